@@ -1,0 +1,113 @@
+"""One episode: what was done, when, by whom, and how it ended. Frozen, and checks itself."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..envs.errors import TutelageError
+from ..envs.spaces import Observation
+
+CONTROLLERS = ("person", "policy", "expert")
+"""Who chose an action; a trajectory holds the index, one a step."""
+
+KINDS = ("person", "expert", "simulated", "policy", "chance")
+
+
+def new_episode_id() -> str:
+    return uuid.uuid4().hex
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """T actions and everything needed to see the T+1 observations again.
+
+    `actions` float64 `[T, k]` (see `envs.spaces.action_to_row`), `rewards` float64 `[T]`,
+    `times_ms` int32 `[T]` (milliseconds from reset to the action), `controllers` int8 `[T]` (index into
+    CONTROLLERS), `frames` int32 `[T]` (number of the frame shown when the key was pressed).
+    `digest` is the 16-byte chained BLAKE2b over every observation, reward and flag (see `Digest`).
+    `observations` is None when replay proved that seed and actions give them back, else leaf path →
+    `[T+1, ...]` array. Raises TutelageError when the lengths disagree.
+    """
+
+    suite: str
+    task: str
+    env: str
+    seed: int
+    demonstrator: str
+    kind: str
+    actions: np.ndarray
+    rewards: np.ndarray
+    times_ms: np.ndarray
+    controllers: np.ndarray
+    frames: np.ndarray
+    terminated: bool
+    truncated: bool
+    success: bool
+    digest: bytes
+    observations: Mapping[str, np.ndarray] | None = None
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    episode: str = field(default_factory=new_episode_id)
+    started: str = ""  # ISO 8601, UTC
+    steps_per_second: float | None = None  # the measured rate of a real-time episode
+    study: str = ""
+    consent: str = ""
+    notes: str = ""
+
+    def __post_init__(self) -> None:
+        steps = len(self.actions)
+        if self.actions.ndim != 2 or not steps:
+            raise TutelageError(
+                f"expected actions [T, k] with T >= 1, got {self.actions.shape} in {self.episode}"
+            )
+        for name in ("rewards", "times_ms", "controllers", "frames"):
+            if getattr(self, name).shape != (steps,):
+                got = getattr(self, name).shape
+                raise TutelageError(f"expected {name} of shape ({steps},), got {got} in {self.episode}")
+        for path, array in (self.observations or {}).items():
+            if len(array) != steps + 1:
+                raise TutelageError(
+                    f"expected {steps + 1} observations for {steps} actions, "
+                    f"got {len(array)} at {path!r} in {self.episode}"
+                )
+        if self.kind not in KINDS:
+            raise TutelageError(f"expected kind to be one of {', '.join(KINDS)}, got {self.kind!r}")
+
+    def __len__(self) -> int:
+        return len(self.actions)
+
+    @property
+    def total(self) -> float:
+        """The return: the sum of all rewards."""
+        return float(self.rewards.sum())
+
+    @property
+    def seconds(self) -> float:
+        """Time from reset to the last action."""
+        return float(self.times_ms[-1]) / 1000
+
+
+class Digest:
+    """A running BLAKE2b over (observation, reward, terminated, truncated) of every step, chained."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.blake2b(digest_size=16)
+
+    def update(self, observation: Observation, reward: float, terminated: bool, truncated: bool) -> bytes:
+        """Add one step (the reset is the first, with reward 0) and return the digest so far, 16 bytes."""
+        for path, value in observation.items():
+            self._hash.update(path.encode())
+            self._hash.update(value.encode() if isinstance(value, str) else np.ascontiguousarray(value).tobytes())
+        self._hash.update(np.float64(reward).tobytes() + bytes((terminated, truncated)))
+        return self._hash.digest()
+
+
+def stack_observations(steps: Sequence[Observation]) -> dict[str, np.ndarray]:
+    """Stack T+1 observations leaf by leaf; text becomes a unicode array."""
+    return {path: np.stack([np.asarray(one[path]) for one in steps]) for path in steps[0]}

@@ -1,0 +1,16 @@
+"""The one kind of error that is the user's to mend: the command line prints it in one line and exits with status 2."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class TutelageError(ValueError):
+    """What was expected, what was found, what to do about it, in one sentence or two."""
+
+
+def nearest(name: str, allowed: Iterable[str]) -> str:
+    """Return `"; did you mean 'x'?"` for the closest of `allowed`, or an empty string."""
+    close = difflib.get_close_matches(str(name), [str(one) for one in allowed], n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""

@@ -1,0 +1,168 @@
+"""Any registered Gymnasium environment as a task: flat observations, an instruction, an outcome, frames."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+from .controls import Controls, from_mapping, guess
+from .errors import TutelageError, nearest
+from .spaces import Observation, flatten, leaves, row_to_action
+from .task import Task
+
+DEFAULT_LIMIT = 1000
+"""Steps after which an environment without any limit of its own is truncated."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one reset or step gave.
+
+    `observation` maps leaf paths to arrays or text. `legal` is a boolean mask over a Discrete space's
+    actions when the environment reports one (`info["action_mask"]`), else None.
+    `success` is None until the episode has ended.
+    """
+
+    observation: Observation
+    reward: float
+    terminated: bool
+    truncated: bool
+    success: bool | None
+    legal: np.ndarray | None
+
+    @property
+    def done(self) -> bool:
+        return self.terminated or self.truncated
+
+
+class TaskEnvironment:
+    """One environment of a task, playing one episode after another.
+
+    `rgb=True` makes `frame()` work. Actions are rows `[k]` of float64 (see `spaces.action_to_row`).
+    Raises TutelageError for an unknown id, a missing package or arguments the environment refuses.
+    """
+
+    def __init__(self, task: Task, rgb: bool = False) -> None:
+        self.task = task
+        self.env = _make(task, rgb)
+        self.observation_space = self.env.observation_space
+        self.action_space = self.env.action_space
+        self.limit = _limit(task, self.env)
+        self.action_names = tuple(task.action_names) or _enumerated(self.env)
+        self.instruction = task.instruction
+        leaves(self.action_space)
+        self._leaves = leaves(self.observation_space)
+        self._reward, self._total, self._steps = 0.0, 0.0, 0
+
+    def reset(self, seed: int) -> Step:
+        """Begin the episode of `seed`."""
+        self._reward, self._total, self._steps = 0.0, 0.0, 0
+        observation, info = self.env.reset(seed=seed)
+        # some environments draw from their spaces while they run
+        self.env.action_space.seed(seed)
+        return self._step(observation, 0.0, False, False, info)
+
+    def step(self, action: np.ndarray) -> Step:
+        """Take one action, a row `[k]`."""
+        observation, reward, terminated, truncated, info = self.env.step(
+            row_to_action(self.action_space, action)
+        )
+        self._reward = float(reward)
+        self._total += self._reward
+        self._steps += 1
+        truncated = bool(truncated) or (not terminated and self._steps >= self.limit)
+        return self._step(observation, self._reward, bool(terminated), truncated, info)
+
+    def frame(self) -> np.ndarray:
+        """Render what a person sees now: uint8 `[H, W, 3]`."""
+        image = self.env.render()
+        if not isinstance(image, np.ndarray):
+            raise TutelageError(f"expected {self.task.env} to render 'rgb_array', got {type(image).__name__}")
+        return image
+
+    def controls(self) -> Controls:
+        """Return the suite's controls for this task, or those found for its action space."""
+        if self.task.controls is not None:
+            return from_mapping(self.task.controls, self.task.idle, self.action_space, self.action_names)
+        found = guess(self.env, self.action_names)
+        if self.task.idle is None:
+            return found
+        return Controls(found.bindings, from_mapping({}, self.task.idle, self.action_space).idle)
+
+    def close(self) -> None:
+        self.env.close()
+
+    def _step(
+        self, raw: Any, reward: float, terminated: bool, truncated: bool, info: dict[str, Any]
+    ) -> Step:
+        observation = flatten(self.observation_space, raw)
+        texts = [observation[leaf.path] for leaf in self._leaves if leaf.is_text]
+        self.instruction = self.task.instruction or " ".join(texts)
+        success = None
+        if terminated or truncated:
+            success = self.task.success(
+                reward=reward,
+                total=self._total,
+                terminated=terminated,
+                truncated=truncated,
+                steps=self._steps,
+            )
+        mask = info.get("action_mask")
+        legal = None if mask is None else np.asarray(mask, dtype=bool)
+        return Step(observation, reward, terminated, truncated, success, legal)
+
+
+def registry() -> dict[str, Any]:
+    """Return Gymnasium's registry after the environment packages we know have added theirs."""
+    if importlib.util.find_spec("minigrid"):
+        importlib.import_module("minigrid")
+        # its level generator prints each rejected layout; a thousand episodes would flood the terminal
+        rooms = importlib.import_module("minigrid.envs.babyai.core.roomgrid_level")
+        rooms.__dict__.setdefault("print", lambda *_: None)
+    return gymnasium.registry
+
+
+def _make(task: Task, rgb: bool) -> gymnasium.Env[Any, Any]:
+    os.environ.setdefault("SDL_AUDIODRIVER", "dummy")
+    os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
+    known = registry()
+    if task.env not in known:
+        raise TutelageError(
+            f"task {task.id!r}: expected a registered Gymnasium id, got {task.env!r}{nearest(task.env, known)}; "
+            f"if another package registers it, install that package"
+        )
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            env = gymnasium.make(
+                task.env,
+                render_mode="rgb_array" if rgb else None,
+                disable_env_checker=True,
+                **dict(task.kwargs),
+            )
+    except gymnasium.error.DependencyNotInstalled as error:
+        raise TutelageError(f"task {task.id!r}: {task.env} needs a package that is missing: {error}") from None
+    except (TypeError, ImportError, gymnasium.error.Error) as error:
+        raise TutelageError(f"task {task.id!r}: {task.env} could not be made: {error}") from None
+    return env
+
+
+def _limit(task: Task, env: gymnasium.Env[Any, Any]) -> int:
+    own = env.spec.max_episode_steps if env.spec else None
+    if own is None and env.has_wrapper_attr("max_steps"):
+        own = int(env.get_wrapper_attr("max_steps"))
+    limits = [one for one in (own, task.max_steps) if one]
+    return min(limits) if limits else DEFAULT_LIMIT
+
+
+def _enumerated(env: gymnasium.Env[Any, Any]) -> tuple[str, ...]:
+    actions = getattr(env.unwrapped, "actions", None)
+    members = getattr(actions, "__members__", None)
+    return tuple(members) if members else ()

@@ -1,0 +1,177 @@
+"""YAML → tasks. Says what is wrong with a suite file: the key, the allowed ones, the nearest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from .errors import TutelageError, nearest
+from .success import SuccessRule
+from .task import Task
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A named list of tasks, and how many test seeds a task its evaluation takes."""
+
+    name: str
+    tasks: tuple[Task, ...]
+    episodes: int
+    source: Mapping[str, Any]
+    """The YAML document itself, kept so that stores and checkpoints can carry the whole suite."""
+
+    def __iter__(self) -> Iterator[Task]:
+        return iter(self.tasks)
+
+    def __len__(self) -> int:
+        return len(self.tasks)
+
+    def __getitem__(self, task_id: str) -> Task:
+        for task in self.tasks:
+            if task.id == task_id:
+                return task
+        names = [task.id for task in self.tasks]
+        raise TutelageError(
+            f"expected a task of suite {self.name!r} ({', '.join(names)}), "
+            f"got {task_id!r}{nearest(task_id, names)}"
+        )
+
+
+class _Pace(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    fps: float = Field(gt=0, le=240)
+    idle: Any = None
+
+
+class _Task(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    id: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    env: str
+    kwargs: dict[str, Any] = {}
+    max_steps: int | None = Field(default=None, gt=0)
+    success: str = "reward > 0"
+    instruction: str = ""
+    controls: dict[str, Any] | None = None
+    pace: str | _Pace = "turn"
+    actions: list[str] = []
+    expert: str | None = None
+
+
+class _Evaluation(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    episodes: int = Field(default=512, gt=0)
+
+
+class _Suite(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    suite: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    tasks: list[_Task] = Field(min_length=1)
+    evaluation: _Evaluation = _Evaluation()
+
+
+_MODELS: dict[str, type[BaseModel]] = {"tasks": _Task, "evaluation": _Evaluation, "pace": _Pace}
+
+
+def load_suite(name_or_path: str | Path) -> Suite:
+    """Load a suite that comes with the package by name, or any YAML file by path.
+
+    A registered Gymnasium id (`CartPole-v1`) stands for a suite of that one task.
+    Raises TutelageError naming the file, the place and the remedy.
+    """
+    path = Path(name_or_path)
+    if path.suffix in {".yaml", ".yml"}:
+        if not path.is_file():
+            raise TutelageError(f"expected a suite file at {path}, found none; check the path")
+        return _read(path.read_text(encoding="utf-8"), str(path))
+    shipped = suite_names()
+    if str(name_or_path) in shipped:
+        text = resources.files(__package__).joinpath("suites", f"{name_or_path}.yaml").read_text("utf-8")
+        return _read(text, f"suite {name_or_path}")
+    if is_registered(str(name_or_path)):
+        task_id = str(name_or_path).replace("/", ".")
+        return suite_from({"suite": task_id, "tasks": [{"id": task_id, "env": str(name_or_path)}]})
+    raise TutelageError(
+        f"expected a suite ({', '.join(shipped)}), a .yaml file or a registered Gymnasium id, "
+        f"got {str(name_or_path)!r}{nearest(str(name_or_path), shipped)}"
+    )
+
+
+def suite_names() -> list[str]:
+    """List the suites that come with the package."""
+    folder = resources.files(__package__).joinpath("suites")
+    return sorted(one.name.removesuffix(".yaml") for one in folder.iterdir() if one.name.endswith(".yaml"))
+
+
+def suite_from(document: Any, where: str = "the suite") -> Suite:
+    """Build a suite from a parsed YAML document; `where` begins the error message."""
+    if not isinstance(document, dict):
+        raise TutelageError(f"{where}: expected keys suite and tasks, got {type(document).__name__}")
+    try:
+        parsed = _Suite.model_validate(document)
+    except ValidationError as error:
+        raise TutelageError(f"{where}: {_explain(error)}") from None
+    ids = [task.id for task in parsed.tasks]
+    twice = sorted({one for one in ids if ids.count(one) > 1})
+    if twice:
+        raise TutelageError(f"{where}: expected unique task ids, got {twice[0]!r} twice; rename one")
+    tasks = tuple(_task(one, f"{where}: task {one.id!r}") for one in parsed.tasks)
+    return Suite(parsed.suite, tasks, parsed.evaluation.episodes, document)
+
+
+def is_registered(env_id: str) -> bool:
+    """Say whether Gymnasium knows an environment id, after the packages we know have registered theirs."""
+    from .gymnasium_task import registry
+
+    return env_id in registry()
+
+
+def _read(text: str, where: str) -> Suite:
+    try:
+        return suite_from(yaml.safe_load(text), where)
+    except yaml.YAMLError as error:
+        raise TutelageError(f"{where}: expected YAML, got {' '.join(str(error).split())}") from None
+
+
+def _task(parsed: _Task, where: str) -> Task:
+    if isinstance(parsed.pace, str) and parsed.pace != "turn":
+        raise TutelageError(f"{where}: expected pace to be turn or {{fps: ..., idle: ...}}, got {parsed.pace!r}")
+    try:
+        rule = SuccessRule(parsed.success)
+    except TutelageError as error:
+        raise TutelageError(f"{where}: {error}") from None
+    pace = parsed.pace if isinstance(parsed.pace, _Pace) else None
+    return Task(
+        id=parsed.id,
+        env=parsed.env,
+        kwargs=parsed.kwargs,
+        max_steps=parsed.max_steps,
+        success=rule,
+        instruction=parsed.instruction,
+        controls=parsed.controls,
+        fps=pace.fps if pace else None,
+        idle=pace.idle if pace else None,
+        action_names=tuple(parsed.actions),
+        expert=parsed.expert,
+    )
+
+
+def _explain(error: ValidationError) -> str:
+    """Turn pydantic's first complaint into ours: place, expected, got, nearest."""
+    first = error.errors()[0]
+    names = [part for part in first["loc"] if part not in ("str", "_Pace")]
+    place = ".".join(str(part) for part in names)
+    if first["type"] == "extra_forbidden":
+        parents = [part for part in names[:-1] if isinstance(part, str)]
+        model = _MODELS[parents[-1]] if parents else _Suite
+        allowed = list(model.model_fields)
+        key = str(names[-1])
+        return f"unknown key {place!r}; allowed: {', '.join(allowed)}{nearest(key, allowed)}"
+    if first["type"] == "missing":
+        return f"missing key {place!r}; add it"
+    return f"at {place!r}: {first['msg'][0].lower()}{first['msg'][1:]}, got {first['input']!r}"

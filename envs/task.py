@@ -1,0 +1,61 @@
+"""Task: a Gymnasium environment, its arguments, its success rule, its limit and a person's controls."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from .success import SuccessRule
+
+
+@dataclass(frozen=True)
+class SeedRange:
+    """A half-open range of seeds `[start, stop)`, the same for every task."""
+
+    name: str
+    start: int
+    stop: int
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(self.start, self.stop))
+
+    def __contains__(self, seed: object) -> bool:
+        return isinstance(seed, int) and self.start <= seed < self.stop
+
+    def first(self, count: int, skip: int = 0) -> range:
+        """Return `count` seeds, after passing over `skip`; raises ValueError past the end."""
+        if self.start + skip + count > self.stop:
+            raise ValueError(f"{self.name} seeds end at {self.stop}, asked for {skip} + {count}")
+        return range(self.start + skip, self.start + skip + count)
+
+
+RECORD = SeedRange("record", 0, 1_000_000_000)
+SELECT = SeedRange("select", 1_000_000_000, 1_500_000_000)
+TEST = SeedRange("test", 1_500_000_000, 2_000_000_000)
+SEED_RANGES = {one.name: one for one in (RECORD, SELECT, TEST)}
+"""Where demonstrations, the choice of a checkpoint and reported results take their seeds; disjoint."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is to be done, independent of who does it.
+
+    `id` is what tables show; `env` is a registered Gymnasium id and `kwargs` its arguments.
+    `max_steps` tightens the environment's own limit. `instruction` is the sentence for environments
+    whose observation holds none. `fps` is None when the task waits for a key, else frames per second,
+    with `idle` the action for "no key". `controls` maps `KeyboardEvent.code` to an action; None asks
+    the environment. `action_names` name a Discrete space's actions. `expert` names an expert.
+    """
+
+    id: str
+    env: str
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    max_steps: int | None = None
+    success: SuccessRule = field(default_factory=SuccessRule)
+    instruction: str = ""
+    controls: Mapping[str, Any] | None = None
+    fps: float | None = None
+    idle: Any = None
+    action_names: Sequence[str] = ()
+    expert: str | None = None
