@@ -20,6 +20,7 @@ KINDS = ("person", "expert", "simulated", "policy", "chance")
 
 
 def new_episode_id() -> str:
+    """Draw an episode id that no other episode has: 32 hexadecimal digits."""
     return uuid.uuid4().hex
 
 
@@ -103,7 +104,8 @@ class Digest:
         """Add one step (the reset is the first, with reward 0) and return the digest so far, 16 bytes."""
         for path, value in observation.items():
             self._hash.update(path.encode())
-            self._hash.update(value.encode() if isinstance(value, str) else np.ascontiguousarray(value).tobytes())
+            data = value.encode() if isinstance(value, str) else np.ascontiguousarray(value).tobytes()
+            self._hash.update(data)
         self._hash.update(np.float64(reward).tobytes() + bytes((terminated, truncated)))
         return self._hash.digest()
 

@@ -1,4 +1,4 @@
-"""The one kind of error that is the user's to mend: the command line prints it in one line and exits with status 2."""
+"""The one kind of error that is the user's to mend: shown in one line, with exit status 2."""
 
 from __future__ import annotations
 

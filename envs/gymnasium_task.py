@@ -99,9 +99,7 @@ class TaskEnvironment:
     def close(self) -> None:
         self.env.close()
 
-    def _step(
-        self, raw: Any, reward: float, terminated: bool, truncated: bool, info: dict[str, Any]
-    ) -> Step:
+    def _step(self, raw: Any, reward: float, terminated: bool, truncated: bool, info: dict[str, Any]) -> Step:
         observation = flatten(self.observation_space, raw)
         texts = [observation[leaf.path] for leaf in self._leaves if leaf.is_text]
         self.instruction = self.task.instruction or " ".join(texts)
@@ -135,8 +133,8 @@ def _make(task: Task, rgb: bool) -> gymnasium.Env[Any, Any]:
     known = registry()
     if task.env not in known:
         raise TutelageError(
-            f"task {task.id!r}: expected a registered Gymnasium id, got {task.env!r}{nearest(task.env, known)}; "
-            f"if another package registers it, install that package"
+            f"task {task.id!r}: expected a registered Gymnasium id, got {task.env!r}"
+            f"{nearest(task.env, known)}; if another package registers it, install that package"
         )
     try:
         with warnings.catch_warnings():
@@ -148,7 +146,7 @@ def _make(task: Task, rgb: bool) -> gymnasium.Env[Any, Any]:
                 **dict(task.kwargs),
             )
     except gymnasium.error.DependencyNotInstalled as error:
-        raise TutelageError(f"task {task.id!r}: {task.env} needs a package that is missing: {error}") from None
+        raise TutelageError(f"task {task.id!r}: {task.env} needs a missing package: {error}") from None
     except (TypeError, ImportError, gymnasium.error.Error) as error:
         raise TutelageError(f"task {task.id!r}: {task.env} could not be made: {error}") from None
     return env

@@ -32,7 +32,7 @@ class Leaf:
 
 def is_text(space: spaces.Space[Any]) -> bool:
     """Say whether the space's values are strings (Gymnasium's Text, minigrid's MissionSpace)."""
-    return isinstance(space, spaces.Text) or space.dtype is str
+    return isinstance(space, spaces.Text) or (space.dtype is not None and space.dtype.kind == "U")
 
 
 def leaves(space: spaces.Space[Any], path: str = "") -> tuple[Leaf, ...]:

@@ -36,9 +36,7 @@ class SuccessRule:
     def __post_init__(self) -> None:
         self._check(self._tree)
 
-    def __call__(
-        self, *, reward: float, total: float, terminated: bool, truncated: bool, steps: int
-    ) -> bool:
+    def __call__(self, *, reward: float, total: float, terminated: bool, truncated: bool, steps: int) -> bool:
         values = {
             "reward": reward,
             "return_": total,

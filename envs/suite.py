@@ -140,7 +140,7 @@ def _read(text: str, where: str) -> Suite:
 
 def _task(parsed: _Task, where: str) -> Task:
     if isinstance(parsed.pace, str) and parsed.pace != "turn":
-        raise TutelageError(f"{where}: expected pace to be turn or {{fps: ..., idle: ...}}, got {parsed.pace!r}")
+        raise TutelageError(f"{where}: expected pace turn or {{fps: ..., idle: ...}}, got {parsed.pace!r}")
     try:
         rule = SuccessRule(parsed.success)
     except TutelageError as error:
