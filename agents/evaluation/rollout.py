@@ -1,0 +1,173 @@
+"""Batched episodes: all environments of a task step together, with one call of the actor a step."""
+
+from __future__ import annotations
+
+import datetime
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ...datasets.replay import versions_of
+from ...datasets.trajectory import CONTROLLERS, Digest, Trajectory
+from ...envs.errors import TutelageError
+from ...envs.gymnasium_task import Step, TaskEnvironment
+from ...envs.spaces import action_to_row
+from ...envs.task import Task
+from .actors import Actor
+
+GAVE_UP = "gave up"
+"""The `notes` of an episode whose actor stopped; such an episode is neither terminated nor truncated."""
+
+_CONTROLLER = {"policy": "policy", "chance": "policy", "expert": "expert", "simulated": "person"}
+
+
+def rollout(
+    actor: Actor,
+    task: Task,
+    seeds: Sequence[int],
+    *,
+    batch: int = 256,
+    suite_name: str,
+    progress: Callable[[int], None] | None = None,
+    environments: list[TaskEnvironment] | None = None,
+) -> list[Trajectory]:
+    """Play one episode a seed and return the trajectories, in the order of `seeds`.
+
+    At most `batch` environments live at once; a finished one waits for the rest of its batch. A list
+    handed in as `environments` is filled up to what is needed and left open, so that the next call finds
+    them made. `progress` is told how many episodes have just ended.
+    `times_ms` is the actor's thinking: what each `act` took, divided by the episodes alive then, summed;
+    the environment's own time is not in it.
+    An actor that gives up fails: its trajectory is neither terminated nor truncated, its notes say so, and
+    where it gave up before acting at all, one idle (or zero) action is taken, for an episode has a step.
+    Raises TutelageError when an environment handed in belongs to another task.
+    """
+    pool = [] if environments is None else environments
+    for one in pool:
+        if one.task != task:
+            raise TutelageError(f"expected environments of {task.id!r}, got one of {one.task.id!r}")
+    played: list[Trajectory] = []
+    try:
+        for start in range(0, len(seeds), batch):
+            some = [int(seed) for seed in seeds[start : start + batch]]
+            while len(pool) < len(some):
+                pool.append(TaskEnvironment(task))
+            played += _play(actor, task, pool[: len(some)], some, suite_name, progress)
+    finally:
+        if environments is None:
+            for one in pool:
+                one.close()
+    return played
+
+
+@dataclass
+class _Tape:
+    """What is written down of one episode while it runs."""
+
+    seed: int
+    digest: Digest = field(default_factory=Digest)
+    actions: list[np.ndarray] = field(default_factory=list)
+    rewards: list[float] = field(default_factory=list)
+    times: list[float] = field(default_factory=list)
+    hash: bytes = b""
+    notes: str = ""
+
+    def first(self, step: Step) -> None:
+        self.hash = self.digest.update(step.observation, 0.0, False, False)
+
+    def add(self, action: np.ndarray, step: Step, clock: float) -> None:
+        self.actions.append(action)
+        self.rewards.append(step.reward)
+        self.times.append(clock)
+        self.hash = self.digest.update(step.observation, step.reward, step.terminated, step.truncated)
+
+
+def _play(
+    actor: Actor,
+    task: Task,
+    environments: Sequence[TaskEnvironment],
+    seeds: Sequence[int],
+    suite_name: str,
+    progress: Callable[[int], None] | None,
+) -> list[Trajectory]:
+    started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    steps = [one.reset(seed) for one, seed in zip(environments, seeds, strict=True)]
+    tapes = [_Tape(seed) for seed in seeds]
+    for tape, step in zip(tapes, steps, strict=True):
+        tape.first(step)
+    actor.begin(environments, task, seeds)
+    alive = np.ones(len(seeds), bool)
+    clock = 0.0
+    while alive.any():
+        before = time.perf_counter()
+        rows = actor.act(steps, alive)
+        living = np.flatnonzero(alive)
+        clock += (time.perf_counter() - before) * 1000 / len(living)
+        for i in living:
+            alive[i] = _advance(environments[i], steps, int(i), rows[i], tapes[i], clock)
+        if progress and (ended := len(living) - int(alive.sum())):
+            progress(ended)
+    versions = versions_of(environments[0])
+    return [
+        _trajectory(tape, step, actor, task, suite_name, started, versions)
+        for tape, step in zip(tapes, steps, strict=True)
+    ]
+
+
+def _advance(
+    environment: TaskEnvironment, steps: list[Step], i: int, row: np.ndarray, tape: _Tape, clock: float
+) -> bool:
+    """Step one environment and write it down; return whether its episode goes on."""
+    gave_up = bool(np.isnan(row).any())
+    if gave_up:
+        tape.notes = GAVE_UP
+        if tape.actions:
+            return False
+        row = _rest(environment)
+    steps[i] = environment.step(row)
+    tape.add(np.array(row, np.float64), steps[i], clock)
+    return not (gave_up or steps[i].done)
+
+
+def _rest(environment: TaskEnvironment) -> np.ndarray:
+    idle = environment.controls().idle
+    if idle is not None:
+        return np.array(idle)
+    space = environment.action_space
+    return np.zeros_like(action_to_row(space, space.sample()))
+
+
+def _trajectory(
+    tape: _Tape,
+    last: Step,
+    actor: Actor,
+    task: Task,
+    suite_name: str,
+    started: str,
+    versions: dict[str, str],
+) -> Trajectory:
+    steps = len(tape.actions)
+    controller = CONTROLLERS.index(_CONTROLLER.get(actor.kind, "person"))
+    return Trajectory(
+        suite=suite_name,
+        task=task.id,
+        env=task.env,
+        seed=tape.seed,
+        demonstrator=actor.name,
+        kind=actor.kind,
+        actions=np.stack(tape.actions),
+        rewards=np.array(tape.rewards),
+        times_ms=np.round(tape.times).astype(np.int32),
+        controllers=np.full(steps, controller, np.int8),
+        frames=np.arange(steps, dtype=np.int32),
+        terminated=last.terminated,
+        truncated=last.truncated,
+        success=bool(last.success) and not tape.notes,
+        digest=tape.hash,
+        kwargs=task.kwargs,
+        versions=versions,
+        started=started,
+        notes=tape.notes,
+    )
