@@ -59,18 +59,22 @@ class TaskEnvironment:
         self.instruction = task.instruction
         leaves(self.action_space)
         self._leaves = leaves(self.observation_space)
+        self.last_action: np.ndarray | None = None
         self._reward, self._total, self._steps = 0.0, 0.0, 0
 
     def reset(self, seed: int) -> Step:
         """Begin the episode of `seed`."""
+        self.last_action = None
         self._reward, self._total, self._steps = 0.0, 0.0, 0
         observation, info = self.env.reset(seed=seed)
+        self.limit = _limit(self.task, self.env)  # some environments know theirs only now
         # some environments draw from their spaces while they run
         self.env.action_space.seed(seed)
         return self._step(observation, 0.0, False, False, info)
 
     def step(self, action: np.ndarray) -> Step:
         """Take one action, a row `[k]`."""
+        self.last_action = action
         observation, reward, terminated, truncated, info = self.env.step(
             row_to_action(self.action_space, action)
         )

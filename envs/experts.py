@@ -1,0 +1,180 @@
+"""Experts: bots that solve a task by looking at its environment's inside. Never called demonstrators."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, Protocol
+
+import numpy as np
+
+from .errors import TutelageError, nearest
+from .gymnasium_task import TaskEnvironment
+from .task import Task
+
+
+class Expert(Protocol):
+    """Plays one environment; call `reset` after the environment's own reset."""
+
+    def reset(self) -> None:
+        """Forget the last episode."""
+
+    def act(self) -> np.ndarray | None:
+        """Return the next action, a row `[k]`, from any state it may be in; None is giving up."""
+
+
+def make_expert(task: Task, environment: TaskEnvironment) -> Expert:
+    """Return the expert that the suite names for a task.
+
+    Raises TutelageError when it names none, or one that does not exist.
+    """
+    if task.expert not in _EXPERTS:
+        raise TutelageError(
+            f"task {task.id!r}: expected `expert` to be one of {', '.join(_EXPERTS)}, "
+            f"got {task.expert!r}{nearest(str(task.expert), _EXPERTS)}; name one in the suite"
+        )
+    return _EXPERTS[task.expert](environment)
+
+
+def expert_names() -> list[str]:
+    """List the experts that a suite may name."""
+    return list(_EXPERTS)
+
+
+class BabyAIExpert:
+    """minigrid's own BabyAI bot, which replans from what was really done.
+
+    Gives up after the level's step limit, or when a single plan takes it too long: on a few seeds its
+    planner loops without end inside one call, which only a limit on its searches can stop.
+    """
+
+    SEARCHES = 1_000
+
+    def __init__(self, environment: TaskEnvironment) -> None:
+        from minigrid.utils.baby_ai_bot import BabyAIBot
+
+        self._bot_class = BabyAIBot
+        self._environment = environment
+        self._bot: Any = None
+        self._asked = 0
+
+    def reset(self) -> None:
+        self._bot = self._bot_class(self._environment.env)
+        self._asked = 0
+        search = self._bot._breadth_first_search
+
+        def counted(*args: Any, **kwargs: Any) -> Any:
+            if self._bot.bfs_counter > self.SEARCHES:
+                raise _Lost
+            return search(*args, **kwargs)
+
+        self._bot._breadth_first_search = counted
+
+    def act(self) -> np.ndarray | None:
+        if self._asked >= self._environment.limit:
+            return None
+        taken = self._environment.last_action if self._asked else None
+        self._asked += 1
+        try:
+            action = self._bot.replan(None if taken is None else int(taken[0]))
+        except (_Lost, AssertionError, ValueError, IndexError, TypeError, AttributeError, RecursionError):
+            return None  # the bot's own invariants broke: it is lost for the rest of the episode
+        except Exception as error:
+            if type(error).__name__ == "DisappearedBoxError":
+                return None
+            raise
+        return np.array([float(action)])
+
+
+class _Lost(Exception):
+    """The bot has searched more often than any solvable plan needs."""
+
+
+class CartPoleExpert:
+    """A linear state feedback: where the pole is falling to, push the cart under it."""
+
+    GAINS = np.array([0.6, 1.1, 9.0, 2.2])  # position, velocity, angle, angular velocity
+
+    def __init__(self, environment: TaskEnvironment) -> None:
+        self._environment = environment
+
+    def reset(self) -> None:
+        pass
+
+    def act(self) -> np.ndarray | None:
+        state = np.asarray(self._environment.env.unwrapped.state)  # type: ignore[attr-defined]
+        return np.array([float(self.GAINS @ state > 0)])
+
+
+class TaxiExpert:
+    """Shortest path over the taxi's own transition table, found once by searching back from delivery."""
+
+    def __init__(self, environment: TaskEnvironment) -> None:
+        self._environment = environment
+        self._plan = _taxi_plan(type(environment.env.unwrapped))
+
+    def reset(self) -> None:
+        pass
+
+    def act(self) -> np.ndarray | None:
+        return np.array([float(self._plan[int(self._environment.env.unwrapped.s)])])  # type: ignore[attr-defined]
+
+
+class PendulumExpert:
+    """Pump energy until the pendulum can reach the top, then hold it there by linear feedback.
+
+    Energy shaping after Åström and Furuta, "Swinging up a pendulum by energy control" (2000).
+    """
+
+    def __init__(self, environment: TaskEnvironment) -> None:
+        self._environment = environment
+
+    def reset(self) -> None:
+        pass
+
+    def act(self) -> np.ndarray | None:
+        world: Any = self._environment.env.unwrapped
+        angle, speed = world.state
+        angle = (angle + np.pi) % (2 * np.pi) - np.pi  # 0 is upright
+        if np.cos(angle) > 0.85 and abs(speed) < 4.0:
+            torque = -(10.0 * angle + 2.0 * speed)
+        else:
+            rod = world.m * world.l**2 / 3
+            energy = 0.5 * rod * speed**2 + world.m * world.g * world.l / 2 * (np.cos(angle) - 1)
+            torque = world.max_torque * np.sign(-energy * speed) if speed else world.max_torque
+        return np.array([float(np.clip(torque, -world.max_torque, world.max_torque))])
+
+
+_EXPERTS: dict[str | None, Callable[[TaskEnvironment], Expert]] = {
+    "babyai": BabyAIExpert,
+    "cartpole": CartPoleExpert,
+    "taxi": TaxiExpert,
+    "pendulum": PendulumExpert,
+}
+
+
+@lru_cache(maxsize=4)
+def _taxi_plan(world: type) -> np.ndarray:
+    """Return the best action for each of the 500 states: int `[500]`, breadth first from delivery."""
+    table = world().P
+    before: dict[int, list[tuple[int, int]]] = {state: [] for state in table}
+    ends = deque()
+    plan = np.zeros(len(table), np.int64)
+    known = set()
+    for state, actions in table.items():
+        for action, outcomes in actions.items():
+            _, after, _, delivered = outcomes[0]
+            if delivered and state not in known:
+                plan[state] = action
+                known.add(state)
+                ends.append(state)
+            elif not delivered:
+                before[after].append((state, action))
+    while ends:
+        for state, action in before[ends.popleft()]:
+            if state not in known:
+                known.add(state)
+                plan[state] = action
+                ends.append(state)
+    return plan
