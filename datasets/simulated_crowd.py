@@ -1,0 +1,262 @@
+"""Simulated demonstrators, built on an expert: careful, noisy, slow, lazy, mistaken and hostile ones.
+
+What is covered: wrong keys, reaction times, giving up, misread tasks, sabotage. What is not: learning
+while playing, fatigue, and errors that depend on what is on the screen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from multiprocessing import get_context
+
+import numpy as np
+from gymnasium import spaces
+
+from ..envs.controls import Controls
+from ..envs.experts import make_expert
+from ..envs.gymnasium_task import Step, TaskEnvironment
+from ..envs.suite import Suite, suite_from
+from ..envs.task import RECORD, SeedRange, Task
+from .replay import prove, versions_of
+from .store import Store
+from .trajectory import CONTROLLERS, Digest, Trajectory, stack_observations
+
+
+@dataclass(frozen=True)
+class Profile:
+    """How one kind of demonstrator plays.
+
+    `slip` is the chance that a step's action is replaced by a random bound key; `give_up` the chance a
+    step of walking away; `against` the chance that an episode is played with random keys only.
+    `wobble` is the standard deviation added to continuous actions, as a share of their range.
+    `reaction_ms` is the median of log-normal reaction times with log standard deviation 0.35.
+    """
+
+    name: str
+    slip: float = 0.0
+    give_up: float = 0.0
+    against: float = 0.0
+    wobble: float = 0.0
+    reaction_ms: float = 350.0
+
+
+PROFILES = {
+    one.name: one
+    for one in (
+        Profile("careful", slip=0.005, wobble=0.01),
+        Profile("noisy", slip=0.08, wobble=0.06, reaction_ms=260.0),
+        Profile("slow", slip=0.01, wobble=0.02, reaction_ms=900.0),
+        Profile("lazy", slip=0.03, give_up=0.02, wobble=0.04),
+        Profile("mistaken", slip=0.02, against=0.35, wobble=0.03),
+        Profile("hostile", against=1.0, reaction_ms=120.0),
+    )
+}
+CROWD: Mapping[str, int] = {"careful": 9, "slow": 3, "noisy": 5, "lazy": 2, "mistaken": 1, "hostile": 1}
+"""How many demonstrators of each profile the simulated crowd has: 21 people."""
+
+
+@dataclass(frozen=True)
+class SimulatedDemonstrator:
+    """One pseudonymous player with a profile; what it does is a function of (name, task, seed) only."""
+
+    name: str
+    profile: Profile
+
+    def generator(self, task: Task, seed: int) -> np.random.Generator:
+        """Return the source of everything random in one episode."""
+        words = [ord(letter) for letter in f"{self.name}/{task.id}"]
+        return np.random.default_rng([seed, *words])
+
+
+class Player:
+    """A simulated demonstrator at one environment: asks the expert, then errs as its profile says."""
+
+    def __init__(self, demonstrator: SimulatedDemonstrator, environment: TaskEnvironment) -> None:
+        self.demonstrator = demonstrator
+        self._environment = environment
+        self._expert = make_expert(environment.task, environment)
+        self._controls: Controls = environment.controls()
+        self._random = np.random.default_rng(0)
+        self._against = False
+
+    def begin(self, seed: int) -> None:
+        """Sit down at the episode of `seed`; the environment has just been reset."""
+        self._random = self.demonstrator.generator(self._environment.task, seed)
+        self._against = bool(self._random.random() < self.demonstrator.profile.against)
+        self._expert.reset()
+
+    def act(self) -> np.ndarray | None:
+        """Return the next action, a row `[k]`; None is walking away."""
+        profile, random = self.demonstrator.profile, self._random
+        if random.random() < profile.give_up:
+            return None
+        wanted = None if self._against else self._expert.act()
+        if wanted is None or random.random() < profile.slip:
+            return self._random_key()
+        return self._wobbled(wanted)
+
+    def reaction_ms(self) -> float:
+        """Draw the time until the next key."""
+        return float(self.demonstrator.profile.reaction_ms * np.exp(0.35 * self._random.standard_normal()))
+
+    def _random_key(self) -> np.ndarray:
+        bindings = self._controls.bindings
+        return np.array(bindings[self._random.integers(len(bindings))].action)
+
+    def _wobbled(self, row: np.ndarray) -> np.ndarray:
+        space = self._environment.action_space
+        if not isinstance(space, spaces.Box) or not self.demonstrator.profile.wobble:
+            return row
+        low, high = space.low.ravel().astype(float), space.high.ravel().astype(float)
+        noise = self.demonstrator.profile.wobble * (high - low) * self._random.standard_normal(row.shape)
+        return np.clip(row + noise, low, high).astype(space.dtype).astype(float)
+
+
+def crowd(counts: Mapping[str, int] = CROWD) -> list[SimulatedDemonstrator]:
+    """Assemble the demonstrators, named `careful-01`, `careful-02`, ..."""
+    return [
+        SimulatedDemonstrator(f"{name}-{i + 1:02d}", PROFILES[name])
+        for name, count in counts.items()
+        for i in range(count)
+    ]
+
+
+def play(
+    player: Player, environment: TaskEnvironment, seed: int, suite: str, *, started: str = ""
+) -> tuple[Trajectory, dict[str, np.ndarray]] | None:
+    """Play one episode; return it with its observations, or None when nothing was done at all.
+
+    An episode that its player walked away from ends truncated and without success.
+    """
+    step = environment.reset(seed)
+    player.begin(seed)
+    digest = Digest()
+    proof = digest.update(step.observation, 0.0, False, False)
+    seen: list[Step] = [step]
+    actions: list[np.ndarray] = []
+    times: list[int] = []
+    clock, pace = 0.0, environment.task.fps
+    while not step.done and (action := player.act()) is not None:
+        clock = (len(actions) + 1) * 1000 / pace if pace else clock + player.reaction_ms()
+        step = environment.step(action)
+        proof = digest.update(step.observation, step.reward, step.terminated, step.truncated)
+        actions.append(action)
+        times.append(int(clock))
+        seen.append(step)
+    if not actions:
+        return None
+    task = environment.task
+    trajectory = Trajectory(
+        suite=suite,
+        task=task.id,
+        env=task.env,
+        kwargs=dict(task.kwargs),
+        seed=seed,
+        demonstrator=player.demonstrator.name,
+        kind="simulated",
+        actions=np.stack(actions),
+        rewards=np.array([one.reward for one in seen[1:]]),
+        times_ms=np.array(times, np.int32),
+        controllers=np.full(len(actions), CONTROLLERS.index("person"), np.int8),
+        frames=np.arange(len(actions), dtype=np.int32),
+        terminated=step.terminated,
+        truncated=step.truncated,
+        success=bool(step.success),
+        digest=proof,
+        versions=versions_of(environment),
+        started=started,
+        steps_per_second=pace,
+        notes="" if step.done else "walked away",
+    )
+    return trajectory, stack_observations([one.observation for one in seen])
+
+
+def simulate(
+    suite: Suite,
+    out: Store,
+    demonstrations: Mapping[str, int],
+    *,
+    demonstrators: Sequence[SimulatedDemonstrator] | None = None,
+    seeds: SeedRange = RECORD,
+    skip: int = 0,
+    workers: int = 1,
+    progress: Callable[[str, int], None] | None = None,
+) -> int:
+    """Let the simulated crowd play, prove every episode by replay, and append them to the store.
+
+    `demonstrations` counts episodes a task id; seeds run from the start of `seeds` (after `skip`), and the
+    demonstrators take turns. `progress(task_id, n)` is called as episodes are stored. Returns their number.
+    """
+    people = list(demonstrators or crowd())
+    jobs = [
+        (suite.source, task.id, people, seeds.first(count, skip)[at : at + _CHUNK])
+        for task in suite
+        if (count := demonstrations.get(task.id, 0))
+        for at in range(0, count, _CHUNK)
+    ]
+    stored, waiting = 0, []
+    for task_id, episodes, asked in _results(jobs, workers):
+        waiting += episodes
+        if len(waiting) >= 4 * _CHUNK:
+            out.append(waiting)
+            stored, waiting = stored + len(waiting), []
+        if progress:
+            progress(task_id, asked)
+    if waiting:
+        out.append(waiting)
+    return stored + len(waiting)
+
+
+_CHUNK = 100
+_Job = tuple[Mapping[str, object], str, list[SimulatedDemonstrator], range]
+
+
+def _results(jobs: Sequence[_Job], workers: int) -> Iterator[tuple[str, list[Trajectory], int]]:
+    if workers <= 1:
+        yield from map(_play_chunk, jobs)
+        return
+    # spawn: the parent may hold threads (torch, a progress bar) that a fork would copy half-alive
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        yield from pool.map(_play_chunk, jobs)
+
+
+def _play_chunk(job: _Job) -> tuple[str, list[Trajectory], int]:
+    document, task_id, people, seeds = job
+    suite = suite_from(document)
+    environment, witness = TaskEnvironment(suite[task_id]), TaskEnvironment(suite[task_id])
+    players = [Player(one, environment) for one in people]
+    started = datetime.now(UTC).isoformat(timespec="seconds")
+    episodes = []
+    for seed in seeds:
+        played = play(players[seed % len(players)], environment, seed, suite.name, started=started)
+        if played is not None:
+            episodes.append(_proven(*played, witness))
+    environment.close()
+    witness.close()
+    return task_id, episodes, len(seeds)
+
+
+def _proven(
+    trajectory: Trajectory, observations: dict[str, np.ndarray], witness: TaskEnvironment
+) -> Trajectory:
+    """Prove by replay: in an environment that has not played it, and in a fresh one where that differs."""
+    proven = prove(trajectory, witness, observations)
+    if proven.observations is None:
+        return proven
+    fresh = TaskEnvironment(witness.task)
+    try:
+        return prove(replace(trajectory, observations=None), fresh, observations)
+    finally:
+        fresh.close()
+
+
+def profile_counts(episodes: Iterable[Trajectory]) -> dict[str, int]:
+    """Count episodes by the profile that their pseudonym begins with."""
+    counts: dict[str, int] = {}
+    for one in episodes:
+        name = one.demonstrator.rpartition("-")[0]
+        counts[name] = counts.get(name, 0) + 1
+    return counts
