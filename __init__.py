@@ -1,1 +1,33 @@
+"""Tutelage: what people do, turned into one policy, and measured against the same people."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .agents.behavior_cloning import train as train
+    from .agents.evaluation.evaluate import evaluate as evaluate
+    from .agents.policy import Policy as Policy
+    from .datasets.store import Store as Store
+    from .envs.gymnasium_task import TaskEnvironment as TaskEnvironment
+    from .envs.suite import load_suite as load_suite
+
 __version__ = "0.1.0"
+__all__ = ["Policy", "Store", "TaskEnvironment", "__version__", "evaluate", "load_suite", "train"]
+
+_HOME = {
+    "Policy": ".agents.policy",
+    "Store": ".datasets.store",
+    "TaskEnvironment": ".envs.gymnasium_task",
+    "evaluate": ".agents.evaluation.evaluate",
+    "load_suite": ".envs.suite",
+    "train": ".agents.behavior_cloning",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first asked for, so that recording never waits for torch."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'tutelage' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOME[name], __name__), name)

@@ -1,0 +1,336 @@
+"""The command line: one verb a function; each verb imports its work inside."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect as signatures
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from .agents.train_config import TrainConfig
+from .envs.errors import TutelageError
+
+if TYPE_CHECKING:
+    from .datasets.store import Store
+    from .envs.task import SeedRange
+
+app = typer.Typer(
+    help="What people do, turned into one policy, and measured against the same people.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+console = Console()
+errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+SuiteName = Annotated[str, typer.Argument(help="A suite that comes along, a .yaml file, or a Gymnasium id.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document for machines instead of tables.")]
+Seed = Annotated[int, typer.Option(help="Seed of everything random here.")]
+Workers = Annotated[int, typer.Option(min=1, help="Processes that play or replay at once.")]
+Out = Annotated[Path, typer.Option("--out", "-o", help="Where to write.")]
+Folder = Annotated[Path, typer.Argument(help="A store: the folder that demonstrations are kept in.")]
+
+
+def main() -> None:
+    """Run the command line; a user's mistake ends in one line and exit status 2."""
+    try:
+        app()
+    except TutelageError as error:
+        errors.print(f"tutelage: {error}", style="red", markup=False)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        errors.print("tutelage: stopped")
+        sys.exit(130)
+
+
+def version(wanted: bool) -> None:
+    """Print the version and end."""
+    if wanted:
+        from . import __version__
+
+        console.print(f"tutelage {__version__}", highlight=False)
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    show: Annotated[
+        bool, typer.Option("--version", callback=version, is_eager=True, help="Print it.")
+    ] = False,
+) -> None:
+    """What people do, turned into one policy, and measured against the same people."""
+
+
+@app.command()
+def tasks(
+    suite: Annotated[str, typer.Argument(help="A suite, a .yaml file, or a Gymnasium id.")] = "",
+    as_json: Json = False,
+) -> None:
+    """List the tasks of a suite, or of every suite that comes along: environments, rules, keys."""
+    from .envs.listing import describe, table
+    from .envs.suite import load_suite, suite_names
+
+    rows = [
+        describe(task, one) for one in map(load_suite, [suite] if suite else suite_names()) for task in one
+    ]
+    _print_json(rows) if as_json else console.print(table(rows))
+
+
+@app.command()
+def record(
+    suite: SuiteName,
+    out: Out,
+    seeds: Annotated[
+        str, typer.Option(help="record, select or test: the range that seeds come from.")
+    ] = "record",
+    demonstrator: Annotated[str, typer.Option(help="Your pseudonym; random if not given.")] = "",
+    episodes: Annotated[int, typer.Option(min=1, help="Episodes a task that a person is asked for.")] = 10,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 8000,
+    browser: Annotated[bool, typer.Option(help="Open the page in a browser.")] = True,
+) -> None:
+    """Play in the browser; every step is journalled, every kept demonstration goes to the store."""
+    from .datasets.crowd.app import record as serve
+    from .envs.suite import load_suite
+
+    serve(
+        load_suite(suite),
+        out,
+        seeds=_seed_range(seeds),
+        host=host,
+        port=port,
+        open_browser=browser,
+        demonstrator=demonstrator or None,
+        episodes=episodes,
+    )
+
+
+@app.command()
+def simulate(
+    suite: SuiteName,
+    out: Out,
+    demonstrations: Annotated[
+        int, typer.Option("--demonstrations", "-n", min=1, help="Episodes a task.")
+    ] = 200,
+    task: Annotated[list[str] | None, typer.Option(help="Only this task; may be given again.")] = None,
+    seeds: Annotated[
+        str, typer.Option(help="record, select or test: the range that seeds come from.")
+    ] = "record",
+    skip: Annotated[int, typer.Option(min=0, help="Seeds to pass over first.")] = 0,
+    workers: Workers = 2,
+) -> None:
+    """Let a simulated crowd (careful, noisy, slow, lazy, mistaken, hostile) play, and store what it did."""
+    from .datasets.simulated_crowd import simulate as play
+    from .datasets.store import Store
+    from .envs.suite import load_suite
+
+    chosen = load_suite(suite)
+    wanted = {chosen[one].id: demonstrations for one in (task or [each.id for each in chosen])}
+    store = Store.create(out, chosen)
+    with bar("playing", sum(wanted.values())) as advance:
+        stored = play(
+            chosen,
+            store,
+            wanted,
+            seeds=_seed_range(seeds),
+            skip=skip,
+            workers=workers,
+            progress=lambda _, count: advance(count),
+        )
+    console.print(f"{stored} demonstrations, each proven by replay, in {out}", highlight=False)
+
+
+@app.command()
+def inspect(
+    folder: Folder,
+    verify: Annotated[bool, typer.Option(help="Check every part, and replay every episode.")] = True,
+    workers: Workers = 2,
+    as_json: Json = False,
+) -> None:
+    """Show what a store holds: tasks, people, outcomes, hours, bytes; and prove it by replay."""
+    from .datasets.inspection import inspect as look
+    from .datasets.store import Store
+
+    store = Store.open(folder)
+    with bar("replaying", len(store) if verify else 0) as advance:
+        found = look(store, verify=verify, workers=workers, progress=advance)
+    _print_json(found.to_dict()) if as_json else console.print(found)
+    if found.problems:
+        raise TutelageError(f"expected a sound store at {folder}, found: {found.problems[0]}")
+
+
+@app.command(name="export")
+def export_(
+    folder: Folder,
+    to: Annotated[str, typer.Option(help="minari or lerobot.")],
+    out: Out,
+) -> None:
+    """Write a store in another project's format, and say what that format cannot hold."""
+    from .datasets.formats.exchange import export_store
+
+    for sentence in export_store(_store(folder), to, out):
+        console.print(sentence, highlight=False)
+
+
+@app.command(name="import")
+def import_(
+    source: Annotated[Path, typer.Argument(help="The folder to read.")],
+    out: Out,
+    origin: Annotated[str, typer.Option("--from", help="minari or lerobot.")],
+) -> None:
+    """Read another project's demonstrations into a store; observations are kept unless replay proves them."""
+    from .datasets.formats.exchange import import_store
+
+    for sentence in import_store(source, origin, out):
+        console.print(sentence, highlight=False)
+
+
+def train(folders: list[Path], out: Path, config: Path | None, resume: bool, **flags: Any) -> None:
+    """Train one policy on everything in the stores; flags override the YAML given with --config."""
+    from .agents.behavior_cloning import train as fit
+    from .agents.evaluation.evaluate import select_success
+
+    stores = [_store(folder) for folder in folders]
+    given = {name: value for name, value in flags.items() if value is not None}
+    settings = TrainConfig.load(config, given) if config else TrainConfig(**given)
+    evaluate_policy = select_success(stores[0].suite, episodes=settings.select_episodes)
+    folder = fit(stores, out, settings, evaluate=evaluate_policy, resume=resume, progress=True)
+    console.print(f"kept policy: {folder}", highlight=False)
+
+
+def _train_signature() -> signatures.Signature:
+    """Make one flag of each field of TrainConfig."""
+    place = signatures.Parameter.KEYWORD_ONLY
+    fixed = {
+        "folders": (Annotated[list[Path], typer.Argument(help="Stores to train on.")], place.empty),
+        "out": (Annotated[Path, typer.Option("--out", "-o", help="The run's folder.")], place.empty),
+        "config": (Annotated[Path | None, typer.Option(help="YAML with the same keys as the flags.")], None),
+        "resume": (Annotated[bool, typer.Option(help="Go on where the run in --out stopped.")], False),
+    }
+    flags = {
+        one.name: (
+            Annotated[
+                type(one.default) | None,
+                typer.Option(help=one.metadata.get("help", ""), show_default=str(one.default)),
+            ],
+            None,
+        )
+        for one in dataclasses.fields(TrainConfig)
+    }
+    return signatures.Signature(
+        [
+            signatures.Parameter(name, place, annotation=kind, default=default)
+            for name, (kind, default) in (fixed | flags).items()
+        ]
+    )
+
+
+train.__signature__ = _train_signature()  # type: ignore[attr-defined]
+train.__annotations__ = {name: one.annotation for name, one in _train_signature().parameters.items()}
+app.command()(train)
+
+
+@app.command()
+def evaluate(
+    policies: Annotated[list[Path], typer.Argument(help="Checkpoints: RUN, RUN/kept or RUN/last.")],
+    out: Out,
+    suite: Annotated[str, typer.Option(help="Another suite than the one the policy was trained on.")] = "",
+    episodes: Annotated[int, typer.Option(min=0, help="Seeds a task; 0 takes the suite's number.")] = 0,
+    seeds: Annotated[str, typer.Option(help="test reports; select chooses.")] = "test",
+    people: Annotated[
+        list[Path] | None, typer.Option(help="Store with people's episodes on these seeds.")
+    ] = None,
+    beside: Annotated[str, typer.Option(help="Other actors: expert, crowd, chance.")] = "expert,crowd,chance",
+    sampled: Annotated[bool, typer.Option(help="Draw actions instead of taking the likeliest.")] = False,
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Measure policies beside people, the expert, the simulated crowd and chance, on the same unseen seeds."""
+    from .agents.evaluation.comparison import compare
+
+    comparison = compare(
+        policies,
+        out,
+        suite=suite,
+        episodes=episodes,
+        seeds=_seed_range(seeds),
+        people=[_store(one) for one in people or []],
+        beside=[one for one in beside.split(",") if one],
+        greedy=not sampled,
+        seed=seed,
+    )
+    _print_json(comparison.summary()) if as_json else console.print(comparison.table())
+
+
+@app.command()
+def report(
+    evaluation: Annotated[Path, typer.Argument(help="The folder that `tutelage evaluate` wrote.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The HTML file.")] = Path("report.html"),
+    run: Annotated[list[Path] | None, typer.Option(help="Training runs to draw curves of.")] = None,
+    store: Annotated[list[Path] | None, typer.Option(help="Stores to summarise.")] = None,
+    title: Annotated[str, typer.Option(help="What the page is called.")] = "",
+) -> None:
+    """Write one self-contained HTML page: the table, intervals, curves, worst seeds with replays."""
+    from .agents.evaluation.comparison import report_on
+
+    written = report_on(
+        evaluation, out, runs=run or [], stores=[_store(one) for one in store or []], title=title
+    )
+    console.print(f"report: {written}", highlight=False)
+
+
+@app.command()
+def demo(
+    out: Out = Path("demo"),
+    quick: Annotated[bool, typer.Option(help="A tenth of everything, in under two minutes.")] = False,
+    play: Annotated[
+        bool | None, typer.Option(help="Afterwards, serve the recorder; default: at a terminal.")
+    ] = None,
+    port: Annotated[int, typer.Option(help="The recorder's port; 0 takes a free one.")] = 8000,
+    seed: Seed = 0,
+) -> None:
+    """The whole road in one command: a simulated crowd plays, one policy learns, all are measured."""
+    from .agents.demo import run_demo
+
+    wants_play = sys.stdout.isatty() if play is None else play
+    run_demo(out, quick=quick, play=wants_play, port=port, seed=seed, console=console)
+
+
+@contextmanager
+def bar(label: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Show a progress bar with the time left on stderr; yields `advance(n)`."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=errors, transient=True, disable=not total) as progress:
+        handle = progress.add_task(label, total=total)
+        yield lambda count=1: progress.advance(handle, count)
+
+
+def _store(folder: Path) -> Store:
+    from .datasets.store import Store
+
+    return Store.open(folder)
+
+
+def _seed_range(name: str) -> SeedRange:
+    from .envs.errors import nearest
+    from .envs.task import SEED_RANGES
+
+    if name not in SEED_RANGES:
+        raise TutelageError(
+            f"expected --seeds to be one of {', '.join(SEED_RANGES)}, got {name!r}{nearest(name, SEED_RANGES)}"
+        )
+    return SEED_RANGES[name]
+
+
+def _print_json(document: Any) -> None:
+    print(json.dumps(document, indent=2, default=str))

@@ -1,0 +1,67 @@
+"""What `tutelage tasks` shows: one row a task, for people and for machines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from rich.table import Table
+
+from .errors import TutelageError
+from .gymnasium_task import TaskEnvironment
+from .suite import Suite
+from .task import Task
+
+
+def describe(task: Task, suite: Suite) -> dict[str, Any]:
+    """Describe a task from its suite and its environment; `problem` says why one cannot be made."""
+    row: dict[str, Any] = {
+        "suite": suite.name,
+        "task": task.id,
+        "env": task.env,
+        "success": task.success.text,
+        "pace": f"{task.fps:g} fps" if task.fps else "turn",
+        "expert": task.expert,
+    }
+    try:
+        environment = TaskEnvironment(task)
+    except TutelageError as error:
+        return row | {"problem": str(error)}
+    try:
+        step = environment.reset(0)
+        return row | {
+            "limit": environment.limit,
+            "instruction": environment.instruction,
+            "sees": {path or "observation": _shape(value) for path, value in step.observation.items()},
+            "does": str(environment.action_space),
+            "keys": {"+".join(one.codes): one.label for one in environment.controls().bindings},
+        }
+    finally:
+        environment.close()
+
+
+def table(rows: Iterable[dict[str, Any]]) -> Table:
+    """Lay the rows out for a terminal."""
+    drawn = Table(
+        "task", "environment", "instruction", "keys", "success", "pace", "steps", header_style="bold"
+    )
+    for row in rows:
+        if "problem" in row:
+            drawn.add_row(f"{row['suite']}/{row['task']}", row["env"], f"[red]{row['problem']}[/red]")
+            continue
+        keys = ", ".join(f"{code} {label}" for code, label in row["keys"].items())
+        instruction = row["instruction"] or "[dim]none[/dim]"
+        drawn.add_row(
+            f"{row['suite']}/{row['task']}",
+            row["env"],
+            instruction,
+            keys,
+            row["success"],
+            row["pace"],
+            str(row["limit"]),
+        )
+    return drawn
+
+
+def _shape(value: Any) -> str:
+    return "text" if isinstance(value, str) else f"{value.dtype}{list(value.shape)}"
