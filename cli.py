@@ -88,9 +88,7 @@ def tasks(
 def record(
     suite: SuiteName,
     out: Out,
-    seeds: Annotated[
-        str, typer.Option(help="record, select or test: the range that seeds come from.")
-    ] = "record",
+    seeds: Annotated[str, typer.Option(help="Seeds from: record, select or test.")] = "record",
     demonstrator: Annotated[str, typer.Option(help="Your pseudonym; random if not given.")] = "",
     episodes: Annotated[int, typer.Option(min=1, help="Episodes a task that a person is asked for.")] = 10,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
@@ -121,9 +119,7 @@ def simulate(
         int, typer.Option("--demonstrations", "-n", min=1, help="Episodes a task.")
     ] = 200,
     task: Annotated[list[str] | None, typer.Option(help="Only this task; may be given again.")] = None,
-    seeds: Annotated[
-        str, typer.Option(help="record, select or test: the range that seeds come from.")
-    ] = "record",
+    seeds: Annotated[str, typer.Option(help="Seeds from: record, select or test.")] = "record",
     skip: Annotated[int, typer.Option(min=0, help="Seeds to pass over first.")] = 0,
     workers: Workers = 2,
 ) -> None:
@@ -196,7 +192,7 @@ def import_(
 def train(folders: list[Path], out: Path, config: Path | None, resume: bool, **flags: Any) -> None:
     """Train one policy on everything in the stores; flags override the YAML given with --config."""
     from .agents.behavior_cloning import train as fit
-    from .agents.evaluation.evaluate import select_success
+    from .agents.evaluation.beside import select_success
 
     stores = [_store(folder) for folder in folders]
     given = {name: value for name, value in flags.items() if value is not None}
@@ -245,29 +241,30 @@ def evaluate(
     suite: Annotated[str, typer.Option(help="Another suite than the one the policy was trained on.")] = "",
     episodes: Annotated[int, typer.Option(min=0, help="Seeds a task; 0 takes the suite's number.")] = 0,
     seeds: Annotated[str, typer.Option(help="test reports; select chooses.")] = "test",
-    people: Annotated[
-        list[Path] | None, typer.Option(help="Store with people's episodes on these seeds.")
-    ] = None,
+    people: Annotated[list[Path] | None, typer.Option(help="Store of people who played these seeds.")] = None,
     beside: Annotated[str, typer.Option(help="Other actors: expert, crowd, chance.")] = "expert,crowd,chance",
     sampled: Annotated[bool, typer.Option(help="Draw actions instead of taking the likeliest.")] = False,
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
-    """Measure policies beside people, the expert, the simulated crowd and chance, on the same unseen seeds."""
-    from .agents.evaluation.comparison import compare
+    """Measure policies beside people, the expert, the crowd and chance, on the same unseen seeds."""
+    from .agents.evaluation.beside import measure
+    from .agents.evaluation.evaluate import progress_bars
 
-    comparison = compare(
-        policies,
-        out,
-        suite=suite,
-        episodes=episodes,
-        seeds=_seed_range(seeds),
-        people=[_store(one) for one in people or []],
-        beside=[one for one in beside.split(",") if one],
-        greedy=not sampled,
-        seed=seed,
-    )
-    _print_json(comparison.summary()) if as_json else console.print(comparison.table())
+    with progress_bars(errors) as bars:
+        measured = measure(
+            policies,
+            out,
+            suite=suite,
+            episodes=episodes,
+            seeds=_seed_range(seeds),
+            people=[_store(one) for one in people or []],
+            beside=[one for one in beside.split(",") if one],
+            greedy=not sampled,
+            seed=seed,
+            progress=bars,
+        )
+    _print_json(measured.summary()) if as_json else console.print(measured.table())
 
 
 @app.command()
@@ -279,7 +276,7 @@ def report(
     title: Annotated[str, typer.Option(help="What the page is called.")] = "",
 ) -> None:
     """Write one self-contained HTML page: the table, intervals, curves, worst seeds with replays."""
-    from .agents.evaluation.comparison import report_on
+    from .agents.evaluation.beside import report_on
 
     written = report_on(
         evaluation, out, runs=run or [], stores=[_store(one) for one in store or []], title=title
@@ -292,7 +289,7 @@ def demo(
     out: Out = Path("demo"),
     quick: Annotated[bool, typer.Option(help="A tenth of everything, in under two minutes.")] = False,
     play: Annotated[
-        bool | None, typer.Option(help="Afterwards, serve the recorder; default: at a terminal.")
+        bool | None, typer.Option(help="Then serve the recorder; default: at a terminal.")
     ] = None,
     port: Annotated[int, typer.Option(help="The recorder's port; 0 takes a free one.")] = 8000,
     seed: Seed = 0,
@@ -327,7 +324,8 @@ def _seed_range(name: str) -> SeedRange:
 
     if name not in SEED_RANGES:
         raise TutelageError(
-            f"expected --seeds to be one of {', '.join(SEED_RANGES)}, got {name!r}{nearest(name, SEED_RANGES)}"
+            f"expected --seeds to be one of {', '.join(SEED_RANGES)}, got {name!r}"
+            f"{nearest(name, SEED_RANGES)}"
         )
     return SEED_RANGES[name]
 

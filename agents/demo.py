@@ -1,0 +1,138 @@
+"""The whole road in one command: a simulated crowd plays, one policy learns, all are measured."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from ..datasets.crowd.app import record
+from ..datasets.simulated_crowd import crowd, simulate
+from ..datasets.store import Store
+from ..datasets.trajectory import Trajectory
+from ..envs.suite import Suite, load_suite
+from ..envs.task import TEST
+from .behavior_cloning import train
+from .checkpoint import write_card
+from .evaluation.beside import measure, report_on, select_success
+from .evaluation.evaluate import progress_bars
+from .evaluation.tables import table_markdown
+from .train_config import TrainConfig
+
+DEMONSTRATIONS = {
+    "goto-red-ball-grey": 3000,
+    "goto-local": 3000,
+    "cartpole": 150,
+    "taxi": 2000,
+    "pendulum": 250,
+}
+"""Episodes a task that the crowd plays, failures included."""
+
+QUICK_SHARE = 0.1
+QUICK_EPISODES = 32
+
+
+def run_demo(out: Path, *, quick: bool, play: bool, port: int, seed: int, console: Console) -> Path:
+    """Play, train, evaluate, report; with `play`, serve the recorder on the same test seeds afterwards.
+
+    Everything lands under `out`: `crowd/` (store), `run/` (training), `evaluation/`, `report.html`,
+    `people/`. What an earlier demo left there is used again where nothing changed. Returns the report.
+    """
+    suite = load_suite("first-steps")
+    began = time.perf_counter()
+    store = _crowd(suite, out / ("crowd-quick" if quick else "crowd"), quick, console)
+    run = out / ("run-quick" if quick else "run")
+    config = replace(TrainConfig(), seed=seed, **(_QUICK if quick else _FULL))
+    with _stage(console, "one policy learns from what the crowd did"):
+        kept = train([store], run, config, evaluate=select_success(suite, episodes=32), progress=True)
+    people = Store.create(out / "people", suite)
+    with (
+        _stage(console, "policy, expert, crowd and chance play the same unseen seeds"),
+        progress_bars(console) as bars,
+    ):
+        episodes = QUICK_EPISODES if quick else suite.episodes
+        measured = measure(
+            [kept], out / "evaluation", episodes=episodes, people=[people], seed=seed, progress=bars
+        )
+    write_card(kept, table_markdown(measured.rows, suite))
+    page = out / "report.html"
+    with _stage(console, "the report is written"):
+        _report(out, page, run, store, people)
+    console.print(measured.table())
+    console.print(f"report: {page}   whole demo: {time.perf_counter() - began:.0f} s", highlight=False)
+    if play:
+        _invite(suite, out, page, run, store, people, port, console)
+    return page
+
+
+_FULL = {"steps": 3000}
+_QUICK = {"steps": 300}
+
+
+def _crowd(suite: Suite, folder: Path, quick: bool, console: Console) -> Store:
+    share = QUICK_SHARE if quick else 1.0
+    wanted = {task: max(10, round(count * share)) for task, count in DEMONSTRATIONS.items()}
+    store = Store.create(folder, suite)
+    if len(store):
+        console.print(f"{len(store)} demonstrations found in {folder}", highlight=False)
+        return store
+    people = len(crowd())
+    with _stage(console, f"a simulated crowd of {people} plays"), _bars(console) as bars:
+        handles = {task: bars.add_task(task, total=count) for task, count in wanted.items()}
+        simulate(
+            suite, store, wanted, workers=2, progress=lambda task, count: bars.advance(handles[task], count)
+        )
+    return store
+
+
+def _report(out: Path, page: Path, run: Path, store: Store, people: Store) -> None:
+    report_on(out / "evaluation", page, runs=[run], stores=[store], people=[people], title="First steps")
+
+
+def _invite(
+    suite: Suite,
+    out: Path,
+    page: Path,
+    run: Path,
+    store: Store,
+    people: Store,
+    port: int,
+    console: Console,
+) -> None:
+    """Let a person play the very same test seeds; each kept episode rewrites the report with their row."""
+    console.print("Your turn: the same seeds, in the browser. Ctrl-C ends it.")
+
+    def kept(_: Trajectory) -> None:
+        _report(out, page, run, store, people)
+
+    record(
+        suite,
+        out / "people",
+        seeds=TEST,
+        host="127.0.0.1",
+        port=port,
+        open_browser=True,
+        demonstrator=None,
+        episodes=10,
+        on_kept=kept,
+        extra_pages={"/report": page},
+    )
+    _report(out, page, run, store, people)
+
+
+@contextmanager
+def _stage(console: Console, what: str) -> Iterator[None]:
+    console.rule(what, align="left", style="dim")
+    began = time.perf_counter()
+    yield
+    console.print(f"[dim]{time.perf_counter() - began:.0f} s[/dim]", highlight=False)
+
+
+def _bars(console: Console) -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=console)

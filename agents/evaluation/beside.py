@@ -1,0 +1,127 @@
+"""From folders to figures: a policy beside people, the expert, the simulated crowd and chance."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from ...datasets.simulated_crowd import crowd
+from ...datasets.store import Store
+from ...datasets.trajectory import Trajectory
+from ...envs.errors import TutelageError, nearest
+from ...envs.gymnasium_task import TaskEnvironment
+from ...envs.suite import Suite, load_suite
+from ...envs.task import TEST, SeedRange
+from ..checkpoint import load
+from .actors import Actor, ChanceActor, ExpertActor, PolicyActor, SimulatedActor
+from .evaluate import Report, best_of_select, evaluate
+from .report import write_report
+from .rows import joined, read_rows, rows_from, write_rows
+from .tables import console_table, summary
+
+BESIDE = ("expert", "crowd", "chance")
+"""Who else may play the same seeds."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """An evaluation on disk and in memory: rows (see `rows.SCHEMA`), and every episode that was played."""
+
+    suite: Suite
+    rows: pa.Table
+    trajectories: list[Trajectory]
+
+    def table(self) -> Any:
+        """Return the headline table for a terminal."""
+        return console_table(self.rows, self.suite)
+
+    def summary(self) -> dict[str, Any]:
+        """Return the same figures for machines."""
+        return summary(self.rows, self.suite)
+
+
+def measure(
+    policies: Sequence[Path],
+    out: Path,
+    *,
+    suite: str = "",
+    episodes: int = 0,
+    seeds: SeedRange = TEST,
+    people: Sequence[Store] = (),
+    beside: Sequence[str] = BESIDE,
+    greedy: bool = True,
+    seed: int = 0,
+    progress: Report | None = None,
+) -> Measured:
+    """Let every actor play the same seeds, and write `rows.parquet` and the store `episodes` to `out`.
+
+    `policies` are checkpoints or runs (whose kept checkpoint is meant). People are not asked to play:
+    their rows are their own demonstrations on these seeds.
+    """
+    unknown = [one for one in beside if one not in BESIDE]
+    if unknown:
+        raise TutelageError(
+            f"expected --beside to list some of {', '.join(BESIDE)}, got {unknown[0]!r}"
+            f"{nearest(unknown[0], BESIDE)}"
+        )
+    loaded = [(path, load(_checkpoint(path))) for path in policies]
+    chosen = load_suite(suite) if suite else loaded[0][1].suite
+    actors: list[Actor] = [
+        PolicyActor(one.policy, name="policy" if len(loaded) == 1 else path.name, greedy=greedy, seed=seed)
+        for path, one in loaded
+    ]
+    makers: Mapping[str, Callable[[], Actor]] = {
+        "expert": ExpertActor,
+        "crowd": lambda: SimulatedActor(crowd(), name="simulated crowd"),
+        "chance": lambda: ChanceActor(seed=seed),
+    }
+    actors += [makers[one]() for one in beside]
+    result = evaluate(chosen, actors, episodes=episodes or None, seeds=seeds, out=out, progress=progress)
+    played = [one for store in people for one in store.trajectories(kinds=["person"], seeds=seeds)]
+    rows = result.rows
+    if played:
+        rows = joined([rows, rows_from(played, "people")])
+        write_rows(out / "rows.parquet", rows)
+    return Measured(chosen, rows, [*result.trajectories, *played])
+
+
+def report_on(
+    evaluation: Path,
+    out: Path,
+    *,
+    runs: Sequence[Path] = (),
+    stores: Sequence[Store] = (),
+    people: Sequence[Store] = (),
+    title: str = "",
+) -> Path:
+    """Write the report of an evaluation that lies in a folder, with what people have played since."""
+    store = Store.open(evaluation / "episodes")
+    played = [one for each in people for one in each.trajectories(kinds=["person"], seeds=TEST)]
+    rows = read_rows(evaluation / "rows.parquet")
+    if played:
+        rows = joined(
+            [rows.filter(pa.compute.not_equal(rows["kind"], "person")), rows_from(played, "people")]
+        )
+    return write_report(
+        out,
+        suite=store.suite,
+        rows=rows,
+        trajectories=[*store.trajectories(), *played],
+        train_runs=list(runs),
+        stores=list(stores),
+        title=title or f"Tutelage: {store.suite.name}",
+    )
+
+
+def select_success(suite: Suite, *, episodes: int) -> Callable[[Any], dict[str, float]]:
+    """Return what chooses a checkpoint: policy → success by task on select seeds, environments reused."""
+    environments: dict[str, list[TaskEnvironment]] = {}
+    return lambda policy: best_of_select(policy, suite, episodes, environments=environments)
+
+
+def _checkpoint(path: Path) -> Path:
+    return path / "kept" if (path / "kept").is_dir() else path
