@@ -1,0 +1,53 @@
+"""Write a file whole or not at all, and say it clearly when the disk refuses."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..envs.errors import TutelageError
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a whole file or none: temporary name, sync, rename, sync the folder."""
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        with temporary.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def sync_folder(path: Path) -> None:
+    """Put a folder's own entries on the disk: new, renamed and removed names."""
+    if os.name == "nt":  # Windows can't open folders
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Turn what the disk says into one line, a TutelageError."""
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        what = "the disk is full" if full else str(error)
+        remedy = "free some space" if full else "check that the folder can be written"
+        raise TutelageError(
+            f"expected to write to {path}, got: {what}; nothing that was there is lost; "
+            f"{remedy} and try again"
+        ) from error

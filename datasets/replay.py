@@ -1,0 +1,171 @@
+"""Seed + actions → observations again, and the proof that they are the same, bit for bit."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import numpy as np
+
+from ..envs.errors import TutelageError
+from ..envs.gymnasium_task import Step, TaskEnvironment
+from .trajectory import Digest, Trajectory, stack_observations
+
+
+@dataclass(frozen=True)
+class Replay:
+    """What the environment showed when the same actions were taken from the same seed.
+
+    `observations` maps leaf path → `[T+1, ...]`, `rewards` float64 `[T]`. `legal` is bool `[T+1, n]`,
+    the mask given with each observation, or None. The arrays are shorter when the episode ended
+    before the actions did; `digest` then differs from the trajectory's.
+    """
+
+    observations: dict[str, np.ndarray]
+    rewards: np.ndarray
+    terminated: bool
+    truncated: bool
+    success: bool
+    digest: bytes
+    legal: np.ndarray | None
+
+
+def replay(trajectory: Trajectory, environment: TaskEnvironment) -> Replay:
+    """Run a trajectory's seed and actions again.
+
+    Stored observations are returned as they are, with the digest computed over them: the
+    environment could not give them back, so it is not asked.
+    """
+    if trajectory.observations is not None:
+        return _stored(trajectory, trajectory.observations)
+    step = environment.reset(trajectory.seed)
+    digest = Digest()
+    proof = digest.update(step.observation, 0.0, False, False)
+    steps: list[Step] = [step]
+    for row in trajectory.actions:
+        if step.done:
+            break
+        step = environment.step(row)
+        proof = digest.update(step.observation, step.reward, step.terminated, step.truncated)
+        steps.append(step)
+    return Replay(
+        observations=stack_observations([one.observation for one in steps]),
+        rewards=np.array([one.reward for one in steps[1:]]),
+        terminated=step.terminated,
+        truncated=step.truncated,
+        success=bool(step.success),
+        digest=proof,
+        legal=_masks(steps),
+    )
+
+
+def prove(
+    trajectory: Trajectory, environment: TaskEnvironment, observations: Mapping[str, np.ndarray]
+) -> Trajectory:
+    """Decide whether actions are enough: return the trajectory without observations, or with them.
+
+    `environment` must be fresh (never used); `observations` are those that were seen, leaf path →
+    `[T+1, ...]`. An environment that breaks on the way proves nothing, so the observations are stored.
+    """
+    bare = replace(trajectory, observations=None)
+    try:
+        proven = replay(bare, environment).digest == trajectory.digest
+    except Exception:  # whatever a foreign environment raises, what was recorded must be kept
+        proven = False
+    return bare if proven else replace(trajectory, observations=dict(observations))
+
+
+def replay_proven(trajectory: Trajectory, environment: TaskEnvironment) -> Replay:
+    """Replay, and raise TutelageError unless every step is bit for bit what was recorded.
+
+    `environment` may have played other episodes; before a difference is called one, a fresh
+    environment is asked too.
+    """
+    first = _attempt(trajectory, environment)
+    if isinstance(first, Replay) and first.digest == trajectory.digest:
+        return first
+    fresh = TaskEnvironment(environment.task)
+    try:
+        second = _attempt(trajectory, fresh)
+        if isinstance(second, Replay) and second.digest == trajectory.digest:
+            return second
+        now = versions_of(fresh)
+    finally:
+        fresh.close()
+    raise TutelageError(_difference(trajectory, second, now))
+
+
+def digest_of(
+    observations: Mapping[str, np.ndarray], rewards: Iterable[float], terminated: bool, truncated: bool
+) -> bytes:
+    """Compute the digest of a whole episode from stacked observations `[T+1, ...]` and its end."""
+    digest = Digest()
+    last = len(next(iter(observations.values()))) - 1
+    proof = b""
+    for at, reward in enumerate((0.0, *rewards)):
+        one = {path: array[at] for path, array in observations.items()}
+        proof = digest.update(one, reward, terminated and at == last, truncated and at == last)
+    return proof
+
+
+def versions_of(environment: TaskEnvironment) -> dict[str, str]:
+    """Name what the environment was made of: Gymnasium, its own package, numpy and Python."""
+    package = type(environment.env.unwrapped).__module__.partition(".")[0]
+    versions = {"python": platform.python_version()}
+    for name in ("gymnasium", "numpy", package):
+        if (version := _version(name)) is not None:
+            versions[name] = version
+    return versions
+
+
+@lru_cache
+def _version(package: str) -> str | None:
+    """Return the version of the distribution that a module's top-level package comes from."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        found = importlib.metadata.packages_distributions().get(package)
+        return importlib.metadata.version(found[0]) if found else None
+
+
+def _stored(trajectory: Trajectory, observations: Mapping[str, np.ndarray]) -> Replay:
+    ends = trajectory.terminated, trajectory.truncated
+    proof = digest_of(observations, trajectory.rewards, *ends)
+    return Replay(dict(observations), trajectory.rewards, *ends, trajectory.success, proof, None)
+
+
+def _masks(steps: list[Step]) -> np.ndarray | None:
+    masks = [one.legal for one in steps if one.legal is not None]
+    return np.stack(masks) if len(masks) == len(steps) else None
+
+
+def _attempt(trajectory: Trajectory, environment: TaskEnvironment) -> Replay | Exception:
+    try:
+        return replay(trajectory, environment)
+    except Exception as error:  # foreign code; told to the user below
+        return error
+
+
+def _difference(trajectory: Trajectory, got: Replay | Exception, now: Mapping[str, str]) -> str:
+    """Say what differs, as far as rewards and packages can tell."""
+    if isinstance(got, Exception):
+        what = f"{type(got).__name__}: {got}"
+    elif trajectory.observations is not None:
+        what = "stored observations that differ from its digest"
+    elif len(got.rewards) != len(trajectory):
+        what = f"an end after {len(got.rewards)} of {len(trajectory)} steps"
+    else:
+        unlike = np.flatnonzero(got.rewards != trajectory.rewards)
+        what = f"another reward at step {unlike[0]}" if len(unlike) else "other observations"
+    recorded = trajectory.versions
+    moved = [
+        f"{name} {recorded[name]} → {now[name]}" for name in now if recorded.get(name, now[name]) != now[name]
+    ]
+    remedy = f"; versions changed ({', '.join(moved)}): install the recorded ones" if moved else ""
+    return (
+        f"expected episode {trajectory.episode} (task {trajectory.task!r}, seed {trajectory.seed}) to replay "
+        f"as recorded, got {what}{remedy}"
+    )

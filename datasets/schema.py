@@ -1,0 +1,151 @@
+"""The Parquet schema of a store: one row an episode; trajectories ↔ rows."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from ..envs.errors import TutelageError
+from .trajectory import Trajectory
+
+VERSION = 1
+"""Raised whenever a reader of an older version would misread a row."""
+
+_PER_STEP = {
+    "actions": pa.float64(),  # T * action_size values, row after row
+    "rewards": pa.float64(),
+    "times_ms": pa.int32(),
+    "controllers": pa.int8(),
+    "frames": pa.int32(),
+}
+
+SUMMARY = pa.schema(
+    [
+        ("episode", pa.string()),
+        ("suite", pa.string()),
+        ("task", pa.string()),
+        ("env", pa.string()),
+        ("kwargs", pa.string()),  # JSON
+        ("versions", pa.string()),  # JSON
+        ("seed", pa.int64()),
+        ("demonstrator", pa.string()),
+        ("kind", pa.string()),
+        ("started", pa.string()),
+        ("steps", pa.int32()),
+        ("return", pa.float64()),
+        ("success", pa.bool_()),
+        ("seconds", pa.float64()),
+        ("terminated", pa.bool_()),
+        ("truncated", pa.bool_()),
+        ("steps_per_second", pa.float64()),
+        ("study", pa.string()),
+        ("consent", pa.string()),
+        ("notes", pa.string()),
+        ("digest", pa.binary(16)),
+        ("stored", pa.bool_()),  # observations are stored; false: replay proved that they come back
+        ("action_size", pa.int32()),
+    ]
+)
+"""What `Store.episodes` gives."""
+
+SCHEMA = pa.schema(
+    [
+        *SUMMARY,
+        *((name, pa.list_(kind)) for name, kind in _PER_STEP.items()),
+        ("observations", pa.large_binary()),
+    ],
+    metadata={"tutelage.schema": str(VERSION)},
+)
+"""Plain columns; `observations` is a NumPy .npz (null when replayed) with one member a leaf."""
+
+# whole seconds of times and frame numbers rise evenly: their differences are tiny
+ENCODINGS = {
+    "times_ms.list.element": "DELTA_BINARY_PACKED",
+    "frames.list.element": "DELTA_BINARY_PACKED",
+    "observations": "PLAIN",
+}
+DICTIONARY = [
+    *(name for name in SUMMARY.names if SUMMARY.field(name).type == pa.string()),
+    *(f"{name}.list.element" for name in ("actions", "rewards", "controllers")),
+]
+
+
+def to_table(trajectories: Sequence[Trajectory]) -> pa.Table:
+    """Write trajectories as rows of SCHEMA."""
+    rows = [_to_row(one) for one in trajectories]
+    columns = [pa.array([row[field.name] for row in rows], field.type) for field in SCHEMA]
+    return pa.table(columns, schema=SCHEMA)
+
+
+def from_batch(batch: pa.RecordBatch) -> Iterator[Trajectory]:
+    """Read the trajectories of a batch of rows, in order; raises TutelageError for a row that is not one."""
+    lists = {name: (batch.column(name).offsets, batch.column(name).values.to_numpy()) for name in _PER_STEP}
+    summary = batch.select(SUMMARY.names).to_pylist()
+    blobs = batch.column("observations")
+    for at, row in enumerate(summary):
+        steps = {
+            name: values[offsets[at].as_py() : offsets[at + 1].as_py()].copy()
+            for name, (offsets, values) in lists.items()
+        }
+        blob = blobs[at].as_buffer()
+        yield _from_row(row, steps, None if blob is None else unpack(blob))
+
+
+def pack(observations: Mapping[str, np.ndarray]) -> bytes:
+    """Write stacked observations as .npz bytes, without loss and without pickle."""
+    buffer = io.BytesIO()
+    # the prefix keeps leaf paths away from savez's own argument names, and the bare leaf nameable
+    np.savez(buffer, allow_pickle=False, **{f"leaf/{path}": array for path, array in observations.items()})
+    return buffer.getvalue()
+
+
+def unpack(data: Any) -> dict[str, np.ndarray]:
+    """Read what `pack` wrote: leaf path → array."""
+    with np.load(io.BytesIO(data), allow_pickle=False) as archive:
+        return {name.removeprefix("leaf/"): archive[name] for name in archive.files}
+
+
+def _to_row(one: Trajectory) -> dict[str, Any]:
+    return {
+        **{name: getattr(one, name) for name in (*_PLAIN, "digest", "success")},
+        "kwargs": json.dumps(dict(one.kwargs), sort_keys=True),
+        "versions": json.dumps(dict(one.versions), sort_keys=True),
+        "steps": len(one),
+        "return": one.total,
+        "seconds": one.seconds,
+        "stored": one.observations is not None,
+        "action_size": one.actions.shape[1],
+        **{name: getattr(one, name).ravel() for name in _PER_STEP},
+        "observations": None if one.observations is None else pack(one.observations),
+    }
+
+
+_PLAIN = (
+    *("episode", "suite", "task", "env", "seed", "demonstrator", "kind", "started"),
+    *("terminated", "truncated", "steps_per_second", "study", "consent", "notes"),
+)
+
+
+def _from_row(
+    row: dict[str, Any], steps: dict[str, Any], observations: dict[str, np.ndarray] | None
+) -> Trajectory:
+    size = row["action_size"]
+    if size < 0 or len(steps["actions"]) != row["steps"] * size:
+        raise TutelageError(
+            f"expected {row['steps']} actions of {size} numbers in episode {row['episode']}, "
+            f"got {len(steps['actions'])} numbers"
+        )
+    actions = steps.pop("actions").reshape(row["steps"], size)
+    return Trajectory(
+        **{name: row[name] for name in (*_PLAIN, "digest", "success")},
+        **steps,
+        actions=actions,
+        kwargs=json.loads(row["kwargs"]),
+        versions=json.loads(row["versions"]),
+        observations=observations,
+    )

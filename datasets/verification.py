@@ -1,0 +1,131 @@
+"""Check a store: part by part, row by row, and every replayed episode against its digest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..envs.errors import TutelageError
+from ..envs.gymnasium_task import TaskEnvironment
+from ..envs.suite import Suite
+from .replay import replay_proven
+from .trajectory import CONTROLLERS, Trajectory
+
+if TYPE_CHECKING:
+    from .store import Progress, Store
+
+
+def verify(store: Store, progress: Progress | None, workers: int, replayed: bool) -> list[str]:
+    """List what is wrong with a store, in part order; see `Store.verify`."""
+    problems, units = _sound_units(store)
+    total = sum(count for _, _, count in units)
+    done = 0
+    if progress:
+        progress(0, total)
+    for found, count in _each(store.path, units, workers, replayed):
+        problems += found
+        done += count
+        if progress:
+            progress(done, total)
+    return problems + _twice(store, units)
+
+
+def _sound_units(store: Store) -> tuple[list[str], list[tuple[str, int, int]]]:
+    """Check every part's bytes; return the problems, and (part, row group, rows) of what is sound."""
+    problems: list[str] = []
+    units: list[tuple[str, int, int]] = []
+    try:
+        parts = store.parts()
+    except TutelageError as error:
+        return [str(error)], []
+    for part in parts:
+        try:
+            units += [(part.name, group, rows) for group, rows in enumerate(store.group_sizes(part.name))]
+        except (TutelageError, OSError) as error:
+            problems.append(str(error))
+    return problems, units
+
+
+def _each(
+    path: Path, units: list[tuple[str, int, int]], workers: int, replayed: bool
+) -> Iterator[tuple[list[str], int]]:
+    if workers <= 1 or len(units) <= 1:
+        for part, group, count in units:
+            yield check_group(path, part, group, replayed), count
+        return
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        jobs = {pool.submit(check_group, path, part, group, replayed): n for part, group, n in units}
+        for job in as_completed(jobs):
+            yield job.result(), jobs[job]
+
+
+def check_group(path: Path, part: str, group: int, replayed: bool) -> list[str]:
+    """List what is wrong with the episodes of one row group."""
+    from .store import Store
+
+    store = Store.open(path)
+    environments: dict[str, TaskEnvironment] = {}
+    problems = []
+    try:
+        for one in store.read_group(part, group):
+            problems += [
+                f"part {part}: episode {one.episode}: {what}" for what in check_row(one, store.suite)
+            ]
+            if not replayed:
+                continue
+            try:
+                if one.task not in environments:
+                    environments[one.task] = TaskEnvironment(store.suite[one.task])
+                replay_proven(one, environments[one.task])
+            except TutelageError as error:
+                problems.append(f"part {part}: {error}")
+    except TutelageError as error:
+        problems.append(str(error))
+    finally:
+        for environment in environments.values():
+            environment.close()
+    return problems
+
+
+def check_row(one: Trajectory, suite: Suite) -> list[str]:
+    """List what an episode says of itself that can't be: its task, times, controllers, outcome."""
+    if one.task not in [task.id for task in suite]:
+        return [f"expected a task of suite {suite.name!r}, got {one.task!r}"]
+    task = suite[one.task]
+    problems = []
+    if (one.suite, one.env) != (suite.name, task.env):
+        problems.append(f"expected {suite.name} and {task.env}, got {one.suite} and {one.env}")
+    if (np.diff(one.times_ms, prepend=0) < 0).any():
+        problems.append("expected times that never go back")
+    if (one.controllers < 0).any() or (one.controllers >= len(CONTROLLERS)).any():
+        problems.append(f"expected controllers 0 to {len(CONTROLLERS) - 1}")
+    if len(one.digest) != 16:
+        problems.append(f"expected a digest of 16 bytes, got {len(one.digest)}")
+    if (one.terminated or one.truncated) and one.success != task.success(
+        reward=float(one.rewards[-1]),
+        total=one.total,
+        terminated=one.terminated,
+        truncated=one.truncated,
+        steps=len(one),
+    ):
+        problems.append(f"expected success to be what the rule {task.success.text!r} says")
+    return problems
+
+
+def _twice(store: Store, units: list[tuple[str, int, int]]) -> list[str]:
+    """Name episodes that are there more than once: a part copied back beside its newer revision."""
+    seen: dict[str, str] = {}
+    problems = []
+    for part in dict.fromkeys(part for part, _, _ in units):
+        for episode in store.episode_ids(part):
+            if episode in seen:
+                problems.append(
+                    f"part {part}: episode {episode}: expected it once, found it in {seen[episode]} too"
+                )
+            seen[episode] = part
+    return problems
