@@ -12,6 +12,7 @@ import numpy as np
 
 from ..envs.errors import TutelageError
 from ..envs.gymnasium_task import Step, TaskEnvironment
+from ..envs.suite import Suite
 from .trajectory import Digest, Trajectory, stack_observations
 
 
@@ -78,24 +79,45 @@ def prove(
     return bare if proven else replace(trajectory, observations=dict(observations))
 
 
-def replay_proven(trajectory: Trajectory, environment: TaskEnvironment) -> Replay:
+def replay_proven(trajectory: Trajectory, environments: Environments) -> Replay:
     """Replay, and raise TutelageError unless every step is bit for bit what was recorded.
 
-    `environment` may have played other episodes; before a difference is called one, a fresh
-    environment is asked too.
+    An environment that has played other episodes is asked first; before a difference is called one, a
+    fresh environment is asked too.
     """
-    first = _attempt(trajectory, environment)
-    if isinstance(first, Replay) and first.digest == trajectory.digest:
-        return first
-    fresh = TaskEnvironment(environment.task)
-    try:
-        second = _attempt(trajectory, fresh)
-        if isinstance(second, Replay) and second.digest == trajectory.digest:
-            return second
-        now = versions_of(fresh)
-    finally:
-        fresh.close()
-    raise TutelageError(_difference(trajectory, second, now))
+    got = _attempt(trajectory, environments)
+    if not _same(trajectory, got) and trajectory.observations is None:
+        environments.renew(trajectory.task)
+        got = _attempt(trajectory, environments)
+    if isinstance(got, Replay) and _same(trajectory, got):
+        return got
+    now = {} if trajectory.observations is not None else versions_of(environments[trajectory.task])
+    raise TutelageError(_difference(trajectory, got, now))
+
+
+class Environments:
+    """One environment for each task of a suite, made when first asked for, all closed at the end."""
+
+    def __init__(self, suite: Suite) -> None:
+        self._suite = suite
+        self._made: dict[str, TaskEnvironment] = {}
+
+    def __getitem__(self, task_id: str) -> TaskEnvironment:
+        if task_id not in self._made:
+            self._made[task_id] = TaskEnvironment(self._suite[task_id])
+        return self._made[task_id]
+
+    def renew(self, task_id: str) -> None:
+        """Close a task's environment, so that the next one is fresh."""
+        if (used := self._made.pop(task_id, None)) is not None:
+            used.close()
+
+    def __enter__(self) -> Environments:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for task_id in list(self._made):
+            self.renew(task_id)
 
 
 def digest_of(
@@ -142,9 +164,15 @@ def _masks(steps: list[Step]) -> np.ndarray | None:
     return np.stack(masks) if len(masks) == len(steps) else None
 
 
-def _attempt(trajectory: Trajectory, environment: TaskEnvironment) -> Replay | Exception:
+def _same(trajectory: Trajectory, got: Replay | Exception) -> bool:
+    return isinstance(got, Replay) and got.digest == trajectory.digest
+
+
+def _attempt(trajectory: Trajectory, environments: Environments) -> Replay | Exception:
+    if trajectory.observations is not None:
+        return _stored(trajectory, trajectory.observations)
     try:
-        return replay(trajectory, environment)
+        return replay(trajectory, environments[trajectory.task])
     except Exception as error:  # foreign code; told to the user below
         return error
 

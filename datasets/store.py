@@ -179,11 +179,17 @@ class Store:
             )
         return gone
 
-    def read_group(self, part: str, group: int) -> list[Trajectory]:
-        """Read all episodes of one row group of a part."""
+    def read_rows(self, part: str, group: int, rows: Sequence[int] | None = None) -> Iterator[Trajectory]:
+        """Read episodes of one row group of a part: those of `rows`, or all."""
         path = self.path / part
-        file = self._file(path)
-        return list(self._rows(path, file, group, None))
+        return self._rows(path, self._file(path), group, rows)
+
+    def groups(self) -> Iterator[tuple[str, int, pa.Table]]:
+        """List (part name, row group, its SUMMARY rows): the units that workers read."""
+        for part in self.parts():
+            file = self._file(part)
+            for group in range(file.num_row_groups):
+                yield part.name, group, file.read_row_group(group, SUMMARY.names)
 
     def group_sizes(self, part: str) -> list[int]:
         """Return the number of episodes in each row group of a part: the units that workers read."""

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..envs.errors import TutelageError
-from ..envs.gymnasium_task import TaskEnvironment
 from ..envs.suite import Suite
-from .replay import replay_proven
+from .replay import Environments, replay_proven
 from .trajectory import CONTROLLERS, Trajectory
 
 if TYPE_CHECKING:
@@ -69,27 +68,26 @@ def check_group(path: Path, part: str, group: int, replayed: bool) -> list[str]:
     from .store import Store
 
     store = Store.open(path)
-    environments: dict[str, TaskEnvironment] = {}
     problems = []
     try:
-        for one in store.read_group(part, group):
-            problems += [
-                f"part {part}: episode {one.episode}: {what}" for what in check_row(one, store.suite)
-            ]
-            if not replayed:
-                continue
-            try:
-                if one.task not in environments:
-                    environments[one.task] = TaskEnvironment(store.suite[one.task])
-                replay_proven(one, environments[one.task])
-            except TutelageError as error:
-                problems.append(f"part {part}: {error}")
+        with Environments(store.suite) as environments:
+            for one in store.read_rows(part, group):
+                where = f"part {part}: "
+                contradictions = check_row(one, store.suite)
+                problems += [f"{where}episode {one.episode}: {what}" for what in contradictions]
+                if replayed and not contradictions:
+                    problems += [where + what for what in _unlike(one, environments)]
     except TutelageError as error:
         problems.append(str(error))
-    finally:
-        for environment in environments.values():
-            environment.close()
     return problems
+
+
+def _unlike(one: Trajectory, environments: Environments) -> list[str]:
+    try:
+        replay_proven(one, environments)
+    except TutelageError as error:
+        return [str(error)]
+    return []
 
 
 def check_row(one: Trajectory, suite: Suite) -> list[str]:

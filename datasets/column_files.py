@@ -1,0 +1,132 @@
+"""The arrays of one task's columns, in memory or as memory-mapped .npy files in a folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..envs.errors import TutelageError
+from .replay import Replay
+from .trajectory import Trajectory
+
+_LEAF = "observations/"
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Some steps of one task: array name → `[n, ...]`, and the vocabulary of each array of text codes."""
+
+    arrays: dict[str, np.ndarray]
+    words: dict[str, list[str]]
+
+    @classmethod
+    def join(cls, played: Sequence[tuple[Trajectory, Replay]]) -> Chunk:
+        """Put whole episodes end to end, each without its last observation."""
+        arrays = {
+            "actions": np.concatenate([one.actions for one, _ in played]),
+            "controllers": np.concatenate([one.controllers for one, _ in played]),
+        }
+        words: dict[str, list[str]] = {}
+        for path in played[0][1].observations:
+            joined = np.concatenate([again.observations[path][:-1] for _, again in played])
+            if joined.dtype.kind == "U":
+                texts, joined = np.unique(joined, return_inverse=True)
+                words[_LEAF + path] = texts.tolist()
+            arrays[_LEAF + path] = joined
+        masks = [again.legal for _, again in played]
+        if any(one is not None for one in masks):
+            arrays["legal"] = np.concatenate([_mask(again, masks) for _, again in played])
+        return cls(arrays, words)
+
+
+class ColumnArrays:
+    """Arrays of `size` steps, filled chunk by chunk. Text is kept as codes into a vocabulary."""
+
+    def __init__(self, size: int, folder: Path | None = None) -> None:
+        self._size = size
+        self._folder = folder
+        self._arrays: dict[str, np.ndarray] = {}
+        self._codes: dict[str, dict[str, int]] = {}
+
+    def get(self, name: str) -> np.ndarray | None:
+        """Return an array, or None when no chunk had it."""
+        return self._arrays.get(name)
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self._arrays[name]
+
+    def put(self, first: int, chunk: Chunk) -> None:
+        """Write a chunk's steps from step `first` on."""
+        for name, array in chunk.arrays.items():
+            if (words := chunk.words.get(name)) is not None:
+                codes = self._codes.setdefault(name, {})
+                array = np.array([codes.setdefault(word, len(codes)) for word in words], np.int32)[array]
+            if name not in self._arrays:
+                self._arrays[name] = self._allocate(name, array)
+            target = self._arrays[name]
+            if target.shape[1:] != array.shape[1:] or target.dtype != array.dtype:
+                raise TutelageError(
+                    f"expected {name} to be {target.dtype} {target.shape[1:]} in every episode, "
+                    f"got {array.dtype} {array.shape[1:]}; keep such episodes in stores of their own"
+                )
+            target[first : first + len(array)] = array
+
+    def observations(self) -> dict[str, np.ndarray]:
+        """Return leaf path → `[N, ...]`; text leaves as object arrays of shared `str`."""
+        found = {}
+        for name, array in self._arrays.items():
+            if name in self._codes:
+                array = np.array([*self._codes[name]], object)[array]
+            if name.startswith(_LEAF):
+                found[name.removeprefix(_LEAF)] = array
+        return found
+
+    def save(self) -> None:
+        """Flush the files, and write down which array is which."""
+        assert self._folder is not None
+        for array in self._arrays.values():
+            if isinstance(array, np.memmap):
+                array.flush()
+        contents = {"arrays": list(self._arrays), "words": {k: list(v) for k, v in self._codes.items()}}
+        (self._folder / "columns.json").write_text(json.dumps(contents), encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> ColumnArrays:
+        """Open what `save` left, memory-mapped; raises TutelageError when it can't be read."""
+        try:
+            contents = json.loads((folder / "columns.json").read_text(encoding="utf-8"))
+            # plain arrays over the mapping: numpy's memmap class makes every slice slow
+            arrays = {
+                name: np.asarray(np.load(folder / f"{at}.npy", mmap_mode="r", allow_pickle=False))
+                for at, name in enumerate(contents["arrays"])
+            }
+        except (OSError, ValueError, KeyError) as error:
+            raise TutelageError(f"expected columns in {folder}, got {error}; remove that folder") from None
+        loaded = cls(len(arrays["actions"]))
+        loaded._arrays = arrays
+        loaded._codes = {k: {word: at for at, word in enumerate(v)} for k, v in contents["words"].items()}
+        return loaded
+
+    def _allocate(self, name: str, like: np.ndarray) -> np.ndarray:
+        shape, dtype = (self._size, *like.shape[1:]), like.dtype
+        fill = np.ones if name == "legal" else np.empty  # where no mask is known, all is allowed
+        if self._folder is None:
+            return fill(shape, dtype)
+        self._folder.mkdir(exist_ok=True)
+        path = self._folder / f"{len(self._arrays)}.npy"
+        array = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+        if name == "legal":
+            array[:] = True
+        return array
+
+
+def _mask(again: Replay, masks: Sequence[np.ndarray | None]) -> np.ndarray:
+    """Return a replay's mask without its last row; all true where it has none."""
+    if again.legal is not None:
+        return again.legal[:-1]
+    width = next(one.shape[1] for one in masks if one is not None)
+    return np.ones((len(again.rewards), width), bool)

@@ -1,0 +1,217 @@
+"""Training columns: all demonstrations of a task, replayed, end to end, as arrays; kept on disk if wanted."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import shutil
+import uuid
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ..envs.errors import TutelageError, nearest
+from ..envs.task import SeedRange, Task
+from .column_files import Chunk, ColumnArrays
+from .durable import disk_errors
+from .replay import Environments, Replay, replay_proven
+from .store import Progress, Store, select
+from .trajectory import Trajectory
+
+_EPISODES_A_JOB = 64
+_LAYOUT = 1
+
+
+@dataclass(frozen=True)
+class TaskColumns:
+    """All demonstrations of one task, one after another.
+
+    `observations`: leaf path → `[N, ...]`, what was seen when each of the N actions was taken (an episode's
+    last observation is not there: nobody acted on it). A text leaf is an object array whose elements are
+    `str`, one object for all steps that show the same text. `actions` float64 `[N, k]`; episode e is the
+    steps `starts[e]` to `starts[e + 1]`, int64 `[E+1]`; `success` bool `[E]`; `demonstrator` E names;
+    `returns` float64 `[E]`; `controllers` int8 `[N]`; `legal` bool `[N, n]`, or None without a mask.
+    """
+
+    task: Task
+    observations: dict[str, np.ndarray]
+    actions: np.ndarray
+    starts: np.ndarray
+    success: np.ndarray
+    demonstrator: list[str]
+    returns: np.ndarray
+    controllers: np.ndarray
+    legal: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.actions)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """Some episodes of one row group, and the step at which each task's share of them begins."""
+
+    path: Path
+    part: str
+    group: int
+    rows: list[int]
+    firsts: dict[str, int]
+
+
+def load_columns(
+    stores: Sequence[Store],
+    tasks: Sequence[str] | None = None,
+    seeds: SeedRange | None = None,
+    workers: int = 1,
+    progress: Progress | None = None,
+    *,
+    cache: Path | None = None,
+    kinds: Sequence[str] | None = None,
+) -> dict[str, TaskColumns]:
+    """Replay every chosen demonstration of the stores into columns, by task id.
+
+    `workers` processes replay; the result does not depend on how many. With a `cache` folder (such as
+    `store.path / "columns"`, which `Store.forget` empties) the arrays are memory-mapped files there, and
+    the next call with the same parts replays nothing. Raises TutelageError for an episode that does not
+    replay as recorded, for a task that no store has, and when nothing is there to load.
+    """
+    known = _tasks(stores, tasks)
+    jobs, summary = _plan(stores, list(known), kinds, seeds)
+    if not jobs:
+        where = ", ".join(str(store.path) for store in stores)
+        raise TutelageError(f"expected demonstrations in {where}, found none of those asked for; record some")
+    rows = {one: summary.filter(pc.equal(summary["task"], one)) for one in known}
+    rows = {one: table for one, table in rows.items() if len(table)}
+    sizes = {one: int(pc.sum(table["steps"]).as_py()) for one, table in rows.items()}
+    if cache is None:
+        arrays = _filled(jobs, sizes, None, workers, progress)
+    else:
+        arrays = _cached(cache / _key(stores, summary), jobs, sizes, workers, progress)
+    return {one: _task_columns(known[one], table, arrays[one]) for one, table in rows.items()}
+
+
+def _tasks(stores: Sequence[Store], wanted: Sequence[str] | None) -> dict[str, Task]:
+    """Map task id → Task over all stores; the same id must mean the same task everywhere."""
+    found: dict[str, Task] = {}
+    for store in stores:
+        for task in store.suite:
+            if found.setdefault(task.id, task) != task:
+                raise TutelageError(
+                    f"expected task {task.id!r} to be the same in all stores, got another in {store.path}; "
+                    f"train on them one at a time"
+                )
+    for one in wanted or ():
+        if one not in found:
+            names = ", ".join(found)
+            raise TutelageError(f"expected a task of the stores ({names}), got {one!r}{nearest(one, found)}")
+    return {one: found[one] for one in found if wanted is None or one in wanted}
+
+
+def _plan(
+    stores: Sequence[Store], tasks: Sequence[str], kinds: Sequence[str] | None, seeds: SeedRange | None
+) -> tuple[list[_Job], pa.Table]:
+    """Cut the chosen episodes into jobs, and give their summary rows in the same order."""
+    jobs: list[_Job] = []
+    chosen_tables = []
+    filled = dict.fromkeys(tasks, 0)
+    for store in stores:
+        for part, group, table in store.groups():
+            chosen = select(table, tasks, kinds, None, seeds)
+            names, steps = table["task"].to_pylist(), table["steps"].to_pylist()
+            chosen_tables.append(table.take(pa.array(chosen, pa.int64())))
+            for at in range(0, len(chosen), _EPISODES_A_JOB):
+                rows = chosen[at : at + _EPISODES_A_JOB]
+                jobs.append(_Job(store.path, part, group, rows, dict(filled)))
+                for row in rows:
+                    filled[names[row]] += steps[row]
+    return jobs, pa.concat_tables(chosen_tables) if chosen_tables else pa.table({})
+
+
+def _task_columns(task: Task, table: pa.Table, arrays: ColumnArrays) -> TaskColumns:
+    return TaskColumns(
+        task=task,
+        observations=arrays.observations(),
+        actions=arrays["actions"],
+        starts=np.concatenate(([0], np.cumsum(table["steps"].to_numpy(), dtype=np.int64))),
+        success=np.array(table["success"].to_pylist(), bool),
+        demonstrator=table["demonstrator"].to_pylist(),
+        returns=table["return"].to_numpy(),
+        controllers=arrays["controllers"],
+        legal=arrays.get("legal"),
+    )
+
+
+def _key(stores: Sequence[Store], summary: pa.Table) -> str:
+    """Name what the columns were made from: the layout, the parts, the chosen episodes in order."""
+    parts = [sorted(store.part_hashes().values()) for store in stores]
+    text = json.dumps([_LAYOUT, parts, summary["episode"].to_pylist()])
+    return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+
+def _cached(
+    folder: Path, jobs: list[_Job], sizes: dict[str, int], workers: int, progress: Progress | None
+) -> dict[str, ColumnArrays]:
+    """Open the folder, or fill a temporary one first and rename it: a folder that exists is complete."""
+    if not folder.exists():
+        temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.tmp")
+        try:
+            with disk_errors(folder.parent):
+                temporary.mkdir(parents=True)
+                for one in _filled(jobs, sizes, temporary, workers, progress).values():
+                    one.save()
+                if not folder.exists():  # else another process was faster
+                    temporary.rename(folder)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+    return {task: ColumnArrays.load(folder / str(at)) for at, task in enumerate(sizes)}
+
+
+def _filled(
+    jobs: list[_Job], sizes: dict[str, int], folder: Path | None, workers: int, progress: Progress | None
+) -> dict[str, ColumnArrays]:
+    arrays = {
+        task: ColumnArrays(size, folder / str(at) if folder else None)
+        for at, (task, size) in enumerate(sizes.items())
+    }
+    total, done = sum(len(job.rows) for job in jobs), 0
+    for job, chunks in _results(jobs, workers):
+        for task, chunk in chunks.items():
+            arrays[task].put(job.firsts[task], chunk)
+        done += len(job.rows)
+        if progress:
+            progress(done, total)
+    return arrays
+
+
+def _results(jobs: list[_Job], workers: int) -> Iterator[tuple[_Job, dict[str, Chunk]]]:
+    """Do the jobs, in this process or in several; at most two a worker wait in memory."""
+    if workers <= 1 or len(jobs) <= 1:
+        yield from ((job, _replay_job(job)) for job in jobs)
+        return
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        running: dict[Future[dict[str, Chunk]], _Job] = {}
+        waiting = iter(jobs)
+        while True:
+            for job in itertools.islice(waiting, 2 * workers - len(running)):
+                running[pool.submit(_replay_job, job)] = job
+            if not running:
+                return
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                yield running.pop(future), future.result()
+
+
+def _replay_job(job: _Job) -> dict[str, Chunk]:
+    """Replay some episodes; return one chunk of steps for each task among them."""
+    store = Store.open(job.path)
+    played: dict[str, list[tuple[Trajectory, Replay]]] = {}
+    with Environments(store.suite) as environments:
+        for one in store.read_rows(job.part, job.group, job.rows):
+            played.setdefault(one.task, []).append((one, replay_proven(one, environments)))
+    return {task: Chunk.join(pairs) for task, pairs in played.items()}
