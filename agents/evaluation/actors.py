@@ -10,7 +10,9 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from gymnasium import spaces
 
+from ...datasets.simulated_crowd import Player, SimulatedDemonstrator
 from ...envs.errors import TutelageError
+from ...envs.experts import Expert, make_expert
 from ...envs.gymnasium_task import Step, TaskEnvironment
 from ...envs.spaces import action_size, action_to_row
 from ...envs.task import Task
@@ -24,7 +26,9 @@ class Actor(Protocol):
     environments were reset to `seeds`. `act` gets the latest step of every environment and `alive`, a
     boolean `[N]`; it returns rows `[N, k]`, of which only the living are read. A row with a NaN in it
     means "I give up": the episode ends there and counts as a failure.
-    An actor may also have `plays(task) -> bool`; without it, it plays every task.
+    An actor may also have `plays(task) -> bool` (without it, it plays every task), `demonstrators`
+    (after `begin`: who plays each of the N episodes, where that is not the actor itself) and `thought_ms`
+    (after `act`: float `[N]`, where the time an action took is not the time that `act` took).
     """
 
     name: str
@@ -83,16 +87,14 @@ class ExpertActor:
 
     def __init__(self, name: str = "expert") -> None:
         self.name, self.kind = name, "expert"
-        self._made: dict[int, Any] = {}
-        self._experts: list[Any] = []
+        self._made: dict[int, tuple[TaskEnvironment, Expert]] = {}
+        self._experts: list[Expert] = []
         self._size = 0
 
     def plays(self, task: Task) -> bool:
         return task.expert is not None
 
     def begin(self, environments: Sequence[TaskEnvironment], task: Task, seeds: Sequence[int]) -> None:
-        from ...envs.experts import make_expert
-
         self._size = action_size(environments[0].action_space)
         self._experts = []
         for one in environments:
@@ -108,6 +110,50 @@ class ExpertActor:
             row = self._experts[i].act()
             if row is not None:
                 rows[i] = row
+        return rows
+
+
+class SimulatedActor:
+    """Let simulated demonstrators take turns: seed s is played by the one numbered s modulo their count.
+
+    What each does, and the reaction time written down for it, is a function of (pseudonym, task, seed).
+    """
+
+    def __init__(self, demonstrators: Sequence[SimulatedDemonstrator], name: str = "simulated crowd") -> None:
+        self.name, self.kind = name, "simulated"
+        self.demonstrators: list[str] = []
+        self.thought_ms = np.zeros(0)
+        self._crowd = list(demonstrators)
+        self._made: dict[tuple[int, str], Player] = {}
+        self._players: list[Player] = []
+        self._size = 0
+        self._pace_ms: float | None = None
+
+    def plays(self, task: Task) -> bool:
+        return task.expert is not None
+
+    def begin(self, environments: Sequence[TaskEnvironment], task: Task, seeds: Sequence[int]) -> None:
+        chosen = [self._crowd[seed % len(self._crowd)] for seed in seeds]
+        self.demonstrators = [one.name for one in chosen]
+        self._size = action_size(environments[0].action_space)
+        self._pace_ms = 1000 / task.fps if task.fps else None
+        self._players = []
+        for who, environment, seed in zip(chosen, environments, seeds, strict=True):
+            key = (id(environment), who.name)
+            player = self._made.get(key) or Player(who, environment)
+            # a player holds its environment, so the id stays that environment's own
+            self._made[key] = player
+            player.begin(seed)
+            self._players.append(player)
+
+    def act(self, steps: list[Step], alive: np.ndarray) -> np.ndarray:
+        rows = np.full((len(steps), self._size), np.nan)
+        self.thought_ms = np.zeros(len(steps))
+        for i in np.flatnonzero(alive):
+            row = self._players[i].act()
+            if row is not None:
+                rows[i] = row
+                self.thought_ms[i] = self._pace_ms or self._players[i].reaction_ms()
         return rows
 
 

@@ -39,7 +39,7 @@ def rollout(
     handed in as `environments` is filled up to what is needed and left open, so that the next call finds
     them made. `progress` is told how many episodes have just ended.
     `times_ms` is the actor's thinking: what each `act` took, divided by the episodes alive then, summed;
-    the environment's own time is not in it.
+    the environment's own time is not in it. Simulated demonstrators state reaction times of their own.
     An actor that gives up fails: its trajectory is neither terminated nor truncated, its notes say so, and
     where it gave up before acting at all, one idle (or zero) action is taken, for an episode has a step.
     Raises TutelageError when an environment handed in belongs to another task.
@@ -67,6 +67,8 @@ class _Tape:
     """What is written down of one episode while it runs."""
 
     seed: int
+    demonstrator: str
+    clock: float = 0.0
     digest: Digest = field(default_factory=Digest)
     actions: list[np.ndarray] = field(default_factory=list)
     rewards: list[float] = field(default_factory=list)
@@ -77,10 +79,11 @@ class _Tape:
     def first(self, step: Step) -> None:
         self.hash = self.digest.update(step.observation, 0.0, False, False)
 
-    def add(self, action: np.ndarray, step: Step, clock: float) -> None:
+    def add(self, action: np.ndarray, step: Step, thought: float) -> None:
+        self.clock += thought
         self.actions.append(action)
         self.rewards.append(step.reward)
-        self.times.append(clock)
+        self.times.append(self.clock)
         self.hash = self.digest.update(step.observation, step.reward, step.terminated, step.truncated)
 
 
@@ -94,19 +97,21 @@ def _play(
 ) -> list[Trajectory]:
     started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     steps = [one.reset(seed) for one, seed in zip(environments, seeds, strict=True)]
-    tapes = [_Tape(seed) for seed in seeds]
+    actor.begin(environments, task, seeds)
+    names = getattr(actor, "demonstrators", None) or [actor.name] * len(seeds)
+    tapes = [_Tape(seed, name) for seed, name in zip(seeds, names, strict=True)]
     for tape, step in zip(tapes, steps, strict=True):
         tape.first(step)
-    actor.begin(environments, task, seeds)
     alive = np.ones(len(seeds), bool)
-    clock = 0.0
     while alive.any():
         before = time.perf_counter()
         rows = actor.act(steps, alive)
         living = np.flatnonzero(alive)
-        clock += (time.perf_counter() - before) * 1000 / len(living)
-        for i in living:
-            alive[i] = _advance(environments[i], steps, int(i), rows[i], tapes[i], clock)
+        share = (time.perf_counter() - before) * 1000 / len(living)
+        thought = getattr(actor, "thought_ms", None)
+        for i in living.tolist():
+            spent = share if thought is None else float(thought[i])
+            alive[i] = _advance(environments[i], steps, i, rows[i], tapes[i], spent)
         if progress and (ended := len(living) - int(alive.sum())):
             progress(ended)
     versions = versions_of(environments[0])
@@ -117,7 +122,7 @@ def _play(
 
 
 def _advance(
-    environment: TaskEnvironment, steps: list[Step], i: int, row: np.ndarray, tape: _Tape, clock: float
+    environment: TaskEnvironment, steps: list[Step], i: int, row: np.ndarray, tape: _Tape, thought: float
 ) -> bool:
     """Step one environment and write it down; return whether its episode goes on."""
     gave_up = bool(np.isnan(row).any())
@@ -127,7 +132,7 @@ def _advance(
             return False
         row = _rest(environment)
     steps[i] = environment.step(row)
-    tape.add(np.array(row, np.float64), steps[i], clock)
+    tape.add(np.array(row, np.float64), steps[i], thought)
     return not (gave_up or steps[i].done)
 
 
@@ -155,7 +160,7 @@ def _trajectory(
         task=task.id,
         env=task.env,
         seed=tape.seed,
-        demonstrator=actor.name,
+        demonstrator=tape.demonstrator,
         kind=actor.kind,
         actions=np.stack(tape.actions),
         rewards=np.array(tape.rewards),

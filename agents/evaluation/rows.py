@@ -66,12 +66,12 @@ def people_rows(stores: Sequence[Store], tasks: Iterable[str] | None = None) -> 
     """
     wanted = None if tasks is None else set(tasks)
     found = [
-        one
+        {**row, "actor": _TOGETHER["person"]}
         for store in stores
-        for one in store.trajectories(kinds=["person"], seeds=TEST)
-        if wanted is None or one.task in wanted
+        for row in store.episodes().to_pylist()
+        if row["kind"] == "person" and row["seed"] in TEST and (wanted is None or row["task"] in wanted)
     ]
-    return rows_from(found)
+    return pa.Table.from_pylist([{name: row[name] for name in SCHEMA.names} for row in found], SCHEMA)
 
 
 def joined(tables: Iterable[pa.Table]) -> pa.Table:

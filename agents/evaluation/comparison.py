@@ -1,0 +1,225 @@
+"""Rows → what a report says: one cell a task and actor, means over tasks, the policy against each other."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pyarrow as pa
+
+from ...envs.errors import TutelageError
+from ...envs.suite import Suite, load_suite
+from . import intervals
+from .intervals import Interval, Paired
+
+KIND_ORDER = ("policy", "person", "simulated", "expert", "chance")
+"""Who stands first in every table and plot."""
+
+
+@dataclass(frozen=True)
+class Episodes:
+    """The episodes of one actor on one task, as arrays `[n]` in the order of the rows."""
+
+    kind: str
+    demonstrators: np.ndarray
+    seeds: np.ndarray
+    success: np.ndarray
+    returns: np.ndarray
+    steps: np.ndarray
+    seconds: np.ndarray
+    ids: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.seeds)
+
+    def by_seed(self) -> dict[int, int]:
+        """Map each seed to its first episode: an actor is paired once a seed."""
+        first: dict[int, int] = {}
+        for at, seed in enumerate(self.seeds.tolist()):
+            first.setdefault(seed, at)
+        return first
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What one actor reached on one task. `steps` is the median over all its episodes."""
+
+    task: str
+    actor: str
+    success: Interval
+    returns: Interval
+    steps: float
+    seconds: float
+    seeds: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Overall:
+    """One actor over all tasks, each weighing the same; `score` is chance 0, expert 1 where both played."""
+
+    success: Interval
+    score: Interval
+    middle: Interval
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The first actor against another on the same seeds of a task; `returns` is the mean difference."""
+
+    task: str
+    first: str
+    second: str
+    success: Paired
+    returns: Interval
+
+
+class Comparison:
+    """All figures of a report, computed from rows alone; the same rows and seed give the same figures."""
+
+    def __init__(self, rows: pa.Table, suite: Suite | None = None, seed: int = 0) -> None:
+        self.suite = suite or _suite_of(rows)
+        self.seed = seed
+        self.episodes = _grouped(rows)
+        kinds = {actor: one.kind for (_, actor), one in self.episodes.items()}
+        self.kinds: Mapping[str, str] = kinds
+        self.actors = sorted(kinds, key=lambda one: KIND_ORDER.index(kinds[one]))
+        there = dict.fromkeys(task for task, _ in self.episodes)
+        known = [task.id for task in self.suite if task.id in there] if self.suite else []
+        self.tasks = known + [one for one in there if one not in known]
+
+    @property
+    def subject(self) -> str:
+        """The actor that the report is about: the first policy, else whoever stands first."""
+        return self.actors[0]
+
+    def by_return(self, task: str) -> bool:
+        """Say whether a task's success is a threshold on its return, so that the return says more."""
+        known = self.suite is not None and any(one.id == task for one in self.suite)
+        return known and self.suite is not None and "return" in self.suite[task].success.text
+
+    @cached_property
+    def cells(self) -> dict[tuple[str, str], Cell]:
+        """Every (task, actor) that has episodes."""
+        return {
+            (task, actor): self._cell(task, actor)
+            for task, actor in itertools.product(self.tasks, self.actors)
+            if (task, actor) in self.episodes
+        }
+
+    @cached_property
+    def overall(self) -> dict[str, Overall]:
+        """Means over tasks, for the actors that played all of them; empty for a single task."""
+        if len(self.tasks) < 2:
+            return {}
+        return {actor: self._overall(actor) for actor in self.actors if self._played_all(actor)}
+
+    @cached_property
+    def pairs(self) -> list[Pair]:
+        """The subject against every other actor, wherever they share seeds."""
+        found = (
+            self._pair(task, other)
+            for task, other in itertools.product(self.tasks, self.actors)
+            if other != self.subject
+        )
+        return [one for one in found if one is not None]
+
+    def scores(self, task: str, actor: str) -> np.ndarray:
+        """Return normalised returns `[n]`: 0 is chance's mean and 1 the expert's on this task.
+
+        Where one of them did not play, or they are no apart, the score is the success (0 or 1). What the
+        two means are not sure of is not carried into any interval.
+        """
+        mine = self.episodes[task, actor]
+        low, high = self._mean_of(task, "chance"), self._mean_of(task, "expert")
+        if low is None or high is None or high - low <= 1e-9 * max(1.0, abs(high)):
+            return mine.success.astype(float)
+        return np.asarray((mine.returns - low) / (high - low))
+
+    def shared(self, task: str, first: str, second: str) -> tuple[np.ndarray, np.ndarray]:
+        """Return the indices `[m]` into both actors' episodes on the seeds that both played."""
+        if (task, first) not in self.episodes or (task, second) not in self.episodes:
+            return np.zeros(0, np.int64), np.zeros(0, np.int64)
+        one, two = self.episodes[task, first].by_seed(), self.episodes[task, second].by_seed()
+        both = [seed for seed in one if seed in two]
+        return np.array([one[s] for s in both], np.int64), np.array([two[s] for s in both], np.int64)
+
+    def generator(self, *names: str) -> np.random.Generator:
+        """Return the generator of one figure, so that another actor's rows never change it."""
+        words = hashlib.blake2b("\0".join(names).encode(), digest_size=8).digest()
+        return np.random.default_rng([self.seed, int.from_bytes(words, "little")])
+
+    def _cell(self, task: str, actor: str) -> Cell:
+        mine = self.episodes[task, actor]
+        return Cell(
+            task=task,
+            actor=actor,
+            success=intervals.wilson(int(mine.success.sum()), len(mine)),
+            returns=intervals.mean_interval(mine.returns, self.generator("return", task, actor)),
+            steps=float(np.median(mine.steps)),
+            seconds=float(mine.seconds.mean()),
+            seeds=(int(mine.seeds.min()), int(mine.seeds.max())),
+        )
+
+    def _overall(self, actor: str) -> Overall:
+        success = [self.episodes[task, actor].success.astype(float) for task in self.tasks]
+        scores = [self.scores(task, actor) for task in self.tasks]
+        return Overall(
+            intervals.task_mean(success, self.generator("success", actor)),
+            intervals.task_mean(scores, self.generator("score", actor)),
+            intervals.interquartile_mean(scores, self.generator("middle", actor)),
+        )
+
+    def _pair(self, task: str, other: str) -> Pair | None:
+        at, beside = self.shared(task, self.subject, other)
+        if not at.size:
+            return None
+        mine, theirs = self.episodes[task, self.subject], self.episodes[task, other]
+        generator = self.generator("pair", task, self.subject, other)
+        return Pair(
+            task,
+            self.subject,
+            other,
+            intervals.mcnemar(mine.success[at], theirs.success[beside]),
+            intervals.paired_mean(mine.returns[at], theirs.returns[beside], generator),
+        )
+
+    def _played_all(self, actor: str) -> bool:
+        return all((task, actor) in self.episodes for task in self.tasks)
+
+    def _mean_of(self, task: str, kind: str) -> float | None:
+        found = [one for (where, _), one in self.episodes.items() if where == task and one.kind == kind]
+        return float(found[0].returns.mean()) if found else None
+
+
+def _suite_of(rows: pa.Table) -> Suite | None:
+    """Load the shipped suite that the rows name, if there is one: it knows what success means."""
+    names = rows["suite"].unique().to_pylist()
+    try:
+        return load_suite(names[0]) if len(names) == 1 else None
+    except TutelageError:
+        return None
+
+
+def _grouped(rows: pa.Table) -> dict[tuple[str, str], Episodes]:
+    if not len(rows):
+        raise TutelageError("expected rows to compare, got none; evaluate at least one episode")
+    # combine_chunks: strings read from Parquet may come in several chunks
+    column = {name: rows[name].combine_chunks().to_numpy(zero_copy_only=False) for name in rows.column_names}
+    found: dict[tuple[str, str], Episodes] = {}
+    for task, actor in dict.fromkeys(zip(column["task"].tolist(), column["actor"].tolist(), strict=True)):
+        mask = (column["task"] == task) & (column["actor"] == actor)
+        found[task, actor] = Episodes(
+            kind=str(column["kind"][mask][0]),
+            demonstrators=column["demonstrator"][mask],
+            seeds=column["seed"][mask],
+            success=column["success"][mask].astype(bool),
+            returns=column["return"][mask],
+            steps=column["steps"][mask],
+            seconds=column["seconds"][mask],
+            ids=column["episode"][mask],
+        )
+    return found
