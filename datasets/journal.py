@@ -1,0 +1,312 @@
+"""Every step on disk while it happens: one database, one writer thread, many steps to a commit."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import asdict, dataclass, field, fields
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sql
+
+from ..envs.errors import TutelageError
+from .trajectory import new_episode_id
+
+STATES = ("open", "finished", "kept", "stored", "discarded", "abandoned", "unplayed")
+"""An episode is open while it is played, finished until it is decided about, kept, then stored.
+`abandoned` was given up for good; `unplayed` was left before its first action, so its seed is free again."""
+
+_RETRY_SECONDS = 0.5
+_tables = sql.MetaData()
+_seats = sql.Table(
+    "seats",
+    _tables,
+    sql.Column("seat", sql.String, primary_key=True),
+    sql.Column("demonstrator", sql.String, nullable=False),
+    sql.Column("task", sql.String, nullable=False),  # what is being played there; "" for nothing
+)
+_episodes = sql.Table(
+    "episodes",
+    _tables,
+    sql.Column("episode", sql.String, primary_key=True),
+    sql.Column("seat", sql.String, nullable=False, index=True),
+    sql.Column("demonstrator", sql.String, nullable=False),
+    sql.Column("kind", sql.String, nullable=False),
+    sql.Column("suite", sql.String, nullable=False),
+    sql.Column("task", sql.String, nullable=False, index=True),
+    sql.Column("env", sql.String, nullable=False),
+    sql.Column("kwargs", sql.JSON, nullable=False),
+    sql.Column("seed", sql.BigInteger, nullable=False),
+    sql.Column("attempt", sql.Integer, nullable=False),
+    sql.Column("started", sql.String, nullable=False),
+    sql.Column("digest", sql.LargeBinary, nullable=False),  # after the reset
+    sql.Column("state", sql.String, nullable=False, index=True),
+    sql.Column("changed_ns", sql.BigInteger, nullable=False),
+    sql.Column("notes", sql.String, nullable=False),
+)
+_steps = sql.Table(
+    "steps",
+    _tables,
+    sql.Column("id", sql.Integer, primary_key=True),
+    sql.Column("episode", sql.String, nullable=False),
+    sql.Column("step", sql.Integer, nullable=False),
+    sql.Column("action", sql.JSON, nullable=False),
+    sql.Column("reward", sql.Double),  # NaN has no other place than NULL
+    sql.Column("terminated", sql.Boolean, nullable=False),
+    sql.Column("truncated", sql.Boolean, nullable=False),
+    sql.Column("time_ms", sql.Integer, nullable=False),
+    sql.Column("controller", sql.Integer, nullable=False),
+    sql.Column("frame", sql.Integer, nullable=False),
+    sql.Column("digest", sql.LargeBinary, nullable=False),
+    sql.Column("dropped", sql.Boolean, nullable=False, default=False),
+)
+_alive = _steps.c.dropped.is_(False)
+sql.Index(
+    "one_step", _steps.c.episode, _steps.c.step, unique=True, sqlite_where=_alive, postgresql_where=_alive
+)
+_ADD_STEP = _steps.insert()
+_REFUSED = (sql.exc.IntegrityError, sql.exc.DataError, sql.exc.ProgrammingError)
+
+
+@dataclass(frozen=True)
+class SeatRecord:
+    """One person's place: a secret's hash, their pseudonym and the task they are at."""
+
+    seat: str
+    demonstrator: str
+    task: str = ""
+
+
+@dataclass(frozen=True)
+class EpisodeRecord:
+    """One episode from its reset on; `digest` is the one after the reset, `state` one of STATES."""
+
+    seat: str
+    demonstrator: str
+    suite: str
+    task: str
+    env: str
+    seed: int
+    digest: bytes
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    attempt: int = 1
+    kind: str = "person"
+    started: str = ""
+    state: str = "open"
+    notes: str = ""
+    episode: str = field(default_factory=new_episode_id)
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """Step `step` (the first is 1): its action row, what came of it, when, by whom, and the digest so far."""
+
+    step: int
+    action: Sequence[float]
+    reward: float
+    terminated: bool
+    truncated: bool
+    time_ms: int
+    controller: int
+    frame: int
+    digest: bytes
+
+
+_Write = tuple[sql.Executable | None, dict[str, Any], "Future[None]"]
+
+
+class Journal:
+    """The database of everything that is done while people play.
+
+    Takes a path (SQLite, write-ahead log, every commit synced) or an SQLAlchemy URL. Writes are queued in
+    order and return a future that is resolved once they are on disk; all that wait share one commit.
+    When the database fails (a full disk, say), the writes wait and are tried again: `trouble` then tells
+    why, and every listener is called with it, and with None when writing works again.
+    """
+
+    def __init__(self, path_or_url: str | Path) -> None:
+        self.engine = _engine(path_or_url)
+        self.trouble: str | None = None
+        self.listeners: list[Callable[[str | None], None]] = []
+        self._queue: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
+        self._closing = threading.Event()
+        try:
+            _tables.create_all(self.engine)
+        except sql.exc.SQLAlchemyError as error:
+            raise TutelageError(
+                f"expected a journal at {path_or_url}, got: {_cause(error)}; "
+                "check that the folder can be written and that the file is a journal"
+            ) from None
+        self._thread = threading.Thread(target=self._write, name="journal", daemon=True)
+        self._thread.start()
+
+    def sit(self, seat: SeatRecord) -> Future[None]:
+        """Write a seat down, new or changed."""
+        self._put(_seats.delete().where(_seats.c.seat == seat.seat), {})
+        return self._put(_seats.insert(), asdict(seat))
+
+    def begin(self, episode: EpisodeRecord) -> Future[None]:
+        """Write down that an episode has been reset."""
+        return self._put(_episodes.insert(), {**asdict(episode), "changed_ns": time.time_ns()})
+
+    def append(self, episode: str, step: StepRecord) -> Future[None]:
+        """Write one step of an episode; the future is resolved when it is on disk."""
+        values = {one.name: getattr(step, one.name) for one in fields(step)}
+        values |= {"episode": episode, "dropped": False, "action": [float(part) for part in step.action]}
+        return self._put(_ADD_STEP, values)
+
+    def mark(self, episode: str, state: str, notes: str | None = None) -> Future[None]:
+        """Change an episode's state, and its notes if some are given."""
+        if state not in STATES:
+            raise TutelageError(f"expected a state of {', '.join(STATES)}, got {state!r}")
+        values = {"state": state, "changed_ns": time.time_ns()} | ({} if notes is None else {"notes": notes})
+        return self._put(_episodes.update().where(_episodes.c.episode == episode).values(**values), {})
+
+    def drop(self, episode: str, first: int) -> Future[None]:
+        """Set aside the steps from number `first` on: they stay in the table, marked as dropped."""
+        torn = (_steps.c.episode == episode) & (_steps.c.step >= first)
+        return self._put(_steps.update().where(torn).values(dropped=True), {})
+
+    def flush(self) -> None:
+        """Wait until everything put down so far is on disk."""
+        self._put(None, {}).result()
+
+    def seat(self, seat: str) -> SeatRecord | None:
+        """Look a seat up."""
+        rows = self._read(sql.select(_seats).where(_seats.c.seat == seat))
+        return SeatRecord(**rows[0]) if rows else None
+
+    def episodes(self, **wanted: Any) -> list[EpisodeRecord]:
+        """List episodes whose columns equal the given values, the last changed one last."""
+        query = sql.select(_episodes).order_by(_episodes.c.changed_ns)
+        for name, value in wanted.items():
+            query = query.where(_episodes.c[name] == value)
+        names = [one.name for one in fields(EpisodeRecord)]
+        return [EpisodeRecord(**{name: row[name] for name in names}) for row in self._read(query)]
+
+    def steps(self, episode: str) -> list[StepRecord]:
+        """Read an episode's steps in order, without those that were dropped."""
+        query = sql.select(_steps).where(_steps.c.episode == episode, _alive).order_by(_steps.c.step)
+        names = [one.name for one in fields(StepRecord)]
+        rows = [{name: row[name] for name in names} for row in self._read(query)]
+        return [
+            StepRecord(**row | {"reward": float("nan") if row["reward"] is None else row["reward"]})
+            for row in rows
+        ]
+
+    def close(self) -> None:
+        """Write what is waiting, then stop; what cannot be written is told to those who wait for it."""
+        self._closing.set()
+        self._queue.put(None)
+        self._thread.join()
+        self.engine.dispose()
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _read(self, query: sql.Select[Any]) -> list[dict[str, Any]]:
+        with self.engine.connect() as connection:
+            return [dict(row) for row in connection.execute(query).mappings()]
+
+    def _put(self, statement: sql.Executable | None, values: dict[str, Any]) -> Future[None]:
+        future: Future[None] = Future()
+        if not self._thread.is_alive():
+            future.set_exception(TutelageError("expected an open journal, got a closed one"))
+            return future
+        self._queue.put((statement, values, future))
+        return future
+
+    def _write(self) -> None:
+        """Take all that waits, commit it together, tell those who wait; until closed."""
+        while True:
+            first = self._queue.get()
+            batch = [first, *self._waiting()]
+            self._commit_all([write for write in batch if write is not None])
+            if None in batch:
+                return
+
+    def _waiting(self) -> list[_Write | None]:
+        found: list[_Write | None] = []
+        while not self._queue.empty():
+            found.append(self._queue.get())
+        return found
+
+    def _commit_all(self, batch: list[_Write]) -> None:
+        while batch:
+            try:
+                self._commit(batch)
+            except sql.exc.DBAPIError as error:
+                if isinstance(error, _REFUSED):
+                    return self._commit_singly(batch, error)
+                if not self._wait_out(error):
+                    return _fail(batch, TutelageError(f"the journal could not be written: {_cause(error)}"))
+            except sql.exc.StatementError as error:
+                return self._commit_singly(batch, error)
+            else:
+                self._tell(None)
+                for _, _, future in batch:
+                    future.set_result(None)
+                return None
+        return None
+
+    def _commit_singly(self, batch: list[_Write], error: Exception) -> None:
+        """One write is wrong; the others must not suffer for it."""
+        if len(batch) == 1:
+            return _fail(batch, error)
+        for write in batch:
+            self._commit_all([write])
+        return None
+
+    def _commit(self, batch: list[_Write]) -> None:
+        with self.engine.begin() as connection:
+            for _, group in groupby(batch, key=lambda write: id(write[0])):
+                writes = list(group)
+                statement = writes[0][0]
+                if statement is _ADD_STEP:
+                    connection.execute(_ADD_STEP, [values for _, values, _ in writes])
+                elif statement is not None:
+                    for _, values, _ in writes:
+                        connection.execute(statement, values)
+
+    def _wait_out(self, error: sql.exc.DBAPIError) -> bool:
+        """Pause before another try; False when the journal is being closed and nobody can wait."""
+        self._tell(_cause(error))
+        return not self._closing.wait(_RETRY_SECONDS)
+
+    def _tell(self, trouble: str | None) -> None:
+        if trouble != self.trouble:
+            self.trouble = trouble
+            for listener in self.listeners:
+                listener(trouble)
+
+
+def _engine(path_or_url: str | Path) -> sql.Engine:
+    if "://" in str(path_or_url):
+        return sql.create_engine(str(path_or_url))
+    path = Path(path_or_url)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    engine = sql.create_engine(sql.URL.create("sqlite", database=str(path)))
+
+    @sql.event.listens_for(engine, "connect")
+    def careful(connection: Any, _: Any) -> None:
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=5000"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    return engine
+
+
+def _fail(batch: list[_Write], error: Exception) -> None:
+    for _, _, future in batch:
+        future.set_exception(error)
+
+
+def _cause(error: Exception) -> str:
+    return " ".join(str(getattr(error, "orig", None) or error).split())
