@@ -180,13 +180,11 @@ def _filled(
         task: ColumnArrays(size, folder / str(at) if folder else None)
         for at, (task, size) in enumerate(sizes.items())
     }
-    total, done = sum(len(job.rows) for job in jobs), 0
     for job, chunks in _results(jobs, workers):
         for task, chunk in chunks.items():
             arrays[task].put(job.firsts[task], chunk)
-        done += len(job.rows)
         if progress:
-            progress(done, total)
+            progress(len(job.rows))
     return arrays
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from ..envs.errors import TutelageError
 from .trajectory import Trajectory
@@ -63,16 +64,20 @@ SCHEMA = pa.schema(
 )
 """Plain columns; `observations` is a NumPy .npz (null when replayed) with one member a leaf."""
 
-# whole seconds of times and frame numbers rise evenly: their differences are tiny
-ENCODINGS = {
+# times and frame numbers rise evenly: their differences are tiny
+_ENCODINGS = {
     "times_ms.list.element": "DELTA_BINARY_PACKED",
     "frames.list.element": "DELTA_BINARY_PACKED",
     "observations": "PLAIN",
 }
-DICTIONARY = [
+_DICTIONARY = [
     *(name for name in SUMMARY.names if SUMMARY.field(name).type == pa.string()),
     *(f"{name}.list.element" for name in ("actions", "rewards", "controllers")),
 ]
+
+ROW_GROUP = 256
+"""Episodes in a row group, at most; fewer when observations are stored."""
+_GROUP_BYTES = 64 << 20
 
 
 def to_table(trajectories: Sequence[Trajectory]) -> pa.Table:
@@ -80,6 +85,24 @@ def to_table(trajectories: Sequence[Trajectory]) -> pa.Table:
     rows = [_to_row(one) for one in trajectories]
     columns = [pa.array([row[field.name] for row in rows], field.type) for field in SCHEMA]
     return pa.table(columns, schema=SCHEMA)
+
+
+def seal(table: pa.Table) -> bytes:
+    """Write a table as the bytes of a Parquet file."""
+    rows = max(1, len(table))
+    each = max(1, table.nbytes // rows)
+    sink = pa.BufferOutputStream()
+    pq.write_table(
+        table.cast(SCHEMA),
+        sink,
+        compression="zstd",
+        compression_level=9,
+        use_dictionary=_DICTIONARY,
+        column_encoding=_ENCODINGS,
+        row_group_size=max(1, min(ROW_GROUP, _GROUP_BYTES // each)),
+        write_page_checksum=True,
+    )
+    return bytes(sink.getvalue())
 
 
 def from_batch(batch: pa.RecordBatch) -> Iterator[Trajectory]:

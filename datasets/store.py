@@ -20,17 +20,15 @@ from ..envs.errors import TutelageError
 from ..envs.suite import Suite, suite_from
 from ..envs.task import SeedRange
 from .durable import disk_errors, sync_folder, write_whole
-from .schema import DICTIONARY, ENCODINGS, SCHEMA, SUMMARY, VERSION, from_batch, to_table
+from .schema import SUMMARY, VERSION, from_batch, seal, to_table
 from .trajectory import Trajectory
 
-Progress = Callable[[int, int], None]
-"""Is told (episodes done, episodes in all)."""
+Progress = Callable[[int], None]
+"""Is told how many episodes have just been done."""
 
 COLUMNS = "columns"
 """The store's folder for whatever was computed from the parts; `forget` empties it."""
 
-ROW_GROUP = 256
-_GROUP_BYTES = 64 << 20
 _PART = re.compile(
     r"part-(?P<stem>\d{8}T\d{12}-[0-9a-f]{8})-r(?P<revision>\d+)-(?P<hash>[0-9a-f]{16})\.parquet"
 )
@@ -120,10 +118,20 @@ class Store:
         """Return the SHA-256 of every part by name; raises TutelageError naming a damaged one."""
         return {part.name: self._check_sound(part) for part in self.parts()}
 
-    def episodes(self) -> pa.Table:
-        """Return one row an episode, without the per-step lists: the columns of `schema.SUMMARY`."""
-        tables = [self._file(part).read(SUMMARY.names) for part in self.parts()]
-        return pa.concat_tables([SUMMARY.empty_table(), *(one.cast(SUMMARY) for one in tables)])
+    def sound_parts(self) -> list[Path]:
+        """List the parts that can be read, leaving out damaged ones; `verify` names those."""
+        sound = []
+        for part in self.parts():
+            with contextlib.suppress(TutelageError):
+                self._file(part)
+                sound.append(part)
+        return sound
+
+    def episodes(self, parts: Sequence[Path] | None = None) -> pa.Table:
+        """Return one row an episode (of some parts), without the lists: the columns of `schema.SUMMARY`."""
+        chosen = self.parts() if parts is None else parts
+        tables = [self._file(part).read(SUMMARY.names).cast(SUMMARY) for part in chosen]
+        return pa.concat_tables([SUMMARY.empty_table(), *tables])
 
     def __len__(self) -> int:
         return sum(self._file(part).metadata.num_rows for part in self.parts())
@@ -254,7 +262,7 @@ class Store:
             )
 
     def _write_part(self, stem: str, revision: int, table: pa.Table) -> Path:
-        data = _seal(table)
+        data = seal(table)
         digest = hashlib.sha256(data).hexdigest()
         path = self.path / f"part-{stem}-r{revision}-{digest[:16]}.parquet"
         write_whole(path, data)
@@ -306,24 +314,6 @@ def select(
         inside = pc.and_(pc.greater_equal(table["seed"], seeds.start), pc.less(table["seed"], seeds.stop))
         mask = pc.and_(mask, inside)
     return [at for at, ok in enumerate(mask.to_pylist()) if ok]
-
-
-def _seal(table: pa.Table) -> bytes:
-    """Write a table as the bytes of a Parquet file."""
-    rows = max(1, len(table))
-    each = max(1, table.nbytes // rows)
-    sink = pa.BufferOutputStream()
-    pq.write_table(
-        table.cast(SCHEMA),
-        sink,
-        compression="zstd",
-        compression_level=9,
-        use_dictionary=DICTIONARY,
-        column_encoding=ENCODINGS,
-        row_group_size=max(1, min(ROW_GROUP, _GROUP_BYTES // each)),
-        write_page_checksum=True,
-    )
-    return bytes(sink.getvalue())
 
 
 def _other_suite(path: Path, there: Suite, wanted: Suite) -> str:

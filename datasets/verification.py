@@ -22,15 +22,10 @@ if TYPE_CHECKING:
 def verify(store: Store, progress: Progress | None, workers: int, replayed: bool) -> list[str]:
     """List what is wrong with a store, in part order; see `Store.verify`."""
     problems, units = _sound_units(store)
-    total = sum(count for _, _, count in units)
-    done = 0
-    if progress:
-        progress(0, total)
     for found, count in _each(store.path, units, workers, replayed):
         problems += found
-        done += count
         if progress:
-            progress(done, total)
+            progress(count)
     return problems + _twice(store, units)
 
 

@@ -1,0 +1,216 @@
+"""What a store holds, and whether it is sound: for `tutelage inspect`, as tables or as JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from .store import Progress, Store
+
+
+@dataclass(frozen=True)
+class TaskSummary:
+    """One task's episodes: `success` is a share, `steps_median` and `seconds_median` are per episode."""
+
+    task: str
+    env: str
+    episodes: int
+    people: int
+    steps: int
+    success: float
+    return_mean: float
+    steps_median: float
+    seconds_median: float
+    replayed: int
+    stored: int
+
+
+@dataclass(frozen=True)
+class PersonSummary:
+    """One demonstrator: a pseudonym, what kind of actor, how much and how well."""
+
+    demonstrator: str
+    kind: str
+    episodes: int
+    steps: int
+    hours: float
+    success: float
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """A store at a glance; `problems` is what the checks found, `verified` whether replay was one of them."""
+
+    path: str
+    suite: str
+    episodes: int
+    steps: int
+    hours: float
+    bytes: int
+    parts: int
+    outcomes: dict[str, int]
+    tasks: list[TaskSummary]
+    people: list[PersonSummary]
+    verified: bool
+    problems: list[str] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data, ready for JSON."""
+        return dataclasses.asdict(self)
+
+    def __rich__(self) -> RenderableType:
+        return Group(_headline(self), _task_table(self), _people_table(self), _verdict(self))
+
+
+def inspect(
+    store: Store, verify: bool = True, progress: Progress | None = None, workers: int = 1
+) -> Inspection:
+    """Summarise a store; with `verify`, check every part and replay every episode (see `Store.verify`).
+
+    A damaged part is a problem in the result, and what the other parts hold is summarised.
+    """
+    problems = store.verify(progress, workers=workers, replayed=verify)
+    parts = store.sound_parts()
+    rows = store.episodes(parts)
+    return Inspection(
+        path=str(store.path),
+        suite=store.suite.name,
+        episodes=len(rows),
+        steps=int(pc.sum(rows["steps"]).as_py() or 0),
+        hours=_hours(rows),
+        bytes=sum(part.stat().st_size for part in parts),
+        parts=len(parts),
+        outcomes=_outcomes(rows),
+        tasks=[_task(rows, task.id, task.env) for task in store.suite],
+        people=_people(rows),
+        verified=verify,
+        problems=problems,
+    )
+
+
+def _hours(rows: pa.Table) -> float:
+    return float(pc.sum(rows["seconds"]).as_py() or 0) / 3600
+
+
+def _outcomes(rows: pa.Table) -> dict[str, int]:
+    success, terminated, truncated = (
+        np.array(rows[name].to_pylist(), bool) for name in ("success", "terminated", "truncated")
+    )
+    ended = terminated | truncated
+    return {
+        "success": int((ended & success).sum()),
+        "failure": int((terminated & ~success).sum()),
+        "out of time": int((truncated & ~terminated & ~success).sum()),
+        "left early": int((~ended).sum()),
+    }
+
+
+def _task(rows: pa.Table, task: str, env: str) -> TaskSummary:
+    mine = rows.filter(pc.equal(rows["task"], task))
+    stored = int(pc.sum(mine["stored"]).as_py() or 0)
+    return TaskSummary(
+        task=task,
+        env=env,
+        episodes=len(mine),
+        people=len(set(mine["demonstrator"].to_pylist())),
+        steps=int(pc.sum(mine["steps"]).as_py() or 0),
+        success=_mean(mine["success"]),
+        return_mean=_mean(mine["return"]),
+        steps_median=_median(mine["steps"]),
+        seconds_median=_median(mine["seconds"]),
+        replayed=len(mine) - stored,
+        stored=stored,
+    )
+
+
+def _people(rows: pa.Table) -> list[PersonSummary]:
+    """Summarise each demonstrator, the most active first."""
+    found = []
+    pairs = zip(rows["demonstrator"].to_pylist(), rows["kind"].to_pylist(), strict=True)
+    for who, kind in sorted(set(pairs)):
+        mine = rows.filter(pc.and_(pc.equal(rows["demonstrator"], who), pc.equal(rows["kind"], kind)))
+        steps = int(pc.sum(mine["steps"]).as_py())
+        found.append(PersonSummary(who, kind, len(mine), steps, _hours(mine), _mean(mine["success"])))
+    return sorted(found, key=lambda one: -one.episodes)
+
+
+def _mean(column: pa.ChunkedArray) -> float:
+    return float(np.mean(column.to_pylist())) if len(column) else 0.0
+
+
+def _median(column: pa.ChunkedArray) -> float:
+    return float(np.median(column.to_pylist())) if len(column) else 0.0
+
+
+def _headline(one: Inspection) -> Text:
+    counts = ", ".join(f"{count:,} {name}" for name, count in one.outcomes.items() if count)
+    return Text(
+        f"{one.path}: suite {one.suite}, {one.episodes:,} episodes ({counts or 'none yet'}), "
+        f"{one.steps:,} steps, "
+        f"{one.hours:.2f} hours, {one.bytes:,} bytes in {one.parts} parts"
+    )
+
+
+def _task_table(one: Inspection) -> Table:
+    table = Table(
+        title="tasks", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True
+    )
+    table.add_column("task", no_wrap=True)
+    for name in ("episodes", "people", "success", "return", "steps", "seconds", "stored"):
+        table.add_column(name, justify="right")
+    for task in one.tasks:
+        table.add_row(
+            task.task,
+            f"{task.episodes:,}",
+            f"{task.people:,}",
+            f"{task.success:.1%}",
+            f"{task.return_mean:.2f}",
+            f"{task.steps_median:g}",
+            f"{task.seconds_median:.1f}",
+            f"{task.stored:,}",
+        )
+    table.caption = "return: mean; steps, seconds: median; stored: episodes whose observations are kept too"
+    table.caption_justify = "left"
+    return table
+
+
+def _people_table(one: Inspection, most: int = 30) -> Table:
+    table = Table(
+        "demonstrator",
+        "kind",
+        title="people and other demonstrators",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,
+    )
+    for name in ("episodes", "steps", "hours", "success"):
+        table.add_column(name, justify="right")
+    for who in one.people[:most]:
+        cells = f"{who.episodes:,}", f"{who.steps:,}", f"{who.hours:.2f}", f"{who.success:.1%}"
+        table.add_row(who.demonstrator, who.kind, *cells)
+    if len(one.people) > most:
+        table.caption = f"and {len(one.people) - most:,} more"
+    return table
+
+
+def _verdict(one: Inspection) -> Text:
+    if one.problems:
+        listed = "\n".join(f"  {problem}" for problem in one.problems)
+        return Text(f"{len(one.problems):,} problems:\n{listed}", style="red")
+    if not one.verified:
+        return Text("every part is sound; replay was not asked for", style="yellow")
+    replayed, stored = sum(task.replayed for task in one.tasks), sum(task.stored for task in one.tasks)
+    return Text(
+        f"sound: {replayed:,} episodes replayed bit for bit, {stored:,} with stored observations intact",
+        style="green",
+    )
