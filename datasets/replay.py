@@ -79,6 +79,18 @@ def prove(
     return bare if proven else replace(trajectory, observations=dict(observations))
 
 
+def prove_again(
+    trajectory: Trajectory, environments: Environments, observations: Mapping[str, np.ndarray]
+) -> Trajectory:
+    """Do what `prove` does for one of many episodes: in a used environment first, then in a fresh one."""
+    bare = replace(trajectory, observations=None)
+    if not _same(bare, _attempt(bare, environments)):
+        environments.renew(trajectory.task)
+        if not _same(bare, _attempt(bare, environments)):
+            return replace(trajectory, observations=dict(observations))
+    return bare
+
+
 def replay_proven(trajectory: Trajectory, environments: Environments) -> Replay:
     """Replay, and raise TutelageError unless every step is bit for bit what was recorded.
 

@@ -1,0 +1,135 @@
+"""What is known of an episode beside its arrays, as plain metadata that other formats can carry."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from gymnasium import Space, spaces
+
+from ...envs.errors import TutelageError
+from ...envs.spaces import is_text, leaves
+from ..replay import Environments, digest_of, prove_again
+from ..store import Store
+from ..trajectory import Trajectory
+
+_PLAIN = (
+    *("episode", "suite", "task", "env", "seed", "demonstrator", "kind", "started"),
+    *("terminated", "truncated", "success", "study", "consent", "notes"),
+)
+_EPISODES_A_PART = 512
+
+
+def facts_of(one: Trajectory) -> dict[str, Any]:
+    """Return an episode's facts as str, int, float and bool; `rebuild` reads them back."""
+    facts = {name: getattr(one, name) for name in _PLAIN}
+    facts |= {name: json.dumps(dict(getattr(one, name)), sort_keys=True) for name in ("kwargs", "versions")}
+    facts |= {"digest": one.digest.hex(), "stored": one.observations is not None, "return": one.total}
+    return facts | ({} if one.steps_per_second is None else {"steps_per_second": one.steps_per_second})
+
+
+def rebuild(
+    facts: Mapping[str, Any],
+    steps: Mapping[str, np.ndarray],
+    observations: Mapping[str, np.ndarray],
+    environments: Environments,
+    where: str,
+) -> Trajectory:
+    """Make the trajectory again from its facts and arrays; kept without observations if replay proves it.
+
+    `steps`: actions `[T, k]`, rewards, times_ms, controllers, frames `[T]`; `observations` leaf path →
+    `[T+1, ...]`. Raises TutelageError, beginning with `where`, when they do not give the recorded digest.
+    """
+    digest = bytes.fromhex(facts["digest"])
+    if digest_of(observations, steps["rewards"], facts["terminated"], facts["truncated"]) != digest:
+        raise TutelageError(
+            f"{where}: expected episode {facts['episode']} to have the digest it was written with, "
+            f"got another: its data were changed"
+        )
+    one = Trajectory(
+        **{name: facts[name] for name in _PLAIN},
+        actions=steps["actions"].astype(np.float64),
+        rewards=steps["rewards"].astype(np.float64),
+        times_ms=steps["times_ms"].astype(np.int32),
+        controllers=steps["controllers"].astype(np.int8),
+        frames=steps["frames"].astype(np.int32),
+        digest=digest,
+        kwargs=json.loads(facts["kwargs"]),
+        versions=json.loads(facts["versions"]),
+        steps_per_second=facts.get("steps_per_second"),
+        observations=dict(observations),
+    )
+    return one if facts["stored"] else prove_again(one, environments, observations)
+
+
+def append_new(store: Store, trajectories: Iterator[Trajectory]) -> tuple[int, int]:
+    """Append the episodes that the store does not hold yet; returns how many were new, how many not."""
+    there = set(store.episodes()["episode"].to_pylist())
+    added, known = 0, 0
+    waiting: list[Trajectory] = []
+    for one in trajectories:
+        if one.episode in there:
+            known += 1
+            continue
+        waiting.append(one)
+        if len(waiting) == _EPISODES_A_PART:
+            store.append(waiting)
+            added += len(waiting)
+            waiting = []
+    if waiting:
+        store.append(waiting)
+    return added + len(waiting), known
+
+
+def nest(space: Space[Any], flat: Mapping[str, np.ndarray], path: str = "") -> Any:
+    """Put stacked leaves `[n, ...]` into the space's own dicts and tuples; text becomes a list of str."""
+    if isinstance(space, spaces.Dict):
+        return {key: nest(part, flat, f"{path}/{key}" if path else key) for key, part in space.items()}
+    if isinstance(space, spaces.Tuple):
+        return tuple(
+            nest(part, flat, f"{path}/{i}" if path else str(i)) for i, part in enumerate(space.spaces)
+        )
+    return flat[path].tolist() if is_text(space) else flat[path]
+
+
+def unnest(space: Space[Any], value: Any, path: str = "") -> dict[str, np.ndarray]:
+    """Take stacked leaves `[n, ...]` out again, in the space's order and dtypes."""
+    if isinstance(space, spaces.Dict):
+        parts: Sequence[tuple[str, Space[Any], Any]] = [(k, s, value[k]) for k, s in space.items()]
+    elif isinstance(space, spaces.Tuple):
+        parts = [(str(i), s, value[i]) for i, s in enumerate(space.spaces)]
+    elif is_text(space):
+        return {path: np.array([str(one) for one in value])}
+    else:
+        array = np.asarray(value)
+        return {path: array.astype(space.dtype).reshape(len(array), *(space.shape or ()))}
+    return {
+        leaf: array
+        for key, part, one in parts
+        for leaf, array in unnest(part, one, f"{path}/{key}" if path else key).items()
+    }
+
+
+def split_actions(space: Space[Any], actions: np.ndarray) -> dict[str, np.ndarray]:
+    """Split action rows `[T, k]` into the leaves of the action space, `[T, ...]` in their own dtypes."""
+    flat, at = {}, 0
+    for leaf in leaves(space):
+        shape = leaf.space.shape or ()
+        size = int(np.prod(shape, dtype=np.int64))
+        block = actions[:, at : at + size].reshape(len(actions), *shape)
+        flat[leaf.path], at = block.astype(leaf.space.dtype), at + size
+    return flat
+
+
+def join_actions(flat: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Join the leaves of actions into rows float64 `[T, k]`: the inverse of `split_actions`."""
+    return np.concatenate([one.reshape(len(one), -1).astype(np.float64) for one in flat.values()], axis=1)
+
+
+def refuse_existing(path: Path) -> None:
+    """Raise TutelageError when something is already at `path`: an export never overwrites."""
+    if path.exists():
+        raise TutelageError(f"expected nothing at {path}, found something; choose another name or remove it")

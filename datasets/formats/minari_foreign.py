@@ -1,0 +1,124 @@
+"""Minari datasets that others made: what is known becomes a trajectory, what is not known is said."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from ...envs.errors import TutelageError
+from ...envs.spaces import leaves
+from ...envs.suite import Suite, suite_from
+from ...envs.task import RECORD, Task
+from ..replay import Environments, digest_of, prove_again
+from ..trajectory import CONTROLLERS, Trajectory
+from .facts import join_actions, unnest
+
+_KINDS = {"human": "person", "expert": "expert"}
+
+
+def foreign_suite(datasets: Sequence[Any]) -> Suite:
+    """Make a suite of one task a dataset, from the environment that the dataset names."""
+    first = _word(datasets[0].id)
+    tasks = []
+    for one in datasets:
+        spec = one.env_spec
+        task: dict[str, Any] = {"id": _word(one.id), "env": spec.id if spec else one.id}
+        if spec and (kwargs := {k: v for k, v in spec.kwargs.items() if k != "render_mode"}):
+            task["kwargs"] = kwargs
+        if spec and spec.max_episode_steps:
+            task["max_steps"] = spec.max_episode_steps
+        tasks.append(task)
+    name = first if len(datasets) == 1 else _word(datasets[0].id.rpartition("/")[0] or "minari")
+    return suite_from({"suite": name, "tasks": tasks}, "the Minari datasets")
+
+
+def foreign_trajectories(dataset: Any, task: Task, suite: Suite, report: list[str]) -> Iterator[Trajectory]:
+    """Read a dataset's episodes, adding to `report` what it does not say; those without steps are left out."""
+    kind = next((ours for word, ours in _KINDS.items() if word in dataset.id.lower()), "policy")
+    report.append(
+        f"{dataset.id} says neither when nor by whom each action was taken: times and frames are 0, and the "
+        f"demonstrator is the dataset, of kind {kind}, after its name."
+    )
+    unseeded, stored = 0, 0
+    described = dataset.storage.get_episode_metadata(dataset.episode_indices)
+    with Environments(suite) as environments:
+        order = _order(environments, task, dataset)
+        for episode, metadata in zip(dataset.iterate_episodes(), described, strict=True):
+            if not len(episode.rewards):
+                continue
+            seed = metadata.get("seed")
+            unseeded += seed is None
+            flat = unnest(dataset.observation_space, episode.observations)
+            observations = {path: flat[path] for path in order}
+            one = _trajectory(dataset, task, suite, kind, episode, seed, observations)
+            if seed is not None:
+                one = prove_again(one, environments, observations)
+            stored += one.observations is not None
+            yield one
+    if unseeded:
+        report.append(f"{dataset.id} has {unseeded} episodes without a seed: their number stands for it.")
+    if stored:
+        report.append(
+            f"{dataset.id}: replay did not prove {stored} episodes, so their observations are stored."
+        )
+
+
+def _order(environments: Environments, task: Task, dataset: Any) -> list[str]:
+    """List the leaf paths in the environment's order, in which digests are taken; else in the dataset's."""
+    mine = [leaf.path for leaf in leaves(dataset.observation_space)]
+    try:
+        theirs = [leaf.path for leaf in leaves(environments[task.id].observation_space)]
+    except TutelageError:  # the environment is not installed: nothing can be replayed
+        return mine
+    return theirs if set(theirs) == set(mine) else mine
+
+
+def _trajectory(
+    dataset: Any,
+    task: Task,
+    suite: Suite,
+    kind: str,
+    episode: Any,
+    seed: Any,
+    observations: dict[str, np.ndarray],
+) -> Trajectory:
+    rewards = np.asarray(episode.rewards, np.float64)
+    steps = len(rewards)
+    ends = bool(episode.terminations[-1]), bool(episode.truncations[-1])
+    controller = {"person": "person", "expert": "expert"}.get(kind, "policy")
+    return Trajectory(
+        suite=suite.name,
+        task=task.id,
+        env=task.env,
+        kwargs=task.kwargs,
+        seed=int(seed) if seed is not None else RECORD.start + int(episode.id),
+        demonstrator=dataset.id,
+        kind=kind,
+        actions=join_actions(unnest(dataset.action_space, episode.actions)),
+        rewards=rewards,
+        times_ms=np.zeros(steps, np.int32),
+        controllers=np.full(steps, CONTROLLERS.index(controller), np.int8),
+        frames=np.zeros(steps, np.int32),
+        terminated=ends[0],
+        truncated=ends[1],
+        success=any(ends)
+        and task.success(
+            reward=float(rewards[-1]),
+            total=float(rewards.sum()),
+            terminated=ends[0],
+            truncated=ends[1],
+            steps=steps,
+        ),
+        digest=digest_of(observations, rewards, *ends),
+        observations=observations,
+        episode=f"{_word(dataset.id)}-{int(episode.id)}",
+        notes="" if seed is not None else "seed unknown",
+    )
+
+
+def _word(name: str) -> str:
+    """Turn a dataset's id into a name that suites and tasks may have."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._") or "minari"
