@@ -1,0 +1,277 @@
+"""Any observation and action ↔ numbers a network takes: what is fitted on the data, and saved as YAML.
+
+Tasks that see and do the same kinds of things share one interface, and with it all weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+
+from ..datasets.columns import TaskColumns
+from ..envs.errors import TutelageError
+from ..envs.gymnasium_task import TaskEnvironment
+from ..envs.spaces import Leaf, leaves
+from ..envs.task import Task
+
+GRID_SIDE, GRID_VALUES = 32, 32
+COMMON = 0.03  # cell values above this share are ground, the others are things
+BINS = 41
+VECTOR_FEATURES = 1024
+
+
+@dataclass(frozen=True)
+class Seen:
+    """How one leaf of an observation becomes tokens.
+
+    kind `text`: a token a word. `grid` (small symbol grids): one token for the ground (which of the
+    `common` cell values stands where), one for each thing. `image`: a token a patch of `patch` pixels.
+    `discrete`: a token a number, `sizes` values each, counted from `low`. `vector`: one token, made of
+    each number's place between the quantiles `edges`.
+    """
+
+    path: str
+    kind: str
+    shape: tuple[int, ...] = ()
+    sizes: tuple[int, ...] = ()
+    low: tuple[int, ...] = ()
+    common: tuple[tuple[int, ...], ...] = ()
+    edges: tuple[tuple[float, ...], ...] = ()
+    patch: int = 0
+
+
+@dataclass(frozen=True)
+class Part:
+    """One number of an action: a choice among `size`, counted from `low`, or `size` bins on [low, high].
+
+    A part that points at the step's own tokens (a page element, a span of the instruction) will be a
+    third kind: its options are tokens instead of rows of the option table.
+    """
+
+    kind: str
+    size: int
+    low: float
+    high: float = 0.0
+
+
+@dataclass(frozen=True)
+class Interface:
+    """What is seen and what is done, shared by every task that sees and does the same kinds of things."""
+
+    seen: tuple[Seen, ...]
+    parts: tuple[Part, ...]
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """All interfaces of a run; `tasks` maps task id → (index of its interface, its fixed instruction)."""
+
+    interfaces: tuple[Interface, ...]
+    tasks: Mapping[str, tuple[int, str]] = field(default_factory=dict)
+
+    @classmethod
+    def fit(cls, columns: Mapping[str, TaskColumns]) -> Encoding:
+        """Fit the encoding to the data of every task; nothing of it changes afterwards.
+
+        Raises TutelageError for spaces that have no fixed layout.
+        """
+        groups: dict[str, list[TaskColumns]] = {}
+        worlds: dict[str, TaskEnvironment] = {}
+        for one in columns.values():
+            world = TaskEnvironment(one.task)
+            key = _signature(one.task, world)
+            worlds.setdefault(key, world)
+            groups.setdefault(key, []).append(one)
+        tasks = {
+            one.task.id: (index, one.task.instruction)
+            for index, group in enumerate(groups.values())
+            for one in group
+        }
+        interfaces = tuple(_interface(worlds[key], group) for key, group in groups.items())
+        for world in worlds.values():
+            world.close()
+        return cls(interfaces, tasks)
+
+    def interface(self, task: str) -> Interface:
+        """Return a task's interface; raises TutelageError for a task the policy was not taught."""
+        if task not in self.tasks:
+            raise TutelageError(f"expected one of the tasks {', '.join(self.tasks)}, got {task!r}")
+        return self.interfaces[self.tasks[task][0]]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data for YAML."""
+        tasks = {
+            name: {"interface": index, "instruction": text} for name, (index, text) in self.tasks.items()
+        }
+        return {"interfaces": [_plain(asdict(one)) for one in self.interfaces], "tasks": tasks}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Encoding:
+        """Read an encoding back; the inverse of `to_dict`."""
+        interfaces = tuple(
+            Interface(
+                tuple(Seen(**{key: _tuples(value) for key, value in seen.items()}) for seen in one["seen"]),
+                tuple(Part(**part) for part in one["parts"]),
+            )
+            for one in data["interfaces"]
+        )
+        tasks = {name: (one["interface"], one["instruction"]) for name, one in data["tasks"].items()}
+        return cls(interfaces, tasks)
+
+
+def targets(part: Part, column: np.ndarray) -> np.ndarray:
+    """Turn one column of actions `[S]` into what the part should answer.
+
+    A choice gives indices int64 `[S]`; bins give float32 `[S, size]`: the two bins around the number
+    share the weight so that their mean is the number itself.
+    """
+    if part.kind == "choice":
+        return np.clip(column - part.low, 0, part.size - 1).astype(np.int64)
+    scaled = np.clip((column - part.low) / (part.high - part.low), 0, 1) * (part.size - 1)
+    below = np.minimum(np.floor(scaled).astype(np.int64), part.size - 2)
+    soft = np.zeros((len(column), part.size), np.float32)
+    rows = np.arange(len(column))
+    soft[rows, below + 1] = scaled - below
+    soft[rows, below] = 1 - soft[rows, below + 1]
+    return soft
+
+
+def ground_and_things(seen: Seen, grid: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Split grids `[S, ...]` into ground float32 `[S, cells * common]` and things.
+
+    A thing is (step `[M]`, cell `[M]`, its values int64 `[M, channels]`).
+    """
+    cells = _cells(grid)
+    same = (cells[:, :, None, :] == np.array(seen.common, cells.dtype)).all(-1)
+    step, cell = np.nonzero(~same.any(-1))
+    values = np.clip(cells[step, cell].astype(np.int64), 0, GRID_VALUES - 1)
+    return same.reshape(len(grid), -1).astype(np.float32), step, cell, values
+
+
+def quantile_features(seen: Seen, vectors: np.ndarray) -> np.ndarray:
+    """Return float32 `[S, F]`: how far each number has climbed through each interval of its quantiles.
+
+    Piecewise linear encoding (Gorishniy et al., "On embeddings for numerical features", 2022), with one
+    more feature a number that goes on beyond the data's range.
+    """
+    flat = np.nan_to_num(vectors.reshape(len(vectors), -1).astype(np.float64))
+    features = []
+    for column, edges in zip(flat.T, seen.edges, strict=True):
+        bounds = np.array(edges)
+        middle, scale = bounds[len(bounds) // 2], max(float(bounds[-1] - bounds[0]), 1e-6)
+        features.append(np.clip((column - middle) / scale * 2, -4, 4)[:, None])
+        if len(bounds) > 1:
+            climbed = (column[:, None] - bounds[:-1]) / np.diff(bounds)
+            features.append(np.clip(climbed, 0, 1) - 0.5)
+    return np.concatenate(features, 1).astype(np.float32)
+
+
+def feature_count(seen: Seen) -> int:
+    """Count the features that `quantile_features` makes."""
+    return sum(len(edges) for edges in seen.edges)
+
+
+def patches(seen: Seen, images: np.ndarray) -> np.ndarray:
+    """Cut images `[S, H, W, C]` into float32 `[S, patches, patch * patch * C]` in [-0.5, 0.5]."""
+    size = seen.patch
+    steps, height, width, channels = images.shape
+    down, across = -(-height // size), -(-width // size)
+    padded = np.zeros((steps, down * size, across * size, channels), np.float32)
+    padded[:, :height, :width] = images.astype(np.float32) / 255 - 0.5
+    cut = padded.reshape(steps, down, size, across, size, channels).swapaxes(2, 3)
+    return cut.reshape(steps, down * across, size * size * channels)
+
+
+def _signature(task: Task, world: TaskEnvironment) -> str:
+    """Name what is seen and done; a bare space says too little, so its environment's id is added."""
+    seen = [
+        (one.path, type(one.space).__name__ if one.is_text else str(one.space))
+        for one in leaves(world.observation_space)
+    ]
+    bare = task.env if any(not path for path, _ in seen) else ""
+    return f"{seen} {world.action_space} {bare}"
+
+
+def _interface(world: TaskEnvironment, group: list[TaskColumns]) -> Interface:
+    seen = tuple(
+        _see(leaf, np.concatenate([one.observations[leaf.path] for one in group]))
+        for leaf in leaves(world.observation_space)
+    )
+    actions = np.concatenate([one.actions for one in group])
+    parts: list[Part] = []
+    for leaf in leaves(world.action_space):
+        size = int(np.prod(leaf.space.shape or (), dtype=np.int64))
+        parts += _parts(leaf.space, actions[:, len(parts) : len(parts) + size])
+    return Interface(seen, tuple(parts))
+
+
+def _see(leaf: Leaf, values: np.ndarray) -> Seen:
+    space, shape = leaf.space, tuple(leaf.space.shape or ())
+    if leaf.is_text:
+        return Seen(leaf.path, "text")
+    if isinstance(space, spaces.Discrete):
+        return Seen(leaf.path, "discrete", shape, (int(space.n),), (int(space.start),))
+    if isinstance(space, spaces.MultiDiscrete):
+        sizes, low = space.nvec.ravel().tolist(), np.broadcast_to(space.start, shape).ravel().tolist()
+        return Seen(leaf.path, "discrete", shape, tuple(sizes), tuple(low))
+    if isinstance(space, spaces.Box) and values.dtype.kind in "iu" and len(shape) in (2, 3):
+        if max(shape[:2]) <= GRID_SIDE and values.max(initial=0) < GRID_VALUES:
+            return Seen(leaf.path, "grid", shape, common=_common(values))
+        if values.dtype == np.uint8 and len(shape) == 3:
+            return Seen(leaf.path, "image", shape, patch=max(4, -(-max(shape[:2]) // 8)))
+    return Seen(leaf.path, "vector", shape, edges=_edges(values))
+
+
+def _cells(grid: np.ndarray) -> np.ndarray:
+    """View grids `[S, H, W]` or `[S, H, W, C]` as cells `[S, H * W, C]`."""
+    return grid.reshape(len(grid), grid.shape[1] * grid.shape[2], -1)
+
+
+def _common(grids: np.ndarray) -> tuple[tuple[int, ...], ...]:
+    cells = _cells(grids).reshape(-1, _cells(grids).shape[-1])
+    values, counts = np.unique(cells, axis=0, return_counts=True)
+    often = counts >= COMMON * len(cells)
+    often[np.argmax(counts)] = True
+    return tuple(tuple(int(x) for x in value) for value in values[often])
+
+
+def _edges(values: np.ndarray) -> tuple[tuple[float, ...], ...]:
+    flat = np.nan_to_num(values.reshape(len(values), -1).astype(np.float64))
+    intervals = int(np.clip(VECTOR_FEATURES // max(flat.shape[1], 1), 2, 24))
+    quantiles = np.quantile(flat, np.linspace(0, 1, intervals + 1), axis=0).T
+    return tuple(tuple(float(x) for x in np.unique(column)) for column in quantiles)
+
+
+def _parts(space: spaces.Space[Any], actions: np.ndarray) -> list[Part]:
+    if isinstance(space, spaces.Discrete):
+        return [Part("choice", int(space.n), float(space.start))]
+    if isinstance(space, spaces.MultiDiscrete):
+        lows = np.broadcast_to(space.start, space.nvec.shape).ravel()
+        return [Part("choice", int(n), float(low)) for n, low in zip(space.nvec.ravel(), lows, strict=True)]
+    if isinstance(space, spaces.MultiBinary):
+        return [Part("choice", 2, 0.0)] * actions.shape[1]
+    if not isinstance(space, spaces.Box):
+        raise TutelageError(
+            f"expected actions of Discrete, MultiDiscrete, MultiBinary or Box, got {type(space).__name__}; "
+            f"wrap the environment to change it"
+        )
+    lows = np.where(np.isfinite(space.low), space.low, -np.inf).ravel()
+    highs = np.where(np.isfinite(space.high), space.high, np.inf).ravel()
+    lows = np.where(np.isfinite(lows), lows, actions.min(0))
+    highs = np.where(np.isfinite(highs), highs, actions.max(0))
+    highs = np.where(highs > lows, highs, lows + 1.0)
+    return [Part("bins", BINS, float(low), float(high)) for low, high in zip(lows, highs, strict=True)]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(one) for key, one in value.items()}
+    return [_plain(one) for one in value] if isinstance(value, list | tuple) else value
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(one) for one in value) if isinstance(value, list) else value

@@ -1,0 +1,58 @@
+"""Words as hashed character n-grams: an open vocabulary in which unseen names still match themselves."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+BUCKETS = 4096
+_WORD = re.compile(r"\w+|[^\w\s]")
+
+
+@lru_cache(maxsize=65536)
+def buckets_of(word: str) -> tuple[int, ...]:
+    """Return the table rows of a word: itself and its character 3- and 4-grams, each hashed by CRC-32.
+
+    After Bojanowski et al., "Enriching word vectors with subword information" (2017).
+    """
+    marked = f"<{word}>"
+    grams = [marked, *(marked[i : i + n] for n in (3, 4) for i in range(len(marked) - n + 1))]
+    return tuple(zlib.crc32(gram.encode()) % BUCKETS for gram in grams)
+
+
+@lru_cache(maxsize=65536)
+def split(sentence: str) -> tuple[str, ...]:
+    """Split a sentence into lower-case words and single punctuation marks; an empty one is one blank."""
+    return tuple(_WORD.findall(sentence.lower())) or ("",)
+
+
+class Words(nn.Module):
+    """Sentences → one token a word: the mean of the word's n-grams, plus where it stands."""
+
+    LONGEST = 256  # words beyond share the last position
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.grams = nn.EmbeddingBag(BUCKETS, width, mode="mean")
+        self.places = nn.Embedding(self.LONGEST, width)
+
+    def forward(self, sentences: list[str]) -> tuple[Tensor, np.ndarray]:
+        """Return tokens `[words in all, d]` and the number of words of each sentence."""
+        rows: list[int] = []
+        offsets: list[int] = []
+        places: list[int] = []
+        counts = np.zeros(len(sentences), np.int64)
+        for i, sentence in enumerate(sentences):
+            words = split(sentence)
+            counts[i] = len(words)
+            places += [min(at, self.LONGEST - 1) for at in range(len(words))]
+            for word in words:
+                offsets.append(len(rows))
+                rows += buckets_of(word)
+        tokens = self.grams(torch.tensor(rows), torch.tensor(offsets))
+        return tokens + self.places(torch.tensor(places)), counts
