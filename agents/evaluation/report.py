@@ -1,0 +1,272 @@
+"""The report: one HTML file that holds everything it shows and asks nothing of any network."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import math
+import os
+import platform
+import string
+import sys
+from collections.abc import Mapping, Sequence
+from importlib import metadata, resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from ...datasets.trajectory import Trajectory
+from ...envs.errors import TutelageError
+from ...envs.gymnasium_task import TaskEnvironment
+from ...envs.suite import Suite
+from ...envs.task import SEED_RANGES
+from . import sections
+from .comparison import Comparison
+from .diagnostics import diagnose
+from .glossary import glossary
+from .markup import section, table, text
+from .plots import Series
+from .replays import Replayed, Worst, render, worst_seeds
+from .rows import joined, people_rows
+from .tables import seeds_of
+
+if TYPE_CHECKING:
+    from ...datasets.store import Store
+
+REPLAY_BYTES = 4_000_000
+"""What all replays may take together; the page stays below six megabytes with everything else."""
+
+_PACKAGES = ("tutelage", "gymnasium", "minigrid", "numpy", "scipy", "torch", "matplotlib")
+
+
+def write_report(
+    out: Path,
+    *,
+    suite: Suite,
+    rows: pa.Table,
+    trajectories: Sequence[Trajectory],
+    train_runs: Sequence[Path],
+    stores: Sequence[Store],
+    title: str,
+) -> Path:
+    """Write the report of an evaluation to `out` (a file, or a folder that gets `report.html`).
+
+    `rows` are everyone's (see `rows.SCHEMA`); people's, where the stores hold demonstrations on test
+    seeds, are added. `trajectories` are the evaluation's episodes, for replays and habits. `train_runs`
+    are folders with a `metrics.jsonl`. The file appears at once or not at all.
+    Raises TutelageError when there are no rows, or `out` cannot be written.
+    """
+    tasks = [task.id for task in suite]
+    comparison = Comparison(joined([rows, people_rows(stores, tasks)]), suite)
+    runs = {run.name: series for run in train_runs if (series := read_metrics(run / "metrics.jsonl"))}
+    plays = _replays(comparison, suite, trajectories)
+    parts = [
+        sections.standing(comparison),
+        sections.picture(comparison),
+        sections.headline(comparison),
+        sections.paired(comparison),
+        sections.solving(comparison, _limits(suite, comparison)),
+        sections.people(comparison),
+        _worst(comparison, plays),
+        sections.habits(comparison, diagnose(suite, comparison, trajectories, stores)),
+        sections.training(runs),
+        sections.demonstrations(stores, suite),
+        _made(suite, comparison),
+        glossary(),
+    ]
+    page = _template("report.html").substitute(
+        title=text(title),
+        subtitle=_subtitle(suite, comparison),
+        style=_static("report.css"),
+        script=_static("report.js"),
+        body="\n".join(part for part in parts if part),
+        # "</" inside a script element would end it
+        replays=json.dumps([one for one, _ in plays], separators=(",", ":")).replace("</", "<\\/"),
+    )
+    return _write(out / "report.html" if out.is_dir() else out, page)
+
+
+def read_metrics(path: Path) -> tuple[Series, Series] | None:
+    """Read a run's `metrics.jsonl`: its training loss, and its success on select seeds by task and mean.
+
+    None when there is no such file. A torn last line, as a run that was killed leaves it, is passed over.
+    """
+    if not path.is_file():
+        return None
+    loss: dict[str, list[tuple[float, float]]] = {}
+    success: dict[str, list[tuple[float, float]]] = {}
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            record = json.loads(line)
+        except json.JSONDecodeError:
+            continue
+        step = float(record.get("step", len(loss.get("loss", []))))
+        for name, value in _flat(record):
+            if name == "loss":
+                loss.setdefault("loss", []).append((step, value))
+            elif name.split("/")[0] in ("success", "select"):
+                success.setdefault(name.rsplit("/", 1)[-1], []).append((step, value))
+    if len(success) > 1 and "mean" not in success:
+        steps = [step for step, _ in next(iter(success.values()))]
+        values = zip(*([value for _, value in one] for one in success.values()), strict=False)
+        success["mean"] = [(s, float(np.mean(v))) for s, v in zip(steps, values, strict=False)]
+    return _smoothed(_series(loss)), _series(success)
+
+
+def _flat(record: Mapping[str, Any], prefix: str = "") -> list[tuple[str, float]]:
+    found: list[tuple[str, float]] = []
+    for name, value in record.items():
+        if isinstance(value, Mapping):
+            found += _flat(value, f"{prefix}{name}/")
+        elif isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+            found.append((f"{prefix}{name}", float(value)))
+    return found
+
+
+def _series(found: Mapping[str, list[tuple[float, float]]]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    return {
+        name: (np.array([s for s, _ in points]), np.array([v for _, v in points]))
+        for name, points in found.items()
+        if len(points) > 1
+    }
+
+
+def _smoothed(series: Series, most: int = 200) -> Series:
+    """Average neighbours so that at most `most` points are drawn."""
+    thin = {}
+    for name, (steps, values) in series.items():
+        parts = np.array_split(np.arange(len(steps)), min(most, len(steps)))
+        thin[name] = (
+            np.array([steps[one].mean() for one in parts]),
+            np.array([values[one].mean() for one in parts]),
+        )
+    return thin
+
+
+def _limits(suite: Suite, comparison: Comparison) -> dict[str, int]:
+    found = {}
+    for task in (one for one in suite if one.id in comparison.tasks):
+        environment = TaskEnvironment(task)
+        environment.reset(0)  # some environments know their limit only then
+        found[task.id] = environment.limit
+        environment.close()
+    return found
+
+
+def _replays(
+    comparison: Comparison, suite: Suite, trajectories: Sequence[Trajectory]
+) -> list[tuple[dict[str, Any], Worst]]:
+    """Render the worst seeds' episodes, the subject's and the expert's, within the page's budget."""
+    by_id = {one.episode: one for one in trajectories}
+    chosen = [
+        (one, worst)
+        for one in suite
+        if one.id in comparison.tasks
+        for worst in worst_seeds(comparison, one.id)
+        if worst.episode in by_id
+    ]
+    budget = REPLAY_BYTES // max(1, 2 * len(chosen))
+    found = []
+    for task, worst in chosen:
+        pair = [(worst.episode, comparison.subject), (worst.beside, _expert(comparison))]
+        plays: list[Replayed] = []
+        for episode, actor in pair:
+            if episode in by_id:
+                try:
+                    plays.append(render(by_id[episode], task, actor, budget))
+                except TutelageError:  # an environment that cannot draw has no replays
+                    continue
+        if plays:
+            about = {"task": task.id, "seed": worst.seed, "reason": worst.reason}
+            found.append(({**about, "plays": [one.to_dict() for one in plays]}, worst))
+    return found
+
+
+def _expert(comparison: Comparison) -> str:
+    return next((one for one in comparison.actors if comparison.kinds[one] == "expert"), "expert")
+
+
+def _worst(comparison: Comparison, plays: Sequence[tuple[dict[str, Any], Worst]]) -> str:
+    if not plays:
+        return ""
+    subject = text(comparison.subject)
+    lead = (
+        f"The episodes that say most about where <b>{subject}</b> falls short: first those it failed and the "
+        "expert solved, then other failures, then the slowest successes. Every picture is the environment's "
+        'own, replayed from seed and actions. <span class="screen">Arrow keys step, space plays.</span>'
+    )
+    tasks = dict.fromkeys(str(one["task"]) for one, _ in plays)
+    players = "".join(f'<div class="player" data-task="{text(task)}"></div>' for task in tasks)
+    noscript = (
+        "<noscript><p>The replays need JavaScript; everything else on this page does not.</p></noscript>"
+    )
+    return section("worst", "Worst seeds", lead, f'<div class="players">{players}</div>{noscript}')
+
+
+def _made(suite: Suite, comparison: Comparison) -> str:
+    first, last = seeds_of(comparison)
+    ranges = [one.name for one in SEED_RANGES.values() if first in one and last in one]
+    counts = sorted({cell.success.n for cell in comparison.cells.values()})
+    facts = {
+        "suite": suite.name,
+        "tasks": ", ".join(comparison.tasks),
+        "seeds": f"{first} to {last}" + (f" (the {ranges[0]} range)" if ranges else ""),
+        "episodes": " to ".join(f"{one:,}" for one in dict.fromkeys((counts[0], counts[-1])))
+        + " a task and actor",
+        "bootstrap": f"2,000 resamples, seed {comparison.seed}",
+        "command": _command(),
+        "written": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "versions": ", ".join(_versions()),
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors",
+    }
+    rows = [[text(name), f'<span class="wrap">{text(value)}</span>'] for name, value in facts.items()]
+    lead = "Nothing on this page was chosen on the seeds that it reports."
+    return section("made", "How this was made", lead, table(["", ""], rows, left=2, css="facts"))
+
+
+def _command() -> str:
+    """Return the command that is running, without the folders before its name."""
+    return " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
+
+
+def _versions() -> list[str]:
+    found = [f"Python {platform.python_version()}"]
+    for name in _PACKAGES:
+        try:
+            found.append(f"{name} {metadata.version(name)}")
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _subtitle(suite: Suite, comparison: Comparison) -> str:
+    first, last = seeds_of(comparison)
+    episodes = sum(len(one) for one in comparison.episodes.values())
+    count = len(comparison.tasks)
+    return (
+        f"{text(suite.name)} · {count} task{'s' if count > 1 else ''} · {len(comparison.actors)} actors · "
+        f"{episodes:,} episodes on seeds {first} to {last}"
+    )
+
+
+def _template(name: str) -> string.Template:
+    return string.Template(_static(name))
+
+
+def _static(name: str) -> str:
+    return resources.files(__package__).joinpath("static", name).read_text("utf-8")
+
+
+def _write(path: Path, page: str) -> Path:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fresh = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        fresh.write_text(page, encoding="utf-8")
+        fresh.replace(path)
+    except OSError as error:
+        raise TutelageError(
+            f"expected to write the report to {path}, got {error.strerror}; choose another"
+        ) from None
+    return path

@@ -1,0 +1,292 @@
+"""What the report says, section by section: each a function from figures to HTML."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import pyarrow.compute as pc
+
+from ...envs.suite import Suite
+from . import plots
+from .comparison import Comparison, Overall
+from .diagnostics import Diagnosis
+from .drawing import Panel
+from .intervals import Interval
+from .markup import figure, legend, mark, panels, section, table, text
+from .tables import MEAN, bounds, number, percent, shown
+
+if TYPE_CHECKING:
+    from ...datasets.store import Store
+
+NONE = '<span class="none">–</span>'
+
+
+def standing(comparison: Comparison) -> str:
+    """Write the sentence that the report opens with, and the four figures under it."""
+    if not comparison.overall:
+        return ""
+    kinds = comparison.kinds
+    tiles = "".join(
+        f'<div class="tile"><dt>{mark(kinds[actor])}{text(actor)}</dt>'
+        f"<dd>{percent(one.success.estimate)}<span>%</span></dd>"
+        f'<dd class="around">{bounds(one.success, share=True)}</dd></div>'
+        for actor, one in comparison.overall.items()
+    )
+    return (
+        f'<dl class="tiles">{tiles}</dl><p class="caption">Mean success over {len(comparison.tasks)} tasks, '
+        "with 95 % intervals.</p>"
+    )
+
+
+def picture(comparison: Comparison) -> str:
+    """Draw success with its interval for everyone, task by task."""
+    return section(
+        "success",
+        "Who succeeds, and how surely",
+        "Each mark is a rate or a mean over unseen seeds; the bar through it is its 95 % interval.",
+        panels(plots.forest(comparison)),
+    )
+
+
+def headline(comparison: Comparison) -> str:
+    """Lay the same figures out as a table, with n."""
+    rows = [[_task(comparison, task), *_cells(comparison, task)] for task in comparison.tasks]
+    foot = 0
+    if comparison.overall:
+        rows += _means(comparison)
+        foot = 3
+    head = ["task", *(f"{mark(comparison.kinds[one])}{text(one)}" for one in comparison.actors)]
+    lead = (
+        "Success in per cent, or the mean return where success is a threshold on it. The best actor that is "
+        "neither expert nor chance stands in bold."
+    )
+    return section("table", "The figures", lead, table(head, rows, css="headline", foot=foot))
+
+
+def paired(comparison: Comparison) -> str:
+    """Lay out the subject against everyone else, on the seeds that both played."""
+    rows = []
+    for one in comparison.pairs:
+        by_return = comparison.by_return(one.task)
+        difference = one.success.difference
+        rows.append(
+            [
+                text(one.task),
+                f"{mark(comparison.kinds[one.second])}{text(one.second)}",
+                figure(_signed(100 * difference.estimate, 1), _range(difference, 100, 1)),
+                _p(one.success.p),
+                str(one.success.both),
+                str(one.success.only_first),
+                str(one.success.only_second),
+                str(one.success.neither),
+                figure(_signed(one.returns.estimate), _range(one.returns, 1)) if by_return else NONE,
+            ]
+        )
+    if not rows:
+        return ""
+    subject = text(comparison.subject)
+    head = [
+        "task",
+        "against",
+        "difference",
+        "p",
+        "both",
+        f"only {subject}",
+        "only other",
+        "neither",
+        "return",
+    ]
+    lead = (
+        f"<b>{subject}</b> against each other actor on the seeds that both played: the difference of their "
+        "success in percentage points, and on how many seeds both, one or neither succeeded. The last "
+        "column is the difference of mean returns, where the return is what counts."
+    )
+    return section("paired", "Seed by seed", lead, table(head, rows, left=2, css="paired"))
+
+
+def solving(comparison: Comparison, limits: Mapping[str, int]) -> str:
+    """Draw how soon episodes are solved."""
+    found = plots.curves(comparison, limits)
+    if not found:
+        return ""
+    lead = (
+        "The share of episodes solved within so many steps; what was never solved stays below for good. "
+        "Bands are 95 % at each point. Tasks whose success is a threshold on the return are left out: there, "
+        "a longer episode is no worse."
+    )
+    return section("time", "How soon", lead, panels(found, legend(comparison)))
+
+
+def people(comparison: Comparison) -> str:
+    """Draw one point a demonstrator: effort against success."""
+    found = plots.effort(comparison)
+    if not found:
+        return ""
+    everyone = sorted({comparison.kinds[one] for one in comparison.actors} & {"person", "simulated"})
+    who = "person" if everyone == ["person"] else "demonstrator"
+    lead = (
+        f"One point for each {who}, never just their mean: time taken against success, with an interval for "
+        "the few episodes each has played. Lines are the other actors' success."
+    )
+    if "simulated" in everyone:
+        lead += " The simulated crowd's times are drawn, not measured."
+    return section("people", "Effort and success", lead, panels(found, legend(comparison)))
+
+
+def habits(comparison: Comparison, found: Sequence[Diagnosis]) -> str:
+    """Lay out how each actor plays, the demonstrations beside them."""
+    if not found:
+        return ""
+    rows = [
+        [
+            text(one.task),
+            f"{mark(comparison.kinds[one.actor])}{text(one.actor)}"
+            if one.actor in comparison.kinds
+            else f"<em>{text(one.actor)}</em>",
+            _share(one.repeat_rate),
+            _share(one.still_rate),
+            _over(one.entropy, one.most_entropy),
+            NONE if math.isnan(one.detour) else f"{one.detour:.2f}×",
+            f"{one.episodes:,}",
+        ]
+        for one in found
+    ]
+    head = [
+        "task",
+        "actor",
+        "repeats, %",
+        "stands still, %",
+        "entropy, bits",
+        "steps beside expert",
+        "episodes",
+    ]
+    lead = (
+        "A policy can score well and play strangely, or the other way round. A policy that repeats itself or "
+        "stands still far more than its demonstrators has learned a shortcut."
+    )
+    return section("habits", "How they play", lead, table(head, rows, left=2, css="grouped"))
+
+
+def demonstrations(stores: Sequence[Store], suite: Suite) -> str:
+    """Summarise what the policy was taught with."""
+    tables = [one.episodes() for one in stores]
+    rows, whole = [], [0, 0, 0.0, 0]
+    everyone: set[str] = set()
+    for task in suite:
+        chosen = [one.filter(pc.equal(one["task"], task.id)) for one in tables]
+        count = sum(map(len, chosen))
+        if not count:
+            continue
+        who = {name for one in chosen for name in one["demonstrator"].to_pylist()}
+        hours = sum(pc.sum(one["seconds"]).as_py() or 0.0 for one in chosen) / 3600
+        steps = sum(pc.sum(one["steps"]).as_py() or 0 for one in chosen)
+        solved = sum(pc.sum(one["success"]).as_py() or 0 for one in chosen)
+        rows.append(_dataset_row(text(task.id), count, len(who), hours, steps, solved))
+        everyone |= who
+        whole = [whole[0] + count, whole[1] + steps, whole[2] + hours, whole[3] + solved]
+    if not rows:
+        return ""
+    rows.append(_dataset_row("all", int(whole[0]), len(everyone), whole[2], int(whole[1]), int(whole[3])))
+    kinds = sorted({kind for one in tables for kind in one["kind"].to_pylist()})
+    head = ["task", "demonstrations", "demonstrators", "hours", "steps", "succeeded, %"]
+    lead = f"What the policy was taught with. Who played: {text(', '.join(kinds))}."
+    if "simulated" in kinds:
+        lead += " The simulated crowd's hours are drawn from its reaction times, not spent by anyone."
+    return section("data", "The demonstrations", lead, table(head, rows, foot=1))
+
+
+def training(runs: Mapping[str, tuple[plots.Series, plots.Series]]) -> str:
+    """Draw each run's loss and its success on the select seeds; `runs` maps a name to both."""
+    found = []
+    for name, (loss, success) in runs.items():
+        prefix = f"{name}: " if len(runs) > 1 else ""
+        for series, share in ((success, True), (loss, False)):
+            if series:
+                one = plots.training(name, series, share)
+                found.append(Panel(prefix + one.heading, one.note, one.svg))
+    if not found:
+        return ""
+    lead = (
+        "The checkpoint is chosen by success on the select seeds, never by the loss and never on the seeds "
+        "reported here."
+    )
+    return section("training", "Training", lead, panels(found))
+
+
+def _task(comparison: Comparison, task: str) -> str:
+    unit = "mean return" if comparison.by_return(task) else "success, %"
+    return f"{text(task)}<small>{unit}</small>"
+
+
+def _cells(comparison: Comparison, task: str) -> list[str]:
+    by_return = comparison.by_return(task)
+    found = {one: comparison.cells.get((task, one)) for one in comparison.actors}
+    rivals = {
+        actor: cell.returns.estimate if by_return else cell.success.estimate
+        for actor, cell in found.items()
+        if cell is not None and comparison.kinds[actor] not in ("expert", "chance")
+    }
+    best = max(rivals.values(), default=math.inf)
+    return [
+        NONE
+        if cell is None
+        else figure(*shown(cell, by_return), strong=rivals.get(actor) == best)
+        + f'<small class="count">n {cell.success.n}</small>'
+        for actor, cell in found.items()
+    ]
+
+
+def _means(comparison: Comparison) -> list[list[str]]:
+    def line(name: str, unit: str, which: str) -> list[str]:
+        cells = []
+        for actor in comparison.actors:
+            one: Overall | None = comparison.overall.get(actor)
+            interval: Interval | None = getattr(one, which) if one else None
+            cells.append(
+                figure(percent_any(interval.estimate), bounds_any(interval)) if interval is not None else NONE
+            )
+        return [f"{text(name)}<small>{unit}</small>", *cells]
+
+    return [
+        line(MEAN, "success, %", "success"),
+        line("mean score", "chance 0, expert 100", "score"),
+        line("middle half (IQM)", "chance 0, expert 100", "middle"),
+    ]
+
+
+def percent_any(value: float) -> str:
+    """Write a score, which may lie outside 0 to 1, as per cent."""
+    return f"{100 * value:.1f}".replace("-", "−").replace("100.0", "100").replace("−0.0", "0.0")
+
+
+def bounds_any(one: Interval) -> str:
+    """Write the bounds of a score."""
+    return f"{percent_any(one.low)} to {percent_any(one.high)}"
+
+
+def _signed(value: float, digits: int | None = None) -> str:
+    size = f"{abs(value):.{digits}f}" if digits is not None else number(abs(value))
+    zero = not float(size)
+    return size if zero else f"{'+' if value > 0 else '−'}{size}"
+
+
+def _range(one: Interval, scale: float, digits: int | None = None) -> str:
+    return f"{_signed(scale * one.low, digits)} to {_signed(scale * one.high, digits)}"
+
+
+def _p(value: float) -> str:
+    return "&lt; 0.001" if value < 0.001 else f"{value:.3f}" if value < 0.995 else "1"
+
+
+def _share(value: float) -> str:
+    return NONE if math.isnan(value) else percent(value)
+
+
+def _over(value: float, most: float) -> str:
+    return f"{value:.2f}" + ("" if math.isnan(most) else f"<small>of {most:.2f}</small>")
+
+
+def _dataset_row(name: str, count: int, who: int, hours: float, steps: int, solved: int) -> list[str]:
+    return [name, f"{count:,}", str(who), f"{hours:,.1f}", f"{steps:,}", percent(solved / count)]
