@@ -36,7 +36,7 @@ def foreign_suite(datasets: Sequence[Any]) -> Suite:
 
 
 def foreign_trajectories(dataset: Any, task: Task, suite: Suite, report: list[str]) -> Iterator[Trajectory]:
-    """Read a dataset's episodes, adding to `report` what it does not say; those without steps are left out."""
+    """Read a dataset, adding to `report` what it does not say; episodes without steps are left out."""
     kind = next((ours for word, ours in _KINDS.items() if word in dataset.id.lower()), "policy")
     report.append(
         f"{dataset.id} says neither when nor by whom each action was taken: times and frames are 0, and the "
