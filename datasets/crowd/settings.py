@@ -1,0 +1,34 @@
+"""What a recorder is told when it starts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ...envs.suite import Suite
+from ...envs.task import RECORD, TEST, SeedRange
+from ..trajectory import Trajectory
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One recorder: what is played, where it is kept, on which seeds, and by whom.
+
+    `episodes` is how many demonstrations a task are wanted of each person; None for no end.
+    `demonstrator` names everyone who plays here; None draws a pseudonym per seat. `on_kept` is called,
+    off the event loop, after a demonstration is in the store. `extra_pages` maps URL paths to files.
+    """
+
+    suite: Suite
+    out: Path
+    seeds: SeedRange = RECORD
+    demonstrator: str | None = None
+    episodes: int | None = None
+    on_kept: Callable[[Trajectory], None] | None = None
+    extra_pages: Mapping[str, Path] = field(default_factory=dict)
+
+    @property
+    def is_baseline(self) -> bool:
+        """Say whether people play the test seeds, as policies do: every seed in order, the first try counts."""
+        return self.seeds.start >= TEST.start
