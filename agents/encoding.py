@@ -241,9 +241,20 @@ def _common(grids: np.ndarray) -> tuple[tuple[int, ...], ...]:
 
 def _edges(values: np.ndarray) -> tuple[tuple[float, ...], ...]:
     flat = np.nan_to_num(values.reshape(len(values), -1).astype(np.float64))
-    intervals = int(np.clip(VECTOR_FEATURES // max(flat.shape[1], 1), 2, 24))
-    quantiles = np.quantile(flat, np.linspace(0, 1, intervals + 1), axis=0).T
-    return tuple(tuple(float(x) for x in np.unique(column)) for column in quantiles)
+    intervals = int(np.clip(VECTOR_FEATURES // max(flat.shape[1], 1) // 2, 1, 16))
+    steps = np.linspace(0, 1, intervals + 1)
+    quantiles = np.quantile(flat, steps, axis=0).T
+    # half the edges follow the data, half the range: rare states deserve resolution too
+    evenly = (flat.min(0) + steps[:, None] * (flat.max(0) - flat.min(0))).T
+    both = np.concatenate([quantiles, evenly], 1)
+    return tuple(tuple(_distinct(column)) for column in both)
+
+
+def _distinct(column: np.ndarray) -> list[float]:
+    """Sort edges and drop those that are closer than a millionth of the range to the one before."""
+    edges = np.unique(column)
+    gap = max(float(edges[-1] - edges[0]) * 1e-6, 1e-12)
+    return [float(x) for i, x in enumerate(edges) if not i or x - edges[i - 1] > gap]
 
 
 def _parts(space: spaces.Space[Any], actions: np.ndarray) -> list[Part]:

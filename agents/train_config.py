@@ -22,7 +22,7 @@ class TrainConfig:
 
     size: int = _setting(2, "Dial of the policy: layers of its step encoder; width and heads follow.")
     steps: int = _setting(1000, "Training steps (batches).")
-    batch_steps: int = _setting(512, "Environment steps in a batch, all tasks together.")
+    batch_steps: int = _setting(640, "Environment steps in a batch, all tasks together.")
     window: int = _setting(32, "Steps that memory reaches back.")
     learning_rate: float = _setting(0.02, "Learning rate of the matrices (Muon).")
     table_learning_rate: float = _setting(0.003, "Learning rate of tables, norms and the rest (AdamW).")
@@ -32,7 +32,7 @@ class TrainConfig:
     cooldown: float = _setting(0.6, "Share of the steps, at the end, over which it falls to zero.")
     ema: float = _setting(0.995, "Decay of the averaged weights, which are the ones evaluated and saved.")
     weights: str = _setting("outcome", "outcome: learn from successful episodes only; none: from all.")
-    balance: float = _setting(0.3, "A task's share of a batch grows with its steps to this power.")
+    balance: float = _setting(0.5, "A task's share of a batch grows with its steps to this power.")
     dtype: str = _setting("float32", "float32, bfloat16, or auto: bfloat16 where the processor has it.")
     threads: int = _setting(0, "Processor threads; 0 takes all cores.")
     workers: int = _setting(2, "Processes that replay the stores.")

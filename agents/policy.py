@@ -1,0 +1,172 @@
+"""The policy: one transformer that is the whole agent.
+
+instruction words + what is seen → tokens → step encoder → one summary a step → memory → action decoder
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..datasets.sampler import WindowBatch
+from .decoder import Decoder
+from .encoding import Encoding
+from .tokens import Tokens
+from .transformer import Block, RMSNorm, pack
+
+
+@dataclass(frozen=True)
+class PolicyConfig:
+    """`size` is the one dial: the layers of the step encoder. The rest follows from it."""
+
+    size: int = 2
+    window: int = 32
+    dropout: float = 0.0
+
+    @property
+    def width(self) -> int:
+        return 64 * self.size
+
+    @property
+    def heads(self) -> int:
+        return max(1, self.width // 32)
+
+    @property
+    def memory_layers(self) -> int:
+        return max(1, self.size // 2)
+
+
+@dataclass
+class Memory:
+    """What a policy remembers of running episodes of one task: rings of keys and values, and the time."""
+
+    task: str
+    rings: list[tuple[Tensor, Tensor]]
+    time: int = 0
+
+
+class Policy(nn.Module):
+    """One set of weights for every task of a run, whatever it sees and does.
+
+    The last action is no input: a policy that sees it learns to repeat it. Memory sees past
+    observations, at most `window` steps of them.
+    """
+
+    def __init__(self, config: PolicyConfig, encoding: Encoding) -> None:
+        super().__init__()
+        self.config, self.encoding = config, encoding
+        width, heads, dropout = config.width, config.heads, config.dropout
+        self.tokens = Tokens(encoding, width)
+        self.encoder = nn.ModuleList(Block(width, heads, dropout) for _ in range(config.size))
+        self.memory = nn.ModuleList(Block(width, heads, dropout) for _ in range(config.memory_layers))
+        self.norm = RMSNorm(width)
+        self.decoder = Decoder(encoding.interfaces, width)
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The ids of the tasks it was taught."""
+        return tuple(self.encoding.tasks)
+
+    def loss(self, batch: Mapping[str, WindowBatch]) -> tuple[Tensor, dict[str, float]]:
+        """Return the weighted mean cross entropy of a step, and each task's own mean."""
+        summaries = self.summarise({task: one.observations for task, one in batch.items()})
+        lengths = np.concatenate([one.lengths for one in batch.values()])
+        x = self.remember(summaries, lengths)
+        losses, weights, metrics, row = [], [], {}, 0
+        for task, one in batch.items():
+            index = self.encoding.tasks[task][0]
+            own = x[row : row + len(one.actions)]
+            loss = self.decoder.loss(own, self.encoding.interfaces[index], index, one.actions)
+            weight = torch.from_numpy(one.weight).to(loss.dtype)
+            losses.append((loss * weight).sum())
+            weights.append(float(one.weight.sum()))
+            metrics[task] = float(losses[-1].detach()) / max(weights[-1], 1e-9)
+            row += len(one.actions)
+        return torch.stack(losses).sum() / max(sum(weights), 1e-9), metrics
+
+    def summarise(self, observations: Mapping[str, Mapping[str, np.ndarray]]) -> Tensor:
+        """Encode every step by itself: task id → leaves `[S, ...]` gives one summary a step `[sum S, d]`.
+
+        The last layer computes only the summary's row; the others' are not needed any more.
+        """
+        tokens, packing, back = self.tokens(observations)
+        first = torch.from_numpy(packing.starts)
+        for block in self.encoder[:-1]:
+            tokens = block(tokens, packing)
+        last = self.encoder[-1]
+        assert isinstance(last, Block)
+        return last.summarise(tokens, packing, first)[back]
+
+    def remember(self, summaries: Tensor, lengths: np.ndarray) -> Tensor:
+        """Let each step look back over its own window; `lengths` `[B]` sum to the rows of `summaries`."""
+        packing, order = pack(lengths)
+        starts = np.cumsum(lengths) - lengths
+        gather = np.concatenate([np.arange(starts[i], starts[i] + lengths[i]) for i in order])
+        positions = torch.from_numpy(np.concatenate([np.arange(lengths[i]) for i in order]))
+        back = np.empty(len(gather), np.int64)
+        back[gather] = np.arange(len(gather))
+        x = summaries[torch.from_numpy(gather)]
+        for block in self.memory:
+            x = block(x, packing, positions, causal=True)
+        return self.norm(x[torch.from_numpy(back)])
+
+    def start(self, task: str, count: int) -> Memory:
+        """Return the empty memory of `count` episodes of a task that begin together."""
+        self.encoding.interface(task)
+        shape = (count, self.config.window, self.config.width)
+        dtype = self.norm.gain.dtype
+        rings = [(torch.zeros(shape, dtype=dtype), torch.zeros(shape, dtype=dtype)) for _ in self.memory]
+        return Memory(task, rings)
+
+    @torch.no_grad()
+    def act(
+        self,
+        task: str,
+        observations: Mapping[str, np.ndarray],
+        memory: Memory,
+        *,
+        greedy: bool = True,
+        generator: torch.Generator | None = None,
+        legal: np.ndarray | None = None,
+        alive: np.ndarray | None = None,
+    ) -> tuple[np.ndarray, Memory]:
+        """Choose one action for each of N episodes.
+
+        `observations` leaf path → `[N, ...]`; `legal` bool `[N, n]` masks a single Discrete space; rows
+        where `alive` is False are not computed and come back as zeros. Returns actions float64 `[N, k]`
+        and the memory, one step later. Illegal choices are impossible, greedy or sampled.
+        """
+        count = len(next(iter(observations.values())))
+        rows = np.arange(count) if alive is None else np.flatnonzero(alive)
+        interface = self.encoding.interface(task)
+        actions = np.zeros((count, len(interface.parts)))
+        if len(rows):
+            x = self.summarise({task: {path: np.asarray(one)[rows] for path, one in observations.items()}})
+            where = torch.from_numpy(rows)
+            for block, ring in zip(self.memory, memory.rings, strict=True):
+                assert isinstance(block, Block)
+                x = block.step(x, ring, where, memory.time)
+            mask = None if legal is None else torch.from_numpy(np.asarray(legal, bool)[rows])
+            index = self.encoding.tasks[task][0]
+            actions[rows] = self.decoder.choose(self.norm(x), interface, index, greedy, generator, mask)
+        memory.time += 1
+        return actions, memory
+
+    def count_flops(self, batch: Mapping[str, WindowBatch]) -> float:
+        """Count the multiply-adds, times two, of one training step's matrix products, forward and backward.
+
+        Covered: the matrices of all blocks and of the decoder's query, for the rows that go through them.
+        Not covered: attention scores, token making, norms, the optimiser; so the share of a machine's peak
+        that follows from this is a lower bound.
+        """
+        width = self.config.width
+        tokens, packing, _ = self.tokens({task: one.observations for task, one in batch.items()})
+        steps = len(packing.starts)
+        block = 12 * width * width
+        summary = 2 * width * width * len(tokens) + 10 * width * width * steps
+        inside = block * (len(self.encoder) - 1) * len(tokens) + summary
+        return 6.0 * (inside + (block * len(self.memory) + width * width) * steps)

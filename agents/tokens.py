@@ -1,0 +1,158 @@
+"""Tokens: what is seen and said at every step, embedded and packed step by step, whatever its kind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from .encoding import (
+    GRID_VALUES,
+    Encoding,
+    Seen,
+    feature_count,
+    ground_and_things,
+    patches,
+    quantile_features,
+)
+from .transformer import Packing, pack
+from .words import Words
+
+Piece = tuple[Tensor, np.ndarray]
+"""Tokens `[M, d]` and the step that each belongs to `[M]`."""
+
+SCALE = 0.3  # standard deviation of fresh tables
+
+
+class Tokens(nn.Module):
+    """Embed the observations of all tasks of a batch as one packed line of tokens.
+
+    A step's first token is the summary, a learned row that gathers what the step means.
+    """
+
+    def __init__(self, encoding: Encoding, width: int) -> None:
+        super().__init__()
+        self.encoding = encoding
+        self.summary = nn.Parameter(torch.randn(width) * SCALE)
+        self.words = Words(width)
+        self.leaves = nn.ModuleList(
+            nn.ModuleList(_LEAVES[seen.kind](seen, width) for seen in one.seen if seen.kind != "text")
+            for one in encoding.interfaces
+        )
+        for module in self.modules():
+            if isinstance(module, nn.Embedding | nn.EmbeddingBag):
+                nn.init.normal_(module.weight, std=SCALE)
+
+    def forward(self, observations: Mapping[str, Mapping[str, np.ndarray]]) -> tuple[Tensor, Packing, Tensor]:
+        """Return tokens `[N, d]`, their packing (a sequence a step), and where each step went `[S]`."""
+        pieces: list[Piece] = []
+        base = 0
+        for task, leaves in observations.items():
+            count = len(next(iter(leaves.values())))
+            pieces += [(tokens, base + step) for tokens, step in self._pieces(task, leaves, count)]
+            base += count
+        step = np.concatenate([one for _, one in pieces])
+        packing, order = pack(np.bincount(step, minlength=base))
+        rank = np.empty(base, np.int64)
+        rank[order] = np.arange(base)
+        place = np.argsort(rank[step], kind="stable")  # stable: the summary stays first
+        return torch.cat([one for one, _ in pieces])[torch.from_numpy(place)], packing, torch.from_numpy(rank)
+
+    def _pieces(self, task: str, leaves: Mapping[str, np.ndarray], count: int) -> Iterator[Piece]:
+        index, instruction = self.encoding.tasks[task]
+        steps = np.arange(count)
+        yield self.summary.expand(count, -1), steps
+        if instruction:
+            # the same words at every step: one token that is their mean
+            words, _ = self.words([instruction])
+            yield words.mean(0).expand(count, -1), steps
+        modules = iter(self.leaves[index])  # type: ignore[arg-type]
+        for seen in self.encoding.interfaces[index].seen:
+            values = np.asarray(leaves[seen.path])
+            if seen.kind == "text":
+                yield self._said(values)
+            else:
+                yield from next(modules)(values)
+
+    def _said(self, texts: np.ndarray) -> Piece:
+        """Embed each different sentence once, and lay its words out wherever it was said."""
+        different, which = np.unique(texts.astype(str), return_inverse=True)
+        words, counts = self.words([str(one) for one in different])
+        begins = np.cumsum(counts) - counts
+        own = counts[which]
+        steps = np.repeat(np.arange(len(texts)), own)
+        within = np.arange(len(steps)) - np.repeat(np.cumsum(own) - own, own)
+        return words[torch.from_numpy(np.repeat(begins[which], own) + within)], steps
+
+
+class _Grid(nn.Module):
+    """A symbol grid: one token for the ground, one for each thing on it."""
+
+    def __init__(self, seen: Seen, width: int) -> None:
+        super().__init__()
+        cells = int(np.prod(seen.shape[:2]))
+        self.seen, channels = seen, len(seen.common[0])
+        self.ground = nn.Linear(cells * len(seen.common), width, bias=False)
+        self.values = nn.Embedding(channels * GRID_VALUES, width)
+        self.places = nn.Embedding(cells, width)
+        self.register_buffer("shift", torch.arange(channels) * GRID_VALUES, persistent=False)
+
+    def forward(self, values: np.ndarray) -> Iterator[Piece]:
+        ground, step, cell, things = ground_and_things(self.seen, values)
+        yield self.ground(_like(self.ground.weight, ground)), np.arange(len(values))
+        rows = torch.from_numpy(things) + self.shift
+        yield self.values(rows).sum(1) + self.places(torch.from_numpy(cell)), step
+
+
+class _Image(nn.Module):
+    """An image: a token a patch."""
+
+    def __init__(self, seen: Seen, width: int) -> None:
+        super().__init__()
+        height, across, channels = seen.shape
+        count = -(-height // seen.patch) * -(-across // seen.patch)
+        self.seen = seen
+        self.patch = nn.Linear(seen.patch**2 * channels, width, bias=False)
+        self.places = nn.Embedding(count, width)
+
+    def forward(self, values: np.ndarray) -> Iterator[Piece]:
+        cut = patches(self.seen, values)
+        tokens = self.patch(_like(self.patch.weight, cut)) + self.places.weight
+        yield tokens.flatten(0, 1), np.repeat(np.arange(len(values)), cut.shape[1])
+
+
+class _Discrete(nn.Module):
+    """Discrete numbers: a token each."""
+
+    def __init__(self, seen: Seen, width: int) -> None:
+        super().__init__()
+        self.sizes, self.low = np.array(seen.sizes), np.array(seen.low)
+        self.begin = np.cumsum(self.sizes) - self.sizes
+        self.table = nn.Embedding(int(self.sizes.sum()), width)
+
+    def forward(self, values: np.ndarray) -> Iterator[Piece]:
+        numbers = np.clip(values.reshape(len(values), -1) - self.low, 0, self.sizes - 1) + self.begin
+        tokens = self.table(torch.from_numpy(numbers.astype(np.int64)))
+        yield tokens.flatten(0, 1), np.repeat(np.arange(len(values)), len(self.sizes))
+
+
+class _Vector(nn.Module):
+    """A vector of numbers: one token."""
+
+    def __init__(self, seen: Seen, width: int) -> None:
+        super().__init__()
+        self.seen = seen
+        self.features = nn.Linear(feature_count(seen), width)
+
+    def forward(self, values: np.ndarray) -> Iterator[Piece]:
+        features = quantile_features(self.seen, values)
+        yield self.features(_like(self.features.weight, features)), np.arange(len(values))
+
+
+_LEAVES = {"grid": _Grid, "image": _Image, "discrete": _Discrete, "vector": _Vector}
+
+
+def _like(weight: Tensor, values: np.ndarray) -> Tensor:
+    return torch.from_numpy(values).to(weight.dtype)
