@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import itertools
 from collections.abc import Iterable, Sequence
 
 from .comparison import Comparison
@@ -60,16 +61,19 @@ def table(
 ) -> str:
     """Lay out a table of cells that are HTML already; the first `left` columns are words, the rest numbers.
 
-    The last `foot` rows are set apart as totals.
+    The last `foot` rows are set apart as totals. With two columns of words, rows whose first cell is the
+    same are set as one group under it.
     """
     body = list(rows)
+    assert all(len(row) == len(head) for row in body), f"rows that do not fit their heads {list(head)}"
     cut = len(body) - foot
     names = "".join(_cell("th", one, i, left, ' scope="col"') for i, one in enumerate(head))
-    lines = "".join(_line(row, left) for row in body[:cut])
-    total = f"<tfoot>{''.join(_line(row, left) for row in body[cut:])}</tfoot>" if foot else ""
+    groups = itertools.groupby(body[:cut], key=lambda row: row[0] if left > 1 else "")
+    parts = "".join(f"<tbody>{_group(list(group), left)}</tbody>" for _, group in groups)
+    total = f"<tfoot>{''.join(_group([row], left) for row in body[cut:])}</tfoot>" if foot else ""
     return (
         f'<div class="scroll" tabindex="0"><table class="{css}"><thead><tr>{names}</tr></thead>'
-        f"<tbody>{lines}</tbody>{total}</table></div>"
+        f"{parts}{total}</table></div>"
     )
 
 
@@ -80,9 +84,15 @@ def figure(main: str, around: str = "", strong: bool = False) -> str:
     return f"<{tag}>{text(main)}</{tag}>{small}"
 
 
-def _line(row: Sequence[str], left: int) -> str:
-    first = f'<th scope="row">{row[0]}</th>' if row else ""
-    return f"<tr>{first}{''.join(_cell('td', one, i + 1, left, '') for i, one in enumerate(row[1:]))}</tr>"
+def _group(rows: Sequence[Sequence[str]], left: int) -> str:
+    spanned = left > 1
+    lines = []
+    for at, row in enumerate(rows):
+        span = f' scope="rowgroup" rowspan="{len(rows)}"' if spanned else ' scope="row"'
+        first = f"<th{span}>{row[0]}</th>" if not (spanned and at) else ""
+        cells = "".join(_cell("td", one, i + 1, left, "") for i, one in enumerate(row[1:]))
+        lines.append(f"<tr>{first}{cells}</tr>")
+    return "".join(lines)
 
 
 def _cell(tag: str, inside: str, column: int, left: int, more: str) -> str:

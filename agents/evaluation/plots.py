@@ -10,7 +10,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from .comparison import Cell, Comparison
 from .drawing import DASHES, INK, KINDS, MARKERS, MUTED, PAPER, Panel, panel
-from .intervals import Interval, time_to_success, wilson
+from .intervals import Curve, Interval, time_to_success, wilson
 from .tables import number, percent
 
 Series = Mapping[str, tuple[np.ndarray, np.ndarray]]
@@ -107,7 +107,7 @@ def _dots(
                 y,
                 MARKERS[kind],
                 color=KINDS[kind],
-                markersize=6.5 if kind == "policy" else 5.5,
+                markersize=5.5 if kind == "expert" else 7,
                 markeredgecolor=PAPER,
                 markeredgewidth=0.9,
                 zorder=4,
@@ -146,6 +146,7 @@ def _dots(
 def _curve(comparison: Comparison, task: str, limit: int) -> Panel:
     with panel(f"curve {task}", 2.3) as (axes, done):
         said = []
+        ends: list[tuple[Curve, str]] = []
         longest = 1
         for actor in reversed(comparison.actors):
             if (task, actor) not in comparison.episodes:
@@ -157,10 +158,14 @@ def _curve(comparison: Comparison, task: str, limit: int) -> Panel:
                 one.steps, 100 * one.low, 100 * one.high, step="post", color=colour, alpha=0.13, linewidth=0
             )
             axes.step(one.steps, 100 * one.share, where="post", color=colour, linestyle=DASHES[kind])
+            ends.append((one, kind))
             half = mine.steps[mine.success]
             longest = max(longest, int(np.quantile(half, 0.98)) if half.size else 1)
             said.append(f"{actor} {percent(one.share[-1])} % in the end")
-        axes.set_xlim(0, min(limit, longest))
+        shown = min(limit, longest)
+        for one, kind in ends:
+            _end_mark(axes, shown, 100 * one.share[np.searchsorted(one.steps, shown, side="right") - 1], kind)
+        axes.set_xlim(0, shown)
         axes.set_ylim(0, 103)
         axes.set_yticks([0, 25, 50, 75, 100])
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
@@ -172,15 +177,16 @@ def _curve(comparison: Comparison, task: str, limit: int) -> Panel:
 def _effort(comparison: Comparison, task: str, crowd: Sequence[str]) -> Panel:
     with panel(f"effort {task}", 2.5) as (axes, done):
         points = 0
+        lines: list[tuple[float, str]] = []
         for actor in comparison.actors:
             cell = comparison.cells.get((task, actor))
             if cell is None:
                 continue
             kind = comparison.kinds[actor]
             if actor not in crowd:
-                axes.axhline(
-                    100 * cell.success.estimate, color=KINDS[kind], linestyle=DASHES[kind], linewidth=1.3
-                )
+                share = 100 * cell.success.estimate
+                axes.axhline(share, color=KINDS[kind], linestyle=DASHES[kind], linewidth=1.3)
+                lines.append((share, kind))
                 continue
             mine = comparison.episodes[task, actor]
             for who in sorted(set(mine.demonstrators.tolist())):
@@ -193,13 +199,30 @@ def _effort(comparison: Comparison, task: str, crowd: Sequence[str]) -> Panel:
                 )
         axes.set_ylim(-3, 106)
         axes.set_yticks([0, 25, 50, 75, 100])
-        axes.set_xlim(left=0)
         axes.margins(x=0.08)
+        axes.set_xlim(left=0)
+        for share, kind in reversed(lines):
+            _end_mark(axes, axes.get_xlim()[1], share, kind)
         axes.set_xlabel("mean seconds an episode")
         axes.grid(axis="y")
         return done(
             task, f"Success on {task} against time taken, one point for each of {points} demonstrators"
         )
+
+
+def _end_mark(axes: Axes, x: float, y: float, kind: str) -> None:
+    """Put an actor's mark at the right end of its line, where the legend's reader looks for it."""
+    axes.plot(
+        x,
+        y,
+        MARKERS[kind],
+        color=KINDS[kind],
+        markersize=5 if kind == "expert" else 6,
+        markeredgecolor=PAPER,
+        markeredgewidth=0.7,
+        clip_on=False,
+        zorder=5,
+    )
 
 
 def _person(axes: Axes, success: np.ndarray, seconds: np.ndarray, kind: str) -> None:

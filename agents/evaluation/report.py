@@ -223,6 +223,8 @@ def _made(suite: Suite, comparison: Comparison) -> str:
     }
     rows = [[text(name), f'<span class="wrap">{text(value)}</span>'] for name, value in facts.items()]
     lead = "Nothing on this page was chosen on the seeds that it reports."
+    if ranges != ["test"]:
+        lead = "These are not test seeds: what was chosen on them looks better on them than it is."
     return section("made", "How this was made", lead, table(["", ""], rows, left=2, css="facts"))
 
 

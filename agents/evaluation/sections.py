@@ -24,7 +24,7 @@ NONE = '<span class="none">–</span>'
 
 
 def standing(comparison: Comparison) -> str:
-    """Write the sentence that the report opens with, and the four figures under it."""
+    """Write the sentence that the report opens with, and a figure for each actor under it."""
     if not comparison.overall:
         return ""
     kinds = comparison.kinds
@@ -35,8 +35,8 @@ def standing(comparison: Comparison) -> str:
         for actor, one in comparison.overall.items()
     )
     return (
-        f'<dl class="tiles">{tiles}</dl><p class="caption">Mean success over {len(comparison.tasks)} tasks, '
-        "with 95 % intervals.</p>"
+        f'<p class="opening">{_opening(comparison)}</p><dl class="tiles">{tiles}</dl>'
+        f'<p class="caption">Mean success over {len(comparison.tasks)} tasks, with 95 % intervals.</p>'
     )
 
 
@@ -60,50 +60,41 @@ def headline(comparison: Comparison) -> str:
     head = ["task", *(f"{mark(comparison.kinds[one])}{text(one)}" for one in comparison.actors)]
     lead = (
         "Success in per cent, or the mean return where success is a threshold on it. The best actor that is "
-        "neither expert nor chance stands in bold."
+        f"neither expert nor chance stands in bold. {_count(comparison)}"
     )
     return section("table", "The figures", lead, table(head, rows, css="headline", foot=foot))
 
 
 def paired(comparison: Comparison) -> str:
     """Lay out the subject against everyone else, on the seeds that both played."""
+    with_returns = any(map(comparison.by_return, comparison.tasks))
     rows = []
     for one in comparison.pairs:
-        by_return = comparison.by_return(one.task)
-        difference = one.success.difference
-        rows.append(
-            [
-                text(one.task),
-                f"{mark(comparison.kinds[one.second])}{text(one.second)}",
-                figure(_signed(100 * difference.estimate, 1), _range(difference, 100, 1)),
-                _p(one.success.p),
-                str(one.success.both),
-                str(one.success.only_first),
-                str(one.success.only_second),
-                str(one.success.neither),
-                figure(_signed(one.returns.estimate), _range(one.returns, 1)) if by_return else NONE,
-            ]
-        )
+        counts = (one.success.both, one.success.only_first, one.success.only_second, one.success.neither)
+        row = [
+            text(one.task),
+            f"{mark(comparison.kinds[one.second])}{text(one.second)}",
+            _signed(100 * one.success.difference.estimate, 1),
+            f"<small>{_range(one.success.difference, 100, 1)}</small>",
+            _p(one.success.p),
+            *map(str, counts),
+        ]
+        if with_returns and comparison.by_return(one.task):
+            row += [_signed(one.returns.estimate), f"<small>{_range(one.returns, 1)}</small>"]
+        elif with_returns:
+            row += ["", ""]
+        rows.append(row)
     if not rows:
         return ""
     subject = text(comparison.subject)
-    head = [
-        "task",
-        "against",
-        "difference",
-        "p",
-        "both",
-        f"only {subject}",
-        "only other",
-        "neither",
-        "return",
-    ]
+    head = ["task", "against", "success", "95 %", "p", "both", f"only {subject}", "only other", "neither"]
+    head += ["return", "95 %"] if with_returns else []
     lead = (
         f"<b>{subject}</b> against each other actor on the seeds that both played: the difference of their "
-        "success in percentage points, and on how many seeds both, one or neither succeeded. The last "
-        "column is the difference of mean returns, where the return is what counts."
+        "success in percentage points, and on how many seeds both, one or neither succeeded. Where the "
+        "return is what counts, the difference of the mean returns follows."
     )
-    return section("paired", "Seed by seed", lead, table(head, rows, left=2, css="paired"))
+    return section("paired", "Seed by seed", lead, table(head, rows, left=2, css="dense"))
 
 
 def solving(comparison: Comparison, limits: Mapping[str, int]) -> str:
@@ -166,7 +157,7 @@ def habits(comparison: Comparison, found: Sequence[Diagnosis]) -> str:
         "A policy can score well and play strangely, or the other way round. A policy that repeats itself or "
         "stands still far more than its demonstrators has learned a shortcut."
     )
-    return section("habits", "How they play", lead, table(head, rows, left=2, css="grouped"))
+    return section("habits", "How they play", lead, table(head, rows, left=2, css="dense"))
 
 
 def demonstrations(stores: Sequence[Store], suite: Suite) -> str:
@@ -215,6 +206,20 @@ def training(runs: Mapping[str, tuple[plots.Series, plots.Series]]) -> str:
     return section("training", "Training", lead, panels(found))
 
 
+def _opening(comparison: Comparison) -> str:
+    subject = comparison.subject
+    one = comparison.overall.get(subject)
+    if one is None:
+        return ""
+    words = (
+        f"On unseen seeds, <b>{text(subject)}</b> succeeds in {percent(one.success.estimate)} % of episodes"
+    )
+    others = {comparison.kinds[actor] for actor in comparison.overall}
+    if comparison.kinds[subject] in ("expert", "chance") or not {"expert", "chance"} <= others:
+        return f"{words}."
+    return f"{words}. With chance at 0 and the expert at 100, it scores {percent_any(one.score.estimate)}."
+
+
 def _task(comparison: Comparison, task: str) -> str:
     unit = "mean return" if comparison.by_return(task) else "success, %"
     return f"{text(task)}<small>{unit}</small>"
@@ -229,13 +234,21 @@ def _cells(comparison: Comparison, task: str) -> list[str]:
         if cell is not None and comparison.kinds[actor] not in ("expert", "chance")
     }
     best = max(rivals.values(), default=math.inf)
+    counts = {cell.success.n for cell in comparison.cells.values()}
     return [
         NONE
         if cell is None
         else figure(*shown(cell, by_return), strong=rivals.get(actor) == best)
-        + f'<small class="count">n {cell.success.n}</small>'
+        + ("" if len(counts) == 1 else f'<small class="count">n {cell.success.n}</small>')
         for actor, cell in found.items()
     ]
+
+
+def _count(comparison: Comparison) -> str:
+    counts = {cell.success.n for cell in comparison.cells.values()}
+    if len(counts) > 1:
+        return "The number of episodes, n, stands under each figure."
+    return f"Every figure is from {counts.pop()} episodes."
 
 
 def _means(comparison: Comparison) -> list[list[str]]:
@@ -245,7 +258,11 @@ def _means(comparison: Comparison) -> list[list[str]]:
             one: Overall | None = comparison.overall.get(actor)
             interval: Interval | None = getattr(one, which) if one else None
             cells.append(
-                figure(percent_any(interval.estimate), bounds_any(interval)) if interval is not None else NONE
+                NONE
+                if interval is None
+                else figure(percent(interval.estimate), bounds(interval, share=True))
+                if which == "success"
+                else figure(percent_any(interval.estimate), bounds_any(interval))
             )
         return [f"{text(name)}<small>{unit}</small>", *cells]
 
@@ -285,8 +302,15 @@ def _share(value: float) -> str:
 
 
 def _over(value: float, most: float) -> str:
-    return f"{value:.2f}" + ("" if math.isnan(most) else f"<small>of {most:.2f}</small>")
+    return f"{value:.2f}" + ("" if math.isnan(most) else f"<small> of {most:.2f}</small>")
 
 
 def _dataset_row(name: str, count: int, who: int, hours: float, steps: int, solved: int) -> list[str]:
-    return [name, f"{count:,}", str(who), f"{hours:,.1f}", f"{steps:,}", percent(solved / count)]
+    return [
+        name,
+        f"{count:,}",
+        str(who),
+        f"{hours:,.{1 if hours >= 10 else 2}f}",
+        f"{steps:,}",
+        percent(solved / count),
+    ]

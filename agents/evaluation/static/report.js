@@ -26,8 +26,13 @@ function screens(play) {
   });
 }
 
+function signed(value) {
+  return value.toFixed(2).replace("-", "−");
+}
+
 function outcome(play) {
-  return `${play.success ? "succeeded" : "failed"} in ${play.actions.length} steps, return ${play.total}`;
+  const count = play.actions.length;
+  return `${play.success ? "succeeded" : "failed"} in ${count} step${count > 1 ? "s" : ""}, return ${signed(play.total)}`;
 }
 
 class Player {
@@ -69,8 +74,8 @@ class Player {
       element("p", { class: "said", "aria-live": "off" }, this.action, this.count),
       this.about,
       element("div", { class: "row" }, this.button, this.slider, this.rate),
-      element("div", { class: "row", role: "group", "aria-label": "Seed" }, ...this.seedButtons,
-        element("span", { class: "spring" }), this.actors),
+      element("div", { class: "row", role: "group", "aria-label": "Seed" }, ...this.seedButtons),
+      this.actors,
     );
     this.label();
   }
@@ -111,7 +116,7 @@ class Player {
     const step = play.at[this.moment];
     const reward = step ? play.rewards[step - 1] : null;
     this.action.textContent = step ? play.actions[step - 1] : "start";
-    this.count.textContent = (reward === null ? "" : `reward ${reward.toFixed(2).replace("-", "−")} · `)
+    this.count.textContent = (reward === null ? "" : `reward ${signed(reward)} · `)
       + `step ${step} of ${play.actions.length}`;
     this.slider.setAttribute("aria-valuetext", `step ${step}: ${this.action.textContent}`);
     this.stage.setAttribute("aria-label", `${play.actor}, step ${step} of ${play.actions.length}: ${this.action.textContent}`);
