@@ -1,0 +1,263 @@
+"""Behavior cloning: plain supervised learning on what people did. A step is a function of (config, data, step)."""
+
+from __future__ import annotations
+
+import copy
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..datasets.sampler import Sampler, TaskColumns, WindowBatch, load_columns
+from ..datasets.store import Store
+from ..envs.errors import TutelageError
+from ..envs.suite import Suite
+from ..envs.task import RECORD
+from .checkpoint import save
+from .encoding import Encoding
+from .optimizer import Optimizer
+from .policy import Policy, PolicyConfig
+from .train_config import TrainConfig
+from .training_progress import TrainingProgress
+from .training_state import Log, load_state, save_state
+
+Evaluate = Callable[[Policy], Mapping[str, float]]
+"""Success by task on select seeds; chooses the kept checkpoint."""
+
+LOG_EVERY = 10
+
+
+@dataclass
+class _Run:
+    """Everything that changes while training."""
+
+    policy: Policy
+    average: Policy
+    optimizer: Optimizer
+    step: int = 0
+    best: float = -1.0
+    select: dict[str, float] = field(default_factory=dict)
+
+    def facts(self) -> dict[str, Any]:
+        return {"step": self.step, "best": self.best, "select": self.select}
+
+
+def train(
+    stores: Sequence[Store],
+    out: Path,
+    config: TrainConfig,
+    *,
+    evaluate: Evaluate | None = None,
+    resume: bool = False,
+    progress: bool = False,
+) -> Path:
+    """Train one policy on everything in the stores that was recorded on record seeds.
+
+    Writes `config.yaml`, `metrics.jsonl`, TensorBoard files, the state to resume from, and two
+    checkpoints of the averaged weights: `last` and `kept`, the best on select seeds (without `evaluate`,
+    the last). Ctrl-C saves everything first. Returns the kept one. Raises TutelageError when there is
+    nothing to learn from, or when `resume` finds another configuration.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    _check_config(out, config, resume)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(config.threads or os.cpu_count() or 1)
+    try:
+        columns = _columns(stores, config, progress)
+        sampler = _sampler(columns, config)
+        run = _begin(columns, config)
+        if resume:
+            facts = load_state(out, run.policy, run.average, run.optimizer)
+            run.step, run.best, run.select = facts["step"], facts["best"], facts["select"]
+        _loop(run, sampler, out, config, stores, evaluate, progress)
+    finally:
+        torch.set_num_threads(threads)
+    return out / "kept"
+
+
+def training_step(
+    run: _Run, batch: Mapping[str, WindowBatch], config: TrainConfig
+) -> tuple[float, dict[str, float]]:
+    """Do one step on a batch and return the loss and each task's own; advances `run.step`.
+
+    Dropout draws from torch's global generator, seeded here from (seed, step): nothing is carried over.
+    """
+    torch.manual_seed(
+        int(np.random.SeedSequence([config.seed, run.step]).generate_state(1, np.uint64)[0] >> 1)
+    )
+    run.policy.train()
+    with torch.autocast("cpu", torch.bfloat16, enabled=_uses_bfloat16(config)):
+        loss, metrics = run.policy.loss(batch)
+    run.policy.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    run.optimizer.step(run.step, _schedule(run.step, config))
+    decay = min(config.ema, (run.step + 1) / (run.step + 10))
+    with torch.no_grad():
+        torch._foreach_lerp_(list(run.average.parameters()), list(run.policy.parameters()), 1 - decay)
+    run.step += 1
+    return float(loss.detach()), metrics
+
+
+def _loop(
+    run: _Run,
+    sampler: Sampler,
+    out: Path,
+    config: TrainConfig,
+    stores: Sequence[Store],
+    evaluate: Evaluate | None,
+    progress: bool,
+) -> None:
+    log = Log(out, run.step)
+    suite, lineage = stores[0].suite, _lineage(stores, config, run.policy)
+    began, timed, seen = time.perf_counter(), 0.0, 0
+    with TrainingProgress(config.steps, run.step, progress) as shown, _interruptible() as interrupted:
+        while run.step < config.steps and not interrupted():
+            at = time.perf_counter()
+            batch = sampler.batch(run.step)
+            loss, metrics = training_step(run, batch, config)
+            timed += time.perf_counter() - at
+            seen += sum(len(one.actions) for one in batch.values())
+            if run.step % LOG_EVERY == 0 or run.step == config.steps:
+                speed = {"steps_per_second": LOG_EVERY / timed, "samples_per_second": seen / timed}
+                rate = config.learning_rate * _schedule(run.step - 1, config)
+                log.write(
+                    run.step,
+                    {
+                        "loss": loss,
+                        "task_loss": metrics,
+                        "learning_rate": rate,
+                        **speed,
+                        "seconds": time.perf_counter() - began,
+                    },
+                )
+                timed, seen = 0.0, 0
+                shown.figures(loss, run.select, speed["steps_per_second"])
+            shown.advance()
+            if evaluate and (run.step % config.evaluate_every == 0 or run.step == config.steps):
+                _select(run, out, suite, lineage, evaluate, log)
+                shown.figures(loss, run.select, None)
+            if run.step % config.save_every == 0:
+                save_state(out, run.policy, run.average, run.optimizer, run.facts())
+    save_state(out, run.policy, run.average, run.optimizer, run.facts())
+    last = save(run.average, out / "last", suite=suite, lineage=lineage | {"step": run.step})
+    if run.best < 0:
+        save(run.average, out / "kept", suite=suite, lineage=lineage | {"step": run.step})
+    log.close()
+    if run.step < config.steps:
+        raise TutelageError(
+            f"stopped at step {run.step} of {config.steps}; saved in {last.parent}: go on with --resume"
+        )
+
+
+def _select(
+    run: _Run, out: Path, suite: Suite, lineage: Mapping[str, Any], evaluate: Evaluate, log: Log
+) -> None:
+    """Evaluate the averaged weights on select seeds, and keep them when they are the best so far."""
+    run.average.eval()
+    run.select = {task: float(rate) for task, rate in evaluate(run.average).items()}
+    score = float(np.mean(list(run.select.values())))
+    log.write(run.step, {"select": run.select, "select_mean": score})
+    if score >= run.best:
+        run.best = score
+        facts = dict(lineage) | {"step": run.step, "select": run.select}
+        save(run.average, out / "kept", suite=suite, lineage=facts)
+
+
+def _begin(columns: Mapping[str, TaskColumns], config: TrainConfig) -> _Run:
+    torch.manual_seed(config.seed)
+    encoding = Encoding.fit(columns)
+    policy = Policy(PolicyConfig(config.size, config.window, config.dropout), encoding)
+    average = copy.deepcopy(policy).eval()
+    optimizer = Optimizer(policy, config.learning_rate, config.table_learning_rate, config.weight_decay)
+    return _Run(policy, average, optimizer)
+
+
+def _columns(stores: Sequence[Store], config: TrainConfig, progress: bool) -> dict[str, TaskColumns]:
+    if not stores:
+        raise TutelageError("expected at least one store to train on, got none")
+    with TrainingProgress.replaying(sum(map(len, stores)), progress) as advance:
+        return load_columns(
+            stores, seeds=RECORD, workers=config.workers, progress=advance, cache=stores[0].path / "columns"
+        )
+
+
+def _sampler(columns: Mapping[str, TaskColumns], config: TrainConfig) -> Sampler:
+    weights = {
+        task: (one.success if config.weights == "outcome" else np.ones(len(one.success))).astype(np.float64)
+        for task, one in columns.items()
+    }
+    for task, each in weights.items():
+        if not each.any():  # nobody succeeded here: what they did is still the best there is
+            each[:] = 1.0
+            weights[task] = each
+    steps = {task: float(np.diff(one.starts)[weights[task] > 0].sum()) for task, one in columns.items()}
+    shares = {task: count**config.balance for task, count in steps.items()}
+    return Sampler(
+        columns, config.window, max(config.batch_steps, len(columns)), weights, config.seed, shares
+    )
+
+
+def _schedule(step: int, config: TrainConfig) -> float:
+    """Return the learning rate's factor: up in a line, flat, down to zero in a line."""
+    rise = min(1.0, (step + 1) / config.warmup) if config.warmup else 1.0
+    return rise * min(1.0, (config.steps - step) / (config.steps * config.cooldown))
+
+
+def _uses_bfloat16(config: TrainConfig) -> bool:
+    if config.dtype == "auto":
+        return bool(
+            torch.backends.cpu.get_cpu_capability() == "AVX512" and torch.cpu._is_avx512_bf16_supported()
+        )
+    return config.dtype == "bfloat16"
+
+
+def _lineage(stores: Sequence[Store], config: TrainConfig, policy: Policy) -> dict[str, Any]:
+    return {
+        "config": asdict(config),
+        "parts": {
+            f"{one.path.name}/{part}": sha for one in stores for part, sha in one.part_hashes().items()
+        },
+        "parent": None,
+        "parameters": sum(one.numel() for one in policy.parameters()),
+    }
+
+
+def _check_config(out: Path, config: TrainConfig, resume: bool) -> None:
+    path = out / "config.yaml"
+    if not resume:
+        config.save(path)
+        return
+    before = TrainConfig.load(path)
+    changed = [name for name, value in asdict(before).items() if asdict(config)[name] != value]
+    if changed:
+        raise TutelageError(
+            f"expected the configuration that {out} was begun with, got another {changed[0]} "
+            f"({asdict(config)[changed[0]]!r}, was {asdict(before)[changed[0]]!r}); resume with the same"
+        )
+
+
+@contextmanager
+def _interruptible() -> Iterator[Callable[[], bool]]:
+    """Let the first Ctrl-C end the loop after its step, so that everything is saved; a second one kills."""
+    asked: list[int] = []
+
+    def ask(number: int, frame: Any) -> None:
+        asked.append(number)
+        signal.signal(signal.SIGINT, before)
+
+    try:
+        before = signal.signal(signal.SIGINT, ask)
+    except ValueError:  # not in the main thread: nobody can press Ctrl-C there
+        yield lambda: False
+        return
+    try:
+        yield lambda: bool(asked)
+    finally:
+        signal.signal(signal.SIGINT, before)
