@@ -1,4 +1,4 @@
-"""Behavior cloning: plain supervised learning on what people did. A step is a function of (config, data, step)."""
+"""Behavior cloning: supervised learning on what people did; a step is a function of (config, data, step)."""
 
 from __future__ import annotations
 
