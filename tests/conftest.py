@@ -1,0 +1,170 @@
+"""Toy environments and a way to record an episode, for the tests of what is recorded."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium import spaces
+from tutelage.datasets.replay import versions_of
+from tutelage.datasets.trajectory import Digest, Trajectory, stack_observations
+from tutelage.envs.gymnasium_task import TaskEnvironment
+from tutelage.envs.spaces import action_to_row
+
+Recorded = tuple[Trajectory, dict[str, np.ndarray]]
+
+
+class Words(gymnasium.Env[Any, Any]):
+    """A deterministic world with text, nested leaves, a mask and actions of several numbers."""
+
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 30}  # noqa: RUF012
+    observation_space = spaces.Dict(
+        {
+            "words": spaces.Text(60),
+            "pair": spaces.Tuple([spaces.Discrete(5, start=2), spaces.Box(-1, 1, (2, 3), np.float32)]),
+            "bits": spaces.MultiBinary(4),
+        }
+    )
+    action_space = spaces.MultiDiscrete([3, 4])
+
+    def __init__(self, render_mode: str | None = None, length: int = 40) -> None:
+        self.render_mode = render_mode
+        self.length = length
+        self.steps = 0
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+        super().reset(seed=seed)
+        self.steps = 0
+        self.goal = ["go to the gate", "öffne die Tür", ""][int(self.np_random.integers(3))]
+        return self._look(), {}
+
+    def step(self, action: Any) -> Any:
+        self.steps += 1
+        reward = float(self.np_random.random()) * float(action[0]) - float(action[1])
+        return self._look(), reward, self.steps >= self.length, False, {}
+
+    def noise(self) -> np.ndarray:
+        return self.np_random.uniform(-1, 1, (2, 3)).astype(np.float32)
+
+    def _look(self) -> Any:
+        pair = (2 + int(self.np_random.integers(5)), self.noise())
+        return {"words": self.goal, "pair": pair, "bits": self.np_random.integers(0, 2, 4, dtype=np.int8)}
+
+
+class Unrepeatable(Words):
+    """The same world with noise from the operating system: no seed gives it back."""
+
+    def noise(self) -> np.ndarray:
+        return np.frombuffer(os.urandom(6), np.uint8).reshape(2, 3).astype(np.float32) / 255
+
+
+class Camera(gymnasium.Env[Any, Any]):
+    """A picture large enough to be one, a bare leaf, and continuous actions."""
+
+    observation_space = spaces.Box(0, 255, (32, 40, 3), np.uint8)
+    action_space = spaces.Box(-2, 2, (2, 2), np.float32)
+
+    def __init__(self, render_mode: str | None = None) -> None:
+        self.render_mode = render_mode
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+        super().reset(seed=seed)
+        return self._look(), {}
+
+    def step(self, action: Any) -> Any:
+        return self._look(), float(np.sum(action)), False, False, {}
+
+    def _look(self) -> np.ndarray:
+        return self.np_random.integers(0, 256, (32, 40, 3), dtype=np.uint8)
+
+
+for name, toy in {"Words": Words, "Unrepeatable": Unrepeatable, "Camera": Camera}.items():
+    gymnasium.register(f"toys/{name}-v0", entry_point=toy, max_episode_steps=60)  # type: ignore[arg-type]
+
+
+def _demonstrate(
+    environment: TaskEnvironment,
+    seed: int,
+    steps: int = 12,
+    suite: str = "toys",
+    demonstrator: str = "ann",
+    kind: str = "person",
+) -> Recorded:
+    """Play random actions; returns the trajectory and the observations `[T+1, ...]` that were seen."""
+    generator = np.random.default_rng(seed)
+    environment.action_space.seed(seed)
+    rows = [action_to_row(environment.action_space, environment.action_space.sample()) for _ in range(steps)]
+    step = environment.reset(seed)
+    digest = Digest()
+    proof = digest.update(step.observation, 0.0, False, False)
+    seen = [step]
+    for row in rows:
+        if step.done:
+            break
+        step = environment.step(row)
+        proof = digest.update(step.observation, step.reward, step.terminated, step.truncated)
+        seen.append(step)
+    count = len(seen) - 1
+    trajectory = Trajectory(
+        suite=suite,
+        task=environment.task.id,
+        env=environment.task.env,
+        kwargs=environment.task.kwargs,
+        seed=seed,
+        demonstrator=demonstrator,
+        kind=kind,
+        actions=np.array(rows[:count]),
+        rewards=np.array([one.reward for one in seen[1:]]),
+        times_ms=np.cumsum(generator.integers(80, 900, count)).astype(np.int32),
+        controllers=generator.integers(0, 3, count).astype(np.int8),
+        frames=np.arange(count, dtype=np.int32),
+        terminated=step.terminated,
+        truncated=step.truncated,
+        success=bool(step.success),
+        digest=proof,
+        versions=versions_of(environment),
+        started="2026-11-23T10:00:00+00:00",
+        steps_per_second=14.5 if seed % 2 else None,
+        study="pilot",
+        consent="v1",
+        notes="über",
+    )
+    return trajectory, stack_observations([one.observation for one in seen])
+
+
+@pytest.fixture(scope="session")
+def demonstrate() -> Callable[..., Recorded]:
+    """Give the recorder of random episodes, see `_demonstrate`."""
+    return _demonstrate
+
+
+def _equal(one: Trajectory, other: Trajectory) -> bool:
+    for name, value in vars(one).items():
+        theirs = getattr(other, name)
+        if name == "observations" and value is not None:
+            same = (
+                theirs is not None
+                and list(value) == list(theirs)
+                and all(
+                    np.array_equal(value[path], theirs[path])
+                    and value[path].dtype.kind == theirs[path].dtype.kind
+                    for path in value
+                )
+            )
+        elif isinstance(value, np.ndarray):
+            same = value.dtype == theirs.dtype and np.array_equal(value, theirs, equal_nan=True)
+        else:
+            same = value == theirs
+        if not same:
+            return False
+    return True
+
+
+@pytest.fixture(scope="session")
+def equal() -> Callable[[Trajectory, Trajectory], bool]:
+    """Give the test that two trajectories agree in every field, bit for bit."""
+    return _equal
