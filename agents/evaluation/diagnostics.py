@@ -14,7 +14,7 @@ from ...datasets.replay import replay
 from ...datasets.trajectory import Trajectory
 from ...envs.gymnasium_task import TaskEnvironment
 from ...envs.suite import Suite
-from ...envs.task import Task
+from ...envs.task import RECORD, Task
 from .comparison import Comparison
 
 if TYPE_CHECKING:
@@ -105,29 +105,20 @@ def entropy(actions: np.ndarray, space: spaces.Space) -> tuple[float, float]:
 def _played(
     task: Task, comparison: Comparison, by_id: dict[str, Trajectory], stores: Sequence[Store]
 ) -> Iterator[tuple[str, list[Trajectory]]]:
-    """Yield every actor's episodes of a task; people's come out of the stores, as their rows do."""
-    lacking: set[str] = set()
+    """Yield every actor's episodes of a task, then the demonstrations it was taught with."""
     for actor in comparison.actors:
         if (task.id, actor) in comparison.episodes:
             ids = comparison.episodes[task.id, actor].ids.tolist()
-            lacking |= (
-                {one for one in ids if one not in by_id} if comparison.kinds[actor] == "person" else set()
-            )
-            by_id |= {one.episode: one for one in _fetched(task, lacking, stores)}
             some = [by_id[one] for one in ids if one in by_id]
             if some:
                 yield actor, some
-    taught = [one for store in stores for one in islice(store.trajectories(task=task.id), DEMONSTRATIONS)]
+    taught = [
+        one
+        for store in stores
+        for one in islice(store.trajectories(task=task.id, seeds=RECORD), DEMONSTRATIONS)
+    ]
     if taught:
         yield "demonstrations", taught
-
-
-def _fetched(task: Task, ids: set[str], stores: Sequence[Store]) -> list[Trajectory]:
-    if not ids:
-        return []
-    return [
-        one for store in stores for one in store.trajectories(task.id, kinds=["person"]) if one.episode in ids
-    ]
 
 
 def _diagnosis(

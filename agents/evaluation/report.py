@@ -29,7 +29,7 @@ from .glossary import glossary
 from .markup import section, table, text
 from .plots import Series
 from .replays import Replayed, Worst, render, worst_seeds
-from .rows import joined, people_rows
+from .rows import joined, people_episodes, rows_from
 from .tables import seeds_of
 
 if TYPE_CHECKING:
@@ -59,9 +59,11 @@ def write_report(
     Raises TutelageError when there are no rows, or `out` cannot be written.
     """
     tasks = [task.id for task in suite]
-    comparison = Comparison(joined([rows, people_rows(stores, tasks)]), suite)
+    people = people_episodes(stores, tasks)
+    comparison = Comparison(joined([rows, rows_from(people)]), suite)
+    played = [*trajectories, *people]
     runs = {run.name: series for run in train_runs if (series := read_metrics(run / "metrics.jsonl"))}
-    plays = _replays(comparison, suite, trajectories)
+    plays = _replays(comparison, suite, played)
     parts = [
         sections.standing(comparison),
         sections.picture(comparison),
@@ -70,7 +72,7 @@ def write_report(
         sections.solving(comparison, _limits(suite, comparison)),
         sections.people(comparison),
         _worst(comparison, plays),
-        sections.habits(comparison, diagnose(suite, comparison, trajectories, stores)),
+        sections.habits(comparison, diagnose(suite, comparison, played, stores)),
         sections.training(runs),
         sections.demonstrations(stores, suite),
         _made(suite, comparison),

@@ -59,19 +59,18 @@ def rows_from(trajectories: Iterable[Trajectory], actor: str | None = None) -> p
     return pa.Table.from_pylist(rows, SCHEMA)
 
 
-def people_rows(stores: Sequence[Store], tasks: Iterable[str] | None = None) -> pa.Table:
-    """Read people's rows: the demonstrations of kind person on test seeds, from any number of stores.
+def people_episodes(stores: Sequence[Store], tasks: Iterable[str] | None = None) -> list[Trajectory]:
+    """Read what counts as people's evaluation: their demonstrations on test seeds, from any stores.
 
     What people do on record seeds is training data and never enters a comparison.
     """
     wanted = None if tasks is None else set(tasks)
-    found = [
-        {**row, "actor": _TOGETHER["person"]}
+    return [
+        one
         for store in stores
-        for row in store.episodes().to_pylist()
-        if row["kind"] == "person" and row["seed"] in TEST and (wanted is None or row["task"] in wanted)
+        for one in store.trajectories(kinds=["person"], seeds=TEST)
+        if wanted is None or one.task in wanted
     ]
-    return pa.Table.from_pylist([{name: row[name] for name in SCHEMA.names} for row in found], SCHEMA)
 
 
 def joined(tables: Iterable[pa.Table]) -> pa.Table:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pyarrow.compute as pc
 
 from ...envs.suite import Suite
+from ...envs.task import RECORD
 from . import plots
 from .comparison import Comparison, Overall
 from .diagnostics import Diagnosis
@@ -162,7 +163,7 @@ def habits(comparison: Comparison, found: Sequence[Diagnosis]) -> str:
 
 def demonstrations(stores: Sequence[Store], suite: Suite) -> str:
     """Summarise what the policy was taught with."""
-    tables = [one.episodes() for one in stores]
+    tables = [one.filter(pc.less(one["seed"], RECORD.stop)) for one in (store.episodes() for store in stores)]
     rows, whole = [], [0, 0, 0.0, 0]
     everyone: set[str] = set()
     for task in suite:
