@@ -204,10 +204,10 @@ def train(folders: list[Path], out: Path, config: Path | None, resume: bool, **f
 
 def _train_signature() -> signatures.Signature:
     """Make one flag of each field of TrainConfig."""
-    place = signatures.Parameter.KEYWORD_ONLY
+    place, required = signatures.Parameter.KEYWORD_ONLY, signatures.Parameter.empty
     fixed = {
-        "folders": (Annotated[list[Path], typer.Argument(help="Stores to train on.")], place.empty),
-        "out": (Annotated[Path, typer.Option("--out", "-o", help="The run's folder.")], place.empty),
+        "folders": (Annotated[list[Path], typer.Argument(help="Stores to train on.")], required),
+        "out": (Annotated[Path, typer.Option("--out", "-o", help="The run's folder.")], required),
         "config": (Annotated[Path | None, typer.Option(help="YAML with the same keys as the flags.")], None),
         "resume": (Annotated[bool, typer.Option(help="Go on where the run in --out stopped.")], False),
     }
