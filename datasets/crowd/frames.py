@@ -63,7 +63,8 @@ class Encoder:
                     self._index[colour] = len(self._palette) // 3
                     self._palette += [colour >> 16, colour >> 8 & 255, colour & 255]
                     self._known[colour] = True
-        return self._index[packed]
+        indices: np.ndarray = self._index[packed]
+        return indices
 
 
 def pack(kind: int, image: bytes, shape: tuple[int, ...], number: int) -> bytes:

@@ -30,5 +30,5 @@ class Settings:
 
     @property
     def is_baseline(self) -> bool:
-        """Say whether people play the test seeds, as policies do: every seed in order, the first try counts."""
+        """Say whether people play the test seeds, as policies do: in order, and the first try counts."""
         return self.seeds.start >= TEST.start

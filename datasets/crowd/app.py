@@ -1,0 +1,151 @@
+"""The web recorder: serves the page and its socket on this machine, until Ctrl-C."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import socket
+import threading
+import webbrowser
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
+from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
+from starlette.staticfiles import StaticFiles
+from starlette.websockets import WebSocket
+from uvicorn.config import WS_PROTOCOLS
+
+from ...envs.errors import TutelageError
+from ...envs.suite import Suite
+from ...envs.task import RECORD, SeedRange
+from ..trajectory import Trajectory
+from .guard import Guard
+from .protocol import LARGEST, UNKNOWN_SEAT
+from .recorder import Recorder
+from .settings import Settings
+
+_STATIC = Path(__file__).parent / "static"
+_YEAR = 365 * 24 * 3600
+
+
+def record(
+    suite: Suite,
+    out: Path,
+    *,
+    seeds: SeedRange = RECORD,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    open_browser: bool = True,
+    demonstrator: str | None = None,
+    episodes: int | None = None,
+    on_kept: Callable[[Trajectory], None] | None = None,
+    extra_pages: dict[str, Path] | None = None,
+) -> None:
+    """Serve the recorder for a suite until Ctrl-C; demonstrations go to the store at `out`.
+
+    `port=0` takes a free one. The other arguments are those of `Settings`. Raises TutelageError when
+    the port is in use, or the folder cannot be used.
+    """
+    listening = listen(host, port)
+    with listening:
+        recorder = Recorder(
+            Settings(suite, out, seeds, demonstrator, episodes, on_kept, dict(extra_pages or {}))
+        )
+        url = f"http://{_in_url(host)}:{listening.getsockname()[1]}/"
+        print(f"Recording {suite.name} into {out}\nPlay at {url}   (Ctrl-C stops)", flush=True)
+        if open_browser:
+            threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
+        with contextlib.suppress(KeyboardInterrupt):
+            make_server(recorder, host).run(sockets=[listening])
+        print("Stopped; everything is saved.", flush=True)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Bind a port, a free one for 0; raises TutelageError when it is in use."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host, port))
+        listening.listen(128)
+    except (OSError, OverflowError) as error:
+        listening.close()
+        raise TutelageError(
+            f"expected port {port} of {host} to be free, got: {error}; choose another port, or 0 for any"
+        ) from None
+    return listening
+
+
+def make_server(recorder: Recorder, host: str = "127.0.0.1") -> uvicorn.Server:
+    """Make the server of a recorder; `server.run(sockets=[...])` serves."""
+    config = uvicorn.Config(
+        make_app(recorder, host),
+        ws="websockets-sansio" if "websockets-sansio" in WS_PROTOCOLS else "auto",
+        ws_max_size=4 * LARGEST,
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=2,
+    )
+    return uvicorn.Server(config)
+
+
+def make_app(recorder: Recorder, host: str = "127.0.0.1") -> Guard:
+    """Make the ASGI application of a recorder."""
+    cookie = _cookie(recorder.settings.out)
+
+    async def index(request: Request) -> Response:
+        response = FileResponse(_STATIC / "index.html", headers={"Cache-Control": "no-store"})
+        token = request.cookies.get(cookie, "")
+        if not token or not await run_in_threadpool(recorder.knows, token):
+            token = await run_in_threadpool(recorder.new_token)
+        response.set_cookie(cookie, token, max_age=_YEAR, httponly=True, samesite="lax")
+        return response
+
+    async def talk(page: WebSocket) -> None:
+        await page.accept()
+        seat = recorder.seat(page.cookies.get(cookie, ""))
+        if seat is None:
+            await page.close(UNKNOWN_SEAT)
+        else:
+            await seat.attend(page)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        await recorder.start()
+        try:
+            yield
+        finally:
+            await asyncio.shield(recorder.close())
+
+    routes: list[BaseRoute] = [
+        Route("/", index),
+        WebSocketRoute("/socket", talk),
+        *(_page(path, file) for path, file in recorder.settings.extra_pages.items()),
+        Mount("/static", StaticFiles(directory=_STATIC)),
+    ]
+    app = Starlette(routes=routes, lifespan=lifespan)
+    return Guard(app, host, set(recorder.settings.extra_pages))
+
+
+def _page(path: str, file: Path) -> Route:
+    async def serve(_: Request) -> Response:
+        if not file.is_file():
+            return Response("This page has not been written yet.", 404)
+        return FileResponse(file, headers={"Cache-Control": "no-store"})
+
+    return Route(path, serve)
+
+
+def _cookie(out: Path) -> str:
+    """Name the cookie after the folder: browsers share cookies between all ports of a machine."""
+    return "seat-" + hashlib.blake2b(str(out.resolve()).encode(), digest_size=6).hexdigest()
+
+
+def _in_url(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

@@ -1,0 +1,124 @@
+"""One recorder: the journal, the store and every seat, shared by the pages that are open."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import secrets
+from pathlib import Path
+from typing import IO
+
+from ...envs.errors import TutelageError
+from ..journal import Journal, SeatRecord
+from ..store import Store
+from .assignment import Assignment
+from .frames import Encoder
+from .keeping import Keeper
+from .seat import Seat
+from .session import Session
+from .settings import Settings
+
+JOURNAL = "journal.sqlite"
+"""The journal's name in the recorder's folder, beside the store's parts."""
+
+
+class Recorder:
+    """Opens the folder of the settings; `start` and `close` belong to the event loop that serves.
+
+    Raises TutelageError when the folder holds another suite, cannot be written, or is in use by
+    another recorder.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.store = Store.create(settings.out, settings.suite)
+        self._lock = _lock(settings.out)
+        self.journal = Journal(settings.out / JOURNAL)
+        self._assignment = Assignment(settings.seeds, settings.is_baseline, self.journal)
+        self._encoders: dict[str, Encoder] = {}
+        self._seats: dict[str, Seat] = {}
+        self._keeper: Keeper | None = None
+
+    async def start(self) -> None:
+        """Begin to store what is kept, and to tell the pages when saving fails."""
+        loop = asyncio.get_running_loop()
+        self._keeper = Keeper(
+            self.settings,
+            self.journal,
+            self.store,
+            lambda text: _ignore(loop.call_soon_threadsafe(self._note, text)),
+        )
+        self.journal.listeners.append(
+            lambda why: _ignore(asyncio.run_coroutine_threadsafe(self._trouble(why), loop))
+        )
+
+    async def close(self) -> None:
+        """Write everything that waits, and let go of the folder."""
+        for seat in self._seats.values():
+            await seat.close()
+        loop = asyncio.get_running_loop()
+        if self._keeper is not None:
+            await loop.run_in_executor(None, self._keeper.close)
+        self.journal.listeners.clear()
+        await loop.run_in_executor(None, self.journal.close)
+        self._lock.close()
+
+    def new_token(self) -> str:
+        """Make a seat, and return the secret that opens it; the journal holds only its hash."""
+        token = secrets.token_urlsafe(18)
+        name = self.settings.demonstrator or f"person-{secrets.token_hex(3)}"
+        self.journal.sit(SeatRecord(seat_id(token), name)).result()
+        return token
+
+    def knows(self, token: str) -> bool:
+        """Say whether a secret opens a seat here."""
+        return self.journal.seat(seat_id(token)) is not None
+
+    def seat(self, token: str) -> Seat | None:
+        """Return the seat that a secret opens, or None."""
+        identity = seat_id(token)
+        if identity not in self._seats:
+            record = self.journal.seat(identity)
+            if record is None:
+                return None
+            self._seats[identity] = Seat(
+                lambda: self._session(record), self.settings, self.journal, self._encoders
+            )
+        return self._seats[identity]
+
+    def _session(self, record: SeatRecord) -> Session:
+        deliver = self._keeper.put if self._keeper else None
+        return Session(self.settings, self.journal, self._assignment, record, deliver=deliver)
+
+    def _note(self, text: str) -> None:
+        for seat in self._seats.values():
+            seat.note(text)
+
+    async def _trouble(self, why: str | None) -> None:
+        await asyncio.gather(*(seat.trouble(why) for seat in self._seats.values()))
+
+
+def seat_id(token: str) -> str:
+    """Return what the journal calls the seat of a secret."""
+    return hashlib.blake2b(token.encode(), digest_size=12).hexdigest()
+
+
+def _lock(folder: Path) -> IO[bytes]:
+    """Hold the folder for this process; a killed one lets go by itself."""
+    file = (folder / "journal.lock").open("ab")
+    try:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except ImportError:  # Windows has no flock
+        pass
+    except OSError:
+        file.close()
+        raise TutelageError(
+            f"expected {folder} to be free, got another recorder that writes there; stop that one first"
+        ) from None
+    return file
+
+
+def _ignore(_: object) -> None:
+    """Take a handle that nobody waits for."""

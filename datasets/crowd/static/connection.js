@@ -1,0 +1,56 @@
+// The socket: comes back by itself after a loss, and says what it is: connecting, open, lost or replaced.
+//
+//   const connection = new Connection(url);
+//   connection.addEventListener("message", ({ detail }) => ...);   // a parsed JSON message
+//   connection.addEventListener("frame", ({ detail }) => ...);     // an ArrayBuffer
+//   connection.send({ type: "release" });
+
+import { REPLACED, UNKNOWN_SEAT } from "./protocol.js";
+
+const FIRST_WAIT_MS = 250;
+const LONGEST_WAIT_MS = 3000;
+
+export class Connection extends EventTarget {
+  #url;
+  #socket = null;
+  #wait = FIRST_WAIT_MS;
+
+  constructor(url) {
+    super();
+    this.#url = url;
+  }
+
+  open() {
+    const socket = new WebSocket(this.#url);
+    socket.binaryType = "arraybuffer";
+    socket.addEventListener("open", () => {
+      this.#wait = FIRST_WAIT_MS;
+      this.#tell("state", "open");
+    });
+    socket.addEventListener("message", ({ data }) => {
+      if (typeof data === "string") this.#tell("message", JSON.parse(data));
+      else this.#tell("frame", data);
+    });
+    socket.addEventListener("close", ({ code }) => this.#closed(code));
+    this.#socket = socket;
+  }
+
+  /** Send a message; false when there is no connection: what is lost is lost, an old key is worse than none. */
+  send(message) {
+    if (this.#socket?.readyState !== WebSocket.OPEN) return false;
+    this.#socket.send(JSON.stringify(message));
+    return true;
+  }
+
+  #closed(code) {
+    if (code === REPLACED) return this.#tell("state", "replaced");
+    if (code === UNKNOWN_SEAT) return location.reload();
+    this.#tell("state", "lost");
+    setTimeout(() => this.open(), this.#wait);
+    this.#wait = Math.min(2 * this.#wait, LONGEST_WAIT_MS);
+  }
+
+  #tell(name, detail) {
+    this.dispatchEvent(new CustomEvent(name, { detail }));
+  }
+}

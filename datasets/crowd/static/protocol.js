@@ -1,0 +1,20 @@
+// The names that page and server share; protocol.py has the same ones, and a test holds them equal.
+
+export const SENT = ["state", "step", "saved", "saving", "note", "error", "replaced"];
+export const RECEIVED = ["down", "up", "release", "shown", "choose", "pause", "go", "keep", "discard", "redo", "undo", "leave"];
+export const REPLACED = 4001;
+export const UNKNOWN_SEAT = 4002;
+export const HEADER_BYTES = 12;
+export const FORMATS = { 1: "image/png", 2: "image/webp" };
+
+/** Split a binary message into its header and the image file behind it. */
+export function unpackFrame(buffer) {
+  const header = new DataView(buffer, 0, HEADER_BYTES);
+  return {
+    type: FORMATS[header.getUint8(0)],
+    width: header.getUint16(2, true),
+    height: header.getUint16(4, true),
+    number: header.getUint32(8, true),
+    image: buffer.slice(HEADER_BYTES),
+  };
+}
