@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -11,9 +13,11 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 from tutelage.datasets.replay import versions_of
+from tutelage.datasets.store import Store
 from tutelage.datasets.trajectory import Digest, Trajectory, stack_observations
 from tutelage.envs.gymnasium_task import TaskEnvironment
 from tutelage.envs.spaces import action_to_row
+from tutelage.envs.suite import Suite, suite_from
 
 Recorded = tuple[Trajectory, dict[str, np.ndarray]]
 
@@ -142,23 +146,21 @@ def demonstrate() -> Callable[..., Recorded]:
     return _demonstrate
 
 
+def _same_array(one: np.ndarray, other: np.ndarray) -> bool:
+    if one.dtype.kind == "U":  # its width is not part of the text
+        return other.dtype.kind == "U" and one.tolist() == other.tolist()
+    return (one.dtype, one.shape, one.tobytes()) == (other.dtype, other.shape, other.tobytes())
+
+
 def _equal(one: Trajectory, other: Trajectory) -> bool:
-    for name, value in vars(one).items():
+    for name, mine in vars(one).items():
         theirs = getattr(other, name)
-        if name == "observations" and value is not None:
-            same = (
-                theirs is not None
-                and list(value) == list(theirs)
-                and all(
-                    np.array_equal(value[path], theirs[path])
-                    and value[path].dtype.kind == theirs[path].dtype.kind
-                    for path in value
-                )
-            )
-        elif isinstance(value, np.ndarray):
-            same = value.dtype == theirs.dtype and np.array_equal(value, theirs, equal_nan=True)
+        if isinstance(mine, dict) and isinstance(theirs, dict) and name == "observations":
+            same = list(mine) == list(theirs) and all(_same_array(mine[path], theirs[path]) for path in mine)
+        elif isinstance(mine, np.ndarray):
+            same = _same_array(mine, theirs)
         else:
-            same = value == theirs
+            same = mine == theirs
         if not same:
             return False
     return True
@@ -168,3 +170,34 @@ def _equal(one: Trajectory, other: Trajectory) -> bool:
 def equal() -> Callable[[Trajectory, Trajectory], bool]:
     """Give the test that two trajectories agree in every field, bit for bit."""
     return _equal
+
+
+@pytest.fixture(scope="session")
+def toys() -> Suite:
+    """Give a suite of toy tasks and one real one."""
+    tasks = [
+        {"id": "words", "env": "toys/Words-v0"},
+        {"id": "short", "env": "toys/Words-v0", "kwargs": {"length": 6}},
+        {"id": "unrepeatable", "env": "toys/Unrepeatable-v0"},
+        {"id": "camera", "env": "toys/Camera-v0", "max_steps": 30},
+        {"id": "cartpole", "env": "CartPole-v1"},
+    ]
+    return suite_from({"suite": "toys", "tasks": tasks})
+
+
+@pytest.fixture
+def record(demonstrate: Callable[..., Recorded], toys: Suite) -> Callable[..., Trajectory]:
+    """Give a way to record a toy task's episode; `stored` keeps its observations."""
+    environments = {task.id: TaskEnvironment(task) for task in toys}
+
+    def one(task: str = "words", seed: int = 0, stored: bool = False, **options: Any) -> Trajectory:
+        trajectory, seen = demonstrate(environments[task], seed, **options)
+        return replace(trajectory, observations=seen) if stored or task == "unrepeatable" else trajectory
+
+    return one
+
+
+@pytest.fixture
+def store(tmp_path: Path, toys: Suite) -> Store:
+    """Give an empty store of the toy suite."""
+    return Store.create(tmp_path / "store", toys)

@@ -1,0 +1,253 @@
+"""Reading training windows, beside a bare numpy.memmap and Minari; replaying a store; its size on disk.
+
+What is compared: 32-step windows of MiniGrid's 7x7x3 view, drawn at random, on one core, everything in the
+page cache. The memmap side copies `array[i : i + 32]` into a batch buffer, images only (`memmap_view`: the
+same from a plain array over the mapping, which spares numpy's slow memmap slices). Our side is
+`Sampler.batch` over memory-mapped columns; `windows` gathers every column (image, direction, mission,
+actions, weights), `windows_images` a task whose only leaf is the image. Our windows are whole pieces of
+episodes, some shorter than 32, so steps are counted and divided by 32. Minari's side is `dataset[i]` and a
+slice, its documented way to an episode. Rounds alternate; the median of the rounds is reported.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+from tutelage.datasets.formats.minari import export_minari
+from tutelage.datasets.replay import versions_of
+from tutelage.datasets.sampler import Sampler, TaskColumns, load_columns
+from tutelage.datasets.store import Store
+from tutelage.datasets.trajectory import Digest, Trajectory
+from tutelage.envs.gymnasium_task import TaskEnvironment
+from tutelage.envs.suite import Suite, suite_from
+from tutelage.envs.task import Task
+
+WINDOW = 32
+WINDOWS_A_BATCH = 256
+EPISODE = 128
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="under 50 s")
+    parser.add_argument("--out", type=Path, help="also keep the JSON object here")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        figures = measure(Path(folder), options.quick)
+    document = {
+        "benchmark": "store",
+        "figures": figures,
+        "versions": {name: version(name) for name in ("numpy", "pyarrow", "minari", "minigrid", "gymnasium")}
+        | {"python": platform.python_version()},
+        "commit": commit(),
+    }
+    for name, one in figures.items():
+        beside = f"   beside {one['beside']}: {one['ratio']:.2f}x" if one["ratio"] else ""
+        print(f"{name:>22} {one['value']:>14,.1f} {one['unit']}{beside}")
+    if options.out:
+        options.out.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    print(json.dumps(document))
+
+
+def measure(folder: Path, quick: bool) -> dict[str, dict[str, Any]]:
+    """Record a store with random keys, then measure it; returns the figures."""
+    suite = suite_from({"suite": "bench", "tasks": [{"id": "empty", "env": "MiniGrid-Empty-16x16-v0"}]})
+    store = Store.create(folder / "store", suite)
+    episodes, stepping = record(suite, 64 if quick else 256)
+    began = time.perf_counter()
+    store.append(episodes)
+    append_seconds = time.perf_counter() - began
+    steps = sum(len(one) for one in episodes)
+    size = sum(part.stat().st_size for part in store.parts())
+
+    began = time.perf_counter()
+    load_columns([store], cache=folder / "columns")
+    replaying = steps / (time.perf_counter() - began)
+    columns = enlarged(load_columns([store], cache=folder / "columns")["empty"], folder, 64 if quick else 16)
+
+    read = reading(columns, store, folder, rounds=5 if quick else 15)
+    bare, view, ours, images, minari = read.values()
+    return {
+        "memmap": figure(bare, "windows/s"),
+        "memmap_view": figure(view, "windows/s"),
+        "windows": figure(ours, "windows/s", "numpy.memmap", ours / bare, 0.5),
+        "windows_images": figure(images, "windows/s", "numpy.memmap", images / bare, 0.5),
+        "windows_over_view": figure(ours, "windows/s", "a plain array over the memmap", ours / view, None),
+        "minari": figure(minari, "windows/s"),
+        "windows_over_minari": figure(ours, "windows/s", "minari (HDF5)", ours / minari, 100),
+        "replay": figure(replaying, "steps/s", "the bare environment", replaying / stepping, None),
+        "append": figure(steps / append_seconds, "steps/s"),
+        "size": figure(size / steps, "bytes/step"),
+    }
+
+
+def record(suite: Suite, count: int) -> tuple[list[Trajectory], float]:
+    """Play `count` episodes of 128 random keys; returns them and the bare environment's steps/s."""
+    task = suite["empty"]
+    environment = TaskEnvironment(task)
+    generator = np.random.default_rng(0)
+    played = [play(environment, task, seed, generator) for seed in range(count)]
+    bare = environment.env
+    began = time.perf_counter()
+    for one in played:
+        bare.reset(seed=one.seed)
+        for row in one.actions:
+            bare.step(int(row[0]))
+    return played, sum(len(one) for one in played) / (time.perf_counter() - began)
+
+
+def play(environment: TaskEnvironment, task: Task, seed: int, generator: np.random.Generator) -> Trajectory:
+    step = environment.reset(seed)
+    digest = Digest()
+    proof = digest.update(step.observation, 0.0, False, False)
+    rows, rewards = [], []
+    while not step.done and len(rows) < EPISODE:
+        rows.append(np.array([generator.integers(0, 3)], np.float64))
+        step = environment.step(rows[-1])
+        rewards.append(step.reward)
+        proof = digest.update(step.observation, step.reward, step.terminated, step.truncated)
+    steps = len(rows)
+    return Trajectory(
+        suite="bench",
+        task=task.id,
+        env=task.env,
+        seed=seed,
+        demonstrator="random keys",
+        kind="chance",
+        actions=np.array(rows),
+        rewards=np.array(rewards),
+        times_ms=np.cumsum(generator.integers(150, 900, steps)).astype(np.int32),
+        controllers=np.zeros(steps, np.int8),
+        frames=np.arange(steps, dtype=np.int32),
+        terminated=step.terminated,
+        truncated=step.truncated,
+        success=bool(step.success),
+        digest=proof,
+        versions=versions_of(environment),
+    )
+
+
+def enlarged(columns: TaskColumns, folder: Path, times: int) -> TaskColumns:
+    """Repeat the columns until the images are far larger than the processor's caches, as files again."""
+    folder = folder / "enlarged"
+    folder.mkdir()
+
+    def repeat(name: str, array: np.ndarray) -> np.ndarray:
+        if array.dtype == object:
+            return np.concatenate([array] * times)
+        np.save(folder / f"{name}.npy", np.concatenate([array] * times))
+        return np.asarray(np.load(folder / f"{name}.npy", mmap_mode="r"))
+
+    lengths = np.tile(np.diff(columns.starts), times)
+    return replace(
+        columns,
+        observations={path: repeat(path, array) for path, array in columns.observations.items()},
+        actions=repeat("actions", columns.actions),
+        controllers=repeat("controllers", columns.controllers),
+        starts=np.concatenate(([0], np.cumsum(lengths))),
+        success=np.tile(columns.success, times),
+        demonstrator=columns.demonstrator * times,
+        returns=np.tile(columns.returns, times),
+    )
+
+
+def reading(columns: TaskColumns, store: Store, folder: Path, rounds: int) -> dict[str, float]:
+    """Return windows/s of memmap, its plain view, all columns, images alone and Minari: medians of rounds."""
+    export_minari(store, "bench/empty-v0", folder / "minari")
+    images = folder / "enlarged" / "image.npy"
+    only = replace(columns, observations={"image": columns.observations["image"]})
+    sides = {
+        "memmap": bare_windows(np.load(images, mmap_mode="r")),
+        "view": bare_windows(np.asarray(np.load(images, mmap_mode="r"))),
+        "columns": batches(columns),
+        "images": batches(only),
+        "minari": minari_windows(folder / "minari" / "bench" / "empty-v0" / "data"),
+    }
+    times: dict[str, list[float]] = {name: [] for name in sides}
+    for number in range(rounds + 1):
+        for name, side in sides.items():
+            began = time.perf_counter()
+            windows = side(number)
+            if number:  # the first round warms the page cache
+                times[name].append(windows / (time.perf_counter() - began))
+    return {name: median(one) for name, one in times.items()}
+
+
+def bare_windows(array: np.ndarray) -> Callable[[int], float]:
+    buffer = np.empty((WINDOWS_A_BATCH, WINDOW, *array.shape[1:]), array.dtype)
+
+    def run(number: int) -> float:
+        generator = np.random.default_rng(number)
+        for _ in range(20):
+            for at, start in enumerate(generator.integers(0, len(array) - WINDOW, WINDOWS_A_BATCH).tolist()):
+                buffer[at] = array[start : start + WINDOW]
+        return 20 * WINDOWS_A_BATCH
+
+    return run
+
+
+def batches(columns: TaskColumns) -> Callable[[int], float]:
+    sampler = Sampler({"empty": columns}, WINDOW, WINDOW * WINDOWS_A_BATCH, seed=0)
+
+    def run(number: int) -> float:
+        seen = sum(len(sampler.batch(20 * number + one)["empty"].rows) for one in range(20))
+        return seen / WINDOW
+
+    return run
+
+
+def minari_windows(folder: Path) -> Callable[[int], float]:
+    import minari
+
+    dataset = minari.MinariDataset(folder)
+    buffer = np.empty((WINDOWS_A_BATCH, WINDOW, 7, 7, 3), np.uint8)
+
+    def run(number: int) -> float:
+        generator = np.random.default_rng(number)
+        for at in range(WINDOWS_A_BATCH // 4):
+            image = dataset[int(generator.integers(len(dataset)))].observations["image"]
+            start = int(generator.integers(0, max(1, len(image) - WINDOW)))
+            piece = image[start : start + WINDOW]
+            buffer[at, : len(piece)] = piece
+        return WINDOWS_A_BATCH // 4
+
+    return run
+
+
+def figure(
+    value: float,
+    unit: str,
+    beside: str | None = None,
+    ratio: float | None = None,
+    budget: float | None = None,
+) -> dict[str, Any]:
+    return {"value": value, "unit": unit, "beside": beside, "ratio": ratio, "budget": budget}
+
+
+def commit() -> str:
+    where = Path(__file__).parent
+    done = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=where, capture_output=True, text=True, check=False
+    )
+    return done.stdout.strip()
+
+
+if __name__ == "__main__":
+    main()
