@@ -48,9 +48,11 @@ class SuccessRule:
 
     @cached_property
     def _tree(self) -> ast.expr:
+        if "return_" in self.text:  # what `return`, a keyword of Python, is called while it is parsed
+            raise TutelageError(self._complaint("unknown name 'return_'; did you mean 'return'?"))
         try:
             return ast.parse(re.sub(r"\breturn\b", "return_", self.text), mode="eval").body
-        except SyntaxError:
+        except (SyntaxError, ValueError):  # ValueError: a null byte
             raise TutelageError(self._complaint("it does not parse")) from None
 
     def _check(self, node: ast.AST) -> None:
