@@ -2,7 +2,7 @@
 //
 //   drawPicker(list, state, (taskId) => ...);
 
-import { title } from "./names.js";
+import { sentence, title } from "./names.js";
 
 export function drawPicker(list, state, choose) {
   list.replaceChildren(...state.tasks.map((task) => item(task, choose)));
@@ -24,11 +24,11 @@ function item(task, choose) {
   button.type = "button";
   button.disabled = isDone(task);
   button.dataset.task = task.id;
-  const pace = task.fps === null ? "Waits for you" : `Real time, ${task.fps} steps a second`;
+  const pace = task.fps === null ? "At your own pace." : `Real time, ${task.fps} steps a second.`;
   button.append(
     element("strong", "", title(task.id)),
     element("span", "tally number", tally(task)),
-    element("span", "quiet", [task.instruction && `${task.instruction}.`, pace].filter(Boolean).join(" ")),
+    element("span", "quiet", [task.instruction && `${sentence(task.instruction)}.`, pace].filter(Boolean).join(" ")),
   );
   if (task.target !== null) {
     const bar = element("progress");

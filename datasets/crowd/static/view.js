@@ -84,7 +84,8 @@ export class View {
   }
 
   #drawPicker(state, before) {
-    at("intro").textContent = `${introduction(state)} You are ${state.demonstrator}.`;
+    at("intro").textContent = introduction(state);
+    at("name").textContent = state.demonstrator;
     drawPicker(at("tasks"), state, (task) => this.#send({ type: "choose", task }));
     if (before?.episode) at("picker-title").focus();
   }

@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+import resource
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sql
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tutelage.datasets.journal import EpisodeRecord, Journal, SeatRecord, StepRecord
+from tutelage.envs.errors import TutelageError
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    with Journal(tmp_path / "journal.sqlite") as one:
+        yield one
+
+
+def episode(**values: object) -> EpisodeRecord:
+    known = EpisodeRecord("seat", "ada", "suite", "task", "env", seed=3, digest=b"d", kwargs={"size": 5})
+    return replace(known, **values)  # type: ignore[arg-type]
+
+
+def step(number: int, action: tuple[float, ...] = (1.0,), reward: float = 0.5) -> StepRecord:
+    return StepRecord(number, list(action), reward, False, False, 10 * number, 0, number, bytes([number % 256]))
+
+
+def test_what_was_written_is_read_back(journal: Journal) -> None:
+    one = episode()
+    journal.sit(SeatRecord("seat", "ada", "task"))
+    journal.begin(one)
+    journal.append(one.episode, step(1, (0.1, -2.0, 1e-300)))
+    journal.append(one.episode, step(2)).result()
+    assert journal.seat("seat") == SeatRecord("seat", "ada", "task")
+    assert journal.seat("other") is None
+    assert journal.episodes() == [one]
+    assert journal.steps(one.episode) == [step(1, (0.1, -2.0, 1e-300)), step(2)]
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=4))
+def test_actions_come_back_exactly(tmp_path_factory: pytest.TempPathFactory, action: list[float]) -> None:
+    with Journal(tmp_path_factory.mktemp("journal") / "j.sqlite") as journal:
+        journal.append("e", step(1, tuple(action))).result()
+        assert journal.steps("e")[0].action == action
+
+
+def test_a_reward_that_is_not_a_number_survives(journal: Journal) -> None:
+    journal.append("e", step(1, reward=float("nan"))).result()
+    assert journal.steps("e")[0].reward != journal.steps("e")[0].reward
+
+
+def test_a_resolved_step_is_seen_by_another_connection(journal: Journal, tmp_path: Path) -> None:
+    journal.append("e", step(1)).result()
+    with sqlite3.connect(tmp_path / "journal.sqlite") as other:
+        assert other.execute("select count(*) from steps").fetchone() == (1,)
+        assert other.execute("pragma journal_mode").fetchone() == ("wal",)
+
+
+def test_every_commit_is_synced(journal: Journal) -> None:
+    with journal.engine.connect() as connection:
+        assert connection.exec_driver_sql("pragma synchronous").scalar() == 2
+
+
+def test_steps_that_wait_share_a_commit(journal: Journal) -> None:
+    commits = 0
+
+    def count(_: object) -> None:
+        nonlocal commits
+        commits += 1
+
+    sql.event.listen(journal.engine, "commit", count)
+    waiting = [journal.append("e", step(at + 1)) for at in range(500)]
+    waiting[-1].result()
+    assert all(one.done() for one in waiting)
+    assert commits < 100
+
+
+def test_many_threads_lose_nothing(journal: Journal) -> None:
+    def play(name: str) -> None:
+        for at in range(50):
+            journal.append(name, step(at + 1)).result()
+
+    threads = [threading.Thread(target=play, args=(f"e{at}",)) for at in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all([one.step for one in journal.steps(f"e{at}")] == list(range(1, 51)) for at in range(8))
+
+
+def test_a_step_written_twice_is_refused_and_harms_no_other(journal: Journal) -> None:
+    journal.append("e", step(1)).result()
+    again, other = journal.append("e", step(1)), journal.append("e", step(2))
+    with pytest.raises(sql.exc.IntegrityError):
+        again.result()
+    other.result()
+    assert [one.step for one in journal.steps("e")] == [1, 2]
+    assert journal.trouble is None
+
+
+def test_dropped_steps_stay_in_the_table_and_make_room(journal: Journal) -> None:
+    for at in range(3):
+        journal.append("e", step(at + 1))
+    journal.drop("e", 2)
+    journal.append("e", step(2, (9.0,))).result()
+    assert [one.action for one in journal.steps("e")] == [[1.0], [9.0]]
+    with journal.engine.connect() as connection:
+        assert connection.exec_driver_sql("select count(*) from steps").scalar() == 4
+
+
+def test_a_state_changes_and_orders_episodes(journal: Journal) -> None:
+    first, second = episode(), episode()
+    journal.begin(first)
+    journal.begin(second)
+    journal.mark(first.episode, "discarded", notes="slipped").result()
+    assert [one.episode for one in journal.episodes(seat="seat")] == [second.episode, first.episode]
+    assert [one.notes for one in journal.episodes(state="discarded")] == ["slipped"]
+    with pytest.raises(TutelageError, match="expected a state of open"):
+        journal.mark(first.episode, "lost")
+
+
+def test_a_full_disk_is_told_and_nothing_is_lost(journal: Journal, tmp_path: Path) -> None:
+    heard: list[str | None] = []
+    journal.listeners.append(heard.append)
+    journal.append("e", step(1)).result()
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # no file of this process may grow beyond what the log has now: a real error from a real write
+    size = (tmp_path / "journal.sqlite-wal").stat().st_size
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        waiting = [journal.append("e", step(at + 2)) for at in range(50)]
+        deadline = time.monotonic() + 10
+        while journal.trouble is None and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert journal.trouble is not None
+        assert not waiting[-1].done()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+    waiting[-1].result(timeout=10)
+    assert [one.step for one in journal.steps("e")] == list(range(1, 52))
+    assert journal.trouble is None
+    assert heard[-1] is None
+    assert heard[0]
+
+
+def test_closing_a_journal_that_cannot_write_tells_who_waits(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal.sqlite")
+    with sqlite3.connect(tmp_path / "journal.sqlite", isolation_level=None) as other:
+        other.execute("begin immediate")
+        # the writer waits for a lock that nobody gives back
+        sql.event.listen(journal.engine, "begin", lambda one: one.exec_driver_sql("pragma busy_timeout=50"))
+        waiting = journal.append("e", step(1))
+        while journal.trouble is None:
+            time.sleep(0.01)
+        journal.close()
+        with pytest.raises(TutelageError, match="could not be written"):
+            waiting.result()
+    with pytest.raises(TutelageError, match="closed"):
+        journal.append("e", step(2)).result()
+
+
+def test_a_file_that_is_no_journal_is_named(tmp_path: Path) -> None:
+    (tmp_path / "journal.sqlite").write_bytes(b"not a database, but long enough to be read as one" * 40)
+    with pytest.raises(TutelageError, match=r"expected a journal at .*journal\.sqlite, got"):
+        Journal(tmp_path / "journal.sqlite")
+
+
+def test_a_url_is_taken_as_well_as_a_path(tmp_path: Path) -> None:
+    with Journal(f"sqlite:///{tmp_path / 'by-url.sqlite'}") as journal:
+        journal.append("e", step(1)).result()
+    assert (tmp_path / "by-url.sqlite").is_file()
