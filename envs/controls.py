@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from gymnasium import Env, spaces
 
-from .errors import TutelageError
-from .spaces import action_to_row
+from .errors import TutelageError, nearest
+from .spaces import action_to_row, row_to_action
 
 ARROWS = ("ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown")
 _AXES = (("ArrowLeft", "ArrowRight"), ("ArrowDown", "ArrowUp"), ("KeyA", "KeyD"), ("KeyS", "KeyW"))
@@ -25,6 +25,16 @@ _BY_NAME = {
     "toggle": "Space",
     "done": "Enter",
 }
+_CODES = (
+    *(f"Key{chr(letter)}" for letter in range(ord("A"), ord("Z") + 1)),
+    *(f"{row}{digit}" for row in ("Digit", "Numpad") for digit in range(10)),
+    *(f"Numpad{one}" for one in ("Add", "Subtract", "Multiply", "Divide", "Decimal", "Enter")),
+    *(f"{key}{side}" for key in ("Shift", "Control", "Alt") for side in ("Left", "Right")),
+    *(*ARROWS, "Space", "Enter", "Tab", "Backspace", "Delete", "Insert", "Home", "End", "PageUp", "PageDown"),
+    *("Escape", "Minus", "Equal", "BracketLeft", "BracketRight", "Semicolon", "Quote", "Backquote"),
+    *("Backslash", "Comma", "Period", "Slash", "CapsLock", "IntlBackslash"),
+    *(f"F{number}" for number in range(1, 13)),
+)
 _SPELLED = {" ": "Space", "left": "ArrowLeft", "right": "ArrowRight", "up": "ArrowUp", "down": "ArrowDown"}
 
 
@@ -72,13 +82,20 @@ def from_mapping(
 ) -> Controls:
     """Read the `controls` of a suite: `code` or `code+code` → action or `{action: ..., label: ...}`.
 
-    Raises TutelageError for an action that the space does not hold.
+    Raises TutelageError for a code that no keyboard sends and for an action that the space does not hold.
     """
     bindings = []
     for key, value in keys.items():
-        spec = value if isinstance(value, Mapping) else {"action": value}
-        row = _row(space, spec["action"], f"control {key!r}")
-        bindings.append(Binding(tuple(key.split("+")), row, spec.get("label") or _label(row, names)))
+        codes = tuple(str(key).split("+"))
+        for code in codes:
+            if code not in _CODES:
+                raise TutelageError(
+                    f"control {key!r}: expected a KeyboardEvent.code such as ArrowLeft, KeyA or Space, "
+                    f"got {code!r}{nearest(code, _CODES)}"
+                )
+        action, label = _written(key, value)
+        row = _row(space, action, f"control {key!r}")
+        bindings.append(Binding(codes, row, label or _label(row, names)))
     return Controls(tuple(bindings), None if idle is None else _row(space, idle, "the idle action"))
 
 
@@ -96,6 +113,20 @@ def guess(env: Env[Any, Any], names: Sequence[str] = ()) -> Controls:
     if isinstance(space, spaces.Box):
         return _for_box(space)
     return Controls((), None)
+
+
+def _written(key: str, value: Any) -> tuple[Any, str]:
+    if not isinstance(value, Mapping) or not {"action", "label"} & set(value):
+        return value, ""
+    for name in value:
+        if name not in ("action", "label"):
+            raise TutelageError(
+                f"control {key!r}: unknown key {name!r}; allowed: action, label"
+                f"{nearest(name, ('action', 'label'))}"
+            )
+    if "action" not in value:
+        raise TutelageError(f"control {key!r}: missing key 'action'; add it")
+    return value["action"], str(value.get("label", ""))
 
 
 def _from_gymnasium(
@@ -140,10 +171,10 @@ def _for_box(space: spaces.Box) -> Controls:
 def _row(space: spaces.Space[Any], action: Any, what: str) -> tuple[float, ...]:
     try:
         row = action_to_row(space, action)
-        fits = not isinstance(space, spaces.Discrete) or space.contains(int(np.asarray(action)))
-        if isinstance(space, spaces.Box):
-            fits = bool(np.all(row >= space.low.ravel()) and np.all(row <= space.high.ravel()))
-    except (TypeError, ValueError, KeyError, IndexError):
+        fits = bool(space.contains(row_to_action(space, row)))
+        if not isinstance(space, spaces.Dict | spaces.Tuple):  # half an action is none, though it can be cast
+            fits = fits and np.allclose(row, np.asarray(action, np.float64).ravel())
+    except (TypeError, ValueError, KeyError, IndexError, OverflowError):
         fits = False
     if not fits:
         raise TutelageError(f"expected {what} to be an action of {space}, got {action!r}")
