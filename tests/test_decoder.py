@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tutelage.agents.decoder import Decoder
+from tutelage.agents.encoding import Interface, Part
+
+INTERFACES = (
+    Interface((), (Part("choice", 4, 3.0),)),
+    Interface((), (Part("bins", 41, -2.0, 2.0), Part("choice", 2, 0.0))),
+)
+
+
+@pytest.fixture
+def decoder() -> Decoder:
+    torch.manual_seed(0)
+    return Decoder(INTERFACES, 16)
+
+
+def test_every_part_owns_its_own_rows_of_the_option_table(decoder: Decoder) -> None:
+    assert decoder.offsets == [[0], [4, 45]]
+    assert decoder.options.num_embeddings == 47
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    favoured=st.integers(0, 3),
+    legal=st.lists(st.booleans(), min_size=4, max_size=4).filter(any),
+    greedy=st.booleans(),
+    seed=st.integers(0, 99),
+)
+def test_not_even_an_overwhelming_favourite_is_chosen_when_illegal(
+    favoured: int, legal: list[bool], greedy: bool, seed: int
+) -> None:
+    decoder = Decoder(INTERFACES, 16)
+    with torch.no_grad():
+        decoder.bias[favoured] = 1e6
+    generator = torch.Generator().manual_seed(seed)
+    mask = torch.tensor([legal])
+    rows = decoder.choose(torch.randn(1, 16), INTERFACES[0], 0, greedy, generator, mask)
+    assert legal[int(rows[0, 0]) - 3]
+    if legal[favoured]:
+        assert rows[0, 0] == favoured + 3
+
+
+def test_a_mask_that_forbids_everything_says_nothing(decoder: Decoder) -> None:
+    x = torch.randn(3, 16)
+    nothing = torch.zeros(3, 4, dtype=torch.bool)
+    free = decoder.choose(x, INTERFACES[0], 0, True, None, None)
+    assert np.array_equal(decoder.choose(x, INTERFACES[0], 0, True, None, nothing), free)
+
+
+@given(st.floats(-2, 2))
+@settings(max_examples=30, deadline=None)
+def test_a_number_that_was_learned_comes_back(number: float) -> None:
+    decoder = Decoder(INTERFACES, 16)
+    place = (number + 2) / 4 * 40
+    below = min(int(place), 39)
+    with torch.no_grad():
+        decoder.options.weight.zero_()
+        decoder.bias[4:45] = -1e9
+        decoder.bias[4 + below] = float(np.log(max(1 - (place - below), 1e-12)))
+        decoder.bias[5 + below] = float(np.log(max(place - below, 1e-12)))
+    rows = decoder.choose(torch.zeros(1, 16), INTERFACES[1], 1, True, None, None)
+    assert rows[0, 0] == pytest.approx(number, abs=1e-4)
+
+
+def test_sampling_follows_the_probabilities(decoder: Decoder) -> None:
+    with torch.no_grad():
+        decoder.options.weight.zero_()
+        decoder.bias[:4] = torch.tensor([0.1, 0.2, 0.3, 0.4]).log()
+    generator = torch.Generator().manual_seed(0)
+    rows = decoder.choose(torch.zeros(20_000, 16), INTERFACES[0], 0, False, generator, None)
+    shares = np.bincount(rows[:, 0].astype(int) - 3, minlength=4) / len(rows)
+    assert shares == pytest.approx([0.1, 0.2, 0.3, 0.4], abs=0.02)
+
+
+def test_the_loss_of_a_lone_choice_is_its_cross_entropy(decoder: Decoder) -> None:
+    with torch.no_grad():
+        decoder.options.weight.zero_()
+        decoder.bias[:4] = torch.tensor([0.1, 0.2, 0.3, 0.4]).log()
+        loss = decoder.loss(torch.zeros(4, 16), INTERFACES[0], 0, np.array([[3.0], [4.0], [5.0], [6.0]]))
+    assert loss == pytest.approx(-torch.tensor([0.1, 0.2, 0.3, 0.4]).log(), rel=1e-5)
