@@ -11,10 +11,13 @@ from tutelage.agents.evaluation.actors import (
     ChanceActor,
     ExpertActor,
     PolicyActor,
+    SimulatedActor,
     episode_generator,
     plays,
     stack,
 )
+from tutelage.agents.evaluation.rollout import rollout
+from tutelage.datasets.simulated_crowd import Player, crowd, play
 from tutelage.envs.errors import TutelageError
 from tutelage.envs.gymnasium_task import TaskEnvironment
 from tutelage.envs.suite import load_suite
@@ -141,3 +144,16 @@ def test_text_observations_stack_to_an_array_of_text() -> None:
     assert stacked["mission"].shape == (3,)
     assert stacked["mission"].dtype.kind == "U"
     assert stacked["image"].shape == (3, 7, 7, 3)
+
+
+def test_the_simulated_crowd_takes_turns_and_does_as_it_does_alone() -> None:
+    task, people = SUITE["goto-local"], crowd()
+    seeds = TEST.first(8)
+    played = rollout(SimulatedActor(people), task, seeds, batch=3, suite_name="s")
+    assert [one.demonstrator for one in played] == [people[seed % len(people)].name for seed in seeds]
+    for one in played:
+        environment = TaskEnvironment(task)
+        alone = play(Player(people[one.seed % len(people)], environment), environment, one.seed, "s")
+        assert alone is not None
+        assert one.digest == alone[0].digest
+        assert abs(int(one.times_ms[-1]) - int(alone[0].times_ms[-1])) <= 1

@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from ...datasets.store import Store
 
 SAMPLE = 24
-"""Episodes of a task and actor that are replayed to see whether the world stood still."""
+"""Episodes of a task and actor that are replayed, at most, to see whether the world stood still."""
+
+SAMPLED_STEPS = 3000
+"""Steps after which no further episode is replayed for that."""
 
 DEMONSTRATIONS = 200
 """Demonstrations of a task that stand for all of them in the comparison."""
@@ -124,7 +127,7 @@ def _played(
 def _diagnosis(
     task: Task, actor: str, some: list[Trajectory], environment: TaskEnvironment, detour: float
 ) -> Diagnosis:
-    sample = some[:: max(1, len(some) // SAMPLE)][:SAMPLE]
+    sample = _sample(some)
     bits, most = entropy(np.concatenate([one.actions for one in some]), environment.action_space)
     return Diagnosis(
         task=task.id,
@@ -137,6 +140,13 @@ def _diagnosis(
         most_entropy=most,
         detour=detour,
     )
+
+
+def _sample(some: Sequence[Trajectory]) -> list[Trajectory]:
+    """Take every so-many-th episode until there are enough of them, or enough steps."""
+    spread = some[:: max(1, len(some) // SAMPLE)][:SAMPLE]
+    before = np.cumsum([0, *map(len, spread)])[:-1]
+    return [one for one, steps in zip(spread, before, strict=True) if steps < SAMPLED_STEPS]
 
 
 def _detour(comparison: Comparison, task: str, actor: str) -> float:

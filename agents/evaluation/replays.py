@@ -24,7 +24,7 @@ from .comparison import Comparison
 LONGEST_SIDE = 320
 """Pixels; larger pictures are made smaller by a whole factor."""
 
-MOST_MOMENTS = 200
+MOST_MOMENTS = 150
 """Moments of an episode that are shown at most."""
 
 TILE = 16
