@@ -12,7 +12,6 @@ import pytest
 import sqlalchemy as sql
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from tutelage.datasets.journal import EpisodeRecord, Journal, SeatRecord, StepRecord
 from tutelage.envs.errors import TutelageError
 
@@ -29,7 +28,9 @@ def episode(**values: object) -> EpisodeRecord:
 
 
 def step(number: int, action: tuple[float, ...] = (1.0,), reward: float = 0.5) -> StepRecord:
-    return StepRecord(number, list(action), reward, False, False, 10 * number, 0, number, bytes([number % 256]))
+    return StepRecord(
+        number, list(action), reward, False, False, 10 * number, 0, number, bytes([number % 256])
+    )
 
 
 def test_what_was_written_is_read_back(journal: Journal) -> None:

@@ -102,7 +102,7 @@ class Session:
         for one in journal.episodes(demonstrator=seat.demonstrator, suite=settings.suite.name):
             if one.seed in settings.seeds:
                 self.kept[one.task] += one.state in ("kept", "stored")
-                self.given_up[one.task] += one.state == "abandoned"
+                self.given_up[one.task] += settings.is_baseline and one.state == "abandoned"
 
     @property
     def task(self) -> Task | None:

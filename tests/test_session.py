@@ -1,0 +1,394 @@
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import sqlalchemy as sql
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from tutelage.datasets.crowd.assignment import Assignment
+from tutelage.datasets.crowd.keeping import Keeper
+from tutelage.datasets.crowd.keys import Keys
+from tutelage.datasets.crowd.pace import Deadlines, Stopwatch, measured_rate
+from tutelage.datasets.crowd.session import Phase, Session, play
+from tutelage.datasets.crowd.settings import Settings
+from tutelage.datasets.crowd.view import state_message
+from tutelage.datasets.journal import Journal, SeatRecord
+from tutelage.datasets.replay import replay
+from tutelage.datasets.store import Store
+from tutelage.envs.controls import Binding, Controls
+from tutelage.envs.errors import TutelageError
+from tutelage.envs.gymnasium_task import TaskEnvironment
+from tutelage.envs.suite import Suite, suite_from
+from tutelage.envs.task import RECORD, TEST
+
+Opener = Callable[..., Session]
+LEFT, RIGHT = np.array([0.0]), np.array([1.0])
+
+
+@pytest.fixture
+def suite() -> Suite:
+    tasks = [
+        {"id": "lake", "env": "FrozenLake-v1", "kwargs": {"is_slippery": True}, "max_steps": 20},
+        {"id": "pole", "env": "CartPole-v1", "pace": {"fps": 50, "idle": 0}},
+        {"id": "unrepeatable", "env": "toys/Unrepeatable-v0", "kwargs": {"length": 4}},
+    ]
+    return suite_from({"suite": "small", "tasks": tasks})
+
+
+@pytest.fixture
+def opened(tmp_path: Path, suite: Suite) -> Iterator[Opener]:
+    """Give a way to open a session on the same journal, as after a restart."""
+    with ExitStack() as stack:
+        journal = stack.enter_context(Journal(tmp_path / "journal.sqlite"))
+
+        def one(seat: str = "a", name: str = "ada", **options: Any) -> Session:
+            settings = Settings(suite, tmp_path / "store", **options)
+            assignment = Assignment(settings.seeds, settings.is_baseline, journal)
+            known = journal.seat(seat) or SeatRecord(seat, name)
+            return Session(settings, journal, assignment, known, kind="simulated")
+
+        yield one
+
+
+def finish(session: Session) -> None:
+    rng = np.random.default_rng(0)
+    while session.phase is Phase.PLAYING:
+        session.act(np.array([float(rng.integers(session.environment.action_space.n))]))  # type: ignore[attr-defined]
+
+
+def seed(session: Session) -> int:
+    assert session.episode is not None
+    return session.episode.record.seed
+
+
+def test_any_function_of_the_observation_plays_an_episode(opened: Opener) -> None:
+    kept = play(opened(), "lake", lambda seen: np.array([float(seen[""] % 4)]), controller="expert")
+    environment = TaskEnvironment(opened()._settings.suite["lake"])
+    again = replay(kept.trajectory, environment)
+    assert again.digest == kept.trajectory.digest
+    assert np.array_equal(again.observations[""], kept.observations[""])
+    assert set(kept.trajectory.controllers) == {2}
+    assert kept.trajectory.kind == "simulated"
+
+
+def test_a_wrong_transition_says_what_was_expected_and_what_came(opened: Opener) -> None:
+    session = opened()
+    with pytest.raises(TutelageError, match="expected to be playing for act, got it while choosing"):
+        session.act(LEFT)
+    session.choose("lake")
+    with pytest.raises(TutelageError, match="expected to be finished for keep, got it while playing"):
+        session.keep()
+    with pytest.raises(TutelageError, match="expected to be choosing for choose"):
+        session.choose("lake")
+    with pytest.raises(TutelageError, match="did you mean 'pole'"):
+        opened("b").choose("pol")
+
+
+@hypothesis_settings(max_examples=30, deadline=None)
+@given(
+    names=st.lists(
+        st.sampled_from(["choose", "start", "pause", "act", "keep", "discard", "redo", "undo", "leave"]),
+        max_size=30,
+    )
+)
+def test_no_order_of_transitions_breaks_a_session(
+    tmp_path_factory: pytest.TempPathFactory, names: list[str]
+) -> None:
+    suite = suite_from(
+        {"suite": "s", "tasks": [{"id": "pole", "env": "CartPole-v1", "pace": {"fps": 50, "idle": 0}}]}
+    )
+    folder = tmp_path_factory.mktemp("session")
+    with Journal(folder / "journal.sqlite") as journal:
+        settings = Settings(suite, folder)
+        session = Session(
+            settings, journal, Assignment(RECORD, False, journal), SeatRecord("a", "ada"), "expert"
+        )
+        for name in names:
+            arguments = {"choose": ("pole",), "act": (LEFT,)}.get(name, ())
+            before = session.phase
+            try:
+                getattr(session, name)(*arguments)
+            except TutelageError:
+                assert session.phase is before
+            assert (session.episode is None) == (session.phase is Phase.CHOOSING)
+        underway = [one for one in journal.episodes() if one.state == "open"]
+        for one in underway:
+            steps = journal.steps(one.episode)
+            assert [step.step for step in steps] == list(range(1, len(steps) + 1))
+
+
+def test_a_task_that_waits_is_played_at_once_and_real_time_waits_for_a_start(opened: Opener) -> None:
+    session = opened()
+    session.choose("lake")
+    assert session.phase is Phase.PLAYING
+    session.leave()
+    session.choose("pole")
+    assert session.phase is Phase.READY
+    session.start()
+    session.pause()
+    with pytest.raises(TutelageError, match="while paused"):
+        session.act(LEFT)
+
+
+def test_discard_goes_on_and_undo_brings_it_back(opened: Opener) -> None:
+    session = opened()
+    session.choose("lake")
+    finish(session)
+    first = seed(session)
+    session.discard()
+    assert seed(session) != first
+    assert "undo" in session.choices
+    session.undo()
+    assert (session.phase, seed(session)) == (Phase.FINISHED, first)
+    session.keep()
+    assert session.kept["lake"] == 1
+    # the seed that was left before its first action is free again
+    assert seed(session) == first + 1
+
+
+def test_undo_lets_an_episode_underway_wait(opened: Opener) -> None:
+    session = opened()
+    session.choose("lake")
+    finish(session)
+    session.discard()
+    session.act(RIGHT)
+    underway = seed(session)
+    session.undo()
+    session.keep()
+    assert session.episode is not None
+    assert (seed(session), len(session.episode.steps)) == (underway, 1)
+
+
+def test_redo_plays_the_same_seed_again_and_says_so(opened: Opener) -> None:
+    session = opened()
+    session.choose("lake")
+    finish(session)
+    first = seed(session)
+    session.redo()
+    assert seed(session) == first
+    finish(session)
+    assert session.keep().trajectory.notes == "attempt 2"
+
+
+def test_people_record_different_seeds_and_share_those_of_a_baseline(opened: Opener) -> None:
+    ada, bob = opened("a", "ada"), opened("b", "bob", seeds=RECORD)
+    bob._assignment = ada._assignment
+    ada.choose("lake")
+    bob.choose("lake")
+    assert seed(ada) != seed(bob)
+    ada, bob = opened("c", "cleo", seeds=TEST), opened("d", "dan", seeds=TEST)
+    bob._assignment = ada._assignment
+    ada.choose("lake")
+    bob.choose("lake")
+    assert seed(ada) == seed(bob) == TEST.start
+
+
+def test_on_test_seeds_the_first_try_counts(opened: Opener) -> None:
+    session = opened(seeds=TEST)
+    session.choose("lake")
+    assert session.choices == ("discard", "leave")
+    with pytest.raises(TutelageError, match="expected the first try to count"):
+        session.redo()
+    finish(session)
+    assert session.choices == ("keep", "leave")
+    with pytest.raises(TutelageError):
+        session.discard()
+    session.keep()
+    assert seed(session) == TEST.start + 1
+    session.discard()
+    assert session.given_up["lake"] == 1
+    assert seed(session) == TEST.start + 2
+    assert [one.state for one in session._journal.episodes(seed=TEST.start + 1)] == ["abandoned"]
+
+
+def test_a_task_ends_with_its_last_wanted_demonstration(opened: Opener) -> None:
+    session = opened(episodes=1)
+    session.choose("lake")
+    finish(session)
+    session.keep()
+    assert session.phase is Phase.CHOOSING
+    with pytest.raises(TutelageError, match="all done"):
+        session.choose("lake")
+    assert opened(episodes=1).kept["lake"] == 1
+
+
+def test_an_episode_goes_on_at_the_same_step_in_a_new_session(opened: Opener) -> None:
+    first = opened()
+    first.choose("lake")
+    for action in (2.0, 1.0, 2.0):
+        first.act(np.array([action])).saved.result()
+    assert first.episode is not None
+    second = opened()
+    assert second.seat.task == "lake"
+    second.choose("lake")
+    assert second.episode is not None
+    assert second.episode.record == first.episode.record
+    assert second.episode.steps[-1].digest == first.episode.steps[-1].digest
+    assert second.episode.milliseconds == first.episode.milliseconds
+    assert first.act(RIGHT).step.observation == second.environment.step(RIGHT).observation
+
+
+def test_an_undecided_episode_is_shown_again_after_a_restart(opened: Opener) -> None:
+    first = opened()
+    first.choose("lake")
+    finish(first)
+    second = opened()
+    second.choose("lake")
+    assert second.phase is Phase.FINISHED
+    assert seed(second) == seed(first)
+
+
+def test_a_torn_tail_is_dropped_and_said_so(opened: Opener) -> None:
+    first = opened()
+    first.choose("lake")
+    for action in (2.0, 0.0, 3.0):
+        first.act(np.array([action])).saved.result()
+    with first._journal.engine.begin() as connection:
+        connection.execute(sql.text("update steps set digest = x'00' where step = 3"))
+    second = opened()
+    second.choose("lake")
+    assert second.episode is not None
+    assert len(second.episode.steps) == 2
+    assert "last 1 steps were damaged" in second.notices[0]
+    second.act(np.array([3.0])).saved.result()
+    assert second.episode.steps[-1].digest == first.episode.steps[-1].digest  # type: ignore[union-attr]
+
+
+def test_an_episode_that_cannot_begin_again_is_given_up_and_said_so(opened: Opener) -> None:
+    first = opened()
+    first.choose("unrepeatable")
+    first.act(np.array([1.0, 1.0])).saved.result()
+    second = opened()
+    second.choose("unrepeatable")
+    assert "could not be taken up again" in second.notices[0]
+    assert seed(second) != seed(first)
+
+
+def test_kept_demonstrations_are_stored_once_even_if_the_mark_was_lost(
+    opened: Opener, tmp_path: Path, suite: Suite
+) -> None:
+    session = opened()
+    store = Store.create(tmp_path / "store", suite)
+    settings = session._settings
+    kept = play(session, "lake", lambda _: RIGHT)
+    unmarked = play(session, "lake", lambda _: RIGHT)
+    store.append([unmarked.trajectory])  # a crash came between this and the mark
+    Keeper(settings, session._journal, store, pytest.fail).close()
+    ids = store.episodes()["episode"].to_pylist()
+    assert sorted(ids) == sorted([kept.trajectory.episode, unmarked.trajectory.episode])
+    assert {one.state for one in session._journal.episodes(state="stored")} == {"stored"}
+    again = next(one for one in store.trajectories() if one.episode == kept.trajectory.episode)
+    assert np.array_equal(again.actions, kept.trajectory.actions)
+    assert again.digest == kept.trajectory.digest
+
+
+def test_what_does_not_replay_is_stored_with_its_observations(
+    opened: Opener, tmp_path: Path, suite: Suite
+) -> None:
+    session = opened()
+    store = Store.create(tmp_path / "store", suite)
+    heard: list[str] = []
+    keeper = Keeper(session._settings, session._journal, store, heard.append)
+    kept = play(session, "unrepeatable", lambda _: np.array([1.0, 2.0]))
+    keeper.put(kept)
+    keeper.close()
+    assert store.episodes()["stored"].to_pylist() == [True]
+    assert not heard
+
+
+def test_what_follows_a_kept_demonstration_may_fail(opened: Opener, tmp_path: Path, suite: Suite) -> None:
+    session = opened()
+    heard: list[str] = []
+
+    def fail(_: object) -> None:
+        raise RuntimeError("no report today")
+
+    store = Store.create(tmp_path / "store", suite)
+    keeper = Keeper(replace(session._settings, on_kept=fail), session._journal, store, heard.append)
+    keeper.put(play(session, "lake", lambda _: RIGHT))
+    keeper.close()
+    assert heard == ["What follows a kept demonstration failed: no report today"]
+    assert len(store) == 1
+
+
+def test_the_state_tells_a_page_all_it_draws(opened: Opener) -> None:
+    session = opened(episodes=5)
+    session.choose("pole")
+    controls = Controls((Binding(("ArrowLeft",), (0.0,), "push left"),))
+    told = state_message(session, session._settings, controls, 0)
+    assert told["episode"]["controls"] == [{"codes": ["ArrowLeft"], "label": "push left"}]
+    assert (told["phase"], told["episode"]["fps"], told["episode"]["number"]) == ("ready", 50, 1)
+    assert [one["id"] for one in told["tasks"]] == ["lake", "pole", "unrepeatable"]
+
+
+@given(
+    fps=st.floats(1, 240),
+    delays=st.lists(st.floats(0, 3), min_size=1, max_size=200),
+)
+def test_deadlines_never_drift_and_never_bunch(fps: float, delays: list[float]) -> None:
+    deadlines = Deadlines(fps, 100.0)
+    now, seen = 100.0, []
+    for delay in delays:
+        deadline = deadlines.next(now)
+        seen.append(deadline)
+        assert now - deadline < 1 / fps + 1e-6  # never asked to make up for more than one
+        assert round((deadline - 100) * fps, 6) == round((deadline - 100) * fps)
+        now = max(now, deadline) + delay / fps
+    assert all(later > earlier for earlier, later in itertools.pairwise(seen))
+    assert deadlines.missed == round((seen[-1] - 100) * fps) - len(seen)
+
+
+def test_a_stopwatch_stands_still_while_it_is_stopped() -> None:
+    now = 10.0
+    watch = Stopwatch(500, clock=lambda: now)
+    watch.start()
+    now = 12.0
+    watch.stop()
+    now = 50.0
+    assert watch.read() == 2500
+    watch.start()
+    now = 50.25
+    assert watch.read() == 2750
+
+
+def test_the_measured_rate_is_that_of_the_steps() -> None:
+    assert measured_rate([66, 133, 200, 266]) == pytest.approx(15)
+    assert measured_rate([66]) is None
+
+
+def test_held_keys_decide_and_a_short_tap_is_not_lost() -> None:
+    controls = Controls((Binding(("A",), (1.0,), "a"), Binding(("B",), (2.0,), "b")), idle=(0.0,))
+    keys = Keys()
+    assert keys.decide(controls) == 0
+    keys.down("A")
+    keys.up("A")
+    assert keys.decide(controls) == 1
+    assert keys.decide(controls) == 0
+    keys.down("A")
+    keys.down("B")
+    assert keys.decide(controls) == 2
+    keys.up("B")
+    assert keys.decide(controls) == 1
+    keys.clear()
+    assert keys.decide(controls) == 0
+
+
+def test_a_turn_takes_the_key_that_was_pressed_whatever_else_is_held() -> None:
+    both = Binding(("A", "B"), (3.0,), "both")
+    controls = Controls((Binding(("A",), (1.0,), "a"), Binding(("C",), (2.0,), "c"), both), idle=(0.0,))
+    keys = Keys()
+    keys.down("A")
+    assert keys.turn(controls, "A") == 1
+    keys.down("B")
+    assert keys.turn(controls, "B") == 3
+    keys.down("C")
+    assert keys.turn(controls, "C") == 2
+    assert keys.turn(controls, "Z") is None
