@@ -35,6 +35,7 @@ _CODES = (
     *("Backslash", "Comma", "Period", "Slash", "CapsLock", "IntlBackslash"),
     *(f"F{number}" for number in range(1, 13)),
 )
+_PYGAME = {273: "ArrowUp", 274: "ArrowDown", 275: "ArrowRight", 276: "ArrowLeft"}  # numbers of pygame 1
 _SPELLED = {" ": "Space", "left": "ArrowLeft", "right": "ArrowRight", "up": "ArrowUp", "down": "ArrowDown"}
 
 
@@ -188,6 +189,8 @@ def _label(row: Sequence[float], names: Sequence[str]) -> str:
 
 
 def _code(key: str | int) -> str:
+    if key in _PYGAME:
+        return _PYGAME[int(key)]
     text = chr(key) if isinstance(key, int) and key < 256 else str(key)
     if text in _SPELLED:
         return _SPELLED[text]

@@ -52,7 +52,7 @@ class SuccessRule:
             raise TutelageError(self._complaint("unknown name 'return_'; did you mean 'return'?"))
         try:
             return ast.parse(re.sub(r"\breturn\b", "return_", self.text), mode="eval").body
-        except (SyntaxError, ValueError):  # ValueError: a null byte
+        except (SyntaxError, ValueError, RecursionError, MemoryError):  # null bytes, deep nesting
             raise TutelageError(self._complaint("it does not parse")) from None
 
     def _check(self, node: ast.AST) -> None:

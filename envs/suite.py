@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import resources
@@ -164,6 +165,12 @@ def _task(parsed: _Task, where: str) -> Task:
 def _explain(error: ValidationError) -> str:
     """Turn pydantic's first complaint into ours: place, expected, got, nearest."""
     first = error.errors()[0]
+    if first["loc"][-2:] == ("pace", "str"):  # neither "turn" nor a sound mapping: explain the mapping
+        mapping = (*first["loc"][:-1], "_Pace")
+        inside = [one for one in error.errors() if one["loc"][:-1] == mapping]
+        if not inside:
+            return f"expected pace turn or {{fps: ..., idle: ...}}, got {first['input']!r}"
+        first = inside[0]
     names = [part for part in first["loc"] if part not in ("str", "_Pace")]
     place = ".".join(str(part) for part in names)
     if first["type"] == "extra_forbidden":
@@ -174,4 +181,5 @@ def _explain(error: ValidationError) -> str:
         return f"unknown key {place!r}; allowed: {', '.join(allowed)}{nearest(key, allowed)}"
     if first["type"] == "missing":
         return f"missing key {place!r}; add it"
-    return f"at {place!r}: {first['msg'][0].lower()}{first['msg'][1:]}, got {first['input']!r}"
+    message = re.sub(r" or instance of _\w+", "", first["msg"])
+    return f"at {place!r}: {message[0].lower()}{message[1:]}, got {first['input']!r}"
