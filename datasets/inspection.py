@@ -206,7 +206,8 @@ def _people_table(one: Inspection, most: int = 30) -> Table:
 def _verdict(one: Inspection) -> Text:
     if one.problems:
         listed = "\n".join(f"  {problem}" for problem in one.problems)
-        return Text(f"{len(one.problems):,} problems:\n{listed}", style="red")
+        word = "problem" if len(one.problems) == 1 else "problems"
+        return Text(f"{len(one.problems):,} {word}:\n{listed}", style="red")
     if not one.verified:
         return Text("every part is sound; replay was not asked for", style="yellow")
     replayed, stored = sum(task.replayed for task in one.tasks), sum(task.stored for task in one.tasks)

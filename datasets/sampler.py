@@ -174,9 +174,10 @@ def _divide(total: int, streams: Mapping[str, _Stream], shares: Mapping[str, flo
     wanted = {task: float(np.sqrt(one.size)) for task, one in streams.items()} if shares is None else shares
     if set(wanted) != set(streams) or not all(share > 0 for share in wanted.values()):
         raise TutelageError(f"expected a share above 0 for each of {', '.join(streams)}, got {dict(wanted)}")
-    exact = {task: (total - len(streams)) * wanted[task] / sum(wanted.values()) for task in streams}
-    steps = {task: 1 + int(one) for task, one in exact.items()}
-    by_remainder = sorted(streams, key=lambda task: int(exact[task]) - exact[task])
-    for task in by_remainder[: total - sum(steps.values())]:
-        steps[task] += 1
+    exact = {task: total * wanted[task] / sum(wanted.values()) for task in streams}
+    steps = {task: max(1, int(one)) for task, one in exact.items()}
+    while (left := total - sum(steps.values())) != 0:
+        able = [task for task in steps if left > 0 or steps[task] > 1]
+        furthest = max(able, key=lambda task: (exact[task] - steps[task]) * (1 if left > 0 else -1))
+        steps[furthest] += 1 if left > 0 else -1
     return steps
