@@ -1,0 +1,45 @@
+"""Write docs/cli.md: the --help of every verb, from the program itself."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+WIDTH = 100
+PAGE = Path(__file__).parent / "cli.md"
+HEAD = """# The command line
+
+Written by `make docs` from the program's own `--help`; edit `cli.py` instead.
+
+A mistake ends in one line on stderr (expected, got, what to do) and exit status 2. Ctrl-C ends with 130.
+"""
+
+
+def page() -> str:
+    """Return the page: the program's help, then each verb's, in the order of `cli.py`."""
+    # typer and rich look at the terminal when they are imported: every terminal must give the same page
+    os.environ.update(TERMINAL_WIDTH=str(WIDTH), COLUMNS=str(WIDTH), NO_COLOR="1", TERM="dumb")
+    os.environ.pop("FORCE_COLOR", None)
+    import typer
+    from tutelage.cli import app
+    from typer.testing import CliRunner
+
+    verbs = list(typer.main.get_group(app).commands)
+    parts = [HEAD, _block(CliRunner().invoke(app, ["--help"], prog_name="tutelage").output)]
+    for verb in verbs:
+        text = CliRunner().invoke(app, [verb, "--help"], prog_name="tutelage").output
+        parts += [f"## {verb}\n", _block(text)]
+    return "\n".join(parts)
+
+
+def _block(text: str) -> str:
+    lines = [line.rstrip() for line in text.strip("\n").splitlines()]
+    return "\n".join(["```text", *[line for line in lines if line], "```"]) + "\n"
+
+
+if __name__ == "__main__":
+    if "--print" in sys.argv:
+        sys.stdout.write(page())
+    else:
+        PAGE.write_text(page(), "utf-8")
