@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
+import sys
 import warnings
 from dataclasses import dataclass
 from typing import Any
@@ -86,7 +87,7 @@ class TaskEnvironment:
 
     def frame(self) -> np.ndarray:
         """Render what a person sees now: uint8 `[H, W, 3]`."""
-        image = self.env.render()
+        image: Any = self.env.render()
         if not isinstance(image, np.ndarray):
             raise TutelageError(f"expected {self.task.env} to render 'rgb_array', got {type(image).__name__}")
         return image
@@ -134,6 +135,8 @@ def registry() -> dict[str, Any]:
 def _make(task: Task, rgb: bool) -> gymnasium.Env[Any, Any]:
     os.environ.setdefault("SDL_AUDIODRIVER", "dummy")
     os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
+    if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")) and sys.platform == "linux":
+        os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # or SDL complains of a missing display
     known = registry()
     if task.env not in known:
         raise TutelageError(

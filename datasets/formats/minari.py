@@ -73,7 +73,8 @@ def export_minari(
     if not tasks:
         raise TutelageError(f"expected demonstrations in {store.path}, found none; record some")
     names = _dataset_ids(minari, dataset_id, tasks)
-    folder = Path(root) if root is not None else minari.storage.get_dataset_path("")
+    # absolute: Minari puts a relative folder before its own paths once more
+    folder = Path(root).resolve() if root is not None else minari.storage.get_dataset_path("")
     report = [
         "Minari's infos begin at the reset: times_ms, controllers and frames have a first entry "
         "(0, -1, -1) that belongs to no action.",
