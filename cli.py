@@ -309,7 +309,11 @@ def bar(label: str, total: int) -> Iterator[Callable[[int], None]]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=errors, transient=True, disable=not total) as progress:
         handle = progress.add_task(label, total=total)
-        yield lambda count=1: progress.advance(handle, count)
+
+        def advance(count: int = 1) -> None:
+            progress.advance(handle, count)
+
+        yield advance
 
 
 def _store(folder: Path) -> Store:

@@ -33,6 +33,7 @@ DEMONSTRATIONS = {
 }
 """Episodes a task that the crowd plays, failures included."""
 
+STEPS, QUICK_STEPS = 1200, 200
 QUICK_SHARE = 0.1
 QUICK_EPISODES = 32
 
@@ -47,7 +48,7 @@ def run_demo(out: Path, *, quick: bool, play: bool, port: int, seed: int, consol
     began = time.perf_counter()
     store = _crowd(suite, out / ("crowd-quick" if quick else "crowd"), quick, console)
     run = out / ("run-quick" if quick else "run")
-    config = replace(TrainConfig(), seed=seed, **(_QUICK if quick else _FULL))
+    config = replace(TrainConfig(), seed=seed, steps=QUICK_STEPS if quick else STEPS)
     with _stage(console, "one policy learns from what the crowd did"):
         kept = train([store], run, config, evaluate=select_success(suite, episodes=32), progress=True)
     people = Store.create(out / "people", suite)
@@ -68,10 +69,6 @@ def run_demo(out: Path, *, quick: bool, play: bool, port: int, seed: int, consol
     if play:
         _invite(suite, out, page, run, store, people, port, console)
     return page
-
-
-_FULL = {"steps": 3000}
-_QUICK = {"steps": 300}
 
 
 def _crowd(suite: Suite, folder: Path, quick: bool, console: Console) -> Store:

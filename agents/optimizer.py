@@ -60,7 +60,7 @@ class Optimizer:
 
     def _adamw(self, rate: float, count: int) -> None:
         names = [name for name, weight in self._tables.items() if weight.grad is not None]
-        weights = [self._tables[name] for name in names]
+        weights: list[Tensor] = [self._tables[name] for name in names]
         grads = [one.grad for one in weights if one.grad is not None]
         first = [self.state[f"{name}.momentum"] for name in names]
         second = [self.state[f"{name}.square"] for name in names]

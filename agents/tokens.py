@@ -68,7 +68,7 @@ class Tokens(nn.Module):
             # the same words at every step: one token that is their mean
             words, _ = self.words([instruction])
             yield words.mean(0).expand(count, -1), steps
-        modules = iter(self.leaves[index])  # type: ignore[arg-type]
+        modules = iter(list(self.leaves[index].children()))
         for seen in self.encoding.interfaces[index].seen:
             values = np.asarray(leaves[seen.path])
             if seen.kind == "text":
@@ -97,7 +97,7 @@ class _Grid(nn.Module):
         self.ground = nn.Linear(cells * len(seen.common), width, bias=False)
         self.values = nn.Embedding(channels * GRID_VALUES, width)
         self.places = nn.Embedding(cells, width)
-        self.register_buffer("shift", torch.arange(channels) * GRID_VALUES, persistent=False)
+        self.shift = torch.arange(channels) * GRID_VALUES
 
     def forward(self, values: np.ndarray) -> Iterator[Piece]:
         ground, step, cell, things = ground_and_things(self.seen, values)

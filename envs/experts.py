@@ -29,7 +29,7 @@ def make_expert(task: Task, environment: TaskEnvironment) -> Expert:
 
     Raises TutelageError when it names none, or one that does not exist.
     """
-    if task.expert not in _EXPERTS:
+    if task.expert is None or task.expert not in _EXPERTS:
         raise TutelageError(
             f"task {task.id!r}: expected `expert` to be one of {', '.join(_EXPERTS)}, "
             f"got {task.expert!r}{nearest(str(task.expert), _EXPERTS)}; name one in the suite"
@@ -112,7 +112,7 @@ class TaxiExpert:
 
     def __init__(self, environment: TaskEnvironment) -> None:
         self._environment = environment
-        self._plan = _taxi_plan(type(environment.env.unwrapped))
+        self._plan = _taxi_plan(type(environment.env.unwrapped))  # type: ignore[arg-type]
 
     def reset(self) -> None:
         pass
@@ -146,7 +146,7 @@ class PendulumExpert:
         return np.array([float(np.clip(torque, -world.max_torque, world.max_torque))])
 
 
-_EXPERTS: dict[str | None, Callable[[TaskEnvironment], Expert]] = {
+_EXPERTS: dict[str, Callable[[TaskEnvironment], Expert]] = {
     "babyai": BabyAIExpert,
     "cartpole": CartPoleExpert,
     "taxi": TaxiExpert,
@@ -159,7 +159,7 @@ def _taxi_plan(world: type) -> np.ndarray:
     """Return the best action for each of the 500 states: int `[500]`, breadth first from delivery."""
     table = world().P
     before: dict[int, list[tuple[int, int]]] = {state: [] for state in table}
-    ends = deque()
+    ends: deque[int] = deque()
     plan = np.zeros(len(table), np.int64)
     known = set()
     for state, actions in table.items():

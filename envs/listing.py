@@ -41,26 +41,26 @@ def describe(task: Task, suite: Suite) -> dict[str, Any]:
 
 
 def table(rows: Iterable[dict[str, Any]]) -> Table:
-    """Lay the rows out for a terminal."""
-    drawn = Table(
-        "task", "environment", "instruction", "keys", "success", "pace", "steps", header_style="bold"
-    )
+    """Lay the rows out for a terminal: a section a suite, one line a key."""
+    drawn = Table("task", "instruction", "keys", "success", "pace", "steps", header_style="bold")
+    suite = None
     for row in rows:
+        if row["suite"] != suite:
+            drawn.add_section()
+            drawn.add_row(f"[bold]{row['suite']}[/bold]")
+            suite = row["suite"]
+        name = f"{row['task']}\n[dim]{row['env']}[/dim]"
         if "problem" in row:
-            drawn.add_row(f"{row['suite']}/{row['task']}", row["env"], f"[red]{row['problem']}[/red]")
+            drawn.add_row(name, f"[red]{row['problem']}[/red]")
             continue
-        keys = ", ".join(f"{code} {label}" for code, label in row["keys"].items())
-        instruction = row["instruction"] or "[dim]none[/dim]"
-        drawn.add_row(
-            f"{row['suite']}/{row['task']}",
-            row["env"],
-            instruction,
-            keys,
-            row["success"],
-            row["pace"],
-            str(row["limit"]),
-        )
+        keys = "\n".join(f"{_short(codes)} [dim]{label}[/dim]" for codes, label in row["keys"].items())
+        drawn.add_row(name, row["instruction"], keys, row["success"], row["pace"], str(row["limit"]))
     return drawn
+
+
+def _short(codes: str) -> str:
+    signs = {"ArrowLeft": "←", "ArrowRight": "→", "ArrowUp": "↑", "ArrowDown": "↓"}
+    return "+".join(signs.get(one, one.removeprefix("Key").removeprefix("Digit")) for one in codes.split("+"))
 
 
 def _shape(value: Any) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +40,7 @@ def leaves(space: spaces.Space[Any], path: str = "") -> tuple[Leaf, ...]:
 
     Raises TutelageError for Graph, Sequence and OneOf spaces: their values have no fixed layout.
     """
+    parts: Iterable[tuple[str, spaces.Space[Any]]]
     if isinstance(space, spaces.Dict):
         parts = space.spaces.items()
     elif isinstance(space, spaces.Tuple):
