@@ -1,0 +1,132 @@
+"""Experts reach their task's goal, act from any state, and give up rather than play on without end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from tutelage.envs.errors import TutelageError
+from tutelage.envs.experts import BabyAIExpert, expert_names, make_expert
+from tutelage.envs.gymnasium_task import Step, TaskEnvironment
+from tutelage.envs.suite import load_suite
+from tutelage.envs.task import TEST, Task
+
+SUITE = load_suite("first-steps")
+SEEDS = TEST.first(20)
+TASKS = [task.id for task in SUITE]
+
+
+@pytest.fixture
+def environment(request: pytest.FixtureRequest) -> Iterator[TaskEnvironment]:
+    made = TaskEnvironment(request.param if isinstance(request.param, Task) else SUITE[request.param])
+    yield made
+    made.close()
+
+
+def episode(environment: TaskEnvironment, expert: Any, seed: int) -> tuple[Step, list[float]]:
+    """Let the expert play until the end, or until it gives up."""
+    step = environment.reset(seed)
+    expert.reset()
+    actions: list[float] = []
+    while not step.done and (row := expert.act()) is not None:
+        assert row.shape == (1,)
+        step = environment.step(row)
+        actions.append(float(row[0]))
+    return step, actions
+
+
+@pytest.mark.parametrize("environment", TASKS, indirect=True)
+def test_every_expert_reaches_its_goal(environment: TaskEnvironment) -> None:
+    expert = make_expert(environment.task, environment)
+    ends = [episode(environment, expert, seed)[0] for seed in SEEDS]
+    assert [end.success for end in ends] == [True] * len(SEEDS)
+
+
+@pytest.mark.parametrize("environment", TASKS, indirect=True)
+def test_the_same_seed_gives_the_same_actions_whatever_was_played_before(
+    environment: TaskEnvironment,
+) -> None:
+    expert = make_expert(environment.task, environment)
+    first = [episode(environment, expert, seed)[1] for seed in SEEDS[:3]]
+    again = [episode(environment, expert, seed)[1] for seed in reversed(SEEDS[:3])]
+    assert first == again[::-1]
+
+
+@pytest.mark.parametrize("environment", ["taxi", "pendulum"], indirect=True)
+def test_an_expert_recovers_from_what_another_did(environment: TaskEnvironment) -> None:
+    expert = make_expert(environment.task, environment)
+    for seed in SEEDS[:5]:
+        generator = np.random.default_rng(seed)
+        step = environment.reset(seed)
+        expert.reset()
+        bindings = environment.controls().bindings
+        for _ in range(10):
+            step = environment.step(np.array(bindings[generator.integers(len(bindings))].action))
+        while not step.done:
+            action = expert.act()
+            assert action is not None
+            step = environment.step(action)
+        if environment.task.id == "taxi":
+            assert step.terminated
+        else:
+            assert float(step.observation[""][0]) > 0.95  # the cosine of its angle: upright
+
+
+@pytest.mark.parametrize("environment", ["goto-local"], indirect=True)
+def test_the_babyai_bot_replans_from_what_was_really_done(environment: TaskEnvironment) -> None:
+    expert = make_expert(environment.task, environment)
+    reached, slips = 0, 0
+    for seed in SEEDS:
+        generator = np.random.default_rng(seed)
+        step = environment.reset(seed)
+        expert.reset()
+        while not step.done and (wanted := expert.act()) is not None:
+            row = wanted
+            if generator.random() < 0.25:
+                row = np.array([float(generator.integers(3))])
+                slips += int(row[0] != wanted[0])
+            step = environment.step(row)
+        reached += bool(step.success)
+    assert slips > 20
+    assert reached >= 19
+
+
+@pytest.mark.parametrize(
+    "environment", [Task("short", "BabyAI-GoToLocal-v0", max_steps=3, expert="babyai")], indirect=True
+)
+def test_the_babyai_bot_gives_up_at_the_limit(environment: TaskEnvironment) -> None:
+    environment.reset(SEEDS[0])
+    expert = make_expert(environment.task, environment)
+    expert.reset()
+    still = np.array([6.0])  # "done" does nothing here
+    answers = []
+    for _ in range(4):
+        answers.append(expert.act())
+        environment.step(still)
+    assert [one is None for one in answers] == [False, False, False, True]
+
+
+@pytest.mark.parametrize("environment", ["goto-local"], indirect=True)
+def test_the_babyai_bot_gives_up_when_its_search_does_not_end(
+    environment: TaskEnvironment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(BabyAIExpert, "SEARCHES", -1)
+    expert = make_expert(environment.task, environment)
+    environment.reset(SEEDS[0])
+    expert.reset()
+    assert expert.act() is None
+
+
+def test_a_task_without_an_expert_or_with_a_misspelt_one_is_refused() -> None:
+    for name, said in ((None, "got None"), ("taxy", r"got 'taxy'; did you mean 'taxi'\?")):
+        task = Task("cabs", "Taxi-v3", expert=name)
+        environment = TaskEnvironment(task)
+        with pytest.raises(TutelageError, match=rf"task 'cabs': expected `expert` to be one of .*{said}"):
+            make_expert(task, environment)
+        environment.close()
+
+
+def test_every_expert_named_is_one_that_the_first_suite_uses() -> None:
+    assert set(expert_names()) == {task.expert for task in SUITE}
