@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import io
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from tutelage.datasets.crowd import protocol
+from tutelage.datasets.crowd.frames import HEADER, PNG, WEBP, Encoder, pack, unpack
+from tutelage.datasets.crowd.protocol import Choose, Command, Down, parse
+from tutelage.envs.errors import TutelageError
+
+SCRIPT = (Path(protocol.__file__).parent / "static" / "protocol.js").read_text(encoding="utf-8")
+
+
+def exported(name: str) -> object:
+    match = re.search(rf"export const {name} = (.*);", SCRIPT)
+    assert match, name
+    return json.loads(re.sub(r"(\d+):", r'"\1":', match[1]))
+
+
+def test_page_and_server_share_their_names() -> None:
+    assert exported("SENT") == list(protocol.SENT)
+    assert exported("RECEIVED") == list(protocol.RECEIVED)
+    assert exported("REPLACED") == protocol.REPLACED
+    assert exported("UNKNOWN_SEAT") == protocol.UNKNOWN_SEAT
+    assert exported("HEADER_BYTES") == HEADER.size
+    assert exported("FORMATS") == {str(PNG): "image/png", str(WEBP): "image/webp"}
+
+
+def test_messages_of_a_page_are_read() -> None:
+    assert parse('{"type":"down","code":"Space","frame":3}') == Down(type="down", code="Space", frame=3)
+    assert parse(b'{"type":"choose","task":"lake"}') == Choose(type="choose", task="lake")
+    assert [parse(json.dumps({"type": one})) for one in protocol.COMMANDS] == [
+        Command(type=one)  # type: ignore[arg-type]
+        for one in protocol.COMMANDS
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("", "in JSON"),
+        ("{", "in JSON"),
+        ("[]", "expected another message"),
+        ("{}", "expected another message"),
+        ('{"type":"kepe"}', "did you mean 'keep'"),
+        ('{"type":"down","code":"Space"}', "at down.frame|at frame"),
+        ('{"type":"down","code":"Space","frame":-1}', "greater than or equal to 0"),
+        ('{"type":"down","code":"' + "a" * 33 + '","frame":0}', "at most 32"),
+        ('{"type":"keep","force":true}', "force"),
+        (" " * 5000, "at most 4096 bytes, got 5000"),
+        (b"\xff\xfe", "in JSON"),
+    ],
+)
+def test_a_wrong_message_gets_one_clear_line(text: str | bytes, complaint: str) -> None:
+    with pytest.raises(TutelageError, match=complaint) as caught:
+        parse(text)
+    assert "\n" not in str(caught.value)
+
+
+@given(
+    st.one_of(
+        st.text(max_size=300),
+        st.binary(max_size=300),
+        st.recursive(
+            st.none() | st.booleans() | st.floats() | st.text(max_size=20),
+            lambda inner: (
+                st.lists(inner, max_size=4)
+                | st.dictionaries(st.sampled_from(["type", "code", "frame", "task"]), inner)
+            ),
+        ).map(json.dumps),
+    )
+)
+def test_nothing_that_is_sent_breaks_the_reader(text: str | bytes) -> None:
+    complaint = ""
+    try:
+        parse(text)
+    except TutelageError as error:
+        complaint = str(error)
+    assert "\n" not in complaint
+    assert len(complaint) < 400
+
+
+def decoded(kind: int, data: bytes) -> np.ndarray:
+    image = Image.open(io.BytesIO(data))
+    assert image.format == {PNG: "PNG", WEBP: "WEBP"}[kind]
+    return np.asarray(image.convert("RGB"))
+
+
+@pytest.mark.parametrize("colours", [1, 2, 3, 16, 17, 255, 256, 257, 5000])
+def test_frames_lose_nothing_whatever_their_colours(colours: int) -> None:
+    rng = np.random.default_rng(colours)
+    palette = rng.integers(0, 256, (colours, 3), dtype=np.uint8)
+    encoder = Encoder()
+    for _ in range(3):
+        image = palette[rng.integers(0, colours, (61, 83))]
+        assert np.array_equal(decoded(*encoder.encode(image)), image)
+
+
+def test_a_palette_grows_from_frame_to_frame_until_it_is_full() -> None:
+    encoder = Encoder()
+    for at in range(8):
+        image = np.random.default_rng(at).integers(0, 256, (10, 6, 3), dtype=np.uint8)
+        assert np.array_equal(decoded(*encoder.encode(image)), image)
+
+
+def test_a_flat_grid_costs_few_bytes() -> None:
+    image = np.zeros((256, 256, 3), np.uint8)
+    image[::32] = image[:, ::32] = 100
+    _, data = Encoder().encode(image)
+    assert len(data) < 1500
+
+
+@given(
+    st.integers(1, 2),
+    st.binary(max_size=50),
+    st.integers(1, 65535),
+    st.integers(1, 65535),
+    st.integers(0, 2**32 - 1),
+)
+def test_a_header_is_read_back(kind: int, image: bytes, height: int, width: int, number: int) -> None:
+    assert unpack(pack(kind, image, (height, width, 3), number)) == (kind, width, height, number, image)
