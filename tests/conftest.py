@@ -201,3 +201,16 @@ def record(demonstrate: Callable[..., Recorded], toys: Suite) -> Callable[..., T
 def store(tmp_path: Path, toys: Suite) -> Store:
     """Give an empty store of the toy suite."""
     return Store.create(tmp_path / "store", toys)
+
+
+@pytest.fixture(scope="session")
+def crowd_data() -> Path:
+    """Give the folder of real crowd demonstrations, from TUTELAGE_DATA or beside the checkout; skip without."""
+    root = Path(__file__).resolve().parent.parent
+    named = os.environ.get("TUTELAGE_DATA")
+    for folder in [Path(named)] if named else [root.parent / "shared" / "data"]:
+        if (folder / "miniwob-turk" / "episodes.parquet").is_file():
+            if os.environ.get("CI"):
+                print(f"the tests on real crowd demonstrations run on {folder.name}/miniwob-turk")
+            return folder / "miniwob-turk"
+    pytest.skip("needs the crowd demonstrations: set TUTELAGE_DATA to the folder that holds miniwob-turk/")
