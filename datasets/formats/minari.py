@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import json
 import re
@@ -165,7 +166,7 @@ def _new_storage(
         folder,
         observation_space=space,
         action_space=environment.action_space,
-        env_spec=environment.env.spec,
+        env_spec=_spec(environment, report),
         jpeg_encoding=False,  # Minari's own default loses image data
     )
     if task.max_steps:
@@ -188,6 +189,22 @@ def _new_storage(
         }
     )
     return storage
+
+
+def _spec(environment: TaskEnvironment, report: list[str]) -> Any:
+    """Return the environment's specification if it can be written as JSON; a class becomes its name."""
+    spec = environment.env.spec
+    if spec is None:
+        return None
+    entry: Any = spec.entry_point
+    if isinstance(entry, type):
+        spec = dataclasses.replace(spec, entry_point=f"{entry.__module__}:{entry.__qualname__}")
+    try:
+        spec.to_json()
+    except (TypeError, ValueError) as error:
+        report.append(f"Minari cannot make {environment.task.env} again: {error}")
+        return None
+    return spec
 
 
 def _storable(space: Space[Any], path: str, task: Task, report: list[str]) -> Space[Any]:
