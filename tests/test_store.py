@@ -27,6 +27,9 @@ from tutelage.envs.suite import Suite, suite_from
 from tutelage.envs.task import RECORD, TEST, SeedRange
 
 
+WHO = "ann-with-a-name-of-her-own"
+
+
 def finite(shape: Any) -> st.SearchStrategy[np.ndarray]:
     return hnp.arrays(np.float64, shape, elements=st.floats(allow_nan=True, width=64))
 
@@ -145,21 +148,21 @@ def test_ten_thousand_steps_take_few_bytes(store: Store, record: Any) -> None:
 
 
 def test_forget_removes_a_person_from_every_part_and_proves_it(store: Store, record: Any) -> None:
-    store.append([record(seed=1, demonstrator="ann"), record(seed=2, demonstrator="bob")])
-    store.append([record(seed=3, demonstrator="ann")])
+    store.append([record(seed=1, demonstrator=WHO), record(seed=2, demonstrator="bob")])
+    store.append([record(seed=3, demonstrator=WHO)])
     kept = store.append([record(seed=4, demonstrator="bob", stored=True)])
     wanted = [one.episode for one in store.trajectories(demonstrators=["bob"])]
     (store.path / "columns").mkdir()
-    (store.path / "columns" / "0.npy").write_bytes(b"what ann saw")
-    (store.path / ".part-half.tmp").write_bytes(b"ann")
-    assert store.forget("ann") == 2
+    (store.path / "columns" / "0.npy").write_bytes(WHO.encode())
+    (store.path / ".part-half.tmp").write_bytes(WHO.encode())
+    assert store.forget(WHO) == 2
     assert [one.episode for one in Store.open(store.path).trajectories()] == wanted
     assert kept in store.parts()
     assert not (store.path / "columns").exists()
     assert not list(store.path.glob(".*.tmp"))
-    assert not any(b"ann" in path.read_bytes() for path in store.path.iterdir())
+    assert not any(WHO.encode() in path.read_bytes() for path in store.path.iterdir())
     assert store.verify() == []
-    assert store.forget("ann") == 0
+    assert store.forget(WHO) == 0
 
 
 def test_a_forgetting_that_was_interrupted_shows_each_episode_once(store: Store, record: Any) -> None:
