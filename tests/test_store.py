@@ -26,7 +26,6 @@ from tutelage.envs.errors import TutelageError
 from tutelage.envs.suite import Suite, suite_from
 from tutelage.envs.task import RECORD, TEST, SeedRange
 
-
 WHO = "ann-with-a-name-of-her-own"
 
 
