@@ -53,6 +53,7 @@ class TaskEnvironment:
     def __init__(self, task: Task, rgb: bool = False) -> None:
         self.task = task
         self.env = _make(task, rgb)
+        self._rgb, self._played = rgb, False
         self.observation_space = self.env.observation_space
         self.action_space = self.env.action_space
         self.limit = _limit(task, self.env)
@@ -67,6 +68,10 @@ class TaskEnvironment:
         """Begin the episode of `seed`."""
         self.last_action = None
         self._reward, self._total, self._steps = 0.0, 0.0, 0
+        if self._played and _remembers(self.env):
+            self.env.close()
+            self.env = _make(self.task, self._rgb)
+        self._played = True
         observation, info = self.env.reset(seed=seed)
         self.limit = _limit(self.task, self.env)  # some environments know theirs only now
         # some environments draw from their spaces while they run
@@ -157,6 +162,11 @@ def _make(task: Task, rgb: bool) -> gymnasium.Env[Any, Any]:
     except (TypeError, ImportError, gymnasium.error.Error) as error:
         raise TutelageError(f"task {task.id!r}: {task.env} could not be made: {error}") from None
     return env
+
+
+def _remembers(env: gymnasium.Env[Any, Any]) -> bool:
+    """Say whether episodes share a Box2D world, whose solver starts from where the last one left it."""
+    return type(getattr(env.unwrapped, "world", None)).__module__.startswith("Box2D")
 
 
 def _limit(task: Task, env: gymnasium.Env[Any, Any]) -> int:
