@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 
 from ..envs.errors import TutelageError, nearest
 from ..envs.task import SeedRange, Task
-from .column_files import Chunk, ColumnArrays
+from .column_files import Chunk, ColumnArrays, note_columns
 from .durable import disk_errors
 from .replay import Environments, Replay, replay_proven
 from .store import Progress, Store, select
@@ -78,9 +78,10 @@ def load_columns(
     """Replay every chosen demonstration of the stores into columns, by task id.
 
     `workers` processes replay; the result does not depend on how many. With a `cache` folder (such as
-    `store.path / "columns"`, which `Store.forget` empties) the arrays are memory-mapped files there, and
-    the next call with the same parts replays nothing. Raises TutelageError for an episode that does not
-    replay as recorded, for a task that no store has, and when nothing is there to load.
+    `store.path / "columns"`) the arrays are memory-mapped files there, and the next call with the same
+    parts replays nothing; `Store.forget` finds and removes them, wherever they are. Raises TutelageError
+    for an episode that does not replay as recorded, for a task that no store has, and when nothing is
+    there to load.
     """
     known = _tasks(stores, tasks)
     jobs, summary = _plan(stores, list(known), kinds, seeds)
@@ -93,7 +94,10 @@ def load_columns(
     if cache is None:
         arrays = _filled(jobs, sizes, None, workers, progress)
     else:
-        arrays = _cached(cache / _key(stores, summary), jobs, sizes, workers, progress)
+        folder = cache / _key(stores, summary)
+        arrays = _cached(folder, jobs, sizes, workers, progress)
+        for store in stores:
+            note_columns(store.path, folder)
     return {one: _task_columns(known[one], table, arrays[one]) for one, table in rows.items()}
 
 

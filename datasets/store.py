@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import re
-import shutil
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
@@ -19,15 +18,13 @@ import yaml
 from ..envs.errors import TutelageError
 from ..envs.suite import Suite, suite_from
 from ..envs.task import SeedRange
+from .column_files import COLUMNS, remove_columns
 from .durable import disk_errors, sync_folder, write_whole
 from .schema import SUMMARY, VERSION, from_batch, seal, to_table
 from .trajectory import Trajectory
 
 Progress = Callable[[int], None]
 """Is told how many episodes have just been done."""
-
-COLUMNS = "columns"
-"""The store's folder for whatever was computed from the parts; `forget` empties it."""
 
 _PART = re.compile(
     r"part-(?P<stem>\d{8}T\d{12}-[0-9a-f]{8})-r(?P<revision>\d+)-(?P<hash>[0-9a-f]{16})\.parquet"
@@ -167,7 +164,7 @@ class Store:
         """Remove every episode of a demonstrator from every part, and prove it; returns how many.
 
         Each part changes at once or not at all; after an interruption, call it again. What was
-        computed from the parts (the `columns` folder) is removed too.
+        computed from the parts (training columns, wherever they were cached) is removed too.
         """
         gone = 0
         with disk_errors(self.path), self._lock(exclusive=True):
@@ -177,7 +174,7 @@ class Store:
             for stale in (*self.path.glob("part-*.parquet"), *self.path.glob(".*.tmp")):
                 if stale.name not in kept:
                     stale.unlink()
-            shutil.rmtree(self.path / COLUMNS, ignore_errors=True)
+            remove_columns(self.path)
             sync_folder(self.path)
         self._sound.clear()
         left = sum(name == demonstrator for name in self.episodes()["demonstrator"].to_pylist())

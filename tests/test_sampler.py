@@ -256,6 +256,20 @@ def test_workers_and_cache_give_the_same_columns(tmp_path: Path, demonstrate: Ca
     assert type(batch.observations["image"]) is np.ndarray
 
 
+def test_forgetting_reaches_columns_that_were_cached_in_another_store(
+    filled: Store, tmp_path: Path, record: Any
+) -> None:
+    more = Store.create(tmp_path / "more", filled.suite)
+    more.append([record("cartpole", 9, demonstrator="eve"), record("cartpole", 10)])
+    cache = filled.path / "columns"
+    load_columns([filled], cache=cache)
+    load_columns([filled, more], cache=cache)
+    assert len(list(cache.iterdir())) == 2
+    more.forget("eve")
+    assert len(list(cache.iterdir())) == 1
+    assert load_columns([filled, more], cache=cache)["cartpole"].demonstrator == ["bob", "ann"]
+
+
 def test_a_cache_cut_short_is_said(filled: Store) -> None:
     cache = filled.path / "columns"
     load_columns([filled], cache=cache)
