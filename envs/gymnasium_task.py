@@ -72,7 +72,10 @@ class TaskEnvironment:
             self.env.close()
             self.env = _make(self.task, self._rgb)
         self._played = True
-        observation, info = self.env.reset(seed=seed)
+        try:
+            observation, info = self.env.reset(seed=seed)
+        except gymnasium.error.DependencyNotInstalled as error:  # some find out only now
+            raise TutelageError(_lacks(self.task, error)) from None
         self.limit = _limit(self.task, self.env)  # some environments know theirs only now
         # some environments draw from their spaces while they run
         self.env.action_space.seed(seed)
@@ -158,10 +161,14 @@ def _make(task: Task, rgb: bool) -> gymnasium.Env[Any, Any]:
                 **dict(task.kwargs),
             )
     except gymnasium.error.DependencyNotInstalled as error:
-        raise TutelageError(f"task {task.id!r}: {task.env} needs a missing package: {error}") from None
+        raise TutelageError(_lacks(task, error)) from None
     except (TypeError, ImportError, gymnasium.error.Error) as error:
         raise TutelageError(f"task {task.id!r}: {task.env} could not be made: {error}") from None
     return env
+
+
+def _lacks(task: Task, error: Exception) -> str:
+    return f"task {task.id!r}: {task.env} needs a missing package: {error}"
 
 
 def _remembers(env: gymnasium.Env[Any, Any]) -> bool:
