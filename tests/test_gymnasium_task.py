@@ -189,3 +189,20 @@ def test_a_missing_package_is_named_with_its_pip_line(monkeypatch: pytest.Monkey
         monkeypatch.delitem(sys.modules, name)
     with pytest.raises(TutelageError, match=r"LunarLander-v3 needs a missing package: .*pip install"):
         TaskEnvironment(Task("it", "LunarLander-v3"))
+
+
+def test_a_package_found_missing_at_the_first_reset_is_named_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    monkeypatch.setitem(sys.modules, "imageio", None)  # as where it is not installed
+    with (
+        opened("MiniGrid-WFC-MazeSimple-v0") as environment,
+        pytest.raises(TutelageError, match=r"MazeSimple-v0 needs a missing package: .*pip install"),
+    ):
+        environment.reset(0)
+
+
+def test_the_numbers_of_pygames_arrows_are_arrows() -> None:
+    with opened("MountainCar-v0") as environment:
+        codes = {code for one in environment.controls().bindings for code in one.codes}
+        assert codes == {"ArrowLeft", "ArrowRight"}
