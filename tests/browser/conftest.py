@@ -1,0 +1,95 @@
+"""A recorder to open pages of, and the system's Chromium to open them in."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from tutelage.datasets.crowd.app import listen, make_server
+from tutelage.datasets.crowd.recorder import Recorder
+from tutelage.datasets.crowd.settings import Settings
+from tutelage.envs.suite import Suite, load_suite
+
+FLAGS = (
+    "--no-sandbox --disable-gpu --disable-background-networking --disable-quic --no-first-run "
+    "--disable-component-update --disable-sync"
+)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.fail("expected Chromium on the path, found none; install it (apt-get install chromium)")
+    with sync_playwright() as playwright:
+        one = playwright.chromium.launch(executable_path=chromium, args=FLAGS.split())
+        yield one
+        one.close()
+
+
+@pytest.fixture
+def suite() -> Suite:
+    return load_suite("first-steps")
+
+
+@pytest.fixture
+def running(tmp_path: Path, suite: Suite) -> Callable[..., AbstractContextManager[str]]:
+    """Give a way to serve a recorder into the test's folder for a while; gives its address."""
+
+    @contextlib.contextmanager
+    def one(port: int = 0, **options: Any) -> Iterator[str]:
+        with listen("127.0.0.1", port) as listening:
+            server = make_server(Recorder(Settings(suite, tmp_path / "store", **options)))
+            thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+            thread.start()
+            try:
+                yield f"http://127.0.0.1:{listening.getsockname()[1]}/"
+            finally:
+                server.should_exit = True
+                thread.join()
+
+    return one
+
+
+@pytest.fixture
+def serve(running: Callable[..., AbstractContextManager[str]]) -> Iterator[Callable[..., str]]:
+    """Give a way to serve a recorder until the test ends; gives its address."""
+    with contextlib.ExitStack() as stack:
+        yield lambda **options: stack.enter_context(running(**options))
+
+
+@pytest.fixture
+def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
+    """Give a way to open a page in a browser profile of its own; what goes wrong in it fails the test."""
+    wrong: list[str] = []
+
+    def complain(message: ConsoleMessage) -> None:
+        # a server that is away is no mistake of the page
+        if "ERR_CONNECTION_REFUSED" not in message.text:
+            wrong.append(message.text)
+
+    with contextlib.ExitStack() as stack:
+
+        def one(url: str, **options: Any) -> Page:
+            context = browser.new_context(**{"viewport": {"width": 1280, "height": 860}, **options})
+            stack.callback(context.close)
+            page = context.new_page()
+            page.set_default_timeout(20_000)
+            page.on("pageerror", lambda error: wrong.append(str(error)))
+            page.on(
+                "console", lambda message: wrong.append(message.text) if message.type == "error" else None
+            )
+            page.on("request", lambda sent: None if sent.url.startswith(url) else wrong.append(sent.url))
+            page.goto(url)
+            page.wait_for_selector("body:not([data-phase=loading])")
+            return page
+
+        yield one
+    assert not wrong

@@ -1,0 +1,362 @@
+"""The recorder's page in a real browser, played by keys."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from playwright.sync_api import Page, expect
+from tutelage.datasets.journal import Journal
+from tutelage.datasets.store import Store
+from tutelage.envs.gymnasium_task import TaskEnvironment
+from tutelage.envs.suite import Suite
+from tutelage.envs.task import TEST
+
+KEYS = ("ArrowLeft", "ArrowRight", "ArrowUp")
+Serve = Callable[..., str]
+Open = Callable[..., Page]
+
+
+def plan(suite: Suite, task: str, seed: int) -> list[str]:
+    """Search breadth-first for the keys that bring the agent before the red ball."""
+    environment = TaskEnvironment(suite[task])
+    environment.reset(seed)
+    world: Any = environment.env.unwrapped
+    [ball] = [
+        (x, y)
+        for x in range(world.width)
+        for y in range(world.height)
+        if (cell := world.grid.get(x, y)) is not None and (cell.type, cell.color) == ("ball", "red")
+    ]
+    moves = [(1, 0), (0, 1), (-1, 0), (0, -1)]
+    start = (*map(int, world.agent_pos), int(world.agent_dir))
+    ways: dict[tuple[int, int, int], list[str]] = {start: []}
+    queue = deque([start])
+    while queue:
+        x, y, facing = queue.popleft()
+        ahead = (x + moves[facing][0], y + moves[facing][1])
+        keys = ways[x, y, facing]
+        if ahead == ball:
+            # the level is won by an action that leaves the agent facing the ball
+            return keys or ["ArrowLeft", "ArrowRight"]
+        turns = [(x, y, (facing + 3) % 4), (x, y, (facing + 1) % 4)]
+        free = world.grid.get(*ahead) is None
+        for key, then in zip(KEYS, [*turns, (*ahead, facing)] if free else turns, strict=False):
+            if then not in ways:
+                ways[then] = [*keys, key]
+                queue.append(then)
+    raise AssertionError(f"no way to the ball for seed {seed}")
+
+
+def choose(page: Page, task: str) -> None:
+    page.click(f"[data-task={task}]")
+    page.wait_for_selector("#play:visible")
+
+
+def press(page: Page, *codes: str) -> None:
+    """Press keys one by one, each on the picture that the one before gave."""
+    for code in codes:
+        step = step_of(page) + 1
+        page.keyboard.press(code)
+        at_step(page, step)
+
+
+def step_of(page: Page) -> int:
+    return int(page.inner_text("#step").split()[1])
+
+
+def at_step(page: Page, step: int) -> None:
+    expect(page.locator("#step")).to_have_text(re.compile(f"^Step {step} "), timeout=20_000)
+
+
+def at_least(page: Page, step: int) -> None:
+    end = time.monotonic() + 20
+    while step_of(page) < step:
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def phase(page: Page, name: str) -> None:
+    page.wait_for_selector(f"body[data-phase={name}]")
+
+
+def stored(folder: Path, count: int) -> list[Any]:
+    end = time.monotonic() + 20
+    while len(found := list(Store.open(folder / "store").trajectories())) < count and time.monotonic() < end:
+        time.sleep(0.05)
+    return found
+
+
+def play_to_the_ball(page: Page, suite: Suite, seed: int) -> list[str]:
+    keys = plan(suite, "goto-red-ball-grey", seed)
+    press(page, *keys[:-1])
+    page.keyboard.press(keys[-1])
+    phase(page, "finished")
+    return keys
+
+
+def test_a_person_solves_a_task_by_keys_and_it_is_kept(
+    serve: Serve, open_page: Open, suite: Suite, tmp_path: Path
+) -> None:
+    page = open_page(serve(episodes=2))
+    choose(page, "goto-red-ball-grey")
+    expect(page.locator("h1:visible")).to_have_text("Go to the red ball")
+    keys = play_to_the_ball(page, suite, 0)
+    expect(page.locator("#verdict")).to_contain_text("Success")
+    expect(page.locator("#saved")).to_have_text(f"Saved to step {len(keys)}")
+    expect(page.locator("#announcer")).to_contain_text("Success. Return 0.")
+    page.keyboard.press("k")
+    phase(page, "playing")
+    expect(page.locator("#count")).to_have_text("demonstration 2 of 2")
+    [one] = stored(tmp_path, 1)
+    assert [KEYS[int(action)] for action in one.actions.ravel()] == keys
+    assert one.success
+    assert one.observations is None
+    # each key was pressed on the frame that the key before it gave, or an equal one
+    assert one.frames[0] == 0
+    assert all(frame <= at for at, frame in enumerate(one.frames))
+    assert list(one.frames) == sorted(one.frames)
+    play_to_the_ball(page, suite, 1)
+    page.keyboard.press("Enter")
+    phase(page, "choosing")
+    expect(page.locator("[data-task=goto-red-ball-grey]")).to_be_disabled()
+    expect(page.locator("[data-task=goto-red-ball-grey]")).to_contain_text("2 of 2")
+
+
+def test_discard_undo_and_redo_by_keys(serve: Serve, open_page: Open, suite: Suite, tmp_path: Path) -> None:
+    page = open_page(serve())
+    choose(page, "goto-red-ball-grey")
+    play_to_the_ball(page, suite, 0)
+    page.keyboard.press("x")
+    phase(page, "playing")
+    assert step_of(page) == 0
+    page.keyboard.press("u")
+    phase(page, "finished")
+    page.keyboard.press("r")
+    phase(page, "playing")
+    expect(page.locator("#count")).to_have_text("demonstration 1, try 2")
+    play_to_the_ball(page, suite, 0)
+    page.keyboard.press("k")
+    phase(page, "playing")
+    [one] = stored(tmp_path, 1)
+    assert (one.seed, one.notes) == (0, "attempt 2")
+
+
+def test_a_reload_in_mid_episode_goes_on_at_the_same_step(
+    serve: Serve, open_page: Open, suite: Suite, tmp_path: Path
+) -> None:
+    page = open_page(serve())
+    choose(page, "goto-red-ball-grey")
+    keys = plan(suite, "goto-red-ball-grey", 0)
+    press(page, *keys[:2])
+    page.reload()
+    phase(page, "playing")
+    assert step_of(page) == 2
+    expect(page.locator("#saved")).to_have_text("Saved to step 2")
+    page.wait_for_selector("canvas[data-frame]")
+    press(page, *keys[2:-1])
+    page.keyboard.press(keys[-1])
+    phase(page, "finished")
+    page.keyboard.press("k")
+    [one] = stored(tmp_path, 1)
+    assert [KEYS[int(action)] for action in one.actions.ravel()] == keys
+
+
+def test_the_page_comes_back_by_itself_when_the_server_does(
+    running: Callable[..., AbstractContextManager[str]], open_page: Open
+) -> None:
+    with running() as url:
+        page = open_page(url)
+        choose(page, "goto-red-ball-grey")
+        press(page, "ArrowLeft")
+        expect(page.locator("#saved")).to_have_text("Saved to step 1")
+    expect(page.locator("#connection")).to_have_attribute("data-state", "lost")
+    with running(port=int(url.split(":")[-1].strip("/"))):
+        expect(page.locator("#connection")).to_have_attribute("data-state", "open", timeout=20_000)
+        press(page, "ArrowRight")
+        assert step_of(page) == 2
+
+
+def test_real_time_waits_for_a_key_and_keeps_its_rate(serve: Serve, open_page: Open, tmp_path: Path) -> None:
+    page = open_page(serve())
+    choose(page, "cartpole")
+    expect(page.locator("#curtain-text")).to_have_text("Press any key to start")
+    time.sleep(0.3)
+    assert step_of(page) == 0
+    page.keyboard.press("ArrowRight")
+    phase(page, "finished")
+    expect(page.locator("#figures")).to_contain_text("steps a second")
+    page.keyboard.press("k")
+    [one] = stored(tmp_path, 1)
+    assert one.actions[0] == 1  # the tap that started it
+    # on a busy machine deadlines are missed: they are counted, the pace itself stays
+    missed = int(one.notes.split()[0]) if "missed" in one.notes else 0
+    seconds = (one.times_ms[-1] - one.times_ms[0]) / 1000
+    assert one.steps_per_second == pytest.approx((len(one) - 1) / seconds)
+    assert (len(one) - 1 + missed) / seconds == pytest.approx(15, rel=0.25)
+    assert np.all(np.diff(one.times_ms) > 20)  # late steps are not made up for in a burst
+
+
+def test_a_held_key_decides_until_the_page_loses_the_focus(
+    serve: Serve, open_page: Open, tmp_path: Path
+) -> None:
+    page = open_page(serve())
+    choose(page, "pendulum")
+    page.keyboard.down("ArrowRight")
+    at_least(page, 6)
+    page.evaluate("window.dispatchEvent(new Event('blur'))")
+    phase(page, "paused")
+    expect(page.locator("#curtain-text")).to_have_text("Paused")
+    expect(page.locator(".cap.held")).to_have_count(0)
+    held = step_of(page)
+    time.sleep(0.4)
+    assert step_of(page) == held
+    page.keyboard.press("g")  # any key that means nothing
+    at_least(page, held + 4)
+    page.keyboard.press("Escape")
+    phase(page, "paused")
+    with Journal(tmp_path / "store" / "journal.sqlite") as journal:
+        [episode] = journal.episodes()
+        actions = [step.action for step in journal.steps(episode.episode)]
+    assert actions[1:held] == [[-2.0]] * (held - 1)
+    assert set(map(tuple, actions[held + 1 :])) == {(0.0,)}
+
+
+def test_buttons_on_the_screen_do_what_keys_do(serve: Serve, open_page: Open) -> None:
+    page = open_page(serve(), has_touch=True, viewport={"width": 400, "height": 800})
+    page.tap("[data-task=goto-local]")
+    page.wait_for_selector("#play:visible")
+    page.tap(".cap:has-text('turn left')")
+    expect(page.locator("#step")).to_have_text("Step 1 of 64")
+    page.click(".cap:has-text('turn right')")
+    expect(page.locator("#step")).to_have_text("Step 2 of 64")
+    page.locator(".cap:has-text('turn right')").focus()
+    page.keyboard.press("Enter")  # as a screen reader does
+    expect(page.locator("#step")).to_have_text("Step 3 of 64")
+    page.tap("[data-choice=leave]")
+    phase(page, "choosing")
+
+
+def test_a_second_tab_takes_over_and_the_first_can_take_it_back(serve: Serve, open_page: Open) -> None:
+    url = serve()
+    page = open_page(url)
+    choose(page, "taxi")
+    press(page, "ArrowUp")
+    second = page.context.new_page()
+    second.goto(url)
+    phase(second, "playing")
+    expect(page.locator("#elsewhere-title")).to_be_visible()
+    page.click("#here")
+    page.wait_for_selector("#play:visible")
+    assert step_of(page) == 1
+    expect(second.locator("#elsewhere-title")).to_be_visible()
+
+
+def test_a_baseline_offers_no_second_try(serve: Serve, open_page: Open, suite: Suite, tmp_path: Path) -> None:
+    page = open_page(serve(seeds=TEST))
+    expect(page.locator("#intro")).to_contain_text("The first try counts")
+    choose(page, "goto-red-ball-grey")
+    expect(page.locator("[data-choice=discard]")).to_contain_text("Give up")
+    expect(page.locator("[data-choice=redo]")).to_have_count(0)
+    play_to_the_ball(page, suite, TEST.start)
+    assert page.locator("[data-choice]").evaluate_all("all => all.map((one) => one.dataset.choice)") == [
+        "keep",
+        "leave",
+    ]
+    page.keyboard.press("k")
+    [one] = stored(tmp_path, 1)
+    assert one.seed == TEST.start
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [400, 1280])
+def test_it_fits_and_is_legible(serve: Serve, open_page: Open, scheme: str, width: int) -> None:
+    page = open_page(serve(episodes=3), color_scheme=scheme, viewport={"width": width, "height": 800})
+    fits(page)
+    legible(page, scheme)
+    choose(page, "taxi")
+    page.wait_for_selector("canvas[data-frame]")
+    fits(page)
+    legible(page, scheme)
+    page.keyboard.press("Escape")
+    phase(page, "choosing")
+    choose(page, "cartpole")
+    page.keyboard.press("ArrowLeft")
+    phase(page, "finished")
+    fits(page)
+    legible(page, scheme)
+
+
+def fits(page: Page) -> None:
+    assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0
+
+
+def legible(page: Page, scheme: str) -> None:
+    """Every visible text stands out from what is behind it by 4.5 to 1 (WCAG AA)."""
+    ratios = page.evaluate(CONTRAST)
+    assert ratios
+    assert {text: ratio for text, ratio in ratios.items() if ratio < 4.5} == {}
+    background = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert (sum(map(int, re.findall(r"\d+", background)[:3])) < 200) == (scheme == "dark")
+
+
+CONTRAST = """() => {
+  const parts = (text) => text.match(/[\\d.]+/g).map(Number);
+  const light = (rgb) => rgb.slice(0, 3).map((one) => one / 255)
+    .map((one) => one <= 0.04045 ? one / 12.92 : ((one + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, one, at) => sum + one * [0.2126, 0.7152, 0.0722][at], 0);
+  const behind = (node) => {
+    for (; node; node = node.parentElement) {
+      const colour = parts(getComputedStyle(node).backgroundColor);
+      if (colour.length === 3 || colour[3] > 0.8) return colour;
+    }
+    return [255, 255, 255];
+  };
+  const found = {};
+  for (const node of document.querySelectorAll("body *")) {
+    const words = [...node.childNodes].filter((one) => one.nodeType === 3);
+    const text = words.map((one) => one.data.trim()).join("");
+    if (!text || !node.checkVisibility() || node.closest(".unseen, :disabled, noscript")) continue;
+    const [a, b] = [light(parts(getComputedStyle(node).color)), light(behind(node))].sort((x, y) => y - x);
+    found[text] = (a + 0.05) / (b + 0.05);
+  }
+  return found;
+}"""
+
+
+def test_everything_has_a_role_and_a_name(serve: Serve, open_page: Open) -> None:
+    page = open_page(serve())
+    expect(page.get_by_role("heading", name="Choose a task", level=1)).to_be_visible()
+    page.get_by_role("button", name="Goto local").press("Enter")
+    phase(page, "playing")
+    expect(page.get_by_role("application")).to_be_focused()
+    expect(page.get_by_role("application")).to_have_accessible_name(re.compile("^(Go to|Goto) "))
+    expect(page.get_by_role("progressbar", name="Steps taken")).to_be_visible()
+    expect(page.get_by_role("group", name="Controls")).to_be_visible()
+    expect(page.get_by_role("button", name="forward: up arrow")).to_be_visible()
+    expect(page.get_by_role("status").filter(has_text="left arrow: turn left")).to_have_count(1)
+    unnamed = "all => all.filter((one) => !one.textContent.trim() && !one.getAttribute('aria-label')).length"
+    assert page.locator("button:visible, a:visible").evaluate_all(unnamed) == 0
+    assert page.evaluate("document.querySelectorAll('img:not([alt]), [id=\"\"]').length") == 0
+    ids = page.evaluate("[...document.querySelectorAll('[id]')].map((one) => one.id)")
+    assert len(ids) == len(set(ids))
+    # the keyboard reaches everything, and shows where it is
+    page.keyboard.press("Tab")
+    outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+    assert outline == "solid"
+
+
+def test_grids_are_crisp_and_motion_can_be_reduced(serve: Serve, open_page: Open) -> None:
+    page = open_page(serve(), reduced_motion="reduce")
+    duration = "getComputedStyle(document.querySelector('.task')).transitionDuration"
+    assert page.evaluate(duration) == "0s"
+    choose(page, "goto-local")
+    page.wait_for_selector("canvas.crisp")
+    assert page.evaluate("getComputedStyle(document.getElementById('picture')).imageRendering") == "pixelated"
