@@ -159,9 +159,18 @@ def _loop(
 def _select(
     run: _Run, out: Path, suite: Suite, lineage: Mapping[str, Any], evaluate: Evaluate, log: Log
 ) -> None:
-    """Evaluate the averaged weights on select seeds, and keep them when they are the best so far."""
+    """Evaluate the averaged weights on select seeds, and keep them when they are the best so far.
+
+    Each task is played with and without memory; what is better there is how it is played from now on.
+    """
     run.average.eval()
+    run.average.forgetful = frozenset()
     run.select = {task: float(rate) for task, rate in evaluate(run.average).items()}
+    if run.average.config.forget:
+        run.average.forgetful = frozenset(run.average.tasks)
+        alone = evaluate(run.average)
+        run.average.forgetful = frozenset(task for task, rate in alone.items() if rate > run.select[task])
+        run.select = {task: max(rate, float(alone[task])) for task, rate in run.select.items()}
     score = float(np.mean(list(run.select.values())))
     log.write(run.step, {"select": run.select, "select_mean": score})
     if score >= run.best:
@@ -173,7 +182,7 @@ def _select(
 def _begin(columns: Mapping[str, TaskColumns], config: TrainConfig) -> _Run:
     torch.manual_seed(config.seed)
     encoding = Encoding.fit(columns)
-    policy = Policy(PolicyConfig(config.size, config.window, config.dropout), encoding)
+    policy = Policy(PolicyConfig(config.size, config.window, config.dropout, config.forget), encoding)
     average = copy.deepcopy(policy).eval()
     optimizer = Optimizer(policy, config.learning_rate, config.table_learning_rate, config.weight_decay)
     return _Run(policy, average, optimizer)

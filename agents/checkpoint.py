@@ -46,6 +46,7 @@ def save(policy: Policy, folder: Path, *, suite: Suite, lineage: Mapping[str, An
         "version": VERSION,
         "weights": hashlib.sha256(weights).hexdigest(),
         "policy": asdict(policy.config),
+        "forgetful": sorted(policy.forgetful),
         "lineage": dict(lineage),
         "packages": {
             name: importlib.metadata.version(name) for name in ("torch", "numpy", "gymnasium", "safetensors")
@@ -87,6 +88,7 @@ def load(folder: str | Path) -> LoadedPolicy:
     except (SafetensorError, RuntimeError) as error:
         raise TutelageError(f"expected weights that fit {folder / DESCRIPTION}, got: {error}") from None
     policy.eval()
+    policy.forgetful = frozenset(document["forgetful"])
     suite = suite_from(document["suite"], str(folder / DESCRIPTION))
     return LoadedPolicy(policy, suite, document["lineage"], document["seal"])
 

@@ -12,8 +12,6 @@ from torch import Tensor, nn
 from .encoding import Interface, Part, targets
 from .transformer import RMSNorm
 
-NEIGHBOURS = 2  # bins around the likeliest that a continuous number is averaged over
-
 
 class Decoder(nn.Module):
     """One option table for every interface; each owns a block of rows, so no other task's can be chosen.
@@ -71,7 +69,7 @@ class Decoder(nn.Module):
                 if greedy
                 else torch.multinomial(logits.softmax(-1), 1, generator=generator)[:, 0]
             )
-            column = _numbers(logits, best, part)
+            column = _numbers(logits, best, part, greedy)
             columns.append(column)
             if at + 1 < len(interface.parts):
                 wanted = torch.from_numpy(targets(part, column))
@@ -90,12 +88,10 @@ class Decoder(nn.Module):
         return wanted.to(table.dtype) @ table if wanted.is_floating_point() else table[wanted]
 
 
-def _numbers(logits: Tensor, best: Tensor, part: Part) -> np.ndarray:
-    """Turn chosen options `[S]` into numbers: their index, or the mean of the bins around them."""
+def _numbers(logits: Tensor, drawn: Tensor, part: Part, greedy: bool) -> np.ndarray:
+    """Turn options `[S]` into numbers: the index chosen; for bins their mean, or the one drawn."""
     if part.kind == "choice":
-        return best.numpy().astype(np.float64) + part.low
-    places = torch.arange(part.size)
-    near = (places - best[:, None]).abs() <= NEIGHBOURS
-    shares = logits.masked_fill(~near, -torch.inf).double().softmax(-1)
-    mean = (shares @ places.double()).numpy() / (part.size - 1)
-    return np.clip(part.low + mean * (part.high - part.low), part.low, part.high)
+        return drawn.numpy().astype(np.float64) + part.low
+    places = torch.arange(part.size, dtype=torch.float64)
+    place = logits.double().softmax(-1) @ places if greedy else places[drawn]
+    return part.low + place.numpy() / (part.size - 1) * (part.high - part.low)

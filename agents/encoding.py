@@ -241,7 +241,7 @@ def _common(grids: np.ndarray) -> tuple[tuple[int, ...], ...]:
 
 def _edges(values: np.ndarray) -> tuple[tuple[float, ...], ...]:
     flat = np.nan_to_num(values.reshape(len(values), -1).astype(np.float64))
-    intervals = int(np.clip(VECTOR_FEATURES // max(flat.shape[1], 1) // 2, 1, 16))
+    intervals = int(np.clip(VECTOR_FEATURES // max(flat.shape[1], 1) // 2, 1, 32))
     steps = np.linspace(0, 1, intervals + 1)
     quantiles = np.quantile(flat, steps, axis=0).T
     # half the edges follow the data, half the range: rare states deserve resolution too

@@ -26,6 +26,7 @@ class PolicyConfig:
     size: int = 2
     window: int = 32
     dropout: float = 0.0
+    forget: float = 0.5
 
     @property
     def width(self) -> int:
@@ -53,7 +54,9 @@ class Policy(nn.Module):
     """One set of weights for every task of a run, whatever it sees and does.
 
     The last action is no input: a policy that sees it learns to repeat it. Memory sees past
-    observations, at most `window` steps of them.
+    observations, at most `window` steps of them; but where a state says everything, the past tells little
+    more than what was done last. So while training, a share `forget` of the windows have no past, and
+    `forgetful` names the tasks that are better played without (see `behavior_cloning`).
     """
 
     def __init__(self, config: PolicyConfig, encoding: Encoding) -> None:
@@ -65,6 +68,7 @@ class Policy(nn.Module):
         self.memory = nn.ModuleList(Block(width, heads, dropout) for _ in range(config.memory_layers))
         self.norm = RMSNorm(width)
         self.decoder = Decoder(encoding.interfaces, width)
+        self.forgetful: frozenset[str] = frozenset()
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -75,6 +79,9 @@ class Policy(nn.Module):
         """Return the weighted mean cross entropy of a step, and each task's own mean."""
         summaries = self.summarise({task: one.observations for task, one in batch.items()})
         lengths = np.concatenate([one.lengths for one in batch.values()])
+        if self.training and self.config.forget:
+            alone = torch.rand(len(lengths)).numpy() < self.config.forget
+            lengths = np.repeat(np.where(alone, 1, lengths), np.where(alone, lengths, 1))
         x = self.remember(summaries, lengths)
         losses, weights, metrics, row = [], [], {}, 0
         for task, one in batch.items():
@@ -147,9 +154,10 @@ class Policy(nn.Module):
         if len(rows):
             x = self.summarise({task: {path: np.asarray(one)[rows] for path, one in observations.items()}})
             where = torch.from_numpy(rows)
+            time = 0 if task in self.forgetful else memory.time
             for block, ring in zip(self.memory, memory.rings, strict=True):
                 assert isinstance(block, Block)
-                x = block.step(x, ring, where, memory.time)
+                x = block.step(x, ring, where, time)
             mask = None if legal is None else torch.from_numpy(np.asarray(legal, bool)[rows])
             index = self.encoding.tasks[task][0]
             actions[rows] = self.decoder.choose(self.norm(x), interface, index, greedy, generator, mask)

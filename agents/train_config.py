@@ -28,6 +28,7 @@ class TrainConfig:
     table_learning_rate: float = _setting(0.003, "Learning rate of tables, norms and the rest (AdamW).")
     weight_decay: float = _setting(0.0, "Decoupled weight decay of the matrices.")
     dropout: float = _setting(0.1, "Share of each block's output that is dropped while training.")
+    forget: float = _setting(0.5, "Share of training windows whose steps see no past.")
     warmup: int = _setting(50, "Steps over which the learning rate rises.")
     cooldown: float = _setting(0.6, "Share of the steps, at the end, over which it falls to zero.")
     ema: float = _setting(0.995, "Decay of the averaged weights, which are the ones evaluated and saved.")
@@ -45,6 +46,7 @@ class TrainConfig:
         for name in ("size", "steps", "batch_steps", "window", "evaluate_every", "save_every"):
             _expect(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
         _expect(0 <= self.dropout < 1, "dropout", "in [0, 1)", self.dropout)
+        _expect(0 <= self.forget <= 1, "forget", "in [0, 1]", self.forget)
         _expect(0 <= self.ema < 1, "ema", "in [0, 1)", self.ema)
         _expect(0 < self.cooldown <= 1, "cooldown", "in (0, 1]", self.cooldown)
         _expect(self.weights in ("outcome", "none"), "weights", "outcome or none", self.weights)
