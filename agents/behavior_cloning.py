@@ -46,7 +46,12 @@ class _Run:
     select: dict[str, float] = field(default_factory=dict)
 
     def facts(self) -> dict[str, Any]:
-        return {"step": self.step, "best": self.best, "select": self.select}
+        return {
+            "step": self.step,
+            "best": self.best,
+            "select": self.select,
+            "forgetful": sorted(self.average.forgetful),
+        }
 
 
 def train(
@@ -76,6 +81,7 @@ def train(
         if resume:
             facts = load_state(out, run.policy, run.average, run.optimizer)
             run.step, run.best, run.select = facts["step"], facts["best"], facts["select"]
+            run.average.forgetful = frozenset(facts["forgetful"])
         _loop(run, sampler, out, config, stores, evaluate, progress)
     finally:
         torch.set_num_threads(threads)
