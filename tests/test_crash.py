@@ -12,6 +12,9 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
+from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -55,8 +58,8 @@ class Player:
         self._rng = rng
         self._state: dict[str, Any] = {}
 
-    def play(self, address: str) -> None:
-        """Play until the server is gone."""
+    def play(self, address: str, moves: int, then: Callable[[], None]) -> None:
+        """Play until the server is gone; call `then` after so many moves, and play on."""
         self.cookie = self.cookie or httpx.get(f"http://{address}/").headers["set-cookie"].split(";")[0]
         headers = {"Cookie": self.cookie, "Origin": f"http://{address}"}
         gone = (ConnectionClosed, InvalidHandshake, OSError, TimeoutError)
@@ -64,7 +67,9 @@ class Player:
         with contextlib.suppress(*gone), connect(url, additional_headers=headers) as socket:
             self._read(socket, "state")
             self._check_where_we_are()
-            while True:
+            for at in count():
+                if at == moves:
+                    then()
                 self._move(socket)
 
     def _check_where_we_are(self) -> None:
@@ -145,16 +150,22 @@ def crash_often(folder: Path, times: int) -> Player:
     rng = random.Random(times)
     player = Player(rng)
     with Servers(folder) as servers:
-        for _ in range(times):
+        for at in range(times):
             address, pid = servers.start()
-            killer = threading.Timer(rng.uniform(0.01, 1.6), os.kill, (pid, signal.SIGKILL))
-            killer.start()
+            kill = partial(os.kill, pid, signal.SIGKILL)
+            if at % 4 == 3:  # any moment from the start on
+                killer = threading.Timer(rng.uniform(0, 0.8), kill)
+                killer.start()
+                moves = -1
+            else:  # any moment of the play
+                killer = threading.Timer(rng.uniform(0, 0.05), kill)
+                moves = int(rng.expovariate(1 / 10))
             with contextlib.suppress(httpx.TransportError):
-                player.play(address)
+                player.play(address, moves, killer.start)
             killer.join()
             on_disk = in_journal(folder)
-            for episode, count in player.saved.items():
-                assert on_disk.get(episode, [])[:count] == player.actions[episode][:count]
+            for episode, number in player.saved.items():
+                assert on_disk.get(episode, [])[:number] == player.actions[episode][:number]
         check_the_store(folder, servers, player.kept)
     return player
 
