@@ -63,6 +63,8 @@ class TrainConfig:
             given = yaml.safe_load(path.read_text("utf-8")) or {}
         except yaml.YAMLError as error:
             raise TutelageError(f"{path}: expected YAML, got {' '.join(str(error).split())}") from None
+        if not isinstance(given, dict):
+            raise TutelageError(f"{path}: expected keys and values, got {type(given).__name__}")
         return cls.from_dict(given | dict(overrides or {}), str(path))
 
     @classmethod

@@ -24,7 +24,6 @@ from .replay import prove, versions_of
 from .store import Store
 from .trajectory import CONTROLLERS, Digest, Trajectory, stack_observations
 
-
 HELD_SECONDS = 0.5
 """How long a wrong key is held in real time, on average."""
 

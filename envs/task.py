@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from .errors import TutelageError
 from .success import SuccessRule
 
 
@@ -24,9 +25,9 @@ class SeedRange:
         return isinstance(seed, int) and self.start <= seed < self.stop
 
     def first(self, count: int, skip: int = 0) -> range:
-        """Return `count` seeds, after passing over `skip`; raises ValueError past the end."""
+        """Return `count` seeds, after passing over `skip`; raises TutelageError past the end."""
         if self.start + skip + count > self.stop:
-            raise ValueError(f"{self.name} seeds end at {self.stop}, asked for {skip} + {count}")
+            raise TutelageError(f"{self.name} seeds end at {self.stop}, asked for {skip} + {count}")
         return range(self.start + skip, self.start + skip + count)
 
 

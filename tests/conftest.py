@@ -205,7 +205,7 @@ def store(tmp_path: Path, toys: Suite) -> Store:
 
 @pytest.fixture(scope="session")
 def crowd_data() -> Path:
-    """Give the folder of real crowd demonstrations, from TUTELAGE_DATA or beside the checkout; skip without."""
+    """The real crowd demonstrations: from TUTELAGE_DATA or beside the checkout; skip without."""
     root = Path(__file__).resolve().parent.parent
     named = os.environ.get("TUTELAGE_DATA")
     for folder in [Path(named)] if named else [root.parent / "shared" / "data"]:

@@ -8,6 +8,7 @@ from itertools import combinations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tutelage.envs.errors import TutelageError
 from tutelage.envs.task import RECORD, SEED_RANGES, SELECT, TEST, SeedRange, Task
 
 
@@ -26,7 +27,7 @@ def test_a_seed_belongs_to_one_range_at_most(seed: int) -> None:
 def test_first_gives_seeds_of_the_range_or_refuses(start: int, length: int, count: int, skip: int) -> None:
     some = SeedRange("some", start, start + length)
     if skip + count > length:
-        with pytest.raises(ValueError, match=f"some seeds end at {start + length}, asked for"):
+        with pytest.raises(TutelageError, match=f"some seeds end at {start + length}, asked for"):
             some.first(count, skip)
     else:
         assert list(some.first(count, skip)) == list(some)[skip : skip + count]

@@ -63,7 +63,8 @@ def record(
             threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
         with contextlib.suppress(KeyboardInterrupt):
             make_server(recorder, host).run(sockets=[listening])
-        print("Stopped; everything is saved.", flush=True)
+        why = recorder.journal.trouble
+        print(f"Stopped while saving failed: {why}" if why else "Stopped; everything is saved.", flush=True)
 
 
 def listen(host: str, port: int) -> socket.socket:

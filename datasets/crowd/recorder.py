@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import secrets
 from pathlib import Path
 from typing import IO
 
 from ...envs.errors import TutelageError
+from ...envs.gymnasium_task import registry
 from ..journal import Journal, SeatRecord
 from ..store import Store
 from .assignment import Assignment
@@ -20,6 +22,7 @@ from .settings import Settings
 
 JOURNAL = "journal.sqlite"
 """The journal's name in the recorder's folder, beside the store's parts."""
+_PATIENCE_SECONDS = 2
 
 
 class Recorder:
@@ -42,6 +45,7 @@ class Recorder:
     async def start(self) -> None:
         """Begin to store what is kept, and to tell the pages when saving fails."""
         loop = asyncio.get_running_loop()
+        loop.run_in_executor(None, registry)  # a second that the first player need not wait
         self._keeper = Keeper(
             self.settings,
             self.journal,
@@ -55,7 +59,9 @@ class Recorder:
     async def close(self) -> None:
         """Write everything that waits, and let go of the folder."""
         for seat in self._seats.values():
-            await seat.close()
+            # a seat that waits for a journal in trouble is released when the journal closes
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(seat.close(), _PATIENCE_SECONDS)
         loop = asyncio.get_running_loop()
         if self._keeper is not None:
             await loop.run_in_executor(None, self._keeper.close)

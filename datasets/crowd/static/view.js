@@ -13,6 +13,7 @@ const CHOICES = {
   discard: { label: "Discard", codes: ["KeyX"] },
   redo: { label: "Redo", codes: ["KeyR"] },
   undo: { label: "Undo discard", codes: ["KeyU"] },
+  pause: { label: "Pause", codes: ["Escape"] },
   leave: { label: "Tasks", codes: ["Escape"] },
 };
 
@@ -90,7 +91,8 @@ export class View {
     if (before?.episode) at("picker-title").focus();
   }
 
-  #drawEpisode({ phase, episode, choices }, before) {
+  #drawEpisode(state, before) {
+    const { phase, episode } = state;
     if (before?.episode?.id !== episode.id) this.#newEpisode(episode, before);
     const number = episode.target === null ? `demonstration ${episode.number}` : `demonstration ${episode.number} of ${episode.target}`;
     at("count").textContent = episode.attempt > 1 ? `${number}, try ${episode.attempt}` : number;
@@ -101,7 +103,7 @@ export class View {
     at("controls").hidden = episode.outcome !== null;
     at("outcome").hidden = episode.outcome === null;
     if (episode.outcome) this.#drawOutcome(episode.outcome);
-    at("choices").replaceChildren(...choices.map((name) => this.#choice(name, phase)));
+    at("choices").replaceChildren(...choicesOf(state).map((name) => this.#choice(name, phase)));
   }
 
   #newEpisode(episode, before) {
@@ -135,9 +137,8 @@ export class View {
     const button = element("button", name === "keep" ? "choice primary" : "choice");
     button.type = "button";
     button.dataset.choice = name;
-    const paused = name === "leave" && phase === "playing" && this.#state.episode.fps !== null;
     button.append(element("span", "", this.#wording(name, phase, label)));
-    if (!paused && !this.#keys.codes.has(codes[0])) button.append(element("kbd", "", keyCap(codes[0])));
+    if (!this.#keys.codes.has(codes[0])) button.append(element("kbd", "", keyCap(codes[0])));
     button.setAttribute("aria-keyshortcuts", codes.map((code) => keyCap(code)).join(" "));
     button.addEventListener("click", () => {
       this.#send({ type: name });
@@ -160,12 +161,15 @@ export class View {
   }
 }
 
-/** The keys that mean a command now: the choices', and pause. */
-export function commandsOf({ phase, episode, choices }) {
-  const commands = {};
-  for (const name of choices) for (const code of CHOICES[name].codes) commands[code] = name;
-  if (phase === "playing" && episode.fps !== null) commands.Escape = "pause";
-  return commands;
+/** The keys that mean a command now. */
+export function commandsOf(state) {
+  return Object.fromEntries(choicesOf(state).flatMap((name) => CHOICES[name].codes.map((code) => [code, name])));
+}
+
+/** What can be done now; in the middle of real time one pauses first, and leaves then. */
+function choicesOf({ phase, episode, choices }) {
+  const rushed = phase === "playing" && episode.fps !== null;
+  return rushed ? ["pause", ...choices.filter((name) => name !== "leave")] : choices;
 }
 
 function link({ path, title: text }) {
