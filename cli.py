@@ -97,10 +97,13 @@ def record(
 ) -> None:
     """Play in the browser; every step is journalled, every kept demonstration goes to the store."""
     from .datasets.crowd.app import record as serve
+    from .envs.rehearsal import rehearse
     from .envs.suite import load_suite
 
+    chosen = load_suite(suite)
+    rehearse(chosen)
     serve(
-        load_suite(suite),
+        chosen,
         out,
         seeds=_seed_range(seeds),
         host=host,
@@ -126,17 +129,20 @@ def simulate(
     """Let a simulated crowd (careful, noisy, slow, lazy, mistaken, hostile) play, and store what it did."""
     from .datasets.simulated_crowd import simulate as play
     from .datasets.store import Store
+    from .envs.rehearsal import rehearse
     from .envs.suite import load_suite
 
     chosen = load_suite(suite)
     wanted = {chosen[one].id: demonstrations for one in (task or [each.id for each in chosen])}
+    within = _seed_range(seeds)
+    rehearse(chosen, experts=wanted)
     store = Store.create(out, chosen)
     with bar("playing", sum(wanted.values())) as advance:
         stored = play(
             chosen,
             store,
             wanted,
-            seeds=_seed_range(seeds),
+            seeds=within,
             skip=skip,
             workers=workers,
             progress=lambda _, count: advance(count),

@@ -1,0 +1,33 @@
+"""Try a suite before anything is written: every environment begins, its keys are actions, its expert exists."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from .experts import make_expert
+from .gymnasium_task import TaskEnvironment
+from .suite import Suite
+from .task import Task
+
+
+def rehearse(suite: Suite, experts: Iterable[str] = ()) -> None:
+    """Begin an episode of each task, read its keys, and make the experts of the tasks named in `experts`.
+
+    Raises TutelageError for the first mistake, which would otherwise show in the midst of playing, when
+    a store already holds the suite with the mistake in it.
+    """
+    named = {suite[task].id for task in experts}
+    for task in suite:
+        try_out(task, expert=task.id in named)
+
+
+def try_out(task: Task, expert: bool = False) -> None:
+    """Try one task, see `rehearse`."""
+    environment = TaskEnvironment(task)
+    try:
+        environment.reset(0)
+        environment.controls()
+        if expert:
+            make_expert(task, environment)
+    finally:
+        environment.close()
