@@ -3,7 +3,9 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-PIP := $(BIN)/pip --disable-pip-version-check install -q -c constraints.txt
+PIP := $(BIN)/python -m pip --disable-pip-version-check install -q -c constraints.txt
+TORCH := torch==2.13.0
+TORCH_CPU := https://download.pytorch.org/whl/cpu
 export PYTHONUNBUFFERED = 1
 
 .DEFAULT_GOAL := help
@@ -17,8 +19,10 @@ demo: .venv/installed-demo  ## the whole road: a crowd plays, one policy learns,
 
 test: .venv/installed-dev .venv/chromium lint types  ## everything that CI runs
 	@# one thread each: two workers share two cores
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadgroup -m "not soak and not exam and not alone"
-	$(BIN)/pytest -m "alone and not soak and not exam"
+	@began=$$(date +%s); \
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadgroup -m "not soak and not exam and not alone" && \
+	$(BIN)/pytest -m "alone and not soak and not exam" && \
+	echo "every test passed; they took $$(( ($$(date +%s) - began) / 60 )) min $$(( ($$(date +%s) - began) % 60 )) s"
 
 lint: .venv/installed-dev  ## ruff: lint and format
 	$(BIN)/ruff check .
@@ -30,9 +34,9 @@ types: .venv/installed-dev  ## mypy, strict
 	cd .venv/typing && ../bin/mypy --config-file tutelage/pyproject.toml -p tutelage
 
 exam: .venv/installed-dev  ## the conformance exam on every registered environment (long)
-	$(BIN)/pytest -n 2 -m exam tests/exam
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m exam tests/exam
 
-soak: .venv/installed-dev  ## kill -9 the recorder at 200 random moments
+soak: .venv/installed-dev .venv/chromium  ## kill -9 the recorder at 200 random moments
 	$(BIN)/pytest -m soak --timeout 3600
 
 bench: .venv/installed-dev  ## every benchmark, in its quick form
@@ -44,28 +48,35 @@ docs: .venv/installed-dev  ## write docs/cli.md from --help
 clean:  ## remove what the verbs made (your demonstrations in demo/ stay)
 	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
 
-.venv/made:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "expected Python 3.11 or newer, got $$($(PYTHON) --version 2>&1); run: make PYTHON=python3.11"; exit 2; }
-	@$(PYTHON) -m venv .venv || { echo "expected the venv module; on Debian: apt-get install python3-venv"; exit 2; }
+.venv/made: constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+	  { echo "expected Python 3.11 or newer, got $$($(PYTHON) --version 2>&1); run: make PYTHON=python3.11" >&2; exit 2; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
+	  { echo "expected the venv module; on Debian: apt-get install python3-venv" >&2; exit 2; }
+	@$(PYTHON) -m venv .venv
+	@$(PIP) pip setuptools wheel
 	@touch $@
 
-# a CPU build of torch where pip finds one: the pinned version comes first, before anything asks for a range
-.venv/installed-demo: .venv/made pyproject.toml constraints.txt
+# torch by itself, before anything asks for a range: a CPU build where pip has one at hand, else from torch's own
+# index, else what PyPI has (on Linux a CUDA build of several GB, which works as well)
+.venv/torch: .venv/made
 	@echo "installing into .venv (once)"
-	$(PIP) torch
-	$(PIP) -e '.[train,babyai]'
+	@$(PIP) '$(TORCH)+cpu' 2>/dev/null \
+	  || $(PIP) '$(TORCH)+cpu' --extra-index-url $(TORCH_CPU) 2>/dev/null \
+	  || $(PIP) '$(TORCH)'
 	@touch $@
 
-.venv/installed-dev: .venv/made pyproject.toml constraints.txt
-	@echo "installing into .venv (once)"
-	$(PIP) torch
-	$(PIP) -e '.[dev]'
+.venv/installed-demo: .venv/torch pyproject.toml constraints.txt
+	@$(PIP) --no-build-isolation -e '.[train,babyai]'
 	@touch $@
+
+.venv/installed-dev: .venv/torch pyproject.toml constraints.txt
+	@$(PIP) --no-build-isolation -e '.[dev]'
+	@touch $@ .venv/installed-demo
 
 .venv/chromium: .venv/made
-	@if command -v chromium >/dev/null || command -v google-chrome >/dev/null; then :; \
+	@if command -v chromium >/dev/null; then :; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; \
-	else echo "expected Chromium for the tests of the pages; install it: apt-get install chromium"; exit 2; fi
+	else echo "expected Chromium for the tests of the pages; install it: apt-get install chromium" >&2; exit 2; fi
 	@touch $@
