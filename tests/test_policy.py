@@ -273,7 +273,8 @@ def _bounds(space: spaces.Space[Any]) -> tuple[Any, Any]:
     if isinstance(space, spaces.Discrete):
         return space.start, space.start + space.n - 1
     if isinstance(space, spaces.MultiDiscrete):
-        return space.start, space.start + space.nvec - 1
+        start = np.asarray(space.start)
+        return start, start + np.asarray(space.nvec) - 1
     return (space.low, space.high) if isinstance(space, spaces.Box) else (0, 1)
 
 
