@@ -11,6 +11,7 @@ from tutelage.agents.evaluation.intervals import (
     interquartile_mean,
     mcnemar,
     mean_interval,
+    mean_rate,
     paired_mean,
     task_mean,
     time_to_success,
@@ -56,6 +57,24 @@ def test_wilson_covers_at_its_rate_over_a_grid(n: int) -> None:
     covered = [stats.binom.pmf(np.arange(n + 1), n, p)[(low <= p) & (p <= high)].sum() for p in rates]
     assert np.mean(covered) == pytest.approx(0.95, abs=0.01)
     assert min(covered) > 0.83
+
+
+def test_a_mean_of_rates_keeps_its_width_where_everything_succeeded() -> None:
+    one = wilson(12, 12)
+    found = mean_rate([one] * 4)
+    assert (found.estimate, found.high, found.n) == (1.0, 1.0, 48)
+    assert found.low == pytest.approx(1 - (1 - one.low) / 2)  # four tasks halve the doubt
+    assert mean_rate([one]) == one
+
+
+@pytest.mark.parametrize("rates", [(0.5, 0.5), (0.99, 0.9, 0.75, 1.0, 0.97), (0.05, 0.2, 0.9)])
+def test_a_mean_of_rates_covers_at_its_rate_in_simulation(rates: tuple[float, ...]) -> None:
+    generator = np.random.default_rng(2)
+    counts = generator.binomial(64, rates, size=(1000, len(rates)))
+    table = [wilson(k, 64) for k in range(65)]
+    found = [mean_rate([table[k] for k in row]) for row in counts]
+    covered = np.mean([one.low <= np.mean(rates) <= one.high for one in found])
+    assert 0.93 <= covered <= 0.99
 
 
 @pytest.mark.parametrize(("k", "n"), [(-1, 5), (6, 5), (0, 0)])

@@ -165,10 +165,10 @@ class Comparison:
         )
 
     def _overall(self, actor: str) -> Overall:
-        success = [self.episodes[task, actor].success.astype(float) for task in self.tasks]
+        success = [self.cells[task, actor].success for task in self.tasks]
         scores = [self.scores(task, actor) for task in self.tasks]
         return Overall(
-            intervals.task_mean(success, self.generator("success", actor)),
+            intervals.mean_rate(success),
             intervals.task_mean(scores, self.generator("score", actor)),
             intervals.interquartile_mean(scores, self.generator("middle", actor)),
         )

@@ -27,8 +27,10 @@ WORDS = {
         "than the share above the threshold."
     ),
     "95 % interval": (
-        "What the figure might have been with other seeds. For success, Wilson's; for means, a bootstrap "
-        "over episodes. It does not cover another training run, other people or another suite."
+        "What the figure might have been with other seeds. For success, Wilson's; for its mean over "
+        "tasks, those of the tasks added up (Zou and Donner); for other means, a bootstrap over episodes, "
+        "which has no width where every episode was the same: that is not certainty. None of them covers "
+        "another training run, other people or another suite."
     ),
     "seed by seed": (
         "Two actors that played the same seeds differ by chance less than two that did not. The "

@@ -65,6 +65,23 @@ def wilson(successes: int, n: int, confidence: float = CONFIDENCE) -> Interval:
     return Interval(successes / n, float(found.low), float(found.high), n)
 
 
+def mean_rate(rates: Sequence[Interval]) -> Interval:
+    """Return the mean of several tasks' success rates, each weighing the same, from their own intervals.
+
+    The bounds add up what each task's Wilson interval is unsure of (MOVER; Zou and Donner, Statistics in
+    Medicine 27, 2008), so that, unlike a bootstrap, they keep their width where every episode succeeded.
+    Covers the draw of seeds within these tasks; not the draw of the tasks, nor of the training run.
+    """
+    if not rates:
+        raise TutelageError("expected at least one rate to average, got none")
+    estimate, low, high = (
+        np.array(one) for one in zip(*((r.estimate, r.low, r.high) for r in rates), strict=True)
+    )
+    mean = float(estimate.mean())
+    below, above = (float(np.sqrt(((estimate - one) ** 2).sum())) / len(rates) for one in (low, high))
+    return Interval(mean, max(0.0, mean - below), min(1.0, mean + above), sum(r.n for r in rates))
+
+
 def mcnemar(first: np.ndarray, second: np.ndarray, confidence: float = CONFIDENCE) -> Paired:
     """Compare two actors' successes `[n]` on the same seeds.
 
@@ -134,7 +151,8 @@ def task_mean(
     """Return the mean over tasks, each weighing the same, of `scores`: one array of episodes a task.
 
     The interval is a stratified bootstrap: each task's episodes are resampled among themselves. Covers
-    the draw of seeds within these tasks; not the draw of the tasks, nor of the training run.
+    the draw of seeds within these tasks; not the draw of the tasks, nor of the training run. Where every
+    episode scored the same it has no width: for success rates, use `mean_rate`.
     """
 
     def statistic(*tasks: np.ndarray, axis: int = -1) -> np.ndarray:

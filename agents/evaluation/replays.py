@@ -208,7 +208,7 @@ def _labels(trajectory: Trajectory, environment: TaskEnvironment) -> list[str]:
 
 def _label(row: np.ndarray, controls: Controls | None, names: Sequence[str]) -> str:
     """Name an action as the recorder does; one that no key is bound to by the environment's own name."""
-    numbers = " ".join(f"{x:.3g}" for x in row)
+    numbers = " ".join(f"{x:g}" if x == int(x) else f"{x:.2f}".replace("-", "−") for x in row)
     bound = next((one.label for one in controls.bindings if one.action == tuple(row)), "") if controls else ""
     if not bound and len(row) == 1 and float(row[0]).is_integer() and 0 <= row[0] < len(names):
         bound = names[int(row[0])]
