@@ -1,4 +1,4 @@
-"""Try a suite before anything is written: every environment begins, its keys are actions, its expert exists."""
+"""Try a suite before anything is written: environments begin, keys are actions, experts exist."""
 
 from __future__ import annotations
 
