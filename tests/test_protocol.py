@@ -103,18 +103,11 @@ def test_frames_lose_nothing_whatever_their_colours(colours: int) -> None:
         assert np.array_equal(decoded(*encoder.encode(image)), image)
 
 
-def test_a_palette_grows_from_frame_to_frame_until_it_is_full() -> None:
-    encoder = Encoder()
-    for at in range(8):
-        image = np.random.default_rng(at).integers(0, 256, (10, 6, 3), dtype=np.uint8)
-        assert np.array_equal(decoded(*encoder.encode(image)), image)
-
-
 def test_a_flat_grid_costs_few_bytes() -> None:
     image = np.zeros((256, 256, 3), np.uint8)
     image[::32] = image[:, ::32] = 100
     _, data = Encoder().encode(image)
-    assert len(data) < 1500
+    assert len(data) < 500
 
 
 @given(

@@ -1,10 +1,9 @@
-"""A picture as few bytes, without loss and without waiting: palette PNG where colours are few."""
+"""A picture as few bytes, without loss and without waiting."""
 
 from __future__ import annotations
 
 import io
 import struct
-import threading
 import time
 
 import numpy as np
@@ -14,57 +13,27 @@ PNG, WEBP = 1, 2
 HEADER = struct.Struct("<BxHHxxI")
 """format, width, height, frame number: little-endian, 12 bytes, before the image file itself."""
 
-_COLOURS = 256
+_WAYS = ((WEBP, 1), (WEBP, 0), (PNG, 1))
+"""Formats with their effort: the first is best where colours are few, the others for textures."""
+_SECONDS_A_BYTE = 1e-7  # a line of 80 Mbit/s
 
 
 class Encoder:
     """Encodes the frames of one task; several threads may use it.
 
-    Frames of at most 256 colours, counted over all frames seen so far, become palette PNGs: the colours
-    are looked up in a table over all 24-bit colours, which takes a tenth of the time of any search.
-    Other frames become PNG or lossless WebP, whichever took less time for the first of them (sending a
-    byte is counted as 0.1 microseconds, a line of 80 Mbit/s).
+    The first frame is encoded in every way; the one that costs least, its own time and that of the
+    line together, is kept for all others.
     """
 
     def __init__(self) -> None:
-        self._index = np.zeros(1 << 24, np.uint8)  # untouched pages of it cost nothing
-        self._known = np.zeros(1 << 24, bool)
-        self._palette: list[int] = []
-        self._full = False
-        self._plain: int | None = None
-        self._lock = threading.Lock()
+        self._way: tuple[int, int] | None = None
 
     def encode(self, image: np.ndarray) -> tuple[int, bytes]:
         """Return the format (PNG or WEBP) and the file for a uint8 `[H, W, 3]` picture."""
-        image = np.ascontiguousarray(image[..., :3], dtype=np.uint8)
-        if not self._full and (indices := self._indices(image)) is not None:
-            with self._lock:
-                palette = bytes(self._palette)
-            picture = Image.fromarray(indices)
-            picture.putpalette(palette)
-            return PNG, _save(picture, "PNG", compress_level=1)
-        picture = Image.fromarray(image)
-        if self._plain is None:
-            self._plain = min((PNG, WEBP), key=lambda kind: _cost(picture, kind))
-        return self._plain, _plain(picture, self._plain)
-
-    def _indices(self, image: np.ndarray) -> np.ndarray | None:
-        wide = image.astype(np.uint32)
-        packed = (wide[..., 0] << 16) | (wide[..., 1] << 8) | wide[..., 2]
-        known = self._known[packed]
-        if not known.all():
-            with self._lock:
-                for colour in np.unique(packed[~known])[: _COLOURS + 1].tolist():
-                    if self._known[colour]:
-                        continue
-                    if len(self._palette) == 3 * _COLOURS:
-                        self._full = True
-                        return None
-                    self._index[colour] = len(self._palette) // 3
-                    self._palette += [colour >> 16, colour >> 8 & 255, colour & 255]
-                    self._known[colour] = True
-        indices: np.ndarray = self._index[packed]
-        return indices
+        picture = Image.fromarray(np.ascontiguousarray(image[..., :3], dtype=np.uint8))
+        if self._way is None:
+            self._way = min(_WAYS, key=lambda way: _cost(picture, *way))
+        return self._way[0], _save(picture, *self._way)
 
 
 def pack(kind: int, image: bytes, shape: tuple[int, ...], number: int) -> bytes:
@@ -78,19 +47,18 @@ def unpack(message: bytes) -> tuple[int, int, int, int, bytes]:
     return kind, width, height, number, message[HEADER.size :]
 
 
-def _cost(picture: Image.Image, kind: int) -> float:
-    began = time.perf_counter()
-    size = len(_plain(picture, kind))
-    return time.perf_counter() - began + size * 1e-7
+def _cost(picture: Image.Image, kind: int, effort: int) -> float:
+    """Return the seconds that a frame takes to encode, once warm, and to send."""
+    size = len(_save(picture, kind, effort))
+    began = time.thread_time()
+    _save(picture, kind, effort)
+    return time.thread_time() - began + size * _SECONDS_A_BYTE
 
 
-def _plain(picture: Image.Image, kind: int) -> bytes:
-    if kind == PNG:
-        return _save(picture, "PNG", compress_level=1)
-    return _save(picture, "WEBP", lossless=True, quality=0, method=0)
-
-
-def _save(picture: Image.Image, name: str, **options: int | bool) -> bytes:
+def _save(picture: Image.Image, kind: int, effort: int) -> bytes:
     out = io.BytesIO()
-    picture.save(out, name, **options)
+    if kind == PNG:
+        picture.save(out, "PNG", compress_level=effort)
+    else:
+        picture.save(out, "WEBP", lossless=True, exact=True, quality=0, method=effort)
     return out.getvalue()

@@ -24,7 +24,8 @@ export class Stage {
   show(buffer) {
     const frame = unpackFrame(buffer);
     const decoded = createImageBitmap(new Blob([frame.image], { type: frame.type }));
-    this.#queue = this.#queue.then(async () => this.#draw(frame, await decoded));
+    // a frame that cannot be decoded must not stop those after it
+    this.#queue = this.#queue.then(async () => this.#draw(frame, await decoded)).catch((error) => console.error(error));
   }
 
   #draw(frame, bitmap) {
