@@ -271,10 +271,10 @@ def test_every_action_belongs_to_its_own_task(
 
 def _bounds(space: spaces.Space[Any]) -> tuple[Any, Any]:
     if isinstance(space, spaces.Discrete):
-        return space.start, space.start + space.n - 1
+        return int(space.start), int(space.start) + int(space.n) - 1
     if isinstance(space, spaces.MultiDiscrete):
-        start = np.asarray(space.start)
-        return start, start + np.asarray(space.nvec) - 1
+        start: np.ndarray = np.array(space.start, np.int64)
+        return start, start + np.array(space.nvec, np.int64) - 1
     return (space.low, space.high) if isinstance(space, spaces.Box) else (0, 1)
 
 
