@@ -73,7 +73,7 @@ def train(
     out.mkdir(parents=True, exist_ok=True)
     _check_config(out, config, resume)
     threads = torch.get_num_threads()
-    torch.set_num_threads(config.threads or os.cpu_count() or 1)
+    torch.set_num_threads(config.threads or _cores())
     try:
         columns = _columns(stores, config, progress)
         sampler = _sampler(columns, config)
@@ -223,6 +223,11 @@ def _schedule(step: int, config: TrainConfig) -> float:
     """Return the learning rate's factor: up in a line, flat, down to zero in a line."""
     rise = min(1.0, (step + 1) / config.warmup) if config.warmup else 1.0
     return rise * min(1.0, (config.steps - step) / (config.steps * config.cooldown))
+
+
+def _cores() -> int:
+    """Count the cores this process may use, which can be fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _uses_bfloat16(config: TrainConfig) -> bool:

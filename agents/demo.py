@@ -29,11 +29,11 @@ DEMONSTRATIONS = {
     "goto-local": 3000,
     "cartpole": 150,
     "taxi": 2000,
-    "pendulum": 250,
+    "pendulum": 400,
 }
 """Episodes a task that the crowd plays, failures included."""
 
-STEPS, QUICK_STEPS = 1200, 200
+STEPS, QUICK_STEPS = 1500, 150
 QUICK_SHARE = 0.1
 QUICK_EPISODES = 32
 
@@ -48,9 +48,16 @@ def run_demo(out: Path, *, quick: bool, play: bool, port: int, seed: int, consol
     began = time.perf_counter()
     store = _crowd(suite, out / ("crowd-quick" if quick else "crowd"), quick, console)
     run = out / ("run-quick" if quick else "run")
-    config = replace(TrainConfig(), seed=seed, steps=QUICK_STEPS if quick else STEPS)
+    settings = (
+        {"steps": QUICK_STEPS, "evaluate_every": QUICK_STEPS}
+        if quick
+        else {"steps": STEPS, "evaluate_every": STEPS // 3}
+    )
+    config = replace(TrainConfig(), seed=seed, **settings)
     with _stage(console, "one policy learns from what the crowd did"):
-        kept = train([store], run, config, evaluate=select_success(suite, episodes=32), progress=True)
+        kept = train(
+            [store], run, config, evaluate=select_success(suite, episodes=16 if quick else 32), progress=True
+        )
     people = Store.create(out / "people", suite)
     with (
         _stage(console, "policy, expert, crowd and chance play the same unseen seeds"),

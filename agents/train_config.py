@@ -31,7 +31,7 @@ class TrainConfig:
     forget: float = _setting(0.5, "Share of training windows whose steps see no past.")
     warmup: int = _setting(50, "Steps over which the learning rate rises.")
     cooldown: float = _setting(0.6, "Share of the steps, at the end, over which it falls to zero.")
-    ema: float = _setting(0.995, "Decay of the averaged weights, which are the ones evaluated and saved.")
+    ema: float = _setting(0.98, "Decay of the averaged weights, which are the ones evaluated and saved.")
     weights: str = _setting("outcome", "outcome: learn from successful episodes only; none: from all.")
     balance: float = _setting(0.5, "A task's share of a batch grows with its steps to this power.")
     dtype: str = _setting("float32", "float32, bfloat16, or auto: bfloat16 where the processor has it.")

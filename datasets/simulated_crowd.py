@@ -24,7 +24,7 @@ from .replay import prove, versions_of
 from .store import Store
 from .trajectory import CONTROLLERS, Digest, Trajectory, stack_observations
 
-HELD_SECONDS = 0.5
+HELD_SECONDS = 0.05
 """How long a wrong key is held in real time, on average."""
 
 
@@ -33,7 +33,7 @@ class Profile:
     """How one kind of demonstrator plays.
 
     `slip` is the share of steps whose action is replaced by a random bound key: one step where the task
-    waits for keys, HELD_SECONDS in real time, where a wrong key is held until it is noticed. `give_up` is
+    waits for keys, about HELD_SECONDS in real time. `give_up` is
     the chance a step of walking away; `against` the chance that an episode is played with random keys only.
     `wobble` is the standard deviation added to continuous actions, as a share of their range.
     `reaction_ms` is the median of log-normal reaction times with log standard deviation 0.35.
@@ -50,9 +50,9 @@ class Profile:
 PROFILES = {
     one.name: one
     for one in (
-        Profile("careful", slip=0.01, wobble=0.01),
-        Profile("noisy", slip=0.1, wobble=0.05, reaction_ms=260.0),
-        Profile("slow", slip=0.03, wobble=0.02, reaction_ms=900.0),
+        Profile("careful", slip=0.005, wobble=0.01),
+        Profile("noisy", slip=0.08, wobble=0.06, reaction_ms=260.0),
+        Profile("slow", slip=0.01, wobble=0.02, reaction_ms=900.0),
         Profile("lazy", slip=0.03, give_up=0.02, wobble=0.04),
         Profile("mistaken", slip=0.02, against=0.35, wobble=0.03),
         Profile("hostile", against=1.0, reaction_ms=120.0),

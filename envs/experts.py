@@ -137,14 +137,12 @@ class PendulumExpert:
         world: Any = self._environment.env.unwrapped
         angle, speed = world.state
         angle = (angle + np.pi) % (2 * np.pi) - np.pi  # 0 is upright
-        if np.cos(angle) > 0.7 and abs(speed) < 4.0:
+        if np.cos(angle) > 0.85 and abs(speed) < 4.0:
             torque = -(10.0 * angle + 2.0 * speed)
         else:
             rod = world.m * world.l**2 / 3
             energy = 0.5 * rod * speed**2 + world.m * world.g * world.l / 2 * (np.cos(angle) - 1)
-            torque = -0.6 * energy * speed
-            if abs(speed) < 0.3 and np.cos(angle) < 0:  # hanging still: energy alone would never begin
-                torque = world.max_torque if speed >= 0 else -world.max_torque
+            torque = world.max_torque * np.sign(-energy * speed) if speed else world.max_torque
         return np.array([float(np.clip(torque, -world.max_torque, world.max_torque))])
 
 
