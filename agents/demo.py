@@ -48,12 +48,8 @@ def run_demo(out: Path, *, quick: bool, play: bool, port: int, seed: int, consol
     began = time.perf_counter()
     store = _crowd(suite, out / ("crowd-quick" if quick else "crowd"), quick, console)
     run = out / ("run-quick" if quick else "run")
-    settings = (
-        {"steps": QUICK_STEPS, "evaluate_every": QUICK_STEPS}
-        if quick
-        else {"steps": STEPS, "evaluate_every": STEPS // 3}
-    )
-    config = replace(TrainConfig(), seed=seed, **settings)
+    steps = QUICK_STEPS if quick else STEPS
+    config = replace(TrainConfig(), seed=seed, steps=steps, evaluate_every=steps if quick else steps // 3)
     with _stage(console, "one policy learns from what the crowd did"):
         kept = train(
             [store], run, config, evaluate=select_success(suite, episodes=16 if quick else 32), progress=True
