@@ -24,17 +24,13 @@ from .replay import prove, versions_of
 from .store import Store
 from .trajectory import CONTROLLERS, Digest, Trajectory, stack_observations
 
-HELD_SECONDS = 0.05
-"""How long a wrong key is held in real time, on average."""
-
 
 @dataclass(frozen=True)
 class Profile:
     """How one kind of demonstrator plays.
 
-    `slip` is the share of steps whose action is replaced by a random bound key: one step where the task
-    waits for keys, about HELD_SECONDS in real time. `give_up` is
-    the chance a step of walking away; `against` the chance that an episode is played with random keys only.
+    `slip` is the chance that a step's action is replaced by a random bound key; `give_up` the chance a
+    step of walking away; `against` the chance that an episode is played with random keys only.
     `wobble` is the standard deviation added to continuous actions, as a share of their range.
     `reaction_ms` is the median of log-normal reaction times with log standard deviation 0.35.
     """
@@ -85,14 +81,11 @@ class Player:
         self._controls: Controls = environment.controls()
         self._random = np.random.default_rng(0)
         self._against = False
-        self._hold = max(1.0, HELD_SECONDS * (environment.task.fps or 0.0))  # steps
-        self._held: np.ndarray | None = None
 
     def begin(self, seed: int) -> None:
         """Sit down at the episode of `seed`; the environment has just been reset."""
         self._random = self.demonstrator.generator(self._environment.task, seed)
         self._against = bool(self._random.random() < self.demonstrator.profile.against)
-        self._held = None
         self._expert.reset()
 
     def act(self) -> np.ndarray | None:
@@ -101,13 +94,9 @@ class Player:
         if random.random() < profile.give_up:
             return None
         wanted = None if self._against else self._expert.act()
-        if wanted is None:
+        if wanted is None or random.random() < profile.slip:
             return self._random_key()
-        if self._held is not None and random.random() < 1 / self._hold:
-            self._held = None
-        elif self._held is None and random.random() < profile.slip / self._hold:
-            self._held = self._random_key()
-        return self._wobbled(wanted) if self._held is None else self._held
+        return self._wobbled(wanted)
 
     def reaction_ms(self) -> float:
         """Draw the time until the next key."""
