@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -98,7 +99,8 @@ def inspect(
 
 
 def _hours(rows: pa.Table) -> float:
-    return float(pc.sum(rows["seconds"]).as_py() or 0) / 3600
+    """Sum the hours played, exactly rounded: the same however the rows are ordered."""
+    return math.fsum(rows["seconds"].to_pylist()) / 3600
 
 
 def _outcomes(rows: pa.Table) -> dict[str, int]:
