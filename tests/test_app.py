@@ -199,6 +199,7 @@ def test_a_second_page_takes_over_kindly(suite: Suite, tmp_path: Path) -> None:
             second.until_saved(1)
 
 
+@pytest.mark.alone
 def test_real_time_waits_for_a_key_keeps_its_rate_and_pauses_on_release(suite: Suite, tmp_path: Path) -> None:
     with serving(suite, tmp_path) as address, Page(address) as page:
         page.send("choose", task="pole")
