@@ -279,6 +279,7 @@ def test_kept_demonstrations_are_stored_once_even_if_the_mark_was_lost(
     unmarked = play(session, "lake", lambda _: RIGHT)
     store.append([unmarked.trajectory])  # a crash came between this and the mark
     Keeper(settings, session._journal, store, pytest.fail).close()
+    session._journal.flush()  # a mark is written a moment after the store is
     ids = store.episodes()["episode"].to_pylist()
     assert sorted(ids) == sorted([kept.trajectory.episode, unmarked.trajectory.episode])
     assert {one.state for one in session._journal.episodes(state="stored")} == {"stored"}
