@@ -94,4 +94,5 @@ def _numbers(logits: Tensor, drawn: Tensor, part: Part, greedy: bool) -> np.ndar
         return drawn.numpy().astype(np.float64) + part.low
     places = torch.arange(part.size, dtype=torch.float64)
     place = logits.double().softmax(-1) @ places if greedy else places[drawn]
-    return part.low + place.numpy() / (part.size - 1) * (part.high - part.low)
+    number = part.low + place.numpy() / (part.size - 1) * (part.high - part.low)
+    return np.clip(number, part.low, part.high)  # rounding may step over the bound

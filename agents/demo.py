@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -42,7 +43,7 @@ def run_demo(out: Path, *, quick: bool, play: bool, port: int, seed: int, consol
     """Play, train, evaluate, report; with `play`, serve the recorder on the same test seeds afterwards.
 
     Everything lands under `out`: `crowd/` (store), `run/` (training), `evaluation/`, `report.html`,
-    `people/`. What an earlier demo left there is used again where nothing changed. Returns the report.
+    `people/`. The crowd of an earlier demo is used again. Returns the report.
     """
     suite = load_suite("first-steps")
     began = time.perf_counter()
@@ -77,17 +78,25 @@ def run_demo(out: Path, *, quick: bool, play: bool, port: int, seed: int, consol
 def _crowd(suite: Suite, folder: Path, quick: bool, console: Console) -> Store:
     share = QUICK_SHARE if quick else 1.0
     wanted = {task: max(10, round(count * share)) for task, count in DEMONSTRATIONS.items()}
-    store = Store.create(folder, suite)
-    if len(store):
+    if folder.exists():
+        store = Store.create(folder, suite)
         console.print(f"{len(store)} demonstrations found in {folder}", highlight=False)
         return store
+    # renamed when complete: a demo that was stopped in between never leaves half a crowd to learn from
+    unfinished = folder.with_name(f"{folder.name}-unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
     people = len(crowd())
     with _stage(console, f"a simulated crowd of {people} plays"), _bars(console) as bars:
         handles = {task: bars.add_task(task, total=count) for task, count in wanted.items()}
         simulate(
-            suite, store, wanted, workers=2, progress=lambda task, count: bars.advance(handles[task], count)
+            suite,
+            Store.create(unfinished, suite),
+            wanted,
+            workers=2,
+            progress=lambda task, count: bars.advance(handles[task], count),
         )
-    return store
+    unfinished.rename(folder)
+    return Store.open(folder)
 
 
 def _report(out: Path, page: Path, run: Path, store: Store, people: Store) -> None:
