@@ -103,7 +103,7 @@ def training_step(
         loss, metrics = run.policy.loss(batch)
     run.policy.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
-    run.optimizer.step(run.step, _schedule(run.step, config))
+    run.optimizer.step(_schedule(run.step, config))
     decay = min(config.ema, (run.step + 1) / (run.step + 10))
     with torch.no_grad():
         torch._foreach_lerp_(list(run.average.parameters()), list(run.policy.parameters()), 1 - decay)

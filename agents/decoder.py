@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .encoding import Interface, Part, targets
-from .transformer import RMSNorm
+from .fused import normed_linear
 
 
 class Decoder(nn.Module):
@@ -31,7 +31,6 @@ class Decoder(nn.Module):
         self.options = nn.Embedding(total, width)
         self.bias = nn.Parameter(torch.zeros(total))
         self.query = nn.Linear(width, width, bias=False)
-        self.norm = RMSNorm(width)
         nn.init.normal_(self.options.weight, std=width**-0.5)
 
     def loss(self, x: Tensor, interface: Interface, index: int, actions: np.ndarray) -> Tensor:
@@ -80,7 +79,7 @@ class Decoder(nn.Module):
 
     def _logits(self, x: Tensor, part: Part, offset: int) -> Tensor:
         table = self.options.weight[offset : offset + part.size]
-        logits = F.linear(self.query(self.norm(x)), table) + self.bias[offset : offset + part.size]
+        logits = F.linear(normed_linear(x, self.query.weight), table) + self.bias[offset : offset + part.size]
         return logits if logits.dtype == torch.float64 else logits.float()
 
     def _chosen(self, wanted: Tensor, part: Part, offset: int) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -13,18 +13,18 @@ EPSILON = 1e-10
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 
 
-def orthogonalise(matrix: Tensor, rounds: int = 5) -> Tensor:
-    """Bring all singular values near 1 by a quintic Newton-Schulz iteration.
+def orthogonalise(matrices: Tensor, rounds: int = 5) -> Tensor:
+    """Bring all singular values of matrices `[k, m, n]` near 1 by a quintic Newton-Schulz iteration.
 
     After Jordan et al., "Muon: an optimizer for hidden layers" (2024); values end within about [0.7, 1.2].
     """
-    a, b, c = _COEFFICIENTS
-    x = matrix.T if matrix.shape[0] > matrix.shape[1] else matrix
-    x = x / (x.norm() + 1e-7)
+    first, second, third = _COEFFICIENTS
+    x = matrices.mT if matrices.shape[1] > matrices.shape[2] else matrices
+    x = x / (torch.linalg.matrix_norm(x, keepdim=True) + 1e-7)
     for _ in range(rounds):
-        gram = x @ x.T
-        x = a * x + (b * gram + c * gram @ gram) @ x
-    return x.T if matrix.shape[0] > matrix.shape[1] else x
+        gram = x @ x.mT
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=second, alpha=third), x, beta=first)
+    return x.mT if matrices.shape[1] > matrices.shape[2] else x
 
 
 class Optimizer:
@@ -39,38 +39,39 @@ class Optimizer:
         self._matrices = {name: one for name, one in named.items() if _is_matrix(name, one)}
         self._tables = {name: one for name, one in named.items() if name not in self._matrices}
         self.state: dict[str, Tensor] = {f"{name}.momentum": torch.zeros_like(w) for name, w in named.items()}
-        self.state |= {f"{name}.square": torch.zeros_like(w) for name, w in self._tables.items()}
+        tables = list(self._tables.values())
+        self._adam = torch.optim.AdamW(tables, table_rate, BETAS, EPSILON, weight_decay=0.0, fused=True)
+        for name, weight in self._tables.items():
+            own = {"step": torch.zeros(()), "exp_avg_sq": torch.zeros_like(weight)}
+            self._adam.state[weight] = own | {"exp_avg": self.state[f"{name}.momentum"]}
+            self.state |= {f"{name}.square": own["exp_avg_sq"], f"{name}.count": own["step"]}
 
     @torch.no_grad()
-    def step(self, number: int, scale: float) -> None:
-        """Apply the gradients of step `number` (from 0); `scale` multiplies both learning rates."""
+    def step(self, scale: float) -> None:
+        """Apply the gradients; `scale` multiplies both learning rates."""
         self._muon(self.learning_rate * scale)
-        self._adamw(self.table_rate * scale, number + 1)
+        self._adamw(self.table_rate * scale)
 
     def _muon(self, rate: float) -> None:
-        for name, weight in self._matrices.items():
-            if weight.grad is None:
-                continue
-            momentum = self.state[f"{name}.momentum"]
-            momentum.lerp_(weight.grad, 1 - MOMENTUM)
-            ahead = weight.grad.lerp(momentum, MOMENTUM)
-            for part, update in zip(_square(weight), _square(ahead), strict=True):
-                part.mul_(1 - rate * self.decay)
-                part.sub_(orthogonalise(update) * max(1.0, part.shape[0] / part.shape[1]) ** 0.5, alpha=rate)
+        moved = {name: one for name, one in self._matrices.items() if one.grad is not None}
+        grads = [one.grad for one in moved.values() if one.grad is not None]
+        momenta = [self.state[f"{name}.momentum"] for name in moved]
+        torch._foreach_lerp_(momenta, grads, 1 - MOMENTUM)
+        ahead = torch._foreach_lerp(grads, momenta, MOMENTUM)
+        by_shape: dict[torch.Size, list[tuple[Tensor, Tensor]]] = {}
+        for weight, update in zip(moved.values(), ahead, strict=True):
+            for part, change in zip(_square(weight), _square(update), strict=True):
+                by_shape.setdefault(part.shape, []).append((part, change))
+        for shape, pairs in by_shape.items():
+            updates = orthogonalise(torch.stack([change for _, change in pairs]))
+            parts = [part for part, _ in pairs]
+            torch._foreach_mul_(parts, 1 - rate * self.decay)
+            torch._foreach_add_(parts, list(updates), alpha=-rate * max(1.0, shape[0] / shape[1]) ** 0.5)
 
-    def _adamw(self, rate: float, count: int) -> None:
-        names = [name for name, weight in self._tables.items() if weight.grad is not None]
-        weights: list[Tensor] = [self._tables[name] for name in names]
-        grads = [one.grad for one in weights if one.grad is not None]
-        first = [self.state[f"{name}.momentum"] for name in names]
-        second = [self.state[f"{name}.square"] for name in names]
-        torch._foreach_lerp_(first, grads, 1 - BETAS[0])
-        torch._foreach_mul_(second, BETAS[1])
-        torch._foreach_addcmul_(second, grads, grads, 1 - BETAS[1])
-        roots = torch._foreach_sqrt(second)
-        torch._foreach_div_(roots, (1 - BETAS[1] ** count) ** 0.5)
-        torch._foreach_add_(roots, EPSILON)
-        torch._foreach_addcdiv_(weights, first, roots, -rate / (1 - BETAS[0] ** count))
+    def _adamw(self, rate: float) -> None:
+        for group in self._adam.param_groups:
+            group["lr"] = rate
+        self._adam.step()
 
 
 def _is_matrix(name: str, weight: Tensor) -> bool:
@@ -78,7 +79,7 @@ def _is_matrix(name: str, weight: Tensor) -> bool:
     return weight.ndim == 2 and not name.startswith("tokens.") and "options" not in name
 
 
-def _square(matrix: Tensor) -> Iterator[Tensor]:
+def _square(matrix: Tensor) -> Sequence[Tensor]:
     """Split a stacked query-key-value matrix `[3d, d]` into its three."""
     rows, columns = matrix.shape
-    return iter(matrix.split(columns) if rows == 3 * columns else (matrix,))
+    return matrix.split(columns) if rows == 3 * columns else (matrix,)

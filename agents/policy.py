@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from ..datasets.sampler import WindowBatch
 from .decoder import Decoder
 from .encoding import Encoding
+from .fused import normalise
 from .tokens import Tokens
-from .transformer import Block, RMSNorm, pack
+from .transformer import Block, pack
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class PolicyConfig:
 
     @property
     def heads(self) -> int:
-        return max(1, self.width // 32)
+        return max(1, self.width // 64)
 
     @property
     def memory_layers(self) -> int:
@@ -64,9 +65,10 @@ class Policy(nn.Module):
         self.config, self.encoding = config, encoding
         width, heads, dropout = config.width, config.heads, config.dropout
         self.tokens = Tokens(encoding, width)
-        self.encoder = nn.ModuleList(Block(width, heads, dropout) for _ in range(config.size))
+        self.encoder = nn.ModuleList(
+            Block(width, heads, dropout if last else 0.0) for last in [False] * (config.size - 1) + [True]
+        )
         self.memory = nn.ModuleList(Block(width, heads, dropout) for _ in range(config.memory_layers))
-        self.norm = RMSNorm(width)
         self.decoder = Decoder(encoding.interfaces, width)
         self.forgetful: frozenset[str] = frozenset()
 
@@ -119,13 +121,13 @@ class Policy(nn.Module):
         x = summaries[torch.from_numpy(gather)]
         for block in self.memory:
             x = block(x, packing, positions, causal=True)
-        return self.norm(x[torch.from_numpy(back)])
+        return normalise(x[torch.from_numpy(back)])
 
     def start(self, task: str, count: int) -> Memory:
         """Return the empty memory of `count` episodes of a task that begin together."""
         self.encoding.interface(task)
         shape = (count, self.config.window, self.config.width)
-        dtype = self.norm.gain.dtype
+        dtype = self.tokens.summary.dtype
         rings = [(torch.zeros(shape, dtype=dtype), torch.zeros(shape, dtype=dtype)) for _ in self.memory]
         return Memory(task, rings)
 
@@ -160,7 +162,7 @@ class Policy(nn.Module):
                 x = block.step(x, ring, where, time)
             mask = None if legal is None else torch.from_numpy(np.asarray(legal, bool)[rows])
             index = self.encoding.tasks[task][0]
-            actions[rows] = self.decoder.choose(self.norm(x), interface, index, greedy, generator, mask)
+            actions[rows] = self.decoder.choose(normalise(x), interface, index, greedy, generator, mask)
         memory.time += 1
         return actions, memory
 

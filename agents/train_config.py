@@ -74,8 +74,8 @@ class TrainConfig:
         for name, value in given.items():
             if name not in known:
                 raise TutelageError(f"{where}: unknown key {name!r}{nearest(name, known)}")
-            number = known[name] is float and isinstance(value, int)
-            if not isinstance(value, known[name]) and not number:
+            allowed = (int, float) if known[name] is float else known[name]
+            if isinstance(value, bool) or not isinstance(value, allowed):
                 raise TutelageError(f"{where}: expected {name} as {known[name].__name__}, got {value!r}")
         return cls(**given)
 

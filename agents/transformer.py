@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .fused import add_dropped, feed_forward, normed_linear
+
 
 @dataclass(frozen=True)
 class Packing:
@@ -35,17 +37,6 @@ def pack(lengths: np.ndarray) -> tuple[Packing, np.ndarray]:
     return Packing(runs), np.argsort(lengths, kind="stable")
 
 
-class RMSNorm(nn.Module):
-    """Divide each row by its root mean square (Zhang and Sennrich, 2019)."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.gain = nn.Parameter(torch.ones(width))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.rms_norm(x, (x.shape[-1],), self.gain)
-
-
 def rotate(x: Tensor, positions: Tensor, heads: int) -> Tensor:
     """Turn each pair of a head's coordinates by an angle that grows with position (Su et al., 2021).
 
@@ -59,28 +50,28 @@ def rotate(x: Tensor, positions: Tensor, heads: int) -> Tensor:
     return torch.cat([first * cos - second * sin, first * sin + second * cos], -1).flatten(1)
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, packing: Packing, heads: int, causal: bool = False) -> Tensor:
-    """Let every sequence attend within itself.
-
-    `k`, `v` `[N, d]`; `q` `[N, d]`, or one row a sequence `[sequences, d]`. Returns rows like `q`.
-    """
-    single = len(q) != len(k)
+def attend(qkv: Tensor, packing: Packing, heads: int, causal: bool = False) -> Tensor:
+    """Let every sequence attend within itself: queries, keys and values `[N, 3d]` → `[N, d]`."""
     outs: list[Tensor] = []
-    row = query = 0
-    for length, count in packing.runs:
-        asked = 1 if single else length
-        keys = _heads(k[row : row + length * count], count, heads)
-        values = _heads(v[row : row + length * count], count, heads)
-        queries = _heads(q[query : query + asked * count], count, heads)
-        out = F.scaled_dot_product_attention(queries, keys, values, is_causal=causal and not single)
-        outs.append(out.transpose(1, 2).reshape(asked * count, -1))
-        row += length * count
-        query += asked * count
+    for (_, count), rows in zip(packing.runs, qkv.split([n * count for n, count in packing.runs]), strict=True):
+        q, k, v = rows.view(count, -1, 3, heads, qkv.shape[1] // heads // 3).permute(2, 0, 3, 1, 4).unbind()
+        out = F.scaled_dot_product_attention(q, k, v, is_causal=causal)
+        outs.append(out.transpose(1, 2).reshape(len(rows), -1))
+    return torch.cat(outs)
+
+
+def attend_once(q: Tensor, kv: Tensor, packing: Packing, heads: int) -> Tensor:
+    """Let one query a sequence `[sequences, d]` see its sequence's keys and values `[N, 2d]`."""
+    outs: list[Tensor] = []
+    sizes, counts = [n * count for n, count in packing.runs], [count for _, count in packing.runs]
+    for count, asked, rows in zip(counts, q.split(counts), kv.split(sizes), strict=True):
+        k, v = rows.view(count, -1, 2, heads, q.shape[1] // heads).permute(2, 0, 3, 1, 4).unbind()
+        outs.append(F.scaled_dot_product_attention(_heads(asked, count, heads), k, v).flatten(1))
     return torch.cat(outs)
 
 
 class Block(nn.Module):
-    """Attention, then a squared-ReLU network, each added to the stream; no biases.
+    """Attention, then a squared-ReLU network, each on normed rows and added to the stream; no biases.
 
     The last matrix of each half begins at zero, so a new block does nothing yet.
     """
@@ -88,7 +79,6 @@ class Block(nn.Module):
     def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()
         self.heads, self.dropout = heads, dropout
-        self.norm_in, self.norm_mid = RMSNorm(width), RMSNorm(width)
         self.qkv = nn.Linear(width, 3 * width, bias=False)
         self.out = nn.Linear(width, width, bias=False)
         self.up = nn.Linear(width, 4 * width, bias=False)
@@ -100,21 +90,21 @@ class Block(nn.Module):
         self, x: Tensor, packing: Packing, positions: Tensor | None = None, causal: bool = False
     ) -> Tensor:
         """Return the stream `[N, d]` after this block; `positions` `[N]` make attention rotary."""
-        q, k, v = self.qkv(self.norm_in(x)).chunk(3, -1)
+        qkv = normed_linear(x, self.qkv.weight)
         if positions is not None:
-            q, k = rotate(q, positions, self.heads), rotate(k, positions, self.heads)
-        return self.digest(x + self._dropped(self.out(attend(q, k, v, packing, self.heads, causal))))
+            q, k, v = qkv.chunk(3, -1)
+            qkv = torch.cat([rotate(q, positions, self.heads), rotate(k, positions, self.heads), v], -1)
+        return self._digest(x, attend(qkv, packing, self.heads, causal))
 
     def summarise(self, x: Tensor, packing: Packing, first: Tensor) -> Tensor:
         """Return only the stream of the rows `first` (one a sequence): all that a last block needs.
 
         Keys and values are still made of every row; queries and the network only of these.
         """
-        width = x.shape[1]
-        seen = self.norm_in(x)
-        q = F.linear(seen[first], self.qkv.weight[:width])
-        k, v = F.linear(seen, self.qkv.weight[width:]).chunk(2, -1)
-        return self.digest(x[first] + self._dropped(self.out(attend(q, k, v, packing, self.heads))))
+        width, summaries = x.shape[1], x[first]
+        q = normed_linear(summaries, self.qkv.weight[:width])
+        kv = normed_linear(x, self.qkv.weight[width:])
+        return self._digest(summaries, attend_once(q, kv, packing, self.heads))
 
     def step(self, x: Tensor, past: tuple[Tensor, Tensor], rows: Tensor, time: int) -> Tensor:
         """Do one time step for rows `[A, d]` of a running memory.
@@ -124,7 +114,7 @@ class Block(nn.Module):
         """
         keys, values = past
         window = keys.shape[1]
-        q, k, v = self.qkv(self.norm_in(x)).chunk(3, -1)
+        q, k, v = normed_linear(x, self.qkv.weight).chunk(3, -1)
         now = torch.full((len(x),), time)
         keys[rows, time % window] = rotate(k, now, self.heads)
         values[rows, time % window] = v
@@ -133,14 +123,13 @@ class Block(nn.Module):
         past_keys = _heads(keys[rows, :seen].flatten(0, 1), len(x), self.heads)
         past_values = _heads(values[rows, :seen].flatten(0, 1), len(x), self.heads)
         out = F.scaled_dot_product_attention(queries, past_keys, past_values)
-        return self.digest(x + self.out(out.transpose(1, 2).flatten(1)))
+        return self._digest(x, out.transpose(1, 2).flatten(1))
 
-    def digest(self, x: Tensor) -> Tensor:
-        """Apply the second half: the network, row by row."""
-        return x + self._dropped(self.down(F.relu(self.up(self.norm_mid(x))).square()))
-
-    def _dropped(self, x: Tensor) -> Tensor:
-        return F.dropout(x, self.dropout, self.training) if self.dropout else x
+    def _digest(self, x: Tensor, attended: Tensor) -> Tensor:
+        """Add what attention found to the stream, then what the network makes of each row."""
+        dropout = self.dropout if self.training else 0.0
+        x = add_dropped(x, self.out(attended), dropout)
+        return feed_forward(x, self.up.weight, self.down.weight, dropout)
 
 
 def _heads(rows: Tensor, count: int, heads: int) -> Tensor:

@@ -55,7 +55,7 @@ class _Task(BaseModel):
     id: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     env: str
     kwargs: dict[str, Any] = {}
-    max_steps: int | None = Field(default=None, gt=0)
+    max_steps: int | None = Field(default=None, gt=0, strict=True)
     success: str = "reward > 0"
     instruction: str = ""
     controls: dict[str, Any] | None = None
@@ -66,7 +66,7 @@ class _Task(BaseModel):
 
 class _Evaluation(BaseModel):
     model_config = ConfigDict(extra="forbid")
-    episodes: int = Field(default=512, gt=0)
+    episodes: int = Field(default=512, gt=0, strict=True)
 
 
 class _Suite(BaseModel):

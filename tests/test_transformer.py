@@ -5,7 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tutelage.agents.transformer import Block, RMSNorm, attend, pack, rotate
+from tutelage.agents.transformer import Block, attend, pack, rotate
 
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=30))
@@ -26,7 +26,7 @@ def test_packed_attention_is_the_textbook_formula_for_each_sequence(lengths: lis
     torch.manual_seed(0)
     packing, order = pack(np.array(lengths))
     q, k, v = torch.randn(3, sum(lengths), 8, dtype=torch.float64)
-    out, row = attend(q, k, v, packing, 2, causal), 0
+    out, row = attend(torch.cat([q, k, v], -1), packing, 2, causal), 0
     for length in np.array(lengths)[order].tolist():
         for head in (slice(0, 4), slice(4, 8)):
             mine = slice(row, row + length)
@@ -64,12 +64,6 @@ def test_only_differences_of_positions_reach_the_scores() -> None:
 def test_rotation_keeps_lengths() -> None:
     x = torch.randn(6, 8)
     assert rotate(x, torch.arange(6), 2).norm(dim=1) == pytest.approx(x.norm(dim=1), abs=1e-5)
-
-
-def test_a_norm_has_mean_square_one_whatever_the_scale() -> None:
-    x = torch.randn(4, 32)
-    for scale in (0.01, 1.0, 100.0):
-        assert RMSNorm(32)(x * scale).square().mean(1).detach() == pytest.approx(torch.ones(4), rel=1e-2)
 
 
 def test_a_fresh_block_changes_nothing() -> None:

@@ -121,14 +121,20 @@ def progress_bars(console: Console | None = None) -> Iterator[Report]:
         TimeRemainingColumn(elapsed_when_finished=True),
     )
     bars: dict[tuple[str, str], Any] = {}
-    with Progress(*columns, console=console) as shown:
+    shown = Progress(*columns, console=console)
 
-        def report(task: str, actor: str, done: int, total: int) -> None:
-            if (task, actor) not in bars:
-                bars[task, actor] = shown.add_task(f"{task} · {actor}", total=total)
-            shown.update(bars[task, actor], completed=done)
+    def report(task: str, actor: str, done: int, total: int) -> None:
+        if not bars:  # not before there is something to show: an error should stand alone
+            shown.start()
+        if (task, actor) not in bars:
+            bars[task, actor] = shown.add_task(f"{task} · {actor}", total=total)
+        shown.update(bars[task, actor], completed=done)
 
+    try:
         yield report
+    finally:
+        if bars:
+            shown.stop()
 
 
 def _counting(progress: Report | None, task: str, actor: str, total: int) -> Callable[[int], None] | None:

@@ -51,13 +51,13 @@ def seeds_of(comparison: Comparison) -> tuple[int, int]:
 
 
 def console_table(rows: pa.Table, suite: Suite | None = None) -> Table:
-    """Lay rows out for the terminal: a line a task, a column an actor, each figure with its interval."""
+    """Lay rows out for the terminal: a line a task, a column an actor, each figure above its interval."""
     comparison = Comparison(rows, suite)
     table = Table(title="Success in %, or mean return, on unseen seeds", caption=_caption(comparison))
     table.add_column("task", no_wrap=True)
     table.add_column("measure", style="dim", no_wrap=True)
     for actor in comparison.actors:
-        table.add_column(Text(actor), justify="right", no_wrap=True)
+        table.add_column(Text(actor), justify="right")
     for task in comparison.tasks:
         table.add_row(
             task, _measure(comparison, task), *(_rich(comparison, task, one) for one in comparison.actors)
@@ -66,7 +66,7 @@ def console_table(rows: pa.Table, suite: Suite | None = None) -> Table:
         table.add_section()
         means = (_mean(comparison, one) for one in comparison.actors)
         table.add_row(
-            MEAN, "success %", *(Text.assemble((a, "bold"), (b and f" {b}", "dim")) for a, b in means)
+            MEAN, "success %", *(Text.assemble((a, "bold"), (b and f"\n{b}", "dim")) for a, b in means)
         )
     return table
 
@@ -124,7 +124,7 @@ def _rich(comparison: Comparison, task: str, actor: str) -> Text:
         return Text("–", style="dim")
     main, around = shown(cell, comparison.by_return(task))
     style = "bold" if comparison.kinds[actor] == "policy" else ""
-    return Text.assemble((main, style), (f" {around}", "dim"))
+    return Text.assemble((main, style), (f"\n{around}", "dim"))
 
 
 def _plain(comparison: Comparison, task: str, actor: str) -> str:
