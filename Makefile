@@ -39,7 +39,7 @@ exam: .venv/installed-dev  ## the conformance exam on every registered environme
 soak: .venv/installed-dev .venv/chromium  ## kill -9 the recorder at 200 random moments
 	$(BIN)/pytest -m soak --timeout 3600
 
-bench: .venv/installed-dev  ## every benchmark, in its quick form
+bench: .venv/installed-dev .venv/imitation/ready  ## every benchmark, in its quick form
 	@for one in benchmarks/*.py; do echo "== $$one"; $(BIN)/python $$one --quick || exit 1; done
 
 docs: .venv/installed-dev  ## write docs/cli.md from --help
@@ -73,6 +73,14 @@ clean:  ## remove what the verbs made (your demonstrations in demo/ stay)
 .venv/installed-dev: .venv/torch pyproject.toml constraints.txt
 	@$(PIP) --no-build-isolation -e '.[dev]'
 	@touch $@ .venv/installed-demo
+
+# the peer of benchmarks/training.py pins gymnasium 0.29: it gets a virtual environment of its own
+.venv/imitation/ready: .venv/torch
+	@echo "installing imitation 1.0.1 into .venv/imitation (once)"
+	@$(PYTHON) -m venv .venv/imitation
+	@.venv/imitation/bin/python -m pip --disable-pip-version-check install -qq "torch==$$($(BIN)/python -c \
+	  'from importlib.metadata import version; print(version("torch"))')" imitation==1.0.1
+	@touch $@
 
 .venv/chromium: .venv/made
 	@if command -v chromium >/dev/null; then :; \

@@ -35,7 +35,7 @@ LOG_EVERY = 10
 
 
 @dataclass
-class _Run:
+class Run:
     """Everything that changes while training."""
 
     policy: Policy
@@ -76,8 +76,8 @@ def train(
     torch.set_num_threads(config.threads or _cores())
     try:
         columns = _columns(stores, config, progress)
-        sampler = _sampler(columns, config)
-        run = _begin(columns, config)
+        sampler = make_sampler(columns, config)
+        run = begin(columns, config)
         if resume:
             facts = load_state(out, run.policy, run.average, run.optimizer)
             run.step, run.best, run.select = facts["step"], facts["best"], facts["select"]
@@ -88,8 +88,35 @@ def train(
     return out / "kept"
 
 
+def begin(columns: Mapping[str, TaskColumns], config: TrainConfig) -> Run:
+    """Fit the encoding to the data, and make the policy, its average and its optimiser."""
+    torch.manual_seed(config.seed)
+    encoding = Encoding.fit(columns)
+    policy = Policy(PolicyConfig(config.size, config.window, config.dropout, config.forget), encoding)
+    average = copy.deepcopy(policy).eval()
+    optimizer = Optimizer(policy, config.learning_rate, config.table_learning_rate, config.weight_decay)
+    return Run(policy, average, optimizer)
+
+
+def make_sampler(columns: Mapping[str, TaskColumns], config: TrainConfig) -> Sampler:
+    """Say which windows make up each batch, by the configuration's weights and balance."""
+    weights = {
+        task: (one.success if config.weights == "outcome" else np.ones(len(one.success))).astype(np.float64)
+        for task, one in columns.items()
+    }
+    for task, each in weights.items():
+        if not each.any():  # nobody succeeded here: what they did is still the best there is
+            each[:] = 1.0
+            weights[task] = each
+    steps = {task: float(np.diff(one.starts)[weights[task] > 0].sum()) for task, one in columns.items()}
+    shares = {task: count**config.balance for task, count in steps.items()}
+    return Sampler(
+        columns, config.window, max(config.batch_steps, len(columns)), weights, config.seed, shares
+    )
+
+
 def training_step(
-    run: _Run, batch: Mapping[str, WindowBatch], config: TrainConfig
+    run: Run, batch: Mapping[str, WindowBatch], config: TrainConfig
 ) -> tuple[float, dict[str, float]]:
     """Do one step on a batch and return the loss and each task's own; advances `run.step`.
 
@@ -112,7 +139,7 @@ def training_step(
 
 
 def _loop(
-    run: _Run,
+    run: Run,
     sampler: Sampler,
     out: Path,
     config: TrainConfig,
@@ -163,7 +190,7 @@ def _loop(
 
 
 def _select(
-    run: _Run, out: Path, suite: Suite, lineage: Mapping[str, Any], evaluate: Evaluate, log: Log
+    run: Run, out: Path, suite: Suite, lineage: Mapping[str, Any], evaluate: Evaluate, log: Log
 ) -> None:
     """Evaluate the averaged weights on select seeds, and keep them when they are the best so far.
 
@@ -185,15 +212,6 @@ def _select(
         save(run.average, out / "kept", suite=suite, lineage=facts)
 
 
-def _begin(columns: Mapping[str, TaskColumns], config: TrainConfig) -> _Run:
-    torch.manual_seed(config.seed)
-    encoding = Encoding.fit(columns)
-    policy = Policy(PolicyConfig(config.size, config.window, config.dropout, config.forget), encoding)
-    average = copy.deepcopy(policy).eval()
-    optimizer = Optimizer(policy, config.learning_rate, config.table_learning_rate, config.weight_decay)
-    return _Run(policy, average, optimizer)
-
-
 def _columns(stores: Sequence[Store], config: TrainConfig, progress: bool) -> dict[str, TaskColumns]:
     if not stores:
         raise TutelageError("expected at least one store to train on, got none")
@@ -201,22 +219,6 @@ def _columns(stores: Sequence[Store], config: TrainConfig, progress: bool) -> di
         return load_columns(
             stores, seeds=RECORD, workers=config.workers, progress=advance, cache=stores[0].path / "columns"
         )
-
-
-def _sampler(columns: Mapping[str, TaskColumns], config: TrainConfig) -> Sampler:
-    weights = {
-        task: (one.success if config.weights == "outcome" else np.ones(len(one.success))).astype(np.float64)
-        for task, one in columns.items()
-    }
-    for task, each in weights.items():
-        if not each.any():  # nobody succeeded here: what they did is still the best there is
-            each[:] = 1.0
-            weights[task] = each
-    steps = {task: float(np.diff(one.starts)[weights[task] > 0].sum()) for task, one in columns.items()}
-    shares = {task: count**config.balance for task, count in steps.items()}
-    return Sampler(
-        columns, config.window, max(config.batch_steps, len(columns)), weights, config.seed, shares
-    )
 
 
 def _schedule(step: int, config: TrainConfig) -> float:

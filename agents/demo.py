@@ -34,7 +34,10 @@ DEMONSTRATIONS = {
 }
 """Episodes a task that the crowd plays, failures included."""
 
-STEPS, QUICK_STEPS = 1500, 150
+DEMO = TrainConfig(size=3, steps=600, batch_steps=1280, evaluate_every=200)
+"""How the demo trains; `--quick` takes `QUICK_STEPS` of them."""
+
+QUICK_STEPS = 90
 QUICK_SHARE = 0.1
 QUICK_EPISODES = 32
 
@@ -49,8 +52,9 @@ def run_demo(out: Path, *, quick: bool, play: bool, port: int, seed: int, consol
     began = time.perf_counter()
     store = _crowd(suite, out / ("crowd-quick" if quick else "crowd"), quick, console)
     run = out / ("run-quick" if quick else "run")
-    steps = QUICK_STEPS if quick else STEPS
-    config = replace(TrainConfig(), seed=seed, steps=steps, evaluate_every=steps if quick else steps // 3)
+    config = replace(DEMO, seed=seed)
+    if quick:
+        config = replace(config, steps=QUICK_STEPS, evaluate_every=QUICK_STEPS)
     with _stage(console, "one policy learns from what the crowd did"):
         kept = train(
             [store], run, config, evaluate=select_success(suite, episodes=16 if quick else 32), progress=True

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.autograd.function import Function
 
 ROWS = 1024  # of a slice: 512 rows of 4 x 128 numbers are 1 MB, half of a core's usual cache
-_EPSILON = 1e-6
+_EPSILON = 1e-8
 
 
 def normalise(x: Tensor) -> Tensor:
@@ -41,7 +41,11 @@ def feed_forward(x: Tensor, up: Tensor, down: Tensor, dropout: float = 0.0) -> T
 
 def add_dropped(x: Tensor, y: Tensor, dropout: float) -> Tensor:
     """Return `x + dropped(y)`: each number of `y` is 0 with probability `dropout`, the others grow for it."""
-    return torch.addcmul(x, y.to(x.dtype), _kept(x, dropout).to(x.dtype), value=_growth(dropout)) if dropout else x + y
+    return (
+        torch.addcmul(x, y.to(x.dtype), _kept(x, dropout).to(x.dtype), value=_growth(dropout))
+        if dropout
+        else x + y
+    )
 
 
 class _NormedLinear(Function):
@@ -127,7 +131,7 @@ def _working(weight: Tensor) -> Tensor:
 
 def _kept(x: Tensor, dropout: float) -> Tensor:
     """Draw which numbers stay, bool like `x`: a random byte each, so `dropout` is met to 1 in 256."""
-    random = torch.empty(-(-x.numel() // 8), dtype=torch.int64).random_()
+    random = torch.empty(-(-x.numel() // 8), dtype=torch.int64).random_(-(2**63), None)
     return (random.view(torch.uint8)[: x.numel()] >= round(256 * dropout)).view(x.shape)
 
 

@@ -10,10 +10,11 @@ from torch import Tensor, nn
 MOMENTUM = 0.95
 BETAS = (0.9, 0.95)
 EPSILON = 1e-10
+ROUNDS = 5
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 
 
-def orthogonalise(matrices: Tensor, rounds: int = 5) -> Tensor:
+def orthogonalise(matrices: Tensor) -> Tensor:
     """Bring all singular values of matrices `[k, m, n]` near 1 by a quintic Newton-Schulz iteration.
 
     After Jordan et al., "Muon: an optimizer for hidden layers" (2024); values end within about [0.7, 1.2].
@@ -21,7 +22,7 @@ def orthogonalise(matrices: Tensor, rounds: int = 5) -> Tensor:
     first, second, third = _COEFFICIENTS
     x = matrices.mT if matrices.shape[1] > matrices.shape[2] else matrices
     x = x / (torch.linalg.matrix_norm(x, keepdim=True) + 1e-7)
-    for _ in range(rounds):
+    for _ in range(ROUNDS):
         gram = x @ x.mT
         x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=second, alpha=third), x, beta=first)
     return x.mT if matrices.shape[1] > matrices.shape[2] else x
@@ -52,8 +53,15 @@ class Optimizer:
         self._muon(self.learning_rate * scale)
         self._adamw(self.table_rate * scale)
 
+    def count_flops(self) -> float:
+        """Count the multiply-adds, times two, of the matrix products inside one step of Muon."""
+        shapes = [sorted(part.shape) for one in self._matrices.values() for part in _square(one)]
+        return sum(ROUNDS * 2.0 * (2 * m * m * n + m**3) for m, n in shapes)
+
     def _muon(self, rate: float) -> None:
         moved = {name: one for name, one in self._matrices.items() if one.grad is not None}
+        if not moved:
+            return
         grads = [one.grad for one in moved.values() if one.grad is not None]
         momenta = [self.state[f"{name}.momentum"] for name in moved]
         torch._foreach_lerp_(momenta, grads, 1 - MOMENTUM)

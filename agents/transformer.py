@@ -53,7 +53,9 @@ def rotate(x: Tensor, positions: Tensor, heads: int) -> Tensor:
 def attend(qkv: Tensor, packing: Packing, heads: int, causal: bool = False) -> Tensor:
     """Let every sequence attend within itself: queries, keys and values `[N, 3d]` → `[N, d]`."""
     outs: list[Tensor] = []
-    for (_, count), rows in zip(packing.runs, qkv.split([n * count for n, count in packing.runs]), strict=True):
+    for (_, count), rows in zip(
+        packing.runs, qkv.split([n * count for n, count in packing.runs]), strict=True
+    ):
         q, k, v = rows.view(count, -1, 3, heads, qkv.shape[1] // heads // 3).permute(2, 0, 3, 1, 4).unbind()
         out = F.scaled_dot_product_attention(q, k, v, is_causal=causal)
         outs.append(out.transpose(1, 2).reshape(len(rows), -1))

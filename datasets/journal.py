@@ -17,6 +17,7 @@ import sqlalchemy as sql
 from ..envs.errors import TutelageError
 from .trajectory import new_episode_id
 
+GIVEN_UP = "given up"
 STATES = ("open", "finished", "kept", "stored", "discarded", "abandoned", "unplayed")
 """An episode is open while it is played, finished until it is decided about, kept, then stored.
 `abandoned` was given up for good; `unplayed` was left before its first action, so its seed is free again."""
@@ -100,6 +101,11 @@ class EpisodeRecord:
     state: str = "open"
     notes: str = ""
     episode: str = field(default_factory=new_episode_id)
+
+    @property
+    def given_up(self) -> bool:
+        """Say whether a person gave up in the middle: on test seeds such an episode is kept, as a failure."""
+        return GIVEN_UP in self.notes
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 from tutelage.agents.optimizer import Optimizer, orthogonalise
 
 
@@ -91,3 +92,12 @@ def test_the_same_gradients_give_the_same_weights_and_state() -> None:
     (one, first), (other, second) = _steps(7, 0.1), _steps(7, 0.1)
     assert all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
     assert all(torch.equal(first.state[name], second.state[name]) for name in first.state)
+
+
+def test_the_flops_are_those_that_torch_counts() -> None:
+    toy = Toy()
+    optimizer = Optimizer(toy, 0.02, 0.01, 0.0)
+    toy(torch.randn(4, 6)).sum().backward()
+    with FlopCounterMode(display=False) as counter:
+        optimizer.step(1.0)
+    assert counter.get_total_flops() == optimizer.count_flops()

@@ -11,6 +11,7 @@ from gymnasium import spaces
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tutelage.agents.encoding import Encoding
+from tutelage.agents.fused import normalise
 from tutelage.agents.policy import Policy, PolicyConfig
 from tutelage.datasets.sampler import Sampler, TaskColumns, WindowBatch
 from tutelage.envs.errors import TutelageError
@@ -187,7 +188,7 @@ def stepwise(policy: Policy, x: torch.Tensor) -> torch.Tensor:
             now = x[:, time]
             for block, ring in zip(policy.memory, memory.rings, strict=True):
                 now = block.step(now, ring, torch.arange(len(x)), time)  # type: ignore[operator]
-            outs.append(policy.norm(now))
+            outs.append(normalise(now))
     return torch.stack(outs, 1)
 
 

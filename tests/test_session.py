@@ -14,7 +14,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from tutelage.datasets.crowd.assignment import Assignment
 from tutelage.datasets.crowd.keeping import Keeper
-from tutelage.datasets.crowd.session import Phase, Session, play
+from tutelage.datasets.crowd.session import Kept, Phase, Session, play
 from tutelage.datasets.crowd.settings import Settings
 from tutelage.datasets.crowd.view import state_message
 from tutelage.datasets.journal import Journal, SeatRecord
@@ -204,6 +204,25 @@ def test_on_test_seeds_the_first_try_counts(opened: Opener) -> None:
     assert session.given_up["lake"] == 1
     assert seed(session) == TEST.start + 2
     assert [one.state for one in session._journal.episodes(seed=TEST.start + 1)] == ["abandoned"]
+
+
+def test_giving_up_a_test_seed_after_its_first_step_is_a_failure_that_is_kept(opened: Opener) -> None:
+    delivered: list[Kept] = []
+    session = opened(seeds=TEST)
+    session._deliver = delivered.append
+    session.choose("lake")
+    session.act(RIGHT)
+    session.discard()
+    assert (session.kept["lake"], session.given_up["lake"]) == (0, 1)
+    (one,) = delivered
+    assert len(one.trajectory) == 1
+    assert not one.trajectory.success
+    assert not one.trajectory.terminated
+    assert one.trajectory.notes == "given up"
+    (record,) = session._journal.episodes(seed=TEST.start)
+    assert (record.state, record.given_up) == ("kept", True)
+    again = opened(seeds=TEST)
+    assert (again.kept["lake"], again.given_up["lake"]) == (0, 1)
 
 
 def test_a_task_ends_with_its_last_wanted_demonstration(opened: Opener) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from ...envs.errors import TutelageError
 from ...envs.gymnasium_task import Step, TaskEnvironment
 from ...envs.spaces import Observation
-from ..journal import EpisodeRecord, StepRecord
+from ..journal import GIVEN_UP, EpisodeRecord, StepRecord
 from ..replay import versions_of
 from ..trajectory import CONTROLLERS, Digest, Trajectory, stack_observations
 from .pace import measured_rate
@@ -100,8 +100,13 @@ class Episode:
         """Stack all T+1 observations, leaf path → `[T+1, ...]`."""
         return stack_observations(self._observations)
 
+    def give_up(self) -> None:
+        """End an unfinished episode here: from now on it is a failure, whatever it came to."""
+        notes = "; ".join(part for part in (self.record.notes, GIVEN_UP) if part)
+        self.record = replace(self.record, notes=notes)
+
     def trajectory(self) -> Trajectory:
-        """Return the finished episode; `observations` is left to `replay.prove`."""
+        """Return the finished episode, or the one given up; `observations` is left to `replay.prove`."""
         record, steps = self.record, self.steps
         real_time = self.environment.task.fps is not None
         return Trajectory(
@@ -119,7 +124,7 @@ class Episode:
             frames=np.array([step.frame for step in steps], np.int32),
             terminated=self.now.terminated,
             truncated=self.now.truncated,
-            success=bool(self.now.success),
+            success=bool(self.now.success) and not self.record.given_up,
             digest=steps[-1].digest,
             versions=versions_of(self.environment),
             episode=record.episode,

@@ -71,7 +71,7 @@ class Keeper:
         environment = TaskEnvironment(self._settings.suite[record.task])
         try:
             episode, torn = Episode.restore(environment, record, self._journal.steps(record.episode))
-            if torn or not episode.done:
+            if torn or not (episode.done or record.given_up):
                 raise TutelageError(f"expected {record.episode} to replay to its end, got {torn} torn steps")
             return Kept(episode.trajectory(), episode.observations())
         finally:

@@ -101,8 +101,8 @@ class Session:
         self._watch = Stopwatch()
         for one in journal.episodes(demonstrator=seat.demonstrator, suite=settings.suite.name):
             if one.seed in settings.seeds:
-                self.kept[one.task] += one.state in ("kept", "stored")
-                self.given_up[one.task] += settings.is_baseline and one.state == "abandoned"
+                self.kept[one.task] += one.state in ("kept", "stored") and not one.given_up
+                self.given_up[one.task] += settings.is_baseline and (one.given_up or one.state == "abandoned")
 
     @property
     def task(self) -> Task | None:
@@ -162,19 +162,20 @@ class Session:
     def keep(self) -> Kept:
         """Keep the finished episode and go on to the next."""
         episode = self._expect("keep")
-        kept = Kept(episode.trajectory(), episode.observations())
-        self._journal.mark(episode.record.episode, "kept").result()
+        kept = self._keep(episode)
         self.kept[episode.record.task] += 1
-        if self._deliver is not None:
-            self._deliver(kept)
         self._next()
         return kept
 
     def discard(self) -> None:
-        """Put the episode aside and go on to the next; on test seeds, give it up for good."""
+        """Put the episode aside and go on to the next; on test seeds, give it up for good: a failure."""
         episode = self._expect("discard")
         if self._settings.is_baseline:
-            self._journal.mark(episode.record.episode, "abandoned").result()
+            episode.give_up()
+            if episode.steps:
+                self._keep(episode)
+            else:
+                self._journal.mark(episode.record.episode, "abandoned").result()
             self.given_up[episode.record.task] += 1
         else:
             self._put_aside(episode)
@@ -287,6 +288,13 @@ class Session:
         self.phase = Phase.FINISHED if episode.done else Phase.READY
         if self.phase is Phase.READY and self.environment.task.fps is None:
             self.start()
+
+    def _keep(self, episode: Episode) -> Kept:
+        kept = Kept(episode.trajectory(), episode.observations())
+        self._journal.mark(episode.record.episode, "kept", episode.record.notes or None).result()
+        if self._deliver is not None:
+            self._deliver(kept)
+        return kept
 
     def _put_aside(self, episode: Episode) -> None:
         self._journal.mark(episode.record.episode, "discarded").result()
