@@ -22,9 +22,17 @@ def orthogonalise(matrices: Tensor) -> Tensor:
     first, second, third = _COEFFICIENTS
     x = matrices.mT if matrices.shape[1] > matrices.shape[2] else matrices
     x = x / (torch.linalg.matrix_norm(x, keepdim=True) + 1e-7)
-    for _ in range(ROUNDS):
-        gram = x @ x.mT
-        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=second, alpha=third), x, beta=first)
+    # every round multiplies x by a polynomial in its own gram matrix: iterate on that small square instead
+    gram = x @ x.mT
+    whole: Tensor | None = None
+    for left in reversed(range(ROUNDS)):
+        polynomial = torch.baddbmm(gram, gram, gram, beta=second, alpha=third)
+        polynomial.diagonal(dim1=1, dim2=2).add_(first)
+        whole = polynomial if whole is None else polynomial @ whole
+        if left:
+            gram = polynomial @ gram @ polynomial
+    assert whole is not None
+    x = whole @ x
     return x.mT if matrices.shape[1] > matrices.shape[2] else x
 
 
@@ -56,7 +64,7 @@ class Optimizer:
     def count_flops(self) -> float:
         """Count the multiply-adds, times two, of the matrix products inside one step of Muon."""
         shapes = [sorted(part.shape) for one in self._matrices.values() for part in _square(one)]
-        return sum(ROUNDS * 2.0 * (2 * m * m * n + m**3) for m, n in shapes)
+        return sum(2.0 * (2 * m * m * n + (4 * ROUNDS - 3) * m**3) for m, n in shapes)
 
     def _muon(self, rate: float) -> None:
         moved = {name: one for name, one in self._matrices.items() if one.grad is not None}

@@ -28,8 +28,12 @@ def main() -> None:
         gymnasium.spaces.Box(-np.inf, np.inf, observations.shape[1:], np.float32),
         gymnasium.spaces.Discrete(int(actions.max()) + 1),
     )
-    width = min(range(8, 4096, 8), key=lambda one: abs(count(policy(spaces, one)) - int(parameters)))
-    learner = policy(spaces, width)
+    sizes = observations.shape[1], int(spaces[1].n)
+    width = min(range(8, 4096), key=lambda one: abs(expected(one, *sizes) - int(parameters)))
+    # no hidden layers for the value, which BC never trains
+    layers = {"pi": [width, width], "vf": []}
+    learner = ActorCriticPolicy(*spaces, lr_schedule=lambda _: 1e-3, net_arch=layers)
+    assert count(learner) == expected(width, *sizes)
     dones = np.zeros(len(actions), bool)
     dones[data["starts"][1:] - 1] = True
     transitions = Transitions(
@@ -56,8 +60,9 @@ def main() -> None:
     print(json.dumps({"samples_per_second": batches * int(batch) / spent, "parameters": count(learner)}))
 
 
-def policy(spaces: tuple[gymnasium.Space, gymnasium.Space], width: int) -> ActorCriticPolicy:
-    return ActorCriticPolicy(*spaces, lr_schedule=lambda _: 1e-3, net_arch=[width, width])
+def expected(width: int, inputs: int, actions: int) -> int:
+    """Count the parameters of a perceptron with two hidden layers, and of the value's single row."""
+    return (inputs + 1) * width + (width + 1) * width + (width + 1) * actions + inputs + 1
 
 
 def count(one: ActorCriticPolicy) -> int:
