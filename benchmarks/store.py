@@ -12,15 +12,11 @@ slice, its documented way to an episode. Rounds alternate; the median of the rou
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import platform
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -28,11 +24,13 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
+from _figures import figure, tell
+from tutelage.datasets.crowd.episode import Episode
 from tutelage.datasets.formats.minari import export_minari
-from tutelage.datasets.replay import versions_of
+from tutelage.datasets.journal import EpisodeRecord
 from tutelage.datasets.sampler import Sampler, TaskColumns, load_columns
 from tutelage.datasets.store import Store
-from tutelage.datasets.trajectory import Digest, Trajectory
+from tutelage.datasets.trajectory import Trajectory
 from tutelage.envs.gymnasium_task import TaskEnvironment
 from tutelage.envs.suite import Suite, suite_from
 from tutelage.envs.task import Task
@@ -51,19 +49,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         figures = measure(Path(folder), options.quick)
-    document = {
-        "benchmark": "store",
-        "figures": figures,
-        "versions": {name: version(name) for name in ("numpy", "pyarrow", "minari", "minigrid", "gymnasium")}
-        | {"python": platform.python_version()},
-        "commit": commit(),
-    }
-    for name, one in figures.items():
-        beside = f"   beside {one['beside']}: {one['ratio']:.2f}x" if one["ratio"] else ""
-        print(f"{name:>22} {one['value']:>14,.1f} {one['unit']}{beside}")
-    if options.out:
-        options.out.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-    print(json.dumps(document))
+    tell("store", figures, ("numpy", "pyarrow", "minari", "minigrid", "gymnasium"), options.out)
 
 
 def measure(folder: Path, quick: bool) -> dict[str, dict[str, Any]]:
@@ -114,34 +100,13 @@ def record(suite: Suite, count: int) -> tuple[list[Trajectory], float]:
 
 
 def play(environment: TaskEnvironment, task: Task, seed: int, generator: np.random.Generator) -> Trajectory:
-    step = environment.reset(seed)
-    digest = Digest()
-    proof = digest.update(step.observation, 0.0, False, False)
-    rows, rewards = [], []
-    while not step.done and len(rows) < EPISODE:
-        rows.append(np.array([generator.integers(0, 3)], np.float64))
-        step = environment.step(rows[-1])
-        rewards.append(step.reward)
-        proof = digest.update(step.observation, step.reward, step.terminated, step.truncated)
-    steps = len(rows)
-    return Trajectory(
-        suite="bench",
-        task=task.id,
-        env=task.env,
-        seed=seed,
-        demonstrator="random keys",
-        kind="chance",
-        actions=np.array(rows),
-        rewards=np.array(rewards),
-        times_ms=np.cumsum(generator.integers(150, 900, steps)).astype(np.int32),
-        controllers=np.zeros(steps, np.int8),
-        frames=np.arange(steps, dtype=np.int32),
-        terminated=step.terminated,
-        truncated=step.truncated,
-        success=bool(step.success),
-        digest=proof,
-        versions=versions_of(environment),
-    )
+    record = EpisodeRecord("seat", "random keys", "bench", task.id, task.env, seed, b"")
+    episode = Episode.begin(environment, record)
+    time_ms = 0
+    while not episode.done and len(episode.steps) < EPISODE:
+        time_ms += int(generator.integers(150, 900))
+        episode.take(np.array([generator.integers(0, 3)], np.float64), time_ms, 0, len(episode.steps))
+    return episode.trajectory()
 
 
 def enlarged(columns: TaskColumns, folder: Path, times: int) -> TaskColumns:
@@ -229,24 +194,6 @@ def minari_windows(folder: Path) -> Callable[[int], float]:
         return WINDOWS_A_BATCH // 4
 
     return run
-
-
-def figure(
-    value: float,
-    unit: str,
-    beside: str | None = None,
-    ratio: float | None = None,
-    budget: float | None = None,
-) -> dict[str, Any]:
-    return {"value": value, "unit": unit, "beside": beside, "ratio": ratio, "budget": budget}
-
-
-def commit() -> str:
-    where = Path(__file__).parent
-    done = subprocess.run(
-        ["git", "rev-parse", "HEAD"], cwd=where, capture_output=True, text=True, check=False
-    )
-    return done.stdout.strip()
 
 
 if __name__ == "__main__":

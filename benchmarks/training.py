@@ -19,19 +19,18 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import subprocess
 import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
 import torch
+from _figures import figure, tell
 from tutelage.agents.behavior_cloning import begin, make_sampler, training_step
 from tutelage.agents.demo import DEMO
 from tutelage.agents.train_config import TrainConfig
@@ -64,19 +63,7 @@ def main() -> None:
         for task, size in COMPARED[::2] if options.quick else COMPARED:
             config = TrainConfig(size=size, dtype="float32")
             figures |= beside_imitation(columns[task], config, Path(folder), options, seconds)
-    document = {
-        "benchmark": "training",
-        "figures": figures,
-        "versions": {name: version(name) for name in ("torch", "numpy", "gymnasium", "minigrid")}
-        | {"python": platform.python_version(), "threads": options.threads},
-        "commit": commit(),
-    }
-    for name, one in figures.items():
-        beside = f"   beside {one['beside']}: {one['ratio']:.2f}x" if one["ratio"] else ""
-        print(f"{name:>28} {one['value']:>12,.2f} {one['unit']}{beside}")
-    if options.out:
-        options.out.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-    print(json.dumps(document))
+    tell("training", figures, ("torch", "numpy", "gymnasium", "minigrid"), options.out)
 
 
 def played(folder: Path) -> dict[str, TaskColumns]:
@@ -170,21 +157,6 @@ def timed(work: Callable[[], Any]) -> float:
     began = time.perf_counter()
     work()
     return time.perf_counter() - began
-
-
-def figure(
-    value: float,
-    unit: str,
-    beside: str | None = None,
-    ratio: float | None = None,
-    budget: float | None = None,
-) -> dict[str, Any]:
-    return {"value": value, "unit": unit, "beside": beside, "ratio": ratio, "budget": budget}
-
-
-def commit() -> str:
-    done = subprocess.run(["git", "rev-parse", "HEAD"], cwd=HERE, capture_output=True, text=True, check=False)
-    return done.stdout.strip()
 
 
 if __name__ == "__main__":

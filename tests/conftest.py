@@ -12,9 +12,10 @@ import gymnasium
 import numpy as np
 import pytest
 from gymnasium import spaces
-from tutelage.datasets.replay import versions_of
+from tutelage.datasets.crowd.episode import Episode
+from tutelage.datasets.journal import EpisodeRecord
 from tutelage.datasets.store import Store
-from tutelage.datasets.trajectory import Digest, Trajectory, stack_observations
+from tutelage.datasets.trajectory import Trajectory
 from tutelage.envs.gymnasium_task import TaskEnvironment
 from tutelage.envs.spaces import action_to_row
 from tutelage.envs.suite import Suite, suite_from
@@ -100,50 +101,47 @@ def _demonstrate(
 ) -> Recorded:
     """Play random actions; returns the trajectory and the observations `[T+1, ...]` that were seen."""
     generator = np.random.default_rng(seed)
-    environment.action_space.seed(seed)
-    rows = [action_to_row(environment.action_space, environment.action_space.sample()) for _ in range(steps)]
-    step = environment.reset(seed)
-    digest = Digest()
-    proof = digest.update(step.observation, 0.0, False, False)
-    seen = [step]
-    for row in rows:
-        if step.done:
-            break
-        step = environment.step(row)
-        proof = digest.update(step.observation, step.reward, step.terminated, step.truncated)
-        seen.append(step)
-    count = len(seen) - 1
-    trajectory = Trajectory(
-        suite=suite,
-        task=environment.task.id,
-        env=environment.task.env,
-        kwargs=environment.task.kwargs,
-        seed=seed,
-        demonstrator=demonstrator,
-        kind=kind,
-        actions=np.array(rows[:count]),
-        rewards=np.array([one.reward for one in seen[1:]]),
-        times_ms=np.cumsum(generator.integers(80, 900, count)).astype(np.int32),
-        controllers=generator.integers(0, 3, count).astype(np.int8),
-        frames=np.arange(count, dtype=np.int32),
-        terminated=step.terminated,
-        truncated=step.truncated,
-        success=bool(step.success),
-        digest=proof,
-        versions=versions_of(environment),
+    space = environment.action_space
+    space.seed(seed)
+    task = environment.task
+    record = EpisodeRecord("seat", demonstrator, suite, task.id, task.env, seed, b"", task.kwargs, kind=kind)
+    episode = Episode.begin(environment, record)
+    times = np.cumsum(generator.integers(80, 900, steps)).tolist()
+    while not episode.done and len(episode.steps) < steps:
+        at = len(episode.steps)
+        row = action_to_row(space, space.sample())
+        episode.take(row, times[at], int(generator.integers(0, 3)), frame=at)
+    trajectory = replace(
+        episode.trajectory(),
         started="2026-11-23T10:00:00+00:00",
         steps_per_second=14.5 if seed % 2 else None,
         study="pilot",
         consent="v1",
         notes="über",
     )
-    return trajectory, stack_observations([one.observation for one in seen])
+    return trajectory, episode.observations()
 
 
 @pytest.fixture(scope="session")
 def demonstrate() -> Callable[..., Recorded]:
     """Give the recorder of random episodes, see `_demonstrate`."""
     return _demonstrate
+
+
+@pytest.fixture(scope="session")
+def fill(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Store]:
+    """Give a way to fill a new store: random episodes of every task of a suite, on the given seeds."""
+
+    def run(suite: Suite, *seeds: int) -> Store:
+        store = Store.create(tmp_path_factory.mktemp("filled") / "store", suite)
+        for task in suite:
+            environment = TaskEnvironment(task)
+            recorded = [_demonstrate(environment, seed, suite=suite.name) for seed in seeds]
+            keep = task.id == "unrepeatable"
+            store.append([replace(one, observations=seen if keep else None) for one, seen in recorded])
+        return store
+
+    return run
 
 
 def _same_array(one: np.ndarray, other: np.ndarray) -> bool:
@@ -203,14 +201,21 @@ def store(tmp_path: Path, toys: Suite) -> Store:
     return Store.create(tmp_path / "store", toys)
 
 
+def pytest_report_header() -> str:
+    """Say at the top of every run whether the tests on real crowd demonstrations will run."""
+    folder = _crowd_folder()
+    return f"crowd demonstrations: {folder}" if folder else "crowd demonstrations: none, their tests skip"
+
+
 @pytest.fixture(scope="session")
 def crowd_data() -> Path:
     """The real crowd demonstrations: from TUTELAGE_DATA or beside the checkout; skip without."""
-    root = Path(__file__).resolve().parent.parent
-    named = os.environ.get("TUTELAGE_DATA")
-    for folder in [Path(named)] if named else [root.parent / "shared" / "data"]:
-        if (folder / "miniwob-turk" / "episodes.parquet").is_file():
-            if os.environ.get("CI"):
-                print(f"the tests on real crowd demonstrations run on {folder.name}/miniwob-turk")
-            return folder / "miniwob-turk"
-    pytest.skip("needs the crowd demonstrations: set TUTELAGE_DATA to the folder that holds miniwob-turk/")
+    if (folder := _crowd_folder()) is None:
+        pytest.skip("needs the crowd demonstrations: set TUTELAGE_DATA to the folder with miniwob-turk/")
+    return folder
+
+
+def _crowd_folder() -> Path | None:
+    beside = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
+    folder = Path(os.environ.get("TUTELAGE_DATA", beside)) / "miniwob-turk"
+    return folder if (folder / "episodes.parquet").is_file() else None

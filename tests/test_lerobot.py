@@ -76,14 +76,8 @@ QUANTILES = {"q01", "q10", "q50", "q90", "q99"}
 
 
 @pytest.fixture(scope="module")
-def filled(tmp_path_factory: pytest.TempPathFactory, demonstrate: Callable[..., Any]) -> Store:
-    store = Store.create(tmp_path_factory.mktemp("filled") / "store", SUITE)
-    for task in SUITE:
-        environment = TaskEnvironment(task)
-        recorded = [demonstrate(environment, seed, suite="mixed") for seed in (3, 4, 5)]
-        keep = task.id == "unrepeatable"
-        store.append([replace(one, observations=seen if keep else None) for one, seen in recorded])
-    return store
+def filled(fill: Callable[..., Store]) -> Store:
+    return fill(SUITE, 3, 4, 5)
 
 
 @pytest.fixture(scope="module")

@@ -41,14 +41,8 @@ DATASETS = {task.id: f"mixed/{task.id}-v0" for task in SUITE}
 
 
 @pytest.fixture(scope="module")
-def filled(tmp_path_factory: pytest.TempPathFactory, demonstrate: Callable[..., Any]) -> Store:
-    store = Store.create(tmp_path_factory.mktemp("filled") / "store", SUITE)
-    for task in SUITE:
-        environment = TaskEnvironment(task)
-        recorded = [demonstrate(environment, seed, suite="mixed") for seed in (3, 4)]
-        keep = task.id == "unrepeatable"
-        store.append([replace(one, observations=seen if keep else None) for one, seen in recorded])
-    return store
+def filled(fill: Callable[..., Store]) -> Store:
+    return fill(SUITE, 3, 4)
 
 
 @pytest.fixture

@@ -14,9 +14,11 @@ from tutelage.agents.behavior_cloning import train
 from tutelage.agents.evaluation.actors import PolicyActor
 from tutelage.agents.evaluation.evaluate import evaluate
 from tutelage.agents.train_config import TrainConfig
-from tutelage.datasets.replay import prove, versions_of
+from tutelage.datasets.crowd.episode import Episode
+from tutelage.datasets.journal import EpisodeRecord
+from tutelage.datasets.replay import prove
 from tutelage.datasets.store import Store
-from tutelage.datasets.trajectory import Digest, Trajectory, stack_observations
+from tutelage.datasets.trajectory import Trajectory
 from tutelage.envs.controls import Controls
 from tutelage.envs.errors import TutelageError
 from tutelage.envs.gymnasium_task import TaskEnvironment, registry
@@ -192,33 +194,11 @@ def key(environment: TaskEnvironment, controls: Controls, generator: np.random.G
 def recorded(environment: TaskEnvironment, seed: int) -> tuple[Trajectory, dict[str, np.ndarray]]:
     """Play random keys; return the trajectory and the observations `[T+1, ...]` that were seen."""
     controls, generator = environment.controls(), np.random.default_rng(seed)
-    step = environment.reset(seed)
-    digest = Digest()
-    proof = digest.update(step.observation, 0.0, False, False)
-    seen, actions = [step], []
-    while not step.done:
-        actions.append(key(environment, controls, generator))
-        step = environment.step(actions[-1])
-        proof = digest.update(step.observation, step.reward, step.terminated, step.truncated)
-        seen.append(step)
-    count = len(actions)
     task = environment.task
-    trajectory = Trajectory(
-        suite="exam",
-        task=task.id,
-        env=task.env,
-        seed=seed,
-        demonstrator="examinee",
-        kind="person",
-        actions=np.stack(actions),
-        rewards=np.array([one.reward for one in seen[1:]]),
-        times_ms=np.arange(1, count + 1, dtype=np.int32) * 100,
-        controllers=np.zeros(count, np.int8),
-        frames=np.arange(count, dtype=np.int32),
-        terminated=step.terminated,
-        truncated=step.truncated,
-        success=bool(step.success),
-        digest=proof,
-        versions=versions_of(environment),
+    episode = Episode.begin(
+        environment, EpisodeRecord("seat", "examinee", "exam", task.id, task.env, seed, b"", task.kwargs)
     )
-    return trajectory, stack_observations([one.observation for one in seen])
+    while not episode.done:
+        at = len(episode.steps)
+        episode.take(key(environment, controls, generator), 100 * (at + 1), 0, frame=at)
+    return episode.trajectory(), episode.observations()
