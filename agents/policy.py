@@ -108,7 +108,7 @@ class Policy(nn.Module):
             tokens = block(tokens, packing)
         last = self.encoder[-1]
         assert isinstance(last, Block)
-        return last.summarise(tokens, packing, first)[back]
+        return last.summarise(tokens, packing, first).index_select(0, back)
 
     def remember(self, summaries: Tensor, lengths: np.ndarray) -> Tensor:
         """Let each step look back over its own window; `lengths` `[B]` sum to the rows of `summaries`."""
@@ -118,10 +118,10 @@ class Policy(nn.Module):
         positions = torch.from_numpy(np.concatenate([np.arange(lengths[i]) for i in order]))
         back = np.empty(len(gather), np.int64)
         back[gather] = np.arange(len(gather))
-        x = summaries[torch.from_numpy(gather)]
+        x = summaries.index_select(0, torch.from_numpy(gather))
         for block in self.memory:
             x = block(x, packing, positions, causal=True)
-        return normalise(x[torch.from_numpy(back)])
+        return normalise(x.index_select(0, torch.from_numpy(back)))
 
     def start(self, task: str, count: int) -> Memory:
         """Return the empty memory of `count` episodes of a task that begin together."""

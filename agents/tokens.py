@@ -58,7 +58,8 @@ class Tokens(nn.Module):
         rank = np.empty(base, np.int64)
         rank[order] = np.arange(base)
         place = np.argsort(rank[step], kind="stable")  # stable: the summary stays first
-        return torch.cat([one for one, _ in pieces])[torch.from_numpy(place)], packing, torch.from_numpy(rank)
+        rows = torch.cat([one for one, _ in pieces]).index_select(0, torch.from_numpy(place))
+        return rows, packing, torch.from_numpy(rank)
 
     def _pieces(self, task: str, leaves: Mapping[str, np.ndarray], count: int) -> Iterator[Piece]:
         index, instruction = self.encoding.tasks[task]
@@ -84,7 +85,8 @@ class Tokens(nn.Module):
         own = counts[which]
         steps = np.repeat(np.arange(len(texts)), own)
         within = np.arange(len(steps)) - np.repeat(np.cumsum(own) - own, own)
-        return words[torch.from_numpy(np.repeat(begins[which], own) + within)], steps
+        rows = torch.from_numpy(np.repeat(begins[which], own) + within)
+        return words.index_select(0, rows), steps
 
 
 class _Grid(nn.Module):

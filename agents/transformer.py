@@ -103,7 +103,7 @@ class Block(nn.Module):
 
         Keys and values are still made of every row; queries and the network only of these.
         """
-        width, summaries = x.shape[1], x[first]
+        width, summaries = x.shape[1], x.index_select(0, first)
         q = normed_linear(summaries, self.qkv.weight[:width])
         kv = normed_linear(x, self.qkv.weight[width:])
         return self._digest(summaries, attend_once(q, kv, packing, self.heads))

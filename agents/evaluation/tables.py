@@ -55,7 +55,7 @@ def console_table(rows: pa.Table, suite: Suite | None = None) -> Table:
     comparison = Comparison(rows, suite)
     table = Table(title="Success in %, or mean return, on unseen seeds", caption=_caption(comparison))
     table.add_column("task", no_wrap=True)
-    table.add_column("measure", style="dim", no_wrap=True)
+    table.add_column("measure", style="dim")
     for actor in comparison.actors:
         table.add_column(Text(actor), justify="right")
     for task in comparison.tasks:
