@@ -49,7 +49,7 @@ def test_the_terminal_shows_a_line_a_task_and_a_column_an_actor() -> None:
     assert "40.9–92.9" in lines[at + 1]  # 6 of 8, Wilson
     at = next(i for i, line in enumerate(lines) if "cartpole" in line)
     assert "404" in lines[at]  # measured by its return
-    assert lines[at + 1].count("to") == 2
+    assert {"402", "405"} <= set(lines[at + 1])
     shown = " ".join(word for line in lines for word in line)
     assert "n = 8 episodes a task and actor, seeds 1500000000 to 1500000007" in shown
 
