@@ -59,7 +59,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         columns = played(Path(folder))
         figures = demo_speed(columns, seconds=5 if options.quick else 40)
-        seconds = 1.5 if options.quick else 10.0
+        seconds = 1.5 if options.quick else 5.0
         for task, size in COMPARED[::2] if options.quick else COMPARED:
             config = TrainConfig(size=size, dtype="float32")
             figures |= beside_imitation(columns[task], config, Path(folder), options, seconds)
