@@ -1,0 +1,145 @@
+"""MiniGrid's rules as kernels: seven actions, and what the agent sees; bit for bit as minigrid 3.2.0.
+
+Missions are not known here: goal and lava end an episode, everything else is for the mission to judge.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from .worlds import EMPTY, LOOKS, TYPES, VIEW, WALL, Worlds
+
+LEFT, RIGHT, FORWARD, PICKUP, DROP, TOGGLE, DONE = range(7)
+
+_SOLID, _DOOR, _KEY, _BOX, _GOAL, _LAVA = (
+    TYPES.index(name) for name in ("wall", "door", "key", "box", "goal", "lava")
+)
+_KIND = LOOKS[:, 0].copy()
+_STATE = LOOKS[:, 2].copy()
+_OPEN_DOOR = (_KIND == _DOOR) & (_STATE == 0)
+_ENTERED = np.isin(_KIND, [TYPES.index(name) for name in ("empty", "floor", "goal", "lava")]) | _OPEN_DOOR
+_LIFTED = np.isin(_KIND, [TYPES.index(name) for name in ("key", "ball", "box")])
+_SEEN_THROUGH = (_KIND != _SOLID) & ((_KIND != _DOOR) | _OPEN_DOOR)
+_AHEAD_X = np.array([1, 0, -1, 0])
+_AHEAD_Y = np.array([0, 1, 0, -1])
+
+
+@njit(cache=True, nogil=True)
+def step(
+    worlds: Worlds,
+    actions: np.ndarray,
+    rewards: np.ndarray,
+    terminated: np.ndarray,
+    truncated: np.ndarray,
+) -> None:
+    """Let every world take its action `[B]`; writes rewards float64, terminated and truncated bool `[B]`."""
+    for b in range(len(actions)):
+        worlds.steps[b] += 1
+        rewards[b] = 0.0
+        terminated[b] = False
+        ahead = act(worlds, b, actions[b])
+        if ahead == _GOAL:
+            rewards[b] = 1 - 0.9 * (worlds.steps[b] / worlds.limits[b])
+        terminated[b] = ahead in (_GOAL, _LAVA)
+        truncated[b] = worlds.steps[b] >= worlds.limits[b]
+
+
+@njit(cache=True, nogil=True)
+def act(worlds: Worlds, b: int, action: int) -> int:
+    """Do one action in world `b`; returns the type of the cell that was stepped onto, else 0."""
+    x, y, direction = worlds.agent[b, 0], worlds.agent[b, 1], worlds.agent[b, 2]
+    if action == LEFT:
+        worlds.agent[b, 2] = (direction + 3) % 4
+        return 0
+    if action == RIGHT:
+        worlds.agent[b, 2] = (direction + 1) % 4
+        return 0
+    x += _AHEAD_X[direction]
+    y += _AHEAD_Y[direction]
+    ahead = worlds.cells[b, y, x]
+    if action == FORWARD:
+        if _ENTERED[ahead]:
+            worlds.agent[b, 0] = x
+            worlds.agent[b, 1] = y
+            return _KIND[ahead]
+    elif action == PICKUP:
+        if _LIFTED[ahead] and worlds.carried[b, 0] == 0:
+            worlds.carried[b, 0] = ahead
+            worlds.carried[b, 1] = worlds.things[b, y, x]
+            worlds.cells[b, y, x] = EMPTY
+            worlds.things[b, y, x] = 0
+    elif action == DROP:
+        if ahead == EMPTY and worlds.carried[b, 0] != 0:
+            worlds.cells[b, y, x] = worlds.carried[b, 0]
+            worlds.things[b, y, x] = worlds.carried[b, 1]
+            worlds.carried[b, 0] = 0
+            worlds.carried[b, 1] = 0
+    elif action == TOGGLE:
+        _toggle(worlds, b, y, x)
+    return 0
+
+
+@njit(cache=True, nogil=True)
+def _toggle(worlds: Worlds, b: int, y: int, x: int) -> None:
+    """Open or shut a door, unlock it with a key of its colour, or open a box, which leaves what was in it."""
+    ahead = worlds.cells[b, y, x]
+    if _KIND[ahead] == _DOOR:
+        if _STATE[ahead] == 2:
+            key = worlds.carried[b, 0]
+            if _KIND[key] == _KEY and key // 3 % 6 == ahead // 3 % 6:
+                worlds.cells[b, y, x] = ahead - 2
+        elif _STATE[ahead] == 1:
+            worlds.cells[b, y, x] = ahead - 1
+        else:
+            worlds.cells[b, y, x] = ahead + 1
+    elif _KIND[ahead] == _BOX:
+        thing = worlds.inside[b, worlds.things[b, y, x]]
+        worlds.things[b, y, x] = thing
+        worlds.cells[b, y, x] = worlds.looks[b, thing] if thing else EMPTY
+
+
+@njit(cache=True, nogil=True)
+def observe(worlds: Worlds, images: np.ndarray, directions: np.ndarray) -> None:
+    """Write what each agent sees: images uint8 `[B, 7, 7, 3]` by (column, row), directions int64 `[B]`.
+
+    Light spreads row by row away from the agent, sideways and ahead, and stops at walls and shut doors.
+    """
+    height, width = worlds.cells.shape[1:]
+    view = np.empty((VIEW, VIEW), np.uint8)
+    seen = np.empty((VIEW, VIEW), np.bool_)
+    for b in range(len(images)):
+        x, y, direction = worlds.agent[b, 0], worlds.agent[b, 1], worlds.agent[b, 2]
+        ahead_x, ahead_y = _AHEAD_X[direction], _AHEAD_Y[direction]
+        for i in range(VIEW):
+            for j in range(VIEW):
+                far, side = VIEW - 1 - j, i - VIEW // 2
+                column, row = x + ahead_x * far - ahead_y * side, y + ahead_y * far + ahead_x * side
+                inside = 0 <= column < width and 0 <= row < height
+                view[i, j] = worlds.cells[b, row, column] if inside else WALL
+        _light(view, seen)
+        view[VIEW // 2, VIEW - 1] = worlds.carried[b, 0] if worlds.carried[b, 0] else EMPTY
+        for i in range(VIEW):
+            for j in range(VIEW):
+                for channel in range(3):
+                    images[b, i, j, channel] = LOOKS[view[i, j], channel] if seen[i, j] else 0
+        directions[b] = direction
+
+
+@njit(cache=True, nogil=True)
+def _light(view: np.ndarray, seen: np.ndarray) -> None:
+    seen[:] = False
+    seen[VIEW // 2, VIEW - 1] = True
+    for j in range(VIEW - 1, -1, -1):
+        for i in range(VIEW - 1):
+            if seen[i, j] and _SEEN_THROUGH[view[i, j]]:
+                seen[i + 1, j] = True
+                if j:
+                    seen[i + 1, j - 1] = True
+                    seen[i, j - 1] = True
+        for i in range(VIEW - 1, 0, -1):
+            if seen[i, j] and _SEEN_THROUGH[view[i, j]]:
+                seen[i - 1, j] = True
+                if j:
+                    seen[i - 1, j - 1] = True
+                    seen[i, j - 1] = True
