@@ -37,7 +37,7 @@ def tell(
     }
     for name, one in figures.items():
         beside = f"   beside {one['beside']}: {one['ratio']:.2f}x" if one["ratio"] else ""
-        print(f"{name:>28} {one['value']:>14,.2f} {one['unit']}{beside}")
+        print(f"{name:>38} {one['value']:>14,.2f} {one['unit']}{beside}")
     if out:
         out.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
     print(json.dumps(document))

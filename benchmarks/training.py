@@ -11,7 +11,7 @@ Beside `imitation` 1.0.1: one task's demonstrations, batches of equal size, poli
 parameters, each with its own loop from demonstrations in memory to the optimiser's step. imitation's is a
 perceptron with two hidden layers on one flat observation; ours is a transformer that sees tokens and
 remembers: a sample costs it its blocks' parameters once a token, three tokens on CartPole and a dozen on
-GoToLocal. So the comparison is no race of equal arithmetic, and sizes 1 and 2 (the default) are both shown.
+GoToLocal. So the comparison is no race of equal arithmetic: small and large batches and policies are shown.
 imitation pins gymnasium 0.29, so it lives in a virtual environment of its own, which `make bench` makes.
 """
 
@@ -43,7 +43,8 @@ HERE = Path(__file__).parent
 PEER = HERE.parent / ".venv" / "imitation" / "bin" / "python"
 SIDE = 2048  # of the matrices whose product is the peak
 EPISODES = {"goto-red-ball-grey": 150, "goto-local": 400, "cartpole": 12, "taxi": 80, "pendulum": 12}
-COMPARED = (("cartpole", 2), ("cartpole", 1), ("goto-local", 2), ("goto-local", 1))
+COMPARED = (("cartpole", 2, 640), ("goto-local", 2, 640), ("cartpole", 1, 2048), ("goto-local", 1, 2048))
+"""Task, size and batch; the first two are the defaults of `tutelage train`."""
 
 
 def main() -> None:
@@ -60,8 +61,8 @@ def main() -> None:
         columns = played(Path(folder))
         figures = demo_speed(columns, seconds=5 if options.quick else 40)
         seconds = 1.5 if options.quick else 5.0
-        for task, size in COMPARED[::2] if options.quick else COMPARED:
-            config = TrainConfig(size=size, dtype="float32")
+        for task, size, batch in COMPARED[::3] if options.quick else COMPARED:
+            config = TrainConfig(size=size, batch_steps=batch, dtype="float32")
             figures |= beside_imitation(columns[task], config, Path(folder), options, seconds)
     tell("training", figures, ("torch", "numpy", "gymnasium", "minigrid"), options.out)
 
@@ -117,7 +118,7 @@ def beside_imitation(
     one = {columns.task.id: columns}
     run, sampler = begin(one, config), make_sampler(one, config)
     parameters = sum(each.numel() for each in run.policy.parameters())
-    key = f"{columns.task.id.replace('-', '_')}_size_{config.size}"
+    key = f"{columns.task.id.replace('-', '_')}_size_{config.size}_batch_{config.batch_steps}"
 
     def ours() -> float:
         began, samples = time.perf_counter(), 0
