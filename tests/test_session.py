@@ -307,6 +307,20 @@ def test_kept_demonstrations_are_stored_once_even_if_the_mark_was_lost(
     assert again.digest == kept.trajectory.digest
 
 
+def test_a_given_up_test_seed_reaches_the_store_even_after_a_crash(
+    opened: Opener, tmp_path: Path, suite: Suite
+) -> None:
+    session = opened(seeds=TEST)
+    store = Store.create(tmp_path / "store", suite)
+    session.choose("lake")
+    session.act(RIGHT)
+    session.discard()  # kept in the journal; a crash comes before anything is stored
+    Keeper(session._settings, session._journal, store, pytest.fail).close()
+    (one,) = store.trajectories()
+    assert (one.success, one.terminated, one.notes, len(one)) == (False, False, "given up", 1)
+    assert store.verify() == []
+
+
 def test_what_does_not_replay_is_stored_with_its_observations(
     opened: Opener, tmp_path: Path, suite: Suite
 ) -> None:
