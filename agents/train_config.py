@@ -27,7 +27,7 @@ class TrainConfig:
     learning_rate: float = _setting(0.02, "Learning rate of the matrices (Muon).")
     table_learning_rate: float = _setting(0.003, "Learning rate of tables, norms and the rest (AdamW).")
     weight_decay: float = _setting(0.0, "Decoupled weight decay of the matrices.")
-    dropout: float = _setting(0.1, "Share of each block's output that is dropped while training.")
+    dropout: float = _setting(0.1, "Share dropped of what each block adds to a step's summary, while training.")
     forget: float = _setting(0.5, "Share of training windows whose steps see no past.")
     warmup: int = _setting(50, "Steps over which the learning rate rises.")
     cooldown: float = _setting(0.6, "Share of the steps, at the end, over which it falls to zero.")
