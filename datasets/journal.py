@@ -105,7 +105,7 @@ class EpisodeRecord:
     @property
     def given_up(self) -> bool:
         """Say whether a person gave up in the middle: on test seeds such an episode is kept, as a failure."""
-        return GIVEN_UP in self.notes
+        return GIVEN_UP in self.notes.split("; ")
 
 
 @dataclass(frozen=True)

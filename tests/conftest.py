@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,11 @@ import gymnasium
 import numpy as np
 import pytest
 from gymnasium import spaces
+from tutelage.datasets.crowd.assignment import Assignment
 from tutelage.datasets.crowd.episode import Episode
-from tutelage.datasets.journal import EpisodeRecord
+from tutelage.datasets.crowd.session import Session
+from tutelage.datasets.crowd.settings import Settings
+from tutelage.datasets.journal import EpisodeRecord, Journal, SeatRecord
 from tutelage.datasets.store import Store
 from tutelage.datasets.trajectory import Trajectory
 from tutelage.envs.gymnasium_task import TaskEnvironment
@@ -219,3 +223,28 @@ def _crowd_folder() -> Path | None:
     beside = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
     folder = Path(os.environ.get("TUTELAGE_DATA", beside)) / "miniwob-turk"
     return folder if (folder / "episodes.parquet").is_file() else None
+
+
+@pytest.fixture
+def suite() -> Suite:
+    tasks = [
+        {"id": "lake", "env": "FrozenLake-v1", "kwargs": {"is_slippery": True}, "max_steps": 20},
+        {"id": "pole", "env": "CartPole-v1", "pace": {"fps": 50, "idle": 0}},
+        {"id": "unrepeatable", "env": "toys/Unrepeatable-v0", "kwargs": {"length": 4}},
+    ]
+    return suite_from({"suite": "small", "tasks": tasks})
+
+
+@pytest.fixture
+def opened(tmp_path: Path, suite: Suite) -> Iterator[Callable[..., Session]]:
+    """Give a way to open a session on the same journal, as after a restart."""
+    with ExitStack() as stack:
+        journal = stack.enter_context(Journal(tmp_path / "journal.sqlite"))
+
+        def one(seat: str = "a", name: str = "ada", **options: Any) -> Session:
+            settings = Settings(suite, tmp_path / "store", **options)
+            assignment = Assignment(settings.seeds, settings.is_baseline, journal)
+            known = journal.seat(seat) or SeatRecord(seat, name)
+            return Session(settings, journal, assignment, known, kind="simulated")
+
+        yield one

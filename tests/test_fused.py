@@ -79,3 +79,10 @@ def test_autocast_computes_in_bfloat16_and_learns_in_float32() -> None:
         assert wanted is not None
         assert one.grad.dtype == torch.float32
         assert float((one.grad - wanted).norm() / wanted.norm()) < 0.05
+
+
+def test_the_strongest_dropout_still_keeps_something() -> None:
+    torch.manual_seed(0)
+    dropped = add_dropped(torch.zeros(100, 100), torch.ones(100, 100), 0.999)
+    assert torch.isfinite(dropped).all()
+    assert 0 < int((dropped != 0).sum()) < 100

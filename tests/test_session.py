@@ -1,10 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from dataclasses import replace
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -13,46 +9,19 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from tutelage.datasets.crowd.assignment import Assignment
-from tutelage.datasets.crowd.keeping import Keeper
 from tutelage.datasets.crowd.session import Kept, Phase, Session, play
 from tutelage.datasets.crowd.settings import Settings
 from tutelage.datasets.crowd.view import state_message
 from tutelage.datasets.journal import Journal, SeatRecord
 from tutelage.datasets.replay import replay
-from tutelage.datasets.store import Store
 from tutelage.envs.controls import Binding, Controls
 from tutelage.envs.errors import TutelageError
 from tutelage.envs.gymnasium_task import TaskEnvironment
-from tutelage.envs.suite import Suite, suite_from
+from tutelage.envs.suite import suite_from
 from tutelage.envs.task import RECORD, TEST
 
 Opener = Callable[..., Session]
 LEFT, RIGHT = np.array([0.0]), np.array([1.0])
-
-
-@pytest.fixture
-def suite() -> Suite:
-    tasks = [
-        {"id": "lake", "env": "FrozenLake-v1", "kwargs": {"is_slippery": True}, "max_steps": 20},
-        {"id": "pole", "env": "CartPole-v1", "pace": {"fps": 50, "idle": 0}},
-        {"id": "unrepeatable", "env": "toys/Unrepeatable-v0", "kwargs": {"length": 4}},
-    ]
-    return suite_from({"suite": "small", "tasks": tasks})
-
-
-@pytest.fixture
-def opened(tmp_path: Path, suite: Suite) -> Iterator[Opener]:
-    """Give a way to open a session on the same journal, as after a restart."""
-    with ExitStack() as stack:
-        journal = stack.enter_context(Journal(tmp_path / "journal.sqlite"))
-
-        def one(seat: str = "a", name: str = "ada", **options: Any) -> Session:
-            settings = Settings(suite, tmp_path / "store", **options)
-            assignment = Assignment(settings.seeds, settings.is_baseline, journal)
-            known = journal.seat(seat) or SeatRecord(seat, name)
-            return Session(settings, journal, assignment, known, kind="simulated")
-
-        yield one
 
 
 def finish(session: Session) -> None:
@@ -286,68 +255,6 @@ def test_an_episode_that_cannot_begin_again_is_given_up_and_said_so(opened: Open
     second.choose("unrepeatable")
     assert "could not be taken up again" in second.notices[0]
     assert seed(second) != seed(first)
-
-
-def test_kept_demonstrations_are_stored_once_even_if_the_mark_was_lost(
-    opened: Opener, tmp_path: Path, suite: Suite
-) -> None:
-    session = opened()
-    store = Store.create(tmp_path / "store", suite)
-    settings = session._settings
-    kept = play(session, "lake", lambda _: RIGHT)
-    unmarked = play(session, "lake", lambda _: RIGHT)
-    store.append([unmarked.trajectory])  # a crash came between this and the mark
-    Keeper(settings, session._journal, store, pytest.fail).close()
-    session._journal.flush()  # a mark is written a moment after the store is
-    ids = store.episodes()["episode"].to_pylist()
-    assert sorted(ids) == sorted([kept.trajectory.episode, unmarked.trajectory.episode])
-    assert {one.state for one in session._journal.episodes(state="stored")} == {"stored"}
-    again = next(one for one in store.trajectories() if one.episode == kept.trajectory.episode)
-    assert np.array_equal(again.actions, kept.trajectory.actions)
-    assert again.digest == kept.trajectory.digest
-
-
-def test_a_given_up_test_seed_reaches_the_store_even_after_a_crash(
-    opened: Opener, tmp_path: Path, suite: Suite
-) -> None:
-    session = opened(seeds=TEST)
-    store = Store.create(tmp_path / "store", suite)
-    session.choose("lake")
-    session.act(RIGHT)
-    session.discard()  # kept in the journal; a crash comes before anything is stored
-    Keeper(session._settings, session._journal, store, pytest.fail).close()
-    (one,) = store.trajectories()
-    assert (one.success, one.terminated, one.notes, len(one)) == (False, False, "given up", 1)
-    assert store.verify() == []
-
-
-def test_what_does_not_replay_is_stored_with_its_observations(
-    opened: Opener, tmp_path: Path, suite: Suite
-) -> None:
-    session = opened()
-    store = Store.create(tmp_path / "store", suite)
-    heard: list[str] = []
-    keeper = Keeper(session._settings, session._journal, store, heard.append)
-    kept = play(session, "unrepeatable", lambda _: np.array([1.0, 2.0]))
-    keeper.put(kept)
-    keeper.close()
-    assert store.episodes()["stored"].to_pylist() == [True]
-    assert not heard
-
-
-def test_what_follows_a_kept_demonstration_may_fail(opened: Opener, tmp_path: Path, suite: Suite) -> None:
-    session = opened()
-    heard: list[str] = []
-
-    def fail(_: object) -> None:
-        raise RuntimeError("no report today")
-
-    store = Store.create(tmp_path / "store", suite)
-    keeper = Keeper(replace(session._settings, on_kept=fail), session._journal, store, heard.append)
-    keeper.put(play(session, "lake", lambda _: RIGHT))
-    keeper.close()
-    assert heard == ["What follows a kept demonstration failed: no report today"]
-    assert len(store) == 1
 
 
 def test_the_state_tells_a_page_all_it_draws(opened: Opener) -> None:
