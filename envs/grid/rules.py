@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from .worlds import EMPTY, LOOKS, TYPES, VIEW, WALL, Worlds
+from .worlds import EMPTY, LOOKS, NOWHERE, TYPES, VIEW, WALL, Worlds
 
 LEFT, RIGHT, FORWARD, PICKUP, DROP, TOGGLE, DONE = range(7)
 
@@ -67,17 +67,25 @@ def act(worlds: Worlds, b: int, action: int) -> int:
         if _LIFTED[ahead] and worlds.carried[b, 0] == 0:
             worlds.carried[b, 0] = ahead
             worlds.carried[b, 1] = worlds.things[b, y, x]
+            _move(worlds, b, worlds.things[b, y, x], NOWHERE, NOWHERE)
             worlds.cells[b, y, x] = EMPTY
             worlds.things[b, y, x] = 0
     elif action == DROP:
         if ahead == EMPTY and worlds.carried[b, 0] != 0:
             worlds.cells[b, y, x] = worlds.carried[b, 0]
             worlds.things[b, y, x] = worlds.carried[b, 1]
+            _move(worlds, b, worlds.carried[b, 1], x, y)
             worlds.carried[b, 0] = 0
             worlds.carried[b, 1] = 0
     elif action == TOGGLE:
         _toggle(worlds, b, y, x)
     return 0
+
+
+@njit(cache=True, nogil=True)
+def _move(worlds: Worlds, b: int, thing: int, x: int, y: int) -> None:
+    worlds.where[b, thing, 0] = x
+    worlds.where[b, thing, 1] = y
 
 
 @njit(cache=True, nogil=True)
@@ -95,6 +103,9 @@ def _toggle(worlds: Worlds, b: int, y: int, x: int) -> None:
             worlds.cells[b, y, x] = ahead + 1
     elif _KIND[ahead] == _BOX:
         thing = worlds.inside[b, worlds.things[b, y, x]]
+        _move(worlds, b, worlds.things[b, y, x], NOWHERE, NOWHERE)
+        if thing:
+            _move(worlds, b, thing, x, y)
         worlds.things[b, y, x] = thing
         worlds.cells[b, y, x] = worlds.looks[b, thing] if thing else EMPTY
 
