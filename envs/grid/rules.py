@@ -21,8 +21,8 @@ _OPEN_DOOR = (_KIND == _DOOR) & (_STATE == 0)
 _ENTERED = np.isin(_KIND, [TYPES.index(name) for name in ("empty", "floor", "goal", "lava")]) | _OPEN_DOOR
 _LIFTED = np.isin(_KIND, [TYPES.index(name) for name in ("key", "ball", "box")])
 _SEEN_THROUGH = (_KIND != _SOLID) & ((_KIND != _DOOR) | _OPEN_DOOR)
-_AHEAD_X = np.array([1, 0, -1, 0])
-_AHEAD_Y = np.array([0, 1, 0, -1])
+AHEAD_X = np.array([1, 0, -1, 0])
+AHEAD_Y = np.array([0, 1, 0, -1])
 
 
 @njit(cache=True, nogil=True)
@@ -55,8 +55,8 @@ def act(worlds: Worlds, b: int, action: int) -> int:
     if action == RIGHT:
         worlds.agent[b, 2] = (direction + 1) % 4
         return 0
-    x += _AHEAD_X[direction]
-    y += _AHEAD_Y[direction]
+    x += AHEAD_X[direction]
+    y += AHEAD_Y[direction]
     ahead = worlds.cells[b, y, x]
     if action == FORWARD:
         if _ENTERED[ahead]:
@@ -121,7 +121,7 @@ def observe(worlds: Worlds, images: np.ndarray, directions: np.ndarray) -> None:
     seen = np.empty((VIEW, VIEW), np.bool_)
     for b in range(len(images)):
         x, y, direction = worlds.agent[b, 0], worlds.agent[b, 1], worlds.agent[b, 2]
-        ahead_x, ahead_y = _AHEAD_X[direction], _AHEAD_Y[direction]
+        ahead_x, ahead_y = AHEAD_X[direction], AHEAD_Y[direction]
         for i in range(VIEW):
             for j in range(VIEW):
                 far, side = VIEW - 1 - j, i - VIEW // 2

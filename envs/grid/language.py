@@ -1,0 +1,44 @@
+"""The instruction as a sentence: "put a red ball next to the door on your left, then pick up the grey key"."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .worlds import AFTER, ALONE, ANY, COLORS, GO_TO, NO_VERB, OPEN, PICK_UP, PUT_NEXT, TYPES, Worlds
+
+_VERBS = {GO_TO: "go to ", PICK_UP: "pick up ", OPEN: "open ", PUT_NEXT: "put "}
+_PLACES = ("", " on your left", " on your right", " in front of you", " behind you")
+_JOINED = {1: ", then ", AFTER: " after you "}
+_spoken: dict[bytes, str] = {}
+
+
+def sentence(worlds: Worlds, b: int) -> str:
+    """Return the instruction of world `b`; what fits several objects is "a ...", what fits one is "the ..."."""
+    several = worlds.sets[b] & (worlds.sets[b] - np.uint64(1)) != 0
+    key = worlds.order[b].tobytes() + worlds.clauses[b].tobytes() + several.tobytes()
+    if key not in _spoken:
+        _spoken[key] = _composed(int(worlds.order[b]), worlds.clauses[b], several)
+    return _spoken[key]
+
+
+def _composed(order: int, clauses: np.ndarray, several: np.ndarray) -> str:
+    said = [
+        _clause(clause, many) for clause, many in zip(clauses, several, strict=True) if clause[0] != NO_VERB
+    ]
+    if order == ALONE:
+        return " and ".join(said)
+    split = 2 if clauses[1, 0] != NO_VERB else 1
+    return _JOINED[order].join([" and ".join(said[:split]), " and ".join(said[split:])])
+
+
+def _clause(clause: np.ndarray, several: np.ndarray) -> str:
+    said = _VERBS[int(clause[0])] + _described(clause[1:4], bool(several[0]))
+    if clause[0] == PUT_NEXT:
+        said += " next to " + _described(clause[4:7], bool(several[1]))
+    return said
+
+
+def _described(description: np.ndarray, several: bool) -> str:
+    kind, color, place = (int(part) for part in description)
+    named = ("" if color == ANY else COLORS[color] + " ") + TYPES[kind] + _PLACES[place]
+    return ("a " if several else "the ") + named
