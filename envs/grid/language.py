@@ -1,4 +1,4 @@
-"""The instruction as a sentence: "put a red ball next to the door on your left, then pick up the grey key"."""
+"""The instruction as a sentence: "put a red ball next to the door on your left, then open the red door"."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _spoken: dict[bytes, str] = {}
 
 
 def sentence(worlds: Worlds, b: int) -> str:
-    """Return the instruction of world `b`; what fits several objects is "a ...", what fits one is "the ..."."""
+    """Return the instruction of world `b`; what fits several objects is "a ...", else "the ..."."""
     several = worlds.sets[b] & (worlds.sets[b] - np.uint64(1)) != 0
     key = worlds.order[b].tobytes() + worlds.clauses[b].tobytes() + several.tobytes()
     if key not in _spoken:

@@ -41,13 +41,13 @@ NO_VERB, GO_TO, PICK_UP, OPEN, PUT_NEXT = range(5)
 """What a clause asks for."""
 
 ALONE, THEN, AFTER = range(3)
-"""How the two halves of an instruction follow each other: one half; first, then second; first after second."""
+"""How the halves of an instruction follow each other: one half; first, then second; first after second."""
 
 ANYWHERE, ON_LEFT, ON_RIGHT, IN_FRONT, BEHIND = range(5)
 """Where a described object stood, as the agent saw it from where it started."""
 
 OBJECTS = 64
-"""Object numbers in a world: 1 to 63, doors among them; a set of objects is one uint64, bit i for object i."""
+"""Object numbers in a world: 1 to 63, doors among them; a set of objects is a uint64, bit i for object i."""
 
 
 class Worlds(NamedTuple):

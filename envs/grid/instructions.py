@@ -1,0 +1,196 @@
+"""How an instruction is chosen for a world: a level's own kind, or any sentence of the language."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from .dice import roll
+from .levels import (
+    ABOUT,
+    BEHIND_LOCK,
+    BOTH,
+    CLAUSE,
+    DOOR,
+    FORMS,
+    INTO_LOCKED,
+    LOCKED_DOOR,
+    PLACES,
+    REACHABLE,
+    RED_BALL,
+    SENTENCE,
+    SEQUENCE,
+    TWO_DISTRACTORS,
+    VERB,
+    VERBS,
+)
+from .missions import described
+from .worlds import (
+    AFTER,
+    ALONE,
+    ANY,
+    ANYWHERE,
+    GO_TO,
+    LOOKS,
+    OPEN,
+    PUT_NEXT,
+    THEN,
+    TYPES,
+    Worlds,
+)
+
+_KIND = LOOKS[:, 0].copy()
+_COLOR = LOOKS[:, 1].copy()
+_LOCKED = LOOKS[:, 2] == 2
+_DOOR_KIND, _KEY_KIND = TYPES.index("door"), TYPES.index("key")
+_NAMED = np.array([TYPES.index(name) for name in ("box", "ball", "key", "door")])
+_ONE, _NOBODY = np.uint64(1), np.uint64(0)
+_TRIES = 101
+
+
+@njit(cache=True, nogil=True)
+def instruct(worlds: Worlds, b: int, level: np.ndarray, first: int, locked: int) -> bool:
+    """Write an instruction for world `b`; `first` is the first object it may be about. False: throw again."""
+    worlds.order[b] = ALONE
+    worlds.clauses[b] = 0
+    about = level[ABOUT]
+    if about == SENTENCE:
+        return _speak(worlds, b, level, locked)
+    count = 0
+    while worlds.looks[b, first + count]:
+        count += 1
+    if about == DOOR:
+        count = first - 1
+        first = 1
+    elif about == LOCKED_DOOR:
+        first = count = 1
+    chosen = first + roll(worlds, b, count)
+    if about == TWO_DISTRACTORS:
+        other = first + (chosen - first + 1 + roll(worlds, b, count - 1)) % count
+        worlds.clauses[b, 0, 0] = PUT_NEXT
+        _name(worlds, b, 0, 1, other)
+    else:
+        worlds.clauses[b, 0, 0] = OPEN if about in (DOOR, LOCKED_DOOR) else level[VERB]
+        if about == RED_BALL:
+            chosen = first
+        elif about == BEHIND_LOCK:
+            chosen = first + count - 1
+    _name(worlds, b, 0, 0, chosen)
+    return _sensible(worlds, b, 0, level)
+
+
+@njit(cache=True, nogil=True)
+def _name(worlds: Worlds, b: int, c: int, d: int, thing: int) -> None:
+    """Let a clause's description be an object's kind and colour."""
+    worlds.clauses[b, c, 1 + 3 * d] = _KIND[worlds.looks[b, thing]]
+    worlds.clauses[b, c, 2 + 3 * d] = _COLOR[worlds.looks[b, thing]]
+    worlds.clauses[b, c, 3 + 3 * d] = ANYWHERE
+
+
+@njit(cache=True, nogil=True)
+def _speak(worlds: Worlds, b: int, level: np.ndarray, locked: int) -> bool:
+    """Say a sentence: a clause, two with "and", or two of either with "then" or "after you"."""
+    form = _one_of(worlds, b, level[FORMS])
+    halves = 2 if form == SEQUENCE else 1
+    if halves == 2:
+        worlds.order[b] = THEN if roll(worlds, b, 2) else AFTER
+    for half in range(halves):
+        both = form == BOTH or (halves == 2 and roll(worlds, b, 2) != CLAUSE)
+        for c in range(2 * half, 2 * half + (2 if both else 1)):
+            if not (_say(worlds, b, c, level, locked) and _sensible(worlds, b, c, level)):
+                return False
+    return True
+
+
+@njit(cache=True, nogil=True)
+def _one_of(worlds: Worlds, b: int, bits: int) -> int:
+    count = 0
+    for bit in range(8):
+        count += bits >> bit & 1
+    left = roll(worlds, b, count)
+    for bit in range(8):
+        if bits >> bit & 1:
+            if left == 0:
+                return bit
+            left -= 1
+    return 0
+
+
+@njit(cache=True, nogil=True)
+def _say(worlds: Worlds, b: int, c: int, level: np.ndarray, locked: int) -> bool:
+    verb = _one_of(worlds, b, level[VERBS])
+    worlds.clauses[b, c, 0] = verb
+    if verb == OPEN:
+        return _describe(worlds, b, c, 0, 3, 4, level, locked)
+    if not _describe(worlds, b, c, 0, 0, 4 if verb == GO_TO else 3, level, locked):
+        return False
+    return verb != PUT_NEXT or _describe(worlds, b, c, 1, 0, 4, level, locked)
+
+
+@njit(cache=True, nogil=True)
+def _describe(
+    worlds: Worlds, b: int, c: int, d: int, low: int, high: int, level: np.ndarray, locked: int
+) -> bool:
+    """Throw descriptions of kinds `low` to `high` until one fits something."""
+    for _ in range(_TRIES):
+        color = roll(worlds, b, 7)
+        color = ANY if color == 6 else color
+        kind = _NAMED[low + roll(worlds, b, high - low)]
+        place = ANYWHERE
+        if level[PLACES] and roll(worlds, b, 2):
+            place = 1 + roll(worlds, b, 4)
+        meant = described(worlds, b, kind, color, place)
+        if meant == _NOBODY or (not level[INTO_LOCKED] and locked >= 0 and _all_in(worlds, b, meant, locked)):
+            continue
+        worlds.clauses[b, c, 1 + 3 * d] = kind
+        worlds.clauses[b, c, 2 + 3 * d] = color
+        worlds.clauses[b, c, 3 + 3 * d] = place
+        return True
+    return False
+
+
+@njit(cache=True, nogil=True)
+def _all_in(worlds: Worlds, b: int, objects: int, room: int) -> bool:
+    """Whether all of a set stand in a room or in its walls."""
+    side, columns = worlds.rooms[b, 0], worlds.rooms[b, 1]
+    left, top = room % columns * (side - 1), room // columns * (side - 1)
+    for thing in range(worlds.looks.shape[1]):
+        if objects >> np.uint64(thing) & _ONE:
+            x, y = worlds.where[b, thing, 0], worlds.where[b, thing, 1]
+            if not (left <= x < left + side and top <= y < top + side):
+                return False
+    return True
+
+
+@njit(cache=True, nogil=True)
+def _sensible(worlds: Worlds, b: int, c: int, level: np.ndarray) -> bool:
+    """Whether minigrid would ask for this: nothing next to itself or already there, no key that is needed."""
+    clause = worlds.clauses[b, c]
+    first = described(worlds, b, clause[1], clause[2], clause[3])
+    second = _NOBODY
+    if clause[0] == PUT_NEXT:
+        second = described(worlds, b, clause[4], clause[5], clause[6])
+        if first & second != _NOBODY or _beside(worlds, b, first, second):
+            return False
+    if level[ABOUT] != SENTENCE or level[REACHABLE]:
+        return True
+    for thing in range(1, worlds.looks.shape[1]):
+        look = worlds.looks[b, thing]
+        if _KIND[look] == _DOOR_KIND and _LOCKED[look]:
+            for d in range(2):
+                if clause[1 + 3 * d] == _KEY_KIND and clause[2 + 3 * d] == _COLOR[look]:
+                    return False
+    return True
+
+
+@njit(cache=True, nogil=True)
+def _beside(worlds: Worlds, b: int, some: int, others: int) -> bool:
+    for one in range(worlds.looks.shape[1]):
+        if some >> np.uint64(one) & _ONE:
+            for other in range(worlds.looks.shape[1]):
+                if others >> np.uint64(other) & _ONE:
+                    x = np.int64(worlds.where[b, one, 0]) - np.int64(worlds.where[b, other, 0])
+                    y = np.int64(worlds.where[b, one, 1]) - np.int64(worlds.where[b, other, 1])
+                    if abs(x) + abs(y) == 1:
+                        return True
+    return False

@@ -1,0 +1,190 @@
+"""Rooms in rows and columns, the doors between them, and where things may be put."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from .dice import roll
+from .rules import AHEAD_X, AHEAD_Y
+from .worlds import ANY, EMPTY, LOOKS, NOWHERE, TYPES, WALL, Worlds, look
+
+_KIND = LOOKS[:, 0].copy()
+_DOOR, _LOCKED = look("door", "red", "closed"), look("door", "red", "locked")
+_DOOR_KIND = TYPES.index("door")
+_TRIES = 1000
+
+NO_WAY, SOLID, PASSAGE = range(3)
+"""What is on a side of a room: the outer wall, a wall, a door."""
+
+
+@njit(cache=True, nogil=True)
+def carve(worlds: Worlds, b: int, side: int, columns: int, rows: int) -> tuple[np.ndarray, np.ndarray]:
+    """Make rooms without doors. Returns where doors would be, `[rooms, 4, 2]` x, y, and what is there now.
+
+    Sides in the order of directions: right, down, left, up. The agent waits in the middle of the world.
+    """
+    worlds.cells[b] = WALL
+    worlds.things[b] = 0
+    worlds.where[b] = NOWHERE
+    worlds.looks[b] = 0
+    worlds.inside[b] = 0
+    worlds.carried[b] = 0
+    worlds.rooms[b, 0], worlds.rooms[b, 1], worlds.rooms[b, 2] = side, columns, rows
+    worlds.agent[b, 0] = columns // 2 * (side - 1) + side // 2
+    worlds.agent[b, 1] = rows // 2 * (side - 1) + side // 2
+    worlds.agent[b, 2] = 0
+    gates = np.zeros((columns * rows, 4, 2), np.int64)
+    walls = np.full((columns * rows, 4), NO_WAY)
+    for row in range(rows):
+        for column in range(columns):
+            room, left, top = row * columns + column, column * (side - 1), row * (side - 1)
+            worlds.cells[b, top + 1 : top + side - 1, left + 1 : left + side - 1] = EMPTY
+            if column < columns - 1:
+                gate = top + 1 + roll(worlds, b, side - 2)
+                _gate(gates, walls, room, room + 1, 0, left + side - 1, gate)
+            if row < rows - 1:
+                gate = left + 1 + roll(worlds, b, side - 2)
+                _gate(gates, walls, room, room + columns, 1, gate, top + side - 1)
+    return gates, walls
+
+
+@njit(cache=True, nogil=True)
+def _gate(gates: np.ndarray, walls: np.ndarray, room: int, other: int, side: int, x: int, y: int) -> None:
+    gates[room, side] = gates[other, side + 2] = np.array((x, y))
+    walls[room, side] = walls[other, side + 2] = SOLID
+
+
+@njit(cache=True, nogil=True)
+def neighbour(worlds: Worlds, room: int, side: int, b: int) -> int:
+    """Return the room beyond a side that is not the outer wall."""
+    return room + AHEAD_X[side] + AHEAD_Y[side] * worlds.rooms[b, 1]
+
+
+@njit(cache=True, nogil=True)
+def lock(worlds: Worlds, b: int, gates: np.ndarray, walls: np.ndarray) -> int:
+    """Lock a room: one door in one of its inner walls, of any colour; returns the room."""
+    while True:
+        room, side = roll(worlds, b, len(walls)), roll(worlds, b, 4)
+        if walls[room, side] == SOLID:
+            _add_door(worlds, b, gates, walls, room, side, _LOCKED + 3 * roll(worlds, b, 6))
+            return room
+
+
+@njit(cache=True, nogil=True)
+def connect(worlds: Worlds, b: int, gates: np.ndarray, walls: np.ndarray, locked: int, unlike: int) -> bool:
+    """Add shut doors, none to the locked room or of colour `unlike`, until every room can be reached."""
+    reached = np.zeros(len(walls), np.bool_)
+    for _ in range(5000):
+        if _all_joined(worlds, b, walls, reached):
+            return True
+        room, side = roll(worlds, b, len(walls)), roll(worlds, b, 4)
+        if walls[room, side] != SOLID or room == locked or neighbour(worlds, room, side, b) == locked:
+            continue
+        color = roll(worlds, b, 6 if unlike == ANY else 5)
+        if unlike != ANY and color >= unlike:
+            color += 1
+        _add_door(worlds, b, gates, walls, room, side, _DOOR + 3 * color)
+    return False
+
+
+@njit(cache=True, nogil=True)
+def _all_joined(worlds: Worlds, b: int, walls: np.ndarray, reached: np.ndarray) -> bool:
+    reached[:] = False
+    reached[0] = True
+    count, grown = 1, True
+    while grown:
+        grown = False
+        for room in range(len(walls)):
+            for side in range(4):
+                if reached[room] and walls[room, side] == PASSAGE:
+                    beyond = neighbour(worlds, room, side, b)
+                    if not reached[beyond]:
+                        reached[beyond] = grown = True
+                        count += 1
+    return count == len(walls)
+
+
+@njit(cache=True, nogil=True)
+def _add_door(
+    worlds: Worlds, b: int, gates: np.ndarray, walls: np.ndarray, room: int, side: int, door: int
+) -> None:
+    put(worlds, b, gates[room, side, 0], gates[room, side, 1], door)
+    walls[room, side] = walls[neighbour(worlds, room, side, b), (side + 2) % 4] = PASSAGE
+
+
+@njit(cache=True, nogil=True)
+def put(worlds: Worlds, b: int, x: int, y: int, what: int) -> None:
+    """Put a new object on a cell; it gets the next number."""
+    thing = 1
+    while worlds.looks[b, thing]:
+        thing += 1
+    worlds.looks[b, thing] = what
+    worlds.where[b, thing, 0] = x
+    worlds.where[b, thing, 1] = y
+    worlds.cells[b, y, x] = what
+    worlds.things[b, y, x] = thing
+
+
+@njit(cache=True, nogil=True)
+def place(worlds: Worlds, b: int, room: int, what: int) -> bool:
+    """Put a new object on an empty cell of a room, not on or beside the agent; false if there is no room."""
+    for _ in range(_TRIES):
+        x, y = _somewhere(worlds, b, room)
+        near = abs(x - worlds.agent[b, 0]) + abs(y - worlds.agent[b, 1]) < 2
+        if worlds.cells[b, y, x] == EMPTY and not near:
+            put(worlds, b, x, y, what)
+            return True
+    return False
+
+
+@njit(cache=True, nogil=True)
+def place_agent(worlds: Worlds, b: int, locked: int) -> bool:
+    """Put the agent on an empty cell of any room but the locked one, facing a wall or an empty cell."""
+    room = roll(worlds, b, worlds.rooms[b, 1] * worlds.rooms[b, 2])
+    while room == locked:
+        room = roll(worlds, b, worlds.rooms[b, 1] * worlds.rooms[b, 2])
+    for _ in range(_TRIES):
+        x, y = _somewhere(worlds, b, room)
+        if worlds.cells[b, y, x] != EMPTY:
+            continue
+        direction = roll(worlds, b, 4)
+        if worlds.cells[b, y + AHEAD_Y[direction], x + AHEAD_X[direction]] in (EMPTY, WALL):
+            worlds.agent[b, 0], worlds.agent[b, 1], worlds.agent[b, 2] = x, y, direction
+            return True
+    return False
+
+
+@njit(cache=True, nogil=True)
+def _somewhere(worlds: Worlds, b: int, room: int) -> tuple[int, int]:
+    side, columns = worlds.rooms[b, 0], worlds.rooms[b, 1]
+    x = room % columns * (side - 1) + 1 + roll(worlds, b, side - 2)
+    return x, room // columns * (side - 1) + 1 + roll(worlds, b, side - 2)
+
+
+@njit(cache=True, nogil=True)
+def all_reachable(worlds: Worlds, b: int) -> bool:
+    """Whether the agent could walk up to every object without moving one, if every door were open."""
+    width = worlds.cells.shape[2]
+    reached = np.zeros(worlds.cells.shape[1] * width, np.bool_)
+    stack = np.empty(worlds.cells.shape[1] * width, np.int64)
+    stack[0] = worlds.agent[b, 1] * width + worlds.agent[b, 0]
+    reached[stack[0]] = True
+    depth, missing = 1, 0
+    while worlds.looks[b, missing + 1]:
+        missing += 1
+    while depth:
+        depth -= 1
+        at = stack[depth]
+        for side in range(4):
+            x, y = at % width + AHEAD_X[side], at // width + AHEAD_Y[side]
+            cell = worlds.cells[b, y, x]
+            if reached[y * width + x] or cell == WALL:
+                continue
+            reached[y * width + x] = True
+            if cell != EMPTY:
+                missing -= 1
+            if cell == EMPTY or _KIND[cell] == _DOOR_KIND:
+                stack[depth] = y * width + x
+                depth += 1
+    return missing == 0
