@@ -112,29 +112,35 @@ def _toggle(worlds: Worlds, b: int, y: int, x: int) -> None:
 
 @njit(cache=True, nogil=True)
 def observe(worlds: Worlds, images: np.ndarray, directions: np.ndarray) -> None:
-    """Write what each agent sees: images uint8 `[B, 7, 7, 3]` by (column, row), directions int64 `[B]`.
+    """Write what each agent sees: images uint8 `[B, 7, 7, 3]` by (column, row), directions int64 `[B]`."""
+    view = np.empty((VIEW, VIEW), np.uint8)
+    seen = np.empty((VIEW, VIEW), np.bool_)
+    for b in range(len(images)):
+        observe_one(worlds, b, images[b], view, seen)
+        directions[b] = worlds.agent[b, 2]
+
+
+@njit(cache=True, nogil=True)
+def observe_one(worlds: Worlds, b: int, image: np.ndarray, view: np.ndarray, seen: np.ndarray) -> None:
+    """Write what the agent of world `b` sees, uint8 `[7, 7, 3]`; `view` and `seen` `[7, 7]` are scratch.
 
     Light spreads row by row away from the agent, sideways and ahead, and stops at walls and shut doors.
     """
     height, width = worlds.cells.shape[1:]
-    view = np.empty((VIEW, VIEW), np.uint8)
-    seen = np.empty((VIEW, VIEW), np.bool_)
-    for b in range(len(images)):
-        x, y, direction = worlds.agent[b, 0], worlds.agent[b, 1], worlds.agent[b, 2]
-        ahead_x, ahead_y = AHEAD_X[direction], AHEAD_Y[direction]
-        for i in range(VIEW):
-            for j in range(VIEW):
-                far, side = VIEW - 1 - j, i - VIEW // 2
-                column, row = x + ahead_x * far - ahead_y * side, y + ahead_y * far + ahead_x * side
-                inside = 0 <= column < width and 0 <= row < height
-                view[i, j] = worlds.cells[b, row, column] if inside else WALL
-        _light(view, seen)
-        view[VIEW // 2, VIEW - 1] = worlds.carried[b, 0] if worlds.carried[b, 0] else EMPTY
-        for i in range(VIEW):
-            for j in range(VIEW):
-                for channel in range(3):
-                    images[b, i, j, channel] = LOOKS[view[i, j], channel] if seen[i, j] else 0
-        directions[b] = direction
+    x, y, direction = worlds.agent[b, 0], worlds.agent[b, 1], worlds.agent[b, 2]
+    ahead_x, ahead_y = AHEAD_X[direction], AHEAD_Y[direction]
+    for i in range(VIEW):
+        for j in range(VIEW):
+            far, side = VIEW - 1 - j, i - VIEW // 2
+            column, row = x + ahead_x * far - ahead_y * side, y + ahead_y * far + ahead_x * side
+            inside = 0 <= column < width and 0 <= row < height
+            view[i, j] = worlds.cells[b, row, column] if inside else WALL
+    _light(view, seen)
+    view[VIEW // 2, VIEW - 1] = worlds.carried[b, 0] if worlds.carried[b, 0] else EMPTY
+    for i in range(VIEW):
+        for j in range(VIEW):
+            for channel in range(3):
+                image[i, j, channel] = LOOKS[view[i, j], channel] if seen[i, j] else 0
 
 
 @njit(cache=True, nogil=True)

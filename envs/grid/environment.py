@@ -1,0 +1,135 @@
+"""One grid world as a Gymnasium environment; `vector.py` is the same for thousands."""
+
+from __future__ import annotations
+
+import dataclasses
+from string import ascii_lowercase
+from typing import Any, Literal
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+
+from ..errors import TutelageError, nearest
+from .drawing import as_text, draw_view, draw_world
+from .episodes import reset_all, step_one
+from .language import sentence
+from .levels import LEVELS, Level
+from .rules import observe
+from .worlds import VIEW, Worlds, copied, empty_worlds, restore
+
+Observed = dict[str, Any]
+ACTION_NAMES = ("turn left", "turn right", "forward", "pick up", "drop", "toggle", "done")
+
+
+def find_level(name: str, **options: Any) -> Level:
+    """Return a level of the paper by name, with some of its fields changed.
+
+    Raises TutelageError for an unknown name or field, and where no world can be made so.
+    """
+    if name not in LEVELS:
+        raise TutelageError(f"expected one of the levels {', '.join(LEVELS)}, got {name!r}{nearest(name, LEVELS)}")
+    known = [field.name for field in dataclasses.fields(Level)]
+    for option in options:
+        if option not in known:
+            raise TutelageError(f"expected options {', '.join(known)}, got {option!r}{nearest(option, known)}")
+    level = dataclasses.replace(LEVELS[name], **options)
+    level.check()
+    return level
+
+
+def observation_space() -> spaces.Dict:
+    """Return the space of one observation: MiniGrid's image and direction, and the sentence."""
+    letters = frozenset(ascii_lowercase + " ,")
+    return spaces.Dict(
+        {
+            "image": spaces.Box(0, 255, (VIEW, VIEW, 3), np.uint8),
+            "direction": spaces.Discrete(4),
+            "mission": spaces.Text(400, charset=letters),
+        }
+    )
+
+
+class GridEnv(gymnasium.Env[Observed, int]):
+    """A level of BabyAI: MiniGrid's actions, view and rewards, bit for bit.
+
+    `options` change fields of the level (`room_size`, `rows`, `columns`, `distractors`, ...). `perspective`
+    is what `render()` shows with `rgb_array`: what the "agent" sees, or the whole "world" from above.
+    """
+
+    metadata = {"render_modes": ["rgb_array", "ansi"], "render_fps": 10}
+
+    def __init__(
+        self,
+        level: str,
+        render_mode: str | None = None,
+        perspective: Literal["agent", "world"] = "agent",
+        tile: int = 48,
+        **options: Any,
+    ) -> None:
+        if perspective not in ("agent", "world"):
+            raise TutelageError(f"expected perspective 'agent' or 'world', got {perspective!r}")
+        self.level = find_level(level, **options)
+        self.render_mode, self.perspective, self.tile = render_mode, perspective, tile
+        self.observation_space = observation_space()
+        self.action_space = spaces.Discrete(7)
+        self.worlds = empty_worlds(1, self.level.height, self.level.width)
+        self._packed = self.level.packed()[None]
+        self._images = np.zeros((1, VIEW, VIEW, 3), np.uint8)
+        self._directions = np.zeros(1, np.int64)
+
+    @property
+    def max_steps(self) -> int:
+        """The step limit of the present episode: 64 a journey in one room of eight, 576 in nine."""
+        return int(self.worlds.limits[0])
+
+    @property
+    def action_names(self) -> tuple[str, ...]:
+        return ACTION_NAMES
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observed, dict[str, Any]]:
+        super().reset(seed=seed)
+        chosen = int(self.np_random.integers(2**62)) if seed is None else seed
+        seeds, all_of_them = np.array([chosen], np.int64), np.ones(1, np.bool_)
+        if not reset_all(self.worlds, self._packed, seeds, all_of_them, self._images, self._directions):
+            raise TutelageError(
+                f"expected a level with room for {self.level.distractors} distractors, got rooms of side "
+                f"{self.level.room_size}; ask for fewer distractors or larger rooms"
+            )
+        return self._observation(), {}
+
+    def step(self, action: int) -> tuple[Observed, float, bool, bool, dict[str, Any]]:
+        reward, terminated, truncated = step_one(self.worlds, 0, int(action))
+        observe(self.worlds, self._images, self._directions)
+        return self._observation(), float(reward), bool(terminated), bool(truncated), {}
+
+    def render(self) -> Any:
+        if self.render_mode == "ansi":
+            return f"{sentence(self.worlds, 0)}\n{as_text(self.worlds, 0)}"
+        if self.render_mode == "rgb_array":
+            draw = draw_view if self.perspective == "agent" else draw_world
+            return draw(self.worlds, 0, self.tile)
+        return None
+
+    def get_keys_to_action(self) -> dict[tuple[str, ...], int]:
+        """Return a person's keys, by the names that pygame gives them."""
+        return {("left",): 0, ("right",): 1, ("up",): 2, ("p",): 3, ("d",): 4, ("space",): 5}
+
+    def snapshot(self) -> Worlds:
+        """Return the whole state; later steps leave it alone."""
+        return copied(self.worlds)
+
+    def restore(self, snapshot: Worlds) -> Observed:
+        """Go back to a snapshot of this level; returns what is seen there."""
+        restore(self.worlds, snapshot)
+        observe(self.worlds, self._images, self._directions)
+        return self._observation()
+
+    def _observation(self) -> Observed:
+        return {
+            "image": self._images[0].copy(),
+            "direction": int(self._directions[0]),
+            "mission": sentence(self.worlds, 0),
+        }

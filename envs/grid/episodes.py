@@ -1,0 +1,116 @@
+"""Episodes: a step with its reward and end, many worlds a step with autoreset, whole replays in one call."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from .dice import following
+from .generation import generate
+from .missions import judge
+from .rules import act, observe, observe_one
+from .worlds import VIEW, Worlds
+
+DISABLED, NEXT_STEP, SAME_STEP = range(3)
+"""What happens to a world whose episode is over: nothing; a new one at the next step; a new one at once."""
+
+
+@njit(cache=True, nogil=True)
+def step_one(worlds: Worlds, b: int, action: int) -> tuple[float, bool, bool]:
+    """Let world `b` act; returns its reward, whether the instruction is fulfilled, whether time is up."""
+    worlds.steps[b] += 1
+    act(worlds, b, action)
+    fulfilled = judge(worlds, b, action)
+    reward = 1 - 0.9 * (worlds.steps[b] / worlds.limits[b]) if fulfilled else 0.0
+    return reward, fulfilled, worlds.steps[b] >= worlds.limits[b]
+
+
+@njit(cache=True, nogil=True)
+def reset_all(
+    worlds: Worlds,
+    levels: np.ndarray,
+    seeds: np.ndarray,
+    chosen: np.ndarray,
+    images: np.ndarray,
+    directions: np.ndarray,
+) -> bool:
+    """Make the worlds chosen, bool `[B]`, from packed levels `[B, PACKED]` and seeds `[B]`; false if one cannot be."""
+    made = True
+    for b in range(len(seeds)):
+        if chosen[b]:
+            made = generate(worlds, b, levels[b], seeds[b]) and made
+    observe(worlds, images, directions)
+    return made
+
+
+@njit(cache=True, nogil=True)
+def step_all(
+    worlds: Worlds,
+    levels: np.ndarray,
+    actions: np.ndarray,
+    mode: int,
+    over: np.ndarray,
+    images: np.ndarray,
+    directions: np.ndarray,
+    rewards: np.ndarray,
+    terminated: np.ndarray,
+    truncated: np.ndarray,
+    last_images: np.ndarray,
+    last_directions: np.ndarray,
+) -> int:
+    """Let every world take its action `[B]`; returns how many began anew.
+
+    Writes what each sees (uint8 `[B, 7, 7, 3]`, int64 `[B]`), rewards float64, flags bool `[B]`. `over` says
+    before which episodes are over, and after which are (SAME_STEP: which were, and began anew; what they
+    saw last is in `last_images` and `last_directions`). The seed of the next world follows from the last.
+    """
+    anew = 0
+    view = np.empty((VIEW, VIEW), np.uint8)
+    seen = np.empty((VIEW, VIEW), np.bool_)
+    for b in range(len(actions)):
+        if mode == NEXT_STEP and over[b]:
+            generate(worlds, b, levels[b], following(worlds.seeds[b]))
+            rewards[b], terminated[b], truncated[b], over[b] = 0.0, False, False, False
+            anew += 1
+            continue
+        rewards[b], terminated[b], truncated[b] = step_one(worlds, b, actions[b])
+        over[b] = terminated[b] or truncated[b]
+        if mode == SAME_STEP and over[b]:
+            observe_one(worlds, b, last_images[b], view, seen)
+            last_directions[b] = worlds.agent[b, 2]
+            generate(worlds, b, levels[b], following(worlds.seeds[b]))
+            anew += 1
+    observe(worlds, images, directions)
+    return anew
+
+
+@njit(cache=True, nogil=True)
+def replay_all(
+    worlds: Worlds,
+    level: np.ndarray,
+    seeds: np.ndarray,
+    begins: np.ndarray,
+    actions: np.ndarray,
+    images: np.ndarray,
+    directions: np.ndarray,
+    rewards: np.ndarray,
+    terminated: np.ndarray,
+    truncated: np.ndarray,
+) -> None:
+    """Play N whole episodes again in world 0: their seeds `[N]`, their actions one after another `[T]`.
+
+    Episode n acts from `begins[n]` to `begins[n + 1]`, `[N + 1]`. Writes the observations of episode n from
+    row `begins[n] + n` on, one more than its actions, `[T + N, ...]`; rewards and flags `[T]`.
+    """
+    view = np.empty((VIEW, VIEW), np.uint8)
+    seen = np.empty((VIEW, VIEW), np.bool_)
+    for n in range(len(seeds)):
+        generate(worlds, 0, level, seeds[n])
+        row = begins[n] + n
+        observe_one(worlds, 0, images[row], view, seen)
+        directions[row] = worlds.agent[0, 2]
+        for t in range(begins[n], begins[n + 1]):
+            rewards[t], terminated[t], truncated[t] = step_one(worlds, 0, actions[t])
+            row += 1
+            observe_one(worlds, 0, images[row], view, seen)
+            directions[row] = worlds.agent[0, 2]
