@@ -1,0 +1,176 @@
+"""Thousands of grid worlds a step, as a Gymnasium vector environment; several levels in one batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+
+from ..errors import TutelageError
+from .drawing import draw_view
+from .environment import find_level, observation_space
+from .episodes import DISABLED, NEXT_STEP, SAME_STEP, reset_all, step_all
+from .language import sentence
+from .rules import observe
+from .worlds import VIEW, Worlds, chosen, copied, empty_worlds, restore
+
+Observed = dict[str, Any]
+_MODES = {
+    AutoresetMode.DISABLED: DISABLED,
+    AutoresetMode.NEXT_STEP: NEXT_STEP,
+    AutoresetMode.SAME_STEP: SAME_STEP,
+}
+
+
+class GridVectorEnv(VectorEnv[Observed, np.ndarray, np.ndarray]):
+    """Many worlds of one level, or of several: world i is of level `level[i % len(level)]`.
+
+    Seeds, worlds and observations are those of `GridEnv`, whatever the number of worlds and threads. What
+    `step` returns is overwritten by the next step unless `copy`. After an episode, the seed of the next
+    world follows from the last one's alone. `options` change fields of all levels.
+    """
+
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 10, "autoreset_mode": AutoresetMode.NEXT_STEP}
+
+    def __init__(
+        self,
+        level: str | Sequence[str],
+        num_envs: int = 1,
+        autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
+        threads: int = 1,
+        copy: bool = True,
+        render_mode: str | None = None,
+        **options: Any,
+    ) -> None:
+        if num_envs < 1 or threads < 1:
+            raise TutelageError(f"expected num_envs and threads from 1, got {num_envs} and {threads}")
+        names = [level] if isinstance(level, str) else list(level)
+        levels = [find_level(name, **options) for name in names]
+        self.num_envs, self.render_mode, self._copy = num_envs, render_mode, copy
+        self.autoreset_mode = AutoresetMode(autoreset_mode)
+        self.metadata = self.metadata | {"autoreset_mode": self.autoreset_mode}
+        self.single_observation_space, self.single_action_space = observation_space(), spaces.Discrete(7)
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        height, width = max(one.height for one in levels), max(one.width for one in levels)
+        self.worlds = empty_worlds(num_envs, height, width)
+        packed = np.stack([one.packed() for one in levels])
+        self._levels = packed[np.arange(num_envs) % len(levels)]
+        self._over = np.zeros(num_envs, np.bool_)
+        self._seen, self._last = _views(num_envs), _views(num_envs)
+        self._rewards = np.zeros(num_envs)
+        self._flags = np.zeros(num_envs, np.bool_), np.zeros(num_envs, np.bool_)
+        self._missions = [""] * num_envs
+        edges = np.linspace(0, num_envs, min(threads, num_envs) + 1).astype(int)
+        self._shares = [slice(begin, end) for begin, end in zip(edges[:-1], edges[1:], strict=True)]
+        self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
+
+    def reset(
+        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observed, dict[str, Any]]:
+        """Begin episodes: `seed + i` in world i, or a list of seeds; `options["reset_mask"]` bool `[N]`."""
+        mask = np.asarray((options or {}).get("reset_mask", np.ones(self.num_envs)), np.bool_)
+        if seed is None or isinstance(seed, int | np.integer):
+            super().reset(seed=None if seed is None else int(seed))
+            first = self.np_random.integers(2**62, size=self.num_envs)
+            seeds = first if seed is None else int(seed) + np.arange(self.num_envs)
+        else:
+            drawn = self.np_random.integers(2**62, size=self.num_envs)
+            seeds = np.array([new if given is None else given for given, new in zip(seed, drawn, strict=True)])
+        if not reset_all(self.worlds, self._levels, seeds.astype(np.int64), mask, *self._seen):
+            raise TutelageError(
+                "expected levels with room for their distractors, got one that is too full; "
+                "ask for fewer distractors or larger rooms"
+            )
+        self._over[mask] = False
+        self._speak(np.flatnonzero(mask))
+        return self._observation(), {}
+
+    def step(
+        self, actions: np.ndarray
+    ) -> tuple[Observed, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+        actions = np.asarray(actions)
+        was_over = self._over.copy()
+        missions = self._missions
+        anew = sum(self._each_share(actions))
+        infos: dict[str, Any] = {}
+        if anew:
+            same_step = self.autoreset_mode == AutoresetMode.SAME_STEP
+            begun = np.flatnonzero(self._over if same_step else was_over)
+            if same_step:
+                infos = self._endings(begun, missions)
+            self._speak(begun)
+        copied_ = np.copy if self._copy else np.asarray
+        terminated, truncated = self._flags
+        return self._observation(), copied_(self._rewards), copied_(terminated), copied_(truncated), infos
+
+    def snapshot(self) -> tuple[Worlds, np.ndarray]:
+        """Return the whole state of all worlds; later steps leave it alone."""
+        return copied(self.worlds), self._over.copy()
+
+    def restore(self, snapshot: tuple[Worlds, np.ndarray]) -> Observed:
+        """Go back to a snapshot; returns what is seen there."""
+        restore(self.worlds, snapshot[0])
+        self._over[:] = snapshot[1]
+        observe(self.worlds, *self._seen)
+        self._speak(np.arange(self.num_envs))
+        return self._observation()
+
+    def render(self) -> tuple[np.ndarray, ...] | None:
+        """Draw what each agent sees, if the render mode is `rgb_array`."""
+        if self.render_mode != "rgb_array":
+            return None
+        return tuple(draw_view(self.worlds, b) for b in range(self.num_envs))
+
+    def close_extras(self, **kwargs: Any) -> None:
+        """Let the threads go."""
+        if self._pool is not None:
+            self._pool.shutdown()
+
+    def _each_share(self, actions: np.ndarray) -> list[int]:
+        def step_share(rows: slice) -> int:
+            return int(
+                step_all(
+                    chosen(self.worlds, rows),
+                    self._levels[rows],
+                    actions[rows],
+                    _MODES[self.autoreset_mode],
+                    self._over[rows],
+                    *(one[rows] for one in self._seen),
+                    self._rewards[rows],
+                    *(one[rows] for one in self._flags),
+                    *(one[rows] for one in self._last),
+                )
+            )
+
+        return list((self._pool.map if self._pool else map)(step_share, self._shares))
+
+    def _speak(self, rows: np.ndarray) -> None:
+        self._missions = self._missions.copy()
+        for b in rows:
+            self._missions[b] = sentence(self.worlds, int(b))
+
+    def _observation(self) -> Observed:
+        images, directions = (one.copy() for one in self._seen) if self._copy else self._seen
+        return {"image": images, "direction": directions, "mission": tuple(self._missions)}
+
+    def _endings(self, rows: np.ndarray, missions: list[str]) -> dict[str, Any]:
+        """Return the last observations of episodes that are over, as gymnasium's own vectors do."""
+        images, directions = self._last
+        endings = np.full(self.num_envs, None, object)
+        for b in rows:
+            endings[b] = {
+                "image": images[b].copy(),
+                "direction": int(directions[b]),
+                "mission": missions[b],
+            }
+        return {"final_obs": endings, "_final_obs": self._over.copy()}
+
+
+def _views(count: int) -> tuple[np.ndarray, np.ndarray]:
+    return np.zeros((count, VIEW, VIEW, 3), np.uint8), np.zeros(count, np.int64)
