@@ -23,8 +23,8 @@ def mixed(state: int) -> int:
 @njit(cache=True, nogil=True)
 def seed(worlds: Worlds, b: int, value: int) -> None:
     """Give world `b` the dice of a seed; the same seed throws the same."""
-    worlds.seeds[b] = np.uint64(value)
-    worlds.dice[b] = mixed(np.uint64(value) + _STEP)
+    worlds.state[b].seeds = np.uint64(value)
+    worlds.state[b].dice = mixed(np.uint64(value) + _STEP)
 
 
 @njit(cache=True, nogil=True)
@@ -36,5 +36,5 @@ def following(value: int) -> int:
 @njit(cache=True, nogil=True)
 def roll(worlds: Worlds, b: int, sides: int) -> int:
     """Throw a die of world `b`: a number in [0, sides); uneven by less than sides / 2^32."""
-    worlds.dice[b] += _STEP
-    return np.int64(((mixed(worlds.dice[b]) >> _32) * np.uint64(sides)) >> _32)
+    worlds.state[b].dice += _STEP
+    return np.int64(((mixed(worlds.state[b].dice) >> _32) * np.uint64(sides)) >> _32)

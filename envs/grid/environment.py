@@ -81,7 +81,7 @@ class GridEnv(gymnasium.Env[Observed, int]):
     @property
     def max_steps(self) -> int:
         """The step limit of the present episode: 64 a journey in one room of eight, 576 in nine."""
-        return int(self.worlds.limits[0])
+        return int(self.worlds.state["limits"][0])
 
     @property
     def action_names(self) -> tuple[str, ...]:

@@ -18,11 +18,11 @@ DISABLED, NEXT_STEP, SAME_STEP = range(3)
 @njit(cache=True, nogil=True)
 def step_one(worlds: Worlds, b: int, action: int) -> tuple[float, bool, bool]:
     """Let world `b` act; returns its reward, whether the instruction is fulfilled, whether time is up."""
-    worlds.steps[b] += 1
+    worlds.state[b].steps += 1
     act(worlds, b, action)
     fulfilled = judge(worlds, b, action)
-    reward = 1 - 0.9 * (worlds.steps[b] / worlds.limits[b]) if fulfilled else 0.0
-    return reward, fulfilled, worlds.steps[b] >= worlds.limits[b]
+    reward = 1 - 0.9 * (worlds.state[b].steps / worlds.state[b].limits) if fulfilled else 0.0
+    return reward, fulfilled, worlds.state[b].steps >= worlds.state[b].limits
 
 
 @njit(cache=True, nogil=True)
@@ -69,7 +69,7 @@ def step_all(
     seen = np.empty((VIEW, VIEW), np.bool_)
     for b in range(len(actions)):
         if mode == NEXT_STEP and over[b]:
-            generate(worlds, b, levels[b], following(worlds.seeds[b]))
+            generate(worlds, b, levels[b], following(worlds.state[b].seeds))
             rewards[b], terminated[b], truncated[b], over[b] = 0.0, False, False, False
             anew += 1
             continue
@@ -77,8 +77,8 @@ def step_all(
         over[b] = terminated[b] or truncated[b]
         if mode == SAME_STEP and over[b]:
             observe_one(worlds, b, last_images[b], view, seen)
-            last_directions[b] = worlds.agent[b, 2]
-            generate(worlds, b, levels[b], following(worlds.seeds[b]))
+            last_directions[b] = worlds.state[b].agent[2]
+            generate(worlds, b, levels[b], following(worlds.state[b].seeds))
             anew += 1
     observe(worlds, images, directions)
     return anew

@@ -56,10 +56,10 @@ def _finish(worlds: Worlds, b: int, level: np.ndarray) -> None:
     begin(worlds, b)
     journeys = 0
     for c in range(4):
-        verb = worlds.clauses[b, c, 0]
+        verb = worlds.state[b].clauses[c, 0]
         journeys += 2 if verb == PUT_NEXT else 1 if verb else 0
-    worlds.steps[b] = 0
-    worlds.limits[b] = journeys * level[ROOM_SIZE] ** 2 * level[ROWS] * level[COLUMNS]
+    worlds.state[b].steps = 0
+    worlds.state[b].limits = journeys * level[ROOM_SIZE] ** 2 * level[ROWS] * level[COLUMNS]
 
 
 @njit(cache=True, nogil=True)
@@ -78,7 +78,7 @@ def _attempt(worlds: Worlds, b: int, level: np.ndarray) -> bool:
     # half the time the locked door is the only one of its colour
     unlike = ANY
     if about == LOCKED_DOOR and roll(worlds, b, 2):
-        unlike = LOOKS[worlds.looks[b, 1], 1]
+        unlike = LOOKS[worlds.state[b].looks[1], 1]
     if not connect(worlds, b, gates, walls, locked, unlike):
         return False
     first = _place_objects(worlds, b, level, locked)
@@ -96,17 +96,17 @@ def _attempt(worlds: Worlds, b: int, level: np.ndarray) -> bool:
 @njit(cache=True, nogil=True)
 def _place_key(worlds: Worlds, b: int, locked: int) -> bool:
     """Put the key of the locked room's door, the world's first object, into another room."""
-    rooms = worlds.rooms[b, 1] * worlds.rooms[b, 2]
+    rooms = worlds.state[b].rooms[1] * worlds.state[b].rooms[2]
     room = (locked + 1 + roll(worlds, b, rooms - 1)) % rooms
-    return place(worlds, b, room, _KEY + LOOKS[worlds.looks[b, 1], 1] * 3)
+    return place(worlds, b, room, _KEY + LOOKS[worlds.state[b].looks[1], 1] * 3)
 
 
 @njit(cache=True, nogil=True)
 def _place_objects(worlds: Worlds, b: int, level: np.ndarray, locked: int) -> int:
     """Place the objects; returns the number of the first that an instruction may be about, 0 for no room."""
-    rooms = worlds.rooms[b, 1] * worlds.rooms[b, 2]
+    rooms = worlds.state[b].rooms[1] * worlds.state[b].rooms[2]
     first = 1
-    while worlds.looks[b, first]:
+    while worlds.state[b].looks[first]:
         first += 1
     if level[ABOUT] == RED_BALL and not place(worlds, b, 0, _RED_BALL):
         return 0

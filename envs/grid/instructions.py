@@ -32,6 +32,7 @@ from .worlds import (
     ANYWHERE,
     GO_TO,
     LOOKS,
+    OBJECTS,
     OPEN,
     PUT_NEXT,
     THEN,
@@ -51,13 +52,13 @@ _TRIES = 101
 @njit(cache=True, nogil=True)
 def instruct(worlds: Worlds, b: int, level: np.ndarray, first: int, locked: int) -> bool:
     """Write an instruction for world `b`; `first` is the first object it may be about. False: throw again."""
-    worlds.order[b] = ALONE
-    worlds.clauses[b] = 0
+    worlds.state[b].order = ALONE
+    worlds.state[b].clauses[:] = 0
     about = level[ABOUT]
     if about == SENTENCE:
         return _speak(worlds, b, level, locked)
     count = 0
-    while worlds.looks[b, first + count]:
+    while worlds.state[b].looks[first + count]:
         count += 1
     if about == DOOR:
         count = first - 1
@@ -67,10 +68,10 @@ def instruct(worlds: Worlds, b: int, level: np.ndarray, first: int, locked: int)
     chosen = first + roll(worlds, b, count)
     if about == TWO_DISTRACTORS:
         other = first + (chosen - first + 1 + roll(worlds, b, count - 1)) % count
-        worlds.clauses[b, 0, 0] = PUT_NEXT
+        worlds.state[b].clauses[0, 0] = PUT_NEXT
         _name(worlds, b, 0, 1, other)
     else:
-        worlds.clauses[b, 0, 0] = OPEN if about in (DOOR, LOCKED_DOOR) else level[VERB]
+        worlds.state[b].clauses[0, 0] = OPEN if about in (DOOR, LOCKED_DOOR) else level[VERB]
         if about == RED_BALL:
             chosen = first
         elif about == BEHIND_LOCK:
@@ -82,9 +83,9 @@ def instruct(worlds: Worlds, b: int, level: np.ndarray, first: int, locked: int)
 @njit(cache=True, nogil=True)
 def _name(worlds: Worlds, b: int, c: int, d: int, thing: int) -> None:
     """Let a clause's description be an object's kind and colour."""
-    worlds.clauses[b, c, 1 + 3 * d] = _KIND[worlds.looks[b, thing]]
-    worlds.clauses[b, c, 2 + 3 * d] = _COLOR[worlds.looks[b, thing]]
-    worlds.clauses[b, c, 3 + 3 * d] = ANYWHERE
+    worlds.state[b].clauses[c, 1 + 3 * d] = _KIND[worlds.state[b].looks[thing]]
+    worlds.state[b].clauses[c, 2 + 3 * d] = _COLOR[worlds.state[b].looks[thing]]
+    worlds.state[b].clauses[c, 3 + 3 * d] = ANYWHERE
 
 
 @njit(cache=True, nogil=True)
@@ -93,7 +94,7 @@ def _speak(worlds: Worlds, b: int, level: np.ndarray, locked: int) -> bool:
     form = _one_of(worlds, b, level[FORMS])
     halves = 2 if form == SEQUENCE else 1
     if halves == 2:
-        worlds.order[b] = THEN if roll(worlds, b, 2) else AFTER
+        worlds.state[b].order = THEN if roll(worlds, b, 2) else AFTER
     for half in range(halves):
         both = form == BOTH or (halves == 2 and roll(worlds, b, 2) != CLAUSE)
         for c in range(2 * half, 2 * half + (2 if both else 1)):
@@ -119,7 +120,7 @@ def _one_of(worlds: Worlds, b: int, bits: int) -> int:
 @njit(cache=True, nogil=True)
 def _say(worlds: Worlds, b: int, c: int, level: np.ndarray, locked: int) -> bool:
     verb = _one_of(worlds, b, level[VERBS])
-    worlds.clauses[b, c, 0] = verb
+    worlds.state[b].clauses[c, 0] = verb
     if verb == OPEN:
         return _describe(worlds, b, c, 0, 3, 4, level, locked)
     if not _describe(worlds, b, c, 0, 0, 4 if verb == GO_TO else 3, level, locked):
@@ -142,9 +143,9 @@ def _describe(
         meant = described(worlds, b, kind, color, place)
         if meant == _NOBODY or (not level[INTO_LOCKED] and locked >= 0 and _all_in(worlds, b, meant, locked)):
             continue
-        worlds.clauses[b, c, 1 + 3 * d] = kind
-        worlds.clauses[b, c, 2 + 3 * d] = color
-        worlds.clauses[b, c, 3 + 3 * d] = place
+        worlds.state[b].clauses[c, 1 + 3 * d] = kind
+        worlds.state[b].clauses[c, 2 + 3 * d] = color
+        worlds.state[b].clauses[c, 3 + 3 * d] = place
         return True
     return False
 
@@ -152,11 +153,11 @@ def _describe(
 @njit(cache=True, nogil=True)
 def _all_in(worlds: Worlds, b: int, objects: int, room: int) -> bool:
     """Whether all of a set stand in a room or in its walls."""
-    side, columns = worlds.rooms[b, 0], worlds.rooms[b, 1]
+    side, columns = worlds.state[b].rooms[0], worlds.state[b].rooms[1]
     left, top = room % columns * (side - 1), room // columns * (side - 1)
-    for thing in range(worlds.looks.shape[1]):
+    for thing in range(OBJECTS):
         if objects >> np.uint64(thing) & _ONE:
-            x, y = worlds.where[b, thing, 0], worlds.where[b, thing, 1]
+            x, y = worlds.state[b].where[thing, 0], worlds.state[b].where[thing, 1]
             if not (left <= x < left + side and top <= y < top + side):
                 return False
     return True
@@ -165,7 +166,7 @@ def _all_in(worlds: Worlds, b: int, objects: int, room: int) -> bool:
 @njit(cache=True, nogil=True)
 def _sensible(worlds: Worlds, b: int, c: int, level: np.ndarray) -> bool:
     """Whether minigrid would ask for this: nothing next to itself or already there, no key that is needed."""
-    clause = worlds.clauses[b, c]
+    clause = worlds.state[b].clauses[c]
     first = described(worlds, b, clause[1], clause[2], clause[3])
     second = _NOBODY
     if clause[0] == PUT_NEXT:
@@ -174,8 +175,8 @@ def _sensible(worlds: Worlds, b: int, c: int, level: np.ndarray) -> bool:
             return False
     if level[ABOUT] != SENTENCE or level[REACHABLE]:
         return True
-    for thing in range(1, worlds.looks.shape[1]):
-        look = worlds.looks[b, thing]
+    for thing in range(1, OBJECTS):
+        look = worlds.state[b].looks[thing]
         if _KIND[look] == _DOOR_KIND and _LOCKED[look]:
             for d in range(2):
                 if clause[1 + 3 * d] == _KEY_KIND and clause[2 + 3 * d] == _COLOR[look]:
@@ -185,12 +186,12 @@ def _sensible(worlds: Worlds, b: int, c: int, level: np.ndarray) -> bool:
 
 @njit(cache=True, nogil=True)
 def _beside(worlds: Worlds, b: int, some: int, others: int) -> bool:
-    for one in range(worlds.looks.shape[1]):
+    for one in range(OBJECTS):
         if some >> np.uint64(one) & _ONE:
-            for other in range(worlds.looks.shape[1]):
+            for other in range(OBJECTS):
                 if others >> np.uint64(other) & _ONE:
-                    x = np.int64(worlds.where[b, one, 0]) - np.int64(worlds.where[b, other, 0])
-                    y = np.int64(worlds.where[b, one, 1]) - np.int64(worlds.where[b, other, 1])
+                    x = np.int64(worlds.state[b].where[one, 0]) - np.int64(worlds.state[b].where[other, 0])
+                    y = np.int64(worlds.state[b].where[one, 1]) - np.int64(worlds.state[b].where[other, 1])
                     if abs(x) + abs(y) == 1:
                         return True
     return False

@@ -14,10 +14,12 @@ _spoken: dict[bytes, str] = {}
 
 def sentence(worlds: Worlds, b: int) -> str:
     """Return the instruction of world `b`; what fits several objects is "a ...", else "the ..."."""
-    several = worlds.sets[b] & (worlds.sets[b] - np.uint64(1)) != 0
-    key = worlds.order[b].tobytes() + worlds.clauses[b].tobytes() + several.tobytes()
+    state = worlds.state[b]
+    order, clauses, sets = state["order"], state["clauses"], state["sets"]
+    several = sets & (sets - np.uint64(1)) != 0
+    key = order.tobytes() + clauses.tobytes() + several.tobytes()
     if key not in _spoken:
-        _spoken[key] = _composed(int(worlds.order[b]), worlds.clauses[b], several)
+        _spoken[key] = _composed(int(order), clauses, several)
     return _spoken[key]
 
 

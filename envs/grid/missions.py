@@ -19,6 +19,7 @@ from .worlds import (
     LOOKS,
     NO_VERB,
     NOWHERE,
+    OBJECTS,
     ON_LEFT,
     ON_RIGHT,
     OPEN,
@@ -40,35 +41,36 @@ _NOBODY = np.uint64(0)
 def begin(worlds: Worlds, b: int) -> None:
     """Find what the instruction of world `b` speaks of, as things stand; nothing is done yet."""
     for c in range(4):
-        worlds.done[b, c] = False
-        worlds.held[b, c] = 0
+        worlds.state[b].done[c] = False
+        worlds.state[b].held[c] = 0
         for d in range(2):
-            kind, color, place = worlds.clauses[b, c, 1 + 3 * d : 4 + 3 * d]
-            worlds.sets[b, c, d] = described(worlds, b, kind, color, place) if kind else _NOBODY
-    worlds.spots[b] = worlds.where[b]
+            clause = worlds.state[b].clauses[c]
+            kind, color, place = clause[1 + 3 * d], clause[2 + 3 * d], clause[3 + 3 * d]
+            worlds.state[b].sets[c, d] = described(worlds, b, kind, color, place) if kind else _NOBODY
+    worlds.state[b].spots[:] = worlds.state[b].where
 
 
 @njit(cache=True, nogil=True)
 def described(worlds: Worlds, b: int, kind: int, color: int, place: int) -> int:
     """Return the set of objects of this kind and colour; a place is as the agent sees it, in its own room."""
     found = _NOBODY
-    for thing in range(1, worlds.looks.shape[1]):
-        look = worlds.looks[b, thing]
+    for thing in range(1, OBJECTS):
+        look = worlds.state[b].looks[thing]
         if look == 0:
             break
         if _KIND[look] != kind or (color != ANY and _COLOR[look] != color):
             continue
-        if worlds.where[b, thing, 0] != NOWHERE and (place == 0 or _stands(worlds, b, thing, place)):
+        if worlds.state[b].where[thing, 0] != NOWHERE and (place == 0 or _stands(worlds, b, thing, place)):
             found |= _ONE << np.uint64(thing)
     return found
 
 
 @njit(cache=True, nogil=True)
 def _stands(worlds: Worlds, b: int, thing: int, place: int) -> bool:
-    side = worlds.rooms[b, 0]
-    x, y, direction = worlds.agent[b, 0], worlds.agent[b, 1], worlds.agent[b, 2]
+    side = worlds.state[b].rooms[0]
+    x, y, direction = worlds.state[b].agent[0], worlds.state[b].agent[1], worlds.state[b].agent[2]
     left, top = x // (side - 1) * (side - 1), y // (side - 1) * (side - 1)
-    at_x, at_y = np.int64(worlds.where[b, thing, 0]), np.int64(worlds.where[b, thing, 1])
+    at_x, at_y = np.int64(worlds.state[b].where[thing, 0]), np.int64(worlds.state[b].where[thing, 1])
     if not (left <= at_x < left + side and top <= at_y < top + side):
         return False
     ahead_x, ahead_y = AHEAD_X[direction], AHEAD_Y[direction]
@@ -87,40 +89,40 @@ def _stands(worlds: Worlds, b: int, thing: int, place: int) -> bool:
 def judge(worlds: Worlds, b: int, action: int) -> bool:
     """Look at world `b` after an action; true when its instruction is fulfilled."""
     if action == DROP:
-        worlds.spots[b] = worlds.where[b]
-    first = 0 if worlds.order[b] in (ALONE, THEN) else 1
+        worlds.state[b].spots[:] = worlds.state[b].where
+    first = 0 if worlds.state[b].order in (ALONE, THEN) else 1
     if not _judge_half(worlds, b, first, action):
         return False
-    return worlds.order[b] == ALONE or _judge_half(worlds, b, 1 - first, action)
+    return worlds.state[b].order == ALONE or _judge_half(worlds, b, 1 - first, action)
 
 
 @njit(cache=True, nogil=True)
 def _judge_half(worlds: Worlds, b: int, half: int, action: int) -> bool:
     finished = True
     for c in range(2 * half, 2 * half + 2):
-        if worlds.clauses[b, c, 0] != NO_VERB and not worlds.done[b, c]:
-            worlds.done[b, c] = _judge_clause(worlds, b, c, action)
-            finished = finished and worlds.done[b, c]
+        if worlds.state[b].clauses[c, 0] != NO_VERB and not worlds.state[b].done[c]:
+            worlds.state[b].done[c] = _judge_clause(worlds, b, c, action)
+            finished = finished and worlds.state[b].done[c]
     return finished
 
 
 @njit(cache=True, nogil=True)
 def _judge_clause(worlds: Worlds, b: int, c: int, action: int) -> bool:
-    verb = worlds.clauses[b, c, 0]
-    before = worlds.held[b, c]
-    worlds.held[b, c] = worlds.carried[b, 1]
-    direction = worlds.agent[b, 2]
-    x, y = worlds.agent[b, 0] + AHEAD_X[direction], worlds.agent[b, 1] + AHEAD_Y[direction]
+    verb = worlds.state[b].clauses[c, 0]
+    before = worlds.state[b].held[c]
+    worlds.state[b].held[c] = worlds.state[b].carried[1]
+    direction = worlds.state[b].agent[2]
+    x, y = worlds.state[b].agent[0] + AHEAD_X[direction], worlds.state[b].agent[1] + AHEAD_Y[direction]
     if verb == GO_TO:
-        return _any_spot(worlds, b, worlds.sets[b, c, 0], x, y, 0)
+        return _any_spot(worlds, b, worlds.state[b].sets[c, 0], x, y, 0)
     if verb == PICK_UP:
-        return action == PICKUP and before == 0 and among(worlds.sets[b, c, 0], worlds.carried[b, 1])
+        return action == PICKUP and before == 0 and among(worlds.state[b].sets[c, 0], worlds.state[b].carried[1])
     if verb == OPEN:
         opened = action == TOGGLE and _OPEN_DOOR[worlds.cells[b, y, x]]
-        return opened and among(worlds.sets[b, c, 0], worlds.things[b, y, x])
-    if verb == PUT_NEXT and action == DROP and among(worlds.sets[b, c, 0], before):
-        x, y = np.int64(worlds.where[b, before, 0]), np.int64(worlds.where[b, before, 1])
-        return _any_spot(worlds, b, worlds.sets[b, c, 1], x, y, 1)
+        return opened and among(worlds.state[b].sets[c, 0], worlds.things[b, y, x])
+    if verb == PUT_NEXT and action == DROP and among(worlds.state[b].sets[c, 0], before):
+        x, y = np.int64(worlds.state[b].where[before, 0]), np.int64(worlds.state[b].where[before, 1])
+        return _any_spot(worlds, b, worlds.state[b].sets[c, 1], x, y, 1)
     return False
 
 
@@ -136,7 +138,7 @@ def _any_spot(worlds: Worlds, b: int, objects: int, x: int, y: int, distance: in
     thing = 0
     while objects != _NOBODY:
         if objects & _ONE:
-            at_x, at_y = np.int64(worlds.spots[b, thing, 0]), np.int64(worlds.spots[b, thing, 1])
+            at_x, at_y = np.int64(worlds.state[b].spots[thing, 0]), np.int64(worlds.state[b].spots[thing, 1])
             if at_x != NOWHERE and abs(at_x - x) + abs(at_y - y) == distance:
                 return True
         objects >>= _ONE

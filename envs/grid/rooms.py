@@ -26,14 +26,14 @@ def carve(worlds: Worlds, b: int, side: int, columns: int, rows: int) -> tuple[n
     """
     worlds.cells[b] = WALL
     worlds.things[b] = 0
-    worlds.where[b] = NOWHERE
-    worlds.looks[b] = 0
-    worlds.inside[b] = 0
-    worlds.carried[b] = 0
-    worlds.rooms[b, 0], worlds.rooms[b, 1], worlds.rooms[b, 2] = side, columns, rows
-    worlds.agent[b, 0] = columns // 2 * (side - 1) + side // 2
-    worlds.agent[b, 1] = rows // 2 * (side - 1) + side // 2
-    worlds.agent[b, 2] = 0
+    worlds.state[b].where[:] = NOWHERE
+    worlds.state[b].looks[:] = 0
+    worlds.state[b].inside[:] = 0
+    worlds.state[b].carried[:] = 0
+    worlds.state[b].rooms[0], worlds.state[b].rooms[1], worlds.state[b].rooms[2] = side, columns, rows
+    worlds.state[b].agent[0] = columns // 2 * (side - 1) + side // 2
+    worlds.state[b].agent[1] = rows // 2 * (side - 1) + side // 2
+    worlds.state[b].agent[2] = 0
     gates = np.zeros((columns * rows, 4, 2), np.int64)
     walls = np.full((columns * rows, 4), NO_WAY)
     for row in range(rows):
@@ -58,7 +58,7 @@ def _gate(gates: np.ndarray, walls: np.ndarray, room: int, other: int, side: int
 @njit(cache=True, nogil=True)
 def neighbour(worlds: Worlds, room: int, side: int, b: int) -> int:
     """Return the room beyond a side that is not the outer wall."""
-    return room + AHEAD_X[side] + AHEAD_Y[side] * worlds.rooms[b, 1]
+    return room + AHEAD_X[side] + AHEAD_Y[side] * worlds.state[b].rooms[1]
 
 
 @njit(cache=True, nogil=True)
@@ -117,11 +117,11 @@ def _add_door(
 def put(worlds: Worlds, b: int, x: int, y: int, what: int) -> None:
     """Put a new object on a cell; it gets the next number."""
     thing = 1
-    while worlds.looks[b, thing]:
+    while worlds.state[b].looks[thing]:
         thing += 1
-    worlds.looks[b, thing] = what
-    worlds.where[b, thing, 0] = x
-    worlds.where[b, thing, 1] = y
+    worlds.state[b].looks[thing] = what
+    worlds.state[b].where[thing, 0] = x
+    worlds.state[b].where[thing, 1] = y
     worlds.cells[b, y, x] = what
     worlds.things[b, y, x] = thing
 
@@ -131,7 +131,7 @@ def place(worlds: Worlds, b: int, room: int, what: int) -> bool:
     """Put a new object on an empty cell of a room, not on or beside the agent; false if there is no room."""
     for _ in range(_TRIES):
         x, y = _somewhere(worlds, b, room)
-        near = abs(x - worlds.agent[b, 0]) + abs(y - worlds.agent[b, 1]) < 2
+        near = abs(x - worlds.state[b].agent[0]) + abs(y - worlds.state[b].agent[1]) < 2
         if worlds.cells[b, y, x] == EMPTY and not near:
             put(worlds, b, x, y, what)
             return True
@@ -141,23 +141,23 @@ def place(worlds: Worlds, b: int, room: int, what: int) -> bool:
 @njit(cache=True, nogil=True)
 def place_agent(worlds: Worlds, b: int, locked: int) -> bool:
     """Put the agent on an empty cell of any room but the locked one, facing a wall or an empty cell."""
-    room = roll(worlds, b, worlds.rooms[b, 1] * worlds.rooms[b, 2])
+    room = roll(worlds, b, worlds.state[b].rooms[1] * worlds.state[b].rooms[2])
     while room == locked:
-        room = roll(worlds, b, worlds.rooms[b, 1] * worlds.rooms[b, 2])
+        room = roll(worlds, b, worlds.state[b].rooms[1] * worlds.state[b].rooms[2])
     for _ in range(_TRIES):
         x, y = _somewhere(worlds, b, room)
         if worlds.cells[b, y, x] != EMPTY:
             continue
         direction = roll(worlds, b, 4)
         if worlds.cells[b, y + AHEAD_Y[direction], x + AHEAD_X[direction]] in (EMPTY, WALL):
-            worlds.agent[b, 0], worlds.agent[b, 1], worlds.agent[b, 2] = x, y, direction
+            worlds.state[b].agent[0], worlds.state[b].agent[1], worlds.state[b].agent[2] = x, y, direction
             return True
     return False
 
 
 @njit(cache=True, nogil=True)
 def _somewhere(worlds: Worlds, b: int, room: int) -> tuple[int, int]:
-    side, columns = worlds.rooms[b, 0], worlds.rooms[b, 1]
+    side, columns = worlds.state[b].rooms[0], worlds.state[b].rooms[1]
     x = room % columns * (side - 1) + 1 + roll(worlds, b, side - 2)
     return x, room // columns * (side - 1) + 1 + roll(worlds, b, side - 2)
 
@@ -168,10 +168,10 @@ def all_reachable(worlds: Worlds, b: int) -> bool:
     width = worlds.cells.shape[2]
     reached = np.zeros(worlds.cells.shape[1] * width, np.bool_)
     stack = np.empty(worlds.cells.shape[1] * width, np.int64)
-    stack[0] = worlds.agent[b, 1] * width + worlds.agent[b, 0]
+    stack[0] = worlds.state[b].agent[1] * width + worlds.state[b].agent[0]
     reached[stack[0]] = True
     depth, missing = 1, 0
-    while worlds.looks[b, missing + 1]:
+    while worlds.state[b].looks[missing + 1]:
         missing += 1
     while depth:
         depth -= 1

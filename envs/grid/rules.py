@@ -35,48 +35,48 @@ def step(
 ) -> None:
     """Let every world take its action `[B]`; writes rewards float64, terminated and truncated bool `[B]`."""
     for b in range(len(actions)):
-        worlds.steps[b] += 1
+        worlds.state[b].steps += 1
         rewards[b] = 0.0
         terminated[b] = False
         ahead = act(worlds, b, actions[b])
         if ahead == _GOAL:
-            rewards[b] = 1 - 0.9 * (worlds.steps[b] / worlds.limits[b])
+            rewards[b] = 1 - 0.9 * (worlds.state[b].steps / worlds.state[b].limits)
         terminated[b] = ahead in (_GOAL, _LAVA)
-        truncated[b] = worlds.steps[b] >= worlds.limits[b]
+        truncated[b] = worlds.state[b].steps >= worlds.state[b].limits
 
 
 @njit(cache=True, nogil=True)
 def act(worlds: Worlds, b: int, action: int) -> int:
     """Do one action in world `b`; returns the type of the cell that was stepped onto, else 0."""
-    x, y, direction = worlds.agent[b, 0], worlds.agent[b, 1], worlds.agent[b, 2]
+    x, y, direction = worlds.state[b].agent[0], worlds.state[b].agent[1], worlds.state[b].agent[2]
     if action == LEFT:
-        worlds.agent[b, 2] = (direction + 3) % 4
+        worlds.state[b].agent[2] = (direction + 3) % 4
         return 0
     if action == RIGHT:
-        worlds.agent[b, 2] = (direction + 1) % 4
+        worlds.state[b].agent[2] = (direction + 1) % 4
         return 0
     x += AHEAD_X[direction]
     y += AHEAD_Y[direction]
     ahead = worlds.cells[b, y, x]
     if action == FORWARD:
         if _ENTERED[ahead]:
-            worlds.agent[b, 0] = x
-            worlds.agent[b, 1] = y
+            worlds.state[b].agent[0] = x
+            worlds.state[b].agent[1] = y
             return _KIND[ahead]
     elif action == PICKUP:
-        if _LIFTED[ahead] and worlds.carried[b, 0] == 0:
-            worlds.carried[b, 0] = ahead
-            worlds.carried[b, 1] = worlds.things[b, y, x]
+        if _LIFTED[ahead] and worlds.state[b].carried[0] == 0:
+            worlds.state[b].carried[0] = ahead
+            worlds.state[b].carried[1] = worlds.things[b, y, x]
             _move(worlds, b, worlds.things[b, y, x], NOWHERE, NOWHERE)
             worlds.cells[b, y, x] = EMPTY
             worlds.things[b, y, x] = 0
     elif action == DROP:
-        if ahead == EMPTY and worlds.carried[b, 0] != 0:
-            worlds.cells[b, y, x] = worlds.carried[b, 0]
-            worlds.things[b, y, x] = worlds.carried[b, 1]
-            _move(worlds, b, worlds.carried[b, 1], x, y)
-            worlds.carried[b, 0] = 0
-            worlds.carried[b, 1] = 0
+        if ahead == EMPTY and worlds.state[b].carried[0] != 0:
+            worlds.cells[b, y, x] = worlds.state[b].carried[0]
+            worlds.things[b, y, x] = worlds.state[b].carried[1]
+            _move(worlds, b, worlds.state[b].carried[1], x, y)
+            worlds.state[b].carried[0] = 0
+            worlds.state[b].carried[1] = 0
     elif action == TOGGLE:
         _toggle(worlds, b, y, x)
     return 0
@@ -84,8 +84,8 @@ def act(worlds: Worlds, b: int, action: int) -> int:
 
 @njit(cache=True, nogil=True)
 def _move(worlds: Worlds, b: int, thing: int, x: int, y: int) -> None:
-    worlds.where[b, thing, 0] = x
-    worlds.where[b, thing, 1] = y
+    worlds.state[b].where[thing, 0] = x
+    worlds.state[b].where[thing, 1] = y
 
 
 @njit(cache=True, nogil=True)
@@ -94,7 +94,7 @@ def _toggle(worlds: Worlds, b: int, y: int, x: int) -> None:
     ahead = worlds.cells[b, y, x]
     if _KIND[ahead] == _DOOR:
         if _STATE[ahead] == 2:
-            key = worlds.carried[b, 0]
+            key = worlds.state[b].carried[0]
             if _KIND[key] == _KEY and key // 3 % 6 == ahead // 3 % 6:
                 worlds.cells[b, y, x] = ahead - 2
         elif _STATE[ahead] == 1:
@@ -102,12 +102,12 @@ def _toggle(worlds: Worlds, b: int, y: int, x: int) -> None:
         else:
             worlds.cells[b, y, x] = ahead + 1
     elif _KIND[ahead] == _BOX:
-        thing = worlds.inside[b, worlds.things[b, y, x]]
+        thing = worlds.state[b].inside[worlds.things[b, y, x]]
         _move(worlds, b, worlds.things[b, y, x], NOWHERE, NOWHERE)
         if thing:
             _move(worlds, b, thing, x, y)
         worlds.things[b, y, x] = thing
-        worlds.cells[b, y, x] = worlds.looks[b, thing] if thing else EMPTY
+        worlds.cells[b, y, x] = worlds.state[b].looks[thing] if thing else EMPTY
 
 
 @njit(cache=True, nogil=True)
@@ -117,7 +117,7 @@ def observe(worlds: Worlds, images: np.ndarray, directions: np.ndarray) -> None:
     seen = np.empty((VIEW, VIEW), np.bool_)
     for b in range(len(images)):
         observe_one(worlds, b, images[b], view, seen)
-        directions[b] = worlds.agent[b, 2]
+        directions[b] = worlds.state[b].agent[2]
 
 
 @njit(cache=True, nogil=True)
@@ -127,7 +127,7 @@ def observe_one(worlds: Worlds, b: int, image: np.ndarray, view: np.ndarray, see
     Light spreads row by row away from the agent, sideways and ahead, and stops at walls and shut doors.
     """
     height, width = worlds.cells.shape[1:]
-    x, y, direction = worlds.agent[b, 0], worlds.agent[b, 1], worlds.agent[b, 2]
+    x, y, direction = worlds.state[b].agent[0], worlds.state[b].agent[1], worlds.state[b].agent[2]
     ahead_x, ahead_y = AHEAD_X[direction], AHEAD_Y[direction]
     for i in range(VIEW):
         for j in range(VIEW):
@@ -136,7 +136,7 @@ def observe_one(worlds: Worlds, b: int, image: np.ndarray, view: np.ndarray, see
             inside = 0 <= column < width and 0 <= row < height
             view[i, j] = worlds.cells[b, row, column] if inside else WALL
     _light(view, seen)
-    view[VIEW // 2, VIEW - 1] = worlds.carried[b, 0] if worlds.carried[b, 0] else EMPTY
+    view[VIEW // 2, VIEW - 1] = worlds.state[b].carried[0] if worlds.state[b].carried[0] else EMPTY
     for i in range(VIEW):
         for j in range(VIEW):
             for channel in range(3):

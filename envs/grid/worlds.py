@@ -50,71 +50,66 @@ OBJECTS = 64
 """Object numbers in a world: 1 to 63, doors among them; a set of objects is a uint64, bit i for object i."""
 
 
+STATE = np.dtype(
+    [
+        ("agent", np.int64, (3,)),
+        ("steps", np.int64),
+        ("limits", np.int64),
+        ("rooms", np.int64, (3,)),
+        ("seeds", np.uint64),
+        ("dice", np.uint64),
+        ("sets", np.uint64, (4, 2)),
+        ("clauses", np.uint8, (4, 7)),
+        ("held", np.uint8, (4,)),
+        ("done", np.uint8, (4,)),
+        ("order", np.uint8),
+        ("carried", np.uint8, (2,)),
+        ("looks", np.uint8, (OBJECTS,)),
+        ("inside", np.uint8, (OBJECTS,)),
+        ("where", np.uint8, (OBJECTS, 2)),
+        ("spots", np.uint8, (OBJECTS, 2)),
+    ],
+    align=True,
+)
+"""All of a world but its grid; one record, since a kernel is compiled faster the fewer arrays it is given.
+
+`agent` x, y and direction (0 right, 1 down, 2 left, 3 up); `steps` taken, of `limits`. `carried` look and
+object in the agent's hands (0, 0 for none). `looks` each object's look when it was made (a door's state may
+have changed since), 0 after the last; `inside` the object in box i; `where` x and y of each object, or
+NOWHERE. `rooms` side of a room with both its walls, columns and rows of rooms.
+
+The instruction has up to four clauses in two halves, 0 (and 1), 2 (and 3). `order` ALONE, THEN or AFTER.
+`clauses` verb, then kind, colour and place of one description and of another (PUT_NEXT: what, next to what).
+`sets` the objects that each description means. How far it is: `done`, which clauses; `held`, what was
+carried when a clause was last judged; `spots`, `where` as it was at the start or at the last drop, by which
+minigrid judges.
+
+`seeds` what the world was made from, `dice` the state of its dice.
+"""
+
+
 class Worlds(NamedTuple):
-    """The whole state of B worlds of up to H rows and W columns, with up to N - 1 objects each.
+    """The whole state of B worlds of up to H rows and W columns.
 
-    The grid: `cells` uint8 `[B, H, W]` looks; `things` uint8 `[B, H, W]` which object, 0 for none. `agent`
-    int64 `[B, 3]` x, y and direction (0 right, 1 down, 2 left, 3 up). `carried` uint8 `[B, 2]` look and
-    object in the agent's hands (0, 0 for none). `looks` uint8 `[B, N]` each object's look when it was made
-    (a door's state may have changed since); `inside` uint8 `[B, N]` the object in box i. `where` uint8
-    `[B, N, 2]` x and y of each object, or NOWHERE. `steps` and `limits` int64 `[B]`. `rooms` int64 `[B, 3]`
-    side of a room with both its walls, columns and rows of rooms.
-
-    The instruction: up to four clauses in two halves, 0 (and 1), 2 (and 3). `order` uint8 `[B]` ALONE, THEN
-    or AFTER. `clauses` uint8 `[B, 4, 7]` verb, then kind, colour and place of one description and of another
-    (PUT_NEXT: what, next to what). `sets` uint64 `[B, 4, 2]` the objects each description means. How far it
-    is: `done` bool `[B, 4]`; `held` uint8 `[B, 4]` what was carried when the clause was last judged; `spots`
-    uint8 `[B, N, 2]` `where` as it was at the start or at the last drop, by which minigrid judges.
-
-    Chance: `seeds` and `dice` uint64 `[B]`, what the world was made from and the state of its dice.
+    `cells` uint8 `[B, H, W]` looks; `things` uint8 `[B, H, W]` which object, 0 for none; `state` STATE `[B]`.
     """
 
     cells: np.ndarray
     things: np.ndarray
-    agent: np.ndarray
-    carried: np.ndarray
-    looks: np.ndarray
-    inside: np.ndarray
-    where: np.ndarray
-    steps: np.ndarray
-    limits: np.ndarray
-    rooms: np.ndarray
-    order: np.ndarray
-    clauses: np.ndarray
-    sets: np.ndarray
-    done: np.ndarray
-    held: np.ndarray
-    spots: np.ndarray
-    seeds: np.ndarray
-    dice: np.ndarray
+    state: np.ndarray
 
 
-def empty_worlds(count: int, height: int, width: int, objects: int = OBJECTS) -> Worlds:
+def empty_worlds(count: int, height: int, width: int) -> Worlds:
     """Make `count` worlds that are walls and nothing else, for a generator to carve."""
-    return Worlds(
-        cells=np.full((count, height, width), WALL, np.uint8),
-        things=np.zeros((count, height, width), np.uint8),
-        agent=np.zeros((count, 3), np.int64),
-        carried=np.zeros((count, 2), np.uint8),
-        looks=np.zeros((count, objects), np.uint8),
-        inside=np.zeros((count, objects), np.uint8),
-        where=np.full((count, objects, 2), NOWHERE, np.uint8),
-        steps=np.zeros(count, np.int64),
-        limits=np.full(count, 64, np.int64),
-        rooms=np.ones((count, 3), np.int64),
-        order=np.zeros(count, np.uint8),
-        clauses=np.zeros((count, 4, 7), np.uint8),
-        sets=np.zeros((count, 4, 2), np.uint64),
-        done=np.zeros((count, 4), np.bool_),
-        held=np.zeros((count, 4), np.uint8),
-        spots=np.full((count, objects, 2), NOWHERE, np.uint8),
-        seeds=np.zeros(count, np.uint64),
-        dice=np.zeros(count, np.uint64),
-    )
+    state = np.zeros(count, STATE)
+    state["where"] = state["spots"] = NOWHERE
+    state["limits"], state["rooms"] = 64, 1
+    cells = np.full((count, height, width), WALL, np.uint8)
+    return Worlds(cells, np.zeros((count, height, width), np.uint8), state)
 
 
 def chosen(worlds: Worlds, rows: slice) -> Worlds:
-    """Return some of the worlds, as views: what is done to them is done to these."""
+    """Return some of the worlds, as views: what is done to them is done to those."""
     return Worlds(*(array[rows] for array in worlds))
 
 
