@@ -18,9 +18,9 @@ _SOLID, _DOOR, _KEY, _BOX, _GOAL, _LAVA = (
 _KIND = LOOKS[:, 0].copy()
 _STATE = LOOKS[:, 2].copy()
 _OPEN_DOOR = (_KIND == _DOOR) & (_STATE == 0)
-_ENTERED = np.isin(_KIND, [TYPES.index(name) for name in ("empty", "floor", "goal", "lava")]) | _OPEN_DOOR
-_LIFTED = np.isin(_KIND, [TYPES.index(name) for name in ("key", "ball", "box")])
-_SEEN_THROUGH = (_KIND != _SOLID) & ((_KIND != _DOOR) | _OPEN_DOOR)
+ENTERED = np.isin(_KIND, [TYPES.index(name) for name in ("empty", "floor", "goal", "lava")]) | _OPEN_DOOR
+LIFTED = np.isin(_KIND, [TYPES.index(name) for name in ("key", "ball", "box")])
+SEEN_THROUGH = (_KIND != _SOLID) & ((_KIND != _DOOR) | _OPEN_DOOR)
 AHEAD_X = np.array([1, 0, -1, 0])
 AHEAD_Y = np.array([0, 1, 0, -1])
 
@@ -59,12 +59,12 @@ def act(worlds: Worlds, b: int, action: int) -> int:
     y += AHEAD_Y[direction]
     ahead = worlds.cells[b, y, x]
     if action == FORWARD:
-        if _ENTERED[ahead]:
+        if ENTERED[ahead]:
             worlds.state[b].agent[0] = x
             worlds.state[b].agent[1] = y
             return _KIND[ahead]
     elif action == PICKUP:
-        if _LIFTED[ahead] and worlds.state[b].carried[0] == 0:
+        if LIFTED[ahead] and worlds.state[b].carried[0] == 0:
             worlds.state[b].carried[0] = ahead
             worlds.state[b].carried[1] = worlds.things[b, y, x]
             _move(worlds, b, worlds.things[b, y, x], NOWHERE, NOWHERE)
@@ -135,7 +135,7 @@ def observe_one(worlds: Worlds, b: int, image: np.ndarray, view: np.ndarray, see
             column, row = x + ahead_x * far - ahead_y * side, y + ahead_y * far + ahead_x * side
             inside = 0 <= column < width and 0 <= row < height
             view[i, j] = worlds.cells[b, row, column] if inside else WALL
-    _light(view, seen)
+    light(view, seen)
     view[VIEW // 2, VIEW - 1] = worlds.state[b].carried[0] if worlds.state[b].carried[0] else EMPTY
     for i in range(VIEW):
         for j in range(VIEW):
@@ -144,18 +144,18 @@ def observe_one(worlds: Worlds, b: int, image: np.ndarray, view: np.ndarray, see
 
 
 @njit(cache=True, nogil=True)
-def _light(view: np.ndarray, seen: np.ndarray) -> None:
+def light(view: np.ndarray, seen: np.ndarray) -> None:
     seen[:] = False
     seen[VIEW // 2, VIEW - 1] = True
     for j in range(VIEW - 1, -1, -1):
         for i in range(VIEW - 1):
-            if seen[i, j] and _SEEN_THROUGH[view[i, j]]:
+            if seen[i, j] and SEEN_THROUGH[view[i, j]]:
                 seen[i + 1, j] = True
                 if j:
                     seen[i + 1, j - 1] = True
                     seen[i, j - 1] = True
         for i in range(VIEW - 1, 0, -1):
-            if seen[i, j] and _SEEN_THROUGH[view[i, j]]:
+            if seen[i, j] and SEEN_THROUGH[view[i, j]]:
                 seen[i - 1, j] = True
                 if j:
                     seen[i - 1, j - 1] = True

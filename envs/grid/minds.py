@@ -1,0 +1,186 @@
+"""What an expert remembers of each world: what it has seen, the route it is on, the errand it has begun."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+from .rules import AHEAD_X, AHEAD_Y, SEEN_THROUGH, light
+from .worlds import EMPTY, VIEW, WALL, Worlds
+
+NO_ERRAND, CLEAR, UNLOCK = range(3)
+"""Nothing; carry an object out of the way; open a locked door, first fetching its key."""
+
+ROUTE = 240
+"""Actions that a route may have; a longer one is walked in parts."""
+
+MIND = np.dtype(
+    [
+        ("errand", np.uint8),
+        ("thing", np.uint8),
+        ("exploring", np.uint8),
+        ("at", np.int16),
+        ("length", np.int16),
+        ("plans", np.int64),
+        ("steps", np.int64),
+        ("pose", np.int64, (3,)),
+        ("expected", np.int64, (3,)),
+        ("aim", np.int64),
+        ("wanted", np.uint64),
+        ("route", np.uint8, (ROUTE,)),
+    ],
+    align=True,
+)
+"""`errand` and the object it is about; the `route`, how long it is and where on it we are; the `pose` and
+step when last asked and the pose `expected` after what was answered; the pose aimed at when `exploring`; the
+objects `wanted`, which to see is to think again; how often a route was planned."""
+
+
+class Minds(NamedTuple):
+    """The memories of B experts, and the scratch that they share (one set of minds a thread).
+
+    `seen` bool `[B, H, W]` cells that were in view; `kept` bool `[B, H, W]` cells where nothing may be put
+    down; `mind` MIND `[B]`. Scratch over the H * W * 4 poses (y * W + x) * 4 + direction: `cost` to get
+    there, pose `before` it, poses by rising cost in `order`, `goal` what it costs more to end there (-1: no
+    goal), `deed` what to do there; `heads`, `nodes` and `nexts` are the buckets of the search; `table`
+    `[H + 1, W + 1]` sums of the frontier.
+    """
+
+    seen: np.ndarray
+    kept: np.ndarray
+    mind: np.ndarray
+    cost: np.ndarray
+    before: np.ndarray
+    order: np.ndarray
+    goal: np.ndarray
+    deed: np.ndarray
+    heads: np.ndarray
+    nodes: np.ndarray
+    nexts: np.ndarray
+    table: np.ndarray
+
+
+def empty_minds(count: int, height: int, width: int) -> Minds:
+    """Make the memories of `count` experts who have seen nothing."""
+    poses = height * width * 4
+    return Minds(
+        seen=np.zeros((count, height, width), np.bool_),
+        kept=np.zeros((count, height, width), np.bool_),
+        mind=np.zeros(count, MIND),
+        cost=np.zeros(poses, np.int32),
+        before=np.zeros(poses, np.int32),
+        order=np.zeros(poses, np.int32),
+        goal=np.zeros(poses, np.int32),
+        deed=np.zeros(poses, np.uint8),
+        heads=np.zeros(64, np.int32),
+        nodes=np.zeros(poses * 4, np.int32),
+        nexts=np.zeros(poses * 4, np.int32),
+        table=np.zeros((height + 1, width + 1), np.int32),
+    )
+
+
+@njit(cache=True, nogil=True)
+def forget(minds: Minds, b: int) -> None:
+    """Begin an episode: remember nothing."""
+    minds.seen[b] = False
+    minds.kept[b] = False
+    mind = minds.mind[b]
+    mind.errand = NO_ERRAND
+    mind.at = mind.length = mind.exploring = 0
+    mind.plans = 0
+    mind.steps = -1
+    mind.wanted = np.uint64(0)
+
+
+@njit(cache=True, nogil=True)
+def look_around(worlds: Worlds, minds: Minds, b: int, view: np.ndarray, lit: np.ndarray) -> int:
+    """Remember what is in view now; returns the set of objects that came into view."""
+    agent = worlds.state[b].agent
+    _known_view(worlds, minds, b, agent[0], agent[1], agent[2], view, True)
+    light(view, lit)
+    found = np.uint64(0)
+    ahead_x, ahead_y = AHEAD_X[agent[2]], AHEAD_Y[agent[2]]
+    for i in range(VIEW):
+        for j in range(VIEW):
+            if lit[i, j]:
+                far, side = VIEW - 1 - j, i - VIEW // 2
+                x, y = agent[0] + ahead_x * far - ahead_y * side, agent[1] + ahead_y * far + ahead_x * side
+                if 0 <= y < minds.seen.shape[1] and 0 <= x < minds.seen.shape[2] and not minds.seen[b, y, x]:
+                    minds.seen[b, y, x] = True
+                    found |= np.uint64(1) << np.uint64(worlds.things[b, y, x])
+    return found
+
+
+@njit(cache=True, nogil=True)
+def _known_view(
+    worlds: Worlds, minds: Minds, b: int, x: int, y: int, direction: int, view: np.ndarray, true: bool
+) -> None:
+    """Fill the view `[7, 7]` from a pose: as it is, or as far as it is known.
+
+    Rooms are known to stand on a grid: an unseen cell of a wall's line counts as wall, others as empty.
+    """
+    height, width = worlds.cells.shape[1:]
+    side = worlds.state[b].rooms[0] - 1
+    ahead_x, ahead_y = AHEAD_X[direction], AHEAD_Y[direction]
+    for i in range(VIEW):
+        for j in range(VIEW):
+            far, aside = VIEW - 1 - j, i - VIEW // 2
+            column, row = x + ahead_x * far - ahead_y * aside, y + ahead_y * far + ahead_x * aside
+            if not (0 <= column < width and 0 <= row < height):
+                view[i, j] = WALL
+            elif true or minds.seen[b, row, column]:
+                view[i, j] = worlds.cells[b, row, column]
+            else:
+                view[i, j] = EMPTY if column % side and row % side else WALL
+    view[VIEW // 2, VIEW - 1] = EMPTY
+
+
+@njit(cache=True, nogil=True)
+def gain(worlds: Worlds, minds: Minds, b: int, pose: int, view: np.ndarray, lit: np.ndarray) -> int:
+    """Count the unseen cells that will be seen from a pose, at least."""
+    height, width = worlds.cells.shape[1:]
+    x, y, direction = pose // 4 % width, pose // 4 // width, pose % 4
+    ahead_x, ahead_y = AHEAD_X[direction], AHEAD_Y[direction]
+    near_x, near_y = x - ahead_y * 3, y + ahead_x * 3
+    far_x, far_y = x + ahead_x * 6 + ahead_y * 3, y + ahead_y * 6 - ahead_x * 3
+    left, right = max(min(near_x, far_x), 0), min(max(near_x, far_x), width - 1) + 1
+    top, bottom = max(min(near_y, far_y), 0), min(max(near_y, far_y), height - 1) + 1
+    table = minds.table
+    if table[bottom, right] - table[top, right] - table[bottom, left] + table[top, left] == 0:
+        return 0
+    _known_view(worlds, minds, b, x, y, direction, view, False)
+    light(view, lit)
+    count = 0
+    for i in range(VIEW):
+        for j in range(VIEW):
+            if lit[i, j]:
+                far, aside = VIEW - 1 - j, i - VIEW // 2
+                column, row = x + ahead_x * far - ahead_y * aside, y + ahead_y * far + ahead_x * aside
+                if 0 <= column < width and 0 <= row < height and not minds.seen[b, row, column]:
+                    count += 1
+    return count
+
+
+@njit(cache=True, nogil=True)
+def survey(worlds: Worlds, minds: Minds, b: int) -> None:
+    """Sum up the frontier: unseen cells beside a seen one that light or a door leads through."""
+    height, width = worlds.cells.shape[1:]
+    for y in range(height):
+        across = 0
+        for x in range(width):
+            if not minds.seen[b, y, x] and _borders(worlds, minds, b, x, y):
+                across += 1
+            minds.table[y + 1, x + 1] = minds.table[y, x + 1] + across
+
+
+@njit(cache=True, nogil=True)
+def _borders(worlds: Worlds, minds: Minds, b: int, x: int, y: int) -> bool:
+    for row in range(max(y - 1, 0), min(y + 2, worlds.cells.shape[1])):
+        for column in range(max(x - 1, 0), min(x + 2, worlds.cells.shape[2])):
+            if minds.seen[b, row, column]:
+                cell = worlds.cells[b, row, column]
+                if SEEN_THROUGH[cell] or cell // 18 == 4:
+                    return True
+    return False
