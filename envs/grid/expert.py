@@ -190,10 +190,14 @@ def _mission_goals(worlds: Worlds, minds: Minds, b: int) -> int:
     half = first
     if state.order != ALONE and _finished(worlds, b, first):
         half = 1 - first
+    busy = False  # hands that hold what one clause wants put somewhere are not free for another
+    for c in range(2 * half, 2 * half + 2):
+        puts = state.clauses[c, 0] == PUT_NEXT and not state.done[c]
+        busy = busy or (puts and among(state.sets[c, 0], state.carried[1]))
     wish = _NOTHING
     for c in range(2 * half, 2 * half + 2):
         if state.clauses[c, 0] != NO_VERB and not state.done[c]:
-            wish = max(wish, _clause_goals(worlds, minds, b, c))
+            wish = max(wish, _clause_goals(worlds, minds, b, c, busy))
     return wish
 
 
@@ -207,7 +211,7 @@ def _finished(worlds: Worlds, b: int, half: int) -> bool:
 
 
 @njit(cache=True, nogil=True)
-def _clause_goals(worlds: Worlds, minds: Minds, b: int, c: int) -> int:
+def _clause_goals(worlds: Worlds, minds: Minds, b: int, c: int, busy: bool) -> int:
     state, mind = worlds.state[b], minds.mind[b]
     verb, objects = state.clauses[c, 0], state.sets[c, 0]
     held = state.carried[1]
@@ -217,6 +221,8 @@ def _clause_goals(worlds: Worlds, minds: Minds, b: int, c: int) -> int:
     mind.wanted |= objects
     if verb == GO_TO and among(objects, held):
         return _DROP
+    if busy and (verb == PICK_UP or verb == PUT_NEXT):
+        return _NOTHING
     wish = _NOTHING
     for thing in range(1, OBJECTS):
         if not among(objects, thing) or not in_sight(worlds, minds, b, thing):
