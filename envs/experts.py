@@ -87,6 +87,35 @@ class BabyAIExpert:
         return np.array([float(action)])
 
 
+class GridExpert:
+    """The planner of our own grid world; it explores, so it needs what it has seen, and nothing else."""
+
+    def __init__(self, environment: TaskEnvironment) -> None:
+        from .grid.environment import GridEnv
+        from .grid.minds import empty_minds
+
+        world = environment.env.unwrapped
+        if not isinstance(world, GridEnv):
+            raise TutelageError(
+                f"task {environment.task.id!r}: expected a level such as tutelage/GoTo-v0 for the expert "
+                f"'grid', got {environment.task.env}"
+            )
+        self._world = world
+        self._minds = empty_minds(1, world.level.height, world.level.width)
+
+    def reset(self) -> None:
+        from .grid.minds import forget
+
+        forget(self._minds, 0)
+
+    def act(self) -> np.ndarray | None:
+        from .grid.expert import advise
+        from .grid.rules import DONE
+
+        action = int(advise(self._world.worlds, self._minds, 0))
+        return None if action == DONE else np.array([float(action)])
+
+
 class _Lost(Exception):
     """The bot has searched more often than any solvable plan needs."""
 
@@ -147,6 +176,7 @@ class PendulumExpert:
 
 
 _EXPERTS: dict[str, Callable[[TaskEnvironment], Expert]] = {
+    "grid": GridExpert,
     "babyai": BabyAIExpert,
     "cartpole": CartPoleExpert,
     "taxi": TaxiExpert,

@@ -28,11 +28,15 @@ def find_level(name: str, **options: Any) -> Level:
     Raises TutelageError for an unknown name or field, and where no world can be made so.
     """
     if name not in LEVELS:
-        raise TutelageError(f"expected one of the levels {', '.join(LEVELS)}, got {name!r}{nearest(name, LEVELS)}")
+        raise TutelageError(
+            f"expected one of the levels {', '.join(LEVELS)}, got {name!r}{nearest(name, LEVELS)}"
+        )
     known = [field.name for field in dataclasses.fields(Level)]
     for option in options:
         if option not in known:
-            raise TutelageError(f"expected options {', '.join(known)}, got {option!r}{nearest(option, known)}")
+            raise TutelageError(
+                f"expected options {', '.join(known)}, got {option!r}{nearest(option, known)}"
+            )
     level = dataclasses.replace(LEVELS[name], **options)
     level.check()
     return level

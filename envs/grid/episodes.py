@@ -17,7 +17,7 @@ DISABLED, NEXT_STEP, SAME_STEP = range(3)
 
 @njit(cache=True, nogil=True)
 def step_one(worlds: Worlds, b: int, action: int) -> tuple[float, bool, bool]:
-    """Let world `b` act; returns its reward, whether the instruction is fulfilled, whether time is up."""
+    """Let world `b` act; returns its reward, whether its instruction is fulfilled, whether time is up."""
     worlds.state[b].steps += 1
     act(worlds, b, action)
     fulfilled = judge(worlds, b, action)

@@ -116,7 +116,9 @@ def _judge_clause(worlds: Worlds, b: int, c: int, action: int) -> bool:
     if verb == GO_TO:
         return _any_spot(worlds, b, worlds.state[b].sets[c, 0], x, y, 0)
     if verb == PICK_UP:
-        return action == PICKUP and before == 0 and among(worlds.state[b].sets[c, 0], worlds.state[b].carried[1])
+        return (
+            action == PICKUP and before == 0 and among(worlds.state[b].sets[c, 0], worlds.state[b].carried[1])
+        )
     if verb == OPEN:
         opened = action == TOGGLE and _OPEN_DOOR[worlds.cells[b, y, x]]
         return opened and among(worlds.state[b].sets[c, 0], worlds.things[b, y, x])

@@ -81,7 +81,9 @@ class GridVectorEnv(VectorEnv[Observed, np.ndarray, np.ndarray]):
             seeds = first if seed is None else int(seed) + np.arange(self.num_envs)
         else:
             drawn = self.np_random.integers(2**62, size=self.num_envs)
-            seeds = np.array([new if given is None else given for given, new in zip(seed, drawn, strict=True)])
+            seeds = np.array(
+                [new if given is None else given for given, new in zip(seed, drawn, strict=True)]
+            )
         if not reset_all(self.worlds, self._levels, seeds.astype(np.int64), mask, *self._seen):
             raise TutelageError(
                 "expected levels with room for their distractors, got one that is too full; "
