@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from .envs.grid.registration import register_levels
+
 if TYPE_CHECKING:
     from .agents.behavior_cloning import train as train
     from .agents.evaluation.evaluate import evaluate as evaluate
@@ -24,6 +26,8 @@ _HOME = {
     "load_suite": ".envs.suite",
     "train": ".agents.behavior_cloning",
 }
+
+register_levels()
 
 
 def __getattr__(name: str) -> Any:

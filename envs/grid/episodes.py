@@ -34,7 +34,7 @@ def reset_all(
     images: np.ndarray,
     directions: np.ndarray,
 ) -> bool:
-    """Make the worlds chosen, bool `[B]`, from packed levels `[B, PACKED]` and seeds `[B]`; false if one cannot be."""
+    """Make the `chosen` worlds from packed levels `[B, PACKED]` and seeds `[B]`; false if one cannot be."""
     made = True
     for b in range(len(seeds)):
         if chosen[b]:

@@ -223,6 +223,8 @@ def _clause_goals(worlds: Worlds, minds: Minds, b: int, c: int, busy: bool) -> i
         return _DROP
     if busy and (verb == PICK_UP or verb == PUT_NEXT):
         return _NOTHING
+    if verb == PICK_UP and among(objects, held):  # it was picked up before that counted
+        return _DROP
     wish = _NOTHING
     for thing in range(1, OBJECTS):
         if not among(objects, thing) or not in_sight(worlds, minds, b, thing):
@@ -312,17 +314,17 @@ def _walk(worlds: Worlds, minds: Minds, b: int, pose: int) -> bool:
         cell = worlds.cells[b, y, x]
         if not ENTERED[cell]:
             if LIFTED[cell]:
-                return _take_on(worlds, minds, b, CLEAR, x, y, count)
+                return _take_on(worlds, minds, b, CLEAR, x, y, i)
             if _STATE[cell] == 2 and not opens(worlds.state[b].carried[0], cell):
-                return _take_on(worlds, minds, b, UNLOCK, x, y, count)
+                return _take_on(worlds, minds, b, UNLOCK, x, y, i)
             _write(minds, b, TOGGLE)
         _write(minds, b, FORWARD)
     deed = minds.deed[last]
     x, y = last // 4 % width + AHEAD_X[last % 4], last // 4 // width + AHEAD_Y[last % 4]
     if deed == _UNLOCK:
-        return _take_on(worlds, minds, b, UNLOCK, x, y, count)
+        return _take_on(worlds, minds, b, UNLOCK, x, y, 0)
     if deed == _CLEAR:
-        return _take_on(worlds, minds, b, CLEAR, x, y, count)
+        return _take_on(worlds, minds, b, CLEAR, x, y, 0)
     if deed != _LOOK:
         _write(minds, b, deed)
     return mind.length > 0
@@ -338,7 +340,10 @@ def _write(minds: Minds, b: int, action: int) -> None:
 
 @njit(cache=True, nogil=True)
 def _take_on(worlds: Worlds, minds: Minds, b: int, errand: int, x: int, y: int, count: int) -> bool:
-    """Begin an errand about what lies at a cell; nothing may be put down on the way that needs it."""
+    """Begin an errand about what lies at a cell; nothing may be put down there or on the way beyond.
+
+    The way beyond is the first `count` poses of `minds.order`.
+    """
     mind = minds.mind[b]
     width = worlds.cells.shape[2]
     mind.errand = errand
@@ -374,7 +379,7 @@ def _plan_drop(worlds: Worlds, minds: Minds, b: int) -> None:
 
 @njit(cache=True, nogil=True)
 def _nuisance(worlds: Worlds, minds: Minds, b: int, x: int, y: int) -> int:
-    """Return how bad it is to put something on a cell: on the way, before a door, between two obstacles."""
+    """Return how bad it is to put something on a cell: on the way, by a door, between two obstacles."""
     if minds.kept[b, y, x]:
         return 60
     for side in range(4):

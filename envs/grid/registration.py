@@ -1,4 +1,4 @@
-"""The levels as Gymnasium ids, `tutelage/GoToRedBallGrey-v0` and so on; gymnasium itself asks for them."""
+"""The levels as Gymnasium ids, `tutelage/GoToRedBallGrey-v0` and so on; importing tutelage is enough."""
 
 from __future__ import annotations
 
