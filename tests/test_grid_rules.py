@@ -27,25 +27,26 @@ WORLDS, STEPS = 3, 60
 def copied(environments: Sequence[Any]) -> Worlds:
     """Copy the state of minigrid's environments: cells, objects and what boxes hold, agents, limits."""
     bare = [one.unwrapped for one in environments]
-    worlds = empty_worlds(len(bare), max(one.height for one in bare), max(one.width for one in bare), 256)
+    worlds = empty_worlds(len(bare), max(one.height for one in bare), max(one.width for one in bare))
     for b, one in enumerate(bare):
-        count = 0
+        state, count = worlds.state[b], 0
         for y in range(one.height):
             for x in range(one.width):
                 thing = one.grid.get(x, y)
                 worlds.cells[b, y, x] = EMPTY if thing is None else code(thing)
-                if thing is None or thing.type == "wall":
+                if thing is None or thing.type in ("wall", "lava", "goal"):
                     continue
                 count += 1
                 worlds.things[b, y, x] = count
+                state["looks"][count], state["where"][count] = code(thing), (x, y)
                 if thing.contains is not None:
-                    worlds.inside[b, count] = count + 1
+                    state["inside"][count] = count + 1
                     count += 1
-                    worlds.looks[b, count] = code(thing.contains)
+                    state["looks"][count] = code(thing.contains)
         if one.carrying is not None:
-            worlds.carried[b] = code(one.carrying), count + 1
-        worlds.agent[b] = (*one.agent_pos, one.agent_dir)
-        worlds.limits[b] = one.max_steps
+            state["carried"] = code(one.carrying), count + 1
+        state["agent"] = (*one.agent_pos, one.agent_dir)
+        state["limits"] = one.max_steps
     return worlds
 
 
@@ -105,15 +106,15 @@ def test_nothing_is_lost_or_doubled_whatever_is_pressed(keys: list[int], seed: i
     flags = np.zeros(1), np.zeros(1, bool), np.zeros(1, bool)
     for key in keys:
         step(worlds, np.array([key]), *flags)
-        x, y, direction = worlds.agent[0]
+        x, y, direction = worlds.state["agent"][0]
         assert TYPES[LOOKS[worlds.cells[0, y, x], 0]] in ("empty", "door")
         assert direction in range(4)
     lying = worlds.things[worlds.things > 0].tolist()
-    held = worlds.carried[0, 1:][worlds.carried[0, 1:] > 0].tolist()
+    held = [one for one in worlds.state["carried"][0, 1:].tolist() if one]
     assert len(lying + held) == len(set(lying + held))
     assert set(lying + held) <= before
     assert TOGGLE in keys or set(lying + held) == before  # an opened box is gone
-    assert (worlds.carried[0, 0] == 0) == (not held)
+    assert (worlds.state["carried"][0, 0] == 0) == (not held)
     assert set(LOOKS[worlds.cells[0].ravel(), 2]) <= {0, 1, 2}
 
 
