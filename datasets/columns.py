@@ -21,7 +21,7 @@ from ..envs.errors import TutelageError, nearest
 from ..envs.task import SeedRange, Task
 from .column_files import Chunk, ColumnArrays, note_columns
 from .durable import disk_errors
-from .replay import Environments, Replay, replay_proven
+from .replay import Environments, Replay, replay_many
 from .store import Progress, Store, select
 from .trajectory import Trajectory
 
@@ -214,6 +214,9 @@ def _replay_job(job: _Job) -> dict[str, Chunk]:
     store = Store.open(job.path)
     played: dict[str, list[tuple[Trajectory, Replay]]] = {}
     with Environments(store.suite) as environments:
-        for one in store.read_rows(job.part, job.group, job.rows):
-            played.setdefault(one.task, []).append((one, replay_proven(one, environments)))
+        episodes = list(store.read_rows(job.part, job.group, job.rows))
+        for one, again in zip(episodes, replay_many(episodes, environments), strict=True):
+            if isinstance(again, TutelageError):
+                raise again
+            played.setdefault(one.task, []).append((one, again))
     return {task: Chunk.join(pairs) for task, pairs in played.items()}

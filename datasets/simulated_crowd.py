@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from multiprocessing import get_context
 
 import numpy as np
+import pyarrow as pa
 from gymnasium import spaces
 
 from ..envs.controls import Controls
@@ -20,7 +21,9 @@ from ..envs.experts import make_expert
 from ..envs.gymnasium_task import Step, TaskEnvironment
 from ..envs.suite import Suite, suite_from
 from ..envs.task import RECORD, SeedRange, Task
+from .grid_crowd import play_grid
 from .replay import prove, versions_of
+from .schema import to_table
 from .store import Store
 from .trajectory import CONTROLLERS, Digest, Trajectory, stack_observations
 
@@ -31,16 +34,20 @@ class Profile:
 
     `slip` is the chance that a step's action is replaced by a random bound key; `give_up` the chance a
     step of walking away; `against` the chance that an episode is played with random keys only.
-    `wobble` is the standard deviation added to continuous actions, as a share of their range.
-    `reaction_ms` is the median of log-normal reaction times with log standard deviation 0.35.
+    `misread` is the chance that an episode is played for another colour than the instruction's; where the
+    environment is no grid world of ours, such an episode is played with random keys. `wobble` is the
+    standard deviation added to continuous actions, as a share of their range. `reaction_ms` is the median
+    of log-normal reaction times, `reaction_spread` their log standard deviation.
     """
 
     name: str
     slip: float = 0.0
     give_up: float = 0.0
     against: float = 0.0
+    misread: float = 0.0
     wobble: float = 0.0
     reaction_ms: float = 350.0
+    reaction_spread: float = 0.35
 
 
 PROFILES = {
@@ -50,8 +57,9 @@ PROFILES = {
         Profile("noisy", slip=0.08, wobble=0.06, reaction_ms=260.0),
         Profile("slow", slip=0.01, wobble=0.02, reaction_ms=900.0),
         Profile("lazy", slip=0.03, give_up=0.02, wobble=0.04),
-        Profile("mistaken", slip=0.02, against=0.35, wobble=0.03),
+        Profile("mistaken", slip=0.02, misread=0.35, wobble=0.03),
         Profile("hostile", against=1.0, reaction_ms=120.0),
+        Profile("expert", reaction_ms=200.0, reaction_spread=0.0),
     )
 }
 CROWD: Mapping[str, int] = {"careful": 9, "slow": 3, "noisy": 5, "lazy": 2, "mistaken": 1, "hostile": 1}
@@ -64,6 +72,16 @@ class SimulatedDemonstrator:
 
     name: str
     profile: Profile
+
+    @property
+    def kind(self) -> str:
+        """What its trajectories are; the expert is never called a demonstrator."""
+        return "expert" if self.profile.name == "expert" else "simulated"
+
+    @property
+    def controller(self) -> str:
+        """Who its steps say has acted."""
+        return "expert" if self.profile.name == "expert" else "person"
 
     def generator(self, task: Task, seed: int) -> np.random.Generator:
         """Return the source of everything random in one episode."""
@@ -85,7 +103,8 @@ class Player:
     def begin(self, seed: int) -> None:
         """Sit down at the episode of `seed`; the environment has just been reset."""
         self._random = self.demonstrator.generator(self._environment.task, seed)
-        self._against = bool(self._random.random() < self.demonstrator.profile.against)
+        profile = self.demonstrator.profile
+        self._against = bool(self._random.random() < max(profile.against, profile.misread))
         self._expert.reset()
 
     def act(self) -> np.ndarray | None:
@@ -100,7 +119,9 @@ class Player:
 
     def reaction_ms(self) -> float:
         """Draw the time until the next key."""
-        return float(self.demonstrator.profile.reaction_ms * np.exp(0.35 * self._random.standard_normal()))
+        profile = self.demonstrator.profile
+        wait = np.exp(profile.reaction_spread * self._random.standard_normal())
+        return float(profile.reaction_ms * wait)
 
     def _random_key(self) -> np.ndarray:
         bindings = self._controls.bindings
@@ -156,11 +177,11 @@ def play(
         kwargs=dict(task.kwargs),
         seed=seed,
         demonstrator=player.demonstrator.name,
-        kind="simulated",
+        kind=player.demonstrator.kind,
         actions=np.stack(actions),
         rewards=np.array([one.reward for one in seen[1:]]),
         times_ms=np.array(times, np.int32),
-        controllers=np.full(len(actions), CONTROLLERS.index("person"), np.int8),
+        controllers=np.full(len(actions), CONTROLLERS.index(player.demonstrator.controller), np.int8),
         frames=np.arange(len(actions), dtype=np.int32),
         terminated=step.terminated,
         truncated=step.truncated,
@@ -192,29 +213,33 @@ def simulate(
     """
     people = list(demonstrators or crowd())
     jobs = [
-        (suite.source, task.id, people, seeds.first(count, skip)[at : at + _CHUNK])
+        (suite.source, task.id, people, seeds.first(count, skip)[at : at + chunk])
         for task in suite
         if (count := demonstrations.get(task.id, 0))
-        for at in range(0, count, _CHUNK)
+        for chunk in [_GRID_CHUNK if plays_grid(task) else _CHUNK]
+        for at in range(0, count, chunk)
     ]
     stored, waiting = 0, []
-    for task_id, episodes, asked in _results(jobs, workers):
-        waiting += episodes
-        if len(waiting) >= 4 * _CHUNK:
-            out.append(waiting)
-            stored, waiting = stored + len(waiting), []
+    for task_id, rows, asked in _results(jobs, workers):
+        waiting.append(rows)
+        if sum(map(len, waiting)) >= 4 * _CHUNK:
+            stored, waiting = stored + out.append_rows(pa.concat_tables(waiting)), []
         if progress:
             progress(task_id, asked)
-    if waiting:
-        out.append(waiting)
-    return stored + len(waiting)
+    return stored + (out.append_rows(pa.concat_tables(waiting)) if waiting else 0)
 
 
-_CHUNK = 100
+_CHUNK, _GRID_CHUNK = 100, 2000
 _Job = tuple[Mapping[str, object], str, list[SimulatedDemonstrator], range]
 
 
-def _results(jobs: Sequence[_Job], workers: int) -> Iterator[tuple[str, list[Trajectory], int]]:
+def plays_grid(task: Task) -> bool:
+    """Whether the kernels can play a task's whole episodes: a grid world of ours as it is, turn by turn."""
+    ours = task.env.startswith("tutelage/") and not task.env.startswith("tutelage/web/")
+    return ours and task.expert == "grid" and task.max_steps is None and not task.fps
+
+
+def _results(jobs: Sequence[_Job], workers: int) -> Iterator[tuple[str, pa.Table, int]]:
     if workers <= 1:
         yield from map(_play_chunk, jobs)
         return
@@ -223,20 +248,37 @@ def _results(jobs: Sequence[_Job], workers: int) -> Iterator[tuple[str, list[Tra
         yield from pool.map(_play_chunk, jobs)
 
 
-def _play_chunk(job: _Job) -> tuple[str, list[Trajectory], int]:
+def _play_chunk(job: _Job) -> tuple[str, pa.Table, int]:
     document, task_id, people, seeds = job
     suite = suite_from(document)
-    environment, witness = TaskEnvironment(suite[task_id]), TaskEnvironment(suite[task_id])
-    players = [Player(one, environment) for one in people]
     started = datetime.now(UTC).isoformat(timespec="seconds")
+    environment = TaskEnvironment(suite[task_id])
+    try:
+        if plays_grid(suite[task_id]):
+            episodes = play_grid(environment, people, seeds, suite.name, started)
+        else:
+            episodes = _play_one_by_one(environment, people, seeds, suite, started)
+    finally:
+        environment.close()
+    return task_id, to_table(episodes), len(seeds)
+
+
+def _play_one_by_one(
+    environment: TaskEnvironment,
+    people: Sequence[SimulatedDemonstrator],
+    seeds: range,
+    suite: Suite,
+    started: str,
+) -> list[Trajectory]:
+    witness = TaskEnvironment(environment.task)
+    players = [Player(one, environment) for one in people]
     episodes = []
     for seed in seeds:
         played = play(players[seed % len(players)], environment, seed, suite.name, started=started)
         if played is not None:
             episodes.append(_proven(*played, witness))
-    environment.close()
     witness.close()
-    return task_id, episodes, len(seeds)
+    return episodes
 
 
 def _proven(

@@ -93,9 +93,18 @@ class Store:
             raise TutelageError("expected at least one trajectory to append, got none")
         for one in trajectories:
             self._check_belongs(one)
+        return self._add(to_table(trajectories))
+
+    def append_rows(self, rows: pa.Table) -> int:
+        """Add episodes that are rows of SCHEMA already, as `append` does; returns how many."""
+        if len(rows):
+            self._add(rows)
+        return len(rows)
+
+    def _add(self, rows: pa.Table) -> Path:
         stem = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{uuid.uuid4().hex[:8]}"
         with disk_errors(self.path), self._lock(exclusive=False):
-            return self._write_part(stem, 0, to_table(trajectories))
+            return self._write_part(stem, 0, rows)
 
     def parts(self) -> list[Path]:
         """List the parts, oldest first. A part that a newer revision replaced is not one."""

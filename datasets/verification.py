@@ -12,7 +12,7 @@ import numpy as np
 
 from ..envs.errors import TutelageError
 from ..envs.suite import Suite
-from .replay import Environments, replay_proven
+from .replay import Environments, replay_many
 from .trajectory import CONTROLLERS, Trajectory
 
 if TYPE_CHECKING:
@@ -66,23 +66,16 @@ def check_group(path: Path, part: str, group: int, replayed: bool) -> list[str]:
     problems = []
     try:
         with Environments(store.suite) as environments:
+            where, consistent = f"part {part}: ", []
             for one in store.read_rows(part, group):
-                where = f"part {part}: "
                 contradictions = check_row(one, store.suite)
                 problems += [f"{where}episode {one.episode}: {what}" for what in contradictions]
-                if replayed and not contradictions:
-                    problems += [where + what for what in _unlike(one, environments)]
+                consistent += [] if contradictions else [one]
+            again = replay_many(consistent, environments) if replayed else ()
+            problems += [f"{where}{got}" for got in again if isinstance(got, TutelageError)]
     except TutelageError as error:
         problems.append(str(error))
     return problems
-
-
-def _unlike(one: Trajectory, environments: Environments) -> list[str]:
-    try:
-        replay_proven(one, environments)
-    except TutelageError as error:
-        return [str(error)]
-    return []
 
 
 def check_row(one: Trajectory, suite: Suite) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from string import ascii_lowercase
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import gymnasium
 import numpy as np
@@ -12,7 +12,7 @@ from gymnasium import spaces
 
 from ..errors import TutelageError, nearest
 from .drawing import as_text, draw_view, draw_world
-from .episodes import reset_all, step_one
+from .episodes import replay_one, reset_all, step_one
 from .language import sentence
 from .levels import LEVELS, Level
 from .rules import observe
@@ -52,6 +52,21 @@ def observation_space() -> spaces.Dict:
             "mission": spaces.Text(400, charset=letters),
         }
     )
+
+
+class Played(NamedTuple):
+    """What N episodes of T steps in all showed: T + N observations, one more an episode than it has steps.
+
+    `images` uint8 `[T + N, 7, 7, 3]`, `directions` int64 `[T + N]`, `missions` N sentences, `rewards` float64
+    and the flags bool `[T]`.
+    """
+
+    images: np.ndarray
+    directions: np.ndarray
+    missions: list[str]
+    rewards: np.ndarray
+    terminated: np.ndarray
+    truncated: np.ndarray
 
 
 class GridEnv(gymnasium.Env[Observed, int]):
@@ -120,6 +135,32 @@ class GridEnv(gymnasium.Env[Observed, int]):
     def get_keys_to_action(self) -> dict[tuple[str, ...], int]:
         """Return a person's keys, by the names that pygame gives them."""
         return {("left",): 0, ("right",): 1, ("up",): 2, ("p",): 3, ("d",): 4, ("space",): 5}
+
+    def step_many(self, seeds: np.ndarray, begins: np.ndarray, actions: np.ndarray) -> Played:
+        """Play N whole episodes in one call: seeds `[N]`, actions `[T]`, episode n from `begins[n]` on.
+
+        The environment's own episode is over afterwards. See `Played`.
+        """
+        steps, episodes = len(actions), len(seeds)
+        images = np.zeros((steps + episodes, VIEW, VIEW, 3), np.uint8)
+        directions, rewards = np.zeros(steps + episodes, np.int64), np.zeros(steps)
+        flags = np.zeros(steps, np.bool_), np.zeros(steps, np.bool_)
+        missions = []
+        spans = zip(begins[:-1].tolist(), begins[1:].tolist(), strict=True)
+        for n, (begin, end) in enumerate(spans):
+            seen = slice(begin + n, end + n + 1)
+            replay_one(
+                self.worlds,
+                self._packed[0],
+                seeds[n],
+                actions[begin:end],
+                images[seen],
+                directions[seen],
+                rewards[begin:end],
+                *(one[begin:end] for one in flags),
+            )
+            missions.append(sentence(self.worlds, 0))
+        return Played(images, directions, missions, rewards, *flags)
 
     def snapshot(self) -> Worlds:
         """Return the whole state; later steps leave it alone."""

@@ -85,11 +85,10 @@ def step_all(
 
 
 @njit(cache=True, nogil=True)
-def replay_all(
+def replay_one(
     worlds: Worlds,
     level: np.ndarray,
-    seeds: np.ndarray,
-    begins: np.ndarray,
+    seed: int,
     actions: np.ndarray,
     images: np.ndarray,
     directions: np.ndarray,
@@ -97,20 +96,13 @@ def replay_all(
     terminated: np.ndarray,
     truncated: np.ndarray,
 ) -> None:
-    """Play N whole episodes again in world 0: their seeds `[N]`, their actions one after another `[T]`.
-
-    Episode n acts from `begins[n]` to `begins[n + 1]`, `[N + 1]`. Writes the observations of episode n from
-    row `begins[n] + n` on, one more than its actions, `[T + N, ...]`; rewards and flags `[T]`.
-    """
+    """Play the episode of a seed again in world 0: actions `[T]`; writes T + 1 observations, `[T]` the rest."""
     view = np.empty((VIEW, VIEW), np.uint8)
     seen = np.empty((VIEW, VIEW), np.bool_)
-    for n in range(len(seeds)):
-        generate(worlds, 0, level, seeds[n])
-        row = begins[n] + n
-        observe_one(worlds, 0, images[row], view, seen)
-        directions[row] = worlds.agent[0, 2]
-        for t in range(begins[n], begins[n + 1]):
-            rewards[t], terminated[t], truncated[t] = step_one(worlds, 0, actions[t])
-            row += 1
-            observe_one(worlds, 0, images[row], view, seen)
-            directions[row] = worlds.agent[0, 2]
+    generate(worlds, 0, level, seed)
+    observe_one(worlds, 0, images[0], view, seen)
+    directions[0] = worlds.state[0].agent[2]
+    for t in range(len(actions)):
+        rewards[t], terminated[t], truncated[t] = step_one(worlds, 0, actions[t])
+        observe_one(worlds, 0, images[t + 1], view, seen)
+        directions[t + 1] = worlds.state[0].agent[2]
