@@ -124,9 +124,14 @@ def simulate(
     task: Annotated[list[str] | None, typer.Option(help="Only this task; may be given again.")] = None,
     seeds: Annotated[str, typer.Option(help="Seeds from: record, select or test.")] = "record",
     skip: Annotated[int, typer.Option(min=0, help="Seeds to pass over first.")] = 0,
+    who: Annotated[
+        list[str] | None,
+        typer.Option(help="One demonstrator of this profile, or expert; may be given again."),
+    ] = None,
     workers: Workers = 2,
 ) -> None:
     """Let a simulated crowd (careful, noisy, slow, lazy, mistaken, hostile) play, and store what it did."""
+    from .datasets.simulated_crowd import crowd
     from .datasets.simulated_crowd import simulate as play
     from .datasets.store import Store
     from .envs.rehearsal import rehearse
@@ -136,12 +141,14 @@ def simulate(
     wanted = {chosen[one].id: demonstrations for one in (task or [each.id for each in chosen])}
     within = _seed_range(seeds)
     rehearse(chosen, experts=wanted)
+    people = crowd(dict.fromkeys(who, 1)) if who else None
     store = Store.create(out, chosen)
     with bar("playing", sum(wanted.values())) as advance:
         stored = play(
             chosen,
             store,
             wanted,
+            demonstrators=people,
             seeds=within,
             skip=skip,
             workers=workers,

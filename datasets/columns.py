@@ -25,7 +25,7 @@ from .replay import Environments, Replay, replay_many
 from .store import Progress, Store, select
 from .trajectory import Trajectory
 
-_EPISODES_A_JOB = 64
+_EPISODES_A_JOB = 256
 _LAYOUT = 1
 
 

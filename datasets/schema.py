@@ -75,7 +75,7 @@ _DICTIONARY = [
     *(f"{name}.list.element" for name in ("actions", "rewards", "controllers")),
 ]
 
-ROW_GROUP = 256
+ROW_GROUP = 2048
 """Episodes in a row group, at most; fewer when observations are stored."""
 _GROUP_BYTES = 64 << 20
 

@@ -17,6 +17,7 @@ import pyarrow as pa
 from gymnasium import spaces
 
 from ..envs.controls import Controls
+from ..envs.errors import TutelageError, nearest
 from ..envs.experts import make_expert
 from ..envs.gymnasium_task import Step, TaskEnvironment
 from ..envs.suite import Suite, suite_from
@@ -137,7 +138,15 @@ class Player:
 
 
 def crowd(counts: Mapping[str, int] = CROWD) -> list[SimulatedDemonstrator]:
-    """Assemble the demonstrators, named `careful-01`, `careful-02`, ..."""
+    """Assemble the demonstrators, named `careful-01`, `careful-02`, ...
+
+    Raises TutelageError for a profile that does not exist.
+    """
+    for name in counts:
+        if name not in PROFILES:
+            raise TutelageError(
+                f"expected a profile, {', '.join(PROFILES)}; got {name!r}{nearest(name, PROFILES)}"
+            )
     return [
         SimulatedDemonstrator(f"{name}-{i + 1:02d}", PROFILES[name])
         for name, count in counts.items()
