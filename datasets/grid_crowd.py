@@ -26,7 +26,7 @@ def play_grid(
     suite: str,
     started: str,
 ) -> list[Trajectory]:
-    """Let people take turns at the episodes of `seeds`, and prove each by replay; like `simulated_crowd.play`.
+    """Let people take turns at the episodes of `seeds`, and prove each by replay.
 
     The dice of an episode are a function of its player's name, the task and the seed.
     """

@@ -92,11 +92,12 @@ def _in_view(worlds: Worlds, b: int) -> np.ndarray:
     _, seen = _seen(worlds, b)
     x, y, direction = (int(one) for one in worlds.state["agent"][b])
     ahead_x, ahead_y = ((1, 0), (0, 1), (-1, 0), (0, -1))[direction]
-    bright = np.zeros(worlds.cells.shape[1:], np.bool_)
+    height, width = worlds.cells.shape[1:]
+    bright = np.zeros((height, width), np.bool_)
     for i, j in np.argwhere(seen):
         far, aside = VIEW - 1 - j, i - VIEW // 2
         column, row = x + ahead_x * far - ahead_y * aside, y + ahead_y * far + ahead_x * aside
-        if 0 <= row < bright.shape[0] and 0 <= column < bright.shape[1]:
+        if 0 <= row < height and 0 <= column < width:
             bright[row, column] = True
     return bright
 

@@ -76,7 +76,7 @@ class GridEnv(gymnasium.Env[Observed, int]):
     is what `render()` shows with `rgb_array`: what the "agent" sees, or the whole "world" from above.
     """
 
-    metadata = {"render_modes": ["rgb_array", "ansi"], "render_fps": 10}
+    metadata = {"render_modes": ["rgb_array", "ansi"], "render_fps": 10}  # noqa: RUF012
 
     def __init__(
         self,

@@ -96,7 +96,7 @@ def replay_one(
     terminated: np.ndarray,
     truncated: np.ndarray,
 ) -> None:
-    """Play the episode of a seed again in world 0: actions `[T]`; writes T + 1 observations, `[T]` the rest."""
+    """Play the episode of a seed in world 0: actions `[T]`; writes T + 1 observations, `[T]` of the rest."""
     view = np.empty((VIEW, VIEW), np.uint8)
     seen = np.empty((VIEW, VIEW), np.bool_)
     generate(worlds, 0, level, seed)

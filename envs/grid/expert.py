@@ -27,13 +27,14 @@ from .worlds import (
     THEN,
     TYPES,
     VIEW,
+    Bits,
     Worlds,
 )
 
 _KIND = LOOKS[:, 0].copy()
 _COLOR = LOOKS[:, 1].copy()
 _STATE = LOOKS[:, 2].copy()
-_DOOR, _KEY = TYPES.index("door"), TYPES.index("key")
+_DOOR = TYPES.index("door")
 
 _LOOK, _UNLOCK, _CLEAR = 10, 11, 12
 """Deeds that are no actions: facing it is all; unlock what is ahead first; carry away what is ahead first."""
@@ -56,9 +57,8 @@ def advise(worlds: Worlds, minds: Minds, b: int) -> int:
     if on_route:
         mind.at += 1
     surprised = found & mind.wanted != np.uint64(0)
-    if not on_route or surprised or mind.at >= mind.length or _hindered(worlds, b, mind.route[mind.at]):
-        _plan(worlds, minds, b, view, lit)
-    elif mind.exploring and gain(worlds, minds, b, mind.aim, view, lit) == 0:
+    anew = not on_route or surprised or mind.at >= mind.length or _hindered(worlds, b, mind.route[mind.at])
+    if anew or (mind.exploring and gain(worlds, minds, b, mind.aim, view, lit) == 0):
         _plan(worlds, minds, b, view, lit)
     action = mind.route[mind.at]
     mind.steps = state.steps
@@ -124,7 +124,7 @@ def _plan(worlds: Worlds, minds: Minds, b: int, view: np.ndarray, lit: np.ndarra
 
 
 @njit(cache=True, nogil=True)
-def _keys_wanted(worlds: Worlds, minds: Minds, b: int) -> int:
+def _keys_wanted(worlds: Worlds, minds: Minds, b: int) -> Bits:
     """Return the keys of locked doors that have been seen."""
     state = worlds.state[b]
     keys = np.uint64(0)
@@ -221,7 +221,7 @@ def _clause_goals(worlds: Worlds, minds: Minds, b: int, c: int, busy: bool) -> i
     mind.wanted |= objects
     if verb == GO_TO and among(objects, held):
         return _DROP
-    if busy and (verb == PICK_UP or verb == PUT_NEXT):
+    if busy and verb in (PICK_UP, PUT_NEXT):
         return _NOTHING
     if verb == PICK_UP and among(objects, held):  # it was picked up before that counted
         return _DROP
@@ -244,13 +244,13 @@ def _clause_goals(worlds: Worlds, minds: Minds, b: int, c: int, busy: bool) -> i
                 wish = _NOTHING
         else:
             add_goal(minds, x, y, 0, PICKUP)
-    if wish == _GOALS and held and (verb == PICK_UP or verb == PUT_NEXT):
+    if wish == _GOALS and held and verb in (PICK_UP, PUT_NEXT):
         return _DROP
     return wish
 
 
 @njit(cache=True, nogil=True)
-def _beside_goals(worlds: Worlds, minds: Minds, b: int, objects: int) -> int:
+def _beside_goals(worlds: Worlds, minds: Minds, b: int, objects: Bits) -> int:
     """Set the empty cells next to some objects as goals to drop on; cells that must be cleared cost more."""
     state = worlds.state[b]
     wish = _NOTHING
@@ -395,6 +395,3 @@ def _nuisance(worlds: Worlds, minds: Minds, b: int, x: int, y: int) -> int:
         pieces += now and not free
         free = now
     return 12 if pieces > 1 else 0
-
-
-assert _KEY

@@ -37,6 +37,7 @@ from .worlds import (
     PUT_NEXT,
     THEN,
     TYPES,
+    Bits,
     Worlds,
 )
 
@@ -151,7 +152,7 @@ def _describe(
 
 
 @njit(cache=True, nogil=True)
-def _all_in(worlds: Worlds, b: int, objects: int, room: int) -> bool:
+def _all_in(worlds: Worlds, b: int, objects: Bits, room: int) -> bool:
     """Whether all of a set stand in a room or in its walls."""
     side, columns = worlds.state[b].rooms[0], worlds.state[b].rooms[1]
     left, top = room % columns * (side - 1), room // columns * (side - 1)
@@ -168,7 +169,7 @@ def _sensible(worlds: Worlds, b: int, c: int, level: np.ndarray) -> bool:
     """Whether minigrid would ask for this: nothing next to itself or already there, no key that is needed."""
     clause = worlds.state[b].clauses[c]
     first = described(worlds, b, clause[1], clause[2], clause[3])
-    second = _NOBODY
+    second: Bits = _NOBODY
     if clause[0] == PUT_NEXT:
         second = described(worlds, b, clause[4], clause[5], clause[6])
         if first & second != _NOBODY or _beside(worlds, b, first, second):
@@ -185,7 +186,7 @@ def _sensible(worlds: Worlds, b: int, c: int, level: np.ndarray) -> bool:
 
 
 @njit(cache=True, nogil=True)
-def _beside(worlds: Worlds, b: int, some: int, others: int) -> bool:
+def _beside(worlds: Worlds, b: int, some: Bits, others: Bits) -> bool:
     for one in range(OBJECTS):
         if some >> np.uint64(one) & _ONE:
             for other in range(OBJECTS):

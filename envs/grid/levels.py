@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -86,7 +87,7 @@ class Level:
             raise TutelageError("expected two rooms or more, since there must be a door, got one")
 
 
-_LOCAL = {"rows": 1, "columns": 1}
+_LOCAL: dict[str, Any] = {"rows": 1, "columns": 1}
 _SENTENCE = Level(SENTENCE, reachable=FREE, locked_percent=50, into_locked=False)
 
 LEVELS: dict[str, Level] = {

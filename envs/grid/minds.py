@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit
 
 from .rules import AHEAD_X, AHEAD_Y, SEEN_THROUGH, light
-from .worlds import EMPTY, VIEW, WALL, Worlds
+from .worlds import EMPTY, VIEW, WALL, Bits, Worlds
 
 NO_ERRAND, CLEAR, UNLOCK = range(3)
 """Nothing; carry an object out of the way; open a locked door, first fetching its key."""
@@ -95,7 +95,7 @@ def forget(minds: Minds, b: int) -> None:
 
 
 @njit(cache=True, nogil=True)
-def look_around(worlds: Worlds, minds: Minds, b: int, view: np.ndarray, lit: np.ndarray) -> int:
+def look_around(worlds: Worlds, minds: Minds, b: int, view: np.ndarray, lit: np.ndarray) -> Bits:
     """Remember what is in view now; returns the set of objects that came into view."""
     agent = worlds.state[b].agent
     _known_view(worlds, minds, b, agent[0], agent[1], agent[2], view, True)

@@ -6,6 +6,8 @@ and at every drop only, and a clause does not know what was carried before it wa
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numba import njit
 
@@ -27,6 +29,7 @@ from .worlds import (
     PUT_NEXT,
     THEN,
     TYPES,
+    Bits,
     Worlds,
 )
 
@@ -51,7 +54,7 @@ def begin(worlds: Worlds, b: int) -> None:
 
 
 @njit(cache=True, nogil=True)
-def described(worlds: Worlds, b: int, kind: int, color: int, place: int) -> int:
+def described(worlds: Worlds, b: int, kind: int, color: int, place: int) -> Bits:
     """Return the set of objects of this kind and colour; a place is as the agent sees it, in its own room."""
     found = _NOBODY
     for thing in range(1, OBJECTS):
@@ -129,13 +132,13 @@ def _judge_clause(worlds: Worlds, b: int, c: int, action: int) -> bool:
 
 
 @njit(cache=True, nogil=True)
-def among(objects: int, thing: int) -> bool:
+def among(objects: Bits, thing: int) -> bool:
     """Whether an object is in a set; 0, nothing, is in none."""
     return thing != 0 and ((objects >> np.uint64(thing)) & _ONE) != _NOBODY
 
 
 @njit(cache=True, nogil=True)
-def _any_spot(worlds: Worlds, b: int, objects: int, x: int, y: int, distance: int) -> bool:
+def _any_spot(worlds: Worlds, b: int, objects: Bits, x: Any, y: Any, distance: int) -> bool:
     """Whether one of the objects was last seen so many cells from here, by the steps of a rook."""
     thing = 0
     while objects != _NOBODY:

@@ -145,6 +145,7 @@ def observe_one(worlds: Worlds, b: int, image: np.ndarray, view: np.ndarray, see
 
 @njit(cache=True, nogil=True)
 def light(view: np.ndarray, seen: np.ndarray) -> None:
+    """Write which cells of a view of looks `[7, 7]` are seen, bool `[7, 7]`."""
     seen[:] = False
     seen[VIEW // 2, VIEW - 1] = True
     for j in range(VIEW - 1, -1, -1):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,11 @@ class GridVectorEnv(VectorEnv[Observed, np.ndarray, np.ndarray]):
     world follows from the last one's alone. `options` change fields of all levels.
     """
 
-    metadata = {"render_modes": ["rgb_array"], "render_fps": 10, "autoreset_mode": AutoresetMode.NEXT_STEP}
+    metadata = {  # noqa: RUF012
+        "render_modes": ["rgb_array"],
+        "render_fps": 10,
+        "autoreset_mode": AutoresetMode.NEXT_STEP,
+    }
 
     def __init__(
         self,
@@ -67,7 +72,7 @@ class GridVectorEnv(VectorEnv[Observed, np.ndarray, np.ndarray]):
         self._flags = np.zeros(num_envs, np.bool_), np.zeros(num_envs, np.bool_)
         self._missions = [""] * num_envs
         edges = np.linspace(0, num_envs, min(threads, num_envs) + 1).astype(int)
-        self._shares = [slice(begin, end) for begin, end in zip(edges[:-1], edges[1:], strict=True)]
+        self._shares = [slice(begin, end) for begin, end in pairwise(edges.tolist())]
         self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
 
     def reset(
@@ -123,7 +128,7 @@ class GridVectorEnv(VectorEnv[Observed, np.ndarray, np.ndarray]):
         self._speak(np.arange(self.num_envs))
         return self._observation()
 
-    def render(self) -> tuple[np.ndarray, ...] | None:
+    def render(self) -> tuple[Any, ...] | None:
         """Draw what each agent sees, if the render mode is `rgb_array`."""
         if self.render_mode != "rgb_array":
             return None
@@ -137,7 +142,7 @@ class GridVectorEnv(VectorEnv[Observed, np.ndarray, np.ndarray]):
     def _each_share(self, actions: np.ndarray) -> list[int]:
         def step_share(rows: slice) -> int:
             return int(
-                step_all(
+                step_all(  # type: ignore[call-arg]  # numba's stubs count starred arguments once
                     chosen(self.worlds, rows),
                     self._levels[rows],
                     actions[rows],

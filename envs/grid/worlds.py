@@ -6,7 +6,7 @@ state. Which object it is, is another byte, so that two red balls stay two.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -45,6 +45,9 @@ ALONE, THEN, AFTER = range(3)
 
 ANYWHERE, ON_LEFT, ON_RIGHT, IN_FRONT, BEHIND = range(5)
 """Where a described object stood, as the agent saw it from where it started."""
+
+Bits: TypeAlias = Any
+"""A uint64 inside kernels, whose arithmetic numba types and mypy cannot."""
 
 OBJECTS = 64
 """Object numbers in a world: 1 to 63, doors among them; a set of objects is a uint64, bit i for object i."""
