@@ -217,7 +217,12 @@ def _columns(stores: Sequence[Store], config: TrainConfig, progress: bool) -> di
         raise TutelageError("expected at least one store to train on, got none")
     with TrainingProgress.replaying(sum(map(len, stores)), progress) as advance:
         return load_columns(
-            stores, seeds=RECORD, workers=config.workers, progress=advance, cache=stores[0].path / "columns"
+            stores,
+            seeds=RECORD,
+            workers=config.workers,
+            progress=advance,
+            cache=stores[0].path / "columns",
+            live=True,
         )
 
 

@@ -19,6 +19,9 @@ from ..envs.spaces import Leaf, leaves
 from ..envs.task import Task
 
 GRID_SIDE, GRID_VALUES = 32, 32
+LOOKED_AT = 200_000
+"""Steps of a task that the encoding is fitted to, at most."""
+
 COMMON = 0.03  # cell values above this share are ground, the others are things
 BINS = 41
 VECTOR_FEATURES = 1024
@@ -198,7 +201,7 @@ def _signature(task: Task, world: TaskEnvironment) -> str:
 
 def _interface(world: TaskEnvironment, group: list[TaskColumns]) -> Interface:
     seen = tuple(
-        _see(leaf, np.concatenate([one.observations[leaf.path] for one in group]))
+        _see(leaf, np.concatenate([one.observations[leaf.path][:LOOKED_AT] for one in group]))
         for leaf in leaves(world.observation_space)
     )
     actions = np.concatenate([one.actions for one in group])

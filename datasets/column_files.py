@@ -29,6 +29,12 @@ class Chunk:
     words: dict[str, list[str]]
 
     @classmethod
+    def bare(cls, episodes: Sequence[Trajectory]) -> Chunk:
+        """Put whole episodes end to end without any observations."""
+        names = ("actions", "controllers")
+        return cls({name: np.concatenate([getattr(one, name) for one in episodes]) for name in names}, {})
+
+    @classmethod
     def join(cls, played: Sequence[tuple[Trajectory, Replay]]) -> Chunk:
         """Put whole episodes end to end, each without its last observation."""
         arrays = {

@@ -12,6 +12,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -21,7 +22,8 @@ from ..envs.errors import TutelageError, nearest
 from ..envs.task import SeedRange, Task
 from .column_files import Chunk, ColumnArrays, note_columns
 from .durable import disk_errors
-from .replay import Environments, Replay, replay_many
+from .live_columns import LiveObservations
+from .replay import Environments, Replay, is_grid, replay_many
 from .store import Progress, Store, select
 from .trajectory import Trajectory
 
@@ -63,6 +65,7 @@ class _Job:
     group: int
     rows: list[int]
     firsts: dict[str, int]
+    live: frozenset[str]  # tasks whose observations are replayed only when they are wanted
 
 
 def load_columns(
@@ -74,17 +77,20 @@ def load_columns(
     *,
     cache: Path | None = None,
     kinds: Sequence[str] | None = None,
+    live: bool = False,
 ) -> dict[str, TaskColumns]:
     """Replay every chosen demonstration of the stores into columns, by task id.
 
     `workers` processes replay; the result does not depend on how many. With a `cache` folder (such as
     `store.path / "columns"`) the arrays are memory-mapped files there, and the next call with the same
-    parts replays nothing; `Store.forget` finds and removes them, wherever they are. Raises TutelageError
+    parts replays nothing; `Store.forget` finds and removes them, wherever they are. With `live`, grid
+    worlds are replayed when a batch wants their observations (`live_columns`). Raises TutelageError
     for an episode that does not replay as recorded, for a task that no store has, and when nothing is
     there to load.
     """
     known = _tasks(stores, tasks)
-    jobs, summary = _plan(stores, list(known), kinds, seeds)
+    quick = frozenset(one for one, task in known.items() if live and is_grid(task))
+    jobs, summary = _plan(stores, list(known), kinds, seeds, quick)
     if not jobs:
         where = ", ".join(str(store.path) for store in stores)
         raise TutelageError(f"expected demonstrations in {where}, found none of those asked for; record some")
@@ -94,11 +100,11 @@ def load_columns(
     if cache is None:
         arrays = _filled(jobs, sizes, None, workers, progress)
     else:
-        folder = cache / _key(stores, summary)
+        folder = cache / _key(stores, summary, quick)
         arrays = _cached(folder, jobs, sizes, workers, progress)
         for store in stores:
             note_columns(store.path, folder)
-    return {one: _task_columns(known[one], table, arrays[one]) for one, table in rows.items()}
+    return {one: _task_columns(known[one], table, arrays[one], one in quick) for one, table in rows.items()}
 
 
 def _tasks(stores: Sequence[Store], wanted: Sequence[str] | None) -> dict[str, Task]:
@@ -119,7 +125,11 @@ def _tasks(stores: Sequence[Store], wanted: Sequence[str] | None) -> dict[str, T
 
 
 def _plan(
-    stores: Sequence[Store], tasks: Sequence[str], kinds: Sequence[str] | None, seeds: SeedRange | None
+    stores: Sequence[Store],
+    tasks: Sequence[str],
+    kinds: Sequence[str] | None,
+    seeds: SeedRange | None,
+    live: frozenset[str],
 ) -> tuple[list[_Job], pa.Table]:
     """Cut the chosen episodes into jobs, and give their summary rows in the same order."""
     jobs: list[_Job] = []
@@ -132,18 +142,22 @@ def _plan(
             chosen_tables.append(table.take(pa.array(chosen, pa.int64())))
             for at in range(0, len(chosen), _EPISODES_A_JOB):
                 rows = chosen[at : at + _EPISODES_A_JOB]
-                jobs.append(_Job(store.path, part, group, rows, dict(filled)))
+                jobs.append(_Job(store.path, part, group, rows, dict(filled), live))
                 for row in rows:
                     filled[names[row]] += steps[row]
     return jobs, pa.concat_tables(chosen_tables) if chosen_tables else pa.table({})
 
 
-def _task_columns(task: Task, table: pa.Table, arrays: ColumnArrays) -> TaskColumns:
+def _task_columns(task: Task, table: pa.Table, arrays: ColumnArrays, live: bool) -> TaskColumns:
+    starts = np.concatenate(([0], np.cumsum(table["steps"].to_numpy(), dtype=np.int64)))
+    observations: Any = arrays.observations()
+    if live:
+        observations = LiveObservations(task, table["seed"].to_numpy(), starts, arrays["actions"])
     return TaskColumns(
         task=task,
-        observations=arrays.observations(),
+        observations=observations,
         actions=arrays["actions"],
-        starts=np.concatenate(([0], np.cumsum(table["steps"].to_numpy(), dtype=np.int64))),
+        starts=starts,
         success=np.array(table["success"].to_pylist(), bool),
         demonstrator=table["demonstrator"].to_pylist(),
         returns=table["return"].to_numpy(),
@@ -152,10 +166,10 @@ def _task_columns(task: Task, table: pa.Table, arrays: ColumnArrays) -> TaskColu
     )
 
 
-def _key(stores: Sequence[Store], summary: pa.Table) -> str:
+def _key(stores: Sequence[Store], summary: pa.Table, live: frozenset[str]) -> str:
     """Name what the columns were made from: the layout, the parts, the chosen episodes in order."""
     parts = [sorted(store.part_hashes().values()) for store in stores]
-    text = json.dumps([_LAYOUT, parts, summary["episode"].to_pylist()])
+    text = json.dumps([_LAYOUT, parts, summary["episode"].to_pylist(), sorted(live)])
     return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
@@ -215,8 +229,13 @@ def _replay_job(job: _Job) -> dict[str, Chunk]:
     played: dict[str, list[tuple[Trajectory, Replay]]] = {}
     with Environments(store.suite) as environments:
         episodes = list(store.read_rows(job.part, job.group, job.rows))
+        unseen = [one for one in episodes if one.task in job.live]
+        episodes = [one for one in episodes if one.task not in job.live]
         for one, again in zip(episodes, replay_many(episodes, environments), strict=True):
             if isinstance(again, TutelageError):
                 raise again
             played.setdefault(one.task, []).append((one, again))
-    return {task: Chunk.join(pairs) for task, pairs in played.items()}
+    chunks = {task: Chunk.join(pairs) for task, pairs in played.items()}
+    for task in {one.task for one in unseen}:
+        chunks[task] = Chunk.bare([one for one in unseen if one.task == task])
+    return chunks

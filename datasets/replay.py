@@ -15,6 +15,7 @@ import numpy as np
 from ..envs.errors import TutelageError
 from ..envs.gymnasium_task import Step, TaskEnvironment
 from ..envs.suite import Suite
+from ..envs.task import Task
 from .trajectory import Digest, Trajectory, stack_observations
 
 if TYPE_CHECKING:
@@ -136,6 +137,11 @@ def replay_many(
             yield error
 
 
+def is_grid(task: Task) -> bool:
+    """Whether a task is a grid world of ours as it is, whose episodes the kernels play and replay."""
+    return task.env.startswith("tutelage/") and "/web/" not in task.env and task.max_steps is None
+
+
 def replay_grid(
     trajectories: Sequence[Trajectory], environment: TaskEnvironment, world: GridEnv
 ) -> Iterator[Replay]:
@@ -192,8 +198,7 @@ def _grid_world(environment: TaskEnvironment) -> GridEnv | None:
     from ..envs.grid.environment import GridEnv
 
     world = environment.env.unwrapped
-    plain = environment.task.max_steps is None
-    return world if isinstance(world, GridEnv) and plain else None
+    return world if isinstance(world, GridEnv) and is_grid(environment.task) else None
 
 
 class Environments:

@@ -23,7 +23,7 @@ from ..envs.gymnasium_task import Step, TaskEnvironment
 from ..envs.suite import Suite, suite_from
 from ..envs.task import RECORD, SeedRange, Task
 from .grid_crowd import play_grid
-from .replay import prove, versions_of
+from .replay import is_grid, prove, versions_of
 from .schema import to_table
 from .store import Store
 from .trajectory import CONTROLLERS, Digest, Trajectory, stack_observations
@@ -243,9 +243,8 @@ _Job = tuple[Mapping[str, object], str, list[SimulatedDemonstrator], range]
 
 
 def plays_grid(task: Task) -> bool:
-    """Whether the kernels can play a task's whole episodes: a grid world of ours as it is, turn by turn."""
-    ours = task.env.startswith("tutelage/") and not task.env.startswith("tutelage/web/")
-    return ours and task.expert == "grid" and task.max_steps is None and not task.fps
+    """Whether the kernels can play a task's whole episodes: a grid world of ours, turn by turn."""
+    return is_grid(task) and task.expert == "grid" and not task.fps
 
 
 def _results(jobs: Sequence[_Job], workers: int) -> Iterator[tuple[str, pa.Table, int]]:

@@ -130,7 +130,7 @@ def test_a_picture_tells_apart_what_a_person_must() -> None:
     names = ["ball", "key", "box", "door"]
     looks = [look(name, color) for name in names for color in COLORS]
     looks += [look("door", color, state) for color in COLORS for state in ("closed", "locked")]
-    looks += [look("wall", "grey"), look("empty"), look("unseen")]
+    looks += [look(name, "green") for name in ("wall", "empty", "unseen", "floor", "goal", "lava")]
     image = np.zeros((7, 7, 3), np.uint8)
     pictures = set()
     for one in looks:

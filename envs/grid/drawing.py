@@ -31,10 +31,7 @@ _ARROWS = (">>", "VV", "<<", "^^")
 
 def draw_world(worlds: Worlds, b: int, tile: int = 32) -> np.ndarray:
     """Draw all of world `b` from above, uint8 `[rows * tile, columns * tile, 3]`; out of view it is dim."""
-    side, columns, rows = (int(one) for one in worlds.state["rooms"][b])
-    height, width = worlds.cells.shape[1:]
-    if side > 1:
-        height, width = (side - 1) * rows + 1, (side - 1) * columns + 1
+    height, width = _extent(worlds, b)
     x, y, direction = (int(one) for one in worlds.state["agent"][b])
     tiles = [[_tile(int(look), tile) for look in row[:width]] for row in worlds.cells[b, :height]]
     tiles[y][x] = _with_agent(tiles[y][x], direction, int(worlds.state["carried"][b, 0]), tile)
@@ -61,14 +58,20 @@ def draw_image(image: np.ndarray, tile: int = 48) -> np.ndarray:
 
 def as_text(worlds: Worlds, b: int) -> str:
     """Write world `b` for a terminal, two characters a cell, as minigrid's `pprint_grid` does."""
-    side, columns, rows = (int(one) for one in worlds.state["rooms"][b])
-    height, width = worlds.cells.shape[1:]
-    if side > 1:
-        height, width = (side - 1) * rows + 1, (side - 1) * columns + 1
+    height, width = _extent(worlds, b)
     x, y, direction = (int(one) for one in worlds.state["agent"][b])
     lines = [[_letters(int(look)) for look in row[:width]] for row in worlds.cells[b, :height]]
     lines[y][x] = _ARROWS[direction]
     return "\n".join("".join(line) for line in lines)
+
+
+def _extent(worlds: Worlds, b: int) -> tuple[int, int]:
+    """Return rows and columns of cells; a batch may hold smaller worlds than its arrays."""
+    side, columns, rows = (int(one) for one in worlds.state["rooms"][b])
+    if side > 1:
+        return (side - 1) * rows + 1, (side - 1) * columns + 1
+    height, width = worlds.cells.shape[1:]
+    return height, width
 
 
 def _letters(look: int) -> str:
@@ -130,8 +133,13 @@ def _tile(look: int, tile: int) -> np.ndarray:
         canvas[_box(x, y, 0.14, 0.46, 0.86, 0.54)] = paint
     elif name == "door":
         _draw_door(canvas, x, y, state, paint, dark)
-    elif name in ("goal", "lava", "floor"):
-        canvas[(x >= 0.03) & (y >= 0.03)] = (70, 160, 90) if name == "goal" else (240, 120, 40)
+    elif name == "goal":
+        canvas[_box(x, y, 0.12, 0.12, 0.88, 0.88)] = (70, 160, 90)
+    elif name == "lava":
+        canvas[:] = (214, 90, 30)
+        canvas[np.abs((y * 3 + 0.1 * np.sin(x * 12)) % 1 - 0.5) < 0.1] = (255, 170, 60)
+    elif name == "floor":
+        canvas[(x >= 0.03) & (y >= 0.03)] = tuple(0.3 * one for one in paint)
     return _smooth(canvas, tile)
 
 

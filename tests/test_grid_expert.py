@@ -1,0 +1,103 @@
+"""The expert plays fair and well: it uses what it has seen, destroys nothing, and is no slower than minigrid's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from minigrid.utils.baby_ai_bot import BabyAIBot
+from tutelage.envs.grid.episodes import step_one
+from tutelage.envs.grid.expert import advise
+from tutelage.envs.grid.generation import generate
+from tutelage.envs.grid.levels import LEVELS
+from tutelage.envs.grid.minds import Minds, empty_minds, forget
+from tutelage.envs.grid.rules import AHEAD_X, AHEAD_Y, TOGGLE
+from tutelage.envs.grid.worlds import EMPTY, LOOKS, NOWHERE, TYPES, Worlds, copied, empty_worlds
+
+from .test_grid_missions import copied as copied_from_minigrid
+from .test_grid_missions import made
+
+LARGE = ["UnblockPickup", "PutNext", "Unlock", "SynthSeq", "BossLevel"]
+BOX, DOOR = TYPES.index("box"), TYPES.index("door")
+
+
+def playing(name: str, seed: int) -> Iterator[tuple[Worlds, Minds, int]]:
+    """Give the world, the expert's mind and its answer, step by step."""
+    level = LEVELS[name]
+    worlds, minds = (make(1, level.height, level.width) for make in (empty_worlds, empty_minds))
+    generate(worlds, 0, level.packed(), seed)
+    forget(minds, 0)
+    over = False
+    while not over:
+        action = advise(worlds, minds, 0)
+        yield worlds, minds, action
+        _, fulfilled, late = step_one(worlds, 0, action)
+        over = fulfilled or late
+
+
+def planned(worlds: Worlds, minds: Minds) -> int:
+    """Return what an expert with this memory does when it must plan anew."""
+    anew = Minds(*(array.copy() for array in minds))
+    anew.mind["length"] = 0
+    return int(advise(worlds, anew, 0))
+
+
+def emptied(worlds: Worlds, seen: np.ndarray) -> Worlds:
+    """Return the same world without the objects, doors too, on cells that were not seen."""
+    bare = copied(worlds)
+    hidden = ~seen & (bare.things[0] > 0)
+    doors = LOOKS[bare.cells[0], 0] == DOOR
+    for thing in bare.things[0][hidden]:
+        bare.state["where"][0, thing] = NOWHERE
+    bare.cells[0][hidden] = EMPTY
+    bare.cells[0][hidden & doors] = bare.cells[0, 0, 0]
+    bare.things[0][hidden] = 0
+    return bare
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_what_was_not_seen_changes_no_plan(name: str) -> None:
+    for seed in range(6):
+        for worlds, minds, _ in playing(name, seed):
+            known = emptied(worlds, minds.seen[0])
+            assert planned(known, minds) == planned(worlds, minds), (seed, worlds.state["steps"][0])
+
+
+def test_no_box_is_opened() -> None:
+    for seed in range(20):
+        for worlds, _, action in playing("BossLevel", seed):
+            x, y, direction = worlds.state["agent"][0]
+            ahead = worlds.cells[0, y + AHEAD_Y[direction], x + AHEAD_X[direction]]
+            assert action != TOGGLE or LOOKS[ahead, 0] != BOX
+
+
+def bot_steps(name: str, seed: int) -> int:
+    """Return how many steps minigrid's bot takes, the limit if it gets lost."""
+    world = made(name, seed)
+    bot, action = BabyAIBot(world), None
+    for step in range(world.max_steps):
+        try:
+            action = bot.replan(action)
+        except Exception:  # its own invariants break in some worlds
+            return int(world.max_steps)
+        if world.step(action)[2]:
+            return step + 1
+    return int(world.max_steps)
+
+
+def steps(name: str, seed: int) -> int:
+    """Return how many steps the expert takes in minigrid's world of that seed."""
+    worlds = copied_from_minigrid(made(name, seed))
+    minds = empty_minds(1, *worlds.cells.shape[1:])
+    forget(minds, 0)
+    fulfilled = late = False
+    while not (fulfilled or late):
+        _, fulfilled, late = step_one(worlds, 0, advise(worlds, minds, 0))
+    return int(worlds.state["steps"][0])
+
+
+@pytest.mark.parametrize(("name", "worlds"), [("GoTo", 15), ("Pickup", 15), ("Open", 15)])
+def test_it_takes_no_more_steps_than_minigrids_bot(name: str, worlds: int) -> None:
+    mine, theirs = ([count(name, seed) for seed in range(worlds)] for count in (steps, bot_steps))
+    assert np.mean(mine) <= np.mean(theirs)
