@@ -10,24 +10,26 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from .minds import CLEAR, NO_ERRAND, ROUTE, UNLOCK, Minds, gain, look_around, survey
-from .missions import among
-from .routes import FAR, add_goal, in_sight, key_seen, no_goals, opens, spread
-from .rules import AHEAD_X, AHEAD_Y, DONE, DROP, ENTERED, FORWARD, LEFT, LIFTED, PICKUP, RIGHT, TOGGLE
+from .goals import (
+    CLEAR_AHEAD,
+    GOALS,
+    LET_GO,
+    LOOK,
+    UNLOCK_AHEAD,
+    end_errand,
+    errand_goals,
+    explored,
+    keys_wanted,
+    mission_goals,
+)
+from .minds import CLEAR, NO_ERRAND, ROUTE, UNLOCK, Minds, gain, look_around
+from .routes import FAR, no_goals, opens, spread
+from .rules import AHEAD_X, AHEAD_Y, DONE, DROP, ENTERED, FORWARD, LEFT, LIFTED, RIGHT, TOGGLE
 from .worlds import (
-    ALONE,
     EMPTY,
-    GO_TO,
     LOOKS,
-    NO_VERB,
-    OBJECTS,
-    OPEN,
-    PICK_UP,
-    PUT_NEXT,
-    THEN,
     TYPES,
     VIEW,
-    Bits,
     Worlds,
 )
 
@@ -35,14 +37,6 @@ _KIND = LOOKS[:, 0].copy()
 _COLOR = LOOKS[:, 1].copy()
 _STATE = LOOKS[:, 2].copy()
 _DOOR = TYPES.index("door")
-
-_LOOK, _UNLOCK, _CLEAR = 10, 11, 12
-"""Deeds that are no actions: facing it is all; unlock what is ahead first; carry away what is ahead first."""
-_NOTHING, _GOALS, _DROP = range(3)
-"""What a clause or an errand asks for next: it cannot say; to get to a goal; to put down what is carried."""
-
-_PRICE, _MOST = 2, 24
-"""Exploring: a step costs as much as this many unseen cells are worth, of which so many count."""
 
 
 @njit(cache=True, nogil=True)
@@ -99,21 +93,21 @@ def _plan(worlds: Worlds, minds: Minds, b: int, view: np.ndarray, lit: np.ndarra
     mind.plans += 1
     for _ in range(8):
         mind.at = mind.length = mind.exploring = 0
-        _end_errand(worlds, minds, b)
+        end_errand(worlds, minds, b)
         no_goals(minds)
-        mind.wanted = _keys_wanted(worlds, minds, b)
-        wish = _errand_goals(worlds, minds, b) if mind.errand else _mission_goals(worlds, minds, b)
-        if wish == _DROP:
+        mind.wanted = keys_wanted(worlds, minds, b)
+        wish = errand_goals(worlds, minds, b) if mind.errand else mission_goals(worlds, minds, b)
+        if wish == LET_GO:
             _plan_drop(worlds, minds, b)
             return
         pose = -1
-        if wish == _GOALS:
+        if wish == GOALS:
             pose, _ = spread(worlds, minds, b, True, True)
         if pose < 0 and mind.errand:
             mind.errand = NO_ERRAND
             minds.kept[b] = False
         if pose < 0:
-            pose = _explored(worlds, minds, b, view, lit)
+            pose = explored(worlds, minds, b, view, lit)
         if pose < 0:
             break
         if _walk(worlds, minds, b, pose):
@@ -121,177 +115,6 @@ def _plan(worlds: Worlds, minds: Minds, b: int, view: np.ndarray, lit: np.ndarra
     if mind.length == 0:
         mind.route[0] = DONE
         mind.length = 1
-
-
-@njit(cache=True, nogil=True)
-def _keys_wanted(worlds: Worlds, minds: Minds, b: int) -> Bits:
-    """Return the keys of locked doors that have been seen."""
-    state = worlds.state[b]
-    keys = np.uint64(0)
-    for door in range(1, OBJECTS):
-        look = state.looks[door]
-        if look == 0:
-            break
-        if _KIND[look] != _DOOR or _STATE[look] != 2 or not in_sight(worlds, minds, b, door):
-            continue
-        if _STATE[worlds.cells[b, state.where[door, 1], state.where[door, 0]]] == 2:
-            for key in range(1, OBJECTS):
-                if opens(state.looks[key], look):
-                    keys |= np.uint64(1) << np.uint64(key)
-    return keys
-
-
-@njit(cache=True, nogil=True)
-def _end_errand(worlds: Worlds, minds: Minds, b: int) -> None:
-    """Drop an errand that is over: the object lies elsewhere, the door is unlocked."""
-    state, mind = worlds.state[b], minds.mind[b]
-    if mind.errand == NO_ERRAND:
-        return
-    x, y = state.where[mind.thing, 0], state.where[mind.thing, 1]
-    if mind.errand == CLEAR:
-        lies = in_sight(worlds, minds, b, mind.thing)
-        over = state.carried[1] != mind.thing and not (lies and minds.kept[b, y, x])
-    else:
-        over = _STATE[worlds.cells[b, y, x]] != 2
-    if over:
-        mind.errand = NO_ERRAND
-        minds.kept[b] = False
-
-
-@njit(cache=True, nogil=True)
-def _errand_goals(worlds: Worlds, minds: Minds, b: int) -> int:
-    state, mind = worlds.state[b], minds.mind[b]
-    x, y = state.where[mind.thing, 0], state.where[mind.thing, 1]
-    if mind.errand == CLEAR:
-        if state.carried[0]:
-            return _DROP
-        add_goal(minds, x, y, 0, PICKUP)
-        return _GOALS
-    door = worlds.cells[b, y, x]
-    if opens(state.carried[0], door):
-        add_goal(minds, x, y, 0, TOGGLE)
-        return _GOALS
-    if state.carried[0]:
-        return _DROP
-    key = key_seen(worlds, minds, b, _COLOR[door])
-    if key == 0:
-        return _NOTHING
-    for other in range(key, OBJECTS):
-        if opens(state.looks[other], door) and in_sight(worlds, minds, b, other):
-            add_goal(minds, state.where[other, 0], state.where[other, 1], 0, PICKUP)
-    return _GOALS
-
-
-@njit(cache=True, nogil=True)
-def _mission_goals(worlds: Worlds, minds: Minds, b: int) -> int:
-    """Set the goals of the clauses that may be done now."""
-    state = worlds.state[b]
-    first = 0 if state.order == ALONE or state.order == THEN else 1
-    half = first
-    if state.order != ALONE and _finished(worlds, b, first):
-        half = 1 - first
-    busy = False  # hands that hold what one clause wants put somewhere are not free for another
-    for c in range(2 * half, 2 * half + 2):
-        puts = state.clauses[c, 0] == PUT_NEXT and not state.done[c]
-        busy = busy or (puts and among(state.sets[c, 0], state.carried[1]))
-    wish = _NOTHING
-    for c in range(2 * half, 2 * half + 2):
-        if state.clauses[c, 0] != NO_VERB and not state.done[c]:
-            wish = max(wish, _clause_goals(worlds, minds, b, c, busy))
-    return wish
-
-
-@njit(cache=True, nogil=True)
-def _finished(worlds: Worlds, b: int, half: int) -> bool:
-    state = worlds.state[b]
-    for c in range(2 * half, 2 * half + 2):
-        if state.clauses[c, 0] != NO_VERB and not state.done[c]:
-            return False
-    return True
-
-
-@njit(cache=True, nogil=True)
-def _clause_goals(worlds: Worlds, minds: Minds, b: int, c: int, busy: bool) -> int:
-    state, mind = worlds.state[b], minds.mind[b]
-    verb, objects = state.clauses[c, 0], state.sets[c, 0]
-    held = state.carried[1]
-    if verb == PUT_NEXT and among(objects, held):
-        mind.wanted |= state.sets[c, 1]
-        return _beside_goals(worlds, minds, b, state.sets[c, 1])
-    mind.wanted |= objects
-    if verb == GO_TO and among(objects, held):
-        return _DROP
-    if busy and verb in (PICK_UP, PUT_NEXT):
-        return _NOTHING
-    if verb == PICK_UP and among(objects, held):  # it was picked up before that counted
-        return _DROP
-    wish = _NOTHING
-    for thing in range(1, OBJECTS):
-        if not among(objects, thing) or not in_sight(worlds, minds, b, thing):
-            continue
-        x, y = state.where[thing, 0], state.where[thing, 1]
-        wish = _GOALS
-        if verb == GO_TO:
-            add_goal(minds, x, y, 0, _LOOK)
-        elif verb == OPEN:
-            cell = worlds.cells[b, y, x]
-            locked = _STATE[cell] == 2 and not opens(state.carried[0], cell)
-            if not locked:
-                add_goal(minds, x, y, 1 if _STATE[cell] == 0 else 0, TOGGLE)
-            elif key_seen(worlds, minds, b, _COLOR[cell]):
-                add_goal(minds, x, y, 30, _UNLOCK)
-            else:
-                wish = _NOTHING
-        else:
-            add_goal(minds, x, y, 0, PICKUP)
-    if wish == _GOALS and held and verb in (PICK_UP, PUT_NEXT):
-        return _DROP
-    return wish
-
-
-@njit(cache=True, nogil=True)
-def _beside_goals(worlds: Worlds, minds: Minds, b: int, objects: Bits) -> int:
-    """Set the empty cells next to some objects as goals to drop on; cells that must be cleared cost more."""
-    state = worlds.state[b]
-    wish = _NOTHING
-    for thing in range(1, OBJECTS):
-        if not among(objects, thing) or not in_sight(worlds, minds, b, thing):
-            continue
-        for side in range(4):
-            x, y = state.where[thing, 0] + AHEAD_X[side], state.where[thing, 1] + AHEAD_Y[side]
-            if not (0 <= y < minds.seen.shape[1] and 0 <= x < minds.seen.shape[2]) or not minds.seen[b, y, x]:
-                continue
-            if worlds.cells[b, y, x] == EMPTY:
-                add_goal(minds, x, y, 0, DROP)
-                wish = _GOALS
-            elif LIFTED[worlds.cells[b, y, x]]:
-                add_goal(minds, x, y, 12, _CLEAR)
-                wish = _GOALS
-    return wish
-
-
-@njit(cache=True, nogil=True)
-def _explored(worlds: Worlds, minds: Minds, b: int, view: np.ndarray, lit: np.ndarray) -> int:
-    """Return the pose from which the most is seen for the least walking, -1 if nothing is left to see."""
-    mind = minds.mind[b]
-    survey(worlds, minds, b)
-    if minds.table[-1, -1] == 0:
-        return -1
-    _, settled = spread(worlds, minds, b, True, False)
-    best, best_score = -1, FAR
-    for i in range(settled):
-        pose = minds.order[i]
-        cost = minds.cost[pose]
-        if cost * _PRICE - _MOST >= best_score:
-            break
-        seen = gain(worlds, minds, b, pose, view, lit)
-        if seen and cost * _PRICE - min(seen, _MOST) < best_score:
-            best, best_score = pose, cost * _PRICE - min(seen, _MOST)
-    if best >= 0:
-        mind.exploring = 1
-        mind.aim = best
-        minds.deed[best] = _LOOK
-    return best
 
 
 @njit(cache=True, nogil=True)
@@ -321,11 +144,11 @@ def _walk(worlds: Worlds, minds: Minds, b: int, pose: int) -> bool:
         _write(minds, b, FORWARD)
     deed = minds.deed[last]
     x, y = last // 4 % width + AHEAD_X[last % 4], last // 4 // width + AHEAD_Y[last % 4]
-    if deed == _UNLOCK:
+    if deed == UNLOCK_AHEAD:
         return _take_on(worlds, minds, b, UNLOCK, x, y, 0)
-    if deed == _CLEAR:
+    if deed == CLEAR_AHEAD:
         return _take_on(worlds, minds, b, CLEAR, x, y, 0)
-    if deed != _LOOK:
+    if deed != LOOK:
         _write(minds, b, deed)
     return mind.length > 0
 
@@ -383,15 +206,16 @@ def _nuisance(worlds: Worlds, minds: Minds, b: int, x: int, y: int) -> int:
     if minds.kept[b, y, x]:
         return 60
     for side in range(4):
-        if _KIND[worlds.cells[b, y + AHEAD_Y[side], x + AHEAD_X[side]]] == _DOOR:
+        row, column = y + AHEAD_Y[side], x + AHEAD_X[side]
+        if minds.seen[b, row, column] and _KIND[worlds.cells[b, row, column]] == _DOOR:
             return 30
     # around the cell, free ground must not fall into two pieces
-    pieces, free = 0, ENTERED[worlds.cells[b, y - 1, x - 1]]
+    pieces, free = 0, minds.seen[b, y - 1, x - 1] and ENTERED[worlds.cells[b, y - 1, x - 1]]
     for at in range(1, 9):
         turn = at % 8
         column = x + (turn in (2, 3, 4)) - (turn in (0, 6, 7)) + 0
         row = y + (turn in (4, 5, 6)) - (turn in (0, 1, 2))
-        now = ENTERED[worlds.cells[b, row, column]]
+        now = minds.seen[b, row, column] and ENTERED[worlds.cells[b, row, column]]
         pieces += now and not free
         free = now
     return 12 if pieces > 1 else 0

@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit
 
 from .rules import AHEAD_X, AHEAD_Y, SEEN_THROUGH, light
-from .worlds import EMPTY, VIEW, WALL, Bits, Worlds
+from .worlds import EMPTY, OBJECTS, VIEW, WALL, Bits, Worlds
 
 NO_ERRAND, CLEAR, UNLOCK = range(3)
 """Nothing; carry an object out of the way; open a locked door, first fetching its key."""
@@ -50,6 +50,7 @@ class Minds(NamedTuple):
 
     seen: np.ndarray
     kept: np.ndarray
+    worth: np.ndarray
     mind: np.ndarray
     cost: np.ndarray
     before: np.ndarray
@@ -68,6 +69,7 @@ def empty_minds(count: int, height: int, width: int) -> Minds:
     return Minds(
         seen=np.zeros((count, height, width), np.bool_),
         kept=np.zeros((count, height, width), np.bool_),
+        worth=np.zeros((count, height, width), np.bool_),
         mind=np.zeros(count, MIND),
         cost=np.zeros(poses, np.int32),
         before=np.zeros(poses, np.int32),
@@ -138,9 +140,9 @@ def _known_view(
 
 
 @njit(cache=True, nogil=True)
-def gain(worlds: Worlds, minds: Minds, b: int, pose: int, view: np.ndarray, lit: np.ndarray) -> int:
-    """Count the unseen cells that will be seen from a pose, at least."""
-    height, width = worlds.cells.shape[1:]
+def promising(minds: Minds, pose: int) -> bool:
+    """Whether the square ahead of a pose has any of the frontier that was surveyed last."""
+    height, width = minds.seen.shape[1:]
     x, y, direction = pose // 4 % width, pose // 4 // width, pose % 4
     ahead_x, ahead_y = AHEAD_X[direction], AHEAD_Y[direction]
     near_x, near_y = x - ahead_y * 3, y + ahead_x * 3
@@ -148,8 +150,15 @@ def gain(worlds: Worlds, minds: Minds, b: int, pose: int, view: np.ndarray, lit:
     left, right = max(min(near_x, far_x), 0), min(max(near_x, far_x), width - 1) + 1
     top, bottom = max(min(near_y, far_y), 0), min(max(near_y, far_y), height - 1) + 1
     table = minds.table
-    if table[bottom, right] - table[top, right] - table[bottom, left] + table[top, left] == 0:
-        return 0
+    return table[bottom, right] - table[top, right] - table[bottom, left] + table[top, left] != 0
+
+
+@njit(cache=True, nogil=True)
+def gain(worlds: Worlds, minds: Minds, b: int, pose: int, view: np.ndarray, lit: np.ndarray) -> int:
+    """Count the unseen cells worth seeing that will be seen from a pose, at least."""
+    height, width = worlds.cells.shape[1:]
+    x, y, direction = pose // 4 % width, pose // 4 // width, pose % 4
+    ahead_x, ahead_y = AHEAD_X[direction], AHEAD_Y[direction]
     _known_view(worlds, minds, b, x, y, direction, view, False)
     light(view, lit)
     count = 0
@@ -159,20 +168,48 @@ def gain(worlds: Worlds, minds: Minds, b: int, pose: int, view: np.ndarray, lit:
                 far, aside = VIEW - 1 - j, i - VIEW // 2
                 column, row = x + ahead_x * far - ahead_y * aside, y + ahead_y * far + ahead_x * aside
                 if 0 <= column < width and 0 <= row < height and not minds.seen[b, row, column]:
-                    count += 1
+                    count += minds.worth[b, row, column]
     return count
 
 
 @njit(cache=True, nogil=True)
-def survey(worlds: Worlds, minds: Minds, b: int) -> None:
-    """Sum up the frontier: unseen cells beside a seen one that light or a door leads through."""
+def survey(worlds: Worlds, minds: Minds, b: int, doors: bool) -> None:
+    """Find the cells worth seeing, `doors` only or all, and sum up those beside what has been seen.
+
+    A wall between two rooms has one door at most; outer walls and corners have none.
+    """
     height, width = worlds.cells.shape[1:]
+    side = worlds.state[b].rooms[0] - 1
+    for y in range(height):
+        for x in range(width):
+            inside = 0 < x < width - 1 and 0 < y < height - 1 and not minds.seen[b, y, x]
+            walls = (x % side == 0) + (y % side == 0)
+            minds.worth[b, y, x] = inside and (walls == 1 or (walls == 0 and not doors))
+    _pass_over(worlds, minds, b, side)
     for y in range(height):
         across = 0
         for x in range(width):
-            if not minds.seen[b, y, x] and _borders(worlds, minds, b, x, y):
+            lit_through = minds.worth[b, y, x] or (x % side and y % side and not minds.seen[b, y, x])
+            if lit_through and _borders(worlds, minds, b, x, y):
                 across += 1
             minds.table[y + 1, x + 1] = minds.table[y, x + 1] + across
+
+
+@njit(cache=True, nogil=True)
+def _pass_over(worlds: Worlds, minds: Minds, b: int, side: int) -> None:
+    """A wall whose door has been seen has no other."""
+    state = worlds.state[b]
+    for thing in range(1, OBJECTS):
+        look = state.looks[thing]
+        if look == 0:
+            return
+        x, y = np.int64(state.where[thing, 0]), np.int64(state.where[thing, 1])
+        if look // 18 == 4 and minds.seen[b, y, x]:
+            for at in range(1, side):
+                if x % side == 0:
+                    minds.worth[b, y // side * side + at, x] = False
+                else:
+                    minds.worth[b, y, x // side * side + at] = False
 
 
 @njit(cache=True, nogil=True)
