@@ -144,16 +144,8 @@ def simulate(
     people = crowd(dict.fromkeys(who, 1)) if who else None
     store = Store.create(out, chosen)
     with bar("playing", sum(wanted.values())) as advance:
-        stored = play(
-            chosen,
-            store,
-            wanted,
-            demonstrators=people,
-            seeds=within,
-            skip=skip,
-            workers=workers,
-            progress=lambda _, count: advance(count),
-        )
+        options: dict[str, Any] = {"demonstrators": people, "seeds": within, "skip": skip, "workers": workers}
+        stored = play(chosen, store, wanted, **options, progress=lambda _, count: advance(count))
     console.print(f"{stored} demonstrations, each proven by replay, in {out}", highlight=False)
 
 

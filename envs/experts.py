@@ -110,10 +110,8 @@ class GridExpert:
 
     def act(self) -> np.ndarray | None:
         from .grid.expert import advise
-        from .grid.rules import DONE
 
-        action = int(advise(self._world.worlds, self._minds, 0))
-        return None if action == DONE else np.array([float(action)])
+        return np.array([float(advise(self._world.worlds, self._minds, 0))])
 
 
 class _Lost(Exception):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import time
-from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -15,6 +14,7 @@ import pytest
 from playwright.sync_api import Page, expect
 from tutelage.datasets.journal import Journal
 from tutelage.datasets.store import Store
+from tutelage.envs.experts import make_expert
 from tutelage.envs.gymnasium_task import TaskEnvironment
 from tutelage.envs.suite import Suite
 from tutelage.envs.task import TEST
@@ -25,34 +25,18 @@ Open = Callable[..., Page]
 
 
 def plan(suite: Suite, task: str, seed: int) -> list[str]:
-    """Search breadth-first for the keys that bring the agent before the red ball."""
+    """Ask the expert for the keys that solve an episode."""
     environment = TaskEnvironment(suite[task])
-    environment.reset(seed)
-    world: Any = environment.env.unwrapped
-    [ball] = [
-        (x, y)
-        for x in range(world.width)
-        for y in range(world.height)
-        if (cell := world.grid.get(x, y)) is not None and (cell.type, cell.color) == ("ball", "red")
-    ]
-    moves = [(1, 0), (0, 1), (-1, 0), (0, -1)]
-    start = (*map(int, world.agent_pos), int(world.agent_dir))
-    ways: dict[tuple[int, int, int], list[str]] = {start: []}
-    queue = deque([start])
-    while queue:
-        x, y, facing = queue.popleft()
-        ahead = (x + moves[facing][0], y + moves[facing][1])
-        keys = ways[x, y, facing]
-        if ahead == ball:
-            # the level is won by an action that leaves the agent facing the ball
-            return keys or ["ArrowLeft", "ArrowRight"]
-        turns = [(x, y, (facing + 3) % 4), (x, y, (facing + 1) % 4)]
-        free = world.grid.get(*ahead) is None
-        for key, then in zip(KEYS, [*turns, (*ahead, facing)] if free else turns, strict=False):
-            if then not in ways:
-                ways[then] = [*keys, key]
-                queue.append(then)
-    raise AssertionError(f"no way to the ball for seed {seed}")
+    step, expert = environment.reset(seed), make_expert(suite[task], environment)
+    expert.reset()
+    keys: list[str] = []
+    while not step.done:
+        action = expert.act()
+        assert action is not None
+        keys.append(KEYS[int(action[0])])
+        step = environment.step(action)
+    assert step.success
+    return keys
 
 
 def choose(page: Page, task: str) -> None:
