@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from enum import IntEnum
 from string import ascii_lowercase
 from typing import Any, Literal, NamedTuple
 
@@ -19,7 +20,7 @@ from .rules import observe
 from .worlds import VIEW, Worlds, copied, empty_worlds, restore
 
 Observed = dict[str, Any]
-ACTION_NAMES = ("turn left", "turn right", "forward", "pick up", "drop", "toggle", "done")
+Actions = IntEnum("Actions", ["left", "right", "forward", "pickup", "drop", "toggle", "done"], start=0)
 
 
 def find_level(name: str, **options: Any) -> Level:
@@ -83,7 +84,7 @@ class GridEnv(gymnasium.Env[Observed, int]):
         level: str,
         render_mode: str | None = None,
         perspective: Literal["agent", "world"] = "agent",
-        tile: int = 48,
+        tile: int = 32,
         **options: Any,
     ) -> None:
         if perspective not in ("agent", "world"):
@@ -92,6 +93,7 @@ class GridEnv(gymnasium.Env[Observed, int]):
         self.render_mode, self.perspective, self.tile = render_mode, perspective, tile
         self.observation_space = observation_space()
         self.action_space = spaces.Discrete(7)
+        self.actions = Actions
         self.worlds = empty_worlds(1, self.level.height, self.level.width)
         self._packed = self.level.packed()[None]
         self._images = np.zeros((1, VIEW, VIEW, 3), np.uint8)
@@ -101,10 +103,6 @@ class GridEnv(gymnasium.Env[Observed, int]):
     def max_steps(self) -> int:
         """The step limit of the present episode: 64 a journey in one room of eight, 576 in nine."""
         return int(self.worlds.state["limits"][0])
-
-    @property
-    def action_names(self) -> tuple[str, ...]:
-        return ACTION_NAMES
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
