@@ -60,7 +60,7 @@ def emptied(worlds: Worlds, seen: np.ndarray) -> Worlds:
 def test_what_was_not_seen_changes_no_plan(name: str) -> None:
     for seed in range(6):
         for worlds, minds, _ in playing(name, seed):
-            known = emptied(worlds, minds.seen[0])
+            known = emptied(worlds, minds.cells["seen"][0])
             assert planned(known, minds) == planned(worlds, minds), (seed, worlds.state["steps"][0])
 
 

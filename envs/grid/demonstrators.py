@@ -7,12 +7,12 @@ plays it again, on however many processes.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from .dice import mixed
 from .episodes import step_one
 from .expert import advise
 from .generation import generate
+from .kernels import kernel
 from .minds import Minds, forget
 from .missions import described
 from .rules import DONE
@@ -26,7 +26,7 @@ reaction times, and their log standard deviation."""
 _STEP = np.uint64(0x9E3779B97F4A7C15)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def play_episodes(
     worlds: Worlds,
     minds: Minds,
@@ -55,7 +55,7 @@ def play_episodes(
     return len(seeds)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _play(
     worlds: Worlds,
     minds: Minds,
@@ -95,14 +95,14 @@ def _play(
             return count
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _chance(dice: np.ndarray) -> float:
     """Throw a number in [0, 1)."""
     dice[0] += _STEP
     return np.float64(mixed(dice[0]) >> np.uint64(11)) / 9007199254740992.0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _misread(worlds: Worlds, dice: np.ndarray, sets: np.ndarray) -> None:
     """Read another colour in every description for which the world has one."""
     state = worlds.state[0]

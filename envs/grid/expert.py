@@ -8,7 +8,6 @@ so it can take over from whoever acted before.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from .goals import (
     CLEAR_AHEAD,
@@ -22,7 +21,8 @@ from .goals import (
     keys_wanted,
     mission_goals,
 )
-from .minds import CLEAR, NO_ERRAND, ROUTE, UNLOCK, Minds, gain, look_around
+from .kernels import kernel
+from .minds import CLEAR, NO_ERRAND, ROUTE, UNLOCK, Minds, end_keeping, gain, look_around
 from .routes import FAR, no_goals, opens, spread
 from .rules import AHEAD_X, AHEAD_Y, DONE, DROP, ENTERED, FORWARD, LEFT, LIFTED, RIGHT, TOGGLE
 from .worlds import (
@@ -39,7 +39,7 @@ _STATE = LOOKS[:, 2].copy()
 _DOOR = TYPES.index("door")
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def advise(worlds: Worlds, minds: Minds, b: int) -> int:
     """Return the action to take now in world `b`; DONE when no way is known. Asking again changes nothing."""
     state, mind = worlds.state[b], minds.mind[b]
@@ -61,19 +61,19 @@ def advise(worlds: Worlds, minds: Minds, b: int) -> int:
     return action
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _same(pose: np.ndarray, other: np.ndarray) -> bool:
     return pose[0] == other[0] and pose[1] == other[1] and pose[2] == other[2]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _hindered(worlds: Worlds, b: int, action: int) -> bool:
     agent = worlds.state[b].agent
     ahead = worlds.cells[b, agent[1] + AHEAD_Y[agent[2]], agent[0] + AHEAD_X[agent[2]]]
     return action == FORWARD and not ENTERED[ahead]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _expect(worlds: Worlds, minds: Minds, b: int, action: int) -> None:
     mind, agent = minds.mind[b], worlds.state[b].agent
     mind.expected[:] = agent
@@ -86,7 +86,7 @@ def _expect(worlds: Worlds, minds: Minds, b: int, action: int) -> None:
         mind.expected[2] = (agent[2] + 1) % 4
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _plan(worlds: Worlds, minds: Minds, b: int, view: np.ndarray, lit: np.ndarray) -> None:
     """Write a route; each try either does so or takes on the errand that stands in its way."""
     mind = minds.mind[b]
@@ -105,7 +105,7 @@ def _plan(worlds: Worlds, minds: Minds, b: int, view: np.ndarray, lit: np.ndarra
             pose, _ = spread(worlds, minds, b, True, True)
         if pose < 0 and mind.errand:
             mind.errand = NO_ERRAND
-            minds.kept[b] = False
+            end_keeping(minds, b)
         if pose < 0:
             pose = explored(worlds, minds, b, view, lit)
         if pose < 0:
@@ -117,7 +117,7 @@ def _plan(worlds: Worlds, minds: Minds, b: int, view: np.ndarray, lit: np.ndarra
         mind.length = 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _walk(worlds: Worlds, minds: Minds, b: int, pose: int) -> bool:
     """Write the actions to a pose and its deed; false if an errand was taken on instead."""
     mind = minds.mind[b]
@@ -125,11 +125,11 @@ def _walk(worlds: Worlds, minds: Minds, b: int, pose: int) -> bool:
     count = 0
     last = pose
     while pose >= 0:  # order is free again: it takes the poses of the way, from its end
-        minds.order[count] = pose
+        minds.poses[count].order = pose
         count += 1
-        pose = minds.before[pose]
+        pose = minds.poses[pose].before
     for i in range(count - 1, 0, -1):
-        here, after = minds.order[i], minds.order[i - 1]
+        here, after = minds.poses[i].order, minds.poses[i - 1].order
         if here // 4 == after // 4:
             _write(minds, b, RIGHT if (after - here) % 4 == 1 else LEFT)
             continue
@@ -142,7 +142,7 @@ def _walk(worlds: Worlds, minds: Minds, b: int, pose: int) -> bool:
                 return _take_on(worlds, minds, b, UNLOCK, x, y, i)
             _write(minds, b, TOGGLE)
         _write(minds, b, FORWARD)
-    deed = minds.deed[last]
+    deed = minds.poses[last].deed
     x, y = last // 4 % width + AHEAD_X[last % 4], last // 4 // width + AHEAD_Y[last % 4]
     if deed == UNLOCK_AHEAD:
         return _take_on(worlds, minds, b, UNLOCK, x, y, 0)
@@ -153,7 +153,7 @@ def _walk(worlds: Worlds, minds: Minds, b: int, pose: int) -> bool:
     return mind.length > 0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _write(minds: Minds, b: int, action: int) -> None:
     mind = minds.mind[b]
     if mind.length < ROUTE:
@@ -161,61 +161,61 @@ def _write(minds: Minds, b: int, action: int) -> None:
         mind.length += 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _take_on(worlds: Worlds, minds: Minds, b: int, errand: int, x: int, y: int, count: int) -> bool:
     """Begin an errand about what lies at a cell; nothing may be put down there or on the way beyond.
 
-    The way beyond is the first `count` poses of `minds.order`.
+    The way beyond is the first `count` poses in the `order` of `minds.poses`.
     """
     mind = minds.mind[b]
     width = worlds.cells.shape[2]
     mind.errand = errand
     mind.thing = worlds.things[b, y, x]
-    minds.kept[b] = False
-    minds.kept[b, y, x] = True
+    end_keeping(minds, b)
+    minds.cells[b, y, x].kept = True
     for i in range(count):
-        minds.kept[b, minds.order[i] // 4 // width, minds.order[i] // 4 % width] = True
+        minds.cells[b, minds.poses[i].order // 4 // width, minds.poses[i].order // 4 % width].kept = True
     return False
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _plan_drop(worlds: Worlds, minds: Minds, b: int) -> None:
     """Write the way to the nearest cell where what is carried will be in nobody's way, and put it there."""
     width = worlds.cells.shape[2]
     _, settled = spread(worlds, minds, b, False, False)
     best, best_cost = -1, FAR
     for i in range(settled):
-        pose = minds.order[i]
-        if minds.cost[pose] >= best_cost:
+        pose = minds.poses[i].order
+        if minds.poses[pose].cost >= best_cost:
             break
         x, y = pose // 4 % width + AHEAD_X[pose % 4], pose // 4 // width + AHEAD_Y[pose % 4]
-        if minds.seen[b, y, x] and worlds.cells[b, y, x] == EMPTY:
-            cost = minds.cost[pose] + _nuisance(worlds, minds, b, x, y)
+        if minds.cells[b, y, x].seen and worlds.cells[b, y, x] == EMPTY:
+            cost = minds.poses[pose].cost + _nuisance(worlds, minds, b, x, y)
             if cost < best_cost:
                 best, best_cost = pose, cost
     if best < 0:
         _write(minds, b, RIGHT)
         return
-    minds.deed[best] = DROP
+    minds.poses[best].deed = DROP
     _walk(worlds, minds, b, best)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _nuisance(worlds: Worlds, minds: Minds, b: int, x: int, y: int) -> int:
     """Return how bad it is to put something on a cell: on the way, by a door, between two obstacles."""
-    if minds.kept[b, y, x]:
+    if minds.cells[b, y, x].kept:
         return 60
     for side in range(4):
         row, column = y + AHEAD_Y[side], x + AHEAD_X[side]
-        if minds.seen[b, row, column] and _KIND[worlds.cells[b, row, column]] == _DOOR:
+        if minds.cells[b, row, column].seen and _KIND[worlds.cells[b, row, column]] == _DOOR:
             return 30
     # around the cell, free ground must not fall into two pieces
-    pieces, free = 0, minds.seen[b, y - 1, x - 1] and ENTERED[worlds.cells[b, y - 1, x - 1]]
+    pieces, free = 0, minds.cells[b, y - 1, x - 1].seen and ENTERED[worlds.cells[b, y - 1, x - 1]]
     for at in range(1, 9):
         turn = at % 8
         column = x + (turn in (2, 3, 4)) - (turn in (0, 6, 7)) + 0
         row = y + (turn in (4, 5, 6)) - (turn in (0, 1, 2))
-        now = minds.seen[b, row, column] and ENTERED[worlds.cells[b, row, column]]
+        now = minds.cells[b, row, column].seen and ENTERED[worlds.cells[b, row, column]]
         pieces += now and not free
         free = now
     return 12 if pieces > 1 else 0

@@ -7,10 +7,10 @@ that the worlds are spread the same.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from .dice import roll, seed
 from .instructions import instruct
+from .kernels import kernel
 from .levels import (
     ABOUT,
     ALL_REACHABLE,
@@ -40,7 +40,7 @@ _KIND = LOOKS[:, 0].copy()
 _TRIES = 20_000
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def generate(worlds: Worlds, b: int, level: np.ndarray, value: int) -> bool:
     """Make world `b` from a packed level and a seed; false if the level is too full to be made."""
     seed(worlds, b, value)
@@ -51,7 +51,7 @@ def generate(worlds: Worlds, b: int, level: np.ndarray, value: int) -> bool:
     return False
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _finish(worlds: Worlds, b: int, level: np.ndarray) -> None:
     begin(worlds, b)
     journeys = 0
@@ -62,7 +62,7 @@ def _finish(worlds: Worlds, b: int, level: np.ndarray) -> None:
     worlds.state[b].limits = journeys * level[ROOM_SIZE] ** 2 * level[ROWS] * level[COLUMNS]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _attempt(worlds: Worlds, b: int, level: np.ndarray) -> bool:
     """Throw one world; false where minigrid would throw again."""
     gates, walls = carve(worlds, b, level[ROOM_SIZE], level[COLUMNS], level[ROWS])
@@ -93,7 +93,7 @@ def _attempt(worlds: Worlds, b: int, level: np.ndarray) -> bool:
     return instruct(worlds, b, level, first, locked)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _place_key(worlds: Worlds, b: int, locked: int) -> bool:
     """Put the key of the locked room's door, the world's first object, into another room."""
     rooms = worlds.state[b].rooms[1] * worlds.state[b].rooms[2]
@@ -101,7 +101,7 @@ def _place_key(worlds: Worlds, b: int, locked: int) -> bool:
     return place(worlds, b, room, _KEY + LOOKS[worlds.state[b].looks[1], 1] * 3)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _place_objects(worlds: Worlds, b: int, level: np.ndarray, locked: int) -> int:
     """Place the objects; returns the number of the first that an instruction may be about, 0 for no room."""
     rooms = worlds.state[b].rooms[1] * worlds.state[b].rooms[2]
@@ -127,13 +127,13 @@ def _place_objects(worlds: Worlds, b: int, level: np.ndarray, locked: int) -> in
     return first
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _look(worlds: Worlds, b: int) -> int:
     """Throw a key, a ball or a box of any colour."""
     return _KEY + roll(worlds, b, 18) * 3
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _open_doors(worlds: Worlds, b: int) -> None:
     for y in range(worlds.cells.shape[1]):
         for x in range(worlds.cells.shape[2]):

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
-from .minds import CLEAR, NO_ERRAND, Minds, gain, promising, survey
+from .kernels import kernel
+from .minds import CLEAR, NO_ERRAND, Minds, end_keeping, gain, in_sight, promising, survey
 from .missions import among
-from .routes import FAR, add_goal, in_sight, key_seen, opens, spread
+from .routes import FAR, add_goal, key_seen, opens, spread
 from .rules import AHEAD_X, AHEAD_Y, DROP, LIFTED, PICKUP, TOGGLE
 from .worlds import (
     ALONE,
@@ -39,7 +39,7 @@ _PRICE, _MOST = 1, 24
 """Exploring: a step costs as much as this many unseen cells are worth, of which so many count."""
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def keys_wanted(worlds: Worlds, minds: Minds, b: int) -> Bits:
     """Return the keys of locked doors that have been seen."""
     state = worlds.state[b]
@@ -57,7 +57,7 @@ def keys_wanted(worlds: Worlds, minds: Minds, b: int) -> Bits:
     return keys
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def end_errand(worlds: Worlds, minds: Minds, b: int) -> None:
     """Drop an errand that is over: the object lies elsewhere, the door is unlocked."""
     state, mind = worlds.state[b], minds.mind[b]
@@ -66,15 +66,15 @@ def end_errand(worlds: Worlds, minds: Minds, b: int) -> None:
     x, y = state.where[mind.thing, 0], state.where[mind.thing, 1]
     if mind.errand == CLEAR:
         lies = in_sight(worlds, minds, b, mind.thing)
-        over = state.carried[1] != mind.thing and not (lies and minds.kept[b, y, x])
+        over = state.carried[1] != mind.thing and not (lies and minds.cells[b, y, x].kept)
     else:
         over = _STATE[worlds.cells[b, y, x]] != 2
     if over:
         mind.errand = NO_ERRAND
-        minds.kept[b] = False
+        end_keeping(minds, b)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def errand_goals(worlds: Worlds, minds: Minds, b: int) -> int:
     """Set the goals of the errand; returns what is wished for."""
     state, mind = worlds.state[b], minds.mind[b]
@@ -99,7 +99,7 @@ def errand_goals(worlds: Worlds, minds: Minds, b: int) -> int:
     return GOALS
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def mission_goals(worlds: Worlds, minds: Minds, b: int) -> int:
     """Set the goals of the clauses that may be done now."""
     state = worlds.state[b]
@@ -118,7 +118,7 @@ def mission_goals(worlds: Worlds, minds: Minds, b: int) -> int:
     return wish
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _finished(worlds: Worlds, b: int, half: int) -> bool:
     state = worlds.state[b]
     for c in range(2 * half, 2 * half + 2):
@@ -127,7 +127,7 @@ def _finished(worlds: Worlds, b: int, half: int) -> bool:
     return True
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _clause_goals(worlds: Worlds, minds: Minds, b: int, c: int, busy: bool) -> int:
     state, mind = worlds.state[b], minds.mind[b]
     verb, objects = state.clauses[c, 0], state.sets[c, 0]
@@ -166,7 +166,7 @@ def _clause_goals(worlds: Worlds, minds: Minds, b: int, c: int, busy: bool) -> i
     return wish
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _beside_goals(worlds: Worlds, minds: Minds, b: int, objects: Bits) -> int:
     """Set the empty cells next to some objects as goals to drop on; cells that must be cleared cost more."""
     state = worlds.state[b]
@@ -176,7 +176,10 @@ def _beside_goals(worlds: Worlds, minds: Minds, b: int, objects: Bits) -> int:
             continue
         for side in range(4):
             x, y = state.where[thing, 0] + AHEAD_X[side], state.where[thing, 1] + AHEAD_Y[side]
-            if not (0 <= y < minds.seen.shape[1] and 0 <= x < minds.seen.shape[2]) or not minds.seen[b, y, x]:
+            if (
+                not (0 <= y < minds.cells.shape[1] and 0 <= x < minds.cells.shape[2])
+                or not minds.cells[b, y, x].seen
+            ):
                 continue
             if worlds.cells[b, y, x] == EMPTY:
                 add_goal(minds, x, y, 0, DROP)
@@ -187,7 +190,7 @@ def _beside_goals(worlds: Worlds, minds: Minds, b: int, objects: Bits) -> int:
     return wish
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def explored(worlds: Worlds, minds: Minds, b: int, view: np.ndarray, lit: np.ndarray) -> int:
     """Return the pose from which the most is seen for the least walking, -1 if nothing is left to see."""
     mind = minds.mind[b]
@@ -205,16 +208,16 @@ def explored(worlds: Worlds, minds: Minds, b: int, view: np.ndarray, lit: np.nda
     if best >= 0:
         mind.exploring = 1
         mind.aim = best
-        minds.deed[best] = LOOK
+        minds.poses[best].deed = LOOK
     return best
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _best_view(worlds: Worlds, minds: Minds, b: int, settled: int, view: np.ndarray, lit: np.ndarray) -> int:
     best, best_score = -1, FAR
     for i in range(settled):
-        pose = minds.order[i]
-        cost = minds.cost[pose]
+        pose = minds.poses[i].order
+        cost = minds.poses[pose].cost
         if cost * _PRICE - _MOST >= best_score:
             break
         seen = gain(worlds, minds, b, pose, view, lit) if promising(minds, pose) else 0
@@ -223,7 +226,7 @@ def _best_view(worlds: Worlds, minds: Minds, b: int, settled: int, view: np.ndar
     return best
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _only_doors(worlds: Worlds, b: int, wanted: int) -> bool:
     """Whether all that is wanted are doors."""
     for thing in range(1, OBJECTS):

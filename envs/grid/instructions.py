@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from .dice import roll
+from .kernels import kernel
 from .levels import (
     ABOUT,
     BEHIND_LOCK,
@@ -50,7 +50,7 @@ _ONE, _NOBODY = np.uint64(1), np.uint64(0)
 _TRIES = 101
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def instruct(worlds: Worlds, b: int, level: np.ndarray, first: int, locked: int) -> bool:
     """Write an instruction for world `b`; `first` is the first object it may be about. False: throw again."""
     worlds.state[b].order = ALONE
@@ -81,7 +81,7 @@ def instruct(worlds: Worlds, b: int, level: np.ndarray, first: int, locked: int)
     return _sensible(worlds, b, 0, level)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _name(worlds: Worlds, b: int, c: int, d: int, thing: int) -> None:
     """Let a clause's description be an object's kind and colour."""
     worlds.state[b].clauses[c, 1 + 3 * d] = _KIND[worlds.state[b].looks[thing]]
@@ -89,7 +89,7 @@ def _name(worlds: Worlds, b: int, c: int, d: int, thing: int) -> None:
     worlds.state[b].clauses[c, 3 + 3 * d] = ANYWHERE
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _speak(worlds: Worlds, b: int, level: np.ndarray, locked: int) -> bool:
     """Say a sentence: a clause, two with "and", or two of either with "then" or "after you"."""
     form = _one_of(worlds, b, level[FORMS])
@@ -104,7 +104,7 @@ def _speak(worlds: Worlds, b: int, level: np.ndarray, locked: int) -> bool:
     return True
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _one_of(worlds: Worlds, b: int, bits: int) -> int:
     count = 0
     for bit in range(8):
@@ -118,7 +118,7 @@ def _one_of(worlds: Worlds, b: int, bits: int) -> int:
     return 0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _say(worlds: Worlds, b: int, c: int, level: np.ndarray, locked: int) -> bool:
     verb = _one_of(worlds, b, level[VERBS])
     worlds.state[b].clauses[c, 0] = verb
@@ -129,7 +129,7 @@ def _say(worlds: Worlds, b: int, c: int, level: np.ndarray, locked: int) -> bool
     return verb != PUT_NEXT or _describe(worlds, b, c, 1, 0, 4, level, locked)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _describe(
     worlds: Worlds, b: int, c: int, d: int, low: int, high: int, level: np.ndarray, locked: int
 ) -> bool:
@@ -151,7 +151,7 @@ def _describe(
     return False
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _all_in(worlds: Worlds, b: int, objects: Bits, room: int) -> bool:
     """Whether all of a set stand in a room or in its walls."""
     side, columns = worlds.state[b].rooms[0], worlds.state[b].rooms[1]
@@ -164,7 +164,7 @@ def _all_in(worlds: Worlds, b: int, objects: Bits, room: int) -> bool:
     return True
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _sensible(worlds: Worlds, b: int, c: int, level: np.ndarray) -> bool:
     """Whether minigrid would ask for this: nothing next to itself or already there, no key that is needed."""
     clause = worlds.state[b].clauses[c]
@@ -185,7 +185,7 @@ def _sensible(worlds: Worlds, b: int, c: int, level: np.ndarray) -> bool:
     return True
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _beside(worlds: Worlds, b: int, some: Bits, others: Bits) -> bool:
     for one in range(OBJECTS):
         if some >> np.uint64(one) & _ONE:

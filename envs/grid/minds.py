@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
+from .kernels import kernel
 from .rules import AHEAD_X, AHEAD_Y, SEEN_THROUGH, light
 from .worlds import EMPTY, OBJECTS, VIEW, WALL, Bits, Worlds
 
@@ -15,6 +15,9 @@ NO_ERRAND, CLEAR, UNLOCK = range(3)
 
 ROUTE = 240
 """Actions that a route may have; a longer one is walked in parts."""
+
+BUCKETS = 64
+"""Of a search: a power of two above the price of any move."""
 
 MIND = np.dtype(
     [
@@ -30,36 +33,48 @@ MIND = np.dtype(
         ("aim", np.int64),
         ("wanted", np.uint64),
         ("route", np.uint8, (ROUTE,)),
+        ("heads", np.int32, (BUCKETS,)),
     ],
     align=True,
 )
 """`errand` and the object it is about; the `route`, how long it is and where on it we are; the `pose` and
 step when last asked and the pose `expected` after what was answered; the pose aimed at when `exploring`; the
-objects `wanted`, which to see is to think again; how often a route was planned."""
+objects `wanted`, which to see is to think again; how often a route was planned. `heads` are the first nodes
+of the buckets of a search."""
+
+
+CELL = np.dtype([("seen", np.bool_), ("kept", np.bool_), ("worth", np.bool_)])
+"""Of a cell: it was in view; nothing may be put down there; scratch of `survey`: worth a walk to see."""
+
+POSE = np.dtype(
+    [
+        ("cost", np.int32),
+        ("before", np.int32),
+        ("order", np.int32),
+        ("goal", np.int32),
+        ("deed", np.uint8),
+    ],
+    align=True,
+)
+"""Scratch of a search, of a pose (y * W + x) * 4 + direction: `cost` to get there and the pose `before` it;
+`goal`, what it costs more to end there (-1: no goal), and the `deed` that is done there. `order` is a list
+of its own: the poses by rising cost."""
+
+NODE = np.dtype([("pose", np.int32), ("after", np.int32)])
+"""An entry of the search's buckets, and the next one in its bucket, -1 for none."""
 
 
 class Minds(NamedTuple):
     """The memories of B experts, and the scratch that they share (one set of minds a thread).
 
-    `seen` bool `[B, H, W]` cells that were in view; `kept` bool `[B, H, W]` cells where nothing may be put
-    down; `mind` MIND `[B]`. Scratch over the H * W * 4 poses (y * W + x) * 4 + direction: `cost` to get
-    there, pose `before` it, poses by rising cost in `order`, `goal` what it costs more to end there (-1: no
-    goal), `deed` what to do there; `heads`, `nodes` and `nexts` are the buckets of the search; `table`
-    `[H + 1, W + 1]` sums of the frontier.
+    `cells` CELL `[B, H, W]` and `mind` MIND `[B]` are remembered. Scratch: `poses` POSE `[H * W * 4]`,
+    `nodes` NODE `[H * W * 16]`, and `table` int32 `[H + 1, W + 1]`, sums over the frontier.
     """
 
-    seen: np.ndarray
-    kept: np.ndarray
-    worth: np.ndarray
+    cells: np.ndarray
     mind: np.ndarray
-    cost: np.ndarray
-    before: np.ndarray
-    order: np.ndarray
-    goal: np.ndarray
-    deed: np.ndarray
-    heads: np.ndarray
+    poses: np.ndarray
     nodes: np.ndarray
-    nexts: np.ndarray
     table: np.ndarray
 
 
@@ -67,27 +82,21 @@ def empty_minds(count: int, height: int, width: int) -> Minds:
     """Make the memories of `count` experts who have seen nothing."""
     poses = height * width * 4
     return Minds(
-        seen=np.zeros((count, height, width), np.bool_),
-        kept=np.zeros((count, height, width), np.bool_),
-        worth=np.zeros((count, height, width), np.bool_),
+        cells=np.zeros((count, height, width), CELL),
         mind=np.zeros(count, MIND),
-        cost=np.zeros(poses, np.int32),
-        before=np.zeros(poses, np.int32),
-        order=np.zeros(poses, np.int32),
-        goal=np.zeros(poses, np.int32),
-        deed=np.zeros(poses, np.uint8),
-        heads=np.zeros(64, np.int32),
-        nodes=np.zeros(poses * 4, np.int32),
-        nexts=np.zeros(poses * 4, np.int32),
+        poses=np.zeros(poses, POSE),
+        nodes=np.zeros(poses * 4, NODE),
         table=np.zeros((height + 1, width + 1), np.int32),
     )
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def forget(minds: Minds, b: int) -> None:
     """Begin an episode: remember nothing."""
-    minds.seen[b] = False
-    minds.kept[b] = False
+    for y in range(minds.cells.shape[1]):
+        for x in range(minds.cells.shape[2]):
+            minds.cells[b, y, x].seen = False
+    end_keeping(minds, b)
     mind = minds.mind[b]
     mind.errand = NO_ERRAND
     mind.at = mind.length = mind.exploring = 0
@@ -96,7 +105,23 @@ def forget(minds: Minds, b: int) -> None:
     mind.wanted = np.uint64(0)
 
 
-@njit(cache=True, nogil=True)
+@kernel
+def end_keeping(minds: Minds, b: int) -> None:
+    """Let things be put down anywhere again."""
+    for y in range(minds.cells.shape[1]):
+        for x in range(minds.cells.shape[2]):
+            minds.cells[b, y, x].kept = False
+
+
+@kernel
+def in_sight(worlds: Worlds, minds: Minds, b: int, thing: int) -> bool:
+    """Whether an object lies on a cell that has been seen."""
+    where = worlds.state[b].where
+    x, y = where[thing, 0], where[thing, 1]
+    return y < minds.cells.shape[1] and x < minds.cells.shape[2] and minds.cells[b, y, x].seen
+
+
+@kernel
 def look_around(worlds: Worlds, minds: Minds, b: int, view: np.ndarray, lit: np.ndarray) -> Bits:
     """Remember what is in view now; returns the set of objects that came into view."""
     agent = worlds.state[b].agent
@@ -109,13 +134,17 @@ def look_around(worlds: Worlds, minds: Minds, b: int, view: np.ndarray, lit: np.
             if lit[i, j]:
                 far, side = VIEW - 1 - j, i - VIEW // 2
                 x, y = agent[0] + ahead_x * far - ahead_y * side, agent[1] + ahead_y * far + ahead_x * side
-                if 0 <= y < minds.seen.shape[1] and 0 <= x < minds.seen.shape[2] and not minds.seen[b, y, x]:
-                    minds.seen[b, y, x] = True
+                if (
+                    0 <= y < minds.cells.shape[1]
+                    and 0 <= x < minds.cells.shape[2]
+                    and not minds.cells[b, y, x].seen
+                ):
+                    minds.cells[b, y, x].seen = True
                     found |= np.uint64(1) << np.uint64(worlds.things[b, y, x])
     return found
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _known_view(
     worlds: Worlds, minds: Minds, b: int, x: int, y: int, direction: int, view: np.ndarray, true: bool
 ) -> None:
@@ -132,17 +161,17 @@ def _known_view(
             column, row = x + ahead_x * far - ahead_y * aside, y + ahead_y * far + ahead_x * aside
             if not (0 <= column < width and 0 <= row < height):
                 view[i, j] = WALL
-            elif true or minds.seen[b, row, column]:
+            elif true or minds.cells[b, row, column].seen:
                 view[i, j] = worlds.cells[b, row, column]
             else:
                 view[i, j] = EMPTY if column % side and row % side else WALL
     view[VIEW // 2, VIEW - 1] = EMPTY
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def promising(minds: Minds, pose: int) -> bool:
     """Whether the square ahead of a pose has any of the frontier that was surveyed last."""
-    height, width = minds.seen.shape[1:]
+    height, width = minds.cells.shape[1:]
     x, y, direction = pose // 4 % width, pose // 4 // width, pose % 4
     ahead_x, ahead_y = AHEAD_X[direction], AHEAD_Y[direction]
     near_x, near_y = x - ahead_y * 3, y + ahead_x * 3
@@ -153,7 +182,7 @@ def promising(minds: Minds, pose: int) -> bool:
     return table[bottom, right] - table[top, right] - table[bottom, left] + table[top, left] != 0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def gain(worlds: Worlds, minds: Minds, b: int, pose: int, view: np.ndarray, lit: np.ndarray) -> int:
     """Count the unseen cells worth seeing that will be seen from a pose, at least."""
     height, width = worlds.cells.shape[1:]
@@ -167,12 +196,12 @@ def gain(worlds: Worlds, minds: Minds, b: int, pose: int, view: np.ndarray, lit:
             if lit[i, j]:
                 far, aside = VIEW - 1 - j, i - VIEW // 2
                 column, row = x + ahead_x * far - ahead_y * aside, y + ahead_y * far + ahead_x * aside
-                if 0 <= column < width and 0 <= row < height and not minds.seen[b, row, column]:
-                    count += minds.worth[b, row, column]
+                if 0 <= column < width and 0 <= row < height and not minds.cells[b, row, column].seen:
+                    count += minds.cells[b, row, column].worth
     return count
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def survey(worlds: Worlds, minds: Minds, b: int, doors: bool) -> None:
     """Find the cells worth seeing, `doors` only or all, and sum up those beside what has been seen.
 
@@ -182,20 +211,22 @@ def survey(worlds: Worlds, minds: Minds, b: int, doors: bool) -> None:
     side = worlds.state[b].rooms[0] - 1
     for y in range(height):
         for x in range(width):
-            inside = 0 < x < width - 1 and 0 < y < height - 1 and not minds.seen[b, y, x]
+            inside = 0 < x < width - 1 and 0 < y < height - 1 and not minds.cells[b, y, x].seen
             walls = (x % side == 0) + (y % side == 0)
-            minds.worth[b, y, x] = inside and (walls == 1 or (walls == 0 and not doors))
+            minds.cells[b, y, x].worth = inside and (walls == 1 or (walls == 0 and not doors))
     _pass_over(worlds, minds, b, side)
     for y in range(height):
         across = 0
         for x in range(width):
-            lit_through = minds.worth[b, y, x] or (x % side and y % side and not minds.seen[b, y, x])
+            lit_through = minds.cells[b, y, x].worth or (
+                x % side and y % side and not minds.cells[b, y, x].seen
+            )
             if lit_through and _borders(worlds, minds, b, x, y):
                 across += 1
             minds.table[y + 1, x + 1] = minds.table[y, x + 1] + across
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _pass_over(worlds: Worlds, minds: Minds, b: int, side: int) -> None:
     """A wall whose door has been seen has no other."""
     state = worlds.state[b]
@@ -203,20 +234,20 @@ def _pass_over(worlds: Worlds, minds: Minds, b: int, side: int) -> None:
         look = state.looks[thing]
         if look == 0:
             return
-        x, y = np.int64(state.where[thing, 0]), np.int64(state.where[thing, 1])
-        if look // 18 == 4 and minds.seen[b, y, x]:
+        if look // 18 == 4 and in_sight(worlds, minds, b, thing):
+            x, y = np.int64(state.where[thing, 0]), np.int64(state.where[thing, 1])
             for at in range(1, side):
                 if x % side == 0:
-                    minds.worth[b, y // side * side + at, x] = False
+                    minds.cells[b, y // side * side + at, x].worth = False
                 else:
-                    minds.worth[b, y, x // side * side + at] = False
+                    minds.cells[b, y, x // side * side + at].worth = False
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _borders(worlds: Worlds, minds: Minds, b: int, x: int, y: int) -> bool:
     for row in range(max(y - 1, 0), min(y + 2, worlds.cells.shape[1])):
         for column in range(max(x - 1, 0), min(x + 2, worlds.cells.shape[2])):
-            if minds.seen[b, row, column]:
+            if minds.cells[b, row, column].seen:
                 cell = worlds.cells[b, row, column]
                 if SEEN_THROUGH[cell] or cell // 18 == 4:
                     return True

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from .kernels import kernel
 from .rules import AHEAD_X, AHEAD_Y, DROP, PICKUP, TOGGLE
 from .worlds import (
     ALONE,
@@ -40,7 +40,7 @@ _ONE = np.uint64(1)
 _NOBODY = np.uint64(0)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def begin(worlds: Worlds, b: int) -> None:
     """Find what the instruction of world `b` speaks of, as things stand; nothing is done yet."""
     for c in range(4):
@@ -53,7 +53,7 @@ def begin(worlds: Worlds, b: int) -> None:
     worlds.state[b].spots[:] = worlds.state[b].where
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def described(worlds: Worlds, b: int, kind: int, color: int, place: int) -> Bits:
     """Return the set of objects of this kind and colour; a place is as the agent sees it, in its own room."""
     found = _NOBODY
@@ -68,7 +68,7 @@ def described(worlds: Worlds, b: int, kind: int, color: int, place: int) -> Bits
     return found
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _stands(worlds: Worlds, b: int, thing: int, place: int) -> bool:
     side = worlds.state[b].rooms[0]
     x, y, direction = worlds.state[b].agent[0], worlds.state[b].agent[1], worlds.state[b].agent[2]
@@ -88,7 +88,7 @@ def _stands(worlds: Worlds, b: int, thing: int, place: int) -> bool:
     return place == BEHIND and ahead < 0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def judge(worlds: Worlds, b: int, action: int) -> bool:
     """Look at world `b` after an action; true when its instruction is fulfilled."""
     if action == DROP:
@@ -99,7 +99,7 @@ def judge(worlds: Worlds, b: int, action: int) -> bool:
     return worlds.state[b].order == ALONE or _judge_half(worlds, b, 1 - first, action)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _judge_half(worlds: Worlds, b: int, half: int, action: int) -> bool:
     finished = True
     for c in range(2 * half, 2 * half + 2):
@@ -109,7 +109,7 @@ def _judge_half(worlds: Worlds, b: int, half: int, action: int) -> bool:
     return finished
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _judge_clause(worlds: Worlds, b: int, c: int, action: int) -> bool:
     verb = worlds.state[b].clauses[c, 0]
     before = worlds.state[b].held[c]
@@ -131,13 +131,13 @@ def _judge_clause(worlds: Worlds, b: int, c: int, action: int) -> bool:
     return False
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def among(objects: Bits, thing: int) -> bool:
     """Whether an object is in a set; 0, nothing, is in none."""
     return thing != 0 and ((objects >> np.uint64(thing)) & _ONE) != _NOBODY
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _any_spot(worlds: Worlds, b: int, objects: Bits, x: Any, y: Any, distance: int) -> bool:
     """Whether one of the objects was last seen so many cells from here, by the steps of a rook."""
     thing = 0

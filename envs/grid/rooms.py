@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from .dice import roll
+from .kernels import kernel
 from .rules import AHEAD_X, AHEAD_Y
 from .worlds import ANY, EMPTY, LOOKS, NOWHERE, TYPES, WALL, Worlds, look
 
@@ -18,7 +18,7 @@ NO_WAY, SOLID, PASSAGE = range(3)
 """What is on a side of a room: the outer wall, a wall, a door."""
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def carve(worlds: Worlds, b: int, side: int, columns: int, rows: int) -> tuple[np.ndarray, np.ndarray]:
     """Make rooms without doors. Returns where doors would be, `[rooms, 4, 2]` x, y, and what is there now.
 
@@ -49,19 +49,19 @@ def carve(worlds: Worlds, b: int, side: int, columns: int, rows: int) -> tuple[n
     return gates, walls
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _gate(gates: np.ndarray, walls: np.ndarray, room: int, other: int, side: int, x: int, y: int) -> None:
     gates[room, side] = gates[other, side + 2] = np.array((x, y))
     walls[room, side] = walls[other, side + 2] = SOLID
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def neighbour(worlds: Worlds, room: int, side: int, b: int) -> int:
     """Return the room beyond a side that is not the outer wall."""
     return room + AHEAD_X[side] + AHEAD_Y[side] * worlds.state[b].rooms[1]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def lock(worlds: Worlds, b: int, gates: np.ndarray, walls: np.ndarray) -> int:
     """Lock a room: one door in one of its inner walls, of any colour; returns the room."""
     while True:
@@ -71,7 +71,7 @@ def lock(worlds: Worlds, b: int, gates: np.ndarray, walls: np.ndarray) -> int:
             return room
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def connect(worlds: Worlds, b: int, gates: np.ndarray, walls: np.ndarray, locked: int, unlike: int) -> bool:
     """Add shut doors, none to the locked room or of colour `unlike`, until every room can be reached."""
     reached = np.zeros(len(walls), np.bool_)
@@ -88,7 +88,7 @@ def connect(worlds: Worlds, b: int, gates: np.ndarray, walls: np.ndarray, locked
     return False
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _all_joined(worlds: Worlds, b: int, walls: np.ndarray, reached: np.ndarray) -> bool:
     reached[:] = False
     reached[0] = True
@@ -105,7 +105,7 @@ def _all_joined(worlds: Worlds, b: int, walls: np.ndarray, reached: np.ndarray) 
     return count == len(walls)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _add_door(
     worlds: Worlds, b: int, gates: np.ndarray, walls: np.ndarray, room: int, side: int, door: int
 ) -> None:
@@ -113,7 +113,7 @@ def _add_door(
     walls[room, side] = walls[neighbour(worlds, room, side, b), (side + 2) % 4] = PASSAGE
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def put(worlds: Worlds, b: int, x: int, y: int, what: int) -> None:
     """Put a new object on a cell; it gets the next number."""
     thing = 1
@@ -126,7 +126,7 @@ def put(worlds: Worlds, b: int, x: int, y: int, what: int) -> None:
     worlds.things[b, y, x] = thing
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def place(worlds: Worlds, b: int, room: int, what: int) -> bool:
     """Put a new object on an empty cell of a room, not on or beside the agent; false if there is no room."""
     for _ in range(_TRIES):
@@ -138,7 +138,7 @@ def place(worlds: Worlds, b: int, room: int, what: int) -> bool:
     return False
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def place_agent(worlds: Worlds, b: int, locked: int) -> bool:
     """Put the agent on an empty cell of any room but the locked one, facing a wall or an empty cell."""
     room = roll(worlds, b, worlds.state[b].rooms[1] * worlds.state[b].rooms[2])
@@ -155,14 +155,14 @@ def place_agent(worlds: Worlds, b: int, locked: int) -> bool:
     return False
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _somewhere(worlds: Worlds, b: int, room: int) -> tuple[int, int]:
     side, columns = worlds.state[b].rooms[0], worlds.state[b].rooms[1]
     x = room % columns * (side - 1) + 1 + roll(worlds, b, side - 2)
     return x, room // columns * (side - 1) + 1 + roll(worlds, b, side - 2)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def all_reachable(worlds: Worlds, b: int) -> bool:
     """Whether the agent could walk up to every object without moving one, if every door were open."""
     width = worlds.cells.shape[2]

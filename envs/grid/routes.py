@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from numba import njit
-
-from .minds import Minds
+from .kernels import kernel
+from .minds import BUCKETS, Minds, in_sight
 from .rules import AHEAD_X, AHEAD_Y, ENTERED, LIFTED
 from .worlds import LOOKS, TYPES, Worlds
 
@@ -18,13 +17,13 @@ BLOCKED, LOCKED = 8, 40
 """What an object in the way costs, and a locked door whose key was seen: about the steps that they take."""
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def opens(carried: int, door: int) -> bool:
     """Whether what is carried is the key of a door; both are looks."""
     return _KIND[carried] == _KEY and _COLOR[carried] == _COLOR[door]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def key_seen(worlds: Worlds, minds: Minds, b: int, color: int) -> int:
     """Return a key of a colour that lies in sight or memory, 0 for none."""
     state = worlds.state[b]
@@ -37,15 +36,7 @@ def key_seen(worlds: Worlds, minds: Minds, b: int, color: int) -> int:
     return 0
 
 
-@njit(cache=True, nogil=True)
-def in_sight(worlds: Worlds, minds: Minds, b: int, thing: int) -> bool:
-    """Whether an object lies on a cell that has been seen."""
-    where = worlds.state[b].where
-    x, y = where[thing, 0], where[thing, 1]
-    return y < minds.seen.shape[1] and x < minds.seen.shape[2] and minds.seen[b, y, x]
-
-
-@njit(cache=True, nogil=True)
+@kernel
 def _keys_seen(worlds: Worlds, minds: Minds, b: int) -> int:
     colors = 0
     for color in range(6):
@@ -54,10 +45,10 @@ def _keys_seen(worlds: Worlds, minds: Minds, b: int) -> int:
     return colors
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def entry(worlds: Worlds, minds: Minds, b: int, x: int, y: int, keys: int, through: bool) -> int:
     """Return what it costs to enter a cell, 0 for never; `through` counts ways that must be cleared first."""
-    if not minds.seen[b, y, x]:
+    if not minds.cells[b, y, x].seen:
         return 0
     cell = worlds.cells[b, y, x]
     if ENTERED[cell]:
@@ -71,54 +62,58 @@ def entry(worlds: Worlds, minds: Minds, b: int, x: int, y: int, keys: int, throu
     return LOCKED if through and keys >> _COLOR[cell] & 1 else 0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def no_goals(minds: Minds) -> None:
     """Forget all goals."""
-    minds.goal[:] = -1
+    for pose in range(len(minds.poses)):
+        minds.poses[pose].goal = -1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def add_goal(minds: Minds, x: int, y: int, extra: int, deed: int) -> None:
     """Let facing a cell be a goal, at so much extra cost; `deed` is what is done there."""
-    height, width = minds.seen.shape[1:]
+    height, width = minds.cells.shape[1:]
     for direction in range(4):
         column, row = x - AHEAD_X[direction], y - AHEAD_Y[direction]
         if 0 <= column < width and 0 <= row < height:
             pose = (row * width + column) * 4 + direction
-            if minds.goal[pose] < 0 or extra < minds.goal[pose]:
-                minds.goal[pose] = extra
-                minds.deed[pose] = deed
+            if minds.poses[pose].goal < 0 or extra < minds.poses[pose].goal:
+                minds.poses[pose].goal = extra
+                minds.poses[pose].deed = deed
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def spread(worlds: Worlds, minds: Minds, b: int, through: bool, stop: bool) -> tuple[int, int]:
     """Search from the agent's pose by rising cost (Dial's buckets), until a goal if `stop`.
 
-    Returns the best goal's pose, -1 for none, and how many poses are in `minds.order`.
+    Returns the best goal's pose, -1 for none, and how many poses are in the `order` of `minds.poses`.
     """
     width = worlds.cells.shape[2]
     keys = _keys_seen(worlds, minds, b) if through else 0
     agent = worlds.state[b].agent
     start = (agent[1] * width + agent[0]) * 4 + agent[2]
-    minds.cost[:] = FAR
-    minds.heads[:] = -1
-    minds.cost[start], minds.before[start] = 0, -1
-    minds.nodes[0], minds.nexts[0], minds.heads[0] = start, -1, 0
+    heads = minds.mind[b].heads
+    for pose in range(len(minds.poses)):
+        minds.poses[pose].cost = FAR
+    for bucket in range(BUCKETS):
+        heads[bucket] = -1
+    minds.poses[start].cost, minds.poses[start].before = 0, -1
+    minds.nodes[0].pose, minds.nodes[0].after, heads[0] = start, -1, 0
     pushed, pending, cost, settled, best, best_cost = 1, 1, 0, 0, -1, FAR
     while pending and cost < best_cost:
-        top = minds.heads[cost & 63]
+        top = heads[cost % BUCKETS]
         if top < 0:
             cost += 1
             continue
-        minds.heads[cost & 63] = minds.nexts[top]
+        heads[cost % BUCKETS] = minds.nodes[top].after
         pending -= 1
-        pose = minds.nodes[top]
-        if minds.cost[pose] != cost:
+        pose = minds.nodes[top].pose
+        if minds.poses[pose].cost != cost:
             continue
-        minds.order[settled] = pose
+        minds.poses[settled].order = pose
         settled += 1
-        if stop and minds.goal[pose] >= 0 and cost + minds.goal[pose] < best_cost:
-            best, best_cost = pose, cost + minds.goal[pose]
+        if stop and minds.poses[pose].goal >= 0 and cost + minds.poses[pose].goal < best_cost:
+            best, best_cost = pose, cost + minds.poses[pose].goal
         cell, direction = pose // 4, pose % 4
         for move in range(3):
             if move < 2:
@@ -126,13 +121,13 @@ def spread(worlds: Worlds, minds: Minds, b: int, through: bool, stop: bool) -> t
             else:
                 x, y = cell % width + AHEAD_X[direction], cell // width + AHEAD_Y[direction]
                 after = (y * width + x) * 4 + direction
-                if not (0 <= after < len(minds.cost)) or minds.cost[after] <= cost:
+                if not (0 <= after < len(minds.poses)) or minds.poses[after].cost <= cost:
                     continue
                 price = entry(worlds, minds, b, x, y, keys, through)
-            if price and cost + price < minds.cost[after]:
-                minds.cost[after], minds.before[after] = cost + price, pose
-                minds.nodes[pushed], minds.nexts[pushed] = after, minds.heads[(cost + price) & 63]
-                minds.heads[(cost + price) & 63] = pushed
+            if price and cost + price < minds.poses[after].cost:
+                minds.poses[after].cost, minds.poses[after].before = cost + price, pose
+                minds.nodes[pushed].pose, minds.nodes[pushed].after = after, heads[(cost + price) % BUCKETS]
+                heads[(cost + price) % BUCKETS] = pushed
                 pushed += 1
                 pending += 1
     return best, settled

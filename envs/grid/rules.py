@@ -6,8 +6,8 @@ Missions are not known here: goal and lava end an episode, everything else is fo
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from .kernels import kernel
 from .worlds import EMPTY, LOOKS, NOWHERE, TYPES, VIEW, WALL, Worlds
 
 LEFT, RIGHT, FORWARD, PICKUP, DROP, TOGGLE, DONE = range(7)
@@ -25,7 +25,7 @@ AHEAD_X = np.array([1, 0, -1, 0])
 AHEAD_Y = np.array([0, 1, 0, -1])
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def step(
     worlds: Worlds,
     actions: np.ndarray,
@@ -45,7 +45,7 @@ def step(
         truncated[b] = worlds.state[b].steps >= worlds.state[b].limits
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def act(worlds: Worlds, b: int, action: int) -> int:
     """Do one action in world `b`; returns the type of the cell that was stepped onto, else 0."""
     x, y, direction = worlds.state[b].agent[0], worlds.state[b].agent[1], worlds.state[b].agent[2]
@@ -82,13 +82,13 @@ def act(worlds: Worlds, b: int, action: int) -> int:
     return 0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _move(worlds: Worlds, b: int, thing: int, x: int, y: int) -> None:
     worlds.state[b].where[thing, 0] = x
     worlds.state[b].where[thing, 1] = y
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _toggle(worlds: Worlds, b: int, y: int, x: int) -> None:
     """Open or shut a door, unlock it with a key of its colour, or open a box, which leaves what was in it."""
     ahead = worlds.cells[b, y, x]
@@ -110,7 +110,7 @@ def _toggle(worlds: Worlds, b: int, y: int, x: int) -> None:
         worlds.cells[b, y, x] = worlds.state[b].looks[thing] if thing else EMPTY
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def observe(worlds: Worlds, images: np.ndarray, directions: np.ndarray) -> None:
     """Write what each agent sees: images uint8 `[B, 7, 7, 3]` by (column, row), directions int64 `[B]`."""
     view = np.empty((VIEW, VIEW), np.uint8)
@@ -120,7 +120,7 @@ def observe(worlds: Worlds, images: np.ndarray, directions: np.ndarray) -> None:
         directions[b] = worlds.state[b].agent[2]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def observe_one(worlds: Worlds, b: int, image: np.ndarray, view: np.ndarray, seen: np.ndarray) -> None:
     """Write what the agent of world `b` sees, uint8 `[7, 7, 3]`; `view` and `seen` `[7, 7]` are scratch.
 
@@ -143,7 +143,7 @@ def observe_one(worlds: Worlds, b: int, image: np.ndarray, view: np.ndarray, see
                 image[i, j, channel] = LOOKS[view[i, j], channel] if seen[i, j] else 0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def light(view: np.ndarray, seen: np.ndarray) -> None:
     """Write which cells of a view of looks `[7, 7]` are seen, bool `[7, 7]`."""
     seen[:] = False
