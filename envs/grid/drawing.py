@@ -85,9 +85,9 @@ def _letters(look: int) -> str:
 
 def _seen(worlds: Worlds, b: int) -> tuple[np.ndarray, np.ndarray]:
     image, view = np.zeros((VIEW, VIEW, 3), np.uint8), np.zeros((VIEW, VIEW), np.uint8)
-    seen = np.zeros((VIEW, VIEW), np.bool_)
+    seen = np.zeros(VIEW, np.int64)
     observe_one(worlds, b, image, view, seen)
-    return image, seen
+    return image, (seen >> np.arange(VIEW)[:, None] & 1).astype(np.bool_)
 
 
 def _in_view(worlds: Worlds, b: int) -> np.ndarray:

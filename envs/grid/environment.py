@@ -96,6 +96,7 @@ class GridEnv(gymnasium.Env[Observed, int]):
         self.actions = Actions
         self.worlds = empty_worlds(1, self.level.height, self.level.width)
         self._packed = self.level.packed()[None]
+        self._mission = ""
         self._images = np.zeros((1, VIEW, VIEW, 3), np.uint8)
         self._directions = np.zeros(1, np.int64)
 
@@ -115,6 +116,7 @@ class GridEnv(gymnasium.Env[Observed, int]):
                 f"expected a level with room for {self.level.distractors} distractors, got rooms of side "
                 f"{self.level.room_size}; ask for fewer distractors or larger rooms"
             )
+        self._mission = sentence(self.worlds, 0)
         return self._observation(), {}
 
     def step(self, action: int) -> tuple[Observed, float, bool, bool, dict[str, Any]]:
@@ -168,11 +170,12 @@ class GridEnv(gymnasium.Env[Observed, int]):
         """Go back to a snapshot of this level; returns what is seen there."""
         restore(self.worlds, snapshot)
         observe(self.worlds, self._images, self._directions)
+        self._mission = sentence(self.worlds, 0)
         return self._observation()
 
     def _observation(self) -> Observed:
         return {
             "image": self._images[0].copy(),
             "direction": int(self._directions[0]),
-            "mission": sentence(self.worlds, 0),
+            "mission": self._mission,
         }

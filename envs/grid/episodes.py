@@ -66,7 +66,7 @@ def step_all(
     """
     anew = 0
     view = np.empty((VIEW, VIEW), np.uint8)
-    seen = np.empty((VIEW, VIEW), np.bool_)
+    seen = np.empty(VIEW, np.int64)
     for b in range(len(actions)):
         if mode == NEXT_STEP and over[b]:
             generate(worlds, b, levels[b], following(worlds.state[b].seeds))
@@ -98,7 +98,7 @@ def replay_one(
 ) -> None:
     """Play the episode of a seed in world 0: actions `[T]`; writes T + 1 observations, `[T]` of the rest."""
     view = np.empty((VIEW, VIEW), np.uint8)
-    seen = np.empty((VIEW, VIEW), np.bool_)
+    seen = np.empty(VIEW, np.int64)
     generate(worlds, 0, level, seed)
     observe_one(worlds, 0, images[0], view, seen)
     directions[0] = worlds.state[0].agent[2]

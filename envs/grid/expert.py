@@ -29,7 +29,6 @@ from .worlds import (
     EMPTY,
     LOOKS,
     TYPES,
-    VIEW,
     Worlds,
 )
 
@@ -45,15 +44,14 @@ def advise(worlds: Worlds, minds: Minds, b: int) -> int:
     state, mind = worlds.state[b], minds.mind[b]
     if mind.steps == state.steps and mind.length and _same(mind.pose, state.agent):
         return mind.route[mind.at]
-    view, lit = np.empty((VIEW, VIEW), np.uint8), np.empty((VIEW, VIEW), np.bool_)
-    found = look_around(worlds, minds, b, view, lit)
+    found = look_around(worlds, minds, b)
     on_route = mind.steps + 1 == state.steps and _same(mind.expected, state.agent)
     if on_route:
         mind.at += 1
     surprised = found & mind.wanted != np.uint64(0)
     anew = not on_route or surprised or mind.at >= mind.length or _hindered(worlds, b, mind.route[mind.at])
-    if anew or (mind.exploring and gain(worlds, minds, b, mind.aim, view, lit) == 0):
-        _plan(worlds, minds, b, view, lit)
+    if anew or (mind.exploring and gain(worlds, minds, b, mind.aim) == 0):
+        _plan(worlds, minds, b)
     action = mind.route[mind.at]
     mind.steps = state.steps
     mind.pose[:] = state.agent
@@ -87,7 +85,7 @@ def _expect(worlds: Worlds, minds: Minds, b: int, action: int) -> None:
 
 
 @kernel
-def _plan(worlds: Worlds, minds: Minds, b: int, view: np.ndarray, lit: np.ndarray) -> None:
+def _plan(worlds: Worlds, minds: Minds, b: int) -> None:
     """Write a route; each try either does so or takes on the errand that stands in its way."""
     mind = minds.mind[b]
     mind.plans += 1
@@ -107,7 +105,7 @@ def _plan(worlds: Worlds, minds: Minds, b: int, view: np.ndarray, lit: np.ndarra
             mind.errand = NO_ERRAND
             end_keeping(minds, b)
         if pose < 0:
-            pose = explored(worlds, minds, b, view, lit)
+            pose = explored(worlds, minds, b)
         if pose < 0:
             break
         if _walk(worlds, minds, b, pose):

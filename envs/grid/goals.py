@@ -191,7 +191,7 @@ def _beside_goals(worlds: Worlds, minds: Minds, b: int, objects: Bits) -> int:
 
 
 @kernel
-def explored(worlds: Worlds, minds: Minds, b: int, view: np.ndarray, lit: np.ndarray) -> int:
+def explored(worlds: Worlds, minds: Minds, b: int) -> int:
     """Return the pose from which the most is seen for the least walking, -1 if nothing is left to see."""
     mind = minds.mind[b]
     best = -1
@@ -202,7 +202,7 @@ def explored(worlds: Worlds, minds: Minds, b: int, view: np.ndarray, lit: np.nda
             break
         survey(worlds, minds, b, doors and not everything)
         if minds.table[-1, -1]:
-            best = _best_view(worlds, minds, b, settled, view, lit)
+            best = _best_view(worlds, minds, b, settled)
         if best >= 0:
             break
     if best >= 0:
@@ -213,14 +213,14 @@ def explored(worlds: Worlds, minds: Minds, b: int, view: np.ndarray, lit: np.nda
 
 
 @kernel
-def _best_view(worlds: Worlds, minds: Minds, b: int, settled: int, view: np.ndarray, lit: np.ndarray) -> int:
+def _best_view(worlds: Worlds, minds: Minds, b: int, settled: int) -> int:
     best, best_score = -1, FAR
     for i in range(settled):
         pose = minds.poses[i].order
         cost = minds.poses[pose].cost
         if cost * _PRICE - _MOST >= best_score:
             break
-        seen = gain(worlds, minds, b, pose, view, lit) if promising(minds, pose) else 0
+        seen = gain(worlds, minds, b, pose) if promising(minds, pose) else 0
         if seen and cost * _PRICE - min(seen, _MOST) < best_score:
             best, best_score = pose, cost * _PRICE - min(seen, _MOST)
     return best

@@ -24,7 +24,7 @@ def kernel(function: Function) -> Function:
     find a function in its cache after something that it calls was changed in another file; here the cache
     is good for as long as no file of this folder has changed.
     """
-    compiled = njit(cache=True, nogil=True)(function)
+    compiled: Any = njit(cache=True, nogil=True)(function)
     template = compiled.get_call_template
 
     def for_wide_types(args: Any, kws: Any) -> Any:
@@ -37,4 +37,4 @@ def kernel(function: Function) -> Function:
 
 def _widened(one: Any) -> Any:
     one = types.unliteral(one)
-    return types.int64 if isinstance(one, types.Integer) and one.bitwidth < 64 else one
+    return types.int64 if one in types.integer_domain and one.bitwidth < 64 else one

@@ -12,15 +12,22 @@ _JOINED = {1: ", then ", AFTER: " after you "}
 _spoken: dict[bytes, str] = {}
 
 
+def sentences(worlds: Worlds, rows: np.ndarray) -> list[str]:
+    """Return the instructions of some worlds; what fits several objects is "a ...", else "the ..."."""
+    state = worlds.state[rows]
+    several = state["sets"] & (state["sets"] - np.uint64(1)) != 0
+    parts = (state["order"], state["clauses"], several)
+    packed = np.concatenate([part.reshape(len(rows), -1).view(np.uint8) for part in parts], axis=1)
+    keys = [row.tobytes() for row in packed]
+    for n, key in enumerate(keys):
+        if key not in _spoken:
+            _spoken[key] = _composed(int(state["order"][n]), state["clauses"][n], several[n])
+    return [_spoken[key] for key in keys]
+
+
 def sentence(worlds: Worlds, b: int) -> str:
-    """Return the instruction of world `b`; what fits several objects is "a ...", else "the ..."."""
-    state = worlds.state[b]
-    order, clauses, sets = state["order"], state["clauses"], state["sets"]
-    several = sets & (sets - np.uint64(1)) != 0
-    key = order.tobytes() + clauses.tobytes() + several.tobytes()
-    if key not in _spoken:
-        _spoken[key] = _composed(int(order), clauses, several)
-    return _spoken[key]
+    """Return the instruction of world `b`."""
+    return sentences(worlds, np.array([b]))[0]
 
 
 def _composed(order: int, clauses: np.ndarray, several: np.ndarray) -> str:

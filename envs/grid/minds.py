@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 from .kernels import kernel
-from .rules import AHEAD_X, AHEAD_Y, SEEN_THROUGH, light
-from .worlds import EMPTY, OBJECTS, VIEW, WALL, Bits, Worlds
+from .rules import AHEAD_X, AHEAD_Y, MIDDLE, SEEN_THROUGH, look_from, spread_light
+from .worlds import OBJECTS, VIEW, Bits, Worlds
 
 NO_ERRAND, CLEAR, UNLOCK = range(3)
 """Nothing; carry an object out of the way; open a locked door, first fetching its key."""
@@ -122,16 +122,16 @@ def in_sight(worlds: Worlds, minds: Minds, b: int, thing: int) -> bool:
 
 
 @kernel
-def look_around(worlds: Worlds, minds: Minds, b: int, view: np.ndarray, lit: np.ndarray) -> Bits:
+def look_around(worlds: Worlds, minds: Minds, b: int) -> Bits:
     """Remember what is in view now; returns the set of objects that came into view."""
+    view, lit = np.empty((VIEW, VIEW), np.uint8), np.empty(VIEW, np.int64)
     agent = worlds.state[b].agent
-    _known_view(worlds, minds, b, agent[0], agent[1], agent[2], view, True)
-    light(view, lit)
+    look_from(worlds, b, agent[0], agent[1], agent[2], view, lit)
     found = np.uint64(0)
     ahead_x, ahead_y = AHEAD_X[agent[2]], AHEAD_Y[agent[2]]
     for i in range(VIEW):
         for j in range(VIEW):
-            if lit[i, j]:
+            if lit[j] >> i & 1:
                 far, side = VIEW - 1 - j, i - VIEW // 2
                 x, y = agent[0] + ahead_x * far - ahead_y * side, agent[1] + ahead_y * far + ahead_x * side
                 if (
@@ -142,30 +142,6 @@ def look_around(worlds: Worlds, minds: Minds, b: int, view: np.ndarray, lit: np.
                     minds.cells[b, y, x].seen = True
                     found |= np.uint64(1) << np.uint64(worlds.things[b, y, x])
     return found
-
-
-@kernel
-def _known_view(
-    worlds: Worlds, minds: Minds, b: int, x: int, y: int, direction: int, view: np.ndarray, true: bool
-) -> None:
-    """Fill the view `[7, 7]` from a pose: as it is, or as far as it is known.
-
-    Rooms are known to stand on a grid: an unseen cell of a wall's line counts as wall, others as empty.
-    """
-    height, width = worlds.cells.shape[1:]
-    side = worlds.state[b].rooms[0] - 1
-    ahead_x, ahead_y = AHEAD_X[direction], AHEAD_Y[direction]
-    for i in range(VIEW):
-        for j in range(VIEW):
-            far, aside = VIEW - 1 - j, i - VIEW // 2
-            column, row = x + ahead_x * far - ahead_y * aside, y + ahead_y * far + ahead_x * aside
-            if not (0 <= column < width and 0 <= row < height):
-                view[i, j] = WALL
-            elif true or minds.cells[b, row, column].seen:
-                view[i, j] = worlds.cells[b, row, column]
-            else:
-                view[i, j] = EMPTY if column % side and row % side else WALL
-    view[VIEW // 2, VIEW - 1] = EMPTY
 
 
 @kernel
@@ -183,21 +159,38 @@ def promising(minds: Minds, pose: int) -> bool:
 
 
 @kernel
-def gain(worlds: Worlds, minds: Minds, b: int, pose: int, view: np.ndarray, lit: np.ndarray) -> int:
-    """Count the unseen cells worth seeing that will be seen from a pose, at least."""
+def gain(worlds: Worlds, minds: Minds, b: int, pose: int) -> int:
+    """Count the unseen cells worth seeing that will be seen from a pose, at least.
+
+    Rooms are known to stand on a grid: an unseen cell of a wall's line counts as wall, others as empty.
+    """
     height, width = worlds.cells.shape[1:]
+    side = worlds.state[b].rooms[0] - 1
     x, y, direction = pose // 4 % width, pose // 4 // width, pose % 4
     ahead_x, ahead_y = AHEAD_X[direction], AHEAD_Y[direction]
-    _known_view(worlds, minds, b, x, y, direction, view, False)
-    light(view, lit)
     count = 0
-    for i in range(VIEW):
-        for j in range(VIEW):
-            if lit[i, j]:
-                far, aside = VIEW - 1 - j, i - VIEW // 2
-                column, row = x + ahead_x * far - ahead_y * aside, y + ahead_y * far + ahead_x * aside
-                if 0 <= column < width and 0 <= row < height and not minds.cells[b, row, column].seen:
-                    count += minds.cells[b, row, column].worth
+    lit = MIDDLE
+    for far in range(VIEW):
+        fresh: Bits = 0
+        clear: Bits = 0 if far else MIDDLE  # an agent there will see past what stands there now
+        column = x + ahead_x * far + ahead_y * (VIEW // 2)
+        row = y + ahead_y * far - ahead_x * (VIEW // 2)
+        for i in range(VIEW):
+            if 0 <= column < width and 0 <= row < height:
+                if minds.cells[b, row, column].seen:
+                    clear |= np.int64(SEEN_THROUGH[worlds.cells[b, row, column]]) << i
+                else:
+                    clear |= np.int64(column % side != 0 and row % side != 0) << i
+                    fresh |= np.int64(minds.cells[b, row, column].worth) << i
+            column -= ahead_y
+            row += ahead_x
+        row_lit, lit = spread_light(clear, lit)
+        fresh &= row_lit
+        while fresh:
+            fresh &= fresh - 1
+            count += 1
+        if lit == 0:
+            break
     return count
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from .kernels import kernel
-from .worlds import EMPTY, LOOKS, NOWHERE, TYPES, VIEW, WALL, Worlds
+from .worlds import EMPTY, LOOKS, NOWHERE, TYPES, UNSEEN, VIEW, WALL, Bits, Worlds
 
 LEFT, RIGHT, FORWARD, PICKUP, DROP, TOGGLE, DONE = range(7)
 
@@ -16,11 +16,14 @@ _SOLID, _DOOR, _KEY, _BOX, _GOAL, _LAVA = (
     TYPES.index(name) for name in ("wall", "door", "key", "box", "goal", "lava")
 )
 _KIND = LOOKS[:, 0].copy()
+_COLOR = LOOKS[:, 1].copy()
 _STATE = LOOKS[:, 2].copy()
 _OPEN_DOOR = (_KIND == _DOOR) & (_STATE == 0)
 ENTERED = np.isin(_KIND, [TYPES.index(name) for name in ("empty", "floor", "goal", "lava")]) | _OPEN_DOOR
 LIFTED = np.isin(_KIND, [TYPES.index(name) for name in ("key", "ball", "box")])
 SEEN_THROUGH = (_KIND != _SOLID) & ((_KIND != _DOOR) | _OPEN_DOOR)
+MIDDLE = 1 << VIEW // 2
+_NOT_LAST, _NOT_FIRST = (1 << VIEW - 1) - 1, (1 << VIEW) - 2
 AHEAD_X = np.array([1, 0, -1, 0])
 AHEAD_Y = np.array([0, 1, 0, -1])
 
@@ -114,7 +117,7 @@ def _toggle(worlds: Worlds, b: int, y: int, x: int) -> None:
 def observe(worlds: Worlds, images: np.ndarray, directions: np.ndarray) -> None:
     """Write what each agent sees: images uint8 `[B, 7, 7, 3]` by (column, row), directions int64 `[B]`."""
     view = np.empty((VIEW, VIEW), np.uint8)
-    seen = np.empty((VIEW, VIEW), np.bool_)
+    seen = np.empty(VIEW, np.int64)
     for b in range(len(images)):
         observe_one(worlds, b, images[b], view, seen)
         directions[b] = worlds.state[b].agent[2]
@@ -122,42 +125,64 @@ def observe(worlds: Worlds, images: np.ndarray, directions: np.ndarray) -> None:
 
 @kernel
 def observe_one(worlds: Worlds, b: int, image: np.ndarray, view: np.ndarray, seen: np.ndarray) -> None:
-    """Write what the agent of world `b` sees, uint8 `[7, 7, 3]`; `view` and `seen` `[7, 7]` are scratch.
-
-    Light spreads row by row away from the agent, sideways and ahead, and stops at walls and shut doors.
-    """
-    height, width = worlds.cells.shape[1:]
-    x, y, direction = worlds.state[b].agent[0], worlds.state[b].agent[1], worlds.state[b].agent[2]
-    ahead_x, ahead_y = AHEAD_X[direction], AHEAD_Y[direction]
+    """Write what the agent of world `b` sees, uint8 `[7, 7, 3]`; scratch as of `look_from`."""
+    agent, carried = worlds.state[b].agent, worlds.state[b].carried[0]
+    look_from(worlds, b, agent[0], agent[1], agent[2], view, seen)
+    view[VIEW // 2, VIEW - 1] = carried if carried else EMPTY
     for i in range(VIEW):
         for j in range(VIEW):
-            far, side = VIEW - 1 - j, i - VIEW // 2
-            column, row = x + ahead_x * far - ahead_y * side, y + ahead_y * far + ahead_x * side
-            inside = 0 <= column < width and 0 <= row < height
-            view[i, j] = worlds.cells[b, row, column] if inside else WALL
-    light(view, seen)
-    view[VIEW // 2, VIEW - 1] = worlds.state[b].carried[0] if worlds.state[b].carried[0] else EMPTY
-    for i in range(VIEW):
-        for j in range(VIEW):
-            for channel in range(3):
-                image[i, j, channel] = LOOKS[view[i, j], channel] if seen[i, j] else 0
+            one = view[i, j] if seen[j] >> i & 1 else np.uint8(UNSEEN)
+            image[i, j, 0], image[i, j, 1], image[i, j, 2] = _KIND[one], _COLOR[one], _STATE[one]
 
 
 @kernel
-def light(view: np.ndarray, seen: np.ndarray) -> None:
-    """Write which cells of a view of looks `[7, 7]` are seen, bool `[7, 7]`."""
-    seen[:] = False
-    seen[VIEW // 2, VIEW - 1] = True
+def look_from(
+    worlds: Worlds, b: int, x: int, y: int, direction: int, view: np.ndarray, seen: np.ndarray
+) -> None:
+    """Write the looks `[7, 7]`, by column and row, ahead of a pose; of `seen` `[7]`, bit i of row j.
+
+    Light spreads row by row away from the agent; rows beyond the last that is lit are not even looked up.
+    """
+    height, width = worlds.cells.shape[1:]
+    ahead_x, ahead_y = AHEAD_X[direction], AHEAD_Y[direction]
+    seen[:] = 0
+    lit = MIDDLE
     for j in range(VIEW - 1, -1, -1):
-        for i in range(VIEW - 1):
-            if seen[i, j] and SEEN_THROUGH[view[i, j]]:
-                seen[i + 1, j] = True
-                if j:
-                    seen[i + 1, j - 1] = True
-                    seen[i, j - 1] = True
-        for i in range(VIEW - 1, 0, -1):
-            if seen[i, j] and SEEN_THROUGH[view[i, j]]:
-                seen[i - 1, j] = True
-                if j:
-                    seen[i - 1, j - 1] = True
-                    seen[i, j - 1] = True
+        clear: Bits = 0
+        column = x + ahead_x * (VIEW - 1 - j) + ahead_y * (VIEW // 2)
+        row = y + ahead_y * (VIEW - 1 - j) - ahead_x * (VIEW // 2)
+        for i in range(VIEW):
+            inside = np.uint64(column) < np.uint64(width) and np.uint64(row) < np.uint64(height)
+            one = worlds.cells[b, np.uint64(row), np.uint64(column)] if inside else np.uint8(WALL)
+            view[i, j] = one
+            clear |= np.int64(SEEN_THROUGH[one]) << i
+            column -= ahead_y
+            row += ahead_x
+        seen[j], lit = spread_light(clear, lit)
+        if lit == 0:
+            break
+
+
+@kernel
+def spread_light(clear: int, lit: int) -> tuple[int, int]:
+    """Return which cells of a row are lit, and of the row ahead, as bits; `clear` are those seen through.
+
+    Light goes right and then left, through clear cells to the next one, and ahead of and past them. Each way
+    is flooded in three doubling steps (Kogge and Stone's, as chess programs do).
+    """
+    way = clear & _NOT_LAST
+    through = way << 1
+    lit |= through & lit << 1
+    through &= through << 1
+    lit |= through & lit << 2
+    through &= through << 2
+    lit |= through & lit << 4
+    ahead = lit & way | (lit & way) << 1
+    way = clear & _NOT_FIRST
+    through = way >> 1
+    lit |= through & lit >> 1
+    through &= through >> 1
+    lit |= through & lit >> 2
+    through &= through >> 2
+    lit |= through & lit >> 4
+    return lit, ahead | lit & way | (lit & way) >> 1

@@ -16,7 +16,7 @@ from ..errors import TutelageError
 from .drawing import draw_view
 from .environment import find_level, observation_space
 from .episodes import DISABLED, NEXT_STEP, SAME_STEP, reset_all, step_all
-from .language import sentence
+from .language import sentences
 from .rules import observe
 from .worlds import VIEW, Worlds, chosen, copied, empty_worlds, restore
 
@@ -159,8 +159,8 @@ class GridVectorEnv(VectorEnv[Observed, np.ndarray, np.ndarray]):
 
     def _speak(self, rows: np.ndarray) -> None:
         self._missions = self._missions.copy()
-        for b in rows:
-            self._missions[b] = sentence(self.worlds, int(b))
+        for b, mission in zip(rows.tolist(), sentences(self.worlds, rows), strict=True):
+            self._missions[b] = mission
 
     def _observation(self) -> Observed:
         images, directions = (one.copy() for one in self._seen) if self._copy else self._seen
