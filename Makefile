@@ -33,8 +33,9 @@ types: .venv/installed-dev  ## mypy, strict
 	@mkdir -p .venv/typing && ln -sfn ../.. .venv/typing/tutelage
 	cd .venv/typing && ../bin/mypy --config-file tutelage/pyproject.toml -p tutelage
 
-exam: .venv/installed-dev  ## the conformance exam on every registered environment (long)
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m exam tests/exam
+exam: .venv/installed-dev  ## every registered environment, 100,000 grid worlds a level, kernels with checked bounds (long)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m exam tests
+	NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=.venv/checked $(BIN)/pytest -n 2 tests/test_grid_*.py
 
 soak: .venv/installed-dev .venv/chromium  ## kill -9 the recorder at 200 random moments
 	$(BIN)/pytest -m soak --timeout 3600

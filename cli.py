@@ -7,7 +7,7 @@ import inspect as signatures
 import json
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -31,7 +31,8 @@ app = typer.Typer(
 console = Console()
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
-SuiteName = Annotated[str, typer.Argument(help="A suite that comes along, a .yaml file, or a Gymnasium id.")]
+SUITE = "A suite that comes along, a .yaml file, or a Gymnasium id."
+SuiteName = Annotated[str, typer.Argument(help=SUITE)]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document for machines instead of tables.")]
 Seed = Annotated[int, typer.Option(help="Seed of everything random here.")]
 Workers = Annotated[int, typer.Option(min=1, help="Processes that play or replay at once.")]
@@ -101,7 +102,8 @@ def record(
     from .envs.suite import load_suite
 
     chosen = load_suite(suite)
-    rehearse(chosen)
+    with trying():
+        rehearse(chosen)
     serve(
         chosen,
         out,
@@ -116,36 +118,36 @@ def record(
 
 @app.command()
 def simulate(
-    suite: SuiteName,
-    out: Out,
+    suite: Annotated[str, typer.Argument(help=SUITE, metavar="suite")] = "",
+    out: Out = Path("demonstrations"),
     demonstrations: Annotated[
-        int, typer.Option("--demonstrations", "-n", min=1, help="Episodes a task.")
-    ] = 200,
+        int, typer.Option("--demonstrations", "-n", min=1, help="Episodes in all, dealt evenly to the tasks.")
+    ] = 1000,
+    named: Annotated[str, typer.Option("--suite", help="The suite, if not given as the argument.")] = "",
     task: Annotated[list[str] | None, typer.Option(help="Only this task; may be given again.")] = None,
     seeds: Annotated[str, typer.Option(help="Seeds from: record, select or test.")] = "record",
     skip: Annotated[int, typer.Option(min=0, help="Seeds to pass over first.")] = 0,
-    who: Annotated[
-        list[str] | None,
-        typer.Option(help="One demonstrator of this profile, or expert; may be given again."),
-    ] = None,
+    who: Annotated[list[str] | None, typer.Option(help="One of a profile, or expert; again: more.")] = None,
     workers: Workers = 2,
+    ray: Annotated[str | None, typer.Option(help="Over a Ray cluster: an address, auto, or local.")] = None,
 ) -> None:
     """Let a simulated crowd (careful, noisy, slow, lazy, mistaken, hostile) play, and store what it did."""
-    from .datasets.simulated_crowd import crowd
-    from .datasets.simulated_crowd import simulate as play
+    from .datasets import simulated_crowd
     from .datasets.store import Store
     from .envs.rehearsal import rehearse
     from .envs.suite import load_suite
 
-    chosen = load_suite(suite)
-    wanted = {chosen[one].id: demonstrations for one in (task or [each.id for each in chosen])}
-    within = _seed_range(seeds)
-    rehearse(chosen, experts=wanted)
-    people = crowd(dict.fromkeys(who, 1)) if who else None
+    chosen, within = load_suite(suite or named), _seed_range(seeds)
+    tasks = [chosen[one].id for one in task or [each.id for each in chosen]]
+    wanted = {one: (demonstrations + i) // len(tasks) for i, one in enumerate(reversed(tasks))}
+    with trying():
+        rehearse(chosen, experts=wanted)
+    people = simulated_crowd.crowd(dict.fromkeys(who, 1)) if who else None
     store = Store.create(out, chosen)
-    with bar("playing", sum(wanted.values())) as advance:
-        options: dict[str, Any] = {"demonstrators": people, "seeds": within, "skip": skip, "workers": workers}
-        stored = play(chosen, store, wanted, **options, progress=lambda _, count: advance(count))
+    with bar("playing", demonstrations) as advance:
+        options: dict[str, Any] = {"seeds": within, "skip": skip, "workers": workers, "ray": ray}
+        options |= {"demonstrators": people, "progress": lambda _, count: advance(count)}
+        stored = simulated_crowd.simulate(chosen, store, wanted, **options)
     console.print(f"{stored} demonstrations, each proven by replay, in {out}", highlight=False)
 
 
@@ -319,6 +321,11 @@ def bar(label: str, total: int) -> Iterator[Callable[[int], None]]:
             progress.advance(handle, count)
 
         yield advance
+
+
+def trying() -> AbstractContextManager[Any]:
+    """Show that the tasks are being tried; the first time, kernels are compiled for half a minute."""
+    return errors.status("trying the tasks (a first time takes half a minute)")
 
 
 def _store(folder: Path) -> Store:

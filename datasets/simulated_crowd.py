@@ -6,11 +6,9 @@ while playing, fatigue, and errors that depend on what is on the screen.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from multiprocessing import get_context
 
 import numpy as np
 import pyarrow as pa
@@ -25,6 +23,7 @@ from ..envs.task import RECORD, SeedRange, Task
 from .grid_crowd import play_grid
 from .replay import is_grid, prove, versions_of
 from .schema import to_table
+from .spreading import spread
 from .store import Store
 from .trajectory import CONTROLLERS, Digest, Trajectory, stack_observations
 
@@ -213,12 +212,14 @@ def simulate(
     seeds: SeedRange = RECORD,
     skip: int = 0,
     workers: int = 1,
+    ray: str | None = None,
     progress: Callable[[str, int], None] | None = None,
 ) -> int:
     """Let the simulated crowd play, prove every episode by replay, and append them to the store.
 
     `demonstrations` counts episodes a task id; seeds run from the start of `seeds` (after `skip`), and the
-    demonstrators take turns. `progress(task_id, n)` is called as episodes are stored. Returns their number.
+    demonstrators take turns. `workers` and `ray` say where, see `spread`. `progress(task_id, n)` is called
+    as episodes are stored. Returns their number.
     """
     people = list(demonstrators or crowd())
     jobs = [
@@ -229,7 +230,7 @@ def simulate(
         for at in range(0, count, chunk)
     ]
     stored, waiting = 0, []
-    for task_id, rows, asked in _results(jobs, workers):
+    for task_id, rows, asked in spread(_play_chunk, jobs, workers, ray):
         waiting.append(rows)
         if sum(map(len, waiting)) >= 4 * _CHUNK:
             stored, waiting = stored + out.append_rows(pa.concat_tables(waiting)), []
@@ -245,15 +246,6 @@ _Job = tuple[Mapping[str, object], str, list[SimulatedDemonstrator], range]
 def plays_grid(task: Task) -> bool:
     """Whether the kernels can play a task's whole episodes: a grid world of ours, turn by turn."""
     return is_grid(task) and task.expert == "grid" and not task.fps
-
-
-def _results(jobs: Sequence[_Job], workers: int) -> Iterator[tuple[str, pa.Table, int]]:
-    if workers <= 1:
-        yield from map(_play_chunk, jobs)
-        return
-    # spawn: the parent may hold threads (torch, a progress bar) that a fork would copy half-alive
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        yield from pool.map(_play_chunk, jobs)
 
 
 def _play_chunk(job: _Job) -> tuple[str, pa.Table, int]:

@@ -15,6 +15,7 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 from tutelage.datasets.crowd.app import listen, make_server
 from tutelage.datasets.crowd.recorder import Recorder
 from tutelage.datasets.crowd.settings import Settings
+from tutelage.envs.rehearsal import rehearse
 from tutelage.envs.suite import Suite, load_suite
 
 FLAGS = (
@@ -42,6 +43,8 @@ def suite() -> Suite:
 @pytest.fixture
 def running(tmp_path: Path, suite: Suite) -> Callable[..., AbstractContextManager[str]]:
     """Give a way to serve a recorder into the test's folder for a while; gives its address."""
+
+    rehearse(suite)  # as the command does: a first use compiles for longer than a page may wait
 
     @contextlib.contextmanager
     def one(port: int = 0, **options: Any) -> Iterator[str]:

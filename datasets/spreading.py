@@ -1,0 +1,74 @@
+"""The same work on many jobs: in this process, in several of this machine, or over a Ray cluster."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ..envs.errors import TutelageError
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+
+
+def spread(
+    work: Callable[[Job], Result], jobs: Sequence[Job], workers: int = 1, ray: str | None = None
+) -> Iterator[Result]:
+    """Give the results of the jobs in their order, as they come.
+
+    `work` must be a module's function. `ray` is the address of a cluster whose machines have tutelage
+    installed, "auto" for the one that this machine belongs to, or "local" for one that is started for the
+    while; it then decides how many processes there are. Raises TutelageError where there is no Ray.
+    """
+    if ray is not None:
+        yield from _over_ray(work, jobs, ray)
+    elif workers <= 1:
+        yield from map(work, jobs)
+    else:
+        # spawn: the parent may hold threads (torch, a progress bar) that a fork would copy half-alive
+        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+            yield from pool.map(work, jobs)
+
+
+def _over_ray(work: Callable[[Job], Result], jobs: Sequence[Job], address: str) -> Iterator[Result]:
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is uploaded
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # else a warning about GPUs
+    if (
+        Path.home() / ".ray" / "auth_token"
+    ).exists():  # with one, `ray start` asks for it, but ray.init gives none
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+    try:
+        import ray
+        from ray.util.multiprocessing import Pool
+    except ImportError:
+        raise TutelageError(
+            "expected Ray for --ray, got no such package; install it: pip install 'tutelage[ray]'"
+        ) from None
+    options: dict[str, Any] = {"include_dashboard": False} if address == "local" else {}
+    try:
+        _knock(address)
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **options)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise TutelageError(
+            f"expected a Ray cluster at {address!r}, got: {str(error).splitlines()[0]}; start one with "
+            "`ray start --head`, or say --ray local"
+        ) from None
+    try:
+        pool = Pool()
+        yield from pool.imap(work, jobs)
+        pool.terminate()
+    finally:
+        ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """Raise OSError where nobody listens: Ray itself would go on asking for minutes."""
+    host, _, port = address.rpartition(":")
+    if host and port.isdigit() and "//" not in host:
+        socket.create_connection((host, int(port)), 5).close()

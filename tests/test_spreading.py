@@ -1,0 +1,88 @@
+"""Work is spread over processes or a Ray cluster, and comes back the same and in order."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tutelage.datasets.spreading import spread
+from tutelage.datasets.store import Store
+
+RAY = os.environ | {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AUTH_MODE": "token",
+    "RAY_AUTH_TOKEN": "0123456789abcdef" * 4,
+}
+
+
+def told(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", "from tutelage.cli import main; main()", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env=RAY,
+    )
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Give the address of a Ray cluster of its own on this machine."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port = one.getsockname()[1]
+    command = [Path(sys.executable).parent / "ray", "start", "--head", "--block", f"--port={port}"]
+    options = ["--num-cpus=2", "--include-dashboard=false", "--node-ip-address=127.0.0.1"]
+    log = tmp_path_factory.mktemp("ray") / "log"
+    with log.open("w") as written:
+        head = subprocess.Popen([*command, *options], env=RAY, stdout=written, stderr=subprocess.STDOUT)
+    address = f"127.0.0.1:{port}"
+    try:
+        for _ in range(600):
+            with contextlib.suppress(OSError):
+                socket.create_connection(("127.0.0.1", port), 1).close()
+                break
+            assert head.poll() is None, log.read_text()
+            time.sleep(0.1)
+        yield address
+    finally:
+        head.terminate()
+        head.wait(60)
+
+
+def episodes(store: Path) -> list[tuple[Any, ...]]:
+    return [
+        (one.task, one.seed, one.demonstrator, one.actions.tobytes(), one.digest)
+        for one in Store.open(store).trajectories()
+    ]
+
+
+def test_jobs_come_back_in_their_order() -> None:
+    numbers = list(range(-20, 20))
+    for workers in (1, 2):
+        assert list(spread(abs, numbers, workers)) == [abs(one) for one in numbers]
+
+
+def test_a_crowd_over_a_ray_cluster_plays_the_same_episodes(cluster: str, tmp_path: Path) -> None:
+    asked = ["simulate", "--suite", "babyai-small", "--demonstrations", "6001", "--out"]
+    for more in ([tmp_path / "here"], [tmp_path / "ray", "--ray", cluster]):
+        done = told(*asked, *more)
+        assert done.returncode == 0, done.stderr
+    assert episodes(tmp_path / "ray") == episodes(tmp_path / "here")
+    assert len(episodes(tmp_path / "ray")) > 5900  # some lazy ones left before their first step
+
+
+def test_a_cluster_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+    asked = ["simulate", "babyai-small", "-n", "6", "--out", tmp_path / "store", "--ray", "127.0.0.1:1"]
+    done = told(*asked)
+    assert done.returncode == 2
+    (line,) = done.stderr.strip().splitlines()
+    assert "expected a Ray cluster at '127.0.0.1:1'" in line
+    assert "ray start --head" in line
