@@ -40,7 +40,7 @@ exam: .venv/installed-dev  ## every registered environment, 100,000 grid worlds 
 soak: .venv/installed-dev .venv/chromium  ## kill -9 the recorder at 200 random moments
 	$(BIN)/pytest -m soak --timeout 3600
 
-bench: .venv/installed-dev .venv/imitation/ready  ## every benchmark, in its quick form
+bench: .venv/installed-dev .venv/imitation/ready .venv/xland/ready  ## every benchmark, in its quick form
 	@for one in benchmarks/[a-z]*.py; do echo "== $$one"; $(BIN)/python $$one --quick || exit 1; done
 
 docs: .venv/installed-dev  ## write docs/cli.md from --help
@@ -81,6 +81,13 @@ clean:  ## remove what the verbs made (your demonstrations in demo/ stay)
 	@$(PYTHON) -m venv .venv/imitation
 	@.venv/imitation/bin/python -m pip --disable-pip-version-check install -qq "torch==$$($(BIN)/python -c \
 	  'from importlib.metadata import version; print(version("torch"))')" imitation==1.0.1
+	@touch $@
+
+# and that of benchmarks/grid.py brings jax
+.venv/xland/ready: .venv/made
+	@echo "installing xminigrid 0.9.3 into .venv/xland (once)"
+	@$(PYTHON) -m venv .venv/xland
+	@.venv/xland/bin/python -m pip --disable-pip-version-check install -qq xminigrid==0.9.3 'jax[cpu]'
 	@touch $@
 
 .venv/chromium: .venv/made

@@ -1,7 +1,8 @@
 """The grid world beside minigrid, in one run on one core: steps, worlds made, expert demonstrations.
 
 Steps: random actions with observations, missions and resets; ours through `GridVectorEnv` with 1,024 worlds
-(`steps`), and its kernel alone (`kernel_steps`). Worlds: `reset` with a seed. Demonstrations: an episode of
+(`steps`); also
+beside XLand-MiniGrid with as many rooms, in the virtual environment that `make bench` makes. Worlds: `reset` with a seed. Demonstrations: an episode of
 the level's expert from its seed to its end, ours with actions and times written out; minigrid's are its own
 bot's, where it does not get lost. Rounds alternate; the median of the rounds is reported. `of_bare_kernel`
 is our steps' share of a kernel that had MiniGrid's moves and view and nothing else (no missions, no resets:
@@ -38,6 +39,9 @@ from tutelage.envs.gymnasium_task import registry
 
 BARE = {"GoToRedBallGrey": 9.4e6, "BossLevel": 7.0e6}
 WORLDS = 1024
+XLAND = {"GoToRedBallGrey": "XLand-MiniGrid-R1-9x9", "BossLevel": "XLand-MiniGrid-R9-25x25"}
+HERE = Path(__file__).parent
+XLAND_PYTHON = HERE.parent / ".venv" / "xland" / "bin" / "python"
 FIRST_USE = """
 import time
 began = time.perf_counter()
@@ -60,12 +64,18 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--quick", action="store_true", help="under 50 s")
+    parser.add_argument("--xland", type=Path, default=XLAND_PYTHON, help="a Python that has xminigrid")
     parser.add_argument("--out", type=Path, help="also keep the JSON object here")
     options = parser.parse_args()
     registry()
     figures = {}
     for name in BARE:
         figures |= measure(name, rounds=3 if options.quick else 9)
+        if options.xland.exists() and not options.quick:
+            peer = xland_steps(options.xland, XLAND[name])
+            figures[f"{name}_steps_xland"] = figure(peer, "steps/s")
+            ours = figures[f"{name}_steps"]["value"]
+            figures[f"{name}_steps_beside_xland"] = figure(ours, "steps/s", XLAND[name], ours / peer)
     if not options.quick:
         figures["compile"] = figure(first_use(), "s")
     tell("grid", figures, ("minigrid", "gymnasium", "numba", "numpy"), options.out)
@@ -119,6 +129,11 @@ def peer_steps(name: str) -> Callable[[], float]:
                 world.reset()
 
     return lambda: rate(len(actions), work)
+
+
+def xland_steps(python: Path, name: str) -> float:
+    command = [str(python), str(HERE / "peers" / "xland.py"), name, "9"]
+    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[-1])
 
 
 def worlds_made(name: str) -> Callable[[], float]:

@@ -54,7 +54,8 @@ def advise(worlds: Worlds, minds: Minds, b: int) -> int:
         _plan(worlds, minds, b)
     action = mind.route[mind.at]
     mind.steps = state.steps
-    mind.pose[:] = state.agent
+    for i in range(3):
+        mind.pose[i] = state.agent[i]
     _expect(worlds, minds, b, action)
     return action
 
@@ -74,7 +75,8 @@ def _hindered(worlds: Worlds, b: int, action: int) -> bool:
 @kernel
 def _expect(worlds: Worlds, minds: Minds, b: int, action: int) -> None:
     mind, agent = minds.mind[b], worlds.state[b].agent
-    mind.expected[:] = agent
+    for i in range(3):
+        mind.expected[i] = agent[i]
     if action == FORWARD:
         mind.expected[0] += AHEAD_X[agent[2]]
         mind.expected[1] += AHEAD_Y[agent[2]]

@@ -50,7 +50,15 @@ def begin(worlds: Worlds, b: int) -> None:
             clause = worlds.state[b].clauses[c]
             kind, color, place = clause[1 + 3 * d], clause[2 + 3 * d], clause[3 + 3 * d]
             worlds.state[b].sets[c, d] = described(worlds, b, kind, color, place) if kind else _NOBODY
-    worlds.state[b].spots[:] = worlds.state[b].where
+    _look_up(worlds, b)
+
+
+@kernel
+def _look_up(worlds: Worlds, b: int) -> None:
+    """Note where everything is; in loops, since numba compiles an array's copy for a whole second."""
+    for thing in range(OBJECTS):
+        worlds.state[b].spots[thing, 0] = worlds.state[b].where[thing, 0]
+        worlds.state[b].spots[thing, 1] = worlds.state[b].where[thing, 1]
 
 
 @kernel
@@ -92,7 +100,7 @@ def _stands(worlds: Worlds, b: int, thing: int, place: int) -> bool:
 def judge(worlds: Worlds, b: int, action: int) -> bool:
     """Look at world `b` after an action; true when its instruction is fulfilled."""
     if action == DROP:
-        worlds.state[b].spots[:] = worlds.state[b].where
+        _look_up(worlds, b)
     first = 0 if worlds.state[b].order in (ALONE, THEN) else 1
     if not _judge_half(worlds, b, first, action):
         return False

@@ -51,7 +51,8 @@ def carve(worlds: Worlds, b: int, side: int, columns: int, rows: int) -> tuple[n
 
 @kernel
 def _gate(gates: np.ndarray, walls: np.ndarray, room: int, other: int, side: int, x: int, y: int) -> None:
-    gates[room, side] = gates[other, side + 2] = np.array((x, y))
+    gates[room, side, 0] = gates[other, side + 2, 0] = x
+    gates[room, side, 1] = gates[other, side + 2, 1] = y
     walls[room, side] = walls[other, side + 2] = SOLID
 
 
