@@ -14,9 +14,9 @@ import time
 os.sched_setaffinity(0, list(os.sched_getaffinity(0))[:1])
 os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1")
 
-import jax
-import xminigrid
-from xminigrid.wrappers import GymAutoResetWrapper
+import jax  # noqa: E402
+import xminigrid  # noqa: E402
+from xminigrid.wrappers import GymAutoResetWrapper  # noqa: E402
 
 WORLDS, STEPS = 1024, 50
 
