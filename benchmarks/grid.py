@@ -1,13 +1,12 @@
 """The grid world beside minigrid, in one run on one core: steps, worlds made, expert demonstrations.
 
-Steps: random actions with observations, missions and resets; ours through `GridVectorEnv` with 1,024 worlds
-(`steps`); also
-beside XLand-MiniGrid with as many rooms, in the virtual environment that `make bench` makes. Worlds: `reset` with a seed. Demonstrations: an episode of
-the level's expert from its seed to its end, ours with actions and times written out; minigrid's are its own
-bot's, where it does not get lost. Rounds alternate; the median of the rounds is reported. `of_bare_kernel`
-is our steps' share of a kernel that had MiniGrid's moves and view and nothing else (no missions, no resets:
-9.4 and 7.0 million steps a second, on another machine of the same kind). `compile` is a first use with an
-empty cache, everything included.
+Steps: random actions with observations, missions and resets; ours through `GridVectorEnv` with 1,024 worlds;
+also beside XLand-MiniGrid with as many rooms, in the virtual environment that `make bench` makes. Worlds:
+`reset` with a seed. Demonstrations: an episode of the level's expert from its seed to its end, ours with
+actions and times written out; minigrid's are its own bot's, where it does not get lost. Rounds alternate;
+the median of the rounds is reported. `of_bare_kernel` is our steps' share of a kernel that had MiniGrid's
+moves and view and nothing else (no missions, no resets: 9.4 and 7.0 million steps a second, on another
+machine of the same kind). `compile` is a first use with an empty cache, everything included.
 """
 
 from __future__ import annotations
