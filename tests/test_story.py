@@ -51,7 +51,7 @@ def test_the_road_from_tasks_to_the_report(tmp_path: Path) -> None:
         "taxi",
     }
 
-    tutelage("simulate", "tiny.yaml", "-o", "crowd", "-n", "24", "--workers", "1")
+    tutelage("simulate", "tiny.yaml", "-o", "crowd", "-n", "48", "--workers", "1")
     held = inspected(tutelage, "crowd")
     assert held["episodes"] == 48
     assert held["outcomes"]["success"] > 24
