@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
 import shutil
 import uuid
-from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from collections.abc import Sequence
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +21,7 @@ from .column_files import Chunk, ColumnArrays, note_columns
 from .durable import disk_errors
 from .live_columns import LiveObservations
 from .replay import Environments, Replay, is_grid, replay_many
+from .spreading import spread
 from .store import Progress, Store, select
 from .trajectory import Trajectory
 
@@ -198,29 +196,12 @@ def _filled(
         task: ColumnArrays(size, folder / str(at) if folder else None)
         for at, (task, size) in enumerate(sizes.items())
     }
-    for job, chunks in _results(jobs, workers):
+    for job, chunks in zip(jobs, spread(_replay_job, jobs, workers), strict=True):
         for task, chunk in chunks.items():
             arrays[task].put(job.firsts[task], chunk)
         if progress:
             progress(len(job.rows))
     return arrays
-
-
-def _results(jobs: list[_Job], workers: int) -> Iterator[tuple[_Job, dict[str, Chunk]]]:
-    """Do the jobs, in this process or in several; at most two a worker wait in memory."""
-    if workers <= 1 or len(jobs) <= 1:
-        yield from ((job, _replay_job(job)) for job in jobs)
-        return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        running: dict[Future[dict[str, Chunk]], _Job] = {}
-        waiting = iter(jobs)
-        while True:
-            for job in itertools.islice(waiting, 2 * workers - len(running)):
-                running[pool.submit(_replay_job, job)] = job
-            if not running:
-                return
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                yield running.pop(future), future.result()
 
 
 def _replay_job(job: _Job) -> dict[str, Chunk]:

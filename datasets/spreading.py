@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import socket
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,20 +21,27 @@ Result = TypeVar("Result")
 def spread(
     work: Callable[[Job], Result], jobs: Sequence[Job], workers: int = 1, ray: str | None = None
 ) -> Iterator[Result]:
-    """Give the results of the jobs in their order, as they come.
+    """Give the results of the jobs in their order, as they come; at most two a worker wait in memory.
 
-    `work` must be a module's function. `ray` is the address of a cluster whose machines have tutelage
-    installed, "auto" for the one that this machine belongs to, or "local" for one that is started for the
-    while; it then decides how many processes there are. Raises TutelageError where there is no Ray.
+    `work` must be a module's function, or a `functools.partial` of one. `ray` is the address of a cluster
+    whose machines have tutelage installed, "auto" for the one that this machine belongs to, or "local" for
+    one that is started for the while; it then decides how many processes there are. Raises TutelageError
+    where there is no Ray.
     """
     if ray is not None:
         yield from _over_ray(work, jobs, ray)
-    elif workers <= 1:
+    elif workers <= 1 or len(jobs) <= 1:
         yield from map(work, jobs)
     else:
         # spawn: the parent may hold threads (torch, a progress bar) that a fork would copy half-alive
         with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-            yield from pool.map(work, jobs)
+            running: deque[Future[Result]] = deque()
+            for job in jobs:
+                running.append(pool.submit(work, job))
+                if len(running) == 2 * workers:
+                    yield running.popleft().result()
+            while running:
+                yield running.popleft().result()
 
 
 def _over_ray(work: Callable[[Job], Result], jobs: Sequence[Job], address: str) -> Iterator[Result]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +11,7 @@ import numpy as np
 from ..envs.errors import TutelageError
 from ..envs.suite import Suite
 from .replay import Environments, replay_many
+from .spreading import spread
 from .trajectory import CONTROLLERS, Trajectory
 
 if TYPE_CHECKING:
@@ -22,7 +21,8 @@ if TYPE_CHECKING:
 def verify(store: Store, progress: Progress | None, workers: int, replayed: bool) -> list[str]:
     """List what is wrong with a store, in part order; see `Store.verify`."""
     problems, units = _sound_units(store)
-    for found, count in _each(store.path, units, workers, replayed):
+    check = partial(check_group, store.path, replayed)
+    for found, (_, _, count) in zip(spread(check, units, workers), units, strict=True):
         problems += found
         if progress:
             progress(count)
@@ -45,23 +45,11 @@ def _sound_units(store: Store) -> tuple[list[str], list[tuple[str, int, int]]]:
     return problems, units
 
 
-def _each(
-    path: Path, units: list[tuple[str, int, int]], workers: int, replayed: bool
-) -> Iterator[tuple[list[str], int]]:
-    if workers <= 1 or len(units) <= 1:
-        for part, group, count in units:
-            yield check_group(path, part, group, replayed), count
-        return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        jobs = {pool.submit(check_group, path, part, group, replayed): n for part, group, n in units}
-        for job in as_completed(jobs):
-            yield job.result(), jobs[job]
-
-
-def check_group(path: Path, part: str, group: int, replayed: bool) -> list[str]:
-    """List what is wrong with the episodes of one row group."""
+def check_group(path: Path, replayed: bool, unit: tuple[str, int, int]) -> list[str]:
+    """List what is wrong with the episodes of one unit: (part, row group, rows)."""
     from .store import Store
 
+    part, group, _ = unit
     store = Store.open(path)
     problems = []
     try:

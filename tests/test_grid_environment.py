@@ -11,8 +11,8 @@ from gymnasium.utils.env_checker import check_env
 from tutelage.envs.grid.drawing import as_text, draw_image, draw_view, draw_world
 from tutelage.envs.grid.environment import GridEnv
 from tutelage.envs.grid.levels import LEVELS
+from tutelage.envs.grid.looks import COLORS, LOOKS, look
 from tutelage.envs.grid.vector import GridVectorEnv
-from tutelage.envs.grid.worlds import COLORS, LOOKS, look
 
 COUNT, STEPS = 12, 150
 

@@ -11,9 +11,10 @@ from tutelage.envs.grid.episodes import step_one
 from tutelage.envs.grid.expert import advise
 from tutelage.envs.grid.generation import generate
 from tutelage.envs.grid.levels import LEVELS
+from tutelage.envs.grid.looks import EMPTY, LOOKS, TYPES
 from tutelage.envs.grid.minds import Minds, empty_minds, forget
 from tutelage.envs.grid.rules import AHEAD_X, AHEAD_Y, TOGGLE
-from tutelage.envs.grid.worlds import EMPTY, LOOKS, NOWHERE, TYPES, Worlds, copied, empty_worlds
+from tutelage.envs.grid.worlds import NOWHERE, Worlds, copied, empty_worlds
 
 from .test_grid_missions import copied as copied_from_minigrid
 from .test_grid_missions import made

@@ -22,8 +22,9 @@ from tutelage.envs.grid.expert import advise
 from tutelage.envs.grid.generation import generate
 from tutelage.envs.grid.language import sentence
 from tutelage.envs.grid.levels import LEVELS, Level
+from tutelage.envs.grid.looks import COLORS, EMPTY, LOOKS, TYPES
 from tutelage.envs.grid.minds import empty_minds, forget
-from tutelage.envs.grid.worlds import COLORS, EMPTY, LOOKS, NOWHERE, TYPES, VIEW, Worlds, empty_worlds
+from tutelage.envs.grid.worlds import NOWHERE, VIEW, Worlds, empty_worlds
 from tutelage.envs.gymnasium_task import registry
 
 SEEDS = 250

@@ -12,20 +12,18 @@ from minigrid.utils.baby_ai_bot import BabyAIBot
 from tutelage.envs.grid.episodes import step_one
 from tutelage.envs.grid.language import sentence
 from tutelage.envs.grid.levels import LEVELS
+from tutelage.envs.grid.looks import COLORS, EMPTY, TYPES
 from tutelage.envs.grid.missions import begin
 from tutelage.envs.grid.rules import observe
 from tutelage.envs.grid.worlds import (
     AFTER,
     ALONE,
     ANY,
-    COLORS,
-    EMPTY,
     GO_TO,
     OPEN,
     PICK_UP,
     PUT_NEXT,
     THEN,
-    TYPES,
     VIEW,
     Worlds,
     empty_worlds,

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from minigrid.minigrid_env import MiniGridEnv
+from tutelage.envs.grid.looks import COLORS, EMPTY, LOOKS, TYPES, look
 from tutelage.envs.grid.rules import TOGGLE, observe, step
-from tutelage.envs.grid.worlds import COLORS, EMPTY, LOOKS, TYPES, VIEW, Worlds, empty_worlds, look
+from tutelage.envs.grid.worlds import VIEW, Worlds, empty_worlds
 from tutelage.envs.gymnasium_task import registry
 
 LEVELS = [

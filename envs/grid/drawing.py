@@ -6,8 +6,9 @@ from functools import lru_cache
 
 import numpy as np
 
+from .looks import COLORS, LOOKS, TYPES
 from .rules import observe_one
-from .worlds import COLORS, LOOKS, TYPES, VIEW, Worlds
+from .worlds import VIEW, Worlds
 
 _PALETTE = {
     "red": (229, 72, 77),

@@ -22,20 +22,11 @@ from .goals import (
     mission_goals,
 )
 from .kernels import kernel
+from .looks import EMPTY, ENTERED, IS_DOOR, IS_LOCKED, LIFTED
 from .minds import CLEAR, NO_ERRAND, ROUTE, UNLOCK, Minds, end_keeping, gain, look_around
 from .routes import FAR, no_goals, opens, spread
-from .rules import AHEAD_X, AHEAD_Y, DONE, DROP, ENTERED, FORWARD, LEFT, LIFTED, RIGHT, TOGGLE
-from .worlds import (
-    EMPTY,
-    LOOKS,
-    TYPES,
-    Worlds,
-)
-
-_KIND = LOOKS[:, 0].copy()
-_COLOR = LOOKS[:, 1].copy()
-_STATE = LOOKS[:, 2].copy()
-_DOOR = TYPES.index("door")
+from .rules import AHEAD_X, AHEAD_Y, DONE, DROP, FORWARD, LEFT, RIGHT, TOGGLE
+from .worlds import Worlds
 
 
 @kernel
@@ -138,7 +129,7 @@ def _walk(worlds: Worlds, minds: Minds, b: int, pose: int) -> bool:
         if not ENTERED[cell]:
             if LIFTED[cell]:
                 return _take_on(worlds, minds, b, CLEAR, x, y, i)
-            if _STATE[cell] == 2 and not opens(worlds.state[b].carried[0], cell):
+            if IS_LOCKED[cell] and not opens(worlds.state[b].carried[0], cell):
                 return _take_on(worlds, minds, b, UNLOCK, x, y, i)
             _write(minds, b, TOGGLE)
         _write(minds, b, FORWARD)
@@ -207,7 +198,7 @@ def _nuisance(worlds: Worlds, minds: Minds, b: int, x: int, y: int) -> int:
         return 60
     for side in range(4):
         row, column = y + AHEAD_Y[side], x + AHEAD_X[side]
-        if minds.cells[b, row, column].seen and _KIND[worlds.cells[b, row, column]] == _DOOR:
+        if minds.cells[b, row, column].seen and IS_DOOR[worlds.cells[b, row, column]]:
             return 30
     # around the cell, free ground must not fall into two pieces
     pieces, free = 0, minds.cells[b, y - 1, x - 1].seen and ENTERED[worlds.cells[b, y - 1, x - 1]]

@@ -28,15 +28,14 @@ from .levels import (
     SENTENCE,
     UNIQUE,
 )
+from .looks import COLOR, COLORS, IS_DOOR, KIND, look
 from .missions import begin
 from .rooms import all_reachable, carve, connect, lock, place, place_agent
-from .worlds import ANY, COLORS, LOOKS, PUT_NEXT, Worlds, look
+from .worlds import ANY, PUT_NEXT, Worlds
 
 _RED_BALL = look("ball", "red")
 _KEY = look("key")
-_OPEN = look("door")
 _GREY = COLORS.index("grey")
-_KIND = LOOKS[:, 0].copy()
 _TRIES = 20_000
 
 
@@ -78,7 +77,7 @@ def _attempt(worlds: Worlds, b: int, level: np.ndarray) -> bool:
     # half the time the locked door is the only one of its colour
     unlike = ANY
     if about == LOCKED_DOOR and roll(worlds, b, 2):
-        unlike = LOOKS[worlds.state[b].looks[1], 1]
+        unlike = COLOR[worlds.state[b].looks[1]]
     if not connect(worlds, b, gates, walls, locked, unlike):
         return False
     first = _place_objects(worlds, b, level, locked)
@@ -98,7 +97,7 @@ def _place_key(worlds: Worlds, b: int, locked: int) -> bool:
     """Put the key of the locked room's door, the world's first object, into another room."""
     rooms = worlds.state[b].rooms[1] * worlds.state[b].rooms[2]
     room = (locked + 1 + roll(worlds, b, rooms - 1)) % rooms
-    return place(worlds, b, room, _KEY + LOOKS[worlds.state[b].looks[1], 1] * 3)
+    return place(worlds, b, room, _KEY + COLOR[worlds.state[b].looks[1]] * 3)
 
 
 @kernel
@@ -121,7 +120,7 @@ def _place_objects(worlds: Worlds, b: int, level: np.ndarray, locked: int) -> in
             kind = _look(worlds, b)
         used |= 1 << (kind // 3 - _KEY // 3)
         if level[GREY]:
-            kind = _KIND[kind] * 18 + _GREY * 3
+            kind = KIND[kind] * 18 + _GREY * 3
         if not place(worlds, b, room, kind):
             return 0
     return first
@@ -137,5 +136,5 @@ def _look(worlds: Worlds, b: int) -> int:
 def _open_doors(worlds: Worlds, b: int) -> None:
     for y in range(worlds.cells.shape[1]):
         for x in range(worlds.cells.shape[2]):
-            if _KIND[worlds.cells[b, y, x]] == _OPEN // 18:
+            if IS_DOOR[worlds.cells[b, y, x]]:
                 worlds.cells[b, y, x] -= worlds.cells[b, y, x] % 3

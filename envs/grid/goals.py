@@ -5,30 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from .kernels import kernel
+from .looks import COLOR, EMPTY, IS_DOOR, IS_LOCKED, IS_OPEN, LIFTED
 from .minds import CLEAR, NO_ERRAND, Minds, end_keeping, gain, in_sight, promising, survey
 from .missions import among
 from .routes import FAR, add_goal, key_seen, opens, spread
-from .rules import AHEAD_X, AHEAD_Y, DROP, LIFTED, PICKUP, TOGGLE
-from .worlds import (
-    ALONE,
-    EMPTY,
-    GO_TO,
-    LOOKS,
-    NO_VERB,
-    OBJECTS,
-    OPEN,
-    PICK_UP,
-    PUT_NEXT,
-    THEN,
-    TYPES,
-    Bits,
-    Worlds,
-)
-
-_KIND = LOOKS[:, 0].copy()
-_COLOR = LOOKS[:, 1].copy()
-_STATE = LOOKS[:, 2].copy()
-_DOOR = TYPES.index("door")
+from .rules import AHEAD_X, AHEAD_Y, DROP, PICKUP, TOGGLE
+from .worlds import ALONE, GO_TO, NO_VERB, OBJECTS, OPEN, PICK_UP, PUT_NEXT, THEN, Bits, Worlds
 
 LOOK, UNLOCK_AHEAD, CLEAR_AHEAD = 10, 11, 12
 """Deeds that are no actions: facing it is all; unlock what is ahead first; carry away what is ahead first."""
@@ -48,9 +30,9 @@ def keys_wanted(worlds: Worlds, minds: Minds, b: int) -> Bits:
         look = state.looks[door]
         if look == 0:
             break
-        if _KIND[look] != _DOOR or _STATE[look] != 2 or not in_sight(worlds, minds, b, door):
+        if not IS_LOCKED[look] or not in_sight(worlds, minds, b, door):
             continue
-        if _STATE[worlds.cells[b, state.where[door, 1], state.where[door, 0]]] == 2:
+        if IS_LOCKED[worlds.cells[b, state.where[door, 1], state.where[door, 0]]]:
             for key in range(1, OBJECTS):
                 if opens(state.looks[key], look):
                     keys |= np.uint64(1) << np.uint64(key)
@@ -68,7 +50,7 @@ def end_errand(worlds: Worlds, minds: Minds, b: int) -> None:
         lies = in_sight(worlds, minds, b, mind.thing)
         over = state.carried[1] != mind.thing and not (lies and minds.cells[b, y, x].kept)
     else:
-        over = _STATE[worlds.cells[b, y, x]] != 2
+        over = not IS_LOCKED[worlds.cells[b, y, x]]
     if over:
         mind.errand = NO_ERRAND
         end_keeping(minds, b)
@@ -90,7 +72,7 @@ def errand_goals(worlds: Worlds, minds: Minds, b: int) -> int:
         return GOALS
     if state.carried[0]:
         return LET_GO
-    key = key_seen(worlds, minds, b, _COLOR[door])
+    key = key_seen(worlds, minds, b, COLOR[door])
     if key == 0:
         return NOTHING
     for other in range(key, OBJECTS):
@@ -152,10 +134,10 @@ def _clause_goals(worlds: Worlds, minds: Minds, b: int, c: int, busy: bool) -> i
             add_goal(minds, x, y, 0, LOOK)
         elif verb == OPEN:
             cell = worlds.cells[b, y, x]
-            locked = _STATE[cell] == 2 and not opens(state.carried[0], cell)
+            locked = IS_LOCKED[cell] and not opens(state.carried[0], cell)
             if not locked:
-                add_goal(minds, x, y, 1 if _STATE[cell] == 0 else 0, TOGGLE)
-            elif key_seen(worlds, minds, b, _COLOR[cell]):
+                add_goal(minds, x, y, 1 if IS_OPEN[cell] else 0, TOGGLE)
+            elif key_seen(worlds, minds, b, COLOR[cell]):
                 add_goal(minds, x, y, 30, UNLOCK_AHEAD)
             else:
                 wish = NOTHING
@@ -230,6 +212,6 @@ def _best_view(worlds: Worlds, minds: Minds, b: int, settled: int) -> int:
 def _only_doors(worlds: Worlds, b: int, wanted: int) -> bool:
     """Whether all that is wanted are doors."""
     for thing in range(1, OBJECTS):
-        if among(wanted, thing) and _KIND[worlds.state[b].looks[thing]] != _DOOR:
+        if among(wanted, thing) and not IS_DOOR[worlds.state[b].looks[thing]]:
             return False
     return wanted != np.uint64(0)

@@ -24,29 +24,13 @@ from .levels import (
     VERB,
     VERBS,
 )
-from .missions import described
-from .worlds import (
-    AFTER,
-    ALONE,
-    ANY,
-    ANYWHERE,
-    GO_TO,
-    LOOKS,
-    OBJECTS,
-    OPEN,
-    PUT_NEXT,
-    THEN,
-    TYPES,
-    Bits,
-    Worlds,
-)
+from .looks import COLOR, IS_LOCKED, KIND, TYPES
+from .missions import among, described
+from .worlds import AFTER, ALONE, ANY, ANYWHERE, GO_TO, OBJECTS, OPEN, PUT_NEXT, THEN, Bits, Worlds
 
-_KIND = LOOKS[:, 0].copy()
-_COLOR = LOOKS[:, 1].copy()
-_LOCKED = LOOKS[:, 2] == 2
-_DOOR_KIND, _KEY_KIND = TYPES.index("door"), TYPES.index("key")
+_KEY = TYPES.index("key")
 _NAMED = np.array([TYPES.index(name) for name in ("box", "ball", "key", "door")])
-_ONE, _NOBODY = np.uint64(1), np.uint64(0)
+_NOBODY = np.uint64(0)
 _TRIES = 101
 
 
@@ -84,8 +68,8 @@ def instruct(worlds: Worlds, b: int, level: np.ndarray, first: int, locked: int)
 @kernel
 def _name(worlds: Worlds, b: int, c: int, d: int, thing: int) -> None:
     """Let a clause's description be an object's kind and colour."""
-    worlds.state[b].clauses[c, 1 + 3 * d] = _KIND[worlds.state[b].looks[thing]]
-    worlds.state[b].clauses[c, 2 + 3 * d] = _COLOR[worlds.state[b].looks[thing]]
+    worlds.state[b].clauses[c, 1 + 3 * d] = KIND[worlds.state[b].looks[thing]]
+    worlds.state[b].clauses[c, 2 + 3 * d] = COLOR[worlds.state[b].looks[thing]]
     worlds.state[b].clauses[c, 3 + 3 * d] = ANYWHERE
 
 
@@ -157,7 +141,7 @@ def _all_in(worlds: Worlds, b: int, objects: Bits, room: int) -> bool:
     side, columns = worlds.state[b].rooms[0], worlds.state[b].rooms[1]
     left, top = room % columns * (side - 1), room // columns * (side - 1)
     for thing in range(OBJECTS):
-        if objects >> np.uint64(thing) & _ONE:
+        if among(objects, thing):
             x, y = worlds.state[b].where[thing, 0], worlds.state[b].where[thing, 1]
             if not (left <= x < left + side and top <= y < top + side):
                 return False
@@ -178,9 +162,9 @@ def _sensible(worlds: Worlds, b: int, c: int, level: np.ndarray) -> bool:
         return True
     for thing in range(1, OBJECTS):
         look = worlds.state[b].looks[thing]
-        if _KIND[look] == _DOOR_KIND and _LOCKED[look]:
+        if IS_LOCKED[look]:
             for d in range(2):
-                if clause[1 + 3 * d] == _KEY_KIND and clause[2 + 3 * d] == _COLOR[look]:
+                if clause[1 + 3 * d] == _KEY and clause[2 + 3 * d] == COLOR[look]:
                     return False
     return True
 
@@ -188,9 +172,9 @@ def _sensible(worlds: Worlds, b: int, c: int, level: np.ndarray) -> bool:
 @kernel
 def _beside(worlds: Worlds, b: int, some: Bits, others: Bits) -> bool:
     for one in range(OBJECTS):
-        if some >> np.uint64(one) & _ONE:
+        if among(some, one):
             for other in range(OBJECTS):
-                if others >> np.uint64(other) & _ONE:
+                if among(others, other):
                     x = np.int64(worlds.state[b].where[one, 0]) - np.int64(worlds.state[b].where[other, 0])
                     y = np.int64(worlds.state[b].where[one, 1]) - np.int64(worlds.state[b].where[other, 1])
                     if abs(x) + abs(y) == 1:

@@ -7,7 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 from .kernels import kernel
-from .rules import AHEAD_X, AHEAD_Y, MIDDLE, SEEN_THROUGH, look_from, spread_light
+from .looks import IS_DOOR, SEEN_THROUGH
+from .rules import AHEAD_X, AHEAD_Y, MIDDLE, look_from, spread_light
 from .worlds import OBJECTS, VIEW, Bits, Worlds
 
 NO_ERRAND, CLEAR, UNLOCK = range(3)
@@ -227,7 +228,7 @@ def _pass_over(worlds: Worlds, minds: Minds, b: int, side: int) -> None:
         look = state.looks[thing]
         if look == 0:
             return
-        if look // 18 == 4 and in_sight(worlds, minds, b, thing):
+        if IS_DOOR[look] and in_sight(worlds, minds, b, thing):
             x, y = np.int64(state.where[thing, 0]), np.int64(state.where[thing, 1])
             for at in range(1, side):
                 if x % side == 0:
@@ -242,6 +243,6 @@ def _borders(worlds: Worlds, minds: Minds, b: int, x: int, y: int) -> bool:
         for column in range(max(x - 1, 0), min(x + 2, worlds.cells.shape[2])):
             if minds.cells[b, row, column].seen:
                 cell = worlds.cells[b, row, column]
-                if SEEN_THROUGH[cell] or cell // 18 == 4:
+                if SEEN_THROUGH[cell] or IS_DOOR[cell]:
                     return True
     return False

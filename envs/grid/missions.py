@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from .kernels import kernel
+from .looks import COLOR, IS_OPEN, KIND
 from .rules import AHEAD_X, AHEAD_Y, DROP, PICKUP, TOGGLE
 from .worlds import (
     ALONE,
@@ -18,7 +19,6 @@ from .worlds import (
     BEHIND,
     GO_TO,
     IN_FRONT,
-    LOOKS,
     NO_VERB,
     NOWHERE,
     OBJECTS,
@@ -28,14 +28,10 @@ from .worlds import (
     PICK_UP,
     PUT_NEXT,
     THEN,
-    TYPES,
     Bits,
     Worlds,
 )
 
-_KIND = LOOKS[:, 0].copy()
-_COLOR = LOOKS[:, 1].copy()
-_OPEN_DOOR = (LOOKS[:, 0] == TYPES.index("door")) & (LOOKS[:, 2] == 0)
 _ONE = np.uint64(1)
 _NOBODY = np.uint64(0)
 
@@ -69,7 +65,7 @@ def described(worlds: Worlds, b: int, kind: int, color: int, place: int) -> Bits
         look = worlds.state[b].looks[thing]
         if look == 0:
             break
-        if _KIND[look] != kind or (color != ANY and _COLOR[look] != color):
+        if KIND[look] != kind or (color != ANY and COLOR[look] != color):
             continue
         if worlds.state[b].where[thing, 0] != NOWHERE and (place == 0 or _stands(worlds, b, thing, place)):
             found |= _ONE << np.uint64(thing)
@@ -131,7 +127,7 @@ def _judge_clause(worlds: Worlds, b: int, c: int, action: int) -> bool:
             action == PICKUP and before == 0 and among(worlds.state[b].sets[c, 0], worlds.state[b].carried[1])
         )
     if verb == OPEN:
-        opened = action == TOGGLE and _OPEN_DOOR[worlds.cells[b, y, x]]
+        opened = action == TOGGLE and IS_OPEN[worlds.cells[b, y, x]]
         return opened and among(worlds.state[b].sets[c, 0], worlds.things[b, y, x])
     if verb == PUT_NEXT and action == DROP and among(worlds.state[b].sets[c, 0], before):
         x, y = np.int64(worlds.state[b].where[before, 0]), np.int64(worlds.state[b].where[before, 1])

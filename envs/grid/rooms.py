@@ -6,12 +6,11 @@ import numpy as np
 
 from .dice import roll
 from .kernels import kernel
+from .looks import EMPTY, IS_DOOR, WALL, look
 from .rules import AHEAD_X, AHEAD_Y
-from .worlds import ANY, EMPTY, LOOKS, NOWHERE, TYPES, WALL, Worlds, look
+from .worlds import ANY, NOWHERE, Worlds
 
-_KIND = LOOKS[:, 0].copy()
 _DOOR, _LOCKED = look("door", "red", "closed"), look("door", "red", "locked")
-_DOOR_KIND = TYPES.index("door")
 _TRIES = 1000
 
 NO_WAY, SOLID, PASSAGE = range(3)
@@ -185,7 +184,7 @@ def all_reachable(worlds: Worlds, b: int) -> bool:
             reached[y * width + x] = True
             if cell != EMPTY:
                 missing -= 1
-            if cell == EMPTY or _KIND[cell] == _DOOR_KIND:
+            if cell == EMPTY or IS_DOOR[cell]:
                 stack[depth] = y * width + x
                 depth += 1
     return missing == 0

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from .kernels import kernel
+from .looks import COLOR, ENTERED, IS_DOOR, IS_KEY, IS_LOCKED, LIFTED
 from .minds import BUCKETS, Minds, in_sight
-from .rules import AHEAD_X, AHEAD_Y, ENTERED, LIFTED
-from .worlds import LOOKS, TYPES, Worlds
+from .rules import AHEAD_X, AHEAD_Y
+from .worlds import Worlds
 
 FAR = 1 << 20
-_KIND = LOOKS[:, 0].copy()
-_COLOR = LOOKS[:, 1].copy()
-_STATE = LOOKS[:, 2].copy()
-_DOOR, _KEY = TYPES.index("door"), TYPES.index("key")
 
 BLOCKED, LOCKED = 8, 40
 """What an object in the way costs, and a locked door whose key was seen: about the steps that they take."""
@@ -20,7 +17,7 @@ BLOCKED, LOCKED = 8, 40
 @kernel
 def opens(carried: int, door: int) -> bool:
     """Whether what is carried is the key of a door; both are looks."""
-    return _KIND[carried] == _KEY and _COLOR[carried] == _COLOR[door]
+    return IS_KEY[carried] and COLOR[carried] == COLOR[door]
 
 
 @kernel
@@ -31,7 +28,7 @@ def key_seen(worlds: Worlds, minds: Minds, b: int, color: int) -> int:
         look = state.looks[thing]
         if look == 0:
             return 0
-        if _KIND[look] == _KEY and _COLOR[look] == color and in_sight(worlds, minds, b, thing):
+        if IS_KEY[look] and COLOR[look] == color and in_sight(worlds, minds, b, thing):
             return thing
     return 0
 
@@ -55,11 +52,11 @@ def entry(worlds: Worlds, minds: Minds, b: int, x: int, y: int, keys: int, throu
         return 1
     if LIFTED[cell]:
         return BLOCKED if through else 0
-    if _KIND[cell] != _DOOR:
+    if not IS_DOOR[cell]:
         return 0
-    if _STATE[cell] == 1 or opens(worlds.state[b].carried[0], cell):
+    if not IS_LOCKED[cell] or opens(worlds.state[b].carried[0], cell):
         return 2
-    return LOCKED if through and keys >> _COLOR[cell] & 1 else 0
+    return LOCKED if through and keys >> COLOR[cell] & 1 else 0
 
 
 @kernel

@@ -8,20 +8,28 @@ from __future__ import annotations
 import numpy as np
 
 from .kernels import kernel
-from .worlds import EMPTY, LOOKS, NOWHERE, TYPES, UNSEEN, VIEW, WALL, Bits, Worlds
+from .looks import (
+    COLOR,
+    EMPTY,
+    ENTERED,
+    IS_BOX,
+    IS_DOOR,
+    IS_GOAL,
+    IS_KEY,
+    IS_LAVA,
+    IS_LOCKED,
+    IS_OPEN,
+    KIND,
+    LIFTED,
+    SEEN_THROUGH,
+    STATUS,
+    UNSEEN,
+    WALL,
+)
+from .worlds import NOWHERE, VIEW, Bits, Worlds
 
 LEFT, RIGHT, FORWARD, PICKUP, DROP, TOGGLE, DONE = range(7)
 
-_SOLID, _DOOR, _KEY, _BOX, _GOAL, _LAVA = (
-    TYPES.index(name) for name in ("wall", "door", "key", "box", "goal", "lava")
-)
-_KIND = LOOKS[:, 0].copy()
-_COLOR = LOOKS[:, 1].copy()
-_STATE = LOOKS[:, 2].copy()
-_OPEN_DOOR = (_KIND == _DOOR) & (_STATE == 0)
-ENTERED = np.isin(_KIND, [TYPES.index(name) for name in ("empty", "floor", "goal", "lava")]) | _OPEN_DOOR
-LIFTED = np.isin(_KIND, [TYPES.index(name) for name in ("key", "ball", "box")])
-SEEN_THROUGH = (_KIND != _SOLID) & ((_KIND != _DOOR) | _OPEN_DOOR)
 MIDDLE = 1 << VIEW // 2
 _NOT_LAST, _NOT_FIRST = (1 << VIEW - 1) - 1, (1 << VIEW) - 2
 AHEAD_X = np.array([1, 0, -1, 0])
@@ -42,15 +50,15 @@ def step(
         rewards[b] = 0.0
         terminated[b] = False
         ahead = act(worlds, b, actions[b])
-        if ahead == _GOAL:
+        if IS_GOAL[ahead]:
             rewards[b] = 1 - 0.9 * (worlds.state[b].steps / worlds.state[b].limits)
-        terminated[b] = ahead in (_GOAL, _LAVA)
+        terminated[b] = IS_GOAL[ahead] or IS_LAVA[ahead]
         truncated[b] = worlds.state[b].steps >= worlds.state[b].limits
 
 
 @kernel
 def act(worlds: Worlds, b: int, action: int) -> int:
-    """Do one action in world `b`; returns the type of the cell that was stepped onto, else 0."""
+    """Do one action in world `b`; returns the look of the cell that was stepped onto, else 0."""
     x, y, direction = worlds.state[b].agent[0], worlds.state[b].agent[1], worlds.state[b].agent[2]
     if action == LEFT:
         worlds.state[b].agent[2] = (direction + 3) % 4
@@ -65,7 +73,7 @@ def act(worlds: Worlds, b: int, action: int) -> int:
         if ENTERED[ahead]:
             worlds.state[b].agent[0] = x
             worlds.state[b].agent[1] = y
-            return _KIND[ahead]
+            return ahead
     elif action == PICKUP:
         if LIFTED[ahead] and worlds.state[b].carried[0] == 0:
             worlds.state[b].carried[0] = ahead
@@ -95,16 +103,14 @@ def _move(worlds: Worlds, b: int, thing: int, x: int, y: int) -> None:
 def _toggle(worlds: Worlds, b: int, y: int, x: int) -> None:
     """Open or shut a door, unlock it with a key of its colour, or open a box, which leaves what was in it."""
     ahead = worlds.cells[b, y, x]
-    if _KIND[ahead] == _DOOR:
-        if _STATE[ahead] == 2:
+    if IS_DOOR[ahead]:
+        if IS_LOCKED[ahead]:
             key = worlds.state[b].carried[0]
-            if _KIND[key] == _KEY and key // 3 % 6 == ahead // 3 % 6:
+            if IS_KEY[key] and COLOR[key] == COLOR[ahead]:
                 worlds.cells[b, y, x] = ahead - 2
-        elif _STATE[ahead] == 1:
-            worlds.cells[b, y, x] = ahead - 1
         else:
-            worlds.cells[b, y, x] = ahead + 1
-    elif _KIND[ahead] == _BOX:
+            worlds.cells[b, y, x] = ahead + 1 if IS_OPEN[ahead] else ahead - 1
+    elif IS_BOX[ahead]:
         thing = worlds.state[b].inside[worlds.things[b, y, x]]
         _move(worlds, b, worlds.things[b, y, x], NOWHERE, NOWHERE)
         if thing:
@@ -132,7 +138,7 @@ def observe_one(worlds: Worlds, b: int, image: np.ndarray, view: np.ndarray, see
     for i in range(VIEW):
         for j in range(VIEW):
             one = view[i, j] if seen[j] >> i & 1 else np.uint8(UNSEEN)
-            image[i, j, 0], image[i, j, 1], image[i, j, 2] = _KIND[one], _COLOR[one], _STATE[one]
+            image[i, j, 0], image[i, j, 1], image[i, j, 2] = KIND[one], COLOR[one], STATUS[one]
 
 
 @kernel

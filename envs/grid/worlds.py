@@ -1,7 +1,7 @@
 """Many grid worlds side by side: plain arrays, one row a world, that the kernels read and write.
 
-What stands in a cell is one byte, its look: MiniGrid's (type, colour, state) as type * 18 + colour * 3 +
-state. Which object it is, is another byte, so that two red balls stay two.
+What stands in a cell is one byte, its look (`looks.py`). Which object it is, is another byte, so that two
+red balls stay two.
 """
 
 from __future__ import annotations
@@ -10,26 +10,10 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-TYPES = ("unseen", "empty", "wall", "floor", "door", "key", "ball", "box", "goal", "lava", "agent")
-COLORS = ("red", "green", "blue", "purple", "yellow", "grey")
-STATES = ("open", "closed", "locked")
-"""MiniGrid's names, in the order of their numbers."""
+from .looks import WALL
 
 VIEW = 7
 """Side of the square that the agent sees; it stands in the middle of its near edge."""
-
-
-def look(kind: str, color: str = "red", state: str = "open") -> int:
-    """Return the byte of a cell, as of `look("door", "blue", "locked")`."""
-    return TYPES.index(kind) * 18 + COLORS.index(color) * 3 + STATES.index(state)
-
-
-UNSEEN, EMPTY, WALL = look("unseen"), look("empty"), look("wall", "grey")
-LOOKS = np.array(
-    [(kind, color, state) for kind in range(len(TYPES)) for color in range(6) for state in range(3)], np.uint8
-)
-"""Look → (type, colour, state), `[198, 3]`."""
-
 
 NOWHERE = 255
 """Both coordinates of an object that lies on no cell: it is carried, in a box, or gone."""
