@@ -10,7 +10,7 @@ from minigrid.utils.baby_ai_bot import BabyAIBot
 from tutelage.envs.grid.episodes import step_one
 from tutelage.envs.grid.expert import advise
 from tutelage.envs.grid.generation import generate
-from tutelage.envs.grid.levels import LEVELS
+from tutelage.envs.grid.levels import LEVELS, SINGLE_ROOM
 from tutelage.envs.grid.looks import EMPTY, LOOKS, TYPES
 from tutelage.envs.grid.minds import Minds, empty_minds, forget
 from tutelage.envs.grid.rules import AHEAD_X, AHEAD_Y, TOGGLE
@@ -118,3 +118,16 @@ def steps(name: str, seed: int) -> int:
 def test_it_takes_no_more_steps_than_minigrids_bot(name: str, worlds: int) -> None:
     mine, theirs = ([count(name, seed) for seed in range(worlds)] for count in (steps, bot_steps))
     assert np.mean(mine) <= np.mean(theirs)
+
+
+@pytest.mark.exam
+@pytest.mark.parametrize(
+    "name", [name for name in LEVELS if name not in ("PutNext", "Unlock", "GoToImpUnlock")]
+)
+def test_it_takes_no_more_steps_than_minigrids_bot_on_any_level(name: str) -> None:
+    """Paired seeds, within twice the standard error. minigrid has no PutNext of this size; its bot
+    searches without end in some worlds of Unlock and GoToImpUnlock."""
+    count = 1000 if name in SINGLE_ROOM else 100
+    more = np.array([steps(name, seed) - bot_steps(name, seed) for seed in range(count)])
+    print(f"{name}: {more.mean():+.3f} steps")
+    assert more.mean() <= 2 * more.std() / np.sqrt(count)

@@ -8,7 +8,7 @@ from .kernels import kernel
 from .looks import COLOR, EMPTY, IS_DOOR, IS_LOCKED, IS_OPEN, LIFTED
 from .minds import CLEAR, NO_ERRAND, Minds, end_keeping, gain, in_sight, promising, survey
 from .missions import among
-from .routes import FAR, add_goal, key_seen, opens, spread
+from .routes import add_goal, key_seen, opens, spread
 from .rules import AHEAD_X, AHEAD_Y, DROP, PICKUP, TOGGLE
 from .worlds import ALONE, GO_TO, NO_VERB, OBJECTS, OPEN, PICK_UP, PUT_NEXT, THEN, Bits, Worlds
 
@@ -17,8 +17,8 @@ LOOK, UNLOCK_AHEAD, CLEAR_AHEAD = 10, 11, 12
 NOTHING, GOALS, LET_GO = range(3)
 """What a clause or an errand asks for next: it cannot say; to get to a goal; to put down what is carried."""
 
-_PRICE, _MOST = 1, 24
-"""Exploring: a step costs as much as this many unseen cells are worth, of which so many count."""
+_MOST = 30
+"""Exploring: a view is worth the unseen cells that it shows, of which so many count."""
 
 
 @kernel
@@ -196,16 +196,31 @@ def explored(worlds: Worlds, minds: Minds, b: int) -> int:
 
 @kernel
 def _best_view(worlds: Worlds, minds: Minds, b: int, settled: int) -> int:
-    best, best_score = -1, FAR
+    """Return the pose that shows the most unseen cells for each step to it, -1 if none shows any."""
+    best, best_rate = -1, 0.0
     for i in range(settled):
         pose = minds.poses[i].order
-        cost = minds.poses[pose].cost
-        if cost * _PRICE - _MOST >= best_score:
+        cost = minds.poses[pose].cost + 0.5
+        if best_rate * cost >= _MOST:
             break
-        seen = gain(worlds, minds, b, pose) if promising(minds, pose) else 0
-        if seen and cost * _PRICE - min(seen, _MOST) < best_score:
-            best, best_score = pose, cost * _PRICE - min(seen, _MOST)
-    return best
+        seen = min(gain(worlds, minds, b, pose), _MOST) if promising(minds, pose) else 0
+        if seen > best_rate * cost:
+            best, best_rate = pose, seen / cost
+    return _way_round(worlds, minds, b, best)
+
+
+@kernel
+def _way_round(worlds: Worlds, minds: Minds, b: int, aim: int) -> int:
+    """Return the aim; where it is to turn right round, the side to turn over that shows more."""
+    agent = worlds.state[b].agent
+    here = (agent[1] * worlds.cells.shape[2] + agent[0]) * 4
+    if aim != here + (agent[2] + 2) % 4:
+        return aim
+    left, right = here + (agent[2] + 3) % 4, here + (agent[2] + 1) % 4
+    of_left, of_right = gain(worlds, minds, b, left), gain(worlds, minds, b, right)
+    if of_left == 0 and of_right == 0:
+        return aim
+    return left if of_left >= of_right else right
 
 
 @kernel
