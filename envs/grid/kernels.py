@@ -41,7 +41,8 @@ def allocating(function: Function) -> Function:
 
 
 def _compiled(function: Function, **options: bool) -> Function:
-    compiled: Any = njit(cache=True, nogil=True, **options)(function)
+    settings: Any = {"cache": True, "nogil": True, **options}
+    compiled: Any = njit(**settings)(function)
     template = compiled.get_call_template
 
     def for_wide_types(args: Any, kws: Any) -> Any:
