@@ -13,6 +13,7 @@ import gymnasium
 import numpy as np
 import pytest
 from gymnasium import spaces
+from hypothesis import settings
 from tutelage.datasets.crowd.assignment import Assignment
 from tutelage.datasets.crowd.episode import Episode
 from tutelage.datasets.crowd.free_choice import FreeChoice
@@ -25,6 +26,9 @@ from tutelage.datasets.trajectory import Trajectory
 from tutelage.envs.gymnasium_task import TaskEnvironment
 from tutelage.envs.spaces import action_to_row
 from tutelage.envs.suite import Suite, suite_from
+
+settings.register_profile("shared machines", deadline=None)
+settings.load_profile("shared machines")
 
 Recorded = tuple[Trajectory, dict[str, np.ndarray]]
 
