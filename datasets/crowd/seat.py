@@ -23,7 +23,8 @@ from .pace import Deadlines
 from .protocol import REPLACED, Command, Down, Message, Release, Shown, Up, parse
 from .screen import Picture
 from .session import Phase, Session, Underway, WorldError
-from .view import messages
+from .texts import Texts
+from .view import messages, texts_message
 
 _WAITING = (Phase.READY, Phase.PAUSED)
 _log = logging.getLogger("tutelage.crowd")
@@ -42,11 +43,12 @@ class Seat:
         self._clock: asyncio.Task[None] | None = None
         self._shown = 0
         self._saved_is_due = False
+        self._spoken: Texts | None = None
 
     async def attend(self, socket: WebSocket) -> None:
         """Serve a page until it goes or another takes its place."""
         line = Line(socket)
-        previous, self._line = self._line, line
+        previous, self._line, self._spoken = self._line, line, None
         if previous is not None:
             previous.send({"type": "replaced"})
             previous.close(REPLACED)
@@ -286,9 +288,13 @@ class Seat:
             self._line.send_frame(pack(picture.kind, picture.data, shape, len(self.session.episode.steps)))
 
     def _send_state(self) -> None:
-        if self._line is not None:
-            for message in messages(self.session, self.guide.tell()):
-                self._line.send(message)
+        if self._line is None:
+            return
+        if self._spoken is not self.guide.texts:
+            self._spoken = self.guide.texts
+            self._line.send(texts_message(self._spoken))
+        for message in messages(self.session, self.guide.tell(), self.guide.texts):
+            self._line.send(message)
 
     def _send(self, message: dict[str, Any]) -> None:
         if self._line is not None:
