@@ -93,12 +93,17 @@ class Admin:
         return Session(session, float(until))
 
     def is_ours(self, cookie: str) -> bool:
-        """Say whether a cookie was signed here, by whoever is signed in or not."""
-        return self._secret.unsign(cookie, _PURPOSE) is not None
+        """Say whether a cookie was made here: that of a session, or of a browser that is not signed in."""
+        text = self._secret.unsign(cookie, _PURPOSE) or ""
+        return text.startswith("visit:") or self.session(cookie) is not None
 
     def csrf(self, cookie: str) -> str:
         """Return the token that every POST of the browser with this cookie must carry."""
         return self._secret.sign(hashlib.sha256(cookie.encode()).hexdigest()[:32], _CSRF)
+
+    def matches(self, cookie: str, token: str) -> bool:
+        """Say whether a token is the one that goes with a cookie."""
+        return hmac.compare_digest(self.csrf(cookie).encode(), token.encode())
 
     def _hash(self) -> str:
         """Read the hash anew each time: a token that was reset counts at once."""
