@@ -49,6 +49,9 @@ _episodes = sql.Table(
     sql.Column("state", sql.String, nullable=False, index=True),
     sql.Column("changed_ns", sql.BigInteger, nullable=False),
     sql.Column("notes", sql.String, nullable=False),
+    sql.Column("study", sql.String, nullable=False, server_default=""),
+    sql.Column("consent", sql.String, nullable=False, server_default=""),
+    sql.Column("role", sql.String, nullable=False, server_default=""),
 )
 _steps = sql.Table(
     "steps",
@@ -85,7 +88,11 @@ class SeatRecord:
 
 @dataclass(frozen=True)
 class EpisodeRecord:
-    """One episode from its reset on; `digest` is the one after the reset, `state` one of STATES."""
+    """One episode from its reset on; `digest` is the one after the reset, `state` one of STATES.
+
+    In a study: its name, the hash of the consent text that was agreed to, and the role that the episode
+    has there (demonstration, repeat, gold, practice, baseline).
+    """
 
     seat: str
     demonstrator: str
@@ -100,6 +107,9 @@ class EpisodeRecord:
     started: str = ""
     state: str = "open"
     notes: str = ""
+    study: str = ""
+    consent: str = ""
+    role: str = ""
     episode: str = field(default_factory=new_episode_id)
 
     @property
@@ -142,7 +152,7 @@ class Journal:
         self._queue: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
         self._closing = threading.Event()
         try:
-            _tables.create_all(self.engine)
+            _make_tables(self.engine)
         except sql.exc.SQLAlchemyError as error:
             raise TutelageError(
                 f"expected a journal at {path_or_url}, got: {_cause(error)}; "
@@ -178,9 +188,13 @@ class Journal:
         torn = (_steps.c.episode == episode) & (_steps.c.step >= first)
         return self._put(_steps.update().where(torn).values(dropped=True), {})
 
+    def flushed(self) -> Future[None]:
+        """Return a future that is resolved when everything put down so far is on disk."""
+        return self._put(None, {})
+
     def flush(self) -> None:
         """Wait until everything put down so far is on disk."""
-        self._put(None, {}).result()
+        self.flushed().result()
 
     def seat(self, seat: str) -> SeatRecord | None:
         """Look a seat up."""
@@ -307,6 +321,15 @@ def _engine(path_or_url: str | Path) -> sql.Engine:
             connection.execute(f"PRAGMA {pragma}")
 
     return engine
+
+
+def _make_tables(engine: sql.Engine) -> None:
+    """Make the tables, or give those of an older journal the columns that came later."""
+    _tables.create_all(engine)
+    there = {one["name"] for one in sql.inspect(engine).get_columns(_episodes.name)}
+    with engine.begin() as connection:
+        for name in sorted({"study", "consent", "role"} - there):
+            connection.exec_driver_sql(f"ALTER TABLE episodes ADD COLUMN {name} VARCHAR NOT NULL DEFAULT ''")
 
 
 def _fail(batch: list[_Write], error: Exception) -> None:
