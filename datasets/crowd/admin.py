@@ -78,9 +78,7 @@ class Admin:
     def sign_in(self) -> str:
         """Make the cookie of a signed-in browser; it ends by itself, and with the token it was got by."""
         until = int(self._clock() + SESSION_SECONDS)
-        return self._secret.sign(
-            f"session:{secrets.token_hex(8)}:{until}:{self._hash()[:16]}", _PURPOSE
-        )
+        return self._secret.sign(f"session:{secrets.token_hex(8)}:{until}:{self._hash()[:16]}", _PURPOSE)
 
     def session(self, cookie: str) -> Session | None:
         """Return the session that a cookie stands for; None when it was not signed here, or is over."""

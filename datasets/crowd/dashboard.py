@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,6 @@ from .door import Door, same_origin
 from .exports import export_demonstrations, export_records
 from .fresh import Fresh
 from .ledger import Ledger
-from .line import Line
 from .monitor import WINDOWS, Plan, figures
 from .playback import Playbacks
 from .roster import Judge, one_person, roster
@@ -119,9 +117,7 @@ class _Room:
         read = await self._door.read(request)
         await self._door.token(request, read.get("token", ""))
         cookie = self._door.admin.sign_in()
-        response = JSONResponse(
-            {"signedIn": True, "csrf": self._door.admin.csrf(cookie)}, headers=_NO_STORE
-        )
+        response = JSONResponse({"signedIn": True, "csrf": self._door.admin.csrf(cookie)}, headers=_NO_STORE)
         self._door.set_cookie(request, response, cookie)
         await run_in_threadpool(self._ledger.note, self._plan.study, "sign-in")
         return response

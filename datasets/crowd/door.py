@@ -63,7 +63,9 @@ class Door:
         cookie = request.cookies.get(self.admin.cookie, "")
         told = request.headers.get("x-csrf-token", "")
         if not self.admin.is_ours(cookie) or not self.admin.matches(cookie, told):
-            raise HTTPException(403, "expected the CSRF token of this browser, got another; load the page anew")
+            raise HTTPException(
+                403, "expected the CSRF token of this browser, got another; load the page anew"
+            )
         return await _json(request)
 
     async def token(self, request: HTTPConnection, token: str) -> None:
@@ -74,7 +76,9 @@ class Door:
             raise HTTPException(429, f"too many wrong tokens; try again in {int(wait) + 1} s", headers)
         if not await run_in_threadpool(self.admin.knows, token):
             self._attempts.wrong(address)
-            raise HTTPException(403, "expected the admin token, got another; --new-admin-token makes a new one")
+            raise HTTPException(
+                403, "expected the admin token, got another; --new-admin-token makes a new one"
+            )
 
     def set_cookie(self, request: Request, response: Response, cookie: str) -> None:
         """Give a browser its cookie: no script reads it, and no other site can make it be sent."""
@@ -112,4 +116,6 @@ async def _json(request: Request) -> dict[str, str]:
 
 def _is_text(value: object) -> bool:
     """Say whether a value is a text that every database can hold: no NUL, no half of a letter."""
-    return isinstance(value, str) and "\0" not in value and not any("\ud800" <= one <= "\udfff" for one in value)
+    return (
+        isinstance(value, str) and "\0" not in value and not any("\ud800" <= one <= "\udfff" for one in value)
+    )

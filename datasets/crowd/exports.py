@@ -68,8 +68,7 @@ def _csv(ledger: Ledger, study: str, columns: tuple[sql.Column[Any], ...]) -> It
 def _of(study: str, columns: tuple[sql.Column[Any], ...]) -> sql.Select[Any]:
     query = sql.select(*columns)
     if columns[0].table is conduct:
-        query = query.join(people, people.c.person == conduct.c.person).where(people.c.study == study)
-        return query
+        return query.join(people, people.c.person == conduct.c.person).where(people.c.study == study)
     return query.where(columns[0].table.c.study == study)
 
 

@@ -4,13 +4,8 @@ from __future__ import annotations
 
 import bisect
 import threading
-import time
 from collections.abc import Sequence
 from typing import Any
-
-import sqlalchemy as sql
-
-from .ledger import Ledger, servers
 
 BOUNDS_MS = (5, 10, 15, 20, 25, 35, 50, 75, 100, 150, 250, 500, 1000, 2500)
 """Upper bounds of the classes that lag is counted in; one more class holds what is beyond."""
@@ -67,15 +62,6 @@ class Meter:
                 "lag": list(self._lag),
                 "lag_sum_ms": round(self._lag_sum, 1),
             }
-
-
-def beat(ledger: Ledger, server: str, started: float, figures: dict[str, Any]) -> None:
-    """Write a server's heartbeat. Blocks for the disk."""
-    row = {"started": started, "seen": time.time(), "figures": figures}
-    with ledger.write() as connection:
-        done = connection.execute(servers.update().where(servers.c.server == server).values(**row))
-        if not done.rowcount:
-            connection.execute(sql.insert(servers), {"server": server, **row})
 
 
 def quantiles(lag: Sequence[int]) -> list[float] | None:

@@ -6,15 +6,16 @@ Any server gives the same answer, so one of them is scraped, whichever a proxy c
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from typing import Any
 
 import sqlalchemy as sql
 
 from ...envs.errors import TutelageError
-from .ledger import STAGES, Ledger, conduct, people, servers
+from .ledger import Ledger, conduct, people, servers
 from .meter import BOUNDS_MS
-from .monitor import ALIVE_SECONDS, HERE_SECONDS, Plan
+from .monitor import ALIVE_SECONDS, Plan, people_now
 
 try:
     from prometheus_client import CollectorRegistry, generate_latest
@@ -52,29 +53,21 @@ class _Figures(Collector):
         yield from _people(self._ledger, self._plan, now)
         yield _episodes(self._ledger, self._plan)
         beats = self._ledger.rows(sql.select(servers))
-        yield from _counted([row["figures"] for row in beats])
-        yield from _alive([row["figures"] for row in beats if row["seen"] > now - ALIVE_SECONDS])
+        yield from _counted(beats)
+        yield from _alive([row for row in beats if row["seen"] > now - ALIVE_SECONDS])
 
 
 def _people(ledger: Ledger, plan: Plan, now: float) -> Iterator[Metric]:
-    here = sql.cast((people.c.seen > now - HERE_SECONDS) & (people.c.outcome == ""), sql.Integer)
-    rows = ledger.rows(
-        sql.select(
-            people.c.stage, people.c.outcome, sql.func.count().label("n"), sql.func.sum(here).label("here")
-        )
-        .where(people.c.study == plan.study)
-        .group_by(people.c.stage, people.c.outcome)
-    )
-    stages = GaugeMetricFamily("tutelage_people", "People by the stage they are at", labels=["stage"])
-    present = GaugeMetricFamily("tutelage_people_here", "People here now, by stage", labels=["stage"])
-    for stage in STAGES:
-        at = [row for row in rows if row["stage"] == stage]
-        stages.add_metric([stage], sum(row["n"] for row in at))
-        present.add_metric([stage], sum(row["here"] for row in at))
-    ended = GaugeMetricFamily("tutelage_people_ended", "People who have ended", labels=["outcome"])
-    for outcome in sorted({row["outcome"] for row in rows} - {""}):
-        ended.add_metric([outcome], sum(row["n"] for row in rows if row["outcome"] == outcome))
-    yield from (stages, present, ended)
+    counts = people_now(ledger, plan, now)
+    for name, what, label, of in (
+        ("tutelage_people", "People underway, by the stage they are at", "stage", "underway"),
+        ("tutelage_people_here", "People whose page is open now, by stage", "stage", "here"),
+        ("tutelage_people_ended", "People who have ended", "outcome", "outcomes"),
+    ):
+        family = GaugeMetricFamily(name, what, labels=[label])
+        for key, value in counts[of].items():
+            family.add_metric([key], value)
+        yield family
 
 
 def _episodes(ledger: Ledger, plan: Plan) -> Metric:
@@ -91,27 +84,34 @@ def _episodes(ledger: Ledger, plan: Plan) -> Metric:
     return played
 
 
-def _counted(figures: list[dict[str, Any]]) -> Iterator[Metric]:
-    """Add up what servers counted, gone ones too: so the sums never fall."""
-    yield CounterMetricFamily("tutelage_steps", "Steps of environments", value=_sum(figures, "steps"))
-    yield CounterMetricFamily(
-        "tutelage_worker_restarts", "Worker processes started anew", value=_sum(figures, "restarts")
+def _counted(beats: list[dict[str, Any]]) -> Iterator[Metric]:
+    """Tell what each server has counted; with a label, one that starts anew is not all of them."""
+    steps = CounterMetricFamily("tutelage_steps", "Steps of environments", labels=["server"])
+    restarts = CounterMetricFamily(
+        "tutelage_worker_restarts", "Worker processes started anew", labels=["server"]
     )
-    below, buckets = 0, []
-    for at, bound in enumerate((*BOUNDS_MS, None)):
-        below += sum(one["lag"][at] for one in figures if len(one.get("lag", ())) > at)
-        buckets.append(("+Inf" if bound is None else f"{bound / 1000:g}", float(below)))
-    lag = HistogramMetricFamily("tutelage_lag_seconds", "From a key to the page's word that it shows the frame")
-    lag.add_metric([], buckets, sum_value=_sum(figures, "lag_sum_ms") / 1000)
-    yield lag
+    lag = HistogramMetricFamily(
+        "tutelage_lag_seconds", "From a key to its picture on the page, as pages tell", labels=["server"]
+    )
+    for one in beats:
+        name, figures = [one["server"]], one["figures"]
+        steps.add_metric(name, figures.get("steps", 0))
+        restarts.add_metric(name, figures.get("restarts", 0))
+        lag.add_metric(name, _buckets(figures.get("lag", ())), figures.get("lag_sum_ms", 0.0) / 1000)
+    yield from (steps, restarts, lag)
 
 
-def _alive(figures: list[dict[str, Any]]) -> Iterator[Metric]:
-    yield GaugeMetricFamily("tutelage_servers", "Servers alive", value=len(figures))
-    yield GaugeMetricFamily("tutelage_seats_open", "Seats with an open page", value=_sum(figures, "seats"))
-    trouble = sum(bool(one.get("trouble")) for one in figures)
-    yield GaugeMetricFamily("tutelage_journal_trouble", "Servers that cannot save now", value=trouble)
+def _buckets(lag: Sequence[int]) -> list[tuple[str, float]]:
+    names = [*(f"{bound / 1000:g}" for bound in BOUNDS_MS), "+Inf"]
+    counts = [*lag, *[0] * (len(names) - len(lag))]
+    return [(name, float(below)) for name, below in zip(names, accumulate(counts), strict=True)]
 
 
-def _sum(figures: list[dict[str, Any]], name: str) -> float:
-    return float(sum(one.get(name, 0) for one in figures))
+def _alive(beats: list[dict[str, Any]]) -> Iterator[Metric]:
+    seats = GaugeMetricFamily("tutelage_seats_open", "Seats with an open page", labels=["server"])
+    trouble = GaugeMetricFamily("tutelage_journal_trouble", "1 while a server cannot save", labels=["server"])
+    for one in beats:
+        seats.add_metric([one["server"]], one["figures"].get("seats", 0))
+        trouble.add_metric([one["server"]], float(bool(one["figures"].get("trouble"))))
+    yield GaugeMetricFamily("tutelage_servers", "Servers alive", value=len(beats))
+    yield from (seats, trouble)

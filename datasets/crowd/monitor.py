@@ -62,7 +62,7 @@ def figures(ledger: Ledger, plan: Plan, window: str = "hour", now: float | None 
     return {
         "at": now,
         "study": _study(plan, stands),
-        "people": _people_now(ledger, plan, now),
+        "people": people_now(ledger, plan, now),
         "success": share(sum(one["successes"] for one in tasks), sum(one["n"] for one in tasks)),
         "curves": _curves(ledger, plan, window, now),
         "tasks": tasks,
@@ -84,7 +84,7 @@ def _study(plan: Plan, stands: Standing) -> dict[str, Any]:
     }
 
 
-def _people_now(ledger: Ledger, plan: Plan, now: float) -> dict[str, Any]:
+def people_now(ledger: Ledger, plan: Plan, now: float) -> dict[str, Any]:
     """Count people by stage, those that are here now by stage, and those that have ended by outcome."""
     here = sql.cast((people.c.seen > now - HERE_SECONDS) & (people.c.outcome == ""), sql.Integer)
     rows = ledger.rows(
@@ -205,7 +205,7 @@ LENGTH = sql.case(
 
 
 def _claimed(ledger: Ledger, plan: Plan, now: float) -> Counter[tuple[str, str]]:
-    """Count what is done and what is being played, by task and state; a claim that ran out counts for nothing."""
+    """Count what is done and what is being played, by task and state; a claim that ran out is neither."""
     rows = ledger.rows(
         sql.select(claims.c.task, claims.c.state, sql.func.count().label("n"))
         .where(claims.c.study == plan.study, claims.c.role != "practice")
@@ -216,9 +216,7 @@ def _claimed(ledger: Ledger, plan: Plan, now: float) -> Counter[tuple[str, str]]
 
 
 def _servers(ledger: Ledger, now: float) -> list[dict[str, Any]]:
-    rows = ledger.rows(
-        sql.select(servers).where(servers.c.seen > now - 86_400).order_by(servers.c.started)
-    )
+    rows = ledger.rows(sql.select(servers).where(servers.c.seen > now - 86_400).order_by(servers.c.started))
     return [
         {
             "server": row["server"],

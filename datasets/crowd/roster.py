@@ -16,11 +16,24 @@ from .standing import Standing, standing
 _EPISODES = 300
 
 
+class Finding(Protocol):
+    """One sentence about a person, what it is about, and whether it speaks against them."""
+
+    @property
+    def measure(self) -> str: ...
+    @property
+    def sentence(self) -> str: ...
+    @property
+    def against(self) -> bool: ...
+
+
 class Judged(Protocol):
-    """What is thought of one person: a score between 0 and 1, None before there is one, and why."""
+    """What is thought of one person: a score in [0, 1], all that was found, and what speaks against them."""
 
     @property
     def score(self) -> float | None: ...
+    @property
+    def findings(self) -> Sequence[Finding]: ...
     @property
     def reasons(self) -> Sequence[str]: ...
 
@@ -29,7 +42,9 @@ Judge = Callable[[], Mapping[str, Judged]]
 """Gives what is thought of every person by their pseudonym; may block for the disk."""
 
 
-def roster(ledger: Ledger, plan: Plan, judge: Judge | None = None, now: float | None = None) -> dict[str, Any]:
+def roster(
+    ledger: Ledger, plan: Plan, judge: Judge | None = None, now: float | None = None
+) -> dict[str, Any]:
     """List everyone with how they play, those who came last first. Blocks for the disk."""
     now = time.time() if now is None else now
     stands = standing(ledger, plan.study)
@@ -105,6 +120,7 @@ def _row(
         "lag": rounded(played.get("lag"), 1),
         "score": None if judged is None else rounded(judged.score, 3),
         "reasons": [] if judged is None else list(judged.reasons),
+        "marks": {one.measure: one.sentence for one in judged.findings if one.against} if judged else {},
     }
 
 
@@ -121,6 +137,7 @@ def one_person(
     return {
         "at": now,
         **_row(rows[0], played[0] if played else {}, judged, standing(ledger, plan.study), now),
+        "findings": _findings(judged),
         "consents": ledger.rows(
             sql.select(consents.c.decision, consents.c.consent, consents.c.language, consents.c.at)
             .where(consents.c.person == person, consents.c.study == plan.study)
@@ -131,9 +148,16 @@ def one_person(
     }
 
 
+def _findings(judged: Judged | None) -> list[dict[str, Any]]:
+    findings = judged.findings if judged else ()
+    return [{"measure": one.measure, "sentence": one.sentence, "against": one.against} for one in findings]
+
+
 def _episodes(ledger: Ledger, journal: Journal, person: str) -> list[dict[str, Any]]:
     """List what a person played, whatever became of it, with what is known of how."""
-    known = {row["episode"]: row for row in ledger.rows(sql.select(conduct).where(conduct.c.person == person))}
+    known = {
+        row["episode"]: row for row in ledger.rows(sql.select(conduct).where(conduct.c.person == person))
+    }
     listed = []
     for one in reversed(journal.episodes(demonstrator=person)[-_EPISODES:]):
         how = known.get(one.episode, {})

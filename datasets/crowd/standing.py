@@ -1,4 +1,4 @@
-"""Who may go on: whether a study is paused, and which of its people are paused or banned, each with the reason."""
+"""Who may go on: whether a study is paused, and who of its people is paused or banned, each with a reason."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ...envs.errors import TutelageError
 from .ledger import Ledger, events
 
 DECISIONS = ("pause", "resume", "ban")
-"""What whoever runs a study may decide, about everyone or one person. A ban is for good, and for one person."""
+"""What whoever runs a study may decide of everyone or one person; a ban is for one person, and for good."""
 
 LONGEST_REASON = 500
 
@@ -58,7 +58,7 @@ def standing(ledger: Ledger, study: str) -> Standing:
 def decide(ledger: Ledger, study: str, what: str, person: str = "", reason: str = "") -> None:
     """Pause, resume or ban: write the event that every server of the study will read.
 
-    Raises TutelageError without a reason, for a person who is not of the study, and where nothing would change.
+    Raises TutelageError without a reason, for a stranger, and where nothing would change.
     """
     if what not in DECISIONS:
         raise TutelageError(f"expected a decision of {', '.join(DECISIONS)}, got {what!r}")
@@ -76,5 +76,7 @@ def decide(ledger: Ledger, study: str, what: str, person: str = "", reason: str 
         raise TutelageError(f"expected someone who may still play, got {person!r}: a ban is for good")
     stopped = now.of(person) == "paused" if person else now.paused
     if what != "ban" and stopped == (what == "pause"):
-        raise TutelageError(f"expected something to {what}, got what is {'paused' if stopped else 'running'} already")
+        raise TutelageError(
+            f"expected something to {what}, got what is {'paused' if stopped else 'running'} already"
+        )
     ledger.note(study, what, person, reason)
