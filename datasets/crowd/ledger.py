@@ -96,6 +96,7 @@ conduct = sql.Table(
     sql.Column("seconds", sql.Double, nullable=False),
     sql.Column("expert_steps", sql.Integer),  # what the expert needs on this seed, where there is one
     sql.Column("reaction_ms", sql.Double),  # the median time between a frame and the key that answered it
+    sql.Column("fast_share", sql.Double, nullable=False, default=0.0),  # of keys sooner than anyone can see
     sql.Column("idle_share", sql.Double, nullable=False, default=0.0),
     sql.Column("repeat_share", sql.Double, nullable=False, default=0.0),
     sql.Column("hidden_ms", sql.Double, nullable=False, default=0.0),
