@@ -15,6 +15,7 @@ from typing import Any
 import sqlalchemy as sql
 
 from ...envs.errors import TutelageError
+from ..database import LEDGER, is_sqlite, make_tables
 
 TABLES = sql.MetaData()
 
@@ -160,14 +161,16 @@ class Ledger:
 
     def __init__(self, engine: sql.Engine) -> None:
         self.engine = engine
-        TABLES.create_all(engine)
+        make_tables(engine, TABLES)
 
     @contextmanager
     def write(self) -> Iterator[sql.Connection]:
-        """Give one transaction; SQLite takes its write lock at once, so that reads in it hold."""
+        """Give one transaction; nobody else has one meanwhile, so that reads in it hold."""
         with self.engine.begin() as connection:
-            if self.engine.dialect.name == "sqlite":
+            if is_sqlite(self.engine):
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
+            else:
+                connection.execute(sql.select(sql.func.pg_advisory_xact_lock(LEDGER)))
             yield connection
 
     def rows(self, query: sql.Select[Any]) -> list[dict[str, Any]]:
