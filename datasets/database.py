@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sql
+from sqlalchemy.dialects import postgresql, sqlite
 
 from ..envs.errors import TutelageError
 
@@ -67,6 +70,21 @@ def make_tables(engine: sql.Engine, tables: sql.MetaData) -> None:
         if not is_sqlite(engine):
             connection.execute(sql.select(sql.func.pg_advisory_xact_lock(MAKING_TABLES)))
         tables.create_all(connection)
+
+
+@contextmanager
+def writing(engine: sql.Engine) -> Iterator[sql.Connection]:
+    """Give one transaction that writes; SQLite takes its write lock at once, so that reads in it hold."""
+    with engine.begin() as connection:
+        if is_sqlite(engine):
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        yield connection
+
+
+def insert_missing(engine: sql.Engine, table: sql.Table, row: Mapping[str, Any]) -> sql.Executable:
+    """Make the statement that adds a row unless one of its key is there."""
+    make = sqlite.insert if is_sqlite(engine) else postgresql.insert
+    return make(table).values(**row).on_conflict_do_nothing()
 
 
 def patiently(engine: sql.Engine, query: sql.Select[Any], stop: threading.Event) -> list[dict[str, Any]]:

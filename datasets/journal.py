@@ -6,7 +6,7 @@ import contextlib
 import queue
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass, field, fields
 from itertools import groupby
@@ -138,11 +138,11 @@ class Journal:
     Takes a path (SQLite, write-ahead log, every commit synced) or an SQLAlchemy URL. Writes are queued in
     order and return a future that is resolved once they are on disk; all that wait share one commit.
     When the database fails (a full disk, say), the writes wait and are tried again: `trouble` then tells
-    why, and every listener is called with it, and with None when writing works again. On PostgreSQL a
-    `fence` sees to it that what was committed is not written again when only the answer was lost.
+    why, and every listener is called with it, and with None when writing works again. On PostgreSQL, and
+    where several servers share the database, a `fence` sees to it that nothing is written twice.
     """
 
-    def __init__(self, path_or_url: str | Path) -> None:
+    def __init__(self, path_or_url: str | Path, shared: bool = False) -> None:
         self.engine = open_database(path_or_url)
         self.trouble: str | None = None
         self.listeners: list[Callable[[str | None], None]] = []
@@ -150,7 +150,7 @@ class Journal:
         self._closing = threading.Event()
         try:
             make_tables(self.engine, _tables)
-            self.fence = None if is_sqlite(self.engine) else Fence(self.engine)
+            self.fence = Fence(self.engine) if shared or not is_sqlite(self.engine) else None
         except sql.exc.SQLAlchemyError as error:
             raise TutelageError(
                 f"expected a journal at {address(self.engine)}, got: {cause(error)}; "
@@ -204,6 +204,11 @@ class Journal:
             query = query.where(_episodes.c[name] == value)
         names = [one.name for one in fields(EpisodeRecord)]
         return [EpisodeRecord(**{name: row[name] for name in names}) for row in self._read(query)]
+
+    def episodes_of(self, seats: Iterable[str], connection: sql.Connection) -> frozenset[str]:
+        """List the ids of all episodes of some seats, within a transaction."""
+        query = sql.select(_episodes.c.episode).where(_episodes.c.seat.in_(list(seats)))
+        return frozenset(connection.execute(query).scalars())
 
     def steps(self, episode: str) -> list[StepRecord]:
         """Read an episode's steps in order, without those that were dropped."""

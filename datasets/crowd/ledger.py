@@ -15,7 +15,7 @@ from typing import Any
 import sqlalchemy as sql
 
 from ...envs.errors import TutelageError
-from ..database import LEDGER, is_sqlite, make_tables
+from ..database import LEDGER, is_sqlite, make_tables, writing
 
 TABLES = sql.MetaData()
 
@@ -127,6 +127,7 @@ servers = sql.Table(
     sql.Column("server", sql.String, primary_key=True),
     sql.Column("started", sql.Double, nullable=False),
     sql.Column("seen", sql.Double, nullable=False),  # its last heartbeat
+    sql.Column("store", sql.String, nullable=False),  # the store that it keeps demonstrations in
     sql.Column("figures", sql.JSON, nullable=False),  # seats open, steps, latencies: what monitoring adds up
 )
 leases = sql.Table(
@@ -135,6 +136,12 @@ leases = sql.Table(
     sql.Column("seat", sql.String, primary_key=True),
     sql.Column("server", sql.String, nullable=False),
     sql.Column("epoch", sql.Integer, nullable=False),  # rises whenever the seat moves
+)
+keepers = sql.Table(
+    "keepers",
+    TABLES,
+    sql.Column("episode", sql.String, primary_key=True),
+    sql.Column("store", sql.String, nullable=False, index=True),  # the one store that may hold it
 )
 
 
@@ -166,10 +173,8 @@ class Ledger:
     @contextmanager
     def write(self) -> Iterator[sql.Connection]:
         """Give one transaction; nobody else has one meanwhile, so that reads in it hold."""
-        with self.engine.begin() as connection:
-            if is_sqlite(self.engine):
-                connection.exec_driver_sql("BEGIN IMMEDIATE")
-            else:
+        with writing(self.engine) as connection:
+            if not is_sqlite(self.engine):
                 connection.execute(sql.select(sql.func.pg_advisory_xact_lock(LEDGER)))
             yield connection
 
