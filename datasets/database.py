@@ -65,11 +65,21 @@ def open_database(path_or_url: str | Path) -> sql.Engine:
 
 
 def make_tables(engine: sql.Engine, tables: sql.MetaData) -> None:
-    """Make the tables that are not there; servers that start together do it one after the other."""
+    """Make the tables that are not there, and give older ones the columns that came later.
+
+    Such a column needs a `server_default`. Servers that start together do this one after the other.
+    """
     with engine.begin() as connection:
         if not is_sqlite(engine):
             connection.execute(sql.select(sql.func.pg_advisory_xact_lock(MAKING_TABLES)))
         tables.create_all(connection)
+        there = sql.inspect(connection)
+        for table in tables.sorted_tables:
+            names = {one["name"] for one in there.get_columns(table.name)}
+            for column in table.columns:
+                if column.name not in names:
+                    words = sql.schema.CreateColumn(column).compile(dialect=engine.dialect)
+                    connection.exec_driver_sql(f"ALTER TABLE {table.name} ADD COLUMN {words}")
 
 
 @contextmanager

@@ -54,6 +54,9 @@ _episodes = sql.Table(
     sql.Column("state", sql.String, nullable=False, index=True),
     sql.Column("changed_ns", sql.BigInteger, nullable=False),
     sql.Column("notes", sql.String, nullable=False),
+    sql.Column("study", sql.String, nullable=False, server_default=""),
+    sql.Column("consent", sql.String, nullable=False, server_default=""),
+    sql.Column("role", sql.String, nullable=False, server_default=""),
 )
 _steps = sql.Table(
     "steps",
@@ -90,7 +93,11 @@ class SeatRecord:
 
 @dataclass(frozen=True)
 class EpisodeRecord:
-    """One episode from its reset on; `digest` is the one after the reset, `state` one of STATES."""
+    """One episode from its reset on; `digest` is the one after the reset, `state` one of STATES.
+
+    In a study: its name, the hash of the consent text that was agreed to, and the role that the episode
+    has there (demonstration, repeat, gold, practice, baseline).
+    """
 
     seat: str
     demonstrator: str
@@ -105,6 +112,9 @@ class EpisodeRecord:
     started: str = ""
     state: str = "open"
     notes: str = ""
+    study: str = ""
+    consent: str = ""
+    role: str = ""
     episode: str = field(default_factory=new_episode_id)
 
     @property
@@ -188,9 +198,13 @@ class Journal:
         torn = (_steps.c.episode == episode) & (_steps.c.step >= first)
         return self._put(_steps.update().where(torn).values(dropped=True), {}, episode)
 
+    def flushed(self) -> Future[None]:
+        """Return a future that is resolved when everything put down so far is on disk."""
+        return self._put(None, {}, "")
+
     def flush(self) -> None:
         """Wait until everything put down so far is on disk."""
-        self._put(None, {}, "").result()
+        self.flushed().result()
 
     def seat(self, seat: str) -> SeatRecord | None:
         """Look a seat up."""

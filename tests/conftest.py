@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -15,8 +15,10 @@ import pytest
 from gymnasium import spaces
 from tutelage.datasets.crowd.assignment import Assignment
 from tutelage.datasets.crowd.episode import Episode
+from tutelage.datasets.crowd.free_choice import FreeChoice
 from tutelage.datasets.crowd.session import Session
 from tutelage.datasets.crowd.settings import Settings
+from tutelage.datasets.crowd.world import Kept
 from tutelage.datasets.journal import EpisodeRecord, Journal, SeatRecord
 from tutelage.datasets.store import Store
 from tutelage.datasets.trajectory import Trajectory
@@ -237,17 +239,34 @@ def suite() -> Suite:
     return suite_from({"suite": "small", "tasks": tasks})
 
 
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """Say what runs the tests that are coroutines (marked `anyio`)."""
+    return "asyncio"
+
+
 @pytest.fixture
-def opened(tmp_path: Path, suite: Suite) -> Iterator[Callable[..., Session]]:
+def delivered() -> list[Kept]:
+    """Give the list of all that was kept in the test's sessions."""
+    return []
+
+
+@pytest.fixture
+def opened(
+    tmp_path: Path, suite: Suite, delivered: list[Kept]
+) -> Iterator[Callable[..., Awaitable[FreeChoice]]]:
     """Give a way to open a session on the same journal, as after a restart."""
     with ExitStack() as stack:
         journal = stack.enter_context(Journal(tmp_path / "journal.sqlite"))
 
-        def one(seat: str = "a", name: str = "ada", **options: Any) -> Session:
+        async def one(seat: str = "a", name: str = "ada", **options: Any) -> FreeChoice:
             settings = Settings(suite, tmp_path / "store", **options)
             assignment = Assignment(settings.seeds, settings.is_baseline, journal)
             known = journal.seat(seat) or SeatRecord(seat, name)
-            return Session(settings, journal, assignment, known, kind="simulated")
+            session = Session(known, suite, journal, kind="simulated", deliver=delivered.append)
+            choice = FreeChoice(session, settings, journal, assignment)
+            await choice.count()
+            return choice
 
         yield one
 

@@ -187,3 +187,15 @@ def test_a_url_is_taken_as_well_as_a_path(tmp_path: Path) -> None:
     with Journal(f"sqlite:///{tmp_path / 'by-url.sqlite'}") as journal:
         journal.append("e", step(1)).result()
     assert (tmp_path / "by-url.sqlite").is_file()
+
+
+def test_a_journal_of_an_older_version_gets_the_columns_that_came_later(tmp_path: Path) -> None:
+    with Journal(tmp_path / "journal.sqlite") as journal:
+        journal.begin(episode()).result()
+    with sqlite3.connect(tmp_path / "journal.sqlite") as old:
+        for name in ("study", "consent", "role"):
+            old.execute(f"alter table episodes drop column {name}")
+    with Journal(tmp_path / "journal.sqlite") as journal:
+        assert [(one.demonstrator, one.study, one.role) for one in journal.episodes()] == [("ada", "", "")]
+        journal.begin(episode(study="pilot", consent="c0ffee", role="gold")).result()
+        assert [one.consent for one in journal.episodes(role="gold")] == ["c0ffee"]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from tutelage.datasets.crowd import protocol
 from tutelage.datasets.crowd.frames import HEADER, PNG, WEBP, Encoder, pack, unpack
-from tutelage.datasets.crowd.protocol import Choose, Command, Down, parse
+from tutelage.datasets.crowd.protocol import Answers, Choose, Command, Consent, Down, Hidden, Language, parse
 from tutelage.envs.errors import TutelageError
 
 SCRIPT = (Path(protocol.__file__).parent / "static" / "protocol.js").read_text(encoding="utf-8")
@@ -42,6 +42,14 @@ def test_messages_of_a_page_are_read() -> None:
     ]
 
 
+def test_what_a_study_asks_is_answered_in_messages() -> None:
+    assert parse('{"type":"consent","given":false}') == Consent(type="consent", given=False)
+    assert parse('{"type":"language","code":"zh-Hans"}') == Language(type="language", code="zh-Hans")
+    assert parse('{"type":"answers","chosen":[0,3]}') == Answers(type="answers", chosen=(0, 3))
+    assert parse('{"type":"hidden","ms":1200}') == Hidden(type="hidden", ms=1200)
+    assert parse('{"type":"down","code":"Space","frame":3,"reaction":310,"lag":9}').lag == 9  # type: ignore[union-attr]
+
+
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
@@ -54,6 +62,12 @@ def test_messages_of_a_page_are_read() -> None:
         ('{"type":"down","code":"Space","frame":-1}', "greater than or equal to 0"),
         ('{"type":"down","code":"' + "a" * 33 + '","frame":0}', "at most 32"),
         ('{"type":"keep","force":true}', "force"),
+        ('{"type":"consent","given":1}', "given"),
+        ('{"type":"language","code":"../etc"}', "at language.code|at code"),
+        ('{"type":"answers","chosen":[0,-1]}', "chosen"),
+        ('{"type":"answers","chosen":[' + ",".join("0" * 51) + "]}", "at most 50"),
+        ('{"type":"hidden","ms":86400001}', "less than or equal"),
+        ('{"type":"down","code":"Space","frame":0,"lag":-1}', "lag"),
         (" " * 5000, "at most 4096 bytes, got 5000"),
         (b"\xff\xfe", "in JSON"),
     ],

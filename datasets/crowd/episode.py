@@ -11,7 +11,7 @@ import numpy as np
 from ...envs.errors import TutelageError
 from ...envs.gymnasium_task import Step, TaskEnvironment
 from ...envs.spaces import Observation
-from ..journal import GIVEN_UP, EpisodeRecord, StepRecord
+from ..journal import EpisodeRecord, StepRecord
 from ..replay import versions_of
 from ..trajectory import CONTROLLERS, Digest, Trajectory, stack_observations
 from .pace import measured_rate
@@ -67,16 +67,6 @@ class Episode:
     def done(self) -> bool:
         return self.now.done
 
-    @property
-    def total(self) -> float:
-        """The return so far."""
-        return float(sum(step.reward for step in self.steps))
-
-    @property
-    def milliseconds(self) -> int:
-        """Time from the start to the last step."""
-        return self.steps[-1].time_ms if self.steps else 0
-
     def take(self, row: np.ndarray, time_ms: int, controller: int, frame: int) -> StepRecord:
         """Take one action, a row `[k]`, and return it as the journal wants it."""
         now = self.environment.step(row)
@@ -99,11 +89,6 @@ class Episode:
     def observations(self) -> dict[str, np.ndarray]:
         """Stack all T+1 observations, leaf path → `[T+1, ...]`."""
         return stack_observations(self._observations)
-
-    def give_up(self) -> None:
-        """End an unfinished episode here: from now on it is a failure, whatever it came to."""
-        notes = "; ".join(part for part in (self.record.notes, GIVEN_UP) if part)
-        self.record = replace(self.record, notes=notes)
 
     def trajectory(self) -> Trajectory:
         """Return the finished episode, or the one given up; `observations` is left to `replay.prove`."""
@@ -130,6 +115,8 @@ class Episode:
             episode=record.episode,
             started=record.started,
             steps_per_second=measured_rate([step.time_ms for step in steps]) if real_time else None,
+            study=record.study,
+            consent=record.consent,
             notes=self._notes(),
         )
 

@@ -12,8 +12,8 @@ from ..journal import EpisodeRecord, Journal
 from ..replay import prove
 from ..store import Store
 from .episode import Episode
-from .session import Kept
 from .settings import Settings
+from .world import Kept
 
 _RETRY_SECONDS = 1.0
 

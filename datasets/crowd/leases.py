@@ -77,7 +77,7 @@ class Leases:
 
         Whoever had the seat here before, when it was lost and comes back, must have let go of it.
         """
-        self._journal.flush()  # what was put down before it was lost is refused now, and not let through later
+        self._journal.flush()  # what was put down before it was lost is refused now, not let through later
         with writing(self._engine) as connection:
             connection.execute(insert_missing(self._engine, leases, {"seat": seat, "server": "", "epoch": 0}))
             row = sql.select(leases).where(leases.c.seat == seat).with_for_update()
@@ -85,9 +85,8 @@ class Leases:
             if lease["server"] == self.server:
                 self._ever.add(seat)  # it may have been taken before, and the answer lost
                 return int(lease["epoch"])
-            for one in sorted(
-                {lease["server"], self.server}
-            ):  # in order, so that two never wait for each other
+            # in order, so that two servers never wait for each other
+            for one in sorted({lease["server"], self.server}):
                 tell = writers.update().where(writers.c.writer == one).values(taken=writers.c.taken + 1)
                 connection.execute(tell)
             moved = {"server": self.server, "epoch": lease["epoch"] + 1}
@@ -102,7 +101,7 @@ class Leases:
         with writing(self._engine) as connection:
             connection.execute(servers.update().where(servers.c.server == self.server).values(**now))
             self._tell_lost(self._lost_seats(connection))
-            rows = connection.execute(sql.select(servers.c["server", "seen", "store"])).all()
+            rows = connection.execute(sql.select(servers.c.server, servers.c.seen, servers.c.store)).all()
         at = time.monotonic()
         known = self._pulse
         self._pulse = {

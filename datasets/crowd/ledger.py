@@ -127,7 +127,9 @@ servers = sql.Table(
     sql.Column("server", sql.String, primary_key=True),
     sql.Column("started", sql.Double, nullable=False),
     sql.Column("seen", sql.Double, nullable=False),  # its last heartbeat
-    sql.Column("store", sql.String, nullable=False),  # the store that it keeps demonstrations in
+    sql.Column(
+        "store", sql.String, nullable=False, server_default=""
+    ),  # the store that it keeps demonstrations in
     sql.Column("figures", sql.JSON, nullable=False),  # seats open, steps, latencies: what monitoring adds up
 )
 leases = sql.Table(

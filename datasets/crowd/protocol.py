@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, TypeAdapter, ValidationError
 
 from ...envs.errors import TutelageError, nearest
 
 LARGEST = 4096
 """Bytes of the longest message that a page may send."""
+LONGEST_MS = 24 * 3600 * 1000
+"""The longest time that a page may report."""
 
-SENT = ("state", "step", "saved", "saving", "note", "error", "replaced")
-COMMANDS = ("pause", "go", "keep", "discard", "redo", "undo", "leave")
+SENT = ("state", "way", "step", "saved", "saving", "note", "error", "replaced")
+COMMANDS = ("pause", "go", "keep", "discard", "redo", "undo", "leave", "ready", "next", "withdraw")
 REPLACED = 4001
 """WebSocket close code: another page has taken this seat."""
 UNKNOWN_SEAT = 4002
@@ -28,11 +30,17 @@ class _Message(BaseModel):
 
 
 class Down(_Message):
-    """A key went down while frame `frame` was on the screen."""
+    """A key went down while frame `frame` was on the screen.
+
+    `reaction` is how many milliseconds it had been there, `lag` how many passed between the last key and
+    its frame, as far as the page knows.
+    """
 
     type: Literal["down"]
     code: str = Field(min_length=1, max_length=32)
     frame: int = Field(ge=0, lt=2**31)
+    reaction: int | None = Field(default=None, ge=0, le=LONGEST_MS)
+    lag: int | None = Field(default=None, ge=0, le=LONGEST_MS)
 
 
 class Up(_Message):
@@ -62,15 +70,43 @@ class Choose(_Message):
     task: str = Field(min_length=1, max_length=200)
 
 
+class Consent(_Message):
+    """Agree to what a study asks, or decline."""
+
+    type: Literal["consent"]
+    given: StrictBool
+
+
+class Language(_Message):
+    """Read a study in another of its languages."""
+
+    type: Literal["language"]
+    code: str = Field(min_length=2, max_length=16, pattern=r"^[A-Za-z0-9-]+$")
+
+
+class Answers(_Message):
+    """Answer the questions of a study's check: the number of the answer chosen for each."""
+
+    type: Literal["answers"]
+    chosen: tuple[Annotated[int, Field(ge=0, lt=100)], ...] = Field(max_length=50)
+
+
+class Hidden(_Message):
+    """The page was out of sight for so long."""
+
+    type: Literal["hidden"]
+    ms: int = Field(ge=0, le=LONGEST_MS)
+
+
 class Command(_Message):
-    """Do something with the episode at hand."""
+    """Do something with the episode at hand, or go on in a study."""
 
-    type: Literal["pause", "go", "keep", "discard", "redo", "undo", "leave"]
+    type: Literal["pause", "go", "keep", "discard", "redo", "undo", "leave", "ready", "next", "withdraw"]
 
 
-Message = Down | Up | Release | Shown | Choose | Command
+Message = Down | Up | Release | Shown | Choose | Consent | Language | Answers | Hidden | Command
 _ADAPTER: TypeAdapter[Message] = TypeAdapter(Annotated[Message, Field(discriminator="type")])
-RECEIVED = ("down", "up", "release", "shown", "choose", *COMMANDS)
+RECEIVED = ("down", "up", "release", "shown", "choose", "consent", "language", "answers", "hidden", *COMMANDS)
 
 
 def parse(text: str | bytes) -> Message:

@@ -11,14 +11,17 @@ from typing import IO
 
 from ...envs.errors import TutelageError
 from ...envs.gymnasium_task import registry
+from ...envs.task import Task
 from ..journal import Journal, SeatRecord
 from ..store import Store
 from .assignment import Assignment
 from .frames import Encoder
+from .free_choice import FreeChoice
 from .keeping import Keeper
 from .seat import Seat
 from .session import Session
 from .settings import Settings
+from .world import InlineWorld, World
 
 JOURNAL = "journal.sqlite"
 """The journal's name in the recorder's folder, beside the store's parts."""
@@ -87,14 +90,15 @@ class Recorder:
             record = self.journal.seat(identity)
             if record is None:
                 return None
-            self._seats[identity] = Seat(
-                lambda: self._session(record), self.settings, self.journal, self._encoders
-            )
+            deliver = self._keeper.put if self._keeper else None
+            session = Session(record, self.settings.suite, self.journal, self.world, deliver=deliver)
+            guide = FreeChoice(session, self.settings, self.journal, self._assignment)
+            self._seats[identity] = Seat(session, guide, self.journal)
         return self._seats[identity]
 
-    def _session(self, record: SeatRecord) -> Session:
-        deliver = self._keeper.put if self._keeper else None
-        return Session(self.settings, self.journal, self._assignment, record, deliver=deliver)
+    def world(self, task: Task) -> World:
+        """Make a world of a task, to be looked at by a person."""
+        return InlineWorld(task, self._encoders.setdefault(task.id, Encoder()))
 
     def _note(self, text: str) -> None:
         for seat in self._seats.values():

@@ -1,32 +1,37 @@
-"""What a person sees of an environment: encoded frames, and only when the picture has changed."""
+"""What a person sees of an environment: encoded pictures, and only when something has changed."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
-from .frames import Encoder, pack
-from .session import Session
+from ...envs.gymnasium_task import TaskEnvironment
+from .frames import Encoder
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture ready to be sent: its kind (see `frames`), its size in pixels and its bytes."""
+
+    kind: int
+    width: int
+    height: int
+    data: bytes
 
 
 class Screen:
-    """Remembers the last picture of one seat. `encoders` (by task) are shared by all seats."""
+    """Remembers the last picture of one environment. `encoder` may be shared by many of a task."""
 
-    def __init__(self, encoders: dict[str, Encoder]) -> None:
-        self._encoders = encoders
+    def __init__(self, encoder: Encoder) -> None:
+        self._encoder = encoder
         self._image: np.ndarray | None = None
 
-    def forget(self) -> None:
-        """Take the next picture for a new one: the page has none yet, or the episode is another."""
-        self._image = None
-
-    def draw(self, session: Session) -> bytes | None:
-        """Return a packed frame of what the environment shows, or None if that was shown before."""
-        if session.episode is None:
-            return None
-        image = session.environment.frame()
-        if self._image is not None and np.array_equal(image, self._image):
+    def draw(self, environment: TaskEnvironment, anew: bool = False) -> Picture | None:
+        """Return what the environment shows, or None if that was shown before and is not wanted `anew`."""
+        image = environment.frame()
+        if not anew and self._image is not None and np.array_equal(image, self._image):
             return None
         self._image = image.copy()
-        encoder = self._encoders.setdefault(session.environment.task.id, Encoder())
-        kind, data = encoder.encode(image)
-        return pack(kind, data, image.shape, len(session.episode.steps))
+        kind, data = self._encoder.encode(image)
+        return Picture(kind, image.shape[1], image.shape[0], data)

@@ -1,11 +1,11 @@
 """One person's session: which episode is played, what may be done with it now, and what the journal is told.
 
-Knows nothing of pages and sockets: a person's keys drive it, or any `act(observation) -> row`.
+Knows nothing of pages and sockets, nor of what is to be played next: that is the guide's.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+import asyncio
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
@@ -14,15 +14,16 @@ from enum import StrEnum
 import numpy as np
 
 from ...envs.errors import TutelageError
-from ...envs.gymnasium_task import Step, TaskEnvironment
-from ...envs.spaces import Observation
+from ...envs.suite import Suite
 from ...envs.task import Task
-from ..journal import EpisodeRecord, Journal, SeatRecord
-from ..trajectory import Trajectory
-from .assignment import Assignment
-from .episode import Episode, controller_index
+from ..journal import GIVEN_UP, EpisodeRecord, Journal, SeatRecord, StepRecord
+from .episode import controller_index
 from .pace import Stopwatch
-from .settings import Settings
+from .screen import Picture
+from .world import Begun, InlineWorld, Kept, Moment, World
+
+PRACTICE = "practice"
+"""The role of an episode that is journalled, but is no demonstration."""
 
 
 class Phase(StrEnum):
@@ -35,106 +36,167 @@ class Phase(StrEnum):
     FINISHED = "finished"
 
 
-_UNDERWAY = (Phase.READY, Phase.PLAYING, Phase.PAUSED)
+UNDERWAY = (Phase.READY, Phase.PLAYING, Phase.PAUSED)
 _EXPECTED: dict[str, tuple[Phase, ...]] = {
-    "choose": (Phase.CHOOSING,),
+    "enter": (Phase.CHOOSING,),
+    "take_up": (Phase.CHOOSING,),
     "start": (Phase.READY, Phase.PAUSED),
     "act": (Phase.PLAYING,),
     "pause": (Phase.PLAYING,),
     "keep": (Phase.FINISHED,),
-    "discard": (*_UNDERWAY, Phase.FINISHED),
-    "redo": (*_UNDERWAY, Phase.FINISHED),
-    "undo": _UNDERWAY,
-    "leave": (*_UNDERWAY, Phase.FINISHED),
+    "give_up": UNDERWAY,
+    "put_aside": (*UNDERWAY, Phase.FINISHED),
+    "leave": (*UNDERWAY, Phase.FINISHED),
 }
-_IN_BASELINE = _EXPECTED | {"discard": _UNDERWAY, "redo": (), "undo": ()}
-"""On test seeds the first try counts: a finished episode can only be kept, an unfinished one given up."""
 
 
-@dataclass(frozen=True)
+class WorldError(TutelageError):
+    """The environment of an episode failed; the session has given that episode up and is choosing."""
+
+
+@dataclass(frozen=True, slots=True)
 class Acted:
     """What one action gave; `saved` is resolved when it is on disk."""
 
-    step: Step
+    now: Moment
     number: int
     saved: Future[None]
 
 
-@dataclass(frozen=True)
-class Kept:
-    """A finished demonstration, and the observations (leaf path → `[T+1, ...]`) to prove it with."""
+class Underway:
+    """The episode at hand: the journal's row and steps, and what its environment shows.
 
-    trajectory: Trajectory
-    observations: dict[str, np.ndarray]
+    `saved` is the number of the last step on disk, `missed` how many deadlines were. `reactions_ms` and
+    `lags_ms` are what the page measured: from a frame to the key, from a key to its frame.
+    """
+
+    def __init__(self, begun: Begun, task: Task) -> None:
+        self.task = task
+        self.record = begun.record
+        self.steps: list[StepRecord] = begun.steps
+        self.now = begun.now
+        self.instruction, self.limit, self.controls = begun.instruction, begun.limit, begun.controls
+        self.saved = len(begun.steps)
+        self.missed = 0
+        self.reactions_ms: list[int] = []
+        self.lags_ms: list[int] = []
+
+    @property
+    def done(self) -> bool:
+        return self.now.done
+
+    @property
+    def success(self) -> bool:
+        """Whether it is over, solved, and not given up."""
+        return bool(self.now.success) and not self.record.given_up
+
+    @property
+    def total(self) -> float:
+        """The return so far."""
+        return float(sum(step.reward for step in self.steps))
+
+    @property
+    def milliseconds(self) -> int:
+        """Time from the start to the last step."""
+        return self.steps[-1].time_ms if self.steps else 0
 
 
 class Session:
-    """The state machine of one seat. Not thread-safe: one thread at a time.
+    """The state machine of one seat. For one coroutine at a time; whoever calls it sees to that.
 
-    Every transition that is not a step returns when the journal has it on disk. A wrong transition
-    raises TutelageError, which says what was expected and what came, and changes nothing.
-    `deliver` is handed each demonstration as soon as the journal has it marked as kept.
+    Every transition but a step returns when the journal has it on disk. A wrong transition raises
+    TutelageError, which says what was expected and what came, and changes nothing; an environment that
+    fails raises WorldError. `deliver` is handed each demonstration as soon as the journal has it marked
+    as kept. `number` and `target` are the guide's to set: which demonstration this is, of how many.
     """
 
     def __init__(
         self,
-        settings: Settings,
-        journal: Journal,
-        assignment: Assignment,
         seat: SeatRecord,
+        suite: Suite,
+        journal: Journal,
+        make_world: Callable[[Task], World] = InlineWorld,
         kind: str = "person",
         deliver: Callable[[Kept], None] | None = None,
     ) -> None:
         self.seat = seat
+        self.suite = suite
         self.phase = Phase.CHOOSING
-        self.episode: Episode | None = None
+        self.episode: Underway | None = None
         self.notices: list[str] = []
-        self.kept: Counter[str] = Counter()
-        self.given_up: Counter[str] = Counter()
-        self._settings = settings
+        self.number = 1
+        self.target: int | None = None
         self._journal = journal
-        self._assignment = assignment
+        self._make_world = make_world
         self._kind = kind
         self._deliver = deliver
-        self._environment: TaskEnvironment | None = None
-        self._discarded: list[EpisodeRecord] = []
+        self._world: World | None = None
         self._watch = Stopwatch()
-        for one in journal.episodes(demonstrator=seat.demonstrator, suite=settings.suite.name):
-            if one.seed in settings.seeds:
-                self.kept[one.task] += one.state in ("kept", "stored") and not one.given_up
-                self.given_up[one.task] += settings.is_baseline and (one.given_up or one.state == "abandoned")
 
     @property
     def task(self) -> Task | None:
-        return self._environment.task if self._environment else None
+        """The task of the episode at hand."""
+        return self.episode.task if self.episode else None
 
-    @property
-    def environment(self) -> TaskEnvironment:
-        """The environment of the chosen task; raises TutelageError when none is chosen."""
-        if self._environment is None:
-            raise TutelageError("expected a chosen task, got none; choose one first")
-        return self._environment
+    async def enter(
+        self,
+        task_id: str,
+        seed: int,
+        *,
+        role: str = "",
+        study: str = "",
+        consent: str = "",
+        attempt: int = 1,
+    ) -> None:
+        """Begin an episode of a task; `role`, `study` and `consent` go into its journal row."""
+        self._expect("enter")
+        task = self.suite[task_id]
+        record = EpisodeRecord(
+            seat=self.seat.seat,
+            demonstrator=self.seat.demonstrator,
+            suite=self.suite.name,
+            task=task.id,
+            env=task.env,
+            kwargs=dict(task.kwargs),
+            seed=seed,
+            attempt=attempt,
+            kind=self._kind,
+            study=study,
+            consent=consent,
+            role=role,
+            digest=b"",
+        )
+        world = await self._world_of(task)
+        try:
+            begun = await world.begin(record)
+        except TutelageError:
+            raise
+        except Exception as error:  # an environment may raise anything
+            raise await self._failure(error) from error
+        await written(self._journal.begin(begun.record))
+        self._show(begun)
 
-    @property
-    def choices(self) -> tuple[str, ...]:
-        """List what may be done with the episode now."""
-        table = self._table()
-        names = [name for name in ("keep", "discard", "redo", "leave") if self.phase in table[name]]
-        return (*names, "undo") if self._discarded and self.phase in table["undo"] else tuple(names)
-
-    def choose(self, task_id: str) -> None:
-        """Go to a task: to its undecided or unfinished episode if there is one, else to a new one."""
-        self._expect("choose")
-        task = self._settings.suite[task_id]
-        if self._target_met(task.id):
-            raise TutelageError(
-                f"expected a task with demonstrations left to give, got {task_id!r}: all done"
+    async def take_up(self, record: EpisodeRecord) -> bool:
+        """Play an episode of the journal up to where it was; False when it no longer can be."""
+        self._expect("take_up")
+        world = await self._world_of(self.suite[record.task])
+        await written(self._journal.flushed())
+        steps = await asyncio.to_thread(self._journal.steps, record.episode)
+        try:
+            begun = await world.restore(record, steps)
+        except Exception as error:  # an environment may raise anything
+            await self.close()
+            await written(self._journal.mark(record.episode, "abandoned", notes=str(error)))
+            self.notices.append(f"An unfinished episode could not be taken up again: {error}")
+            return False
+        if begun.torn:
+            self._journal.drop(record.episode, len(begun.steps) + 1)
+            self.notices.append(
+                f"The last {begun.torn} steps were damaged and have been dropped; go on from here."
             )
-        self._environment = TaskEnvironment(task, rgb=self._kind == "person")
-        self._sit(task.id)
-        mine = self._mine("discarded")
-        self._discarded = [] if self._settings.is_baseline else mine
-        self._continue()
+        await written(self._journal.mark(record.episode, "finished" if begun.now.done else "open"))
+        self._show(begun)
+        return True
 
     def start(self) -> None:
         """Start or go on with an episode that waits."""
@@ -148,177 +210,111 @@ class Session:
         self._watch.stop()
         self.phase = Phase.PAUSED
 
-    def act(self, row: np.ndarray, frame: int = 0, controller: str = "person") -> Acted:
+    async def act(self, row: np.ndarray, frame: int = 0, controller: str = "person") -> Acted:
         """Take one action, a row `[k]`. `frame` is the number of the frame it was chosen on."""
-        episode = self._expect("act")
-        step = episode.take(row, self._watch.read(), controller_index(controller), frame)
+        episode, world = self._expect("act")
+        try:
+            step, now = await world.act(row, self._watch.read(), controller_index(controller), frame)
+        except Exception as error:  # an environment may raise anything
+            raise await self._failure(error) from error
         saved = self._journal.append(episode.record.episode, step)
-        if episode.done:
+        episode.steps.append(step)
+        episode.now = now
+        if now.done:
             self._watch.stop()
             self._journal.mark(episode.record.episode, "finished")
             self.phase = Phase.FINISHED
-        return Acted(episode.now, step.step, saved)
+        return Acted(now, step.step, saved)
 
-    def keep(self) -> Kept:
-        """Keep the finished episode and go on to the next."""
-        episode = self._expect("keep")
-        kept = self._keep(episode)
-        self.kept[episode.record.task] += 1
-        self._next()
-        return kept
+    async def draw(self) -> Picture | None:
+        """Draw what the environment shows now, for a page that has nothing yet."""
+        return await self._world.draw() if self._world and self.episode else None
 
-    def discard(self) -> None:
-        """Put the episode aside and go on to the next; on test seeds, give it up for good: a failure."""
-        episode = self._expect("discard")
-        if self._settings.is_baseline:
-            episode.give_up()
-            if episode.steps:
-                self._keep(episode)
-            else:
-                self._journal.mark(episode.record.episode, "abandoned").result()
-            self.given_up[episode.record.task] += 1
+    async def keep(self) -> None:
+        """Keep the finished episode as a demonstration; one of practice is put aside instead."""
+        episode, world = self._expect("keep")
+        if episode.record.role == PRACTICE:
+            await self.put_aside()
         else:
-            self._put_aside(episode)
-        self._next()
+            await self._keep(episode, world)
 
-    def redo(self) -> None:
-        """Put the episode aside and play the same seed again."""
-        episode = self._expect("redo")
-        self._put_aside(episode)
-        self._begin(episode.record.seed, episode.record.attempt + 1)
+    async def give_up(self) -> None:
+        """End an unfinished episode here, for good: a failure, kept if anything was done at all."""
+        episode, world = self._expect("give_up")
+        self._watch.stop()
+        if not episode.steps or episode.record.role == PRACTICE:
+            await self._let_go("abandoned")
+            return
+        notes = "; ".join(part for part in (episode.record.notes, GIVEN_UP) if part)
+        episode.record = replace(episode.record, notes=notes)
+        await self._keep(episode, world)
 
-    def undo(self) -> None:
-        """Bring the last discarded episode back; the one underway waits, or is forgotten if not begun."""
-        episode = self._expect("undo")
-        if not self._discarded:
-            raise TutelageError("expected a discarded episode to bring back, got none")
-        if not episode.steps:
-            self._journal.mark(episode.record.episode, "unplayed").result()
-            if episode.record.attempt == 1:
-                self._assignment.give_back(episode.record.task, self.seat.demonstrator, episode.record.seed)
-        back = self._discarded.pop()
-        self._journal.mark(back.episode, "open").result()
-        if not self._restore(back):
-            self._continue()
+    async def put_aside(self) -> None:
+        """Put the episode aside: it stays in the journal, and is no demonstration."""
+        self._expect("put_aside")
+        await self._let_go("discarded")
 
-    def leave(self) -> None:
-        """Go back to the choice of tasks; the episode waits there as it is."""
+    async def leave(self, state: str | None = None) -> None:
+        """Let the episode be, as it is, to be taken up again; or marked with another `state`."""
         self._expect("leave")
-        self._to_choosing()
+        await self._let_go(state)
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Let go of the environment; the journal has everything."""
-        if self._environment is not None:
-            self._environment.close()
-        self._environment, self.episode = None, None
+        world, self._world, self.episode = self._world, None, None
         self.phase = Phase.CHOOSING
+        if world is not None:
+            await world.close()
 
-    def _table(self) -> dict[str, tuple[Phase, ...]]:
-        return _IN_BASELINE if self._settings.is_baseline else _EXPECTED
+    def _expect(self, what: str) -> tuple[Underway, World]:
+        """Check a transition; returns what it is about (nothing, for those that begin an episode)."""
+        phases = _EXPECTED[what]
+        if self.phase not in phases:
+            wanted = " or ".join(phases)
+            raise TutelageError(f"expected to be {wanted} for {what}, got it while {self.phase}")
+        return self.episode, self._world  # type: ignore[return-value]
 
-    def _expect(self, what: str) -> Episode:
-        """Check a transition, and return the episode it is about (that of `choose` is never used)."""
-        phases = self._table()[what]
-        if self.phase in phases and (self.episode is not None or what == "choose"):
-            return self.episode  # type: ignore[return-value]
-        if not phases:
-            raise TutelageError(f"expected the first try to count, got {what}; test seeds are played once")
-        wanted = " or ".join(phases)
-        raise TutelageError(f"expected to be {wanted} for {what}, got it while {self.phase}")
+    async def _world_of(self, task: Task) -> World:
+        """Return the world of a task: the last episode's if it was of the same."""
+        if self._world is None or self._world.task is not task:
+            await self.close()
+            self._world = self._make_world(task)
+        return self._world
 
-    def _target_met(self, task_id: str) -> bool:
-        target = self._settings.episodes
-        return target is not None and self.kept[task_id] + self.given_up[task_id] >= target
-
-    def _next(self) -> None:
-        if self._target_met(self.environment.task.id):
-            self._to_choosing()
-        else:
-            self._continue()
-
-    def _continue(self) -> None:
-        self._journal.flush()
-        for record in (*reversed(self._mine("finished")), *reversed(self._mine("open"))):
-            if self._restore(record):
-                return
-        self._begin(self._assignment.take(self.environment.task.id, self.seat.demonstrator), 1)
-
-    def _mine(self, state: str) -> list[EpisodeRecord]:
-        task = self.environment.task.id
-        found = self._journal.episodes(seat=self.seat.seat, task=task, state=state)
-        return [one for one in found if one.seed in self._settings.seeds]
-
-    def _begin(self, seed: int, attempt: int) -> None:
-        task = self.environment.task
-        record = EpisodeRecord(
-            seat=self.seat.seat,
-            demonstrator=self.seat.demonstrator,
-            suite=self._settings.suite.name,
-            task=task.id,
-            env=task.env,
-            kwargs=dict(task.kwargs),
-            seed=seed,
-            attempt=attempt,
-            kind=self._kind,
-            digest=b"",
-        )
-        episode = Episode.begin(self.environment, record)
-        self._journal.begin(episode.record).result()
-        self._enter(episode)
-
-    def _restore(self, record: EpisodeRecord) -> bool:
-        """Play an episode of the journal up to where it was; False when it no longer can be."""
-        steps = self._journal.steps(record.episode)
-        try:
-            episode, torn = Episode.restore(self.environment, record, steps)
-        except TutelageError as error:
-            self._journal.mark(record.episode, "abandoned", notes=str(error)).result()
-            self.notices.append(f"An unfinished episode could not be taken up again: {error}")
-            return False
-        if torn:
-            self._journal.drop(record.episode, len(episode.steps) + 1)
-            self.notices.append(f"The last {torn} steps were damaged and have been dropped; go on from here.")
-        self._journal.mark(record.episode, "finished" if episode.done else "open").result()
-        self._enter(episode)
-        return True
-
-    def _enter(self, episode: Episode) -> None:
-        self.episode = episode
-        self._watch = Stopwatch(episode.milliseconds)
-        self.phase = Phase.FINISHED if episode.done else Phase.READY
-        if self.phase is Phase.READY and self.environment.task.fps is None:
+    def _show(self, begun: Begun) -> None:
+        assert self._world is not None
+        self.episode = Underway(begun, self._world.task)
+        self._watch = Stopwatch(self.episode.milliseconds)
+        self.phase = Phase.FINISHED if self.episode.done else Phase.READY
+        if self.phase is Phase.READY and self._world.task.fps is None:
             self.start()
 
-    def _keep(self, episode: Episode) -> Kept:
-        kept = Kept(episode.trajectory(), episode.observations())
-        self._journal.mark(episode.record.episode, "kept", episode.record.notes or None).result()
+    async def _keep(self, episode: Underway, world: World) -> None:
+        kept = await world.finish(episode.record, episode.missed)
+        await self._let_go("kept", episode.record.notes or None)
         if self._deliver is not None:
             self._deliver(kept)
-        return kept
 
-    def _put_aside(self, episode: Episode) -> None:
-        self._journal.mark(episode.record.episode, "discarded").result()
-        self._discarded.append(episode.record)
+    async def _let_go(self, state: str | None, notes: str | None = None) -> None:
+        assert self.episode is not None
+        if state is None:
+            await written(self._journal.flushed())
+        else:
+            await written(self._journal.mark(self.episode.record.episode, state, notes))
+        self._watch.stop()
+        self.episode, self.phase = None, Phase.CHOOSING
 
-    def _to_choosing(self) -> None:
-        self._journal.flush()
-        self.close()
-        self._sit("")
+    async def _failure(self, error: Exception) -> WorldError:
+        """Give up the episode whose environment has failed; returns what is to be raised."""
+        what = str(error) if isinstance(error, TutelageError) else f"{type(error).__name__}: {error}"
+        episode = self.episode
+        await self.close()
+        if episode is not None:
+            notes = "; ".join(part for part in (episode.record.notes, what) if part)
+            await written(self._journal.mark(episode.record.episode, "abandoned", notes))
+        return WorldError(f"The task failed: {what}")
 
-    def _sit(self, task_id: str) -> None:
-        self.seat = replace(self.seat, task=task_id)
-        self._journal.sit(self.seat).result()
 
-
-def play(
-    session: Session, task_id: str, act: Callable[[Observation], np.ndarray], controller: str = "person"
-) -> Kept:
-    """Play one episode of a task to its end with `act(observation) -> row`, and keep it."""
-    if session.phase is Phase.CHOOSING:
-        session.choose(task_id)
-    if session.phase in (Phase.READY, Phase.PAUSED):
-        session.start()
-    while session.phase is Phase.PLAYING and session.episode is not None:
-        seen = session.episode.now.observation
-        session.act(act(seen), frame=len(session.episode.steps), controller=controller)
-    return session.keep()
+async def written(future: Future[None]) -> None:
+    """Wait until the journal has something on disk."""
+    await asyncio.wrap_future(future)

@@ -1,28 +1,54 @@
-"""What a page is told of a session: one message from which it can draw itself, whatever it showed before."""
+"""What a page is told: one message from which it can draw itself, whatever it showed before."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ...envs.controls import Controls
 from ...envs.task import Task
 from .pace import measured_rate
 from .session import Phase, Session
 from .settings import Settings
 
+Told = dict[str, Any]
 
-def state_message(session: Session, settings: Settings, controls: Controls, saved: int) -> dict[str, Any]:
-    """Build the `state` message: suite, tasks with progress, and the episode at hand if there is one."""
+
+def messages(session: Session, told: Sequence[Told]) -> list[Told]:
+    """Return what draws a page: the session's `state`, the guide's additions in it, then its others."""
+    state = session_message(session)
+    for one in told:
+        if one["type"] == "state":
+            state |= one
+    return [state, *(one for one in told if one["type"] != "state")]
+
+
+def session_message(session: Session) -> Told:
+    """Build the `state` message: the phase, and the episode at hand if there is one."""
     return {
         "type": "state",
         "phase": session.phase.value,
-        "suite": settings.suite.name,
+        "suite": session.suite.name,
         "demonstrator": session.seat.demonstrator,
+        "baseline": False,
+        "pages": [],
+        "tasks": [],
+        "choices": [],
+        "episode": _episode(session),
+    }
+
+
+def choice_message(
+    settings: Settings, choices: Sequence[str], kept: Mapping[str, int], given_up: Mapping[str, int]
+) -> Told:
+    """Build what free choice adds to the `state` message: tasks with progress, and what can be chosen."""
+    return {
+        "type": "state",
         "baseline": settings.is_baseline,
         "pages": [{"path": path, "title": page_title(path)} for path in settings.extra_pages],
-        "tasks": [_task(one, session, settings) for one in settings.suite],
-        "choices": list(session.choices),
-        "episode": _episode(session, settings, controls, saved),
+        "tasks": [
+            _task(one, kept.get(one.id, 0), given_up.get(one.id, 0), settings) for one in settings.suite
+        ],
+        "choices": list(choices),
     }
 
 
@@ -31,46 +57,46 @@ def page_title(path: str) -> str:
     return path.strip("/").replace("-", " ").replace("/", " ").capitalize() or "Page"
 
 
-def _task(task: Task, session: Session, settings: Settings) -> dict[str, Any]:
+def _task(task: Task, kept: int, given_up: int, settings: Settings) -> Told:
     return {
         "id": task.id,
         "instruction": task.instruction,
         "fps": task.fps,
-        "kept": session.kept[task.id],
-        "givenUp": session.given_up[task.id],
+        "kept": kept,
+        "givenUp": given_up,
         "target": settings.episodes,
     }
 
 
-def _episode(session: Session, settings: Settings, controls: Controls, saved: int) -> dict[str, Any] | None:
-    episode, task = session.episode, session.task
-    if episode is None or task is None:
+def _episode(session: Session) -> Told | None:
+    episode = session.episode
+    if episode is None:
         return None
     return {
         "id": episode.record.episode,
-        "task": task.id,
-        "number": session.kept[task.id] + session.given_up[task.id] + 1,
-        "target": settings.episodes,
+        "task": episode.task.id,
+        "number": session.number,
+        "target": session.target,
         "attempt": episode.record.attempt,
         "step": len(episode.steps),
-        "limit": session.environment.limit,
-        "saved": saved,
-        "instruction": session.environment.instruction or task.id,
-        "fps": task.fps,
-        "controls": [{"codes": list(one.codes), "label": one.label} for one in controls.bindings],
+        "limit": episode.limit,
+        "saved": episode.saved,
+        "instruction": episode.instruction,
+        "fps": episode.task.fps,
+        "controls": [{"codes": list(one.codes), "label": one.label} for one in episode.controls.bindings],
         "outcome": _outcome(session) if session.phase is Phase.FINISHED else None,
     }
 
 
-def _outcome(session: Session) -> dict[str, Any] | None:
-    episode, task = session.episode, session.task
-    if episode is None or task is None:
+def _outcome(session: Session) -> Told | None:
+    episode = session.episode
+    if episode is None:
         return None
     times = [step.time_ms for step in episode.steps]
     return {
-        "success": bool(episode.now.success),
+        "success": episode.success,
         "return": episode.total,
         "steps": len(times),
         "seconds": times[-1] / 1000,
-        "rate": measured_rate(times) if task.fps else None,
+        "rate": measured_rate(times) if episode.task.fps else None,
     }

@@ -42,6 +42,7 @@ const receive = {
   saving: (message) => view.saving(message),
   note: ({ text }) => view.note(text),
   error: ({ text }) => view.note(text),
+  way: (message) => document.dispatchEvent(new CustomEvent("way", { detail: message })), // a study's pages listen
   replaced: () => {}, // the close code says it too
 };
 
