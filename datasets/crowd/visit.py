@@ -152,7 +152,7 @@ class Visit:
             await self.end("full")
         else:
             self.progress |= {"began": self.house.clock(), "consent": version}
-            change: dict[str, Any] = {"stage": "instructions", "language": language}
+            change: dict[str, Any] = {"stage": "instructions"}
             change["progress"] = dict(self.progress)
             await self.house.in_thread(
                 lambda: decide(self.person, "given", version, language, **change)

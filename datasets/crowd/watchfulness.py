@@ -84,6 +84,8 @@ class Watchfulness:
         episode = self._visit.session.episode
         if episode is None:
             return
+        if self.is_idle and self._visit.session.phase is Phase.PLAYING:
+            self.note_activity()  # a key has let play go on
         before = self._seen[1] if self._seen[0] == episode.record.episode else 0
         fresh = episode.steps[before:]
         self._seen = (episode.record.episode, len(episode.steps))

@@ -116,7 +116,8 @@ def _play(visit: Visit) -> Told:
 
 def _pace(visit: Visit) -> Told:
     runs = visit.session.phase is Phase.PLAYING
-    return {"secondsLeft": visit.watch.seconds_left, "runs": runs, "idle": visit.watch.is_idle}
+    is_idle = visit.watch.is_idle and visit.session.phase is Phase.PAUSED
+    return {"secondsLeft": visit.watch.seconds_left, "runs": runs, "idle": is_idle}
 
 
 def _rest(visit: Visit) -> Told:
