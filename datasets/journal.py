@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 import time
@@ -15,6 +16,8 @@ from typing import Any
 import sqlalchemy as sql
 
 from ..envs.errors import TutelageError
+from .database import address, cause, is_sqlite, make_tables, open_database, patiently
+from .fence import Fence
 from .trajectory import new_episode_id
 
 GIVEN_UP = "given up"
@@ -22,18 +25,20 @@ STATES = ("open", "finished", "kept", "stored", "discarded", "abandoned", "unpla
 """An episode is open while it is played, finished until it is decided about, kept, then stored.
 `abandoned` was given up for good; `unplayed` was left before its first action, so its seed is free again."""
 
+MOVED = "expected this seat to be here, got a write after it moved to another server; it goes on there"
+
 _RETRY_SECONDS = 0.5
-_tables = sql.MetaData()
+TABLES = sql.MetaData()
 _seats = sql.Table(
     "seats",
-    _tables,
+    TABLES,
     sql.Column("seat", sql.String, primary_key=True),
     sql.Column("demonstrator", sql.String, nullable=False),
     sql.Column("task", sql.String, nullable=False),  # what is being played there; "" for nothing
 )
 _episodes = sql.Table(
     "episodes",
-    _tables,
+    TABLES,
     sql.Column("episode", sql.String, primary_key=True),
     sql.Column("seat", sql.String, nullable=False, index=True),
     sql.Column("demonstrator", sql.String, nullable=False),
@@ -55,7 +60,7 @@ _episodes = sql.Table(
 )
 _steps = sql.Table(
     "steps",
-    _tables,
+    TABLES,
     sql.Column("id", sql.Integer, primary_key=True),
     sql.Column("episode", sql.String, nullable=False),
     sql.Column("step", sql.Integer, nullable=False),
@@ -133,7 +138,8 @@ class StepRecord:
     digest: bytes
 
 
-_Write = tuple[sql.Executable | None, dict[str, Any], "Future[None]"]
+_Write = tuple[sql.Executable | None, dict[str, Any], str, "Future[None]"]
+"""A statement, its values, the seat or episode that it is about, and who waits for it."""
 
 
 class Journal:
@@ -142,20 +148,22 @@ class Journal:
     Takes a path (SQLite, write-ahead log, every commit synced) or an SQLAlchemy URL. Writes are queued in
     order and return a future that is resolved once they are on disk; all that wait share one commit.
     When the database fails (a full disk, say), the writes wait and are tried again: `trouble` then tells
-    why, and every listener is called with it, and with None when writing works again.
+    why, and every listener is called with it, and with None when writing works again. On PostgreSQL, and
+    where several servers share the database, a `fence` sees to it that nothing is written twice.
     """
 
-    def __init__(self, path_or_url: str | Path) -> None:
-        self.engine = _engine(path_or_url)
+    def __init__(self, path_or_url: str | Path, shared: bool = False) -> None:
+        self.engine = open_database(path_or_url)
         self.trouble: str | None = None
         self.listeners: list[Callable[[str | None], None]] = []
         self._queue: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
         self._closing = threading.Event()
         try:
-            _make_tables(self.engine)
+            make_tables(self.engine, TABLES)
+            self.fence = Fence(self.engine) if shared or not is_sqlite(self.engine) else None
         except sql.exc.SQLAlchemyError as error:
             raise TutelageError(
-                f"expected a journal at {path_or_url}, got: {_cause(error)}; "
+                f"expected a journal at {address(self.engine)}, got: {cause(error)}; "
                 "check that the folder can be written and that the file is a journal"
             ) from None
         self._thread = threading.Thread(target=self._write, name="journal", daemon=True)
@@ -163,34 +171,36 @@ class Journal:
 
     def sit(self, seat: SeatRecord) -> Future[None]:
         """Write a seat down, new or changed."""
-        self._put(_seats.delete().where(_seats.c.seat == seat.seat), {})
-        return self._put(_seats.insert(), asdict(seat))
+        self._put(_seats.delete().where(_seats.c.seat == seat.seat), {}, seat.seat)
+        return self._put(_seats.insert(), asdict(seat), seat.seat)
 
     def begin(self, episode: EpisodeRecord) -> Future[None]:
         """Write down that an episode has been reset."""
-        return self._put(_episodes.insert(), {**asdict(episode), "changed_ns": time.time_ns()})
+        return self._put(_episodes.insert(), {**asdict(episode), "changed_ns": time.time_ns()}, episode.seat)
 
     def append(self, episode: str, step: StepRecord) -> Future[None]:
         """Write one step of an episode; the future is resolved when it is on disk."""
         values = {one.name: getattr(step, one.name) for one in fields(step)}
         values |= {"episode": episode, "dropped": False, "action": [float(part) for part in step.action]}
-        return self._put(_ADD_STEP, values)
+        return self._put(_ADD_STEP, values, episode)
 
     def mark(self, episode: str, state: str, notes: str | None = None) -> Future[None]:
         """Change an episode's state, and its notes if some are given."""
         if state not in STATES:
             raise TutelageError(f"expected a state of {', '.join(STATES)}, got {state!r}")
         values = {"state": state, "changed_ns": time.time_ns()} | ({} if notes is None else {"notes": notes})
-        return self._put(_episodes.update().where(_episodes.c.episode == episode).values(**values), {})
+        return self._put(
+            _episodes.update().where(_episodes.c.episode == episode).values(**values), {}, episode
+        )
 
     def drop(self, episode: str, first: int) -> Future[None]:
         """Set aside the steps from number `first` on: they stay in the table, marked as dropped."""
         torn = (_steps.c.episode == episode) & (_steps.c.step >= first)
-        return self._put(_steps.update().where(torn).values(dropped=True), {})
+        return self._put(_steps.update().where(torn).values(dropped=True), {}, episode)
 
     def flushed(self) -> Future[None]:
         """Return a future that is resolved when everything put down so far is on disk."""
-        return self._put(None, {})
+        return self._put(None, {}, "")
 
     def flush(self) -> None:
         """Wait until everything put down so far is on disk."""
@@ -224,6 +234,9 @@ class Journal:
         self._closing.set()
         self._queue.put(None)
         self._thread.join()
+        if self.fence is not None:
+            with contextlib.suppress(sql.exc.DBAPIError):
+                self.fence.withdraw(self.engine)
         self.engine.dispose()
 
     def __enter__(self) -> Journal:
@@ -233,15 +246,14 @@ class Journal:
         self.close()
 
     def _read(self, query: sql.Select[Any]) -> list[dict[str, Any]]:
-        with self.engine.connect() as connection:
-            return [dict(row) for row in connection.execute(query).mappings()]
+        return patiently(self.engine, query, self._closing)
 
-    def _put(self, statement: sql.Executable | None, values: dict[str, Any]) -> Future[None]:
+    def _put(self, statement: sql.Executable | None, values: dict[str, Any], about: str) -> Future[None]:
         future: Future[None] = Future()
         if not self._thread.is_alive():
             future.set_exception(TutelageError("expected an open journal, got a closed one"))
             return future
-        self._queue.put((statement, values, future))
+        self._queue.put((statement, values, about, future))
         return future
 
     def _write(self) -> None:
@@ -267,15 +279,23 @@ class Journal:
                 if isinstance(error, _REFUSED):
                     return self._commit_singly(batch, error)
                 if not self._wait_out(error):
-                    return _fail(batch, TutelageError(f"the journal could not be written: {_cause(error)}"))
+                    return _fail(batch, TutelageError(f"the journal could not be written: {cause(error)}"))
             except sql.exc.StatementError as error:
                 return self._commit_singly(batch, error)
             else:
                 self._tell(None)
-                for _, _, future in batch:
-                    future.set_result(None)
-                return None
+                return self._settle(batch)
         return None
+
+    def _settle(self, batch: list[_Write]) -> None:
+        """Tell those who wait how it went: on disk, or refused because another server has that seat now."""
+        if self.fence is not None:
+            self.fence.left()
+        for _, _, about, future in batch:
+            if self.fence is not None and about in self.fence.lost:
+                future.set_exception(TutelageError(MOVED))
+            else:
+                future.set_result(None)
 
     def _commit_singly(self, batch: list[_Write], error: Exception) -> None:
         """One write is wrong; the others must not suffer for it."""
@@ -287,18 +307,22 @@ class Journal:
 
     def _commit(self, batch: list[_Write]) -> None:
         with self.engine.begin() as connection:
+            if self.fence is not None:
+                if not self.fence.enter(connection):
+                    return
+                batch = [write for write in batch if write[2] not in self.fence.lost]
             for _, group in groupby(batch, key=lambda write: id(write[0])):
                 writes = list(group)
                 statement = writes[0][0]
                 if statement is _ADD_STEP:
-                    connection.execute(_ADD_STEP, [values for _, values, _ in writes])
+                    connection.execute(_ADD_STEP, [values for _, values, *_ in writes])
                 elif statement is not None:
-                    for _, values, _ in writes:
+                    for _, values, *_ in writes:
                         connection.execute(statement, values)
 
     def _wait_out(self, error: sql.exc.DBAPIError) -> bool:
         """Pause before another try; False when the journal is being closed and nobody can wait."""
-        self._tell(_cause(error))
+        self._tell(cause(error))
         return not self._closing.wait(_RETRY_SECONDS)
 
     def _tell(self, trouble: str | None) -> None:
@@ -308,34 +332,6 @@ class Journal:
                 listener(trouble)
 
 
-def _engine(path_or_url: str | Path) -> sql.Engine:
-    if "://" in str(path_or_url):
-        return sql.create_engine(str(path_or_url))
-    path = Path(path_or_url)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    engine = sql.create_engine(sql.URL.create("sqlite", database=str(path)))
-
-    @sql.event.listens_for(engine, "connect")
-    def careful(connection: Any, _: Any) -> None:
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=5000"):
-            connection.execute(f"PRAGMA {pragma}")
-
-    return engine
-
-
-def _make_tables(engine: sql.Engine) -> None:
-    """Make the tables, or give those of an older journal the columns that came later."""
-    _tables.create_all(engine)
-    there = {one["name"] for one in sql.inspect(engine).get_columns(_episodes.name)}
-    with engine.begin() as connection:
-        for name in sorted({"study", "consent", "role"} - there):
-            connection.exec_driver_sql(f"ALTER TABLE episodes ADD COLUMN {name} VARCHAR NOT NULL DEFAULT ''")
-
-
 def _fail(batch: list[_Write], error: Exception) -> None:
-    for _, _, future in batch:
+    for *_, future in batch:
         future.set_exception(error)
-
-
-def _cause(error: Exception) -> str:
-    return " ".join(str(getattr(error, "orig", None) or error).split())

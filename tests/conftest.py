@@ -26,6 +26,8 @@ from tutelage.datasets.trajectory import Trajectory
 from tutelage.envs.gymnasium_task import TaskEnvironment
 from tutelage.envs.spaces import action_to_row
 from tutelage.envs.suite import Suite, suite_from
+from tutelage.tests import postgres as postgres_server
+from tutelage.tests.postgres import PostgreSQL
 
 settings.register_profile("shared machines", deadline=None)
 settings.load_profile("shared machines")
@@ -271,3 +273,20 @@ def opened(
             return choice
 
         yield one
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgreSQL]:
+    """Give a real PostgreSQL server, one a process of tests."""
+    with postgres_server.running() as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """Give an empty database, once of each kind."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'journal.sqlite'}"
+    else:
+        with request.getfixturevalue("postgres").database() as url:
+            yield url

@@ -17,7 +17,14 @@ from tutelage.envs.errors import TutelageError
 
 
 @pytest.fixture
-def journal(tmp_path: Path) -> Iterator[Journal]:
+def journal(database_url: str) -> Iterator[Journal]:
+    with Journal(database_url) as one:
+        yield one
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Iterator[Journal]:
+    """A journal in a file, for what only files do."""
     with Journal(tmp_path / "journal.sqlite") as one:
         yield one
 
@@ -58,16 +65,18 @@ def test_a_reward_that_is_not_a_number_survives(journal: Journal) -> None:
     assert journal.steps("e")[0].reward != journal.steps("e")[0].reward
 
 
-def test_a_resolved_step_is_seen_by_another_connection(journal: Journal, tmp_path: Path) -> None:
-    journal.append("e", step(1)).result()
+def test_a_resolved_step_is_seen_by_another_connection(file: Journal, tmp_path: Path) -> None:
+    file.append("e", step(1)).result()
     with sqlite3.connect(tmp_path / "journal.sqlite") as other:
         assert other.execute("select count(*) from steps").fetchone() == (1,)
         assert other.execute("pragma journal_mode").fetchone() == ("wal",)
 
 
 def test_every_commit_is_synced(journal: Journal) -> None:
+    sqlite = journal.engine.dialect.name == "sqlite"
+    question, answer = ("pragma synchronous", 2) if sqlite else ("show synchronous_commit", "on")
     with journal.engine.connect() as connection:
-        assert connection.exec_driver_sql("pragma synchronous").scalar() == 2
+        assert connection.exec_driver_sql(question).scalar() == answer
 
 
 def test_steps_that_wait_share_a_commit(journal: Journal) -> None:
@@ -128,26 +137,26 @@ def test_a_state_changes_and_orders_episodes(journal: Journal) -> None:
         journal.mark(first.episode, "lost")
 
 
-def test_a_full_disk_is_told_and_nothing_is_lost(journal: Journal, tmp_path: Path) -> None:
+def test_a_full_disk_is_told_and_nothing_is_lost(file: Journal, tmp_path: Path) -> None:
     heard: list[str | None] = []
-    journal.listeners.append(heard.append)
-    journal.append("e", step(1)).result()
+    file.listeners.append(heard.append)
+    file.append("e", step(1)).result()
     _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     # no file of this process may grow beyond what the log has now: a real error from a real write
     size = (tmp_path / "journal.sqlite-wal").stat().st_size
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:
-        waiting = [journal.append("e", step(at + 2)) for at in range(50)]
+        waiting = [file.append("e", step(at + 2)) for at in range(50)]
         deadline = time.monotonic() + 10
-        while journal.trouble is None and time.monotonic() < deadline:
+        while file.trouble is None and time.monotonic() < deadline:
             time.sleep(0.01)
-        assert journal.trouble is not None
+        assert file.trouble is not None
         assert not waiting[-1].done()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
     waiting[-1].result(timeout=10)
-    assert [one.step for one in journal.steps("e")] == list(range(1, 52))
-    assert journal.trouble is None
+    assert [one.step for one in file.steps("e")] == list(range(1, 52))
+    assert file.trouble is None
     assert heard[-1] is None
     assert heard[0]
 

@@ -15,6 +15,7 @@ from typing import Any
 import sqlalchemy as sql
 
 from ...envs.errors import TutelageError
+from ..database import LEDGER, is_sqlite, make_tables, writing
 
 TABLES = sql.MetaData()
 
@@ -89,18 +90,27 @@ conduct = sql.Table(
     sql.Column("episode", sql.String, primary_key=True),
     sql.Column("person", sql.String, nullable=False, index=True),
     sql.Column("role", sql.String, nullable=False),
-    sql.Column("task", sql.String, nullable=False),
+    sql.Column("task", sql.String, nullable=False, index=True),
     sql.Column("seed", sql.BigInteger, nullable=False),
     sql.Column("success", sql.Boolean, nullable=False),
     sql.Column("steps", sql.Integer, nullable=False),
     sql.Column("seconds", sql.Double, nullable=False),
     sql.Column("expert_steps", sql.Integer),  # what the expert needs on this seed, where there is one
     sql.Column("reaction_ms", sql.Double),  # the median time between a frame and the key that answered it
+    sql.Column("fast_share", sql.Double, nullable=False, default=0.0),  # of keys sooner than anyone can see
     sql.Column("idle_share", sql.Double, nullable=False, default=0.0),
     sql.Column("repeat_share", sql.Double, nullable=False, default=0.0),
     sql.Column("hidden_ms", sql.Double, nullable=False, default=0.0),
     sql.Column("lag_ms", sql.Double),  # the median time from a key to its frame on the screen
     sql.Column("at", sql.Double, nullable=False),
+)
+bests = sql.Table(
+    "bests",
+    TABLES,
+    sql.Column("suite", sql.String, primary_key=True),
+    sql.Column("task", sql.String, primary_key=True),
+    sql.Column("seed", sql.BigInteger, primary_key=True, autoincrement=False),
+    sql.Column("steps", sql.Integer),  # what the expert needs; nothing where it does not get there
 )
 events = sql.Table(
     "events",
@@ -126,6 +136,9 @@ servers = sql.Table(
     sql.Column("server", sql.String, primary_key=True),
     sql.Column("started", sql.Double, nullable=False),
     sql.Column("seen", sql.Double, nullable=False),  # its last heartbeat
+    sql.Column(
+        "store", sql.String, nullable=False, server_default=""
+    ),  # the store that it keeps demonstrations in
     sql.Column("figures", sql.JSON, nullable=False),  # seats open, steps, latencies: what monitoring adds up
 )
 leases = sql.Table(
@@ -134,6 +147,12 @@ leases = sql.Table(
     sql.Column("seat", sql.String, primary_key=True),
     sql.Column("server", sql.String, nullable=False),
     sql.Column("epoch", sql.Integer, nullable=False),  # rises whenever the seat moves
+)
+keepers = sql.Table(
+    "keepers",
+    TABLES,
+    sql.Column("episode", sql.String, primary_key=True),
+    sql.Column("store", sql.String, nullable=False, index=True),  # the one store that may hold it
 )
 
 
@@ -160,14 +179,14 @@ class Ledger:
 
     def __init__(self, engine: sql.Engine) -> None:
         self.engine = engine
-        TABLES.create_all(engine)
+        make_tables(engine, TABLES)
 
     @contextmanager
     def write(self) -> Iterator[sql.Connection]:
-        """Give one transaction; SQLite takes its write lock at once, so that reads in it hold."""
-        with self.engine.begin() as connection:
-            if self.engine.dialect.name == "sqlite":
-                connection.exec_driver_sql("BEGIN IMMEDIATE")
+        """Give one transaction; nobody else has one meanwhile, so that reads in it hold."""
+        with writing(self.engine) as connection:
+            if not is_sqlite(self.engine):
+                connection.execute(sql.select(sql.func.pg_advisory_xact_lock(LEDGER)))
             yield connection
 
     def rows(self, query: sql.Select[Any]) -> list[dict[str, Any]]:

@@ -1,0 +1,141 @@
+"""Open the one database of a recorder or a study: SQLite in a folder, PostgreSQL by URL."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sql
+from sqlalchemy.dialects import postgresql, sqlite
+
+from ..envs.errors import TutelageError
+
+_PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=5000")
+_SERVER_SETTINGS = {
+    "synchronous_commit": "on",  # what is acknowledged is on the disk, whatever the server's file says
+    # a machine that fell silent in mid-transaction must not keep the others from its seats for hours
+    "idle_in_transaction_session_timeout": "10s",
+    "tcp_keepalives_idle": "5",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
+}
+_CONNECTION = {
+    "connect_timeout": 5,
+    "keepalives_idle": 5,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 15_000,
+    "options": " ".join(f"-c {name}={value}" for name, value in _SERVER_SETTINGS.items()),
+}
+
+MAKING_TABLES, LEDGER = 7_001, 7_002
+"""PostgreSQL's advisory locks are numbers, for the whole database: these are ours."""
+_AWAY = (sql.exc.OperationalError, sql.exc.InterfaceError)
+_PATIENCE_SECONDS = 60
+_RETRY_SECONDS = 0.5
+
+
+def open_database(path_or_url: str | Path) -> sql.Engine:
+    """Return an engine for a path (SQLite) or an SQLAlchemy URL; nothing is connected yet.
+
+    SQLite writes ahead and syncs every commit. PostgreSQL is reached through psycopg 3; a connection is
+    tried before it is used, so that one that died while it lay idle is replaced.
+    """
+    try:
+        url = sql.make_url(str(path_or_url)) if "://" in str(path_or_url) else _file(Path(path_or_url))
+        if url.get_backend_name() == "sqlite":
+            return _sqlite(url)
+        if url.get_backend_name() != "postgresql":
+            raise TutelageError(
+                f"expected a path, sqlite:///PATH or postgresql://..., got a URL of {url.drivername}"
+            )
+        if url.drivername == "postgresql":
+            url = url.set(drivername="postgresql+psycopg")
+        return sql.create_engine(url, pool_pre_ping=True, pool_size=10, connect_args=_CONNECTION)
+    except sql.exc.ArgumentError as error:  # which does not repeat the URL
+        raise TutelageError(f"expected a database's URL, got one that cannot be read: {error}") from None
+    except ImportError:
+        raise TutelageError(
+            "expected psycopg for a PostgreSQL database, found none; pip install 'tutelage[postgres]'"
+        ) from None
+
+
+def make_tables(engine: sql.Engine, tables: sql.MetaData) -> None:
+    """Make the tables that are not there, and give older ones the columns that came later.
+
+    Such a column needs a `server_default`. Servers that start together do this one after the other.
+    """
+    with engine.begin() as connection:
+        if not is_sqlite(engine):
+            connection.execute(sql.select(sql.func.pg_advisory_xact_lock(MAKING_TABLES)))
+        tables.create_all(connection)
+        there = sql.inspect(connection)
+        for table in tables.sorted_tables:
+            names = {one["name"] for one in there.get_columns(table.name)}
+            for column in table.columns:
+                if column.name not in names:
+                    words = sql.schema.CreateColumn(column).compile(dialect=engine.dialect)
+                    connection.exec_driver_sql(f"ALTER TABLE {table.name} ADD COLUMN {words}")
+
+
+@contextmanager
+def writing(engine: sql.Engine) -> Iterator[sql.Connection]:
+    """Give one transaction that writes; SQLite takes its write lock at once, so that reads in it hold."""
+    with engine.begin() as connection:
+        if is_sqlite(engine):
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        yield connection
+
+
+def insert_missing(engine: sql.Engine, table: sql.Table, row: Mapping[str, Any]) -> sql.Executable:
+    """Make the statement that adds a row unless one of its key is there."""
+    make = sqlite.insert if is_sqlite(engine) else postgresql.insert
+    return make(table).values(**row).on_conflict_do_nothing()
+
+
+def patiently(engine: sql.Engine, query: sql.Select[Any], stop: threading.Event) -> list[dict[str, Any]]:
+    """Read rows as dictionaries; while a server is away, try again for a minute, or until told to stop."""
+    until = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        try:
+            with engine.connect() as connection:
+                return [dict(row) for row in connection.execute(query).mappings()]
+        except sql.exc.DBAPIError as error:
+            away = not is_sqlite(engine) and isinstance(error, _AWAY)
+            if not away or time.monotonic() > until or stop.wait(_RETRY_SECONDS):
+                raise
+
+
+def address(engine: sql.Engine) -> str:
+    """Say where a database is, without its password."""
+    return engine.url.database or "" if is_sqlite(engine) else engine.url.render_as_string(hide_password=True)
+
+
+def is_sqlite(engine: sql.Engine) -> bool:
+    """Say whether a database is a file."""
+    return engine.dialect.name == "sqlite"
+
+
+def cause(error: Exception) -> str:
+    """Say in one line what a database refused, without the statement and its values."""
+    return " ".join(str(getattr(error, "orig", None) or error).split())
+
+
+def _file(path: Path) -> sql.URL:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return sql.URL.create("sqlite", database=str(path))
+
+
+def _sqlite(url: sql.URL) -> sql.Engine:
+    engine = sql.create_engine(url)
+
+    @sql.event.listens_for(engine, "connect")
+    def careful(connection: Any, _: Any) -> None:
+        for pragma in _PRAGMAS:
+            connection.execute(f"PRAGMA {pragma}")
+
+    return engine
