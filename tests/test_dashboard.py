@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import csv
 import io
 import json
@@ -10,9 +11,11 @@ import stat
 import struct
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -26,12 +29,11 @@ from tutelage.datasets.crowd.secret import Secret
 from tutelage.datasets.crowd.standing import standing
 from tutelage.datasets.crowd.watching import NOBODY, SIGNED_OUT
 from tutelage.datasets.store import Store
-from tutelage.datasets.verification import verify
 from tutelage.tests.busy import EXTERNAL, Busy, Served, busy, serving
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-CROWD = {"careful": 3, "hostile": 1}
+CROWD = {"careful": 10, "hostile": 1}
 READ = ("figures", "people", "records.zip", "demonstrations.zip")
 
 
@@ -78,10 +80,21 @@ class Browser:
 
 
 @pytest.fixture
-def browser(served: Served) -> Iterator[Browser]:
-    made = Browser(served)
-    with made.http:
-        yield made
+def open_browser() -> Iterator[Callable[[Served], Browser]]:
+    """Give a way to open a browser; all are closed in the end."""
+    with contextlib.ExitStack() as stack:
+
+        def make(served: Served) -> Browser:
+            made = Browser(served)
+            stack.enter_context(made.http)
+            return made
+
+        yield make
+
+
+@pytest.fixture
+def browser(served: Served, open_browser: Callable[[Served], Browser]) -> Browser:
+    return open_browser(served)
 
 
 @pytest.fixture
@@ -205,8 +218,10 @@ def test_only_our_own_page_may_post(inside: Browser, change: dict[str, str], sta
     assert response.status_code == status
 
 
-def test_a_csrf_token_is_good_for_its_own_browser_only(served: Served, inside: Browser) -> None:
-    other = Browser(served)
+def test_a_csrf_token_is_good_for_its_own_browser_only(
+    served: Served, inside: Browser, open_browser: Callable[[Served], Browser]
+) -> None:
+    other = open_browser(served)
     other.arrive()
     inside.csrf = other.csrf
     assert inside.post("decide", {"what": "pause", "reason": "mischief"}).status_code == 403
@@ -234,10 +249,11 @@ def test_what_cannot_be_read_or_done_is_refused_in_words(inside: Browser, body: 
     assert response.text.startswith("expected ")
 
 
-def test_wrong_tokens_are_refused_then_slowed_down(one: Busy) -> None:
-    (one.folder / HASH).unlink()
-    with serving(one) as at:
-        browser = Browser(at)
+def test_wrong_tokens_are_refused_then_slowed_down(
+    one: Busy, tmp_path: Path, open_browser: Callable[[Served], Browser]
+) -> None:
+    with serving(replace(one, folder=tmp_path)) as at:
+        browser = open_browser(at)
         statuses = [browser.sign_in("guess").status_code for _ in range(10)]
         assert statuses == [403] * 8 + [429] * 2
         response = browser.sign_in(at.token)
@@ -249,9 +265,11 @@ def test_wrong_tokens_are_refused_then_slowed_down(one: Busy) -> None:
         assert response.status_code == 429
 
 
-def test_signing_out_ends_the_session_wherever_its_cookie_may_be(inside: Browser, served: Served) -> None:
+def test_signing_out_ends_the_session_wherever_its_cookie_may_be(
+    inside: Browser, served: Served, open_browser: Callable[[Served], Browser]
+) -> None:
     [cookie] = [f"{one.name}={one.value}" for one in inside.http.cookies.jar]
-    thief = Browser(served)
+    thief = open_browser(served)
     assert thief.get("figures", headers={"Cookie": cookie}).is_success
     assert inside.post("logout", {}).status_code == 204
     assert inside.get("figures").status_code == 401
@@ -328,7 +346,7 @@ def test_demonstrations_leave_as_a_store_that_opens_again(inside: Browser, one: 
     assert sorted(store.episodes()["episode"].to_pylist()) == sorted(
         one.store.episodes()["episode"].to_pylist()
     )
-    assert verify(store) == []
+    assert store.verify() == []
 
 
 def parts(stream: bytes) -> tuple[list[dict[str, Any]], list[bytes]]:
@@ -502,8 +520,6 @@ def test_metrics_are_for_the_bearer_of_the_token(served: Served, browser: Browse
 def test_nothing_that_is_asked_for_breaks_the_server(
     inside: Browser, path: str, text: str, body: bytes
 ) -> None:
-    from urllib.parse import quote
-
     asked = path.replace("{}", quote(text, safe=""))
     for response in (inside.get(asked), inside.post("decide", body), inside.post(asked, body)):
         assert response.status_code < 500
