@@ -71,7 +71,7 @@ def main() -> None:
     ways = WAYS
     if options.quick:
         config = replace(config, size=1, steps=100, evaluate_every=100, batch_steps=320)
-        options.episodes, options.tested, options.seeds, ways = 800, 128, 1, ("careful", "none", "both")
+        options.episodes, options.tested, options.seeds, ways = 600, 128, 1, ("careful", "none", "both")
     with tempfile.TemporaryDirectory() as folder:
         figures = compared(Path(folder), config, ways, options)
     tell("quality", figures, ("torch", "numpy", "numba", "scipy"), options.out)
