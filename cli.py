@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import inspect as signatures
 import json
 import sys
 from collections.abc import Callable, Iterator
@@ -15,6 +13,7 @@ import typer
 from rich.console import Console
 
 from .agents.train_config import TrainConfig
+from .agents.train_flags import with_flags
 from .envs.errors import TutelageError
 
 if TYPE_CHECKING:
@@ -196,49 +195,37 @@ def import_(
         console.print(sentence, highlight=False)
 
 
+@app.command()
+def quality(
+    folder: Folder,
+    experts: Annotated[bool, typer.Option(help="Set solved episodes beside the expert's.")] = True,
+    as_json: Json = False,
+) -> None:
+    """Say of everyone in a store how they play beside the others, and what speaks against them."""
+    from .datasets.quality_view import view
+
+    store = _store(folder)
+    with bar("reading", len(store)) as advance:
+        seen = view(store, experts=experts, progress=advance)
+    _print_json(seen.to_list()) if as_json else console.print(seen)
+
+
+@app.command()
+@with_flags
 def train(folders: list[Path], out: Path, config: Path | None, resume: bool, **flags: Any) -> None:
     """Train one policy on everything in the stores; flags override the YAML given with --config."""
     from .agents.behavior_cloning import train as fit
     from .agents.evaluation.beside import select_success
+    from .datasets.weights import table
 
     stores = [_store(folder) for folder in folders]
     given = {name: value for name, value in flags.items() if value is not None}
     settings = TrainConfig.load(config, given) if config else TrainConfig(**given)
-    evaluate_policy = select_success(stores[0].suite, episodes=settings.select_episodes)
-    folder = fit(stores, out, settings, evaluate=evaluate_policy, resume=resume, progress=True)
-    console.print(f"kept policy: {folder}", highlight=False)
-
-
-def _train_signature() -> signatures.Signature:
-    """Make one flag of each field of TrainConfig."""
-    place, required = signatures.Parameter.KEYWORD_ONLY, signatures.Parameter.empty
-    fixed = {
-        "folders": (Annotated[list[Path], typer.Argument(help="Stores to train on.")], required),
-        "out": (Annotated[Path, typer.Option("--out", "-o", help="The run's folder.")], required),
-        "config": (Annotated[Path | None, typer.Option(help="YAML with the same keys as the flags.")], None),
-        "resume": (Annotated[bool, typer.Option(help="Go on where the run in --out stopped.")], False),
-    }
-    flags = {
-        one.name: (
-            Annotated[
-                type(one.default) | None,
-                typer.Option(help=one.metadata.get("help", ""), show_default=str(one.default)),
-            ],
-            None,
-        )
-        for one in dataclasses.fields(TrainConfig)
-    }
-    return signatures.Signature(
-        [
-            signatures.Parameter(name, place, annotation=kind, default=default)
-            for name, (kind, default) in (fixed | flags).items()
-        ]
-    )
-
-
-train.__signature__ = _train_signature()  # type: ignore[attr-defined]
-train.__annotations__ = {name: one.annotation for name, one in _train_signature().parameters.items()}
-app.command()(train)
+    options: dict[str, Any] = {"resume": resume, "progress": True}
+    options["evaluate"] = select_success(stores[0].suite, episodes=settings.select_episodes)
+    options["tell"] = lambda weights: console.print(table(weights), highlight=False)
+    kept = fit(stores, out, settings, **options)
+    console.print(f"kept policy: {kept}", highlight=False)
 
 
 @app.command()

@@ -2,56 +2,36 @@
 
 from __future__ import annotations
 
-import copy
 import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from ..datasets.sampler import Sampler, TaskColumns, WindowBatch, load_columns
+from ..datasets.sampler import Sampler, TaskColumns, load_columns
 from ..datasets.store import Store
+from ..datasets.weights import Weight, episode_weights, weigh
 from ..envs.errors import TutelageError
 from ..envs.suite import Suite
 from ..envs.task import RECORD
 from .checkpoint import save
-from .encoding import Encoding
-from .optimizer import Optimizer
-from .policy import Policy, PolicyConfig
+from .judges import skills
+from .policy import Policy
 from .train_config import TrainConfig
 from .training_progress import TrainingProgress
 from .training_state import Log, load_state, save_state
+from .training_step import Run, begin, make_sampler, schedule, training_step
 
 Evaluate = Callable[[Policy], Mapping[str, float]]
 """Success by task on select seeds; chooses the kept checkpoint."""
 
 LOG_EVERY = 10
-
-
-@dataclass
-class Run:
-    """Everything that changes while training."""
-
-    policy: Policy
-    average: Policy
-    optimizer: Optimizer
-    step: int = 0
-    best: float = -1.0
-    select: dict[str, float] = field(default_factory=dict)
-
-    def facts(self) -> dict[str, Any]:
-        return {
-            "step": self.step,
-            "best": self.best,
-            "select": self.select,
-            "forgetful": sorted(self.average.forgetful),
-        }
 
 
 def train(
@@ -62,12 +42,14 @@ def train(
     evaluate: Evaluate | None = None,
     resume: bool = False,
     progress: bool = False,
+    tell: Callable[[list[Weight]], None] | None = None,
 ) -> Path:
     """Train one policy on everything in the stores that was recorded on record seeds.
 
     Writes `config.yaml`, `metrics.jsonl`, TensorBoard files, the state to resume from, and two
     checkpoints of the averaged weights: `last` and `kept`, the best on select seeds (without `evaluate`,
-    the last). Ctrl-C saves everything first. Returns the kept one. Raises TutelageError when there is
+    the last). `tell` hears what each demonstrator's episodes weigh before the first step.
+    Ctrl-C saves everything first. Returns the kept one. Raises TutelageError when there is
     nothing to learn from, or when `resume` finds another configuration.
     """
     out.mkdir(parents=True, exist_ok=True)
@@ -76,7 +58,10 @@ def train(
     torch.set_num_threads(config.threads or _cores())
     try:
         columns = _columns(stores, config, progress)
-        sampler = make_sampler(columns, config)
+        skilled = skills(columns, config, progress) if config.weights in ("expertise", "both") else {}
+        if tell:
+            tell(weigh(columns, config.weights, skilled))
+        sampler = make_sampler(columns, config, episode_weights(columns, config.weights, skilled))
         run = begin(columns, config)
         if resume:
             facts = load_state(out, run.policy, run.average, run.optimizer)
@@ -86,56 +71,6 @@ def train(
     finally:
         torch.set_num_threads(threads)
     return out / "kept"
-
-
-def begin(columns: Mapping[str, TaskColumns], config: TrainConfig) -> Run:
-    """Fit the encoding to the data, and make the policy, its average and its optimiser."""
-    torch.manual_seed(config.seed)
-    encoding = Encoding.fit(columns)
-    policy = Policy(PolicyConfig(config.size, config.window, config.dropout, config.forget), encoding)
-    average = copy.deepcopy(policy).eval()
-    optimizer = Optimizer(policy, config.learning_rate, config.table_learning_rate, config.weight_decay)
-    return Run(policy, average, optimizer)
-
-
-def make_sampler(columns: Mapping[str, TaskColumns], config: TrainConfig) -> Sampler:
-    """Say which windows make up each batch, by the configuration's weights and balance."""
-    weights = {
-        task: (one.success if config.weights == "outcome" else np.ones(len(one.success))).astype(np.float64)
-        for task, one in columns.items()
-    }
-    for task, each in weights.items():
-        if not each.any():  # nobody succeeded here: what they did is still the best there is
-            each[:] = 1.0
-            weights[task] = each
-    steps = {task: float(np.diff(one.starts)[weights[task] > 0].sum()) for task, one in columns.items()}
-    shares = {task: count**config.balance for task, count in steps.items()}
-    return Sampler(
-        columns, config.window, max(config.batch_steps, len(columns)), weights, config.seed, shares
-    )
-
-
-def training_step(
-    run: Run, batch: Mapping[str, WindowBatch], config: TrainConfig
-) -> tuple[float, dict[str, float]]:
-    """Do one step on a batch and return the loss and each task's own; advances `run.step`.
-
-    Dropout draws from torch's global generator, seeded here from (seed, step): nothing is carried over.
-    """
-    torch.manual_seed(
-        int(np.random.SeedSequence([config.seed, run.step]).generate_state(1, np.uint64)[0] >> 1)
-    )
-    run.policy.train()
-    with torch.autocast("cpu", torch.bfloat16, enabled=_uses_bfloat16(config)):
-        loss, metrics = run.policy.loss(batch)
-    run.policy.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    run.optimizer.step(_schedule(run.step, config))
-    decay = min(config.ema, (run.step + 1) / (run.step + 10))
-    with torch.no_grad():
-        torch._foreach_lerp_(list(run.average.parameters()), list(run.policy.parameters()), 1 - decay)
-    run.step += 1
-    return float(loss.detach()), metrics
 
 
 def _loop(
@@ -159,7 +94,7 @@ def _loop(
             seen += sum(len(one.actions) for one in batch.values())
             if run.step % LOG_EVERY == 0 or run.step == config.steps:
                 speed = {"steps_per_second": LOG_EVERY / timed, "samples_per_second": seen / timed}
-                rate = config.learning_rate * _schedule(run.step - 1, config)
+                rate = config.learning_rate * schedule(run.step - 1, config)
                 log.write(
                     run.step,
                     {
@@ -215,7 +150,7 @@ def _select(
 def _columns(stores: Sequence[Store], config: TrainConfig, progress: bool) -> dict[str, TaskColumns]:
     if not stores:
         raise TutelageError("expected at least one store to train on, got none")
-    with TrainingProgress.replaying(sum(map(len, stores)), progress) as advance:
+    with TrainingProgress.counting("replaying", sum(map(len, stores)), progress) as advance:
         return load_columns(
             stores,
             seeds=RECORD,
@@ -226,23 +161,9 @@ def _columns(stores: Sequence[Store], config: TrainConfig, progress: bool) -> di
         )
 
 
-def _schedule(step: int, config: TrainConfig) -> float:
-    """Return the learning rate's factor: up in a line, flat, down to zero in a line."""
-    rise = min(1.0, (step + 1) / config.warmup) if config.warmup else 1.0
-    return rise * min(1.0, (config.steps - step) / (config.steps * config.cooldown))
-
-
 def _cores() -> int:
     """Count the cores this process may use, which can be fewer than the machine has."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _uses_bfloat16(config: TrainConfig) -> bool:
-    if config.dtype == "auto":
-        return bool(
-            torch.backends.cpu.get_cpu_capability() == "AVX512" and torch.cpu._is_avx512_bf16_supported()
-        )
-    return config.dtype == "bfloat16"
 
 
 def _lineage(stores: Sequence[Store], config: TrainConfig, policy: Policy) -> dict[str, Any]:

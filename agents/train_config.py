@@ -11,6 +11,9 @@ import yaml
 
 from ..envs.errors import TutelageError, nearest
 
+WEIGHTS = ("none", "outcome", "expertise", "both")
+"""Every episode counts alike; only successful ones; by who made them; both of the last two."""
+
 
 def _setting(default: Any, help: str) -> Any:
     return field(default=default, metadata={"help": help})
@@ -32,7 +35,7 @@ class TrainConfig:
     warmup: int = _setting(50, "Steps over which the learning rate rises.")
     cooldown: float = _setting(0.6, "Share of the steps, at the end, over which it falls to zero.")
     ema: float = _setting(0.98, "Decay of the averaged weights, which are the ones evaluated and saved.")
-    weights: str = _setting("outcome", "outcome: learn from successful episodes only; none: from all.")
+    weights: str = _setting("outcome", "Who teaches how much: none (all alike), outcome, expertise or both.")
     balance: float = _setting(0.5, "A task's share of a batch grows with its steps to this power.")
     dtype: str = _setting("float32", "float32, bfloat16, or auto: bfloat16 where the processor has it.")
     threads: int = _setting(0, "Processor threads; 0 takes all cores.")
@@ -49,7 +52,7 @@ class TrainConfig:
         _expect(0 <= self.forget <= 1, "forget", "in [0, 1]", self.forget)
         _expect(0 <= self.ema < 1, "ema", "in [0, 1)", self.ema)
         _expect(0 < self.cooldown <= 1, "cooldown", "in (0, 1]", self.cooldown)
-        _expect(self.weights in ("outcome", "none"), "weights", "outcome or none", self.weights)
+        _expect(self.weights in WEIGHTS, "weights", " or ".join(WEIGHTS), self.weights)
         known = ("float32", "bfloat16", "auto")
         _expect(self.dtype in known, "dtype", " or ".join(known), self.dtype)
 

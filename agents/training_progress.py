@@ -47,17 +47,17 @@ class TrainingProgress:
 
     @staticmethod
     @contextmanager
-    def replaying(episodes: int, shown: bool) -> Iterator[Callable[[int], None] | None]:
-        """Show how many episodes have been replayed into training columns."""
+    def counting(what: str, total: int, shown: bool) -> Iterator[Callable[[int], None] | None]:
+        """Show how much of the work before training is done; yields `advance(n)`."""
         if not shown:
             yield None
             return
         columns = (
-            TextColumn("replaying"),
+            TextColumn(what),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
         )
         with Progress(*columns, console=Console(stderr=True)) as bar:
-            task = bar.add_task("replaying", total=episodes)
+            task = bar.add_task(what, total=total)
             yield lambda count: bar.advance(task, count)

@@ -31,9 +31,9 @@ from typing import Any
 import numpy as np
 import torch
 from _figures import figure, tell
-from tutelage.agents.behavior_cloning import begin, make_sampler, training_step
 from tutelage.agents.demo import DEMO
 from tutelage.agents.train_config import TrainConfig
+from tutelage.agents.training_step import begin, make_sampler, training_step
 from tutelage.datasets.sampler import TaskColumns, load_columns
 from tutelage.datasets.simulated_crowd import simulate
 from tutelage.datasets.store import Store

@@ -37,7 +37,8 @@ class TaskColumns:
     last observation is not there: nobody acted on it). A text leaf is an object array whose elements are
     `str`, one object for all steps that show the same text. `actions` float64 `[N, k]`; episode e is the
     steps `starts[e]` to `starts[e + 1]`, int64 `[E+1]`; `success` bool `[E]`; `demonstrator` E names;
-    `returns` float64 `[E]`; `controllers` int8 `[N]`; `legal` bool `[N, n]`, or None without a mask.
+    `returns` float64 `[E]`; `controllers` int8 `[N]`; `legal` bool `[N, n]`, or None without a mask; `seeds`
+    int64 `[E]`, or None where they are not known.
     """
 
     task: Task
@@ -49,6 +50,7 @@ class TaskColumns:
     returns: np.ndarray
     controllers: np.ndarray
     legal: np.ndarray | None = None
+    seeds: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.actions)
@@ -161,6 +163,7 @@ def _task_columns(task: Task, table: pa.Table, arrays: ColumnArrays, live: bool)
         returns=table["return"].to_numpy(),
         controllers=arrays["controllers"],
         legal=arrays.get("legal"),
+        seeds=table["seed"].to_numpy(),
     )
 
 

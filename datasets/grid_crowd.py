@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def play_grid(
     environment: TaskEnvironment,
     people: Sequence[SimulatedDemonstrator],
-    seeds: range,
+    seeds: Sequence[int],
     suite: str,
     started: str,
 ) -> list[Trajectory]:

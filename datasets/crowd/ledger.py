@@ -90,18 +90,27 @@ conduct = sql.Table(
     sql.Column("episode", sql.String, primary_key=True),
     sql.Column("person", sql.String, nullable=False, index=True),
     sql.Column("role", sql.String, nullable=False),
-    sql.Column("task", sql.String, nullable=False),
+    sql.Column("task", sql.String, nullable=False, index=True),
     sql.Column("seed", sql.BigInteger, nullable=False),
     sql.Column("success", sql.Boolean, nullable=False),
     sql.Column("steps", sql.Integer, nullable=False),
     sql.Column("seconds", sql.Double, nullable=False),
     sql.Column("expert_steps", sql.Integer),  # what the expert needs on this seed, where there is one
     sql.Column("reaction_ms", sql.Double),  # the median time between a frame and the key that answered it
+    sql.Column("fast_share", sql.Double, nullable=False, default=0.0),  # of keys sooner than anyone can see
     sql.Column("idle_share", sql.Double, nullable=False, default=0.0),
     sql.Column("repeat_share", sql.Double, nullable=False, default=0.0),
     sql.Column("hidden_ms", sql.Double, nullable=False, default=0.0),
     sql.Column("lag_ms", sql.Double),  # the median time from a key to its frame on the screen
     sql.Column("at", sql.Double, nullable=False),
+)
+bests = sql.Table(
+    "bests",
+    TABLES,
+    sql.Column("suite", sql.String, primary_key=True),
+    sql.Column("task", sql.String, primary_key=True),
+    sql.Column("seed", sql.BigInteger, primary_key=True, autoincrement=False),
+    sql.Column("steps", sql.Integer),  # what the expert needs; nothing where it does not get there
 )
 events = sql.Table(
     "events",

@@ -23,7 +23,8 @@ from .pace import Deadlines
 from .protocol import REPLACED, Command, Down, Message, Release, Shown, Up, parse
 from .screen import Picture
 from .session import Phase, Session, Underway, WorldError
-from .view import messages
+from .texts import Texts
+from .view import messages, texts_message
 
 _WAITING = (Phase.READY, Phase.PAUSED)
 _log = logging.getLogger("tutelage.crowd")
@@ -38,15 +39,17 @@ class Seat:
         self._journal = journal
         self._lock = asyncio.Lock()
         self._line: Line | None = None
+        self._watchers: set[Line] = set()
         self._keys = Keys()
         self._clock: asyncio.Task[None] | None = None
         self._shown = 0
         self._saved_is_due = False
+        self._spoken: Texts | None = None
 
     async def attend(self, socket: WebSocket) -> None:
         """Serve a page until it goes or another takes its place."""
         line = Line(socket)
-        previous, self._line = self._line, line
+        previous, self._line, self._spoken = self._line, line, None
         if previous is not None:
             previous.send({"type": "replaced"})
             previous.close(REPLACED)
@@ -87,6 +90,17 @@ class Seat:
     def note(self, text: str) -> None:
         """Show a sentence on the page."""
         self._send({"type": "note", "text": text})
+
+    async def watch(self, line: Line) -> None:
+        """Show on another line, too, what the page is shown; nothing comes back from there."""
+        self._watchers.add(line)
+        async with self._lock:
+            self._send_state()
+            self._send_picture(await self.session.draw())
+
+    def unwatch(self, line: Line) -> None:
+        """Show nothing more on a line that only looked on."""
+        self._watchers.discard(line)
 
     async def close(self) -> None:
         """Stop the clock and let go of the environment; the journal has everything."""
@@ -281,18 +295,29 @@ class Seat:
         self._send({"type": "saved", "episode": episode.record.episode, "saved": episode.saved})
 
     def _send_picture(self, picture: Picture | None) -> None:
-        if picture is not None and self._line is not None and self.session.episode is not None:
+        if picture is not None and self.session.episode is not None:
             shape = (picture.height, picture.width)
-            self._line.send_frame(pack(picture.kind, picture.data, shape, len(self.session.episode.steps)))
+            frame = pack(picture.kind, picture.data, shape, len(self.session.episode.steps))
+            for line in self._lines():
+                line.send_frame(frame)
 
     def _send_state(self) -> None:
-        if self._line is not None:
-            for message in messages(self.session, self.guide.tell()):
-                self._line.send(message)
+        if not (lines := self._lines()):
+            return
+        if self._line is not None and self._spoken is not self.guide.texts:
+            self._spoken = self.guide.texts
+            self._line.send(texts_message(self._spoken))
+        for message in messages(self.session, self.guide.tell(), self.guide.texts):
+            for line in lines:
+                line.send(message)
 
     def _send(self, message: dict[str, Any]) -> None:
-        if self._line is not None:
-            self._line.send(message)
+        for line in self._lines():
+            line.send(message)
+
+    def _lines(self) -> list[Line]:
+        """List the page's line and those that look on."""
+        return [line for line in (self._line, *self._watchers) if line is not None]
 
 
 def _measure(episode: Underway, key: Down) -> None:

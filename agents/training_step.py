@@ -1,0 +1,100 @@
+"""One training step: what changes while a policy is trained, and how; a function of (config, data, step)."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..datasets.sampler import Sampler, TaskColumns, WindowBatch
+from ..datasets.weights import episode_weights
+from .encoding import Encoding
+from .optimizer import Optimizer
+from .policy import Policy, PolicyConfig
+from .train_config import TrainConfig
+
+
+@dataclass
+class Run:
+    """Everything that changes while training."""
+
+    policy: Policy
+    average: Policy
+    optimizer: Optimizer
+    step: int = 0
+    best: float = -1.0
+    select: dict[str, float] = field(default_factory=dict)
+
+    def facts(self) -> dict[str, Any]:
+        return {
+            "step": self.step,
+            "best": self.best,
+            "select": self.select,
+            "forgetful": sorted(self.average.forgetful),
+        }
+
+
+def begin(columns: Mapping[str, TaskColumns], config: TrainConfig) -> Run:
+    """Fit the encoding to the data, and make the policy, its average and its optimiser."""
+    torch.manual_seed(config.seed)
+    encoding = Encoding.fit(columns)
+    policy = Policy(PolicyConfig(config.size, config.window, config.dropout, config.forget), encoding)
+    average = copy.deepcopy(policy).eval()
+    optimizer = Optimizer(policy, config.learning_rate, config.table_learning_rate, config.weight_decay)
+    return Run(policy, average, optimizer)
+
+
+def make_sampler(
+    columns: Mapping[str, TaskColumns],
+    config: TrainConfig,
+    weights: Mapping[str, np.ndarray] | None = None,
+) -> Sampler:
+    """Say which windows make up each batch, by each episode's weight and the configuration's balance.
+
+    `weights` map task id → `[E]`; if not given, the outcome decides, where the configuration says so.
+    """
+    each = episode_weights(columns, config.weights) if weights is None else dict(weights)
+    steps = {task: float(np.diff(one.starts) @ each[task]) for task, one in columns.items()}
+    shares = {task: count**config.balance for task, count in steps.items()}
+    return Sampler(columns, config.window, max(config.batch_steps, len(columns)), each, config.seed, shares)
+
+
+def training_step(
+    run: Run, batch: Mapping[str, WindowBatch], config: TrainConfig
+) -> tuple[float, dict[str, float]]:
+    """Do one step on a batch and return the loss and each task's own; advances `run.step`.
+
+    Dropout draws from torch's global generator, seeded here from (seed, step): nothing is carried over.
+    """
+    torch.manual_seed(
+        int(np.random.SeedSequence([config.seed, run.step]).generate_state(1, np.uint64)[0] >> 1)
+    )
+    run.policy.train()
+    with torch.autocast("cpu", torch.bfloat16, enabled=_uses_bfloat16(config)):
+        loss, metrics = run.policy.loss(batch)
+    run.policy.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    run.optimizer.step(schedule(run.step, config))
+    decay = min(config.ema, (run.step + 1) / (run.step + 10))
+    with torch.no_grad():
+        torch._foreach_lerp_(list(run.average.parameters()), list(run.policy.parameters()), 1 - decay)
+    run.step += 1
+    return float(loss.detach()), metrics
+
+
+def schedule(step: int, config: TrainConfig) -> float:
+    """Return the learning rate's factor: up in a line, flat, down to zero in a line."""
+    rise = min(1.0, (step + 1) / config.warmup) if config.warmup else 1.0
+    return rise * min(1.0, (config.steps - step) / (config.steps * config.cooldown))
+
+
+def _uses_bfloat16(config: TrainConfig) -> bool:
+    if config.dtype == "auto":
+        return bool(
+            torch.backends.cpu.get_cpu_capability() == "AVX512" and torch.cpu._is_avx512_bf16_supported()
+        )
+    return config.dtype == "bfloat16"

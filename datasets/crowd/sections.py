@@ -1,0 +1,117 @@
+"""The sections of a study file, each with what it means and what stands for it when it is left out."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+PLAIN = ""
+"""The language of a sentence that is the same in every language."""
+
+
+def _by_language(given: Any) -> Any:
+    if isinstance(given, str):
+        return {PLAIN: given}
+    if isinstance(given, dict) and all(isinstance(one, str) for one in (*given, *given.values())):
+        return given
+    raise ValueError("expected a sentence, or a sentence for each language")
+
+
+Text = Annotated[dict[str, str], BeforeValidator(_by_language)]
+"""A sentence, or `{en: ..., zh: ...}`: language → sentence, with PLAIN for one that is all languages'."""
+
+
+class Section(BaseModel):
+    """A part of a study file: no key is unknown, nothing changes once it is read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class Quota(Section):
+    """How many episodes are wanted of a task, gold ones not counted; None for as many as come."""
+
+    quota: int | None = Field(default=None, ge=1, strict=True)
+
+
+class Repeats(Section):
+    """This share of the seeds is played by so many people, to see how far they agree."""
+
+    share: float = Field(gt=0, le=1)
+    people: int = Field(default=2, ge=2, strict=True)
+
+
+class Gold(Section):
+    """This share of a person's episodes is on seeds that everybody plays and whose best length is known.
+
+    One is passed when it is solved in at most `tolerance` times the expert's steps.
+    """
+
+    share: float = Field(gt=0, le=1)
+    tolerance: float = Field(default=1.6, ge=1)
+
+
+class Practice(Section):
+    """A task that is played before anything counts: `episodes` of them, each solved or merely finished."""
+
+    task: str
+    episodes: int = Field(default=1, ge=1, le=50, strict=True)
+    until: Literal["success", "finished"] = "success"
+
+
+class Question(Section):
+    """A question about the instructions; `correct` is the number of the right answer, the first being 0."""
+
+    ask: Text
+    answers: tuple[Text, ...]
+    correct: int = Field(ge=0, strict=True)
+
+
+class Check(Section):
+    """Questions that must all be answered rightly, in at most so many attempts."""
+
+    attempts: int = Field(default=2, ge=1, le=20, strict=True)
+    questions: tuple[Question, ...]
+
+
+class Limits(Section):
+    """How long things may take; None for no limit.
+
+    An episode that takes longer is a failure. Whoever does nothing for `idle_seconds` is asked whether they
+    are there, and play waits. Somebody's session ends `session_minutes` after they agreed to take part,
+    with the episode they are in. A seed that nobody touched for `claim_minutes` goes to somebody else.
+    """
+
+    episode_seconds: float | None = Field(default=None, gt=0)
+    idle_seconds: float | None = Field(default=None, gt=0)
+    session_minutes: float | None = Field(default=None, gt=0)
+    claim_minutes: float = Field(default=30, gt=0)
+
+
+class Breaks(Section):
+    """A rest after every so many episodes; it lasts as long as the person wants."""
+
+    every: int = Field(ge=1, strict=True)
+    text: Text = {}
+
+
+class Pay(Section):
+    """What people are paid; the bonus scales with the quality of what they did."""
+
+    currency: str = Field(pattern=r"^[A-Z]{3}$")
+    base: float = Field(ge=0)
+    bonus: float = Field(default=0.0, ge=0)
+    text: Text = {}
+
+
+class Quality(Section):
+    """What a person must reach once they have played so many episodes, as shares.
+
+    `success` is about all of them, `gold` about the gold ones that were passed. Who falls short ends there,
+    if `ends`, and otherwise is only noted.
+    """
+
+    after: int = Field(default=5, ge=1, strict=True)
+    success: float | None = Field(default=None, ge=0, le=1)
+    gold: float | None = Field(default=None, ge=0, le=1)
+    ends: bool = True

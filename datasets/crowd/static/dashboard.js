@@ -1,0 +1,235 @@
+// The page of whoever runs a study: signs in, asks for the figures while somebody looks, and draws them.
+
+import { Admin, SignedOut } from "./admin.js";
+import { drawBars, drawLines, drawShare, drawSwarm } from "./charts.js";
+import { MISSING, ago, clock, count, interval, milliseconds, percent, seconds, times } from "./format.js";
+import { plural, title } from "./names.js";
+import { People } from "./people.js";
+import { Drawer, eventLine, nothing } from "./person.js";
+import { element } from "./picker.js";
+
+const FIGURES_MS = 2000;
+const PEOPLE_MS = 4000;
+const STAGES = ["consent", "instructions", "practice", "check", "play", "rest"];
+const WORDS = {
+  pause: ["Pause", "Nobody plays on until you resume; what they did is saved."],
+  resume: ["Resume", "They can play on at once."],
+  ban: ["Ban", "Their session ends for good. What they did is kept; leave it out of training by weight, or forget them."],
+};
+
+const at = (id) => document.getElementById(id);
+const admin = new Admin();
+const drawer = new Drawer(admin, ask, failed);
+const people = new People((person) => drawer.open(person));
+
+let latest = null;
+let everyone = null;
+let range = "hour";
+let polling = null;
+let peopleDue = 0;
+
+function show(state) {
+  document.body.dataset.state = state;
+  at("door").hidden = state !== "door";
+  at("board").hidden = state !== "board";
+  for (const part of document.querySelectorAll(".bar .study, .bar .tools")) part.hidden = state !== "board";
+  if (state === "door") at("token").focus();
+}
+
+function failed(error) {
+  if (error instanceof SignedOut) {
+    clearTimeout(polling);
+    drawer.close();
+    admin.arrive().then(() => show("door"), failed);
+    return;
+  }
+  at("trouble").hidden = false;
+  at("trouble").textContent = latest ? `The server does not answer; these are the figures of ${clock(latest.at)}.` : "The server does not answer; trying again.";
+}
+
+async function poll() {
+  clearTimeout(polling);
+  if (!document.hidden) {
+    try {
+      latest = await admin.ask(`/admin/figures?window=${range}`);
+      if (performance.now() >= peopleDue) {
+        everyone = await admin.ask("/admin/people");
+        peopleDue = performance.now() + PEOPLE_MS;
+      }
+      at("trouble").hidden = true;
+      draw();
+    } catch (error) {
+      failed(error);
+      if (error instanceof SignedOut) return;
+    }
+  }
+  polling = setTimeout(poll, FIGURES_MS);
+}
+
+function draw() {
+  const { study, tasks, servers, events } = latest;
+  document.title = `${study.title} · Tutelage`;
+  at("title").textContent = study.title;
+  at("running").textContent = study.paused ? `Paused: ${study.reason}` : "Running";
+  at("running").dataset.paused = study.paused;
+  at("pause-study").textContent = study.paused ? "Resume study" : "Pause study";
+  at("updated").textContent = `as of ${new Date(1000 * latest.at).toLocaleTimeString("en-GB")}`;
+  for (const button of at("window").children) button.setAttribute("aria-pressed", String(button.dataset.window === range));
+  at("tiles").replaceChildren(...tiles());
+  drawCharts();
+  at("tasks").tBodies[0].replaceChildren(...(tasks.length ? tasks.map(taskLine) : [nothing("No tasks", 6)]));
+  at("servers").tBodies[0].replaceChildren(...(servers.length ? servers.map(serverLine) : [nothing("No heartbeat yet", 6)]));
+  at("events").replaceChildren(...(events.length ? events.map((one) => eventLine(one, latest.at, (person) => drawer.open(person))) : [element("li", "quiet", "Nothing yet")]));
+  people.show(everyone.people, everyone.at);
+  show("board");
+}
+
+function tiles() {
+  const { people: now, study, success, curves, tasks } = latest;
+  const total = (counts) => Object.values(counts).reduce((sum, one) => sum + one, 0);
+  const stages = STAGES.filter((stage) => now.here[stage]).map((stage) => `${now.here[stage]} ${stage}`).join(" · ");
+  const others = Object.entries(now.outcomes).filter(([outcome]) => outcome !== "completed").map(([outcome, n]) => `${n} ${outcome}`).join(" · ");
+  const quotas = tasks.filter(({ quota }) => quota !== null);
+  const left = quotas.reduce((sum, one) => sum + one.left, 0);
+  const [p50, p95, p99] = curves.lagNow ?? [null, null, null];
+  const completed = now.outcomes.completed ?? 0;
+  return [
+    tile("Here now", count(total(now.here)), stages || "nobody just now"),
+    tile("Completed", study.people ? `${count(completed)} of ${count(study.people)}` : count(completed), others || `${plural(now.joined, "person").replace("persons", "people")} came`),
+    tile("Episodes a minute", curves.rate.toFixed(1), `${count(success?.n ?? 0)} in all`),
+    tile("Success", success ? percent(success.share) : MISSING, success ? `95 % interval ${Math.round(100 * success.low)}–${Math.round(100 * success.high)}` : "no episode yet"),
+    tile("Lag", milliseconds(p50), p95 === null ? "no key in 5 min" : `p95 ${milliseconds(p95)} · p99 ${milliseconds(p99)}`),
+    tile("Left to play", quotas.length ? count(left) : MISSING, quotas.length ? `of ${count(quotas.reduce((sum, { quota }) => sum + quota, 0))} demonstrations` : "no quotas"),
+  ];
+}
+
+function tile(name, value, below) {
+  const made = element("div", "tile");
+  made.append(element("dt", "", name), element("dd", "figure", value), element("dd", "quiet", below));
+  return made;
+}
+
+function drawCharts() {
+  const { curves, people: now } = latest;
+  const { first, step } = curves;
+  const minutes = step / 60;
+  const rate = (value, axis) => (value === null ? MISSING : Number(value.toFixed(axis && value >= 10 ? 0 : 1)).toString());
+  drawLines(at("pace"), { title: "Episodes a minute", first, step, write: rate, series: [{ name: "", kind: "a", values: curves.episodes.map((n) => n / minutes) }] });
+  const lag = (place) => curves.lag.map((one) => one?.[place] ?? null);
+  drawLines(at("lag"), {
+    title: "From key to picture", first, step, write: (value, axis) => (axis ? `${value}` : milliseconds(value)),
+    series: [{ name: "p99", kind: "c", values: lag(2) }, { name: "p95", kind: "b", values: lag(1) }, { name: "p50", kind: "a", values: lag(0) }],
+    note: "Milliseconds; percentiles over episodes of each episode's median.",
+  });
+  const ended = Object.entries(now.outcomes).sort((one, other) => other[1] - one[1]);
+  drawBars(at("way"), {
+    title: "On their way",
+    rows: [
+      ...STAGES.map((stage) => ({ name: title(stage), value: now.underway[stage], strong: now.here[stage], kind: "underway" })),
+      ...ended.map(([outcome, value]) => ({ name: title(outcome), value, kind: outcome === "completed" ? "good" : "ended" })),
+    ],
+  });
+  drawEffort();
+}
+
+function drawEffort() {
+  const played = everyone.people.filter(({ success }) => success !== null);
+  const byLength = played.some(({ length }) => length !== null);
+  const effort = byLength ? "length" : "seconds";
+  const write = byLength ? times : seconds;
+  drawSwarm(at("effort"), {
+    title: "Effort and success",
+    xTitle: byLength ? "steps to the expert's, solved episodes" : "seconds an episode",
+    writeX: (value) => (byLength ? `${value}×` : `${value}\u2009s`),
+    points: played.filter((one) => one[effort] !== null).map((one) => ({
+      name: one.person, x: one[effort], y: one.success.share,
+      kind: one.reasons.length || one.standing ? "look" : one.here ? "here" : "away",
+      told: `${one.person}: ${interval(one.success)} of ${one.success.n}, ${write(one[effort])}`,
+    })),
+    open: (person) => drawer.open(person),
+    note: "A dot a person: filled while here, red where worth a look. Dots that would hide each other stand side by side.",
+  });
+}
+
+function taskLine(one) {
+  const line = element("tr");
+  const share = element("td", "sharing");
+  share.append(drawShare(one.share), element("span", "", one.share ? interval(one.share) : MISSING));
+  line.append(element("th", "", title(one.task)), share, element("td", "n", count(one.n)), element("td", "n", times(one.length)), element("td", "n", seconds(one.seconds)), quota(one));
+  line.cells[0].scope = "row";
+  return line;
+}
+
+function quota({ quota: wanted, done, held, left, task }) {
+  if (wanted === null) return element("td", "quiet", held ? `${done} done, ${held} underway, no quota` : `${done} done, no quota`);
+  const cell = element("td", "quota");
+  const bar = element("progress");
+  bar.max = wanted;
+  bar.value = Math.min(done, wanted);
+  bar.setAttribute("aria-label", `${title(task)}: done of the quota`);
+  cell.append(bar, element("span", "", `${count(done)} of ${count(wanted)}`), element("span", "quiet", left ? `${count(left)} left${held ? `, ${held} underway` : ""}` : held ? `${held} underway` : "full"));
+  return cell;
+}
+
+function serverLine(one) {
+  const line = element("tr", one.alive ? "" : "gone");
+  const state = element("td", one.alive ? "alive" : "quiet", one.trouble ? `cannot save: ${one.trouble}` : one.alive ? ago(one.seen, latest.at) : `gone ${ago(one.seen, latest.at)}`);
+  state.classList.toggle("bad", one.trouble !== "");
+  line.append(
+    element("th", "", one.server), element("td", "n", count(one.alive ? one.seats : 0)), element("td", "n", count(one.steps)),
+    element("td", "n", one.lag ? `${Math.round(one.lag[0])} · ${milliseconds(one.lag[2])}` : MISSING), element("td", "n", count(one.restarts)), state,
+  );
+  line.cells[0].scope = "row";
+  return line;
+}
+
+/** Ask for the reason of a decision, then send it; true when it was taken. */
+function ask(what, person = "") {
+  const [verb, meaning] = WORDS[what];
+  at("reason-title").textContent = `${verb} ${person || "the whole study"}`;
+  at("reason-text").textContent = meaning;
+  at("reason-do").textContent = verb;
+  at("reason-words").value = at("reason-refused").textContent = "";
+  at("reason").showModal();
+  return new Promise((resolve) => {
+    at("reason").onclose = () => resolve(false);
+    at("reason-form").onsubmit = async (event) => {
+      event.preventDefault();
+      try {
+        await admin.post("/admin/decide", { what, person, reason: at("reason-words").value });
+        resolve(true);
+        at("reason").close();
+        peopleDue = 0;
+        poll();
+      } catch (error) {
+        if (error instanceof SignedOut) at("reason").close();
+        at("reason-refused").textContent = error.message;
+      }
+    };
+  });
+}
+
+at("sign-in").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  try {
+    await admin.signIn(at("token").value);
+    at("token").value = at("refused").textContent = "";
+    await poll();
+  } catch (error) {
+    at("refused").textContent = error.message;
+  }
+});
+at("sign-out").addEventListener("click", () => admin.signOut().then(() => failed(new SignedOut()), failed));
+at("pause-study").addEventListener("click", () => ask(latest.study.paused ? "resume" : "pause"));
+at("reason-cancel").addEventListener("click", () => at("reason").close());
+for (const button of at("window").children) {
+  button.addEventListener("click", () => {
+    range = button.dataset.window;
+    poll();
+  });
+}
+document.addEventListener("visibilitychange", () => document.body.dataset.state === "board" && !document.hidden && poll());
+document.addEventListener("click", ({ target }) => !at("export").contains(target) && at("export").removeAttribute("open"));
+new ResizeObserver(() => latest && everyone && document.body.dataset.state === "board" && drawCharts()).observe(at("board"));
+
+admin.arrive().then((signedIn) => (signedIn ? poll() : show("door")), failed);

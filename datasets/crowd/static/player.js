@@ -1,0 +1,203 @@
+// The picture of one person: live as they see it, or an episode played again.
+//
+//   const player = new Player();
+//   player.replay(admin, episode);   // fetches it and plays it when it has come
+//   player.watch(person);            // live, until stop()
+//   player.stop();
+
+import { sentence, title } from "./names.js";
+import { Stage } from "./stage.js";
+
+const SPEEDS = [1, 2, 4, 16];
+const FASTEST_MS = 30;
+const LONGEST_MS = 2000; // nobody wants to watch somebody think for longer
+const AGAIN_MS = 2000;
+const CLOSED = { 4003: "You are signed out.", 4004: "Nobody of that name is here." };
+
+const at = (id) => document.getElementById(id);
+
+export class Player {
+  #stage;
+  #episode = null;
+  #frames = [];
+  #moment = 0;
+  #speed = 1;
+  #timer = null;
+  #socket = null;
+  #loading = null;
+
+  constructor() {
+    this.#stage = new Stage(at("picture"), (frame) => this.#shown(frame));
+    at("play").addEventListener("click", () => this.#toggle());
+    at("back").addEventListener("click", () => this.#step(-1));
+    at("on").addEventListener("click", () => this.#step(1));
+    at("scrub").addEventListener("input", () => this.#seek(Number(at("scrub").value)));
+    at("speed").addEventListener("click", () => this.#faster());
+    this.#label();
+  }
+
+  get live() {
+    return this.#socket !== null;
+  }
+
+  /** Show nothing any more. */
+  stop() {
+    this.#pause();
+    this.#loading?.abort();
+    this.#socket?.close();
+    [this.#socket, this.#loading, this.#episode, this.#frames] = [null, null, null, []];
+    at("screen").dataset.shows = "nothing";
+    at("player").hidden = true;
+    this.#say("", "", "");
+    at("screen-note").textContent = "";
+  }
+
+  /** See what a person sees, now and until stopped. */
+  watch(person) {
+    this.stop();
+    const url = `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/admin/watch/${encodeURIComponent(person)}`;
+    const socket = new WebSocket(url);
+    socket.binaryType = "arraybuffer";
+    this.#socket = socket;
+    at("screen").dataset.shows = "live";
+    at("screen-note").textContent = "Waiting for a picture";
+    socket.addEventListener("message", ({ data }) => {
+      if (this.#socket === socket) this.#mirror(data);
+    });
+    socket.addEventListener("close", ({ code }) => {
+      if (this.#socket !== socket) return;
+      at("screen-note").textContent = CLOSED[code] ?? "The connection was lost; trying again";
+      if (!(code in CLOSED)) setTimeout(() => this.#socket === socket && this.watch(person), AGAIN_MS);
+    });
+    this.#say("Live", "", "");
+  }
+
+  #mirror(data) {
+    if (typeof data !== "string") return this.#stage.show(data);
+    const message = JSON.parse(data);
+    if (message.type === "away") at("screen-note").textContent = "No open page on this server just now";
+    if (message.type === "state") {
+      at("screen-note").textContent = "";
+      const { episode, phase } = message;
+      this.#say("Live", episode ? sentence(episode.instruction) : title(phase ?? ""), episode ? `step ${episode.step} of ${episode.limit} · ${phase}` : "");
+    }
+    if (message.type === "step") at("moment").textContent = at("moment").textContent.replace(/^step \d+/, `step ${message.step}`);
+  }
+
+  #shown(frame) {
+    if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(JSON.stringify({ type: "shown", frame }));
+    if (this.#socket) at("screen-note").textContent = "";
+  }
+
+  /** Play an episode again: it is shown as its pictures come, and can be moved through meanwhile. */
+  async replay(admin, episode) {
+    this.stop();
+    at("screen").dataset.shows = "replay";
+    at("screen-note").textContent = "Playing it again on the server";
+    this.#loading = new AbortController();
+    const { signal } = this.#loading;
+    try {
+      const reader = await admin.open(`/admin/replay/${encodeURIComponent(episode)}`, signal);
+      for await (const part of partsOf(reader)) this.#take(part);
+    } catch (error) {
+      if (!signal.aborted) at("screen-note").textContent = `It cannot be shown: ${error.message}`;
+    }
+  }
+
+  #take({ kind, data }) {
+    if (kind === FRAME) {
+      this.#frames.push(data.byteLength ? data : this.#frames.at(-1));
+      at("scrub").max = this.#frames.length - 1;
+      if (this.#frames.length === 1) this.#seek(0);
+      else if (this.#timer === null && this.#moment === 0 && this.#frames.length === 2) this.#toggle();
+      return;
+    }
+    const told = JSON.parse(new TextDecoder().decode(data));
+    if (told.type === "episode") {
+      this.#episode = told;
+      at("player").hidden = false;
+      at("screen-note").textContent = "";
+      this.#say(`Replay: ${title(told.task)}, seed ${told.seed}`, "", "");
+    } else if (told.why) at("screen-note").textContent = told.why;
+  }
+
+  #seek(moment) {
+    if (!this.#frames.length) return;
+    this.#moment = Math.max(0, Math.min(moment, this.#frames.length - 1));
+    this.#stage.show(this.#frames[this.#moment]);
+    const { actions, rewards, times, instruction } = this.#episode;
+    const action = this.#moment ? actions[this.#moment - 1] : sentence(instruction);
+    const reward = this.#moment && rewards[this.#moment - 1] ? ` · reward ${Number(rewards[this.#moment - 1]?.toFixed(2))}` : "";
+    const words = `step ${this.#moment} of ${actions.length}${reward} · ${((times[this.#moment - 1] ?? 0) / 1000).toFixed(1)}\u2009s`;
+    this.#say(null, action, words);
+    at("scrub").value = this.#moment;
+    at("scrub").setAttribute("aria-valuetext", `${words}: ${action}`);
+  }
+
+  #step(by) {
+    this.#pause();
+    this.#seek(this.#moment + by);
+  }
+
+  #toggle() {
+    if (this.#timer !== null) return this.#pause();
+    if (this.#moment >= (this.#episode?.actions.length ?? 0)) this.#seek(0);
+    this.#tick();
+  }
+
+  /** Wait as long as the person did, at the speed chosen; or for the next picture to come. */
+  #tick() {
+    if (!this.#episode || this.#moment >= this.#episode.actions.length) return this.#pause();
+    const [before, after] = [this.#moment ? this.#episode.times[this.#moment - 1] : 0, this.#episode.times[this.#moment]];
+    const wait = Math.max(FASTEST_MS, Math.min(after - before, LONGEST_MS) / SPEEDS[this.#speed]);
+    this.#timer = setTimeout(() => {
+      if (this.#frames.length > this.#moment + 1) this.#seek(this.#moment + 1);
+      this.#tick();
+    }, wait);
+    this.#label();
+  }
+
+  #pause() {
+    clearTimeout(this.#timer);
+    this.#timer = null;
+    this.#label();
+  }
+
+  #faster() {
+    this.#speed = (this.#speed + 1) % SPEEDS.length;
+    this.#label();
+  }
+
+  #label() {
+    at("play").textContent = this.#timer === null ? "▶" : "❚❚";
+    at("play").setAttribute("aria-label", this.#timer === null ? "Play" : "Pause");
+    at("speed").textContent = `${SPEEDS[this.#speed]}×`;
+    at("speed").setAttribute("aria-label", `Speed: ${SPEEDS[this.#speed]} times`);
+  }
+
+  #say(heading, action, words) {
+    if (heading !== null) at("screen-title").textContent = heading || "What they see";
+    at("action").textContent = action;
+    at("moment").textContent = words;
+  }
+}
+
+const TOLD = 1;
+const FRAME = 2;
+
+/** Take a stream apart: a byte that says what comes, four for its length, then the thing itself. */
+async function* partsOf(reader) {
+  let held = new Uint8Array();
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) return;
+    const joined = new Uint8Array(held.length + value.length);
+    joined.set(held);
+    joined.set(value, held.length);
+    held = joined;
+    for (let size; held.length >= 5 && held.length >= (size = 5 + new DataView(held.buffer, held.byteOffset).getUint32(1, true));) {
+      yield { kind: held[0] === FRAME ? FRAME : TOLD, data: held.slice(5, size).buffer };
+      held = held.slice(size);
+    }
+  }
+}

@@ -1,0 +1,73 @@
+"""What `tutelage quality` shows of a store: everyone's evidence and what speaks against them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich import box
+from rich.table import Table
+
+from .conduct import conduct_in
+from .evidence import Evidence, evidence
+from .quality import Verdict, quality
+from .store import Progress, Store
+
+_SHOWN = 60
+
+
+@dataclass(frozen=True)
+class QualityView:
+    """Everyone's evidence and verdict, those against whom most speaks first."""
+
+    people: Sequence[tuple[Evidence, Verdict]]
+
+    def to_list(self) -> list[dict[str, Any]]:
+        """Return plain data, ready for JSON: one object a person."""
+        return [
+            {**dataclasses.asdict(one), "score": said.score, "findings": _plain(said)}
+            for one, said in self.people
+        ]
+
+    def __rich__(self) -> Table:
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+        table.add_column("person", no_wrap=True)
+        for name in ("episodes", "success", "length", "ms", "score"):
+            table.add_column(name, justify="right")
+        table.add_column("what speaks against them")
+        for one, said in self.people[:_SHOWN]:
+            reasons = "; ".join(said.reasons) or "nothing"
+            table.add_row(one.person, f"{one.episodes:,}", *_cells(one), f"{said.score:.2f}", reasons)
+        left = f"and {len(self.people) - _SHOWN:,} more; " if len(self.people) > _SHOWN else ""
+        table.caption = f"{left}length: steps over the expert's; ms: from a picture to its key, the median"
+        table.caption_justify = "left"
+        return table
+
+
+def view(store: Store, *, experts: bool = True, progress: Progress | None = None) -> QualityView:
+    """Judge everyone in a store by what they did; `experts` as in `conduct_in`."""
+    gathered = evidence(conduct_in(store, experts=experts, progress=progress))
+    people = [(one, quality(one)) for one in gathered.values()]
+    return QualityView(
+        sorted(people, key=lambda pair: (-len(pair[1].reasons), pair[1].score, pair[0].person))
+    )
+
+
+def _most_first(pair: tuple[Evidence, Verdict]) -> tuple[int, float, str]:
+    one, said = pair
+    return -len(said.reasons), said.score, one.person
+
+
+def _cells(one: Evidence) -> tuple[str, str, str]:
+    length, reaction = one.own.get("length"), one.own.get("reaction_ms")
+    return (
+        f"{one.successes / one.episodes:.0%}",
+        "" if length is None else f"{length:.1f}",
+        "" if reaction is None else f"{reaction:,.0f}",
+    )
+
+
+def _plain(said: Verdict) -> list[dict[str, Any]]:
+    return [dataclasses.asdict(one) for one in said.findings]

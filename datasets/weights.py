@@ -1,0 +1,132 @@
+"""Who teaches how much: the weight of each demonstrator's episodes in training, with the reason."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from rich import box
+from rich.table import Table
+
+from .columns import TaskColumns
+from .expertise import TELLING, Expertise
+
+_SHOWN = 40
+
+
+@dataclass(frozen=True)
+class Weight:
+    """What one demonstrator's episodes weigh: `used` of `episodes` are learned from, each with `weight`."""
+
+    demonstrator: str
+    episodes: int
+    used: int
+    success: float
+    expertise: float | None
+    weight: float
+    reason: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data, ready for JSON."""
+        return dataclasses.asdict(self)
+
+
+def weigh(
+    columns: Mapping[str, TaskColumns], weights: str, skilled: Mapping[str, Expertise] | None = None
+) -> list[Weight]:
+    """Say what everyone's episodes weigh, by name; `weights` as in `episode_weights`."""
+    each = episode_weights(columns, weights, skilled)
+    names = sorted({who for one in columns.values() for who in one.demonstrator})
+    success = _by_person({task: one.success for task, one in columns.items()}, columns)
+    weighed = _by_person(each, columns)
+    return [_weight(who, success[who], weighed[who], weights, (skilled or {}).get(who)) for who in names]
+
+
+def episode_weights(
+    columns: Mapping[str, TaskColumns], weights: str, skilled: Mapping[str, Expertise] | None = None
+) -> dict[str, np.ndarray]:
+    """Return the weight of each episode, task id → float64 `[E]`.
+
+    `weights`: "none" counts all alike, "outcome" successful ones only, "expertise" by who made them, "both".
+    Where nobody whose episodes count succeeded at a task, its failures count: they are the best there is.
+    """
+    known = skilled or {}
+    found = {}
+    for task, one in columns.items():
+        each = np.array([known[who].weight if who in known else 1.0 for who in one.demonstrator])
+        if not each.any():
+            each[:] = 1.0
+        solved = each * one.success
+        found[task] = solved if weights in ("outcome", "both") and solved.any() else each
+    return found
+
+
+def table(weights: Sequence[Weight]) -> Table:
+    """Lay the weights out as a table, those that weigh least first."""
+    shown = Table(
+        title="who teaches how much",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,
+    )
+    shown.add_column("person", no_wrap=True)
+    for name in ("episodes", "success", "expertise", "weight"):
+        shown.add_column(name, justify="right")
+    shown.add_column("reason")
+    for one in sorted(weights, key=lambda one: (one.weight, one.demonstrator))[:_SHOWN]:
+        skill = "" if one.expertise is None else f"{one.expertise:.2f}"
+        cells = f"{one.episodes:,}", f"{one.success:.0%}", skill, f"{one.weight:.2f}"
+        shown.add_row(one.demonstrator, *cells, one.reason)
+    if len(weights) > _SHOWN:
+        shown.caption = f"and {len(weights) - _SHOWN:,} more"
+    return shown
+
+
+def _by_person(
+    values: Mapping[str, np.ndarray], columns: Mapping[str, TaskColumns]
+) -> dict[str, list[float]]:
+    found: dict[str, list[float]] = {}
+    for task, one in columns.items():
+        for who, value in zip(one.demonstrator, values[task].tolist(), strict=True):
+            found.setdefault(who, []).append(float(value))
+    return found
+
+
+def _weight(
+    who: str, success: list[float], weighed: list[float], weights: str, skill: Expertise | None
+) -> Weight:
+    used = sum(one > 0 for one in weighed)
+    own = skill if weights in ("expertise", "both") else None
+    return Weight(
+        demonstrator=who,
+        episodes=len(success),
+        used=used,
+        success=sum(success) / len(success),
+        expertise=None if own is None else own.share,
+        weight=max(weighed),
+        reason=_reason(used, weights, own),
+    )
+
+
+def _reason(used: int, weights: str, skill: Expertise | None) -> str:
+    told = []
+    if weights in ("expertise", "both"):
+        told.append(_about(skill))
+    if weights in ("outcome", "both"):
+        told.append(f"{used:,} episodes teach" if used else "no episode teaches")
+    return "; ".join(told) or "every episode counts"
+
+
+def _about(skill: Expertise | None) -> str:
+    if skill is None:
+        return "too few people to compare"
+    if skill.usual < TELLING:
+        return "nobody's actions can be foretold well enough to judge by"
+    if skill.weight > 0.9:
+        return "acts as most people do"
+    share = f"{skill.share:.0%} of the actions, at most {skill.high:.0%}, answer what is seen"
+    return share if skill.weight else f"left out: {share}"
