@@ -14,6 +14,7 @@ from rich.console import Console
 
 from .agents.train_config import TrainConfig
 from .agents.train_flags import with_flags
+from .cli_study import forget
 from .envs.errors import TutelageError
 
 if TYPE_CHECKING:
@@ -293,6 +294,9 @@ def demo(
 
     wants_play = sys.stdout.isatty() if play is None else play
     run_demo(out, quick=quick, play=wants_play, port=port, seed=seed, console=console)
+
+
+app.command()(forget)
 
 
 @contextmanager
