@@ -1,9 +1,10 @@
-"""The verbs of studies, which `cli` adds to its own."""
+"""The verbs of a study: what a crowd of strangers is asked to do, served to them."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,7 +16,56 @@ from .envs.errors import TutelageError
 if TYPE_CHECKING:
     from .datasets.forgetting import Forgotten
 
-console = Console()
+console = Console(highlight=False, soft_wrap=True)
+errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def serve(
+    study: Annotated[str, typer.Argument(help="A study file (.yaml), or one that comes along: example.")],
+    check: Annotated[
+        bool,
+        typer.Option("--check", help="Say everything that is wrong with it, or what it asks for; and end."),
+    ] = False,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Its folder; default: its name.")] = None,
+    database: Annotated[str, typer.Option(help="URL of its database; default: a file in its folder.")] = "",
+    links: Annotated[int, typer.Option(min=0, help="Print so many links for one person each, and end.")] = 0,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 8000,
+    address: Annotated[str, typer.Option(help="Where people find it, if not there: https://...")] = "",
+) -> None:
+    """Lead strangers through a study: consent, practice, tasks, thanks; every step is journalled."""
+    from .datasets.crowd.outlook import outlook_table
+    from .datasets.crowd.study import examine
+
+    with errors.status("trying the tasks (a first time takes half a minute)"):
+        found, controls, wrong = examine(study)
+    if found is None or wrong:
+        for one in wrong:
+            errors.print(f"  {one}", style="red", markup=False)
+        count = "1 thing" if len(wrong) == 1 else f"{len(wrong)} things"
+        raise TutelageError(f"expected a sound study in {study}, found {count} to mend")
+    folder = out or Path(found.name)
+    if check:
+        console.print(outlook_table(found))
+        return
+    if links:
+        from .datasets.crowd.links import print_links
+
+        print_links(found, folder, database, links, address or f"http://{host}:{port}")
+        return
+    from .datasets.crowd.serving import serve_study
+
+    serve_study(
+        found,
+        folder,
+        controls,
+        database=database,
+        host=host,
+        port=port,
+        address=address,
+        told=lambda text: print(text, flush=True),
+    )
+    sys.stdout.flush()
 
 
 def forget(
@@ -31,7 +81,7 @@ def forget(
     parts: Annotated[str, typer.Option(help="Where copies of the parts are, like s3://bucket/folder.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document for machines.")] = False,
 ) -> None:
-    """Remove a person from database, stores, exports and copies, and search everything for them afterwards."""
+    """Remove a person from database, stores, exports and copies; then search everything for them."""
     from .datasets.forgetting import Places, find
     from .datasets.forgetting import forget as run
 
@@ -40,7 +90,7 @@ def forget(
     if bool(person) == bool(named) or (named and not (name and value)):
         got = "both" if person and named else named or "neither"
         raise TutelageError(f"expected a pseudonym or --id NAME=VALUE, got {got}")
-    with console.status("") as status:
+    with errors.status("") as status:
         whom = person or find(places, name, value)
         done = run(whom, places, [value] if value else [], lambda text: status.update(text))
     if as_json:
@@ -65,4 +115,4 @@ def _print(done: Forgotten) -> None:
     if not done.left:
         lines.append(f"Nothing of {done.person} is left where this could look.")
     for line in lines:
-        console.print(line, highlight=False, soft_wrap=True)
+        console.print(line, markup=False)

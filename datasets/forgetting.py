@@ -135,7 +135,7 @@ def _look(
         search = Search(words)
         search.folder(folder)
         done.left += search.found
-        done.searched.append(f"{search.files} files ({search.bytes} bytes) in {folder}")
+        done.searched.append(f"{search.files} files ({search.size} bytes) in {folder}")
     if places.parts:
         tell(f"searching {places.parts}")
         search, remote = Search(words), Remote(places.parts)
@@ -143,7 +143,7 @@ def _look(
             with remote.open(name, version) as file:
                 search.file(file, name)
         done.left += [f"{name} at {places.parts}" for name in search.found]
-        done.searched.append(f"{search.files} files ({search.bytes} bytes) at {places.parts}")
+        done.searched.append(f"{search.files} files ({search.size} bytes) at {places.parts}")
 
 
 def _ledger(places: Places) -> Ledger | None:

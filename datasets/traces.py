@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,7 +30,7 @@ class Search:
 
     words: tuple[str, ...]
     files: int = 0
-    bytes: int = 0
+    size: int = 0
     found: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -47,15 +48,18 @@ class Search:
     def file(self, file: IO[bytes], name: str) -> None:
         """Look through one open file."""
         self.files += 1
-        if any(self._is_in(block) for block in self._blocks(file)) or self._is_inside(file, name):
-            self.found.append(name)
+        try:
+            if any(self._is_in(block) for block in self._blocks(file)) or self._is_inside(file, name):
+                self.found.append(name)
+        except (pa.ArrowException, zipfile.BadZipFile, EOFError, OSError, zlib.error) as error:
+            self.found.append(f"{name}, perhaps: it cannot be read ({error})")
 
     def _blocks(self, file: IO[bytes]) -> Iterator[bytes]:
         """Read a file in blocks that overlap by the longest word."""
         overlap = max(map(len, self._needles), default=1) - 1
         tail = b""
         while block := file.read(_BLOCK):
-            self.bytes += len(block)
+            self.size += len(block)
             yield tail + block
             tail = (tail + block)[-overlap:] if overlap else b""
 

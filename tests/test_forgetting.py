@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -49,13 +50,26 @@ def people(url: str | Path, *, study: str = "pilot") -> dict[str, str]:
         for person, seat in seats.items():
             journal.sit(SeatRecord(seat, person))
             for seed in range(3):
-                record = EpisodeRecord(seat, person, "toys", "words", "toys/Words-v0", seed, b"d", study=study)
+                record = EpisodeRecord(
+                    seat, person, "toys", "words", "toys/Words-v0", seed, b"d", study=study
+                )
                 journal.begin(replace(record, state="stored"))
                 for number in range(1, 40):
                     journal.append(record.episode, step(number))
             journal.flush()
-            ids = {"participant": CANARY if person == EVE else "60aa-other", "study": "shared-by-all", "n": "7"}
-            claim = {"study": study, "task": "words", "seed": 1, "role": "repeat", "slot": person, "until": 0.0}
+            ids = {
+                "participant": CANARY if person == EVE else "60aa-other",
+                "study": "shared-by-all",
+                "n": "7",
+            }
+            claim = {
+                "study": study,
+                "task": "words",
+                "seed": 1,
+                "role": "repeat",
+                "slot": person,
+                "until": 0.0,
+            }
             known = {"study": study, "source": "prolific", "language": "en", "stage": "play", "progress": {}}
             with ledger.write() as connection:
                 for table, row in (
@@ -86,7 +100,9 @@ def fill(folder: Path, suite: Suite, record: Recorder) -> Store:
 def bytes_in(folder: Path, *words: str) -> list[Path]:
     found = needles(words)
     return [
-        path for path in folder.rglob("*") if path.is_file() and any(one in path.read_bytes() for one in found)
+        path
+        for path in folder.rglob("*")
+        if path.is_file() and any(one in path.read_bytes() for one in found)
     ]
 
 
@@ -187,9 +203,9 @@ def test_exports_are_written_anew(study: Path, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def bucket(s3: object) -> Iterator[str]:
+def bucket(s3: object) -> str:
     boto3.client("s3").put_bucket_versioning(Bucket="crowd", VersioningConfiguration={"Status": "Enabled"})
-    yield "s3://crowd/parts"
+    return "s3://crowd/parts"
 
 
 def test_copies_are_reached_in_every_version(study: Path, bucket: str) -> None:
@@ -260,12 +276,18 @@ def test_on_postgresql_somebody_is_forgotten_while_they_play(
 
 def test_the_command_says_what_it_did_and_ends_with_2_when_something_is_left(study: Path) -> None:
     (study / "notes.txt").write_text(EVE)
-    command = ["tutelage", "forget", "--id", f"PROLIFIC_PID={CANARY}", "--study", str(study)]
+    tutelage = Path(sys.executable).parent / "tutelage"
+    command = [tutelage, "forget", "--id", f"PROLIFIC_PID={CANARY}", "--study", str(study)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "notes.txt" in done.stderr
     (study / "notes.txt").unlink()
-    done = subprocess.run(["tutelage", "forget", EVE, "--study", str(study), "--json"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [tutelage, "forget", EVE, "--study", str(study), "--json"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["left"] == []
     for wrong in ([], [EVE, "--id", "A=b"], ["--id", "A"], [EVE]):

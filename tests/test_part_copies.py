@@ -10,7 +10,6 @@ from pathlib import Path
 
 import boto3
 import pytest
-import s3fs
 from moto.server import ThreadedMotoServer
 from tutelage.datasets.part_copies import PartCopies, forget_remotely
 from tutelage.datasets.remote import Remote

@@ -110,8 +110,10 @@ def erase(rows: Ledger, known: Known) -> dict[str, int]:
     with rows.write() as connection:
         if is_sqlite(rows.engine):
             connection.exec_driver_sql("PRAGMA secure_delete=ON")
-        studies = sql.select(ledger.people.c.study).where(ledger.people.c.person == person)
-        studies = studies.union(sql.select(ledger.consents.c.study).where(ledger.consents.c.person == person))
+        studies = sql.union(
+            sql.select(ledger.people.c.study).where(ledger.people.c.person == person),
+            sql.select(ledger.consents.c.study).where(ledger.consents.c.person == person),
+        )
         bare = [
             {"person": "", "study": study, "consent": "", "language": "", "decision": "withdrawn"}
             | {"at": time.time() // _DAY * _DAY}

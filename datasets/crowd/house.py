@@ -22,6 +22,7 @@ from .texts import Texts, load_texts
 
 T = TypeVar("T")
 
+
 @dataclass
 class House:
     """The rooms that visits use. Whatever touches the database is done `in_thread`."""

@@ -51,7 +51,7 @@ class Keeper:
         self._tell = tell
         self._keepers = keepers
         self._copies = copies
-        self._queue: queue.SimpleQueue[Kept | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Kept | Callable[[], None] | None] = queue.SimpleQueue()
         self._closing = threading.Event()
         left = keepers.mine() if keepers else journal.episodes(state="kept", suite=settings.suite.name)
         self._thread = threading.Thread(target=self._work, args=(left,), name="keeper", daemon=True)
@@ -60,6 +60,10 @@ class Keeper:
     def put(self, kept: Kept) -> None:
         """Take over a demonstration that the journal has marked as kept."""
         self._queue.put(kept)
+
+    def after(self, work: Callable[[], None]) -> None:
+        """Do some work in the keeper's thread, once everything that was put before it is in the store."""
+        self._queue.put(work)
 
     def close(self) -> None:
         """Store what is waiting, then stop; what cannot be stored is stored at the next start."""
@@ -81,10 +85,16 @@ class Keeper:
                 kept = self._queue.get(timeout=_LOOK_SECONDS if self._keepers else None)
                 if kept is None:
                     return
-                self._store_one(kept)
+                self._store_one(kept) if isinstance(kept, Kept) else self._do(kept)
             if self._keepers is not None and time.monotonic() - looked >= _LOOK_SECONDS:
                 self._recover(self._patiently(self._keepers.orphans) or [])
                 looked = time.monotonic()
+
+    def _do(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except (TutelageError, OSError, sql.exc.SQLAlchemyError) as error:
+            self._tell(f"The store cannot be changed ({error}); it is tried again at the next start.")
 
     def _recover(self, left: list[EpisodeRecord]) -> None:
         there = set(self._store.episodes()["episode"].to_pylist())

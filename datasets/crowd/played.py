@@ -1,20 +1,20 @@
-"""What one episode says about how it was played: a row of the ledger's `conduct`, from the journal's steps."""
+"""How one episode was played: a row of the ledger's `conduct`, measured from the journal's steps."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import sqlalchemy as sql
 
 from ...envs.task import Task
+from ..conduct import FAST_MS, Conduct, conduct_of
 from ..journal import EpisodeRecord, StepRecord
+from ..trajectory import Trajectory
 from .ledger import conduct
-
-IDLE_MS = 10_000
-"""A pause that is longer is idleness, where a task waits for a key."""
 
 
 def conduct_row(
@@ -28,34 +28,27 @@ def conduct_row(
     lags_ms: Sequence[int] = (),
     hidden_ms: float = 0.0,
 ) -> dict[str, Any]:
-    """Measure an episode that is over.
+    """Measure an episode that is over, see `conduct.conduct_of`.
 
-    `reactions_ms` and `lags_ms` are what the page measured; without the first, the time between two steps
-    stands for it. In real time, where nothing waits for a key, there is no reaction to measure: what is
-    idle there is a step without a key, and elsewhere the time that goes in pauses longer than IDLE_MS.
+    `reactions_ms` and `lags_ms` are what the page measured, on the clock of one machine: where there are
+    any, they stand for what the server's clock says, which has the network in it.
     """
-    gaps = np.diff(np.array([step.time_ms for step in steps], float), prepend=0)
-    actions = [tuple(step.action) for step in steps]
-    waits = task.fps is None
-    reactions = (list(reactions_ms) or gaps.tolist()) if waits else []
-    idle = _long_pauses(gaps) if waits else _share([_is_idle(action, task) for action in actions])
-    return {
-        "episode": record.episode,
-        "person": record.demonstrator,
-        "role": record.role,
-        "task": record.task,
-        "seed": record.seed,
-        "success": success,
-        "steps": len(steps),
-        "seconds": steps[-1].time_ms / 1000 if steps else 0.0,
-        "expert_steps": expert_steps,
-        "reaction_ms": float(np.median(reactions)) if reactions else None,
-        "idle_share": idle,
-        "repeat_share": _share([one == other for one, other in zip(actions, actions[1:], strict=False)]),
-        "hidden_ms": hidden_ms,
-        "lag_ms": float(np.median(lags_ms)) if lags_ms else None,
-        "at": time.time(),
-    }
+    lag = float(np.median(lags_ms)) if lags_ms else None
+    if steps:
+        played = _trajectory(record, steps, success)
+        measured = conduct_of(
+            played, task, role=record.role, expert_steps=expert_steps, hidden_ms=hidden_ms, lag_ms=lag
+        )
+        row = asdict(measured)
+    else:
+        nothing = Conduct(
+            record.episode, record.demonstrator, record.task, record.seed, success, 0, 0.0, record.role
+        )
+        row = asdict(nothing) | {"expert_steps": expert_steps, "hidden_ms": hidden_ms}
+    if reactions_ms and task.fps is None:
+        fast = sum(one < FAST_MS for one in reactions_ms) / len(reactions_ms)
+        row |= {"reaction_ms": float(np.median(reactions_ms)), "fast_share": fast}
+    return row | {"at": time.time()}
 
 
 def has_succeeded(record: EpisodeRecord, steps: Sequence[StepRecord], task: Task) -> bool:
@@ -84,14 +77,22 @@ def rows_of(connection: sql.Connection, person: str) -> list[dict[str, Any]]:
     return [dict(row) for row in connection.execute(query.order_by(conduct.c.at)).mappings()]
 
 
-def _long_pauses(gaps: np.ndarray) -> float:
-    total = float(gaps.sum())
-    return float(gaps[gaps > IDLE_MS].sum()) / total if total else 0.0
-
-
-def _is_idle(action: Sequence[float], task: Task) -> bool:
-    return task.idle is not None and bool(np.array_equal(np.asarray(task.idle, float).ravel(), action))
-
-
-def _share(marks: Sequence[bool]) -> float:
-    return sum(marks) / len(marks) if marks else 0.0
+def _trajectory(record: EpisodeRecord, steps: Sequence[StepRecord], success: bool) -> Trajectory:
+    return Trajectory(
+        suite=record.suite,
+        task=record.task,
+        env=record.env,
+        seed=record.seed,
+        demonstrator=record.demonstrator,
+        kind=record.kind,
+        actions=np.array([step.action for step in steps], np.float64),
+        rewards=np.array([step.reward for step in steps], np.float64),
+        times_ms=np.array([step.time_ms for step in steps], np.int32),
+        controllers=np.array([step.controller for step in steps], np.int8),
+        frames=np.array([step.frame for step in steps], np.int32),
+        terminated=steps[-1].terminated,
+        truncated=steps[-1].truncated,
+        success=success,
+        digest=steps[-1].digest,
+        episode=record.episode,
+    )

@@ -32,12 +32,11 @@ def better_than(ledger: Ledger, row: Mapping[str, Any]) -> int | None:
         longer = sql.case((conduct.c.expert_steps > 0, relative), else_=longer)
     worse = sql.case((sql.or_(conduct.c.success.is_(False), longer), 1), else_=0)
     others = (
-        (conduct.c.task == row["task"])
-        & (conduct.c.person != row["person"])
-        & (conduct.c.role != "practice")
+        (conduct.c.task == row["task"]) & (conduct.c.person != row["person"]) & (conduct.c.role != "practice")
     )
-    found = ledger.rows(sql.select(sql.func.count(), sql.func.sum(worse)).where(others))[0]
-    count, beaten = (int(one or 0) for one in found.values())
+    with ledger.engine.connect() as connection:
+        query = sql.select(sql.func.count(), sql.func.sum(worse)).select_from(conduct).where(others)
+        count, beaten = (int(one or 0) for one in connection.execute(query).one())
     return 100 * beaten // count if count >= ENOUGH else None
 
 

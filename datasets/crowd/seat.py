@@ -46,6 +46,16 @@ class Seat:
         self._saved_is_due = False
         self._spoken: Texts | None = None
 
+    @property
+    def is_open(self) -> bool:
+        """Say whether a page has this seat open."""
+        return self._line is not None
+
+    @property
+    def is_watched(self) -> bool:
+        """Say whether somebody looks on."""
+        return bool(self._watchers)
+
     async def attend(self, socket: WebSocket) -> None:
         """Serve a page until it goes or another takes its place."""
         line = Line(socket)

@@ -87,8 +87,8 @@ def _task(task: Task, kept: int, given_up: int, settings: Settings) -> Told:
 
 def _translated(one: Told, texts: Texts) -> Told:
     """Say a task's or an episode's own words in a language; `name` is a task's id in words."""
-    name = one.get("task", one["id"])
-    words = {"name": texts.phrase(name), "instruction": texts.phrase(one["instruction"])}
+    name = str(one.get("task", one["id"]))
+    words: Told = {"name": texts.phrase(name), "instruction": texts.phrase(one["instruction"])}
     if "controls" in one:
         words["controls"] = [key | {"label": texts.phrase(key["label"])} for key in one["controls"]]
     return one | words

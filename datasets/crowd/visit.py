@@ -152,7 +152,8 @@ class Visit:
             await self.end("full")
         else:
             self.progress |= {"began": self.house.clock(), "consent": version}
-            change = {"stage": "instructions", "language": language, "progress": dict(self.progress)}
+            change: dict[str, Any] = {"stage": "instructions"}
+            change["progress"] = dict(self.progress)
             await self.house.in_thread(
                 lambda: decide(self.person, "given", version, language, **change)
             )  # fmt: skip

@@ -1,4 +1,4 @@
-"""What time does to a visit: limits of an episode and of a session, idleness, claims, and decisions from outside."""
+"""What time does to a visit: limits of episode and session, idleness, claims, and decisions from outside."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class Watchfulness:
     def session_is_up(self) -> bool:
         """Say whether the time for the whole session is over."""
         minutes = self._visit.study.limits.session_minutes
-        began = self._visit.progress.get("began")
-        return bool(minutes and began) and self._visit.house.clock() >= began + 60 * float(minutes or 0)
+        began = float(self._visit.progress.get("began", 0))
+        return minutes is not None and began > 0 and self._visit.house.clock() >= began + 60 * minutes
 
     @property
     def seconds_left(self) -> float | None:
@@ -84,6 +84,8 @@ class Watchfulness:
         episode = self._visit.session.episode
         if episode is None:
             return
+        if self.is_idle and self._visit.session.phase is Phase.PLAYING:
+            self.note_activity()  # a key has let play go on
         before = self._seen[1] if self._seen[0] == episode.record.episode else 0
         fresh = episode.steps[before:]
         self._seen = (episode.record.episode, len(episode.steps))

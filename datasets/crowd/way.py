@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...envs.controls import Controls
 from ...envs.task import Task
-from .session import Phase
+from .session import UNDERWAY, Phase
 from .texts import language_names
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ Told = dict[str, Any]
 def way_messages(visit: Visit) -> list[Told]:
     """Return what a visit adds to the `state` message, and its `way` message."""
     title = visit.study.say(visit.study.title, visit.texts.code) or visit.study.name
-    choices = ["discard"] if visit.choices else []
+    choices = ["discard"] if visit.session.phase in UNDERWAY else []
     return [
         {"type": "state", "suite": title, "study": True, "choices": choices, "outcome": None},
         _way(visit, title),
@@ -116,7 +116,8 @@ def _play(visit: Visit) -> Told:
 
 def _pace(visit: Visit) -> Told:
     runs = visit.session.phase is Phase.PLAYING
-    return {"secondsLeft": visit.watch.seconds_left, "runs": runs, "idle": visit.watch.is_idle}
+    is_idle = visit.watch.is_idle and visit.session.phase is Phase.PAUSED
+    return {"secondsLeft": visit.watch.seconds_left, "runs": runs, "idle": is_idle}
 
 
 def _rest(visit: Visit) -> Told:
