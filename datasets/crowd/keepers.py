@@ -44,13 +44,13 @@ class Keepers:
             return connection.execute(_holder(episode)).scalar() == self._store
 
     def confirm(self, episode: str) -> bool:
-        """Mark a demonstration as stored here; False when the claim has gone to another store meanwhile."""
+        """Mark a demonstration as stored here; False when it is not to be stored here any more."""
         with writing(self._engine) as connection:
             if connection.execute(_holder(episode)).scalar() != self._store:
                 return False
             mark = EPISODES.update().where(EPISODES.c.episode == episode)
-            connection.execute(mark.values(state="stored", changed_ns=time.time_ns()))
-            return True
+            done = connection.execute(mark.values(state="stored", changed_ns=time.time_ns()))
+            return done.rowcount == 1  # not when the person has been forgotten meanwhile
 
     def mine(self) -> list[EpisodeRecord]:
         """List what this store has claimed and not confirmed: what an earlier life of it has left."""

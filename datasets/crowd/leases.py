@@ -54,6 +54,7 @@ class Leases:
         self._figures = figures
         self._ever: set[str] = set()
         self._lost: frozenset[str] = frozenset()
+        self._refused: dict[str, frozenset[str]] = {}  # lost seat → its episodes when it was lost
         self._pulse: dict[str, tuple[float, float, str]] = {}  # server → its `seen`, when that changed, store
         self._stopping = threading.Event()
         now = time.time()
@@ -98,6 +99,7 @@ class Leases:
 
     def beat(self) -> None:
         """Say that this server is alive, look who else is, and which seats have gone."""
+        self._journal.flushed()  # a commit, at least one a beat: lost seats are noticed though nobody plays
         now = {"seen": time.time(), "figures": dict(self._figures())}
         with writing(self._engine) as connection:
             connection.execute(servers.update().where(servers.c.server == self.server).values(**now))
@@ -139,8 +141,12 @@ class Leases:
         """Return the seats that were this server's, and their episodes, for the journal to refuse."""
         lost = self._lost_seats(connection)
         self._tell_lost(lost)
-        query = sql.select(EPISODES.c.episode).where(EPISODES.c.seat.in_(lost))
-        return lost | frozenset(connection.execute(query).scalars())
+        refused = {seat: episodes for seat, episodes in self._refused.items() if seat in lost}
+        for seat in lost - refused.keys():
+            query = sql.select(EPISODES.c.episode).where(EPISODES.c.seat == seat)
+            refused[seat] = frozenset(connection.execute(query).scalars())
+        self._refused = refused
+        return lost.union(*refused.values())
 
     def _lost_seats(self, connection: sql.Connection) -> frozenset[str]:
         mine = connection.execute(sql.select(leases.c.seat).where(leases.c.server == self.server)).scalars()

@@ -38,7 +38,7 @@ class Recorder:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.store = Store.create(settings.out, settings.suite)
-        self._lock = _lock(settings.out)
+        self._lock = lock_folder(settings.out)
         self.journal = Journal(settings.database or settings.out / JOURNAL)
         self._assignment = Assignment(settings.seeds, settings.is_baseline, self.journal)
         self._encoders: dict[str, Encoder] = {}
@@ -113,7 +113,7 @@ def seat_id(token: str) -> str:
     return hashlib.blake2b(token.encode(), digest_size=12).hexdigest()
 
 
-def _lock(folder: Path) -> IO[bytes]:
+def lock_folder(folder: Path) -> IO[bytes]:
     """Hold the folder for this process; a killed one lets go by itself."""
     file = (folder / "journal.lock").open("ab")
     try:
