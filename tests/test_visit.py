@@ -36,7 +36,7 @@ def test_the_whole_way_from_consent_to_thanks(tmp_path: Path) -> None:
             assert ann.way["stages"] == ["consent", "instructions", "practice", "check", "play"]
             await ann.send("consent", given=True)
             assert ann.stage == "instructions"
-            assert [key["codes"] for key in ann.way["tasks"][0]["keys"]][0] == ["ArrowLeft"]
+            assert ann.way["tasks"][0]["keys"][0]["codes"] == ["ArrowLeft"]
             await ann.send("ready")
             assert (ann.stage, ann.visit.session.phase) == ("practice", Phase.PLAYING)
             await ann.play()
