@@ -13,6 +13,7 @@ import gymnasium
 import numpy as np
 import pytest
 from gymnasium import spaces
+from hypothesis import settings
 from moto.server import ThreadedMotoServer
 from tutelage.datasets.crowd.assignment import Assignment
 from tutelage.datasets.crowd.episode import Episode
@@ -29,6 +30,9 @@ from tutelage.envs.suite import Suite, suite_from
 from tutelage.tests import postgres as postgres_server
 from tutelage.tests import s3 as s3_server
 from tutelage.tests.postgres import PostgreSQL
+
+settings.register_profile("shared machines", deadline=None)
+settings.load_profile("shared machines")
 
 Recorded = tuple[Trajectory, dict[str, np.ndarray]]
 
