@@ -87,7 +87,7 @@ def unseat(rows: Ledger, seats: Sequence[str]) -> None:
         for one in owners:
             mine = writers.c.writer == one
             connection.execute(writers.update().where(mine).values(taken=writers.c.taken + 1))
-        connection.execute(leases.update().where(held).values(server="", epoch=epoch + 1))
+        connection.execute(leases.update().where(held).values(server="", page="", epoch=epoch + 1))
         before = _commits(connection, owners)
     until = time.monotonic() + DEAD_AFTER_SECONDS
     while time.monotonic() < until:
