@@ -108,6 +108,13 @@ def make_app(recorder: Recorder, host: str = "127.0.0.1") -> Guard:
         response.set_cookie(cookie, token, max_age=_YEAR, httponly=True, samesite="lax")
         return response
 
+    async def atlas(request: Request) -> Response:
+        data = await run_in_threadpool(recorder.atlas, request.path_params["name"])
+        if data is None:
+            return Response("There is no such atlas here.", 404)
+        forever = {"Cache-Control": f"public, max-age={_YEAR}, immutable"}
+        return Response(data, media_type="image/png", headers=forever)
+
     async def talk(page: WebSocket) -> None:
         await page.accept()
         seat = recorder.seat(page.cookies.get(cookie, ""))
@@ -127,6 +134,7 @@ def make_app(recorder: Recorder, host: str = "127.0.0.1") -> Guard:
     routes: list[BaseRoute] = [
         Route("/", index),
         WebSocketRoute("/socket", talk),
+        Route("/atlas/{name}", atlas),
         *(_page(path, file) for path, file in recorder.settings.extra_pages.items()),
         Mount("/static", StaticFiles(directory=_STATIC)),
     ]

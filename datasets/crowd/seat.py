@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator
-from concurrent.futures import Future
 from typing import Any
 
 import numpy as np
@@ -15,17 +14,18 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from ...envs.controls import Controls
 from ...envs.errors import TutelageError
 from ..journal import Journal
-from .frames import pack
+from .frames import Picture, pack
 from .guide import Guide
 from .keys import Keys
 from .line import Line
 from .pace import Deadlines
 from .protocol import REPLACED, Command, Down, Message, Release, Shown, Up, parse
-from .screen import Picture
 from .session import Phase, Session, Underway, WorldError
 from .view import messages
 
 _WAITING = (Phase.READY, Phase.PAUSED)
+_SAVED_SECONDS = 0.2
+"""How long a page waits, after its last frame, to hear that more is on disk: frames say it in passing."""
 _log = logging.getLogger("tutelage.crowd")
 
 
@@ -41,7 +41,10 @@ class Seat:
         self._keys = Keys()
         self._clock: asyncio.Task[None] | None = None
         self._shown = 0
-        self._saved_is_due = False
+        self._told = 0
+        self._said_at = 0.0
+        self._saved_timer: asyncio.TimerHandle | None = None
+        session.on_saved = self._hear
 
     async def attend(self, socket: WebSocket) -> None:
         """Serve a page until it goes or another takes its place."""
@@ -56,6 +59,7 @@ class Seat:
             while (text := await _receive(socket)) is not None:
                 if self._line is line:
                     await self._answer(text, line)
+                    await line.room()
         finally:
             if self._line is line:
                 self._line = None
@@ -104,11 +108,24 @@ class Seat:
             self._go_on_by_itself()
             if self.session.episode is before:
                 self._send_state()
-                self._send_picture(await self.session.draw())
+                await self._draw_again()
             else:
                 self._refresh(before)
             if self._journal.trouble is not None:
                 self._send({"type": "saving", "failing": True, "why": self._journal.trouble})
+
+    async def _draw_again(self) -> None:
+        """Show the episode to a page that has nothing yet."""
+        episode = self.session.episode
+        if episode is None:
+            return
+        try:
+            picture = await self.session.draw()
+        except Exception as error:  # an environment may raise anything; the page can still play or leave
+            self._send({"type": "error", "text": f"The task could not be drawn: {error}"})
+            return
+        if picture is not None:
+            self._send_picture(episode, picture)
 
     def _go_on_by_itself(self) -> None:
         """A task that waits for keys need not wait for its player: nothing happens without one."""
@@ -186,13 +203,15 @@ class Seat:
             self._stop_clock()
             self._keys.clear()
             self._shown = len(session.episode.steps) if session.episode else 0
+            if self._line is not None:
+                self._line.forget_frames()
         if session.phase is Phase.PLAYING and session.episode:
             self._start_clock(session.episode)
         else:
             self._stop_clock()
         self._send_state()
-        if session.episode is not None and session.episode is not before:
-            self._send_picture(session.episode.now.picture)
+        if session.episode is not None and session.episode is not before and session.episode.now.picture:
+            self._send_picture(session.episode, session.episode.now.picture)
         while session.notices:
             self.note(session.notices.pop(0))
 
@@ -253,39 +272,64 @@ class Seat:
 
     async def _act(self, episode: Underway, row: np.ndarray, frame: int) -> None:
         """Take one action and tell the page what came of it. Whoever calls this holds the lock."""
-        acted = await self.session.act(row, frame)
-        self._send_picture(acted.now.picture)
-        loop = asyncio.get_running_loop()
-
-        def on_disk(future: Future[None]) -> None:
-            if future.exception() is None and not loop.is_closed():
-                loop.call_soon_threadsafe(self._note_saved, episode, acted.number)
-
-        acted.saved.add_done_callback(on_disk)
+        now = await self.session.act(row, frame)
+        if now.picture is not None:
+            self._send_picture(episode, now.picture)
         if self.session.phase is Phase.PLAYING:
-            self._send({"type": "step", "step": acted.number})
+            if now.picture is None:
+                self._told = episode.saved
+                self._send({"type": "step", "step": len(episode.steps), "saved": episode.saved})
             return
         try:
             await self.guide.finished()
         finally:
             self._refresh(episode)
 
-    def _note_saved(self, episode: Underway, number: int) -> None:
-        episode.saved = max(episode.saved, number)
-        if self.session.episode is episode and not self._saved_is_due:
-            self._saved_is_due = True  # one message for all the steps of a commit
-            asyncio.get_running_loop().call_soon(self._send_saved, episode)
+    def _hear(self, episode: Underway) -> None:
+        """More of an episode is on disk; or the journal refused it, since it is played elsewhere too."""
+        if self.session.episode is not episode:
+            return
+        if episode.refused is not None:
+            asyncio.get_running_loop().create_task(self._yield_to_another())
+        elif self._saved_timer is None and self._line is not None:
+            loop = asyncio.get_running_loop()
+            self._saved_timer = loop.call_later(_SAVED_SECONDS, self._tell_saved)
 
-    def _send_saved(self, episode: Underway) -> None:
-        self._saved_is_due = False
+    def _tell_saved(self) -> None:
+        """Say what is saved, unless frames are still coming that say it."""
+        self._saved_timer = None
+        episode, loop = self.session.episode, asyncio.get_running_loop()
+        if episode is None or episode.saved <= self._told:
+            return
+        if loop.time() - self._said_at < _SAVED_SECONDS:
+            self._saved_timer = loop.call_later(_SAVED_SECONDS, self._tell_saved)
+            return
+        self._told = episode.saved
         self._send({"type": "saved", "episode": episode.record.episode, "saved": episode.saved})
 
-    def _send_picture(self, picture: Picture | None) -> None:
-        if picture is not None and self._line is not None and self.session.episode is not None:
-            shape = (picture.height, picture.width)
-            self._line.send_frame(pack(picture.kind, picture.data, shape, len(self.session.episode.steps)))
+    async def _yield_to_another(self) -> None:
+        """Leave the episode to whoever else writes it; the page may take it up again from there."""
+        async with self._lock:
+            self._stop_clock()
+            await self.session.close()
+            if self._line is not None:
+                self._line.send({"type": "replaced"})
+                self._line.close(REPLACED)
+
+    def _send_picture(self, episode: Underway, picture: Picture) -> None:
+        if self._line is None:
+            return
+        number = len(episode.steps)
+        self._told = episode.saved
+        self._said_at = asyncio.get_running_loop().time()
+        frame = pack(picture, number, episode.saved)
+        if episode.task.fps is None:
+            self._line.send_frame(frame)
+        else:
+            self._line.send_paced(number, frame)
 
     def _send_state(self) -> None:
+        self._told = self.session.episode.saved if self.session.episode else 0
         if self._line is not None:
             for message in messages(self.session, self.guide.tell()):
                 self._line.send(message)

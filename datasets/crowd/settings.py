@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,7 @@ class Settings:
     `episodes` is how many demonstrations a task are wanted of each person; None for no end.
     `demonstrator` names everyone who plays here; None draws a pseudonym per seat. `on_kept` is called,
     off the event loop, after a demonstration is in the store. `extra_pages` maps URL paths to files.
+    Environments of others live in `processes`; one whose step takes longer than `step_seconds` is ended.
     """
 
     suite: Suite
@@ -27,6 +29,8 @@ class Settings:
     episodes: int | None = None
     on_kept: Callable[[Trajectory], None] | None = None
     extra_pages: Mapping[str, Path] = field(default_factory=dict)
+    processes: int = field(default_factory=lambda: os.cpu_count() or 1)
+    step_seconds: float = 10.0
 
     @property
     def is_baseline(self) -> bool:

@@ -81,6 +81,7 @@ def _episode(session: Session) -> Told | None:
         "step": len(episode.steps),
         "limit": episode.limit,
         "saved": episode.saved,
+        "atlas": episode.atlas and {"url": f"/atlas/{episode.atlas[0]}", "tile": episode.atlas[1]},
         "instruction": episode.instruction,
         "fps": episode.task.fps,
         "controls": [{"codes": list(one.codes), "label": one.label} for one in episode.controls.bindings],

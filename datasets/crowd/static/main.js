@@ -2,6 +2,7 @@
 
 import { Connection } from "./connection.js";
 import { Keys } from "./keys.js";
+import { unpackFrame } from "./protocol.js";
 import { Stage } from "./stage.js";
 import { View, commandsOf } from "./view.js";
 
@@ -11,14 +12,28 @@ const SETTLE_MS = 400; // keys of the game that are still being hit when it ends
 const connection = new Connection(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/socket`);
 const send = (message) => connection.send(message);
 const keys = new Keys(document);
-const stage = new Stage(document.getElementById("picture"), (frame) => send({ type: "shown", frame }));
+const stage = new Stage(document.getElementById("picture"), shown);
 const view = new View(keys, send);
 
 let state = null;
 let gameCodes = new Set();
 let endedAt = 0;
 let actedAt = 0;
+let shownAt = 0;
+let lag = null; // from the last key to its frame
 let answered = true;
+
+/** A frame is on the screen: in real time the server waits to hear it, before it sends many more. */
+function shown(frame) {
+  const now = performance.now();
+  if (actedAt > shownAt) lag = Math.round(now - actedAt);
+  shownAt = now;
+  if (isRealTime()) send({ type: "shown", frame });
+}
+
+const isRealTime = () => (state?.episode?.fps ?? null) !== null;
+/** Whether it matters when a key goes up: it is asked for at the next deadline, or held with another. */
+const isHeld = () => isRealTime() || state?.episode?.controls.some(({ codes }) => codes.length > 1);
 
 const receive = {
   state(message) {
@@ -31,10 +46,12 @@ const receive = {
     keys.commands = commandsOf(state);
     keys.anyKey = state.phase === "ready" || state.phase === "paused" ? "go" : null;
     view.state(state);
+    stage.atlas(state.episode?.atlas);
   },
-  step({ step }) {
+  step({ step, saved }) {
     answered = true;
     view.step(step);
+    view.saved(saved);
   },
   saved({ episode, saved }) {
     if (episode === state.episode?.id) view.saved(saved);
@@ -47,18 +64,23 @@ const receive = {
 };
 
 connection.addEventListener("message", ({ detail }) => receive[detail.type](detail));
-connection.addEventListener("frame", ({ detail }) => stage.show(detail));
+connection.addEventListener("frame", ({ detail }) => {
+  const frame = unpackFrame(detail);
+  stage.show(frame);
+  if (state?.episode && state.phase === "playing") receive.step({ step: frame.number, saved: frame.saved });
+});
 connection.addEventListener("state", ({ detail }) => view.connection(detail));
 
 keys.addEventListener("down", ({ detail: { code, repeat } }) => {
   const now = performance.now();
-  const realTime = state?.episode?.fps !== null;
-  if (repeat && (realTime || !answered || now - actedAt < REPEAT_MS)) return;
+  if (repeat && (isRealTime() || !answered || now - actedAt < REPEAT_MS)) return;
+  const measured = { reaction: shownAt > actedAt ? Math.round(now - shownAt) : null, lag };
   actedAt = now;
+  lag = null;
   answered = false;
-  send({ type: "down", code, frame: stage.number });
+  send({ type: "down", code, frame: stage.number, ...measured });
 });
-keys.addEventListener("up", ({ detail: { code } }) => send({ type: "up", code }));
+keys.addEventListener("up", ({ detail: { code } }) => isHeld() && send({ type: "up", code }));
 keys.addEventListener("release", () => send({ type: "release" }));
 keys.addEventListener("command", ({ detail: { name, code } }) => {
   const settling = state.phase === "finished" && performance.now() - endedAt < SETTLE_MS;
