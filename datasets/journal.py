@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import queue
+import json
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass, field, fields
-from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sql
 
 from ..envs.errors import TutelageError
 from .database import address, cause, is_sqlite, make_tables, open_database, patiently
 from .fence import Fence
+from .group_commit import GroupCommit, Hear, Row, Write
 from .trajectory import new_episode_id
 
 GIVEN_UP = "given up"
@@ -25,9 +25,6 @@ STATES = ("open", "finished", "kept", "stored", "discarded", "abandoned", "unpla
 """An episode is open while it is played, finished until it is decided about, kept, then stored.
 `abandoned` was given up for good; `unplayed` was left before its first action, so its seed is free again."""
 
-MOVED = "expected this seat to be here, got a write after it moved to another server; it goes on there"
-
-_RETRY_SECONDS = 0.5
 TABLES = sql.MetaData()
 _seats = sql.Table(
     "seats",
@@ -78,8 +75,6 @@ _alive = _steps.c.dropped.is_(False)
 sql.Index(
     "one_step", _steps.c.episode, _steps.c.step, unique=True, sqlite_where=_alive, postgresql_where=_alive
 )
-_ADD_STEP = _steps.insert()
-_REFUSED = (sql.exc.IntegrityError, sql.exc.DataError, sql.exc.ProgrammingError)
 
 
 @dataclass(frozen=True)
@@ -123,8 +118,7 @@ class EpisodeRecord:
         return GIVEN_UP in self.notes.split("; ")
 
 
-@dataclass(frozen=True)
-class StepRecord:
+class StepRecord(NamedTuple):
     """Step `step` (the first is 1): its action row, what came of it, when, by whom, and the digest so far."""
 
     step: int
@@ -136,10 +130,6 @@ class StepRecord:
     controller: int
     frame: int
     digest: bytes
-
-
-_Write = tuple[sql.Executable | None, dict[str, Any], str, "Future[None]"]
-"""A statement, its values, the seat or episode that it is about, and who waits for it."""
 
 
 class Journal:
@@ -154,9 +144,6 @@ class Journal:
 
     def __init__(self, path_or_url: str | Path, shared: bool = False) -> None:
         self.engine = open_database(path_or_url)
-        self.trouble: str | None = None
-        self.listeners: list[Callable[[str | None], None]] = []
-        self._queue: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
         self._closing = threading.Event()
         try:
             make_tables(self.engine, TABLES)
@@ -166,8 +153,22 @@ class Journal:
                 f"expected a journal at {address(self.engine)}, got: {cause(error)}; "
                 "check that the folder can be written and that the file is a journal"
             ) from None
-        self._thread = threading.Thread(target=self._write, name="journal", daemon=True)
-        self._thread.start()
+        self._writer = GroupCommit(self.engine, _insert_steps(self.engine), self.fence)
+
+    @property
+    def trouble(self) -> str | None:
+        """Why the database cannot be written now; None when it can."""
+        return self._writer.trouble
+
+    @property
+    def listeners(self) -> list[Callable[[str | None], None]]:
+        """Who is called, in the writer's thread, whenever `trouble` changes."""
+        return self._writer.listeners
+
+    def deliver_by(self, deliver: Callable[..., object]) -> None:
+        """Have steps acknowledged by `deliver(function, *arguments)`, once a commit: an event loop's
+        `call_soon_threadsafe`, say. Without one, the writer's thread calls."""
+        self._writer.deliver = deliver
 
     def sit(self, seat: SeatRecord) -> Future[None]:
         """Write a seat down, new or changed."""
@@ -180,18 +181,22 @@ class Journal:
 
     def append(self, episode: str, step: StepRecord) -> Future[None]:
         """Write one step of an episode; the future is resolved when it is on disk."""
-        values = {one.name: getattr(step, one.name) for one in fields(step)}
-        values |= {"episode": episode, "dropped": False, "action": [float(part) for part in step.action]}
-        return self._put(_ADD_STEP, values, episode)
+        future: Future[None] = Future()
+        self.add(episode, step, _resolving(future))
+        return future
+
+    def add(self, episode: str, step: StepRecord, hear: Hear) -> None:
+        """Write one step of an episode; `hear` is told the last step on disk, once for many, or what went
+        wrong. `mark(episode, "open")` takes steps again after one was refused."""
+        self._writer.put(Row(episode, step.step, _row_of(episode, step), hear))
 
     def mark(self, episode: str, state: str, notes: str | None = None) -> Future[None]:
         """Change an episode's state, and its notes if some are given."""
         if state not in STATES:
             raise TutelageError(f"expected a state of {', '.join(STATES)}, got {state!r}")
         values = {"state": state, "changed_ns": time.time_ns()} | ({} if notes is None else {"notes": notes})
-        return self._put(
-            _episodes.update().where(_episodes.c.episode == episode).values(**values), {}, episode
-        )
+        change = _episodes.update().where(_episodes.c.episode == episode).values(**values)
+        return self._put(change, {}, episode, welcome=episode if state == "open" else "")
 
     def drop(self, episode: str, first: int) -> Future[None]:
         """Set aside the steps from number `first` on: they stay in the table, marked as dropped."""
@@ -222,8 +227,7 @@ class Journal:
     def steps(self, episode: str) -> list[StepRecord]:
         """Read an episode's steps in order, without those that were dropped."""
         query = sql.select(_steps).where(_steps.c.episode == episode, _alive).order_by(_steps.c.step)
-        names = [one.name for one in fields(StepRecord)]
-        rows = [{name: row[name] for name in names} for row in self._read(query)]
+        rows = [{name: row[name] for name in StepRecord._fields} for row in self._read(query)]
         return [
             StepRecord(**row | {"reward": float("nan") if row["reward"] is None else row["reward"]})
             for row in rows
@@ -232,8 +236,7 @@ class Journal:
     def close(self) -> None:
         """Write what is waiting, then stop; what cannot be written is told to those who wait for it."""
         self._closing.set()
-        self._queue.put(None)
-        self._thread.join()
+        self._writer.close()
         if self.fence is not None:
             with contextlib.suppress(sql.exc.DBAPIError):
                 self.fence.withdraw(self.engine)
@@ -248,90 +251,29 @@ class Journal:
     def _read(self, query: sql.Select[Any]) -> list[dict[str, Any]]:
         return patiently(self.engine, query, self._closing)
 
-    def _put(self, statement: sql.Executable | None, values: dict[str, Any], about: str) -> Future[None]:
+    def _put(
+        self, statement: sql.Executable | None, values: dict[str, Any], about: str, welcome: str = ""
+    ) -> Future[None]:
         future: Future[None] = Future()
-        if not self._thread.is_alive():
-            future.set_exception(TutelageError("expected an open journal, got a closed one"))
-            return future
-        self._queue.put((statement, values, about, future))
+        self._writer.put(Write(statement, values, future, about, welcome))
         return future
 
-    def _write(self) -> None:
-        """Take all that waits, commit it together, tell those who wait; until closed."""
-        while True:
-            first = self._queue.get()
-            batch = [first, *self._waiting()]
-            self._commit_all([write for write in batch if write is not None])
-            if None in batch:
-                return
 
-    def _waiting(self) -> list[_Write | None]:
-        found: list[_Write | None] = []
-        while not self._queue.empty():
-            found.append(self._queue.get())
-        return found
-
-    def _commit_all(self, batch: list[_Write]) -> None:
-        while batch:
-            try:
-                self._commit(batch)
-            except sql.exc.DBAPIError as error:
-                if isinstance(error, _REFUSED):
-                    return self._commit_singly(batch, error)
-                if not self._wait_out(error):
-                    return _fail(batch, TutelageError(f"the journal could not be written: {cause(error)}"))
-            except sql.exc.StatementError as error:
-                return self._commit_singly(batch, error)
-            else:
-                self._tell(None)
-                return self._settle(batch)
-        return None
-
-    def _settle(self, batch: list[_Write]) -> None:
-        """Tell those who wait how it went: on disk, or refused because another server has that seat now."""
-        if self.fence is not None:
-            self.fence.left()
-        for _, _, about, future in batch:
-            if self.fence is not None and about in self.fence.lost:
-                future.set_exception(TutelageError(MOVED))
-            else:
-                future.set_result(None)
-
-    def _commit_singly(self, batch: list[_Write], error: Exception) -> None:
-        """One write is wrong; the others must not suffer for it."""
-        if len(batch) == 1:
-            return _fail(batch, error)
-        for write in batch:
-            self._commit_all([write])
-        return None
-
-    def _commit(self, batch: list[_Write]) -> None:
-        with self.engine.begin() as connection:
-            if self.fence is not None:
-                if not self.fence.enter(connection):
-                    return
-                batch = [write for write in batch if write[2] not in self.fence.lost]
-            for _, group in groupby(batch, key=lambda write: id(write[0])):
-                writes = list(group)
-                statement = writes[0][0]
-                if statement is _ADD_STEP:
-                    connection.execute(_ADD_STEP, [values for _, values, *_ in writes])
-                elif statement is not None:
-                    for _, values, *_ in writes:
-                        connection.execute(statement, values)
-
-    def _wait_out(self, error: sql.exc.DBAPIError) -> bool:
-        """Pause before another try; False when the journal is being closed and nobody can wait."""
-        self._tell(cause(error))
-        return not self._closing.wait(_RETRY_SECONDS)
-
-    def _tell(self, trouble: str | None) -> None:
-        if trouble != self.trouble:
-            self.trouble = trouble
-            for listener in self.listeners:
-                listener(trouble)
+def _insert_steps(engine: sql.Engine) -> str:
+    """Write the statement that adds steps, for rows that are in the driver's own types already."""
+    mark = "?" if engine.dialect.paramstyle == "qmark" else "%s"
+    columns = ("episode", *StepRecord._fields, "dropped")
+    return f"INSERT INTO steps ({', '.join(columns)}) VALUES ({', '.join([mark] * len(columns))})"
 
 
-def _fail(batch: list[_Write], error: Exception) -> None:
-    for *_, future in batch:
-        future.set_exception(error)
+def _row_of(episode: str, step: StepRecord) -> tuple[Any, ...]:
+    number, action, *others = step
+    text = f"[{float(action[0])!r}]" if len(action) == 1 else json.dumps([float(part) for part in action])
+    return (episode, number, text, *others, False)
+
+
+def _resolving(future: Future[None]) -> Hear:
+    def hear(_: int, error: Exception | None) -> None:
+        future.set_result(None) if error is None else future.set_exception(error)
+
+    return hear

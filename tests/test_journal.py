@@ -4,9 +4,10 @@ import resource
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sql
@@ -108,12 +109,47 @@ def test_many_threads_lose_nothing(journal: Journal) -> None:
 
 def test_a_step_written_twice_is_refused_and_harms_no_other(journal: Journal) -> None:
     journal.append("e", step(1)).result()
-    again, other = journal.append("e", step(1)), journal.append("e", step(2))
+    again, other = journal.append("e", step(1)), journal.append("f", step(1))
     with pytest.raises(sql.exc.IntegrityError):
         again.result()
     other.result()
-    assert [one.step for one in journal.steps("e")] == [1, 2]
+    assert [one.step for one in journal.steps("f")] == [1]
     assert journal.trouble is None
+
+
+def test_after_a_refused_step_an_episode_takes_no_more_until_it_is_opened_again(journal: Journal) -> None:
+    one = episode()
+    journal.begin(one)
+    journal.append(one.episode, step(1))
+    refused = [journal.append(one.episode, step(number)) for number in (1, 2, 3)]
+    for waiting in refused[1:]:
+        with pytest.raises(TutelageError, match="written elsewhere"):
+            waiting.result()
+    assert [found.step for found in journal.steps(one.episode)] == [1]
+    journal.mark(one.episode, "open")
+    journal.append(one.episode, step(2)).result()
+    assert [found.step for found in journal.steps(one.episode)] == [1, 2]
+
+
+def test_a_commit_is_acknowledged_in_one_call_whatever_it_holds(journal: Journal) -> None:
+    calls: list[list[tuple[int, Exception | None]]] = []
+    heard: dict[str, list[tuple[int, Exception | None]]] = {"e": [], "f": []}
+
+    def deliver(function: Callable[..., None], told: list[Any]) -> None:
+        calls.append(told)
+        function(told)
+
+    journal.deliver_by(deliver)
+    hears = {name: lambda number, error, name=name: heard[name].append((number, error)) for name in heard}
+    for number in range(200):
+        for name, hear in hears.items():
+            journal.add(name, step(number + 1), hear)
+    journal.flush()
+    assert len(calls) < 40
+    assert all(len(told) <= 2 for told in calls)
+    for told in heard.values():
+        assert told[-1] == (200, None)
+        assert [number for number, _ in told] == sorted({number for number, _ in told})
 
 
 def test_dropped_steps_stay_in_the_table_and_make_room(journal: Journal) -> None:

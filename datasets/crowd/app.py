@@ -135,11 +135,25 @@ def make_app(recorder: Recorder, host: str = "127.0.0.1") -> Guard:
     routes: list[BaseRoute] = [
         Route("/", index),
         WebSocketRoute("/socket", talk),
+        atlas_route(recorder),
         *(_page(path, file) for path, file in recorder.settings.extra_pages.items()),
         Mount("/static", StaticFiles(directory=STATIC)),
     ]
     app = Starlette(routes=routes, lifespan=lifespan)
     return Guard(app, host, set(recorder.settings.extra_pages))
+
+
+def atlas_route(recorder: Recorder) -> Route:
+    """Serve the pictures that tiles are drawn from: named by what they hold, so kept for good."""
+
+    async def serve(request: Request) -> Response:
+        data = await run_in_threadpool(recorder.atlas, request.path_params["name"])
+        if data is None:
+            return Response("There is no such atlas here.", 404)
+        forever = {"Cache-Control": f"public, max-age={_YEAR}, immutable"}
+        return Response(data, media_type="image/png", headers=forever)
+
+    return Route("/atlas/{name}", serve)
 
 
 def _page(path: str, file: Path) -> Route:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -92,38 +92,55 @@ class Episode:
 
     def trajectory(self) -> Trajectory:
         """Return the finished episode, or the one given up; `observations` is left to `replay.prove`."""
-        record, steps = self.record, self.steps
-        real_time = self.environment.task.fps is not None
-        return Trajectory(
-            suite=record.suite,
-            task=record.task,
-            env=record.env,
-            kwargs=record.kwargs,
-            seed=record.seed,
-            demonstrator=record.demonstrator,
-            kind=record.kind,
-            actions=np.array([step.action for step in steps], np.float64),
-            rewards=np.array([step.reward for step in steps], np.float64),
-            times_ms=np.array([step.time_ms for step in steps], np.int32),
-            controllers=np.array([step.controller for step in steps], np.int8),
-            frames=np.array([step.frame for step in steps], np.int32),
-            terminated=self.now.terminated,
-            truncated=self.now.truncated,
-            success=bool(self.now.success) and not self.record.given_up,
-            digest=steps[-1].digest,
-            versions=versions_of(self.environment),
-            episode=record.episode,
-            started=record.started,
-            steps_per_second=measured_rate([step.time_ms for step in steps]) if real_time else None,
-            study=record.study,
-            consent=record.consent,
-            notes=self._notes(),
+        whole = trajectory_of(
+            self.record, self.steps, bool(self.now.success), versions_of(self.environment), self.missed
         )
+        if self.environment.task.fps is None:
+            return whole
+        return replace(whole, steps_per_second=measured_rate(whole.times_ms.tolist()))
 
-    def _notes(self) -> str:
-        attempt = f"attempt {self.record.attempt}" if self.record.attempt > 1 else ""
-        late = f"{self.missed} deadlines missed" if self.missed else ""
-        return "; ".join(part for part in (self.record.notes, attempt, late) if part)
+
+def trajectory_of(
+    record: EpisodeRecord,
+    steps: Sequence[StepRecord],
+    success: bool,
+    versions: Mapping[str, str],
+    missed: int = 0,
+) -> Trajectory:
+    """Put a journal's row and steps together; one that was given up is no success.
+
+    `missed` is how many deadlines were.
+    """
+    return Trajectory(
+        suite=record.suite,
+        task=record.task,
+        env=record.env,
+        kwargs=record.kwargs,
+        seed=record.seed,
+        demonstrator=record.demonstrator,
+        kind=record.kind,
+        actions=np.array([step.action for step in steps], np.float64),
+        rewards=np.array([step.reward for step in steps], np.float64),
+        times_ms=np.array([step.time_ms for step in steps], np.int32),
+        controllers=np.array([step.controller for step in steps], np.int8),
+        frames=np.array([step.frame for step in steps], np.int32),
+        terminated=steps[-1].terminated,
+        truncated=steps[-1].truncated,
+        success=success and not record.given_up,
+        digest=steps[-1].digest,
+        versions=versions,
+        episode=record.episode,
+        started=record.started,
+        study=record.study,
+        consent=record.consent,
+        notes=_notes(record, missed),
+    )
+
+
+def _notes(record: EpisodeRecord, missed: int) -> str:
+    attempt = f"attempt {record.attempt}" if record.attempt > 1 else ""
+    late = f"{missed} deadlines missed" if missed else ""
+    return "; ".join(part for part in (record.notes, attempt, late) if part)
 
 
 def controller_index(name: str) -> int:

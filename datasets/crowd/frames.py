@@ -5,17 +5,30 @@ from __future__ import annotations
 import io
 import struct
 import time
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
-PNG, WEBP = 1, 2
-HEADER = struct.Struct("<BxHHxxI")
-"""format, width, height, frame number: little-endian, 12 bytes, before the image file itself."""
+PNG, WEBP, TILES, SHAPES = 1, 2, 3, 4
+"""What the bytes of a picture are: an image file, a grid world's tiles (see `envs.grid.tiles`), or shapes
+(see `envs.scenes`)."""
+
+HEADER = struct.Struct("<BxHHxxII")
+"""kind, width, height, number of the step, number of the last step on disk: little-endian, 16 bytes."""
 
 _WAYS = ((WEBP, 1), (WEBP, 0), (PNG, 1))
 """Formats with their effort: the first is best where colours are few, the others for textures."""
 _SECONDS_A_BYTE = 1e-7  # a line of 80 Mbit/s
+
+
+class Picture(NamedTuple):
+    """A picture ready to be sent: its kind, its size in pixels and its bytes."""
+
+    kind: int
+    width: int
+    height: int
+    data: bytes
 
 
 class Encoder:
@@ -28,23 +41,23 @@ class Encoder:
     def __init__(self) -> None:
         self._way: tuple[int, int] | None = None
 
-    def encode(self, image: np.ndarray) -> tuple[int, bytes]:
-        """Return the format (PNG or WEBP) and the file for a uint8 `[H, W, 3]` picture."""
+    def encode(self, image: np.ndarray) -> Picture:
+        """Return a uint8 `[H, W, 3]` picture as a PNG or WEBP file."""
         picture = Image.fromarray(np.ascontiguousarray(image[..., :3], dtype=np.uint8))
         if self._way is None:
             self._way = min(_WAYS, key=lambda way: _cost(picture, *way))
-        return self._way[0], _save(picture, *self._way)
+        return Picture(self._way[0], image.shape[1], image.shape[0], _save(picture, *self._way))
 
 
-def pack(kind: int, image: bytes, shape: tuple[int, ...], number: int) -> bytes:
-    """Put the header before an encoded frame. Frame `number` shows the state after so many steps."""
-    return HEADER.pack(kind, shape[1], shape[0], number) + image
+def pack(picture: Picture, number: int, saved: int) -> bytes:
+    """Put the header before a picture that shows the state after `number` steps, `saved` of them on disk."""
+    return HEADER.pack(picture.kind, picture.width, picture.height, number, saved) + picture.data
 
 
-def unpack(message: bytes) -> tuple[int, int, int, int, bytes]:
-    """Return format, width, height, frame number and the image file: the inverse of `pack`."""
-    kind, width, height, number = HEADER.unpack_from(message)
-    return kind, width, height, number, message[HEADER.size :]
+def unpack(message: bytes) -> tuple[Picture, int, int]:
+    """Return the picture, its step and the last step on disk: the inverse of `pack`."""
+    kind, width, height, number, saved = HEADER.unpack_from(message)
+    return Picture(kind, width, height, message[HEADER.size :]), number, saved
 
 
 def _cost(picture: Image.Image, kind: int, effort: int) -> float:

@@ -60,11 +60,11 @@ class FreeChoice:
         return (*names, "undo") if self._discarded and phase in table["undo"] else tuple(names)
 
     async def arrive(self) -> None:
-        """After a restart, go to the task that was being played."""
-        if self._counted:
-            return
-        await self.count()
-        if self.session.seat.task in {one.id for one in self.settings.suite}:
+        """When nothing is underway, as after a restart, go to the task that was being played."""
+        if not self._counted:
+            await self.count()
+        known = {one.id for one in self.settings.suite}
+        if self.session.phase is Phase.CHOOSING and self.session.seat.task in known:
             await self.choose(self.session.seat.task)
 
     async def count(self) -> None:

@@ -14,7 +14,8 @@ import sqlalchemy as sql
 from ...envs.errors import TutelageError
 from ..database import insert_missing, writing
 from ..fence import writers
-from ..journal import MOVED, TABLES, Journal
+from ..group_commit import MOVED
+from ..journal import TABLES, Journal
 from .ledger import Ledger, leases, servers
 
 BEAT_SECONDS = 2.0

@@ -23,8 +23,8 @@ from ...envs.task import Task
 from ..journal import EpisodeRecord, Journal, StepRecord
 from ..store import Store
 from ..trajectory import Trajectory
-from .frames import pack
-from .screen import Picture
+from .frames import Picture, pack
+from .view import atlas_message
 from .world import Begun, World
 
 TOLD, FRAME = 1, 2
@@ -170,6 +170,7 @@ def _described(begun: Begun, steps: Sequence[StepRecord]) -> dict[str, Any]:
         "task": record.task,
         "seed": record.seed,
         "instruction": begun.instruction,
+        "atlas": atlas_message(begun.atlas),
         "actions": [begun.controls.label(step.action) for step in steps],
         "rewards": [step.reward if np.isfinite(step.reward) else None for step in steps],
         "times": [step.time_ms for step in steps],
@@ -184,7 +185,7 @@ def _told(message: dict[str, Any]) -> bytes:
 def _frame(picture: Picture | None, number: int) -> bytes:
     if picture is None:
         return HEADER.pack(FRAME, 0)
-    frame = pack(picture.kind, picture.data, (picture.height, picture.width), number)
+    frame = pack(picture, number, number)
     return HEADER.pack(FRAME, len(frame)) + frame
 
 

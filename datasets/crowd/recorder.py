@@ -11,20 +11,26 @@ from pathlib import Path
 from typing import IO
 
 from ...envs.errors import TutelageError
+from ...envs.grid.environment import TILE
+from ...envs.grid.registration import NAMESPACE
+from ...envs.grid.tiles import atlas
 from ...envs.gymnasium_task import registry
 from ...envs.task import Task
 from ..journal import Journal, SeatRecord
 from ..part_copies import PartCopies
+from ..replay import is_grid
 from ..store import Store
 from .assignment import Assignment
 from .company import Company
-from .frames import Encoder
 from .free_choice import FreeChoice
-from .keeping import Keeper
+from .grid_world import GridGround, GridWorld
+from .keeping import Ground, Keeper
+from .remote_world import RemoteWorld
 from .seat import Seat
 from .session import Session
 from .settings import Settings
-from .world import InlineWorld, World
+from .workers import Workers
+from .world import World
 
 JOURNAL = "journal.sqlite"
 """The journal's name in the recorder's folder, beside the store's parts."""
@@ -45,9 +51,11 @@ class Recorder:
         self._lock = lock_folder(settings.out)
         self.journal = Journal(settings.database or settings.out / JOURNAL)
         self._assignment = Assignment(settings.seeds, settings.is_baseline, self.journal)
-        self._encoders: dict[str, Encoder] = {}
+        self._grounds: dict[str, GridGround] = {}
+        self._workers = Workers(settings.suite, settings.processes, settings.step_seconds)
         self._seats: dict[str, Seat] = {}
         self._keeper: Keeper | None = None
+        self._starting: asyncio.Task[None] | None = None
         self.company: Company | None = None
         """The other servers, where several share the database."""
         self.copies: PartCopies | None = None
@@ -56,6 +64,9 @@ class Recorder:
         """Begin to store what is kept, and to tell the pages when saving fails."""
         loop = asyncio.get_running_loop()
         loop.run_in_executor(None, registry)  # a second that the first player need not wait
+        if not all(is_grid(task) for task in self.settings.suite):
+            self._starting = asyncio.create_task(self._workers.start())
+        self.journal.deliver_by(loop.call_soon_threadsafe)
 
         def told(text: str) -> None:
             loop.call_soon_threadsafe(self._note, text)
@@ -66,7 +77,8 @@ class Recorder:
         if self.company is not None:
             await self.company.start()
             keepers = self.company.keepers
-        self._keeper = Keeper(self.settings, self.journal, self.store, told, keepers, self.copies)
+        ground = Ground(loop, self._workers, lambda task: self.world(task, pictures=False))
+        self._keeper = Keeper(self.settings, self.journal, self.store, told, keepers, self.copies, ground)
         self.journal.listeners.append(
             lambda why: _ignore(asyncio.run_coroutine_threadsafe(self._trouble(why), loop))
         )
@@ -84,6 +96,7 @@ class Recorder:
             await loop.run_in_executor(None, self.copies.close)
         if self.company is not None:
             await self.company.close()
+        await self._workers.close()
         self.journal.listeners.clear()
         await loop.run_in_executor(None, self.journal.close)
         self._lock.close()
@@ -112,9 +125,19 @@ class Recorder:
             self._seats[identity] = Seat(session, guide, self.journal)
         return self._seats[identity]
 
-    def world(self, task: Task) -> World:
-        """Make a world of a task, to be looked at by a person."""
-        return InlineWorld(task, self._encoders.setdefault(task.id, Encoder()))
+    def world(self, task: Task, pictures: bool = True) -> World:
+        """Make a world of a task, to be looked at by a person: our own here, others in their processes."""
+        if not is_grid(task):
+            return RemoteWorld(task, self._workers, pictures)
+        if task.id not in self._grounds:
+            self._grounds[task.id] = GridGround(task)
+        return GridWorld(self._grounds[task.id])
+
+    def atlas(self, name: str) -> bytes | None:
+        """Return the atlas (see `envs.grid.tiles`) of that name, if a task here is drawn from it."""
+        grids = [one for one in self.settings.suite if one.env.startswith(NAMESPACE)]
+        sides = {int(one.kwargs.get("tile", TILE)) for one in grids}
+        return next((data for known, data in map(atlas, sides) if known == name), None)
 
     def _note(self, text: str) -> None:
         for seat in self._seats.values():

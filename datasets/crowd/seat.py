@@ -6,8 +6,6 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator
-from concurrent.futures import Future
-from typing import Any
 
 import numpy as np
 from starlette.websockets import WebSocket, WebSocketDisconnect
@@ -15,17 +13,14 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from ...envs.controls import Controls
 from ...envs.errors import TutelageError
 from ..journal import Journal
-from .frames import pack
+from .display import Display
 from .guide import Guide
 from .keys import Keys
 from .line import Line
 from .meter import Meter
 from .pace import Deadlines
-from .protocol import REPLACED, Command, Down, Message, Release, Shown, Up, parse
-from .screen import Picture
+from .protocol import Command, Down, Message, Release, Shown, Up, parse
 from .session import Phase, Session, Underway, WorldError
-from .texts import Texts
-from .view import messages, texts_message
 
 _WAITING = (Phase.READY, Phase.PAUSED)
 _log = logging.getLogger("tutelage.crowd")
@@ -38,42 +33,39 @@ class Seat:
         self.session = session
         self.guide = guide
         self._journal = journal
-        self._lock = asyncio.Lock()
-        self._line: Line | None = None
-        self._watchers: set[Line] = set()
         self._meter = meter or Meter()
+        self._lock = asyncio.Lock()
+        self._display = Display(session, guide)
         self._keys = Keys()
         self._clock: asyncio.Task[None] | None = None
         self._shown = 0
-        self._saved_is_due = False
-        self._spoken: Texts | None = None
+        session.on_saved = self._hear
 
     @property
     def is_open(self) -> bool:
         """Say whether a page has this seat open."""
-        return self._line is not None
+        return self._display.page is not None
 
     @property
     def is_watched(self) -> bool:
         """Say whether somebody looks on."""
-        return bool(self._watchers)
+        return bool(self._display.watchers)
 
     async def attend(self, socket: WebSocket) -> None:
         """Serve a page until it goes or another takes its place."""
         line = Line(socket)
-        previous, self._line, self._spoken = self._line, line, None
-        if previous is not None:
-            _replace(previous)
+        self._display.open(line)
         sender = asyncio.create_task(line.drain())
         self._meter.opened()
         try:
             await self._greet(line)
             while (text := await _receive(socket)) is not None:
-                if self._line is line:
+                if self._display.page is line:
                     await self._answer(text, line)
+                    await line.room()
         finally:
-            if self._line is line:
-                self._line = None
+            if self._display.page is line:
+                self._display.page = None
                 await self._release()
             sender.cancel()
             self._meter.closed()
@@ -90,43 +82,41 @@ class Seat:
 
     async def trouble(self, why: str | None) -> None:
         """Tell the page that saving fails, and let the play wait; or that it works again."""
-        self._send({"type": "saving", "failing": why is not None, "why": why or ""})
+        self._display.send({"type": "saving", "failing": why is not None, "why": why or ""})
         async with self._lock:
             if self._journal.trouble != why:
                 return
             if why is not None:
                 self._pause()
-            elif self._line is not None:
+            elif self._display.page is not None:
                 self._go_on_by_itself()
-            self._send_state()
+            self._display.state()
 
     def note(self, text: str) -> None:
         """Show a sentence on the page."""
-        self._send({"type": "note", "text": text})
+        self._display.send({"type": "note", "text": text})
 
     async def watch(self, line: Line) -> None:
         """Show on another line, too, what the page is shown; nothing comes back from there."""
-        self._watchers.add(line)
+        self._display.watchers.add(line)
         async with self._lock:
-            self._send_state()
-            self._send_picture(await self.session.draw())
+            self._display.state()
+            await self._draw_again()
 
     def unwatch(self, line: Line) -> None:
         """Show nothing more on a line that only looked on."""
-        self._watchers.discard(line)
+        self._display.watchers.discard(line)
+
+    async def hand_over(self) -> None:
+        """Let go of everything at once: another server has the seat from now on."""
+        self._display.hand_over()
+        await self.close()
 
     async def close(self) -> None:
         """Stop the clock and let go of the environment; the journal has everything."""
         async with self._lock:
             self._stop_clock()
             await self.session.close()
-
-    async def hand_over(self) -> None:
-        """Let go of everything at once: another server has the seat from now on."""
-        line, self._line = self._line, None
-        if line is not None:
-            _replace(line)
-        await self.close()
 
     async def _greet(self, line: Line) -> None:
         async with self._lock:
@@ -137,12 +127,25 @@ class Seat:
                 line.send({"type": "error", "text": str(error)})
             self._go_on_by_itself()
             if self.session.episode is before:
-                self._send_state()
-                self._send_picture(await self.session.draw())
+                self._display.state()
+                await self._draw_again()
             else:
                 self._refresh(before)
             if self._journal.trouble is not None:
-                self._send({"type": "saving", "failing": True, "why": self._journal.trouble})
+                self._display.send({"type": "saving", "failing": True, "why": self._journal.trouble})
+
+    async def _draw_again(self) -> None:
+        """Show the episode to a page that has nothing yet."""
+        episode = self.session.episode
+        if episode is None:
+            return
+        try:
+            picture = await self.session.draw()
+        except Exception as error:  # an environment may raise anything; the page can still play or leave
+            self._display.send({"type": "error", "text": f"The task could not be drawn: {error}"})
+            return
+        if picture is not None:
+            self._display.picture(episode, picture)
 
     def _go_on_by_itself(self) -> None:
         """A task that waits for keys need not wait for its player: nothing happens without one."""
@@ -164,12 +167,12 @@ class Seat:
     async def _recover(self, error: WorldError) -> None:
         """The environment failed and its episode is over: let the guide go on from there."""
         _log.warning("%s", error)
-        self._send({"type": "error", "text": str(error)})
+        self._display.send({"type": "error", "text": str(error)})
         try:
             async with self.changing():
                 await self.guide.finished()
         except TutelageError as another:
-            self._send({"type": "error", "text": str(another)})
+            self._display.send({"type": "error", "text": str(another)})
 
     async def _handle(self, message: Message) -> None:
         match message:
@@ -186,7 +189,7 @@ class Seat:
             case Command(type="pause"):
                 async with self._lock:
                     self._pause()
-                    self._send_state()
+                    self._display.state()
             case Command(type="go"):
                 async with self._lock:
                     self._go()
@@ -197,8 +200,8 @@ class Seat:
 
     def _see(self, frame: int) -> None:
         self._shown = frame
-        if self._line is not None:
-            self._line.shown(frame)
+        if self._display.page is not None:
+            self._display.page.shown(frame)
 
     async def _press(self, key: Down) -> None:
         session = self.session
@@ -222,13 +225,14 @@ class Seat:
             self._stop_clock()
             self._keys.clear()
             self._shown = len(session.episode.steps) if session.episode else 0
+            self._display.forget_frames()
         if session.phase is Phase.PLAYING and session.episode:
             self._start_clock(session.episode)
         else:
             self._stop_clock()
-        self._send_state()
-        if session.episode is not None and session.episode is not before:
-            self._send_picture(session.episode.now.picture)
+        self._display.state()
+        if session.episode is not None and session.episode is not before and session.episode.now.picture:
+            self._display.picture(session.episode, session.episode.now.picture)
         while session.notices:
             self.note(session.notices.pop(0))
 
@@ -240,7 +244,7 @@ class Seat:
         self.session.start()
         if self.session.episode is not None:
             self._start_clock(self.session.episode)
-        self._send_state()
+        self._display.state()
 
     def _pause(self) -> None:
         self._stop_clock()
@@ -253,9 +257,13 @@ class Seat:
         self._keys.clear()
         async with self._lock:
             task = self.session.task
-            if self.session.phase is Phase.PLAYING and task and (task.fps is not None or self._line is None):
+            if (
+                self.session.phase is Phase.PLAYING
+                and task
+                and (task.fps is not None or self._display.page is None)
+            ):
                 self._pause()
-                self._send_state()
+                self._display.state()
 
     def _start_clock(self, episode: Underway) -> None:
         if episode.task.fps is not None and self._clock is None:
@@ -283,64 +291,40 @@ class Seat:
             await self._recover(error)
         except Exception as error:  # a person must not wait for a clock that stands
             _log.exception("the clock of a seat stopped")
-            self._send({"type": "error", "text": str(error)})
+            self._display.send({"type": "error", "text": str(error)})
             async with self.changing():
                 self._pause()
 
     async def _act(self, episode: Underway, row: np.ndarray, frame: int) -> None:
         """Take one action and tell the page what came of it. Whoever calls this holds the lock."""
-        acted = await self.session.act(row, frame)
+        now = await self.session.act(row, frame)
         self._meter.stepped()
-        self._send_picture(acted.now.picture)
-        loop = asyncio.get_running_loop()
-
-        def on_disk(future: Future[None]) -> None:
-            if future.exception() is None and not loop.is_closed():
-                loop.call_soon_threadsafe(self._note_saved, episode, acted.number)
-
-        acted.saved.add_done_callback(on_disk)
+        if now.picture is not None:
+            self._display.picture(episode, now.picture)
         if self.session.phase is Phase.PLAYING:
-            self._send({"type": "step", "step": acted.number})
+            if now.picture is None:
+                self._display.step(episode)
             return
         try:
             await self.guide.finished()
         finally:
             self._refresh(episode)
 
-    def _note_saved(self, episode: Underway, number: int) -> None:
-        episode.saved = max(episode.saved, number)
-        if self.session.episode is episode and not self._saved_is_due:
-            self._saved_is_due = True  # one message for all the steps of a commit
-            asyncio.get_running_loop().call_soon(self._send_saved, episode)
-
-    def _send_saved(self, episode: Underway) -> None:
-        self._saved_is_due = False
-        self._send({"type": "saved", "episode": episode.record.episode, "saved": episode.saved})
-
-    def _send_picture(self, picture: Picture | None) -> None:
-        if picture is not None and self.session.episode is not None:
-            shape = (picture.height, picture.width)
-            frame = pack(picture.kind, picture.data, shape, len(self.session.episode.steps))
-            for line in self._lines():
-                line.send_frame(frame)
-
-    def _send_state(self) -> None:
-        if not (lines := self._lines()):
+    def _hear(self, episode: Underway) -> None:
+        """More of an episode is on disk; or the journal refused it, since it is played elsewhere too."""
+        if self.session.episode is not episode:
             return
-        if self._line is not None and self._spoken is not self.guide.texts:
-            self._spoken = self.guide.texts
-            self._line.send(texts_message(self._spoken))
-        for message in messages(self.session, self.guide.tell(), self.guide.texts):
-            for line in lines:
-                line.send(message)
+        if episode.refused is not None:
+            asyncio.get_running_loop().create_task(self._yield_to_another())
+        else:
+            self._display.saved()
 
-    def _send(self, message: dict[str, Any]) -> None:
-        for line in self._lines():
-            line.send(message)
-
-    def _lines(self) -> list[Line]:
-        """List the page's line and those that look on."""
-        return [line for line in (self._line, *self._watchers) if line is not None]
+    async def _yield_to_another(self) -> None:
+        """Leave the episode to whoever else writes it; the page may take it up again from there."""
+        async with self._lock:
+            self._stop_clock()
+            await self.session.close()
+            self._display.hand_over()
 
 
 def _measure(episode: Underway, key: Down) -> None:
@@ -356,11 +340,6 @@ def _decision(keys: Keys, controls: Controls) -> np.ndarray:
     if row is None:
         raise TutelageError("expected an idle action in real time, got none; give the suite one")
     return row
-
-
-def _replace(line: Line) -> None:
-    line.send({"type": "replaced"})
-    line.close(REPLACED)
 
 
 async def _receive(socket: WebSocket) -> str | bytes | None:

@@ -22,7 +22,7 @@ from starlette.websockets import WebSocket
 
 from ...envs.controls import Controls
 from .admin import make_admin
-from .app import in_url, listen, server_of
+from .app import atlas_route, in_url, listen, server_of
 from .back_office import BackOffice
 from .guard import Guard
 from .ledger import ON_BEHALF_OF, Person
@@ -108,6 +108,7 @@ def make_app(
         Route("/join", room.join),
         Route("/healthz", room.health),
         WebSocketRoute("/socket", room.talk),
+        atlas_route(server),
         *rooms,
         Mount("/static", StaticFiles(directory=STATIC)),
     ]

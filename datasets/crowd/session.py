@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 
 import numpy as np
@@ -18,9 +18,9 @@ from ...envs.suite import Suite
 from ...envs.task import Task
 from ..journal import GIVEN_UP, EpisodeRecord, Journal, SeatRecord, StepRecord
 from .episode import controller_index
+from .frames import Picture
 from .pace import Stopwatch
-from .screen import Picture
-from .world import Begun, InlineWorld, Kept, Moment, World
+from .world import Begun, InlineWorld, Kept, Moment, World, WorldFault
 
 PRACTICE = "practice"
 """The role of an episode that is journalled, but is no demonstration."""
@@ -54,30 +54,26 @@ class WorldError(TutelageError):
     """The environment of an episode failed; the session has given that episode up and is choosing."""
 
 
-@dataclass(frozen=True, slots=True)
-class Acted:
-    """What one action gave; `saved` is resolved when it is on disk."""
-
-    now: Moment
-    number: int
-    saved: Future[None]
-
-
 class Underway:
     """The episode at hand: the journal's row and steps, and what its environment shows.
 
-    `saved` is the number of the last step on disk, `missed` how many deadlines were. `reactions_ms` and
-    `lags_ms` are what the page measured: from a frame to the key, from a key to its frame.
+    `saved` is the number of the last step on disk; `refused` why the journal takes no more of them, if so.
+    `missed` is how many deadlines were. `reactions_ms` and `lags_ms` are what the page measured: from a
+    frame to the key, from a key to its frame. `hears` is called when `saved` or `refused` has changed.
     """
 
-    def __init__(self, begun: Begun, task: Task) -> None:
+    def __init__(self, begun: Begun, task: Task, hears: Callable[[Underway], None]) -> None:
         self.task = task
         self.record = begun.record
         self.steps: list[StepRecord] = begun.steps
         self.now = begun.now
         self.instruction, self.limit, self.controls = begun.instruction, begun.limit, begun.controls
+        self.atlas = begun.atlas
         self.saved = len(begun.steps)
+        self.refused: Exception | None = None
         self.missed = 0
+        self.hear = self._hear  # one and the same for every step: the journal tells it the last of many
+        self._hears = hears
         self.reactions_ms: list[int] = []
         self.lags_ms: list[int] = []
 
@@ -100,6 +96,13 @@ class Underway:
         """Time from the start to the last step."""
         return self.steps[-1].time_ms if self.steps else 0
 
+    def _hear(self, step: int, error: Exception | None) -> None:
+        if error is None:
+            self.saved = max(self.saved, step)
+        else:
+            self.refused = error
+        self._hears(self)
+
 
 class Session:
     """The state machine of one seat. For one coroutine at a time; whoever calls it sees to that.
@@ -108,6 +111,7 @@ class Session:
     TutelageError, which says what was expected and what came, and changes nothing; an environment that
     fails raises WorldError. `deliver` is handed each demonstration as soon as the journal has it marked
     as kept. `number` and `target` are the guide's to set: which demonstration this is, of how many.
+    `on_saved` is called when more of an episode is on disk, or refused.
     """
 
     def __init__(
@@ -124,6 +128,7 @@ class Session:
         self.phase = Phase.CHOOSING
         self.episode: Underway | None = None
         self.notices: list[str] = []
+        self.on_saved: Callable[[Underway], None] = lambda _: None
         self.number = 1
         self.target: int | None = None
         self._journal = journal
@@ -215,21 +220,21 @@ class Session:
         self._watch.stop()
         self.phase = Phase.PAUSED
 
-    async def act(self, row: np.ndarray, frame: int = 0, controller: str = "person") -> Acted:
+    async def act(self, row: np.ndarray, frame: int = 0, controller: str = "person") -> Moment:
         """Take one action, a row `[k]`. `frame` is the number of the frame it was chosen on."""
         episode, world = self._expect("act")
         try:
             step, now = await world.act(row, self._watch.read(), controller_index(controller), frame)
         except Exception as error:  # an environment may raise anything
             raise await self._failure(error) from error
-        saved = self._journal.append(episode.record.episode, step)
+        self._journal.add(episode.record.episode, step, episode.hear)
         episode.steps.append(step)
         episode.now = now
         if now.done:
             self._watch.stop()
             self._journal.mark(episode.record.episode, "finished")
             self.phase = Phase.FINISHED
-        return Acted(now, step.step, saved)
+        return now
 
     async def draw(self) -> Picture | None:
         """Draw what the environment shows now, for a page that has nothing yet."""
@@ -288,16 +293,20 @@ class Session:
 
     def _show(self, begun: Begun) -> None:
         assert self._world is not None
-        self.episode = Underway(begun, self._world.task)
+        self.episode = Underway(begun, self._world.task, lambda episode: self.on_saved(episode))
         self._watch = Stopwatch(self.episode.milliseconds)
         self.phase = Phase.FINISHED if self.episode.done else Phase.READY
         if self.phase is Phase.READY and self._world.task.fps is None:
             self.start()
 
     async def _keep(self, episode: Underway, world: World) -> None:
-        kept = await world.finish(episode.record, episode.missed)
+        kept: Kept | None = None
+        try:
+            kept = await world.finish(episode.record, episode.missed)
+        except Exception as error:  # the journal has all of it, and what it holds is stored at the next start
+            self.notices.append(f"This episode is kept, and will be stored later ({error}).")
         await self._let_go("kept", episode.record.notes or None)
-        if self._deliver is not None:
+        if self._deliver is not None and kept is not None:
             self._deliver(kept)
 
     async def _let_go(self, state: str | None, notes: str | None = None) -> None:
@@ -311,7 +320,11 @@ class Session:
 
     async def _failure(self, error: Exception) -> WorldError:
         """Give up the episode whose environment has failed; returns what is to be raised."""
-        what = str(error) if isinstance(error, TutelageError) else f"{type(error).__name__}: {error}"
+        what = (
+            str(error)
+            if isinstance(error, TutelageError | WorldFault)
+            else f"{type(error).__name__}: {error}"
+        )
         episode = self.episode
         await self.close()
         if episode is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,7 @@ class Settings:
     off the event loop, after a demonstration is in the store. `extra_pages` maps URL paths to files.
     `database` is the URL of the journal's database, where it is not a file in the folder, and `parts` one
     that finished parts are copied to.
+    Environments of others live in `processes`; one whose step takes longer than `step_seconds` is ended.
     """
 
     suite: Suite
@@ -31,6 +33,8 @@ class Settings:
     extra_pages: Mapping[str, Path] = field(default_factory=dict)
     database: str = ""
     parts: str = ""
+    processes: int = field(default_factory=lambda: os.cpu_count() or 1)
+    step_seconds: float = 10.0
 
     @property
     def is_baseline(self) -> bool:

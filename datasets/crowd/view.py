@@ -107,6 +107,7 @@ def _episode(session: Session) -> Told | None:
         "step": len(episode.steps),
         "limit": episode.limit,
         "saved": episode.saved,
+        "atlas": atlas_message(episode.atlas),
         "instruction": episode.instruction,
         "fps": episode.task.fps,
         "controls": [{"codes": list(one.codes), "label": one.label} for one in episode.controls.bindings],
@@ -126,3 +127,8 @@ def _outcome(session: Session) -> Told | None:
         "seconds": times[-1] / 1000,
         "rate": measured_rate(times) if episode.task.fps else None,
     }
+
+
+def atlas_message(atlas: tuple[str, int] | None) -> Told | None:
+    """Say where a page finds the picture that tiles are drawn from; None where there are none."""
+    return atlas and {"url": f"/atlas/{atlas[0]}", "tile": atlas[1]}

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -15,16 +15,19 @@ from ...envs.task import Task
 from ..journal import EpisodeRecord, StepRecord
 from ..trajectory import Trajectory
 from .episode import Episode
-from .frames import Encoder
-from .screen import Picture, Screen
+from .frames import Encoder, Picture
+from .screen import Screen
 
 
-@dataclass(frozen=True, slots=True)
-class Moment:
+class WorldFault(Exception):
+    """What an environment in another process raised, or how it ended that process."""
+
+
+class Moment(NamedTuple):
     """What an environment shows after a reset or a step, as far as a person and their session need it.
 
     `success` is None until the episode is over. `picture` is None when it looks as before. `observation`
-    is None where the environment lives in another process.
+    is None where nobody asks for it: a policy does, a page does not.
     """
 
     done: bool
@@ -37,7 +40,8 @@ class Moment:
 class Begun:
     """How an episode begins, or goes on: the journal's row and steps, and what the page must know.
 
-    `torn` is how many of a restored episode's steps were damaged and left out.
+    `torn` is how many of a restored episode's steps were damaged and left out. `atlas` names the picture
+    that tiles are drawn from, and the side of one; None where there are no tiles.
     """
 
     record: EpisodeRecord
@@ -47,21 +51,26 @@ class Begun:
     instruction: str
     limit: int
     controls: Controls
+    atlas: tuple[str, int] | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Kept:
-    """A finished demonstration, and the observations (leaf path → `[T+1, ...]`) to prove it with."""
+    """A finished demonstration, not proven yet, and its observations (leaf path → `[T+1, ...]`).
+
+    `observations` raises TutelageError when they are gone; `let_go` says that they are not wanted any more.
+    """
 
     trajectory: Trajectory
-    observations: dict[str, np.ndarray]
+    observations: Callable[[], Awaitable[Mapping[str, np.ndarray]]]
+    let_go: Callable[[], None]
 
 
 class World(Protocol):
     """The environment of one task, for one person; it plays one episode after another.
 
     `begin` and `restore` raise TutelageError when the environment cannot be made, or does not begin as
-    it did. Anything that a foreign environment raises comes through as it is.
+    it did. What a foreign environment raises comes through as it is, or as WorldFault.
     """
 
     task: Task
@@ -93,12 +102,16 @@ class World(Protocol):
         ...
 
 
-class InlineWorld:
-    """A world in this very process and thread: for environments that are quick and cannot fail, and tests."""
+class EpisodePlayer:
+    """What all worlds do with an environment, wherever they live: episode after episode, and its pictures.
 
-    def __init__(self, task: Task, encoder: Encoder | None = None) -> None:
+    `encoder` is for pictures; None for none. `seen` says whether observations are wanted with every moment.
+    """
+
+    def __init__(self, task: Task, encoder: Encoder | None, seen: bool) -> None:
         self.task = task
         self._screen = Screen(encoder) if encoder else None
+        self._seen = seen
         self._environment: TaskEnvironment | None = None
         self._episode: Episode | None = None
 
@@ -109,29 +122,28 @@ class InlineWorld:
             self._environment = TaskEnvironment(self.task, rgb=self._screen is not None)
         return self._environment
 
-    async def begin(self, record: EpisodeRecord) -> Begun:
+    def begin(self, record: EpisodeRecord) -> Begun:
         return self._begun(Episode.begin(self.environment, record), 0)
 
-    async def restore(self, record: EpisodeRecord, steps: Sequence[StepRecord]) -> Begun:
+    def restore(self, record: EpisodeRecord, steps: Sequence[StepRecord]) -> Begun:
         return self._begun(*Episode.restore(self.environment, record, steps))
 
-    async def act(
-        self, row: np.ndarray, time_ms: int, controller: int, frame: int
-    ) -> tuple[StepRecord, Moment]:
+    def act(self, row: np.ndarray, time_ms: int, controller: int, frame: int) -> tuple[StepRecord, Moment]:
         assert self._episode is not None
         step = self._episode.take(row, time_ms, controller, frame)
         return step, self._moment(self._episode, anew=False)
 
-    async def draw(self) -> Picture | None:
+    def draw(self) -> Picture | None:
         return self._screen.draw(self.environment, anew=True) if self._screen else None
 
-    async def finish(self, record: EpisodeRecord, missed: int) -> Kept:
+    def finish(self, record: EpisodeRecord, missed: int) -> tuple[Trajectory, dict[str, np.ndarray]]:
+        """Return the episode, not proven, and its observations."""
         episode = self._episode
         assert episode is not None
         episode.record, episode.missed = record, missed
-        return Kept(episode.trajectory(), episode.observations())
+        return episode.trajectory(), episode.observations()
 
-    async def close(self) -> None:
+    def close(self) -> None:
         if self._environment is not None:
             self._environment.close()
         self._environment, self._episode = None, None
@@ -147,9 +159,43 @@ class InlineWorld:
             instruction=environment.instruction or self.task.id,
             limit=environment.limit,
             controls=environment.controls() if self._screen else Controls(()),
+            atlas=self._screen.atlas(environment) if self._screen else None,
         )
 
     def _moment(self, episode: Episode, anew: bool) -> Moment:
         now = episode.now
         picture = self._screen.draw(self.environment, anew) if self._screen else None
-        return Moment(now.done, now.success, picture, now.observation)
+        return Moment(now.done, now.success, picture, now.observation if self._seen else None)
+
+
+class InlineWorld:
+    """A world in this very process and thread: for what is driven by a function instead of a person."""
+
+    def __init__(self, task: Task, encoder: Encoder | None = None) -> None:
+        self.task = task
+        self._player = EpisodePlayer(task, encoder, seen=True)
+
+    async def begin(self, record: EpisodeRecord) -> Begun:
+        return self._player.begin(record)
+
+    async def restore(self, record: EpisodeRecord, steps: Sequence[StepRecord]) -> Begun:
+        return self._player.restore(record, steps)
+
+    async def act(
+        self, row: np.ndarray, time_ms: int, controller: int, frame: int
+    ) -> tuple[StepRecord, Moment]:
+        return self._player.act(row, time_ms, controller, frame)
+
+    async def draw(self) -> Picture | None:
+        return self._player.draw()
+
+    async def finish(self, record: EpisodeRecord, missed: int) -> Kept:
+        trajectory, seen = self._player.finish(record, missed)
+
+        async def observations() -> Mapping[str, np.ndarray]:
+            return seen
+
+        return Kept(trajectory, observations, seen.clear)
+
+    async def close(self) -> None:
+        self._player.close()

@@ -18,7 +18,7 @@ _PALETTE = {
     "yellow": (255, 197, 61),
     "grey": (148, 152, 160),
 }
-_FLOOR, _LINE, _STONE, _UNSEEN, _AGENT = (
+_FLOOR, _LINE, _STONE, _UNSEEN, AGENT = (
     (31, 33, 38),
     (48, 51, 58),
     (104, 109, 120),
@@ -32,12 +32,12 @@ _ARROWS = (">>", "VV", "<<", "^^")
 
 def draw_world(worlds: Worlds, b: int, tile: int = 32) -> np.ndarray:
     """Draw all of world `b` from above, uint8 `[rows * tile, columns * tile, 3]`; out of view it is dim."""
-    height, width = _extent(worlds, b)
+    height, width = extent(worlds, b)
     x, y, direction = (int(one) for one in worlds.state["agent"][b])
-    tiles = [[_tile(int(look), tile) for look in row[:width]] for row in worlds.cells[b, :height]]
+    tiles = [[draw_look(int(look), tile) for look in row[:width]] for row in worlds.cells[b, :height]]
     tiles[y][x] = _with_agent(tiles[y][x], direction, int(worlds.state["carried"][b, 0]), tile)
     picture = np.concatenate([np.concatenate(row, axis=1) for row in tiles])
-    bright = np.repeat(np.repeat(_in_view(worlds, b)[:height, :width], tile, 0), tile, 1)[..., None]
+    bright = np.repeat(np.repeat(in_view(worlds, b)[:height, :width], tile, 0), tile, 1)[..., None]
     return np.where(bright, np.minimum(picture.astype(np.int16) + 22, 255), picture * 0.62).astype(np.uint8)
 
 
@@ -50,23 +50,23 @@ def draw_view(worlds: Worlds, b: int, tile: int = 48) -> np.ndarray:
 def draw_image(image: np.ndarray, tile: int = 48) -> np.ndarray:
     """Draw an observation, uint8 `[7, 7, 3]` by (column, row): the agent below, and what it carries."""
     looks = image.astype(int) @ np.array([18, 3, 1])
-    tiles = [[_tile(int(look), tile) for look in row] for row in looks.T]
+    tiles = [[draw_look(int(look), tile) for look in row] for row in looks.T]
     held = int(looks[VIEW // 2, VIEW - 1])
     carried = held if held // 18 in (5, 6, 7) else 0
-    tiles[VIEW - 1][VIEW // 2] = _with_agent(_tile(18, tile), 3, carried, tile)
+    tiles[VIEW - 1][VIEW // 2] = _with_agent(draw_look(18, tile), 3, carried, tile)
     return np.concatenate([np.concatenate(row, axis=1) for row in tiles])
 
 
 def as_text(worlds: Worlds, b: int) -> str:
     """Write world `b` for a terminal, two characters a cell, as minigrid's `pprint_grid` does."""
-    height, width = _extent(worlds, b)
+    height, width = extent(worlds, b)
     x, y, direction = (int(one) for one in worlds.state["agent"][b])
     lines = [[_letters(int(look)) for look in row[:width]] for row in worlds.cells[b, :height]]
     lines[y][x] = _ARROWS[direction]
     return "\n".join("".join(line) for line in lines)
 
 
-def _extent(worlds: Worlds, b: int) -> tuple[int, int]:
+def extent(worlds: Worlds, b: int) -> tuple[int, int]:
     """Return rows and columns of cells; a batch may hold smaller worlds than its arrays."""
     side, columns, rows = (int(one) for one in worlds.state["rooms"][b])
     if side > 1:
@@ -91,7 +91,7 @@ def _seen(worlds: Worlds, b: int) -> tuple[np.ndarray, np.ndarray]:
     return image, (seen >> np.arange(VIEW)[:, None] & 1).astype(np.bool_)
 
 
-def _in_view(worlds: Worlds, b: int) -> np.ndarray:
+def in_view(worlds: Worlds, b: int) -> np.ndarray:
     """Return which cells of the grid the agent sees, bool `[H, W]`."""
     _, seen = _seen(worlds, b)
     x, y, direction = (int(one) for one in worlds.state["agent"][b])
@@ -107,7 +107,7 @@ def _in_view(worlds: Worlds, b: int) -> np.ndarray:
 
 
 @lru_cache(maxsize=1024)
-def _tile(look: int, tile: int) -> np.ndarray:
+def draw_look(look: int, tile: int) -> np.ndarray:
     """Draw one cell, uint8 `[tile, tile, 3]`."""
     kind, color, state = (int(one) for one in LOOKS[look])
     name, paint = TYPES[kind], _PALETTE[COLORS[color]]
@@ -170,15 +170,26 @@ def _draw_door(
 
 def _with_agent(tile_: np.ndarray, direction: int, carried: int, tile: int) -> np.ndarray:
     """Draw the agent over a cell, and small in its corner what it carries."""
+    cover = agent_cover(direction, tile)
+    picture = tile_ * (1 - cover) + np.array(AGENT) * cover
+    if carried:
+        small = small_size(tile)
+        picture[-small:, -small:] = draw_look(carried, small)
+    return picture.astype(np.uint8)
+
+
+def agent_cover(direction: int, tile: int) -> np.ndarray:
+    """Return how much of each pixel is the agent's, in sixteenths of 1, float64 `[tile, tile, 1]`."""
     x, y = _samples(tile)
     ahead = ((x, y), (y, 1 - x), (1 - x, 1 - y), (1 - y, x))[direction]
     arrow = (ahead[0] > 0.16) & (np.abs(ahead[1] - 0.5) < (0.88 - ahead[0]) * 0.5)
-    cover = arrow.reshape(tile, _FINE, tile, _FINE).mean((1, 3))[..., None]
-    picture = tile_ * (1 - cover) + np.array(_AGENT) * cover
-    if carried:
-        small = max(tile * 2 // 5, 4)
-        picture[-small:, -small:] = _tile(carried, small)
-    return picture.astype(np.uint8)
+    cover: np.ndarray = arrow.reshape(tile, _FINE, tile, _FINE).mean((1, 3))[..., None]
+    return cover
+
+
+def small_size(tile: int) -> int:
+    """Return the side of what the agent carries, in pixels."""
+    return max(tile * 2 // 5, 4)
 
 
 def _samples(tile: int) -> tuple[np.ndarray, np.ndarray]:

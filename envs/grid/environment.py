@@ -17,9 +17,12 @@ from .episodes import replay_one, reset_all, step_one
 from .language import sentence
 from .levels import LEVELS, Level
 from .rules import observe
+from .tiles import pack_view, pack_world
 from .worlds import VIEW, Worlds, copied, empty_worlds, restore
 
 Observed = dict[str, Any]
+TILE = 32
+"""The side of a tile in pixels, unless another is asked for."""
 Actions = IntEnum("Actions", ["left", "right", "forward", "pickup", "drop", "toggle", "done"], start=0)
 
 
@@ -84,7 +87,7 @@ class GridEnv(gymnasium.Env[Observed, int]):
         level: str,
         render_mode: str | None = None,
         perspective: Literal["agent", "world"] = "agent",
-        tile: int = 32,
+        tile: int = TILE,
         **options: Any,
     ) -> None:
         if perspective not in ("agent", "world"):
@@ -131,6 +134,10 @@ class GridEnv(gymnasium.Env[Observed, int]):
             draw = draw_view if self.perspective == "agent" else draw_world
             return draw(self.worlds, 0, self.tile)
         return None
+
+    def tiles(self) -> bytes:
+        """Return what `render()` shows as the tiles' numbers, see `tiles`."""
+        return (pack_view if self.perspective == "agent" else pack_world)(self.worlds, 0)
 
     def get_keys_to_action(self) -> dict[tuple[str, ...], int]:
         """Return a person's keys, by the names that pygame gives them."""

@@ -4,6 +4,7 @@ import { Connection } from "./connection.js";
 import { Frame } from "./frame.js";
 import { Keys } from "./keys.js";
 import { commandsOf } from "./options.js";
+import { unpackFrame } from "./protocol.js";
 import { Stage } from "./stage.js";
 import { fill, speak } from "./texts.js";
 import { View } from "./view.js";
@@ -23,17 +24,24 @@ let state = null;
 let gameCodes = new Set();
 let endedAt = 0;
 let actedAt = 0;
+let shownAt = 0;
+let lag = null; // from the last key to its frame
 let answered = true;
 let asked = null; // the frame that the last key was pressed on, and when
-let lag = null; // milliseconds from that key to its frame
 
+/** A frame is on the screen: in real time the server waits to hear it, before it sends many more. */
 function shown(number) {
+  shownAt = performance.now();
   if (asked !== null && number > asked.frame) {
-    lag = Math.round(performance.now() - asked.at);
+    lag = Math.round(shownAt - asked.at);
     asked = null;
   }
-  send({ type: "shown", frame: number });
+  if (isRealTime()) send({ type: "shown", frame: number });
 }
+
+const isRealTime = () => (state?.episode?.fps ?? null) !== null;
+/** Whether it matters when a key goes up: it is asked for at the next deadline, or held with another. */
+const isHeld = () => isRealTime() || state?.episode?.controls.some(({ codes }) => codes.length > 1);
 
 const receive = {
   texts(message) {
@@ -53,10 +61,12 @@ const receive = {
     keys.commands = commandsOf(state);
     keys.anyKey = state.phase === "ready" || state.phase === "paused" ? "go" : null;
     view.state(state);
+    stage.atlas(state.episode?.atlas);
   },
-  step({ step }) {
+  step({ step, saved }) {
     answered = true;
     view.step(step);
+    view.saved(saved);
   },
   saved({ episode, saved }) {
     if (episode === state.episode?.id) view.saved(saved);
@@ -73,7 +83,11 @@ const receive = {
 };
 
 connection.addEventListener("message", ({ detail }) => receive[detail.type](detail));
-connection.addEventListener("frame", ({ detail }) => stage.show(detail));
+connection.addEventListener("frame", ({ detail }) => {
+  const picture = unpackFrame(detail);
+  stage.show(picture);
+  if (state?.episode && state.phase === "playing") receive.step({ step: picture.number, saved: picture.saved });
+});
 connection.addEventListener("state", ({ detail }) => {
   frame.connection(detail);
   if (detail === "replaced" || detail === "occupied") view.elsewhere(detail);
@@ -81,16 +95,16 @@ connection.addEventListener("state", ({ detail }) => {
 
 keys.addEventListener("down", ({ detail: { code, repeat } }) => {
   const now = performance.now();
-  const realTime = state?.episode?.fps !== null;
-  if (repeat && (realTime || !answered || now - actedAt < REPEAT_MS)) return;
-  actedAt = now;
-  answered = false;
-  const measured = { reaction: Math.round(now - stage.drawnAt), ...(lag === null ? {} : { lag }) };
-  send({ type: "down", code, frame: stage.number, ...(measured.reaction <= DAY_MS ? measured : {}) });
+  if (repeat && (isRealTime() || !answered || now - actedAt < REPEAT_MS)) return;
+  const reaction = Math.round(now - shownAt);
+  const measured = reaction <= DAY_MS ? { reaction, ...(lag === null ? {} : { lag }) } : {};
+  send({ type: "down", code, frame: stage.number, ...measured });
   asked = { frame: stage.number, at: now };
+  actedAt = now;
   lag = null;
+  answered = false;
 });
-keys.addEventListener("up", ({ detail: { code } }) => send({ type: "up", code }));
+keys.addEventListener("up", ({ detail: { code } }) => isHeld() && send({ type: "up", code }));
 keys.addEventListener("release", () => send({ type: "release" }));
 keys.addEventListener("command", ({ detail: { name, code } }) => {
   const settling = keys.codes.size === 0 && performance.now() - endedAt < SETTLE_MS;

@@ -6,6 +6,7 @@
 //   player.stop();
 
 import { sentence, title } from "./names.js";
+import { unpackFrame } from "./protocol.js";
 import { Stage } from "./stage.js";
 
 const SPEEDS = [1, 2, 4, 16];
@@ -73,12 +74,13 @@ export class Player {
   }
 
   #mirror(data) {
-    if (typeof data !== "string") return this.#stage.show(data);
+    if (typeof data !== "string") return this.#stage.show(unpackFrame(data));
     const message = JSON.parse(data);
     if (message.type === "away") at("screen-note").textContent = "No open page on this server just now";
     if (message.type === "state") {
       at("screen-note").textContent = "";
       const { episode, phase } = message;
+      this.#stage.atlas(episode?.atlas);
       this.#say("Live", episode ? sentence(episode.instruction) : title(phase ?? ""), episode ? `step ${episode.step} of ${episode.limit} · ${phase}` : "");
     }
     if (message.type === "step") at("moment").textContent = at("moment").textContent.replace(/^step \d+/, `step ${message.step}`);
@@ -115,6 +117,7 @@ export class Player {
     const told = JSON.parse(new TextDecoder().decode(data));
     if (told.type === "episode") {
       this.#episode = told;
+      this.#stage.atlas(told.atlas);
       at("player").hidden = false;
       at("screen-note").textContent = "";
       this.#say(`Replay: ${title(told.task)}, seed ${told.seed}`, "", "");
@@ -124,7 +127,7 @@ export class Player {
   #seek(moment) {
     if (!this.#frames.length) return;
     this.#moment = Math.max(0, Math.min(moment, this.#frames.length - 1));
-    this.#stage.show(this.#frames[this.#moment]);
+    this.#stage.show(unpackFrame(this.#frames[this.#moment]));
     const { actions, rewards, times, instruction } = this.#episode;
     const action = this.#moment ? actions[this.#moment - 1] : sentence(instruction);
     const reward = this.#moment && rewards[this.#moment - 1] ? ` · reward ${Number(rewards[this.#moment - 1]?.toFixed(2))}` : "";

@@ -5,17 +5,20 @@ export const RECEIVED = ["down", "up", "release", "shown", "choose", "consent", 
 export const REPLACED = 4001;
 export const UNKNOWN_SEAT = 4002;
 export const OCCUPIED = 4003;
-export const HEADER_BYTES = 12;
-export const FORMATS = { 1: "image/png", 2: "image/webp" };
+export const HEADER_BYTES = 16;
+export const IMAGES = { 1: "image/png", 2: "image/webp" };
+export const TILES = 3;
+export const SHAPES = 4;
 
-/** Split a binary message into its header and the image file behind it. */
+/** Split a binary message into its header and the picture behind it; step `number` gave it, `saved` are on disk. */
 export function unpackFrame(buffer) {
   const header = new DataView(buffer, 0, HEADER_BYTES);
   return {
-    type: FORMATS[header.getUint8(0)],
+    kind: header.getUint8(0),
     width: header.getUint16(2, true),
     height: header.getUint16(4, true),
     number: header.getUint32(8, true),
-    image: buffer.slice(HEADER_BYTES),
+    saved: header.getUint32(12, true),
+    data: new Uint8Array(buffer, HEADER_BYTES),
   };
 }

@@ -1,9 +1,12 @@
-// The picture: decodes frames in order, draws the newest, and knows which one is on the screen.
+// The picture: draws frames in order, whatever they are made of, and knows which one is on the screen.
 //
 //   const stage = new Stage(canvas, (number) => ...);   // is told each frame that was drawn
-//   stage.show(buffer);
+//   stage.atlas({ url, tile });                          // or null: what tiles are drawn from
+//   stage.show(frame);                                   // of `unpackFrame`
 
-import { unpackFrame } from "./protocol.js";
+import { IMAGES, SHAPES, TILES } from "./protocol.js";
+import { drawShapes } from "./shapes.js";
+import { drawTiles, loadAtlas } from "./tiles.js";
 
 const TALLEST = 0.58; // of the window
 
@@ -14,6 +17,9 @@ export class Stage {
   #context;
   #shown;
   #queue = Promise.resolve();
+  #atlas = Promise.resolve(null);
+  #atlasUrl = null;
+  #frame = null; // the shapes on the screen, to be drawn again at another size
 
   constructor(canvas, shown) {
     this.#canvas = canvas;
@@ -22,36 +28,63 @@ export class Stage {
     window.addEventListener("resize", () => this.#fit());
   }
 
-  show(buffer) {
-    const frame = unpackFrame(buffer);
-    const decoded = createImageBitmap(new Blob([frame.image], { type: frame.type }));
-    // a frame that cannot be decoded must not stop those after it
-    this.#queue = this.#queue.then(async () => this.#draw(frame, await decoded)).catch((error) => console.error(error));
+  atlas(named) {
+    if (!named || named.url === this.#atlasUrl) return;
+    this.#atlasUrl = named.url;
+    this.#atlas = loadAtlas(named);
+    this.#atlas.catch(() => (this.#atlasUrl = null)); // to be tried again with the next episode
   }
 
-  #draw(frame, bitmap) {
+  show(frame) {
+    const { kind, data } = frame;
+    const needed = kind in IMAGES ? createImageBitmap(new Blob([data], { type: IMAGES[kind] })) : kind === TILES ? this.#atlas : null;
+    // a frame that cannot be drawn must not stop those after it
+    this.#queue = this.#queue.then(async () => this.#draw(frame, await needed)).catch((error) => console.error(error));
+  }
+
+  #draw(frame, needed) {
     const canvas = this.#canvas;
-    if (canvas.width !== frame.width || canvas.height !== frame.height) {
-      canvas.width = frame.width;
-      canvas.height = frame.height;
+    const shapes = frame.kind === SHAPES;
+    const other = canvas.dataset.width !== `${frame.width}` || canvas.dataset.height !== `${frame.height}` || shapes !== (this.#frame !== null);
+    this.#frame = shapes ? frame : null;
+    if (other) {
+      [canvas.dataset.width, canvas.dataset.height] = [frame.width, frame.height];
+      if (!shapes) [canvas.width, canvas.height] = [frame.width, frame.height];
       this.#fit();
     }
-    this.#context.drawImage(bitmap, 0, 0);
-    bitmap.close();
+    if (shapes) drawShapes(this.#context, frame.data, canvas.width / frame.width);
+    else if (frame.kind === TILES) drawTiles(this.#context, needed, frame.data);
+    else {
+      this.#context.drawImage(needed, 0, 0);
+      needed.close();
+    }
     this.number = frame.number;
     this.drawnAt = performance.now();
     canvas.dataset.frame = frame.number;
     this.#shown(frame.number);
   }
 
-  /** As large as there is room for; whole multiples where a small picture allows, so that grids stay crisp. */
+  /** As large as there is room for; pixels in whole multiples where a small picture allows, so that grids stay crisp. */
   #fit() {
-    const { width, height } = this.#canvas;
+    const canvas = this.#canvas;
+    const [width, height] = [Number(canvas.dataset.width), Number(canvas.dataset.height)];
+    if (!width) return;
     const room = Math.min(document.documentElement.clientWidth - 34, 720);
     const tall = Math.max(innerHeight * TALLEST, 240);
     const scale = Math.min(room / width, tall / height);
-    const whole = scale >= 2 ? Math.floor(scale) : scale;
-    this.#canvas.style.width = `${Math.floor(width * whole)}px`;
-    this.#canvas.classList.toggle("crisp", whole >= 1);
+    const whole = !this.#frame && scale >= 2 ? Math.floor(scale) : scale;
+    canvas.style.width = `${Math.floor(width * whole)}px`;
+    canvas.classList.toggle("crisp", !this.#frame && whole >= 1);
+    if (this.#frame) this.#sharpen(Math.floor(width * whole));
+  }
+
+  /** Shapes have as many pixels as the screen has. */
+  #sharpen(cssWidth) {
+    const { width, height } = this.#frame;
+    const wide = Math.round(cssWidth * devicePixelRatio);
+    const tall = Math.round((wide * height) / width);
+    if (this.#canvas.width === wide && this.#canvas.height === tall) return;
+    [this.#canvas.width, this.#canvas.height] = [wide, tall];
+    drawShapes(this.#context, this.#frame.data, wide / width);
   }
 }
