@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 import pytest
 from tutelage.datasets.crowd.app import listen, make_server, record
+from tutelage.datasets.crowd.frames import unpack
 from tutelage.datasets.crowd.recorder import Recorder
 from tutelage.datasets.crowd.settings import Settings
 from tutelage.datasets.store import Store
@@ -74,20 +75,23 @@ class Page:
         self.send("down", code=code, frame=0)
         self.send("up", code=code)
 
-    def wait(self, kind: str, timeout: float = 10) -> dict[str, Any]:
-        """Read on until a message of a kind has come."""
+    def wait(self, *kinds: str, timeout: float = 10) -> dict[str, Any]:
+        """Read on until a message of one of these kinds has come; a frame is a step."""
         while True:
             message = self.socket.recv(timeout=timeout)
             if isinstance(message, bytes):
                 self.frames.append(message)
-                continue
-            parsed: dict[str, Any] = json.loads(message)
+                _, number, saved = unpack(message)
+                parsed: dict[str, Any] = {"type": "step", "step": number, "saved": saved}
+            else:
+                parsed = json.loads(message)
             self.told.append(parsed)
             if parsed["type"] == "state":
                 self.state = parsed
-            if parsed["type"] == "saved":
+                self.saved = parsed["episode"]["saved"] if parsed["episode"] else 0
+            if parsed["type"] in ("saved", "step"):
                 self.saved = parsed["saved"]
-            if parsed["type"] == kind:
+            if parsed["type"] in kinds:
                 return parsed
 
     def until(self, phase: str) -> dict[str, Any]:
@@ -97,7 +101,7 @@ class Page:
 
     def until_saved(self, number: int) -> None:
         while self.saved < number:
-            self.wait("saved")
+            self.wait("saved", "step", "state")
 
     def __enter__(self) -> Page:
         self.socket = self._opening.__enter__()

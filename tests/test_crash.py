@@ -20,6 +20,7 @@ from typing import Any
 
 import httpx
 import pytest
+from tutelage.datasets.crowd.frames import unpack
 from tutelage.datasets.store import Store
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 from websockets.sync.client import ClientConnection, connect
@@ -88,8 +89,9 @@ class Player:
         if phase == "playing":
             self._last = self._rng.randrange(4)
             socket.send(json.dumps({"type": "down", "code": KEYS[self._last], "frame": 0}))
-            self._read(socket, "step", "state")
-            self.actions.setdefault(episode["id"], []).append(self._last)
+            known = self.actions.setdefault(episode["id"], [])
+            self._read(socket, "step", "state", step=len(known) + 1)
+            known.append(self._last)
             self.steps += 1
         elif phase == "finished":
             name = self._rng.choice(("keep", "keep", "discard", "redo"))
@@ -101,18 +103,25 @@ class Player:
             socket.send(json.dumps({"type": "choose", "task": "lake"}))
             self._read(socket, "state")
 
-    def _read(self, socket: ClientConnection, *kinds: str) -> None:
+    def _read(self, socket: ClientConnection, *kinds: str, step: int = 0) -> None:
+        """Read on until a message of one of these kinds has come; a frame is a step, the one waited for."""
         while True:
-            text = socket.recv(timeout=10)
-            if isinstance(text, bytes):
-                continue
-            message = json.loads(text)
-            if message["type"] == "saved":
-                self.saved[message["episode"]] = message["saved"]
+            message = _told(socket.recv(timeout=10))
             if message["type"] == "state":
                 self._state = message
-            if message["type"] in kinds:
+            if "saved" in message and self._state.get("episode"):
+                name = message.get("episode", self._state["episode"]["id"])
+                self.saved[name] = max(self.saved.get(name, 0), message["saved"])
+            if message["type"] in kinds and message.get("step", step) >= step:
                 return
+
+
+def _told(message: str | bytes) -> dict[str, Any]:
+    if isinstance(message, bytes):
+        _, number, saved = unpack(message)
+        return {"type": "step", "step": number, "saved": saved}
+    told: dict[str, Any] = json.loads(message)
+    return told
 
 
 class Servers:

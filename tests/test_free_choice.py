@@ -46,7 +46,7 @@ async def test_any_function_of_the_observation_plays_an_episode(
     (kept,) = delivered
     again = replay(kept.trajectory, environment)
     assert again.digest == kept.trajectory.digest
-    assert np.array_equal(again.observations[""], kept.observations[""])
+    assert np.array_equal(again.observations[""], (await kept.observations())[""])
     assert set(kept.trajectory.controllers) == {2}
     assert kept.trajectory.kind == "simulated"
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from tutelage.datasets.crowd import protocol
-from tutelage.datasets.crowd.frames import HEADER, PNG, WEBP, Encoder, pack, unpack
+from tutelage.datasets.crowd.frames import HEADER, PNG, SHAPES, TILES, WEBP, Encoder, Picture, pack, unpack
 from tutelage.datasets.crowd.protocol import Answers, Choose, Command, Consent, Down, Hidden, Language, parse
 from tutelage.envs.errors import TutelageError
 
@@ -30,7 +30,9 @@ def test_page_and_server_share_their_names() -> None:
     assert exported("REPLACED") == protocol.REPLACED
     assert exported("UNKNOWN_SEAT") == protocol.UNKNOWN_SEAT
     assert exported("HEADER_BYTES") == HEADER.size
-    assert exported("FORMATS") == {str(PNG): "image/png", str(WEBP): "image/webp"}
+    assert exported("OCCUPIED") == protocol.OCCUPIED
+    assert exported("IMAGES") == {str(PNG): "image/png", str(WEBP): "image/webp"}
+    assert (exported("TILES"), exported("SHAPES")) == (TILES, SHAPES)
 
 
 def test_messages_of_a_page_are_read() -> None:
@@ -101,9 +103,10 @@ def test_nothing_that_is_sent_breaks_the_reader(text: str | bytes) -> None:
     assert len(complaint) < 400
 
 
-def decoded(kind: int, data: bytes) -> np.ndarray:
-    image = Image.open(io.BytesIO(data))
-    assert image.format == {PNG: "PNG", WEBP: "WEBP"}[kind]
+def decoded(picture: Picture) -> np.ndarray:
+    image = Image.open(io.BytesIO(picture.data))
+    assert image.format == {PNG: "PNG", WEBP: "WEBP"}[picture.kind]
+    assert image.size == (picture.width, picture.height)
     return np.asarray(image.convert("RGB"))
 
 
@@ -114,22 +117,21 @@ def test_frames_lose_nothing_whatever_their_colours(colours: int) -> None:
     encoder = Encoder()
     for _ in range(3):
         image = palette[rng.integers(0, colours, (61, 83))]
-        assert np.array_equal(decoded(*encoder.encode(image)), image)
+        assert np.array_equal(decoded(encoder.encode(image)), image)
 
 
 def test_a_flat_grid_costs_few_bytes() -> None:
     image = np.zeros((256, 256, 3), np.uint8)
     image[::32] = image[:, ::32] = 100
-    _, data = Encoder().encode(image)
-    assert len(data) < 500
+    assert len(Encoder().encode(image).data) < 500
 
 
 @given(
-    st.integers(1, 2),
-    st.binary(max_size=50),
-    st.integers(1, 65535),
-    st.integers(1, 65535),
+    st.builds(
+        Picture, st.integers(1, 4), st.integers(1, 65535), st.integers(1, 65535), st.binary(max_size=50)
+    ),
+    st.integers(0, 2**32 - 1),
     st.integers(0, 2**32 - 1),
 )
-def test_a_header_is_read_back(kind: int, image: bytes, height: int, width: int, number: int) -> None:
-    assert unpack(pack(kind, image, (height, width, 3), number)) == (kind, width, height, number, image)
+def test_a_header_is_read_back(picture: Picture, number: int, saved: int) -> None:
+    assert unpack(pack(picture, number, saved)) == (picture, number, saved)

@@ -105,7 +105,7 @@ async def test_an_episode_goes_on_at_the_same_step_in_a_new_session(opened: Open
     assert second.episode.steps == [*second.episode.steps[:2], first.episode.steps[-1]]
     assert second.episode.milliseconds == first.episode.milliseconds
     assert second.episode.saved == 3
-    assert (await first.act(RIGHT)).now.observation == (await second.act(RIGHT)).now.observation
+    assert (await first.act(RIGHT)).observation == (await second.act(RIGHT)).observation
 
 
 async def test_a_torn_tail_is_dropped_and_said_so(opened: Opener) -> None:
@@ -121,7 +121,8 @@ async def test_a_torn_tail_is_dropped_and_said_so(opened: Opener) -> None:
     assert second.episode is not None
     assert len(second.episode.steps) == 2
     assert "last 1 steps were damaged" in second.notices[0]
-    (await second.act(np.array([3.0]))).saved.result()
+    await second.act(np.array([3.0]))
+    journal_of(second).flush()
     assert second.episode.steps[-1].digest == first.episode.steps[-1].digest
 
 
@@ -162,13 +163,13 @@ async def test_the_same_task_is_played_in_the_same_environment(opened: Opener) -
     await session.enter("pole", 1)
     assert session._world is not world
     assert isinstance(world, InlineWorld)
-    assert world._environment is None
+    assert world._player._environment is None
 
 
 async def test_the_state_tells_a_page_all_it_draws(opened: Opener) -> None:
     choice = await opened(episodes=5)
     await choice.choose("pole")
-    told, way = messages(choice.session, [*choice.tell(), {"type": "way", "stage": "play"}])
+    told, way = messages(choice.session, [*choice.tell(), {"type": "way", "stage": "play"}], choice.texts)
     assert way == {"type": "way", "stage": "play"}
     assert (told["phase"], told["episode"]["fps"]) == ("ready", 50)
     assert (told["episode"]["number"], told["episode"]["target"]) == (1, 5)

@@ -96,6 +96,9 @@ class Recorder:
             await loop.run_in_executor(None, self.copies.close)
         if self.company is not None:
             await self.company.close()
+        if self._starting is not None:
+            with contextlib.suppress(TutelageError):
+                await self._starting
         await self._workers.close()
         self.journal.listeners.clear()
         await loop.run_in_executor(None, self.journal.close)

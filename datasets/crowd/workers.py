@@ -236,6 +236,8 @@ class Workers:
 
     def _gone(self, group: str, worker: Worker) -> None:
         self._groups[group].remove(worker)
+        if self._closed:
+            return  # whoever closes ends all processes
         asyncio.get_running_loop().run_in_executor(None, _end, [worker.process])
 
     def _watch(self, due: float) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from .drawing import AGENT, agent_cover, draw_look, extent, in_view, small_size
-from .kernels import kernel
+from .kernels import allocating
 from .looks import EMPTY, LOOKS, TYPES, UNSEEN
 from .rules import look_from
 from .worlds import VIEW, Worlds
@@ -49,7 +49,7 @@ def pack_world(worlds: Worlds, b: int) -> bytes:
     )
 
 
-@kernel
+@allocating
 def write_view(worlds: Worlds, b: int, out: np.ndarray) -> None:
     """Write `pack_view` into uint8 `[56]`."""
     view, seen = np.empty((VIEW, VIEW), np.uint8), np.empty(VIEW, np.int64)
