@@ -4,26 +4,33 @@ from __future__ import annotations
 
 import bisect
 import threading
-from collections.abc import Sequence
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from itertools import zip_longest
 from typing import Any
 
 BOUNDS_MS = (5, 10, 15, 20, 25, 35, 50, 75, 100, 150, 250, 500, 1000, 2500)
 """Upper bounds of the classes that lag is counted in; one more class holds what is beyond."""
 
+_SLICE_SECONDS, _SLICES = 30, 10  # five minutes
+
 
 class Meter:
     """Counters of one process, safe to use from any thread.
 
-    `lag` is the time from a key's arrival to the page's word that its picture is on the screen.
+    Lag is the time from a key to its picture on the screen, as the page that shows it tells.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._lock = threading.Lock()
         self._seats = 0
         self._steps = 0
         self._restarts = 0
         self._lag = [0] * (len(BOUNDS_MS) + 1)
         self._lag_sum = 0.0
+        self._latest: deque[tuple[int, list[int]]] = deque()  # slices of the last minutes
 
     def opened(self) -> None:
         """Note that a page has taken a seat."""
@@ -48,8 +55,10 @@ class Meter:
     def shown(self, milliseconds: float) -> None:
         """Note the lag of one key."""
         with self._lock:
-            self._lag[bisect.bisect_left(BOUNDS_MS, milliseconds)] += 1
+            place = bisect.bisect_left(BOUNDS_MS, milliseconds)
+            self._lag[place] += 1
             self._lag_sum += milliseconds
+            self._slice()[place] += 1
 
     def figures(self, trouble: str | None = None) -> dict[str, Any]:
         """Return the counts so far, ready for JSON; `trouble` is the journal's."""
@@ -61,7 +70,26 @@ class Meter:
                 "trouble": trouble or "",
                 "lag": list(self._lag),
                 "lag_sum_ms": round(self._lag_sum, 1),
+                "latest": self._lately(),
             }
+
+    def _lately(self) -> list[int]:
+        self._slice()
+        return add_up(counts for _, counts in self._latest)
+
+    def _slice(self) -> list[int]:
+        """Return the counts of the present slice of time; slices that are too old go."""
+        now = int(self._clock() / _SLICE_SECONDS)
+        while self._latest and self._latest[0][0] <= now - _SLICES:
+            self._latest.popleft()
+        if not self._latest or self._latest[-1][0] != now:
+            self._latest.append((now, [0] * (len(BOUNDS_MS) + 1)))
+        return self._latest[-1][1]
+
+
+def add_up(counts: Iterable[Sequence[int]]) -> list[int]:
+    """Add lag that was counted in several places."""
+    return [sum(place) for place in zip_longest(*counts, fillvalue=0)]
 
 
 def quantiles(lag: Sequence[int]) -> list[float] | None:

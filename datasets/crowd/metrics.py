@@ -13,9 +13,10 @@ from typing import Any
 import sqlalchemy as sql
 
 from ...envs.errors import TutelageError
+from .leases import DEAD_AFTER_SECONDS
 from .ledger import Ledger, conduct, people, servers
 from .meter import BOUNDS_MS
-from .monitor import ALIVE_SECONDS, Plan, people_now
+from .monitor import Plan, people_now
 
 try:
     from prometheus_client import CollectorRegistry, generate_latest
@@ -54,7 +55,7 @@ class _Figures(Collector):
         yield _episodes(self._ledger, self._plan)
         beats = self._ledger.rows(sql.select(servers))
         yield from _counted(beats)
-        yield from _alive([row for row in beats if row["seen"] > now - ALIVE_SECONDS])
+        yield from _alive([row for row in beats if row["seen"] > now - DEAD_AFTER_SECONDS])
 
 
 def _people(ledger: Ledger, plan: Plan, now: float) -> Iterator[Metric]:

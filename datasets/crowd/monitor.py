@@ -18,18 +18,21 @@ import sqlalchemy as sql
 from scipy import stats
 
 from ...envs.suite import Suite
+from ..evidence import TOLERANCE
+from .leases import DEAD_AFTER_SECONDS
 from .ledger import STAGES, Ledger, claims, conduct, events, people, servers
-from .meter import quantiles
+from .meter import add_up, quantiles
 from .standing import Standing, standing
+from .study import Study
 
 HERE_SECONDS = 60
 """Whoever was seen so lately, and has no outcome, counts as being here now."""
 
-ALIVE_SECONDS = 15
-"""A server whose last heartbeat is older counts as gone."""
-
 WINDOWS = {"hour": (3600, 60), "day": (86_400, 900), "week": (604_800, 7200)}
 """How far back the curves go, and the seconds that one of their points stands for."""
+
+WANTED = ("demonstration", "repeat", "baseline")
+"""Roles that count towards a task's quota."""
 
 _RATE_SECONDS = 300
 _LATEST = 60
@@ -40,8 +43,8 @@ COUNTS = conduct.c.role != "practice"
 class Plan:
     """What a study asks for, as far as its monitor must know.
 
-    `quotas` gives the demonstrations wanted a task, None for no end; `tolerance` is how many times the
-    expert's steps a gold episode may take.
+    `quotas` gives the tasks that are played and the demonstrations wanted of each, None for no end;
+    `tolerance` is how many times the expert's steps a gold episode may take.
     """
 
     study: str
@@ -50,8 +53,22 @@ class Plan:
     people: int | None = None
     episodes: int | None = None
     quotas: Mapping[str, int | None] = field(default_factory=dict)
-    tolerance: float = 1.5
+    tolerance: float = TOLERANCE
     baseline: bool = False
+
+    @classmethod
+    def of(cls, study: Study) -> Plan:
+        """Take what must be known from a study's file."""
+        return cls(
+            study=study.name,
+            suite=study.suite,
+            title=study.say(study.title, study.languages[0]),
+            people=study.people,
+            episodes=study.episodes,
+            quotas={one.id: study.quotas[one.id].quota if study.quotas else None for one in study.tasks},
+            tolerance=study.gold.tolerance if study.gold else TOLERANCE,
+            baseline=study.is_baseline,
+        )
 
 
 def figures(ledger: Ledger, plan: Plan, window: str = "hour", now: float | None = None) -> dict[str, Any]:
@@ -59,14 +76,16 @@ def figures(ledger: Ledger, plan: Plan, window: str = "hour", now: float | None 
     now = time.time() if now is None else now
     stands = standing(ledger, plan.study)
     tasks = _tasks(ledger, plan, now)
+    beats = _servers(ledger, now)
     return {
         "at": now,
         "study": _study(plan, stands),
         "people": people_now(ledger, plan, now),
         "success": share(sum(one["successes"] for one in tasks), sum(one["n"] for one in tasks)),
         "curves": _curves(ledger, plan, window, now),
+        "lag": quantiles(add_up(one["latest"] for one in beats if one["alive"])),
         "tasks": tasks,
-        "servers": _servers(ledger, now),
+        "servers": beats,
         "events": latest_events(ledger, plan.study),
     }
 
@@ -120,7 +139,6 @@ def _curves(ledger: Ledger, plan: Plan, window: str, now: float) -> dict[str, An
     place = ((at - first) // step).astype(int)
     points = seconds // step
     kept = (place >= 0) & (place < points)
-    lately = lag[(at > now - _RATE_SECONDS) & ~np.isnan(lag)]
     return {
         "window": window,
         "first": first,
@@ -129,8 +147,6 @@ def _curves(ledger: Ledger, plan: Plan, window: str, now: float) -> dict[str, An
         "successes": np.bincount(place[kept], success[kept], minlength=points).astype(int).tolist(),
         "lag": _percentiles_over_time(lag[kept], place[kept], points),
         "rate": float((at > now - _RATE_SECONDS).sum() * 60 / _RATE_SECONDS),
-        "lagNow": _percentiles(lately),
-        "lagEpisodes": len(lately),
     }
 
 
@@ -144,15 +160,19 @@ def _finished(ledger: Ledger, plan: Plan, since: float) -> list[tuple[float, boo
         return [(one[0], one[1], one[2]) for one in connection.execute(query)]
 
 
-def _percentiles_over_time(lag: np.ndarray, place: np.ndarray, points: int) -> list[list[float] | None]:
+def _percentiles_over_time(lag: np.ndarray, place: np.ndarray, points: int) -> list[list[float | None]]:
+    """Take a point's percentiles, each where its values are enough to have one."""
     known = ~np.isnan(lag)
     order = np.argsort(place[known], kind="stable")
     parts = np.split(lag[known][order], np.searchsorted(place[known][order], np.arange(1, points)))
     return [_percentiles(part) for part in parts]
 
 
-def _percentiles(values: np.ndarray) -> list[float] | None:
-    return np.percentile(values, (50, 95, 99)).round(1).tolist() if len(values) else None
+def _percentiles(values: np.ndarray) -> list[float | None]:
+    wanted = ((50, 1), (95, 20), (99, 100))
+    return [
+        round(float(np.percentile(values, one)), 1) if len(values) >= least else None for one, least in wanted
+    ]
 
 
 def _tasks(ledger: Ledger, plan: Plan, now: float) -> list[dict[str, Any]]:
@@ -208,7 +228,7 @@ def _claimed(ledger: Ledger, plan: Plan, now: float) -> Counter[tuple[str, str]]
     """Count what is done and what is being played, by task and state; a claim that ran out is neither."""
     rows = ledger.rows(
         sql.select(claims.c.task, claims.c.state, sql.func.count().label("n"))
-        .where(claims.c.study == plan.study, claims.c.role != "practice")
+        .where(claims.c.study == plan.study, claims.c.role.in_(WANTED))
         .where((claims.c.state == "done") | (claims.c.until > now))
         .group_by(claims.c.task, claims.c.state)
     )
@@ -222,12 +242,13 @@ def _servers(ledger: Ledger, now: float) -> list[dict[str, Any]]:
             "server": row["server"],
             "started": row["started"],
             "seen": row["seen"],
-            "alive": row["seen"] > now - ALIVE_SECONDS,
+            "alive": row["seen"] > now - DEAD_AFTER_SECONDS,
             "seats": row["figures"].get("seats", 0),
             "steps": row["figures"].get("steps", 0),
             "restarts": row["figures"].get("restarts", 0),
             "trouble": row["figures"].get("trouble", ""),
-            "lag": quantiles(row["figures"].get("lag", [])),
+            "latest": row["figures"].get("latest", []),
+            "lag": quantiles(row["figures"].get("latest", [])),
         }
         for row in rows
     ]

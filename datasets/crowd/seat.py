@@ -19,6 +19,7 @@ from .frames import pack
 from .guide import Guide
 from .keys import Keys
 from .line import Line
+from .meter import Meter
 from .pace import Deadlines
 from .protocol import REPLACED, Command, Down, Message, Release, Shown, Up, parse
 from .screen import Picture
@@ -33,13 +34,14 @@ _log = logging.getLogger("tutelage.crowd")
 class Seat:
     """Joins a session and its guide to whichever page has them open. Everything lives in the event loop."""
 
-    def __init__(self, session: Session, guide: Guide, journal: Journal) -> None:
+    def __init__(self, session: Session, guide: Guide, journal: Journal, meter: Meter | None = None) -> None:
         self.session = session
         self.guide = guide
         self._journal = journal
         self._lock = asyncio.Lock()
         self._line: Line | None = None
         self._watchers: set[Line] = set()
+        self._meter = meter or Meter()
         self._keys = Keys()
         self._clock: asyncio.Task[None] | None = None
         self._shown = 0
@@ -61,9 +63,9 @@ class Seat:
         line = Line(socket)
         previous, self._line, self._spoken = self._line, line, None
         if previous is not None:
-            previous.send({"type": "replaced"})
-            previous.close(REPLACED)
+            _replace(previous)
         sender = asyncio.create_task(line.drain())
+        self._meter.opened()
         try:
             await self._greet(line)
             while (text := await _receive(socket)) is not None:
@@ -74,6 +76,7 @@ class Seat:
                 self._line = None
                 await self._release()
             sender.cancel()
+            self._meter.closed()
 
     @contextlib.asynccontextmanager
     async def changing(self) -> AsyncIterator[None]:
@@ -117,6 +120,13 @@ class Seat:
         async with self._lock:
             self._stop_clock()
             await self.session.close()
+
+    async def hand_over(self) -> None:
+        """Let go of everything at once: another server has the seat from now on."""
+        line, self._line = self._line, None
+        if line is not None:
+            _replace(line)
+        await self.close()
 
     async def _greet(self, line: Line) -> None:
         async with self._lock:
@@ -201,6 +211,8 @@ class Seat:
                 row = self._keys.turn(session.episode.controls, key.code)
                 if row is not None:
                     _measure(session.episode, key)
+                    if key.lag is not None:
+                        self._meter.shown(key.lag)
                     await self._act(session.episode, row, key.frame)
 
     def _refresh(self, before: Underway | None) -> None:
@@ -278,6 +290,7 @@ class Seat:
     async def _act(self, episode: Underway, row: np.ndarray, frame: int) -> None:
         """Take one action and tell the page what came of it. Whoever calls this holds the lock."""
         acted = await self.session.act(row, frame)
+        self._meter.stepped()
         self._send_picture(acted.now.picture)
         loop = asyncio.get_running_loop()
 
@@ -343,6 +356,11 @@ def _decision(keys: Keys, controls: Controls) -> np.ndarray:
     if row is None:
         raise TutelageError("expected an idle action in real time, got none; give the suite one")
     return row
+
+
+def _replace(line: Line) -> None:
+    line.send({"type": "replaced"})
+    line.close(REPLACED)
 
 
 async def _receive(socket: WebSocket) -> str | bytes | None:

@@ -58,7 +58,7 @@ export function drawBars(figure, { title, rows, note = "" }) {
     drawing.append(text(label - 10, top + 16, name, "end", value ? "name" : ""));
     drawing.append(svg("rect", { class: `bar-${kind}`, x: label, y: top + 5, width: Math.max(1, long(value)), height: 14, rx: 2 }));
     if (strong) drawing.append(svg("rect", { class: "bar-strong", x: label, y: top + 5, width: long(strong), height: 14, rx: 2 }));
-    drawing.append(text(label + long(value) + 8, top + 16, strong ? `${value} · ${strong} here` : `${value}`, "start", value ? "name" : ""));
+    drawing.append(text(label + long(value) + 8, top + 16, strong === value && value ? `${value} here` : strong ? `${value} · ${strong} here` : `${value}`, "start", value ? "name" : ""));
   });
   parts.put(drawing);
   tabulate(figure, ["", "People", "Here now"], rows.map(({ name, value, strong = 0 }) => [name, value, strong]));
@@ -69,19 +69,19 @@ export function drawSwarm(figure, { title, points, xTitle, writeX, open, note = 
   const { width } = parts;
   const height = 246;
   const box = { left: 46, right: width - 14, top: 12, bottom: height - 40 };
-  const largest = Math.max(1, ...points.map(({ x }) => x));
-  const ticks = niceTicks(largest);
-  const x = (value) => box.left + ((box.right - box.left) * value) / ticks.at(-1);
+  const [low, high] = [0.8 * Math.min(1, ...points.map(({ x }) => x)), 1.1 * Math.max(2, ...points.map(({ x }) => x))];
+  const x = (value) => box.left + ((box.right - box.left) * Math.log(value / low)) / Math.log(high / low);
   const y = (value) => box.bottom - (box.bottom - box.top) * value;
   const drawing = svg("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": `${title}: ${points.length} people` });
   for (const share of [0, 0.25, 0.5, 0.75, 1]) {
     drawing.append(svg("line", { class: "grid", x1: box.left, x2: box.right, y1: y(share), y2: y(share) }), text(box.left - 6, y(share) + 4, `${100 * share}\u2009%`, "end"));
   }
-  for (const tick of ticks) drawing.append(text(x(tick), height - 22, writeX(tick), "middle"));
+  for (let tick = 2 ** Math.ceil(Math.log2(low)); tick <= high; tick *= 2) drawing.append(text(x(tick), height - 22, writeX(tick), "middle"));
   drawing.append(text((box.left + box.right) / 2, height - 5, xTitle, "middle"));
   const placed = [];
+  const inside = (at) => at >= box.left + DOT && at <= box.right - DOT;
   for (const point of [...points].sort((one, other) => one.x - other.x)) {
-    const dot = svg("circle", { class: `dot dot-${point.kind}`, cx: beside(placed, x(point.x), y(point.y)), cy: y(point.y), r: DOT });
+    const dot = svg("circle", { class: `dot dot-${point.kind}`, cx: beside(placed, x(point.x), y(point.y), inside), cy: y(point.y), r: DOT });
     dot.addEventListener("click", () => open(point.name));
     dot.addEventListener("pointerenter", () => { parts.readout.textContent = point.told; });
     dot.addEventListener("pointerleave", () => { parts.readout.textContent = ""; });
@@ -168,7 +168,7 @@ function line(run, x, y, kind, points, floor) {
   const spots = run.map(([at, value]) => `${x(at).toFixed(1)} ${y(value).toFixed(1)}`);
   const filling = run.at(-1)[0] === points - 1 && run.length > 1;
   const whole = filling ? spots.slice(0, -1) : spots;
-  const drawn = [svg("path", { class: `line line-${kind}`, d: `M${whole.join("L")}${whole.length === 1 ? "h0.01" : ""}` })];
+  const drawn = [svg("path", { class: `line line-${kind}`, d: `M${whole.join("L")}${whole.length === 1 ? "h1.5" : ""}` })];
   if (filling) drawn.push(svg("path", { class: `line line-${kind} filling`, d: `M${spots.slice(-2).join("L")}` }));
   if (floor !== null) drawn.unshift(svg("path", { class: "area", d: `M${x(run[0][0])} ${floor}L${spots.join("L")}L${x(run.at(-1)[0])} ${floor}Z` }));
   return drawn;
@@ -188,8 +188,8 @@ function follow(drawing, readout, cursor, at) {
 }
 
 /** Where a dot hides no other: where it belongs, or as near beside it as there is room. */
-function beside(placed, x, y) {
-  const free = (at) => placed.every((one) => Math.hypot(one[0] - at, one[1] - y) >= 2 * DOT);
+function beside(placed, x, y, inside) {
+  const free = (at) => inside(at) && placed.every((one) => Math.hypot(one[0] - at, one[1] - y) >= 2 * DOT);
   const near = placed.length > 400 ? [0] : [0, 1, -1, 2, -2, 3, -3, 4, -4, 5, -5, 6, -6];
   const found = x + 4 * (near.find((one) => free(x + 4 * one)) ?? 0);
   placed.push([found, y]);

@@ -2,7 +2,7 @@
 
 import { Admin, SignedOut } from "./admin.js";
 import { drawBars, drawLines, drawShare, drawSwarm } from "./charts.js";
-import { MISSING, ago, clock, count, interval, milliseconds, percent, seconds, times } from "./format.js";
+import { MISSING, ago, bounds, clock, count, interval, milliseconds, percent, seconds, times } from "./format.js";
 import { plural, title } from "./names.js";
 import { People } from "./people.js";
 import { Drawer, eventLine, nothing } from "./person.js";
@@ -87,18 +87,20 @@ function draw() {
 function tiles() {
   const { people: now, study, success, curves, tasks } = latest;
   const total = (counts) => Object.values(counts).reduce((sum, one) => sum + one, 0);
-  const stages = STAGES.filter((stage) => now.here[stage]).map((stage) => `${now.here[stage]} ${stage}`).join(" · ");
+  const here = total(now.here);
+  const [playing, resting] = [now.here.play, now.here.rest];
+  const stages = [[playing, "playing"], [resting, "at rest"], [here - playing - resting, "not yet"]].filter(([n]) => n).map((one) => one.join(" "));
   const others = Object.entries(now.outcomes).filter(([outcome]) => outcome !== "completed").map(([outcome, n]) => `${n} ${outcome}`).join(" · ");
   const quotas = tasks.filter(({ quota }) => quota !== null);
   const left = quotas.reduce((sum, one) => sum + one.left, 0);
-  const [p50, p95, p99] = curves.lagNow ?? [null, null, null];
+  const [p50, p95, p99] = latest.lag ?? [null, null, null];
   const completed = now.outcomes.completed ?? 0;
   return [
-    tile("Here now", count(total(now.here)), stages || "nobody just now"),
+    tile("Here now", count(here), stages.join(" · ") || "nobody just now"),
     tile("Completed", study.people ? `${count(completed)} of ${count(study.people)}` : count(completed), others || `${plural(now.joined, "person").replace("persons", "people")} came`),
     tile("Episodes a minute", curves.rate.toFixed(1), `${count(success?.n ?? 0)} in all`),
-    tile("Success", success ? percent(success.share) : MISSING, success ? `95 % interval ${Math.round(100 * success.low)}–${Math.round(100 * success.high)}` : "no episode yet"),
-    tile("Lag", milliseconds(p50), p95 === null ? "no key in 5 min" : `p95 ${milliseconds(p95)} · p99 ${milliseconds(p99)}`),
+    tile("Success", success ? percent(success.share) : MISSING, success ? `95 % interval ${bounds(success)}` : "no episode yet"),
+    tile("Lag", milliseconds(p50), p50 === null ? "no key in 5 min" : `p95 ${milliseconds(p95)} · p99 ${milliseconds(p99)}`),
     tile("Left to play", quotas.length ? count(left) : MISSING, quotas.length ? `of ${count(quotas.reduce((sum, { quota }) => sum + quota, 0))} demonstrations` : "no quotas"),
   ];
 }
@@ -115,11 +117,11 @@ function drawCharts() {
   const minutes = step / 60;
   const rate = (value, axis) => (value === null ? MISSING : Number(value.toFixed(axis && value >= 10 ? 0 : 1)).toString());
   drawLines(at("pace"), { title: "Episodes a minute", first, step, write: rate, series: [{ name: "", kind: "a", values: curves.episodes.map((n) => n / minutes) }] });
-  const lag = (place) => curves.lag.map((one) => one?.[place] ?? null);
+  const lag = (place) => curves.lag.map((one) => one[place]);
   drawLines(at("lag"), {
     title: "From key to picture", first, step, write: (value, axis) => (axis ? `${value}` : milliseconds(value)),
     series: [{ name: "p99", kind: "c", values: lag(2) }, { name: "p95", kind: "b", values: lag(1) }, { name: "p50", kind: "a", values: lag(0) }],
-    note: "Milliseconds; percentiles over episodes of each episode's median.",
+    note: "Milliseconds, of each episode's median; p95 from 20 episodes a point on, p99 from 100.",
   });
   const ended = Object.entries(now.outcomes).sort((one, other) => other[1] - one[1]);
   drawBars(at("way"), {
@@ -155,7 +157,7 @@ function taskLine(one) {
   const line = element("tr");
   const share = element("td", "sharing");
   share.append(drawShare(one.share), element("span", "", one.share ? interval(one.share) : MISSING));
-  line.append(element("th", "", title(one.task)), share, element("td", "n", count(one.n)), element("td", "n", times(one.length)), element("td", "n", seconds(one.seconds)), quota(one));
+  line.append(element("th", "", title(one.task)), share, element("td", "n", count(one.n)), element("td", "n", times(one.length)), element("td", "n spare", seconds(one.seconds)), quota(one));
   line.cells[0].scope = "row";
   return line;
 }
@@ -176,8 +178,8 @@ function serverLine(one) {
   const state = element("td", one.alive ? "alive" : "quiet", one.trouble ? `cannot save: ${one.trouble}` : one.alive ? ago(one.seen, latest.at) : `gone ${ago(one.seen, latest.at)}`);
   state.classList.toggle("bad", one.trouble !== "");
   line.append(
-    element("th", "", one.server), element("td", "n", count(one.alive ? one.seats : 0)), element("td", "n", count(one.steps)),
-    element("td", "n", one.lag ? `${Math.round(one.lag[0])} · ${milliseconds(one.lag[2])}` : MISSING), element("td", "n", count(one.restarts)), state,
+    element("th", "", one.server), element("td", "n", count(one.alive ? one.seats : 0)), element("td", "n spare", count(one.steps)),
+    element("td", "n", one.lag ? `${Math.round(one.lag[0])} · ${milliseconds(one.lag[2])}` : MISSING), element("td", "n spare", count(one.restarts)), state,
   );
   line.cells[0].scope = "row";
   return line;

@@ -7,11 +7,14 @@ const orMissing = (write) => (value, ...rest) => (value === null || value === un
 export const count = orMissing((value) => value.toLocaleString("en").replaceAll(",", "\u2009"));
 export const percent = orMissing((share) => `${Math.round(100 * share)}\u2009%`);
 export const times = orMissing((ratio) => `${ratio.toFixed(1)}×`);
-export const milliseconds = orMissing((ms) => (ms < 10_000 ? `${count(Math.round(ms))}\u2009ms` : duration(ms / 1000)));
+export const milliseconds = orMissing((ms) => (ms < 1000 ? `${Math.round(ms)}${ms ? "\u2009ms" : ""}` : ms < 60_000 ? seconds(ms / 1000) : duration(ms / 1000)));
 export const seconds = orMissing((value) => `${value < 100 ? value.toFixed(1) : Math.round(value)}\u2009s`);
 
 /** "83 % (81–85)" */
-export const interval = orMissing(({ share, low, high }) => `${percent(share)} (${Math.round(100 * low)}–${Math.round(100 * high)})`);
+export const interval = orMissing((one) => `${percent(one.share)} (${bounds(one)})`);
+
+/** "81–85" */
+export const bounds = orMissing(({ low, high }) => `${Math.round(100 * low)}–${Math.round(100 * high)}`);
 
 export function duration(value) {
   if (value < 60) return `${Math.round(value)}\u2009s`;

@@ -3,7 +3,7 @@
 //   const people = new People((person) => ...);   // is told whose row was chosen
 //   people.show(rows, now);
 
-import { MISSING, ago, count, interval, milliseconds, percent, times } from "./format.js";
+import { MISSING, ago, bounds, count, milliseconds, percent, times } from "./format.js";
 import { element } from "./picker.js";
 
 const PAGE = 25;
@@ -11,10 +11,11 @@ const PAGE = 25;
 /** Columns: what is sorted by, what is written, which finding marks it, and whether narrow screens keep it. */
 const COLUMNS = [
   { id: "person", head: "Person", of: (one) => one.person, keep: true },
-  { id: "stage", head: "At", of: (one) => one.outcome || one.stage, keep: true },
+  { id: "stage", head: "At", of: (one) => one.standing || one.outcome || one.stage, keep: true },
   { id: "seen", head: "Seen", of: (one) => one.seen, write: (one, now) => (one.here ? "here" : ago(one.seen, now)) },
-  { id: "episodes", head: "Episodes", of: (one) => one.episodes, write: (one) => count(one.episodes), n: true, keep: true },
-  { id: "success", head: "Success", of: (one) => one.success?.share, write: (one) => interval(one.success), n: true, mark: "success", keep: true },
+  { id: "episodes", head: "Episodes", of: (one) => one.episodes, write: (one) => count(one.episodes), n: true },
+  { id: "success", head: "Success", of: (one) => one.success?.share, write: (one) => percent(one.success?.share), n: true, mark: "success", keep: true },
+  { id: "interval", head: "95\u2009%", of: (one) => one.success?.low, write: (one) => bounds(one.success), n: true },
   { id: "gold", head: "Gold", of: (one) => (one.gold[1] ? one.gold[0] / one.gold[1] : null), write: (one) => (one.gold[1] ? `${one.gold[0]} of ${one.gold[1]}` : MISSING), n: true, mark: "gold" },
   { id: "length", head: "Length", of: (one) => one.length, write: (one) => times(one.length), n: true, mark: "length" },
   { id: "reaction", head: "Reaction", of: (one) => one.reaction, write: (one) => milliseconds(one.reaction), n: true, mark: "fast" },
@@ -22,7 +23,7 @@ const COLUMNS = [
   { id: "repeats", head: "Repeats", of: (one) => one.repeats, write: (one) => percent(one.repeats), n: true, mark: "repeats" },
   { id: "hidden", head: "Hidden", of: (one) => one.hidden, write: (one) => milliseconds(one.hidden), n: true, mark: "hidden" },
   { id: "lag", head: "Lag", of: (one) => one.lag, write: (one) => milliseconds(one.lag), n: true, mark: "lag" },
-  { id: "score", head: "Score", of: (one) => one.score, write: (one) => percent(one.score), n: true, keep: true },
+  { id: "score", head: "Score", of: (one) => one.score, write: (one) => percent(one.score), n: true },
 ];
 
 const WHO = {

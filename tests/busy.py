@@ -1,0 +1,359 @@
+"""A study in full swing: simulated people have played in it, and their journal, store and ledger are real."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import sqlalchemy as sql
+import uvicorn
+from starlette.applications import Starlette
+from starlette.routing import Mount, WebSocketRoute
+from starlette.staticfiles import StaticFiles
+from starlette.websockets import WebSocket
+from tutelage.datasets.conduct import conduct_of
+from tutelage.datasets.crowd import dashboard
+from tutelage.datasets.crowd.admin import make_admin
+from tutelage.datasets.crowd.app import listen
+from tutelage.datasets.crowd.assignment import Assignment
+from tutelage.datasets.crowd.dashboard import routes
+from tutelage.datasets.crowd.frames import Encoder
+from tutelage.datasets.crowd.free_choice import FreeChoice
+from tutelage.datasets.crowd.guard import Guard
+from tutelage.datasets.crowd.ledger import Ledger, claims, conduct, consents, identities, people, servers
+from tutelage.datasets.crowd.live_quality import LiveQuality
+from tutelage.datasets.crowd.meter import Meter
+from tutelage.datasets.crowd.monitor import Plan
+from tutelage.datasets.crowd.playback import Playbacks
+from tutelage.datasets.crowd.seat import Seat
+from tutelage.datasets.crowd.secret import Secret
+from tutelage.datasets.crowd.session import Session
+from tutelage.datasets.crowd.settings import Settings
+from tutelage.datasets.crowd.standing import decide
+from tutelage.datasets.crowd.study import Study, study_from
+from tutelage.datasets.crowd.world import InlineWorld
+from tutelage.datasets.expert_steps import expert_steps
+from tutelage.datasets.journal import EpisodeRecord, Journal, SeatRecord, StepRecord
+from tutelage.datasets.quality import Required
+from tutelage.datasets.simulated_crowd import Player, crowd, play
+from tutelage.datasets.store import Store
+from tutelage.datasets.trajectory import Trajectory
+from tutelage.envs.gymnasium_task import TaskEnvironment
+from tutelage.envs.task import Task
+
+TASKS = ("goto-red-ball-grey", "goto-local", "taxi")
+STUDY = {
+    "study": "first-crowd",
+    "suite": "first-steps",
+    "languages": ["en", "zh"],
+    "title": {"en": "Grid errands", "zh": "网格任务"},
+    "people": 40,
+    "episodes": 12,
+    "tasks": {TASKS[0]: {"quota": 90}, TASKS[1]: {"quota": 90}, TASKS[2]: {"quota": 30}},
+    "gold": {"share": 0.1, "tolerance": 1.6},
+    "consent": {"en": "Your keys are recorded.", "zh": "您的按键会被记录。"},
+    "quality": {"after": 5, "success": 0.4, "gold": 0.5},
+}
+CROWD = {"careful": 8, "slow": 3, "noisy": 4, "lazy": 3, "mistaken": 2, "hostile": 3}
+EXTERNAL = "5f3a9c0d1e2b4a6978c0ffee"
+"""A panel's id of the first person, which must be seen nowhere."""
+
+
+@dataclass
+class Busy:
+    """The parts of a study; `names` are the pseudonyms of those who played, in order."""
+
+    folder: Path
+    study: Study
+    plan: Plan
+    secret: Secret
+    journal: Journal
+    ledger: Ledger
+    store: Store
+    judge: LiveQuality
+    names: list[str]
+
+    @property
+    def playing(self) -> list[str]:
+        """Those who are playing now."""
+        rows = self.ledger.rows(sql.select(people.c.person).where(people.c.stage == "play"))
+        return [name for name in self.names if {"person": name} in rows]
+
+
+@contextmanager
+def busy(
+    folder: Path, url: str = "", counts: dict[str, int] | None = None, minutes: float = 55
+) -> Iterator[Busy]:
+    """Make a study that people have been playing in for so many minutes; some are playing now."""
+    study, wrong = study_from(STUDY)
+    assert study is not None, wrong
+    with Journal(url or folder / "journal.sqlite") as journal:
+        ledger = Ledger(journal.engine)
+        one = Busy(
+            folder=folder,
+            study=study,
+            plan=Plan.of(study),
+            secret=Secret.load(folder),
+            journal=journal,
+            ledger=ledger,
+            store=Store.create(folder / "store", study.suite),
+            judge=LiveQuality(ledger, study.name, Required(after=5, success=0.4, gold=0.5)),
+            names=[],
+        )
+        _fill(one, dict(counts or CROWD), 60 * minutes)
+        yield one
+
+
+@dataclass
+class Served:
+    """A study's dashboard at an address; `seat` is that of the person who can be watched."""
+
+    url: str
+    token: str
+    watched: str
+
+
+@contextmanager
+def serving(one: Busy) -> Iterator[Served]:
+    """Serve the dashboard as a study's server does, in a thread; somebody's seat can be opened at /socket."""
+    token = make_admin(one.folder)
+    assert token is not None
+    watched = one.playing[0]
+    seats = {"seat-of-watched": _seat(one, watched)}
+    with one.ledger.write() as connection:
+        connection.execute(people.update().where(people.c.person == watched).values(seat="seat-of-watched"))
+
+    async def talk(page: WebSocket) -> None:
+        await page.accept()
+        await seats["seat-of-watched"].attend(page)
+
+    playbacks = Playbacks(one.study.name, one.study.suite, one.journal, one.store, _world)
+    found = routes(
+        one.plan,
+        one.ledger,
+        one.journal,
+        one.store,
+        one.secret,
+        folder=one.folder,
+        seats=seats.get,
+        playbacks=playbacks,
+        judge=one.judge.verdicts,
+    )
+    static = Mount("/static", StaticFiles(directory=Path(dashboard.__file__).parent / "static"))
+    app = Guard(Starlette(routes=[*found, WebSocketRoute("/socket", talk), static]), "127.0.0.1", set())
+    with listen("127.0.0.1", 0) as listening:
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", ws="websockets-sansio"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread.start()
+        try:
+            yield Served(f"http://127.0.0.1:{listening.getsockname()[1]}/admin", token, watched)
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+def _seat(one: Busy, person: str) -> Seat:
+    session = Session(SeatRecord("seat-of-watched", person), one.study.suite, one.journal, _world)
+    settings = Settings(one.study.suite, one.folder / "store")
+    guide = FreeChoice(session, settings, one.journal, Assignment(settings.seeds, False, one.journal))
+    return Seat(session, guide, one.journal)
+
+
+def _world(task: Task) -> InlineWorld:
+    return InlineWorld(task, Encoder())
+
+
+def _fill(one: Busy, counts: dict[str, int], seconds: float) -> None:
+    now, random = time.time(), np.random.default_rng(7)
+    environments = {task: TaskEnvironment(one.study.suite[task]) for task in TASKS}
+    played: list[tuple[Trajectory, float, str]] = []
+    for at, demonstrator in enumerate(crowd(counts)):
+        name = one.secret.pseudonym("prolific", EXTERNAL if at == 0 else demonstrator.name)
+        one.names.append(name)
+        joined = now - seconds * float(random.uniform(0.1, 1))
+        ended = joined + float(random.uniform(0.35, 1.4)) * (now - joined)
+        moments = np.sort(random.uniform(joined, min(ended, now), int(random.integers(5, 13))))
+        for n, moment in enumerate(moments):
+            task = TASKS[n % 3 if n < 6 else n % 2]
+            seed = 1000 * at + n
+            player = Player(demonstrator, environments[task])
+            got = play(player, environments[task], seed, "first-steps")
+            if got is not None:
+                role = "gold" if n in (2, 7) else "repeat" if n == 3 else "demonstration"
+                played.append((_theirs(got[0], name, one), float(moment), role))
+        _add_person(one, name, joined, ended, now, at)
+    _add_passers_by(one, now, random)
+    _keep(one, played, random)
+    _add_servers(one, now, random)
+    decide(one.ledger, "first-crowd", "pause", reason="the consent text had a mistake")
+    decide(one.ledger, "first-crowd", "resume", reason="it is mended")
+    decide(one.ledger, "first-crowd", "pause", one.playing[-1], "asks for a break by mail")
+
+
+def _theirs(trajectory: Trajectory, name: str, one: Busy) -> Trajectory:
+    consent = one.study.consent_version("en")
+    return replace(trajectory, demonstrator=name, kind="simulated", study=one.study.name, consent=consent)
+
+
+def _add_person(one: Busy, name: str, joined: float, ended: float, now: float, at: int) -> None:
+    over = ended < now
+    row = {
+        "person": name,
+        "seat": f"seat-{at}",
+        "study": one.study.name,
+        "source": "prolific",
+        "language": "zh" if at % 4 == 3 else "en",
+        "stage": "done" if over else "rest" if at % 6 == 5 else "play",
+        "progress": {},
+        "outcome": ("poor-quality" if at > 18 else "completed") if over else "",
+        "code": "SECRET-CODE" if over else "",
+        "joined": joined,
+        "seen": min(ended, now + 3600),
+        "ended": ended if over else None,
+    }
+    with one.ledger.write() as connection:
+        connection.execute(people.insert(), row)
+        connection.execute(
+            consents.insert(),
+            {
+                "person": name,
+                "study": one.study.name,
+                "consent": one.study.consent_version(row["language"]),
+                "language": row["language"],
+                "decision": "given",
+                "at": joined + 40,
+            },
+        )
+        if at == 0:
+            ids = {"PROLIFIC_PID": EXTERNAL, "SESSION_ID": "session-" + EXTERNAL}
+            connection.execute(identities.insert(), {"person": name, "source": "prolific", "ids": ids})
+    if over:
+        one.ledger.note(one.study.name, row["outcome"], name, details={"submission": EXTERNAL})
+
+
+def _add_passers_by(one: Busy, now: float, random: np.random.Generator) -> None:
+    """Add people who have not played yet, or never will."""
+    for at, (stage, outcome) in enumerate(
+        [
+            *[("consent", ""), ("instructions", ""), ("instructions", ""), ("practice", ""), ("check", "")],
+            *[("done", "declined"), ("done", "declined"), ("done", "failed-check")],
+        ]
+    ):
+        joined = now - float(random.uniform(30, 300))
+        row = {
+            "person": one.secret.pseudonym("link", str(at)),
+            "seat": f"passer-{at}",
+            "study": one.study.name,
+            "source": "link",
+            "language": "en",
+            "stage": stage,
+            "progress": {},
+            "outcome": outcome,
+            "code": "",
+            "joined": joined,
+            "seen": joined + 20 if outcome else now + 3600,
+            "ended": joined + 20 if outcome else None,
+        }
+        with one.ledger.write() as connection:
+            connection.execute(people.insert(), row)
+
+
+def _keep(one: Busy, played: list[tuple[Trajectory, float, str]], random: np.random.Generator) -> None:
+    """Write the journal, the store, and what the ledger has of each episode."""
+    for trajectory, _, role in played:
+        _write_down(one, trajectory, role)
+    one.store.append([trajectory for trajectory, _, _ in played])
+    seeds = {task: [each.seed for each, _, _ in played if each.task == task] for task in TASKS}
+    needed = expert_steps(one.study.suite, seeds)
+    slow = {name: float(random.lognormal(3.3, 0.5)) for name in one.names}
+    rows = []
+    for trajectory, moment, role in played:
+        name = trajectory.demonstrator
+        how = conduct_of(
+            trajectory,
+            one.study.suite[trajectory.task],
+            role=role,
+            expert_steps=needed.get((trajectory.task, trajectory.seed)),
+            hidden_ms=float(random.exponential(9000)) if random.random() < 0.08 else 0.0,
+            lag_ms=round(slow[name] * float(random.lognormal(0, 0.25)), 1),
+        )
+        rows.append({**asdict(how), "at": moment})
+    with one.ledger.write() as connection:
+        connection.execute(conduct.insert(), rows)
+        connection.execute(claims.insert(), [_claim(one, row, "done") for row in rows])
+        held = [
+            {
+                "person": name,
+                "task": TASKS[at % 2],
+                "seed": 10**6 + at,
+                "role": "demonstration",
+                "episode": "",
+            }
+            for at, name in enumerate(one.playing)
+        ]
+        connection.execute(claims.insert(), [_claim(one, row, "held") for row in held])
+    one.journal.flush()
+
+
+def _claim(one: Busy, row: dict, state: str) -> dict:
+    keys = ("task", "seed", "role", "person", "episode")
+    free = {"study": one.study.name, "slot": row["person"], "state": state, "until": time.time() + 3600}
+    return {key: row[key] for key in keys} | free
+
+
+def _write_down(one: Busy, trajectory: Trajectory, role: str) -> None:
+    record = EpisodeRecord(
+        seat="",
+        demonstrator=trajectory.demonstrator,
+        suite=trajectory.suite,
+        task=trajectory.task,
+        env=trajectory.env,
+        seed=trajectory.seed,
+        digest=b"",
+        kwargs=trajectory.kwargs,
+        kind="simulated",
+        started="2026-11-23T10:00:00+00:00",
+        state="stored",
+        study=one.study.name,
+        role=role,
+        episode=trajectory.episode,
+    )
+    one.journal.begin(record)
+    last = len(trajectory) - 1
+    for at in range(len(trajectory)):
+        one.journal.append(
+            record.episode,
+            StepRecord(
+                step=at + 1,
+                action=trajectory.actions[at].tolist(),
+                reward=float(trajectory.rewards[at]),
+                terminated=trajectory.terminated and at == last,
+                truncated=trajectory.truncated and at == last,
+                time_ms=int(trajectory.times_ms[at]),
+                controller=0,
+                frame=at,
+                digest=trajectory.digest if at == last else b"",
+            ),
+        )
+
+
+def _add_servers(one: Busy, now: float, random: np.random.Generator) -> None:
+    for name, seats, seen in (
+        ("host-a-1f3c", 7, now + 3600),
+        ("host-b-90ad", 5, now + 3600),
+        ("host-a-77e0", 4, now - 900),
+    ):
+        meter = Meter()
+        for _ in range(seats):
+            meter.opened()
+        for lag in random.lognormal(3, 0.6, 400):
+            meter.stepped()
+            meter.shown(float(lag))
+        row = {"server": name, "started": now - 7200, "seen": seen, "figures": meter.figures()}
+        with one.ledger.write() as connection:
+            connection.execute(servers.insert(), row)
