@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import time
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import sqlalchemy as sql
 import yaml
 from tutelage.datasets.crowd.ledger import Person
 from tutelage.datasets.crowd.proofreading import rehearse_study
@@ -143,3 +145,19 @@ async def walk_in(server: StudyServer, name: str = "person-ann", language: str =
 
 def run(story: Coroutine[Any, Any, None]) -> None:
     asyncio.run(asyncio.wait_for(story, 60))
+
+
+def rows(server: StudyServer, table: sql.Table) -> list[dict[str, Any]]:
+    return server.ledger.rows(sql.select(table))
+
+
+def journalled(server: StudyServer) -> list[tuple[str, str, str]]:
+    server.journal.flush()
+    return [(one.role, one.task, one.state) for one in server.journal.episodes()]
+
+
+async def until(true: Any, seconds: float = 10) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end
+        await asyncio.sleep(0.05)

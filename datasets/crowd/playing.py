@@ -75,7 +75,8 @@ class Playing:
         )
         await (session.keep() if in_time else session.give_up())
         progress["broken"] = 0
-        progress["shown"] = {name: row[name] for name in ("success", "steps", "seconds")} | {"reason": reason}
+        progress["shown"] = {name: row[name] for name in ("success", "steps", "seconds")}
+        progress["shown"] |= {"reason": reason, "instruction": episode.instruction}
         if row["role"] == PRACTICE:
             practice = self._study.practice
             counts = row["success"] or (practice is not None and practice.until == "finished")

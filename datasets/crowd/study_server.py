@@ -73,8 +73,13 @@ class StudyServer(Recorder):
         self._visits: dict[str, Visit] = {}
         self._touched: dict[str, float] = {}
         self._clockwork: asyncio.Task[None] | None = None
-        self._check_database()
-        self._keep_consent_texts()
+        try:
+            self._check_database()
+            self._keep_consent_texts()
+        except BaseException:
+            self.journal.close()
+            self._lock.close()
+            raise
 
     async def start(self) -> None:
         """Store what a crash left, then begin to serve."""

@@ -40,7 +40,8 @@ class Texts:
 
     def knows(self, phrase: str) -> bool:
         """Say whether a phrase of a task can be said in this language."""
-        return self.code == ENGLISH or self._translated(phrase, 0) is not None
+        has_words = re.search("[A-Za-z]", phrase) is not None
+        return self.code == ENGLISH or not has_words or self._translated(phrase, 0) is not None
 
     def phrase(self, phrase: str) -> str:
         """Say a phrase of a task in this language, or as it is when that cannot be done."""

@@ -73,6 +73,17 @@ def _task(visit: Visit, task: Task, controls: Controls) -> Told:
     return {"id": task.id, "name": visit.texts.phrase(task.id), "fps": task.fps, "keys": keys}
 
 
+def _outcome(visit: Visit) -> Told | None:
+    """Return the outcome that is shown; in a baseline nobody is told how they did."""
+    shown = visit.progress.get("shown")
+    if not shown:
+        return None
+    told = {"instruction": visit.texts.phrase(shown.get("instruction", "")), "reason": shown["reason"]}
+    if visit.study.is_baseline and visit.person.stage == "play":
+        return told
+    return shown | told
+
+
 def _practice(visit: Visit) -> Told:
     practice = visit.study.practice
     assert practice is not None
@@ -83,7 +94,7 @@ def _practice(visit: Visit) -> Told:
         "of": practice.episodes,
         "until": practice.until,
         "enough": enough,
-        "outcome": shown,
+        "outcome": _outcome(visit),
         **_pace(visit),
     }
 
@@ -107,9 +118,7 @@ def _check(visit: Visit) -> Told:
 
 
 def _play(visit: Visit) -> Told:
-    shown = visit.progress.get("shown")
-    if shown and visit.study.is_baseline:  # nobody is told how they did
-        shown = {"reason": shown["reason"]}
+    shown = _outcome(visit)
     number = visit.playing.done + (0 if shown and shown["reason"] != "broken" else 1)
     return {"number": number, "of": visit.study.episodes, "outcome": shown, **_pace(visit)}
 

@@ -15,8 +15,11 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 from tutelage.datasets.crowd.app import listen, make_server
 from tutelage.datasets.crowd.recorder import Recorder
 from tutelage.datasets.crowd.settings import Settings
+from tutelage.datasets.crowd.study_server import StudyServer
 from tutelage.envs.rehearsal import rehearse
 from tutelage.envs.suite import Suite, load_suite
+from tutelage.tests.browser.lake import STUDY, at
+from tutelage.tests.study_page import running as running_study
 
 FLAGS = (
     "--no-sandbox --disable-gpu --disable-background-networking --disable-quic --no-first-run "
@@ -90,6 +93,42 @@ def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
             page.on("request", lambda sent: None if sent.url.startswith(url) else wrong.append(sent.url))
             page.goto(url)
             page.wait_for_selector("body:not([data-phase=loading])")
+            return page
+
+        yield one
+    assert not wrong
+
+
+@pytest.fixture
+def serve_study(tmp_path: Path) -> Callable[..., AbstractContextManager[tuple[StudyServer, str]]]:
+    """Give a way to serve the study; again on the same folder, it is the same study."""
+    return lambda **changes: running_study(tmp_path, **{**STUDY, **changes})
+
+
+@pytest.fixture
+def join(browser: Browser) -> Iterator[Callable[..., Page]]:
+    """Give a way to come by the link in a profile of its own; what goes wrong in it fails the test."""
+    wrong: list[str] = []
+
+    def complain(message: ConsoleMessage) -> None:
+        if message.type == "error" and "ERR_CONNECTION_REFUSED" not in message.text:
+            wrong.append(message.text)
+
+    with contextlib.ExitStack() as stack:
+
+        def one(address: str, **options: Any) -> Page:
+            given = {"viewport": {"width": 1280, "height": 860}, "locale": "en-GB", **options}
+            context = browser.new_context(**given)
+            stack.callback(context.close)
+            page = context.new_page()
+            page.set_default_timeout(20_000)
+            page.on("pageerror", lambda error: wrong.append(str(error)))
+            page.on("console", complain)
+            own = f"http://{address}/"
+            page.on("request", lambda sent: None if sent.url.startswith(own) else wrong.append(sent.url))
+            page.goto(f"http://{address}/join")
+            assert page.url == f"http://{address}/"
+            at(page, "consent")
             return page
 
         yield one

@@ -2,7 +2,7 @@
 //
 //   const heard = drawOutcome(way, next);   // what is to be said aloud
 
-import { figures } from "./names.js";
+import { figures, sentence } from "./names.js";
 import { say } from "./texts.js";
 import { button } from "./way.js";
 
@@ -20,6 +20,7 @@ export function drawOutcome(way, next) {
   at("aside").hidden = true;
   at("outcome").hidden = false;
   at("outcome").dataset.success = String(success);
+  at("instruction").textContent = sentence(outcome.instruction);
   at("verdict").textContent = success ? `✓ ${verdict}` : verdict;
   at("figures").textContent = told;
   at("better").hidden = !better;

@@ -149,8 +149,8 @@ export class View {
   #drawEpisode(state, isNew) {
     const { phase, episode } = state;
     if (isNew) this.#newEpisode(episode);
-    at("task").textContent = title(episode.name);
     this.#drawCaps(episode.controls);
+    at("task").textContent = state.study ? "" : `${title(episode.name)} · `;
     at("count").textContent = counted(episode);
     at("instruction").textContent = sentence(episode.instruction);
     this.step(episode.step);
@@ -206,8 +206,9 @@ export class View {
     button.type = "button";
     button.dataset.choice = name;
     button.append(element("span", "", wording(name, this.#state, phase)));
-    if (!this.#keys.codes.has(codes[0])) button.append(element("kbd", "", keyCap(codes[0])));
-    button.setAttribute("aria-keyshortcuts", codes.map((code) => code.replace(/^Key/, "")).join(" "));
+    const isKey = !this.#keys.codes.has(codes[0]) && codes[0] in this.#keys.commands;
+    if (isKey) button.append(element("kbd", "", keyCap(codes[0])));
+    if (isKey) button.setAttribute("aria-keyshortcuts", codes.map((code) => code.replace(/^Key/, "")).join(" "));
     button.addEventListener("click", () => {
       this.#send({ type: name });
       at("field").focus({ preventScroll: true });

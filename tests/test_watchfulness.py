@@ -1,0 +1,132 @@
+"""What time and whoever runs a study do to a person's way: limits, idleness, pauses, bans, lost claims."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from tutelage.datasets.crowd.ledger import conduct
+from tutelage.datasets.crowd.session import Phase
+from tutelage.datasets.crowd.standing import decide
+from tutelage.tests.toy_study import ACROSS, journalled, rows, run, serving, until, walk_in
+
+
+def test_an_episode_whose_time_is_up_is_a_failure_and_said_so(tmp_path: Path) -> None:
+    limits = {"episode_seconds": 0.2}
+
+    async def story() -> None:
+        async with serving(tmp_path, practice=None, check=None, limits=limits) as server:
+            ann = await walk_in(server)
+            await ann.to_the_tasks()
+            await ann.play(ACROSS[:2])
+            await asyncio.sleep(0.25)
+            await ann.visit.watch.tick()
+            assert ann.way["outcome"]["reason"] == "time"
+            assert [one["success"] for one in rows(server, conduct)] == [False]
+
+    run(story())
+
+
+def test_who_does_nothing_is_asked_whether_they_are_there(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with serving(tmp_path, practice=None, check=None, limits={"idle_seconds": 0.2}) as server:
+            ann = await walk_in(server)
+            await ann.to_the_tasks()
+            await ann.visit.watch.tick()
+            assert ann.visit.session.phase is Phase.PLAYING
+            await asyncio.sleep(0.25)
+            await ann.visit.watch.tick()
+            assert (ann.visit.session.phase, ann.way["idle"]) == (Phase.PAUSED, True)
+            await ann.play(ACROSS[:1])
+            await ann.visit.watch.tick()
+            assert (ann.visit.session.phase, ann.way["idle"]) == (Phase.PLAYING, False)
+
+    run(story())
+
+
+def test_a_session_ends_when_its_time_is_over_and_keeps_what_was_done(tmp_path: Path) -> None:
+    limits = {"session_minutes": 0.005}
+
+    async def story() -> None:
+        async with serving(tmp_path, practice=None, check=None, limits=limits) as server:
+            ann = await walk_in(server)
+            await ann.to_the_tasks()
+            await ann.play()
+            await asyncio.sleep(0.35)
+            await ann.send("next")
+            assert ann.way["outcome"] == "timed-out"
+            assert [one["success"] for one in rows(server, conduct)] == [True]
+            bob = await walk_in(server, "person-bob")
+            await bob.send("consent", given=True)
+            await asyncio.sleep(0.35)
+            await bob.visit.watch.tick()
+            assert bob.way["outcome"] == "timed-out"
+
+    run(story())
+
+
+def test_people_find_a_study_full_and_a_place_free_again(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with serving(tmp_path, people=1) as server:
+            ann = await walk_in(server)
+            bob = await walk_in(server, "person-bob")
+            assert (bob.stage, bob.way["outcome"]) == ("done", "full")
+            await ann.send("consent", given=False)
+            bob = await walk_in(server, "person-bob")
+            assert bob.stage == "consent"
+            cleo = await walk_in(server, "person-cleo")
+            assert cleo.way["outcome"] == "full"
+
+    run(story())
+
+
+def test_a_paused_study_lets_people_finish_and_wait_and_goes_on_by_itself(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with serving(tmp_path, practice=None, check=None) as server:
+            ann = await walk_in(server)
+            await ann.to_the_tasks()
+            decide(server.ledger, "pilot", "pause", reason="lunch")
+            await until(lambda: server.house.standing.paused)
+            await ann.play()
+            await ann.send("next")
+            assert (ann.way["waiting"], ann.visit.session.episode) == ("lunch", None)
+            decide(server.ledger, "pilot", "resume", reason="fed")
+            await until(lambda: ann.visit.session.episode is not None)
+            assert ann.way["waiting"] is None
+
+    run(story())
+
+
+def test_a_banned_person_is_out_at_once(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with serving(tmp_path, practice=None, check=None) as server:
+            ann = await walk_in(server)
+            await ann.to_the_tasks()
+            decide(server.ledger, "pilot", "ban", "person-ann", "a robot")
+            await until(lambda: ann.way["stage"] == "done")
+            assert ann.way["outcome"] == "banned"
+            assert ("demonstration", "lake", "abandoned") in journalled(server)
+
+    run(story())
+
+
+def test_a_claim_that_ran_out_and_went_to_another_is_let_go(tmp_path: Path) -> None:
+    async def story() -> None:
+        options = {"practice": None, "check": None, "limits": {"claim_minutes": 0.004}}
+        async with serving(tmp_path, **options) as server:
+            ann = await walk_in(server)
+            await ann.to_the_tasks()
+            await ann.play(ACROSS[:1])
+            await asyncio.sleep(0.3)
+            bob = await walk_in(server, "person-bob")
+            await bob.to_the_tasks()
+            assert bob.visit.playing.claim is not None
+            assert bob.visit.playing.claim.seed == 0
+            await ann.play(ACROSS[1:2])
+            await ann.visit.watch.tick()
+            episode = ann.visit.session.episode
+            assert episode is not None
+            assert episode.record.seed == 1
+            assert ("demonstration", "lake", "abandoned") in journalled(server)
+
+    run(story())
