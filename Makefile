@@ -1,5 +1,5 @@
 # The same verbs here and in CI. Each sets up what it needs: a virtual environment in .venv with the exact
-# versions of constraints.txt, and a Chromium for the tests of the pages.
+# versions of constraints.txt, and Chromium, PostgreSQL and nginx for the tests.
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -17,7 +17,7 @@ help:  ## list these verbs
 demo: .venv/installed-demo  ## the whole road: a crowd plays, one policy learns, all are measured (10 minutes)
 	$(BIN)/tutelage demo $(ARGS)
 
-test: .venv/installed-dev .venv/chromium lint types  ## everything that CI runs
+test: .venv/installed-dev .venv/programs lint types  ## everything that CI runs
 	@# one thread each: two workers share two cores
 	@began=$$(date +%s); \
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadgroup -m "not soak and not exam and not alone" && \
@@ -37,7 +37,7 @@ exam: .venv/installed-dev  ## every registered environment, 100,000 grid worlds 
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m exam tests
 	NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=.venv/checked $(BIN)/pytest -n 2 tests/test_grid_*.py
 
-soak: .venv/installed-dev .venv/chromium  ## kill -9 the recorder at 200 random moments
+soak: .venv/installed-dev .venv/programs  ## kill -9 the recorder at 200 random moments
 	$(BIN)/pytest -m soak --timeout 3600
 
 bench: .venv/installed-dev .venv/imitation/ready .venv/xland/ready  ## every benchmark, in its quick form
@@ -90,9 +90,14 @@ clean:  ## remove what the verbs made (your demonstrations in demo/ stay)
 	@.venv/xland/bin/python -m pip --disable-pip-version-check install -qq xminigrid==0.9.3 'jax[cpu]'
 	@touch $@
 
-.venv/chromium: .venv/made
-	@if command -v chromium >/dev/null; then :; \
+# what the tests start besides Python: a browser, a database server, a web server; as packages of Debian
+.venv/programs: .venv/made
+	@wanted=; \
+	command -v chromium >/dev/null || wanted="$$wanted chromium"; \
+	ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || wanted="$$wanted postgresql"; \
+	test -x /usr/sbin/nginx || wanted="$$wanted nginx"; \
+	if [ -z "$$wanted" ]; then :; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; \
-	else echo "expected Chromium for the tests of the pages; install it: apt-get install chromium" >&2; exit 2; fi
+	  apt-get update -qq && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $$wanted >/dev/null; \
+	else echo "expected$$wanted for the tests; install: apt-get install$$wanted" >&2; exit 2; fi
 	@touch $@

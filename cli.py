@@ -14,6 +14,7 @@ from rich.console import Console
 
 from .agents.train_config import TrainConfig
 from .agents.train_flags import with_flags
+from .cli_study import serve
 from .envs.errors import TutelageError
 
 if TYPE_CHECKING:
@@ -96,14 +97,14 @@ def record(
     browser: Annotated[bool, typer.Option(help="Open the page in a browser.")] = True,
 ) -> None:
     """Play in the browser; every step is journalled, every kept demonstration goes to the store."""
-    from .datasets.crowd.app import record as serve
+    from .datasets.crowd.app import record as serve_recorder
     from .envs.rehearsal import rehearse
     from .envs.suite import load_suite
 
     chosen = load_suite(suite)
     with trying():
         rehearse(chosen)
-    serve(
+    serve_recorder(
         chosen,
         out,
         seeds=_seed_range(seeds),
@@ -113,6 +114,9 @@ def record(
         demonstrator=demonstrator or None,
         episodes=episodes,
     )
+
+
+app.command()(serve)
 
 
 @app.command()

@@ -6,7 +6,7 @@ import contextlib
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass, field, fields
 from itertools import groupby
@@ -28,17 +28,17 @@ STATES = ("open", "finished", "kept", "stored", "discarded", "abandoned", "unpla
 MOVED = "expected this seat to be here, got a write after it moved to another server; it goes on there"
 
 _RETRY_SECONDS = 0.5
-_tables = sql.MetaData()
+TABLES = sql.MetaData()
 _seats = sql.Table(
     "seats",
-    _tables,
+    TABLES,
     sql.Column("seat", sql.String, primary_key=True),
     sql.Column("demonstrator", sql.String, nullable=False),
     sql.Column("task", sql.String, nullable=False),  # what is being played there; "" for nothing
 )
 _episodes = sql.Table(
     "episodes",
-    _tables,
+    TABLES,
     sql.Column("episode", sql.String, primary_key=True),
     sql.Column("seat", sql.String, nullable=False, index=True),
     sql.Column("demonstrator", sql.String, nullable=False),
@@ -60,7 +60,7 @@ _episodes = sql.Table(
 )
 _steps = sql.Table(
     "steps",
-    _tables,
+    TABLES,
     sql.Column("id", sql.Integer, primary_key=True),
     sql.Column("episode", sql.String, nullable=False),
     sql.Column("step", sql.Integer, nullable=False),
@@ -159,7 +159,7 @@ class Journal:
         self._queue: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
         self._closing = threading.Event()
         try:
-            make_tables(self.engine, _tables)
+            make_tables(self.engine, TABLES)
             self.fence = Fence(self.engine) if shared or not is_sqlite(self.engine) else None
         except sql.exc.SQLAlchemyError as error:
             raise TutelageError(
@@ -218,11 +218,6 @@ class Journal:
             query = query.where(_episodes.c[name] == value)
         names = [one.name for one in fields(EpisodeRecord)]
         return [EpisodeRecord(**{name: row[name] for name in names}) for row in self._read(query)]
-
-    def episodes_of(self, seats: Iterable[str], connection: sql.Connection) -> frozenset[str]:
-        """List the ids of all episodes of some seats, within a transaction."""
-        query = sql.select(_episodes.c.episode).where(_episodes.c.seat.in_(list(seats)))
-        return frozenset(connection.execute(query).scalars())
 
     def steps(self, episode: str) -> list[StepRecord]:
         """Read an episode's steps in order, without those that were dropped."""

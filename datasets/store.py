@@ -26,7 +26,7 @@ from .trajectory import Trajectory
 Progress = Callable[[int], None]
 """Is told how many episodes have just been done."""
 
-_PART = re.compile(
+PART = re.compile(
     r"part-(?P<stem>\d{8}T\d{12}-[0-9a-f]{8})-r(?P<revision>\d+)-(?P<hash>[0-9a-f]{16})\.parquet"
 )
 
@@ -110,7 +110,7 @@ class Store:
         """List the parts, oldest first. A part that a newer revision replaced is not one."""
         newest: dict[str, tuple[int, Path]] = {}
         for path in sorted(self.path.glob("part-*.parquet")):
-            if (match := _PART.fullmatch(path.name)) is None:
+            if (match := PART.fullmatch(path.name)) is None:
                 raise TutelageError(
                     f"expected parts named part-TIME-ID-rREVISION-HASH.parquet in {self.path}, "
                     f"got {path.name}; move it away or give it its old name back"
@@ -175,23 +175,17 @@ class Store:
         Each part changes at once or not at all; after an interruption, call it again. What was
         computed from the parts (training columns, wherever they were cached) is removed too.
         """
-        gone = 0
-        with disk_errors(self.path), self._lock(exclusive=True):
-            for part in self.parts():
-                gone += self._rewrite_without(part, demonstrator)
-            kept = {part.name for part in self.parts()}
-            for stale in (*self.path.glob("part-*.parquet"), *self.path.glob(".*.tmp")):
-                if stale.name not in kept:
-                    stale.unlink()
-            remove_columns(self.path)
-            sync_folder(self.path)
-        self._sound.clear()
+        gone = self._remove("demonstrator", [demonstrator])
         left = sum(name == demonstrator for name in self.episodes()["demonstrator"].to_pylist())
         if left or (self.path / COLUMNS).exists():
             raise TutelageError(
                 f"expected no episode of {demonstrator!r} in {self.path}, got {left}; try again"
             )
         return gone
+
+    def take_back(self, episodes: Sequence[str]) -> int:
+        """Remove episodes that another store holds; returns how many were here."""
+        return self._remove("episode", episodes) if episodes else 0
 
     def read_rows(self, part: str, group: int, rows: Sequence[int] | None = None) -> Iterator[Trajectory]:
         """Read episodes of one row group of a part: those of `rows`, or all."""
@@ -245,7 +239,7 @@ class Store:
                 raise TutelageError(
                     f"expected to read part {part.name} of {self.path}, got {error}"
                 ) from None
-            match = _PART.fullmatch(part.name)
+            match = PART.fullmatch(part.name)
             if match is None or match["hash"] != known[:16]:
                 raise TutelageError(
                     f"expected part {part.name} of {self.path} to have the content its name promises, got "
@@ -275,14 +269,28 @@ class Store:
         self._sound[path.name] = digest
         return path
 
-    def _rewrite_without(self, part: Path, demonstrator: str) -> int:
+    def _remove(self, column: str, values: Sequence[str]) -> int:
+        gone = 0
+        with disk_errors(self.path), self._lock(exclusive=True):
+            for part in self.parts():
+                gone += self._rewrite_without(part, column, values)
+            kept = {part.name for part in self.parts()}
+            for stale in (*self.path.glob("part-*.parquet"), *self.path.glob(".*.tmp")):
+                if stale.name not in kept:
+                    stale.unlink()
+            remove_columns(self.path)
+            sync_folder(self.path)
+        self._sound.clear()
+        return gone
+
+    def _rewrite_without(self, part: Path, column: str, values: Sequence[str]) -> int:
         table = self._file(part).read()
-        theirs = pc.equal(table["demonstrator"], demonstrator)
+        theirs = pc.is_in(table[column], pa.array(list(values), pa.string()))
         count = int(pc.sum(theirs).as_py() or 0)
         if count == len(table):
             part.unlink()
         elif count:
-            match = _PART.fullmatch(part.name)
+            match = PART.fullmatch(part.name)
             assert match is not None
             kept = table.filter(pc.invert(theirs))
             self._write_part(

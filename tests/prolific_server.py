@@ -8,9 +8,6 @@ attributes; it runs in a thread.
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import hmac
 import json
 import threading
 import time
@@ -21,7 +18,6 @@ from functools import cache
 from typing import Any
 
 import anyio
-import httpx
 import jwt
 import uvicorn
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -78,6 +74,7 @@ class Fault:
     status: int = 500
     after: bool = False  # whether the call takes effect all the same
     hang: bool = False
+    skip: int = 0  # so many of these calls go well first
     headers: dict[str, str] = field(default_factory=dict)
 
 
@@ -148,7 +145,6 @@ class ProlificServer:
         return {**ids, "prolific_token": self.token(place, **claims)}
 
     def told(self, part: str) -> int:
-        """Count the calls whose path holds a part."""
         return sum(part in path for _, path, _ in self.calls)
 
     def app(self) -> ASGIApp:
@@ -272,6 +268,9 @@ class _Gate:
     def _fault(self, path: str) -> Fault | None:
         for fault in self._server.faults:
             if fault.times and fault.path in path:
+                if fault.skip:
+                    fault.skip -= 1
+                    continue
                 fault.times -= 1
                 return fault
         return None
@@ -279,18 +278,26 @@ class _Gate:
 
 @contextmanager
 def prolific_server() -> Iterator[ProlificServer]:
-    """Run a server in a thread."""
+    """Run Prolific in a thread."""
     server = ProlificServer()
-    with listen("127.0.0.1", 0) as listening:
-        config = uvicorn.Config(server.app(), log_level="error", lifespan="off", timeout_graceful_shutdown=1)
-        running = uvicorn.Server(config)
-        thread = threading.Thread(target=running.run, kwargs={"sockets": [listening]})
-        thread.start()
-        server.address = f"http://127.0.0.1:{listening.getsockname()[1]}"
+    with serving(server.app()) as server.address:
         try:
             yield server
         finally:
             server.release.set()
+
+
+@contextmanager
+def serving(app: ASGIApp) -> Iterator[str]:
+    """Serve an application in a thread; gives its address."""
+    with listen("127.0.0.1", 0) as listening:
+        config = uvicorn.Config(app, log_level="error", lifespan="off", timeout_graceful_shutdown=1)
+        running = uvicorn.Server(config)
+        thread = threading.Thread(target=running.run, kwargs={"sockets": [listening]})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        finally:
             running.should_exit = True
             thread.join()
 
@@ -309,36 +316,9 @@ def public_jwk(kid: str, key: rsa.RSAPrivateKey) -> dict[str, Any]:
     }
 
 
-def signed(body: bytes, secret: str, event: str = "event-1", at: float | None = None) -> dict[str, str]:
-    """Give the headers that a webhook comes with."""
-    stamp = str(int(time.time() if at is None else at))
-    signature = base64.b64encode(hmac.new(secret.encode(), stamp.encode() + body, hashlib.sha256).digest())
-    return {
-        "X-Prolific-Request-Timestamp": stamp,
-        "X-Prolific-Request-Signature": signature.decode(),
-        "X-Event-ID": event,
-        "Content-Type": "application/json",
-    }
-
-
-def tell(
-    url: str, place: Place, secret: str, event: str = "event-1", at: float | None = None
-) -> httpx.Response:
-    """Send a webhook about a submission's status."""
-    told = {
-        "resource_id": place.id,
-        "event_type": "submission.status.change",
-        "participant_id": place.participant,
-        "status": place.status,
-    }
-    body = json.dumps(told).encode()
-    return httpx.post(url, content=body, headers=signed(body, secret, event, at))
-
-
 def _error(status: int, title: str) -> Response:
     said = {"status": status, "error_code": 140000 + status, "title": title, "detail": title}
     return JSONResponse({"error": said}, status)
 
 
-async def _nowhere(_: Message) -> None:
-    return None
+async def _nowhere(_: Message) -> None: ...

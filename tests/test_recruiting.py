@@ -14,6 +14,7 @@ import sqlalchemy as sql
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
+from starlette.datastructures import QueryParams
 from tutelage.datasets.crowd.ledger import Ledger, identities, links, people
 from tutelage.datasets.crowd.panels import REFUSALS, Arrival, Panel, Refusal
 from tutelage.datasets.crowd.recruiting import Recruiting, admit, identify, make_links
@@ -114,8 +115,11 @@ def test_an_address_that_names_nobody_is_refused_kindly(change: dict[str, str | 
 
 
 def test_an_id_that_is_given_twice_is_refused() -> None:
-    with refused("incomplete"):
-        Recruiting(**PROLIFIC).read([*PID.items(), ("PROLIFIC_PID", "somebodyelse")], NOW)
+    pairs = [*PID.items(), ("PROLIFIC_PID", "somebodyelse")]
+    for parameters in (pairs, QueryParams(pairs)):
+        with refused("incomplete"):
+            Recruiting(**PROLIFIC).read(parameters, NOW)
+    assert Recruiting(**PROLIFIC).read(QueryParams(PID), NOW).ids["session"] == PID["SESSION_ID"]
 
 
 def test_a_panel_closes_the_open_door_unless_the_study_says_otherwise() -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import uvicorn
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
@@ -26,11 +26,12 @@ from ...envs.suite import Suite
 from ...envs.task import RECORD, SeedRange
 from ..trajectory import Trajectory
 from .guard import Guard
+from .pages import STATIC, page
 from .protocol import LARGEST, UNKNOWN_SEAT
 from .recorder import Recorder
 from .settings import Settings
+from .texts import ENGLISH, best_language, language_names, load_texts
 
-_STATIC = Path(__file__).parent / "static"
 _YEAR = 365 * 24 * 3600
 
 
@@ -57,7 +58,7 @@ def record(
         recorder = Recorder(
             Settings(suite, out, seeds, demonstrator, episodes, on_kept, dict(extra_pages or {}))
         )
-        url = f"http://{_in_url(host)}:{listening.getsockname()[1]}/"
+        url = f"http://{in_url(host)}:{listening.getsockname()[1]}/"
         print(f"Recording {suite.name} into {out}\nPlay at {url}   (Ctrl-C stops)", flush=True)
         if open_browser:
             threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
@@ -85,8 +86,13 @@ def listen(host: str, port: int) -> socket.socket:
 
 def make_server(recorder: Recorder, host: str = "127.0.0.1") -> uvicorn.Server:
     """Make the server of a recorder; `server.run(sockets=[...])` serves."""
+    return server_of(make_app(recorder, host))
+
+
+def server_of(app: Guard) -> uvicorn.Server:
+    """Make a uvicorn server of an application, as quiet as a terminal wants it."""
     config = uvicorn.Config(
-        make_app(recorder, host),
+        app,
         ws="websockets-sansio" if "websockets-sansio" in WS_PROTOCOLS else "auto",
         ws_max_size=4 * LARGEST,
         log_level="warning",
@@ -101,20 +107,22 @@ def make_app(recorder: Recorder, host: str = "127.0.0.1") -> Guard:
     cookie = _cookie(recorder.settings.out)
 
     async def index(request: Request) -> Response:
-        response = FileResponse(_STATIC / "index.html", headers={"Cache-Control": "no-store"})
+        texts = load_texts(language(request))
+        response = page("index.html", texts, texts.say("brand"))
         token = request.cookies.get(cookie, "")
         if not token or not await run_in_threadpool(recorder.knows, token):
             token = await run_in_threadpool(recorder.new_token)
         response.set_cookie(cookie, token, max_age=_YEAR, httponly=True, samesite="lax")
         return response
 
-    async def talk(page: WebSocket) -> None:
-        await page.accept()
-        seat = recorder.seat(page.cookies.get(cookie, ""))
+    async def talk(socket: WebSocket) -> None:
+        await socket.accept()
+        seat = recorder.seat(socket.cookies.get(cookie, ""))
         if seat is None:
-            await page.close(UNKNOWN_SEAT)
+            await socket.close(UNKNOWN_SEAT)
         else:
-            await seat.attend(page)
+            seat.guide.texts = load_texts(language(socket))
+            await seat.attend(socket)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -128,7 +136,7 @@ def make_app(recorder: Recorder, host: str = "127.0.0.1") -> Guard:
         Route("/", index),
         WebSocketRoute("/socket", talk),
         *(_page(path, file) for path, file in recorder.settings.extra_pages.items()),
-        Mount("/static", StaticFiles(directory=_STATIC)),
+        Mount("/static", StaticFiles(directory=STATIC)),
     ]
     app = Starlette(routes=routes, lifespan=lifespan)
     return Guard(app, host, set(recorder.settings.extra_pages))
@@ -143,10 +151,21 @@ def _page(path: str, file: Path) -> Route:
     return Route(path, serve)
 
 
+def language(request: HTTPConnection) -> str:
+    """Choose the language of somebody's page: the one they chose there, else their browser's."""
+    chosen, languages = request.cookies.get("language", ""), [ENGLISH, *language_names()]
+    return (
+        chosen
+        if chosen in languages
+        else best_language(request.headers.get("accept-language", ""), languages)
+    )
+
+
 def _cookie(out: Path) -> str:
     """Name the cookie after the folder: browsers share cookies between all ports of a machine."""
     return "seat-" + hashlib.blake2b(str(out.resolve()).encode(), digest_size=6).hexdigest()
 
 
-def _in_url(host: str) -> str:
+def in_url(host: str) -> str:
+    """Write a host as it stands in an address."""
     return f"[{host}]" if ":" in host else host

@@ -76,7 +76,7 @@ class Claims:
             return self._one(connection, claims.c.person == person, claims.c.state == "held")
 
     def renew(self, claim: Claim, episode: str = "") -> bool:
-        """Hold a claim for longer, and note the episode it is played as; False when it is no longer theirs."""
+        """Hold a claim for longer, and note the episode it is played as; False when it is lost."""
         values: dict[str, Any] = {"until": self._until()} | ({"episode": episode} if episode else {})
         return self._change(claim, values)
 
@@ -116,7 +116,7 @@ class Claims:
     def is_gold(self, person: str, index: int) -> bool:
         """Say whether the episode `index` of a person (the first is 0) is a gold one.
 
-        Their episodes are divided into as many stretches as there are gold ones; each has one, anywhere in it.
+        Their episodes are divided into as many stretches as there are gold ones; each has one, anywhere.
         """
         count, episodes = self._study.gold_episodes, self._study.episodes
         for stretch in range(count):
@@ -178,7 +178,7 @@ class Claims:
         return self._insert(connection, person, task, seed, "baseline", person)
 
     def _gold(self, connection: sql.Connection, person: str, task: str) -> Claim:
-        """Take a gold seed of the task that the person has not played; every person has them in another order."""
+        """Take a gold seed that the person has not played; everybody has them in another order."""
         known = {
             row.seed
             for row in connection.execute(

@@ -14,9 +14,10 @@ from ...envs.errors import TutelageError
 from ...envs.spaces import Observation
 from ..journal import EpisodeRecord, Journal
 from .assignment import Assignment
-from .protocol import Choose, Command, Message
+from .protocol import Choose, Command, Language, Message
 from .session import UNDERWAY, Phase, Session, written
 from .settings import Settings
+from .texts import ENGLISH, load_texts
 from .view import choice_message
 
 _EXPECTED: dict[str, tuple[Phase, ...]] = {
@@ -42,6 +43,7 @@ class FreeChoice:
     ) -> None:
         self.session = session
         self.settings = settings
+        self.texts = load_texts(ENGLISH)
         self.kept: Counter[str] = Counter()
         self.given_up: Counter[str] = Counter()
         self._journal = journal
@@ -78,6 +80,9 @@ class FreeChoice:
     async def answer(self, message: Message) -> bool:
         if isinstance(message, Choose):
             await self.choose(message.task)
+            return True
+        if isinstance(message, Language):
+            self.texts = load_texts(message.code)
             return True
         moves: dict[str, Callable[[], Awaitable[None]]] = {
             "keep": self.keep,

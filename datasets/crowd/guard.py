@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -9,7 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _OURS = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
-    "connect-src 'self' ws://{host}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    "connect-src 'self' ws://{host} wss://{host}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 _EXTRA = (
     "sandbox allow-scripts allow-downloads allow-top-navigation-by-user-activation; default-src 'none'; "
@@ -19,11 +21,14 @@ _EXTRA = (
 
 
 class Guard:
-    """Wraps an application; refuses foreign hosts (DNS rebinding) and foreign origins on the socket."""
+    """Wraps an application; refuses foreign hosts (DNS rebinding) and foreign origins on the socket.
 
-    def __init__(self, app: ASGIApp, host: str, extra: set[str]) -> None:
+    `extra` are the paths of extra pages, `names` by what other names people reach it, behind a proxy say.
+    """
+
+    def __init__(self, app: ASGIApp, host: str, extra: set[str], names: Collection[str] = ()) -> None:
         self._app = app
-        self._only_loopback = host in _LOOPBACK
+        self._names = {*_LOOPBACK, *names} if host in _LOOPBACK else None
         self._extra = extra
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -32,7 +37,7 @@ class Guard:
             return
         headers = Headers(scope=scope)
         host = headers.get("host", "")
-        if self._only_loopback and _name(host) not in _LOOPBACK:
+        if self._names is not None and _name(host) not in self._names:
             await _refuse(f"expected a local host name, got {host[:80]!r}", scope, receive, send)
         elif scope["type"] == "websocket" and headers.get("origin") not in (
             f"http://{host}",

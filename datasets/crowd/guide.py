@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from .protocol import Message
+from .texts import Texts
 
 
 class Guide(Protocol):
@@ -13,8 +14,10 @@ class Guide(Protocol):
     A guide drives the session (`enter`, `take_up`, `keep`, `put_aside`, `give_up`, `leave`), and sets its
     `number` and `target`. The seat calls one method at a time, and tells the page what came of it. What a
     guide does of its own accord, on a timer say, it does inside `async with seat.changing():`. A
-    TutelageError becomes one line on the page.
+    TutelageError becomes one line on the page. `texts` is the language that the page speaks.
     """
+
+    texts: Texts
 
     async def arrive(self) -> None:
         """Take up what was underway: a page has opened the seat, for the first time or again."""

@@ -14,13 +14,14 @@ import sqlalchemy as sql
 from ...envs.errors import TutelageError
 from ..database import insert_missing, writing
 from ..fence import writers
-from ..journal import Journal
+from ..journal import TABLES, Journal
 from .ledger import Ledger, leases, servers
 
 BEAT_SECONDS = 2.0
 DEAD_AFTER_SECONDS = 12.0
 """A server whose heart has not beaten for so long is dead, by the clock of whoever looks."""
 
+EPISODES = TABLES.tables["episodes"]
 _log = logging.getLogger("tutelage.crowd")
 
 
@@ -138,7 +139,8 @@ class Leases:
         """Return the seats that were this server's, and their episodes, for the journal to refuse."""
         lost = self._lost_seats(connection)
         self._tell_lost(lost)
-        return lost | self._journal.episodes_of(lost, connection)
+        query = sql.select(EPISODES.c.episode).where(EPISODES.c.seat.in_(lost))
+        return lost | frozenset(connection.execute(query).scalars())
 
     def _lost_seats(self, connection: sql.Connection) -> frozenset[str]:
         mine = connection.execute(sql.select(leases.c.seat).where(leases.c.server == self.server)).scalars()

@@ -90,7 +90,7 @@ conduct = sql.Table(
     sql.Column("episode", sql.String, primary_key=True),
     sql.Column("person", sql.String, nullable=False, index=True),
     sql.Column("role", sql.String, nullable=False),
-    sql.Column("task", sql.String, nullable=False),
+    sql.Column("task", sql.String, nullable=False, index=True),
     sql.Column("seed", sql.BigInteger, nullable=False),
     sql.Column("success", sql.Boolean, nullable=False),
     sql.Column("steps", sql.Integer, nullable=False),
@@ -103,6 +103,14 @@ conduct = sql.Table(
     sql.Column("hidden_ms", sql.Double, nullable=False, default=0.0),
     sql.Column("lag_ms", sql.Double),  # the median time from a key to its frame on the screen
     sql.Column("at", sql.Double, nullable=False),
+)
+bests = sql.Table(
+    "bests",
+    TABLES,
+    sql.Column("suite", sql.String, primary_key=True),
+    sql.Column("task", sql.String, primary_key=True),
+    sql.Column("seed", sql.BigInteger, primary_key=True, autoincrement=False),
+    sql.Column("steps", sql.Integer),  # what the expert needs; nothing where it does not get there
 )
 events = sql.Table(
     "events",

@@ -37,6 +37,7 @@ TOKEN = "PROLIFIC_API_TOKEN"
 
 UNDERWAY = ("RESERVED", "ACTIVE")
 HANDED_IN = ("AWAITING REVIEW", "APPROVED", "PARTIALLY APPROVED", "SCREENED OUT")
+STATUSES = (*UNDERWAY, *HANDED_IN, "REJECTED", "RETURNED", "TIMED-OUT", "UNKNOWN")
 REJECTION_CATEGORIES = (
     "TOO_QUICKLY",
     "TOO_SLOWLY",
@@ -234,6 +235,12 @@ class ProlificClient:
             self._wait(seconds)
 
 
+def status_of(text: object) -> str:
+    """Give one of STATUSES, however it is written ("AWAITING_REVIEW", ...): UNKNOWN for any other."""
+    status = str(text).upper().replace("_", " ").replace("TIMED OUT", "TIMED-OUT")
+    return status if status in STATUSES else "UNKNOWN"
+
+
 def client_from_environment(prolific: Prolific) -> ProlificClient:
     """Make a client with the key that the environment holds; raises TutelageError when it holds none."""
     token = os.environ.get(TOKEN, "").strip()
@@ -247,7 +254,7 @@ def client_from_environment(prolific: Prolific) -> ProlificClient:
 def _submission(found: Mapping[str, Any]) -> Submission:
     return Submission(
         str(found.get("id", "")),
-        _status(found.get("status")),
+        status_of(found.get("status")),
         str(found.get("participant") or found.get("participant_id") or ""),
         str(found.get("study_id") or ""),
         str(found.get("entered_code") or found.get("study_code") or ""),
@@ -263,12 +270,6 @@ def _seconds(date: object) -> float | None:
     except ValueError:
         return None
     return (read if read.tzinfo else read.replace(tzinfo=UTC)).timestamp()
-
-
-def _status(text: object) -> str:
-    """Write a status as the submission object's page does, however it came ("AWAITING_REVIEW", ...)."""
-    status = str(text or "UNKNOWN").upper().replace("_", " ")
-    return "TIMED-OUT" if status == "TIMED OUT" else status
 
 
 def _safe(part: str) -> str:

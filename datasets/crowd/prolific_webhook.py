@@ -29,6 +29,7 @@ from starlette.responses import PlainTextResponse, Response
 from ...envs.errors import TutelageError
 from .ledger import Ledger, claims, events, identities, people
 from .panels import Prolific
+from .prolific import status_of
 from .recruiting import Signer
 
 SECRET = "PROLIFIC_WEBHOOK_SECRET"
@@ -87,7 +88,7 @@ def webhook(
         async for part in request.stream():
             body += part
             if len(body) > _LARGEST:
-                return PlainTextResponse("too large", 413)
+                return PlainTextResponse("too large", 413, {"Connection": "close"})
         try:
             verify(request.headers, body, signing, time.time())
         except TutelageError as error:
@@ -110,8 +111,7 @@ def take_in(ledger: Ledger, study: str, person: str, told: Mapping[str, Any], ma
     `marks` tell one request from another: the event's id, which stays when it is sent again, and the
     signature, which stays when a stranger sends it again. An outcome that a person has is never changed.
     """
-    status = str(told.get("status", "")).upper().replace("_", " ")
-    status = "TIMED-OUT" if status == "TIMED OUT" else status
+    status = status_of(told.get("status"))
     seen = [hashlib.sha256(mark.encode()).hexdigest()[:24] for mark in marks if mark]
     with ledger.write() as connection:
         mine = (people.c.person == person) & (people.c.study == study)
@@ -123,7 +123,7 @@ def take_in(ledger: Ledger, study: str, person: str, told: Mapping[str, Any], ma
         if any(set(seen) & set(details["marks"]) for (details,) in connection.execute(before)):
             return False
         now = time.time()
-        row = {"study": study, "person": person, "what": STATUS, "reason": status[:40], "at": now}
+        row = {"study": study, "person": person, "what": STATUS, "reason": status, "at": now}
         connection.execute(events.insert().values(**row, details={"marks": seen}))
         if not outcome and status in OUTCOME_OF:
             ending = {"outcome": OUTCOME_OF[status], "stage": "done", "ended": now}

@@ -35,7 +35,7 @@ def mistakes(study: Study, broken: frozenset[str]) -> list[str]:
 
 
 def rehearse_study(study: Study) -> tuple[dict[str, Controls], list[str]]:
-    """Begin an episode of every task; returns its keys by task, and what strangers could not play, and why."""
+    """Begin an episode of every task; returns the keys by task, and why strangers could not play some."""
     controls: dict[str, Controls] = {}
     wrong: list[str] = []
     for task in study.tasks:
@@ -49,9 +49,9 @@ def rehearse_study(study: Study) -> tuple[dict[str, Controls], list[str]]:
             spoken = [*(one.label for one in controls[task.id].bindings), task.instruction]
             missing = sorted({phrase for phrase in spoken if phrase and not texts.knows(phrase)})
             wrong += [
-                f"at 'words.{language}': expected {phrase!r} of task {task.id} in this language, got nothing; "
-                "add it" for phrase in missing
-            ]  # fmt: skip
+                f"at 'words.{language}': expected {phrase!r} of task {task.id} in this language; add it"
+                for phrase in missing
+            ]
     return controls, list(dict.fromkeys(wrong))
 
 
@@ -125,7 +125,7 @@ def _baseline(study: Study) -> Complaints:
         return
     for name, section in (("gold", study.gold), ("repeats", study.repeats)):
         if section is not None:
-            yield f"at {name!r}: expected none in a baseline, where everybody plays the same seeds; leave it out"
+            yield f"at {name!r}: expected none in a baseline, where all play the same seeds; leave it out"
     if any(one.quota for one in study.quotas.values()):
         yield "at 'tasks': expected no quotas in a baseline, where everybody plays the same; leave them out"
     if study.quality and study.quality.ends:
@@ -135,8 +135,8 @@ def _baseline(study: Study) -> Complaints:
 def _baseline_seeds(study: Study) -> Complaints:
     if study.is_baseline and study.episodes > (room := len(study.tasks) * study.suite.episodes):
         yield (
-            f"at 'episodes': expected at most {room} in a baseline (tasks x evaluation.episodes of the suite, "
-            f"which policies are measured on), got {study.episodes}"
+            f"at 'episodes': expected at most {room} in a baseline (tasks x evaluation.episodes of the "
+            f"suite, which policies are measured on), got {study.episodes}"
         )
 
 
@@ -154,7 +154,7 @@ def _languages(study: Study) -> Complaints:
         if code not in known:
             yield (
                 f"at 'languages': expected languages that the pages speak ({', '.join(known)}), got {code!r}"
-                f"{nearest(code, known)}; or translate languages/en.yaml to languages/{code}.yaml beside this file"
+                f"{nearest(code, known)}; or translate en.yaml to languages/{code}.yaml beside this file"
             )
     if len(set(study.languages)) < len(study.languages):
         yield f"at 'languages': expected each once, got {', '.join(study.languages)}"
@@ -180,7 +180,7 @@ def _check(study: Study) -> Complaints:
     if study.check is None:
         return
     if not study.check.questions:
-        yield "at 'check.questions': expected at least one question, got none; leave the check out, or ask one"
+        yield "at 'check.questions': expected at least one question, got none; ask one, or ask no check"
     for number, question in enumerate(study.check.questions):
         place = f"check.questions.{number}"
         yield from _text(study, f"{place}.ask", question.ask, "what is asked")
@@ -208,8 +208,8 @@ def _limits(study: Study) -> Complaints:
 def _pay(study: Study) -> Complaints:
     if study.pay and study.pay.bonus and study.quality is None:
         yield (
-            f"at 'pay.bonus': expected a quality section, which the bonus scales with, got none for a bonus of "
-            f"{study.pay.bonus:g}; add one, or leave the bonus out"
+            f"at 'pay.bonus': expected a quality section, which a bonus of {study.pay.bonus:g} scales with, "
+            "got none; add one, or leave the bonus out"
         )
 
 
@@ -228,7 +228,7 @@ def _quality(study: Study) -> Complaints:
 
 
 def _codes(study: Study) -> Complaints:
-    """Where a panel decides by the code what somebody is paid, every outcome that can come about needs one."""
+    """Where a panel decides by the code what is paid, every outcome that can come about needs one."""
     if not study.recruiting.prolific:
         return
     needed = {"completed": True, "declined": True, "failed-check": study.check is not None}
@@ -245,7 +245,7 @@ def _codes(study: Study) -> Complaints:
 def _text(
     study: Study, place: str, text: Mapping[str, str], about: str = "", plain_will_do: bool = False
 ) -> Complaints:
-    """Complain of a text: empty though it must say something, in a foreign language, or not in all of ours."""
+    """Complain of a text: empty though it must say something, or not in all languages, or in others."""
     if not any(one.strip() for one in text.values()):
         if about:
             yield f"at {place!r}: expected a text, got none; write {about}"
@@ -258,7 +258,8 @@ def _text(
         return
     if missing:
         got = "one sentence" if PLAIN in text else ", ".join(text)
-        yield f"at {place!r}: expected it in {', '.join(study.languages)}, got {got}; add {', '.join(missing)}"
+        wanted = ", ".join(study.languages)
+        yield f"at {place!r}: expected it in {wanted}, got {got}; add {', '.join(missing)}"
 
 
 def _unknown(place: str, what: str, allowed: list[str] | tuple[str, ...], got: str) -> str:

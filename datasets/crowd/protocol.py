@@ -17,12 +17,14 @@ LARGEST = 4096
 LONGEST_MS = 24 * 3600 * 1000
 """The longest time that a page may report."""
 
-SENT = ("state", "way", "step", "saved", "saving", "note", "error", "replaced")
-COMMANDS = ("pause", "go", "keep", "discard", "redo", "undo", "leave", "ready", "next", "withdraw")
+SENT = ("texts", "state", "way", "step", "saved", "saving", "note", "error", "replaced")
+COMMANDS = ("pause", "go", "keep", "discard", "redo", "undo", "leave", "ready", "next")
 REPLACED = 4001
 """WebSocket close code: another page has taken this seat."""
 UNKNOWN_SEAT = 4002
 """WebSocket close code: the page must be loaded anew, to be given a seat."""
+OCCUPIED = 4003
+"""WebSocket close code: another page has this seat open, and keeps it unless it is asked for."""
 
 
 class _Message(BaseModel):
@@ -98,15 +100,25 @@ class Hidden(_Message):
     ms: int = Field(ge=0, le=LONGEST_MS)
 
 
+class Withdraw(_Message):
+    """Leave a study for good; what was done so far is removed, or kept."""
+
+    type: Literal["withdraw"]
+    keep: StrictBool = False
+
+
 class Command(_Message):
     """Do something with the episode at hand, or go on in a study."""
 
-    type: Literal["pause", "go", "keep", "discard", "redo", "undo", "leave", "ready", "next", "withdraw"]
+    type: Literal["pause", "go", "keep", "discard", "redo", "undo", "leave", "ready", "next"]
 
 
-Message = Down | Up | Release | Shown | Choose | Consent | Language | Answers | Hidden | Command
+Message = Down | Up | Release | Shown | Choose | Consent | Language | Answers | Hidden | Withdraw | Command
 _ADAPTER: TypeAdapter[Message] = TypeAdapter(Annotated[Message, Field(discriminator="type")])
-RECEIVED = ("down", "up", "release", "shown", "choose", "consent", "language", "answers", "hidden", *COMMANDS)
+RECEIVED = (
+    *("down", "up", "release", "shown", "choose", "consent", "language", "answers", "hidden", "withdraw"),
+    *COMMANDS,
+)
 
 
 def parse(text: str | bytes) -> Message:

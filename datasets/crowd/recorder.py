@@ -39,7 +39,7 @@ class Recorder:
         self.settings = settings
         self.store = Store.create(settings.out, settings.suite)
         self._lock = _lock(settings.out)
-        self.journal = Journal(settings.out / JOURNAL)
+        self.journal = Journal(settings.database or settings.out / JOURNAL)
         self._assignment = Assignment(settings.seeds, settings.is_baseline, self.journal)
         self._encoders: dict[str, Encoder] = {}
         self._seats: dict[str, Seat] = {}

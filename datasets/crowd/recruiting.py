@@ -15,6 +15,7 @@ from typing import Any, Literal, Protocol, Self
 
 import sqlalchemy as sql
 from pydantic import BaseModel, ConfigDict, field_validator, model_validator
+from starlette.datastructures import QueryParams
 
 from ...envs.errors import TutelageError, nearest
 from .ledger import OUTCOMES, Ledger, identities, links, people
@@ -81,10 +82,11 @@ class Recruiting(BaseModel):
     def read(self, parameters: Iterable[tuple[str, str]] | Mapping[str, str], now: float) -> Arrival:
         """Tell from an address's parameters who is coming, at `now` (seconds since 1970).
 
-        Parameters of nobody's are passed over. Raises Refusal.
+        Takes Starlette's `query_params`, pairs, or a dictionary; parameters of nobody's are passed over.
+        Raises Refusal.
         """
         given: dict[str, list[str]] = {}
-        for name, value in parameters.items() if isinstance(parameters, Mapping) else parameters:
+        for name, value in _pairs(parameters):
             given.setdefault(name, []).append(value)
         for panel in self.panels:
             if any(name in given for name in panel.parameters):
@@ -183,6 +185,13 @@ def _has_begun(connection: sql.Connection, person: str) -> bool:
     """Whether a person has decided about anything: until then, an answer that was lost costs them no link."""
     query = sql.select(people.c.stage, people.c.outcome).where(people.c.person == person)
     return any(stage != "consent" or outcome for stage, outcome in connection.execute(query))
+
+
+def _pairs(parameters: Iterable[tuple[str, str]] | Mapping[str, str]) -> Iterable[tuple[str, str]]:
+    """Give every pair, also of names that come twice, which a mapping hides."""
+    if isinstance(parameters, QueryParams):
+        return parameters.multi_items()
+    return parameters.items() if isinstance(parameters, Mapping) else parameters
 
 
 def _hashed(text: str) -> str:

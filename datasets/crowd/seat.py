@@ -24,7 +24,8 @@ from .pace import Deadlines
 from .protocol import REPLACED, Command, Down, Message, Release, Shown, Up, parse
 from .screen import Picture
 from .session import Phase, Session, Underway, WorldError
-from .view import messages
+from .texts import Texts
+from .view import messages, texts_message
 
 _WAITING = (Phase.READY, Phase.PAUSED)
 _log = logging.getLogger("tutelage.crowd")
@@ -45,11 +46,22 @@ class Seat:
         self._clock: asyncio.Task[None] | None = None
         self._shown = 0
         self._saved_is_due = False
+        self._spoken: Texts | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Say whether a page has this seat open."""
+        return self._line is not None
+
+    @property
+    def is_watched(self) -> bool:
+        """Say whether somebody looks on."""
+        return bool(self._watchers)
 
     async def attend(self, socket: WebSocket) -> None:
         """Serve a page until it goes or another takes its place."""
         line = Line(socket)
-        previous, self._line = self._line, line
+        previous, self._line, self._spoken = self._line, line, None
         if previous is not None:
             previous.send({"type": "replaced"})
             previous.close(REPLACED)
@@ -307,10 +319,14 @@ class Seat:
                 line.send_frame(frame)
 
     def _send_state(self) -> None:
-        if lines := self._lines():
-            for message in messages(self.session, self.guide.tell()):
-                for line in lines:
-                    line.send(message)
+        if not (lines := self._lines()):
+            return
+        if self._line is not None and self._spoken is not self.guide.texts:
+            self._spoken = self.guide.texts
+            self._line.send(texts_message(self._spoken))
+        for message in messages(self.session, self.guide.tell(), self.guide.texts):
+            for line in lines:
+                line.send(message)
 
     def _send(self, message: dict[str, Any]) -> None:
         for line in self._lines():

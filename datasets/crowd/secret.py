@@ -1,4 +1,4 @@
-"""The one secret of a deployment: pseudonyms are made of it, and what browsers must not change is signed by it."""
+"""The one secret of a deployment: pseudonyms are made of it, and what browsers bring back is signed by it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Secret:
     def load(cls, folder: Path) -> Secret:
         """Take the secret of the environment, else of the folder; a folder without one is given one.
 
-        Raises TutelageError when neither can be read: a study whose secret is lost no longer knows its people.
+        Raises TutelageError when neither can be read: without its secret a study does not know its people.
         """
         if written := os.environ.get(VARIABLE):
             return cls(_from_hex(written, VARIABLE))
@@ -44,7 +44,7 @@ class Secret:
             return cls(_from_hex(path.read_text("ascii", errors="replace"), str(path)))
 
     def pseudonym(self, source: str, external: str) -> str:
-        """Return what a person is called here: always the same for the same external id from the same source."""
+        """Return what a person is called here: the same for the same external id from the same source."""
         return f"person-{self._digest('pseudonym', source, external).hex()[:12]}"
 
     def sign(self, text: str, purpose: str) -> str:
@@ -59,7 +59,7 @@ class Secret:
         return text if hmac.compare_digest(given, expected.encode()) else None
 
     def number(self, *parts: object) -> int:
-        """Return a number of 64 bits that is a function of the parts, and that nobody outside can foretell."""
+        """Return a number of 64 bits that is a function of the parts; nobody outside can foretell it."""
         return int.from_bytes(self._digest("number", *(str(part) for part in parts))[:8], "big")
 
     def _signature(self, text: str, purpose: str) -> str:
@@ -95,7 +95,7 @@ def _from_hex(text: str, where: str) -> bytes:
         key = b""
     if len(key) != _BYTES:
         raise TutelageError(
-            f"expected {2 * _BYTES} hexadecimal digits in {where}, got something else; put the old secret back, "
-            "or remove it and its study's people are strangers"
+            f"expected {2 * _BYTES} hexadecimal digits in {where}, got something else; put the old secret "
+            "back: with a new one, the study's people are strangers"
         )
     return key

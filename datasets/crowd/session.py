@@ -138,6 +138,11 @@ class Session:
         """The task of the episode at hand."""
         return self.episode.task if self.episode else None
 
+    @property
+    def milliseconds(self) -> int:
+        """How long the episode at hand has been played; pauses do not count."""
+        return self._watch.read()
+
     async def enter(
         self,
         task_id: str,

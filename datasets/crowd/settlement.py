@@ -188,6 +188,8 @@ class Payments:
         if status in ("RETURNED", "REJECTED"):
             chain.add("settled", now, f"{status} at Prolific")
             return False
+        if status == "UNKNOWN":
+            return False  # Prolific is in the middle of something
         if status in HANDED_IN:
             chain.add("complete", now, "at Prolific", outcome=found.outcome)
         elif code and self._prolific.complete == "server":

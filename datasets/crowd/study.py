@@ -12,10 +12,11 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, Field, PrivateAttr, ValidationError, field_validator
 
+from ...envs.controls import Controls
 from ...envs.errors import TutelageError, nearest
 from ...envs.suite import Suite, load_suite
 from ...envs.task import RECORD, TEST, SeedRange, Task
-from .proofreading import mistakes
+from .proofreading import mistakes, rehearse_study
 from .recruiting import Recruiting
 from .sections import (
     PLAIN,
@@ -35,27 +36,27 @@ from .sections import (
 FRESH = SeedRange("demonstrations", 0, 400_000_000)
 PRACTICE = SeedRange("practice", 400_000_000, 500_000_000)
 GOLD = SeedRange("gold", 500_000_000, 1_000_000_000)
-"""The record seeds are shared out: what is practised on, or played by everybody, is never a new demonstration."""
+"""The record seeds are shared out: what all practise on, or all play, is never a new demonstration."""
 
 _NEEDED: dict[str, Any] = {"study": "unnamed", "suite": "", "people": 1, "episodes": 1, "consent": "none yet"}
 """What stands in for a section that must be there and is wrong, while the others are looked at."""
 
 
 class Study(Section):
-    """A study as its file says it; `suite` is the suite itself, `tasks` those of its tasks that are played."""
+    """A study as its file says it; `suite` is the suite itself, `tasks` are those of it that are played."""
 
     name: str = Field(alias="study", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     suite_name: str = Field(alias="suite")
     mode: Literal["record", "baseline"] = "record"
     languages: tuple[str, ...] = Field(default=("en",), min_length=1)
-    title: Text = {}
+    title: Text = Field(default={})
     people: int = Field(ge=1, strict=True)
     episodes: int = Field(ge=1, strict=True)
     quotas: dict[str, Quota] = Field(default={}, alias="tasks")
     repeats: Repeats | None = None
     gold: Gold | None = None
     consent: Text
-    instructions: Text = {}
+    instructions: Text = Field(default={})
     practice: Practice | None = None
     check: Check | None = None
     limits: Limits = Limits()
@@ -64,8 +65,8 @@ class Study(Section):
     quality: Quality | None = None
     score: Literal["percentile", "none"] = "percentile"
     recruiting: Recruiting = Recruiting()
-    words: dict[str, dict[str, str]] = {}
-    """Language → what the suite calls something (a key, a fixed instruction, a task's id) → its translation."""
+    words: dict[str, dict[str, str]] = Field(default={})
+    """Language → what the suite calls something (a key, a fixed instruction, a task) → its translation."""
 
     _folder: Path = PrivateAttr(Path())
     _suite: Suite | None = PrivateAttr(None)
@@ -100,7 +101,7 @@ class Study(Section):
 
     @property
     def is_baseline(self) -> bool:
-        """Say whether people play the test seeds, as policies do: in order, without being told how they did."""
+        """Say whether people play the test seeds, as policies do: in order, and not told how they did."""
         return self.mode == "baseline"
 
     @property
@@ -153,12 +154,28 @@ def load_study(path: str | Path) -> Study:
 
 
 def problems(path: str | Path) -> list[str]:
-    """List everything wrong with a study file: the place, what was expected, what is there, what comes near."""
+    """List everything wrong with a study file: the place, what was expected, what it got, what is near."""
     try:
         document, folder, _ = _read(path)
     except TutelageError as error:
         return [str(error)]
     return study_from(document, folder)[1]
+
+
+def examine(path: str | Path) -> tuple[Study | None, dict[str, Controls], list[str]]:
+    """Load a study file and try its tasks; returns the study, the keys of each task, and all that is wrong.
+
+    The study is None when there is too little of one to look at.
+    """
+    try:
+        document, folder, _ = _read(path)
+    except TutelageError as error:
+        return None, {}, [str(error)]
+    study, wrong = study_from(document, folder)
+    if study is None or any(one.startswith(("at 'suite'", "missing key 'suite'")) for one in wrong):
+        return study, {}, wrong
+    controls, unplayable = rehearse_study(study)
+    return study, controls, wrong + unplayable
 
 
 def study_names() -> list[str]:
@@ -168,7 +185,7 @@ def study_names() -> list[str]:
 
 
 def study_from(document: Any, folder: Path = Path()) -> tuple[Study | None, list[str]]:
-    """Build a study from a parsed YAML document, and list what is wrong with it; None when that is too much."""
+    """Build a study from a parsed YAML document, and list what is wrong; None when there is none in it."""
     if not isinstance(document, dict):
         return None, [f"expected the keys of a study, got {type(document).__name__}"]
     given = {str(key): value for key, value in document.items()}

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import resources
-from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
@@ -100,9 +99,9 @@ def best_language(wanted: str, offered: Iterable[str]) -> str:
     return languages[0]
 
 
-def _files(folder: Path | None) -> dict[str, Traversable | Path]:
+def _files(folder: Path | None) -> dict[str, Any]:
     shipped = resources.files(__package__).joinpath("languages")
-    found: dict[str, Traversable | Path] = {
+    found: dict[str, Any] = {
         one.name.removesuffix(".yaml"): one for one in shipped.iterdir() if one.name.endswith(".yaml")
     }
     beside = folder / "languages" if folder else None
@@ -112,7 +111,7 @@ def _files(folder: Path | None) -> dict[str, Traversable | Path]:
 
 
 @lru_cache(maxsize=64)
-def _load(code: str, file: Traversable | Path) -> Texts:
+def _load(code: str, file: Any) -> Texts:
     try:
         document = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:

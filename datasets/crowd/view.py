@@ -9,17 +9,34 @@ from ...envs.task import Task
 from .pace import measured_rate
 from .session import Phase, Session
 from .settings import Settings
+from .texts import Texts, language_names
 
 Told = dict[str, Any]
 
 
-def messages(session: Session, told: Sequence[Told]) -> list[Told]:
-    """Return what draws a page: the session's `state`, the guide's additions in it, then its others."""
+def messages(session: Session, told: Sequence[Told], texts: Texts) -> list[Told]:
+    """Return what draws a page: the session's `state`, the guide's additions in it, then its others.
+
+    What the tasks themselves say is said in the language of the page.
+    """
     state = session_message(session)
     for one in told:
         if one["type"] == "state":
             state |= one
+    state["tasks"] = [_translated(one, texts) for one in state["tasks"]]
+    if state["episode"] is not None:
+        state["episode"] = _translated(state["episode"], texts)
     return [state, *(one for one in told if one["type"] != "state")]
+
+
+def texts_message(texts: Texts) -> Told:
+    """Build the `texts` message: every text of the pages in one language, and what languages there are."""
+    return {
+        "type": "texts",
+        "language": texts.code,
+        "languages": language_names(),
+        "page": dict(texts.page),
+    }
 
 
 def session_message(session: Session) -> Told:
@@ -66,6 +83,15 @@ def _task(task: Task, kept: int, given_up: int, settings: Settings) -> Told:
         "givenUp": given_up,
         "target": settings.episodes,
     }
+
+
+def _translated(one: Told, texts: Texts) -> Told:
+    """Say a task's or an episode's own words in a language; `name` is a task's id in words."""
+    name = str(one.get("task", one["id"]))
+    words: Told = {"name": texts.phrase(name), "instruction": texts.phrase(one["instruction"])}
+    if "controls" in one:
+        words["controls"] = [key | {"label": texts.phrase(key["label"])} for key in one["controls"]]
+    return one | words
 
 
 def _episode(session: Session) -> Told | None:

@@ -12,7 +12,7 @@ from .dice import mixed
 from .episodes import step_one
 from .expert import advise
 from .generation import generate
-from .kernels import kernel
+from .kernels import allocating, kernel
 from .minds import Minds, forget
 from .missions import described
 from .rules import DONE
@@ -55,7 +55,7 @@ def play_episodes(
     return len(seeds)
 
 
-@kernel
+@allocating
 def _play(
     worlds: Worlds,
     minds: Minds,

@@ -6,7 +6,7 @@ import numpy as np
 
 from .dice import following
 from .generation import generate
-from .kernels import kernel
+from .kernels import allocating, inlined, kernel
 from .missions import judge
 from .rules import act, observe, observe_one
 from .worlds import VIEW, Worlds
@@ -15,7 +15,7 @@ DISABLED, NEXT_STEP, SAME_STEP = range(3)
 """What happens to a world whose episode is over: nothing; a new one at the next step; a new one at once."""
 
 
-@kernel
+@inlined
 def step_one(worlds: Worlds, b: int, action: int) -> tuple[float, bool, bool]:
     """Let world `b` act; returns its reward, whether its instruction is fulfilled, whether time is up."""
     worlds.state[b].steps += 1
@@ -43,7 +43,7 @@ def reset_all(
     return made
 
 
-@kernel
+@allocating
 def step_all(
     worlds: Worlds,
     levels: np.ndarray,
@@ -84,7 +84,7 @@ def step_all(
     return anew
 
 
-@kernel
+@allocating
 def replay_one(
     worlds: Worlds,
     level: np.ndarray,

@@ -10,7 +10,7 @@ import numpy as np
 
 from .dice import roll, seed
 from .instructions import instruct
-from .kernels import kernel
+from .kernels import allocating, kernel
 from .levels import (
     ABOUT,
     ALL_REACHABLE,
@@ -61,7 +61,7 @@ def _finish(worlds: Worlds, b: int, level: np.ndarray) -> None:
     worlds.state[b].limits = journeys * level[ROOM_SIZE] ** 2 * level[ROWS] * level[COLUMNS]
 
 
-@kernel
+@allocating
 def _attempt(worlds: Worlds, b: int, level: np.ndarray) -> bool:
     """Throw one world; false where minigrid would throw again."""
     gates, walls = carve(worlds, b, level[ROOM_SIZE], level[COLUMNS], level[ROWS])

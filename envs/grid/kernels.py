@@ -1,4 +1,4 @@
-"""The decorator of every kernel here: numba, with fewer versions and a cache that is never stale."""
+"""The decorators of every kernel here: numba, with fewer versions and a cache that is never stale."""
 
 from __future__ import annotations
 
@@ -23,8 +23,26 @@ def kernel(function: Function) -> Function:
     with; here those are all one int64 (or bool), which halves the time of a first use. And numba would
     find a function in its cache after something that it calls was changed in another file; here the cache
     is good for as long as no file of this folder has changed.
+
+    References are not counted: numba would do so, atomically, at every array that is taken out of a record
+    or a NamedTuple, which costs three times as long as all that a step does. So a kernel makes no arrays.
     """
-    compiled: Any = njit(cache=True, nogil=True)(function)
+    return _compiled(function, _nrt=False)
+
+
+def inlined(function: Function) -> Function:
+    """Compile a small kernel into whatever calls it: a call costs some thirty arguments."""
+    return _compiled(function, _nrt=False, forceinline=True)
+
+
+def allocating(function: Function) -> Function:
+    """Compile a kernel that makes arrays, or is given one by a kernel that does; it counts references."""
+    return _compiled(function, _nrt=True)
+
+
+def _compiled(function: Function, **options: bool) -> Function:
+    settings: Any = {"cache": True, "nogil": True, **options}
+    compiled: Any = njit(**settings)(function)
     template = compiled.get_call_template
 
     def for_wide_types(args: Any, kws: Any) -> Any:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .kernels import kernel
+from .kernels import allocating, kernel
 from .looks import IS_DOOR, SEEN_THROUGH
 from .rules import AHEAD_X, AHEAD_Y, MIDDLE, look_from, spread_light
 from .worlds import OBJECTS, VIEW, Bits, Worlds
@@ -122,7 +122,7 @@ def in_sight(worlds: Worlds, minds: Minds, b: int, thing: int) -> bool:
     return y < minds.cells.shape[1] and x < minds.cells.shape[2] and minds.cells[b, y, x].seen
 
 
-@kernel
+@allocating
 def look_around(worlds: Worlds, minds: Minds, b: int) -> Bits:
     """Remember what is in view now; returns the set of objects that came into view."""
     view, lit = np.empty((VIEW, VIEW), np.uint8), np.empty(VIEW, np.int64)

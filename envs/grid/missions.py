@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .kernels import kernel
+from .kernels import inlined, kernel
 from .looks import COLOR, IS_OPEN, KIND
 from .rules import AHEAD_X, AHEAD_Y, DROP, PICKUP, TOGGLE
 from .worlds import (
@@ -49,7 +49,7 @@ def begin(worlds: Worlds, b: int) -> None:
     _look_up(worlds, b)
 
 
-@kernel
+@inlined
 def _look_up(worlds: Worlds, b: int) -> None:
     """Note where everything is; in loops, since numba compiles an array's copy for a whole second."""
     for thing in range(OBJECTS):
@@ -92,7 +92,7 @@ def _stands(worlds: Worlds, b: int, thing: int, place: int) -> bool:
     return place == BEHIND and ahead < 0
 
 
-@kernel
+@inlined
 def judge(worlds: Worlds, b: int, action: int) -> bool:
     """Look at world `b` after an action; true when its instruction is fulfilled."""
     if action == DROP:
@@ -103,7 +103,7 @@ def judge(worlds: Worlds, b: int, action: int) -> bool:
     return worlds.state[b].order == ALONE or _judge_half(worlds, b, 1 - first, action)
 
 
-@kernel
+@inlined
 def _judge_half(worlds: Worlds, b: int, half: int, action: int) -> bool:
     finished = True
     for c in range(2 * half, 2 * half + 2):
@@ -113,7 +113,7 @@ def _judge_half(worlds: Worlds, b: int, half: int, action: int) -> bool:
     return finished
 
 
-@kernel
+@inlined
 def _judge_clause(worlds: Worlds, b: int, c: int, action: int) -> bool:
     verb = worlds.state[b].clauses[c, 0]
     before = worlds.state[b].held[c]
@@ -135,13 +135,13 @@ def _judge_clause(worlds: Worlds, b: int, c: int, action: int) -> bool:
     return False
 
 
-@kernel
+@inlined
 def among(objects: Bits, thing: int) -> bool:
     """Whether an object is in a set; 0, nothing, is in none."""
     return thing != 0 and ((objects >> np.uint64(thing)) & _ONE) != _NOBODY
 
 
-@kernel
+@inlined
 def _any_spot(worlds: Worlds, b: int, objects: Bits, x: Any, y: Any, distance: int) -> bool:
     """Whether one of the objects was last seen so many cells from here, by the steps of a rook."""
     thing = 0

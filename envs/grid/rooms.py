@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .dice import roll
-from .kernels import kernel
+from .kernels import allocating, kernel
 from .looks import EMPTY, IS_DOOR, WALL, look
 from .rules import AHEAD_X, AHEAD_Y
 from .worlds import ANY, NOWHERE, Worlds
@@ -17,7 +17,7 @@ NO_WAY, SOLID, PASSAGE = range(3)
 """What is on a side of a room: the outer wall, a wall, a door."""
 
 
-@kernel
+@allocating
 def carve(worlds: Worlds, b: int, side: int, columns: int, rows: int) -> tuple[np.ndarray, np.ndarray]:
     """Make rooms without doors. Returns where doors would be, `[rooms, 4, 2]` x, y, and what is there now.
 
@@ -34,7 +34,7 @@ def carve(worlds: Worlds, b: int, side: int, columns: int, rows: int) -> tuple[n
     worlds.state[b].agent[1] = rows // 2 * (side - 1) + side // 2
     worlds.state[b].agent[2] = 0
     gates = np.zeros((columns * rows, 4, 2), np.int64)
-    walls = np.full((columns * rows, 4), NO_WAY)
+    walls = np.zeros((columns * rows, 4), np.int64)  # NO_WAY
     for row in range(rows):
         for column in range(columns):
             room, left, top = row * columns + column, column * (side - 1), row * (side - 1)
@@ -71,7 +71,7 @@ def lock(worlds: Worlds, b: int, gates: np.ndarray, walls: np.ndarray) -> int:
             return room
 
 
-@kernel
+@allocating
 def connect(worlds: Worlds, b: int, gates: np.ndarray, walls: np.ndarray, locked: int, unlike: int) -> bool:
     """Add shut doors, none to the locked room or of colour `unlike`, until every room can be reached."""
     reached = np.zeros(len(walls), np.bool_)
@@ -162,7 +162,7 @@ def _somewhere(worlds: Worlds, b: int, room: int) -> tuple[int, int]:
     return x, room // columns * (side - 1) + 1 + roll(worlds, b, side - 2)
 
 
-@kernel
+@allocating
 def all_reachable(worlds: Worlds, b: int) -> bool:
     """Whether the agent could walk up to every object without moving one, if every door were open."""
     width = worlds.cells.shape[2]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .kernels import kernel
+from .kernels import allocating, inlined, kernel
 from .looks import (
     COLOR,
     EMPTY,
@@ -56,7 +56,7 @@ def step(
         truncated[b] = worlds.state[b].steps >= worlds.state[b].limits
 
 
-@kernel
+@inlined
 def act(worlds: Worlds, b: int, action: int) -> int:
     """Do one action in world `b`; returns the look of the cell that was stepped onto, else 0."""
     x, y, direction = worlds.state[b].agent[0], worlds.state[b].agent[1], worlds.state[b].agent[2]
@@ -93,13 +93,13 @@ def act(worlds: Worlds, b: int, action: int) -> int:
     return 0
 
 
-@kernel
+@inlined
 def _move(worlds: Worlds, b: int, thing: int, x: int, y: int) -> None:
     worlds.state[b].where[thing, 0] = x
     worlds.state[b].where[thing, 1] = y
 
 
-@kernel
+@inlined
 def _toggle(worlds: Worlds, b: int, y: int, x: int) -> None:
     """Open or shut a door, unlock it with a key of its colour, or open a box, which leaves what was in it."""
     ahead = worlds.cells[b, y, x]
@@ -119,7 +119,7 @@ def _toggle(worlds: Worlds, b: int, y: int, x: int) -> None:
         worlds.cells[b, y, x] = worlds.state[b].looks[thing] if thing else EMPTY
 
 
-@kernel
+@allocating
 def observe(worlds: Worlds, images: np.ndarray, directions: np.ndarray) -> None:
     """Write what each agent sees: images uint8 `[B, 7, 7, 3]` by (column, row), directions int64 `[B]`."""
     view = np.empty((VIEW, VIEW), np.uint8)
@@ -129,7 +129,7 @@ def observe(worlds: Worlds, images: np.ndarray, directions: np.ndarray) -> None:
         directions[b] = worlds.state[b].agent[2]
 
 
-@kernel
+@inlined
 def observe_one(worlds: Worlds, b: int, image: np.ndarray, view: np.ndarray, seen: np.ndarray) -> None:
     """Write what the agent of world `b` sees, uint8 `[7, 7, 3]`; scratch as of `look_from`."""
     agent, carried = worlds.state[b].agent, worlds.state[b].carried[0]
@@ -141,7 +141,7 @@ def observe_one(worlds: Worlds, b: int, image: np.ndarray, view: np.ndarray, see
             image[i, j, 0], image[i, j, 1], image[i, j, 2] = KIND[one], COLOR[one], STATUS[one]
 
 
-@kernel
+@inlined
 def look_from(
     worlds: Worlds, b: int, x: int, y: int, direction: int, view: np.ndarray, seen: np.ndarray
 ) -> None:
@@ -169,7 +169,7 @@ def look_from(
             break
 
 
-@kernel
+@inlined
 def spread_light(clear: int, lit: int) -> tuple[int, int]:
     """Return which cells of a row are lit, and of the row ahead, as bits; `clear` are those seen through.
 

@@ -1,11 +1,12 @@
-// The socket: comes back by itself after a loss, and says what it is: connecting, open, lost or replaced.
+// The socket: comes back by itself after a loss, and says what it is: connecting, open,
+// lost, replaced (another page took the seat) or occupied (another page has it).
 //
 //   const connection = new Connection(url);
 //   connection.addEventListener("message", ({ detail }) => ...);   // a parsed JSON message
 //   connection.addEventListener("frame", ({ detail }) => ...);     // an ArrayBuffer
 //   connection.send({ type: "release" });
 
-import { REPLACED, UNKNOWN_SEAT } from "./protocol.js";
+import { OCCUPIED, REPLACED, UNKNOWN_SEAT } from "./protocol.js";
 
 const FIRST_WAIT_MS = 250;
 const LONGEST_WAIT_MS = 3000;
@@ -20,8 +21,9 @@ export class Connection extends EventTarget {
     this.#url = url;
   }
 
-  open() {
-    const socket = new WebSocket(this.#url);
+  /** Connect; `takes` asks for the seat even if another page has it. */
+  open(takes = false) {
+    const socket = new WebSocket(`${this.#url}?page=${pageName()}${takes ? "&take" : ""}`);
     socket.binaryType = "arraybuffer";
     socket.addEventListener("open", () => {
       this.#wait = FIRST_WAIT_MS;
@@ -44,6 +46,7 @@ export class Connection extends EventTarget {
 
   #closed(code) {
     if (code === REPLACED) return this.#tell("state", "replaced");
+    if (code === OCCUPIED) return this.#tell("state", "occupied");
     if (code === UNKNOWN_SEAT) return location.reload();
     this.#tell("state", "lost");
     setTimeout(() => this.open(), this.#wait);
@@ -53,4 +56,11 @@ export class Connection extends EventTarget {
   #tell(name, detail) {
     this.dispatchEvent(new CustomEvent(name, { detail }));
   }
+}
+
+/** A random name for this tab, which it keeps when it is loaded anew: its own return is no second page. */
+function pageName() {
+  const name = sessionStorage.getItem("page") ?? crypto.getRandomValues(new Uint32Array(4)).join("-");
+  sessionStorage.setItem("page", name);
+  return name;
 }

@@ -3,8 +3,8 @@
 //   drawCaps(box, controls, keys);   // keys: press(code), lift(code)
 //   lightCaps(box, code, true);
 
-import { keyCap, keySpoken } from "./names.js";
-import { element } from "./picker.js";
+import { element } from "./element.js";
+import { keyCap, keysSpoken } from "./names.js";
 
 const TAP_MS = 60;
 
@@ -26,7 +26,7 @@ function cap({ codes, label }, keys) {
   const button = element("button", "cap");
   button.type = "button";
   button.dataset.codes = codes.join(" ");
-  button.setAttribute("aria-label", `${label}: ${codes.map(keySpoken).join(" and ")}`);
+  button.setAttribute("aria-label", `${label}: ${keysSpoken(codes)}`);
   button.append(...codes.map((code) => element("kbd", "", keyCap(code))), element("span", "", label));
   const press = () => codes.forEach((code) => keys.press(code));
   const lift = () => codes.forEach((code) => keys.lift(code));

@@ -41,6 +41,7 @@ export class Keys extends EventTarget {
   #keyDown(event) {
     const { code, repeat } = event;
     if (event.ctrlKey || event.metaKey || event.altKey || MODIFIERS.has(code)) return;
+    if (document.querySelector("dialog[open]")) return; // what is asked there comes first
     const onButton = event.target.closest?.("button, a") !== null;
     if (onButton && (code === "Enter" || code === "Space")) return; // the browser presses the button
     const name = this.codes.has(code) ? null : (this.commands[code] ?? this.anyKey);

@@ -1,31 +1,53 @@
-// Joins the four parts: keys (what a person does), connection (the server), stage (the picture), view (the words).
+// Joins the parts: keys (what a person does), connection (the server), stage (the picture), view (the words).
 
 import { Connection } from "./connection.js";
+import { Frame } from "./frame.js";
 import { Keys } from "./keys.js";
+import { commandsOf } from "./options.js";
 import { Stage } from "./stage.js";
-import { View, commandsOf } from "./view.js";
+import { fill, speak } from "./texts.js";
+import { View } from "./view.js";
 
 const REPEAT_MS = 130; // a held key in a task that waits acts this often, and only on a picture that has come
+const DAY_MS = 24 * 3600 * 1000;
 const SETTLE_MS = 400; // keys of the game that are still being hit when it ends must not decide about it
 
 const connection = new Connection(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/socket`);
 const send = (message) => connection.send(message);
 const keys = new Keys(document);
-const stage = new Stage(document.getElementById("picture"), (frame) => send({ type: "shown", frame }));
+const stage = new Stage(document.getElementById("picture"), shown);
 const view = new View(keys, send);
+const frame = new Frame(send);
 
 let state = null;
 let gameCodes = new Set();
 let endedAt = 0;
 let actedAt = 0;
 let answered = true;
+let asked = null; // the frame that the last key was pressed on, and when
+let lag = null; // milliseconds from that key to its frame
+
+function shown(number) {
+  if (asked !== null && number > asked.frame) {
+    lag = Math.round(performance.now() - asked.at);
+    asked = null;
+  }
+  send({ type: "shown", frame: number });
+}
 
 const receive = {
+  texts(message) {
+    speak(message);
+    frame.languages(message.languages);
+    frame.redraw();
+    view.redraw();
+  },
   state(message) {
-    if (message.phase === "finished" && state?.phase !== "finished") endedAt = performance.now();
+    const isOver = ({ phase, episode }) => phase === "finished" || episode === null;
+    if (state !== null && isOver(message) && !isOver(state)) endedAt = performance.now();
     state = message;
     answered = true;
-    gameCodes = new Set(state.episode?.controls.flatMap(({ codes }) => codes));
+    if (state.episode) gameCodes = new Set(state.episode.controls.flatMap(({ codes }) => codes));
     const over = state.episode === null || state.phase === "finished";
     keys.codes = over ? new Set() : gameCodes;
     keys.commands = commandsOf(state);
@@ -39,16 +61,23 @@ const receive = {
   saved({ episode, saved }) {
     if (episode === state.episode?.id) view.saved(saved);
   },
-  saving: (message) => view.saving(message),
-  note: ({ text }) => view.note(text),
-  error: ({ text }) => view.note(text),
-  way: (message) => document.dispatchEvent(new CustomEvent("way", { detail: message })), // a study's pages listen
+  way(message) {
+    frame.way(message);
+    view.way(message);
+    if (view.enter) keys.commands = { ...keys.commands, Enter: view.enter.type };
+  },
+  saving: (message) => frame.saving(message),
+  note: ({ text }) => frame.note(text),
+  error: ({ text }) => frame.note(text),
   replaced: () => {}, // the close code says it too
 };
 
 connection.addEventListener("message", ({ detail }) => receive[detail.type](detail));
 connection.addEventListener("frame", ({ detail }) => stage.show(detail));
-connection.addEventListener("state", ({ detail }) => view.connection(detail));
+connection.addEventListener("state", ({ detail }) => {
+  frame.connection(detail);
+  if (detail === "replaced" || detail === "occupied") view.elsewhere(detail);
+});
 
 keys.addEventListener("down", ({ detail: { code, repeat } }) => {
   const now = performance.now();
@@ -56,15 +85,27 @@ keys.addEventListener("down", ({ detail: { code, repeat } }) => {
   if (repeat && (realTime || !answered || now - actedAt < REPEAT_MS)) return;
   actedAt = now;
   answered = false;
-  send({ type: "down", code, frame: stage.number });
+  const measured = { reaction: Math.round(now - stage.drawnAt), ...(lag === null ? {} : { lag }) };
+  send({ type: "down", code, frame: stage.number, ...(measured.reaction <= DAY_MS ? measured : {}) });
+  asked = { frame: stage.number, at: now };
+  lag = null;
 });
 keys.addEventListener("up", ({ detail: { code } }) => send({ type: "up", code }));
 keys.addEventListener("release", () => send({ type: "release" }));
 keys.addEventListener("command", ({ detail: { name, code } }) => {
-  const settling = state.phase === "finished" && performance.now() - endedAt < SETTLE_MS;
+  const settling = keys.codes.size === 0 && performance.now() - endedAt < SETTLE_MS;
   if (!(settling && gameCodes.has(code))) send({ type: name });
 });
 
-document.getElementById("here").addEventListener("click", () => connection.open());
+document.getElementById("leave").addEventListener("click", () => keys.releaseAll());
+document.getElementById("here").addEventListener("click", () => connection.open(true));
 
+let hiddenAt = null;
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden) hiddenAt = performance.now();
+  else if (hiddenAt !== null) send({ type: "hidden", ms: Math.min(Math.round(performance.now() - hiddenAt), DAY_MS) });
+});
+
+fill(document);
+frame.connection("connecting");
 connection.open();

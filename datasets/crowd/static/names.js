@@ -1,10 +1,13 @@
 // How keys, numbers and outcomes are written for people.
 
-const KEYS = { ArrowLeft: "←", ArrowRight: "→", ArrowUp: "↑", ArrowDown: "↓", Escape: "Esc" };
-const SPOKEN = { ArrowLeft: "left arrow", ArrowRight: "right arrow", ArrowUp: "up arrow", ArrowDown: "down arrow", Escape: "escape" };
+import { say } from "./texts.js";
+
+const KEYS = { ArrowLeft: "←", ArrowRight: "→", ArrowUp: "↑", ArrowDown: "↓", Escape: "Esc", Enter: "⏎" };
+const SPOKEN = new Set(["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", "Escape", "Space", "Enter"]);
 
 export const keyCap = (code) => KEYS[code] ?? code.replace(/^(Key|Digit)/, "");
-export const keySpoken = (code) => SPOKEN[code] ?? keyCap(code);
+export const keySpoken = (code) => (SPOKEN.has(code) ? say(`key.${code}`) : keyCap(code));
+export const keysSpoken = (codes) => codes.map(keySpoken).reduce((one, other) => say("key.and", { one, other }));
 
 /** "goto-red-ball" → "Goto red ball" */
 export function title(id) {
@@ -20,8 +23,19 @@ export function plural(count, word) {
   return `${count} ${word}${count === 1 ? "" : "s"}`;
 }
 
-export function figures(outcome) {
-  const parts = [`return ${number(outcome.return)}`, plural(outcome.steps, "step"), `${outcome.seconds.toFixed(1)} s`];
-  if (outcome.rate !== null) parts.push(`${outcome.rate.toFixed(1)} steps a second`);
-  return sentence(parts.join(" · "));
+/** What an outcome comes to in figures; a study's outcome has no return and no rate. */
+export function figures({ return: value = null, steps, seconds, rate = null }) {
+  const parts = [
+    value !== null && say("figures.return", { value: number(value) }),
+    say("figures.steps", { n: steps }),
+    say("figures.seconds", { seconds: seconds.toFixed(1) }),
+    rate !== null && say("figures.rate", { rate: rate.toFixed(1) }),
+  ];
+  return sentence(parts.filter(Boolean).join(" · "));
+}
+
+/** 75 → "1:15" */
+export function clockTime(seconds) {
+  const whole = Math.ceil(seconds);
+  return `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, "0")}`;
 }

@@ -2,17 +2,19 @@
 //
 //   drawPicker(list, state, (taskId) => ...);
 
+import { element } from "./element.js";
 import { sentence, title } from "./names.js";
+import { say } from "./texts.js";
+
+export { element };
 
 export function drawPicker(list, state, choose) {
   list.replaceChildren(...state.tasks.map((task) => item(task, choose)));
 }
 
 export function introduction(state) {
-  const all = state.tasks.every(isDone);
-  if (all) return "That was everything. Thank you.";
-  if (state.baseline) return "The same seeds that policies are measured on, in the same order. The first try counts.";
-  return "What you do is recorded as demonstrations that a policy learns from.";
+  if (state.tasks.every(isDone)) return say("picker.all-done");
+  return say(state.baseline ? "picker.baseline" : "picker.record");
 }
 
 function isDone(task) {
@@ -24,17 +26,18 @@ function item(task, choose) {
   button.type = "button";
   button.disabled = isDone(task);
   button.dataset.task = task.id;
-  const pace = task.fps === null ? "At your own pace." : `Real time, ${task.fps} steps a second.`;
+  const pace = task.fps === null ? say("picker.own-pace") : say("picker.real-time", { fps: task.fps });
+  const about = task.instruction && sentence(task.instruction) + say("stop");
   button.append(
-    element("strong", "", title(task.id)),
+    element("strong", "", title(task.name)),
     element("span", "tally number", tally(task)),
-    element("span", "quiet", [task.instruction && `${sentence(task.instruction)}.`, pace].filter(Boolean).join(" ")),
+    element("span", "quiet", [about, pace].filter(Boolean).join(" ")),
   );
   if (task.target !== null) {
     const bar = element("progress");
     bar.max = task.target;
     bar.value = task.kept + task.givenUp;
-    bar.setAttribute("aria-label", `${title(task.id)}: kept`);
+    bar.setAttribute("aria-label", say("picker.progress", { task: title(task.name) }));
     button.append(bar);
   }
   button.addEventListener("click", () => choose(task.id));
@@ -44,14 +47,9 @@ function item(task, choose) {
 }
 
 function tally(task) {
-  const kept = task.target === null ? `${task.kept} kept` : `${isDone(task) ? "✓ " : ""}${task.kept} of ${task.target}`;
-  const parts = [task.target !== null || task.kept ? kept : "", task.givenUp ? `${task.givenUp} given up` : ""];
+  const { kept, target, givenUp } = task;
+  const count = target === null ? say("picker.kept", { kept }) : say("picker.kept-of", { kept, target });
+  const parts = [target !== null || kept ? (isDone(task) ? "✓ " : "") + count : ""];
+  if (givenUp) parts.push(say("picker.given-up", { count: givenUp }));
   return parts.filter(Boolean).join(", ");
-}
-
-export function element(name, className = "", text = "") {
-  const made = document.createElement(name);
-  if (className) made.className = className;
-  if (text) made.textContent = text;
-  return made;
 }

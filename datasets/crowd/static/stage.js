@@ -9,6 +9,7 @@ const TALLEST = 0.58; // of the window
 
 export class Stage {
   number = 0;
+  drawnAt = 0; // when the picture that is on the screen came there
   #canvas;
   #context;
   #shown;
@@ -38,6 +39,7 @@ export class Stage {
     this.#context.drawImage(bitmap, 0, 0);
     bitmap.close();
     this.number = frame.number;
+    this.drawnAt = performance.now();
     canvas.dataset.frame = frame.number;
     this.#shown(frame.number);
   }

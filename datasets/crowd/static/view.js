@@ -1,29 +1,31 @@
-// Draws what the server last said. Holds no rules: all it knows is in the `state` message.
+// Draws what the server last said. Holds no rules: all it knows is in the `state` and `way` messages.
 //
 //   const view = new View(keys, (message) => connection.send(message));
-//   view.state(message); view.step(12); view.saved(11);
+//   view.state(message); view.way(message); view.step(12); view.saved(11);
 
+import { Clock } from "./clock.js";
 import { dimCaps, drawCaps, lightCaps } from "./controls.js";
-import { figures, keyCap, keySpoken, sentence, title } from "./names.js";
+import { figures, keyCap, keysSpoken, sentence, title } from "./names.js";
+import { choicesOf, codesOf, wording } from "./options.js";
+import { drawOutcome } from "./outcome.js";
 import { drawPicker, element, introduction } from "./picker.js";
-
-const NOTE_MS = 8000;
-const CHOICES = {
-  keep: { label: "Keep", codes: ["KeyK", "Enter"] },
-  discard: { label: "Discard", codes: ["KeyX"] },
-  redo: { label: "Redo", codes: ["KeyR"] },
-  undo: { label: "Undo discard", codes: ["KeyU"] },
-  pause: { label: "Pause", codes: ["Escape"] },
-  leave: { label: "Tasks", codes: ["Escape"] },
-};
+import { language, say } from "./texts.js";
+import { drawStage } from "./way.js";
 
 const at = (id) => document.getElementById(id);
+const SECTIONS = ["picker", "play", "way", "elsewhere"];
 
 export class View {
+  enter = null; // what the Enter key means at a stage that is not play
   #keys;
   #send;
+  #clock = new Clock(at("clock"));
   #state = null;
+  #way = null;
+  #shown = "";
+  #drawn = ""; // the stage as it was last drawn
   #spoken = "";
+  #caps = "";
 
   constructor(keys, send) {
     this.#keys = keys;
@@ -37,21 +39,35 @@ export class View {
   state(state) {
     const before = this.#state;
     this.#state = state;
+    if (state.study) return; // its way follows, and tells the rest
     document.body.dataset.phase = state.phase;
-    document.title = `${state.suite} · Tutelage`;
+    document.title = `${state.suite} · ${say("brand")}`;
     at("suite").textContent = state.suite;
+    at("pages").hidden = state.pages.length === 0;
     at("pages").replaceChildren(...state.pages.map(link));
-    at("picker").hidden = state.episode !== null;
-    at("play").hidden = state.episode === null;
-    at("elsewhere").hidden = true;
+    this.#show(state.episode === null ? "picker" : "play");
     if (state.episode === null) this.#drawPicker(state, before);
-    else this.#drawEpisode(state, before);
+    else this.#drawEpisode(state, before?.episode?.id !== state.episode.id);
+  }
+
+  /** Draw the stage of a study that `way` tells of; `state`, which came before it, has the episode. */
+  way(way) {
+    const isNew = this.#way?.episode?.id !== this.#state.episode?.id;
+    this.#way = { ...way, episode: this.#state.episode };
+    document.body.dataset.phase = this.#state.phase;
+    document.body.dataset.stage = way.stage;
+    const plays = way.waiting === null && (way.stage === "practice" || way.stage === "play");
+    this.#clock.set(way.secondsLeft ?? null, way.runs ?? false);
+    if (plays && this.#state.episode) this.#playing(isNew);
+    else if (plays && way.outcome) this.#over(way);
+    else this.#stage(way);
   }
 
   step(step) {
     const { episode } = this.#state;
     episode.step = step;
-    at("step").textContent = `Step ${step} of ${episode.limit}`;
+    at("step").textContent = say("play.step", { step, limit: episode.limit });
+    at("step").dataset.step = step;
     at("progress").max = episode.limit;
     at("progress").value = step;
   }
@@ -59,58 +75,106 @@ export class View {
   saved(saved) {
     const { episode } = this.#state;
     episode.saved = saved;
-    at("saved").textContent = saved === 0 ? "Saved" : `Saved to step ${saved}`;
+    at("saved").textContent = saved === 0 ? say("play.saved") : say("play.saved-to", { step: saved });
     at("saved").dataset.saved = saved;
   }
 
-  saving({ failing, why }) {
-    at("trouble").hidden = !failing;
-    at("trouble").textContent = failing ? `Saving is failing (${why}). Play waits; nothing that was saved is lost.` : "";
+  /** Another page has this seat: this one has lost it ("replaced"), or did not get it ("occupied"). */
+  elsewhere(why) {
+    this.#show("elsewhere");
+    document.body.dataset.phase = why;
+    at("elsewhere-title").textContent = say(`elsewhere.${why}`);
+    at("elsewhere-why").textContent = say(`elsewhere.${why}-why`);
+    at("here").textContent = say(`elsewhere.${why}-here`);
+    at("elsewhere-title").focus();
   }
 
-  connection(state) {
-    const words = { connecting: "Connecting", open: "Connected", lost: "Connection lost, trying again", replaced: "Open elsewhere" };
-    at("connection").dataset.state = state;
-    at("connection").textContent = words[state];
-    if (state === "replaced") {
-      for (const id of ["picker", "play"]) at(id).hidden = true;
-      at("elsewhere").hidden = false;
-    }
+  /** Say everything again, in another language. */
+  redraw() {
+    this.#drawn = "";
+    this.#spoken = "";
   }
 
-  note(text) {
-    const note = element("p", "note", text);
-    at("notes").append(note);
-    setTimeout(() => note.remove(), NOTE_MS);
+  #show(id) {
+    for (const one of SECTIONS) at(one).hidden = one !== id;
+    const before = this.#shown;
+    this.#shown = id;
+    return before !== id;
   }
 
   #drawPicker(state, before) {
     at("intro").textContent = introduction(state);
-    at("name").textContent = state.demonstrator;
+    at("name").textContent = say("picker.known", { name: state.demonstrator });
     drawPicker(at("tasks"), state, (task) => this.#send({ type: "choose", task }));
     if (before?.episode) at("picker-title").focus();
   }
 
-  #drawEpisode(state, before) {
+  #playing(isNew) {
+    this.enter = null;
+    this.#drawn = "";
+    this.#show("play");
+    this.#drawEpisode(this.#state, isNew);
+    const way = this.#way;
+    const practises = way.stage === "practice";
+    at("aside").hidden = !(practises && way.until === "success");
+    at("aside").textContent = say("practice.until-success");
+    at("count").textContent = practises
+      ? say(way.of > 1 ? "practice.count" : "practice.count-one", way)
+      : say("episode.count", way);
+  }
+
+  /** A study's episode is over: how it went, and one way on. */
+  #over(way) {
+    const isNew = this.#show("play") || this.#drawn !== "outcome";
+    this.#drawn = "outcome";
+    this.enter = { type: "next" };
+    const heard = drawOutcome(way, () => this.#send({ type: "next" }));
+    if (isNew) at(at("field").hidden ? "verdict" : "field").focus({ preventScroll: true });
+    this.#say(heard);
+  }
+
+  #stage(way) {
+    const { title: heading, body, enter } = drawStage(way, this.#send);
+    this.enter = enter;
+    const key = JSON.stringify([way, heading]);
+    const isNew = this.#show("way");
+    if (key === this.#drawn) return; // what somebody has filled in stays
+    const moved = isNew || JSON.parse(this.#drawn || "[null]")[0]?.stage !== way.stage;
+    this.#drawn = key;
+    at("way-title").textContent = heading;
+    at("way-body").replaceChildren(...body);
+    if (moved) at("way-title").focus();
+  }
+
+  #drawEpisode(state, isNew) {
     const { phase, episode } = state;
-    if (before?.episode?.id !== episode.id) this.#newEpisode(episode, before);
-    const number = episode.target === null ? `demonstration ${episode.number}` : `demonstration ${episode.number} of ${episode.target}`;
-    at("count").textContent = episode.attempt > 1 ? `${number}, try ${episode.attempt}` : number;
+    if (isNew) this.#newEpisode(episode);
+    this.#drawCaps(episode.controls);
+    at("task").textContent = state.study ? "" : `${title(episode.name)} · `;
+    at("count").textContent = counted(episode);
     at("instruction").textContent = sentence(episode.instruction);
     this.step(episode.step);
     this.saved(episode.saved);
     this.#drawCurtain(phase, episode);
+    at("field").hidden = at("meter").hidden = false;
     at("controls").hidden = episode.outcome !== null;
     at("outcome").hidden = episode.outcome === null;
     if (episode.outcome) this.#drawOutcome(episode.outcome);
     at("choices").replaceChildren(...choicesOf(state).map((name) => this.#choice(name, phase)));
   }
 
-  #newEpisode(episode, before) {
-    at("task").textContent = title(episode.task);
-    drawCaps(at("caps"), episode.controls, this.#keys);
-    if (!before?.episode) at("field").focus({ preventScroll: true });
-    this.#say(`${sentence(episode.instruction)}. ${episode.controls.map(({ codes, label }) => `${codes.map(keySpoken).join(" and ")}: ${label}`).join(", ")}.`);
+  #newEpisode(episode) {
+    at("field").focus({ preventScroll: true });
+    const keys = episode.controls.map(({ codes, label }) => `${keysSpoken(codes)}: ${label}`).join(", ");
+    this.#say(`${sentence(episode.instruction)}${say("stop")} ${keys}${say("stop")}`);
+  }
+
+  /** A cap that is held must stay where it is, or the finger on it is never seen to leave. */
+  #drawCaps(controls) {
+    const caps = JSON.stringify([controls, language()]);
+    if (caps === this.#caps) return;
+    this.#caps = caps;
+    drawCaps(at("caps"), controls, this.#keys);
   }
 
   #drawCurtain(phase, episode) {
@@ -118,39 +182,38 @@ export class View {
     at("curtain").hidden = !waits;
     if (!waits) return;
     const begun = phase === "paused" || episode.step > 0;
-    const text = begun ? "Paused" : "Press any key to start";
+    const paused = say(this.#way?.idle ? "episode.idle" : "play.paused");
+    const [text, hint] = begun
+      ? [paused, say("play.press-to-go-on")]
+      : [say("play.press-to-start"), say("play.starts")];
     at("curtain-text").textContent = text;
-    at("curtain-hint").textContent = begun ? "Press any key to go on" : "It starts at once";
-    this.#say(begun ? `${text}. Press any key to go on.` : text);
+    at("curtain-hint").textContent = hint;
+    this.#say(begun ? `${text}${say("stop")} ${hint}${say("stop")}` : text);
   }
 
   #drawOutcome(outcome) {
-    const verdict = outcome.success ? "Success" : "Not this time";
+    const verdict = say(outcome.success ? "play.success" : "play.failure");
     at("outcome").dataset.success = outcome.success;
     at("verdict").textContent = outcome.success ? `✓ ${verdict}` : verdict;
     at("figures").textContent = figures(outcome);
-    this.#say(`${verdict}. ${figures(outcome)}.`);
+    at("better").hidden = true;
+    this.#say(`${verdict}${say("stop")} ${figures(outcome)}${say("stop")}`);
   }
 
   #choice(name, phase) {
-    const { label, codes } = CHOICES[name];
+    const codes = codesOf(name);
     const button = element("button", name === "keep" ? "choice primary" : "choice");
     button.type = "button";
     button.dataset.choice = name;
-    button.append(element("span", "", this.#wording(name, phase, label)));
-    if (!this.#keys.codes.has(codes[0])) button.append(element("kbd", "", keyCap(codes[0])));
-    button.setAttribute("aria-keyshortcuts", codes.map((code) => keyCap(code)).join(" "));
+    button.append(element("span", "", wording(name, this.#state, phase)));
+    const isKey = !this.#keys.codes.has(codes[0]) && codes[0] in this.#keys.commands;
+    if (isKey) button.append(element("kbd", "", keyCap(codes[0])));
+    if (isKey) button.setAttribute("aria-keyshortcuts", codes.map((code) => code.replace(/^Key/, "")).join(" "));
     button.addEventListener("click", () => {
       this.#send({ type: name });
       at("field").focus({ preventScroll: true });
     });
     return button;
-  }
-
-  #wording(name, phase, label) {
-    if (name === "keep" && this.#state.baseline) return "Next";
-    if (name === "discard" && this.#state.baseline) return "Give up";
-    return name === "redo" && phase !== "finished" ? "Start over" : label;
   }
 
   /** Announce something once, to those who listen instead of look. */
@@ -161,15 +224,9 @@ export class View {
   }
 }
 
-/** The keys that mean a command now. */
-export function commandsOf(state) {
-  return Object.fromEntries(choicesOf(state).flatMap((name) => CHOICES[name].codes.map((code) => [code, name])));
-}
-
-/** What can be done now; in the middle of real time one pauses first, and leaves then. */
-function choicesOf({ phase, episode, choices }) {
-  const rushed = phase === "playing" && episode.fps !== null;
-  return rushed ? ["pause", ...choices.filter((name) => name !== "leave")] : choices;
+function counted({ number, target, attempt }) {
+  const what = say(target === null ? "play.demonstration" : "play.demonstration-of", { number, target });
+  return attempt > 1 ? say("play.try", { what, attempt }) : what;
 }
 
 function link({ path, title: text }) {

@@ -1,0 +1,62 @@
+"""How often something may happen: a bucket that fills at a steady rate, one for each who asks."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+
+from starlette.types import Message
+from starlette.websockets import WebSocket
+
+_REMEMBERED = 10_000
+
+
+class Bucket:
+    """Holds up to `burst` tokens; `rate` more come in a second."""
+
+    def __init__(self, rate: float, burst: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._rate = rate
+        self._burst = burst
+        self._clock = clock
+        self._tokens = burst
+        self._at = clock()
+
+    def take(self) -> bool:
+        """Take a token; False when there is none."""
+        now = self._clock()
+        self._tokens = min(self._burst, self._tokens + (now - self._at) * self._rate)
+        self._at = now
+        if self._tokens < 1:
+            return False
+        self._tokens -= 1
+        return True
+
+
+class Rates:
+    """A bucket for each name (an address, say); those who asked longest ago are forgotten first."""
+
+    def __init__(self, rate: float, burst: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._make = lambda: Bucket(rate, burst, clock)
+        self._buckets: OrderedDict[str, Bucket] = OrderedDict()
+
+    def take(self, name: str) -> bool:
+        """Take a token of somebody's; False when they have none left."""
+        bucket = self._buckets.setdefault(name, self._make())
+        self._buckets.move_to_end(name)
+        while len(self._buckets) > _REMEMBERED:
+            self._buckets.popitem(last=False)
+        return bucket.take()
+
+
+class Measured(WebSocket):
+    """A socket that ends when its page sends more messages than its bucket has tokens for."""
+
+    bucket: Bucket
+
+    async def receive(self) -> Message:
+        message = await super().receive()
+        if message["type"] == "websocket.receive" and not self.bucket.take():
+            await self.close(1008, "too many messages")
+            return {"type": "websocket.disconnect", "code": 1008}
+        return message

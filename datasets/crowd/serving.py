@@ -1,0 +1,226 @@
+"""The web application of a study: how people come in, their page, its socket; and serving it until Ctrl-C."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import sqlalchemy as sql
+import uvicorn
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import HTTPConnection, Request
+from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
+from starlette.staticfiles import StaticFiles
+from starlette.websockets import WebSocket
+
+from ...envs.controls import Controls
+from .app import in_url, listen, server_of
+from .guard import Guard
+from .ledger import Person
+from .pages import STATIC, page
+from .panels import LINK, Proof, Refusal
+from .protocol import OCCUPIED, UNKNOWN_SEAT
+from .rates import Bucket, Measured, Rates
+from .recruiting import admit, identify
+from .study import Study
+from .study_server import StudyServer
+from .texts import Texts, best_language
+
+SEAT = "seat"
+"""What the signature of a seat's cookie is for."""
+
+_SEAT_SECONDS = 90 * 24 * 3600
+_JOINS_A_SECOND, _JOINS_AT_ONCE = 0.5, 60  # a class behind one address may come at once; a script may not
+_MESSAGES_A_SECOND = 150
+
+
+def serve_study(
+    study: Study,
+    folder: Path,
+    controls: Mapping[str, Controls],
+    *,
+    database: str = "",
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    address: str = "",
+    proof: Proof | None = None,
+    rooms: Callable[[StudyServer], Sequence[BaseRoute]] = lambda _: (),
+    told: Callable[[str], None] = print,
+) -> None:
+    """Serve a study until Ctrl-C.
+
+    `address` is where people find it, when that is not this very host and port (behind a proxy, say).
+    `proof` checks those whom a panel sends, `rooms` gives the routes of other rooms, the dashboard's say.
+    Raises TutelageError when the port is in use, or the folder or database cannot be used.
+    """
+    with listen(host, port) as listening:
+        server = StudyServer(study, folder, controls, database)
+        url = address.rstrip("/") or f"http://{in_url(host)}:{listening.getsockname()[1]}"
+        app = make_app(server, host, address=url, proof=proof, rooms=rooms(server))
+        told(f"Serving study {study.name} into {folder}")
+        told(f"People join at {url}/join   (Ctrl-C stops)")
+        with contextlib.suppress(KeyboardInterrupt):
+            server_of(app).run(sockets=[listening])
+        why = server.journal.trouble
+        told(f"Stopped while saving failed: {why}" if why else "Stopped; everything is saved.")
+
+
+def make_server(server: StudyServer, host: str = "127.0.0.1", **options: object) -> uvicorn.Server:
+    """Make the uvicorn server of a study; `run(sockets=[...])` serves. Options are those of `make_app`."""
+    return server_of(make_app(server, host, **options))  # type: ignore[arg-type]
+
+
+def make_app(
+    server: StudyServer,
+    host: str = "127.0.0.1",
+    *,
+    address: str = "",
+    proof: Proof | None = None,
+    rooms: Sequence[BaseRoute] = (),
+) -> Guard:
+    """Make the ASGI application of a study."""
+    room = _Room(server, proof)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        await server.start()
+        try:
+            yield
+        finally:
+            await asyncio.shield(server.close())
+
+    routes: list[BaseRoute] = [
+        Route("/", room.index),
+        Route("/join", room.join),
+        Route("/healthz", room.health),
+        WebSocketRoute("/socket", room.talk),
+        *rooms,
+        Mount("/static", StaticFiles(directory=STATIC)),
+    ]
+    names = {urlsplit(address).hostname or ""} if address else set()
+    return Guard(Starlette(routes=routes, lifespan=lifespan), host, set(), names)
+
+
+class _Room:
+    """What the routes share."""
+
+    def __init__(self, server: StudyServer, proof: Proof | None) -> None:
+        self._server = server
+        self._study = server.study
+        self._proof = proof
+        self._joins = Rates(_JOINS_A_SECOND, _JOINS_AT_ONCE)
+        self._pages: dict[str, str] = {}
+        # browsers share cookies between all ports of a machine, where several studies may be served
+        self._cookie = f"seat-{server.secret.number('cookie', server.study.name):012x}"[:17]
+        fastest = max((task.fps or 0.0 for task in server.study.tasks), default=0.0)
+        self._messages = _MESSAGES_A_SECOND + 2 * fastest
+
+    async def join(self, request: Request) -> Response:
+        """Let somebody in: a seat, in a signed cookie, and from then on nothing about them in any address."""
+        texts = self._texts(request)
+        if not self._joins.take(request.client.host if request.client else ""):
+            return self._refused(texts, texts.say("refused.too-often"), 429)
+        try:
+            person = await run_in_threadpool(self._admit, request, texts.code)
+        except Refusal as refusal:
+            sentence = texts.say(f"refused.{refusal.reason}", panel=refusal.panel)
+            return self._refused(texts, sentence, 503 if refusal.reason == "not-now" else 403)
+        response = RedirectResponse("/", 303, headers={"Cache-Control": "no-store"})
+        response.set_cookie(
+            self._cookie,
+            self._server.secret.sign(person.seat, SEAT),
+            max_age=_SEAT_SECONDS,
+            httponly=True,
+            samesite="lax",
+            secure=request.url.scheme == "https",
+        )
+        return response
+
+    async def index(self, request: Request) -> Response:
+        person = await run_in_threadpool(self._known, request)
+        if person is None:
+            texts = self._texts(request)
+            return self._refused(texts, texts.say("refused.stranger"), 403)
+        texts = self._server.house.texts(person.language)
+        return page("index.html", texts, self._title(texts))
+
+    async def talk(self, socket: WebSocket) -> None:
+        """Serve a page; a second one is told that the first is open, unless it asks to take its place."""
+        await socket.accept()
+        name = self._seat_of(socket)
+        seat = await self._server.visit(name) if name else None
+        if seat is None:
+            await socket.close(UNKNOWN_SEAT)
+            return
+        which = socket.query_params.get("page", "")[:64]
+        if seat.is_open and self._pages.get(name) != which and "take" not in socket.query_params:
+            await socket.close(OCCUPIED)
+            return
+        self._pages[name] = which
+        measured = Measured(socket.scope, socket.receive, socket.send)
+        measured.client_state, measured.application_state = socket.client_state, socket.application_state
+        measured.bucket = Bucket(self._messages, 2 * self._messages)
+        try:
+            await seat.attend(measured)
+        finally:
+            self._server.left(name)
+            if not seat.is_open:
+                self._pages.pop(name, None)
+
+    async def health(self, _: Request) -> Response:
+        """Say whether people can play here: the database answers, and the journal can be written."""
+        trouble = self._server.journal.trouble
+        if trouble is None:
+            try:
+                await asyncio.wait_for(run_in_threadpool(self._ask_database), 5)
+            except (sql.exc.SQLAlchemyError, TimeoutError):
+                trouble = "the database does not answer"
+        # what exactly is wrong is for the log, not for whoever asks
+        state = "ok" if trouble is None else "saving fails"
+        return JSONResponse({"status": state}, 200 if trouble is None else 503)
+
+    def _ask_database(self) -> None:
+        with self._server.ledger.engine.connect() as connection:
+            connection.execute(sql.select(1))
+
+    def _admit(self, request: Request, language: str) -> Person:
+        """Find out who is coming, and give them a seat. Blocks; raises Refusal."""
+        server, recruiting = self._server, self._study.recruiting
+        known = self._known(request)
+        arrival = recruiting.read(request.query_params.multi_items(), time.time())
+        if known is not None and arrival.source == LINK and not arrival.single:
+            return known  # an open link, followed once more
+        ledger, name = server.ledger, known.person if known else ""
+        pseudonym = admit(arrival, ledger, server.secret, self._study.name, self._proof, name)
+        person = server.join(pseudonym, arrival.source, language)
+        identify(ledger, pseudonym, arrival)
+        return person
+
+    def _known(self, request: HTTPConnection) -> Person | None:
+        """Return whom a browser's signed seat names, if they are in this study. Blocks."""
+        name = self._seat_of(request)
+        person = self._server.person_of(name) if name else None
+        return person if person is not None and person.study == self._study.name else None
+
+    def _seat_of(self, request: HTTPConnection) -> str:
+        return self._server.secret.unsign(request.cookies.get(self._cookie, ""), SEAT) or ""
+
+    def _texts(self, request: Request) -> Texts:
+        """Choose a language for somebody who is not known yet: the one asked for, else their browser's."""
+        asked = request.query_params.get("language", "")
+        wanted = request.headers.get("accept-language", "")
+        languages = self._study.languages
+        return self._server.house.texts(asked if asked in languages else best_language(wanted, languages))
+
+    def _title(self, texts: Texts) -> str:
+        return self._study.say(self._study.title, texts.code) or self._study.name
+
+    def _refused(self, texts: Texts, sentence: str, status: int) -> Response:
+        heading = texts.say("refused.title")
+        return page("refused.html", texts, self._title(texts), status, heading=heading, sentence=sentence)

@@ -1,0 +1,44 @@
+// How a study's episode went: the verdict, the figures, how it compares, and the way on.
+//
+//   const heard = drawOutcome(way, next);   // what is to be said aloud
+
+import { figures, sentence } from "./names.js";
+import { say } from "./texts.js";
+import { button } from "./way.js";
+
+const at = (id) => document.getElementById(id);
+
+export function drawOutcome(way, next) {
+  const { outcome } = way;
+  const [verdict, success] = judged(way);
+  const told = outcome.steps > 0 && success !== null ? figures(outcome) : "";
+  const better = outcome.better > 0 ? say("episode.better", { percent: outcome.better }) : "";
+  at("field").hidden = at("picture").dataset.frame === undefined; // a page that was loaded anew has no picture
+  at("meter").hidden = true;
+  at("curtain").hidden = true;
+  at("controls").hidden = true;
+  at("aside").hidden = true;
+  at("outcome").hidden = false;
+  at("outcome").dataset.success = String(success);
+  at("instruction").textContent = sentence(outcome.instruction);
+  at("verdict").textContent = success ? `✓ ${verdict}` : verdict;
+  at("figures").textContent = told;
+  at("better").hidden = !better;
+  at("better").textContent = better;
+  at("count").textContent = way.stage === "practice" ? say("way.practice") : say("episode.count", way);
+  at("choices").replaceChildren(button(onward(way), "next", true, next, "Enter"));
+  return [verdict, told, better].filter(Boolean).join(`${say("stop")} `);
+}
+
+/** The verdict, and whether it is a good one; null where nobody is told. */
+function judged({ stage, outcome }) {
+  if (outcome.reason) return [say(`episode.${outcome.reason}`), outcome.reason === "broken" ? null : false];
+  if (outcome.success === undefined) return [say("episode.finished"), null];
+  if (stage === "practice") return [say(outcome.success ? "practice.solved" : "practice.again"), outcome.success];
+  return [say(outcome.success ? "episode.success" : "episode.failure"), outcome.success];
+}
+
+function onward({ stage, enough, number, of }) {
+  if (stage === "play") return say("episode.next");
+  return say(enough ? "practice.next" : "practice.once-more", { number, of });
+}

@@ -1,0 +1,191 @@
+// The stages of a study that are not play: what each shows, and what the page may answer.
+//
+//   const { title, body, enter } = drawStage(way, send);   // `enter` is what the Enter key means there
+
+import { element } from "./element.js";
+import { keyCap, keysSpoken, title as named } from "./names.js";
+import { prose } from "./prose.js";
+import { say } from "./texts.js";
+
+const COPIED_MS = 2000;
+
+export function drawStage(way, send) {
+  if (way.waiting !== null) return waiting(way);
+  const draw = { consent, instructions, check, rest, done }[way.stage];
+  return draw ? draw(way, send) : { title: "", body: [], enter: null };
+}
+
+function consent(way, send) {
+  const body = [card(...prose(way.text))];
+  if (way.pay) body.push(pay(way.pay));
+  body.push(
+    choices(
+      button(say("consent.yes"), "agree", true, () => send({ type: "consent", given: true })),
+      button(say("consent.no"), "decline", false, () => send({ type: "consent", given: false })),
+    ),
+  );
+  return { title: say("consent.title"), body, enter: null };
+}
+
+function pay(text) {
+  const box = card(element("h2", "", say("way.pay")), ...prose(text));
+  box.classList.add("pay");
+  return box;
+}
+
+function instructions(way, send) {
+  const go = button(say("instructions.ready"), "ready", true, () => send({ type: "ready" }), "Enter");
+  return {
+    title: say("instructions.title"),
+    body: [...explained(way), choices(go)],
+    enter: { type: "ready" },
+  };
+}
+
+/** What is to be done, and the keys of each task; tasks with the same keys share their lines. */
+function explained({ text, tasks }) {
+  const groups = new Map();
+  for (const task of tasks) {
+    const same = JSON.stringify([task.keys, task.fps]);
+    groups.set(same, [...(groups.get(same) ?? []), task]);
+  }
+  const keys = card(element("h2", "", say("instructions.keys")));
+  for (const group of groups.values()) keys.append(...keysOf(group, groups.size > 1));
+  keys.append(element("p", "quiet", say("instructions.touch")));
+  return [card(...prose(text)), keys];
+}
+
+function keysOf(group, isNamed) {
+  const [{ keys, fps }] = group;
+  const list = element("ul", "keys");
+  list.append(...keys.map(keyLine));
+  const pace = fps === null ? say("instructions.own-pace") : say("instructions.real-time", { fps });
+  const name = group.map((task) => named(task.name)).join(", ");
+  return [...(isNamed ? [element("h3", "", name)] : []), list, element("p", "quiet", pace)];
+}
+
+function keyLine({ codes, label }) {
+  const line = element("li");
+  const caps = element("span", "combination");
+  caps.setAttribute("aria-hidden", "true");
+  caps.append(...codes.map((code) => element("kbd", "", keyCap(code))));
+  line.append(caps, element("span", "unseen", `${keysSpoken(codes)}: `), element("span", "", label));
+  return line;
+}
+
+function check(way, send) {
+  const form = element("form", "check");
+  form.noValidate = true;
+  if (way.wrong) {
+    const left = way.left === 1 ? say("check.last") : say("check.attempts", { n: way.left });
+    form.append(alarm(`${say("check.wrong", { n: way.wrong })} ${left}`));
+  }
+  const missing = alarm(say("check.unanswered"));
+  missing.hidden = true;
+  form.append(...way.questions.map(question), missing);
+  form.append(choices(button(say("check.send"), "answer", true)));
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    const chosen = way.questions.map((_, at) => new FormData(form).get(`question-${at}`));
+    missing.hidden = chosen.every((one) => one !== null);
+    if (missing.hidden) send({ type: "answers", chosen: chosen.map(Number) });
+    else form.elements[`question-${chosen.indexOf(null)}`][0].focus();
+  });
+  const again = element("details", "again");
+  again.append(element("summary", "", say("check.read-again")), ...explained(way.instructions));
+  return { title: say("check.title"), body: [element("p", "quiet", say("check.intro")), form, again], enter: null };
+}
+
+function question({ ask, answers }, at) {
+  const box = element("fieldset", "card");
+  box.append(element("legend", "", ask));
+  answers.forEach((answer, number) => {
+    const label = element("label");
+    const choice = element("input");
+    Object.assign(choice, { type: "radio", name: `question-${at}`, value: number });
+    label.append(choice, element("span", "", answer));
+    box.append(label);
+  });
+  return box;
+}
+
+function rest(way, send) {
+  const bar = element("progress");
+  bar.max = way.of;
+  bar.value = way.number;
+  const count = say("rest.count", { n: way.number, left: way.of - way.number });
+  bar.setAttribute("aria-label", count);
+  const text = way.text ? prose(way.text) : [element("p", "", say("rest.text"))];
+  const go = button(say("rest.next"), "next", true, () => send({ type: "next" }), "Enter");
+  const body = [...text, element("p", "quiet number", count), bar, choices(go)];
+  return { title: say("rest.title"), body, enter: { type: "next" } };
+}
+
+function waiting(way) {
+  const reason = way.waiting && element("p", "quiet", say("wait.reason", { reason: way.waiting }));
+  return { title: say("wait.title"), body: [element("p", "", say("wait.text")), reason].filter(Boolean), enter: null };
+}
+
+function done(way) {
+  const kept = way.keeps ? "kept" : "removed";
+  const text = say(way.outcome === "withdrew" ? `done.withdrew-${kept}` : `done.${way.outcome}-text`);
+  const body = [element("p", "", text)];
+  if (way.number && way.outcome !== "withdrew") {
+    body.push(element("p", "quiet number", say("done.figures", { n: way.number })));
+  }
+  if (way.code) body.push(code(way.code));
+  if (way.back) body.push(back(way.back));
+  if (way.outcome === "full") body.push(choices(button(say("done.try-again"), "again", false, () => location.reload())));
+  return { title: say(`done.${way.outcome}`), body, enter: null };
+}
+
+function code(text) {
+  const box = card(element("p", "quiet", say("done.code")));
+  const value = element("output", "code", text);
+  const copy = button(say("done.copy"), "copy", false, async () => {
+    await navigator.clipboard.writeText(text);
+    copy.firstChild.textContent = say("done.copied");
+    setTimeout(() => (copy.firstChild.textContent = say("done.copy")), COPIED_MS);
+  });
+  box.classList.add("completion");
+  box.append(value, ...(navigator.clipboard ? [copy] : []));
+  return box;
+}
+
+function back(address) {
+  const link = element("a", "choice primary", say("done.back"));
+  link.href = address;
+  return choices(link);
+}
+
+function alarm(text) {
+  const made = element("p", "alarm", text);
+  made.setAttribute("role", "alert");
+  return made;
+}
+
+function card(...inside) {
+  const made = element("div", "card");
+  made.append(...inside);
+  return made;
+}
+
+function choices(...inside) {
+  const made = element("div", "choices");
+  made.append(...inside);
+  return made;
+}
+
+/** A button; without an action, it sends its form. */
+export function button(text, name, isPrimary, act = null, key = "") {
+  const made = element("button", isPrimary ? "choice primary" : "choice");
+  made.type = act ? "button" : "submit";
+  made.dataset.choice = name;
+  made.append(element("span", "", text));
+  if (key) {
+    made.append(element("kbd", "", keyCap(key)));
+    made.setAttribute("aria-keyshortcuts", key);
+  }
+  if (act) made.addEventListener("click", act);
+  return made;
+}

@@ -1,0 +1,255 @@
+"""A study while it is served: its database, its seats and their visits, and what happens by the clock."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sql
+
+from ...envs.controls import Controls
+from ...envs.errors import TutelageError
+from ..durable import disk_errors, write_whole
+from ..journal import SeatRecord
+from .best_lengths import BestLengths
+from .claims import Claims
+from .house import House
+from .ledger import Ledger, Person, events, people
+from .recorder import Recorder
+from .seat import Seat
+from .secret import Secret
+from .session import Session
+from .settings import Settings
+from .standing import standing
+from .study import Study
+from .visit import Visit
+
+TICK_SECONDS = 1.0
+_SEEN_EVERY = 15
+"""Ticks between two notes of who is there."""
+_SWEEP_EVERY = 60
+_ABSENT_SECONDS = 120.0
+_log = logging.getLogger("tutelage.crowd")
+
+
+class StudyServer(Recorder):
+    """One server of a study. `controls` are the keys of each task, see `proofreading.rehearse_study`.
+
+    `folder` holds the secret, the store, the consent texts by their hash, and the database unless `database`
+    names another. Raises TutelageError when the folder or the database belongs to another study.
+    """
+
+    def __init__(
+        self, study: Study, folder: Path, controls: Mapping[str, Controls], database: str = ""
+    ) -> None:
+        self.study = study
+        self.folder = folder
+        super().__init__(Settings(study.suite, folder, study.seeds, database=database))
+        self.secret = Secret.load(folder)
+        self.ledger = Ledger(self.journal.engine)
+        self.house = House(
+            study=study,
+            ledger=self.ledger,
+            journal=self.journal,
+            claims=Claims(study, self.ledger, self.secret),
+            bests=BestLengths(study.suite, self.ledger),
+            controls=controls,
+            standing=standing(self.ledger, study.name),
+            remove=self._remove,
+        )
+        self._visits: dict[str, Visit] = {}
+        self._touched: dict[str, float] = {}
+        self._clockwork: asyncio.Task[None] | None = None
+        self._check_database()
+        self._keep_consent_texts()
+
+    async def start(self) -> None:
+        """Store what a crash left, then begin to serve."""
+        await asyncio.to_thread(self._keep_what_was_finished)
+        await super().start()
+        for person in await asyncio.to_thread(self._unremoved):
+            self._remove(person)
+        self._clockwork = asyncio.create_task(self._run_clockwork())
+
+    async def close(self) -> None:
+        """Write everything that waits, and let go of the folder."""
+        if self._clockwork is not None:
+            self._clockwork.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._clockwork
+        await super().close()
+        await asyncio.to_thread(self.house.bests.close)
+
+    async def visit(self, seat: str) -> Seat | None:
+        """Return the seat of that id, with its visit; None when nobody here has it."""
+        self._touched[seat] = time.monotonic()
+        if seat not in self._seats:
+            person = await asyncio.to_thread(lambda: self.ledger.person(seat=seat))
+            if person is None or person.study != self.study.name:
+                return None
+            if seat not in self._seats:  # somebody else may have made it meanwhile
+                self._seats[seat] = self._open(person)
+        return self._seats[seat]
+
+    def left(self, seat: str) -> None:
+        """Note that a page has just left a seat: it stays open for a while, they may only have reloaded."""
+        self._touched[seat] = time.monotonic()
+
+    def open_seat(self, seat: str) -> Seat | None:
+        """Return a seat that is open on this server; nothing is read for it."""
+        return self._seats.get(seat)
+
+    def person_of(self, seat: str) -> Person | None:
+        """Look up whose seat that is. Blocks."""
+        return self.ledger.person(seat=seat)
+
+    def join(self, person: str, source: str, language: str) -> Person:
+        """Give a person their seat, or the one they have; who finds the study full is told there. Blocks."""
+        if (known := self.ledger.person(person=person)) is not None:
+            return known
+        now = time.time()
+        seat = f"{self.secret.number('seat', self.study.name, person):016x}"
+        row: dict[str, Any] = {
+            "person": person,
+            "seat": seat,
+            "study": self.study.name,
+            "source": source,
+            "language": language,
+            "stage": "consent",
+            "progress": {},
+            "outcome": "",
+            "code": "",
+            "joined": now,
+            "seen": now,
+        }
+        self.journal.sit(SeatRecord(seat, person)).result()
+        try:
+            with self.ledger.write() as connection:
+                if self.house.room(connection) < 1:
+                    code = self.study.recruiting.code("full", source)
+                    row |= {"stage": "done", "outcome": "full", "code": code, "ended": now}
+                connection.execute(people.insert(), row)
+        except sql.exc.IntegrityError:  # they came twice at once
+            _log.debug("a person came by two requests at once")
+        found = self.ledger.person(person=person)
+        assert found is not None
+        return found
+
+    def _open(self, person: Person) -> Seat:
+        deliver = self._keeper.put if self._keeper else None
+        record = SeatRecord(person.seat, person.person)
+        session = Session(record, self.study.suite, self.journal, self.world, deliver=deliver)
+        visit = Visit(session, self.house, person)
+        seat = Seat(session, visit, self.journal)
+        visit.changing = seat.changing
+        self._visits[person.seat] = visit
+        return seat
+
+    async def _run_clockwork(self) -> None:
+        """Tick: read what was decided, look after every visit, note who is there."""
+        ticks = 0
+        while True:
+            began = time.monotonic()
+            ticks += 1
+            try:
+                await self._tick(ticks)
+            except Exception:  # the clock must go on, whatever one visit or the database does
+                _log.exception("a tick of the study failed")
+            await asyncio.sleep(max(0.05, TICK_SECONDS - (time.monotonic() - began)))
+
+    async def _tick(self, ticks: int) -> None:
+        if self.journal.trouble is not None:
+            return
+        self.house.standing = await asyncio.to_thread(standing, self.ledger, self.study.name)
+        for visit in list(self._visits.values()):
+            try:
+                await visit.watch.tick()
+            except TutelageError as error:
+                _log.warning("a visit could not go on by itself: %s", error)
+        if ticks % _SEEN_EVERY == 0:
+            await asyncio.to_thread(self._note_seen, [one for one in self._seats if self._seats[one].is_open])
+        if ticks % _SWEEP_EVERY == 0:
+            await self._let_go_of_the_absent()
+            await asyncio.to_thread(self._end_old_sessions)
+
+    def _note_seen(self, seats: list[str]) -> None:
+        if seats:
+            with self.ledger.write() as connection:
+                here = people.update().where(people.c.seat.in_(seats), people.c.outcome == "")
+                connection.execute(here.values(seen=time.time()))
+
+    async def _let_go_of_the_absent(self) -> None:
+        """Close the seats that no page has open: environments cost memory, and the journal has the rest."""
+        for name, seat in list(self._seats.items()):
+            absent = time.monotonic() - self._touched.get(name, 0.0)
+            if not seat.is_open and not seat.is_watched and absent > _ABSENT_SECONDS:
+                for one in (self._seats, self._visits, self._touched):
+                    one.pop(name, None)
+                await seat.close()
+
+    def _end_old_sessions(self) -> None:
+        """End the sessions whose time is over of people who are not here."""
+        minutes = self.study.limits.session_minutes
+        if minutes is None:
+            return
+        open_ones = sql.select(people).where(people.c.study == self.study.name, people.c.outcome == "")
+        for row in self.ledger.rows(open_ones):
+            began = row["progress"].get("began")
+            if began and row["seat"] not in self._seats and time.time() >= began + 60 * minutes:
+                code = self.study.recruiting.code("timed-out", row["source"])
+                self.house.claims.give_back(row["person"])
+                for one in self.house.episodes(row["seat"], "open"):
+                    self.house.abandon(one)
+                values = {"stage": "done", "outcome": "timed-out", "code": code, "ended": time.time()}
+                self.ledger.change(row["person"], **values)
+
+    def _keep_what_was_finished(self) -> None:
+        """Keep what had ended and was not yet kept when a server was killed: there is nothing to decide."""
+        if self.journal.engine.dialect.name != "sqlite":  # other servers may be at it
+            return
+        for one in self.journal.episodes(state="finished", suite=self.study.suite.name):
+            if one.study == self.study.name:
+                self.journal.mark(one.episode, "discarded" if one.role == "practice" else "kept")
+        self.journal.flush()
+
+    def _remove(self, person: str) -> None:
+        """Remove the episodes of somebody who left and did not want them kept, once all have been stored."""
+        if self._keeper is not None:
+            self._keeper.after(lambda: self._forget(person))
+
+    def _forget(self, person: str) -> None:
+        self.store.forget(person)
+        for one in self.journal.episodes(demonstrator=person):
+            if one.state in ("kept", "stored", "finished", "open"):
+                self.journal.mark(one.episode, "discarded")
+        self.journal.flush()
+        self.ledger.note(self.study.name, "removed", person)
+
+    def _unremoved(self) -> list[str]:
+        """List who left and wanted what they did removed, which a crash prevented. Blocks."""
+        done = sql.select(events.c.person).where(events.c.what == "removed")
+        left = sql.select(people).where(people.c.outcome == "withdrew", people.c.person.not_in(done))
+        return [row["person"] for row in self.ledger.rows(left) if not row["progress"].get("keeps")]
+
+    def _check_database(self) -> None:
+        others = sql.select(people.c.study).where(people.c.study != self.study.name).limit(1)
+        if found := self.ledger.rows(others):
+            raise TutelageError(
+                f"expected a database of study {self.study.name!r}, got one of {found[0]['study']!r}; "
+                "give every study its own folder or database"
+            )
+
+    def _keep_consent_texts(self) -> None:
+        """Keep every consent text that is shown under its hash: the ledger of consents names only that."""
+        texts = self.folder / "consents"
+        with disk_errors(self.folder):
+            texts.mkdir(exist_ok=True)
+            for language in self.study.languages:
+                path = texts / f"{self.study.consent_version(language)}.txt"
+                if not path.exists():
+                    write_whole(path, self.study.consent_text(language).encode())

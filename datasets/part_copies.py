@@ -1,0 +1,145 @@
+"""Copies of a store's parts elsewhere: whoever downloads that folder has a store."""
+
+from __future__ import annotations
+
+import queue
+import tempfile
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from .remote import Remote
+from .store import PART, Store
+
+DOCUMENT = "dataset.yaml"
+_FIRST_WAIT_SECONDS = 1.0
+_LONGEST_WAIT_SECONDS = 60.0
+
+
+class PartCopies:
+    """One thread that copies finished parts to a URL, oldest first, and never in anybody's way.
+
+    `start` begins with the parts that are not there yet. Each copy is read back and compared; while the
+    remote is away, all wait, and are tried again. `tell(text)` hears what a person should know. Several
+    stores of one suite may share a folder.
+    """
+
+    def __init__(self, store: Store, url: str, tell: Callable[[str], None]) -> None:
+        self.remote = Remote(url)
+        self._store = store
+        self._tell = tell
+        self._queue: queue.SimpleQueue[Path | None] = queue.SimpleQueue()
+        self._closing = threading.Event()
+        self._idle = threading.Condition()
+        self._waiting = 0
+        self._thread = threading.Thread(target=self._work, name="part-copies", daemon=True)
+
+    def start(self) -> None:
+        """Begin to copy."""
+        self._thread.start()
+
+    def put(self, part: Path) -> None:
+        """Copy a part that is on disk."""
+        with self._idle:
+            self._waiting += 1
+        self._queue.put(part)
+
+    @property
+    def waiting(self) -> int:
+        """How many of the parts put down since the start are not copied yet."""
+        return self._waiting
+
+    def close(self) -> None:
+        """Copy what waits if that works at once, then stop; the next start copies the rest."""
+        self._closing.set()
+        self._queue.put(None)
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _work(self) -> None:
+        if not self._persistently(self._copy_missing):
+            return
+        while (part := self._queue.get()) is not None:
+            if not self._persistently(lambda part=part: self._copy(part)):  # type: ignore[misc]
+                return
+            with self._idle:
+                self._waiting -= 1
+
+    def _copy_missing(self) -> None:
+        there = self.remote.sizes()
+        if DOCUMENT not in there:
+            self.remote.copy(self._store.path / DOCUMENT)
+        for part in self._store.parts():
+            # of another size is one that was cut short
+            if there.get(part.name) != part.stat().st_size:
+                self._copy(part)
+
+    def _copy(self, part: Path) -> None:
+        try:
+            self.remote.copy(part)
+        except FileNotFoundError:
+            if part.exists():
+                raise
+        if not part.exists():  # somebody was forgotten meanwhile
+            self.remote.remove(part.name)
+        elif (match := PART.fullmatch(part.name)) and int(match["revision"]):
+            self._remove_older(match["stem"], part.name)
+
+    def _remove_older(self, stem: str, newest: str) -> None:
+        for name in self.remote.sizes():
+            match = PART.fullmatch(name)
+            if match and match["stem"] == stem and name != newest:
+                self.remote.remove(name)
+
+    def _persistently(self, work: Callable[[], None]) -> bool:
+        """Do something at the remote, however often it takes; False when this has to close first."""
+        wait = _FIRST_WAIT_SECONDS
+        failing = False
+        while True:
+            try:
+                work()
+            except Exception as error:  # file systems raise what they like
+                if not failing:
+                    self._tell(
+                        f"The copies at {self.remote.url} have to wait: {type(error).__name__}: {error}"
+                    )
+                failing = True
+                if self._closing.wait(wait):
+                    return False
+                wait = min(2 * wait, _LONGEST_WAIT_SECONDS)
+            else:
+                if failing:
+                    self._tell(f"The copies at {self.remote.url} go on.")
+                return True
+
+
+def forget_remotely(remote: Remote, demonstrator: str) -> int:
+    """Remove a demonstrator from every part of a folder of copies, and from what it kept of older versions.
+
+    Each part is rewritten as `Store.forget` does and copied before the old one goes. Returns how many
+    episodes went.
+    """
+    gone = 0
+    for name in sorted(remote.sizes()):
+        if PART.fullmatch(name) is not None:
+            gone += _forget_in(remote, name, demonstrator)
+    # versions of files that are no longer there may hold anybody
+    kept = set(remote.sizes())
+    for name in {name for name, _ in remote.versions()} - kept:
+        remote.remove(name)
+    return gone
+
+
+def _forget_in(remote: Remote, name: str, demonstrator: str) -> int:
+    with tempfile.TemporaryDirectory() as folder:
+        for one in (DOCUMENT, name):
+            with remote.open(one) as file, (Path(folder) / one).open("wb") as copy:
+                while block := file.read(1 << 20):
+                    copy.write(block)
+        store = Store.open(folder)
+        gone = store.forget(demonstrator)
+        if gone:
+            for part in store.parts():
+                remote.copy(part)
+            remote.remove(name)
+    return gone

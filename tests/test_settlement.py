@@ -1,0 +1,288 @@
+"""What an outcome means at Prolific: reported after everything is stored, and paid once whatever breaks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sql
+from tutelage.datasets.crowd.event_chain import EventChain, Overtaken
+from tutelage.datasets.crowd.ledger import OUTCOMES, Ledger, events, identities
+from tutelage.datasets.crowd.prolific import ProlificClient, ProlificError
+from tutelage.datasets.crowd.settlement import RETURN_REASONS, Payments
+from tutelage.datasets.journal import EpisodeRecord, Journal
+from tutelage.envs.errors import TutelageError
+from tutelage.tests.prolific_server import CODES, TOKEN, ProlificServer, prolific_server
+from tutelage.tests.prolific_study import CALLS, HOUR, NOW, finish, history, recruiting
+
+Make = Callable[..., Payments]
+LONG = (
+    "You pressed the same key for the whole of every episode, although the instructions ask for the goal. "
+    * 2
+)
+
+
+@pytest.fixture
+def server() -> Iterator[ProlificServer]:
+    with prolific_server() as running:
+        yield running
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    with Journal(tmp_path / "journal.sqlite") as opened:
+        yield opened
+
+
+@pytest.fixture
+def ledger(journal: Journal) -> Ledger:
+    return Ledger(journal.engine)
+
+
+@pytest.fixture
+def payments(server: ProlificServer, journal: Journal, ledger: Ledger) -> Iterator[Make]:
+    with closing(ProlificClient(TOKEN, server.address, timeout=1.0, attempts=1)) as client:
+
+        def make(bonus: float = 1.5, **section: Any) -> Payments:
+            return Payments(ledger, journal, client, recruiting(server, **section), "pilot", bonus)
+
+        yield make
+
+
+def test_who_completed_is_reported_approved_and_paid_their_share(
+    server: ProlificServer, ledger: Ledger, payments: Make
+) -> None:
+    place = finish(ledger, server.join())
+    assert payments().settle("ann", 0.5, NOW) == "settled"
+    assert (place.status, place.code, place.bonuses) == ("APPROVED", "DONE1234", [75])
+    assert len(server.calls) == CALLS
+    assert payments().settle("ann", 1.0, NOW) == "settled"
+    assert len(server.calls) == CALLS
+    assert history(ledger) == ["complete", "approve", "bonus-set-up", "bonus-paying", "bonus", "settled"]
+
+
+def test_nothing_personal_stands_in_the_events(
+    server: ProlificServer, ledger: Ledger, payments: Make
+) -> None:
+    place = finish(ledger, server.join())
+    payments().settle("ann", 0.5, NOW)
+    written = str(ledger.rows(sql.select(events)))
+    assert place.id not in written
+    assert place.participant not in written
+
+
+@pytest.mark.parametrize("state", ["open", "finished", "kept"])
+def test_nothing_is_reported_before_everything_is_stored(
+    server: ProlificServer, journal: Journal, ledger: Ledger, payments: Make, state: str
+) -> None:
+    place = finish(ledger, server.join())
+    record = EpisodeRecord("seat-ann", "ann", "toys", "words", "toys/Words-v0", 1, b"", state=state)
+    journal.begin(record)  # not waited for: it is on its way to the disk
+    assert payments().settle("ann", 0.5, NOW) == "unsaved"
+    assert (place.status, server.calls) == ("ACTIVE", [])
+    journal.mark(record.episode, "stored").result()
+    assert payments().settle("ann", 0.5, NOW) == "settled"
+
+
+@pytest.mark.parametrize("state", ["stored", "discarded", "abandoned", "unplayed"])
+def test_what_was_stored_or_given_up_is_in_nobodys_way(
+    server: ProlificServer, journal: Journal, ledger: Ledger, payments: Make, state: str
+) -> None:
+    finish(ledger, server.join())
+    journal.begin(EpisodeRecord("seat-ann", "ann", "toys", "words", "toys/Words-v0", 1, b"", state=state))
+    assert payments().settle("ann", 0.5, NOW) == "settled"
+
+
+def test_who_is_not_done_or_not_from_prolific_is_left_alone(
+    server: ProlificServer, ledger: Ledger, payments: Make
+) -> None:
+    finish(ledger, server.join(1), "ann", outcome="")
+    finish(ledger, server.join(2), "bob")
+    ledger.change("bob", source="link")
+    assert [payments().settle(person, 0.5, NOW) for person in ("ann", "bob", "nobody")] == ["open"] * 3
+    assert payments().settle_due(lambda _: 0.5, NOW) == {}
+    assert server.calls == []
+
+
+def test_who_declined_is_reported_with_the_code_for_no_consent_and_paid_nothing(
+    server: ProlificServer, ledger: Ledger, payments: Make
+) -> None:
+    place = finish(ledger, server.join(), outcome="declined")
+    assert payments().settle("ann", 1.0, NOW) == "settled"
+    assert (place.status, place.code, place.bonuses) == ("AWAITING REVIEW", "NOCONSENT", [])
+    assert history(ledger) == ["complete", "settled"]
+
+
+@pytest.mark.parametrize("outcome", OUTCOMES)
+def test_every_outcome_comes_to_an_end(
+    server: ProlificServer, ledger: Ledger, payments: Make, outcome: str
+) -> None:
+    place = finish(ledger, server.join(), outcome=outcome)
+    result = payments().settle("ann", 0.0, NOW)
+    assert result == ("by-hand" if outcome == "banned" else "settled")
+    assert (place.code or None) == CODES.get(outcome)
+    assert bool(place.messages) == (outcome in RETURN_REASONS and outcome not in CODES)
+    assert place.status != "REJECTED"
+    assert payments().settle("ann", 0.0, NOW) == result
+
+
+@pytest.mark.parametrize("status", ["RETURNED", "REJECTED"])
+def test_a_place_that_was_given_back_is_settled(
+    server: ProlificServer, ledger: Ledger, payments: Make, status: str
+) -> None:
+    place = finish(ledger, server.join(status=status))
+    assert payments().settle("ann", 1.0, NOW) == "settled"
+    assert (place.status, place.bonuses) == (status, [])
+
+
+def test_a_status_that_nobody_documented_is_waited_out(
+    server: ProlificServer, ledger: Ledger, payments: Make
+) -> None:
+    place = finish(ledger, server.join(status="PROCESSING"))
+    assert payments().settle("ann", 0.5, NOW) == "waiting"
+    assert server.told("transition") == 0
+    place.status = "ACTIVE"
+    assert payments().settle("ann", 0.5, NOW) == "settled"
+
+
+def test_who_timed_out_at_prolific_but_completed_here_is_left_to_whoever_runs_the_study(
+    server: ProlificServer, ledger: Ledger, payments: Make
+) -> None:
+    place = finish(ledger, server.join(status="TIMED-OUT"))
+    assert payments().settle("ann", 0.5, NOW) == "by-hand"
+    assert payments().settle("ann", 0.5, NOW) == "by-hand"
+    payments().approve("ann", NOW)
+    assert payments().settle("ann", 0.5, NOW) == "settled"
+    assert (place.status, place.bonuses) == ("APPROVED", [75])
+
+
+def test_the_bonus_waits_until_the_quality_is_known(
+    server: ProlificServer, ledger: Ledger, payments: Make
+) -> None:
+    place = finish(ledger, server.join())
+    assert payments().settle("ann", None, NOW) == "waiting"
+    assert (place.status, place.bonuses) == ("APPROVED", [])
+    assert payments().settle("ann", 1 / 3, NOW) == "settled"
+    assert place.bonuses == [50]
+
+
+@pytest.mark.parametrize(
+    ("share", "pence"), [(0.0, []), (0.001, []), (0.0034, [1]), (0.25, [38]), (1.0, [150])]
+)
+def test_a_share_is_rounded_to_the_penny(
+    server: ProlificServer, ledger: Ledger, payments: Make, share: float, pence: list[int]
+) -> None:
+    place = finish(ledger, server.join())
+    assert payments().settle("ann", share, NOW) == "settled"
+    assert place.bonuses == pence
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.01, float("nan"), float("inf")])
+def test_a_share_outside_of_the_bonus_pays_nothing(
+    server: ProlificServer, ledger: Ledger, payments: Make, share: float
+) -> None:
+    place = finish(ledger, server.join())
+    with pytest.raises(TutelageError, match="expected a share of the bonus"):
+        payments().settle("ann", share, NOW)
+    assert place.bonuses == []
+
+
+def test_without_a_bonus_nobody_asks_for_quality(
+    server: ProlificServer, ledger: Ledger, payments: Make
+) -> None:
+    finish(ledger, server.join())
+    assert payments(bonus=0.0).settle("ann", None, NOW) == "settled"
+    assert server.told("bonus") == 0
+
+
+def test_a_study_that_is_reviewed_by_hand_pays_after_the_review(
+    server: ProlificServer, ledger: Ledger, payments: Make
+) -> None:
+    place = finish(ledger, server.join())
+    ours = payments(approve=False)
+    assert ours.settle("ann", 0.5, NOW) == "waiting"
+    assert (place.status, place.bonuses) == ("AWAITING REVIEW", [])
+    place.status = "APPROVED"  # on Prolific's page
+    assert ours.settle("ann", 0.5, NOW) == "settled"
+    assert place.bonuses == [75]
+
+
+def test_people_may_bring_their_code_to_prolific_themselves(
+    server: ProlificServer, ledger: Ledger, payments: Make
+) -> None:
+    place = finish(ledger, server.join())
+    ours = payments(complete="person")
+    assert ours.settle("ann", 0.5, NOW) == "waiting"
+    place.status, place.code = "AWAITING REVIEW", "DONE1234"
+    assert ours.settle("ann", 0.5, NOW) == "settled"
+    assert (place.status, place.bonuses) == ("APPROVED", [75])
+
+
+def test_rejecting_is_done_by_hand_and_only_within_the_studys_own_limit(
+    server: ProlificServer, ledger: Ledger, payments: Make
+) -> None:
+    place = finish(ledger, server.join(0, status="AWAITING REVIEW"), outcome="poor-quality")
+    with pytest.raises(TutelageError, match="expected at most 10% of 1 submissions to be rejected, got 1"):
+        payments().reject("ann", LONG, "LOW_EFFORT")
+    for number in range(1, 10):
+        server.join(number, status="APPROVED")
+    payments().reject("ann", LONG, "LOW_EFFORT")
+    assert place.status == "REJECTED"
+    assert history(ledger) == ["reject"]
+
+
+def test_a_return_may_be_asked_for_by_hand(server: ProlificServer, ledger: Ledger, payments: Make) -> None:
+    place = finish(ledger, server.join(status="AWAITING REVIEW"))
+    payments().ask_return("ann", "Your browser lost most frames.", NOW)
+    assert place.messages == ["Your browser lost most frames."]
+    assert history(ledger) == ["ask-return"]
+
+
+def test_an_empty_wallet_is_asked_again_after_an_hour(
+    server: ProlificServer, ledger: Ledger, payments: Make
+) -> None:
+    place = finish(ledger, server.join())
+    server.fail("bonus-payments/", times=1, status=400)
+    with pytest.raises(ProlificError):
+        payments().settle("ann", 0.5, NOW)
+    assert payments().settle("ann", 0.5, NOW + 60) == "waiting"
+    assert server.told("bonus-payments/") == 1
+    assert payments().settle("ann", 0.5, NOW + 2 * HOUR) == "settled"
+    assert place.bonuses == [75]
+
+
+def test_everyone_who_is_due_is_settled_and_trouble_with_one_stops_no_other(
+    server: ProlificServer, ledger: Ledger, payments: Make
+) -> None:
+    places = [finish(ledger, server.join(n), f"person-{n}") for n in range(4)]
+    with ledger.write() as connection:
+        connection.execute(identities.delete().where(identities.c.person == "person-1"))
+    server.fail(places[2].id, status=503)
+    ours = payments()
+    results = ours.settle_due(lambda person: None if person == "person-3" else 0.5, NOW)
+    assert results["person-0"] == "settled"
+    assert "they were forgotten" in results["person-1"]
+    assert "503" in results["person-2"]
+    assert results["person-3"] == "waiting"
+    assert places[2].id not in results["person-2"]
+    assert ours.settle_due(lambda _: 0.5, NOW + 60) == {}  # not all the time
+    later = ours.settle_due(lambda _: 0.5, NOW + 600)
+    assert (later["person-2"], later["person-3"]) == ("settled", "settled")
+    assert [place.bonuses for place in places] == [[75], [], [75], [75]]
+
+
+def test_a_chain_that_has_grown_takes_nothing_from_whoever_has_not_seen_it(ledger: Ledger) -> None:
+    one, other = (EventChain(ledger, "pilot", "ann", ("complete", "approve")) for _ in range(2))
+    ledger.note("pilot", "pause", "ann")  # of another kind
+    one.add("complete", NOW, outcome="completed")
+    with pytest.raises(Overtaken):
+        other.add("complete", NOW)
+    one.add("approve", NOW)
+    again = EventChain(ledger, "pilot", "ann", ("complete", "approve"))
+    assert [row["what"] for row in again.rows] == [row["what"] for row in one.rows] == ["complete", "approve"]
+    assert again.rows[0]["details"] == {"outcome": "completed"}
+    assert again.has("approve")
+    assert not again.has("bonus")

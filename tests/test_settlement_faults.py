@@ -1,0 +1,179 @@
+"""Whatever breaks while a study settles with its people: a bonus is paid, and it is paid once."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tutelage.datasets.crowd.ledger import Ledger
+from tutelage.datasets.crowd.prolific import ProlificClient, ProlificError
+from tutelage.datasets.crowd.settlement import Payments
+from tutelage.datasets.journal import Journal
+from tutelage.tests.prolific_server import TOKEN, Fault, ProlificServer, prolific_server
+from tutelage.tests.prolific_study import CALLS, HOUR, NOW, finish, history, recruiting
+
+Make = Callable[..., Payments]
+CHILD = """
+import sys
+from tutelage.datasets.crowd.ledger import Ledger
+from tutelage.datasets.crowd.prolific import client_from_environment
+from tutelage.datasets.crowd.recruiting import Recruiting
+from tutelage.datasets.crowd.settlement import Payments
+from tutelage.datasets.journal import Journal
+
+recruiting = Recruiting.model_validate_json(sys.argv[2])
+with Journal(sys.argv[1]) as journal:
+    client = client_from_environment(recruiting.prolific)
+    Payments(Ledger(journal.engine), journal, client, recruiting, "pilot", 1.5).settle("ann", 0.5, NOW)
+"""
+
+
+@pytest.fixture
+def server() -> Iterator[ProlificServer]:
+    with prolific_server() as running:
+        yield running
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    with Journal(tmp_path / "journal.sqlite") as opened:
+        yield opened
+
+
+@pytest.fixture
+def ledger(journal: Journal) -> Ledger:
+    return Ledger(journal.engine)
+
+
+@pytest.fixture
+def payments(server: ProlificServer, journal: Journal, ledger: Ledger) -> Iterator[Make]:
+    with closing(ProlificClient(TOKEN, server.address, timeout=1.0, attempts=1)) as client:
+
+        def make(bonus: float = 1.5, **section: Any) -> Payments:
+            return Payments(ledger, journal, client, recruiting(server, **section), "pilot", bonus)
+
+        yield make
+
+
+def until_settled(payments: Payments, spoil: Callable[[int], None] = lambda _: None) -> str:
+    """Settle again and again, with hours between, until it is over or a week has passed."""
+    result = "waiting"
+    for turn in range(84):
+        if result not in ("settled", "by-hand"):
+            spoil(turn)
+            try:
+                result = payments.settle("ann", 0.5, NOW + 2 * HOUR * turn)
+            except ProlificError:
+                result = "trouble"
+    return result
+
+
+@pytest.mark.parametrize("call", range(CALLS))
+@pytest.mark.parametrize("fault", ["before", "after", "hang", "busy"])
+def test_whichever_call_fails_all_is_done_once(
+    server: ProlificServer, ledger: Ledger, payments: Make, call: int, fault: str
+) -> None:
+    place = finish(ledger, server.join())
+    status, hang = (429 if fault == "busy" else 500), fault == "hang"
+    server.faults = [Fault("/api/", 1, status, skip=call, after=fault == "after" or hang, hang=hang)]
+    assert until_settled(payments()) == "settled"
+    assert (place.status, place.code, place.bonuses) == ("APPROVED", "DONE1234", [75])
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_when_everything_fails_most_of_the_time_a_bonus_is_still_paid_once(
+    server: ProlificServer, ledger: Ledger, payments: Make, seed: int
+) -> None:
+    place = finish(ledger, server.join())
+    generator = np.random.default_rng(seed)
+
+    def spoil(turn: int) -> None:
+        server.faults = []
+        if turn < 40:
+            status = int(generator.choice([429, 500, 503]))
+            after = bool(status != 429 and generator.random() < 0.5)  # what is too much is not done
+            server.faults = [Fault("/api/", 1, status, skip=int(generator.integers(3)), after=after)]
+
+    assert until_settled(payments(), spoil) == "settled"
+    assert (place.status, place.code, place.bonuses) == ("APPROVED", "DONE1234", [75])
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["unheard", "heard"])
+@pytest.mark.parametrize("call", range(CALLS))
+def test_a_server_killed_in_the_midst_of_any_call_pays_once(
+    server: ProlificServer, ledger: Ledger, payments: Make, tmp_path: Path, call: int, after: bool
+) -> None:
+    place = finish(ledger, server.join())
+    server.faults = [Fault("/api/", 1, skip=call, after=after, hang=True)]
+    section = recruiting(server).model_dump_json()
+    code = CHILD.replace("NOW", str(NOW))
+    child = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path / "journal.sqlite"), section],
+        env={"PROLIFIC_API_TOKEN": TOKEN},
+        stderr=subprocess.PIPE,
+    )
+    try:
+        assert server.held.wait(60)
+        child.send_signal(signal.SIGKILL)
+    finally:
+        child.kill()
+        _, said = child.communicate()
+    assert child.returncode == -signal.SIGKILL, said
+    server.release.set()
+    assert until_settled(payments()) == "settled"
+    assert (place.status, place.code, place.bonuses) == ("APPROVED", "DONE1234", [75])
+
+
+def test_a_payment_whose_end_is_unknown_is_not_made_again_for_a_day(
+    server: ProlificServer, ledger: Ledger, payments: Make
+) -> None:
+    place = finish(ledger, server.join())
+    server.fail("/pay/")
+    for hours in (0, 1, 23.9):
+        assert payments().settle("ann", 0.5, NOW + hours * HOUR) == "waiting"
+    assert server.told("/pay/") == 1
+    place.bonuses.append(75)  # it was paid, and it took that long to show
+    assert payments().settle("ann", 0.5, NOW + 24.1 * HOUR) == "settled"
+    assert server.told("/pay/") == 1
+
+
+def test_a_bonus_of_the_same_amount_from_before_is_not_taken_for_this_one(
+    server: ProlificServer, ledger: Ledger, payments: Make
+) -> None:
+    place = finish(ledger, server.join())
+    place.bonuses.append(75)
+    server.fail("/pay/")
+    assert until_settled(payments()) == "settled"
+    assert place.bonuses == [75, 75]
+
+
+def test_several_servers_at_once_pay_once(server: ProlificServer, ledger: Ledger, tmp_path: Path) -> None:
+    place = finish(ledger, server.join())
+    ready = threading.Barrier(4)
+    results: list[str] = []
+
+    def run() -> None:
+        with (
+            Journal(tmp_path / "journal.sqlite") as journal,
+            closing(ProlificClient(TOKEN, server.address)) as client,
+        ):
+            ours = Payments(Ledger(journal.engine), journal, client, recruiting(server), "pilot", 1.5)
+            ready.wait()
+            results.append(ours.settle("ann", 0.5, NOW))
+
+    threads = [threading.Thread(target=run) for _ in range(4)]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+    assert set(results) <= {"waiting", "settled"}
+    assert place.bonuses == [75]
+    assert [history(ledger).count(what) for what in ("complete", "approve", "bonus", "settled")] == [1] * 4

@@ -1,0 +1,475 @@
+"""A person's way through a study, without a browser: every stage, every return, every end."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import sqlalchemy as sql
+from tutelage.datasets.crowd.ledger import claims, conduct, consents, events
+from tutelage.datasets.crowd.session import Phase
+from tutelage.datasets.crowd.standing import decide
+from tutelage.datasets.crowd.study_server import StudyServer
+from tutelage.datasets.store import Store
+from tutelage.envs.task import TEST
+from tutelage.tests.toy_study import ACROSS, INTO_A_HOLE, run, serving, walk_in
+
+
+def rows(server: StudyServer, table: sql.Table) -> list[dict[str, Any]]:
+    return server.ledger.rows(sql.select(table))
+
+
+def journalled(server: StudyServer) -> list[tuple[str, str, str]]:
+    server.journal.flush()
+    return [(one.role, one.task, one.state) for one in server.journal.episodes()]
+
+
+def test_the_whole_way_from_consent_to_thanks(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with serving(tmp_path, languages=["en"]) as server:
+            ann = await walk_in(server)
+            assert ann.way["text"] == "You agree to be recorded."
+            assert ann.way["stages"] == ["consent", "instructions", "practice", "check", "play"]
+            await ann.send("consent", given=True)
+            assert ann.stage == "instructions"
+            assert ann.way["tasks"][0]["keys"][0]["codes"] == ["ArrowLeft"]
+            await ann.send("ready")
+            assert (ann.stage, ann.visit.session.phase) == ("practice", Phase.PLAYING)
+            await ann.play()
+            assert ann.way["outcome"]["success"]
+            assert ann.way["enough"]
+            await ann.send("next")
+            assert ann.stage == "check"
+            await ann.send("answers", chosen=[0])
+            for number in (1, 2, 3):
+                assert (ann.stage, ann.way["number"], ann.way["of"]) == ("play", number, 3)
+                await ann.play()
+                told = ann.way["outcome"]
+                assert (told["success"], told["steps"], told["reason"]) == (True, 6, "")
+                assert told["better"] is None
+                await ann.send("next")
+            assert (ann.stage, ann.way["outcome"]) == ("done", "completed")
+            assert len(ann.way["code"]) == 10
+            assert {one["role"] for one in rows(server, conduct)} == {"demonstration"}
+            assert [one["state"] for one in rows(server, claims)] == ["done"] * 3
+            [agreed] = rows(server, consents)
+            assert agreed["consent"] == server.study.consent_version("en")
+        stored = list(Store.open(tmp_path / "out").trajectories())
+        assert [one.seed for one in stored] == [0, 1, 2]
+        assert {(one.study, one.consent) for one in stored} == {("pilot", agreed["consent"])}
+        assert (
+            tmp_path / "out" / "consents" / f"{agreed['consent']}.txt"
+        ).read_text() == ann.server.study.consent_text("en")
+
+    run(story())
+
+
+def test_a_restart_leads_back_to_the_same_step_at_every_stage(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with serving(tmp_path) as server:
+            ann = await walk_in(server)
+            assert ann.stage == "consent"
+            await ann.send("consent", given=True)
+        async with serving(tmp_path) as server:
+            ann = await walk_in(server)
+            assert ann.stage == "instructions"
+            await ann.send("ready")
+            await ann.play(ACROSS[:2])
+            episode = ann.visit.session.episode
+            assert episode is not None
+        async with serving(tmp_path) as server:
+            ann = await walk_in(server)
+            again = ann.visit.session.episode
+            assert again is not None
+            assert (ann.stage, again.record.episode, len(again.steps)) == (
+                "practice",
+                episode.record.episode,
+                2,
+            )
+            await ann.play(ACROSS[2:])
+        async with serving(tmp_path) as server:
+            ann = await walk_in(server)
+            assert ann.way["outcome"]["success"]
+            await ann.send("next")
+        async with serving(tmp_path) as server:
+            ann = await walk_in(server)
+            assert ann.stage == "check"
+            await ann.send("answers", chosen=[1])
+        async with serving(tmp_path) as server:
+            ann = await walk_in(server)
+            assert (ann.way["wrong"], ann.way["left"]) == (1, 1)
+            await ann.send("answers", chosen=[0])
+            await ann.play(ACROSS[:4])
+        async with serving(tmp_path) as server:
+            ann = await walk_in(server)
+            again = ann.visit.session.episode
+            assert again is not None
+            assert (ann.stage, len(again.steps), again.record.seed) == ("play", 4, 0)
+            await ann.play(ACROSS[4:])
+        async with serving(tmp_path) as server:
+            ann = await walk_in(server)
+            assert (ann.way["number"], ann.way["outcome"]["steps"]) == (1, 6)
+            assert len(rows(server, conduct)) == 1
+
+    run(story())
+
+
+def test_a_server_that_dies_between_an_end_and_its_record_loses_neither(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with serving(tmp_path, practice=None, check=None) as server:
+            ann = await walk_in(server)
+            await ann.to_the_tasks()
+            session = ann.visit.session
+            for action in ACROSS:  # the last step is journalled, and then the server is gone
+                (await session.act(np.array([float(action)]))).saved.result(10)
+            assert session.phase is Phase.FINISHED
+            server.journal.flush()
+        async with serving(tmp_path, practice=None, check=None) as server:
+            ann = await walk_in(server)
+            [row] = rows(server, conduct)
+            assert (row["success"], row["steps"]) == (True, 6)
+            assert ann.visit.playing.done == 1
+            assert ann.way["number"] == 2
+            assert sorted(one["state"] for one in rows(server, claims)) == ["done", "held"]
+        [kept] = Store.open(tmp_path / "out").trajectories()
+        assert kept.seed == 0
+
+    run(story())
+
+
+def test_who_declines_leaves_nothing_behind(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with serving(tmp_path, recruiting={"codes": {"declined": "NOCONSENT"}}) as server:
+            ann = await walk_in(server)
+            await ann.send("consent", given=False)
+            assert (ann.stage, ann.way["outcome"], ann.way["code"]) == ("done", "declined", "NOCONSENT")
+            assert [one["decision"] for one in rows(server, consents)] == ["declined"]
+            assert journalled(server) == []
+            await ann.send("consent", given=True)  # too late, and passed over
+            assert ann.stage == "done"
+
+    run(story())
+
+
+def test_questions_have_so_many_attempts(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with serving(tmp_path) as server:
+            ann = await walk_in(server)
+            await ann.send("consent", given=True)
+            await ann.send("ready")
+            await ann.play()
+            await ann.send("next")
+            await ann.send("answers", chosen=[1, 0])  # not as many as there are questions
+            assert ann.way["left"] == 2
+            await ann.send("answers", chosen=[1])
+            assert ann.way["left"] == 1
+            await ann.send("answers", chosen=[1])
+            assert ann.way["outcome"] == "failed-check"
+
+    run(story())
+
+
+def test_practice_goes_on_until_it_is_solved_each_time_on_another_seed(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with serving(tmp_path) as server:
+            ann = await walk_in(server)
+            await ann.send("consent", given=True)
+            await ann.send("ready")
+            await ann.play(INTO_A_HOLE)
+            assert not ann.way["outcome"]["success"]
+            assert not ann.way["enough"]
+            await ann.send("next")
+            assert ann.stage == "practice"
+            await ann.play()
+            await ann.send("next")
+            assert ann.stage == "check"
+            seeds = {one.seed for one in server.journal.episodes(role="practice")}
+            assert len(seeds) == 2
+            assert all(400_000_000 <= seed < 500_000_000 for seed in seeds)
+            assert rows(server, conduct) == []
+
+    run(story())
+
+
+def test_a_second_next_does_nothing(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with serving(tmp_path, practice=None, check=None) as server:
+            ann = await walk_in(server)
+            await ann.to_the_tasks()
+            await ann.send("next")
+            assert ann.way["number"] == 1
+            await ann.play()
+            await ann.send("next")
+            await ann.send("next")
+            assert (ann.way["number"], ann.visit.session.phase) == (2, Phase.PLAYING)
+
+    run(story())
+
+
+def test_giving_up_is_a_failure_and_counts(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with serving(tmp_path, practice=None, check=None) as server:
+            ann = await walk_in(server)
+            await ann.to_the_tasks()
+            await ann.play(ACROSS[:3])
+            await ann.send("discard")
+            assert ann.way["outcome"]["reason"] == "given-up"
+            [row] = rows(server, conduct)
+            assert (row["success"], row["steps"]) == (False, 3)
+        [kept] = Store.open(tmp_path / "out").trajectories()
+        assert (kept.success, kept.notes) == (False, "given up")
+
+    run(story())
+
+
+def test_an_episode_whose_time_is_up_is_a_failure_and_said_so(tmp_path: Path) -> None:
+    limits = {"episode_seconds": 0.2}
+
+    async def story() -> None:
+        async with serving(tmp_path, practice=None, check=None, limits=limits) as server:
+            ann = await walk_in(server)
+            await ann.to_the_tasks()
+            await ann.play(ACROSS[:2])
+            await asyncio.sleep(0.25)
+            await ann.visit.watch.tick()
+            assert ann.way["outcome"]["reason"] == "time"
+            assert [one["success"] for one in rows(server, conduct)] == [False]
+
+    run(story())
+
+
+def test_who_does_nothing_is_asked_whether_they_are_there(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with serving(tmp_path, practice=None, check=None, limits={"idle_seconds": 0.2}) as server:
+            ann = await walk_in(server)
+            await ann.to_the_tasks()
+            await ann.visit.watch.tick()
+            assert ann.visit.session.phase is Phase.PLAYING
+            await asyncio.sleep(0.25)
+            await ann.visit.watch.tick()
+            assert (ann.visit.session.phase, ann.way["idle"]) == (Phase.PAUSED, True)
+            await ann.play(ACROSS[:1])
+            await ann.visit.watch.tick()
+            assert (ann.visit.session.phase, ann.way["idle"]) == (Phase.PLAYING, False)
+
+    run(story())
+
+
+def test_a_session_ends_when_its_time_is_over_and_keeps_what_was_done(tmp_path: Path) -> None:
+    limits = {"session_minutes": 0.005}
+
+    async def story() -> None:
+        async with serving(tmp_path, practice=None, check=None, limits=limits) as server:
+            ann = await walk_in(server)
+            await ann.to_the_tasks()
+            await ann.play()
+            await asyncio.sleep(0.35)
+            await ann.send("next")
+            assert ann.way["outcome"] == "timed-out"
+            assert [one["success"] for one in rows(server, conduct)] == [True]
+            bob = await walk_in(server, "person-bob")
+            await bob.send("consent", given=True)
+            await asyncio.sleep(0.35)
+            await bob.visit.watch.tick()
+            assert bob.way["outcome"] == "timed-out"
+
+    run(story())
+
+
+def test_rests_come_after_so_many_episodes(tmp_path: Path) -> None:
+    async def story() -> None:
+        breaks = {"every": 2, "text": "Stretch."}
+        async with serving(tmp_path, practice=None, check=None, breaks=breaks) as server:
+            ann = await walk_in(server)
+            await ann.to_the_tasks()
+            for _ in range(2):
+                await ann.play()
+                await ann.send("next")
+            assert (ann.stage, ann.way["text"], ann.way["number"]) == ("rest", "Stretch.", 2)
+            await ann.send("next")
+            assert (ann.stage, ann.way["number"]) == ("play", 3)
+
+    run(story())
+
+
+def test_a_baseline_is_on_test_seeds_and_tells_nobody_how_they_did(tmp_path: Path) -> None:
+    async def story() -> None:
+        options = {"mode": "baseline", "practice": None, "check": None, "episodes": 4, "tasks": None}
+        async with serving(tmp_path, **options, quality=None) as server:
+            everyone = [await walk_in(server, name) for name in ("person-ann", "person-bob")]
+            for one in everyone:
+                await one.to_the_tasks()
+                assert server.study.seeds is TEST
+                await one.play()
+                assert one.way["outcome"] == {"reason": "", "instruction": "lake"}
+                state = one.visit.tell()[0]
+                assert state.get("outcome") is None
+                await one.send("next")
+                await one.send("discard")
+                assert one.way["outcome"]["reason"] == "given-up"
+                await one.send("next")
+            found = {(one["person"], one["task"], one["seed"]) for one in rows(server, claims)}
+            wanted = [("lake", TEST.start), ("cab", TEST.start), ("pole", TEST.start)]
+            assert found == {(who, *one) for who in ("person-ann", "person-bob") for one in wanted}
+
+    run(story())
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_who_withdraws_decides_about_what_they_did(tmp_path: Path, keep: bool) -> None:
+    async def story() -> None:
+        async with serving(tmp_path, practice=None, check=None) as server:
+            ann = await walk_in(server)
+            await ann.to_the_tasks()
+            await ann.play()
+            await ann.send("next")
+            await ann.play(ACROSS[:2])
+            await ann.send("withdraw", keep=keep)
+            assert (ann.way["outcome"], ann.way["keeps"]) == ("withdrew", keep)
+            assert [one["decision"] for one in rows(server, consents)] == ["given", "withdrawn"]
+            assert all(one["until"] == 0 or one["state"] == "done" for one in rows(server, claims))
+            assert {one["state"] for one in rows(server, claims)} == ({"done", "held"} if keep else {"held"})
+        assert len(Store.open(tmp_path / "out")) == (1 if keep else 0)
+        async with serving(tmp_path, practice=None, check=None) as server:
+            assert [one["what"] for one in rows(server, events)] == ([] if keep else ["removed"])
+            bob = await walk_in(server, "person-bob")
+            await bob.to_the_tasks()
+            [held] = [one for one in rows(server, claims) if one["person"] == "person-bob"]
+            assert held["seed"] == (1 if keep else 0)  # the seed that was left is handed out again
+
+    run(story())
+
+
+def test_who_falls_short_of_what_is_required_ends_politely(tmp_path: Path) -> None:
+    async def story() -> None:
+        options = {"practice": None, "check": None, "quality": {"after": 2, "success": 0.5}}
+        async with serving(tmp_path, **options) as server:
+            ann = await walk_in(server)
+            await ann.to_the_tasks()
+            await ann.play(INTO_A_HOLE)
+            await ann.send("next")
+            await ann.play(INTO_A_HOLE)
+            assert ann.way["outcome"] == "poor-quality"
+            [event] = rows(server, events)
+            assert (event["what"], event["reason"]) == ("falls-short", "solved 0% of 2, 50% are required")
+
+    run(story())
+
+
+def test_a_gold_episode_has_the_experts_length(tmp_path: Path) -> None:
+    async def story() -> None:
+        options = {"practice": None, "check": None, "tasks": {"cab": {}}, "gold": {"share": 0.4}}
+        async with serving(tmp_path, **options) as server:
+            ann = await walk_in(server)
+            await ann.to_the_tasks()
+            for _ in range(3):
+                await ann.send("discard")
+                await ann.send("next")
+            kinds = [one["role"] for one in rows(server, conduct)]
+            assert sorted(kinds) == ["demonstration", "demonstration", "gold"]
+            assert all(5 <= one["expert_steps"] <= 40 for one in rows(server, conduct))
+
+    run(story())
+
+
+def test_people_find_a_study_full_and_a_place_free_again(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with serving(tmp_path, people=1) as server:
+            ann = await walk_in(server)
+            bob = await walk_in(server, "person-bob")
+            assert (bob.stage, bob.way["outcome"]) == ("done", "full")
+            await ann.send("consent", given=False)
+            bob = await walk_in(server, "person-bob")
+            assert bob.stage == "consent"
+            cleo = await walk_in(server, "person-cleo")
+            assert cleo.way["outcome"] == "full"
+
+    run(story())
+
+
+def test_a_paused_study_lets_people_finish_and_wait_and_goes_on_by_itself(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with serving(tmp_path, practice=None, check=None) as server:
+            ann = await walk_in(server)
+            await ann.to_the_tasks()
+            decide(server.ledger, "pilot", "pause", reason="lunch")
+            await until(lambda: server.house.standing.paused)
+            await ann.play()
+            await ann.send("next")
+            assert (ann.way["waiting"], ann.visit.session.episode) == ("lunch", None)
+            decide(server.ledger, "pilot", "resume", reason="fed")
+            await until(lambda: ann.visit.session.episode is not None)
+            assert ann.way["waiting"] is None
+
+    run(story())
+
+
+def test_a_banned_person_is_out_at_once(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with serving(tmp_path, practice=None, check=None) as server:
+            ann = await walk_in(server)
+            await ann.to_the_tasks()
+            decide(server.ledger, "pilot", "ban", "person-ann", "a robot")
+            await until(lambda: ann.way["stage"] == "done")
+            assert ann.way["outcome"] == "banned"
+            assert ("demonstration", "lake", "abandoned") in journalled(server)
+
+    run(story())
+
+
+def test_a_claim_that_ran_out_and_went_to_another_is_let_go(tmp_path: Path) -> None:
+    async def story() -> None:
+        options = {"practice": None, "check": None, "limits": {"claim_minutes": 0.004}}
+        async with serving(tmp_path, **options) as server:
+            ann = await walk_in(server)
+            await ann.to_the_tasks()
+            await ann.play(ACROSS[:1])
+            await asyncio.sleep(0.3)
+            bob = await walk_in(server, "person-bob")
+            await bob.to_the_tasks()
+            assert bob.visit.playing.claim is not None
+            assert bob.visit.playing.claim.seed == 0
+            await ann.play(ACROSS[1:2])
+            await ann.visit.watch.tick()
+            episode = ann.visit.session.episode
+            assert episode is not None
+            assert episode.record.seed == 1
+            assert ("demonstration", "lake", "abandoned") in journalled(server)
+
+    run(story())
+
+
+def test_a_person_reads_in_their_language_and_the_version_is_of_what_they_read(tmp_path: Path) -> None:
+    async def story() -> None:
+        options = {
+            "languages": ["en", "zh"],
+            "consent": {"en": "You agree.", "zh": "您同意。"},
+            "instructions": {"en": "Cross.", "zh": "过去。"},
+            "check": None,
+            "words": {"zh": {"LEFT": "左", "DOWN": "下", "RIGHT": "右", "UP": "上", "lake": "湖"}},
+        }
+        async with serving(tmp_path, **options) as server:
+            ann = await walk_in(server)
+            assert ann.way["text"] == "You agree."
+            await ann.send("language", code="zh")
+            assert (ann.way["text"], ann.visit.texts.code) == ("您同意。", "zh")
+            await ann.send("language", code="fr")  # not one of the study's
+            assert ann.visit.texts.code == "zh"
+            await ann.send("consent", given=True)
+            [row] = rows(server, consents)
+            assert row["consent"] == server.study.consent_version("zh") != server.study.consent_version("en")
+        async with serving(tmp_path, **options) as server:
+            assert (await walk_in(server)).way["text"] == "过去。"
+
+    run(story())
+
+
+async def until(true: Any, seconds: float = 10) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end
+        await asyncio.sleep(0.05)
