@@ -14,7 +14,7 @@ from rich.console import Console
 
 from .agents.train_config import TrainConfig
 from .agents.train_flags import with_flags
-from .cli_study import serve
+from .cli_study import forget, serve
 from .envs.errors import TutelageError
 
 if TYPE_CHECKING:
@@ -117,6 +117,7 @@ def record(
 
 
 app.command()(serve)
+app.command()(forget)
 
 
 @app.command()

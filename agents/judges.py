@@ -2,13 +2,13 @@
 
 People are dealt into two halves. A judge learns from one half, by behavior cloning and without a look at
 outcomes, and judges the other: nobody is judged by a policy that has learned from them. What comes of it,
-see `datasets.expertise`. Everything is a function of (config, data), whatever the order of the episodes.
+see `datasets.expertise`. Everything is a function of (seed, data), whatever the order of the episodes and
+whatever is trained afterwards.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ JUDGE_STEPS = 100
 EPOCHS = 12
 """A judge goes through its half at most so many times: one that knows it by heart judges nobody well."""
 
+FEWEST_IN_BATCH = 64
 HALVES = 2
 EPISODES = 64
 """Episodes of a person at a task that judges learn from and judge, at most."""
@@ -81,13 +82,17 @@ def _judge(
     votes = {task: _votes(one, taught) for task, one in columns.items()}
     known = {task: columns[task] for task, each in votes.items() if each.any()}
     steps = sum(int(np.diff(one.starts)[votes[task] > 0].sum()) for task, one in known.items())
-    small = replace(
-        config,
+    batch = int(np.clip(steps // 10, FEWEST_IN_BATCH, TrainConfig.batch_steps))
+    small = TrainConfig(
         size=1,
-        steps=max(1, min(JUDGE_STEPS, EPOCHS * steps // config.batch_steps)),
+        steps=max(1, min(JUDGE_STEPS, EPOCHS * steps // batch)),
+        batch_steps=batch,
         warmup=10,
         dropout=0.0,
         forget=1.0,  # without a past: it would tell a judge whose actions these are
+        dtype=config.dtype,
+        threads=config.threads,
+        seed=config.seed,
     )
     run = begin(known, small)
     sampler = make_sampler(known, small, {task: votes[task] for task in known})

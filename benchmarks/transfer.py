@@ -66,7 +66,7 @@ def trained(folder: Path, quick: bool) -> Path:
     suite = load_suite("first-steps")
     store = Store.create(folder / "store", suite)
     simulate(suite, store, {task: count // 5 if quick else count for task, count in TRAINED_ON.items()})
-    config = replace(DEMO, steps=60 if quick else 400, evaluate_every=0)
+    config = replace(DEMO, steps=60 if quick else 400, evaluate_every=10_000)
     return train([store], folder / "run", config, progress=True)
 
 

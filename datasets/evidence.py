@@ -172,9 +172,9 @@ def _agrees(one: Conduct, crowd: Usual) -> bool | None:
 
 
 def _length_low(rows: Sequence[Conduct]) -> float | None:
-    """Return the lower end of the mean log length's t interval; None below three solved episodes."""
+    """Return the lower end of the mean log length's t interval; None below four solved episodes."""
     logs = _log_lengths(rows)
-    if len(logs) < 3:
+    if len(logs) < 4:
         return None
     mean = math.fsum(logs) / len(logs)
     spread = math.sqrt(math.fsum((one - mean) ** 2 for one in logs) / (len(logs) - 1) / len(logs))

@@ -17,6 +17,9 @@ from scipy import stats
 from ..envs.errors import TutelageError
 from .evidence import Evidence
 
+FEW = 3
+"""So many episodes condemn nobody, whatever is asked for."""
+
 _CLEARLY = 0.8  # of the median person's share: who stays surely below it is worth a word
 _PRIOR_EPISODES = 4  # what the crowd does counts like so many episodes of one's own
 
@@ -83,7 +86,7 @@ def quality(one: Evidence, required: Required = NOTHING_REQUIRED) -> Verdict:
     if one.gold:
         shares.append((one.gold_passed, one.gold, required.gold, one.usual.get("gold")))
     score = math.fsum(_shrunk(done, of, like) for done, of, _, like in shares) / len(shares)
-    missed = [wilson(done, of)[1] < asked for done, of, asked, _ in shares]
+    missed = [_surely_below(done, of, asked) for done, of, asked, _ in shares]
     findings = [finding for find in _FINDINGS if (finding := find(one)) is not None]
     known = one.episodes >= required.after
     if known:
@@ -105,6 +108,10 @@ def wilson(count: float, of: int) -> tuple[float, float]:
     return max(0.0, (middle - reach) / (1 + more)), min(1.0, (middle + reach) / (1 + more))
 
 
+def _surely_below(count: float, of: int, share: float) -> bool:
+    return of > FEW and wilson(count, of)[1] < share
+
+
 def _find_success(one: Evidence) -> Finding | None:
     solved = f"solves {_percent(one.successes / one.episodes)} ({one.successes} of {one.episodes})"
     return _beside_median("success", solved, "solves", one.successes, one.episodes, one.usual.get("success"))
@@ -123,7 +130,7 @@ def _beside_median(
 ) -> Finding:
     if like is None:
         return Finding(measure, sentence)
-    against = wilson(count, of)[1] < _CLEARLY * like
+    against = _surely_below(count, of, _CLEARLY * like)
     return Finding(measure, f"{sentence} where the median person {verb} {_percent(like)}", against)
 
 
@@ -131,7 +138,7 @@ def _find_agreement(one: Evidence) -> Finding | None:
     if not one.repeats:
         return None
     sentence = f"ends as most others on {one.agreed} of {one.repeats} seeds that they played too"
-    return Finding("agreement", sentence, wilson(one.agreed, one.repeats)[1] < 0.5)
+    return Finding("agreement", sentence, _surely_below(one.agreed, one.repeats, 0.5))
 
 
 def _find_length(one: Evidence) -> Finding | None:
@@ -172,8 +179,8 @@ def _find_hidden(one: Evidence) -> Finding | None:
 def _mostly(one: Evidence, measure: str, sentence: str) -> Finding | None:
     """Report a share of each episode; it speaks against who surely does so mostly, and nearly always more.
 
-    Episodes are counted, not steps: those of one episode hang together. With fewer than four, no share is
-    surely above a half.
+    Episodes are counted, not steps: those of one episode hang together. With few, no share is surely above
+    a half.
     """
     own, like = one.own.get(measure, 0.0), one.usual.get(measure, 0.0)
     if not own:

@@ -70,8 +70,10 @@ class Remote:
 
     def open(self, name: str, version: str = "") -> IO[bytes]:
         """Open a file to be read, in its present or another version."""
-        options = {"version_id": version} if version not in ("", "null") else {}
-        return self._files.open(self._at(name), "rb", **options)
+        if version in ("", "null"):
+            return self._files.open(self._at(name), "rb")
+        aware = type(self._files)(**{**self._files.storage_options, "version_aware": True})
+        return aware.open(self._at(name), "rb", version_id=version)
 
     def remove(self, name: str) -> None:
         """Remove a file in every version."""

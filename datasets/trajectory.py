@@ -85,8 +85,9 @@ class Trajectory:
 
     @property
     def total(self) -> float:
-        """The return: the sum of all rewards."""
-        return float(self.rewards.sum())
+        """The return: the sum of all rewards; infinite where they are too large to be added."""
+        with np.errstate(over="ignore"):
+            return float(self.rewards.sum())
 
     @property
     def seconds(self) -> float:

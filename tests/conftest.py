@@ -13,6 +13,8 @@ import gymnasium
 import numpy as np
 import pytest
 from gymnasium import spaces
+from hypothesis import settings
+from moto.server import ThreadedMotoServer
 from tutelage.datasets.crowd.assignment import Assignment
 from tutelage.datasets.crowd.episode import Episode
 from tutelage.datasets.crowd.free_choice import FreeChoice
@@ -26,7 +28,11 @@ from tutelage.envs.gymnasium_task import TaskEnvironment
 from tutelage.envs.spaces import action_to_row
 from tutelage.envs.suite import Suite, suite_from
 from tutelage.tests import postgres as postgres_server
+from tutelage.tests import s3 as s3_server
 from tutelage.tests.postgres import PostgreSQL
+
+settings.register_profile("shared machines", deadline=None)
+settings.load_profile("shared machines")
 
 Recorded = tuple[Trajectory, dict[str, np.ndarray]]
 
@@ -286,3 +292,10 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
     else:
         with request.getfixturevalue("postgres").database() as url:
             yield url
+
+
+@pytest.fixture
+def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[ThreadedMotoServer]:
+    """Give a server that speaks S3, with a bucket `crowd`."""
+    with s3_server.running(monkeypatch) as server:
+        yield server

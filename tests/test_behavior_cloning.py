@@ -20,6 +20,7 @@ from tutelage.agents.policy import Policy
 from tutelage.agents.train_config import TrainConfig
 from tutelage.datasets.simulated_crowd import simulate
 from tutelage.datasets.store import Store
+from tutelage.datasets.weights import Weight
 from tutelage.envs.errors import TutelageError
 from tutelage.envs.suite import suite_from
 
@@ -141,8 +142,11 @@ def _wait_for(path: Path, process: subprocess.Popen[str]) -> None:
         time.sleep(0.005)
 
 
-def test_killed_and_resumed_equals_never_killed_bit_for_bit(store: Store, tmp_path: Path) -> None:
-    config = replace(CONFIG, steps=120, dropout=0.2)
+@pytest.mark.parametrize("weights", ["outcome", "both"])
+def test_killed_and_resumed_equals_never_killed_bit_for_bit(
+    store: Store, tmp_path: Path, weights: str
+) -> None:
+    config = replace(CONFIG, steps=120, dropout=0.2, weights=weights)
     config.save(tmp_path / "config.yaml")
     out = tmp_path / "killed"
     process = _spawn(store, out, tmp_path / "config.yaml")
@@ -197,6 +201,14 @@ def test_failures_teach_nothing_by_default(store: Store, tmp_path: Path) -> None
     train([store], outcome, CONFIG)
     train([store], every, replace(CONFIG, weights="none"))
     assert not same_weights(outcome / "last", every / "last")
+
+
+def test_what_everyone_weighs_is_told_before_training(store: Store, tmp_path: Path) -> None:
+    told: list[Weight] = []
+    train([store], tmp_path, replace(CONFIG, steps=1, weights="both"), tell=told.extend)
+    assert len(told) == len({one.demonstrator for one in store.trajectories()})
+    assert all(0 <= one.weight <= 1 and one.reason for one in told)
+    assert any(one.expertise is not None for one in told)
 
 
 def test_training_without_a_store_is_refused(tmp_path: Path) -> None:

@@ -116,7 +116,7 @@ def test_tangos_bounds_are_where_the_score_statistic_reaches_its_quantile(b: int
     assert likelihood_score(b, c, n, found.high) == pytest.approx(-z, abs=2e-3)
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(st.integers(0, 30), st.integers(0, 30), st.integers(0, 30), st.integers(0, 30))
 def test_the_paired_difference_is_antisymmetric_and_held(a: int, b: int, c: int, d: int) -> None:
     if not a + b + c + d:
@@ -202,7 +202,7 @@ def test_time_to_success_is_kaplan_meier_with_failures_censored_at_the_limit() -
     assert curve.share == pytest.approx(reference.evaluate(curve.steps))
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(st.lists(st.tuples(st.integers(1, 50), st.booleans()), min_size=1, max_size=60))
 def test_the_curve_rises_to_the_success_rate_within_its_band(episodes: list[tuple[int, bool]]) -> None:
     steps = np.array([one for one, _ in episodes])

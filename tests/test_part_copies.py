@@ -10,7 +10,6 @@ from pathlib import Path
 
 import boto3
 import pytest
-import s3fs
 from moto.server import ThreadedMotoServer
 from tutelage.datasets.part_copies import PartCopies, forget_remotely
 from tutelage.datasets.remote import Remote
@@ -19,31 +18,6 @@ from tutelage.datasets.trajectory import Trajectory
 from tutelage.envs.errors import TutelageError
 
 Recorder = Callable[..., Trajectory]
-
-
-@pytest.fixture
-def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[ThreadedMotoServer]:
-    """A server that speaks S3, with a bucket `crowd`, which s3fs finds by its environment."""
-    server = ThreadedMotoServer(port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    for name, value in {
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-        "AWS_ACCESS_KEY_ID": "testing",
-        "AWS_SECRET_ACCESS_KEY": "testing",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_MAX_ATTEMPTS": "1",
-    }.items():
-        monkeypatch.setenv(name, value)
-    s3fs.S3FileSystem.clear_instance_cache()
-    boto3.client("s3").create_bucket(Bucket="crowd")
-    yield server
-    with contextlib.suppress(Exception):
-        server.stop()
-    from moto.core.models import DEFAULT_ACCOUNT_ID
-    from moto.s3.models import s3_backends
-
-    s3_backends[DEFAULT_ACCOUNT_ID]["aws"].reset()
 
 
 @pytest.fixture(params=["s3", "file"])

@@ -14,7 +14,7 @@ from ..database import insert_missing, writing
 from ..durable import disk_errors, write_whole
 from ..journal import EpisodeRecord, Journal
 from .leases import EPISODES, Leases
-from .ledger import Ledger, keepers
+from .ledger import Ledger, keepers, leases
 
 _FILE = ".store-id"
 
@@ -44,13 +44,13 @@ class Keepers:
             return connection.execute(_holder(episode)).scalar() == self._store
 
     def confirm(self, episode: str) -> bool:
-        """Mark a demonstration as stored here; False when the claim has gone to another store meanwhile."""
+        """Mark a demonstration as stored here; False when it is not to be stored here any more."""
         with writing(self._engine) as connection:
             if connection.execute(_holder(episode)).scalar() != self._store:
                 return False
             mark = EPISODES.update().where(EPISODES.c.episode == episode)
-            connection.execute(mark.values(state="stored", changed_ns=time.time_ns()))
-            return True
+            done = connection.execute(mark.values(state="stored", changed_ns=time.time_ns()))
+            return done.rowcount == 1  # not when the person has been forgotten meanwhile
 
     def mine(self) -> list[EpisodeRecord]:
         """List what this store has claimed and not confirmed: what an earlier life of it has left."""
@@ -64,6 +64,7 @@ class Keepers:
         What has no claim may have been marked as kept just now: it is claimed when it has none again at
         the next look.
         """
+        self._keep_what_was_finished()
         kept, living = self._kept(), {*self._leases.living().values(), self._store}
         holders = self._holders(kept)
         unclaimed = kept.keys() - holders.keys()
@@ -78,6 +79,19 @@ class Keepers:
         with self._engine.connect() as connection:
             others = sql.select(keepers.c.episode).where(keepers.c.store != self._store)
             return sorted(set(episodes) & set(connection.execute(others).scalars()))
+
+    def _keep_what_was_finished(self) -> None:
+        """Take for kept what had ended in a study on a server that is dead by now, and was not yet kept."""
+        living = self._leases.living()
+        for one in self._journal.episodes(state="finished", suite=self._suite):
+            with writing(self._engine) as connection:
+                owner = sql.select(leases.c.server).where(leases.c.seat == one.seat).with_for_update()
+                if not one.study or connection.execute(owner).scalar() in living:
+                    continue
+                this = (EPISODES.c.episode == one.episode) & (EPISODES.c.state == "finished")
+                state = "discarded" if one.role == "practice" else "kept"
+                change = EPISODES.update().where(this).values(state=state, changed_ns=time.time_ns())
+                connection.execute(change)
 
     def _inherit(self, episode: str, dead: str) -> bool:
         with writing(self._engine) as connection:

@@ -61,6 +61,10 @@ class Keeper:
         """Take over a demonstration that the journal has marked as kept."""
         self._queue.put(kept)
 
+    def recover(self, left: list[EpisodeRecord]) -> None:
+        """Take over demonstrations that the journal has as kept, and that nobody has put here."""
+        self._queue.put(lambda: self._recover(left))
+
     def after(self, work: Callable[[], None]) -> None:
         """Do some work in the keeper's thread, once everything that was put before it is in the store."""
         self._queue.put(work)

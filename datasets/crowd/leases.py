@@ -14,7 +14,7 @@ import sqlalchemy as sql
 from ...envs.errors import TutelageError
 from ..database import insert_missing, writing
 from ..fence import writers
-from ..journal import TABLES, Journal
+from ..journal import MOVED, TABLES, Journal
 from .ledger import Ledger, leases, servers
 
 BEAT_SECONDS = 2.0
@@ -30,9 +30,10 @@ class Leases:
 
     A seat belongs to the server that took it last. Taking it waits for whatever the former owner is just
     committing, and is seen by its next commit: from then on the former owner's journal refuses every write
-    about that seat, and `on_lost(seat)` is called there. So two servers never write to one episode, alive
-    or not, whatever their clocks say. `on_lost` comes from some thread, twice perhaps, and late perhaps, when
-    the seat is back already: ask `holds` before letting go.
+    about that seat, its ledger every transaction `ON_BEHALF_OF` it, and `on_lost(seat)` is called there. So
+    two servers never write to one episode, alive or not, whatever their clocks say. `on_lost` comes from
+    some thread, twice perhaps, and late perhaps, when the seat is back already: ask `holds` before letting
+    go.
     `figures()` is what monitoring adds up over the servers; `store` names the store that this one fills.
     """
 
@@ -54,6 +55,7 @@ class Leases:
         self._figures = figures
         self._ever: set[str] = set()
         self._lost: frozenset[str] = frozenset()
+        self._refused: dict[str, frozenset[str]] = {}  # lost seat → its episodes when it was lost
         self._pulse: dict[str, tuple[float, float, str]] = {}  # server → its `seen`, when that changed, store
         self._stopping = threading.Event()
         now = time.time()
@@ -61,6 +63,7 @@ class Leases:
         with writing(self._engine) as connection:
             connection.execute(servers.insert(), row)
         journal.fence.on_taken = self._taken
+        ledger.guard = self._check
         self._thread = threading.Thread(target=self._beat_on, name="heartbeat", daemon=True)
 
     def start(self) -> None:
@@ -90,14 +93,30 @@ class Leases:
             for one in sorted({lease["server"], self.server}):
                 tell = writers.update().where(writers.c.writer == one).values(taken=writers.c.taken + 1)
                 connection.execute(tell)
-            moved = {"server": self.server, "epoch": lease["epoch"] + 1}
+            moved = {"server": self.server, "epoch": lease["epoch"] + 1, "page": ""}
             connection.execute(leases.update().where(leases.c.seat == seat).values(**moved))
             self._ever.add(seat)
             self._lost -= {seat}
         return int(moved["epoch"])
 
+    def is_open_elsewhere(self, seat: str, page: str) -> bool:
+        """Say whether another page than this one has the seat open, at another server that is alive."""
+        query = sql.select(leases.c.server, leases.c.page).where(leases.c.seat == seat)
+        with self._engine.connect() as connection:
+            found = connection.execute(query).one_or_none()
+        if found is None or found.server == self.server or found.page in ("", page):
+            return False
+        return found.server in self.living()
+
+    def note_page(self, seat: str, page: str) -> None:
+        """Note which page has a seat of this server's open; "" for none."""
+        mine = (leases.c.seat == seat) & (leases.c.server == self.server)
+        with writing(self._engine) as connection:
+            connection.execute(leases.update().where(mine).values(page=page))
+
     def beat(self) -> None:
         """Say that this server is alive, look who else is, and which seats have gone."""
+        self._journal.flushed()  # a commit, at least one a beat: lost seats are noticed though nobody plays
         now = {"seen": time.time(), "figures": dict(self._figures())}
         with writing(self._engine) as connection:
             connection.execute(servers.update().where(servers.c.server == self.server).values(**now))
@@ -125,7 +144,8 @@ class Leases:
         if self._thread.is_alive():
             self._thread.join()
         with contextlib.suppress(sql.exc.DBAPIError), writing(self._engine) as connection:
-            connection.execute(leases.update().where(leases.c.server == self.server).values(server=""))
+            mine = leases.update().where(leases.c.server == self.server)
+            connection.execute(mine.values(server="", page=""))
             connection.execute(servers.delete().where(servers.c.server == self.server))
 
     def _beat_on(self) -> None:
@@ -135,12 +155,21 @@ class Leases:
             except sql.exc.DBAPIError as error:  # the journal tells the players; here it is tried again
                 _log.debug("no heartbeat: %s", type(error).__name__)
 
+    def _check(self, connection: sql.Connection, seat: str) -> None:
+        """Refuse to write on behalf of a lost seat; whoever wants to take it waits for this transaction."""
+        if connection.execute(_owner(seat).with_for_update(read=True)).scalar() != self.server:
+            raise TutelageError(MOVED)
+
     def _taken(self, connection: sql.Connection) -> frozenset[str]:
         """Return the seats that were this server's, and their episodes, for the journal to refuse."""
         lost = self._lost_seats(connection)
         self._tell_lost(lost)
-        query = sql.select(EPISODES.c.episode).where(EPISODES.c.seat.in_(lost))
-        return lost | frozenset(connection.execute(query).scalars())
+        refused = {seat: episodes for seat, episodes in self._refused.items() if seat in lost}
+        for seat in lost - refused.keys():
+            query = sql.select(EPISODES.c.episode).where(EPISODES.c.seat == seat)
+            refused[seat] = frozenset(connection.execute(query).scalars())
+        self._refused = refused
+        return lost.union(*refused.values())
 
     def _lost_seats(self, connection: sql.Connection) -> frozenset[str]:
         mine = connection.execute(sql.select(leases.c.seat).where(leases.c.server == self.server)).scalars()

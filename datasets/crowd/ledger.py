@@ -7,8 +7,9 @@ stand in `identities` and nowhere else: everywhere else a person is their pseudo
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -147,6 +148,7 @@ leases = sql.Table(
     sql.Column("seat", sql.String, primary_key=True),
     sql.Column("server", sql.String, nullable=False),
     sql.Column("epoch", sql.Integer, nullable=False),  # rises whenever the seat moves
+    sql.Column("page", sql.String, nullable=False, server_default=""),  # which page has it open; "" for none
 )
 keepers = sql.Table(
     "keepers",
@@ -174,19 +176,29 @@ class Person:
     ended: float | None = None
 
 
+ON_BEHALF_OF: ContextVar[str] = ContextVar("seat", default="")
+"""The seat on whose behalf the present task writes; "" where it is nobody's in particular."""
+
+
 class Ledger:
     """The tables on the journal's database. Calls block for the disk: call them from a worker thread."""
 
     def __init__(self, engine: sql.Engine) -> None:
         self.engine = engine
+        self.guard: Callable[[sql.Connection, str], None] | None = None
         make_tables(engine, TABLES)
 
     @contextmanager
     def write(self) -> Iterator[sql.Connection]:
-        """Give one transaction; nobody else has one meanwhile, so that reads in it hold."""
+        """Give one transaction; nobody else has one meanwhile, so that reads in it hold.
+
+        `guard(connection, ON_BEHALF_OF)`, if there is one, raises when that seat is no longer this server's.
+        """
         with writing(self.engine) as connection:
             if not is_sqlite(self.engine):
                 connection.execute(sql.select(sql.func.pg_advisory_xact_lock(LEDGER)))
+            if self.guard is not None and (seat := ON_BEHALF_OF.get()):
+                self.guard(connection, seat)
             yield connection
 
     def rows(self, query: sql.Select[Any]) -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import logging
 import secrets
 from pathlib import Path
 from typing import IO
@@ -13,8 +14,10 @@ from ...envs.errors import TutelageError
 from ...envs.gymnasium_task import registry
 from ...envs.task import Task
 from ..journal import Journal, SeatRecord
+from ..part_copies import PartCopies
 from ..store import Store
 from .assignment import Assignment
+from .company import Company
 from .frames import Encoder
 from .free_choice import FreeChoice
 from .keeping import Keeper
@@ -26,6 +29,7 @@ from .world import InlineWorld, World
 JOURNAL = "journal.sqlite"
 """The journal's name in the recorder's folder, beside the store's parts."""
 _PATIENCE_SECONDS = 2
+_log = logging.getLogger("tutelage.crowd")
 
 
 class Recorder:
@@ -38,23 +42,31 @@ class Recorder:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.store = Store.create(settings.out, settings.suite)
-        self._lock = _lock(settings.out)
+        self._lock = lock_folder(settings.out)
         self.journal = Journal(settings.database or settings.out / JOURNAL)
         self._assignment = Assignment(settings.seeds, settings.is_baseline, self.journal)
         self._encoders: dict[str, Encoder] = {}
         self._seats: dict[str, Seat] = {}
         self._keeper: Keeper | None = None
+        self.company: Company | None = None
+        """The other servers, where several share the database."""
+        self.copies: PartCopies | None = None
 
     async def start(self) -> None:
         """Begin to store what is kept, and to tell the pages when saving fails."""
         loop = asyncio.get_running_loop()
         loop.run_in_executor(None, registry)  # a second that the first player need not wait
-        self._keeper = Keeper(
-            self.settings,
-            self.journal,
-            self.store,
-            lambda text: _ignore(loop.call_soon_threadsafe(self._note, text)),
-        )
+
+        def told(text: str) -> None:
+            loop.call_soon_threadsafe(self._note, text)
+
+        if self.settings.parts:
+            self.copies = PartCopies(self.store, self.settings.parts, _log.warning)
+        keepers = None
+        if self.company is not None:
+            await self.company.start()
+            keepers = self.company.keepers
+        self._keeper = Keeper(self.settings, self.journal, self.store, told, keepers, self.copies)
         self.journal.listeners.append(
             lambda why: _ignore(asyncio.run_coroutine_threadsafe(self._trouble(why), loop))
         )
@@ -68,6 +80,10 @@ class Recorder:
         loop = asyncio.get_running_loop()
         if self._keeper is not None:
             await loop.run_in_executor(None, self._keeper.close)
+        if self.copies is not None:
+            await loop.run_in_executor(None, self.copies.close)
+        if self.company is not None:
+            await self.company.close()
         self.journal.listeners.clear()
         await loop.run_in_executor(None, self.journal.close)
         self._lock.close()
@@ -113,7 +129,7 @@ def seat_id(token: str) -> str:
     return hashlib.blake2b(token.encode(), digest_size=12).hexdigest()
 
 
-def _lock(folder: Path) -> IO[bytes]:
+def lock_folder(folder: Path) -> IO[bytes]:
     """Hold the folder for this process; a killed one lets go by itself."""
     file = (folder / "journal.lock").open("ab")
     try:

@@ -63,8 +63,7 @@ class Seat:
         line = Line(socket)
         previous, self._line, self._spoken = self._line, line, None
         if previous is not None:
-            previous.send({"type": "replaced"})
-            previous.close(REPLACED)
+            _replace(previous)
         sender = asyncio.create_task(line.drain())
         self._meter.opened()
         try:
@@ -121,6 +120,13 @@ class Seat:
         async with self._lock:
             self._stop_clock()
             await self.session.close()
+
+    async def hand_over(self) -> None:
+        """Let go of everything at once: another server has the seat from now on."""
+        line, self._line = self._line, None
+        if line is not None:
+            _replace(line)
+        await self.close()
 
     async def _greet(self, line: Line) -> None:
         async with self._lock:
@@ -350,6 +356,11 @@ def _decision(keys: Keys, controls: Controls) -> np.ndarray:
     if row is None:
         raise TutelageError("expected an idle action in real time, got none; give the suite one")
     return row
+
+
+def _replace(line: Line) -> None:
+    line.send({"type": "replaced"})
+    line.close(REPLACED)
 
 
 async def _receive(socket: WebSocket) -> str | bytes | None:

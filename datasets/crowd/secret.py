@@ -72,6 +72,11 @@ class Secret:
         return hmac.digest(self._key, message, hashlib.sha256)
 
 
+def has_secret(folder: Path) -> bool:
+    """Say whether there is a secret to load, without making one."""
+    return bool(os.environ.get(VARIABLE)) or (folder / FILE).is_file()
+
+
 def _make(path: Path) -> None:
     """Write a new secret, whole or not at all; of two processes that try, the first one's stays."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")

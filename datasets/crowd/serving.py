@@ -7,6 +7,7 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import sqlalchemy as sql
@@ -22,7 +23,7 @@ from starlette.websockets import WebSocket
 from ...envs.controls import Controls
 from .app import in_url, listen, server_of
 from .guard import Guard
-from .ledger import Person
+from .ledger import ON_BEHALF_OF, Person
 from .pages import STATIC, page
 from .panels import LINK, Proof, Refusal
 from .protocol import OCCUPIED, UNKNOWN_SEAT
@@ -35,6 +36,8 @@ from .texts import Texts, best_language
 SEAT = "seat"
 """What the signature of a seat's cookie is for."""
 
+TRY_AGAIN = 1013
+"""The code, of RFC 6455's registry, by which a socket is closed that may be opened again later."""
 _SEAT_SECONDS = 90 * 24 * 3600
 _JOINS_A_SECOND, _JOINS_AT_ONCE = 0.5, 60  # a class behind one address may come at once; a script may not
 _MESSAGES_A_SECOND = 150
@@ -46,6 +49,7 @@ def serve_study(
     controls: Mapping[str, Controls],
     *,
     database: str = "",
+    parts: str = "",
     host: str = "127.0.0.1",
     port: int = 8000,
     address: str = "",
@@ -60,7 +64,7 @@ def serve_study(
     Raises TutelageError when the port is in use, or the folder or database cannot be used.
     """
     with listen(host, port) as listening:
-        server = StudyServer(study, folder, controls, database)
+        server = StudyServer(study, folder, controls, database, parts)
         url = address.rstrip("/") or f"http://{in_url(host)}:{listening.getsockname()[1]}"
         app = make_app(server, host, address=url, proof=proof, rooms=rooms(server))
         told(f"Serving study {study.name} into {folder}")
@@ -104,7 +108,8 @@ def make_app(
         Mount("/static", StaticFiles(directory=STATIC)),
     ]
     names = {urlsplit(address).hostname or ""} if address else set()
-    return Guard(Starlette(routes=routes, lifespan=lifespan), host, set(), names)
+    away: dict[Any, Any] = {sql.exc.OperationalError: room.away, sql.exc.InterfaceError: room.away}
+    return Guard(Starlette(routes=routes, lifespan=lifespan, exception_handlers=away), host, set(), names)
 
 
 class _Room:
@@ -154,14 +159,15 @@ class _Room:
         """Serve a page; a second one is told that the first is open, unless it asks to take its place."""
         await socket.accept()
         name = self._seat_of(socket)
-        seat = await self._server.visit(name) if name else None
+        which = socket.query_params.get("page", "")[:64]
+        if "take" not in socket.query_params and await self._is_open_in_another(name, which):
+            await socket.close(OCCUPIED)
+            return
+        seat = await self._server.visit(name, which) if name else None
         if seat is None:
             await socket.close(UNKNOWN_SEAT)
             return
-        which = socket.query_params.get("page", "")[:64]
-        if seat.is_open and self._pages.get(name) != which and "take" not in socket.query_params:
-            await socket.close(OCCUPIED)
-            return
+        ON_BEHALF_OF.set(name)  # for all that this socket's task writes
         self._pages[name] = which
         measured = Measured(socket.scope, socket.receive, socket.send)
         measured.client_state, measured.application_state = socket.client_state, socket.application_state
@@ -169,9 +175,16 @@ class _Room:
         try:
             await seat.attend(measured)
         finally:
-            self._server.left(name)
             if not seat.is_open:
                 self._pages.pop(name, None)
+            await self._server.left(name)
+
+    async def _is_open_in_another(self, seat: str, page: str) -> bool:
+        """Say whether another page has a seat open, here or at another server."""
+        if self._server.is_open(seat):
+            return self._pages.get(seat) != page
+        company = self._server.company
+        return company is not None and await company.is_open_elsewhere(seat, page)
 
     async def health(self, _: Request) -> Response:
         """Say whether people can play here: the database answers, and the journal can be written."""
@@ -184,6 +197,14 @@ class _Room:
         # what exactly is wrong is for the log, not for whoever asks
         state = "ok" if trouble is None else "saving fails"
         return JSONResponse({"status": state}, 200 if trouble is None else 503)
+
+    async def away(self, connection: HTTPConnection, _: Exception) -> Response | None:
+        """Say that the database is away: who waits a little finds everything as it was."""
+        if isinstance(connection, WebSocket):
+            await connection.close(TRY_AGAIN)
+            return None
+        texts = self._texts(connection)
+        return self._refused(texts, texts.say("refused.not-now"), 503)
 
     def _ask_database(self) -> None:
         with self._server.ledger.engine.connect() as connection:
@@ -211,7 +232,7 @@ class _Room:
     def _seat_of(self, request: HTTPConnection) -> str:
         return self._server.secret.unsign(request.cookies.get(self._cookie, ""), SEAT) or ""
 
-    def _texts(self, request: Request) -> Texts:
+    def _texts(self, request: HTTPConnection) -> Texts:
         """Choose a language for somebody who is not known yet: the one asked for, else their browser's."""
         asked = request.query_params.get("language", "")
         wanted = request.headers.get("accept-language", "")

@@ -18,7 +18,8 @@ class Settings:
     `episodes` is how many demonstrations a task are wanted of each person; None for no end.
     `demonstrator` names everyone who plays here; None draws a pseudonym per seat. `on_kept` is called,
     off the event loop, after a demonstration is in the store. `extra_pages` maps URL paths to files.
-    `database` is the URL of the journal's database, where it is not a file in the folder.
+    `database` is the URL of the journal's database, where it is not a file in the folder, and `parts` one
+    that finished parts are copied to.
     """
 
     suite: Suite
@@ -29,6 +30,7 @@ class Settings:
     on_kept: Callable[[Trajectory], None] | None = None
     extra_pages: Mapping[str, Path] = field(default_factory=dict)
     database: str = ""
+    parts: str = ""
 
     @property
     def is_baseline(self) -> bool:

@@ -15,11 +15,12 @@ import sqlalchemy as sql
 from ...envs.controls import Controls
 from ...envs.errors import TutelageError
 from ..durable import disk_errors, write_whole
-from ..journal import SeatRecord
+from ..journal import EpisodeRecord, SeatRecord
 from .best_lengths import BestLengths
 from .claims import Claims
+from .company import Company
 from .house import House
-from .ledger import Ledger, Person, events, people
+from .ledger import ON_BEHALF_OF, Ledger, Person, events, people
 from .recorder import Recorder
 from .seat import Seat
 from .secret import Secret
@@ -45,11 +46,16 @@ class StudyServer(Recorder):
     """
 
     def __init__(
-        self, study: Study, folder: Path, controls: Mapping[str, Controls], database: str = ""
+        self,
+        study: Study,
+        folder: Path,
+        controls: Mapping[str, Controls],
+        database: str = "",
+        parts: str = "",
     ) -> None:
         self.study = study
         self.folder = folder
-        super().__init__(Settings(study.suite, folder, study.seeds, database=database))
+        super().__init__(Settings(study.suite, folder, study.seeds, database=database, parts=parts))
         self.secret = Secret.load(folder)
         self.ledger = Ledger(self.journal.engine)
         self.house = House(
@@ -62,6 +68,8 @@ class StudyServer(Recorder):
             standing=standing(self.ledger, study.name),
             remove=self._remove,
         )
+        if self.journal.fence is not None:
+            self.company = Company(self.journal, self.ledger, self.store, self.let_go, self.figures)
         self._visits: dict[str, Visit] = {}
         self._touched: dict[str, float] = {}
         self._clockwork: asyncio.Task[None] | None = None
@@ -70,7 +78,8 @@ class StudyServer(Recorder):
 
     async def start(self) -> None:
         """Store what a crash left, then begin to serve."""
-        await asyncio.to_thread(self._keep_what_was_finished)
+        if self.company is None:  # else for each seat that comes, and by those who look for orphans
+            await asyncio.to_thread(self._keep_what_was_finished)
         await super().start()
         for person in await asyncio.to_thread(self._unremoved):
             self._remove(person)
@@ -85,8 +94,14 @@ class StudyServer(Recorder):
         await super().close()
         await asyncio.to_thread(self.house.bests.close)
 
-    async def visit(self, seat: str) -> Seat | None:
-        """Return the seat of that id, with its visit; None when nobody here has it."""
+    async def visit(self, seat: str, page: str = "") -> Seat | None:
+        """Return the seat of that id, with its visit, for a page to open; None when nobody has it."""
+        if self.company is not None:
+            await self.company.arrive(seat, page)
+            if seat not in self._seats:
+                left = await asyncio.to_thread(lambda: self._keep_what_was_finished(seat=seat))
+                if left and self._keeper is not None:
+                    self._keeper.recover(left)
         self._touched[seat] = time.monotonic()
         if seat not in self._seats:
             person = await asyncio.to_thread(lambda: self.ledger.person(seat=seat))
@@ -96,9 +111,28 @@ class StudyServer(Recorder):
                 self._seats[seat] = self._open(person)
         return self._seats[seat]
 
-    def left(self, seat: str) -> None:
+    async def left(self, seat: str) -> None:
         """Note that a page has just left a seat: it stays open for a while, they may only have reloaded."""
         self._touched[seat] = time.monotonic()
+        if self.company is not None and not self.is_open(seat):
+            await self.company.left(seat)
+
+    def is_open(self, seat: str) -> bool:
+        """Say whether a page has a seat open on this server."""
+        return seat in self._seats and self._seats[seat].is_open
+
+    async def let_go(self, name: str) -> None:
+        """Close a seat that is another server's by now, or is to be read anew."""
+        seat = self._seats.pop(name, None)
+        for one in (self._visits, self._touched):
+            one.pop(name, None)
+        if seat is not None:
+            await seat.hand_over()
+
+    def figures(self) -> dict[str, Any]:
+        """Return what the heartbeat of this server tells."""
+        seats = sum(one.is_open for one in self._seats.values())
+        return {"seats": seats, "trouble": self.journal.trouble or ""}
 
     def open_seat(self, seat: str) -> Seat | None:
         """Return a seat that is open on this server; nothing is read for it."""
@@ -168,9 +202,11 @@ class StudyServer(Recorder):
         self.house.standing = await asyncio.to_thread(standing, self.ledger, self.study.name)
         for visit in list(self._visits.values()):
             try:
+                ON_BEHALF_OF.set(visit.person.seat)
                 await visit.watch.tick()
             except TutelageError as error:
                 _log.warning("a visit could not go on by itself: %s", error)
+        ON_BEHALF_OF.set("")
         if ticks % _SEEN_EVERY == 0:
             await asyncio.to_thread(self._note_seen, [one for one in self._seats if self._seats[one].is_open])
         if ticks % _SWEEP_EVERY == 0:
@@ -208,14 +244,16 @@ class StudyServer(Recorder):
                 values = {"stage": "done", "outcome": "timed-out", "code": code, "ended": time.time()}
                 self.ledger.change(row["person"], **values)
 
-    def _keep_what_was_finished(self) -> None:
-        """Keep what had ended and was not yet kept when a server was killed: there is nothing to decide."""
-        if self.journal.engine.dialect.name != "sqlite":  # other servers may be at it
-            return
-        for one in self.journal.episodes(state="finished", suite=self.study.suite.name):
-            if one.study == self.study.name:
-                self.journal.mark(one.episode, "discarded" if one.role == "practice" else "kept")
+    def _keep_what_was_finished(self, **whose: str) -> list[EpisodeRecord]:
+        """Keep what had ended and was not yet kept when a server was killed: there is nothing to decide.
+
+        Returns what is kept.
+        """
+        left = self.journal.episodes(state="finished", study=self.study.name, **whose)
+        for one in left:
+            self.journal.mark(one.episode, "discarded" if one.role == "practice" else "kept")
         self.journal.flush()
+        return [one for one in left if one.role != "practice"]
 
     def _remove(self, person: str) -> None:
         """Remove the episodes of somebody who left and did not want them kept, once all have been stored."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ...envs.errors import TutelageError, nearest
 from ..store import Progress, Store
+from .exports import note_export
 
 FORMATS = ("minari", "lerobot")
 
@@ -14,6 +15,7 @@ FORMATS = ("minari", "lerobot")
 def export_store(store: Store, to: str, out: Path, progress: Progress | None = None) -> list[str]:
     """Write a store in another format under `out`; returns what was written and what it cannot hold."""
     _check(to)
+    note_export(store, to, out)
     if to == "minari":
         from .minari import export_minari
 

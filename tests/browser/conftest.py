@@ -75,7 +75,7 @@ def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
 
     def complain(message: ConsoleMessage) -> None:
         # a server that is away is no mistake of the page
-        if "ERR_CONNECTION_REFUSED" not in message.text:
+        if message.type == "error" and "ERR_CONNECTION_REFUSED" not in message.text:
             wrong.append(message.text)
 
     with contextlib.ExitStack() as stack:
@@ -86,9 +86,7 @@ def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
             page = context.new_page()
             page.set_default_timeout(20_000)
             page.on("pageerror", lambda error: wrong.append(str(error)))
-            page.on(
-                "console", lambda message: wrong.append(message.text) if message.type == "error" else None
-            )
+            page.on("console", complain)
             page.on("request", lambda sent: None if sent.url.startswith(url) else wrong.append(sent.url))
             page.goto(url)
             page.wait_for_selector("body:not([data-phase=loading])")

@@ -1,0 +1,105 @@
+"""Where words still stand: every byte of every file is looked at, compressed ones as they read."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+from urllib.parse import quote
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+_BLOCK = 1 << 20
+
+
+@dataclass
+class Search:
+    """What is looked for, how much was looked through, and where something was found.
+
+    Covered: the words as bytes, and as JSON and addresses write them; Parquet files by what their columns
+    hold, .zip and .gz files by what they unpack to, and the names of files. Not covered: words inside other
+    compressed or encrypted files, and what a disk keeps of files that were deleted.
+    """
+
+    words: tuple[str, ...]
+    files: int = 0
+    size: int = 0
+    found: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._needles = needles(self.words)
+
+    def folder(self, folder: Path) -> None:
+        """Look through every file under a folder."""
+        for path in sorted(folder.rglob("*")):
+            if self._is_in(path.name.encode()):
+                self.found.append(f"the name of {path}")
+            if path.is_file() and not path.is_symlink():
+                with path.open("rb") as file:
+                    self.file(file, str(path))
+
+    def file(self, file: IO[bytes], name: str) -> None:
+        """Look through one open file."""
+        self.files += 1
+        try:
+            if any(self._is_in(block) for block in self._blocks(file)) or self._is_inside(file, name):
+                self.found.append(name)
+        except (pa.ArrowException, zipfile.BadZipFile, EOFError, OSError, zlib.error) as error:
+            self.found.append(f"{name}, perhaps: it cannot be read ({error})")
+
+    def _blocks(self, file: IO[bytes]) -> Iterator[bytes]:
+        """Read a file in blocks that overlap by the longest word."""
+        overlap = max(map(len, self._needles), default=1) - 1
+        tail = b""
+        while block := file.read(_BLOCK):
+            self.size += len(block)
+            yield tail + block
+            tail = (tail + block)[-overlap:] if overlap else b""
+
+    def _is_inside(self, file: IO[bytes], name: str) -> bool:
+        file.seek(0)
+        if name.endswith(".parquet"):
+            return any(self._is_in(data) for data in _parquet(file))
+        if name.endswith(".gz"):
+            with gzip.open(file) as inner:
+                return any(self._is_in(block) for block in self._blocks(inner))  # type: ignore[arg-type]
+        if name.endswith(".zip"):
+            with zipfile.ZipFile(file) as archive:
+                return any(self._is_in_member(archive, one) for one in archive.namelist())
+        return False
+
+    def _is_in_member(self, archive: zipfile.ZipFile, name: str) -> bool:
+        inner = Search(self.words)
+        inner.file(io.BytesIO(archive.read(name)), name)
+        return bool(inner.found) or self._is_in(name.encode())
+
+    def _is_in(self, data: bytes) -> bool:
+        return any(needle in data for needle in self._needles)
+
+
+def needles(words: Iterable[str]) -> tuple[bytes, ...]:
+    """Return the bytes by which words may stand in a file: as they are, in JSON and in addresses."""
+    return tuple(
+        sorted(
+            {form.encode() for word in words for form in (word, json.dumps(word)[1:-1], quote(word, safe=""))}
+        )
+    )
+
+
+def _parquet(file: IO[bytes]) -> Iterator[bytes]:
+    """Yield what a Parquet file's columns hold in memory, where nothing is compressed."""
+    read = pq.ParquetFile(file)
+    for batch in read.iter_batches(batch_size=4096):
+        for column in batch.columns:
+            if isinstance(column, pa.DictionaryArray):
+                column = column.dictionary_decode()
+            for buffer in column.buffers():
+                if buffer is not None:
+                    yield buffer.to_pybytes()
