@@ -65,7 +65,6 @@ class Seat:
         if previous is not None:
             _replace(previous)
         sender = asyncio.create_task(line.drain())
-        self._meter.opened()
         try:
             await self._greet(line)
             while (text := await _receive(socket)) is not None:
@@ -76,7 +75,6 @@ class Seat:
                 self._line = None
                 await self._release()
             sender.cancel()
-            self._meter.closed()
 
     @contextlib.asynccontextmanager
     async def changing(self) -> AsyncIterator[None]:

@@ -21,6 +21,8 @@ from .claims import Claims
 from .company import Company
 from .house import House
 from .ledger import ON_BEHALF_OF, Ledger, Person, events, people
+from .meter import Meter, beat_alone
+from .playback import Playbacks
 from .recorder import Recorder
 from .seat import Seat
 from .secret import Secret
@@ -34,6 +36,7 @@ TICK_SECONDS = 1.0
 _SEEN_EVERY = 15
 """Ticks between two notes of who is there."""
 _SWEEP_EVERY = 60
+_BEAT_EVERY = 2
 _ABSENT_SECONDS = 120.0
 _log = logging.getLogger("tutelage.crowd")
 
@@ -70,6 +73,9 @@ class StudyServer(Recorder):
         )
         if self.journal.fence is not None:
             self.company = Company(self.journal, self.ledger, self.store, self.let_go, self.figures)
+        self.meter = Meter()
+        self.playbacks = Playbacks(study.name, study.suite, self.journal, self.store, self.world)
+        self._started = time.time()
         self._visits: dict[str, Visit] = {}
         self._touched: dict[str, float] = {}
         self._clockwork: asyncio.Task[None] | None = None
@@ -91,6 +97,7 @@ class StudyServer(Recorder):
             self._clockwork.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._clockwork
+        await self.playbacks.close()
         await super().close()
         await asyncio.to_thread(self.house.bests.close)
 
@@ -132,7 +139,7 @@ class StudyServer(Recorder):
     def figures(self) -> dict[str, Any]:
         """Return what the heartbeat of this server tells."""
         seats = sum(one.is_open for one in self._seats.values())
-        return {"seats": seats, "trouble": self.journal.trouble or ""}
+        return {**self.meter.figures(self.journal.trouble), "seats": seats}
 
     def open_seat(self, seat: str) -> Seat | None:
         """Return a seat that is open on this server; nothing is read for it."""
@@ -179,7 +186,7 @@ class StudyServer(Recorder):
         record = SeatRecord(person.seat, person.person)
         session = Session(record, self.study.suite, self.journal, self.world, deliver=deliver)
         visit = Visit(session, self.house, person)
-        seat = Seat(session, visit, self.journal)
+        seat = Seat(session, visit, self.journal, self.meter)
         visit.changing = seat.changing
         self._visits[person.seat] = visit
         return seat
@@ -207,6 +214,8 @@ class StudyServer(Recorder):
             except TutelageError as error:
                 _log.warning("a visit could not go on by itself: %s", error)
         ON_BEHALF_OF.set("")
+        if self.company is None and ticks % _BEAT_EVERY == 0:
+            await asyncio.to_thread(beat_alone, self.ledger, self._started, self.figures())
         if ticks % _SEEN_EVERY == 0:
             await asyncio.to_thread(self._note_seen, [one for one in self._seats if self._seats[one].is_open])
         if ticks % _SWEEP_EVERY == 0:
