@@ -101,12 +101,6 @@ class Playbacks:
                 return
             await grown.wait()
 
-    async def close(self) -> None:
-        """Stop playing."""
-        for task in (tasks := list(self._tasks)):
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
     def _look_up(self, episode: str) -> tuple[EpisodeRecord, list[StepRecord], bytes] | None:
         """Find an episode's row, its steps and the digest it should end with."""
         for record in self._journal.episodes(episode=episode):

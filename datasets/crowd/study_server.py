@@ -22,7 +22,6 @@ from .company import Company
 from .house import House
 from .ledger import ON_BEHALF_OF, Ledger, Person, events, people
 from .meter import Meter, beat_alone
-from .playback import Playbacks
 from .recorder import Recorder
 from .seat import Seat
 from .secret import Secret
@@ -74,7 +73,6 @@ class StudyServer(Recorder):
         if self.journal.fence is not None:
             self.company = Company(self.journal, self.ledger, self.store, self.let_go, self.figures)
         self.meter = Meter()
-        self.playbacks = Playbacks(study.name, study.suite, self.journal, self.store, self.world)
         self._started = time.time()
         self._visits: dict[str, Visit] = {}
         self._touched: dict[str, float] = {}
@@ -97,7 +95,6 @@ class StudyServer(Recorder):
             self._clockwork.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._clockwork
-        await self.playbacks.close()
         await super().close()
         await asyncio.to_thread(self.house.bests.close)
 
