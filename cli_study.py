@@ -33,6 +33,9 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 8000,
     address: Annotated[str, typer.Option(help="Where people find it, if not there: https://...")] = "",
+    new_admin_token: Annotated[
+        bool, typer.Option("--new-admin-token", help="Make another token for the dashboard.")
+    ] = False,
 ) -> None:
     """Lead strangers through a study: consent, practice, tasks, thanks; every step is journalled."""
     from .datasets.crowd.outlook import outlook_table
@@ -40,6 +43,10 @@ def serve(
 
     with errors.status("trying the tasks (a first time takes half a minute)"):
         found, controls, wrong = examine(study)
+    if check and found is not None and not wrong:
+        from .datasets.crowd.back_office import check_panel
+
+        wrong = check_panel(found)
     if found is None or wrong:
         for one in wrong:
             errors.print(f"  {one}", style="red", markup=False)
@@ -65,6 +72,7 @@ def serve(
         host=host,
         port=port,
         address=address,
+        new_admin_token=new_admin_token,
         told=lambda text: print(text, flush=True),
     )
     sys.stdout.flush()

@@ -21,7 +21,9 @@ from starlette.staticfiles import StaticFiles
 from starlette.websockets import WebSocket
 
 from ...envs.controls import Controls
+from .admin import make_admin
 from .app import in_url, listen, server_of
+from .back_office import BackOffice
 from .guard import Guard
 from .ledger import ON_BEHALF_OF, Person
 from .pages import STATIC, page
@@ -53,23 +55,25 @@ def serve_study(
     host: str = "127.0.0.1",
     port: int = 8000,
     address: str = "",
-    proof: Proof | None = None,
-    rooms: Callable[[StudyServer], Sequence[BaseRoute]] = lambda _: (),
+    new_admin_token: bool = False,
     told: Callable[[str], None] = print,
 ) -> None:
-    """Serve a study until Ctrl-C.
+    """Serve a study and its dashboard until Ctrl-C; the admin token is told once, when it is made.
 
     `address` is where people find it, when that is not this very host and port (behind a proxy, say).
-    `proof` checks those whom a panel sends, `rooms` gives the routes of other rooms, the dashboard's say.
-    Raises TutelageError when the port is in use, or the folder or database cannot be used.
+    Raises TutelageError when the port is in use, or the folder, the database or a panel cannot be used.
     """
     with listen(host, port) as listening:
         server = StudyServer(study, folder, controls, database, parts)
         url = address.rstrip("/") or f"http://{in_url(host)}:{listening.getsockname()[1]}"
-        app = make_app(server, host, address=url, proof=proof, rooms=rooms(server))
+        office = BackOffice(server)
+        app = make_app(server, host, address=url, proof=office.proof, rooms=office.routes())
         told(f"Serving study {study.name} into {folder}")
         told(f"People join at {url}/join   (Ctrl-C stops)")
-        with contextlib.suppress(KeyboardInterrupt):
+        told(f"Dashboard at {url}/admin")
+        if token := make_admin(folder, new_admin_token):
+            told(f"Its token, shown this once: {token}")
+        with contextlib.suppress(KeyboardInterrupt), office.settling():
             server_of(app).run(sockets=[listening])
         why = server.journal.trouble
         told(f"Stopped while saving failed: {why}" if why else "Stopped; everything is saved.")
