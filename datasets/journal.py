@@ -224,9 +224,10 @@ class Journal:
         names = [one.name for one in fields(EpisodeRecord)]
         return [EpisodeRecord(**{name: row[name] for name in names}) for row in self._read(query)]
 
-    def steps(self, episode: str) -> list[StepRecord]:
-        """Read an episode's steps in order, without those that were dropped."""
-        query = sql.select(_steps).where(_steps.c.episode == episode, _alive).order_by(_steps.c.step)
+    def steps(self, episode: str, after: int = 0) -> list[StepRecord]:
+        """Read an episode's steps after a number in order, without those that were dropped."""
+        wanted = (_steps.c.episode == episode, _steps.c.step > after, _alive)
+        query = sql.select(_steps).where(*wanted).order_by(_steps.c.step)
         rows = [{name: row[name] for name in StepRecord._fields} for row in self._read(query)]
         return [
             StepRecord(**row | {"reward": float("nan") if row["reward"] is None else row["reward"]})

@@ -349,11 +349,14 @@ def _add_servers(one: Busy, now: float, random: np.random.Generator) -> None:
         ("host-a-77e0", 4, now - 900),
     ):
         meter = Meter()
-        for _ in range(seats):
-            meter.opened()
         for lag in random.lognormal(3, 0.6, 400):
             meter.stepped()
             meter.shown(float(lag))
-        row = {"server": name, "started": now - 7200, "seen": seen, "figures": meter.figures()}
+        row = {
+            "server": name,
+            "started": now - 7200,
+            "seen": seen,
+            "figures": {**meter.figures(), "seats": seats},
+        }
         with one.ledger.write() as connection:
             connection.execute(servers.insert(), row)

@@ -27,7 +27,7 @@ from .monitor import WINDOWS, Plan, figures
 from .playback import Playbacks
 from .roster import Judge, one_person, roster
 from .standing import decide
-from .watching import NOBODY, SIGNED_OUT, Seats, watch
+from .watching import NOBODY, SIGNED_OUT, Elsewhere, Seats, watch
 
 _PAGE = Path(__file__).parent / "static" / "dashboard.html"
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,80}")
@@ -191,7 +191,8 @@ class _Room:
         if known is None or known.study != self._plan.study:
             await page.close(NOBODY)
             return
-        await watch(page, lambda: self._seats(known.seat))
+        elsewhere = Elsewhere(known.seat, self._plan.suite, self._journal, self._playbacks.make_world)
+        await watch(page, lambda: self._seats(known.seat) or elsewhere)
 
     async def metrics(self, request: Request) -> Response:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")

@@ -6,9 +6,12 @@ import bisect
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import zip_longest
+from socket import gethostname
 from typing import Any
+
+from .ledger import Ledger, servers
 
 BOUNDS_MS = (5, 10, 15, 20, 25, 35, 50, 75, 100, 150, 250, 500, 1000, 2500)
 """Upper bounds of the classes that lag is counted in; one more class holds what is beyond."""
@@ -25,22 +28,11 @@ class Meter:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._seats = 0
         self._steps = 0
         self._restarts = 0
         self._lag = [0] * (len(BOUNDS_MS) + 1)
         self._lag_sum = 0.0
         self._latest: deque[tuple[int, list[int]]] = deque()  # slices of the last minutes
-
-    def opened(self) -> None:
-        """Note that a page has taken a seat."""
-        with self._lock:
-            self._seats += 1
-
-    def closed(self) -> None:
-        """Note that a page has left its seat."""
-        with self._lock:
-            self._seats -= 1
 
     def stepped(self) -> None:
         """Note a step of an environment."""
@@ -64,7 +56,6 @@ class Meter:
         """Return the counts so far, ready for JSON; `trouble` is the journal's."""
         with self._lock:
             return {
-                "seats": self._seats,
                 "steps": self._steps,
                 "restarts": self._restarts,
                 "trouble": trouble or "",
@@ -85,6 +76,14 @@ class Meter:
         if not self._latest or self._latest[-1][0] != now:
             self._latest.append((now, [0] * (len(BOUNDS_MS) + 1)))
         return self._latest[-1][1]
+
+
+def beat_alone(ledger: Ledger, started: float, figures: Mapping[str, Any]) -> None:
+    """Write the heartbeat of the one server that a database has. Blocks for the disk."""
+    row = {"server": gethostname(), "started": started, "seen": time.time(), "figures": dict(figures)}
+    with ledger.write() as connection:
+        connection.execute(servers.delete())
+        connection.execute(servers.insert(), row)
 
 
 def add_up(counts: Iterable[Sequence[int]]) -> list[int]:

@@ -63,7 +63,7 @@ class Playbacks:
         self._suite = suite
         self._journal = journal
         self._store = store
-        self._make_world = make_world
+        self.make_world = make_world
         self._known: OrderedDict[str, Playback] = OrderedDict()
         self._one_at_a_time = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -101,12 +101,6 @@ class Playbacks:
                 return
             await grown.wait()
 
-    async def close(self) -> None:
-        """Stop playing."""
-        for task in (tasks := list(self._tasks)):
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
     def _look_up(self, episode: str) -> tuple[EpisodeRecord, list[StepRecord], bytes] | None:
         """Find an episode's row, its steps and the digest it should end with."""
         for record in self._journal.episodes(episode=episode):
@@ -134,7 +128,7 @@ class Playbacks:
             playback.add(_told({"type": "end", "why": why}))
 
     async def _play_in(self, playback: Playback, steps: Sequence[StepRecord], proof: bytes) -> str:
-        world = self._make_world(self._suite[playback.record.task])
+        world = self.make_world(self._suite[playback.record.task])
         try:
             begun = await world.begin(playback.record)
             playback.add(_told(_described(begun, steps)))

@@ -56,7 +56,6 @@ class Seat:
         line = Line(socket)
         self._display.open(line)
         sender = asyncio.create_task(line.drain())
-        self._meter.opened()
         try:
             await self._greet(line)
             while (text := await _receive(socket)) is not None:
@@ -68,7 +67,6 @@ class Seat:
                 self._display.page = None
                 await self._release()
             sender.cancel()
-            self._meter.closed()
 
     @contextlib.asynccontextmanager
     async def changing(self) -> AsyncIterator[None]:

@@ -21,6 +21,7 @@ from .claims import Claims
 from .company import Company
 from .house import House
 from .ledger import ON_BEHALF_OF, Ledger, Person, events, people
+from .meter import Meter, beat_alone
 from .recorder import Recorder
 from .seat import Seat
 from .secret import Secret
@@ -34,6 +35,7 @@ TICK_SECONDS = 1.0
 _SEEN_EVERY = 15
 """Ticks between two notes of who is there."""
 _SWEEP_EVERY = 60
+_BEAT_EVERY = 2
 _ABSENT_SECONDS = 120.0
 _log = logging.getLogger("tutelage.crowd")
 
@@ -70,6 +72,8 @@ class StudyServer(Recorder):
         )
         if self.journal.fence is not None:
             self.company = Company(self.journal, self.ledger, self.store, self.let_go, self.figures)
+        self.meter = Meter()
+        self._started = time.time()
         self._visits: dict[str, Visit] = {}
         self._touched: dict[str, float] = {}
         self._clockwork: asyncio.Task[None] | None = None
@@ -137,7 +141,7 @@ class StudyServer(Recorder):
     def figures(self) -> dict[str, Any]:
         """Return what the heartbeat of this server tells."""
         seats = sum(one.is_open for one in self._seats.values())
-        return {"seats": seats, "trouble": self.journal.trouble or ""}
+        return {**self.meter.figures(self.journal.trouble), "seats": seats}
 
     def open_seat(self, seat: str) -> Seat | None:
         """Return a seat that is open on this server; nothing is read for it."""
@@ -184,7 +188,7 @@ class StudyServer(Recorder):
         record = SeatRecord(person.seat, person.person)
         session = Session(record, self.study.suite, self.journal, self.world, deliver=deliver)
         visit = Visit(session, self.house, person)
-        seat = Seat(session, visit, self.journal)
+        seat = Seat(session, visit, self.journal, self.meter)
         visit.changing = seat.changing
         self._visits[person.seat] = visit
         return seat
@@ -212,6 +216,8 @@ class StudyServer(Recorder):
             except TutelageError as error:
                 _log.warning("a visit could not go on by itself: %s", error)
         ON_BEHALF_OF.set("")
+        if self.company is None and ticks % _BEAT_EVERY == 0:
+            await asyncio.to_thread(beat_alone, self.ledger, self._started, self.figures())
         if ticks % _SEEN_EVERY == 0:
             await asyncio.to_thread(self._note_seen, [one for one in self._seats if self._seats[one].is_open])
         if ticks % _SWEEP_EVERY == 0:
