@@ -347,5 +347,4 @@ def test_one_person_is_told_whole_and_never_by_name(full: Busy) -> None:
     assert "5f3a9c0d" not in str(found)
     assert "SECRET-CODE" not in str(found)
     assert one_person(full.ledger, full.journal, full.plan, "person-000000000000") is None
-    stranger = replace(full.plan, study="another")
-    assert one_person(full.ledger, full.journal, stranger, person) is None
+    assert one_person(full.ledger, full.journal, replace(full.plan, study="another"), person) is None

@@ -254,12 +254,8 @@ class Seat:
         """No key is held any more; in real time, nobody can be playing."""
         self._keys.clear()
         async with self._lock:
-            task = self.session.task
-            if (
-                self.session.phase is Phase.PLAYING
-                and task
-                and (task.fps is not None or self._display.page is None)
-            ):
+            task, alone = self.session.task, self._display.page is None
+            if self.session.phase is Phase.PLAYING and task and (task.fps is not None or alone):
                 self._pause()
                 self._display.state()
 

@@ -14,10 +14,10 @@ from ...envs.errors import TutelageError
 from ...envs.suite import Suite
 from ...envs.task import Task
 from ..journal import EpisodeRecord, Journal
-from .frames import pack
+from .frames import Picture, pack
 from .line import Line
 from .protocol import Shown, parse
-from .screen import Picture
+from .view import atlas_message
 from .world import Begun, World
 
 SIGNED_OUT = 4003
@@ -106,13 +106,19 @@ class Elsewhere:
 
 
 def _state(record: EpisodeRecord, begun: Begun) -> dict[str, Any]:
-    episode = {"id": record.episode, "instruction": begun.instruction, "step": 0, "limit": begun.limit}
+    episode = {
+        "id": record.episode,
+        "instruction": begun.instruction,
+        "step": 0,
+        "limit": begun.limit,
+        "atlas": atlas_message(begun.atlas),
+    }
     return {"type": "state", "phase": "playing", "episode": episode}
 
 
 def _show(line: Line, picture: Picture | None, number: int) -> None:
     if picture is not None:
-        line.send_frame(pack(picture.kind, picture.data, (picture.height, picture.width), number))
+        line.send_frame(pack(picture, number, number))
 
 
 async def watch(page: WebSocket, find: Callable[[], Watched]) -> None:

@@ -17,7 +17,8 @@ from playwright.sync_api import Browser, Page, expect
 from tutelage.datasets.crowd.ledger import conduct
 from tutelage.datasets.crowd.standing import standing
 from tutelage.tests.browser.test_looks import CONTRAST, fits
-from tutelage.tests.busy import Busy, Served, busy, serving
+from tutelage.tests.busy import Busy, busy
+from tutelage.tests.busy_server import Served, serving
 from websockets.sync.client import connect
 
 Open = Callable[..., Page]
