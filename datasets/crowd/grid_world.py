@@ -118,7 +118,8 @@ class GridWorld:
         return self._update(0.0, False, False)
 
     def _take(self, action: Sequence[float], time_ms: int, controller: int, frame: int) -> StepRecord:
-        reward, terminated, truncated = step_one(self._worlds, 0, int(action[0]))
+        reward, *over = step_one(self._worlds, 0, int(action[0]))
+        terminated, truncated = map(bool, over)  # kernels count with them
         observe(self._worlds, self._images, self._directions)
         self._total += reward
         number, done = len(self._steps) + 1, terminated or truncated
