@@ -179,6 +179,10 @@ class StudyServer(Recorder):
         assert found is not None
         return found
 
+    def _note(self, text: str) -> None:
+        """What the keeper has to say is for whoever runs the study."""
+        _log.warning("%s", text)
+
     def _open(self, person: Person) -> Seat:
         deliver = self._keeper.put if self._keeper else None
         record = SeatRecord(person.seat, person.person)
