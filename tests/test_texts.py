@@ -49,17 +49,23 @@ def test_every_text_that_the_pages_say_is_there() -> None:
             re.findall(r'say\([^)"]*\? "([^"]+)"', script)
         )
         said |= set(re.findall(r'say\([^)]*\? "[^"]+" : "([^"]+)"', script))
+    for module in STATIC.parent.glob("*.py"):
+        said |= set(re.findall(r'\.say\("([^"]+)"', module.read_text("utf-8")))
     page = (STATIC / "index.html").read_text("utf-8")
     said |= set(re.findall(r'data-(?:text|label)="([^"]+)"', page))
     assert said <= set(known), said - set(known)
-    made_up = {f"way.{stage}" for stage in STAGES if stage not in ("rest", "done")}
+    made_up = {"refused.stranger", "refused.too-often", "saving.waits", "saving.failing"}
+    made_up |= {f"way.{stage}" for stage in STAGES if stage not in ("rest", "done")}
     made_up |= {f"done.{outcome}" for outcome in OUTCOMES} | {f"refused.{reason}" for reason in REFUSALS}
     made_up |= {f"done.{outcome}-text" for outcome in OUTCOMES if outcome != "withdrew"}
     made_up |= {f"episode.{reason}" for reason in ("time", "given-up", "broken")}
     made_up |= {
         f"elsewhere.{why}{part}" for why in ("replaced", "occupied") for part in ("", "-why", "-here")
     }
+    made_up |= {f"done.withdrew-{what}" for what in ("kept", "removed")}
     assert made_up <= set(known), made_up - set(known)
+    by_name = ("connection.", "choice.", "key.")  # by the state, the choice or the key
+    assert [one for one in known if one not in said | made_up and not one.startswith(by_name)] == []
 
 
 def test_the_pages_hold_no_sentence_of_their_own() -> None:

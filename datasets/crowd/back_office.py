@@ -13,12 +13,12 @@ from starlette.routing import BaseRoute, Route
 
 from ...envs.errors import TutelageError
 from ..evidence import TOLERANCE
-from ..quality import NOTHING_REQUIRED, Required
 from . import dashboard
 from .live_quality import LiveQuality
 from .monitor import Plan
 from .panels import Prolific, Proof
 from .playback import Playbacks
+from .score import required_of
 from .study import Study
 from .study_server import StudyServer
 
@@ -89,13 +89,6 @@ class BackOffice:
     def _share(self, person: str) -> float | None:
         verdict = self._quality.verdict(person)
         return verdict.bonus if verdict else 0.0
-
-
-def required_of(study: Study) -> Required:
-    """Say what a study asks of its people, as `quality` judges them."""
-    if study.quality is None:
-        return NOTHING_REQUIRED
-    return Required(study.quality.after, study.quality.success or 0.0, study.quality.gold or 0.0)
 
 
 class _Panel:

@@ -176,7 +176,7 @@ class Playing:
             visit.progress["shown"]["better"] = await house.in_thread(better_than, house.ledger, row)
         rows = await house.in_thread(house.write, visit.person, row, self.claim, visit.progress)
         self.done, self.claim = len(rows), None
-        shortfall = falls_short(rows, self._study.quality, self._study.gold)
+        shortfall = falls_short(rows, self._study)
         if shortfall and not visit.progress.get("falls_short"):
             visit.progress["falls_short"] = True
             await house.in_thread(house.note, "falls-short", visit.person, shortfall)

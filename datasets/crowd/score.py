@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
 import sqlalchemy as sql
 
+from ..conduct import Conduct
+from ..evidence import TOLERANCE, Usual, evidence
+from ..quality import NOTHING_REQUIRED, Required, quality
 from .ledger import Ledger, conduct
-from .sections import Gold, Quality
+from .study import Study
 
 ENOUGH = 20
 """A percentile is shown once so many attempts of others are known."""
+
+_MEASURED = [one.name for one in fields(Conduct)]
 
 
 def better_than(ledger: Ledger, row: Mapping[str, Any]) -> int | None:
@@ -40,28 +46,22 @@ def better_than(ledger: Ledger, row: Mapping[str, Any]) -> int | None:
     return 100 * beaten // count if count >= ENOUGH else None
 
 
-def passes_gold(row: Mapping[str, Any], gold: Gold) -> bool:
-    """Say whether a gold episode is passed: solved, in at most `tolerance` times the expert's steps."""
-    if not row["success"] or not row["expert_steps"]:
-        return bool(row["success"])
-    return bool(row["steps"] <= gold.tolerance * row["expert_steps"])
+def falls_short(rows: Sequence[Mapping[str, Any]], study: Study) -> str:
+    """Say in what a person's episodes, rows of `conduct`, miss the requirement; "" for in nothing.
 
-
-def falls_short(rows: Sequence[Mapping[str, Any]], quality: Quality | None, gold: Gold | None) -> str:
-    """Say in what a person's episodes, rows of `conduct`, fall short of the requirement; "" for in nothing.
-
-    Nobody is judged before `after` episodes, nor on gold before the first gold one. These are the bare
-    shares: two numbers that a person can be told. They do not allow for chance.
+    This is the one place where that is decided: as everyone's quality is judged, see `quality.quality`, so
+    nobody is judged before so many episodes, and nobody by what may be chance.
     """
-    if quality is None or len(rows) < quality.after:
+    if study.quality is None or not rows:
         return ""
-    solved = sum(bool(row["success"]) for row in rows) / len(rows)
-    if quality.success is not None and solved < quality.success:
-        return f"solved {solved:.0%} of {len(rows)}, {quality.success:.0%} are required"
-    golden = [row for row in rows if row["role"] == "gold"]
-    if quality.gold is None or gold is None or not golden:
-        return ""
-    passed = sum(passes_gold(row, gold) for row in golden) / len(golden)
-    if passed < quality.gold:
-        return f"passed {passed:.0%} of {len(golden)} gold ones, {quality.gold:.0%} are required"
-    return ""
+    played = [Conduct(**{name: row[name] for name in _MEASURED}) for row in rows]
+    [gathered] = evidence(played, Usual(), study.gold.tolerance if study.gold else TOLERANCE).values()
+    verdict = quality(gathered, required_of(study))
+    return "; ".join(verdict.reasons) if verdict.met is False else ""
+
+
+def required_of(study: Study) -> Required:
+    """Say what a study asks of its people, as `quality` judges them."""
+    if study.quality is None:
+        return NOTHING_REQUIRED
+    return Required(study.quality.after, study.quality.success or 0.0, study.quality.gold or 0.0)

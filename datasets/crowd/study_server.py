@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ _SEEN_EVERY = 15
 _SWEEP_EVERY = 60
 _BEAT_EVERY = 2
 _ABSENT_SECONDS = 120.0
+_PATIENCE_SECONDS = 2.0
 _log = logging.getLogger("tutelage.crowd")
 
 
@@ -76,6 +77,7 @@ class StudyServer(Recorder):
         self._started = time.time()
         self._visits: dict[str, Visit] = {}
         self._touched: dict[str, float] = {}
+        self._at_work: dict[str, asyncio.Task[None]] = {}
         self._clockwork: asyncio.Task[None] | None = None
         try:
             self._check_database()
@@ -100,6 +102,8 @@ class StudyServer(Recorder):
             self._clockwork.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._clockwork
+        if self._at_work:
+            await asyncio.wait(self._at_work.values(), timeout=_PATIENCE_SECONDS)
         await super().close()
         await asyncio.to_thread(self.house.bests.close)
 
@@ -183,6 +187,10 @@ class StudyServer(Recorder):
         assert found is not None
         return found
 
+    def _note(self, text: str) -> None:
+        """What the keeper has to say is for whoever runs the study."""
+        _log.warning("%s", text)
+
     def _open(self, person: Person) -> Seat:
         deliver = self._keeper.put if self._keeper else None
         record = SeatRecord(person.seat, person.person)
@@ -209,20 +217,29 @@ class StudyServer(Recorder):
         if self.journal.trouble is not None:
             return
         self.house.standing = await asyncio.to_thread(standing, self.ledger, self.study.name)
-        for visit in list(self._visits.values()):
-            try:
-                ON_BEHALF_OF.set(visit.person.seat)
-                await visit.watch.tick()
-            except TutelageError as error:
-                _log.warning("a visit could not go on by itself: %s", error)
-        ON_BEHALF_OF.set("")
+        for seat, visit in self._visits.items():
+            if seat not in self._at_work and (work := visit.watch.due()) is not None:
+                self._do(seat, work)
         if self.company is None and ticks % _BEAT_EVERY == 0:
             await asyncio.to_thread(beat_alone, self.ledger, self._started, self.figures())
         if ticks % _SEEN_EVERY == 0:
             await asyncio.to_thread(self._note_seen, [one for one in self._seats if self._seats[one].is_open])
         if ticks % _SWEEP_EVERY == 0:
-            await self._let_go_of_the_absent()
+            self._let_go_of_the_absent()
             await asyncio.to_thread(self._end_old_sessions)
+
+    def _do(self, seat: str, work: Callable[[], Awaitable[None]]) -> None:
+        """Do something for a seat beside everything else: what hangs there is that seat's trouble alone."""
+
+        async def alone() -> None:
+            ON_BEHALF_OF.set(seat)
+            try:
+                await work()
+            except (TutelageError, sql.exc.SQLAlchemyError) as error:
+                _log.warning("a visit could not go on by itself: %s", error)
+
+        task = self._at_work[seat] = asyncio.create_task(alone())
+        task.add_done_callback(lambda _: self._at_work.pop(seat, None))
 
     def _note_seen(self, seats: list[str]) -> None:
         if seats:
@@ -230,14 +247,14 @@ class StudyServer(Recorder):
                 here = people.update().where(people.c.seat.in_(seats), people.c.outcome == "")
                 connection.execute(here.values(seen=time.time()))
 
-    async def _let_go_of_the_absent(self) -> None:
+    def _let_go_of_the_absent(self) -> None:
         """Close the seats that no page has open: environments cost memory, and the journal has the rest."""
         for name, seat in list(self._seats.items()):
             absent = time.monotonic() - self._touched.get(name, 0.0)
             if not seat.is_open and not seat.is_watched and absent > _ABSENT_SECONDS:
                 for one in (self._seats, self._visits, self._touched):
                     one.pop(name, None)
-                await seat.close()
+                self._do(name, seat.close)
 
     def _end_old_sessions(self) -> None:
         """End the sessions whose time is over of people who are not here."""

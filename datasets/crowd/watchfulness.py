@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Watchfulness:
-    """Looks after one visit; `tick` is called about once a second, and does nothing nearly always."""
+    """Looks after one visit; `due` is asked about once a second, and mostly says: nothing."""
 
     def __init__(self, visit: Visit) -> None:
         self.is_idle = False
@@ -44,40 +45,60 @@ class Watchfulness:
         self._active, self.is_idle = time.monotonic(), False
 
     async def tick(self) -> None:
-        """See whether time has changed anything."""
+        """Do what time has made due, if anything."""
+        if (work := self.due()) is not None:
+            await work()
+
+    def due(self) -> Callable[[], Awaitable[None]] | None:
+        """Say what is to be done now; nearly always nothing. Cheap, and changes nothing by itself."""
         visit, session = self._visit, self._visit.session
         if visit.is_over:
-            return
+            return None
         self._look_for_keys()
-        if visit.house.standing.of(visit.person.person) == "banned":
-            async with visit.changing():
-                await visit.end("banned")
-        elif self.session_is_up and session.phase is not Phase.PLAYING:
-            async with visit.changing():
-                await self._end_session()
-        elif session.phase is Phase.PLAYING and self.seconds_left == 0:
-            async with visit.changing():
-                if self.seconds_left == 0 and session.phase in UNDERWAY:
-                    await visit.playing.over("time")
-        elif session.phase is Phase.PLAYING and self._is_gone():
-            async with visit.changing():
-                if session.phase is Phase.PLAYING and self._is_gone():
-                    self.is_idle = True
-                    session.pause()
-        elif visit.must_wait != self._told or (visit.is_waiting and visit.must_wait is None):
-            async with visit.changing():
-                self._told = visit.must_wait
-                await visit.go_on()
-        await self._renew()
+        plays = session.phase is Phase.PLAYING
+        found = (
+            (visit.house.standing.of(visit.person.person) == "banned", self._ban),
+            (self.session_is_up and not plays, self._end_session),
+            (plays and self.seconds_left == 0, self._end_episode),
+            (plays and self._is_gone(), self._let_wait),
+            (
+                visit.must_wait != self._told or (visit.is_waiting and visit.must_wait is None),
+                self._look_again,
+            ),
+            (self._must_renew(), self._renew),
+        )
+        return next((work for is_due, work in found if is_due), None)
+
+    async def _ban(self) -> None:
+        async with self._visit.changing():
+            if not self._visit.is_over:
+                await self._visit.end("banned")
+
+    async def _end_episode(self) -> None:
+        async with self._visit.changing():
+            if self.seconds_left == 0 and self._visit.session.phase in UNDERWAY:
+                await self._visit.playing.over("time")
+
+    async def _let_wait(self) -> None:
+        async with self._visit.changing():
+            if self._visit.session.phase is Phase.PLAYING and self._is_gone():
+                self.is_idle = True
+                self._visit.session.pause()
+
+    async def _look_again(self) -> None:
+        async with self._visit.changing():
+            self._told = self._visit.must_wait
+            await self._visit.go_on()
 
     async def _end_session(self) -> None:
         visit = self._visit
-        if visit.is_over or visit.session.phase is Phase.PLAYING:
-            return
-        if visit.session.phase in UNDERWAY and visit.session.episode and visit.session.episode.steps:
-            await visit.playing.over("time")
-        if not visit.is_over:
-            await visit.end("completed" if visit.playing.done >= visit.study.episodes else "timed-out")
+        async with visit.changing():
+            if visit.is_over or visit.session.phase is Phase.PLAYING:
+                return
+            if visit.session.phase in UNDERWAY and visit.session.episode and visit.session.episode.steps:
+                await visit.playing.over("time")
+            if not visit.is_over:
+                await visit.end("completed" if visit.playing.done >= visit.study.episodes else "timed-out")
 
     def _look_for_keys(self) -> None:
         """Take a step for a sign of life; in real time, one with a key."""
@@ -97,16 +118,22 @@ class Watchfulness:
         patience = self._visit.study.limits.idle_seconds
         return patience is not None and time.monotonic() - self._active >= patience
 
+    def _must_renew(self) -> bool:
+        """Whether somebody who is there has a claim to be held for longer, well before it runs out."""
+        period = 60 * self._visit.study.limits.claim_minutes
+        is_old = time.monotonic() - self._renewed >= period / 4
+        return self._visit.playing.claim is not None and is_old and self._active > self._renewed
+
     async def _renew(self) -> None:
-        """Hold the claim of somebody who is there for longer, well before it runs out."""
         visit, claim = self._visit, self._visit.playing.claim
-        period = 60 * visit.study.limits.claim_minutes
-        if claim is None or self._active <= self._renewed or time.monotonic() - self._renewed < period / 4:
-            return
         self._renewed = time.monotonic()
+        if claim is None:
+            return
         if await visit.house.in_thread(visit.house.claims.renew, claim):
-            visit.playing.claim = replace(claim, until=visit.house.clock() + period)
-        else:
-            async with visit.changing():
-                if visit.playing.claim is claim:
-                    await visit.playing.lose()
+            until = visit.house.clock() + 60 * visit.study.limits.claim_minutes
+            if visit.playing.claim is claim:
+                visit.playing.claim = replace(claim, until=until)
+            return
+        async with visit.changing():
+            if visit.playing.claim is claim:
+                await visit.playing.lose()

@@ -106,3 +106,20 @@ def test_grids_are_crisp_and_motion_can_be_reduced(serve: Serve, open_page: Open
     choose(page, "goto-local")
     page.wait_for_selector("canvas.crisp")
     assert page.evaluate("getComputedStyle(document.getElementById('picture')).imageRendering") == "pixelated"
+
+
+def test_the_recorder_speaks_chinese_too(serve: Serve, open_page: Open) -> None:
+    page = open_page(serve(episodes=2), locale="zh-CN")
+    assert page.locator("html").get_attribute("lang") == "zh"
+    expect(page.get_by_role("heading", name="选择任务", level=1)).to_be_visible()
+    choose(page, "goto-red-ball-grey")
+    expect(page.locator("h1:visible")).to_have_text("走到红色球旁边")
+    expect(page.get_by_role("button", name="前进: 上方向键")).to_be_visible()
+    page.keyboard.press("ArrowLeft")
+    expect(page.locator("#step")).to_have_text("第 1 步，最多 64 步")
+    page.click("[data-language=en]")
+    expect(page.locator("h1:visible")).to_have_text("Go to the red ball")
+    expect(page.get_by_role("button", name="forward: up arrow")).to_be_visible()
+    page.reload()
+    phase(page, "playing")
+    expect(page.locator("#step")).to_have_text("Step 1 of 64")

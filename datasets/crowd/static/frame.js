@@ -50,8 +50,9 @@ export class Frame {
   }
 
   saving({ failing, why }) {
+    const strangers = !at("foot").hidden; // in a study: what exactly is wrong is not for them
     at("trouble").hidden = !failing;
-    at("trouble").textContent = failing ? say("saving.failing", { why }) : "";
+    at("trouble").textContent = failing ? say(strangers ? "saving.waits" : "saving.failing", { why }) : "";
   }
 
   note(text) {

@@ -6,7 +6,7 @@ import { Keys } from "./keys.js";
 import { commandsOf } from "./options.js";
 import { unpackFrame } from "./protocol.js";
 import { Stage } from "./stage.js";
-import { fill, speak } from "./texts.js";
+import { fill, say, speak } from "./texts.js";
 import { View } from "./view.js";
 
 const REPEAT_MS = 130; // a held key in a task that waits acts this often, and only on a picture that has come
@@ -78,7 +78,10 @@ const receive = {
   },
   saving: (message) => frame.saving(message),
   note: ({ text }) => frame.note(text),
-  error: ({ text }) => frame.note(text),
+  error({ text }) {
+    if (!state?.study) frame.note(text);
+    else if (!text.startsWith("expected")) frame.note(say("error")); // what came too late is told in `way` already
+  },
   replaced: () => {}, // the close code says it too
 };
 

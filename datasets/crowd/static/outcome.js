@@ -31,10 +31,13 @@ export function drawOutcome(way, next) {
 }
 
 /** The verdict, and whether it is a good one; null where nobody is told. */
-function judged({ stage, outcome }) {
+function judged({ stage, outcome, enough }) {
   if (outcome.reason) return [say(`episode.${outcome.reason}`), outcome.reason === "broken" ? null : false];
   if (outcome.success === undefined) return [say("episode.finished"), null];
-  if (stage === "practice") return [say(outcome.success ? "practice.solved" : "practice.again"), outcome.success];
+  if (stage === "practice") {
+    const failed = say(enough ? "practice.over" : "practice.again");
+    return [outcome.success ? say("practice.solved") : failed, outcome.success || (enough ? null : false)];
+  }
   return [say(outcome.success ? "episode.success" : "episode.failure"), outcome.success];
 }
 
