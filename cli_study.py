@@ -16,6 +16,9 @@ from .envs.errors import TutelageError
 if TYPE_CHECKING:
     from .datasets.forgetting import Forgotten
 
+DATABASE, PARTS = "TUTELAGE_DATABASE", "TUTELAGE_PARTS"
+"""What may be said in the environment instead: a command line can be read by everybody on a machine."""
+
 console = Console(highlight=False, soft_wrap=True)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -27,8 +30,12 @@ def serve(
         typer.Option("--check", help="Say everything that is wrong with it, or what it asks for; and end."),
     ] = False,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Its folder; default: its name.")] = None,
-    database: Annotated[str, typer.Option(help="URL of its database; default: a file in its folder.")] = "",
-    parts: Annotated[str, typer.Option(help="Also copy finished parts to s3://bucket/folder, say.")] = "",
+    database: Annotated[
+        str, typer.Option(envvar=DATABASE, help="URL of its database; default: a file in its folder.")
+    ] = "",
+    parts: Annotated[
+        str, typer.Option(envvar=PARTS, help="Also copy finished parts to s3://bucket/folder, say.")
+    ] = "",
     links: Annotated[int, typer.Option(min=0, help="Print so many links for one person each, and end.")] = 0,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 8000,
@@ -84,11 +91,15 @@ def forget(
         str, typer.Option("--id", help="Or an external id, like PROLIFIC_PID=5f3c...", metavar="NAME=VALUE")
     ] = "",
     study: Annotated[Path | None, typer.Option(help="The folder that the study is served from.")] = None,
-    database: Annotated[str, typer.Option(help="The study's database, where it is not in the folder.")] = "",
+    database: Annotated[
+        str, typer.Option(envvar=DATABASE, help="The study's database, where it is not in the folder.")
+    ] = "",
     store: Annotated[
         list[Path] | None, typer.Option(help="A store outside of the folder; may be given again.")
     ] = None,
-    parts: Annotated[str, typer.Option(help="Where copies of the parts are, like s3://bucket/folder.")] = "",
+    parts: Annotated[
+        str, typer.Option(envvar=PARTS, help="Where copies of the parts are, like s3://bucket/folder.")
+    ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document for machines.")] = False,
 ) -> None:
     """Remove a person from database, stores, exports and copies; then search everything for them."""

@@ -58,6 +58,7 @@ class Leases:
         self._lost: frozenset[str] = frozenset()
         self._refused: dict[str, frozenset[str]] = {}  # lost seat → its episodes when it was lost
         self._pulse: dict[str, tuple[float, float, str]] = {}  # server → its `seen`, when that changed, store
+        self._looked = 0.0
         self._stopping = threading.Event()
         now = time.time()
         row = {"server": self.server, "started": now, "seen": now, "store": store, "figures": {}}
@@ -116,27 +117,30 @@ class Leases:
             connection.execute(leases.update().where(mine).values(page=page))
 
     def beat(self) -> None:
-        """Say that this server is alive, look who else is, and which seats have gone."""
+        """Say that this server is alive, and see who else is, and which seats have gone."""
         self._journal.flushed()  # a commit, at least one a beat: lost seats are noticed though nobody plays
         now = {"seen": time.time(), "figures": dict(self._figures())}
         with writing(self._engine) as connection:
             connection.execute(servers.update().where(servers.c.server == self.server).values(**now))
             self._tell_lost(self._lost_seats(connection))
+        self.living()
+
+    def living(self) -> dict[str, str]:
+        """Look which servers are alive; returns them and the stores they fill."""
+        with self._engine.connect() as connection:
             rows = connection.execute(sql.select(servers.c.server, servers.c.seen, servers.c.store)).all()
         at = time.monotonic()
-        known = self._pulse
+        # who has not looked for long, because the database was away say, can tell nothing from old beats
+        known = self._pulse if at - self._looked < DEAD_AFTER_SECONDS / 2 else {}
+        self._looked = at
         self._pulse = {
             server: known[server] if server in known and known[server][0] == seen else (seen, at, store)
             for server, seen, store in rows
         }
-
-    def living(self) -> dict[str, str]:
-        """Return the servers that are alive, as far as this one has seen, and the stores they fill."""
-        oldest = time.monotonic() - DEAD_AFTER_SECONDS
         return {
             server: store
-            for server, (_, at, store) in self._pulse.items()
-            if at > oldest or server == self.server
+            for server, (_, since, store) in self._pulse.items()
+            if since > at - DEAD_AFTER_SECONDS or server == self.server
         }
 
     def close(self) -> None:

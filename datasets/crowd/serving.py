@@ -186,10 +186,10 @@ class _Room:
 
     async def _is_open_in_another(self, seat: str, page: str) -> bool:
         """Say whether another page has a seat open, here or at another server."""
-        if self._server.is_open(seat):
-            return self._pages.get(seat) != page
         company = self._server.company
-        return company is not None and await company.is_open_elsewhere(seat, page)
+        if company is not None and await company.is_open_elsewhere(seat, page):
+            return True
+        return self._server.is_open(seat) and self._pages.get(seat) != page
 
     async def health(self, _: Request) -> Response:
         """Say whether people can play here: the database answers, and the journal can be written."""

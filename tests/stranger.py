@@ -1,0 +1,237 @@
+"""Servers of a small study, each a process of its own, and strangers who play there over real sockets."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psycopg
+from tutelage.datasets.store import Store
+from tutelage.tests.toy_study import ACROSS, KEYS, write
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMessage
+from websockets.sync.client import ClientConnection, connect
+
+GONE = (ConnectionClosed, InvalidHandshake, InvalidMessage, OSError, TimeoutError, httpx.HTTPError)
+CODES = list(KEYS)
+SECRET = "5ec4e7" * 10 + "0000"
+
+
+class Server:
+    """One `tutelage serve`. It may be killed, stopped in its tracks, and started again on the same folder."""
+
+    def __init__(self, study: Path, out: Path, *options: str, **environment: str) -> None:
+        self.out = out
+        self.log = out.with_suffix(".log")
+        self._said = out.with_suffix(".said")
+        self._command = [
+            str(Path(sys.executable).parent / "tutelage"),
+            *("serve", str(study), "--out", str(out), "--port", "0", *options),
+        ]
+        self._environment = {**os.environ, "TUTELAGE_SECRET": SECRET, "OMP_NUM_THREADS": "1", **environment}
+        self.start()
+
+    def start(self) -> None:
+        """Start the process; `address` waits for it."""
+        with self.log.open("ab") as log, self._said.open("wb") as said:
+            self.process = subprocess.Popen(self._command, env=self._environment, stdout=said, stderr=log)
+
+    @property
+    def address(self) -> str:
+        """The host and port where it listens, as it says itself."""
+        deadline = time.monotonic() + 60
+        while not (found := re.search(r"127\.0\.0\.1:\d+", self._said.read_text())):
+            assert self.process.poll() is None, f"the server ended: {self.log.read_text()}"
+            assert time.monotonic() < deadline, "the server does not start"
+            time.sleep(0.05)
+        return found[0]
+
+    def kill(self) -> None:
+        """Send the signal that cannot be answered."""
+        self.process.kill()
+        self.process.wait()
+
+    def signal(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def close(self) -> None:
+        """End it as an administrator does, and say so when it does not end."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGCONT)
+            self.process.terminate()
+            try:
+                self.process.wait(20)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                raise
+
+    def episodes(self) -> list[str]:
+        """List what its store holds."""
+        return list(Store.open(self.out).episodes()["episode"].to_pylist())
+
+
+@contextlib.contextmanager
+def servers(folder: Path, url: str, count: int, *options: str, **changes: Any) -> Iterator[list[Server]]:
+    """Serve a small study by several servers on one database until the block ends."""
+    study = write(folder, **{"people": 40, "check": None, "practice": None, **changes})
+    running = [Server(study, folder / f"server-{at}", *options, TUTELAGE_DATABASE=url) for at in range(count)]
+    try:
+        assert all(one.address for one in running)
+        yield running
+    finally:
+        for one in running:
+            one.close()
+
+
+class Stranger:
+    """Somebody who plays, and remembers what they did and what they were told is saved."""
+
+    def __init__(self, query: str = "") -> None:
+        self.query = query
+        self.cookie = ""
+        self.page = os.urandom(4).hex()
+        self.done: dict[str, int] = {}
+        self.saved: dict[str, int] = {}
+        self.state: dict[str, Any] = {}
+        self.way: dict[str, Any] = {}
+        self.finished: set[str] = set()
+
+    def join(self, address: str, **options: Any) -> None:
+        """Follow the link."""
+        scheme = "https" if "verify" in options else "http"
+        answer = httpx.get(f"{scheme}://{address}/join{self.query}", timeout=20, **options)
+        assert answer.status_code == 303, answer.text
+        self.cookie = answer.headers["set-cookie"].split(";")[0]
+
+    @contextlib.contextmanager
+    def at(self, address: str, take: bool = False, **options: Any) -> Iterator[ClientConnection]:
+        """Open the page's socket at a server, and read where we are."""
+        scheme, web = ("wss", "https") if "ssl" in options else ("ws", "http")
+        headers = {"Cookie": self.cookie, "Origin": f"{web}://{address}"}
+        url = f"{scheme}://{address}/socket?page={self.page}{'&take' if take else ''}"
+        with connect(url, additional_headers=headers, open_timeout=20, **options) as socket:
+            self.state = self.way = {}
+            while not (self.state and self.way):
+                self.read(socket)
+            self._look_where_we_are()
+            yield socket
+
+    def play(self, socket: ClientConnection, steps: int, then: Callable[[], None] = lambda: None) -> int:
+        """Go on until so many steps were taken or all is done; returns how many were."""
+        taken = 0
+        while taken < steps and self.way.get("stage") != "done":
+            taken += self.move(socket)
+        then()
+        return taken
+
+    def move(self, socket: ClientConnection) -> bool:
+        """Do what comes next; says whether that was a step."""
+        stage, episode = self.way["stage"], self.state["episode"]
+        if stage == "consent":
+            self._say(socket, "consent", given=True)
+        elif stage == "instructions":
+            self._say(socket, "ready")
+        elif stage == "play" and self.state["phase"] == "playing" and episode:
+            return self._step(socket, episode["id"])
+        elif stage in ("play", "rest"):
+            self._say(socket, "next")
+        return False
+
+    def read(self, socket: ClientConnection) -> str:
+        """Take one message; returns its type."""
+        text = socket.recv(timeout=20)
+        if isinstance(text, bytes):
+            return "frame"
+        message = json.loads(text)
+        if message["type"] == "saved":
+            self.saved[message["episode"]] = max(message["saved"], self.saved.get(message["episode"], 0))
+        elif message["type"] == "state":
+            self.state = message
+        elif message["type"] == "way":
+            self.way = message
+        return str(message["type"])
+
+    def _say(self, socket: ClientConnection, kind: str, **values: Any) -> None:
+        socket.send(json.dumps({"type": kind, **values}))
+        self.way = {}
+        while not self.way:
+            self.read(socket)
+
+    def _step(self, socket: ClientConnection, episode: str) -> bool:
+        number = self.done.get(episode, 0)
+        code = CODES[actions(episode)[number]]
+        socket.send(json.dumps({"type": "down", "code": code, "frame": 0}))
+        socket.send(json.dumps({"type": "up", "code": code}))
+        if number + 1 == len(actions(episode)):
+            self.way = {}
+            while not self.way:
+                self.read(socket)
+            self.finished.add(episode)
+        else:
+            while self.read(socket) not in ("step", "error"):
+                pass
+        self.done[episode] = number + 1
+        return True
+
+    def _look_where_we_are(self) -> None:
+        """What was saved must be there; of the last steps, some may be, and others not."""
+        episode = self.state["episode"]
+        if episode is not None:
+            known = self.done.get(episode["id"], 0)
+            assert self.saved.get(episode["id"], 0) <= episode["step"] <= known + 1
+            self.done[episode["id"]] = episode["step"]
+
+
+def actions(episode: str) -> list[int]:
+    """Return what everybody does in an episode: step on the spot for a while, then cross the lake."""
+    return [0] * (int(episode[:2], 16) % 12) + list(ACROSS)
+
+
+def steps_in(url: str) -> dict[str, list[int]]:
+    """Read what the database has: episode → actions in the order of their steps."""
+    found: dict[str, list[int]] = {}
+    with psycopg.connect(url.replace("+psycopg", "")) as connection:
+        query = "SELECT episode, step, action FROM steps WHERE NOT dropped ORDER BY episode, step"
+        for episode, step, action in connection.execute(query):
+            rows = found.setdefault(episode, [])
+            rows.append(int(action[0]))
+            assert step == len(rows), "a step is missing, or there twice"
+    return found
+
+
+def states_in(url: str) -> dict[str, str]:
+    """Read what the database has: episode → state."""
+    with psycopg.connect(url.replace("+psycopg", "")) as connection:
+        return dict(connection.execute("SELECT episode, state FROM episodes").fetchall())
+
+
+def check(url: str, strangers: list[Stranger]) -> None:
+    """Whatever somebody was told is saved is there, once, and as they did it."""
+    there = steps_in(url)
+    for one in strangers:
+        for episode, number in one.saved.items():
+            assert len(there.get(episode, ())) >= number
+    for episode, rows in there.items():
+        assert rows == actions(episode)[: len(rows)]
+
+
+def check_stores(running: list[Server], strangers: list[Stranger], seconds: float = 45) -> None:
+    """Wait until everything that was finished is stored; all of it is, and in one store only."""
+    finished = {episode for one in strangers for episode in one.finished}
+    deadline = time.monotonic() + seconds
+    while not finished <= {episode for one in running for episode in one.episodes()}:
+        assert time.monotonic() < deadline, "not everything that was finished is stored"
+        time.sleep(0.2)
+    stored = [episode for one in running for episode in one.episodes()]
+    assert len(stored) == len(set(stored))
+    for one in running:
+        assert Store.open(one.out).verify() == []
