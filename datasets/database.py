@@ -43,7 +43,8 @@ def open_database(path_or_url: str | Path) -> sql.Engine:
     """Return an engine for a path (SQLite) or an SQLAlchemy URL; nothing is connected yet.
 
     SQLite writes ahead and syncs every commit. PostgreSQL is reached through psycopg 3; a connection is
-    tried before it is used, so that one that died while it lay idle is replaced.
+    tried before it is used, so that one that died while it lay idle is replaced. No error repeats the values
+    of a statement: people's ids may be among them, and errors are logged.
     """
     try:
         url = sql.make_url(str(path_or_url)) if "://" in str(path_or_url) else _file(Path(path_or_url))
@@ -55,7 +56,9 @@ def open_database(path_or_url: str | Path) -> sql.Engine:
             )
         if url.drivername == "postgresql":
             url = url.set(drivername="postgresql+psycopg")
-        return sql.create_engine(url, pool_pre_ping=True, pool_size=10, connect_args=_CONNECTION)
+        return sql.create_engine(
+            url, pool_pre_ping=True, pool_size=10, connect_args=_CONNECTION, hide_parameters=True
+        )
     except sql.exc.ArgumentError as error:  # which does not repeat the URL
         raise TutelageError(f"expected a database's URL, got one that cannot be read: {error}") from None
     except ImportError:
@@ -131,7 +134,7 @@ def _file(path: Path) -> sql.URL:
 
 
 def _sqlite(url: sql.URL) -> sql.Engine:
-    engine = sql.create_engine(url)
+    engine = sql.create_engine(url, hide_parameters=True)
 
     @sql.event.listens_for(engine, "connect")
     def careful(connection: Any, _: Any) -> None:

@@ -119,10 +119,10 @@ class Stranger:
         headers = {"Cookie": self.cookie, "Origin": f"{web}://{address}"}
         url = f"{scheme}://{address}/socket?page={self.page}{'&take' if take else ''}"
         with connect(url, additional_headers=headers, open_timeout=20, **options) as socket:
-            self.state = self.way = {}
+            self.state, self.way, known = {}, {}, dict(self.done)
             while not (self.state and self.way):
                 self.read(socket)
-            self._look_where_we_are()
+            self._look_where_we_are(known)
             yield socket
 
     def play(self, socket: ClientConnection, steps: int, then: Callable[[], None] = lambda: None) -> int:
@@ -142,13 +142,16 @@ class Stranger:
             self._say(socket, "ready")
         elif stage == "play" and self.state["phase"] == "playing" and episode:
             return self._step(socket, episode["id"])
+        elif stage == "play" and self.state["phase"] in ("ready", "paused"):
+            self._press(socket, CODES[0])  # which only starts it
+            self._wait_for_quiet(socket)
         elif stage in ("play", "rest"):
             self._say(socket, "next")
         return False
 
-    def read(self, socket: ClientConnection) -> str:
+    def read(self, socket: ClientConnection, seconds: float = 20) -> str:
         """Take one message; returns its type."""
-        text = socket.recv(timeout=20)
+        text = socket.recv(timeout=seconds)
         if isinstance(text, bytes):
             return "frame"
         message = json.loads(text)
@@ -156,6 +159,10 @@ class Stranger:
             self.saved[message["episode"]] = max(message["saved"], self.saved.get(message["episode"], 0))
         elif message["type"] == "state":
             self.state = message
+            if message["episode"] is not None:
+                self.done[message["episode"]["id"]] = message["episode"]["step"]
+        elif message["type"] == "step":
+            self.done[self.state["episode"]["id"]] = message["step"]
         elif message["type"] == "way":
             self.way = message
         return str(message["type"])
@@ -167,28 +174,34 @@ class Stranger:
             self.read(socket)
 
     def _step(self, socket: ClientConnection, episode: str) -> bool:
-        number = self.done.get(episode, 0)
-        code = CODES[actions(episode)[number]]
+        number, before = self.done.get(episode, 0), self.way
+        is_last = number + 1 == len(actions(episode))
+        self.way = {}
+        self._press(socket, CODES[actions(episode)[number]])
+        while not (self.way.get("outcome") if is_last else self.done.get(episode, 0) > number):
+            if self.read(socket) in ("error", "saving"):  # play waits for the database, keys may be overheard
+                self._wait_for_quiet(socket)
+                break
+        self.way = self.way or before
+        if is_last and self.way.get("outcome"):
+            self.finished.add(episode)
+            self.done[episode] = number + 1
+        return self.done.get(episode, 0) > number
+
+    def _press(self, socket: ClientConnection, code: str) -> None:
         socket.send(json.dumps({"type": "down", "code": code, "frame": 0}))
         socket.send(json.dumps({"type": "up", "code": code}))
-        if number + 1 == len(actions(episode)):
-            self.way = {}
-            while not self.way:
-                self.read(socket)
-            self.finished.add(episode)
-        else:
-            while self.read(socket) not in ("step", "error"):
-                pass
-        self.done[episode] = number + 1
-        return True
 
-    def _look_where_we_are(self) -> None:
+    def _wait_for_quiet(self, socket: ClientConnection) -> None:
+        with contextlib.suppress(TimeoutError):
+            while True:
+                self.read(socket, 0.7)
+
+    def _look_where_we_are(self, known: dict[str, int]) -> None:
         """What was saved must be there; of the last steps, some may be, and others not."""
-        episode = self.state["episode"]
-        if episode is not None:
-            known = self.done.get(episode["id"], 0)
-            assert self.saved.get(episode["id"], 0) <= episode["step"] <= known + 1
-            self.done[episode["id"]] = episode["step"]
+        if (episode := self.state["episode"]) is not None:
+            before = known.get(episode["id"], 0)
+            assert self.saved.get(episode["id"], 0) <= episode["step"] <= before + 1
 
 
 def actions(episode: str) -> list[int]:
