@@ -5,12 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,20 +22,19 @@ from websockets.sync.client import ClientConnection, connect
 
 GONE = (ConnectionClosed, InvalidHandshake, InvalidMessage, OSError, TimeoutError, httpx.HTTPError)
 CODES = list(KEYS)
+TUTELAGE = str(Path(sys.executable).parent / "tutelage")
 SECRET = "5ec4e7" * 10 + "0000"
 
 
 class Server:
     """One `tutelage serve`. It may be killed, stopped in its tracks, and started again on the same folder."""
 
-    def __init__(self, study: Path, out: Path, *options: str, **environment: str) -> None:
+    def __init__(self, command: Sequence[str], out: Path, port: int = 0, **environment: str) -> None:
         self.out = out
         self.log = out.with_suffix(".log")
         self._said = out.with_suffix(".said")
-        self._command = [
-            str(Path(sys.executable).parent / "tutelage"),
-            *("serve", str(study), "--out", str(out), "--port", "0", *options),
-        ]
+        self._command = list(command)
+        self._port = port
         self._environment = {**os.environ, "TUTELAGE_SECRET": SECRET, "OMP_NUM_THREADS": "1", **environment}
         self.start()
 
@@ -49,11 +47,11 @@ class Server:
     def address(self) -> str:
         """The host and port where it listens, as it says itself."""
         deadline = time.monotonic() + 60
-        while not (found := re.search(r"127\.0\.0\.1:\d+", self._said.read_text())):
+        while "People join at" not in (said := self._said.read_text()):
             assert self.process.poll() is None, f"the server ended: {self.log.read_text()}"
             assert time.monotonic() < deadline, "the server does not start"
             time.sleep(0.05)
-        return found[0]
+        return f"127.0.0.1:{self._port}" if self._port else said.split("http://")[1].split("/")[0]
 
     def kill(self) -> None:
         """Send the signal that cannot be answered."""
@@ -83,12 +81,22 @@ class Server:
 def servers(folder: Path, url: str, count: int, *options: str, **changes: Any) -> Iterator[list[Server]]:
     """Serve a small study by several servers on one database until the block ends."""
     study = write(folder, **{"people": 40, "check": None, "practice": None, **changes})
-    running = [Server(study, folder / f"server-{at}", *options, TUTELAGE_DATABASE=url) for at in range(count)]
+    started = []
+    for out in [folder / f"server-{at}" for at in range(count)]:
+        command = [TUTELAGE, "serve", str(study), "--out", str(out), "--port", "0", *options]
+        started.append(Server(command, out, TUTELAGE_DATABASE=url))
+    with running(started):
+        yield started
+
+
+@contextlib.contextmanager
+def running(servers: list[Server]) -> Iterator[None]:
+    """Wait for servers that have been started, and end them when the block does."""
     try:
-        assert all(one.address for one in running)
-        yield running
+        assert all(one.address for one in servers)
+        yield
     finally:
-        for one in running:
+        for one in servers:
             one.close()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import signal
 import threading
@@ -107,9 +108,11 @@ def wander(strangers: list[Stranger], running: list[Server], rng: random.Random,
     """Let everybody play at once, each a few steps here and a few there."""
 
     def one_of_them(stranger: Stranger, mine: random.Random) -> None:
+        address = running[0].address
         while time.monotonic() < until and stranger.way.get("stage") != "done":
             try:
-                address = mine.choice(running).address
+                with contextlib.suppress(AssertionError):  # it has just been killed
+                    address = mine.choice(running).address
                 if not stranger.cookie:
                     stranger.join(address)
                 with stranger.at(address, take=True) as socket:
