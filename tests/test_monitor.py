@@ -176,7 +176,7 @@ def test_everyone_has_a_row_with_what_they_are_worth(ledger: Ledger) -> None:
     played(ledger, "ann", role="gold", steps=10, expert_steps=6, hidden_ms=100.0, lag_ms=20.0)
     played(ledger, "ann", role="gold", success=False)
     decide(ledger, "study", "pause", "ann", "a word with her")
-    ben, ann = roster(ledger, PLAN, lambda: {"ann": Verdict()})["people"]
+    ben, ann = roster(ledger, PLAN, {"ann": Verdict()})["people"]
     assert (ben["person"], ben["episodes"], ben["success"], ben["score"], ben["reasons"]) == (
         "ben",
         0,
@@ -323,7 +323,7 @@ def test_a_crowd_is_added_up_as_its_store_has_it(full: Busy) -> None:
     for row in found["tasks"]:
         theirs = [one for one in kept if one.task == row["task"]]
         assert (row["n"], row["successes"]) == (len(theirs), sum(one.success for one in theirs))
-    rows = {row["person"]: row for row in roster(full.ledger, full.plan, full.judge.verdicts)["people"]}
+    rows = {row["person"]: row for row in roster(full.ledger, full.plan, full.judge.verdicts())["people"]}
     for name in full.names:
         theirs = [one for one in kept if one.demonstrator == name]
         assert rows[name]["episodes"] == len(theirs)
@@ -338,7 +338,7 @@ def test_a_crowd_is_added_up_as_its_store_has_it(full: Busy) -> None:
 
 def test_one_person_is_told_whole_and_never_by_name(full: Busy) -> None:
     person = full.names[0]
-    found = one_person(full.ledger, full.journal, full.plan, person, full.judge.verdicts)
+    found = one_person(full.ledger, full.journal, full.plan, person, full.judge.verdict(person))
     assert found is not None
     assert len(found["played"]) == found["episodes"]
     assert {one["role"] for one in found["played"]} >= {"gold", "demonstration"}

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from .fresh import Fresh
 from .ledger import Ledger
 from .monitor import WINDOWS, Plan, figures
 from .playback import Playbacks
-from .roster import Judge, one_person, roster
+from .roster import Judge, Judged, one_person, roster
 from .standing import decide
 from .watching import NOBODY, SIGNED_OUT, Elsewhere, Seats, watch
 
@@ -91,12 +92,13 @@ class _Room:
         self._door = door
         self._seats = seats
         self._playbacks = playbacks
-        self._judge = judge
         self._figures = {
             window: Fresh(lambda window=window: _json(figures(ledger, plan, window)))  # type: ignore[misc]
             for window in WINDOWS
         }
-        self._people = Fresh(lambda: _json(roster(ledger, plan, judge)))
+        self._people = Fresh(self._list_people)
+        self._judged = Fresh(judge or dict, seconds=4.0, share=0.05)
+        self._thought: Mapping[str, Judged] = {}
         self._metrics = Fresh(self._expose)
 
     async def page(self, _: Request) -> Response:
@@ -135,20 +137,21 @@ class _Room:
         window = request.query_params.get("window", "hour")
         if window not in self._figures:
             raise HTTPException(400, f"expected a window of {', '.join(WINDOWS)}")
-        return _fresh(await self._figures[window].get())
+        return _fresh(await self._figures[window].get(), request)
 
     async def people(self, request: Request) -> Response:
         await self._door.enter(request)
-        return _fresh(await self._people.get())
+        self._thought = await self._judged.get()
+        return _fresh(await self._people.get(), request)
 
     async def person(self, request: Request) -> Response:
         await self._door.enter(request)
-        found = await run_in_threadpool(
-            one_person, self._ledger, self._journal, self._plan, _name(request, "person"), self._judge
-        )
+        person = _name(request, "person")
+        judged = (await self._judged.get()).get(person)
+        found = await run_in_threadpool(one_person, self._ledger, self._journal, self._plan, person, judged)
         if found is None:
             raise HTTPException(404, "expected a person of this study, got another")
-        return _fresh(_json(found))
+        return _fresh(_json(found), request)
 
     async def decide(self, request: Request) -> Response:
         await self._door.enter(request)
@@ -203,6 +206,9 @@ class _Room:
 
         return Response(await self._metrics.get(), headers={"Content-Type": CONTENT_TYPE, **_NO_STORE})
 
+    def _list_people(self) -> bytes:
+        return _json(roster(self._ledger, self._plan, self._thought))
+
     def _expose(self) -> bytes:
         from .metrics import exposition  # an extra package: needed only where it is scraped
 
@@ -218,11 +224,16 @@ def _name(request: Request, which: str) -> str:
 
 
 def _json(value: Any) -> bytes:
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+    """Write a value down, compressed: a thousand people are asked for again and again."""
+    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return gzip.compress(text.encode(), compresslevel=1)
 
 
-def _fresh(body: bytes) -> Response:
-    return Response(body, media_type="application/json", headers=_NO_STORE)
+def _fresh(body: bytes, request: Request) -> Response:
+    if "gzip" not in request.headers.get("accept-encoding", ""):
+        return Response(gzip.decompress(body), media_type="application/json", headers=_NO_STORE)
+    headers = {"Content-Encoding": "gzip", "Vary": "Accept-Encoding", **_NO_STORE}
+    return Response(body, media_type="application/json", headers=headers)
 
 
 def _download(chunks: Iterator[bytes], name: str) -> Response:

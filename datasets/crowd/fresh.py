@@ -1,4 +1,4 @@
-"""The last answer to a costly question: asked again at most once a second, however many want it."""
+"""The last answer to a costly question: asked again at most now and then, however many want it."""
 
 from __future__ import annotations
 
@@ -10,15 +10,18 @@ from typing import Generic, TypeVar
 from starlette.concurrency import run_in_threadpool
 
 T = TypeVar("T")
-_SECONDS = 1.0
-_SHARE = 0.1
 
 
 class Fresh(Generic[T]):
-    """Asks in a worker thread, one at a time; a question that takes long is asked for a tenth of the time."""
+    """Asks in a worker thread, one at a time, at most once in so many `seconds`.
 
-    def __init__(self, ask: Callable[[], T]) -> None:
+    Asking takes at most a `share` of the time: what takes long is asked less often.
+    """
+
+    def __init__(self, ask: Callable[[], T], seconds: float = 1.0, share: float = 0.1) -> None:
         self._ask = ask
+        self._seconds = seconds
+        self._share = share
         self._lock = asyncio.Lock()
         self._due = 0.0
         self._changes = 0
@@ -32,7 +35,9 @@ class Fresh(Generic[T]):
                 changes = self._changes
                 self._answer = await run_in_threadpool(self._ask)
                 took = time.monotonic() - began
-                self._due = began + max(_SECONDS, took / _SHARE) if changes == self._changes else 0.0
+                self._due = (
+                    began + max(self._seconds, took / self._share) if changes == self._changes else 0.0
+                )
             return self._answer
 
     def forget(self) -> None:

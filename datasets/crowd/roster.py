@@ -43,12 +43,12 @@ Judge = Callable[[], Mapping[str, Judged]]
 
 
 def roster(
-    ledger: Ledger, plan: Plan, judge: Judge | None = None, now: float | None = None
+    ledger: Ledger, plan: Plan, judged: Mapping[str, Judged] | None = None, now: float | None = None
 ) -> dict[str, Any]:
     """List everyone with how they play, those who came last first. Blocks for the disk."""
     now = time.time() if now is None else now
     stands = standing(ledger, plan.study)
-    judged = judge() if judge else {}
+    judged = judged or {}
     played = {row["person"]: row for row in ledger.rows(_played(plan))}
     rows = ledger.rows(
         sql.select(people).where(people.c.study == plan.study).order_by(people.c.joined.desc())
@@ -125,7 +125,7 @@ def _row(
 
 
 def one_person(
-    ledger: Ledger, journal: Journal, plan: Plan, person: str, judge: Judge | None = None
+    ledger: Ledger, journal: Journal, plan: Plan, person: str, judged: Judged | None = None
 ) -> dict[str, Any] | None:
     """Return a person's row with their consents, episodes (latest first) and events; None if unknown here."""
     rows = ledger.rows(sql.select(people).where(people.c.person == person, people.c.study == plan.study))
@@ -133,7 +133,6 @@ def one_person(
         return None
     now = time.time()
     played = ledger.rows(_played(plan, person))
-    judged = (judge() if judge else {}).get(person)
     return {
         "at": now,
         **_row(rows[0], played[0] if played else {}, judged, standing(ledger, plan.study), now),

@@ -122,6 +122,9 @@ def test_a_sign_in_gives_a_cookie_that_no_script_and_no_other_site_can_use(
     assert browser.arrive()
     assert all(browser.get(path).is_success for path in READ)
     assert all(browser.get(path).headers["cache-control"] == "no-store" for path in READ)
+    plain = browser.get("people", headers={"Accept-Encoding": "identity"})
+    assert "content-encoding" not in plain.headers
+    assert len(plain.json()["people"]) == len(browser.get("people").json()["people"])
     latest = one.ledger.rows(sql.select(events.c.what).order_by(events.c.id.desc()).limit(1))
     assert latest == [{"what": "sign-in"}]
 

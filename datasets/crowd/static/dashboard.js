@@ -27,6 +27,7 @@ let everyone = null;
 let range = "hour";
 let polling = null;
 let peopleDue = 0;
+let drawnEffort = null;
 
 function show(state) {
   document.body.dataset.state = state;
@@ -134,7 +135,11 @@ function drawCharts() {
   drawEffort();
 }
 
+/** Many people are many dots: drawn when there is something new about them, or another width. */
 function drawEffort() {
+  const now = `${everyone.at} ${at("effort").clientWidth}`;
+  if (now === drawnEffort) return;
+  drawnEffort = now;
   const played = everyone.people.filter(({ success }) => success !== null);
   const byLength = played.some(({ length }) => length !== null);
   const effort = byLength ? "length" : "seconds";
