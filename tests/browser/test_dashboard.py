@@ -144,6 +144,8 @@ def test_it_fits_and_is_legible_and_has_no_serious_finding(
     background = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert (sum(map(int, re.findall(r"\d+", background)[:3])) < 200) == (scheme == "dark")
     looks_well(page)
+    page.get_by_text("Export", exact=True).click()
+    looks_well(page)
     page.locator("#pace summary").click()
     open_person(page, one.names[-1])
     expect(page.locator("#how tr.bad")).not_to_have_count(0)

@@ -76,6 +76,8 @@ function draw() {
   at("pause-study").textContent = study.paused ? "Resume study" : "Pause study";
   at("updated").textContent = `as of ${new Date(1000 * latest.at).toLocaleTimeString("en-GB")}`;
   for (const button of at("window").children) button.setAttribute("aria-pressed", String(button.dataset.window === range));
+  const several = servers.filter(({ alive }) => alive).length > 1;
+  at("demonstrations").textContent = several ? "Demonstrations that this server stores (Parquet)" : "Demonstrations (Parquet)";
   at("tiles").replaceChildren(...tiles());
   drawCharts();
   at("tasks").tBodies[0].replaceChildren(...(tasks.length ? tasks.map(taskLine) : [nothing("No tasks", 6)]));

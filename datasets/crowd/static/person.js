@@ -120,10 +120,10 @@ export class Drawer {
     const line = element("tr");
     const outcome = one.success === null ? title(one.state) : one.success ? "Success" : "Failure";
     line.append(
-      element("th", "", title(one.task)), element("td", "n", String(one.seed)), element("td", "", one.role || MISSING),
+      element("th", "", title(one.task)), element("td", "n", String(one.seed)), element("td", "spare", one.role || MISSING),
       element("td", one.success === false ? "bad" : one.success ? "good" : "", outcome),
-      element("td", "n", one.steps === null ? MISSING : one.expert ? `${one.steps} to ${one.expert}` : count(one.steps)),
-      element("td", "n", seconds(one.seconds)), element("td"),
+      element("td", "n spare", one.steps === null ? MISSING : one.expert ? `${one.steps} (${one.expert})` : count(one.steps)),
+      element("td", "n spare", seconds(one.seconds)), element("td"),
     );
     line.cells[0].scope = "row";
     const button = element("button", "small", "Replay");
