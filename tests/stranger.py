@@ -15,6 +15,7 @@ from typing import Any
 
 import httpx
 import psycopg
+from tutelage.datasets.crowd.frames import unpack
 from tutelage.datasets.store import Store
 from tutelage.tests.toy_study import ACROSS, KEYS, write
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMessage
@@ -24,6 +25,7 @@ GONE = (ConnectionClosed, InvalidHandshake, InvalidMessage, OSError, TimeoutErro
 CODES = list(KEYS)
 TUTELAGE = str(Path(sys.executable).parent / "tutelage")
 SECRET = "5ec4e7" * 10 + "0000"
+ADMIN = "who-runs-this-study-" + "a" * 20
 
 
 class Server:
@@ -32,22 +34,28 @@ class Server:
     def __init__(self, command: Sequence[str], out: Path, port: int = 0, **environment: str) -> None:
         self.out = out
         self.log = out.with_suffix(".log")
-        self._said = out.with_suffix(".said")
+        self.said = out.with_suffix(".said")
         self._command = list(command)
         self._port = port
-        self._environment = {**os.environ, "TUTELAGE_SECRET": SECRET, "OMP_NUM_THREADS": "1", **environment}
+        self._environment = {
+            **os.environ,
+            "TUTELAGE_SECRET": SECRET,
+            "TUTELAGE_ADMIN_TOKEN": ADMIN,
+            "OMP_NUM_THREADS": "1",
+            **environment,
+        }
         self.start()
 
     def start(self) -> None:
         """Start the process; `address` waits for it."""
-        with self.log.open("ab") as log, self._said.open("wb") as said:
+        with self.log.open("ab") as log, self.said.open("wb") as said:
             self.process = subprocess.Popen(self._command, env=self._environment, stdout=said, stderr=log)
 
     @property
     def address(self) -> str:
         """The host and port where it listens, as it says itself."""
         deadline = time.monotonic() + 60
-        while "People join at" not in (said := self._said.read_text()):
+        while "People join at" not in (said := self.said.read_text()):
             assert self.process.poll() is None, f"the server ended: {self.log.read_text()}"
             assert time.monotonic() < deadline, "the server does not start"
             time.sleep(0.05)
@@ -161,19 +169,23 @@ class Stranger:
         """Take one message; returns its type."""
         text = socket.recv(timeout=seconds)
         if isinstance(text, bytes):
-            return "frame"
-        message = json.loads(text)
-        if message["type"] == "saved":
-            self.saved[message["episode"]] = max(message["saved"], self.saved.get(message["episode"], 0))
-        elif message["type"] == "state":
+            _, number, saved = unpack(text)
+            message: dict[str, Any] = {"type": "step", "step": number, "saved": saved}
+        else:
+            message = json.loads(text)
+        kind = str(message["type"])
+        if kind == "state":
             self.state = message
             if message["episode"] is not None:
                 self.done[message["episode"]["id"]] = message["episode"]["step"]
-        elif message["type"] == "step":
-            self.done[self.state["episode"]["id"]] = message["step"]
-        elif message["type"] == "way":
+        elif kind == "way":
             self.way = message
-        return str(message["type"])
+        elif kind in ("step", "saved") and (episode := self.state.get("episode")) is not None:
+            name = message.get("episode", episode["id"])
+            self.saved[name] = max(message["saved"], self.saved.get(name, 0))
+            if kind == "step":
+                self.done[name] = message["step"]
+        return kind
 
     def _say(self, socket: ClientConnection, kind: str, **values: Any) -> None:
         socket.send(json.dumps({"type": kind, **values}))
