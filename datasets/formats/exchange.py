@@ -15,6 +15,7 @@ FORMATS = ("minari", "lerobot")
 def export_store(store: Store, to: str, out: Path, progress: Progress | None = None) -> list[str]:
     """Write a store in another format under `out`; returns what was written and what it cannot hold."""
     _check(to)
+    store.part_hashes()  # a damaged store is refused before anything is written
     note_export(store, to, out)
     if to == "minari":
         from .minari import export_minari
