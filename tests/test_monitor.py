@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import pytest
 from scipy import stats
 from tutelage.datasets.crowd.ledger import Ledger, claims, conduct, people, servers
-from tutelage.datasets.crowd.meter import BOUNDS_MS, Meter, quantiles
+from tutelage.datasets.crowd.meter import Meter, beat_alone
 from tutelage.datasets.crowd.metrics import exposition
 from tutelage.datasets.crowd.monitor import WINDOWS, Plan, figures
 from tutelage.datasets.crowd.roster import one_person, roster
@@ -87,7 +87,8 @@ def claim(ledger: Ledger, state: str, seed: int, **values: object) -> None:
 
 def beat(ledger: Ledger, server: str, meter: Meter, ago: float = 0.0, trouble: str = "") -> None:
     now = time.time()
-    row = {"server": server, "started": now - 60, "seen": now - ago, "figures": meter.figures(trouble)}
+    figures = {**meter.figures(trouble), "restarts": 1}
+    row = {"server": server, "started": now - 60, "seen": now - ago, "figures": figures}
     with ledger.write() as connection:
         connection.execute(servers.insert(), row)
 
@@ -240,32 +241,12 @@ def test_servers_are_alive_while_their_heart_beats_and_their_lag_adds_up(ledger:
     assert found["lag"][2] == pytest.approx(50, abs=1)
 
 
-def test_counted_lag_gives_percentiles_back_to_within_a_class() -> None:
-    meter = Meter()
-    for lag in range(1000):
-        meter.shown(lag)
-    got = quantiles(meter.figures()["lag"])
-    assert got is not None
-    for at, value in zip((500, 950, 990), got, strict=True):
-        bound = next(one for one in BOUNDS_MS if one >= at)
-        assert abs(value - at) <= bound
-    assert quantiles([]) is None
-    meter = Meter()
-    meter.shown(10**6)
-    assert quantiles(meter.figures()["lag"]) == [float(BOUNDS_MS[-1])] * 3
-
-
-def test_lately_is_five_minutes() -> None:
-    now = [0.0]
-    meter = Meter(lambda: now[0])
-    for second in range(0, 900, 10):
-        now[0] = float(second)
-        meter.shown(12)
-    figures = meter.figures()
-    assert sum(figures["lag"]) == 90
-    assert 27 <= sum(figures["latest"]) <= 30
-    now[0] += 3600
-    assert sum(meter.figures()["latest"]) == 0
+def test_a_lone_server_is_the_only_one(ledger: Ledger) -> None:
+    beat(ledger, "killed", Meter(), ago=1)
+    for trouble in ("", "disk is full"):
+        beat_alone(ledger, 1.0, Meter().figures(trouble))
+    [row] = figures(ledger, PLAN)["servers"]
+    assert (row["started"], row["alive"], row["trouble"]) == (1.0, True, "disk is full")
 
 
 def test_prometheus_reads_the_same_figures(ledger: Ledger) -> None:
@@ -276,7 +257,6 @@ def test_prometheus_reads_the_same_figures(ledger: Ledger) -> None:
     played(ledger, "ann", success=False)
     meter = Meter()
     meter.stepped()
-    meter.restarted()
     meter.shown(30)
     meter.shown(10**6)
     beat(ledger, "one", meter, trouble="away")

@@ -29,7 +29,6 @@ class Meter:
         self._clock = clock
         self._lock = threading.Lock()
         self._steps = 0
-        self._restarts = 0
         self._lag = [0] * (len(BOUNDS_MS) + 1)
         self._lag_sum = 0.0
         self._latest: deque[tuple[int, list[int]]] = deque()  # slices of the last minutes
@@ -38,11 +37,6 @@ class Meter:
         """Note a step of an environment."""
         with self._lock:
             self._steps += 1
-
-    def restarted(self) -> None:
-        """Note that a worker process had to be started anew."""
-        with self._lock:
-            self._restarts += 1
 
     def shown(self, milliseconds: float) -> None:
         """Note the lag of one key."""
@@ -57,7 +51,6 @@ class Meter:
         with self._lock:
             return {
                 "steps": self._steps,
-                "restarts": self._restarts,
                 "trouble": trouble or "",
                 "lag": list(self._lag),
                 "lag_sum_ms": round(self._lag_sum, 1),

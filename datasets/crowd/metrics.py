@@ -89,7 +89,7 @@ def _counted(beats: list[dict[str, Any]]) -> Iterator[Metric]:
     """Tell what each server has counted; with a label, one that starts anew is not all of them."""
     steps = CounterMetricFamily("tutelage_steps", "Steps of environments", labels=["server"])
     restarts = CounterMetricFamily(
-        "tutelage_worker_restarts", "Worker processes started anew", labels=["server"]
+        "tutelage_worker_restarts", "Worker processes that ended or hung", labels=["server"]
     )
     lag = HistogramMetricFamily(
         "tutelage_lag_seconds", "From a key to its picture on the page, as pages tell", labels=["server"]

@@ -145,7 +145,8 @@ class StudyServer(Recorder):
     def figures(self) -> dict[str, Any]:
         """Return what the heartbeat of this server tells."""
         seats = sum(one.is_open for one in self._seats.values())
-        return {**self.meter.figures(self.journal.trouble), "seats": seats}
+        counted = self.meter.figures(self.journal.trouble)
+        return {**counted, "seats": seats, "restarts": self._workers.ended}
 
     def open_seat(self, seat: str) -> Seat | None:
         """Return a seat that is open on this server; nothing is read for it."""

@@ -118,7 +118,7 @@ def _state(record: EpisodeRecord, begun: Begun) -> dict[str, Any]:
 
 def _show(line: Line, picture: Picture | None, number: int) -> None:
     if picture is not None:
-        line.send_frame(pack(picture, number, number))
+        line.send_paced(number, pack(picture, number, number))
 
 
 async def watch(page: WebSocket, find: Callable[[], Watched]) -> None:

@@ -157,6 +157,8 @@ class Workers:
         self._specs = [spec for one in suite if (spec := portable(one.env)) is not None]
         self._groups: dict[str, list[Worker]] = {"plain": [], "suspect": [], "prover": []}
         self._suspects: set[str] = set()
+        self.ended = 0
+        """How many processes have ended by themselves, or were ended since they hung."""
         self._making = asyncio.Lock()
         self._watching: asyncio.TimerHandle | None = None
         self._closed = False
@@ -238,6 +240,7 @@ class Workers:
         self._groups[group].remove(worker)
         if self._closed:
             return  # whoever closes ends all processes
+        self.ended += 1
         asyncio.get_running_loop().run_in_executor(None, _end, [worker.process])
 
     def _watch(self, due: float) -> None:

@@ -83,12 +83,18 @@ export class Player {
       this.#stage.atlas(episode?.atlas);
       this.#say("Live", episode ? sentence(episode.instruction) : title(phase ?? ""), episode ? `step ${episode.step} of ${episode.limit} · ${phase}` : "");
     }
-    if (message.type === "step") at("moment").textContent = at("moment").textContent.replace(/^step \d+/, `step ${message.step}`);
+    if (message.type === "step") this.#count(message.step);
+  }
+
+  #count(step) {
+    at("moment").textContent = at("moment").textContent.replace(/^step \d+/, `step ${step}`);
   }
 
   #shown(frame) {
     if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(JSON.stringify({ type: "shown", frame }));
-    if (this.#socket) at("screen-note").textContent = "";
+    if (!this.#socket) return;
+    at("screen-note").textContent = "";
+    this.#count(frame); // a picture says which step gave it
   }
 
   /** Play an episode again: it is shown as its pictures come, and can be moved through meanwhile. */
