@@ -15,6 +15,7 @@ from typing import Any
 
 import httpx
 import psycopg
+from tutelage.datasets.crowd.frames import unpack
 from tutelage.datasets.store import Store
 from tutelage.tests.toy_study import ACROSS, KEYS, write
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMessage
@@ -161,19 +162,23 @@ class Stranger:
         """Take one message; returns its type."""
         text = socket.recv(timeout=seconds)
         if isinstance(text, bytes):
-            return "frame"
-        message = json.loads(text)
-        if message["type"] == "saved":
-            self.saved[message["episode"]] = max(message["saved"], self.saved.get(message["episode"], 0))
-        elif message["type"] == "state":
+            _, number, saved = unpack(text)
+            message: dict[str, Any] = {"type": "step", "step": number, "saved": saved}
+        else:
+            message = json.loads(text)
+        kind = str(message["type"])
+        if kind == "state":
             self.state = message
             if message["episode"] is not None:
                 self.done[message["episode"]["id"]] = message["episode"]["step"]
-        elif message["type"] == "step":
-            self.done[self.state["episode"]["id"]] = message["step"]
-        elif message["type"] == "way":
+        elif kind == "way":
             self.way = message
-        return str(message["type"])
+        elif kind in ("step", "saved") and (episode := self.state.get("episode")) is not None:
+            name = message.get("episode", episode["id"])
+            self.saved[name] = max(message["saved"], self.saved.get(name, 0))
+            if kind == "step":
+                self.done[name] = message["step"]
+        return kind
 
     def _say(self, socket: ClientConnection, kind: str, **values: Any) -> None:
         socket.send(json.dumps({"type": kind, **values}))
