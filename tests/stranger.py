@@ -25,6 +25,7 @@ GONE = (ConnectionClosed, InvalidHandshake, InvalidMessage, OSError, TimeoutErro
 CODES = list(KEYS)
 TUTELAGE = str(Path(sys.executable).parent / "tutelage")
 SECRET = "5ec4e7" * 10 + "0000"
+ADMIN = "who-runs-this-study-" + "a" * 20
 
 
 class Server:
@@ -33,22 +34,28 @@ class Server:
     def __init__(self, command: Sequence[str], out: Path, port: int = 0, **environment: str) -> None:
         self.out = out
         self.log = out.with_suffix(".log")
-        self._said = out.with_suffix(".said")
+        self.said = out.with_suffix(".said")
         self._command = list(command)
         self._port = port
-        self._environment = {**os.environ, "TUTELAGE_SECRET": SECRET, "OMP_NUM_THREADS": "1", **environment}
+        self._environment = {
+            **os.environ,
+            "TUTELAGE_SECRET": SECRET,
+            "TUTELAGE_ADMIN_TOKEN": ADMIN,
+            "OMP_NUM_THREADS": "1",
+            **environment,
+        }
         self.start()
 
     def start(self) -> None:
         """Start the process; `address` waits for it."""
-        with self.log.open("ab") as log, self._said.open("wb") as said:
+        with self.log.open("ab") as log, self.said.open("wb") as said:
             self.process = subprocess.Popen(self._command, env=self._environment, stdout=said, stderr=log)
 
     @property
     def address(self) -> str:
         """The host and port where it listens, as it says itself."""
         deadline = time.monotonic() + 60
-        while "People join at" not in (said := self._said.read_text()):
+        while "People join at" not in (said := self.said.read_text()):
             assert self.process.poll() is None, f"the server ended: {self.log.read_text()}"
             assert time.monotonic() < deadline, "the server does not start"
             time.sleep(0.05)
