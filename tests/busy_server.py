@@ -15,7 +15,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.websockets import WebSocket
 from tutelage.datasets.crowd import dashboard
 from tutelage.datasets.crowd.admin import make_admin
-from tutelage.datasets.crowd.app import listen
+from tutelage.datasets.crowd.app import atlas_route, listen
 from tutelage.datasets.crowd.dashboard import routes
 from tutelage.datasets.crowd.guard import Guard
 from tutelage.datasets.crowd.ledger import people
@@ -59,7 +59,11 @@ def serving(one: Busy) -> Iterator[Served]:
         judge=one.judge.verdicts,
     )
     static = Mount("/static", StaticFiles(directory=Path(dashboard.__file__).parent / "static"))
-    app = Guard(Starlette(routes=[*found, WebSocketRoute("/socket", talk), static]), "127.0.0.1", set())
+    app = Guard(
+        Starlette(routes=[*found, WebSocketRoute("/socket", talk), atlas_route(one.study.suite), static]),
+        "127.0.0.1",
+        set(),
+    )
     with listen("127.0.0.1", 0) as listening:
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", ws="websockets-sansio"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})

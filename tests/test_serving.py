@@ -241,10 +241,10 @@ def test_health_says_whether_people_can_play(tmp_path: Path) -> None:
     with running(tmp_path) as (server, address):
         answer = httpx.get(f"http://{address}/healthz")
         assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
-        server.journal.trouble = "no space left on device"
+        server.journal._writer.trouble = "no space left on device"
         answer = httpx.get(f"http://{address}/healthz")
         assert (answer.status_code, answer.json()) == (503, {"status": "saving fails"})
-        server.journal.trouble = None
+        server.journal._writer.trouble = None
 
 
 def test_what_the_page_measured_is_in_the_conduct(tmp_path: Path) -> None:

@@ -112,12 +112,12 @@ def test_a_banned_person_is_out_at_once(tmp_path: Path) -> None:
 
 def test_a_claim_that_ran_out_and_went_to_another_is_let_go(tmp_path: Path) -> None:
     async def story() -> None:
-        options = {"practice": None, "check": None, "limits": {"claim_minutes": 0.03}}
+        options = {"practice": None, "check": None, "limits": {"claim_minutes": 0.004}}
         async with serving(tmp_path, **options) as server:
             ann = await walk_in(server)
             await ann.to_the_tasks()
             await ann.play(ACROSS[:1])
-            await asyncio.sleep(2)
+            await asyncio.sleep(0.3)
             bob = await walk_in(server, "person-bob")
             await bob.to_the_tasks()
             assert bob.visit.playing.claim is not None

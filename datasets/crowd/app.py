@@ -22,6 +22,9 @@ from starlette.websockets import WebSocket
 from uvicorn.config import WS_PROTOCOLS
 
 from ...envs.errors import TutelageError
+from ...envs.grid.environment import TILE
+from ...envs.grid.registration import NAMESPACE
+from ...envs.grid.tiles import atlas
 from ...envs.suite import Suite
 from ...envs.task import RECORD, SeedRange
 from ..trajectory import Trajectory
@@ -135,7 +138,7 @@ def make_app(recorder: Recorder, host: str = "127.0.0.1") -> Guard:
     routes: list[BaseRoute] = [
         Route("/", index),
         WebSocketRoute("/socket", talk),
-        atlas_route(recorder),
+        atlas_route(recorder.settings.suite),
         *(_page(path, file) for path, file in recorder.settings.extra_pages.items()),
         Mount("/static", StaticFiles(directory=STATIC)),
     ]
@@ -143,11 +146,16 @@ def make_app(recorder: Recorder, host: str = "127.0.0.1") -> Guard:
     return Guard(app, host, set(recorder.settings.extra_pages))
 
 
-def atlas_route(recorder: Recorder) -> Route:
-    """Serve the pictures that tiles are drawn from: named by what they hold, so kept for good."""
+def atlas_route(suite: Suite) -> Route:
+    """Serve the pictures that a suite's tiles are drawn from (see `envs.grid.tiles`): named by what they
+    hold, so kept for good."""
+
+    def find(name: str) -> bytes | None:
+        sides = {int(one.kwargs.get("tile", TILE)) for one in suite if one.env.startswith(NAMESPACE)}
+        return next((data for known, data in map(atlas, sides) if known == name), None)
 
     async def serve(request: Request) -> Response:
-        data = await run_in_threadpool(recorder.atlas, request.path_params["name"])
+        data = await run_in_threadpool(find, request.path_params["name"])
         if data is None:
             return Response("There is no such atlas here.", 404)
         forever = {"Cache-Control": f"public, max-age={_YEAR}, immutable"}

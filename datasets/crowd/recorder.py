@@ -11,9 +11,6 @@ from pathlib import Path
 from typing import IO
 
 from ...envs.errors import TutelageError
-from ...envs.grid.environment import TILE
-from ...envs.grid.registration import NAMESPACE
-from ...envs.grid.tiles import atlas
 from ...envs.gymnasium_task import registry
 from ...envs.task import Task
 from ..journal import Journal, SeatRecord
@@ -135,12 +132,6 @@ class Recorder:
         if task.id not in self._grounds:
             self._grounds[task.id] = GridGround(task)
         return GridWorld(self._grounds[task.id])
-
-    def atlas(self, name: str) -> bytes | None:
-        """Return the atlas (see `envs.grid.tiles`) of that name, if a task here is drawn from it."""
-        grids = [one for one in self.settings.suite if one.env.startswith(NAMESPACE)]
-        sides = {int(one.kwargs.get("tile", TILE)) for one in grids}
-        return next((data for known, data in map(atlas, sides) if known == name), None)
 
     def _note(self, text: str) -> None:
         for seat in self._seats.values():

@@ -108,7 +108,7 @@ def make_app(
         Route("/join", room.join),
         Route("/healthz", room.health),
         WebSocketRoute("/socket", room.talk),
-        atlas_route(server),
+        atlas_route(server.study.suite),
         *rooms,
         Mount("/static", StaticFiles(directory=STATIC)),
     ]
