@@ -28,9 +28,9 @@ class PartCopies:
         self.remote = Remote(url)
         self._store = store
         self._tell = tell
-        self._queue: queue.SimpleQueue[Path | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._closing = threading.Event()
-        self._idle = threading.Condition()
+        self._counting = threading.Lock()
         self._waiting = 0
         self._thread = threading.Thread(target=self._work, name="part-copies", daemon=True)
 
@@ -40,13 +40,20 @@ class PartCopies:
 
     def put(self, part: Path) -> None:
         """Copy a part that is on disk."""
-        with self._idle:
-            self._waiting += 1
-        self._queue.put(part)
+        self._add(lambda: self._copy(part))
+
+    def forget(self, demonstrator: str, then: Callable[[], None]) -> None:
+        """Remove a demonstrator from all copies, whatever store they are of; `then` is called afterwards."""
+
+        def work() -> None:
+            forget_remotely(self.remote, demonstrator)
+            then()
+
+        self._add(work)
 
     @property
     def waiting(self) -> int:
-        """How many of the parts put down since the start are not copied yet."""
+        """How much of what was put down since the start is not done yet."""
         return self._waiting
 
     def close(self) -> None:
@@ -59,11 +66,16 @@ class PartCopies:
     def _work(self) -> None:
         if not self._persistently(self._copy_missing):
             return
-        while (part := self._queue.get()) is not None:
-            if not self._persistently(lambda part=part: self._copy(part)):  # type: ignore[misc]
+        while (work := self._queue.get()) is not None:
+            if not self._persistently(work):
                 return
-            with self._idle:
+            with self._counting:
                 self._waiting -= 1
+
+    def _add(self, work: Callable[[], None]) -> None:
+        with self._counting:
+            self._waiting += 1
+        self._queue.put(work)
 
     def _copy_missing(self) -> None:
         there = self.remote.sizes()

@@ -21,6 +21,7 @@ import tutelage
 from tutelage.datasets.traces import Search
 from tutelage.tests.postgres import PostgreSQL
 from tutelage.tests.stranger import (
+    ADMIN,
     GONE,
     SECRET,
     TUTELAGE,
@@ -215,6 +216,20 @@ def test_a_seat_is_carried_by_a_cookie_that_only_tls_sees(url: str, tmp_path: Pa
         assert answer.headers["location"] == "/"
         foreign = httpx.get(f"https://{nginx.address}/", headers={"Host": "evil.example"}, verify=nginx.trust)
         assert foreign.status_code == 400
+
+
+def test_who_runs_the_study_signs_in_at_all_servers_at_once(url: str, tmp_path: Path) -> None:
+    with deployed(tmp_path, url) as (nginx, servers):
+        origin = f"https://{nginx.address}"
+        with httpx.Client(verify=nginx.trust, base_url=f"{origin}/admin/") as browser:
+            csrf = browser.get("session").json()["csrf"]
+            sent = {"Origin": origin, "X-CSRF-Token": csrf}
+            assert browser.post("login", json={"token": SECRET}, headers=sent).status_code == 403
+            answer = browser.post("login", json={"token": ADMIN}, headers=sent)
+            assert answer.status_code == 200, answer.text
+            for _ in range(6):  # now this server answers, now that
+                assert browser.get("session").json()["signedIn"]
+    assert all(ADMIN not in one.log.read_text() + one.said.read_text() for one in servers)
 
 
 def test_an_external_id_is_in_one_table_and_nowhere_else(

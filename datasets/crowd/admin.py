@@ -14,13 +14,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from ...envs.errors import TutelageError
 from ..durable import disk_errors, sync_folder
 
 HASH = "admin.hash"
 """The file in a study's folder that holds the SHA-256 of the admin token, readable by its owner alone."""
 
+VARIABLE = "TUTELAGE_ADMIN_TOKEN"
+"""The environment variable that may hold the token itself: several servers must have the same one."""
+
 SESSION_SECONDS = 12 * 3600
 _PURPOSE, _CSRF = "admin", "admin csrf"
+_SHORTEST = 32
 _WRONG, _WRONG_SECONDS, _ADDRESSES = 8, 60.0, 4096
 
 
@@ -34,17 +39,24 @@ class Signer(Protocol):
 def make_admin(folder: Path, new: bool = False) -> str | None:
     """Make the admin token of a study's folder; this is the only time that anybody sees it.
 
-    Returns None when there is one already; `new` makes another, and whoever is signed in is signed out.
-    Raises TutelageError when the folder cannot be written.
+    Returns None when there is one already, or when the environment says which it is; `new` makes another,
+    and whoever is signed in is signed out. Raises TutelageError when the folder cannot be written, or the
+    environment's token is too short to be a secret.
     """
     path = folder / HASH
-    if path.exists() and not new:
+    given = os.environ.get(VARIABLE, "")
+    if given and len(given) < _SHORTEST:
+        raise TutelageError(
+            f"expected at least {_SHORTEST} characters in {VARIABLE}, got {len(given)}; "
+            "make some with: openssl rand -hex 32"
+        )
+    if path.exists() and not new and not given:
         return None
-    token = secrets.token_urlsafe(32)
+    token = given or secrets.token_urlsafe(32)
     with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         _write_private(path, _hash(token))
-    return token
+    return None if given else token
 
 
 @dataclass(frozen=True)
@@ -65,7 +77,8 @@ class Admin:
         self._path = folder / HASH
         self._secret = secret
         self._clock = clock
-        self.cookie = f"admin-{hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:8]}"
+        # the same at every server of a study, and another for another study on this machine
+        self.cookie = f"admin-{hashlib.sha256(secret.sign('name', 'admin cookie').encode()).hexdigest()[:8]}"
 
     def knows(self, token: str) -> bool:
         """Say whether this is the admin token, in constant time."""

@@ -48,9 +48,10 @@ class Keepers:
         with writing(self._engine) as connection:
             if connection.execute(_holder(episode)).scalar() != self._store:
                 return False
-            mark = EPISODES.update().where(EPISODES.c.episode == episode)
-            done = connection.execute(mark.values(state="stored", changed_ns=time.time_ns()))
-            return done.rowcount == 1  # not when the person has been forgotten meanwhile
+            this = (EPISODES.c.episode == episode) & EPISODES.c.state.in_(("kept", "stored"))
+            mark = EPISODES.update().where(this).values(state="stored", changed_ns=time.time_ns())
+            # not when the person has been forgotten, or has taken it back
+            return connection.execute(mark).rowcount == 1
 
     def mine(self) -> list[EpisodeRecord]:
         """List what this store has claimed and not confirmed: what an earlier life of it has left."""

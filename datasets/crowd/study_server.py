@@ -20,9 +20,10 @@ from .best_lengths import BestLengths
 from .claims import Claims
 from .company import Company
 from .house import House
-from .ledger import ON_BEHALF_OF, Ledger, Person, events, people
+from .ledger import ON_BEHALF_OF, Ledger, Person, people
 from .meter import Meter, beat_alone
 from .recorder import Recorder
+from .removals import Removals
 from .seat import Seat
 from .secret import Secret
 from .session import Session
@@ -78,6 +79,7 @@ class StudyServer(Recorder):
         self._visits: dict[str, Visit] = {}
         self._touched: dict[str, float] = {}
         self._at_work: dict[str, asyncio.Task[None]] = {}
+        self._removals: Removals | None = None
         self._clockwork: asyncio.Task[None] | None = None
         try:
             self._check_database()
@@ -92,8 +94,8 @@ class StudyServer(Recorder):
         if self.company is None:  # else for each seat that comes, and by those who look for orphans
             await asyncio.to_thread(self._keep_what_was_finished)
         await super().start()
-        for person in await asyncio.to_thread(self._unremoved):
-            self._remove(person)
+        self._removals = Removals(self.study.name, self.journal, self.ledger, self.store, self.copies)
+        await self._remove_what_is_due()
         self._clockwork = asyncio.create_task(self._run_clockwork())
 
     async def close(self) -> None:
@@ -228,6 +230,7 @@ class StudyServer(Recorder):
         if ticks % _SWEEP_EVERY == 0:
             self._let_go_of_the_absent()
             await asyncio.to_thread(self._end_old_sessions)
+            await self._remove_what_is_due()
 
     def _do(self, seat: str, work: Callable[[], Awaitable[None]]) -> None:
         """Do something for a seat beside everything else: what hangs there is that seat's trouble alone."""
@@ -286,22 +289,15 @@ class StudyServer(Recorder):
 
     def _remove(self, person: str) -> None:
         """Remove the episodes of somebody who left and did not want them kept, once all have been stored."""
-        if self._keeper is not None:
-            self._keeper.after(lambda: self._forget(person))
+        if self._keeper is not None and self._removals is not None:
+            removals = self._removals
+            self._keeper.after(lambda: removals.carry_out(person))
 
-    def _forget(self, person: str) -> None:
-        self.store.forget(person)
-        for one in self.journal.episodes(demonstrator=person):
-            if one.state in ("kept", "stored", "finished", "open"):
-                self.journal.mark(one.episode, "discarded")
-        self.journal.flush()
-        self.ledger.note(self.study.name, "removed", person)
-
-    def _unremoved(self) -> list[str]:
-        """List who left and wanted what they did removed, which a crash prevented. Blocks."""
-        done = sql.select(events.c.person).where(events.c.what == "removed")
-        left = sql.select(people).where(people.c.outcome == "withdrew", people.c.person.not_in(done))
-        return [row["person"] for row in self.ledger.rows(left) if not row["progress"].get("keeps")]
+    async def _remove_what_is_due(self) -> None:
+        """Remove what a crash prevented, and what is here of people who withdrew at another server."""
+        if self._removals is not None:
+            for person in await asyncio.to_thread(self._removals.due):
+                self._remove(person)
 
     def _check_database(self) -> None:
         others = sql.select(people.c.study).where(people.c.study != self.study.name).limit(1)

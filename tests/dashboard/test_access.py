@@ -20,6 +20,7 @@ from tutelage.datasets.crowd.ledger import events, people
 from tutelage.datasets.crowd.secret import Secret
 from tutelage.datasets.crowd.standing import standing
 from tutelage.datasets.store import Store
+from tutelage.envs.errors import TutelageError
 from tutelage.tests.busy import EXTERNAL, Busy
 from tutelage.tests.busy_server import Served, serving
 from tutelage.tests.dashboard.conftest import Browser
@@ -109,6 +110,22 @@ def test_the_page_and_all_its_parts_hold_no_script_or_style_of_their_own(browser
         assert wrong not in response.text
     for part in ("dashboard.js", "dashboard.css", "charts.js", "people.js", "person.js", "player.js"):
         assert browser.http.get(f"{browser.origin}/static/{part}").is_success
+
+
+def test_the_environment_may_say_which_token_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    token = "a token that several servers share"
+    monkeypatch.setenv("TUTELAGE_ADMIN_TOKEN", token)
+    secret = Secret(bytes(32))
+    admins = []
+    for name in ("a", "b"):
+        assert make_admin(tmp_path / name) is None, "nothing is printed"
+        admins.append(Admin(tmp_path / name, secret))
+    assert all(one.knows(token) for one in admins)
+    assert admins[0].cookie == admins[1].cookie
+    assert admins[1].session(admins[0].sign_in()) is not None
+    monkeypatch.setenv("TUTELAGE_ADMIN_TOKEN", "short")
+    with pytest.raises(TutelageError, match="at least 32 characters"):
+        make_admin(tmp_path / "a")
 
 
 def test_a_sign_in_gives_a_cookie_that_no_script_and_no_other_site_can_use(
