@@ -104,6 +104,12 @@ class GridWorld:
 
         return Kept(trajectory, observations, lambda: None)
 
+    def warm_up(self) -> None:
+        """Use every kernel once: a first use compiles, or loads what was compiled."""
+        self._reset(0)
+        self._take((0.0,), 0, 0, 0)
+        self._ground.pack(self._worlds, 0)
+
     async def close(self) -> None:
         self._steps = []
 

@@ -26,6 +26,7 @@ from .remote_world import RemoteWorld
 from .seat import Seat
 from .session import Session
 from .settings import Settings
+from .tidying import tidy
 from .workers import Workers
 from .world import World
 
@@ -53,6 +54,7 @@ class Recorder:
         self._seats: dict[str, Seat] = {}
         self._keeper: Keeper | None = None
         self._starting: asyncio.Task[None] | None = None
+        self._tidying: asyncio.Task[None] | None = None
         self.company: Company | None = None
         """The other servers, where several share the database."""
         self.copies: PartCopies | None = None
@@ -60,7 +62,7 @@ class Recorder:
     async def start(self) -> None:
         """Begin to store what is kept, and to tell the pages when saving fails."""
         loop = asyncio.get_running_loop()
-        loop.run_in_executor(None, registry)  # a second that the first player need not wait
+        await asyncio.to_thread(self._warm_up)
         if not all(is_grid(task) for task in self.settings.suite):
             self._starting = asyncio.create_task(self._workers.start())
         self.journal.deliver_by(loop.call_soon_threadsafe)
@@ -80,8 +82,14 @@ class Recorder:
             lambda why: _ignore(asyncio.run_coroutine_threadsafe(self._trouble(why), loop))
         )
 
+        self._tidying = asyncio.create_task(
+            tidy(lambda: not any(seat.is_open for seat in self._seats.values()))
+        )
+
     async def close(self) -> None:
         """Write everything that waits, and let go of the folder."""
+        if self._tidying is not None:
+            self._tidying.cancel()
         for seat in self._seats.values():
             # a seat that waits for a journal in trouble is released when the journal closes
             with contextlib.suppress(TimeoutError):
@@ -129,9 +137,15 @@ class Recorder:
         """Make a world of a task, to be looked at by a person: our own here, others in their processes."""
         if not is_grid(task):
             return RemoteWorld(task, self._workers, pictures)
-        if task.id not in self._grounds:
-            self._grounds[task.id] = GridGround(task)
         return GridWorld(self._grounds[task.id])
+
+    def _warm_up(self) -> None:
+        """Import and compile what the first player need not wait for, and everybody else with them."""
+        registry()
+        for task in self.settings.suite:
+            if is_grid(task):
+                self._grounds[task.id] = GridGround(task)
+                GridWorld(self._grounds[task.id]).warm_up()
 
     def _note(self, text: str) -> None:
         for seat in self._seats.values():
