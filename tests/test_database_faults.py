@@ -13,6 +13,8 @@ from tutelage.datasets.journal import EpisodeRecord, Journal, SeatRecord, StepRe
 from tutelage.tests.postgres import PostgreSQL
 from tutelage.tests.wire import Wire
 
+pytestmark = pytest.mark.alone  # servers and clocks: needs steady time
+
 PLAYERS = 6
 
 

@@ -174,6 +174,7 @@ def test_everybody_reads_in_their_language(tmp_path: Path) -> None:
             assert 'lang="zh"' in client.get("/").text
 
 
+@pytest.mark.alone
 def test_a_second_page_is_refused_until_it_asks_for_the_place(tmp_path: Path) -> None:
     with running(tmp_path) as (_, address), browser(address) as client:
         client.get("/join")

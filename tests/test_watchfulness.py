@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import pytest
 from tutelage.datasets.crowd.ledger import conduct
 from tutelage.datasets.crowd.session import Phase
 from tutelage.datasets.crowd.standing import decide
 from tutelage.tests.toy_study import ACROSS, journalled, rows, run, serving, until, walk_in
+
+pytestmark = pytest.mark.alone  # servers and clocks: needs steady time
 
 
 def test_an_episode_whose_time_is_up_is_a_failure_and_said_so(tmp_path: Path) -> None:

@@ -223,6 +223,7 @@ def test_signing_out_ends_the_session_wherever_its_cookie_may_be(
     assert inside.sign_in(served.token).is_success
 
 
+@pytest.mark.alone
 def test_many_dashboards_cost_no_more_than_one(inside: Browser, one: Busy) -> None:
     asked: list[str] = []
     sql.event.listen(
