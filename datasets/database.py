@@ -18,7 +18,7 @@ _PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=5000")
 _SERVER_SETTINGS = {
     "synchronous_commit": "on",  # what is acknowledged is on the disk, whatever the server's file says
     # a machine that fell silent in mid-transaction must not keep the others from its seats for hours
-    "idle_in_transaction_session_timeout": "10s",
+    "idle_in_transaction_session_timeout": "5s",
     "tcp_keepalives_idle": "5",
     "tcp_keepalives_interval": "5",
     "tcp_keepalives_count": "3",
