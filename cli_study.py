@@ -45,8 +45,8 @@ def serve(
     ] = False,
 ) -> None:
     """Lead strangers through a study: consent, practice, tasks, thanks; every step is journalled."""
-    from .datasets.crowd.outlook import outlook_table
-    from .datasets.crowd.study import examine
+    from .datasets.crowd.studies.outlook import outlook_table
+    from .datasets.crowd.studies.study import examine
 
     with errors.status("trying the tasks (a first time takes half a minute)"):
         found, controls, wrong = examine(study)
@@ -64,7 +64,7 @@ def serve(
         console.print(outlook_table(found))
         return
     if links:
-        from .datasets.crowd.links import print_links
+        from .datasets.crowd.recruiting.links import print_links
 
         print_links(found, folder, database, links, address or f"http://{host}:{port}")
         return

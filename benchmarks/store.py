@@ -25,7 +25,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 from _figures import figure, tell
-from tutelage.datasets.crowd.episode import Episode
+from tutelage.datasets.crowd.worlds.episode import Episode
 from tutelage.datasets.formats.minari import export_minari
 from tutelage.datasets.journal import EpisodeRecord
 from tutelage.datasets.sampler import Sampler, TaskColumns, load_columns

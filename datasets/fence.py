@@ -3,7 +3,7 @@
 Each journal has one row of `writers`. Its every commit begins by counting that row up, in the same
 transaction. So a commit whose answer was lost is recognised when it is tried again, even while the database
 is still busy with the first try; and whoever locks the row knows that no commit of that journal is underway.
-That is how a seat is taken from a server that may be alive: see `crowd.leases`.
+That is how a seat is taken from a server that may be alive: see `crowd.servers.leases`.
 """
 
 from __future__ import annotations

@@ -11,10 +11,10 @@ from pathlib import Path
 import sqlalchemy as sql
 
 from ..envs.errors import TutelageError
-from .crowd.erasure import SEATS, Known, erase, look_up, people_with, scrub, standing, unseat
 from .crowd.ledger import Ledger, people
 from .crowd.recorder import JOURNAL, lock_folder
 from .crowd.secret import VARIABLE, Secret, has_secret
+from .crowd.studies.erasure import SEATS, Known, erase, look_up, people_with, scrub, standing, unseat
 from .database import address, is_sqlite, open_database
 from .formats.exports import exports, renew_exports
 from .part_copies import forget_remotely

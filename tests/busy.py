@@ -11,20 +11,20 @@ from pathlib import Path
 import numpy as np
 import sqlalchemy as sql
 from tutelage.datasets.conduct import conduct_of
-from tutelage.datasets.crowd.assignment import Assignment
-from tutelage.datasets.crowd.frames import Encoder
-from tutelage.datasets.crowd.free_choice import FreeChoice
+from tutelage.datasets.crowd.dashboard.monitor import Plan
 from tutelage.datasets.crowd.ledger import Ledger, claims, conduct, consents, identities, people, servers
-from tutelage.datasets.crowd.live_quality import LiveQuality
-from tutelage.datasets.crowd.meter import Meter
-from tutelage.datasets.crowd.monitor import Plan
-from tutelage.datasets.crowd.seat import Seat
+from tutelage.datasets.crowd.seats.assignment import Assignment
+from tutelage.datasets.crowd.seats.free_choice import FreeChoice
+from tutelage.datasets.crowd.seats.seat import Seat
+from tutelage.datasets.crowd.seats.session import Session
 from tutelage.datasets.crowd.secret import Secret
-from tutelage.datasets.crowd.session import Session
+from tutelage.datasets.crowd.servers.meter import Meter
 from tutelage.datasets.crowd.settings import Settings
-from tutelage.datasets.crowd.standing import decide
-from tutelage.datasets.crowd.study import Study, study_from
-from tutelage.datasets.crowd.world import InlineWorld
+from tutelage.datasets.crowd.studies.live_quality import LiveQuality
+from tutelage.datasets.crowd.studies.standing import decide
+from tutelage.datasets.crowd.studies.study import Study, study_from
+from tutelage.datasets.crowd.worlds.frames import Encoder
+from tutelage.datasets.crowd.worlds.world import InlineWorld
 from tutelage.datasets.expert_steps import expert_steps
 from tutelage.datasets.journal import EpisodeRecord, Journal, SeatRecord, StepRecord
 from tutelage.datasets.quality import Required

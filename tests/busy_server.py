@@ -6,20 +6,19 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import uvicorn
 from starlette.applications import Starlette
 from starlette.routing import Mount, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 from starlette.websockets import WebSocket
-from tutelage.datasets.crowd import dashboard
-from tutelage.datasets.crowd.admin import make_admin
 from tutelage.datasets.crowd.app import atlas_route, listen
-from tutelage.datasets.crowd.dashboard import routes
+from tutelage.datasets.crowd.dashboard.admin import make_admin
+from tutelage.datasets.crowd.dashboard.dashboard import routes
+from tutelage.datasets.crowd.dashboard.playback import Playbacks
 from tutelage.datasets.crowd.guard import Guard
 from tutelage.datasets.crowd.ledger import people
-from tutelage.datasets.crowd.playback import Playbacks
+from tutelage.datasets.crowd.pages import STATIC
 from tutelage.tests.busy import Busy, seat_of, world_of
 
 
@@ -58,7 +57,7 @@ def serving(one: Busy) -> Iterator[Served]:
         playbacks=playbacks,
         judge=one.judge.verdicts,
     )
-    static = Mount("/static", StaticFiles(directory=Path(dashboard.__file__).parent / "static"))
+    static = Mount("/static", StaticFiles(directory=STATIC))
     app = Guard(
         Starlette(routes=[*found, WebSocketRoute("/socket", talk), atlas_route(one.study.suite), static]),
         "127.0.0.1",

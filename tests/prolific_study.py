@@ -12,8 +12,8 @@ from typing import Any
 import httpx
 import sqlalchemy as sql
 from tutelage.datasets.crowd.ledger import Ledger, events, identities, people
-from tutelage.datasets.crowd.panels import Prolific
-from tutelage.datasets.crowd.recruiting import Recruiting
+from tutelage.datasets.crowd.recruiting.panels import Prolific
+from tutelage.datasets.crowd.recruiting.recruiting import Recruiting
 from tutelage.tests.prolific_server import CODES, STUDY, Place, ProlificServer
 
 NOW = 1_700_000_000.0

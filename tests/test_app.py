@@ -16,9 +16,9 @@ from typing import Any
 import httpx
 import pytest
 from tutelage.datasets.crowd.app import listen, make_server, record
-from tutelage.datasets.crowd.frames import unpack
 from tutelage.datasets.crowd.recorder import Recorder
 from tutelage.datasets.crowd.settings import Settings
+from tutelage.datasets.crowd.worlds.frames import unpack
 from tutelage.datasets.store import Store
 from tutelage.envs.errors import TutelageError
 from tutelage.envs.suite import Suite, suite_from

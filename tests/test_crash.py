@@ -20,7 +20,7 @@ from typing import Any
 
 import httpx
 import pytest
-from tutelage.datasets.crowd.frames import unpack
+from tutelage.datasets.crowd.worlds.frames import unpack
 from tutelage.datasets.store import Store
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 from websockets.sync.client import ClientConnection, connect

@@ -16,10 +16,10 @@ import pytest
 import sqlalchemy as sql
 from tutelage.cli import app
 from tutelage.datasets.crowd import ledger as tables
-from tutelage.datasets.crowd.leases import Leases
 from tutelage.datasets.crowd.ledger import Ledger
 from tutelage.datasets.crowd.recorder import JOURNAL, lock_folder
 from tutelage.datasets.crowd.secret import Secret
+from tutelage.datasets.crowd.servers.leases import Leases
 from tutelage.datasets.forgetting import Places, find, forget
 from tutelage.datasets.formats.exchange import export_store
 from tutelage.datasets.journal import EpisodeRecord, Journal, SeatRecord, StepRecord

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from tutelage.datasets.crowd.assignment import Assignment
-from tutelage.datasets.crowd.free_choice import FreeChoice, play
-from tutelage.datasets.crowd.protocol import parse
-from tutelage.datasets.crowd.session import Phase, Session
+from tutelage.datasets.crowd.seats.assignment import Assignment
+from tutelage.datasets.crowd.seats.free_choice import FreeChoice, play
+from tutelage.datasets.crowd.seats.protocol import parse
+from tutelage.datasets.crowd.seats.session import Phase, Session
 from tutelage.datasets.crowd.settings import Settings
-from tutelage.datasets.crowd.world import Kept
+from tutelage.datasets.crowd.worlds.world import Kept
 from tutelage.datasets.journal import Journal, SeatRecord
 from tutelage.datasets.replay import replay
 from tutelage.envs.errors import TutelageError

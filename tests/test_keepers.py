@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tutelage.datasets.crowd import keeping
-from tutelage.datasets.crowd import leases as leases_module
-from tutelage.datasets.crowd.keepers import Keepers, store_id
 from tutelage.datasets.crowd.keeping import Keeper
-from tutelage.datasets.crowd.leases import Leases
 from tutelage.datasets.crowd.ledger import Ledger
-from tutelage.datasets.crowd.session import Phase, Session
+from tutelage.datasets.crowd.seats.session import Phase, Session
+from tutelage.datasets.crowd.servers import leases as leases_module
+from tutelage.datasets.crowd.servers.keepers import Keepers, store_id
+from tutelage.datasets.crowd.servers.leases import Leases
 from tutelage.datasets.crowd.settings import Settings
-from tutelage.datasets.crowd.world import Kept
+from tutelage.datasets.crowd.worlds.world import Kept
 from tutelage.datasets.journal import Journal, SeatRecord
 from tutelage.datasets.store import Store
 from tutelage.envs.suite import Suite

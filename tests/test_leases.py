@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sql
-from tutelage.datasets.crowd import leases as module
-from tutelage.datasets.crowd.leases import Leases
 from tutelage.datasets.crowd.ledger import Ledger
+from tutelage.datasets.crowd.servers import leases as module
+from tutelage.datasets.crowd.servers.leases import Leases
 from tutelage.datasets.database import writing
 from tutelage.datasets.fence import writers
 from tutelage.datasets.journal import EpisodeRecord, Journal, SeatRecord, StepRecord

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from tutelage.datasets.crowd.meter import BOUNDS_MS, Meter, quantiles
-from tutelage.datasets.crowd.workers import Workers
+from tutelage.datasets.crowd.servers.meter import BOUNDS_MS, Meter, quantiles
+from tutelage.datasets.crowd.worlds.workers import Workers
 from tutelage.envs.suite import suite_from
 
 

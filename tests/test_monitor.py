@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 
 import pytest
 from scipy import stats
+from tutelage.datasets.crowd.dashboard.metrics import exposition
+from tutelage.datasets.crowd.dashboard.monitor import WINDOWS, Plan, figures
+from tutelage.datasets.crowd.dashboard.roster import one_person, roster
 from tutelage.datasets.crowd.ledger import Ledger, claims, conduct, people, servers
-from tutelage.datasets.crowd.meter import Meter, beat_alone
-from tutelage.datasets.crowd.metrics import exposition
-from tutelage.datasets.crowd.monitor import WINDOWS, Plan, figures
-from tutelage.datasets.crowd.roster import one_person, roster
-from tutelage.datasets.crowd.standing import decide, standing
+from tutelage.datasets.crowd.servers.meter import Meter, beat_alone
+from tutelage.datasets.crowd.studies.standing import decide, standing
 from tutelage.datasets.journal import Journal
 from tutelage.envs.errors import TutelageError
 from tutelage.envs.suite import suite_from

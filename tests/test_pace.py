@@ -5,8 +5,8 @@ import itertools
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tutelage.datasets.crowd.keys import Keys
-from tutelage.datasets.crowd.pace import Deadlines, Stopwatch, measured_rate
+from tutelage.datasets.crowd.seats.keys import Keys
+from tutelage.datasets.crowd.worlds.pace import Deadlines, Stopwatch, measured_rate
 from tutelage.envs.controls import Binding, Controls
 
 

@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 from starlette.applications import Starlette
 from starlette.routing import Route
 from tutelage.datasets.crowd.ledger import Ledger, claims, events
-from tutelage.datasets.crowd.panels import Prolific
-from tutelage.datasets.crowd.prolific_webhook import (
+from tutelage.datasets.crowd.recruiting.panels import Prolific
+from tutelage.datasets.crowd.recruiting.prolific_webhook import (
     STATUS,
     verify,
     webhook,

@@ -10,9 +10,28 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from tutelage.datasets.crowd import protocol
-from tutelage.datasets.crowd.frames import HEADER, PNG, SHAPES, TILES, WEBP, Encoder, Picture, pack, unpack
-from tutelage.datasets.crowd.protocol import Answers, Choose, Command, Consent, Down, Hidden, Language, parse
+from tutelage.datasets.crowd.seats import protocol
+from tutelage.datasets.crowd.seats.protocol import (
+    Answers,
+    Choose,
+    Command,
+    Consent,
+    Down,
+    Hidden,
+    Language,
+    parse,
+)
+from tutelage.datasets.crowd.worlds.frames import (
+    HEADER,
+    PNG,
+    SHAPES,
+    TILES,
+    WEBP,
+    Encoder,
+    Picture,
+    pack,
+    unpack,
+)
 from tutelage.envs.errors import TutelageError
 
 SCRIPT = (Path(protocol.__file__).parent / "static" / "protocol.js").read_text(encoding="utf-8")

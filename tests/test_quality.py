@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from tutelage.datasets.conduct import Conduct, conduct_in, conduct_of
 from tutelage.datasets.crowd.ledger import Ledger, people
-from tutelage.datasets.crowd.live_quality import FRESH_SECONDS, LiveQuality, write_down
+from tutelage.datasets.crowd.studies.live_quality import FRESH_SECONDS, LiveQuality, write_down
 from tutelage.datasets.evidence import evidence, usual
 from tutelage.datasets.expert_steps import expert_steps
 from tutelage.datasets.journal import Journal

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from starlette.datastructures import QueryParams
 from tutelage.datasets.crowd.ledger import Ledger, identities, links, people
-from tutelage.datasets.crowd.panels import REFUSALS, Arrival, Panel, Refusal
-from tutelage.datasets.crowd.recruiting import Recruiting, admit, identify, make_links
+from tutelage.datasets.crowd.recruiting.panels import REFUSALS, Arrival, Panel, Refusal
+from tutelage.datasets.crowd.recruiting.recruiting import Recruiting, admit, identify, make_links
 from tutelage.datasets.journal import Journal
 from tutelage.envs.errors import TutelageError
 from tutelage.tests.toy_secret import ToySecret

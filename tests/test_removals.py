@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from tutelage.datasets.crowd import study_server
-from tutelage.datasets.crowd.proofreading import rehearse_study
+from tutelage.datasets.crowd.studies.proofreading import rehearse_study
 from tutelage.datasets.crowd.study_server import StudyServer
 from tutelage.datasets.journal import Journal
 from tutelage.datasets.remote import Remote

@@ -12,8 +12,8 @@ import httpx
 import pytest
 import sqlalchemy as sql
 from tutelage.datasets.crowd.ledger import conduct, consents, identities, people
-from tutelage.datasets.crowd.protocol import OCCUPIED, REPLACED, UNKNOWN_SEAT
-from tutelage.datasets.crowd.recruiting import make_links
+from tutelage.datasets.crowd.recruiting.recruiting import make_links
+from tutelage.datasets.crowd.seats.protocol import OCCUPIED, REPLACED, UNKNOWN_SEAT
 from tutelage.datasets.store import Store
 from tutelage.tests.study_page import ACROSS, Page, browser, running
 from tutelage.tests.toy_study import serve

@@ -5,10 +5,10 @@ from collections.abc import Awaitable, Callable
 import numpy as np
 import pytest
 import sqlalchemy as sql
-from tutelage.datasets.crowd.free_choice import FreeChoice
-from tutelage.datasets.crowd.session import Phase, Session, WorldError
-from tutelage.datasets.crowd.view import messages
-from tutelage.datasets.crowd.world import InlineWorld, Kept
+from tutelage.datasets.crowd.seats.free_choice import FreeChoice
+from tutelage.datasets.crowd.seats.session import Phase, Session, WorldError
+from tutelage.datasets.crowd.seats.view import messages
+from tutelage.datasets.crowd.worlds.world import InlineWorld, Kept
 from tutelage.datasets.journal import Journal
 from tutelage.envs.errors import TutelageError
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sql
-from tutelage.datasets.crowd.event_chain import EventChain, Overtaken
 from tutelage.datasets.crowd.ledger import OUTCOMES, Ledger, events, identities
-from tutelage.datasets.crowd.prolific import ProlificClient, ProlificError
-from tutelage.datasets.crowd.settlement import RETURN_REASONS, Payments
+from tutelage.datasets.crowd.recruiting.event_chain import EventChain, Overtaken
+from tutelage.datasets.crowd.recruiting.prolific import ProlificClient, ProlificError
+from tutelage.datasets.crowd.recruiting.settlement import RETURN_REASONS, Payments
 from tutelage.datasets.journal import EpisodeRecord, Journal
 from tutelage.envs.errors import TutelageError
 from tutelage.tests.prolific_server import CODES, TOKEN, ProlificServer, prolific_server

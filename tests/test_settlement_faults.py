@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 from tutelage.datasets.crowd.ledger import Ledger
-from tutelage.datasets.crowd.prolific import ProlificClient, ProlificError
-from tutelage.datasets.crowd.settlement import Payments
+from tutelage.datasets.crowd.recruiting.prolific import ProlificClient, ProlificError
+from tutelage.datasets.crowd.recruiting.settlement import Payments
 from tutelage.datasets.journal import Journal
 from tutelage.tests.prolific_server import TOKEN, Fault, ProlificServer, prolific_server
 from tutelage.tests.prolific_study import CALLS, HOUR, NOW, finish, history, recruiting

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 import yaml
-from tutelage.datasets.crowd.outlook import guess_minutes, outlook
-from tutelage.datasets.crowd.study import Study, examine, load_study, problems, study_names
+from tutelage.datasets.crowd.studies.outlook import guess_minutes, outlook
+from tutelage.datasets.crowd.studies.study import Study, examine, load_study, problems, study_names
 from tutelage.envs.errors import TutelageError
 from tutelage.tests.toy_study import document, study_in, write
 

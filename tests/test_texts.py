@@ -9,7 +9,7 @@ import pytest
 import yaml
 from tutelage.datasets.crowd import texts
 from tutelage.datasets.crowd.ledger import OUTCOMES, STAGES
-from tutelage.datasets.crowd.panels import REFUSALS
+from tutelage.datasets.crowd.recruiting.panels import REFUSALS
 from tutelage.datasets.crowd.texts import best_language, language_names, load_texts
 from tutelage.envs.errors import TutelageError
 from tutelage.envs.gymnasium_task import TaskEnvironment
@@ -49,7 +49,7 @@ def test_every_text_that_the_pages_say_is_there() -> None:
             re.findall(r'say\([^)"]*\? "([^"]+)"', script)
         )
         said |= set(re.findall(r'say\([^)]*\? "[^"]+" : "([^"]+)"', script))
-    for module in STATIC.parent.glob("*.py"):
+    for module in STATIC.parent.rglob("*.py"):
         said |= set(re.findall(r'\.say\("([^"]+)"', module.read_text("utf-8")))
     page = (STATIC / "index.html").read_text("utf-8")
     said |= set(re.findall(r'data-(?:text|label)="([^"]+)"', page))

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 from tutelage.datasets.crowd.ledger import conduct
-from tutelage.datasets.crowd.session import Phase
-from tutelage.datasets.crowd.standing import decide
+from tutelage.datasets.crowd.seats.session import Phase
+from tutelage.datasets.crowd.studies.standing import decide
 from tutelage.tests.toy_study import ACROSS, journalled, rows, run, serving, until, walk_in
 
 pytestmark = pytest.mark.alone  # servers and clocks: needs steady time

@@ -14,12 +14,12 @@ import numpy as np
 import sqlalchemy as sql
 import yaml
 from tutelage.datasets.crowd.ledger import Person
-from tutelage.datasets.crowd.proofreading import rehearse_study
-from tutelage.datasets.crowd.protocol import parse
-from tutelage.datasets.crowd.session import Phase
-from tutelage.datasets.crowd.study import Study, study_from
+from tutelage.datasets.crowd.seats.protocol import parse
+from tutelage.datasets.crowd.seats.session import Phase
+from tutelage.datasets.crowd.studies.proofreading import rehearse_study
+from tutelage.datasets.crowd.studies.study import Study, study_from
+from tutelage.datasets.crowd.studies.visit import Visit
 from tutelage.datasets.crowd.study_server import StudyServer
-from tutelage.datasets.crowd.visit import Visit
 from tutelage.envs.errors import TutelageError
 
 KEYS = {"ArrowLeft": 0, "ArrowDown": 1, "ArrowRight": 2, "ArrowUp": 3}

@@ -30,8 +30,8 @@ from ...envs.task import RECORD, SeedRange
 from ..trajectory import Trajectory
 from .guard import Guard
 from .pages import STATIC, page
-from .protocol import LARGEST, UNKNOWN_SEAT
 from .recorder import Recorder
+from .seats.protocol import LARGEST, UNKNOWN_SEAT
 from .settings import Settings
 from .texts import ENGLISH, best_language, language_names, load_texts
 

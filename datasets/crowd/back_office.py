@@ -13,13 +13,13 @@ from starlette.routing import BaseRoute, Route
 
 from ...envs.errors import TutelageError
 from ..evidence import TOLERANCE
-from . import dashboard
-from .live_quality import LiveQuality
-from .monitor import Plan
-from .panels import Prolific, Proof
-from .playback import Playbacks
-from .score import required_of
-from .study import Study
+from .dashboard import dashboard
+from .dashboard.monitor import Plan
+from .dashboard.playback import Playbacks
+from .recruiting.panels import Prolific, Proof
+from .studies.live_quality import LiveQuality
+from .studies.score import required_of
+from .studies.study import Study
 from .study_server import StudyServer
 
 SETTLE_SECONDS = 30.0
@@ -95,9 +95,9 @@ class _Panel:
     """What only a study that recruits at Prolific needs; its packages are imported here."""
 
     def __init__(self, server: StudyServer, prolific: Prolific) -> None:
-        from .prolific import client_from_environment
-        from .prolific_webhook import SECRET
-        from .settlement import Payments
+        from .recruiting.prolific import client_from_environment
+        from .recruiting.prolific_webhook import SECRET
+        from .recruiting.settlement import Payments
 
         study = server.study
         self._server, self._prolific = server, prolific
@@ -111,7 +111,7 @@ class _Panel:
 
     def routes(self) -> list[BaseRoute]:
         """Return the webhook's route, where the environment holds the secret that signs its messages."""
-        from .prolific_webhook import webhook
+        from .recruiting.prolific_webhook import webhook
 
         if not self._signing:
             return []
@@ -120,8 +120,8 @@ class _Panel:
         return [Route("/prolific/webhook", endpoint, methods=["POST"])]
 
     def _proof(self) -> Proof | None:
-        from .prolific_checks import proof_by_submission
-        from .prolific_token import TokenVerifier
+        from .recruiting.prolific_checks import proof_by_submission
+        from .recruiting.prolific_token import TokenVerifier
 
         if self._prolific.proof == "token":
             return TokenVerifier(self._prolific).check
@@ -132,8 +132,8 @@ class _Panel:
 
 def check_panel(study: Study) -> list[str]:
     """Say in what the study at Prolific does not fit the file; nothing where there is none, or no key."""
-    from .prolific import TOKEN, client_from_environment
-    from .prolific_checks import problems_at_prolific
+    from .recruiting.prolific import TOKEN, client_from_environment
+    from .recruiting.prolific_checks import problems_at_prolific
 
     prolific = study.recruiting.prolific
     if prolific is None or not os.environ.get(TOKEN):

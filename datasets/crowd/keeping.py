@@ -22,11 +22,11 @@ from ..part_copies import PartCopies
 from ..replay import Environments, is_grid, prove, replay_many
 from ..store import Store
 from ..trajectory import Trajectory
-from .keepers import Keepers
-from .session import PRACTICE
+from .seats.session import PRACTICE
+from .servers.keepers import Keepers
 from .settings import Settings
-from .workers import Workers
-from .world import InlineWorld, Kept, World
+from .worlds.workers import Workers
+from .worlds.world import InlineWorld, Kept, World
 
 T = TypeVar("T")
 _log = logging.getLogger("tutelage.crowd")

@@ -17,18 +17,18 @@ from ..journal import Journal, SeatRecord
 from ..part_copies import PartCopies
 from ..replay import is_grid
 from ..store import Store
-from .assignment import Assignment
-from .company import Company
-from .free_choice import FreeChoice
-from .grid_world import GridGround, GridWorld
 from .keeping import Ground, Keeper
-from .remote_world import RemoteWorld
-from .seat import Seat
-from .session import Session
+from .seats.assignment import Assignment
+from .seats.free_choice import FreeChoice
+from .seats.seat import Seat
+from .seats.session import Session
+from .servers.company import Company
 from .settings import Settings
 from .tidying import tidy
-from .workers import Workers
-from .world import World
+from .worlds.grid_world import GridGround, GridWorld
+from .worlds.remote_world import RemoteWorld
+from .worlds.workers import Workers
+from .worlds.world import World
 
 JOURNAL = "journal.sqlite"
 """The journal's name in the recorder's folder, beside the store's parts."""

@@ -21,17 +21,17 @@ from starlette.staticfiles import StaticFiles
 from starlette.websockets import WebSocket
 
 from ...envs.controls import Controls
-from .admin import make_admin
 from .app import atlas_route, in_url, listen, server_of
 from .back_office import BackOffice
+from .dashboard.admin import make_admin
 from .guard import Guard
 from .ledger import ON_BEHALF_OF, Person
 from .pages import STATIC, page
-from .panels import LINK, Proof, Refusal
-from .protocol import OCCUPIED, UNKNOWN_SEAT
 from .rates import Bucket, Measured, Rates
-from .recruiting import admit, identify
-from .study import Study
+from .recruiting.panels import LINK, Proof, Refusal
+from .recruiting.recruiting import admit, identify
+from .seats.protocol import OCCUPIED, UNKNOWN_SEAT
+from .studies.study import Study
 from .study_server import StudyServer
 from .texts import Texts, best_language
 

@@ -16,21 +16,21 @@ from ...envs.controls import Controls
 from ...envs.errors import TutelageError
 from ..durable import disk_errors, write_whole
 from ..journal import EpisodeRecord, SeatRecord
-from .best_lengths import BestLengths
-from .claims import Claims
-from .company import Company
-from .house import House
 from .ledger import ON_BEHALF_OF, Ledger, Person, people
-from .meter import Meter, beat_alone
 from .recorder import Recorder
-from .removals import Removals
-from .seat import Seat
+from .seats.seat import Seat
+from .seats.session import Session
 from .secret import Secret
-from .session import Session
+from .servers.company import Company
+from .servers.meter import Meter, beat_alone
 from .settings import Settings
-from .standing import standing
-from .study import Study
-from .visit import Visit
+from .studies.best_lengths import BestLengths
+from .studies.claims import Claims
+from .studies.house import House
+from .studies.removals import Removals
+from .studies.standing import standing
+from .studies.study import Study
+from .studies.visit import Visit
 
 TICK_SECONDS = 1.0
 _SEEN_EVERY = 15

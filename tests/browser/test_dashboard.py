@@ -15,7 +15,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 from tutelage.datasets.crowd.ledger import conduct
-from tutelage.datasets.crowd.standing import standing
+from tutelage.datasets.crowd.studies.standing import standing
 from tutelage.tests.browser.test_looks import CONTRAST, fits
 from tutelage.tests.busy import Busy, busy
 from tutelage.tests.busy_server import Served, serving

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sql
-from tutelage.datasets.crowd.admin import HASH, SESSION_SECONDS, Admin, Attempts, make_admin
+from tutelage.datasets.crowd.dashboard.admin import HASH, SESSION_SECONDS, Admin, Attempts, make_admin
 from tutelage.datasets.crowd.ledger import events, people
 from tutelage.datasets.crowd.secret import Secret
-from tutelage.datasets.crowd.standing import standing
+from tutelage.datasets.crowd.studies.standing import standing
 from tutelage.datasets.store import Store
 from tutelage.envs.errors import TutelageError
 from tutelage.tests.busy import EXTERNAL, Busy

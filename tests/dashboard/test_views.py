@@ -12,8 +12,8 @@ import pytest
 import sqlalchemy as sql
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tutelage.datasets.crowd.frames import unpack
-from tutelage.datasets.crowd.watching import NOBODY, SIGNED_OUT
+from tutelage.datasets.crowd.dashboard.watching import NOBODY, SIGNED_OUT
+from tutelage.datasets.crowd.worlds.frames import unpack
 from tutelage.datasets.journal import EpisodeRecord
 from tutelage.tests.busy import Busy
 from tutelage.tests.busy_server import Served

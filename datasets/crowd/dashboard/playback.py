@@ -1,0 +1,219 @@
+"""An episode played again for whoever watches: its seed and actions run on the server, its pictures streamed.
+
+One episode at a time, in a world of its own, so that players do not feel it; what was played is kept for a
+while. Whether every step gave what was recorded is told at the end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import struct
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from starlette.concurrency import run_in_threadpool
+
+from ....envs.errors import TutelageError
+from ....envs.suite import Suite
+from ....envs.task import Task
+from ...journal import EpisodeRecord, Journal, StepRecord
+from ...store import Store
+from ...trajectory import Trajectory
+from ..seats.view import atlas_message
+from ..worlds.frames import Picture, pack
+from ..worlds.world import Begun, World
+
+TOLD, FRAME = 1, 2
+HEADER = struct.Struct("<BI")
+"""Before each part of a stream: what it is and its bytes. A frame without bytes looks like the one before."""
+
+_BYTES = 64 << 20
+
+
+@dataclass
+class Playback:
+    """What has been played of an episode so far, part by part."""
+
+    record: EpisodeRecord
+    parts: list[bytes] = field(default_factory=list)
+    done: bool = False
+    grown: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def add(self, part: bytes) -> None:
+        """Add a part, and wake whoever waits for one."""
+        self.parts.append(part)
+        self.wake()
+
+    def wake(self) -> None:
+        grown, self.grown = self.grown, asyncio.Event()
+        grown.set()
+
+
+class Playbacks:
+    """Plays episodes of a study again, from the journal or from the store. Lives in the event loop."""
+
+    def __init__(
+        self, study: str, suite: Suite, journal: Journal, store: Store, make_world: Callable[[Task], World]
+    ) -> None:
+        self._study = study
+        self._suite = suite
+        self._journal = journal
+        self._store = store
+        self.make_world = make_world
+        self._known: OrderedDict[str, Playback] = OrderedDict()
+        self._one_at_a_time = asyncio.Lock()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def find(self, episode: str) -> Playback | None:
+        """Return an episode's playback, which is begun if it was not; None when there is no such episode.
+
+        It is looked for anew each time: what has been forgotten is shown no more.
+        """
+        found = await run_in_threadpool(self._look_up, episode)
+        if found is None:
+            self._known.pop(episode, None)
+            return None
+        record, steps, proof = found
+        known = self._known.get(episode)
+        # an episode that is still being played has more to show the next time
+        if known is None or known.record.state != record.state or record.state == "open":
+            known = self._known[episode] = Playback(record)
+            task = asyncio.create_task(self._play(known, steps, proof))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        self._known.move_to_end(episode)
+        self._forget_oldest()
+        return known
+
+    async def stream(self, playback: Playback) -> AsyncIterator[bytes]:
+        """Yield all parts of a playback, as they come."""
+        at = 0
+        while True:
+            grown, done = playback.grown, playback.done
+            while at < len(playback.parts):
+                yield playback.parts[at]
+                at += 1
+            if done:
+                return
+            await grown.wait()
+
+    def _look_up(self, episode: str) -> tuple[EpisodeRecord, list[StepRecord], bytes] | None:
+        """Find an episode's row, its steps and the digest it should end with."""
+        for record in self._journal.episodes(episode=episode):
+            if record.suite == self._suite.name and record.study in ("", self._study):
+                steps = self._journal.steps(episode)
+                return record, steps, steps[-1].digest if steps else record.digest
+        for part, group, rows in self._store.groups():
+            if episode in (ids := rows["episode"].to_pylist()):
+                [one] = self._store.read_rows(part, group, [ids.index(episode)])
+                return _as_record(one), _as_steps(one), one.digest
+        return None
+
+    async def _play(self, playback: Playback, steps: Sequence[StepRecord], proof: bytes) -> None:
+        """Play an episode to its end; whatever goes wrong is told in the stream."""
+        why = ""
+        try:
+            async with self._one_at_a_time:
+                why = await self._play_in(playback, steps, proof)
+        except TutelageError as error:
+            why = str(error)
+        except Exception as error:  # an environment may raise anything
+            why = f"the environment failed: {type(error).__name__}: {error}"
+        finally:
+            playback.done = True
+            playback.add(_told({"type": "end", "why": why}))
+
+    async def _play_in(self, playback: Playback, steps: Sequence[StepRecord], proof: bytes) -> str:
+        world = self.make_world(self._suite[playback.record.task])
+        try:
+            begun = await world.begin(playback.record)
+            playback.add(_told(_described(begun, steps)))
+            playback.add(_frame(begun.now.picture, 0))
+            now, digest = begun.now, begun.record.digest
+            for number, step in enumerate(steps, 1):
+                if now.done:
+                    return (
+                        f"The environment has changed: it ends after {number - 1} of {len(steps)} steps now."
+                    )
+                again, now = await world.act(np.array(step.action), step.time_ms, step.controller, step.frame)
+                digest = again.digest
+                playback.add(_frame(now.picture, number))
+                await asyncio.sleep(0)  # others come first
+            same = digest == proof
+            return "" if same else "Not exact: this environment does not repeat itself, or it has changed."
+        finally:
+            await world.close()
+
+    def _forget_oldest(self) -> None:
+        sizes = {name: sum(map(len, one.parts)) for name, one in self._known.items()}
+        for name in list(self._known)[:-1]:
+            if sum(sizes.values()) <= _BYTES:
+                return
+            del self._known[name], sizes[name]
+
+
+def _described(begun: Begun, steps: Sequence[StepRecord]) -> dict[str, Any]:
+    record = begun.record
+    return {
+        "type": "episode",
+        "episode": record.episode,
+        "task": record.task,
+        "seed": record.seed,
+        "instruction": begun.instruction,
+        "atlas": atlas_message(begun.atlas),
+        "actions": [begun.controls.label(step.action) for step in steps],
+        "rewards": [step.reward if np.isfinite(step.reward) else None for step in steps],
+        "times": [step.time_ms for step in steps],
+    }
+
+
+def _told(message: dict[str, Any]) -> bytes:
+    body = json.dumps(message, separators=(",", ":")).encode()
+    return HEADER.pack(TOLD, len(body)) + body
+
+
+def _frame(picture: Picture | None, number: int) -> bytes:
+    if picture is None:
+        return HEADER.pack(FRAME, 0)
+    frame = pack(picture, number, number)
+    return HEADER.pack(FRAME, len(frame)) + frame
+
+
+def _as_record(one: Trajectory) -> EpisodeRecord:
+    return EpisodeRecord(
+        seat="",
+        demonstrator=one.demonstrator,
+        suite=one.suite,
+        task=one.task,
+        env=one.env,
+        seed=one.seed,
+        digest=b"",
+        kwargs=one.kwargs,
+        kind=one.kind,
+        started=one.started,
+        state="stored",
+        notes=one.notes,
+        episode=one.episode,
+    )
+
+
+def _as_steps(one: Trajectory) -> list[StepRecord]:
+    last = len(one) - 1
+    return [
+        StepRecord(
+            step=at + 1,
+            action=one.actions[at].tolist(),
+            reward=float(one.rewards[at]),
+            terminated=one.terminated and at == last,
+            truncated=one.truncated and at == last,
+            time_ms=int(one.times_ms[at]),
+            controller=int(one.controllers[at]),
+            frame=int(one.frames[at]),
+            digest=one.digest if at == last else b"",
+        )
+        for at in range(len(one))
+    ]

@@ -1,0 +1,26 @@
+"""Links for one person each: made on the study's own database, printed once, kept only as hashes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ....envs.errors import TutelageError
+from ...journal import Journal
+from ..ledger import Ledger
+from ..recorder import JOURNAL
+from ..secret import Secret
+from ..studies.study import Study
+from .recruiting import make_links
+
+
+def print_links(study: Study, folder: Path, database: str, count: int, address: str) -> None:
+    """Print `count` new links, one a line; raises TutelageError when people join the study in another way."""
+    if study.recruiting.links != "one-time":
+        raise TutelageError(
+            f"expected recruiting.links: one-time in study {study.name!r}, got {study.recruiting.links}"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    with Journal(database or folder / JOURNAL) as journal:
+        made = make_links(Ledger(journal.engine), Secret.load(folder), study.name, count)
+    for link in made:
+        print(f"{address.rstrip('/')}/join?link={link}", flush=True)

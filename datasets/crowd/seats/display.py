@@ -1,0 +1,110 @@
+"""What a seat shows: on the line of the page that has it open, and on those of whoever looks on."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from ..texts import Texts
+from ..worlds.frames import Picture, pack
+from .guide import Guide
+from .line import Line
+from .protocol import REPLACED
+from .session import Session, Underway
+from .view import messages, texts_message
+
+_SAVED_SECONDS = 0.2
+"""How long a page waits, after its last frame, to hear that more is on disk: frames say it in passing."""
+
+
+class Display:
+    """The lines of one seat. `page` is the one that plays, None while no page is open."""
+
+    def __init__(self, session: Session, guide: Guide) -> None:
+        self.page: Line | None = None
+        self.watchers: set[Line] = set()
+        self._session = session
+        self._guide = guide
+        self._spoken: Texts | None = None
+        self._told = 0
+        self._said_at = 0.0
+        self._saved_timer: asyncio.TimerHandle | None = None
+
+    def open(self, line: Line) -> None:
+        """Let a line be the page's; the one before is told that it was replaced."""
+        previous, self.page, self._spoken = self.page, line, None
+        replace(previous)
+
+    def hand_over(self) -> None:
+        """Leave the page to whoever has the seat from now on."""
+        line, self.page = self.page, None
+        replace(line)
+
+    def send(self, message: dict[str, Any]) -> None:
+        """Show a message."""
+        for line in self._lines():
+            line.send(message)
+
+    def state(self) -> None:
+        """Show everything about the present stage, in the guide's language."""
+        episode = self._session.episode
+        self._told = episode.saved if episode else 0
+        if not (lines := self._lines()):
+            return
+        texts = self._guide.texts
+        if self.page is not None and self._spoken is not texts:
+            self._spoken = texts
+            self.page.send(texts_message(texts))
+        for message in messages(self._session, self._guide.tell(), texts):
+            for line in lines:
+                line.send(message)
+
+    def picture(self, episode: Underway, picture: Picture) -> None:
+        """Show what a step gave; the frame says how much is on disk, too."""
+        number = len(episode.steps)
+        self._said_at = asyncio.get_running_loop().time()
+        self._told = episode.saved
+        frame = pack(picture, number, episode.saved)
+        for line in self._lines():
+            if episode.task.fps is None:
+                line.send_frame(frame)
+            else:
+                line.send_paced(number, frame)
+
+    def step(self, episode: Underway) -> None:
+        """Show that a step was taken which changed no picture."""
+        self._told = episode.saved
+        self.send({"type": "step", "step": len(episode.steps), "saved": episode.saved})
+
+    def forget_frames(self) -> None:
+        """Another episode begins: whatever of the last was not shown is nothing to wait for."""
+        for line in self._lines():
+            line.forget_frames()
+
+    def saved(self) -> None:
+        """Say soon how much is on disk, unless frames are still coming that say it."""
+        if self._saved_timer is None and self.page is not None:
+            loop = asyncio.get_running_loop()
+            self._saved_timer = loop.call_later(_SAVED_SECONDS, self._tell_saved)
+
+    def _tell_saved(self) -> None:
+        self._saved_timer = None
+        episode, loop = self._session.episode, asyncio.get_running_loop()
+        if episode is None or episode.saved <= self._told:
+            return
+        if loop.time() - self._said_at < _SAVED_SECONDS:
+            self._saved_timer = loop.call_later(_SAVED_SECONDS, self._tell_saved)
+            return
+        self._told = episode.saved
+        self.send({"type": "saved", "episode": episode.record.episode, "saved": episode.saved})
+
+    def _lines(self) -> list[Line]:
+        """List the page's line and those that look on."""
+        return [line for line in (self.page, *self.watchers) if line is not None]
+
+
+def replace(line: Line | None) -> None:
+    """Tell a page that another has taken its seat."""
+    if line is not None:
+        line.send({"type": "replaced"})
+        line.close(REPLACED)

@@ -1,0 +1,48 @@
+"""The keys a person holds, as the page reports them, and the action they mean when it is asked for."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ....envs.controls import Controls
+
+
+class Keys:
+    """Held keys, oldest first, and those tapped since the last decision."""
+
+    def __init__(self) -> None:
+        self._held: list[str] = []
+        self._tapped: list[str] = []
+
+    def down(self, code: str) -> None:
+        if code not in self._held:
+            self._held.append(code)
+        if code not in self._tapped:
+            self._tapped.append(code)
+        del self._held[:-16], self._tapped[:-16]  # nobody has more fingers; a hostile page might
+
+    def up(self, code: str) -> None:
+        if code in self._held:
+            self._held.remove(code)
+
+    def clear(self) -> None:
+        """Forget all keys: the page lost the focus or the connection."""
+        self._held, self._tapped = [], []
+
+    def decide(self, controls: Controls) -> np.ndarray | None:
+        """Return the action at a deadline: the held keys', else that of keys tapped since the last one.
+
+        Without the second, a tap shorter than a frame would be lost.
+        """
+        pressed = self._held or self._tapped
+        self._tapped = []
+        return controls.action(pressed)
+
+    def turn(self, controls: Controls, code: str) -> np.ndarray | None:
+        """Return the action that pressing `code` means in a task that waits; None if it means nothing."""
+        self._tapped = []
+        pressed = [*(one for one in self._held if one != code), code]
+        complete = [one for one in controls.bindings if code in one.codes and set(one.codes) <= set(pressed)]
+        if not complete:
+            return None
+        return Controls(tuple(complete)).action(pressed)

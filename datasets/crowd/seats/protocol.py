@@ -1,0 +1,141 @@
+"""What a page and the server say to each other; a test holds `static/protocol.js` to the same names.
+
+A page sends JSON texts, one of `Down` ... `Command`. The server sends JSON texts whose `type` is one of
+SENT, and binary messages: a frame (see `frames.pack`).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, TypeAdapter, ValidationError
+
+from ....envs.errors import TutelageError, nearest
+
+LARGEST = 4096
+"""Bytes of the longest message that a page may send."""
+LONGEST_MS = 24 * 3600 * 1000
+"""The longest time that a page may report."""
+
+SENT = ("texts", "state", "way", "step", "saved", "saving", "note", "error", "replaced")
+COMMANDS = ("pause", "go", "keep", "discard", "redo", "undo", "leave", "ready", "next")
+REPLACED = 4001
+"""WebSocket close code: another page has taken this seat."""
+UNKNOWN_SEAT = 4002
+"""WebSocket close code: the page must be loaded anew, to be given a seat."""
+OCCUPIED = 4003
+"""WebSocket close code: another page has this seat open, and keeps it unless it is asked for."""
+
+
+class _Message(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Down(_Message):
+    """A key went down while frame `frame` was on the screen.
+
+    `reaction` is how many milliseconds it had been there, `lag` how many passed between the last key and
+    its frame, as far as the page knows.
+    """
+
+    type: Literal["down"]
+    code: str = Field(min_length=1, max_length=32)
+    frame: int = Field(ge=0, lt=2**31)
+    reaction: int | None = Field(default=None, ge=0, le=LONGEST_MS)
+    lag: int | None = Field(default=None, ge=0, le=LONGEST_MS)
+
+
+class Up(_Message):
+    """A key went up."""
+
+    type: Literal["up"]
+    code: str = Field(min_length=1, max_length=32)
+
+
+class Release(_Message):
+    """The page lost the focus: no key counts as held."""
+
+    type: Literal["release"]
+
+
+class Shown(_Message):
+    """Frame `frame` is on the screen now."""
+
+    type: Literal["shown"]
+    frame: int = Field(ge=0, lt=2**31)
+
+
+class Choose(_Message):
+    """Go to a task."""
+
+    type: Literal["choose"]
+    task: str = Field(min_length=1, max_length=200)
+
+
+class Consent(_Message):
+    """Agree to what a study asks, or decline."""
+
+    type: Literal["consent"]
+    given: StrictBool
+
+
+class Language(_Message):
+    """Read a study in another of its languages."""
+
+    type: Literal["language"]
+    code: str = Field(min_length=2, max_length=16, pattern=r"^[A-Za-z0-9-]+$")
+
+
+class Answers(_Message):
+    """Answer the questions of a study's check: the number of the answer chosen for each."""
+
+    type: Literal["answers"]
+    chosen: tuple[Annotated[int, Field(ge=0, lt=100)], ...] = Field(max_length=50)
+
+
+class Hidden(_Message):
+    """The page was out of sight for so long."""
+
+    type: Literal["hidden"]
+    ms: int = Field(ge=0, le=LONGEST_MS)
+
+
+class Withdraw(_Message):
+    """Leave a study for good; what was done so far is removed, or kept."""
+
+    type: Literal["withdraw"]
+    keep: StrictBool = False
+
+
+class Command(_Message):
+    """Do something with the episode at hand, or go on in a study."""
+
+    type: Literal["pause", "go", "keep", "discard", "redo", "undo", "leave", "ready", "next"]
+
+
+Message = Down | Up | Release | Shown | Choose | Consent | Language | Answers | Hidden | Withdraw | Command
+_ADAPTER: TypeAdapter[Message] = TypeAdapter(Annotated[Message, Field(discriminator="type")])
+RECEIVED = (
+    *("down", "up", "release", "shown", "choose", "consent", "language", "answers", "hidden", "withdraw"),
+    *COMMANDS,
+)
+
+
+def parse(text: str | bytes) -> Message:
+    """Read what a page sent; raises TutelageError with one line about what is wrong with it."""
+    if len(text) > LARGEST:
+        raise TutelageError(f"expected a message of at most {LARGEST} bytes, got {len(text)}")
+    try:
+        return _ADAPTER.validate_json(text)
+    except ValidationError as error:
+        raise TutelageError(_explain(error.errors()[0])) from None
+
+
+def _explain(first: Any) -> str:
+    if first["type"] == "union_tag_invalid":
+        got = str(first["ctx"]["tag"])[:40]
+        return f"expected a message of type {', '.join(RECEIVED)}, got {got!r}{nearest(got, RECEIVED)}"
+    if first["type"] == "json_invalid":
+        return "expected a message in JSON, got something else"
+    place = ".".join(str(part) for part in first["loc"][1:]) or "the message"
+    return f"expected another message: at {place}, {first['msg'][:1].lower()}{first['msg'][1:]}"

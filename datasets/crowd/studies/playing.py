@@ -1,0 +1,184 @@
+"""The episodes of one visit: which one is begun or taken up, and what becomes of it when it ends."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ....envs.errors import TutelageError
+from ...journal import EpisodeRecord
+from ..seats.session import PRACTICE, UNDERWAY, Phase
+from .claims import Claim
+from .played import conduct_row
+from .score import better_than, falls_short
+
+if TYPE_CHECKING:
+    from .visit import Visit
+
+_BROKEN = 3
+"""So many episodes in a row that could not be played, through no fault of the person, end their way: done."""
+
+
+class Playing:
+    """What one person plays. `done` counts their episodes that count, `claim` is the seed they hold."""
+
+    def __init__(self, visit: Visit) -> None:
+        self.done = 0
+        self.hidden_ms = 0
+        self.claim: Claim | None = None
+        self._visit = visit
+        self._session = visit.session
+        self._house = visit.house
+        self._study = visit.study
+
+    @property
+    def has_practised(self) -> bool:
+        """Say whether the practice is over."""
+        wanted = self._study.practice.episodes if self._study.practice else 0
+        return int(self._visit.progress.get("practised", 0)) >= wanted
+
+    async def count(self) -> None:
+        """Count what has been played, from what is on disk."""
+        self.done = len(await self._house.in_thread(self._house.rows, self._visit.person.person))
+
+    async def begin(self) -> None:
+        """Begin the next episode, or go on with the one that was left; may end the visit instead."""
+        if self._visit.person.stage == "practice":
+            await self._practise()
+        elif self.done >= self._study.episodes:
+            await self._visit.end("completed")
+        elif self._visit.watch.session_is_up:
+            await self._visit.end("timed-out")
+        else:
+            self.claim = await self._house.in_thread(self._house.claims.take, self._visit.person.person)
+            if self.claim is None:  # everything that is wanted has been played
+                await self._visit.end("completed")
+            else:
+                await self._play(self.claim)
+
+    async def over(self, reason: str) -> None:
+        """Keep the episode that has ended, write down how it went, and let it be shown.
+
+        A `reason` ends it before its end, as a failure: its time is up, or the person gave up.
+        """
+        episode, session, progress = self._session.episode, self._session, self._visit.progress
+        if episode is None:
+            return
+        in_time = session.phase is Phase.FINISHED
+        row = conduct_row(
+            episode.record,
+            episode.steps,
+            episode.task,
+            success=episode.success and in_time,
+            reactions_ms=episode.reactions_ms,
+            lags_ms=episode.lags_ms,
+            hidden_ms=self.hidden_ms,
+        )
+        await (session.keep() if in_time else session.give_up())
+        progress["broken"] = 0
+        progress["shown"] = {name: row[name] for name in ("success", "steps", "seconds")}
+        progress["shown"] |= {"reason": reason, "instruction": episode.instruction}
+        if row["role"] == PRACTICE:
+            practice = self._study.practice
+            counts = row["success"] or (practice is not None and practice.until == "finished")
+            progress["practised"] = progress.get("practised", 0) + counts
+            await self._visit.save()
+        else:
+            await self._write_down(row)
+
+    async def pass_over(self, why: str) -> None:
+        """Pass over an episode that could not be played: its seed is nobody's any more."""
+        visit, claim, self.claim = self._visit, self.claim, None
+        broken = visit.progress.get("broken", 0) + 1
+        visit.progress |= {"broken": broken, "shown": {"reason": "broken"}}
+        await self._house.in_thread(self._house.give_up_seed, visit.person, claim, why)
+        if broken < _BROKEN:
+            await visit.save()
+        elif visit.person.stage == "practice":
+            visit.progress["practised"] = visit.progress.get("practised", 0) + 1
+            await visit.save()
+        else:
+            await visit.end("completed")
+
+    async def lose(self) -> None:
+        """Let go of an episode whose seed went to somebody else while this person was away."""
+        if self._session.phase in UNDERWAY:
+            await self._session.leave("abandoned")
+        self.claim = None
+        self._session.notices.append(self._visit.texts.say("notice.moved-on"))
+        await self._visit.go_on()
+
+    async def stop(self) -> None:
+        """Leave nothing open: what is underway when a visit ends is given up."""
+        if self._session.phase in UNDERWAY:
+            await self._session.leave("abandoned")
+        await self._session.close()
+        self.claim = None
+
+    async def _practise(self) -> None:
+        assert self._study.practice is not None
+        seat, person = self._session.seat.seat, self._visit.person.person
+        for record in await self._house.in_thread(self._house.episodes, seat, "open", "finished"):
+            if record.role == PRACTICE and await self._take_up(record):
+                return
+        over = await self._house.in_thread(self._house.episodes, seat, "discarded", "abandoned")
+        number = sum(one.role == PRACTICE for one in over)
+        await self._enter(
+            self._study.practice.task, self._house.claims.practice_seed(person, number), PRACTICE
+        )
+
+    async def _play(self, claim: Claim) -> None:
+        """Play the seed that a claim is for, or go on where it was left."""
+        seat = self._session.seat.seat
+        self._house.bests.prepare(claim.task, claim.seed)
+        for record in await self._house.in_thread(self._house.episodes, seat, "kept", "stored"):
+            if record.episode == claim.episode:  # a crash came between the end and writing it down
+                await self._house.in_thread(self._house.settle, claim, record)
+                await self.count()
+                await self.begin()
+                return
+        for record in await self._house.in_thread(self._house.episodes, seat, "open", "finished"):
+            is_ours = (record.task, record.seed, record.role) == (claim.task, claim.seed, claim.role)
+            if not is_ours and record.state == "open":
+                await self._house.in_thread(self._house.abandon, record)
+                continue
+            self.claim = claim if is_ours else None
+            if await self._take_up(record):
+                return
+            self.claim = claim
+        if await self._enter(claim.task, claim.seed, claim.role) and self._session.episode:
+            episode = self._session.episode.record.episode
+            await self._house.in_thread(self._house.claims.renew, claim, episode)
+
+    async def _take_up(self, record: EpisodeRecord) -> bool:
+        taken = await self._session.take_up(record)
+        if self._session.notices:  # what is said of a torn journal is for those who keep it
+            self._session.notices[:] = [self._visit.texts.say("notice.resumed")]
+        if taken and self._session.phase is Phase.FINISHED:
+            await self.over("")
+        return taken
+
+    async def _enter(self, task: str, seed: int, role: str) -> bool:
+        self.hidden_ms = 0
+        self._visit.watch.note_activity()
+        consent = str(self._visit.progress.get("consent", ""))
+        self._session.number, self._session.target = self.done + 1, self._study.episodes
+        try:
+            await self._session.enter(task, seed, role=role, study=self._study.name, consent=consent)
+        except TutelageError as error:  # an environment that cannot begin must not hold anybody up
+            await self.pass_over(str(error))
+            return False
+        return True
+
+    async def _write_down(self, row: dict[str, Any]) -> None:
+        visit, house = self._visit, self._house
+        row["expert_steps"] = await house.bests.of(row["task"], row["seed"])
+        if self._study.has_score:
+            visit.progress["shown"]["better"] = await house.in_thread(better_than, house.ledger, row)
+        rows = await house.in_thread(house.write, visit.person, row, self.claim, visit.progress)
+        self.done, self.claim = len(rows), None
+        shortfall = falls_short(rows, self._study)
+        if shortfall and not visit.progress.get("falls_short"):
+            visit.progress["falls_short"] = True
+            await house.in_thread(house.note, "falls-short", visit.person, shortfall)
+            assert self._study.quality is not None
+            await (visit.end("poor-quality") if self._study.quality.ends else visit.save())

@@ -1,0 +1,200 @@
+"""One person's way through a study, from consent to thank-you; the guide of a study's seats.
+
+Wherever somebody is, it is on disk before their page is told: a reload, a lost network, a closed laptop or a
+killed server leads back to the very same step.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
+from typing import Any
+
+from ..ledger import Person
+from ..seats.protocol import Answers, Command, Consent, Hidden, Language, Message, Withdraw
+from ..seats.session import UNDERWAY, Phase, Session
+from .house import House
+from .playing import Playing
+from .watchfulness import Watchfulness
+from .way import way_messages
+
+
+class Visit:
+    """Leads one person; a `Guide`. `changing` is the seat's: what is done on a timer is done inside it.
+
+    `progress` is what the stages need to be taken up again: when the session `began`, the version of the
+    `consent`, how many episodes were `practised`, `attempts` at the check and answers `wrong` in the last, at
+    which episode one has `rested`, how many were `broken` in a row, whether the requirement `falls_short`,
+    whether who leaves `keeps` what they did, and `shown`, the outcome that waits for a "next".
+    """
+
+    def __init__(self, session: Session, house: House, person: Person) -> None:
+        self.session = session
+        self.house = house
+        self.study = house.study
+        self.person = person
+        self.progress: dict[str, Any] = dict(person.progress)
+        self.texts = house.texts(person.language)
+        self.back = ""
+        self.changing: Callable[[], AbstractAsyncContextManager[None]] = contextlib.nullcontext
+        self.playing = Playing(self)
+        self.watch = Watchfulness(self)
+
+    @property
+    def is_over(self) -> bool:
+        """Say whether this person's way has come to its end."""
+        return self.person.outcome != ""
+
+    @property
+    def must_wait(self) -> str | None:
+        """Return the reason why this person may begin nothing now; None when they may."""
+        standing = self.house.standing
+        return standing.reason if standing.paused else standing.waiting.get(self.person.person)
+
+    @property
+    def is_waiting(self) -> bool:
+        """Say whether this person is at the tasks and has none: the study is paused."""
+        plays = self.person.stage in ("practice", "play") and not self.is_over
+        return plays and self.session.episode is None and not self.progress.get("shown")
+
+    async def arrive(self) -> None:
+        person = await self.house.in_thread(lambda: self.house.ledger.person(person=self.person.person))
+        if person is not None:
+            self.person, self.progress = person, dict(person.progress)
+            self.texts = self.house.texts(person.language)
+        await self.playing.count()
+        self.watch.note_activity()
+        if self.person.outcome == "full" and await self.house.in_thread(self.house.has_room):
+            await self.save(stage="consent", outcome="", code="", ended=None)
+        if self.is_over:
+            self.back = await self.house.in_thread(self.house.where_back, self.person)
+        await self.go_on()
+
+    async def answer(self, message: Message) -> bool:
+        """Do what the page asks for; what does not fit the stage comes too late, and is passed over."""
+        self.watch.note_activity()
+        stage = self.person.stage
+        match message:
+            case Hidden():
+                self.playing.hidden_ms += message.ms
+            case Language() if message.code in self.study.languages:
+                self.texts = self.house.texts(message.code)
+                await self.save(language=message.code)
+            case Withdraw() if stage not in ("consent", "done"):
+                await self._withdraw(message.keep)
+            case Consent() if stage == "consent":
+                await self._consent(message.given)
+            case Command(type="ready") if stage == "instructions":
+                await self._to(self._after(stage))
+            case Answers() if stage == "check":
+                await self._check(message.chosen)
+            case Command(type="next") if stage in ("practice", "play", "rest"):
+                await self._next()
+            case Command(type="discard") if self.session.phase in UNDERWAY:
+                await self.playing.over("given-up")
+            case Command() | Consent() | Answers() | Withdraw() | Language():
+                pass
+            case _:
+                return False
+        return True
+
+    async def finished(self) -> None:
+        if self.session.phase is Phase.CHOOSING:
+            await self.playing.pass_over("its environment failed")
+        else:
+            await self.playing.over("")
+
+    def tell(self) -> list[dict[str, Any]]:
+        return way_messages(self)
+
+    async def go_on(self) -> None:
+        """Begin or take up what the stage asks for, if nothing is underway; may be called at any time."""
+        if self.is_over:
+            await self.playing.stop()
+        elif self.is_waiting and self.must_wait is None:
+            await self.playing.begin()
+
+    async def save(self, **values: Any) -> None:
+        """Write down where the person is, and change columns of their row; on disk when this returns."""
+        change = {**values, "progress": dict(self.progress), "seen": self.house.clock()}
+        await self.house.in_thread(lambda: self.house.ledger.change(self.person.person, **change))
+        self.person = replace(self.person, **change)
+
+    async def end(self, outcome: str) -> None:
+        """End somebody's way; it is on disk, with their completion code, before they are told."""
+        await self.playing.stop()
+        await self.house.in_thread(self.house.claims.give_back, self.person.person)
+        self.progress.pop("shown", None)
+        code = self.study.recruiting.code(outcome, self.person.source)
+        await self.save(stage="done", outcome=outcome, code=code, ended=self.house.clock())
+        self.back = await self.house.in_thread(self.house.where_back, self.person)
+
+    async def _to(self, stage: str) -> None:
+        self.progress.pop("shown", None)
+        await self.save(stage=stage)
+        await self.go_on()
+
+    def _after(self, stage: str) -> str:
+        way = ["consent", "instructions"]
+        way += ["practice"] if self.study.practice else []
+        way += ["check"] if self.study.check else []
+        return [*way, "play"][way.index(stage) + 1]
+
+    async def _consent(self, given: bool) -> None:
+        language, decide = self.texts.code, self.house.decide
+        version = self.study.consent_version(language)
+        if not given:
+            await self.house.in_thread(decide, self.person, "declined", version, language)
+            await self.end("declined")
+        elif not await self.house.in_thread(self.house.has_room, self.person.person):
+            await self.end("full")
+        else:
+            self.progress |= {"began": self.house.clock(), "consent": version}
+            change: dict[str, Any] = {"stage": "instructions"}
+            change["progress"] = dict(self.progress)
+            await self.house.in_thread(
+                lambda: decide(self.person, "given", version, language, **change)
+            )  # fmt: skip
+            self.person = replace(self.person, **change)
+
+    async def _check(self, chosen: tuple[int, ...]) -> None:
+        assert self.study.check is not None
+        right = [question.correct for question in self.study.check.questions]
+        if len(chosen) != len(right):
+            return
+        wrong = sum(one != other for one, other in zip(chosen, right, strict=True))
+        self.progress |= {"attempts": self.progress.get("attempts", 0) + 1, "wrong": wrong}
+        if not wrong:
+            await self._to("play")
+        elif self.progress["attempts"] >= self.study.check.attempts:
+            await self.end("failed-check")
+        else:
+            await self.save()
+
+    async def _next(self) -> None:
+        """Go on after an outcome or a rest; a second "next" for the same one does nothing."""
+        if self.person.stage == "rest":
+            self.progress["rested"] = self.playing.done
+            await self._to("play")
+        elif self.progress.get("shown") and self.person.stage == "practice":
+            await self._to(self._after("practice") if self.playing.has_practised else "practice")
+        elif self.progress.get("shown"):
+            await self._to("rest" if self._is_tired() else "play")
+
+    def _is_tired(self) -> bool:
+        every, done = self.study.breaks.every if self.study.breaks else 0, self.playing.done
+        is_due = bool(every) and 0 < done < self.study.episodes and done % every == 0
+        return is_due and self.progress.get("rested") != done
+
+    async def _withdraw(self, keep: bool) -> None:
+        version, name = str(self.progress.get("consent", "")), self.person.person
+        self.progress["keeps"] = keep
+        await self.house.in_thread(
+            self.house.decide, self.person, "withdrawn", version, self.texts.code
+        )  # fmt: skip
+        await self.end("withdrew")
+        if not keep:
+            await self.house.in_thread(self.house.claims.take_back, name)
+            self.house.remove(name)

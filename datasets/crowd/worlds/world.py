@@ -1,0 +1,201 @@
+"""Where episodes are played: one person's environment, behind a seam, here or in another process."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from ....envs.controls import Controls
+from ....envs.gymnasium_task import TaskEnvironment
+from ....envs.spaces import Observation
+from ....envs.task import Task
+from ...journal import EpisodeRecord, StepRecord
+from ...trajectory import Trajectory
+from .episode import Episode
+from .frames import Encoder, Picture
+from .screen import Screen
+
+
+class WorldFault(Exception):
+    """What an environment in another process raised, or how it ended that process."""
+
+
+class Moment(NamedTuple):
+    """What an environment shows after a reset or a step, as far as a person and their session need it.
+
+    `success` is None until the episode is over. `picture` is None when it looks as before. `observation`
+    is None where nobody asks for it: a policy does, a page does not.
+    """
+
+    done: bool
+    success: bool | None
+    picture: Picture | None
+    observation: Observation | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """How an episode begins, or goes on: the journal's row and steps, and what the page must know.
+
+    `torn` is how many of a restored episode's steps were damaged and left out. `atlas` names the picture
+    that tiles are drawn from, and the side of one; None where there are no tiles.
+    """
+
+    record: EpisodeRecord
+    steps: list[StepRecord]
+    torn: int
+    now: Moment
+    instruction: str
+    limit: int
+    controls: Controls
+    atlas: tuple[str, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A finished demonstration, not proven yet, and its observations (leaf path → `[T+1, ...]`).
+
+    `observations` raises TutelageError when they are gone; `let_go` says that they are not wanted any more.
+    """
+
+    trajectory: Trajectory
+    observations: Callable[[], Awaitable[Mapping[str, np.ndarray]]]
+    let_go: Callable[[], None]
+
+
+class World(Protocol):
+    """The environment of one task, for one person; it plays one episode after another.
+
+    `begin` and `restore` raise TutelageError when the environment cannot be made, or does not begin as
+    it did. What a foreign environment raises comes through as it is, or as WorldFault.
+    """
+
+    task: Task
+
+    async def begin(self, record: EpisodeRecord) -> Begun:
+        """Reset to the record's seed; the row that comes back has its digest and time."""
+        ...
+
+    async def restore(self, record: EpisodeRecord, steps: Sequence[StepRecord]) -> Begun:
+        """Play a journal's steps again, as far as they are sound."""
+        ...
+
+    async def act(
+        self, row: np.ndarray, time_ms: int, controller: int, frame: int
+    ) -> tuple[StepRecord, Moment]:
+        """Take one action, a row `[k]`."""
+        ...
+
+    async def draw(self) -> Picture | None:
+        """Draw what the environment shows now, for a page that has nothing yet."""
+        ...
+
+    async def finish(self, record: EpisodeRecord, missed: int) -> Kept:
+        """Hand over the episode, finished or given up; `record` is the journal's last word on it."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of the environment."""
+        ...
+
+
+class EpisodePlayer:
+    """What all worlds do with an environment, wherever they live: episode after episode, and its pictures.
+
+    `encoder` is for pictures; None for none. `seen` says whether observations are wanted with every moment.
+    """
+
+    def __init__(self, task: Task, encoder: Encoder | None, seen: bool) -> None:
+        self.task = task
+        self._screen = Screen(encoder) if encoder else None
+        self._seen = seen
+        self._environment: TaskEnvironment | None = None
+        self._episode: Episode | None = None
+
+    @property
+    def environment(self) -> TaskEnvironment:
+        """The environment, made when it is first asked for."""
+        if self._environment is None:
+            self._environment = TaskEnvironment(self.task, rgb=self._screen is not None)
+        return self._environment
+
+    def begin(self, record: EpisodeRecord) -> Begun:
+        return self._begun(Episode.begin(self.environment, record), 0)
+
+    def restore(self, record: EpisodeRecord, steps: Sequence[StepRecord]) -> Begun:
+        return self._begun(*Episode.restore(self.environment, record, steps))
+
+    def act(self, row: np.ndarray, time_ms: int, controller: int, frame: int) -> tuple[StepRecord, Moment]:
+        assert self._episode is not None
+        step = self._episode.take(row, time_ms, controller, frame)
+        return step, self._moment(self._episode, anew=False)
+
+    def draw(self) -> Picture | None:
+        return self._screen.draw(self.environment, anew=True) if self._screen else None
+
+    def finish(self, record: EpisodeRecord, missed: int) -> tuple[Trajectory, dict[str, np.ndarray]]:
+        """Return the episode, not proven, and its observations."""
+        episode = self._episode
+        assert episode is not None
+        episode.record, episode.missed = record, missed
+        return episode.trajectory(), episode.observations()
+
+    def close(self) -> None:
+        if self._environment is not None:
+            self._environment.close()
+        self._environment, self._episode = None, None
+
+    def _begun(self, episode: Episode, torn: int) -> Begun:
+        self._episode = episode
+        environment = self.environment
+        return Begun(
+            record=episode.record,
+            steps=list(episode.steps),
+            torn=torn,
+            now=self._moment(episode, anew=True),
+            instruction=environment.instruction or self.task.id,
+            limit=environment.limit,
+            controls=environment.controls() if self._screen else Controls(()),
+            atlas=self._screen.atlas(environment) if self._screen else None,
+        )
+
+    def _moment(self, episode: Episode, anew: bool) -> Moment:
+        now = episode.now
+        picture = self._screen.draw(self.environment, anew) if self._screen else None
+        return Moment(now.done, now.success, picture, now.observation if self._seen else None)
+
+
+class InlineWorld:
+    """A world in this very process and thread: for what is driven by a function instead of a person."""
+
+    def __init__(self, task: Task, encoder: Encoder | None = None) -> None:
+        self.task = task
+        self._player = EpisodePlayer(task, encoder, seen=True)
+
+    async def begin(self, record: EpisodeRecord) -> Begun:
+        return self._player.begin(record)
+
+    async def restore(self, record: EpisodeRecord, steps: Sequence[StepRecord]) -> Begun:
+        return self._player.restore(record, steps)
+
+    async def act(
+        self, row: np.ndarray, time_ms: int, controller: int, frame: int
+    ) -> tuple[StepRecord, Moment]:
+        return self._player.act(row, time_ms, controller, frame)
+
+    async def draw(self) -> Picture | None:
+        return self._player.draw()
+
+    async def finish(self, record: EpisodeRecord, missed: int) -> Kept:
+        trajectory, seen = self._player.finish(record, missed)
+
+        async def observations() -> Mapping[str, np.ndarray]:
+            return seen
+
+        return Kept(trajectory, observations, seen.clear)
+
+    async def close(self) -> None:
+        self._player.close()
