@@ -16,10 +16,10 @@ from gymnasium import spaces
 from hypothesis import settings
 from moto.server import ThreadedMotoServer
 from tutelage.datasets.crowd.seats.assignment import Assignment
-from tutelage.datasets.crowd.worlds.episode import Episode
 from tutelage.datasets.crowd.seats.free_choice import FreeChoice
 from tutelage.datasets.crowd.seats.session import Session
 from tutelage.datasets.crowd.settings import Settings
+from tutelage.datasets.crowd.worlds.episode import Episode
 from tutelage.datasets.crowd.worlds.world import Kept
 from tutelage.datasets.journal import EpisodeRecord, Journal, SeatRecord
 from tutelage.datasets.store import Store
