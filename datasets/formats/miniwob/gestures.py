@@ -1,0 +1,148 @@
+"""Raw browser events → what a hand did: clicks, drags, keys and scrolls, each with the page it was done to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from .recording import Event
+
+MOVED = 3
+"""Pixels that a hand moves in a click, at most; further is a drag."""
+
+_ECHO = 100  # ms within which a page clicks a label's box after the label
+_MODIFIERS = {16: "Shift", 17: "Control", 18: "Alt", 91: "Meta", 92: "Meta", 93: "Meta", 224: "Meta"}
+_NAMES = {
+    **{8: "Backspace", 9: "Tab", 13: "Enter", 27: "Escape", 32: "Space", 33: "PageUp", 34: "PageDown"},
+    **{35: "End", 36: "Home", 37: "ArrowLeft", 38: "ArrowUp", 39: "ArrowRight", 40: "ArrowDown"},
+    **{45: "Insert", 46: "Delete", 106: "*", 107: "+", 109: "-", 110: ".", 111: "/"},
+    **{code: chr(code).lower() for code in (*range(48, 58), *range(65, 91))},
+    **{96 + digit: str(digit) for digit in range(10)},
+    **{111 + number: f"F{number}" for number in range(1, 13)},
+}
+
+
+@dataclass(frozen=True)
+class Gesture:
+    """One thing that a hand did: `page` was there when it began, at `begin` ms; it was over at `end`.
+
+    `target` is the ref of the element that was pressed, had the focus, or was scrolled. `x, y` to `x2, y2` is the
+    pointer's way. `key` is named as `Action.key` is; `held` are the modifiers that were down in a click.
+    """
+
+    kind: Literal["click", "drag", "key", "scroll"]
+    target: int
+    page: int
+    begin: int
+    end: int
+    x: int = 0
+    y: int = 0
+    x2: int = 0
+    y2: int = 0
+    key: str = ""
+    held: tuple[str, ...] = ()
+
+
+def gestures(events: Sequence[Event]) -> list[Gesture]:
+    """Read events as gestures, in the order in which they began.
+
+    A click is a press, a release and what the page makes of them: the click that follows, a second one on
+    the box of a label, none where the page swallowed it. A drag that scrolled (of a scrollbar) is a scroll.
+    """
+    hand = _Hand()
+    for before, event in zip((events[0], *events), events, strict=False):
+        if event.kind == "scroll":
+            hand.scroll(event, before.page)
+        elif event.phase == 1 and event.kind in _HANDLED:
+            getattr(hand, event.kind)(event)
+    hand.let_go()
+    return [one for one in hand.done if one is not None]
+
+
+_HANDLED = frozenset(("mousedown", "mouseup", "click", "keydown", "keypress", "keyup"))
+
+
+class _Hand:
+    """What is held down, and what was done so far."""
+
+    def __init__(self) -> None:
+        self.done: list[Gesture | None] = []
+        self._pressed: int | None = None  # place in `done` of the press that no click has followed yet
+        self._clicked = -_ECHO - 1  # time of the last click
+        self._held: dict[int, str] = {}
+        self._typing: int | None = None  # place in `done` of the key that a character may follow
+
+    def mousedown(self, event: Event) -> None:
+        self.let_go()
+        self._typing = None
+        self._pressed = len(self.done)
+        at = {"x": event.x, "y": event.y, "x2": event.x, "y2": event.y}
+        self.done.append(_begun("click", event, held=self._modifiers(), **at))
+
+    def mouseup(self, event: Event) -> None:
+        if (pressed := self._press()) is None:
+            return
+        far = max(abs(event.x - pressed.x), abs(event.y - pressed.y)) > MOVED
+        kind: Literal["drag", "click"] = "drag" if far else "click"
+        kept = pressed.kind if pressed.kind == "scroll" else kind
+        self._change(replace(pressed, kind=kept, x2=event.x, y2=event.y, end=event.time))
+
+    def click(self, event: Event) -> None:
+        if (pressed := self._press()) is not None:
+            kept = pressed.kind if pressed.kind == "scroll" else "click"
+            self._change(replace(pressed, kind=kept, end=event.time))
+            self._pressed = None
+        elif event.time - self._clicked > _ECHO and not (event.x == event.y == 0):
+            self.done.append(_begun("click", event, x=event.x, y=event.y, x2=event.x, y2=event.y))
+        self._clicked = event.time
+
+    def scroll(self, event: Event, page: int) -> None:
+        if (pressed := self._press()) is not None and pressed.end == pressed.begin:
+            self._change(replace(pressed, kind="scroll", target=event.target))
+            return
+        self.done.append(replace(_begun("scroll", event), page=page))
+
+    def keydown(self, event: Event) -> None:
+        if event.key in _MODIFIERS:
+            self._held[event.key] = _MODIFIERS[event.key]
+        elif (name := _NAMES.get(event.key)) is not None:
+            self._typing = len(self.done)
+            self.done.append(_begun("key", event, key=_spelled(self._modifiers(), name)))
+
+    def keypress(self, event: Event) -> None:
+        if event.char < 32:
+            return
+        self._held.clear()  # no character comes with a shortcut: a release was missed
+        name = "Space" if event.char == 32 else chr(event.char)
+        if self._typing is None:
+            self.done.append(_begun("key", event, key=name))
+        elif (typed := self.done[self._typing]) is not None:
+            self.done[self._typing] = replace(typed, key=name)
+        self._typing = None
+
+    def keyup(self, event: Event) -> None:
+        self._held.pop(event.key, None)
+
+    def let_go(self) -> None:
+        """Take it that the button is up, and that no click will follow."""
+        self._pressed = None
+
+    def _press(self) -> Gesture | None:
+        return None if self._pressed is None else self.done[self._pressed]
+
+    def _change(self, gesture: Gesture) -> None:
+        assert self._pressed is not None
+        self.done[self._pressed] = gesture
+
+    def _modifiers(self) -> tuple[str, ...]:
+        return tuple(sorted(set(self._held.values())))
+
+
+def _begun(kind: str, event: Event, **facts: object) -> Gesture:
+    return Gesture(kind, event.target, event.page, event.time, event.time, **facts)  # type: ignore[arg-type]
+
+
+def _spelled(held: tuple[str, ...], name: str) -> str:
+    shortcut = any(one != "Shift" for one in held)
+    return "+".join((*held, name.upper() if shortcut and len(name) == 1 else name))

@@ -1,0 +1,134 @@
+"""The public repository's own layout: one file each, `<round>/<task>/<task>_<assignment>_d<number>.json.gz`."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .recording import BOOLEAN, FOCUSED, OWN_TEXT, PAGE_COLUMNS, TAMPERED, Event, Page, Recording, Unusable
+
+_NAME = re.compile(r"(?P<task>.+?)_(?P<assignment>[0-9A-Za-z]+)(?:_d\d+)?\.json(?:\.gz)?")
+_COLOR = re.compile(r"rgba?\((\d+), (\d+), (\d+)(?:, ([\d.]+))?\)")
+_WIDTH = 160  # of the task area, in px; the recorded body is as wide as its window
+
+
+def raw_files(path: Path) -> list[Path]:
+    """List the demonstrations under a folder; a link to another is none, that other is there itself."""
+    found = [*path.glob("**/*.json.gz"), *path.glob("**/*.json")]
+    return sorted(one for one in found if not one.is_symlink() and not one.parent.is_symlink())
+
+
+def read_raw(file: Path) -> Recording | Unusable:
+    """Read one file; what can't be a demonstration comes back as Unusable."""
+    task = file.parent.name
+    if (match := _NAME.fullmatch(file.name)) is None:
+        return Unusable(str(file), task, "another kind of file")
+    try:
+        data = file.read_bytes()
+        document = json.loads(gzip.decompress(data) if file.suffix == ".gz" else data)
+        if not document["states"]:
+            return Unusable(str(file), task, "nothing recorded")
+        return _recording(file, match["assignment"], document)
+    except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError) as error:
+        return Unusable(str(file), task, f"unreadable ({type(error).__name__})")
+
+
+def _recording(file: Path, assignment: str, document: Mapping[str, Any]) -> Recording:
+    states = document["states"]
+    root = states[0]["dom"]["ref"]
+    live = [one for one in states if one["dom"]["ref"] == root]  # after the end, elements are numbered anew
+    pages: list[Page] = []
+    known: dict[str, int] = {}
+    events = []
+    for state in live:
+        columns, target = _columns(state["dom"], real_size=file.parent.name.startswith("flight"))
+        seen = [values for name, values in columns.items() if name != "ref"]
+        elements = [ref for ref in columns["ref"] if ref > 0]  # lines are numbered on from page to page
+        place = known.setdefault(repr((seen, elements)), len(pages))
+        if place == len(pages):
+            pages.append(Page(**columns))
+        events.append(_event(state, target, place))
+    utterance = document["utterance"]
+    return Recording(
+        source=str(file),
+        task=file.parent.name,
+        round=file.parent.parent.name,
+        demonstrator=_pseudonym(assignment),
+        instruction=utterance["utterance"] if isinstance(utterance, dict) else utterance,
+        reward=_single(document["rawReward"]),
+        scaled=_single(document["reward"]),
+        pages=pages,
+        events=events,
+        rest=len(states) - len(live),
+    )
+
+
+def _pseudonym(assignment: str) -> str:
+    """Name a person by a digest: an assignment's id belongs to a marketplace."""
+    return "turk-" + hashlib.blake2b(assignment.encode(), digest_size=6).hexdigest()
+
+
+def _event(state: Mapping[str, Any], target: int, page: int) -> Event:
+    done = state["action"] or {"type": "init", "timing": 0}
+    numbers = {ours: int(done.get(theirs) or 0) for ours, theirs in _NUMBERS.items()}
+    return Event(int(state["time"]), done["type"], done["timing"], target, page, **numbers)
+
+
+_NUMBERS = {"x": "x", "y": "y", "key": "keyCode", "char": "charCode"}
+
+
+def _columns(dom: Mapping[str, Any], real_size: bool) -> tuple[dict[str, list[Any]], int]:
+    """Lay a tree out in document order; returns the page's columns and the ref of the event's target."""
+    columns: dict[str, list[Any]] = {name: [] for name in PAGE_COLUMNS}
+    target = 0
+    waiting: list[tuple[Mapping[str, Any], int]] = [(dom, -1)]
+    while waiting:
+        node, parent = waiting.pop()
+        place = len(columns["ref"])
+        for column, value in zip(columns.values(), _row(node, parent), strict=True):
+            column.append(value)
+        if node.get("recordingTarget"):
+            target = node["ref"]
+        waiting += [(child, place) for child in reversed(node["children"])]
+    if not real_size:
+        columns["width"][0] = min(columns["width"][0], float(_WIDTH))
+    return columns, target
+
+
+def _row(node: Mapping[str, Any], parent: int) -> tuple[Any, ...]:
+    """Read one element, in the order of a page's columns."""
+    value = node.get("value")
+    switch = isinstance(value, bool)
+    name, classes = node.get("id", ""), node.get("classes", "")
+    flags = (
+        (FOCUSED if node.get("focused") else 0)
+        | (TAMPERED if node.get("tampered") else 0)
+        | (OWN_TEXT if "text" in node else 0)
+        | (BOOLEAN if switch else 0)
+    )
+    return (
+        *(node["ref"], parent, node["tag"], node.get("text", "")),
+        *(str(value).lower() if switch else value, name, classes if isinstance(classes, str) else "SVG_CLASS"),
+        *(_single(node[side]) for side in ("left", "top", "width", "height")),
+        *(_color(node.get("bgColor")), _color(node.get("fgColor")), flags),
+    )
+
+
+def _single(number: float) -> float:
+    """Round to what 32 bits hold, as the tables do."""
+    return float(np.float32(number))
+
+
+def _color(text: str | None) -> int:
+    """Read `rgb(…)` or `rgba(…)` as 32 bits RGBA; anything else is clear."""
+    if text is None or (match := _COLOR.fullmatch(text)) is None:
+        return 0
+    red, green, blue, alpha = match.groups()
+    return int(red) << 24 | int(green) << 16 | int(blue) << 8 | round(255 * float(alpha or 1))

@@ -1,0 +1,186 @@
+"""One demonstration as the crowd's browsers recorded it: pages, and the events between them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from itertools import count
+
+FOCUSED, TAMPERED, OWN_TEXT, BOOLEAN = 1, 2, 4, 8
+"""Bits of an element's flags: it has the focus; it was touched by an event; it has text of its own; its value
+is a switch, `true` or `false`."""
+
+_FRAMES = frozenset(("wrap", "area", "mturk_form"))
+
+
+@dataclass(frozen=True, eq=False)
+class Page:
+    """What a page showed: one entry an element in each list, in document order.
+
+    `parent` is a place in the lists, -1 for the root; `ref` is what events name an element by (lines of text
+    have the tag `t` and a negative one); boxes are in px of the task area; colours RGBA in 32 bits.
+    """
+
+    ref: Sequence[int]
+    parent: Sequence[int]
+    tag: Sequence[str]
+    text: Sequence[str]
+    value: Sequence[str | None]
+    id: Sequence[str]
+    classes: Sequence[str]
+    left: Sequence[float]
+    top: Sequence[float]
+    width: Sequence[float]
+    height: Sequence[float]
+    bg: Sequence[int]
+    fg: Sequence[int]
+    flags: Sequence[int]
+
+    def __len__(self) -> int:
+        return len(self.ref)
+
+    @cached_property
+    def places(self) -> dict[int, int]:
+        """Map an element's ref to its place in the lists."""
+        return {ref: place for place, ref in enumerate(self.ref)}
+
+    @cached_property
+    def content(self) -> bytes:
+        """Name all that can be seen, whatever has the focus."""
+        columns = {name: list(getattr(self, name)) for name in PAGE_COLUMNS}
+        columns["flags"] = [flags & ~(FOCUSED | TAMPERED) for flags in self.flags]
+        return hashlib.blake2b(json.dumps(columns).encode(), digest_size=16).digest()
+
+    @cached_property
+    def focus(self) -> int:
+        """Return the ref of the element that has the focus, 0 for none."""
+        return next((ref for ref, flags in zip(self.ref, self.flags, strict=True) if flags & FOCUSED), 0)
+
+    def is_frame(self, place: int) -> bool:
+        """Whether an element only holds the page: nothing ever happens to itself."""
+        return self.tag[place] == "BODY" or self.id[place] in _FRAMES
+
+    def below(self, place: int) -> set[int]:
+        """Return an element's place and those of all elements inside it."""
+        inside = {place}
+        for one in range(place + 1, len(self)):
+            if self.parent[one] in inside:
+                inside.add(one)
+        return inside
+
+    def under(self, x: float, y: float, place: int) -> int:
+        """Return the place of the last element inside another whose box holds a point, or that other."""
+        boxes = zip(self.left, self.top, self.width, self.height, strict=True)
+        holds = [left <= x <= left + width and top <= y <= top + height for left, top, width, height in boxes]
+        return max(
+            (one for one in self.below(place) if holds[one] and self.ref[one] > 0), default=place
+        )
+
+
+PAGE_COLUMNS = tuple(one.name for one in fields(Page))
+
+
+@dataclass(frozen=True)
+class Event:
+    """One event as it reached the page: `target` is a ref (0: none of the page's), `page` a place in `pages`.
+
+    `phase` is 1 before the page's own handlers and 3 after them; `time` is in ms since the page began.
+    """
+
+    time: int
+    kind: str
+    phase: int
+    target: int
+    page: int
+    x: int = 0
+    y: int = 0
+    key: int = 0
+    char: int = 0
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One demonstration: `pages` are the distinct ones, in the order they came; `rest` events followed its end.
+
+    `reward` is the page's own: 1 for all done, a part of it in between, -1 for failed or out of time;
+    `scaled` is what the time used up had left of it.
+    """
+
+    source: str
+    task: str
+    round: str
+    demonstrator: str
+    instruction: str
+    reward: float
+    scaled: float
+    pages: Sequence[Page]
+    events: Sequence[Event]
+    rest: int = 0
+
+    @property
+    def episode(self) -> str:
+        """Name the demonstration by what happened in it: the same wherever it was read from."""
+        facts = [self.instruction, self.reward, [(one.time, one.kind, one.phase) for one in self.events]]
+        return hashlib.blake2b(json.dumps(facts).encode(), digest_size=16).hexdigest()
+
+
+@dataclass(frozen=True)
+class Unusable:
+    """What was there and is no demonstration, and why."""
+
+    source: str
+    task: str
+    reason: str
+
+
+def in_one_form(recording: Recording) -> Recording:
+    """Give the pages the form that they have everywhere.
+
+    Elements are numbered as they appear, equal pages become one, and the form that the first round's pages
+    were wrapped in is taken away: what happened to it happened to the body.
+    """
+    refs = {0: 0}
+    numbers = count(1)
+    pages: dict[str, int] = {}
+    places = []
+    kept = []
+    for page in recording.pages:
+        wrapper = _wrapper(page)
+        for place, ref in enumerate(page.ref):
+            if ref > 0 and ref not in refs:
+                refs[ref] = refs[page.ref[0]] if place == wrapper > 0 else next(numbers)
+        one = _renumbered(_unwrapped(page), refs)
+        places.append(pages.setdefault(repr(one), len(pages)))
+        kept += [one] if len(kept) < len(pages) else []
+    return replace(
+        recording,
+        pages=kept,
+        events=[
+            replace(one, target=refs.get(one.target, 0), page=places[one.page]) for one in recording.events
+        ],
+    )
+
+
+def _wrapper(page: Page) -> int:
+    """Return the place of the form that the whole page lies in, 0 for none."""
+    return next((place for place, name in enumerate(page.id) if name == "mturk_form"), 0)
+
+
+def _unwrapped(page: Page) -> Page:
+    if not (wrapper := _wrapper(page)):
+        return page
+    columns = {name: [*getattr(page, name)] for name in PAGE_COLUMNS}
+    for column in columns.values():
+        del column[wrapper]
+    up = page.parent[wrapper]
+    parents = [up if one == wrapper else one for one in columns["parent"]]
+    columns["parent"] = [one - (one > wrapper) for one in parents]
+    return Page(**columns)
+
+
+def _renumbered(page: Page, refs: dict[int, int]) -> Page:
+    lines = count(-1, -1)
+    return replace(page, ref=[refs[ref] if ref > 0 else next(lines) for ref in page.ref])
