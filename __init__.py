@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from .envs.grid.registration import register_levels
+from .envs.web.registration import register_pages
 
 if TYPE_CHECKING:
     from .agents.behavior_cloning import train as train
@@ -28,6 +29,7 @@ _HOME = {
 }
 
 register_levels()
+register_pages()
 
 
 def __getattr__(name: str) -> Any:

@@ -139,7 +139,7 @@ def replay_many(
 
 def is_grid(task: Task) -> bool:
     """Whether a task is a grid world of ours as it is, whose episodes the kernels play and replay."""
-    return task.env.startswith("tutelage/") and "/web/" not in task.env and task.max_steps is None
+    return task.env.startswith("tutelage/") and "/web." not in task.env and task.max_steps is None
 
 
 def replay_grid(

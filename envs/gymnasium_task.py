@@ -114,7 +114,7 @@ class TaskEnvironment:
 
     def _step(self, raw: Any, reward: float, terminated: bool, truncated: bool, info: dict[str, Any]) -> Step:
         observation = flatten(self.observation_space, raw)
-        texts = [observation[leaf.path] for leaf in self._leaves if leaf.is_text]
+        texts = [observation[leaf.path] for leaf in self._leaves if leaf.is_words]
         self.instruction = self.task.instruction or " ".join(texts)
         success = None
         if terminated or truncated:

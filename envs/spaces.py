@@ -29,6 +29,22 @@ class Leaf:
     def is_text(self) -> bool:
         return is_text(self.space)
 
+    @property
+    def is_words(self) -> bool:
+        """Whether the leaf is text that a person reads, not a document of data."""
+        return self.is_text and not isinstance(self.space, Document)
+
+
+class Document(spaces.Space[str]):
+    """A space of strings that hold data (JSON), not words."""
+
+    def __init__(self, seed: int | np.random.Generator | None = None) -> None:
+        super().__init__((), np.str_, seed)
+
+    @property
+    def is_np_flattenable(self) -> bool:
+        return False
+
 
 def is_text(space: spaces.Space[Any]) -> bool:
     """Say whether the space's values are strings (Gymnasium's Text, minigrid's MissionSpace)."""
@@ -88,14 +104,18 @@ def unflatten(space: spaces.Space[Any], flat: Mapping[str, Any], path: str = "")
 
 
 def action_size(space: spaces.Space[Any]) -> int:
-    """Count the numbers that one action is made of: 1 for Discrete, k for MultiDiscrete(k) or Box(k)."""
-    return sum(int(np.prod(leaf.space.shape or (), dtype=np.int64)) for leaf in leaves(space))
+    """Count the numbers an action is made of: 1 for Discrete, k for MultiDiscrete(k), Box(k) or Text(2k)."""
+    return sum(_size(leaf) for leaf in leaves(space))
 
 
 def action_to_row(space: spaces.Space[Any], action: Any) -> np.ndarray:
-    """Write an action as one row of float64 `[k]`; exact for float32 and for integers below 2**53."""
+    """Write an action as one row of float64 `[k]`; exact for float32, integers below 2**53, text."""
     flat = flatten(space, action)
-    return np.concatenate([np.asarray(flat[leaf.path], np.float64).ravel() for leaf in leaves(space)])
+    parts = [
+        _letters(flat[leaf.path], _size(leaf)) if leaf.is_text else np.asarray(flat[leaf.path], np.float64)
+        for leaf in leaves(space)
+    ]
+    return np.concatenate([part.ravel() for part in parts])
 
 
 def row_to_action(space: spaces.Space[Any], row: np.ndarray) -> Any:
@@ -103,8 +123,28 @@ def row_to_action(space: spaces.Space[Any], row: np.ndarray) -> Any:
     flat: Observation = {}
     at = 0
     for leaf in leaves(space):
-        shape = leaf.space.shape or ()
-        size = int(np.prod(shape, dtype=np.int64))
-        flat[leaf.path] = np.asarray(row[at : at + size]).reshape(shape).astype(leaf.space.dtype)
+        size = _size(leaf)
+        part = np.asarray(row[at : at + size])
+        shape, dtype = leaf.space.shape or (), leaf.space.dtype
+        flat[leaf.path] = _text(part) if leaf.is_text else part.reshape(shape).astype(dtype)
         at += size
     return unflatten(space, flat)
+
+
+def _size(leaf: Leaf) -> int:
+    if isinstance(leaf.space, spaces.Text):
+        return (leaf.space.max_length + 1) // 2
+    return int(np.prod(leaf.space.shape or (), dtype=np.int64))
+
+
+def _letters(text: str, size: int) -> np.ndarray:
+    """Write a text as `[size]` numbers of two letters each, 21 bits a letter, zeros behind it."""
+    codes = np.zeros(2 * size, np.int64)
+    codes[: len(text)] = [ord(letter) for letter in text]
+    return (codes[::2] + (codes[1::2] << 21)).astype(np.float64)
+
+
+def _text(numbers: np.ndarray) -> str:
+    codes = numbers.astype(np.int64)
+    pairs = np.stack([codes & 0x1FFFFF, codes >> 21], 1).ravel()
+    return "".join(map(chr, pairs[pairs > 0].tolist()))

@@ -1,0 +1,177 @@
+"""One Chromium for a process, started when first needed, restarted when it is gone; its tabs are many."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import fcntl
+import functools
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..errors import TutelageError
+from .devtools import BrowserLost, Conversation, Pipe, Result, Talk, Turn
+
+PROGRAMS = (
+    "chromium-headless-shell",
+    "chrome-headless-shell",
+    "chromium",
+    "chromium-browser",
+    "google-chrome",
+)
+PROGRAM = "TUTELAGE_CHROMIUM"
+"""The environment variable that names another Chromium."""
+RESTARTS = 3
+_FLAGS = (
+    *("--remote-debugging-pipe", "--no-first-run", "--no-default-browser-check", "--disable-extensions"),
+    *("--disable-background-networking", "--disable-sync", "--disable-component-update", "--mute-audio"),
+    *("--disable-background-timer-throttling", "--disable-renderer-backgrounding", "--disable-gpu"),
+    *("--disable-backgrounding-occluded-windows", "--disable-ipc-flooding-protection", "--disable-breakpad"),
+    *("--disable-dev-shm-usage", "--allow-file-access-from-files", "--lang=en-US"),
+    # text is as wide on every machine that has the same fonts
+    *("--font-render-hinting=none", "--force-device-scale-factor=1", "--force-color-profile=srgb"),
+    "--disable-features=Translate,PaintHolding,OptimizationHints,MediaRouter,IsolateOrigins",
+)
+
+
+class Browser:
+    """A Chromium process and the DevTools pipe to it.
+
+    Nothing listens on the network, and the browser ends when this process does, however it ends.
+    `generation` counts the processes: a tab of an older one is gone. `patience` is how long a page may take
+    to answer, in seconds.
+    """
+
+    def __init__(self, program: str | None = None, patience: float = 30.0) -> None:
+        self.program = program or find_program()
+        self.patience = patience
+        self.generation = 0
+        self.process: subprocess.Popen[bytes] | None = None
+        self._pipe: Pipe | None = None
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._lock = threading.RLock()
+
+    def talk(self, conversations: Sequence[Conversation[Result]]) -> list[Result]:
+        """Hold conversations with tabs, all at once; returns what each returned, in order.
+
+        Where the browser dies, another is started and each conversation under way is thrown a TabLost.
+        Raises the first exception that a conversation raised, when all are over.
+        """
+        turns = [Turn(one) for one in conversations]
+        lost = None
+        with self._lock:
+            for _ in range(RESTARTS + 1):
+                try:
+                    if self._pipe is None:
+                        self._start()
+                    assert self._pipe is not None
+                    Talk(self._pipe, self.patience).hold([one for one in turns if not one.over], lost)
+                    break
+                except BrowserLost:
+                    self._stop()
+                    lost = "the browser is gone"
+            else:
+                raise TutelageError(
+                    f"expected {self.program} to run, but it ended {RESTARTS + 1} times in a row; "
+                    "run it by hand"
+                )
+        for turn in turns:
+            if isinstance(turn.result, Exception):
+                raise turn.result
+        return [turn.result for turn in turns]
+
+    def talk_alone(self, conversation: Conversation[Result]) -> Result:
+        """Hold one conversation."""
+        return self.talk([conversation])[0]
+
+    def close(self) -> None:
+        """End the browser; the next conversation starts another."""
+        with self._lock:
+            self._stop()
+
+    def _start(self) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="tutelage-chromium-", ignore_cleanup_errors=True)
+        theirs_in, ours_out = os.pipe()
+        ours_in, theirs_out = os.pipe()
+        # the browser reads from 3 and writes to 4; its ends must not lie there already
+        ends = [fcntl.fcntl(one, fcntl.F_DUPFD_CLOEXEC, 10) for one in (theirs_in, theirs_out)]
+        for one in (theirs_in, theirs_out):
+            os.close(one)
+        try:
+            self.process = subprocess.Popen(
+                [self.program, *_flags(self.program, self._folder.name)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                env=os.environ | {"TZ": "UTC", "LANGUAGE": "en_US", "HOME": self._folder.name},
+                start_new_session=True,
+                pass_fds=(3, 4),
+                preexec_fn=functools.partial(_lay_ends, *ends),
+            )
+        except OSError as error:
+            raise TutelageError(f"expected to start {self.program}, got {error}") from None
+        finally:
+            for one in ends:
+                os.close(one)
+        self._pipe = Pipe(ours_in, ours_out)
+        self.generation += 1
+
+    def _stop(self) -> None:
+        if self._pipe is not None:
+            self._pipe.close()
+            self._pipe = None
+        if self.process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+            self.process = None
+        if self._folder is not None:
+            self._folder.cleanup()
+            self._folder = None
+
+
+def shared() -> Browser:
+    """Return this process's browser; a forked child has one of its own."""
+    return _of_process(os.getpid())
+
+
+def find_program() -> str:
+    """Find a Chromium; raises TutelageError where there is none."""
+    if named := os.environ.get(PROGRAM):
+        if shutil.which(named) is None:
+            raise TutelageError(f"expected {PROGRAM} to name a Chromium, got {named!r}, which cannot be run")
+        return named
+    for program in PROGRAMS:
+        if (found := shutil.which(program)) is not None:
+            return found
+    raise TutelageError(
+        f"expected one of {', '.join(PROGRAMS)} on the PATH, found none; install one "
+        f"(Debian: apt install chromium-headless-shell) or name one in {PROGRAM}"
+    )
+
+
+@functools.lru_cache(maxsize=1)
+def _of_process(_pid: int) -> Browser:
+    browser = Browser()
+    atexit.register(browser.close)
+    return browser
+
+
+def _flags(program: str, folder: str) -> list[str]:
+    flags = [*_FLAGS, f"--user-data-dir={folder}"]
+    if "headless-shell" not in Path(program).name:
+        flags.append("--headless")
+    if os.geteuid() == 0:  # the sandbox refuses to run for root
+        flags.append("--no-sandbox")
+    return flags
+
+
+def _lay_ends(reading: int, writing: int) -> None:
+    os.dup2(reading, 3)
+    os.dup2(writing, 4)

@@ -1,0 +1,169 @@
+// What a page shows, as columns in document order: elements that take up room, and lines of text as
+// elements of their own (tag `t`, negative ref) where text and elements are mixed.
+const elements = (() => {
+  "use strict";
+  const OUTSIDE = new Set(["reward-display", "sync-task-cover", "click-canvas", "attention-canvas", "query"]);
+  const FOCUSED = 1;
+  const TAMPERED = 2;
+  const OWN_TEXT = 4;
+  const BOOLEAN = 8;
+  const MOST = 2048;
+  const colours = new Map();
+  let refs = new WeakMap();
+  let known = [null];
+  let tampered = new WeakSet();
+
+  // A form hides its own `id` behind a field of that name.
+  const attribute = (element, name) => element.getAttribute(name) || "";
+
+  const colour = (text) => {
+    let packed = colours.get(text);
+    if (packed === undefined) {
+      const [r, g, b, a = 1] = (text.match(/[\d.]+/g) || [0, 0, 0, 0]).map(Number);
+      packed = text.startsWith("rgb") ? ((r << 24) | (g << 16) | (b << 8) | Math.round(a * 255)) >>> 0 : 0;
+      colours.set(text, packed);
+    }
+    return packed;
+  };
+
+  const refOf = (element) => {
+    let ref = refs.get(element);
+    if (ref === undefined) {
+      ref = known.length;
+      refs.set(element, ref);
+      known.push(element);
+    }
+    return ref;
+  };
+
+  const within = (clip, rect) => ({
+    left: Math.max(clip.left, rect.left),
+    top: Math.max(clip.top, rect.top),
+    right: Math.min(clip.right, rect.right),
+    bottom: Math.min(clip.bottom, rect.bottom),
+  });
+
+  const valueOf = (element) => {
+    if (element instanceof HTMLInputElement)
+      return element.type === "checkbox" || element.type === "radio" ? String(element.checked) : element.value;
+    return element instanceof HTMLTextAreaElement ? element.value : null;
+  };
+
+  // The longest runs of a text node that lie on one line each: [text, box].
+  const linesOf = (node) => {
+    const found = [];
+    const range = document.createRange();
+    const length = node.data.length;
+    let start = 0;
+    while (start < length) {
+      range.setStart(node, start);
+      range.setEnd(node, length);
+      let end = length;
+      if (range.getClientRects().length > 1) {
+        let low = start + 1;
+        while (low < end) {
+          const middle = (low + end + 1) >> 1;
+          range.setEnd(node, middle);
+          if (range.getClientRects().length > 1) end = middle - 1;
+          else low = middle;
+        }
+        range.setEnd(node, end);
+      }
+      const rect = range.getClientRects()[0];
+      const text = node.data.slice(start, end).trim();
+      if (rect && rect.width > 0 && rect.height > 0 && text) found.push([text, rect]);
+      start = end;
+    }
+    return found;
+  };
+
+  const list = () => {
+    const columns = {
+      ref: [], parent: [], tag: [], text: [], value: [], id: [], classes: [],
+      left: [], top: [], width: [], height: [], bg: [], fg: [], flags: [],
+    };
+    const clipped = [];
+    let lines = 0;
+    const focused = document.activeElement;
+
+    const add = (clip, rect, ...row) => {
+      const at = columns.ref.length;
+      const [ref, parent, tag, text, value, id, classes, bg, fg, flags] = row;
+      columns.ref.push(ref);
+      columns.parent.push(parent);
+      columns.tag.push(tag);
+      columns.text.push(text);
+      columns.value.push(value);
+      columns.id.push(id);
+      columns.classes.push(classes);
+      columns.left.push(rect.left);
+      columns.top.push(rect.top);
+      columns.width.push(rect.width);
+      columns.height.push(rect.height);
+      columns.bg.push(bg);
+      columns.fg.push(fg);
+      columns.flags.push(flags);
+      const { left, top, right, bottom } = rect;
+      if (left < clip.left || top < clip.top || right > clip.right || bottom > clip.bottom) clipped.push(at);
+      return at;
+    };
+
+    const visit = (element, parent, clip) => {
+      if (columns.ref.length >= MOST || OUTSIDE.has(attribute(element, "id"))) return;
+      const rect = element.getBoundingClientRect();
+      if (rect.width === 0 || rect.height === 0) return;
+      const style = getComputedStyle(element);
+      const drawn = element instanceof SVGElement;
+      const inside = [];
+      let isText = true;
+      for (const child of element.childNodes) {
+        if (child.nodeType === Node.TEXT_NODE) {
+          if (child.data.trim()) inside.push(child);
+        } else if (child.nodeType === Node.ELEMENT_NODE) {
+          inside.push(child);
+          isText = false;
+        }
+      }
+      const value = valueOf(element);
+      const flags =
+        (element === focused ? FOCUSED : 0) |
+        (tampered.has(element) ? TAMPERED : 0) |
+        (isText ? OWN_TEXT : 0) |
+        (value !== null && (element.type === "checkbox" || element.type === "radio") ? BOOLEAN : 0);
+      const at = add(
+        clip, rect, refOf(element), parent,
+        element instanceof HTMLInputElement ? `${element.tagName}_${element.type}` : element.tagName,
+        isText ? inside.map((child) => child.data.trim()).join(" ") : "",
+        value, attribute(element, "id"), drawn ? "SVG_CLASS" : attribute(element, "class"),
+        colour(style.backgroundColor), colour(drawn && style.fill !== "none" ? style.fill : style.color), flags,
+      );
+      if (isText) return;
+      const inner = style.overflow === "visible" ? clip : within(clip, rect);
+      for (const child of inside) {
+        if (child.nodeType === Node.ELEMENT_NODE) {
+          visit(child, at, inner);
+          continue;
+        }
+        for (const [text, box] of linesOf(child)) {
+          lines -= 1;
+          add(inner, box, lines, at, "t", text, null, "", "", 0, 0, OWN_TEXT);
+        }
+      }
+    };
+
+    const page = document.documentElement;
+    visit(document.body, -1, { left: 0, top: 0, right: page.clientWidth, bottom: page.clientHeight });
+    return { elements: JSON.stringify(columns), clipped };
+  };
+
+  return {
+    list,
+    find: (ref) => (ref > 0 && known[ref] && known[ref].isConnected ? known[ref] : null),
+    touch: (element) => void tampered.add(element),
+    begin() {
+      refs = new WeakMap();
+      known = [null];
+      tampered = new WeakSet();
+    },
+  };
+})();

@@ -1,0 +1,87 @@
+"""A web page as a Gymnasium environment, in a real Chromium; `vector.py` is the same for many at once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+from ..errors import TutelageError
+from .actions import Action
+from .browser import Browser, shared
+from .episode import Episode
+from .pages import find_page
+from .spaces import action_space, observation_space, to_action
+from .tab import Look
+
+Observed = dict[str, Any]
+STEPS = 30
+"""Actions that an episode may take, unless another number is asked for."""
+
+
+class WebEnv(gymnasium.Env[Observed, Any]):
+    """One task of MiniWoB++, or a page of one's own (`task="folder/page.html"`).
+
+    Observation: `instruction`, `elements` (see `elements.read_elements`), with `screenshot=True` also
+    `screenshot`, uint8 `[210, 160, 3]`. An action is an `Action`, or a value of the action space. The reward
+    comes at the end: what the page gives, not scaled by the time that was taken. `info["done"]` says that
+    the page ended the episode; after `max_steps` actions it is truncated.
+
+    The seed decides the page, as in MiniWoB++ itself; a clock that moves with actions alone decides the
+    rest, so that the same actions show the same pages. A crash of the tab or of the browser is made good:
+    `info["repeats"]` counts how often an episode was repeated so.
+    """
+
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 4}  # noqa: RUF012
+
+    def __init__(
+        self,
+        task: str,
+        render_mode: str | None = None,
+        screenshot: bool = False,
+        max_steps: int = STEPS,
+        browser: Browser | None = None,
+    ) -> None:
+        if max_steps < 1:
+            raise TutelageError(f"expected max_steps from 1, got {max_steps}")
+        self.page = find_page(task)
+        self.render_mode, self.screenshot, self.max_steps = render_mode, screenshot, max_steps
+        self.observation_space = observation_space(self.page.width, self.page.height, screenshot)
+        self.action_space = action_space()
+        self.browser = browser or shared()
+        self.episode = Episode(self.browser, self.page)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observed, dict[str, Any]]:
+        super().reset(seed=seed)
+        chosen = int(self.np_random.integers(2**31)) if seed is None else seed
+        look = self.browser.talk_alone(self.episode.begin(chosen))
+        return self._observation(look), self._info(look)
+
+    def step(self, action: Any) -> tuple[Observed, float, bool, bool, dict[str, Any]]:
+        done = action if isinstance(action, Action) else to_action(action)
+        look = self.browser.talk_alone(self.episode.act(done))
+        truncated = not look.done and self.episode.steps >= self.max_steps
+        reward = look.reward if look.done else 0.0
+        return self._observation(look), reward, look.done, truncated, self._info(look)
+
+    def render(self) -> np.ndarray | None:  # type: ignore[override]
+        """Take a screenshot, uint8 `[210, 160, 3]`."""
+        if self.render_mode != "rgb_array":
+            return None
+        return self.browser.talk_alone(self.episode.picture())
+
+    def close(self) -> None:
+        """Close the tab; the browser stays for others, until the process ends."""
+        self.browser.talk_alone(self.episode.tab.close())
+
+    def _observation(self, look: Look) -> Observed:
+        seen: Observed = {"instruction": look.instruction, "elements": look.elements}
+        if self.screenshot:
+            seen["screenshot"] = self.browser.talk_alone(self.episode.picture())
+        return seen
+
+    def _info(self, look: Look) -> dict[str, Any]:
+        return {"done": look.done, "repeats": self.episode.repeats}

@@ -1,0 +1,86 @@
+"""One episode in a tab that may crash at any time: it is begun again and every action repeated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ..errors import TutelageError
+from .actions import Action
+from .browser import Browser
+from .devtools import Conversation, Result, TabLost
+from .pages import Page
+from .tab import Look, Tab
+
+ATTEMPTS = 4
+
+
+class Episode:
+    """Plays one episode after another of a page. What it does are conversations, for `Browser.talk`."""
+
+    def __init__(self, browser: Browser, page: Page) -> None:
+        self.tab = Tab(browser, page)
+        self.look: Look | None = None
+        self.repeats = 0
+        self._seed = 0
+        self._actions: list[Action] = []
+
+    @property
+    def steps(self) -> int:
+        return len(self._actions)
+
+    def begin(self, seed: int) -> Conversation[Look]:
+        """Begin the episode of a seed."""
+        self._seed, self._actions = seed, []
+        return (yield from self._persist(self._begun))
+
+    def act(self, action: Action) -> Conversation[Look]:
+        """Take one action."""
+        if self.look is None:
+            raise TutelageError("expected reset() before step(); call it first")
+        self._actions.append(action)
+        return (yield from self._persist(self._acted))
+
+    def picture(self) -> Conversation[Any]:
+        """Take a screenshot of what is to be seen now."""
+        return (yield from self._persist(self.tab.picture))
+
+    def _begun(self) -> Conversation[Look]:
+        if not self.tab.is_open:
+            yield from self.tab.open()
+        self.look = yield from self.tab.begin(self._seed)
+        return self.look
+
+    def _acted(self) -> Conversation[Look]:
+        assert self.look is not None
+        self.look = yield from self.tab.act(self._actions[-1], self.look)
+        return self.look
+
+    def _persist(self, attempt: Callable[[], Conversation[Result]]) -> Conversation[Result]:
+        """Do it; where the tab is lost, bring another one to where this one was, and do it again."""
+        why = "its browser was gone"
+        for _ in range(ATTEMPTS):
+            try:
+                if not self.tab.is_open and attempt != self._begun:
+                    yield from self._repeat(attempt == self._acted)
+                return (yield from attempt())
+            except TabLost as lost:
+                why = str(lost)
+                yield from self._abandon()
+        raise TutelageError(
+            f"expected the page {self.tab.page.name} to live, but it was lost {ATTEMPTS} times on seed "
+            f"{self._seed} after {self.steps} actions: {why}"
+        )
+
+    def _abandon(self) -> Conversation[None]:
+        try:
+            yield from self.tab.close()
+        except TabLost:  # the browser went, too
+            return
+
+    def _repeat(self, but_the_last: bool) -> Conversation[None]:
+        self.repeats += 1
+        yield from self.tab.open()
+        self.look = yield from self.tab.begin(self._seed)
+        for action in self._actions[: -1 if but_the_last else None]:
+            self.look = yield from self.tab.act(action, self.look)

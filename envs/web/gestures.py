@@ -1,0 +1,126 @@
+"""An action as what hands do: the mouse's moves and presses, and keys."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from .actions import Action, split_key
+from .devtools import Call, Conversation
+from .elements import FOCUSED
+from .keys import press, presses
+
+if TYPE_CHECKING:
+    from .tab import Look, Tab
+
+PICKED = ("SELECT", *(f"INPUT_{kind}" for kind in ("date", "time", "month", "week", "color", "range")))
+"""Tags of fields that take a whole value instead of letters."""
+DRAG_STEPS = 8
+Point = tuple[float, float]
+
+
+def perform(tab: Tab, action: Action, look: Look) -> Conversation[bool]:
+    """Do it; returns whether the page must be given a frame, which is when a browser tells of a scroll."""
+    at = yield from _point(tab, look, action.element, action.x, action.y)
+    if tab.is_held and action.verb != "hover":
+        yield from let_go(tab)
+    if action.verb in ("click", "press", "double_click", "hover"):
+        yield from _point_at(tab, action, at)
+    elif action.verb == "drag":
+        yield from _drag(tab, action, look, at)
+    elif action.verb == "type":
+        yield from _type(tab, action, look, at)
+    elif action.verb == "key":
+        if at is not None:
+            yield from tab.ask(f"focus({_ref(look, action.element)})")
+        yield [_key(tab, one) for one in press(*split_key(action.key))]
+    elif action.verb == "scroll":
+        yield from tab.ask(f"scroll({_ref(look, action.element)}, {action.amount})")
+    return action.verb in ("scroll", "drag", "key")
+
+
+def let_go(tab: Tab) -> Conversation[None]:
+    """Release the mouse's button where the pointer is."""
+    yield [tab.mouse("mouseReleased", *(tab.pointer or (0, 0)), button="left", clickCount=1)]
+    tab.is_held = False
+
+
+def click(tab: Tab, at: Point, count: int = 1) -> list[Call]:
+    """Return the calls that go there and click so many times."""
+    calls = [tab.mouse("mouseMoved", *at)]
+    for number in range(1, count + 1):
+        calls += [_button(tab, "mousePressed", at, number), _button(tab, "mouseReleased", at, number)]
+    return calls
+
+
+def _point_at(tab: Tab, action: Action, at: Point | None) -> Conversation[None]:
+    if at is None:
+        return
+    if action.verb == "hover":
+        yield [tab.mouse("mouseMoved", *at, buttons=int(tab.is_held))]
+    elif action.verb == "press":
+        yield [tab.mouse("mouseMoved", *at), _button(tab, "mousePressed", at, 1)]
+        tab.is_held = True
+    else:
+        yield click(tab, at, 2 if action.verb == "double_click" else 1)
+
+
+def _drag(tab: Tab, action: Action, look: Look, at: Point | None) -> Conversation[None]:
+    """Press, move in steps that the page hears of one by one, let go."""
+    if at is None:
+        return
+    to: Point | None = (at[0] + action.dx, at[1] + action.dy)
+    if action.target >= 0:
+        to = yield from _point(tab, look, action.target, action.target_x, action.target_y)
+    if to is None:
+        return
+    yield [tab.mouse("mouseMoved", *at), _button(tab, "mousePressed", at, 1)]
+    for step in range(1, DRAG_STEPS + 1):
+        part = step / DRAG_STEPS
+        on = (at[0] + (to[0] - at[0]) * part, at[1] + (to[1] - at[1]) * part)
+        yield [tab.mouse("mouseMoved", *on, button="left", buttons=1)]
+    yield [_button(tab, "mouseReleased", to, 1)]
+
+
+def _type(tab: Tab, action: Action, look: Look, at: Point | None) -> Conversation[None]:
+    text: str | None = action.text
+    if action.element >= 0:
+        if at is None:
+            return
+        focused = look.columns["flags"][action.element] & FOCUSED
+        if not focused and look.columns["tag"][action.element] not in PICKED:
+            yield click(tab, at)
+        ref = _ref(look, action.element)
+        text = yield from tab.ask(f"prepare({ref}, {json.dumps(action.text)})")
+    if text:
+        yield [_key(tab, one) for one in presses(text)]
+
+
+def _point(tab: Tab, look: Look, element: int, x: float, y: float) -> Conversation[Point | None]:
+    """Find where a point of an element is, after bringing it into view; None for no element."""
+    columns = look.columns if element >= 0 else {"ref": []}
+    if not 0 <= element < len(columns["ref"]):
+        return None
+    ref = columns["ref"][element]
+    if ref > 0 and element in look.clipped:
+        found = yield from tab.ask(f"point({ref}, {x!r}, {y!r})")
+        return None if found is None else (found[0], found[1])
+    left, top = columns["left"][element], columns["top"][element]
+    return left + x * columns["width"][element], top + y * columns["height"][element]
+
+
+def _ref(look: Look, element: int) -> int:
+    """Return the page's own number for an element; that of its parent for a line of text; 0 for none."""
+    refs, parents = look.columns["ref"], look.columns["parent"]
+    while 0 <= element < len(refs) and refs[element] < 0:
+        element = parents[element]
+    return refs[element] if 0 <= element < len(refs) else 0
+
+
+def _button(tab: Tab, kind: str, at: Point, count: int) -> Call:
+    held = int(kind == "mousePressed")
+    return tab.mouse(kind, *at, button="left", buttons=held, clickCount=count)
+
+
+def _key(tab: Tab, params: dict[str, Any]) -> Call:
+    return tab.call("Input.dispatchKeyEvent", params)

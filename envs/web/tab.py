@@ -1,0 +1,157 @@
+"""One tab with one page in it: begin an episode, act, look. All conversations, see `devtools`."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from ..errors import TutelageError
+from .actions import Action
+from .browser import Browser
+from .devtools import Call, Conversation, TabLost
+from .elements import read_columns
+from .gestures import perform
+from .pages import Page
+
+STEP = 1000
+"""Milliseconds of the page's own time that pass with every action but `wait`."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a page showed after an action: see `WebEnv`. `clipped` are elements not wholly in view."""
+
+    instruction: str
+    elements: str
+    done: bool
+    reward: float
+    clipped: frozenset[int] = frozenset()
+
+    @cached_property
+    def columns(self) -> Mapping[str, list[Any]]:
+        return read_columns(self.elements)
+
+
+class Tab:
+    """A tab of a browser. It is lost with the browser's process, or when it crashes: open it again then."""
+
+    def __init__(self, browser: Browser, page: Page) -> None:
+        self.page = page
+        self._browser = browser
+        self._generation = 0
+        self._target = self._session = ""
+        self._fresh = False
+        self.pointer: tuple[float, float] | None = None
+        self.is_held = False
+
+    @property
+    def is_open(self) -> bool:
+        return bool(self._session) and self._generation == self._browser.generation
+
+    def open(self) -> Conversation[None]:
+        """Open the tab and load its page."""
+        yield from self.close()
+        (target,) = yield [Call("Target.createTarget", {"url": "about:blank"})]
+        self._target, self._generation = target["targetId"], self._browser.generation
+        (attached,) = yield [Call("Target.attachToTarget", {"targetId": self._target, "flatten": True})]
+        self._session = attached["sessionId"]
+        size = {"width": self.page.width, "height": self.page.height, "deviceScaleFactor": 1, "mobile": False}
+        yield [
+            self.call("Inspector.enable"),
+            self.call("Page.enable"),
+            self.call("Emulation.setDeviceMetricsOverride", size),
+            self.call("Emulation.setFocusEmulationEnabled", {"enabled": True}),
+            self.call("Page.addScriptToEvaluateOnNewDocument", {"source": _script()}),
+        ]
+        yield from self.load()
+
+    def load(self) -> Conversation[None]:
+        """Load the page anew."""
+        (loaded,) = yield [self.call("Page.navigate", {"url": self.page.url})]
+        if "errorText" in loaded:
+            raise TutelageError(f"expected to load {self.page.url}, got {loaded['errorText']}")
+        yield from self.ask("ready()")
+        self._fresh, self.pointer, self.is_held = True, None, False
+
+    def close(self) -> Conversation[None]:
+        """Close the tab, if it is there."""
+        target, there = self._target, self.is_open
+        self._target = self._session = ""
+        if there:
+            with contextlib.suppress(TabLost):
+                yield [Call("Target.closeTarget", {"targetId": target})]
+
+    def begin(self, seed: int) -> Conversation[Look]:
+        """Begin the episode of a seed."""
+        if self.page.remembers and not self._fresh:
+            yield from self.load()
+        if self.is_held:
+            yield [self.mouse("mouseReleased", *(self.pointer or (0, 0)))]
+        if self.pointer is not None:
+            yield [self.mouse("mouseMoved", -1, -1)]
+        seen = yield from self.ask(f"begin({seed})")
+        if seen is None:
+            yield from self.load()
+            seen = yield from self.ask(f"begin({seed})")
+        self._fresh, self.pointer, self.is_held = False, None, False
+        return (yield from self._settle(seen))
+
+    def act(self, action: Action, look: Look) -> Conversation[Look]:
+        """Do something to what was seen last; an element that is not there any more is left alone."""
+        moves = yield from perform(self, action, look)
+        span = action.amount if action.verb == "wait" else STEP
+        seen = yield from self.ask(f"step({span}, {json.dumps(moves)})")
+        return (yield from self._settle(seen))
+
+    def picture(self) -> Conversation[np.ndarray]:
+        """Take a screenshot: uint8 `[height, width, 3]`."""
+        clip = {"x": 0, "y": 0, "width": self.page.width, "height": self.page.height, "scale": 1}
+        (shot,) = yield [self.call("Page.captureScreenshot", {"format": "png", "clip": clip})]
+        image = Image.open(io.BytesIO(base64.b64decode(shot["data"])))
+        return np.asarray(image.convert("RGB"))
+
+    def ask(self, expression: str) -> Conversation[Any]:
+        """Evaluate one of the functions of `page.js`."""
+        params = {
+            "expression": f"tutelage.{expression}",
+            "awaitPromise": True,
+            "returnByValue": True,
+        }
+        (answer,) = yield [self.call("Runtime.evaluate", params)]
+        if "exceptionDetails" in answer:
+            raise TabLost(str(answer["exceptionDetails"].get("exception", {}).get("description")))
+        return answer["result"].get("value")
+
+    def mouse(self, kind: str, x: float, y: float, **more: Any) -> Call:
+        self.pointer = (x, y)
+        return self.call("Input.dispatchMouseEvent", {"type": kind, "x": x, "y": y, **more})
+
+    def call(self, method: str, params: Mapping[str, Any] | None = None) -> Call:
+        return Call(method, params or {}, self._session)
+
+    def _settle(self, seen: dict[str, Any]) -> Conversation[Look]:
+        """Tell the page where the pointer is until what lies under it knows."""
+        for _ in range(3):
+            if not (stale := seen.pop("stale")):
+                break
+            yield [self.mouse("mouseMoved", *stale, buttons=int(self.is_held))]
+            seen = yield from self.ask("look()")
+        seen.pop("stale", None)
+        return Look(**(seen | {"clipped": frozenset(seen["clipped"]), "reward": float(seen["reward"])}))
+
+
+@cache
+def _script() -> str:
+    folder = Path(__file__).parent
+    parts = [(folder / f"{name}.js").read_text(encoding="utf-8") for name in ("clock", "elements", "page")]
+    return "(() => {\n" + "\n".join(parts) + "\n})();"
