@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .encoding import Interface, Part, targets
+from .encoding import Interface
 from .fused import normed_linear
+from .parts import POINTING, SKIPPED, Part, targets
+from .pointing import Pointer, Pool
 
 
 class Decoder(nn.Module):
     """One option table for every interface; each owns a block of rows, so no other task's can be chosen.
 
-    Parts are decided in order: what was chosen for one is added to what the next one is decided from.
-    (Parts that point at tokens will score those tokens in place of table rows.)
+    Parts are decided in order: what was chosen for one is added to what the next one is decided from. Parts
+    that point (`element`, `word`) choose among the step's own tokens in place of table rows. A part that
+    only some verbs have is decided for those alone, and is `SKIPPED` for all others.
     """
 
     def __init__(self, interfaces: Sequence[Interface], width: int) -> None:
@@ -31,19 +34,45 @@ class Decoder(nn.Module):
         self.options = nn.Embedding(total, width)
         self.bias = nn.Parameter(torch.zeros(total))
         self.query = nn.Linear(width, width, bias=False)
+        self.pointers = nn.ModuleDict(
+            {
+                f"{index}-{at}": Pointer(width, none=part.kind == "element")
+                for index, one in enumerate(interfaces)
+                for at, part in enumerate(one.parts)
+                if part.kind in POINTING
+            }
+        )
         nn.init.normal_(self.options.weight, std=width**-0.5)
 
-    def loss(self, x: Tensor, interface: Interface, index: int, actions: np.ndarray) -> Tensor:
-        """Return the cross entropy of each step `[S]`, summed over parts, given actions `[S, k]`."""
+    def loss(
+        self,
+        x: Tensor,
+        interface: Interface,
+        index: int,
+        actions: np.ndarray,
+        pools: Mapping[str, Pool] | None = None,
+    ) -> Tensor:
+        """Return the cross entropy of each step `[S]`, summed over parts, given actions `[S, k]`.
+
+        `pools` are what can be pointed at, by the kind of the part.
+        """
         total = torch.zeros(len(x), dtype=torch.float32)
         for at, part in enumerate(interface.parts):
-            logits = self._logits(x, part, self.offsets[index][at])
-            wanted = torch.from_numpy(targets(part, actions[:, at])).to(x.device)
-            if wanted.is_floating_point():
-                wanted = wanted.to(logits.dtype)
-            total = total + F.cross_entropy(logits, wanted, reduction="none")
+            column = actions[:, at]
+            some = np.flatnonzero(column != SKIPPED) if part.verbs or part.kind in POINTING else None
+            if some is None or len(some) == len(x):
+                loss, chosen = self._teach(x, part, (index, at), column, pools)
+                total = total + loss
+            elif not len(some):
+                continue
+            else:
+                rows = torch.from_numpy(some)
+                among = {kind: one.of(some) for kind, one in (pools or {}).items() if kind == part.kind}
+                loss, chosen = self._teach(x.index_select(0, rows), part, (index, at), column[some], among)
+                total = total.index_add(0, rows, loss)
+                chosen = torch.zeros_like(x).index_add(0, rows, chosen)
             if at + 1 < len(interface.parts):
-                x = x + self._chosen(wanted, part, self.offsets[index][at])
+                x = x + chosen
         return total
 
     @torch.no_grad()
@@ -55,27 +84,80 @@ class Decoder(nn.Module):
         greedy: bool,
         generator: torch.Generator | None,
         legal: Tensor | None,
+        pools: Mapping[str, Pool] | None = None,
     ) -> np.ndarray:
         """Return actions `[S, k]`; `legal` bool `[S, n]` masks the options of a single choice."""
-        columns = []
+        numbers = np.full((len(x), len(interface.parts)), SKIPPED)
         for at, part in enumerate(interface.parts):
-            logits = self._logits(x, part, self.offsets[index][at])
-            if legal is not None and len(interface.parts) == 1 and part.kind == "choice":
-                some = legal.any(-1, keepdim=True)  # a mask that forbids everything says nothing
-                logits = logits.masked_fill(~legal & some, -torch.inf)
-            best = (
-                logits.argmax(-1)
-                if greedy
-                else torch.multinomial(logits.softmax(-1), 1, generator=generator)[:, 0]
-            )
-            column = _numbers(logits, best, part, greedy)
-            columns.append(column)
+            some = np.arange(len(x))
+            if part.verbs:
+                some = np.flatnonzero(np.isin(numbers[:, 0], part.verbs))
+            if not len(some):
+                continue
+            rows = torch.from_numpy(some)
+            own = x.index_select(0, rows)
+            if part.kind in POINTING:
+                pool = (pools or {})[part.kind].of(some)
+                # the last of two words is not before the first
+                least = numbers[some, at - 1] if part.after else np.full(len(some), part.low)
+                pointer = self._pointer(index, at)
+                column = pointer.choose(own, pool, greedy, generator, least).astype(np.float64)
+                chosen = pointer.chosen(pool, column.astype(np.int64))
+            else:
+                mask = legal if len(interface.parts) == 1 and part.kind == "choice" else None
+                column, chosen = self._decide(own, part, self.offsets[index][at], greedy, generator, mask)
+            numbers[some, at] = column
             if at + 1 < len(interface.parts):
-                wanted = torch.from_numpy(targets(part, column))
-                x = x + self._chosen(
-                    wanted.to(x.dtype) if part.kind == "bins" else wanted, part, self.offsets[index][at]
-                )
-        return np.stack(columns, 1)
+                x = x.index_add(0, rows, chosen)
+        return numbers
+
+    def _teach(
+        self,
+        x: Tensor,
+        part: Part,
+        place: tuple[int, int],
+        column: np.ndarray,
+        pools: Mapping[str, Pool] | None,
+    ) -> tuple[Tensor, Tensor]:
+        """Return the cross entropy `[S]` of one part, and what its right choice adds `[S, d]`."""
+        index, at = place
+        if part.kind in POINTING:
+            pool, wanted = (pools or {})[part.kind], column.astype(np.int64)
+            pointer = self._pointer(index, at)
+            return pointer.loss(x, pool, wanted), pointer.chosen(pool, wanted)
+        logits = self._logits(x, part, self.offsets[index][at])
+        right = torch.from_numpy(targets(part, column)).to(x.device)
+        if right.is_floating_point():
+            right = right.to(logits.dtype)
+        loss = F.cross_entropy(logits, right, reduction="none")
+        return loss, self._chosen(right, part, self.offsets[index][at])
+
+    def _decide(
+        self,
+        x: Tensor,
+        part: Part,
+        offset: int,
+        greedy: bool,
+        generator: torch.Generator | None,
+        legal: Tensor | None,
+    ) -> tuple[np.ndarray, Tensor]:
+        logits = self._logits(x, part, offset)
+        if legal is not None:
+            some = legal.any(-1, keepdim=True)  # a mask that forbids everything says nothing
+            logits = logits.masked_fill(~legal & some, -torch.inf)
+        best = (
+            logits.argmax(-1)
+            if greedy
+            else torch.multinomial(logits.softmax(-1), 1, generator=generator)[:, 0]
+        )
+        column = _numbers(logits, best, part, greedy)
+        wanted = torch.from_numpy(targets(part, column))
+        return column, self._chosen(wanted.to(x.dtype) if part.kind == "bins" else wanted, part, offset)
+
+    def _pointer(self, index: int, at: int) -> Pointer:
+        pointer = self.pointers[f"{index}-{at}"]
+        assert isinstance(pointer, Pointer)
+        return pointer
 
     def _logits(self, x: Tensor, part: Part, offset: int) -> Tensor:
         table = self.options.weight[offset : offset + part.size]

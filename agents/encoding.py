@@ -15,15 +15,16 @@ from gymnasium import spaces
 from ..datasets.columns import TaskColumns
 from ..envs.errors import TutelageError
 from ..envs.gymnasium_task import TaskEnvironment
-from ..envs.spaces import Leaf, leaves
+from ..envs.spaces import Document, Leaf, leaves
 from ..envs.task import Task
+from .page_actions import ROW, PageActions, common_keys, page_actions, page_parts
+from .parts import BINS, SKIPPED, Part
 
 GRID_SIDE, GRID_VALUES = 32, 32
 LOOKED_AT = 200_000
 """Steps of a task that the encoding is fitted to, at most."""
 
 COMMON = 0.03  # cell values above this share are ground, the others are things
-BINS = 41
 VECTOR_FEATURES = 1024
 
 
@@ -31,10 +32,10 @@ VECTOR_FEATURES = 1024
 class Seen:
     """How one leaf of an observation becomes tokens.
 
-    kind `text`: a token a word. `grid` (small symbol grids): one token for the ground (which of the
-    `common` cell values stands where), one for each thing. `image`: a token a patch of `patch` pixels.
-    `discrete`: a token a number, `sizes` values each, counted from `low`. `vector`: one token, made of
-    each number's place between the quantiles `edges`.
+    kind `text`: a token a word. `page`: a token an element, and one a word of what is asked of it. `grid`
+    (small symbol grids): one token for the ground (which of the `common` cell values stands where), one for
+    each thing. `image`: a token a patch of `patch` pixels. `discrete`: a token a number, `sizes` values
+    each, counted from `low`. `vector`: one token, made of each number's place between the quantiles `edges`.
     """
 
     path: str
@@ -48,25 +49,21 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Part:
-    """One number of an action: a choice among `size`, counted from `low`, or `size` bins on [low, high].
-
-    A part that points at the step's own tokens (a page element, a span of the instruction) will be a
-    third kind: its options are tokens instead of rows of the option table.
-    """
-
-    kind: str
-    size: int
-    low: float
-    high: float = 0.0
-
-
-@dataclass(frozen=True)
 class Interface:
     """What is seen and what is done, shared by every task that sees and does the same kinds of things."""
 
     seen: tuple[Seen, ...]
     parts: tuple[Part, ...]
+
+    @property
+    def page(self) -> PageActions | None:
+        """How actions on a page become numbers; None where what is seen is no page."""
+        return page_actions(self.parts) if any(one.kind == "page" for one in self.seen) else None
+
+    @property
+    def width(self) -> int:
+        """How many numbers a row of an environment's own action has."""
+        return ROW if self.page else len(self.parts)
 
 
 @dataclass(frozen=True)
@@ -118,7 +115,7 @@ class Encoding:
         interfaces = tuple(
             Interface(
                 tuple(Seen(**{key: _tuples(value) for key, value in seen.items()}) for seen in one["seen"]),
-                tuple(Part(**part) for part in one["parts"]),
+                tuple(Part(**{key: _tuples(value) for key, value in part.items()}) for part in one["parts"]),
             )
             for one in data["interfaces"]
         )
@@ -126,21 +123,23 @@ class Encoding:
         return cls(interfaces, tasks)
 
 
-def targets(part: Part, column: np.ndarray) -> np.ndarray:
-    """Turn one column of actions `[S]` into what the part should answer.
+def decided(
+    interface: Interface, rows: np.ndarray, observations: Mapping[str, np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the numbers `[S, k]` of actions `[S, n]`, and which of these can be taught, bool `[S]`."""
+    if (page := interface.page) is None:
+        return rows, np.ones(len(rows), bool)
+    steps = zip(rows, observations["instruction"], observations["elements"], strict=True)
+    numbers = np.stack([page.numbers(*one) for one in steps])
+    return numbers, numbers[:, 0] != SKIPPED
 
-    A choice gives indices int64 `[S]`; bins give float32 `[S, size]`: the two bins around the number
-    share the weight so that their mean is the number itself.
-    """
-    if part.kind == "choice":
-        return np.clip(column - part.low, 0, part.size - 1).astype(np.int64)
-    scaled = np.clip((column - part.low) / (part.high - part.low), 0, 1) * (part.size - 1)
-    below = np.minimum(np.floor(scaled).astype(np.int64), part.size - 2)
-    soft = np.zeros((len(column), part.size), np.float32)
-    rows = np.arange(len(column))
-    soft[rows, below + 1] = scaled - below
-    soft[rows, below] = 1 - soft[rows, below + 1]
-    return soft
+
+def done(interface: Interface, numbers: np.ndarray, observations: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Return the actions `[S, n]` that numbers `[S, k]` make up: the inverse of `decided`."""
+    if (page := interface.page) is None:
+        return numbers
+    steps = zip(numbers, observations["instruction"], observations["elements"], strict=True)
+    return np.stack([page.row(*one) for one in steps])
 
 
 def ground_and_things(seen: Seen, grid: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -200,6 +199,9 @@ def _signature(task: Task, world: TaskEnvironment) -> str:
 
 
 def _interface(world: TaskEnvironment, group: list[TaskColumns]) -> Interface:
+    if any(isinstance(leaf.space, Document) for leaf in leaves(world.observation_space)):
+        keys = common_keys(np.concatenate([one.actions for one in group]))
+        return Interface((Seen("elements", "page"),), page_parts(keys))
     seen = tuple(
         _see(leaf, np.concatenate([one.observations[leaf.path][:LOOKED_AT] for one in group]))
         for leaf in leaves(world.observation_space)

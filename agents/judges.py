@@ -16,7 +16,8 @@ import torch
 from ..datasets.column_subset import episodes_of
 from ..datasets.expertise import FEWEST_PEOPLE, Expertise, expertise
 from ..datasets.sampler import TaskColumns
-from .encoding import Part, targets
+from .encoding import decided
+from .parts import Part, targets
 from .policy import Policy
 from .train_config import TrainConfig
 from .training_progress import TrainingProgress
@@ -144,8 +145,11 @@ def _answers(judge: Policy, one: TaskColumns, rows: np.ndarray) -> np.ndarray:
     for at in range(0, len(rows), _ROWS):
         some = rows[at : at + _ROWS]
         seen = {path: leaf.take(some, axis=0) for path, leaf in one.observations.items()}
-        x = judge.remember(judge.summarise({task: seen}), np.ones(len(some), np.int64))
-        loss = judge.decoder.loss(x, judge.encoding.interface(task), index, one.actions[some])
+        summaries, scene, tokens = judge.look({task: seen})
+        x = judge.remember(summaries, np.ones(len(some), np.int64))
+        interface, pools = judge.encoding.interface(task), scene.pools(task, tokens)
+        numbers, _ = decided(interface, one.actions[some], seen)
+        loss = judge.decoder.loss(x, interface, index, numbers, pools)
         found.append(-loss.double().numpy())
     return np.concatenate(found)
 

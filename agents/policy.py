@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from ..datasets.sampler import WindowBatch
 from .decoder import Decoder
-from .encoding import Encoding
+from .encoding import Encoding, decided, done
 from .fused import normalise
-from .tokens import Tokens
+from .tokens import Scene, Tokens
 from .transformer import Block, pack
 
 
@@ -79,7 +79,7 @@ class Policy(nn.Module):
 
     def loss(self, batch: Mapping[str, WindowBatch]) -> tuple[Tensor, dict[str, float]]:
         """Return the weighted mean cross entropy of a step, and each task's own mean."""
-        summaries = self.summarise({task: one.observations for task, one in batch.items()})
+        summaries, scene, seen = self.look({task: one.observations for task, one in batch.items()})
         lengths = np.concatenate([one.lengths for one in batch.values()])
         if self.training and self.config.forget:
             alone = torch.rand(len(lengths)).numpy() < self.config.forget
@@ -88,27 +88,34 @@ class Policy(nn.Module):
         losses, weights, metrics, row = [], [], {}, 0
         for task, one in batch.items():
             index = self.encoding.tasks[task][0]
-            own = x[row : row + len(one.actions)]
-            loss = self.decoder.loss(own, self.encoding.interfaces[index], index, one.actions)
-            weight = torch.from_numpy(one.weight).to(loss.dtype)
+            own, interface = x[row : row + len(one.actions)], self.encoding.interfaces[index]
+            numbers, taught = decided(interface, one.actions, one.observations)
+            loss = self.decoder.loss(own, interface, index, numbers, scene.pools(task, seen))
+            weight = torch.from_numpy(one.weight * taught).to(loss.dtype)
             losses.append((loss * weight).sum())
-            weights.append(float(one.weight.sum()))
+            weights.append(float(weight.sum()))
             metrics[task] = float(losses[-1].detach()) / max(weights[-1], 1e-9)
             row += len(one.actions)
         return torch.stack(losses).sum() / max(sum(weights), 1e-9), metrics
 
     def summarise(self, observations: Mapping[str, Mapping[str, np.ndarray]]) -> Tensor:
-        """Encode every step by itself: task id → leaves `[S, ...]` gives one summary a step `[sum S, d]`.
+        """Encode every step by itself: task id → leaves `[S, ...]` gives one summary a step `[sum S, d]`."""
+        return self.look(observations)[0]
+
+    def look(self, observations: Mapping[str, Mapping[str, np.ndarray]]) -> tuple[Tensor, Scene, Tensor]:
+        """Summarise steps; also returns what is seen, and what became of its tokens, to be pointed at.
 
         The last layer computes only the summary's row; the others' are not needed any more.
         """
-        tokens, packing, back = self.tokens(observations)
-        first = torch.from_numpy(packing.starts)
+        scene = self.tokens(observations)
+        first = torch.from_numpy(scene.packing.starts)
+        tokens = scene.tokens
         for block in self.encoder[:-1]:
-            tokens = block(tokens, packing)
+            tokens = block(tokens, scene.packing, scene.positions)
         last = self.encoder[-1]
         assert isinstance(last, Block)
-        return last.summarise(tokens, packing, first).index_select(0, back)
+        summaries = last.summarise(tokens, scene.packing, first, scene.positions)
+        return summaries.index_select(0, scene.back), scene, tokens
 
     def remember(self, summaries: Tensor, lengths: np.ndarray) -> Tensor:
         """Let each step look back over its own window; `lengths` `[B]` sum to the rows of `summaries`."""
@@ -152,9 +159,10 @@ class Policy(nn.Module):
         count = len(next(iter(observations.values())))
         rows = np.arange(count) if alive is None else np.flatnonzero(alive)
         interface = self.encoding.interface(task)
-        actions = np.zeros((count, len(interface.parts)))
+        actions = np.zeros((count, interface.width))
         if len(rows):
-            x = self.summarise({task: {path: np.asarray(one)[rows] for path, one in observations.items()}})
+            some = {path: np.asarray(one)[rows] for path, one in observations.items()}
+            x, scene, seen = self.look({task: some})
             where = torch.from_numpy(rows)
             time = 0 if task in self.forgetful else memory.time
             for block, ring in zip(self.memory, memory.rings, strict=True):
@@ -162,7 +170,9 @@ class Policy(nn.Module):
                 x = block.step(x, ring, where, time)
             mask = None if legal is None else torch.from_numpy(np.asarray(legal, bool)[rows])
             index = self.encoding.tasks[task][0]
-            actions[rows] = self.decoder.choose(normalise(x), interface, index, greedy, generator, mask)
+            pools = scene.pools(task, seen)
+            numbers = self.decoder.choose(normalise(x), interface, index, greedy, generator, mask, pools)
+            actions[rows] = done(interface, numbers, some)
         memory.time += 1
         return actions, memory
 
@@ -174,8 +184,8 @@ class Policy(nn.Module):
         that follows from this is a lower bound.
         """
         width = self.config.width
-        tokens, packing, _ = self.tokens({task: one.observations for task, one in batch.items()})
-        steps = len(packing.starts)
+        scene = self.tokens({task: one.observations for task, one in batch.items()})
+        tokens, steps = scene.tokens, len(scene.packing.starts)
         block = 12 * width * width
         summary = 2 * width * width * len(tokens) + 10 * width * width * steps
         inside = block * (len(self.encoder) - 1) * len(tokens) + summary

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -17,6 +18,8 @@ from .encoding import (
     patches,
     quantile_features,
 )
+from .page_tokens import GAP, PageTokens
+from .pointing import Pool
 from .transformer import Packing, pack
 from .words import Words
 
@@ -24,6 +27,27 @@ Piece = tuple[Tensor, np.ndarray]
 """Tokens `[M, d]` and the step that each belongs to `[M]`."""
 
 SCALE = 0.3  # standard deviation of fresh tables
+
+
+@dataclass(frozen=True)
+class Scene:
+    """All that is seen in a batch: tokens `[N, d]`, a sequence a step, and where each step went `[S]`.
+
+    `positions` `[N]` say where a word or an element stands on its page (None where there are no pages).
+    `places` say for each task with pages which of the tokens can be pointed at, by kind: their rows, and
+    how many each step has.
+    """
+
+    tokens: Tensor
+    packing: Packing
+    back: Tensor
+    positions: Tensor | None
+    places: Mapping[str, Mapping[str, tuple[Tensor, np.ndarray]]]
+
+    def pools(self, task: str, tokens: Tensor) -> dict[str, Pool]:
+        """Return what can be pointed at in a task's steps, given what has become of the tokens."""
+        some = self.places.get(task, {})
+        return {kind: Pool(tokens.index_select(0, rows), counts) for kind, (rows, counts) in some.items()}
 
 
 class Tokens(nn.Module):
@@ -38,20 +62,38 @@ class Tokens(nn.Module):
         self.summary = nn.Parameter(torch.randn(width) * SCALE)
         self.words = Words(width)
         self.leaves = nn.ModuleList(
-            nn.ModuleList(_LEAVES[seen.kind](seen, width) for seen in one.seen if seen.kind != "text")
+            nn.ModuleList(
+                PageTokens(width) if seen.kind == "page" else _LEAVES[seen.kind](seen, width)
+                for seen in one.seen
+                if seen.kind != "text"
+            )
             for one in encoding.interfaces
         )
         for module in self.modules():
             if isinstance(module, nn.Embedding | nn.EmbeddingBag):
                 nn.init.normal_(module.weight, std=SCALE)
 
-    def forward(self, observations: Mapping[str, Mapping[str, np.ndarray]]) -> tuple[Tensor, Packing, Tensor]:
-        """Return tokens `[N, d]`, their packing (a sequence a step), and where each step went `[S]`."""
+    def forward(self, observations: Mapping[str, Mapping[str, np.ndarray]]) -> Scene:
+        """Embed what is seen in steps of several tasks, task after task."""
         pieces: list[Piece] = []
+        positions: list[np.ndarray] = []
+        pointed: dict[str, dict[str, tuple[np.ndarray, np.ndarray]]] = {}
         base = 0
         for task, leaves in observations.items():
             count = len(next(iter(leaves.values())))
-            pieces += [(tokens, base + step) for tokens, step in self._pieces(task, leaves, count)]
+            begin = sum(len(step) for _, step in pieces)
+            own = list(self._pieces(task, leaves, count))
+            pieces += [(tokens, base + step) for tokens, step in own]
+            places = [np.zeros(len(step), np.int64) for _, step in own]
+            if self._pages(task) is not None:
+                words, elements = (np.bincount(step, minlength=count) for _, step in own[1:])
+                places[1], places[2] = 1 + _within(words), 1 + GAP + _within(elements) + words[own[2][1]]
+                begin += count
+                pointed[task] = {
+                    "word": (np.arange(begin, begin + words.sum()), words),
+                    "element": (np.arange(elements.sum()) + begin + words.sum(), elements),
+                }
+            positions += places
             base += count
         step = np.concatenate([one for _, one in pieces])
         packing, order = pack(np.bincount(step, minlength=base))
@@ -59,12 +101,33 @@ class Tokens(nn.Module):
         rank[order] = np.arange(base)
         place = np.argsort(rank[step], kind="stable")  # stable: the summary stays first
         rows = torch.cat([one for one, _ in pieces]).index_select(0, torch.from_numpy(place))
-        return rows, packing, torch.from_numpy(rank)
+        back = np.empty_like(place)
+        back[place] = np.arange(len(place))
+        return Scene(
+            rows,
+            packing,
+            torch.from_numpy(rank),
+            torch.from_numpy(np.concatenate(positions)[place]) if pointed else None,
+            {
+                task: {kind: (torch.from_numpy(back[some]), counts) for kind, (some, counts) in kinds.items()}
+                for task, kinds in pointed.items()
+            },
+        )
+
+    def _pages(self, task: str) -> PageTokens | None:
+        one = next(iter(self.leaves[self.encoding.tasks[task][0]].children()), None)
+        return one if isinstance(one, PageTokens) else None
 
     def _pieces(self, task: str, leaves: Mapping[str, np.ndarray], count: int) -> Iterator[Piece]:
         index, instruction = self.encoding.tasks[task]
         steps = np.arange(count)
         yield self.summary.expand(count, -1), steps
+        if (pages := self._pages(task)) is not None:
+            said = leaves["instruction"] if not instruction else [instruction] * count
+            words, spoken, elements, shown = pages([str(one) for one in said], list(leaves["elements"]))
+            yield words, np.repeat(steps, spoken)
+            yield elements, np.repeat(steps, shown)
+            return
         if instruction:
             # the same words at every step: one token that is their mean
             words, _ = self.words([instruction])
@@ -154,6 +217,11 @@ class _Vector(nn.Module):
 
 
 _LEAVES = {"grid": _Grid, "image": _Image, "discrete": _Discrete, "vector": _Vector}
+
+
+def _within(counts: np.ndarray) -> np.ndarray:
+    """Number the rows of each group from 0, groups end to end."""
+    return np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
 
 
 def _like(weight: Tensor, values: np.ndarray) -> Tensor:

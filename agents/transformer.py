@@ -98,7 +98,9 @@ class Block(nn.Module):
             qkv = torch.cat([rotate(q, positions, self.heads), rotate(k, positions, self.heads), v], -1)
         return self._digest(x, attend(qkv, packing, self.heads, causal))
 
-    def summarise(self, x: Tensor, packing: Packing, first: Tensor) -> Tensor:
+    def summarise(
+        self, x: Tensor, packing: Packing, first: Tensor, positions: Tensor | None = None
+    ) -> Tensor:
         """Return only the stream of the rows `first` (one a sequence): all that a last block needs.
 
         Keys and values are still made of every row; queries and the network only of these.
@@ -106,6 +108,9 @@ class Block(nn.Module):
         width, summaries = x.shape[1], x.index_select(0, first)
         q = normed_linear(summaries, self.qkv.weight[:width])
         kv = normed_linear(x, self.qkv.weight[width:])
+        if positions is not None:
+            q = rotate(q, positions.index_select(0, first), self.heads)
+            kv = torch.cat([rotate(kv[:, :width], positions, self.heads), kv[:, width:]], -1)
         return self._digest(summaries, attend_once(q, kv, packing, self.heads))
 
     def step(self, x: Tensor, past: tuple[Tensor, Tensor], rows: Tensor, time: int) -> Tensor:

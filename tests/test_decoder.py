@@ -6,7 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tutelage.agents.decoder import Decoder
-from tutelage.agents.encoding import Interface, Part
+from tutelage.agents.encoding import Interface
+from tutelage.agents.parts import Part
 
 INTERFACES = (
     Interface((), (Part("choice", 4, 3.0),)),

@@ -10,16 +10,14 @@ from gymnasium import spaces
 from hypothesis import given
 from hypothesis import strategies as st
 from tutelage.agents.encoding import (
-    BINS,
     Encoding,
-    Part,
     Seen,
     feature_count,
     ground_and_things,
     patches,
     quantile_features,
-    targets,
 )
+from tutelage.agents.parts import BINS, Part, targets
 from tutelage.datasets.sampler import TaskColumns
 from tutelage.envs.errors import TutelageError
 from tutelage.envs.gymnasium_task import TaskEnvironment

@@ -1,0 +1,76 @@
+"""Pages and their instructions, embedded: a token a word of what is asked, a token an element of the page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from .pages import AMOUNTS, ATTRIBUTES, ELEMENT_SIZES, WORD_SIZES, Bags, page_rows
+from .words import BUCKETS
+
+GAP = 8
+"""Places between the last word and the first element: elements are near each other, not near words."""
+
+
+class PageTokens(nn.Module):
+    """Words on the page, in fields and in the instruction share one table; what they are in is added."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.grams = nn.EmbeddingBag(BUCKETS, width, mode="mean")
+        self.attributes = nn.EmbeddingBag(ATTRIBUTES, width, mode="mean")
+        self.beside = nn.EmbeddingBag(ATTRIBUTES, width, mode="mean")
+        self.words = nn.Embedding(sum(WORD_SIZES), width)
+        self.elements = nn.Embedding(sum(ELEMENT_SIZES), width)
+        self.amounts = nn.Linear(AMOUNTS, width)
+        self.held = nn.Linear(width, width, bias=False)
+        self.inside = nn.Linear(width, width, bias=False)
+
+    def forward(
+        self, instructions: Sequence[str], documents: Sequence[str]
+    ) -> tuple[Tensor, np.ndarray, Tensor, np.ndarray]:
+        """Return the words' tokens `[sum W, d]`, W of each step, the elements' `[sum E, d]` and E of each."""
+        steps = [page_rows(*one) for one in zip(instructions, documents, strict=True)]
+        said = _bag(self.grams, [one.said for one in steps])
+        words = said + _sum(self.words, WORD_SIZES, np.concatenate([one.words for one in steps]))
+        own = (
+            _bag(self.grams, [one.text for one in steps])
+            + self.held(_bag(self.grams, [one.value for one in steps]))
+            + _bag(self.attributes, [one.attributes for one in steps])
+            + _bag(self.beside, [one.beside for one in steps])
+        )
+        amounts = torch.from_numpy(np.concatenate([one.amounts for one in steps])).to(own.dtype)
+        elements = own + self.amounts(amounts) + self.inside(_parents(own, [one.parents for one in steps]))
+        elements = elements + _sum(
+            self.elements, ELEMENT_SIZES, np.concatenate([one.elements for one in steps])
+        )
+        counts = [np.array([len(getattr(one, name)) for one in steps]) for name in ("words", "elements")]
+        return words, counts[0], elements, counts[1]
+
+
+def _bag(table: nn.EmbeddingBag, bags: Sequence[Bags]) -> Tensor:
+    """Return the mean of the rows of each bag."""
+    sizes = np.array([len(one.rows) for one in bags])
+    begins = np.concatenate([one.begins + at for one, at in zip(bags, np.cumsum(sizes) - sizes, strict=True)])
+    rows = np.concatenate([one.rows for one in bags])
+    mean: Tensor = table(torch.from_numpy(rows), torch.from_numpy(begins))
+    return mean
+
+
+def _sum(table: nn.Embedding, sizes: Sequence[int], columns: np.ndarray) -> Tensor:
+    """Add up one row of the table for each whole number of `columns` `[M, len(sizes)]`."""
+    shift = np.cumsum(sizes) - sizes
+    total: Tensor = table(torch.from_numpy(columns + shift)).sum(1)
+    return total
+
+
+def _parents(own: Tensor, parents: Sequence[np.ndarray]) -> Tensor:
+    """Return what each element's parent is by itself, zeros for a root."""
+    sizes = np.array([len(one) for one in parents])
+    base = np.cumsum(sizes) - sizes
+    rows = np.concatenate([np.where(one >= 0, one + at, -1) for one, at in zip(parents, base, strict=True)])
+    known = torch.from_numpy(rows >= 0).to(own.dtype)[:, None]
+    return own.index_select(0, torch.from_numpy(np.maximum(rows, 0))) * known

@@ -1,0 +1,230 @@
+"""A page and what is asked of it, as numbers: words, boxes, colours, and which words are in both.
+
+Nothing here is learned or fitted. Words are hashed (`words.buckets_of`), so that a name never seen still
+meets itself: on the page, in the instruction, in a field.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from .words import buckets_of
+
+ATTRIBUTES = 4096
+"""Rows of the table of tags, ids, classes and neighbours of matched words."""
+
+ELEMENT_SIZES = (48, 64, 48, 64, 32, 16, 16, 16, 28, 28, 101, 101)
+"""Values of each whole number of an element: left, top, width, height, place among siblings of its kind,
+depth, children, flags, background, foreground, the number it reads, the number it holds."""
+
+WORD_SIZES = (64, 4, 3, 2, 101)
+"""Values of each whole number of a word: its place, how many elements read so, how many fields hold it,
+whether it is quoted, the number it is."""
+
+AMOUNTS = 21
+"""Real numbers of an element: see `_matches`, and its two colours."""
+
+_TOKEN = re.compile(r"[^\W\d_]+|\d+|[^\w\s]|_")
+_QUOTED = re.compile(r'"([^"]*)"')
+_TEXT, _VALUE = 24, 16  # words of an element that are looked at
+_CLEAR = 27  # the colour of nothing
+
+
+@dataclass(frozen=True)
+class Bags:
+    """Lists of table rows, laid end to end: `rows` int64 `[R]`, `begins` int64 `[bags]`."""
+
+    rows: np.ndarray
+    begins: np.ndarray
+
+
+@dataclass(frozen=True)
+class PageRows:
+    """One step: W words of the instruction and E elements of the page.
+
+    `words` `[W, 5]` and `elements` `[E, 12]` are whole numbers, below WORD_SIZES and ELEMENT_SIZES; `amounts`
+    float32 `[E, 21]`; `parents` `[E]`, -1 for none. `said`, `text`, `value` are bags of word rows;
+    `attributes` and `beside` (words around the match in the instruction) of ATTRIBUTES.
+    """
+
+    words: np.ndarray
+    said: Bags
+    elements: np.ndarray
+    amounts: np.ndarray
+    parents: np.ndarray
+    text: Bags
+    value: Bags
+    attributes: Bags
+    beside: Bags
+
+
+@lru_cache(maxsize=65536)
+def tokens_of(sentence: str) -> tuple[str, ...]:
+    """Split a sentence into lower-case words, numbers and single marks."""
+    return tuple(_TOKEN.findall(sentence.lower()))
+
+
+@lru_cache(maxsize=4096)
+def places_of(sentence: str) -> tuple[tuple[int, int], ...]:
+    """Return where each of its tokens begins and ends, in characters."""
+    # lower-casing may change a sentence's length: places are those of the sentence as it stands
+    return tuple(match.span() for match in _TOKEN.finditer(sentence))
+
+
+@lru_cache(maxsize=8192)
+def page_rows(instruction: str, document: str) -> PageRows:
+    """Turn a page (`envs.web.elements`) and its instruction into numbers."""
+    page = json.loads(document)
+    said = tokens_of(instruction)
+    asked = _Asked(instruction.lower(), said)
+    texts = [(text or "").lower().strip() for text in page["text"]]
+    values = [None if value is None else str(value).lower().strip() for value in page["value"]]
+    read = [tokens_of(text)[:_TEXT] for text in texts]
+    held = [tokens_of(value or "")[:_VALUE] for value in values]
+    children = np.bincount([one for one in page["parent"] if one >= 0], minlength=len(texts))
+    amounts = np.array([asked.matches(*one) for one in zip(texts, values, read, held, strict=True)])
+    amounts[:, 10] = children == 0
+    colours = np.concatenate([_rgba(page["bg"]), _rgba(page["fg"])], 1)
+    return PageRows(
+        words=asked.words(read, held),
+        said=_bags([buckets_of(word) for word in said] or [(0,)]),
+        elements=_wholes(page, read, held, children),
+        amounts=np.concatenate([amounts, colours / 255], 1).astype(np.float32),
+        parents=np.array(page["parent"], np.int64),
+        text=_bags([_rows(words) for words in read]),
+        value=_bags([_rows(words) for words in held]),
+        attributes=_bags(
+            [_named(*one) for one in zip(page["tag"], page["id"], page["classes"], strict=True)]
+        ),
+        beside=_bags([asked.beside(*one) for one in zip(texts, read, strict=True)]),
+    )
+
+
+class _Asked:
+    """An instruction, and where its words are."""
+
+    def __init__(self, sentence: str, words: tuple[str, ...]) -> None:
+        self._sentence, self._words = sentence, words
+        self._at: dict[str, list[int]] = {}
+        for place, word in enumerate(words):
+            self._at.setdefault(word, []).append(place)
+        self._quoted = {one.strip() for one in _QUOTED.findall(sentence)} - {""}
+
+    def matches(self, text: str, value: str | None, read: Sequence[str], held: Sequence[str]) -> list[float]:
+        """Say how much of an element is in the instruction, and how much it reads and holds."""
+        sounds = [word for word in read if word[0].isalnum()]
+        numbers = [number for word in read if (number := _number(word)) < 100]
+        return [
+            sum(word in self._at for word in sounds) / max(1, len(sounds)),
+            bool(text) and text in self._sentence,
+            text in self._quoted,
+            min(sum(word in self._at for word in read), 8) / 8,
+            bool(value) and (value or "") in self._sentence,
+            (value or "") in self._quoted,
+            value is None,
+            bool(value),
+            bool(read),
+            len(read) / _TEXT,
+            0.0,
+            bool(numbers),
+            numbers[0] / 32 if numbers else 0.0,
+        ]
+
+    def beside(self, text: str, read: tuple[str, ...]) -> list[int]:
+        """Name the words around the first place at which the element's text, or a word of it, is said."""
+        size, begin = len(read), None
+        if read and text in self._sentence:
+            begin = next(
+                (at for at in self._at.get(read[0], ()) if self._words[at : at + size] == read), None
+            )
+        if begin is None:
+            size, begin = 1, next((self._at[word][0] for word in read if word in self._at), None)
+        if begin is None:
+            return [_hashed("alone")]
+        before = [(n, begin - n) for n in (1, 2, 3) if begin >= n]
+        after = [(-n, begin + size + n) for n in (0, 1) if begin + size + n < len(self._words)]
+        names = [_hashed(f"{n} {self._words[at]}") for n, at in before + after]
+        return [*names, _hashed(f"at {min(begin, 30)}")]
+
+    def words(self, read: Sequence[Sequence[str]], held: Sequence[Sequence[str]]) -> np.ndarray:
+        """Return the whole numbers of the instruction's words `[W, 5]`."""
+        shown, kept = _counts(read), _counts(held)
+        rows, quoted = [], False
+        for place, word in enumerate(self._words):
+            quoted ^= word == '"'
+            row = (min(place, 63), min(shown.get(word, 0), 3), min(kept.get(word, 0), 2), int(quoted))
+            rows.append((*row, _number(word)))
+        return np.array(rows or [(0, 0, 0, 0, 100)], np.int64)
+
+
+def _wholes(
+    page: dict[str, Any], read: Sequence[Sequence[str]], held: Sequence[Sequence[str]], children: np.ndarray
+) -> np.ndarray:
+    depth: list[int] = []
+    nth: list[int] = []
+    seen: dict[tuple[int, str], int] = {}
+    for parent, tag in zip(page["parent"], page["tag"], strict=True):
+        depth.append(depth[parent] + 1 if parent >= 0 else 0)
+        nth.append(seen.get((parent, tag), 0))
+        seen[parent, tag] = nth[-1] + 1
+    boxes = [np.rint(np.array(page[side], float) / 4) + 2 for side in ("left", "top", "width", "height")]
+    columns = [
+        *boxes,
+        *(nth, depth, children, page["flags"]),
+        *(_colour(page["bg"]), _colour(page["fg"])),
+        *([_number(words[0]) if words else 100 for words in some] for some in (read, held)),
+    ]
+    return np.clip(np.stack(columns, 1), 0, np.array(ELEMENT_SIZES) - 1).astype(np.int64)
+
+
+def _rgba(colours: Sequence[int]) -> np.ndarray:
+    packed = np.array(colours, np.int64) & 0xFFFFFFFF
+    return np.stack([packed >> 24, packed >> 16 & 255, packed >> 8 & 255, packed & 255], 1)
+
+
+def _colour(colours: Sequence[int]) -> np.ndarray:
+    """Sort colours into three by three by three, and nothing."""
+    rgba = _rgba(colours)
+    third = rgba[:, :3] // 86
+    return np.where(rgba[:, 3] < 32, _CLEAR, third @ np.array([9, 3, 1]))
+
+
+def _number(word: str) -> int:
+    """Return the number below 100 that a word is, else 100."""
+    return min(int(word), 100) if word.isdecimal() and len(word) < 4 else 100
+
+
+def _counts(lists: Sequence[Sequence[str]]) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for words in lists:
+        for word in words:
+            counts[word] = counts.get(word, 0) + 1
+    return counts
+
+
+def _rows(words: Sequence[str]) -> list[int]:
+    return [row for word in words for row in buckets_of(word)] or [0]
+
+
+def _named(tag: str, identity: str, classes: str) -> list[int]:
+    names = [f"tag {tag.lower()}"]
+    names += [f"id {word}" for word in tokens_of(identity)] + [f"class {word}" for word in tokens_of(classes)]
+    return [_hashed(name) for name in names]
+
+
+@lru_cache(maxsize=65536)
+def _hashed(name: str) -> int:
+    return zlib.crc32(name.encode()) % ATTRIBUTES
+
+
+def _bags(lists: Sequence[Sequence[int]]) -> Bags:
+    sizes = np.array([len(one) for one in lists], np.int64)
+    return Bags(np.array([row for one in lists for row in one], np.int64), np.cumsum(sizes) - sizes)
