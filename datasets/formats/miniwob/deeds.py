@@ -10,11 +10,15 @@ from itertools import zip_longest
 from .gestures import Gesture, gestures
 from .recording import Page, Recording
 
-LETTERS = frozenset((*(f"INPUT_{kind}" for kind in ("text", "password", "search", "email", "tel")), "TEXTAREA"))
+LETTERS = frozenset(
+    (*(f"INPUT_{kind}" for kind in ("text", "password", "search", "email", "tel")), "TEXTAREA")
+)
 PICKED = frozenset(f"INPUT_{kind}" for kind in ("date", "time", "number"))
 """Fields with arrows and parts of their own, which are no elements: what was done inside them can't be seen."""
 _EDITS = frozenset(("Backspace", "Delete", "ArrowLeft", "ArrowRight", "Home", "End", "Insert", "Space"))
-_SHORTCUT = re.compile(r"(?:Shift\+)?(?:Control|Meta)\+(?:Shift\+)?(?:[ACVXZ]|Backspace|Delete|Insert|Arrow\w+)|Shift\+Insert")
+_SHORTCUT = re.compile(
+    r"(?:Shift\+)?(?:Control|Meta)\+(?:Shift\+)?(?:[ACVXZ]|Backspace|Delete|Insert|Arrow\w+)|Shift\+Insert"
+)
 _LOW = 30  # px; a SELECT that is not higher opens its options where no page sees them
 _WANTED = re.compile(r"Select (.+) from the ")
 
@@ -127,7 +131,9 @@ def _is_edit(key: str, tag: str, before: Page, after: Page) -> bool:
     """Whether a key stays inside the field: in a date, Tab goes to the next part of it."""
     if len(key) == 1 or key in _EDITS or _SHORTCUT.fullmatch(key):
         return True
-    return tag in PICKED and (key.startswith("Arrow") or (key.endswith("Tab") and before.focus == after.focus))
+    return tag in PICKED and (
+        key.startswith("Arrow") or (key.endswith("Tab") and before.focus == after.focus)
+    )
 
 
 def _written(pages: Sequence[Page], ref: int, run: list[Deed]) -> list[Deed]:

@@ -101,9 +101,7 @@ def _needless(recording: Recording, deed: Deed, following: Deed | None) -> str:
 def _only_moved(before: Page, after: Page) -> bool:
     """Whether nothing but places differ: a press on a scrollbar, which some browsers tell of as a click."""
     still = ("ref", "parent", "tag", "text", "value", "id", "classes", "width", "height")
-    return before.top != after.top and all(
-        getattr(before, one) == getattr(after, one) for one in still
-    )
+    return before.top != after.top and all(getattr(before, one) == getattr(after, one) for one in still)
 
 
 def _tag_of(page: Page, ref: int) -> str:

@@ -75,9 +75,7 @@ class Page:
         """Return the place of the last element inside another whose box holds a point, or that other."""
         boxes = zip(self.left, self.top, self.width, self.height, strict=True)
         holds = [left <= x <= left + width and top <= y <= top + height for left, top, width, height in boxes]
-        return max(
-            (one for one in self.below(place) if holds[one] and self.ref[one] > 0), default=place
-        )
+        return max((one for one in self.below(place) if holds[one] and self.ref[one] > 0), default=place)
 
 
 PAGE_COLUMNS = tuple(one.name for one in fields(Page))
