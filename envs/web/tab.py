@@ -20,7 +20,7 @@ from .actions import Action
 from .browser import Browser
 from .devtools import Call, Conversation, TabLost
 from .elements import read_columns
-from .gestures import perform
+from .gestures import let_go, perform
 from .pages import Page
 
 STEP = 1000
@@ -96,9 +96,9 @@ class Tab:
         if self.page.remembers and not self._fresh:
             yield from self.load()
         if self.is_held:
-            yield [self.mouse("mouseReleased", *(self.pointer or (0, 0)))]
+            yield from let_go(self)
         if self.pointer is not None:
-            yield [self.mouse("mouseMoved", -1, -1)]
+            yield self.move(-1, -1)
         seen = yield from self.ask(f"begin({seed})")
         if seen is None:
             yield from self.load()
@@ -132,6 +132,16 @@ class Tab:
             raise TabLost(str(answer["exceptionDetails"].get("exception", {}).get("description")))
         return answer["result"].get("value")
 
+    def move(self, x: float, y: float, held: bool = False) -> list[Call]:
+        """Move the pointer so that the page hears of it at once.
+
+        A move waits for the next frame, up to 16 ms, unless something else follows. What follows here is
+        the release of no button, which no page hears of.
+        """
+        button = {"button": "left" if held or self.is_held else "none", "buttons": int(held or self.is_held)}
+        flush = self.call("Input.dispatchKeyEvent", {"type": "keyUp", "key": "Unidentified"})
+        return [self.mouse("mouseMoved", x, y, **button), flush]
+
     def mouse(self, kind: str, x: float, y: float, **more: Any) -> Call:
         self.pointer = (x, y)
         return self.call("Input.dispatchMouseEvent", {"type": kind, "x": x, "y": y, **more})
@@ -144,7 +154,7 @@ class Tab:
         for _ in range(3):
             if not (stale := seen.pop("stale")):
                 break
-            yield [self.mouse("mouseMoved", *stale, buttons=int(self.is_held))]
+            yield self.move(*stale)
             seen = yield from self.ask("look()")
         seen.pop("stale", None)
         return Look(**(seen | {"clipped": frozenset(seen["clipped"]), "reward": float(seen["reward"])}))
