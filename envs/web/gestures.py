@@ -79,12 +79,12 @@ def _drag(tab: Tab, action: Action, look: Look, at: Point | None) -> Conversatio
     if to is None:
         return
     yield from tab.ask("hold()")
-    # all in one go: on its way the browser must not find the time to scroll of its own accord
+    yield from _press(tab, at)
     parts = [step / DRAG_STEPS for step in range(1, DRAG_STEPS + 1)]
     ways = [(at[0] + (to[0] - at[0]) * part, at[1] + (to[1] - at[1]) * part) for part in parts]
-    calls = [tab.mouse("mouseMoved", *at), _button(tab, "mousePressed", at, 1)]
-    calls += [call for way in ways for call in tab.move(*way, held=True)]
-    yield [*calls, _button(tab, "mouseReleased", to, 1)]
+    for way in ways:
+        yield tab.move(*way)
+    yield from let_go(tab)
 
 
 def _type(tab: Tab, action: Action, look: Look, at: Point | None) -> Conversation[None]:
@@ -106,12 +106,16 @@ def _point(tab: Tab, look: Look, element: int, x: float, y: float) -> Conversati
     columns = look.columns if element >= 0 else {"ref": []}
     if not 0 <= element < len(columns["ref"]):
         return None
-    ref = columns["ref"][element]
-    if ref > 0 and element in look.clipped:
-        found = yield from tab.ask(f"point({ref}, {x!r}, {y!r})")
-        return None if found is None else (found[0], found[1])
-    left, top = columns["left"][element], columns["top"][element]
-    return left + x * columns["width"][element], top + y * columns["height"][element]
+    here = columns["left"][element] + x * columns["width"][element]
+    there = columns["top"][element] + y * columns["height"][element]
+    if element not in look.clipped:
+        return here, there
+    if columns["ref"][element] < 0:  # a line of text is found by what it lies in
+        element = columns["parent"][element]
+        x = (here - columns["left"][element]) / columns["width"][element]
+        y = (there - columns["top"][element]) / columns["height"][element]
+    found = yield from tab.ask(f"point({columns['ref'][element]}, {x!r}, {y!r})")
+    return None if found is None else (found[0], found[1])
 
 
 def _ref(look: Look, element: int) -> int:

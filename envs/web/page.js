@@ -98,7 +98,7 @@ const look = async () => {
   await focusSettled();
   outcome = task().outcome();
   const hovered = pointer.x < 0 ? null : document.elementFromPoint(pointer.x, pointer.y);
-  const stale = pointer.over !== null && hovered !== pointer.over ? [pointer.x, pointer.y] : null;
+  const stale = hovered !== pointer.over;
   return { instruction: task().instruction(), ...outcome, ...elements.list(), stale };
 };
 

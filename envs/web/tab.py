@@ -26,6 +26,8 @@ from .pages import Page
 STEP = 1000
 """Milliseconds of the page's own time that pass with every action but `wait`."""
 
+AWAY = (-1.0, -1.0)
+
 
 @dataclass(frozen=True)
 class Look:
@@ -97,13 +99,13 @@ class Tab:
             yield from self.load()
         if self.is_held:
             yield from let_go(self)
-        if self.pointer is not None:
-            yield self.move(-1, -1)
+        if self.pointer != AWAY:
+            yield self.move(*AWAY)
         seen = yield from self.ask(f"begin({seed})")
         if seen is None:
             yield from self.load()
             seen = yield from self.ask(f"begin({seed})")
-        self._fresh, self.pointer, self.is_held = False, None, False
+        self._fresh = False
         return (yield from self._settle(seen))
 
     def act(self, action: Action, look: Look) -> Conversation[Look]:
@@ -132,13 +134,13 @@ class Tab:
             raise TabLost(str(answer["exceptionDetails"].get("exception", {}).get("description")))
         return answer["result"].get("value")
 
-    def move(self, x: float, y: float, held: bool = False) -> list[Call]:
+    def move(self, x: float, y: float) -> list[Call]:
         """Move the pointer so that the page hears of it at once.
 
-        A move waits for the next frame, up to 16 ms, unless something else follows. What follows here is
-        the release of no button, which no page hears of.
+        A move waits for the next frame, up to 16 ms, unless something else follows: here, the release of a
+        key that no keyboard has.
         """
-        button = {"button": "left" if held or self.is_held else "none", "buttons": int(held or self.is_held)}
+        button = {"button": "left" if self.is_held else "none", "buttons": int(self.is_held)}
         flush = self.call("Input.dispatchKeyEvent", {"type": "keyUp", "key": "Unidentified"})
         return [self.mouse("mouseMoved", x, y, **button), flush]
 
@@ -151,12 +153,14 @@ class Tab:
 
     def _settle(self, seen: dict[str, Any]) -> Conversation[Look]:
         """Tell the page where the pointer is until what lies under it knows."""
-        for _ in range(3):
-            if not (stale := seen.pop("stale")):
+        for nudge in (0.25, -0.25, 0.25):
+            if not seen["stale"] or self.pointer is None:
                 break
-            yield self.move(*stale)
+            x, y = self.pointer
+            yield self.move(x + nudge, y)
+            self.pointer = (x, y)
             seen = yield from self.ask("look()")
-        seen.pop("stale", None)
+        del seen["stale"]
         return Look(**(seen | {"clipped": frozenset(seen["clipped"]), "reward": float(seen["reward"])}))
 
 
