@@ -14,6 +14,7 @@ from rich.console import Console
 
 from .agents.train_config import TrainConfig
 from .agents.train_flags import with_flags
+from .cli_exchange import export_, import_
 from .cli_study import forget, serve
 from .envs.errors import TutelageError
 
@@ -174,30 +175,8 @@ def inspect(
         raise TutelageError(f"expected a sound store at {folder}, found: {found.problems[0]}")
 
 
-@app.command(name="export")
-def export_(
-    folder: Folder,
-    to: Annotated[str, typer.Option(help="minari or lerobot.")],
-    out: Out,
-) -> None:
-    """Write a store in another project's format, and say what that format cannot hold."""
-    from .datasets.formats.exchange import export_store
-
-    for sentence in export_store(_store(folder), to, out):
-        console.print(sentence, highlight=False)
-
-
-@app.command(name="import")
-def import_(
-    source: Annotated[Path, typer.Argument(help="The folder to read.")],
-    out: Out,
-    origin: Annotated[str, typer.Option("--from", help="minari or lerobot.")],
-) -> None:
-    """Read another project's demonstrations into a store; observations are kept unless replay proves them."""
-    from .datasets.formats.exchange import import_store
-
-    for sentence in import_store(source, origin, out):
-        console.print(sentence, highlight=False)
+app.command(name="export")(export_)
+app.command(name="import")(import_)
 
 
 @app.command()

@@ -43,11 +43,14 @@ class Chunk:
         }
         words: dict[str, list[str]] = {}
         for path in played[0][1].observations:
-            joined = np.concatenate([again.observations[path][:-1] for _, again in played])
-            if joined.dtype.kind == "U":
-                texts, joined = np.unique(joined, return_inverse=True)
-                words[_LEAF + path] = texts.tolist()
-            arrays[_LEAF + path] = joined
+            each = [again.observations[path][:-1] for _, again in played]
+            if each[0].dtype.kind in "UO":
+                codes: dict[str, int] = {}
+                texts = [text for one in each for text in one.tolist()]
+                arrays[_LEAF + path] = np.array([codes.setdefault(one, len(codes)) for one in texts])
+                words[_LEAF + path] = [*codes]
+            else:
+                arrays[_LEAF + path] = np.concatenate(each)
         masks = [again.legal for _, again in played]
         if any(one is not None for one in masks):
             arrays["legal"] = np.concatenate([_mask(again, masks) for _, again in played])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -62,7 +63,7 @@ SCHEMA = pa.schema(
     ],
     metadata={"tutelage.schema": str(VERSION)},
 )
-"""Plain columns; `observations` is a NumPy .npz (null when replayed) with one member a leaf."""
+"""Plain columns; `observations` is a NumPy .npz (null when replayed) with one member a leaf, two a long text."""
 
 # times and frame numbers rise evenly: their differences are tiny
 _ENCODINGS = {
@@ -120,17 +121,38 @@ def from_batch(batch: pa.RecordBatch) -> Iterator[Trajectory]:
 
 
 def pack(observations: Mapping[str, np.ndarray]) -> bytes:
-    """Write stacked observations as .npz bytes, without loss and without pickle."""
+    """Write stacked observations as .npz bytes, without loss and without pickle; a long text only once."""
+    members: dict[str, np.ndarray] = {}
+    for path, array in observations.items():
+        # the prefix keeps leaf paths away from savez's own argument names, and the bare leaf nameable
+        if array.dtype == object:
+            places: dict[str, int] = {}
+            members[f"which/{path}"] = np.array([places.setdefault(one, len(places)) for one in array])
+            texts = [one.encode("utf-8", "surrogatepass") for one in places]
+            members[f"ends/{path}"] = np.cumsum([len(one) for one in texts])
+            members[f"texts/{path}"] = np.frombuffer(b"".join(texts), np.uint8)
+        else:
+            members[f"leaf/{path}"] = array
     buffer = io.BytesIO()
-    # the prefix keeps leaf paths away from savez's own argument names, and the bare leaf nameable
-    np.savez(buffer, allow_pickle=False, **{f"leaf/{path}": array for path, array in observations.items()})
+    np.savez(buffer, allow_pickle=False, **members)
     return buffer.getvalue()
 
 
 def unpack(data: Any) -> dict[str, np.ndarray]:
     """Read what `pack` wrote: leaf path → array."""
+    found = {}
     with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-        return {name.removeprefix("leaf/"): archive[name] for name in archive.files}
+        for name in archive.files:
+            kind, _, path = name.partition("/")
+            if kind == "leaf":
+                found[path] = archive[name]
+            elif kind == "which":
+                texts, ends = archive[f"texts/{path}"].tobytes(), archive[f"ends/{path}"]
+                parts = [texts[begin:end] for begin, end in pairwise((0, *ends))]
+                found[path] = np.array([one.decode("utf-8", "surrogatepass") for one in parts], object)[
+                    archive[name]
+                ]
+    return found
 
 
 def _to_row(one: Trajectory) -> dict[str, Any]:

@@ -16,6 +16,9 @@ from ..envs.spaces import Observation
 CONTROLLERS = ("person", "policy", "expert")
 """Who chose an action; a trajectory holds the index, one a step."""
 
+LONG = 1024
+"""Letters of a text above which an array of texts holds objects."""
+
 KINDS = ("person", "expert", "simulated", "policy", "chance")
 
 
@@ -112,5 +115,15 @@ class Digest:
 
 
 def stack_observations(steps: Sequence[Observation]) -> dict[str, np.ndarray]:
-    """Stack T+1 observations leaf by leaf; text becomes a unicode array."""
-    return {path: np.stack([np.asarray(one[path]) for one in steps]) for path in steps[0]}
+    """Stack T+1 observations leaf by leaf; text becomes a `text_array`."""
+    return {
+        path: text_array([one[path] for one in steps])
+        if isinstance(steps[0][path], str)
+        else np.stack([np.asarray(one[path]) for one in steps])
+        for path in steps[0]
+    }
+
+
+def text_array(texts: Sequence[str]) -> np.ndarray:
+    """Return a unicode array, or an object array of `str` where one is long: the others would be as wide."""
+    return np.array(texts, object if max(map(len, texts), default=0) > LONG else np.str_)

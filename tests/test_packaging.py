@@ -50,7 +50,16 @@ def test_the_version_is_said_once() -> None:
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
     copy = folder / "a checkout"
-    wanted = ("__init__.py", "cli.py", "cli_study.py", "py.typed", "pyproject.toml", "README.md", "LICENSE")
+    wanted = (
+        "__init__.py",
+        "cli.py",
+        "cli_exchange.py",
+        "cli_study.py",
+        "py.typed",
+        "pyproject.toml",
+        "README.md",
+        "LICENSE",
+    )
     copy.mkdir()
     for name in wanted:
         shutil.copy(ROOT / name, copy / name)
@@ -65,7 +74,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_wheel_holds_the_code_and_the_data_and_nothing_else(wheel: Path) -> None:
     inside = {one for one in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in one}
-    wanted = {"__init__.py", "cli.py", "cli_study.py", "py.typed"} | {
+    wanted = {"__init__.py", "cli.py", "cli_exchange.py", "cli_study.py", "py.typed"} | {
         one.relative_to(ROOT).as_posix()
         for folder in FOLDERS
         for one in (ROOT / folder).rglob("*")

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ...envs.errors import TutelageError, nearest
+from ...envs.suite import load_suite
 from ..store import Progress, Store
 from .exports import note_export
 
+if TYPE_CHECKING:
+    from .miniwob.census import Census
+
 FORMATS = ("minari", "lerobot")
+"""What a store can be written as."""
+SOURCES = (*FORMATS, "miniwob-turk")
+"""What can be read into a store."""
 
 
 def export_store(store: Store, to: str, out: Path, progress: Progress | None = None) -> list[str]:
     """Write a store in another format under `out`; returns what was written and what it cannot hold."""
-    _check(to)
+    _check(to, FORMATS)
     store.part_hashes()  # a damaged store is refused before anything is written
     note_export(store, to, out)
     if to == "minari":
@@ -29,9 +37,30 @@ def export_store(store: Store, to: str, out: Path, progress: Progress | None = N
     return [f"wrote {out}", *export_lerobot(store, out, progress)]
 
 
-def import_store(source: Path, origin: str, out: Path, progress: Progress | None = None) -> list[str]:
-    """Read another format into a store at `out`; returns what was read and what had to be decided."""
-    _check(origin)
+def count_episodes(source: Path, origin: str) -> int:
+    """Count what an import will go through, 0 where that is not known beforehand."""
+    _check(origin, SOURCES)
+    if origin != "miniwob-turk":
+        return 0
+    from .miniwob_turk import count_miniwob_turk
+
+    return count_miniwob_turk(source)
+
+
+def import_store(
+    source: Path, origin: str, out: Path, progress: Progress | None = None, *, suite: str = ""
+) -> list[str] | list[Census]:
+    """Read another format into a store at `out`; returns what was read and what had to be decided.
+
+    `suite` names the suite whose tasks are wanted, where the format has none (miniwob-turk).
+    """
+    _check(origin, SOURCES)
+    if origin == "miniwob-turk":
+        from .miniwob_turk import SUITE, import_miniwob_turk
+
+        return [import_miniwob_turk(source, out, load_suite(suite or SUITE), progress)]
+    if suite:
+        raise TutelageError(f"expected no --suite with {origin}, whose data name their own; leave it out")
     if origin == "minari":
         from .minari import import_minari
 
@@ -41,6 +70,6 @@ def import_store(source: Path, origin: str, out: Path, progress: Progress | None
     return import_lerobot(source, out, progress).report
 
 
-def _check(name: str) -> None:
-    if name not in FORMATS:
-        raise TutelageError(f"expected a format ({', '.join(FORMATS)}), got {name!r}{nearest(name, FORMATS)}")
+def _check(name: str, known: tuple[str, ...]) -> None:
+    if name not in known:
+        raise TutelageError(f"expected a format ({', '.join(known)}), got {name!r}{nearest(name, known)}")

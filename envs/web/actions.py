@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import operator
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -67,6 +68,10 @@ class Action:
             raise TutelageError(
                 f"expected a verb of {', '.join(VERBS)}, got {self.verb!r}{nearest(self.verb, VERBS)}"
             )
+        for name in ("element", "target", "amount"):
+            object.__setattr__(self, name, operator.index(getattr(self, name)))  # numpy's, too
+        for name in ("x", "y", "target_x", "target_y", "dx", "dy"):
+            object.__setattr__(self, name, float(getattr(self, name)))
         for name in ("element", "target"):
             if not -1 <= getattr(self, name) < ELEMENTS:
                 raise TutelageError(f"expected {name} from -1 to {ELEMENTS - 1}, got {getattr(self, name)}")

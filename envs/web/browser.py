@@ -33,7 +33,12 @@ _FLAGS = (
     *("--disable-background-networking", "--disable-sync", "--disable-component-update", "--mute-audio"),
     *("--disable-background-timer-throttling", "--disable-renderer-backgrounding", "--disable-gpu"),
     *("--disable-backgrounding-occluded-windows", "--disable-ipc-flooding-protection", "--disable-breakpad"),
-    *("--disable-dev-shm-usage", "--allow-file-access-from-files", "--lang=en-US"),
+    *(
+        "--disable-dev-shm-usage",
+        "--allow-file-access-from-files",
+        "--lang=en-US",
+        "--disable-smooth-scrolling",
+    ),
     # text is as wide on every machine that has the same fonts
     *("--font-render-hinting=none", "--force-device-scale-factor=1", "--force-color-profile=srgb"),
     "--disable-features=Translate,PaintHolding,OptimizationHints,MediaRouter,IsolateOrigins",

@@ -10,12 +10,14 @@ import numpy as np
 from ..errors import TutelageError
 from .actions import Action
 from .browser import Browser, shared
+from .devtools import Conversation
 from .episode import Episode
 from .pages import find_page
 from .spaces import action_space, observation_space, to_action
 from .tab import Look
 
 Observed = dict[str, Any]
+Stepped = tuple[Observed, float, bool, bool, dict[str, Any]]
 STEPS = 30
 """Actions that an episode may take, unless another number is asked for."""
 
@@ -55,17 +57,26 @@ class WebEnv(gymnasium.Env[Observed, Any]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observed, dict[str, Any]]:
+        return self.browser.talk_alone(self.beginning(seed))
+
+    def step(self, action: Any) -> Stepped:
+        return self.browser.talk_alone(self.acting(action))
+
+    def beginning(self, seed: int | None = None) -> Conversation[tuple[Observed, dict[str, Any]]]:
+        """Return what `reset` does as a conversation, to be held together with those of other tabs."""
         super().reset(seed=seed)
         chosen = int(self.np_random.integers(2**31)) if seed is None else seed
-        look = self.browser.talk_alone(self.episode.begin(chosen))
-        return self._observation(look), self._info(look)
+        look = yield from self.episode.begin(chosen)
+        observation = yield from self._observed(look)
+        return observation, self._info(look)
 
-    def step(self, action: Any) -> tuple[Observed, float, bool, bool, dict[str, Any]]:
-        done = action if isinstance(action, Action) else to_action(action)
-        look = self.browser.talk_alone(self.episode.act(done))
+    def acting(self, action: Any) -> Conversation[Stepped]:
+        """Return what `step` does as a conversation."""
+        look = yield from self.episode.act(action if isinstance(action, Action) else to_action(action))
+        observation = yield from self._observed(look)
         truncated = not look.done and self.episode.steps >= self.max_steps
         reward = look.reward if look.done else 0.0
-        return self._observation(look), reward, look.done, truncated, self._info(look)
+        return observation, reward, look.done, truncated, self._info(look)
 
     def render(self) -> np.ndarray | None:  # type: ignore[override]
         """Take a screenshot, uint8 `[210, 160, 3]`."""
@@ -77,10 +88,10 @@ class WebEnv(gymnasium.Env[Observed, Any]):
         """Close the tab; the browser stays for others, until the process ends."""
         self.browser.talk_alone(self.episode.tab.close())
 
-    def _observation(self, look: Look) -> Observed:
+    def _observed(self, look: Look) -> Conversation[Observed]:
         seen: Observed = {"instruction": look.instruction, "elements": look.elements}
         if self.screenshot:
-            seen["screenshot"] = self.browser.talk_alone(self.episode.picture())
+            seen["screenshot"] = yield from self.episode.picture()
         return seen
 
     def _info(self, look: Look) -> dict[str, Any]:

@@ -21,9 +21,9 @@ Point = tuple[float, float]
 
 def perform(tab: Tab, action: Action, look: Look) -> Conversation[bool]:
     """Do it; returns whether the page must be given a frame, which is when a browser tells of a scroll."""
-    at = yield from _point(tab, look, action.element, action.x, action.y)
     if tab.is_held and action.verb != "hover":
         yield from let_go(tab)
+    at = yield from _point(tab, look, action.element, action.x, action.y)
     if action.verb in ("click", "press", "double_click", "hover"):
         yield from _point_at(tab, action, at)
     elif action.verb == "drag":
@@ -57,12 +57,16 @@ def _point_at(tab: Tab, action: Action, at: Point | None) -> Conversation[None]:
     if at is None:
         return
     if action.verb == "hover":
-        yield [tab.mouse("mouseMoved", *at, buttons=int(tab.is_held))]
+        yield tab.move(*at)
     elif action.verb == "press":
-        yield [tab.mouse("mouseMoved", *at), _button(tab, "mousePressed", at, 1)]
-        tab.is_held = True
+        yield from _press(tab, at)
     else:
         yield click(tab, at, 2 if action.verb == "double_click" else 1)
+
+
+def _press(tab: Tab, at: Point) -> Conversation[None]:
+    yield [tab.mouse("mouseMoved", *at), _button(tab, "mousePressed", at, 1)]
+    tab.is_held = True
 
 
 def _drag(tab: Tab, action: Action, look: Look, at: Point | None) -> Conversation[None]:
@@ -74,12 +78,13 @@ def _drag(tab: Tab, action: Action, look: Look, at: Point | None) -> Conversatio
         to = yield from _point(tab, look, action.target, action.target_x, action.target_y)
     if to is None:
         return
-    yield [tab.mouse("mouseMoved", *at), _button(tab, "mousePressed", at, 1)]
-    for step in range(1, DRAG_STEPS + 1):
-        part = step / DRAG_STEPS
-        on = (at[0] + (to[0] - at[0]) * part, at[1] + (to[1] - at[1]) * part)
-        yield [tab.mouse("mouseMoved", *on, button="left", buttons=1)]
-    yield [_button(tab, "mouseReleased", to, 1)]
+    yield from tab.ask("hold()")
+    yield from _press(tab, at)
+    parts = [step / DRAG_STEPS for step in range(1, DRAG_STEPS + 1)]
+    ways = [(at[0] + (to[0] - at[0]) * part, at[1] + (to[1] - at[1]) * part) for part in parts]
+    for way in ways:
+        yield tab.move(*way)
+    yield from let_go(tab)
 
 
 def _type(tab: Tab, action: Action, look: Look, at: Point | None) -> Conversation[None]:
@@ -101,12 +106,16 @@ def _point(tab: Tab, look: Look, element: int, x: float, y: float) -> Conversati
     columns = look.columns if element >= 0 else {"ref": []}
     if not 0 <= element < len(columns["ref"]):
         return None
-    ref = columns["ref"][element]
-    if ref > 0 and element in look.clipped:
-        found = yield from tab.ask(f"point({ref}, {x!r}, {y!r})")
-        return None if found is None else (found[0], found[1])
-    left, top = columns["left"][element], columns["top"][element]
-    return left + x * columns["width"][element], top + y * columns["height"][element]
+    here = columns["left"][element] + x * columns["width"][element]
+    there = columns["top"][element] + y * columns["height"][element]
+    if element not in look.clipped:
+        return here, there
+    if columns["ref"][element] < 0:  # a line of text is found by what it lies in
+        element = columns["parent"][element]
+        x = (here - columns["left"][element]) / columns["width"][element]
+        y = (there - columns["top"][element]) / columns["height"][element]
+    found = yield from tab.ask(f"point({columns['ref'][element]}, {x!r}, {y!r})")
+    return None if found is None else (found[0], found[1])
 
 
 def _ref(look: Look, element: int) -> int:

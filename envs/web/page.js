@@ -2,6 +2,7 @@
 const HIDDEN = "reward-display";
 const pointer = { x: -1, y: -1, over: null };
 let started = 0;
+let held = [];
 let outcome = null;
 
 // A page of one's own defines `window.task`: begin(seed), end()?, instruction(), outcome() → {done, reward}.
@@ -86,11 +87,18 @@ const ready = new Promise((done) => window.addEventListener("load", done)).then(
   started = clock.now();
 });
 
+// A browser takes the focus from what is not shown any more with its next frame: wait for that.
+const focusSettled = async () => {
+  const isGone = (one) => one && one !== document.body && (!one.getClientRects().length || one.disabled);
+  for (let frames = 0; frames < 3 && isGone(document.activeElement); frames += 1) await clock.frame();
+};
+
 const look = async () => {
   await settled([...document.images].filter((one) => !one.complete));
+  await focusSettled();
   outcome = task().outcome();
   const hovered = pointer.x < 0 ? null : document.elementFromPoint(pointer.x, pointer.y);
-  const stale = pointer.over !== null && hovered !== pointer.over ? [pointer.x, pointer.y] : null;
+  const stale = hovered !== pointer.over;
   return { instruction: task().instruction(), ...outcome, ...elements.list(), stale };
 };
 
@@ -153,8 +161,22 @@ window.tutelage = {
     return look();
   },
 
+  // Keep every scrolled part where it is until the next step, unless it is dragged by its scroll bar: a browser
+  // scrolls under a selection that is drawn, as far as its own time allows.
+  hold() {
+    const parts = [...document.querySelectorAll("*")].filter((one) => one.scrollHeight > one.clientHeight);
+    const places = parts.map((one) => [one, one.scrollTop, one.scrollLeft]);
+    const pressed = (event) => {
+      const box = event.target.getBoundingClientRect();
+      const isBar = parts.includes(event.target) && event.clientX - box.left > event.target.clientWidth;
+      held = isBar ? [] : places;
+    };
+    window.addEventListener("mousedown", pressed, { capture: true, once: true });
+  },
+
   async step(span, frame) {
     if (frame) await clock.frame();
+    for (const [one, top, left] of held.splice(0)) Object.assign(one, { scrollTop: top, scrollLeft: left });
     await clock.advance(span);
     return look();
   },

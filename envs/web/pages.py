@@ -10,7 +10,27 @@ from pathlib import Path
 from ..errors import TutelageError, nearest
 
 WIDTH, HEIGHT = 160, 210
-REMEMBERING: frozenset[str] = frozenset()
+REMEMBERING = frozenset(
+    (
+        *(
+            "book-flight",
+            "book-flight-nodelay",
+            "click-menu",
+            "drag-items",
+            "drag-sort-numbers",
+            "form-sequence",
+        ),
+        *(
+            "scroll-text",
+            "scroll-text-2",
+            "simon-says",
+            "use-colorwheel",
+            "use-colorwheel-2",
+            "use-slider",
+            "use-slider-2",
+        ),
+    )
+)
 """Tasks whose page shows traces of the last episode; they are loaded anew for each."""
 
 

@@ -20,11 +20,13 @@ from .actions import Action
 from .browser import Browser
 from .devtools import Call, Conversation, TabLost
 from .elements import read_columns
-from .gestures import perform
+from .gestures import let_go, perform
 from .pages import Page
 
 STEP = 1000
 """Milliseconds of the page's own time that pass with every action but `wait`."""
+
+AWAY = (-1.0, -1.0)
 
 
 @dataclass(frozen=True)
@@ -96,14 +98,14 @@ class Tab:
         if self.page.remembers and not self._fresh:
             yield from self.load()
         if self.is_held:
-            yield [self.mouse("mouseReleased", *(self.pointer or (0, 0)))]
-        if self.pointer is not None:
-            yield [self.mouse("mouseMoved", -1, -1)]
+            yield from let_go(self)
+        if self.pointer != AWAY:
+            yield self.move(*AWAY)
         seen = yield from self.ask(f"begin({seed})")
         if seen is None:
             yield from self.load()
             seen = yield from self.ask(f"begin({seed})")
-        self._fresh, self.pointer, self.is_held = False, None, False
+        self._fresh = False
         return (yield from self._settle(seen))
 
     def act(self, action: Action, look: Look) -> Conversation[Look]:
@@ -132,6 +134,16 @@ class Tab:
             raise TabLost(str(answer["exceptionDetails"].get("exception", {}).get("description")))
         return answer["result"].get("value")
 
+    def move(self, x: float, y: float) -> list[Call]:
+        """Move the pointer so that the page hears of it at once.
+
+        A move waits for the next frame, up to 16 ms, unless something else follows: here, the release of a
+        key that no keyboard has.
+        """
+        button = {"button": "left" if self.is_held else "none", "buttons": int(self.is_held)}
+        flush = self.call("Input.dispatchKeyEvent", {"type": "keyUp", "key": "Unidentified"})
+        return [self.mouse("mouseMoved", x, y, **button), flush]
+
     def mouse(self, kind: str, x: float, y: float, **more: Any) -> Call:
         self.pointer = (x, y)
         return self.call("Input.dispatchMouseEvent", {"type": kind, "x": x, "y": y, **more})
@@ -141,12 +153,14 @@ class Tab:
 
     def _settle(self, seen: dict[str, Any]) -> Conversation[Look]:
         """Tell the page where the pointer is until what lies under it knows."""
-        for _ in range(3):
-            if not (stale := seen.pop("stale")):
+        for nudge in (0.25, -0.25, 0.25):
+            if not seen["stale"] or self.pointer is None:
                 break
-            yield [self.mouse("mouseMoved", *stale, buttons=int(self.is_held))]
+            x, y = self.pointer
+            yield self.move(x + nudge, y)
+            self.pointer = (x, y)
             seen = yield from self.ask("look()")
-        seen.pop("stale", None)
+        del seen["stale"]
         return Look(**(seen | {"clipped": frozenset(seen["clipped"]), "reward": float(seen["reward"])}))
 
 

@@ -51,7 +51,7 @@ def gestures(events: Sequence[Event]) -> list[Gesture]:
     the box of a label, none where the page swallowed it. A drag that scrolled (of a scrollbar) is a scroll.
     """
     hand = _Hand()
-    for before, event in zip((events[0], *events), events, strict=False):
+    for before, event in zip([*events[:1], *events], events, strict=False):
         if event.kind == "scroll":
             hand.scroll(event, before.page)
         elif event.phase == 1 and event.kind in _HANDLED:

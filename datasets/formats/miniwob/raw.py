@@ -115,7 +115,11 @@ def _row(node: Mapping[str, Any], parent: int) -> tuple[Any, ...]:
     )
     return (
         *(node["ref"], parent, node["tag"], node.get("text", "")),
-        *(str(value).lower() if switch else value, name, classes if isinstance(classes, str) else "SVG_CLASS"),
+        *(
+            str(value).lower() if switch else value,
+            name,
+            classes if isinstance(classes, str) else "SVG_CLASS",
+        ),
         *(_single(node[side]) for side in ("left", "top", "width", "height")),
         *(_color(node.get("bgColor")), _color(node.get("fgColor")), flags),
     )

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from itertools import count
+from typing import Any
 
 FOCUSED, TAMPERED, OWN_TEXT, BOOLEAN = 1, 2, 4, 8
 """Bits of an element's flags: it has the focus; it was touched by an event; it has text of its own; its value
@@ -48,11 +49,10 @@ class Page:
         return {ref: place for place, ref in enumerate(self.ref)}
 
     @cached_property
-    def content(self) -> bytes:
-        """Name all that can be seen, whatever has the focus."""
-        columns = {name: list(getattr(self, name)) for name in PAGE_COLUMNS}
-        columns["flags"] = [flags & ~(FOCUSED | TAMPERED) for flags in self.flags]
-        return hashlib.blake2b(json.dumps(columns).encode(), digest_size=16).digest()
+    def content(self) -> tuple[tuple[Any, ...], ...]:
+        """All that can be seen, whatever has the focus: equal for pages that show the same."""
+        still = tuple(flags & ~(FOCUSED | TAMPERED) for flags in self.flags)
+        return (*(tuple(getattr(self, name)) for name in PAGE_COLUMNS[:-1]), still)
 
     @cached_property
     def focus(self) -> int:
@@ -75,9 +75,7 @@ class Page:
         """Return the place of the last element inside another whose box holds a point, or that other."""
         boxes = zip(self.left, self.top, self.width, self.height, strict=True)
         holds = [left <= x <= left + width and top <= y <= top + height for left, top, width, height in boxes]
-        return max(
-            (one for one in self.below(place) if holds[one] and self.ref[one] > 0), default=place
-        )
+        return max((one for one in self.below(place) if holds[one] and self.ref[one] > 0), default=place)
 
 
 PAGE_COLUMNS = tuple(one.name for one in fields(Page))
@@ -144,16 +142,16 @@ def in_one_form(recording: Recording) -> Recording:
     """
     refs = {0: 0}
     numbers = count(1)
-    pages: dict[str, int] = {}
+    pages: dict[Any, int] = {}
     places = []
-    kept = []
+    kept: list[Page] = []
     for page in recording.pages:
         wrapper = _wrapper(page)
         for place, ref in enumerate(page.ref):
             if ref > 0 and ref not in refs:
                 refs[ref] = refs[page.ref[0]] if place == wrapper > 0 else next(numbers)
         one = _renumbered(_unwrapped(page), refs)
-        places.append(pages.setdefault(repr(one), len(pages)))
+        places.append(pages.setdefault((one.content, tuple(one.flags)), len(pages)))
         kept += [one] if len(kept) < len(pages) else []
     return replace(
         recording,

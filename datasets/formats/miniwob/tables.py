@@ -46,11 +46,7 @@ class _Rows:
 
     def __init__(self, path: Path, name: str, columns: Sequence[str]) -> None:
         file = _open(path, name)
-        rows = (
-            row
-            for batch in file.iter_batches(_BATCH, columns=[*columns])
-            for row in batch.to_pylist()
-        )
+        rows = (row for batch in file.iter_batches(_BATCH, columns=[*columns]) for row in batch.to_pylist())
         self._episodes = groupby(rows, key=lambda row: row["ep"])
         self._next = next(self._episodes, None)
 

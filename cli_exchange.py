@@ -1,0 +1,64 @@
+"""The verbs that carry demonstrations to and from other projects' formats."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from .envs.errors import TutelageError
+
+console = Console(highlight=False)
+
+
+def export_(
+    folder: Annotated[Path, typer.Argument(help="A store: the folder that demonstrations are kept in.")],
+    to: Annotated[str, typer.Option(help="minari or lerobot.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Where to write.")],
+) -> None:
+    """Write a store in another project's format, and say what that format cannot hold."""
+    from .datasets.formats.exchange import export_store
+    from .datasets.store import Store
+
+    for sentence in export_store(Store.open(folder), to, out):
+        console.print(sentence)
+
+
+def import_(
+    source: Annotated[
+        list[str],
+        typer.Argument(metavar="[FORMAT] FOLDER", help="minari, lerobot or miniwob-turk; what to read."),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The store to write to.")],
+    origin: Annotated[str, typer.Option("--from", help="The format, if not the first word.")] = "",
+    suite: Annotated[str, typer.Option(help="Suite whose tasks are wanted, of web pages.")] = "",
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON document for machines instead of tables.")
+    ] = False,
+) -> None:
+    """Read another project's demonstrations into a store; observations are kept unless replay proves them."""
+    from .cli import bar
+    from .datasets.formats.exchange import count_episodes, import_store
+
+    name, folder = _format_and_folder(source, origin)
+    with bar("reading", count_episodes(folder, name)) as advance:
+        told = import_store(folder, name, out, advance, suite=suite)
+    if as_json:
+        print(json.dumps([one if isinstance(one, str) else one.to_dict() for one in told], indent=2))
+    else:
+        for one in told:
+            console.print(one)
+
+
+def _format_and_folder(words: list[str], origin: str) -> tuple[str, Path]:
+    """Tell a format and a folder apart; raises TutelageError for other than one of each."""
+    given = [origin] * bool(origin) + words
+    if len(given) != 2:
+        raise TutelageError(
+            f"expected a format and a folder, such as `tutelage import miniwob-turk FOLDER -o STORE`, "
+            f"got {' '.join(given)!r}"
+        )
+    return given[0], Path(given[1])

@@ -1,0 +1,191 @@
+"""Gestures put together: all that was done in one field, or with one list of options, is one deed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import zip_longest
+
+from .gestures import Gesture, gestures
+from .recording import Page, Recording
+
+LETTERS = frozenset(
+    (*(f"INPUT_{kind}" for kind in ("text", "password", "search", "email", "tel")), "TEXTAREA")
+)
+PICKED = frozenset(f"INPUT_{kind}" for kind in ("date", "time", "number"))
+"""Fields with arrows and parts of their own, which are no elements: what was done inside them can't be seen."""
+_EDITS = frozenset(("Backspace", "Delete", "ArrowLeft", "ArrowRight", "Home", "End", "Insert", "Space"))
+_SHORTCUT = re.compile(
+    r"(?:Shift\+)?(?:Control|Meta)\+(?:Shift\+)?(?:[ACVXZ]|Backspace|Delete|Insert|Arrow\w+)|Shift\+Insert"
+)
+_LOW = 30  # px; a SELECT that is not higher opens its options where no page sees them
+_WANTED = re.compile(r"Select (.+) from the ")
+
+
+@dataclass(frozen=True)
+class Deed:
+    """What was done to one element: its ref, the places of the page before and of the page after.
+
+    `text` is what a field holds after it, or the options that were chosen, divided by commas; None where
+    nothing was written. `unseen` says that an option was chosen and nobody can tell which.
+    """
+
+    gestures: tuple[Gesture, ...]
+    target: int
+    before: int
+    after: int
+    text: str | None = None
+    unseen: bool = False
+
+    @property
+    def first(self) -> Gesture:
+        return self.gestures[0]
+
+    @property
+    def end(self) -> int:
+        return self.gestures[-1].end
+
+
+def deeds(recording: Recording) -> list[Deed]:
+    """Read a recording as deeds, in order.
+
+    A run of gestures in one field is one deed if the field holds something else after it; so is a run of
+    gestures in one list. Every other gesture is a deed by itself.
+    """
+    found: list[Deed] = []
+    for workplace, run in _runs(recording.pages, [*_single(recording)]):
+        if not workplace:
+            found += run
+        elif _tag(recording.pages[run[0].before], workplace) == "SELECT":
+            found += _chosen(recording, workplace, run)
+        else:
+            found += _written(recording.pages, workplace, run)
+    return found
+
+
+def differ(one: Page, other: Page, besides: int = 0) -> bool:
+    """Whether two pages show different things, wherever the focus is; `besides` is an element's ref or 0."""
+    if one is other or one.content == other.content:
+        return False
+    if not besides or len(one) != len(other):
+        return True
+    mine, theirs = list(one.value), list(other.value)
+    if (place := one.places.get(besides)) is None or other.places.get(besides) != place:
+        return True
+    mine[place] = theirs[place] = None
+    return replace(one, value=mine).content != replace(other, value=theirs).content
+
+
+def _single(recording: Recording) -> Iterator[Deed]:
+    made = gestures(recording.events)
+    for gesture, following in zip_longest(made, made[1:]):
+        page = recording.pages[gesture.page]
+        after = following.page if following else recording.events[-1].page
+        yield Deed((gesture,), _touched(page, gesture), gesture.page, after)
+
+
+def _touched(page: Page, gesture: Gesture) -> int:
+    """Return what a pointer was on: some browsers name an element that it only lies in, such as the body."""
+    place = page.places.get(gesture.target)
+    if place is None or gesture.kind not in ("click", "drag") or not page.is_frame(place):
+        return gesture.target
+    return page.ref[page.under(gesture.x, gesture.y, place)]
+
+
+def _tag(page: Page, ref: int) -> str:
+    place = page.places.get(ref)
+    return "" if place is None else page.tag[place]
+
+
+def _runs(pages: Sequence[Page], single: Sequence[Deed]) -> Iterator[tuple[int, list[Deed]]]:
+    """Cut deeds into runs of one workplace: the ref of a field or a list, 0 for a deed by itself."""
+    run: list[Deed] = []
+    there = 0
+    for deed in single:
+        workplace = _workplace(pages, deed)
+        if run and not (workplace and workplace == there):
+            yield there, run
+            run = []
+        there = workplace
+        run.append(deed)
+    if run:
+        yield there, run
+
+
+def _workplace(pages: Sequence[Page], deed: Deed) -> int:
+    before, after = pages[deed.before], pages[deed.after]
+    tag, gesture = _tag(before, deed.target), deed.first
+    if tag == "OPTION":
+        return before.ref[before.parent[before.places[deed.target]]]
+    if tag == "SELECT":
+        return deed.target
+    if tag not in LETTERS | PICKED or gesture.kind == "scroll":
+        return 0
+    if gesture.kind == "key":
+        return deed.target if _is_edit(gesture.key, tag, before, after) else 0
+    return 0 if differ(before, after, besides=deed.target) else deed.target
+
+
+def _is_edit(key: str, tag: str, before: Page, after: Page) -> bool:
+    """Whether a key stays inside the field: in a date, Tab goes to the next part of it."""
+    if len(key) == 1 or key in _EDITS or _SHORTCUT.fullmatch(key):
+        return True
+    return tag in PICKED and (
+        key.startswith("Arrow") or (key.endswith("Tab") and before.focus == after.focus)
+    )
+
+
+def _written(pages: Sequence[Page], ref: int, run: list[Deed]) -> list[Deed]:
+    """Make a run in a field one deed, if the field holds something else after it."""
+    held = _held(pages[run[-1].after], ref)
+    if held is None:  # the field is gone: take what it held last
+        held = _held(pages[run[-1].before], ref)
+    if held is None or held == _held(pages[run[0].before], ref):
+        return run
+    return [_joined(ref, run, text=held)]
+
+
+def _held(page: Page, ref: int) -> str | None:
+    place = page.places.get(ref)
+    return None if place is None else page.value[place]
+
+
+def _joined(ref: int, run: Sequence[Deed], **facts: object) -> Deed:
+    made = tuple(one for deed in run for one in deed.gestures)
+    return Deed(made, ref, run[0].before, run[-1].after, **facts)  # type: ignore[arg-type]
+
+
+def _chosen(recording: Recording, ref: int, run: list[Deed]) -> list[Deed]:
+    """Make a run in a list one deed that names what was chosen, if something was."""
+    page = recording.pages[run[0].before]
+    low = page.height[page.places[ref]] <= _LOW
+    names = _picked(recording.pages, run)
+    if not names and not low:
+        return run
+    if low:
+        wanted = _WANTED.match(recording.instruction) if recording.reward == 1 else None
+        names = names[-1:] or ([wanted[1]] if wanted else [])
+    names.sort(key=recording.instruction.find)
+    return [_joined(ref, run, text=", ".join(names), unseen=not names)]
+
+
+def _picked(pages: Sequence[Page], run: Sequence[Deed]) -> list[str]:
+    """Follow the clicks on options: a plain one chooses one alone, Control adds or takes away, Shift fills up."""
+    chosen: list[str] = []
+    anchor = 0
+    for deed in run:
+        page, click = pages[deed.before], deed.first
+        if _tag(page, deed.target) != "OPTION" or click.kind not in ("click", "drag"):
+            continue
+        place = page.places[deed.target]
+        name = page.text[place]
+        if "Shift" in click.held and anchor:
+            low, high = sorted((anchor, place))
+            chosen = [page.text[one] for one in range(low, high + 1) if page.tag[one] == "OPTION"]
+        elif click.held:
+            chosen = [one for one in chosen if one != name] + ([] if name in chosen else [name])
+        else:
+            chosen = [name]
+        anchor = place
+    return chosen

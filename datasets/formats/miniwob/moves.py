@@ -1,0 +1,155 @@
+"""Deeds → moves: actions that a policy can take on what it sees."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from itertools import zip_longest
+
+from ....envs.errors import TutelageError
+from ....envs.web.actions import Action
+from .deeds import Deed, deeds, differ
+from .recording import Page, Recording
+
+_SURE = frozenset(
+    (
+        *("svg", "path", "rect", "circle", "polygon", "ellipse", "line", "text", "tspan", "CANVAS"),
+        *("A", "BUTTON", "INPUT_button", "INPUT_submit"),
+    )
+)
+"""Tags that are clicked for what a page may do out of sight."""
+_PLACES = 3  # decimals of a point in an element
+
+NOTHING = "nothing was done"
+UNSEEN = "a chosen option can't be seen"
+GONE = "an element was acted on that the page does not show"
+
+
+@dataclass(frozen=True)
+class Move:
+    """An action, the place of the page it was taken on in the recording's `pages`, and when it was done."""
+
+    action: Action
+    page: int
+    time: int
+
+
+@dataclass
+class Moves:
+    """A demonstration's moves; how many deeds were left out, and why; why it can't be used, if it can't."""
+
+    moves: list[Move] = field(default_factory=list)
+    left_out: Counter[str] = field(default_factory=Counter)
+    reason: str = ""
+
+
+def moves(recording: Recording) -> Moves:
+    """Read a recording as moves.
+
+    What only brings an element within reach (a scroll; a click or a Tab that takes the focus to a field that
+    is written into next) is left out, and the move that follows is taken on the page of before. What changed
+    nothing is left out too, unless it came last.
+    """
+    result = Moves()
+    done = deeds(recording)
+    waiting: int | None = None
+    for deed, following in zip_longest(done, done[1:]):
+        if deed.unseen:
+            return Moves(reason=UNSEEN)
+        if why := _needless(recording, deed, following):
+            result.left_out[why] += 1
+            if why in _REACHES and waiting is None:
+                waiting = deed.before
+            continue
+        try:
+            move = _move(recording, deed, deed.before if waiting is None else waiting)
+        except TutelageError as error:
+            return Moves(reason=f"an action out of bounds: {str(error).partition(',')[0]}")
+        if move is None:
+            return Moves(reason=GONE)
+        _add(result, move)
+        waiting = None
+    if not result.moves:
+        result.reason = NOTHING
+    return result
+
+
+_OUTSIDE, _SCROLL = "outside the task area", "scroll"
+_FOCUS, _IDLE = "focus moved", "nothing changed"
+_REACHES = (_SCROLL, _FOCUS)
+
+
+def _needless(recording: Recording, deed: Deed, following: Deed | None) -> str:
+    """Say why a deed is no move, "" if it is one."""
+    before, after = recording.pages[deed.before], recording.pages[deed.after]
+    gesture = deed.first
+    points = gesture.kind in ("click", "drag")
+    if points and not deed.target:
+        return _OUTSIDE
+    if deed.text is not None:
+        return ""
+    if gesture.kind == "scroll" or (points and following and _only_moved(before, after)):
+        return _SCROLL
+    if following is None or differ(before, after) or (points and _tag_of(before, deed.target) in _SURE):
+        return ""
+    if after.focus in (before.focus, before.ref[0]):
+        return _IDLE
+    written = following.text is not None and following.target == after.focus
+    return _FOCUS if gesture.key.endswith("Tab") or (points and written) else ""
+
+
+def _only_moved(before: Page, after: Page) -> bool:
+    """Whether nothing but places differ: a press on a scrollbar, which some browsers tell of as a click."""
+    still = ("ref", "parent", "tag", "text", "value", "id", "classes", "width", "height")
+    return before.top != after.top and all(getattr(before, one) == getattr(after, one) for one in still)
+
+
+def _tag_of(page: Page, ref: int) -> str:
+    place = page.places.get(ref)
+    return "" if place is None else page.tag[place]
+
+
+def _move(recording: Recording, deed: Deed, earlier: int) -> Move | None:
+    """Write a deed as an action on the earlier page if the element is there, else on its own."""
+    seen = earlier if deed.target in recording.pages[earlier].places else deed.before
+    place = recording.pages[seen].places.get(deed.target, -1)
+    own = recording.pages[deed.before]
+    here = own.places.get(deed.target, -1)
+    gesture = deed.first
+    if deed.text is not None:
+        action = Action("type", place, text=deed.text)
+    elif gesture.kind == "key":
+        frame = here < 0 or own.is_frame(here)
+        action = Action("key", -1 if frame else place, key=gesture.key)
+    elif gesture.kind == "drag":
+        x, y = _point(own, here, gesture.x, gesture.y)
+        dx, dy = gesture.x2 - gesture.x, gesture.y2 - gesture.y
+        action = Action("drag", place, x, y, dx=float(dx), dy=float(dy))
+    else:
+        action = Action("click", place, *_point(own, here, gesture.x, gesture.y))
+    if action.verb != "key" and place < 0:
+        return None
+    return Move(action, seen, deed.end)
+
+
+def _point(page: Page, place: int, x: int, y: int) -> tuple[float, float]:
+    """Say where in an element a point is, as fractions; a point beside it is at its edge."""
+    if place < 0:
+        return 0.5, 0.5
+    across = (x - page.left[place]) / (page.width[place] or 1)
+    down = (y - page.top[place]) / (page.height[place] or 1)
+    return round(min(max(across, 0), 1), _PLACES), round(min(max(down, 0), 1), _PLACES)
+
+
+def _add(result: Moves, move: Move) -> None:
+    """Add a move; what was written over at once was not meant."""
+    last = result.moves[-1] if result.moves else None
+    if (
+        last is not None
+        and last.action.verb == move.action.verb == "type"
+        and last.action.element == move.action.element
+    ):
+        result.left_out["written over"] += 1
+        result.moves[-1] = replace(move, page=last.page)
+    else:
+        result.moves.append(move)

@@ -1,0 +1,64 @@
+"""A recording and its moves → a trajectory of a web task, as the store keeps it."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+
+from ....envs.spaces import action_to_row, leaves
+from ....envs.task import SEED_RANGES, Task
+from ....envs.web.elements import write_columns
+from ....envs.web.spaces import action_space, observation_space, to_value
+from ...replay import digest_of
+from ...trajectory import CONTROLLERS, Trajectory, stack_observations
+from .moves import Move
+from .recording import PAGE_COLUMNS, Page, Recording
+
+STUDY = "miniwob-turk"
+
+
+def to_trajectory(recording: Recording, made: list[Move], task: Task, suite: str) -> Trajectory:
+    """Make the trajectory of a demonstration: what was seen before each move, the move, and the end.
+
+    The last reward is the page's own, not scaled by the time used up. The pages of 2017 had no seed that
+    is known: the one written here only says that the episode is none of a test's. The scaled reward, the
+    task's name of then and the number of moves' gestures are kept in the notes, as JSON.
+    """
+    seen = [*(move.page for move in made), recording.events[-1].page]
+    documents = {place: write_columns(_columns(recording.pages[place])) for place in set(seen)}
+    shown = [{"instruction": recording.instruction, "elements": documents[place]} for place in seen]
+    order = [leaf.path for leaf in leaves(observation_space(0, 0))]
+    observations = stack_observations([{path: one[path] for path in order} for one in shown])
+    rewards = np.zeros(len(made))
+    rewards[-1] = recording.reward
+    space = action_space()
+    return Trajectory(
+        suite=suite,
+        task=task.id,
+        env=task.env,
+        kwargs=task.kwargs,
+        seed=int(recording.episode[:8], 16) % SEED_RANGES["record"].stop,
+        demonstrator=recording.demonstrator,
+        kind="person",
+        actions=np.stack([action_to_row(space, to_value(move.action)) for move in made]),
+        rewards=rewards,
+        times_ms=np.maximum.accumulate([max(move.time, 0) for move in made]).astype(np.int32),
+        controllers=np.full(len(made), CONTROLLERS.index("person"), np.int8),
+        frames=np.array(seen[:-1], np.int32),
+        terminated=True,
+        truncated=False,
+        success=task.success(
+            reward=recording.reward, total=recording.reward, terminated=True, truncated=False, steps=len(made)
+        ),
+        digest=digest_of(observations, rewards, True, False),
+        observations=observations,
+        versions={"miniwob-plusplus-demos": recording.round},
+        episode=recording.episode,
+        study=STUDY,
+        notes=json.dumps({"task": recording.task, "scaled_reward": round(recording.scaled, 4)}),
+    )
+
+
+def _columns(page: Page) -> dict[str, list[object]]:
+    return {name: [*getattr(page, name)] for name in PAGE_COLUMNS}

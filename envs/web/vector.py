@@ -1,0 +1,128 @@
+"""Many web pages, each in a tab of one browser, reset and stepped at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space, iterate
+
+from ..errors import TutelageError
+from .actions import Action
+from .browser import Browser, shared
+from .environment import STEPS, Observed, Stepped, WebEnv
+
+
+def reset_many(envs: Sequence[WebEnv], seeds: Sequence[int | None]) -> list[tuple[Observed, dict[str, Any]]]:
+    """Reset environments of one browser at once; returns what each one's `reset` would, in order."""
+    if not envs:
+        return []
+    return _browser(envs).talk([env.beginning(seed) for env, seed in zip(envs, seeds, strict=True)])
+
+
+def step_many(envs: Sequence[WebEnv], actions: Sequence[Any]) -> list[Stepped]:
+    """Step environments of one browser at once; returns what each one's `step` would, in order."""
+    if not envs:
+        return []
+    return _browser(envs).talk([env.acting(action) for env, action in zip(envs, actions, strict=True)])
+
+
+class WebVectorEnv(VectorEnv[Observed, Any, np.ndarray]):
+    """Many tabs of one task, or of several: tab i is of task `task[i % len(task)]`.
+
+    Actions are a list of `Action`, or a batch of the action space. Instructions and elements come as tuples
+    of N. A tab or a browser that crashes delays the step and changes nothing.
+    """
+
+    metadata = {  # noqa: RUF012
+        "render_modes": ["rgb_array"],
+        "render_fps": 4,
+        "autoreset_mode": AutoresetMode.NEXT_STEP,
+    }
+
+    def __init__(
+        self,
+        task: str | Sequence[str],
+        num_envs: int = 1,
+        autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
+        render_mode: str | None = None,
+        screenshot: bool = False,
+        max_steps: int = STEPS,
+        browser: Browser | None = None,
+    ) -> None:
+        if num_envs < 1:
+            raise TutelageError(f"expected num_envs from 1, got {num_envs}")
+        tasks = [task] if isinstance(task, str) else list(task)
+        browser = browser or shared()
+        each = [tasks[i % len(tasks)] for i in range(num_envs)]
+        self.envs = [WebEnv(one, render_mode, screenshot, max_steps, browser) for one in each]
+        self.num_envs, self.render_mode = num_envs, render_mode
+        self.autoreset_mode = AutoresetMode(autoreset_mode)
+        if self.autoreset_mode == AutoresetMode.SAME_STEP:
+            raise TutelageError("expected autoreset_mode NextStep or Disabled, got SameStep")
+        self.metadata = self.metadata | {"autoreset_mode": self.autoreset_mode}
+        self.single_observation_space = self.envs[0].observation_space
+        self.single_action_space = self.envs[0].action_space
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self._over = np.zeros(num_envs, np.bool_)
+        self._seen: list[Observed] = [{}] * num_envs
+
+    def reset(
+        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observed, dict[str, Any]]:
+        """Begin episodes: `seed + i` in tab i, or a list of seeds; `options["reset_mask"]` bool `[N]`."""
+        mask = np.asarray((options or {}).get("reset_mask", np.ones(self.num_envs)), np.bool_)
+        given = isinstance(seed, int | np.integer)
+        seeds = [int(seed) + i for i in range(self.num_envs)] if given else seed  # type: ignore[arg-type]
+        chosen = [None] * self.num_envs if seeds is None else list(seeds)  # type: ignore[arg-type]
+        self._begin(np.flatnonzero(mask).tolist(), chosen)
+        return self._observation(), {}
+
+    def step(self, actions: Any) -> tuple[Observed, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+        each = list(actions if self._is_list(actions) else iterate(self.action_space, actions))
+        if len(each) != self.num_envs:
+            raise TutelageError(f"expected {self.num_envs} actions, got {len(each)}")
+        over = self._over.copy()
+        if over.any() and self.autoreset_mode == AutoresetMode.DISABLED:
+            raise TutelageError("expected reset() of the episodes that are over; give it a `reset_mask`")
+        acting = np.flatnonzero(~over).tolist()
+        rewards = np.zeros(self.num_envs)
+        terminated, truncated = np.zeros(self.num_envs, np.bool_), np.zeros(self.num_envs, np.bool_)
+        stepped = step_many([self.envs[i] for i in acting], [each[i] for i in acting])
+        for i, (seen, reward, ended, cut, _) in zip(acting, stepped, strict=True):
+            self._seen[i], rewards[i], terminated[i], truncated[i] = seen, reward, ended, cut
+        self._begin(np.flatnonzero(over).tolist(), [None] * self.num_envs)
+        self._over = terminated | truncated
+        return self._observation(), rewards, terminated, truncated, {}
+
+    def render(self) -> tuple[Any, ...] | None:
+        """Take a screenshot of every tab, if the render mode is `rgb_array`."""
+        if self.render_mode != "rgb_array":
+            return None
+        return tuple(_browser(self.envs).talk([env.episode.picture() for env in self.envs]))
+
+    def close_extras(self, **kwargs: Any) -> None:
+        """Close the tabs."""
+        _browser(self.envs).talk([env.episode.tab.close() for env in self.envs])
+
+    def _begin(self, rows: Sequence[int], seeds: Sequence[int | None]) -> None:
+        begun = reset_many([self.envs[i] for i in rows], [seeds[i] for i in rows])
+        for i, (seen, _) in zip(rows, begun, strict=True):
+            self._seen[i], self._over[i] = seen, False
+
+    def _observation(self) -> Observed:
+        columns = {name: [seen[name] for seen in self._seen] for name in self._seen[0]}
+        return {name: np.stack(one) if name == "screenshot" else tuple(one) for name, one in columns.items()}
+
+    @staticmethod
+    def _is_list(actions: Any) -> bool:
+        return isinstance(actions, Sequence) and all(isinstance(one, Action) for one in actions)
+
+
+def _browser(envs: Sequence[WebEnv]) -> Browser:
+    if len({id(env.browser) for env in envs}) > 1:
+        raise TutelageError("expected environments of one browser, got several browsers")
+    return envs[0].browser
