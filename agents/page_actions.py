@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ..envs.spaces import action_size, action_to_row, row_to_action
+from ..envs.spaces import action_size, action_to_row, leaves, row_to_action
 from ..envs.web.actions import VERBS as PLAIN_VERBS
 from ..envs.web.actions import Action
 from ..envs.web.elements import read_columns
@@ -70,9 +70,16 @@ def page_actions(parts: Sequence[Part]) -> PageActions:
 
 def common_keys(rows: np.ndarray) -> tuple[str, ...]:
     """List the keys that are pressed in rows of actions, three times at least."""
-    some = rows[rows[:, 0] == PLAIN_VERBS.index("key")]
+    some = rows[rows[:, _verb_column()] == PLAIN_VERBS.index("key")]
     pressed = Counter(to_action(row_to_action(_SPACE, row)).key for row in some)
     return tuple(sorted(key for key, times in pressed.items() if times >= 3))
+
+
+def _verb_column() -> int:
+    """Find the verb in a row: leaves come in the space's own order."""
+    paths = [leaf.path for leaf in leaves(_SPACE)]
+    sizes = [action_size(leaf.space) for leaf in leaves(_SPACE)]
+    return sum(sizes[: paths.index("verb")])
 
 
 _BEGIN, _SPELL, _KEY = 2, 4, 4 + SPELLED
