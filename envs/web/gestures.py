@@ -40,9 +40,11 @@ def perform(tab: Tab, action: Action, look: Look) -> Conversation[bool]:
 
 
 def let_go(tab: Tab) -> Conversation[None]:
-    """Release the mouse's button where the pointer is."""
-    yield [tab.mouse("mouseReleased", *(tab.pointer or (0, 0)), button="left", clickCount=1)]
+    """Release the mouse's button where the pointer is; what lies there hears of the pointer again."""
+    x, y = tab.pointer or (0.0, 0.0)
     tab.is_held = False
+    yield [tab.mouse("mouseReleased", x, y, button="left", clickCount=1), *tab.move(x + 0.25, y)]
+    tab.pointer = (x, y)
 
 
 def click(tab: Tab, at: Point, count: int = 1) -> list[Call]:

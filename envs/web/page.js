@@ -60,6 +60,7 @@ const watch = () => {
   window.addEventListener("mouseout", (event) => {
     if (!event.relatedTarget) Object.assign(pointer, { x: -1, y: -1, over: null });
   }, true);
+  window.addEventListener("scroll", putBack, true);
   document.body.addEventListener("click", (event) => elements.touch(event.target));
 };
 
@@ -93,13 +94,18 @@ const focusSettled = async () => {
   for (let frames = 0; frames < 3 && isGone(document.activeElement); frames += 1) await clock.frame();
 };
 
+// Whether something else lies under the pointer than the page has heard of.
+const stale = () => (pointer.x < 0 ? null : document.elementFromPoint(pointer.x, pointer.y)) !== pointer.over;
+
 const look = async () => {
   await settled([...document.images].filter((one) => !one.complete));
   await focusSettled();
   outcome = task().outcome();
-  const hovered = pointer.x < 0 ? null : document.elementFromPoint(pointer.x, pointer.y);
-  const stale = hovered !== pointer.over;
-  return { instruction: task().instruction(), ...outcome, ...elements.list(), stale };
+  return { instruction: task().instruction(), ...outcome, ...elements.list(), stale: stale() };
+};
+
+const putBack = () => {
+  for (const [one, top, left] of held) Object.assign(one, { scrollTop: top, scrollLeft: left });
 };
 
 const scrollable = (from) => {
@@ -174,9 +180,12 @@ window.tutelage = {
     window.addEventListener("mousedown", pressed, { capture: true, once: true });
   },
 
-  async step(span, frame) {
+  // Let time pass and look; null, before any passes, when the pointer must be moved first.
+  async step(span, frame, whatever) {
     if (frame) await clock.frame();
-    for (const [one, top, left] of held.splice(0)) Object.assign(one, { scrollTop: top, scrollLeft: left });
+    putBack();
+    held = [];
+    if (!whatever && stale()) return null;
     await clock.advance(span);
     return look();
   },

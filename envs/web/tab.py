@@ -27,6 +27,7 @@ STEP = 1000
 """Milliseconds of the page's own time that pass with every action but `wait`."""
 
 AWAY = (-1.0, -1.0)
+NUDGES = (0.25, -0.25, 0.25)
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,11 @@ class Tab:
         """Do something to what was seen last; an element that is not there any more is left alone."""
         moves = yield from perform(self, action, look)
         span = action.amount if action.verb == "wait" else STEP
-        seen = yield from self.ask(f"step({span}, {json.dumps(moves)})")
+        for nudge in (*NUDGES, 0):
+            seen = yield from self.ask(f"step({span}, {json.dumps(moves)}, {json.dumps(not nudge)})")
+            if seen is not None:
+                break
+            yield from self._nudge(nudge)
         return (yield from self._settle(seen))
 
     def picture(self) -> Conversation[np.ndarray]:
@@ -153,15 +158,19 @@ class Tab:
 
     def _settle(self, seen: dict[str, Any]) -> Conversation[Look]:
         """Tell the page where the pointer is until what lies under it knows."""
-        for nudge in (0.25, -0.25, 0.25):
-            if not seen["stale"] or self.pointer is None:
+        for nudge in NUDGES:
+            if not seen["stale"]:
                 break
-            x, y = self.pointer
-            yield self.move(x + nudge, y)
-            self.pointer = (x, y)
+            yield from self._nudge(nudge)
             seen = yield from self.ask("look()")
         del seen["stale"]
         return Look(**(seen | {"clipped": frozenset(seen["clipped"]), "reward": float(seen["reward"])}))
+
+    def _nudge(self, nudge: float) -> Conversation[None]:
+        """Move the pointer as little as a page can hear of, and back for us."""
+        x, y = self.pointer or AWAY
+        yield self.move(x + nudge, y)
+        self.pointer = (x, y)
 
 
 @cache
