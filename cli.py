@@ -208,8 +208,20 @@ def train(folders: list[Path], out: Path, config: Path | None, resume: bool, **f
     options: dict[str, Any] = {"resume": resume, "progress": True}
     options["evaluate"] = select_success(stores[0].suite, episodes=settings.select_episodes)
     options["tell"] = lambda weights: console.print(table(weights), highlight=False)
-    kept = fit(stores, out, settings, **options)
-    console.print(f"kept policy: {kept}", highlight=False)
+    if not (resume and settings.practise and (out / "kept").is_dir() and (out / "practice").is_dir()):
+        fit(stores, out, settings, **options)
+    if settings.practise:
+        from .agents.practise import practise
+
+        practise(
+            stores,
+            out,
+            settings,
+            evaluate=options["evaluate"],
+            progress=True,
+            tell=lambda one: console.print(str(one), highlight=False),
+        )
+    console.print(f"kept policy: {out / 'kept'}", highlight=False)
 
 
 @app.command()

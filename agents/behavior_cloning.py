@@ -20,7 +20,7 @@ from ..datasets.weights import Weight, episode_weights, weigh
 from ..envs.errors import TutelageError
 from ..envs.suite import Suite
 from ..envs.task import RECORD
-from .checkpoint import save
+from .checkpoint import LoadedPolicy, save
 from .judges import skills
 from .policy import Policy
 from .train_config import TrainConfig
@@ -43,12 +43,14 @@ def train(
     resume: bool = False,
     progress: bool = False,
     tell: Callable[[list[Weight]], None] | None = None,
+    parent: LoadedPolicy | None = None,
 ) -> Path:
     """Train one policy on everything in the stores that was recorded on record seeds.
 
     Writes `config.yaml`, `metrics.jsonl`, TensorBoard files, the state to resume from, and two
     checkpoints of the averaged weights: `last` and `kept`, the best on select seeds (without `evaluate`,
-    the last). `tell` hears what each demonstrator's episodes weigh before the first step.
+    the last). `tell` hears what each demonstrator's episodes weigh before the first step. Training goes on
+    from the weights of `parent`, if there is one.
     Ctrl-C saves everything first. Returns the kept one. Raises TutelageError when there is
     nothing to learn from, or when `resume` finds another configuration.
     """
@@ -62,12 +64,13 @@ def train(
         if tell:
             tell(weigh(columns, config.weights, skilled))
         sampler = make_sampler(columns, config, episode_weights(columns, config.weights, skilled))
-        run = begin(columns, config)
+        run = begin(columns, config, parent.policy if parent else None)
         if resume:
             facts = load_state(out, run.policy, run.average, run.optimizer)
             run.step, run.best, run.select = facts["step"], facts["best"], facts["select"]
             run.average.forgetful = frozenset(facts["forgetful"])
-        _loop(run, sampler, out, config, stores, evaluate, progress)
+        lineage = _lineage(stores, config, run.policy) | {"parent": parent.seal if parent else None}
+        _loop(run, sampler, out, config, stores[0].suite, lineage, evaluate, progress)
     finally:
         torch.set_num_threads(threads)
     return out / "kept"
@@ -78,12 +81,12 @@ def _loop(
     sampler: Sampler,
     out: Path,
     config: TrainConfig,
-    stores: Sequence[Store],
+    suite: Suite,
+    lineage: Mapping[str, Any],
     evaluate: Evaluate | None,
     progress: bool,
 ) -> None:
     log = Log(out, run.step)
-    suite, lineage = stores[0].suite, _lineage(stores, config, run.policy)
     began, timed, seen = time.perf_counter(), 0.0, 0
     with TrainingProgress(config.steps, run.step, progress) as shown, _interruptible() as interrupted:
         while run.step < config.steps and not interrupted():
@@ -114,9 +117,10 @@ def _loop(
             if run.step % config.save_every == 0:
                 save_state(out, run.policy, run.average, run.optimizer, run.facts())
     save_state(out, run.policy, run.average, run.optimizer, run.facts())
-    last = save(run.average, out / "last", suite=suite, lineage=lineage | {"step": run.step})
+    facts = {**lineage, "step": run.step}
+    last = save(run.average, out / "last", suite=suite, lineage=facts)
     if run.best < 0:
-        save(run.average, out / "kept", suite=suite, lineage=lineage | {"step": run.step})
+        save(run.average, out / "kept", suite=suite, lineage=facts)
     log.close()
     if run.step < config.steps:
         raise TutelageError(
@@ -172,7 +176,6 @@ def _lineage(stores: Sequence[Store], config: TrainConfig, policy: Policy) -> di
         "parts": {
             f"{one.path.name}/{part}": sha for one in stores for part, sha in one.part_hashes().items()
         },
-        "parent": None,
         "parameters": sum(one.numel() for one in policy.parameters()),
     }
 

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .draws import Draw, pick
 from .encoding import Interface
 from .fused import normed_linear
 from .parts import POINTING, SKIPPED, Part, targets
@@ -81,12 +82,11 @@ class Decoder(nn.Module):
         x: Tensor,
         interface: Interface,
         index: int,
-        greedy: bool,
-        generator: torch.Generator | None,
+        draw: Draw | None,
         legal: Tensor | None,
         pools: Mapping[str, Pool] | None = None,
     ) -> np.ndarray:
-        """Return actions `[S, k]`; `legal` bool `[S, n]` masks the options of a single choice."""
+        """Return actions `[S, k]`, the likeliest or drawn; `legal` bool `[S, n]` masks a single choice."""
         numbers = np.full((len(x), len(interface.parts)), SKIPPED)
         for at, part in enumerate(interface.parts):
             some = np.arange(len(x))
@@ -101,11 +101,11 @@ class Decoder(nn.Module):
                 # the last of two words is not before the first
                 least = numbers[some, at - 1] if part.after else np.full(len(some), part.low)
                 pointer = self._pointer(index, at)
-                column = pointer.choose(own, pool, greedy, generator, least).astype(np.float64)
+                column = pointer.choose(own, pool, draw, least).astype(np.float64)
                 chosen = pointer.chosen(pool, column.astype(np.int64))
             else:
                 mask = legal if len(interface.parts) == 1 and part.kind == "choice" else None
-                column, chosen = self._decide(own, part, self.offsets[index][at], greedy, generator, mask)
+                column, chosen = self._decide(own, part, self.offsets[index][at], draw, mask)
             numbers[some, at] = column
             if at + 1 < len(interface.parts):
                 x = x.index_add(0, rows, chosen)
@@ -137,20 +137,14 @@ class Decoder(nn.Module):
         x: Tensor,
         part: Part,
         offset: int,
-        greedy: bool,
-        generator: torch.Generator | None,
+        draw: Draw | None,
         legal: Tensor | None,
     ) -> tuple[np.ndarray, Tensor]:
         logits = self._logits(x, part, offset)
         if legal is not None:
             some = legal.any(-1, keepdim=True)  # a mask that forbids everything says nothing
             logits = logits.masked_fill(~legal & some, -torch.inf)
-        best = (
-            logits.argmax(-1)
-            if greedy
-            else torch.multinomial(logits.softmax(-1), 1, generator=generator)[:, 0]
-        )
-        column = _numbers(logits, best, part, greedy)
+        column = _numbers(logits, pick(logits, draw), part, draw is None)
         wanted = torch.from_numpy(targets(part, column))
         return column, self._chosen(wanted.to(x.dtype) if part.kind == "bins" else wanted, part, offset)
 

@@ -1,4 +1,4 @@
-"""What is done to a page ↔ the numbers that a policy decides: verb, element, words of the instruction, …
+"""What is done to a page ↔ the numbers that a policy decides on: a verb, an element, words that were said.
 
 A typed text is nearly always said in the instruction: it is decided as its first and last word there. What
 is not said is spelled. A field for a date or a time takes a date or a time however it is said.

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from .draws import Draw, pick
 from .fused import normed_linear
 
 
@@ -49,18 +50,16 @@ class Pointer(nn.Module):
         place = torch.from_numpy(np.cumsum(counts) - counts + self._option(wanted))
         return mass.log() + top - logits.index_select(0, place)
 
-    def choose(
-        self, x: Tensor, pool: Pool, greedy: bool, generator: torch.Generator | None, least: np.ndarray
-    ) -> np.ndarray:
+    def choose(self, x: Tensor, pool: Pool, draw: Draw | None, least: np.ndarray) -> np.ndarray:
         """Return a place `[S]` of each step, -1 for none; never one before `least` `[S]`."""
         logits, counts = self._logits(x, pool)
-        chosen = []
-        for row, low in zip(logits.split(counts.tolist()), self._option(least).tolist(), strict=True):
-            able = row.clone()
-            able[:low] = -torch.inf
-            best = able.argmax() if greedy else torch.multinomial(able.softmax(0), 1, generator=generator)
-            chosen.append(int(best))
-        return np.array(chosen) - (self.none is not None)
+        able = torch.full((len(counts), int(counts.max())), -torch.inf, dtype=logits.dtype)
+        step = np.repeat(np.arange(len(counts)), counts)
+        place = np.arange(len(step)) - np.repeat(np.cumsum(counts) - counts, counts)
+        able[torch.from_numpy(step), torch.from_numpy(place)] = logits
+        before = torch.arange(able.shape[1]) < torch.from_numpy(self._option(least))[:, None]
+        best = pick(able.masked_fill(before, -torch.inf), draw)
+        return best.numpy() - (self.none is not None)
 
     def chosen(self, pool: Pool, places: np.ndarray) -> Tensor:
         """Return what being pointed at adds `[S, d]`; nothing for none."""

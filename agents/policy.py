@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ..datasets.sampler import WindowBatch
 from .decoder import Decoder
+from .draws import Draw
 from .encoding import Encoding, decided, done
 from .fused import normalise
 from .tokens import Scene, Tokens
@@ -147,13 +148,15 @@ class Policy(nn.Module):
         *,
         greedy: bool = True,
         generator: torch.Generator | None = None,
+        temperature: float = 1.0,
         legal: np.ndarray | None = None,
         alive: np.ndarray | None = None,
     ) -> tuple[np.ndarray, Memory]:
         """Choose one action for each of N episodes.
 
         `observations` leaf path → `[N, ...]`; `legal` bool `[N, n]` masks a single Discrete space; rows
-        where `alive` is False are not computed and come back as zeros. Returns actions float64 `[N, k]`
+        where `alive` is False are not computed and come back as zeros. What is not `greedy` is drawn, more
+        evenly at a `temperature` above 1. Returns actions float64 `[N, k]`
         and the memory, one step later. Illegal choices are impossible, greedy or sampled.
         """
         count = len(next(iter(observations.values())))
@@ -171,7 +174,8 @@ class Policy(nn.Module):
             mask = None if legal is None else torch.from_numpy(np.asarray(legal, bool)[rows])
             index = self.encoding.tasks[task][0]
             pools = scene.pools(task, seen)
-            numbers = self.decoder.choose(normalise(x), interface, index, greedy, generator, mask, pools)
+            draw = None if greedy else Draw(generator, temperature)
+            numbers = self.decoder.choose(normalise(x), interface, index, draw, mask, pools)
             actions[rows] = done(interface, numbers, some)
         memory.time += 1
         return actions, memory

@@ -43,11 +43,16 @@ class TrainConfig:
     evaluate_every: int = _setting(250, "Steps between evaluations on select seeds.")
     select_episodes: int = _setting(32, "Select seeds a task at each evaluation.")
     save_every: int = _setting(250, "Steps between saves of the whole state, to resume from.")
+    practise: int = _setting(0, "Rounds in which the policy tries the tasks and learns from its successes.")
+    practise_episodes: int = _setting(64, "Record seeds a task that it tries in each round.")
+    practise_steps: int = _setting(500, "Training steps of each round.")
     seed: int = _setting(0, "Seed of everything random in training.")
 
     def __post_init__(self) -> None:
-        for name in ("size", "steps", "batch_steps", "window", "evaluate_every", "save_every"):
+        counts = ("size", "steps", "batch_steps", "window", "evaluate_every", "save_every")
+        for name in (*counts, "practise_episodes", "practise_steps"):
             _expect(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
+        _expect(self.practise >= 0, "practise", "at least 0", self.practise)
         _expect(0 <= self.dropout < 1, "dropout", "in [0, 1)", self.dropout)
         _expect(0 <= self.forget <= 1, "forget", "in [0, 1]", self.forget)
         _expect(0 <= self.ema < 1, "ema", "in [0, 1)", self.ema)

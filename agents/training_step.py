@@ -12,6 +12,7 @@ import torch
 
 from ..datasets.sampler import Sampler, TaskColumns, WindowBatch
 from ..datasets.weights import episode_weights
+from ..envs.errors import TutelageError
 from .encoding import Encoding
 from .optimizer import Optimizer
 from .policy import Policy, PolicyConfig
@@ -38,11 +39,23 @@ class Run:
         }
 
 
-def begin(columns: Mapping[str, TaskColumns], config: TrainConfig) -> Run:
-    """Fit the encoding to the data, and make the policy, its average and its optimiser."""
+def begin(columns: Mapping[str, TaskColumns], config: TrainConfig, parent: Policy | None = None) -> Run:
+    """Fit the encoding to the data, and make the policy, its average and its optimiser.
+
+    A `parent` gives its encoding and its weights. Raises TutelageError when it is of another size, or knows
+    not all tasks.
+    """
     torch.manual_seed(config.seed)
-    encoding = Encoding.fit(columns)
+    encoding = Encoding.fit(columns) if parent is None else parent.encoding
     policy = Policy(PolicyConfig(config.size, config.window, config.dropout, config.forget), encoding)
+    if parent is not None:
+        if parent.config.size != config.size:
+            raise TutelageError(
+                f"expected a parent of size {config.size}, got one of {parent.config.size}; use --size"
+            )
+        for task in columns:
+            encoding.interface(task)
+        policy.load_state_dict(parent.state_dict())
     average = copy.deepcopy(policy).eval()
     optimizer = Optimizer(policy, config.learning_rate, config.table_learning_rate, config.weight_decay)
     return Run(policy, average, optimizer)

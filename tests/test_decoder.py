@@ -6,6 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tutelage.agents.decoder import Decoder
+from tutelage.agents.draws import Draw
 from tutelage.agents.encoding import Interface
 from tutelage.agents.parts import Part
 
@@ -39,9 +40,9 @@ def test_not_even_an_overwhelming_favourite_is_chosen_when_illegal(
     decoder = Decoder(INTERFACES, 16)
     with torch.no_grad():
         decoder.bias[favoured] = 1e6
-    generator = torch.Generator().manual_seed(seed)
+    draw = None if greedy else Draw(torch.Generator().manual_seed(seed))
     mask = torch.tensor([legal])
-    rows = decoder.choose(torch.randn(1, 16), INTERFACES[0], 0, greedy, generator, mask)
+    rows = decoder.choose(torch.randn(1, 16), INTERFACES[0], 0, draw, mask)
     assert legal[int(rows[0, 0]) - 3]
     if legal[favoured]:
         assert rows[0, 0] == favoured + 3
@@ -50,8 +51,8 @@ def test_not_even_an_overwhelming_favourite_is_chosen_when_illegal(
 def test_a_mask_that_forbids_everything_says_nothing(decoder: Decoder) -> None:
     x = torch.randn(3, 16)
     nothing = torch.zeros(3, 4, dtype=torch.bool)
-    free = decoder.choose(x, INTERFACES[0], 0, True, None, None)
-    assert np.array_equal(decoder.choose(x, INTERFACES[0], 0, True, None, nothing), free)
+    free = decoder.choose(x, INTERFACES[0], 0, None, None)
+    assert np.array_equal(decoder.choose(x, INTERFACES[0], 0, None, nothing), free)
 
 
 @given(st.floats(-2, 2))
@@ -65,7 +66,7 @@ def test_a_number_that_was_learned_comes_back(number: float) -> None:
         decoder.bias[4:45] = -1e9
         decoder.bias[4 + below] = float(np.log(max(1 - (place - below), 1e-12)))
         decoder.bias[5 + below] = float(np.log(max(place - below, 1e-12)))
-    rows = decoder.choose(torch.zeros(1, 16), INTERFACES[1], 1, True, None, None)
+    rows = decoder.choose(torch.zeros(1, 16), INTERFACES[1], 1, None, None)
     assert rows[0, 0] == pytest.approx(number, abs=1e-4)
 
 
@@ -73,10 +74,12 @@ def test_sampling_follows_the_probabilities(decoder: Decoder) -> None:
     with torch.no_grad():
         decoder.options.weight.zero_()
         decoder.bias[:4] = torch.tensor([0.1, 0.2, 0.3, 0.4]).log()
-    generator = torch.Generator().manual_seed(0)
-    rows = decoder.choose(torch.zeros(20_000, 16), INTERFACES[0], 0, False, generator, None)
-    shares = np.bincount(rows[:, 0].astype(int) - 3, minlength=4) / len(rows)
-    assert shares == pytest.approx([0.1, 0.2, 0.3, 0.4], abs=0.02)
+    for temperature in (1.0, 2.0):
+        draw = Draw(torch.Generator().manual_seed(0), temperature)
+        rows = decoder.choose(torch.zeros(20_000, 16), INTERFACES[0], 0, draw, None)
+        shares = np.bincount(rows[:, 0].astype(int) - 3, minlength=4) / len(rows)
+        expected = np.array([0.1, 0.2, 0.3, 0.4]) ** (1 / temperature)
+        assert shares == pytest.approx(expected / expected.sum(), abs=0.02)
 
 
 def test_the_loss_of_a_lone_choice_is_its_cross_entropy(decoder: Decoder) -> None:

@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
+from tutelage.agents.draws import Draw
 from tutelage.agents.pointing import Pointer, Pool
 
 WIDTH = 64
@@ -44,10 +45,11 @@ def test_the_loss_is_the_cross_entropy_of_each_step_by_itself(
 def test_the_likeliest_is_chosen_and_never_one_of_another_step(counts: list[int], none: bool) -> None:
     pointer, x, pool = made(counts, none)
     least = np.full(len(counts), -1 if none else 0)
-    chosen = pointer.choose(x, pool, True, None, least)
+    chosen = pointer.choose(x, pool, None, least)
     expected = [int(row.argmax()) - none for row in rows_of(pointer, x, pool)]
     assert chosen.tolist() == expected
-    drawn = pointer.choose(x, pool, False, torch.Generator().manual_seed(1), least)
+    draw = Draw(torch.Generator().manual_seed(1), 2.0)
+    drawn = pointer.choose(x, pool, draw, least)
     assert (drawn >= least).all()
     assert (drawn < counts).all()
 
@@ -56,7 +58,7 @@ def test_the_likeliest_is_chosen_and_never_one_of_another_step(counts: list[int]
 def test_a_last_word_is_never_before_the_first(counts: list[int]) -> None:
     pointer, x, pool = made(counts, none=False)
     least = np.array(counts) - 1
-    assert pointer.choose(x, pool, True, None, least).tolist() == least.tolist()
+    assert pointer.choose(x, pool, None, least).tolist() == least.tolist()
 
 
 def test_nothing_adds_nothing() -> None:

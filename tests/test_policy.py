@@ -231,7 +231,7 @@ def test_acting_gives_what_the_whole_window_gives(
         flat = {path: values[:, :8].reshape(-1, *values.shape[2:]) for path, values in seen.items()}
         x = policy.remember(policy.summarise({world: flat}), np.full(episodes, 8))
     index = policy.encoding.tasks[world][0]
-    whole = policy.decoder.choose(x, policy.encoding.interfaces[index], index, True, None, None)
+    whole = policy.decoder.choose(x, policy.encoding.interfaces[index], index, None, None)
     assert np.stack(acted, 1).reshape(whole.shape) == pytest.approx(whole, abs=1e-9)
 
 

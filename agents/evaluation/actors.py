@@ -165,9 +165,17 @@ class PolicyActor:
     matrix products of different sizes.
     """
 
-    def __init__(self, policy: Any, name: str = "policy", greedy: bool = True, seed: int = 0) -> None:
+    def __init__(
+        self,
+        policy: Any,
+        name: str = "policy",
+        greedy: bool = True,
+        seed: int = 0,
+        temperature: float = 1.0,
+    ) -> None:
         self.name, self.kind, self.seed = name, "policy", seed
         self._policy, self._greedy = policy, greedy
+        self._temperature = temperature
         self._task = ""
         self._memory: Any = None
         self._generator: Any = None
@@ -194,6 +202,7 @@ class PolicyActor:
             self._memory,
             greedy=self._greedy,
             generator=self._generator,
+            temperature=self._temperature,
             legal=_legal(steps),
             alive=alive,
         )
@@ -201,8 +210,12 @@ class PolicyActor:
 
 
 def stack(steps: Sequence[Step]) -> dict[str, np.ndarray]:
-    """Stack the observations of N steps leaf by leaf: `[N, ...]` arrays, text as a unicode array."""
-    return {path: np.array([one.observation[path] for one in steps]) for path in steps[0].observation}
+    """Stack the observations of N steps leaf by leaf: `[N, ...]` arrays, text as `str` objects."""
+    return {path: _stacked([one.observation[path] for one in steps]) for path in steps[0].observation}
+
+
+def _stacked(values: Sequence[Any]) -> np.ndarray:
+    return np.array(values, object if isinstance(values[0], str) else None)
 
 
 def _legal(steps: Sequence[Step]) -> np.ndarray | None:

@@ -1,0 +1,146 @@
+"""Practice: the policy tries the tasks and learns from what it did right; round after round, supervised.
+
+People teach it to walk. From then on the tasks themselves say which of its own attempts were successes, and
+those join the demonstrations.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..datasets.durable import write_whole
+from ..datasets.store import Store
+from ..datasets.trajectory import Trajectory
+from ..envs.task import SeedRange
+from .behavior_cloning import Evaluate, train
+from .checkpoint import LoadedPolicy, load
+from .evaluation.actors import PolicyActor
+from .evaluation.rollout import rollout
+from .train_config import TrainConfig
+
+TRIED = SeedRange("tried", 300_000_000, 400_000_000)
+"""Record seeds that are tried: far from where people begin to count theirs."""
+
+TEMPERATURES = (1.0, 2.0, 4.0, 8.0)
+"""At which actions are drawn: whoever fails tries the same seed again, each time more freely."""
+
+ROUNDS = "practice.jsonl"
+
+
+@dataclass(frozen=True)
+class Round:
+    """What came of one round.
+
+    `tried` is success by task at the first attempt, `kept` how many attempts joined the demonstrations, `select`
+    success by task on select seeds afterwards.
+    """
+
+    number: int
+    tried: Mapping[str, float]
+    kept: int
+    select: Mapping[str, float]
+
+    def __str__(self) -> str:
+        tried, select = (100 * float(np.mean(list(one.values()) or [0])) for one in (self.tried, self.select))
+        return (
+            f"round {self.number}: {tried:.1f} % of its first attempts succeeded, {self.kept} joined the "
+            f"demonstrations; {select:.1f} % on select seeds now"
+        )
+
+
+def practise(
+    stores: Sequence[Store],
+    out: Path,
+    config: TrainConfig,
+    *,
+    evaluate: Evaluate,
+    progress: bool = False,
+    tell: Callable[[Round], None] | None = None,
+) -> Path:
+    """Let a trained run practise for the rounds that `config` asks for; returns the best, `out/kept`.
+
+    `out` is a run that `train` has ended. Round r lies in `out/practice-r`, the attempts that succeeded in the
+    store `out/practice`, what came of each round in `practice.jsonl`. A round begins from the best policy so
+    far, and is forgotten where it made nothing better. Rounds that are done already are not done again.
+    """
+    suite = stores[0].suite
+    store = Store.create(out / "practice", suite)
+    rounds = _read(out)
+    best = load(out / "kept")
+    score = _mean(best)
+    for number in range(len(rounds) + 1, config.practise + 1):
+        tried, kept = attempt(best, store, config, number)
+        here = replace(
+            config,
+            steps=config.practise_steps,
+            seed=config.seed + number,
+            evaluate_every=min(config.evaluate_every, config.practise_steps),
+        )
+        folder = out / f"practice-{number}"
+        shutil.rmtree(folder, ignore_errors=True)
+        taught = [*stores, store] if len(store) else list(stores)
+        made = load(train(taught, folder, here, evaluate=evaluate, progress=progress, parent=best))
+        rounds.append(Round(number, tried, kept, made.lineage.get("select", {})))
+        if _mean(made) > score:
+            best, score = made, _mean(made)
+            shutil.copytree(folder / "kept", out / "kept", dirs_exist_ok=True)
+        write_whole(out / ROUNDS, "".join(f"{json.dumps(_plain(one))}\n" for one in rounds).encode())
+        if tell:
+            tell(rounds[-1])
+    return out / "kept"
+
+
+def attempt(
+    best: LoadedPolicy, store: Store, config: TrainConfig, number: int
+) -> tuple[dict[str, float], int]:
+    """Try every task on this round's seeds, store what succeeds; returns success by task, and how many."""
+    name = f"practice-{number}"
+    begin = TRIED.start + (number - 1) * config.practise_episodes
+    seeds = list(range(begin, begin + config.practise_episodes))
+    rows = store.episodes()
+    there = set(zip(rows["demonstrator"].to_pylist(), rows["task"].to_pylist(), strict=True))
+    tried, kept = {}, 0
+    for task in best.suite:
+        if task.id not in best.policy.tasks:
+            continue
+        right: list[Trajectory] = []
+        left = seeds
+        for temperature in TEMPERATURES:
+            actor = PolicyActor(best.policy, name, False, config.seed, temperature)
+            some = rollout(actor, task, left, suite_name=best.suite.name)
+            right += [one for one in some if one.success]
+            left = [one.seed for one in some if not one.success]
+            tried.setdefault(task.id, 1 - len(left) / len(seeds))
+            if not left:
+                break
+        if right and (name, task.id) not in there:
+            store.append(right)
+        kept += len(right)
+    return tried, kept
+
+
+def read_rounds(run: Path) -> list[Round]:
+    """Read what came of the rounds of a run; none where it has not practised."""
+    return _read(run)
+
+
+def _read(run: Path) -> list[Round]:
+    path = run / ROUNDS
+    lines = path.read_text("utf-8").splitlines() if path.exists() else []
+    return [Round(**json.loads(line)) for line in lines]
+
+
+def _plain(one: Round) -> dict[str, Any]:
+    return {"number": one.number, "tried": dict(one.tried), "kept": one.kept, "select": dict(one.select)}
+
+
+def _mean(loaded: LoadedPolicy) -> float:
+    select = loaded.lineage.get("select", {})
+    return float(np.mean(list(select.values()))) if select else 0.0
