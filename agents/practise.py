@@ -38,8 +38,8 @@ ROUNDS = "practice.jsonl"
 class Round:
     """What came of one round.
 
-    `tried` is success by task at the first attempt, `kept` how many attempts joined the demonstrations, `select`
-    success by task on select seeds afterwards.
+    `tried` is success by task at the first attempt, `kept` how many attempts joined the demonstrations,
+    `select` success by task on select seeds afterwards.
     """
 
     number: int
@@ -66,9 +66,9 @@ def practise(
 ) -> Path:
     """Let a trained run practise for the rounds that `config` asks for; returns the best, `out/kept`.
 
-    `out` is a run that `train` has ended. Round r lies in `out/practice-r`, the attempts that succeeded in the
-    store `out/practice`, what came of each round in `practice.jsonl`. A round begins from the best policy so
-    far, and is forgotten where it made nothing better. Rounds that are done already are not done again.
+    `out` is a run that `train` has ended. Round r lies in `out/practice-r`, the attempts that succeeded in
+    the store `out/practice`, what came of each round in `practice.jsonl`. A round begins from the best policy
+    so far, and is forgotten where it made nothing better. Rounds that are done are not done again.
     """
     suite = stores[0].suite
     store = Store.create(out / "practice", suite)
