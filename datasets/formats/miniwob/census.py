@@ -18,7 +18,7 @@ from .recording import Recording
 
 @dataclass
 class TaskCensus:
-    """One task's demonstrations: `solved` were rewarded by the page, `complete` in full; `lengths` are moves."""
+    """One task's demonstrations: `solved` were rewarded, `complete` in full; `lengths` are moves."""
 
     found: int = 0
     kept: int = 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import zip_longest
 
 from .gestures import Gesture, gestures
 from .recording import Page, Recording
@@ -14,7 +13,7 @@ LETTERS = frozenset(
     (*(f"INPUT_{kind}" for kind in ("text", "password", "search", "email", "tel")), "TEXTAREA")
 )
 PICKED = frozenset(f"INPUT_{kind}" for kind in ("date", "time", "number"))
-"""Fields with arrows and parts of their own, which are no elements: what was done inside them can't be seen."""
+"""Fields with arrows and parts of their own, which are no elements: what is done inside can't be seen."""
 _EDITS = frozenset(("Backspace", "Delete", "ArrowLeft", "ArrowRight", "Home", "End", "Insert", "Space"))
 _SHORTCUT = re.compile(
     r"(?:Shift\+)?(?:Control|Meta)\+(?:Shift\+)?(?:[ACVXZ]|Backspace|Delete|Insert|Arrow\w+)|Shift\+Insert"
@@ -79,9 +78,10 @@ def differ(one: Page, other: Page, besides: int = 0) -> bool:
 
 def _single(recording: Recording) -> Iterator[Deed]:
     made = gestures(recording.events)
-    for gesture, following in zip_longest(made, made[1:]):
+    for at, gesture in enumerate(made):
         page = recording.pages[gesture.page]
-        after = following.page if following else recording.events[-1].page
+        later = (one.page for one in made[at + 1 :] if one.begin >= gesture.end)
+        after = next(later, recording.events[-1].page)
         yield Deed((gesture,), _touched(page, gesture), gesture.page, after)
 
 
@@ -171,7 +171,7 @@ def _chosen(recording: Recording, ref: int, run: list[Deed]) -> list[Deed]:
 
 
 def _picked(pages: Sequence[Page], run: Sequence[Deed]) -> list[str]:
-    """Follow the clicks on options: a plain one chooses one alone, Control adds or takes away, Shift fills up."""
+    """Follow clicks on options: a plain one chooses one alone, Control adds or takes away, Shift fills up."""
     chosen: list[str] = []
     anchor = 0
     for deed in run:

@@ -1,4 +1,4 @@
-"""Raw browser events → what a hand did: clicks, drags, keys and scrolls, each with the page it was done to."""
+"""Raw browser events → what a hand did: clicks, drags, keys, scrolls, each with the page it was done to."""
 
 from __future__ import annotations
 
@@ -14,21 +14,23 @@ MOVED = 3
 _ECHO = 100  # ms within which a page clicks a label's box after the label
 _MODIFIERS = {16: "Shift", 17: "Control", 18: "Alt", 91: "Meta", 92: "Meta", 93: "Meta", 224: "Meta"}
 _NAMES = {
-    **{8: "Backspace", 9: "Tab", 13: "Enter", 27: "Escape", 32: "Space", 33: "PageUp", 34: "PageDown"},
-    **{35: "End", 36: "Home", 37: "ArrowLeft", 38: "ArrowUp", 39: "ArrowRight", 40: "ArrowDown"},
-    **{45: "Insert", 46: "Delete", 106: "*", 107: "+", 109: "-", 110: ".", 111: "/"},
+    **dict(zip((8, 9, 13, 27, 32), ("Backspace", "Tab", "Enter", "Escape", "Space"), strict=True)),
+    **dict(zip(range(33, 37), ("PageUp", "PageDown", "End", "Home"), strict=True)),
+    **dict(zip(range(37, 41), ("ArrowLeft", "ArrowUp", "ArrowRight", "ArrowDown"), strict=True)),
+    **dict(zip((45, 46, 106, 107, 109, 110, 111), ("Insert", "Delete", *"*+-./"), strict=True)),
     **{code: chr(code).lower() for code in (*range(48, 58), *range(65, 91))},
     **{96 + digit: str(digit) for digit in range(10)},
     **{111 + number: f"F{number}" for number in range(1, 13)},
 }
+_ERASING = ("Backspace", "Delete")  # held down, they erase; some people held one down all the time
 
 
 @dataclass(frozen=True)
 class Gesture:
     """One thing that a hand did: `page` was there when it began, at `begin` ms; it was over at `end`.
 
-    `target` is the ref of the element that was pressed, had the focus, or was scrolled. `x, y` to `x2, y2` is the
-    pointer's way. `key` is named as `Action.key` is; `held` are the modifiers that were down in a click.
+    `target` is the ref of the element that was pressed, had the focus, or was scrolled. `x, y` to `x2, y2` is
+    the pointer's way. `key` is named as `Action.key` is; `held` are the modifiers that were down in a click.
     """
 
     kind: Literal["click", "drag", "key", "scroll"]
@@ -57,7 +59,7 @@ def gestures(events: Sequence[Event]) -> list[Gesture]:
         elif event.phase == 1 and event.kind in _HANDLED:
             getattr(hand, event.kind)(event)
     hand.let_go()
-    return [one for one in hand.done if one is not None]
+    return hand.done
 
 
 _HANDLED = frozenset(("mousedown", "mouseup", "click", "keydown", "keypress", "keyup"))
@@ -67,10 +69,11 @@ class _Hand:
     """What is held down, and what was done so far."""
 
     def __init__(self) -> None:
-        self.done: list[Gesture | None] = []
+        self.done: list[Gesture] = []
         self._pressed: int | None = None  # place in `done` of the press that no click has followed yet
         self._clicked = -_ECHO - 1  # time of the last click
         self._held: dict[int, str] = {}
+        self._down: set[int] = set()
         self._typing: int | None = None  # place in `done` of the key that a character may follow
 
     def mousedown(self, event: Event) -> None:
@@ -90,7 +93,8 @@ class _Hand:
 
     def click(self, event: Event) -> None:
         if (pressed := self._press()) is not None:
-            kept = pressed.kind if pressed.kind == "scroll" else "click"
+            slipped = pressed.kind == "drag" and pressed.target != event.target
+            kept = pressed.kind if slipped or pressed.kind == "scroll" else "click"
             self._change(replace(pressed, kind=kept, end=event.time))
             self._pressed = None
         elif event.time - self._clicked > _ECHO and not (event.x == event.y == 0):
@@ -98,7 +102,7 @@ class _Hand:
         self._clicked = event.time
 
     def scroll(self, event: Event, page: int) -> None:
-        if (pressed := self._press()) is not None and pressed.end == pressed.begin:
+        if self._is_pressing() and (pressed := self._press()) is not None:
             self._change(replace(pressed, kind="scroll", target=event.target))
             return
         self.done.append(replace(_begun("scroll", event), page=page))
@@ -106,9 +110,14 @@ class _Hand:
     def keydown(self, event: Event) -> None:
         if event.key in _MODIFIERS:
             self._held[event.key] = _MODIFIERS[event.key]
-        elif (name := _NAMES.get(event.key)) is not None:
-            self._typing = len(self.done)
-            self.done.append(_begun("key", event, key=_spelled(self._modifiers(), name)))
+            return
+        name = _NAMES.get(event.key)
+        repeated = name in _ERASING and event.key in self._down
+        self._down.add(event.key)
+        if name is None or repeated or self._is_pressing():
+            return
+        self._typing = len(self.done)
+        self.done.append(_begun("key", event, key=_spelled(self._modifiers(), name)))
 
     def keypress(self, event: Event) -> None:
         if event.char < 32:
@@ -117,12 +126,13 @@ class _Hand:
         name = "Space" if event.char == 32 else chr(event.char)
         if self._typing is None:
             self.done.append(_begun("key", event, key=name))
-        elif (typed := self.done[self._typing]) is not None:
-            self.done[self._typing] = replace(typed, key=name)
+        else:
+            self.done[self._typing] = replace(self.done[self._typing], key=name)
         self._typing = None
 
     def keyup(self, event: Event) -> None:
         self._held.pop(event.key, None)
+        self._down.discard(event.key)
 
     def let_go(self) -> None:
         """Take it that the button is up, and that no click will follow."""
@@ -130,6 +140,10 @@ class _Hand:
 
     def _press(self) -> Gesture | None:
         return None if self._pressed is None else self.done[self._pressed]
+
+    def _is_pressing(self) -> bool:
+        """Whether the button is down."""
+        return (pressed := self._press()) is not None and pressed.end == pressed.begin
 
     def _change(self, gesture: Gesture) -> None:
         assert self._pressed is not None

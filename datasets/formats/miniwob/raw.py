@@ -1,4 +1,4 @@
-"""The public repository's own layout: one file each, `<round>/<task>/<task>_<assignment>_d<number>.json.gz`."""
+"""The public repository's own layout: `<round>/<task>/<task>_<assignment>_d<number>.json.gz`, a file each."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import gzip
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 

@@ -101,7 +101,7 @@ class Event:
 
 @dataclass(frozen=True)
 class Recording:
-    """One demonstration: `pages` are the distinct ones, in the order they came; `rest` events followed its end.
+    """One demonstration: `pages` are the distinct ones as they came; `rest` events came after its end.
 
     `reward` is the page's own: 1 for all done, a part of it in between, -1 for failed or out of time;
     `scaled` is what the time used up had left of it.
