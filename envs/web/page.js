@@ -1,5 +1,5 @@
 // What Python asks of a page: begin an episode, show what there is, make ready for hands. `window.tutelage`.
-const HIDDEN = "reward-display";
+const HIDDEN = "#reward-display, #click-canvas"; // beside the task; they would make the page wide
 const pointer = { x: -1, y: -1, over: null };
 let started = 0;
 let held = [];
@@ -85,7 +85,7 @@ const ready = new Promise((done) => window.addEventListener("load", done)).then(
   guard();
   watch();
   const style = document.createElement("style");
-  style.textContent = `#${HIDDEN} { display: none !important; }
+  style.textContent = `${HIDDEN} { display: none !important; }
     html { overflow: hidden !important; }
     *, *::before, *::after { transition: none !important; animation: none !important;
       caret-color: transparent !important; scroll-behavior: auto !important; }`;
@@ -112,6 +112,7 @@ const stale = () => {
 const look = async () => {
   await settled([...document.images].filter((one) => !one.complete));
   await focusSettled();
+  if (window.scrollX) window.scrollTo(0, window.scrollY);
   outcome = task().outcome();
   return { instruction: task().instruction(), ...outcome, ...elements.list(), stale: stale() };
 };
