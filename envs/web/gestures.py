@@ -67,6 +67,7 @@ def _point_at(tab: Tab, action: Action, at: Point | None) -> Conversation[None]:
 
 
 def _press(tab: Tab, at: Point) -> Conversation[None]:
+    yield from tab.ask("hold()")
     yield [tab.mouse("mouseMoved", *at), _button(tab, "mousePressed", at, 1)]
     tab.is_held = True
 
@@ -80,7 +81,6 @@ def _drag(tab: Tab, action: Action, look: Look, at: Point | None) -> Conversatio
         to = yield from _point(tab, look, action.target, action.target_x, action.target_y)
     if to is None:
         return
-    yield from tab.ask("hold()")
     yield from _press(tab, at)
     parts = [step / DRAG_STEPS for step in range(1, DRAG_STEPS + 1)]
     ways = [(at[0] + (to[0] - at[0]) * part, at[1] + (to[1] - at[1]) * part) for part in parts]

@@ -1,5 +1,5 @@
 // What Python asks of a page: begin an episode, show what there is, make ready for hands. `window.tutelage`.
-const HIDDEN = "reward-display";
+const HIDDEN = "#reward-display, #click-canvas"; // beside the task; they would make the page wide
 const pointer = { x: -1, y: -1, over: null };
 let started = 0;
 let held = [];
@@ -47,6 +47,8 @@ const guard = () => {
   };
   window.addEventListener("click", stay);
   window.addEventListener("submit", stay);
+  // a browser's own dragging of links and selections takes the mouse away from the page
+  window.addEventListener("dragstart", (event) => event.preventDefault(), true);
   window.alert = () => undefined;
   window.confirm = () => true;
   window.prompt = () => null;
@@ -59,6 +61,12 @@ const watch = () => {
   window.addEventListener("mousemove", follow, true);
   window.addEventListener("mouseout", (event) => {
     if (!event.relatedTarget) Object.assign(pointer, { x: -1, y: -1, over: null });
+  }, true);
+  window.addEventListener("mousedown", () => (pointer.isDown = true), true);
+  window.addEventListener("mouseup", () => {
+    pointer.isDown = false;
+    putBack();
+    held = [];
   }, true);
   window.addEventListener("scroll", putBack, true);
   document.body.addEventListener("click", (event) => elements.touch(event.target));
@@ -77,7 +85,7 @@ const ready = new Promise((done) => window.addEventListener("load", done)).then(
   guard();
   watch();
   const style = document.createElement("style");
-  style.textContent = `#${HIDDEN} { display: none !important; }
+  style.textContent = `${HIDDEN} { display: none !important; }
     html { overflow: hidden !important; }
     *, *::before, *::after { transition: none !important; animation: none !important;
       caret-color: transparent !important; scroll-behavior: auto !important; }`;
@@ -94,12 +102,17 @@ const focusSettled = async () => {
   for (let frames = 0; frames < 3 && isGone(document.activeElement); frames += 1) await clock.frame();
 };
 
-// Whether something else lies under the pointer than the page has heard of.
-const stale = () => (pointer.x < 0 ? null : document.elementFromPoint(pointer.x, pointer.y)) !== pointer.over;
+// Whether something else lies under the pointer than the page has heard of, or than its style shows.
+const stale = () => {
+  if (pointer.isDown) return false; // what was pressed has the pointer
+  const under = pointer.x < 0 ? null : document.elementFromPoint(pointer.x, pointer.y);
+  return under !== pointer.over || (under !== null && !under.matches(":hover"));
+};
 
 const look = async () => {
   await settled([...document.images].filter((one) => !one.complete));
   await focusSettled();
+  if (window.scrollX) window.scrollTo(0, window.scrollY);
   outcome = task().outcome();
   return { instruction: task().instruction(), ...outcome, ...elements.list(), stale: stale() };
 };
@@ -107,6 +120,8 @@ const look = async () => {
 const putBack = () => {
   for (const [one, top, left] of held) Object.assign(one, { scrollTop: top, scrollLeft: left });
 };
+
+const keepPlaces = () => (held = held.map(([one]) => [one, one.scrollTop, one.scrollLeft]));
 
 const scrollable = (from) => {
   for (let one = from; one; one = one.parentElement) {
@@ -167,8 +182,8 @@ window.tutelage = {
     return look();
   },
 
-  // Keep every scrolled part where it is until the next step, unless it is dragged by its scroll bar: a browser
-  // scrolls under a selection that is drawn, as far as its own time allows.
+  // From the press that follows until the release, keep every scrolled part where it is, unless it is moved by
+  // its scroll bar: a browser scrolls under a selection that is drawn, as far as its own time allows.
   hold() {
     const parts = [...document.querySelectorAll("*")].filter((one) => one.scrollHeight > one.clientHeight);
     const places = parts.map((one) => [one, one.scrollTop, one.scrollLeft]);
@@ -183,8 +198,6 @@ window.tutelage = {
   // Let time pass and look; null, before any passes, when the pointer must be moved first.
   async step(span, frame, whatever) {
     if (frame) await clock.frame();
-    putBack();
-    held = [];
     if (!whatever && stale()) return null;
     await clock.advance(span);
     return look();
@@ -197,6 +210,7 @@ window.tutelage = {
     const element = elements.find(ref);
     if (!element) return null;
     element.scrollIntoView({ block: "nearest", inline: "nearest" });
+    keepPlaces();
     const rect = element.getBoundingClientRect();
     return [rect.left + x * rect.width, rect.top + y * rect.height];
   },
@@ -204,6 +218,7 @@ window.tutelage = {
   // Scroll an element, or what it lies in, by some px; 0 is the page.
   scroll(ref, amount) {
     scrollable(elements.find(ref)).scrollBy(0, amount);
+    keepPlaces();
   },
 
   focus(ref) {
