@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 from tutelage.agents.evaluation.actors import ChanceActor, ExpertActor, SimulatedActor
 from tutelage.agents.evaluation.evaluate import Evaluation, evaluate
-from tutelage.agents.evaluation.report import read_metrics, write_report
+from tutelage.agents.evaluation.report import practice_runs, read_metrics, write_report
 from tutelage.agents.evaluation.rollout import rollout
 from tutelage.datasets.simulated_crowd import crowd, simulate
 from tutelage.datasets.store import Store
@@ -221,6 +221,16 @@ def test_how_it_was_made_names_seeds_versions_and_command(page: str) -> None:
         "command",
     ):
         assert needed in said
+
+
+def test_every_round_of_practice_has_its_curve(tmp_path: Path) -> None:
+    for name in ("run", "run/practice-1", "run/practice-2", "run/practice-10", "run/practice"):
+        (tmp_path / name).mkdir()
+    assert [one.name for one in practice_runs(tmp_path / "run")] == [
+        "practice-1",
+        "practice-2",
+        "practice-10",
+    ]
 
 
 def test_a_report_without_people_runs_or_stores_leaves_their_sections_out(

@@ -55,14 +55,15 @@ def write_report(
 
     `rows` are everyone's (see `rows.SCHEMA`); people's, where the stores hold demonstrations on test
     seeds, are added. `trajectories` are the evaluation's episodes, for replays and habits. `train_runs`
-    are folders with a `metrics.jsonl`. The file appears at once or not at all.
+    are folders with a `metrics.jsonl`; the rounds of practice in them are drawn too. The file appears at once or not at all.
     Raises TutelageError when there are no rows, or `out` cannot be written.
     """
     tasks = [task.id for task in suite]
     people = people_episodes(stores, tasks)
     comparison = Comparison(joined([rows, rows_from(people)]), suite)
     played = [*trajectories, *people]
-    runs = {run.name: series for run in train_runs if (series := read_metrics(run / "metrics.jsonl"))}
+    folders = [one for run in train_runs for one in (run, *practice_runs(run))]
+    runs = {run.name: series for run in folders if (series := read_metrics(run / "metrics.jsonl"))}
     plays = _replays(comparison, suite, played)
     parts = [
         sections.standing(comparison),
@@ -88,6 +89,12 @@ def write_report(
         replays=json.dumps([one for one, _ in plays], separators=(",", ":")).replace("</", "<\\/"),
     )
     return _write(out / "report.html" if out.is_dir() else out, page)
+
+
+def practice_runs(run: Path) -> list[Path]:
+    """List the rounds that a run has practised, first to last."""
+    rounds = (one for one in run.glob("practice-*") if one.name.removeprefix("practice-").isdecimal())
+    return sorted(rounds, key=lambda one: int(one.name.removeprefix("practice-")))
 
 
 def read_metrics(path: Path) -> tuple[Series, Series] | None:
