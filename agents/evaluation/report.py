@@ -55,7 +55,8 @@ def write_report(
 
     `rows` are everyone's (see `rows.SCHEMA`); people's, where the stores hold demonstrations on test
     seeds, are added. `trajectories` are the evaluation's episodes, for replays and habits. `train_runs`
-    are folders with a `metrics.jsonl`; the rounds of practice in them are drawn too. The file appears at once or not at all.
+    are folders with a `metrics.jsonl`; the rounds of practice in them are drawn too. The file appears at
+    once or not at all.
     Raises TutelageError when there are no rows, or `out` cannot be written.
     """
     tasks = [task.id for task in suite]
