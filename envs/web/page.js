@@ -62,6 +62,7 @@ const watch = () => {
   const follow = (event) => Object.assign(pointer, { x: event.clientX, y: event.clientY, over: event.target });
   window.addEventListener("mouseover", follow, true);
   window.addEventListener("mousemove", follow, true);
+  window.addEventListener("mousedown", follow, true);
   window.addEventListener("mouseout", (event) => {
     if (!event.relatedTarget) Object.assign(pointer, { x: -1, y: -1, over: null });
   }, true);
