@@ -1,5 +1,7 @@
 // What Python asks of a page: begin an episode, show what there is, make ready for hands. `window.tutelage`.
-const HIDDEN = "#reward-display, #click-canvas"; // beside the task; they would make the page wide
+// Beside the task, where they would make the page wide, or over it when the episode has ended.
+const HIDDEN = "#reward-display, #click-canvas, #sync-task-cover";
+const SPOTS = [0.5, 0.25, 0.75, 0.1, 0.9];
 const pointer = { x: -1, y: -1, over: null };
 let started = 0;
 let held = [];
@@ -9,6 +11,7 @@ let outcome = null;
 const task = () =>
   window.task || {
     begin(seed) {
+      core.countdownTimer = () => undefined; // it would only draw the seconds
       Math.seedrandom(seed);
       core.setDataMode("train");
       core.EPISODE_MAX_TIME = 1e9; // the number of steps is the limit, not the clock
@@ -59,6 +62,7 @@ const watch = () => {
   const follow = (event) => Object.assign(pointer, { x: event.clientX, y: event.clientY, over: event.target });
   window.addEventListener("mouseover", follow, true);
   window.addEventListener("mousemove", follow, true);
+  window.addEventListener("mousedown", follow, true);
   window.addEventListener("mouseout", (event) => {
     if (!event.relatedTarget) Object.assign(pointer, { x: -1, y: -1, over: null });
   }, true);
@@ -133,36 +137,6 @@ const scrollable = (from) => {
   return document.scrollingElement;
 };
 
-// What a person may type into a date or a time field, as the field's own value.
-const asValue = (kind, text) => {
-  const date = text.match(/^(\d{1,2})\/(\d{1,2})\/(\d{4})$/);
-  if (kind === "date" && date)
-    return `${date[3]}-${date[1].padStart(2, "0")}-${date[2].padStart(2, "0")}`;
-  const time = text.match(/^(\d{1,2}):(\d{2})\s*([AP])\.?M\.?$/i);
-  if (kind === "time" && time)
-    return `${String((+time[1] % 12) + (/p/i.test(time[3]) ? 12 : 0)).padStart(2, "0")}:${time[2]}`;
-  return kind === "time" && /^\d:\d{2}$/.test(text) ? `0${text}` : text;
-};
-
-const tell = (element, ...names) => {
-  for (const name of names) element.dispatchEvent(new Event(name, { bubbles: true }));
-};
-
-const choose = (select, text) => {
-  const wanted = new Set(select.multiple ? text.split(",").map((one) => one.trim()) : [text.trim()]);
-  const options = [...select.options];
-  const lower = (one) => one.toLowerCase();
-  let chosen = options.filter((one) => wanted.has(one.text.trim()));
-  // as a browser does for typed letters: the first option that begins so
-  if (!chosen.length) chosen = options.filter((one) => lower(one.text.trim()).startsWith(lower(text))).slice(0, 1);
-  if (!chosen.length || !text) return;
-  for (const one of options) one.selected = chosen.includes(one);
-  elements.touch(select);
-  tell(select, "input", "change");
-};
-
-const PICKED = new Set(["date", "time", "month", "week", "datetime-local", "color", "range"]);
-
 window.tutelage = {
   ready: () => ready.then(() => location.href),
 
@@ -205,14 +179,26 @@ window.tutelage = {
 
   look,
 
-  // Bring a point of an element into view; where it is then, or null when the element is gone.
+  // Where a point of an element is, scrolled into view if need be; null when the element is gone. Where its
+  // middle is covered, a part of it that shows: a person who clicks an element clicks that.
   point(ref, x, y) {
     const element = elements.find(ref);
     if (!element) return null;
+    const place = (right, down) => {
+      const rect = element.getBoundingClientRect();
+      return [rect.left + right * rect.width, rect.top + down * rect.height];
+    };
+    const shows = (at) => element.contains(document.elementFromPoint(...at));
+    if (shows(place(x, y))) return place(x, y);
     element.scrollIntoView({ block: "nearest", inline: "nearest" });
     keepPlaces();
-    const rect = element.getBoundingClientRect();
-    return [rect.left + x * rect.width, rect.top + y * rect.height];
+    if (shows(place(x, y)) || x !== 0.5 || y !== 0.5) return place(x, y);
+    for (const down of SPOTS) {
+      for (const right of SPOTS) {
+        if (shows(place(right, down))) return place(right, down);
+      }
+    }
+    return place(x, y);
   },
 
   // Scroll an element, or what it lies in, by some px; 0 is the page.
@@ -226,26 +212,11 @@ window.tutelage = {
     if (element && document.activeElement !== element) element.focus();
   },
 
-  // Empty a field for the text that follows, or fill it where letters are of no use; says what keys are left.
-  prepare(ref, text) {
+  // Make a text what a field holds, and let time pass as `step` does; says what keys are left where it takes
+  // keys alone. The episode's end may have come with the click before.
+  async type(ref, text, span) {
     const element = elements.find(ref);
-    if (task().outcome().done || !element) return null;
-    if (element instanceof HTMLSelectElement) {
-      element.focus();
-      choose(element, text);
-      return null;
-    }
-    if (PICKED.has(element.type)) {
-      element.focus();
-      element.value = asValue(element.type, text);
-      tell(element, "input", "change");
-      return null;
-    }
-    if (typeof element.value === "string") {
-      const filled = element.value !== "";
-      if (element.select) element.select();
-      return filled && !text ? "\b" : text;
-    }
-    return text;
+    const keys = element && !task().outcome().done ? fields.fill(element, text) : null;
+    return keys ? { keys } : this.step(span, false, false);
   },
 };
