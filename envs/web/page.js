@@ -201,6 +201,9 @@ window.tutelage = {
     return place(x, y);
   },
 
+  // The ref of what lies at a place.
+  at: (x, y) => elements.refOver(document.elementFromPoint(x, y)),
+
   // Scroll an element, or what it lies in, by some px; 0 is the page.
   scroll(ref, amount) {
     scrollable(elements.find(ref)).scrollBy(0, amount);
