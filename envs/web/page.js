@@ -18,7 +18,10 @@ const task = () =>
       core.startEpisodeReal();
     },
     end: () => core.endEpisode(0),
-    instruction: () => core.getUtterance(),
+    instruction() {
+      const said = core.getUtterance(); // some pages tell the fields apart, too
+      return typeof said === "string" ? said : said.utterance;
+    },
     outcome: () => ({ done: WOB_DONE_GLOBAL, reward: WOB_RAW_REWARD_GLOBAL }),
   };
 
