@@ -85,8 +85,12 @@ class Decoder(nn.Module):
         draw: Draw | None,
         legal: Tensor | None,
         pools: Mapping[str, Pool] | None = None,
+        barred: Sequence[set[tuple[int, int]]] | None = None,
     ) -> np.ndarray:
-        """Return actions `[S, k]`, the likeliest or drawn; `legal` bool `[S, n]` masks a single choice."""
+        """Return actions `[S, k]`, the likeliest or drawn; `legal` bool `[S, n]` masks a single choice.
+
+        `barred` are pairs `[S]` of the first choice and the first element after it which are not wanted.
+        """
         numbers = np.full((len(x), len(interface.parts)), SKIPPED)
         for at, part in enumerate(interface.parts):
             some = np.arange(len(x))
@@ -101,7 +105,10 @@ class Decoder(nn.Module):
                 # the last of two words is not before the first
                 least = numbers[some, at - 1] if part.after else np.full(len(some), part.low)
                 pointer = self._pointer(index, at)
-                column = pointer.choose(own, pool, draw, least).astype(np.float64)
+                never: list[list[int]] = [[] for _ in some]
+                if barred and at == 1:
+                    never = [[e for v, e in barred[i] if v == numbers[i, 0]] for i in some]
+                column = pointer.choose(own, pool, draw, least, never).astype(np.float64)
                 chosen = pointer.chosen(pool, column.astype(np.int64))
             else:
                 mask = legal if len(interface.parts) == 1 and part.kind == "choice" else None

@@ -151,6 +151,25 @@ def _bin(fraction: float) -> int:
     return min(int(fraction * POINTS), POINTS - 1)
 
 
+class Tried:
+    """What was done on each page of an episode: it did not help, if the page is there again."""
+
+    def __init__(self) -> None:
+        self._done: dict[str, set[tuple[int, int]]] = {}
+        self._document = ""
+
+    def on(self, document: str) -> set[tuple[int, int]]:
+        """Return which (verb, element) were decided on when a page was as it is now."""
+        self._document = str(document)
+        return self._done.setdefault(self._document, set())
+
+    def note(self, numbers: np.ndarray) -> None:
+        """Note what is done now; where in a drawing makes a difference, so drawings are left out."""
+        verb, element = int(numbers[0]), int(numbers[1])
+        if not is_drawn(read_columns(self._document), element):
+            self._done[self._document].add((verb, element))
+
+
 def is_drawn(page: Mapping[str, Sequence[Any]], element: int) -> bool:
     """Say whether it matters where inside an element the pointer is: of what is drawn, not written."""
     tag = str(page["tag"][element]) if 0 <= element < len(page["tag"]) else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,15 +51,31 @@ class Pointer(nn.Module):
         place = torch.from_numpy(np.cumsum(counts) - counts + self._option(wanted))
         return mass.log() + top - logits.index_select(0, place)
 
-    def choose(self, x: Tensor, pool: Pool, draw: Draw | None, least: np.ndarray) -> np.ndarray:
-        """Return a place `[S]` of each step, -1 for none; never one before `least` `[S]`."""
+    def choose(
+        self,
+        x: Tensor,
+        pool: Pool,
+        draw: Draw | None,
+        least: np.ndarray,
+        never: Sequence[Sequence[int]] | None = None,
+    ) -> np.ndarray:
+        """Return a place `[S]` of each step, -1 for none.
+
+        It is never one before `least` `[S]`, nor one of `never` `[S]`, unless those are all there are.
+        """
         logits, counts = self._logits(x, pool)
         able = torch.full((len(counts), int(counts.max())), -torch.inf, dtype=logits.dtype)
         step = np.repeat(np.arange(len(counts)), counts)
         place = np.arange(len(step)) - np.repeat(np.cumsum(counts) - counts, counts)
         able[torch.from_numpy(step), torch.from_numpy(place)] = logits
         before = torch.arange(able.shape[1]) < torch.from_numpy(self._option(least))[:, None]
-        best = pick(able.masked_fill(before, -torch.inf), draw)
+        able = able.masked_fill(before, -torch.inf)
+        for row, places in enumerate(never or ()):
+            left = able[row].clone()
+            left[[place + (self.none is not None) for place in places]] = -torch.inf
+            if left.isfinite().any():
+                able[row] = left
+        best = pick(able, draw)
         return best.numpy() - (self.none is not None)
 
     def chosen(self, pool: Pool, places: np.ndarray) -> Tensor:

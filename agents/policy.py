@@ -17,6 +17,7 @@ from .decoder import Decoder
 from .draws import Draw
 from .encoding import Encoding, decided, done
 from .fused import normalise
+from .page_actions import Tried
 from .tokens import Scene, Tokens
 from .transformer import Block, pack
 
@@ -45,10 +46,14 @@ class PolicyConfig:
 
 @dataclass
 class Memory:
-    """What a policy remembers of running episodes of one task: rings of keys and values, and the time."""
+    """What a policy remembers of running episodes of one task: rings of keys and values, and the time.
+
+    `tried` says of each episode what was done on which page: see `page_actions.Tried`.
+    """
 
     task: str
     rings: list[tuple[Tensor, Tensor]]
+    tried: list[Tried]
     time: int = 0
 
 
@@ -137,7 +142,7 @@ class Policy(nn.Module):
         shape = (count, self.config.window, self.config.width)
         dtype = self.tokens.summary.dtype
         rings = [(torch.zeros(shape, dtype=dtype), torch.zeros(shape, dtype=dtype)) for _ in self.memory]
-        return Memory(task, rings)
+        return Memory(task, rings, [Tried() for _ in range(count)])
 
     @torch.no_grad()
     def act(
@@ -156,8 +161,8 @@ class Policy(nn.Module):
 
         `observations` leaf path → `[N, ...]`; `legal` bool `[N, n]` masks a single Discrete space; rows
         where `alive` is False are not computed and come back as zeros. What is not `greedy` is drawn, more
-        evenly at a `temperature` above 1. Returns actions float64 `[N, k]`
-        and the memory, one step later. Illegal choices are impossible, greedy or sampled.
+        evenly at a `temperature` above 1. Returns actions float64 `[N, k]` and the memory, one step later.
+        Illegal choices are impossible, greedy or sampled; so is doing the same on the same page again.
         """
         count = len(next(iter(observations.values())))
         rows = np.arange(count) if alive is None else np.flatnonzero(alive)
@@ -175,7 +180,14 @@ class Policy(nn.Module):
             index = self.encoding.tasks[task][0]
             pools = scene.pools(task, seen)
             draw = None if greedy else Draw(generator, temperature)
-            numbers = self.decoder.choose(normalise(x), interface, index, draw, mask, pools)
+            barred = None
+            if interface.page:
+                barred = [
+                    memory.tried[row].on(page) for row, page in zip(rows, some["elements"], strict=True)
+                ]
+            numbers = self.decoder.choose(normalise(x), interface, index, draw, mask, pools, barred)
+            for row, choice in zip(rows, numbers, strict=True) if barred else ():
+                memory.tried[row].note(choice)
             actions[rows] = done(interface, numbers, some)
         memory.time += 1
         return actions, memory

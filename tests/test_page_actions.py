@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tutelage.agents.page_actions import ROW, PageActions, common_keys, find_words, page_actions, page_parts
+from tutelage.agents.page_actions import (
+    ROW,
+    PageActions,
+    Tried,
+    common_keys,
+    find_words,
+    page_actions,
+    page_parts,
+)
 from tutelage.agents.parts import SKIPPED
 from tutelage.envs.spaces import action_to_row, row_to_action
 from tutelage.envs.web.actions import Action
@@ -102,6 +110,20 @@ def test_a_part_of_a_word_is_not_said() -> None:
     assert find_words("An", "Ann and Dan") is None
     assert find_words("ann", "Ann and Dan") == (0, 0)
     assert find_words("", "Ann") is None
+
+
+def test_what_was_tried_on_a_page_is_known_when_the_page_is_there_again() -> None:
+    tried, other = Tried(), page(("BUTTON", "other", None))
+    click = PageActions(KEYS).numbers(action_to_row(SPACE, to_value(Action("click", element=1))), ASKED, PAGE)
+    assert not tried.on(PAGE)
+    tried.note(click)
+    assert not tried.on(other)
+    assert tried.on(PAGE) == {(0, 1)}
+    drawn = PageActions(KEYS).numbers(
+        action_to_row(SPACE, to_value(Action("click", element=CANVAS))), ASKED, PAGE
+    )
+    tried.note(drawn)  # elsewhere in the drawing it may help
+    assert tried.on(PAGE) == {(0, 1)}
 
 
 def test_keys_are_those_that_were_pressed_three_times() -> None:

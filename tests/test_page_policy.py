@@ -68,3 +68,11 @@ def test_what_it_is_comes_back_from_plain_data(taught: Policy) -> None:
     twin.load_state_dict(taught.state_dict())
     columns = page_columns(True, 30, UNSEEN)
     assert right(twin.eval(), columns) == right(taught, columns)
+
+
+def test_the_same_is_not_done_twice_on_the_same_page(taught: Policy) -> None:
+    columns = page_columns(False, 20, UNSEEN)
+    memory = taught.start("click", 20)
+    first, memory = taught.act("click", columns.observations, memory)
+    second, memory = taught.act("click", columns.observations, memory)
+    assert not (first == second).all(1).any()

@@ -66,3 +66,15 @@ def test_nothing_adds_nothing() -> None:
     added = pointer.chosen(pool, np.array([-1, 2]))
     assert not added[0].any()
     assert added[1].any()
+
+
+@given(COUNTS, st.integers(0, 1000))
+def test_what_is_not_wanted_is_not_chosen_unless_it_is_all_there_is(counts: list[int], seed: int) -> None:
+    pointer, x, pool = made(counts, none=False)
+    random = np.random.default_rng(seed)
+    never = [random.permutation(count)[: random.integers(count + 1)].tolist() for count in counts]
+    least = np.zeros(len(counts), np.int64)
+    for draw in (None, Draw(torch.Generator().manual_seed(seed), 3.0)):
+        chosen = pointer.choose(x, pool, draw, least, never)
+        for place, unwanted, count in zip(chosen.tolist(), never, counts, strict=True):
+            assert place not in unwanted or len(unwanted) == count
