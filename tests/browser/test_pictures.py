@@ -1,0 +1,77 @@
+"""What the page draws from numbers, in a real canvas: tiles pixel for pixel, control tasks closely."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Iterable
+
+import numpy as np
+import pytest
+from playwright.sync_api import Page
+from tutelage.envs.grid.environment import TILE
+from tutelage.envs.grid.tiles import atlas
+from tutelage.tests.pictures import LEVELS, SCENES, Pair, every_look, played, scenes
+
+DRAW = """async ([pictures, width, height, atlas]) => {
+  const canvas = Object.assign(document.createElement("canvas"), { width, height });
+  const context = canvas.getContext("2d", { alpha: false });
+  const { drawTiles, loadAtlas } = await import("/static/tiles.js");
+  const { drawShapes } = await import("/static/shapes.js");
+  const sheet = atlas && (await loadAtlas(atlas));
+  const bytesOf = (text) => Uint8Array.from(atob(text), (one) => one.charCodeAt(0));
+  const textOf = (bytes) => {
+    let text = "";
+    for (let at = 0; at < bytes.length; at += 32768) text += String.fromCharCode(...bytes.subarray(at, at + 32768));
+    return btoa(text);
+  };
+  return pictures.map((picture) => {
+    if (sheet) drawTiles(context, sheet, bytesOf(picture));
+    else drawShapes(context, bytesOf(picture), 1);
+    return textOf(context.getImageData(0, 0, width, height).data);
+  });
+}"""
+NEAR = 40
+"""Of 255: a pixel whose every colour is as near as that looks the same, at an edge that is smoothed."""
+
+
+def drawn(page: Page, pairs: list[Pair], tiles: bool) -> Iterable[np.ndarray]:
+    """Draw what is of one size in a page: uint8 `[H, W, 3]` each."""
+    height, width, _ = pairs[0].seen.shape
+    named = {"url": f"/atlas/{atlas(TILE)[0]}", "tile": TILE} if tiles else None
+    data = [base64.b64encode(one.data).decode() for one in pairs]
+    for text in page.evaluate(DRAW, [data, width, height, named]):
+        yield np.frombuffer(base64.b64decode(text), np.uint8).reshape(height, width, 4)[..., :3]
+
+
+@pytest.fixture
+def page(serve: Callable[..., str], open_page: Callable[..., Page]) -> Page:
+    return open_page(serve())
+
+
+def test_tiles_are_drawn_pixel_for_pixel_whatever_is_in_a_cell_and_in_the_hand(page: Page) -> None:
+    pairs = list(every_look(TILE))
+    _compare(page, pairs[0::2])
+    _compare(page, pairs[1::2])
+
+
+def test_tiles_of_levels_that_are_played_are_drawn_pixel_for_pixel(page: Page) -> None:
+    for level in LEVELS:
+        pairs = list(played(level, TILE, steps=60, every=10))
+        _compare(page, pairs[0::2])
+        _compare(page, pairs[1::2])
+
+
+def _compare(page: Page, pairs: list[Pair]) -> None:
+    for pair, image in zip(pairs, drawn(page, pairs, tiles=True), strict=True):
+        assert np.array_equal(image, pair.seen)
+
+
+def test_shapes_look_as_the_environment_draws_itself(page: Page) -> None:
+    """At most one pixel of 300 differs visibly, nearly all of these at edges that gymnasium leaves jagged."""
+    for name in SCENES:
+        pairs = list(scenes(name))
+        shares = []
+        for pair, image in zip(pairs, drawn(page, pairs, tiles=False), strict=True):
+            far = np.abs(image.astype(int) - pair.seen.astype(int)).max(-1) > NEAR
+            shares.append(far.mean())
+        print(name, f"mean {np.mean(shares):.5f} max {np.max(shares):.5f}")
