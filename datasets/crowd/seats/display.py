@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..texts import Texts
@@ -11,7 +12,7 @@ from .guide import Guide
 from .line import Line
 from .protocol import REPLACED
 from .session import Session, Underway
-from .view import messages, texts_message
+from .view import atlas_message, messages, texts_message
 
 _SAVED_SECONDS = 0.2
 """How long a page waits, after its last frame, to hear that more is on disk: frames say it in passing."""
@@ -26,6 +27,7 @@ class Display:
         self._session = session
         self._guide = guide
         self._spoken: Texts | None = None
+        self._last: tuple[bytes, dict[str, Any] | None] | None = None
         self._told = 0
         self._said_at = 0.0
         self._saved_timer: asyncio.TimerHandle | None = None
@@ -55,7 +57,10 @@ class Display:
         if self.page is not None and self._spoken is not texts:
             self._spoken = texts
             self.page.send(texts_message(texts))
-        for message in messages(self._session, self._guide.tell(), texts):
+        told = messages(self._session, self._guide.tell(), texts)
+        if self._last is not None and self._looks_back(told):
+            told[0]["atlas"] = self._last[1]
+        for message in told:
             for line in lines:
                 line.send(message)
 
@@ -65,11 +70,18 @@ class Display:
         self._said_at = asyncio.get_running_loop().time()
         self._told = episode.saved
         frame = pack(picture, number, episode.saved)
+        self._last = frame, atlas_message(episode.atlas)
         for line in self._lines():
             if episode.task.fps is None:
                 line.send_frame(frame)
             else:
                 line.send_paced(number, frame)
+
+    def last_picture(self) -> None:
+        """Show once more how the last episode ended, to a page that was loaded anew at its outcome."""
+        if self._last is not None and self._looks_back(self._guide.tell()):
+            for line in self._lines():
+                line.send_frame(self._last[0])
 
     def step(self, episode: Underway) -> None:
         """Show that a step was taken which changed no picture."""
@@ -97,6 +109,10 @@ class Display:
             return
         self._told = episode.saved
         self.send({"type": "saved", "episode": episode.record.episode, "saved": episode.saved})
+
+    def _looks_back(self, told: Iterable[Mapping[str, Any]]) -> bool:
+        """Say whether the outcome of an episode is shown that is not at hand any more."""
+        return self._session.episode is None and any(isinstance(one.get("outcome"), dict) for one in told)
 
     def _lines(self) -> list[Line]:
         """List the page's line and those that look on."""

@@ -136,6 +136,7 @@ class Seat:
         """Show the episode to a page that has nothing yet."""
         episode = self.session.episode
         if episode is None:
+            self._display.last_picture()
             return
         try:
             picture = await self.session.draw()
