@@ -8,7 +8,7 @@ import logging
 from collections.abc import AsyncIterator
 
 import numpy as np
-from starlette.websockets import WebSocket, WebSocketDisconnect
+from starlette.websockets import WebSocket
 
 from ....envs.controls import Controls
 from ....envs.errors import TutelageError
@@ -18,7 +18,7 @@ from ..worlds.pace import Deadlines
 from .display import Display
 from .guide import Guide
 from .keys import Keys
-from .line import Line
+from .line import Line, receive
 from .protocol import Command, Down, Message, Release, Shown, Up, parse
 from .session import Phase, Session, Underway, WorldError
 
@@ -39,6 +39,7 @@ class Seat:
         self._keys = Keys()
         self._clock: asyncio.Task[None] | None = None
         self._shown = 0
+        self._asked: tuple[int, float] | None = None  # in real time: the step before a key, and when it came
         session.on_saved = self._hear
 
     @property
@@ -58,7 +59,7 @@ class Seat:
         sender = asyncio.create_task(line.drain())
         try:
             await self._greet(line)
-            while (text := await _receive(socket)) is not None:
+            while (text := await receive(socket)) is not None:
                 if self._display.page is line:
                     await self._answer(text, line)
                     await line.room()
@@ -201,10 +202,21 @@ class Seat:
         self._shown = frame
         if self._display.page is not None:
             self._display.page.shown(frame)
+        if self._asked is not None and self.session.episode is not None and frame > self._asked[0]:
+            # the key came one way late, and this word of its frame another: together one key to its frame
+            lag = asyncio.get_running_loop().time() - self._asked[1]
+            self._note_lag(self.session.episode, round(lag * 1000))
+            self._asked = None
+
+    def _note_lag(self, episode: Underway, milliseconds: int) -> None:
+        episode.lags_ms.append(milliseconds)
+        self._meter.shown(milliseconds)
 
     async def _press(self, key: Down) -> None:
         session = self.session
-        if session.phase is Phase.PLAYING and session.task and session.task.fps:
+        if session.phase is Phase.PLAYING and session.episode and session.episode.task.fps:
+            if self._asked is None:
+                self._asked = len(session.episode.steps), asyncio.get_running_loop().time()
             return  # in real time the clock asks for the keys
         async with self._lock:
             if session.phase in _WAITING:
@@ -212,9 +224,10 @@ class Seat:
             elif session.phase is Phase.PLAYING and session.episode and session.episode.task.fps is None:
                 row = self._keys.turn(session.episode.controls, key.code)
                 if row is not None:
-                    _measure(session.episode, key)
+                    if key.reaction is not None:
+                        session.episode.reactions_ms.append(key.reaction)
                     if key.lag is not None:
-                        self._meter.shown(key.lag)
+                        self._note_lag(session.episode, key.lag)
                     await self._act(session.episode, row, key.frame)
 
     def _refresh(self, before: Underway | None) -> None:
@@ -223,6 +236,7 @@ class Seat:
         if session.episode is not before:
             self._stop_clock()
             self._keys.clear()
+            self._asked = None
             self._shown = len(session.episode.steps) if session.episode else 0
             self._display.forget_frames()
         if session.phase is Phase.PLAYING and session.episode:
@@ -248,6 +262,7 @@ class Seat:
     def _pause(self) -> None:
         self._stop_clock()
         self._keys.clear()
+        self._asked = None
         if self.session.phase is Phase.PLAYING:
             self.session.pause()
 
@@ -296,6 +311,8 @@ class Seat:
         self._meter.stepped()
         if now.picture is not None:
             self._display.picture(episode, now.picture)
+        else:
+            self._asked = None  # a key that changed nothing has no frame
         if self.session.phase is Phase.PLAYING:
             if now.picture is None:
                 self._display.step(episode)
@@ -322,28 +339,8 @@ class Seat:
             self._display.hand_over()
 
 
-def _measure(episode: Underway, key: Down) -> None:
-    """Note what the page has measured."""
-    if key.reaction is not None:
-        episode.reactions_ms.append(key.reaction)
-    if key.lag is not None:
-        episode.lags_ms.append(key.lag)
-
-
 def _decision(keys: Keys, controls: Controls) -> np.ndarray:
     row = keys.decide(controls)
     if row is None:
         raise TutelageError("expected an idle action in real time, got none; give the suite one")
     return row
-
-
-async def _receive(socket: WebSocket) -> str | bytes | None:
-    """Wait for a message; None when the page has gone."""
-    try:
-        message = await socket.receive()
-    except (WebSocketDisconnect, RuntimeError):
-        return None
-    if message["type"] == "websocket.disconnect":
-        return None
-    text: str | bytes | None = message.get("text") or message.get("bytes")
-    return text if text is not None else ""
