@@ -65,7 +65,9 @@ def test_nothing_personal_is_in_any_address_after_the_first(tmp_path: Path) -> N
             assert opened.way["back"] == f"https://school.example/{opened.way['code']}"
         for table in (people, consents, conduct):
             assert "zoe-4711" not in str(server.ledger.rows(sql.select(table)))
-        assert [row["ids"] for row in server.ledger.rows(sql.select(identities))] == [{"participant": "zoe-4711"}]
+        assert [row["ids"] for row in server.ledger.rows(sql.select(identities))] == [
+            {"participant": "zoe-4711"}
+        ]
 
 
 def test_the_same_person_is_the_same_and_a_link_twice_is_one_person(tmp_path: Path) -> None:
