@@ -67,6 +67,9 @@ class Room:
         self._encoders: dict[str, Encoder] = {}
         self._kept: dict[str, dict[str, np.ndarray]] = {}
 
+    def here(self) -> None:
+        """Answer: whoever made this process knows then that it has come up."""
+
     def begin(self, place: int, task: Task, pictures: bool, record: EpisodeRecord) -> Begun:
         return self._player(place, task, pictures).begin(record)
 
