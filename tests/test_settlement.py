@@ -299,3 +299,15 @@ def test_a_chain_that_has_grown_takes_nothing_from_whoever_has_not_seen_it(ledge
     assert again.rows[0]["details"] == {"outcome": "completed"}
     assert again.has("approve")
     assert not again.has("bonus")
+
+
+def test_an_answer_that_nobody_has_foreseen_keeps_nobody_else_waiting(
+    server: ProlificServer, ledger: Ledger, payments: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    odd = finish(ledger, server.join(1), "ann")
+    odd.bonuses = ["a lot"]  # type: ignore[list-item]
+    place = finish(ledger, server.join(2), "bob")
+    assert payments().settle_due(lambda _: 1.0, NOW) == {"ann": "TypeError", "bob": "settled"}
+    assert place.bonuses == [150]
+    assert "settling with ann failed" in caplog.text
+    assert odd.id not in caplog.text

@@ -13,6 +13,7 @@ very same amount that somebody pays by hand in the minute of a crash, which is t
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 import time
 from collections.abc import Callable
@@ -51,6 +52,7 @@ is the text `return.OUTCOME`, in the language that they took part in."""
 PATIENCE = 24 * 3600.0
 """Seconds after which a payment that nobody has seen was never made."""
 
+_log = logging.getLogger("tutelage.crowd")
 _PAUSE = 3600.0  # seconds between two tries to pay what was refused: an empty wallet, say
 _UNSAVED = ("open", "finished", "kept")
 
@@ -126,6 +128,11 @@ class Payments:
                 results[person] = self.settle(person, share(person), now)
             except TutelageError as error:
                 results[person] = str(error)
+            except sql.exc.SQLAlchemyError:
+                raise  # nobody can be settled with
+            except Exception as error:  # an answer that nobody has foreseen must not keep the others waiting
+                results[person] = type(error).__name__
+                _log.exception("settling with %s failed", person)
             if results[person] not in ("settled", "unsaved"):
                 self._not_before[person] = now + 300
         return results
