@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import signal
@@ -201,4 +202,4 @@ def test_without_the_key_to_prolific_nothing_is_served(
     server = serve(tmp_path, **changes(prolific))
     with pytest.raises(TutelageError, match="expected PROLIFIC_API_TOKEN in the environment"):
         BackOffice(server)
-    server.journal.close()
+    asyncio.run(server.close())
