@@ -19,7 +19,7 @@ import psutil
 import pytest
 import sqlalchemy as sql
 from tutelage.datasets.crowd.back_office import BackOffice
-from tutelage.datasets.crowd.ledger import events
+from tutelage.datasets.crowd.recruiting.settlement import KINDS
 from tutelage.datasets.database import open_database
 from tutelage.datasets.store import Store
 from tutelage.envs.errors import TutelageError
@@ -28,7 +28,7 @@ from tutelage.tests.prolific_study import tell
 from tutelage.tests.study_page import ACROSS, Page, browser
 from tutelage.tests.toy_study import serve, write
 
-pytestmark = pytest.mark.alone  # a clock that settles: needs steady time
+pytestmark = pytest.mark.xdist_group("back office")  # one server for all
 
 ADMIN, WEBHOOK = "a-token-of-more-than-thirty-two-letters", "a-secret-between-prolific-and-us"
 PROGRAM = """
@@ -41,20 +41,14 @@ main()
 
 @dataclass
 class Served:
-    """A study that is served by the command; `output` is what it has printed so far."""
+    """A study that the command serves into `folder`; `output` is what it has printed so far."""
 
-    process: subprocess.Popen[str]
+    folder: Path
     address: str
     output: str
 
-    def stop(self) -> tuple[str, str]:
-        """Press Ctrl-C; gives all that was printed, and what went to the error stream."""
-        self.process.send_signal(signal.SIGINT)
-        out, errors = self.process.communicate(timeout=30)
-        return self.output + out, errors
 
-
-@pytest.fixture
+@pytest.fixture(scope="module")
 def prolific() -> Iterator[ProlificServer]:
     with prolific_server() as running:
         yield running
@@ -74,24 +68,30 @@ def changes(prolific: ProlificServer) -> dict[str, Any]:
     }
 
 
-@contextlib.contextmanager
-def served(folder: Path, prolific: ProlificServer) -> Iterator[Served]:
+@pytest.fixture(scope="module")
+def server(prolific: ProlificServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """Serve until the last test, and then end as by Ctrl-C: with everything saved, and no process left."""
+    folder = tmp_path_factory.mktemp("office")
     study = write(folder, **changes(prolific))
     command = [sys.executable, "-c", PROGRAM, "serve", str(study), "-o", str(folder / "out"), "--port", "0"]
-    secrets = {
-        "PROLIFIC_API_TOKEN": TOKEN,
-        "PROLIFIC_WEBHOOK_SECRET": WEBHOOK,
-        "TUTELAGE_ADMIN_TOKEN": ADMIN,
-    }
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    process = subprocess.Popen(command, text=True, env=os.environ | secrets, **pipes)
+    given = os.environ | {"PROLIFIC_API_TOKEN": TOKEN, "PROLIFIC_WEBHOOK_SECRET": WEBHOOK}
+    given["TUTELAGE_ADMIN_TOKEN"] = ADMIN
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(command, text=True, env=given, stdout=pipe, stderr=pipe)
     try:
         assert process.stdout is not None
         output = "".join(process.stdout.readline() for _ in range(3))
         assert "join at http://" in output, process.communicate()
         address = output.split("join at http://")[1].split("/")[0]
         until(lambda: _answers(address))
-        yield Served(process, address, output)
+        yield Served(folder, address, output)
+        children = psutil.Process(process.pid).children(recursive=True)
+        process.send_signal(signal.SIGINT)
+        out, errors = process.communicate(timeout=30)
+        assert process.returncode == 0
+        assert "Stopped; everything is saved." in out
+        assert "Traceback" not in errors
+        assert psutil.wait_procs(children, timeout=10)[1] == []
     finally:
         process.kill()
         process.communicate()
@@ -123,8 +123,8 @@ def arrived(prolific: ProlificServer, address: str, place: Place) -> Iterator[Pa
             yield page
 
 
-def written(folder: Path, query: str) -> list[tuple[Any, ...]]:
-    engine = open_database(folder / "out" / "journal.sqlite")
+def written(server: Served, query: str) -> list[tuple[Any, ...]]:
+    engine = open_database(server.folder / "out" / "journal.sqlite")
     try:
         with engine.connect() as connection:
             return [tuple(row) for row in connection.execute(sql.text(query))]
@@ -132,67 +132,60 @@ def written(folder: Path, query: str) -> list[tuple[Any, ...]]:
         engine.dispose()
 
 
+def events_of(server: Served, outcome: str) -> list[str]:
+    whose = f"select person from people where outcome = '{outcome}'"
+    query = f"select what from events where person in ({whose}) order by id"
+    return [what for (what,) in written(server, query)]
+
+
 def test_who_is_done_is_reported_after_all_is_stored_and_paid_once(
-    prolific: ProlificServer, tmp_path: Path
+    prolific: ProlificServer, server: Served
 ) -> None:
-    place = prolific.join()
+    place = prolific.join(1)
     prolific.fail("/transition/", hang=True)  # the first word of what she did
-    with served(tmp_path, prolific) as server, arrived(prolific, server.address, place) as page:
+    with arrived(prolific, server.address, place) as page:
         page.press(ACROSS)
-        page.until(stage="play", number=1)
         while page.way["outcome"] is None:
             page.wait("way")
         assert place.status == "ACTIVE"
         page.send("next")
         page.until(stage="done")
         assert prolific.held.wait(30)
-        assert written(tmp_path, "select state from episodes") == [("stored",)]
-        assert len(Store.open(tmp_path / "out")) == 1
+        assert written(server, "select state from episodes where state != 'abandoned'") == [("stored",)]
+        assert len(Store.open(server.folder / "out")) == 1
         prolific.release.set()
-        until(lambda: written(tmp_path, "select 1 from events where what = 'settled'"))
+        until(lambda: "settled" in events_of(server, "completed"))
         calls = len(prolific.calls)
         time.sleep(1)  # five more looks at whom something is due to
-        assert (place.status, place.code) == ("APPROVED", CODES["completed"])
-        [pence] = place.bonuses  # once, and by what is known of her: that is one episode
-        assert 0 < pence < 150
         assert len(prolific.calls) == calls
-        children = psutil.Process(server.process.pid).children(recursive=True)
-        out, errors = server.stop()
-        assert server.process.returncode == 0
-        assert "Stopped; everything is saved." in out
-        assert "Traceback" not in errors
-        assert psutil.wait_procs(children, timeout=10)[1] == []
-    whats = [what for (what,) in written(tmp_path, f"select what from {events.name} order by id")]
-    assert [one for one in whats if one in ("complete", "approve", "bonus", "settled")] == [
-        "complete",
-        "approve",
-        "bonus",
-        "settled",
-    ]
+    assert (place.status, place.code) == ("APPROVED", CODES["completed"])
+    [pence] = place.bonuses  # once, and by what is known of her: that is one episode
+    assert 0 < pence < 150
+    chain = ["complete", "approve", "bonus-set-up", "bonus-paying", "bonus", "settled"]
+    assert [one for one in events_of(server, "completed") if one in KINDS] == chain
 
 
-def test_prolific_may_say_who_has_left_and_the_admin_may_look(
-    prolific: ProlificServer, tmp_path: Path
-) -> None:
-    place = prolific.join()
-    with served(tmp_path, prolific) as server, arrived(prolific, server.address, place) as page:
-        here = f"http://{server.address}"
-        assert ADMIN not in server.output
-        assert "shown this once" not in server.output
-        assert httpx.get(f"{here}/admin").is_success
-        for token, status in (("guess", 403), (ADMIN, 200)):
-            answer = httpx.get(f"{here}/metrics", headers={"Authorization": f"Bearer {token}"})
-            assert answer.status_code == status
-        assert "tutelage" in answer.text
+def test_prolific_says_who_has_left_and_their_page_says_so(prolific: ProlificServer, server: Served) -> None:
+    place, webhook = prolific.join(2), f"http://{server.address}/prolific/webhook"
+    with arrived(prolific, server.address, place) as page:
         place.status = "RETURNED"
-        assert tell(f"{here}/prolific/webhook", place, "another secret").status_code in (401, 403)
+        assert tell(webhook, place, "another secret").status_code == 401
         assert page.way["stage"] == "play"
-        assert tell(f"{here}/prolific/webhook", place, WEBHOOK).is_success
+        assert tell(webhook, place, WEBHOOK).is_success
         page.until(stage="done", outcome="withdrew")
-        until(lambda: written(tmp_path, "select 1 from events where what = 'settled'"))
-        assert place.bonuses == place.messages == []
-        _, errors = server.stop()
-        assert "Traceback" not in errors
+        until(lambda: "settled" in events_of(server, "withdrew"))
+    assert place.bonuses == place.messages == []
+
+
+def test_the_dashboard_opens_to_the_token_of_the_environment_which_is_never_printed(server: Served) -> None:
+    here = f"http://{server.address}"
+    assert ADMIN not in server.output
+    assert "shown this once" not in server.output
+    assert httpx.get(f"{here}/admin").is_success
+    for token, status in (("guess", 403), (ADMIN, 200)):
+        answer = httpx.get(f"{here}/metrics", headers={"Authorization": f"Bearer {token}"})
+        assert answer.status_code == status
+    assert "tutelage" in answer.text
 
 
 def test_without_the_key_to_prolific_nothing_is_served(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sql
@@ -71,7 +72,7 @@ def test_a_page_that_shows_nothing_is_sent_three_pictures_and_then_the_newest(
 
 
 def test_in_real_time_lag_is_from_a_key_to_the_word_that_its_picture_is_seen(tmp_path: Path) -> None:
-    only_the_pole = {"tasks": {"pole": {}}, "practice": None, "check": None, "episodes": 1}
+    only_the_pole: dict[str, Any] = {"tasks": {"pole": {}}, "practice": None, "check": None, "episodes": 1}
     with running(tmp_path, **only_the_pole) as (server, address), browser(address) as client:
         client.get("/join")
         with StudyPage(address, client) as page:

@@ -33,7 +33,8 @@ def actions(one: Task, seed: int) -> list[int]:
     """Give what the expert does, a quarter of it at random: things are carried, doors open and shut."""
     environment = TaskEnvironment(one)
     expert, rng = make_expert(one, environment), np.random.default_rng(seed)
-    now, chosen = environment.reset(seed), []
+    chosen: list[int] = []
+    now = environment.reset(seed)
     expert.reset()
     while not now.done and len(chosen) < 600:
         advice = expert.act()

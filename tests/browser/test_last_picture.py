@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -30,7 +31,7 @@ def test_the_last_picture_is_there_after_a_reload(
     serve_study: Serve, join: Callable[..., Page], task: str, keys: list[str]
 ) -> None:
     plain = {"languages": None, "words": None, "title": None, "pay": None, "breaks": None, "check": None}
-    changes = {**plain, "suite": "first-steps", "tasks": {task: {}}, "practice": None}
+    changes: dict[str, Any] = {**plain, "suite": "first-steps", "tasks": {task: {}}, "practice": None}
     with serve_study(**changes, consent="Yes?", instructions="Play.", episodes=2) as (_, address):
         page = join(address)
         page.click("[data-choice=agree]")
