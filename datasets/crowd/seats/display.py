@@ -28,6 +28,7 @@ class Display:
         self._guide = guide
         self._spoken: Texts | None = None
         self._last: tuple[bytes, dict[str, Any] | None] | None = None
+        self._asked: tuple[int, float] | None = None  # in real time: the step before a key, and when it came
         self._told = 0
         self._said_at = 0.0
         self._saved_timer: asyncio.TimerHandle | None = None
@@ -50,6 +51,7 @@ class Display:
     def state(self) -> None:
         """Show everything about the present stage, in the guide's language."""
         episode = self._session.episode
+        self._asked = None
         self._told = episode.saved if episode else 0
         if not (lines := self._lines()):
             return
@@ -86,7 +88,25 @@ class Display:
     def step(self, episode: Underway) -> None:
         """Show that a step was taken which changed no picture."""
         self._told = episode.saved
+        self._asked = None  # a key that changed nothing has no picture
         self.send({"type": "step", "step": len(episode.steps), "saved": episode.saved})
+
+    def asked(self) -> None:
+        """Note that a key came in real time: with the next picture it is answered."""
+        if self._asked is None and self._session.episode is not None:
+            self._asked = len(self._session.episode.steps), asyncio.get_running_loop().time()
+
+    def shown(self, number: int) -> int | None:
+        """Note that the page shows a frame; returns the milliseconds since the key that it answers, if so.
+
+        The key came one way late, and this word of its frame another: together that is a key to its frame.
+        """
+        if self.page is not None:
+            self.page.shown(number)
+        if self._asked is None or number <= self._asked[0]:
+            return None
+        asked_at, self._asked = self._asked[1], None
+        return round(1000 * (asyncio.get_running_loop().time() - asked_at))
 
     def forget_frames(self) -> None:
         """Another episode begins: whatever of the last was not shown is nothing to wait for."""

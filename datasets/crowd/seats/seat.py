@@ -39,7 +39,6 @@ class Seat:
         self._keys = Keys()
         self._clock: asyncio.Task[None] | None = None
         self._shown = 0
-        self._asked: tuple[int, float] | None = None  # in real time: the step before a key, and when it came
         session.on_saved = self._hear
 
     @property
@@ -200,23 +199,15 @@ class Seat:
 
     def _see(self, frame: int) -> None:
         self._shown = frame
-        if self._display.page is not None:
-            self._display.page.shown(frame)
-        if self._asked is not None and self.session.episode is not None and frame > self._asked[0]:
-            # the key came one way late, and this word of its frame another: together one key to its frame
-            lag = asyncio.get_running_loop().time() - self._asked[1]
-            self._note_lag(self.session.episode, round(lag * 1000))
-            self._asked = None
-
-    def _note_lag(self, episode: Underway, milliseconds: int) -> None:
-        episode.lags_ms.append(milliseconds)
-        self._meter.shown(milliseconds)
+        lag = self._display.shown(frame)
+        if lag is not None and self.session.episode is not None:
+            self.session.episode.lags_ms.append(lag)
+            self._meter.shown(lag)
 
     async def _press(self, key: Down) -> None:
         session = self.session
-        if session.phase is Phase.PLAYING and session.episode and session.episode.task.fps:
-            if self._asked is None:
-                self._asked = len(session.episode.steps), asyncio.get_running_loop().time()
+        if session.phase is Phase.PLAYING and session.task and session.task.fps:
+            self._display.asked()
             return  # in real time the clock asks for the keys
         async with self._lock:
             if session.phase in _WAITING:
@@ -224,10 +215,9 @@ class Seat:
             elif session.phase is Phase.PLAYING and session.episode and session.episode.task.fps is None:
                 row = self._keys.turn(session.episode.controls, key.code)
                 if row is not None:
-                    if key.reaction is not None:
-                        session.episode.reactions_ms.append(key.reaction)
+                    _measure(session.episode, key)
                     if key.lag is not None:
-                        self._note_lag(session.episode, key.lag)
+                        self._meter.shown(key.lag)
                     await self._act(session.episode, row, key.frame)
 
     def _refresh(self, before: Underway | None) -> None:
@@ -236,7 +226,6 @@ class Seat:
         if session.episode is not before:
             self._stop_clock()
             self._keys.clear()
-            self._asked = None
             self._shown = len(session.episode.steps) if session.episode else 0
             self._display.forget_frames()
         if session.phase is Phase.PLAYING and session.episode:
@@ -262,7 +251,6 @@ class Seat:
     def _pause(self) -> None:
         self._stop_clock()
         self._keys.clear()
-        self._asked = None
         if self.session.phase is Phase.PLAYING:
             self.session.pause()
 
@@ -311,8 +299,6 @@ class Seat:
         self._meter.stepped()
         if now.picture is not None:
             self._display.picture(episode, now.picture)
-        else:
-            self._asked = None  # a key that changed nothing has no frame
         if self.session.phase is Phase.PLAYING:
             if now.picture is None:
                 self._display.step(episode)
@@ -337,6 +323,14 @@ class Seat:
             self._stop_clock()
             await self.session.close()
             self._display.hand_over()
+
+
+def _measure(episode: Underway, key: Down) -> None:
+    """Note what the page has measured."""
+    if key.reaction is not None:
+        episode.reactions_ms.append(key.reaction)
+    if key.lag is not None:
+        episode.lags_ms.append(key.lag)
 
 
 def _decision(keys: Keys, controls: Controls) -> np.ndarray:
