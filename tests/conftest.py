@@ -16,10 +16,10 @@ from gymnasium import spaces
 from hypothesis import settings
 from moto.server import ThreadedMotoServer
 from tutelage.datasets.crowd.seats.assignment import Assignment
-from tutelage.datasets.crowd.worlds.episode import Episode
 from tutelage.datasets.crowd.seats.free_choice import FreeChoice
 from tutelage.datasets.crowd.seats.session import Session
 from tutelage.datasets.crowd.settings import Settings
+from tutelage.datasets.crowd.worlds.episode import Episode
 from tutelage.datasets.crowd.worlds.world import Kept
 from tutelage.datasets.journal import EpisodeRecord, Journal, SeatRecord
 from tutelage.datasets.store import Store
@@ -29,6 +29,7 @@ from tutelage.envs.spaces import action_to_row
 from tutelage.envs.suite import Suite, suite_from
 from tutelage.tests import postgres as postgres_server
 from tutelage.tests import s3 as s3_server
+from tutelage.tests.nursery import Nursery
 from tutelage.tests.postgres import PostgreSQL
 
 settings.register_profile("shared machines", deadline=None)
@@ -282,6 +283,13 @@ def postgres() -> Iterator[PostgreSQL]:
     """Give a real PostgreSQL server, one a process of tests."""
     with postgres_server.running() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def nursery() -> Iterator[Nursery]:
+    """Give what starts real servers, one a process of tests."""
+    with Nursery() as one:
+        yield one
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
