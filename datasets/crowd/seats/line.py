@@ -84,3 +84,15 @@ class Line:
         self._queue.put_nowait(message)
         if self._queue.qsize() >= _MUCH:
             self._sparse.clear()
+
+
+async def receive(socket: WebSocket) -> str | bytes | None:
+    """Wait for a message; None when the page has gone."""
+    try:
+        message = await socket.receive()
+    except (WebSocketDisconnect, RuntimeError):
+        return None
+    if message["type"] == "websocket.disconnect":
+        return None
+    text: str | bytes | None = message.get("text") or message.get("bytes")
+    return text if text is not None else ""
