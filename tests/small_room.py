@@ -9,8 +9,13 @@ import yaml
 
 CODES = ("ArrowLeft", "ArrowDown", "ArrowRight", "ArrowUp")
 KEYS = {"ArrowLeft": 0, "ArrowDown": 1, "ArrowRight": 2}
-ROOM = {"id": "room", "env": "tutelage/GoToRedBallGrey-v0", "max_steps": 6, "controls": KEYS}
-"""It lives in the server's own process."""
+ROOM = {
+    "id": "room",
+    "env": "tutelage/GoToRedBallGrey-v0",
+    "kwargs": {"room_size": 4, "distractors": 0},
+    "controls": KEYS,
+}
+"""It lives in the server's own process, and is over after 16 steps."""
 LAKE = {
     "id": "lake",
     "env": "FrozenLake-v1",
