@@ -45,6 +45,8 @@ class Player:
         self.last = 0
         self._rng = rng
         self._probes = 0
+        self._at = ""
+        self._reached: dict[str, int] = {}
 
     @property
     def is_done(self) -> bool:
@@ -108,6 +110,8 @@ class Player:
             if episode["step"] > len(known):
                 known.append(self.last)
             del known[episode["step"] :]
+        elif self._at and self._reached[self._at] > len(self.steps[self._at]):
+            self.steps[self._at].append(self.last)
 
     async def move(self, socket: ClientConnection) -> None:
         """Do what is to be done next: a step, or whatever leads to one."""
@@ -149,13 +153,21 @@ class Player:
                 return message
 
     def _hear(self, message: dict[str, Any]) -> None:
+        episode = self.state.get("episode")
         if message["type"] == "state":
             self.state = message
+            if (at_hand := message["episode"]) is not None:
+                self._reached[at_hand["id"]] = at_hand["step"]
         elif message["type"] == "way":
             self.way = message
+            shown = message.get("outcome")
+            if self._at and isinstance(shown, dict) and "steps" in shown:
+                self._reached[self._at] = shown["steps"]
         elif message["type"] in ("error", "note", "saving"):
             self.told.append(message)
-        elif "saved" in message and (episode := self.state.get("episode")):
+        elif "saved" in message and episode is not None:
+            if message["type"] == "step":
+                self._reached[episode["id"]] = message["step"]
             self._note_saved(message.get("episode", episode["id"]), message["saved"])
 
     def _note_saved(self, episode: str, number: int) -> None:
@@ -168,16 +180,17 @@ class Player:
         if self.state["phase"] != "playing":
             await self.ask(socket, "go")
             return
-        known = self.steps.setdefault(episode, [])
+        self._at, known = episode, self.steps.setdefault(episode, [])
         number, self.last = len(known), self._choose(known)
         began = time.perf_counter()
         await self.send(socket, "down", code=CODES[self.last], frame=number)
         await self.send(socket, "up", code=CODES[self.last])
         while (message := await self.read(socket, "step", "state")).get("step", 0) <= number:
-            if message["type"] == "state" and message["phase"] != "playing":  # it was over before this key
-                if self.way:
-                    await self.read(socket, "way")
-                return
+            if message["type"] == "state" and message["phase"] != "playing":
+                await self.settle(socket)
+                if self._reached.get(episode, 0) <= number:  # it was over, or waited, before this key
+                    return
+                break
         self.waits_ms.append((time.perf_counter() - began) * 1000)
         known[number:] = [self.last]
         self.answered += 1
