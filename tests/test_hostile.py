@@ -12,8 +12,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 import httpx
 import pytest
 from tutelage.datasets.crowd.seats.protocol import LARGEST
+from tutelage.datasets.store import Store
 from tutelage.tests import small_room
-from tutelage.tests.nursery import Nursery, Server, serving
+from tutelage.tests.nursery import Nursery, Server, serving, until
 from tutelage.tests.players import GONE, Player
 from tutelage.tests.what_is_stored import check_store, check_study
 from websockets.asyncio.client import ClientConnection
@@ -30,6 +31,8 @@ def server(nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     """One study for all of this, so that whatever harm was done shows in the end."""
     folder = small_room.write(tmp_path_factory.mktemp("hostile") / "study", breaks={"every": 2})
     with serving(nursery, "study", folder) as one:
+        asyncio.run(next(honest).play(one.address))  # which takes the memory that any play takes
+        until(lambda: Store.open(folder / "out").parts())
         yield one
     check_study(folder / "out", [])
     check_store(folder / "out", set())
