@@ -9,8 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from hypothesis import HealthCheck, settings
+from tutelage.datasets.store import Store
 from tutelage.tests import small_room
-from tutelage.tests.nursery import Nursery, Server, serving
+from tutelage.tests.nursery import Nursery, Server, serving, until
 from tutelage.tests.players import Player
 from tutelage.tests.what_is_stored import check_store, check_study
 
@@ -33,13 +34,22 @@ def served(nursery: Nursery, kind: str, folder: Path) -> Iterator[Server]:
     """Serve a recorder or a study with every route that there is; at the end, play there."""
     changes = {"recruiting": {"links": "open", "prolific": PANEL}, "breaks": {"every": 1}, "episodes": 2}
     small_room.write(folder, **changes)
+    place = folder / "out" if kind == "study" else folder
     with serving(nursery, kind, folder, environment=KEYS) as server:
+        _play(kind, server, "127.9.9.1")  # which takes the memory that any play takes
+        until(lambda: Store.open(place).parts())
         before = server.megabytes
         yield server
-        player = Player(random.Random(1), "127.9.9.9")
-        asyncio.run(player.play(server.address, 40))
+        player = _play(kind, server, "127.9.9.9")
         assert server.megabytes < before + MEGABYTES
     if kind == "study":
-        assert player.way["outcome"] == "completed"
-        check_study(folder / "out", [player])
-    check_store(folder / "out" if kind == "study" else folder, player.kept)
+        check_study(place, [player])
+    check_store(place, player.kept)
+
+
+def _play(kind: str, server: Server, source: str) -> Player:
+    player = Player(random.Random(1), source)
+    asyncio.run(player.play(server.address, 1000 if kind == "study" else 60))
+    assert kind == "recorder" or player.way["outcome"] == "completed"
+    assert len(player.steps) > 1
+    return player

@@ -12,7 +12,6 @@ import socket
 from collections import Counter
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 from urllib.parse import quote
 
 import pytest
@@ -48,23 +47,22 @@ def server(
 
 
 @pytest.fixture(scope="module")
-def routes(server: Server, tmp_path_factory: pytest.TempPathFactory) -> list[BaseRoute]:
-    """Give the routes of another application of the same kind."""
-    return _routes(server.folder, tmp_path_factory.mktemp("routes"))
-
-
-def _routes(folder: Path, out: Path) -> list[BaseRoute]:
-    if not (folder / "out").is_dir():
-        app = recorder_app.make_app(Recorder(Settings(suite_from(small_room.SUITE), out)))
-    else:
-        study, controls, _ = examine(folder / "pilot.yaml")
-        assert study is not None
-        with pytest.MonkeyPatch.context() as patch:
-            for name, value in KEYS.items():
-                patch.setenv(name, value)
-            server = StudyServer(study, out, controls)
-            app = make_app(server, rooms=BackOffice(server).routes())
-    return list(app._app.routes)  # type: ignore[attr-defined]
+def routes(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[BaseRoute]]:
+    """Give the routes of another application of the same kind, which is not served."""
+    out = tmp_path_factory.mktemp("routes")
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in KEYS.items():
+            patch.setenv(name, value)
+        if (server.folder / "out").is_dir():
+            study, controls, _ = examine(server.folder / "pilot.yaml")
+            assert study is not None
+            recorder: Recorder = (one := StudyServer(study, out, controls))
+            app = make_app(one, rooms=BackOffice(one).routes())
+        else:
+            recorder = Recorder(Settings(suite_from(small_room.SUITE), out))
+            app = recorder_app.make_app(recorder)
+    yield list(app._app.routes)  # type: ignore[attr-defined]
+    asyncio.run(recorder.close())
 
 
 class Browser:
