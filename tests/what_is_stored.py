@@ -3,38 +3,41 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import psycopg
 from tutelage.datasets.store import Store
 from tutelage.tests.players import STAGES, Player
 
 
-def rows(folder: Path, query: str, *values: Any) -> list[tuple[Any, ...]]:
-    """Ask the database in a folder."""
-    with contextlib.closing(sqlite3.connect(folder / "journal.sqlite")) as database:
+def rows(place: Path | str, query: str, *values: Any) -> list[tuple[Any, ...]]:
+    """Ask the database in a folder, or the one with a URL."""
+    if isinstance(place, str):
+        with psycopg.connect(place.replace("+psycopg", "")) as connection:
+            return connection.execute(query, values).fetchall()  # type: ignore[arg-type]
+    with contextlib.closing(sqlite3.connect(place / "journal.sqlite")) as database:
         return database.execute(query, values).fetchall()
 
 
-def actions(folder: Path) -> dict[str, list[int]]:
+def actions(place: Path | str) -> dict[str, list[int]]:
     """Give the actions of each episode that the journal has; each step is there once."""
-    query = (
-        "select episode, step, json_extract(action, '$[0]') from steps where not dropped "
-        "order by episode, step"
-    )
     found: dict[str, list[int]] = {}
-    for episode, step, action in rows(folder, query):
-        found.setdefault(episode, []).append(int(action))
+    query = "select episode, step, action from steps where not dropped order by episode, step"
+    for episode, step, action in rows(place, query):
+        row = json.loads(action) if isinstance(action, str) else action
+        found.setdefault(episode, []).append(int(row[0]))
         assert step == len(found[episode]), f"step {step} of {episode}: twice, or out of order"
     return found
 
 
-def check_acknowledged(folder: Path, players: Iterable[Player]) -> None:
+def check_acknowledged(place: Path | str, players: Iterable[Player]) -> None:
     """See that all that somebody was told is saved is on disk, as it was done."""
-    on_disk = actions(folder)
+    on_disk = actions(place)
     for player in players:
         for episode, number in player.saved.items():
             there, done = on_disk.get(episode, [])[:number], player.steps[episode][:number]
