@@ -24,7 +24,7 @@ from tutelage.tests.what_is_stored import actions, check_acknowledged, check_sto
 from websockets.asyncio.client import ClientConnection
 
 KINDS = ("recorder", "study")
-FULL_SECONDS = 0.4
+FULL_SECONDS = 0.3
 DAY = 86_400.0
 
 
