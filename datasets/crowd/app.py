@@ -30,6 +30,7 @@ from ...envs.task import RECORD, SeedRange
 from ..trajectory import Trajectory
 from .guard import Guard
 from .pages import STATIC, page
+from .punctual import punctual
 from .recorder import Recorder
 from .seats.protocol import LARGEST, UNKNOWN_SEAT
 from .settings import Settings
@@ -113,6 +114,7 @@ def server_of(app: Guard) -> uvicorn.Server:
     """Make a uvicorn server of an application, as quiet as a terminal wants it."""
     config = uvicorn.Config(
         app,
+        http=punctual(),
         ws="websockets-sansio" if "websockets-sansio" in WS_PROTOCOLS else "auto",
         ws_max_size=4 * LARGEST,
         log_level="warning",

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
+import sqlalchemy as sql
+
 from ...envs.errors import TutelageError
 from ...envs.gymnasium_task import registry
 from ...envs.task import Task
@@ -47,8 +49,11 @@ class Recorder:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.store = Store.create(settings.out, settings.suite)
-        self._lock = lock_folder(settings.out)
-        self.journal = Journal(settings.database or settings.out / JOURNAL)
+        with contextlib.ExitStack() as held:
+            for folder in _folders(settings):
+                held.enter_context(lock_folder(folder))
+            self.journal = Journal(settings.database or settings.out / JOURNAL)
+            self._lock = held.pop_all()
         self._assignment = Assignment(settings.seeds, settings.is_baseline, self.journal)
         self._grounds: dict[str, GridGround] = {}
         self._workers = Workers(settings.suite, settings.processes, settings.step_seconds)
@@ -185,6 +190,14 @@ def lock_folder(folder: Path) -> IO[bytes]:
             f"expected {folder} to be free, got another recorder that writes there; stop that one first"
         ) from None
     return file
+
+
+def _folders(settings: Settings) -> set[Path]:
+    """List the folders that are this recorder's alone: its own, and that of a database which is a file."""
+    folders = {settings.out.resolve()}
+    if settings.database.startswith("sqlite") and (file := sql.make_url(settings.database).database):
+        folders.add(Path(file).resolve().parent)
+    return folders
 
 
 def _ignore(_: object) -> None:
