@@ -108,7 +108,9 @@ def main() -> None:
     )
     parser.add_argument("--quick", action="store_true", help="under 50 s")
     parser.add_argument("--out", type=Path, help="also keep the JSON object here")
-    parser.add_argument("--players", type=int, nargs="+", help="how many grid players, growing until the budget is missed")
+    parser.add_argument(
+        "--players", type=int, nargs="+", help="how many grid players, growing until the budget is missed"
+    )
     parser.add_argument("--poles", type=int, default=REAL_TIME_PLAYERS, help="how many real-time players")
     parser.add_argument("--seconds", type=float, help="how long each count is measured")
     options = parser.parse_args()
