@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from itertools import zip_longest
@@ -18,6 +19,7 @@ _SURE = frozenset(
     )
 )
 """Tags that are clicked for what a page may do out of sight."""
+_OF_THE_BROWSER = re.compile(r"(?:Control|Meta)\+[CF]")  # copy, find
 _PLACES = 3  # decimals of a point in an element
 
 NOTHING = "nothing was done"
@@ -88,6 +90,8 @@ def _needless(recording: Recording, deed: Deed, following: Deed | None) -> str:
         return _OUTSIDE
     if deed.text is not None:
         return ""
+    if _OF_THE_BROWSER.fullmatch(gesture.key):
+        return _IDLE
     if gesture.kind == "scroll" or (points and following and _only_moved(before, after)):
         return _SCROLL
     if following is None or differ(before, after) or (points and _tag_of(before, deed.target) in _SURE):
