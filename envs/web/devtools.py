@@ -75,11 +75,15 @@ class Turn:
 
 
 class Pipe:
-    """The two ends of a browser's DevTools pipe. Messages are JSON, each with a NUL at its end."""
+    """The two ends of a browser's DevTools pipe. Messages are JSON, each with a NUL at its end.
+
+    `gone` are the sessions of tabs that crashed: nobody answers there any more.
+    """
 
     def __init__(self, reading: int, writing: int) -> None:
         self._reading, self._writing = reading, writing
         self._rest = bytearray()
+        self.gone: set[str | None] = set()
         self._last = 0
         os.set_blocking(writing, False)
 
@@ -152,6 +156,7 @@ class Talk:
         if number is None:
             if message["method"] in ("Inspector.targetCrashed", "Target.detachedFromTarget"):
                 gone = message.get("sessionId") or message["params"].get("sessionId")
+                self._pipe.gone.add(gone)
                 self._lose(
                     [one for one in self._waiting.values() if gone in one.sessions], "the page crashed"
                 )
@@ -167,6 +172,9 @@ class Talk:
             self._go_on(turn, why)
 
     def _go_on(self, turn: Turn, lost: str | None = None) -> None:
-        if calls := turn.go_on(lost):
+        calls = turn.go_on(lost)
+        while calls and any(call.session in self._pipe.gone for call in calls):
+            calls = turn.go_on("the page crashed")
+        if calls:
             turn.wait_for(self._pipe.send(calls), calls, time.monotonic() + self._patience)
             self._waiting |= dict.fromkeys(turn.numbers, turn)

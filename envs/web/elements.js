@@ -8,6 +8,7 @@ const elements = (() => {
   const OWN_TEXT = 4;
   const BOOLEAN = 8;
   const MOST = 2048;
+  const LOOKED_AT = 300;
   const colours = new Map();
   let refs = new WeakMap();
   let known = [null];
@@ -35,13 +36,6 @@ const elements = (() => {
     }
     return ref;
   };
-
-  const within = (clip, rect) => ({
-    left: Math.max(clip.left, rect.left),
-    top: Math.max(clip.top, rect.top),
-    right: Math.min(clip.right, rect.right),
-    bottom: Math.min(clip.bottom, rect.bottom),
-  });
 
   const valueOf = (element) => {
     if (element instanceof HTMLInputElement)
@@ -77,16 +71,28 @@ const elements = (() => {
     return found;
   };
 
+  // The places of elements whose middle is out of view or under something else; of many, none is looked at.
+  const covered = (columns) => {
+    const places = [...columns.ref.keys()];
+    if (places.length > LOOKED_AT) return places;
+    return places.filter((at) => {
+      let owner = at;
+      while (columns.ref[owner] < 0) owner = columns.parent[owner];
+      const x = columns.left[at] + columns.width[at] / 2;
+      const y = columns.top[at] + columns.height[at] / 2;
+      return !known[columns.ref[owner]].contains(document.elementFromPoint(x, y));
+    });
+  };
+
   const list = () => {
     const columns = {
       ref: [], parent: [], tag: [], text: [], value: [], id: [], classes: [],
       left: [], top: [], width: [], height: [], bg: [], fg: [], flags: [],
     };
-    const clipped = [];
     let lines = 0;
     const focused = document.activeElement;
 
-    const add = (clip, rect, ...row) => {
+    const add = (rect, ...row) => {
       const at = columns.ref.length;
       const [ref, parent, tag, text, value, id, classes, bg, fg, flags] = row;
       columns.ref.push(ref);
@@ -103,12 +109,10 @@ const elements = (() => {
       columns.bg.push(bg);
       columns.fg.push(fg);
       columns.flags.push(flags);
-      const { left, top, right, bottom } = rect;
-      if (left < clip.left || top < clip.top || right > clip.right || bottom > clip.bottom) clipped.push(at);
       return at;
     };
 
-    const visit = (element, parent, clip) => {
+    const visit = (element, parent) => {
       if (columns.ref.length >= MOST || OUTSIDE.has(attribute(element, "id"))) return;
       const rect = element.getBoundingClientRect();
       if (rect.width === 0 || rect.height === 0) return;
@@ -131,29 +135,27 @@ const elements = (() => {
         (isText ? OWN_TEXT : 0) |
         (value !== null && (element.type === "checkbox" || element.type === "radio") ? BOOLEAN : 0);
       const at = add(
-        clip, rect, refOf(element), parent,
+        rect, refOf(element), parent,
         element instanceof HTMLInputElement ? `${element.tagName}_${element.type}` : element.tagName,
         isText ? inside.map((child) => child.data.trim()).join(" ") : "",
         value, attribute(element, "id"), drawn ? "SVG_CLASS" : attribute(element, "class"),
         colour(style.backgroundColor), colour(drawn && style.fill !== "none" ? style.fill : style.color), flags,
       );
       if (isText) return;
-      const inner = style.overflow === "visible" ? clip : within(clip, rect);
       for (const child of inside) {
         if (child.nodeType === Node.ELEMENT_NODE) {
-          visit(child, at, inner);
+          visit(child, at);
           continue;
         }
         for (const [text, box] of linesOf(child)) {
           lines -= 1;
-          add(inner, box, lines, at, "t", text, null, "", "", 0, 0, OWN_TEXT);
+          add(box, lines, at, "t", text, null, "", "", 0, 0, OWN_TEXT);
         }
       }
     };
 
-    const page = document.documentElement;
-    visit(document.body, -1, { left: 0, top: 0, right: page.clientWidth, bottom: page.clientHeight });
-    return { elements: JSON.stringify(columns), clipped };
+    visit(document.body, -1);
+    return { elements: JSON.stringify(columns), covered: covered(columns) };
   };
 
   return {

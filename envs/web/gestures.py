@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from .actions import Action, split_key
@@ -29,7 +30,7 @@ def perform(tab: Tab, action: Action, look: Look) -> Conversation[bool]:
     elif action.verb == "drag":
         yield from _drag(tab, action, look, at)
     elif action.verb == "type":
-        yield from _type(tab, action, look, at)
+        yield [_key(tab, one) for one in presses(action.text)]
     elif action.verb == "key":
         if at is not None:
             yield from tab.ask(f"focus({_ref(look, action.element)})")
@@ -40,9 +41,11 @@ def perform(tab: Tab, action: Action, look: Look) -> Conversation[bool]:
 
 
 def let_go(tab: Tab) -> Conversation[None]:
-    """Release the mouse's button where the pointer is."""
-    yield [tab.mouse("mouseReleased", *(tab.pointer or (0, 0)), button="left", clickCount=1)]
+    """Release the mouse's button where the pointer is; what lies there hears of the pointer again."""
+    x, y = tab.pointer or (0.0, 0.0)
     tab.is_held = False
+    yield [tab.mouse("mouseReleased", x, y, button="left", clickCount=1), *tab.move(x + 0.25, y)]
+    tab.pointer = (x, y)
 
 
 def click(tab: Tab, at: Point, count: int = 1) -> list[Call]:
@@ -65,6 +68,7 @@ def _point_at(tab: Tab, action: Action, at: Point | None) -> Conversation[None]:
 
 
 def _press(tab: Tab, at: Point) -> Conversation[None]:
+    yield from tab.ask("hold()")
     yield [tab.mouse("mouseMoved", *at), _button(tab, "mousePressed", at, 1)]
     tab.is_held = True
 
@@ -78,7 +82,6 @@ def _drag(tab: Tab, action: Action, look: Look, at: Point | None) -> Conversatio
         to = yield from _point(tab, look, action.target, action.target_x, action.target_y)
     if to is None:
         return
-    yield from tab.ask("hold()")
     yield from _press(tab, at)
     parts = [step / DRAG_STEPS for step in range(1, DRAG_STEPS + 1)]
     ways = [(at[0] + (to[0] - at[0]) * part, at[1] + (to[1] - at[1]) * part) for part in parts]
@@ -87,18 +90,21 @@ def _drag(tab: Tab, action: Action, look: Look, at: Point | None) -> Conversatio
     yield from let_go(tab)
 
 
-def _type(tab: Tab, action: Action, look: Look, at: Point | None) -> Conversation[None]:
-    text: str | None = action.text
-    if action.element >= 0:
-        if at is None:
-            return
-        focused = look.columns["flags"][action.element] & FOCUSED
-        if not focused and look.columns["tag"][action.element] not in PICKED:
-            yield click(tab, at)
-        ref = _ref(look, action.element)
-        text = yield from tab.ask(f"prepare({ref}, {json.dumps(action.text)})")
-    if text:
-        yield [_key(tab, one) for one in presses(text)]
+def write(tab: Tab, action: Action, look: Look, span: int) -> Conversation[dict[str, Any] | None]:
+    """Make a text what an element holds; returns what the page shows then, None where keys did it."""
+    if tab.is_held:
+        yield from let_go(tab)
+    at = yield from _point(tab, look, action.element, action.x, action.y)
+    if at is None:
+        return None
+    focused = look.columns["flags"][action.element] & FOCUSED
+    if not focused and look.columns["tag"][action.element] not in PICKED:
+        yield click(tab, at)
+    seen = yield from tab.ask(f"type({_ref(look, action.element)}, {json.dumps(action.text)}, {span})")
+    if seen is None or "keys" not in seen:
+        return seen
+    yield [_key(tab, one) for one in presses(seen["keys"])]
+    return None
 
 
 def _point(tab: Tab, look: Look, element: int, x: float, y: float) -> Conversation[Point | None]:
@@ -106,16 +112,24 @@ def _point(tab: Tab, look: Look, element: int, x: float, y: float) -> Conversati
     columns = look.columns if element >= 0 else {"ref": []}
     if not 0 <= element < len(columns["ref"]):
         return None
-    here = columns["left"][element] + x * columns["width"][element]
-    there = columns["top"][element] + y * columns["height"][element]
-    if element not in look.clipped:
-        return here, there
+    if (x, y) == (0.5, 0.5) and element not in look.covered:
+        return (
+            columns["left"][element] + columns["width"][element] / 2,
+            columns["top"][element] + columns["height"][element] / 2,
+        )
     if columns["ref"][element] < 0:  # a line of text is found by what it lies in
-        element = columns["parent"][element]
-        x = (here - columns["left"][element]) / columns["width"][element]
-        y = (there - columns["top"][element]) / columns["height"][element]
+        line, element = element, columns["parent"][element]
+        x = _fraction(columns, "left", "width", line, element, x)
+        y = _fraction(columns, "top", "height", line, element, y)
     found = yield from tab.ask(f"point({columns['ref'][element]}, {x!r}, {y!r})")
     return None if found is None else (found[0], found[1])
+
+
+def _fraction(
+    columns: Mapping[str, list[Any]], begin: str, size: str, inner: int, outer: int, part: float
+) -> float:
+    place = columns[begin][inner] + part * columns[size][inner]
+    return float((place - columns[begin][outer]) / columns[size][outer])
 
 
 def _ref(look: Look, element: int) -> int:

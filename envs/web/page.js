@@ -1,5 +1,7 @@
 // What Python asks of a page: begin an episode, show what there is, make ready for hands. `window.tutelage`.
-const HIDDEN = "reward-display";
+// Beside the task, where they would make the page wide, or over it when the episode has ended.
+const HIDDEN = "#reward-display, #click-canvas, #sync-task-cover";
+const SPOTS = [0.5, 0.25, 0.75, 0.1, 0.9];
 const pointer = { x: -1, y: -1, over: null };
 let started = 0;
 let held = [];
@@ -9,6 +11,7 @@ let outcome = null;
 const task = () =>
   window.task || {
     begin(seed) {
+      core.countdownTimer = () => undefined; // it would only draw the seconds
       Math.seedrandom(seed);
       core.setDataMode("train");
       core.EPISODE_MAX_TIME = 1e9; // the number of steps is the limit, not the clock
@@ -47,6 +50,8 @@ const guard = () => {
   };
   window.addEventListener("click", stay);
   window.addEventListener("submit", stay);
+  // a browser's own dragging of links and selections takes the mouse away from the page
+  window.addEventListener("dragstart", (event) => event.preventDefault(), true);
   window.alert = () => undefined;
   window.confirm = () => true;
   window.prompt = () => null;
@@ -60,6 +65,13 @@ const watch = () => {
   window.addEventListener("mouseout", (event) => {
     if (!event.relatedTarget) Object.assign(pointer, { x: -1, y: -1, over: null });
   }, true);
+  window.addEventListener("mousedown", () => (pointer.isDown = true), true);
+  window.addEventListener("mouseup", () => {
+    pointer.isDown = false;
+    putBack();
+    held = [];
+  }, true);
+  window.addEventListener("scroll", putBack, true);
   document.body.addEventListener("click", (event) => elements.touch(event.target));
 };
 
@@ -76,7 +88,7 @@ const ready = new Promise((done) => window.addEventListener("load", done)).then(
   guard();
   watch();
   const style = document.createElement("style");
-  style.textContent = `#${HIDDEN} { display: none !important; }
+  style.textContent = `${HIDDEN} { display: none !important; }
     html { overflow: hidden !important; }
     *, *::before, *::after { transition: none !important; animation: none !important;
       caret-color: transparent !important; scroll-behavior: auto !important; }`;
@@ -93,14 +105,26 @@ const focusSettled = async () => {
   for (let frames = 0; frames < 3 && isGone(document.activeElement); frames += 1) await clock.frame();
 };
 
+// Whether something else lies under the pointer than the page has heard of, or than its style shows.
+const stale = () => {
+  if (pointer.isDown) return false; // what was pressed has the pointer
+  const under = pointer.x < 0 ? null : document.elementFromPoint(pointer.x, pointer.y);
+  return under !== pointer.over || (under !== null && !under.matches(":hover"));
+};
+
 const look = async () => {
   await settled([...document.images].filter((one) => !one.complete));
   await focusSettled();
+  if (window.scrollX) window.scrollTo(0, window.scrollY);
   outcome = task().outcome();
-  const hovered = pointer.x < 0 ? null : document.elementFromPoint(pointer.x, pointer.y);
-  const stale = hovered !== pointer.over;
-  return { instruction: task().instruction(), ...outcome, ...elements.list(), stale };
+  return { instruction: task().instruction(), ...outcome, ...elements.list(), stale: stale() };
 };
+
+const putBack = () => {
+  for (const [one, top, left] of held) Object.assign(one, { scrollTop: top, scrollLeft: left });
+};
+
+const keepPlaces = () => (held = held.map(([one]) => [one, one.scrollTop, one.scrollLeft]));
 
 const scrollable = (from) => {
   for (let one = from; one; one = one.parentElement) {
@@ -111,36 +135,6 @@ const scrollable = (from) => {
   }
   return document.scrollingElement;
 };
-
-// What a person may type into a date or a time field, as the field's own value.
-const asValue = (kind, text) => {
-  const date = text.match(/^(\d{1,2})\/(\d{1,2})\/(\d{4})$/);
-  if (kind === "date" && date)
-    return `${date[3]}-${date[1].padStart(2, "0")}-${date[2].padStart(2, "0")}`;
-  const time = text.match(/^(\d{1,2}):(\d{2})\s*([AP])\.?M\.?$/i);
-  if (kind === "time" && time)
-    return `${String((+time[1] % 12) + (/p/i.test(time[3]) ? 12 : 0)).padStart(2, "0")}:${time[2]}`;
-  return kind === "time" && /^\d:\d{2}$/.test(text) ? `0${text}` : text;
-};
-
-const tell = (element, ...names) => {
-  for (const name of names) element.dispatchEvent(new Event(name, { bubbles: true }));
-};
-
-const choose = (select, text) => {
-  const wanted = new Set(select.multiple ? text.split(",").map((one) => one.trim()) : [text.trim()]);
-  const options = [...select.options];
-  const lower = (one) => one.toLowerCase();
-  let chosen = options.filter((one) => wanted.has(one.text.trim()));
-  // as a browser does for typed letters: the first option that begins so
-  if (!chosen.length) chosen = options.filter((one) => lower(one.text.trim()).startsWith(lower(text))).slice(0, 1);
-  if (!chosen.length || !text) return;
-  for (const one of options) one.selected = chosen.includes(one);
-  elements.touch(select);
-  tell(select, "input", "change");
-};
-
-const PICKED = new Set(["date", "time", "month", "week", "datetime-local", "color", "range"]);
 
 window.tutelage = {
   ready: () => ready.then(() => location.href),
@@ -161,8 +155,8 @@ window.tutelage = {
     return look();
   },
 
-  // Keep every scrolled part where it is until the next step, unless it is dragged by its scroll bar: a browser
-  // scrolls under a selection that is drawn, as far as its own time allows.
+  // From the press that follows until the release, keep every scrolled part where it is, unless it is moved by
+  // its scroll bar: a browser scrolls under a selection that is drawn, as far as its own time allows.
   hold() {
     const parts = [...document.querySelectorAll("*")].filter((one) => one.scrollHeight > one.clientHeight);
     const places = parts.map((one) => [one, one.scrollTop, one.scrollLeft]);
@@ -174,27 +168,42 @@ window.tutelage = {
     window.addEventListener("mousedown", pressed, { capture: true, once: true });
   },
 
-  async step(span, frame) {
+  // Let time pass and look; null, before any passes, when the pointer must be moved first.
+  async step(span, frame, whatever) {
     if (frame) await clock.frame();
-    for (const [one, top, left] of held.splice(0)) Object.assign(one, { scrollTop: top, scrollLeft: left });
+    if (!whatever && stale()) return null;
     await clock.advance(span);
     return look();
   },
 
   look,
 
-  // Bring a point of an element into view; where it is then, or null when the element is gone.
+  // Where a point of an element is, scrolled into view if need be; null when the element is gone. Where its
+  // middle is covered, a part of it that shows: a person who clicks an element clicks that.
   point(ref, x, y) {
     const element = elements.find(ref);
     if (!element) return null;
+    const place = (right, down) => {
+      const rect = element.getBoundingClientRect();
+      return [rect.left + right * rect.width, rect.top + down * rect.height];
+    };
+    const shows = (at) => element.contains(document.elementFromPoint(...at));
+    if (shows(place(x, y))) return place(x, y);
     element.scrollIntoView({ block: "nearest", inline: "nearest" });
-    const rect = element.getBoundingClientRect();
-    return [rect.left + x * rect.width, rect.top + y * rect.height];
+    keepPlaces();
+    if (shows(place(x, y)) || x !== 0.5 || y !== 0.5) return place(x, y);
+    for (const down of SPOTS) {
+      for (const right of SPOTS) {
+        if (shows(place(right, down))) return place(right, down);
+      }
+    }
+    return place(x, y);
   },
 
   // Scroll an element, or what it lies in, by some px; 0 is the page.
   scroll(ref, amount) {
     scrollable(elements.find(ref)).scrollBy(0, amount);
+    keepPlaces();
   },
 
   focus(ref) {
@@ -202,26 +211,11 @@ window.tutelage = {
     if (element && document.activeElement !== element) element.focus();
   },
 
-  // Empty a field for the text that follows, or fill it where letters are of no use; says what keys are left.
-  prepare(ref, text) {
+  // Make a text what a field holds, and let time pass as `step` does; says what keys are left where it takes
+  // keys alone. The episode's end may have come with the click before.
+  async type(ref, text, span) {
     const element = elements.find(ref);
-    if (task().outcome().done || !element) return null;
-    if (element instanceof HTMLSelectElement) {
-      element.focus();
-      choose(element, text);
-      return null;
-    }
-    if (PICKED.has(element.type)) {
-      element.focus();
-      element.value = asValue(element.type, text);
-      tell(element, "input", "change");
-      return null;
-    }
-    if (typeof element.value === "string") {
-      const filled = element.value !== "";
-      if (element.select) element.select();
-      return filled && !text ? "\b" : text;
-    }
-    return text;
+    const keys = element && !task().outcome().done ? fields.fill(element, text) : null;
+    return keys ? { keys } : this.step(span, false, false);
   },
 };

@@ -16,6 +16,7 @@ REMEMBERING = frozenset(
             "book-flight",
             "book-flight-nodelay",
             "click-menu",
+            "copy-paste-2",
             "drag-items",
             "drag-sort-numbers",
             "form-sequence",

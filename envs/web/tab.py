@@ -20,24 +20,25 @@ from .actions import Action
 from .browser import Browser
 from .devtools import Call, Conversation, TabLost
 from .elements import read_columns
-from .gestures import let_go, perform
+from .gestures import let_go, perform, write
 from .pages import Page
 
 STEP = 1000
 """Milliseconds of the page's own time that pass with every action but `wait`."""
 
 AWAY = (-1.0, -1.0)
+NUDGES = (0.25, -0.25, 0.25)
 
 
 @dataclass(frozen=True)
 class Look:
-    """What a page showed after an action: see `WebEnv`. `clipped` are elements not wholly in view."""
+    """What a page showed after an action, see `WebEnv`. The middle of `covered` elements cannot be clicked."""
 
     instruction: str
     elements: str
     done: bool
     reward: float
-    clipped: frozenset[int] = frozenset()
+    covered: frozenset[int] = frozenset()
 
     @cached_property
     def columns(self) -> Mapping[str, list[Any]]:
@@ -110,10 +111,24 @@ class Tab:
 
     def act(self, action: Action, look: Look) -> Conversation[Look]:
         """Do something to what was seen last; an element that is not there any more is left alone."""
-        moves = yield from perform(self, action, look)
         span = action.amount if action.verb == "wait" else STEP
-        seen = yield from self.ask(f"step({span}, {json.dumps(moves)})")
+        seen = None
+        if action.verb == "type" and action.element >= 0:
+            seen, moves = (yield from write(self, action, look, span)), False
+        else:
+            moves = yield from perform(self, action, look)
+        if seen is None:
+            seen = yield from self._pass(span, moves)
         return (yield from self._settle(seen))
+
+    def _pass(self, span: int, moves: bool) -> Conversation[dict[str, Any]]:
+        """Let time pass, after telling the page where the pointer is."""
+        for nudge in (*NUDGES, 0):
+            seen = yield from self.ask(f"step({span}, {json.dumps(moves)}, {json.dumps(not nudge)})")
+            if seen is not None:
+                break
+            yield from self._nudge(nudge)
+        return seen
 
     def picture(self) -> Conversation[np.ndarray]:
         """Take a screenshot: uint8 `[height, width, 3]`."""
@@ -153,19 +168,26 @@ class Tab:
 
     def _settle(self, seen: dict[str, Any]) -> Conversation[Look]:
         """Tell the page where the pointer is until what lies under it knows."""
-        for nudge in (0.25, -0.25, 0.25):
-            if not seen["stale"] or self.pointer is None:
+        for nudge in NUDGES:
+            if not seen["stale"]:
                 break
-            x, y = self.pointer
-            yield self.move(x + nudge, y)
-            self.pointer = (x, y)
+            yield from self._nudge(nudge)
             seen = yield from self.ask("look()")
         del seen["stale"]
-        return Look(**(seen | {"clipped": frozenset(seen["clipped"]), "reward": float(seen["reward"])}))
+        return Look(**(seen | {"reward": float(seen["reward"]), "covered": frozenset(seen["covered"])}))
+
+    def _nudge(self, nudge: float) -> Conversation[None]:
+        """Move the pointer as little as a page can hear of, and back for us."""
+        x, y = self.pointer or AWAY
+        yield self.move(x + nudge, y)
+        self.pointer = (x, y)
 
 
 @cache
 def _script() -> str:
     folder = Path(__file__).parent
-    parts = [(folder / f"{name}.js").read_text(encoding="utf-8") for name in ("clock", "elements", "page")]
+    parts = [
+        (folder / f"{name}.js").read_text(encoding="utf-8")
+        for name in ("clock", "elements", "fields", "page")
+    ]
     return "(() => {\n" + "\n".join(parts) + "\n})();"

@@ -1,0 +1,76 @@
+// Fields: what they hold is made a given text, as far as that needs no keys of the browser's own.
+const fields = (() => {
+  "use strict";
+  // What a person may type into a date or a time field, as the field's own value.
+  const asValue = (kind, text) => {
+    const date = text.match(/^(\d{1,2})\/(\d{1,2})\/(\d{4})$/);
+    if (kind === "date" && date)
+      return `${date[3]}-${date[1].padStart(2, "0")}-${date[2].padStart(2, "0")}`;
+    const time = text.match(/^(\d{1,2}):(\d{2})\s*([AP])\.?M\.?$/i);
+    if (kind === "time" && time)
+      return `${String((+time[1] % 12) + (/p/i.test(time[3]) ? 12 : 0)).padStart(2, "0")}:${time[2]}`;
+    return kind === "time" && /^\d:\d{2}$/.test(text) ? `0${text}` : text;
+  };
+
+  const tell = (element, ...names) => {
+    for (const name of names) element.dispatchEvent(new Event(name, { bubbles: true }));
+  };
+
+  const choose = (select, text) => {
+    const wanted = new Set(select.multiple ? text.split(",").map((one) => one.trim()) : [text.trim()]);
+    const options = [...select.options];
+    const lower = (one) => one.toLowerCase();
+    let chosen = options.filter((one) => wanted.has(one.text.trim()));
+    // as a browser does for typed letters: the first option that begins so
+    if (!chosen.length) chosen = options.filter((one) => lower(one.text.trim()).startsWith(lower(text))).slice(0, 1);
+    if (!chosen.length || !text) return;
+    for (const one of options) one.selected = chosen.includes(one);
+    elements.touch(select);
+    tell(select, "input", "change");
+  };
+
+  const PICKED = new Set(["date", "time", "month", "week", "datetime-local", "color", "range"]);
+
+  const press = (element, name, letter) => {
+    const code = letter.length === 1 ? letter.toUpperCase().charCodeAt(0) : 0;
+    const numbers = name === "keypress" ? { keyCode: letter.charCodeAt(0), charCode: letter.charCodeAt(0) } : { keyCode: code };
+    const event = new KeyboardEvent(name, { key: letter, bubbles: true, cancelable: true, composed: true, ...numbers });
+    return element.dispatchEvent(event);
+  };
+
+  // Type over all that is there: the browser's own editing, with the events of keys around each letter.
+  const write = (element, text) => {
+    element.select();
+    if (!text && element.value) document.execCommand("delete");
+    for (const letter of text) {
+      if (press(element, "keydown", letter) && press(element, "keypress", letter))
+        document.execCommand("insertText", false, letter);
+      press(element, "keyup", letter);
+    }
+  };
+
+  return {
+    // Fill a field; returns the text that is left for real keys, which is all of it in anything but a field.
+    fill(element, text) {
+      if (element instanceof HTMLSelectElement) {
+        element.focus();
+        choose(element, text);
+        return "";
+      }
+      if (PICKED.has(element.type)) {
+        element.focus();
+        element.value = asValue(element.type, text);
+        tell(element, "input", "change");
+        return "";
+      }
+      const isText = element instanceof HTMLInputElement || element instanceof HTMLTextAreaElement;
+      if (!isText || document.activeElement !== element) return text;
+      if (/[\b\n\t]/.test(text)) {
+        element.select();
+        return text;
+      }
+      write(element, text);
+      return "";
+    },
+  };
+})();
