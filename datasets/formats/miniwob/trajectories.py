@@ -22,8 +22,8 @@ def to_trajectory(recording: Recording, made: list[Move], task: Task, suite: str
     """Make the trajectory of a demonstration: what was seen before each move, the move, and the end.
 
     The last reward is the page's own, not scaled by the time used up. The pages of 2017 had no seed that
-    is known: the one written here only says that the episode is none of a test's. The scaled reward, the
-    task's name of then and the number of moves' gestures are kept in the notes, as JSON.
+    is known: the one written here only says that the episode is none of a test's. The scaled reward and the
+    task's name of then are kept in the notes, as JSON; `frames` are places in the recording's pages.
     """
     seen = [*(move.page for move in made), recording.events[-1].page]
     documents = {place: write_columns(_columns(recording.pages[place])) for place in set(seen)}
