@@ -252,11 +252,11 @@ def test_files_and_tables_give_the_same_trajectories(crowd_data: Path, raw: Mapp
             continue
         seen += 1
         made = [moves(each) for each in (in_one_form(one), theirs)]
-        assert vars(made[0]) == vars(made[1])
+        assert made[0].moves == made[1].moves
         if made[0].reason:
             continue
         named = [replace(each, task="", demonstrator="", source="") for each in (in_one_form(one), theirs)]
-        both = [to_trajectory(each, made[0].moves, task, suite.name) for each in named]
+        both = [to_trajectory(*pair, task, suite.name) for pair in zip(named, made, strict=True)]
         for name in vars(both[0]):
             mine, other = getattr(both[0], name), getattr(both[1], name)
             if name == "observations":

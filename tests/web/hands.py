@@ -27,6 +27,10 @@ class Page:
     """What is seen now, and ways to find things in it."""
 
     def __init__(self, seen: Mapping[str, Any]) -> None:
+        self.look(seen)
+
+    def look(self, seen: Mapping[str, Any]) -> None:
+        """See what there is now."""
         self.instruction: str = seen["instruction"]
         self.columns = read_columns(seen["elements"])
 
@@ -151,12 +155,20 @@ def point(page: Page) -> Iterator[Action]:
     yield Action("click", page.columns["id"].index(match[0]))
 
 
+def choose(page: Page) -> Iterator[Action]:
+    """Point at item after item of a menu, which no recorder hears of, and click the last."""
+    for name in page.instruction.removeprefix("Select ").split(">")[:-1]:
+        yield Action("hover", page.reads(name))
+    yield Action("click", page.reads(page.instruction.removeprefix("Select ").split(">")[-1]))
+
+
 HANDS: dict[str, Hand] = {
     "click-test": press_button,
     "click-button": press_it_twice,
     "click-button-sequence": one_after_another,
     "click-link": press_it_twice,
     "click-checkboxes": tick,
+    "click-menu": choose,
     "click-option": tick,
     "enter-text": type_texts,
     "enter-password": type_texts,
@@ -180,27 +192,21 @@ def careless(hand: Hand) -> Hand:
 
 
 def record(env: WebEnv, seed: int, hand: Hand, folder: Path) -> tuple[Path, float]:
-    """Let a hand do an episode while the crowd's recorder listens; returns the recorder's file, the reward.
-
-    The environment must have been given to `listen` before.
-    """
+    """Let a hand do an episode while the crowd's recorder listens; returns its file and the reward."""
     seen, _ = env.reset(seed=seed)
-    for action in hand(Page(seen)):
-        _, reward, over, _, _ = env.step(action)
+    if evaluate(env, "typeof recorder === 'undefined'"):  # else it began with the episode
+        script = (miniwob_folder() or Path()) / "core" / "record.js"
+        evaluate(env, script.read_text("utf-8") + _KEEP + "recorder.setup(); recorder.startRecording();")
+    page = Page(seen)
+    for action in hand(page):  # which looks at the page again before each action
+        seen, reward, over, _, _ = env.step(action)
+        page.look(seen)
     assert over, f"{env.page.name} goes on after what was done on seed {seed}"
     env.step(Action("wait", amount=1000))  # the recorder waits for the last event half a second
     file = folder / "here" / env.page.name / f"{env.page.name}_{seed:030}_d1.json.gz"
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes(gzip.compress(evaluate(env, "window.recorded").encode()))
     return file, reward
-
-
-def listen(env: WebEnv) -> None:
-    """Put the package's own recorder into the page."""
-    folder = miniwob_folder()
-    assert folder is not None
-    env.reset(seed=0)
-    evaluate(env, (folder / "core" / "record.js").read_text("utf-8") + _KEEP + "0")
 
 
 def evaluate(env: WebEnv, script: str) -> Any:

@@ -11,7 +11,7 @@ from tutelage.datasets.formats.miniwob.recording import Recording, in_one_form
 from tutelage.envs.web.browser import Browser
 from tutelage.envs.web.environment import WebEnv
 from tutelage.envs.web.pages import miniwob_tasks
-from tutelage.tests.web.hands import FORMS, HANDS, careless, listen, record
+from tutelage.tests.web.hands import FORMS, HANDS, careless, record
 
 if not miniwob_tasks():
     pytest.skip("needs the package miniwob: pip install 'tutelage[web]'", allow_module_level=True)
@@ -23,7 +23,6 @@ SEEDS = range(100, 103)
 def test_imported_moves_end_as_what_was_recorded(task: str, browser: Browser, tmp_path: Path) -> None:
     """One hand in three is careless, where that is possible: what failed must fail again."""
     watched, plain = (WebEnv(task, browser=browser) for _ in range(2))
-    listen(watched)
     for seed in SEEDS:
         hand = careless(HANDS[task]) if task in FORMS and seed % 2 else HANDS[task]
         file, reward = record(watched, seed, hand, tmp_path)
