@@ -161,6 +161,11 @@ const elements = (() => {
   return {
     list,
     find: (ref) => (ref > 0 && known[ref] && known[ref].isConnected ? known[ref] : null),
+    // The ref of the listed element that holds another, 0 for none.
+    refOver(element) {
+      while (element && !refs.has(element)) element = element.parentElement;
+      return element ? refs.get(element) : 0;
+    },
     touch: (element) => void tampered.add(element),
     begin() {
       refs = new WeakMap();

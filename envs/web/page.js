@@ -62,6 +62,7 @@ const watch = () => {
   const follow = (event) => Object.assign(pointer, { x: event.clientX, y: event.clientY, over: event.target });
   window.addEventListener("mouseover", follow, true);
   window.addEventListener("mousemove", follow, true);
+  window.addEventListener("mousedown", follow, true);
   window.addEventListener("mouseout", (event) => {
     if (!event.relatedTarget) Object.assign(pointer, { x: -1, y: -1, over: null });
   }, true);
@@ -199,6 +200,9 @@ window.tutelage = {
     }
     return place(x, y);
   },
+
+  // The ref of what lies at a place.
+  at: (x, y) => elements.refOver(document.elementFromPoint(x, y)),
 
   // Scroll an element, or what it lies in, by some px; 0 is the page.
   scroll(ref, amount) {

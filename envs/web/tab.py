@@ -32,7 +32,7 @@ NUDGES = (0.25, -0.25, 0.25)
 
 @dataclass(frozen=True)
 class Look:
-    """What a page showed after an action, see `WebEnv`. The middle of `covered` elements cannot be clicked."""
+    """What a page showed, see `WebEnv`; the middle of `covered` elements cannot be clicked."""
 
     instruction: str
     elements: str

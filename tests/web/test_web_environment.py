@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import gymnasium
 import numpy as np
@@ -16,7 +15,7 @@ from tutelage.envs.web.actions import Action
 from tutelage.envs.web.elements import BOOLEAN, FOCUSED, OWN_TEXT, TAMPERED
 from tutelage.envs.web.environment import WebEnv
 from tutelage.envs.web.spaces import to_value
-from tutelage.tests.web.conftest import PAGES, at, elements, named
+from tutelage.tests.web.conftest import PAGES, at, elements, named, play
 
 Opened = Callable[..., WebEnv]
 
@@ -229,25 +228,6 @@ def test_a_slow_change_of_style_is_over_when_it_is_shown(opened: Opened) -> None
 @pytest.mark.parametrize("page", ["form", "checklist", "canvas", "moving"])
 def test_the_same_actions_show_the_same_pages(opened: Opened, page: str) -> None:
     env, other = opened(page), opened(page)
-
-    def play(env: WebEnv, seed: int) -> list[Any]:
-        generator = np.random.default_rng(seed)
-        steps = [env.reset(seed=seed)]
-        while len(steps) < 25 and not steps[-1][-1]["done"]:
-            count = len(elements(steps[-1][0]))
-            some = int(generator.integers(count))
-            choices = [
-                Action("click", some, *generator.random(2)),
-                Action("hover", some),
-                Action("press", some),
-                Action("drag", some, target=int(generator.integers(count))),
-                Action("type", some, text="Zoë"),
-                Action("key", key=["Tab", "Enter", "ArrowDown", "Control+A"][int(generator.integers(4))]),
-                Action("scroll", some, amount=int(generator.integers(-60, 60))),
-            ]
-            steps.append(env.step(choices[int(generator.integers(len(choices)))]))
-        return steps
-
     for seed in range(4):
         assert play(env, seed) == play(other, seed) == play(env, seed)
 

@@ -18,7 +18,7 @@ from tutelage.envs.web.pages import find_page, miniwob_tasks
 from tutelage.envs.web.registration import web_id
 from tutelage.envs.web.tab import Look, Tab
 from tutelage.envs.web.vector import reset_many, step_many
-from tutelage.tests.web.conftest import at, elements, named
+from tutelage.tests.web.conftest import at, elements, named, play
 
 if not miniwob_tasks():
     pytest.skip("needs the package miniwob: pip install 'tutelage[web]'", allow_module_level=True)
@@ -184,6 +184,17 @@ def test_episodes_leave_no_trace(browser: Browser) -> None:
         assert used.reset(seed=2)[0] == expected
         fresh.close()
         used.close()
+
+
+@pytest.mark.exam
+@pytest.mark.parametrize("task", miniwob_tasks())
+def test_whatever_is_done_the_next_episode_is_as_in_a_fresh_tab(browser: Browser, task: str) -> None:
+    used, fresh = WebEnv(task, browser=browser), WebEnv(task, browser=browser)
+    for seed in range(4):
+        play(used, seed, steps=12)
+    assert play(used, 9, steps=12) == play(fresh, 9, steps=12)
+    used.close()
+    fresh.close()
 
 
 def test_many_tasks_are_played_at_once(browser: Browser) -> None:
