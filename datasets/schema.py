@@ -63,7 +63,7 @@ SCHEMA = pa.schema(
     ],
     metadata={"tutelage.schema": str(VERSION)},
 )
-"""Plain columns; `observations` is a NumPy .npz (null when replayed): a member a leaf, three a leaf of long texts."""
+"""Plain columns; `observations` is a NumPy .npz (null when replayed), see `pack`."""
 
 # times and frame numbers rise evenly: their differences are tiny
 _ENCODINGS = {

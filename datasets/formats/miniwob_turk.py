@@ -91,5 +91,5 @@ def _read(
         census.drop(name, made.reason)
     else:
         census.keep(name, recording, made)
-        return to_trajectory(recording, made.moves, task, suite)
+        return to_trajectory(recording, made, task, suite)
     return None

@@ -15,6 +15,10 @@ REMEMBERING = frozenset(
         *(
             "book-flight",
             "book-flight-nodelay",
+            "choose-date",
+            "choose-date-easy",
+            "choose-date-medium",
+            "choose-date-nodelay",
             "click-menu",
             "copy-paste-2",
             "drag-items",

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from .gestures import Gesture, gestures
 from .recording import Page, Recording
+from .wording import as_said, wanted_option
 
 LETTERS = frozenset(
     (*(f"INPUT_{kind}" for kind in ("text", "password", "search", "email", "tel")), "TEXTAREA")
@@ -19,7 +20,6 @@ _SHORTCUT = re.compile(
     r"(?:Shift\+)?(?:Control|Meta)\+(?:Shift\+)?(?:[ACVXZ]|Backspace|Delete|Insert|Arrow\w+)|Shift\+Insert"
 )
 _LOW = 30  # px; a SELECT that is not higher opens its options where no page sees them
-_WANTED = re.compile(r"Select (.+) from the ")
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def deeds(recording: Recording) -> list[Deed]:
         elif _tag(recording.pages[run[0].before], workplace) == "SELECT":
             found += _chosen(recording, workplace, run)
         else:
-            found += _written(recording.pages, workplace, run)
+            found += _written(recording, workplace, run)
     return found
 
 
@@ -136,14 +136,14 @@ def _is_edit(key: str, tag: str, before: Page, after: Page) -> bool:
     )
 
 
-def _written(pages: Sequence[Page], ref: int, run: list[Deed]) -> list[Deed]:
+def _written(recording: Recording, ref: int, run: list[Deed]) -> list[Deed]:
     """Make a run in a field one deed, if the field holds something else after it."""
-    held = _held(pages[run[-1].after], ref)
-    if held is None:  # the field is gone: take what it held last
-        held = _held(pages[run[-1].before], ref)
-    if held is None or held == _held(pages[run[0].before], ref):
+    before, last, after = (recording.pages[one] for one in (run[0].before, run[-1].before, run[-1].after))
+    held = _held(after if ref in after.places else last, ref)
+    if held is None or held == _held(before, ref):
         return run
-    return [_joined(ref, run, text=held)]
+    text = as_said(held, _tag(before, ref), recording.instruction, recording.reward >= 1)
+    return [_joined(ref, run, text=text)]
 
 
 def _held(page: Page, ref: int) -> str | None:
@@ -157,17 +157,20 @@ def _joined(ref: int, run: Sequence[Deed], **facts: object) -> Deed:
 
 
 def _chosen(recording: Recording, ref: int, run: list[Deed]) -> list[Deed]:
-    """Make a run in a list one deed that names what was chosen, if something was."""
+    """Make a run in a list one deed that names what was chosen, if something was.
+
+    What is chosen by keys, or from a list that opens over the page, can't be seen; but a page that rewards
+    in full has been given what it asked for.
+    """
     page = recording.pages[run[0].before]
-    low = page.height[page.places[ref]] <= _LOW
+    opens = page.height[page.places[ref]] <= _LOW
+    blind = opens or any(one.first.kind == "key" for one in run)
     names = _picked(recording.pages, run)
-    if not names and not low:
+    if not names and not blind:
         return run
-    if low:
-        wanted = _WANTED.match(recording.instruction) if recording.reward == 1 else None
-        names = names[-1:] or ([wanted[1]] if wanted else [])
-    names.sort(key=recording.instruction.find)
-    return [_joined(ref, run, text=", ".join(names), unseen=not names)]
+    wanted = wanted_option(recording.instruction) if recording.reward >= 1 else ""
+    text = wanted or ("" if blind and not opens else ", ".join(names))
+    return [_joined(ref, run, text=text, unseen=not text)]
 
 
 def _picked(pages: Sequence[Page], run: Sequence[Deed]) -> list[str]:

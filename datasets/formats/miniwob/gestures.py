@@ -31,6 +31,7 @@ class Gesture:
 
     `target` is the ref of the element that was pressed, had the focus, or was scrolled. `x, y` to `x2, y2` is
     the pointer's way. `key` is named as `Action.key` is; `held` are the modifiers that were down in a click.
+    `earlier` is the page that was seen last before it.
     """
 
     kind: Literal["click", "drag", "key", "scroll"]
@@ -44,6 +45,7 @@ class Gesture:
     y2: int = 0
     key: str = ""
     held: tuple[str, ...] = ()
+    earlier: int = 0
 
 
 def gestures(events: Sequence[Event]) -> list[Gesture]:
@@ -54,8 +56,9 @@ def gestures(events: Sequence[Event]) -> list[Gesture]:
     """
     hand = _Hand()
     for before, event in zip([*events[:1], *events], events, strict=False):
+        hand.earlier = before.page
         if event.kind == "scroll":
-            hand.scroll(event, before.page)
+            hand.scroll(event)
         elif event.phase == 1 and event.kind in _HANDLED:
             getattr(hand, event.kind)(event)
     hand.let_go()
@@ -69,6 +72,7 @@ class _Hand:
     """What is held down, and what was done so far."""
 
     def __init__(self) -> None:
+        self.earlier = 0  # the page at the event before
         self.done: list[Gesture] = []
         self._pressed: int | None = None  # place in `done` of the press that no click has followed yet
         self._clicked = -_ECHO - 1  # time of the last click
@@ -80,7 +84,7 @@ class _Hand:
         self.let_go()
         self._typing = None
         self._pressed = len(self.done)
-        at = {"x": event.x, "y": event.y, "x2": event.x, "y2": event.y}
+        at = {"x": event.x, "y": event.y, "x2": event.x, "y2": event.y, "earlier": self.earlier}
         self.done.append(_begun("click", event, held=self._modifiers(), **at))
 
     def mouseup(self, event: Event) -> None:
@@ -101,11 +105,11 @@ class _Hand:
             self.done.append(_begun("click", event, x=event.x, y=event.y, x2=event.x, y2=event.y))
         self._clicked = event.time
 
-    def scroll(self, event: Event, page: int) -> None:
+    def scroll(self, event: Event) -> None:
         if self._is_pressing() and (pressed := self._press()) is not None:
             self._change(replace(pressed, kind="scroll", target=event.target))
             return
-        self.done.append(replace(_begun("scroll", event), page=page))
+        self.done.append(replace(_begun("scroll", event), page=self.earlier))
 
     def keydown(self, event: Event) -> None:
         if event.key in _MODIFIERS:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass, field, replace
-from itertools import zip_longest
 
 from ....envs.errors import TutelageError
 from ....envs.web.actions import Action
 from .deeds import Deed, deeds, differ
+from .hovers import hovers
 from .recording import Page, Recording
 
 _SURE = frozenset(
@@ -18,6 +19,7 @@ _SURE = frozenset(
     )
 )
 """Tags that are clicked for what a page may do out of sight."""
+_OF_THE_BROWSER = re.compile(r"(?:Control|Meta)\+[CF]")  # copy, find
 _PLACES = 3  # decimals of a point in an element
 
 NOTHING = "nothing was done"
@@ -27,7 +29,7 @@ GONE = "an element was acted on that the page does not show"
 
 @dataclass(frozen=True)
 class Move:
-    """An action, the place of the page it was taken on in the recording's `pages`, and when it was done."""
+    """An action, the place of the page it was taken on in `Moves.pages`, and when it was done."""
 
     action: Action
     page: int
@@ -36,8 +38,12 @@ class Move:
 
 @dataclass
 class Moves:
-    """A demonstration's moves; how many deeds were left out, and why; why it can't be used, if it can't."""
+    """A demonstration's moves; how many deeds were left out, and why; why it can't be used, if it can't.
 
+    `pages` are the recording's, and those that must have been between two of them.
+    """
+
+    pages: list[Page] = field(default_factory=list)
     moves: list[Move] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
     reason: str = ""
@@ -48,12 +54,12 @@ def moves(recording: Recording) -> Moves:
 
     What only brings an element within reach (a scroll; a click or a Tab that takes the focus to a field that
     is written into next) is left out, and the move that follows is taken on the page of before. What changed
-    nothing is left out too, unless it came last.
+    nothing is left out too, unless it came last. A pointer that opened a menu on its way is a `hover`.
     """
-    result = Moves()
+    result = Moves([*recording.pages])
     done = deeds(recording)
     waiting: int | None = None
-    for deed, following in zip_longest(done, done[1:]):
+    for previous, deed, following in zip([None, *done], done, [*done[1:], None], strict=False):
         if deed.unseen:
             return Moves(reason=UNSEEN)
         if why := _needless(recording, deed, following):
@@ -67,6 +73,7 @@ def moves(recording: Recording) -> Moves:
             return Moves(reason=f"an action out of bounds: {str(error).partition(',')[0]}")
         if move is None:
             return Moves(reason=GONE)
+        _point_on_the_way(result, deed, previous)
         _add(result, move)
         waiting = None
     if not result.moves:
@@ -88,6 +95,8 @@ def _needless(recording: Recording, deed: Deed, following: Deed | None) -> str:
         return _OUTSIDE
     if deed.text is not None:
         return ""
+    if _OF_THE_BROWSER.fullmatch(gesture.key):
+        return _IDLE
     if gesture.kind == "scroll" or (points and following and _only_moved(before, after)):
         return _SCROLL
     if following is None or differ(before, after) or (points and _tag_of(before, deed.target) in _SURE):
@@ -139,6 +148,19 @@ def _point(page: Page, place: int, x: int, y: int) -> tuple[float, float]:
     across = (x - page.left[place]) / (page.width[place] or 1)
     down = (y - page.top[place]) / (page.height[place] or 1)
     return round(min(max(across, 0), 1), _PLACES), round(min(max(down, 0), 1), _PLACES)
+
+
+def _point_on_the_way(result: Moves, deed: Deed, previous: Deed | None) -> None:
+    """Add what opened the menu in which something was clicked, unless that was the click before."""
+    gesture = deed.first
+    if gesture.kind != "click" or (previous is not None and previous.first.kind == "click"):
+        return
+    earlier = result.pages[gesture.earlier]
+    for place, shown in hovers(earlier, result.pages[deed.before], deed.target):
+        if shown is not earlier:
+            result.pages.append(shown)
+        page = gesture.earlier if shown is earlier else len(result.pages) - 1
+        result.moves.append(Move(Action("hover", place), page, gesture.begin))
 
 
 def _add(result: Moves, move: Move) -> None:

@@ -12,21 +12,22 @@ from ....envs.web.elements import write_columns
 from ....envs.web.spaces import action_space, observation_space, to_value
 from ...replay import digest_of
 from ...trajectory import CONTROLLERS, Trajectory, stack_observations
-from .moves import Move
+from .moves import Moves
 from .recording import PAGE_COLUMNS, Page, Recording
 
 STUDY = "miniwob-turk"
 
 
-def to_trajectory(recording: Recording, made: list[Move], task: Task, suite: str) -> Trajectory:
+def to_trajectory(recording: Recording, read: Moves, task: Task, suite: str) -> Trajectory:
     """Make the trajectory of a demonstration: what was seen before each move, the move, and the end.
 
     The last reward is the page's own, not scaled by the time used up. The pages of 2017 had no seed that
-    is known: the one written here only says that the episode is none of a test's. The scaled reward, the
-    task's name of then and the number of moves' gestures are kept in the notes, as JSON.
+    is known: the one written here only says that the episode is none of a test's. The scaled reward and the
+    task's name of then are kept in the notes, as JSON; `frames` are places in the pages.
     """
+    made = read.moves
     seen = [*(move.page for move in made), recording.events[-1].page]
-    documents = {place: write_columns(_columns(recording.pages[place])) for place in set(seen)}
+    documents = {place: write_columns(_columns(read.pages[place])) for place in set(seen)}
     shown = [{"instruction": recording.instruction, "elements": documents[place]} for place in seen]
     order = [leaf.path for leaf in leaves(observation_space(0, 0))]
     observations = stack_observations([{path: one[path] for path in order} for one in shown])

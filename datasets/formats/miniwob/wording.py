@@ -1,0 +1,42 @@
+"""What was written, in the instruction's own words where it means the same: so that it can be copied."""
+
+from __future__ import annotations
+
+import re
+
+_DATE = re.compile(r"\b(\d{1,2})/(\d{1,2})/(\d{4})\b")
+_TIME = re.compile(r"\b(\d{1,2}):(\d{2})(?:\s*([AP])M)?(?!\w)")
+_WANTED = re.compile(r"Select (.+) from the (?:scroll )?list\b")
+
+
+def as_said(text: str, tag: str, instruction: str, solved: bool) -> str:
+    """Return the words of the instruction that mean what a field holds, or what it holds.
+
+    A date field holds 2016-06-15 where 06/15/2016 was asked for, a time field 16:04 for 4:04 PM. In a
+    demonstration that was solved, letters were as good in small as in capitals, as they stand there.
+    """
+    if tag == "INPUT_date":
+        return next((one[0] for one in _DATE.finditer(instruction) if _as_date(one) == text), text)
+    if tag == "INPUT_time":
+        return next((one[0] for one in _TIME.finditer(instruction) if _as_time(one) == text), text)
+    if solved and text and text not in instruction:
+        at = instruction.lower().find(text.lower())
+        return text if at < 0 else instruction[at : at + len(text)]
+    return text
+
+
+def wanted_option(instruction: str) -> str:
+    """Return what is to be chosen from a list, several divided by commas; "" if nothing is."""
+    match = _WANTED.match(instruction)
+    return match[1] if match else ""
+
+
+def _as_date(match: re.Match[str]) -> str:
+    month, day, year = match.groups()
+    return f"{year}-{int(month):02}-{int(day):02}"
+
+
+def _as_time(match: re.Match[str]) -> str:
+    hour, minute, half = match.groups()
+    hours = int(hour) if half is None else int(hour) % 12 + (12 if half == "P" else 0)
+    return f"{hours:02}:{minute}"
