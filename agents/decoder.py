@@ -107,7 +107,7 @@ class Decoder(nn.Module):
                 pointer = self._pointer(index, at)
                 never: list[list[int]] = [[] for _ in some]
                 if barred and at == 1:
-                    never = [[e for v, e in barred[i] if v == numbers[i, 0]] for i in some]
+                    never = [[e for v, e in barred[i] if v == numbers[i, 0]] for i in some.tolist()]
                 column = pointer.choose(own, pool, draw, least, never).astype(np.float64)
                 chosen = pointer.chosen(pool, column.astype(np.int64))
             else:

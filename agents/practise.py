@@ -106,7 +106,8 @@ def attempt(
     seeds = list(range(begin, begin + config.practise_episodes))
     rows = store.episodes()
     there = set(zip(rows["demonstrator"].to_pylist(), rows["task"].to_pylist(), strict=True))
-    tried, kept = {}, 0
+    tried: dict[str, float] = {}
+    kept = 0
     for task in best.suite:
         if task.id not in best.policy.tasks:
             continue
