@@ -95,7 +95,7 @@ clean:  ## remove what the verbs made (your demonstrations in demo/ stay)
 	@wanted=; \
 	command -v chromium >/dev/null || wanted="$$wanted chromium"; \
 	ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || wanted="$$wanted postgresql"; \
-	command -v chromium-headless-shell >/dev/null || ls /usr/lib/chromium/chromium-headless-shell >/dev/null 2>&1 || wanted="$$wanted chromium-headless-shell"; \
+	command -v chromium-headless-shell >/dev/null || wanted="$$wanted chromium-headless-shell"; \
 	test -x /usr/sbin/nginx || wanted="$$wanted nginx"; \
 	if [ -z "$$wanted" ]; then :; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \

@@ -19,6 +19,7 @@ from ...envs.errors import TutelageError
 from ...envs.gymnasium_task import TaskEnvironment
 from ...envs.suite import Suite
 from ...envs.task import SELECT, TEST, SeedRange
+from ...envs.web.registration import is_web
 from .actors import Actor, PolicyActor, plays
 from .rollout import rollout
 from .rows import joined, rows_from, write_rows
@@ -104,7 +105,8 @@ def best_of_select(
     actor = PolicyActor(policy)
     rates: dict[str, float] = {}
     for task in (one for one in suite if plays(actor, one)):
-        pool = None if environments is None else environments.setdefault(task.id, [])
+        # tabs are not kept: those of all tasks would be too many
+        pool = None if environments is None or is_web(task.env) else environments.setdefault(task.id, [])
         seeds = SELECT.first(episodes)
         some = rollout(actor, task, seeds, batch=batch, suite_name=suite.name, environments=pool)
         rates[task.id] = sum(one.success for one in some) / len(some)

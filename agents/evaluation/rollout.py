@@ -15,7 +15,11 @@ from ...envs.errors import TutelageError
 from ...envs.gymnasium_task import Step, TaskEnvironment
 from ...envs.spaces import action_to_row
 from ...envs.task import Task
+from ...envs.web.registration import is_web
 from .actors import Actor
+
+TABS = 16
+"""Web pages at once, at most: each takes some 30 MB."""
 
 GAVE_UP = "gave up"
 """The `notes` of an episode whose actor stopped; such an episode is neither terminated nor truncated."""
@@ -35,7 +39,7 @@ def rollout(
 ) -> list[Trajectory]:
     """Play one episode a seed and return the trajectories, in the order of `seeds`.
 
-    At most `batch` environments live at once; a finished one waits for the rest of its batch. A list
+    At most `batch` environments (of web pages TABS) live at once; a finished one waits for the rest of its batch. A list
     handed in as `environments` is filled up to what is needed and left open, so that the next call finds
     them made. `progress` is told how many episodes have just ended.
     `times_ms` is the actor's thinking: what each `act` took, divided by the episodes alive then, summed;
@@ -45,6 +49,7 @@ def rollout(
     Raises TutelageError when an environment handed in belongs to another task.
     """
     pool = [] if environments is None else environments
+    batch = min(batch, TABS) if is_web(task.env) else batch
     for one in pool:
         if one.task != task:
             raise TutelageError(f"expected environments of {task.id!r}, got one of {one.task.id!r}")

@@ -14,6 +14,11 @@ def web_id(task: str) -> str:
     return f"{NAMESPACE}/web.{task}-v0"
 
 
+def is_web(env_id: str) -> bool:
+    """Say whether an environment is a page in a browser: each one takes a tab."""
+    return env_id.startswith(f"{NAMESPACE}/web.")
+
+
 def register_pages() -> None:
     """Register every task that the installed package `miniwob` has, once; none without it."""
     for task in miniwob_tasks():
