@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import gymnasium
 import numpy as np
 import pytest
 from tutelage.envs.errors import TutelageError
@@ -15,7 +14,7 @@ from tutelage.envs.web.actions import Action
 from tutelage.envs.web.elements import BOOLEAN, FOCUSED, OWN_TEXT, TAMPERED
 from tutelage.envs.web.environment import WebEnv
 from tutelage.envs.web.spaces import to_value
-from tutelage.tests.web.conftest import PAGES, at, elements, named, play
+from tutelage.tests.web.showing import PAGES, at, elements, named, play
 
 Opened = Callable[..., WebEnv]
 
@@ -263,8 +262,7 @@ def test_a_screenshot_shows_the_page(opened: Opened) -> None:
 
 
 def test_a_page_is_a_task_like_any_other(opened: Opened) -> None:
-    gymnasium.register("tests/WebForm-v0", "tutelage.envs.web.environment:WebEnv", disable_env_checker=True)
-    task = Task("form", "tests/WebForm-v0", {"task": str(PAGES / "form.html"), "max_steps": 5}, max_steps=4)
+    task = Task("form", "tests/WebPage-v0", {"task": str(PAGES / "form.html"), "max_steps": 5}, max_steps=4)
     environment = TaskEnvironment(task)
     step = environment.reset(1)
     assert environment.limit == 4
