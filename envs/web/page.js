@@ -151,6 +151,7 @@ window.tutelage = {
     unfocus();
     window.scrollTo(0, 0);
     elements.begin();
+    fields.begin();
     task().begin(seed);
     await clock.advance(100);
     return look();

@@ -121,6 +121,21 @@ def test_keys_arrive_with_what_is_held(opened: Opened, key: str, heard: str) -> 
     assert bool(named(seen, "notes").flags & FOCUSED) == (key != "Tab")
 
 
+def test_what_is_copied_can_be_pasted_in_the_same_episode_alone(opened: Opened) -> None:
+    env = opened("form")
+    seen, _ = env.reset(seed=1)
+    place = at(seen, id="notes")
+    env.step(Action("type", at(seen, id="name"), text="Zoë"))
+    for key in ("Control+A", "Control+C"):
+        env.step(Action("key", key=key))
+    for _ in range(2):
+        seen, *_ = env.step(Action("key", place, key="Control+V"))
+    assert named(seen, "notes").value == "ZoëZoë"
+    env.reset(seed=1)
+    seen, *_ = env.step(Action("key", place, key="Control+V"))
+    assert named(seen, "notes").value == ""
+
+
 def test_the_first_tab_of_an_episode_begins_at_the_top(opened: Opened) -> None:
     env = opened("form")
     for seed in (1, 2):
