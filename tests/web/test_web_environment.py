@@ -101,6 +101,16 @@ def test_an_option_is_chosen_by_typing_it(opened: Opened) -> None:
     assert (reward, terminated, truncated, info["done"]) == (1.0, True, False, True)
 
 
+def test_an_option_is_chosen_by_a_click_and_keys(opened: Opened) -> None:
+    env = opened("form")
+    seen, _ = env.reset(seed=1)
+    env.step(Action("type", at(seen, id="name"), text="bob"))
+    seen, *_ = env.step(Action("click", at(seen, id="colour")))
+    assert named(seen, "colour").flags & (FOCUSED | TAMPERED) == FOCUSED | TAMPERED
+    env.step(Action("key", key="ArrowDown"))
+    assert env.step(Action("click", at(seen, id="send")))[1] == 1.0
+
+
 @pytest.mark.parametrize(
     ("key", "heard"),
     [
