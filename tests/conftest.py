@@ -29,6 +29,7 @@ from tutelage.envs.spaces import action_to_row
 from tutelage.envs.suite import Suite, suite_from
 from tutelage.tests import postgres as postgres_server
 from tutelage.tests import s3 as s3_server
+from tutelage.tests.nursery import Nursery
 from tutelage.tests.postgres import PostgreSQL
 
 settings.register_profile("shared machines", deadline=None)
@@ -282,6 +283,13 @@ def postgres() -> Iterator[PostgreSQL]:
     """Give a real PostgreSQL server, one a process of tests."""
     with postgres_server.running() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def nursery() -> Iterator[Nursery]:
+    """Give what starts real servers, one a process of tests."""
+    with Nursery() as one:
+        yield one
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from tutelage.datasets.crowd.ledger import conduct
+from tutelage.datasets.crowd.ledger import conduct, consents
 from tutelage.datasets.crowd.seats.session import Phase
 from tutelage.datasets.crowd.studies.standing import decide
 from tutelage.tests.toy_study import ACROSS, journalled, rows, run, serving, until, walk_in
@@ -71,13 +71,19 @@ def test_a_session_ends_when_its_time_is_over_and_keeps_what_was_done(tmp_path: 
 def test_people_find_a_study_full_and_a_place_free_again(tmp_path: Path) -> None:
     async def story() -> None:
         async with serving(tmp_path, people=1) as server:
-            ann = await walk_in(server)
+            ann, dora = await walk_in(server), await walk_in(server, "person-dora")
+            assert (ann.stage, dora.stage) == ("consent", "consent")  # who only reads it takes no place
+            await ann.send("consent", given=True)
+            await dora.send("consent", given=True)
             bob = await walk_in(server, "person-bob")
-            assert (bob.stage, bob.way["outcome"]) == ("done", "full")
-            await ann.send("consent", given=False)
-            bob = await walk_in(server, "person-bob")
-            assert bob.stage == "consent"
-            cleo = await walk_in(server, "person-cleo")
+            for late in (bob, dora):
+                assert (late.stage, late.way["outcome"]) == ("done", "full")
+            assert [one["person"] for one in rows(server, consents)] == ["person-ann"]
+            await ann.send("withdraw")
+            bob, cleo = await walk_in(server, "person-bob"), await walk_in(server, "person-cleo")
+            await bob.send("consent", given=True)
+            assert bob.stage == "instructions"
+            await cleo.send("consent", given=True)
             assert cleo.way["outcome"] == "full"
 
     run(story())

@@ -7,8 +7,11 @@ import contextlib
 import hashlib
 import logging
 import secrets
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO
+
+import sqlalchemy as sql
 
 from ...envs.errors import TutelageError
 from ...envs.gymnasium_task import registry
@@ -46,14 +49,20 @@ class Recorder:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.store = Store.create(settings.out, settings.suite)
-        self._lock = lock_folder(settings.out)
-        self.journal = Journal(settings.database or settings.out / JOURNAL)
+        with contextlib.ExitStack() as held:
+            for folder in _folders(settings):
+                held.enter_context(lock_folder(folder))
+            self.journal = Journal(settings.database or settings.out / JOURNAL)
+            self._lock = held.pop_all()
         self._assignment = Assignment(settings.seeds, settings.is_baseline, self.journal)
         self._grounds: dict[str, GridGround] = {}
         self._workers = Workers(settings.suite, settings.processes, settings.step_seconds)
         self._seats: dict[str, Seat] = {}
         self._keeper: Keeper | None = None
         self._starting: asyncio.Task[None] | None = None
+        self.failure: TutelageError | None = None
+        """Why nobody can play here at all, if so: `on_failure` is called then."""
+        self.on_failure: Callable[[], None] = lambda: None
         self._tidying: asyncio.Task[None] | None = None
         self.company: Company | None = None
         """The other servers, where several share the database."""
@@ -64,7 +73,7 @@ class Recorder:
         loop = asyncio.get_running_loop()
         await asyncio.to_thread(self._warm_up)
         if not all(is_grid(task) for task in self.settings.suite):
-            self._starting = asyncio.create_task(self._workers.start())
+            self._starting = asyncio.create_task(self._start_workers())
         self.journal.deliver_by(loop.call_soon_threadsafe)
 
         def told(text: str) -> None:
@@ -102,8 +111,7 @@ class Recorder:
         if self.company is not None:
             await self.company.close()
         if self._starting is not None:
-            with contextlib.suppress(TutelageError):
-                await self._starting
+            await self._starting
         await self._workers.close()
         self.journal.listeners.clear()
         await loop.run_in_executor(None, self.journal.close)
@@ -138,6 +146,13 @@ class Recorder:
         if not is_grid(task):
             return RemoteWorld(task, self._workers, pictures)
         return GridWorld(self._grounds[task.id])
+
+    async def _start_workers(self) -> None:
+        try:
+            await self._workers.start()
+        except TutelageError as error:
+            self.failure = error
+            self.on_failure()
 
     def _warm_up(self) -> None:
         """Import and compile what the first player need not wait for, and everybody else with them."""
@@ -175,6 +190,14 @@ def lock_folder(folder: Path) -> IO[bytes]:
             f"expected {folder} to be free, got another recorder that writes there; stop that one first"
         ) from None
     return file
+
+
+def _folders(settings: Settings) -> set[Path]:
+    """List the folders that are this recorder's alone: its own, and that of a database which is a file."""
+    folders = {settings.out.resolve()}
+    if settings.database.startswith("sqlite") and (file := sql.make_url(settings.database).database):
+        folders.add(Path(file).resolve().parent)
+    return folders
 
 
 def _ignore(_: object) -> None:

@@ -14,6 +14,7 @@ import sqlalchemy as sql
 
 from ...envs.controls import Controls
 from ...envs.errors import TutelageError
+from ..database import cause
 from ..durable import disk_errors, write_whole
 from ..journal import EpisodeRecord, SeatRecord
 from .ledger import ON_BEHALF_OF, Ledger, Person, people
@@ -212,7 +213,9 @@ class StudyServer(Recorder):
             ticks += 1
             try:
                 await self._tick(ticks)
-            except Exception:  # the clock must go on, whatever one visit or the database does
+            except sql.exc.DBAPIError as error:
+                _log.warning("the database was away at a tick of the study: %s", cause(error))
+            except Exception:  # the clock must go on, whatever one visit does
                 _log.exception("a tick of the study failed")
             await asyncio.sleep(max(0.05, TICK_SECONDS - (time.monotonic() - began)))
 

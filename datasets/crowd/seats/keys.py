@@ -5,6 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from ....envs.controls import Controls
+from ....envs.errors import TutelageError
+from .protocol import Down
+from .session import Underway
 
 
 class Keys:
@@ -38,6 +41,13 @@ class Keys:
         self._tapped = []
         return controls.action(pressed)
 
+    def decision(self, controls: Controls) -> np.ndarray:
+        """Return the action at a deadline, or raise TutelageError where there is none to be idle with."""
+        row = self.decide(controls)
+        if row is None:
+            raise TutelageError("expected an idle action in real time, got none; give the suite one")
+        return row
+
     def turn(self, controls: Controls, code: str) -> np.ndarray | None:
         """Return the action that pressing `code` means in a task that waits; None if it means nothing."""
         self._tapped = []
@@ -46,3 +56,11 @@ class Keys:
         if not complete:
             return None
         return Controls(tuple(complete)).action(pressed)
+
+
+def measure(episode: Underway, key: Down) -> None:
+    """Note what the page has measured of a key."""
+    if key.reaction is not None:
+        episode.reactions_ms.append(key.reaction)
+    if key.lag is not None:
+        episode.lags_ms.append(key.lag)

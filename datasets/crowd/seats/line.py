@@ -22,6 +22,7 @@ class Line:
         self._queue: asyncio.Queue[str | bytes | int] = asyncio.Queue()
         self._flying: list[int] = []
         self._waiting: tuple[int, bytes] | None = None
+        self._is_over = False
         self._sparse = asyncio.Event()
         self._sparse.set()
 
@@ -65,22 +66,39 @@ class Line:
         await self._sparse.wait()
 
     async def drain(self) -> None:
-        """Send what comes, until closed or the page is gone."""
-        with contextlib.suppress(WebSocketDisconnect, RuntimeError, OSError):
-            while True:
-                message = await self._queue.get()
-                if self._queue.qsize() < _MUCH:
-                    self._sparse.set()
-                if isinstance(message, int):
-                    await self._socket.close(message)
-                    return
-                if isinstance(message, str):
-                    await self._socket.send_text(message)
-                else:
-                    await self._socket.send_bytes(message)
-        self._sparse.set()
+        """Send what comes, until closed or the page is gone; from then on nothing is kept for it."""
+        try:
+            with contextlib.suppress(WebSocketDisconnect, RuntimeError, OSError):
+                while True:
+                    message = await self._queue.get()
+                    if self._queue.qsize() < _MUCH:
+                        self._sparse.set()
+                    if isinstance(message, int):
+                        await self._socket.close(message)
+                        return
+                    if isinstance(message, str):
+                        await self._socket.send_text(message)
+                    else:
+                        await self._socket.send_bytes(message)
+        finally:
+            self._is_over = True
+            self._sparse.set()
 
     def _put(self, message: str | bytes | int) -> None:
+        if self._is_over:
+            return
         self._queue.put_nowait(message)
         if self._queue.qsize() >= _MUCH:
             self._sparse.clear()
+
+
+async def receive(socket: WebSocket) -> str | bytes | None:
+    """Wait for a message; None when the page has gone."""
+    try:
+        message = await socket.receive()
+    except (WebSocketDisconnect, RuntimeError):
+        return None
+    if message["type"] == "websocket.disconnect":
+        return None
+    text: str | bytes | None = message.get("text") or message.get("bytes")
+    return text if text is not None else ""

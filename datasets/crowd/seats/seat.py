@@ -5,24 +5,28 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import numpy as np
-from starlette.websockets import WebSocket, WebSocketDisconnect
+import sqlalchemy as sql
+from starlette.websockets import WebSocket
 
-from ....envs.controls import Controls
 from ....envs.errors import TutelageError
+from ...database import cause
 from ...journal import Journal
 from ..servers.meter import Meter
-from ..worlds.pace import Deadlines
+from .clock import Clock
 from .display import Display
 from .guide import Guide
-from .keys import Keys
-from .line import Line
+from .keys import Keys, measure
+from .line import Line, receive
 from .protocol import Command, Down, Message, Release, Shown, Up, parse
 from .session import Phase, Session, Underway, WorldError
 
 _WAITING = (Phase.READY, Phase.PAUSED)
+_NOT_SAVED = "This could not be saved, and does not count; what was said to be saved is. Try again."
+_FAILED = "Something failed here. What was said to be saved is; whatever you just did may not be. Try again."
 _log = logging.getLogger("tutelage.crowd")
 
 
@@ -37,8 +41,9 @@ class Seat:
         self._lock = asyncio.Lock()
         self._display = Display(session, guide)
         self._keys = Keys()
-        self._clock: asyncio.Task[None] | None = None
+        self._clock = Clock(session, self._lock, self._act_in_time, self._stand_still)
         self._shown = 0
+        self._in_doubt = False
         session.on_saved = self._hear
 
     @property
@@ -58,7 +63,7 @@ class Seat:
         sender = asyncio.create_task(line.drain())
         try:
             await self._greet(line)
-            while (text := await _receive(socket)) is not None:
+            while (text := await receive(socket)) is not None:
                 if self._display.page is line:
                     await self._answer(text, line)
                     await line.room()
@@ -70,11 +75,17 @@ class Seat:
 
     @contextlib.asynccontextmanager
     async def changing(self) -> AsyncIterator[None]:
-        """Hold the seat while its session or guide is changed; afterwards the page is told all."""
+        """Hold the seat while its session or guide is changed; afterwards the page is told all.
+
+        Unless the database failed: what holds is what it has, and that is read before anything else is done.
+        """
         async with self._lock:
             before = self.session.episode
             try:
                 yield
+            except sql.exc.SQLAlchemyError:
+                self._in_doubt = True
+                raise
             finally:
                 self._refresh(before)
 
@@ -86,9 +97,11 @@ class Seat:
                 return
             if why is not None:
                 self._pause()
+            elif self._in_doubt:
+                await self._read_again()
             elif self._display.page is not None:
                 self._go_on_by_itself()
-            self._display.state()
+            self._tell()
 
     def note(self, text: str) -> None:
         """Show a sentence on the page."""
@@ -98,7 +111,7 @@ class Seat:
         """Show on another line, too, what the page is shown; nothing comes back from there."""
         self._display.watchers.add(line)
         async with self._lock:
-            self._display.state()
+            self._tell()
             await self._draw_again()
 
     def unwatch(self, line: Line) -> None:
@@ -113,7 +126,7 @@ class Seat:
     async def close(self) -> None:
         """Stop the clock and let go of the environment; the journal has everything."""
         async with self._lock:
-            self._stop_clock()
+            self._clock.stop()
             await self.session.close()
 
     async def _greet(self, line: Line) -> None:
@@ -121,11 +134,12 @@ class Seat:
             before = self.session.episode
             try:
                 await self.guide.arrive()
+                self._in_doubt = False
             except TutelageError as error:
                 line.send({"type": "error", "text": str(error)})
             self._go_on_by_itself()
             if self.session.episode is before:
-                self._display.state()
+                self._tell()
                 await self._draw_again()
             else:
                 self._refresh(before)
@@ -136,6 +150,7 @@ class Seat:
         """Show the episode to a page that has nothing yet."""
         episode = self.session.episode
         if episode is None:
+            self._display.last_picture()
             return
         try:
             picture = await self.session.draw()
@@ -154,13 +169,25 @@ class Seat:
     async def _answer(self, text: str | bytes, line: Line) -> None:
         try:
             await self._handle(parse(text))
-        except WorldError as error:
-            await self._recover(error)
-        except TutelageError as error:
-            line.send({"type": "error", "text": str(error)})
-        except Exception:  # a mistake of ours must not cost a person their seat
-            _log.exception("a message of a page could not be answered")
-            line.send({"type": "error", "text": "Something failed here; what you did is saved. Try again."})
+        except Exception as error:  # a mistake of ours, too, must not cost a person their seat
+            await self._explain(error, line.send)
+
+    async def _explain(self, error: Exception, send: Callable[[dict[str, Any]], None]) -> None:
+        """Say what went wrong, in one line, and go on from there as well as can be."""
+        match error:
+            case WorldError():
+                await self._recover(error)
+            case TutelageError():
+                send({"type": "error", "text": str(error)})
+            case sql.exc.SQLAlchemyError():
+                _log.warning("what somebody did could not be saved: %s", cause(error))
+                send({"type": "error", "text": _NOT_SAVED})
+                async with self._lock:
+                    self._in_doubt = True
+                    await self._read_again()
+            case _:
+                _log.error("what a page asked for could not be done", exc_info=error)
+                send({"type": "error", "text": _FAILED})
 
     async def _recover(self, error: WorldError) -> None:
         """The environment failed and its episode is over: let the guide go on from there."""
@@ -169,8 +196,17 @@ class Seat:
         try:
             async with self.changing():
                 await self.guide.finished()
-        except TutelageError as another:
-            self._display.send({"type": "error", "text": str(another)})
+        except (TutelageError, sql.exc.SQLAlchemyError) as another:
+            await self._explain(another, self._display.send)
+
+    async def _read_again(self) -> None:
+        """Read where this person is, if that is in doubt; it stays so for as long as nothing can be read."""
+        before = self.session.episode
+        if self._in_doubt:
+            with contextlib.suppress(sql.exc.SQLAlchemyError, TutelageError):
+                await self.guide.arrive()
+                self._in_doubt = False
+            self._refresh(before)
 
     async def _handle(self, message: Message) -> None:
         match message:
@@ -187,23 +223,34 @@ class Seat:
             case Command(type="pause"):
                 async with self._lock:
                     self._pause()
-                    self._display.state()
+                    self._tell()
             case Command(type="go"):
                 async with self._lock:
                     self._go()
             case _:
                 async with self.changing():
+                    await self._read_again()
+                    if self._in_doubt:
+                        raise TutelageError(_NOT_SAVED)
                     if not await self.guide.answer(message):
                         raise TutelageError(f"expected what can be done here, got {message.type}")
 
+    def _tell(self) -> None:
+        """Tell the page all, unless it is in doubt."""
+        if not self._in_doubt:
+            self._display.state()
+
     def _see(self, frame: int) -> None:
         self._shown = frame
-        if self._display.page is not None:
-            self._display.page.shown(frame)
+        lag = self._display.shown(frame)
+        if lag is not None and self.session.episode is not None:
+            self.session.episode.lags_ms.append(lag)
+            self._meter.shown(lag)
 
     async def _press(self, key: Down) -> None:
         session = self.session
         if session.phase is Phase.PLAYING and session.task and session.task.fps:
+            self._display.asked()
             return  # in real time the clock asks for the keys
         async with self._lock:
             if session.phase in _WAITING:
@@ -211,7 +258,7 @@ class Seat:
             elif session.phase is Phase.PLAYING and session.episode and session.episode.task.fps is None:
                 row = self._keys.turn(session.episode.controls, key.code)
                 if row is not None:
-                    _measure(session.episode, key)
+                    measure(session.episode, key)
                     if key.lag is not None:
                         self._meter.shown(key.lag)
                     await self._act(session.episode, row, key.frame)
@@ -220,15 +267,15 @@ class Seat:
         """After a change: forget the keys of another episode, let the clock follow, tell the page."""
         session = self.session
         if session.episode is not before:
-            self._stop_clock()
+            self._clock.stop()
             self._keys.clear()
             self._shown = len(session.episode.steps) if session.episode else 0
             self._display.forget_frames()
         if session.phase is Phase.PLAYING and session.episode:
-            self._start_clock(session.episode)
+            self._clock.start(session.episode)
         else:
-            self._stop_clock()
-        self._display.state()
+            self._clock.stop()
+        self._tell()
         if session.episode is not None and session.episode is not before and session.episode.now.picture:
             self._display.picture(session.episode, session.episode.now.picture)
         while session.notices:
@@ -241,11 +288,11 @@ class Seat:
             )
         self.session.start()
         if self.session.episode is not None:
-            self._start_clock(self.session.episode)
-        self._display.state()
+            self._clock.start(self.session.episode)
+        self._tell()
 
     def _pause(self) -> None:
-        self._stop_clock()
+        self._clock.stop()
         self._keys.clear()
         if self.session.phase is Phase.PLAYING:
             self.session.pause()
@@ -257,37 +304,16 @@ class Seat:
             task, alone = self.session.task, self._display.page is None
             if self.session.phase is Phase.PLAYING and task and (task.fps is not None or alone):
                 self._pause()
-                self._display.state()
+                self._tell()
 
-    def _start_clock(self, episode: Underway) -> None:
-        if episode.task.fps is not None and self._clock is None:
-            self._clock = asyncio.create_task(self._run_clock(episode, episode.task.fps))
+    async def _act_in_time(self, episode: Underway) -> None:
+        await self._act(episode, self._keys.decision(episode.controls), self._shown)
 
-    def _stop_clock(self) -> None:
-        # whoever stops it holds the lock, so the clock is asleep and not in the middle of a step
-        if self._clock is not None and self._clock is not asyncio.current_task():
-            self._clock.cancel()
-        self._clock = None
-
-    async def _run_clock(self, episode: Underway, fps: float) -> None:
-        session, loop = self.session, asyncio.get_running_loop()
-        deadlines = Deadlines(fps, loop.time())
-        try:
-            while session.episode is episode and session.phase is Phase.PLAYING:
-                missed = deadlines.missed
-                await asyncio.sleep(deadlines.next(loop.time()) - loop.time())
-                async with self._lock:
-                    if session.episode is not episode or session.phase is not Phase.PLAYING:
-                        return
-                    episode.missed += deadlines.missed - missed
-                    await self._act(episode, _decision(self._keys, episode.controls), self._shown)
-        except WorldError as error:
-            await self._recover(error)
-        except Exception as error:  # a person must not wait for a clock that stands
-            _log.exception("the clock of a seat stopped")
-            self._display.send({"type": "error", "text": str(error)})
-            async with self.changing():
-                self._pause()
+    async def _stand_still(self, error: Exception) -> None:
+        """Say what went wrong at a deadline: a person must not wait for a clock that stands."""
+        await self._explain(error, self._display.send)
+        async with self.changing():
+            self._pause()
 
     async def _act(self, episode: Underway, row: np.ndarray, frame: int) -> None:
         """Take one action and tell the page what came of it. Whoever calls this holds the lock."""
@@ -301,6 +327,9 @@ class Seat:
             return
         try:
             await self.guide.finished()
+        except sql.exc.SQLAlchemyError:
+            self._in_doubt = True
+            raise
         finally:
             self._refresh(episode)
 
@@ -316,33 +345,6 @@ class Seat:
     async def _yield_to_another(self) -> None:
         """Leave the episode to whoever else writes it; the page may take it up again from there."""
         async with self._lock:
-            self._stop_clock()
+            self._clock.stop()
             await self.session.close()
             self._display.hand_over()
-
-
-def _measure(episode: Underway, key: Down) -> None:
-    """Note what the page has measured."""
-    if key.reaction is not None:
-        episode.reactions_ms.append(key.reaction)
-    if key.lag is not None:
-        episode.lags_ms.append(key.lag)
-
-
-def _decision(keys: Keys, controls: Controls) -> np.ndarray:
-    row = keys.decide(controls)
-    if row is None:
-        raise TutelageError("expected an idle action in real time, got none; give the suite one")
-    return row
-
-
-async def _receive(socket: WebSocket) -> str | bytes | None:
-    """Wait for a message; None when the page has gone."""
-    try:
-        message = await socket.receive()
-    except (WebSocketDisconnect, RuntimeError):
-        return None
-    if message["type"] == "websocket.disconnect":
-        return None
-    text: str | bytes | None = message.get("text") or message.get("bytes")
-    return text if text is not None else ""

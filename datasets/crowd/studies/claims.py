@@ -83,18 +83,18 @@ class Claims:
     def give_back(self, person: str) -> None:
         """Let go of what a person holds but does not play: the next one who asks may have it."""
         with self._ledger.write() as connection:
-            connection.execute(
-                claims.update()
-                .where(self._mine(person), claims.c.state == "held")
-                .values(until=0.0, episode="")
-            )
+            self.let_go(connection, person)
 
     def take_back(self, person: str) -> None:
         """Free every seed of a person whose episodes are removed, as if nobody had played them."""
         with self._ledger.write() as connection:
-            connection.execute(
-                claims.update().where(self._mine(person)).values(state="held", until=0.0, episode="")
-            )
+            self.let_go(connection, person, played=True)
+
+    def let_go(self, connection: sql.Connection, person: str, played: bool = False) -> None:
+        """Free what a person holds, and what they have `played`, within a transaction of the caller's."""
+        states = ("held", "done") if played else ("held",)
+        theirs = claims.update().where(self._mine(person), claims.c.state.in_(states))
+        connection.execute(theirs.values(state="held", until=0.0, episode=""))
 
     def finish(self, connection: sql.Connection, claim: Claim, episode: str) -> None:
         """Mark a claim as played, within a transaction of the caller's.

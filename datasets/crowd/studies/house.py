@@ -66,6 +66,11 @@ class House:
         """Give up an episode whose seed is somebody else's by now. Blocks."""
         self.journal.mark(record.episode, "abandoned").result()
 
+    def abandon_all(self, seat: str) -> None:
+        """Give up what was open when the way of whoever sits there ended, just before a crash. Blocks."""
+        for record in self.episodes(seat, "open"):
+            self.abandon(record)
+
     def give_up_seed(self, person: Person, claim: Claim | None, why: str) -> None:
         """Note that an episode could not be played, so that nobody else is given its seed. Blocks."""
         self.note("broken", person, why)
@@ -91,33 +96,44 @@ class House:
             connection.execute(change.values(progress=dict(progress), seen=self.clock()))
             return rows_of(connection, person.person)
 
-    def decide(self, person: Person, decision: str, version: str, language: str, **values: Any) -> None:
-        """Add to the consent ledger and change the person's row, in one transaction."""
-        row = {"person": person.person, "study": self.study.name, "consent": version, "language": language}
+    def let_in(self, person: Person, version: str, language: str, **values: Any) -> bool:
+        """Note that a person agrees, and change their row, in one transaction; False when it is full."""
         with self.ledger.write() as connection:
-            connection.execute(consents.insert(), {**row, "decision": decision, "at": self.clock()})
-            change = people.update().where(people.c.person == person.person)
-            connection.execute(change.values(seen=self.clock(), **values))
+            if self.room(connection) < 1:
+                return False
+            self._note_decision(connection, person, "given", version, language)
+            self._change(connection, person, values)
+            return True
 
-    def has_room(self, person: str = "") -> bool:
-        """Say whether one more may begin: places are those who completed, and those who are underway.
+    def end(self, person: Person, decision: str, version: str, language: str, **values: Any) -> None:
+        """End somebody's way in one transaction: their row, their `decision` if there is one, their seeds.
 
-        Who has not been seen for the study's `claim_minutes` holds no place; `person` does not count.
+        Whoever withdraws without leaving what they did frees every seed; anybody else the one they hold.
         """
-        with self.ledger.engine.connect() as connection:
-            return self.room(connection, person) > 0
+        removed = values["outcome"] == "withdrew" and not values["progress"].get("keeps")
+        with self.ledger.write() as connection:
+            if decision:
+                self._note_decision(connection, person, decision, version, language)
+            self.claims.let_go(connection, person.person, played=removed)
+            self._change(connection, person, values)
 
-    def room(self, connection: sql.Connection, person: str = "") -> int:
-        """Count the places that are left, within a transaction of the caller's."""
+    def has_room(self) -> bool:
+        """Say whether one more may begin. Blocks."""
+        with self.ledger.engine.connect() as connection:
+            return self.room(connection) > 0
+
+    def room(self, connection: sql.Connection) -> int:
+        """Count the places that are left, within a transaction of the caller's.
+
+        Taken are those of whoever has completed, and of whoever agreed and is underway. Who only reads what
+        they are asked to agree to has none, or else a script that joins would shut everybody out; nor has
+        who was not seen for the study's `claim_minutes`. Both may go on; whoever has agreed may finish.
+        """
         lately = self.clock() - 60 * self.study.limits.claim_minutes
-        holds = sql.or_(
-            people.c.outcome == "completed", sql.and_(people.c.outcome == "", people.c.seen >= lately)
-        )
-        query = sql.select(sql.func.count()).select_from(people)
-        taken = connection.execute(
-            query.where(people.c.study == self.study.name, people.c.person != person, holds)
-        ).scalar_one()
-        return self.study.people - int(taken)
+        underway = (people.c.outcome == "") & (people.c.stage != "consent") & (people.c.seen >= lately)
+        taken = sql.select(sql.func.count()).select_from(people)
+        taken = taken.where(people.c.study == self.study.name, underway | (people.c.outcome == "completed"))
+        return self.study.people - int(connection.execute(taken).scalar_one())
 
     def settle(self, claim: Claim, record: EpisodeRecord) -> None:
         """Write down an episode that ended just before a crash, from the journal alone. Blocks."""
@@ -129,3 +145,13 @@ class House:
         with self.ledger.write() as connection:
             write_down(connection, row)
             self.claims.finish(connection, claim, record.episode)
+
+    def _note_decision(
+        self, connection: sql.Connection, person: Person, decision: str, version: str, language: str
+    ) -> None:
+        row = {"person": person.person, "study": self.study.name, "consent": version, "language": language}
+        connection.execute(consents.insert(), {**row, "decision": decision, "at": self.clock()})
+
+    def _change(self, connection: sql.Connection, person: Person, values: Mapping[str, Any]) -> None:
+        change = people.update().where(people.c.person == person.person)
+        connection.execute(change.values(seen=self.clock(), **values))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ....envs.errors import TutelageError
@@ -142,6 +143,9 @@ class Playing:
                 await self._house.in_thread(self._house.abandon, record)
                 continue
             self.claim = claim if is_ours else None
+            if is_ours and claim.episode != record.episode:  # a crash came before it was noted
+                claim = self.claim = replace(claim, episode=record.episode)
+                await self._house.in_thread(self._house.claims.renew, claim, record.episode)
             if await self._take_up(record):
                 return
             self.claim = claim

@@ -69,6 +69,7 @@ class Visit:
         if self.person.outcome == "full" and await self.house.in_thread(self.house.has_room):
             await self.save(stage="consent", outcome="", code="", ended=None)
         if self.is_over:
+            await self.house.in_thread(self.house.abandon_all, self.person.seat)
             self.back = await self.house.in_thread(self.house.where_back, self.person)
         await self.go_on()
 
@@ -122,13 +123,21 @@ class Visit:
         await self.house.in_thread(lambda: self.house.ledger.change(self.person.person, **change))
         self.person = replace(self.person, **change)
 
-    async def end(self, outcome: str) -> None:
-        """End somebody's way; it is on disk, with their completion code, before they are told."""
-        await self.playing.stop()
-        await self.house.in_thread(self.house.claims.give_back, self.person.person)
+    async def end(self, outcome: str, decision: str = "") -> None:
+        """End somebody's way; it is on disk, with their completion code, before they are told.
+
+        A `decision` about what they had agreed to is written with it, or neither is.
+        """
         self.progress.pop("shown", None)
+        version = str(self.progress.get("consent") or self.study.consent_version(self.texts.code))
         code = self.study.recruiting.code(outcome, self.person.source)
-        await self.save(stage="done", outcome=outcome, code=code, ended=self.house.clock())
+        change: dict[str, Any] = {"stage": "done", "outcome": outcome, "code": code}
+        change |= {"ended": self.house.clock(), "progress": dict(self.progress)}
+        await self.house.in_thread(
+            lambda: self.house.end(self.person, decision, version, self.texts.code, **change)
+        )
+        self.person = replace(self.person, **change)
+        await self.playing.stop()
         self.back = await self.house.in_thread(self.house.where_back, self.person)
 
     async def _to(self, stage: str) -> None:
@@ -143,21 +152,16 @@ class Visit:
         return [*way, "play"][way.index(stage) + 1]
 
     async def _consent(self, given: bool) -> None:
-        language, decide = self.texts.code, self.house.decide
-        version = self.study.consent_version(language)
         if not given:
-            await self.house.in_thread(decide, self.person, "declined", version, language)
-            await self.end("declined")
-        elif not await self.house.in_thread(self.house.has_room, self.person.person):
-            await self.end("full")
+            await self.end("declined", "declined")
+            return
+        language, version = self.texts.code, self.study.consent_version(self.texts.code)
+        progress = {**self.progress, "began": self.house.clock(), "consent": version}
+        change: dict[str, Any] = {"stage": "instructions", "progress": progress}
+        if await self.house.in_thread(lambda: self.house.let_in(self.person, version, language, **change)):
+            self.person, self.progress = replace(self.person, **change), dict(progress)
         else:
-            self.progress |= {"began": self.house.clock(), "consent": version}
-            change: dict[str, Any] = {"stage": "instructions"}
-            change["progress"] = dict(self.progress)
-            await self.house.in_thread(
-                lambda: decide(self.person, "given", version, language, **change)
-            )  # fmt: skip
-            self.person = replace(self.person, **change)
+            await self.end("full")
 
     async def _check(self, chosen: tuple[int, ...]) -> None:
         assert self.study.check is not None
@@ -189,12 +193,7 @@ class Visit:
         return is_due and self.progress.get("rested") != done
 
     async def _withdraw(self, keep: bool) -> None:
-        version, name = str(self.progress.get("consent", "")), self.person.person
         self.progress["keeps"] = keep
-        await self.house.in_thread(
-            self.house.decide, self.person, "withdrawn", version, self.texts.code
-        )  # fmt: skip
-        await self.end("withdrew")
+        await self.end("withdrew", "withdrawn")
         if not keep:
-            await self.house.in_thread(self.house.claims.take_back, name)
-            self.house.remove(name)
+            self.house.remove(self.person.person)
