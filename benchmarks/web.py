@@ -3,7 +3,7 @@
 Episodes: three tasks solved from their first page to their reward, without screenshots, every one of them
 right; ours in one browser with eight tabs that are stepped at once, and `alone` in a single tab; the
 package's through selenium and chromedriver (`make bench` makes its virtual environment), with the same
-Chromium. Rounds alternate; the median is reported. Memory: what a further tab takes, of pages that are open in many.
+Chromium. Rounds alternate; the median is reported. Memory: what a further tab takes, of many.
 Endurance: episodes of random actions over every task, twice over; `lost` are those that did not end, `grown`
 is the browser's memory after the second time around beside the first.
 """

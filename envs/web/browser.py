@@ -61,6 +61,7 @@ class Browser:
         self._pipe: Pipe | None = None
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._lock = threading.RLock()
+        self._owner = 0  # a forked child must leave its parent's browser alone
 
     def talk(self, conversations: Sequence[Conversation[Result]]) -> list[Result]:
         """Hold conversations with tabs, all at once; returns what each returned, in order.
@@ -124,21 +125,21 @@ class Browser:
         finally:
             for one in ends:
                 os.close(one)
-        self._pipe = Pipe(ours_in, ours_out)
+        self._pipe, self._owner = Pipe(ours_in, ours_out), os.getpid()
         self.generation += 1
 
     def _stop(self) -> None:
         if self._pipe is not None:
             self._pipe.close()
             self._pipe = None
-        if self.process is not None:
+        if self.process is not None and self._owner == os.getpid():
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
-            self.process = None
-        if self._folder is not None:
+        self.process = None
+        if self._folder is not None and self._owner == os.getpid():
             self._folder.cleanup()
-            self._folder = None
+        self._folder = None
 
 
 def shared() -> Browser:

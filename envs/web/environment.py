@@ -33,6 +33,13 @@ class WebEnv(gymnasium.Env[Observed, Any]):
     The seed decides the page, as in MiniWoB++ itself; a clock that moves with actions alone decides the
     rest, so that the same actions show the same pages. A crash of the tab or of the browser is made good:
     `info["repeats"]` counts how often an episode was repeated so.
+
+    What differs from the package's own environment: every action lasts a second of the page's own time,
+    which always begins at noon of 16 October 2017, and only `max_steps` ends a long episode. Slow changes of
+    style are over at once. The cover that says START, and what stands beside the task, are hidden. Links
+    lead nowhere else, dialogs are answered, and a browser's own dragging of links and texts is off. Letters
+    for a field are typed by the browser's editing, with the events of keys made by a script; all other keys
+    and the mouse are the browser's. An element is clicked where it shows, scrolled into view if need be.
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 4}  # noqa: RUF012
