@@ -146,15 +146,15 @@ class Unusable:
 def in_one_form(recording: Recording) -> Recording:
     """Give the pages the form that they have everywhere.
 
-    Elements are numbered as they appear, equal pages become one, and the form that the first round's pages
-    were wrapped in is taken away: what happened to it happened to the body.
+    Elements are numbered as they appear, equal pages become one, and those after the end go. The form that the
+    first round's pages were wrapped in is taken away: what happened to it happened to the body.
     """
     refs = {0: 0}
     numbers = count(1)
     pages: dict[Any, int] = {}
     places = []
     kept: list[Page] = []
-    for page in recording.pages:
+    for page in recording.pages[: 1 + max((one.page for one in recording.events), default=-1)]:
         wrapper = _wrapper(page)
         for place, ref in enumerate(page.ref):
             if ref > 0 and ref not in refs:
