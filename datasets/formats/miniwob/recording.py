@@ -146,7 +146,7 @@ class Unusable:
 def in_one_form(recording: Recording) -> Recording:
     """Give the pages the form that they have everywhere.
 
-    Elements are numbered as they appear, equal pages become one, and those after the end go. The form that the
+    Elements are numbered as they appear, equal pages become one, those after the end go. The form that the
     first round's pages were wrapped in is taken away: what happened to it happened to the body.
     """
     refs = {0: 0}
