@@ -106,10 +106,6 @@ def _orphans() -> list[psutil.Process]:
     return [one for one in found if one.info["ppid"] == 1 and "forkserver" in str(one.info["cmdline"])]
 
 
-def test_a_study_with_workers_killed_three_times_loses_nothing(nursery: Nursery, tmp_path: Path) -> None:
-    assert sum(one.answered for one in crash_a_study_with_workers(nursery, tmp_path / "study", 3)) > 20
-
-
 @pytest.mark.soak
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("crash", [crash_a_recorder, crash_a_study, crash_a_study_with_workers])
@@ -123,7 +119,7 @@ def test_two_hundred_kills_lose_nothing(nursery: Nursery, tmp_path: Path, crash:
 def test_a_server_may_die_at_any_commit(nursery: Nursery, tmp_path: Path, after: bool) -> None:
     """One person's whole way, on servers that each die at a commit, just before it is made or just after."""
     folder = tmp_path / "study"
-    small_room.write(folder, episodes=2, breaks={"every": 1})
+    small_room.write(folder, episodes=1)
     player = Player(random.Random(1))
     deaths = 0
     for number in count(1):
