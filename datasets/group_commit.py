@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import logging
 import queue
 import threading
 import time
@@ -26,6 +26,8 @@ _RETRY_SECONDS = 0.5
 _CROWD, _LINGER_SECONDS = 32, 0.01
 """After a commit of so many writes, the next waits a little for company: a commit costs the same for all."""
 _REFUSED = (sql.exc.IntegrityError, sql.exc.DataError, sql.exc.ProgrammingError)
+_AWAY = (sql.exc.DBAPIError, sql.exc.TimeoutError)  # the latter when readers have all the connections
+_log = logging.getLogger("tutelage.journal")
 
 
 class Write(NamedTuple):
@@ -72,21 +74,25 @@ class GroupCommit:
         self._refused: set[str] = set()
         self._closing = threading.Event()
         self._closed = False
+        self._door = threading.Lock()
         self._thread = threading.Thread(target=self._write, name="journal", daemon=True)
         self._thread.start()
 
     def put(self, one: Write | Row) -> None:
-        """Put something down to be written."""
-        if self._closed:
-            self._fail([one], TutelageError("expected an open journal, got a closed one"))
-        else:
-            self._queue.put(one)
+        """Put something down to be written; nobody can take that back, even if they no longer wait for it."""
+        if isinstance(one, Write):
+            one.future.set_running_or_notify_cancel()
+        with self._door:  # nothing may come after the end, where nobody would ever look
+            if not self._closed:
+                return self._queue.put(one)
+        return self._fail([one], TutelageError("expected an open journal, got a closed one"))
 
     def close(self) -> None:
         """Write what is waiting, then stop; what cannot be written is told to those who wait for it."""
         self._closing.set()
-        self._closed = True
-        self._queue.put(None)
+        with self._door:
+            self._closed = True
+            self._queue.put(None)
         self._thread.join()
 
     def _write(self) -> None:
@@ -107,14 +113,12 @@ class GroupCommit:
         while batch := list(self._admitted(batch)):
             try:
                 self._commit(batch)
-            except sql.exc.DBAPIError as error:
-                if isinstance(error, _REFUSED):
+            except Exception as error:  # whoever waits must hear of it, whatever it is
+                if not isinstance(error, _AWAY) or isinstance(error, _REFUSED):
                     return self._commit_singly(batch, error)
                 if not self._wait_out(error):
                     why = f"the journal could not be written: {cause(error)}"
                     return self._fail(batch, TutelageError(why))
-            except sql.exc.StatementError as error:
-                return self._commit_singly(batch, error)
             else:
                 self._tell(None)
                 return self._acknowledge(batch)
@@ -180,10 +184,9 @@ class GroupCommit:
                 one.future.set_exception(error)
 
     def _deliver(self, function: Callable[..., None], *arguments: Any) -> None:
-        with contextlib.suppress(RuntimeError):  # an event loop that has closed waits for nothing
-            self.deliver(function, *arguments)
+        _call(self.deliver, function, *arguments)
 
-    def _wait_out(self, error: sql.exc.DBAPIError) -> bool:
+    def _wait_out(self, error: Exception) -> bool:
         """Pause before another try; False when the journal is being closed and nobody can wait."""
         self._tell(cause(error))
         return not self._closing.wait(_RETRY_SECONDS)
@@ -192,13 +195,23 @@ class GroupCommit:
         if trouble != self.trouble:
             self.trouble = trouble
             for listener in self.listeners:
-                listener(trouble)
+                _call(listener, trouble)
 
 
 def _execute(connection: sql.Connection, writes: Iterable[Any]) -> None:
     for one in writes:
         if one.statement is not None:
             connection.execute(one.statement, one.values)
+
+
+def _call(function: Callable[..., object], *arguments: Any) -> None:
+    """Call somebody who must not stop the writer."""
+    try:
+        function(*arguments)
+    except RuntimeError:
+        pass  # an event loop that has closed waits for nothing
+    except Exception:
+        _log.exception("what was written could not be told")
 
 
 def _hear_all(heard: list[tuple[Hear, int, Exception | None]]) -> None:

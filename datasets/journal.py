@@ -274,6 +274,8 @@ def _row_of(episode: str, step: StepRecord) -> tuple[Any, ...]:
 
 
 def _resolving(future: Future[None]) -> Hear:
+    future.set_running_or_notify_cancel()  # what is on its way to the disk cannot be called off
+
     def hear(_: int, error: Exception | None) -> None:
         future.set_result(None) if error is None else future.set_exception(error)
 

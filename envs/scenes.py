@@ -143,7 +143,8 @@ def _acrobot(env: Any) -> bytes:
     scale = 500 / ((first + second + 0.2) * 2)
     one, both = float(env.state[0]), float(env.state[0]) + float(env.state[1])
     elbow = (first * math.sin(one) * scale, -first * math.cos(one) * scale)
-    shapes = [flip.line(_BLACK, 1, [(250 - 2.2 * scale, 250 + scale), (250 + 2.2 * scale, 250 + scale)])]
+    height = int(250 + scale)  # pygame's lines begin and end in the middle of a pixel
+    shapes = [flip.line(_BLACK, 1, [(int(250 - 2.2 * scale), height), (int(250 + 2.2 * scale), height)])]
     for (x, y), angle, length in (((0, 0), one, first * scale), (elbow, both, second * scale)):
         link = [(0, -0.1 * scale), (0, 0.1 * scale), (length, 0.1 * scale), (length, -0.1 * scale)]
         shapes.append(flip.polygon((0, 204, 204), _turned(link, angle - math.pi / 2, 250 + x, 250 + y)))

@@ -48,24 +48,26 @@ def test_somebody_comes_by_a_link_and_goes_the_whole_way(tmp_path: Path) -> None
 def test_nothing_personal_is_in_any_address_after_the_first(tmp_path: Path) -> None:
     recruiting = {"panel": SONA}
     with running(tmp_path, recruiting=recruiting) as (server, address), browser(address) as client:
-        joined = client.get("/join?id=4711")
+        joined = client.get("/join?id=zoe-4711")
         assert joined.headers["location"] == "/"
         assert joined.headers["referrer-policy"] == "no-referrer"
         cookie = joined.headers["set-cookie"].lower()
         for part in ("httponly", "samesite=lax", "max-age="):
             assert part in cookie
-        assert "4711" not in cookie
+        assert "zoe-4711" not in cookie
         page = client.get("/")
-        assert "4711" not in page.text
+        assert "zoe-4711" not in page.text
         with Page(address, client) as opened:
             opened.to_the_tasks()
-            assert "4711" not in json.dumps(opened.told)
+            assert "zoe-4711" not in json.dumps(opened.told)
             opened.send("withdraw", keep=True)
             opened.until(stage="done")
             assert opened.way["back"] == f"https://school.example/{opened.way['code']}"
         for table in (people, consents, conduct):
-            assert "4711" not in str(server.ledger.rows(sql.select(table)))
-        assert [row["ids"] for row in server.ledger.rows(sql.select(identities))] == [{"participant": "4711"}]
+            assert "zoe-4711" not in str(server.ledger.rows(sql.select(table)))
+        assert [row["ids"] for row in server.ledger.rows(sql.select(identities))] == [
+            {"participant": "zoe-4711"}
+        ]
 
 
 def test_the_same_person_is_the_same_and_a_link_twice_is_one_person(tmp_path: Path) -> None:

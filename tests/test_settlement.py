@@ -12,7 +12,8 @@ import sqlalchemy as sql
 from tutelage.datasets.crowd.ledger import OUTCOMES, Ledger, events, identities
 from tutelage.datasets.crowd.recruiting.event_chain import EventChain, Overtaken
 from tutelage.datasets.crowd.recruiting.prolific import ProlificClient, ProlificError
-from tutelage.datasets.crowd.recruiting.settlement import RETURN_REASONS, Payments
+from tutelage.datasets.crowd.recruiting.settlement import RETURNS, Payments
+from tutelage.datasets.crowd.texts import load_texts
 from tutelage.datasets.journal import EpisodeRecord, Journal
 from tutelage.envs.errors import TutelageError
 from tutelage.tests.prolific_server import CODES, TOKEN, ProlificServer, prolific_server
@@ -124,9 +125,21 @@ def test_every_outcome_comes_to_an_end(
     result = payments().settle("ann", 0.0, NOW)
     assert result == ("by-hand" if outcome == "banned" else "settled")
     assert (place.code or None) == CODES.get(outcome)
-    assert bool(place.messages) == (outcome in RETURN_REASONS and outcome not in CODES)
+    assert bool(place.messages) == (outcome in RETURNS and outcome not in CODES)
     assert place.status != "REJECTED"
     assert payments().settle("ann", 0.0, NOW) == result
+
+
+@pytest.mark.parametrize("outcome", [one for one in RETURNS if one not in CODES])
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_who_is_asked_to_return_reads_why_in_their_own_language(
+    server: ProlificServer, ledger: Ledger, payments: Make, outcome: str, language: str
+) -> None:
+    place = finish(ledger, server.join(), outcome=outcome)
+    ledger.change("ann", language=language)
+    payments().settle("ann", 0.0, NOW)
+    assert place.messages == [load_texts(language).say(f"return.{outcome}")]
+    assert place.messages[0].isascii() is (language == "en")
 
 
 @pytest.mark.parametrize("status", ["RETURNED", "REJECTED"])
@@ -286,3 +299,15 @@ def test_a_chain_that_has_grown_takes_nothing_from_whoever_has_not_seen_it(ledge
     assert again.rows[0]["details"] == {"outcome": "completed"}
     assert again.has("approve")
     assert not again.has("bonus")
+
+
+def test_an_answer_that_nobody_has_foreseen_keeps_nobody_else_waiting(
+    server: ProlificServer, ledger: Ledger, payments: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    odd = finish(ledger, server.join(1), "ann")
+    odd.bonuses = ["a lot"]  # type: ignore[list-item]
+    place = finish(ledger, server.join(2), "bob")
+    assert payments().settle_due(lambda _: 1.0, NOW) == {"ann": "TypeError", "bob": "settled"}
+    assert place.bonuses == [150]
+    assert "settling with ann failed" in caplog.text
+    assert odd.id not in caplog.text

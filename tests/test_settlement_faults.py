@@ -24,9 +24,9 @@ Make = Callable[..., Payments]
 CHILD = """
 import sys
 from tutelage.datasets.crowd.ledger import Ledger
-from tutelage.datasets.crowd.prolific import client_from_environment
-from tutelage.datasets.crowd.recruiting import Recruiting
-from tutelage.datasets.crowd.settlement import Payments
+from tutelage.datasets.crowd.recruiting.prolific import client_from_environment
+from tutelage.datasets.crowd.recruiting.recruiting import Recruiting
+from tutelage.datasets.crowd.recruiting.settlement import Payments
 from tutelage.datasets.journal import Journal
 
 recruiting = Recruiting.model_validate_json(sys.argv[2])

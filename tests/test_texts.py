@@ -10,6 +10,7 @@ import yaml
 from tutelage.datasets.crowd import texts
 from tutelage.datasets.crowd.ledger import OUTCOMES, STAGES
 from tutelage.datasets.crowd.recruiting.panels import REFUSALS
+from tutelage.datasets.crowd.recruiting.settlement import RETURNS
 from tutelage.datasets.crowd.texts import best_language, language_names, load_texts
 from tutelage.envs.errors import TutelageError
 from tutelage.envs.gymnasium_task import TaskEnvironment
@@ -63,6 +64,7 @@ def test_every_text_that_the_pages_say_is_there() -> None:
         f"elsewhere.{why}{part}" for why in ("replaced", "occupied") for part in ("", "-why", "-here")
     }
     made_up |= {f"done.withdrew-{what}" for what in ("kept", "removed")}
+    made_up |= {f"return.{outcome}" for outcome in RETURNS}
     assert made_up <= set(known), made_up - set(known)
     by_name = ("connection.", "choice.", "key.")  # by the state, the choice or the key
     assert [one for one in known if one not in said | made_up and not one.startswith(by_name)] == []

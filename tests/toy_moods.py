@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import signal
 import time
 from typing import Any
 
@@ -10,24 +12,31 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
-FINE, RAISES, HANGS, DIES = range(4)
+FINE, RAISES, HANGS, DIES, SEGFAULTS, HOLDS = range(6)
+"""The last one hangs in C, with Python's lock in its hand: not even another thread of its process runs."""
 
 
 class Moody(gymnasium.Env[Any, Any]):
-    """Its action says what becomes of it."""
+    """Its action says what becomes of it.
+
+    `hangs_in` makes it hang in "reset" or "render" instead; a `fickle` one never looks the same twice.
+    """
 
     metadata = {"render_modes": ["rgb_array"]}  # noqa: RUF012
-    observation_space = spaces.Discrete(100)
-    action_space = spaces.Discrete(4)
+    observation_space = spaces.Discrete(1_000_000)
+    action_space = spaces.Discrete(6)
 
-    def __init__(self, render_mode: str | None = None) -> None:
+    def __init__(self, render_mode: str | None = None, hangs_in: str = "", fickle: bool = False) -> None:
         self.render_mode = render_mode
+        self.hangs_in = hangs_in
+        self.fickle = fickle
         self.steps = 0
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
         super().reset(seed=seed)
+        self._maybe_hang("reset")
         self.steps = 0
-        return 0, {}
+        return self._look(), {}
 
     def step(self, action: Any) -> Any:
         match int(action):
@@ -37,11 +46,25 @@ class Moody(gymnasium.Env[Any, Any]):
                 time.sleep(1000)
             case 3:
                 os._exit(3)
+            case 4:
+                os.kill(os.getpid(), signal.SIGSEGV)
+            case 5:
+                ctypes.PyDLL(None).sleep(1000)
         self.steps += 1
-        return self.steps, 0.0, False, False, {}
+        return self._look(), 0.0, False, False, {}
 
     def render(self) -> Any:
+        self._maybe_hang("render")
         return np.full((32, 32, 3), self.steps, np.uint8)
+
+    def _look(self) -> int:
+        if self.fickle:
+            return int.from_bytes(os.urandom(4), "big") % 1_000_000
+        return int(self.np_random.integers(1_000_000))
+
+    def _maybe_hang(self, where: str) -> None:
+        if self.hangs_in == where:
+            time.sleep(1000)
 
 
 gymnasium.register("toys/Moody-v0", entry_point=Moody)  # type: ignore[arg-type]

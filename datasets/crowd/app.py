@@ -35,6 +35,7 @@ from .recorder import Recorder
 from .seats.protocol import LARGEST, UNKNOWN_SEAT
 from .settings import Settings
 from .texts import ENGLISH, best_language, language_names, load_texts
+from .worlds.workers import leave_if_imported_again
 
 _YEAR = 365 * 24 * 3600
 
@@ -54,9 +55,11 @@ def record(
 ) -> None:
     """Serve the recorder for a suite until Ctrl-C; demonstrations go to the store at `out`.
 
-    `port=0` takes a free one. The other arguments are those of `Settings`. Raises TutelageError when
-    the port is in use, or the folder cannot be used.
+    `port=0` takes a free one. The other arguments are those of `Settings`. Environments live in processes
+    of their own, which import the program that calls this: call it under `if __name__ == "__main__":`.
+    Raises TutelageError when the port is in use, the folder cannot be used, or no process can be made.
     """
+    leave_if_imported_again()
     listening = listen(host, port)
     with listening:
         recorder = Recorder(
@@ -66,10 +69,24 @@ def record(
         print(f"Recording {suite.name} into {out}\nPlay at {url}   (Ctrl-C stops)", flush=True)
         if open_browser:
             threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
-        with contextlib.suppress(KeyboardInterrupt):
-            make_server(recorder, host).run(sockets=[listening])
+        run(make_server(recorder, host), recorder, listening)
         why = recorder.journal.trouble
         print(f"Stopped while saving failed: {why}" if why else "Stopped; everything is saved.", flush=True)
+
+
+def run(server: uvicorn.Server, recorder: Recorder, listening: socket.socket) -> None:
+    """Serve until Ctrl-C; raises TutelageError when nobody could play after all."""
+
+    def stop() -> None:
+        server.should_exit = True
+
+    recorder.on_failure = stop
+    try:
+        server.run(sockets=[listening])
+    except KeyboardInterrupt:
+        return
+    if recorder.failure is not None:
+        raise recorder.failure
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -105,7 +105,13 @@ class _Panel:
         self._signing = os.environ.get(SECRET, "").strip()
         bonus = study.pay.bonus if study.pay else 0.0
         self.payments = Payments(
-            server.ledger, server.journal, self._client, study.recruiting, study.name, bonus
+            server.ledger,
+            server.journal,
+            self._client,
+            study.recruiting,
+            study.name,
+            bonus,
+            server.house.texts,
         )
         self.proof = self._proof()
 

@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import logging
 import secrets
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
@@ -59,6 +60,9 @@ class Recorder:
         self._seats: dict[str, Seat] = {}
         self._keeper: Keeper | None = None
         self._starting: asyncio.Task[None] | None = None
+        self.failure: TutelageError | None = None
+        """Why nobody can play here at all, if so: `on_failure` is called then."""
+        self.on_failure: Callable[[], None] = lambda: None
         self._tidying: asyncio.Task[None] | None = None
         self.company: Company | None = None
         """The other servers, where several share the database."""
@@ -69,7 +73,7 @@ class Recorder:
         loop = asyncio.get_running_loop()
         await asyncio.to_thread(self._warm_up)
         if not all(is_grid(task) for task in self.settings.suite):
-            self._starting = asyncio.create_task(self._workers.start())
+            self._starting = asyncio.create_task(self._start_workers())
         self.journal.deliver_by(loop.call_soon_threadsafe)
 
         def told(text: str) -> None:
@@ -107,8 +111,7 @@ class Recorder:
         if self.company is not None:
             await self.company.close()
         if self._starting is not None:
-            with contextlib.suppress(TutelageError):
-                await self._starting
+            await self._starting
         await self._workers.close()
         self.journal.listeners.clear()
         await loop.run_in_executor(None, self.journal.close)
@@ -143,6 +146,13 @@ class Recorder:
         if not is_grid(task):
             return RemoteWorld(task, self._workers, pictures)
         return GridWorld(self._grounds[task.id])
+
+    async def _start_workers(self) -> None:
+        try:
+            await self._workers.start()
+        except TutelageError as error:
+            self.failure = error
+            self.on_failure()
 
     def _warm_up(self) -> None:
         """Import and compile what the first player need not wait for, and everybody else with them."""

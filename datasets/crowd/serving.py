@@ -21,7 +21,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.websockets import WebSocket
 
 from ...envs.controls import Controls
-from .app import atlas_route, in_url, listen, server_of
+from .app import atlas_route, in_url, listen, run, server_of
 from .back_office import BackOffice
 from .dashboard.admin import make_admin
 from .guard import Guard
@@ -34,6 +34,7 @@ from .seats.protocol import OCCUPIED, UNKNOWN_SEAT
 from .studies.study import Study
 from .study_server import StudyServer
 from .texts import Texts, best_language
+from .worlds.workers import leave_if_imported_again
 
 SEAT = "seat"
 """What the signature of a seat's cookie is for."""
@@ -61,8 +62,10 @@ def serve_study(
     """Serve a study and its dashboard until Ctrl-C; the admin token is told once, when it is made.
 
     `address` is where people find it, when that is not this very host and port (behind a proxy, say).
-    Raises TutelageError when the port is in use, or the folder, the database or a panel cannot be used.
+    A program of your own calls this under `if __name__ == "__main__":`, as `record`. Raises TutelageError
+    when the port is in use, or the folder, the database or a panel cannot be used.
     """
+    leave_if_imported_again()
     with listen(host, port) as listening:
         server = StudyServer(study, folder, controls, database, parts)
         url = address.rstrip("/") or f"http://{in_url(host)}:{listening.getsockname()[1]}"
@@ -73,8 +76,8 @@ def serve_study(
         told(f"Dashboard at {url}/admin")
         if token := make_admin(folder, new_admin_token):
             told(f"Its token, shown this once: {token}")
-        with contextlib.suppress(KeyboardInterrupt), office.settling():
-            server_of(app).run(sockets=[listening])
+        with office.settling():
+            run(server_of(app), server, listening)
         why = server.journal.trouble
         told(f"Stopped while saving failed: {why}" if why else "Stopped; everything is saved.")
 

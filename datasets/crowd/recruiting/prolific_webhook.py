@@ -28,6 +28,7 @@ from starlette.responses import PlainTextResponse, Response
 
 from ....envs.errors import TutelageError
 from ..ledger import Ledger, claims, events, identities, people
+from ..studies.standing import ENDED
 from .panels import Prolific
 from .prolific import status_of
 from .recruiting import Signer
@@ -130,6 +131,8 @@ def take_in(ledger: Ledger, study: str, person: str, told: Mapping[str, Any], ma
             connection.execute(people.update().where(mine).values(**ending))
             held = (claims.c.person == person) & (claims.c.study == study) & (claims.c.state == "held")
             connection.execute(claims.update().where(held).values(until=now))
+            heard = {"study": study, "person": person, "what": ENDED, "reason": OUTCOME_OF[status]}
+            connection.execute(events.insert().values(**heard, details={}, at=now))
         return True
 
 

@@ -13,6 +13,7 @@ very same amount that somebody pays by hand in the minute of a crash, which is t
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 import time
 from collections.abc import Callable
@@ -23,6 +24,7 @@ import sqlalchemy as sql
 from ....envs.errors import TutelageError
 from ...journal import Journal
 from ..ledger import Ledger, Person, events, identities, people
+from ..texts import Texts, load_texts
 from .event_chain import EventChain, Overtaken
 from .prolific import HANDED_IN, ProlificClient, ProlificError
 from .recruiting import Recruiting
@@ -43,18 +45,14 @@ RESULTS = ("open", "unsaved", "waiting", "by-hand", "settled")
 """What `settle` gives: no outcome yet; episodes not in the store yet; something outside must happen first
 (the quality is not known, the person or a reviewer must act, a payment must show); over; over."""
 
-RETURN_REASONS = {
-    "failed-check": "The questions about the instructions were not answered correctly.",
-    "poor-quality": "The tasks were not done as the instructions ask.",
-    "timed-out": "Didn't finish the study.",
-    "full": "The study was full before you could begin.",
-    "withdrew": "Withdrew consent.",
-}
-"""What people are told who are asked to return their submission, where an outcome has no code."""
+RETURNS = ("failed-check", "poor-quality", "timed-out", "full", "withdrew")
+"""Outcomes whose people are asked to return their submission, where a study has no code for them: the reason
+is the text `return.OUTCOME`, in the language that they took part in."""
 
 PATIENCE = 24 * 3600.0
 """Seconds after which a payment that nobody has seen was never made."""
 
+_log = logging.getLogger("tutelage.crowd")
 _PAUSE = 3600.0  # seconds between two tries to pay what was refused: an empty wallet, say
 _UNSAVED = ("open", "finished", "kept")
 
@@ -69,6 +67,7 @@ class Payments:
     """Settles with the people that Prolific sent to a study. Calls block: call them from a worker thread.
 
     `bonus` is the largest bonus, in the currency of the study at Prolific; each person gets their share.
+    `texts` gives the texts of a language.
     """
 
     def __init__(
@@ -79,6 +78,7 @@ class Payments:
         recruiting: Recruiting,
         study: str,
         bonus: float = 0.0,
+        texts: Callable[[str], Texts] = load_texts,
     ) -> None:
         if recruiting.prolific is None:
             raise TutelageError("expected a study that recruits at Prolific, got recruiting without prolific")
@@ -89,6 +89,7 @@ class Payments:
         self._prolific = recruiting.prolific
         self._study = study
         self._bonus = Decimal(str(bonus))
+        self._texts = texts
         self._not_before: dict[str, float] = {}
 
     def settle(self, person: str, share: float | None = None, now: float | None = None) -> str:
@@ -127,6 +128,11 @@ class Payments:
                 results[person] = self.settle(person, share(person), now)
             except TutelageError as error:
                 results[person] = str(error)
+            except sql.exc.SQLAlchemyError:
+                raise  # nobody can be settled with
+            except Exception as error:  # an answer that nobody has foreseen must not keep the others waiting
+                results[person] = type(error).__name__
+                _log.exception("settling with %s failed", person)
             if results[person] not in ("settled", "unsaved"):
                 self._not_before[person] = now + 300
         return results
@@ -197,8 +203,9 @@ class Payments:
             chain.add("complete", now, outcome=found.outcome)
         elif code and status != "TIMED-OUT":
             return False  # the person has yet to follow the link on the last page
-        elif not code and found.outcome in RETURN_REASONS:
-            self._client.ask_return(session, RETURN_REASONS[found.outcome])
+        elif not code and found.outcome in RETURNS:
+            reason = self._texts(found.language).say(f"return.{found.outcome}")
+            self._client.ask_return(session, reason)
             chain.add("ask-return", now, found.outcome)
             chain.add("settled", now)
             return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..texts import Texts
@@ -11,7 +12,7 @@ from .guide import Guide
 from .line import Line
 from .protocol import REPLACED
 from .session import Session, Underway
-from .view import messages, texts_message
+from .view import atlas_message, messages, texts_message
 
 _SAVED_SECONDS = 0.2
 """How long a page waits, after its last frame, to hear that more is on disk: frames say it in passing."""
@@ -26,6 +27,8 @@ class Display:
         self._session = session
         self._guide = guide
         self._spoken: Texts | None = None
+        self._last: tuple[bytes, dict[str, Any] | None] | None = None
+        self._asked: tuple[int, float] | None = None  # in real time: the step before a key, and when it came
         self._told = 0
         self._said_at = 0.0
         self._saved_timer: asyncio.TimerHandle | None = None
@@ -48,6 +51,7 @@ class Display:
     def state(self) -> None:
         """Show everything about the present stage, in the guide's language."""
         episode = self._session.episode
+        self._asked = None
         self._told = episode.saved if episode else 0
         if not (lines := self._lines()):
             return
@@ -55,7 +59,10 @@ class Display:
         if self.page is not None and self._spoken is not texts:
             self._spoken = texts
             self.page.send(texts_message(texts))
-        for message in messages(self._session, self._guide.tell(), texts):
+        told = messages(self._session, self._guide.tell(), texts)
+        if self._last is not None and self._looks_back(told):
+            told[0]["atlas"] = self._last[1]
+        for message in told:
             for line in lines:
                 line.send(message)
 
@@ -65,16 +72,41 @@ class Display:
         self._said_at = asyncio.get_running_loop().time()
         self._told = episode.saved
         frame = pack(picture, number, episode.saved)
+        self._last = frame, atlas_message(episode.atlas)
         for line in self._lines():
             if episode.task.fps is None:
                 line.send_frame(frame)
             else:
                 line.send_paced(number, frame)
 
+    def last_picture(self) -> None:
+        """Show once more how the last episode ended, to a page that was loaded anew at its outcome."""
+        if self._last is not None and self._looks_back(self._guide.tell()):
+            for line in self._lines():
+                line.send_frame(self._last[0])
+
     def step(self, episode: Underway) -> None:
         """Show that a step was taken which changed no picture."""
         self._told = episode.saved
+        self._asked = None  # a key that changed nothing has no picture
         self.send({"type": "step", "step": len(episode.steps), "saved": episode.saved})
+
+    def asked(self) -> None:
+        """Note that a key came in real time: with the next picture it is answered."""
+        if self._asked is None and self._session.episode is not None:
+            self._asked = len(self._session.episode.steps), asyncio.get_running_loop().time()
+
+    def shown(self, number: int) -> int | None:
+        """Note that the page shows a frame; returns the milliseconds since the key that it answers, if so.
+
+        The key came one way late, and this word of its frame another: together that is a key to its frame.
+        """
+        if self.page is not None:
+            self.page.shown(number)
+        if self._asked is None or number <= self._asked[0]:
+            return None
+        asked_at, self._asked = self._asked[1], None
+        return round(1000 * (asyncio.get_running_loop().time() - asked_at))
 
     def forget_frames(self) -> None:
         """Another episode begins: whatever of the last was not shown is nothing to wait for."""
@@ -97,6 +129,10 @@ class Display:
             return
         self._told = episode.saved
         self.send({"type": "saved", "episode": episode.record.episode, "saved": episode.saved})
+
+    def _looks_back(self, told: Iterable[Mapping[str, Any]]) -> bool:
+        """Say whether the outcome of an episode is shown that is not at hand any more."""
+        return self._session.episode is None and any(isinstance(one.get("outcome"), dict) for one in told)
 
     def _lines(self) -> list[Line]:
         """List the page's line and those that look on."""

@@ -150,6 +150,7 @@ class Seat:
         """Show the episode to a page that has nothing yet."""
         episode = self.session.episode
         if episode is None:
+            self._display.last_picture()
             return
         try:
             picture = await self.session.draw()
@@ -241,12 +242,15 @@ class Seat:
 
     def _see(self, frame: int) -> None:
         self._shown = frame
-        if self._display.page is not None:
-            self._display.page.shown(frame)
+        lag = self._display.shown(frame)
+        if lag is not None and self.session.episode is not None:
+            self.session.episode.lags_ms.append(lag)
+            self._meter.shown(lag)
 
     async def _press(self, key: Down) -> None:
         session = self.session
         if session.phase is Phase.PLAYING and session.task and session.task.fps:
+            self._display.asked()
             return  # in real time the clock asks for the keys
         async with self._lock:
             if session.phase in _WAITING:

@@ -36,6 +36,7 @@ function shown(number) {
     lag = Math.round(shownAt - asked.at);
     asked = null;
   }
+  view.pictured();
   if (isRealTime()) send({ type: "shown", frame: number });
 }
 
@@ -61,7 +62,7 @@ const receive = {
     keys.commands = commandsOf(state);
     keys.anyKey = state.phase === "ready" || state.phase === "paused" ? "go" : null;
     view.state(state);
-    stage.atlas(state.episode?.atlas);
+    stage.atlas(state.episode?.atlas ?? state.atlas);
   },
   step({ step, saved }) {
     answered = true;

@@ -13,7 +13,7 @@ export function drawOutcome(way, next) {
   const [verdict, success] = judged(way);
   const told = outcome.steps > 0 && success !== null ? figures(outcome) : "";
   const better = outcome.better > 0 ? say("episode.better", { percent: outcome.better }) : "";
-  at("field").hidden = at("picture").dataset.frame === undefined; // a page that was loaded anew has no picture
+  at("field").hidden = at("picture").dataset.frame === undefined; // a page that was loaded anew has none yet
   at("meter").hidden = true;
   at("curtain").hidden = true;
   at("controls").hidden = true;

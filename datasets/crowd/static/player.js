@@ -80,7 +80,7 @@ export class Player {
     if (message.type === "state") {
       at("screen-note").textContent = "";
       const { episode, phase } = message;
-      this.#stage.atlas(episode?.atlas);
+      this.#stage.atlas(episode?.atlas ?? message.atlas);
       this.#say("Live", episode ? sentence(episode.instruction) : title(phase ?? ""), episode ? `step ${episode.step} of ${episode.limit} · ${phase}` : "");
     }
     if (message.type === "step") this.#count(message.step);

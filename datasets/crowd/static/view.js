@@ -72,6 +72,11 @@ export class View {
     at("progress").value = step;
   }
 
+  /** A picture is drawn: on a page that was loaded anew at an outcome it comes after the words. */
+  pictured() {
+    if (this.#drawn === "outcome") at("field").hidden = false;
+  }
+
   saved(saved) {
     const { episode } = this.#state;
     episode.saved = saved;

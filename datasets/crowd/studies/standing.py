@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import sqlalchemy as sql
 
@@ -13,17 +13,23 @@ from ..ledger import Ledger, events
 DECISIONS = ("pause", "resume", "ban")
 """What whoever runs a study may decide of everyone or one person; a ban is for one person, and for good."""
 
+ENDED = "ended"
+"""The kind of event by which every server hears that a person's way was ended from outside; its reason is
+the outcome."""
+
 LONGEST_REASON = 500
 
 
 @dataclass(frozen=True)
 class Standing:
-    """What stands now: `reason` is that of the study's pause; the mappings give pseudonym → reason."""
+    """What stands now: `reason` is that of the study's pause; the mappings give pseudonym → reason, or for
+    those whose way was `ended` from outside, pseudonym → outcome."""
 
     paused: bool = False
     reason: str = ""
     waiting: Mapping[str, str] = field(default_factory=dict)
     banned: Mapping[str, str] = field(default_factory=dict)
+    ended: Mapping[str, str] = field(default_factory=dict)
 
     def of(self, person: str) -> str:
         """Say where one person stands, whatever the whole study does: "", "paused" or "banned"."""
@@ -33,14 +39,16 @@ class Standing:
         """Return what stands after one more decision."""
         if not person:
             paused = what == "pause"
-            return Standing(paused, reason if paused else "", self.waiting, self.banned)
+            return replace(self, paused=paused, reason=reason if paused else "")
+        if what == ENDED:
+            return replace(self, ended={**self.ended, person: reason})
         waiting = {one: why for one, why in self.waiting.items() if one != person}
         banned = dict(self.banned)
         if what == "pause":
             waiting[person] = reason
         elif what == "ban":
             banned[person] = reason
-        return Standing(self.paused, self.reason, waiting, banned)
+        return replace(self, waiting=waiting, banned=banned)
 
 
 def standing(ledger: Ledger, study: str) -> Standing:
@@ -48,7 +56,7 @@ def standing(ledger: Ledger, study: str) -> Standing:
     now = Standing()
     for row in ledger.rows(
         sql.select(events.c.what, events.c.person, events.c.reason)
-        .where(events.c.study == study, events.c.what.in_(DECISIONS))
+        .where(events.c.study == study, events.c.what.in_((*DECISIONS, ENDED)))
         .order_by(events.c.id)
     ):
         now = now.after(**row)

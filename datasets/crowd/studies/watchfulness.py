@@ -58,6 +58,7 @@ class Watchfulness:
         plays = session.phase is Phase.PLAYING
         found = (
             (visit.house.standing.of(visit.person.person) == "banned", self._ban),
+            (visit.person.person in visit.house.standing.ended, self._hear_of_the_end),
             (self.session_is_up and not plays, self._end_session),
             (plays and self.seconds_left == 0, self._end_episode),
             (plays and self._is_gone(), self._let_wait),
@@ -73,6 +74,11 @@ class Watchfulness:
         async with self._visit.changing():
             if not self._visit.is_over:
                 await self._visit.end("banned")
+
+    async def _hear_of_the_end(self) -> None:
+        """Somebody's way was ended elsewhere: by the panel that sent them, say."""
+        async with self._visit.changing():
+            await self._visit.arrive()
 
     async def _end_episode(self) -> None:
         async with self._visit.changing():

@@ -19,12 +19,17 @@ from ...trajectory import Trajectory
 from .worker import SIZE, packed, portable, preloaded, work
 from .world import WorldFault
 
-_LONG = ("begin", "restore", "prove", "finish", "observations")
+_LONG = ("here", "begin", "restore", "prove", "finish", "observations")
 """What may take its time: an environment is made, or an episode played again."""
 _BLOCKED_SECONDS, _BLOCKED_LONG_SECONDS = 1.0, 5.0
 """When the others of a process are played elsewhere, because one keeps it."""
 _PROOF_SECONDS = 600.0
 _FEWEST_SECONDS = 0.25
+_START_SECONDS = 60.0
+_NO_START = (
+    "expected processes for environments to start, got one that ended at once; "
+    'a program of your own records under `if __name__ == "__main__":`'
+)
 
 
 class Lost(Exception):
@@ -141,6 +146,12 @@ class Worker(asyncio.Protocol):
             one.future.set_exception(error)
 
 
+def leave_if_imported_again() -> None:
+    """End a process that was made for environments and imports, to begin with, a program that records."""
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise SystemExit(1)  # without a word: whoever made it says what is wrong, once
+
+
 class Workers:
     """A pool of `count` processes, and one apart for tasks that have ended a process before.
 
@@ -170,7 +181,8 @@ class Workers:
     async def start(self) -> None:
         """Make the processes before they are needed."""
         for _ in range(self._count):
-            await self._make("plain")
+            async with self._making:
+                await self._make("plain")
 
     async def place(self, task_id: str) -> Worker:
         """Return the process with the fewest environments, of those for a task's kind."""
@@ -222,18 +234,19 @@ class Workers:
         try:
             with theirs:
                 await asyncio.to_thread(process.start)
-        except (OSError, EOFError) as error:
+        except (OSError, EOFError):
             ours.close()
-            raise TutelageError(
-                f"expected processes for environments to start, got: {error}; a program that records must "
-                'do so under `if __name__ == "__main__":`'
-            ) from None
+            raise TutelageError(_NO_START) from None
         _, worker = await loop.create_connection(
             lambda: Worker(process, partial(self._gone, group)), sock=ours
         )
         self._groups[group].append(worker)
         if self._watching is None:
             self._watch(loop.time())
+        try:
+            await worker.ask("here", seconds=_START_SECONDS)
+        except (Lost, WorldFault):
+            raise TutelageError(_NO_START) from None
         return worker
 
     def _gone(self, group: str, worker: Worker) -> None:
