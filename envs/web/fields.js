@@ -49,7 +49,25 @@ const fields = (() => {
     }
   };
 
+  // What was copied, in this page and episode alone: the browser's own clipboard is shared by all its tabs.
+  let clipboard = "";
+  const copied = () => {
+    const field = document.activeElement;
+    const isField = typeof field.selectionStart === "number";
+    return isField ? field.value.slice(field.selectionStart, field.selectionEnd) : String(getSelection());
+  };
+  for (const name of ["copy", "cut"]) window.addEventListener(name, () => (clipboard = copied()), true);
+  window.addEventListener(
+    "paste",
+    (event) => {
+      event.preventDefault();
+      if (clipboard) document.execCommand("insertText", false, clipboard);
+    },
+    true,
+  );
+
   return {
+    begin: () => void (clipboard = ""),
     // Fill a field; returns the text that is left for real keys, which is all of it in anything but a field.
     fill(element, text) {
       if (element instanceof HTMLSelectElement) {

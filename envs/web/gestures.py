@@ -26,7 +26,7 @@ def perform(tab: Tab, action: Action, look: Look) -> Conversation[bool]:
         yield from let_go(tab)
     at = yield from _point(tab, look, action.element, action.x, action.y)
     if action.verb in ("click", "press", "double_click", "hover"):
-        yield from _point_at(tab, action, at)
+        yield from _point_at(tab, action, look, at)
     elif action.verb == "drag":
         yield from _drag(tab, action, look, at)
     elif action.verb == "type":
@@ -56,11 +56,14 @@ def click(tab: Tab, at: Point, count: int = 1) -> list[Call]:
     return calls
 
 
-def _point_at(tab: Tab, action: Action, at: Point | None) -> Conversation[None]:
+def _point_at(tab: Tab, action: Action, look: Look, at: Point | None) -> Conversation[None]:
     if at is None:
         return
     if action.verb == "hover":
         yield tab.move(*at)
+    elif look.columns["tag"][action.element] == "SELECT":
+        # its list would open in a window of its own, where nobody sees it; keys and `type` choose
+        yield from tab.ask(f"focus({_ref(look, action.element)}, true)")
     elif action.verb == "press":
         yield from _press(tab, at)
     else:

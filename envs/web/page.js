@@ -151,6 +151,7 @@ window.tutelage = {
     unfocus();
     window.scrollTo(0, 0);
     elements.begin();
+    fields.begin();
     task().begin(seed);
     await clock.advance(100);
     return look();
@@ -210,9 +211,10 @@ window.tutelage = {
     keepPlaces();
   },
 
-  focus(ref) {
+  focus(ref, touch) {
     const element = elements.find(ref);
     if (element && document.activeElement !== element) element.focus();
+    if (element && touch) elements.touch(element);
   },
 
   // Make a text what a field holds, and let time pass as `step` does; says what keys are left where it takes

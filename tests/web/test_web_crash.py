@@ -20,7 +20,7 @@ from tutelage.envs.web.browser import PROGRAM, Browser, find_program
 from tutelage.envs.web.devtools import Call, TabLost
 from tutelage.envs.web.environment import WebEnv
 from tutelage.envs.web.vector import WebVectorEnv, reset_many, step_many
-from tutelage.tests.web.conftest import PAGES, at, named
+from tutelage.tests.web.showing import PAGES, at, named
 
 FORM = str(PAGES / "form.html")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import gymnasium
 import numpy as np
 import pytest
 from tutelage.envs.errors import TutelageError
@@ -15,7 +14,7 @@ from tutelage.envs.web.actions import Action
 from tutelage.envs.web.elements import BOOLEAN, FOCUSED, OWN_TEXT, TAMPERED
 from tutelage.envs.web.environment import WebEnv
 from tutelage.envs.web.spaces import to_value
-from tutelage.tests.web.conftest import PAGES, at, elements, named, play
+from tutelage.tests.web.showing import PAGES, at, elements, named, play
 
 Opened = Callable[..., WebEnv]
 
@@ -102,6 +101,16 @@ def test_an_option_is_chosen_by_typing_it(opened: Opened) -> None:
     assert (reward, terminated, truncated, info["done"]) == (1.0, True, False, True)
 
 
+def test_an_option_is_chosen_by_a_click_and_keys(opened: Opened) -> None:
+    env = opened("form")
+    seen, _ = env.reset(seed=1)
+    env.step(Action("type", at(seen, id="name"), text="bob"))
+    seen, *_ = env.step(Action("click", at(seen, id="colour")))
+    assert named(seen, "colour").flags & (FOCUSED | TAMPERED) == FOCUSED | TAMPERED
+    env.step(Action("key", key="ArrowDown"))
+    assert env.step(Action("click", at(seen, id="send")))[1] == 1.0
+
+
 @pytest.mark.parametrize(
     ("key", "heard"),
     [
@@ -120,6 +129,21 @@ def test_keys_arrive_with_what_is_held(opened: Opened, key: str, heard: str) -> 
     assert said == ([heard] if heard else [])  # of a space, nothing is to be seen
     assert named(seen, "notes").value == {"a": "a", "Space": " "}.get(key, "")
     assert bool(named(seen, "notes").flags & FOCUSED) == (key != "Tab")
+
+
+def test_what_is_copied_can_be_pasted_in_the_same_episode_alone(opened: Opened) -> None:
+    env = opened("form")
+    seen, _ = env.reset(seed=1)
+    place = at(seen, id="notes")
+    env.step(Action("type", at(seen, id="name"), text="Zoë"))
+    for key in ("Control+A", "Control+C"):
+        env.step(Action("key", key=key))
+    for _ in range(2):
+        seen, *_ = env.step(Action("key", place, key="Control+V"))
+    assert named(seen, "notes").value == "ZoëZoë"
+    env.reset(seed=1)
+    seen, *_ = env.step(Action("key", place, key="Control+V"))
+    assert named(seen, "notes").value == ""
 
 
 def test_the_first_tab_of_an_episode_begins_at_the_top(opened: Opened) -> None:
@@ -263,8 +287,7 @@ def test_a_screenshot_shows_the_page(opened: Opened) -> None:
 
 
 def test_a_page_is_a_task_like_any_other(opened: Opened) -> None:
-    gymnasium.register("tests/WebForm-v0", "tutelage.envs.web.environment:WebEnv", disable_env_checker=True)
-    task = Task("form", "tests/WebForm-v0", {"task": str(PAGES / "form.html"), "max_steps": 5}, max_steps=4)
+    task = Task("form", "tests/WebPage-v0", {"task": str(PAGES / "form.html"), "max_steps": 5}, max_steps=4)
     environment = TaskEnvironment(task)
     step = environment.reset(1)
     assert environment.limit == 4

@@ -9,7 +9,7 @@ from tutelage.envs.errors import TutelageError
 from tutelage.envs.web.actions import Action
 from tutelage.envs.web.environment import WebEnv
 from tutelage.envs.web.hands import clicked, hovered, joined, keyed, moved, pointed, scrolled
-from tutelage.tests.web.conftest import at, elements, named
+from tutelage.tests.web.showing import at, elements, named
 
 Opened = Callable[..., WebEnv]
 

@@ -18,7 +18,7 @@ from tutelage.envs.web.pages import find_page, miniwob_tasks
 from tutelage.envs.web.registration import web_id
 from tutelage.envs.web.tab import Look, Tab
 from tutelage.envs.web.vector import reset_many, step_many
-from tutelage.tests.web.conftest import at, elements, named, play
+from tutelage.tests.web.showing import at, elements, named, play
 
 if not miniwob_tasks():
     pytest.skip("needs the package miniwob: pip install 'tutelage[web]'", allow_module_level=True)

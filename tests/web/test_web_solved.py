@@ -13,7 +13,7 @@ from tutelage.envs.web.browser import Browser
 from tutelage.envs.web.elements import Element
 from tutelage.envs.web.environment import WebEnv
 from tutelage.envs.web.pages import miniwob_tasks
-from tutelage.tests.web.conftest import elements
+from tutelage.tests.web.showing import elements
 
 if not miniwob_tasks():
     pytest.skip("needs the package miniwob: pip install 'tutelage[web]'", allow_module_level=True)

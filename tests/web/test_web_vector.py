@@ -10,7 +10,7 @@ from tutelage.envs.web.actions import Action
 from tutelage.envs.web.browser import Browser
 from tutelage.envs.web.environment import WebEnv
 from tutelage.envs.web.vector import WebVectorEnv, reset_many, step_many
-from tutelage.tests.web.conftest import PAGES, at
+from tutelage.tests.web.showing import PAGES, at
 
 FORM, CHECKLIST, CANVAS = (str(PAGES / f"{name}.html") for name in ("form", "checklist", "canvas"))
 
