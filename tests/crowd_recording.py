@@ -71,7 +71,7 @@ class Hand:
             facts |= {"recordingTarget": True} if ref == target else {}
             colors = {"bgColor": "rgba(0, 0, 0, 0)", "fgColor": "rgb(1, 2, 3)", "id": "", "classes": ""}
             place = {"left": left, "top": top, "width": width, "height": height}
-            return {"tag": tag, "ref": ref, **place, **colors, "children": list(children), **facts}
+            return {"tag": tag, "ref": ref, **place, **colors, "children": list(children)} | facts
 
         label = one(
             LABEL,
@@ -86,6 +86,6 @@ class Hand:
             label,
             one(LIST, self.kinds[LIST], (10, 85, 90, 19)),
             panel,
-            one(BUTTON, "BUTTON", (10, 180, 80, 20), text="Submit"),
+            one(BUTTON, "BUTTON", (10, 180, 80, 20), text="Submit", bgColor="rgb(255, 0, 0)"),
         ]
         return one(BODY, "BODY", (0, 0, 1200, 210), *parts) | {"ref": self.root}

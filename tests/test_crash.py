@@ -8,7 +8,9 @@ import time
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
+from typing import Any
 
+import psutil
 import pytest
 from tutelage.datasets.store import Store
 from tutelage.tests import small_room
@@ -54,11 +56,13 @@ def crash_a_recorder(nursery: Nursery, folder: Path, times: int) -> list[Player]
     return players
 
 
-def crash_a_study(nursery: Nursery, folder: Path, times: int) -> list[Player]:
+def crash_a_study(
+    nursery: Nursery, folder: Path, times: int, suite: dict[str, Any] = small_room.SUITE
+) -> list[Player]:
     rng = random.Random(times)
     everybody: list[Player] = []
     players: list[Player] = []
-    small_room.write(folder, episodes=4, breaks={"every": 2}, repeats={"share": 0.3})
+    small_room.write(folder, suite=suite, episodes=4, breaks={"every": 2}, repeats={"share": 0.3})
     for _ in range(times):
         players = [one for one in players if not one.is_done]
         new = crowd(rng, PLAYERS - len(players))
@@ -89,9 +93,22 @@ def test_a_study_killed_ten_times_loses_nothing_it_acknowledged(nursery: Nursery
     assert sum(one.answered for one in players) > 40
 
 
+def crash_a_study_with_workers(nursery: Nursery, folder: Path, times: int) -> list[Player]:
+    """The same where environments have processes of their own, which end with their server."""
+    players = crash_a_study(nursery, folder, times, {"suite": "small", "tasks": [small_room.LAKE]})
+    until(lambda: not _orphans())
+    return players
+
+
+def _orphans() -> list[psutil.Process]:
+    """List the processes for environments that nobody is the parent of any more."""
+    found = psutil.process_iter(["ppid", "cmdline"])
+    return [one for one in found if one.info["ppid"] == 1 and "forkserver" in str(one.info["cmdline"])]
+
+
 @pytest.mark.soak
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("crash", [crash_a_recorder, crash_a_study])
+@pytest.mark.parametrize("crash", [crash_a_recorder, crash_a_study, crash_a_study_with_workers])
 def test_two_hundred_kills_lose_nothing(nursery: Nursery, tmp_path: Path, crash: Crash) -> None:
     players = crash(nursery, tmp_path / "folder", 200)
     steps, episodes = sum(one.answered for one in players), sum(len(one.steps) for one in players)
@@ -102,7 +119,7 @@ def test_two_hundred_kills_lose_nothing(nursery: Nursery, tmp_path: Path, crash:
 def test_a_server_may_die_at_any_commit(nursery: Nursery, tmp_path: Path, after: bool) -> None:
     """One person's whole way, on servers that each die at a commit, just before it is made or just after."""
     folder = tmp_path / "study"
-    small_room.write(folder, episodes=2, breaks={"every": 1})
+    small_room.write(folder, episodes=1)
     player = Player(random.Random(1))
     deaths = 0
     for number in count(1):
@@ -115,4 +132,7 @@ def test_a_server_may_die_at_any_commit(nursery: Nursery, tmp_path: Path, after:
         server.gone()
         deaths += 1
         check_acknowledged(folder / "out", [player])
-    print(deaths, number, server.log)
+    nursery.start("study", folder).stop()  # which stores what the last one may not have
+    assert deaths > 10
+    check_study(folder / "out", [player])
+    check_store(folder / "out", set())

@@ -126,7 +126,7 @@ def test_on_a_full_disk_play_waits_says_so_and_goes_on(
             await player.join(server.address)
             async with player.page(server.address) as page:
                 await player.greet(page)
-                for _ in range(100 if kind == "study" else 30):
+                for _ in range(300 if kind == "study" else 30):
                     where = player.way.get("stage"), player.state["phase"]
                     if player.is_done:
                         break
@@ -135,6 +135,7 @@ def test_on_a_full_disk_play_waits_says_so_and_goes_on(
                     else:
                         await player.move(page)
                     at.add(where)
+                    await asyncio.sleep(0.02)
                 while said()[-1]:
                     await player.read(page, "saving")
                 await player.settle(page)

@@ -105,7 +105,7 @@ def test_no_message_is_a_failure(server: Server) -> None:
 @pytest.mark.soak
 @pytest.mark.timeout(1800)
 def test_nor_is_any_of_thousands(server: Server) -> None:
-    say_anything(server, long)
+    say_anything(server, settings(long, max_examples=1000))
 
 
 def test_a_socket_without_a_seat_hears_nothing(server: Server) -> None:

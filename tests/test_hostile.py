@@ -218,7 +218,7 @@ async def floods(server: Server) -> None:
             await page.wait_closed()
             assert page.close_code in (1006, 1008)
 
-    await asyncio.gather(*(flood(at) for at in range(6)))
+    await asyncio.gather(*(flood(at) for at in range(3)))
 
 
 async def never_reads(server: Server) -> None:
@@ -252,7 +252,7 @@ async def crowds_at_the_door(server: Server) -> None:
     assert seats[-1] == 429
 
 
-async def many_sockets(server: Server, count: int = 300) -> None:
+async def many_sockets(server: Server, count: int = 150) -> None:
     """As many open pages as people, and as many connections that are merely open."""
     await _hold(server, count)
 

@@ -221,6 +221,19 @@ def test_a_stored_demonstration_holds_pages_moves_and_outcome(tmp_path: Path) ->
     assert [str(action) for action in actions] == ["type 1 'Ann'", SUBMIT]
 
 
+def test_a_color_that_was_shown_and_not_told_is_that_of_the_box_that_was_right(tmp_path: Path) -> None:
+    facts = {"utterance": "Click on the  colored box.", "task": "click-color"}
+    for number, reward in ((1, 1), (2, -1)):
+        submit(Hand()).write(tmp_path / "source", number=number, rawReward=reward, **facts)
+    import_miniwob_turk(tmp_path / "source", tmp_path / "store")
+    said = {
+        one.success: one.observations["instruction"][0]
+        for one in Store.open(tmp_path / "store").trajectories()
+        if one.observations is not None
+    }
+    assert said == {True: "Click on the red colored box.", False: "Click on the  colored box."}
+
+
 def test_the_verb_tells_a_format_and_a_folder_apart(tmp_path: Path) -> None:
     submit(Hand()).write(tmp_path / "source")
     run = CliRunner()

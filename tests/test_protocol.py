@@ -34,7 +34,7 @@ from tutelage.datasets.crowd.worlds.frames import (
 )
 from tutelage.envs.errors import TutelageError
 
-SCRIPT = (Path(protocol.__file__).parent / "static" / "protocol.js").read_text(encoding="utf-8")
+SCRIPT = (Path(protocol.__file__).parent.parent / "static" / "protocol.js").read_text(encoding="utf-8")
 
 
 def exported(name: str) -> object:

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tutelage.datasets.schema import pack, unpack
 from tutelage.datasets.trajectory import (
     CONTROLLERS,
     KINDS,
+    LONG,
     Digest,
     Trajectory,
     new_episode_id,
@@ -116,3 +118,20 @@ def test_text_stacks_into_unicode_arrays_and_numbers_keep_their_dtype() -> None:
     assert stacked["m"].dtype.kind == "U"
     assert stacked["x"].dtype == np.float32
     assert stacked["x"].shape == (2, 2)
+
+
+@given(st.lists(st.text(max_size=6), min_size=1, max_size=5), st.integers(0, 9))
+def test_long_texts_are_written_once_each_and_come_back_letter_for_letter(
+    short: list[str], times: int
+) -> None:
+    long = "page \0 ö " + "x" * LONG
+    texts = [*short, *[long] * (times + 1), long + "\0", *short]
+    steps = [{"page": text, "n": np.int8(at)} for at, text in enumerate(texts)]
+    stacked = stack_observations(steps)
+    assert stacked["page"].dtype == object
+    packed = pack(stacked)
+    back = unpack(packed)
+    assert list(back) == ["page", "n"]
+    assert back["page"].tolist() == texts
+    assert back["n"].tolist() == list(range(len(texts)))
+    assert packed.count(b"x" * LONG) == 2

@@ -64,16 +64,21 @@ def deeds(recording: Recording) -> list[Deed]:
 
 
 def differ(one: Page, other: Page, besides: int = 0) -> bool:
-    """Whether two pages show different things, wherever the focus is; `besides` is an element's ref or 0."""
+    """Whether two pages show different things, wherever the focus and the pointer are.
+
+    `besides` is the ref of an element whose value is left aside, or 0.
+    """
     if one is other or one.content == other.content:
         return False
-    if not besides or len(one) != len(other):
+    if len(one) != len(other) or one.still != other.still:
         return True
     mine, theirs = list(one.value), list(other.value)
-    if (place := one.places.get(besides)) is None or other.places.get(besides) != place:
+    if (place := one.places.get(besides)) is not None:
+        mine[place] = theirs[place] = None
+    if mine != theirs:
         return True
-    mine[place] = theirs[place] = None
-    return replace(one, value=mine).content != replace(other, value=theirs).content
+    shaded = one.classes != other.classes  # only by the pointer, which moves edges and colours, too
+    return not shaded and replace(one, value=mine).content != replace(other, value=theirs).content
 
 
 def _single(recording: Recording) -> Iterator[Deed]:

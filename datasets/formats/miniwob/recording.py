@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
@@ -14,6 +15,7 @@ FOCUSED, TAMPERED, OWN_TEXT, BOOLEAN = 1, 2, 4, 8
 """Bits of an element's flags: it has the focus; it was touched by an event; it has text of its own; its value
 is a switch, `true` or `false`."""
 
+_SHADE = re.compile(r"-hover$|-over$|^ui-state-focus$")
 _FRAMES = frozenset(("wrap", "area", "mturk_form"))
 
 
@@ -53,6 +55,13 @@ class Page:
         """All that can be seen, whatever has the focus: equal for pages that show the same."""
         still = tuple(flags & ~(FOCUSED | TAMPERED) for flags in self.flags)
         return (*(tuple(getattr(self, name)) for name in PAGE_COLUMNS[:-1]), still)
+
+    @cached_property
+    def still(self) -> tuple[tuple[Any, ...], ...]:
+        """What stays as it is wherever the pointer is: elements, texts, classes but for its shade."""
+        columns = (self.ref, self.parent, self.tag, self.text, self.id)
+        classes = (" ".join(c for c in one.split() if not _SHADE.search(c)) for one in self.classes)
+        return (*map(tuple, columns), tuple(classes))
 
     @cached_property
     def focus(self) -> int:
@@ -137,15 +146,15 @@ class Unusable:
 def in_one_form(recording: Recording) -> Recording:
     """Give the pages the form that they have everywhere.
 
-    Elements are numbered as they appear, equal pages become one, and the form that the first round's pages
-    were wrapped in is taken away: what happened to it happened to the body.
+    Elements are numbered as they appear, equal pages become one, those after the end go. The form that the
+    first round's pages were wrapped in is taken away: what happened to it happened to the body.
     """
     refs = {0: 0}
     numbers = count(1)
     pages: dict[Any, int] = {}
     places = []
     kept: list[Page] = []
-    for page in recording.pages:
+    for page in recording.pages[: 1 + max((one.page for one in recording.events), default=-1)]:
         wrapper = _wrapper(page)
         for place, ref in enumerate(page.ref):
             if ref > 0 and ref not in refs:

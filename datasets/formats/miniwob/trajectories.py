@@ -14,6 +14,7 @@ from ...replay import digest_of
 from ...trajectory import CONTROLLERS, Trajectory, stack_observations
 from .moves import Moves
 from .recording import PAGE_COLUMNS, Page, Recording
+from .wording import with_its_color
 
 STUDY = "miniwob-turk"
 
@@ -28,7 +29,8 @@ def to_trajectory(recording: Recording, read: Moves, task: Task, suite: str) -> 
     made = read.moves
     seen = [*(move.page for move in made), recording.events[-1].page]
     documents = {place: write_columns(_columns(read.pages[place])) for place in set(seen)}
-    shown = [{"instruction": recording.instruction, "elements": documents[place]} for place in seen]
+    instruction = _in_full(recording, read)
+    shown = [{"instruction": instruction, "elements": documents[place]} for place in seen]
     order = [leaf.path for leaf in leaves(observation_space(0, 0))]
     observations = stack_observations([{path: one[path] for path in order} for one in shown])
     rewards = np.zeros(len(made))
@@ -59,6 +61,13 @@ def to_trajectory(recording: Recording, read: Moves, task: Task, suite: str) -> 
         study=STUDY,
         notes=json.dumps({"task": recording.task, "scaled_reward": round(recording.scaled, 4)}),
     )
+
+
+def _in_full(recording: Recording, read: Moves) -> str:
+    last = read.moves[-1]
+    if recording.reward < 1 or last.action.element < 0:
+        return recording.instruction
+    return with_its_color(recording.instruction, read.pages[last.page].bg[last.action.element])
 
 
 def _columns(page: Page) -> dict[str, list[object]]:

@@ -8,6 +8,23 @@ _DATE = re.compile(r"\b(\d{1,2})/(\d{1,2})/(\d{4})\b")
 _TIME = re.compile(r"\b(\d{1,2}):(\d{2})(?:\s*([AP])M)?(?!\w)")
 _WANTED = re.compile(r"Select (.+) from the (?:scroll )?list\b")
 
+_COLORS = {
+    0xFF0000FF: "red",
+    0x0000FFFF: "blue",
+    0x808000FF: "olive",
+    0x00FF00FF: "lime",
+    0x000000FF: "black",
+    0xFFFFFFFF: "white",
+    0x808080FF: "grey",
+    0x800080FF: "purple",
+    0xFFA500FF: "orange",
+    0xFFFF00FF: "yellow",
+    0x00FFFFFF: "cyan",
+    0xFFC0CBFF: "pink",
+    0xFF00FFFF: "magenta",
+}
+"""The colors of the task click-color, by RGBA."""
+
 
 def as_said(text: str, tag: str, instruction: str, solved: bool) -> str:
     """Return the words of the instruction that mean what a field holds, or what it holds.
@@ -23,6 +40,15 @@ def as_said(text: str, tag: str, instruction: str, solved: bool) -> str:
         at = instruction.lower().find(text.lower())
         return text if at < 0 else instruction[at : at + len(text)]
     return text
+
+
+def with_its_color(instruction: str, clicked: int) -> str:
+    """Put the name of a color where the instruction had a patch of it, which no recorder read.
+
+    `clicked` is the RGBA, in 32 bits, of the box whose click was rewarded.
+    """
+    named = _COLORS.get(clicked)
+    return instruction.replace("the  colored", f"the {named} colored") if named else instruction
 
 
 def wanted_option(instruction: str) -> str:
