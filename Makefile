@@ -37,10 +37,10 @@ exam: .venv/installed-dev  ## every registered environment, 100,000 grid worlds 
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m exam tests
 	NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=.venv/checked $(BIN)/pytest -n 2 tests/test_grid_*.py
 
-soak: .venv/installed-dev .venv/programs  ## kill -9 the recorder at 200 random moments
+soak: .venv/installed-dev .venv/programs  ## kill recorders and studies 200 times each, take databases away, fuzz for long
 	$(BIN)/pytest -m soak --timeout 3600
 
-bench: .venv/installed-dev .venv/imitation/ready .venv/xland/ready  ## every benchmark, in its quick form
+bench: .venv/installed-dev .venv/imitation/ready .venv/xland/ready .venv/miniwob/ready  ## every benchmark, in its quick form
 	@for one in benchmarks/[a-z]*.py; do echo "== $$one"; $(BIN)/python $$one --quick || exit 1; done
 
 docs: .venv/installed-dev  ## write docs/cli.md from --help
@@ -88,6 +88,13 @@ clean:  ## remove what the verbs made (your demonstrations in demo/ stay)
 	@echo "installing xminigrid 0.9.3 into .venv/xland (once)"
 	@$(PYTHON) -m venv .venv/xland
 	@.venv/xland/bin/python -m pip --disable-pip-version-check install -qq xminigrid==0.9.3 'jax[cpu]'
+	@touch $@
+
+# and that of benchmarks/web.py drives the pages by selenium; on Debian: apt-get install chromium-driver
+.venv/miniwob/ready: .venv/made
+	@echo "installing miniwob 1.1.0 into .venv/miniwob (once)"
+	@$(PYTHON) -m venv .venv/miniwob
+	@.venv/miniwob/bin/python -m pip --disable-pip-version-check install -qq -c constraints.txt miniwob==1.1.0
 	@touch $@
 
 # what the tests start besides Python: a browser, a database server, a web server; as packages of Debian

@@ -39,7 +39,7 @@ def rollout(
 ) -> list[Trajectory]:
     """Play one episode a seed and return the trajectories, in the order of `seeds`.
 
-    At most `batch` environments (of web pages TABS) live at once; a finished one waits for the rest of its batch. A list
+    At most `batch` environments (of web pages TABS) live at once; a finished one waits for the rest. A list
     handed in as `environments` is filled up to what is needed and left open, so that the next call finds
     them made. `progress` is told how many episodes have just ended.
     `times_ms` is the actor's thinking: what each `act` took, divided by the episodes alive then, summed;

@@ -50,9 +50,10 @@ ELSEWHERE = (
     "gymnasium.envs.phys2d",  # jax
     "gymnasium.envs.tabular",  # jax
     "minigrid.envs.wfc",  # imageio and networkx
+    "tutelage.envs.web",  # they have an exam of their own in tests/web
     "_raise_",  # old versions, and those that Shimmy would wrap
 )
-"""Entry points that need packages which none of our extras installs."""
+"""Entry points that need packages which none of our extras installs, and pages."""
 
 
 class Switchboard(gymnasium.Env[Any, Any]):
