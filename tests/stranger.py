@@ -195,6 +195,11 @@ class Stranger:
 
     def _step(self, socket: ClientConnection, episode: str) -> bool:
         number, before = self.done.get(episode, 0), self.way
+        if number == len(actions(episode)):  # all is done, and what came of it is still to be told
+            while not self.way.get("outcome"):
+                self.read(socket)
+            self.finished.add(episode)
+            return False
         is_last = number + 1 == len(actions(episode))
         self.way = {}
         self._press(socket, CODES[actions(episode)[number]])
