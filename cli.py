@@ -206,7 +206,9 @@ def train(folders: list[Path], out: Path, config: Path | None, resume: bool, **f
     given = {name: value for name, value in flags.items() if value is not None}
     settings = TrainConfig.load(config, given) if config else TrainConfig(**given)
     options: dict[str, Any] = {"resume": resume, "progress": True}
-    options["evaluate"] = select_success(stores[0].suite, episodes=settings.select_episodes)
+    options["evaluate"] = select_success(
+        stores[0].suite, episodes=settings.select_episodes, workers=settings.workers
+    )
     options["tell"] = lambda weights: console.print(table(weights), highlight=False)
     if not (resume and settings.practise and (out / "kept").is_dir() and (out / "practice").is_dir()):
         fit(stores, out, settings, **options)
@@ -234,6 +236,7 @@ def evaluate(
     people: Annotated[list[Path] | None, typer.Option(help="Store of people who played these seeds.")] = None,
     beside: Annotated[str, typer.Option(help="Other actors: expert, crowd, chance.")] = "expert,crowd,chance",
     sampled: Annotated[bool, typer.Option(help="Draw actions instead of taking the likeliest.")] = False,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that share the tasks.")] = 1,
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
@@ -252,6 +255,7 @@ def evaluate(
             beside=[one for one in beside.split(",") if one],
             greedy=not sampled,
             seed=seed,
+            workers=workers,
             progress=bars,
         )
     _print_json(measured.summary()) if as_json else console.print(measured.table())

@@ -64,7 +64,7 @@ def train(
         if tell:
             tell(weigh(columns, config.weights, skilled))
         sampler = make_sampler(columns, config, episode_weights(columns, config.weights, skilled))
-        run = begin(columns, config, parent.policy if parent else None)
+        run = begin(columns, config, parent.policy if parent else None, stores[0].suite)
         if resume:
             facts = load_state(out, run.policy, run.average, run.optimizer)
             run.step, run.best, run.select = facts["step"], facts["best"], facts["select"]

@@ -5,7 +5,7 @@ Tasks that see and do the same kinds of things share one interface, and with it 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -17,6 +17,7 @@ from ..envs.errors import TutelageError
 from ..envs.gymnasium_task import TaskEnvironment
 from ..envs.spaces import Document, Leaf, leaves
 from ..envs.task import Task
+from ..envs.web.registration import is_web
 from .page_actions import ROW, PageActions, common_keys, page_actions, page_parts
 from .parts import BINS, SKIPPED, Part
 
@@ -74,9 +75,10 @@ class Encoding:
     tasks: Mapping[str, tuple[int, str]] = field(default_factory=dict)
 
     @classmethod
-    def fit(cls, columns: Mapping[str, TaskColumns]) -> Encoding:
+    def fit(cls, columns: Mapping[str, TaskColumns], others: Iterable[Task] = ()) -> Encoding:
         """Fit the encoding to the data of every task; nothing of it changes afterwards.
 
+        Of `others`, tasks without data, those are known too whose pages are seen as any other page is.
         Raises TutelageError for spaces that have no fixed layout.
         """
         groups: dict[str, list[TaskColumns]] = {}
@@ -92,6 +94,9 @@ class Encoding:
             for one in group
         }
         interfaces = tuple(_interface(worlds[key], group) for key, group in groups.items())
+        if any(pages := [one.page is not None for one in interfaces]):
+            more = [one for one in others if is_web(one.env) and one.id not in tasks]
+            tasks |= {one.id: (pages.index(True), one.instruction) for one in more}
         for world in worlds.values():
             world.close()
         return cls(interfaces, tasks)

@@ -16,8 +16,10 @@ import torch
 from ..datasets.column_subset import episodes_of
 from ..datasets.expertise import FEWEST_PEOPLE, Expertise, expertise
 from ..datasets.sampler import TaskColumns
-from .encoding import decided
-from .parts import Part, targets
+from ..envs.web.elements import read_columns
+from .encoding import Interface, decided
+from .pages import places_of
+from .parts import POINTING, SKIPPED, Part, targets
 from .policy import Policy
 from .train_config import TrainConfig
 from .training_progress import TrainingProgress
@@ -122,15 +124,20 @@ def _judged(judge: Policy, one: TaskColumns, taught: frozenset[str]) -> list[tup
     """Judge whoever did not teach: an array a episode of log (as an answer / by habit), one number a step."""
     at, found = 0, []
     names = one.demonstrator
-    parts = judge.encoding.interface(one.task.id).parts
-    everyone = [_frequencies(targets(part, one.actions[:, i]), part) for i, part in enumerate(parts)]
+    interface = judge.encoding.interface(one.task.id)
+    seen = {path: leaf.take(np.arange(len(one)), axis=0) for path, leaf in one.observations.items()}
+    numbers, taught_at = decided(interface, one.actions, seen if interface.page else {})
+    options = _options_of(interface, seen)
+    everyone = [_frequencies(part, numbers[:, i]) for i, part in enumerate(interface.parts)]
     while at < len(names):  # episodes are sorted by person
         end = at
         while end < len(names) and names[end] == names[at]:
             end += 1
         if names[at] not in taught:
             rows = np.arange(one.starts[at], one.starts[end])
-            ratio = _answers(judge, one, rows) - _habit(parts, one.actions[rows], everyone)
+            theirs = {kind: counts[rows] for kind, counts in options.items()}
+            habit = _habit(interface.parts, numbers[rows], everyone, theirs)
+            ratio = np.where(taught_at[rows], _answers(judge, one, rows) - habit, 0.0)
             for length in np.split(ratio, one.starts[at + 1 : end] - one.starts[at]):
                 found.append((names[at], length))
         at = end
@@ -147,31 +154,60 @@ def _answers(judge: Policy, one: TaskColumns, rows: np.ndarray) -> np.ndarray:
         seen = {path: leaf.take(some, axis=0) for path, leaf in one.observations.items()}
         summaries, scene, tokens = judge.look({task: seen})
         x = judge.remember(summaries, np.ones(len(some), np.int64))
-        interface, pools = judge.encoding.interface(task), scene.pools(task, tokens)
+        interface, pools = judge.encoding.interface(task), scene.pools([task], tokens)
         numbers, _ = decided(interface, one.actions[some], seen)
         loss = judge.decoder.loss(x, interface, index, numbers, pools)
         found.append(-loss.double().numpy())
     return np.concatenate(found)
 
 
-def _habit(parts: tuple[Part, ...], actions: np.ndarray, everyone: list[np.ndarray]) -> np.ndarray:
+def _habit(
+    parts: tuple[Part, ...],
+    numbers: np.ndarray,
+    everyone: list[np.ndarray],
+    options: Mapping[str, np.ndarray],
+) -> np.ndarray:
     """Return log probabilities `[S]` of the actions by how often the person chooses each, whatever is seen.
 
     The step itself is left out of the count, which begins with everyone's frequencies, as many as options.
+    Out of habit, one of a page's elements or words, of which each step has `options` by kind, is as good as
+    another.
     """
-    total = np.zeros(len(actions))
+    total = np.zeros(len(numbers))
     for i, part in enumerate(parts):
-        chosen = _options(targets(part, actions[:, i]), part)
+        rows = _made(part, numbers[:, i])
+        if part.kind in POINTING:
+            total[rows] -= np.log(options[part.kind][rows])
+            continue
+        chosen = _one_hot(targets(part, numbers[rows, i]), part)
         others = chosen.sum(0) - chosen + part.size * everyone[i]
-        total += (chosen * np.log(others / (len(actions) - 1 + part.size))).sum(1)
+        total[rows] += (chosen * np.log(others / (len(rows) - 1 + part.size))).sum(1)
     return total
 
 
-def _frequencies(wanted: np.ndarray, part: Part) -> np.ndarray:
+def _made(part: Part, column: np.ndarray) -> np.ndarray:
+    """Return the steps at which a part is decided."""
+    return (
+        np.flatnonzero(column != SKIPPED) if part.verbs or part.kind in POINTING else np.arange(len(column))
+    )
+
+
+def _frequencies(part: Part, column: np.ndarray) -> np.ndarray:
     """Return how often everyone together chose each option, `[size]`; never 0."""
-    counts = np.bincount(wanted, minlength=part.size) if wanted.ndim == 1 else wanted.sum(0, np.float64)
+    if part.kind in POINTING:
+        return np.ones(0)
+    counts = _one_hot(targets(part, column[_made(part, column)]), part).sum(0)
     return (counts + 1.0) / (counts.sum() + part.size)
 
 
-def _options(wanted: np.ndarray, part: Part) -> np.ndarray:
+def _options_of(interface: Interface, seen: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Count what can be pointed at in each step `[S]`, by kind; nothing where there are no pages."""
+    if interface.page is None:
+        return {}
+    elements = [len(read_columns(str(page))["ref"]) + 1 for page in seen["elements"]]
+    words = [max(1, len(places_of(str(said)))) for said in seen["instruction"]]
+    return {"element": np.array(elements), "word": np.array(words)}
+
+
+def _one_hot(wanted: np.ndarray, part: Part) -> np.ndarray:
     return np.eye(part.size)[wanted] if wanted.ndim == 1 else wanted.astype(np.float64)

@@ -8,15 +8,22 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .pages import AMOUNTS, ATTRIBUTES, ELEMENT_SIZES, WORD_SIZES, Bags, page_rows
+from .pages import AMOUNTS, ATTRIBUTES, ELEMENT_SIZES, NAMES, WORD_SIZES, Bags, page_rows
 from .words import BUCKETS
 
 GAP = 8
 """Places between the last word and the first element: elements are near each other, not near words."""
 
 
+DISGUISED = 0.15
+"""Share of the words that read as others do while training, for one batch, wherever they stand."""
+
+
 class PageTokens(nn.Module):
-    """Words on the page, in fields and in the instruction share one table; what they are in is added."""
+    """Words on the page, in fields and in the instruction share one table; what they are in is added.
+
+    A word in disguise still meets itself: what is learned is to look for what was said, whatever it is.
+    """
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -34,11 +41,12 @@ class PageTokens(nn.Module):
     ) -> tuple[Tensor, np.ndarray, Tensor, np.ndarray]:
         """Return the words' tokens `[sum W, d]`, W of each step, the elements' `[sum E, d]` and E of each."""
         steps = [page_rows(*one) for one in zip(instructions, documents, strict=True)]
-        said = _bag(self.grams, [one.said for one in steps])
+        shift = _disguises() if self.training else None
+        said = _bag(self.grams, [one.said for one in steps], shift)
         words = said + _sum(self.words, WORD_SIZES, np.concatenate([one.words for one in steps]))
         own = (
-            _bag(self.grams, [one.text for one in steps])
-            + self.held(_bag(self.grams, [one.value for one in steps]))
+            _bag(self.grams, [one.text for one in steps], shift)
+            + self.held(_bag(self.grams, [one.value for one in steps], shift))
             + _bag(self.attributes, [one.attributes for one in steps])
             + _bag(self.beside, [one.beside for one in steps])
         )
@@ -51,11 +59,20 @@ class PageTokens(nn.Module):
         return words, counts[0], elements, counts[1]
 
 
-def _bag(table: nn.EmbeddingBag, bags: Sequence[Bags]) -> Tensor:
-    """Return the mean of the rows of each bag."""
+def _disguises() -> np.ndarray:
+    """Draw by how many rows each word is shifted `[NAMES]`: none of most."""
+    hidden = torch.rand(NAMES) < DISGUISED
+    shift: np.ndarray = torch.where(hidden, torch.randint(1, BUCKETS, (NAMES,)), 0).numpy()
+    return shift
+
+
+def _bag(table: nn.EmbeddingBag, bags: Sequence[Bags], shift: np.ndarray | None = None) -> Tensor:
+    """Return the mean of the rows of each bag; the rows of word w lie `shift[w]` further."""
     sizes = np.array([len(one.rows) for one in bags])
     begins = np.concatenate([one.begins + at for one, at in zip(bags, np.cumsum(sizes) - sizes, strict=True)])
-    rows = np.concatenate([one.rows for one in bags])
+    rows = np.concatenate([one.rows for one in bags]).astype(np.int64)
+    if shift is not None:
+        rows = (rows + shift[np.concatenate([one.names for one in bags])]) % BUCKETS
     mean: Tensor = table(torch.from_numpy(rows), torch.from_numpy(begins))
     return mean
 
@@ -63,7 +80,7 @@ def _bag(table: nn.EmbeddingBag, bags: Sequence[Bags]) -> Tensor:
 def _sum(table: nn.Embedding, sizes: Sequence[int], columns: np.ndarray) -> Tensor:
     """Add up one row of the table for each whole number of `columns` `[M, len(sizes)]`."""
     shift = np.cumsum(sizes) - sizes
-    total: Tensor = table(torch.from_numpy(columns + shift)).sum(1)
+    total: Tensor = table(torch.from_numpy(columns.astype(np.int64) + shift)).sum(1)
     return total
 
 

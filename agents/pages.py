@@ -10,7 +10,7 @@ import json
 import re
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -29,6 +29,9 @@ WORD_SIZES = (64, 4, 3, 2, 101)
 """Values of each whole number of a word: its place, how many elements read so, how many fields hold it,
 whether it is quoted, the number it is."""
 
+NAMES = 4096
+"""Words are told apart by a number below this, where what they read does not matter."""
+
 AMOUNTS = 21
 """Real numbers of an element: see `_matches`, and its two colours."""
 
@@ -40,18 +43,22 @@ _CLEAR = 27  # the colour of nothing
 
 @dataclass(frozen=True)
 class Bags:
-    """Lists of table rows, laid end to end: `rows` int64 `[R]`, `begins` int64 `[bags]`."""
+    """Lists of table rows, laid end to end: `rows` int16 `[R]`, `begins` int64 `[bags]`.
+
+    Of bags of words, `names` `[R]`, below NAMES, tell one word's rows from another's.
+    """
 
     rows: np.ndarray
     begins: np.ndarray
+    names: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
 class PageRows:
     """One step: W words of the instruction and E elements of the page.
 
-    `words` `[W, 5]` and `elements` `[E, 12]` are whole numbers, below WORD_SIZES and ELEMENT_SIZES; `amounts`
-    float32 `[E, 21]`; `parents` `[E]`, -1 for none. `said`, `text`, `value` are bags of word rows;
+    `words` `[W, 5]` and `elements` `[E, 12]` are whole numbers (uint8), below WORD_SIZES and ELEMENT_SIZES;
+    `amounts` float32 `[E, 21]`; `parents` `[E]`, -1 for none. `said`, `text`, `value` are bags of word rows;
     `attributes` and `beside` (words around the match in the instruction) of ATTRIBUTES.
     """
 
@@ -79,7 +86,7 @@ def places_of(sentence: str) -> tuple[tuple[int, int], ...]:
     return tuple(match.span() for match in _TOKEN.finditer(sentence))
 
 
-@lru_cache(maxsize=8192)
+@lru_cache(maxsize=65536)
 def page_rows(instruction: str, document: str) -> PageRows:
     """Turn a page (`envs.web.elements`) and its instruction into numbers."""
     page = json.loads(document)
@@ -95,12 +102,12 @@ def page_rows(instruction: str, document: str) -> PageRows:
     colours = np.concatenate([_rgba(page["bg"]), _rgba(page["fg"])], 1)
     return PageRows(
         words=asked.words(read, held),
-        said=_bags([buckets_of(word) for word in said] or [(0,)]),
+        said=_bags_of_words([[word] for word in said] or [[]]),
         elements=_wholes(page, read, held, children),
         amounts=np.concatenate([amounts, colours / 255], 1).astype(np.float32),
         parents=np.array(page["parent"], np.int64),
-        text=_bags([_rows(words) for words in read]),
-        value=_bags([_rows(words) for words in held]),
+        text=_bags_of_words(read),
+        value=_bags_of_words(held),
         attributes=_bags(
             [_named(*one) for one in zip(page["tag"], page["id"], page["classes"], strict=True)]
         ),
@@ -162,7 +169,7 @@ class _Asked:
             quoted ^= word == '"'
             row = (min(place, 63), min(shown.get(word, 0), 3), min(kept.get(word, 0), 2), int(quoted))
             rows.append((*row, _number(word)))
-        return np.array(rows or [(0, 0, 0, 0, 100)], np.int64)
+        return np.array(rows or [(0, 0, 0, 0, 100)], np.uint8)
 
 
 def _wholes(
@@ -182,7 +189,7 @@ def _wholes(
         *(_colour(page["bg"]), _colour(page["fg"])),
         *([_number(words[0]) if words else 100 for words in some] for some in (read, held)),
     ]
-    return np.clip(np.stack(columns, 1), 0, np.array(ELEMENT_SIZES) - 1).astype(np.int64)
+    return np.clip(np.stack(columns, 1), 0, np.array(ELEMENT_SIZES) - 1).astype(np.uint8)
 
 
 def _rgba(colours: Sequence[int]) -> np.ndarray:
@@ -210,10 +217,6 @@ def _counts(lists: Sequence[Sequence[str]]) -> dict[str, int]:
     return counts
 
 
-def _rows(words: Sequence[str]) -> list[int]:
-    return [row for word in words for row in buckets_of(word)] or [0]
-
-
 def _named(tag: str, identity: str, classes: str) -> list[int]:
     names = [f"tag {tag.lower()}"]
     names += [f"id {word}" for word in tokens_of(identity)] + [f"class {word}" for word in tokens_of(classes)]
@@ -225,6 +228,20 @@ def _hashed(name: str) -> int:
     return zlib.crc32(name.encode()) % ATTRIBUTES
 
 
+@lru_cache(maxsize=65536)
+def _rows(word: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    rows = buckets_of(word)
+    return rows, (zlib.crc32(word.encode()) % NAMES,) * len(rows)
+
+
+def _bags_of_words(lists: Sequence[Sequence[str]]) -> Bags:
+    """Lay out the rows of words; an empty bag has row 0 in it."""
+    each = [[_rows(word) for word in words] or [((0,), (0,))] for words in lists]
+    bags = _bags([[row for rows, _ in words for row in rows] for words in each])
+    names = [name for words in each for _, some in words for name in some]
+    return replace(bags, names=np.array(names, np.int16))
+
+
 def _bags(lists: Sequence[Sequence[int]]) -> Bags:
     sizes = np.array([len(one) for one in lists], np.int64)
-    return Bags(np.array([row for one in lists for row in one], np.int64), np.cumsum(sizes) - sizes)
+    return Bags(np.array([row for one in lists for row in one], np.int16), np.cumsum(sizes) - sizes)

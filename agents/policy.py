@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 import torch
@@ -85,24 +86,31 @@ class Policy(nn.Module):
 
     def loss(self, batch: Mapping[str, WindowBatch]) -> tuple[Tensor, dict[str, float]]:
         """Return the weighted mean cross entropy of a step, and each task's own mean."""
+        # tasks of one interface stand together: all of them are decided at once
+        index = {task: self.encoding.tasks[task][0] for task in batch}
+        batch = {task: batch[task] for task in sorted(batch, key=index.__getitem__)}
         summaries, scene, seen = self.look({task: one.observations for task, one in batch.items()})
         lengths = np.concatenate([one.lengths for one in batch.values()])
         if self.training and self.config.forget:
             alone = torch.rand(len(lengths)).numpy() < self.config.forget
             lengths = np.repeat(np.where(alone, 1, lengths), np.where(alone, lengths, 1))
         x = self.remember(summaries, lengths)
-        losses, weights, metrics, row = [], [], {}, 0
-        for task, one in batch.items():
-            index = self.encoding.tasks[task][0]
-            own, interface = x[row : row + len(one.actions)], self.encoding.interfaces[index]
-            numbers, taught = decided(interface, one.actions, one.observations)
-            loss = self.decoder.loss(own, interface, index, numbers, scene.pools(task, seen))
-            weight = torch.from_numpy(one.weight * taught).to(loss.dtype)
-            losses.append((loss * weight).sum())
-            weights.append(float(weight.sum()))
-            metrics[task] = float(losses[-1].detach()) / max(weights[-1], 1e-9)
-            row += len(one.actions)
-        return torch.stack(losses).sum() / max(sum(weights), 1e-9), metrics
+        losses: list[Tensor] = []
+        weights: list[np.ndarray] = []
+        for which, group in groupby(batch, index.__getitem__):
+            tasks, interface = list(group), self.encoding.interfaces[which]
+            some = [decided(interface, batch[task].actions, batch[task].observations) for task in tasks]
+            numbers, taught = (np.concatenate(column) for column in zip(*some, strict=True))
+            row = sum(map(len, losses))
+            own = x[row : row + len(numbers)]
+            losses.append(self.decoder.loss(own, interface, which, numbers, scene.pools(tasks, seen)))
+            weights.append(taught * np.concatenate([batch[task].weight for task in tasks]))
+        weight = torch.from_numpy(np.concatenate(weights)).to(losses[0].dtype)
+        weighted = torch.cat(losses) * weight
+        sizes = [len(one.actions) for one in batch.values()]
+        each = zip(batch, weighted.detach().split(sizes), weight.split(sizes), strict=True)
+        metrics = {task: float(loss.sum()) / max(float(mass.sum()), 1e-9) for task, loss, mass in each}
+        return weighted.sum() / max(float(weight.sum()), 1e-9), metrics
 
     def summarise(self, observations: Mapping[str, Mapping[str, np.ndarray]]) -> Tensor:
         """Encode every step by itself: task id → leaves `[S, ...]` gives one summary a step `[sum S, d]`."""
@@ -178,7 +186,7 @@ class Policy(nn.Module):
                 x = block.step(x, ring, where, time)
             mask = None if legal is None else torch.from_numpy(np.asarray(legal, bool)[rows])
             index = self.encoding.tasks[task][0]
-            pools = scene.pools(task, seen)
+            pools = scene.pools([task], seen)
             draw = None if greedy else Draw(generator, temperature)
             barred = None
             if interface.page:

@@ -10,18 +10,21 @@ import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..datasets.durable import write_whole
+from ..datasets.spreading import spread
 from ..datasets.store import Store
 from ..datasets.trajectory import Trajectory
-from ..envs.task import SeedRange
+from ..envs.task import SeedRange, Task
 from .behavior_cloning import Evaluate, train
 from .checkpoint import LoadedPolicy, load
 from .evaluation.actors import PolicyActor
+from .evaluation.play import pack, unpack
 from .evaluation.rollout import rollout
 from .train_config import TrainConfig
 
@@ -30,6 +33,12 @@ TRIED = SeedRange("tried", 300_000_000, 400_000_000)
 
 TEMPERATURES = (1.0, 2.0, 4.0, 8.0)
 """At which actions are drawn: whoever fails tries the same seed again, each time more freely."""
+
+ENOUGH = 16
+"""A task whose first so many attempts all succeed is not tried further in a round."""
+
+RATE = 0.4
+"""Learning rates of a round, as shares of those that people taught with: it mends, it does not begin anew."""
 
 ROUNDS = "practice.jsonl"
 
@@ -81,6 +90,8 @@ def practise(
             config,
             steps=config.practise_steps,
             seed=config.seed + number,
+            learning_rate=RATE * config.learning_rate,
+            table_learning_rate=RATE * config.table_learning_rate,
             evaluate_every=min(config.evaluate_every, config.practise_steps),
         )
         folder = out / f"practice-{number}"
@@ -106,25 +117,40 @@ def attempt(
     seeds = list(range(begin, begin + config.practise_episodes))
     rows = store.episodes()
     there = set(zip(rows["demonstrator"].to_pylist(), rows["task"].to_pylist(), strict=True))
+    tasks = [one for one in best.suite if one.id in best.policy.tasks]
     tried: dict[str, float] = {}
     kept = 0
-    for task in best.suite:
-        if task.id not in best.policy.tasks:
-            continue
-        right: list[Trajectory] = []
-        left = seeds
-        for temperature in TEMPERATURES:
-            actor = PolicyActor(best.policy, name, False, config.seed, temperature)
-            some = rollout(actor, task, left, suite_name=best.suite.name)
-            right += [one for one in some if one.success]
-            left = [one.seed for one in some if not one.success]
-            tried.setdefault(task.id, 1 - len(left) / len(seeds))
-            if not left:
-                break
+    work = partial(_attempt, pack(best.policy), name, seeds, best.suite.name, config.seed)
+    for task, (first, right) in zip(tasks, spread(work, tasks, config.workers), strict=True):
+        tried[task.id] = first
         if right and (name, task.id) not in there:
             store.append(right)
         kept += len(right)
     return tried, kept
+
+
+def _attempt(
+    packed: bytes, name: str, seeds: Sequence[int], suite_name: str, seed: int, task: Task
+) -> tuple[float, list[Trajectory]]:
+    """Try one task on each seed until it succeeds; returns success at the first attempt, and successes."""
+    policy = unpack(packed)
+    right: list[Trajectory] = []
+    tried = succeeded = 0
+    for begin, end in ((0, ENOUGH), (ENOUGH, len(seeds))):
+        left = list(seeds[begin:end])
+        for temperature in TEMPERATURES:
+            if not left:
+                break
+            actor = PolicyActor(policy, name, False, seed, temperature)
+            some = rollout(actor, task, left, suite_name=suite_name)
+            right += [one for one in some if one.success]
+            left = [one.seed for one in some if not one.success]
+            if temperature == TEMPERATURES[0]:
+                tried += len(some)
+                succeeded += len(some) - len(left)
+        if succeeded == tried:
+            break
+    return succeeded / tried, right
 
 
 def read_rounds(run: Path) -> list[Round]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,10 +44,15 @@ class Scene:
     positions: Tensor | None
     places: Mapping[str, Mapping[str, tuple[Tensor, np.ndarray]]]
 
-    def pools(self, task: str, tokens: Tensor) -> dict[str, Pool]:
-        """Return what can be pointed at in a task's steps, given what has become of the tokens."""
-        some = self.places.get(task, {})
-        return {kind: Pool(tokens.index_select(0, rows), counts) for kind, (rows, counts) in some.items()}
+    def pools(self, tasks: Sequence[str], tokens: Tensor) -> dict[str, Pool]:
+        """Return what can be pointed at in the steps of tasks, given what has become of the tokens."""
+        some = [self.places[task] for task in tasks if task in self.places]
+        pools = {}
+        for kind in some[0] if some else ():
+            rows = torch.cat([one[kind][0] for one in some])
+            counts = np.concatenate([one[kind][1] for one in some])
+            pools[kind] = Pool(tokens.index_select(0, rows), counts)
+        return pools
 
 
 class Tokens(nn.Module):
@@ -79,10 +84,11 @@ class Tokens(nn.Module):
         positions: list[np.ndarray] = []
         pointed: dict[str, dict[str, tuple[np.ndarray, np.ndarray]]] = {}
         base = 0
+        shown = self._read_pages(observations)
         for task, leaves in observations.items():
             count = len(next(iter(leaves.values())))
             begin = sum(len(step) for _, step in pieces)
-            own = list(self._pieces(task, leaves, count))
+            own = shown.get(task) or list(self._pieces(task, leaves, count))
             pieces += [(tokens, base + step) for tokens, step in own]
             places = [np.zeros(len(step), np.int64) for _, step in own]
             if self._pages(task) is not None:
@@ -118,16 +124,29 @@ class Tokens(nn.Module):
         one = next(iter(self.leaves[self.encoding.tasks[task][0]].children()), None)
         return one if isinstance(one, PageTokens) else None
 
+    def _read_pages(self, observations: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, list[Piece]]:
+        """Embed the pages of all tasks that have some at once; returns each task's pieces."""
+        tasks = [task for task in observations if self._pages(task) is not None]
+        if not tasks or (pages := self._pages(tasks[0])) is None:
+            return {}
+        said: list[str] = []
+        documents: list[str] = []
+        for task in tasks:
+            documents += (own := list(observations[task]["elements"]))
+            fixed = self.encoding.tasks[task][1]
+            said += [fixed] * len(own) if fixed else map(str, observations[task]["instruction"])
+        words, spoken, elements, shown = pages(said, documents)
+        sizes = [len(observations[task]["elements"]) for task in tasks]
+        each: dict[str, list[Piece]] = {}
+        both = [_cut(words, spoken, sizes), _cut(elements, shown, sizes)]
+        for task, count, spoke, showed in zip(tasks, sizes, *both, strict=True):
+            each[task] = [(self.summary.expand(count, -1), np.arange(count)), spoke, showed]
+        return each
+
     def _pieces(self, task: str, leaves: Mapping[str, np.ndarray], count: int) -> Iterator[Piece]:
         index, instruction = self.encoding.tasks[task]
         steps = np.arange(count)
         yield self.summary.expand(count, -1), steps
-        if (pages := self._pages(task)) is not None:
-            said = leaves["instruction"] if not instruction else [instruction] * count
-            words, spoken, elements, shown = pages([str(one) for one in said], list(leaves["elements"]))
-            yield words, np.repeat(steps, spoken)
-            yield elements, np.repeat(steps, shown)
-            return
         if instruction:
             # the same words at every step: one token that is their mean
             words, _ = self.words([instruction])
@@ -217,6 +236,13 @@ class _Vector(nn.Module):
 
 
 _LEAVES = {"grid": _Grid, "image": _Image, "discrete": _Discrete, "vector": _Vector}
+
+
+def _cut(tokens: Tensor, counts: np.ndarray, sizes: Sequence[int]) -> list[Piece]:
+    """Share out tokens, `counts` of each step, among tasks of `sizes` steps."""
+    own = np.split(counts, np.cumsum(sizes)[:-1])
+    parts = tokens.split([int(one.sum()) for one in own])
+    return [(part, np.repeat(np.arange(len(one)), one)) for part, one in zip(parts, own, strict=True)]
 
 
 def _within(counts: np.ndarray) -> np.ndarray:

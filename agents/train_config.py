@@ -39,7 +39,7 @@ class TrainConfig:
     balance: float = _setting(0.5, "A task's share of a batch grows with its steps to this power.")
     dtype: str = _setting("float32", "float32, bfloat16, or auto: bfloat16 where the processor has it.")
     threads: int = _setting(0, "Processor threads; 0 takes all cores.")
-    workers: int = _setting(2, "Processes that replay the stores.")
+    workers: int = _setting(2, "Processes that replay the stores, and that play web pages.")
     evaluate_every: int = _setting(250, "Steps between evaluations on select seeds.")
     select_episodes: int = _setting(32, "Select seeds a task at each evaluation.")
     save_every: int = _setting(250, "Steps between saves of the whole state, to resume from.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +13,7 @@ import torch
 from ..datasets.sampler import Sampler, TaskColumns, WindowBatch
 from ..datasets.weights import episode_weights
 from ..envs.errors import TutelageError
+from ..envs.task import Task
 from .encoding import Encoding
 from .optimizer import Optimizer
 from .policy import Policy, PolicyConfig
@@ -39,14 +40,19 @@ class Run:
         }
 
 
-def begin(columns: Mapping[str, TaskColumns], config: TrainConfig, parent: Policy | None = None) -> Run:
+def begin(
+    columns: Mapping[str, TaskColumns],
+    config: TrainConfig,
+    parent: Policy | None = None,
+    others: Iterable[Task] = (),
+) -> Run:
     """Fit the encoding to the data, and make the policy, its average and its optimiser.
 
-    A `parent` gives its encoding and its weights. Raises TutelageError when it is of another size, or knows
-    not all tasks.
+    `others` are tasks without data (see `Encoding.fit`). A `parent` gives its encoding and its weights.
+    Raises TutelageError when it is of another size, or knows not all tasks.
     """
     torch.manual_seed(config.seed)
-    encoding = Encoding.fit(columns) if parent is None else parent.encoding
+    encoding = Encoding.fit(columns, others) if parent is None else parent.encoding
     policy = Policy(PolicyConfig(config.size, config.window, config.dropout, config.forget), encoding)
     if parent is not None:
         if parent.config.size != config.size:

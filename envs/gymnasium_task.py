@@ -66,8 +66,7 @@ class TaskEnvironment:
 
     def reset(self, seed: int) -> Step:
         """Begin the episode of `seed`."""
-        self.last_action = None
-        self._reward, self._total, self._steps = 0.0, 0.0, 0
+        self.forget()
         if self._played and _remembers(self.env):
             self.env.close()
             self.env = _make(self.task, self._rgb)
@@ -76,17 +75,35 @@ class TaskEnvironment:
             observation, info = self.env.reset(seed=seed)
         except gymnasium.error.DependencyNotInstalled as error:  # some find out only now
             raise TutelageError(_lacks(self.task, error)) from None
+        return self.begun(seed, observation, info)
+
+    def step(self, action: np.ndarray) -> Step:
+        """Take one action, a row `[k]`."""
+        return self.stepped(action, *self.env.step(row_to_action(self.action_space, action)))
+
+    def forget(self) -> None:
+        """Forget the last episode."""
+        self.last_action = None
+        self._reward, self._total, self._steps = 0.0, 0.0, 0
+
+    def begun(self, seed: int, observation: Any, info: dict[str, Any]) -> Step:
+        """Tell what the environment's own `reset` gave."""
         self.limit = _limit(self.task, self.env)  # some environments know theirs only now
         # some environments draw from their spaces while they run
         self.env.action_space.seed(seed)
         return self._step(observation, 0.0, False, False, info)
 
-    def step(self, action: np.ndarray) -> Step:
-        """Take one action, a row `[k]`."""
+    def stepped(
+        self,
+        action: np.ndarray,
+        observation: Any,
+        reward: Any,
+        terminated: bool,
+        truncated: bool,
+        info: dict[str, Any],
+    ) -> Step:
+        """Tell what the environment's own `step` gave."""
         self.last_action = action
-        observation, reward, terminated, truncated, info = self.env.step(
-            row_to_action(self.action_space, action)
-        )
         self._reward = float(reward)
         self._total += self._reward
         self._steps += 1

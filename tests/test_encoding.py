@@ -23,6 +23,7 @@ from tutelage.envs.errors import TutelageError
 from tutelage.envs.gymnasium_task import TaskEnvironment
 from tutelage.envs.spaces import action_to_row
 from tutelage.envs.task import Task
+from tutelage.tests.toy_page import page_columns
 
 SEEN: dict[str, spaces.Space[Any]] = {
     "floats": spaces.Box(-np.inf, np.inf, (3,), np.float32),
@@ -184,3 +185,13 @@ def test_patches_hold_every_pixel_once() -> None:
     inside = image.astype(np.float64) / 255 - 0.5
     assert cut.sum() == pytest.approx(inside.sum(), abs=1e-2)
     assert cut[0, 0].reshape(4, 4, 3) == pytest.approx(inside[0, :4, :4], abs=1e-6)
+
+
+def test_pages_of_tasks_without_data_are_seen_as_all_pages_are() -> None:
+    columns = {"click": page_columns(False, 4)}
+    web = Task("elsewhere", "tutelage/web.elsewhere-v0")
+    fitted = Encoding.fit(columns, [web, Task("cartpole", "CartPole-v1")])
+    assert fitted.interface("elsewhere") == fitted.interface("click")
+    assert Encoding.from_dict(fitted.to_dict()) == fitted
+    with pytest.raises(TutelageError, match="got 'cartpole'"):
+        fitted.interface("cartpole")

@@ -15,6 +15,7 @@ from tutelage.datasets.sampler import TaskColumns, load_columns
 from tutelage.datasets.simulated_crowd import Profile, SimulatedDemonstrator, crowd, simulate
 from tutelage.datasets.store import Store
 from tutelage.envs.suite import load_suite
+from tutelage.tests.toy_page import page_columns
 
 SUITE = load_suite("first-steps")
 CONFIG = TrainConfig(batch_steps=320, threads=1)
@@ -95,3 +96,14 @@ def test_chosen_episodes_hold_what_the_whole_columns_do(columns: dict[str, TaskC
             assert len(some.observations[path]) == len(rows)
             assert np.array_equal(some.observations[path][:9], whole[:9])
             assert np.array_equal(some.observations[path].take(np.array([5, 3]), axis=0), whole[[5, 3]])
+
+
+def test_whoever_clicks_anywhere_on_a_page_is_found_out() -> None:
+    right = page_columns(False, 640)
+    names = sorted(f"{'careless' if n < 2 else 'careful'}-{n}" for n in range(8) for _ in range(80))
+    anything = right.actions[np.random.default_rng(1).permutation(len(right))]
+    actions = np.where(np.array(names)[:, None] < "careless", right.actions, anything)
+    found = skills({"click": replace(right, actions=actions, demonstrator=names)}, CONFIG)
+    careless = [one.weight for who, one in found.items() if who.startswith("careless")]
+    careful = [one.weight for who, one in found.items() if who.startswith("careful")]
+    assert max(careless) < min(careful)

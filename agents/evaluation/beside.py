@@ -18,7 +18,8 @@ from ...envs.suite import Suite, load_suite
 from ...envs.task import TEST, SeedRange
 from ..checkpoint import load
 from .actors import Actor, ChanceActor, ExpertActor, PolicyActor, SimulatedActor
-from .evaluate import Report, best_of_select, evaluate
+from .evaluate import best_of_select, evaluate
+from .play import Report
 from .report import write_report
 from .rows import joined, read_rows, rows_from, write_rows
 from .tables import console_table, summary
@@ -55,6 +56,7 @@ def measure(
     beside: Sequence[str] = BESIDE,
     greedy: bool = True,
     seed: int = 0,
+    workers: int = 1,
     progress: Report | None = None,
 ) -> Measured:
     """Let every actor play the same seeds, and write `rows.parquet` and the store `episodes` to `out`.
@@ -80,7 +82,15 @@ def measure(
         "chance": lambda: ChanceActor(seed=seed),
     }
     actors += [makers[one]() for one in beside]
-    result = evaluate(chosen, actors, episodes=episodes or None, seeds=seeds, out=out, progress=progress)
+    result = evaluate(
+        chosen,
+        actors,
+        episodes=episodes or None,
+        seeds=seeds,
+        out=out,
+        progress=progress,
+        workers=workers,
+    )
     played = [one for store in people for one in store.trajectories(kinds=["person"], seeds=seeds)]
     rows = result.rows
     if played:
@@ -117,10 +127,10 @@ def report_on(
     )
 
 
-def select_success(suite: Suite, *, episodes: int) -> Callable[[Any], dict[str, float]]:
+def select_success(suite: Suite, *, episodes: int, workers: int = 1) -> Callable[[Any], dict[str, float]]:
     """Return what chooses a checkpoint: policy → success by task on select seeds, environments reused."""
     environments: dict[str, list[TaskEnvironment]] = {}
-    return lambda policy: best_of_select(policy, suite, episodes, environments=environments)
+    return lambda policy: best_of_select(policy, suite, episodes, environments=environments, workers=workers)
 
 
 def _checkpoint(path: Path) -> Path:

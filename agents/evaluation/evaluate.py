@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,11 +21,9 @@ from ...envs.suite import Suite
 from ...envs.task import SELECT, TEST, SeedRange
 from ...envs.web.registration import is_web
 from .actors import Actor, PolicyActor, plays
+from .play import Report, play
 from .rollout import rollout
 from .rows import joined, rows_from, write_rows
-
-Report = Callable[[str, str, int, int], None]
-"""Told the task, the actor, how many of its episodes have ended and how many there are."""
 
 
 @dataclass(frozen=True)
@@ -45,11 +43,13 @@ def evaluate(
     out: Path | None = None,
     progress: Report | None = None,
     batch: int = 256,
+    workers: int = 1,
 ) -> Evaluation:
     """Let every actor play the first `episodes` seeds of `seeds` on every task that it can play.
 
-    `episodes` is the suite's own number if not given. With `out`, `rows.parquet` and a store `episodes`
-    are written there; those of an earlier evaluation are replaced, unless people's are among them.
+    `episodes` is the suite's own number if not given; `workers` processes share the tasks. With `out`,
+    `rows.parquet` and a store `episodes` are written there; those of an earlier evaluation are replaced,
+    unless people's are among them.
     Raises TutelageError for two actors of one name, or when no actor can play any task.
     """
     names = [one.name for one in actors]
@@ -61,26 +61,19 @@ def evaluate(
     store = None if out is None else _fresh_store(out / "episodes", suite)
     played: list[Trajectory] = []
     tables: list[pa.Table] = []
-    for task in suite:
-        pool: list[TaskEnvironment] = []
-        try:
-            for actor in (one for one in actors if plays(one, task)):
-                some = rollout(
-                    actor,
-                    task,
-                    seeds.first(count),
-                    batch=batch,
-                    suite_name=suite.name,
-                    environments=pool,
-                    progress=_counting(progress, task.id, actor.name, count),
-                )
-                if store is not None:
-                    store.append(some)
-                played += some
-                tables.append(rows_from(some, actor.name))
-        finally:
-            for environment in pool:
-                environment.close()
+    for _, actor, some in play(
+        actors,
+        list(suite),
+        seeds.first(count),
+        suite_name=suite.name,
+        batch=batch,
+        workers=workers,
+        progress=progress,
+    ):
+        if store is not None:
+            store.append(some)
+        played += some
+        tables.append(rows_from(some, actor.name))
     if not played:
         raise TutelageError(f"expected an actor that can play a task of {suite.name!r}, got none")
     rows = joined(tables)
@@ -96,20 +89,27 @@ def best_of_select(
     *,
     environments: dict[str, list[TaskEnvironment]] | None = None,
     batch: int = 256,
+    workers: int = 1,
 ) -> dict[str, float]:
     """Return a policy's success rate by task on select seeds, for the choice of a checkpoint.
 
     Hand in the same dict as `environments` every time and they are made once; closing them is up to the
-    caller. Never reported: a checkpoint chosen by these numbers looks better on them than it is.
+    caller; each of `workers` processes plays some of the web pages. Never reported: a checkpoint chosen by
+    these numbers looks better on them than it is.
     """
     actor = PolicyActor(policy)
-    rates: dict[str, float] = {}
-    for task in (one for one in suite if plays(actor, one)):
-        # tabs are not kept: those of all tasks would be too many
-        pool = None if environments is None or is_web(task.env) else environments.setdefault(task.id, [])
-        seeds = SELECT.first(episodes)
-        some = rollout(actor, task, seeds, batch=batch, suite_name=suite.name, environments=pool)
-        rates[task.id] = sum(one.success for one in some) / len(some)
+    seeds = SELECT.first(episodes)
+    tasks = [one for one in suite if plays(actor, one)]
+    rates: dict[str, float] = dict.fromkeys([one.id for one in tasks], 0.0)
+    # tabs are not kept: those of all tasks would be too many
+    pages = [one for one in tasks if is_web(one.env)]
+    for task, _, some in play([actor], pages, seeds, suite_name=suite.name, batch=batch, workers=workers):
+        rates[task.id] = _success(some)
+    for task in tasks:
+        if task not in pages:
+            pool = None if environments is None else environments.setdefault(task.id, [])
+            some = rollout(actor, task, seeds, batch=batch, suite_name=suite.name, environments=pool)
+            rates[task.id] = _success(some)
     return rates
 
 
@@ -139,18 +139,8 @@ def progress_bars(console: Console | None = None) -> Iterator[Report]:
             shown.stop()
 
 
-def _counting(progress: Report | None, task: str, actor: str, total: int) -> Callable[[int], None] | None:
-    if progress is None:
-        return None
-    done = 0
-    progress(task, actor, 0, total)
-
-    def count(ended: int) -> None:
-        nonlocal done
-        done += ended
-        progress(task, actor, done, total)
-
-    return count
+def _success(episodes: Sequence[Trajectory]) -> float:
+    return sum(one.success for one in episodes) / len(episodes)
 
 
 def _fresh_store(path: Path, suite: Suite) -> Store:

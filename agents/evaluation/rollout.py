@@ -15,6 +15,7 @@ from ...envs.errors import TutelageError
 from ...envs.gymnasium_task import Step, TaskEnvironment
 from ...envs.spaces import action_to_row
 from ...envs.task import Task
+from ...envs.together import reset_together, step_together
 from ...envs.web.registration import is_web
 from .actors import Actor
 
@@ -101,7 +102,7 @@ def _play(
     progress: Callable[[int], None] | None,
 ) -> list[Trajectory]:
     started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    steps = [one.reset(seed) for one, seed in zip(environments, seeds, strict=True)]
+    steps = reset_together(environments, seeds)
     actor.begin(environments, task, seeds)
     names = getattr(actor, "demonstrators", None) or [actor.name] * len(seeds)
     tapes = [_Tape(seed, name) for seed, name in zip(seeds, names, strict=True)]
@@ -114,9 +115,9 @@ def _play(
         living = np.flatnonzero(alive)
         share = (time.perf_counter() - before) * 1000 / len(living)
         thought = getattr(actor, "thought_ms", None)
-        for i in living.tolist():
-            spent = share if thought is None else float(thought[i])
-            alive[i] = _advance(environments[i], steps, i, rows[i], tapes[i], spent)
+        spent = np.full(len(seeds), share) if thought is None else thought
+        _advance(environments, living, steps, rows, tapes, spent)
+        alive[living] = [not (tapes[i].notes or steps[i].done) for i in living]
         if progress and (ended := len(living) - int(alive.sum())):
             progress(ended)
     versions = versions_of(environments[0])
@@ -127,18 +128,26 @@ def _play(
 
 
 def _advance(
-    environment: TaskEnvironment, steps: list[Step], i: int, row: np.ndarray, tape: _Tape, thought: float
-) -> bool:
-    """Step one environment and write it down; return whether its episode goes on."""
-    gave_up = bool(np.isnan(row).any())
-    if gave_up:
-        tape.notes = GAVE_UP
-        if tape.actions:
-            return False
-        row = _rest(environment)
-    steps[i] = environment.step(row)
-    tape.add(np.array(row, np.float64), steps[i], thought)
-    return not (gave_up or steps[i].done)
+    environments: Sequence[TaskEnvironment],
+    living: np.ndarray,
+    steps: list[Step],
+    rows: np.ndarray,
+    tapes: Sequence[_Tape],
+    thought: np.ndarray,
+) -> None:
+    """Step the environments of the living, and write it down; an actor that gives up takes no step."""
+    acting: dict[int, np.ndarray] = {}
+    for i in living.tolist():
+        if not np.isnan(rows[i]).any():
+            acting[i] = rows[i]
+            continue
+        tapes[i].notes = GAVE_UP
+        if not tapes[i].actions:
+            acting[i] = _rest(environments[i])
+    stepped = step_together([environments[i] for i in acting], list(acting.values()))
+    for (i, row), step in zip(acting.items(), stepped, strict=True):
+        steps[i] = step
+        tapes[i].add(np.array(row, np.float64), step, float(thought[i]))
 
 
 def _rest(environment: TaskEnvironment) -> np.ndarray:
