@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from ..envs.web.elements import TAMPERED
 from .words import buckets_of
 
 ATTRIBUTES = 4096
@@ -99,6 +100,8 @@ def page_rows(instruction: str, document: str) -> PageRows:
     children = np.bincount([one for one in page["parent"] if one >= 0], minlength=len(texts))
     amounts = np.array([asked.matches(*one) for one in zip(texts, values, read, held, strict=True)])
     amounts[:, 10] = children == 0
+    for side in ("bg", "fg"):
+        page[side] = np.where(_is_patch(page, texts, children), page[side], 0)
     colours = np.concatenate([_rgba(page["bg"]), _rgba(page["fg"])], 1)
     return PageRows(
         words=asked.words(read, held),
@@ -113,6 +116,18 @@ def page_rows(instruction: str, document: str) -> PageRows:
         ),
         beside=_bags([asked.beside(*one) for one in zip(texts, read, strict=True)]),
     )
+
+
+def _is_patch(page: dict[str, Any], texts: Sequence[str], children: np.ndarray) -> np.ndarray:
+    """Say which elements are drawn or patches of colour, bool `[E]`: only of these, colours are looked at.
+
+    Where people point, a page lights up before they click. A policy that sees colours learns to click what
+    is lit, and finds nothing lit when it acts itself.
+    """
+    styled = [classes.startswith("ui-") or " ui-" in classes for classes in page["classes"]]
+    written = [bool(text) or value is not None for text, value in zip(texts, page["value"], strict=True)]
+    drawn = [tag != "t" and tag == tag.lower() for tag in page["tag"]]
+    return np.array(drawn) | ~(np.array(styled) | np.array(written) | (children > 0))
 
 
 class _Asked:
@@ -185,7 +200,8 @@ def _wholes(
     boxes = [np.rint(np.array(page[side], float) / 4) + 2 for side in ("left", "top", "width", "height")]
     columns = [
         *boxes,
-        *(nth, depth, children, page["flags"]),
+        # few recordings say what was clicked before
+        *(nth, depth, children, np.array(page["flags"]) & ~TAMPERED),
         *(_colour(page["bg"]), _colour(page["fg"])),
         *([_number(words[0]) if words else 100 for words in some] for some in (read, held)),
     ]

@@ -37,4 +37,4 @@ def step_together(environments: Sequence[TaskEnvironment], rows: Sequence[np.nda
 
 
 def _have_pages(environments: Sequence[TaskEnvironment]) -> bool:
-    return len(environments) > 1 and is_web(environments[0].task.env)
+    return bool(environments) and is_web(environments[0].task.env)

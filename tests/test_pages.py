@@ -83,8 +83,19 @@ def test_the_same_word_is_the_same_rows_wherever_it_stands() -> None:
 
 
 def test_colours_and_numbers_can_be_told_apart() -> None:
-    document = json.loads(page(("DIV", "7", None), ("DIV", "12", None)))
-    document["bg"] = [0, 0xFF0000FF, 0x0000FFFF]
+    document = json.loads(
+        page(("DIV", "", None), ("DIV", "", None), ("text", "7", None), ("DIV", "12", None))
+    )
+    document["bg"] = [0, 0xFF0000FF, 0x0000FFFF, 0x00FF00FF, 0]
     rows = page_rows("", json.dumps(document))
-    assert len({*rows.elements[:, 8]}) == 3
-    assert rows.elements[:, 10].tolist() == [100, 7, 12]
+    assert len({*rows.elements[:, 8]}) == 4
+    assert rows.elements[:, 10].tolist() == [100, 100, 100, 7, 12]
+
+
+def test_what_lights_up_under_the_pointer_is_not_looked_at() -> None:
+    document = json.loads(page(("A", "Tab", None), ("INPUT_text", "", ""), ("SPAN", "", None)))
+    document["classes"][3] = "ui-icon"
+    lit = document | {"bg": [0, 0xEDEDEDFF, 0xEDEDEDFF, 0xEDEDEDFF], "fg": [0xFF] * 4, "flags": [0, 2, 2, 2]}
+    seen, expected = (page_rows("", json.dumps(one)) for one in (lit, document))
+    assert np.array_equal(seen.elements, expected.elements)
+    assert np.array_equal(seen.amounts, expected.amounts)
