@@ -41,6 +41,15 @@ class Episode:
         self._actions.append(action)
         return (yield from self._persist(self._acted))
 
+    def undo(self, count: int) -> Conversation[Look]:
+        """Take back the last actions: the episode is begun again, and the others repeated."""
+        del self._actions[len(self._actions) - count :]
+        return (yield from self._persist(self._redone))
+
+    def ask(self, expression: str) -> Conversation[Any]:
+        """Evaluate one of the functions of `page.js`."""
+        return (yield from self._persist(lambda: self.tab.ask(expression)))
+
     def picture(self) -> Conversation[Any]:
         """Take a screenshot of what is to be seen now."""
         return (yield from self._persist(self.tab.picture))
@@ -49,6 +58,12 @@ class Episode:
         if not self.tab.is_open:
             yield from self.tab.open()
         self.look = yield from self.tab.begin(self._seed)
+        return self.look
+
+    def _redone(self) -> Conversation[Look]:
+        self.look = yield from self._begun()
+        for action in self._actions:
+            self.look = yield from self.tab.act(action, self.look)
         return self.look
 
     def _acted(self) -> Conversation[Look]:

@@ -63,7 +63,7 @@ def _rehearse(task: Task) -> Controls:
         controls = environment.controls()
     finally:
         environment.close()
-    if not controls.bindings:
+    if not controls.bindings and not controls.hands:
         raise TutelageError("expected keys to play with, got none; give the task `controls` in its suite")
     if task.fps is not None and controls.idle is None:
         raise TutelageError(

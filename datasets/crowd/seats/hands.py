@@ -1,0 +1,65 @@
+"""A person's hands on a web page: what they do shows at once, and what it comes to is taken as actions."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict
+
+import numpy as np
+
+from ....envs.errors import TutelageError
+from ....envs.web.person import Gesture
+from ..servers.meter import Meter
+from .display import Display
+from .keys import measure
+from .protocol import Hand
+from .session import Phase, Session, Underway
+
+Act = Callable[[Underway, np.ndarray, int], Awaitable[None]]
+
+
+class Hands:
+    """The hands of one seat; whoever calls holds its lock. `act(episode, row, frame)` takes an action."""
+
+    def __init__(self, session: Session, display: Display, act: Act, meter: Meter) -> None:
+        self._session = session
+        self._display = display
+        self._act = act
+        self._meter = meter
+        self._draft: Underway | None = None
+        self._frame = 0
+
+    async def touch(self, hand: Hand) -> None:
+        """Do what hands did to the page; raises TutelageError where there is no page."""
+        episode = self._session.episode
+        if self._session.phase is not Phase.PLAYING or episode is None:
+            return
+        if not episode.controls.hands:
+            raise TutelageError("expected keys for this task, got hands on a page")
+        measure(episode, hand, self._meter)
+        gesture = Gesture(hand.kind, hand.x + 0.5, hand.y + 0.5, hand.amount, hand.key, hand.held, hand.text)
+        await self._read(episode, gesture, hand.frame)
+
+    async def rest(self) -> None:
+        """Take as actions what shows ahead of them, before something other than hands has its turn."""
+        episode, self._draft = self._draft, None
+        if episode is not None and episode is self._session.episode and self._session.phase is Phase.PLAYING:
+            await self._read(episode, Gesture("rest"), self._frame)
+
+    async def _read(self, episode: Underway, gesture: Gesture | None, frame: int) -> None:
+        self._frame = frame
+        while True:
+            reading = await self._session.read(gesture)
+            self._draft, gesture = (episode if reading.draft else None), None
+            if reading.row is not None:
+                await self._act(episode, reading.row, frame)
+            elif reading.picture is not None:
+                self._display.picture(episode, reading.picture)
+            else:
+                self._display.step(episode)  # the page waits for an answer
+            if self._session.phase is not Phase.PLAYING or self._session.episode is not episode:
+                return
+            if reading.question is not None:
+                self._display.send({"type": "asks", **asdict(reading.question)})
+            if not reading.more:
+                return
