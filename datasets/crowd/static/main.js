@@ -72,6 +72,7 @@ const receive = {
   },
   step({ step, saved }) {
     answered = hands.answered = true;
+    if (!state?.episode) return; // it ends what the page before this one had begun
     view.step(step);
     view.saved(saved);
   },
