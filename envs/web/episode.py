@@ -61,10 +61,13 @@ class Episode:
         return self.look
 
     def _redone(self) -> Conversation[Look]:
-        self.look = yield from self._begun()
+        if self.tab.is_open:  # a page that is left in mid-episode may remember it
+            yield from self.tab.load()
+        look = yield from self._begun()
         for action in self._actions:
-            self.look = yield from self.tab.act(action, self.look)
-        return self.look
+            look = yield from self.tab.act(action, look)
+        self.look = look
+        return look
 
     def _acted(self) -> Conversation[Look]:
         assert self.look is not None

@@ -57,11 +57,7 @@ class Hand:
         return self.spot(one.left + one.width / 2, one.top + one.height / 2)
 
     def spot(self, x: float, y: float) -> tuple[float, float]:
-        box = self.page.locator("#picture").bounding_box()
-        assert box is not None
-        scale = box["width"] / 160
-        assert scale == int(scale) >= 2
-        return box["x"] + (int(x) + 0.5) * scale, box["y"] + (int(y) + 0.5) * scale
+        return spot(self.page, x, y)
 
     def click(self, element_id: str) -> None:
         self.page.mouse.click(*self.at(element_id))
@@ -72,6 +68,15 @@ class Hand:
         return self.page.evaluate(script, [x, y])[:3]
 
 
+def spot(page: Page, x: float, y: float) -> tuple[float, float]:
+    """Return where a pixel of the picture is in the window."""
+    box = page.locator("#picture").bounding_box()
+    assert box is not None
+    scale = box["width"] / 160
+    assert scale == int(scale) >= 2
+    return box["x"] + (int(x) + 0.5) * scale, box["y"] + (int(y) + 0.5) * scale
+
+
 def at_step(page: Page, step: int) -> None:
     expect(page.locator("#step")).to_have_text(re.compile(f"^Step {step} "), timeout=20_000)
 
@@ -80,7 +85,7 @@ def phase(page: Page, name: str) -> None:
     page.wait_for_selector(f"body[data-phase={name}]")
 
 
-def stored(folder: Path, suite: Suite, count: int = 1) -> list[tuple[Any, list[Action]]]:
+def stored(folder: Path, count: int = 1) -> list[tuple[Any, list[Action]]]:
     """Wait for episodes to be stored; returns each with its actions, and checks that it replays."""
     end = time.monotonic() + 30
     while len(found := list(Store.open(folder / "store").trajectories())) < count:
@@ -95,9 +100,7 @@ def stored(folder: Path, suite: Suite, count: int = 1) -> list[tuple[Any, list[A
     return [(one, [to_action(row_to_action(space, row)) for row in one.actions]) for one in found]
 
 
-def test_a_form_is_filled_by_mouse_and_keyboard(
-    serve: Serve, open_page: Open, suite: Suite, tmp_path: Path
-) -> None:
+def test_a_form_is_filled_by_mouse_and_keyboard(serve: Serve, open_page: Open, tmp_path: Path) -> None:
     page = open_page(serve())
     hand = Hand(page, "form")
     expect(page.locator("h1:visible")).to_have_text("Call yourself ann, choose green and send.")
@@ -118,7 +121,7 @@ def test_a_form_is_filled_by_mouse_and_keyboard(
     phase(page, "finished")
     expect(page.locator("#verdict")).to_contain_text("Success")
     page.get_by_role("button", name="Keep").click()
-    [(one, actions)] = stored(tmp_path, suite)
+    [(one, actions)] = stored(tmp_path)
     assert one.success
     assert [action.verb for action in actions] == ["click", "key", "type", "type", "click"]
     assert [action.text for action in actions if action.verb == "type"] == ["ann", "green"]
@@ -140,7 +143,7 @@ def test_letters_show_at_once_and_wait_for_the_rest(serve: Serve, open_page: Ope
     expect(page.locator("#saved")).to_have_text("Saved to step 2")
 
 
-def test_a_page_is_drawn_on_by_dragging(serve: Serve, open_page: Open, suite: Suite, tmp_path: Path) -> None:
+def test_a_page_is_drawn_on_by_dragging(serve: Serve, open_page: Open, tmp_path: Path) -> None:
     page = open_page(serve())
     hand = Hand(page, "canvas")
     assert hand.pixel(12, 12) == [255, 0, 0]
@@ -151,14 +154,12 @@ def test_a_page_is_drawn_on_by_dragging(serve: Serve, open_page: Open, suite: Su
     page.mouse.up()
     phase(page, "finished")
     page.get_by_role("button", name="Keep").click()
-    [(one, actions)] = stored(tmp_path, suite)
+    [(one, actions)] = stored(tmp_path)
     assert one.rewards.tolist() == [0.5]
     assert [(action.verb, action.dx, action.dy) for action in actions] == [("drag", -9, 30)]
 
 
-def test_a_menu_opens_under_a_pointer_that_rests(
-    serve: Serve, open_page: Open, suite: Suite, tmp_path: Path
-) -> None:
+def test_a_menu_opens_under_a_pointer_that_rests(serve: Serve, open_page: Open, tmp_path: Path) -> None:
     page = open_page(serve())
     hand = Hand(page, "menu")
     page.mouse.move(*hand.at("beside"))
@@ -171,14 +172,12 @@ def test_a_menu_opens_under_a_pointer_that_rests(
     phase(page, "finished")
     expect(page.locator("#verdict")).to_contain_text("Success")
     page.get_by_role("button", name="Keep").click()
-    [(one, actions)] = stored(tmp_path, suite)
+    [(one, actions)] = stored(tmp_path)
     assert one.success
     assert [action.verb for action in actions] == ["hover", "click"]
 
 
-def test_a_finger_taps_and_is_asked_for_text(
-    serve: Serve, open_page: Open, suite: Suite, tmp_path: Path
-) -> None:
+def test_a_finger_taps_and_is_asked_for_text(serve: Serve, open_page: Open, tmp_path: Path) -> None:
     page = open_page(serve(), viewport={"width": 400, "height": 800}, has_touch=True, is_mobile=True)
     hand = Hand(page, "form")
     page.touchscreen.tap(*hand.at("name"))
@@ -193,7 +192,7 @@ def test_a_finger_taps_and_is_asked_for_text(
     page.touchscreen.tap(*hand.at("send"))
     phase(page, "finished")
     page.get_by_role("button", name="Keep").tap()
-    [(one, _)] = stored(tmp_path, suite)
+    [(one, _)] = stored(tmp_path)
     assert one.success
 
 

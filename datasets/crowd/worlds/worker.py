@@ -23,6 +23,7 @@ from gymnasium.envs.registration import EnvSpec
 from ....envs.errors import TutelageError
 from ....envs.gymnasium_task import TaskEnvironment, registry
 from ....envs.task import Task
+from ....envs.web.browser import close_shared
 from ....envs.web.person import Gesture
 from ...journal import EpisodeRecord, StepRecord
 from ...replay import replay
@@ -58,6 +59,7 @@ def work(line: socket.socket, specs: Sequence[EnvSpec], nice: bool) -> None:
         pass  # the server is gone
     with _alarm(_GRACE_SECONDS):
         room.close()
+        close_shared()
 
 
 class Room:
