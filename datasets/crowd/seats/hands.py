@@ -36,30 +36,36 @@ class Hands:
             return
         if not episode.controls.hands:
             raise TutelageError("expected keys for this task, got hands on a page")
-        measure(episode, hand, self._meter)
         gesture = Gesture(hand.kind, hand.x + 0.5, hand.y + 0.5, hand.amount, hand.key, hand.held, hand.text)
-        await self._read(episode, gesture, hand.frame)
+        self._frame = hand.frame
+        await self._read(episode, gesture, hand)
 
     async def rest(self) -> None:
         """Take as actions what shows ahead of them, before something other than hands has its turn."""
         episode, self._draft = self._draft, None
-        if episode is not None and episode is self._session.episode and self._session.phase is Phase.PLAYING:
-            await self._read(episode, Gesture("rest"), self._frame)
+        if episode is not None and self._is_played(episode):
+            await self._read(episode, Gesture("rest"), None)
 
-    async def _read(self, episode: Underway, gesture: Gesture | None, frame: int) -> None:
-        self._frame = frame
+    async def _read(self, episode: Underway, gesture: Gesture, hand: Hand | None) -> None:
+        reading = await self._session.read(gesture)
         while True:
-            reading = await self._session.read(gesture)
-            self._draft, gesture = (episode if reading.draft else None), None
+            self._draft = episode if reading.draft else None
             if reading.row is not None:
-                await self._act(episode, reading.row, frame)
+                if hand is not None:  # what only shows ahead is no answer to the picture of a step
+                    measure(episode, hand, self._meter)
+                    hand = None
+                await self._act(episode, reading.row, self._frame)
             elif reading.picture is not None:
                 self._display.picture(episode, reading.picture)
             else:
                 self._display.step(episode)  # the page waits for an answer
-            if self._session.phase is not Phase.PLAYING or self._session.episode is not episode:
+            if not self._is_played(episode):
                 return
             if reading.question is not None:
                 self._display.send({"type": "asks", **asdict(reading.question)})
             if not reading.more:
                 return
+            reading = await self._session.read(None)
+
+    def _is_played(self, episode: Underway) -> bool:
+        return self._session.episode is episode and self._session.phase is Phase.PLAYING

@@ -29,15 +29,18 @@ let gameCodes = new Set();
 let endedAt = 0;
 let actedAt = 0;
 let shownAt = 0;
+let shownNumber = null; // of the step; null before an episode's first picture
 let lag = null; // from the last key to its frame
 let answered = true;
 let asked = null; // the frame that the last key was pressed on, and when
 
 /** A frame is on the screen: in real time the server waits to hear it, before it sends many more. */
 function shown(number) {
-  shownAt = performance.now();
+  const now = performance.now();
+  if (number !== shownNumber) shownAt = now; // what only shows ahead of a step is nothing to react to
+  shownNumber = number;
   if (asked !== null && number > asked.frame) {
-    lag = Math.round(shownAt - asked.at);
+    lag = Math.round(now - asked.at);
     asked = null;
   }
   view.pictured();
@@ -58,6 +61,7 @@ const receive = {
   state(message) {
     const isOver = ({ phase, episode }) => phase === "finished" || episode === null;
     if (state !== null && isOver(message) && !isOver(state)) endedAt = performance.now();
+    if (state?.episode?.id !== message.episode?.id) shownNumber = null;
     state = message;
     answered = hands.answered = true;
     hands.on = state.phase === "playing" && (state.episode?.hands ?? false);
