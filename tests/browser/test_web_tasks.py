@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from playwright.sync_api import Page, expect
 from tutelage.datasets.sampler import load_columns
@@ -19,6 +21,7 @@ from tutelage.envs.web.actions import Action
 from tutelage.envs.web.browser import shared
 from tutelage.envs.web.environment import WebEnv
 from tutelage.envs.web.spaces import action_space, to_action
+from tutelage.tests.browser.test_looks import fits, legible
 from tutelage.tests.web.showing import PAGES, named
 
 Serve = Callable[..., str]
@@ -224,3 +227,53 @@ def test_the_wheel_scrolls_and_escape_gives_the_keyboard_back(serve: Serve, open
     expect(page.get_by_role("application")).not_to_be_focused()
     page.keyboard.press("Tab")
     expect(page.locator("#step")).to_have_text(re.compile("^Step 4 "))
+
+
+def test_a_browser_that_dies_in_the_midst_of_typing_costs_nothing(
+    serve: Serve, open_page: Open, tmp_path: Path
+) -> None:
+    page = open_page(serve())
+    hand = Hand(page, "menu")
+    shared().close()
+    hand.click("word")
+    at_step(page, 1)
+    page.keyboard.type("op")
+    time.sleep(0.5)
+    kill_the_pages()
+    page.keyboard.type("en")
+    phase(page, "finished")
+    page.get_by_role("button", name="Keep").click()
+    [(one, actions)] = stored(tmp_path)
+    assert [action.text for action in actions] == ["", "open"]
+    assert one.rewards.tolist() == [0, 0.5]
+
+
+def kill_the_pages() -> None:
+    """Kill the browsers that the recorder's processes show pages in."""
+    killed = 0
+    for one in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):  # it went with another
+            if "tutelage-chromium-" in " ".join(one.cmdline()):
+                one.kill()
+                killed += 1
+    assert killed
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [400, 1280])
+def test_it_fits_and_is_legible(serve: Serve, open_page: Open, scheme: str, width: int) -> None:
+    page = open_page(serve(), color_scheme=scheme, viewport={"width": width, "height": 800})
+    hand = Hand(page, "form")
+    fits(page)
+    legible(page, scheme)
+    hand.click("colour")
+    expect(page.get_by_role("dialog", name="Choose one")).to_be_visible()
+    fits(page)
+    legible(page, scheme)
+    page.keyboard.press("Escape")
+    hand.click("day")
+    expect(page.get_by_role("textbox", name="Date, such as 12/31/2017")).to_be_focused()
+    legible(page, scheme)
+    page.keyboard.type("06/15/2016")
+    page.keyboard.press("Enter")
+    at_step(page, 1)
