@@ -11,6 +11,8 @@ from gymnasium import Env, spaces
 
 from .errors import TutelageError, nearest
 from .spaces import action_to_row, row_to_action
+from .web.environment import WebEnv
+from .web.spaces import action_space, to_action
 
 ARROWS = ("ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown")
 _AXES = (("ArrowLeft", "ArrowRight"), ("ArrowDown", "ArrowUp"), ("KeyA", "KeyD"), ("KeyS", "KeyW"))
@@ -53,10 +55,14 @@ class Binding:
 
 @dataclass(frozen=True)
 class Controls:
-    """All bindings of a task, and the action that stands for "no key" in real time (a row, or None)."""
+    """All bindings of a task, and the action that stands for "no key" in real time (a row, or None).
+
+    `hands` says that mouse and keyboard act on the picture itself, a web page's; there are no bindings then.
+    """
 
     bindings: tuple[Binding, ...]
     idle: tuple[float, ...] | None = None
+    hands: bool = False
 
     def action(self, pressed: Sequence[str]) -> np.ndarray | None:
         """Return the row `[k]` that the pressed codes mean, oldest key first; `idle` for none of ours.
@@ -72,6 +78,8 @@ class Controls:
 
     def label(self, action: Sequence[float]) -> str:
         """Name an action as the page does; unbound ones are shown as their numbers."""
+        if self.hands:
+            return str(to_action(row_to_action(action_space(), np.array(action))))
         wanted = tuple(float(part) for part in action)
         return next(
             (one.label for one in self.bindings if one.action == wanted), " ".join(f"{x:g}" for x in wanted)
@@ -104,9 +112,11 @@ def guess(env: Env[Any, Any], names: Sequence[str] = ()) -> Controls:
     """Find controls for an environment that its suite gives none for.
 
     Taken from its own `get_keys_to_action()`, else from its actions' names (left, forward, ...), else
-    digits for Discrete and a pair of keys an axis for Box; other spaces get no keys at all.
+    digits for Discrete and a pair of keys an axis for Box; web pages take hands, other spaces nothing at all.
     """
     space = env.action_space
+    if isinstance(env.unwrapped, WebEnv):
+        return Controls((), hands=True)
     if env.has_wrapper_attr("get_keys_to_action"):
         return _from_gymnasium(env.get_wrapper_attr("get_keys_to_action"), space, names)
     if isinstance(space, spaces.Discrete):

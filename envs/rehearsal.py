@@ -8,6 +8,7 @@ from .experts import make_expert
 from .gymnasium_task import TaskEnvironment
 from .suite import Suite
 from .task import Task
+from .web.browser import close_shared
 
 
 def rehearse(suite: Suite, experts: Iterable[str] = ()) -> None:
@@ -17,8 +18,11 @@ def rehearse(suite: Suite, experts: Iterable[str] = ()) -> None:
     a store already holds the suite with the mistake in it.
     """
     named = {suite[task].id for task in experts}
-    for task in suite:
-        try_out(task, expert=task.id in named)
+    try:
+        for task in suite:
+            try_out(task, expert=task.id in named)
+    finally:
+        close_shared()  # people's pages are shown by other processes
 
 
 def try_out(task: Task, expert: bool = False) -> None:

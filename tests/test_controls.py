@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -13,9 +14,13 @@ from hypothesis import strategies as st
 from tutelage.envs.controls import Binding, Controls, from_mapping, guess
 from tutelage.envs.errors import TutelageError
 from tutelage.envs.gymnasium_task import TaskEnvironment
-from tutelage.envs.spaces import row_to_action
+from tutelage.envs.spaces import action_to_row, row_to_action
 from tutelage.envs.task import Task
+from tutelage.envs.web.actions import Action
+from tutelage.envs.web.environment import WebEnv
+from tutelage.envs.web.spaces import to_value
 
+WEB_PAGE = str(Path(__file__).parent / "web" / "pages" / "form.html")
 THREE = spaces.Discrete(3)
 WALK = Controls(
     (
@@ -171,3 +176,11 @@ def test_every_guessed_key_is_an_action_the_environment_takes(env: str) -> None:
     for row in rows:
         assert environment.action_space.contains(row_to_action(environment.action_space, np.array(row)))
     environment.close()
+
+
+def test_a_web_page_takes_hands_and_names_what_they_did() -> None:
+    env = WebEnv(WEB_PAGE)
+    controls = guess(env)
+    assert (controls.bindings, controls.hands) == ((), True)
+    row = action_to_row(env.action_space, to_value(Action("type", 4, text="ann")))
+    assert controls.label(row.tolist()) == "type 4 'ann'"

@@ -27,6 +27,7 @@ PAGES = (
     "names",
     "picker",
     "controls",
+    "question",
     "clock",
     "connection",
 )

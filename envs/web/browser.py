@@ -147,6 +147,12 @@ def shared() -> Browser:
     return _of_process(os.getpid())
 
 
+def close_shared() -> None:
+    """End this process's browser, if it has one; for a process that ends without what `atexit` does."""
+    if _of_process.cache_info().currsize:
+        shared().close()
+
+
 def find_program() -> str:
     """Find a Chromium; raises TutelageError where there is none."""
     if named := os.environ.get(PROGRAM):

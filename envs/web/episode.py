@@ -41,6 +41,15 @@ class Episode:
         self._actions.append(action)
         return (yield from self._persist(self._acted))
 
+    def undo(self, count: int) -> Conversation[Look]:
+        """Take back the last actions: the episode is begun again, and the others repeated."""
+        del self._actions[len(self._actions) - count :]
+        return (yield from self._persist(self._redone))
+
+    def ask(self, expression: str) -> Conversation[Any]:
+        """Evaluate one of the functions of `page.js`."""
+        return (yield from self._persist(lambda: self.tab.ask(expression)))
+
     def picture(self) -> Conversation[Any]:
         """Take a screenshot of what is to be seen now."""
         return (yield from self._persist(self.tab.picture))
@@ -50,6 +59,15 @@ class Episode:
             yield from self.tab.open()
         self.look = yield from self.tab.begin(self._seed)
         return self.look
+
+    def _redone(self) -> Conversation[Look]:
+        if self.tab.is_open:  # a page that is left in mid-episode may remember it
+            yield from self.tab.load()
+        look = yield from self._begun()
+        for action in self._actions:
+            look = yield from self.tab.act(action, look)
+        self.look = look
+        return look
 
     def _acted(self) -> Conversation[Look]:
         assert self.look is not None

@@ -21,7 +21,7 @@ def pointed(env: WebEnv, at: Point) -> tuple[int, float, float]:
     look = env.episode.look
     if look is None:
         raise TutelageError("expected reset() before a person points at the page; call it first")
-    ref = env.browser.talk_alone(env.episode.tab.ask(f"at({at[0]!r}, {at[1]!r})"))
+    ref = env.browser.talk_alone(env.episode.ask(f"at({at[0]!r}, {at[1]!r})"))
     columns = look.columns
     place = columns["ref"].index(ref) if ref in columns["ref"] else 0
     right = (at[0] - columns["left"][place]) / columns["width"][place]
@@ -40,11 +40,18 @@ def hovered(env: WebEnv, at: Point) -> Action:
 
 
 def moved(env: WebEnv, pressed: Point, released: Point) -> Action:
-    """Tell a press at one place and a release at another: a drag, or a click where they are the same."""
+    """Tell a press at one place and a release at another: a drag, or a click where they are the same.
+
+    A drag over another element is one to that element, where that says the place as well.
+    """
     dx, dy = released[0] - pressed[0], released[1] - pressed[1]
     if max(abs(dx), abs(dy)) <= STILL:
         return clicked(env, pressed)
-    return Action("drag", *pointed(env, pressed), dx=dx, dy=dy)
+    element, x, y = pointed(env, pressed)
+    target, target_x, target_y = pointed(env, released)
+    if target not in (0, element) and 0 < target_x < 1 and 0 < target_y < 1:
+        return Action("drag", element, x, y, target, target_x, target_y)
+    return Action("drag", element, x, y, dx=dx, dy=dy)
 
 
 def scrolled(env: WebEnv, at: Point, amount: float) -> Action:

@@ -208,6 +208,13 @@ window.tutelage = {
   // The ref of what lies at a place.
   at: (x, y) => elements.refOver(document.elementFromPoint(x, y)),
 
+  // What can be chosen in a list, and what is.
+  options(ref) {
+    const { options, multiple } = elements.find(ref) || { options: [] };
+    const chosen = [...options].flatMap((one, at) => (one.selected ? [at] : []));
+    return { options: [...options].map((one) => one.text.trim()), chosen, several: Boolean(multiple) };
+  },
+
   // Scroll an element, or what it lies in, by some px; 0 is the page.
   scroll(ref, amount) {
     scrollable(elements.find(ref)).scrollBy(0, amount);

@@ -6,7 +6,8 @@ import numpy as np
 
 from ....envs.controls import Controls
 from ....envs.errors import TutelageError
-from .protocol import Down
+from ..servers.meter import Meter
+from .protocol import Down, Hand
 from .session import Underway
 
 
@@ -58,9 +59,10 @@ class Keys:
         return Controls(tuple(complete)).action(pressed)
 
 
-def measure(episode: Underway, key: Down) -> None:
-    """Note what the page has measured of a key."""
+def measure(episode: Underway, key: Down | Hand, meter: Meter) -> None:
+    """Note what the page has measured of a key or a hand."""
     if key.reaction is not None:
         episode.reactions_ms.append(key.reaction)
     if key.lag is not None:
         episode.lags_ms.append(key.lag)
+        meter.shown(key.lag)

@@ -17,7 +17,10 @@ LARGEST = 4096
 LONGEST_MS = 24 * 3600 * 1000
 """The longest time that a page may report."""
 
-SENT = ("texts", "state", "way", "step", "saved", "saving", "note", "error", "replaced")
+SENT = ("texts", "state", "way", "step", "saved", "saving", "asks", "note", "error", "replaced")
+NOT_SAVED = "This could not be saved, and does not count; what was said to be saved is. Try again."
+FAILED = "Something failed here. What was said to be saved is; whatever you just did may not be. Try again."
+"""What a page is told when the database failed, or something of ours."""
 COMMANDS = ("pause", "go", "keep", "discard", "redo", "undo", "leave", "ready", "next")
 REPLACED = 4001
 """WebSocket close code: another page has taken this seat."""
@@ -50,6 +53,25 @@ class Up(_Message):
 
     type: Literal["up"]
     code: str = Field(min_length=1, max_length=32)
+
+
+class Hand(_Message):
+    """Hands did something to a web page (see `envs.web.person.Gesture`), at pixel `x, y` of it.
+
+    `frame`, `reaction` and `lag` are as in `Down`.
+    """
+
+    type: Literal["hand"]
+    kind: Literal["click", "tap", "press", "move", "release", "hover", "wheel", "key", "fill", "wait"]
+    frame: int = Field(ge=0, lt=2**31)
+    x: int = Field(default=0, ge=0, lt=4096)
+    y: int = Field(default=0, ge=0, lt=4096)
+    amount: int = Field(default=0, ge=-4096, le=4096)
+    key: str = Field(default="", max_length=32)
+    held: tuple[Literal["Alt", "Control", "Meta", "Shift"], ...] = Field(default=(), max_length=4)
+    text: str = Field(default="", max_length=200)
+    reaction: int | None = Field(default=None, ge=0, le=LONGEST_MS)
+    lag: int | None = Field(default=None, ge=0, le=LONGEST_MS)
 
 
 class Release(_Message):
@@ -113,10 +135,13 @@ class Command(_Message):
     type: Literal["pause", "go", "keep", "discard", "redo", "undo", "leave", "ready", "next"]
 
 
-Message = Down | Up | Release | Shown | Choose | Consent | Language | Answers | Hidden | Withdraw | Command
+Message = (
+    Down | Up | Hand | Release | Shown | Choose | Consent | Language | Answers | Hidden | Withdraw | Command
+)
 _ADAPTER: TypeAdapter[Message] = TypeAdapter(Annotated[Message, Field(discriminator="type")])
 RECEIVED = (
-    *("down", "up", "release", "shown", "choose", "consent", "language", "answers", "hidden", "withdraw"),
+    *("down", "up", "hand", "release", "shown"),
+    *("choose", "consent", "language", "answers", "hidden", "withdraw"),
     *COMMANDS,
 )
 

@@ -19,14 +19,12 @@ from ..servers.meter import Meter
 from .clock import Clock
 from .display import Display
 from .guide import Guide
+from .hands import Hands
 from .keys import Keys, measure
 from .line import Line, receive
-from .protocol import Command, Down, Message, Release, Shown, Up, parse
-from .session import Phase, Session, Underway, WorldError
+from .protocol import FAILED, NOT_SAVED, Command, Down, Hand, Message, Release, Shown, Up, parse
+from .session import WAITING, Phase, Session, Underway, WorldError
 
-_WAITING = (Phase.READY, Phase.PAUSED)
-_NOT_SAVED = "This could not be saved, and does not count; what was said to be saved is. Try again."
-_FAILED = "Something failed here. What was said to be saved is; whatever you just did may not be. Try again."
 _log = logging.getLogger("tutelage.crowd")
 
 
@@ -41,6 +39,7 @@ class Seat:
         self._lock = asyncio.Lock()
         self._display = Display(session, guide)
         self._keys = Keys()
+        self._hands = Hands(session, self._display, self._act, self._meter)
         self._clock = Clock(session, self._lock, self._act_in_time, self._stand_still)
         self._shown = 0
         self._in_doubt = False
@@ -70,7 +69,7 @@ class Seat:
         finally:
             if self._display.page is line:
                 self._display.page = None
-                await self._release()
+                await self._answer('{"type":"release"}', line)
             sender.cancel()
 
     @contextlib.asynccontextmanager
@@ -181,13 +180,13 @@ class Seat:
                 send({"type": "error", "text": str(error)})
             case sql.exc.SQLAlchemyError():
                 _log.warning("what somebody did could not be saved: %s", cause(error))
-                send({"type": "error", "text": _NOT_SAVED})
+                send({"type": "error", "text": NOT_SAVED})
                 async with self._lock:
                     self._in_doubt = True
                     await self._read_again()
             case _:
                 _log.error("what a page asked for could not be done", exc_info=error)
-                send({"type": "error", "text": _FAILED})
+                send({"type": "error", "text": FAILED})
 
     async def _recover(self, error: WorldError) -> None:
         """The environment failed and its episode is over: let the guide go on from there."""
@@ -209,6 +208,9 @@ class Seat:
             self._refresh(before)
 
     async def _handle(self, message: Message) -> None:
+        if not isinstance(message, Down | Up | Hand | Shown):
+            async with self._lock:
+                await self._hands.rest()
         match message:
             case Up():
                 self._keys.up(message.code)
@@ -216,9 +218,8 @@ class Seat:
                 self._see(message.frame)
             case Release():
                 await self._release()
-            case Down():
+            case Down() | Hand():
                 self._see(message.frame)
-                self._keys.down(message.code)
                 await self._press(message)
             case Command(type="pause"):
                 async with self._lock:
@@ -231,7 +232,7 @@ class Seat:
                 async with self.changing():
                     await self._read_again()
                     if self._in_doubt:
-                        raise TutelageError(_NOT_SAVED)
+                        raise TutelageError(NOT_SAVED)
                     if not await self.guide.answer(message):
                         raise TutelageError(f"expected what can be done here, got {message.type}")
 
@@ -247,20 +248,22 @@ class Seat:
             self.session.episode.lags_ms.append(lag)
             self._meter.shown(lag)
 
-    async def _press(self, key: Down) -> None:
+    async def _press(self, key: Down | Hand) -> None:
         session = self.session
-        if session.phase is Phase.PLAYING and session.task and session.task.fps:
-            self._display.asked()
-            return  # in real time the clock asks for the keys
+        if isinstance(key, Down):
+            self._keys.down(key.code)
+            if session.phase is Phase.PLAYING and session.task and session.task.fps:
+                self._display.asked()
+                return  # in real time the clock asks for the keys
         async with self._lock:
-            if session.phase in _WAITING:
+            if session.phase in WAITING:
                 self._go()
+            elif isinstance(key, Hand):
+                await self._hands.touch(key)
             elif session.phase is Phase.PLAYING and session.episode and session.episode.task.fps is None:
                 row = self._keys.turn(session.episode.controls, key.code)
                 if row is not None:
-                    measure(session.episode, key)
-                    if key.lag is not None:
-                        self._meter.shown(key.lag)
+                    measure(session.episode, key, self._meter)
                     await self._act(session.episode, row, key.frame)
 
     def _refresh(self, before: Underway | None) -> None:
@@ -283,9 +286,7 @@ class Seat:
 
     def _go(self) -> None:
         if self._journal.trouble is not None:
-            raise TutelageError(
-                f"expected a disk to save to, got: {self._journal.trouble}; play waits for it"
-            )
+            raise TutelageError(f"expected a disk to save to, got: {self._journal.trouble}; play waits")
         self.session.start()
         if self.session.episode is not None:
             self._clock.start(self.session.episode)
@@ -335,11 +336,10 @@ class Seat:
 
     def _hear(self, episode: Underway) -> None:
         """More of an episode is on disk; or the journal refused it, since it is played elsewhere too."""
-        if self.session.episode is not episode:
-            return
-        if episode.refused is not None:
+        is_at_hand = self.session.episode is episode
+        if is_at_hand and episode.refused is not None:
             asyncio.get_running_loop().create_task(self._yield_to_another())
-        else:
+        elif is_at_hand:
             self._display.saved()
 
     async def _yield_to_another(self) -> None:

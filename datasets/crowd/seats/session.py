@@ -16,11 +16,12 @@ import numpy as np
 from ....envs.errors import TutelageError
 from ....envs.suite import Suite
 from ....envs.task import Task
+from ....envs.web.person import Gesture
 from ...journal import GIVEN_UP, EpisodeRecord, Journal, SeatRecord, StepRecord
 from ..worlds.episode import controller_index
 from ..worlds.frames import Picture
 from ..worlds.pace import Stopwatch
-from ..worlds.world import Begun, InlineWorld, Kept, Moment, World, WorldFault
+from ..worlds.world import Begun, InlineWorld, Kept, Moment, Reading, World, WorldFault
 
 PRACTICE = "practice"
 """The role of an episode that is journalled, but is no demonstration."""
@@ -36,6 +37,7 @@ class Phase(StrEnum):
     FINISHED = "finished"
 
 
+WAITING = (Phase.READY, Phase.PAUSED)
 UNDERWAY = (Phase.READY, Phase.PLAYING, Phase.PAUSED)
 _EXPECTED: dict[str, tuple[Phase, ...]] = {
     "enter": (Phase.CHOOSING,),
@@ -235,6 +237,14 @@ class Session:
             self._journal.mark(episode.record.episode, "finished")
             self.phase = Phase.FINISHED
         return now
+
+    async def read(self, gesture: Gesture | None) -> Reading:
+        """Read what hands did to a page; what is to be taken of it, `act` takes."""
+        _, world = self._expect("act")
+        try:
+            return await world.read(gesture)
+        except Exception as error:  # an environment may raise anything
+            raise await self._failure(error) from error
 
     async def draw(self) -> Picture | None:
         """Draw what the environment shows now, for a page that has nothing yet."""

@@ -110,6 +110,7 @@ def _episode(session: Session) -> Told | None:
         "atlas": atlas_message(episode.atlas),
         "instruction": episode.instruction,
         "fps": episode.task.fps,
+        "hands": episode.controls.hands,
         "controls": [{"codes": list(one.codes), "label": one.label} for one in episode.controls.bindings],
         "outcome": _outcome(session) if session.phase is Phase.FINISHED else None,
     }

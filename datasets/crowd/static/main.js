@@ -2,9 +2,11 @@
 
 import { Connection } from "./connection.js";
 import { Frame } from "./frame.js";
+import { Hands } from "./hands.js";
 import { Keys } from "./keys.js";
 import { commandsOf } from "./options.js";
 import { unpackFrame } from "./protocol.js";
+import { Question } from "./question.js";
 import { Stage } from "./stage.js";
 import { fill, say, speak } from "./texts.js";
 import { View } from "./view.js";
@@ -17,7 +19,9 @@ const connection = new Connection(`${location.protocol === "https:" ? "wss" : "w
 const send = (message) => connection.send(message);
 const keys = new Keys(document);
 const stage = new Stage(document.getElementById("picture"), shown);
-const view = new View(keys, send);
+const hands = new Hands(document.getElementById("field"), document.getElementById("picture"));
+const question = new Question((text) => hands.tell("fill", { text }));
+const view = new View(keys, hands, send);
 const frame = new Frame(send);
 
 let state = null;
@@ -25,15 +29,18 @@ let gameCodes = new Set();
 let endedAt = 0;
 let actedAt = 0;
 let shownAt = 0;
+let shownNumber = null; // of the step; null before an episode's first picture
 let lag = null; // from the last key to its frame
 let answered = true;
 let asked = null; // the frame that the last key was pressed on, and when
 
 /** A frame is on the screen: in real time the server waits to hear it, before it sends many more. */
 function shown(number) {
-  shownAt = performance.now();
+  const now = performance.now();
+  if (number !== shownNumber) shownAt = now; // what only shows ahead of a step is nothing to react to
+  shownNumber = number;
   if (asked !== null && number > asked.frame) {
-    lag = Math.round(shownAt - asked.at);
+    lag = Math.round(now - asked.at);
     asked = null;
   }
   view.pictured();
@@ -54,18 +61,22 @@ const receive = {
   state(message) {
     const isOver = ({ phase, episode }) => phase === "finished" || episode === null;
     if (state !== null && isOver(message) && !isOver(state)) endedAt = performance.now();
+    if (state?.episode?.id !== message.episode?.id) shownNumber = null;
     state = message;
-    answered = true;
+    answered = hands.answered = true;
+    hands.on = state.phase === "playing" && (state.episode?.hands ?? false);
+    if (!hands.on) question.forget();
     if (state.episode) gameCodes = new Set(state.episode.controls.flatMap(({ codes }) => codes));
     const over = state.episode === null || state.phase === "finished";
     keys.codes = over ? new Set() : gameCodes;
-    keys.commands = commandsOf(state);
+    keys.commands = hands.on ? {} : commandsOf(state); // letters are the page's
     keys.anyKey = state.phase === "ready" || state.phase === "paused" ? "go" : null;
     view.state(state);
     stage.atlas(state.episode?.atlas ?? state.atlas);
   },
   step({ step, saved }) {
-    answered = true;
+    answered = hands.answered = true;
+    if (!state?.episode) return; // it ends what the page before this one had begun
     view.step(step);
     view.saved(saved);
   },
@@ -75,9 +86,10 @@ const receive = {
   way(message) {
     frame.way(message);
     view.way(message);
-    if (view.enter) keys.commands = { ...keys.commands, Enter: view.enter.type };
+    if (view.enter && !hands.on) keys.commands = { ...keys.commands, Enter: view.enter.type };
   },
   saving: (message) => frame.saving(message),
+  asks: (message) => hands.on && question.ask(message),
   note: ({ text }) => frame.note(text),
   error({ text }) {
     if (!state?.study) frame.note(text);
@@ -98,21 +110,28 @@ connection.addEventListener("state", ({ detail }) => {
 });
 
 keys.addEventListener("down", ({ detail: { code, repeat } }) => {
+  if (repeat && (isRealTime() || !answered || performance.now() - actedAt < REPEAT_MS)) return;
+  act({ type: "down", code });
+});
+hands.addEventListener("hand", ({ detail }) => act({ type: "hand", ...detail }));
+hands.addEventListener("leave", () => document.querySelector("#choices button")?.focus());
+
+/** Tell what was done, on which frame, and how long that had been on the screen. */
+function act(message) {
   const now = performance.now();
-  if (repeat && (isRealTime() || !answered || now - actedAt < REPEAT_MS)) return;
   const reaction = Math.round(now - shownAt);
   const measured = reaction <= DAY_MS ? { reaction, ...(lag === null ? {} : { lag }) } : {};
-  send({ type: "down", code, frame: stage.number, ...measured });
+  send({ ...message, frame: stage.number, ...measured });
   asked = { frame: stage.number, at: now };
   actedAt = now;
   lag = null;
-  answered = false;
-});
+  answered = hands.answered = false;
+}
 keys.addEventListener("up", ({ detail: { code } }) => isHeld() && send({ type: "up", code }));
 keys.addEventListener("release", () => send({ type: "release" }));
 keys.addEventListener("command", ({ detail: { name, code } }) => {
   const settling = keys.codes.size === 0 && performance.now() - endedAt < SETTLE_MS;
-  if (!(settling && gameCodes.has(code))) send({ type: name });
+  if (!(settling && (state.episode?.hands || gameCodes.has(code)))) send({ type: name });
 });
 
 document.getElementById("leave").addEventListener("click", () => keys.releaseAll());

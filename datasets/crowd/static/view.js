@@ -1,6 +1,6 @@
 // Draws what the server last said. Holds no rules: all it knows is in the `state` and `way` messages.
 //
-//   const view = new View(keys, (message) => connection.send(message));
+//   const view = new View(keys, hands, (message) => connection.send(message));
 //   view.state(message); view.way(message); view.step(12); view.saved(11);
 
 import { Clock } from "./clock.js";
@@ -18,6 +18,7 @@ const SECTIONS = ["picker", "play", "way", "elsewhere"];
 export class View {
   enter = null; // what the Enter key means at a stage that is not play
   #keys;
+  #hands;
   #send;
   #clock = new Clock(at("clock"));
   #state = null;
@@ -27,8 +28,9 @@ export class View {
   #spoken = "";
   #caps = "";
 
-  constructor(keys, send) {
+  constructor(keys, hands, send) {
     this.#keys = keys;
+    this.#hands = hands;
     this.#send = send;
     at("curtain").addEventListener("click", () => send({ type: "go" }));
     keys.addEventListener("down", ({ detail }) => lightCaps(at("caps"), detail.code, true));
@@ -154,7 +156,8 @@ export class View {
   #drawEpisode(state, isNew) {
     const { phase, episode } = state;
     if (isNew) this.#newEpisode(episode);
-    this.#drawCaps(episode.controls);
+    this.#drawCaps(episode);
+    at("field").classList.toggle("hands", episode.hands);
     at("task").textContent = state.study ? "" : `${title(episode.name)} · `;
     at("count").textContent = counted(episode);
     at("instruction").textContent = sentence(episode.instruction);
@@ -171,15 +174,27 @@ export class View {
   #newEpisode(episode) {
     at("field").focus({ preventScroll: true });
     const keys = episode.controls.map(({ codes, label }) => `${keysSpoken(codes)}: ${label}`).join(", ");
-    this.#say(`${sentence(episode.instruction)}${say("stop")} ${keys}${say("stop")}`);
+    this.#say(`${sentence(episode.instruction)}${say("stop")} ${episode.hands ? say("play.hands") : keys + say("stop")}`);
   }
 
   /** A cap that is held must stay where it is, or the finger on it is never seen to leave. */
-  #drawCaps(controls) {
-    const caps = JSON.stringify([controls, language()]);
+  #drawCaps({ controls, hands }) {
+    const caps = JSON.stringify([controls, hands, language()]);
     if (caps === this.#caps) return;
     this.#caps = caps;
-    drawCaps(at("caps"), controls, this.#keys);
+    if (hands) at("caps").replaceChildren(element("p", "quiet", say("play.hands")), this.#waiting());
+    else drawCaps(at("caps"), controls, this.#keys);
+  }
+
+  /** A page's time stands still until something is done. */
+  #waiting() {
+    const button = element("button", "choice", say("play.wait"));
+    button.type = "button";
+    button.addEventListener("click", () => {
+      this.#hands.tell("wait");
+      at("field").focus({ preventScroll: true });
+    });
+    return button;
   }
 
   #drawCurtain(phase, episode) {

@@ -51,13 +51,13 @@ function explained({ text, tasks }) {
   }
   const keys = card(element("h2", "", say("instructions.keys")));
   for (const group of groups.values()) keys.append(...keysOf(group, groups.size > 1));
-  keys.append(element("p", "quiet", say("instructions.touch")));
+  if (tasks.some((task) => task.keys.length)) keys.append(element("p", "quiet", say("instructions.touch")));
   return [card(...prose(text)), keys];
 }
 
 function keysOf(group, isNamed) {
   const [{ keys, fps }] = group;
-  const list = element("ul", "keys");
+  const list = keys.length ? element("ul", "keys") : element("p", "", say("play.hands"));
   list.append(...keys.map(keyLine));
   const pace = fps === null ? say("instructions.own-pace") : say("instructions.real-time", { fps });
   const name = group.map((task) => named(task.name)).join(", ");

@@ -9,6 +9,7 @@ from ....envs.controls import Controls
 from ....envs.errors import TutelageError, nearest
 from ....envs.gymnasium_task import TaskEnvironment
 from ....envs.task import Task
+from ....envs.web.browser import close_shared
 from ..ledger import OUTCOMES
 from ..texts import language_names, load_texts
 from .sections import PLAIN
@@ -52,6 +53,7 @@ def rehearse_study(study: Study) -> tuple[dict[str, Controls], list[str]]:
                 f"at 'words.{language}': expected {phrase!r} of task {task.id} in this language; add it"
                 for phrase in missing
             ]
+    close_shared()  # people's pages are shown by other processes
     return controls, list(dict.fromkeys(wrong))
 
 
@@ -63,7 +65,7 @@ def _rehearse(task: Task) -> Controls:
         controls = environment.controls()
     finally:
         environment.close()
-    if not controls.bindings:
+    if not controls.bindings and not controls.hands:
         raise TutelageError("expected keys to play with, got none; give the task `controls` in its suite")
     if task.fps is not None and controls.idle is None:
         raise TutelageError(

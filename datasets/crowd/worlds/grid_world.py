@@ -21,12 +21,13 @@ from ....envs.grid.tiles import atlas, pack_view, pack_world
 from ....envs.grid.worlds import VIEW, empty_worlds
 from ....envs.gymnasium_task import TaskEnvironment
 from ....envs.task import Task
+from ....envs.web.person import Gesture
 from ...journal import EpisodeRecord, StepRecord
 from ...replay import replay_grid, versions_of
 from ...trajectory import Digest
 from .episode import trajectory_of
 from .frames import TILES, Picture
-from .world import Begun, Kept, Moment
+from .world import Begun, Kept, Moment, Reading
 
 _ONE = np.ones(1, np.bool_)
 
@@ -88,6 +89,9 @@ class GridWorld:
         if data != self._shown:
             self._now = self._now._replace(picture=self._picture(data))
         return step, self._now
+
+    async def read(self, gesture: Gesture | None) -> Reading:
+        raise TutelageError("expected keys, got hands on a page; a grid world has none")
 
     async def draw(self) -> Picture:
         return self._picture(self._ground.pack(self._worlds, 0))

@@ -10,10 +10,11 @@ import numpy as np
 
 from ....envs.errors import TutelageError
 from ....envs.task import Task
+from ....envs.web.person import Gesture
 from ...journal import EpisodeRecord, StepRecord
 from .frames import Picture
 from .workers import Lost, Worker, Workers
-from .world import Begun, Kept, Moment, WorldFault
+from .world import Begun, Kept, Moment, Reading, WorldFault
 
 _places = count(1)
 
@@ -50,6 +51,9 @@ class RemoteWorld:
         step, now = await self._ask("act", self._place, row, time_ms, controller, frame)
         self._steps.append(step)
         return step, now
+
+    async def read(self, gesture: Gesture | None) -> Reading:
+        return await self._ask("read", self._place, gesture)
 
     async def draw(self) -> Picture | None:
         return await self._ask("draw", self._place)

@@ -23,11 +23,13 @@ from gymnasium.envs.registration import EnvSpec
 from ....envs.errors import TutelageError
 from ....envs.gymnasium_task import TaskEnvironment, registry
 from ....envs.task import Task
+from ....envs.web.browser import close_shared
+from ....envs.web.person import Gesture
 from ...journal import EpisodeRecord, StepRecord
 from ...replay import replay
 from ...trajectory import Trajectory
 from .frames import Encoder, Picture
-from .world import Begun, EpisodePlayer, Moment
+from .world import Begun, EpisodePlayer, Moment, Reading
 
 SIZE = struct.Struct("<I")
 """Before every message, its length."""
@@ -57,6 +59,7 @@ def work(line: socket.socket, specs: Sequence[EnvSpec], nice: bool) -> None:
         pass  # the server is gone
     with _alarm(_GRACE_SECONDS):
         room.close()
+        close_shared()
 
 
 class Room:
@@ -82,6 +85,9 @@ class Room:
         self, place: int, row: np.ndarray, time_ms: int, controller: int, frame: int
     ) -> tuple[StepRecord, Moment]:
         return self._players[place].act(row, time_ms, controller, frame)
+
+    def read(self, place: int, gesture: Gesture | None) -> Reading:
+        return self._players[place].read(gesture)
 
     def draw(self, place: int) -> Picture | None:
         return self._players[place].draw()

@@ -10,8 +10,11 @@ import numpy as np
 
 from ....envs.controls import Controls
 from ....envs.gymnasium_task import TaskEnvironment
-from ....envs.spaces import Observation
+from ....envs.spaces import Observation, action_to_row
 from ....envs.task import Task
+from ....envs.web.environment import WebEnv
+from ....envs.web.person import Gesture, Heard, Person, Question
+from ....envs.web.spaces import to_value
 from ...journal import EpisodeRecord, StepRecord
 from ...trajectory import Trajectory
 from .episode import Episode
@@ -34,6 +37,20 @@ class Moment(NamedTuple):
     success: bool | None
     picture: Picture | None
     observation: Observation | None = None
+
+
+class Reading(NamedTuple):
+    """What hands did to a page: `row` is an action to be taken now, and `more` to be read after that.
+
+    `picture` is what shows ahead of any action, None when it looks as before; `question` asks for what the
+    picture cannot show; `draft` says that something shows which is no action yet.
+    """
+
+    row: np.ndarray | None
+    picture: Picture | None
+    question: Question | None
+    more: bool
+    draft: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +106,10 @@ class World(Protocol):
         """Take one action, a row `[k]`."""
         ...
 
+    async def read(self, gesture: Gesture | None) -> Reading:
+        """Read what hands did to a web page (`envs.web.person`), or what more there is of it."""
+        ...
+
     async def draw(self) -> Picture | None:
         """Draw what the environment shows now, for a page that has nothing yet."""
         ...
@@ -114,6 +135,7 @@ class EpisodePlayer:
         self._seen = seen
         self._environment: TaskEnvironment | None = None
         self._episode: Episode | None = None
+        self._person: Person | None = None
 
     @property
     def environment(self) -> TaskEnvironment:
@@ -133,6 +155,11 @@ class EpisodePlayer:
         step = self._episode.take(row, time_ms, controller, frame)
         return step, self._moment(self._episode, anew=False)
 
+    def read(self, gesture: Gesture | None) -> Reading:
+        assert self._person is not None
+        heard = self._person.go_on() if gesture is None else self._person.hear(gesture)
+        return self._read(heard)
+
     def draw(self) -> Picture | None:
         return self._screen.draw(self.environment, anew=True) if self._screen else None
 
@@ -151,6 +178,8 @@ class EpisodePlayer:
     def _begun(self, episode: Episode, torn: int) -> Begun:
         self._episode = episode
         environment = self.environment
+        bare = environment.env.unwrapped
+        self._person = Person(bare) if isinstance(bare, WebEnv) else None
         return Begun(
             record=episode.record,
             steps=list(episode.steps),
@@ -161,6 +190,13 @@ class EpisodePlayer:
             controls=environment.controls() if self._screen else Controls(()),
             atlas=self._screen.atlas(environment) if self._screen else None,
         )
+
+    def _read(self, heard: Heard) -> Reading:
+        if heard.action is not None:
+            row = action_to_row(self.environment.action_space, to_value(heard.action))
+            return Reading(row, None, heard.question, heard.more, heard.draft)
+        picture = self._screen.draw(self.environment) if self._screen else None
+        return Reading(None, picture, heard.question, heard.more, heard.draft)
 
     def _moment(self, episode: Episode, anew: bool) -> Moment:
         now = episode.now
@@ -185,6 +221,9 @@ class InlineWorld:
         self, row: np.ndarray, time_ms: int, controller: int, frame: int
     ) -> tuple[StepRecord, Moment]:
         return self._player.act(row, time_ms, controller, frame)
+
+    async def read(self, gesture: Gesture | None) -> Reading:
+        return self._player.read(gesture)
 
     async def draw(self) -> Picture | None:
         return self._player.draw()
