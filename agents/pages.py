@@ -198,7 +198,7 @@ def _wholes(
         nth.append(seen.get((parent, tag), 0))
         seen[parent, tag] = nth[-1] + 1
     boxes = [np.rint(np.array(page[side], float) / 4) + 2 for side in ("left", "top", "width", "height")]
-    columns = [
+    columns: list[np.ndarray | list[int]] = [
         *boxes,
         # few recordings say what was clicked before
         *(nth, depth, children, np.array(page["flags"]) & ~TAMPERED),
@@ -216,8 +216,9 @@ def _rgba(colours: Sequence[int]) -> np.ndarray:
 def _colour(colours: Sequence[int]) -> np.ndarray:
     """Sort colours into three by three by three, and nothing."""
     rgba = _rgba(colours)
-    third = rgba[:, :3] // 86
-    return np.where(rgba[:, 3] < 32, _CLEAR, third @ np.array([9, 3, 1]))
+    sorts: np.ndarray = rgba[:, :3] // 86 @ np.array([9, 3, 1])
+    sorts[rgba[:, 3] < 32] = _CLEAR
+    return sorts
 
 
 def _number(word: str) -> int:
