@@ -17,9 +17,11 @@ from typing import Any
 import numpy as np
 
 from ..datasets.durable import write_whole
+from ..datasets.replay import Environments, Replay, replay_many
 from ..datasets.spreading import spread
 from ..datasets.store import Store
 from ..datasets.trajectory import Trajectory
+from ..envs.suite import Suite
 from ..envs.task import SeedRange, Task
 from .behavior_cloning import Evaluate, train
 from .checkpoint import LoadedPolicy, load
@@ -120,7 +122,7 @@ def attempt(
     tasks = [one for one in best.suite if one.id in best.policy.tasks]
     tried: dict[str, float] = {}
     kept = 0
-    work = partial(_attempt, pack(best.policy), name, seeds, best.suite.name, config.seed)
+    work = partial(_attempt, pack(best.policy), name, seeds, best.suite, config.seed)
     for task, (first, right) in zip(tasks, spread(work, tasks, config.workers), strict=True):
         tried[task.id] = first
         if right and (name, task.id) not in there:
@@ -130,9 +132,12 @@ def attempt(
 
 
 def _attempt(
-    packed: bytes, name: str, seeds: Sequence[int], suite_name: str, seed: int, task: Task
+    packed: bytes, name: str, seeds: Sequence[int], suite: Suite, seed: int, task: Task
 ) -> tuple[float, list[Trajectory]]:
-    """Try one task on each seed until it succeeds; returns success at the first attempt, and successes."""
+    """Try one task on each seed until it succeeds; returns success at the first attempt, and successes.
+
+    A success that does not replay teaches nothing: nobody could say what it was an answer to.
+    """
     policy = unpack(packed)
     right: list[Trajectory] = []
     tried = succeeded = 0
@@ -142,7 +147,7 @@ def _attempt(
             if not left:
                 break
             actor = PolicyActor(policy, name, False, seed, temperature)
-            some = rollout(actor, task, left, suite_name=suite_name)
+            some = rollout(actor, task, left, suite_name=suite.name)
             right += [one for one in some if one.success]
             left = [one.seed for one in some if not one.success]
             if temperature == TEMPERATURES[0]:
@@ -150,7 +155,9 @@ def _attempt(
                 succeeded += len(some) - len(left)
         if succeeded == tried:
             break
-    return succeeded / tried, right
+    with Environments(suite) as environments:
+        again = list(replay_many(right, environments))
+    return succeeded / tried, [one for one, got in zip(right, again, strict=True) if isinstance(got, Replay)]
 
 
 def read_rounds(run: Path) -> list[Round]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium
 import numpy as np
@@ -15,7 +16,7 @@ from tutelage.agents.behavior_cloning import train
 from tutelage.agents.checkpoint import load
 from tutelage.agents.evaluation.evaluate import best_of_select
 from tutelage.agents.evaluation.rollout import rollout
-from tutelage.agents.practise import TRIED, practise, read_rounds
+from tutelage.agents.practise import TRIED, attempt, practise, read_rounds
 from tutelage.agents.train_config import TrainConfig
 from tutelage.datasets.replay import replay
 from tutelage.datasets.store import Store
@@ -46,7 +47,13 @@ SUITE = suite_from(
 
 
 class Signs(gymnasium.Env[Any, Any]):
-    """Answer the sign that is shown, one of eight, by its own one of four buttons."""
+    """Answer the sign that is shown, one of eight, by its own one of four buttons.
+
+    Where `fickle`, even seeds show another sign each time.
+    """
+
+    fickle = False
+    resets: ClassVar[Counter[int]] = Counter()
 
     def __init__(self, render_mode: str | None = None) -> None:
         self.observation_space, self.action_space = spaces.Discrete(SIGNS), spaces.Discrete(4)
@@ -55,6 +62,9 @@ class Signs(gymnasium.Env[Any, Any]):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
         super().reset(seed=seed)
         self.sign = int(self.np_random.integers(SIGNS))
+        if self.fickle and seed is not None and seed % 2 == 0:
+            self.resets[seed] += 1
+            self.sign = (self.sign + self.resets[seed]) % SIGNS
         return self.sign, {}
 
     def step(self, action: Any) -> Any:
@@ -128,3 +138,15 @@ def test_a_round_that_makes_nothing_better_is_forgotten(run: tuple[Store, Path],
     practise([store], tmp_path, replace(CONFIG, practise=1), evaluate=lambda _: steady)
     assert load(tmp_path / "kept").seal == seal
     assert len(read_rounds(tmp_path)) == 1
+
+
+def test_a_success_that_does_not_replay_teaches_nothing(
+    run: tuple[Store, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, folder = run
+    monkeypatch.setattr(Signs, "fickle", True)
+    store = Store.create(tmp_path / "practice", SUITE)
+    tried, kept = attempt(load(folder / "kept"), store, CONFIG, 1)
+    assert tried["sign"] > 0
+    assert kept == len(store) > 0
+    assert all(seed % 2 for seed in store.episodes()["seed"].to_pylist())

@@ -63,8 +63,12 @@ const guard = () => {
 
 const watch = () => {
   const follow = (event) => Object.assign(pointer, { x: event.clientX, y: event.clientY, over: event.target });
+  // of what comes to lie under a pointer at rest, a browser tells by `mouseover` alone, if it has had a frame
+  const still = (event) => pointer.isNudged && event.stopImmediatePropagation();
   window.addEventListener("mouseover", follow, true);
   window.addEventListener("mousemove", follow, true);
+  window.addEventListener("mousemove", still, true);
+  window.addEventListener("pointermove", still, true);
   window.addEventListener("mousedown", follow, true);
   window.addEventListener("mouseout", (event) => {
     if (!event.relatedTarget) Object.assign(pointer, { x: -1, y: -1, over: null });
@@ -116,11 +120,14 @@ const stale = () => {
   return under !== pointer.over || (under !== null && !under.matches(":hover"));
 };
 
-const look = async () => {
+// A nudge of the pointer follows where it is stale, unless this was the `last` look.
+const look = async (last = false) => {
+  pointer.isNudged = false;
   await settled([...document.images].filter((one) => !one.complete));
   await focusSettled();
   if (window.scrollX) window.scrollTo(0, window.scrollY);
   outcome = task().outcome();
+  pointer.isNudged = !last && stale();
   return { instruction: task().instruction(), ...outcome, ...elements.list(), stale: stale() };
 };
 
@@ -176,7 +183,8 @@ window.tutelage = {
   // Let time pass and look; null, before any passes, when the pointer must be moved first.
   async step(span, frame, whatever) {
     if (frame) await clock.frame();
-    if (!whatever && stale()) return null;
+    pointer.isNudged = !whatever && stale();
+    if (pointer.isNudged) return null;
     await clock.advance(span);
     return look();
   },

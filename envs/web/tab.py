@@ -168,11 +168,11 @@ class Tab:
 
     def _settle(self, seen: dict[str, Any]) -> Conversation[Look]:
         """Tell the page where the pointer is until what lies under it knows."""
-        for nudge in NUDGES:
+        for number, nudge in enumerate(NUDGES, 1):
             if not seen["stale"]:
                 break
             yield from self._nudge(nudge)
-            seen = yield from self.ask("look()")
+            seen = yield from self.ask(f"look({json.dumps(number == len(NUDGES))})")
         del seen["stale"]
         return Look(**(seen | {"reward": float(seen["reward"]), "covered": frozenset(seen["covered"])}))
 

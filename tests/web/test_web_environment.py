@@ -191,6 +191,16 @@ def test_the_pointer_colours_what_it_is_over_and_nothing_in_the_next_episode(ope
     assert again == first
 
 
+def test_what_comes_to_lie_under_the_pointer_hears_that_it_is_there_and_of_no_move(opened: Opened) -> None:
+    """As a browser tells by itself when it has had a frame, which is a matter of luck."""
+    env = opened("cover")
+    seen, _ = env.reset(seed=0)
+    seen, *_ = env.step(Action("click", at(seen, id="open")))
+    assert named(seen, "log").text == "mouseover mouseenter"
+    seen, *_ = env.step(Action("hover", at(seen, id="cover")))
+    assert named(seen, "log").text == "mouseover mouseenter pointermove mousemove"
+
+
 def test_a_place_inside_a_drawing_can_be_clicked(opened: Opened) -> None:
     env = opened("canvas")
     seen, _ = env.reset(seed=3)
