@@ -17,12 +17,13 @@ from typing import Any
 import numpy as np
 
 from ..envs.web.elements import TAMPERED
+from .colours import SORTS, likeness, named_in, rgba_of, sort_of
 from .words import buckets_of
 
 ATTRIBUTES = 4096
 """Rows of the table of tags, ids, classes and neighbours of matched words."""
 
-ELEMENT_SIZES = (48, 64, 48, 64, 32, 16, 16, 16, 28, 28, 101, 101)
+ELEMENT_SIZES = (48, 64, 48, 64, 32, 16, 16, 16, SORTS, SORTS, 101, 101)
 """Values of each whole number of an element: left, top, width, height, place among siblings of its kind,
 depth, children, flags, background, foreground, the number it reads, the number it holds."""
 
@@ -33,13 +34,16 @@ whether it is quoted, the number it is."""
 NAMES = 4096
 """Words are told apart by a number below this, where what they read does not matter."""
 
-AMOUNTS = 21
-"""Real numbers of an element: see `_matches`, and its two colours."""
+AMOUNTS = 25
+"""Real numbers of an element: see `_Asked.matches`, its two colours, and how like said ones they are."""
 
 _TOKEN = re.compile(r"[^\W\d_]+|\d+|[^\w\s]|_")
 _QUOTED = re.compile(r'"([^"]*)"')
 _TEXT, _VALUE = 24, 16  # words of an element that are looked at
-_CLEAR = 27  # the colour of nothing
+_MONTHS = (
+    *("january", "february", "march", "april", "may", "june", "july", "august", "september"),
+    *("october", "november", "december"),
+)
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,7 @@ class PageRows:
     """One step: W words of the instruction and E elements of the page.
 
     `words` `[W, 5]` and `elements` `[E, 12]` are whole numbers (uint8), below WORD_SIZES and ELEMENT_SIZES;
-    `amounts` float32 `[E, 21]`; `parents` `[E]`, -1 for none. `said`, `text`, `value` are bags of word rows;
+    `amounts` float32 `[E, 25]`; `parents` `[E]`, -1 for none. `said`, `text`, `value` are bags of word rows;
     `attributes` and `beside` (words around the match in the instruction) of ATTRIBUTES.
     """
 
@@ -100,14 +104,15 @@ def page_rows(instruction: str, document: str) -> PageRows:
     children = np.bincount([one for one in page["parent"] if one >= 0], minlength=len(texts))
     amounts = np.array([asked.matches(*one) for one in zip(texts, values, read, held, strict=True)])
     amounts[:, 10] = children == 0
-    for side in ("bg", "fg"):
-        page[side] = np.where(_is_patch(page, texts, children), page[side], 0)
-    colours = np.concatenate([_rgba(page["bg"]), _rgba(page["fg"])], 1)
+    patches = _is_patch(page, texts, children)[:, None]
+    back, front = (rgba_of(page[side]) * patches for side in ("bg", "fg"))
+    named = named_in(said)
+    colours = [back / 255, front / 255, likeness(back, named), likeness(front, named)]
     return PageRows(
         words=asked.words(read, held),
         said=_bags_of_words([[word] for word in said] or [[]]),
-        elements=_wholes(page, read, held, children),
-        amounts=np.concatenate([amounts, colours / 255], 1).astype(np.float32),
+        elements=_wholes(page, read, held, children, (sort_of(back), sort_of(front))),
+        amounts=np.concatenate([amounts, *colours], 1).astype(np.float32),
         parents=np.array(page["parent"], np.int64),
         text=_bags_of_words(read),
         value=_bags_of_words(held),
@@ -137,7 +142,7 @@ class _Asked:
         self._sentence, self._words = sentence, words
         self._at: dict[str, list[int]] = {}
         for place, word in enumerate(words):
-            self._at.setdefault(word, []).append(place)
+            self._at.setdefault(_plain(word), []).append(place)
         self._quoted = {one.strip() for one in _QUOTED.findall(sentence)} - {""}
 
     def matches(self, text: str, value: str | None, read: Sequence[str], held: Sequence[str]) -> list[float]:
@@ -145,10 +150,10 @@ class _Asked:
         sounds = [word for word in read if word[0].isalnum()]
         numbers = [number for word in read if (number := _number(word)) < 100]
         return [
-            sum(word in self._at for word in sounds) / max(1, len(sounds)),
+            sum(_plain(word) in self._at for word in sounds) / max(1, len(sounds)),
             bool(text) and text in self._sentence,
             text in self._quoted,
-            min(sum(word in self._at for word in read), 8) / 8,
+            min(sum(_plain(word) in self._at for word in read), 8) / 8,
             bool(value) and (value or "") in self._sentence,
             (value or "") in self._quoted,
             value is None,
@@ -165,10 +170,10 @@ class _Asked:
         size, begin = len(read), None
         if read and text in self._sentence:
             begin = next(
-                (at for at in self._at.get(read[0], ()) if self._words[at : at + size] == read), None
+                (at for at in self._at.get(_plain(read[0]), ()) if self._words[at : at + size] == read), None
             )
         if begin is None:
-            size, begin = 1, next((self._at[word][0] for word in read if word in self._at), None)
+            size, begin = 1, next((at[0] for word in read if (at := self._at.get(_plain(word)))), None)
         if begin is None:
             return [_hashed("alone")]
         before = [(n, begin - n) for n in (1, 2, 3) if begin >= n]
@@ -182,13 +187,18 @@ class _Asked:
         rows, quoted = [], False
         for place, word in enumerate(self._words):
             quoted ^= word == '"'
-            row = (min(place, 63), min(shown.get(word, 0), 3), min(kept.get(word, 0), 2), int(quoted))
+            plain = _plain(word)
+            row = (min(place, 63), min(shown.get(plain, 0), 3), min(kept.get(plain, 0), 2), int(quoted))
             rows.append((*row, _number(word)))
         return np.array(rows or [(0, 0, 0, 0, 100)], np.uint8)
 
 
 def _wholes(
-    page: dict[str, Any], read: Sequence[Sequence[str]], held: Sequence[Sequence[str]], children: np.ndarray
+    page: dict[str, Any],
+    read: Sequence[Sequence[str]],
+    held: Sequence[Sequence[str]],
+    children: np.ndarray,
+    colours: Sequence[np.ndarray],
 ) -> np.ndarray:
     depth: list[int] = []
     nth: list[int] = []
@@ -202,34 +212,30 @@ def _wholes(
         *boxes,
         # few recordings say what was clicked before
         *(nth, depth, children, np.array(page["flags"]) & ~TAMPERED),
-        *(_colour(page["bg"]), _colour(page["fg"])),
+        *colours,
         *([_number(words[0]) if words else 100 for words in some] for some in (read, held)),
     ]
     return np.clip(np.stack(columns, 1), 0, np.array(ELEMENT_SIZES) - 1).astype(np.uint8)
 
 
-def _rgba(colours: Sequence[int]) -> np.ndarray:
-    packed = np.array(colours, np.int64) & 0xFFFFFFFF
-    return np.stack([packed >> 24, packed >> 16 & 255, packed >> 8 & 255, packed & 255], 1)
-
-
-def _colour(colours: Sequence[int]) -> np.ndarray:
-    """Sort colours into three by three by three, and nothing."""
-    rgba = _rgba(colours)
-    sorts: np.ndarray = rgba[:, :3] // 86 @ np.array([9, 3, 1])
-    sorts[rgba[:, 3] < 32] = _CLEAR
-    return sorts
-
-
 def _number(word: str) -> int:
-    """Return the number below 100 that a word is, else 100."""
-    return min(int(word), 100) if word.isdecimal() and len(word) < 4 else 100
+    """Return the number below 100 that a word is, else 100; a month is its number."""
+    plain = _plain(word)
+    return min(int(plain), 100) if plain.isdecimal() and len(plain) < 4 else 100
+
+
+@lru_cache(maxsize=65536)
+def _plain(word: str) -> str:
+    """Return a word as it is compared: 07 is 7, and so is July."""
+    if word in _MONTHS:
+        return str(1 + _MONTHS.index(word))
+    return word.lstrip("0") or "0" if word.isdecimal() else word
 
 
 def _counts(lists: Sequence[Sequence[str]]) -> dict[str, int]:
     counts: dict[str, int] = {}
     for words in lists:
-        for word in words:
+        for word in map(_plain, words):
             counts[word] = counts.get(word, 0) + 1
     return counts
 
