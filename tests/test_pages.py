@@ -99,3 +99,19 @@ def test_what_lights_up_under_the_pointer_is_not_looked_at() -> None:
     seen, expected = (page_rows("", json.dumps(one)) for one in (lit, document))
     assert np.array_equal(seen.elements, expected.elements)
     assert np.array_equal(seen.amounts, expected.amounts)
+
+
+def test_a_day_and_a_month_are_found_in_a_date() -> None:
+    shown = page(("A", "3", None), ("SPAN", "May", None), ("SPAN", "December", None), ("A", "4", None))
+    rows = page_rows("Select 05/03/2016 as the date", shown)
+    assert rows.amounts[1:, 0].tolist() == [1, 1, 0, 0]
+    assert rows.elements[1:, 10].tolist() == [3, 5, 12, 4]
+    assert rows.words[[1, 3], 1].tolist() == [1, 1]  # both are shown
+
+
+def test_a_colour_that_is_said_is_like_the_elements_that_have_it() -> None:
+    document = json.loads(page(("DIV", "", None), ("DIV", "", None), ("rect", "", None)))
+    document["bg"], document["fg"] = [0, 0x800080FF, 0x008000FF, 0], [0xFF, 0xFF, 0xFF, 0x800080FF]
+    said, unsaid = (page_rows(f"Click the {name} one", json.dumps(document)) for name in ("purple", "big"))
+    assert said.amounts[1:, -4:].tolist() == [[1, 1, 0, 0], [0, 0, 0, 0], [0, 0, 1, 1]]
+    assert not unsaid.amounts[:, -4:].any()
