@@ -3,7 +3,7 @@
 Nothing is played here: hand in folders that `tutelage evaluate RUN -o FOLDER --suite web --episodes 100`
 wrote, as `name=FOLDER`. Success is a reward above 0, as the literature counts it; "in full" is a reward of 1.
 The mean is over tasks, each weighing the same; its interval covers the draw of seeds. `--table` prints the
-table of docs/web.md.
+table of docs/web.md; `--quick` tells what was published and no more.
 
 Published columns (`peers/miniwob_published.csv`): HTML-T5-XL (Gur et al., ICLR 2024) and AutoWebGLM (Lai et
 al., KDD 2024) as in Table 8 of the latter. People, CC-Net (Humphreys et al., ICML 2022; supervised part,
@@ -38,10 +38,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("evaluations", nargs="+", help="name=FOLDER, such as cloned=measured")
+    parser.add_argument("evaluations", nargs="*", help="name=FOLDER, such as cloned=measured")
+    parser.add_argument("--quick", action="store_true", help="without any evaluation")
     parser.add_argument("--out", type=Path, help="also keep the JSON object here")
     parser.add_argument("--table", action="store_true", help="print the table of every task")
     given = parser.parse_args()
+    if not given.evaluations and not given.quick:
+        parser.error("expected evaluations as name=FOLDER, got none; tutelage evaluate writes them")
     published = read_published()
     measured = {name: read(Path(at)) for name, at in (one.split("=", 1) for one in given.evaluations)}
     if given.table:
@@ -74,7 +77,10 @@ def figures(
     hard = [
         task for task, one in published.items() if one["webn_t5"] < HARD and one["cc_net_supervised"] < HARD
     ]
-    found: dict[str, dict[str, object]] = {}
+    found: dict[str, dict[str, object]] = {
+        f"published_{name}": figure(sum(one[name] for one in published.values()) / len(published), "of 1")
+        for name in next(iter(published.values()))
+    }
     for name, rates in measured.items():
         mean = mean_rate([rates[task][0] for task in published])
         beside = sum(one["webn_t5"] for one in published.values()) / len(published)

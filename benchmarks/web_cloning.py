@@ -1,0 +1,159 @@
+"""What cloning the crowd of the web tasks needs: success against who teaches, how many, and what else.
+
+Every variation trains a policy of the same size for the same number of steps and plays the same test seeds:
+
+- `successes`: demonstrations that succeeded teach, as `tutelage train` has it;
+- `all`: failures teach as well;
+- `quarter`, `sixteenth`: so much of every task's successes;
+- `with_grid_world`: one network learns the web and the rooms of `babyai-small`, with as many web steps in a
+  batch as the others have; `grid_world` learns the rooms alone. Both tell of the rooms, too.
+
+`--data` is the folder with the recordings, `--out` keeps the figures after every variation, and those that
+it has already are not trained again; `--only` names some. `--quick` shows that all runs, in under 50 s: its
+figures mean nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from _figures import figure, tell
+from crowd_replay import DATA
+from tutelage.agents.behavior_cloning import train
+from tutelage.agents.checkpoint import load
+from tutelage.agents.evaluation.actors import PolicyActor
+from tutelage.agents.evaluation.evaluate import evaluate
+from tutelage.agents.evaluation.intervals import Interval, mean_rate, wilson
+from tutelage.agents.policy import Policy
+from tutelage.agents.train_config import TrainConfig
+from tutelage.datasets.formats.miniwob_turk import import_miniwob_turk
+from tutelage.datasets.simulated_crowd import simulate
+from tutelage.datasets.store import Store
+from tutelage.envs.suite import Suite, load_suite
+
+WEB, GRID = load_suite("web"), load_suite("babyai-small")
+CONFIG = TrainConfig(size=3, batch_steps=96, window=16, steps=800, evaluate_every=1_000_000)
+SEEDS = 16
+"""Test seeds of a web task; a grid task has sixteen times as many."""
+ROOMS = 5000
+"""Demonstrations of each grid task."""
+
+
+@dataclass(frozen=True)
+class Variation:
+    """What teaches: a share of the web's successes or failures as well, and batches of the grid world."""
+
+    share: float = 1.0
+    weights: str = "outcome"
+    web_steps: int = CONFIG.batch_steps
+    grid_steps: int = 0
+
+
+VARIATIONS = {
+    "successes": Variation(),
+    "all": Variation(weights="none"),
+    "quarter": Variation(share=1 / 4),
+    "sixteenth": Variation(share=1 / 16),
+    "grid_world": Variation(web_steps=0, grid_steps=96),
+    "with_grid_world": Variation(grid_steps=96),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="under 50 s")
+    parser.add_argument("--data", type=Path, default=DATA, help="the crowd's tables or raw files")
+    parser.add_argument("--steps", type=int, default=CONFIG.steps, help="training steps of each")
+    parser.add_argument("--seeds", type=int, default=SEEDS, help="test seeds of a web task")
+    parser.add_argument("--only", nargs="*", default=list(VARIATIONS), choices=VARIATIONS)
+    parser.add_argument("--out", type=Path, help="keep the JSON object here")
+    given = parser.parse_args()
+    done = {}
+    if given.out and given.out.exists():
+        done = json.loads(given.out.read_text("utf-8"))["figures"]
+    with tempfile.TemporaryDirectory() as folder:
+        stores = Stores(Path(folder), given.data, given.quick)
+        for name in given.only:
+            if f"{name}_web" in done or f"{name}_rooms" in done:
+                continue
+            config = replace(CONFIG, steps=20 if given.quick else given.steps)
+            done |= measured(name, stores, config, 1 if given.quick else given.seeds)
+            tell("web_cloning", done, ("torch", "miniwob", "gymnasium"), given.out)
+
+
+class Stores:
+    """The crowd's demonstrations, parts of them, and those of the grid world, made when first wanted."""
+
+    def __init__(self, folder: Path, data: Path, quick: bool) -> None:
+        self._folder = folder
+        self._data = data / "raw" if quick and (data / "raw").is_dir() else data
+        self._rooms = 20 if quick else ROOMS
+
+    def web(self, share: float) -> Store:
+        """Return a share of each task's demonstrations: a random one, and part of any greater share."""
+        if not (self._folder / "web").exists():
+            import_miniwob_turk(self._data, self._folder / "web", WEB)
+        whole = Store.open(self._folder / "web")
+        if share == 1:
+            return whole
+        rows = whole.episodes()
+        tasks = np.array(rows["task"].to_pylist())
+        order = np.random.default_rng(0).permutation(len(tasks))
+        chosen: set[str] = set()
+        for task in np.unique(tasks):
+            own = order[tasks[order] == task]
+            chosen |= {rows["episode"][int(at)].as_py() for at in own[: max(1, round(share * len(own)))]}
+        part = Store.create(self._folder / f"web-{share}", WEB)
+        part.append([one for one in whole.trajectories() if one.episode in chosen])
+        return part
+
+    def grid(self) -> Store:
+        """Return demonstrations of the grid world's crowd."""
+        if (self._folder / "grid").exists():
+            return Store.open(self._folder / "grid")
+        store = Store.create(self._folder / "grid", GRID)
+        simulate(GRID, store, {task.id: self._rooms for task in GRID})
+        return store
+
+    def run(self, name: str) -> Path:
+        return self._folder / name
+
+
+def measured(name: str, stores: Stores, config: TrainConfig, seeds: int) -> dict[str, dict[str, Any]]:
+    """Train a variation and let it play the test seeds."""
+    one = VARIATIONS[name]
+    taught = [stores.web(one.share)] if one.web_steps else []
+    taught += [stores.grid()] if one.grid_steps else []
+    config = replace(config, batch_steps=one.web_steps + one.grid_steps, weights=one.weights)
+    policy = load(train(taught, stores.run(name), config, progress=True)).policy
+    figures = {f"{name}_demonstrations": figure(sum(len(one) for one in taught), "episodes")}
+    if one.web_steps:
+        figures[f"{name}_web"] = shown(rates(WEB, policy, seeds))
+    if one.grid_steps:
+        figures[f"{name}_rooms"] = shown(rates(GRID, policy, 16 * seeds))
+    return figures
+
+
+def rates(suite: Suite, policy: Policy, seeds: int) -> list[Interval]:
+    """Return success on test seeds, by task."""
+    played = evaluate(suite, [PolicyActor(policy, "policy")], episodes=seeds, workers=2).trajectories
+    known = [task.id for task in suite if task.id in policy.tasks]
+    return [wilson(sum(bool(one.success) for one in played if one.task == task), seeds) for task in known]
+
+
+def shown(each: Sequence[Interval]) -> dict[str, Any]:
+    mean = mean_rate(each)
+    return figure(mean.estimate, f"of 1 [{mean.low:.3f}, {mean.high:.3f}]")
+
+
+if __name__ == "__main__":
+    main()
