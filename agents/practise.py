@@ -6,17 +6,14 @@ those join the demonstrations.
 
 from __future__ import annotations
 
-import json
 import shutil
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from ..datasets.durable import write_whole
 from ..datasets.replay import Environments, Replay, replay_many
 from ..datasets.spreading import spread
 from ..datasets.store import Store
@@ -28,6 +25,7 @@ from .checkpoint import LoadedPolicy, load
 from .evaluation.actors import PolicyActor
 from .evaluation.play import pack, unpack
 from .evaluation.rollout import rollout
+from .rounds import Round, read_rounds, write_rounds
 from .train_config import TrainConfig
 
 TRIED = SeedRange("tried", 300_000_000, 400_000_000)
@@ -41,29 +39,6 @@ ENOUGH = 16
 
 RATE = 0.4
 """Learning rates of a round, as shares of those that people taught with: it mends, it does not begin anew."""
-
-ROUNDS = "practice.jsonl"
-
-
-@dataclass(frozen=True)
-class Round:
-    """What came of one round.
-
-    `tried` is success by task at the first attempt, `kept` how many attempts joined the demonstrations,
-    `select` success by task on select seeds afterwards.
-    """
-
-    number: int
-    tried: Mapping[str, float]
-    kept: int
-    select: Mapping[str, float]
-
-    def __str__(self) -> str:
-        tried, select = (100 * float(np.mean(list(one.values()) or [0])) for one in (self.tried, self.select))
-        return (
-            f"round {self.number}: {tried:.1f} % of its first attempts succeeded, {self.kept} joined the "
-            f"demonstrations; {select:.1f} % on select seeds now"
-        )
 
 
 def practise(
@@ -83,7 +58,7 @@ def practise(
     """
     suite = stores[0].suite
     store = Store.create(out / "practice", suite)
-    rounds = _read(out)
+    rounds = read_rounds(out)
     best = load(out / "kept")
     score = _mean(best)
     for number in range(len(rounds) + 1, config.practise + 1):
@@ -104,7 +79,7 @@ def practise(
         if _mean(made) > score:
             best, score = made, _mean(made)
             shutil.copytree(folder / "kept", out / "kept", dirs_exist_ok=True)
-        write_whole(out / ROUNDS, "".join(f"{json.dumps(_plain(one))}\n" for one in rounds).encode())
+        write_rounds(out, rounds)
         if tell:
             tell(rounds[-1])
     return out / "kept"
@@ -158,21 +133,6 @@ def _attempt(
     with Environments(suite) as environments:
         again = list(replay_many(right, environments))
     return succeeded / tried, [one for one, got in zip(right, again, strict=True) if isinstance(got, Replay)]
-
-
-def read_rounds(run: Path) -> list[Round]:
-    """Read what came of the rounds of a run; none where it has not practised."""
-    return _read(run)
-
-
-def _read(run: Path) -> list[Round]:
-    path = run / ROUNDS
-    lines = path.read_text("utf-8").splitlines() if path.exists() else []
-    return [Round(**json.loads(line)) for line in lines]
-
-
-def _plain(one: Round) -> dict[str, Any]:
-    return {"number": one.number, "tried": dict(one.tried), "kept": one.kept, "select": dict(one.select)}
 
 
 def _mean(loaded: LoadedPolicy) -> float:

@@ -16,7 +16,8 @@ from tutelage.agents.behavior_cloning import train
 from tutelage.agents.checkpoint import load
 from tutelage.agents.evaluation.evaluate import best_of_select
 from tutelage.agents.evaluation.rollout import rollout
-from tutelage.agents.practise import TRIED, attempt, practise, read_rounds
+from tutelage.agents.practise import TRIED, attempt, practise
+from tutelage.agents.rounds import read_rounds
 from tutelage.agents.train_config import TrainConfig
 from tutelage.datasets.replay import replay
 from tutelage.datasets.store import Store

@@ -13,8 +13,11 @@ import pyarrow as pa
 import pytest
 from tutelage.agents.evaluation.actors import ChanceActor, ExpertActor, SimulatedActor
 from tutelage.agents.evaluation.evaluate import Evaluation, evaluate
-from tutelage.agents.evaluation.report import practice_runs, read_metrics, write_report
+from tutelage.agents.evaluation.report import practice_runs, practice_series, read_metrics, write_report
 from tutelage.agents.evaluation.rollout import rollout
+from tutelage.agents.evaluation.sections import training
+from tutelage.agents.rounds import Round, write_rounds
+from tutelage.datasets.durable import write_whole
 from tutelage.datasets.simulated_crowd import crowd, simulate
 from tutelage.datasets.store import Store
 from tutelage.envs.errors import TutelageError
@@ -231,6 +234,22 @@ def test_every_round_of_practice_has_its_curve(tmp_path: Path) -> None:
         "practice-2",
         "practice-10",
     ]
+
+
+def test_practice_is_drawn_by_round_from_where_it_began(tmp_path: Path) -> None:
+    assert practice_series(tmp_path) == {}
+    write_whole(tmp_path / "metrics.jsonl", b'{"step": 9, "select": {"go": 0.5, "stay": 0.25}}\n{"step": 10')
+    write_rounds(
+        tmp_path, [Round(1, {}, 7, {"go": 0.75, "stay": 0.25}), Round(2, {}, 9, {"go": 1, "stay": 0.5})]
+    )
+    series = practice_series(tmp_path)
+    assert {name: values.tolist() for name, (_, values) in series.items()} == {
+        "go": [0.5, 0.75, 1],
+        "stay": [0.25, 0.25, 0.5],
+        "mean": [0.375, 0.5, 0.75],
+    }
+    assert series["mean"][0].tolist() == [0, 1, 2]
+    assert "run: success on select seeds, %, by round of practice" in training({}, {"run": series})
 
 
 def test_a_report_without_people_runs_or_stores_leaves_their_sections_out(

@@ -14,7 +14,10 @@ from .intervals import Curve, Interval, time_to_success, wilson
 from .tables import number, percent
 
 Series = Mapping[str, tuple[np.ndarray, np.ndarray]]
-"""Name → (training steps `[K]`, values `[K]`)."""
+"""Name → (training steps or rounds of practice `[K]`, values `[K]`)."""
+
+NAMED = 10
+"""Series that are named at their ends: of more, the mean and those that end lowest."""
 
 _EXTRA = ("-", (0, (5, 1)), (0, (2, 1)))
 
@@ -61,8 +64,11 @@ def effort(comparison: Comparison) -> list[Panel]:
     return panels
 
 
-def training(run: str, metrics: Series, share: bool) -> Panel:
-    """Draw series over training steps: `metrics` maps a name to (steps, values); `share` runs 0 to 100."""
+def training(run: str, metrics: Series, share: bool, axis: str = "training step") -> Panel:
+    """Draw series over training steps: `metrics` maps a name to (steps, values); `share` runs 0 to 100.
+
+    `axis` says what is counted, where it is something else.
+    """
     with panel(f"training {run} {'success' if share else 'loss'}", 2.3) as (axes, done):
         for i, (name, (steps, values)) in enumerate(metrics.items()):
             strong = name in ("mean", "loss")
@@ -79,14 +85,14 @@ def training(run: str, metrics: Series, share: bool) -> Panel:
         else:
             _loss_scale(axes, [values for _, values in metrics.values()])
         axes.set_xlim(0, max(steps[-1] for steps, _ in metrics.values()))
-        axes.set_xlabel("training step")
+        axes.set_xlabel(axis)
         axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
         axes.grid(axis="y")
         _label_ends(axes, metrics, share)
         heading = "success on select seeds, %" if share else "training loss"
         last = ", ".join(f"{name} {values[-1]:.3g}" for name, (_, values) in metrics.items())
-        return done(heading, f"{heading} of {run} over training; at the end: {last}")
+        return done(heading, f"{heading} of {run} by {axis}; at the end: {last}")
 
 
 def _cells(comparison: Comparison, task: str) -> list[Cell]:
@@ -258,6 +264,8 @@ def _label_ends(axes: Axes, metrics: Series, share: bool) -> None:
     low, high = axes.get_ylim()
     gap = (high - low) / 14
     ends = sorted((float(v[-1]) * (100 if share else 1), name) for name, (_, v) in metrics.items())
+    lowest = [name for _, name in ends if name != "mean"][: NAMED - 1]
+    ends = [one for one in ends if one[1] in (*lowest, "mean")]
     at = -np.inf
     places: list[tuple[float, str]] = []
     for value, name in ends:

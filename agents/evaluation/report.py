@@ -22,6 +22,7 @@ from ...envs.errors import TutelageError
 from ...envs.gymnasium_task import TaskEnvironment
 from ...envs.suite import Suite
 from ...envs.task import SEED_RANGES
+from ..rounds import read_rounds
 from . import sections
 from .comparison import Comparison
 from .diagnostics import diagnose
@@ -64,6 +65,7 @@ def write_report(
     comparison = Comparison(joined([rows, rows_from(people)]), suite)
     played = [*trajectories, *people]
     folders = [one for run in train_runs for one in (run, *practice_runs(run))]
+    practised = {run.name: rounds for run in train_runs if (rounds := practice_series(run))}
     runs = {run.name: series for run in folders if (series := read_metrics(run / "metrics.jsonl"))}
     plays = _replays(comparison, suite, played)
     parts = [
@@ -75,7 +77,7 @@ def write_report(
         sections.people(comparison),
         _worst(comparison, plays),
         sections.habits(comparison, diagnose(suite, comparison, played, stores)),
-        sections.training(runs),
+        sections.training(runs, practised),
         sections.demonstrations(stores, suite),
         _made(suite, comparison),
         glossary(),
@@ -96,6 +98,25 @@ def practice_runs(run: Path) -> list[Path]:
     """List the rounds that a run has practised, first to last."""
     rounds = (one for one in run.glob("practice-*") if one.name.removeprefix("practice-").isdecimal())
     return sorted(rounds, key=lambda one: int(one.name.removeprefix("practice-")))
+
+
+def practice_series(run: Path) -> Series:
+    """Read a run's success on select seeds by rounds of practice, of each task and the mean; {} if none."""
+    rounds = read_rounds(run)
+    before = _last_select(run / "metrics.jsonl")
+    by_round = [*([before] if before else []), *(one.select for one in rounds)]
+    if not rounds or len(by_round) < 2:
+        return {}
+    at = np.arange(len(by_round)) + (0 if before else 1)
+    tasks = [task for task in by_round[0] if all(task in one for one in by_round)]
+    series = {task: (at, np.array([one[task] for one in by_round])) for task in tasks}
+    return {**series, "mean": (at, np.mean([values for _, values in series.values()], axis=0))}
+
+
+def _last_select(path: Path) -> Mapping[str, float]:
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    found = [json.loads(line) for line in lines if '"select"' in line and line.endswith("}")]
+    return dict(found[-1]["select"]) if found else {}
 
 
 def read_metrics(path: Path) -> tuple[Series, Series] | None:

@@ -189,9 +189,17 @@ def demonstrations(stores: Sequence[Store], suite: Suite) -> str:
     return section("data", "The demonstrations", lead, table(head, rows, foot=1))
 
 
-def training(runs: Mapping[str, tuple[plots.Series, plots.Series]]) -> str:
-    """Draw each run's loss and its success on the select seeds; `runs` maps a name to both."""
+def training(
+    runs: Mapping[str, tuple[plots.Series, plots.Series]], practised: Mapping[str, plots.Series]
+) -> str:
+    """Draw each run's loss and its success on the select seeds; `runs` maps a name to both.
+
+    `practised` maps the name of a run to its success by rounds of practice.
+    """
     found = []
+    for name, series in practised.items():
+        one = plots.training(name, series, share=True, axis="round of practice")
+        found.append(Panel(f"{name}: {one.heading}, by round of practice", one.note, one.svg))
     for name, (loss, success) in runs.items():
         prefix = f"{name}: " if len(runs) > 1 else ""
         for series, share in ((success, True), (loss, False)):
