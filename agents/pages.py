@@ -39,6 +39,9 @@ AMOUNTS = 25
 
 _TOKEN = re.compile(r"[^\W\d_]+|\d+|[^\w\s]|_")
 _QUOTED = re.compile(r'"([^"]*)"')
+_LIT = re.compile(r"(^|-)(hover|focus)$|^ui-state-active$")
+"""Classes that pages give to what the pointer is over: a menu's lines are active then."""
+
 _TEXT, _VALUE = 24, 16  # words of an element that are looked at
 _MONTHS = (
     *("january", "february", "march", "april", "may", "june", "july", "august", "september"),
@@ -126,8 +129,8 @@ def page_rows(instruction: str, document: str) -> PageRows:
 def _is_patch(page: dict[str, Any], texts: Sequence[str], children: np.ndarray) -> np.ndarray:
     """Say which elements are drawn or patches of colour, bool `[E]`: only of these, colours are looked at.
 
-    Where people point, a page lights up before they click. A policy that sees colours learns to click what
-    is lit, and finds nothing lit when it acts itself.
+    Where people point, a page lights up before they click. A policy that sees it learns to click what is lit,
+    and finds nothing lit when it acts itself.
     """
     styled = [classes.startswith("ui-") or " ui-" in classes for classes in page["classes"]]
     written = [bool(text) or value is not None for text, value in zip(texts, page["value"], strict=True)]
@@ -242,7 +245,8 @@ def _counts(lists: Sequence[Sequence[str]]) -> dict[str, int]:
 
 def _named(tag: str, identity: str, classes: str) -> list[int]:
     names = [f"tag {tag.lower()}"]
-    names += [f"id {word}" for word in tokens_of(identity)] + [f"class {word}" for word in tokens_of(classes)]
+    names += [f"id {word}" for word in tokens_of(identity)]
+    names += [f"class {word}" for one in classes.split() if not _LIT.search(one) for word in tokens_of(one)]
     return [_hashed(name) for name in names]
 
 

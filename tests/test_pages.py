@@ -95,10 +95,19 @@ def test_colours_and_numbers_can_be_told_apart() -> None:
 def test_what_lights_up_under_the_pointer_is_not_looked_at() -> None:
     document = json.loads(page(("A", "Tab", None), ("INPUT_text", "", ""), ("SPAN", "", None)))
     document["classes"][3] = "ui-icon"
-    lit = document | {"bg": [0, 0xEDEDEDFF, 0xEDEDEDFF, 0xEDEDEDFF], "fg": [0xFF] * 4, "flags": [0, 2, 2, 2]}
+    classes = ["", "ui-state-active ui-state-hover", "tab-focus hover", "ui-icon"]
+    lit = document | {
+        "classes": classes,
+        "bg": [0, 0xEDEDEDFF, 0xEDEDEDFF, 0xEDEDEDFF],
+        "fg": [0xFF] * 4,
+        "flags": [0, 2, 2, 2],
+    }
     seen, expected = (page_rows("", json.dumps(one)) for one in (lit, document))
     assert np.array_equal(seen.elements, expected.elements)
     assert np.array_equal(seen.amounts, expected.amounts)
+    assert np.array_equal(seen.attributes.rows, expected.attributes.rows)
+    chosen = json.dumps(document | {"classes": ["", "ui-tabs-active active", "", "ui-icon"]})
+    assert not np.array_equal(page_rows("", chosen).attributes.rows, expected.attributes.rows)
 
 
 def test_a_day_and_a_month_are_found_in_a_date() -> None:
