@@ -8,8 +8,10 @@ import socket
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import wait
 from pathlib import Path
+from threading import Thread
 from typing import Any, TypeVar
 
 from ..envs.errors import TutelageError
@@ -34,7 +36,8 @@ def spread(
         yield from map(work, jobs)
     else:
         # spawn: the parent may hold threads (torch, a progress bar) that a fork would copy half-alive
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        context = get_context("spawn")
+        with ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with_parent) as pool:
             running: deque[Future[Result]] = deque()
             for job in jobs:
                 running.append(pool.submit(work, job))
@@ -42,6 +45,18 @@ def spread(
                     yield running.popleft().result()
             while running:
                 yield running.popleft().result()
+
+
+def _end_with_parent() -> None:
+    """Let this process end with the one that gives it work, should that be killed."""
+    parent = parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+    Thread(target=watch, daemon=True).start()
 
 
 def _over_ray(work: Callable[[Job], Result], jobs: Sequence[Job], address: str) -> Iterator[Result]:

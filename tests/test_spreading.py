@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -86,3 +86,35 @@ def test_a_cluster_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     (line,) = done.stderr.strip().splitlines()
     assert "expected a Ray cluster at '127.0.0.1:1'" in line
     assert "ray start --head" in line
+
+
+def test_workers_end_with_the_process_that_gave_them_work(tmp_path: Path) -> None:
+    script = """if True:
+        import sys
+        from tutelage.datasets.spreading import spread
+        from tutelage.tests.test_spreading import tell_and_stay
+        if __name__ == "__main__":
+            list(spread(tell_and_stay, [sys.argv[1]] * 2, workers=2))
+    """
+    (tmp_path / "killed.py").write_text(script)
+    parent = subprocess.Popen([sys.executable, tmp_path / "killed.py", tmp_path])
+    try:
+        assert within(60, lambda: len(list(tmp_path.glob("*.pid"))) == 2)
+    finally:
+        parent.kill()
+        parent.wait()
+    workers = [Path(f"/proc/{one.stem}") for one in tmp_path.glob("*.pid")]
+    assert within(20, lambda: not any(one.exists() for one in workers))
+
+
+def tell_and_stay(folder: str) -> None:
+    (Path(folder) / f"{os.getpid()}.pid").touch()
+    time.sleep(300)
+
+
+def within(seconds: float, happens: Callable[[], bool]) -> bool:
+    """Wait for something; say whether it came in time."""
+    until = time.monotonic() + seconds
+    while not (there := happens()) and time.monotonic() < until:
+        time.sleep(0.1)
+    return there
