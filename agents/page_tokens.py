@@ -15,18 +15,14 @@ GAP = 8
 """Places between the last word and the first element: elements are near each other, not near words."""
 
 
-DISGUISED = 0.3
+DISGUISED = 0.15
 """Share of the words that read as others do while training, for one batch, wherever they stand."""
-
-BOX = 4
-"""An element's first numbers are its box: while training, each is one more or less, two times in three."""
 
 
 class PageTokens(nn.Module):
     """Words on the page, in fields and in the instruction share one table; what they are in is added.
 
     A word in disguise still meets itself: what is learned is to look for what was said, whatever it is.
-    Nor is a page known by its exact boxes, which would tell apart the few pages that people saw.
     """
 
     def __init__(self, width: int) -> None:
@@ -56,10 +52,9 @@ class PageTokens(nn.Module):
         )
         amounts = torch.from_numpy(np.concatenate([one.amounts for one in steps])).to(own.dtype)
         elements = own + self.amounts(amounts) + self.inside(_parents(own, [one.parents for one in steps]))
-        wholes = np.concatenate([one.elements for one in steps])
-        if self.training:
-            wholes = _shaken(wholes)
-        elements = elements + _sum(self.elements, ELEMENT_SIZES, wholes)
+        elements = elements + _sum(
+            self.elements, ELEMENT_SIZES, np.concatenate([one.elements for one in steps])
+        )
         counts = [np.array([len(getattr(one, name)) for one in steps]) for name in ("words", "elements")]
         return words, counts[0], elements, counts[1]
 
@@ -69,13 +64,6 @@ def _disguises() -> np.ndarray:
     hidden = torch.rand(NAMES) < DISGUISED
     shift: np.ndarray = torch.where(hidden, torch.randint(1, BUCKETS, (NAMES,)), 0).numpy()
     return shift
-
-
-def _shaken(elements: np.ndarray) -> np.ndarray:
-    """Move each side of each box by up to one `[E, columns]`."""
-    shaken = elements.astype(np.int64)
-    shaken[:, :BOX] += torch.randint(-1, 2, (len(elements), BOX)).numpy()
-    return shaken.clip(0, np.array(ELEMENT_SIZES) - 1)
 
 
 def _bag(table: nn.EmbeddingBag, bags: Sequence[Bags], shift: np.ndarray | None = None) -> Tensor:

@@ -39,7 +39,7 @@ AMOUNTS = 25
 
 _TOKEN = re.compile(r"[^\W\d_]+|\d+|[^\w\s]|_")
 _QUOTED = re.compile(r'"([^"]*)"')
-_LIT = re.compile(r"(^|-)(hover|focus|over)$|^ui-state-active$")
+_LIT = re.compile(r"(^|-)(hover|focus)$|^ui-state-active$")
 """Classes that pages give to what the pointer is over: a menu's lines are active then."""
 
 _TEXT, _VALUE = 24, 16  # words of an element that are looked at
@@ -134,11 +134,8 @@ def _is_patch(page: dict[str, Any], texts: Sequence[str], children: np.ndarray) 
     """
     styled = [classes.startswith("ui-") or " ui-" in classes for classes in page["classes"]]
     written = [bool(text) or value is not None for text, value in zip(texts, page["value"], strict=True)]
-    return _is_drawn(page) | ~(np.array(styled) | np.array(written) | (children > 0))
-
-
-def _is_drawn(page: dict[str, Any]) -> np.ndarray:
-    return np.array([tag != "t" and tag == tag.lower() for tag in page["tag"]])
+    drawn = [tag != "t" and tag == tag.lower() for tag in page["tag"]]
+    return np.array(drawn) | ~(np.array(styled) | np.array(written) | (children > 0))
 
 
 class _Asked:
@@ -213,12 +210,7 @@ def _wholes(
         depth.append(depth[parent] + 1 if parent >= 0 else 0)
         nth.append(seen.get((parent, tag), 0))
         seen[parent, tag] = nth[-1] + 1
-    # what is lit gets a border: only of what is drawn, boxes are known closer than to 8 px
-    fine = np.where(_is_drawn(page), 1, 2)
-    boxes = [
-        np.rint(np.array(page[side], float) / 4 / fine) * fine + 2
-        for side in ("left", "top", "width", "height")
-    ]
+    boxes = [np.rint(np.array(page[side], float) / 4) + 2 for side in ("left", "top", "width", "height")]
     columns: list[np.ndarray | list[int]] = [
         *boxes,
         # few recordings say what was clicked before

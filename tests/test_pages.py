@@ -95,7 +95,7 @@ def test_colours_and_numbers_can_be_told_apart() -> None:
 def test_what_lights_up_under_the_pointer_is_not_looked_at() -> None:
     document = json.loads(page(("A", "Tab", None), ("INPUT_text", "", ""), ("SPAN", "", None)))
     document["classes"][3] = "ui-icon"
-    classes = ["", "ui-state-active ui-state-hover", "tab-focus cell-over", "ui-icon"]
+    classes = ["", "ui-state-active ui-state-hover", "tab-focus hover", "ui-icon"]
     lit = document | {
         "classes": classes,
         "bg": [0, 0xEDEDEDFF, 0xEDEDEDFF, 0xEDEDEDFF],
