@@ -34,12 +34,13 @@ whether it is quoted, the number it is."""
 NAMES = 4096
 """Words are told apart by a number below this, where what they read does not matter."""
 
-AMOUNTS = 25
-"""Real numbers of an element: see `_Asked.matches`, its two colours, and how like said ones they are."""
+AMOUNTS = 28
+"""Real numbers of an element: see `_Asked.matches`; its two colours, and how like said ones they are; whether
+its tag, its id and its classes are said."""
 
 _TOKEN = re.compile(r"[^\W\d_]+|\d+|[^\w\s]|_")
 _QUOTED = re.compile(r'"([^"]*)"')
-_LIT = re.compile(r"(^|-)(hover|focus)$|^ui-state-active$")
+_LIT = re.compile(r"(^|-)(hover|focus|over)$|^ui-state-active$")
 """Classes that pages give to what the pointer is over: a menu's lines are active then."""
 
 _TEXT, _VALUE = 24, 16  # words of an element that are looked at
@@ -66,7 +67,7 @@ class PageRows:
     """One step: W words of the instruction and E elements of the page.
 
     `words` `[W, 5]` and `elements` `[E, 12]` are whole numbers (uint8), below WORD_SIZES and ELEMENT_SIZES;
-    `amounts` float32 `[E, 25]`; `parents` `[E]`, -1 for none. `said`, `text`, `value` are bags of word rows;
+    `amounts` float32 `[E, 28]`; `parents` `[E]`, -1 for none. `said`, `text`, `value` are bags of word rows;
     `attributes` and `beside` (words around the match in the instruction) of ATTRIBUTES.
     """
 
@@ -111,11 +112,12 @@ def page_rows(instruction: str, document: str) -> PageRows:
     back, front = (rgba_of(page[side]) * patches for side in ("bg", "fg"))
     named = named_in(said)
     colours = [back / 255, front / 255, likeness(back, named), likeness(front, named)]
+    names = np.array([[asked.names(one) for one in page[name]] for name in ("tag", "id", "classes")]).T
     return PageRows(
         words=asked.words(read, held),
         said=_bags_of_words([[word] for word in said] or [[]]),
         elements=_wholes(page, read, held, children, (sort_of(back), sort_of(front))),
-        amounts=np.concatenate([amounts, *colours], 1).astype(np.float32),
+        amounts=np.concatenate([amounts, *colours, names], 1).astype(np.float32),
         parents=np.array(page["parent"], np.int64),
         text=_bags_of_words(read),
         value=_bags_of_words(held),
@@ -134,8 +136,11 @@ def _is_patch(page: dict[str, Any], texts: Sequence[str], children: np.ndarray) 
     """
     styled = [classes.startswith("ui-") or " ui-" in classes for classes in page["classes"]]
     written = [bool(text) or value is not None for text, value in zip(texts, page["value"], strict=True)]
-    drawn = [tag != "t" and tag == tag.lower() for tag in page["tag"]]
-    return np.array(drawn) | ~(np.array(styled) | np.array(written) | (children > 0))
+    return _is_drawn(page) | ~(np.array(styled) | np.array(written) | (children > 0))
+
+
+def _is_drawn(page: dict[str, Any]) -> np.ndarray:
+    return np.array([tag != "t" and tag == tag.lower() for tag in page["tag"]])
 
 
 class _Asked:
@@ -167,6 +172,10 @@ class _Asked:
             bool(numbers),
             numbers[0] / 32 if numbers else 0.0,
         ]
+
+    def names(self, name: str) -> bool:
+        """Say whether a word of a tag, an id or classes is said: a checkbox, a menu."""
+        return any(word in self._at for word in tokens_of(name) if len(word) > 2)
 
     def beside(self, text: str, read: tuple[str, ...]) -> list[int]:
         """Name the words around the first place at which the element's text, or a word of it, is said."""
@@ -210,7 +219,12 @@ def _wholes(
         depth.append(depth[parent] + 1 if parent >= 0 else 0)
         nth.append(seen.get((parent, tag), 0))
         seen[parent, tag] = nth[-1] + 1
-    boxes = [np.rint(np.array(page[side], float) / 4) + 2 for side in ("left", "top", "width", "height")]
+    # what is lit gets a border: only of what is drawn, boxes are known closer than to 8 px
+    fine = np.where(_is_drawn(page), 1, 2)
+    boxes = [
+        np.rint(np.array(page[side], float) / 4 / fine) * fine + 2
+        for side in ("left", "top", "width", "height")
+    ]
     columns: list[np.ndarray | list[int]] = [
         *boxes,
         # few recordings say what was clicked before

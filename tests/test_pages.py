@@ -95,7 +95,7 @@ def test_colours_and_numbers_can_be_told_apart() -> None:
 def test_what_lights_up_under_the_pointer_is_not_looked_at() -> None:
     document = json.loads(page(("A", "Tab", None), ("INPUT_text", "", ""), ("SPAN", "", None)))
     document["classes"][3] = "ui-icon"
-    classes = ["", "ui-state-active ui-state-hover", "tab-focus hover", "ui-icon"]
+    classes = ["", "ui-state-active ui-state-hover", "tab-focus cell-over", "ui-icon"]
     lit = document | {
         "classes": classes,
         "bg": [0, 0xEDEDEDFF, 0xEDEDEDFF, 0xEDEDEDFF],
@@ -122,5 +122,14 @@ def test_a_colour_that_is_said_is_like_the_elements_that_have_it() -> None:
     document = json.loads(page(("DIV", "", None), ("DIV", "", None), ("rect", "", None)))
     document["bg"], document["fg"] = [0, 0x800080FF, 0x008000FF, 0], [0xFF, 0xFF, 0xFF, 0x800080FF]
     said, unsaid = (page_rows(f"Click the {name} one", json.dumps(document)) for name in ("purple", "big"))
-    assert said.amounts[1:, -4:].tolist() == [[1, 1, 0, 0], [0, 0, 0, 0], [0, 0, 1, 1]]
-    assert not unsaid.amounts[:, -4:].any()
+    assert said.amounts[1:, 21:25].tolist() == [[1, 1, 0, 0], [0, 0, 0, 0], [0, 0, 1, 1]]
+    assert not unsaid.amounts[:, 21:25].any()
+
+
+def test_what_an_element_is_called_is_found_in_the_instruction() -> None:
+    document = json.loads(
+        page(("INPUT_checkbox", "", "false"), ("INPUT_radio", "", "false"), ("SPAN", "", None))
+    )
+    document["id"], document["classes"] = ["", "", "like-it", ""], ["", "", "", "reply active"]
+    rows = page_rows('Click a "checkbox", or like and reply', json.dumps(document))
+    assert rows.amounts[:, 25:].tolist() == [[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]]
