@@ -106,9 +106,10 @@ def _check_withdrawal(folder: Path) -> None:
     [(outcome,)] = on_disk(out, "select outcome from people")
     decisions = [one for (one,) in on_disk(out, "select decision from consents order by id")]
     taken = on_disk(out, "select * from claims where state = 'done' or until > 0")
-    assert (outcome, decisions, bool(taken)) in (
-        ("", ["given"], True),
-        ("withdrew", ["given", "withdrawn"], False),
+    measured = on_disk(out, "select * from conduct")
+    assert (outcome, decisions, bool(taken), bool(measured)) in (
+        ("", ["given"], True, True),
+        ("withdrew", ["given", "withdrawn"], False, False),
     )
 
 

@@ -16,7 +16,7 @@ from ..ledger import Ledger, Person, consents, identities, people
 from ..texts import Texts, load_texts
 from .best_lengths import BestLengths
 from .claims import Claim, Claims
-from .played import conduct_row, has_succeeded, rows_of, write_down
+from .played import conduct_row, has_succeeded, rows_of, strike_out, write_down
 from .standing import Standing
 from .study import Study
 
@@ -108,13 +108,16 @@ class House:
     def end(self, person: Person, decision: str, version: str, language: str, **values: Any) -> None:
         """End somebody's way in one transaction: their row, their `decision` if there is one, their seeds.
 
-        Whoever withdraws without leaving what they did frees every seed; anybody else the one they hold.
+        Whoever withdraws without leaving what they did frees every seed, and nothing tells how they played;
+        anybody else frees the seed they hold.
         """
         removed = values["outcome"] == "withdrew" and not values["progress"].get("keeps")
         with self.ledger.write() as connection:
             if decision:
                 self._note_decision(connection, person, decision, version, language)
             self.claims.let_go(connection, person.person, played=removed)
+            if removed:
+                strike_out(connection, person.person)
             self._change(connection, person, values)
 
     def has_room(self) -> bool:

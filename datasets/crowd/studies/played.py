@@ -96,3 +96,8 @@ def _trajectory(record: EpisodeRecord, steps: Sequence[StepRecord], success: boo
         digest=steps[-1].digest,
         episode=record.episode,
     )
+
+
+def strike_out(connection: sql.Connection, person: str) -> None:
+    """Remove every row of a person who wants what they did to be removed."""
+    connection.execute(conduct.delete().where(conduct.c.person == person))
