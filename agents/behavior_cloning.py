@@ -44,13 +44,14 @@ def train(
     progress: bool = False,
     tell: Callable[[list[Weight]], None] | None = None,
     parent: LoadedPolicy | None = None,
+    emphasis: Mapping[str, float] | None = None,
 ) -> Path:
     """Train one policy on everything in the stores that was recorded on record seeds.
 
     Writes `config.yaml`, `metrics.jsonl`, TensorBoard files, the state to resume from, and two
     checkpoints of the averaged weights: `last` and `kept`, the best on select seeds (without `evaluate`,
     the last). `tell` hears what each demonstrator's episodes weigh before the first step. Training goes on
-    from the weights of `parent`, if there is one.
+    from the weights of `parent`, if there is one. `emphasis` multiplies the shares of tasks in a batch.
     Ctrl-C saves everything first. Returns the kept one. Raises TutelageError when there is
     nothing to learn from, or when `resume` finds another configuration.
     """
@@ -63,7 +64,7 @@ def train(
         skilled = skills(columns, config, progress) if config.weights in ("expertise", "both") else {}
         if tell:
             tell(weigh(columns, config.weights, skilled))
-        sampler = make_sampler(columns, config, episode_weights(columns, config.weights, skilled))
+        sampler = make_sampler(columns, config, episode_weights(columns, config.weights, skilled), emphasis)
         run = begin(columns, config, parent.policy if parent else None, stores[0].suite)
         if resume:
             facts = load_state(out, run.policy, run.average, run.optimizer)

@@ -37,6 +37,9 @@ TEMPERATURES = (1.0, 2.0, 4.0, 8.0)
 ENOUGH = 16
 """A task whose first so many attempts all succeed is not tried further in a round."""
 
+KNOWN = 0.2
+"""What a task that never fails is worth in a round, where one that always fails is worth 1 more."""
+
 RATE = 0.4
 """Learning rates of a round, as shares of those that people taught with: it mends, it does not begin anew."""
 
@@ -74,7 +77,10 @@ def practise(
         folder = out / f"practice-{number}"
         shutil.rmtree(folder, ignore_errors=True)
         taught = [*stores, store] if len(store) else list(stores)
-        made = load(train(taught, folder, here, evaluate=evaluate, progress=progress, parent=best))
+        worth = {task: KNOWN + 1 - success for task, success in tried.items()}
+        made = load(
+            train(taught, folder, here, evaluate=evaluate, progress=progress, parent=best, emphasis=worth)
+        )
         rounds.append(Round(number, tried, kept, made.lineage.get("select", {})))
         if _mean(made) > score:
             best, score = made, _mean(made)

@@ -71,14 +71,16 @@ def make_sampler(
     columns: Mapping[str, TaskColumns],
     config: TrainConfig,
     weights: Mapping[str, np.ndarray] | None = None,
+    emphasis: Mapping[str, float] | None = None,
 ) -> Sampler:
     """Say which windows make up each batch, by each episode's weight and the configuration's balance.
 
     `weights` map task id → `[E]`; if not given, the outcome decides, where the configuration says so.
+    `emphasis` multiplies the shares of tasks.
     """
     each = episode_weights(columns, config.weights) if weights is None else dict(weights)
     steps = {task: float(np.diff(one.starts) @ each[task]) for task, one in columns.items()}
-    shares = {task: count**config.balance for task, count in steps.items()}
+    shares = {task: count**config.balance * (emphasis or {}).get(task, 1.0) for task, count in steps.items()}
     return Sampler(columns, config.window, max(config.batch_steps, len(columns)), each, config.seed, shares)
 
 
