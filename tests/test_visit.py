@@ -262,6 +262,7 @@ def test_who_withdraws_decides_about_what_they_did(tmp_path: Path, keep: bool) -
             await ann.play(ACROSS[:2])
             await ann.send("withdraw", keep=keep)
             assert (ann.way["outcome"], ann.way["keeps"]) == ("withdrew", keep)
+            assert ann.way["number"] == len(rows(server, conduct)) == (1 if keep else 0)
             assert [one["decision"] for one in rows(server, consents)] == ["given", "withdrawn"]
             assert all(one["until"] == 0 or one["state"] == "done" for one in rows(server, claims))
             assert {one["state"] for one in rows(server, claims)} == ({"done", "held"} if keep else {"held"})

@@ -138,6 +138,7 @@ class Visit:
         )
         self.person = replace(self.person, **change)
         await self.playing.stop()
+        await self.playing.count()  # whoever wanted it removed has played nothing
         self.back = await self.house.in_thread(self.house.where_back, self.person)
 
     async def _to(self, stage: str) -> None:
