@@ -85,11 +85,12 @@ class Decoder(nn.Module):
         draw: Draw | None,
         legal: Tensor | None,
         pools: Mapping[str, Pool] | None = None,
-        barred: Sequence[set[tuple[int, int]]] | None = None,
+        barred: Sequence[set[tuple[int, int, int]]] | None = None,
     ) -> np.ndarray:
         """Return actions `[S, k]`, the likeliest or drawn; `legal` bool `[S, n]` masks a single choice.
 
-        `barred` are pairs `[S]` of the first choice and the first element after it which are not wanted.
+        `barred` `[S]` are choices that are not wanted: the first, the element after it, and what is decided
+        next for this first choice, SKIPPED where the element alone says it.
         """
         numbers = np.full((len(x), len(interface.parts)), SKIPPED)
         for at, part in enumerate(interface.parts):
@@ -100,18 +101,20 @@ class Decoder(nn.Module):
                 continue
             rows = torch.from_numpy(some)
             own = x.index_select(0, rows)
+            never = [_unwanted(numbers[i, :at], barred[i]) for i in some.tolist()] if barred else None
             if part.kind in POINTING:
                 pool = (pools or {})[part.kind].of(some)
                 # the last of two words is not before the first
                 least = numbers[some, at - 1] if part.after else np.full(len(some), part.low)
                 pointer = self._pointer(index, at)
-                never: list[list[int]] = [[] for _ in some]
-                if barred and at == 1:
-                    never = [[e for v, e in barred[i] if v == numbers[i, 0]] for i in some.tolist()]
                 column = pointer.choose(own, pool, draw, least, never).astype(np.float64)
                 chosen = pointer.chosen(pool, column.astype(np.int64))
             else:
                 mask = legal if len(interface.parts) == 1 and part.kind == "choice" else None
+                if never and any(never):
+                    mask = torch.ones(len(some), part.size, dtype=torch.bool)
+                    for row, unwanted in enumerate(never):
+                        mask[row, [int(one - part.low) for one in unwanted]] = False
                 column, chosen = self._decide(own, part, self.offsets[index][at], draw, mask)
             numbers[some, at] = column
             if at + 1 < len(interface.parts):
@@ -168,6 +171,16 @@ class Decoder(nn.Module):
     def _chosen(self, wanted: Tensor, part: Part, offset: int) -> Tensor:
         table = self.options.weight[offset : offset + part.size]
         return wanted.to(table.dtype) @ table if wanted.is_floating_point() else table[wanted]
+
+
+def _unwanted(decided: np.ndarray, barred: set[tuple[int, int, int]]) -> list[int]:
+    """Return what the next number may not be, given those decided before it."""
+    first = decided[:2].tolist()
+    if len(decided) == 1:
+        return [element for verb, element, then in barred if verb == first[0] and then == SKIPPED]
+    if len(decided) > 1 and (decided[2:] == SKIPPED).all():
+        return [then for verb, element, then in barred if [verb, element] == first and then != SKIPPED]
+    return []
 
 
 def _numbers(logits: Tensor, drawn: Tensor, part: Part, greedy: bool) -> np.ndarray:

@@ -155,11 +155,14 @@ class Tried:
     """What was done on each page of an episode: it did not help, if the page is there again."""
 
     def __init__(self) -> None:
-        self._done: dict[str, set[tuple[int, int]]] = {}
+        self._done: dict[str, set[tuple[int, int, int]]] = {}
         self._document = ""
 
-    def on(self, document: str) -> set[tuple[int, int]]:
-        """Return which (verb, element) were decided on when a page was as it is now."""
+    def on(self, document: str) -> set[tuple[int, int, int]]:
+        """Return what was decided on when a page was as it is now: verb, element, and the number after them.
+
+        That is a text's first word or letter, the key or the amount; SKIPPED where pointing says it all.
+        """
         self._document = str(document)
         return self._done.setdefault(self._document, set())
 
@@ -167,7 +170,9 @@ class Tried:
         """Note what is done now; where in a drawing makes a difference, so drawings are left out."""
         verb, element = int(numbers[0]), int(numbers[1])
         if not is_drawn(read_columns(self._document), element):
-            self._done[self._document].add((verb, element))
+            more = numbers[_BEGIN:][numbers[_BEGIN:] != SKIPPED]
+            third = int(more[0]) if len(more) and VERBS[verb] not in _POINTING else int(SKIPPED)
+            self._done[self._document].add((verb, element, third))
 
 
 def is_drawn(page: Mapping[str, Sequence[Any]], element: int) -> bool:

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .pages import AMOUNTS, ATTRIBUTES, ELEMENT_SIZES, NAMES, WORD_SIZES, Bags, page_rows
+from .pages import AMOUNTS, ATTRIBUTES, ELEMENT_SIZES, NAMES, WORD_SIZES, Bags, PageRows, page_rows
 from .words import BUCKETS
 
 GAP = 8
@@ -35,6 +36,7 @@ class PageTokens(nn.Module):
         self.amounts = nn.Linear(AMOUNTS, width)
         self.held = nn.Linear(width, width, bias=False)
         self.inside = nn.Linear(width, width, bias=False)
+        self.among = nn.Linear(width, width, bias=False)
 
     def forward(
         self, instructions: Sequence[str], documents: Sequence[str]
@@ -51,7 +53,9 @@ class PageTokens(nn.Module):
             + _bag(self.beside, [one.beside for one in steps])
         )
         amounts = torch.from_numpy(np.concatenate([one.amounts for one in steps])).to(own.dtype)
-        elements = own + self.amounts(amounts) + self.inside(_parents(own, [one.parents for one in steps]))
+        own = own + self.amounts(amounts)
+        elements = own + self.inside(_parents(own, [one.parents for one in steps]))
+        elements = elements + self.among(_fellows(own, steps))
         elements = elements + _sum(
             self.elements, ELEMENT_SIZES, np.concatenate([one.elements for one in steps])
         )
@@ -91,3 +95,14 @@ def _parents(own: Tensor, parents: Sequence[np.ndarray]) -> Tensor:
     rows = np.concatenate([np.where(one >= 0, one + at, -1) for one, at in zip(parents, base, strict=True)])
     known = torch.from_numpy(rows >= 0).to(own.dtype)[:, None]
     return own.index_select(0, torch.from_numpy(np.maximum(rows, 0))) * known
+
+
+def _fellows(own: Tensor, steps: Sequence[PageRows]) -> Tensor:
+    """Return the mean of what each element's fellows are by themselves, zeros for one without."""
+    bags = [one.fellows for one in steps]
+    elements = np.array([len(one.parents) for one in steps])
+    sizes = np.array([len(one.rows) for one in bags])
+    shift = np.repeat(np.cumsum(elements) - elements, sizes)
+    rows = np.concatenate([one.rows for one in bags]).astype(np.int64) + shift
+    begins = np.concatenate([one.begins + at for one, at in zip(bags, np.cumsum(sizes) - sizes, strict=True)])
+    return F.embedding_bag(torch.from_numpy(rows), own, torch.from_numpy(begins), mode="mean")

@@ -18,14 +18,16 @@ import numpy as np
 
 from ..envs.web.elements import TAMPERED
 from .colours import SORTS, likeness, named_in, rgba_of, sort_of
+from .fellows import crowd_of, extremes, groups
 from .words import buckets_of
 
 ATTRIBUTES = 4096
 """Rows of the table of tags, ids, classes and neighbours of matched words."""
 
-ELEMENT_SIZES = (48, 64, 48, 64, 32, 16, 16, 16, SORTS, SORTS, 101, 101)
+ELEMENT_SIZES = (48, 64, 48, 64, 32, 16, 16, 16, SORTS, SORTS, 101, 101, 16)
 """Values of each whole number of an element: left, top, width, height, place among siblings of its kind,
-depth, children, flags, background, foreground, the number it reads, the number it holds."""
+depth, children, flags, background, foreground, the number it reads, the number it holds, how many are of
+its kind."""
 
 WORD_SIZES = (64, 4, 3, 2, 101)
 """Values of each whole number of a word: its place, how many elements read so, how many fields hold it,
@@ -34,9 +36,10 @@ whether it is quoted, the number it is."""
 NAMES = 4096
 """Words are told apart by a number below this, where what they read does not matter."""
 
-AMOUNTS = 28
+AMOUNTS = 33
 """Real numbers of an element: see `_Asked.matches`; its two colours, and how like said ones they are; whether
-its tag, its id and its classes are said."""
+its tag, its id and its classes are said; whether it reads the least and the greatest number of its kind, and
+whether it is said how many of its kind there are."""
 
 _TOKEN = re.compile(r"[^\W\d_]+|\d+|[^\w\s]|_")
 _QUOTED = re.compile(r'"([^"]*)"')
@@ -66,9 +69,10 @@ class Bags:
 class PageRows:
     """One step: W words of the instruction and E elements of the page.
 
-    `words` `[W, 5]` and `elements` `[E, 12]` are whole numbers (uint8), below WORD_SIZES and ELEMENT_SIZES;
-    `amounts` float32 `[E, 28]`; `parents` `[E]`, -1 for none. `said`, `text`, `value` are bags of word rows;
-    `attributes` and `beside` (words around the match in the instruction) of ATTRIBUTES.
+    `words` `[W, 5]` and `elements` `[E, 13]` are whole numbers (uint8), below WORD_SIZES and ELEMENT_SIZES;
+    `amounts` float32 `[E, 33]`; `parents` `[E]`, -1 for none. `said`, `text`, `value` are bags of word rows;
+    `attributes` and `beside` (words around the match in the instruction) of ATTRIBUTES; `fellows` of the
+    elements that are read together with each.
     """
 
     words: np.ndarray
@@ -80,6 +84,7 @@ class PageRows:
     value: Bags
     attributes: Bags
     beside: Bags
+    fellows: Bags
 
 
 @lru_cache(maxsize=65536)
@@ -113,11 +118,16 @@ def page_rows(instruction: str, document: str) -> PageRows:
     named = named_in(said)
     colours = [back / 255, front / 255, likeness(back, named), likeness(front, named)]
     names = np.array([[asked.names(one) for one in page[name]] for name in ("tag", "id", "classes")]).T
+    kinds = [(tag, _unlit(classes)) for tag, classes in zip(page["tag"], page["classes"], strict=True)]
+    crowd, ends = crowd_of(kinds), extremes(kinds, texts)
+    told = np.array([[asked.says(str(count))] for count in crowd.tolist()])
     return PageRows(
         words=asked.words(read, held),
         said=_bags_of_words([[word] for word in said] or [[]]),
-        elements=_wholes(page, read, held, children, (sort_of(back), sort_of(front))),
-        amounts=np.concatenate([amounts, *colours, names], 1).astype(np.float32),
+        elements=_wholes(page, read, held, children, (sort_of(back), sort_of(front)), crowd),
+        amounts=np.concatenate([amounts, *colours, names, ends, told], 1).astype(
+            np.float32
+        ),
         parents=np.array(page["parent"], np.int64),
         text=_bags_of_words(read),
         value=_bags_of_words(held),
@@ -125,6 +135,7 @@ def page_rows(instruction: str, document: str) -> PageRows:
             [_named(*one) for one in zip(page["tag"], page["id"], page["classes"], strict=True)]
         ),
         beside=_bags([asked.beside(*one) for one in zip(texts, read, strict=True)]),
+        fellows=_bags(groups(page["parent"], [bool(text) for text in texts])),
     )
 
 
@@ -171,7 +182,13 @@ class _Asked:
             0.0,
             bool(numbers),
             numbers[0] / 32 if numbers else 0.0,
+            bool(text) and any(text.startswith(one) for one in self._quoted),
+            bool(text) and any(text.endswith(one) for one in self._quoted),
         ]
+
+    def says(self, word: str) -> bool:
+        """Say whether a word is in the instruction."""
+        return word in self._at
 
     def names(self, name: str) -> bool:
         """Say whether a word of a tag, an id or classes is said: a checkbox, a menu."""
@@ -211,6 +228,7 @@ def _wholes(
     held: Sequence[Sequence[str]],
     children: np.ndarray,
     colours: Sequence[np.ndarray],
+    crowd: np.ndarray,
 ) -> np.ndarray:
     depth: list[int] = []
     nth: list[int] = []
@@ -231,6 +249,7 @@ def _wholes(
         *(nth, depth, children, np.array(page["flags"]) & ~TAMPERED),
         *colours,
         *([_number(words[0]) if words else 100 for words in some] for some in (read, held)),
+        crowd,
     ]
     return np.clip(np.stack(columns, 1), 0, np.array(ELEMENT_SIZES) - 1).astype(np.uint8)
 
@@ -260,8 +279,12 @@ def _counts(lists: Sequence[Sequence[str]]) -> dict[str, int]:
 def _named(tag: str, identity: str, classes: str) -> list[int]:
     names = [f"tag {tag.lower()}"]
     names += [f"id {word}" for word in tokens_of(identity)]
-    names += [f"class {word}" for one in classes.split() if not _LIT.search(one) for word in tokens_of(one)]
+    names += [f"class {word}" for one in _unlit(classes) for word in tokens_of(one)]
     return [_hashed(name) for name in names]
+
+
+def _unlit(classes: str) -> tuple[str, ...]:
+    return tuple(one for one in classes.split() if not _LIT.search(one))
 
 
 @lru_cache(maxsize=65536)

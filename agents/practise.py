@@ -31,11 +31,11 @@ from .train_config import TrainConfig
 TRIED = SeedRange("tried", 300_000_000, 400_000_000)
 """Record seeds that are tried: far from where people begin to count theirs."""
 
-TEMPERATURES = (1.0, 2.0, 4.0, 8.0)
+TEMPERATURES = (1.0, 1.5, 2.5, 4.0)
 """At which actions are drawn: whoever fails tries the same seed again, each time more freely."""
 
-ENOUGH = 16
-"""A task whose first so many attempts all succeed is not tried further in a round."""
+FIRST = 16
+"""Seeds of every task that are tried in a round; of the others, as large a share as fails."""
 
 KNOWN = 0.2
 """What a task that never fails is worth in a round, where one that always fails is worth 1 more."""
@@ -115,15 +115,16 @@ def attempt(
 def _attempt(
     packed: bytes, name: str, seeds: Sequence[int], suite: Suite, seed: int, task: Task
 ) -> tuple[float, list[Trajectory]]:
-    """Try one task on each seed until it succeeds; returns success at the first attempt, and successes.
+    """Try one task on seeds until they succeed; returns success at the first attempt, and successes.
 
     A success that does not replay teaches nothing: nobody could say what it was an answer to.
     """
     policy = unpack(packed)
     right: list[Trajectory] = []
     tried = succeeded = 0
-    for begin, end in ((0, ENOUGH), (ENOUGH, len(seeds))):
-        left = list(seeds[begin:end])
+    for begin, end in ((0, FIRST), (FIRST, len(seeds))):
+        failing = 1 - succeeded / max(1, tried)
+        left = list(seeds[begin : begin + round(failing * len(seeds[begin:end]))])
         for temperature in TEMPERATURES:
             if not left:
                 break
@@ -134,8 +135,6 @@ def _attempt(
             if temperature == TEMPERATURES[0]:
                 tried += len(some)
                 succeeded += len(some) - len(left)
-        if succeeded == tried:
-            break
     with Environments(suite) as environments:
         again = list(replay_many(right, environments))
     return succeeded / tried, [one for one, got in zip(right, again, strict=True) if isinstance(got, Replay)]

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from tutelage.agents.decoder import Decoder
 from tutelage.agents.draws import Draw
 from tutelage.agents.encoding import Interface
-from tutelage.agents.parts import Part
+from tutelage.agents.parts import SKIPPED, Part
+from tutelage.agents.pointing import Pool
 
 INTERFACES = (
     Interface((), (Part("choice", 4, 3.0),)),
@@ -88,3 +89,29 @@ def test_the_loss_of_a_lone_choice_is_its_cross_entropy(decoder: Decoder) -> Non
         decoder.bias[:4] = torch.tensor([0.1, 0.2, 0.3, 0.4]).log()
         loss = decoder.loss(torch.zeros(4, 16), INTERFACES[0], 0, np.array([[3.0], [4.0], [5.0], [6.0]]))
     assert loss == pytest.approx(-torch.tensor([0.1, 0.2, 0.3, 0.4]).log(), rel=1e-5)
+
+
+PAGE = Interface((), (Part("choice", 2, 0.0), Part("element", 0, -1.0), Part("choice", 3, 0.0, verbs=(1,))))
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    verb=st.integers(0, 1),
+    barred=st.sets(st.tuples(st.integers(0, 1), st.integers(0, 2), st.integers(0, 2)), max_size=6),
+    seed=st.integers(0, 99),
+)
+def test_what_is_not_wanted_is_not_chosen_while_there_is_anything_else(
+    verb: int, barred: set[tuple[int, int, int]], seed: int
+) -> None:
+    torch.manual_seed(seed)
+    # the first choice points, the second is told something besides
+    barred = {(one, element, third if one else int(SKIPPED)) for one, element, third in barred}
+    decoder = Decoder([PAGE], 16)
+    with torch.no_grad():
+        decoder.bias[verb] = 1e6
+    pools = {"element": Pool(torch.randn(3, 16), np.array([3]))}
+    chosen = decoder.choose(torch.randn(1, 16), PAGE, 0, None, None, pools, [barred])[0].astype(int).tolist()
+    assert chosen[0] == verb
+    assert (chosen[2] == SKIPPED) == (verb == 0)
+    left = {0, 1, 2} - {third for one, element, third in barred if [one, element] == chosen[:2]}
+    assert tuple(chosen) not in barred or not left

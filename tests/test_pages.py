@@ -122,8 +122,8 @@ def test_a_colour_that_is_said_is_like_the_elements_that_have_it() -> None:
     document = json.loads(page(("DIV", "", None), ("DIV", "", None), ("rect", "", None)))
     document["bg"], document["fg"] = [0, 0x800080FF, 0x008000FF, 0], [0xFF, 0xFF, 0xFF, 0x800080FF]
     said, unsaid = (page_rows(f"Click the {name} one", json.dumps(document)) for name in ("purple", "big"))
-    assert said.amounts[1:, 21:25].tolist() == [[1, 1, 0, 0], [0, 0, 0, 0], [0, 0, 1, 1]]
-    assert not unsaid.amounts[:, 21:25].any()
+    assert said.amounts[1:, 23:27].tolist() == [[1, 1, 0, 0], [0, 0, 0, 0], [0, 0, 1, 1]]
+    assert not unsaid.amounts[:, 23:27].any()
 
 
 def test_what_an_element_is_called_is_found_in_the_instruction() -> None:
@@ -132,4 +132,4 @@ def test_what_an_element_is_called_is_found_in_the_instruction() -> None:
     )
     document["id"], document["classes"] = ["", "", "like-it", ""], ["", "", "", "reply active"]
     rows = page_rows('Click a "checkbox", or like and reply', json.dumps(document))
-    assert rows.amounts[:, 25:].tolist() == [[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]]
+    assert rows.amounts[:, 27:30].tolist() == [[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]]

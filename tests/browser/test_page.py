@@ -185,7 +185,8 @@ def test_real_time_waits_for_a_key_and_keeps_its_rate(serve: Serve, open_page: O
     seconds = (one.times_ms[-1] - one.times_ms[0]) / 1000
     assert one.steps_per_second == pytest.approx((len(one) - 1) / seconds)
     assert (len(one) - 1 + missed) / seconds == pytest.approx(15, rel=0.25)
-    assert np.all(np.diff(one.times_ms) > 20)  # late steps are not made up for in a burst
+    # a late step may come just before one in time, but no three come at once to make up for it
+    assert np.all(one.times_ms[2:] - one.times_ms[:-2] > 55)
 
 
 def test_a_held_key_decides_until_the_page_loses_the_focus(
