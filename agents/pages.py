@@ -125,9 +125,7 @@ def page_rows(instruction: str, document: str) -> PageRows:
         words=asked.words(read, held),
         said=_bags_of_words([[word] for word in said] or [[]]),
         elements=_wholes(page, read, held, children, (sort_of(back), sort_of(front)), crowd),
-        amounts=np.concatenate([amounts, *colours, names, ends, told], 1).astype(
-            np.float32
-        ),
+        amounts=np.concatenate([amounts, *colours, names, ends, told], 1).astype(np.float32),
         parents=np.array(page["parent"], np.int64),
         text=_bags_of_words(read),
         value=_bags_of_words(held),

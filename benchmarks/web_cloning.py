@@ -5,8 +5,8 @@ Every variation trains a policy of the same size for the same number of steps an
 - `successes`: demonstrations that succeeded teach, as `tutelage train` has it;
 - `all`: failures teach as well;
 - `quarter`, `sixteenth`: so much of every task's successes;
-- `with_grid_world`: one network learns the web and the rooms of `babyai-small`, with as many web steps in a
-  batch as the others have; `grid_world` learns the rooms alone. Both tell of the rooms, too.
+- `with_grid_world`: one network learns the web and the rooms of `babyai-small`, with as many steps of either
+  in a batch as the others have; `grid_world` learns the rooms alone. Both tell of the rooms, too.
 
 `--data` is the folder with the recordings, `--out` keeps the figures after every variation, and those that
 it has already are not trained again; `--only` names some. `--quick` shows that all runs, in under 50 s: its
@@ -142,13 +142,25 @@ def measured(
     taught = [stores.web(one.share)] if one.web_steps else []
     taught += [stores.grid()] if one.grid_steps else []
     config = replace(config, batch_steps=one.web_steps + one.grid_steps, weights=one.weights)
-    policy = load(train(taught, stores.run(name), config, progress=True)).policy
+    worth = evened(*taught, config) if len(taught) > 1 else None
+    policy = load(train(taught, stores.run(name), config, progress=True, emphasis=worth)).policy
     figures = {f"{name}_demonstrations": figure(sum(len(one) for one in taught), "episodes")}
     if one.web_steps:
         figures[f"{name}_web"] = shown(rates(web, policy, seeds))
     if one.grid_steps:
         figures[f"{name}_rooms"] = shown(rates(GRID, policy, 16 * seeds))
     return figures
+
+
+def evened(web: Store, grid: Store, config: TrainConfig) -> dict[str, float]:
+    """Return by how much the grid's tasks are to be emphasised, so that a batch holds as much of either."""
+    shares = []
+    for store in (web, grid):
+        rows = store.episodes()
+        tasks = np.array(rows["task"].to_pylist())
+        steps = np.array(rows["steps"].to_pylist()) * np.array(rows["success"].to_pylist(), bool)
+        shares.append(sum(float(steps[tasks == task].sum()) ** config.balance for task in np.unique(tasks)))
+    return {task.id: shares[0] / shares[1] for task in GRID}
 
 
 def rates(suite: Suite, policy: Policy, seeds: int) -> list[Interval]:

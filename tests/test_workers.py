@@ -23,7 +23,7 @@ from tutelage.datasets.journal import EpisodeRecord
 from tutelage.envs.errors import TutelageError
 from tutelage.envs.spaces import action_to_row
 from tutelage.envs.suite import Suite, suite_from
-from tutelage.tests.toy_moods import DIES, FINE, HANGS, HOLDS, RAISES, SEGFAULTS
+from tutelage.tests.toy_moods import DIES, EATS, FINE, HANGS, HOLDS, RAISES, SEGFAULTS
 
 pytestmark = pytest.mark.alone  # a watchdog's seconds: needs steady time
 
@@ -127,6 +127,26 @@ def test_what_one_does_ends_its_own_episode_and_the_others_go_on(
             await asyncio.gather(*(one.go_on() for one in others))
             assert workers.ended == ends_its_process
             assert max(one.longest for one in others) < STEP_SECONDS + FIRST_SECONDS
+
+    run(story)
+
+
+def test_one_that_eats_memory_is_refused_more_and_the_others_do_not_notice() -> None:
+    async def story() -> None:
+        workers = Workers(SUITE, 1, seconds=20.0, memory=2 << 30)
+        await workers.start()
+        try:
+            other = await Innocent(workers).begin()
+            culprit = RemoteWorld(SUITE["moody"], workers)
+            await culprit.begin(record("moody"))
+            shared = psutil.Process(other.pid)
+            assert "MemoryError" in await fails(culprit.act(row(EATS), 0, 0, 0))
+            await other.go_on()
+            assert psutil.Process(other.pid) == shared
+            assert workers.ended == 0
+            assert shared.memory_info().rss < 2 << 30
+        finally:
+            await workers.close()
 
     run(story)
 

@@ -12,8 +12,8 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
-FINE, RAISES, HANGS, DIES, SEGFAULTS, HOLDS = range(6)
-"""The last one hangs in C, with Python's lock in its hand: not even another thread of its process runs."""
+FINE, RAISES, HANGS, DIES, SEGFAULTS, HOLDS, EATS = range(7)
+"""HOLDS hangs in C, with Python's lock in its hand: not even another thread of its process runs."""
 
 
 class Moody(gymnasium.Env[Any, Any]):
@@ -24,7 +24,7 @@ class Moody(gymnasium.Env[Any, Any]):
 
     metadata = {"render_modes": ["rgb_array"]}  # noqa: RUF012
     observation_space = spaces.Discrete(1_000_000)
-    action_space = spaces.Discrete(6)
+    action_space = spaces.Discrete(7)
 
     def __init__(self, render_mode: str | None = None, hangs_in: str = "", fickle: bool = False) -> None:
         self.render_mode = render_mode
@@ -50,6 +50,10 @@ class Moody(gymnasium.Env[Any, Any]):
                 os.kill(os.getpid(), signal.SIGSEGV)
             case 5:
                 ctypes.PyDLL(None).sleep(1000)
+            case 6:
+                eaten = [np.ones(1 << 20)]
+                while True:
+                    eaten.append(np.ones(1 << 23))
         self.steps += 1
         return self._look(), 0.0, False, False, {}
 

@@ -20,6 +20,11 @@ import gymnasium
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
 
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
+
 from ....envs.errors import TutelageError
 from ....envs.gymnasium_task import TaskEnvironment, registry
 from ....envs.task import Task
@@ -37,16 +42,18 @@ SIZE = struct.Struct("<I")
 _GRACE_SECONDS = 5.0
 
 
-def work(line: socket.socket, specs: Sequence[EnvSpec], nice: bool) -> None:
+def work(line: socket.socket, specs: Sequence[EnvSpec], nice: bool, memory: int) -> None:
     """Answer requests (number, seconds, verb, arguments) with (number, fine, result) until the line closes.
 
     A request that takes longer than its seconds ends this process, even when nobody is left to see to it:
-    an alarm of the system does that, and no code of an environment need cooperate.
+    an alarm of the system does that, and no code of an environment need cooperate. One that wants more than
+    `memory` bytes for the process fails.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the server's, which then hangs up
     if nice and hasattr(os, "nice"):
         os.nice(10)
     _first_to_go()
+    _no_more_than(memory)
     _register(specs)
     room = Room()
     try:
@@ -130,6 +137,14 @@ def _first_to_go() -> None:
     """When memory runs out, Linux shall end an environment that eats it, and not the server."""
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("500")
+
+
+def _no_more_than(memory: int) -> None:
+    """Refuse whatever asks for more memory than that: an error in the episode that does."""
+    if resource is not None:
+        soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        if soft == resource.RLIM_INFINITY or memory < soft:
+            resource.setrlimit(resource.RLIMIT_DATA, (memory, hard))
 
 
 def packed(message: Any) -> bytes:

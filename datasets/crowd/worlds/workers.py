@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import multiprocessing
+import os
 import pickle
 import socket
 from collections.abc import Callable
@@ -155,15 +156,22 @@ def leave_if_imported_again() -> None:
 class Workers:
     """A pool of `count` processes, and one apart for tasks that have ended a process before.
 
-    `seconds` is how long a step may take, `first_seconds` an environment to be made. Environments of many
-    seats share a process; a process that ends or hangs takes down the seat that it was busy for, and no
-    other: those are played again elsewhere up to where they were (`RemoteWorld`).
+    `seconds` is how long a step may take, `first_seconds` an environment to be made; a process may have
+    `memory` bytes, or an equal share of half of the machine's. Environments of many seats share a process; a
+    process that ends or hangs takes down the seat that it was busy for, and no other: those are played again
+    elsewhere up to where they were (`RemoteWorld`).
     """
 
     def __init__(
-        self, suite: Suite, count: int = 2, seconds: float = 10.0, first_seconds: float = 60.0
+        self,
+        suite: Suite,
+        count: int = 2,
+        seconds: float = 10.0,
+        first_seconds: float = 60.0,
+        memory: int | None = None,
     ) -> None:
         self.seconds, self.first_seconds = seconds, first_seconds
+        self.memory = memory or _memory_of_machine() // (2 * count)
         self._count = count
         self._specs = [spec for one in suite if (spec := portable(one.env)) is not None]
         self._groups: dict[str, list[Worker]] = {"plain": [], "suspect": [], "prover": []}
@@ -228,7 +236,10 @@ class Workers:
         loop = asyncio.get_running_loop()
         ours, theirs = socket.socketpair()
         process = self._context.Process(
-            target=work, args=(theirs, self._specs, group == "prover"), name=f"tutelage-{group}", daemon=True
+            target=work,
+            args=(theirs, self._specs, group == "prover", self.memory),
+            name=f"tutelage-{group}",
+            daemon=True,
         )
         ours.setblocking(False)
         try:
@@ -266,6 +277,13 @@ class Workers:
                     one.watch(now)
         due = now + min(_FEWEST_SECONDS, self.seconds / 4)
         self._watching = loop.call_at(due, self._watch, due)
+
+
+def _memory_of_machine() -> int:
+    names = getattr(os, "sysconf_names", {})
+    if {"SC_PAGE_SIZE", "SC_PHYS_PAGES"} <= names.keys():
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return 8 << 30
 
 
 def _end(processes: list[Any]) -> None:
