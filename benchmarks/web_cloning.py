@@ -1,12 +1,15 @@
 """What cloning the crowd of the web tasks needs: success against who teaches, how many, and what else.
 
-Every variation trains a policy of the same size for the same number of steps and plays the same test seeds:
+Every variation trains a policy of the same size and plays the same test seeds. For the same number of steps:
 
 - `successes`: demonstrations that succeeded teach, as `tutelage train` has it;
 - `all`: failures teach as well;
-- `quarter`, `sixteenth`: so much of every task's successes;
+- `quarter`, `sixteenth`: so much of every task's successes.
+
+For twice as many steps:
+
 - `with_grid_world`: one network learns the web and the rooms of `babyai-small`, with as many steps of either
-  in a batch as the others have; `grid_world` learns the rooms alone. Both tell of the rooms, too.
+  in a batch as the others have; `alone` learns the web, `grid_world` the rooms.
 
 `--data` is the folder with the recordings, `--out` keeps the figures after every variation, and those that
 it has already are not trained again; `--only` names some. `--quick` shows that all runs, in under 50 s: its
@@ -39,7 +42,7 @@ from tutelage.datasets.store import Store
 from tutelage.envs.suite import Suite, load_suite, suite_from
 
 WEB, GRID = load_suite("web"), load_suite("babyai-small")
-CONFIG = TrainConfig(size=3, batch_steps=96, window=16, steps=800, evaluate_every=1_000_000)
+CONFIG = TrainConfig(size=3, batch_steps=96, window=16, steps=600, evaluate_every=1_000_000, dtype="auto")
 SEEDS = 16
 """Test seeds of a web task; a grid task has sixteen times as many."""
 ROOMS = 5000
@@ -48,12 +51,16 @@ ROOMS = 5000
 
 @dataclass(frozen=True)
 class Variation:
-    """What teaches: a share of the web's successes or failures as well, and batches of the grid world."""
+    """What teaches: a share of the web's successes or failures as well, and batches of the grid world.
+
+    `longer` is by how much the steps are multiplied.
+    """
 
     share: float = 1.0
     weights: str = "outcome"
     web_steps: int = CONFIG.batch_steps
     grid_steps: int = 0
+    longer: int = 1
 
 
 VARIATIONS = {
@@ -61,8 +68,9 @@ VARIATIONS = {
     "all": Variation(weights="none"),
     "quarter": Variation(share=1 / 4),
     "sixteenth": Variation(share=1 / 16),
-    "grid_world": Variation(web_steps=0, grid_steps=96),
-    "with_grid_world": Variation(grid_steps=96),
+    "alone": Variation(longer=2),
+    "grid_world": Variation(web_steps=0, grid_steps=96, longer=2),
+    "with_grid_world": Variation(grid_steps=96, longer=2),
 }
 
 
@@ -141,7 +149,12 @@ def measured(
     one = VARIATIONS[name]
     taught = [stores.web(one.share)] if one.web_steps else []
     taught += [stores.grid()] if one.grid_steps else []
-    config = replace(config, batch_steps=one.web_steps + one.grid_steps, weights=one.weights)
+    config = replace(
+        config,
+        steps=one.longer * config.steps,
+        batch_steps=one.web_steps + one.grid_steps,
+        weights=one.weights,
+    )
     worth = evened(*taught, config) if len(taught) > 1 else None
     policy = load(train(taught, stores.run(name), config, progress=True, emphasis=worth)).policy
     figures = {f"{name}_demonstrations": figure(sum(len(one) for one in taught), "episodes")}
