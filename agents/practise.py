@@ -31,11 +31,14 @@ from .train_config import TrainConfig
 TRIED = SeedRange("tried", 300_000_000, 400_000_000)
 """Record seeds that are tried: far from where people begin to count theirs."""
 
-TEMPERATURES = (1.0, 1.5, 2.5, 4.0)
+TEMPERATURES = (1.0, 2.0, 4.0, 8.0)
 """At which actions are drawn: whoever fails tries the same seed again, each time more freely."""
 
 FIRST = 16
-"""Seeds of every task that are tried in a round; of the others, as large a share as fails."""
+"""Seeds of every task that are tried in a round."""
+
+MORE = 3
+"""Of the other seeds, a share is tried that is so many times as large as the share of these that failed."""
 
 KNOWN = 0.2
 """What a task that never fails is worth in a round, where one that always fails is worth 1 more."""
@@ -123,8 +126,8 @@ def _attempt(
     right: list[Trajectory] = []
     tried = succeeded = 0
     for begin, end in ((0, FIRST), (FIRST, len(seeds))):
-        failing = 1 - succeeded / max(1, tried)
-        left = list(seeds[begin : begin + round(failing * len(seeds[begin:end]))])
+        share = min(1, MORE * (1 - succeeded / max(1, tried)))
+        left = list(seeds[begin : begin + round(share * len(seeds[begin:end]))])
         for temperature in TEMPERATURES:
             if not left:
                 break
