@@ -4,6 +4,7 @@ Every variation trains a policy of the same size and plays the same test seeds. 
 
 - `successes`: demonstrations that succeeded teach, as `tutelage train` has it;
 - `all`: failures teach as well;
+- `both`: outcome and expertise weigh what teaches (`--weights both`);
 - `quarter`, `sixteenth`: so much of every task's successes.
 
 For twice as many steps:
@@ -66,6 +67,7 @@ class Variation:
 VARIATIONS = {
     "successes": Variation(),
     "all": Variation(weights="none"),
+    "both": Variation(weights="both"),
     "quarter": Variation(share=1 / 4),
     "sixteenth": Variation(share=1 / 16),
     "alone": Variation(longer=2),
