@@ -205,6 +205,9 @@ def train(folders: list[Path], out: Path, config: Path | None, resume: bool, **f
     stores = [_store(folder) for folder in folders]
     given = {name: value for name, value in flags.items() if value is not None}
     settings = TrainConfig.load(config, given) if config else TrainConfig(**given)
+    if not resume and any((out / name).exists() for name in ("state.safetensors", "kept")):
+        said = f"expected no run in {out}, found one; go on with --resume or name another folder"
+        raise TutelageError(said)
     options: dict[str, Any] = {"resume": resume, "progress": True}
     options["evaluate"] = select_success(
         stores[0].suite, episodes=settings.select_episodes, workers=settings.workers

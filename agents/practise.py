@@ -20,6 +20,7 @@ from ..datasets.store import Store
 from ..datasets.trajectory import Trajectory
 from ..envs.suite import Suite
 from ..envs.task import SeedRange, Task
+from ..envs.web.registration import is_web
 from .behavior_cloning import Evaluate, train
 from .checkpoint import LoadedPolicy, load
 from .evaluation.actors import PolicyActor
@@ -120,9 +121,10 @@ def _attempt(
 ) -> tuple[float, list[Trajectory]]:
     """Try one task on seeds until they succeed; returns success at the first attempt, and successes.
 
-    A success that does not replay teaches nothing: nobody could say what it was an answer to.
+    What was seen of a web page is kept with them: a page may depend on when it was looked at. What can be
+    replayed, is; a success that does not replay teaches nothing, as nobody could say what it answered.
     """
-    policy = unpack(packed)
+    policy, keep = unpack(packed), is_web(task.env)
     right: list[Trajectory] = []
     tried = succeeded = 0
     for begin, end in ((0, FIRST), (FIRST, len(seeds))):
@@ -132,15 +134,16 @@ def _attempt(
             if not left:
                 break
             actor = PolicyActor(policy, name, False, seed, temperature)
-            some = rollout(actor, task, left, suite_name=suite.name)
+            some = rollout(actor, task, left, suite_name=suite.name, keep=keep)
             right += [one for one in some if one.success]
             left = [one.seed for one in some if not one.success]
             if temperature == TEMPERATURES[0]:
                 tried += len(some)
                 succeeded += len(some) - len(left)
     with Environments(suite) as environments:
-        again = list(replay_many(right, environments))
-    return succeeded / tried, [one for one, got in zip(right, again, strict=True) if isinstance(got, Replay)]
+        again = replay_many(right, environments)
+        right = [one for one, got in zip(right, again, strict=True) if isinstance(got, Replay)]
+    return succeeded / tried, right
 
 
 def _mean(loaded: LoadedPolicy) -> float:

@@ -203,6 +203,13 @@ def test_a_setting_that_cannot_work_is_named(
     assert wanted in refused("train", demonstrations, "-o", "run", *flags, cwd=tmp_path)
 
 
+def test_a_run_is_not_trained_over(demonstrations: Path, tmp_path: Path) -> None:
+    (tmp_path / "run" / "kept").mkdir(parents=True)
+    line = refused("train", demonstrations, "-o", tmp_path / "run", "--steps", "3")
+    assert "go on with --resume or name another folder" in line
+    assert not (tmp_path / "run" / "config.yaml").exists()
+
+
 def test_a_file_where_a_folder_should_be_is_named(suite_file: Path, tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("mine", "utf-8")
     line = refused("simulate", suite_file, "-o", tmp_path / "taken", "-n", "1", "--workers", "1")

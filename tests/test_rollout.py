@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from tutelage.agents.evaluation.actors import ChanceActor, ExpertActor
 from tutelage.agents.evaluation.rollout import GAVE_UP, rollout
+from tutelage.datasets.replay import Environments, replay_proven
 from tutelage.datasets.trajectory import Digest, Trajectory
 from tutelage.envs.errors import TutelageError
 from tutelage.envs.gymnasium_task import Step, TaskEnvironment
@@ -112,3 +113,18 @@ def test_environments_of_another_task_are_refused() -> None:
     other = [TaskEnvironment(SUITE["taxi"])]
     with pytest.raises(TutelageError, match="expected environments of 'cartpole', got one of 'taxi'"):
         rollout(ChanceActor(), SUITE["cartpole"], [1], suite_name="s", environments=other)
+
+
+def test_what_was_seen_is_kept_if_wanted_and_is_what_a_replay_gives_back() -> None:
+    task = SUITE["cartpole"]
+    kept = rollout(Leaning(), task, TEST.first(2), suite_name="s", keep=True)
+    bare = rollout(Leaning(), task, TEST.first(2), suite_name="s")
+    assert [one.observations for one in bare] == [None, None]
+    with Environments(SUITE) as environments:
+        for mine, other in zip(kept, bare, strict=True):
+            shown = replay_proven(other, environments).observations
+            assert mine.observations is not None
+            assert {path: array.tolist() for path, array in mine.observations.items()} == {
+                path: array.tolist() for path, array in shown.items()
+            }
+            assert mine.digest == replay_proven(mine, environments).digest

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ...datasets.replay import versions_of
-from ...datasets.trajectory import CONTROLLERS, Digest, Trajectory
+from ...datasets.trajectory import CONTROLLERS, Digest, Trajectory, stack_observations
 from ...envs.errors import TutelageError
 from ...envs.gymnasium_task import Step, TaskEnvironment
-from ...envs.spaces import action_to_row
+from ...envs.spaces import Observation, action_to_row
 from ...envs.task import Task
 from ...envs.together import reset_together, step_together
 from ...envs.web.registration import is_web
@@ -37,12 +37,14 @@ def rollout(
     suite_name: str,
     progress: Callable[[int], None] | None = None,
     environments: list[TaskEnvironment] | None = None,
+    keep: bool = False,
 ) -> list[Trajectory]:
     """Play one episode a seed and return the trajectories, in the order of `seeds`.
 
     At most `batch` environments (of web pages TABS) live at once; a finished one waits for the rest. A list
     handed in as `environments` is filled up to what is needed and left open, so that the next call finds
-    them made. `progress` is told how many episodes have just ended.
+    them made. `progress` is told how many episodes have just ended. Trajectories `keep` what was seen, or
+    else replaying them gives it back.
     `times_ms` is the actor's thinking: what each `act` took, divided by the episodes alive then, summed;
     the environment's own time is not in it. Simulated demonstrators state reaction times of their own.
     An actor that gives up fails: its trajectory is neither terminated nor truncated, its notes say so, and
@@ -60,7 +62,7 @@ def rollout(
             some = [int(seed) for seed in seeds[start : start + batch]]
             while len(pool) < len(some):
                 pool.append(TaskEnvironment(task))
-            played += _play(actor, task, pool[: len(some)], some, suite_name, progress)
+            played += _play(actor, task, pool[: len(some)], some, suite_name, progress, keep)
     finally:
         if environments is None:
             for one in pool:
@@ -70,10 +72,11 @@ def rollout(
 
 @dataclass
 class _Tape:
-    """What is written down of one episode while it runs."""
+    """What is written down of one episode while it runs; what is `seen` only where it is kept."""
 
     seed: int
     demonstrator: str
+    seen: list[Observation] | None = None
     clock: float = 0.0
     digest: Digest = field(default_factory=Digest)
     actions: list[np.ndarray] = field(default_factory=list)
@@ -84,6 +87,7 @@ class _Tape:
 
     def first(self, step: Step) -> None:
         self.hash = self.digest.update(step.observation, 0.0, False, False)
+        self._see(step)
 
     def add(self, action: np.ndarray, step: Step, thought: float) -> None:
         self.clock += thought
@@ -91,6 +95,11 @@ class _Tape:
         self.rewards.append(step.reward)
         self.times.append(self.clock)
         self.hash = self.digest.update(step.observation, step.reward, step.terminated, step.truncated)
+        self._see(step)
+
+    def _see(self, step: Step) -> None:
+        if self.seen is not None:
+            self.seen.append(step.observation)
 
 
 def _play(
@@ -100,12 +109,13 @@ def _play(
     seeds: Sequence[int],
     suite_name: str,
     progress: Callable[[int], None] | None,
+    keep: bool,
 ) -> list[Trajectory]:
     started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     steps = reset_together(environments, seeds)
     actor.begin(environments, task, seeds)
     names = getattr(actor, "demonstrators", None) or [actor.name] * len(seeds)
-    tapes = [_Tape(seed, name) for seed, name in zip(seeds, names, strict=True)]
+    tapes = [_Tape(seed, name, [] if keep else None) for seed, name in zip(seeds, names, strict=True)]
     for tape, step in zip(tapes, steps, strict=True):
         tape.first(step)
     alive = np.ones(len(seeds), bool)
@@ -185,6 +195,7 @@ def _trajectory(
         truncated=last.truncated,
         success=bool(last.success) and not tape.notes,
         digest=tape.hash,
+        observations=None if tape.seen is None else stack_observations(tape.seen),
         kwargs=task.kwargs,
         versions=versions,
         started=started,
