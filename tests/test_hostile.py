@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 import httpx
 import pytest
 from tutelage.datasets.crowd.seats.protocol import LARGEST
+from tutelage.datasets.crowd.study_server import _ABSENT_SECONDS
 from tutelage.datasets.store import Store
 from tutelage.tests import small_room
 from tutelage.tests.nursery import Nursery, Server, serving, until
@@ -23,6 +24,8 @@ from websockets.exceptions import ConnectionClosed
 WAIT_MS = 1500
 """The 99th percentile of an honest player's waiting, on a machine that other tests use as well."""
 MEGABYTES = 48
+SEAT_MEGABYTES = 0.15
+"""What somebody takes who was here within the last minutes."""
 Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
@@ -39,8 +42,11 @@ def server(nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 
 @contextlib.asynccontextmanager
-async def honest_play(server: Server) -> AsyncIterator[None]:
-    """Let honest people play meanwhile, one after the other, and afterwards somebody from start to end."""
+async def honest_play(server: Server, grown: float = MEGABYTES) -> AsyncIterator[None]:
+    """Let honest people play meanwhile, one after the other, and afterwards somebody from start to end.
+
+    The server may have `grown` by so many megabytes.
+    """
     before, stop, players = server.megabytes, asyncio.Event(), [next(honest)]
 
     async def play() -> None:
@@ -60,7 +66,7 @@ async def honest_play(server: Server) -> AsyncIterator[None]:
     assert players[-1].way["outcome"] == "completed"
     waits = sorted(wait for one in players for wait in one.waits_ms)
     assert waits[int(0.99 * len(waits))] < WAIT_MS, waits[-5:]
-    assert server.megabytes < before + MEGABYTES, f"{before:.0f} MB have become {server.megabytes:.0f} MB"
+    assert server.megabytes < before + grown, f"{before:.0f} MB have become {server.megabytes:.0f} MB"
     assert server.complaints == [], server.log
 
 
@@ -279,10 +285,16 @@ def test_an_honest_player_hardly_notices(server: Server, attack: Callable[[Serve
 
 
 @pytest.mark.soak
-def test_nor_do_thousands_of_connections_disturb(server: Server) -> None:
+@pytest.mark.timeout(1800)
+def test_nor_do_thousands_of_connections_disturb_and_what_they_took_is_used_again(server: Server) -> None:
+    count = 3000
+
     async def story() -> None:
+        async with honest_play(server, MEGABYTES + SEAT_MEGABYTES * count):
+            await _hold(server, count)
+        await asyncio.sleep(_ABSENT_SECONDS + 10)  # seats are kept for a while
         async with honest_play(server):
-            await _hold(server, 3000)
+            await _hold(server, count)
 
     asyncio.run(story())
 
