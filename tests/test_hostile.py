@@ -170,7 +170,9 @@ async def oversized(server: Server) -> None:
     await asyncio.gather(*(answered(stream) for stream in streams[-3:]))
     for _, writer in streams:
         writer.transport.abort()
-    async with player.page(server.address, "?page=a&take", max_size=None) as page:
+    player = stranger(2)  # one of those sockets may still be about to take the other's seat
+    await player.join(server.address)
+    async with player.page(server.address, max_size=None) as page:
         await player.greet(page)
         await page.send(json.dumps({"type": "down", "code": "x" * LARGEST}))
         await player.settle(page)

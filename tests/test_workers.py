@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -42,8 +43,10 @@ STEP_SECONDS, FIRST_SECONDS = 0.8, 1.5
 
 
 @asynccontextmanager
-async def pool(suite: Suite = SUITE, first_seconds: float = FIRST_SECONDS) -> AsyncIterator[Workers]:
-    one = Workers(suite, 1, STEP_SECONDS, first_seconds)
+async def pool(
+    suite: Suite = SUITE, first_seconds: float = FIRST_SECONDS, **limits: Any
+) -> AsyncIterator[Workers]:
+    one = Workers(suite, 1, **{"seconds": STEP_SECONDS, "first_seconds": first_seconds} | limits)
     await one.start()
     try:
         yield one
@@ -133,20 +136,15 @@ def test_what_one_does_ends_its_own_episode_and_the_others_go_on(
 
 def test_one_that_eats_memory_is_refused_more_and_the_others_do_not_notice() -> None:
     async def story() -> None:
-        workers = Workers(SUITE, 1, seconds=20.0, memory=2 << 30)
-        await workers.start()
-        try:
+        async with pool(seconds=20.0, memory=2 << 30) as workers:
             other = await Innocent(workers).begin()
             culprit = RemoteWorld(SUITE["moody"], workers)
             await culprit.begin(record("moody"))
             shared = psutil.Process(other.pid)
             assert "MemoryError" in await fails(culprit.act(row(EATS), 0, 0, 0))
             await other.go_on()
-            assert psutil.Process(other.pid) == shared
-            assert workers.ended == 0
+            assert (psutil.Process(other.pid), workers.ended) == (shared, 0)
             assert shared.memory_info().rss < 2 << 30
-        finally:
-            await workers.close()
 
     run(story)
 
