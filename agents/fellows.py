@@ -31,11 +31,11 @@ def extremes(kinds: Sequence[object], texts: Sequence[str]) -> np.ndarray:
         if number:
             every[kind].add(number)
     ends = {kind: (min(some), max(some)) for kind, some in every.items() if len(some) > 1}
-    least, greatest = (
-        [bool(number) and kind in ends and number == ends[kind][at] for kind, number in pairs]
-        for at, pairs in enumerate([list(zip(kinds, numbers, strict=True))] * 2)
-    )
-    return np.array([least, greatest]).T
+    at_ends = [
+        [number == end for end in ends.get(kind, (None, None))] if number else [False, False]
+        for kind, number in zip(kinds, numbers, strict=True)
+    ]
+    return np.array(at_ends, bool).reshape(-1, 2)
 
 
 def groups(parents: Sequence[int], reads: Sequence[bool]) -> list[list[int]]:
@@ -51,16 +51,14 @@ def groups(parents: Sequence[int], reads: Sequence[bool]) -> list[list[int]]:
             ends[parents[at]] = max(ends[parents[at]], ends[at])
     readers = np.flatnonzero(np.array(reads, bool))
     first = np.searchsorted(readers, np.arange(size + 1))
-    found = []
+    found: list[list[int]] = []
     for at in range(size):
+        others: list[int] = []
         group = parents[at]
-        while group >= 0:
+        while group >= 0 and not others:
             before = readers[first[group] : first[at]]
             after = readers[first[ends[at]] : first[ends[group]]]
-            if len(before) or len(after):
-                break
+            others = [*before.tolist(), *after.tolist()][:READ]
             group = parents[group]
-        else:
-            before = after = readers[:0]
-        found.append([*before.tolist(), *after.tolist()][:READ])
+        found.append(others)
     return found

@@ -72,9 +72,7 @@ def _disguises() -> np.ndarray:
 
 def _bag(table: nn.EmbeddingBag, bags: Sequence[Bags], shift: np.ndarray | None = None) -> Tensor:
     """Return the mean of the rows of each bag; the rows of word w lie `shift[w]` further."""
-    sizes = np.array([len(one.rows) for one in bags])
-    begins = np.concatenate([one.begins + at for one, at in zip(bags, np.cumsum(sizes) - sizes, strict=True)])
-    rows = np.concatenate([one.rows for one in bags]).astype(np.int64)
+    rows, begins = _joined(bags)
     if shift is not None:
         rows = (rows + shift[np.concatenate([one.names for one in bags])]) % BUCKETS
     mean: Tensor = table(torch.from_numpy(rows), torch.from_numpy(begins))
@@ -100,9 +98,14 @@ def _parents(own: Tensor, parents: Sequence[np.ndarray]) -> Tensor:
 def _fellows(own: Tensor, steps: Sequence[PageRows]) -> Tensor:
     """Return the mean of what each element's fellows are by themselves, zeros for one without."""
     bags = [one.fellows for one in steps]
+    rows, begins = _joined(bags)
     elements = np.array([len(one.parents) for one in steps])
-    sizes = np.array([len(one.rows) for one in bags])
-    shift = np.repeat(np.cumsum(elements) - elements, sizes)
-    rows = np.concatenate([one.rows for one in bags]).astype(np.int64) + shift
-    begins = np.concatenate([one.begins + at for one, at in zip(bags, np.cumsum(sizes) - sizes, strict=True)])
+    rows += np.repeat(np.cumsum(elements) - elements, [len(one.rows) for one in bags])
     return F.embedding_bag(torch.from_numpy(rows), own, torch.from_numpy(begins), mode="mean")
+
+
+def _joined(bags: Sequence[Bags]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows of all bags one after the other, and where among them each bag begins."""
+    sizes = np.array([len(one.rows) for one in bags])
+    begins = [one.begins + at for one, at in zip(bags, np.cumsum(sizes) - sizes, strict=True)]
+    return np.concatenate([one.rows for one in bags]).astype(np.int64), np.concatenate(begins)

@@ -126,24 +126,29 @@ def _attempt(
     """
     policy, keep = unpack(packed), is_web(task.env)
     right: list[Trajectory] = []
-    tried = succeeded = 0
-    for begin, end in ((0, FIRST), (FIRST, len(seeds))):
-        share = min(1, MORE * (1 - succeeded / max(1, tried)))
-        left = list(seeds[begin : begin + round(share * len(seeds[begin:end]))])
+
+    def try_until_they_succeed(left: Sequence[int]) -> int:
+        """Collect successes; returns how many seeds failed at the first attempt."""
+        failed = 0
         for temperature in TEMPERATURES:
             if not left:
                 break
             actor = PolicyActor(policy, name, False, seed, temperature)
             some = rollout(actor, task, left, suite_name=suite.name, keep=keep)
-            right += [one for one in some if one.success]
+            right.extend(one for one in some if one.success)
             left = [one.seed for one in some if not one.success]
             if temperature == TEMPERATURES[0]:
-                tried += len(some)
-                succeeded += len(some) - len(left)
+                failed = len(left)
+        return failed
+
+    first, others = seeds[:FIRST], seeds[FIRST:]
+    failed = try_until_they_succeed(first)
+    more = others[: round(min(1, MORE * failed / len(first)) * len(others))]
+    failed += try_until_they_succeed(more)
     with Environments(suite) as environments:
         again = replay_many(right, environments)
         right = [one for one, got in zip(right, again, strict=True) if isinstance(got, Replay)]
-    return succeeded / tried, right
+    return 1 - failed / (len(first) + len(more)), right
 
 
 def _mean(loaded: LoadedPolicy) -> float:

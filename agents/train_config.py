@@ -44,7 +44,9 @@ class TrainConfig:
     select_episodes: int = _setting(32, "Select seeds a task at each evaluation.")
     save_every: int = _setting(250, "Steps between saves of the whole state, to resume from.")
     practise: int = _setting(0, "Rounds in which the policy tries the tasks and learns from its successes.")
-    practise_episodes: int = _setting(64, "Record seeds it tries in a round, of a task that often fails.")
+    practise_episodes: int = _setting(
+        64, "Record seeds of a task that it tries in a round, at most; fewer where it seldom fails."
+    )
     practise_steps: int = _setting(500, "Training steps of each round.")
     seed: int = _setting(0, "Seed of everything random in training.")
 

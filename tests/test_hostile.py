@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 import httpx
 import pytest
 from tutelage.datasets.crowd.seats.protocol import LARGEST
-from tutelage.datasets.crowd.study_server import _ABSENT_SECONDS
+from tutelage.datasets.crowd.study_server import ABSENT_SECONDS
 from tutelage.datasets.store import Store
 from tutelage.tests import small_room
 from tutelage.tests.nursery import Nursery, Server, serving, until
@@ -294,7 +294,7 @@ def test_nor_do_thousands_of_connections_disturb_and_what_they_took_is_used_agai
     async def story() -> None:
         async with honest_play(server, MEGABYTES + SEAT_MEGABYTES * count):
             await _hold(server, count)
-        await asyncio.sleep(_ABSENT_SECONDS + 10)  # seats are kept for a while
+        await asyncio.sleep(ABSENT_SECONDS + 10)  # seats are kept for a while
         async with honest_play(server):
             await _hold(server, count)
 

@@ -38,7 +38,7 @@ _SEEN_EVERY = 15
 """Ticks between two notes of who is there."""
 _SWEEP_EVERY = 60
 _BEAT_EVERY = 2
-_ABSENT_SECONDS = 120.0
+ABSENT_SECONDS = 120.0
 _PATIENCE_SECONDS = 2.0
 _log = logging.getLogger("tutelage.crowd")
 
@@ -258,7 +258,7 @@ class StudyServer(Recorder):
         """Close the seats that no page has open: environments cost memory, and the journal has the rest."""
         for name, seat in list(self._seats.items()):
             absent = time.monotonic() - self._touched.get(name, 0.0)
-            if not seat.is_open and not seat.is_watched and absent > _ABSENT_SECONDS:
+            if not seat.is_open and not seat.is_watched and absent > ABSENT_SECONDS:
                 for one in (self._seats, self._visits, self._touched):
                     one.pop(name, None)
                 self._do(name, seat.close)

@@ -20,11 +20,6 @@ import gymnasium
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
 
-try:
-    import resource
-except ImportError:  # Windows
-    resource = None  # type: ignore[assignment]
-
 from ....envs.errors import TutelageError
 from ....envs.gymnasium_task import TaskEnvironment, registry
 from ....envs.task import Task
@@ -35,6 +30,11 @@ from ...replay import replay
 from ...trajectory import Trajectory
 from .frames import Encoder, Picture
 from .world import Begun, EpisodePlayer, Moment, Reading
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
 
 SIZE = struct.Struct("<I")
 """Before every message, its length."""
