@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
 from tutelage.datasets.crowd import study_server
+from tutelage.datasets.crowd.studies import house
 from tutelage.datasets.crowd.studies.proofreading import rehearse_study
 from tutelage.datasets.crowd.study_server import StudyServer
 from tutelage.datasets.journal import Journal
@@ -87,3 +89,34 @@ def test_what_a_crash_prevented_is_done_at_the_next_start(tmp_path: Path) -> Non
     run(story())
     with Journal(tmp_path / "out" / "journal.sqlite") as journal:
         assert [len(journal.steps(one.episode)) for one in journal.episodes()] == [0]
+
+
+def test_what_was_open_when_somebody_left_just_before_a_crash_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(study_server, "_SWEEP_EVERY", 1)
+    monkeypatch.setattr(house, "_LEFT_SECONDS", 0.0)
+
+    async def story() -> None:
+        async with server(tmp_path, "out") as one:
+            ann = await walk_in(one)
+            await ann.to_the_tasks()
+            await ann.play()
+            await ann.send("next")
+            underway = one.journal.episodes(state="open")
+            assert len(underway) == 1
+            # her way ends, and nothing comes after that: the server is gone
+            change = {
+                "stage": "done",
+                "outcome": "withdrew",
+                "ended": time.time(),
+                "progress": {"keeps": True},
+            }
+            one.ledger.change("person-ann", **change)
+        async with server(tmp_path, "out") as again:
+            await until(lambda: not again.journal.episodes(state="open"))
+            (left,) = again.journal.episodes(episode=underway[0].episode)
+            assert left.state == "abandoned"
+            assert len(again.store) == 1
+
+    run(story())

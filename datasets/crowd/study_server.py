@@ -233,6 +233,7 @@ class StudyServer(Recorder):
         if ticks % _SWEEP_EVERY == 0:
             self._let_go_of_the_absent()
             await asyncio.to_thread(self._end_old_sessions)
+            await asyncio.to_thread(self.house.abandon_what_was_left)
             await self._remove_what_is_due()
 
     def _do(self, seat: str, work: Callable[[], Awaitable[None]]) -> None:

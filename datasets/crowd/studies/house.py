@@ -21,6 +21,8 @@ from .standing import Standing
 from .study import Study
 
 T = TypeVar("T")
+_LEFT_SECONDS = 60.0
+"""So long after somebody's way has ended, no server is still at it."""
 
 
 @dataclass
@@ -70,6 +72,14 @@ class House:
         """Give up what was open when the way of whoever sits there ended, just before a crash. Blocks."""
         for record in self.episodes(seat, "open"):
             self.abandon(record)
+
+    def abandon_what_was_left(self) -> None:
+        """Give up what was open when a way ended just before a crash, even if nobody comes back. Blocks."""
+        seats = {one.seat for one in self.journal.episodes(state="open", study=self.study.name)}
+        if seats:
+            ended = people.c.ended < self.clock() - _LEFT_SECONDS
+            for row in self.ledger.rows(sql.select(people.c.seat).where(people.c.seat.in_(seats), ended)):
+                self.abandon_all(row["seat"])
 
     def give_up_seed(self, person: Person, claim: Claim | None, why: str) -> None:
         """Note that an episode could not be played, so that nobody else is given its seed. Blocks."""
