@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from xml.etree import ElementTree
 
 import numpy as np
 import pyarrow as pa
 import pytest
 from tutelage.agents.evaluation import plots
-from tutelage.agents.evaluation.comparison import Comparison
+from tutelage.agents.evaluation.comparison import MANY, Comparison
 from tutelage.agents.evaluation.drawing import Panel
+from tutelage.agents.evaluation.markup import panels
 from tutelage.agents.evaluation.rows import SCHEMA
 
 
-def comparison() -> Comparison:
+def comparison(tasks: Sequence[str] = ("goto-local", "cartpole")) -> Comparison:
     generator = np.random.default_rng(0)
     made = []
-    for task in ("goto-local", "cartpole"):
+    for task in tasks:
         for actor, kind, rate in (
             ("bc <1>", "policy", 0.9),
             ("people", "person", 0.8),
@@ -72,6 +74,27 @@ def test_there_is_a_panel_a_task_and_one_for_the_mean() -> None:
         "cartpole",
         "mean over tasks",
     ]
+
+
+MANY_TASKS = comparison([*(f"task {i}" for i in range(23)), "cartpole"])
+
+
+def test_many_tasks_are_rows_the_hardest_first_with_everyone_in_them() -> None:
+    first, second, by_return = plots.forest(MANY_TASKS)
+    assert [first.heading, second.heading] == ["the hardest 12", "13 to 23 of 23"]
+    assert by_return.heading == "cartpole"
+    rates = [float(one) for one in re.findall(r"bc <1> ([\d.]+)", first.note + second.note)]
+    assert len(rates) == 23
+    assert rates == sorted(rates)
+    assert first.note.count("dice") == 12
+
+
+def test_of_many_drawings_all_but_the_first_are_folded() -> None:
+    page = panels(plots.curves(MANY_TASKS, dict.fromkeys(MANY_TASKS.tasks, 64)))
+    shown, folded = page.split("<details>")
+    assert shown.count("<figure") == MANY
+    assert "<summary>11 more</summary>" in folded
+    assert folded.count("<figure") == 11
 
 
 def test_time_to_success_leaves_out_tasks_decided_by_their_return() -> None:

@@ -19,6 +19,9 @@ from .intervals import Interval, Paired
 KIND_ORDER = ("policy", "person", "simulated", "expert", "chance")
 """Who stands first in every table and plot."""
 
+MANY = 12
+"""Tasks that a page can show one by one; of more, those come first that the subject finds hardest."""
+
 
 @dataclass(frozen=True)
 class Episodes:
@@ -95,6 +98,14 @@ class Comparison:
     def subject(self) -> str:
         """The actor that the report is about: the first policy, else whoever stands first."""
         return self.actors[0]
+
+    @cached_property
+    def shown(self) -> list[str]:
+        """The tasks in the order of drawings: the suite's, or the hardest first where there are many."""
+        if len(self.tasks) <= MANY:
+            return self.tasks
+        mine = {task: cell for (task, actor), cell in self.cells.items() if actor == self.subject}
+        return sorted(self.tasks, key=lambda task: mine[task].success.estimate if task in mine else 1.0)
 
     def by_return(self, task: str) -> bool:
         """Say whether a task's success is a threshold on its return, so that the return says more."""

@@ -6,7 +6,7 @@ import html
 import itertools
 from collections.abc import Iterable, Sequence
 
-from .comparison import Comparison
+from .comparison import MANY, Comparison
 from .drawing import MARKERS, Panel
 
 _SHAPES = {
@@ -32,12 +32,18 @@ def section(key: str, heading: str, lead: str, *parts: str) -> str:
 
 
 def panels(found: Iterable[Panel], legend: str = "") -> str:
-    """Set drawings side by side, as many as the width takes."""
-    figures = "".join(
+    """Set drawings side by side, as many as the width takes; of more than MANY, all but the first folded."""
+    figures = [
         f'<figure class="panel"><figcaption>{text(one.heading)}</figcaption>{one.svg}</figure>'
         for one in found
-    )
-    return f'{legend}<div class="panels">{figures}</div>'
+    ]
+    first = len(figures) if len(figures) <= MANY else MANY
+    side = f'{legend}<div class="panels">{"".join(figures[:first])}</div>'
+    rest = figures[first:]
+    if not rest:
+        return side
+    more = f"<summary>{len(rest)} more</summary>"
+    return f'{side}<details>{more}<div class="panels">{"".join(rest)}</div></details>'
 
 
 def legend(comparison: Comparison, actors: Sequence[str] | None = None) -> str:

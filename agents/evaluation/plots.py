@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from .comparison import Cell, Comparison
+from .comparison import MANY, Cell, Comparison
 from .drawing import DASHES, INK, KINDS, MARKERS, MUTED, PAPER, Panel, panel
 from .intervals import Curve, Interval, time_to_success, wilson
 from .tables import number, percent
@@ -19,13 +19,25 @@ Series = Mapping[str, tuple[np.ndarray, np.ndarray]]
 NAMED = 10
 """Series that are named at their ends: of more, the mean and those that end lowest."""
 
+ROWS = 20
+"""Tasks that are rows of one panel, at most."""
+
 _EXTRA = ("-", (0, (5, 1)), (0, (2, 1)))
 
 
 def forest(comparison: Comparison) -> list[Panel]:
-    """Draw every actor's success (or mean return) with its interval, a panel a task, then the mean."""
+    """Draw every actor's success (or mean return) with its interval, a panel a task, then the mean.
+
+    Of many tasks, those whose success says it are rows of a few panels, the hardest first.
+    """
     panels = []
+    many = len(comparison.tasks) > MANY
+    rows = [task for task in comparison.shown if many and not comparison.by_return(task)]
+    for part in np.array_split(np.arange(len(rows)), -(-len(rows) // ROWS)) if rows else []:
+        panels.append(_rows(comparison, [rows[at] for at in part], int(part[0]) + 1, len(rows)))
     for task in comparison.tasks:
+        if task in rows:
+            continue
         by_return = comparison.by_return(task)
         found = {
             actor: comparison.cells[task, actor].returns
@@ -35,7 +47,7 @@ def forest(comparison: Comparison) -> list[Panel]:
             if (task, actor) in comparison.cells
         }
         panels.append(_dots(comparison, task, "mean return" if by_return else "success, %", found, by_return))
-    if comparison.overall:
+    if comparison.overall and not many:
         means = {actor: one.success for actor, one in comparison.overall.items()}
         panels.append(_dots(comparison, "mean over tasks", "success, %", means, False))
     return panels
@@ -45,7 +57,7 @@ def curves(comparison: Comparison, limits: Mapping[str, int]) -> list[Panel]:
     """Draw the share solved within n steps, for the tasks whose success is not a threshold on the return."""
     return [
         _curve(comparison, task, limits[task])
-        for task in comparison.tasks
+        for task in comparison.shown
         if not comparison.by_return(task) and any(one.success.estimate for one in _cells(comparison, task))
     ]
 
@@ -53,7 +65,7 @@ def curves(comparison: Comparison, limits: Mapping[str, int]) -> list[Panel]:
 def effort(comparison: Comparison) -> list[Panel]:
     """Draw one point a demonstrator: mean time an episode against success, beside the actors' lines."""
     panels = []
-    for task in comparison.tasks:
+    for task in comparison.shown:
         crowd = [
             actor
             for actor in comparison.actors
@@ -107,39 +119,15 @@ def _dots(
     with panel(f"forest {task}", 0.62 + 0.23 * len(found)) as (axes, done):
         for y, (actor, one) in enumerate(found.items()):
             kind = comparison.kinds[actor]
-            axes.plot([scale * one.low, scale * one.high], [y, y], color=KINDS[kind], linewidth=2, zorder=3)
-            axes.plot(
-                scale * one.estimate,
-                y,
-                MARKERS[kind],
-                color=KINDS[kind],
-                markersize=5.5 if kind == "expert" else 7,
-                markeredgecolor=PAPER,
-                markeredgewidth=0.9,
-                zorder=4,
-            )
-            axes.annotate(
-                write(one.estimate),
-                (1, y),
-                xycoords=("axes fraction", "data"),
-                xytext=(34, 0),
-                textcoords="offset points",
-                ha="right",
-                va="center",
-                fontweight="bold" if kind == "policy" else "normal",
-            )
-        axes.set_ylim(len(found) - 0.4, -0.6)
-        axes.set_yticks(range(len(found)), found)
-        axes.tick_params(axis="y", labelcolor=INK)
-        axes.spines["left"].set_visible(False)
-        axes.grid(axis="x")
+            _dot(axes, y, one, kind, scale)
+            _beside(axes, y, write(one.estimate), kind)
+        _lines(axes, list(found))
         if by_return:
             axes.margins(x=0.06)
             axes.xaxis.set_major_locator(MaxNLocator(4))
             axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}".replace("-", "−")))
         else:
-            axes.set_xlim(-3, 103)
-            axes.set_xticks([0, 25, 50, 75, 100])
+            _percents(axes)
         axes.set_xlabel(measure)
         axes.figure.subplots_adjust(left=0.34, right=0.87)
         said = ", ".join(
@@ -147,6 +135,71 @@ def _dots(
             for actor, one in found.items()
         )
         return done(task, f"{measure} on {task} with 95 % intervals: {said}")
+
+
+def _rows(comparison: Comparison, tasks: Sequence[str], first: int, count: int) -> Panel:
+    """Draw success on some tasks, one a row, everyone in it; the number is the subject's."""
+    with panel(f"forest {first}", 0.5 + 0.19 * len(tasks)) as (axes, done):
+        said = []
+        for y, task in enumerate(tasks):
+            here = [cell for actor in comparison.actors if (cell := comparison.cells.get((task, actor)))]
+            for cell in reversed(here):
+                _dot(axes, y, cell.success, comparison.kinds[cell.actor], 100.0)
+                if cell.actor == comparison.subject:
+                    _beside(axes, y, percent(cell.success.estimate), comparison.kinds[cell.actor])
+            said.append(
+                f"{task}: " + ", ".join(f"{one.actor} {percent(one.success.estimate)}" for one in here)
+            )
+        _lines(axes, tasks)
+        _percents(axes)
+        axes.set_xlabel("success, %")
+        axes.figure.subplots_adjust(left=0.47, right=0.87)
+        last = first + len(tasks) - 1
+        heading = f"the hardest {last}" if first == 1 else f"{first} to {last} of {count}"
+        return done(heading, "success, %, the hardest tasks first. " + "; ".join(said))
+
+
+def _dot(axes: Axes, y: float, one: Interval, kind: str, scale: float) -> None:
+    """Draw an estimate with its interval."""
+    axes.plot([scale * one.low, scale * one.high], [y, y], color=KINDS[kind], linewidth=2, zorder=3)
+    axes.plot(
+        scale * one.estimate,
+        y,
+        MARKERS[kind],
+        color=KINDS[kind],
+        markersize=5.5 if kind == "expert" else 7,
+        markeredgecolor=PAPER,
+        markeredgewidth=0.9,
+        zorder=4,
+    )
+
+
+def _beside(axes: Axes, y: float, said: str, kind: str) -> None:
+    """Write a number to the right of its row."""
+    axes.annotate(
+        said,
+        (1, y),
+        xycoords=("axes fraction", "data"),
+        xytext=(34, 0),
+        textcoords="offset points",
+        ha="right",
+        va="center",
+        fontweight="bold" if kind == "policy" else "normal",
+    )
+
+
+def _lines(axes: Axes, names: Sequence[str]) -> None:
+    """Name the rows, from top to bottom."""
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.set_yticks(range(len(names)), names)
+    axes.tick_params(axis="y", labelcolor=INK)
+    axes.spines["left"].set_visible(False)
+    axes.grid(axis="x")
+
+
+def _percents(axes: Axes) -> None:
+    axes.set_xlim(-3, 103)
+    axes.set_xticks([0, 25, 50, 75, 100])
 
 
 def _curve(comparison: Comparison, task: str, limit: int) -> Panel:

@@ -24,7 +24,7 @@ from ...envs.suite import Suite
 from ...envs.task import SEED_RANGES
 from ..rounds import read_rounds
 from . import sections
-from .comparison import Comparison
+from .comparison import MANY, Comparison
 from .diagnostics import diagnose
 from .glossary import glossary
 from .markup import section, table, text
@@ -189,13 +189,16 @@ def _limits(suite: Suite, comparison: Comparison) -> dict[str, int]:
 def _replays(
     comparison: Comparison, suite: Suite, trajectories: Sequence[Trajectory]
 ) -> list[tuple[dict[str, Any], Worst]]:
-    """Render the worst seeds' episodes, the subject's and the expert's, within the page's budget."""
+    """Render the worst seeds' episodes, the subject's and the expert's, within the page's budget.
+
+    Of many tasks, the hardest are shown.
+    """
     by_id = {one.episode: one for one in trajectories}
+    known = {one.id for one in suite}
     chosen = [
-        (one, worst)
-        for one in suite
-        if one.id in comparison.tasks
-        for worst in worst_seeds(comparison, one.id)
+        (suite[task], worst)
+        for task in [one for one in comparison.shown if one in known][:MANY]
+        for worst in worst_seeds(comparison, task)
         if worst.episode in by_id
     ]
     budget = REPLAY_BYTES // max(1, 2 * len(chosen))
@@ -223,10 +226,12 @@ def _worst(comparison: Comparison, plays: Sequence[tuple[dict[str, Any], Worst]]
     if not plays:
         return ""
     subject = text(comparison.subject)
+    hardest = f", on the {MANY} hardest tasks" if len(comparison.tasks) > MANY else ""
     lead = (
-        f"The episodes that say most about where <b>{subject}</b> falls short: first those it failed and the "
-        "expert solved, then other failures, then the slowest successes. Every picture is the environment's "
-        'own, replayed from seed and actions. <span class="screen">Arrow keys step, space plays.</span>'
+        f"The episodes that say most about where <b>{subject}</b> falls short{hardest}: first those "
+        "it failed and the expert solved, then other failures, then the slowest successes. Every picture is "
+        "the environment's own, replayed from seed and actions. "
+        '<span class="screen">Arrow keys step, space plays.</span>'
     )
     tasks = dict.fromkeys(str(one["task"]) for one, _ in plays)
     players = "".join(f'<div class="player" data-task="{text(task)}"></div>' for task in tasks)
@@ -279,9 +284,13 @@ def _subtitle(suite: Suite, comparison: Comparison) -> str:
     episodes = sum(len(one) for one in comparison.episodes.values())
     count = len(comparison.tasks)
     return (
-        f"{text(suite.name)} · {count} task{'s' if count > 1 else ''} · {len(comparison.actors)} actors · "
+        f"{text(suite.name)} · {_some(count, 'task')} · {_some(len(comparison.actors), 'actor')} · "
         f"{episodes:,} episodes on seeds {first} to {last}"
     )
+
+
+def _some(count: int, what: str) -> str:
+    return f"{count} {what}{'s' if count > 1 else ''}"
 
 
 def _template(name: str) -> string.Template:

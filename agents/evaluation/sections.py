@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from ...envs.suite import Suite
 from ...envs.task import RECORD
 from . import plots
-from .comparison import Comparison, Overall
+from .comparison import MANY, Comparison, Overall
 from .diagnostics import Diagnosis
 from .drawing import Panel
 from .intervals import Interval
@@ -43,12 +43,12 @@ def standing(comparison: Comparison) -> str:
 
 def picture(comparison: Comparison) -> str:
     """Draw success with its interval for everyone, task by task."""
-    return section(
-        "success",
-        "Who succeeds, and how surely",
-        "Each mark is a rate or a mean over unseen seeds; the bar through it is its 95 % interval.",
-        panels(plots.forest(comparison)),
-    )
+    lead = "Each mark is a rate or a mean over unseen seeds; the bar through it is its 95 % interval."
+    keys = ""
+    if len(comparison.tasks) > MANY:
+        lead += f" The hardest tasks come first; figures are those of <b>{text(comparison.subject)}</b>."
+        keys = legend(comparison)
+    return section("success", "Who succeeds, and how surely", lead, panels(plots.forest(comparison), keys))
 
 
 def headline(comparison: Comparison) -> str:
@@ -318,7 +318,7 @@ def _dataset_row(name: str, count: int, who: int, hours: float, steps: int, solv
     return [
         name,
         f"{count:,}",
-        str(who),
+        f"{who:,}",
         f"{hours:,.{1 if hours >= 10 else 2}f}",
         f"{steps:,}",
         percent(solved / count),
