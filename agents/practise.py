@@ -28,6 +28,7 @@ from .evaluation.play import pack, unpack
 from .evaluation.rollout import rollout
 from .rounds import Round, read_rounds, write_rounds
 from .train_config import TrainConfig
+from .training_progress import TrainingProgress
 
 TRIED = SeedRange("tried", 300_000_000, 400_000_000)
 """Record seeds that are tried: far from where people begin to count theirs."""
@@ -69,7 +70,7 @@ def practise(
     best = load(out / "kept")
     score = _mean(best)
     for number in range(len(rounds) + 1, config.practise + 1):
-        tried, kept = attempt(best, store, config, number)
+        tried, kept = attempt(best, store, config, number, progress)
         here = replace(
             config,
             steps=config.practise_steps,
@@ -96,7 +97,7 @@ def practise(
 
 
 def attempt(
-    best: LoadedPolicy, store: Store, config: TrainConfig, number: int
+    best: LoadedPolicy, store: Store, config: TrainConfig, number: int, progress: bool = False
 ) -> tuple[dict[str, float], int]:
     """Try every task on this round's seeds, store what succeeds; returns success by task, and how many."""
     name = f"practice-{number}"
@@ -108,11 +109,14 @@ def attempt(
     tried: dict[str, float] = {}
     kept = 0
     work = partial(_attempt, pack(best.policy), name, seeds, best.suite, config.seed)
-    for task, (first, right) in zip(tasks, spread(work, tasks, config.workers), strict=True):
-        tried[task.id] = first
-        if right and (name, task.id) not in there:
-            store.append(right)
-        kept += len(right)
+    with TrainingProgress.counting("trying", len(tasks), progress) as advance:
+        for task, (first, right) in zip(tasks, spread(work, tasks, config.workers), strict=True):
+            tried[task.id] = first
+            if right and (name, task.id) not in there:
+                store.append(right)
+            kept += len(right)
+            if advance is not None:
+                advance(1)
     return tried, kept
 
 

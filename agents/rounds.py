@@ -30,7 +30,7 @@ class Round:
     def __str__(self) -> str:
         tried, select = (100 * float(np.mean(list(one.values()) or [0])) for one in (self.tried, self.select))
         return (
-            f"round {self.number}: {tried:.1f} % of its first attempts succeeded, {self.kept} joined the "
+            f"round {self.number}: {tried:.1f} % of its first attempts succeeded, {self.kept:,} joined the "
             f"demonstrations; {select:.1f} % on select seeds now"
         )
 

@@ -48,7 +48,7 @@ class TrainingProgress:
     @staticmethod
     @contextmanager
     def counting(what: str, total: int, shown: bool) -> Iterator[Callable[[int], None] | None]:
-        """Show how much of the work before training is done; yields `advance(n)`."""
+        """Show how much of the work around training is done; yields `advance(n)`."""
         if not shown:
             yield None
             return
