@@ -44,6 +44,7 @@ from tutelage.envs.suite import Suite, load_suite, suite_from
 
 WEB, GRID = load_suite("web"), load_suite("babyai-small")
 CONFIG = TrainConfig(size=3, batch_steps=96, window=16, steps=600, evaluate_every=1_000_000, dtype="auto")
+QUICK = replace(CONFIG, size=1, batch_steps=32, steps=5, workers=1)
 SEEDS = 16
 """Test seeds of a web task; a grid task has sixteen times as many."""
 ROOMS = 5000
@@ -95,7 +96,7 @@ def main() -> None:
         for name in given.only:
             if f"{name}_web" in done or f"{name}_rooms" in done:
                 continue
-            config = replace(CONFIG, steps=20 if given.quick else given.steps)
+            config = QUICK if given.quick else replace(CONFIG, steps=given.steps)
             played = some(WEB, 4) if given.quick else WEB
             done |= measured(name, stores, config, played, 1 if given.quick else given.seeds)
             tell("web_cloning", done, ("torch", "miniwob", "gymnasium"), given.out)
@@ -161,9 +162,9 @@ def measured(
     policy = load(train(taught, stores.run(name), config, progress=True, emphasis=worth)).policy
     figures = {f"{name}_demonstrations": figure(sum(len(one) for one in taught), "episodes")}
     if one.web_steps:
-        figures[f"{name}_web"] = shown(rates(web, policy, seeds))
+        figures[f"{name}_web"] = shown(rates(web, policy, seeds, config.workers))
     if one.grid_steps:
-        figures[f"{name}_rooms"] = shown(rates(GRID, policy, 16 * seeds))
+        figures[f"{name}_rooms"] = shown(rates(GRID, policy, 16 * seeds, config.workers))
     return figures
 
 
@@ -178,9 +179,9 @@ def evened(web: Store, grid: Store, config: TrainConfig) -> dict[str, float]:
     return {task.id: shares[0] / shares[1] for task in GRID}
 
 
-def rates(suite: Suite, policy: Policy, seeds: int) -> list[Interval]:
+def rates(suite: Suite, policy: Policy, seeds: int, workers: int) -> list[Interval]:
     """Return success on test seeds, by task."""
-    played = evaluate(suite, [PolicyActor(policy, "policy")], episodes=seeds, workers=2).trajectories
+    played = evaluate(suite, [PolicyActor(policy, "policy")], episodes=seeds, workers=workers).trajectories
     known = [task.id for task in suite if task.id in policy.tasks]
     return [wilson(sum(bool(one.success) for one in played if one.task == task), seeds) for task in known]
 
