@@ -88,8 +88,8 @@ class Trajectory:
 
     @property
     def total(self) -> float:
-        """The return: the sum of all rewards; infinite where they are too large to be added."""
-        with np.errstate(over="ignore"):
+        """The return: the sum of all rewards; infinite or nan where they are too large to be added."""
+        with np.errstate(over="ignore", invalid="ignore"):
             return float(self.rewards.sum())
 
     @property

@@ -48,6 +48,11 @@ def test_length_return_and_seconds_come_from_the_arrays() -> None:
     assert (len(one), one.total, one.seconds) == (4, 6.0, 1.5)
 
 
+def test_rewards_too_large_to_be_added_are_no_error() -> None:
+    assert make(2, rewards=np.array([1e308, 1e308])).total == np.inf
+    assert np.isnan(make(3, rewards=np.array([1e308, 1e308, -np.inf])).total)
+
+
 def test_every_episode_gets_an_id_of_its_own() -> None:
     assert len({new_episode_id() for _ in range(100)} | {make().episode}) == 101
 
