@@ -14,6 +14,7 @@ from tutelage.agents.evaluation.comparison import MANY, Comparison
 from tutelage.agents.evaluation.drawing import Panel
 from tutelage.agents.evaluation.markup import panels
 from tutelage.agents.evaluation.rows import SCHEMA
+from tutelage.agents.evaluation.sections import picture
 
 
 def comparison(tasks: Sequence[str] = ("goto-local", "cartpole")) -> Comparison:
@@ -95,6 +96,12 @@ def test_of_many_drawings_all_but_the_first_are_folded() -> None:
     assert shown.count("<figure") == MANY
     assert "<summary>11 more</summary>" in folded
     assert folded.count("<figure") == 11
+
+
+def test_the_mean_of_as_many_tasks_as_are_shown_is_shown_too() -> None:
+    page = picture(comparison([f"task {i}" for i in range(MANY)]))
+    assert page.count("<figure") == MANY + 1
+    assert "<details>" not in page
 
 
 def test_time_to_success_leaves_out_tasks_decided_by_their_return() -> None:

@@ -31,13 +31,12 @@ def section(key: str, heading: str, lead: str, *parts: str) -> str:
     )
 
 
-def panels(found: Iterable[Panel], legend: str = "") -> str:
-    """Set drawings side by side, as many as the width takes; of more than MANY, all but the first folded."""
+def panels(found: Iterable[Panel], legend: str = "", first: int = MANY) -> str:
+    """Set drawings side by side, as many as the width takes; those after the `first` are folded."""
     figures = [
         f'<figure class="panel"><figcaption>{text(one.heading)}</figcaption>{one.svg}</figure>'
         for one in found
     ]
-    first = len(figures) if len(figures) <= MANY else MANY
     side = f'{legend}<div class="panels">{"".join(figures[:first])}</div>'
     rest = figures[first:]
     if not rest:

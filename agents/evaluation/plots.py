@@ -32,10 +32,10 @@ def forest(comparison: Comparison) -> list[Panel]:
     """
     panels = []
     many = len(comparison.tasks) > MANY
-    rows = [task for task in comparison.shown if many and not comparison.by_return(task)]
+    rows = [task for task in comparison.shown if not comparison.by_return(task)] if many else []
     for part in np.array_split(np.arange(len(rows)), -(-len(rows) // ROWS)) if rows else []:
         panels.append(_rows(comparison, [rows[at] for at in part], int(part[0]) + 1, len(rows)))
-    for task in comparison.tasks:
+    for task in comparison.shown:
         if task in rows:
             continue
         by_return = comparison.by_return(task)

@@ -48,7 +48,8 @@ def picture(comparison: Comparison) -> str:
     if len(comparison.tasks) > MANY:
         lead += f" The hardest tasks come first; figures are those of <b>{text(comparison.subject)}</b>."
         keys = legend(comparison)
-    return section("success", "Who succeeds, and how surely", lead, panels(plots.forest(comparison), keys))
+    drawings = panels(plots.forest(comparison), keys, first=MANY + 1)  # a panel a task, and their mean
+    return section("success", "Who succeeds, and how surely", lead, drawings)
 
 
 def headline(comparison: Comparison) -> str:

@@ -275,8 +275,7 @@ class StudyServer(Recorder):
             if began and row["seat"] not in self._seats and time.time() >= began + 60 * minutes:
                 code = self.study.recruiting.code("timed-out", row["source"])
                 self.house.claims.give_back(row["person"])
-                for one in self.house.episodes(row["seat"], "open"):
-                    self.house.abandon(one)
+                self.house.abandon_all(row["seat"])
                 values = {"stage": "done", "outcome": "timed-out", "code": code, "ended": time.time()}
                 self.ledger.change(row["person"], **values)
 

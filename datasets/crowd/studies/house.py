@@ -69,7 +69,7 @@ class House:
         self.journal.mark(record.episode, "abandoned").result()
 
     def abandon_all(self, seat: str) -> None:
-        """Give up what was open when the way of whoever sits there ended, just before a crash. Blocks."""
+        """Give up what is still open of whoever sits there, whose way has ended. Blocks."""
         for record in self.episodes(seat, "open"):
             self.abandon(record)
 
