@@ -15,6 +15,7 @@ from rich.console import Console
 from .agents.train_config import TrainConfig
 from .agents.train_flags import with_flags
 from .cli_exchange import export_, import_
+from .cli_safety import reads_files
 from .cli_study import forget, serve
 from .envs.errors import TutelageError
 
@@ -72,6 +73,7 @@ def options(
 
 
 @app.command()
+@reads_files
 def tasks(
     suite: Annotated[str, typer.Argument(help="A suite, a .yaml file, or a Gymnasium id.")] = "",
     as_json: Json = False,
@@ -87,6 +89,7 @@ def tasks(
 
 
 @app.command()
+@reads_files
 def record(
     suite: SuiteName,
     out: Out,
@@ -117,11 +120,12 @@ def record(
     )
 
 
-app.command()(serve)
-app.command()(forget)
+app.command()(reads_files(serve))
+app.command()(reads_files(forget))
 
 
 @app.command()
+@reads_files
 def simulate(
     suite: Annotated[str, typer.Argument(help=SUITE, metavar="suite")] = "",
     out: Out = Path("demonstrations"),
@@ -157,6 +161,7 @@ def simulate(
 
 
 @app.command()
+@reads_files
 def inspect(
     folder: Folder,
     verify: Annotated[bool, typer.Option(help="Check every part, and replay every episode.")] = True,
@@ -175,11 +180,12 @@ def inspect(
         raise TutelageError(f"expected a sound store at {folder}, found: {found.problems[0]}")
 
 
-app.command(name="export")(export_)
-app.command(name="import")(import_)
+app.command(name="export")(reads_files(export_))
+app.command(name="import")(reads_files(import_))
 
 
 @app.command()
+@reads_files
 def quality(
     folder: Folder,
     experts: Annotated[bool, typer.Option(help="Set solved episodes beside the expert's.")] = True,
@@ -195,6 +201,7 @@ def quality(
 
 
 @app.command()
+@reads_files
 @with_flags
 def train(folders: list[Path], out: Path, config: Path | None, resume: bool, **flags: Any) -> None:
     """Train one policy on everything in the stores; flags override the YAML given with --config."""
@@ -230,6 +237,7 @@ def train(folders: list[Path], out: Path, config: Path | None, resume: bool, **f
 
 
 @app.command()
+@reads_files
 def evaluate(
     policies: Annotated[list[Path], typer.Argument(help="Checkpoints: RUN, RUN/kept or RUN/last.")],
     out: Out,
@@ -265,6 +273,7 @@ def evaluate(
 
 
 @app.command()
+@reads_files
 def report(
     evaluation: Annotated[Path, typer.Argument(help="The folder that `tutelage evaluate` wrote.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="The HTML file.")] = Path("report.html"),
@@ -282,6 +291,7 @@ def report(
 
 
 @app.command()
+@reads_files
 def demo(
     out: Out = Path("demo"),
     quick: Annotated[bool, typer.Option(help="A tenth of everything, in under two minutes.")] = False,

@@ -14,7 +14,7 @@ ROOT = Path(tutelage.__file__).parent
 FOLDERS = ("envs", "datasets", "agents")  # each may import itself and what stands before it
 MODULES = sorted(
     [one for folder in FOLDERS for one in (ROOT / folder).rglob("*.py")]
-    + [ROOT / "cli.py", ROOT / "cli_exchange.py", ROOT / "cli_study.py", ROOT / "__init__.py"]
+    + [*ROOT.glob("cli*.py"), ROOT / "__init__.py"]
 )
 CODE = sorted(
     {

@@ -17,6 +17,7 @@ import tutelage
 
 ROOT = Path(tutelage.__file__).parent
 FOLDERS = ("envs", "datasets", "agents")
+COMMAND_LINE = [path.name for path in ROOT.glob("cli*.py")]
 OUTSIDE = ("tests", "benchmarks", "docs")
 
 
@@ -52,9 +53,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     copy = folder / "a checkout"
     wanted = (
         "__init__.py",
-        "cli.py",
-        "cli_exchange.py",
-        "cli_study.py",
+        *COMMAND_LINE,
         "py.typed",
         "pyproject.toml",
         "README.md",
@@ -74,7 +73,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_wheel_holds_the_code_and_the_data_and_nothing_else(wheel: Path) -> None:
     inside = {one for one in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in one}
-    wanted = {"__init__.py", "cli.py", "cli_exchange.py", "cli_study.py", "py.typed"} | {
+    wanted = {"__init__.py", *COMMAND_LINE, "py.typed"} | {
         one.relative_to(ROOT).as_posix()
         for folder in FOLDERS
         for one in (ROOT / folder).rglob("*")

@@ -1,0 +1,54 @@
+"""What the person at the keyboard trusts to act: folders whose pages run, modules that are imported.
+
+A suite, store, checkpoint or dataset may name a page, file or module; naming it never runs it. `--trust NAME`
+(or the environment variable TUTELAGE_TRUST, names separated by the system's path separator) does. Worker
+processes inherit the variable.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from .errors import TutelageError
+
+VARIABLE = "TUTELAGE_TRUST"
+
+
+def trust(names: Iterable[str | Path]) -> None:
+    """Trust folders, files and modules for the rest of this process and those it starts."""
+    every = [*trusted_names(), *(_absolute(str(name)) for name in names)]
+    if every:
+        os.environ[VARIABLE] = os.pathsep.join(dict.fromkeys(every))
+
+
+def trusted_names() -> list[str]:
+    """List what is trusted: absolute paths, and names of modules."""
+    return [name for name in os.environ.get(VARIABLE, "").split(os.pathsep) if name]
+
+
+def trusts_path(path: str | Path) -> bool:
+    """Say whether a file or folder is trusted, or lies in a folder that is; links are followed first."""
+    real = Path(path).resolve()
+    folders = [Path(name).resolve() for name in trusted_names() if os.sep in name]
+    return any(real == folder or real.is_relative_to(folder) for folder in folders)
+
+
+def trusts_module(module: str) -> bool:
+    """Say whether a module, or a package that it lies in, is trusted."""
+    return any(module == name or module.startswith(f"{name}.") for name in trusted_names())
+
+
+def untrusted(what: str, name: str | Path, who: str = "") -> TutelageError:
+    """Return the error for something that would act: `what` would happen, `name` is what to trust for it."""
+    prefix = f"{who}: " if who else ""
+    return TutelageError(
+        f"{prefix}expected nothing here to act by itself, but this would {what}; "
+        f"if you know where it comes from, say --trust {name}"
+    )
+
+
+def _absolute(name: str) -> str:
+    """Return a path as an absolute one; a name without a separator is a path only where it exists."""
+    return str(Path(name).resolve()) if os.sep in name or Path(name).exists() else name
