@@ -10,14 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
 from .agents.train_config import TrainConfig
 from .agents.train_flags import with_flags
 from .cli_exchange import export_, import_
 from .cli_safety import reads_files
 from .cli_study import forget, serve
+from .envs.console import SafeConsole, bar_columns, log_to_stderr
 from .envs.errors import TutelageError
+from .envs.printable import printable
 
 if TYPE_CHECKING:
     from .datasets.store import Store
@@ -30,8 +31,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-console = Console()
-errors = Console(stderr=True, highlight=False, soft_wrap=True)
+_UsageError: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+console = SafeConsole()
+errors = SafeConsole(stderr=True, soft_wrap=True)
 
 SUITE = "A suite that comes along, a .yaml file, or a Gymnasium id."
 SuiteName = Annotated[str, typer.Argument(help=SUITE)]
@@ -44,14 +46,30 @@ Folder = Annotated[Path, typer.Argument(help="A store: the folder that demonstra
 
 def main() -> None:
     """Run the command line; a user's mistake ends in one line and exit status 2."""
+    log_to_stderr()
     try:
-        app()
+        status = app(standalone_mode=False)
+        if status == 130:
+            errors.print("tutelage: stopped")
     except TutelageError as error:
-        errors.print(f"tutelage: {error}", style="red", markup=False)
+        errors.print(f"tutelage: {printable(error)}", style="red")
         sys.exit(2)
-    except KeyboardInterrupt:
+    except _UsageError as error:
+        if error.format_message():  # a group without a verb has shown its help
+            errors.print(f"tutelage: {printable(_usage(error))}", style="red")
+        sys.exit(2)
+    except (KeyboardInterrupt, typer.Abort):
         errors.print("tutelage: stopped")
         sys.exit(130)
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _usage(error: Any) -> str:
+    """Say in one line what is wrong with a command line, and where its help is."""
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else "tutelage"
+    message = error.format_message().rstrip(".")
+    return f"{message[:1].lower()}{message[1:]}; see: {command} --help"
 
 
 def version(wanted: bool) -> None:
@@ -59,7 +77,7 @@ def version(wanted: bool) -> None:
     if wanted:
         from . import __version__
 
-        console.print(f"tutelage {__version__}", highlight=False)
+        console.print(f"tutelage {__version__}")
         raise typer.Exit
 
 
@@ -157,7 +175,7 @@ def simulate(
         options: dict[str, Any] = {"seeds": within, "skip": skip, "workers": workers, "ray": ray}
         options |= {"demonstrators": people, "progress": lambda _, count: advance(count)}
         stored = simulated_crowd.simulate(chosen, store, wanted, **options)
-    console.print(f"{stored} demonstrations, each proven by replay, in {out}", highlight=False)
+    console.print(f"{stored} demonstrations, each proven by replay, in {out}")
 
 
 @app.command()
@@ -219,7 +237,7 @@ def train(folders: list[Path], out: Path, config: Path | None, resume: bool, **f
     options["evaluate"] = select_success(
         stores[0].suite, episodes=settings.select_episodes, workers=settings.workers
     )
-    options["tell"] = lambda weights: console.print(table(weights), highlight=False)
+    options["tell"] = lambda weights: console.print(table(weights))
     if not (resume and settings.practise and (out / "kept").is_dir() and (out / "practice").is_dir()):
         fit(stores, out, settings, **options)
     if settings.practise:
@@ -231,9 +249,9 @@ def train(folders: list[Path], out: Path, config: Path | None, resume: bool, **f
             settings,
             evaluate=options["evaluate"],
             progress=True,
-            tell=lambda one: console.print(str(one), highlight=False),
+            tell=lambda one: console.print(str(one)),
         )
-    console.print(f"kept policy: {out / 'kept'}", highlight=False)
+    console.print(f"kept policy: {out / 'kept'}")
 
 
 @app.command()
@@ -287,7 +305,7 @@ def report(
     written = report_on(
         evaluation, out, runs=run or [], stores=[_store(one) for one in store or []], title=title
     )
-    console.print(f"report: {written}", highlight=False)
+    console.print(f"report: {written}")
 
 
 @app.command()
@@ -311,10 +329,9 @@ def demo(
 @contextmanager
 def bar(label: str, total: int) -> Iterator[Callable[[int], None]]:
     """Show a progress bar with the time left on stderr; yields `advance(n)`."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=errors, transient=True, disable=not total) as progress:
+    with Progress(*bar_columns(), console=errors, transient=True, disable=not total) as progress:
         handle = progress.add_task(label, total=total)
 
         def advance(count: int = 1) -> None:

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
+from .envs.console import SafeConsole
 from .envs.errors import TutelageError
 
-console = Console(highlight=False)
+console = SafeConsole()
 
 
 def export_(

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
+from rich.text import Text
 
+from .envs.console import SafeConsole
 from .envs.errors import TutelageError
+from .envs.printable import printable
 
 if TYPE_CHECKING:
     from .datasets.forgetting import Forgotten
@@ -19,8 +21,8 @@ if TYPE_CHECKING:
 DATABASE, PARTS = "TUTELAGE_DATABASE", "TUTELAGE_PARTS"
 """What may be said in the environment instead: a command line can be read by everybody on a machine."""
 
-console = Console(highlight=False, soft_wrap=True)
-errors = Console(stderr=True, highlight=False, soft_wrap=True)
+console = SafeConsole()
+errors = SafeConsole(stderr=True, soft_wrap=True)
 
 
 def serve(
@@ -56,7 +58,7 @@ def serve(
         wrong = check_panel(found)
     if found is None or wrong:
         for one in wrong:
-            errors.print(f"  {one}", style="red", markup=False)
+            errors.print(f"  {one}", style="red")
         count = "1 thing" if len(wrong) == 1 else f"{len(wrong)} things"
         raise TutelageError(f"expected a sound study in {study}, found {count} to mend")
     folder = out or Path(found.name)
@@ -80,7 +82,7 @@ def serve(
         port=port,
         address=address,
         new_admin_token=new_admin_token,
-        told=lambda text: print(text, flush=True),
+        told=lambda text: print(printable(text, lines=True), flush=True),
     )
     sys.stdout.flush()
 
@@ -113,7 +115,7 @@ def forget(
         raise TutelageError(f"expected a pseudonym or --id NAME=VALUE, got {got}")
     with errors.status("") as status:
         whom = person or find(places, name, value)
-        done = run(whom, places, [value] if value else [], lambda text: status.update(text))
+        done = run(whom, places, [value] if value else [], lambda text: status.update(Text(printable(text))))
     if as_json:
         print(json.dumps(dataclasses.asdict(done), indent=2))
     else:
@@ -136,4 +138,4 @@ def _print(done: Forgotten) -> None:
     if not done.left:
         lines.append(f"Nothing of {done.person} is left where this could look.")
     for line in lines:
-        console.print(line, markup=False)
+        console.print(line)

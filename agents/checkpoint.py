@@ -17,6 +17,7 @@ from safetensors.torch import save as save_tensors
 
 from ..datasets.durable import disk_errors, write_whole
 from ..envs.errors import TutelageError
+from ..envs.printable import markdown_cell
 from ..envs.suite import Suite, suite_from
 from .encoding import Encoding
 from .policy import Policy, PolicyConfig
@@ -98,9 +99,9 @@ def write_card(folder: Path, table: str) -> None:
     document = yaml.safe_load((folder / DESCRIPTION).read_text("utf-8"))
     lineage = document["lineage"]
     parameters = lineage.get("parameters", "?")
-    tasks = ", ".join(document["encoding"]["tasks"])
+    tasks = ", ".join(map(markdown_cell, document["encoding"]["tasks"]))
     lines = [
-        f"# A policy for {document['suite']['suite']}",
+        f"# A policy for {markdown_cell(document['suite']['suite'])}",
         "",
         f"One set of weights ({parameters} parameters) for: {tasks}.",
         f"Trained by behavior cloning for {lineage.get('step', '?')} steps on "

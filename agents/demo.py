@@ -9,13 +9,13 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import Progress
 
 from ..datasets.crowd.app import record
 from ..datasets.simulated_crowd import crowd, simulate
 from ..datasets.store import Store
 from ..datasets.trajectory import Trajectory
+from ..envs.console import SafeConsole, bar_columns
 from ..envs.suite import Suite, load_suite
 from ..envs.task import TEST
 from .behavior_cloning import train
@@ -42,7 +42,7 @@ QUICK_SHARE = 0.1
 QUICK_EPISODES = 32
 
 
-def run_demo(out: Path, *, quick: bool, play: bool, port: int, seed: int, console: Console) -> Path:
+def run_demo(out: Path, *, quick: bool, play: bool, port: int, seed: int, console: SafeConsole) -> Path:
     """Play, train, evaluate, report; with `play`, serve the recorder on the same test seeds afterwards.
 
     Everything lands under `out`: `crowd/` (store), `run/` (training), `evaluation/`, `report.html`,
@@ -73,18 +73,18 @@ def run_demo(out: Path, *, quick: bool, play: bool, port: int, seed: int, consol
     with _stage(console, "the report is written"):
         _report(out, page, run, store, people)
     console.print(measured.table())
-    console.print(f"report: {page}   whole demo: {time.perf_counter() - began:.0f} s", highlight=False)
+    console.print(f"report: {page}   whole demo: {time.perf_counter() - began:.0f} s")
     if play:
         _invite(suite, out, page, run, store, people, port, console)
     return page
 
 
-def _crowd(suite: Suite, folder: Path, quick: bool, console: Console) -> Store:
+def _crowd(suite: Suite, folder: Path, quick: bool, console: SafeConsole) -> Store:
     share = QUICK_SHARE if quick else 1.0
     wanted = {task: max(10, round(count * share)) for task, count in DEMONSTRATIONS.items()}
     if folder.exists():
         store = Store.create(folder, suite)
-        console.print(f"{len(store)} demonstrations found in {folder}", highlight=False)
+        console.print(f"{len(store)} demonstrations found in {folder}")
         return store
     # renamed when complete: a demo that was stopped in between never leaves half a crowd to learn from
     unfinished = folder.with_name(f"{folder.name}-unfinished")
@@ -115,7 +115,7 @@ def _invite(
     store: Store,
     people: Store,
     port: int,
-    console: Console,
+    console: SafeConsole,
 ) -> None:
     """Let a person play the very same test seeds; each kept episode rewrites the report with their row."""
     console.print("Your turn: the same seeds, in the browser. Ctrl-C ends it.")
@@ -139,13 +139,12 @@ def _invite(
 
 
 @contextmanager
-def _stage(console: Console, what: str) -> Iterator[None]:
+def _stage(console: SafeConsole, what: str) -> Iterator[None]:
     console.rule(what, align="left", style="dim")
     began = time.perf_counter()
     yield
-    console.print(f"[dim]{time.perf_counter() - began:.0f} s[/dim]", highlight=False)
+    console.print(f"{time.perf_counter() - began:.0f} s", style="dim")
 
 
-def _bars(console: Console) -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=console)
+def _bars(console: SafeConsole) -> Progress:
+    return Progress(*bar_columns(), console=console)

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import TracebackType
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from ..envs.console import SafeConsole
 
 
 class TrainingProgress:
@@ -19,8 +20,8 @@ class TrainingProgress:
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[figures]}"),
-            console=Console(stderr=True),
+            TextColumn("{task.fields[figures]}", markup=False),
+            console=SafeConsole(stderr=True),
             disable=not shown,
         )
         self._task = self._bar.add_task("training", total=steps, completed=done, figures="")
@@ -53,11 +54,11 @@ class TrainingProgress:
             yield None
             return
         columns = (
-            TextColumn(what),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
         )
-        with Progress(*columns, console=Console(stderr=True)) as bar:
+        with Progress(*columns, console=SafeConsole(stderr=True)) as bar:
             task = bar.add_task(what, total=total)
             yield lambda count: bar.advance(task, count)

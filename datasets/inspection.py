@@ -15,6 +15,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from ..envs.printable import printable
 from .store import Progress, Store
 
 
@@ -156,8 +157,8 @@ def _median(column: pa.ChunkedArray) -> float:
 def _headline(one: Inspection) -> Text:
     counts = ", ".join(f"{count:,} {name}" for name, count in one.outcomes.items() if count)
     return Text(
-        f"{one.path}: suite {one.suite}, {one.episodes:,} episodes ({counts or 'none yet'}), "
-        f"{one.steps:,} steps, "
+        f"{printable(one.path)}: suite {printable(one.suite)}, "
+        f"{one.episodes:,} episodes ({counts or 'none yet'}), {one.steps:,} steps, "
         f"{one.hours:.2f} hours, {one.bytes:,} bytes in {one.parts} parts"
     )
 
@@ -171,7 +172,7 @@ def _task_table(one: Inspection) -> Table:
         table.add_column(name, justify="right")
     for task in one.tasks:
         table.add_row(
-            task.task,
+            printable(task.task),
             f"{task.episodes:,}",
             f"{task.people:,}",
             f"{task.success:.1%}",
@@ -199,7 +200,7 @@ def _people_table(one: Inspection, most: int = 30) -> Table:
         table.add_column(name, justify="right")
     for who in one.people[:most]:
         cells = f"{who.episodes:,}", f"{who.steps:,}", f"{who.hours:.2f}", f"{who.success:.1%}"
-        table.add_row(who.demonstrator, who.kind, *cells)
+        table.add_row(printable(who.demonstrator), printable(who.kind), *cells)
     if len(one.people) > most:
         table.caption = f"and {len(one.people) - most:,} more"
     return table
@@ -207,7 +208,7 @@ def _people_table(one: Inspection, most: int = 30) -> Table:
 
 def _verdict(one: Inspection) -> Text:
     if one.problems:
-        listed = "\n".join(f"  {problem}" for problem in one.problems)
+        listed = "\n".join(f"  {printable(problem)}" for problem in one.problems)
         word = "problem" if len(one.problems) == 1 else "problems"
         return Text(f"{len(one.problems):,} {word}:\n{listed}", style="red")
     if not one.verified:

@@ -10,6 +10,7 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
+from ..envs.printable import printable
 from .conduct import conduct_in
 from .evidence import Evidence, evidence
 from .quality import Verdict, quality
@@ -38,8 +39,10 @@ class QualityView:
             table.add_column(name, justify="right")
         table.add_column("what speaks against them")
         for one, said in self.people[:_SHOWN]:
-            reasons = "; ".join(said.reasons) or "nothing"
-            table.add_row(one.person, f"{one.episodes:,}", *_cells(one), f"{said.score:.2f}", reasons)
+            reasons = printable("; ".join(said.reasons)) or "nothing"
+            table.add_row(
+                printable(one.person), f"{one.episodes:,}", *_cells(one), f"{said.score:.2f}", reasons
+            )
         left = f"and {len(self.people) - _SHOWN:,} more; " if len(self.people) > _SHOWN else ""
         table.caption = f"{left}length: steps over the expert's; ms: from a picture to its key, the median"
         table.caption_justify = "left"

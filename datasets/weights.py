@@ -11,6 +11,7 @@ import numpy as np
 from rich import box
 from rich.table import Table
 
+from ..envs.printable import printable
 from .columns import TaskColumns
 from .expertise import TELLING, Expertise
 
@@ -80,7 +81,7 @@ def table(weights: Sequence[Weight]) -> Table:
     for one in sorted(weights, key=lambda one: (one.weight, one.demonstrator))[:_SHOWN]:
         skill = "" if one.expertise is None else f"{one.expertise:.2f}"
         cells = f"{one.episodes:,}", f"{one.success:.0%}", skill, f"{one.weight:.2f}"
-        shown.add_row(one.demonstrator, *cells, one.reason)
+        shown.add_row(printable(one.demonstrator), *cells, one.reason)
     if len(weights) > _SHOWN:
         shown.caption = f"and {len(weights) - _SHOWN:,} more"
     return shown

@@ -6,9 +6,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
 from .errors import TutelageError
 from .gymnasium_task import TaskEnvironment
+from .printable import printable
 from .suite import Suite
 from .task import Task
 
@@ -47,15 +49,29 @@ def table(rows: Iterable[dict[str, Any]]) -> Table:
     for row in rows:
         if row["suite"] != suite:
             drawn.add_section()
-            drawn.add_row(f"[bold]{row['suite']}[/bold]")
+            drawn.add_row(Text(printable(row["suite"]), style="bold"))
             suite = row["suite"]
-        name = f"{row['task']}\n[dim]{row['env']}[/dim]"
+        name = Text.assemble(printable(row["task"]), "\n", (printable(row["env"]), "dim"))
         if "problem" in row:
-            drawn.add_row(name, f"[red]{row['problem']}[/red]")
+            drawn.add_row(name, Text(printable(row["problem"]), style="red"))
             continue
-        keys = "\n".join(f"{_short(codes)} [dim]{label}[/dim]" for codes, label in row["keys"].items())
-        drawn.add_row(name, row["instruction"], keys, row["success"], row["pace"], str(row["limit"]))
+        drawn.add_row(
+            name,
+            printable(row["instruction"]),
+            _keys(row["keys"]),
+            row["success"],
+            row["pace"],
+            str(row["limit"]),
+        )
     return drawn
+
+
+def _keys(labels: dict[str, str]) -> Text:
+    lines = [
+        Text.assemble(printable(_short(codes)), " ", (printable(label), "dim"))
+        for codes, label in labels.items()
+    ]
+    return Text("\n").join(lines)
 
 
 def _short(codes: str) -> str:

@@ -22,6 +22,11 @@ def printable(value: object, *, lines: bool = False) -> str:
     return (_ACTING_IN_LINES if lines else _ACTING).sub(_escape, str(value))
 
 
+def markdown_cell(value: object) -> str:
+    """Return text for a Markdown table or heading: no markup, no HTML, one line."""
+    return re.sub(r"([\\`*_{}\[\]<>#|!~$])", r"\\\1", printable(value))
+
+
 def csv_cell(value: object) -> object:
     """Return a cell that no spreadsheet computes: text that begins like a formula gets an apostrophe."""
     if not isinstance(value, str):

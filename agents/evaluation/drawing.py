@@ -19,6 +19,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
+from ...envs.printable import printable
+
 INK, MUTED, RULE, PAPER = "#000001", "#000002", "#000003", "#000004"
 _CSS = {INK: "ink", MUTED: "muted", RULE: "rule", PAPER: "paper"}
 KINDS = {"policy": "#000011", "person": "#000012", "simulated": "#000013", "expert": "#000014"}
@@ -54,6 +56,7 @@ _RC: dict[str, Any] = {
     "ytick.color": RULE,
     "ytick.labelcolor": MUTED,
     "text.color": INK,
+    "text.parse_math": False,  # a name with a dollar sign is a name
     "lines.linewidth": 1.6,
     "lines.solid_capstyle": "round",
 }
@@ -99,6 +102,9 @@ def _inline(svg: str, note: str) -> str:
     svg = svg.replace("font-family: 'DejaVu Sans', sans-serif; ", "")
     svg = re.sub(r"(font: [^;\"]*?) 'DejaVu Sans', sans-serif", r"\1 inherit", svg)
     svg = re.sub(r"\s*\n\s*", " ", svg).replace("> <", "><")
-    said = html.escape(note)
-    head = rf'<svg \1 role="img"><title>{said}</title>'
+    title = html.escape(printable(note))
+
+    def head(match: re.Match[str]) -> str:
+        return f'<svg {match[1]} role="img"><title>{title}</title>'
+
     return re.sub(r"<svg[^>]*?(viewBox=\"[^\"]*\")[^>]*>", head, svg, count=1)

@@ -117,7 +117,7 @@ def best_of_select(
 def progress_bars(console: Console | None = None) -> Iterator[Report]:
     """Show one bar a task and actor while `evaluate` runs: pass what this yields as its `progress`."""
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(elapsed_when_finished=True),

@@ -6,6 +6,7 @@ import html
 import itertools
 from collections.abc import Iterable, Sequence
 
+from ...envs.printable import printable
 from .comparison import MANY, Comparison
 from .drawing import MARKERS, Panel
 
@@ -20,7 +21,7 @@ _SHAPES = {
 
 def text(value: object) -> str:
     """Escape anything for use inside HTML."""
-    return html.escape(str(value))
+    return html.escape(printable(value, lines=True))
 
 
 def section(key: str, heading: str, lead: str, *parts: str) -> str:

@@ -88,8 +88,8 @@ def write_report(
         style=_static("report.css"),
         script=_static("report.js"),
         body="\n".join(part for part in parts if part),
-        # "</" inside a script element would end it
-        replays=json.dumps([one for one, _ in plays], separators=(",", ":")).replace("</", "<\\/"),
+        # "</" inside a script element would end it, "<!--" would open a comment
+        replays=json.dumps([one for one, _ in plays], separators=(",", ":")).replace("<", "\\u003c"),
     )
     return _write(out / "report.html" if out.is_dir() else out, page)
 

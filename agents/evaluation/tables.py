@@ -9,6 +9,7 @@ import pyarrow as pa
 from rich.table import Table
 from rich.text import Text
 
+from ...envs.printable import markdown_cell, printable
 from ...envs.suite import Suite
 from .comparison import Cell, Comparison
 from .intervals import CONFIDENCE, Interval
@@ -57,10 +58,12 @@ def console_table(rows: pa.Table, suite: Suite | None = None) -> Table:
     table.add_column("task", no_wrap=True)
     table.add_column("measure", style="dim")
     for actor in comparison.actors:
-        table.add_column(Text(actor), justify="right")
+        table.add_column(printable(actor), justify="right")
     for task in comparison.tasks:
         table.add_row(
-            task, _measure(comparison, task), *(_rich(comparison, task, one) for one in comparison.actors)
+            printable(task),
+            _measure(comparison, task),
+            *(_rich(comparison, task, one) for one in comparison.actors),
         )
     if comparison.overall:
         table.add_section()
@@ -75,12 +78,12 @@ def table_markdown(rows: pa.Table, suite: Suite | None = None) -> str:
     """Write rows as a Markdown table for `card.md` and the docs, with n, seeds and the kind of interval."""
     comparison = Comparison(rows, suite)
     lines = [
-        "| task | measure | " + " | ".join(comparison.actors) + " |",
+        "| task | measure | " + " | ".join(map(markdown_cell, comparison.actors)) + " |",
         "|---|---|" + "---:|" * len(comparison.actors),
     ]
     for task in comparison.tasks:
         cells = [_plain(comparison, task, actor) for actor in comparison.actors]
-        lines.append(f"| {task} | {_measure(comparison, task)} | " + " | ".join(cells) + " |")
+        lines.append(f"| {markdown_cell(task)} | {_measure(comparison, task)} | " + " | ".join(cells) + " |")
     if comparison.overall:
         means = [f"{a} ({b})" if b else a for a, b in (_mean(comparison, one) for one in comparison.actors)]
         lines.append(f"| *{MEAN}* | success % | " + " | ".join(means) + " |")

@@ -25,6 +25,7 @@ from ...envs.errors import TutelageError
 from ...envs.grid.environment import TILE
 from ...envs.grid.registration import NAMESPACE
 from ...envs.grid.tiles import atlas
+from ...envs.printable import printable
 from ...envs.suite import Suite
 from ...envs.task import RECORD, SeedRange
 from ..trajectory import Trajectory
@@ -66,12 +67,18 @@ def record(
             Settings(suite, out, seeds, demonstrator, episodes, on_kept, dict(extra_pages or {}))
         )
         url = f"http://{in_url(host)}:{listening.getsockname()[1]}/"
-        print(f"Recording {suite.name} into {out}\nPlay at {url}   (Ctrl-C stops)", flush=True)
+        print(
+            f"Recording {printable(suite.name)} into {printable(out)}\nPlay at {url}   (Ctrl-C stops)",
+            flush=True,
+        )
         if open_browser:
             threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
         run(make_server(recorder, host), recorder, listening)
         why = recorder.journal.trouble
-        print(f"Stopped while saving failed: {why}" if why else "Stopped; everything is saved.", flush=True)
+        print(
+            f"Stopped while saving failed: {printable(why)}" if why else "Stopped; everything is saved.",
+            flush=True,
+        )
 
 
 def run(server: uvicorn.Server, recorder: Recorder, listening: socket.socket) -> None:

@@ -267,6 +267,16 @@ def test_records_leave_as_csv_without_anything_that_leads_to_a_name(inside: Brow
         assert secret not in everything
 
 
+def test_no_cell_of_an_exported_file_is_computed_by_a_spreadsheet(inside: Browser, one: Busy) -> None:
+    formulas = ["=HYPERLINK(1)", "+1", "-1", "@SUM(A1)"]
+    with one.ledger.write() as connection:
+        common = {"study": one.study.name, "person": "", "what": "formula", "details": {}, "at": 0.0}
+        connection.execute(events.insert(), [common | {"reason": formula} for formula in formulas])
+    archive = zipfile.ZipFile(io.BytesIO(inside.get("records.zip").content))
+    rows = csv.DictReader(io.StringIO(archive.read("events.csv").decode()))
+    assert [row["reason"] for row in rows if row["what"] == "formula"] == [f"'{text}" for text in formulas]
+
+
 def test_more_rows_than_one_piece_are_all_exported_once(inside: Browser, one: Busy) -> None:
     with one.ledger.write() as connection:
         many = [

@@ -16,6 +16,7 @@ from typing import Any
 
 import sqlalchemy as sql
 
+from ....envs.printable import csv_cell
 from ...store import Store
 from ..ledger import Ledger, conduct, consents, events, people
 
@@ -56,7 +57,7 @@ def _csv(ledger: Ledger, study: str, columns: tuple[sql.Column[Any], ...]) -> It
     last: Any = None
     while True:
         rows = ledger.rows(query if last is None else query.where(columns[0] > last))
-        writer.writerows(list(row.values()) for row in rows)
+        writer.writerows([csv_cell(value) for value in row.values()] for row in rows)
         yield out.getvalue().encode()
         if len(rows) < _ROWS:
             return

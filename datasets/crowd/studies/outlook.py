@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rich.table import Table
+from rich.text import Text
 
 from ....envs.experts import make_expert
 from ....envs.gymnasium_task import TaskEnvironment
@@ -44,7 +45,7 @@ def outlook_table(study: Study) -> Table:
     """Draw what a study comes to."""
     table = Table(show_header=False, box=None, pad_edge=False)
     for name, text in outlook(study).items():
-        table.add_row(f"[bold]{name}[/bold]", text)
+        table.add_row(Text(name, style="bold"), text)
     return table
 
 

@@ -12,6 +12,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from ....envs.printable import printable
 from .moves import Moves
 from .recording import Recording
 
@@ -102,7 +103,7 @@ class Census:
         moves = ", ".join(f"{count:,} {verb}" for verb, count in facts["moves"].items())
         rest = ", ".join(f"{count:,} {why}" for why, count in facts["left out"].items())
         return Text(
-            f"{self.source}: {facts['kept']:,} of {facts['found']:,} demonstrations kept; "
+            f"{printable(self.source)}: {facts['kept']:,} of {facts['found']:,} demonstrations kept; "
             f"moves: {moves or 'none'}; left out: {rest}"
         )
 
@@ -114,7 +115,7 @@ class Census:
         for task, one in sorted(self.tasks.items()):
             row = one.to_dict()
             table.add_row(
-                task,
+                printable(task),
                 *(f"{row[name]:,}" for name in ("found", "kept", "people")),
                 *(f"{row[name]:.0%}" for name in ("solved", "complete")),
                 f"{row['moves']:g}",
@@ -130,7 +131,7 @@ class Census:
         )
         table.add_column("demonstrations", justify="right")
         for (task, reason), count in sorted(self.dropped.items()):
-            table.add_row(task, reason, f"{count:,}")
+            table.add_row(printable(task), printable(reason), f"{count:,}")
         known = sum(one.known for one in self.tasks.values())
         table.caption = f"{known:,} more were in the store already" if known else None
         table.caption_justify = "left"

@@ -1,0 +1,90 @@
+"""A terminal console for text that strangers may have written: nothing in it acts, files get whole lines."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from typing import Any
+
+from rich.console import Console, ConsoleDimensions, ConsoleOptions, RenderableType
+from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, TextColumn, TimeRemainingColumn
+from rich.segment import Segment
+from rich.status import Status
+from rich.text import Text, TextType
+
+from .printable import printable
+
+_WHOLE_LINES = 1 << 20
+"""Columns of output that is no terminal's: nothing is wrapped, whoever reads it splits by lines."""
+
+
+class SafeConsole(Console):
+    """Rich's console without markup, emoji codes and highlighting; control characters show as escapes.
+
+    Whatever is printed passes `printable`, tables and progress bars included. Output that is not a terminal's
+    is never wrapped.
+    """
+
+    def __init__(self, *, stderr: bool = False, **options: Any) -> None:
+        super().__init__(stderr=stderr, markup=False, emoji=False, highlight=False, **options)
+
+    @property
+    def size(self) -> ConsoleDimensions:
+        """The terminal's size; without a terminal, wider than any line."""
+        plain = super().size
+        return plain if self.is_terminal else ConsoleDimensions(_WHOLE_LINES, plain.height)
+
+    @size.setter
+    def size(self, new_size: tuple[int, int]) -> None:
+        self._width, self._height = new_size
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print as Rich does; text is wrapped at a terminal only."""
+        if not self.is_terminal:
+            options.setdefault("soft_wrap", True)
+        super().print(*objects, **options)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Render as Rich does, with every acting character as its escape."""
+        for segment in super().render(renderable, options):
+            if segment.control or segment.text.isprintable():
+                yield segment
+            else:
+                yield Segment(printable(segment.text, lines=True), segment.style)
+
+    def rule(self, title: TextType = "", **options: Any) -> None:
+        """Draw a line with a title; without a terminal, only the title."""
+        if self.is_terminal:
+            super().rule(title, **options)
+        else:
+            self.print(title)
+
+    def status(self, status: RenderableType, **options: Any) -> Status:
+        """Show what is being done; text is never markup."""
+        return super().status(Text(status) if isinstance(status, str) else status, **options)
+
+
+class LineFormatter(logging.Formatter):
+    """Formats a log record as one line, and its traceback, with every acting character as its escape."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        return printable(super().formatMessage(record))
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record), lines=True)
+
+
+def log_to_stderr() -> None:
+    """Send the package's warnings to stderr, escaped; calling it again changes nothing."""
+    logger = logging.getLogger("tutelage")
+    if not any(isinstance(handler.formatter, LineFormatter) for handler in logger.handlers):
+        handler = logging.StreamHandler()
+        handler.setLevel(logging.WARNING)
+        handler.setFormatter(LineFormatter("%(message)s"))
+        logger.addHandler(handler)
+
+
+def bar_columns() -> tuple[ProgressColumn, ...]:
+    """Return the columns of every progress bar: what, bar, how many of how many, time left."""
+    text = TextColumn("{task.description}", markup=False)
+    return text, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
