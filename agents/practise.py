@@ -22,7 +22,7 @@ from ..envs.suite import Suite
 from ..envs.task import SeedRange, Task
 from ..envs.web.registration import is_web
 from .behavior_cloning import Evaluate, train
-from .checkpoint import LoadedPolicy, load
+from .checkpoint import LoadedPolicy, copy, load
 from .evaluation.actors import PolicyActor
 from .evaluation.play import pack, unpack
 from .evaluation.rollout import rollout
@@ -89,7 +89,7 @@ def practise(
         rounds.append(Round(number, tried, kept, made.lineage.get("select", {})))
         if _mean(made) > score:
             best, score = made, _mean(made)
-            shutil.copytree(folder / "kept", out / "kept", dirs_exist_ok=True)
+            copy(folder / "kept", out / "kept")
         write_rounds(out, rounds)
         if tell:
             tell(rounds[-1])

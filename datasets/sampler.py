@@ -11,6 +11,9 @@ import numpy as np
 from ..envs.errors import TutelageError
 from .columns import TaskColumns, load_columns
 
+CHECKED = 10_000
+"""Batches that are looked at before training, to see whether each holds something."""
+
 __all__ = ["Sampler", "TaskColumns", "WindowBatch", "load_columns"]
 
 
@@ -38,7 +41,8 @@ class Sampler:
     random phase (the first and the last piece may be shorter). The windows are shuffled, laid end to
     end, epoch after epoch, and batch b holds those that begin within its share of steps: so a batch has
     `steps_per_batch` steps on average, and a task is missing from a batch only if its share of it is
-    smaller than a window. Resuming needs the step number alone.
+    smaller than a window; a batch that none begins in is one window that goes on. Resuming needs the step
+    number alone.
 
     `weights` map task id → `[E]`, the episodes' loss weights (a missing task: all 1; 0 leaves an episode
     out). `shares` map task id → relative share of a batch; by default the square root of its steps.
@@ -72,7 +76,22 @@ class Sampler:
             size = self.steps[task]
             if (one := stream.between(step * size, (step + 1) * size)) is not None:
                 batches[task] = one
+        if not batches:  # nothing begins here: go on with what began last
+            task = max(self.steps, key=lambda name: self.steps[name])
+            batches[task] = self._streams[task].around(step * self.steps[task])
         return batches
+
+    def first_empty(self, steps: int) -> int | None:
+        """Return the first of `steps` batches in which no window begins, None where all hold some.
+
+        Looks at CHECKED batches at most, and at none where a task's share is as large as its longest window.
+        """
+        filled = np.zeros(min(steps, CHECKED), bool)
+        for task, stream in self._streams.items():
+            if self.steps[task] >= stream.longest:
+                return None
+            filled |= stream.begun(self.steps[task], len(filled))
+        return None if filled.all() else int(np.argmin(filled))
 
     def epoch(self, step: int) -> dict[str, float]:
         """Say how many times the steps of each task have been gone through before batch `step`."""
@@ -110,6 +129,7 @@ class _Stream:
         self._key = (seed % 2**64) << 64 | zlib.crc32(task.encode())
         self._lengths = np.diff(columns.starts)[self._used]
         self.size = int(self._lengths.sum())
+        self.longest = min(window, int(self._lengths.max(initial=0)))
         self._kept: list[_Epoch] = []
         if not self.size:
             raise TutelageError(f"expected a weight above 0 for some episode of task {task!r}, got none")
@@ -129,6 +149,21 @@ class _Stream:
             for name in ("begins", "lengths", "episodes")
         )
         return self._gather(begins, lengths, episodes) if len(begins) else None
+
+    def around(self, place: int) -> WindowBatch:
+        """Gather the one window that a place in the line lies in."""
+        epoch = self._epoch(place // self.size)
+        at = int(np.searchsorted(epoch.offsets, place - epoch.number * self.size, "right")) - 1
+        which = slice(at, at + 1)
+        return self._gather(epoch.begins[which], epoch.lengths[which], epoch.episodes[which])
+
+    def begun(self, size: int, count: int) -> np.ndarray:
+        """Say in which of the first `count` stretches of `size` steps a window begins, bool `[count]`."""
+        begun = np.zeros(count, bool)
+        for number in range(-(-size * count // self.size)):
+            at = (self._epoch(number).offsets + number * self.size) // size
+            begun[at[at < count]] = True
+        return begun
 
     def _gather(self, begins: np.ndarray, lengths: np.ndarray, episodes: np.ndarray) -> WindowBatch:
         before = np.cumsum(lengths) - lengths
