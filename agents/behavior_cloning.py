@@ -28,7 +28,7 @@ from .checkpoint import LoadedPolicy, save
 from .judges import skills
 from .policy import Policy
 from .train_config import TrainConfig
-from .training_log import LOG_EVERY, Log, read_log
+from .training_log import LOG_EVERY, RESUME, Log, read_log
 from .training_progress import TrainingProgress
 from .training_state import OLDER, STATE, forget_older, load_state, save_state
 from .training_step import Run, begin, make_sampler, schedule, training_step
@@ -107,7 +107,7 @@ def _loop(
         with TrainingProgress(config.steps, run.step, progress) as shown, _interruptible() as interrupted:
             while run.step < config.steps and not interrupted():
                 at = time.perf_counter()
-                batch = sampler.batch(run.step)
+                batch = sampler.batch(run.step) or sampler.going_on(run.step)
                 loss, metrics = training_step(run, batch, config)
                 _expect_finite(loss, run.step)
                 timed += time.perf_counter() - at
@@ -129,9 +129,9 @@ def _loop(
     finally:
         log.close()
     facts = {**lineage, "step": run.step}
-    last = save(run.average, out / "last", suite=suite, lineage=facts)
+    last = save(run.average, out / "last", suite=suite, lineage=facts, then=RESUME)
     if run.best < 0:
-        save(run.average, out / "kept", suite=suite, lineage=facts)
+        save(run.average, out / "kept", suite=suite, lineage=facts, then=RESUME)
     if run.step < config.steps:
         raise TutelageError(
             f"stopped at step {run.step} of {config.steps}; saved in {last.parent}: go on with --resume"
@@ -164,7 +164,7 @@ def _select(
     if score >= run.best:
         run.best = score
         facts = dict(lineage) | {"step": run.step, "select": run.select}
-        save(run.average, out / "kept", suite=suite, lineage=facts)
+        save(run.average, out / "kept", suite=suite, lineage=facts, then=RESUME)
 
 
 def _columns(stores: Sequence[Store], config: TrainConfig, progress: bool) -> dict[str, TaskColumns]:

@@ -24,6 +24,7 @@ from .sealed_yaml import damaged, read_sealed, sealed
 
 VERSION = 1
 WEIGHTS, DESCRIPTION, CARD = "policy.safetensors", "policy.yaml", "card.md"
+_UNKNOWN = "Not evaluated yet: run `tutelage evaluate`."
 _NEXT = ".policy.yaml.next"  # the description of weights that are being replaced
 
 
@@ -37,11 +38,13 @@ class LoadedPolicy:
     seal: str
 
 
-def save(policy: Policy, folder: Path, *, suite: Suite, lineage: Mapping[str, Any]) -> Path:
+def save(
+    policy: Policy, folder: Path, *, suite: Suite, lineage: Mapping[str, Any], then: str = "try again"
+) -> Path:
     """Write a checkpoint; `lineage` holds the training configuration, dataset parts, step and parent.
 
-    It replaces one that is there whole or not at all, whenever the process dies. Raises TutelageError for a
-    full disk, and for weights that are not finite.
+    It replaces one that is there whole or not at all, whenever the process dies. Raises TutelageError for
+    weights that are not finite, and for a full disk: what is to be done `then` is part of the message.
     """
     if not all(bool(tensor.isfinite().all()) for tensor in policy.state_dict().values()):
         raise TutelageError(
@@ -61,8 +64,9 @@ def save(policy: Policy, folder: Path, *, suite: Suite, lineage: Mapping[str, An
         "suite": dict(suite.source),
         "encoding": policy.encoding.to_dict(),
     }
-    _replace(folder, weights, sealed(document))
-    write_card(folder, "Not evaluated yet: run `tutelage evaluate`.")
+    with disk_errors(folder, then):
+        _replace(folder, weights, sealed(document))
+        _write_card(folder, _UNKNOWN)
     return folder
 
 
@@ -70,8 +74,9 @@ def copy(source: Path, folder: Path) -> None:
     """Copy a checkpoint over another one, whole or not at all; raises TutelageError for a full disk."""
     document, weights = _read(source)
     del document["seal"]  # it is computed anew, and the same
-    _replace(folder, weights, sealed(document))
-    write_card(folder, "Not evaluated yet: run `tutelage evaluate`.")
+    with disk_errors(folder, "go on with --resume"):
+        _replace(folder, weights, sealed(document))
+        _write_card(folder, _UNKNOWN)
 
 
 def load(folder: str | Path) -> LoadedPolicy:
@@ -104,6 +109,11 @@ def trained_steps(folder: Path) -> int:
 
 def write_card(folder: Path, table: str) -> None:
     """Write `card.md`: what this policy is, what it was made of, and how it was measured."""
+    with disk_errors(folder):
+        _write_card(folder, table)
+
+
+def _write_card(folder: Path, table: str) -> None:
     document = read_sealed(folder / DESCRIPTION, VERSION, "checkpoint")
     expect_description(document, str(folder / DESCRIPTION))
     lineage = document["lineage"]
@@ -121,8 +131,7 @@ def write_card(folder: Path, table: str) -> None:
         table,
         "",
     ]
-    with disk_errors(folder):
-        write_whole(folder / CARD, "\n".join(lines).encode())
+    write_whole(folder / CARD, "\n".join(lines).encode())
 
 
 def _read(folder: Path) -> tuple[dict[str, Any], bytes]:
@@ -144,17 +153,16 @@ def _read(folder: Path) -> tuple[dict[str, Any], bytes]:
 
 def _replace(folder: Path, weights: bytes, description: bytes) -> None:
     """Write weights and their description; at every moment those in the folder fit each other."""
-    with disk_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        fresh = folder / f".{WEIGHTS}.next"
-        try:
-            write_whole(fresh, weights)
-            write_whole(folder / _NEXT, description)
-        except BaseException:
-            fresh.unlink(missing_ok=True)
-            raise
-        fresh.replace(folder / WEIGHTS)
-        (folder / _NEXT).replace(folder / DESCRIPTION)
+    folder.mkdir(parents=True, exist_ok=True)
+    fresh = folder / f".{WEIGHTS}.next"
+    try:
+        write_whole(fresh, weights)
+        write_whole(folder / _NEXT, description)
+    except BaseException:
+        fresh.unlink(missing_ok=True)
+        raise
+    fresh.replace(folder / WEIGHTS)
+    (folder / _NEXT).replace(folder / DESCRIPTION)
 
 
 def _missing(folder: Path, name: str) -> TutelageError:

@@ -21,6 +21,9 @@ METRICS = "metrics.jsonl"
 LOG_EVERY = 10
 """Training steps between lines of figures; the last step has one too."""
 
+RESUME = "go on with --resume"
+"""What is to be done after a full disk."""
+
 _REMEDY = "restore it from a copy, or move it away: the weights do not depend on it"
 
 
@@ -156,4 +159,4 @@ def _last_check(lines: list[str]) -> str:
 
 
 def _to_disk(run: Path) -> contextlib.AbstractContextManager[None]:
-    return disk_errors(run, "go on with --resume")
+    return disk_errors(run, RESUME)

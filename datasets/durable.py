@@ -48,6 +48,5 @@ def disk_errors(path: Path, then: str = "try again") -> Iterator[None]:
         what = "the disk is full" if full else str(error)
         remedy = "free some space" if full else "check that the folder can be written"
         raise TutelageError(
-            f"expected to write to {path}, got: {what}; nothing that was there is lost; "
-            f"{remedy} and {then}"
+            f"expected to write to {path}, got: {what}; nothing that was there is lost; {remedy} and {then}"
         ) from error

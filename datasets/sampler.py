@@ -41,8 +41,7 @@ class Sampler:
     random phase (the first and the last piece may be shorter). The windows are shuffled, laid end to
     end, epoch after epoch, and batch b holds those that begin within its share of steps: so a batch has
     `steps_per_batch` steps on average, and a task is missing from a batch only if its share of it is
-    smaller than a window; a batch that none begins in is one window that goes on. Resuming needs the step
-    number alone.
+    smaller than a window. Resuming needs the step number alone.
 
     `weights` map task id → `[E]`, the episodes' loss weights (a missing task: all 1; 0 leaves an episode
     out). `shares` map task id → relative share of a batch; by default the square root of its steps.
@@ -76,10 +75,12 @@ class Sampler:
             size = self.steps[task]
             if (one := stream.between(step * size, (step + 1) * size)) is not None:
                 batches[task] = one
-        if not batches:  # nothing begins here: go on with what began last
-            task = max(self.steps, key=lambda name: self.steps[name])
-            batches[task] = self._streams[task].around(step * self.steps[task])
         return batches
+
+    def going_on(self, step: int) -> dict[str, WindowBatch]:
+        """Return, in place of a batch that no window begins in, the one that goes on there."""
+        task = max(self.steps, key=lambda name: self.steps[name])
+        return {task: self._streams[task].around(step * self.steps[task])}
 
     def first_empty(self, steps: int) -> int | None:
         """Return the first of `steps` batches in which no window begins, None where all hold some.

@@ -194,7 +194,7 @@ def test_a_manifest_of_another_version_or_content_is_refused(written: Path, tmp_
 
 
 def test_a_run_without_figures_is_named(written: Path, tmp_path: Path) -> None:
-    with pytest.raises(TutelageError, match="expected a training run at .*nowhere"):
+    with pytest.raises(TutelageError, match=r"expected a training run at .*nowhere"):
         report_on(written, tmp_path / "report.html", runs=[tmp_path / "nowhere"])
 
 

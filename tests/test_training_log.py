@@ -66,7 +66,7 @@ def test_a_damaged_line_in_the_middle_is_named(run: Path) -> None:
 def test_lines_that_are_missing_from_the_end_are_missed(run: Path) -> None:
     path = run / "metrics.jsonl"
     path.write_text("".join(path.read_text().splitlines(keepends=True)[:2]))
-    with pytest.raises(TutelageError, match="figures up to step 40 .* none after step 20"):
+    with pytest.raises(TutelageError, match=r"figures up to step 40 .* none after step 20"):
         Log(run, 40, fail)
     assert steps(run) == [10, 20], "nothing was touched"
 

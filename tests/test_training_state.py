@@ -97,7 +97,7 @@ def test_two_damaged_states_end_in_one_line(saved: Path, tmp_path: Path) -> None
         data = bytearray((run / name).read_bytes())
         data[-1] ^= 1
         (run / name).write_bytes(bytes(data))
-    with pytest.raises(TutelageError, match="SHA-256 differs.*train anew in another folder"):
+    with pytest.raises(TutelageError, match=r"SHA-256 differs.*train anew in another folder"):
         read(run)
 
 
