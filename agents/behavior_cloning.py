@@ -63,7 +63,7 @@ def train(
     """
     notice = notice or _print_notice
     if resume:
-        _expect_same_config(out, config)
+        expect_same_config(out, config)
     threads = torch.get_num_threads()
     torch.set_num_threads(config.threads or _cores())
     try:
@@ -196,9 +196,12 @@ def _lineage(stores: Sequence[Store], config: TrainConfig, policy: Policy) -> di
     }
 
 
-def _expect_same_config(out: Path, config: TrainConfig) -> None:
+def expect_same_config(out: Path, config: TrainConfig, but: str = "") -> None:
+    """Raise TutelageError when a run was begun with other settings, except the one called `but`."""
     before = TrainConfig.load(out / "config.yaml")
-    changed = [name for name, value in asdict(before).items() if asdict(config)[name] != value]
+    changed = [
+        name for name, value in asdict(before).items() if name != but and asdict(config)[name] != value
+    ]
     if changed:
         raise TutelageError(
             f"expected the configuration that {out} was begun with, got another {changed[0]} "

@@ -21,7 +21,7 @@ from ..datasets.trajectory import Trajectory
 from ..envs.suite import Suite
 from ..envs.task import SeedRange, Task
 from ..envs.web.registration import is_web
-from .behavior_cloning import Evaluate, train
+from .behavior_cloning import Evaluate, expect_same_config, train
 from .checkpoint import LoadedPolicy, copy, load
 from .evaluation.actors import PolicyActor
 from .evaluation.play import pack, unpack
@@ -63,7 +63,9 @@ def practise(
     `out` is a run that `train` has ended. Round r lies in `out/practice-r`, the attempts that succeeded in
     the store `out/practice`, what came of each round in `practice.jsonl`. A round begins from the best policy
     so far, and is forgotten where it made nothing better. Rounds that are done are not done again.
+    Raises TutelageError when the run was begun with other settings than these, but for the number of rounds.
     """
+    expect_same_config(out, config, but="practise")
     suite = stores[0].suite
     store = Store.create(out / "practice", suite)
     rounds = read_rounds(out)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..envs.bounded_files import parse_json, read_text
+from ..envs.bounded_files import Limits, parse_json, read_bytes
 from ..envs.errors import TutelageError
 
 _CHECKED = re.compile(r'(?P<body>\{.*), "check": "(?P<check>[0-9a-f]{16})"\}')
@@ -59,9 +59,11 @@ def read_lines(path: Path, remedy: str) -> SealedLines:
     Raises TutelageError that names the file, the first damaged line and the `remedy`.
     """
     try:
-        *whole, rest = read_text(path).split("\n")
+        data = read_bytes(path, Limits.current().text_bytes)
     except FileNotFoundError:
         return SealedLines([], [])
+    # a byte that is no UTF-8 is another letter than was written: its line is named like any changed one
+    *whole, rest = data.decode("utf-8", "replace").split("\n")
     check = ""
     records: list[dict[str, Any]] = []
     for number, line in enumerate(whole, 1):
