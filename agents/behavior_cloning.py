@@ -237,7 +237,7 @@ def _expect_finite(loss: float, step: int) -> None:
 
 
 def _print_notice(text: str) -> None:
-    print(f"tutelage: {printable(text)}", file=sys.stderr)
+    print(f"note: {printable(text)}", file=sys.stderr)
 
 
 @contextmanager

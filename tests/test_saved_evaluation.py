@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tutelage.agents.evaluation.actors import ChanceActor, ExpertActor
-from tutelage.agents.evaluation.beside import _of_people, report_on
+from tutelage.agents.evaluation.beside import _of_people, measure, report_on
 from tutelage.agents.evaluation.evaluate import evaluate
 from tutelage.agents.evaluation.rollout import rollout
 from tutelage.agents.evaluation.rows import read_rows
@@ -191,6 +191,22 @@ def test_a_manifest_of_another_version_or_content_is_refused(written: Path, tmp_
         (folder / "evaluation.yaml").write_text(json.dumps(document | {"seal": seal_of(document)}))
         with pytest.raises(TutelageError, match=complaint):
             read_evaluation(folder)
+
+
+@pytest.mark.parametrize(
+    ("policies", "seed", "complaint"),
+    [
+        ([], 0, "at least one policy"),
+        ([Path("x")], -1, "--seed from 0"),
+        ([Path("x")], 10**30, "--seed from 0"),
+    ],
+)
+def test_an_evaluation_that_cannot_be_is_refused(
+    policies: list[Path], seed: int, complaint: str, tmp_path: Path
+) -> None:
+    with pytest.raises(TutelageError, match=complaint):
+        measure(policies, tmp_path / "out", seed=seed)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_run_without_figures_is_named(written: Path, tmp_path: Path) -> None:

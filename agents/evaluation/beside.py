@@ -72,6 +72,8 @@ def measure(
             f"expected --beside to list some of {', '.join(BESIDE)}, got {unknown[0]!r}"
             f"{nearest(unknown[0], BESIDE)}"
         )
+    if not 0 <= seed < 2**63:
+        raise TutelageError(f"expected --seed from 0 to {2**63 - 1}, got {seed}")
     if not policies:
         raise TutelageError("expected at least one policy to evaluate, got none")
     loaded = [(path, load(_checkpoint(path))) for path in policies]
