@@ -49,7 +49,7 @@ class Entrance:
         self._cookie, self._browser = f"seat-{name}", f"browser-{name}"
 
     async def open(self, request: Request) -> Response:
-        """Answer whoever opens a link: let them in, or show the page that asks, where it is for one person."""
+        """Answer whoever opens a link: let them in, or show the page that asks for one person."""
         texts = self.texts(request)
         try:
             arrival = self._study.recruiting.read(request.query_params.multi_items(), time.time())
