@@ -58,9 +58,10 @@ def test_the_first_browser_is_bound_and_another_asks(ledger: Ledger) -> None:
     assert re.fullmatch(r"\d{4}", second.code)
     assert enter(ledger, "ann", "second", NOW + 5) == second  # the page asks again and again
     assert enter(ledger, "ann", "first", NOW + 5) == Entry(BOUND)
-    assert is_bound(ledger, "ann", "first")
-    assert not is_bound(ledger, "ann", "second")
-    assert not is_bound(ledger, "bob", "first")
+    assert is_bound(ledger, "ann", "first", NOW)
+    assert not is_bound(ledger, "ann", "second", NOW)
+    assert not is_bound(ledger, "bob", "first", NOW)
+    assert not is_bound(ledger, "ann", "first", NOW + 91 * 24 * 3600)
     assert asking(ledger, "pilot", NOW) == {"seat-ann": second.code}
 
 
@@ -89,7 +90,7 @@ def test_a_question_is_over_after_a_while_and_few_may_ask(ledger: Ledger) -> Non
 def test_whom_the_panel_vouches_for_is_let_in_beside_the_first(ledger: Ledger) -> None:
     enter(ledger, "ann", "first", NOW)
     assert enter(ledger, "ann", "second", NOW, is_vouched=True) == Entry(BOUND)
-    assert is_bound(ledger, "ann", "first")
+    assert is_bound(ledger, "ann", "first", NOW)
 
 
 def test_a_released_link_is_the_next_browsers_and_no_thiefs(ledger: Ledger) -> None:
@@ -102,7 +103,7 @@ def test_a_released_link_is_the_next_browsers_and_no_thiefs(ledger: Ledger) -> N
         release(ledger, "pilot", "nobody", "lost", NOW)
     release(ledger, "pilot", "ann", "lost their phone", NOW)
     assert released_since(ledger, "pilot", event)[1] == ["seat-ann"]
-    assert not is_bound(ledger, "ann", "first")
+    assert not is_bound(ledger, "ann", "first", NOW)
     assert enter(ledger, "ann", "thief", NOW) == Entry(REFUSED)
     assert enter(ledger, "ann", "second", NOW) == Entry(BOUND)
     assert enter(ledger, "ann", "first", NOW).state == ASKED

@@ -15,7 +15,7 @@ from .link_token import host_cookie
 from .pages import page
 from .proxies import client_network
 from .rates import Rates
-from .recruiting.browsers import ASKED, BOUND, Entry, browser_hash, confirm, enter, is_bound
+from .recruiting.browsers import ASKED, BOUND, BOUND_SECONDS, Entry, browser_hash, confirm, enter, is_bound
 from .recruiting.panels import Arrival, Proof, Refusal
 from .recruiting.recruiting import admit, check_link, identify
 from .study_server import StudyServer
@@ -25,7 +25,6 @@ SEAT = "seat"
 """What the signature of a seat's cookie is for."""
 BROWSER = "browser"
 """What the signature of a browser's cookie is for."""
-_SEAT_SECONDS = 90 * 24 * 3600
 _JOINS_A_SECOND, _JOINS_AT_ONCE = 0.5, 60  # a class behind one address may come at once; a script may not
 _LOOKS_A_SECOND, _LOOKS_AT_ONCE = 2.0, 200  # opening a link and waiting beside it, which decide nothing
 _LONGEST_BODY = 256
@@ -118,7 +117,7 @@ class Entrance:
         person = self._server.person_of(seat) if seat else None
         if person is None or person.study != self._study.name:
             return None
-        return person if is_bound(self._server.ledger, person.person, browser) else None
+        return person if is_bound(self._server.ledger, person.person, browser, time.time()) else None
 
     def texts(self, request: HTTPConnection) -> Texts:
         """Choose a language for somebody who is not known yet: the one asked for, else their browser's."""
@@ -185,7 +184,7 @@ class Entrance:
         response.set_cookie(
             host_cookie(request, name),
             value,
-            max_age=_SEAT_SECONDS,
+            max_age=int(BOUND_SECONDS),
             httponly=True,
             samesite="lax",
             secure=is_secure,

@@ -110,7 +110,7 @@ class _Room:
     async def session(self, request: Request) -> Response:
         """Tell a page whether it is signed in, and the token that its POSTs must carry."""
         admin = self._door.admin
-        cookie = request.cookies.get(admin.cookie, "")
+        cookie = self._door.cookie(request)
         known = await self._door.session(request) is not None
         new = cookie if admin.is_ours(cookie) else admin.visit()
         response = JSONResponse({"signedIn": known, "csrf": admin.csrf(new)}, headers=_NO_STORE)

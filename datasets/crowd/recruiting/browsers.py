@@ -24,6 +24,8 @@ ASKED: State = "asked"
 REFUSED: State = "refused"
 RELEASE = "release"
 """The kind of event by which every server hears that a person's browsers were released."""
+BOUND_SECONDS = 90 * 24 * 3600.0
+"""How long a browser's cookie opens its person's seat, unless it opens the link again."""
 ASK_SECONDS = 15 * 60.0
 """How long a browser's question stands."""
 _ASK_AGAIN_SECONDS = 24 * 3600.0
@@ -54,6 +56,7 @@ def enter(ledger: Ledger, person: str, browser: str, now: float, is_vouched: boo
         row = next((row for row in rows if row["browser"] == browser), None)
         bound = [other for other in rows if other["state"] == BOUND]
         if row is not None and row["state"] == BOUND:
+            connection.execute(browsers.update().where(own).values(at=now))
             return Entry(BOUND)
         if row is not None and row["state"] == REFUSED and not is_vouched:
             return Entry(REFUSED)
@@ -72,10 +75,13 @@ def enter(ledger: Ledger, person: str, browser: str, now: float, is_vouched: boo
         return Entry(ASKED, code)
 
 
-def is_bound(ledger: Ledger, person: str, browser: str) -> bool:
-    """Say whether a browser may speak for a person. Blocks."""
+def is_bound(ledger: Ledger, person: str, browser: str, now: float) -> bool:
+    """Say whether a browser may speak for a person, and was bound no longer ago than a cookie holds. Blocks."""
     query = sql.select(browsers.c.id).where(
-        browsers.c.person == person, browsers.c.browser == browser, browsers.c.state == BOUND
+        browsers.c.person == person,
+        browsers.c.browser == browser,
+        browsers.c.state == BOUND,
+        browsers.c.at > now - BOUND_SECONDS,
     )
     return bool(ledger.rows(query))
 
