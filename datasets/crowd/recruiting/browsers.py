@@ -76,7 +76,7 @@ def enter(ledger: Ledger, person: str, browser: str, now: float, is_vouched: boo
 
 
 def is_bound(ledger: Ledger, person: str, browser: str, now: float) -> bool:
-    """Say whether a browser may speak for a person, and was bound no longer ago than a cookie holds. Blocks."""
+    """Say whether a browser may speak for a person: bound, and no longer ago than a cookie holds. Blocks."""
     query = sql.select(browsers.c.id).where(
         browsers.c.person == person,
         browsers.c.browser == browser,
