@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
-from tutelage.datasets.crowd.app import listen, make_app, server_of
+from tutelage.datasets.crowd.app import listen, make_app, record, server_of
 from tutelage.datasets.crowd.guard import FIXED_HEADERS, Guard
 from tutelage.datasets.crowd.host_names import AllowedHosts, parse_address
 from tutelage.datasets.crowd.link_token import LinkToken
@@ -315,3 +320,37 @@ def test_cookies_are_bound_to_an_https_address(tmp_path: Path) -> None:
         assert request(address, "/", Host="study.example.org", Cookie=plain).status == 403
         local = request(address, "/join", Host=address)
         assert local.headers["set-cookie"].startswith("seat-")
+
+
+@pytest.mark.parametrize("flags", [{"address": "study.example.org"}, {"proxies": ["nginx"]}])
+def test_a_wrong_address_or_proxy_is_told_before_anything_is_written(
+    flags: dict[str, Any], tmp_path: Path
+) -> None:
+    with pytest.raises(TutelageError, match=r"^expected .*\Z"):
+        record(suite_from(SUITE), tmp_path / "out", port=0, open_browser=False, **flags)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_link_that_is_printed_opens_a_recorder_beyond_this_machine(tmp_path: Path) -> None:
+    """By the command, as its user does: with the token in, without it out."""
+    command = [
+        str(Path(sys.executable).parent / "tutelage"),
+        "record",
+        "first-steps",
+        "--out",
+        str(tmp_path / "out"),
+    ]
+    command += ["--host", "0.0.0.0", "--port", "0", "--no-browser"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            link = next(line.split()[2] for line in process.stdout if line.startswith("Play at "))
+            parts = urlsplit(link)
+            assert parts.query.startswith("token=")
+            address = f"127.0.0.1:{parts.port}"
+            assert request(address, "/").status == 403
+            assert request(address, f"/?{parts.query}").status == 303
+            assert request(address, "/", Host="evil.example").status == 400
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.wait(30)
