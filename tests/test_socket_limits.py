@@ -236,3 +236,16 @@ def _files(server: Server) -> int:
     import psutil
 
     return int(psutil.Process(server.pid).num_fds())
+
+
+def test_a_peer_that_leaves_during_the_handshake_is_no_traceback(server: Server) -> None:
+    """It is gone before the server knows whose seat it asks for."""
+    for at in range(60):
+        with line(server.address) as connection:
+            connection.sendall(upgrade_request(server.address, Cookie="seat-x=y" if at % 2 else ""))
+            if at % 3:
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")  # a reset
+    with opened(server) as connection:
+        connection.sendall(frame(CLOSE, b"\x03\xe8"))
+        assert close_code(rest(connection)) == 1000
+    assert server.complaints == []

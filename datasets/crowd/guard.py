@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection
 
 from starlette.datastructures import MutableHeaders
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.websockets import WebSocketDisconnect
 
 from .host_names import AllowedHosts
 from .link_token import LinkToken
@@ -85,7 +87,8 @@ class Guard:
             policy = _EXTRA
         refused = self._refusal(connection, host, origins)
         if refused is None:
-            await self._app(scope, receive, _with_headers(scope, policy, send))
+            with contextlib.suppress(WebSocketDisconnect):  # a peer may leave at any time
+                await self._app(scope, receive, _with_headers(scope, policy, send))
         elif scope["type"] == "websocket":
             await _refuse_socket(refused, scope, receive, _with_headers(scope, policy, send))
         else:
