@@ -35,6 +35,12 @@ def import_(
     out: Annotated[Path, typer.Option("--out", "-o", help="The store to write to.")],
     origin: Annotated[str, typer.Option("--from", help="The format, if not the first word.")] = "",
     suite: Annotated[str, typer.Option(help="Suite whose tasks are wanted, of web pages.")] = "",
+    changed: Annotated[
+        bool,
+        typer.Option(
+            "--changed", help="Of an export of ours, take in episodes that were changed since, under new ids."
+        ),
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON document for machines instead of tables.")
     ] = False,
@@ -45,7 +51,7 @@ def import_(
 
     name, folder = _format_and_folder(source, origin)
     with bar("reading", count_episodes(folder, name)) as advance:
-        told = import_store(folder, name, out, advance, suite=suite)
+        told = import_store(folder, name, out, advance, suite=suite, keep_changed=changed)
     if as_json:
         print(json.dumps([one if isinstance(one, str) else one.to_dict() for one in told], indent=2))
     else:

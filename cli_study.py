@@ -112,6 +112,12 @@ def forget(
     parts: Annotated[
         str, typer.Option(envvar=PARTS, help="Where copies of the parts are, like s3://bucket/folder.")
     ] = "",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="List what would be removed and rewritten; and end.")
+    ] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Do not ask at a terminal before exports and copies are rewritten.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document for machines.")] = False,
 ) -> None:
     """Remove a person from database, stores, exports and copies; then search everything for them."""
@@ -125,16 +131,44 @@ def forget(
         raise TutelageError(f"expected a pseudonym or --id NAME=VALUE, got {got}")
     with errors.status("") as status:
         whom = person or find(places, name, value)
-        done = run(whom, places, [value] if value else [], lambda text: status.update(Text(printable(text))))
+
+        def approve(plan: Forgotten) -> bool:
+            if not as_json:
+                _print_plan(plan)
+            if dry_run or yes or not plan.outside or not sys.stdin.isatty():
+                return not dry_run
+            status.stop()
+            agreed = typer.confirm("Remove all this?", err=True)
+            status.start()
+            if not agreed:
+                raise TutelageError("expected your agreement, got none; nothing was removed")
+            return True
+
+        def tell(text: str) -> None:
+            status.update(Text(printable(text)))
+
+        done = run(whom, places, [value] if value else [], tell, approve=approve)
     if as_json:
         print(json.dumps(dataclasses.asdict(done), indent=2))
-    else:
+    if dry_run:
+        return
+    if not as_json:
         _print(done)
     if done.left:
         raise TutelageError(
             f"expected nothing of {whom} to be left, found something in {len(done.left)} places, the first: "
             f"{done.left[0]}; remove it there, and run this again"
         )
+    if not done.found:
+        raise TutelageError(
+            f"expected somebody called {whom}, found nobody of that name and nothing to remove; "
+            f"check the pseudonym and the places"
+        )
+
+
+def _print_plan(plan: Forgotten) -> None:
+    for line in plan.planned or ["nothing of them was found to be removed"]:
+        console.print(f"to do: {line}")
 
 
 def _print(done: Forgotten) -> None:
@@ -145,7 +179,7 @@ def _print(done: Forgotten) -> None:
         lines.append(f"not searched for: {done.vague} external ids that are too short to tell from chance")
     lines.append(f"out of reach: {'; '.join(done.unreachable)}")
     lines += [f"left: {one}" for one in done.left]
-    if not done.left:
+    if done.found and not done.left:
         lines.append(f"Nothing of {done.person} is left where this could look.")
     for line in lines:
         console.print(line)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -16,9 +17,13 @@ from .crowd.recorder import JOURNAL, lock_folder
 from .crowd.secret import VARIABLE, Secret, has_secret
 from .crowd.studies.erasure import SEATS, Known, erase, look_up, people_with, scrub, standing, unseat
 from .database import address, is_sqlite, open_database
-from .formats.exports import exports, renew_exports
+from .durable import disk_errors
+from .formats.export_registry import Exports, exports_of
+from .formats.exports import mentions, renew
 from .part_copies import forget_remotely
 from .remote import Remote
+from .safe_tree import refuse_link
+from .state_folder import state_folder, state_key
 from .store import Store
 from .traces import Search
 
@@ -26,6 +31,7 @@ UNREACHABLE = (
     "backups, and copies that somebody downloaded",
     "policies that were trained on the demonstrations",
 )
+_FORGOTTEN = "forgotten"
 _UNREACHABLE_ON_A_SERVER = ("PostgreSQL's write-ahead log, until it is reused, and PostgreSQL's own log",)
 
 
@@ -41,15 +47,22 @@ class Places:
 
 @dataclass
 class Forgotten:
-    """What was removed, what was looked through afterwards, and where something is `left`."""
+    """What was `planned` and removed, what was searched afterwards, and where something is `left`.
+
+    `planned` lists every deletion before it is made; `outside` those of them outside the study and stores.
+    `found` says whether there is, or ever was, anybody of that name here.
+    """
 
     person: str
+    planned: list[str] = field(default_factory=list)
+    outside: list[str] = field(default_factory=list)
     removed: dict[str, int] = field(default_factory=dict)
     searched: list[str] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
     vague: int = 0
     """How many external ids were too short to be looked for."""
     unreachable: list[str] = field(default_factory=lambda: list(UNREACHABLE))
+    found: bool = True
 
     def add(self, what: str, count: int) -> None:
         """Count something that was removed."""
@@ -58,13 +71,19 @@ class Forgotten:
 
 
 def forget(
-    person: str, places: Places, also: Sequence[str] = (), tell: Callable[[str], None] = lambda _: None
+    person: str,
+    places: Places,
+    also: Sequence[str] = (),
+    tell: Callable[[str], None] = lambda _: None,
+    *,
+    approve: Callable[[Forgotten], bool] = lambda _: True,
 ) -> Forgotten:
     """Remove everything of a person, then look for them everywhere; `tell` hears what is being done.
 
-    `also` are words to look for besides the pseudonym, the seats and the ids that the database knows. A
-    study on SQLite must not be served meanwhile; on PostgreSQL it may be. Calling it again, after an
-    interruption or on another machine, does the rest. Raises TutelageError when a place is missing or in use.
+    `also` are words to look for besides the pseudonym, the seats and the ids that the database knows.
+    `approve` is shown what is planned before anything is removed; when it says no, nothing is. A study on
+    SQLite must not be served meanwhile; on PostgreSQL it may be. Calling it again, after an interruption or
+    on another machine, does the rest. Raises TutelageError when a place is missing or in use.
     """
     rows, stores = _ledger(places), _stores(places)
     if rows is None and not stores and not places.parts:
@@ -76,21 +95,29 @@ def forget(
         known = look_up(rows, person) if rows is not None else Known(person, (), (), ())
         done.vague = len(known.vague)
         words = tuple(dict.fromkeys((*known.words, *also)))
+        exported = [exports_of(store) for store in stores]
+        _plan(words, known, places, stores, exported, done, tell)
+        if not approve(done):
+            return done
         if rows is not None:
             tell("deleting in the database")
             unseat(rows, known.seats)
             done.removed |= erase(rows, known)
-        for store in stores:
+        for store, exports in zip(stores, exported, strict=True):
             tell(f"removing episodes from {store.path}")
             done.add("episodes in stores", store.forget(person))
-            done.add("exports written anew", len(renew_exports(store, words)))
+            renewal = renew(store, exports.own, words)
+            done.add("exports written anew", len(renewal.renewed))
+            done.add("exports removed", len(renewal.removed))
+            done.left += renewal.left
         if places.parts:
             tell(f"removing episodes from {places.parts}")
             done.add("episodes in copies", forget_remotely(Remote(places.parts), person))
         if rows is not None:
             tell("rewriting the database")
             scrub(rows.engine)
-        _look(words, places, rows, stores, done, tell)
+        _look(words, places, rows, stores, exported, done, tell)
+        done.found = _was_here(person, done, known)
     return done
 
 
@@ -113,15 +140,57 @@ def find(places: Places, name: str, value: str) -> str:
     return found.pop()
 
 
+def _plan(
+    words: tuple[str, ...],
+    known: Known,
+    places: Places,
+    stores: Sequence[Store],
+    exported: Sequence[Exports],
+    done: Forgotten,
+    tell: Callable[[str], None],
+) -> None:
+    """List what will be removed and rewritten, before anything is."""
+    if known.is_here:
+        done.planned.append(f"database: {len(known.seats)} seats, {len(known.ids)} ids, all rows about them")
+    for store, exports in zip(stores, exported, strict=True):
+        rows = store.episodes()
+        by = rows["demonstrator"].to_pylist()
+        if count := by.count(known.person):
+            done.planned.append(f"{store.path}: {count} episodes, and what was computed from the store")
+        tasks = {
+            task for task, name in zip(rows["task"].to_pylist(), by, strict=True) if name != known.person
+        }
+        for export in exports.own:
+            tell(f"searching {export.folder}")
+            if mentions(export, words):
+                what = "written anew without them" if export.task in tasks else "removed"
+                done.outside.append(f"{export.folder}: {export.to} export of {store.path}, {what}")
+    if places.parts:
+        done.outside.append(f"{places.parts}: every copied part that they stand in, rewritten")
+    done.planned += done.outside
+
+
+def _was_here(person: str, done: Forgotten, known: Known) -> bool:
+    """Say whether there was anybody of that name, now or at an earlier call; remembered as a keyed hash."""
+    folder = state_folder() / _FORGOTTEN
+    mark = folder / hashlib.blake2b(person.encode(), key=state_key(_FORGOTTEN), digest_size=16).hexdigest()
+    if done.removed or done.left or known.is_here:
+        with disk_errors(folder):
+            folder.mkdir(mode=0o700, exist_ok=True)
+            mark.touch(mode=0o600)
+    return mark.exists()
+
+
 def _look(
     words: tuple[str, ...],
     places: Places,
     rows: Ledger | None,
     stores: Sequence[Store],
+    exported: Sequence[Exports],
     done: Forgotten,
     tell: Callable[[str], None],
 ) -> None:
-    """Search every place for every word."""
+    """Search every place for every word, and name exports that could not be touched."""
     if rows is not None:
         tell("searching the database")
         found, looked = standing(rows.engine, words)
@@ -131,13 +200,23 @@ def _look(
             done.unreachable += _UNREACHABLE_ON_A_SERVER
         rows.engine.dispose()  # the last one to close a file of SQLite's takes its log along
     folders = [*([places.study] if places.study else []), *(store.path for store in stores)]
-    folders += [out for store in stores for _, out in exports(store)]
+    folders += [place for exports in exported for export in exports.own for place in export.places]
     for folder in _outermost(folders):
         tell(f"searching {folder}")
         search = Search(words)
         search.folder(folder)
         done.left += search.found
         done.searched.append(f"{search.files} files ({search.size} bytes) in {folder}")
+        done.unreachable += [f"what the link {link} leads to" for link in search.links]
+    for exports in exported:
+        for export in exports.doubtful:
+            if mentions(export, words):
+                done.left.append(
+                    f"{export.folder}, exported from {export.store}, which must be removed by hand: "
+                    f"it is not certain that this is the same store"
+                )
+        if exports.unknown:
+            done.unreachable.append(f"{exports.unknown} exports that another person or machine made")
     if places.parts:
         tell(f"searching {places.parts}")
         search, remote = Search(words), Remote(places.parts)
@@ -157,12 +236,17 @@ def _ledger(places: Places) -> Ledger | None:
     if not places.study.is_dir():
         raise TutelageError(f"expected a study's folder at {places.study}, found none; check the path")
     file = places.study / JOURNAL
+    refuse_link(file)
     return Ledger(open_database(file)) if file.is_file() else None
 
 
 def _stores(places: Places) -> list[Store]:
     """Open the stores: those in the study's folder, and those that are named."""
-    within = sorted(one.parent for one in places.study.rglob("dataset.yaml")) if places.study else []
+    within: list[Path] = []
+    if places.study is not None:
+        for parent, _, files in os.walk(places.study):  # which follows no links
+            within += [Path(parent)] * ("dataset.yaml" in files)
+    within.sort()
     return [Store.open(path) for path in dict.fromkeys([*within, *places.stores])]
 
 

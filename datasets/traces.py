@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import gzip
-import io
 import json
+import os
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
@@ -16,7 +16,18 @@ from urllib.parse import quote
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ..envs.bounded_files import open_regular
+from ..envs.errors import TutelageError
+from .safe_tree import refuse_link
+
 _BLOCK = 1 << 20
+_DEEPEST = 5
+"""Archives within archives that are opened."""
+# zipfile raises RuntimeError for encrypted members and NotImplementedError for methods that it does not know
+_UNREADABLE = (
+    *(pa.ArrowException, zipfile.BadZipFile, EOFError, OSError, zlib.error),
+    *(RuntimeError, NotImplementedError, ValueError, TutelageError),
+)
 
 
 @dataclass
@@ -24,26 +35,44 @@ class Search:
     """What is looked for, how much was looked through, and where something was found.
 
     Covered: the words as bytes, and as JSON and addresses write them; Parquet files by what their columns
-    hold, .zip and .gz files by what they unpack to, and the names of files. Not covered: words inside other
-    compressed or encrypted files, and what a disk keeps of files that were deleted.
+    hold, .zip and .gz files by what they unpack to, the names of files, and where links lead. Not covered:
+    words inside other compressed or encrypted files, and what a disk keeps of files that were deleted. Links
+    are never followed; `links` lists them.
     """
 
     words: tuple[str, ...]
     files: int = 0
     size: int = 0
     found: list[str] = field(default_factory=list)
+    links: list[str] = field(default_factory=list)
+    depth: int = 0
 
     def __post_init__(self) -> None:
         self._needles = needles(self.words)
 
     def folder(self, folder: Path) -> None:
-        """Look through every file under a folder."""
-        for path in sorted(folder.rglob("*")):
-            if self._is_in(path.name.encode()):
-                self.found.append(f"the name of {path}")
-            if path.is_file() and not path.is_symlink():
-                with path.open("rb") as file:
+        """Look through every file under a folder; raises TutelageError when that is a link itself."""
+        refuse_link(folder)
+        for parent, folders, files in os.walk(folder):
+            folders.sort()
+            for name in sorted([*folders, *files]):
+                self._path(Path(parent, name), name)
+
+    def _path(self, path: Path, name: str) -> None:
+        if self._is_in(os.fsencode(name)):
+            self.found.append(f"the name of {path}")
+        if path.is_symlink():
+            self.links.append(str(path))
+            if self._is_in(os.fsencode(os.readlink(path))):
+                self.found.append(f"where the link {path} leads")
+        elif path.is_file():
+            try:
+                with open_regular(path) as file:
                     self.file(file, str(path))
+            except FileNotFoundError:
+                return  # somebody removed it meanwhile
+            except TutelageError as error:
+                self.found.append(f"{path}, perhaps: {error}")
 
     def file(self, file: IO[bytes], name: str) -> None:
         """Look through one open file."""
@@ -51,7 +80,7 @@ class Search:
         try:
             if any(self._is_in(block) for block in self._blocks(file)) or self._is_inside(file, name):
                 self.found.append(name)
-        except (pa.ArrowException, zipfile.BadZipFile, EOFError, OSError, zlib.error) as error:
+        except _UNREADABLE as error:
             self.found.append(f"{name}, perhaps: it cannot be read ({error})")
 
     def _blocks(self, file: IO[bytes]) -> Iterator[bytes]:
@@ -72,13 +101,16 @@ class Search:
                 return any(self._is_in(block) for block in self._blocks(inner))  # type: ignore[arg-type]
         if name.endswith(".zip"):
             with zipfile.ZipFile(file) as archive:
-                return any(self._is_in_member(archive, one) for one in archive.namelist())
+                return any(self._is_in_member(archive, member) for member in archive.namelist())
         return False
 
     def _is_in_member(self, archive: zipfile.ZipFile, name: str) -> bool:
-        inner = Search(self.words)
-        inner.file(io.BytesIO(archive.read(name)), name)
-        return bool(inner.found) or self._is_in(name.encode())
+        if self.depth == _DEEPEST:
+            raise ValueError(f"archives within archives, more than {_DEEPEST}")
+        inner = Search(self.words, depth=self.depth + 1)
+        with archive.open(name) as member:
+            inner.file(member, name)
+        return bool(inner.found) or self._is_in(name.encode("utf-8", "surrogateescape"))
 
     def _is_in(self, data: bytes) -> bool:
         return any(needle in data for needle in self._needles)

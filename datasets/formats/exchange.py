@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from ...envs.errors import TutelageError, nearest
 from ...envs.suite import load_suite
+from ..safe_tree import refuse_link
 from ..store import Progress, Store
-from .exports import note_export
 
 if TYPE_CHECKING:
     from .miniwob.census import Census
@@ -24,7 +24,6 @@ def export_store(store: Store, to: str, out: Path, progress: Progress | None = N
     """Write a store in another format under `out`; returns what was written and what it cannot hold."""
     _check(to, FORMATS)
     store.part_hashes()  # a damaged store is refused before anything is written
-    note_export(store, to, out)
     if to == "minari":
         from .minari import export_minari
 
@@ -48,14 +47,24 @@ def count_episodes(source: Path, origin: str) -> int:
 
 
 def import_store(
-    source: Path, origin: str, out: Path, progress: Progress | None = None, *, suite: str = ""
+    source: Path,
+    origin: str,
+    out: Path,
+    progress: Progress | None = None,
+    *,
+    suite: str = "",
+    keep_changed: bool = False,
 ) -> list[str] | list[Census]:
     """Read another format into a store at `out`; returns what was read and what had to be decided.
 
-    `suite` names the suite whose tasks are wanted, where the format has none (miniwob-turk).
+    `suite` names the suite whose tasks are wanted, where the format has none (miniwob-turk). `keep_changed`
+    takes in episodes of our own exports that were changed since, under other ids.
     """
     _check(origin, SOURCES)
+    refuse_link(out)
     if origin == "miniwob-turk":
+        if keep_changed:
+            raise TutelageError("expected no --changed with miniwob-turk, which tutelage does not export")
         from .miniwob_turk import SUITE, import_miniwob_turk
 
         return [import_miniwob_turk(source, out, load_suite(suite or SUITE), progress)]
@@ -64,10 +73,10 @@ def import_store(
     if origin == "minari":
         from .minari import import_minari
 
-        return import_minari(source, out, progress).report
-    from .lerobot import import_lerobot
+        return import_minari(source, out, progress, keep_changed=keep_changed).report
+    from .lerobot_reading import import_lerobot
 
-    return import_lerobot(source, out, progress).report
+    return import_lerobot(source, out, progress, keep_changed=keep_changed).report
 
 
 def _check(name: str, known: tuple[str, ...]) -> None:

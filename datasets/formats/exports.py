@@ -1,49 +1,150 @@
-"""What a store was exported to, so that what is forgotten in the store is forgotten there too."""
+"""What was exported from a store is written anew without the people who are forgotten there.
+
+A new dataset is written beside the old one, synced, and swapped by two renames. `finish` puts right what a
+kill at any point left: the old state or the new one is whole at every moment.
+"""
 
 from __future__ import annotations
 
-import hashlib
-import json
+import os
 import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..durable import disk_errors, write_whole
-from ..store import Store
+from ...envs.errors import TutelageError
+from ..durable import disk_errors, sync_folder
+from ..safe_tree import files_in, remove_tree
+from ..store import Progress, Store
 from ..traces import Search
-
-_NOTES = ".exports"
-_MARKS = {"minari": "data/metadata.json", "lerobot": "meta/tutelage.json"}
-"""What lies in every dataset that an export wrote."""
+from .export_marker import MARKERS, Marker
+from .export_registry import Export, registry_lock, strike
 
 
-def note_export(store: Store, to: str, out: Path) -> None:
-    """Write down where a store has been exported to, and as what."""
-    where = str(Path(out).resolve())
-    name = hashlib.blake2b(f"{to} {where}".encode(), digest_size=8).hexdigest()
-    with disk_errors(store.path):
-        (store.path / _NOTES).mkdir(exist_ok=True)
-        write_whole(store.path / _NOTES / f"{name}.json", json.dumps({"to": to, "out": where}).encode())
+@dataclass
+class Renewal:
+    """What became of a store's exports: folders written anew, removed, and left to be removed by hand."""
+
+    renewed: list[Path] = field(default_factory=list)
+    removed: list[Path] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)
 
 
-def exports(store: Store) -> list[tuple[str, Path]]:
-    """List (format, folder) of the exports of a store that are still there."""
-    notes = [json.loads(note.read_text()) for note in sorted((store.path / _NOTES).glob("*.json"))]
-    return [(one["to"], Path(one["out"])) for one in notes if Path(one["out"]).is_dir()]
+def mentions(export: Export, words: tuple[str, ...]) -> bool:
+    """Say whether one of the words stands in a dataset, or in what an interruption left beside it."""
+    search = Search(words)
+    for folder in export.places:
+        search.folder(folder)
+    return bool(search.found)
 
 
-def renew_exports(store: Store, words: tuple[str, ...]) -> list[Path]:
-    """Write every export anew in which one of the words stands; returns where. Without demonstrations, none
-    is left."""
-    from .exchange import export_store
+def renew(store: Store, exports: list[Export], words: tuple[str, ...]) -> Renewal:
+    """Write every dataset anew in which one of the words stands; one without any episode is removed.
 
-    renewed = []
-    for to, out in exports(store):
-        search = Search(words)
-        search.folder(out)
-        if search.found:
-            for mark in sorted(out.rglob(_MARKS[to])):
-                shutil.rmtree(mark.parents[1])
-            if len(store):
-                export_store(store, to, out)
-            renewed.append(out)
-    return renewed
+    What cannot be written anew, or is not the export that it should be, stays and is named in `left`.
+    """
+    done = Renewal()
+    with registry_lock():
+        for export in exports:
+            try:
+                _renew_one(store, export, words, done)
+            except TutelageError as error:
+                done.left.append(f"{export.folder}, which must be removed by hand: {error}")
+    return done
+
+
+def finish(export: Export) -> None:
+    """Complete or undo what an interrupted export, or an interrupted swap, has left."""
+    if export.folder.exists():
+        remove_tree(export.fresh)
+        remove_tree(export.old)
+    elif export.old.exists():
+        # `fresh` is whole by the time the old state is moved away
+        with disk_errors(export.folder):
+            (export.fresh if export.fresh.exists() else export.old).rename(export.folder)
+            sync_folder(export.folder.parent)
+        remove_tree(export.old)
+    else:
+        remove_tree(export.fresh)  # the very first writing was interrupted
+        if export.folder.parent.is_dir():  # else on a disk that is not here now
+            strike(export)
+
+
+def _renew_one(store: Store, export: Export, words: tuple[str, ...], done: Renewal) -> None:
+    if not export.places:
+        finish(export)
+        return
+    if export.folder.parent.resolve() != export.folder.parent or export.folder.is_symlink():
+        raise TutelageError("a link leads to it now")
+    finish(export)
+    has_episodes = export.task in set(store.episodes()["task"].to_pylist())
+    if not mentions(export, words) and (has_episodes or not _is_torn(export)):
+        return
+    if Marker.read(export.folder, export.to).token != export.token:
+        raise TutelageError("what lies there now is another export")
+    if has_episodes:
+        _rewrite(store, export)
+        done.renewed.append(export.folder)
+    else:
+        _remove(export)
+        done.removed.append(export.folder)
+
+
+def _is_torn(export: Export) -> bool:
+    """Say whether a removal was interrupted: the marker goes last."""
+    marker = export.folder / MARKERS[export.to]
+    return marker.is_file() and any(
+        not os.path.lexists(export.folder / name) for name in Marker.read(export.folder, export.to).files
+    )
+
+
+def _rewrite(store: Store, export: Export) -> None:
+    """Write the dataset beside the old one, carry over what others put into it, and swap the two."""
+    remove_tree(export.fresh)
+    try:
+        dataset_writer(export.to)(store, export, None)
+        _carry_over(export)
+    except BaseException:
+        remove_tree(export.fresh)
+        raise
+    with disk_errors(export.folder):
+        export.folder.rename(export.old)
+        export.fresh.rename(export.folder)
+        sync_folder(export.folder.parent)
+    remove_tree(export.old)
+
+
+def _carry_over(export: Export) -> None:
+    """Copy the files that no export wrote (a card that was added, say) into the new state."""
+    ours = {*Marker.read(export.folder, export.to).files, MARKERS[export.to]}
+    with disk_errors(export.fresh):
+        for name in files_in(export.folder):
+            target = export.fresh / name
+            if name not in ours and not os.path.lexists(target):
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(export.folder / name, target, follow_symlinks=False)
+
+
+def _remove(export: Export) -> None:
+    """Remove the files that the export wrote, its marker last, and the folders that are empty then."""
+    marker = MARKERS[export.to]
+    ours = set(Marker.read(export.folder, export.to).files)
+    with disk_errors(export.folder):
+        for name in [*(name for name in files_in(export.folder) if name in ours), marker]:
+            (export.folder / name).unlink()
+        for parent, _, _ in os.walk(export.folder, topdown=False):
+            if not any(Path(parent).iterdir()):
+                Path(parent).rmdir()
+        sync_folder(export.folder.parent)
+    strike(export)
+
+
+def dataset_writer(to: str) -> Callable[[Store, Export, Progress | None], list[str]]:
+    """Return what writes the dataset of one task to an export's `fresh` folder, synced, with its marker."""
+    if to == "minari":
+        from .minari import write_minari
+
+        return write_minari
+    from .lerobot import write_lerobot
+
+    return write_lerobot

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,76 +13,23 @@ from gymnasium import Space, spaces
 
 from ...envs.errors import TutelageError
 from ...envs.spaces import is_text, leaves
-from ..replay import Environments, digest_of, prove_again
-from ..store import Store
+from ..fingerprint import fingerprints
 from ..trajectory import Trajectory
 
-_PLAIN = (
+PLAIN = (
     *("episode", "suite", "task", "env", "seed", "demonstrator", "kind", "started"),
     *("terminated", "truncated", "success", "study", "consent", "notes"),
 )
-_EPISODES_A_PART = 512
+"""Fields of a trajectory that are text, numbers and flags already."""
 
 
 def facts_of(one: Trajectory) -> dict[str, Any]:
-    """Return an episode's facts as str, int, float and bool; `rebuild` reads them back."""
-    facts = {name: getattr(one, name) for name in _PLAIN}
+    """Return an episode's facts as str, int, float and bool; `reading_back.rebuild` reads them back."""
+    facts = {name: getattr(one, name) for name in PLAIN}
     facts |= {name: json.dumps(dict(getattr(one, name)), sort_keys=True) for name in ("kwargs", "versions")}
     facts |= {"digest": one.digest.hex(), "stored": one.observations is not None, "return": one.total}
+    facts["fingerprints"] = json.dumps(fingerprints(one))
     return facts | ({} if one.steps_per_second is None else {"steps_per_second": one.steps_per_second})
-
-
-def rebuild(
-    facts: Mapping[str, Any],
-    steps: Mapping[str, np.ndarray],
-    observations: Mapping[str, np.ndarray],
-    environments: Environments,
-    where: str,
-) -> Trajectory:
-    """Make the trajectory again from its facts and arrays; kept without observations if replay proves it.
-
-    `steps`: actions `[T, k]`, rewards, times_ms, controllers, frames `[T]`; `observations` leaf path →
-    `[T+1, ...]`. Raises TutelageError, beginning with `where`, when they do not give the recorded digest.
-    """
-    digest = bytes.fromhex(facts["digest"])
-    if digest_of(observations, steps["rewards"], facts["terminated"], facts["truncated"]) != digest:
-        raise TutelageError(
-            f"{where}: expected episode {facts['episode']} to have the digest it was written with, "
-            f"got another: its data were changed"
-        )
-    one = Trajectory(
-        **{name: facts[name] for name in _PLAIN},
-        actions=steps["actions"].astype(np.float64),
-        rewards=steps["rewards"].astype(np.float64),
-        times_ms=steps["times_ms"].astype(np.int32),
-        controllers=steps["controllers"].astype(np.int8),
-        frames=steps["frames"].astype(np.int32),
-        digest=digest,
-        kwargs=json.loads(facts["kwargs"]),
-        versions=json.loads(facts["versions"]),
-        steps_per_second=facts.get("steps_per_second"),
-        observations=dict(observations),
-    )
-    return one if facts["stored"] else prove_again(one, environments, observations)
-
-
-def append_new(store: Store, trajectories: Iterator[Trajectory]) -> tuple[int, int]:
-    """Append the episodes that the store does not hold yet; returns how many were new, how many not."""
-    there = set(store.episodes()["episode"].to_pylist())
-    added, known = 0, 0
-    waiting: list[Trajectory] = []
-    for one in trajectories:
-        if one.episode in there:
-            known += 1
-            continue
-        waiting.append(one)
-        if len(waiting) == _EPISODES_A_PART:
-            store.append(waiting)
-            added += len(waiting)
-            waiting = []
-    if waiting:
-        store.append(waiting)
-    return added + len(waiting), known
 
 
 def nest(space: Space[Any], flat: Mapping[str, np.ndarray], path: str = "") -> Any:
@@ -131,5 +79,5 @@ def join_actions(flat: Mapping[str, np.ndarray]) -> np.ndarray:
 
 def refuse_existing(path: Path) -> None:
     """Raise TutelageError when something is already at `path`: an export never overwrites."""
-    if path.exists():
+    if os.path.lexists(path):
         raise TutelageError(f"expected nothing at {path}, found something; choose another name or remove it")

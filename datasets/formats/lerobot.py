@@ -1,11 +1,8 @@
-"""LeRobot v3.0 datasets by pyarrow alone: export a store, one dataset a task, and read ours back."""
+"""LeRobot v3.0 datasets by pyarrow alone: export a store, one dataset a task."""
 
 from __future__ import annotations
 
 import json
-import shutil
-import uuid
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,14 +14,16 @@ import pyarrow.parquet as pq
 from ...envs.errors import TutelageError
 from ...envs.gymnasium_task import TaskEnvironment
 from ...envs.spaces import is_text, leaves
-from ...envs.suite import suite_from
-from ...envs.task import Task
 from ..durable import disk_errors
 from ..replay import Environments, Replay, replay_proven
-from ..schema import pack, unpack
+from ..safe_tree import sync_tree
+from ..schema import pack
 from ..store import Progress, Store
 from ..trajectory import Trajectory
-from .facts import append_new, facts_of, rebuild, refuse_existing
+from .all_or_none import export_datasets
+from .export_marker import write_marker
+from .export_registry import Export
+from .facts import facts_of
 from .lerobot_schema import (
     CHUNK_SIZE,
     DATA_FILE_MB,
@@ -41,13 +40,11 @@ from .lerobot_schema import (
     statistics,
     tasks_table,
 )
-from .minari import Imported
 
 NOMINAL_FPS = 10
 """The rate written for tasks that wait for the player."""
 
 _STEPS_A_GROUP = 4096
-_OURS = "meta/tutelage.json"
 
 
 def export_lerobot(store: Store, out: Path, progress: Progress | None = None) -> list[str]:
@@ -71,39 +68,8 @@ def export_lerobot(store: Store, out: Path, progress: Progress | None = None) ->
         report.insert(
             0, f"A LeRobot dataset has one set of features: {len(tasks)} tasks became as many datasets."
         )
-    for folder in folders.values():
-        refuse_existing(folder)
-    for task in tasks:
-        report += _export_task(store, task, folders[task.id], progress)
-    return report
-
-
-def import_lerobot(source: Path, out: Path, progress: Progress | None = None) -> Imported:
-    """Read every LeRobot dataset that `export_lerobot` wrote, at or under `source`, into a store at `out`.
-
-    Episodes that the store already holds are left out. Raises TutelageError for other LeRobot
-    datasets: they come from robots and name no Gymnasium environment that a policy could act in.
-    """
-    found = sorted(path.parents[1] for path in Path(source).glob("**/meta/info.json"))
-    if not found:
-        raise TutelageError(
-            f"expected a LeRobot dataset at {source}, found no meta/info.json; check the path"
-        )
-    foreign = [folder for folder in found if not (folder / _OURS).is_file()]
-    if foreign:
-        raise TutelageError(
-            f"expected a LeRobot dataset that tutelage exported, got {foreign[0]} without {_OURS}: it "
-            f"names no Gymnasium environment to act in; convert it to Minari with its environment's id"
-        )
-    described = [json.loads((folder / _OURS).read_text(encoding="utf-8")) for folder in found]
-    store = Store.create(out, suite_from(described[0]["suite"], str(found[0] / _OURS)))
-    report = []
-    for folder, ours in zip(found, described, strict=True):
-        added, known = append_new(store, _trajectories(folder, ours["task"], store, progress))
-        report.append(
-            f"{folder}: {added} episodes added" + (f", {known} were there already." if known else ".")
-        )
-    return Imported(store, report)
+    places = {task.id: (task.id, folders[task.id]) for task in tasks}
+    return report + export_datasets(store, "lerobot", places, progress)
 
 
 @dataclass
@@ -189,7 +155,8 @@ class _Writing:
             "tutelage/last_observation": pack({k: v[-1:] for k, v in again.observations.items()}),
             "tutelage/action_rows": None,
         }
-        if not np.array_equal(arrays["action"].astype(np.float64).reshape(one.actions.shape), one.actions):
+        written = arrays["action"].astype(np.float64).reshape(one.actions.shape)
+        if written.tobytes() != one.actions.tobytes():
             row["tutelage/action_rows"] = one.actions.ravel()  # finer than the space's own dtype
         for name, array in arrays.items():
             for what, value in (statistics(array, self.features[name], quantiles=False) or {}).items():
@@ -197,26 +164,25 @@ class _Writing:
         return row
 
 
-def _export_task(store: Store, task: Task, folder: Path, progress: Progress | None) -> list[str]:
-    """Write one dataset under a temporary name, then rename it."""
-    temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.tmp")
-    with disk_errors(folder), Environments(store.suite) as environments:
-        environment = environments[task.id]
-        writing, report = _begin(environment, temporary)
+def write_lerobot(store: Store, export: Export, progress: Progress | None = None) -> list[str]:
+    """Write one task's dataset and its marker to `export.fresh`; returns what the format cannot hold."""
+    with disk_errors(export.folder), Environments(store.suite) as environments:
+        environment = environments[export.task]
+        writing, report = _begin(environment, export.fresh)
         try:
-            for one in store.trajectories(task=task.id):
+            for one in store.trajectories(task=export.task):
                 again = replay_proven(one, environments)
                 actions = one.actions.astype(action_dtype(environment.action_space))
                 writing.add(one, again, actions, _sentence(environment, again))
                 if progress:
                     progress(1)
             writing.flush()
-            writing.close()
-            _write_meta(writing, store, task)
-            temporary.rename(folder)
         finally:
             writing.close()
-            shutil.rmtree(temporary, ignore_errors=True)
+        _write_meta(writing)
+        count = len(writing.episodes)
+        write_marker(export.fresh, "lerobot", export.token, export.task, count, store.suite.source)
+        sync_tree(export.fresh)
     return report
 
 
@@ -252,7 +218,7 @@ def _sentence(environment: TaskEnvironment, again: Replay) -> str:
     return environment.task.instruction or " ".join(texts) or environment.task.id
 
 
-def _write_meta(writing: _Writing, store: Store, task: Task) -> None:
+def _write_meta(writing: _Writing) -> None:
     folder = writing.folder
     path = folder / EPISODES_PATH.format(**_place(0))
     path.parent.mkdir(parents=True)
@@ -263,7 +229,6 @@ def _write_meta(writing: _Writing, store: Store, task: Task) -> None:
     )
     _write_json(folder / "meta/info.json", described)
     _write_json(folder / "meta/stats.json", _dataset_statistics(writing))
-    _write_json(folder / _OURS, {"suite": dict(store.suite.source), "task": task.id})
 
 
 def _episodes_table(rows: list[dict[str, Any]]) -> pa.Table:
@@ -294,54 +259,3 @@ def _place(file_index: int) -> dict[str, int]:
 
 def _write_json(path: Path, document: dict[str, Any]) -> None:
     path.write_text(json.dumps(document, indent=4, ensure_ascii=False), encoding="utf-8")
-
-
-def _trajectories(folder: Path, task: str, store: Store, progress: Progress | None) -> Iterator[Trajectory]:
-    """Read the trajectories of one dataset, episode by episode."""
-    episodes = pa.concat_tables(
-        pq.read_table(one) for one in sorted(folder.glob("meta/episodes/*/*.parquet"))
-    )
-    with Environments(store.suite) as environments:
-        environment = environments[task]
-        features = features_of(environment.observation_space, environment.action_space)
-        held: tuple[Path | None, pa.Table] = (None, pa.table({}))
-        for row in episodes.sort_by("episode_index").to_pylist():
-            place = {name: row[f"data/{name}"] for name in ("chunk_index", "file_index")}
-            path = folder / DATA_PATH.format(**place)
-            if held[0] != path:
-                held = path, pq.read_table(path)
-            first = held[1]["index"][0].as_py()
-            frames = held[1].slice(row["dataset_from_index"] - first, row["length"])
-            yield _trajectory(row, frames, environment, features, environments, folder)
-            if progress:
-                progress(1)
-
-
-def _trajectory(
-    row: dict[str, Any],
-    frames: pa.Table,
-    environment: TaskEnvironment,
-    features: dict[str, Feature],
-    environments: Environments,
-    folder: Path,
-) -> Trajectory:
-    last = unpack(row["tutelage/last_observation"])
-    observations = {}
-    for leaf in leaves(environment.observation_space):
-        name = feature_name(leaf)
-        shape = () if is_text(leaf.space) else leaf.space.shape or ()
-        seen = array_of(frames[name], features[name], shape)
-        observations[leaf.path] = np.concatenate([seen, last[leaf.path]])
-    length = row["length"]
-    rows = row["tutelage/action_rows"]
-    actions = array_of(frames["action"], features["action"], features["action"]["shape"])
-    steps = {
-        "actions": actions if rows is None else np.array(rows).reshape(length, -1),
-        "rewards": frames["next.reward"].to_numpy(),
-        "times_ms": frames["tutelage.time_ms"].to_numpy(),
-        "controllers": frames["tutelage.controller"].to_numpy(),
-        "frames": frames["tutelage.frame"].to_numpy(),
-    }
-    return rebuild(
-        json.loads(row["tutelage/facts"]), steps, observations, environments, f"LeRobot dataset {folder}"
-    )

@@ -5,10 +5,9 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import json
+import os
 import re
-import shutil
 import string
-import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,15 +19,22 @@ from gymnasium import Space, spaces
 from ...envs.errors import TutelageError
 from ...envs.gymnasium_task import TaskEnvironment
 from ...envs.spaces import is_text, leaves
-from ...envs.suite import suite_from
 from ...envs.task import Task
 from ..durable import disk_errors
 from ..replay import Environments, replay_proven, versions_of
+from ..safe_tree import sync_tree
 from ..store import Progress, Store
 from ..trajectory import Trajectory
-from .facts import append_new, facts_of, join_actions, nest, rebuild, refuse_existing, split_actions, unnest
+from .all_or_none import export_datasets, staged_import
+from .export_marker import MARKERS, Marker, write_marker
+from .export_registry import Export
+from .facts import facts_of, join_actions, nest, split_actions
+from .hdf5_process import Hdf5Process
 from .minari_foreign import foreign_suite, foreign_trajectories
+from .minari_storage import add_episodes, create, find_change, written_episodes
+from .reading_back import append_new, common_suite, read_all, refuse_changed_files
 
+_BATCH_BYTES = 16 << 20
 _TEXT = spaces.Text(max_length=4096, min_length=0, charset=string.printable)
 
 
@@ -85,18 +91,25 @@ def export_minari(
     if len(tasks) > 1:
         listed = ", ".join(names.values())
         report.insert(0, f"A Minari dataset has one environment: {len(tasks)} tasks became {listed}.")
-    for name in names.values():
-        refuse_existing(folder / name)
-    for task in tasks:
-        report += _export_task(minari, store, task, folder, names[task.id], progress)
-    return Exported([folder / name for name in names.values()], report)
+    places = {task.id: (names[task.id], folder / names[task.id]) for task in tasks}
+    report += export_datasets(
+        store,
+        "minari",
+        places,
+        progress,
+        lambda made: _name_namespaces(folder, [path for _, path in places.values()], made),
+    )
+    return Exported([path for _, path in places.values()], report)
 
 
-def import_minari(source: Path, out: Path, progress: Progress | None = None) -> Imported:
-    """Read every Minari dataset at or under `source` into a store at `out`.
+def import_minari(
+    source: Path, out: Path, progress: Progress | None = None, *, keep_changed: bool = False
+) -> Imported:
+    """Read every Minari dataset at or under `source` into a store at `out`: all of them, or nothing.
 
-    Datasets that `export_minari` wrote come back whole; episodes that the store already holds are left
-    out. Of others, observations are stored unless a replay of seed and actions proves them.
+    Datasets that `export_minari` wrote come back whole, or are refused (see `Written.read_back` for what
+    `keep_changed` does); episodes that the store already holds are left out. Of others, observations are
+    stored unless a replay of seed and actions proves them.
     """
     minari = minari_module()
     folders = sorted({path.parent for path in _metadata_files(Path(source))})
@@ -104,22 +117,45 @@ def import_minari(source: Path, out: Path, progress: Progress | None = None) -> 
         raise TutelageError(
             f"expected a Minari dataset at {source}, found no data/metadata.json; check the path"
         )
-    datasets = [_open(minari, folder) for folder in folders]
-    ours = [one for one in datasets if "tutelage" in one.storage.metadata]
-    if ours and len(ours) < len(datasets):
+    ours = [folder for folder in folders if (folder.parent / MARKERS["minari"]).exists()]
+    if ours and len(ours) < len(folders):
         raise TutelageError(
             f"expected datasets of one kind under {source}, got ours and others; import one by one"
         )
+    report: list[str] = []
     if ours:
-        store = Store.create(out, suite_from(ours[0].storage.metadata["tutelage"]["suite"], str(source)))
-        report = [sentence for one in ours for sentence in _import_ours(one, store, progress)]
+        markers = [_checked(folder, keep_changed) for folder in folders]
+        with staged_import(Path(out), common_suite(markers, source)) as (store, there):
+            for folder in folders:
+                report.append(_import_ours(_open(minari, folder), store, there, progress, keep_changed))
     else:
-        store = Store.create(out, foreign_suite(datasets))
-        report = []
-        for one, task in zip(datasets, store.suite, strict=True):
-            found = foreign_trajectories(one, task, store.suite, report)
-            report.append(_count(one.id, append_new(store, _told(found, progress))))
-    return Imported(store, report)
+        datasets = [_open(minari, folder) for folder in folders]
+        for dataset in datasets:
+            if "tutelage" in dataset.storage.metadata:
+                Marker.read(dataset.storage.data_path.parent, "minari")  # raises: there is none
+        with staged_import(Path(out), foreign_suite(datasets)) as (store, there):
+            for dataset, task in zip(datasets, store.suite, strict=True):
+                episodes = foreign_trajectories(dataset, task, store.suite, report)
+                report.append(_count(dataset.id, append_new(store, _told(episodes, progress), there)))
+    return Imported(Store.open(out), report)
+
+
+def write_minari(store: Store, export: Export, progress: Progress | None = None) -> list[str]:
+    """Write one task's dataset and its marker to `export.fresh`; returns what the format cannot hold."""
+    minari_module()
+    report: list[str] = []
+    data = export.fresh / "data"
+    with disk_errors(export.folder), Environments(store.suite) as environments:
+        data.mkdir(parents=True)
+        with Hdf5Process(export.fresh) as process:
+            process.call(create, data, *_description(store, environments[export.task], export.name, report))
+            episodes = 0
+            for batch in _batches(store, store.suite[export.task], environments, progress):
+                process.call(add_episodes, data, [one for one, _ in batch], [facts for _, facts in batch])
+                episodes += len(batch)
+        write_marker(export.fresh, "minari", export.token, export.task, episodes, store.suite.source)
+        sync_tree(export.fresh)
+    return report
 
 
 def _dataset_ids(minari: Any, dataset_id: str, tasks: list[Task]) -> dict[str, str]:
@@ -132,63 +168,35 @@ def _dataset_ids(minari: Any, dataset_id: str, tasks: list[Task]) -> dict[str, s
     if len(tasks) == 1:
         return {tasks[0].id: dataset_id}
     prefix = f"{space}/{name}" if space else name
-    return {task.id: f"{prefix}/{re.sub(r'[^-_a-zA-Z0-9]', '_', task.id)}-v{version}" for task in tasks}
+    names = {task.id: f"{prefix}/{re.sub(r'[^-_a-zA-Z0-9]', '_', task.id)}-v{version}" for task in tasks}
+    if len({name.lower() for name in names.values()}) < len(names):
+        raise TutelageError("expected tasks whose ids differ in letters and digits, got two that do not")
+    return names
 
 
-def _export_task(
-    minari: Any, store: Store, task: Task, root: Path, name: str, progress: Progress | None
-) -> list[str]:
-    """Write one dataset under a temporary name, then rename it."""
-    final = root / name
-    temporary = final.with_name(f".{final.name}.{uuid.uuid4().hex[:8]}.tmp")
-    report: list[str] = []
-    with disk_errors(root), Environments(store.suite) as environments:
-        try:
-            (temporary / "data").mkdir(parents=True)
-            storage = _new_storage(minari, store, environments[task.id], temporary / "data", name, report)
-            metadata: list[dict[str, Any]] = []
-            buffers = _buffers(minari, store, task, environments, metadata, progress)
-            storage.update_episodes(buffers)
-            storage.update_episode_metadata(metadata)
-            _name_namespaces(root, final)
-            temporary.rename(final)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
-    return report
-
-
-def _new_storage(
-    minari: Any, store: Store, environment: TaskEnvironment, folder: Path, name: str, report: list[str]
-) -> Any:
-    task = environment.task
+def _description(store: Store, environment: TaskEnvironment, name: str, report: list[str]) -> tuple[Any, ...]:
+    """Return what `minari_storage.create` needs: spaces, the environment's specification, metadata."""
+    minari, task = minari_module(), environment.task
     space = _storable(environment.observation_space, "", task, report)
-    storage = minari.dataset.minari_storage.MinariStorage.new(
-        folder,
-        observation_space=space,
-        action_space=environment.action_space,
-        env_spec=_spec(environment, report),
-        jpeg_encoding=False,  # Minari's own default loses image data
-    )
+    spec = _spec(environment, report)
     if task.max_steps:
         report.append(
             f"Minari keeps no limit but the environment's own: {task.id} had {task.max_steps} steps."
         )
     versions = versions_of(environment)
-    storage.update_metadata(
-        {
-            "dataset_id": name,
-            "minari_version": minari.__version__,
-            "algorithm_name": "demonstrations recorded with tutelage",
-            "description": f"Task {task.id} of suite {store.suite.name}, environment {task.env}",
-            "requirements": [f"{k}=={v}" for k, v in versions.items() if k not in ("python", "tutelage")],
-            "tutelage": {
-                "suite": dict(store.suite.source),
-                "task": task.id,
-                "leaves": [leaf.path for leaf in leaves(environment.observation_space)],
-            },
-        }
-    )
-    return storage
+    about = {
+        "dataset_id": name,
+        "minari_version": minari.__version__,
+        "algorithm_name": "demonstrations recorded with tutelage",
+        "description": f"Task {task.id} of suite {store.suite.name}, environment {task.env}",
+        "requirements": [f"{k}=={v}" for k, v in versions.items() if k not in ("python", "tutelage")],
+        "tutelage": {
+            "suite": dict(store.suite.source),
+            "task": task.id,
+            "leaves": [leaf.path for leaf in leaves(environment.observation_space)],
+        },
+    }
+    return space, environment.action_space, spec, about
 
 
 def _spec(environment: TaskEnvironment, report: list[str]) -> Any:
@@ -229,50 +237,63 @@ def _storable(space: Space[Any], path: str, task: Task, report: list[str]) -> Sp
     return space
 
 
-def _buffers(
-    minari: Any,
-    store: Store,
-    task: Task,
-    environments: Environments,
-    metadata: list[dict[str, Any]],
-    progress: Progress | None,
-) -> Iterator[Any]:
-    environment = environments[task.id]
+def _batches(
+    store: Store, task: Task, environments: Environments, progress: Progress | None
+) -> Iterator[list[tuple[dict[str, Any], dict[str, Any]]]]:
+    """Yield pairs (arguments of `EpisodeBuffer`, metadata) of all episodes of a task, some at a time."""
+    waiting: list[tuple[dict[str, Any], dict[str, Any]]] = []
+    size = 0
     for one in store.trajectories(task=task.id):
-        again = replay_proven(one, environments)
-        flags = {
-            name: np.append(np.zeros(len(one) - 1, bool), end)
-            for name, end in (("terminations", one.terminated), ("truncations", one.truncated))
-        }
-        metadata.append({k: v for k, v in facts_of(one).items() if k != "seed"})
-        actions = split_actions(environment.action_space, one.actions)
-        infos = {
-            "times_ms": np.insert(one.times_ms, 0, 0),
-            "controllers": np.insert(one.controllers, 0, -1),
-            "frames": np.insert(one.frames, 0, -1),
-        }
-        if not np.array_equal(join_actions(actions), one.actions):  # finer than the space's own dtype
-            infos["action_rows"] = np.insert(one.actions, 0, np.nan, axis=0)
+        observations = replay_proven(one, environments).observations
+        waiting.append((_episode(one, observations, environments[task.id]), _metadata(one)))
+        size += sum(array.nbytes for array in observations.values())
         if progress:
             progress(1)
-        yield minari.data_collector.EpisodeBuffer(
-            seed=one.seed,
-            observations=nest(environment.observation_space, again.observations),
-            actions=nest(environment.action_space, actions),
-            rewards=list(one.rewards),
-            terminations=list(flags["terminations"]),
-            truncations=list(flags["truncations"]),
-            infos=infos,
-        )
+        if size >= _BATCH_BYTES:
+            yield waiting
+            waiting, size = [], 0
+    if waiting:
+        yield waiting
 
 
-def _name_namespaces(root: Path, final: Path) -> None:
-    """Write the small file by which Minari knows that a folder is a namespace."""
-    for folder in final.relative_to(root).parents:
-        if folder != Path("."):
-            path = root / folder / "namespace_metadata.json"
-            if not path.exists():
-                path.write_text(json.dumps({"description": None}), encoding="utf-8")
+def _metadata(one: Trajectory) -> dict[str, Any]:
+    return {name: value for name, value in facts_of(one).items() if name != "seed"}
+
+
+def _episode(
+    one: Trajectory, observations: dict[str, np.ndarray], environment: TaskEnvironment
+) -> dict[str, Any]:
+    """Return the arguments of Minari's `EpisodeBuffer` for one episode."""
+    flags = {
+        name: list(np.append(np.zeros(len(one) - 1, bool), end))
+        for name, end in (("terminations", one.terminated), ("truncations", one.truncated))
+    }
+    actions = split_actions(environment.action_space, one.actions)
+    infos = {
+        "times_ms": np.insert(one.times_ms, 0, 0),
+        "controllers": np.insert(one.controllers, 0, -1),
+        "frames": np.insert(one.frames, 0, -1),
+    }
+    if join_actions(actions).tobytes() != one.actions.tobytes():  # finer than the space's own dtype
+        infos["action_rows"] = np.insert(one.actions, 0, np.nan, axis=0)
+    return {
+        "seed": one.seed,
+        "observations": nest(environment.observation_space, observations),
+        "actions": nest(environment.action_space, actions),
+        "rewards": list(one.rewards),
+        "infos": infos,
+        **flags,
+    }
+
+
+def _name_namespaces(root: Path, datasets: list[Path], made: list[Path]) -> None:
+    """Write the small files by which Minari knows that a folder is a namespace."""
+    folders = {parent for one in datasets for parent in one.relative_to(root).parents if parent != Path(".")}
+    for folder in sorted(folders):
+        path = root / folder / "namespace_metadata.json"
+        if not os.path.lexists(path):
+            made.append(path)
+            path.write_text(json.dumps({"description": None}), encoding="utf-8")
 
 
 def _metadata_files(source: Path) -> Iterable[Path]:
@@ -290,25 +311,30 @@ def _open(minari: Any, folder: Path) -> Any:
         ) from None
 
 
-def _import_ours(dataset: Any, store: Store, progress: Progress | None) -> list[str]:
-    return [_count(dataset.id, append_new(store, _told(_our_trajectories(dataset, store), progress)))]
+def _checked(folder: Path, keep_changed: bool) -> Marker:
+    """Read the marker of our dataset whose data lie in `folder`; raises TutelageError for changed files."""
+    marker = Marker.read(folder.parent, "minari")
+    if not keep_changed:
+        refuse_changed_files(folder.parent, marker, lambda: _find_change(folder))
+    return marker
 
 
-def _our_trajectories(dataset: Any, store: Store) -> Iterator[Trajectory]:
-    order = dataset.storage.metadata["tutelage"]["leaves"]
+def _find_change(folder: Path) -> str:
+    try:
+        with Hdf5Process(folder) as process:  # a changed file may be one that HDF5 does not survive
+            return str(process.call(find_change, folder))
+    except (OSError, TutelageError):
+        return ""
+
+
+def _import_ours(
+    dataset: Any, store: Store, there: set[str], progress: Progress | None, keep_changed: bool
+) -> str:
+    marker = Marker.read(dataset.storage.data_path.parent, "minari")
     with Environments(store.suite) as environments:
-        described = dataset.storage.get_episode_metadata(dataset.episode_indices)
-        for episode, metadata in zip(dataset.iterate_episodes(), described, strict=True):
-            flat = unnest(dataset.observation_space, episode.observations)
-            facts = {
-                key: value.item() if hasattr(value, "item") else value for key, value in metadata.items()
-            }
-            steps = {name: episode.infos[name][1:] for name in ("times_ms", "controllers", "frames")}
-            actions = join_actions(unnest(dataset.action_space, episode.actions))
-            steps["actions"] = episode.infos["action_rows"][1:] if "action_rows" in episode.infos else actions
-            steps["rewards"] = episode.rewards
-            ordered = {path: flat[path] for path in order}
-            yield rebuild(facts, steps, ordered, environments, f"Minari dataset {dataset.id}")
+        written = written_episodes(dataset, marker)
+        episodes = read_all(written, environments, f"Minari dataset {dataset.id}", keep_changed)
+        return _count(dataset.id, append_new(store, _told(episodes, progress), there))
 
 
 def _told(trajectories: Iterator[Trajectory], progress: Progress | None) -> Iterator[Trajectory]:

@@ -11,6 +11,7 @@ from ...envs.task import Task
 from ...envs.web.registration import web_id
 from ..store import Progress, Store
 from ..trajectory import Trajectory
+from .all_or_none import staged_import
 from .miniwob.census import Census
 from .miniwob.moves import moves
 from .miniwob.raw import raw_files, read_raw
@@ -44,15 +45,21 @@ def import_miniwob_turk(
     """Read the crowd's demonstrations into a store at `out`; says what was kept, what not, and why.
 
     `source` holds the public repository's files or tables made of them; both give the same episodes, and
-    those that the store holds already are left out. `suite` (default: every web task) decides which tasks
-    are wanted. Pages are stored as they were shown. Demonstrations of a task without delays are the plain
-    task's. Raises TutelageError when there is nothing to read or the store can't be written.
+    those that the store holds already are left out; all are read or nothing is. `suite` (default: every web
+    task) decides which tasks are wanted. Pages are stored as they were shown.
+    Demonstrations of a task without delays are the plain task's. Raises TutelageError when there is nothing to read or the store can't be written.
     """
     count_miniwob_turk(source)
-    store = Store.create(out, suite or load_suite(SUITE))
-    tasks = {task.env: task for task in store.suite}
+    chosen = suite or load_suite(SUITE)
     census = Census(str(source))
-    there = set(store.episodes()["episode"].to_pylist())
+    with staged_import(Path(out), chosen) as (store, there):
+        _fill(store, there, source, census, progress)
+    return census
+
+
+def _fill(store: Store, there: set[str], source: Path, census: Census, progress: Progress | None) -> None:
+    """Append all demonstrations that are not `there` yet."""
+    tasks = {task.env: task for task in store.suite}
     waiting: list[Trajectory] = []
     for one in _recordings(source):
         if (made := _read(one, tasks, there, census, store.suite.name)) is not None:
@@ -65,7 +72,6 @@ def import_miniwob_turk(
             progress(1)
     if waiting:
         store.append(waiting)
-    return census
 
 
 def _is_tables(source: Path) -> bool:

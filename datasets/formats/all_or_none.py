@@ -1,0 +1,116 @@
+"""Exports and imports that end whole or leave nothing: written under other names, then given their own."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from ...envs.suite import Suite
+from ..durable import disk_errors, sync_folder
+from ..safe_tree import remove_tree
+from ..store import Progress, Store
+from .export_registry import Export, register, strike
+from .exports import dataset_writer
+from .facts import refuse_existing
+
+
+def export_datasets(
+    store: Store,
+    to: str,
+    places: Mapping[str, tuple[str, Path]],
+    progress: Progress | None,
+    prepare: Callable[[list[Path]], None] = lambda made: None,
+) -> list[str]:
+    """Write one dataset a task, all of them or none; returns what the format cannot hold.
+
+    `places` maps task id → (the dataset's name, its folder). `prepare` runs before the datasets take their
+    names and notes each file that it makes in the list it is given.
+    """
+    for _, folder in places.values():
+        refuse_existing(folder)
+    write = dataset_writer(to)
+    report: list[str] = []
+    exports: list[Export] = []
+    made: list[Path] = []
+    named: list[Path] = []
+    try:
+        for task, (name, folder) in places.items():
+            with disk_errors(folder):
+                _make_folders(folder.parent, made)
+                exports.append(register(store, to, task, name, folder))
+                report += write(store, exports[-1], progress)
+        with disk_errors(store.path):
+            prepare(made)
+            for export in exports:
+                export.fresh.rename(export.folder)
+                named.append(export.folder)
+                sync_folder(export.folder.parent)
+    except BaseException:
+        for export in exports:
+            remove_tree(export.fresh)
+            strike(export)
+        for folder in named:
+            remove_tree(folder)
+        _remove_made(made)
+        raise
+    return report
+
+
+@contextlib.contextmanager
+def staged_import(out: Path, suite: Suite) -> Iterator[tuple[Store, set[str]]]:
+    """Give a store beside `out`, and the episodes that `out` holds already; at the end the two are joined.
+
+    Raises TutelageError when another suite's store is there. When the block raises, nothing of it is left.
+    """
+    there: set[str] = set()
+    if (out / "dataset.yaml").exists():
+        there = set(Store.create(out, suite).episodes()["episode"].to_pylist())
+    made: list[Path] = []
+    staging = out.with_name(f".{out.name}.{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        with disk_errors(out):
+            _make_folders(out.parent, made)
+            store = Store.create(staging, suite)
+            yield store, there
+            if not out.exists():
+                staging.rename(out)
+                sync_folder(out.parent)
+            else:
+                _append(store, Store.create(out, suite))
+    except BaseException:
+        shutil.rmtree(staging, ignore_errors=True)
+        _remove_made(made)
+        raise
+    shutil.rmtree(staging, ignore_errors=True)
+
+
+def _append(staged: Store, store: Store) -> None:
+    """Add all parts of one store to another, or none."""
+    added: list[str] = []
+    try:
+        for part in staged.parts():
+            store.append_rows(pq.read_table(part))
+            added += staged.episode_ids(part.name)
+    except BaseException:
+        store.take_back(added)
+        raise
+
+
+def _make_folders(folder: Path, made: list[Path]) -> None:
+    """Make a folder and what is missing above it, and note each that was made."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    for path in reversed(missing):
+        path.mkdir()
+        made.append(path)
+
+
+def _remove_made(made: list[Path]) -> None:
+    """Remove the files and folders that were made here; a folder that others use by now stays."""
+    for path in reversed(made):
+        with contextlib.suppress(OSError):
+            path.rmdir() if path.is_dir() else path.unlink()

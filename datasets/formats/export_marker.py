@@ -1,0 +1,92 @@
+"""The file that every exported dataset carries: whose export it is, and the hash of all that was written."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ...envs.bounded_files import open_regular, read_json
+from ...envs.errors import TutelageError
+from ..durable import write_whole
+from ..safe_tree import files_in
+
+MARKERS = {"minari": "data/tutelage.json", "lerobot": "meta/tutelage.json"}
+"""Where the marker lies in a dataset of each format."""
+
+VERSION = 2
+"""Raised whenever an older reader would misread an export."""
+
+
+@dataclass(frozen=True)
+class Marker:
+    """What an export says of itself.
+
+    `token` ties the folder to the registry of the person who exported it; `files` maps relative path →
+    hexadecimal SHA-256 of every file that was written, the marker apart.
+    """
+
+    token: str
+    task: str
+    episodes: int
+    suite: Mapping[str, Any]
+    files: Mapping[str, str]
+
+    @classmethod
+    def read(cls, folder: Path, to: str) -> Marker:
+        """Read the marker of a dataset; raises TutelageError when there is none that says what it should."""
+        path = folder / MARKERS[to]
+        try:
+            document = read_json(path)
+        except FileNotFoundError:
+            raise TutelageError(
+                f"expected {MARKERS[to]} in {folder}, found none: it was exported by an older version, or "
+                f"changed since; export it again"
+            ) from None
+        if not isinstance(document, dict) or document.get("version") != VERSION:
+            got = document.get("version") if isinstance(document, dict) else type(document).__name__
+            raise TutelageError(f"expected version {VERSION} in {path}, got {got!r}; export it again")
+        content: dict[str, Any] = {name: document.get(name) for name in cls.__dataclass_fields__}
+        if document.get("hash") != _hash(content):
+            raise TutelageError(f"expected {path} as it was written, got another: it was changed")
+        return cls(**content)
+
+    def changed_files(self, folder: Path) -> list[str]:
+        """List the files that are missing in `folder`, or hold other bytes than were written."""
+        return [name for name, digest in self.files.items() if _file_hash(folder, name) != digest]
+
+
+def write_marker(
+    folder: Path, to: str, token: str, task: str, episodes: int, suite: Mapping[str, Any]
+) -> None:
+    """Hash every file of a finished dataset, and write the marker that says so."""
+    files = {name: _file_hash(folder, name) for name in files_in(folder)}
+    content = {"token": token, "task": task, "episodes": episodes, "suite": dict(suite), "files": files}
+    content = json.loads(json.dumps(content))  # hash what will be read: JSON's keys are text
+    document = {"version": VERSION, **content, "hash": _hash(content)}
+    text = json.dumps(document, indent=1)
+    path = folder / MARKERS[to]
+    path.parent.mkdir(exist_ok=True)
+    write_whole(path, text.encode())
+
+
+def _hash(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _file_hash(folder: Path, name: str) -> str:
+    """Return the SHA-256 of a file inside `folder`; "" where there is none, or a link leads out."""
+    path = folder / name
+    if not path.resolve().is_relative_to(folder.resolve()):
+        return ""
+    try:
+        with open_regular(path) as file:
+            digest = hashlib.sha256()
+            while block := file.read(1 << 20):
+                digest.update(block)
+            return digest.hexdigest()
+    except (FileNotFoundError, TutelageError):
+        return ""

@@ -1,0 +1,114 @@
+"""Minari's HDF5 files, written and looked at in a process of its own: HDF5 ends its process on a full disk.
+
+The process is given pickled calls by its parent alone and answers each with one line of JSON.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import pickle
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from ...envs.errors import TutelageError
+
+_CODE = "from tutelage.datasets.formats.hdf5_process import serve; serve()"
+_ERRNO = re.compile(r"errno = (\d+)")
+_SMALL_BYTES = 1 << 20
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class Hdf5Process:
+    """A process that calls functions of this package, one after another; `with` ends it.
+
+    Use it for modules' functions whose arguments can be pickled.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """`folder` is where it writes, for the error when it dies."""
+        self._folder = folder
+        path = os.pathsep.join(dict.fromkeys(str(Path(entry).absolute()) for entry in sys.path if entry))
+        # -P: the working folder may be a stranger's, and hold modules
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-c", _CODE],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, "PYTHONPATH": path},
+        )
+
+    def __enter__(self) -> Hdf5Process:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                pipe.close()
+
+    def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Call a function there, and return what it returns (as JSON holds it).
+
+        Raises OSError when the disk is full, TutelageError for every other failure.
+        """
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        try:
+            pickle.dump((function, arguments), self._process.stdin)
+            self._process.stdin.flush()
+            line = self._process.stdout.readline()
+        except BrokenPipeError:
+            line = b""
+        if not line:
+            raise self._death()
+        answer = json.loads(line)
+        if answer["errno"] is not None:
+            raise OSError(answer["errno"], os.strerror(answer["errno"]))
+        if answer["error"]:
+            raise TutelageError(f"expected HDF5 in {self._folder} to be sound, got {answer['error']}")
+        return answer["result"]
+
+    def _death(self) -> Exception:
+        status = self._process.wait()
+        if shutil.disk_usage(self._folder).free < _SMALL_BYTES or -status == signal.SIGXFSZ:
+            return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return TutelageError(
+            f"expected HDF5 to be written and read in {self._folder}, but its process ended with status "
+            f"{status}; check the disk and the file"
+        )
+
+
+def serve() -> None:
+    """Answer the calls that the parent sends, until it closes the pipe."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # whatever else prints must not be taken for an answer
+    calls: BinaryIO = sys.stdin.buffer
+    while True:
+        try:
+            function, arguments = pickle.load(calls)  # from the parent alone
+        except EOFError:
+            break
+        answers.write(json.dumps(_answer(function, arguments)).encode() + b"\n")
+        answers.flush()
+    os._exit(0)  # HDF5's own cleaning up after a failed write is what dies
+
+
+def _answer(function: Callable[..., Any], arguments: Sequence[Any]) -> dict[str, Any]:
+    try:
+        return {"result": function(*arguments), "errno": None, "error": ""}
+    except Exception as error:  # h5py and Minari raise what they like
+        number = error.errno if isinstance(error, OSError) else None
+        if number is None and (match := _ERRNO.search(str(error))):
+            number = int(match[1])
+        text = " ".join(f"{type(error).__name__}: {error}".split())
+        return {"result": None, "errno": number if number in _FULL else None, "error": text}

@@ -1,0 +1,176 @@
+"""Episodes of our own exports are read back as they were written, or refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...envs.errors import TutelageError
+from ...envs.printable import printable
+from ...envs.suite import Suite, suite_from
+from ..fingerprint import changed_groups, fingerprint
+from ..replay import Environments, digest_of, prove_again, replay_proven
+from ..store import Store
+from ..trajectory import Trajectory
+from .export_marker import Marker
+from .facts import PLAIN
+
+CHANGED = "changed-"
+"""How the ids of episodes begin that are imported although they were changed since their export."""
+
+_EPISODES_A_PART = 512
+_UNREADABLE = (
+    KeyError,
+    ValueError,
+    TypeError,
+    IndexError,
+    AttributeError,
+    OverflowError,
+    OSError,
+    ArithmeticError,
+)
+
+
+@dataclass(frozen=True)
+class Written:
+    """One episode as it stands in an export.
+
+    `steps`: actions `[T, k]`, rewards, times_ms, controllers, frames `[T]`; `observations` leaf path →
+    `[T+1, ...]`.
+    """
+
+    facts: Mapping[str, Any]
+    steps: Mapping[str, np.ndarray]
+    observations: Mapping[str, np.ndarray]
+
+    def rebuild(self) -> tuple[Trajectory, list[str]]:
+        """Make the trajectory again, and list the groups of fields that are not as they were exported."""
+        facts, steps = self.facts, self.steps
+        one = Trajectory(
+            **{name: facts[name] for name in PLAIN},
+            actions=steps["actions"].astype(np.float64),
+            rewards=steps["rewards"].astype(np.float64),
+            times_ms=steps["times_ms"].astype(np.int32),
+            controllers=steps["controllers"].astype(np.int8),
+            frames=steps["frames"].astype(np.int32),
+            digest=bytes.fromhex(facts["digest"]),
+            kwargs=json.loads(facts["kwargs"]),
+            versions=json.loads(facts["versions"]),
+            steps_per_second=facts.get("steps_per_second"),
+            observations=dict(self.observations) if facts["stored"] else None,
+        )
+        changed = changed_groups(one, json.loads(facts["fingerprints"]))
+        if self._digest(one) != one.digest and "observations" not in changed:
+            changed.append("observations")
+        return one, changed
+
+    def read_back(self, environments: Environments, where: str, keep_changed: bool) -> Trajectory:
+        """Return the episode as it was exported, proven by replay where its observations were not stored.
+
+        Raises TutelageError when anything in it was changed, or when it does not replay. With `keep_changed`,
+        a changed one gets another id and a note that says so, and one that does not replay keeps its
+        observations.
+        """
+        one, changed = self.rebuild()
+        if changed and not keep_changed:
+            raise TutelageError(f"{where}: {_describe(one, changed)}; {_REMEDY}")
+        if changed:
+            note = f"changed since its export ({', '.join(changed)})" + (
+                f": {one.notes}" if one.notes else ""
+            )
+            renamed = replace(one, episode=CHANGED + fingerprint(one), notes=note, digest=self._digest(one))
+            return prove_again(renamed, environments, self.observations)
+        if one.observations is None:
+            try:
+                replay_proven(one, environments)
+            except TutelageError as error:
+                if not keep_changed:
+                    raise TutelageError(
+                        f"{where}: {error}; or say --changed to store what was seen"
+                    ) from None
+                return replace(one, observations=dict(self.observations))
+        return one
+
+    def _digest(self, one: Trajectory) -> bytes:
+        return digest_of(self.observations, one.rewards, one.terminated, one.truncated)
+
+
+_REMEDY = "get another copy, or say --changed to import such episodes under other ids"
+
+
+def common_suite(markers: Sequence[Marker], source: Path) -> Suite:
+    """Return the suite of all datasets that are imported together; raises TutelageError when they differ."""
+    suite = suite_from(markers[0].suite, str(source))
+    if any(marker.suite != markers[0].suite for marker in markers):
+        raise TutelageError(f"expected exports of one suite under {source}, got several; import one by one")
+    return suite
+
+
+def first_change(episodes: Iterable[Written]) -> str:
+    """Say which episode was changed first, and what of it; "" when none was, or it cannot be read."""
+    try:
+        for written in episodes:
+            one, changed = written.rebuild()
+            if changed:
+                return _describe(one, changed)
+    except (TutelageError, *_UNREADABLE):
+        return ""
+    return ""
+
+
+def refuse_changed_files(folder: Path, marker: Marker, find: Callable[[], str]) -> None:
+    """Raise TutelageError unless all files of an export hold what was written; `find` names an episode."""
+    if changed := marker.changed_files(folder):
+        what = (
+            find()
+            or f"expected {printable(changed[0])} as it was written, got another: its data were changed"
+        )
+        raise TutelageError(f"{folder}: {what}; {_REMEDY}")
+
+
+def read_all(
+    episodes: Iterable[Written], environments: Environments, where: str, keep_changed: bool
+) -> Iterator[Trajectory]:
+    """Read the episodes of one dataset back, see `Written.read_back`."""
+    iterator = iter(episodes)
+    while True:
+        try:
+            written = next(iterator, None)
+            if written is None:
+                return
+            one = written.read_back(environments, where, keep_changed)
+        except _UNREADABLE as error:
+            text = " ".join(f"{type(error).__name__}: {error}".split())
+            raise TutelageError(f"{where}: expected episodes as they were exported, got {text}") from None
+        yield one
+
+
+def append_new(store: Store, trajectories: Iterator[Trajectory], there: set[str]) -> tuple[int, int]:
+    """Append the episodes that are not `there` yet; returns how many were new, and how many not."""
+    added, known = 0, 0
+    waiting: list[Trajectory] = []
+    for one in trajectories:
+        if one.episode in there:
+            known += 1
+            continue
+        there.add(one.episode)
+        waiting.append(one)
+        if len(waiting) == _EPISODES_A_PART:
+            store.append(waiting)
+            added += len(waiting)
+            waiting = []
+    if waiting:
+        store.append(waiting)
+    return added + len(waiting), known
+
+
+def _describe(one: Trajectory, changed: list[str]) -> str:
+    return (
+        f"expected episode {printable(one.episode)} as it was exported, got other {', '.join(changed)}: "
+        f"its data were changed"
+    )
