@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from pathlib import Path
 from rich.progress import Progress
 
 from ..datasets.crowd.app import record
+from ..datasets.safe_tree import remove_tree
 from ..datasets.simulated_crowd import crowd, simulate
 from ..datasets.store import Store
 from ..datasets.trajectory import Trajectory
@@ -88,7 +88,7 @@ def _crowd(suite: Suite, folder: Path, quick: bool, console: SafeConsole) -> Sto
         return store
     # renamed when complete: a demo that was stopped in between never leaves half a crowd to learn from
     unfinished = folder.with_name(f"{folder.name}-unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
+    remove_tree(unfinished)
     people = len(crowd())
     with _stage(console, f"a simulated crowd of {people} plays"), _bars(console) as bars:
         handles = {task: bars.add_task(task, total=count) for task, count in wanted.items()}

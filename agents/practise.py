@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from ..datasets.replay import Environments, Replay, replay_many
+from ..datasets.safe_tree import refuse_link, remove_tree
 from ..datasets.spreading import spread
 from ..datasets.store import Store
 from ..datasets.trajectory import Trajectory
@@ -67,6 +68,8 @@ def practise(
     """
     expect_same_config(out, config, but="practise")
     suite = stores[0].suite
+    for name in ("practice", "kept"):
+        refuse_link(out / name)
     store = Store.create(out / "practice", suite)
     rounds = read_rounds(out)
     best = load(out / "kept")
@@ -82,7 +85,7 @@ def practise(
             evaluate_every=min(config.evaluate_every, config.practise_steps),
         )
         folder = out / f"practice-{number}"
-        shutil.rmtree(folder, ignore_errors=True)
+        remove_tree(folder)
         taught = [*stores, store] if len(store) else list(stores)
         worth = {task: KNOWN + 1 - success for task, success in tried.items()}
         made = load(

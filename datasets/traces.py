@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import os
 import zipfile
@@ -21,13 +22,6 @@ from ..envs.errors import TutelageError
 from .safe_tree import refuse_link
 
 _BLOCK = 1 << 20
-_DEEPEST = 5
-"""Archives within archives that are opened."""
-# zipfile raises RuntimeError for encrypted members and NotImplementedError for methods that it does not know
-_UNREADABLE = (
-    *(pa.ArrowException, zipfile.BadZipFile, EOFError, OSError, zlib.error),
-    *(RuntimeError, NotImplementedError, ValueError, TutelageError),
-)
 
 
 @dataclass
@@ -45,7 +39,6 @@ class Search:
     size: int = 0
     found: list[str] = field(default_factory=list)
     links: list[str] = field(default_factory=list)
-    depth: int = 0
 
     def __post_init__(self) -> None:
         self._needles = needles(self.words)
@@ -56,10 +49,10 @@ class Search:
         for parent, folders, files in os.walk(folder):
             folders.sort()
             for name in sorted([*folders, *files]):
-                self._path(Path(parent, name), name)
+                self._path(Path(parent, name))
 
-    def _path(self, path: Path, name: str) -> None:
-        if self._is_in(os.fsencode(name)):
+    def _path(self, path: Path) -> None:
+        if self._is_in(os.fsencode(path.name)):
             self.found.append(f"the name of {path}")
         if path.is_symlink():
             self.links.append(str(path))
@@ -71,8 +64,8 @@ class Search:
                     self.file(file, str(path))
             except FileNotFoundError:
                 return  # somebody removed it meanwhile
-            except TutelageError as error:
-                self.found.append(f"{path}, perhaps: {error}")
+            except (TutelageError, OSError) as error:
+                self.found.append(f"{path}, perhaps: it cannot be read ({error})")
 
     def file(self, file: IO[bytes], name: str) -> None:
         """Look through one open file."""
@@ -80,7 +73,7 @@ class Search:
         try:
             if any(self._is_in(block) for block in self._blocks(file)) or self._is_inside(file, name):
                 self.found.append(name)
-        except _UNREADABLE as error:
+        except (pa.ArrowException, zipfile.BadZipFile, EOFError, OSError, zlib.error) as error:
             self.found.append(f"{name}, perhaps: it cannot be read ({error})")
 
     def _blocks(self, file: IO[bytes]) -> Iterator[bytes]:
@@ -101,16 +94,13 @@ class Search:
                 return any(self._is_in(block) for block in self._blocks(inner))  # type: ignore[arg-type]
         if name.endswith(".zip"):
             with zipfile.ZipFile(file) as archive:
-                return any(self._is_in_member(archive, member) for member in archive.namelist())
+                return any(self._is_in_member(archive, one) for one in archive.namelist())
         return False
 
     def _is_in_member(self, archive: zipfile.ZipFile, name: str) -> bool:
-        if self.depth == _DEEPEST:
-            raise ValueError(f"archives within archives, more than {_DEEPEST}")
-        inner = Search(self.words, depth=self.depth + 1)
-        with archive.open(name) as member:
-            inner.file(member, name)
-        return bool(inner.found) or self._is_in(name.encode("utf-8", "surrogateescape"))
+        inner = Search(self.words)
+        inner.file(io.BytesIO(archive.read(name)), name)
+        return bool(inner.found) or self._is_in(name.encode())
 
     def _is_in(self, data: bytes) -> bool:
         return any(needle in data for needle in self._needles)

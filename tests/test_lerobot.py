@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from tutelage.datasets.formats.exchange import export_store
 from tutelage.datasets.formats.lerobot import export_lerobot
-from tutelage.datasets.formats.lerobot_reading import import_lerobot
+from tutelage.datasets.formats.lerobot_import import import_lerobot
 from tutelage.datasets.formats.lerobot_schema import array_of, column
 from tutelage.datasets.replay import Environments, replay_proven
 from tutelage.datasets.store import Store

@@ -74,7 +74,7 @@ def import_store(
         from .minari import import_minari
 
         return import_minari(source, out, progress, keep_changed=keep_changed).report
-    from .lerobot_reading import import_lerobot
+    from .lerobot_import import import_lerobot
 
     return import_lerobot(source, out, progress, keep_changed=keep_changed).report
 

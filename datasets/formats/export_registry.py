@@ -140,7 +140,8 @@ def _noted_tokens(store: Path) -> set[str]:
 
 
 def _entries() -> list[Export]:
-    return [_entry(path) for path in sorted(_registry().glob("*.json"))]
+    entries = [_entry(path) for path in _registry().glob("*.json")]
+    return sorted(entries, key=lambda entry: str(entry.folder))
 
 
 def _entry(path: Path) -> Export:

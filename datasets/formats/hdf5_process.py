@@ -79,12 +79,21 @@ class Hdf5Process:
 
     def _death(self) -> Exception:
         status = self._process.wait()
-        if shutil.disk_usage(self._folder).free < _SMALL_BYTES or -status == signal.SIGXFSZ:
+        if shutil.disk_usage(self._folder).free < _SMALL_BYTES or _has_file_limit():
             return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return TutelageError(
             f"expected HDF5 to be written and read in {self._folder}, but its process ended with status "
             f"{status}; check the disk and the file"
         )
+
+
+def _has_file_limit() -> bool:
+    """Say whether files of this process may not grow as they like, which kills as a full disk does."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return False
+    return resource.getrlimit(resource.RLIMIT_FSIZE)[0] != resource.RLIM_INFINITY
 
 
 def serve() -> None:

@@ -47,7 +47,9 @@ def import_miniwob_turk(
     `source` holds the public repository's files or tables made of them; both give the same episodes, and
     those that the store holds already are left out; all are read or nothing is. `suite` (default: every web
     task) decides which tasks are wanted. Pages are stored as they were shown.
-    Demonstrations of a task without delays are the plain task's. Raises TutelageError when there is nothing to read or the store can't be written.
+    Demonstrations of a task without delays are the plain task's.
+
+    Raises TutelageError when there is nothing to read or the store can't be written.
     """
     count_miniwob_turk(source)
     chosen = suite or load_suite(SUITE)
