@@ -19,7 +19,7 @@ from .crowd.studies.erasure import SEATS, Known, erase, look_up, people_with, sc
 from .database import address, is_sqlite, open_database
 from .durable import disk_errors
 from .formats.export_registry import Exports, exports_of
-from .formats.exports import mentions, renew
+from .formats.exports import is_linked, mentions, renew
 from .part_copies import forget_remotely
 from .remote import Remote
 from .safe_tree import refuse_link
@@ -210,7 +210,7 @@ def _look(
         done.unreachable += [f"what the link {link} leads to" for link in search.links]
     for exports in exported:
         for export in exports.doubtful:
-            if mentions(export, words):
+            if is_linked(export) or mentions(export, words):
                 done.left.append(
                     f"{export.folder}, exported from {export.store}, which must be removed by hand: "
                     f"it is not certain that this is the same store"

@@ -59,7 +59,7 @@ def refused(folder: Path, to: str, out: Path, match: str = "expected") -> str:
     with pytest.raises(TutelageError, match=match) as caught:
         import_store(folder, to, out)
     assert not out.exists(), "no half store"
-    assert not [path for path in out.parent.iterdir() if path.name.startswith(f".{out.name}")]
+    assert not [path for path in out.parent.iterdir() if path.name.startswith(".import")]
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -301,3 +301,17 @@ def test_a_refused_import_adds_nothing_to_a_store_that_is_there(
     with pytest.raises(TutelageError, match="version"):
         import_store(root, to, tmp_path / "back")
     assert {path.name: path.read_bytes() for path in (tmp_path / "back").glob("part-*")} == before
+
+
+@pytest.mark.parametrize("to", FORMATS)
+def test_an_import_into_the_working_folder_and_below_new_folders_works(
+    to: str, exported: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for out in (Path("."), Path("new/below")):
+        import_store(dataset(exported, to, "taxi"), to, out)
+        assert len(Store.open(out)) == 2
+        assert not list(out.glob(".import*"))
+    (tmp_path / "link").symlink_to(tmp_path / "new")
+    with pytest.raises(TutelageError, match="got a link"):
+        import_store(dataset(exported, to, "taxi"), to, tmp_path / "link")

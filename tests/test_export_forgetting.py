@@ -119,10 +119,11 @@ def test_an_export_with_another_token_is_left_and_named(to: str, crowd: Store, t
     assert sum("must be removed by hand" in left for left in done.left) == 2
 
 
-def test_an_export_that_became_a_link_is_not_followed(crowd: Store, tmp_path: Path) -> None:
+@pytest.mark.parametrize("place", ["out", "out/words"])
+def test_an_export_that_became_a_link_is_not_followed(place: str, crowd: Store, tmp_path: Path) -> None:
     export_store(crowd, "lerobot", tmp_path / "out")
-    (tmp_path / "out").rename(tmp_path / "precious")
-    (tmp_path / "out").symlink_to(tmp_path / "precious", target_is_directory=True)
+    (tmp_path / place).rename(tmp_path / "precious")
+    (tmp_path / place).symlink_to(tmp_path / "precious", target_is_directory=True)
     before = contents(tmp_path / "precious")
     done = forget(EVE, Places(stores=[crowd.path]))
     assert contents(tmp_path / "precious") == before

@@ -63,15 +63,18 @@ def export_datasets(
 
 @contextlib.contextmanager
 def staged_import(out: Path, suite: Suite) -> Iterator[tuple[Store, set[str]]]:
-    """Give a store beside `out`, and the episodes that `out` holds already; at the end the two are joined.
+    """Give a temporary store, and the episodes that `out` holds already; at the end the two are joined.
 
     Raises TutelageError when another suite's store is there. When the block raises, nothing of it is left.
     """
+    out = out.resolve()
     there: set[str] = set()
     if (out / "dataset.yaml").exists():
         there = set(Store.create(out, suite).episodes()["episode"].to_pylist())
     made: list[Path] = []
-    staging = out.with_name(f".{out.name}.{uuid.uuid4().hex[:8]}.tmp")
+    # in a folder that is there already, as its parent may be another disk, or not ours to write to
+    parent = out if out.is_dir() else out.parent
+    staging = parent / f".import-{uuid.uuid4().hex[:8]}"
     try:
         with disk_errors(out):
             _make_folders(out.parent, made)

@@ -38,6 +38,11 @@ def mentions(export: Export, words: tuple[str, ...]) -> bool:
     return bool(search.found)
 
 
+def is_linked(export: Export) -> bool:
+    """Say whether a link stands where the export was written, or in the path to it: it is not followed."""
+    return export.folder.is_symlink() or export.folder.parent.resolve() != export.folder.parent
+
+
 def renew(store: Store, exports: list[Export], words: tuple[str, ...]) -> Renewal:
     """Write every dataset anew in which one of the words stands; one without any episode is removed.
 
@@ -71,12 +76,11 @@ def finish(export: Export) -> None:
 
 
 def _renew_one(store: Store, export: Export, words: tuple[str, ...], done: Renewal) -> None:
-    if not export.places:
-        finish(export)
-        return
-    if export.folder.parent.resolve() != export.folder.parent or export.folder.is_symlink():
-        raise TutelageError("a link leads to it now")
+    if is_linked(export):
+        raise TutelageError("a link stands in its place now")
     finish(export)
+    if not export.places:
+        return
     has_episodes = export.task in set(store.episodes()["task"].to_pylist())
     if not mentions(export, words) and (has_episodes or not _is_torn(export)):
         return
