@@ -22,6 +22,7 @@ from tutelage.datasets.crowd.settings import Settings
 from tutelage.datasets.crowd.worlds.episode import Episode
 from tutelage.datasets.crowd.worlds.world import Kept
 from tutelage.datasets.journal import EpisodeRecord, Journal, SeatRecord
+from tutelage.datasets.state_folder import CACHE_VARIABLE, STATE_VARIABLE
 from tutelage.datasets.store import Store
 from tutelage.datasets.trajectory import Trajectory
 from tutelage.envs.gymnasium_task import TaskEnvironment
@@ -135,6 +136,15 @@ def _demonstrate(
         notes="über",
     )
     return trajectory, episode.observations()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep the state and caches of the tests, and of what they start, out of the person's own folders."""
+    with pytest.MonkeyPatch.context() as patch:
+        for variable in (STATE_VARIABLE, CACHE_VARIABLE):
+            patch.setenv(variable, str(tmp_path_factory.mktemp("own") / variable.lower()))
+        yield
 
 
 @pytest.fixture(scope="session")
