@@ -1,7 +1,7 @@
 """The person's own folders outside every store: state with a secret key, and a cache that may be deleted.
 
-Covers: another user of the machine can neither read nor plant the key. Does not cover: programs that run as the
-same person.
+Covers: another user of the machine can neither read nor plant the key. Does not cover: programs that run as
+the same person.
 """
 
 from __future__ import annotations
