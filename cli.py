@@ -191,7 +191,7 @@ def inspect(
     from .datasets.store import Store
 
     store = Store.open(folder)
-    with bar("replaying", len(store) if verify else 0) as advance:
+    with bar("replaying", sum(store.listed().values()) if verify else 0) as advance:
         found = look(store, verify=verify, workers=workers, progress=advance)
     _print_json(found.to_dict()) if as_json else console.print(found)
     if found.problems:
