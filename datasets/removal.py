@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from .column_files import remove_columns
+from .column_cache import remove_columns
 from .durable import disk_errors, sync_folder
 from .manifest import PartEntry, revision, stem
 from .schema import seal

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from ..envs.errors import TutelageError
 from ..envs.suite import Suite, suite_from
 from ..envs.task import SeedRange
-from .column_files import COLUMNS
+from .column_cache import COLUMNS
 from .durable import disk_errors, write_whole
 from .leftovers import episode_ids, settle
 from .manifest import (

@@ -241,7 +241,7 @@ def test_workers_and_cache_give_the_same_columns(tmp_path: Path, demonstrate: Ca
     assert sum(told) == 8
     cache = store.path / "columns"
     for workers in (2, 1):
-        cached = load_columns([store], workers=workers, cache=cache, progress=told.append)["red"]
+        cached = load_columns([store], workers=workers, cache=True, progress=told.append)["red"]
         assert list(cached.observations) == list(plain.observations)
         assert all(
             np.array_equal(cached.observations[path], plain.observations[path]) for path in plain.observations
@@ -251,29 +251,6 @@ def test_workers_and_cache_give_the_same_columns(tmp_path: Path, demonstrate: Ca
     assert sum(told) == 16  # the last call replayed nothing
     assert len(list(cache.iterdir())) == 1
     store.append([demonstrate(environment, 11, suite="real")[0]])
-    assert len(load_columns([store], cache=cache)["red"].starts) == 10
+    assert len(load_columns([store], cache=True)["red"].starts) == 10
     batch = Sampler({"red": cached}, 6, 20).batch(0)["red"]
     assert type(batch.observations["image"]) is np.ndarray
-
-
-def test_forgetting_reaches_columns_that_were_cached_in_another_store(
-    filled: Store, tmp_path: Path, record: Any
-) -> None:
-    more = Store.create(tmp_path / "more", filled.suite)
-    more.append([record("cartpole", 9, demonstrator="eve"), record("cartpole", 10)])
-    cache = filled.path / "columns"
-    load_columns([filled], cache=cache)
-    load_columns([filled, more], cache=cache)
-    assert len(list(cache.iterdir())) == 2
-    more.forget("eve")
-    assert len(list(cache.iterdir())) == 1
-    assert load_columns([filled, more], cache=cache)["cartpole"].demonstrator == ["bob", "ann"]
-
-
-def test_a_cache_cut_short_is_said(filled: Store) -> None:
-    cache = filled.path / "columns"
-    load_columns([filled], cache=cache)
-    for path in cache.glob("*/0/0.npy"):
-        path.write_bytes(path.read_bytes()[:50])
-    with pytest.raises(TutelageError, match="remove that folder"):
-        load_columns([filled], cache=cache)
