@@ -2,8 +2,8 @@
 
 A cache lies in its store, else in the person's cache folder: where there are several stores, and where the
 store cannot be written. It is read only when its keyed hash over sources and content is right; the key never
-leaves the person's state folder. Covers: caches that came with a store, and changed bytes; they are made anew.
-Does not cover: programs that run as the same person.
+leaves the person's state folder. Covers: caches that came with a store, and changed bytes; they are made
+anew. Does not cover: programs that run as the same person.
 """
 
 from __future__ import annotations
@@ -86,8 +86,8 @@ def _is_proven(folder: Path, key: str, secret: bytes) -> bool:
         if folder.is_symlink() or not folder.is_dir():
             return False
         with open_regular(folder / _PROOF) as file:
-            given = file.read(100).decode("ascii", "replace")
-        return hmac.compare_digest(given, _proof(folder, key, secret))
+            given = file.read(100)
+        return hmac.compare_digest(given, _proof(folder, key, secret).encode())
     except (OSError, TutelageError):
         return False
 

@@ -1,4 +1,4 @@
-"""Training columns on disk are read only when this person made them; nothing outside of a store is touched."""
+"""Training columns on disk are read only when this person made them; nothing outside a store is touched."""
 
 from __future__ import annotations
 
