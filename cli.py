@@ -15,6 +15,7 @@ from .agents.train_config import TrainConfig
 from .agents.train_flags import with_flags
 from .cli_exchange import export_, import_
 from .cli_safety import reads_files
+from .cli_store import repair
 from .cli_study import forget, serve
 from .envs.console import SafeConsole, bar_columns, log_to_stderr
 from .envs.errors import TutelageError
@@ -198,6 +199,7 @@ def inspect(
         raise TutelageError(f"expected a sound store at {folder}, found: {found.problems[0]}")
 
 
+app.command()(reads_files(repair))
 app.command(name="export")(reads_files(export_))
 app.command(name="import")(reads_files(import_))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,12 +36,8 @@ class Leftover:
 
 
 def leftovers(folder: Path, manifest: Manifest, suite: Suite) -> list[Leftover]:
-    """Classify the part files that the manifest does not list, in the order of their names."""
-    extra = sorted(part_files(folder).keys() - manifest.parts.keys())
-    if not extra:
-        return []
-    present = _Episodes(folder, manifest)
-    return [_classify(folder, name, manifest, suite, present) for name in extra]
+    """Classify the part files that the manifest does not list, newer revisions of a part first."""
+    return list(Classifier(folder, manifest, suite).leftovers())
 
 
 def settle(folder: Path, manifest: Manifest, suite: Suite) -> Manifest:
@@ -49,6 +45,7 @@ def settle(folder: Path, manifest: Manifest, suite: Suite) -> Manifest:
 
     The caller holds the lock. What is foreign stays, for `tutelage repair`.
     """
+    # crash leftovers are few; the manifest is written after each that is taken in
     for leftover in leftovers(folder, manifest, suite):
         if leftover.kind is Kind.PENDING and leftover.entry is not None:
             manifest = manifest.changed({leftover.name: leftover.entry})
@@ -81,17 +78,48 @@ def episode_ids(path: Path) -> list[str]:
     return list(pq.read_table(path, columns=["episode"])["episode"].to_pylist())
 
 
-class _Episodes:
-    """The episodes of the parts that are there, read once and only when somebody asks."""
+class Classifier:
+    """Says what each part file outside of a manifest is, taking earlier ones of kind PENDING for listed."""
 
-    def __init__(self, folder: Path, manifest: Manifest) -> None:
-        self._folder, self._manifest = folder, manifest
+    def __init__(self, folder: Path, manifest: Manifest, suite: Suite) -> None:
+        self._folder, self._manifest, self._suite = folder, manifest, suite
+        self._listed = {stem(name): name for name in manifest.parts}
+        self._hashes = {entry.sha256 for entry in manifest.parts.values()}
         self._ids: set[str] | None = None
 
-    def add(self, ids: Iterable[str]) -> None:
-        self.ids().update(ids)
+    def leftovers(self) -> Iterator[Leftover]:
+        """Classify one file after the other."""
+        extra = part_files(self._folder).keys() - self._manifest.parts.keys()
+        for name in sorted(extra, key=lambda name: (stem(name), -revision(name), name)):
+            leftover = self._classify(name)
+            if leftover.kind is Kind.PENDING and leftover.entry is not None:
+                self._manifest = self._manifest.changed({name: leftover.entry})
+                self._listed[stem(name)] = name
+                self._hashes.add(leftover.entry.sha256)
+            yield leftover
 
-    def ids(self) -> set[str]:
+    def _classify(self, name: str) -> Leftover:
+        path, sibling = self._folder / name, self._listed.get(stem(name))
+        if PART.fullmatch(name) is None or path.is_symlink() or not path.is_file():
+            return Leftover(name, _foreign_or_renamed(self._folder, name, self._manifest))
+        if stem(name) in self._manifest.removed:
+            return Leftover(name, Kind.SUPERSEDED)
+        if sibling is not None:
+            return Leftover(name, _revision_kind(self._folder, name, sibling, self._manifest))
+        try:
+            entry = part_entry(path)
+            ids = set(episode_ids(path))
+        except (TutelageError, OSError, ValueError, pa.ArrowException):
+            return Leftover(name, _foreign_or_renamed(self._folder, name, self._manifest))
+        if entry.sha256 in self._hashes:
+            return Leftover(name, _foreign_or_renamed(self._folder, name, self._manifest))
+        if ids & self._present() or not _belongs(path, self._suite) or len(ids) != entry.episodes:
+            return Leftover(name, Kind.FOREIGN)
+        self._present().update(ids)
+        return Leftover(name, Kind.PENDING, entry)
+
+    def _present(self) -> set[str]:
+        """Return the episodes of the listed parts that are sound, read only when somebody asks."""
         if self._ids is None:
             self._ids = set()
             for name, entry in self._manifest.parts.items():
@@ -99,27 +127,6 @@ class _Episodes:
                 if path.is_file() and hash_file(path) == entry.sha256:
                     self._ids.update(episode_ids(path))
         return self._ids
-
-
-def _classify(folder: Path, name: str, manifest: Manifest, suite: Suite, present: _Episodes) -> Leftover:
-    sibling = next((other for other in manifest.parts if stem(other) == stem(name)), None)
-    if PART.fullmatch(name) is None or (folder / name).is_symlink() or not (folder / name).is_file():
-        return Leftover(name, _foreign_or_renamed(folder, name, manifest))
-    if stem(name) in manifest.removed:
-        return Leftover(name, Kind.SUPERSEDED)
-    if sibling is not None:
-        return Leftover(name, _revision_kind(folder, name, sibling, manifest))
-    try:
-        entry = part_entry(folder / name)
-        ids = set(episode_ids(folder / name))
-    except (TutelageError, OSError, ValueError, pa.ArrowException):
-        return Leftover(name, _foreign_or_renamed(folder, name, manifest))
-    if any(entry.sha256 == other.sha256 for other in manifest.parts.values()):
-        return Leftover(name, _foreign_or_renamed(folder, name, manifest))
-    if ids & present.ids() or not _belongs(folder / name, suite) or len(ids) != entry.episodes:
-        return Leftover(name, Kind.FOREIGN)
-    present.add(ids)
-    return Leftover(name, Kind.PENDING, entry)
 
 
 def _revision_kind(folder: Path, name: str, sibling: str, manifest: Manifest) -> Kind:
