@@ -54,7 +54,7 @@ class Store:
         self.path = path
         self.suite = suite
         self._sound: dict[str, str] = {}  # part name → SHA-256 of parts that were checked
-        self._unique: list[Path] = []  # parts that were found to share no episode
+        self._unique: Manifest | None = None  # whose parts were found to share no episode
         self._latest: tuple[tuple[int, int, int], Manifest] | None = None  # as read, and from which file
 
     @classmethod
@@ -130,12 +130,7 @@ class Store:
 
     def parts(self) -> list[Path]:
         """List the parts, oldest first; raises TutelageError when the folder holds other ones."""
-        manifest = self.manifest()
-        if differences(self.path, manifest):
-            with reading(self.path):  # or somebody is between a part and the manifest just now
-                manifest = self.manifest()
-                check_parts(self.path, manifest)
-        return [self.path / name for name in sorted(manifest.parts)]
+        return [self.path / name for name in sorted(self._checked().parts)]
 
     def part_hashes(self) -> dict[str, str]:
         """Return the SHA-256 of every part by name; raises TutelageError naming a damaged one."""
@@ -167,8 +162,9 @@ class Store:
         return pa.concat_tables([SUMMARY.empty_table(), *tables])
 
     def __len__(self) -> int:
-        entries = self.manifest().parts
-        return sum(entries[part.name].episodes for part in self._unique_parts())
+        manifest = self._checked()
+        self._check_unique(manifest)
+        return sum(entry.episodes for entry in manifest.parts.values())
 
     def trajectories(
         self,
@@ -279,19 +275,32 @@ class Store:
 
     def _unique_parts(self) -> list[Path]:
         """List the parts; raises TutelageError when two of them share an episode."""
-        parts = self.parts()
-        if parts != self._unique:
-            columns = [self._file(part).read(["episode"])["episode"] for part in parts]
-            ids = pa.chunked_array([chunk for column in columns for chunk in column.chunks], pa.string())
-            if len(ids) != pc.count_distinct(ids).as_py():
-                counts = pc.value_counts(ids)
-                twice = counts.filter(pc.greater(counts.field("counts"), 1)).field("values").to_pylist()
-                raise TutelageError(
-                    f"expected every episode of {self.path} once, got {twice[0]} more than once "
-                    f"({len(twice)} such episodes); mend it with `tutelage repair {self.path}`"
-                )
-            self._unique = parts
-        return parts
+        manifest = self._checked()
+        self._check_unique(manifest)
+        return [self.path / name for name in sorted(manifest.parts)]
+
+    def _checked(self) -> Manifest:
+        """Return a manifest that the folder agrees with; raises TutelageError when there is none."""
+        manifest = self.manifest()
+        if differences(self.path, manifest):
+            with reading(self.path):  # or somebody is between a part and the manifest just now
+                manifest = self.manifest()
+                check_parts(self.path, manifest)
+        return manifest
+
+    def _check_unique(self, manifest: Manifest) -> None:
+        if manifest is self._unique:
+            return
+        columns = [self._file(self.path / name).read(["episode"])["episode"] for name in manifest.parts]
+        ids = pa.chunked_array([chunk for column in columns for chunk in column.chunks], pa.string())
+        if len(ids) != pc.count_distinct(ids).as_py():
+            counts = pc.value_counts(ids)
+            twice = counts.filter(pc.greater(counts.field("counts"), 1)).field("values").to_pylist()
+            raise TutelageError(
+                f"expected every episode of {self.path} once, got {twice[0]} more than once "
+                f"({len(twice)} such episodes); mend it with `tutelage repair {self.path}`"
+            )
+        self._unique = manifest
 
     def manifest(self) -> Manifest:
         """Return the manifest as it is on disk now, read again only when its file is another."""
