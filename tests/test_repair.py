@@ -16,6 +16,7 @@ import yaml
 from tutelage.cli import app
 from tutelage.datasets.crowd.keeping import Keeper
 from tutelage.datasets.crowd.seats.free_choice import FreeChoice, play
+from tutelage.datasets.crowd.worlds.world import Kept
 from tutelage.datasets.mending import mend
 from tutelage.datasets.part_copies import PartCopies
 from tutelage.datasets.store import Store
@@ -232,14 +233,18 @@ async def test_what_the_journal_has_comes_back_after_a_part_was_deleted(
     opened: Callable[..., Awaitable[FreeChoice]],
     tmp_path: Path,
     suite: Suite,
+    delivered: list[Kept],
     marked: bool,
 ) -> None:
-    choice = await opened()
+    choice, other = await opened(), await opened("b", "bob")
     store = Store.create(tmp_path / "store", suite)
+    keeper = Keeper(choice.settings, choice._journal, store, pytest.fail)
     for _ in range(3):
         await play(choice, "lake", lambda _: np.array([1.0]))
-    await play(choice, "unrepeatable", lambda _: np.array([1.0, 2.0]))
-    Keeper(choice.settings, choice._journal, store, pytest.fail).close()
+    await play(other, "unrepeatable", lambda _: np.array([1.0, 2.0]))
+    for kept in delivered:
+        keeper.put(kept)
+    keeper.close()
     choice._journal.flush()
     before = {one.episode: one for one in store.trajectories()}
     for record in choice._journal.episodes(state="stored") if not marked else ():
