@@ -15,6 +15,7 @@ from .agents.train_config import TrainConfig
 from .agents.train_flags import with_flags
 from .cli_exchange import export_, import_
 from .cli_safety import reads_files
+from .cli_store import repair
 from .cli_study import Address, Proxies, forget, serve
 from .envs.console import SafeConsole, bar_columns, log_to_stderr
 from .envs.errors import TutelageError
@@ -195,13 +196,14 @@ def inspect(
     from .datasets.store import Store
 
     store = Store.open(folder)
-    with bar("replaying", len(store) if verify else 0) as advance:
+    with bar("replaying", sum(store.listed().values()) if verify else 0) as advance:
         found = look(store, verify=verify, workers=workers, progress=advance)
     _print_json(found.to_dict()) if as_json else console.print(found)
     if found.problems:
         raise TutelageError(f"expected a sound store at {folder}, found: {found.problems[0]}")
 
 
+app.command()(reads_files(repair))
 app.command(name="export")(reads_files(export_))
 app.command(name="import")(reads_files(import_))
 

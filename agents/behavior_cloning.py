@@ -176,7 +176,7 @@ def _columns(stores: Sequence[Store], config: TrainConfig, progress: bool) -> di
             seeds=RECORD,
             workers=config.workers,
             progress=advance,
-            cache=stores[0].path / "columns",
+            cache=True,
             live=True,
         )
 

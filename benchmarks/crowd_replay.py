@@ -74,7 +74,7 @@ def imported(source: Path, folder: Path, figures: dict[str, Any]) -> Store:
     store = Store.open(folder / "store")
     size = sum(part.stat().st_size for part in store.parts())
     began = time.perf_counter()
-    columns = load_columns([store], cache=folder / "columns")
+    columns = load_columns([store], cache=True)
     replayed = time.perf_counter() - began
     sampler = Sampler(columns, window=16, steps_per_batch=1024)
     began = time.perf_counter()

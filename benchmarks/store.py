@@ -64,9 +64,9 @@ def measure(folder: Path, quick: bool) -> dict[str, dict[str, Any]]:
     size = sum(part.stat().st_size for part in store.parts())
 
     began = time.perf_counter()
-    load_columns([store], cache=folder / "columns")
+    load_columns([store], cache=True)
     replaying = steps / (time.perf_counter() - began)
-    columns = enlarged(load_columns([store], cache=folder / "columns")["empty"], folder, 64 if quick else 16)
+    columns = enlarged(load_columns([store], cache=True)["empty"], folder, 64 if quick else 16)
 
     read = reading(columns, store, folder, rounds=5 if quick else 15)
     bare, view, ours, images, minari = read.values()

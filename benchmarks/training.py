@@ -72,7 +72,7 @@ def played(folder: Path) -> dict[str, TaskColumns]:
     suite = load_suite("first-steps")
     store = Store.create(folder / "store", suite)
     simulate(suite, store, EPISODES)
-    return load_columns([store], cache=folder / "columns")
+    return load_columns([store], cache=True)
 
 
 def demo_speed(columns: dict[str, TaskColumns], seconds: float) -> dict[str, Any]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +14,6 @@ from .replay import Replay
 from .trajectory import Trajectory
 
 _LEAF = "observations/"
-
-COLUMNS = "columns"
-"""A store's folder for whatever was computed from its parts; `Store.forget` empties it."""
 
 
 @dataclass(frozen=True)
@@ -136,25 +131,6 @@ class ColumnArrays:
         if name == "legal":
             array[:] = True
         return array
-
-
-def note_columns(store: Path, folder: Path) -> None:
-    """Leave word in a store of columns that were computed from it and lie elsewhere."""
-    if store.resolve() in folder.resolve().parents:
-        return
-    note = store / COLUMNS / f"{folder.name}.elsewhere"
-    with contextlib.suppress(OSError):  # nobody can be forgotten in a store that can't be written
-        note.parent.mkdir(exist_ok=True)
-        note.write_text(str(folder.resolve()), encoding="utf-8")
-
-
-def remove_columns(store: Path) -> None:
-    """Remove all columns that were computed from a store, here and elsewhere."""
-    for note in (store / COLUMNS).glob("*.elsewhere"):
-        folder = Path(note.read_text(encoding="utf-8"))
-        if folder.name == note.stem and (folder / "0" / "columns.json").is_file():
-            shutil.rmtree(folder)
-    shutil.rmtree(store / COLUMNS, ignore_errors=True)
 
 
 def _mask(again: Replay, masks: Sequence[np.ndarray | None]) -> np.ndarray:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +15,8 @@ import pyarrow.compute as pc
 
 from ..envs.errors import TutelageError, nearest
 from ..envs.task import SeedRange, Task
-from .column_files import Chunk, ColumnArrays, note_columns
-from .durable import disk_errors
+from .column_cache import cached_folder
+from .column_files import Chunk, ColumnArrays
 from .live_columns import LiveObservations
 from .replay import Environments, Replay, is_grid, replay_many
 from .spreading import spread
@@ -75,15 +73,15 @@ def load_columns(
     workers: int = 1,
     progress: Progress | None = None,
     *,
-    cache: Path | None = None,
+    cache: bool = False,
     kinds: Sequence[str] | None = None,
     live: bool = False,
 ) -> dict[str, TaskColumns]:
     """Replay every chosen demonstration of the stores into columns, by task id.
 
-    `workers` processes replay; the result does not depend on how many. With a `cache` folder (such as
-    `store.path / "columns"`) the arrays are memory-mapped files there, and the next call with the same
-    parts replays nothing; `Store.forget` finds and removes them, wherever they are. With `live`, grid
+    `workers` processes replay; the result does not depend on how many. With `cache`
+    the arrays are memory-mapped files (`column_cache`), and the next call with the same parts replays
+    nothing; `Store.forget` finds and removes them, wherever they are. With `live`, grid
     worlds are replayed when a batch wants their observations (`live_columns`). Raises TutelageError
     for an episode that does not replay as recorded, for a task that no store has, and when nothing is
     there to load.
@@ -97,13 +95,10 @@ def load_columns(
     rows = {one: summary.filter(pc.equal(summary["task"], one)) for one in known}
     rows = {one: table for one, table in rows.items() if len(table)}
     sizes = {one: int(pc.sum(table["steps"]).as_py()) for one, table in rows.items()}
-    if cache is None:
-        arrays = _filled(jobs, sizes, None, workers, progress)
+    if cache:
+        arrays = _cached(stores, _key(stores, summary, quick), jobs, sizes, workers, progress)
     else:
-        folder = cache / _key(stores, summary, quick)
-        arrays = _cached(folder, jobs, sizes, workers, progress)
-        for store in stores:
-            note_columns(store.path, folder)
+        arrays = _filled(jobs, sizes, None, workers, progress)
     return {one: _task_columns(known[one], table, arrays[one], one in quick) for one, table in rows.items()}
 
 
@@ -175,20 +170,22 @@ def _key(stores: Sequence[Store], summary: pa.Table, live: frozenset[str]) -> st
 
 
 def _cached(
-    folder: Path, jobs: list[_Job], sizes: dict[str, int], workers: int, progress: Progress | None
+    stores: Sequence[Store],
+    key: str,
+    jobs: list[_Job],
+    sizes: dict[str, int],
+    workers: int,
+    progress: Progress | None,
 ) -> dict[str, ColumnArrays]:
-    """Open the folder, or fill a temporary one first and rename it: a folder that exists is complete."""
-    if not folder.exists():
-        temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.tmp")
-        try:
-            with disk_errors(folder.parent):
-                temporary.mkdir(parents=True)
-                for one in _filled(jobs, sizes, temporary, workers, progress).values():
-                    one.save()
-                if not folder.exists():  # else another process was faster
-                    temporary.rename(folder)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+    """Open the columns that are kept, or fill them first; in memory where they can be kept nowhere."""
+
+    def fill(folder: Path) -> None:
+        for filled in _filled(jobs, sizes, folder, workers, progress).values():
+            filled.save()
+
+    folder = cached_folder([store.path for store in stores], key, fill)
+    if folder is None:
+        return _filled(jobs, sizes, None, workers, progress)
     return {task: ColumnArrays.load(folder / str(at)) for at, task in enumerate(sizes)}
 
 

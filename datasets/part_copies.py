@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import queue
+import shutil
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
+from .leftovers import part_entry
+from .manifest import COPIED, DOCUMENT, PART, Manifest, PartEntry, read_document
 from .remote import Remote
-from .store import PART, Store
+from .store import Store
 
-DOCUMENT = "dataset.yaml"
 _FIRST_WAIT_SECONDS = 1.0
 _LONGEST_WAIT_SECONDS = 60.0
 
@@ -79,14 +82,25 @@ class PartCopies:
 
     def _copy_missing(self) -> None:
         there = self.remote.sizes()
-        if DOCUMENT not in there:
+        if there.get(DOCUMENT) != (self._store.path / DOCUMENT).stat().st_size:
             self.remote.copy(self._store.path / DOCUMENT)
         for part in self._store.parts():
             # of another size is one that was cut short
             if there.get(part.name) != part.stat().st_size:
-                self._copy(part)
+                self._copy_part(part)
+        self._copy_manifest()
 
     def _copy(self, part: Path) -> None:
+        self._copy_part(part)
+        self._copy_manifest()
+
+    def _copy_manifest(self) -> None:
+        """Say which of this store's parts are there; the last thing to be copied."""
+        there, manifest = self.remote.sizes(), self._store.manifest()
+        parts = {name: entry for name, entry in manifest.parts.items() if there.get(name) == entry.bytes}
+        self.remote.write(manifest.copied_name, replace(manifest, parts=parts).encode())
+
+    def _copy_part(self, part: Path) -> None:
         try:
             self.remote.copy(part)
         except FileNotFoundError:
@@ -138,20 +152,39 @@ def forget_remotely(remote: Remote, demonstrator: str) -> int:
     # versions of files that are no longer there may hold anybody
     kept = set(remote.sizes())
     for name in {name for name, _ in remote.versions()} - kept:
+        _relist(remote, name, {})
         remote.remove(name)
     return gone
 
 
 def _forget_in(remote: Remote, name: str, demonstrator: str) -> int:
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
         for one in (DOCUMENT, name):
-            with remote.open(one) as file, (Path(folder) / one).open("wb") as copy:
-                while block := file.read(1 << 20):
-                    copy.write(block)
+            download(remote, one, folder)
+        text = read_document(folder).decode(errors="replace")
+        Manifest(text, {name: part_entry(folder / name)}).write(folder)
         store = Store.open(folder)
         gone = store.forget(demonstrator)
         if gone:
             for part in store.parts():
                 remote.copy(part)
+            _relist(remote, name, store.manifest().parts)
             remote.remove(name)
     return gone
+
+
+def _relist(remote: Remote, name: str, instead: Mapping[str, PartEntry]) -> None:
+    """Put other parts in the place of one in every manifest there that lists it."""
+    for other in sorted(filter(COPIED.fullmatch, remote.sizes())):
+        with remote.open(other) as file:
+            manifest = Manifest.decode(file.read(), Path(remote.url))
+        if name in manifest.parts:
+            remote.write(other, manifest.changed(instead, frozenset([name])).encode())
+
+
+def download(remote: Remote, name: str, folder: Path) -> Path:
+    """Copy a file from there into a folder here."""
+    with remote.open(name) as file, (folder / name).open("wb") as copy:
+        shutil.copyfileobj(file, copy, 1 << 20)
+    return folder / name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import tempfile
 from pathlib import Path
 from typing import IO, Any
 
@@ -67,6 +68,13 @@ class Remote:
         with file.open("rb") as here, self.open(file.name) as there:
             if _hash(here) != _hash(there):
                 raise OSError(f"{file.name} did not arrive whole at {self.url}")
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write a file there and read it back, as `copy` does."""
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / name
+            file.write_bytes(data)
+            self.copy(file)
 
     def open(self, name: str, version: str = "") -> IO[bytes]:
         """Open a file to be read, in its present or another version."""

@@ -205,12 +205,12 @@ class Environments:
     """One environment for each task of a suite, made when first asked for, all closed at the end."""
 
     def __init__(self, suite: Suite) -> None:
-        self._suite = suite
+        self.suite = suite
         self._made: dict[str, TaskEnvironment] = {}
 
     def __getitem__(self, task_id: str) -> TaskEnvironment:
         if task_id not in self._made:
-            self._made[task_id] = TaskEnvironment(self._suite[task_id])
+            self._made[task_id] = TaskEnvironment(self.suite[task_id])
         return self._made[task_id]
 
     def renew(self, task_id: str) -> None:

@@ -1,10 +1,11 @@
-"""The store: a folder of immutable Parquet parts, and `dataset.yaml`: schema version and suite."""
+"""The store: a folder of immutable Parquet parts, `dataset.yaml` with the suite, and a manifest."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import re
+import os
+import shutil
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
@@ -13,75 +14,80 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-import yaml
 
 from ..envs.errors import TutelageError
 from ..envs.suite import Suite, suite_from
 from ..envs.task import SeedRange
-from .column_files import COLUMNS, remove_columns
-from .durable import disk_errors, sync_folder, write_whole
+from .column_cache import COLUMNS
+from .durable import disk_errors, write_whole
+from .leftovers import episode_ids, settle
+from .manifest import (
+    DAMAGED,
+    DOCUMENT,
+    MANIFEST,
+    Manifest,
+    PartEntry,
+    check_document,
+    check_parts,
+    differences,
+    hash_file,
+    read_document,
+)
+from .removal import remove_rows
 from .schema import SUMMARY, VERSION, from_batch, seal, to_table
+from .store_lock import reading, writing
+from .store_suite import begin, check_belongs, other_suite
 from .trajectory import Trajectory
 
 Progress = Callable[[int], None]
 """Is told how many episodes have just been done."""
 
-PART = re.compile(
-    r"part-(?P<stem>\d{8}T\d{12}-[0-9a-f]{8})-r(?P<revision>\d+)-(?P<hash>[0-9a-f]{16})\.parquet"
-)
-
 
 class Store:
-    """Demonstrations on disk. Parts are the truth; several processes may append at once.
+    """Demonstrations on disk: the manifest says which parts there are. Several processes may append at once.
 
-    A part's name carries the first 16 digits of the SHA-256 of its bytes; whoever reads a part checks
-    them first, so a damaged byte is found and named.
+    Whoever lists the parts compares the folder with the manifest, and whoever reads a part hashes it first:
+    what is missing, foreign, doubled or damaged raises TutelageError that names it.
     """
 
     def __init__(self, path: Path, suite: Suite) -> None:
         self.path = path
         self.suite = suite
         self._sound: dict[str, str] = {}  # part name → SHA-256 of parts that were checked
+        self._unique: Manifest | None = None  # whose parts were found to share no episode
+        self._latest: tuple[tuple[int, int, int], Manifest] | None = None  # as read, and from which file
 
     @classmethod
     def create(cls, path: str | Path, suite: Suite) -> Store:
-        """Make a store for a suite, or open the one that is there.
+        """Make a store for a suite, or open the one that is there, finishing what a crash interrupted.
 
-        Raises TutelageError when that one holds another suite, or the disk refuses.
+        Raises TutelageError when that one holds another suite or is not sound, or the disk refuses.
         """
         path = Path(path)
-        if (path / "dataset.yaml").exists():
-            store = cls.open(path)
-            if store.suite.source != suite.source:
-                raise TutelageError(_other_suite(path, store.suite, suite))
-            return store
-        document = yaml.safe_dump({"schema": VERSION, "suite": dict(suite.source)}, sort_keys=False)
         with disk_errors(path):
             path.mkdir(parents=True, exist_ok=True)
-            write_whole(path / "dataset.yaml", document.encode())
-        return cls.open(path)
+            with writing(path):
+                if not (path / DOCUMENT).exists():
+                    begin(path, suite)
+                store = cls.open(path)
+                if store.suite.source != suite.source:
+                    raise TutelageError(other_suite(path, store.suite, suite))
+                store.settled()
+        return store
 
     @classmethod
     def open(cls, path: str | Path) -> Store:
-        """Open a store; raises TutelageError when there is none or it can't be read."""
+        """Open a store; raises TutelageError when there is none, or suite or manifest are not as written."""
         path = Path(path)
-        try:
-            document = yaml.safe_load((path / "dataset.yaml").read_text(encoding="utf-8"))
-        except FileNotFoundError:
+        data = read_document(path)
+        source = check_document(data, path)
+        store = cls(path, suite_from(source, f"{path}/{DOCUMENT}"))
+        if store.manifest().document.encode() != data:
             raise TutelageError(
-                f"expected a store at {path}, found no dataset.yaml there; check the path"
-            ) from None
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise TutelageError(
-                f"expected {path}/dataset.yaml to be YAML, got {' '.join(str(error).split())}"
-            ) from None
-        if not isinstance(document, dict) or document.get("schema") != VERSION:
-            got = document.get("schema") if isinstance(document, dict) else document
-            raise TutelageError(
-                f"expected schema {VERSION} in {path}/dataset.yaml, got {got!r}; "
-                f"read it with the version that wrote it"
+                f"expected {path / DOCUMENT} to be the one that {MANIFEST} was written with, got another; "
+                f"list what is wrong and mend it with `tutelage repair {path}`"
             )
-        return cls(path, suite_from(document.get("suite"), f"{path}/dataset.yaml"))
+        return store
 
     def append(self, trajectories: Sequence[Trajectory]) -> Path:
         """Add episodes as one immutable part, on disk when this returns; gives the part's path.
@@ -92,7 +98,7 @@ class Store:
         if not trajectories:
             raise TutelageError("expected at least one trajectory to append, got none")
         for one in trajectories:
-            self._check_belongs(one)
+            check_belongs(self.path, self.suite, one)
         return self._add(to_table(trajectories))
 
     def append_rows(self, rows: pa.Table) -> int:
@@ -102,45 +108,63 @@ class Store:
         return len(rows)
 
     def _add(self, rows: pa.Table) -> Path:
-        stem = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{uuid.uuid4().hex[:8]}"
-        with disk_errors(self.path), self._lock(exclusive=False):
-            return self._write_part(stem, 0, rows)
+        name = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{uuid.uuid4().hex[:8]}"
+        data = seal(rows)
+        with disk_errors(self.path), writing(self.path):
+            before = self.manifest()
+            manifest = self.settled()
+            for adopted in sorted(manifest.parts.keys() - before.parts.keys()):
+                # an earlier try of this very append may have come as far as its part
+                theirs = pc.is_in(rows["episode"], pa.array(episode_ids(self.path / adopted), pa.string()))
+                if pc.all(theirs).as_py():
+                    return self.path / adopted
+                rows = rows.filter(pc.invert(theirs))
+                data = seal(rows)
+            part, entry = self.write_part(name, 0, data, len(rows))
+            try:
+                manifest.changed({part.name: entry}).write(self.path)
+            except OSError:
+                part.unlink(missing_ok=True)
+                raise
+            return part
 
     def parts(self) -> list[Path]:
-        """List the parts, oldest first. A part that a newer revision replaced is not one."""
-        newest: dict[str, tuple[int, Path]] = {}
-        for path in sorted(self.path.glob("part-*.parquet")):
-            if (match := PART.fullmatch(path.name)) is None:
-                raise TutelageError(
-                    f"expected parts named part-TIME-ID-rREVISION-HASH.parquet in {self.path}, "
-                    f"got {path.name}; move it away or give it its old name back"
-                )
-            revision = int(match["revision"])
-            if revision >= newest.get(match["stem"], (-1, path))[0]:
-                newest[match["stem"]] = revision, path
-        return [path for _, path in sorted(newest.values(), key=lambda one: one[1].name)]
+        """List the parts, oldest first; raises TutelageError when the folder holds other ones."""
+        return [self.path / name for name in sorted(self._checked().parts)]
 
     def part_hashes(self) -> dict[str, str]:
         """Return the SHA-256 of every part by name; raises TutelageError naming a damaged one."""
-        return {part.name: self._check_sound(part) for part in self.parts()}
+        return {part.name: self._check_sound(part) for part in self._unique_parts()}
+
+    def differences(self) -> list[str]:
+        """Say which part files are missing, cut short or foreign, one line each, without reading any."""
+        with reading(self.path):
+            return differences(self.path, self.manifest())
 
     def sound_parts(self) -> list[Path]:
-        """List the parts that can be read, leaving out damaged ones; `verify` names those."""
+        """List the parts that can be read, leaving out missing and damaged ones; `verify` names those."""
         sound = []
-        for part in self.parts():
+        for name in sorted(self.manifest().parts):
             with contextlib.suppress(TutelageError):
-                self._file(part)
-                sound.append(part)
+                self._file(self.path / name)
+                sound.append(self.path / name)
         return sound
+
+    def listed(self) -> dict[str, int]:
+        """Return how many episodes each part should hold, by name, whether or not it is there."""
+        parts = self.manifest().parts
+        return {name: parts[name].episodes for name in sorted(parts)}
 
     def episodes(self, parts: Sequence[Path] | None = None) -> pa.Table:
         """Return one row an episode (of some parts), without the lists: the columns of `schema.SUMMARY`."""
-        chosen = self.parts() if parts is None else parts
+        chosen = self._unique_parts() if parts is None else parts
         tables = [self._file(part).read(SUMMARY.names).cast(SUMMARY) for part in chosen]
         return pa.concat_tables([SUMMARY.empty_table(), *tables])
 
     def __len__(self) -> int:
-        return sum(self._file(part).metadata.num_rows for part in self.parts())
+        manifest = self._checked()
+        self._check_unique(manifest)
+        return sum(entry.episodes for entry in manifest.parts.values())
 
     def trajectories(
         self,
@@ -150,7 +174,7 @@ class Store:
         seeds: SeedRange | None = None,
     ) -> Iterator[Trajectory]:
         """Read episodes in the order they were added, one row group in memory at a time."""
-        for part in self.parts():
+        for part in self._unique_parts():
             file = self._file(part)
             for group in range(file.num_row_groups):
                 table = file.read_row_group(group, SUMMARY.names)
@@ -175,7 +199,8 @@ class Store:
         Each part changes at once or not at all; after an interruption, call it again. What was
         computed from the parts (training columns, wherever they were cached) is removed too.
         """
-        gone = self._remove("demonstrator", [demonstrator])
+        gone = remove_rows(self, "demonstrator", [demonstrator])
+        shutil.rmtree(self.path / DAMAGED, ignore_errors=True)  # who is in there cannot be known
         left = sum(name == demonstrator for name in self.episodes()["demonstrator"].to_pylist())
         if left or (self.path / COLUMNS).exists():
             raise TutelageError(
@@ -185,7 +210,7 @@ class Store:
 
     def take_back(self, episodes: Sequence[str]) -> int:
         """Remove episodes that another store holds; returns how many were here."""
-        return self._remove("episode", episodes) if episodes else 0
+        return remove_rows(self, "episode", episodes) if episodes else 0
 
     def read_rows(self, part: str, group: int, rows: Sequence[int] | None = None) -> Iterator[Trajectory]:
         """Read episodes of one row group of a part: those of `rows`, or all."""
@@ -194,7 +219,7 @@ class Store:
 
     def groups(self) -> Iterator[tuple[str, int, pa.Table]]:
         """List (part name, row group, its SUMMARY rows): the units that workers read."""
-        for part in self.parts():
+        for part in self._unique_parts():
             file = self._file(part)
             for group in range(file.num_row_groups):
                 yield part.name, group, file.read_row_group(group, SUMMARY.names)
@@ -203,6 +228,10 @@ class Store:
         """Return the number of episodes in each row group of a part: the units that workers read."""
         metadata = self._file(self.path / part).metadata
         return [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
+
+    def part_rows(self, part: Path) -> pa.Table:
+        """Read all rows of a part."""
+        return self._file(part).read()
 
     def episode_ids(self, part: str) -> list[str]:
         """List the episodes of a part in order."""
@@ -230,86 +259,75 @@ class Store:
         return file
 
     def _check_sound(self, part: Path) -> str:
-        known = self._sound.get(part.name)
-        if known is None:
-            try:
-                with part.open("rb") as file:
-                    known = hashlib.file_digest(file, "sha256").hexdigest()
-            except OSError as error:
-                raise TutelageError(
-                    f"expected to read part {part.name} of {self.path}, got {error}"
-                ) from None
-            match = PART.fullmatch(part.name)
-            if match is None or match["hash"] != known[:16]:
-                raise TutelageError(
-                    f"expected part {part.name} of {self.path} to have the content its name promises, got "
-                    f"SHA-256 {known[:16]}…: it is damaged; put a copy back, or move it away to use the rest"
-                )
-            self._sound[part.name] = known
-        return known
-
-    def _check_belongs(self, one: Trajectory) -> None:
-        if one.suite != self.suite.name:
+        if (checked := self._sound.get(part.name)) is not None:
+            return checked
+        entry = self.manifest().parts.get(part.name)
+        if entry is None:
+            raise TutelageError(f"expected a part that the manifest of {self.path} lists, got {part.name}")
+        digest = hash_file(part)
+        if digest != entry.sha256 or not digest.startswith(part.stem.rpartition("-")[2]):
             raise TutelageError(
-                f"expected episodes of suite {self.suite.name!r} in {self.path}, got one of {one.suite!r}; "
-                f"append it to a store of its own"
+                f"expected part {part.name} of {self.path} to have the content that was written, got "
+                f"SHA-256 {digest[:16]}…: it is damaged; mend it with `tutelage repair {self.path}`"
             )
-        task = self.suite[one.task]
-        if (one.env, dict(one.kwargs)) != (task.env, dict(task.kwargs)):
-            raise TutelageError(
-                f"expected task {one.task!r} to be {task.env} with {dict(task.kwargs)}, "
-                f"got {one.env} with {dict(one.kwargs)} in {one.episode}"
-            )
+        self._sound[part.name] = digest
+        return digest
 
-    def _write_part(self, stem: str, revision: int, table: pa.Table) -> Path:
-        data = seal(table)
+    def _unique_parts(self) -> list[Path]:
+        """List the parts; raises TutelageError when two of them share an episode."""
+        manifest = self._checked()
+        self._check_unique(manifest)
+        return [self.path / name for name in sorted(manifest.parts)]
+
+    def _checked(self) -> Manifest:
+        """Return a manifest that the folder agrees with; raises TutelageError when there is none."""
+        manifest = self.manifest()
+        if differences(self.path, manifest):
+            with reading(self.path):  # or somebody is between a part and the manifest just now
+                manifest = self.manifest()
+                check_parts(self.path, manifest)
+        return manifest
+
+    def _check_unique(self, manifest: Manifest) -> None:
+        if manifest is self._unique:
+            return
+        columns = [self._file(self.path / name).read(["episode"])["episode"] for name in manifest.parts]
+        ids = pa.chunked_array([chunk for column in columns for chunk in column.chunks], pa.string())
+        if len(ids) != pc.count_distinct(ids).as_py():
+            counts = pc.value_counts(ids)
+            twice = counts.filter(pc.greater(counts.field("counts"), 1)).field("values").to_pylist()
+            raise TutelageError(
+                f"expected every episode of {self.path} once, got {twice[0]} more than once "
+                f"({len(twice)} such episodes); mend it with `tutelage repair {self.path}`"
+            )
+        self._unique = manifest
+
+    def manifest(self) -> Manifest:
+        """Return the manifest as it is on disk now, read again only when its file is another."""
+        try:
+            status = os.stat(self.path / MANIFEST)
+            mark = status.st_ino, status.st_mtime_ns, status.st_size
+        except OSError:
+            return Manifest.read(self.path)  # which says what is wrong
+        if self._latest is None or self._latest[0] != mark:
+            self._latest = mark, Manifest.read(self.path)
+        return self._latest[1]
+
+    def settled(self) -> Manifest:
+        """Finish what a crash interrupted, and see that nothing else is wrong. The caller holds the lock."""
+        manifest = self.manifest()
+        if differences(self.path, manifest):
+            manifest = settle(self.path, manifest, self.suite)
+            check_parts(self.path, manifest)
+        return manifest
+
+    def write_part(self, name: str, number: int, data: bytes, rows: int) -> tuple[Path, PartEntry]:
+        """Write a part that the manifest does not list yet; the caller holds the lock, and lists it."""
         digest = hashlib.sha256(data).hexdigest()
-        path = self.path / f"part-{stem}-r{revision}-{digest[:16]}.parquet"
+        path = self.path / f"part-{name}-r{number}-{digest[:16]}.parquet"
         write_whole(path, data)
         self._sound[path.name] = digest
-        return path
-
-    def _remove(self, column: str, values: Sequence[str]) -> int:
-        gone = 0
-        with disk_errors(self.path), self._lock(exclusive=True):
-            for part in self.parts():
-                gone += self._rewrite_without(part, column, values)
-            kept = {part.name for part in self.parts()}
-            for stale in (*self.path.glob("part-*.parquet"), *self.path.glob(".*.tmp")):
-                if stale.name not in kept:
-                    stale.unlink()
-            remove_columns(self.path)
-            sync_folder(self.path)
-        self._sound.clear()
-        return gone
-
-    def _rewrite_without(self, part: Path, column: str, values: Sequence[str]) -> int:
-        table = self._file(part).read()
-        theirs = pc.is_in(table[column], pa.array(list(values), pa.string()))
-        count = int(pc.sum(theirs).as_py() or 0)
-        if count == len(table):
-            part.unlink()
-        elif count:
-            match = PART.fullmatch(part.name)
-            assert match is not None
-            kept = table.filter(pc.invert(theirs))
-            self._write_part(
-                match["stem"], int(match["revision"]) + 1, kept
-            )  # from here on, `part` is no part
-            part.unlink()
-        return count
-
-    @contextlib.contextmanager
-    def _lock(self, exclusive: bool) -> Iterator[None]:
-        """Let many append at once, but nobody while `forget` runs."""
-        try:
-            import fcntl
-        except ImportError:  # Windows has no flock: there, forget while nobody records
-            yield
-            return
-        with (self.path / ".lock").open("ab") as file:
-            fcntl.flock(file, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH)
-            yield
+        return path, PartEntry(digest, len(data), rows)
 
 
 def select(
@@ -328,18 +346,3 @@ def select(
         inside = pc.and_(pc.greater_equal(table["seed"], seeds.start), pc.less(table["seed"], seeds.stop))
         mask = pc.and_(mask, inside)
     return [at for at, ok in enumerate(mask.to_pylist()) if ok]
-
-
-def _other_suite(path: Path, there: Suite, wanted: Suite) -> str:
-    if there.name != wanted.name:
-        return f"expected {path} to hold suite {wanted.name!r}, got {there.name!r}; choose another folder"
-    for mine, theirs in zip(wanted, there, strict=False):
-        if mine != theirs:
-            what = f"task {theirs.id!r} differs"
-            break
-    else:
-        what = f"it has {len(there)} tasks, not {len(wanted)}, or another evaluation"
-    return (
-        f"expected {path} to hold this very suite {wanted.name!r}, got another of that name ({what}); "
-        f"choose another folder, or give the changed suite another name"
-    )

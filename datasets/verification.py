@@ -31,15 +31,13 @@ def verify(store: Store, progress: Progress | None, workers: int, replayed: bool
 
 def _sound_units(store: Store) -> tuple[list[str], list[tuple[str, int, int]]]:
     """Check every part's bytes; return the problems, and (part, row group, rows) of what is sound."""
-    problems: list[str] = []
+    problems = store.differences()
     units: list[tuple[str, int, int]] = []
-    try:
-        parts = store.parts()
-    except TutelageError as error:
-        return [str(error)], []
-    for part in parts:
+    for part in store.listed():
+        if any(part in problem for problem in problems):
+            continue
         try:
-            units += [(part.name, group, rows) for group, rows in enumerate(store.group_sizes(part.name))]
+            units += [(part, group, rows) for group, rows in enumerate(store.group_sizes(part))]
         except (TutelageError, OSError) as error:
             problems.append(str(error))
     return problems, units

@@ -162,6 +162,10 @@ def test_a_damaged_part_is_found_and_named_and_the_rest_stays(demonstrations: Pa
         assert part.name in refused(*command)
     assert hashes(store) == before
     part.rename(tmp_path / part.name)
+    assert part.name in refused("inspect", store)
+    mended = run("repair", store)
+    assert mended.returncode == 0, mended.stderr
+    assert part.name in mended.stdout
     inspected = run("inspect", store, "--json", "--workers", "1")
     assert inspected.returncode == 0, inspected.stderr
     assert json.loads(inspected.stdout)["problems"] == []
@@ -223,7 +227,7 @@ def test_a_full_disk_loses_nothing(kind: str, suite_file: Path, demonstrations: 
     with small_disk(tmp_path / "disk") if kind == "small disk" else plain(tmp_path / "disk") as disk:
         store = disk / "crowd"
         shutil.copytree(demonstrations, store, ignore=shutil.ignore_patterns("columns"))
-        before = hashes(store)
+        before = {name: digest for name, digest in hashes(store).items() if "manifest" not in str(name)}
         if kind == "small disk":
             fill(disk / "ballast")
         command = ("simulate", suite_file, "-o", store, "-n", "40", "--skip", "9", "--workers", "1")

@@ -58,10 +58,10 @@ def test_it_goes_from_the_stores_of_all_servers_and_their_copies(
             await ann.play()
             await until(lambda: (len(a.store), len(b.store)) == (2, 1))
             # demonstrations that come at once share a part
-            await until(lambda: len(Remote(parts).sizes()) == 1 + len(a.store.parts()) + len(b.store.parts()))
+            await until(lambda: len(Remote(parts).sizes()) == 3 + len(a.store.parts()) + len(b.store.parts()))
             await ann.send("withdraw", keep=False)
             await until(lambda: (len(a.store), len(b.store)) == (1, 0))
-            await until(lambda: len(Remote(parts).sizes()) == 1 + 1)
+            await until(lambda: len(Remote(parts).sizes()) == 3 + 1)
             assert [one.demonstrator for one in a.store.trajectories()] == ["person-bob"]
             mine = a.journal.episodes(demonstrator="person-ann")
             assert {one.state for one in mine} == {"discarded"}

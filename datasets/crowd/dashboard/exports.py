@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import time
 import zipfile
 from collections.abc import Iterable, Iterator
@@ -17,6 +18,7 @@ from typing import Any
 import sqlalchemy as sql
 
 from ....envs.printable import csv_cell
+from ...manifest import DOCUMENT, MANIFEST
 from ...store import Store
 from ..ledger import Ledger, conduct, consents, events, people
 
@@ -41,11 +43,12 @@ def export_records(ledger: Ledger, study: str) -> Iterator[bytes]:
 
 def export_demonstrations(store: Store) -> Iterator[bytes]:
     """Yield a ZIP archive of a store: `tutelage` opens the folder that it unpacks to. Blocks for the disk."""
-    files = (
-        (f"{store.path.name}/{path.name}", _read(path))
-        for path in (store.path / "dataset.yaml", *store.parts())
-    )
-    yield from _zip(files, zipfile.ZIP_STORED)
+    manifest = store.manifest()
+    listed = (part for part in store.parts() if part.name in manifest.parts)
+    parts = ((f"{store.path.name}/{part.name}", _read(part)) for part in listed)
+    head = {DOCUMENT: manifest.document.encode(), MANIFEST: manifest.encode()}
+    files = ((f"{store.path.name}/{name}", iter([data])) for name, data in head.items())
+    yield from _zip(itertools.chain(files, parts), zipfile.ZIP_STORED)
 
 
 def _csv(ledger: Ledger, study: str, columns: tuple[sql.Column[Any], ...]) -> Iterator[bytes]:

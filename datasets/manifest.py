@@ -1,0 +1,257 @@
+"""The manifest of a store: its parts with hashes and counts, its suite; sealed by its own hash.
+
+`dataset.yaml` and `manifest.json` are written whole or not at all; each ends in the SHA-256 of what stands
+before it. Covers: any flipped, missing, additional, swapped or renamed file. Does not cover: whoever rewrites
+parts and manifest together, since neither is signed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import re
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, cast
+
+import yaml
+
+from ..envs.bounded_files import open_regular, parse_yaml, read_bytes
+from ..envs.errors import TutelageError
+from ..envs.suite import Suite
+from .durable import write_whole
+
+STORE_VERSION = 2
+"""The version of a store's folder: `dataset.yaml` and the manifest. Rows have their own, `schema.VERSION`."""
+DOCUMENT = "dataset.yaml"
+MANIFEST = "manifest.json"
+COPIED = re.compile(r"manifest-[0-9a-f]{12}\.json")
+"""The names of manifests in a folder of copies, see `Manifest.copied_name`."""
+DAMAGED = ".damaged"
+"""A store's folder for what `tutelage repair` moved aside; `Store.forget` removes it."""
+PART = re.compile(
+    r"part-(?P<stem>\d{8}T\d{12}-[0-9a-f]{8})-r(?P<revision>\d+)-(?P<hash>[0-9a-f]{16})\.parquet"
+)
+
+_SEAL = "sha256: "  # the last line of `dataset.yaml`
+_REPAIR = "list what is wrong and mend it with `tutelage repair {}`"
+
+
+@dataclass(frozen=True)
+class PartEntry:
+    """What the manifest says of one part: the SHA-256 of its bytes in hex, their number, and its episodes."""
+
+    sha256: str
+    bytes: int
+    episodes: int
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The parts of a store by name, the text of its `dataset.yaml`, and the stems of parts that were removed.
+
+    A removed part that comes back, from a backup say, is known by its stem and never taken in again. `store`
+    tells the manifests of several stores apart whose copies share a folder.
+    """
+
+    document: str
+    parts: Mapping[str, PartEntry] = field(default_factory=dict)
+    removed: frozenset[str] = frozenset()
+    store: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
+
+    def encode(self) -> bytes:
+        """Return the bytes of the file: JSON, with the SHA-256 of everything else as its last member."""
+        body = json.dumps(
+            {
+                "version": STORE_VERSION,
+                "document": self.document,
+                "parts": {name: asdict(self.parts[name]) for name in sorted(self.parts)},
+                "removed": sorted(self.removed),
+                "store": self.store,
+            },
+            separators=(",", ":"),
+        ).encode()
+        return b'%s,"sha256":"%s"}\n' % (body[:-1], hashlib.sha256(body).hexdigest().encode())
+
+    @classmethod
+    def decode(cls, data: bytes, folder: Path) -> Manifest:
+        """Read what `encode` wrote; raises TutelageError for any other byte."""
+        body, _, seal = data.rpartition(b',"sha256":"')
+        body += b"}"
+        if seal != b'%s"}\n' % hashlib.sha256(body).hexdigest().encode():
+            raise TutelageError(
+                f"expected {folder / MANIFEST} as it was written, got other bytes: it is damaged; "
+                + _REPAIR.format(folder)
+            )
+        try:
+            document = json.loads(body)
+            parts = {name: PartEntry(**entry) for name, entry in document["parts"].items()}
+            if document["version"] == STORE_VERSION and all(map(PART.fullmatch, parts)):
+                gone = frozenset(map(str, document["removed"]))
+                return cls(str(document["document"]), parts, gone, str(document["store"]))
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            pass
+        raise TutelageError(
+            f"expected a manifest of version {STORE_VERSION} in {folder}, got another; "
+            + _REPAIR.format(folder)
+        )
+
+    @classmethod
+    def read(cls, folder: Path) -> Manifest:
+        """Read the manifest of a store, or of all whose copies are in the folder.
+
+        Raises TutelageError when it is missing, damaged or older.
+        """
+        try:
+            data = read_bytes(folder / MANIFEST)
+        except FileNotFoundError:
+            if copied := sorted(
+                path for path in folder.glob("manifest-*.json") if COPIED.fullmatch(path.name)
+            ):
+                return joined([cls.decode(read_bytes(path), folder) for path in copied])
+            raise TutelageError(
+                f"expected {folder / MANIFEST}, found none: parts may be missing; " + _REPAIR.format(folder)
+            ) from None
+        return cls.decode(data, folder)
+
+    @property
+    def copied_name(self) -> str:
+        """The name of this manifest's file in a folder that holds copies of several stores."""
+        return f"manifest-{self.store}.json"
+
+    def write(self, folder: Path) -> None:
+        """Write the manifest whole, or not at all."""
+        write_whole(folder / MANIFEST, self.encode())
+
+    def changed(
+        self, added: Mapping[str, PartEntry] | None = None, removed: frozenset[str] = frozenset()
+    ) -> Manifest:
+        """Return the manifest with other parts; the stem of a part that goes without a successor is noted."""
+        parts = {name: entry for name, entry in self.parts.items() if name not in removed} | dict(added or {})
+        gone = {stem(name) for name in removed} - {stem(name) for name in parts}
+        return replace(self, parts=parts, removed=self.removed | gone)
+
+
+def joined(manifests: Sequence[Manifest]) -> Manifest:
+    """Return one manifest of all parts; of several revisions of a part, the newest."""
+    newest: dict[str, str] = {}
+    entries: dict[str, PartEntry] = {}
+    for manifest in manifests:
+        for name, entry in manifest.parts.items():
+            other = newest.get(stem(name))
+            if other is None or revision(other) < revision(name):
+                newest[stem(name)], entries[name] = name, entry
+    removed = frozenset().union(*(manifest.removed for manifest in manifests))
+    parts = {name: entries[name] for name in newest.values()}
+    return replace(manifests[0], parts=parts, removed=removed)
+
+
+def stem(name: str) -> str:
+    """Return what all revisions of a part have in common, or the name itself when it is no part's."""
+    match = PART.fullmatch(name)
+    return match["stem"] if match else name
+
+
+def revision(name: str) -> int:
+    """Return how often a part was rewritten; -1 when the name is no part's."""
+    match = PART.fullmatch(name)
+    return int(match["revision"]) if match else -1
+
+
+def seal_document(suite: Suite) -> str:
+    """Return the text of a `dataset.yaml`: version, suite, and the SHA-256 of these lines."""
+    body = yaml.safe_dump({"schema": STORE_VERSION, "suite": dict(suite.source)}, sort_keys=False)
+    return f"{body}{_SEAL}{hashlib.sha256(body.encode()).hexdigest()}\n"
+
+
+def check_document(data: bytes, folder: Path) -> Any:
+    """Return the suite's source of a `dataset.yaml`; raises TutelageError when it is older or damaged."""
+    body, mark, seal = data.rpartition(_SEAL.encode())
+    if mark and seal == hashlib.sha256(body).hexdigest().encode() + b"\n":
+        document = parse_yaml(data.decode(), str(folder / DOCUMENT))
+        if isinstance(document, dict) and document.get("schema") == STORE_VERSION:
+            return document.get("suite")
+    older = older_suite(data, folder)
+    if older is not None:
+        raise TutelageError(
+            f"expected schema {STORE_VERSION} in {folder / DOCUMENT}, got 1: an older store without "
+            f"a manifest; upgrade it with `tutelage repair {folder}`"
+        )
+    raise TutelageError(
+        f"expected {folder / DOCUMENT} of schema {STORE_VERSION} as it was written, got other bytes: it is "
+        "damaged; " + _REPAIR.format(folder)
+    )
+
+
+def older_suite(data: bytes, folder: Path) -> Any:
+    """Return the suite's source of a `dataset.yaml` of schema 1, which had no seal; else None."""
+    try:
+        document = parse_yaml(data.decode(), str(folder / DOCUMENT))
+    except (TutelageError, UnicodeDecodeError):
+        return None
+    is_older = isinstance(document, dict) and document.get("schema") == 1 and "sha256" not in document
+    return document.get("suite") if is_older else None
+
+
+def read_document(folder: Path) -> bytes:
+    """Read the bytes of `dataset.yaml`; raises TutelageError when there is none."""
+    try:
+        return read_bytes(folder / DOCUMENT)
+    except FileNotFoundError:
+        raise TutelageError(
+            f"expected a store at {folder}, found no {DOCUMENT} there; check the path"
+        ) from None
+
+
+def part_files(folder: Path) -> dict[str, int]:
+    """Return the size of every file named like a part, by name, whatever the rest of its name is."""
+    with os.scandir(folder) as entries:
+        return {
+            entry.name: entry.stat(follow_symlinks=False).st_size
+            for entry in entries
+            if entry.name.startswith("part-") and entry.name.endswith(".parquet")
+        }
+
+
+def hash_file(path: Path) -> str:
+    """Return the SHA-256 of a regular file in hex; raises TutelageError when it cannot be read."""
+    try:
+        with open_regular(path) as file:
+            return hashlib.file_digest(cast("io.BufferedReader", file), "sha256").hexdigest()
+    except OSError as error:
+        raise TutelageError(f"expected to read part {path.name} of {path.parent}, got {error}") from None
+
+
+def differences(folder: Path, manifest: Manifest) -> list[str]:
+    """Say in one line each which part files are missing, of another size, or not in the manifest.
+
+    A look at the folder's entries only: what is inside of the parts is hashed by whoever reads them.
+    """
+    there = part_files(folder)
+    lines = []
+    for name, entry in sorted(manifest.parts.items()):
+        if name not in there:
+            lines.append(
+                f"expected part {name} of {folder} with {entry.episodes} episodes, found none: it is missing"
+            )
+        elif there[name] != entry.bytes:
+            lines.append(
+                f"expected part {name} of {folder} to have {entry.bytes} bytes, "
+                f"got {there[name]}: it is damaged"
+            )
+    lines += [
+        f"expected no part {name} in {folder}: it is foreign to the manifest (put there, or left by a crash)"
+        for name in sorted(there.keys() - manifest.parts.keys())
+    ]
+    return lines
+
+
+def check_parts(folder: Path, manifest: Manifest) -> None:
+    """Raise TutelageError that names the first difference between a folder and its manifest."""
+    if lines := differences(folder, manifest):
+        more = f" ({len(lines)} such parts)" if len(lines) > 1 else ""
+        raise TutelageError(f"{lines[0]}{more}; " + _REPAIR.format(folder))

@@ -1,0 +1,57 @@
+"""A store's suite: begin a store for it, refuse another one and episodes that are not of its tasks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..envs.errors import TutelageError
+from ..envs.suite import Suite
+from .durable import write_whole
+from .manifest import DOCUMENT, MANIFEST, Manifest, seal_document
+from .trajectory import Trajectory
+
+
+def begin(path: Path, suite: Suite) -> None:
+    """Write the files of an empty store; the caller holds the lock.
+
+    Raises TutelageError where parts are that another `dataset.yaml` belongs to.
+    """
+    if any(path.glob("part-*.parquet")) or ((path / MANIFEST).exists() and Manifest.read(path).parts):
+        raise TutelageError(
+            f"expected {path / DOCUMENT} beside the parts that are there, found none; "
+            f"list what is wrong and mend it with `tutelage repair {path}`"
+        )
+    text = seal_document(suite)
+    Manifest(text).write(path)  # first: a store without dataset.yaml is begun anew after a crash
+    write_whole(path / DOCUMENT, text.encode())
+
+
+def other_suite(path: Path, there: Suite, wanted: Suite) -> str:
+    """Say in one line that a folder holds another suite than the wanted one, and how they differ."""
+    if there.name != wanted.name:
+        return f"expected {path} to hold suite {wanted.name!r}, got {there.name!r}; choose another folder"
+    for mine, theirs in zip(wanted, there, strict=False):
+        if mine != theirs:
+            what = f"task {theirs.id!r} differs"
+            break
+    else:
+        what = f"it has {len(there)} tasks, not {len(wanted)}, or another evaluation"
+    return (
+        f"expected {path} to hold this very suite {wanted.name!r}, got another of that name ({what}); "
+        f"choose another folder, or give the changed suite another name"
+    )
+
+
+def check_belongs(path: Path, suite: Suite, episode: Trajectory) -> None:
+    """Raise TutelageError unless an episode is of a task of the suite."""
+    if episode.suite != suite.name:
+        raise TutelageError(
+            f"expected episodes of suite {suite.name!r} in {path}, got one of {episode.suite!r}; "
+            f"append it to a store of its own"
+        )
+    task = suite[episode.task]
+    if (episode.env, dict(episode.kwargs)) != (task.env, dict(task.kwargs)):
+        raise TutelageError(
+            f"expected task {episode.task!r} to be {task.env} with {dict(task.kwargs)}, "
+            f"got {episode.env} with {dict(episode.kwargs)} in {episode.episode}"
+        )
