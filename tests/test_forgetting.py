@@ -23,6 +23,7 @@ from tutelage.datasets.crowd.servers.leases import Leases
 from tutelage.datasets.forgetting import Places, find, forget
 from tutelage.datasets.formats.exchange import export_store
 from tutelage.datasets.journal import EpisodeRecord, Journal, SeatRecord, StepRecord
+from tutelage.datasets.manifest import COPIED
 from tutelage.datasets.part_copies import PartCopies
 from tutelage.datasets.remote import Remote
 from tutelage.datasets.store import Store
@@ -220,7 +221,9 @@ def test_copies_are_reached_in_every_version(study: Path, bucket: str) -> None:
     done = forget(EVE, Places(study, parts=bucket))
     assert done.left == []
     assert done.removed["episodes in copies"] == 2
-    assert [one for one, _ in remote.versions()] == sorted(remote.sizes())
+    # older versions of manifests stay: they hold hashes of parts, and nobody's name
+    left = [name for name, _ in remote.versions() if not COPIED.fullmatch(name)]
+    assert left == [name for name in sorted(remote.sizes()) if not COPIED.fullmatch(name)]
     assert any(bucket in one for one in done.searched)
 
 
