@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..envs.admission import admit
 from ..envs.errors import TutelageError
 from ..envs.suite import Suite
+from ..envs.trust import Untrusted
 from .replay import Environments, replay_many
 from .spreading import spread
 from .trajectory import CONTROLLERS, Trajectory
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
 def verify(store: Store, progress: Progress | None, workers: int, replayed: bool) -> list[str]:
     """List what is wrong with a store, in part order; see `Store.verify`."""
+    if replayed:
+        _admit_replayed(store)
     problems, units = _sound_units(store)
     check = partial(check_group, store.path, replayed)
     for found, (_, _, count) in zip(spread(check, units, workers), units, strict=True):
@@ -27,6 +31,16 @@ def verify(store: Store, progress: Progress | None, workers: int, replayed: bool
         if progress:
             progress(count)
     return problems + _twice(store, units)
+
+
+def _admit_replayed(store: Store) -> None:
+    """Raise Untrusted where a replay would run what nobody trusts; see `envs.admission`."""
+    rows = store.episodes(store.sound_parts())
+    pairs = zip(rows["task"].to_pylist(), rows["stored"].to_pylist(), strict=True)
+    replayed = {task for task, is_stored in pairs if not is_stored}
+    for task in store.suite:
+        if task.id in replayed:
+            admit(task)
 
 
 def _sound_units(store: Store) -> tuple[list[str], list[tuple[str, int, int]]]:
@@ -61,6 +75,8 @@ def check_group(path: Path, replayed: bool, unit: tuple[str, int, int]) -> list[
                 consistent += [] if contradictions else [one]
             again = replay_many(consistent, environments) if replayed else ()
             problems += [f"{where}{got}" for got in again if isinstance(got, TutelageError)]
+    except Untrusted:
+        raise
     except TutelageError as error:
         problems.append(str(error))
     return problems

@@ -22,6 +22,7 @@ from ...envs.errors import TutelageError
 from ...envs.gymnasium_task import TaskEnvironment
 from ...envs.suite import Suite
 from ...envs.task import SEED_RANGES
+from ...envs.trust import Untrusted
 from ..rounds import read_rounds
 from . import sections
 from .comparison import MANY, Comparison
@@ -210,6 +211,8 @@ def _replays(
             if episode in by_id:
                 try:
                     plays.append(render(by_id[episode], task, actor, budget))
+                except Untrusted:
+                    raise
                 except TutelageError:  # an environment that cannot draw has no replays
                     continue
         if plays:

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ...envs.admission import admit
 from ...envs.errors import TutelageError, nearest
 from ...envs.suite import load_suite
 from ..store import Progress, Store
@@ -24,6 +25,10 @@ def export_store(store: Store, to: str, out: Path, progress: Progress | None = N
     """Write a store in another format under `out`; returns what was written and what it cannot hold."""
     _check(to, FORMATS)
     store.part_hashes()  # a damaged store is refused before anything is written
+    played = set(store.episodes()["task"].to_pylist())
+    for task in store.suite:
+        if task.id in played:
+            admit(task)
     note_export(store, to, out)
     if to == "minari":
         from .minari import export_minari

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ...envs.admission import admit_all
 from ...envs.errors import TutelageError
 from ...envs.gymnasium_task import TaskEnvironment
 from ...envs.spaces import is_text, leaves
@@ -96,7 +97,7 @@ def import_lerobot(source: Path, out: Path, progress: Progress | None = None) ->
             f"names no Gymnasium environment to act in; convert it to Minari with its environment's id"
         )
     described = [json.loads((folder / _OURS).read_text(encoding="utf-8")) for folder in found]
-    store = Store.create(out, suite_from(described[0]["suite"], str(found[0] / _OURS)))
+    store = Store.create(out, admit_all(suite_from(described[0]["suite"], str(found[0] / _OURS))))
     report = []
     for folder, ours in zip(found, described, strict=True):
         added, known = append_new(store, _trajectories(folder, ours["task"], store, progress))

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from gymnasium import Space, spaces
 
+from ...envs.admission import admit_all
 from ...envs.errors import TutelageError
 from ...envs.gymnasium_task import TaskEnvironment
 from ...envs.spaces import is_text, leaves
@@ -111,10 +112,11 @@ def import_minari(source: Path, out: Path, progress: Progress | None = None) -> 
             f"expected datasets of one kind under {source}, got ours and others; import one by one"
         )
     if ours:
-        store = Store.create(out, suite_from(ours[0].storage.metadata["tutelage"]["suite"], str(source)))
+        suite = admit_all(suite_from(ours[0].storage.metadata["tutelage"]["suite"], str(source)))
+        store = Store.create(out, suite)
         report = [sentence for one in ours for sentence in _import_ours(one, store, progress)]
     else:
-        store = Store.create(out, foreign_suite(datasets))
+        store = Store.create(out, admit_all(foreign_suite(datasets)))
         report = []
         for one, task in zip(datasets, store.suite, strict=True):
             found = foreign_trajectories(one, task, store.suite, report)

@@ -12,6 +12,7 @@ from ...envs.errors import TutelageError
 from ...envs.spaces import leaves
 from ...envs.suite import Suite, suite_from
 from ...envs.task import RECORD, Task
+from ...envs.trust import Untrusted
 from ..replay import Environments, digest_of, prove_again
 from ..trajectory import CONTROLLERS, Trajectory
 from .facts import join_actions, unnest
@@ -71,6 +72,8 @@ def _order(environments: Environments, task: Task, dataset: Any) -> list[str]:
     mine = [leaf.path for leaf in leaves(dataset.observation_space)]
     try:
         theirs = [leaf.path for leaf in leaves(environments[task.id].observation_space)]
+    except Untrusted:
+        raise
     except TutelageError:  # the environment is not installed: nothing can be replayed
         return mine
     return theirs if set(theirs) == set(mine) else mine

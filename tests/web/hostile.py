@@ -1,0 +1,180 @@
+"""Pages that try to reach out: what each tries, and listeners that would hear of it."""
+
+from __future__ import annotations
+
+import json
+import selectors
+import socket
+import threading
+from pathlib import Path
+from types import TracebackType
+
+OUTSIDE = "the words of a file outside"
+_STUN = '[{urls: ["stun:127.0.0.1:PORT", "turn:127.0.0.1:PORT?transport=tcp"], username: "a", credential: "b"}]'
+
+SENDING = {
+    "fetch": "fetch('http://127.0.0.1:PORT/', {mode: 'no-cors'});",
+    "fetch_post": "fetch('http://127.0.0.1:PORT/', {method: 'POST', mode: 'no-cors', body: 'x', keepalive: true});",
+    "xhr": "const x = new XMLHttpRequest(); x.open('GET', 'http://127.0.0.1:PORT/'); x.send();",
+    "image": "new Image().src = 'http://127.0.0.1:PORT/a.png';",
+    "beacon": "navigator.sendBeacon('http://127.0.0.1:PORT/', 'x');",
+    "beacon_of_the_prototype": "Navigator.prototype.sendBeacon.call(navigator, 'http://127.0.0.1:PORT/', 'x');",
+    "websocket": "new WebSocket('ws://127.0.0.1:PORT/');",
+    "event_source": "new EventSource('http://127.0.0.1:PORT/');",
+    "web_transport": "new WebTransport('https://127.0.0.1:PORT/');",
+    "webrtc": f"const p = new RTCPeerConnection({{iceServers: {_STUN}}}); p.createDataChannel('a');"
+    "p.createOffer().then((offer) => p.setLocalDescription(offer));",
+    "webrtc_of_a_frame": "const f = document.createElement('iframe'); document.body.append(f);"
+    f"const p = new f.contentWindow.RTCPeerConnection({{iceServers: {_STUN}}}); p.createDataChannel('a');"
+    "p.createOffer().then((offer) => p.setLocalDescription(offer));",
+    "script": "add('script', {src: 'http://127.0.0.1:PORT/a.js'});",
+    "module": "import('http://127.0.0.1:PORT/a.js').catch(() => null);",
+    "worker": "new Worker(URL.createObjectURL(new Blob([`fetch('http://127.0.0.1:PORT/', {mode: 'no-cors'})`])));",
+    "module_worker": "new Worker(URL.createObjectURL(new Blob([`import 'http://127.0.0.1:PORT/a.js'`],"
+    "{type: 'text/javascript'})), {type: 'module'});",
+    "worker_of_a_frame": "const f = document.createElement('iframe'); document.body.append(f);"
+    "new f.contentWindow.Worker(URL.createObjectURL(new Blob([`fetch('http://127.0.0.1:PORT/')`])));",
+    "shared_worker": "new SharedWorker(URL.createObjectURL(new Blob([`fetch('http://127.0.0.1:PORT/')`])));",
+    "worklet": "CSS.paintWorklet.addModule('http://127.0.0.1:PORT/a.js');",
+    "service_worker": "navigator.serviceWorker.register('worker.js').then(() => fetch('http://127.0.0.1:PORT/'));",
+    "style": "add('link', {rel: 'stylesheet', href: 'http://127.0.0.1:PORT/a.css'});",
+    "style_url": "document.body.style.backgroundImage = 'url(http://127.0.0.1:PORT/a.png)';",
+    "font": "new FontFace('far', 'url(http://127.0.0.1:PORT/a.woff)').load().catch(() => null);",
+    "frame": "add('iframe', {src: 'http://127.0.0.1:PORT/'});",
+    "frame_of_its_own_text": "add('iframe', {srcdoc: `<img src='http://127.0.0.1:PORT/a.png'>`});",
+    "frame_of_data": "add('iframe', {src: `data:text/html,<img src='http://127.0.0.1:PORT/a.png'>`});",
+    "plugin": "add('object', {data: 'http://127.0.0.1:PORT/a.pdf'}); add('embed', {src: 'http://127.0.0.1:PORT/a'});",
+    "video": "add('video', {src: 'http://127.0.0.1:PORT/a.webm', autoplay: true});",
+    "preconnect": "add('link', {rel: 'preconnect', href: 'http://127.0.0.1:PORT/'});",
+    "prefetch": "add('link', {rel: 'prefetch', href: 'http://127.0.0.1:PORT/a'});",
+    "preload": "add('link', {rel: 'preload', as: 'image', href: 'http://127.0.0.1:PORT/a.png'});",
+    "prerender": "add('link', {rel: 'prerender', href: 'http://127.0.0.1:PORT/a'});",
+    "speculation": "add('script', {type: 'speculationrules', textContent:"
+    """JSON.stringify({prerender: [{urls: ['http://127.0.0.1:PORT/a'], eagerness: 'immediate'}],"""
+    """prefetch: [{urls: ['http://127.0.0.1:PORT/b'], eagerness: 'immediate'}]})});""",
+    "icon": "add('link', {rel: 'icon', href: 'http://127.0.0.1:PORT/a.ico'});",
+    "manifest": "add('link', {rel: 'manifest', href: 'http://127.0.0.1:PORT/a.json'});",
+    "ping": "const a = add('a', {href: '#x', ping: 'http://127.0.0.1:PORT/'}); a.click();",
+    "window": "window.open('http://127.0.0.1:PORT/');",
+    "window_by_link": "add('a', {href: 'http://127.0.0.1:PORT/', target: '_blank'}).click();",
+    "form": "const f = add('form', {action: 'http://127.0.0.1:PORT/', method: 'post'}); f.submit();",
+    "form_in_a_window": "add('form', {action: 'http://127.0.0.1:PORT/', target: '_blank'}).submit();",
+    "download": "add('a', {href: 'http://127.0.0.1:PORT/a.zip', download: 'a.zip'}).click();",
+    "location": "location = 'http://127.0.0.1:PORT/';",
+    "refresh": "add('meta', {httpEquiv: 'refresh', content: '0;url=http://127.0.0.1:PORT/'});",
+    "navigation": "self.navigation.navigate('http://127.0.0.1:PORT/').finished.catch(() => null);",
+    "reports": "add('meta', {httpEquiv: 'Content-Security-Policy', content:"
+    "`img-src 'none'; report-uri http://127.0.0.1:PORT/`}); new Image().src = 'a.png';",
+    "loopback_by_name": "fetch('http://localhost:PORT/', {mode: 'no-cors'});",
+}
+"""What a page does to send something out, by a word for it."""
+
+READING = {
+    "fetch": "fetch('TARGET').then((got) => got.text()).then(tell);",
+    "xhr": "const x = new XMLHttpRequest(); x.open('GET', 'TARGET'); x.onload = () => tell(x.responseText); x.send();",
+    "frame": "const f = add('iframe', {src: 'TARGET'});"
+    "f.onload = () => tell(f.contentDocument && f.contentDocument.body.textContent);",
+    "style": "const s = add('link', {rel: 'stylesheet', href: 'TARGET'});"
+    "s.onload = () => tell('WORDS'.slice(0, s.sheet ? 99 : 0));",
+    "script": "const s = add('script', {src: 'TARGET'}); s.onload = () => tell('WORDS');",
+    "image": "const i = new Image(); i.onload = () => tell('WORDS'); i.src = 'TARGET.png';",
+    "module": "import('TARGET').then(() => tell('WORDS')).catch(() => null);",
+    "worker": "const w = new Worker(URL.createObjectURL(new Blob(["
+    "`fetch('TARGET').then((got) => got.text()).then((text) => postMessage(text))`])));"
+    "w.onmessage = (event) => tell(event.data);",
+    "location": "location = 'TARGET';",
+    "window": "const w = window.open('TARGET'); w.onload = () => tell(w.document.body.textContent);",
+}
+"""What a page does to read TARGET and tell its words."""
+
+_PAGE = """<!DOCTYPE html>
+<html><head><meta charset="utf-8"><title>hostile</title></head>
+<body style="margin: 0"><button id="go">Go</button><img id="mine" src="mine.png">
+<script>
+let outcome, told = [], isSettled = false;
+const tell = (text) => told.push(text);
+const add = (tag, values) => document.body.appendChild(Object.assign(document.createElement(tag), values));
+// what is asked for later is answered later: when this has come, the answers to all that was tried have, too
+const settle = async () => {
+  for (let times = 0; times < 3; times += 1) await new Promise((done) => {
+    const picture = new Image();
+    picture.onload = done;
+    picture.src = `mine.png?${times}`;
+  });
+  isSettled = true;
+};
+window.task = {
+  begin() { outcome = { done: false, reward: 0 }; },
+  instruction: () => `press go ${document.getElementById("mine").naturalWidth} ${told.join(" ")}${isSettled ? "." : ""}`,
+  outcome: () => outcome,
+};
+document.getElementById("go").addEventListener("click", () => (outcome = { done: true, reward: 1 }));
+window.addEventListener("load", () => {
+  document.getElementById("go").addEventListener("mouseover", () => {
+    try { new Function("add", "tell", CODE)(add, tell); } catch { /* it was taken away */ }
+    settle();
+  }, { once: true });
+});
+</script></body></html>
+"""
+
+
+def write_page(folder: Path, name: str, code: str) -> Path:
+    """Write a page that does `code` when the pointer comes to its button, and is honest beside that."""
+    folder.mkdir(exist_ok=True)
+    page = folder / f"{name}.html"
+    page.write_text(_PAGE.replace("CODE", json.dumps(code)), encoding="utf-8")
+    return page
+
+
+class Listeners:
+    """A TCP and a UDP port of 127.0.0.1 for each name; `heard` are the names where something arrived."""
+
+    def __init__(self, names: list[str]) -> None:
+        self.heard: set[str] = set()
+        self.ports: dict[str, int] = {}
+        self._selector = selectors.DefaultSelector()
+        for name in names:
+            self._listen(name)
+        self._ours, self._theirs = socket.socketpair()
+        self._selector.register(self._theirs, selectors.EVENT_READ, "")
+        self._thread = threading.Thread(target=self._serve)
+
+    def __enter__(self) -> Listeners:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ours.close()
+        self._thread.join()
+        for key in list(self._selector.get_map().values()):
+            key.fileobj.close()  # type: ignore[union-attr]
+        self._selector.close()
+
+    def _listen(self, name: str) -> None:
+        while name not in self.ports:
+            stream, packets = socket.socket(), socket.socket(type=socket.SOCK_DGRAM)
+            stream.bind(("127.0.0.1", 0))
+            try:
+                packets.bind(stream.getsockname())
+            except OSError:  # somebody else has the other port of that number
+                stream.close()
+                packets.close()
+                continue
+            stream.listen()
+            self.ports[name] = stream.getsockname()[1]
+            self._selector.register(stream, selectors.EVENT_READ, name)
+            self._selector.register(packets, selectors.EVENT_READ, name)
+
+    def _serve(self) -> None:
+        while True:
+            for key, _ in self._selector.select():
+                if not key.data:
+                    return
+                self.heard.add(key.data)
+                if key.fileobj.type == socket.SOCK_STREAM:  # type: ignore[union-attr]
+                    key.fileobj.accept()[0].close()  # type: ignore[union-attr]
+                else:
+                    key.fileobj.recv(4096)  # type: ignore[union-attr]
