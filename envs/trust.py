@@ -9,6 +9,8 @@ program of one's own `trust(["pages"])`. Worker processes inherit the variable. 
 from __future__ import annotations
 
 import os
+import re
+import shlex
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from .errors import TutelageError
 from .printable import printable
 
 VARIABLE = "TUTELAGE_TRUST"
+_MODULE = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*")
 
 
 class Untrusted(TutelageError):
@@ -57,13 +60,12 @@ def untrusted(what: str, name: str | Path, who: str = "") -> Untrusted:
     prefix = f"{who}: " if who else ""
     return Untrusted(
         f"{prefix}expected nothing here to act by itself, but this would {what}; "
-        f"if you know where it comes from, say --trust {printable(name)}"
+        f"if you know where it comes from, say --trust {shlex.quote(printable(name))}"
     )
 
 
 def _absolute(name: str) -> str:
-    """Return a path as an absolute one; a name without a separator is a path only where it exists."""
-    path = str(Path(name).resolve()) if os.sep in name or Path(name).exists() else name
-    if not name or os.pathsep in path or "\0" in path:
+    """Return a path as an absolute one; what could be a module is a path only where it exists."""
+    if not name or os.pathsep in name or "\0" in name:
         raise TutelageError(f"expected a folder or module to trust, got {name!r}, which cannot be one")
-    return path
+    return name if _MODULE.fullmatch(name) and not Path(name).exists() else str(Path(name).resolve())

@@ -25,7 +25,13 @@ CONTENT_POLICY = "; ".join(
     (
         "default-src 'self' 'unsafe-inline' 'unsafe-eval'",
         *("img-src 'self' data: blob:", "media-src 'self' data: blob:", "font-src 'self' data:"),
-        *("worker-src 'none'", "object-src 'none'", "form-action 'none'", "base-uri 'self'", "webrtc 'block'"),
+        *(
+            "worker-src 'none'",
+            "object-src 'none'",
+            "form-action 'none'",
+            "base-uri 'self'",
+            "webrtc 'block'",
+        ),
     )
 )
 """What a page may load: its folder and what it makes itself; no workers, plugins and sent forms."""

@@ -10,7 +10,9 @@ from pathlib import Path
 from types import TracebackType
 
 OUTSIDE = "the words of a file outside"
-_STUN = '[{urls: ["stun:127.0.0.1:PORT", "turn:127.0.0.1:PORT?transport=tcp"], username: "a", credential: "b"}]'
+_STUN = (
+    '[{urls: ["stun:127.0.0.1:PORT", "turn:127.0.0.1:PORT?transport=tcp"], username: "a", credential: "b"}]'
+)
 
 SENDING = {
     "fetch": "fetch('http://127.0.0.1:PORT/', {mode: 'no-cors'});",
@@ -71,7 +73,8 @@ SENDING = {
 
 READING = {
     "fetch": "fetch('TARGET').then((got) => got.text()).then(tell);",
-    "xhr": "const x = new XMLHttpRequest(); x.open('GET', 'TARGET'); x.onload = () => tell(x.responseText); x.send();",
+    "xhr": "const x = new XMLHttpRequest(); x.open('GET', 'TARGET');"
+    "x.onload = () => tell(x.responseText); x.send();",
     "frame": "const f = add('iframe', {src: 'TARGET'});"
     "f.onload = () => tell(f.contentDocument && f.contentDocument.body.textContent);",
     "style": "const s = add('link', {rel: 'stylesheet', href: 'TARGET'});"
@@ -105,7 +108,10 @@ const settle = async () => {
 };
 window.task = {
   begin() { outcome = { done: false, reward: 0 }; },
-  instruction: () => `press go ${document.getElementById("mine").naturalWidth} ${told.join(" ")}${isSettled ? "." : ""}`,
+  instruction() {
+    const words = [document.getElementById("mine").naturalWidth, told.join(" ")].join(" ");
+    return `press go ${words}${isSettled ? "." : ""}`;
+  },
   outcome: () => outcome,
 };
 document.getElementById("go").addEventListener("click", () => (outcome = { done: true, reward: 1 }));

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from tutelage.envs.errors import TutelageError
 from tutelage.envs.trust import trust
 from tutelage.envs.web.actions import Action
 from tutelage.envs.web.browser import Browser
-from tutelage.envs.web.devtools import BrowserLost, Call
+from tutelage.envs.web.devtools import Call, Conversation
 from tutelage.envs.web.environment import WebEnv
-from tutelage.envs.web.vector import reset_many, step_many
 from tutelage.tests.web.hostile import OUTSIDE, READING, SENDING, Listeners, write_page
 from tutelage.tests.web.showing import at
 
@@ -39,19 +39,24 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return pages
 
 
-def play(envs: list[WebEnv]) -> list[tuple[str, float]]:
-    """Let every page do what it does; returns what it tells then, and the reward of its honest button."""
-    begun = [seen for seen, _ in reset_many(envs, [0] * len(envs))]
-    buttons = [at(seen, id="go") for seen in begun]
-    step_many(envs, [Action("hover", button) for button in buttons])
-    waited = begun
-    for _ in range(25):
-        waited = [one[0] for one in step_many(envs, [Action("wait", amount=1000)] * len(envs))]
-        if all(one["instruction"].endswith(".") for one in waited):
-            break
-    buttons = [at(seen, id="go") for seen in waited]
-    ended = step_many(envs, [Action("click", button) for button in buttons])
-    return [(seen["instruction"], one[1]) for seen, one in zip(waited, ended, strict=True)]
+def playing(env: WebEnv) -> Conversation[tuple[str, float]]:
+    """Let a page do what it does; returns what it tells then, and the reward of its honest button."""
+    try:
+        seen, _ = yield from env.beginning(0)
+        seen, *_ = yield from env.acting(Action("hover", at(seen, id="go")))
+        for _ in range(500):
+            if seen["instruction"].endswith("."):
+                break
+            seen, *_ = yield from env.acting(Action("wait", amount=1))
+        _, reward, *_ = yield from env.acting(Action("click", at(seen, id="go")))
+    except TutelageError as error:
+        return f"lost: {error}", 0.0
+    return seen["instruction"], reward
+
+
+def play(browser: Browser, pages: list[Path]) -> list[tuple[str, float]]:
+    """Play each page in a tab of its own, see `playing`."""
+    return browser.talk([playing(WebEnv(str(page), browser=browser)) for page in pages])
 
 
 def end(browser: Browser) -> None:
@@ -62,11 +67,9 @@ def end(browser: Browser) -> None:
 
     process = browser.process
     assert process is not None
-    try:
-        browser.talk_alone(conversation())
-    except BrowserLost:
-        pass
+    browser.talk_alone(conversation())
     process.wait(30)
+    browser.close()
 
 
 @pytest.fixture(scope="module")
@@ -74,13 +77,12 @@ def sent(folder: Path) -> Iterator[tuple[set[str], dict[str, tuple[str, float]]]
     """Give the names of what arrived anywhere, and what each page told and earned."""
     browser = Browser()
     with Listeners(list(SENDING)) as listeners:
-        envs = []
-        for name, code in SENDING.items():
-            page = write_page(folder, name, code.replace("PORT", str(listeners.ports[name])))
-            envs.append(WebEnv(str(page), browser=browser))
-        played = dict(zip(SENDING, play(envs), strict=True))
+        pages = [
+            write_page(folder, name, code.replace("PORT", str(listeners.ports[name])))
+            for name, code in SENDING.items()
+        ]
+        played = dict(zip(SENDING, play(browser, pages), strict=True))
         end(browser)
-        browser.close()
         yield listeners.heard, played
 
 
@@ -105,19 +107,43 @@ def test_the_listeners_hear_what_does_arrive() -> None:
             assert time.monotonic() < until
 
 
+@pytest.mark.parametrize("kind", ["navigation", "webrtc"])
+def test_the_browser_itself_reaches_nothing_where_nobody_answers_for_a_page(kind: str) -> None:
+    with Listeners([kind]) as listeners:
+        browser = Browser()
+        browser.talk_alone(bare_tab(SENDING["webrtc"], listeners.ports[kind], kind == "navigation"))
+        end(browser)
+        assert listeners.heard == set()
+
+
+def bare_tab(code: str, port: int, is_navigation: bool) -> Conversation[None]:
+    """Open a tab without all that `Tab` does, and let it reach out."""
+    url = f"http://127.0.0.1:{port}/" if is_navigation else "about:blank"
+    (target,) = yield [Call("Target.createTarget", {"url": url})]
+    (tab,) = yield [Call("Target.attachToTarget", {"targetId": target["targetId"], "flatten": True})]
+    gathered = (
+        f"{{ {code.replace('PORT', str(port))} new Promise((done) => {{"
+        "p.onicegatheringstatechange = () => p.iceGatheringState === 'complete' && done(); }) }"
+    )
+    expression = "document.readyState" if is_navigation else gathered
+    params = {"expression": expression, "awaitPromise": True}
+    (answer,) = yield [Call("Runtime.evaluate", params, tab["sessionId"])]
+    assert "exceptionDetails" not in answer
+
+
 @pytest.fixture(scope="module")
-def told(folder: Path) -> Iterator[dict[tuple[str, str], tuple[str, float]]]:
+def told(folder: Path) -> dict[tuple[str, str], tuple[str, float]]:
     """Give what each page could tell of each target, and the reward of its honest button."""
-    browser = Browser()
-    envs, keys = [], []
+    pages = {}
     for place, target in enumerate(TARGETS):
         aimed = target.format(outside=folder.parent / "outside.txt")
         for name, code in READING.items():
-            page = write_page(folder, f"{name}-{place}", code.replace("TARGET", aimed).replace("WORDS", OUTSIDE))
-            envs.append(WebEnv(str(page), browser=browser))
-            keys.append((name, target))
-    yield dict(zip(keys, play(envs), strict=True))
+            code = code.replace("TARGET", aimed).replace("WORDS", OUTSIDE)
+            pages[name, target] = write_page(folder, f"{name}-{place}", code)
+    browser = Browser()
+    played = play(browser, list(pages.values()))
     browser.close()
+    return dict(zip(pages, played, strict=True))
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -131,6 +157,5 @@ def test_nothing_outside_of_the_folder_is_read(
 def test_what_lies_in_the_folder_is_read(folder: Path, browser: Browser) -> None:
     (folder / "sub").mkdir()
     (folder / "sub" / "own words.txt").write_text("own words")
-    env = WebEnv(str(write_page(folder, "own", READING["fetch"].replace("TARGET", "sub/own%20words.txt"))), browser=browser)
-    assert play([env]) == [("press go 7 own words.", 1)]
-    env.close()
+    page = write_page(folder, "own", READING["fetch"].replace("TARGET", "sub/own%20words.txt"))
+    assert play(browser, [page]) == [("press go 7 own words.", 1)]
