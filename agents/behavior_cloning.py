@@ -16,6 +16,7 @@ import torch
 
 from ..datasets.sampler import Sampler, TaskColumns, load_columns
 from ..datasets.store import Store
+from ..datasets.verification import admit_played
 from ..datasets.weights import Weight, episode_weights, weigh
 from ..envs.errors import TutelageError
 from ..envs.suite import Suite
@@ -55,6 +56,8 @@ def train(
     Ctrl-C saves everything first. Returns the kept one. Raises TutelageError when there is
     nothing to learn from, or when `resume` finds another configuration.
     """
+    for store in stores:
+        admit_played(store)
     out.mkdir(parents=True, exist_ok=True)
     _check_config(out, config, resume)
     threads = torch.get_num_threads()

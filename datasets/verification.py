@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def verify(store: Store, progress: Progress | None, workers: int, replayed: bool) -> list[str]:
     """List what is wrong with a store, in part order; see `Store.verify`."""
     if replayed:
-        _admit_replayed(store)
+        admit_played(store, replayed=True)
     problems, units = _sound_units(store)
     check = partial(check_group, store.path, replayed)
     for found, (_, _, count) in zip(spread(check, units, workers), units, strict=True):
@@ -33,13 +33,16 @@ def verify(store: Store, progress: Progress | None, workers: int, replayed: bool
     return problems + _twice(store, units)
 
 
-def _admit_replayed(store: Store) -> None:
-    """Raise Untrusted where a replay would run what nobody trusts; see `envs.admission`."""
+def admit_played(store: Store, replayed: bool = False) -> None:
+    """Raise Untrusted where making the environments of a store's episodes would run what nobody trusts.
+
+    With `replayed`, only tasks are asked about whose episodes hold no observations. See `envs.admission`.
+    """
     rows = store.episodes(store.sound_parts())
     pairs = zip(rows["task"].to_pylist(), rows["stored"].to_pylist(), strict=True)
-    replayed = {task for task, is_stored in pairs if not is_stored}
+    played = {task for task, is_stored in pairs if not (replayed and is_stored)}
     for task in store.suite:
-        if task.id in replayed:
+        if task.id in played:
             admit(task)
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import subprocess
+import shlex
 import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tutelage.datasets.spreading import _over_ray
 from tutelage.envs.admission import SHOWN, acts_of, admit
 from tutelage.envs.errors import TutelageError
 from tutelage.envs.gymnasium_task import TaskEnvironment
@@ -64,7 +63,7 @@ def test_what_would_act_is_asked_for_by_name_and_admitted_once_it_is_trusted(
         admit(task)
     line = str(raised.value)
     assert line.startswith("task 'lift': expected")
-    assert line.endswith(f"--trust {name}")
+    assert line.endswith(f"--trust {shlex.quote(name)}")
     assert "\n" not in line
     if ":" in name:  # the path separator of TUTELAGE_TRUST
         return
@@ -102,8 +101,11 @@ def test_words_and_numbers_act_in_nothing(env: str, kwargs: dict[str, Any]) -> N
 
 @pytest.mark.parametrize(
     "key",
-    ["render_mode", "max_episode_steps", "disable_env_checker", "additional_wrappers", "entry_point", "id"]
-    + ["vector_entry_point", "apply_api_compatibility", "vectorization_mode", "vector_kwargs", "num_envs"],
+    [
+        *("render_mode", "max_episode_steps", "disable_env_checker", "additional_wrappers", "entry_point"),
+        *("vector_entry_point", "apply_api_compatibility", "vectorization_mode", "vector_kwargs", "num_envs"),
+        "id",
+    ],
 )
 def test_what_gymnasium_takes_for_itself_is_refused_even_where_all_is_trusted(key: str) -> None:
     trust(["/", "json"])
@@ -149,7 +151,7 @@ def test_a_module_that_is_trusted_registers_environments(
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     task = Task("lift", "our_robots:our/Lift-v0")
-    with pytest.raises(Untrusted, match="import the module our_robots.*--trust our_robots$"):
+    with pytest.raises(Untrusted, match=r"import the module our_robots.*--trust our_robots$"):
         TaskEnvironment(task)
     assert "our_robots" not in sys.modules
     trust(["our_robots"])

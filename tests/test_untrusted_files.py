@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from tutelage.envs.task import TEST
 from tutelage.envs.trust import VARIABLE
 from tutelage.envs.web.browser import PROGRAM
 
+PAGES = Path(__file__).parent / "web" / "pages"
 ENV = "tutelage/web.click-test-v0"
 
 
@@ -38,7 +39,7 @@ def handed(tmp_path_factory: pytest.TempPathFactory, fill: Callable[..., Store])
     """Give a folder of all that somebody may hand over, each naming a page that lies in it."""
     folder = tmp_path_factory.mktemp("handed over")
     page = folder / "form.html"
-    page.write_text("<script>window.task = { begin() {}, instruction: () => '' };</script>")
+    page.write_bytes((PAGES / "form.html").read_bytes())
     suite = named(page)
     (folder / "suite.yaml").write_text(yaml.safe_dump(dict(suite.source)))
     honest = suite_from({"suite": "honest", "tasks": [{"id": "form", "env": "CartPole-v1", "max_steps": 20}]})
@@ -93,7 +94,7 @@ def _lerobot(document: Any, suite: Suite) -> None:
 
 
 @pytest.fixture
-def started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Give the file that a started browser would write."""
     program, canary = tmp_path / "headless-shell", tmp_path / "started"
     program.write_text(f"#!/bin/sh\ntouch '{canary}'\n")
@@ -101,7 +102,7 @@ def started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv(PROGRAM, str(program))
     monkeypatch.setenv(VARIABLE, "")
     monkeypatch.setenv(SHOWN, "")
-    yield canary
+    return canary
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *words: str | Path) -> int | str | None:
@@ -142,12 +143,12 @@ def test_a_verb_that_would_run_the_page_says_so_in_one_line(
     monkeypatch.chdir(handed)
     before = sorted(handed.rglob("*"))
     assert run(monkeypatch, *ACTING[verb].replace("OUT", str(tmp_path / "out")).split()) == 2
-    (line,) = filter(None, capfd.readouterr().err.splitlines())
+    lines = [line for line in capfd.readouterr().err.splitlines() if line]
     task = "honest-v0" if "foreign" in ACTING[verb] else "form"
-    assert line == (
+    assert lines == [
         f"tutelage: task {task!r}: expected nothing here to act by itself, but this would run the page "
         f"{handed}/form.html; if you know where it comes from, say --trust '{handed}'"
-    )
+    ]
     assert not started.exists()
     assert not [one for one in (tmp_path / "out").rglob("*") if one.is_file()]
     assert sorted(handed.rglob("*")) == before

@@ -6,10 +6,10 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...envs.admission import admit
 from ...envs.errors import TutelageError, nearest
 from ...envs.suite import load_suite
 from ..store import Progress, Store
+from ..verification import admit_played
 from .exports import note_export
 
 if TYPE_CHECKING:
@@ -25,10 +25,7 @@ def export_store(store: Store, to: str, out: Path, progress: Progress | None = N
     """Write a store in another format under `out`; returns what was written and what it cannot hold."""
     _check(to, FORMATS)
     store.part_hashes()  # a damaged store is refused before anything is written
-    played = set(store.episodes()["task"].to_pylist())
-    for task in store.suite:
-        if task.id in played:
-            admit(task)
+    admit_played(store)
     note_export(store, to, out)
     if to == "minari":
         from .minari import export_minari

@@ -2,7 +2,8 @@
 
 Covers: every request of a tab that Chromium's DevTools intercept. Nothing listens anywhere; a file outside of
 the folder, behind a link out of it, or not a regular file is not there. Does not cover: WebSocket, WebRTC and
-the browser's own look-ups, which are not intercepted; see CONTENT_POLICY, `wall.js` and the flags in `browser`.
+the browser's own look-ups, which are not intercepted; see CONTENT_POLICY, `wall.js` and the flags in
+`browser`.
 """
 
 from __future__ import annotations

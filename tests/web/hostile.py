@@ -10,66 +10,64 @@ from pathlib import Path
 from types import TracebackType
 
 OUTSIDE = "the words of a file outside"
-_STUN = (
-    '[{urls: ["stun:127.0.0.1:PORT", "turn:127.0.0.1:PORT?transport=tcp"], username: "a", credential: "b"}]'
-)
+_STUN = '[{urls: ["stun:HOST", "turn:HOST?transport=tcp"], username: "a", credential: "b"}]'
 
 SENDING = {
-    "fetch": "fetch('http://127.0.0.1:PORT/', {mode: 'no-cors'});",
-    "fetch_post": "fetch('http://127.0.0.1:PORT/', {method: 'POST', mode: 'no-cors', body: 'x', keepalive: true});",
-    "xhr": "const x = new XMLHttpRequest(); x.open('GET', 'http://127.0.0.1:PORT/'); x.send();",
-    "image": "new Image().src = 'http://127.0.0.1:PORT/a.png';",
-    "beacon": "navigator.sendBeacon('http://127.0.0.1:PORT/', 'x');",
-    "beacon_of_the_prototype": "Navigator.prototype.sendBeacon.call(navigator, 'http://127.0.0.1:PORT/', 'x');",
-    "websocket": "new WebSocket('ws://127.0.0.1:PORT/');",
-    "event_source": "new EventSource('http://127.0.0.1:PORT/');",
-    "web_transport": "new WebTransport('https://127.0.0.1:PORT/');",
+    "fetch": "fetch('http://HOST/', {mode: 'no-cors'});",
+    "fetch_post": "fetch('http://HOST/', {method: 'POST', mode: 'no-cors', body: 'x', keepalive: true});",
+    "xhr": "const x = new XMLHttpRequest(); x.open('GET', 'http://HOST/'); x.send();",
+    "image": "new Image().src = 'http://HOST/a.png';",
+    "beacon": "navigator.sendBeacon('http://HOST/', 'x');",
+    "beacon_of_the_prototype": "Navigator.prototype.sendBeacon.call(navigator, 'http://HOST/', 'x');",
+    "websocket": "new WebSocket('ws://HOST/');",
+    "event_source": "new EventSource('http://HOST/');",
+    "web_transport": "new WebTransport('https://HOST/');",
     "webrtc": f"const p = new RTCPeerConnection({{iceServers: {_STUN}}}); p.createDataChannel('a');"
     "p.createOffer().then((offer) => p.setLocalDescription(offer));",
     "webrtc_of_a_frame": "const f = document.createElement('iframe'); document.body.append(f);"
     f"const p = new f.contentWindow.RTCPeerConnection({{iceServers: {_STUN}}}); p.createDataChannel('a');"
     "p.createOffer().then((offer) => p.setLocalDescription(offer));",
-    "script": "add('script', {src: 'http://127.0.0.1:PORT/a.js'});",
-    "module": "import('http://127.0.0.1:PORT/a.js').catch(() => null);",
-    "worker": "new Worker(URL.createObjectURL(new Blob([`fetch('http://127.0.0.1:PORT/', {mode: 'no-cors'})`])));",
-    "module_worker": "new Worker(URL.createObjectURL(new Blob([`import 'http://127.0.0.1:PORT/a.js'`],"
+    "script": "add('script', {src: 'http://HOST/a.js'});",
+    "module": "import('http://HOST/a.js').catch(() => null);",
+    "worker": "new Worker(URL.createObjectURL(new Blob([`fetch('http://HOST/', {mode: 'no-cors'})`])));",
+    "module_worker": "new Worker(URL.createObjectURL(new Blob([`import 'http://HOST/a.js'`],"
     "{type: 'text/javascript'})), {type: 'module'});",
     "worker_of_a_frame": "const f = document.createElement('iframe'); document.body.append(f);"
-    "new f.contentWindow.Worker(URL.createObjectURL(new Blob([`fetch('http://127.0.0.1:PORT/')`])));",
-    "shared_worker": "new SharedWorker(URL.createObjectURL(new Blob([`fetch('http://127.0.0.1:PORT/')`])));",
-    "worklet": "CSS.paintWorklet.addModule('http://127.0.0.1:PORT/a.js');",
-    "service_worker": "navigator.serviceWorker.register('worker.js').then(() => fetch('http://127.0.0.1:PORT/'));",
-    "style": "add('link', {rel: 'stylesheet', href: 'http://127.0.0.1:PORT/a.css'});",
-    "style_url": "document.body.style.backgroundImage = 'url(http://127.0.0.1:PORT/a.png)';",
-    "font": "new FontFace('far', 'url(http://127.0.0.1:PORT/a.woff)').load().catch(() => null);",
-    "frame": "add('iframe', {src: 'http://127.0.0.1:PORT/'});",
-    "frame_of_its_own_text": "add('iframe', {srcdoc: `<img src='http://127.0.0.1:PORT/a.png'>`});",
-    "frame_of_data": "add('iframe', {src: `data:text/html,<img src='http://127.0.0.1:PORT/a.png'>`});",
-    "plugin": "add('object', {data: 'http://127.0.0.1:PORT/a.pdf'}); add('embed', {src: 'http://127.0.0.1:PORT/a'});",
-    "video": "add('video', {src: 'http://127.0.0.1:PORT/a.webm', autoplay: true});",
-    "preconnect": "add('link', {rel: 'preconnect', href: 'http://127.0.0.1:PORT/'});",
-    "prefetch": "add('link', {rel: 'prefetch', href: 'http://127.0.0.1:PORT/a'});",
-    "preload": "add('link', {rel: 'preload', as: 'image', href: 'http://127.0.0.1:PORT/a.png'});",
-    "prerender": "add('link', {rel: 'prerender', href: 'http://127.0.0.1:PORT/a'});",
+    "new f.contentWindow.Worker(URL.createObjectURL(new Blob([`fetch('http://HOST/')`])));",
+    "shared_worker": "new SharedWorker(URL.createObjectURL(new Blob([`fetch('http://HOST/')`])));",
+    "worklet": "CSS.paintWorklet.addModule('http://HOST/a.js');",
+    "service_worker": "navigator.serviceWorker.register('worker.js').then(() => fetch('http://HOST/'));",
+    "style": "add('link', {rel: 'stylesheet', href: 'http://HOST/a.css'});",
+    "style_url": "document.body.style.backgroundImage = 'url(http://HOST/a.png)';",
+    "font": "new FontFace('far', 'url(http://HOST/a.woff)').load().catch(() => null);",
+    "frame": "add('iframe', {src: 'http://HOST/'});",
+    "frame_of_its_own_text": "add('iframe', {srcdoc: `<img src='http://HOST/a.png'>`});",
+    "frame_of_data": "add('iframe', {src: `data:text/html,<img src='http://HOST/a.png'>`});",
+    "plugin": "add('object', {data: 'http://HOST/a.pdf'}); add('embed', {src: 'http://HOST/a'});",
+    "video": "add('video', {src: 'http://HOST/a.webm', autoplay: true});",
+    "preconnect": "add('link', {rel: 'preconnect', href: 'http://HOST/'});",
+    "prefetch": "add('link', {rel: 'prefetch', href: 'http://HOST/a'});",
+    "preload": "add('link', {rel: 'preload', as: 'image', href: 'http://HOST/a.png'});",
+    "prerender": "add('link', {rel: 'prerender', href: 'http://HOST/a'});",
     "speculation": "add('script', {type: 'speculationrules', textContent:"
-    """JSON.stringify({prerender: [{urls: ['http://127.0.0.1:PORT/a'], eagerness: 'immediate'}],"""
-    """prefetch: [{urls: ['http://127.0.0.1:PORT/b'], eagerness: 'immediate'}]})});""",
-    "icon": "add('link', {rel: 'icon', href: 'http://127.0.0.1:PORT/a.ico'});",
-    "manifest": "add('link', {rel: 'manifest', href: 'http://127.0.0.1:PORT/a.json'});",
-    "ping": "const a = add('a', {href: '#x', ping: 'http://127.0.0.1:PORT/'}); a.click();",
-    "window": "window.open('http://127.0.0.1:PORT/');",
-    "window_by_link": "add('a', {href: 'http://127.0.0.1:PORT/', target: '_blank'}).click();",
-    "form": "const f = add('form', {action: 'http://127.0.0.1:PORT/', method: 'post'}); f.submit();",
-    "form_in_a_window": "add('form', {action: 'http://127.0.0.1:PORT/', target: '_blank'}).submit();",
-    "download": "add('a', {href: 'http://127.0.0.1:PORT/a.zip', download: 'a.zip'}).click();",
-    "location": "location = 'http://127.0.0.1:PORT/';",
-    "refresh": "add('meta', {httpEquiv: 'refresh', content: '0;url=http://127.0.0.1:PORT/'});",
-    "navigation": "self.navigation.navigate('http://127.0.0.1:PORT/').finished.catch(() => null);",
+    """JSON.stringify({prerender: [{urls: ['http://HOST/a'], eagerness: 'immediate'}],"""
+    """prefetch: [{urls: ['http://HOST/b'], eagerness: 'immediate'}]})});""",
+    "icon": "add('link', {rel: 'icon', href: 'http://HOST/a.ico'});",
+    "manifest": "add('link', {rel: 'manifest', href: 'http://HOST/a.json'});",
+    "ping": "const a = add('a', {href: '#x', ping: 'http://HOST/'}); a.click();",
+    "window": "window.open('http://HOST/');",
+    "window_by_link": "add('a', {href: 'http://HOST/', target: '_blank'}).click();",
+    "form": "const f = add('form', {action: 'http://HOST/', method: 'post'}); f.submit();",
+    "form_in_a_window": "add('form', {action: 'http://HOST/', target: '_blank'}).submit();",
+    "download": "add('a', {href: 'http://HOST/a.zip', download: 'a.zip'}).click();",
+    "location": "location = 'http://HOST/';",
+    "refresh": "add('meta', {httpEquiv: 'refresh', content: '0;url=http://HOST/'});",
+    "navigation": "self.navigation.navigate('http://HOST/').finished.catch(() => null);",
     "reports": "add('meta', {httpEquiv: 'Content-Security-Policy', content:"
-    "`img-src 'none'; report-uri http://127.0.0.1:PORT/`}); new Image().src = 'a.png';",
+    "`img-src 'none'; report-uri http://HOST/`}); new Image().src = 'a.png';",
     "loopback_by_name": "fetch('http://localhost:PORT/', {mode: 'no-cors'});",
 }
-"""What a page does to send something out, by a word for it."""
+"""What a page does to send something out to HOST or PORT, by a word for it."""
 
 READING = {
     "fetch": "fetch('TARGET').then((got) => got.text()).then(tell);",
@@ -123,6 +121,11 @@ window.addEventListener("load", () => {
 });
 </script></body></html>
 """
+
+
+def aimed(code: str, port: int) -> str:
+    """Aim what a page does at a port of this machine."""
+    return code.replace("HOST", f"127.0.0.1:{port}").replace("PORT", str(port))
 
 
 def write_page(folder: Path, name: str, code: str) -> Path:

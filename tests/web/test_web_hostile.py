@@ -16,7 +16,7 @@ from tutelage.envs.web.actions import Action
 from tutelage.envs.web.browser import Browser
 from tutelage.envs.web.devtools import Call, Conversation
 from tutelage.envs.web.environment import WebEnv
-from tutelage.tests.web.hostile import OUTSIDE, READING, SENDING, Listeners, write_page
+from tutelage.tests.web.hostile import OUTSIDE, READING, SENDING, Listeners, aimed, write_page
 from tutelage.tests.web.showing import at
 
 TARGETS = ("file://{outside}", "../outside.txt", "..%2foutside.txt", "link.txt", "/etc/hostname")
@@ -78,8 +78,7 @@ def sent(folder: Path) -> Iterator[tuple[set[str], dict[str, tuple[str, float]]]
     browser = Browser()
     with Listeners(list(SENDING)) as listeners:
         pages = [
-            write_page(folder, name, code.replace("PORT", str(listeners.ports[name])))
-            for name, code in SENDING.items()
+            write_page(folder, name, aimed(code, listeners.ports[name])) for name, code in SENDING.items()
         ]
         played = dict(zip(SENDING, play(browser, pages), strict=True))
         end(browser)
@@ -122,7 +121,7 @@ def bare_tab(code: str, port: int, is_navigation: bool) -> Conversation[None]:
     (target,) = yield [Call("Target.createTarget", {"url": url})]
     (tab,) = yield [Call("Target.attachToTarget", {"targetId": target["targetId"], "flatten": True})]
     gathered = (
-        f"{{ {code.replace('PORT', str(port))} new Promise((done) => {{"
+        f"{{ {aimed(code, port)} new Promise((done) => {{"
         "p.onicegatheringstatechange = () => p.iceGatheringState === 'complete' && done(); }) }"
     )
     expression = "document.readyState" if is_navigation else gathered
@@ -136,9 +135,9 @@ def told(folder: Path) -> dict[tuple[str, str], tuple[str, float]]:
     """Give what each page could tell of each target, and the reward of its honest button."""
     pages = {}
     for place, target in enumerate(TARGETS):
-        aimed = target.format(outside=folder.parent / "outside.txt")
+        path = target.format(outside=folder.parent / "outside.txt")
         for name, code in READING.items():
-            code = code.replace("TARGET", aimed).replace("WORDS", OUTSIDE)
+            code = code.replace("TARGET", path).replace("WORDS", OUTSIDE)
             pages[name, target] = write_page(folder, f"{name}-{place}", code)
     browser = Browser()
     played = play(browser, list(pages.values()))
