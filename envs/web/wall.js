@@ -7,4 +7,10 @@
   Navigator.prototype.sendBeacon = () => false;
   window.open = () => null;
   window.print = () => undefined;
+  HTMLFormElement.prototype.submit = () => undefined;
+  // such a request would be refused anyway, but one that is begun while the page is loaded stops the loading
+  window.navigation?.addEventListener("navigate", (event) => {
+    const isAway = new URL(event.destination.url).origin !== location.origin;
+    if (event.cancelable && isAway) event.preventDefault();
+  });
 })();

@@ -69,6 +69,15 @@ SENDING = {
 }
 """What a page does to send something out to HOST or PORT, by a word for it."""
 
+ASKING = {
+    "alert": "alert('x'); confirm('x'); prompt('x');",
+    "print": "window.print();",
+    "leaving": "window.onbeforeunload = (event) => { event.preventDefault(); return 'x'; };",
+    "cookie": "document.cookie = 'a=b; max-age=9999'; tell(document.cookie);",
+    "frame_in_frame": "add('iframe', {srcdoc: `<iframe src='data:text/html,x'></iframe>`});",
+}
+"""What a page does that could hold it up, or outlive it."""
+
 READING = {
     "fetch": "fetch('TARGET').then((got) => got.text()).then(tell);",
     "xhr": "const x = new XMLHttpRequest(); x.open('GET', 'TARGET');"
@@ -113,11 +122,13 @@ window.task = {
   outcome: () => outcome,
 };
 document.getElementById("go").addEventListener("click", () => (outcome = { done: true, reward: 1 }));
-window.addEventListener("load", () => {
-  document.getElementById("go").addEventListener("mouseover", () => {
-    try { new Function("add", "tell", CODE)(add, tell); } catch { /* it was taken away */ }
-    settle();
-  }, { once: true });
+const act = () => {
+  try { new Function("add", "tell", CODE)(add, tell); } catch { /* it was taken away */ }
+  settle();
+};
+if (EARLY) act();
+else window.addEventListener("load", () => {
+  document.getElementById("go").addEventListener("mouseover", act, { once: true });
 });
 </script></body></html>
 """
@@ -128,11 +139,15 @@ def aimed(code: str, port: int) -> str:
     return code.replace("HOST", f"127.0.0.1:{port}").replace("PORT", str(port))
 
 
-def write_page(folder: Path, name: str, code: str) -> Path:
-    """Write a page that does `code` when the pointer comes to its button, and is honest beside that."""
+def write_page(folder: Path, name: str, code: str, is_early: bool = False) -> Path:
+    """Write a page that is honest, and does `code` when the pointer comes to its button.
+
+    Or early: while it is loaded, before anything of ours that waits for its end.
+    """
     folder.mkdir(exist_ok=True)
     page = folder / f"{name}.html"
-    page.write_text(_PAGE.replace("CODE", json.dumps(code)), encoding="utf-8")
+    text = _PAGE.replace("CODE", json.dumps(code)).replace("EARLY", json.dumps(is_early))
+    page.write_text(text, encoding="utf-8")
     return page
 
 

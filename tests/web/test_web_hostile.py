@@ -16,9 +16,11 @@ from tutelage.envs.web.actions import Action
 from tutelage.envs.web.browser import Browser
 from tutelage.envs.web.devtools import Call, Conversation
 from tutelage.envs.web.environment import WebEnv
-from tutelage.tests.web.hostile import OUTSIDE, READING, SENDING, Listeners, aimed, write_page
+from tutelage.tests.web.hostile import ASKING, OUTSIDE, READING, SENDING, Listeners, aimed, write_page
 from tutelage.tests.web.showing import at
 
+EARLY = ("location", "refresh", "window", "form", "form_in_a_window", "webrtc", "frame", "worker", *ASKING)
+"""What is tried while a page is loaded, too: before most of our own script runs."""
 TARGETS = ("file://{outside}", "../outside.txt", "..%2foutside.txt", "link.txt", "/etc/hostname")
 
 
@@ -76,16 +78,19 @@ def end(browser: Browser) -> None:
 def sent(folder: Path) -> Iterator[tuple[set[str], dict[str, tuple[str, float]]]]:
     """Give the names of what arrived anywhere, and what each page told and earned."""
     browser = Browser()
-    with Listeners(list(SENDING)) as listeners:
+    tried = {name: (code, False) for name, code in (SENDING | ASKING).items()}
+    tried |= {f"early {name}": ((SENDING | ASKING)[name], True) for name in EARLY}
+    with Listeners(list(tried)) as listeners:
         pages = [
-            write_page(folder, name, aimed(code, listeners.ports[name])) for name, code in SENDING.items()
+            write_page(folder, name, aimed(code, listeners.ports[name]), is_early)
+            for name, (code, is_early) in tried.items()
         ]
-        played = dict(zip(SENDING, play(browser, pages), strict=True))
+        played = dict(zip(tried, play(browser, pages), strict=True))
         end(browser)
         yield listeners.heard, played
 
 
-@pytest.mark.parametrize("name", SENDING)
+@pytest.mark.parametrize("name", [*SENDING, *ASKING, *(f"early {name}" for name in EARLY)])
 def test_nothing_leaves_and_the_honest_part_of_the_page_works(
     sent: tuple[set[str], dict[str, tuple[str, float]]], name: str
 ) -> None:
@@ -106,28 +111,28 @@ def test_the_listeners_hear_what_does_arrive() -> None:
             assert time.monotonic() < until
 
 
-@pytest.mark.parametrize("kind", ["navigation", "webrtc"])
-def test_the_browser_itself_reaches_nothing_where_nobody_answers_for_a_page(kind: str) -> None:
-    with Listeners([kind]) as listeners:
-        browser = Browser()
-        browser.talk_alone(bare_tab(SENDING["webrtc"], listeners.ports[kind], kind == "navigation"))
+def test_the_browser_itself_reaches_nothing_where_nobody_answers_for_a_page() -> None:
+    browser = Browser()
+    with Listeners(["navigation", "webrtc"]) as listeners:
+        browser.talk_alone(bare_tab(listeners.ports))
         end(browser)
         assert listeners.heard == set()
 
 
-def bare_tab(code: str, port: int, is_navigation: bool) -> Conversation[None]:
-    """Open a tab without all that `Tab` does, and let it reach out."""
-    url = f"http://127.0.0.1:{port}/" if is_navigation else "about:blank"
-    (target,) = yield [Call("Target.createTarget", {"url": url})]
+def bare_tab(ports: dict[str, int]) -> Conversation[None]:
+    """Open a tab without all that `Tab` does, and let it reach out until it has been told that it cannot."""
+    (target,) = yield [Call("Target.createTarget", {"url": "about:blank"})]
     (tab,) = yield [Call("Target.attachToTarget", {"targetId": target["targetId"], "flatten": True})]
     gathered = (
-        f"{{ {aimed(code, port)} new Promise((done) => {{"
+        f"{{ {aimed(SENDING['webrtc'], ports['webrtc'])} new Promise((done) => {{"
         "p.onicegatheringstatechange = () => p.iceGatheringState === 'complete' && done(); }) }"
     )
-    expression = "document.readyState" if is_navigation else gathered
-    params = {"expression": expression, "awaitPromise": True}
+    params = {"expression": gathered, "awaitPromise": True}
     (answer,) = yield [Call("Runtime.evaluate", params, tab["sessionId"])]
     assert "exceptionDetails" not in answer
+    url = f"http://127.0.0.1:{ports['navigation']}/"
+    (answer,) = yield [Call("Page.navigate", {"url": url}, tab["sessionId"])]
+    assert "errorText" in answer
 
 
 @pytest.fixture(scope="module")
