@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 def verify(store: Store, progress: Progress | None, workers: int, replayed: bool) -> list[str]:
     """List what is wrong with a store, in part order; see `Store.verify`."""
-    if replayed:
-        admit_played(store, replayed=True)
     problems, units = _sound_units(store)
+    if replayed and units:
+        admit_played(store, replayed=True)
     check = partial(check_group, store.path, replayed)
     for found, (_, _, count) in zip(spread(check, units, workers), units, strict=True):
         problems += found

@@ -15,9 +15,8 @@ from typing import Any
 import pytest
 from tutelage.datasets.spreading import spread
 from tutelage.datasets.store import Store
-from tutelage.envs.gymnasium_task import TaskEnvironment
-from tutelage.envs.task import Task
 from tutelage.envs.trust import VARIABLE, Untrusted, trust
+from tutelage.tests.toy_limit import POLE, limit
 
 RAY = os.environ | {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -125,7 +124,7 @@ def within(seconds: float, happens: Callable[[], bool]) -> bool:
 
 def test_what_was_trusted_is_trusted_in_every_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, "")
-    with pytest.raises(Untrusted, match="task 'pole': .* import the module json; .* --trust json"):
+    with pytest.raises(Untrusted, match=r"task 'pole': .* import the module json; .* --trust json"):
         list(spread(limit, [POLE] * 2, workers=2))
     trust(["json"])
     assert list(spread(limit, [POLE] * 2, workers=2)) == [500, 500]
@@ -142,12 +141,3 @@ def test_a_cluster_that_was_there_before_trusts_what_its_driver_trusts(cluster: 
     assert done.returncode == 0, done.stderr
     assert "trusting json: module json will run" in done.stderr.splitlines()
     assert len(episodes(tmp_path / "store")) == 2
-
-
-POLE = Task("pole", "json:CartPole-v1")
-
-
-def limit(task: Task) -> int:
-    environment = TaskEnvironment(task)
-    environment.close()
-    return environment.limit

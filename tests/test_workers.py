@@ -359,7 +359,7 @@ async def test_a_process_trusts_what_the_server_trusts_though_its_forkserver_is_
     monkeypatch.setenv(VARIABLE, "")
     begun = EpisodeRecord("seat", "ada", "own", "pole", "json:CartPole-v1", 5, b"")
     async with pool(suite, first_seconds=60) as workers:
-        with pytest.raises(TutelageError, match="this would import the module json; .* --trust json"):
+        with pytest.raises(TutelageError, match=r"this would import the module json; .* --trust json"):
             await RemoteWorld(suite["pole"], workers, pictures=False).begin(begun)
     trust(["json"])
     async with pool(suite, first_seconds=60) as workers:
