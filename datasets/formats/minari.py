@@ -28,6 +28,7 @@ from ..replay import Environments, replay_proven, versions_of
 from ..store import Progress, Store
 from ..trajectory import Trajectory
 from .facts import append_new, facts_of, join_actions, nest, rebuild, refuse_existing, split_actions, unnest
+from .hdf5_inside import refuse_outside
 from .minari_foreign import foreign_suite, foreign_trajectories
 
 _TEXT = spaces.Text(max_length=4096, min_length=0, charset=string.printable)
@@ -284,6 +285,7 @@ def _metadata_files(source: Path) -> Iterable[Path]:
 
 
 def _open(minari: Any, folder: Path) -> Any:
+    refuse_outside(folder)
     try:
         return minari.MinariDataset(folder)
     except Exception as error:  # Minari raises whatever its readers raise
