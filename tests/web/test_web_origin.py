@@ -36,9 +36,9 @@ def headers(call: Call) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("name", "kind"),
     [
-        ("a.html", "text/html"),
-        ("sub/b c.js", "text/javascript"),
-        ("ü.css", "text/css"),
+        ("a.html", "text/html; charset=utf-8"),
+        ("sub/b c.js", "text/javascript; charset=utf-8"),
+        ("ü.css", "text/css; charset=utf-8"),
         ("no suffix", "application/octet-stream"),
     ],
 )
