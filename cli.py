@@ -15,7 +15,7 @@ from .agents.train_config import TrainConfig
 from .agents.train_flags import with_flags
 from .cli_exchange import export_, import_
 from .cli_safety import reads_files
-from .cli_study import forget, serve
+from .cli_study import Address, Proxies, forget, serve
 from .envs.console import SafeConsole, bar_columns, log_to_stderr
 from .envs.errors import TutelageError
 from .envs.printable import printable
@@ -116,6 +116,8 @@ def record(
     episodes: Annotated[int, typer.Option(min=1, help="Episodes a task that a person is asked for.")] = 10,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 8000,
+    address: Address = "",
+    proxy: Proxies = None,
     browser: Annotated[bool, typer.Option(help="Open the page in a browser.")] = True,
 ) -> None:
     """Play in the browser; every step is journalled, every kept demonstration goes to the store."""
@@ -132,6 +134,8 @@ def record(
         seeds=_seed_range(seeds),
         host=host,
         port=port,
+        address=address,
+        proxies=proxy or [],
         open_browser=browser,
         demonstrator=demonstrator or None,
         episodes=episodes,

@@ -21,6 +21,14 @@ if TYPE_CHECKING:
 DATABASE, PARTS = "TUTELAGE_DATABASE", "TUTELAGE_PARTS"
 """What may be said in the environment instead: a command line can be read by everybody on a machine."""
 
+Address = Annotated[
+    str, typer.Option(help="Where people find it, if not there: https://... No other name is answered.")
+]
+Proxies = Annotated[
+    list[str] | None,
+    typer.Option(metavar="IP|NETWORK", help="A proxy to believe about who asks; may be given again."),
+]
+
 console = SafeConsole()
 errors = SafeConsole(stderr=True, soft_wrap=True)
 
@@ -41,7 +49,8 @@ def serve(
     links: Annotated[int, typer.Option(min=0, help="Print so many links for one person each, and end.")] = 0,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 8000,
-    address: Annotated[str, typer.Option(help="Where people find it, if not there: https://...")] = "",
+    address: Address = "",
+    proxy: Proxies = None,
     new_admin_token: Annotated[
         bool, typer.Option("--new-admin-token", help="Make another token for the dashboard.")
     ] = False,
@@ -81,6 +90,7 @@ def serve(
         host=host,
         port=port,
         address=address,
+        proxies=proxy or [],
         new_admin_token=new_admin_token,
         told=lambda text: print(printable(text, lines=True), flush=True),
     )

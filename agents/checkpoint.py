@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from ..datasets.durable import disk_errors, write_whole
+from ..envs.bounded_files import read_bytes
 from ..envs.errors import TutelageError
 from ..envs.printable import markdown_cell
 from ..envs.suite import Suite, suite_from
-from .encoding import Encoding
-from .policy import Policy, PolicyConfig
+from .checkpoint_checks import expect_description, rebuilt
+from .policy import Policy
+from .sealed_yaml import damaged, read_sealed, sealed
 
 VERSION = 1
 WEIGHTS, DESCRIPTION, CARD = "policy.safetensors", "policy.yaml", "card.md"
+_UNKNOWN = "Not evaluated yet: run `tutelage evaluate`."
+_NEXT = ".policy.yaml.next"  # the description of weights that are being replaced
 
 
 @dataclass(frozen=True)
@@ -36,12 +38,19 @@ class LoadedPolicy:
     seal: str
 
 
-def save(policy: Policy, folder: Path, *, suite: Suite, lineage: Mapping[str, Any]) -> Path:
+def save(
+    policy: Policy, folder: Path, *, suite: Suite, lineage: Mapping[str, Any], then: str = "try again"
+) -> Path:
     """Write a checkpoint; `lineage` holds the training configuration, dataset parts, step and parent.
 
-    The weights are written before the description that names their SHA-256, so a folder whose
-    description fits its weights is complete.
+    It replaces one that is there whole or not at all, whenever the process dies. Raises TutelageError for
+    weights that are not finite, and for a full disk: what is to be done `then` is part of the message.
     """
+    if not all(bool(tensor.isfinite().all()) for tensor in policy.state_dict().values()):
+        raise TutelageError(
+            f"expected finite weights to save in {folder}, got others; "
+            f"train with lower learning rates (--learning-rate, --table-learning-rate)"
+        )
     weights = save_tensors({name: one.contiguous() for name, one in policy.state_dict().items()})
     document = {
         "version": VERSION,
@@ -55,48 +64,58 @@ def save(policy: Policy, folder: Path, *, suite: Suite, lineage: Mapping[str, An
         "suite": dict(suite.source),
         "encoding": policy.encoding.to_dict(),
     }
-    document["seal"] = _seal(document)
-    with disk_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        write_whole(folder / WEIGHTS, weights)
-        write_whole(folder / DESCRIPTION, yaml.safe_dump(document, sort_keys=False).encode())
-    write_card(folder, "Not evaluated yet: run `tutelage evaluate`.")
+    with disk_errors(folder, then):
+        _replace(folder, weights, sealed(document))
+        _write_card(folder, _UNKNOWN)
     return folder
+
+
+def copy(source: Path, folder: Path) -> None:
+    """Copy a checkpoint over another one, whole or not at all; raises TutelageError for a full disk."""
+    document, weights = _read(source)
+    del document["seal"]  # it is computed anew, and the same
+    with disk_errors(folder, "go on with --resume"):
+        _replace(folder, weights, sealed(document))
+        _write_card(folder, _UNKNOWN)
 
 
 def load(folder: str | Path) -> LoadedPolicy:
     """Load a checkpoint after checking every byte of it.
 
-    Raises TutelageError when it is missing, of another version, or differs from its own SHA-256 sums.
+    Raises TutelageError when it is missing, of another version, differs from its own SHA-256 sums, or holds
+    anything but a policy that can act.
     """
     folder = Path(folder)
+    document, weights = _read(folder)
+    where = str(folder / DESCRIPTION)
     try:
-        text = (folder / DESCRIPTION).read_text("utf-8")
-        weights = (folder / WEIGHTS).read_bytes()
-    except FileNotFoundError as error:
-        missing = Path(str(error.filename)).name
-        raise TutelageError(
-            f"expected a checkpoint at {folder}, found no {missing} there; check the path"
-        ) from None
-    except UnicodeDecodeError:
-        raise TutelageError(_damaged(folder / DESCRIPTION)) from None
-    document = _description(folder / DESCRIPTION, text)
-    if hashlib.sha256(weights).hexdigest() != document["weights"]:
-        raise TutelageError(_damaged(folder / WEIGHTS))
-    policy = Policy(PolicyConfig(**document["policy"]), Encoding.from_dict(document["encoding"]))
-    try:
-        policy.load_state_dict(load_tensors(weights))
-    except (SafetensorError, RuntimeError) as error:
-        raise TutelageError(f"expected weights that fit {folder / DESCRIPTION}, got: {error}") from None
-    policy.eval()
-    policy.forgetful = frozenset(document["forgetful"])
-    suite = suite_from(document["suite"], str(folder / DESCRIPTION))
+        tensors = load_tensors(weights)
+    except (SafetensorError, RuntimeError, ValueError, KeyError) as error:
+        raise TutelageError(f"expected weights in {folder / WEIGHTS}, got: {error}") from None
+    policy = rebuilt(document, tensors, where)
+    suite = suite_from(document["suite"], where)
     return LoadedPolicy(policy, suite, document["lineage"], document["seal"])
+
+
+def trained_steps(folder: Path) -> int:
+    """Return the training step that a checkpoint was saved at, without reading its weights."""
+    try:
+        document = read_sealed(folder / DESCRIPTION, VERSION, "checkpoint")
+    except FileNotFoundError:
+        raise _missing(folder, DESCRIPTION) from None
+    expect_description(document, str(folder / DESCRIPTION))
+    return int(document["lineage"].get("step", 0))
 
 
 def write_card(folder: Path, table: str) -> None:
     """Write `card.md`: what this policy is, what it was made of, and how it was measured."""
-    document = yaml.safe_load((folder / DESCRIPTION).read_text("utf-8"))
+    with disk_errors(folder):
+        _write_card(folder, table)
+
+
+def _write_card(folder: Path, table: str) -> None:
+    document = read_sealed(folder / DESCRIPTION, VERSION, "checkpoint")
+    expect_description(document, str(folder / DESCRIPTION))
     lineage = document["lineage"]
     parameters = lineage.get("parameters", "?")
     tasks = ", ".join(map(markdown_cell, document["encoding"]["tasks"]))
@@ -112,32 +131,39 @@ def write_card(folder: Path, table: str) -> None:
         table,
         "",
     ]
-    with disk_errors(folder):
-        write_whole(folder / CARD, "\n".join(lines).encode())
+    write_whole(folder / CARD, "\n".join(lines).encode())
 
 
-def _description(path: Path, text: str) -> dict[str, Any]:
+def _read(folder: Path) -> tuple[dict[str, Any], bytes]:
+    """Read a description and the weights that fit it."""
     try:
-        document = yaml.safe_load(text)
-        seal = document.pop("seal")
-        sound = seal == _seal(document)
-    except (yaml.YAMLError, AttributeError, KeyError, TypeError):
-        raise TutelageError(_damaged(path)) from None
-    if document.get("version") != VERSION:
-        got = document.get("version")
-        raise TutelageError(
-            f"expected checkpoint version {VERSION} in {path}, got {got!r}; install its release"
-        )
-    if not sound:
-        raise TutelageError(_damaged(path))
-    return dict(document) | {"seal": seal}
+        document = read_sealed(folder / DESCRIPTION, VERSION, "checkpoint")
+        weights = read_bytes(folder / WEIGHTS)
+    except FileNotFoundError as error:
+        raise _missing(folder, Path(str(error.filename)).name) from None
+    sha256 = hashlib.sha256(weights).hexdigest()
+    if document.get("weights") != sha256 and (folder / _NEXT).exists():
+        # whoever replaced this checkpoint died after the weights and before the description
+        document = read_sealed(folder / _NEXT, VERSION, "checkpoint")
+    if document.get("weights") != sha256:
+        raise damaged(folder / WEIGHTS)
+    expect_description(document, str(folder / DESCRIPTION))
+    return document, weights
 
 
-def _seal(document: Mapping[str, Any]) -> str:
-    """Return the SHA-256 of a description, whatever its layout."""
-    plain = json.dumps(document, sort_keys=True, default=str)
-    return hashlib.sha256(plain.encode()).hexdigest()
+def _replace(folder: Path, weights: bytes, description: bytes) -> None:
+    """Write weights and their description; at every moment those in the folder fit each other."""
+    folder.mkdir(parents=True, exist_ok=True)
+    fresh = folder / f".{WEIGHTS}.next"
+    try:
+        write_whole(fresh, weights)
+        write_whole(folder / _NEXT, description)
+    except BaseException:
+        fresh.unlink(missing_ok=True)
+        raise
+    fresh.replace(folder / WEIGHTS)
+    (folder / _NEXT).replace(folder / DESCRIPTION)
 
 
-def _damaged(path: Path) -> str:
-    return f"expected {path} as it was saved, got other bytes (its SHA-256 differs); copy it again"
+def _missing(folder: Path, name: str) -> TutelageError:
+    return TutelageError(f"expected a checkpoint at {folder}, found no {name} there; check the path")

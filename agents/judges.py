@@ -100,7 +100,7 @@ def _judge(
     run = begin(known, small)
     sampler = make_sampler(known, small, {task: votes[task] for task in known})
     while run.step < small.steps:
-        training_step(run, sampler.batch(run.step), small)
+        training_step(run, sampler.batch(run.step) or sampler.going_on(run.step), small)
         if advance:
             advance(1)
     return run.average.eval(), list(known)

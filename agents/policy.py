@@ -14,12 +14,16 @@ import torch
 from torch import Tensor, nn
 
 from ..datasets.sampler import WindowBatch
+from ..envs.errors import TutelageError
+from ..envs.gymnasium_task import TaskEnvironment
 from .decoder import Decoder
 from .draws import Draw
 from .encoding import Encoding, decided, done
 from .fused import normalise
+from .interface_checks import expect_fits
 from .page_actions import Tried
 from .tokens import Scene, Tokens
+from .train_config import MOST_LAYERS, MOST_WINDOW
 from .transformer import Block, pack
 
 
@@ -31,6 +35,17 @@ class PolicyConfig:
     window: int = 32
     dropout: float = 0.0
     forget: float = 0.5
+
+    def __post_init__(self) -> None:
+        """Raise TutelageError for values that no policy has."""
+        for name, most in (("size", MOST_LAYERS), ("window", MOST_WINDOW)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
+                raise TutelageError(f"expected {name} to be from 1 to {most}, got {value!r}")
+        for name in ("dropout", "forget"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+                raise TutelageError(f"expected {name} in [0, 1], got {value!r}")
 
     @property
     def width(self) -> int:
@@ -83,6 +98,10 @@ class Policy(nn.Module):
     def tasks(self) -> tuple[str, ...]:
         """The ids of the tasks it was taught."""
         return tuple(self.encoding.tasks)
+
+    def expect_environment(self, world: TaskEnvironment) -> None:
+        """Raise TutelageError unless an environment sees and does what its task was taught with."""
+        expect_fits(self.encoding.interface(world.task.id), world)
 
     def loss(self, batch: Mapping[str, WindowBatch]) -> tuple[Tensor, dict[str, float]]:
         """Return the weighted mean cross entropy of a step, and each task's own mean."""

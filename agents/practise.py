@@ -21,8 +21,8 @@ from ..datasets.trajectory import Trajectory
 from ..envs.suite import Suite
 from ..envs.task import SeedRange, Task
 from ..envs.web.registration import is_web
-from .behavior_cloning import Evaluate, train
-from .checkpoint import LoadedPolicy, load
+from .behavior_cloning import Evaluate, expect_same_config, train
+from .checkpoint import LoadedPolicy, copy, load
 from .evaluation.actors import PolicyActor
 from .evaluation.play import pack, unpack
 from .evaluation.rollout import rollout
@@ -63,7 +63,9 @@ def practise(
     `out` is a run that `train` has ended. Round r lies in `out/practice-r`, the attempts that succeeded in
     the store `out/practice`, what came of each round in `practice.jsonl`. A round begins from the best policy
     so far, and is forgotten where it made nothing better. Rounds that are done are not done again.
+    Raises TutelageError when the run was begun with other settings than these, but for the number of rounds.
     """
+    expect_same_config(out, config, but="practise")
     suite = stores[0].suite
     store = Store.create(out / "practice", suite)
     rounds = read_rounds(out)
@@ -89,7 +91,7 @@ def practise(
         rounds.append(Round(number, tried, kept, made.lineage.get("select", {})))
         if _mean(made) > score:
             best, score = made, _mean(made)
-            shutil.copytree(folder / "kept", out / "kept", dirs_exist_ok=True)
+            copy(folder / "kept", out / "kept")
         write_rounds(out, rounds)
         if tell:
             tell(rounds[-1])

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from pydantic import TypeAdapter, ValidationError
 
-from ..datasets.durable import write_whole
+from ..datasets.durable import disk_errors, write_whole
+from ..envs.errors import TutelageError
+from .sealed_lines import read_lines, seal_lines
 
 ROUNDS = "practice.jsonl"
+
+_REMEDY = "restore it from a copy, or move it away: the rounds are done again"
 
 
 @dataclass(frozen=True)
@@ -35,16 +40,32 @@ class Round:
         )
 
 
+_ROUNDS = TypeAdapter(list[Round])
+
+
 def read_rounds(run: Path) -> list[Round]:
-    """Read what came of the rounds of a run; none where it has not practised."""
+    """Read what came of the rounds of a run; none where it has not practised.
+
+    Raises TutelageError when the file was changed or cut.
+    """
     path = run / ROUNDS
-    lines = path.read_text("utf-8").splitlines() if path.exists() else []
-    return [Round(**json.loads(line)) for line in lines]
+    records = read_lines(path, _REMEDY).records
+    if not path.exists():
+        return []
+    *rounds, last = records or [{}]
+    if last != {"rounds": len(rounds)}:
+        raise TutelageError(f"expected the whole of {path}, got a part of it; {_REMEDY}")
+    try:
+        return list(_ROUNDS.validate_python(rounds))
+    except ValidationError as error:
+        what = str(error.errors()[0]["msg"])
+        raise TutelageError(f"expected rounds of practice in {path}, got: {what}; {_REMEDY}") from None
 
 
 def write_rounds(run: Path, rounds: Sequence[Round]) -> None:
-    """Write what came of all rounds so far."""
-    lines = [
-        json.dumps(asdict(one) | {"tried": dict(one.tried), "select": dict(one.select)}) for one in rounds
+    """Write what came of all rounds so far; the last line counts them. Raises TutelageError if it cannot."""
+    records: list[dict[str, Any]] = [
+        asdict(done) | {"tried": dict(done.tried), "select": dict(done.select)} for done in rounds
     ]
-    write_whole(run / ROUNDS, "".join(f"{line}\n" for line in lines).encode())
+    with disk_errors(run, "go on with --resume"):
+        write_whole(run / ROUNDS, seal_lines([*records, {"rounds": len(rounds)}]).encode())

@@ -181,12 +181,12 @@ class _Grid(nn.Module):
         self.ground = nn.Linear(cells * len(seen.common), width, bias=False)
         self.values = nn.Embedding(channels * GRID_VALUES, width)
         self.places = nn.Embedding(cells, width)
-        self.shift = torch.arange(channels) * GRID_VALUES
+        self.shift = np.arange(channels) * GRID_VALUES
 
     def forward(self, values: np.ndarray) -> Iterator[Piece]:
         ground, step, cell, things = ground_and_things(self.seen, values)
         yield self.ground(_like(self.ground.weight, ground)), np.arange(len(values))
-        rows = torch.from_numpy(things) + self.shift
+        rows = torch.from_numpy(things + self.shift)
         yield self.values(rows).sum(1) + self.places(torch.from_numpy(cell)), step
 
 

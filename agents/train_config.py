@@ -9,10 +9,45 @@ from typing import Any
 
 import yaml
 
+from ..datasets.durable import disk_errors, write_whole
+from ..envs.bounded_files import read_yaml
 from ..envs.errors import TutelageError, nearest
 
 WEIGHTS = ("none", "outcome", "expertise", "both")
 """Every episode counts alike; only successful ones; by who made them; both of the last two."""
+
+MOST_LAYERS, MOST_WINDOW = 256, 4096
+"""The largest size and window of a policy; what fits this machine's memory may be less."""
+
+PRACTICE_SEEDS = 100_000_000
+"""Record seeds that all rounds of practice may try of a task."""
+
+_MANY = 1_000_000_000
+_RANGES: dict[str, tuple[float, float]] = {
+    "size": (1, MOST_LAYERS),
+    "steps": (1, _MANY),
+    "batch_steps": (1, 10_000_000),
+    "window": (1, MOST_WINDOW),
+    "learning_rate": (0.0, 100.0),
+    "table_learning_rate": (0.0, 100.0),
+    "weight_decay": (0.0, 100.0),
+    "dropout": (0.0, 1.0),
+    "forget": (0.0, 1.0),
+    "warmup": (0, _MANY),
+    "cooldown": (0.0, 1.0),
+    "ema": (0.0, 1.0),
+    "balance": (-10.0, 10.0),
+    "threads": (0, 1024),
+    "workers": (1, 256),
+    "evaluate_every": (1, _MANY),
+    "select_episodes": (1, 1_000_000),
+    "save_every": (1, _MANY),
+    "practise": (0, 1000),
+    "practise_episodes": (1, 1_000_000),
+    "practise_steps": (1, _MANY),
+    "seed": (0, 2**62),
+}
+"""The least and the most of each number: whole numbers where the bounds are."""
 
 
 def _setting(default: Any, help: str) -> Any:
@@ -51,17 +86,20 @@ class TrainConfig:
     seed: int = _setting(0, "Seed of everything random in training.")
 
     def __post_init__(self) -> None:
-        counts = ("size", "steps", "batch_steps", "window", "evaluate_every", "save_every")
-        for name in (*counts, "practise_episodes", "practise_steps"):
-            _expect(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
-        _expect(self.practise >= 0, "practise", "at least 0", self.practise)
-        _expect(0 <= self.dropout < 1, "dropout", "in [0, 1)", self.dropout)
-        _expect(0 <= self.forget <= 1, "forget", "in [0, 1]", self.forget)
-        _expect(0 <= self.ema < 1, "ema", "in [0, 1)", self.ema)
-        _expect(0 < self.cooldown <= 1, "cooldown", "in (0, 1]", self.cooldown)
+        for name, (low, high) in _RANGES.items():
+            value = getattr(self, name)
+            right = isinstance(value, int | float if isinstance(low, float) else int)
+            _expect(right and not isinstance(value, bool), name, "a number", value)
+            _expect(value >= low, name, f"at least {low}", value)
+            _expect(value <= high, name, f"at most {high}", value)
+        _expect(self.dropout < 1, "dropout", "in [0, 1)", self.dropout)
+        _expect(self.ema < 1, "ema", "in [0, 1)", self.ema)
+        _expect(self.cooldown > 0, "cooldown", "in (0, 1]", self.cooldown)
         _expect(self.weights in WEIGHTS, "weights", " or ".join(WEIGHTS), self.weights)
-        known = ("float32", "bfloat16", "auto")
-        _expect(self.dtype in known, "dtype", " or ".join(known), self.dtype)
+        dtypes = ("float32", "bfloat16", "auto")
+        _expect(self.dtype in dtypes, "dtype", " or ".join(dtypes), self.dtype)
+        tried = self.practise * self.practise_episodes
+        _expect(tried <= PRACTICE_SEEDS, "practise_episodes", f"{PRACTICE_SEEDS} in all rounds", tried)
 
     @classmethod
     def load(cls, path: str | Path, overrides: Mapping[str, Any] | None = None) -> TrainConfig:
@@ -69,10 +107,7 @@ class TrainConfig:
         path = Path(path)
         if not path.is_file():
             raise TutelageError(f"expected a training configuration at {path}, found none; check the path")
-        try:
-            given = yaml.safe_load(path.read_text("utf-8")) or {}
-        except yaml.YAMLError as error:
-            raise TutelageError(f"{path}: expected YAML, got {' '.join(str(error).split())}") from None
+        given = read_yaml(path) or {}
         if not isinstance(given, dict):
             raise TutelageError(f"{path}: expected keys and values, got {type(given).__name__}")
         return cls.from_dict(given | dict(overrides or {}), str(path))
@@ -82,7 +117,7 @@ class TrainConfig:
         """Build from plain data, checking names and types."""
         known = {one.name: type(one.default) for one in fields(cls)}
         for name, value in given.items():
-            if name not in known:
+            if not isinstance(name, str) or name not in known:
                 raise TutelageError(f"{where}: unknown key {name!r}{nearest(name, known)}")
             allowed = (int, float) if known[name] is float else known[name]
             if isinstance(value, bool) or not isinstance(value, allowed):
@@ -91,7 +126,8 @@ class TrainConfig:
 
     def save(self, path: Path) -> None:
         """Write the settings as YAML."""
-        path.write_text(yaml.safe_dump(asdict(self), sort_keys=False), "utf-8")
+        with disk_errors(path):
+            write_whole(path, yaml.safe_dump(asdict(self), sort_keys=False).encode())
 
 
 def _expect(holds: bool, name: str, wanted: str, got: Any) -> None:

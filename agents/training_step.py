@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -49,8 +50,9 @@ def begin(
     """Fit the encoding to the data, and make the policy, its average and its optimiser.
 
     `others` are tasks without data (see `Encoding.fit`). A `parent` gives its encoding and its weights.
-    Raises TutelageError when it is of another size, or knows not all tasks.
+    Raises TutelageError when it is of another size, knows not all tasks, or needs more memory than there is.
     """
+    _expect_memory(config)
     torch.manual_seed(config.seed)
     encoding = Encoding.fit(columns, others) if parent is None else parent.encoding
     policy = Policy(PolicyConfig(config.size, config.window, config.dropout, config.forget), encoding)
@@ -111,6 +113,21 @@ def schedule(step: int, config: TrainConfig) -> float:
     """Return the learning rate's factor: up in a line, flat, down to zero in a line."""
     rise = min(1.0, (step + 1) / config.warmup) if config.warmup else 1.0
     return rise * min(1.0, (config.steps - step) / (config.steps * config.cooldown))
+
+
+def _expect_memory(config: TrainConfig) -> None:
+    """Raise TutelageError for a policy whose blocks alone need more memory in training than there is.
+
+    A block has 12 width² weights; each is there five times: policy, average, gradient, two moments.
+    """
+    shape = PolicyConfig(config.size, config.window)
+    needed = 4 * 5 * 12 * shape.width**2 * (shape.size + shape.memory_layers)
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else needed
+    if needed > there:
+        raise TutelageError(
+            f"expected a policy that fits the memory of this machine ({there / 1e9:.0f} GB), got size "
+            f"{config.size}, which needs {needed / 1e9:,.0f} GB to be trained; lower --size"
+        )
 
 
 def _uses_bfloat16(config: TrainConfig) -> bool:

@@ -21,7 +21,7 @@ from pathlib import Path
 import pyarrow.compute as pc
 from _figures import figure, tell
 from tutelage.agents.evaluation.intervals import Interval, mean_rate, wilson
-from tutelage.agents.evaluation.rows import read_rows
+from tutelage.agents.evaluation.saved_evaluation import read_evaluation
 
 HERE = Path(__file__).parent
 PUBLISHED = HERE / "peers" / "miniwob_published.csv"
@@ -60,7 +60,7 @@ def read_published() -> dict[str, dict[str, float]]:
 
 def read(evaluation: Path) -> Rates:
     """Return what the policy reached in an evaluation."""
-    rows = read_rows(evaluation / "rows.parquet")
+    rows = read_evaluation(evaluation).rows
     rows = rows.filter(pc.equal(rows["actor"], "policy"))
     rates = {}
     for task in dict.fromkeys(rows["task"].to_pylist()):

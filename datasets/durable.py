@@ -39,8 +39,8 @@ def sync_folder(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def disk_errors(path: Path) -> Iterator[None]:
-    """Turn what the disk says into one line, a TutelageError."""
+def disk_errors(path: Path, then: str = "try again") -> Iterator[None]:
+    """Turn what the disk says into one line, a TutelageError; `then` is what to do after the remedy."""
     try:
         yield
     except OSError as error:
@@ -48,6 +48,5 @@ def disk_errors(path: Path) -> Iterator[None]:
         what = "the disk is full" if full else str(error)
         remedy = "free some space" if full else "check that the folder can be written"
         raise TutelageError(
-            f"expected to write to {path}, got: {what}; nothing that was there is lost; "
-            f"{remedy} and try again"
+            f"expected to write to {path}, got: {what}; nothing that was there is lost; {remedy} and {then}"
         ) from error

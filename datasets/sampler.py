@@ -11,6 +11,9 @@ import numpy as np
 from ..envs.errors import TutelageError
 from .columns import TaskColumns, load_columns
 
+CHECKED = 10_000
+"""Batches that are looked at before training, to see whether each holds something."""
+
 __all__ = ["Sampler", "TaskColumns", "WindowBatch", "load_columns"]
 
 
@@ -74,6 +77,23 @@ class Sampler:
                 batches[task] = one
         return batches
 
+    def going_on(self, step: int) -> dict[str, WindowBatch]:
+        """Return, in place of a batch that no window begins in, the one that goes on there."""
+        task = max(self.steps, key=lambda name: self.steps[name])
+        return {task: self._streams[task].around(step * self.steps[task])}
+
+    def first_empty(self, steps: int) -> int | None:
+        """Return the first of `steps` batches in which no window begins, None where all hold some.
+
+        Looks at CHECKED batches at most, and at none where a task's share is as large as its longest window.
+        """
+        filled = np.zeros(min(steps, CHECKED), bool)
+        for task, stream in self._streams.items():
+            if self.steps[task] >= stream.longest:
+                return None
+            filled |= stream.begun(self.steps[task], len(filled))
+        return None if filled.all() else int(np.argmin(filled))
+
     def epoch(self, step: int) -> dict[str, float]:
         """Say how many times the steps of each task have been gone through before batch `step`."""
         return {task: step * self.steps[task] / one.size for task, one in self._streams.items()}
@@ -110,6 +130,7 @@ class _Stream:
         self._key = (seed % 2**64) << 64 | zlib.crc32(task.encode())
         self._lengths = np.diff(columns.starts)[self._used]
         self.size = int(self._lengths.sum())
+        self.longest = min(window, int(self._lengths.max(initial=0)))
         self._kept: list[_Epoch] = []
         if not self.size:
             raise TutelageError(f"expected a weight above 0 for some episode of task {task!r}, got none")
@@ -129,6 +150,21 @@ class _Stream:
             for name in ("begins", "lengths", "episodes")
         )
         return self._gather(begins, lengths, episodes) if len(begins) else None
+
+    def around(self, place: int) -> WindowBatch:
+        """Gather the one window that a place in the line lies in."""
+        epoch = self._epoch(place // self.size)
+        at = int(np.searchsorted(epoch.offsets, place - epoch.number * self.size, "right")) - 1
+        which = slice(at, at + 1)
+        return self._gather(epoch.begins[which], epoch.lengths[which], epoch.episodes[which])
+
+    def begun(self, size: int, count: int) -> np.ndarray:
+        """Say in which of the first `count` stretches of `size` steps a window begins, bool `[count]`."""
+        begun = np.zeros(count, bool)
+        for number in range(-(-size * count // self.size)):
+            at = (self._epoch(number).offsets + number * self.size) // size
+            begun[at[at < count]] = True
+        return begun
 
     def _gather(self, begins: np.ndarray, lengths: np.ndarray, episodes: np.ndarray) -> WindowBatch:
         before = np.cumsum(lengths) - lengths

@@ -17,6 +17,7 @@ from tutelage.datasets.crowd.dashboard.admin import make_admin
 from tutelage.datasets.crowd.dashboard.dashboard import routes
 from tutelage.datasets.crowd.dashboard.playback import Playbacks
 from tutelage.datasets.crowd.guard import Guard
+from tutelage.datasets.crowd.host_names import AllowedHosts
 from tutelage.datasets.crowd.ledger import people
 from tutelage.datasets.crowd.pages import STATIC
 from tutelage.tests.busy import Busy, seat_of, world_of
@@ -60,8 +61,7 @@ def serving(one: Busy) -> Iterator[Served]:
     static = Mount("/static", StaticFiles(directory=STATIC))
     app = Guard(
         Starlette(routes=[*found, WebSocketRoute("/socket", talk), atlas_route(one.study.suite), static]),
-        "127.0.0.1",
-        set(),
+        AllowedHosts(),
     )
     with listen("127.0.0.1", 0) as listening:
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", ws="websockets-sansio"))

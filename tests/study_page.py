@@ -11,6 +11,8 @@ from typing import Any
 
 import httpx
 from tutelage.datasets.crowd.app import listen
+from tutelage.datasets.crowd.back_office import BackOffice
+from tutelage.datasets.crowd.host_names import AllowedHosts
 from tutelage.datasets.crowd.serving import make_server
 from tutelage.datasets.crowd.study_server import StudyServer
 from tutelage.tests.toy_study import serve
@@ -22,11 +24,17 @@ ACROSS = [KEYS[action] for action in (1, 1, 2, 2, 1, 2)]
 
 
 @contextlib.contextmanager
-def running(folder: Path, **changes: Any) -> Iterator[tuple[StudyServer, str]]:
-    """Serve a study in a thread of this process; gives the server and its address `host:port`."""
+def running(
+    folder: Path, host: str = "127.0.0.1", named: str = "", **changes: Any
+) -> Iterator[tuple[StudyServer, str]]:
+    """Serve a study with its dashboard in a thread of this process; gives the server and `host:port`.
+
+    It listens at `host`, and people find it at the address `named`.
+    """
     server = serve(folder, **changes)
-    with listen("127.0.0.1", 0) as listening:
-        uvicorn = make_server(server)
+    with listen(host, 0) as listening:
+        office = BackOffice(server)
+        uvicorn = make_server(server, AllowedHosts(named), proof=office.proof, rooms=office.routes())
         thread = threading.Thread(target=uvicorn.run, kwargs={"sockets": [listening]})
         thread.start()
         try:
@@ -38,6 +46,19 @@ def running(folder: Path, **changes: Any) -> Iterator[tuple[StudyServer, str]]:
 
 def browser(address: str, **options: Any) -> httpx.Client:
     return httpx.Client(base_url=f"http://{address}", **options)
+
+
+def enter(client: httpx.Client, path: str) -> httpx.Response:
+    """Open a link as a browser does: where its page asks to be let in, give what it was answered."""
+    opened = client.get(path)
+    if opened.status_code != 200 or "/static/join.js" not in opened.text:
+        return opened
+    return ask(client, path)
+
+
+def ask(client: httpx.Client, path: str) -> httpx.Response:
+    """Ask to be let in, as the page of a link does."""
+    return client.post(path, headers={"Origin": str(client.base_url).rstrip("/")})
 
 
 class Page:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import httpx
 import psutil
@@ -25,7 +26,7 @@ from tutelage.datasets.store import Store
 from tutelage.envs.errors import TutelageError
 from tutelage.tests.prolific_server import CODES, STUDY, TOKEN, Place, ProlificServer, prolific_server
 from tutelage.tests.prolific_study import tell
-from tutelage.tests.study_page import ACROSS, Page, browser
+from tutelage.tests.study_page import ACROSS, Page, browser, enter
 from tutelage.tests.toy_study import serve, write
 
 pytestmark = pytest.mark.xdist_group("back office")  # one server for all
@@ -114,7 +115,7 @@ def until(true: Callable[[], object], seconds: float = 30) -> None:
 def arrived(prolific: ProlificServer, address: str, place: Place) -> Iterator[Page]:
     """Come from Prolific, and go as far as the task."""
     with browser(address) as client:
-        client.get("/join", params=prolific.address_of(place))
+        enter(client, f"/join?{urlencode(prolific.address_of(place))}")
         with Page(address, client) as page:
             page.send("consent", given=True)
             page.until(stage="instructions")

@@ -166,27 +166,14 @@ def come(ledger: Ledger, link: str, known: str = "", study: str = "pilot") -> st
     return admit(arrival, ledger, SECRET, study, known=known)
 
 
-def test_a_link_is_good_for_one_person_who_may_come_back(ledger: Ledger) -> None:
+def test_a_link_is_one_person_whoever_follows_it(ledger: Ledger) -> None:
+    """Which browser may speak for that person is `test_browsers.py`'s."""
     first, second = make_links(ledger, SECRET, "pilot", 2)
     person = come(ledger, first)
     settle_in(ledger, person)
-    with refused("link-used"):
-        come(ledger, first)
-    with refused("link-used"):
-        come(ledger, first, known="person-somebodyelse")
-    assert come(ledger, first, known=person) == person
+    assert come(ledger, first) == person
+    assert come(ledger, first, known="person-somebodyelse") == person
     assert come(ledger, second) != person
-
-
-def test_an_answer_that_was_lost_costs_nobody_their_link(ledger: Ledger) -> None:
-    (link,) = make_links(ledger, SECRET, "pilot", 1)
-    person = come(ledger, link)
-    assert come(ledger, link) == person  # before their row was written
-    settle_in(ledger, person, stage="consent")
-    assert come(ledger, link) == person  # before they decided about anything
-    ledger.change(person, stage="done", outcome="declined")
-    with refused("link-used"):
-        come(ledger, link)
 
 
 def test_a_link_that_nobody_made_or_of_another_study_is_refused(ledger: Ledger) -> None:

@@ -277,3 +277,24 @@ def test_a_cache_cut_short_is_said(filled: Store) -> None:
         path.write_bytes(path.read_bytes()[:50])
     with pytest.raises(TutelageError, match="remove that folder"):
         load_columns([filled], cache=cache)
+
+
+@settings(deadline=None)
+@given(some_lengths, st.integers(1, 16), st.integers(1, 20), st.integers(0, 2**63))
+def test_empty_batches_are_foreseen_and_hold_what_goes_on_there(
+    lengths: list[int], window: int, size: int, seed: int
+) -> None:
+    columns = {"a": columns_of(lengths, "a"), "b": columns_of(lengths[::-1], "b")}
+    sampler = Sampler(columns, window, size + 1, seed=seed)
+    begun = [
+        any(
+            stream.between(step * sampler.steps[task], (step + 1) * sampler.steps[task])
+            for task, stream in sampler._streams.items()
+        )
+        for step in range(30)
+    ]
+    assert sampler.first_empty(30) == (begun.index(False) if False in begun else None)
+    for step in (at for at, full in enumerate(begun) if not full):
+        assert sampler.batch(step) == {}
+        (window_there,) = sampler.going_on(step).values()
+        assert len(window_there.lengths) == 1

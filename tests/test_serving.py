@@ -15,7 +15,7 @@ from tutelage.datasets.crowd.ledger import conduct, consents, identities, people
 from tutelage.datasets.crowd.recruiting.recruiting import make_links
 from tutelage.datasets.crowd.seats.protocol import OCCUPIED, REPLACED, UNKNOWN_SEAT
 from tutelage.datasets.store import Store
-from tutelage.tests.study_page import ACROSS, Page, browser, running
+from tutelage.tests.study_page import ACROSS, Page, browser, enter, running
 from tutelage.tests.toy_study import serve
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
@@ -48,8 +48,8 @@ def test_somebody_comes_by_a_link_and_goes_the_whole_way(tmp_path: Path) -> None
 def test_nothing_personal_is_in_any_address_after_the_first(tmp_path: Path) -> None:
     recruiting = {"panel": SONA}
     with running(tmp_path, recruiting=recruiting) as (server, address), browser(address) as client:
-        joined = client.get("/join?id=zoe-4711")
-        assert joined.headers["location"] == "/"
+        joined = enter(client, "/join?id=zoe-4711")
+        assert joined.json() == {"state": "in"}
         assert joined.headers["referrer-policy"] == "no-referrer"
         cookie = joined.headers["set-cookie"].lower()
         for part in ("httponly", "samesite=lax", "max-age="):
@@ -79,13 +79,16 @@ def test_the_same_person_is_the_same_and_a_link_twice_is_one_person(tmp_path: Pa
             other.get("/join")
         assert len(server.ledger.rows(sql.select(people))) == 2
     with running(tmp_path / "panel", recruiting={"panel": SONA}) as (server, address):
-        for _ in range(2):
-            with browser(address) as client:
-                client.get("/join?id=4711")
         with browser(address) as client:
-            client.get("/join?id=4712")
-            client.get("/join?id=4711")  # on a shared computer, whom the address names is meant
+            for name in (4711, 4711, 4712):
+                enter(client, f"/join?id={name}")
+            seats = {one["seat"] for one in server.ledger.rows(sql.select(people))}
+            enter(client, "/join?id=4711")  # on a shared computer, whom the address names is meant
             page = client.get("/").text
+            [seat] = [one.value for one in client.cookies.jar if one.name.startswith("seat-")]
+            [first] = server.ledger.rows(sql.select(people).order_by(people.c.joined).limit(1))
+            assert str(seat).startswith(first["seat"])
+            assert len(seats) == 2
         names = [row["person"] for row in server.ledger.rows(sql.select(people))]
         assert len(names) == 2
         assert page
@@ -96,13 +99,13 @@ def test_a_link_for_one_person_lets_one_person_in(tmp_path: Path) -> None:
         [link] = make_links(server.ledger, server.secret, "pilot", 1)
         with browser(address) as client, browser(address) as other:
             assert client.get("/join").status_code == 403
-            assert client.get(f"/join?link={link}").status_code == 303
+            assert enter(client, f"/join?link={link}").json() == {"state": "in"}
             with Page(address, client) as page:
                 page.send("consent", given=True)
                 page.until(stage="instructions")
-            refused = other.get(f"/join?link={link}")
-            assert refused.status_code == 403
-            assert "used already" in refused.text
+            asked = enter(other, f"/join?link={link}").json()
+            assert asked["state"] == "asked"
+            assert other.get("/").status_code == 403
             assert other.get("/join?link=abc").status_code == 403
             assert client.get(f"/join?link={link}").status_code == 303
 
@@ -228,7 +231,11 @@ def test_a_page_that_floods_is_cut_off_and_may_come_back(tmp_path: Path) -> None
 
 def test_joining_too_often_from_one_address_has_to_wait(tmp_path: Path) -> None:
     with running(tmp_path, people=1000) as (server, address):
-        answers = [httpx.get(f"http://{address}/join").status_code for _ in range(70)]
+        with browser(address) as client:
+            answers = []
+            for _ in range(70):
+                client.cookies.clear()
+                answers.append(client.get("/join").status_code)
         assert answers[:60] == [303] * 60
         assert 429 in answers[60:]
         assert len(server.ledger.rows(sql.select(people))) == answers.count(303)

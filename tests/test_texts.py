@@ -19,6 +19,8 @@ from tutelage.envs.suite import load_suite
 STATIC = Path(texts.__file__).parent / "static"
 PAGES = (
     "main",
+    "join",
+    "confirmation",
     "view",
     "frame",
     "way",
@@ -56,6 +58,7 @@ def test_every_text_that_the_pages_say_is_there() -> None:
     page = (STATIC / "index.html").read_text("utf-8")
     said |= set(re.findall(r'data-(?:text|label)="([^"]+)"', page))
     assert said <= set(known), said - set(known)
+    said |= {f"door.{reason}{part}" for reason in ("host", "origin", "token") for part in ("", ".title")}
     made_up = {"refused.stranger", "refused.too-often", "saving.waits", "saving.failing"}
     made_up |= {f"way.{stage}" for stage in STAGES if stage not in ("rest", "done")}
     made_up |= {f"done.{outcome}" for outcome in OUTCOMES} | {f"refused.{reason}" for reason in REFUSALS}

@@ -187,6 +187,9 @@ class PolicyActor:
         if not self.plays(task):
             known = ", ".join(self._policy.tasks)
             raise TutelageError(f"expected a task that {self.name} was taught ({known}), got {task.id!r}")
+        # a policy of another kind may take any environment
+        if (expect := getattr(self._policy, "expect_environment", None)) is not None:
+            expect(environments[0])
         self._task = task.id
         self._memory = self._policy.start(task.id, len(environments))
         if not self._greedy:

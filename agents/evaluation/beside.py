@@ -17,11 +17,13 @@ from ...envs.gymnasium_task import TaskEnvironment
 from ...envs.suite import Suite, load_suite
 from ...envs.task import TEST, SeedRange
 from ..checkpoint import load
+from ..training_log import METRICS
 from .actors import Actor, ChanceActor, ExpertActor, PolicyActor, SimulatedActor
 from .evaluate import best_of_select, evaluate
 from .play import Report
 from .report import write_report
-from .rows import joined, read_rows, rows_from, write_rows
+from .rows import joined, rows_from
+from .saved_evaluation import read_evaluation
 from .tables import console_table, summary
 
 BESIDE = ("expert", "crowd", "chance")
@@ -70,6 +72,10 @@ def measure(
             f"expected --beside to list some of {', '.join(BESIDE)}, got {unknown[0]!r}"
             f"{nearest(unknown[0], BESIDE)}"
         )
+    if not 0 <= seed < 2**63:
+        raise TutelageError(f"expected --seed from 0 to {2**63 - 1}, got {seed}")
+    if not policies:
+        raise TutelageError("expected at least one policy to evaluate, got none")
     loaded = [(path, load(_checkpoint(path))) for path in policies]
     chosen = load_suite(suite) if suite else loaded[0][1].suite
     actors: list[Actor] = [
@@ -82,6 +88,7 @@ def measure(
         "chance": lambda: ChanceActor(seed=seed),
     }
     actors += [makers[one]() for one in beside]
+    played = _of_people(people, chosen, seeds)
     result = evaluate(
         chosen,
         actors,
@@ -90,13 +97,10 @@ def measure(
         out=out,
         progress=progress,
         workers=workers,
+        people=played,
+        facts={"policies": {path.name: one.seal for path, one in loaded}},
     )
-    played = [one for store in people for one in store.trajectories(kinds=["person"], seeds=seeds)]
-    rows = result.rows
-    if played:
-        rows = joined([rows, rows_from(played, "people")])
-        write_rows(out / "rows.parquet", rows)
-    return Measured(chosen, rows, [*result.trajectories, *played])
+    return Measured(chosen, result.rows, result.trajectories)
 
 
 def report_on(
@@ -108,10 +112,16 @@ def report_on(
     people: Sequence[Store] = (),
     title: str = "",
 ) -> Path:
-    """Write the report of an evaluation that lies in a folder, with what people have played since."""
-    store = Store.open(evaluation / "episodes")
-    played = [one for each in people for one in each.trajectories(kinds=["person"], seeds=TEST)]
-    rows = read_rows(evaluation / "rows.parquet")
+    """Write the report of an evaluation that lies in a folder, with what people have played since.
+
+    Raises TutelageError naming what was changed in it, and a run without figures.
+    """
+    saved = read_evaluation(evaluation)
+    store, rows = saved.store, saved.rows
+    for run in runs:
+        if not (run / METRICS).is_file():
+            raise TutelageError(f"expected a training run at {run}, found no {METRICS} there; check the path")
+    played = _of_people(people, store.suite, TEST)
     if played:
         rows = joined(
             [rows.filter(pa.compute.not_equal(rows["kind"], "person")), rows_from(played, "people")]
@@ -131,6 +141,32 @@ def select_success(suite: Suite, *, episodes: int, workers: int = 1) -> Callable
     """Return what chooses a checkpoint: policy → success by task on select seeds, environments reused."""
     environments: dict[str, list[TaskEnvironment]] = {}
     return lambda policy: best_of_select(policy, suite, episodes, environments=environments, workers=workers)
+
+
+def _of_people(stores: Sequence[Store], suite: Suite, seeds: SeedRange) -> list[Trajectory]:
+    """Read what people did on these seeds of the suite's tasks.
+
+    Raises TutelageError for a task that is another one there, and where people played none of the tasks.
+    """
+    tasks = {task.id: task for task in suite}
+    fitting: list[Trajectory] = []
+    for store in stores:
+        found = list(store.trajectories(kinds=["person"], seeds=seeds))
+        mine = [episode for episode in found if episode.task in tasks]
+        for episode in mine:
+            task = tasks[episode.task]
+            if (episode.env, dict(episode.kwargs)) != (task.env, dict(task.kwargs)):
+                raise TutelageError(
+                    f"expected people in {store.path} who played {task.id!r} as suite {suite.name!r} has it, "
+                    f"got another environment ({episode.env}); leave this store out"
+                )
+        if found and not mine:
+            raise TutelageError(
+                f"expected people who played tasks of suite {suite.name!r} in {store.path}, "
+                f"got tasks like {found[0].task!r}; leave this store out, or choose another suite"
+            )
+        fitting += mine
+    return fitting
 
 
 def _checkpoint(path: Path) -> Path:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,6 @@ import pyarrow as pa
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ...datasets.store import Store
 from ...datasets.trajectory import Trajectory
 from ...envs.admission import admit
 from ...envs.errors import TutelageError
@@ -24,7 +22,8 @@ from ...envs.web.registration import is_web
 from .actors import Actor, PolicyActor, plays
 from .play import Report, play
 from .rollout import rollout
-from .rows import joined, rows_from, write_rows
+from .rows import joined, rows_from
+from .saved_evaluation import NewEvaluation
 
 
 @dataclass(frozen=True)
@@ -45,13 +44,16 @@ def evaluate(
     progress: Report | None = None,
     batch: int = 256,
     workers: int = 1,
+    people: Sequence[Trajectory] = (),
+    facts: Mapping[str, Any] | None = None,
 ) -> Evaluation:
     """Let every actor play the first `episodes` seeds of `seeds` on every task that it can play.
 
-    `episodes` is the suite's own number if not given; `workers` processes share the tasks. With `out`,
-    `rows.parquet` and a store `episodes` are written there; those of an earlier evaluation are replaced,
-    unless people's are among them.
-    Raises TutelageError for two actors of one name, or when no actor can play any task.
+    `episodes` is the suite's own number if not given; `workers` processes share the tasks. `people` are
+    episodes of people, whose rows are added. With `out`, the evaluation is written there, with `facts` about
+    it (see `saved_evaluation`); an earlier one is replaced when all is there, unless people's episodes are
+    in it.
+    Raises TutelageError for two actors of one name, when no actor can play any task, and for a full disk.
     """
     names = [one.name for one in actors]
     if len(set(names)) < len(names):
@@ -62,28 +64,29 @@ def evaluate(
     count = suite.episodes if episodes is None else episodes
     if count < 1:
         raise TutelageError(f"expected at least one episode, got {count}")
-    store = None if out is None else _fresh_store(out / "episodes", suite)
-    played: list[Trajectory] = []
-    tables: list[pa.Table] = []
-    for _, actor, some in play(
-        actors,
-        list(suite),
-        seeds.first(count),
-        suite_name=suite.name,
-        batch=batch,
-        workers=workers,
-        progress=progress,
-    ):
-        if store is not None:
-            store.append(some)
-        played += some
-        tables.append(rows_from(some, actor.name))
-    if not played:
-        raise TutelageError(f"expected an actor that can play a task of {suite.name!r}, got none")
-    rows = joined(tables)
-    if out is not None:
-        write_rows(out / "rows.parquet", rows)
-    return Evaluation(rows, played)
+    asked = seeds.first(count)
+    with nullcontext() if out is None else NewEvaluation(out, suite) as writing:
+        played: list[Trajectory] = []
+        tables: list[pa.Table] = []
+        for _, actor, some in play(
+            actors,
+            list(suite),
+            asked,
+            suite_name=suite.name,
+            batch=batch,
+            workers=workers,
+            progress=progress,
+        ):
+            if writing is not None:
+                writing.store.append(some)
+            played += some
+            tables.append(rows_from(some, actor.name))
+        if not played:
+            raise TutelageError(f"expected an actor that can play a task of {suite.name!r}, got none")
+        rows = joined([*tables, rows_from(people, "people")])
+        if writing is not None:
+            writing.finish(rows, facts or {})
+    return Evaluation(rows, [*played, *people])
 
 
 def best_of_select(
@@ -145,12 +148,3 @@ def progress_bars(console: Console | None = None) -> Iterator[Report]:
 
 def _success(episodes: Sequence[Trajectory]) -> float:
     return sum(one.success for one in episodes) / len(episodes)
-
-
-def _fresh_store(path: Path, suite: Suite) -> Store:
-    if (path / "dataset.yaml").exists():
-        kinds = set(Store.open(path).episodes()["kind"].to_pylist())
-        if "person" in kinds:
-            raise TutelageError(f"expected a folder without people's episodes, got {path}; choose another")
-        shutil.rmtree(path)
-    return Store.create(path, suite)

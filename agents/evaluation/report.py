@@ -17,13 +17,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from ...datasets.durable import disk_errors, write_whole
 from ...datasets.trajectory import Trajectory
 from ...envs.errors import TutelageError
 from ...envs.gymnasium_task import TaskEnvironment
 from ...envs.suite import Suite
 from ...envs.task import SEED_RANGES
 from ...envs.trust import Untrusted
+from ..checkpoint import trained_steps
 from ..rounds import read_rounds
+from ..training_log import METRICS, expect_steps, read_log
 from . import sections
 from .comparison import MANY, Comparison
 from .diagnostics import diagnose
@@ -67,7 +70,7 @@ def write_report(
     played = [*trajectories, *people]
     folders = [one for run in train_runs for one in (run, *practice_runs(run))]
     practised = {run.name: rounds for run in train_runs if (rounds := practice_series(run))}
-    runs = {run.name: series for run in folders if (series := read_metrics(run / "metrics.jsonl"))}
+    runs = {run.name: series for run in folders if (series := read_metrics(run))}
     plays = _replays(comparison, suite, played)
     parts = [
         sections.standing(comparison),
@@ -104,7 +107,7 @@ def practice_runs(run: Path) -> list[Path]:
 def practice_series(run: Path) -> Series:
     """Read a run's success on select seeds by rounds of practice, of each task and the mean; {} if none."""
     rounds = read_rounds(run)
-    before = _last_select(run / "metrics.jsonl")
+    before = _last_select(run)
     by_round = [*([before] if before else []), *(one.select for one in rounds)]
     if not rounds or len(by_round) < 2:
         return {}
@@ -114,32 +117,30 @@ def practice_series(run: Path) -> Series:
     return {**series, "mean": (at, np.mean([values for _, values in series.values()], axis=0))}
 
 
-def _last_select(path: Path) -> Mapping[str, float]:
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    found = [json.loads(line) for line in lines if '"select"' in line and line.endswith("}")]
-    return dict(found[-1]["select"]) if found else {}
+def _last_select(run: Path) -> Mapping[str, float]:
+    found = [record["select"] for record in read_log(run).records if "select" in record]
+    return dict(found[-1]) if found else {}
 
 
-def read_metrics(path: Path) -> tuple[Series, Series] | None:
+def read_metrics(run: Path) -> tuple[Series, Series] | None:
     """Read a run's `metrics.jsonl`: its training loss, and its success on select seeds by task and mean.
 
-    None when there is no such file. A torn last line, as a run that was killed leaves it, is passed over.
+    None when there is no such file. An unfinished last line, as a run that was killed leaves it, is passed
+    over. Raises TutelageError naming a damaged line, or when lines are missing before the last checkpoint.
     """
-    if not path.is_file():
+    if not (run / METRICS).is_file():
         return None
+    written = read_log(run)
+    if (run / "last").is_dir():
+        expect_steps(run, written, trained_steps(run / "last"))
     loss: dict[str, list[tuple[float, float]]] = {}
     success: dict[str, list[tuple[float, float]]] = {}
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            record = json.loads(line)
-        except json.JSONDecodeError:
-            continue
-        step = float(record.get("step", len(loss.get("loss", []))))
+    for record in written.records:
         for name, value in _flat(record):
             if name == "loss":
-                loss.setdefault("loss", []).append((step, value))
+                loss.setdefault("loss", []).append((float(record["step"]), value))
             elif name.split("/")[0] in ("success", "select"):
-                success.setdefault(name.rsplit("/", 1)[-1], []).append((step, value))
+                success.setdefault(name.rsplit("/", 1)[-1], []).append((float(record["step"]), value))
     if len(success) > 1 and "mean" not in success:
         steps = [step for step, _ in next(iter(success.values()))]
         values = zip(*([value for _, value in one] for one in success.values()), strict=False)
@@ -305,13 +306,7 @@ def _static(name: str) -> str:
 
 
 def _write(path: Path, page: str) -> Path:
-    try:
+    with disk_errors(path, "try again, or choose another file"):
         path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        fresh.write_text(page, encoding="utf-8")
-        fresh.replace(path)
-    except OSError as error:
-        raise TutelageError(
-            f"expected to write the report to {path}, got {error.strerror}; choose another"
-        ) from None
+        write_whole(path, page.encode())
     return path

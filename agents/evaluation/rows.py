@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ...datasets.trajectory import Trajectory
+from ...datasets.durable import disk_errors, write_whole
+from ...datasets.trajectory import KINDS, Trajectory
+from ...envs.bounded_files import Limits, read_bytes, too_large
 from ...envs.errors import TutelageError
 from ...envs.task import TEST
 
@@ -31,6 +35,9 @@ SCHEMA = pa.schema(
         ("episode", pa.string()),
     ]
 )
+MOST_ROWS, LONGEST_TEXT = 5_000_000, 1024
+"""What a file of rows may hold; `--limits` multiplies the rows."""
+
 _TOGETHER = {"person": "people", "simulated": "simulated crowd"}
 
 
@@ -82,21 +89,70 @@ def joined(tables: Iterable[pa.Table]) -> pa.Table:
 
 
 def write_rows(path: Path, rows: pa.Table) -> Path:
-    """Write rows as one Parquet file that any reader opens."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(rows, path, compression="zstd")
+    """Write rows as one Parquet file that any reader opens; raises TutelageError for a full disk."""
+    buffer = pa.BufferOutputStream()
+    pq.write_table(rows, buffer, compression="zstd")
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, buffer.getvalue().to_pybytes())
     return path
 
 
-def read_rows(path: Path) -> pa.Table:
-    """Read rows back; raises TutelageError when the file is missing or has other columns."""
-    if not path.is_file():
-        raise TutelageError(f"expected rows at {path}, found none; run `tutelage evaluate` first")
+def read_rows(path: Path, sha256: str | None = None) -> pa.Table:
+    """Read rows back; those of an evaluation are read by `read_evaluation`, which knows their `sha256`.
+
+    Raises TutelageError when the file is missing, has other bytes, or anything in it is not as `rows_from`
+    makes it.
+    """
     try:
-        table = pq.read_table(path)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise TutelageError(f"expected a Parquet file at {path}, got a damaged one: {error}") from None
-    missing = [name for name in SCHEMA.names if name not in table.column_names]
+        data = read_bytes(path)
+    except FileNotFoundError:
+        raise TutelageError(f"expected rows at {path}, found none; run `tutelage evaluate` first") from None
+    if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256:
+        raise TutelageError(
+            f"expected {path} as it was written, got other bytes (its SHA-256 differs); "
+            f"copy it again, or run `tutelage evaluate` again"
+        )
+    try:
+        table = _table(data, path)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        if isinstance(error, TutelageError):
+            raise
+        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise TutelageError(f"expected rows of episodes in {path}, got a damaged file: {first}") from None
+    _expect_rows(table, path)
+    return table
+
+
+def _table(data: bytes, path: Path) -> pa.Table:
+    file = pq.ParquetFile(pa.BufferReader(data))
+    groups = [file.metadata.row_group(at) for at in range(file.metadata.num_row_groups)]
+    most = Limits.current()
+    if sum(group.total_byte_size for group in groups) > most.expanded_bytes:
+        raise too_large(path, "bytes", most.expanded_bytes)
+    if file.metadata.num_rows > MOST_ROWS * most.nodes // Limits.nodes:
+        raise too_large(path, "rows", MOST_ROWS)
+    missing = [name for name in SCHEMA.names if name not in file.schema_arrow.names]
     if missing:
         raise TutelageError(f"expected columns {', '.join(SCHEMA.names)} in {path}, missing {missing[0]!r}")
-    return table.select(SCHEMA.names).cast(SCHEMA)
+    texts = [field.name for field in SCHEMA if field.type == pa.string()]
+    # as dictionaries: a text that is repeated a million times is held once, and measured before it is copied
+    read = pq.read_table(pa.BufferReader(data), columns=SCHEMA.names, read_dictionary=texts)
+    for name in texts:
+        longest = max((len(value or "") for value in read[name].unique().to_pylist()), default=0)
+        if longest > LONGEST_TEXT:
+            raise too_large(path, f"letters in {name}", LONGEST_TEXT)
+    return read.cast(SCHEMA)
+
+
+def _expect_rows(table: pa.Table, path: Path) -> None:
+    """Raise TutelageError for a row that no episode gives."""
+    for name in SCHEMA.names:
+        if table[name].null_count:
+            raise TutelageError(f"expected a value in every row of {path}, got none in column {name!r}")
+    kinds = set(table["kind"].unique().to_pylist()) - set(KINDS)
+    if kinds:
+        raise TutelageError(f"expected kinds {', '.join(KINDS)} in {path}, got {min(kinds)!r}")
+    steps, seconds = table["steps"].to_numpy(), table["seconds"].to_numpy()
+    if (steps < 1).any() or not np.isfinite(seconds).all() or (seconds < 0).any():
+        raise TutelageError(f"expected steps and seconds of episodes in {path}, got others")

@@ -8,18 +8,17 @@ import hashlib
 import socket
 import threading
 import webbrowser
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
 import uvicorn
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import HTTPConnection, Request
+from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 from starlette.websockets import WebSocket
-from uvicorn.config import WS_PROTOCOLS
 
 from ...envs.errors import TutelageError
 from ...envs.grid.environment import TILE
@@ -30,12 +29,16 @@ from ...envs.suite import Suite
 from ...envs.task import RECORD, SeedRange
 from ..trajectory import Trajectory
 from .guard import Guard
-from .pages import STATIC, page
+from .host_names import AllowedHosts, is_loopback
+from .link_token import LinkToken, host_cookie
+from .pages import STATIC, language, page
+from .proxies import check_proxies
 from .punctual import punctual
 from .recorder import Recorder
 from .seats.protocol import LARGEST, UNKNOWN_SEAT
 from .settings import Settings
-from .texts import ENGLISH, best_language, language_names, load_texts
+from .socket_limits import limited_websockets
+from .texts import load_texts
 from .worlds.workers import leave_if_imported_again
 
 _YEAR = 365 * 24 * 3600
@@ -48,6 +51,8 @@ def record(
     seeds: SeedRange = RECORD,
     host: str = "127.0.0.1",
     port: int = 8000,
+    address: str = "",
+    proxies: Sequence[str] = (),
     open_browser: bool = True,
     demonstrator: str | None = None,
     episodes: int | None = None,
@@ -56,24 +61,29 @@ def record(
 ) -> None:
     """Serve the recorder for a suite until Ctrl-C; demonstrations go to the store at `out`.
 
-    `port=0` takes a free one. The other arguments are those of `Settings`. Environments live in processes
+    `port=0` takes a free one. `address` is where people find it, when that is not this very host and port;
+    `proxies` are those whose `X-Forwarded-*` headers count. Whoever can come from beyond this machine needs
+    the token of the printed link. The other arguments are those of `Settings`. Environments live in processes
     of their own, which import the program that calls this: call it under `if __name__ == "__main__":`.
     Raises TutelageError when the port is in use, the folder cannot be used, or no process can be made.
     """
     leave_if_imported_again()
+    hosts, proxies = AllowedHosts(address), check_proxies(proxies)
+    link = LinkToken(_cookie("link", out)) if hosts.is_public or not is_loopback(host) else None
     listening = listen(host, port)
     with listening:
         recorder = Recorder(
             Settings(suite, out, seeds, demonstrator, episodes, on_kept, dict(extra_pages or {}))
         )
-        url = f"http://{in_url(host)}:{listening.getsockname()[1]}/"
+        url = f"{hosts.address.origin if hosts.address else local_url(host, listening)}/"
+        url = link.link(url) if link else url
         print(
             f"Recording {printable(suite.name)} into {printable(out)}\nPlay at {url}   (Ctrl-C stops)",
             flush=True,
         )
         if open_browser:
             threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
-        run(make_server(recorder, host), recorder, listening)
+        run(make_server(recorder, hosts, link, proxies), recorder, listening)
         why = recorder.journal.trouble
         print(
             f"Stopped while saving failed: {printable(why)}" if why else "Stopped; everything is saved.",
@@ -112,18 +122,30 @@ def listen(host: str, port: int) -> socket.socket:
     return listening
 
 
-def make_server(recorder: Recorder, host: str = "127.0.0.1") -> uvicorn.Server:
+def make_server(
+    recorder: Recorder,
+    hosts: AllowedHosts | None = None,
+    link: LinkToken | None = None,
+    proxies: Sequence[str] = (),
+) -> uvicorn.Server:
     """Make the server of a recorder; `server.run(sockets=[...])` serves."""
-    return server_of(make_app(recorder, host))
+    return server_of(make_app(recorder, hosts, link), proxies)
 
 
-def server_of(app: Guard) -> uvicorn.Server:
-    """Make a uvicorn server of an application, as quiet as a terminal wants it."""
+def server_of(app: Guard, proxies: Sequence[str] = ()) -> uvicorn.Server:
+    """Make a uvicorn server of an application, as quiet as a terminal wants it.
+
+    `X-Forwarded-*` headers count only from `proxies`: addresses or networks.
+    """
     config = uvicorn.Config(
         app,
         http=punctual(),
-        ws="websockets-sansio" if "websockets-sansio" in WS_PROTOCOLS else "auto",
+        ws=limited_websockets(),
         ws_max_size=4 * LARGEST,
+        ws_per_message_deflate=False,  # a bomb for whoever unpacks it, and memory for each socket
+        proxy_headers=bool(proxies),
+        forwarded_allow_ips=list(proxies),
+        server_header=False,
         log_level="warning",
         access_log=False,
         timeout_graceful_shutdown=2,
@@ -131,22 +153,30 @@ def server_of(app: Guard) -> uvicorn.Server:
     return uvicorn.Server(config)
 
 
-def make_app(recorder: Recorder, host: str = "127.0.0.1") -> Guard:
-    """Make the ASGI application of a recorder."""
-    cookie = _cookie(recorder.settings.out)
+def make_app(recorder: Recorder, hosts: AllowedHosts | None = None, link: LinkToken | None = None) -> Guard:
+    """Make the ASGI application of a recorder; with a `link`, its token is needed."""
+    name = _cookie("seat", recorder.settings.out)
 
     async def index(request: Request) -> Response:
         texts = load_texts(language(request))
         response = page("index.html", texts, texts.say("brand"))
+        cookie = host_cookie(request, name)
         token = request.cookies.get(cookie, "")
         if not token or not await run_in_threadpool(recorder.knows, token):
             token = await run_in_threadpool(recorder.new_token)
-        response.set_cookie(cookie, token, max_age=_YEAR, httponly=True, samesite="lax")
+        response.set_cookie(
+            cookie,
+            token,
+            max_age=_YEAR,
+            httponly=True,
+            samesite="lax",
+            secure=request.url.scheme == "https",
+        )
         return response
 
     async def talk(socket: WebSocket) -> None:
         await socket.accept()
-        seat = recorder.seat(socket.cookies.get(cookie, ""))
+        seat = recorder.seat(socket.cookies.get(host_cookie(socket, name), ""))
         if seat is None:
             await socket.close(UNKNOWN_SEAT)
         else:
@@ -169,7 +199,7 @@ def make_app(recorder: Recorder, host: str = "127.0.0.1") -> Guard:
         Mount("/static", StaticFiles(directory=STATIC)),
     ]
     app = Starlette(routes=routes, lifespan=lifespan)
-    return Guard(app, host, set(recorder.settings.extra_pages))
+    return Guard(app, hosts or AllowedHosts(), recorder.settings.extra_pages, link=link)
 
 
 def atlas_route(suite: Suite) -> Route:
@@ -199,19 +229,27 @@ def _page(path: str, file: Path) -> Route:
     return Route(path, serve)
 
 
-def language(request: HTTPConnection) -> str:
-    """Choose the language of somebody's page: the one they chose there, else their browser's."""
-    chosen, languages = request.cookies.get("language", ""), [ENGLISH, *language_names()]
-    return (
-        chosen
-        if chosen in languages
-        else best_language(request.headers.get("accept-language", ""), languages)
-    )
+def _cookie(purpose: str, out: Path) -> str:
+    """Name a cookie after the folder: browsers share cookies between all ports of a machine."""
+    return f"{purpose}-" + hashlib.blake2b(str(out.resolve()).encode(), digest_size=6).hexdigest()
 
 
-def _cookie(out: Path) -> str:
-    """Name the cookie after the folder: browsers share cookies between all ports of a machine."""
-    return "seat-" + hashlib.blake2b(str(out.resolve()).encode(), digest_size=6).hexdigest()
+def local_url(host: str, listening: socket.socket) -> str:
+    """Write the address of a listening socket, without a slash at its end.
+
+    Where it listens on every address of this machine, the one that other machines most likely reach.
+    """
+    if host in ("0.0.0.0", "::", ""):
+        host = _outward_address(listening.family) or host
+    return f"http://{in_url(host)}:{listening.getsockname()[1]}"
+
+
+def _outward_address(family: int) -> str:
+    """Return this machine's own address on its way outwards; nothing is sent. "" where there is no way."""
+    with socket.socket(family, socket.SOCK_DGRAM) as probe, contextlib.suppress(OSError):
+        probe.connect(("2001:db8::1" if family == socket.AF_INET6 else "192.0.2.1", 9))
+        return str(probe.getsockname()[0])
+    return ""
 
 
 def in_url(host: str) -> str:

@@ -25,6 +25,9 @@ from .study_server import StudyServer
 SETTLE_SECONDS = 30.0
 """Between two looks at whom something is still due to."""
 
+WEBHOOK = "/prolific/webhook"
+"""Where Prolific's messages come to: a program posts them, and signs them."""
+
 _log = logging.getLogger("tutelage.crowd")
 
 
@@ -123,7 +126,7 @@ class _Panel:
             return []
         server = self._server
         endpoint = webhook(server.ledger, server.secret, self._prolific, server.study.name, self._signing)
-        return [Route("/prolific/webhook", endpoint, methods=["POST"])]
+        return [Route(WEBHOOK, endpoint, methods=["POST"])]
 
     def _proof(self) -> Proof | None:
         from .recruiting.prolific_checks import proof_by_submission

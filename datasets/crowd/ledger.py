@@ -131,6 +131,17 @@ links = sql.Table(
     sql.Column("study", sql.String, nullable=False),
     sql.Column("person", sql.String, nullable=False, default=""),  # who came by it; "" for nobody yet
 )
+browsers = sql.Table(
+    "browsers",
+    TABLES,
+    sql.Column("id", sql.Integer, primary_key=True),
+    sql.Column("person", sql.String, nullable=False, index=True),
+    sql.Column("browser", sql.String, nullable=False),  # the hash of what the browser's cookie holds
+    sql.Column("state", sql.String, nullable=False, index=True),  # bound, asked, refused
+    sql.Column("code", sql.String, nullable=False),  # what both browsers show while one asks
+    sql.Column("at", sql.Double, nullable=False),
+    sql.UniqueConstraint("person", "browser"),
+)
 servers = sql.Table(
     "servers",
     TABLES,

@@ -7,9 +7,10 @@ import json
 from functools import lru_cache
 from pathlib import Path
 
+from starlette.requests import HTTPConnection
 from starlette.responses import HTMLResponse
 
-from .texts import Texts
+from .texts import ENGLISH, Texts, best_language, language_names, load_texts
 
 STATIC = Path(__file__).parent / "static"
 _FRESH = {"Cache-Control": "no-store"}
@@ -26,6 +27,29 @@ def page(name: str, texts: Texts, title: str, status: int = 200, **values: str) 
     for key, value in filled.items():
         text = text.replace("{{" + key + "}}", html.escape(value))
     return HTMLResponse(text, status, headers=_FRESH)
+
+
+def language(request: HTTPConnection) -> str:
+    """Choose the language of somebody's page: the one they chose there, else their browser's."""
+    chosen, languages = request.cookies.get("language", ""), [ENGLISH, *language_names()]
+    return (
+        chosen
+        if chosen in languages
+        else best_language(request.headers.get("accept-language", ""), languages)
+    )
+
+
+def refusal_page(request: HTTPConnection, reason: str, status: int, **values: str) -> HTMLResponse:
+    """Return the page that says why a request is not answered and what to do (`door.{reason}`)."""
+    texts = load_texts(language(request))
+    return page(
+        "refused.html",
+        texts,
+        texts.say("brand"),
+        status,
+        heading=texts.say(f"door.{reason}.title"),
+        sentence=texts.say(f"door.{reason}", **values),
+    )
 
 
 @lru_cache(maxsize=8)

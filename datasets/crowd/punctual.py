@@ -9,6 +9,8 @@ from typing import Any
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from .guard import FIXED_HEADERS, STRICTEST_POLICY
+
 
 @dataclass(frozen=True)
 class Patience:
@@ -41,6 +43,8 @@ def punctual(patience: Patience | None = None) -> type[H11Protocol]:
         def on_response_complete(self) -> None:
             super().on_response_complete()
             self._look()
+            if self.transport.is_closing() and self.transport.get_write_buffer_size():
+                self._abort_unread()
 
         def handle_websocket_upgrade(self, event: h11.Request) -> None:
             self._came()
@@ -53,11 +57,27 @@ def punctual(patience: Patience | None = None) -> type[H11Protocol]:
 
         def pause_writing(self) -> None:
             super().pause_writing()
-            self._unread = self.loop.call_later(limits.read, self.transport.abort)
+            self._abort_unread()
 
         def resume_writing(self) -> None:
             self._was_read()
             super().resume_writing()
+
+        def send_400_response(self, msg: str) -> None:
+            """Answer what is no HTTP, with the headers that every answer has."""
+            fixed = {**FIXED_HEADERS, "Content-Security-Policy": STRICTEST_POLICY}
+            headers = [(name.lower().encode(), value.encode()) for name, value in fixed.items()]
+            headers += [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close")]
+            start = h11.Response(status_code=400, headers=headers, reason=b"Bad Request")
+            for event in (start, h11.Data(data=msg.encode("ascii", "replace")), h11.EndOfMessage()):
+                self.transport.write(self.conn.send(event) or b"")
+            self.transport.close()
+            self._abort_unread()
+
+        def _abort_unread(self) -> None:
+            """Cut the line unless what was sent is read in time."""
+            self._was_read()
+            self._unread = self.loop.call_later(limits.read, self.transport.abort)
 
         def _look(self) -> None:
             """Set a deadline for a request that is still to come; more of it does not move the deadline."""

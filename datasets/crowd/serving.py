@@ -4,45 +4,39 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import sqlalchemy as sql
 import uvicorn
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import HTTPConnection, Request
-from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 from starlette.websockets import WebSocket
 
 from ...envs.controls import Controls
-from .app import atlas_route, in_url, listen, run, server_of
-from .back_office import BackOffice
+from .app import atlas_route, listen, local_url, run, server_of
+from .back_office import WEBHOOK, BackOffice
 from .dashboard.admin import make_admin
+from .entrance import Entrance
 from .guard import Guard
-from .ledger import ON_BEHALF_OF, Person
+from .host_names import AllowedHosts
+from .ledger import ON_BEHALF_OF
 from .pages import STATIC, page
-from .rates import Bucket, Measured, Rates
-from .recruiting.panels import LINK, Proof, Refusal
-from .recruiting.recruiting import admit, identify
+from .proxies import check_proxies
+from .rates import Bucket, Measured
+from .recruiting.panels import Proof
 from .seats.protocol import OCCUPIED, UNKNOWN_SEAT
 from .studies.study import Study
 from .study_server import StudyServer
-from .texts import Texts, best_language
 from .worlds.workers import leave_if_imported_again
-
-SEAT = "seat"
-"""What the signature of a seat's cookie is for."""
 
 TRY_AGAIN = 1013
 """The code, of RFC 6455's registry, by which a socket is closed that may be opened again later."""
-_SEAT_SECONDS = 90 * 24 * 3600
-_JOINS_A_SECOND, _JOINS_AT_ONCE = 0.5, 60  # a class behind one address may come at once; a script may not
 _MESSAGES_A_SECOND = 150
 
 
@@ -56,47 +50,50 @@ def serve_study(
     host: str = "127.0.0.1",
     port: int = 8000,
     address: str = "",
+    proxies: Sequence[str] = (),
     new_admin_token: bool = False,
     told: Callable[[str], None] = print,
 ) -> None:
     """Serve a study and its dashboard until Ctrl-C; the admin token is told once, when it is made.
 
-    `address` is where people find it, when that is not this very host and port (behind a proxy, say).
+    `address` is where people find it, when that is not this very host and port (behind a proxy, say); under
+    another name nothing is answered. `proxies` are those whose `X-Forwarded-*` headers count.
     A program of your own calls this under `if __name__ == "__main__":`, as `record`. Raises TutelageError
     when the port is in use, or the folder, the database or a panel cannot be used.
     """
     leave_if_imported_again()
+    hosts, proxies = AllowedHosts(address), check_proxies(proxies)
     with listen(host, port) as listening:
         server = StudyServer(study, folder, controls, database, parts)
-        url = address.rstrip("/") or f"http://{in_url(host)}:{listening.getsockname()[1]}"
+        url = hosts.address.origin if hosts.address else local_url(host, listening)
         office = BackOffice(server)
-        app = make_app(server, host, address=url, proof=office.proof, rooms=office.routes())
+        app = make_app(server, hosts, proof=office.proof, rooms=office.routes())
         told(f"Serving study {study.name} into {folder}")
         told(f"People join at {url}/join   (Ctrl-C stops)")
         told(f"Dashboard at {url}/admin")
         if token := make_admin(folder, new_admin_token):
             told(f"Its token, shown this once: {token}")
         with office.settling():
-            run(server_of(app), server, listening)
+            run(server_of(app, proxies), server, listening)
         why = server.journal.trouble
         told(f"Stopped while saving failed: {why}" if why else "Stopped; everything is saved.")
 
 
-def make_server(server: StudyServer, host: str = "127.0.0.1", **options: object) -> uvicorn.Server:
+def make_server(server: StudyServer, hosts: AllowedHosts | None = None, **options: object) -> uvicorn.Server:
     """Make the uvicorn server of a study; `run(sockets=[...])` serves. Options are those of `make_app`."""
-    return server_of(make_app(server, host, **options))  # type: ignore[arg-type]
+    return server_of(make_app(server, hosts, **options))  # type: ignore[arg-type]
 
 
 def make_app(
     server: StudyServer,
-    host: str = "127.0.0.1",
+    hosts: AllowedHosts | None = None,
     *,
-    address: str = "",
     proof: Proof | None = None,
     rooms: Sequence[BaseRoute] = (),
 ) -> Guard:
     """Make the ASGI application of a study."""
-    room = _Room(server, proof)
+    entrance = Entrance(server, proof)
+    room = _Room(server, entrance)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -108,65 +105,44 @@ def make_app(
 
     routes: list[BaseRoute] = [
         Route("/", room.index),
-        Route("/join", room.join),
+        Route("/join", entrance.open),
+        Route("/join", entrance.ask, methods=["POST"]),
+        Route("/confirm", entrance.confirm, methods=["POST"]),
         Route("/healthz", room.health),
         WebSocketRoute("/socket", room.talk),
         atlas_route(server.study.suite),
         *rooms,
         Mount("/static", StaticFiles(directory=STATIC)),
     ]
-    names = {urlsplit(address).hostname or ""} if address else set()
     away: dict[Any, Any] = {sql.exc.OperationalError: room.away, sql.exc.InterfaceError: room.away}
-    return Guard(Starlette(routes=routes, lifespan=lifespan, exception_handlers=away), host, set(), names)
+    app = Starlette(routes=routes, lifespan=lifespan, exception_handlers=away)
+    return Guard(app, hosts or AllowedHosts(), machines=(WEBHOOK,))
 
 
 class _Room:
     """What the routes share."""
 
-    def __init__(self, server: StudyServer, proof: Proof | None) -> None:
+    def __init__(self, server: StudyServer, entrance: Entrance) -> None:
         self._server = server
-        self._study = server.study
-        self._proof = proof
-        self._joins = Rates(_JOINS_A_SECOND, _JOINS_AT_ONCE)
+        self._entrance = entrance
         self._pages: dict[str, str] = {}
-        # browsers share cookies between all ports of a machine, where several studies may be served
-        self._cookie = f"seat-{server.secret.number('cookie', server.study.name):012x}"[:17]
         fastest = max((task.fps or 0.0 for task in server.study.tasks), default=0.0)
         self._messages = _MESSAGES_A_SECOND + 2 * fastest
 
-    async def join(self, request: Request) -> Response:
-        """Let somebody in: a seat, in a signed cookie, and from then on nothing about them in any address."""
-        texts = self._texts(request)
-        if not self._joins.take(request.client.host if request.client else ""):
-            return self._refused(texts, texts.say("refused.too-often"), 429)
-        try:
-            person = await run_in_threadpool(self._admit, request, texts.code)
-        except Refusal as refusal:
-            sentence = texts.say(f"refused.{refusal.reason}", panel=refusal.panel)
-            return self._refused(texts, sentence, 503 if refusal.reason == "not-now" else 403)
-        response = RedirectResponse("/", 303, headers={"Cache-Control": "no-store"})
-        response.set_cookie(
-            self._cookie,
-            self._server.secret.sign(person.seat, SEAT),
-            max_age=_SEAT_SECONDS,
-            httponly=True,
-            samesite="lax",
-            secure=request.url.scheme == "https",
-        )
-        return response
-
     async def index(self, request: Request) -> Response:
-        person = await run_in_threadpool(self._known, request)
+        entrance = self._entrance
+        person = await run_in_threadpool(entrance.known, request)
         if person is None:
-            texts = self._texts(request)
-            return self._refused(texts, texts.say("refused.stranger"), 403)
+            texts = entrance.texts(request)
+            return entrance.refused(texts, texts.say("refused.stranger"), 403)
         texts = self._server.house.texts(person.language)
-        return page("index.html", texts, self._title(texts))
+        return page("index.html", texts, entrance.title(texts))
 
     async def talk(self, socket: WebSocket) -> None:
         """Serve a page; a second one is told that the first is open, unless it asks to take its place."""
         await socket.accept()
-        name = self._seat_of(socket)
+        person = await run_in_threadpool(self._entrance.known, socket)
+        name = person.seat if person else ""
         which = socket.query_params.get("page", "")[:64]
         if "take" not in socket.query_params and await self._is_open_in_another(name, which):
             await socket.close(OCCUPIED)
@@ -211,45 +187,9 @@ class _Room:
         if isinstance(connection, WebSocket):
             await connection.close(TRY_AGAIN)
             return None
-        texts = self._texts(connection)
-        return self._refused(texts, texts.say("refused.not-now"), 503)
+        texts = self._entrance.texts(connection)
+        return self._entrance.refused(texts, texts.say("refused.not-now"), 503)
 
     def _ask_database(self) -> None:
         with self._server.ledger.engine.connect() as connection:
             connection.execute(sql.select(1))
-
-    def _admit(self, request: Request, language: str) -> Person:
-        """Find out who is coming, and give them a seat. Blocks; raises Refusal."""
-        server, recruiting = self._server, self._study.recruiting
-        known = self._known(request)
-        arrival = recruiting.read(request.query_params.multi_items(), time.time())
-        if known is not None and arrival.source == LINK and not arrival.single:
-            return known  # an open link, followed once more
-        ledger, name = server.ledger, known.person if known else ""
-        pseudonym = admit(arrival, ledger, server.secret, self._study.name, self._proof, name)
-        person = server.join(pseudonym, arrival.source, language)
-        identify(ledger, pseudonym, arrival)
-        return person
-
-    def _known(self, request: HTTPConnection) -> Person | None:
-        """Return whom a browser's signed seat names, if they are in this study. Blocks."""
-        name = self._seat_of(request)
-        person = self._server.person_of(name) if name else None
-        return person if person is not None and person.study == self._study.name else None
-
-    def _seat_of(self, request: HTTPConnection) -> str:
-        return self._server.secret.unsign(request.cookies.get(self._cookie, ""), SEAT) or ""
-
-    def _texts(self, request: HTTPConnection) -> Texts:
-        """Choose a language for somebody who is not known yet: the one asked for, else their browser's."""
-        asked = request.query_params.get("language", "")
-        wanted = request.headers.get("accept-language", "")
-        languages = self._study.languages
-        return self._server.house.texts(asked if asked in languages else best_language(wanted, languages))
-
-    def _title(self, texts: Texts) -> str:
-        return self._study.say(self._study.title, texts.code) or self._study.name
-
-    def _refused(self, texts: Texts, sentence: str, status: int) -> Response:
-        heading = texts.say("refused.title")
-        return page("refused.html", texts, self._title(texts), status, heading=heading, sentence=sentence)

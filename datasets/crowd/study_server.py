@@ -19,6 +19,7 @@ from ..durable import disk_errors, write_whole
 from ..journal import EpisodeRecord, SeatRecord
 from .ledger import ON_BEHALF_OF, Ledger, Person, people
 from .recorder import Recorder
+from .recruiting.browsers import asking, released_since
 from .seats.seat import Seat
 from .seats.session import Session
 from .secret import Secret
@@ -82,6 +83,8 @@ class StudyServer(Recorder):
         self._at_work: dict[str, asyncio.Task[None]] = {}
         self._removals: Removals | None = None
         self._clockwork: asyncio.Task[None] | None = None
+        self._asked: dict[str, str] = {}
+        self._last_event: int | None = None
         try:
             self._check_database()
             self._keep_consent_texts()
@@ -223,6 +226,7 @@ class StudyServer(Recorder):
         if self.journal.trouble is not None:
             return
         self.house.standing = await asyncio.to_thread(standing, self.ledger, self.study.name)
+        await self._look_after_browsers()
         for seat, visit in self._visits.items():
             if seat not in self._at_work and (work := visit.watch.due()) is not None:
                 self._do(seat, work)
@@ -235,6 +239,19 @@ class StudyServer(Recorder):
             await asyncio.to_thread(self._end_old_sessions)
             await asyncio.to_thread(self.house.abandon_what_was_left)
             await self._remove_what_is_due()
+
+    async def _look_after_browsers(self) -> None:
+        """Let go of seats whose browsers were released, and ask about browsers that want to be let in."""
+        now = time.time()
+        self._last_event, released = await asyncio.to_thread(
+            released_since, self.ledger, self.study.name, self._last_event
+        )
+        for seat in released:
+            await self.let_go(seat)
+        before, self._asked = self._asked, await asyncio.to_thread(asking, self.ledger, self.study.name, now)
+        for seat in before.keys() | self._asked.keys():
+            if seat in self._seats:
+                self._seats[seat].ask_to_confirm(self._asked.get(seat, ""))
 
     def _do(self, seat: str, work: Callable[[], Awaitable[None]]) -> None:
         """Do something for a seat beside everything else: what hangs there is that seat's trouble alone."""

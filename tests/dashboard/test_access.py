@@ -250,6 +250,9 @@ def test_a_decision_counts_at_once_and_is_on_record(inside: Browser, one: Busy) 
     told = inside.get(f"people/{person}").json()
     assert told["events"][0]["reason"] == "a word"
     assert inside.post("decide", {"what": "resume", "person": person, "reason": "done"}).status_code == 204
+    assert inside.post("decide", {"what": "release", "person": person, "reason": ""}).status_code == 409
+    assert inside.post("decide", {"what": "release", "person": "nobody", "reason": "lost"}).status_code == 409
+    assert inside.post("decide", {"what": "release", "person": person, "reason": "lost"}).status_code == 204
     assert standing(one.ledger, one.study.name).of(person) == ""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from ...journal import Journal
 from ...store import Store
 from ..ledger import Ledger
 from ..pages import STATIC
+from ..recruiting.browsers import RELEASE, release
 from ..studies.standing import decide
 from .admin import Admin, Signer
 from .door import Door, same_origin
@@ -108,7 +110,7 @@ class _Room:
     async def session(self, request: Request) -> Response:
         """Tell a page whether it is signed in, and the token that its POSTs must carry."""
         admin = self._door.admin
-        cookie = request.cookies.get(admin.cookie, "")
+        cookie = self._door.cookie(request)
         known = await self._door.session(request) is not None
         new = cookie if admin.is_ours(cookie) else admin.visit()
         response = JSONResponse({"signedIn": known, "csrf": admin.csrf(new)}, headers=_NO_STORE)
@@ -159,7 +161,7 @@ class _Room:
         read = await self._door.read(request)
         wanted = {name: read.get(name, "") for name in ("what", "person", "reason")}
         try:
-            await run_in_threadpool(lambda: decide(self._ledger, self._plan.study, **wanted))
+            await run_in_threadpool(lambda: self._decide(**wanted))
         except TutelageError as error:
             raise HTTPException(409, str(error)) from None
         for fresh in (*self._figures.values(), self._people):
@@ -206,6 +208,12 @@ class _Room:
         from .metrics import CONTENT_TYPE
 
         return Response(await self._metrics.get(), headers={"Content-Type": CONTENT_TYPE, **_NO_STORE})
+
+    def _decide(self, what: str, person: str, reason: str) -> None:
+        if what == RELEASE:
+            release(self._ledger, self._plan.study, person, reason, time.time())
+        else:
+            decide(self._ledger, self._plan.study, what, person, reason)
 
     def _list_people(self) -> bytes:
         return _json(roster(self._ledger, self._plan, self._thought))

@@ -13,6 +13,7 @@ from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 
 from ..ledger import Ledger, events
+from ..proxies import client_network
 from .admin import SESSION_SECONDS, Admin, Attempts, Session
 from .fresh import Fresh
 
@@ -32,8 +33,17 @@ class Door:
 
     async def session(self, request: HTTPConnection) -> Session | None:
         """Return the session of a browser, or None: also where it was ended, on any server."""
-        session = self.admin.session(request.cookies.get(self.admin.cookie, ""))
+        session = self.admin.session(self.cookie(request))
         return None if session is None or session.session in await self._ended.get() else session
+
+    def cookie(self, request: HTTPConnection) -> str:
+        """Return a browser's cookie, "" where it has none."""
+        return request.cookies.get(self._name(request), "")
+
+    def _name(self, request: HTTPConnection) -> str:
+        """Name the cookie so that, over HTTPS, no plain connection can have set it."""
+        is_secure = request.scope["scheme"] in ("https", "wss")
+        return f"__Secure-{self.admin.cookie}" if is_secure else self.admin.cookie
 
     async def end(self, session: Session) -> None:
         """End a session for good, whoever may still hold its cookie."""
@@ -60,7 +70,7 @@ class Door:
         """Require a POST of our own page, with its CSRF token, and return its JSON object."""
         if not same_origin(request.headers):
             raise HTTPException(403, "expected a request of the dashboard's own page, got one from elsewhere")
-        cookie = request.cookies.get(self.admin.cookie, "")
+        cookie = self.cookie(request)
         told = request.headers.get("x-csrf-token", "")
         if not self.admin.is_ours(cookie) or not self.admin.matches(cookie, told):
             raise HTTPException(
@@ -70,7 +80,7 @@ class Door:
 
     async def token(self, request: HTTPConnection, token: str) -> None:
         """Require the admin token. Wrong ones cost an address its next attempts."""
-        address = request.client.host if request.client else ""
+        address = client_network(request)
         if (wait := self._attempts.wait(address)) > 0:
             headers = {"Retry-After": str(int(wait) + 1)}
             raise HTTPException(429, f"too many wrong tokens; try again in {int(wait) + 1} s", headers)
@@ -83,7 +93,7 @@ class Door:
     def set_cookie(self, request: Request, response: Response, cookie: str) -> None:
         """Give a browser its cookie: no script reads it, and no other site can make it be sent."""
         response.set_cookie(
-            self.admin.cookie,
+            self._name(request),
             cookie,
             max_age=SESSION_SECONDS,
             path="/admin",

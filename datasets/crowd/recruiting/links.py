@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ....envs.errors import TutelageError
 from ...journal import Journal
+from ..host_names import parse_address
 from ..ledger import Ledger
 from ..recorder import JOURNAL
 from ..secret import Secret
@@ -15,6 +16,7 @@ from .recruiting import make_links
 
 def print_links(study: Study, folder: Path, database: str, count: int, address: str) -> None:
     """Print `count` new links, one a line; raises TutelageError when people join the study in another way."""
+    base = parse_address(address).origin
     if study.recruiting.links != "one-time":
         raise TutelageError(
             f"expected recruiting.links: one-time in study {study.name!r}, got {study.recruiting.links}"
@@ -23,4 +25,4 @@ def print_links(study: Study, folder: Path, database: str, count: int, address: 
     with Journal(database or folder / JOURNAL) as journal:
         made = make_links(Ledger(journal.engine), Secret.load(folder), study.name, count)
     for link in made:
-        print(f"{address.rstrip('/')}/join?link={link}", flush=True)
+        print(f"{base}/join?link={link}", flush=True)

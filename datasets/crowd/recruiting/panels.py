@@ -25,7 +25,8 @@ REFUSALS = {
     "expired": "This link has expired. Please open the study from {panel} once more.",
     "link-needed": "This study is joined by a personal link. Please ask for one.",
     "link-unknown": "This link is not known here. Please check that you copied all of it.",
-    "link-used": "This link was used already. If it was you, please use the same browser as before.",
+    "link-used": "This link was opened in another browser before. Please use that browser, or write to "
+    "whoever invited you: they can free the link.",
     "not-now": "Your link cannot be checked right now. Please try again in a minute.",
     "not-proven": "This link could not be confirmed. Please open the study from {panel} once more.",
     "other-study": "This link belongs to another study. Please open the study from {panel} once more.",
@@ -67,6 +68,17 @@ class Arrival:
     single: bool = False
     """Whether they come by a link that is good for one person."""
 
+    @property
+    def is_nameless(self) -> bool:
+        """Whether the link is open to everybody, so that whoever follows it is somebody new."""
+        return self.source == LINK and not self.single
+
+    @property
+    def waits_for_page(self) -> bool:
+        """Whether opening the link decides nothing: it names one person, and a messenger may open it to show
+        a preview. Their page has to ask, in their browser."""
+        return not self.is_nameless and not self.needs_proof
+
 
 Proof = Callable[[Arrival], None]
 """Raises a Refusal unless the panel itself vouches for an arrival."""
@@ -106,8 +118,17 @@ class Panel(BaseModel):
     @field_validator("return_url")
     @classmethod
     def _is_an_address(cls, address: str) -> str:
-        if address and urlsplit(address).scheme not in ("http", "https"):
+        try:
+            parts = urlsplit(address)
+        except ValueError:
+            parts = urlsplit("")
+        is_web = parts.scheme in ("http", "https") and parts.netloc and address.isprintable()
+        if address and not is_web:
             raise ValueError(f"expected an address that starts with https://, got {address!r}")
+        if "{" in parts.netloc or "\\" in address:
+            raise ValueError(
+                f"expected a fixed host in the address, with {{...}} only after it, got {address!r}"
+            )
         return address
 
     @property

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, field_validator, model_validator
 from starlette.datastructures import QueryParams
 
 from ....envs.errors import TutelageError, nearest
-from ..ledger import OUTCOMES, Ledger, identities, links, people
+from ..ledger import OUTCOMES, Ledger, identities, links
 from .panels import LINK, Arrival, Panel, Prolific, Proof, Refusal
 
 _LONGEST = 256
@@ -136,8 +136,9 @@ def admit(
 ) -> str:
     """Check an arrival and give the person's pseudonym: the same one whenever the same person comes.
 
-    `known` is the person whom the browser's own signed seat names, if any: they may use their link again,
-    and need no second proof. Blocks for the disk, and for the network where a proof needs it. Raises Refusal.
+    `known` is the person whom the browser's own signed seat names, if any: they need no second proof. Which
+    browser may speak for the person is `browsers.enter`'s to say. Blocks for the disk, and for the network
+    where a proof needs it. Raises Refusal.
     """
     person = secret.pseudonym(arrival.source, arrival.key)
     if arrival.needs_proof and not (known == person and _came_before(ledger, person, arrival)):
@@ -145,10 +146,20 @@ def admit(
             raise TutelageError(f"expected a way to check people from {arrival.source}, got none")
         proof(arrival)
     if arrival.single:
-        if secret.unsign(arrival.token, LINK) is None:
-            raise Refusal("link-unknown")
-        _redeem(ledger, study, arrival.key, person, known)
+        check_link(arrival, ledger, secret, study)
+        with ledger.write() as connection:
+            this = (links.c.link == arrival.key) & (links.c.study == study)
+            connection.execute(links.update().where(this).values(person=person))
     return person
+
+
+def check_link(arrival: Arrival, ledger: Ledger, secret: Signer, study: str) -> None:
+    """Raise Refusal unless an arrival's link was made here for this study; nothing is changed. Blocks."""
+    if not arrival.single:
+        return
+    this = (links.c.link == arrival.key) & (links.c.study == study)
+    if secret.unsign(arrival.token, LINK) is None or not ledger.rows(sql.select(links.c.link).where(this)):
+        raise Refusal("link-unknown")
 
 
 def identify(ledger: Ledger, person: str, arrival: Arrival) -> None:
@@ -167,24 +178,6 @@ def _came_before(ledger: Ledger, person: str, arrival: Arrival) -> bool:
     """Whether somebody with the very same ids was let in before."""
     found = ledger.rows(sql.select(identities.c.ids).where(identities.c.person == person))
     return [dict(arrival.ids)] == [row["ids"] for row in found]
-
-
-def _redeem(ledger: Ledger, study: str, link: str, person: str, known: str) -> None:
-    this = (links.c.link == link) & (links.c.study == study)
-    with ledger.write() as connection:
-        used_by = connection.execute(sql.select(links.c.person).where(this).with_for_update()).scalar()
-        if used_by is None:
-            raise Refusal("link-unknown")
-        if not used_by:
-            connection.execute(links.update().where(this).values(person=person))
-        elif known != used_by and _has_begun(connection, used_by):
-            raise Refusal("link-used")
-
-
-def _has_begun(connection: sql.Connection, person: str) -> bool:
-    """Whether a person has decided about anything: until then, an answer that was lost costs them no link."""
-    query = sql.select(people.c.stage, people.c.outcome).where(people.c.person == person)
-    return any(stage != "consent" or outcome for stage, outcome in connection.execute(query))
 
 
 def _pairs(parameters: Iterable[tuple[str, str]] | Mapping[str, str]) -> Iterable[tuple[str, str]]:

@@ -17,7 +17,7 @@ LARGEST = 4096
 LONGEST_MS = 24 * 3600 * 1000
 """The longest time that a page may report."""
 
-SENT = ("texts", "state", "way", "step", "saved", "saving", "asks", "note", "error", "replaced")
+SENT = ("texts", "state", "way", "step", "saved", "saving", "asks", "note", "error", "replaced", "confirm")
 NOT_SAVED = "This could not be saved, and does not count; what was said to be saved is. Try again."
 FAILED = "Something failed here. What was said to be saved is; whatever you just did may not be. Try again."
 """What a page is told when the database failed, or something of ours."""

@@ -106,6 +106,14 @@ class Seat:
         """Show a sentence on the page."""
         self._display.send({"type": "note", "text": text})
 
+    def ask_to_confirm(self, code: str) -> None:
+        """Ask the page, and nobody who looks on, whether the browser that shows a code is its person's too.
+
+        An empty code takes the question back.
+        """
+        if self._display.page is not None:
+            self._display.page.send({"type": "confirm", "code": code})
+
     async def watch(self, line: Line) -> None:
         """Show on another line, too, what the page is shown; nothing comes back from there."""
         self._display.watchers.add(line)

@@ -14,6 +14,7 @@ const STAGES = ["consent", "instructions", "practice", "check", "play", "rest"];
 const WORDS = {
   pause: ["Pause", "Nobody plays on until you resume; what they did is saved."],
   resume: ["Resume", "They can play on at once."],
+  release: ["Release link", "Their browsers no longer count. The next browser that opens their link has it."],
   ban: ["Ban", "Their session ends for good. What they did is kept; leave it out of training by weight, or forget them."],
 };
 

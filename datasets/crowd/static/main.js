@@ -1,5 +1,6 @@
 // Joins the parts: keys (what a person does), connection (the server), stage (the picture), view (the words).
 
+import { Confirmation } from "./confirmation.js";
 import { Connection } from "./connection.js";
 import { Frame } from "./frame.js";
 import { Hands } from "./hands.js";
@@ -23,6 +24,7 @@ const hands = new Hands(document.getElementById("field"), document.getElementByI
 const question = new Question((text) => hands.tell("fill", { text }));
 const view = new View(keys, hands, send);
 const frame = new Frame(send);
+const confirmation = new Confirmation(() => frame.note(say("error")));
 
 let state = null;
 let gameCodes = new Set();
@@ -95,6 +97,7 @@ const receive = {
     if (!state?.study) frame.note(text);
     else if (!text.startsWith("expected")) frame.note(say("error")); // what came too late is told in `way` already
   },
+  confirm: ({ code }) => confirmation.ask(code),
   replaced: () => {}, // the close code says it too
 };
 

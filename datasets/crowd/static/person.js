@@ -47,6 +47,7 @@ export class Drawer {
       this.#drawLive();
     });
     at("person-pause").addEventListener("click", () => this.#decide(this.#one.standing === "paused" ? "resume" : "pause"));
+    at("person-release").addEventListener("click", () => this.#decide("release"));
     at("person-ban").addEventListener("click", () => this.#decide("ban"));
     setInterval(() => this.#person !== null && !document.hidden && this.#refresh(), AGAIN_MS);
   }

@@ -130,6 +130,7 @@ def erase(rows: Ledger, known: Known) -> dict[str, int]:
             (ledger.claims, ledger.claims.c.slot == person),
             (ledger.events, ledger.events.c.person == person),
             (ledger.links, ledger.links.c.person == person),
+            (ledger.browsers, ledger.browsers.c.person == person),
             (ledger.consents, ledger.consents.c.person == person),
             (ledger.identities, ledger.identities.c.person == person),
             (ledger.people, ledger.people.c.person == person),

@@ -20,6 +20,14 @@ the outcome."""
 LONGEST_REASON = 500
 
 
+def clean_reason(reason: str) -> str:
+    """Return a reason with single spaces; raises TutelageError for none, and for one that is too long."""
+    reason = " ".join(reason.split())
+    if not 0 < len(reason) <= LONGEST_REASON:
+        raise TutelageError(f"expected a reason of 1 to {LONGEST_REASON} letters, got {len(reason)}; say why")
+    return reason
+
+
 @dataclass(frozen=True)
 class Standing:
     """What stands now: `reason` is that of the study's pause; the mappings give pseudonym → reason, or for
@@ -70,9 +78,7 @@ def decide(ledger: Ledger, study: str, what: str, person: str = "", reason: str 
     """
     if what not in DECISIONS:
         raise TutelageError(f"expected a decision of {', '.join(DECISIONS)}, got {what!r}")
-    reason = " ".join(reason.split())
-    if not 0 < len(reason) <= LONGEST_REASON:
-        raise TutelageError(f"expected a reason of 1 to {LONGEST_REASON} letters, got {len(reason)}; say why")
+    reason = clean_reason(reason)
     if what == "ban" and not person:
         raise TutelageError("expected one person to ban, got the whole study; pause it instead")
     if person:

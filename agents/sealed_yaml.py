@@ -1,0 +1,54 @@
+"""A YAML document that carries the SHA-256 of what it says."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ..envs.bounded_files import parse_yaml, read_text
+from ..envs.errors import TutelageError
+
+
+def sealed(document: Mapping[str, Any]) -> bytes:
+    """Return a document as YAML with its seal."""
+    return yaml.safe_dump({**document, "seal": seal_of(document)}, sort_keys=False).encode()
+
+
+def read_sealed(path: Path, version: int, what: str) -> dict[str, Any]:
+    """Read a sealed document; its seal stays in it, under `seal`.
+
+    Raises FileNotFoundError when there is none, TutelageError when it was changed, or is not of `version`
+    (`what` names the kind of the document).
+    """
+    document = parse_yaml(read_text(path), str(path))
+    if not isinstance(document, dict) or "seal" not in document:
+        raise damaged(path)
+    seal = document.pop("seal")
+    try:
+        sound = seal == seal_of(document)
+    except (TypeError, ValueError, RecursionError):  # keys of several types cannot be sorted
+        raise damaged(path) from None
+    if document.get("version") != version:
+        got = document.get("version")
+        raise TutelageError(f"expected {what} version {version} in {path}, got {got!r}; install its release")
+    if not sound:
+        raise damaged(path)
+    return dict(document) | {"seal": seal}
+
+
+def seal_of(document: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of a document, whatever its layout."""
+    plain = json.dumps(document, sort_keys=True, default=str)
+    return hashlib.sha256(plain.encode()).hexdigest()
+
+
+def damaged(path: Path) -> TutelageError:
+    """Return the error for a file whose bytes are not those that were written."""
+    return TutelageError(
+        f"expected {path} as it was saved, got other bytes (its SHA-256 differs); copy it again"
+    )

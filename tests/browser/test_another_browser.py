@@ -1,0 +1,92 @@
+"""A link for one person, opened in two real browsers; and what somebody sees who came by a foreign name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, expect
+from tutelage.datasets.crowd.recruiting.recruiting import make_links
+from tutelage.datasets.crowd.study_server import StudyServer
+from tutelage.tests.browser.lake import at
+from tutelage.tests.browser.test_looks import fits
+from tutelage.tests.study_page import running
+
+Serve = Callable[..., AbstractContextManager[tuple[StudyServer, str]]]
+SIZES = (400, 1280)
+
+
+def profile(browser: Browser, width: int = 1280, **options: object) -> BrowserContext:
+    """Make a browser profile of its own."""
+    given = {"viewport": {"width": width, "height": 800}, "locale": "en-GB", **options}
+    return browser.new_context(**given)  # type: ignore[arg-type]
+
+
+def opened(context: BrowserContext, url: str) -> Page:
+    page = context.new_page()
+    page.set_default_timeout(20_000)
+    page.goto(url)
+    return page
+
+
+@pytest.mark.parametrize("width", SIZES)
+@pytest.mark.parametrize("language", ["en-GB", "zh-CN"])
+def test_a_second_browser_is_let_in_by_the_first(
+    serve_study: Serve, browser: Browser, width: int, language: str
+) -> None:
+    with serve_study(recruiting={"links": "one-time"}) as (server, address):
+        [link] = make_links(server.ledger, server.secret, server.study.name, 1)
+        url = f"http://{address}/join?link={link}"
+        with (
+            profile(browser, width, locale=language) as first,
+            profile(browser, width, locale=language) as second,
+        ):
+            page = opened(first, url)
+            at(page, "consent")
+            assert page.url == f"http://{address}/"
+            other = opened(second, url)
+            code = other.locator("#join-code")
+            expect(code).not_to_be_empty()
+            shown = code.inner_text()
+            fits(other)
+            dialog = page.locator("#confirm")
+            expect(dialog).to_be_visible()
+            expect(dialog.locator("#confirm-code")).to_have_text(shown)
+            expect(dialog.locator("#confirm-no")).to_be_focused()
+            fits(page)
+            page.keyboard.press("Escape")  # a key of games must not answer
+            expect(dialog).to_be_visible()
+            dialog.locator("#confirm-yes").click()
+            expect(dialog).to_be_hidden()
+            other.wait_for_url(f"http://{address}/")
+
+
+def test_no_keeps_it_out_and_says_what_to_do(serve_study: Serve, browser: Browser) -> None:
+    with serve_study(recruiting={"links": "one-time"}) as (server, address):
+        [link] = make_links(server.ledger, server.secret, server.study.name, 1)
+        url = f"http://{address}/join?link={link}"
+        with profile(browser) as first, profile(browser) as second:
+            page = opened(first, url)
+            at(page, "consent")
+            other = opened(second, url)
+            page.locator("#confirm-no").click()
+            expect(other.locator("#join-text")).to_contain_text("write to whoever invited you")
+            assert other.url == url
+            expect(page.locator("#confirm")).to_be_hidden()
+            at(page, "consent")
+
+
+@pytest.mark.parametrize("width", SIZES)
+def test_a_refusal_page_fits_and_says_what_to_do(tmp_path: Path, browser: Browser, width: int) -> None:
+    with running(tmp_path, host="0.0.0.0", named="http://study.example.org") as (_, address):
+        port = address.rpartition(":")[2]
+        with profile(browser, width) as context:
+            page = opened(context, f"http://localhost:{port}/join")
+            at(page, "consent")
+            # a name of this machine that was not named to the server, as a stranger's would be
+            page.goto(f"http://rebound.localhost:{port}/")
+            expect(page.get_by_role("heading")).to_have_text("This address is not answered")
+            expect(page.locator("p")).to_contain_text("--address")
+            fits(page)
