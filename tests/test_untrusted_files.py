@@ -14,7 +14,8 @@ import torch
 import yaml
 from tutelage.agents.checkpoint import save
 from tutelage.agents.encoding import Encoding, Interface, Part, Seen
-from tutelage.agents.evaluation.rows import rows_from, write_rows
+from tutelage.agents.evaluation.rows import rows_from
+from tutelage.agents.evaluation.saved_evaluation import NewEvaluation
 from tutelage.agents.policy import Policy, PolicyConfig
 from tutelage.cli import main
 from tutelage.datasets.formats.exchange import export_store
@@ -49,8 +50,9 @@ def handed(tmp_path_factory: pytest.TempPathFactory, fill: Callable[..., Store])
     ]
     Store.create(folder / "store", suite).append(played)
     tested = [replace(one, seed=TEST.start + at) for at, one in enumerate(played)]
-    Store.create(folder / "evaluation" / "episodes", suite).append(tested)
-    write_rows(folder / "evaluation" / "rows.parquet", rows_from(tested, "policy"))
+    with NewEvaluation(folder / "evaluation", suite) as evaluation:
+        evaluation.store.append(tested)
+        evaluation.finish(rows_from(tested, "policy"), {})
     seen = Seen("", "vector", (2,), edges=((0.0, 0.5, 1.0), (-1.0, 0.0, 2.0)))
     encoding = Encoding((Interface((seen,), (Part("choice", 2, 0.0),)),), {"form": (0, "press")})
     torch.manual_seed(0)
