@@ -19,6 +19,7 @@ import torch
 from ..datasets.durable import disk_errors
 from ..datasets.sampler import Sampler, TaskColumns, load_columns
 from ..datasets.store import Store
+from ..datasets.verification import admit_played
 from ..datasets.weights import Weight, episode_weights, weigh
 from ..envs.errors import TutelageError
 from ..envs.printable import printable
@@ -61,6 +62,8 @@ def train(
     another configuration, demonstrations or parent, when a batch would be empty, and when the disk is full:
     the run can be resumed then.
     """
+    for store in stores:
+        admit_played(store)
     notice = notice or _print_notice
     if resume:
         expect_same_config(out, config)

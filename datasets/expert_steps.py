@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from ..envs.gymnasium_task import TaskEnvironment
 from ..envs.suite import Suite
+from ..envs.trust import Untrusted
 from .grid_crowd import play_grid
 from .simulated_crowd import PROFILES, Player, SimulatedDemonstrator, play, plays_grid
 from .trajectory import Trajectory
@@ -16,13 +17,17 @@ _EXPERT = SimulatedDemonstrator("expert", PROFILES["expert"])
 def expert_steps(suite: Suite, seeds: Mapping[str, Sequence[int]]) -> dict[tuple[str, int], int]:
     """Say how many steps the expert needs: (task id, seed) → steps, for the seeds of each task.
 
-    A task without an expert, and a seed that the expert does not solve, are left out.
+    A task without an expert, one that would act and is not trusted, and a seed that the expert does not
+    solve, are left out.
     """
     found: dict[tuple[str, int], int] = {}
     for task, wanted in seeds.items():
         if suite[task].expert is None or not wanted:
             continue
-        environment = TaskEnvironment(suite[task])
+        try:
+            environment = TaskEnvironment(suite[task])
+        except Untrusted:
+            continue
         try:
             found |= {(task, one.seed): len(one) for one in _solved(environment, wanted, suite.name)}
         finally:

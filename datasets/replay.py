@@ -16,6 +16,7 @@ from ..envs.errors import TutelageError
 from ..envs.gymnasium_task import Step, TaskEnvironment
 from ..envs.suite import Suite
 from ..envs.task import Task
+from ..envs.trust import Untrusted
 from .trajectory import Digest, Trajectory, stack_observations
 
 if TYPE_CHECKING:
@@ -133,6 +134,8 @@ def replay_many(
             continue
         try:
             yield replay_proven(one, environments)
+        except Untrusted:
+            raise
         except TutelageError as error:
             yield error
 
@@ -279,6 +282,8 @@ def _attempt(trajectory: Trajectory, environments: Environments) -> Replay | Exc
         return _stored(trajectory, trajectory.observations)
     try:
         return replay(trajectory, environments[trajectory.task])
+    except Untrusted:
+        raise
     except Exception as error:  # foreign code; told to the user below
         return error
 

@@ -8,12 +8,14 @@ import socket
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from functools import partial
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import wait
 from pathlib import Path
 from threading import Thread
 from typing import Any, TypeVar
 
+from ..envs import bounded_files, trust
 from ..envs.errors import TutelageError
 
 Job = TypeVar("Job")
@@ -84,10 +86,22 @@ def _over_ray(work: Callable[[Job], Result], jobs: Sequence[Job], address: str) 
         ) from None
     try:
         pool = Pool()
-        yield from pool.imap(work, jobs)
+        yield from pool.imap(partial(_with_variables, _variables(), work), jobs)
         pool.terminate()
     finally:
         ray.shutdown()
+
+
+def _variables() -> dict[str, str]:
+    """Return what the person at the keyboard decided; the machines of a cluster do not inherit it."""
+    return {name: os.environ[name] for name in (trust.VARIABLE, bounded_files.VARIABLE) if name in os.environ}
+
+
+def _with_variables(variables: dict[str, str], work: Callable[[Job], Result], job: Job) -> Result:
+    for name in (trust.VARIABLE, bounded_files.VARIABLE):
+        os.environ.pop(name, None)  # of another driver, which the same process served before
+    os.environ.update(variables)
+    return work(job)
 
 
 def _knock(address: str) -> None:

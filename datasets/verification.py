@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..envs.admission import admit
 from ..envs.errors import TutelageError
 from ..envs.suite import Suite
+from ..envs.trust import Untrusted
 from .replay import Environments, replay_many
 from .spreading import spread
 from .trajectory import CONTROLLERS, Trajectory
@@ -21,12 +23,27 @@ if TYPE_CHECKING:
 def verify(store: Store, progress: Progress | None, workers: int, replayed: bool) -> list[str]:
     """List what is wrong with a store, in part order; see `Store.verify`."""
     problems, units = _sound_units(store)
+    if replayed and units:
+        admit_played(store, replayed=True)
     check = partial(check_group, store.path, replayed)
     for found, (_, _, count) in zip(spread(check, units, workers), units, strict=True):
         problems += found
         if progress:
             progress(count)
     return problems + _twice(store, units)
+
+
+def admit_played(store: Store, replayed: bool = False) -> None:
+    """Raise Untrusted where making the environments of a store's episodes would run what nobody trusts.
+
+    With `replayed`, only tasks are asked about whose episodes hold no observations. See `envs.admission`.
+    """
+    rows = store.episodes(store.sound_parts())
+    pairs = zip(rows["task"].to_pylist(), rows["stored"].to_pylist(), strict=True)
+    played = {task for task, is_stored in pairs if not (replayed and is_stored)}
+    for task in store.suite:
+        if task.id in played:
+            admit(task)
 
 
 def _sound_units(store: Store) -> tuple[list[str], list[tuple[str, int, int]]]:
@@ -59,6 +76,8 @@ def check_group(path: Path, replayed: bool, unit: tuple[str, int, int]) -> list[
                 consistent += [] if contradictions else [one]
             again = replay_many(consistent, environments) if replayed else ()
             problems += [f"{where}{got}" for got in again if isinstance(got, TutelageError)]
+    except Untrusted:
+        raise
     except TutelageError as error:
         problems.append(str(error))
     return problems

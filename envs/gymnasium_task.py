@@ -13,6 +13,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
+from .admission import admit
 from .controls import Controls, from_mapping, guess
 from .errors import TutelageError, nearest
 from .spaces import Observation, flatten, leaves, row_to_action
@@ -47,7 +48,8 @@ class TaskEnvironment:
     """One environment of a task, playing one episode after another.
 
     `rgb=True` makes `frame()` work. Actions are rows `[k]` of float64 (see `spaces.action_to_row`).
-    Raises TutelageError for an unknown id, a missing package or arguments the environment refuses.
+    Raises TutelageError for an unknown id, a missing package or arguments the environment refuses; Untrusted
+    for what would act and was not trusted, see `admission`.
     """
 
     def __init__(self, task: Task, rgb: bool = False) -> None:
@@ -162,17 +164,21 @@ def _make(task: Task, rgb: bool) -> gymnasium.Env[Any, Any]:
     os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
     if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")) and sys.platform == "linux":
         os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # or SDL complains of a missing display
+    admit(task)
+    module, _, env_id = task.env.rpartition(":")
+    if module:
+        _import(module, task)
     known = registry()
-    if task.env not in known:
+    if env_id not in known:
         raise TutelageError(
-            f"task {task.id!r}: expected a registered Gymnasium id, got {task.env!r}"
-            f"{nearest(task.env, known)}; if another package registers it, install that package"
+            f"task {task.id!r}: expected a registered Gymnasium id, got {env_id!r}"
+            f"{nearest(env_id, known)}; if another package registers it, install that package"
         )
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             env = gymnasium.make(
-                task.env,
+                env_id,
                 render_mode="rgb_array" if rgb else None,
                 disable_env_checker=True,
                 **dict(task.kwargs),
@@ -182,6 +188,16 @@ def _make(task: Task, rgb: bool) -> gymnasium.Env[Any, Any]:
     except (TypeError, ImportError, gymnasium.error.Error) as error:
         raise TutelageError(f"task {task.id!r}: {task.env} could not be made: {error}") from None
     return env
+
+
+def _import(module: str, task: Task) -> None:
+    """Import a module that was trusted; it registers environments."""
+    try:
+        importlib.import_module(module)
+    except Exception as error:  # somebody's own code raises what it likes
+        raise TutelageError(
+            f"task {task.id!r}: expected to import {module}, got {type(error).__name__}: {error}"
+        ) from None
 
 
 def _lacks(task: Task, error: Exception) -> str:

@@ -1,23 +1,35 @@
 """What the person at the keyboard trusts to act: folders whose pages run, modules that are imported.
 
 A suite, store, checkpoint or dataset may name a page, file or module; naming it never runs it. `--trust NAME`
-(or the environment variable TUTELAGE_TRUST, names separated by the system's path separator) does. Worker
-processes inherit the variable.
+(or the environment variable TUTELAGE_TRUST, names separated by the system's path separator) does, and in a
+program of one's own `trust(["pages"])`. Worker processes inherit the variable. What would act is decided in
+`admission`.
 """
 
 from __future__ import annotations
 
 import os
+import re
+import shlex
 from collections.abc import Iterable
 from pathlib import Path
 
 from .errors import TutelageError
+from .printable import printable
 
 VARIABLE = "TUTELAGE_TRUST"
+_MODULE = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*")
+
+
+class Untrusted(TutelageError):
+    """Something would act that nobody at the keyboard has trusted."""
 
 
 def trust(names: Iterable[str | Path]) -> None:
-    """Trust folders, files and modules for the rest of this process and those it starts."""
+    """Trust folders, files and modules for the rest of this process and those it starts.
+
+    Raises TutelageError for a name that is empty or holds the system's path separator.
+    """
     every = [*trusted_names(), *(_absolute(str(name)) for name in names)]
     if every:
         os.environ[VARIABLE] = os.pathsep.join(dict.fromkeys(every))
@@ -30,7 +42,10 @@ def trusted_names() -> list[str]:
 
 def trusts_path(path: str | Path) -> bool:
     """Say whether a file or folder is trusted, or lies in a folder that is; links are followed first."""
-    real = Path(path).resolve()
+    try:
+        real = Path(path).resolve()
+    except (OSError, ValueError, RuntimeError):  # no such path can be
+        return False
     folders = [Path(name).resolve() for name in trusted_names() if os.sep in name]
     return any(real == folder or real.is_relative_to(folder) for folder in folders)
 
@@ -40,15 +55,17 @@ def trusts_module(module: str) -> bool:
     return any(module == name or module.startswith(f"{name}.") for name in trusted_names())
 
 
-def untrusted(what: str, name: str | Path, who: str = "") -> TutelageError:
+def untrusted(what: str, name: str | Path, who: str = "") -> Untrusted:
     """Return the error for something that would act: `what` would happen, `name` is what to trust for it."""
     prefix = f"{who}: " if who else ""
-    return TutelageError(
+    return Untrusted(
         f"{prefix}expected nothing here to act by itself, but this would {what}; "
-        f"if you know where it comes from, say --trust {name}"
+        f"if you know where it comes from, say --trust {shlex.quote(printable(name))}"
     )
 
 
 def _absolute(name: str) -> str:
-    """Return a path as an absolute one; a name without a separator is a path only where it exists."""
-    return str(Path(name).resolve()) if os.sep in name or Path(name).exists() else name
+    """Return a path as an absolute one; what could be a module is a path only where it exists."""
+    if not name or os.pathsep in name or "\0" in name:
+        raise TutelageError(f"expected a folder or module to trust, got {name!r}, which cannot be one")
+    return name if _MODULE.fullmatch(name) and not Path(name).exists() else str(Path(name).resolve())

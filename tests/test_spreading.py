@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 from tutelage.datasets.spreading import spread
 from tutelage.datasets.store import Store
+from tutelage.envs.trust import VARIABLE, Untrusted, trust
+from tutelage.tests.toy_limit import POLE, limit
 
 RAY = os.environ | {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -118,3 +120,24 @@ def within(seconds: float, happens: Callable[[], bool]) -> bool:
     while not (there := happens()) and time.monotonic() < until:
         time.sleep(0.1)
     return there
+
+
+def test_what_was_trusted_is_trusted_in_every_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, "")
+    with pytest.raises(Untrusted, match=r"task 'pole': .* import the module json; .* --trust json"):
+        list(spread(limit, [POLE] * 2, workers=2))
+    trust(["json"])
+    assert list(spread(limit, [POLE] * 2, workers=2)) == [500, 500]
+
+
+def test_a_cluster_that_was_there_before_trusts_what_its_driver_trusts(cluster: str, tmp_path: Path) -> None:
+    suite = tmp_path / "suite.yaml"
+    suite.write_text("{suite: own, tasks: [{id: pole, env: 'json:CartPole-v1', expert: cartpole}]}")
+    asked = ["simulate", suite, "-n", "2", "--out", tmp_path / "store", "--ray", cluster]
+    refused = told(*asked)
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+    assert refused.stderr.rstrip().endswith("--trust json")
+    done = told(*asked, "--trust", "json")
+    assert done.returncode == 0, done.stderr
+    assert "trusting json: module json will run" in done.stderr.splitlines()
+    assert len(episodes(tmp_path / "store")) == 2

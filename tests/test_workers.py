@@ -24,6 +24,7 @@ from tutelage.datasets.journal import EpisodeRecord
 from tutelage.envs.errors import TutelageError
 from tutelage.envs.spaces import action_to_row
 from tutelage.envs.suite import Suite, suite_from
+from tutelage.envs.trust import VARIABLE, trust
 from tutelage.tests.toy_moods import DIES, EATS, FINE, HANGS, HOLDS, RAISES, SEGFAULTS
 
 pytestmark = pytest.mark.alone  # a watchdog's seconds: needs steady time
@@ -348,3 +349,20 @@ def test_closing_ends_every_process_even_one_that_hangs() -> None:
             await RemoteWorld(SUITE["calm"], workers).begin(record("calm"))
 
     run(story)
+
+
+@pytest.mark.anyio
+async def test_a_process_trusts_what_the_server_trusts_though_its_forkserver_is_older(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    suite = suite_from({"suite": "own", "tasks": [{"id": "pole", "env": "json:CartPole-v1"}]})
+    monkeypatch.setenv(VARIABLE, "")
+    begun = EpisodeRecord("seat", "ada", "own", "pole", "json:CartPole-v1", 5, b"")
+    async with pool(suite, first_seconds=60) as workers:
+        with pytest.raises(TutelageError, match=r"this would import the module json; .* --trust json"):
+            await RemoteWorld(suite["pole"], workers, pictures=False).begin(begun)
+    trust(["json"])
+    async with pool(suite, first_seconds=60) as workers:
+        world = RemoteWorld(suite["pole"], workers, pictures=False)
+        await world.begin(begun)
+        await world.close()

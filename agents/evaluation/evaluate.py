@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ...datasets.trajectory import Trajectory
+from ...envs.admission import admit
 from ...envs.errors import TutelageError
 from ...envs.gymnasium_task import TaskEnvironment
 from ...envs.suite import Suite
@@ -57,6 +58,9 @@ def evaluate(
     names = [one.name for one in actors]
     if len(set(names)) < len(names):
         raise TutelageError(f"expected actors with different names, got {', '.join(names)}; rename one")
+    for task in suite:
+        if any(plays(one, task) for one in actors):
+            admit(task)
     count = suite.episodes if episodes is None else episodes
     if count < 1:
         raise TutelageError(f"expected at least one episode, got {count}")

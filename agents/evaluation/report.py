@@ -23,6 +23,7 @@ from ...envs.errors import TutelageError
 from ...envs.gymnasium_task import TaskEnvironment
 from ...envs.suite import Suite
 from ...envs.task import SEED_RANGES
+from ...envs.trust import Untrusted
 from ..checkpoint import trained_steps
 from ..rounds import read_rounds
 from ..training_log import METRICS, expect_steps, read_log
@@ -211,6 +212,8 @@ def _replays(
             if episode in by_id:
                 try:
                     plays.append(render(by_id[episode], task, actor, budget))
+                except Untrusted:
+                    raise
                 except TutelageError:  # an environment that cannot draw has no replays
                     continue
         if plays:

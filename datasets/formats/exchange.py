@@ -10,6 +10,7 @@ from ...envs.errors import TutelageError, nearest
 from ...envs.suite import load_suite
 from ..safe_tree import refuse_link
 from ..store import Progress, Store
+from ..verification import admit_played
 
 if TYPE_CHECKING:
     from .miniwob.census import Census
@@ -24,6 +25,7 @@ def export_store(store: Store, to: str, out: Path, progress: Progress | None = N
     """Write a store in another format under `out`; returns what was written and what it cannot hold."""
     _check(to, FORMATS)
     store.part_hashes()  # a damaged store is refused before anything is written
+    admit_played(store)
     if to == "minari":
         from .minari import export_minari
 

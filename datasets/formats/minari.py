@@ -29,6 +29,7 @@ from .all_or_none import export_datasets, staged_import
 from .export_marker import MARKERS, Marker, write_marker
 from .export_registry import Export
 from .facts import facts_of, join_actions, nest, split_actions
+from .hdf5_inside import refuse_outside
 from .hdf5_process import Hdf5Process
 from .minari_foreign import foreign_suite, foreign_trajectories
 from .minari_storage import add_episodes, create, find_change, written_episodes
@@ -303,6 +304,7 @@ def _metadata_files(source: Path) -> Iterable[Path]:
 
 
 def _open(minari: Any, folder: Path) -> Any:
+    refuse_outside(folder)
     try:
         return minari.MinariDataset(folder)
     except Exception as error:  # Minari raises whatever its readers raise

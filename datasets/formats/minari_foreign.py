@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from ...envs.admission import admit_all
 from ...envs.errors import TutelageError
 from ...envs.spaces import leaves
 from ...envs.suite import Suite, suite_from
 from ...envs.task import RECORD, Task
+from ...envs.trust import Untrusted
 from ..replay import Environments, digest_of, prove_again
 from ..trajectory import CONTROLLERS, Trajectory
 from .facts import join_actions, unnest
@@ -32,7 +34,7 @@ def foreign_suite(datasets: Sequence[Any]) -> Suite:
             task["max_steps"] = spec.max_episode_steps
         tasks.append(task)
     name = first if len(datasets) == 1 else _word(datasets[0].id.rpartition("/")[0] or "minari")
-    return suite_from({"suite": name, "tasks": tasks}, "the Minari datasets")
+    return admit_all(suite_from({"suite": name, "tasks": tasks}, "the Minari datasets"))
 
 
 def foreign_trajectories(dataset: Any, task: Task, suite: Suite, report: list[str]) -> Iterator[Trajectory]:
@@ -71,6 +73,8 @@ def _order(environments: Environments, task: Task, dataset: Any) -> list[str]:
     mine = [leaf.path for leaf in leaves(dataset.observation_space)]
     try:
         theirs = [leaf.path for leaf in leaves(environments[task.id].observation_space)]
+    except Untrusted:
+        raise
     except TutelageError:  # the environment is not installed: nothing can be replayed
         return mine
     return theirs if set(theirs) == set(mine) else mine

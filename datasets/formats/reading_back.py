@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ...envs.admission import admit_all
 from ...envs.errors import TutelageError
 from ...envs.printable import printable
 from ...envs.suite import Suite, suite_from
@@ -105,7 +106,7 @@ _REMEDY = "get another copy, or say --changed to import such episodes under othe
 
 def common_suite(markers: Sequence[Marker], source: Path) -> Suite:
     """Return the suite of all datasets that are imported together; raises TutelageError when they differ."""
-    suite = suite_from(markers[0].suite, str(source))
+    suite = admit_all(suite_from(markers[0].suite, str(source)))
     if any(marker.suite != markers[0].suite for marker in markers):
         raise TutelageError(f"expected exports of one suite under {source}, got several; import one by one")
     return suite

@@ -12,11 +12,12 @@ import signal
 import subprocess
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from ..errors import TutelageError
-from .devtools import BrowserLost, Conversation, Pipe, Result, Talk, Turn
+from .devtools import BrowserLost, Call, Conversation, Pipe, Result, Talk, Turn
 
 PROGRAMS = (
     "chromium-headless-shell",
@@ -33,15 +34,17 @@ _FLAGS = (
     *("--disable-background-networking", "--disable-sync", "--disable-component-update", "--mute-audio"),
     *("--disable-background-timer-throttling", "--disable-renderer-backgrounding", "--disable-gpu"),
     *("--disable-backgrounding-occluded-windows", "--disable-ipc-flooding-protection", "--disable-breakpad"),
-    *(
-        "--disable-dev-shm-usage",
-        "--allow-file-access-from-files",
-        "--lang=en-US",
-        "--disable-smooth-scrolling",
-    ),
+    *("--disable-dev-shm-usage", "--lang=en-US", "--disable-smooth-scrolling", "--block-new-web-contents"),
+    # no name and no address leads anywhere, not even to this machine; pages come over the pipe, see `origin`
+    *("--host-resolver-rules=MAP * ~NOTFOUND", "--dns-prefetch-disable", "--no-pings"),
+    *("--proxy-server=http://nowhere.invalid:9", "--proxy-bypass-list=<-loopback>"),
+    "--force-webrtc-ip-handling-policy=disable_non_proxied_udp",
+    "--webrtc-ip-handling-policy=disable_non_proxied_udp",
+    *("--disable-domain-reliability", "--disable-client-side-phishing-detection", "--disable-default-apps"),
     # text is as wide on every machine that has the same fonts
     *("--font-render-hinting=none", "--force-device-scale-factor=1", "--force-color-profile=srgb"),
-    "--disable-features=Translate,PaintHolding,OptimizationHints,MediaRouter,IsolateOrigins",
+    "--disable-features=Translate,PaintHolding,OptimizationHints,MediaRouter,IsolateOrigins,DnsOverHttps,"
+    "AsyncDns,HttpsUpgrades,Prerender2,PreconnectToSearch,NetworkTimeServiceQuerying,WebBluetooth",
 )
 
 
@@ -95,6 +98,11 @@ class Browser:
     def talk_alone(self, conversation: Conversation[Result]) -> Result:
         """Hold one conversation."""
         return self.talk([conversation])[0]
+
+    def answer(self, session: str, answers: Callable[[Mapping[str, Any]], Call]) -> None:
+        """Let `answers` answer the requests of a tab's pages; to be called while it is talked to."""
+        assert self._pipe is not None
+        self._pipe.answers[session] = answers
 
     def close(self) -> None:
         """End the browser; the next conversation starts another."""

@@ -6,7 +6,7 @@ import json
 import os
 import select
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 
@@ -74,16 +74,23 @@ class Turn:
         return next((str(one.get("message", one)) for one in refused), None)
 
 
+def refuse(paused: Mapping[str, Any]) -> Call:
+    """Refuse the request of a page that nobody answers for."""
+    return Call("Fetch.failRequest", {"requestId": paused["requestId"], "errorReason": "BlockedByClient"})
+
+
 class Pipe:
     """The two ends of a browser's DevTools pipe. Messages are JSON, each with a NUL at its end.
 
-    `gone` are the sessions of tabs that crashed: nobody answers there any more.
+    `gone` are the sessions of tabs that crashed: nobody answers there any more. `answers` hold, by session,
+    what answers the requests of a tab's pages.
     """
 
     def __init__(self, reading: int, writing: int) -> None:
         self._reading, self._writing = reading, writing
         self._rest = bytearray()
         self.gone: set[str | None] = set()
+        self.answers: dict[str | None, Callable[[Mapping[str, Any]], Call]] = {}
         self._last = 0
         os.set_blocking(writing, False)
 
@@ -154,16 +161,27 @@ class Talk:
     def _hear(self, message: dict[str, Any]) -> None:
         number = message.get("id")
         if number is None:
-            if message["method"] in ("Inspector.targetCrashed", "Target.detachedFromTarget"):
-                gone = message.get("sessionId") or message["params"].get("sessionId")
-                self._pipe.gone.add(gone)
-                self._lose(
-                    [one for one in self._waiting.values() if gone in one.sessions], "the page crashed"
-                )
+            self._hear_event(message["method"], message["params"], message.get("sessionId"))
         elif (turn := self._waiting.pop(number, None)) is not None:
             turn.replies[number] = message
             if len(turn.replies) == len(turn.numbers):
                 self._go_on(turn)
+
+    def _hear_event(self, method: str, params: dict[str, Any], session: str | None) -> None:
+        if method == "Fetch.requestPaused":
+            answer = self._pipe.answers.get(session, refuse)
+            self._pipe.send([answer(params)._replace(session=session)])
+        elif method == "Page.javascriptDialogOpening":
+            self._pipe.send([Call("Page.handleJavaScriptDialog", {"accept": True}, session)])
+        elif method == "Target.attachedToTarget" and session is not None:
+            # a window or worker that a page has made: it waits for a debugger, and never gets further
+            target = params["targetInfo"]["targetId"]
+            self._pipe.send([Call("Target.closeTarget", {"targetId": target})])
+        elif method in ("Inspector.targetCrashed", "Target.detachedFromTarget"):
+            gone = params.get("sessionId") if method.startswith("Target") else session
+            self._pipe.gone.add(gone)
+            self._pipe.answers.pop(gone, None)
+            self._lose([one for one in self._waiting.values() if gone in one.sessions], "the page crashed")
 
     def _lose(self, turns: Sequence[Turn], why: str) -> None:
         for turn in dict.fromkeys(turns):

@@ -23,7 +23,7 @@ STEPS = 30
 
 
 class WebEnv(gymnasium.Env[Observed, Any]):
-    """One task of MiniWoB++, or a page of one's own (`task="folder/page.html"`).
+    """One task of MiniWoB++, or a page of one's own (`task="folder/page.html"`) in a folder that is trusted.
 
     Observation: `instruction`, `elements` (see `elements.read_elements`), with `screenshot=True` also
     `screenshot`, uint8 `[210, 160, 3]`. An action is an `Action`, or a value of the action space. The reward

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import TutelageError, nearest
+from ..trust import trusts_path, untrusted
 
 WIDTH, HEIGHT = 160, 210
 REMEMBERING = frozenset(
@@ -41,10 +42,11 @@ REMEMBERING = frozenset(
 
 @dataclass(frozen=True)
 class Page:
-    """One page: its address, its size in px, and whether it must be loaded anew for every episode."""
+    """One page: the file, the folder it may load from, its size in px, whether each episode loads it anew."""
 
     name: str
-    url: str
+    path: Path
+    root: Path
     width: int = WIDTH
     height: int = HEIGHT
     remembers: bool = True
@@ -53,13 +55,11 @@ class Page:
 def find_page(task: str) -> Page:
     """Find a page by the name of its task, or by the path of an HTML file.
 
-    Raises TutelageError for an unknown name, and where the package is missing.
+    Raises TutelageError for an unknown name, and where the package is missing; Untrusted for a page that is
+    not the package's and lies in no folder that was trusted.
     """
     if task.endswith(".html"):
-        path = Path(task).resolve()
-        if not path.is_file():
-            raise TutelageError(f"expected a page, got {task}, which does not exist")
-        return Page(path.stem, path.as_uri())
+        return _page_at(task)
     folder = miniwob_folder()
     if folder is None:
         raise TutelageError(
@@ -67,7 +67,17 @@ def find_page(task: str) -> Page:
         )
     if task not in (known := miniwob_tasks()):
         raise TutelageError(f"expected a task of miniwob, got {task!r}{nearest(task, known)}")
-    return Page(task, (folder / "miniwob" / f"{task}.html").as_uri(), remembers=task in REMEMBERING)
+    path = (folder / "miniwob" / f"{task}.html").resolve()
+    return Page(task, path, folder.resolve(), remembers=task in REMEMBERING)
+
+
+def in_miniwob(path: str | Path) -> bool:
+    """Say whether a file is one of the installed package `miniwob`; links are followed first."""
+    folder = miniwob_folder()
+    try:
+        return folder is not None and Path(path).resolve().is_relative_to(folder.resolve())
+    except (OSError, ValueError, RuntimeError):
+        return False
 
 
 @functools.cache
@@ -83,3 +93,19 @@ def miniwob_folder() -> Path | None:
     found = importlib.util.find_spec("miniwob")
     places = found.submodule_search_locations if found else None
     return Path(next(iter(places))) / "html" if places else None
+
+
+def _page_at(task: str) -> Page:
+    try:
+        path = Path(task).expanduser().resolve()
+        is_file = path.is_file()
+    except (OSError, ValueError, RuntimeError):
+        is_file = False
+    if not is_file:
+        raise TutelageError(f"expected a page, got {task}, which does not exist")
+    folder = miniwob_folder()
+    if folder is not None and in_miniwob(path):
+        return Page(path.stem, path, folder.resolve())
+    if not trusts_path(path):
+        raise untrusted(f"run the page {path}", path.parent)
+    return Page(path.stem, path, path.parent)

@@ -21,13 +21,15 @@ from .browser import Browser
 from .devtools import Call, Conversation, TabLost
 from .elements import read_columns
 from .gestures import let_go, perform, write
-from .pages import Page
+from .origin import Origin
+from .pages import Page, in_miniwob
 
 STEP = 1000
 """Milliseconds of the page's own time that pass with every action but `wait`."""
 
 AWAY = (-1.0, -1.0)
 NUDGES = (0.25, -0.25, 0.25)
+_CHILDREN = {"autoAttach": True, "waitForDebuggerOnStart": True, "flatten": True}
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ class Tab:
     def __init__(self, browser: Browser, page: Page) -> None:
         self.page = page
         self._browser = browser
+        self._origin = Origin(page.root, is_fixed=in_miniwob(page.root))
         self._generation = 0
         self._target = self._session = ""
         self._fresh = False
@@ -68,8 +71,13 @@ class Tab:
         self._target, self._generation = target["targetId"], self._browser.generation
         (attached,) = yield [Call("Target.attachToTarget", {"targetId": self._target, "flatten": True})]
         self._session = attached["sessionId"]
+        self._browser.answer(self._session, self._origin.answer)
         size = {"width": self.page.width, "height": self.page.height, "deviceScaleFactor": 1, "mobile": False}
         yield [
+            Call("Browser.setDownloadBehavior", {"behavior": "deny"}),
+            self.call("Fetch.enable", {"patterns": [{"urlPattern": "*"}]}),
+            self.call("Target.setAutoAttach", _CHILDREN),
+            self.call("Emulation.setDocumentCookieDisabled", {"disabled": True}),
             self.call("Inspector.enable"),
             self.call("Page.enable"),
             self.call("Emulation.setDeviceMetricsOverride", size),
@@ -80,9 +88,9 @@ class Tab:
 
     def load(self) -> Conversation[None]:
         """Load the page anew."""
-        (loaded,) = yield [self.call("Page.navigate", {"url": self.page.url})]
+        (loaded,) = yield [self.call("Page.navigate", {"url": self._origin.url(self.page.path)})]
         if "errorText" in loaded:
-            raise TutelageError(f"expected to load {self.page.url}, got {loaded['errorText']}")
+            raise TutelageError(f"expected to load {self.page.path}, got {loaded['errorText']}")
         yield from self.ask("ready()")
         self._fresh, self.pointer, self.is_held = True, None, False
 
@@ -188,6 +196,6 @@ def _script() -> str:
     folder = Path(__file__).parent
     parts = [
         (folder / f"{name}.js").read_text(encoding="utf-8")
-        for name in ("clock", "elements", "fields", "page")
+        for name in ("wall", "clock", "elements", "fields", "page")
     ]
     return "(() => {\n" + "\n".join(parts) + "\n})();"

@@ -7,11 +7,13 @@ from typing import Any
 
 import gymnasium
 import numpy as np
+from tutelage.envs.trust import trust
 from tutelage.envs.web.actions import Action
 from tutelage.envs.web.elements import Element, read_elements
 from tutelage.envs.web.environment import WebEnv
 
 PAGES = Path(__file__).parent / "pages"
+trust([PAGES])
 gymnasium.register("tests/WebPage-v0", "tutelage.envs.web.environment:WebEnv")
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import psutil
 import pytest
 from tutelage.envs.errors import TutelageError
+from tutelage.envs.trust import trust
 from tutelage.envs.web.actions import Action
 from tutelage.envs.web.browser import PROGRAM, Browser, find_program
 from tutelage.envs.web.devtools import Call, TabLost
@@ -107,6 +108,7 @@ def test_a_page_that_always_crashes_is_given_up(mortal: Browser, tmp_path: Path)
     page = tmp_path / "bad.html"
     page.write_text("<script>window.task = {begin() { for (;;) {} }}</script>", "utf-8")
     mortal.patience = 0.5
+    trust([tmp_path])
     with pytest.raises(
         TutelageError, match=r"expected the page bad to live, but it was lost 4 times on seed 1"
     ):

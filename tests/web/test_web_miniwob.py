@@ -59,7 +59,7 @@ def by_the_package(task: str) -> Conversation[Shown]:
 
     size = {"width": 500, "height": 240, "deviceScaleFactor": 1, "mobile": False}
     yield [Call("Emulation.setDeviceMetricsOverride", size, session)]
-    yield [Call("Page.navigate", {"url": find_page(task).url}, session)]
+    yield [Call("Page.navigate", {"url": find_page(task).path.as_uri()}, session)]
     loaded = "document.readyState === 'complete' ? done() : window.addEventListener('load', done)"
     yield from evaluate(
         f"new Promise((done) => {loaded}).then(() => new Promise((done) => setTimeout(done, 50)))"

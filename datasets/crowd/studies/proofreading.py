@@ -9,6 +9,7 @@ from ....envs.controls import Controls
 from ....envs.errors import TutelageError, nearest
 from ....envs.gymnasium_task import TaskEnvironment
 from ....envs.task import Task
+from ....envs.trust import Untrusted
 from ....envs.web.browser import close_shared
 from ..ledger import OUTCOMES
 from ..texts import language_names, load_texts
@@ -42,6 +43,8 @@ def rehearse_study(study: Study) -> tuple[dict[str, Controls], list[str]]:
     for task in study.tasks:
         try:
             controls[task.id] = _rehearse(task)
+        except Untrusted:
+            raise
         except TutelageError as error:
             wrong.append(f"at 'tasks.{task.id}': {error}")
             continue

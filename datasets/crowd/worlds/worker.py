@@ -23,6 +23,7 @@ from gymnasium.envs.registration import EnvSpec
 from ....envs.errors import TutelageError
 from ....envs.gymnasium_task import TaskEnvironment, registry
 from ....envs.task import Task
+from ....envs.trust import trust
 from ....envs.web.browser import close_shared
 from ....envs.web.person import Gesture
 from ...journal import EpisodeRecord, StepRecord
@@ -42,18 +43,22 @@ SIZE = struct.Struct("<I")
 _GRACE_SECONDS = 5.0
 
 
-def work(line: socket.socket, specs: Sequence[EnvSpec], nice: bool, memory: int) -> None:
+def work(
+    line: socket.socket, specs: Sequence[EnvSpec], nice: bool, memory: int, trusted: Sequence[str] = ()
+) -> None:
     """Answer requests (number, seconds, verb, arguments) with (number, fine, result) until the line closes.
 
     A request that takes longer than its seconds ends this process, even when nobody is left to see to it:
     an alarm of the system does that, and no code of an environment need cooperate. One that wants more than
-    `memory` bytes for the process fails.
+    `memory` bytes for the process fails. `trusted` is what the server trusts: a forkserver that was started
+    before knows nothing of it.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the server's, which then hangs up
     if nice and hasattr(os, "nice"):
         os.nice(10)
     _first_to_go()
     _no_more_than(memory)
+    trust(trusted)
     _register(specs)
     room = Room()
     try:

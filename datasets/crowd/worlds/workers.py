@@ -16,6 +16,7 @@ from typing import Any
 
 from ....envs.errors import TutelageError
 from ....envs.suite import Suite
+from ....envs.trust import trusted_names
 from ...trajectory import Trajectory
 from .worker import SIZE, packed, portable, preloaded, work
 from .world import WorldFault
@@ -237,7 +238,7 @@ class Workers:
         ours, theirs = socket.socketpair()
         process = self._context.Process(
             target=work,
-            args=(theirs, self._specs, group == "prover", self.memory),
+            args=(theirs, self._specs, group == "prover", self.memory, trusted_names()),
             name=f"tutelage-{group}",
             daemon=True,
         )

@@ -1,0 +1,160 @@
+"""Ask, before an environment is made, whether what its task names may act: pages, modules, files.
+
+A task comes from a suite, store, checkpoint or dataset that somebody else may have written. Its environment
+id must be registered already; its arguments may hold numbers, words and lists of them. Whatever in them runs,
+imports or reads something of this machine is asked for by name, see `trust`.
+
+Covers: pages that are not the package miniwob's, `module:Id`, the old package gym behind Gymnasium's
+compatibility environments, arguments that name a module, a file, a folder or an address, and arguments that
+`gymnasium.make` takes for itself. Does not cover: what a registered environment does with plain words and
+numbers; its package was installed by the person at the keyboard.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from multiprocessing import parent_process
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from .errors import TutelageError
+from .printable import printable
+from .suite import Suite
+from .task import Task
+from .trust import trusts_module, trusts_path, untrusted
+from .web.pages import in_miniwob, miniwob_tasks
+
+SHOWN = "TUTELAGE_TRUST_SHOWN"
+"""The environment variable that holds what has been announced already, for the processes started later."""
+
+_GYMNASIUM_OWN = {
+    **dict.fromkeys(("id", "disable_env_checker", "order_enforce", "autoreset"), "leave it out"),
+    **dict.fromkeys(("render_mode", "apply_api_compatibility"), "leave it out"),
+    **dict.fromkeys(("num_envs", "vectorization_mode", "vector_kwargs", "wrappers"), "leave it out"),
+    **dict.fromkeys(
+        ("additional_wrappers", "entry_point", "vector_entry_point"),
+        "register an environment in a module of your own",
+    ),
+    "max_episode_steps": "use the task's own key max_steps",
+}
+_OLD_GYM = re.compile(r"(?:^|/)GymV\d+Environment(?:-v\d+)?$")
+_MODULE_KEYS = frozenset(("env_id", "env_name", "env", "module", "modules", "package", "import", "imports"))
+_WITH_ATTRIBUTE = re.compile(r"([A-Za-z_]\w*(?:\.\w+)*):[A-Za-z_]")
+_DOTTED = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+$")
+_DRIVE = re.compile(r"[A-Za-z]:")
+
+
+class Act(NamedTuple):
+    """Something that a task would make happen: what it is, the name to trust for it, what is shown of it."""
+
+    what: str
+    name: str
+    shown: str
+    is_module: bool = False
+
+    @property
+    def is_trusted(self) -> bool:
+        return trusts_module(self.name) if self.is_module else trusts_path(self.name)
+
+
+def admit(task: Task) -> None:
+    """Let a task's environment be made; raises Untrusted for what would act and was not trusted.
+
+    What was trusted is shown on stderr, once. Raises TutelageError for arguments that are Gymnasium's own.
+    """
+    who = f"task {printable(task.id)!r}"
+    for key, remedy in _GYMNASIUM_OWN.items():
+        if key in task.kwargs:
+            raise TutelageError(f"{who}: expected arguments of {task.env} alone, got {key}; {remedy}")
+    for act in acts_of(task):
+        if not act.is_trusted:
+            raise untrusted(act.what, act.name, who)
+        _show(f"trusting {act.name}: {act.shown}")
+
+
+def admit_all(suite: Suite) -> Suite:
+    """Do what `admit` does for every task of a suite, before anything is written; returns the suite."""
+    for task in suite:
+        admit(task)
+    return suite
+
+
+def acts_of(task: Task) -> list[Act]:
+    """List what making a task's environment would run, import or read, beyond its registered package."""
+    module, _, env = task.env.rpartition(":")
+    acts = [_import(module)] if module else []
+    if _OLD_GYM.search(env):
+        acts.append(Act("make an environment of the package gym", "gym", "package gym will run", True))
+    return [*acts, *_acts_in(task.kwargs, "")]
+
+
+def _acts_in(value: Any, key: str) -> Iterator[Act]:
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield from _acts_in(name, "")
+            yield from _acts_in(inner, str(name))
+    elif isinstance(value, list | tuple | set | frozenset):
+        for inner in value:
+            yield from _acts_in(inner, key)
+    elif isinstance(value, str | bytes | os.PathLike) and (act := _act_of(os.fsdecode(value), key)):
+        yield act
+
+
+def _act_of(text: str, key: str) -> Act | None:
+    """Say what a word among the arguments would do; None for a word that is nothing but one."""
+    if key == "task" and text in miniwob_tasks():
+        return None
+    if text.endswith((".html", ".htm")):
+        return None if in_miniwob(text) else _page(text)
+    if _names_file(text):
+        shown = printable(text)
+        return Act(f"use the file or address {shown}", os.path.expanduser(text), f"{shown} will be used")
+    if found := _WITH_ATTRIBUTE.match(text):
+        return _import(found[1]) if _can_import(found[1]) else None
+    if (_DOTTED.match(text) or (key in _MODULE_KEYS and text.isidentifier())) and _can_import(text):
+        return _import(text)
+    return None
+
+
+def _page(text: str) -> Act:
+    path = Path(os.path.expanduser(text))
+    shown = printable(text)
+    try:
+        folder = str(path.resolve().parent)
+    except (OSError, ValueError, RuntimeError):
+        folder = text
+    return Act(f"run the page {shown}", folder, f"page {printable(path.name)} will run")
+
+
+def _import(module: str) -> Act:
+    return Act(f"import the module {printable(module)}", module, f"module {printable(module)} will run", True)
+
+
+def _names_file(text: str) -> bool:
+    if any(mark in text for mark in "/\\\0") or text.startswith("~") or _DRIVE.match(text):
+        return True
+    try:
+        return bool(text) and Path(text).exists()
+    except (OSError, ValueError):
+        return False
+
+
+def _can_import(module: str) -> bool:
+    """Say whether there is such a module, or a package that it may lie in; nothing is imported."""
+    top = module.partition(".")[0]
+    try:
+        return top in sys.modules or importlib.util.find_spec(top) is not None
+    except (ImportError, ValueError):
+        return False
+
+
+def _show(line: str) -> None:
+    """Tell the person at the keyboard once; processes that work for this one stay silent."""
+    shown = os.environ.get(SHOWN, "").split("\n")
+    if parent_process() is None and line not in shown:
+        os.environ[SHOWN] = "\n".join([*shown, line]).strip("\n")
+        print(printable(line), file=sys.stderr, flush=True)

@@ -1,0 +1,16 @@
+// Takes from a page, before its own scripts run, what would reach past the requests that are answered for it.
+(() => {
+  "use strict";
+  const away = ["RTCPeerConnection", "webkitRTCPeerConnection", "RTCDataChannel", "RTCIceTransport"];
+  away.push("RTCDtlsTransport", "RTCSctpTransport", "WebTransport", "WebSocketStream", "SharedWorker", "Worker");
+  for (const name of away) delete window[name];
+  Navigator.prototype.sendBeacon = () => false;
+  window.open = () => null;
+  window.print = () => undefined;
+  HTMLFormElement.prototype.submit = () => undefined;
+  // such a request would be refused anyway, but one that is begun while the page is loaded stops the loading
+  window.navigation?.addEventListener("navigate", (event) => {
+    const isAway = new URL(event.destination.url).origin !== location.origin;
+    if (event.cancelable && isAway) event.preventDefault();
+  });
+})();

@@ -1,0 +1,14 @@
+"""A task that needs a module to be trusted, and work on it that other processes can import."""
+
+from __future__ import annotations
+
+from tutelage.envs.gymnasium_task import TaskEnvironment
+from tutelage.envs.task import Task
+
+POLE = Task("pole", "json:CartPole-v1")
+
+
+def limit(task: Task) -> int:
+    environment = TaskEnvironment(task)
+    environment.close()
+    return environment.limit
