@@ -7,7 +7,6 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -19,6 +18,7 @@ from tutelage.agents.evaluation.saved_evaluation import NewEvaluation
 from tutelage.agents.policy import Policy, PolicyConfig
 from tutelage.cli import main
 from tutelage.datasets.formats.exchange import export_store
+from tutelage.datasets.formats.export_marker import write_marker
 from tutelage.datasets.store import Store
 from tutelage.envs.admission import SHOWN
 from tutelage.envs.suite import Suite, suite_from
@@ -59,9 +59,9 @@ def handed(tmp_path_factory: pytest.TempPathFactory, fill: Callable[..., Store])
     save(Policy(PolicyConfig(size=1, window=4), encoding), folder / "kept", suite=suite, lineage={})
     for name in ("minari", "foreign", "lerobot"):
         export_store(filled, name.replace("foreign", "minari"), folder / name)
-    _rewrite(next((folder / "minari").rglob("metadata.json")), suite, _ours)
-    _rewrite(next((folder / "foreign").rglob("metadata.json")), suite, _foreign)
-    _rewrite(next((folder / "lerobot").rglob("tutelage.json")), suite, _lerobot)
+    _reseal(folder / "minari", "minari", suite)
+    _reseal(folder / "lerobot", "lerobot", suite)
+    _as_others_write(folder / "foreign", suite)
     (folder / "study.yaml").write_text(STUDY)
     return folder
 
@@ -75,24 +75,24 @@ episodes: 1
 """
 
 
-def _rewrite(path: Path, suite: Suite, change: Callable[[Any, Suite], None]) -> None:
+def _reseal(folder: Path, to: str, suite: Suite) -> None:
+    """Let an export of ours name the suite, with every hash right: whoever wrote it knows how."""
+    path = next(folder.rglob("tutelage.json"))
+    dataset = path.parents[1]
+    marker = json.loads(path.read_text())
+    path.unlink()
+    write_marker(dataset, to, marker["token"], marker["task"], marker["episodes"], suite.source)
+
+
+def _as_others_write(folder: Path, suite: Suite) -> None:
+    """Make a Minari dataset one that another program wrote."""
+    next(folder.rglob("tutelage.json")).unlink()
+    path = next(folder.rglob("metadata.json"))
     document = json.loads(path.read_text())
-    change(document, suite)
-    path.write_text(json.dumps(document))
-
-
-def _ours(document: Any, suite: Suite) -> None:
-    document["tutelage"]["suite"] = dict(suite.source)
-
-
-def _foreign(document: Any, suite: Suite) -> None:
-    del document["tutelage"]
+    document.pop("tutelage", None)
     spec = json.loads(document["env_spec"])
     document["env_spec"] = json.dumps(spec | {"id": ENV, "kwargs": dict(suite["form"].kwargs)})
-
-
-def _lerobot(document: Any, suite: Suite) -> None:
-    document["suite"] = dict(suite.source)
+    path.write_text(json.dumps(document))
 
 
 @pytest.fixture

@@ -315,6 +315,7 @@ def _open(minari: Any, folder: Path) -> Any:
 
 def _checked(folder: Path, keep_changed: bool) -> Marker:
     """Read the marker of our dataset whose data lie in `folder`; raises TutelageError for changed files."""
+    refuse_outside(folder)
     marker = Marker.read(folder.parent, "minari")
     if not keep_changed:
         refuse_changed_files(folder.parent, marker, lambda: _find_change(folder))
