@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -13,8 +14,8 @@ import sqlalchemy as sql
 from sqlalchemy.dialects import postgresql, sqlite
 
 from ..envs.errors import TutelageError
+from .database_file import DatabaseFile
 
-_PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=5000")
 _SERVER_SETTINGS = {
     "synchronous_commit": "on",  # what is acknowledged is on the disk, whatever the server's file says
     # a machine that fell silent in mid-transaction must not keep the others from its seats for hours
@@ -32,11 +33,14 @@ _CONNECTION = {
     "options": " ".join(f"-c {name}={value}" for name, value in _SERVER_SETTINGS.items()),
 }
 
+_FILE = "database_file"
+"""The name under which an engine knows its file, and a connection which one it was made to."""
 MAKING_TABLES, LEDGER = 7_001, 7_002
 """PostgreSQL's advisory locks are numbers, for the whole database: these are ours."""
 _AWAY = (sql.exc.OperationalError, sql.exc.InterfaceError)
 _PATIENCE_SECONDS = 60
 _RETRY_SECONDS = 0.5
+_TURN_SECONDS = 5.0
 
 
 def open_database(path_or_url: str | Path) -> sql.Engine:
@@ -88,10 +92,27 @@ def make_tables(engine: sql.Engine, tables: sql.MetaData) -> None:
 @contextmanager
 def writing(engine: sql.Engine) -> Iterator[sql.Connection]:
     """Give one transaction that writes; SQLite takes its write lock at once, so that reads in it hold."""
-    with engine.begin() as connection:
+    hold_file(engine)
+    with write_turn(engine), engine.begin() as connection:
         if is_sqlite(engine):
             connection.exec_driver_sql("BEGIN IMMEDIATE")
         yield connection
+    hold_file(engine)  # what went into a file that has just been removed is no more on disk than in memory
+
+
+@contextmanager
+def write_turn(engine: sql.Engine) -> Iterator[None]:
+    """Wait until nobody else in this process writes to a SQLite file; raises OperationalError in the end."""
+    file = engine.get_execution_options().get(_FILE)
+    if file is None:
+        yield
+    elif file.turn.acquire(timeout=_TURN_SECONDS):
+        try:
+            yield
+        finally:
+            file.turn.release()
+    else:
+        raise _absent("the database is locked by another write")
 
 
 def insert_missing(engine: sql.Engine, table: sql.Table, row: Mapping[str, Any]) -> sql.Executable:
@@ -111,6 +132,32 @@ def patiently(engine: sql.Engine, query: sql.Select[Any], stop: threading.Event)
             away = not is_sqlite(engine) and isinstance(error, _AWAY)
             if not away or time.monotonic() > until or stop.wait(_RETRY_SECONDS):
                 raise
+
+
+def file_fault(engine: sql.Engine) -> str | None:
+    """Say why a SQLite database's path no longer leads to the file in use; None where all is well."""
+    file = engine.get_execution_options().get(_FILE)
+    return None if file is None else file.fault()
+
+
+def hold_file(engine: sql.Engine) -> None:
+    """See that what is committed stands in the file at the database's path; write that anew where it is not.
+
+    Raises OperationalError while that cannot be done, and FileLost when it never can.
+    """
+    file = engine.get_execution_options().get(_FILE)
+    if file is None or file.fault() is None:
+        return
+    try:
+        # connections to the old file are not used again; those in use find that they cannot commit
+        file.mend(lambda: _replace_pool(engine))
+    except (sqlite3.Error, OSError) as error:
+        raise _absent(f"{file.fault()}, and cannot be written anew: {error}") from error
+
+
+def _replace_pool(engine: sql.Engine) -> None:
+    before, engine.pool = engine.pool, engine.pool.recreate()
+    before.dispose()
 
 
 def address(engine: sql.Engine) -> str:
@@ -134,11 +181,30 @@ def _file(path: Path) -> sql.URL:
 
 
 def _sqlite(url: sql.URL) -> sql.Engine:
-    engine = sql.create_engine(url, hide_parameters=True)
+    if not url.database or url.database == ":memory:" or url.query:
+        return sql.create_engine(url, hide_parameters=True)
+    file = DatabaseFile(Path(url.database))
+    engine = sql.create_engine(
+        url, hide_parameters=True, creator=file.connect, execution_options={_FILE: file}
+    )
 
     @sql.event.listens_for(engine, "connect")
-    def careful(connection: Any, _: Any) -> None:
-        for pragma in _PRAGMAS:
-            connection.execute(f"PRAGMA {pragma}")
+    def remember(_: Any, record: Any) -> None:
+        record.info[_FILE] = file.identity
+
+    @sql.event.listens_for(engine, "commit")
+    def check(connection: sql.Connection) -> None:
+        if connection.info.get(_FILE) != file.identity:
+            raise _absent(f"{file.path} was written anew meanwhile")
+        if fault := file.fault():
+            raise _absent(fault)
+
+    @sql.event.listens_for(engine, "engine_disposed")
+    def close(_: sql.Engine) -> None:
+        file.close()
 
     return engine
+
+
+def _absent(why: str) -> sql.exc.OperationalError:
+    return sql.exc.OperationalError("COMMIT", None, sqlite3.OperationalError(why))

@@ -25,6 +25,9 @@ STATES = ("open", "finished", "kept", "stored", "discarded", "abandoned", "unpla
 """An episode is open while it is played, finished until it is decided about, kept, then stored.
 `abandoned` was given up for good; `unplayed` was left before its first action, so its seed is free again."""
 
+_PATIENCE_SECONDS = 30.0
+"""A thread that waits for the disk is one that nobody else has."""
+
 TABLES = sql.MetaData()
 _seats = sql.Table(
     "seats",
@@ -161,6 +164,15 @@ class Journal:
         return self._writer.trouble
 
     @property
+    def unsaved(self) -> int:
+        """How many writes could not be saved before it closed; nobody was told that they were."""
+        return self._writer.unsaved
+
+    def on_lost(self, stop: Callable[[TutelageError], None]) -> None:
+        """Have `stop` called, in the writer's thread, when the database's file can never be written again."""
+        self._writer.on_lost = stop
+
+    @property
     def listeners(self) -> list[Callable[[str | None], None]]:
         """Who is called, in the writer's thread, whenever `trouble` changes."""
         return self._writer.listeners
@@ -208,8 +220,8 @@ class Journal:
         return self._put(None, {}, "")
 
     def flush(self) -> None:
-        """Wait until everything put down so far is on disk."""
-        self.flushed().result()
+        """Wait until everything put down so far is on disk; see `saved`."""
+        saved(self.flushed())
 
     def seat(self, seat: str) -> SeatRecord | None:
         """Look a seat up."""
@@ -258,6 +270,17 @@ class Journal:
         future: Future[None] = Future()
         self._writer.put(Write(statement, values, future, about, welcome))
         return future
+
+
+def saved(future: Future[None], seconds: float = _PATIENCE_SECONDS) -> None:
+    """Wait in a thread until something is on disk; raises sqlalchemy's TimeoutError after so many seconds.
+
+    It is written all the same, as soon as that can be done: whoever asks again finds it.
+    """
+    try:
+        future.result(seconds)
+    except TimeoutError:
+        raise sql.exc.TimeoutError("it is not saved yet") from None
 
 
 def _insert_steps(engine: sql.Engine) -> str:

@@ -7,13 +7,11 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import sqlalchemy as sql
 import uvicorn
 from starlette.applications import Starlette
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
@@ -21,8 +19,9 @@ from starlette.staticfiles import StaticFiles
 from starlette.websockets import WebSocket
 
 from ...envs.controls import Controls
-from .app import atlas_route, in_url, listen, run, server_of
+from .app import TRY_AGAIN, atlas_route, away_handlers, farewell, in_url, listen, not_now, run, server_of
 from .back_office import BackOffice
+from .bounded_calls import bounded_unless
 from .dashboard.admin import make_admin
 from .guard import Guard
 from .ledger import ON_BEHALF_OF, Person
@@ -39,8 +38,6 @@ from .worlds.workers import leave_if_imported_again
 SEAT = "seat"
 """What the signature of a seat's cookie is for."""
 
-TRY_AGAIN = 1013
-"""The code, of RFC 6455's registry, by which a socket is closed that may be opened again later."""
 _SEAT_SECONDS = 90 * 24 * 3600
 _JOINS_A_SECOND, _JOINS_AT_ONCE = 0.5, 60  # a class behind one address may come at once; a script may not
 _MESSAGES_A_SECOND = 150
@@ -78,8 +75,7 @@ def serve_study(
             told(f"Its token, shown this once: {token}")
         with office.settling():
             run(server_of(app), server, listening)
-        why = server.journal.trouble
-        told(f"Stopped while saving failed: {why}" if why else "Stopped; everything is saved.")
+        told(farewell(server))
 
 
 def make_server(server: StudyServer, host: str = "127.0.0.1", **options: object) -> uvicorn.Server:
@@ -116,7 +112,7 @@ def make_app(
         Mount("/static", StaticFiles(directory=STATIC)),
     ]
     names = {urlsplit(address).hostname or ""} if address else set()
-    away: dict[Any, Any] = {sql.exc.OperationalError: room.away, sql.exc.InterfaceError: room.away}
+    away = away_handlers(room.away)
     return Guard(Starlette(routes=routes, lifespan=lifespan, exception_handlers=away), host, set(), names)
 
 
@@ -140,7 +136,9 @@ class _Room:
         if not self._joins.take(request.client.host if request.client else ""):
             return self._refused(texts, texts.say("refused.too-often"), 429)
         try:
-            person = await run_in_threadpool(self._admit, request, texts.code)
+            if self._trouble() is not None:
+                return self._not_now(texts)  # before anything is put down for them that would be saved later
+            person = await bounded_unless(self._trouble, self._admit, request, texts.code)
         except Refusal as refusal:
             sentence = texts.say(f"refused.{refusal.reason}", panel=refusal.panel)
             return self._refused(texts, sentence, 503 if refusal.reason == "not-now" else 403)
@@ -156,7 +154,7 @@ class _Room:
         return response
 
     async def index(self, request: Request) -> Response:
-        person = await run_in_threadpool(self._known, request)
+        person = await bounded_unless(self._trouble, self._known, request)
         if person is None:
             texts = self._texts(request)
             return self._refused(texts, texts.say("refused.stranger"), 403)
@@ -199,8 +197,8 @@ class _Room:
         trouble = self._server.journal.trouble
         if trouble is None:
             try:
-                await asyncio.wait_for(run_in_threadpool(self._ask_database), 5)
-            except (sql.exc.SQLAlchemyError, TimeoutError):
+                await bounded_unless(lambda: True, self._ask_database)
+            except sql.exc.SQLAlchemyError:
                 trouble = "the database does not answer"
         # what exactly is wrong is for the log, not for whoever asks
         state = "ok" if trouble is None else "saving fails"
@@ -211,8 +209,13 @@ class _Room:
         if isinstance(connection, WebSocket):
             await connection.close(TRY_AGAIN)
             return None
-        texts = self._texts(connection)
-        return self._refused(texts, texts.say("refused.not-now"), 503)
+        return self._not_now(self._texts(connection))
+
+    def _trouble(self) -> str | None:
+        return self._server.journal.trouble
+
+    def _not_now(self, texts: Texts) -> Response:
+        return not_now(texts, self._title(texts))
 
     def _ask_database(self) -> None:
         with self._server.ledger.engine.connect() as connection:

@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from starlette.concurrency import run_in_threadpool
 
 from ....envs.errors import TutelageError
 from ....envs.suite import Suite
@@ -23,6 +22,7 @@ from ....envs.task import Task
 from ...journal import EpisodeRecord, Journal, StepRecord
 from ...store import Store
 from ...trajectory import Trajectory
+from ..bounded_calls import bounded_call
 from ..seats.view import atlas_message
 from ..worlds.frames import Picture, pack
 from ..worlds.world import Begun, World
@@ -73,7 +73,7 @@ class Playbacks:
 
         It is looked for anew each time: what has been forgotten is shown no more.
         """
-        found = await run_in_threadpool(self._look_up, episode)
+        found = await bounded_call(self._look_up, episode)
         if found is None:
             self._known.pop(episode, None)
             return None
