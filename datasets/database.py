@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import threading
 import time
@@ -15,6 +16,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from ..envs.errors import TutelageError
 from .database_file import DatabaseFile
+from .row_checksums import read_json, seal_writes
 
 _SERVER_SETTINGS = {
     "synchronous_commit": "on",  # what is acknowledged is on the disk, whatever the server's file says
@@ -41,6 +43,7 @@ _AWAY = (sql.exc.OperationalError, sql.exc.InterfaceError)
 _PATIENCE_SECONDS = 60
 _RETRY_SECONDS = 0.5
 _TURN_SECONDS = 5.0
+_CHECK_SECONDS = 10.0
 
 
 def open_database(path_or_url: str | Path) -> sql.Engine:
@@ -60,9 +63,11 @@ def open_database(path_or_url: str | Path) -> sql.Engine:
             )
         if url.drivername == "postgresql":
             url = url.set(drivername="postgresql+psycopg")
-        return sql.create_engine(
+        engine = sql.create_engine(
             url, pool_pre_ping=True, pool_size=10, connect_args=_CONNECTION, hide_parameters=True
         )
+        seal_writes(engine)
+        return engine
     except sql.exc.ArgumentError as error:  # which does not repeat the URL
         raise TutelageError(f"expected a database's URL, got one that cannot be read: {error}") from None
     except ImportError:
@@ -87,6 +92,42 @@ def make_tables(engine: sql.Engine, tables: sql.MetaData) -> None:
                 if column.name not in names:
                     words = sql.schema.CreateColumn(column).compile(dialect=engine.dialect)
                     connection.exec_driver_sql(f"ALTER TABLE {table.name} ADD COLUMN {words}")
+            for index in table.indexes:
+                index.create(connection, checkfirst=True)
+
+
+def check_structure(engine: sql.Engine) -> None:
+    """See that a SQLite file's pages and indexes are sound; what an index has lost is found again.
+
+    Looks for a bounded time. Raises TutelageError for a file that is not sound: what is read there may be
+    anything. PostgreSQL sees to that itself.
+    """
+    if not is_sqlite(engine):
+        return
+    wrong = _integrity(engine)
+    if wrong is not None:
+        with contextlib.suppress(sql.exc.DBAPIError), engine.begin() as connection:
+            connection.exec_driver_sql("REINDEX")
+        wrong = _integrity(engine)
+    if wrong is not None:
+        raise TutelageError(
+            f"expected a sound database in {engine.url.database}, got: {wrong}; restore it from a copy, or "
+            f"save what can be read: sqlite3 {engine.url.database} .recover"
+        )
+
+
+def _integrity(engine: sql.Engine) -> str | None:
+    until = time.monotonic() + _CHECK_SECONDS
+    with engine.connect() as connection:
+        raw: Any = connection.connection.dbapi_connection
+        raw.set_progress_handler(lambda: time.monotonic() > until, 10_000)
+        try:
+            result = str(connection.exec_driver_sql("PRAGMA integrity_check(1)").scalar())
+        except sql.exc.DatabaseError as error:
+            return None if "interrupted" in str(error) else cause(error)
+        finally:
+            raw.set_progress_handler(None, 0)
+    return None if result == "ok" else " ".join(result.split())
 
 
 @contextmanager
@@ -185,12 +226,18 @@ def _sqlite(url: sql.URL) -> sql.Engine:
         return sql.create_engine(url, hide_parameters=True)
     file = DatabaseFile(Path(url.database))
     engine = sql.create_engine(
-        url, hide_parameters=True, creator=file.connect, execution_options={_FILE: file}
+        url,
+        hide_parameters=True,
+        creator=file.connect,
+        execution_options={_FILE: file},
+        json_deserializer=read_json,
     )
 
     @sql.event.listens_for(engine, "connect")
     def remember(_: Any, record: Any) -> None:
         record.info[_FILE] = file.identity
+
+    seal_writes(engine)  # before the last look
 
     @sql.event.listens_for(engine, "commit")
     def check(connection: sql.Connection) -> None:

@@ -251,6 +251,8 @@ class DatabaseFile:
 def _open(path: Path, mode: str) -> sqlite3.Connection:
     """Open a file in SQLite's `mode` (rw, or rwc to make it), with every commit synced."""
     connection = sqlite3.connect(f"{path.as_uri()}?mode={mode}", uri=True, check_same_thread=False)
+    # a damaged row must not keep the others from being read
+    connection.text_factory = lambda data: data.decode("utf-8", errors="surrogateescape")
     try:
         for pragma in _PRAGMAS:
             connection.execute(f"PRAGMA {pragma}")

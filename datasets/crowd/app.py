@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import hashlib
 import signal
@@ -208,11 +207,8 @@ def make_app(recorder: Recorder, host: str = "127.0.0.1") -> Guard:
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        await recorder.start()
-        try:
+        async with recorder.running():
             yield
-        finally:
-            await asyncio.shield(recorder.close())
 
     routes: list[BaseRoute] = [
         Route("/", index),

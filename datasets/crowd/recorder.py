@@ -8,7 +8,7 @@ import hashlib
 import logging
 import os
 import secrets
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import sqlalchemy as sql
 from ...envs.errors import TutelageError
 from ...envs.gymnasium_task import registry
 from ...envs.task import Task
+from ..database import cause
 from ..journal import Journal, SeatRecord, saved
 from ..part_copies import PartCopies
 from ..replay import is_grid
@@ -70,6 +71,22 @@ class Recorder:
         self.company: Company | None = None
         """The other servers, where several share the database."""
         self.copies: PartCopies | None = None
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Start, and close in the end; what prevents the start is a `failure`, and is closed at once."""
+        try:
+            await self.start()
+        except (TutelageError, sql.exc.SQLAlchemyError, OSError) as error:
+            why = f"expected to start serving from {self.settings.out}, got: {cause(error)}; mend that first"
+            self._fail(error if isinstance(error, TutelageError) else TutelageError(why))
+            await self.close()
+            yield
+            return
+        try:
+            yield
+        finally:
+            await asyncio.shield(self.close())
 
     async def start(self) -> None:
         """Begin to store what is kept, and to tell the pages when saving fails."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -96,11 +95,8 @@ def make_app(
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        await server.start()
-        try:
+        async with server.running():
             yield
-        finally:
-            await asyncio.shield(server.close())
 
     routes: list[BaseRoute] = [
         Route("/", room.index),
