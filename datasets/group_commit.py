@@ -167,7 +167,7 @@ class GroupCommit:
 
     def _look_after_file(self) -> None:
         """See that the file is still there though nobody writes; what fails is tried at the next look."""
-        if self._lost is not None or not file_fault(self._engine):
+        if self._lost is not None:
             return
         try:
             self._hold_file()

@@ -100,7 +100,7 @@ def checksum_of_step(
     return checksum_of_bytes(f"{episode}\0{action}\0{numbers}\0".encode() + digest)
 
 
-def step_checksum(_: sql.Table, row: Mapping[str, Any]) -> int:
+def step_checksum(_: sql.Table, row: Mapping[Any, Any]) -> int:
     """Return the checksum of a row of `steps`; a dropped one has the complement."""
     values = {name: row[name] for name in STEP_COLUMNS}
     try:
@@ -110,6 +110,6 @@ def step_checksum(_: sql.Table, row: Mapping[str, Any]) -> int:
     return -1 - checksum if row["dropped"] else checksum
 
 
-def is_sound_step(table: sql.Table, row: Mapping[str, Any]) -> bool:
+def is_sound_step(table: sql.Table, row: Mapping[Any, Any]) -> bool:
     """Say whether a row of `steps`, read back, is what was written."""
     return bool(row["checksum"] == step_checksum(table, row))

@@ -45,7 +45,7 @@ def index_unsealed(*tables: sql.Table) -> None:
         sql.Index(f"unsealed_{table.name}", table.c[CHECKSUM], sqlite_where=is_open, postgresql_where=is_open)
 
 
-def checksum_of(table: sql.Table, row: Mapping[str, Any]) -> int:
+def checksum_of(table: sql.Table, row: Mapping[Any, Any]) -> int:
     """Return the checksum of a row (column → value): 64 bits, signed."""
     parts = [_encoded(row[column.name]) for column in table.columns if column.name != CHECKSUM]
     return checksum_of_bytes(b"".join(len(part).to_bytes(4, "big") + part for part in parts))
@@ -56,7 +56,7 @@ def checksum_of_bytes(data: bytes) -> int:
     return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "big", signed=True)
 
 
-def is_sound(table: sql.Table, row: Mapping[str, Any]) -> bool:
+def is_sound(table: sql.Table, row: Mapping[Any, Any]) -> bool:
     """Say whether a whole row, read back, is what was sealed."""
     try:
         return row[CHECKSUM] is None or bool(row[CHECKSUM] == checksum_of(table, row))
@@ -69,20 +69,19 @@ def seal_writes(engine: sql.Engine) -> None:
 
     @sql.event.listens_for(engine, "before_execute", retval=True)
     def unseal(
-        connection: sql.Connection, statement: Any, many: Any, parameters: Any, options: Mapping[str, Any]
+        connection: sql.Connection, statement: Any, many: Any, parameters: Any, options: Mapping[Any, Any]
     ) -> Any:
-        is_write = isinstance(statement, sql.Update | sql.Insert)
-        if is_write and CHECKSUM in statement.table.c and not options.get("is_sealing"):
-            connection.info.setdefault(_TOUCHED, {})[statement.table.name] = statement.table
-            if isinstance(statement, sql.Update) and statement.table.name not in _SEALED_BY_WRITER:
+        table = statement.table if isinstance(statement, sql.Update | sql.Insert) else None
+        if isinstance(table, sql.Table) and _is_sealed(table) and not options.get("is_sealing"):
+            connection.info.setdefault(_TOUCHED, {})[table.name] = table
+            if isinstance(statement, sql.Update):
                 statement = statement.values({CHECKSUM: None})
         return statement, many, parameters
 
     @sql.event.listens_for(engine, "commit")
     def seal(connection: sql.Connection) -> None:
         for table in connection.info.pop(_TOUCHED, {}).values():
-            if table.name not in _SEALED_BY_WRITER:
-                seal_rows(connection, table)
+            seal_rows(connection, table)
 
     @sql.event.listens_for(engine, "rollback")
     def forget(connection: sql.Connection) -> None:
@@ -104,7 +103,7 @@ def read_json(text: str) -> Any:
 def seal_rows(
     connection: sql.Connection,
     table: sql.Table,
-    checksum: Callable[[sql.Table, Mapping[str, Any]], int] = checksum_of,
+    checksum: Callable[[sql.Table, Mapping[Any, Any]], int] = checksum_of,
 ) -> None:
     """Seal the rows of a table that are not sealed yet."""
     keys = list(table.primary_key.columns)
@@ -123,7 +122,7 @@ def damaged_rows(
     engine: sql.Engine,
     tables: Iterable[sql.Table],
     seconds: float = math.inf,
-    sound: Callable[[sql.Table, Mapping[str, Any]], bool] = is_sound,
+    sound: Callable[[sql.Table, Mapping[Any, Any]], bool] = is_sound,
 ) -> Iterator[DamagedRow]:
     """Read whole tables, the latest rows first, for at most so many seconds; give those that are damaged."""
     until = time.monotonic() + seconds
@@ -139,6 +138,10 @@ def damaged_rows(
                 if time.monotonic() > until:
                     result.close()
                     return
+
+
+def _is_sealed(table: sql.Table) -> bool:
+    return CHECKSUM in table.c and table.name not in _SEALED_BY_WRITER
 
 
 def _encoded(value: Any) -> bytes:

@@ -279,7 +279,7 @@ class Ledger:
             connection.execute(events.insert(), {**row, "at": time.time()})
 
 
-def _damage(table: sql.Table, row: Mapping[str, Any]) -> TutelageError:
+def _damage(table: sql.Table, row: Mapping[Any, Any]) -> TutelageError:
     key = tuple(row[column.name] for column in table.primary_key.columns)
     return TutelageError(
         f"expected the row {DamagedRow(table.name, key)} as it was written, got a changed one; "

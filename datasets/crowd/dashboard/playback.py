@@ -102,16 +102,19 @@ class Playbacks:
             await grown.wait()
 
     def _look_up(self, episode: str) -> tuple[EpisodeRecord, list[StepRecord], bytes] | None:
-        """Find an episode's row, its steps and the digest it should end with."""
+        """Find an episode's row, its steps and the digest it should end with; damaged ones in the store."""
+        read: tuple[EpisodeRecord, list[StepRecord], bytes] | None = None
         for record in self._journal.episodes(episode=episode):
             if record.suite == self._suite.name and record.study in ("", self._study):
-                steps = self._journal.steps(episode)
-                return record, steps, steps[-1].digest if steps else record.digest
+                steps, damage = self._journal.sound_steps(episode)
+                read = record, steps, steps[-1].digest if steps else record.digest
+                if not damage:
+                    return read
         for part, group, rows in self._store.groups():
             if episode in (ids := rows["episode"].to_pylist()):
                 [one] = self._store.read_rows(part, group, [ids.index(episode)])
                 return _as_record(one), _as_steps(one), one.digest
-        return None
+        return read
 
     async def _play(self, playback: Playback, steps: Sequence[StepRecord], proof: bytes) -> None:
         """Play an episode to its end; whatever goes wrong is told in the stream."""
