@@ -88,7 +88,7 @@ def _check_person(folder: Path, player: Player) -> None:
     told, number = player.progress
     assert STAGES.index("play" if stage == "rest" else stage) >= told
     [(count,)] = rows(folder, "select count(*) from conduct where person = ? and role != 'practice'", person)
-    assert count >= number, (count, number, player.way, player.told)
+    assert count >= number
     decided = [row[0] for row in rows(folder, "select decision from consents where person = ?", person)]
     assert decided == (["given"] if stage != "consent" else []), decided
     if player.is_done:
