@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -13,8 +15,9 @@ import sqlalchemy as sql
 from sqlalchemy.dialects import postgresql, sqlite
 
 from ..envs.errors import TutelageError
+from .database_file import DatabaseFile
+from .row_checksums import read_json, seal_writes
 
-_PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=5000")
 _SERVER_SETTINGS = {
     "synchronous_commit": "on",  # what is acknowledged is on the disk, whatever the server's file says
     # a machine that fell silent in mid-transaction must not keep the others from its seats for hours
@@ -32,11 +35,15 @@ _CONNECTION = {
     "options": " ".join(f"-c {name}={value}" for name, value in _SERVER_SETTINGS.items()),
 }
 
+_FILE = "database_file"
+"""The name under which an engine knows its file, and a connection which one it was made to."""
 MAKING_TABLES, LEDGER = 7_001, 7_002
 """PostgreSQL's advisory locks are numbers, for the whole database: these are ours."""
 _AWAY = (sql.exc.OperationalError, sql.exc.InterfaceError)
 _PATIENCE_SECONDS = 60
 _RETRY_SECONDS = 0.5
+_TURN_SECONDS = 5.0
+_CHECK_SECONDS = 10.0
 
 
 def open_database(path_or_url: str | Path) -> sql.Engine:
@@ -56,9 +63,11 @@ def open_database(path_or_url: str | Path) -> sql.Engine:
             )
         if url.drivername == "postgresql":
             url = url.set(drivername="postgresql+psycopg")
-        return sql.create_engine(
+        engine = sql.create_engine(
             url, pool_pre_ping=True, pool_size=10, connect_args=_CONNECTION, hide_parameters=True
         )
+        seal_writes(engine)
+        return engine
     except sql.exc.ArgumentError as error:  # which does not repeat the URL
         raise TutelageError(f"expected a database's URL, got one that cannot be read: {error}") from None
     except ImportError:
@@ -83,15 +92,68 @@ def make_tables(engine: sql.Engine, tables: sql.MetaData) -> None:
                 if column.name not in names:
                     words = sql.schema.CreateColumn(column).compile(dialect=engine.dialect)
                     connection.exec_driver_sql(f"ALTER TABLE {table.name} ADD COLUMN {words}")
+            for index in table.indexes:
+                index.create(connection, checkfirst=True)
+
+
+def check_structure(engine: sql.Engine) -> None:
+    """See that a SQLite file's pages and indexes are sound; what an index has lost is found again.
+
+    Looks for a bounded time. Raises TutelageError for a file that is not sound: what is read there may be
+    anything. PostgreSQL sees to that itself.
+    """
+    if not is_sqlite(engine):
+        return
+    wrong = _integrity(engine)
+    if wrong is not None:
+        with contextlib.suppress(sql.exc.DBAPIError), engine.begin() as connection:
+            connection.exec_driver_sql("REINDEX")
+        wrong = _integrity(engine)
+    if wrong is not None:
+        raise TutelageError(
+            f"expected a sound database in {engine.url.database}, got: {wrong}; restore it from a copy, or "
+            f"save what can be read: sqlite3 {engine.url.database} .recover"
+        )
+
+
+def _integrity(engine: sql.Engine) -> str | None:
+    until = time.monotonic() + _CHECK_SECONDS
+    with engine.connect() as connection:
+        raw: Any = connection.connection.dbapi_connection
+        raw.set_progress_handler(lambda: time.monotonic() > until, 10_000)
+        try:
+            result = str(connection.exec_driver_sql("PRAGMA integrity_check(1)").scalar())
+        except sql.exc.DatabaseError as error:
+            return None if "interrupted" in str(error) else cause(error)
+        finally:
+            raw.set_progress_handler(None, 0)
+    return None if result == "ok" else " ".join(result.split())
 
 
 @contextmanager
 def writing(engine: sql.Engine) -> Iterator[sql.Connection]:
     """Give one transaction that writes; SQLite takes its write lock at once, so that reads in it hold."""
-    with engine.begin() as connection:
+    hold_file(engine)
+    with write_turn(engine), engine.begin() as connection:
         if is_sqlite(engine):
             connection.exec_driver_sql("BEGIN IMMEDIATE")
         yield connection
+    hold_file(engine)  # what went into a file that has just been removed is no more on disk than in memory
+
+
+@contextmanager
+def write_turn(engine: sql.Engine) -> Iterator[None]:
+    """Wait until nobody else in this process writes to a SQLite file; raises OperationalError in the end."""
+    file = engine.get_execution_options().get(_FILE)
+    if file is None:
+        yield
+    elif file.turn.acquire(timeout=_TURN_SECONDS):
+        try:
+            yield
+        finally:
+            file.turn.release()
+    else:
+        raise _absent("the database is locked by another write")
 
 
 def insert_missing(engine: sql.Engine, table: sql.Table, row: Mapping[str, Any]) -> sql.Executable:
@@ -111,6 +173,32 @@ def patiently(engine: sql.Engine, query: sql.Select[Any], stop: threading.Event)
             away = not is_sqlite(engine) and isinstance(error, _AWAY)
             if not away or time.monotonic() > until or stop.wait(_RETRY_SECONDS):
                 raise
+
+
+def file_fault(engine: sql.Engine) -> str | None:
+    """Say why a SQLite database's path no longer leads to the file in use; None where all is well."""
+    file = engine.get_execution_options().get(_FILE)
+    return None if file is None else file.fault()
+
+
+def hold_file(engine: sql.Engine) -> None:
+    """See that what is committed stands in the file at the database's path; write that anew where it is not.
+
+    Raises OperationalError while that cannot be done, and FileLost when it never can.
+    """
+    file = engine.get_execution_options().get(_FILE)
+    if file is None or file.fault() is None:
+        return
+    try:
+        # connections to the old file are not used again; those in use find that they cannot commit
+        file.mend(lambda: _replace_pool(engine))
+    except (sqlite3.Error, OSError) as error:
+        raise _absent(f"{file.fault()}, and cannot be written anew: {error}") from error
+
+
+def _replace_pool(engine: sql.Engine) -> None:
+    before, engine.pool = engine.pool, engine.pool.recreate()
+    before.dispose()
 
 
 def address(engine: sql.Engine) -> str:
@@ -134,11 +222,36 @@ def _file(path: Path) -> sql.URL:
 
 
 def _sqlite(url: sql.URL) -> sql.Engine:
-    engine = sql.create_engine(url, hide_parameters=True)
+    if not url.database or url.database == ":memory:" or url.query:
+        return sql.create_engine(url, hide_parameters=True)
+    file = DatabaseFile(Path(url.database))
+    engine = sql.create_engine(
+        url,
+        hide_parameters=True,
+        creator=file.connect,
+        execution_options={_FILE: file},
+        json_deserializer=read_json,
+    )
 
     @sql.event.listens_for(engine, "connect")
-    def careful(connection: Any, _: Any) -> None:
-        for pragma in _PRAGMAS:
-            connection.execute(f"PRAGMA {pragma}")
+    def remember(_: Any, record: Any) -> None:
+        record.info[_FILE] = file.identity
+
+    seal_writes(engine)  # before the last look
+
+    @sql.event.listens_for(engine, "commit")
+    def check(connection: sql.Connection) -> None:
+        if connection.info.get(_FILE) != file.identity:
+            raise _absent(f"{file.path} was written anew meanwhile")
+        if fault := file.fault():
+            raise _absent(fault)
+
+    @sql.event.listens_for(engine, "engine_disposed")
+    def close(_: sql.Engine) -> None:
+        file.close()
 
     return engine
+
+
+def _absent(why: str) -> sql.exc.OperationalError:
+    return sql.exc.OperationalError("COMMIT", None, sqlite3.OperationalError(why))

@@ -14,7 +14,8 @@ from typing import Any, NamedTuple, TypeAlias
 import sqlalchemy as sql
 
 from ..envs.errors import TutelageError
-from .database import cause
+from .database import cause, file_fault, hold_file, write_turn
+from .database_file import FileLost
 from .fence import Fence
 
 Hear: TypeAlias = Callable[[int, Exception | None], None]
@@ -23,6 +24,8 @@ Hear: TypeAlias = Callable[[int, Exception | None], None]
 MOVED = "expected this seat to be here, got a write after it moved to another server; it goes on there"
 
 _RETRY_SECONDS = 0.5
+_LOOK_SECONDS = 1.0
+"""So often it is seen that the database's file is there while nobody writes."""
 _CROWD, _LINGER_SECONDS = 32, 0.01
 """After a commit of so many writes, the next waits a little for company: a commit costs the same for all."""
 _REFUSED = (sql.exc.IntegrityError, sql.exc.DataError, sql.exc.ProgrammingError)
@@ -58,13 +61,19 @@ class GroupCommit:
     Rows of one table, `insert` with as many marks as they have values, go by the hundred. Once a row of an
     episode is refused (another server has written that step), later ones are refused too: a record with a
     hole, or of two minds, is worth nothing. When the database fails, all wait: `trouble` then tells why, and
-    every listener hears of it, and of the end of it. `deliver` calls a function where its result is wanted:
-    the event loop, once a commit. Where several servers share the database, a `fence` sees to it that
-    nothing is written twice, and nothing about a seat that has moved to another.
+    every listener hears of it, and of the end of it. Nothing is acknowledged before it is certain that it
+    stands in the file at the database's path: one that was removed is written anew (see `database_file`);
+    where that can never be, `on_lost` is told why, and all that comes is refused. `deliver` calls a function
+    where its result is wanted: the event loop, once a commit. Where several servers share the database, a
+    `fence` sees to it that nothing is written twice, and nothing about a seat that has moved to another.
     """
 
     def __init__(self, engine: sql.Engine, insert: str, fence: Fence | None = None) -> None:
         self.trouble: str | None = None
+        self.unsaved = 0
+        """How many writes were given up when it closed: nobody was told that they are on disk."""
+        self.on_lost: Callable[[TutelageError], None] = lambda _: None
+        self._lost: FileLost | None = None
         self.listeners: list[Callable[[str | None], None]] = []
         self.deliver: Callable[..., object] = lambda function, *arguments: function(*arguments)
         self._engine = engine
@@ -99,30 +108,88 @@ class GroupCommit:
         """Take all that waits, commit it together, tell those who wait; until closed."""
         last = 0
         while True:
-            batch = [self._queue.get()]
-            if last >= _CROWD and not self._closing.is_set():
-                time.sleep(_LINGER_SECONDS)
-            while not self._queue.empty():
-                batch.append(self._queue.get())
+            batch = self._take(last)
             last = len(batch)
-            self._commit_all([one for one in batch if one is not None])
+            writes = [write for write in batch if write is not None]
+            self._commit_all(writes)
+            if not writes or None in batch:
+                self._look_after_file()
             if None in batch:
                 return
+
+    def _take(self, last: int) -> list[Write | Row | None]:
+        """Wait for writes, `last` of which came at once before; nothing comes when it is time to look."""
+        try:
+            batch = [self._queue.get(timeout=_LOOK_SECONDS)]
+        except queue.Empty:
+            return []
+        if last >= _CROWD and not self._closing.is_set():
+            time.sleep(_LINGER_SECONDS)
+        while not self._queue.empty():
+            batch.append(self._queue.get())
+        return batch
 
     def _commit_all(self, batch: list[Write | Row]) -> None:
         while batch := list(self._admitted(batch)):
             try:
+                if self.trouble is not None:  # else the commit itself looks
+                    self._hold_file()
                 self._commit(batch)
+            except FileLost as error:
+                return self._lose(batch, error)
             except Exception as error:  # whoever waits must hear of it, whatever it is
                 if not isinstance(error, _AWAY) or isinstance(error, _REFUSED):
                     return self._commit_singly(batch, error)
                 if not self._wait_out(error):
-                    why = f"the journal could not be written: {cause(error)}"
-                    return self._fail(batch, TutelageError(why))
+                    return self._give_up(batch, error)
+            else:
+                return self._finish(batch)
+        return None
+
+    def _finish(self, batch: list[Write | Row]) -> None:
+        """Acknowledge what was committed, once the file it went into is known to be there."""
+        while True:
+            try:
+                self._hold_file()
+            except FileLost as error:
+                return self._lose(batch, error)
+            except sql.exc.DBAPIError as error:
+                if not self._wait_out(error):
+                    return self._give_up(batch, error)
             else:
                 self._tell(None)
                 return self._acknowledge(batch)
-        return None
+
+    def _hold_file(self) -> None:
+        if fault := file_fault(self._engine):
+            self._tell(fault)
+            hold_file(self._engine)
+
+    def _look_after_file(self) -> None:
+        """See that the file is still there though nobody writes; what fails is tried at the next look."""
+        if self._lost is not None:
+            return
+        try:
+            self._hold_file()
+        except FileLost as error:
+            self._lose([], error)
+        except sql.exc.DBAPIError as error:
+            self._tell(cause(error))
+        else:
+            self._tell(None)
+
+    def _lose(self, batch: list[Write | Row], error: FileLost) -> None:
+        """The file can never be written again: say so once, and refuse whatever comes."""
+        self._tell(str(error))
+        if self._lost is None:
+            self._lost = error
+            _call(self.on_lost, error)
+        self.unsaved += sum(_is_change(write) for write in batch)
+        self._fail(batch, error)
+
+    def _give_up(self, batch: list[Write | Row], error: Exception) -> None:
+        self.unsaved += sum(_is_change(write) for write in batch)
+        self._fail(batch, TutelageError(f"the journal could not be written: {cause(error)}"))
 
     def _admitted(self, batch: list[Write | Row]) -> Iterator[Write | Row]:
         for one in batch:
@@ -145,7 +212,7 @@ class GroupCommit:
         self._fail(batch, error)
 
     def _commit(self, batch: list[Write | Row]) -> None:
-        with self._engine.begin() as connection:
+        with write_turn(self._engine), self._engine.begin() as connection:
             if self._fence is not None:
                 if not self._fence.enter(connection):
                     return
@@ -196,6 +263,10 @@ class GroupCommit:
             self.trouble = trouble
             for listener in self.listeners:
                 _call(listener, trouble)
+
+
+def _is_change(write: Write | Row) -> bool:
+    return isinstance(write, Row) or write.statement is not None
 
 
 def _execute(connection: sql.Connection, writes: Iterable[Any]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import json
+import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -15,9 +15,11 @@ from typing import Any, NamedTuple
 import sqlalchemy as sql
 
 from ..envs.errors import TutelageError
-from .database import address, cause, is_sqlite, make_tables, open_database, patiently
+from . import journal_tables as tables
+from .database import address, cause, check_structure, is_sqlite, make_tables, open_database, patiently
 from .fence import Fence
 from .group_commit import GroupCommit, Hear, Row, Write
+from .row_checksums import DamagedRow, damaged_rows, is_sound, seal_rows
 from .trajectory import new_episode_id
 
 GIVEN_UP = "given up"
@@ -25,56 +27,11 @@ STATES = ("open", "finished", "kept", "stored", "discarded", "abandoned", "unpla
 """An episode is open while it is played, finished until it is decided about, kept, then stored.
 `abandoned` was given up for good; `unplayed` was left before its first action, so its seed is free again."""
 
-TABLES = sql.MetaData()
-_seats = sql.Table(
-    "seats",
-    TABLES,
-    sql.Column("seat", sql.String, primary_key=True),
-    sql.Column("demonstrator", sql.String, nullable=False),
-    sql.Column("task", sql.String, nullable=False),  # what is being played there; "" for nothing
-)
-_episodes = sql.Table(
-    "episodes",
-    TABLES,
-    sql.Column("episode", sql.String, primary_key=True),
-    sql.Column("seat", sql.String, nullable=False, index=True),
-    sql.Column("demonstrator", sql.String, nullable=False),
-    sql.Column("kind", sql.String, nullable=False),
-    sql.Column("suite", sql.String, nullable=False),
-    sql.Column("task", sql.String, nullable=False, index=True),
-    sql.Column("env", sql.String, nullable=False),
-    sql.Column("kwargs", sql.JSON, nullable=False),
-    sql.Column("seed", sql.BigInteger, nullable=False),
-    sql.Column("attempt", sql.Integer, nullable=False),
-    sql.Column("started", sql.String, nullable=False),
-    sql.Column("digest", sql.LargeBinary, nullable=False),  # after the reset
-    sql.Column("state", sql.String, nullable=False, index=True),
-    sql.Column("changed_ns", sql.BigInteger, nullable=False),
-    sql.Column("notes", sql.String, nullable=False),
-    sql.Column("study", sql.String, nullable=False, server_default=""),
-    sql.Column("consent", sql.String, nullable=False, server_default=""),
-    sql.Column("role", sql.String, nullable=False, server_default=""),
-)
-_steps = sql.Table(
-    "steps",
-    TABLES,
-    sql.Column("id", sql.Integer, primary_key=True),
-    sql.Column("episode", sql.String, nullable=False),
-    sql.Column("step", sql.Integer, nullable=False),
-    sql.Column("action", sql.JSON, nullable=False),
-    sql.Column("reward", sql.Double),  # NaN has no other place than NULL
-    sql.Column("terminated", sql.Boolean, nullable=False),
-    sql.Column("truncated", sql.Boolean, nullable=False),
-    sql.Column("time_ms", sql.Integer, nullable=False),
-    sql.Column("controller", sql.Integer, nullable=False),
-    sql.Column("frame", sql.Integer, nullable=False),
-    sql.Column("digest", sql.LargeBinary, nullable=False),
-    sql.Column("dropped", sql.Boolean, nullable=False, default=False),
-)
-_alive = _steps.c.dropped.is_(False)
-sql.Index(
-    "one_step", _steps.c.episode, _steps.c.step, unique=True, sqlite_where=_alive, postgresql_where=_alive
-)
+_PATIENCE_SECONDS = 30.0
+"""A thread that waits for the disk is one that nobody else has."""
+_CHECK_SECONDS = 10.0
+_MOST_LINES = 20
+_log = logging.getLogger("tutelage.journal")
 
 
 @dataclass(frozen=True)
@@ -132,6 +89,13 @@ class StepRecord(NamedTuple):
     digest: bytes
 
 
+class SoundSteps(NamedTuple):
+    """The steps of an episode up to one that is damaged or missing; `damage` says which, "" for none."""
+
+    steps: list[StepRecord]
+    damage: str
+
+
 class Journal:
     """The database of everything that is done while people play.
 
@@ -146,19 +110,30 @@ class Journal:
         self.engine = open_database(path_or_url)
         self._closing = threading.Event()
         try:
-            make_tables(self.engine, TABLES)
+            make_tables(self.engine, tables.TABLES)
+            check_structure(self.engine)
+            self.damaged = self._check_rows()
             self.fence = Fence(self.engine) if shared or not is_sqlite(self.engine) else None
         except sql.exc.SQLAlchemyError as error:
             raise TutelageError(
                 f"expected a journal at {address(self.engine)}, got: {cause(error)}; "
                 "check that the folder can be written and that the file is a journal"
             ) from None
-        self._writer = GroupCommit(self.engine, _insert_steps(self.engine), self.fence)
+        self._writer = GroupCommit(self.engine, tables.insert_steps(self.engine), self.fence)
 
     @property
     def trouble(self) -> str | None:
         """Why the database cannot be written now; None when it can."""
         return self._writer.trouble
+
+    @property
+    def unsaved(self) -> int:
+        """How many writes could not be saved before it closed; nobody was told that they were."""
+        return self._writer.unsaved
+
+    def on_lost(self, stop: Callable[[TutelageError], None]) -> None:
+        """Have `stop` called, in the writer's thread, when the database's file can never be written again."""
+        self._writer.on_lost = stop
 
     @property
     def listeners(self) -> list[Callable[[str | None], None]]:
@@ -172,12 +147,14 @@ class Journal:
 
     def sit(self, seat: SeatRecord) -> Future[None]:
         """Write a seat down, new or changed."""
-        self._put(_seats.delete().where(_seats.c.seat == seat.seat), {}, seat.seat)
-        return self._put(_seats.insert(), asdict(seat), seat.seat)
+        self._put(tables.seats.delete().where(tables.seats.c.seat == seat.seat), {}, seat.seat)
+        return self._put(tables.seats.insert(), asdict(seat), seat.seat)
 
     def begin(self, episode: EpisodeRecord) -> Future[None]:
         """Write down that an episode has been reset."""
-        return self._put(_episodes.insert(), {**asdict(episode), "changed_ns": time.time_ns()}, episode.seat)
+        return self._put(
+            tables.episodes.insert(), {**asdict(episode), "changed_ns": time.time_ns()}, episode.seat
+        )
 
     def append(self, episode: str, step: StepRecord) -> Future[None]:
         """Write one step of an episode; the future is resolved when it is on disk."""
@@ -195,44 +172,61 @@ class Journal:
         if state not in STATES:
             raise TutelageError(f"expected a state of {', '.join(STATES)}, got {state!r}")
         values = {"state": state, "changed_ns": time.time_ns()} | ({} if notes is None else {"notes": notes})
-        change = _episodes.update().where(_episodes.c.episode == episode).values(**values)
+        change = tables.episodes.update().where(tables.episodes.c.episode == episode).values(**values)
         return self._put(change, {}, episode, welcome=episode if state == "open" else "")
 
     def drop(self, episode: str, first: int) -> Future[None]:
         """Set aside the steps from number `first` on: they stay in the table, marked as dropped."""
-        torn = (_steps.c.episode == episode) & (_steps.c.step >= first)
-        return self._put(_steps.update().where(torn).values(dropped=True), {}, episode)
+        torn = (tables.steps.c.episode == episode) & (tables.steps.c.step >= first) & tables.alive
+        # whether a step is dropped is in its checksum too: the complement is that of a dropped one
+        change = tables.steps.update().where(torn).values(dropped=True, checksum=-1 - tables.steps.c.checksum)
+        return self._put(change, {}, episode)
 
     def flushed(self) -> Future[None]:
         """Return a future that is resolved when everything put down so far is on disk."""
         return self._put(None, {}, "")
 
     def flush(self) -> None:
-        """Wait until everything put down so far is on disk."""
-        self.flushed().result()
+        """Wait until everything put down so far is on disk; see `saved`."""
+        saved(self.flushed())
 
     def seat(self, seat: str) -> SeatRecord | None:
         """Look a seat up."""
-        rows = self._read(sql.select(_seats).where(_seats.c.seat == seat))
-        return SeatRecord(**rows[0]) if rows else None
+        rows = self._sound(
+            tables.seats, self._read(sql.select(tables.seats).where(tables.seats.c.seat == seat))
+        )
+        names = [column.name for column in fields(SeatRecord)]
+        return SeatRecord(**{name: rows[0][name] for name in names}) if rows else None
 
     def episodes(self, **wanted: Any) -> list[EpisodeRecord]:
         """List episodes whose columns equal the given values, the last changed one last."""
-        query = sql.select(_episodes).order_by(_episodes.c.changed_ns)
+        query = sql.select(tables.episodes).order_by(tables.episodes.c.changed_ns)
         for name, value in wanted.items():
-            query = query.where(_episodes.c[name] == value)
+            query = query.where(tables.episodes.c[name] == value)
         names = [one.name for one in fields(EpisodeRecord)]
-        return [EpisodeRecord(**{name: row[name] for name in names}) for row in self._read(query)]
+        rows = self._sound(tables.episodes, self._read(query))
+        return [EpisodeRecord(**{name: row[name] for name in names}) for row in rows]
 
     def steps(self, episode: str, after: int = 0) -> list[StepRecord]:
-        """Read an episode's steps after a number in order, without those that were dropped."""
-        wanted = (_steps.c.episode == episode, _steps.c.step > after, _alive)
-        query = sql.select(_steps).where(*wanted).order_by(_steps.c.step)
-        rows = [{name: row[name] for name in StepRecord._fields} for row in self._read(query)]
-        return [
-            StepRecord(**row | {"reward": float("nan") if row["reward"] is None else row["reward"]})
-            for row in rows
-        ]
+        """Read an episode's sound steps after a number, see `sound_steps`; what is damaged is logged."""
+        return self.sound_steps(episode, after).steps
+
+    def sound_steps(self, episode: str, after: int = 0) -> SoundSteps:
+        """Read an episode's steps after a number in order, without those that were dropped.
+
+        What comes after a step that is damaged or missing is of no use, and is not read.
+        """
+        wanted = (tables.steps.c.episode == episode, tables.steps.c.step > after, tables.alive)
+        query = sql.select(tables.steps).where(*wanted).order_by(tables.steps.c.step)
+        steps: list[StepRecord] = []
+        for number, row in enumerate(self._read(query), after + 1):
+            if row["step"] != number or not tables.is_sound_step(tables.steps, row):
+                damage = f"step {number} of episode {episode} is damaged or missing"
+                _log.warning("%s; the %d before it are used", damage, number - 1)
+                return SoundSteps(steps, damage)
+            values = {name: row[name] for name in StepRecord._fields}
+            steps.append(StepRecord(**values | {"reward": _reward(row["reward"])}))
+        return SoundSteps(steps, "")
 
     def close(self) -> None:
         """Write what is waiting, then stop; what cannot be written is told to those who wait for it."""
@@ -249,6 +243,28 @@ class Journal:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _check_rows(self) -> list[DamagedRow]:
+        """Seal what an older version wrote, and look for rows that are not as they were written."""
+        with self.engine.begin() as connection:
+            for table in (tables.seats, tables.episodes):
+                seal_rows(connection, table)
+            seal_rows(connection, tables.steps, tables.step_checksum)
+        damaged = [
+            *damaged_rows(self.engine, (tables.seats, tables.episodes), _CHECK_SECONDS),
+            *damaged_rows(self.engine, (tables.steps,), _CHECK_SECONDS, tables.is_sound_step),
+        ]
+        for row in damaged[:_MOST_LINES]:
+            _log.warning("the journal's row %s is damaged and is not used", row)
+        return damaged
+
+    def _sound(self, table: sql.Table, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        sound = [row for row in rows if is_sound(table, row)]
+        for row in rows:
+            if row not in sound:
+                [key] = table.primary_key.columns
+                _log.warning("the journal's row %s %s is damaged and is not used", table.name, row[key.name])
+        return sound
+
     def _read(self, query: sql.Select[Any]) -> list[dict[str, Any]]:
         return patiently(self.engine, query, self._closing)
 
@@ -260,17 +276,26 @@ class Journal:
         return future
 
 
-def _insert_steps(engine: sql.Engine) -> str:
-    """Write the statement that adds steps, for rows that are in the driver's own types already."""
-    mark = "?" if engine.dialect.paramstyle == "qmark" else "%s"
-    columns = ("episode", *StepRecord._fields, "dropped")
-    return f"INSERT INTO steps ({', '.join(columns)}) VALUES ({', '.join([mark] * len(columns))})"
+def saved(future: Future[None], seconds: float = _PATIENCE_SECONDS) -> None:
+    """Wait in a thread until something is on disk; raises sqlalchemy's TimeoutError after so many seconds.
+
+    It is written all the same, as soon as that can be done: whoever asks again finds it.
+    """
+    try:
+        future.result(seconds)
+    except TimeoutError:
+        raise sql.exc.TimeoutError("it is not saved yet") from None
 
 
 def _row_of(episode: str, step: StepRecord) -> tuple[Any, ...]:
     number, action, *others = step
-    text = f"[{float(action[0])!r}]" if len(action) == 1 else json.dumps([float(part) for part in action])
-    return (episode, number, text, *others, False)
+    text = tables.action_text(action)
+    checksum = tables.checksum_of_step(episode, number, text, *step[2:])
+    return (episode, number, text, *others, False, checksum)
+
+
+def _reward(reward: float | None) -> float:
+    return float("nan") if reward is None else reward
 
 
 def _resolving(future: Future[None]) -> Hear:

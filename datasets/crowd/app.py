@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import hashlib
+import signal
 import socket
 import threading
 import webbrowser
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
+import sqlalchemy as sql
 import uvicorn
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
@@ -28,6 +30,7 @@ from ...envs.printable import printable
 from ...envs.suite import Suite
 from ...envs.task import RECORD, SeedRange
 from ..trajectory import Trajectory
+from .bounded_calls import bounded_unless
 from .guard import Guard
 from .host_names import AllowedHosts, is_loopback
 from .link_token import LinkToken, host_cookie
@@ -38,9 +41,11 @@ from .recorder import Recorder
 from .seats.protocol import LARGEST, UNKNOWN_SEAT
 from .settings import Settings
 from .socket_limits import limited_websockets
-from .texts import load_texts
+from .texts import Texts, load_texts
 from .worlds.workers import leave_if_imported_again
 
+TRY_AGAIN = 1013
+"""The code, of RFC 6455's registry, by which a socket is closed that may be opened again later."""
 _YEAR = 365 * 24 * 3600
 
 
@@ -84,26 +89,61 @@ def record(
         if open_browser:
             threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
         run(make_server(recorder, hosts, link, proxies), recorder, listening)
-        why = recorder.journal.trouble
-        print(
-            f"Stopped while saving failed: {printable(why)}" if why else "Stopped; everything is saved.",
-            flush=True,
-        )
+        print(farewell(recorder), flush=True)
 
 
 def run(server: uvicorn.Server, recorder: Recorder, listening: socket.socket) -> None:
-    """Serve until Ctrl-C; raises TutelageError when nobody could play after all."""
+    """Serve until Ctrl-C or SIGTERM; raises TutelageError when nobody could play after all."""
 
     def stop() -> None:
         server.should_exit = True
 
     recorder.on_failure = stop
-    try:
+    with _terminated_as_interrupted(stop), contextlib.suppress(KeyboardInterrupt):
         server.run(sockets=[listening])
-    except KeyboardInterrupt:
-        return
     if recorder.failure is not None:
         raise recorder.failure
+
+
+def farewell(recorder: Recorder) -> str:
+    """Say in one line, after serving, what is saved; what was still waiting is written now or never."""
+    journal = recorder.journal
+    journal.close()  # once more where serving was broken off, by a second Ctrl-C say
+    if journal.trouble is None and not journal.unsaved:
+        return "Stopped; everything is saved."
+    why = f": {printable(journal.trouble)}" if journal.trouble else ""
+    left = (
+        f"{journal.unsaved} changes that nobody was told are saved are not, everything else is"
+        if journal.unsaved
+        else "everything that anybody was told is saved is"
+    )
+    return f"Stopped while saving failed{why}; {left}."
+
+
+@contextlib.contextmanager
+def _terminated_as_interrupted(stop: Callable[[], None]) -> Iterator[None]:
+    """Let SIGTERM stop a server as Ctrl-C does; uvicorn raises it once more after serving."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: stop())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def away_handlers(answer: Callable[..., Any]) -> dict[Any, Any]:
+    """Name the errors of a database that is away, full, locked or too slow, and what answers them."""
+    return dict.fromkeys((sql.exc.OperationalError, sql.exc.InterfaceError, sql.exc.TimeoutError), answer)
+
+
+def not_now(texts: Texts, title: str) -> Response:
+    """Make the page of somebody who comes while nothing can be saved."""
+    sentence, heading = texts.say("refused.not-saved"), texts.say("refused.later")
+    response = page("refused.html", texts, title, 503, heading=heading, sentence=sentence)
+    response.headers["Retry-After"] = "10"
+    return response
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -157,13 +197,25 @@ def make_app(recorder: Recorder, hosts: AllowedHosts | None = None, link: LinkTo
     """Make the ASGI application of a recorder; with a `link`, its token is needed."""
     name = _cookie("seat", recorder.settings.out)
 
+    def trouble() -> str | None:
+        return recorder.journal.trouble
+
+    async def away(connection: HTTPConnection, _: Exception) -> Response | None:
+        if isinstance(connection, WebSocket):
+            await connection.close(TRY_AGAIN)
+            return None
+        texts = load_texts(language(connection))
+        return not_now(texts, texts.say("brand"))
+
     async def index(request: Request) -> Response:
         texts = load_texts(language(request))
         response = page("index.html", texts, texts.say("brand"))
         cookie = host_cookie(request, name)
         token = request.cookies.get(cookie, "")
-        if not token or not await run_in_threadpool(recorder.knows, token):
-            token = await run_in_threadpool(recorder.new_token)
+        if not token or not await bounded_unless(trouble, recorder.knows, token):
+            if trouble() is not None:
+                return not_now(texts, texts.say("brand"))
+            token = await bounded_unless(trouble, recorder.new_token)
         response.set_cookie(
             cookie,
             token,
@@ -185,11 +237,8 @@ def make_app(recorder: Recorder, hosts: AllowedHosts | None = None, link: LinkTo
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        await recorder.start()
-        try:
+        async with recorder.running():
             yield
-        finally:
-            await asyncio.shield(recorder.close())
 
     routes: list[BaseRoute] = [
         Route("/", index),
@@ -198,7 +247,7 @@ def make_app(recorder: Recorder, hosts: AllowedHosts | None = None, link: LinkTo
         *(_page(path, file) for path, file in recorder.settings.extra_pages.items()),
         Mount("/static", StaticFiles(directory=STATIC)),
     ]
-    app = Starlette(routes=routes, lifespan=lifespan)
+    app = Starlette(routes=routes, lifespan=lifespan, exception_handlers=away_handlers(away))
     return Guard(app, hosts or AllowedHosts(), recorder.settings.extra_pages, link=link)
 
 

@@ -6,10 +6,12 @@ import json
 import secrets
 import time
 
-from starlette.concurrency import run_in_threadpool
+import sqlalchemy as sql
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
+from .app import not_now
+from .bounded_calls import bounded_unless
 from .ledger import Person
 from .link_token import host_cookie
 from .pages import page
@@ -55,13 +57,15 @@ class Entrance:
             allowed = self._looks if arrival.waits_for_page else self._joins
             if not allowed.take(client_network(request)):
                 return self.refused(texts, texts.say("refused.too-often"), 429)
+            if self._trouble() is not None:  # before anything is put down that would be saved later
+                return not_now(texts, self.title(texts))
             if arrival.waits_for_page:
-                return await run_in_threadpool(self._show, request, arrival, texts)
-            person, browser, _ = await run_in_threadpool(self._let_in, request, arrival, texts.code)
+                return await bounded_unless(self._trouble, self._show, request, arrival, texts)
+            entered = await bounded_unless(self._trouble, self._let_in, request, arrival, texts.code)
         except Refusal as refusal:
             return self._turned_away(texts, refusal)
         response = RedirectResponse("/", 303, headers=_NO_STORE)
-        self._give_seat(request, response, person, browser)
+        self._give_seat(request, response, entered[0], entered[1])
         return response
 
     async def ask(self, request: Request) -> Response:
@@ -77,11 +81,16 @@ class Entrance:
                 return self._told("later", texts, texts.say("refused.too-often"), 429)
             if not arrival.waits_for_page:
                 raise Refusal("link-needed")
-            person, browser, entry = await run_in_threadpool(self._let_in, request, arrival, texts.code)
+            if self._trouble() is not None:
+                return self._told("later", texts, texts.say("refused.not-saved"), 503)
+            entered = await bounded_unless(self._trouble, self._let_in, request, arrival, texts.code)
         except Refusal as refusal:
             status = 503 if refusal.reason == "not-now" else 403
             sentence = texts.say(f"refused.{refusal.reason}", panel=refusal.panel)
             return self._told("refused", texts, sentence, status)
+        except (sql.exc.OperationalError, sql.exc.InterfaceError, sql.exc.TimeoutError):
+            return self._told("later", texts, texts.say("refused.not-saved"), 503)
+        person, browser, entry = entered
         if entry.state == BOUND:
             response = JSONResponse({"state": "in"}, headers=_NO_STORE)
             self._give_seat(request, response, person, browser)
@@ -92,7 +101,7 @@ class Entrance:
 
     async def confirm(self, request: Request) -> Response:
         """Hear from a bound browser whether another one that asks is its person's own."""
-        person = await run_in_threadpool(self.known, request)
+        person = await bounded_unless(self._trouble, self.known, request)
         body = b""
         async for chunk in request.stream():
             body += chunk
@@ -108,7 +117,7 @@ class Entrance:
         if not isinstance(code, str) or not isinstance(is_own, bool):
             return Response('expected {"code": text, "own": true or false}, got something else', 400)
         ledger = self._server.ledger
-        found = await run_in_threadpool(confirm, ledger, person.person, code, is_own, time.time())
+        found = await bounded_unless(self._trouble, confirm, ledger, person.person, code, is_own, time.time())
         return Response(status_code=204 if found else 410)
 
     def known(self, request: HTTPConnection) -> Person | None:
@@ -134,6 +143,9 @@ class Entrance:
         """Return the page of whoever cannot come in."""
         heading = texts.say("refused.title")
         return page("refused.html", texts, self.title(texts), status, heading=heading, sentence=sentence)
+
+    def _trouble(self) -> str | None:
+        return self._server.journal.trouble
 
     def _show(self, request: Request, arrival: Arrival, texts: Texts) -> Response:
         """Show the page that asks, which changes nothing; a bound browser goes straight in. Blocks."""

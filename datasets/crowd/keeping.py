@@ -170,7 +170,10 @@ class Keeper:
     def _store_again(self, record: EpisodeRecord) -> None:
         world = self._ground.make_world(self._settings.suite[record.task])
         try:
-            begun = self._ground.wait(world.restore(record, self._journal.steps(record.episode)))
+            steps, damage = self._journal.sound_steps(record.episode)
+            if damage:
+                raise TutelageError(f"expected {record.episode} as it was played, got damage: {damage}")
+            begun = self._ground.wait(world.restore(record, steps))
             if begun.torn or not (begun.now.done or record.given_up):
                 raise TutelageError(
                     f"expected {record.episode} to replay to its end, got {begun.torn} torn steps"

@@ -17,6 +17,7 @@ import sqlalchemy as sql
 
 from ...envs.errors import TutelageError
 from ..database import LEDGER, is_sqlite, make_tables, writing
+from ..row_checksums import DamagedRow, checksum_column, damaged_rows, index_unsealed, is_sound, seal_rows
 
 TABLES = sql.MetaData()
 
@@ -49,6 +50,7 @@ people = sql.Table(
     sql.Column("joined", sql.Double, nullable=False),  # all times: seconds since 1970
     sql.Column("seen", sql.Double, nullable=False),
     sql.Column("ended", sql.Double),
+    checksum_column(),
 )
 identities = sql.Table(
     "identities",
@@ -56,6 +58,7 @@ identities = sql.Table(
     sql.Column("person", sql.String, primary_key=True),
     sql.Column("source", sql.String, nullable=False),
     sql.Column("ids", sql.JSON, nullable=False),  # the panel's names → its values
+    checksum_column(),
 )
 consents = sql.Table(
     "consents",
@@ -67,6 +70,7 @@ consents = sql.Table(
     sql.Column("language", sql.String, nullable=False),
     sql.Column("decision", sql.String, nullable=False),  # given, declined, withdrawn
     sql.Column("at", sql.Double, nullable=False),
+    checksum_column(),
 )
 claims = sql.Table(
     "claims",
@@ -83,6 +87,7 @@ claims = sql.Table(
     sql.Column("state", sql.String, nullable=False),  # held, done
     sql.Column("episode", sql.String, nullable=False, default=""),
     sql.Column("until", sql.Double, nullable=False),  # a claim held longer than this is free again
+    checksum_column(),
     sql.UniqueConstraint("study", "task", "seed", "role", "slot"),
 )
 conduct = sql.Table(
@@ -104,6 +109,7 @@ conduct = sql.Table(
     sql.Column("hidden_ms", sql.Double, nullable=False, default=0.0),
     sql.Column("lag_ms", sql.Double),  # the median time from a key to its frame on the screen
     sql.Column("at", sql.Double, nullable=False),
+    checksum_column(),
 )
 bests = sql.Table(
     "bests",
@@ -112,6 +118,7 @@ bests = sql.Table(
     sql.Column("task", sql.String, primary_key=True),
     sql.Column("seed", sql.BigInteger, primary_key=True, autoincrement=False),
     sql.Column("steps", sql.Integer),  # what the expert needs; nothing where it does not get there
+    checksum_column(),
 )
 events = sql.Table(
     "events",
@@ -123,6 +130,7 @@ events = sql.Table(
     sql.Column("reason", sql.String, nullable=False),
     sql.Column("details", sql.JSON, nullable=False),
     sql.Column("at", sql.Double, nullable=False),
+    checksum_column(),
 )
 links = sql.Table(
     "links",
@@ -130,6 +138,7 @@ links = sql.Table(
     sql.Column("link", sql.String, primary_key=True),  # the hash of the secret in the address
     sql.Column("study", sql.String, nullable=False),
     sql.Column("person", sql.String, nullable=False, default=""),  # who came by it; "" for nobody yet
+    checksum_column(),
 )
 browsers = sql.Table(
     "browsers",
@@ -168,6 +177,10 @@ keepers = sql.Table(
     sql.Column("store", sql.String, nullable=False, index=True),  # the one store that may hold it
 )
 
+SEALED = (people, identities, consents, claims, conduct, bests, events, links)
+"""The tables that decide who may come, what they agreed to, what counts and what is paid."""
+index_unsealed(*SEALED)
+
 
 @dataclass(frozen=True)
 class Person:
@@ -198,6 +211,27 @@ class Ledger:
         self.engine = engine
         self.guard: Callable[[sql.Connection, str], None] | None = None
         make_tables(engine, TABLES)
+        with engine.begin() as connection:  # rows of an older version
+            for table in SEALED:
+                seal_rows(connection, table)
+
+    def damaged(self) -> list[DamagedRow]:
+        """List the rows that are not as they were written. Reads all of them."""
+        return list(damaged_rows(self.engine, SEALED))
+
+    def check(self, person: str) -> None:
+        """See that all rows about a person are as they were written; raises TutelageError that names one.
+
+        For whatever cannot be taken back: paying, say.
+        """
+        with self.engine.connect() as connection:
+            for table in SEALED:
+                if "person" not in table.c:
+                    continue
+                query = sql.select(table).where(table.c.person == person)
+                for row in connection.execute(query).mappings():
+                    if not is_sound(table, row):
+                        raise _damage(table, row)
 
     @contextmanager
     def write(self) -> Iterator[sql.Connection]:
@@ -223,6 +257,8 @@ class Ledger:
         for name, value in wanted.items():
             query = query.where(people.c[name] == value)
         found = self.rows(query)
+        if found and not is_sound(people, found[0]):
+            raise _damage(people, found[0])
         return Person(**{one.name: found[0][one.name] for one in fields(Person)}) if found else None
 
     def change(self, person: str, **values: Any) -> None:
@@ -252,3 +288,11 @@ class Ledger:
         }
         with self.write() as connection:
             connection.execute(events.insert(), {**row, "at": time.time()})
+
+
+def _damage(table: sql.Table, row: Mapping[Any, Any]) -> TutelageError:
+    key = tuple(row[column.name] for column in table.primary_key.columns)
+    return TutelageError(
+        f"expected the row {DamagedRow(table.name, key)} as it was written, got a changed one; "
+        "restore the database from a copy"
+    )

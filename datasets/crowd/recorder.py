@@ -6,17 +6,20 @@ import asyncio
 import contextlib
 import hashlib
 import logging
+import os
 import secrets
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import IO
+from typing import Any
 
 import sqlalchemy as sql
 
 from ...envs.errors import TutelageError
 from ...envs.gymnasium_task import registry
 from ...envs.task import Task
-from ..journal import Journal, SeatRecord
+from ..database import cause
+from ..journal import Journal, SeatRecord, saved
 from ..part_copies import PartCopies
 from ..replay import is_grid
 from ..store import Store
@@ -36,6 +39,7 @@ from .worlds.world import World
 JOURNAL = "journal.sqlite"
 """The journal's name in the recorder's folder, beside the store's parts."""
 _PATIENCE_SECONDS = 2
+_THREADS = 64
 _log = logging.getLogger("tutelage.crowd")
 
 
@@ -68,13 +72,32 @@ class Recorder:
         """The other servers, where several share the database."""
         self.copies: PartCopies | None = None
 
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Start, and close in the end; what prevents the start is a `failure`, and is closed at once."""
+        try:
+            await self.start()
+        except (TutelageError, sql.exc.SQLAlchemyError, OSError) as error:
+            why = f"expected to start serving from {self.settings.out}, got: {cause(error)}; mend that first"
+            self._fail(error if isinstance(error, TutelageError) else TutelageError(why))
+            await self.close()
+            yield
+            return
+        try:
+            yield
+        finally:
+            await asyncio.shield(self.close())
+
     async def start(self) -> None:
         """Begin to store what is kept, and to tell the pages when saving fails."""
         loop = asyncio.get_running_loop()
+        # seats block in these threads for the database; there must be some left for whoever closes it
+        loop.set_default_executor(ThreadPoolExecutor(_THREADS, thread_name_prefix="seats"))
         await asyncio.to_thread(self._warm_up)
         if not all(is_grid(task) for task in self.settings.suite):
             self._starting = asyncio.create_task(self._start_workers())
         self.journal.deliver_by(loop.call_soon_threadsafe)
+        self.journal.on_lost(lambda error: _ignore(loop.call_soon_threadsafe(self._fail, error)))
 
         def told(text: str) -> None:
             loop.call_soon_threadsafe(self._note, text)
@@ -99,10 +122,12 @@ class Recorder:
         """Write everything that waits, and let go of the folder."""
         if self._tidying is not None:
             self._tidying.cancel()
-        for seat in self._seats.values():
+        if self._seats:
             # a seat that waits for a journal in trouble is released when the journal closes
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(seat.close(), _PATIENCE_SECONDS)
+            closing = [asyncio.create_task(seat.close()) for seat in self._seats.values()]
+            _, waiting = await asyncio.wait(closing, timeout=_PATIENCE_SECONDS)
+            for task in waiting:
+                task.cancel()
         loop = asyncio.get_running_loop()
         if self._keeper is not None:
             await loop.run_in_executor(None, self._keeper.close)
@@ -121,7 +146,7 @@ class Recorder:
         """Make a seat, and return the secret that opens it; the journal holds only its hash."""
         token = secrets.token_urlsafe(18)
         name = self.settings.demonstrator or f"person-{secrets.token_hex(3)}"
-        self.journal.sit(SeatRecord(seat_id(token), name)).result()
+        saved(self.journal.sit(SeatRecord(seat_id(token), name)), _PATIENCE_SECONDS)
         return token
 
     def knows(self, token: str) -> bool:
@@ -151,8 +176,12 @@ class Recorder:
         try:
             await self._workers.start()
         except TutelageError as error:
-            self.failure = error
-            self.on_failure()
+            self._fail(error)
+
+    def _fail(self, error: TutelageError) -> None:
+        """Stop serving: nobody can play here any more."""
+        self.failure = error
+        self.on_failure()
 
     def _warm_up(self) -> None:
         """Import and compile what the first player need not wait for, and everybody else with them."""
@@ -175,21 +204,72 @@ def seat_id(token: str) -> str:
     return hashlib.blake2b(token.encode(), digest_size=12).hexdigest()
 
 
-def lock_folder(folder: Path) -> IO[bytes]:
-    """Hold the folder for this process; a killed one lets go by itself."""
-    file = (folder / "journal.lock").open("ab")
+class FolderLock:
+    """A folder that is this process's alone, until closed; a killed process lets go by itself.
+
+    What is locked is the folder itself, not a file in it, which a cleaner of temporary files may remove.
+    Raises TutelageError when another process holds it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._handle = _locked(folder)
+
+    def close(self) -> None:
+        """Let go of the folder."""
+        if self._handle >= 0:
+            os.close(self._handle)
+        self._handle = -1
+
+    def __enter__(self) -> FolderLock:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def lock_folder(folder: Path) -> FolderLock:
+    """Hold the folder for this process; see `FolderLock`."""
+    return FolderLock(folder)
+
+
+def _locked(folder: Path) -> int:
     try:
         import fcntl
-
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except ImportError:  # Windows has no flock
-        pass
+        return -1
+    while True:
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            if not _flock(fcntl, handle):
+                os.close(handle)
+                # file systems of a network lock only what is open for writing
+                handle = os.open(folder / "journal.lock", os.O_RDWR | os.O_CREAT, 0o666)
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                at = folder / "journal.lock"
+            else:
+                at = folder
+            if os.path.samestat(os.fstat(handle), os.stat(at)):  # not one that was removed meanwhile
+                return handle
+        except BlockingIOError:
+            os.close(handle)
+            raise TutelageError(
+                f"expected {folder} to be free, got another recorder that writes there; stop that one first"
+            ) from None
+        except BaseException:
+            os.close(handle)
+            raise
+        os.close(handle)
+
+
+def _flock(fcntl: Any, handle: int) -> bool:
+    """Lock a folder; False where the file system cannot."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
     except OSError:
-        file.close()
-        raise TutelageError(
-            f"expected {folder} to be free, got another recorder that writes there; stop that one first"
-        ) from None
-    return file
+        return False
+    return True
 
 
 def _folders(settings: Settings) -> set[Path]:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import sqlalchemy as sql
 import uvicorn
 from starlette.applications import Starlette
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
@@ -19,8 +16,9 @@ from starlette.staticfiles import StaticFiles
 from starlette.websockets import WebSocket
 
 from ...envs.controls import Controls
-from .app import atlas_route, listen, local_url, run, server_of
+from .app import TRY_AGAIN, atlas_route, away_handlers, farewell, listen, local_url, not_now, run, server_of
 from .back_office import WEBHOOK, BackOffice
+from .bounded_calls import bounded_unless
 from .dashboard.admin import make_admin
 from .entrance import Entrance
 from .guard import Guard
@@ -35,8 +33,6 @@ from .studies.study import Study
 from .study_server import StudyServer
 from .worlds.workers import leave_if_imported_again
 
-TRY_AGAIN = 1013
-"""The code, of RFC 6455's registry, by which a socket is closed that may be opened again later."""
 _MESSAGES_A_SECOND = 150
 
 
@@ -75,8 +71,7 @@ def serve_study(
             told(f"Its token, shown this once: {token}")
         with office.settling():
             run(server_of(app, proxies), server, listening)
-        why = server.journal.trouble
-        told(f"Stopped while saving failed: {why}" if why else "Stopped; everything is saved.")
+        told(farewell(server))
 
 
 def make_server(server: StudyServer, hosts: AllowedHosts | None = None, **options: object) -> uvicorn.Server:
@@ -97,11 +92,8 @@ def make_app(
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        await server.start()
-        try:
+        async with server.running():
             yield
-        finally:
-            await asyncio.shield(server.close())
 
     routes: list[BaseRoute] = [
         Route("/", room.index),
@@ -114,8 +106,7 @@ def make_app(
         *rooms,
         Mount("/static", StaticFiles(directory=STATIC)),
     ]
-    away: dict[Any, Any] = {sql.exc.OperationalError: room.away, sql.exc.InterfaceError: room.away}
-    app = Starlette(routes=routes, lifespan=lifespan, exception_handlers=away)
+    app = Starlette(routes=routes, lifespan=lifespan, exception_handlers=away_handlers(room.away))
     return Guard(app, hosts or AllowedHosts(), machines=(WEBHOOK,))
 
 
@@ -131,7 +122,7 @@ class _Room:
 
     async def index(self, request: Request) -> Response:
         entrance = self._entrance
-        person = await run_in_threadpool(entrance.known, request)
+        person = await bounded_unless(self._trouble, entrance.known, request)
         if person is None:
             texts = entrance.texts(request)
             return entrance.refused(texts, texts.say("refused.stranger"), 403)
@@ -141,7 +132,7 @@ class _Room:
     async def talk(self, socket: WebSocket) -> None:
         """Serve a page; a second one is told that the first is open, unless it asks to take its place."""
         await socket.accept()
-        person = await run_in_threadpool(self._entrance.known, socket)
+        person = await bounded_unless(self._trouble, self._entrance.known, socket)
         name = person.seat if person else ""
         which = socket.query_params.get("page", "")[:64]
         if "take" not in socket.query_params and await self._is_open_in_another(name, which):
@@ -175,8 +166,8 @@ class _Room:
         trouble = self._server.journal.trouble
         if trouble is None:
             try:
-                await asyncio.wait_for(run_in_threadpool(self._ask_database), 5)
-            except (sql.exc.SQLAlchemyError, TimeoutError):
+                await bounded_unless(lambda: True, self._ask_database)
+            except sql.exc.SQLAlchemyError:
                 trouble = "the database does not answer"
         # what exactly is wrong is for the log, not for whoever asks
         state = "ok" if trouble is None else "saving fails"
@@ -188,7 +179,10 @@ class _Room:
             await connection.close(TRY_AGAIN)
             return None
         texts = self._entrance.texts(connection)
-        return self._entrance.refused(texts, texts.say("refused.not-now"), 503)
+        return not_now(texts, self._entrance.title(texts))
+
+    def _trouble(self) -> str | None:
+        return self._server.journal.trouble
 
     def _ask_database(self) -> None:
         with self._server.ledger.engine.connect() as connection:

@@ -16,7 +16,7 @@ from ...envs.controls import Controls
 from ...envs.errors import TutelageError
 from ..database import cause
 from ..durable import disk_errors, write_whole
-from ..journal import EpisodeRecord, SeatRecord
+from ..journal import EpisodeRecord, SeatRecord, saved
 from .ledger import ON_BEHALF_OF, Ledger, Person, people
 from .recorder import Recorder
 from .recruiting.browsers import asking, released_since
@@ -181,7 +181,7 @@ class StudyServer(Recorder):
             "joined": now,
             "seen": now,
         }
-        self.journal.sit(SeatRecord(seat, person)).result()
+        saved(self.journal.sit(SeatRecord(seat, person)), _PATIENCE_SECONDS)
         try:
             with self.ledger.write() as connection:
                 if self.house.room(connection) < 1:

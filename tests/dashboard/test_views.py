@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 from tutelage.datasets.crowd.dashboard.watching import NOBODY, SIGNED_OUT
 from tutelage.datasets.crowd.worlds.frames import unpack
 from tutelage.datasets.journal import EpisodeRecord
+from tutelage.datasets.journal_tables import episodes, step_checksum, steps
+from tutelage.datasets.row_checksums import seal_rows
 from tutelage.tests.busy import Busy
 from tutelage.tests.busy_server import Served
 from tutelage.tests.dashboard.conftest import Browser
@@ -71,13 +73,11 @@ def test_an_episode_that_only_the_store_has_is_played_too_and_a_changed_one_is_c
     first, second, third = list(one.store.trajectories("goto-local"))[-3:]
     with one.journal.engine.begin() as connection:
         connection.execute(sql.text("DELETE FROM episodes WHERE episode = :name"), {"name": first.episode})
-        connection.execute(
-            sql.text("UPDATE episodes SET seed = seed + 1 WHERE episode = :name"), {"name": second.episode}
-        )
-        connection.execute(
-            sql.text("UPDATE steps SET digest = :proof WHERE episode = :name"),
-            {"name": third.episode, "proof": b"x"},
-        )
+        is_second = episodes.c.episode == second.episode
+        connection.execute(episodes.update().where(is_second).values(seed=episodes.c.seed + 1))
+        is_third = steps.c.episode == third.episode
+        connection.execute(steps.update().where(is_third).values(digest=b"x", checksum=None))
+        seal_rows(connection, steps, step_checksum)
     told, frames = parts(inside.get(f"replay/{first.episode}").content)
     assert told[-1]["why"] == ""
     assert len(frames) == len(first) + 1

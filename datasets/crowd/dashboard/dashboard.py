@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
@@ -20,6 +19,7 @@ from starlette.websockets import WebSocket
 from ....envs.errors import TutelageError
 from ...journal import Journal
 from ...store import Store
+from ..bounded_calls import bounded_call
 from ..ledger import Ledger
 from ..pages import STATIC
 from ..recruiting.browsers import RELEASE, release
@@ -124,7 +124,7 @@ class _Room:
         cookie = self._door.admin.sign_in()
         response = JSONResponse({"signedIn": True, "csrf": self._door.admin.csrf(cookie)}, headers=_NO_STORE)
         self._door.set_cookie(request, response, cookie)
-        await run_in_threadpool(self._ledger.note, self._plan.study, "sign-in")
+        await bounded_call(self._ledger.note, self._plan.study, "sign-in")
         return response
 
     async def logout(self, request: Request) -> Response:
@@ -151,7 +151,7 @@ class _Room:
         await self._door.enter(request)
         person = _name(request, "person")
         judged = (await self._judged.get()).get(person)
-        found = await run_in_threadpool(one_person, self._ledger, self._journal, self._plan, person, judged)
+        found = await bounded_call(one_person, self._ledger, self._journal, self._plan, person, judged)
         if found is None:
             raise HTTPException(404, "expected a person of this study, got another")
         return _fresh(_json(found), request)
@@ -161,7 +161,7 @@ class _Room:
         read = await self._door.read(request)
         wanted = {name: read.get(name, "") for name in ("what", "person", "reason")}
         try:
-            await run_in_threadpool(lambda: self._decide(**wanted))
+            await bounded_call(lambda: self._decide(**wanted))
         except TutelageError as error:
             raise HTTPException(409, str(error)) from None
         for fresh in (*self._figures.values(), self._people):
@@ -193,7 +193,7 @@ class _Room:
             await page.close(SIGNED_OUT)
             return
         name = page.path_params["person"]
-        known = await run_in_threadpool(self._ledger.person, person=name) if _NAME.fullmatch(name) else None
+        known = await bounded_call(self._ledger.person, person=name) if _NAME.fullmatch(name) else None
         if known is None or known.study != self._plan.study:
             await page.close(NOBODY)
             return

@@ -6,12 +6,12 @@ import json
 import time
 
 import sqlalchemy as sql
-from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 
+from ..bounded_calls import bounded_call
 from ..ledger import Ledger, events
 from ..proxies import client_network
 from .admin import SESSION_SECONDS, Admin, Attempts, Session
@@ -48,7 +48,7 @@ class Door:
     async def end(self, session: Session) -> None:
         """End a session for good, whoever may still hold its cookie."""
         details = {"session": session.session}
-        await run_in_threadpool(self._ledger.note, self._study, "sign-out", details=details)
+        await bounded_call(self._ledger.note, self._study, "sign-out", details=details)
         self._ended.forget()
 
     def _read_ended(self) -> frozenset[str]:
@@ -84,7 +84,7 @@ class Door:
         if (wait := self._attempts.wait(address)) > 0:
             headers = {"Retry-After": str(int(wait) + 1)}
             raise HTTPException(429, f"too many wrong tokens; try again in {int(wait) + 1} s", headers)
-        if not await run_in_threadpool(self.admin.knows, token):
+        if not await bounded_call(self.admin.knows, token):
             self._attempts.wrong(address)
             raise HTTPException(
                 403, "expected the admin token, got another; --new-admin-token makes a new one"

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from starlette.concurrency import run_in_threadpool
+from ..bounded_calls import bounded_call
 
 T = TypeVar("T")
 
@@ -22,23 +22,32 @@ class Fresh(Generic[T]):
         self._ask = ask
         self._seconds = seconds
         self._share = share
-        self._lock = asyncio.Lock()
+        self._asking: asyncio.Task[None] | None = None
         self._due = 0.0
         self._changes = 0
         self._answer: T | None = None
 
     async def get(self) -> T:
         """Return the answer, asking anew when it is due. What the question raises, this raises."""
-        async with self._lock:
-            began = time.monotonic()
-            if self._answer is None or began >= self._due:
-                changes = self._changes
-                self._answer = await run_in_threadpool(self._ask)
-                took = time.monotonic() - began
-                self._due = (
-                    began + max(self._seconds, took / self._share) if changes == self._changes else 0.0
-                )
-            return self._answer
+        asked = False
+        while not asked and (self._answer is None or time.monotonic() >= self._due):
+            if self._asking is None:
+                asked = True
+                self._asking = asyncio.create_task(self._ask_anew())
+                self._asking.add_done_callback(self._asked)
+            await asyncio.shield(self._asking)  # whoever goes away does not take it from the others
+        return self._answer  # type: ignore[return-value]
+
+    async def _ask_anew(self) -> None:
+        began, changes = time.monotonic(), self._changes
+        self._answer = await bounded_call(self._ask)
+        took = time.monotonic() - began
+        self._due = began + max(self._seconds, took / self._share) if changes == self._changes else 0.0
+
+    def _asked(self, task: asyncio.Task[None]) -> None:
+        self._asking = None
+        if not task.cancelled():
+            task.exception()  # whoever waited has heard of it
 
     def forget(self) -> None:
         """Ask anew the next time: something has just been changed."""

@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from starlette.concurrency import run_in_threadpool
 
 from ....envs.errors import TutelageError
 from ....envs.suite import Suite
@@ -23,6 +22,7 @@ from ....envs.task import Task
 from ...journal import EpisodeRecord, Journal, StepRecord
 from ...store import Store
 from ...trajectory import Trajectory
+from ..bounded_calls import bounded_call
 from ..seats.view import atlas_message
 from ..worlds.frames import Picture, pack
 from ..worlds.world import Begun, World
@@ -73,7 +73,7 @@ class Playbacks:
 
         It is looked for anew each time: what has been forgotten is shown no more.
         """
-        found = await run_in_threadpool(self._look_up, episode)
+        found = await bounded_call(self._look_up, episode)
         if found is None:
             self._known.pop(episode, None)
             return None
@@ -102,16 +102,19 @@ class Playbacks:
             await grown.wait()
 
     def _look_up(self, episode: str) -> tuple[EpisodeRecord, list[StepRecord], bytes] | None:
-        """Find an episode's row, its steps and the digest it should end with."""
+        """Find an episode's row, its steps and the digest it should end with; damaged ones in the store."""
+        read: tuple[EpisodeRecord, list[StepRecord], bytes] | None = None
         for record in self._journal.episodes(episode=episode):
             if record.suite == self._suite.name and record.study in ("", self._study):
-                steps = self._journal.steps(episode)
-                return record, steps, steps[-1].digest if steps else record.digest
+                steps, damage = self._journal.sound_steps(episode)
+                read = record, steps, steps[-1].digest if steps else record.digest
+                if not damage:
+                    return read
         for part, group, rows in self._store.groups():
             if episode in (ids := rows["episode"].to_pylist()):
                 [one] = self._store.read_rows(part, group, [ids.index(episode)])
                 return _as_record(one), _as_steps(one), one.digest
-        return None
+        return read
 
     async def _play(self, playback: Playback, steps: Sequence[StepRecord], proof: bytes) -> None:
         """Play an episode to its end; whatever goes wrong is told in the stream."""

@@ -22,11 +22,11 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sql
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from ....envs.errors import TutelageError
+from ..bounded_calls import bounded_call
 from ..ledger import Ledger, claims, events, identities, people
 from ..studies.standing import ENDED
 from .panels import Prolific
@@ -100,7 +100,7 @@ def webhook(
         if told.get("event_type") == "submission.status.change":
             marks = [request.headers.get(EVENT, ""), request.headers[SIGNATURE]]
             person = secret.pseudonym(prolific.name, str(told.get("participant_id", "")))
-            await run_in_threadpool(take_in, ledger, study, person, told, marks)
+            await bounded_call(take_in, ledger, study, person, told, marks)
         return PlainTextResponse("thank you")
 
     return receive

@@ -102,6 +102,7 @@ class Payments:
         found = self._ledger.person(person=person)
         if found is None or found.source != self._prolific.name or not found.outcome:
             return "open"
+        self._ledger.check(person)  # what is paid or rejected cannot be taken back
         chain = self._chain(person)
         if chain.has("settled"):
             return "settled"

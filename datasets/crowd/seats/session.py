@@ -193,7 +193,7 @@ class Session:
         self._expect("take_up")
         world = await self._world_of(self.suite[record.task])
         await written(self._journal.flushed())
-        steps = await asyncio.to_thread(self._journal.steps, record.episode)
+        steps, damage = await asyncio.to_thread(self._journal.sound_steps, record.episode)
         try:
             begun = await world.restore(record, steps)
         except Exception as error:  # an environment may raise anything
@@ -201,10 +201,10 @@ class Session:
             await written(self._journal.mark(record.episode, "abandoned", notes=str(error)))
             self.notices.append(f"An unfinished episode could not be taken up again: {error}")
             return False
-        if begun.torn:
+        if begun.torn or damage:
             self._journal.drop(record.episode, len(begun.steps) + 1)
             self.notices.append(
-                f"The last {begun.torn} steps were damaged and have been dropped; go on from here."
+                f"The steps after {len(begun.steps)} were damaged and have been dropped; go on from here."
             )
         await written(self._journal.mark(record.episode, "finished" if begun.now.done else "open"))
         self._show(begun)

@@ -15,7 +15,8 @@ from ....envs.errors import TutelageError
 from ...database import insert_missing, writing
 from ...fence import writers
 from ...group_commit import MOVED
-from ...journal import TABLES, Journal
+from ...journal import Journal
+from ...journal_tables import TABLES
 from ..ledger import Ledger, leases, servers
 
 BEAT_SECONDS = 2.0

@@ -11,7 +11,7 @@ import sqlalchemy as sql
 
 from ...database import is_sqlite, writing
 from ...fence import writers
-from ...journal import TABLES as JOURNAL
+from ...journal_tables import TABLES as JOURNAL
 from ...traces import needles
 from .. import ledger
 from ..ledger import Ledger

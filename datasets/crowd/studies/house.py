@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sql
 
 from ....envs.controls import Controls
-from ...journal import EpisodeRecord, Journal
+from ...journal import EpisodeRecord, Journal, saved
 from ..ledger import Ledger, Person, consents, identities, people
 from ..texts import Texts, load_texts
 from .best_lengths import BestLengths
@@ -47,7 +47,9 @@ class House:
         return load_texts(language, self.study.folder, self.study.words.get(language, {}))
 
     async def in_thread(self, work: Callable[..., T], *arguments: Any) -> T:
-        """Run what blocks in a thread."""
+        """Run what blocks in a thread, once the journal can be written: no thread waits for a full disk."""
+        if self.journal.trouble is not None:
+            await asyncio.wrap_future(self.journal.flushed())
         return await asyncio.to_thread(work, *arguments)
 
     def episodes(self, seat: str, *states: str) -> list[EpisodeRecord]:
@@ -66,7 +68,7 @@ class House:
 
     def abandon(self, record: EpisodeRecord) -> None:
         """Give up an episode whose seed is somebody else's by now. Blocks."""
-        self.journal.mark(record.episode, "abandoned").result()
+        saved(self.journal.mark(record.episode, "abandoned"))
 
     def abandon_all(self, seat: str) -> None:
         """Give up what is still open of whoever sits there, whose way has ended. Blocks."""

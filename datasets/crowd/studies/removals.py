@@ -5,7 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sql
 
 from ...database import is_sqlite
-from ...journal import TABLES, Journal
+from ...journal import Journal
+from ...journal_tables import TABLES
 from ...part_copies import PartCopies
 from ...store import Store
 from ..ledger import Ledger, events, people
