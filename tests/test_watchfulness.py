@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
+import yaml
 from tutelage.datasets.crowd.ledger import conduct, consents
+from tutelage.datasets.crowd.seats.line import Line
 from tutelage.datasets.crowd.seats.session import Phase
 from tutelage.datasets.crowd.studies.standing import decide
+from tutelage.tests import toy_moods
 from tutelage.tests.toy_study import ACROSS, journalled, rows, run, serving, until, walk_in
 
 pytestmark = pytest.mark.alone  # servers and clocks: needs steady time
@@ -26,6 +31,34 @@ def test_an_episode_whose_time_is_up_is_a_failure_and_said_so(tmp_path: Path) ->
             await ann.visit.watch.tick()
             assert ann.way["outcome"]["reason"] == "time"
             assert [one["success"] for one in rows(server, conduct)] == [False]
+
+    run(story())
+
+
+def test_nobody_comes_between_a_failing_environment_and_the_end_of_its_episode(tmp_path: Path) -> None:
+    controls = {"ArrowLeft": toy_moods.FINE, "ArrowRight": toy_moods.RAISES}
+    moody = {"id": "moody", "env": "toys/Moody-v0", "controls": controls, "max_steps": 6}
+    (tmp_path / "moody.yaml").write_text(yaml.safe_dump({"suite": "moody", "tasks": [moody]}), "utf-8")
+    changes = {"suite": "moody.yaml", "tasks": {"moody": {}}, "practice": None, "check": None}
+
+    async def story() -> None:
+        async with serving(tmp_path, **changes) as server:
+            ann = await walk_in(server)
+            await ann.to_the_tasks()
+            seat = await server.visit(ann.person.seat)
+            assert seat is not None
+            session, page = seat.session, Line(cast(Any, None))
+            for code in ("ArrowLeft", "ArrowRight"):
+                press = json.dumps({"type": "down", "code": code, "frame": 0})
+                playing = asyncio.create_task(seat._answer(press, page))
+                while session.episode is not None and not session.episode.steps:
+                    await asyncio.sleep(0)
+            while session.episode is not None:
+                await asyncio.sleep(0)
+            looking = asyncio.create_task(ann.visit.watch.tick())  # while nothing is played
+            await asyncio.gather(playing, looking)
+            assert (session.phase, ann.way["number"]) == (Phase.CHOOSING, 1)
+            assert ann.way["outcome"]["reason"] == "broken"
 
     run(story())
 
