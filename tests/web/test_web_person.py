@@ -6,13 +6,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from tutelage.envs.web.actions import Action
 from tutelage.envs.web.browser import Browser
+from tutelage.envs.web.devtools import Conversation
 from tutelage.envs.web.environment import WebEnv
 from tutelage.envs.web.person import Gesture, Person, Question
-from tutelage.tests.web.showing import PAGES, at, named
+from tutelage.tests.web.showing import PAGES, at, elements, named
 
 Opened = Callable[..., WebEnv]
 
@@ -62,6 +63,10 @@ class Sitting:
         seen = [other.reset(seed=self.seed)[0]] + [other.step(action)[0] for action in self.actions]
         other.close()
         assert seen == self.proof
+
+
+def named_text(observation: Any, text: str) -> Any:
+    return elements(observation)[at(observation, text=text)]
 
 
 def test_what_is_typed_shows_at_once_and_is_one_action(opened: Opened) -> None:
@@ -231,37 +236,106 @@ def test_waiting_lets_the_page_move(opened: Opened) -> None:
     assert int(named(person.seen, "count").text) == int(before) + 10
 
 
+EDGES = (0.0, 159.5)
+"""Where the mouse meets the bars of what scrolls, and the ends of the page."""
 gestures = st.builds(
     Gesture,
     st.sampled_from(
         ["click", "tap", "press", "move", "release", "hover", "wheel", "key", "fill", "wait", "rest"]
     ),
-    x=st.floats(0, 4096),
-    y=st.floats(0, 300),
+    x=st.sampled_from(EDGES) | st.floats(0, 160) | st.floats(0, 4096),
+    y=st.floats(0, 110) | st.floats(0, 300),
     amount=st.integers(-4096, 4096),
-    key=st.sampled_from([*"ab Z1", "Enter", "Tab", "Backspace", "ArrowDown", "Dead", "F5", "\0", "é", ""]),
+    key=st.sampled_from(
+        [*"ab Z1", "Enter", "Tab", "Backspace", "ArrowDown", "Dead", "F5", "\0", "é", "", "End"]
+    ),
     held=st.lists(st.sampled_from(["Alt", "Control", "Meta", "Shift"]), max_size=2).map(tuple),
     text=st.text(max_size=210),
 )
 
 
-@pytest.mark.parametrize("page", ["form", "checklist", "canvas", "menu"])
-def test_whatever_hands_do_another_tab_shows_the_same(browser: Browser, page: str) -> None:
+def fumbled(env: WebEnv, done: list[Gesture], seed: int) -> Sitting:
+    """Do all of that, as far as the episode goes."""
+    person = Sitting(env, seed)
+    for one in done:
+        person.do(**{name: getattr(one, name) for name in ("kind", *vars(one))})
+        if person.done:
+            return person
+    person.do("rest")
+    return person
+
+
+def _fumble(browser: Browser, page: str, examples: int) -> None:
     env = WebEnv(str(PAGES / f"{page}.html"), browser=browser)
 
-    @settings(max_examples=8, suppress_health_check=list(HealthCheck), database=None)
+    @settings(max_examples=examples, suppress_health_check=list(HealthCheck), database=None, deadline=None)
+    @example(
+        [Gesture("click"), Gesture("click", x=270, y=61)], 0
+    )  # on the bar of a list, which is seen scrolled
+    @example([Gesture("press", x=150, y=61), Gesture("move", x=150, y=80), Gesture("hover")], 0)
+    @example([Gesture("key", key="1"), Gesture("key", key="End")], 0)  # a key by itself, amid letters
+    @example(
+        [Gesture("press", x=46, y=80), Gesture("move", y=156), Gesture("click", y=40)], 65
+    )  # a selection
     @given(st.lists(gestures, max_size=15), st.integers(0, 99))
     def fumble(done: list[Gesture], seed: int) -> None:
-        person = Sitting(env, seed)
-        for one in done:
-            person.do(**{name: getattr(one, name) for name in ("kind", *vars(one))})
-            if person.done:
-                break
-        person.do("rest") if not person.done else None
-        person.check()
+        fumbled(env, done, seed).check()
 
     fumble()
     env.close()
+
+
+ALL_PAGES = [path.stem for path in sorted(PAGES.glob("*.html"))]
+
+
+@pytest.mark.parametrize("page", ALL_PAGES)
+def test_whatever_hands_do_another_tab_shows_the_same(browser: Browser, page: str) -> None:
+    _fumble(browser, page, 8)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("page", ALL_PAGES)
+def test_whatever_hands_do_another_tab_shows_the_same_a_thousand_times(browser: Browser, page: str) -> None:
+    _fumble(browser, page, 1000)
+
+
+@pytest.mark.parametrize("y", [7, 30, 61, 93], ids=["arrow", "thumb", "track", "other-arrow"])
+def test_the_bar_of_a_list_scrolls_at_once_by_what_a_browser_scrolls(opened: Opened, y: int) -> None:
+    env = opened("checklist")
+    for _ in range(3):
+        person = Sitting(env, 0)
+        person.do("click", x=150, y=y)
+        top = named_text(person.seen, "birch").top
+        assert {7: 27, 30: 27, 61: 27 - 87, 93: 27 - 40}[y] == top
+    person.check()
+
+
+def test_a_thumb_follows_the_mouse_and_stays_where_it_is_let_go(opened: Opened) -> None:
+    person = Sitting(opened("checklist"), 0)
+    person.do("press", x=150, y=30)
+    person.do("move", x=150, y=49)
+    halfway = named_text(person.shown(), "birch").top
+    assert 27 - 100 < halfway < 27
+    person.do("release", x=150, y=68)
+    assert [one.verb for one in person.actions] == ["drag"]
+    assert named_text(person.seen, "birch").top == 27 - 100
+    person.check()
+
+
+def frames(env: WebEnv, count: int) -> Conversation[None]:
+    """Let real time pass, as so many pictures of the page."""
+    for _ in range(count):
+        yield from env.episode.picture()
+
+
+def test_the_arrows_of_a_number_count_once_however_long_they_are_held(opened: Opened) -> None:
+    env = opened("panes")
+    seen, _ = env.reset(seed=5)
+    env.step(Action("press", at(seen, id="count"), 0.95, 0.25))
+    # a browser counts on after half a second
+    env.browser.talk_alone(frames(env, 60))
+    seen, *_ = env.step(Action("hover", 0))
+    assert named(seen, "count").value == "6"
 
 
 def test_a_crash_in_the_midst_of_typing_loses_nothing(opened: Opened) -> None:
