@@ -177,7 +177,7 @@ class Person:
         return Heard(keyed(gesture.key, gesture.held))
 
     def _edit(self, gesture: Gesture) -> Action | None:
-        """Return what a key does to a text that is being typed; None for a key that is an action by itself."""
+        """Return what a key does to a text that is being typed; None for a key that is one action alone."""
         if _is_control(gesture.key):
             return None
         action = keyed(gesture.key, gesture.held)

@@ -2,67 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
-from hypothesis import strategies as st
 from tutelage.envs.web.actions import Action
-from tutelage.envs.web.browser import Browser
 from tutelage.envs.web.devtools import Conversation
 from tutelage.envs.web.environment import WebEnv
-from tutelage.envs.web.person import Gesture, Person, Question
-from tutelage.tests.web.showing import PAGES, at, elements, named
+from tutelage.envs.web.person import Question
+from tutelage.tests.web.showing import at, elements, named
+from tutelage.tests.web.sitting import Sitting
 
 Opened = Callable[..., WebEnv]
-
-
-class Sitting:
-    """One person at one page: what they did, and what it came to."""
-
-    def __init__(self, env: WebEnv, seed: int) -> None:
-        self.env, self.seed = env, seed
-        self.seen, _ = env.reset(seed=seed)
-        self.person = Person(env)
-        self.actions: list[Action] = []
-        self.questions: list[Question] = []
-        self.reward, self.done = 0.0, False
-        self.proof = [self.seen]
-
-    def do(self, kind: Any, element_id: str = "", **more: Any) -> None:
-        """Do something at the middle of an element."""
-        if element_id:
-            one = named(self.shown(), element_id)
-            more |= {"x": one.left + one.width / 2, "y": one.top + one.height / 2}
-        heard = self.person.hear(Gesture(kind, **more))
-        while True:
-            if heard.question:
-                self.questions.append(heard.question)
-            if heard.action:
-                self.actions.append(heard.action)
-                self.seen, self.reward, self.done, *_ = self.env.step(heard.action)
-                self.proof.append(self.seen)
-            if self.done or not heard.more:
-                return
-            heard = self.person.go_on()
-
-    def type(self, keys: Sequence[str], *held: str) -> None:
-        for key in keys:
-            self.do("key", key=key, held=held)
-
-    def shown(self) -> Any:
-        """Return what the page shows ahead of any action."""
-        look = self.env.episode.look
-        assert look is not None
-        return {"elements": look.elements}
-
-    def check(self) -> None:
-        """Another tab shows the same after the same actions."""
-        other = WebEnv(str(PAGES / f"{self.env.page.name}.html"), browser=self.env.browser)
-        seen = [other.reset(seed=self.seed)[0]] + [other.step(action)[0] for action in self.actions]
-        other.close()
-        assert seen == self.proof
 
 
 def named_text(observation: Any, text: str) -> Any:
@@ -234,69 +185,6 @@ def test_waiting_lets_the_page_move(opened: Opened) -> None:
     person.do("wait")
     assert person.actions == [Action("wait", amount=1000)]
     assert int(named(person.seen, "count").text) == int(before) + 10
-
-
-EDGES = (0.0, 159.5)
-"""Where the mouse meets the bars of what scrolls, and the ends of the page."""
-gestures = st.builds(
-    Gesture,
-    st.sampled_from(
-        ["click", "tap", "press", "move", "release", "hover", "wheel", "key", "fill", "wait", "rest"]
-    ),
-    x=st.sampled_from(EDGES) | st.floats(0, 160) | st.floats(0, 4096),
-    y=st.floats(0, 110) | st.floats(0, 300),
-    amount=st.integers(-4096, 4096),
-    key=st.sampled_from(
-        [*"ab Z1", "Enter", "Tab", "Backspace", "ArrowDown", "Dead", "F5", "\0", "é", "", "End"]
-    ),
-    held=st.lists(st.sampled_from(["Alt", "Control", "Meta", "Shift"]), max_size=2).map(tuple),
-    text=st.text(max_size=210),
-)
-
-
-def fumbled(env: WebEnv, done: list[Gesture], seed: int) -> Sitting:
-    """Do all of that, as far as the episode goes."""
-    person = Sitting(env, seed)
-    for one in done:
-        person.do(**{name: getattr(one, name) for name in ("kind", *vars(one))})
-        if person.done:
-            return person
-    person.do("rest")
-    return person
-
-
-def _fumble(browser: Browser, page: str, examples: int) -> None:
-    env = WebEnv(str(PAGES / f"{page}.html"), browser=browser)
-
-    @settings(max_examples=examples, suppress_health_check=list(HealthCheck), database=None, deadline=None)
-    @example(
-        [Gesture("click"), Gesture("click", x=270, y=61)], 0
-    )  # on the bar of a list, which is seen scrolled
-    @example([Gesture("press", x=150, y=61), Gesture("move", x=150, y=80), Gesture("hover")], 0)
-    @example([Gesture("key", key="1"), Gesture("key", key="End")], 0)  # a key by itself, amid letters
-    @example(
-        [Gesture("press", x=46, y=80), Gesture("move", y=156), Gesture("click", y=40)], 65
-    )  # a selection
-    @given(st.lists(gestures, max_size=15), st.integers(0, 99))
-    def fumble(done: list[Gesture], seed: int) -> None:
-        fumbled(env, done, seed).check()
-
-    fumble()
-    env.close()
-
-
-ALL_PAGES = [path.stem for path in sorted(PAGES.glob("*.html"))]
-
-
-@pytest.mark.parametrize("page", ALL_PAGES)
-def test_whatever_hands_do_another_tab_shows_the_same(browser: Browser, page: str) -> None:
-    _fumble(browser, page, 8)
-
-
-@pytest.mark.soak
-@pytest.mark.parametrize("page", ALL_PAGES)
-def test_whatever_hands_do_another_tab_shows_the_same_a_thousand_times(browser: Browser, page: str) -> None:
-    _fumble(browser, page, 1000)
 
 
 @pytest.mark.parametrize("y", [7, 30, 61, 93], ids=["arrow", "thumb", "track", "other-arrow"])

@@ -91,7 +91,7 @@ class Seat:
 
     @contextlib.asynccontextmanager
     async def _playing(self) -> AsyncIterator[None]:
-        """Pass over an episode whose environment fails; with the lock, or somebody begins another one first."""
+        """Pass over an episode whose environment fails; the lock is held, so that no other begins first."""
         try:
             yield
         except WorldError as error:
