@@ -67,7 +67,7 @@ class StudyServer(Recorder):
             study=study,
             ledger=self.ledger,
             journal=self.journal,
-            claims=Claims(study, self.ledger, self.secret),
+            claims=Claims(study, self.ledger, self.secret, clock=lambda: self.house.clock()),
             bests=BestLengths(study.suite, self.ledger),
             controls=controls,
             standing=standing(self.ledger, study.name),
