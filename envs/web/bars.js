@@ -28,9 +28,8 @@ const bars = (() => {
   };
 
   // The bar at a place: its element, its axis, and how far along it the place is, in px; null for none.
-  const find = (x, y) => {
-    const element = over(x, y);
-    if (!(element instanceof HTMLElement)) return null;
+  const find = (x, y, element = over(x, y)) => {
+    if (!(element instanceof HTMLElement) || !AXES.some((axis) => width(element, axis))) return null;
     const box = element.getBoundingClientRect();
     for (const [axis, off, along] of [[AXES[0], x, y], [AXES[1], y, x]]) {
       const thick = width(element, axis);
@@ -63,7 +62,7 @@ const bars = (() => {
 
   return {
     over,
-    isAt: (x, y) => find(x, y) !== null,
+    isAt: (x, y, element) => find(x, y, element) !== null,
     // Press a bar so many times: an arrow, beside the thumb, or the thumb itself, which `drag` moves then.
     press(x, y, times = 1) {
       const bar = find(x, y);

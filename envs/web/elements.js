@@ -81,7 +81,8 @@ const elements = (() => {
       while (columns.ref[owner] < 0) owner = columns.parent[owner];
       const x = columns.left[at] + columns.width[at] / 2;
       const y = columns.top[at] + columns.height[at] / 2;
-      return !known[columns.ref[owner]].contains(bars.over(x, y)) || bars.isAt(x, y);
+      const over = bars.over(x, y);
+      return !known[columns.ref[owner]].contains(over) || bars.isAt(x, y, over);
     });
   };
 
