@@ -124,7 +124,7 @@ class Stranger:
     def join(self, address: str, **options: Any) -> None:
         """Follow the link."""
         scheme = "https" if "verify" in options else "http"
-        answer = httpx.get(f"{scheme}://{address}/join{self.query}", timeout=20, **options)
+        answer = httpx.get(f"{scheme}://{address}/join{self.query}", timeout=60, **options)
         assert answer.status_code == 303, answer.text
         self.cookie = answer.headers["set-cookie"].split(";")[0]
 
@@ -165,7 +165,7 @@ class Stranger:
             self._say(socket, "next")
         return False
 
-    def read(self, socket: ClientConnection, seconds: float = 20) -> str:
+    def read(self, socket: ClientConnection, seconds: float = 60) -> str:
         """Take one message; returns its type."""
         text = socket.recv(timeout=seconds)
         if isinstance(text, bytes):

@@ -85,7 +85,7 @@ def test_in_real_time_lag_is_from_a_key_to_the_word_that_its_picture_is_seen(tmp
             page.press(["ArrowLeft"])
             keys = 0
             while page.way["outcome"] is None:
-                message = page.socket.recv(timeout=15)
+                message = page.socket.recv(timeout=60)
                 if isinstance(message, str):
                     told = json.loads(message)
                     page.way = told if told["type"] == "way" else page.way

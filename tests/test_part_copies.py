@@ -39,7 +39,7 @@ def copying(store: Store, url: str) -> Iterator[tuple[PartCopies, list[str]]]:
         copies.close()
 
 
-def until(true: Callable[[], object], seconds: float = 20) -> None:
+def until(true: Callable[[], object], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline, "nothing came"

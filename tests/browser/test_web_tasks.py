@@ -91,7 +91,7 @@ def changed(page: Page, before: str) -> None:
 
 
 def at_step(page: Page, step: int) -> None:
-    expect(page.locator("#step")).to_have_text(re.compile(f"^Step {step} "), timeout=20_000)
+    expect(page.locator("#step")).to_have_text(re.compile(f"^Step {step} "), timeout=60_000)
 
 
 def phase(page: Page, name: str) -> None:
@@ -100,7 +100,7 @@ def phase(page: Page, name: str) -> None:
 
 def stored(folder: Path, count: int = 1) -> list[tuple[Any, list[Action]]]:
     """Wait for episodes to be stored; returns each with its actions, and checks that it replays."""
-    end = time.monotonic() + 30
+    end = time.monotonic() + 60
     while len(found := list(Store.open(folder / "store").trajectories())) < count:
         assert time.monotonic() < end
         time.sleep(0.05)
