@@ -37,7 +37,7 @@ def running(folder: Path, **changes: Any) -> Iterator[tuple[StudyServer, str]]:
 
 
 def browser(address: str, **options: Any) -> httpx.Client:
-    return httpx.Client(base_url=f"http://{address}", **options)
+    return httpx.Client(base_url=f"http://{address}", **{"timeout": 60, **options})
 
 
 class Page:

@@ -113,7 +113,7 @@ class Page:
 
 
 def cookie_of(address: str) -> str:
-    return httpx.get(f"http://{address}/").headers["set-cookie"].split(";")[0]
+    return httpx.get(f"http://{address}/", timeout=60).headers["set-cookie"].split(";")[0]
 
 
 def wait_for(true: Any, seconds: float = 60) -> None:
@@ -259,7 +259,7 @@ def test_strangers_are_refused(suite: Suite, tmp_path: Path) -> None:
         assert answer.status_code == 400
         with connect(f"ws://{address}/socket", origin=f"http://{address}") as stranger:  # type: ignore[arg-type]
             with pytest.raises(ConnectionClosed):
-                stranger.recv(timeout=5)
+                stranger.recv(timeout=60)
             assert stranger.close_code == 4002
 
 
