@@ -216,20 +216,6 @@ def store(tmp_path: Path, toys: Suite) -> Store:
     return Store.create(tmp_path / "store", toys)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of a file in one worker where it makes something once for them: a browser, a policy."""
-    shared = {item.path for item in items if _shares(item)}
-    for item in items:
-        if item.path in shared and item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
-
-
-def _shares(item: pytest.Item) -> bool:
-    definitions = item._fixtureinfo.name2fixturedefs if isinstance(item, pytest.Function) else {}
-    return any(one[-1].scope == "module" for one in definitions.values())
-
-
 def pytest_report_header() -> str:
     """Say at the top of every run whether the tests on real crowd demonstrations will run."""
     folder = _crowd_folder()
