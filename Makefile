@@ -9,7 +9,7 @@ TORCH_CPU := https://download.pytorch.org/whl/cpu
 export PYTHONUNBUFFERED = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types exam soak bench docs clean
+.PHONY: help demo test lint types programs exam soak bench docs clean
 
 help:  ## list these verbs
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -17,10 +17,10 @@ help:  ## list these verbs
 demo: .venv/installed-demo  ## the whole road: a crowd plays, one policy learns, all are measured (10 minutes)
 	$(BIN)/tutelage demo $(ARGS)
 
-test: .venv/installed-dev .venv/programs lint types  ## everything that CI runs
-	@# one thread each: two workers share two cores
+test: .venv/installed-dev programs lint types  ## everything that CI runs
+	@# one thread each: two workers share two cores; a file's tests stay together, and what they share is made once
 	@began=$$(date +%s); \
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadgroup -m "not soak and not exam and not alone" && \
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile -m "not soak and not exam and not alone" && \
 	$(BIN)/pytest -m "alone and not soak and not exam" && \
 	echo "every test passed; they took $$(( ($$(date +%s) - began) / 60 )) min $$(( ($$(date +%s) - began) % 60 )) s"
 
@@ -37,7 +37,7 @@ exam: .venv/installed-dev  ## every registered environment, 100,000 grid worlds 
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m exam tests
 	NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=.venv/checked $(BIN)/pytest -n 2 tests/test_grid_*.py
 
-soak: .venv/installed-dev .venv/programs  ## kill recorders and studies 200 times each, take databases away, fuzz for long
+soak: .venv/installed-dev programs  ## kill recorders and studies 200 times each, take databases away, fuzz for long
 	$(BIN)/pytest -m soak --timeout 3600
 
 bench: .venv/installed-dev .venv/imitation/ready .venv/xland/ready .venv/miniwob/ready  ## every benchmark, in its quick form
@@ -97,8 +97,9 @@ clean:  ## remove what the verbs made (your demonstrations in demo/ stay)
 	@.venv/miniwob/bin/python -m pip --disable-pip-version-check install -qq -c constraints.txt miniwob==1.1.0
 	@touch $@
 
-# what the tests start besides Python: a browser, a database server, a web server; as packages of Debian
-.venv/programs: .venv/made
+# what the tests start besides Python: a browser, a database server, a web server; as packages of Debian. They are the
+# machine's and not the folder's, so they are looked for every time: .venv may have come from another machine
+programs:
 	@wanted=; \
 	command -v chromium >/dev/null || wanted="$$wanted chromium"; \
 	ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || wanted="$$wanted postgresql"; \
@@ -108,4 +109,3 @@ clean:  ## remove what the verbs made (your demonstrations in demo/ stay)
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	  apt-get update -qq && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $$wanted >/dev/null; \
 	else echo "expected$$wanted for the tests; install: apt-get install$$wanted" >&2; exit 2; fi
-	@touch $@

@@ -122,7 +122,7 @@ class Server:
         """End the process as Ctrl-C does, and wait until it is gone."""
         self.kill(signal.SIGINT)
 
-    def gone(self, seconds: float = 30) -> None:
+    def gone(self, seconds: float = 60) -> None:
         """Wait until the process is gone."""
         until(lambda: not self.is_alive, seconds)
 
@@ -136,7 +136,7 @@ class Server:
         resource.prlimit(self.pid, resource.RLIMIT_FSIZE, (size, -1))
 
 
-def until(true: Callable[[], object], seconds: float = 20) -> None:
+def until(true: Callable[[], object], seconds: float = 60) -> None:
     """Wait for something to become true."""
     end = time.monotonic() + seconds
     while not true():

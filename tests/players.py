@@ -21,7 +21,7 @@ ACROSS = (1, 1, 2, 2, 1, 2)
 STAGES = ("consent", "instructions", "practice", "check", "play", "done")
 GONE = (ConnectionClosed, InvalidHandshake, OSError, TimeoutError, httpx.TransportError)
 """What happens to somebody whose server is killed."""
-_PATIENCE_SECONDS = 20
+_PATIENCE_SECONDS = 60
 
 
 class Player:
@@ -83,7 +83,7 @@ class Player:
         if self.cookie:
             return
         transport = httpx.AsyncHTTPTransport(local_address=self.source, verify=False)
-        options: dict[str, Any] = {"transport": transport, "trust_env": False}
+        options: dict[str, Any] = {"transport": transport, "trust_env": False, "timeout": _PATIENCE_SECONDS}
         async with httpx.AsyncClient(base_url=f"http://{address}", **options) as browser:
             answer = await browser.get("/join")
             if answer.status_code == 404:  # a recorder has no door

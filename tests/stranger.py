@@ -124,7 +124,7 @@ class Stranger:
     def join(self, address: str, **options: Any) -> None:
         """Follow the link."""
         scheme = "https" if "verify" in options else "http"
-        with httpx.Client(base_url=f"{scheme}://{address}", timeout=20, **options) as browser:
+        with httpx.Client(base_url=f"{scheme}://{address}", timeout=60, **options) as browser:
             answer = browser.get(f"/join{self.query}")
             if answer.status_code == 200:  # a link for one person: its page asks
                 origin = {"Origin": f"{scheme}://{address}"}
@@ -171,7 +171,7 @@ class Stranger:
             self._say(socket, "next")
         return False
 
-    def read(self, socket: ClientConnection, seconds: float = 20) -> str:
+    def read(self, socket: ClientConnection, seconds: float = 60) -> str:
         """Take one message; returns its type."""
         text = socket.recv(timeout=seconds)
         if isinstance(text, bytes):

@@ -45,7 +45,7 @@ def running(
 
 
 def browser(address: str, **options: Any) -> httpx.Client:
-    return httpx.Client(base_url=f"http://{address}", **options)
+    return httpx.Client(base_url=f"http://{address}", **{"timeout": 60, **options})
 
 
 def enter(client: httpx.Client, path: str) -> httpx.Response:
@@ -85,7 +85,7 @@ class Page:
 
     def wait(self, kind: str) -> dict[str, Any]:
         while True:
-            message = self.socket.recv(timeout=15)
+            message = self.socket.recv(timeout=60)
             if isinstance(message, bytes):
                 continue
             parsed: dict[str, Any] = json.loads(message)
@@ -109,7 +109,7 @@ class Page:
         """Read on until the server closes; returns why."""
         with contextlib.suppress(ConnectionClosed):
             while True:
-                self.socket.recv(timeout=15)
+                self.socket.recv(timeout=60)
         assert self.socket.close_code is not None
         self.socket.close()
         return self.socket.close_code

@@ -75,7 +75,7 @@ class Page:
         self.send("down", code=code, frame=0)
         self.send("up", code=code)
 
-    def wait(self, *kinds: str, timeout: float = 10) -> dict[str, Any]:
+    def wait(self, *kinds: str, timeout: float = 60) -> dict[str, Any]:
         """Read on until a message of one of these kinds has come; a frame is a step."""
         while True:
             message = self.socket.recv(timeout=timeout)
@@ -113,10 +113,10 @@ class Page:
 
 
 def cookie_of(address: str) -> str:
-    return httpx.get(f"http://{address}/").headers["set-cookie"].split(";")[0]
+    return httpx.get(f"http://{address}/", timeout=60).headers["set-cookie"].split(";")[0]
 
 
-def wait_for(true: Any, seconds: float = 10) -> None:
+def wait_for(true: Any, seconds: float = 60) -> None:
     end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end
@@ -259,7 +259,7 @@ def test_strangers_are_refused(suite: Suite, tmp_path: Path) -> None:
         assert answer.status_code == 400
         with connect(f"ws://{address}/socket", origin=f"http://{address}") as stranger:  # type: ignore[arg-type]
             with pytest.raises(ConnectionClosed):
-                stranger.recv(timeout=5)
+                stranger.recv(timeout=60)
             assert stranger.close_code == 4002
 
 
@@ -322,7 +322,7 @@ def test_recording_needs_no_torch_prints_its_address_and_ends_with_ctrl_c(tmp_pa
                 page.send("choose", task="FrozenLake-v1")
                 page.until("playing")
                 process.send_signal(signal.SIGINT)
-                output, errors = process.communicate(timeout=20)
+                output, errors = process.communicate(timeout=60)
         finally:
             process.kill()
     assert process.returncode == 0, errors

@@ -92,7 +92,7 @@ def server(prolific: ProlificServer, tmp_path_factory: pytest.TempPathFactory) -
         assert process.returncode == 0
         assert "Stopped; everything is saved." in out
         assert "Traceback" not in errors
-        assert psutil.wait_procs(children, timeout=10)[1] == []
+        assert psutil.wait_procs(children, timeout=60)[1] == []
     finally:
         process.kill()
         process.communicate()
@@ -104,7 +104,7 @@ def _answers(address: str) -> bool:
     return False
 
 
-def until(true: Callable[[], object], seconds: float = 30) -> None:
+def until(true: Callable[[], object], seconds: float = 60) -> None:
     end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end, "nothing came"

@@ -82,7 +82,7 @@ def check(journal: Journal, crowd: Crowd) -> None:
     assert crowd.heard[0]
 
 
-def until(true: Callable[[], object], seconds: float = 20) -> None:
+def until(true: Callable[[], object], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline, "nothing came"
@@ -114,7 +114,7 @@ def gone(url: str, postgres: PostgreSQL, seconds: float) -> None:
                 assert not waiting.done()
             finally:
                 postgres.start()
-            waiting.result(timeout=20)
+            waiting.result(timeout=60)
         check(journal, crowd)
         assert rows(journal, "late") == [1]
 
@@ -148,12 +148,12 @@ def test_a_commit_whose_answer_was_lost_is_not_made_again(url: str, wire: Wire) 
         journal.append(episode.episode, step(1))
         journal.append(episode.episode, step(2))
         journal.drop(episode.episode, 2)
-        journal.append(episode.episode, step(2)).result(timeout=20)
+        journal.append(episode.episode, step(2)).result(timeout=60)
         assert wire.lost.is_set()
         assert rows(journal, episode.episode) == [1, 2, 2]  # one of which is dropped
         assert [one.step for one in journal.steps(episode.episode)] == [1, 2]
         assert len(journal.episodes()) == 1
-        assert journal.append(episode.episode, step(3)).result(timeout=20) is None
+        assert journal.append(episode.episode, step(3)).result(timeout=60) is None
 
 
 def test_nor_while_the_database_is_still_busy_with_it(url: str, wire: Wire, postgres: PostgreSQL) -> None:
@@ -173,7 +173,7 @@ def test_nor_while_the_database_is_still_busy_with_it(url: str, wire: Wire, post
         finally:
             postgres.administer("ALTER SYSTEM RESET synchronous_standby_names")
             postgres.administer("SELECT pg_reload_conf()")
-        waiting.result(timeout=20)
+        waiting.result(timeout=60)
         assert rows(journal, "e") == [1, 2]
 
 

@@ -119,7 +119,7 @@ class Nginx:
         tried = subprocess.run([*self._command, "-t"], capture_output=True, text=True, check=False)
         assert tried.returncode == 0, tried.stderr
         self._process = subprocess.Popen([*self._command, "-g", "daemon off;"])
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while True:
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port)):
                 return self

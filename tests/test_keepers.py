@@ -84,7 +84,7 @@ def serve(
         yield one
 
 
-def until(true: Callable[[], object], *alive: Server, seconds: float = 20) -> None:
+def until(true: Callable[[], object], *alive: Server, seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not true():
         for server in alive:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
-from tutelage.datasets.crowd.servers.meter import BOUNDS_MS, Meter, quantiles
+from tutelage.datasets.crowd.servers.meter import BOUNDS_MS, PULSE_SECONDS, Meter, feel_pulse, quantiles
 from tutelage.datasets.crowd.worlds.workers import Workers
 from tutelage.envs.suite import suite_from
 
@@ -22,6 +23,28 @@ def test_counted_lag_gives_percentiles_back_to_within_a_class() -> None:
     meter = Meter()
     meter.shown(10**6)
     assert quantiles(meter.figures()["lag"]) == [float(BOUNDS_MS[-1])] * 3
+
+
+def test_what_an_event_loop_does_itself_keeps_people_waiting_and_what_others_do_does_not() -> None:
+    meter = Meter()
+
+    async def story() -> None:
+        pulse = asyncio.create_task(feel_pulse(meter))
+        await asyncio.sleep(2 * PULSE_SECONDS)
+        time.sleep(0.6)  # a machine that is busy with something else
+        await asyncio.sleep(2 * PULSE_SECONDS)
+        assert slow() == 0
+        until = time.thread_time() + 0.6
+        while time.thread_time() < until:
+            pass
+        await asyncio.sleep(2 * PULSE_SECONDS)
+        assert slow() == 1
+        pulse.cancel()
+
+    def slow() -> int:
+        return sum(meter.figures()["held_up"][BOUNDS_MS.index(250) + 1 :])
+
+    asyncio.run(story())
 
 
 def test_lately_is_five_minutes() -> None:

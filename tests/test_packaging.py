@@ -110,3 +110,22 @@ def test_the_wheel_runs_in_a_fresh_environment(wheel: Path, tmp_path: Path) -> N
     assert Path(where.strip()).is_relative_to(home)
     assert run(binaries / "tutelage", "--version").strip() == f"tutelage {tutelage.__version__}"
     assert "CartPole" in run(binaries / "tutelage", "tasks", "--json")
+
+
+def test_a_missing_program_is_noticed_whatever_machine_the_environment_was_made_on(tmp_path: Path) -> None:
+    """Without apt-get to install it, the way out is said."""
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    (tmp_path / ".venv").mkdir()
+    for marker in ("made", "torch", "installed-dev", "programs"):  # as on a machine that had them all
+        (tmp_path / ".venv" / marker).touch()
+    path = tmp_path / "path"
+    path.mkdir()
+    for name in ("ls", "id"):
+        (path / name).symlink_to(str(shutil.which(name)))
+    command = [str(shutil.which("make")), "programs"]
+    done = subprocess.run(
+        command, cwd=tmp_path, env={"PATH": str(path)}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "expected chromium" in done.stderr
+    assert "apt-get install chromium" in done.stderr

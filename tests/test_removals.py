@@ -31,7 +31,7 @@ async def server(folder: Path, name: str, database: str = "", parts: str = "") -
         await one.close()
 
 
-async def until(true: Callable[[], object], seconds: float = 30) -> None:
+async def until(true: Callable[[], object], seconds: float = 60) -> None:
     deadline = asyncio.get_running_loop().time() + seconds
     while not true():
         assert asyncio.get_running_loop().time() < deadline, "nothing came"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import time
 import weakref
 from collections.abc import AsyncIterator, Callable
 
@@ -12,7 +13,7 @@ import pytest
 from tutelage.datasets.crowd import tidying
 from tutelage.datasets.crowd.tidying import tidy
 
-LOOK, SELDOM = 0.03, 0.4
+LOOK = 0.03
 
 
 class Knot:
@@ -31,13 +32,21 @@ def old_garbage() -> weakref.ref[Knot]:
     return weakref.ref(knot)
 
 
+async def gone(garbage: weakref.ref[Knot]) -> None:
+    """Wait until the collector has been there."""
+    async with asyncio.timeout(30):
+        while garbage() is not None:
+            await asyncio.sleep(LOOK)
+
+
 @contextlib.asynccontextmanager
 async def tidying_while(
-    is_quiet: Callable[[], bool], monkeypatch: pytest.MonkeyPatch
+    is_quiet: Callable[[], bool],
+    monkeypatch: pytest.MonkeyPatch,
+    clock: Callable[[], float] = time.monotonic,
 ) -> AsyncIterator[asyncio.Task[None]]:
     monkeypatch.setattr(tidying, "_LOOK_SECONDS", LOOK)
-    monkeypatch.setattr(tidying, "_SELDOM_SECONDS", SELDOM)
-    task = asyncio.create_task(tidy(is_quiet))
+    task = asyncio.create_task(tidy(is_quiet, clock))
     await asyncio.sleep(0)
     try:
         yield task
@@ -59,21 +68,21 @@ def test_old_garbage_waits_until_it_is_quiet(monkeypatch: pytest.MonkeyPatch) ->
             await asyncio.sleep(4 * LOOK)
             assert garbage() is not None
             playing = False
-            await asyncio.sleep(4 * LOOK)
-            assert garbage() is None
+            await gone(garbage)
 
     asyncio.run(story())
 
 
 def test_while_it_is_never_quiet_old_garbage_goes_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     async def story() -> None:
-        async with tidying_while(lambda: False, monkeypatch):
+        now = 0.0
+        async with tidying_while(lambda: False, monkeypatch, lambda: now):
             for _ in range(2):
                 garbage = old_garbage()
-                await asyncio.sleep(SELDOM / 3)
+                await asyncio.sleep(4 * LOOK)
                 assert garbage() is not None
-                await asyncio.sleep(SELDOM + 4 * LOOK)
-                assert garbage() is None
+                now += tidying._SELDOM_SECONDS
+                await gone(garbage)
 
     asyncio.run(story())
 

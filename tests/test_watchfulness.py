@@ -3,26 +3,39 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
+import yaml
 from tutelage.datasets.crowd.ledger import conduct, consents
+from tutelage.datasets.crowd.seats.line import Line
 from tutelage.datasets.crowd.seats.session import Phase
 from tutelage.datasets.crowd.studies.standing import decide
+from tutelage.datasets.crowd.study_server import StudyServer
+from tutelage.tests import toy_moods
 from tutelage.tests.toy_study import ACROSS, journalled, rows, run, serving, until, walk_in
 
 pytestmark = pytest.mark.alone  # servers and clocks: needs steady time
 
 
+def leap(server: StudyServer, seconds: float) -> None:
+    """Let the server believe that it is so much later."""
+    house = server.house
+    clock, steady = house.clock, house.steady
+    house.clock, house.steady = lambda: clock() + seconds, lambda: steady() + seconds
+
+
 def test_an_episode_whose_time_is_up_is_a_failure_and_said_so(tmp_path: Path) -> None:
-    limits = {"episode_seconds": 0.2}
+    limits = {"episode_seconds": 2}
 
     async def story() -> None:
         async with serving(tmp_path, practice=None, check=None, limits=limits) as server:
             ann = await walk_in(server)
             await ann.to_the_tasks()
             await ann.play(ACROSS[:2])
-            await asyncio.sleep(0.25)
+            await until(lambda: ann.visit.watch.seconds_left in (0, None))
             await ann.visit.watch.tick()
             assert ann.way["outcome"]["reason"] == "time"
             assert [one["success"] for one in rows(server, conduct)] == [False]
@@ -30,14 +43,42 @@ def test_an_episode_whose_time_is_up_is_a_failure_and_said_so(tmp_path: Path) ->
     run(story())
 
 
+def test_nobody_comes_between_a_failing_environment_and_the_end_of_its_episode(tmp_path: Path) -> None:
+    controls = {"ArrowLeft": toy_moods.FINE, "ArrowRight": toy_moods.RAISES}
+    moody = {"id": "moody", "env": "toys/Moody-v0", "controls": controls, "max_steps": 6}
+    (tmp_path / "moody.yaml").write_text(yaml.safe_dump({"suite": "moody", "tasks": [moody]}), "utf-8")
+    changes = {"suite": "moody.yaml", "tasks": {"moody": {}}, "practice": None, "check": None}
+
+    async def story() -> None:
+        async with serving(tmp_path, **changes) as server:
+            ann = await walk_in(server)
+            await ann.to_the_tasks()
+            seat = await server.visit(ann.person.seat)
+            assert seat is not None
+            session, page = seat.session, Line(cast(Any, None))
+            for code in ("ArrowLeft", "ArrowRight"):
+                press = json.dumps({"type": "down", "code": code, "frame": 0})
+                playing = asyncio.create_task(seat._answer(press, page))
+                while session.episode is not None and not session.episode.steps:
+                    await asyncio.sleep(0)
+            while session.episode is not None:
+                await asyncio.sleep(0)
+            looking = asyncio.create_task(ann.visit.watch.tick())  # while nothing is played
+            await asyncio.gather(playing, looking)
+            assert (session.phase, ann.way["number"]) == (Phase.CHOOSING, 1)
+            assert ann.way["outcome"]["reason"] == "broken"
+
+    run(story())
+
+
 def test_who_does_nothing_is_asked_whether_they_are_there(tmp_path: Path) -> None:
     async def story() -> None:
-        async with serving(tmp_path, practice=None, check=None, limits={"idle_seconds": 0.2}) as server:
+        async with serving(tmp_path, practice=None, check=None, limits={"idle_seconds": 600}) as server:
             ann = await walk_in(server)
             await ann.to_the_tasks()
             await ann.visit.watch.tick()
             assert ann.visit.session.phase is Phase.PLAYING
-            await asyncio.sleep(0.25)
+            leap(server, 601)
             await ann.visit.watch.tick()
             assert (ann.visit.session.phase, ann.way["idle"]) == (Phase.PAUSED, True)
             await ann.play(ACROSS[:1])
@@ -48,20 +89,20 @@ def test_who_does_nothing_is_asked_whether_they_are_there(tmp_path: Path) -> Non
 
 
 def test_a_session_ends_when_its_time_is_over_and_keeps_what_was_done(tmp_path: Path) -> None:
-    limits = {"session_minutes": 0.005}
+    limits = {"session_minutes": 60}
 
     async def story() -> None:
         async with serving(tmp_path, practice=None, check=None, limits=limits) as server:
             ann = await walk_in(server)
             await ann.to_the_tasks()
             await ann.play()
-            await asyncio.sleep(0.35)
+            leap(server, 3601)
             await ann.send("next")
             assert ann.way["outcome"] == "timed-out"
             assert [one["success"] for one in rows(server, conduct)] == [True]
             bob = await walk_in(server, "person-bob")
             await bob.send("consent", given=True)
-            await asyncio.sleep(0.35)
+            leap(server, 3601)
             await bob.visit.watch.tick()
             assert bob.way["outcome"] == "timed-out"
 
@@ -121,12 +162,12 @@ def test_a_banned_person_is_out_at_once(tmp_path: Path) -> None:
 
 def test_a_claim_that_ran_out_and_went_to_another_is_let_go(tmp_path: Path) -> None:
     async def story() -> None:
-        options = {"practice": None, "check": None, "limits": {"claim_minutes": 0.004}}
+        options = {"practice": None, "check": None, "limits": {"claim_minutes": 60}}
         async with serving(tmp_path, **options) as server:
             ann = await walk_in(server)
             await ann.to_the_tasks()
             await ann.play(ACROSS[:1])
-            await asyncio.sleep(0.3)
+            leap(server, 3601)
             bob = await walk_in(server, "person-bob")
             await bob.to_the_tasks()
             assert bob.visit.playing.claim is not None

@@ -308,7 +308,7 @@ def test_a_server_that_is_killed_leaves_no_process_behind_though_an_environment_
         processes = psutil.Process(server.pid).children(recursive=True)
         assert len(processes) >= 3  # two full of environments, and the one that Python forks them off
         server.kill()
-    _, left = psutil.wait_procs(processes, timeout=20)
+    _, left = psutil.wait_procs(processes, timeout=60)
     for one in left:
         one.kill()
     assert not left

@@ -156,7 +156,7 @@ def journalled(server: StudyServer) -> list[tuple[str, str, str]]:
     return [(one.role, one.task, one.state) for one in server.journal.episodes()]
 
 
-async def until(true: Any, seconds: float = 10) -> None:
+async def until(true: Any, seconds: float = 60) -> None:
     end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end

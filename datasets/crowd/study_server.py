@@ -24,7 +24,7 @@ from .seats.seat import Seat
 from .seats.session import Session
 from .secret import Secret
 from .servers.company import Company
-from .servers.meter import Meter, beat_alone
+from .servers.meter import Meter, beat_alone, feel_pulse
 from .settings import Settings
 from .studies.best_lengths import BestLengths
 from .studies.claims import Claims
@@ -68,7 +68,7 @@ class StudyServer(Recorder):
             study=study,
             ledger=self.ledger,
             journal=self.journal,
-            claims=Claims(study, self.ledger, self.secret),
+            claims=Claims(study, self.ledger, self.secret, clock=lambda: self.house.clock()),
             bests=BestLengths(study.suite, self.ledger),
             controls=controls,
             standing=standing(self.ledger, study.name),
@@ -82,7 +82,7 @@ class StudyServer(Recorder):
         self._touched: dict[str, float] = {}
         self._at_work: dict[str, asyncio.Task[None]] = {}
         self._removals: Removals | None = None
-        self._clockwork: asyncio.Task[None] | None = None
+        self._running: list[asyncio.Task[None]] = []
         self._asked: dict[str, str] = {}
         self._last_event: int | None = None
         try:
@@ -100,14 +100,14 @@ class StudyServer(Recorder):
         await super().start()
         self._removals = Removals(self.study.name, self.journal, self.ledger, self.store, self.copies)
         await self._remove_what_is_due()
-        self._clockwork = asyncio.create_task(self._run_clockwork())
+        self._running = [asyncio.create_task(one) for one in (self._run_clockwork(), feel_pulse(self.meter))]
 
     async def close(self) -> None:
         """Write everything that waits, and let go of the folder."""
-        if self._clockwork is not None:
-            self._clockwork.cancel()
+        for task in self._running:
+            task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
-                await self._clockwork
+                await task
         if self._at_work:
             await asyncio.wait(self._at_work.values(), timeout=_PATIENCE_SECONDS)
         await super().close()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import time
 from collections.abc import Callable
 
 _LOOK_SECONDS = 30.0
@@ -16,20 +17,19 @@ _SELDOM_SECONDS = 600.0
 _NEVER = 1_000_000_000
 
 
-async def tidy(is_quiet: Callable[[], bool]) -> None:
+async def tidy(is_quiet: Callable[[], bool], clock: Callable[[], float] = time.monotonic) -> None:
     """Take over from the collector until cancelled: look at everything when it is quiet, or else seldom."""
     before = gc.get_threshold()
     gc.collect()
     gc.freeze()  # modules and kernels stay for good, and are not looked at again
     gc.set_threshold(before[0], before[1], _NEVER)
-    loop = asyncio.get_running_loop()
-    looked = loop.time()
+    looked = clock()
     try:
         while True:
             await asyncio.sleep(_LOOK_SECONDS)
-            if is_quiet() or loop.time() - looked >= _SELDOM_SECONDS:
+            if is_quiet() or clock() - looked >= _SELDOM_SECONDS:
                 gc.collect()
-                looked = loop.time()
+                looked = clock()
     finally:
         gc.set_threshold(*before)
         gc.unfreeze()

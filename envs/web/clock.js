@@ -30,6 +30,23 @@ const clock = (() => {
     window[name] = (id) => void timers.delete(id);
   }
   performance.now = () => now;
+
+  // What a browser tells with a frame of its own, whenever that comes: whether the page has asked for any of it.
+  let isWatching = false;
+  const listen = EventTarget.prototype.addEventListener;
+  EventTarget.prototype.addEventListener = function (name, ...rest) {
+    if (name === "scroll" || name === "scrollend") isWatching = true;
+    return listen.call(this, name, ...rest);
+  };
+  for (const name of ["ResizeObserver", "IntersectionObserver"]) {
+    window[name] = new Proxy(window[name], {
+      construct(target, given, made) {
+        isWatching = true;
+        return Reflect.construct(target, given, made);
+      },
+    });
+  }
+
   RealDate.now = () => BEGINNING + now;
   window.Date = new Proxy(RealDate, {
     apply: () => new RealDate(BEGINNING + now).toString(),
@@ -70,5 +87,7 @@ const clock = (() => {
     now: () => now,
     // A real frame, for events that the browser itself sends with one.
     frame: () => new Promise((done) => realFrame(() => done())),
+    isWatching: () => isWatching || document.querySelector("[onscroll]") !== null || Boolean(window.onscroll),
+    listen: (name, call) => listen.call(window, name, call, true),
   };
 })();

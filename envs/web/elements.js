@@ -71,7 +71,8 @@ const elements = (() => {
     return found;
   };
 
-  // The places of elements whose middle is out of view or under something else; of many, none is looked at.
+  // The places of elements whose middle is out of view, under something else or on a scroll bar; of many, none is
+  // looked at.
   const covered = (columns) => {
     const places = [...columns.ref.keys()];
     if (places.length > LOOKED_AT) return places;
@@ -80,7 +81,8 @@ const elements = (() => {
       while (columns.ref[owner] < 0) owner = columns.parent[owner];
       const x = columns.left[at] + columns.width[at] / 2;
       const y = columns.top[at] + columns.height[at] / 2;
-      return !known[columns.ref[owner]].contains(document.elementFromPoint(x, y));
+      const over = bars.over(x, y);
+      return !known[columns.ref[owner]].contains(over) || bars.isAt(x, y, over);
     });
   };
 

@@ -5,6 +5,7 @@ const SPOTS = [0.5, 0.25, 0.75, 0.1, 0.9];
 const pointer = { x: -1, y: -1, over: null };
 let started = 0;
 let held = [];
+let told = new WeakMap(); // where each scrolled part was when the page last heard of it
 let outcome = null;
 
 // A page of one's own defines `window.task`: begin(seed), end()?, instruction(), outcome() → {done, reward}.
@@ -79,7 +80,13 @@ const watch = () => {
     putBack();
     held = [];
   }, true);
-  window.addEventListener("scroll", putBack, true);
+  clock.listen("scroll", (event) => {
+    putBack();
+    const part = event.target === document ? document.scrollingElement : event.target;
+    const isOld = told.get(part) === placeOf(part);
+    told.set(part, placeOf(part));
+    if (isOld) event.stopImmediatePropagation(); // it was put back before the page could hear of it
+  });
   document.body.addEventListener("click", (event) => elements.touch(event.target));
 };
 
@@ -113,6 +120,11 @@ const focusSettled = async () => {
   for (let frames = 0; frames < 3 && isGone(document.activeElement); frames += 1) await clock.frame();
 };
 
+// What a browser tells a page of with a frame is told before anything else happens.
+const caughtUp = async () => {
+  if (clock.isWatching()) await clock.frame();
+};
+
 // Whether something else lies under the pointer than the page has heard of, or than its style shows.
 const stale = () => {
   if (pointer.isDown) return false; // what was pressed has the pointer
@@ -130,6 +142,8 @@ const look = async (last = false) => {
   pointer.isNudged = !last && stale();
   return { instruction: task().instruction(), ...outcome, ...elements.list(), stale: stale() };
 };
+
+const placeOf = (part) => `${part.scrollTop} ${part.scrollLeft}`;
 
 const putBack = () => {
   for (const [one, top, left] of held) Object.assign(one, { scrollTop: top, scrollLeft: left });
@@ -162,59 +176,82 @@ window.tutelage = {
     window.scrollTo(0, 0);
     elements.begin();
     fields.begin();
+    told = new WeakMap();
     task().begin(seed);
+    await caughtUp();
     await clock.advance(100);
     return look();
   },
 
-  // From the press that follows until the release, keep every scrolled part where it is, unless it is moved by
-  // its scroll bar: a browser scrolls under a selection that is drawn, as far as its own time allows.
+  // From the press that follows until the release, keep every scrolled part where it is: a browser scrolls
+  // under a selection that is drawn, as far as its own time allows.
   hold() {
     const parts = [...document.querySelectorAll("*")].filter((one) => one.scrollHeight > one.clientHeight);
     const places = parts.map((one) => [one, one.scrollTop, one.scrollLeft]);
-    const pressed = (event) => {
-      const box = event.target.getBoundingClientRect();
-      const isBar = parts.includes(event.target) && event.clientX - box.left > event.target.clientWidth;
-      held = isBar ? [] : places;
-    };
-    window.addEventListener("mousedown", pressed, { capture: true, once: true });
+    for (const one of parts) told.set(one, placeOf(one));
+    window.addEventListener("mousedown", () => (held = places), { capture: true, once: true });
+  },
+
+  // Right after a press: the arrows of a field for numbers, held down, count on as long as real time passes; a field
+  // that may not be written lets go of them.
+  steady() {
+    const field = document.activeElement;
+    if (field instanceof HTMLInputElement && field.type === "number" && !field.readOnly) {
+      field.readOnly = true;
+      field.readOnly = false;
+    }
   },
 
   // Let time pass and look; null, before any passes, when the pointer must be moved first.
   async step(span, frame, whatever) {
     if (frame) await clock.frame();
+    else await caughtUp();
     pointer.isNudged = !whatever && stale();
     if (pointer.isNudged) return null;
     await clock.advance(span);
+    await caughtUp();
     return look();
   },
 
   look,
 
   // Where a point of an element is, scrolled into view if need be; null when the element is gone. Where its
-  // middle is covered, a part of it that shows: a person who clicks an element clicks that.
-  point(ref, x, y) {
+  // middle is covered, a part of it that shows: a person who clicks an element clicks that. The third value
+  // says whether a scroll bar lies there.
+  async point(ref, x, y) {
     const element = elements.find(ref);
     if (!element) return null;
     const place = (right, down) => {
       const rect = element.getBoundingClientRect();
       return [rect.left + right * rect.width, rect.top + down * rect.height];
     };
-    const shows = (at) => element.contains(document.elementFromPoint(...at));
-    if (shows(place(x, y))) return place(x, y);
+    const shows = (at) => element.contains(bars.over(...at));
+    const spot = (at) => [...at, bars.isAt(...at)];
+    if (shows(place(x, y))) return spot(place(x, y));
     element.scrollIntoView({ block: "nearest", inline: "nearest" });
     keepPlaces();
-    if (shows(place(x, y)) || x !== 0.5 || y !== 0.5) return place(x, y);
+    await caughtUp();
+    if (shows(place(x, y)) || x !== 0.5 || y !== 0.5) return spot(place(x, y));
     for (const down of SPOTS) {
       for (const right of SPOTS) {
-        if (shows(place(right, down))) return place(right, down);
+        if (shows(place(right, down))) return spot(place(right, down));
       }
     }
-    return place(x, y);
+    return spot(place(x, y));
   },
 
   // The ref of what lies at a place.
-  at: (x, y) => elements.refOver(document.elementFromPoint(x, y)),
+  at: (x, y) => elements.refOver(bars.over(x, y)),
+
+  // What a mouse does to a scroll bar.
+  pressBar(x, y, times) {
+    bars.press(x, y, times);
+    return caughtUp();
+  },
+  dragBar(x, y) {
+    bars.drag(x, y);
+    return caughtUp();
+  },
 
   // What can be chosen in a list, and what is.
   options(ref) {
@@ -233,11 +270,13 @@ window.tutelage = {
     const element = elements.find(ref);
     if (element && document.activeElement !== element) element.focus();
     if (element && touch) elements.touch(element);
+    return caughtUp();
   },
 
   // Make a text what a field holds, and let time pass as `step` does; says what keys are left where it takes
   // keys alone. The episode's end may have come with the click before.
   async type(ref, text, span) {
+    await caughtUp();
     const element = elements.find(ref);
     const keys = element && !task().outcome().done ? fields.fill(element, text) : null;
     return keys ? { keys } : this.step(span, false, false);

@@ -106,7 +106,7 @@ class Person:
     def go_on(self) -> Heard:
         """Tell what comes next of the last gesture, when the action told before was taken."""
         gesture = self._gesture
-        if self._draft is not None and gesture is not None and not _belongs(gesture, self._draft):
+        if self._draft is not None and gesture is not None and not self._belongs(gesture, self._draft):
             self._due += self._close(gesture)
         if self._due:
             action = self._due.pop(0)
@@ -166,21 +166,26 @@ class Person:
         return Heard(question=Question(tag, "", **{one: _tuple(value) for one, value in listed.items()}))
 
     def _key(self, gesture: Gesture) -> Heard:
-        if len(gesture.key) == 1 and not gesture.key.isprintable():
+        if _is_control(gesture.key):
             return Heard()
-        action = keyed(gesture.key, gesture.held)
-        if action is None:
-            return Heard()
-        place = self._field()
-        if action.text == " " and place < 0 and self._draft is None:
+        edit = self._edit(gesture)
+        if self._draft is None and edit == Action("type", text=" ") and self._field() < 0:
             return Heard(Action("key", key="Space"))  # it presses what has the focus
-        if gesture.key == "Enter" and not gesture.held and self._tag(place) == "TEXTAREA":
-            action = Action("type", text="\n")
-        edits = gesture.key in EDITING and not gesture.held and place >= 0
-        if action.verb == "type" or edits:
-            self._show("typing", action)
+        if edit is not None:
+            self._show("typing", edit)
             return Heard()
-        return Heard(action)
+        return Heard(keyed(gesture.key, gesture.held))
+
+    def _edit(self, gesture: Gesture) -> Action | None:
+        """Return what a key does to a text that is being typed; None for a key that is one action alone."""
+        if _is_control(gesture.key):
+            return None
+        action = keyed(gesture.key, gesture.held)
+        place = self._field()
+        if gesture.key == "Enter" and not gesture.held and self._tag(place) == "TEXTAREA":
+            return Action("type", text="\n")
+        edits = gesture.key in EDITING and not gesture.held and place >= 0
+        return action if edits or (action is not None and action.verb == "type") else None
 
     def _show(self, kind: Any, action: Action, at: Point = (0.0, 0.0)) -> None:
         """Do something ahead: it becomes an action later, or another one does in its place."""
@@ -209,6 +214,14 @@ class Person:
             return [Action("scroll", draft.done[0].element, amount=min(max(amount, -REACH), REACH))]
         return draft.done
 
+    def _belongs(self, gesture: Gesture, draft: _Draft) -> bool:
+        """Say whether a gesture goes on with a draft; any other ends it."""
+        if draft.kind == "typing":
+            return gesture.kind == "key" and self._edit(gesture) is not None
+        if draft.kind == "dragging":
+            return gesture.kind == "move"
+        return draft.kind == "scrolling" and gesture.kind == "wheel"
+
     def _at(self, gesture: Gesture) -> Point:
         page = self._env.page
         return min(max(gesture.x, 0.0), page.width - 0.5), min(max(gesture.y, 0.0), page.height - 0.5)
@@ -227,17 +240,6 @@ class Person:
         return str(self._look().columns["tag"][place]) if place >= 0 else ""
 
 
-def _belongs(gesture: Gesture, draft: _Draft) -> bool:
-    """Say whether a gesture goes on with a draft; any other ends it."""
-    if draft.kind == "typing":
-        plain = not set(gesture.held) - {"Shift"} and (len(gesture.key) == 1 or gesture.key in EDITING)
-        newline = gesture.key == "Enter" and draft.before.columns["tag"][_focus(draft.before)] == "TEXTAREA"
-        return gesture.kind == "key" and (plain or newline)
-    if draft.kind == "dragging":
-        return gesture.kind == "move"
-    return draft.kind == "scrolling" and gesture.kind == "wheel"
-
-
 def _typed(draft: _Draft, after: Look) -> list[Action]:
     """Tell typing as the text that the field holds then; outside of a field, as the letters themselves."""
     place, other = _focus(draft.before), _focus(after)
@@ -249,6 +251,10 @@ def _typed(draft: _Draft, after: Look) -> list[Action]:
     if text == one["value"][place]:
         return [] if _is_same(draft.before, after) else joined(draft.done)
     return [Action("type", place, text=text)]
+
+
+def _is_control(key: str) -> bool:
+    return len(key) == 1 and not key.isprintable()
 
 
 def _focus(look: Look) -> int:

@@ -59,6 +59,8 @@ class Tab:
         self._fresh = False
         self.pointer: tuple[float, float] | None = None
         self.is_held = False
+        self.on_bar = False
+        """Whether what is held is a scroll bar: a page hears nothing of that, see `bars.js`."""
 
     @property
     def is_open(self) -> bool:
@@ -92,7 +94,7 @@ class Tab:
         if "errorText" in loaded:
             raise TutelageError(f"expected to load {self.page.path}, got {loaded['errorText']}")
         yield from self.ask("ready()")
-        self._fresh, self.pointer, self.is_held = True, None, False
+        self._fresh, self.pointer, self.is_held, self.on_bar = True, None, False, False
 
     def close(self) -> Conversation[None]:
         """Close the tab, if it is there."""
@@ -147,15 +149,15 @@ class Tab:
 
     def ask(self, expression: str) -> Conversation[Any]:
         """Evaluate one of the functions of `page.js`."""
-        params = {
-            "expression": f"tutelage.{expression}",
-            "awaitPromise": True,
-            "returnByValue": True,
-        }
-        (answer,) = yield [self.call("Runtime.evaluate", params)]
+        (answer,) = yield [self.asking(expression)]
         if "exceptionDetails" in answer:
             raise TabLost(str(answer["exceptionDetails"].get("exception", {}).get("description")))
         return answer["result"].get("value")
+
+    def asking(self, expression: str) -> Call:
+        """Return the call that evaluates one of the functions of `page.js`."""
+        params = {"expression": f"tutelage.{expression}", "awaitPromise": True, "returnByValue": True}
+        return self.call("Runtime.evaluate", params)
 
     def move(self, x: float, y: float) -> list[Call]:
         """Move the pointer so that the page hears of it at once.
@@ -196,6 +198,6 @@ def _script() -> str:
     folder = Path(__file__).parent
     parts = [
         (folder / f"{name}.js").read_text(encoding="utf-8")
-        for name in ("wall", "clock", "elements", "fields", "page")
+        for name in ("wall", "clock", "bars", "elements", "fields", "page")
     ]
     return "(() => {\n" + "\n".join(parts) + "\n})();"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 from tutelage.datasets.crowd.app import listen, make_server
 from tutelage.datasets.crowd.recorder import Recorder
 from tutelage.datasets.crowd.settings import Settings
@@ -21,6 +21,7 @@ from tutelage.envs.suite import Suite, load_suite
 from tutelage.tests.browser.lake import STUDY, at
 from tutelage.tests.study_page import running as running_study
 
+expect.set_options(timeout=60_000)  # what is expected comes, however busy the machine is
 FLAGS = (
     "--no-sandbox --disable-gpu --disable-background-networking --disable-quic --no-first-run "
     "--disable-component-update --disable-sync"
@@ -87,7 +88,7 @@ def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
             context = browser.new_context(**{"viewport": {"width": 1280, "height": 860}, **options})
             stack.callback(context.close)
             page = context.new_page()
-            page.set_default_timeout(20_000)
+            page.set_default_timeout(60_000)
             page.on("pageerror", lambda error: wrong.append(str(error)))
             page.on("console", complain)
             page.on("request", lambda sent: None if sent.url.startswith(url) else wrong.append(sent.url))
@@ -121,7 +122,7 @@ def join(browser: Browser) -> Iterator[Callable[..., Page]]:
             context = browser.new_context(**given)
             stack.callback(context.close)
             page = context.new_page()
-            page.set_default_timeout(20_000)
+            page.set_default_timeout(60_000)
             page.on("pageerror", lambda error: wrong.append(str(error)))
             page.on("console", complain)
             own = f"http://{address}/"

@@ -58,7 +58,7 @@ def arrive(browser: Browser, served: Served) -> Iterator[Open]:
             context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
             stack.callback(context.close)
             page = context.new_page()
-            page.set_default_timeout(20_000)
+            page.set_default_timeout(60_000)
             page.on("pageerror", lambda error: wrong.append(str(error)))
             page.on("console", lambda message: complain(message.type, message.text))
             page.on("request", lambda sent: None if sent.url.startswith(origin) else wrong.append(sent.url))

@@ -57,11 +57,11 @@ def step_of(page: Page) -> int:
 
 
 def at_step(page: Page, step: int) -> None:
-    expect(page.locator("#step")).to_have_text(re.compile(f"^Step {step} "), timeout=20_000)
+    expect(page.locator("#step")).to_have_text(re.compile(f"^Step {step} "), timeout=60_000)
 
 
 def at_least(page: Page, step: int) -> None:
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while step_of(page) < step:
         assert time.monotonic() < end
         time.sleep(0.02)
@@ -72,7 +72,7 @@ def phase(page: Page, name: str) -> None:
 
 
 def stored(folder: Path, count: int) -> list[Any]:
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while len(found := list(Store.open(folder / "store").trajectories())) < count and time.monotonic() < end:
         time.sleep(0.05)
     return found
@@ -163,7 +163,7 @@ def test_the_page_comes_back_by_itself_when_the_server_does(
         expect(page.locator("#saved")).to_have_text("Saved to step 1")
     expect(page.locator("#connection")).to_have_attribute("data-state", "lost")
     with running(port=int(url.split(":")[-1].strip("/"))):
-        expect(page.locator("#connection")).to_have_attribute("data-state", "open", timeout=20_000)
+        expect(page.locator("#connection")).to_have_attribute("data-state", "open", timeout=60_000)
         press(page, "ArrowRight")
         assert step_of(page) == 2
 

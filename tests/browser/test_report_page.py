@@ -88,7 +88,7 @@ def said(player: playwright.Locator) -> str:
     return str(player.locator(".said span").inner_text())
 
 
-def until(true: Callable[[], bool], seconds: float = 10) -> None:
+def until(true: Callable[[], bool], seconds: float = 60) -> None:
     """Wait in Python: the page's security policy forbids it the evaluation that Playwright waits with."""
     end = time.monotonic() + seconds
     while not true():

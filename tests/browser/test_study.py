@@ -198,7 +198,7 @@ def test_the_page_comes_back_to_the_same_step_when_the_server_does(
         thread = threading.Thread(target=again.run, kwargs={"sockets": [listening]})
         thread.start()
         try:
-            expect(page.locator("#connection")).to_have_text("Connected", timeout=20_000)
+            expect(page.locator("#connection")).to_have_text("Connected", timeout=60_000)
             expect(page.locator("#step")).to_have_attribute("data-step", "1")
             cross(page, 1)
         finally:

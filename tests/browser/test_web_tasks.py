@@ -80,8 +80,18 @@ def spot(page: Page, x: float, y: float) -> tuple[float, float]:
     return box["x"] + (int(x) + 0.5) * scale, box["y"] + (int(y) + 0.5) * scale
 
 
+def picture(page: Page) -> str:
+    """Return all that is drawn."""
+    return page.evaluate("document.getElementById('picture').toDataURL()")
+
+
+def changed(page: Page, before: str) -> None:
+    """Wait until something else is drawn."""
+    page.wait_for_function("before => document.getElementById('picture').toDataURL() !== before", arg=before)
+
+
 def at_step(page: Page, step: int) -> None:
-    expect(page.locator("#step")).to_have_text(re.compile(f"^Step {step} "), timeout=20_000)
+    expect(page.locator("#step")).to_have_text(re.compile(f"^Step {step} "), timeout=60_000)
 
 
 def phase(page: Page, name: str) -> None:
@@ -90,7 +100,7 @@ def phase(page: Page, name: str) -> None:
 
 def stored(folder: Path, count: int = 1) -> list[tuple[Any, list[Action]]]:
     """Wait for episodes to be stored; returns each with its actions, and checks that it replays."""
-    end = time.monotonic() + 30
+    end = time.monotonic() + 60
     while len(found := list(Store.open(folder / "store").trajectories())) < count:
         assert time.monotonic() < end
         time.sleep(0.05)
@@ -167,9 +177,10 @@ def test_a_menu_opens_under_a_pointer_that_rests(serve: Serve, open_page: Open, 
     hand = Hand(page, "menu")
     page.mouse.move(*hand.at("beside"))
     time.sleep(0.4)  # a rest where nothing happens
+    closed = picture(page)
     page.mouse.move(*hand.at("file"))
     expect(page.locator("#step")).to_have_text(re.compile("^Step 0 "))
-    time.sleep(0.6)
+    changed(page, closed)
     page.mouse.move(*hand.spot(65, 25), steps=2)
     page.mouse.click(*hand.spot(65, 25))
     phase(page, "finished")
@@ -214,8 +225,9 @@ def test_the_wheel_scrolls_and_escape_gives_the_keyboard_back(serve: Serve, open
     page = open_page(serve())
     hand = Hand(page, "checklist")
     page.mouse.move(*hand.spot(60, 50))
+    unscrolled = picture(page)
     page.mouse.wheel(0, 100)
-    time.sleep(0.5)
+    changed(page, unscrolled)
     hand.click("list")
     at_step(page, 2)
     page.get_by_role("button", name="Wait a second").click()
@@ -237,8 +249,10 @@ def test_a_browser_that_dies_in_the_midst_of_typing_costs_nothing(
     shared().close()
     hand.click("word")
     at_step(page, 1)
-    page.keyboard.type("op")
-    time.sleep(0.5)
+    for letter in "op":
+        before = picture(page)
+        page.keyboard.type(letter)
+        changed(page, before)
     kill_the_pages()
     page.keyboard.type("en")
     phase(page, "finished")

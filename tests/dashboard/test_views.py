@@ -109,7 +109,7 @@ def watching(browser: Browser, person: str, cookie: str) -> Any:
 def until(socket: Any, kind: str) -> Any:
     """Read on until a message of a kind, or a frame, has come."""
     while True:
-        message = socket.recv(timeout=20)
+        message = socket.recv(timeout=60)
         if isinstance(message, bytes) and kind == "frame":
             return message
         if isinstance(message, str) and json.loads(message)["type"] == kind:
@@ -191,7 +191,7 @@ def test_only_whoever_is_signed_in_may_watch_and_only_our_people(
 ) -> None:
     person, cookie = person.format(watched=served.watched), cookie.format(cookie=cookie_of(inside))
     with watching(inside, person, cookie) as socket, pytest.raises(ConnectionClosed) as closed:
-        socket.recv(timeout=10)
+        socket.recv(timeout=60)
     assert closed.value.rcvd is not None
     assert closed.value.rcvd.code == code
 

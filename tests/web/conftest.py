@@ -1,4 +1,4 @@
-"""A browser for a file of tests, and pages of ours opened in it."""
+"""A browser for a process of tests, and pages of ours opened in it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tutelage.envs.web.environment import WebEnv
 from tutelage.tests.web.showing import PAGES
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     one = Browser()
     yield one

@@ -2,66 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from tutelage.envs.web.actions import Action
-from tutelage.envs.web.browser import Browser
+from tutelage.envs.web.devtools import Conversation
 from tutelage.envs.web.environment import WebEnv
-from tutelage.envs.web.person import Gesture, Person, Question
-from tutelage.tests.web.showing import PAGES, at, named
+from tutelage.envs.web.person import Question
+from tutelage.tests.web.showing import at, elements, named
+from tutelage.tests.web.sitting import Sitting
 
 Opened = Callable[..., WebEnv]
 
 
-class Sitting:
-    """One person at one page: what they did, and what it came to."""
-
-    def __init__(self, env: WebEnv, seed: int) -> None:
-        self.env, self.seed = env, seed
-        self.seen, _ = env.reset(seed=seed)
-        self.person = Person(env)
-        self.actions: list[Action] = []
-        self.questions: list[Question] = []
-        self.reward, self.done = 0.0, False
-        self.proof = [self.seen]
-
-    def do(self, kind: Any, element_id: str = "", **more: Any) -> None:
-        """Do something at the middle of an element."""
-        if element_id:
-            one = named(self.shown(), element_id)
-            more |= {"x": one.left + one.width / 2, "y": one.top + one.height / 2}
-        heard = self.person.hear(Gesture(kind, **more))
-        while True:
-            if heard.question:
-                self.questions.append(heard.question)
-            if heard.action:
-                self.actions.append(heard.action)
-                self.seen, self.reward, self.done, *_ = self.env.step(heard.action)
-                self.proof.append(self.seen)
-            if self.done or not heard.more:
-                return
-            heard = self.person.go_on()
-
-    def type(self, keys: Sequence[str], *held: str) -> None:
-        for key in keys:
-            self.do("key", key=key, held=held)
-
-    def shown(self) -> Any:
-        """Return what the page shows ahead of any action."""
-        look = self.env.episode.look
-        assert look is not None
-        return {"elements": look.elements}
-
-    def check(self) -> None:
-        """Another tab shows the same after the same actions."""
-        other = WebEnv(str(PAGES / f"{self.env.page.name}.html"), browser=self.env.browser)
-        seen = [other.reset(seed=self.seed)[0]] + [other.step(action)[0] for action in self.actions]
-        other.close()
-        assert seen == self.proof
+def named_text(observation: Any, text: str) -> Any:
+    return elements(observation)[at(observation, text=text)]
 
 
 def test_what_is_typed_shows_at_once_and_is_one_action(opened: Opened) -> None:
@@ -231,37 +187,43 @@ def test_waiting_lets_the_page_move(opened: Opened) -> None:
     assert int(named(person.seen, "count").text) == int(before) + 10
 
 
-gestures = st.builds(
-    Gesture,
-    st.sampled_from(
-        ["click", "tap", "press", "move", "release", "hover", "wheel", "key", "fill", "wait", "rest"]
-    ),
-    x=st.floats(0, 4096),
-    y=st.floats(0, 300),
-    amount=st.integers(-4096, 4096),
-    key=st.sampled_from([*"ab Z1", "Enter", "Tab", "Backspace", "ArrowDown", "Dead", "F5", "\0", "é", ""]),
-    held=st.lists(st.sampled_from(["Alt", "Control", "Meta", "Shift"]), max_size=2).map(tuple),
-    text=st.text(max_size=210),
-)
+@pytest.mark.parametrize("y", [7, 30, 61, 93], ids=["arrow", "thumb", "track", "other-arrow"])
+def test_the_bar_of_a_list_scrolls_at_once_by_what_a_browser_scrolls(opened: Opened, y: int) -> None:
+    env = opened("checklist")
+    for _ in range(3):
+        person = Sitting(env, 0)
+        person.do("click", x=150, y=y)
+        top = named_text(person.seen, "birch").top
+        assert {7: 27, 30: 27, 61: 27 - 87, 93: 27 - 40}[y] == top
+    person.check()
 
 
-@pytest.mark.parametrize("page", ["form", "checklist", "canvas", "menu"])
-def test_whatever_hands_do_another_tab_shows_the_same(browser: Browser, page: str) -> None:
-    env = WebEnv(str(PAGES / f"{page}.html"), browser=browser)
+def test_a_thumb_follows_the_mouse_and_stays_where_it_is_let_go(opened: Opened) -> None:
+    person = Sitting(opened("checklist"), 0)
+    person.do("press", x=150, y=30)
+    person.do("move", x=150, y=49)
+    halfway = named_text(person.shown(), "birch").top
+    assert 27 - 100 < halfway < 27
+    person.do("release", x=150, y=68)
+    assert [one.verb for one in person.actions] == ["drag"]
+    assert named_text(person.seen, "birch").top == 27 - 100
+    person.check()
 
-    @settings(max_examples=8, suppress_health_check=list(HealthCheck), database=None)
-    @given(st.lists(gestures, max_size=15), st.integers(0, 99))
-    def fumble(done: list[Gesture], seed: int) -> None:
-        person = Sitting(env, seed)
-        for one in done:
-            person.do(**{name: getattr(one, name) for name in ("kind", *vars(one))})
-            if person.done:
-                break
-        person.do("rest") if not person.done else None
-        person.check()
 
-    fumble()
-    env.close()
+def frames(env: WebEnv, count: int) -> Conversation[None]:
+    """Let real time pass, as so many pictures of the page."""
+    for _ in range(count):
+        yield from env.episode.picture()
+
+
+def test_the_arrows_of_a_number_count_once_however_long_they_are_held(opened: Opened) -> None:
+    env = opened("panes")
+    seen, _ = env.reset(seed=5)
+    env.step(Action("press", at(seen, id="count"), 0.95, 0.25))
+    # a browser counts on after half a second
+    env.browser.talk_alone(frames(env, 60))
+    seen, *_ = env.step(Action("hover", 0))
+    assert named(seen, "count").value == "6"
 
 
 def test_a_crash_in_the_midst_of_typing_loses_nothing(opened: Opened) -> None:

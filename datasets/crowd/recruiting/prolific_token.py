@@ -14,7 +14,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
@@ -46,13 +46,20 @@ class TokenVerifier:
     """
 
     def __init__(
-        self, prolific: Prolific, *, lifetime: float = DAY, leeway: float = 30.0, timeout: float = 5.0
+        self,
+        prolific: Prolific,
+        *,
+        lifetime: float = DAY,
+        leeway: float = 30.0,
+        timeout: float = 5.0,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._prolific = prolific
         self._audience = _origin(prolific.audience)
         self._lifetime = lifetime
         self._leeway = leeway
         self._timeout = timeout
+        self._clock = clock
         self._keys: dict[str, jwt.PyJWK] = {}
         self._fetched = self._asked = float("-inf")
         self._lock = threading.Lock()
@@ -94,15 +101,15 @@ class TokenVerifier:
             return self._keys[kid]
         with self._lock:  # a thousand people at once are one request
             known = kid in self._keys and self._age() <= self._lifetime
-            if not known and time.monotonic() - self._asked > _AGAIN:
-                self._asked = time.monotonic()
+            if not known and self._clock() - self._asked > _AGAIN:
+                self._asked = self._clock()
                 self._fetch()
             if kid not in self._keys or self._age() > 2 * self._lifetime:
                 raise self._refusal("not-now")
             return self._keys[kid]
 
     def _age(self) -> float:
-        return time.monotonic() - self._fetched
+        return self._clock() - self._fetched
 
     def _fetch(self) -> None:
         """Take over the set that Prolific publishes; whatever goes wrong, the keys stay as they are."""
@@ -113,7 +120,7 @@ class TokenVerifier:
             return
         if keys:
             self._keys = keys
-            self._fetched = time.monotonic()
+            self._fetched = self._clock()
 
     def _refusal(self, reason: str) -> Refusal:
         return Refusal(reason, self._prolific.title)

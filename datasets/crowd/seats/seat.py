@@ -81,12 +81,23 @@ class Seat:
         async with self._lock:
             before = self.session.episode
             try:
-                yield
+                async with self._playing():
+                    yield
             except sql.exc.SQLAlchemyError:
                 self._in_doubt = True
                 raise
             finally:
                 self._refresh(before)
+
+    @contextlib.asynccontextmanager
+    async def _playing(self) -> AsyncIterator[None]:
+        """Pass over an episode whose environment fails; the lock is held, so that no other begins first."""
+        try:
+            yield
+        except WorldError as error:
+            _log.warning("%s", error)
+            self._display.send({"type": "error", "text": str(error)})
+            await self._finished(None)
 
     async def trouble(self, why: str | None) -> None:
         """Tell the page that saving fails, and let the play wait; or that it works again."""
@@ -98,7 +109,7 @@ class Seat:
                 self._pause()
             elif self._in_doubt:
                 await self._read_again()
-            elif self._display.page is not None:
+            elif self.is_open:
                 self._go_on_by_itself()
             self._tell()
 
@@ -118,8 +129,7 @@ class Seat:
         """Show on another line, too, what the page is shown; nothing comes back from there."""
         self._display.watchers.add(line)
         async with self._lock:
-            self._tell()
-            await self._draw_again()
+            await self._tell_all()
 
     def unwatch(self, line: Line) -> None:
         """Show nothing more on a line that only looked on."""
@@ -146,17 +156,16 @@ class Seat:
                 line.send({"type": "error", "text": str(error)})
             self._go_on_by_itself()
             if self.session.episode is before:
-                self._tell()
-                await self._draw_again()
+                await self._tell_all()
             else:
                 self._refresh(before)
             if self._journal.trouble is not None:
                 self._display.send({"type": "saving", "failing": True, "why": self._journal.trouble})
 
-    async def _draw_again(self) -> None:
-        """Show the episode to a page that has nothing yet."""
-        episode = self.session.episode
-        if episode is None:
+    async def _tell_all(self) -> None:
+        """Tell a page that has nothing yet, and show it the episode."""
+        self._tell()
+        if (episode := self.session.episode) is None:
             self._display.last_picture()
             return
         try:
@@ -169,9 +178,8 @@ class Seat:
 
     def _go_on_by_itself(self) -> None:
         """A task that waits for keys need not wait for its player: nothing happens without one."""
-        session = self.session
-        if session.task and session.task.fps is None and session.phase is Phase.PAUSED:
-            session.start()
+        if (task := self.session.task) and task.fps is None and self.session.phase is Phase.PAUSED:
+            self.session.start()
 
     async def _answer(self, text: str | bytes, line: Line) -> None:
         try:
@@ -182,8 +190,6 @@ class Seat:
     async def _explain(self, error: Exception, send: Callable[[dict[str, Any]], None]) -> None:
         """Say what went wrong, in one line, and go on from there as well as can be."""
         match error:
-            case WorldError():
-                await self._recover(error)
             case TutelageError():
                 send({"type": "error", "text": str(error)})
             case sql.exc.SQLAlchemyError():
@@ -196,16 +202,6 @@ class Seat:
                 _log.error("what a page asked for could not be done", exc_info=error)
                 send({"type": "error", "text": FAILED})
 
-    async def _recover(self, error: WorldError) -> None:
-        """The environment failed and its episode is over: let the guide go on from there."""
-        _log.warning("%s", error)
-        self._display.send({"type": "error", "text": str(error)})
-        try:
-            async with self.changing():
-                await self.guide.finished()
-        except (TutelageError, sql.exc.SQLAlchemyError) as another:
-            await self._explain(another, self._display.send)
-
     async def _read_again(self) -> None:
         """Read where this person is, if that is in doubt; it stays so for as long as nothing can be read."""
         before = self.session.episode
@@ -217,7 +213,7 @@ class Seat:
 
     async def _handle(self, message: Message) -> None:
         if not isinstance(message, Down | Up | Hand | Shown):
-            async with self._lock:
+            async with self._lock, self._playing():
                 await self._hands.rest()
         match message:
             case Up():
@@ -263,7 +259,7 @@ class Seat:
             if session.phase is Phase.PLAYING and session.task and session.task.fps:
                 self._display.asked()
                 return  # in real time the clock asks for the keys
-        async with self._lock:
+        async with self._lock, self._playing():
             if session.phase in WAITING:
                 self._go()
             elif isinstance(key, Hand):
@@ -316,7 +312,8 @@ class Seat:
                 self._tell()
 
     async def _act_in_time(self, episode: Underway) -> None:
-        await self._act(episode, self._keys.decision(episode.controls), self._shown)
+        async with self._playing():
+            await self._act(episode, self._keys.decision(episode.controls), self._shown)
 
     async def _stand_still(self, error: Exception) -> None:
         """Say what went wrong at a deadline: a person must not wait for a clock that stands."""
@@ -334,6 +331,9 @@ class Seat:
             if now.picture is None:
                 self._display.step(episode)
             return
+        await self._finished(episode)
+
+    async def _finished(self, episode: Underway | None) -> None:
         try:
             await self.guide.finished()
         except sql.exc.SQLAlchemyError:

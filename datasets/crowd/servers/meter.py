@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import bisect
 import threading
 import time
@@ -15,6 +16,8 @@ from ..ledger import Ledger, servers
 
 BOUNDS_MS = (5, 10, 15, 20, 25, 35, 50, 75, 100, 150, 250, 500, 1000, 2500)
 """Upper bounds of the classes that lag is counted in; one more class holds what is beyond."""
+
+PULSE_SECONDS = 0.05
 
 _SLICE_SECONDS, _SLICES = 30, 10  # five minutes
 
@@ -31,6 +34,7 @@ class Meter:
         self._steps = 0
         self._lag = [0] * (len(BOUNDS_MS) + 1)
         self._lag_sum = 0.0
+        self._held_up = [0] * (len(BOUNDS_MS) + 1)
         self._latest: deque[tuple[int, list[int]]] = deque()  # slices of the last minutes
 
     def stepped(self) -> None:
@@ -46,6 +50,11 @@ class Meter:
             self._lag_sum += milliseconds
             self._slice()[place] += 1
 
+    def held_up(self, milliseconds: float) -> None:
+        """Note for how long the event loop's own work has kept everybody waiting, see `feel_pulse`."""
+        with self._lock:
+            self._held_up[bisect.bisect_left(BOUNDS_MS, milliseconds)] += 1
+
     def figures(self, trouble: str | None = None) -> dict[str, Any]:
         """Return the counts so far, ready for JSON; `trouble` is the journal's."""
         with self._lock:
@@ -55,6 +64,7 @@ class Meter:
                 "lag": list(self._lag),
                 "lag_sum_ms": round(self._lag_sum, 1),
                 "latest": self._lately(),
+                "held_up": list(self._held_up),
             }
 
     def _lately(self) -> list[int]:
@@ -69,6 +79,19 @@ class Meter:
         if not self._latest or self._latest[-1][0] != now:
             self._latest.append((now, [0] * (len(BOUNDS_MS) + 1)))
         return self._latest[-1][1]
+
+
+async def feel_pulse(meter: Meter) -> None:
+    """Note, until cancelled, for how long the event loop keeps a timer waiting by what it does itself.
+
+    What its thread spends of the processor counts, not what other programs of a busy machine take meanwhile.
+    """
+    loop = asyncio.get_running_loop()
+    while True:
+        due, worked = loop.time() + PULSE_SECONDS, time.thread_time()
+        await asyncio.sleep(PULSE_SECONDS)
+        late, worked = loop.time() - due, time.thread_time() - worked
+        meter.held_up(1000 * max(0.0, min(late, worked)))
 
 
 def beat_alone(ledger: Ledger, started: float, figures: Mapping[str, Any]) -> None:

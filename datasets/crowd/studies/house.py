@@ -39,6 +39,7 @@ class House:
     standing: Standing = field(default_factory=Standing)
     """Whether the study, or somebody in it, is paused or banned; read anew every second."""
     clock: Callable[[], float] = time.time
+    steady: Callable[[], float] = time.monotonic
     remove: Callable[[str], None] = lambda _: None
     """Is told a pseudonym whose episodes are to be removed, after all of them have been stored."""
 

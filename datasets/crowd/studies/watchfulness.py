@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -20,7 +19,7 @@ class Watchfulness:
         self.is_idle = False
         """Whether play waits because nobody seems to be there."""
         self._visit = visit
-        self._active = time.monotonic()
+        self._active = visit.house.steady()
         self._renewed = self._active
         self._seen: tuple[str, int] = ("", 0)
         self._told: str | None = None
@@ -42,7 +41,7 @@ class Watchfulness:
 
     def note_activity(self) -> None:
         """Note that the person is there."""
-        self._active, self.is_idle = time.monotonic(), False
+        self._active, self.is_idle = self._visit.house.steady(), False
 
     async def tick(self) -> None:
         """Do what time has made due, if anything."""
@@ -122,17 +121,17 @@ class Watchfulness:
 
     def _is_gone(self) -> bool:
         patience = self._visit.study.limits.idle_seconds
-        return patience is not None and time.monotonic() - self._active >= patience
+        return patience is not None and self._visit.house.steady() - self._active >= patience
 
     def _must_renew(self) -> bool:
         """Whether somebody who is there has a claim to be held for longer, well before it runs out."""
         period = 60 * self._visit.study.limits.claim_minutes
-        is_old = time.monotonic() - self._renewed >= period / 4
+        is_old = self._visit.house.steady() - self._renewed >= period / 4
         return self._visit.playing.claim is not None and is_old and self._active > self._renewed
 
     async def _renew(self) -> None:
         visit, claim = self._visit, self._visit.playing.claim
-        self._renewed = time.monotonic()
+        self._renewed = visit.house.steady()
         if claim is None:
             return
         if await visit.house.in_thread(visit.house.claims.renew, claim):
