@@ -43,6 +43,9 @@ soak: .venv/installed-dev programs  ## kill recorders and studies 200 times each
 bench: .venv/installed-dev .venv/imitation/ready .venv/xland/ready .venv/miniwob/ready  ## every benchmark, in its quick form
 	@for one in benchmarks/[a-z]*.py; do echo "== $$one"; $(BIN)/python $$one --quick || exit 1; done
 
+audit: .venv/audit/ready  ## compare every pin with the advisories of PyPI (needs the network)
+	.venv/audit/bin/pip-audit --no-deps --disable-pip -r constraints.txt
+
 docs: .venv/installed-dev  ## write docs/cli.md from --help
 	$(BIN)/python docs/make_cli.py
 
@@ -95,6 +98,11 @@ clean:  ## remove what the verbs made (your demonstrations in demo/ stay)
 	@echo "installing miniwob 1.1.0 into .venv/miniwob (once)"
 	@$(PYTHON) -m venv .venv/miniwob
 	@.venv/miniwob/bin/python -m pip --disable-pip-version-check install -qq -c constraints.txt miniwob==1.1.0
+	@touch $@
+
+.venv/audit/ready: .venv/made
+	@$(PYTHON) -m venv .venv/audit
+	@.venv/audit/bin/python -m pip --disable-pip-version-check install -qq pip-audit==2.10.1
 	@touch $@
 
 # what the tests start besides Python: a browser, a database server, a web server; as packages of Debian. They are the
