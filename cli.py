@@ -13,6 +13,8 @@ import typer
 
 from .agents.train_config import TrainConfig
 from .agents.train_flags import with_flags
+from .cli_defects import describe as describe_defect
+from .cli_defects import message_of
 from .cli_exchange import export_, import_
 from .cli_safety import reads_files
 from .cli_store import repair
@@ -53,7 +55,7 @@ def main() -> None:
         if status == 130:
             errors.print("tutelage: stopped")
     except TutelageError as error:
-        errors.print(f"tutelage: {printable(error)}", style="red")
+        errors.print(f"tutelage: {message_of(error)}", style="red")
         sys.exit(2)
     except _UsageError as error:
         if error.format_message():  # a group without a verb has shown its help
@@ -62,6 +64,9 @@ def main() -> None:
     except (KeyboardInterrupt, typer.Abort):
         errors.print("tutelage: stopped")
         sys.exit(130)
+    except Exception as error:  # not a blanket: what bad input can cause is a TutelageError where it is read
+        line, status = describe_defect(error)
+        errors.print(f"tutelage: {line}", style="red")
     sys.exit(status if isinstance(status, int) else 0)
 
 

@@ -9,8 +9,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from ..datasets.durable import disk_errors, write_whole
@@ -18,6 +16,7 @@ from ..envs.bounded_files import read_bytes
 from ..envs.errors import TutelageError
 from ..envs.printable import markdown_cell
 from ..envs.suite import Suite, suite_from
+from .bounded_tensors import parse_tensors
 from .checkpoint_checks import expect_description, rebuilt
 from .policy import Policy
 from .sealed_yaml import damaged, read_sealed, sealed
@@ -88,10 +87,7 @@ def load(folder: str | Path) -> LoadedPolicy:
     folder = Path(folder)
     document, weights = _read(folder)
     where = str(folder / DESCRIPTION)
-    try:
-        tensors = load_tensors(weights)
-    except (SafetensorError, RuntimeError, ValueError, KeyError) as error:
-        raise TutelageError(f"expected weights in {folder / WEIGHTS}, got: {error}") from None
+    tensors, _ = parse_tensors(weights, str(folder / WEIGHTS))
     policy = rebuilt(document, tensors, where)
     suite = suite_from(document["suite"], where)
     return LoadedPolicy(policy, suite, document["lineage"], document["seal"])

@@ -6,7 +6,6 @@ meets itself: on the page, in the instruction, in a field.
 
 from __future__ import annotations
 
-import json
 import re
 import zlib
 from collections.abc import Sequence
@@ -16,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ..envs.web.elements import TAMPERED
+from ..envs.web.elements import TAMPERED, read_columns
 from .colours import SORTS, likeness, named_in, rgba_of, sort_of
 from .fellows import crowd_of, extremes, groups
 from .words import buckets_of
@@ -103,7 +102,7 @@ def places_of(sentence: str) -> tuple[tuple[int, int], ...]:
 @lru_cache(maxsize=65536)
 def page_rows(instruction: str, document: str) -> PageRows:
     """Turn a page (`envs.web.elements`) and its instruction into numbers."""
-    page = json.loads(document)
+    page = read_columns(document)
     said = tokens_of(instruction)
     asked = _Asked(instruction.lower(), said)
     texts = [(text or "").lower().strip() for text in page["text"]]

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from ..envs.bounded_files import open_regular
+from ..envs.bounded_files import open_regular, read_json
 from ..envs.errors import TutelageError
 from .durable import disk_errors
 from .manifest import DOCUMENT
@@ -125,7 +125,7 @@ def _digest(path: Path) -> str:
 
 def _sources(folder: Path) -> list[str]:
     with contextlib.suppress(OSError, ValueError):
-        found = json.loads((folder / _SOURCES).read_text(encoding="utf-8"))
+        found = read_json(folder / _SOURCES)
         if isinstance(found, list):
             return [str(one) for one in found]
     return []

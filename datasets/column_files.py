@@ -9,7 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+from ..envs.bounded_files import open_regular, read_json
 from ..envs.errors import TutelageError
+from .bounded_archives import npy_header
 from .replay import Replay
 from .trajectory import Trajectory
 
@@ -107,17 +109,14 @@ class ColumnArrays:
     def load(cls, folder: Path) -> ColumnArrays:
         """Open what `save` left, memory-mapped; raises TutelageError when it can't be read."""
         try:
-            contents = json.loads((folder / "columns.json").read_text(encoding="utf-8"))
-            # plain arrays over the mapping: numpy's memmap class makes every slice slow
-            arrays = {
-                name: np.asarray(np.load(folder / f"{at}.npy", mmap_mode="r", allow_pickle=False))
-                for at, name in enumerate(contents["arrays"])
-            }
-        except (OSError, ValueError, KeyError) as error:
+            names, words = _contents(folder / "columns.json")
+            arrays = {name: _opened(folder / f"{at}.npy") for at, name in enumerate(names)}
+        except (OSError, ValueError) as error:
             raise TutelageError(f"expected columns in {folder}, got {error}; remove that folder") from None
+        _check_columns(arrays, words, folder)
         loaded = cls(len(arrays["actions"]))
         loaded._arrays = arrays
-        loaded._codes = {k: {word: at for at, word in enumerate(v)} for k, v in contents["words"].items()}
+        loaded._codes = {k: {word: at for at, word in enumerate(v)} for k, v in words.items()}
         return loaded
 
     def _allocate(self, name: str, like: np.ndarray) -> np.ndarray:
@@ -131,6 +130,43 @@ class ColumnArrays:
         if name == "legal":
             array[:] = True
         return array
+
+
+def _contents(path: Path) -> tuple[list[str], dict[str, list[str]]]:
+    """Read which array is which, and the words of those that hold codes; raises TutelageError."""
+    document = read_json(path)
+    names, words = (document.get(key) if isinstance(document, dict) else None for key in ("arrays", "words"))
+    if (
+        not isinstance(names, list)
+        or not isinstance(words, dict)
+        or not all(isinstance(name, str) for name in names)
+        or not all(isinstance(listed, list) and {*map(type, listed)} <= {str} for listed in words.values())
+    ):
+        raise TutelageError(f"arrays and words that {path.name} does not name")
+    return names, words
+
+
+def _opened(path: Path) -> np.ndarray:
+    """Map an array into memory once its header is known to be one of numbers; raises TutelageError."""
+    with open_regular(path) as file:
+        npy_header(file, path.name)
+    # plain arrays over the mapping: numpy's memmap class makes every slice slow
+    return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+
+
+def _check_columns(arrays: dict[str, np.ndarray], words: dict[str, list[str]], folder: Path) -> None:
+    """Raise TutelageError unless there is a row a step in every array, and a word for every code."""
+    sound = {"actions", "controllers"} <= arrays.keys() and words.keys() <= arrays.keys()
+    sound = sound and all(array.ndim for array in arrays.values())
+    sound = sound and len({len(array) for array in arrays.values()}) == 1
+    for name, listed in words.items() if sound else ():
+        codes = arrays[name]
+        sound = sound and codes.dtype.kind in "iu" and codes.ndim == 1
+        sound = sound and codes.min(initial=0) >= 0 and codes.max(initial=-1) < len(listed)
+    if not sound:
+        raise TutelageError(
+            f"expected columns in {folder} that belong together, got others; remove that folder"
+        )
 
 
 def _mask(again: Replay, masks: Sequence[np.ndarray | None]) -> np.ndarray:

@@ -18,7 +18,7 @@ from ..envs.task import SeedRange, Task
 from .column_cache import cached_folder
 from .column_files import Chunk, ColumnArrays
 from .live_columns import LiveObservations
-from .replay import Environments, Replay, is_grid, replay_many
+from .replay import Environments, Replay, are_choices, is_grid, replay_many
 from .spreading import spread
 from .store import Progress, Store, select
 from .trajectory import Trajectory
@@ -211,6 +211,11 @@ def _replay_job(job: _Job) -> dict[str, Chunk]:
     with Environments(store.suite) as environments:
         episodes = list(store.read_rows(job.part, job.group, job.rows))
         unseen = [one for one in episodes if one.task in job.live]
+        for one in unseen:
+            if not are_choices(one.actions, environments[one.task].action_space):
+                raise TutelageError(
+                    f"expected actions of task {one.task!r} in episode {one.episode}, got others"
+                )
         episodes = [one for one in episodes if one.task not in job.live]
         for one, again in zip(episodes, replay_many(episodes, environments), strict=True):
             if isinstance(again, TutelageError):

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from ..envs.errors import TutelageError
 from ..envs.suite import Suite
+from .bounded_parquet import read_columns
 from .manifest import PART, Manifest, PartEntry, hash_file, part_files, revision, stem
 from .schema import VERSION
 
@@ -75,7 +76,7 @@ def part_entry(path: Path) -> PartEntry:
 
 def episode_ids(path: Path) -> list[str]:
     """List the episodes of a part that is sound."""
-    return list(pq.read_table(path, columns=["episode"])["episode"].to_pylist())
+    return list(read_columns(path, ["episode"])["episode"].to_pylist())
 
 
 class Classifier:
@@ -160,7 +161,7 @@ def _foreign_or_renamed(folder: Path, name: str, manifest: Manifest) -> Kind:
 
 def _belongs(path: Path, suite: Suite) -> bool:
     """Say whether all rows of a part are of tasks of this suite."""
-    rows = pq.read_table(path, columns=["suite", "task", "env"])
+    rows = read_columns(path, ["suite", "task", "env"])
     envs = {task.id: task.env for task in suite}
     told = {(row["suite"], row["task"], row["env"]) for row in rows.to_pylist()}
     return all(name == suite.name and envs.get(task) == env for name, task, env in told)

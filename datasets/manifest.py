@@ -20,7 +20,7 @@ from typing import Any, cast
 
 import yaml
 
-from ..envs.bounded_files import open_regular, parse_yaml, read_bytes
+from ..envs.bounded_files import open_regular, parse_json, parse_yaml, read_bytes
 from ..envs.errors import TutelageError
 from ..envs.suite import Suite
 from .durable import write_whole
@@ -88,7 +88,7 @@ class Manifest:
                 + _REPAIR.format(folder)
             )
         try:
-            document = json.loads(body)
+            document = parse_json(body, str(folder / MANIFEST))
             parts = {name: PartEntry(**entry) for name, entry in document["parts"].items()}
             if document["version"] == STORE_VERSION and all(map(PART.fullmatch, parts)):
                 gone = frozenset(map(str, document["removed"]))

@@ -13,11 +13,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from ..envs.bounded_files import read_bytes
 from ..envs.errors import TutelageError
 from ..envs.suite import Suite, suite_from
+from .bounded_parquet import read_columns
 from .durable import disk_errors, sync_folder, write_whole
 from .leftovers import Kind, episode_ids, leftovers, part_entry
 from .manifest import (
@@ -246,7 +246,7 @@ def _part_doubles(plan: Plan) -> None:
             seen.add(episode)
         if all(keep):
             continue
-        kept, added = pq.read_table(folder / name).filter(pa.array(keep)), {}
+        kept, added = read_columns(folder / name).filter(pa.array(keep)), {}
         if len(kept):
             data = seal(kept)
             short = hashlib.sha256(data).hexdigest()[:16]

@@ -8,9 +8,10 @@ import platform
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from gymnasium.spaces import Discrete, Space
 
 from ..envs.errors import TutelageError
 from ..envs.gymnasium_task import Step, TaskEnvironment
@@ -125,6 +126,9 @@ def replay_many(
     for task in dict.fromkeys(one.task for one in trajectories):
         some = [one for one in trajectories if one.task == task and one.observations is None]
         if some and (world := _grid_world(environments[task])) is not None:
+            # the kernels do not look: what is no action goes the slow way, and is refused there
+            some = [one for one in some if are_choices(one.actions, environments[task].action_space)]
+        if some and world is not None:
             quick |= zip(
                 (one.episode for one in some), replay_grid(some, environments[task], world), strict=True
             )
@@ -138,6 +142,15 @@ def replay_many(
             raise
         except TutelageError as error:
             yield error
+
+
+def are_choices(actions: np.ndarray, space: Space[Any]) -> bool:
+    """Say whether rows `[T, k]` are choices of a discrete space, which kernels may take unseen."""
+    if not isinstance(space, Discrete) or actions.shape[1] != 1:
+        return False
+    low, high = int(space.start), int(space.start) + int(space.n) - 1
+    column = actions[:, 0]
+    return bool(((column >= low) & (column <= high) & (column == np.floor(column))).all())
 
 
 def is_grid(task: Task) -> bool:

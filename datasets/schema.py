@@ -12,7 +12,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ..envs.bounded_files import parse_json
 from ..envs.errors import TutelageError
+from .bounded_archives import read_npz
 from .trajectory import Trajectory
 
 VERSION = 1
@@ -76,6 +78,8 @@ _DICTIONARY = [
     *(f"{name}.list.element" for name in ("actions", "rewards", "controllers")),
 ]
 
+_MAY_BE_MISSING = ("steps_per_second",)
+
 ROW_GROUP = 2048
 """Episodes in a row group, at most; fewer when observations are stored."""
 _GROUP_BYTES = 64 << 20
@@ -108,6 +112,10 @@ def seal(table: pa.Table) -> bytes:
 
 def from_batch(batch: pa.RecordBatch) -> Iterator[Trajectory]:
     """Read the trajectories of a batch of rows, in order; raises TutelageError for a row that is not one."""
+    check_summary(pa.Table.from_batches([batch]).select(SUMMARY.names))
+    for name in _PER_STEP:
+        if batch.column(name).null_count or batch.column(name).flatten().null_count:
+            raise TutelageError(f"expected {name} for every step, got steps without")
     lists = {name: (batch.column(name).offsets, batch.column(name).values.to_numpy()) for name in _PER_STEP}
     summary = batch.select(SUMMARY.names).to_pylist()
     blobs = batch.column("observations")
@@ -117,7 +125,17 @@ def from_batch(batch: pa.RecordBatch) -> Iterator[Trajectory]:
             for name, (offsets, values) in lists.items()
         }
         blob = blobs[at].as_buffer()
-        yield _from_row(row, steps, None if blob is None else unpack(blob))
+        yield _from_row(row, steps, None if blob is None else unpack(blob, f"episode {row['episode']}"))
+
+
+def check_summary(rows: pa.Table) -> pa.Table:
+    """Return rows of SUMMARY as they are; raises TutelageError for other columns, or missing values."""
+    for field in SUMMARY:
+        if rows.schema.get_field_index(field.name) < 0 or rows[field.name].type != field.type:
+            raise TutelageError(f"expected a column {field.name!r} of {field.type}, got none, or another")
+        if rows[field.name].null_count and field.name not in _MAY_BE_MISSING:
+            raise TutelageError(f"expected {field.name!r} of every episode, got episodes without")
+    return rows
 
 
 def pack(observations: Mapping[str, np.ndarray]) -> bytes:
@@ -138,21 +156,35 @@ def pack(observations: Mapping[str, np.ndarray]) -> bytes:
     return buffer.getvalue()
 
 
-def unpack(data: Any) -> dict[str, np.ndarray]:
-    """Read what `pack` wrote: leaf path → array."""
+def unpack(data: Any, where: str = "stored observations") -> dict[str, np.ndarray]:
+    """Read what `pack` wrote: leaf path → array; raises TutelageError, which begins with `where`."""
     found = {}
-    with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-        for name in archive.files:
-            kind, _, path = name.partition("/")
-            if kind == "leaf":
-                found[path] = archive[name]
-            elif kind == "which":
-                texts, ends = archive[f"texts/{path}"].tobytes(), archive[f"ends/{path}"]
-                parts = [texts[begin:end] for begin, end in pairwise((0, *ends))]
-                found[path] = np.array([one.decode("utf-8", "surrogatepass") for one in parts], object)[
-                    archive[name]
-                ]
+    archive = read_npz(data, where)
+    for name, array in archive.items():
+        kind, _, path = name.partition("/")
+        if not array.ndim:
+            raise TutelageError(f"expected one value a step at {path!r} of {where}, got one in all")
+        if kind == "leaf":
+            found[path] = array
+        elif kind == "which":
+            texts, ends = archive.get(f"texts/{path}"), archive.get(f"ends/{path}")
+            found[path] = _texts(array, texts, ends, f"{path!r} of {where}")
     return found
+
+
+def _texts(which: np.ndarray, texts: np.ndarray | None, ends: np.ndarray | None, where: str) -> np.ndarray:
+    """Put texts in their places again: `which` [T] are indices, text i ends before byte `ends[i]`."""
+    if texts is None or ends is None or {which.dtype.kind, ends.dtype.kind} - {"i", "u"}:
+        raise TutelageError(f"expected texts and their places at {where}, got something else")
+    bounds = [0, *ends.ravel().tolist()]
+    if which.min(initial=0) < 0 or which.max(initial=-1) >= len(ends) or sorted(bounds) != bounds:
+        raise TutelageError(f"expected places that texts are at, in {where}, got others")
+    data = texts.tobytes()
+    try:
+        parts = [data[begin:end].decode("utf-8", "surrogatepass") for begin, end in pairwise(bounds)]
+    except UnicodeDecodeError:
+        raise TutelageError(f"expected UTF-8 texts at {where}, got other bytes") from None
+    return np.array([*parts, None], object)[which]
 
 
 def _to_row(one: Trajectory) -> dict[str, Any]:
@@ -176,6 +208,14 @@ _PLAIN = (
 )
 
 
+def _mapping(row: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Read a JSON object out of a column; raises TutelageError for anything else."""
+    document = parse_json(row[name], f"{name} of episode {row['episode']}")
+    if not isinstance(document, dict):
+        raise TutelageError(f"expected {name} of episode {row['episode']} to be a mapping, got another thing")
+    return document
+
+
 def _from_row(
     row: dict[str, Any], steps: dict[str, Any], observations: dict[str, np.ndarray] | None
 ) -> Trajectory:
@@ -190,7 +230,7 @@ def _from_row(
         **{name: row[name] for name in (*_PLAIN, "digest", "success")},
         **steps,
         actions=actions,
-        kwargs=json.loads(row["kwargs"]),
-        versions=json.loads(row["versions"]),
+        kwargs=_mapping(row, "kwargs"),
+        versions=_mapping(row, "versions"),
         observations=observations,
     )

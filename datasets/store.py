@@ -11,13 +11,15 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
+from ..envs.bounded_files import Limits, too_large
 from ..envs.errors import TutelageError
 from ..envs.suite import Suite, suite_from
 from ..envs.task import SeedRange
+from .bounded_parquet import BoundedParquet
 from .column_cache import COLUMNS
 from .durable import disk_errors, write_whole
 from .leftovers import episode_ids, settle
@@ -34,7 +36,7 @@ from .manifest import (
     read_document,
 )
 from .removal import remove_rows
-from .schema import SUMMARY, VERSION, from_batch, seal, to_table
+from .schema import SCHEMA, SUMMARY, VERSION, check_summary, from_batch, seal, to_table
 from .store_lock import reading, writing
 from .store_suite import begin, check_belongs, other_suite
 from .trajectory import Trajectory
@@ -158,8 +160,14 @@ class Store:
     def episodes(self, parts: Sequence[Path] | None = None) -> pa.Table:
         """Return one row an episode (of some parts), without the lists: the columns of `schema.SUMMARY`."""
         chosen = self._unique_parts() if parts is None else parts
-        tables = [self._file(part).read(SUMMARY.names).cast(SUMMARY) for part in chosen]
-        return pa.concat_tables([SUMMARY.empty_table(), *tables])
+        limit, total = Limits.current().expanded_bytes, 0
+        tables = [SUMMARY.empty_table()]
+        for part in chosen:
+            tables.append(check_summary(self._file(part).read(SUMMARY.names)))
+            total += tables[-1].nbytes
+            if total > limit:
+                raise too_large(self.path, "bytes in the summaries of its episodes", limit)
+        return pa.concat_tables(tables)
 
     def __len__(self) -> int:
         manifest = self._checked()
@@ -177,7 +185,7 @@ class Store:
         for part in self._unique_parts():
             file = self._file(part)
             for group in range(file.num_row_groups):
-                table = file.read_row_group(group, SUMMARY.names)
+                table = self._summary(part, file, group)
                 chosen = select(table, task and [task], kinds, demonstrators, seeds)
                 if chosen:
                     yield from self._rows(part, file, group, chosen)
@@ -222,7 +230,7 @@ class Store:
         for part in self._unique_parts():
             file = self._file(part)
             for group in range(file.num_row_groups):
-                yield part.name, group, file.read_row_group(group, SUMMARY.names)
+                yield part.name, group, self._summary(part, file, group)
 
     def group_sizes(self, part: str) -> list[int]:
         """Return the number of episodes in each row group of a part: the units that workers read."""
@@ -237,8 +245,18 @@ class Store:
         """List the episodes of a part in order."""
         return list(self._file(self.path / part).read(["episode"])["episode"].to_pylist())
 
+    def _summary(self, part: Path, file: BoundedParquet, group: int) -> pa.Table:
+        """Read the SUMMARY rows of a row group; their steps are those that the lists have."""
+        table = check_summary(file.read_row_group(group, SUMMARY.names))
+        steps = table["steps"].to_numpy()
+        if (steps < 1).any() or int(steps.sum(dtype=np.int64)) != file.values("rewards", group):
+            raise TutelageError(
+                f"expected part {part.name} of {self.path} to have a reward a step, got another number"
+            )
+        return table
+
     def _rows(
-        self, part: Path, file: pq.ParquetFile, group: int, chosen: Sequence[int] | None
+        self, part: Path, file: BoundedParquet, group: int, chosen: Sequence[int] | None
     ) -> Iterator[Trajectory]:
         table = file.read_row_group(group)
         if chosen is not None and len(chosen) < len(table):
@@ -249,13 +267,14 @@ class Store:
             except (ValueError, KeyError, TypeError) as error:
                 raise TutelageError(f"part {part.name} of {self.path}: {error}") from error
 
-    def _file(self, part: Path) -> pq.ParquetFile:
+    def _file(self, part: Path) -> BoundedParquet:
         self._check_sound(part)
-        file = pq.ParquetFile(part)
+        file = BoundedParquet(part, f"part {part.name} of {self.path}")
         if (file.schema_arrow.metadata or {}).get(b"tutelage.schema") != str(VERSION).encode():
             raise TutelageError(
                 f"expected schema {VERSION} in part {part.name} of {self.path}, got another; update"
             )
+        file.expect(SCHEMA)
         return file
 
     def _check_sound(self, part: Path) -> str:

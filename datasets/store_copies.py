@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from ..envs.bounded_files import Limits
 from ..envs.errors import TutelageError
+from .bounded_parquet import read_columns
 from .manifest import COPIED, DOCUMENT, MANIFEST, Manifest, PartEntry, check_document, joined
 from .remote import Remote
 
@@ -43,7 +42,7 @@ class StoreCopy:
             data = self.fetch(name, entry)
         except TutelageError:
             return None
-        return list(pq.read_table(pa.BufferReader(data), columns=["episode"])["episode"].to_pylist())
+        return list(read_columns(io.BytesIO(data), ["episode"])["episode"].to_pylist())
 
     def fetch(self, name: str, entry: PartEntry) -> bytes:
         """Return the bytes of a part; raises TutelageError when they are others than the manifest says."""

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import gzip
-import io
 import json
 import os
+import tempfile
 import zipfile
-import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,13 +13,16 @@ from typing import IO
 from urllib.parse import quote
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from ..envs.bounded_files import open_regular
+from ..envs.bounded_files import Limits, open_regular, too_large
 from ..envs.errors import TutelageError
+from .bounded_archives import gunzip_blocks, open_zip, zip_blocks
+from .bounded_parquet import BoundedParquet
 from .safe_tree import refuse_link
 
 _BLOCK = 1 << 20
+_NESTED = 4
+"""Archives in one another that are looked into."""
 
 
 @dataclass
@@ -39,9 +40,11 @@ class Search:
     size: int = 0
     found: list[str] = field(default_factory=list)
     links: list[str] = field(default_factory=list)
+    depth: int = 0  # of archives in one another
 
     def __post_init__(self) -> None:
         self._needles = needles(self.words)
+        self._unpacked = 0
 
     def folder(self, folder: Path) -> None:
         """Look through every file under a folder; raises TutelageError when that is a link itself."""
@@ -73,14 +76,17 @@ class Search:
         try:
             if any(self._is_in(block) for block in self._blocks(file)) or self._is_inside(file, name):
                 self.found.append(name)
-        except (pa.ArrowException, zipfile.BadZipFile, EOFError, OSError, zlib.error) as error:
+        except (TutelageError, OSError) as error:
             self.found.append(f"{name}, perhaps: it cannot be read ({error})")
 
     def _blocks(self, file: IO[bytes]) -> Iterator[bytes]:
         """Read a file in blocks that overlap by the longest word."""
+        return self._overlapping(iter(lambda: file.read(_BLOCK), b""))
+
+    def _overlapping(self, blocks: Iterator[bytes]) -> Iterator[bytes]:
         overlap = max(map(len, self._needles), default=1) - 1
         tail = b""
-        while block := file.read(_BLOCK):
+        for block in blocks:
             self.size += len(block)
             yield tail + block
             tail = (tail + block)[-overlap:] if overlap else b""
@@ -88,19 +94,33 @@ class Search:
     def _is_inside(self, file: IO[bytes], name: str) -> bool:
         file.seek(0)
         if name.endswith(".parquet"):
-            return any(self._is_in(data) for data in _parquet(file))
+            return any(self._is_in(data) for data in _parquet(file, name))
         if name.endswith(".gz"):
-            with gzip.open(file) as inner:
-                return any(self._is_in(block) for block in self._blocks(inner))  # type: ignore[arg-type]
+            return any(self._is_in(block) for block in self._overlapping(gunzip_blocks(file, name)))
         if name.endswith(".zip"):
-            with zipfile.ZipFile(file) as archive:
-                return any(self._is_in_member(archive, one) for one in archive.namelist())
+            self._unpacked = 0
+            with open_zip(file, name) as archive:
+                return any(self._is_in_member(archive, one, name) for one in archive.namelist())
         return False
 
-    def _is_in_member(self, archive: zipfile.ZipFile, name: str) -> bool:
-        inner = Search(self.words)
-        inner.file(io.BytesIO(archive.read(name)), name)
-        return bool(inner.found) or self._is_in(name.encode())
+    def _is_in_member(self, archive: zipfile.ZipFile, member: str, name: str) -> bool:
+        """Look through a member: as it is, and, unpacked into a temporary file, by what is packed in it."""
+        if self._is_in(member.encode(errors="surrogateescape")):
+            return True
+        if self.depth == _NESTED:
+            raise TutelageError(f"expected at most {_NESTED} archives in one another, got more")
+        inner = Search(self.words, depth=self.depth + 1)
+        limit = Limits.current().expanded_bytes
+        with tempfile.TemporaryFile() as copy:
+            for block in zip_blocks(archive, member, name):
+                copy.write(block)
+                self._unpacked += len(block)
+                if self._unpacked > limit:
+                    raise too_large(name, "bytes, unpacked,", limit)
+            copy.seek(0)
+            inner.file(copy, member)
+        self.size += inner.size
+        return bool(inner.found)
 
     def _is_in(self, data: bytes) -> bool:
         return any(needle in data for needle in self._needles)
@@ -115,9 +135,9 @@ def needles(words: Iterable[str]) -> tuple[bytes, ...]:
     )
 
 
-def _parquet(file: IO[bytes]) -> Iterator[bytes]:
+def _parquet(file: IO[bytes], name: str) -> Iterator[bytes]:
     """Yield what a Parquet file's columns hold in memory, where nothing is compressed."""
-    read = pq.ParquetFile(file)
+    read = BoundedParquet(file, name)
     for batch in read.iter_batches(batch_size=4096):
         for column in batch.columns:
             if isinstance(column, pa.DictionaryArray):

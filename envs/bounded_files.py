@@ -13,8 +13,9 @@ import os
 import stat
 from collections.abc import Hashable
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import yaml
 
@@ -26,13 +27,18 @@ VARIABLE = "TUTELAGE_LIMITS"
 
 @dataclass(frozen=True)
 class Limits:
-    """What one file may hold. `text_bytes` is for YAML and JSON, `expanded_bytes` for what unpacks."""
+    """What one file may hold.
+
+    `text_bytes` is for YAML and JSON, `expanded_bytes` for all that a file unpacks to, `allocation_bytes` for
+    what is in memory at once: a row group, an array, a member of an archive.
+    """
 
     text_bytes: int = 64 << 20
     expanded_bytes: int = 4 << 30
     nodes: int = 2_000_000
     depth: int = 100
     digits: int = 400
+    allocation_bytes: int = 1 << 30
 
     @classmethod
     def current(cls) -> Limits:
@@ -56,7 +62,7 @@ def too_large(where: object, what: str, limit: int) -> TutelageError:
     )
 
 
-def open_regular(path: str | Path) -> BinaryIO:
+def open_regular(path: str | Path) -> BufferedReader:
     """Open a regular file for reading without waiting for a FIFO or device.
 
     Raises FileNotFoundError when there is none; TutelageError for anything that is not a regular file, and
@@ -139,7 +145,13 @@ def parse_json(text: str | bytes, where: str) -> Any:
         raise TutelageError(f"{where}: expected JSON, got: {error}") from None
 
 
+_PLAIN_DIGITS = 18
+"""Below every limit: these integers are read without asking for it."""
+
+
 def _bounded_integer(digits: str) -> int:
+    if len(digits) <= _PLAIN_DIGITS:
+        return int(digits)
     most = Limits.current().digits
     if len(digits) > most:
         raise ValueError(f"an integer of {len(digits)} digits, where {most} are allowed")
@@ -174,10 +186,15 @@ class _BoundedLoader(yaml.SafeLoader):
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Hashable, Any]:
         if isinstance(node, yaml.MappingNode):
-            keys = [(key.tag, key.value) for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-            twice = next((value for at, (tag, value) in enumerate(keys) if (tag, value) in keys[:at]), None)
-            if twice is not None and len(keys) < 1000:
-                raise TutelageError(f"{self.where}: expected every key once, got {twice!r} twice; remove one")
+            keys: set[tuple[str, str]] = set()
+            for key, _ in node.value:
+                if not isinstance(key, yaml.ScalarNode):
+                    continue
+                if (key.tag, key.value) in keys:
+                    raise TutelageError(
+                        f"{self.where}: expected every key once, got {key.value!r} twice; remove one"
+                    )
+                keys.add((key.tag, key.value))
         return super().construct_mapping(node, deep)
 
 

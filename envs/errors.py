@@ -10,6 +10,12 @@ class TutelageError(ValueError):
     """What was expected, what was found, what to do about it, in one sentence or two."""
 
 
+def brief(value: object, most: int = 80) -> str:
+    """Return a value as it is written in Python, cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
 def nearest(name: str, allowed: Iterable[str]) -> str:
     """Return `"; did you mean 'x'?"` for the closest of `allowed`, or an empty string."""
     close = difflib.get_close_matches(str(name), [str(one) for one in allowed], n=1)

@@ -77,6 +77,12 @@ class TaskEnvironment:
             observation, info = self.env.reset(seed=seed)
         except gymnasium.error.DependencyNotInstalled as error:  # some find out only now
             raise TutelageError(_lacks(self.task, error)) from None
+        except TutelageError:
+            raise
+        except Exception as error:
+            raise TutelageError(
+                f"task {self.task.id!r}: {self.task.env} could not be begun with seed {seed}: {_told(error)}"
+            ) from None
         return self.begun(seed, observation, info)
 
     def step(self, action: np.ndarray) -> Step:
@@ -185,8 +191,10 @@ def _make(task: Task, rgb: bool) -> gymnasium.Env[Any, Any]:
             )
     except gymnasium.error.DependencyNotInstalled as error:
         raise TutelageError(_lacks(task, error)) from None
-    except (TypeError, ImportError, gymnasium.error.Error) as error:
-        raise TutelageError(f"task {task.id!r}: {task.env} could not be made: {error}") from None
+    except TutelageError:
+        raise
+    except Exception as error:  # foreign code, and arguments that anybody may have written
+        raise TutelageError(f"task {task.id!r}: {task.env} could not be made: {_told(error)}") from None
     return env
 
 
@@ -198,6 +206,11 @@ def _import(module: str, task: Task) -> None:
         raise TutelageError(
             f"task {task.id!r}: expected to import {module}, got {type(error).__name__}: {error}"
         ) from None
+
+
+def _told(error: Exception) -> str:
+    """Say what foreign code raised, in one line."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def _lacks(task: Task, error: Exception) -> str:

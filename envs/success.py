@@ -35,6 +35,10 @@ class SuccessRule:
 
     def __post_init__(self) -> None:
         self._check(self._tree)
+        try:
+            self(reward=0.0, total=0.0, terminated=False, truncated=False, steps=1)
+        except RecursionError:
+            raise TutelageError(self._complaint("it nests too deeply")) from None
 
     def __call__(self, *, reward: float, total: float, terminated: bool, truncated: bool, steps: int) -> bool:
         values = {

@@ -9,10 +9,10 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from .errors import TutelageError, nearest
+from .bounded_files import parse_yaml, read_yaml
+from .errors import TutelageError, brief, nearest
 from .success import SuccessRule
 from .task import Task
 
@@ -87,13 +87,14 @@ def load_suite(name_or_path: str | Path) -> Suite:
     """
     path = Path(name_or_path)
     if path.suffix in {".yaml", ".yml"}:
-        if not path.is_file():
-            raise TutelageError(f"expected a suite file at {path}, found none; check the path")
-        return _read(path.read_text(encoding="utf-8"), str(path))
+        try:
+            return suite_from(read_yaml(path), str(path))
+        except FileNotFoundError:
+            raise TutelageError(f"expected a suite file at {path}, found none; check the path") from None
     shipped = suite_names()
     if str(name_or_path) in shipped:
         text = resources.files(__package__).joinpath("suites", f"{name_or_path}.yaml").read_text("utf-8")
-        return _read(text, f"suite {name_or_path}")
+        return suite_from(parse_yaml(text, name := f"suite {name_or_path}"), name)
     if is_registered(str(name_or_path)):
         task_id = str(name_or_path).replace("/", ".")
         return suite_from({"suite": task_id, "tasks": [{"id": task_id, "env": str(name_or_path)}]})
@@ -132,13 +133,6 @@ def is_registered(env_id: str) -> bool:
     return env_id in registry()
 
 
-def _read(text: str, where: str) -> Suite:
-    try:
-        return suite_from(yaml.safe_load(text), where)
-    except yaml.YAMLError as error:
-        raise TutelageError(f"{where}: expected YAML, got {' '.join(str(error).split())}") from None
-
-
 def _task(parsed: _Task, where: str) -> Task:
     if isinstance(parsed.pace, str) and parsed.pace != "turn":
         raise TutelageError(f"{where}: expected pace turn or {{fps: ..., idle: ...}}, got {parsed.pace!r}")
@@ -169,7 +163,7 @@ def _explain(error: ValidationError) -> str:
         mapping = (*first["loc"][:-1], "_Pace")
         inside = [one for one in error.errors() if one["loc"][:-1] == mapping]
         if not inside:
-            return f"expected pace turn or {{fps: ..., idle: ...}}, got {first['input']!r}"
+            return f"expected pace turn or {{fps: ..., idle: ...}}, got {brief(first['input'])}"
         first = inside[0]
     names = [part for part in first["loc"] if part not in ("str", "_Pace")]
     place = ".".join(str(part) for part in names)
@@ -182,4 +176,4 @@ def _explain(error: ValidationError) -> str:
     if first["type"] == "missing":
         return f"missing key {place!r}; add it"
     message = re.sub(r" or instance of _\w+", "", first["msg"])
-    return f"at {place!r}: {message[0].lower()}{message[1:]}, got {first['input']!r}"
+    return f"at {place!r}: {message[0].lower()}{message[1:]}, got {brief(first['input'])}"

@@ -162,11 +162,11 @@ def test_what_is_no_demonstration_is_told_with_its_reason(tmp_path: Path) -> Non
     files = {
         "nothing recorded": empty.write(tmp_path, number=1),
         "another kind of file": tmp_path / "round" / "enter-text" / "list.json",
-        "unreadable (BadGzipFile)": tmp_path / "round" / "enter-text" / "enter-text_A1_d2.json.gz",
+        "unreadable (not as it was recorded)": tmp_path / "round" / "enter-text" / "enter-text_A1_d2.json.gz",
         "unreadable (KeyError)": tmp_path / "round" / "enter-text" / "enter-text_A1_d3.json",
     }
     files["another kind of file"].write_text("[]", "utf-8")
-    files["unreadable (BadGzipFile)"].write_bytes(b"no archive")
+    files["unreadable (not as it was recorded)"].write_bytes(b"no archive")
     files["unreadable (KeyError)"].write_text('{"states": [{}]}', "utf-8")
     for reason, file in files.items():
         one = read_raw(file)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +19,8 @@ from ...envs.errors import TutelageError
 from ...envs.task import TEST
 
 if TYPE_CHECKING:
-    from ...datasets.store import Store
+    from ...datasets.bounded_parquet import BoundedParquet
+from ...datasets.store import Store
 
 SCHEMA = pa.schema(
     [
@@ -125,6 +127,7 @@ def read_rows(path: Path, sha256: str | None = None) -> pa.Table:
 
 
 def _table(data: bytes, path: Path) -> pa.Table:
+    BoundedParquet(io.BytesIO(data), str(path)).check()
     file = pq.ParquetFile(pa.BufferReader(data))
     groups = [file.metadata.row_group(at) for at in range(file.metadata.num_row_groups)]
     most = Limits.current()

@@ -9,6 +9,7 @@ import os
 import secrets
 from pathlib import Path
 
+from ...envs.bounded_files import read_text
 from ...envs.errors import TutelageError
 from ..durable import disk_errors, sync_folder
 
@@ -41,7 +42,7 @@ class Secret:
             folder.mkdir(parents=True, exist_ok=True)
             if not path.exists():
                 _make(path)
-            return cls(_from_hex(path.read_text("ascii", errors="replace"), str(path)))
+            return cls(_from_hex(read_text(path), str(path)))
 
     def pseudonym(self, source: str, external: str) -> str:
         """Return what a person is called here: the same for the same external id from the same source."""

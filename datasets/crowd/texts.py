@@ -10,8 +10,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from ...envs.bounded_files import parse_yaml, read_yaml
 from ...envs.errors import TutelageError, nearest
 
 ENGLISH = "en"
@@ -113,10 +112,7 @@ def _files(folder: Path | None) -> dict[str, Any]:
 
 @lru_cache(maxsize=64)
 def _load(code: str, file: Any) -> Texts:
-    try:
-        document = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise TutelageError(f"{file}: expected YAML, got {' '.join(str(error).split())}") from None
+    document = read_yaml(file) if isinstance(file, Path) else parse_yaml(file.read_text("utf-8"), str(file))
     if not isinstance(document, dict) or not isinstance(document.get("page"), dict):
         raise TutelageError(f"{file}: expected the keys language, page, words and sentences")
     page = {str(key): value for key, value in document["page"].items()}

@@ -8,9 +8,8 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-import pyarrow.parquet as pq
-
 from ...envs.suite import Suite
+from ..bounded_parquet import read_columns
 from ..durable import disk_errors, sync_folder
 from ..safe_tree import remove_tree
 from ..store import Progress, Store
@@ -97,7 +96,7 @@ def _append(staged: Store, store: Store) -> None:
     added: list[str] = []
     try:
         for part in staged.parts():
-            store.append_rows(pq.read_table(part))
+            store.append_rows(read_columns(part))
             added += staged.episode_ids(part.name)
     except BaseException:
         store.take_back(added)

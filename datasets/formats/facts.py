@@ -14,7 +14,7 @@ from gymnasium import Space, spaces
 from ...envs.errors import TutelageError
 from ...envs.spaces import is_text, leaves
 from ..fingerprint import fingerprints
-from ..trajectory import Trajectory
+from ..trajectory import Trajectory, text_array
 
 PLAIN = (
     *("episode", "suite", "task", "env", "seed", "demonstrator", "kind", "started"),
@@ -45,20 +45,42 @@ def nest(space: Space[Any], flat: Mapping[str, np.ndarray], path: str = "") -> A
 
 def unnest(space: Space[Any], value: Any, path: str = "") -> dict[str, np.ndarray]:
     """Take stacked leaves `[n, ...]` out again, in the space's order and dtypes."""
+    if isinstance(space, spaces.Dict | spaces.Tuple) and not _has_parts(space, value):
+        raise TutelageError(f"expected the parts of {space} at {path or 'the root'!r}, got something else")
     if isinstance(space, spaces.Dict):
         parts: Sequence[tuple[str, Space[Any], Any]] = [(k, s, value[k]) for k, s in space.items()]
     elif isinstance(space, spaces.Tuple):
         parts = [(str(i), s, value[i]) for i, s in enumerate(space.spaces)]
     elif is_text(space):
-        return {path: np.array([str(one) for one in value])}
+        if not isinstance(value, list | tuple | np.ndarray):
+            raise TutelageError(f"expected a list of texts at {path!r}, got something else")
+        return {path: text_array([str(one) for one in value])}
     else:
-        array = np.asarray(value)
-        return {path: array.astype(space.dtype).reshape(len(array), *(space.shape or ()))}
+        return {path: _in_shape(space, value, path)}
     return {
         leaf: array
         for key, part, one in parts
         for leaf, array in unnest(part, one, f"{path}/{key}" if path else key).items()
     }
+
+
+def _has_parts(space: Space[Any], value: Any) -> bool:
+    if isinstance(space, spaces.Dict):
+        return isinstance(value, Mapping) and all(key in value for key in space.spaces)
+    return isinstance(value, tuple | list) and len(value) == len(space)  # type: ignore[arg-type]
+
+
+def _in_shape(space: Space[Any], value: Any, path: str) -> np.ndarray:
+    """Return stacked numbers `[n, ...]` in a space's shape and dtype; raises TutelageError for others."""
+    array = np.asarray(value)
+    size = int(np.prod(space.shape or (), dtype=np.int64))
+    if array.dtype.kind not in "biuf" or not array.ndim or array.size != len(array) * size:
+        raise TutelageError(
+            f"expected numbers [n, {', '.join(map(str, space.shape or ()))}] at {path or 'the root'!r}, "
+            f"got {array.dtype} {list(array.shape)}"
+        )
+    with np.errstate(invalid="ignore"):
+        return array.astype(space.dtype).reshape(len(array), *(space.shape or ()))
 
 
 def split_actions(space: Space[Any], actions: np.ndarray) -> dict[str, np.ndarray]:

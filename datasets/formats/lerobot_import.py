@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from ...envs.bounded_files import parse_json
 from ...envs.errors import TutelageError
 from ...envs.gymnasium_task import TaskEnvironment
 from ...envs.spaces import is_text, leaves
+from ..bounded_parquet import read_table
 from ..replay import Environments
 from ..schema import unpack
 from ..store import Progress, Store
 from ..trajectory import Trajectory
 from .all_or_none import staged_import
 from .export_marker import MARKERS, Marker
+from .lerobot_reading import EPISODES, frames_of, joined, read_frames, rows_of
 from .lerobot_schema import DATA_PATH, Feature, array_of, feature_name, features_of
 from .minari import Imported
 from .reading_back import Written, append_new, common_suite, first_change, read_all, refuse_changed_files
@@ -81,8 +81,13 @@ def _first_change(folder: Path, marker: Marker, environment: TaskEnvironment) ->
 def _written(folder: Path, marker: Marker, environment: TaskEnvironment) -> Iterator[Written]:
     """Read the episodes of one dataset as they stand there; only from files that the export wrote."""
     episodes = pa.concat_tables(
-        pq.read_table(folder / name) for name in sorted(marker.files) if name.startswith("meta/episodes/")
+        read_table(folder / name, EPISODES)
+        for name in sorted(marker.files)
+        if name.startswith("meta/episodes/")
     )
+    for name in EPISODES.names:
+        if name != "tutelage/action_rows" and episodes[name].null_count:
+            raise TutelageError(f"expected {name} of every episode in {folder}, got episodes without")
     if len(episodes) != marker.episodes:
         raise TutelageError(f"expected {marker.episodes} episodes in {folder}, got {len(episodes)}")
     features = features_of(environment.observation_space, environment.action_space)
@@ -92,9 +97,8 @@ def _written(folder: Path, marker: Marker, environment: TaskEnvironment) -> Iter
         if path != (needed := DATA_PATH.format(**place)):
             if needed not in marker.files:
                 raise TutelageError(f"expected the data of every episode in {folder}, found no {needed}")
-            path, table = needed, pq.read_table(folder / needed)
-        first = table["index"][0].as_py()
-        frames = table.slice(row["dataset_from_index"] - first, row["length"])
+            path, table = needed, read_frames(folder / needed, features)
+        frames = frames_of(row, table, folder / needed)
         yield _written_episode(row, frames, environment, features)
 
 
@@ -107,15 +111,15 @@ def _written_episode(
         name = feature_name(leaf)
         shape = () if is_text(leaf.space) else leaf.space.shape or ()
         seen = array_of(frames[name], features[name], shape)
-        observations[leaf.path] = np.concatenate([seen, last[leaf.path]])
+        observations[leaf.path] = joined(seen, last.get(leaf.path), repr(leaf.path))
     length = row["length"]
     rows = row["tutelage/action_rows"]
     actions = array_of(frames["action"], features["action"], features["action"]["shape"])
     steps = {
-        "actions": actions if rows is None else np.array(rows).reshape(length, -1),
+        "actions": actions if rows is None else rows_of(rows, length),
         "rewards": frames["next.reward"].to_numpy(),
         "times_ms": frames["tutelage.time_ms"].to_numpy(),
         "controllers": frames["tutelage.controller"].to_numpy(),
         "frames": frames["tutelage.frame"].to_numpy(),
     }
-    return Written(json.loads(row["tutelage/facts"]), steps, observations)
+    return Written(parse_json(row["tutelage/facts"], "the facts of an episode"), steps, observations)

@@ -15,7 +15,9 @@ import pyarrow as pa
 from gymnasium import Space, spaces
 from PIL import Image
 
+from ...envs.errors import TutelageError
 from ...envs.spaces import Leaf, action_size, is_text, leaves
+from ..trajectory import text_array
 
 CODEBASE = "v3.0"
 CHUNK_SIZE = 1000
@@ -95,13 +97,15 @@ def column(array: np.ndarray, feature: Feature) -> pa.Array:
 def array_of(values: pa.ChunkedArray, feature: Feature, shape: Sequence[int]) -> np.ndarray:
     """Read a column back as `[n, *shape]`: the inverse of `column`."""
     if feature["dtype"] == "image":
-        pictures = [np.array(Image.open(io.BytesIO(one["bytes"]))) for one in values.to_pylist()]
+        pictures = [_picture(one, feature["shape"]) for one in values.to_pylist()]
         return np.stack(pictures)
     if feature["dtype"] == "string":
-        return np.array(values.to_pylist())
+        return text_array(values.to_pylist())
     flat = values.combine_chunks()
     while isinstance(flat, pa.FixedSizeListArray | pa.ListArray):
         flat = flat.flatten()
+    if flat.null_count or len(flat) != len(values) * int(np.prod(shape, dtype=np.int64)):
+        raise TutelageError(f"expected lists of shape {list(shape)} in every frame, got others")
     return np.asarray(flat.to_numpy(zero_copy_only=False)).astype(feature["dtype"]).reshape(-1, *shape)
 
 
@@ -183,6 +187,18 @@ def _summary(values: np.ndarray, quantiles: bool) -> dict[str, np.ndarray]:
             zip((f"q{one:02d}" for one in levels), np.percentile(values, levels, axis=0), strict=True)
         )
     return found
+
+
+def _picture(value: Any, shape: Sequence[int]) -> np.ndarray:
+    """Unpack a PNG file of just this shape; raises TutelageError before anything larger is unpacked."""
+    try:
+        with Image.open(io.BytesIO(value["bytes"]), formats=["PNG"]) as image:
+            if [image.height, image.width, len(image.getbands())] == list(shape):
+                return np.array(image)
+            got = f"{image.width} x {image.height} pixels, {image.mode}"
+    except (TypeError, KeyError, ValueError, OSError, SyntaxError, Image.DecompressionBombError) as error:
+        got = str(error)
+    raise TutelageError(f"expected a PNG picture of shape {list(shape)}, got {got}")
 
 
 def _png(pixels: np.ndarray) -> bytes:

@@ -26,6 +26,7 @@ from ..safe_tree import sync_tree
 from ..store import Progress, Store
 from ..trajectory import Trajectory
 from .all_or_none import export_datasets, staged_import
+from .bounded_minari import check_minari
 from .export_marker import MARKERS, Marker, write_marker
 from .export_registry import Export
 from .facts import facts_of, join_actions, nest, split_actions
@@ -305,6 +306,7 @@ def _metadata_files(source: Path) -> Iterable[Path]:
 
 def _open(minari: Any, folder: Path) -> Any:
     refuse_outside(folder)
+    check_minari(folder)
     try:
         return minari.MinariDataset(folder)
     except Exception as error:  # Minari raises whatever its readers raise

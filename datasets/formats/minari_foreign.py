@@ -16,6 +16,7 @@ from ...envs.task import RECORD, Task
 from ...envs.trust import Untrusted
 from ..replay import Environments, digest_of, prove_again
 from ..trajectory import CONTROLLERS, Trajectory
+from .bounded_minari import read_along
 from .facts import join_actions, unnest
 
 _KINDS = {"human": "person", "expert": "expert"}
@@ -45,10 +46,12 @@ def foreign_trajectories(dataset: Any, task: Task, suite: Suite, report: list[st
         f"demonstrator is the dataset, of kind {kind}, after its name."
     )
     unseeded, stored = 0, 0
-    described = dataset.storage.get_episode_metadata(dataset.episode_indices)
+    described = read_along(iter(dataset.storage.get_episode_metadata(dataset.episode_indices)), dataset.id)
     with Environments(suite) as environments:
         order = _order(environments, task, dataset)
-        for episode, metadata in zip(dataset.iterate_episodes(), described, strict=True):
+        for episode, metadata in zip(
+            read_along(dataset.iterate_episodes(), dataset.id), described, strict=True
+        ):
             if not len(episode.rewards):
                 continue
             seed = metadata.get("seed")

@@ -10,6 +10,7 @@ import numpy as np
 from gymnasium import Space
 
 from ...envs.errors import TutelageError
+from .bounded_minari import check_infos, read_along
 from .export_marker import Marker
 from .facts import join_actions, unnest
 from .reading_back import Written, first_change
@@ -59,14 +60,18 @@ def written_episodes(dataset: Any, marker: Marker) -> Iterator[Written]:
         raise TutelageError(
             f"expected {marker.episodes} episodes in {dataset.id}, got {len(dataset.episode_indices)}"
         )
-    described = dataset.storage.get_episode_metadata(dataset.episode_indices)
-    for episode, metadata in zip(dataset.iterate_episodes(), described, strict=True):
+    where = f"Minari dataset {dataset.id}"
+    described = read_along(iter(dataset.storage.get_episode_metadata(dataset.episode_indices)), where)
+    for episode, metadata in zip(read_along(dataset.iterate_episodes(), where), described, strict=True):
+        check_infos(episode.infos, where)
         flat = unnest(dataset.observation_space, episode.observations)
         facts = {key: value.item() if hasattr(value, "item") else value for key, value in metadata.items()}
         steps = {name: episode.infos[name][1:] for name in ("times_ms", "controllers", "frames")}
         actions = join_actions(unnest(dataset.action_space, episode.actions))
         steps["actions"] = episode.infos["action_rows"][1:] if "action_rows" in episode.infos else actions
         steps["rewards"] = np.asarray(episode.rewards)
+        if odd := [path for path in order if path not in flat]:
+            raise TutelageError(f"{where}: expected leaf {odd[0]!r} in the observations, got none")
         yield Written(facts, steps, {path: flat[path] for path in order})
 
 

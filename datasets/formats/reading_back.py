@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ...envs.admission import admit_all
+from ...envs.bounded_files import parse_json
 from ...envs.errors import TutelageError
 from ...envs.printable import printable
 from ...envs.suite import Suite, suite_from
@@ -19,6 +20,7 @@ from ..replay import Environments, digest_of, prove_again, replay_proven
 from ..store import Store
 from ..trajectory import Trajectory
 from .export_marker import Marker
+from .fact_checks import check_facts, check_lengths
 from .facts import PLAIN
 
 CHANGED = "changed-"
@@ -52,6 +54,8 @@ class Written:
     def rebuild(self) -> tuple[Trajectory, list[str]]:
         """Make the trajectory again, and list the groups of fields that are not as they were exported."""
         facts, steps = self.facts, self.steps
+        check_facts(facts, "an exported episode")
+        check_lengths(steps, self.observations, f"episode {facts['episode']}")
         one = Trajectory(
             **{name: facts[name] for name in PLAIN},
             actions=steps["actions"].astype(np.float64),
@@ -65,7 +69,7 @@ class Written:
             steps_per_second=facts.get("steps_per_second"),
             observations=dict(self.observations) if facts["stored"] else None,
         )
-        changed = changed_groups(one, json.loads(facts["fingerprints"]))
+        changed = changed_groups(one, parse_json(facts["fingerprints"], "fingerprints"))
         if self._digest(one) != one.digest and "observations" not in changed:
             changed.append("observations")
         return one, changed

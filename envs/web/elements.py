@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..bounded_files import parse_json
 from ..errors import TutelageError
 
 COLUMNS = (
@@ -51,8 +52,26 @@ def read_elements(document: str) -> tuple[Element, ...]:
 
 def read_columns(document: str) -> dict[str, list[Any]]:
     """Read an observation's elements as one list a column, which is many times faster."""
-    columns: dict[str, list[Any]] = json.loads(document)
+    columns = parse_json(document, "a page's elements")
+    if not isinstance(columns, dict) or columns.keys() != {*COLUMNS}:
+        raise TutelageError(f"expected columns {', '.join(COLUMNS)} of a page's elements, got something else")
+    size = len(columns["ref"]) if isinstance(columns["ref"], list) else 0
+    for name, types in _TYPES.items():
+        column = columns[name]
+        if not isinstance(column, list) or len(column) != size or not {*map(type, column)} <= types:
+            raise TutelageError(f"expected {name} of every one of a page's elements, got something else")
+    if not all(-1 <= parent < place for place, parent in enumerate(columns["parent"])):
+        raise TutelageError("expected every element of a page below one before it, got another")
     return columns
+
+
+_TYPES = {
+    **dict.fromkeys(("ref", "parent", "bg", "fg", "flags"), frozenset({int})),
+    **dict.fromkeys(("tag", "text", "id", "classes"), frozenset({str})),
+    "value": frozenset({str, type(None)}),
+    **dict.fromkeys(("left", "top", "width", "height"), frozenset({int, float})),
+}
+"""What a column of a document holds."""
 
 
 def write_columns(columns: Mapping[str, Sequence[Any]]) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 import sqlalchemy as sql
 
+from ....envs.bounded_files import read_text
 from ...database import insert_missing, writing
 from ...durable import disk_errors, write_whole
 from ...journal import EpisodeRecord, Journal
@@ -121,7 +122,7 @@ def store_id(folder: Path) -> str:
     if not path.is_file():
         with disk_errors(folder):
             write_whole(path, uuid.uuid4().hex.encode())
-    return path.read_text("ascii").strip()
+    return read_text(path).strip()
 
 
 def _holder(episode: str) -> sql.Select[Any]:

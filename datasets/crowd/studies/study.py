@@ -9,11 +9,11 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, Field, PrivateAttr, ValidationError, field_validator
 
+from ....envs.bounded_files import parse_yaml, read_yaml
 from ....envs.controls import Controls
-from ....envs.errors import TutelageError, nearest
+from ....envs.errors import TutelageError, brief, nearest
 from ....envs.suite import Suite, load_suite
 from ....envs.task import RECORD, TEST, SeedRange, Task
 from ..recruiting.recruiting import Recruiting
@@ -207,18 +207,15 @@ def _read(path: str | Path) -> tuple[Any, Path, str]:
     """Return a file's document, its folder and what to call it."""
     if str(path) in study_names():
         text = resources.files(__package__).joinpath(f"{path}.yaml").read_text("utf-8")
-        return yaml.safe_load(text), Path(), f"study {path}"
+        return parse_yaml(text, f"study {path}"), Path(), f"study {path}"
     path = Path(path)
-    if path.suffix not in (".yaml", ".yml") or not path.is_file():
+    if path.suffix not in (".yaml", ".yml") or not path.exists():
         names = study_names()
         raise TutelageError(
             f"expected a study file (.yaml) or one of {', '.join(names)}, got {str(path)!r}"
             f"{nearest(str(path), names)}; check the path"
         )
-    try:
-        return yaml.safe_load(path.read_text(encoding="utf-8")), path.parent, str(path)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise TutelageError(f"{path}: expected YAML, got {' '.join(str(error).split())}") from None
+    return read_yaml(path), path.parent, str(path)
 
 
 def _listed(wrong: list[str]) -> str:
@@ -238,7 +235,9 @@ def _explain(error: Any) -> str:
         return f"missing key {place!r}; add it"
     message = re.sub(r"^Value error, ", "", error["msg"])
     got = (
-        "" if ", got " in message or isinstance(error["input"], dict | list) else f", got {error['input']!r}"
+        ""
+        if ", got " in message or isinstance(error["input"], dict | list)
+        else f", got {brief(error['input'])}"
     )
     return f"at {place!r}: {message[0].lower()}{message[1:]}{got}"
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,10 +10,26 @@ from typing import Any
 
 import numpy as np
 
-from .recording import BOOLEAN, FOCUSED, OWN_TEXT, PAGE_COLUMNS, TAMPERED, Event, Page, Recording, Unusable
+from ....envs.bounded_files import Limits, parse_json, read_bytes
+from ....envs.errors import TutelageError
+from ...bounded_archives import gunzip
+from .recording import (
+    BOOLEAN,
+    FOCUSED,
+    OWN_TEXT,
+    PAGE_COLUMNS,
+    TAMPERED,
+    Event,
+    Page,
+    Recording,
+    Unusable,
+    check_recording,
+)
 
 _NAME = re.compile(r"(?P<task>.+?)_(?P<assignment>[0-9A-Za-z]+)(?:_d\d+)?\.json(?:\.gz)?")
 _COLOR = re.compile(r"rgba?\((\d+), (\d+), (\d+)(?:, ([\d.]+))?\)")
+_BEYOND = "unreadable (beyond a limit; see --limits)"
+_UNREADABLE = "unreadable (not as it was recorded)"
 _WIDTH = 160  # of the task area, in px; the recorded body is as wide as its window
 
 
@@ -31,12 +45,16 @@ def read_raw(file: Path) -> Recording | Unusable:
     if (match := _NAME.fullmatch(file.name)) is None:
         return Unusable(str(file), task, "another kind of file")
     try:
-        data = file.read_bytes()
-        document = json.loads(gzip.decompress(data) if file.suffix == ".gz" else data)
+        data = read_bytes(file, Limits.current().text_bytes)
+        document = parse_json(gunzip(data, str(file)) if file.suffix == ".gz" else data, str(file))
         if not document["states"]:
             return Unusable(str(file), task, "nothing recorded")
-        return _recording(file, match["assignment"], document)
-    except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError) as error:
+        recording = _recording(file, match["assignment"], document)
+        check_recording(recording)
+        return recording
+    except (TutelageError, FileNotFoundError) as error:
+        return Unusable(str(file), task, _BEYOND if "--limits" in str(error) else _UNREADABLE)
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         return Unusable(str(file), task, f"unreadable ({type(error).__name__})")
 
 
@@ -113,6 +131,11 @@ def _row(node: Mapping[str, Any], parent: int) -> tuple[Any, ...]:
         | (OWN_TEXT if "text" in node else 0)
         | (BOOLEAN if switch else 0)
     )
+    texts = (node["tag"], node.get("text", ""), name, classes if isinstance(classes, str) else "")
+    if type(node["ref"]) is not int or not all(isinstance(text, str) for text in texts):
+        raise TypeError("an element's number, tag, text, name and classes")
+    if not isinstance(value, str | bool | int | float | None):
+        raise TypeError("an element's value")
     return (
         *(node["ref"], parent, node["tag"], node.get("text", "")),
         *(

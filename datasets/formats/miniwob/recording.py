@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
@@ -11,11 +12,14 @@ from functools import cached_property
 from itertools import count
 from typing import Any
 
+from ....envs.errors import TutelageError
+
 FOCUSED, TAMPERED, OWN_TEXT, BOOLEAN = 1, 2, 4, 8
 """Bits of an element's flags: it has the focus; it was touched by an event; it has text of its own; its value
 is a switch, `true` or `false`."""
 
 _SHADE = re.compile(r"-hover$|-over$|^ui-state-focus$")
+_LATEST = 2**31
 _FRAMES = frozenset(("wrap", "area", "mturk_form"))
 
 
@@ -132,6 +136,26 @@ class Recording:
         """Name the demonstration by what happened in it: the same wherever it was read from."""
         facts = [self.instruction, self.reward, [(one.time, one.kind, one.phase) for one in self.events]]
         return hashlib.blake2b(json.dumps(facts).encode(), digest_size=16).hexdigest()
+
+
+def check_recording(recording: Recording) -> None:
+    """Raise TutelageError unless pages are trees and events are on them: what all that follows relies on."""
+    for page in recording.pages:
+        lengths = {len(getattr(page, name) or ()) for name in PAGE_COLUMNS}
+        if len(lengths) != 1 or lengths == {0}:
+            raise TutelageError(
+                f"expected a page's columns to be as long as each other in {recording.source}"
+            )
+        if page.parent[0] != -1 or not all(-1 <= up < place for place, up in enumerate(page.parent)):
+            raise TutelageError(f"expected every element below one before it in {recording.source}")
+        if not all(map(math.isfinite, (*page.left, *page.top, *page.width, *page.height))):
+            raise TutelageError(f"expected boxes of finite numbers in {recording.source}")
+    if not recording.events or not all(0 <= event.page < len(recording.pages) for event in recording.events):
+        raise TutelageError(f"expected events on the pages of {recording.source}, got others, or none")
+    if not all(abs(event.time) < _LATEST for event in recording.events):
+        raise TutelageError(f"expected times of less than {_LATEST} ms in {recording.source}")
+    if not math.isfinite(recording.reward) or not math.isfinite(recording.scaled):
+        raise TutelageError(f"expected finite rewards in {recording.source}")
 
 
 @dataclass(frozen=True)

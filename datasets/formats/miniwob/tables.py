@@ -2,18 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
+import pyarrow as pa
+from pyarrow.types import is_boolean, is_floating, is_integer, is_string
 
 from ....envs.errors import TutelageError
-from .recording import PAGE_COLUMNS, Event, Page, Recording
+from ...bounded_parquet import BoundedParquet
+from .recording import PAGE_COLUMNS, Event, Page, Recording, check_recording
 
 TABLES = ("episodes.parquet", "steps.parquet", "snaps.parquet", "snaps_flight.parquet")
-_STEPS = ("ep", "t", "type", "phase", "key", "char", "x", "y", "target", "snap", "post")
+Columns = dict[str, Callable[[pa.DataType], bool]]
+"""Name → what says whether a column, or what its lists hold, is of the right kind."""
+
+_EPISODES: Columns = {
+    "ep": is_integer,
+    **dict.fromkeys(("task", "round", "assignment", "utterance"), is_string),
+    **dict.fromkeys(("raw_reward", "reward"), is_floating),
+}
+_STEPS: Columns = {
+    **dict.fromkeys(("ep", "t", "phase", "target", "snap", "key", "char", "x", "y"), is_integer),
+    "type": is_string,
+    "post": is_boolean,
+}
+_MISSING = ("key", "char", "x", "y", "value")
+"""Columns that need not have a value in every row."""
+_PAGES: Columns = {
+    "ep": is_integer,
+    **dict.fromkeys(("ref", "parent", "bg", "fg", "flags"), is_integer),
+    **dict.fromkeys(("tag", "text", "value", "id", "classes"), is_string),
+    **dict.fromkeys(("left", "top", "width", "height"), is_floating),
+}
 _BATCH = 1024
 
 
@@ -28,13 +50,15 @@ def read_tables(path: Path) -> Iterator[Recording]:
     Raises TutelageError for a table that is missing, damaged or of another kind.
     """
     try:
-        episodes = _open(path, TABLES[0]).read().to_pylist()
+        episodes = _checked(_open(path, TABLES[0]), _EPISODES)
         steps = _Rows(path, TABLES[1], _STEPS)
-        pages = [_Rows(path, name, ("ep", *PAGE_COLUMNS)) for name in TABLES[2:]]
+        pages = [_Rows(path, name, _PAGES) for name in TABLES[2:]]
         for episode in episodes:
             number = episode["ep"]
             shown = [row for rows in pages for row in rows.of(number)]
             yield _recording(path, episode, steps.of(number), shown)
+    except TutelageError:
+        raise
     except (OSError, ValueError, KeyError) as error:  # pyarrow's own errors are among them
         raise TutelageError(
             f"expected tables of demonstrations in {path}, got {type(error).__name__}: {error}"
@@ -44,9 +68,9 @@ def read_tables(path: Path) -> Iterator[Recording]:
 class _Rows:
     """The rows of a table, read along once: they follow the episodes' numbers."""
 
-    def __init__(self, path: Path, name: str, columns: Sequence[str]) -> None:
+    def __init__(self, path: Path, name: str, columns: Columns) -> None:
         file = _open(path, name)
-        rows = (row for batch in file.iter_batches(_BATCH, columns=[*columns]) for row in batch.to_pylist())
+        rows = _checked(file, columns)
         self._episodes = groupby(rows, key=lambda row: row["ep"])
         self._next = next(self._episodes, None)
 
@@ -59,10 +83,28 @@ class _Rows:
         return list(self._next[1])
 
 
-def _open(path: Path, name: str) -> pq.ParquetFile:
+def _checked(file: BoundedParquet, columns: Columns) -> Iterator[Mapping[str, Any]]:
+    """Give a table's rows; raises TutelageError for a column of another kind, or a value that is missing."""
+    for name, is_kind in columns.items():
+        at = file.schema_arrow.get_field_index(name)
+        kind = file.schema_arrow.field(at).type if at >= 0 else None
+        if kind is None or not is_kind(kind.value_type if pa.types.is_list(kind) else kind):
+            raise TutelageError(f"expected a column {name!r} of another type in {file.where}, got {kind}")
+    for batch in file.iter_batches(_BATCH, [*columns]):
+        for name in columns.keys() - {*_MISSING}:
+            values = batch.column(name)
+            inner = values.flatten() if pa.types.is_list(values.type) else values
+            if values.null_count or inner.null_count:
+                raise TutelageError(
+                    f"expected every {name!r} in {file.where} to have a value, got one without"
+                )
+        yield from batch.to_pylist()
+
+
+def _open(path: Path, name: str) -> BoundedParquet:
     if not (path / name).is_file():
         raise TutelageError(f"expected {', '.join(TABLES)} in {path}, found no {name}; check the path")
-    return pq.ParquetFile(path / name)
+    return BoundedParquet(path / name)
 
 
 def _recording(
@@ -72,7 +114,7 @@ def _recording(
     pages: Sequence[Mapping[str, Any]],
 ) -> Recording:
     live = [step for step in steps if not step["post"]]
-    return Recording(
+    recording = Recording(
         source=f"{path}, ep {episode['ep']}",
         task=episode["task"],
         round=episode["round"],
@@ -84,6 +126,8 @@ def _recording(
         events=[_event(step) for step in live],
         rest=len(steps) - len(live),
     )
+    check_recording(recording)
+    return recording
 
 
 def _event(step: Mapping[str, Any]) -> Event:

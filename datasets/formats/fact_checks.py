@@ -1,0 +1,54 @@
+"""What an exported episode must say of itself before it is made again: names, types, lengths."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ...envs.bounded_files import parse_json
+from ...envs.errors import TutelageError
+
+_TYPES: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(("episode", "suite", "task", "env", "demonstrator", "kind", "started"), (str,)),
+    **dict.fromkeys(("study", "consent", "notes", "kwargs", "versions", "digest"), (str,)),
+    **dict.fromkeys(("terminated", "truncated", "success", "stored"), (bool,)),
+    "seed": (int,),
+}
+
+
+def check_facts(facts: Any, where: str) -> None:
+    """Raise TutelageError unless an episode's facts are there, each of its type."""
+    if not isinstance(facts, Mapping):
+        raise TutelageError(f"{where}: expected the facts of an episode, got something else")
+    for name, types in _TYPES.items():
+        if type(facts.get(name)) not in types:
+            got = type(facts.get(name)).__name__
+            raise TutelageError(f"{where}: expected {name} as {types[0].__name__}, got {got}")
+    if not -(2**63) <= facts["seed"] < 2**63:
+        raise TutelageError(f"{where}: expected a seed of 64 bits, got another")
+    if len(facts["digest"]) != 32 or {*facts["digest"]} - {*"0123456789abcdef"}:
+        raise TutelageError(f"{where}: expected a digest of 32 hexadecimal digits, got something else")
+    for name in ("kwargs", "versions"):
+        if not isinstance(parse_json(facts[name], f"{where}: {name}"), dict):
+            raise TutelageError(f"{where}: expected {name} as a JSON object, got something else")
+    if type(facts.get("steps_per_second")) not in (float, int, type(None)):
+        raise TutelageError(f"{where}: expected steps_per_second as a number, got something else")
+
+
+def check_lengths(
+    steps: Mapping[str, np.ndarray], observations: Mapping[str, np.ndarray], where: str
+) -> None:
+    """Raise TutelageError unless there is a number of each kind for T steps, and T + 1 observations."""
+    count = len(steps["rewards"])
+    for name, array in steps.items():
+        if array.dtype.kind not in "biuf" or array.ndim != 1 + (name == "actions") or len(array) != count:
+            raise TutelageError(f"{where}: expected {count} numbers as {name}, got {list(array.shape)}")
+        if name in ("times_ms", "controllers", "frames") and array.dtype.kind == "f":
+            raise TutelageError(f"{where}: expected whole numbers as {name}, got {array.dtype}")
+    if not count or not observations:
+        raise TutelageError(f"{where}: expected steps and observations, got none")
+    for path, array in observations.items():
+        if not array.ndim or len(array) != count + 1:
+            raise TutelageError(f"{where}: expected {count + 1} observations at {path!r}, got another number")

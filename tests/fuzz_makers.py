@@ -1,0 +1,98 @@
+"""A small sound specimen of every kind of file that somebody may hand over, all in one folder."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import yaml
+from tutelage.agents.behavior_cloning import train
+from tutelage.agents.evaluation.beside import measure
+from tutelage.agents.rounds import Round, write_rounds
+from tutelage.agents.train_config import TrainConfig
+from tutelage.datasets.formats.exchange import export_store, import_store
+from tutelage.datasets.formats.miniwob.raw import raw_files, read_raw
+from tutelage.datasets.formats.miniwob.recording import PAGE_COLUMNS, Recording
+from tutelage.datasets.replay import Environments, replay_proven
+from tutelage.datasets.simulated_crowd import simulate
+from tutelage.datasets.store import Store
+from tutelage.envs.suite import load_suite
+from tutelage.tests import toy_study
+from tutelage.tests.crowd_recording import BUTTON, FIELD, Hand
+
+KEYS = {"ArrowLeft": 0, "ArrowRight": 1}
+POLE = {"id": "pole", "env": "CartPole-v1", "max_steps": 20, "expert": "cartpole", "controls": KEYS}
+CAB = {"id": "cab", "env": "Taxi-v3", "max_steps": 20, "expert": "taxi", "instruction": "drive"}
+SUITE = {"suite": "small", "tasks": [POLE, CAB], "evaluation": {"episodes": 2}}
+CONFIG = {"size": 1, "steps": 2, "batch_steps": 32, "threads": 1, "workers": 1, "window": 8}
+CONFIG |= {"evaluate_every": 1000, "select_episodes": 1, "weights": "none"}
+
+
+def make(folder: Path) -> None:
+    """Make the specimens: suite.yaml, pilot.yaml, config.yaml, store, run, measured, exports, recordings."""
+    (folder / "suite.yaml").write_text(yaml.safe_dump(SUITE, sort_keys=False), "utf-8")
+    (folder / "config.yaml").write_text(yaml.safe_dump(CONFIG), "utf-8")
+    toy_study.write(folder)
+    store = _store(folder)
+    train([store], folder / "run", TrainConfig.load(folder / "config.yaml"), progress=False)
+    write_rounds(folder / "run", [Round(1, {"pole": 0.5, "cab": 0.0}, 3, {"pole": 0.5, "cab": 0.25})])
+    measure([folder / "run"], folder / "measured", episodes=2, beside=["chance"])
+    for form in ("minari", "lerobot"):
+        export_store(store, form, folder / form)
+    Hand().click(FIELD).type("Ann").click(BUTTON, 30, 190).write(folder / "raw")
+    _tables(folder)
+    import_store(folder / "raw", "miniwob-turk", folder / "web")
+
+
+def _store(folder: Path) -> Store:
+    """Give a store of two parts; the observations of one episode are stored, as if it could not replay."""
+    store = Store.create(folder / "store", load_suite(folder / "suite.yaml"))
+    simulate(store.suite, store, {"pole": 3, "cab": 3}, workers=1)
+    with Environments(store.suite) as environments:
+        episode = next(store.trajectories(task="pole"))
+        seen = replay_proven(episode, environments).observations
+    store.append([replace(episode, episode="ab" * 16, observations=seen)])
+    return store
+
+
+def _tables(folder: Path) -> None:
+    """Write the recording as tables too."""
+    recording = read_raw(raw_files(folder / "raw")[0])
+    assert isinstance(recording, Recording)
+    (folder / "tables").mkdir()
+    episode = {
+        "ep": 0,
+        "task": recording.task,
+        "round": recording.round,
+        "assignment": "abc",
+        "utterance": recording.instruction,
+        "raw_reward": recording.reward,
+        "reward": recording.scaled,
+    }
+    steps = [
+        {
+            "ep": 0,
+            "t": event.time,
+            "type": event.kind,
+            "phase": event.phase,
+            "target": event.target,
+            "snap": event.page,
+            "post": False,
+            **{name: getattr(event, name) for name in ("x", "y", "key", "char")},
+        }
+        for event in recording.events
+    ]
+    pages = [{"ep": 0, **{name: [*getattr(page, name)] for name in PAGE_COLUMNS}} for page in recording.pages]
+    tables = {"episodes": [episode], "steps": steps, "snaps": pages}
+    for name, rows in tables.items():
+        pq.write_table(pa.Table.from_pylist(rows), folder / "tables" / f"{name}.parquet")
+    empty = pq.read_table(folder / "tables" / "snaps.parquet").slice(0, 0)
+    pq.write_table(empty, folder / "tables" / "snaps_flight.parquet")
+
+
+def describe(folder: Path) -> str:
+    """List what was made, for a person who looks for a case."""
+    return json.dumps(sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*")), indent=1)

@@ -1,0 +1,112 @@
+"""Run verbs of the command line in forked children: what they need is imported once, each starts afresh.
+
+Reads one request a line from stdin, JSON: {"arguments", "folder"}; answers one line each: {"status",
+"seconds", "bytes", "out", "errors"}. `status` is negative where a signal ended the child, SIGALRM's when it
+took too long.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import os
+import resource
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+SECONDS = 60
+"""After which a child is ended: many times what is promised, since other work may share the machine."""
+_SHOWN = 4000
+
+
+def serve() -> None:
+    """Answer every request until stdin ends."""
+    _import_everything()
+    print(json.dumps({"ready": True}), flush=True)
+    for line in sys.stdin:
+        print(json.dumps(_answer(json.loads(line))), flush=True)
+
+
+def _import_everything() -> None:
+    import gymnasium.envs.classic_control
+    import gymnasium.envs.toy_text  # noqa: F401
+    import h5py  # noqa: F401
+    import minari  # noqa: F401
+    from tutelage.envs.gymnasium_task import registry
+
+    registry()
+
+
+def _answer(request: dict[str, Any]) -> dict[str, Any]:
+    folder = Path(request["folder"])
+    began = time.monotonic()
+    child = os.fork()
+    if not child:
+        _run(request["arguments"], folder)
+    _, status, used = os.wait4(child, 0)
+    _import_what_it_needed(folder / ".modules")
+    logs = [path.read_text("utf-8") for path in (folder / ".home").glob("tutelage-*.log")]
+    return {
+        "defect": "".join(logs)[-_SHOWN:],
+        "status": os.waitstatus_to_exitcode(status),
+        "seconds": used.ru_utime + used.ru_stime,
+        "wall": time.monotonic() - began,
+        "bytes": used.ru_maxrss * 1024,
+        "out": _read(folder / ".stdout"),
+        "errors": _read(folder / ".stderr"),
+    }
+
+
+def _import_what_it_needed(listed: Path) -> None:
+    """Import what a child had to import itself: the next one finds it there."""
+    names = listed.read_text("utf-8").split() if listed.exists() else []
+    for name in names:
+        with contextlib.suppress(Exception):
+            importlib.import_module(name)
+
+
+def _read(path: Path) -> str:
+    return path.read_text("utf-8", errors="replace")[-_SHOWN:]
+
+
+def _run(arguments: list[str], folder: Path) -> None:
+    """Be the child: run one verb in a folder, and never return."""
+    status = 99
+    try:
+        signal.alarm(SECONDS)
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        for number, name in ((1, ".stdout"), (2, ".stderr")):
+            os.dup2(os.open(folder / name, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), number)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        os.chdir(folder)
+        home = folder / ".home"
+        home.mkdir(exist_ok=True)
+        os.environ |= {"HOME": str(home), "TMPDIR": str(home), "XDG_STATE_HOME": str(home)}
+        os.environ |= {"XDG_CACHE_HOME": str(home), "COLUMNS": "120"}
+        tempfile.tempdir = str(home)
+        sys.argv = ["tutelage", *arguments]
+        there = {*sys.modules}
+        import tutelage.cli
+
+        tutelage.cli.main()
+        status = 0
+    except SystemExit as error:
+        status = error.code if isinstance(error.code, int) else 0 if error.code is None else 1
+    except BaseException:
+        traceback.print_exc()
+        status = 1
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        (folder / ".modules").write_text("\n".join(sys.modules.keys() - there), "utf-8")
+        os._exit(status)
+
+
+if __name__ == "__main__":
+    serve()
