@@ -144,7 +144,7 @@ def _member(archive: zipfile.ZipFile, name: str, where: str, limit: int) -> np.n
 
 def _fill(flat: np.ndarray, member: IO[bytes]) -> int:
     """Read bytes into an array until it is full or they end; returns how many."""
-    view = memoryview(flat.view(np.uint8)) if flat.nbytes else memoryview(b"")
+    view = flat.view(np.uint8).data if flat.nbytes else memoryview(b"")
     filled = 0
     while filled < len(view) and (block := member.read(min(_BLOCK, len(view) - filled))):
         view[filled : filled + len(block)] = block
