@@ -88,6 +88,8 @@ class Fuzzer:
         assert self._worker.stdin is not None
         self._worker.stdin.close()
         self._worker.wait(30)
+        assert self._worker.stdout is not None
+        self._worker.stdout.close()
 
     def case(self, number: int) -> Outcome:
         """Draw and run the case of a number: the same one every time."""

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ...datasets.bounded_parquet import BoundedParquet
 from ...datasets.durable import disk_errors, write_whole
 from ...datasets.trajectory import KINDS, Trajectory
 from ...envs.bounded_files import Limits, read_bytes, too_large
