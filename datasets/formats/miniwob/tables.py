@@ -88,6 +88,8 @@ def _checked(file: BoundedParquet, columns: Columns) -> Iterator[Mapping[str, An
     for name, is_kind in columns.items():
         at = file.schema_arrow.get_field_index(name)
         kind = file.schema_arrow.field(at).type if at >= 0 else None
+        if kind is not None and pa.types.is_list(kind) != (columns is _PAGES and name in PAGE_COLUMNS):
+            kind = None
         if kind is None or not is_kind(kind.value_type if pa.types.is_list(kind) else kind):
             raise TutelageError(f"expected a column {name!r} of another type in {file.where}, got {kind}")
     for batch in file.iter_batches(_BATCH, [*columns]):
