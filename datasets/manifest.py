@@ -8,7 +8,6 @@ parts and manifest together, since neither is signed.
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
 import re
@@ -16,7 +15,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import yaml
 
@@ -221,7 +220,7 @@ def hash_file(path: Path) -> str:
     """Return the SHA-256 of a regular file in hex; raises TutelageError when it cannot be read."""
     try:
         with open_regular(path) as file:
-            return hashlib.file_digest(cast("io.BufferedReader", file), "sha256").hexdigest()
+            return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise TutelageError(f"expected to read part {path.name} of {path.parent}, got {error}") from None
 
