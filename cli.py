@@ -133,7 +133,9 @@ def record(
 
     chosen = load_suite(suite)
     with trying():
-        rehearse(chosen)
+        notes = rehearse(chosen, people=True)
+    for note in notes:
+        errors.print(f"note: {note}", style="yellow")
     serve_recorder(
         chosen,
         out,

@@ -58,6 +58,7 @@ def serve(
     """Lead strangers through a study: consent, practice, tasks, thanks; every step is journalled."""
     from .datasets.crowd.studies.outlook import outlook_table
     from .datasets.crowd.studies.study import examine
+    from .envs.rehearsal import key_notes
 
     with errors.status("trying the tasks (a first time takes half a minute)"):
         found, controls, wrong = examine(study)
@@ -73,6 +74,9 @@ def serve(
     folder = out or Path(found.name)
     if check:
         console.print(outlook_table(found))
+        for task in found.tasks:
+            for note in key_notes(task, controls[task.id]):
+                console.print(f"note: {note}")
         return
     if links:
         from .datasets.crowd.recruiting.links import print_links

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from gymnasium import Env, spaces
 
+from .default_keys import SINGLE_KEYS, Mixer, binding_keys, mixer_of
 from .errors import TutelageError, nearest
-from .spaces import action_to_row, row_to_action
+from .key_names import CODES, codes_of
+from .spaces import action_to_row, is_text, row_to_action
 from .web.environment import WebEnv
 from .web.spaces import action_space, to_action
 
-ARROWS = ("ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown")
-_AXES = (("ArrowLeft", "ArrowRight"), ("ArrowDown", "ArrowUp"), ("KeyA", "KeyD"), ("KeyS", "KeyW"))
 _BY_NAME = {
     "left": "ArrowLeft",
     "right": "ArrowRight",
@@ -27,18 +27,7 @@ _BY_NAME = {
     "toggle": "Space",
     "done": "Enter",
 }
-_CODES = (
-    *(f"Key{chr(letter)}" for letter in range(ord("A"), ord("Z") + 1)),
-    *(f"{row}{digit}" for row in ("Digit", "Numpad") for digit in range(10)),
-    *(f"Numpad{one}" for one in ("Add", "Subtract", "Multiply", "Divide", "Decimal", "Enter")),
-    *(f"{key}{side}" for key in ("Shift", "Control", "Alt") for side in ("Left", "Right")),
-    *(*ARROWS, "Space", "Enter", "Tab", "Backspace", "Delete", "Insert", "Home", "End", "PageUp", "PageDown"),
-    *("Escape", "Minus", "Equal", "BracketLeft", "BracketRight", "Semicolon", "Quote", "Backquote"),
-    *("Backslash", "Comma", "Period", "Slash", "CapsLock", "IntlBackslash"),
-    *(f"F{number}" for number in range(1, 13)),
-)
-_PYGAME = {273: "ArrowUp", 274: "ArrowDown", 275: "ArrowRight", 276: "ArrowLeft"}  # numbers of pygame 1
-_SPELLED = {" ": "Space", "left": "ArrowLeft", "right": "ArrowRight", "up": "ArrowUp", "down": "ArrowDown"}
+_IDLE_NAMES = ("noop", "no-op", "no_op", "nothing", "idle", "stay", "still", "none")
 
 
 @dataclass(frozen=True)
@@ -58,32 +47,56 @@ class Controls:
     """All bindings of a task, and the action that stands for "no key" in real time (a row, or None).
 
     `hands` says that mouse and keyboard act on the picture itself, a web page's; there are no bindings then.
+    `mixer` combines keys that are held at once, where an action is made of several numbers. `unreached` names
+    the actions that no key reaches, for people to read.
     """
 
     bindings: tuple[Binding, ...]
     idle: tuple[float, ...] | None = None
     hands: bool = False
+    mixer: Mixer | None = None
+    unreached: tuple[str, ...] = ()
 
     def action(self, pressed: Sequence[str]) -> np.ndarray | None:
         """Return the row `[k]` that the pressed codes mean, oldest key first; `idle` for none of ours.
 
-        The binding with most keys wins, then the one whose latest key was pressed last.
+        A chord stands instead of its single keys. Of several bindings, the `mixer` adds up what each changes;
+        without one, that with most keys wins, then the one whose latest key was pressed last.
         """
         order = {code: when for when, code in enumerate(pressed)}
-        held = [one for one in self.bindings if all(code in order for code in one.codes)]
-        if not held:
+        complete = [binding for binding in self.bindings if all(code in order for code in binding.codes)]
+        if not complete:
             return None if self.idle is None else np.array(self.idle)
-        best = max(held, key=lambda one: (len(one.codes), max(order[code] for code in one.codes)))
-        return np.array(best.action)
+        complete.sort(key=lambda binding: max(order[code] for code in binding.codes))
+        if self.mixer is None:
+            return np.array(max(reversed(complete), key=lambda binding: len(binding.codes)).action)
+        chords = [set(binding.codes) for binding in complete]
+        whole = [one for one in complete if not any(set(one.codes) < chord for chord in chords)]
+        return self.mixer.mix([binding.action for binding in whole])
+
+    def turn(self, pressed: Sequence[str], code: str) -> np.ndarray | None:
+        """Return the row that pressing `code` means while `pressed` are held; None where it means nothing."""
+        keys = [*(key for key in pressed if key != code), code]
+        complete = [one for one in self.bindings if code in one.codes and set(one.codes) <= set(keys)]
+        if not complete:
+            return None
+        return (self if self.mixer is not None else Controls(tuple(complete))).action(keys)
 
     def label(self, action: Sequence[float]) -> str:
         """Name an action as the page does; unbound ones are shown as their numbers."""
         if self.hands:
             return str(to_action(row_to_action(action_space(), np.array(action))))
-        wanted = tuple(float(part) for part in action)
-        return next(
-            (one.label for one in self.bindings if one.action == wanted), " ".join(f"{x:g}" for x in wanted)
-        )
+        row = tuple(float(part) for part in action)
+        exact = next((binding.label for binding in self.bindings if binding.action == row), "")
+        return exact or self._mixed_label(row) or " ".join(f"{number:g}" for number in row)
+
+    def _mixed_label(self, row: tuple[float, ...]) -> str:
+        """Name an action that several keys make together by their labels."""
+        if self.mixer is None:
+            return ""
+        parts = [binding for binding in self.bindings if self.mixer.is_part(binding.action, row)]
+        mixed = self.mixer.mix([binding.action for binding in parts])
+        return " + ".join(binding.label for binding in parts) if parts and tuple(mixed) == row else ""
 
 
 def from_mapping(
@@ -97,22 +110,24 @@ def from_mapping(
     for key, value in keys.items():
         codes = tuple(str(key).split("+"))
         for code in codes:
-            if code not in _CODES:
+            if code not in CODES:
                 raise TutelageError(
                     f"control {key!r}: expected a KeyboardEvent.code such as ArrowLeft, KeyA or Space, "
-                    f"got {code!r}{nearest(code, _CODES)}"
+                    f"got {code!r}{nearest(code, CODES)}"
                 )
         action, label = _written(key, value)
         row = _row(space, action, f"control {key!r}")
-        bindings.append(Binding(codes, row, label or _label(row, names)))
-    return Controls(tuple(bindings), None if idle is None else _row(space, idle, "the idle action"))
+        bindings.append(Binding(codes, row, label or _label(space, row, names)))
+    rest = None if idle is None else _row(space, idle, "the idle action")
+    return Controls(tuple(bindings), rest, mixer=mixer_of(space, rest))
 
 
 def guess(env: Env[Any, Any], names: Sequence[str] = ()) -> Controls:
     """Find controls for an environment that its suite gives none for.
 
     Taken from its own `get_keys_to_action()`, else from its actions' names (left, forward, ...), else
-    digits for Discrete and a pair of keys an axis for Box; web pages take hands, other spaces nothing at all.
+    digits and letters for Discrete, and keys for each number of other spaces (see `default_keys`); web pages
+    take hands. Raises TutelageError for a map with keys or actions that are none.
     """
     space = env.action_space
     if isinstance(env.unwrapped, WebEnv):
@@ -121,9 +136,17 @@ def guess(env: Env[Any, Any], names: Sequence[str] = ()) -> Controls:
         return _from_gymnasium(env.get_wrapper_attr("get_keys_to_action"), space, names)
     if isinstance(space, spaces.Discrete):
         return _for_discrete(space, names)
-    if isinstance(space, spaces.Box):
-        return _for_box(space)
-    return Controls((), None)
+    mixer = mixer_of(space, None)
+    bindings = [Binding((code,), row, label) for code, row, label in binding_keys(space)]
+    return Controls(tuple(bindings), mixer.rest if mixer else None, mixer=mixer)
+
+
+def with_rest_key(controls: Controls) -> Controls:
+    """Bind the space bar to doing nothing, where a task waits for a key and no key means that."""
+    if controls.mixer is None or any("Space" in binding.codes for binding in controls.bindings):
+        return controls
+    rest = Binding(("Space",), controls.mixer.rest, "nothing")
+    return replace(controls, bindings=(*controls.bindings, rest))
 
 
 def _written(key: str, value: Any) -> tuple[Any, str]:
@@ -143,47 +166,49 @@ def _written(key: str, value: Any) -> tuple[Any, str]:
 def _from_gymnasium(
     ask: Callable[[], Mapping[Any, Any]], space: spaces.Space[Any], names: Sequence[str]
 ) -> Controls:
+    """Read an environment's own map, in any form that `key_names` knows."""
+    try:
+        keys_to_action = dict(ask())
+    except Exception as error:  # foreign code
+        raise TutelageError(f"expected keys from get_keys_to_action(), got {error!r}; {_REMEDY}") from None
     bindings, idle = [], None
-    for keys, action in ask().items():
-        parts = (keys,) if isinstance(keys, str | int) else tuple(keys)
-        row = _row(space, action, f"key {keys!r}")
-        if parts:
-            bindings.append(Binding(tuple(map(_code, parts)), row, _label(row, names)))
+    for key, action in keys_to_action.items():
+        try:
+            codes = codes_of(key)
+        except TutelageError as error:
+            raise TutelageError(f"get_keys_to_action(): {error}; {_REMEDY}") from None
+        row = _row(space, action, f"key {key!r} of get_keys_to_action()")
+        if codes:
+            bindings.append(Binding(codes, row, _label(space, row, names)))
         else:
             idle = row
-    return Controls(tuple(bindings), idle)
+    return Controls(tuple(bindings), idle, mixer=mixer_of(space, idle))
+
+
+_REMEDY = "give the task `controls` in its suite"
 
 
 def _for_discrete(space: spaces.Discrete[Any], names: Sequence[str]) -> Controls:
-    bindings = []
-    for i in range(min(int(space.n), 36)):
-        digit = f"Digit{i}" if i < 10 else f"Key{chr(ord('A') + i - 10)}"
-        code = _BY_NAME.get(names[i], digit) if i < len(names) else digit
-        row = _row(space, i + int(space.start), "an action")
-        bindings.append(Binding((code,), row, _label(row, names)))
-    return Controls(tuple(bindings), None)
-
-
-def _for_box(space: spaces.Box) -> Controls:
-    low = np.nan_to_num(space.low, neginf=-1.0).ravel()
-    high = np.nan_to_num(space.high, posinf=1.0).ravel()
-    rest = np.clip(np.zeros_like(low), low, high)
-    bindings = []
-    for axis, codes in zip(range(rest.size), _AXES, strict=False):
-        for code, bound in zip(codes, (low, high), strict=True):
-            if bound[axis] != rest[axis]:
-                row = rest.copy()
-                row[axis] = bound[axis]
-                sign = "-" if bound[axis] < rest[axis] else "+"
-                bindings.append(Binding((code,), tuple(map(float, row)), f"axis {axis + 1} {sign}"))
-    return Controls(tuple(bindings), tuple(map(float, rest)))
+    taken = {_BY_NAME.get(name.lower()) for name in names}
+    bindings, idle = [], None
+    for place in range(int(space.n)):
+        name = names[place].lower() if place < len(names) else ""
+        usual = SINGLE_KEYS[place : place + 1]
+        code = _BY_NAME.get(name) or next((key for key in (*usual, *SINGLE_KEYS) if key not in taken), None)
+        taken.add(code)
+        row = _row(space, place + int(space.start), "an action")
+        if code is not None:
+            bindings.append(Binding((code,), row, _label(space, row, names)))
+        if name in _IDLE_NAMES:
+            idle = row
+    return Controls(tuple(bindings), idle)
 
 
 def _row(space: spaces.Space[Any], action: Any, what: str) -> tuple[float, ...]:
     try:
         row = action_to_row(space, action)
         fits = bool(space.contains(row_to_action(space, row)))
-        if not isinstance(space, spaces.Dict | spaces.Tuple):  # half an action is none, though it can be cast
+        if not (isinstance(space, spaces.Dict | spaces.Tuple) or is_text(space)):  # half an action is none
             fits = fits and np.allclose(row, np.asarray(action, np.float64).ravel())
     except (TypeError, ValueError, KeyError, IndexError, OverflowError):
         fits = False
@@ -192,16 +217,9 @@ def _row(space: spaces.Space[Any], action: Any, what: str) -> tuple[float, ...]:
     return tuple(map(float, row))
 
 
-def _label(row: Sequence[float], names: Sequence[str]) -> str:
-    if len(row) == 1 and row[0] == int(row[0]) and 0 <= row[0] < len(names):
-        return names[int(row[0])]
-    return " ".join(f"{x:g}" for x in row)
-
-
-def _code(key: str | int) -> str:
-    if key in _PYGAME:
-        return _PYGAME[int(key)]
-    text = chr(key) if isinstance(key, int) and key < 256 else str(key)
-    if text in _SPELLED:
-        return _SPELLED[text]
-    return f"Digit{text}" if text.isdigit() else f"Key{text.upper()}" if len(text) == 1 else text
+def _label(space: spaces.Space[Any], row: Sequence[float], names: Sequence[str]) -> str:
+    if is_text(space):
+        return str(row_to_action(space, np.array(row)))
+    if isinstance(space, spaces.Discrete) and 0 <= row[0] - int(space.start) < len(names):
+        return names[int(row[0]) - int(space.start)]
+    return " ".join(f"{number:g}" for number in row)

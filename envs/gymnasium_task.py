@@ -7,14 +7,15 @@ import importlib.util
 import os
 import sys
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import gymnasium
 import numpy as np
 
 from .admission import admit
-from .controls import Controls, from_mapping, guess
+from .controls import Controls, from_mapping, guess, with_rest_key
+from .default_keys import unreached
 from .errors import TutelageError, nearest
 from .spaces import Observation, flatten, leaves, row_to_action
 from .task import Task
@@ -127,12 +128,18 @@ class TaskEnvironment:
 
     def controls(self) -> Controls:
         """Return the suite's controls for this task, or those found for its action space."""
+        controls = self._controls()
+        missing = unreached(controls, self.action_space, self.task.fps is not None)
+        return replace(controls, unreached=tuple(missing))
+
+    def _controls(self) -> Controls:
         if self.task.controls is not None:
             return from_mapping(self.task.controls, self.task.idle, self.action_space, self.action_names)
-        found = guess(self.env, self.action_names)
+        guessed = guess(self.env, self.action_names)
         if self.task.idle is None:
-            return found
-        return Controls(found.bindings, from_mapping({}, self.task.idle, self.action_space).idle)
+            return guessed if self.task.fps else with_rest_key(guessed)
+        rest = from_mapping({}, self.task.idle, self.action_space)
+        return replace(guessed, idle=rest.idle, mixer=rest.mixer)
 
     def close(self) -> None:
         self.env.close()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from .controls import Controls
+from .errors import TutelageError
 from .experts import make_expert
 from .gymnasium_task import TaskEnvironment
 from .suite import Suite
@@ -11,27 +13,59 @@ from .task import Task
 from .web.browser import close_shared
 
 
-def rehearse(suite: Suite, experts: Iterable[str] = ()) -> None:
+def rehearse(suite: Suite, experts: Iterable[str] = (), people: bool = False) -> list[str]:
     """Begin an episode of each task, read its keys, and make the experts of the tasks named in `experts`.
 
+    With `people`, each task must also show a picture and have keys; returns notes on actions that no key does.
     Raises TutelageError for the first mistake, which would otherwise show in the midst of playing, when
     a store already holds the suite with the mistake in it.
     """
     named = {suite[task].id for task in experts}
+    notes: list[str] = []
     try:
         for task in suite:
-            try_out(task, expert=task.id in named)
+            controls = try_out(task, expert=task.id in named, people=people)
+            notes += key_notes(task, controls) if people else []
     finally:
         close_shared()  # people's pages are shown by other processes
+    return notes
 
 
-def try_out(task: Task, expert: bool = False) -> None:
-    """Try one task, see `rehearse`."""
-    environment = TaskEnvironment(task)
+def try_out(task: Task, expert: bool = False, people: bool = False) -> Controls:
+    """Try one task, see `rehearse`; returns its keys."""
+    environment = TaskEnvironment(task, rgb=people)
     try:
         environment.reset(0)
-        environment.controls()
+        controls = environment.controls()
+        if people:
+            check_playable(task, controls)
+            environment.frame()
         if expert:
             make_expert(task, environment)
     finally:
         environment.close()
+    return controls
+
+
+def check_playable(task: Task, controls: Controls) -> None:
+    """Raise TutelageError where a person could not act in a task, or nothing would happen without a key."""
+    if not controls.bindings and not controls.hands:
+        raise TutelageError(
+            f"task {task.id!r}: expected keys to play with, got none for {task.env}; give the task "
+            "`controls` in its suite, such as {KeyA: [1, 0]}"
+        )
+    if task.fps is not None and controls.idle is None and not controls.hands:
+        raise TutelageError(
+            f"task {task.id!r}: expected an idle action for a real-time task, got none; "
+            "give it one in its suite: pace: {fps: 15, idle: 0}"
+        )
+
+
+def key_notes(task: Task, controls: Controls) -> list[str]:
+    """Say which actions no key does, and what to do about it; an empty list where all can be done."""
+    if not controls.unreached:
+        return []
+    return [
+        f"task {task.id!r}: nobody can do {', '.join(controls.unreached)}; bind keys to what people need "
+        "under `controls` in the suite"
+    ]

@@ -52,11 +52,7 @@ class Keys:
     def turn(self, controls: Controls, code: str) -> np.ndarray | None:
         """Return the action that pressing `code` means in a task that waits; None if it means nothing."""
         self._tapped = []
-        pressed = [*(one for one in self._held if one != code), code]
-        complete = [one for one in controls.bindings if code in one.codes and set(one.codes) <= set(pressed)]
-        if not complete:
-            return None
-        return Controls(tuple(complete)).action(pressed)
+        return controls.turn(self._held, code)
 
 
 def measure(episode: Underway, key: Down | Hand, meter: Meter) -> None:

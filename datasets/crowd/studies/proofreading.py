@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 from ....envs.controls import Controls
 from ....envs.errors import TutelageError, nearest
-from ....envs.gymnasium_task import TaskEnvironment
-from ....envs.task import Task
+from ....envs.rehearsal import try_out
 from ....envs.trust import Untrusted
 from ....envs.web.browser import close_shared
 from ..ledger import OUTCOMES
@@ -42,7 +41,7 @@ def rehearse_study(study: Study) -> tuple[dict[str, Controls], list[str]]:
     wrong: list[str] = []
     for task in study.tasks:
         try:
-            controls[task.id] = _rehearse(task)
+            controls[task.id] = try_out(task, people=True)
         except Untrusted:
             raise
         except TutelageError as error:
@@ -58,23 +57,6 @@ def rehearse_study(study: Study) -> tuple[dict[str, Controls], list[str]]:
             ]
     close_shared()  # people's pages are shown by other processes
     return controls, list(dict.fromkeys(wrong))
-
-
-def _rehearse(task: Task) -> Controls:
-    environment = TaskEnvironment(task, rgb=True)
-    try:
-        environment.reset(0)
-        environment.frame()
-        controls = environment.controls()
-    finally:
-        environment.close()
-    if not controls.bindings and not controls.hands:
-        raise TutelageError("expected keys to play with, got none; give the task `controls` in its suite")
-    if task.fps is not None and controls.idle is None:
-        raise TutelageError(
-            "expected an idle action, for a real-time task, got none; give it one in its suite"
-        )
-    return controls
 
 
 def _tasks(study: Study) -> Complaints:
