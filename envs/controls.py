@@ -94,9 +94,13 @@ class Controls:
         """Name an action that several keys make together by their labels."""
         if self.mixer is None:
             return ""
-        parts = [binding for binding in self.bindings if self.mixer.is_part(binding.action, row)]
-        mixed = self.mixer.mix([binding.action for binding in parts])
-        return " + ".join(binding.label for binding in parts) if parts and tuple(mixed) == row else ""
+        labels = {
+            binding.action: binding.label
+            for binding in self.bindings
+            if self.mixer.is_part(binding.action, row)
+        }
+        mixed = tuple(self.mixer.mix(list(labels)).tolist())
+        return " + ".join(labels.values()) if labels and mixed == row else ""
 
 
 def from_mapping(

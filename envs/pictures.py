@@ -38,9 +38,9 @@ def to_picture(rendered: Any, name: str) -> np.ndarray | str:
         return str(rendered.getvalue())
     if isinstance(rendered, Image.Image):
         return np.asarray(rendered.convert("RGB"))
-    if isinstance(rendered, list | tuple) and rendered and not np.isscalar(rendered[0]):
+    if isinstance(rendered, list | tuple) and rendered:
         last = rendered[-1]
-        if isinstance(last, str | Image.Image) or np.ndim(last) >= 2:
+        if isinstance(last, str | Image.Image) or (isinstance(last, np.ndarray) and last.ndim >= 2):
             return to_picture(last, name)
     try:
         array = np.asarray(rendered)
@@ -99,9 +99,7 @@ def _bytes(array: np.ndarray, name: str) -> np.ndarray:
     if array.dtype == bool:
         return array.astype(np.uint8) * 255
     if not np.isfinite(array).all():
-        raise TutelageError(
-            f"{name}: expected a picture of finite numbers from render(), got some that are not"
-        )
+        raise TutelageError(f"{name}: expected finite numbers from render(), got others")
     low, high = float(array.min()), float(array.max())
     if array.dtype.kind == "f" and low >= 0 and high <= 1:
         return np.rint(array * 255).astype(np.uint8)

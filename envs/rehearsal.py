@@ -16,7 +16,7 @@ from .web.browser import close_shared
 def rehearse(suite: Suite, experts: Iterable[str] = (), people: bool = False) -> list[str]:
     """Begin an episode of each task, read its keys, and make the experts of the tasks named in `experts`.
 
-    With `people`, each task must also show a picture and have keys; returns notes on actions that no key does.
+    With `people`, each task must show a picture and have keys; returns notes on actions that no key does.
     Raises TutelageError for the first mistake, which would otherwise show in the midst of playing, when
     a store already holds the suite with the mistake in it.
     """

@@ -12,6 +12,7 @@ from gymnasium import spaces
 from hypothesis import given
 from hypothesis import strategies as st
 from tutelage.envs.controls import Binding, Controls, from_mapping, guess
+from tutelage.envs.default_keys import unreached
 from tutelage.envs.errors import TutelageError
 from tutelage.envs.gymnasium_task import TaskEnvironment
 from tutelage.envs.spaces import action_to_row, row_to_action
@@ -148,8 +149,106 @@ def test_a_box_gets_a_pair_of_keys_an_axis_and_rests_at_zero() -> None:
     assert controls.idle == (0.0, 0.0)
 
 
-def test_a_space_without_obvious_keys_gets_none() -> None:
-    assert guess(Keyed(spaces.MultiBinary(3))) == Controls((), None)
+@pytest.mark.parametrize(
+    ("space", "pressed", "action"),
+    [
+        (spaces.MultiBinary(3), ("Digit0", "Digit2"), [1, 0, 1]),
+        (spaces.MultiDiscrete([3, 2]), ("Digit1", "Digit2"), [2, 1]),
+        (spaces.MultiDiscrete([3, 2], start=[1, 5]), ("Digit0",), [2, 5]),
+        (spaces.MultiDiscrete([3, 2]), ("Digit0", "Digit1"), [2, 0]),
+        (spaces.Box(-1, 1, (2,), np.float32), ("ArrowLeft", "ArrowUp"), [-1, 1]),
+        (spaces.Box(-1, 1, (2,), np.float32), ("ArrowLeft", "ArrowRight"), [0, 0]),
+        (spaces.Box(-1, 1, (6,), np.float32), ("KeyL", "KeyI"), [0, 0, 0, 0, 1, 1]),
+        (
+            spaces.Dict({"arm": spaces.Box(-1, 1, (1,)), "grip": spaces.Discrete(2)}),
+            ("ArrowRight", "Digit0"),
+            [1, 1],
+        ),
+        (spaces.Tuple([spaces.Discrete(2), spaces.MultiBinary(2)]), ("Digit0", "Digit2"), [1, 0, 1]),
+    ],
+    ids=str,
+)
+def test_every_number_of_an_action_has_keys_and_keys_held_together_mix(
+    space: spaces.Space[Any], pressed: tuple[str, ...], action: list[float]
+) -> None:
+    controls = guess(Keyed(space))
+    assert meant(controls, *pressed) == action
+    assert space.contains(row_to_action(space, np.array(action)))
+    assert unreached(controls, space, real_time=True) == []
+
+
+def test_the_keys_that_a_suite_gives_a_box_add_up_too() -> None:
+    space = spaces.Box(-1, 1, (2,), np.float32)
+    keys = {
+        "ArrowLeft": [-0.6, 0],
+        "ArrowUp": [0, 1],
+        "KeyA": [-0.6, 0],
+        "ArrowLeft+ArrowUp+KeyQ": [0.5, 0.5],
+    }
+    controls = from_mapping(keys, [0, 0], space)
+    assert meant(controls, "ArrowLeft", "ArrowUp") == pytest.approx([-0.6, 1], abs=1e-6)
+    assert meant(controls, "ArrowLeft", "KeyA") == [-1, 0]
+    assert meant(controls, "ArrowLeft", "ArrowUp", "KeyQ") == [0.5, 0.5], "a chord stands for its keys"
+    assert controls.label(controls.action(("ArrowLeft", "ArrowUp")).tolist()).count(" + ") == 1
+
+
+def test_text_can_be_bound() -> None:
+    space = spaces.Text(8)
+    controls = from_mapping({"KeyH": "hello", "KeyB": {"action": "bye", "label": "leave"}}, None, space)
+    assert row_to_action(space, controls.action(["KeyH"])) == "hello"
+    assert [binding.label for binding in controls.bindings] == ["hello", "leave"]
+
+
+@pytest.mark.parametrize(
+    ("space", "missing"),
+    [
+        (spaces.Discrete(100), ["action 55 to 99"]),
+        (spaces.Box(-1, 1, (20,), np.float32), ["axes 17 to 20"]),
+        (spaces.Text(5), ["any action of Text(1, 5, charset="]),
+        (spaces.MultiBinary(60), ["numbers 56 to 60"]),
+    ],
+    ids=str,
+)
+def test_what_no_key_does_is_listed(space: spaces.Space[Any], missing: list[str]) -> None:
+    listed = unreached(guess(Keyed(space)), space, real_time=True)
+    assert [text[: len(expected)] for text, expected in zip(listed, missing, strict=True)] == missing
+
+
+def test_actions_that_a_suite_leaves_out_are_listed() -> None:
+    space = spaces.Discrete(5, start=2)
+    assert unreached(from_mapping({"KeyA": 3}, None, space), space, False) == [
+        "action 2",
+        "action 4 to 6",
+    ]
+    assert unreached(from_mapping({"KeyA": 3}, 2, space), space, True) == ["action 4 to 6"]
+
+
+def test_labels_begin_where_the_space_begins() -> None:
+    controls = guess(Keyed(spaces.Discrete(3, start=1)), ("stay", "go", "stop"))
+    assert {binding.action[0]: binding.label for binding in controls.bindings} == {
+        1: "stay",
+        2: "go",
+        3: "stop",
+    }
+    assert controls.idle == (1.0,)
+
+
+@given(st.data())
+def test_any_keys_held_together_are_an_action_of_the_space(data: st.DataObject) -> None:
+    space = data.draw(
+        st.sampled_from(
+            [
+                spaces.MultiBinary(4),
+                spaces.MultiDiscrete([2, 3, 4]),
+                spaces.Box(np.array([-2, 0]), np.array([1, 3]), dtype=np.float32),
+                spaces.Dict({"a": spaces.Box(-1, 1, (2,)), "b": spaces.Discrete(3, start=-1)}),
+            ]
+        )
+    )
+    controls = guess(Keyed(space))
+    codes = [binding.codes[0] for binding in controls.bindings]
+    row = controls.action(data.draw(st.lists(st.sampled_from(codes), unique=True)))
+    assert space.contains(row_to_action(space, row))
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,8 @@ def rehearse_study(study: Study) -> tuple[dict[str, Controls], list[str]]:
         except Untrusted:
             raise
         except TutelageError as error:
-            wrong.append(f"at 'tasks.{task.id}': {error}")
+            what = str(error).removeprefix(f"task {task.id!r}: ")
+            wrong.append(f"at 'tasks.{task.id}': {what}")
             continue
         for language in study.languages:
             texts = load_texts(language, study.folder, study.words.get(language, {}))
