@@ -17,6 +17,7 @@ from .admission import admit
 from .controls import Controls, from_mapping, guess, with_rest_key
 from .default_keys import unreached
 from .errors import TutelageError, nearest
+from .pictures import to_picture
 from .spaces import Observation, flatten, leaves, row_to_action
 from .task import Task
 
@@ -119,12 +120,9 @@ class TaskEnvironment:
         truncated = bool(truncated) or (not terminated and self._steps >= self.limit)
         return self._step(observation, self._reward, bool(terminated), truncated, info)
 
-    def frame(self) -> np.ndarray:
-        """Render what a person sees now: uint8 `[H, W, 3]`."""
-        image: Any = self.env.render()
-        if not isinstance(image, np.ndarray):
-            raise TutelageError(f"expected {self.task.env} to render 'rgb_array', got {type(image).__name__}")
-        return image
+    def frame(self) -> np.ndarray | str:
+        """Render what a person sees now: uint8 `[H, W, 3]`, or text; see `pictures.to_picture`."""
+        return to_picture(self.env.render(), self.task.env)
 
     def controls(self) -> Controls:
         """Return the suite's controls for this task, or those found for its action space."""

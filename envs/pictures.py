@@ -67,11 +67,17 @@ def text_picture(text: str) -> np.ndarray:
     return np.asarray(image)
 
 
+def text_size(text: str) -> tuple[int, int]:
+    """Return width and height in pixels of text that is drawn in cells."""
+    lines = _ESCAPE.sub("", text.replace("\t", "    ")).split("\n")
+    return max(1, *map(len, lines)) * CELL[0], len(lines) * CELL[1]
+
+
 def _colored_lines(text: str) -> list[list[tuple[str, tuple[int, ...] | None, tuple[int, ...] | None]]]:
     ink: tuple[int, ...] | None = None
     paper: tuple[int, ...] | None = None
     lines = []
-    for line in text.expandtabs(4).split("\n"):
+    for line in text.replace("\t", "    ").split("\n"):
         cells = []
         for part, codes in _pieces(line):
             cells += [(letter, ink, paper) for letter in part if letter.isprintable()]

@@ -25,6 +25,7 @@ from tutelage.datasets.crowd.worlds.frames import (
     HEADER,
     PNG,
     SHAPES,
+    TEXT,
     TILES,
     WEBP,
     Encoder,
@@ -51,7 +52,7 @@ def test_page_and_server_share_their_names() -> None:
     assert exported("HEADER_BYTES") == HEADER.size
     assert exported("OCCUPIED") == protocol.OCCUPIED
     assert exported("IMAGES") == {str(PNG): "image/png", str(WEBP): "image/webp"}
-    assert (exported("TILES"), exported("SHAPES")) == (TILES, SHAPES)
+    assert (exported("TILES"), exported("SHAPES"), exported("TEXT")) == (TILES, SHAPES, TEXT)
 
 
 def test_messages_of_a_page_are_read() -> None:

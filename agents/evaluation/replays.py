@@ -18,6 +18,7 @@ from ...datasets.trajectory import Digest, Trajectory
 from ...envs.controls import Controls
 from ...envs.errors import TutelageError
 from ...envs.gymnasium_task import TaskEnvironment
+from ...envs.pictures import text_picture
 from ...envs.task import Task
 from .comparison import Comparison
 
@@ -161,8 +162,8 @@ def _play(trajectory: Trajectory, environment: TaskEnvironment) -> tuple[dict[in
     return images, instruction, proof == trajectory.digest
 
 
-def _small(frame: np.ndarray) -> np.ndarray:
-    image = Image.fromarray(np.ascontiguousarray(frame[..., :3], dtype=np.uint8))
+def _small(frame: np.ndarray | str) -> np.ndarray:
+    image = Image.fromarray(text_picture(frame) if isinstance(frame, str) else frame)
     return np.asarray(image.reduce(-(-max(image.size) // LONGEST_SIDE)))
 
 

@@ -111,6 +111,7 @@ def _episode(session: Session) -> Told | None:
         "instruction": episode.instruction,
         "fps": episode.task.fps,
         "hands": episode.controls.hands,
+        "mixes": episode.controls.mixer is not None,
         "controls": [{"codes": list(one.codes), "label": one.label} for one in episode.controls.bindings],
         "outcome": _outcome(session) if session.phase is Phase.FINISHED else None,
     }

@@ -40,7 +40,7 @@ export class Keys extends EventTarget {
 
   #keyDown(event) {
     const { code, repeat } = event;
-    if (event.ctrlKey || event.metaKey || event.altKey || MODIFIERS.has(code)) return;
+    if (this.#isShortcut(event) || (MODIFIERS.has(code) && !this.codes.has(code))) return;
     if (document.querySelector("dialog[open]")) return; // what is asked there comes first
     const onButton = event.target.closest?.("button, a") !== null;
     if (onButton && (code === "Enter" || code === "Space")) return; // the browser presses the button
@@ -49,6 +49,12 @@ export class Keys extends EventTarget {
     else if (name && !repeat) this.#tell("command", { name, code });
     else return;
     event.preventDefault();
+  }
+
+  /** A modifier that the task does not use makes a key the browser's. */
+  #isShortcut({ ctrlKey, metaKey, altKey }) {
+    const uses = (name) => this.codes.has(`${name}Left`) || this.codes.has(`${name}Right`);
+    return metaKey || (ctrlKey && !uses("Control")) || (altKey && !uses("Alt"));
   }
 
   #tell(name, detail) {

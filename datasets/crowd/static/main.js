@@ -5,6 +5,7 @@ import { Connection } from "./connection.js";
 import { Frame } from "./frame.js";
 import { Hands } from "./hands.js";
 import { Keys } from "./keys.js";
+import { learnLayout } from "./names.js";
 import { commandsOf } from "./options.js";
 import { unpackFrame } from "./protocol.js";
 import { Question } from "./question.js";
@@ -51,7 +52,7 @@ function shown(number) {
 
 const isRealTime = () => (state?.episode?.fps ?? null) !== null;
 /** Whether it matters when a key goes up: it is asked for at the next deadline, or held with another. */
-const isHeld = () => isRealTime() || state?.episode?.controls.some(({ codes }) => codes.length > 1);
+const isHeld = () => isRealTime() || state?.episode?.mixes || state?.episode?.controls.some(({ codes }) => codes.length > 1);
 
 const receive = {
   texts(message) {
@@ -149,3 +150,5 @@ document.addEventListener("visibilitychange", () => {
 fill(document);
 frame.connection("connecting");
 connection.open();
+
+learnLayout().then(() => view.redraw(), () => {}); // key caps as they are printed

@@ -9,6 +9,7 @@ export const HEADER_BYTES = 16;
 export const IMAGES = { 1: "image/png", 2: "image/webp" };
 export const TILES = 3;
 export const SHAPES = 4;
+export const TEXT = 5;
 
 /** Split a binary message into its header and the picture behind it; step `number` gave it, `saved` are on disk. */
 export function unpackFrame(buffer) {

@@ -4,11 +4,13 @@
 //   stage.atlas({ url, tile });                          // or null: what tiles are drawn from
 //   stage.show(frame);                                   // of `unpackFrame`
 
-import { IMAGES, SHAPES, TILES } from "./protocol.js";
+import { IMAGES, SHAPES, TEXT, TILES } from "./protocol.js";
 import { drawShapes } from "./shapes.js";
+import { drawText, plainText } from "./terminal.js";
 import { drawTiles, loadAtlas } from "./tiles.js";
 
 const TALLEST = 0.58; // of the window
+const SHARP = { [SHAPES]: drawShapes, [TEXT]: drawText }; // drawn in as many pixels as the screen has
 
 export class Stage {
   number = 0;
@@ -19,7 +21,7 @@ export class Stage {
   #queue = Promise.resolve();
   #atlas = Promise.resolve(null);
   #atlasUrl = null;
-  #frame = null; // the shapes on the screen, to be drawn again at another size
+  #frame = null; // the shapes or text on the screen, to be drawn again at another size
 
   constructor(canvas, shown) {
     this.#canvas = canvas;
@@ -44,20 +46,21 @@ export class Stage {
 
   #draw(frame, needed) {
     const canvas = this.#canvas;
-    const shapes = frame.kind === SHAPES;
-    const other = canvas.dataset.width !== `${frame.width}` || canvas.dataset.height !== `${frame.height}` || shapes !== (this.#frame !== null);
-    this.#frame = shapes ? frame : null;
+    const sharp = frame.kind in SHARP;
+    const other = canvas.dataset.width !== `${frame.width}` || canvas.dataset.height !== `${frame.height}` || sharp !== (this.#frame !== null);
+    this.#frame = sharp ? frame : null;
     if (other) {
       [canvas.dataset.width, canvas.dataset.height] = [frame.width, frame.height];
-      if (!shapes) [canvas.width, canvas.height] = [frame.width, frame.height];
+      if (!sharp) [canvas.width, canvas.height] = [frame.width, frame.height];
       this.#fit();
     }
-    if (shapes) drawShapes(this.#context, frame.data, canvas.width / frame.width);
+    if (sharp) SHARP[frame.kind](this.#context, frame.data, canvas.width / frame.width);
     else if (frame.kind === TILES) drawTiles(this.#context, needed, frame.data);
     else {
       this.#context.drawImage(needed, 0, 0);
       needed.close();
     }
+    canvas.textContent = frame.kind === TEXT ? plainText(frame.data) : ""; // for those who do not see it
     this.number = frame.number;
     this.drawnAt = performance.now();
     canvas.dataset.frame = frame.number;
@@ -78,13 +81,13 @@ export class Stage {
     if (this.#frame) this.#sharpen(Math.floor(width * whole));
   }
 
-  /** Shapes have as many pixels as the screen has. */
+  /** Shapes and text have as many pixels as the screen has. */
   #sharpen(cssWidth) {
     const { width, height } = this.#frame;
     const wide = Math.round(cssWidth * devicePixelRatio);
     const tall = Math.round((wide * height) / width);
     if (this.#canvas.width === wide && this.#canvas.height === tall) return;
     [this.#canvas.width, this.#canvas.height] = [wide, tall];
-    drawShapes(this.#context, this.#frame.data, wide / width);
+    SHARP[this.#frame.kind](this.#context, this.#frame.data, wide / width);
   }
 }

@@ -10,9 +10,9 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-PNG, WEBP, TILES, SHAPES = 1, 2, 3, 4
-"""What the bytes of a picture are: an image file, a grid world's tiles (see `envs.grid.tiles`), or shapes
-(see `envs.scenes`)."""
+PNG, WEBP, TILES, SHAPES, TEXT = 1, 2, 3, 4, 5
+"""What the bytes of a picture are: an image file, a grid world's tiles (see `envs.grid.tiles`), shapes
+(see `envs.scenes`), or lines of UTF-8 text with the colors of a terminal."""
 
 HEADER = struct.Struct("<BxHHxxII")
 """kind, width, height, number of the step, number of the last step on disk: little-endian, 16 bytes."""

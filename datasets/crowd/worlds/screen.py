@@ -7,8 +7,9 @@ import numpy as np
 from ....envs.grid.environment import GridEnv
 from ....envs.grid.tiles import atlas
 from ....envs.gymnasium_task import TaskEnvironment
+from ....envs.pictures import text_size
 from ....envs.scenes import scene_of
-from .frames import SHAPES, TILES, Encoder, Picture
+from .frames import SHAPES, TEXT, TILES, Encoder, Picture
 
 
 class Screen:
@@ -23,7 +24,10 @@ class Screen:
         """Return what the environment shows, or None if that was shown before and is not wanted `anew`."""
         picture = drawn_as_data(environment)
         if picture is None:
-            return self._encode(environment.frame(), anew)
+            frame = environment.frame()
+            if not isinstance(frame, str):
+                return self._encode(frame, anew)
+            picture = Picture(TEXT, *text_size(frame), frame.encode("utf-8", "replace"))
         if picture.data == self._data and not anew:
             return None
         self._data = picture.data
