@@ -33,7 +33,7 @@ SHOWN = "TUTELAGE_TRUST_SHOWN"
 
 _GYMNASIUM_OWN = {
     **dict.fromkeys(("id", "disable_env_checker", "order_enforce", "autoreset"), "leave it out"),
-    **dict.fromkeys(("render_mode", "apply_api_compatibility"), "leave it out"),
+    "apply_api_compatibility": "leave it out",
     **dict.fromkeys(("num_envs", "vectorization_mode", "vector_kwargs", "wrappers"), "leave it out"),
     **dict.fromkeys(
         ("additional_wrappers", "entry_point", "vector_entry_point"),
@@ -86,7 +86,7 @@ def admit_all(suite: Suite) -> Suite:
 def acts_of(task: Task) -> list[Act]:
     """List what making a task's environment would run, import or read, beyond its registered package."""
     module, _, env = task.env.rpartition(":")
-    acts = [_import(module)] if module else []
+    acts = [_import(name) for name in dict.fromkeys([*task.imports, *([module] if module else [])])]
     if _OLD_GYM.search(env):
         acts.append(Act("make an environment of the package gym", "gym", "package gym will run", True))
     return [*acts, *_acts_in(task.kwargs, "")]

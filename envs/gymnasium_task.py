@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import os
 import sys
 import warnings
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,7 +19,7 @@ from .admission import admit
 from .controls import Controls, from_mapping, guess, with_rest_key
 from .default_keys import unreached
 from .errors import TutelageError, nearest
-from .pictures import to_picture
+from .pictures import RENDER_MODES, to_picture
 from .spaces import Observation, flatten, leaves, row_to_action
 from .task import Task
 
@@ -75,16 +77,8 @@ class TaskEnvironment:
             self.env.close()
             self.env = _make(self.task, self._rgb)
         self._played = True
-        try:
+        with failures(self.task, "in reset", "start what it needs; its reset must take seed and options"):
             observation, info = self.env.reset(seed=seed)
-        except gymnasium.error.DependencyNotInstalled as error:  # some find out only now
-            raise TutelageError(_lacks(self.task, error)) from None
-        except TutelageError:
-            raise
-        except Exception as error:
-            raise TutelageError(
-                f"task {self.task.id!r}: {self.task.env} could not be begun with seed {seed}: {_told(error)}"
-            ) from None
         return self.begun(seed, observation, info)
 
     def step(self, action: np.ndarray) -> Step:
@@ -177,30 +171,85 @@ def _make(task: Task, rgb: bool) -> gymnasium.Env[Any, Any]:
         os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # or SDL complains of a missing display
     admit(task)
     module, _, env_id = task.env.rpartition(":")
-    if module:
-        _import(module, task)
+    for name in dict.fromkeys([*task.imports, *([module] if module else [])]):
+        _import(name, task)
     known = registry()
     if env_id not in known:
         raise TutelageError(
-            f"task {task.id!r}: expected a registered Gymnasium id, got {env_id!r}"
-            f"{nearest(env_id, known)}; if another package registers it, install that package"
+            f"task {task.id!r}: expected a registered Gymnasium id, got {env_id!r}{nearest(env_id, known)}; "
+            f"if another package registers it, install it and name its module: MODULE:{env_id}"
         )
+    kwargs = dict(task.kwargs)
+    given = kwargs.pop("render_mode", None)
+    with failures(task, "when it was made", "check its kwargs, and what it needs to run"):
+        modes = _render_modes(known[env_id])
+        if rgb:
+            return _made(env_id, shown_mode(task, modes, given), kwargs)
+        try:
+            return _made(env_id, given, kwargs)
+        except gymnasium.error.DependencyNotInstalled:
+            raise
+        except Exception:  # some insist on a render mode, though nobody looks
+            if given is not None or not (usable := [mode for mode in RENDER_MODES if mode in modes]):
+                raise
+            try:
+                return _made(env_id, usable[0], kwargs)
+            except Exception:
+                pass  # it is something else: say what went wrong first
+            raise
+
+
+@contextlib.contextmanager
+def failures(task: Task, phase: str, remedy: str) -> Iterator[None]:
+    """Turn what an environment raises into one line: the task, the phase, what was raised, the remedy."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            env = gymnasium.make(
-                env_id,
-                render_mode="rgb_array" if rgb else None,
-                disable_env_checker=True,
-                **dict(task.kwargs),
-            )
-    except gymnasium.error.DependencyNotInstalled as error:
-        raise TutelageError(_lacks(task, error)) from None
+        yield
     except TutelageError:
         raise
-    except Exception as error:  # foreign code, and arguments that anybody may have written
-        raise TutelageError(f"task {task.id!r}: {task.env} could not be made: {_told(error)}") from None
-    return env
+    except gymnasium.error.DependencyNotInstalled as error:  # some find out only at their first reset
+        raise TutelageError(f"task {task.id!r}: {task.env} needs a missing package: {error}") from None
+    except Exception as error:
+        what = " ".join(str(error).split()) or "nothing more"
+        raise TutelageError(
+            f"task {task.id!r}: {task.env} failed {phase}: {type(error).__name__}: {what[:500]}; {remedy}"
+        ) from error
+
+
+def shown_mode(task: Task, modes: Sequence[str], given: str | None) -> str:
+    """Choose a render mode that a page can show; raises TutelageError where an environment has none.
+
+    `modes` are those that the environment declares, none where it declares none; `given` is the task's own.
+    """
+    if given in RENDER_MODES:
+        return str(given)
+    usable = [mode for mode in RENDER_MODES if mode in modes]
+    if modes and not usable:
+        raise TutelageError(
+            f"task {task.id!r}: expected {task.env} to render for a page ({', '.join(RENDER_MODES)}), "
+            f"got render modes {', '.join(map(str, modes))}; add one of these to it"
+        )
+    return usable[0] if usable else RENDER_MODES[0]
+
+
+def _made(env_id: str, mode: str | None, kwargs: dict[str, Any]) -> gymnasium.Env[Any, Any]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return gymnasium.make(env_id, render_mode=mode, disable_env_checker=True, **kwargs)
+        except TypeError as error:
+            if "unexpected keyword argument 'render_mode'" not in str(error):
+                raise
+            return gymnasium.make(env_id, disable_env_checker=True, **kwargs)  # it draws the same way always
+
+
+def _render_modes(spec: Any) -> tuple[str, ...]:
+    """Return the render modes that an environment's class declares, none where it declares nothing."""
+    creator = spec.entry_point
+    if isinstance(creator, str):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            creator = gymnasium.envs.registration.load_env_creator(creator)
+    return tuple(getattr(creator, "metadata", {}).get("render_modes") or ())
 
 
 def _import(module: str, task: Task) -> None:
@@ -211,15 +260,6 @@ def _import(module: str, task: Task) -> None:
         raise TutelageError(
             f"task {task.id!r}: expected to import {module}, got {type(error).__name__}: {error}"
         ) from None
-
-
-def _told(error: Exception) -> str:
-    """Say what foreign code raised, in one line."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
-
-
-def _lacks(task: Task, error: Exception) -> str:
-    return f"task {task.id!r}: {task.env} needs a missing package: {error}"
 
 
 def _remembers(env: gymnasium.Env[Any, Any]) -> bool:

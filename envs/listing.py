@@ -26,12 +26,16 @@ def describe(task: Task, suite: Suite) -> dict[str, Any]:
         "expert": task.expert,
     }
     try:
-        environment = TaskEnvironment(task)
+        return row | _described(task)
     except TutelageError as error:
         return row | {"problem": str(error)}
+
+
+def _described(task: Task) -> dict[str, Any]:
+    environment = TaskEnvironment(task)
     try:
         step = environment.reset(0)
-        return row | {
+        return {
             "limit": environment.limit,
             "instruction": environment.instruction,
             "sees": {path or "observation": _shape(value) for path, value in step.observation.items()},

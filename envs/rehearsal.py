@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from .controls import Controls
 from .errors import TutelageError
 from .experts import make_expert
-from .gymnasium_task import TaskEnvironment
+from .gymnasium_task import TaskEnvironment, failures
 from .suite import Suite
 from .task import Task
 from .web.browser import close_shared
@@ -39,7 +39,8 @@ def try_out(task: Task, expert: bool = False, people: bool = False) -> Controls:
         controls = environment.controls()
         if people:
             check_playable(task, controls)
-            environment.frame()
+            with failures(task, "in render", "a page shows arrays [H, W, 3], PIL images and text"):
+                environment.frame()
         if expert:
             make_expert(task, environment)
     finally:

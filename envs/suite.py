@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from .bounded_files import parse_yaml, read_yaml
 from .errors import TutelageError, brief, nearest
 from .success import SuccessRule
 from .task import Task
+from .trust import is_for_gymnasium, trust
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,7 @@ class _Evaluation(BaseModel):
 class _Suite(BaseModel):
     model_config = ConfigDict(extra="forbid")
     suite: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    imports: list[str] = []
     tasks: list[_Task] = Field(min_length=1)
     evaluation: _Evaluation = _Evaluation()
 
@@ -82,25 +84,29 @@ _MODELS: dict[str, type[BaseModel]] = {"tasks": _Task, "evaluation": _Evaluation
 def load_suite(name_or_path: str | Path) -> Suite:
     """Load a suite that comes with the package by name, or any YAML file by path.
 
-    A registered Gymnasium id (`CartPole-v1`) stands for a suite of that one task.
+    A registered Gymnasium id (`CartPole-v1`), or a module and an id that it registers
+    (`ale_py:ALE/Pong-v5`), stands for a suite of that one task. A module that the argument names is
+    trusted, and one that a file names where it was installed for Gymnasium; those of stores and checkpoints are not.
     Raises TutelageError naming the file, the place and the remedy.
     """
     path = Path(name_or_path)
     if path.suffix in {".yaml", ".yml"}:
         try:
-            return suite_from(read_yaml(path), str(path))
+            return _trusting(suite_from(read_yaml(path), str(path)))
         except FileNotFoundError:
             raise TutelageError(f"expected a suite file at {path}, found none; check the path") from None
     shipped = suite_names()
-    if str(name_or_path) in shipped:
-        text = resources.files(__package__).joinpath("suites", f"{name_or_path}.yaml").read_text("utf-8")
-        return suite_from(parse_yaml(text, name := f"suite {name_or_path}"), name)
-    if is_registered(str(name_or_path)):
-        task_id = str(name_or_path).replace("/", ".")
-        return suite_from({"suite": task_id, "tasks": [{"id": task_id, "env": str(name_or_path)}]})
+    name = str(name_or_path)
+    if name in shipped:
+        text = resources.files(__package__).joinpath("suites", f"{name}.yaml").read_text("utf-8")
+        return suite_from(parse_yaml(text, f"suite {name}"), f"suite {name}")
+    if _MODULE_ID.fullmatch(name) or is_registered(name):
+        task_id = re.sub(r"[^A-Za-z0-9._-]", ".", name.rpartition(":")[2])
+        document = {"suite": task_id, "tasks": [{"id": task_id, "env": name}]}
+        return _trusting(suite_from(document), named=True)
     raise TutelageError(
-        f"expected a suite ({', '.join(shipped)}), a .yaml file or a registered Gymnasium id, "
-        f"got {str(name_or_path)!r}{nearest(str(name_or_path), shipped)}"
+        f"expected a suite ({', '.join(shipped)}), a .yaml file, a registered Gymnasium id or MODULE:ID, "
+        f"got {name!r}{nearest(name, shipped)}"
     )
 
 
@@ -122,7 +128,13 @@ def suite_from(document: Any, where: str = "the suite") -> Suite:
     twice = sorted({one for one in ids if ids.count(one) > 1})
     if twice:
         raise TutelageError(f"{where}: expected unique task ids, got {twice[0]!r} twice; rename one")
-    tasks = tuple(_task(one, f"{where}: task {one.id!r}") for one in parsed.tasks)
+    for module in parsed.imports:
+        if not _MODULE.fullmatch(module):
+            raise TutelageError(f"{where}: expected names of modules under imports, got {module!r}")
+    tasks = tuple(
+        replace(_task(one, f"{where}: task {one.id!r}"), imports=tuple(parsed.imports))
+        for one in parsed.tasks
+    )
     return Suite(parsed.suite, tasks, parsed.evaluation.episodes, document)
 
 
@@ -131,6 +143,17 @@ def is_registered(env_id: str) -> bool:
     from .gymnasium_task import registry
 
     return env_id in registry()
+
+
+_MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
+_MODULE_ID = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z0-9][\w./-]*")
+
+
+def _trusting(suite: Suite, named: bool = False) -> Suite:
+    """Trust the modules of a suite file that were installed for Gymnasium; any, where the argument `named` it."""
+    modules = [module for task in suite for module in (*task.imports, task.env.rpartition(":")[0]) if module]
+    trust([module for module in dict.fromkeys(modules) if named or is_for_gymnasium(module)])
+    return suite
 
 
 def _task(parsed: _Task, where: str) -> Task:

@@ -46,7 +46,8 @@ class Task:
     `max_steps` tightens the environment's own limit. `instruction` is the sentence for environments
     whose observation holds none. `fps` is None when the task waits for a key, else frames per second,
     with `idle` the action for "no key". `controls` maps `KeyboardEvent.code` to an action; None asks
-    the environment. `action_names` name a Discrete space's actions. `expert` names an expert.
+    the environment. `action_names` name a Discrete space's actions. `expert` names an expert. `imports` are
+    modules that register environments; see `admission`.
     """
 
     id: str
@@ -60,3 +61,4 @@ class Task:
     idle: Any = None
     action_names: Sequence[str] = ()
     expert: str | None = None
+    imports: Sequence[str] = ()

@@ -8,7 +8,9 @@ program of one's own `trust(["pages"])`. Worker processes inherit the variable. 
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
+import re
 import re
 import shlex
 from collections.abc import Iterable
@@ -53,6 +55,13 @@ def trusts_path(path: str | Path) -> bool:
 def trusts_module(module: str) -> bool:
     """Say whether a module, or a package that it lies in, is trusted."""
     return any(module == name or module.startswith(f"{name}.") for name in trusted_names())
+
+
+def is_for_gymnasium(module: str) -> bool:
+    """Say whether a module belongs to an installed package that names Gymnasium among what it needs."""
+    distributions = importlib.metadata.packages_distributions().get(module.partition(".")[0], [])
+    needs = [need for name in distributions for need in importlib.metadata.requires(name) or []]
+    return any(re.match(r"gymnasium\b", need, re.IGNORECASE) for need in needs)
 
 
 def untrusted(what: str, name: str | Path, who: str = "") -> Untrusted:

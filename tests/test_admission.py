@@ -102,7 +102,7 @@ def test_words_and_numbers_act_in_nothing(env: str, kwargs: dict[str, Any]) -> N
 @pytest.mark.parametrize(
     "key",
     [
-        *("render_mode", "max_episode_steps", "disable_env_checker", "additional_wrappers", "entry_point"),
+        *("max_episode_steps", "disable_env_checker", "additional_wrappers", "entry_point"),
         *("vector_entry_point", "apply_api_compatibility", "vectorization_mode", "vector_kwargs", "num_envs"),
         "id",
     ],
