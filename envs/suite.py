@@ -85,8 +85,8 @@ def load_suite(name_or_path: str | Path) -> Suite:
     """Load a suite that comes with the package by name, or any YAML file by path.
 
     A registered Gymnasium id (`CartPole-v1`), or a module and an id that it registers
-    (`ale_py:ALE/Pong-v5`), stands for a suite of that one task. A module that the argument names is
-    trusted, and one that a file names where it was installed for Gymnasium; those of stores and checkpoints are not.
+    (`ale_py:ALE/Pong-v5`), stands for a suite of that one task. A module that the argument names is trusted,
+    and one that a file names where it was installed for Gymnasium; those of stores and checkpoints are not.
     Raises TutelageError naming the file, the place and the remedy.
     """
     path = Path(name_or_path)
@@ -150,7 +150,7 @@ _MODULE_ID = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z0-9][\w./-]*")
 
 
 def _trusting(suite: Suite, named: bool = False) -> Suite:
-    """Trust the modules of a suite file that were installed for Gymnasium; any, where the argument `named` it."""
+    """Trust a suite's modules that were installed for Gymnasium; any, where the argument `named` it."""
     modules = [module for task in suite for module in (*task.imports, task.env.rpartition(":")[0]) if module]
     trust([module for module in dict.fromkeys(modules) if named or is_for_gymnasium(module)])
     return suite

@@ -11,7 +11,6 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import re
-import re
 import shlex
 from collections.abc import Iterable
 from pathlib import Path

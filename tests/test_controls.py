@@ -17,6 +17,7 @@ from tutelage.envs.errors import TutelageError
 from tutelage.envs.gymnasium_task import TaskEnvironment
 from tutelage.envs.spaces import action_to_row, row_to_action
 from tutelage.envs.task import Task
+from tutelage.envs.trust import VARIABLE
 from tutelage.envs.web.actions import Action
 from tutelage.envs.web.environment import WebEnv
 from tutelage.envs.web.spaces import to_value
@@ -277,7 +278,8 @@ def test_every_guessed_key_is_an_action_the_environment_takes(env: str) -> None:
     environment.close()
 
 
-def test_a_web_page_takes_hands_and_names_what_they_did() -> None:
+def test_a_web_page_takes_hands_and_names_what_they_did(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, str(Path(WEB_PAGE).parent))
     env = WebEnv(WEB_PAGE)
     controls = guess(env)
     assert (controls.bindings, controls.hands) == ((), True)

@@ -172,8 +172,12 @@ def test_what_was_played_before_changes_no_episode(name: str) -> None:
             {},
             r"expected a registered Gymnasium id, got 'CartPol-v1'; did you mean 'CartPole-v1'",
         ),
-        ("nowhere/Nothing-v0", {}, "if another package registers it, install that package"),
-        ("CartPole-v1", {"kwargs": {"speed": 3}}, "CartPole-v1 could not be made: .*speed"),
+        (
+            "nowhere/Nothing-v0",
+            {},
+            "install it and name its module: MODULE:nowhere",
+        ),
+        ("CartPole-v1", {"kwargs": {"speed": 3}}, "CartPole-v1 failed when it was made: TypeError: .*speed"),
     ],
 )
 def test_what_cannot_be_made_is_refused_by_name(name: str, settings: dict[str, Any], said: str) -> None:

@@ -62,7 +62,10 @@ def test_what_is_left_out_has_its_documented_value() -> None:
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({**document(), "evaluaton": {}}, "unknown key 'evaluaton'; allowed: suite, tasks, evaluation; did"),
+        (
+            {**document(), "evaluaton": {}},
+            "'evaluaton'; allowed: suite, imports, tasks, evaluation; did",
+        ),
         (document(sucess="x"), "unknown key 'tasks.0.sucess'; allowed: id, env, kwargs, max_steps, success,"),
         (document(sucess="x"), "; did you mean 'success'?"),
         (document(pace={"fpss": 3}), "missing key 'tasks.0.pace.fps'; add it"),
