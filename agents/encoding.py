@@ -27,6 +27,10 @@ LOOKED_AT = 200_000
 
 COMMON = 0.03  # cell values above this share are ground, the others are things
 VECTOR_FEATURES = 1024
+FARTHEST = 1e150
+"""Beyond it a number counts as this far, so that differences of two numbers stay finite."""
+FENCE = 10.0
+"""Quartile ranges beyond the middle half of the data within which a number is no outlier."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,9 @@ class Seen:
     kind `text`: a token a word. `page`: a token an element, and one a word of what is asked of it. `grid`
     (small symbol grids): one token for the ground (which of the `common` cell values stands where), one for
     each thing. `image`: a token a patch of `patch` pixels. `discrete`: a token a number, `sizes` values
-    each, counted from `low`. `vector`: one token, made of each number's place between the quantiles `edges`.
+    each, counted from `low`. `vector`: one token, made of each number's place between the quantiles `edges`;
+    `spans` is each number's usual range (low, high), outliers left out, and `missing` lists the numbers that
+    were NaN or infinite in the data.
     """
 
     path: str
@@ -47,6 +53,8 @@ class Seen:
     common: tuple[tuple[int, ...], ...] = ()
     edges: tuple[tuple[float, ...], ...] = ()
     patch: int = 0
+    spans: tuple[tuple[float, float], ...] = ()
+    missing: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -163,23 +171,28 @@ def quantile_features(seen: Seen, vectors: np.ndarray) -> np.ndarray:
     """Return float32 `[S, F]`: how far each number has climbed through each interval of its quantiles.
 
     Piecewise linear encoding (Gorishniy et al., "On embeddings for numerical features", 2022), with one
-    more feature a number that goes on beyond the data's range.
+    more feature a number that goes on beyond the data's range. A number that is not finite is as far as an
+    infinity goes, or in the middle (NaN); where the data had such, one more feature says that it is missing.
     """
-    flat = np.nan_to_num(vectors.reshape(len(vectors), -1).astype(np.float64))
+    flat = vectors.reshape(len(vectors), -1).astype(np.float64)
+    spans = seen.spans or tuple((edges[0], edges[-1]) for edges in seen.edges)
     features = []
-    for column, edges in zip(flat.T, seen.edges, strict=True):
+    for column, edges, (low, high) in zip(flat.T, seen.edges, spans, strict=True):
         bounds = np.array(edges)
-        middle, scale = bounds[len(bounds) // 2], max(float(bounds[-1] - bounds[0]), 1e-6)
-        features.append(np.clip((column - middle) / scale * 2, -4, 4)[:, None])
+        middle, scale = bounds[len(bounds) // 2], max(high - low, 1e-6 * max(1e-6, abs(high)))
+        finite = np.clip(np.where(np.isnan(column), middle, column), -FARTHEST, FARTHEST)
+        features.append(np.clip((finite - middle) / scale * 2, -4, 4)[:, None])
         if len(bounds) > 1:
-            climbed = (column[:, None] - bounds[:-1]) / np.diff(bounds)
+            climbed = (finite[:, None] - bounds[:-1]) / np.diff(bounds)
             features.append(np.clip(climbed, 0, 1) - 0.5)
+    if seen.missing:
+        features.append(~np.isfinite(flat[:, list(seen.missing)]))
     return np.concatenate(features, 1).astype(np.float32)
 
 
 def feature_count(seen: Seen) -> int:
     """Count the features that `quantile_features` makes."""
-    return sum(len(edges) for edges in seen.edges)
+    return sum(len(edges) for edges in seen.edges) + len(seen.missing)
 
 
 def patches(seen: Seen, images: np.ndarray) -> np.ndarray:
@@ -233,7 +246,7 @@ def _see(leaf: Leaf, values: np.ndarray) -> Seen:
             return Seen(leaf.path, "grid", shape, common=_common(values))
         if values.dtype == np.uint8 and len(shape) == 3:
             return Seen(leaf.path, "image", shape, patch=max(4, -(-max(shape[:2]) // 8)))
-    return Seen(leaf.path, "vector", shape, edges=_edges(values))
+    return fit_vector(leaf.path, shape, values)
 
 
 def _cells(grid: np.ndarray) -> np.ndarray:
@@ -249,22 +262,42 @@ def _common(grids: np.ndarray) -> tuple[tuple[int, ...], ...]:
     return tuple(tuple(int(x) for x in value) for value in values[often])
 
 
-def _edges(values: np.ndarray) -> tuple[tuple[float, ...], ...]:
-    flat = np.nan_to_num(values.reshape(len(values), -1).astype(np.float64))
+def fit_vector(path: str, shape: tuple[int, ...], values: np.ndarray) -> Seen:
+    """Fit a vector leaf to the finite numbers of the data."""
+    flat = values.reshape(len(values), -1).astype(np.float64)
+    finite = np.isfinite(flat)
     intervals = int(np.clip(VECTOR_FEATURES // max(flat.shape[1], 1) // 2, 1, 32))
+    columns = [np.clip(flat[finite[:, at], at], -FARTHEST, FARTHEST) for at in range(flat.shape[1])]
+    columns = [column if len(column) else np.zeros(1) for column in columns]
+    spans = tuple(_usual_range(column) for column in columns)
+    edges = tuple(_edges(column, intervals, *span) for column, span in zip(columns, spans, strict=True))
+    missing = tuple(np.flatnonzero(~finite.all(0)).tolist())
+    return Seen(path, "vector", shape, edges=edges, spans=spans, missing=missing)
+
+
+def _usual_range(column: np.ndarray) -> tuple[float, float]:
+    """Return the least and the greatest value within FENCE quartile ranges of the middle half."""
+    low, high = np.quantile(column, (0.25, 0.75))
+    reach = FENCE * (high - low)
+    usual = column[(column >= low - reach) & (column <= high + reach)] if reach > 0 else column
+    return float(usual.min()), float(usual.max())
+
+
+def _edges(column: np.ndarray, intervals: int, low: float, high: float) -> tuple[float, ...]:
+    """Return sorted edges: the data's quantiles, as many at even steps over the usual range, and both ends.
+
+    Half the edges follow the data, half the range: rare states deserve resolution too. Of few values, each
+    is an edge, so that all stay distinct.
+    """
     steps = np.linspace(0, 1, intervals + 1)
-    quantiles = np.quantile(flat, steps, axis=0).T
-    # half the edges follow the data, half the range: rare states deserve resolution too
-    evenly = (flat.min(0) + steps[:, None] * (flat.max(0) - flat.min(0))).T
-    both = np.concatenate([quantiles, evenly], 1)
-    return tuple(tuple(_distinct(column)) for column in both)
-
-
-def _distinct(column: np.ndarray) -> list[float]:
-    """Sort edges and drop those that are closer than a millionth of the range to the one before."""
-    edges = np.unique(column)
-    gap = max(float(edges[-1] - edges[0]) * 1e-6, 1e-12)
-    return [float(x) for i, x in enumerate(edges) if not i or x - edges[i - 1] > gap]
+    values = np.unique(column)
+    exact = values if len(values) <= len(steps) else np.quantile(column, steps)
+    edges = np.unique(np.concatenate([exact, low + steps * (high - low), values[[0, -1]]]))
+    # closer than this, the quotient of two differences of float64 says nothing
+    close = np.diff(edges) <= 4 * np.spacing(np.abs(edges[1:])) + 1e-300
+    if len(values) <= len(steps):
+        close &= ~np.isin(edges[1:], values)
+    return tuple(edges[np.concatenate([[True], ~close])].tolist())
 
 
 def _parts(space: spaces.Space[Any], actions: np.ndarray) -> list[Part]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import gymnasium
@@ -13,6 +14,7 @@ from tutelage.agents.encoding import (
     Encoding,
     Seen,
     feature_count,
+    fit_vector,
     ground_and_things,
     patches,
     quantile_features,
@@ -176,6 +178,61 @@ def test_quantile_features_are_finite_bounded_and_never_fall(numbers: list[int])
 def test_a_vector_that_is_not_finite_gives_finite_features() -> None:
     seen = Seen("", "vector", (1,), edges=((0.0, 1.0, 2.0),))
     assert np.isfinite(quantile_features(seen, np.array([[np.nan], [np.inf], [-np.inf]]))).all()
+
+
+@given(
+    st.lists(
+        st.floats(allow_nan=True, allow_infinity=True, width=32)
+        | st.sampled_from([1e9, -1e30, np.inf, np.nan]),
+        min_size=1,
+        max_size=30,
+    )
+)
+def test_values_of_the_data_keep_their_order_and_stay_distinct(numbers: list[float]) -> None:
+    values = np.array(numbers, np.float64)[:, None]
+    seen = fit_vector("", (1,), values)
+    features = quantile_features(seen, values)
+    assert features.shape == (len(numbers), feature_count(seen))
+    assert np.isfinite(features).all()
+    finite = np.isfinite(values[:, 0])
+    order = np.argsort(values[finite, 0])
+    climbed = features[finite][order]
+    assert (np.diff(climbed, axis=0) >= 0).all()
+    different = np.diff(values[finite, 0][order]) > 0
+    assert (np.abs(np.diff(climbed, axis=0)).sum(1) > 0)[different].all()
+    if len(seen.missing):
+        assert (features[:, -1] == ~finite).all()
+
+
+@pytest.mark.parametrize("sentinel", [np.inf, -np.inf, np.nan, 1e9, 1e30, -1e300])
+@pytest.mark.parametrize("share", [0.001, 0.3])
+def test_one_sentinel_does_not_hide_all_other_values(sentinel: float, share: float) -> None:
+    generator = np.random.default_rng(0)
+    values = generator.uniform(0, 10, (1000, 2))
+    values[: int(1000 * share), 0] = sentinel
+    seen = fit_vector("", (2,), values)
+    shown = quantile_features(seen, np.array([[1.0, 1.0], [5.0, 5.0], [9.0, 9.0], [sentinel, 1.0]]))
+    for one, other in itertools.combinations(shown[:3], 2):
+        assert np.abs(one - other).sum() > 2, "as many edges between them as without the sentinel, or nearly"
+    assert np.abs(shown[3] - shown[0]).sum() > 0.5
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.full(100, 3.5),
+        np.repeat([0.0, 1.0], 50),
+        1.7e9 + np.linspace(0, 1, 100),
+        np.linspace(0, 1e-12, 100),
+        1e8 + np.arange(100.0),
+        np.geomspace(1e-20, 1e20, 100),
+    ],
+    ids=["constant", "two values", "time of day", "tiny range", "offset", "twenty decades"],
+)
+def test_odd_columns_keep_their_information(values: np.ndarray) -> None:
+    seen = fit_vector("", (1,), values[:, None])
+    features = quantile_features(seen, values[:, None])
+    assert len(np.unique(features, axis=0)) == len(np.unique(values))
 
 
 def test_patches_hold_every_pixel_once() -> None:
