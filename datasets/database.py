@@ -79,7 +79,8 @@ def open_database(path_or_url: str | Path) -> sql.Engine:
 def make_tables(engine: sql.Engine, tables: sql.MetaData) -> None:
     """Make the tables that are not there, and give older ones the columns that came later.
 
-    Such a column needs a `server_default`. Servers that start together do this one after the other.
+    Such a column needs a `server_default`. Servers that start together do this one after the other. Raises
+    TutelageError where a column is missing that every version had.
     """
     with engine.begin() as connection:
         if not is_sqlite(engine):
@@ -90,10 +91,20 @@ def make_tables(engine: sql.Engine, tables: sql.MetaData) -> None:
             names = {one["name"] for one in there.get_columns(table.name)}
             for column in table.columns:
                 if column.name not in names:
+                    _check_came_later(engine, column)
                     words = sql.schema.CreateColumn(column).compile(dialect=engine.dialect)
                     connection.exec_driver_sql(f"ALTER TABLE {table.name} ADD COLUMN {words}")
             for index in table.indexes:
                 index.create(connection, checkfirst=True)
+
+
+def _check_came_later(engine: sql.Engine, column: sql.Column[Any]) -> None:
+    """Raise TutelageError for a missing column that every version had: the schema is damaged."""
+    if column.server_default is None and not column.nullable:
+        raise TutelageError(
+            f"expected a column {column.name} in table {column.table.name} of {address(engine)}, found none: "
+            "the database is damaged, or another program's; restore it from a copy"
+        )
 
 
 def check_structure(engine: sql.Engine) -> None:

@@ -111,12 +111,14 @@ def test_nor_is_any_of_thousands(server: Server) -> None:
 def test_a_socket_without_a_seat_hears_nothing(server: Server) -> None:
     player = next(people)
     player.cookie = "seat=none"
+    # made beforehand: a page that is busy for seconds answers no closing, and is cut off
+    messages = [json.dumps(find(sound_messages(kind), lambda message: True)) for kind in RECEIVED]
 
     async def story() -> None:
         async with player.page(server.address) as page:
             with contextlib.suppress(ConnectionClosed):
-                for kind in RECEIVED:
-                    await page.send(json.dumps(find(sound_messages(kind), lambda one: True)))
+                for message in messages:
+                    await page.send(message)
             with pytest.raises(ConnectionClosed) as closed:
                 await page.recv()
             assert closed.value.rcvd is not None

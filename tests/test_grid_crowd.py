@@ -90,9 +90,9 @@ def test_live_observations_are_those_of_a_replay_in_memory(store: Store) -> None
             assert np.array_equal(one[task].actions, other[task].actions)
 
 
-def test_live_columns_leave_no_observation_file(store: Store, tmp_path: Path) -> None:
-    load_columns([store], cache=tmp_path / "cache", live=True)
-    files = list((tmp_path / "cache").rglob("*.npy"))
+def test_live_columns_leave_no_observation_file(store: Store) -> None:
+    load_columns([store], cache=True, live=True)
+    files = list((store.path / "columns").rglob("*.npy"))
     steps = sum(len(one) for one in store.trajectories())
     assert 0 < sum(one.stat().st_size for one in files) < steps * 10
 

@@ -225,7 +225,7 @@ def test_the_same_participant_is_the_same_person_and_shows_nowhere_else(ledger: 
     again = recruiting.read({"id": "4711", "exp": "10"}, NOW + 5)
     assert admit(again, ledger, SECRET, "pilot") == person
     identify(ledger, person, again)
-    (row,) = ledger.rows(sql.select(identities))
+    (row,) = ledger.rows(sql.select(identities.c.person, identities.c.source, identities.c.ids))
     assert row == {"person": person, "source": "sona", "ids": {"participant": "4711", "session": "10"}}
     assert "4711" not in person + repr(arrival)
 

@@ -101,7 +101,7 @@ class TokenVerifier:
             return self._keys[kid]
         with self._lock:  # a thousand people at once are one request
             known = kid in self._keys and self._age() <= self._lifetime
-            if not known and self._clock() - self._asked > _AGAIN:
+            if not known and self._clock() - self._asked >= _AGAIN:
                 self._asked = self._clock()
                 self._fetch()
             if kid not in self._keys or self._age() > 2 * self._lifetime:

@@ -34,9 +34,13 @@ _WIDTH = 160  # of the task area, in px; the recorded body is as wide as its win
 
 
 def raw_files(path: Path) -> list[Path]:
-    """List the demonstrations under a folder; a link to another is none, that other is there itself."""
-    found = [*path.glob("**/*.json.gz"), *path.glob("**/*.json")]
-    return sorted(one for one in found if not one.is_symlink() and not one.parent.is_symlink())
+    """List the demonstrations under a folder: no links to others, and no files of stores."""
+    files = [*path.glob("**/*.json.gz"), *path.glob("**/*.json")]
+    return sorted(
+        file
+        for file in files
+        if not (file.is_symlink() or file.parent.is_symlink() or (file.parent / "dataset.yaml").exists())
+    )
 
 
 def read_raw(file: Path) -> Recording | Unusable:
