@@ -92,7 +92,8 @@ def _point_at(tab: Tab, action: Action, look: Look, spot: Spot | None) -> Conver
 
 def _press(tab: Tab, at: Point) -> Conversation[None]:
     yield from tab.ask("hold()")
-    yield [tab.mouse("mouseMoved", *at), _button(tab, "mousePressed", at, 1), tab.asking("steady()")]
+    yield [tab.mouse("mouseMoved", *at), _button(tab, "mousePressed", at, 1)]
+    yield from tab.ask("steady()")  # not in the same breath: a script may run before the press arrives
     tab.is_held = True
 
 
