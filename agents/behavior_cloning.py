@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from ..datasets.durable import disk_errors
+from ..datasets.safe_tree import refuse_link
 from ..datasets.sampler import Sampler, TaskColumns, load_columns
 from ..datasets.store import Store
 from ..datasets.verification import admit_played
@@ -67,6 +68,8 @@ def train(
     notice = notice or _print_notice
     if resume:
         expect_same_config(out, config)
+    for name in ("last", "kept", "tensorboard"):  # a run may have come from somebody else
+        refuse_link(out / name)
     threads = torch.get_num_threads()
     torch.set_num_threads(config.threads or _cores())
     try:

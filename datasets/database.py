@@ -17,6 +17,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from ..envs.errors import TutelageError
 from .database_file import DatabaseFile
 from .row_checksums import read_json, seal_writes
+from .safe_tree import refuse_link
 
 _SERVER_SETTINGS = {
     "synchronous_commit": "on",  # what is acknowledged is on the disk, whatever the server's file says
@@ -235,6 +236,7 @@ def _file(path: Path) -> sql.URL:
 def _sqlite(url: sql.URL) -> sql.Engine:
     if not url.database or url.database == ":memory:" or url.query:
         return sql.create_engine(url, hide_parameters=True)
+    refuse_link(Path(url.database))  # one that came with a folder would have another place written to
     file = DatabaseFile(Path(url.database))
     engine = sql.create_engine(
         url,

@@ -36,6 +36,7 @@ PART = re.compile(
     r"part-(?P<stem>\d{8}T\d{12}-[0-9a-f]{8})-r(?P<revision>\d+)-(?P<hash>[0-9a-f]{16})\.parquet"
 )
 
+_STORE, _HASH = re.compile(r"[0-9a-f]{12}"), re.compile(r"[0-9a-f]{64}")
 _SEAL = "sha256: "  # the last line of `dataset.yaml`
 _REPAIR = "list what is wrong and mend it with `tutelage repair {}`"
 
@@ -47,6 +48,13 @@ class PartEntry:
     sha256: str
     bytes: int
     episodes: int
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether hash and counts are of their types, and the counts are some."""
+        counts = (self.bytes, self.episodes)
+        is_hash = isinstance(self.sha256, str) and _HASH.fullmatch(self.sha256) is not None
+        return is_hash and all(type(count) is int and 0 < count < 1 << 63 for count in counts)
 
 
 @dataclass(frozen=True)
@@ -89,9 +97,10 @@ class Manifest:
         try:
             document = parse_json(body, str(folder / MANIFEST))
             parts = {name: PartEntry(**entry) for name, entry in document["parts"].items()}
-            if document["version"] == STORE_VERSION and all(map(PART.fullmatch, parts)):
-                gone = frozenset(map(str, document["removed"]))
-                return cls(str(document["document"]), parts, gone, str(document["store"]))
+            gone = frozenset(map(str, document["removed"]))
+            manifest = cls(str(document["document"]), parts, gone, str(document["store"]))
+            if document["version"] == STORE_VERSION and manifest.is_sound:
+                return manifest
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             pass
         raise TutelageError(
@@ -116,6 +125,15 @@ class Manifest:
                 f"expected {folder / MANIFEST}, found none: parts may be missing; " + _REPAIR.format(folder)
             ) from None
         return cls.decode(data, folder)
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether every name, hash and count is one: none leads elsewhere, none says what cannot be."""
+        return (
+            _STORE.fullmatch(self.store) is not None
+            and all(map(PART.fullmatch, self.parts))
+            and all(entry.is_sound for entry in self.parts.values())
+        )
 
     @property
     def copied_name(self) -> str:

@@ -175,7 +175,12 @@ def _plan_listed(plan: Plan, copies: Sequence[StoreCopy]) -> None:
     for name, entry in sorted(plan.manifest.parts.items()):
         is_there = name in there
         if is_there and there[name] == entry.bytes and _hash(plan.folder / name) == entry.sha256:
-            plan.ids.update(episode_ids(plan.folder / name))
+            ids = episode_ids(plan.folder / name)
+            plan.ids.update(ids)
+            if len(ids) != entry.episodes:
+                problem = f"part {name} has {len(ids)} episodes, where the manifest says {entry.episodes}"
+                plan.find(problem, "the manifest is corrected")
+                plan.manifest = plan.manifest.changed({name: replace(entry, episodes=len(ids))})
             continue
         problem = f"part {name} with {entry.episodes} episodes is {'damaged' if is_there else 'missing'}"
         if is_there:

@@ -56,6 +56,7 @@ class Store:
         self.path = path
         self.suite = suite
         self._sound: dict[str, str] = {}  # part name → SHA-256 of parts that were checked
+        self._counted: set[str] = set()  # names of parts that have as many episodes as the manifest says
         self._unique: Manifest | None = None  # whose parts were found to share no episode
         self._latest: tuple[tuple[int, int, int], Manifest] | None = None  # as read, and from which file
 
@@ -275,7 +276,19 @@ class Store:
                 f"expected schema {VERSION} in part {part.name} of {self.path}, got another; update"
             )
         file.expect(SCHEMA)
+        self._check_count(part, file)
         return file
+
+    def _check_count(self, part: Path, file: BoundedParquet) -> None:
+        if part.name in self._counted:
+            return
+        entry, rows = self.manifest().parts.get(part.name), file.metadata.num_rows
+        if entry is not None and entry.episodes != rows:
+            raise TutelageError(
+                f"expected part {part.name} of {self.path} to have {entry.episodes} episodes, as its manifest "
+                f"says, got {rows}; mend it with `tutelage repair {self.path}`"
+            )
+        self._counted.add(part.name)
 
     def _check_sound(self, part: Path) -> str:
         if (checked := self._sound.get(part.name)) is not None:

@@ -21,7 +21,7 @@ def writing(folder: Path) -> Iterator[None]:
     path = folder / _FILE
     while True:
         # a link that came with a store must not make a file elsewhere
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX)
             if not _is_at(handle, path):  # its file was deleted meanwhile: others would lock another one
@@ -38,7 +38,8 @@ def reading(folder: Path) -> Iterator[None]:
     try:
         import fcntl
 
-        handle = os.open(folder / _FILE, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        # without waiting: a pipe of that name that came with a store has no other end
+        handle = os.open(folder / _FILE, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
     except (ImportError, OSError):  # without a lock's file nobody has written here
         yield
         return

@@ -243,7 +243,7 @@ def _locked(folder: Path) -> int:
             if not _flock(fcntl, handle):
                 os.close(handle)
                 # file systems of a network lock only what is open for writing
-                handle = os.open(folder / "journal.lock", os.O_RDWR | os.O_CREAT, 0o666)
+                handle = os.open(folder / "journal.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 at = folder / "journal.lock"
             else:

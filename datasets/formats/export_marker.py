@@ -17,6 +17,8 @@ from ..safe_tree import files_in
 MARKERS = {"minari": "data/tutelage.json", "lerobot": "meta/tutelage.json"}
 """Where the marker lies in a dataset of each format."""
 
+_TYPES = {"token": str, "task": str, "episodes": int, "suite": dict, "files": dict}
+
 VERSION = 2
 """Raised whenever an older reader would misread an export."""
 
@@ -52,7 +54,20 @@ class Marker:
         content: dict[str, Any] = {name: document.get(name) for name in cls.__dataclass_fields__}
         if document.get("hash") != _hash(content):
             raise TutelageError(f"expected {path} as it was written, got another: it was changed")
+        for name, kind in _TYPES.items():
+            if type(content[name]) is not kind:
+                raise TutelageError(f"expected {name} in {path} to be a {kind.__name__}, got another value")
+        for name in content["files"]:
+            if not _is_within(name):
+                raise TutelageError(f"expected files of the export in {path}, got {name!r}; get another copy")
         return cls(**content)
+
+    def path(self, folder: Path, name: str) -> Path:
+        """Return where a file of the export lies; raises TutelageError when a link there leads out of it."""
+        path = folder / name
+        if not path.resolve().is_relative_to(folder.resolve()):
+            raise TutelageError(f"expected {path} to be a file of the export, got a link to another place")
+        return path
 
     def changed_files(self, folder: Path) -> list[str]:
         """List the files that are missing in `folder`, or hold other bytes than were written."""
@@ -71,6 +86,11 @@ def write_marker(
     path = folder / MARKERS[to]
     path.parent.mkdir(exist_ok=True)
     write_whole(path, text.encode())
+
+
+def _is_within(name: str) -> bool:
+    """Say whether the name of a file, as `files_in` gives it, stays in its folder."""
+    return "\0" not in name and all(part not in ("", ".", "..") for part in name.split("/"))
 
 
 def _hash(content: Mapping[str, Any]) -> str:

@@ -81,7 +81,7 @@ def _first_change(folder: Path, marker: Marker, environment: TaskEnvironment) ->
 def _written(folder: Path, marker: Marker, environment: TaskEnvironment) -> Iterator[Written]:
     """Read the episodes of one dataset as they stand there; only from files that the export wrote."""
     episodes = pa.concat_tables(
-        read_table(folder / name, EPISODES)
+        read_table(marker.path(folder, name), EPISODES)
         for name in sorted(marker.files)
         if name.startswith("meta/episodes/")
     )
@@ -97,7 +97,7 @@ def _written(folder: Path, marker: Marker, environment: TaskEnvironment) -> Iter
         if path != (needed := DATA_PATH.format(**place)):
             if needed not in marker.files:
                 raise TutelageError(f"expected the data of every episode in {folder}, found no {needed}")
-            path, table = needed, read_frames(folder / needed, features)
+            path, table = needed, read_frames(marker.path(folder, needed), features)
         frames = frames_of(row, table, folder / needed)
         yield _written_episode(row, frames, environment, features)
 
