@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -12,11 +13,14 @@ from typing import Any
 
 from ...envs.bounded_files import parse_yaml, read_yaml
 from ...envs.errors import TutelageError, nearest
+from .language_files import LONGEST_PHRASE, sentences_of, texts_of, words_of
 
 ENGLISH = "en"
 """The language that suites are written in, and the one that every other is held against."""
 
 _DEEPEST = 8
+_PATIENCE_SECONDS = 0.5
+"""Patterns that call one another may take any time: so long is tried."""
 
 
 @dataclass(frozen=True)
@@ -47,15 +51,19 @@ class Texts:
         translated = self._translated(phrase, 0)
         return phrase if translated is None else translated
 
-    def _translated(self, phrase: str, depth: int) -> str | None:
+    def _translated(self, phrase: str, depth: int, until: float | None = None) -> str | None:
+        """Translate by words, then by patterns; None where neither can, or not in time."""
         if phrase in self.words:
             return self.words[phrase]
-        if depth >= _DEEPEST:  # a pattern that gives itself back
+        until = time.monotonic() + _PATIENCE_SECONDS if until is None else until
+        if depth >= _DEEPEST or len(phrase) > LONGEST_PHRASE:  # a pattern that gives itself back
             return None
         for pattern, sentence in self.sentences:
+            if time.monotonic() > until:
+                return None
             if (match := pattern.fullmatch(phrase)) is None:
                 continue
-            parts = [self._translated(part, depth + 1) for part in match.groups()]
+            parts = [self._translated(part or "", depth + 1, until) for part in match.groups()]
             if None not in parts:
                 return sentence.format(phrase, *parts)
         return None
@@ -113,13 +121,15 @@ def _files(folder: Path | None) -> dict[str, Any]:
 @lru_cache(maxsize=64)
 def _load(code: str, file: Any) -> Texts:
     document = read_yaml(file) if isinstance(file, Path) else parse_yaml(file.read_text("utf-8"), str(file))
-    if not isinstance(document, dict) or not isinstance(document.get("page"), dict):
-        raise TutelageError(f"{file}: expected the keys language, page, words and sentences")
-    page = {str(key): value for key, value in document["page"].items()}
-    if code != ENGLISH:
+    page = texts_of(document, str(file))
+    if file != _shipped(ENGLISH):
         _compare(str(file), page)
-    sentences = tuple((re.compile(one), other) for one, other in document.get("sentences") or ())
-    return Texts(code, str(document.get("language", code)), page, document.get("words") or {}, sentences)
+    words, sentences = words_of(document, str(file)), sentences_of(document, str(file))
+    return Texts(code, str(document.get("language", code)), page, words, sentences)
+
+
+def _shipped(code: str) -> Any:
+    return resources.files(__package__).joinpath("languages", f"{code}.yaml")
 
 
 def _compare(where: str, page: Mapping[str, Any]) -> None:
