@@ -285,8 +285,8 @@ class Store:
         entry, rows = self.manifest().parts.get(part.name), file.metadata.num_rows
         if entry is not None and entry.episodes != rows:
             raise TutelageError(
-                f"expected part {part.name} of {self.path} to have {entry.episodes} episodes, as its manifest "
-                f"says, got {rows}; mend it with `tutelage repair {self.path}`"
+                f"expected part {part.name} of {self.path} to have {entry.episodes} episodes, as its "
+                f"manifest says, got {rows}; mend it with `tutelage repair {self.path}`"
             )
         self._counted.add(part.name)
 

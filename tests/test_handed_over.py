@@ -14,9 +14,11 @@ import pytest
 from tutelage.agents.behavior_cloning import train
 from tutelage.agents.train_config import TrainConfig
 from tutelage.cli import app
+from tutelage.datasets.crowd.app import listen
 from tutelage.datasets.formats.exchange import export_store, import_store
 from tutelage.datasets.formats.export_marker import MARKERS, write_marker
 from tutelage.datasets.journal import Journal
+from tutelage.datasets.state_folder import state_folder
 from tutelage.datasets.store import Store
 from tutelage.envs.errors import TutelageError
 from tutelage.envs.suite import suite_from
@@ -82,7 +84,8 @@ def test_a_manifest_that_counts_wrongly_is_named_and_mended(store: Store, episod
         for entry in document["parts"].values():
             entry["episodes"] = episodes
 
-    assert len(store.parts()) == 1 and len(store) == 2
+    assert len(store.parts()) == 1
+    assert len(store) == 2
     rewrite(store, lie)
     assert f"to have {episodes} episodes" in refused("inspect", store.path, "--no-verify")
     with pytest.raises(TutelageError, match=f"to have {episodes} episodes"):
@@ -179,8 +182,32 @@ def test_a_link_in_an_export_leads_to_no_other_data(
     table.symlink_to(private)
     marker = json.loads((exported / MARKERS["lerobot"]).read_text())
     write_marker(exported, "lerobot", marker["token"], marker["task"], marker["episodes"], marker["suite"])
-    with pytest.raises(TutelageError, match="got a link to another place|was changed|were changed"):
+    with pytest.raises(TutelageError, match=r"got a link to another place|was changed|were changed"):
         import_store(exported, "lerobot", tmp_path / "in")
     with pytest.raises(TutelageError, match="got a link to another place"):
         import_store(exported, "lerobot", tmp_path / "in", keep_changed=True)
     assert not (tmp_path / "in").exists()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"folder": "/"}, {"folder": "/tmp/../etc"}, {"folder": "etc"}, {"folder": "/x\0"}, {"to": "nope"}],
+)
+def test_an_entry_of_the_registry_that_cannot_be_one_is_named(
+    store: Store, exported: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, changes: dict[str, str]
+) -> None:
+    registry = state_folder() / "exports"
+    token = json.loads((exported / MARKERS["lerobot"]).read_text())["token"]
+    monkeypatch.setenv("TUTELAGE_STATE", str(tmp_path / "state"))
+    entry = state_folder() / "exports" / f"{token}.json"
+    entry.parent.mkdir()
+    entry.write_text(json.dumps(json.loads((registry / entry.name).read_text()) | changes))
+    person = store.episodes()["demonstrator"][0].as_py()
+    assert f"expected one of your exports in {entry}" in refused("forget", person, "--store", store.path)
+    assert person in Store.open(store.path).episodes()["demonstrator"].to_pylist()
+
+
+@pytest.mark.parametrize("host", ["e\x1b[31m\u202e", "x" * 300, "a\0b", "\udc80"])
+def test_a_host_that_cannot_be_one_is_named_in_one_line(host: str) -> None:
+    with pytest.raises(TutelageError, match="expected port 0 of"):
+        listen(host, 0)

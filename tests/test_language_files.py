@@ -29,7 +29,8 @@ def load(folder: Path, code: str = "xx", **changes: Any) -> Any:
 def test_the_languages_that_come_along_are_read_as_they_were(tmp_path: Path) -> None:
     texts = load(tmp_path)
     assert texts.phrase("go to the red ball on your left") == "走到在您左边的红色球旁边"
-    assert texts.page == load_texts("zh").page and load_texts("en").knows("go to the red ball")
+    assert texts.page == load_texts("zh").page
+    assert load_texts("en").knows("go to the red ball")
 
 
 @pytest.mark.parametrize(
@@ -55,7 +56,8 @@ def test_a_text_is_a_text_or_its_plural_forms(tmp_path: Path, value: Any) -> Non
 
 
 @pytest.mark.parametrize(
-    "template", ["{why:>9999999999}", "{why.__class__}", "{why[0]}", "{why!r}", "{why", "why}", "{}", "{{why}}"]
+    "template",
+    ["{why:>9999999999}", "{why.__class__}", "{why[0]}", "{why!r}", "{why", "why}", "{}", "{{why}}"],
 )
 def test_a_template_names_what_is_filled_in_and_no_more(tmp_path: Path, template: str) -> None:
     with pytest.raises(TutelageError, match="expected names alone in braces"):

@@ -154,7 +154,12 @@ def listen(host: str, port: int) -> socket.socket:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind((host, port))
         listening.listen(128)
-    except (OSError, OverflowError) as error:
+    except (
+        OSError,
+        OverflowError,
+        ValueError,
+        TypeError,
+    ) as error:  # the last two: a name that cannot be one
         listening.close()
         raise TutelageError(
             f"expected port {port} of {host} to be free, got: {error}; choose another port, or 0 for any"

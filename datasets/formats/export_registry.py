@@ -21,6 +21,7 @@ from ...envs.errors import TutelageError
 from ..durable import disk_errors, sync_folder, write_whole
 from ..state_folder import state_folder
 from ..store import Store
+from .export_marker import MARKERS
 
 _REGISTRY = "exports"
 _NOTES = ".exports"
@@ -144,6 +145,12 @@ def _entries() -> list[Export]:
     return sorted(entries, key=lambda entry: str(entry.folder))
 
 
+def _is_folder(path: str) -> bool:
+    """Say whether a path is one that `register` writes: absolute, of a folder with a name, without dots."""
+    folder = Path(path)
+    return folder.is_absolute() and bool(folder.name) and ".." not in folder.parts and "\0" not in path
+
+
 def _entry(path: Path) -> Export:
     document: Any = read_json(path)
     types = {"token": str, "store": str, "inode": int, "to": str, "task": str, "name": str, "folder": str}
@@ -152,7 +159,8 @@ def _entry(path: Path) -> Export:
         or document.keys() != types.keys()
         or any(not isinstance(document[name], kind) for name, kind in types.items())
         or document["token"] != path.stem
-        or not Path(document["folder"]).is_absolute()
+        or document["to"] not in MARKERS
+        or not _is_folder(document["folder"])
     ):
         raise TutelageError(f"expected one of your exports in {path}, got something else; remove that file")
     return Export(**{**document, "folder": Path(document["folder"])})
