@@ -114,6 +114,17 @@ BAD = {
 }
 
 
+def test_a_refused_socket_writes_nothing_to_the_log(server: Server) -> None:
+    before = server.log
+    for _ in range(5):
+        with line(server.address) as connection:
+            connection.sendall(upgrade_request(server.address, Origin="http://evil.example"))
+            answer = rest(connection)
+        assert answer.startswith(b"HTTP/1.1 403 "), answer
+    cookie(server)  # an answer that comes after all of those
+    assert server.log == before
+
+
 @pytest.mark.parametrize("name", BAD)
 def test_a_bad_frame_closes_its_socket_and_is_no_traceback(server: Server, name: str) -> None:
     """The close code says what was wrong; the log has one line at most, and the seat is as good as before."""

@@ -142,6 +142,12 @@ def limited_websockets(limits: SocketLimits | None = None) -> type[WebSocketsSan
             super().keepalive_timeout()
             self._abort_after(bounds.closing)
 
+        async def send(self, message: Any) -> None:
+            await super().send(message)
+            is_answer = message["type"] == "websocket.http.response.body"
+            if is_answer and not message.get("more_body", False):
+                self.handshake_complete = True  # a refusal is an answer, too, and no line in the log
+
         async def run_asgi(self) -> None:
             try:
                 await super().run_asgi()

@@ -4,13 +4,13 @@ import { say } from "./texts.js";
 
 const KEYS = {
   ...{ ArrowLeft: "←", ArrowRight: "→", ArrowUp: "↑", ArrowDown: "↓", Escape: "Esc", Enter: "⏎", PageUp: "PgUp", PageDown: "PgDn" },
-  ...{ ShiftLeft: "⇧", ShiftRight: "⇧ right", ControlLeft: "Ctrl", ControlRight: "Ctrl right", AltLeft: "Alt", AltRight: "Alt right" },
+  ...{ ShiftLeft: "⇧", ShiftRight: "⇧", ControlLeft: "Ctrl", ControlRight: "Ctrl", AltLeft: "Alt", AltRight: "Alt" },
 };
 // what a US keyboard has printed on its keys, where the browser does not tell of the person's own
 const PRINTED = {
   ...{ Minus: "-", Equal: "=", BracketLeft: "[", BracketRight: "]", Semicolon: ";", Quote: "'", Backquote: "`", Backslash: "\\" },
-  ...{ Comma: ",", Period: ".", Slash: "/", NumpadAdd: "Num +", NumpadSubtract: "Num -", NumpadMultiply: "Num *" },
-  ...{ NumpadDivide: "Num /", NumpadDecimal: "Num .", NumpadEnter: "Num ⏎" },
+  ...{ Comma: ",", Period: ".", Slash: "/", NumpadAdd: "Num+", NumpadSubtract: "Num-", NumpadMultiply: "Num*" },
+  ...{ NumpadDivide: "Num/", NumpadDecimal: "Num.", NumpadEnter: "Num⏎" },
 };
 let layout = new Map();
 
@@ -20,7 +20,7 @@ export async function learnLayout() {
 }
 const SPOKEN = new Set(["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", "Escape", "Space", "Enter"]);
 
-export const keyCap = (code) => KEYS[code] ?? layout.get(code)?.toUpperCase() ?? PRINTED[code] ?? code.replace(/^(Key|Digit)/, "").replace(/^Numpad/, "Num ");
+export const keyCap = (code) => KEYS[code] ?? layout.get(code)?.toUpperCase() ?? PRINTED[code] ?? code.replace(/^(Key|Digit)/, "").replace(/^Numpad/, "Num");
 export const keySpoken = (code) => (SPOKEN.has(code) ? say(`key.${code}`) : keyCap(code));
 export const keysSpoken = (codes) => codes.map(keySpoken).reduce((one, other) => say("key.and", { one, other }));
 
