@@ -12,45 +12,76 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tutelage.tests import fuzz_makers
+from tutelage.tests.fuzz_makers import PERSON
 from tutelage.tests.fuzz_mutators import spoil, spoil_tree
 
 SECONDS, BYTES = 10.0, 1 << 30
 _TRAIN = "train store -o out --steps 2 --size 1 --batch-steps 32 --threads 1 --workers 1 --select-episodes 1"
 _PLAY = "--episodes 1 --beside chance"
+_RESUME = "train store -o run --config config.yaml --resume"
+_RECORD = "record suite.yaml -o recorded --port 0 --no-browser"
+_SERVE = "serve pilot.yaml -o studied --port 0"
+_WHO = f"forget {PERSON}"
 VERBS: list[tuple[str, str, int]] = [
     ("suite.yaml", "tasks suite.yaml", 4),
     ("suite.yaml", "simulate suite.yaml -o out -n 2 --workers 1", 3),
     ("suite.yaml", f"evaluate run --suite suite.yaml -o out {_PLAY}", 2),
-    ("pilot.yaml", "serve pilot.yaml --check", 6),
-    ("small.yaml", "serve pilot.yaml --check", 3),
+    ("suite.yaml", _RECORD, 1),
+    ("rooms.yaml", "tasks rooms.yaml", 2),
+    ("rooms.yaml", "record rooms.yaml -o rooms --port 0 --no-browser", 2),
+    ("pilot.yaml", "serve pilot.yaml --check", 5),
+    ("small.yaml", "serve pilot.yaml --check", 2),
+    ("translated", "serve translated/pilot.yaml --check", 6),
+    ("studied", _SERVE, 3),
+    ("studied", f"{_WHO} --study studied --dry-run", 3),
+    ("studied", f"{_WHO} --study studied", 4),
+    ("recorded", _RECORD, 3),
+    ("recorded", "repair recorded --dry-run", 4),
+    ("robbed", "repair robbed --json", 5),
+    ("recorded", "repair lacking --journal recorded", 2),
     ("config.yaml", f"{_TRAIN} --config config.yaml", 3),
     ("store", "inspect store --workers 1", 8),
     ("store", "inspect store --no-verify --json", 4),
     ("store", "quality store", 4),
+    ("store", "repair store --dry-run", 5),
+    ("store", "repair store", 6),
+    ("store", "repair store --from copy", 3),
+    ("copy", "repair lacking --from copy", 5),
+    ("store", "forget careful-01 --store store --dry-run", 3),
+    ("copy", "forget careful-01 --store copy --json", 4),
     ("store", _TRAIN, 8),
+    ("store", _RESUME, 2),
     ("store", "export store --to lerobot -o out", 4),
     ("store", "export store --to minari -o out", 4),
+    ("store", "import lerobot lerobot -o store", 2),
     ("store", "report measured --store store -o out.html", 3),
-    ("run/kept", f"evaluate run -o out {_PLAY}", 10),
-    ("run", "train store -o run --config config.yaml --resume", 8),
+    ("grid", "inspect grid --workers 1", 4),
+    ("grid", "quality grid", 2),
+    ("grid", _TRAIN.replace("store", "grid"), 3),
+    ("grid", "export grid --to lerobot -o out", 2),
+    ("run/kept", f"evaluate run -o out {_PLAY}", 8),
+    ("run", _RESUME, 12),
     ("run", "report measured --run run -o out.html", 5),
     ("measured", "report measured -o out.html", 6),
-    ("minari", "import minari minari -o out", 10),
-    ("lerobot", "import lerobot lerobot -o out", 10),
-    ("raw", "import miniwob-turk raw -o out", 6),
-    ("tables", "import miniwob-turk tables -o out", 6),
+    ("minari", "import minari minari -o out", 6),
+    ("minari", "import minari minari -o out --changed", 4),
+    ("foreign", "import minari foreign -o out", 6),
+    ("lerobot", "import lerobot lerobot -o out", 6),
+    ("lerobot", "import lerobot lerobot -o out --changed", 4),
+    ("raw", "import miniwob-turk raw -o out", 4),
+    ("tables", "import miniwob-turk tables -o out", 5),
     ("web", "inspect web --workers 1", 2),
     ("web", "quality web", 2),
 ]
 """What is spoiled, the verb that reads it, and how often it is drawn."""
-_WRITTEN = (".lock", "columns", ".exports", ".stdout", ".stderr", ".modules", ".home")
+_WRITTEN = (".lock", ".lock-shared", "columns", ".exports", ".stdout", ".stderr", ".modules", ".home")
 
 
 @dataclass(frozen=True)
@@ -99,7 +130,7 @@ class Fuzzer:
 
     def run(self, number: int, what: str, verb: str, dice: random.Random) -> Outcome:
         """Copy what the verb needs, spoil a file of `what`, run the verb, hold the answer to the contract."""
-        with self.copy(verb) as folder:
+        with self.copy(verb, what) as folder:
             target = folder / what
             if target.is_file():
                 done = spoil(target, dice)
@@ -111,19 +142,14 @@ class Fuzzer:
             return self.judge(number, done, verb, folder)
 
     @contextmanager
-    def copy(self, verb: str) -> Iterator[Path]:
-        """Give a folder with copies of the specimens that a verb names, and remove it afterwards."""
+    def copy(self, verb: str, what: str = "") -> Iterator[Path]:
+        """Give a folder with copies of `what` and of all specimens that a verb names; remove it afterwards."""
         folder = Path(tempfile.mkdtemp(dir=self._folder))
-        words = verb.split()
-        names = {path.name for path in self._sound.iterdir()}
-        wanted = {word for word in words if word in names} | (
-            {"small.yaml"} if "pilot.yaml" in words else set()
-        )
-        for name in wanted - {
-            words[words.index("-o") + 1] if "-o" in words and "--resume" not in words else ""
-        }:
-            source = self._sound / name
-            (shutil.copytree if source.is_dir() else shutil.copy)(source, folder / name)
+        words = {part for word in (*verb.split(), what) for part in word.split("/")[:1]}
+        words |= {"small.yaml"} if "pilot.yaml" in words else set()
+        for source in self._sound.iterdir():
+            if source.name in words:
+                (shutil.copytree if source.is_dir() else shutil.copy)(source, folder / source.name)
         try:
             yield folder
         finally:
@@ -135,8 +161,11 @@ class Fuzzer:
         answer = self._ask(verb, folder)
         faults = _faults(answer)
         after = _hashes(folder)
-        if "--resume" not in verb and (odd := [name for name in before if after.get(name) != before[name]]):
+        writes = _written_by(verb)
+        if odd := [name for name in before if after.get(name) != before[name] and not writes(name)]:
             faults.append(f"changed {odd[0]}")
+        if new := [name for name in after if name not in before and not writes(name)]:
+            faults.append(f"made {new[0]}")
         if (self._folder / "canary").read_text("utf-8") != "unchanged":
             faults.append("wrote outside of its folder")
         return Outcome(number, done, verb, answer, faults)
@@ -151,6 +180,20 @@ class Fuzzer:
         assert self._worker.stdout is not None
         answer: dict[str, Any] = json.loads(self._worker.stdout.readline())
         return answer
+
+
+def _written_by(verb: str) -> Callable[[str], bool]:
+    """Return what says of a file's relative path whether a verb may change it."""
+    words = verb.split()
+    if "--dry-run" in words or "--check" in words:
+        places = set()
+    elif words[0] == "repair":
+        places = {words[1], *(words[at + 1] for at, word in enumerate(words) if word == "--journal")}
+    elif words[0] == "forget":
+        places = {words[3]}
+    else:
+        places = {words[at + 1] for at, word in enumerate(words) if word == "-o"}
+    return lambda name: name.split("/")[0] in places
 
 
 def _faults(answer: dict[str, Any]) -> list[str]:
@@ -179,7 +222,10 @@ def _hashes(folder: Path) -> dict[str, str]:
     return {
         path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(folder.rglob("*"))
-        if not {*path.relative_to(folder).parts} & {*_WRITTEN} and not path.is_symlink() and path.is_file()
+        if not {*path.relative_to(folder).parts} & {*_WRITTEN}
+        and not path.name.endswith(("-wal", "-shm"))  # SQLite makes them to read, too
+        and not path.is_symlink()
+        and path.is_file()
     }
 
 

@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import shutil
+import warnings
 from dataclasses import replace
+from importlib import resources
 from pathlib import Path
 
+import gymnasium
+import minari
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 import yaml
 from tutelage.agents.behavior_cloning import train
 from tutelage.agents.evaluation.beside import measure
 from tutelage.agents.rounds import Round, write_rounds
 from tutelage.agents.train_config import TrainConfig
+from tutelage.datasets.crowd.keeping import Keeper
+from tutelage.datasets.crowd.recorder import JOURNAL
+from tutelage.datasets.crowd.seats.assignment import Assignment
+from tutelage.datasets.crowd.seats.free_choice import FreeChoice, play
+from tutelage.datasets.crowd.seats.session import Session
+from tutelage.datasets.crowd.settings import Settings
 from tutelage.datasets.formats.exchange import export_store, import_store
 from tutelage.datasets.formats.miniwob.raw import raw_files, read_raw
 from tutelage.datasets.formats.miniwob.recording import PAGE_COLUMNS, Recording
+from tutelage.datasets.journal import Journal, SeatRecord
 from tutelage.datasets.replay import Environments, replay_proven
 from tutelage.datasets.simulated_crowd import simulate
 from tutelage.datasets.store import Store
@@ -29,6 +44,8 @@ CAB = {"id": "cab", "env": "Taxi-v3", "max_steps": 20, "expert": "taxi", "instru
 SUITE = {"suite": "small", "tasks": [POLE, CAB], "evaluation": {"episodes": 2}}
 CONFIG = {"size": 1, "steps": 2, "batch_steps": 32, "threads": 1, "workers": 1, "window": 8}
 CONFIG |= {"evaluate_every": 1000, "select_episodes": 1, "weights": "none"}
+
+PERSON = "person-ann"
 
 
 def make(folder: Path) -> None:
@@ -45,6 +62,14 @@ def make(folder: Path) -> None:
     Hand().click(FIELD).type("Ann").click(BUTTON, 30, 190).write(folder / "raw")
     _tables(folder)
     import_store(folder / "raw", "miniwob-turk", folder / "web")
+    for name in ("copy", "lacking"):  # notes of exports stay behind: those are not known elsewhere
+        shutil.copytree(folder / "store", folder / name, ignore=shutil.ignore_patterns(".exports"))
+    (folder / "lacking" / store.parts()[0].name).unlink()
+    _grid(folder)
+    _recorded(folder)
+    _studied(folder)
+    _translated(folder)
+    _foreign(folder)
 
 
 def _store(folder: Path) -> Store:
@@ -56,6 +81,83 @@ def _store(folder: Path) -> Store:
         seen = replay_proven(episode, environments).observations
     store.append([replace(episode, episode="ab" * 16, observations=seen)])
     return store
+
+
+def _grid(folder: Path) -> None:
+    suite = load_suite("babyai-small")
+    document = {"suite": "rooms", "tasks": [dict(one) for one in suite.source["tasks"][:2]]}
+    (folder / "rooms.yaml").write_text(yaml.safe_dump(document, sort_keys=False), "utf-8")
+    store = Store.create(folder / "grid", load_suite(folder / "rooms.yaml"))
+    simulate(store.suite, store, {task.id: 2 for task in store.suite}, workers=1)
+
+
+def _recorded(folder: Path) -> None:
+    """Play at a recorder; write the same with a part missing that the journal can bring back."""
+    out = folder / "recorded"
+    suite = load_suite(folder / "suite.yaml")
+    store = Store.create(out, suite)
+    with Journal(out / JOURNAL) as journal:
+
+        async def play_all() -> None:
+            settings = Settings(suite, out)
+            keeper = Keeper(settings, journal, store, print)
+            assignment = Assignment(settings.seeds, settings.is_baseline, journal)
+            seat = SeatRecord("a" * 32, PERSON)
+            session = Session(seat, suite, journal, kind="person", deliver=keeper.put)
+            choice = FreeChoice(session, settings, journal, assignment)
+            await choice.count()
+            for task in ("pole", "pole", "cab"):
+                await play(choice, task, lambda _: np.array([0.0]))
+            keeper.close()
+
+        asyncio.run(play_all())
+        journal.flush()
+    shutil.copytree(out, folder / "robbed")
+    (folder / "robbed" / store.parts()[0].name).unlink()
+
+
+def _studied(folder: Path) -> None:
+    """Let two people walk through the study that lies in the folder; one of them has finished a task."""
+
+    async def walk() -> None:
+        async with toy_study.serving(folder) as server:
+            ann = await toy_study.walk_in(server, PERSON)
+            await ann.to_the_tasks()
+            await ann.play()
+            await ann.send("next")
+            await toy_study.walk_in(server, "person-bob")
+
+    toy_study.run(walk())
+    (folder / "out").rename(folder / "studied")
+
+
+def _translated(folder: Path) -> None:
+    """Write a study in a language of its own."""
+    place = folder / "translated"
+    said = {"en": "Cross the lake.", "xx": "Hop."}
+    words = {"xx": {"Left": "L"}}
+    toy_study.write(
+        place, languages=["en", "xx"], consent=said, instructions=said, check=None, words=words
+    )
+    (place / "languages").mkdir()
+    shipped = resources.files("tutelage.datasets.crowd").joinpath("languages", "zh.yaml").read_text("utf-8")
+    (place / "languages" / "xx.yaml").write_text(shipped, "utf-8")
+
+
+def _foreign(folder: Path) -> None:
+    """Write a Minari dataset as others make them: of what was played, without a word of ours."""
+    steps = {"actions": np.zeros(5, np.int64), "rewards": [1.0] * 5, "infos": {}}
+    ends = {"terminations": [False] * 5, "truncations": [False] * 4 + [True]}
+    buffers = [
+        minari.data_collector.EpisodeBuffer(
+            seed=seed, observations=np.zeros((6, 4), np.float32), **steps, **ends
+        )
+        for seed in (5, None)
+    ]
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        patch.setenv("MINARI_DATASETS_PATH", str(folder))
+        warnings.simplefilter("ignore")
+        minari.create_dataset_from_buffers("foreign/human-v0", buffers, env=gymnasium.make("CartPole-v1"))
 
 
 def _tables(folder: Path) -> None:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import copy
 import gzip
-import hashlib
 import io
 import json
 import os
 import random
-import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -21,8 +19,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 from safetensors.numpy import load, save
-from tutelage.agents.sealed_yaml import sealed
 from tutelage.datasets.schema import pack, unpack
+from tutelage.tests.fuzz_database import spoil_database
+from tutelage.tests.fuzz_seals import seal, write_yaml
 
 Dice = random.Random
 VALUES: list[Any] = [
@@ -91,19 +90,6 @@ def spoil_place(path: Path, dice: Dice) -> str:
     return f"{what} in place of {path.name}"
 
 
-def seal(path: Path) -> Path:
-    """Make the hash fit again that a part carries in its name, a checkpoint in its description."""
-    if match := re.fullmatch(r"(part-.*-r\d+-)[0-9a-f]{16}\.parquet", path.name):
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-        return path.rename(path.with_name(f"{match[1]}{digest}.parquet"))
-    if path.name == "policy.safetensors":
-        description = path.with_name("policy.yaml")
-        document = yaml.safe_load(description.read_text("utf-8"))
-        document["weights"] = hashlib.sha256(path.read_bytes()).hexdigest()
-        _write_yaml(description, document)
-    return path
-
-
 def spoil_document(document: Any, dice: Dice) -> tuple[Any, str]:
     """Change one place of plain data: another value, gone, renamed, doubled, wrapped."""
     document = copy.deepcopy(document)
@@ -139,24 +125,16 @@ def _places(document: Any) -> list[tuple[Any, Any]]:
     return found
 
 
-def _write_yaml(path: Path, document: Any) -> None:
-    if path.name in ("policy.yaml", "evaluation.yaml") and isinstance(document, dict):
-        document.pop("seal", None)
-        path.write_bytes(sealed(document))
-        return
-    path.write_text(yaml.safe_dump(document, sort_keys=False), "utf-8")
-
-
 def _spoil_yaml(path: Path, dice: Dice) -> str:
     document, done = spoil_document(yaml.safe_load(path.read_text("utf-8")), dice)
-    _write_yaml(path, document)
-    return f"{path.name}: {done}"
+    write_yaml(path, document)
+    return f"{seal(path).name}: {done}"
 
 
 def _spoil_json(path: Path, dice: Dice) -> str:
     document, done = spoil_document(json.loads(path.read_text("utf-8")), dice)
     path.write_text(json.dumps(document), "utf-8")
-    return f"{path.name}: {done}"
+    return f"{seal(path).name}: {done}"
 
 
 def _spoil_json_in(text: str, dice: Dice) -> tuple[str, str]:
@@ -169,7 +147,7 @@ def _spoil_lines(path: Path, dice: Dice) -> str:
     at = dice.randrange(len(lines))
     lines[at], done = dice.choice([("", "blank"), ("{", "torn"), _spoil_json_in(lines[at], dice)])
     path.write_text("\n".join(lines) + "\n", "utf-8")
-    return f"{path.name}, line {at + 1}: {done}"
+    return f"{seal(path).name}, line {at + 1}: {done}"
 
 
 def _spoil_gz(path: Path, dice: Dice) -> str:
@@ -271,7 +249,11 @@ def _spoil_tensors(path: Path, dice: Dice) -> str:
     length = int.from_bytes(data[:8], "little")
     header = json.loads(data[8 : 8 + length])
     if dice.random() < 0.5:
-        header, done = spoil_document(header, dice)
+        state = header.get("__metadata__", {}).get("state")
+        if state and dice.random() < 0.7:  # what a training state says of itself is text within text
+            header["__metadata__"]["state"], done = _spoil_json_in(state, dice)
+        else:
+            header, done = spoil_document(header, dice)
         text = json.dumps(header).encode()
         path.write_bytes(len(text).to_bytes(8, "little") + text + data[8 + length :])
     else:
@@ -298,22 +280,28 @@ def _spoil_hdf5(path: Path, dice: Dice) -> str:
             holder = dice.choice([thing, file, file[place.partition("/")[0]]])
             name = dice.choice([*holder.attrs, "seed"])
             holder.attrs[name] = dice.choice(["x", -1, 1.5, [1, 2, 3], "[", float("nan")])
-            return f"{path.name}: attribute {name} of {holder.name}"
-        shape = getattr(thing, "shape", (3,))
-        del file[place]
-        if what == "type":
-            file[place] = np.full(shape, "x", "S3")
-        elif what == "shape":
-            file[place] = np.zeros((*shape, 2))
-        elif what == "nan":
-            file[place] = np.full(shape, np.nan)
-        elif what == "text":
-            file[place] = "text"
-        elif what == "link":
-            file[place] = dice.choice([h5py.ExternalLink("other.hdf5", "/"), h5py.SoftLink("/nowhere")])
-        elif what == "group":
-            file.create_group(place)
-    return f"{path.name}: {what} at {place}"
+            place = f"{name} of {holder.name}"
+        else:
+            _put_another(file, place, what, dice)
+    return f"{seal(path).name}: {what} at {place}"
+
+
+def _put_another(file: h5py.File, place: str, what: str, dice: Dice) -> None:
+    """Put something else where a group or a dataset is, or nothing."""
+    shape = getattr(file[place], "shape", (3,))
+    del file[place]
+    if what == "type":
+        file[place] = np.full(shape, "x", "S3")
+    elif what == "shape":
+        file[place] = np.zeros((*shape, 2))
+    elif what == "nan":
+        file[place] = np.full(shape, np.nan)
+    elif what == "text":
+        file[place] = "text"
+    elif what == "link":
+        file[place] = dice.choice([h5py.ExternalLink("other.hdf5", "/"), h5py.SoftLink("/nowhere")])
+    elif what == "group":
+        file.create_group(place)
 
 
 def spoil_tree(folder: Path, dice: Dice) -> str:
@@ -340,4 +328,5 @@ _KINDS: dict[str, Callable[[Path, Dice], str]] = {
     ".parquet": _spoil_parquet,
     ".safetensors": _spoil_tensors,
     ".hdf5": _spoil_hdf5,
+    ".sqlite": spoil_database,
 }

@@ -8,13 +8,16 @@ took too long.
 from __future__ import annotations
 
 import contextlib
+import http.client
 import importlib
 import json
 import os
+import re
 import resource
 import signal
 import sys
 import tempfile
+import threading
 import time
 import traceback
 from pathlib import Path
@@ -23,6 +26,7 @@ from typing import Any
 SECONDS = 60
 """After which a child is ended: many times what is promised, since other work may share the machine."""
 _SHOWN = 4000
+_ADDRESS = re.compile(r"http://(127\.0\.0\.1:\d+)\S* ")
 
 
 def serve() -> None:
@@ -41,6 +45,18 @@ def _import_everything() -> None:
     from tutelage.envs.gymnasium_task import registry
 
     registry()
+    _compile_kernels()
+
+
+def _compile_kernels() -> None:
+    """Play a step in the grid world: its kernels are compiled, or found in the cache of this home."""
+    from tutelage.datasets.replay import Environments
+    from tutelage.envs.suite import load_suite
+
+    suite = load_suite("babyai-small")
+    with Environments(suite) as environments:
+        environment = environments[next(iter(suite)).id]
+        environment.reset(0)
 
 
 def _answer(request: dict[str, Any]) -> dict[str, Any]:
@@ -49,6 +65,9 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
     child = os.fork()
     if not child:
         _run(request["arguments"], folder)
+    server = threading.Thread(target=_stop_when_it_serves, args=(child, folder / ".stdout"), daemon=True)
+    if request["arguments"][0] in ("record", "serve"):
+        server.start()
     _, status, used = os.wait4(child, 0)
     _import_what_it_needed(folder / ".modules")
     logs = [path.read_text("utf-8") for path in (folder / ".home").glob("tutelage-*.log")]
@@ -61,6 +80,27 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
         "out": _read(folder / ".stdout"),
         "errors": _read(folder / ".stderr"),
     }
+
+
+def _stop_when_it_serves(child: int, told: Path) -> None:
+    """Ask a server for its first page as soon as it says where that is; then end it like Ctrl-C."""
+    while True:
+        try:
+            os.kill(child, 0)
+            if match := _ADDRESS.search(_read(told)):
+                break
+        except ProcessLookupError:
+            return
+        except FileNotFoundError:
+            pass
+        time.sleep(0.02)
+    with contextlib.suppress(OSError, http.client.HTTPException):
+        connection = http.client.HTTPConnection(match[1], timeout=20)
+        connection.request("GET", "/")
+        connection.getresponse().read()
+        connection.close()
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(child, signal.SIGTERM)
 
 
 def _import_what_it_needed(listed: Path) -> None:

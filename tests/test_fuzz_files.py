@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from tutelage.tests.fuzz_files import VERBS, Fuzzer
-from tutelage.tests.fuzz_mutators import seal
+from tutelage.tests.fuzz_seals import seal
 
 pytestmark = pytest.mark.xdist_group("fuzz")  # the specimens are made once
 
