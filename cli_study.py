@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -125,7 +126,7 @@ def forget(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document for machines.")] = False,
 ) -> None:
     """Remove a person from database, stores, exports and copies; then search everything for them."""
-    from .datasets.forgetting import Places, find
+    from .datasets.forgetting import Places, find, unchanged
     from .datasets.forgetting import forget as run
 
     places = Places(study, database, store or [], parts)
@@ -133,7 +134,7 @@ def forget(
     if bool(person) == bool(named) or (named and not (name and value)):
         got = "both" if person and named else named or "neither"
         raise TutelageError(f"expected a pseudonym or --id NAME=VALUE, got {got}")
-    with errors.status("") as status:
+    with errors.status("") as status, unchanged(places) if dry_run else nullcontext(places) as places:
         whom = person or find(places, name, value)
 
         def approve(plan: Forgotten) -> bool:

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from ..envs.bounded_files import open_regular, read_json
+from ..envs.bounded_files import open_regular, read_json, real_path
 from ..envs.errors import TutelageError
 from .durable import disk_errors
 from .manifest import DOCUMENT
@@ -46,7 +46,7 @@ def cached_folder(stores: Sequence[Path], key: str, fill: Callable[[Path], None]
     try:
         with disk_errors(parent):
             temporary.mkdir(parents=True)
-            sources = json.dumps([str(store.resolve()) for store in stores])
+            sources = json.dumps([str(real_path(store)) for store in stores])
             (temporary / _SOURCES).write_text(sources, encoding="utf-8")
             fill(temporary)
             (temporary / _PROOF).write_text(_proof(temporary, key, secret), "ascii")
@@ -68,7 +68,7 @@ def remove_columns(store: Path) -> None:
     for folder in kept.iterdir() if kept.is_dir() else ():
         sources = _sources(folder)
         # those of a store that was moved or deleted would never be found again
-        if str(store.resolve()) in sources or not all((Path(one) / DOCUMENT).exists() for one in sources):
+        if str(real_path(store)) in sources or not all((Path(one) / DOCUMENT).exists() for one in sources):
             _remove(folder)
 
 

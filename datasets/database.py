@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -226,6 +227,43 @@ def is_sqlite(engine: sql.Engine) -> bool:
 def cause(error: Exception) -> str:
     """Say in one line what a database refused, without the statement and its values."""
     return " ".join(str(getattr(error, "orig", None) or error).split())
+
+
+@contextmanager
+def database_errors() -> Iterator[None]:
+    """Turn what a database refuses, or cannot read of its own file, into a TutelageError of one line."""
+    try:
+        yield
+    except sql.exc.SQLAlchemyError as error:
+        raise TutelageError(
+            f"expected the database to do this, got: {cause(error)}; see that it is there and sound, "
+            "or restore it from a copy"
+        ) from None
+
+
+@contextmanager
+def snapshot(path: Path) -> Iterator[Path]:
+    """Give a copy of a SQLite file with what its log holds; it is removed afterwards.
+
+    For whoever only looks: opening a database gives older tables their columns, rows their checksums.
+    Errors name the file itself.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / path.name
+        uri = f"{path.absolute().as_uri()}?mode=ro"
+        try:
+            with (
+                contextlib.closing(sqlite3.connect(uri, uri=True)) as source,
+                contextlib.closing(sqlite3.connect(copy)) as target,
+            ):
+                source.backup(target)
+            yield copy
+        except sqlite3.Error as error:
+            raise TutelageError(
+                f"expected a database at {path}, got: {error}; restore it from a copy"
+            ) from None
+        except TutelageError as error:
+            raise TutelageError(str(error).replace(str(copy), str(path))) from None
 
 
 def _file(path: Path) -> sql.URL:

@@ -5,18 +5,19 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import sqlalchemy as sql
 
+from ..envs.bounded_files import real_path
 from ..envs.errors import TutelageError
 from .crowd.ledger import Ledger, people
 from .crowd.recorder import JOURNAL, lock_folder
 from .crowd.secret import VARIABLE, Secret, has_secret
 from .crowd.studies.erasure import SEATS, Known, erase, look_up, people_with, scrub, standing, unseat
-from .database import address, is_sqlite, open_database
+from .database import address, database_errors, is_sqlite, open_database, snapshot
 from .durable import disk_errors
 from .formats.export_registry import Exports, exports_of
 from .formats.exports import is_linked, mentions, renew
@@ -45,6 +46,18 @@ class Places:
     parts: str = ""
 
 
+@contextlib.contextmanager
+def unchanged(places: Places) -> Iterator[Places]:
+    """Give the same places with a copy of the study's SQLite file, for whoever only looks."""
+    file = None if places.study is None or places.database else places.study / JOURNAL
+    if file is None or not file.is_file():
+        yield places
+        return
+    refuse_link(file)
+    with snapshot(file) as copy:
+        yield replace(places, database=str(copy))
+
+
 @dataclass
 class Forgotten:
     """What was `planned` and removed, what was searched afterwards, and where something is `left`.
@@ -70,6 +83,7 @@ class Forgotten:
             self.removed[what] = self.removed.get(what, 0) + count
 
 
+@database_errors()
 def forget(
     person: str,
     places: Places,
@@ -121,6 +135,7 @@ def forget(
     return done
 
 
+@database_errors()
 def find(places: Places, name: str, value: str) -> str:
     """Return the pseudonym of whoever came with an external id; raises TutelageError unless it is one person.
 
@@ -260,5 +275,5 @@ def _demonstrators(rows: Ledger | None, places: Places) -> set[str]:
 
 def _outermost(folders: Sequence[Path]) -> list[Path]:
     """Leave out what lies within another of the folders."""
-    whole = list(dict.fromkeys(folder.resolve() for folder in folders))
+    whole = list(dict.fromkeys(real_path(folder) for folder in folders))
     return [one for one in whole if not any(one != other and one.is_relative_to(other) for other in whole)]

@@ -19,7 +19,7 @@ from typing import Any
 
 import yaml
 
-from ..envs.bounded_files import open_regular, parse_json, parse_yaml, read_bytes
+from ..envs.bounded_files import decode_text, open_regular, parse_json, parse_yaml, read_bytes
 from ..envs.errors import TutelageError
 from ..envs.suite import Suite
 from .durable import write_whole
@@ -96,9 +96,11 @@ class Manifest:
             )
         try:
             document = parse_json(body, str(folder / MANIFEST))
-            parts = {name: PartEntry(**entry) for name, entry in document["parts"].items()}
+            parts = {name: _entry(**entry) for name, entry in document["parts"].items()}
             gone = frozenset(map(str, document["removed"]))
-            manifest = cls(str(document["document"]), parts, gone, str(document["store"]))
+            text = str(document["document"])
+            text.encode()  # JSON can say what is no Unicode text: half of a pair
+            manifest = cls(text, parts, gone, str(document["store"]))
             if document["version"] == STORE_VERSION and manifest.is_sound:
                 return manifest
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
@@ -153,6 +155,14 @@ class Manifest:
         return replace(self, parts=parts, removed=self.removed | gone)
 
 
+def _entry(sha256: Any, bytes: Any, episodes: Any) -> PartEntry:
+    """Return an entry as it was read; raises ValueError unless it is a hash and two counts."""
+    counts = (bytes, episodes)
+    if not isinstance(sha256, str) or not all(type(count) is int and 0 <= count < 2**62 for count in counts):
+        raise ValueError("no hash and counts")
+    return PartEntry(sha256, bytes, episodes)
+
+
 def joined(manifests: Sequence[Manifest]) -> Manifest:
     """Return one manifest of all parts; of several revisions of a part, the newest."""
     newest: dict[str, str] = {}
@@ -189,7 +199,7 @@ def check_document(data: bytes, folder: Path) -> Any:
     """Return the suite's source of a `dataset.yaml`; raises TutelageError when it is older or damaged."""
     body, mark, seal = data.rpartition(_SEAL.encode())
     if mark and seal == hashlib.sha256(body).hexdigest().encode() + b"\n":
-        document = parse_yaml(data.decode(), str(folder / DOCUMENT))
+        document = parse_yaml(decode_text(data, folder / DOCUMENT), str(folder / DOCUMENT))
         if isinstance(document, dict) and document.get("schema") == STORE_VERSION:
             return document.get("suite")
     older = older_suite(data, folder)

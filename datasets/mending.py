@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..envs.errors import TutelageError
 from .crowd.restoring import open_journal, restorable, restore
+from .database import database_errors
 from .repair import Finding, carry_out, plan_repair
 from .store import Store
 from .store_copies import StoreCopy
@@ -40,6 +41,7 @@ class Mended:
         return lines
 
 
+@database_errors()
 def mend(
     folder: Path,
     copies: Sequence[str] = (),
@@ -57,7 +59,7 @@ def mend(
     sources = [StoreCopy(place) for place in copies]
     plan = plan_repair(folder, sources)
     done = Mended(list(plan.findings), lost=sum(finding.lost for finding in plan.findings))
-    with open_journal(folder, journal) as opened:
+    with open_journal(folder, journal, unchanged=dry_run) as opened:
         records = restorable(opened, folder, plan.suite, plan.ids) if opened else []
         if records:
             problem = f"{len(records)} demonstrations of the journal are not in the store"

@@ -80,6 +80,17 @@ def open_regular(path: str | Path) -> BufferedReader:
     return os.fdopen(handle, "rb")
 
 
+def real_path(path: str | Path) -> Path:
+    """Return the absolute path that links lead to; one that leads to itself stays as it is.
+
+    Raises TutelageError for a path that no system has. (Python's `Path.resolve` raises other errors.)
+    """
+    try:
+        return Path(os.path.realpath(path))
+    except ValueError as error:
+        raise TutelageError(f"expected a path, got {str(path)!r:.200} ({error})") from None
+
+
 def read_bytes(path: str | Path, limit: int | None = None) -> bytes:
     """Read a regular file of at most `limit` bytes (default: `expanded_bytes`). Errors as `open_regular`."""
     most = Limits.current().expanded_bytes if limit is None else limit

@@ -10,10 +10,28 @@ from typing import Any
 
 import sqlalchemy as sql
 from tutelage.datasets import journal_tables
+from tutelage.datasets.crowd import ledger
 from tutelage.datasets.database import open_database
 from tutelage.datasets.row_checksums import seal_rows
 
-VALUES: list[Any] = [None, 0, -1, 2**62, 1.5, 1e308, "", "x", "\x1b[2J", "../..", "{}", "[", "null", b"", b"\xff"]
+SEALED = [journal_tables.seats, journal_tables.episodes, journal_tables.steps, *ledger.SEALED]
+VALUES: list[Any] = [
+    None,
+    0,
+    -1,
+    2**62,
+    1.5,
+    1e308,
+    "",
+    "x",
+    "\x1b[2J",
+    "../..",
+    "{}",
+    "[",
+    "null",
+    b"",
+    b"\xff",
+]
 VALUES += ["[[1]]", '["x"]', "[1, 2, 3]", "[NaN]", "[" * 300, "9" * 5000, "finished", "kept", "a" * 5000]
 _STATEMENTS = [
     "DROP TABLE {table}",
@@ -56,13 +74,16 @@ def spoil_database(path: Path, dice: random.Random) -> str:
             if "checksum" in columns and column != "checksum":
                 connection.execute(f"UPDATE {table} SET checksum = NULL WHERE rowid = ?", (row,))
             connection.commit()
-    _seal_steps(path)
+    _seal_rows(path)
     return f"{path.name}: {done}"
 
 
-def _seal_steps(path: Path) -> None:
-    """Give the steps that have none their checksums: elsewhere, a row without one is taken as it is."""
+def _seal_rows(path: Path) -> None:
+    """Give the rows that have none their checksums."""
     engine = open_database(path)
-    with contextlib.suppress(sql.exc.SQLAlchemyError, ValueError, TypeError), engine.begin() as connection:
-        seal_rows(connection, journal_tables.steps, journal_tables.step_checksum)
+    for table in SEALED:
+        checksum = {"checksum": journal_tables.step_checksum} if table is journal_tables.steps else {}
+        refused = contextlib.suppress(sql.exc.SQLAlchemyError, ValueError, TypeError)
+        with refused, engine.begin() as connection:
+            seal_rows(connection, table, **checksum)
     engine.dispose()

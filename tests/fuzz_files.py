@@ -143,7 +143,7 @@ class Fuzzer:
 
     @contextmanager
     def copy(self, verb: str, what: str = "") -> Iterator[Path]:
-        """Give a folder with copies of `what` and of all specimens that a verb names; remove it afterwards."""
+        """Give a folder with copies of `what` and of what a verb names; remove it afterwards."""
         folder = Path(tempfile.mkdtemp(dir=self._folder))
         words = {part for word in (*verb.split(), what) for part in word.split("/")[:1]}
         words |= {"small.yaml"} if "pilot.yaml" in words else set()

@@ -136,9 +136,7 @@ def _translated(folder: Path) -> None:
     place = folder / "translated"
     said = {"en": "Cross the lake.", "xx": "Hop."}
     words = {"xx": {"Left": "L"}}
-    toy_study.write(
-        place, languages=["en", "xx"], consent=said, instructions=said, check=None, words=words
-    )
+    toy_study.write(place, languages=["en", "xx"], consent=said, instructions=said, check=None, words=words)
     (place / "languages").mkdir()
     shipped = resources.files("tutelage.datasets.crowd").joinpath("languages", "zh.yaml").read_text("utf-8")
     (place / "languages" / "xx.yaml").write_text(shipped, "utf-8")

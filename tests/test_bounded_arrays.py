@@ -65,7 +65,7 @@ READ: list[Callable[[BoundedParquet], object]] = [
     [
         (repeated("x" * (1 << 20), pa.string(), 100_000), "1"),
         (repeated(b"x" * (1 << 12), pa.binary(1 << 12), 20_000), "0.01"),
-        (repeated(7, pa.int64(), 50_000_000), "0.2"),
+        (repeated(7, pa.int64(), 4_000_000), "0.01"),
         (nulls(5_000_000), "0.01"),
     ],
     ids=["one long text", "one wide value", "one number", "nothing at all"],

@@ -183,6 +183,13 @@ def _bootstrap(
     data = tuple(np.asarray(one, float) for one in samples)
     if not data or any(one.ndim != 1 or not one.size for one in data):
         raise TutelageError(f"expected lists of at least one value, got {[one.shape for one in data]}")
+    with np.errstate(all="ignore"):  # beyond what a float holds there is no interval: it comes out as NaN
+        return _resampled(data, statistic, generator, confidence)
+
+
+def _resampled(
+    data: tuple[np.ndarray, ...], statistic: object, generator: np.random.Generator, confidence: float
+) -> Interval:
     estimate = float(statistic(*data, axis=-1))  # type: ignore[operator]
     n = sum(one.size for one in data)
     if all(np.ptp(one) == 0 for one in data):

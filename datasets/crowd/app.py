@@ -22,6 +22,7 @@ from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 from starlette.websockets import WebSocket
 
+from ...envs.bounded_files import real_path
 from ...envs.errors import TutelageError
 from ...envs.grid.environment import TILE
 from ...envs.grid.registration import NAMESPACE
@@ -29,6 +30,7 @@ from ...envs.grid.tiles import atlas
 from ...envs.printable import printable
 from ...envs.suite import Suite
 from ...envs.task import RECORD, SeedRange
+from ..database import database_errors
 from ..trajectory import Trajectory
 from .bounded_calls import bounded_unless
 from .guard import Guard
@@ -49,6 +51,7 @@ TRY_AGAIN = 1013
 _YEAR = 365 * 24 * 3600
 
 
+@database_errors()
 def record(
     suite: Suite,
     out: Path,
@@ -285,7 +288,7 @@ def _page(path: str, file: Path) -> Route:
 
 def _cookie(purpose: str, out: Path) -> str:
     """Name a cookie after the folder: browsers share cookies between all ports of a machine."""
-    return f"{purpose}-" + hashlib.blake2b(str(out.resolve()).encode(), digest_size=6).hexdigest()
+    return f"{purpose}-" + hashlib.blake2b(str(real_path(out)).encode(), digest_size=6).hexdigest()
 
 
 def local_url(host: str, listening: socket.socket) -> str:

@@ -251,6 +251,14 @@ class Ledger:
         with self.engine.connect() as connection:
             return [dict(row) for row in connection.execute(query).mappings()]
 
+    def ids(self) -> list[tuple[str, list[str]]]:
+        """List everybody's external ids; raises TutelageError for a row that is not as it was written."""
+        found = self.rows(sql.select(identities))
+        for row in found:
+            if not is_sound(identities, row) or not isinstance(row["ids"], Mapping):
+                raise _damage(identities, row)
+        return [(row["person"], list(map(str, row["ids"].values()))) for row in found]
+
     def person(self, **wanted: str) -> Person | None:
         """Look a person up, by `person=` or `seat=`."""
         query = sql.select(people)

@@ -15,6 +15,7 @@ from typing import Any
 
 import sqlalchemy as sql
 
+from ...envs.bounded_files import real_path
 from ...envs.errors import TutelageError
 from ...envs.gymnasium_task import registry
 from ...envs.task import Task
@@ -274,9 +275,9 @@ def _flock(fcntl: Any, handle: int) -> bool:
 
 def _folders(settings: Settings) -> set[Path]:
     """List the folders that are this recorder's alone: its own, and that of a database which is a file."""
-    folders = {settings.out.resolve()}
+    folders = {real_path(settings.out)}
     if settings.database.startswith("sqlite") and (file := sql.make_url(settings.database).database):
-        folders.add(Path(file).resolve().parent)
+        folders.add(real_path(Path(file)).parent)
     return folders
 
 

@@ -10,7 +10,7 @@ import sqlalchemy as sql
 
 from ...envs.errors import TutelageError
 from ...envs.suite import Suite
-from ..database import is_sqlite
+from ..database import is_sqlite, snapshot
 from ..journal import EpisodeRecord, Journal, StepRecord
 from ..replay import Environments, prove_again
 from ..store import Store
@@ -25,11 +25,11 @@ _LOT = 256  # episodes a part
 
 
 @contextlib.contextmanager
-def open_journal(store: Path, place: str = "") -> Iterator[Journal | None]:
+def open_journal(store: Path, place: str = "", unchanged: bool = False) -> Iterator[Journal | None]:
     """Open the journal of a store: the file or folder or URL at `place`, else the one in the store's folder.
 
     Gives None where there is none. A journal that is a file must not be in use: raises TutelageError then,
-    and when nothing is at `place`.
+    and when nothing is at `place`. With `unchanged` it is a copy that is opened.
     """
     if "://" in place:
         with Journal(place, shared=True) as journal:
@@ -42,8 +42,9 @@ def open_journal(store: Path, place: str = "") -> Iterator[Journal | None]:
             raise TutelageError(f"expected a journal at {file}, found none; check the path")
         yield None
         return
-    with lock_folder(file.parent), Journal(file) as journal:
-        yield journal
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(lock_folder(file.parent))
+        yield stack.enter_context(Journal(stack.enter_context(snapshot(file)) if unchanged else file))
 
 
 def restorable(journal: Journal, store: Path, suite: Suite, there: set[str]) -> list[EpisodeRecord]:

@@ -16,6 +16,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.websockets import WebSocket
 
 from ...envs.controls import Controls
+from ..database import database_errors
 from .app import TRY_AGAIN, atlas_route, away_handlers, farewell, listen, local_url, not_now, run, server_of
 from .back_office import WEBHOOK, BackOffice
 from .bounded_calls import bounded_unless
@@ -36,6 +37,7 @@ from .worlds.workers import leave_if_imported_again
 _MESSAGES_A_SECOND = 150
 
 
+@database_errors()
 def serve_study(
     study: Study,
     folder: Path,

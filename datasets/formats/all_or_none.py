@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+from ...envs.bounded_files import real_path
 from ...envs.suite import Suite
 from ..bounded_parquet import read_columns
 from ..durable import disk_errors, sync_folder
@@ -66,7 +67,7 @@ def staged_import(out: Path, suite: Suite) -> Iterator[tuple[Store, set[str]]]:
 
     Raises TutelageError when another suite's store is there. When the block raises, nothing of it is left.
     """
-    out = out.resolve()
+    out = real_path(out)
     there: set[str] = set()
     if (out / "dataset.yaml").exists():
         there = set(Store.create(out, suite).episodes()["episode"].to_pylist())

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...envs.bounded_files import open_regular, read_json
+from ...envs.bounded_files import open_regular, read_json, real_path
 from ...envs.errors import TutelageError
 from ..durable import write_whole
 from ..safe_tree import files_in
@@ -100,7 +100,7 @@ def _hash(content: Mapping[str, Any]) -> str:
 def _file_hash(folder: Path, name: str) -> str:
     """Return the SHA-256 of a file inside `folder`; "" where there is none, or a link leads out."""
     path = folder / name
-    if not path.resolve().is_relative_to(folder.resolve()):
+    if not real_path(path).is_relative_to(real_path(folder)):
         return ""
     try:
         with open_regular(path) as file:

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ...envs.bounded_files import read_json
+from ...envs.bounded_files import read_json, real_path
 from ...envs.errors import TutelageError
 from ..durable import disk_errors, sync_folder, write_whole
 from ..state_folder import state_folder
@@ -72,8 +72,8 @@ class Exports:
 
 def register(store: Store, to: str, task: str, name: str, folder: Path) -> Export:
     """Enter an export that is about to be written. Raises TutelageError when that is impossible."""
-    real = store.path.resolve()
-    parent = folder.absolute().parent.resolve()
+    real = real_path(store.path)
+    parent = real_path(folder.absolute().parent)
     inode = real.stat().st_ino
     export = Export(secrets.token_hex(16), str(real), inode, to, task, name, parent / folder.name)
     document = {**asdict(export), "folder": str(export.folder)}
@@ -101,7 +101,7 @@ def strike(export: Export) -> None:
 
 def exports_of(store: Store) -> Exports:
     """Look up what a store was exported to."""
-    real = store.path.resolve()
+    real = real_path(store.path)
     inode, notes = real.stat().st_ino, _noted_tokens(real)
     entries = _entries()
     own, doubtful = [], []

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ...envs.bounded_files import real_path
 from ...envs.errors import TutelageError
 from ..durable import disk_errors, sync_folder
 from ..safe_tree import files_in, remove_tree
@@ -40,7 +41,7 @@ def mentions(export: Export, words: tuple[str, ...]) -> bool:
 
 def is_linked(export: Export) -> bool:
     """Say whether a link stands where the export was written, or in the path to it: it is not followed."""
-    return export.folder.is_symlink() or export.folder.parent.resolve() != export.folder.parent
+    return export.folder.is_symlink() or real_path(export.folder.parent) != export.folder.parent
 
 
 def renew(store: Store, exports: list[Export], words: tuple[str, ...]) -> Renewal:

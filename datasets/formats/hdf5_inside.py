@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from ...envs.bounded_files import real_path
 from ...envs.errors import TutelageError
 
 
@@ -15,9 +16,9 @@ def refuse_outside(folder: Path) -> None:
     """
     import h5py
 
-    root = folder.resolve()
+    root = real_path(folder)
     for path in sorted(folder.rglob("*")):
-        if not path.resolve().is_relative_to(root):
+        if not real_path(path).is_relative_to(root):
             raise TutelageError(
                 f"expected {path} to lie in {folder}, got a link out of it; copy the file there"
             )

@@ -7,6 +7,7 @@ import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..bounded_files import real_path
 from ..errors import TutelageError, nearest
 from ..trust import trusts_path, untrusted
 
@@ -67,15 +68,15 @@ def find_page(task: str) -> Page:
         )
     if task not in (known := miniwob_tasks()):
         raise TutelageError(f"expected a task of miniwob, got {task!r}{nearest(task, known)}")
-    path = (folder / "miniwob" / f"{task}.html").resolve()
-    return Page(task, path, folder.resolve(), remembers=task in REMEMBERING)
+    path = real_path(folder / "miniwob" / f"{task}.html")
+    return Page(task, path, real_path(folder), remembers=task in REMEMBERING)
 
 
 def in_miniwob(path: str | Path) -> bool:
     """Say whether a file is one of the installed package `miniwob`; links are followed first."""
     folder = miniwob_folder()
     try:
-        return folder is not None and Path(path).resolve().is_relative_to(folder.resolve())
+        return folder is not None and real_path(Path(path)).is_relative_to(real_path(folder))
     except (OSError, ValueError, RuntimeError):
         return False
 
@@ -97,7 +98,7 @@ def miniwob_folder() -> Path | None:
 
 def _page_at(task: str) -> Page:
     try:
-        path = Path(task).expanduser().resolve()
+        path = real_path(Path(task).expanduser())
         is_file = path.is_file()
     except (OSError, ValueError, RuntimeError):
         is_file = False
@@ -105,7 +106,7 @@ def _page_at(task: str) -> Page:
         raise TutelageError(f"expected a page, got {task}, which does not exist")
     folder = miniwob_folder()
     if folder is not None and in_miniwob(path):
-        return Page(path.stem, path, folder.resolve())
+        return Page(path.stem, path, real_path(folder))
     if not trusts_path(path):
         raise untrusted(f"run the page {path}", path.parent)
     return Page(path.stem, path, path.parent)

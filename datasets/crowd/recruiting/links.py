@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ....envs.errors import TutelageError
+from ...database import database_errors
 from ...journal import Journal
 from ..host_names import parse_address
 from ..ledger import Ledger
@@ -14,6 +15,7 @@ from ..studies.study import Study
 from .recruiting import make_links
 
 
+@database_errors()
 def print_links(study: Study, folder: Path, database: str, count: int, address: str) -> None:
     """Print `count` new links, one a line; raises TutelageError when people join the study in another way."""
     base = parse_address(address).origin

@@ -58,8 +58,8 @@ def look_up(rows: Ledger, person: str) -> Known:
     }
     mine: set[str] = set()
     others: set[str] = set()
-    for row in rows.rows(sql.select(ledger.identities)):
-        (mine if row["person"] == person else others).update(map(str, row["ids"].values()))
+    for name, ids in rows.ids():
+        (mine if name == person else others).update(ids)
     own = mine - others
     return Known(
         person,
@@ -71,8 +71,7 @@ def look_up(rows: Ledger, person: str) -> Known:
 
 def people_with(rows: Ledger, value: str) -> list[str]:
     """List the pseudonyms of those who have an external id of this value."""
-    found = rows.rows(sql.select(ledger.identities))
-    return [row["person"] for row in found if value in map(str, row["ids"].values())]
+    return [name for name, ids in rows.ids() if value in ids]
 
 
 def unseat(rows: Ledger, seats: Sequence[str]) -> None:
