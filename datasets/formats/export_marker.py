@@ -65,7 +65,7 @@ class Marker:
     def path(self, folder: Path, name: str) -> Path:
         """Return where a file of the export lies; raises TutelageError when a link there leads out of it."""
         path = folder / name
-        if not path.resolve().is_relative_to(folder.resolve()):
+        if not real_path(path).is_relative_to(real_path(folder)):
             raise TutelageError(f"expected {path} to be a file of the export, got a link to another place")
         return path
 
