@@ -26,16 +26,16 @@ SECONDS, BYTES = 10.0, 1 << 30
 _TRAIN = "train store -o out --steps 2 --size 1 --batch-steps 32 --threads 1 --workers 1 --select-episodes 1"
 _PLAY = "--episodes 1 --beside chance"
 _RESUME = "train store -o run --config config.yaml --resume"
-_RECORD = "record suite.yaml -o recorded --port 0 --no-browser"
-_SERVE = "serve pilot.yaml -o studied --port 0"
+_RECORD = "record short.yaml -o recorded --port 0 --no-browser"
+_SERVE = "serve study.yaml -o studied --port 0"
 _WHO = f"forget {PERSON}"
 VERBS: list[tuple[str, str, int]] = [
     ("suite.yaml", "tasks suite.yaml", 4),
     ("suite.yaml", "simulate suite.yaml -o out -n 2 --workers 1", 3),
     ("suite.yaml", f"evaluate run --suite suite.yaml -o out {_PLAY}", 2),
-    ("suite.yaml", _RECORD, 1),
     ("rooms.yaml", "tasks rooms.yaml", 2),
-    ("rooms.yaml", "record rooms.yaml -o rooms --port 0 --no-browser", 2),
+    ("short.yaml", "record short.yaml -o out --port 0 --no-browser", 3),
+    ("study.yaml", "serve study.yaml -o out --port 0", 2),
     ("pilot.yaml", "serve pilot.yaml --check", 5),
     ("small.yaml", "serve pilot.yaml --check", 2),
     ("translated", "serve translated/pilot.yaml --check", 6),
@@ -45,7 +45,7 @@ VERBS: list[tuple[str, str, int]] = [
     ("recorded", _RECORD, 3),
     ("recorded", "repair recorded --dry-run", 4),
     ("robbed", "repair robbed --json", 5),
-    ("recorded", "repair lacking --journal recorded", 2),
+    ("recorded", "repair robbed --journal recorded", 2),
     ("config.yaml", f"{_TRAIN} --config config.yaml", 3),
     ("store", "inspect store --workers 1", 8),
     ("store", "inspect store --no-verify --json", 4),
@@ -81,6 +81,7 @@ VERBS: list[tuple[str, str, int]] = [
     ("web", "quality web", 2),
 ]
 """What is spoiled, the verb that reads it, and how often it is drawn."""
+_SUITES = {"pilot.yaml": "small.yaml", "study.yaml": "short.yaml"}
 _WRITTEN = (".lock", ".lock-shared", "columns", ".exports", ".stdout", ".stderr", ".modules", ".home")
 
 
@@ -146,7 +147,7 @@ class Fuzzer:
         """Give a folder with copies of `what` and of what a verb names; remove it afterwards."""
         folder = Path(tempfile.mkdtemp(dir=self._folder))
         words = {part for word in (*verb.split(), what) for part in word.split("/")[:1]}
-        words |= {"small.yaml"} if "pilot.yaml" in words else set()
+        words |= {suite for study, suite in _SUITES.items() if study in words}
         for source in self._sound.iterdir():
             if source.name in words:
                 (shutil.copytree if source.is_dir() else shutil.copy)(source, folder / source.name)

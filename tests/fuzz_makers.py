@@ -27,6 +27,9 @@ from tutelage.datasets.crowd.seats.assignment import Assignment
 from tutelage.datasets.crowd.seats.free_choice import FreeChoice, play
 from tutelage.datasets.crowd.seats.session import Session
 from tutelage.datasets.crowd.settings import Settings
+from tutelage.datasets.crowd.studies.proofreading import rehearse_study
+from tutelage.datasets.crowd.studies.study import study_from
+from tutelage.datasets.crowd.study_server import StudyServer
 from tutelage.datasets.formats.exchange import export_store, import_store
 from tutelage.datasets.formats.miniwob.raw import raw_files, read_raw
 from tutelage.datasets.formats.miniwob.recording import PAGE_COLUMNS, Recording
@@ -84,9 +87,11 @@ def _store(folder: Path) -> Store:
 
 
 def _grid(folder: Path) -> None:
-    suite = load_suite("babyai-small")
-    document = {"suite": "rooms", "tasks": [dict(one) for one in suite.source["tasks"][:2]]}
-    (folder / "rooms.yaml").write_text(yaml.safe_dump(document, sort_keys=False), "utf-8")
+    """Write a store of the grid world, and a suite of it whose episodes take four steps."""
+    tasks = [dict(task) for task in load_suite("babyai-small").source["tasks"][:2]]
+    for name, most in (("rooms", {}), ("short", {"max_steps": 4})):
+        document = {"suite": name, "tasks": [task | most for task in tasks], "evaluation": {"episodes": 2}}
+        (folder / f"{name}.yaml").write_text(yaml.safe_dump(document, sort_keys=False), "utf-8")
     store = Store.create(folder / "grid", load_suite(folder / "rooms.yaml"))
     simulate(store.suite, store, {task.id: 2 for task in store.suite}, workers=1)
 
@@ -94,7 +99,7 @@ def _grid(folder: Path) -> None:
 def _recorded(folder: Path) -> None:
     """Play at a recorder; write the same with a part missing that the journal can bring back."""
     out = folder / "recorded"
-    suite = load_suite(folder / "suite.yaml")
+    suite = load_suite(folder / "short.yaml")
     store = Store.create(out, suite)
     with Journal(out / JOURNAL) as journal:
 
@@ -106,7 +111,7 @@ def _recorded(folder: Path) -> None:
             session = Session(seat, suite, journal, kind="person", deliver=keeper.put)
             choice = FreeChoice(session, settings, journal, assignment)
             await choice.count()
-            for task in ("pole", "pole", "cab"):
+            for task in ("go-to-obj", "go-to-obj", "go-to-red-ball-grey"):
                 await play(choice, task, lambda _: np.array([0.0]))
             keeper.close()
 
@@ -117,18 +122,23 @@ def _recorded(folder: Path) -> None:
 
 
 def _studied(folder: Path) -> None:
-    """Let two people walk through the study that lies in the folder; one of them has finished a task."""
+    """Write a study in the grid world, and let two people begin it; one of them has finished a task."""
+    changes = {"suite": "short.yaml", "tasks": {"go-to-obj": {}}, "practice": None}
+    document = toy_study.document(**changes)
+    (folder / "study.yaml").write_text(yaml.safe_dump(document, sort_keys=False), "utf-8")
+    study, wrong = study_from(document, folder)
+    assert study is not None, wrong
 
     async def walk() -> None:
-        async with toy_study.serving(folder) as server:
-            ann = await toy_study.walk_in(server, PERSON)
-            await ann.to_the_tasks()
-            await ann.play()
-            await ann.send("next")
-            await toy_study.walk_in(server, "person-bob")
+        server = StudyServer(study, folder / "studied", rehearse_study(study)[0])
+        await server.start()
+        ann = await toy_study.walk_in(server, PERSON)
+        await ann.to_the_tasks()
+        await ann.play((0, 0, 0, 0))
+        await toy_study.walk_in(server, "person-bob")
+        await server.close()
 
-    toy_study.run(walk())
-    (folder / "out").rename(folder / "studied")
+    asyncio.run(walk())
 
 
 def _translated(folder: Path) -> None:
