@@ -21,6 +21,7 @@ from tutelage.datasets.store import Store
 from tutelage.datasets.trajectory import Trajectory
 from tutelage.envs.errors import TutelageError
 from tutelage.envs.suite import suite_from
+from tutelage.tests.fuzz_seals import seal
 from tutelage.tests.test_fingerprint import other
 
 h5py = pytest.importorskip("h5py")
@@ -315,3 +316,30 @@ def test_an_import_into_the_working_folder_and_below_new_folders_works(
     (tmp_path / "link").symlink_to(tmp_path / "new")
     with pytest.raises(TutelageError, match="got a link"):
         import_store(dataset(exported, to, "taxi"), to, tmp_path / "link")
+
+
+@pytest.mark.parametrize("to", FORMATS)
+@pytest.mark.parametrize(
+    "changes",
+    [{"files": None}, {"files": {"x": 3}}, {"suite": []}, {"episodes": "3"}, {"task": None}, {"token": 3}],
+    ids=str,
+)
+def test_a_sealed_marker_of_other_types_is_refused(
+    exported: dict[str, Path], tmp_path: Path, to: str, changes: dict[str, Any]
+) -> None:
+    folder = shutil.copytree(exported[to], tmp_path / "copy")
+    path = next(path for path in folder.rglob("tutelage.json"))
+    path.write_text(json.dumps(json.loads(path.read_text("utf-8")) | changes), "utf-8")
+    seal(path)
+    with pytest.raises(TutelageError, match="it was changed"):
+        import_store(folder, to, tmp_path / "out")
+
+
+@pytest.mark.parametrize("to", FORMATS)
+def test_a_link_that_leads_to_itself_is_refused(exported: dict[str, Path], tmp_path: Path, to: str) -> None:
+    folder = shutil.copytree(exported[to], tmp_path / "copy")
+    path = next(path for path in sorted(folder.rglob("*")) if path.suffix in (".hdf5", ".parquet"))
+    path.unlink()
+    path.symlink_to(path.name)
+    with pytest.raises(TutelageError, match="expected"):
+        import_store(folder, to, tmp_path / "out")

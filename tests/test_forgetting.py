@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sqlite3
 import subprocess
 import sys
 import zipfile
@@ -301,3 +303,25 @@ def test_the_command_says_what_it_did_and_ends_with_2_when_something_is_left(stu
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(TutelageError, match="found none; check the path"):
         forget(EVE, Places(tmp_path / "nowhere"))
+
+
+@pytest.mark.parametrize("harm", ["cut", "ids", "table"])
+@pytest.mark.parametrize("words", [[], ["--dry-run"]], ids=["forget", "dry run"])
+def test_a_damaged_database_is_one_line(tmp_path: Path, harm: str, words: list[str]) -> None:
+    people(tmp_path / JOURNAL)
+    if harm == "cut":
+        data = (tmp_path / JOURNAL).read_bytes()
+        (tmp_path / JOURNAL).write_bytes(data[: len(data) // 2])
+    else:
+        statement = {
+            "ids": "UPDATE identities SET ids = '[1]', checksum = NULL",
+            "table": "ALTER TABLE episodes RENAME COLUMN demonstrator TO x; "
+            "CREATE TRIGGER no BEFORE UPDATE ON episodes BEGIN SELECT RAISE(ABORT, 'no'); END",
+        }[harm]
+        with contextlib.closing(sqlite3.connect(tmp_path / JOURNAL)) as connection:
+            connection.executescript(statement)
+    before = (tmp_path / JOURNAL).read_bytes()
+    done = CliRunner().invoke(app, ["forget", EVE, "--study", str(tmp_path), *words])
+    assert isinstance(done.exception, TutelageError), done.exception
+    assert "\n" not in str(done.exception)
+    assert not words or (tmp_path / JOURNAL).read_bytes() == before

@@ -213,3 +213,9 @@ def test_the_curve_rises_to_the_success_rate_within_its_band(episodes: list[tupl
     assert (curve.steps[0], curve.steps[-1]) == (0, 50)
     assert (curve.low <= curve.share + 1e-12).all()
     assert (curve.share <= curve.high + 1e-12).all()
+
+
+def test_returns_that_no_float_holds_have_no_interval() -> None:
+    interval = mean_interval(np.array([1.0, np.inf, 2.0]), np.random.default_rng(0))
+    assert interval.estimate == np.inf
+    assert not np.isfinite(interval.high)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from tutelage.datasets.store import Store
 from tutelage.datasets.trajectory import Trajectory
 from tutelage.envs.errors import TutelageError
 from tutelage.envs.suite import Suite, suite_from
+from tutelage.tests.fuzz_seals import seal
 from typer.testing import CliRunner
 
 Recorder = Callable[..., Trajectory]
@@ -292,3 +294,36 @@ def test_a_manifest_comes_back_as_it_was_written(store: Store, record: Recorder)
     assert len(manifest.removed) == 1
     assert differences(store.path, manifest) == []
     assert {name: entry.sha256 for name, entry in manifest.parts.items()} == store.part_hashes()
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda document, entry: entry.update(episodes="3"),
+        lambda document, entry: entry.update(episodes=True),
+        lambda document, entry: entry.update(bytes=-1),
+        lambda document, entry: entry.update(bytes=2**63),
+        lambda document, entry: entry.update(sha256=None),
+        lambda document, entry: document.update(document="suite: \ud800"),
+    ],
+    ids=["text", "flag", "negative", "huge", "no hash", "half a letter"],
+)
+def test_a_sealed_manifest_of_other_types_is_refused(
+    store: Store, record: Recorder, spoil: Callable[[Any, Any], None]
+) -> None:
+    store.append([record()])
+    path = store.path / "manifest.json"
+    document = json.loads(path.read_text("utf-8"))
+    spoil(document, next(iter(document["parts"].values())))
+    path.write_text(json.dumps(document), "utf-8")
+    seal(path)
+    with pytest.raises(TutelageError, match="expected a manifest of version"):
+        Manifest.read(store.path)
+
+
+def test_a_sealed_suite_that_is_no_text_is_refused(store: Store) -> None:
+    path = store.path / "dataset.yaml"
+    path.write_bytes(b"schema: 2 # \xff\n" + path.read_bytes())
+    seal(path)
+    with pytest.raises(TutelageError, match=r"expected UTF-8 text in .*dataset\.yaml"):
+        Store.open(store.path)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import signal
+import sqlite3
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from tutelage.cli import app
 from tutelage.datasets.crowd.keeping import Keeper
 from tutelage.datasets.crowd.seats.free_choice import FreeChoice, play
 from tutelage.datasets.crowd.worlds.world import Kept
+from tutelage.datasets.journal import Journal, SeatRecord
 from tutelage.datasets.mending import mend
 from tutelage.datasets.part_copies import PartCopies
 from tutelage.datasets.store import Store
@@ -368,3 +371,17 @@ def test_a_process_may_die_at_any_change(
             break
         deaths += 1
     assert deaths >= {"append": 2, "forget": 6, "repair": 5}[work]
+
+
+def test_a_dry_run_changes_no_byte_of_a_journal(filled: Store) -> None:
+    journal = filled.path / "journal.sqlite"
+    with Journal(journal) as opened:
+        opened.sit(SeatRecord("a" * 32, WHO))
+    with contextlib.closing(sqlite3.connect(journal)) as connection:
+        connection.execute("UPDATE seats SET checksum = NULL")  # as an older version left them
+        connection.commit()
+    before = journal.read_bytes()
+    assert mend(filled.path, dry_run=True).findings == []
+    assert journal.read_bytes() == before
+    assert mend(filled.path).findings == []
+    assert journal.read_bytes() != before
