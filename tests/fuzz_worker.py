@@ -8,6 +8,7 @@ took too long.
 from __future__ import annotations
 
 import contextlib
+import gc
 import http.client
 import importlib
 import json
@@ -26,6 +27,13 @@ from typing import Any
 SECONDS = 60
 """After which a child is ended: many times what is promised, since other work may share the machine."""
 _SHOWN = 4000
+_NEEDED = (
+    *("gymnasium.envs.classic_control", "gymnasium.envs.toy_text", "h5py", "minari", "rich.progress"),
+    *("tutelage.cli", "tutelage.agents.behavior_cloning", "tutelage.agents.evaluation.beside"),
+    *("tutelage.datasets.formats.exchange", "tutelage.datasets.inspection", "tutelage.datasets.mending"),
+    *("tutelage.datasets.forgetting", "tutelage.datasets.quality_view", "tutelage.datasets.crowd.serving"),
+)
+"""Imported once rather than in a child first, and then here for the next ones."""
 _ADDRESS = re.compile(r"http://(127\.0\.0\.1:\d+)\S* ")
 
 
@@ -38,10 +46,8 @@ def serve() -> None:
 
 
 def _import_everything() -> None:
-    import gymnasium.envs.classic_control
-    import gymnasium.envs.toy_text  # noqa: F401
-    import h5py  # noqa: F401
-    import minari  # noqa: F401
+    for name in _NEEDED:
+        importlib.import_module(name)
     from tutelage.envs.gymnasium_task import registry
 
     registry()
@@ -62,6 +68,7 @@ def _compile_kernels() -> None:
 def _answer(request: dict[str, Any]) -> dict[str, Any]:
     folder = Path(request["folder"])
     began = time.monotonic()
+    gc.freeze()  # what is there already is not looked at, so not copied, in the child
     child = os.fork()
     if not child:
         _run(request["arguments"], folder)
