@@ -96,7 +96,7 @@ class Manifest:
             )
         try:
             document = parse_json(body, str(folder / MANIFEST))
-            parts = {name: _entry(**entry) for name, entry in document["parts"].items()}
+            parts = {name: PartEntry(**entry) for name, entry in document["parts"].items()}
             gone = frozenset(map(str, document["removed"]))
             text = str(document["document"])
             text.encode()  # JSON can say what is no Unicode text: half of a pair
@@ -153,14 +153,6 @@ class Manifest:
         parts = {name: entry for name, entry in self.parts.items() if name not in removed} | dict(added or {})
         gone = {stem(name) for name in removed} - {stem(name) for name in parts}
         return replace(self, parts=parts, removed=self.removed | gone)
-
-
-def _entry(sha256: Any, bytes: Any, episodes: Any) -> PartEntry:
-    """Return an entry as it was read; raises ValueError unless it is a hash and two counts."""
-    counts = (bytes, episodes)
-    if not isinstance(sha256, str) or not all(type(count) is int and 0 <= count < 2**62 for count in counts):
-        raise ValueError("no hash and counts")
-    return PartEntry(sha256, bytes, episodes)
 
 
 def joined(manifests: Sequence[Manifest]) -> Manifest:

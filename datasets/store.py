@@ -370,7 +370,7 @@ def select(
     seeds: SeedRange | None = None,
 ) -> list[int]:
     """Return the indices of the SUMMARY rows that pass every filter that is not None."""
-    mask = pa.array([True] * len(table))
+    mask = pa.array([True] * len(table), pa.bool_())  # of no rows, too
     for name, allowed in (("task", tasks), ("kind", kinds), ("demonstrator", demonstrators)):
         if allowed is not None:
             mask = pc.and_(mask, pc.is_in(table[name], pa.array(list(allowed), pa.string())))

@@ -18,8 +18,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tutelage.tests import fuzz_makers
-from tutelage.tests.fuzz_makers import PERSON
 from tutelage.tests.fuzz_mutators import spoil, spoil_tree
 
 SECONDS, BYTES = 10.0, 1 << 30
@@ -28,7 +26,7 @@ _PLAY = "--episodes 1 --beside chance"
 _RESUME = "train store -o run --config config.yaml --resume"
 _RECORD = "record short.yaml -o recorded --port 0 --no-browser"
 _SERVE = "serve study.yaml -o studied --port 0"
-_WHO = f"forget {PERSON}"
+_WHO = "forget person-ann"
 VERBS: list[tuple[str, str, int]] = [
     ("suite.yaml", "tasks suite.yaml", 4),
     ("suite.yaml", "simulate suite.yaml -o out -n 2 --workers 1", 3),
@@ -107,13 +105,14 @@ class Fuzzer:
         self._sound = folder / "sound"
         self._folder = folder
         self._sound.mkdir()
-        fuzz_makers.make(self._sound)
         (folder / "canary").write_text("unchanged", "utf-8")
         command = [sys.executable, "-m", "tutelage.tests.fuzz_worker"]
         self._worker = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=folder
         )
         self._answer()
+        made = self._ask(f"make {self._sound}", folder)
+        assert made["status"] == 0, made
 
     def close(self) -> None:
         """End the process."""

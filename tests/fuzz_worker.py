@@ -1,8 +1,8 @@
 """Run verbs of the command line in forked children: what they need is imported once, each starts afresh.
 
-Reads one request a line from stdin, JSON: {"arguments", "folder"}; answers one line each: {"status",
-"seconds", "bytes", "out", "errors"}. `status` is negative where a signal ended the child, SIGALRM's when it
-took too long.
+Reads one request a line from stdin, JSON: {"arguments", "folder"}, where `make FOLDER` makes the specimens;
+answers one line each: {"status", "seconds", "bytes", "out", "errors"}. `status` is negative where a signal
+ended the child, SIGALRM's when it took too long.
 """
 
 from __future__ import annotations
@@ -139,9 +139,15 @@ def _run(arguments: list[str], folder: Path) -> None:
         tempfile.tempdir = str(home)
         sys.argv = ["tutelage", *arguments]
         there = {*sys.modules}
-        import tutelage.cli
+        if arguments[0] == "make":
+            from tutelage.tests import fuzz_makers
 
-        tutelage.cli.main()
+            signal.alarm(0)
+            fuzz_makers.make(Path(arguments[1]))
+        else:
+            import tutelage.cli
+
+            tutelage.cli.main()
         status = 0
     except SystemExit as error:
         status = error.code if isinstance(error.code, int) else 0 if error.code is None else 1

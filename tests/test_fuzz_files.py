@@ -31,8 +31,11 @@ def fuzzer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fuzzer]:
     fuzzer.close()
 
 
-def test_every_verb_takes_the_sound_specimens(fuzzer: Fuzzer) -> None:
-    for verb in dict.fromkeys(verb for _, verb, _ in VERBS):
+@pytest.mark.parametrize(
+    "often", [True, pytest.param(False, marks=pytest.mark.soak)], ids=["often", "seldom"]
+)
+def test_every_verb_takes_the_sound_specimens(fuzzer: Fuzzer, often: bool) -> None:
+    for verb in dict.fromkeys(verb for _, verb, weight in VERBS if (weight > 3) == often):
         with fuzzer.copy(verb) as folder:
             outcome = fuzzer.judge(0, "nothing", verb, folder)
             assert not outcome.faults, outcome

@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from tutelage.datasets.schema import SUMMARY
-from tutelage.datasets.store import Store
+from tutelage.datasets.store import Store, select
 from tutelage.datasets.trajectory import KINDS, Trajectory
 from tutelage.envs.errors import TutelageError
 from tutelage.envs.suite import Suite, suite_from
@@ -279,3 +279,7 @@ def test_an_episode_of_another_task_is_refused(
     with pytest.raises(TutelageError, match="at least one"):
         store.append([])
     assert len(store) == 0
+
+
+def test_of_no_rows_none_are_chosen() -> None:
+    assert select(SUMMARY.empty_table(), ["words"], ["person"]) == []

@@ -170,39 +170,3 @@ def test_the_braces_of_a_translation_are_those_of_the_english(tmp_path: Path) ->
 )
 def test_a_browsers_wish_is_met_as_far_as_can_be(wanted: str, given: str) -> None:
     assert best_language(wanted, ["en", "zh"]) == given
-
-
-TEXTS = Path(texts.__file__).parent / "languages" / "zh.yaml"
-SPOILED: list[tuple[str, str, object]] = [
-    ("page", "expected a text at 'stop'", {"stop": ["x"]}),
-    ("page", "only a name in braces", {"saving.failing": "{why:999999999}"}),
-    ("page", "only a name in braces", {"saving.failing": "{why.__class__}"}),
-    ("page", "braces around names", {"saving.failing": "{why"}),
-    ("page", "plural forms at 'stop'", {"stop": {"other": "x"}}),
-    ("words", "expected phrases", ["x"]),
-    ("words", "expected a phrase", {"left": 3}),
-    ("sentences", "expected a list", {"x": "y"}),
-    ("sentences", "a pattern and a sentence", [["go", "x", "y"]]),
-    ("sentences", "a pattern and a sentence", [[["go"], "x"]]),
-    ("sentences", "expected a pattern, got", [["(", "x"]]),
-    ("sentences", "numbers of groups", [["go (.+)", "{2}"]]),
-    ("sentences", "only a name in braces", [["go (.+)", "{1:999999999}"]]),
-    ("sentences", "no repeated group", [["(a+)+b", "x"]]),
-    ("sentences", "no repeated group", [["a{9999999}", "x"]]),
-    ("sentences", "4 repeats", [["a?a?a?a?a?aaaaa", "x"]]),
-    ("sentences", "5 groups", [["(a|a)" * 30, "x"]]),
-]
-
-
-@pytest.mark.parametrize(("section", "what", "changes"), SPOILED, ids=range(len(SPOILED)))
-def test_texts_that_are_none_are_refused_before_a_page_says_them(
-    tmp_path: Path, section: str, what: str, changes: object
-) -> None:
-    document = yaml.safe_load(TEXTS.read_text("utf-8"))
-    document[section] = (
-        document[section] | changes if isinstance(changes, dict) and section == "page" else changes
-    )
-    (tmp_path / "languages").mkdir()
-    (tmp_path / "languages" / "xx.yaml").write_text(yaml.safe_dump(document, allow_unicode=True), "utf-8")
-    with pytest.raises(TutelageError, match=re.escape(what)):
-        load_texts("xx", tmp_path)
