@@ -331,7 +331,7 @@ def test_a_sealed_marker_of_other_types_is_refused(
     path = next(path for path in folder.rglob("tutelage.json"))
     path.write_text(json.dumps(json.loads(path.read_text("utf-8")) | changes), "utf-8")
     seal(path)
-    with pytest.raises(TutelageError, match="expected .*tutelage.json|expected files|as it was written"):
+    with pytest.raises(TutelageError, match=r"expected .*tutelage\.json|expected files|as it was written"):
         import_store(folder, to, tmp_path / "out")
 
 
