@@ -133,6 +133,7 @@ def test_broken_json_is_told() -> None:
 
 def test_columns_are_written_as_a_page_writes_them() -> None:
     columns = {name: [0] for name in COLUMNS} | {
+        "parent": [-1],
         "tag": ["t"],
         "text": ['"ß"'],
         "value": [None],
