@@ -9,7 +9,7 @@ import os
 import secrets
 from pathlib import Path
 
-from ...envs.bounded_files import read_text
+from ...envs.bounded_files import read_bytes
 from ...envs.errors import TutelageError
 from ..durable import disk_errors, sync_folder
 
@@ -19,6 +19,8 @@ VARIABLE = "TUTELAGE_SECRET"
 """The environment variable that holds it instead, in hex: several machines must have the same one."""
 
 _BYTES = 32
+_LONGEST = 4096
+"""Bytes that are read of a file which should hold 64 digits."""
 
 
 class Secret:
@@ -42,7 +44,7 @@ class Secret:
             folder.mkdir(parents=True, exist_ok=True)
             if not path.exists():
                 _make(path)
-            return cls(_from_hex(read_text(path), str(path)))
+            return cls(_from_hex(read_bytes(path, _LONGEST).decode("ascii", errors="replace"), str(path)))
 
     def pseudonym(self, source: str, external: str) -> str:
         """Return what a person is called here: the same for the same external id from the same source."""
