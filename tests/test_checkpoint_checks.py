@@ -185,7 +185,7 @@ def test_weights_that_do_not_fit_are_refused(
 def test_weights_that_are_none_are_refused(
     weights: bytes, sound: tuple[Document, bytes], tmp_path: Path
 ) -> None:
-    with pytest.raises(TutelageError, match="expected (weights|tensors)"):
+    with pytest.raises(TutelageError, match=r"expected (weights|tensors)"):
         load(write(tmp_path / "forged", sound[0], weights))
 
 

@@ -179,7 +179,7 @@ def test_a_megabyte_that_is_repeated_is_measured_before_it_is_unpacked(tmp_path:
     )  # fmt: skip
     pq.write_table(many, tmp_path / "rows.parquet")
     assert (tmp_path / "rows.parquet").stat().st_size < 2_000_000
-    with pytest.raises(TutelageError, match="letters in actor|bytes of memory"):
+    with pytest.raises(TutelageError, match=r"letters in actor|bytes of memory"):
         read_rows(tmp_path / "rows.parquet")
 
 
