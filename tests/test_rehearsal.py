@@ -24,7 +24,7 @@ def test_the_suite_that_comes_along_has_no_mistake() -> None:
     ("task", "wanted"),
     [
         ({"env": "CartPole-v9"}, "did you mean 'CartPole-v1'"),
-        ({"kwargs": {"gravity": 1}}, "CartPole-v1 could not be made"),
+        ({"kwargs": {"gravity": 1}}, "CartPole-v1 failed when it was made"),
         ({"controls": {"ArowLeft": 0}}, "did you mean 'ArrowLeft'"),
         ({"controls": {"ArrowLeft": 2}}, "expected control 'ArrowLeft' to be an action"),
         ({"pace": {"fps": 5, "idle": 9}}, "expected the idle action to be an action"),
