@@ -42,7 +42,16 @@ def check_hdf5(path: Path) -> None:
                     raise too_large(path, "bytes, unpacked,", limits.expanded_bytes)
     except TutelageError:
         raise
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError, MemoryError) as error:
+    except (
+        ArithmeticError,
+        OSError,
+        RuntimeError,
+        SystemError,
+        LookupError,
+        ValueError,
+        TypeError,
+        MemoryError,
+    ) as error:
         raise TutelageError(f"expected an HDF5 file at {path}, got: {' '.join(str(error).split())}") from None
 
 

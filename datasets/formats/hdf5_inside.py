@@ -26,7 +26,13 @@ def refuse_outside(folder: Path) -> None:
             try:
                 with h5py.File(path) as file:
                     outside = _outside(h5py, file)
-            except (OSError, RuntimeError, ValueError, KeyError):
+            except (
+                OSError,
+                RuntimeError,
+                SystemError,
+                ValueError,
+                KeyError,
+            ):  # the reader says what is wrong
                 continue
             if outside:
                 raise TutelageError(
