@@ -115,14 +115,14 @@ BAD = {
 
 
 def test_a_refused_socket_writes_nothing_to_the_log(server: Server) -> None:
-    before = server.log
     for _ in range(5):
         with line(server.address) as connection:
             connection.sendall(upgrade_request(server.address, Origin="http://evil.example"))
             answer = rest(connection)
         assert answer.startswith(b"HTTP/1.1 403 "), answer
     cookie(server)  # an answer that comes after all of those
-    assert server.log == before
+    assert "handshake" not in server.log
+    assert "ERROR" not in server.log
 
 
 @pytest.mark.parametrize("name", BAD)
