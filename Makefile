@@ -38,7 +38,7 @@ exam: .venv/installed-dev  ## every registered environment, 100,000 grid worlds 
 	NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=.venv/checked $(BIN)/pytest -n 2 tests/test_grid_*.py
 
 soak: .venv/installed-dev programs  ## kill recorders and studies 200 times each, take databases away, fuzz for long
-	$(BIN)/pytest -m soak --timeout 3600
+	TUTELAGE_EXPLORE=1 $(BIN)/pytest -m "soak or not (exam or alone)" --timeout 3600
 
 bench: .venv/installed-dev .venv/imitation/ready .venv/xland/ready .venv/miniwob/ready  ## every benchmark, in its quick form
 	@for one in benchmarks/[a-z]*.py; do echo "== $$one"; $(BIN)/python $$one --quick || exit 1; done

@@ -33,7 +33,8 @@ from tutelage.tests import s3 as s3_server
 from tutelage.tests.nursery import Nursery
 from tutelage.tests.postgres import PostgreSQL
 
-settings.register_profile("shared machines", deadline=None)
+# `make test` tries the same examples on every machine; `make soak` looks for others
+settings.register_profile("shared machines", deadline=None, derandomize="TUTELAGE_EXPLORE" not in os.environ)
 settings.load_profile("shared machines")
 
 Recorded = tuple[Trajectory, dict[str, np.ndarray]]
