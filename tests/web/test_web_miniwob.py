@@ -60,10 +60,10 @@ def by_the_package(task: str) -> Conversation[Shown]:
     size = {"width": 500, "height": 240, "deviceScaleFactor": 1, "mobile": False}
     yield [Call("Emulation.setDeviceMetricsOverride", size, session)]
     yield [Call("Page.navigate", {"url": find_page(task).path.as_uri()}, session)]
-    loaded = "document.readyState === 'complete' ? done() : window.addEventListener('load', done)"
-    yield from evaluate(
-        f"new Promise((done) => {loaded}).then(() => new Promise((done) => setTimeout(done, 50)))"
-    )
+    is_there = "document.readyState === 'complete' && typeof core === 'object'"
+    while not (yield from evaluate(is_there)):
+        yield from evaluate("new Promise((done) => setTimeout(done, 20))")
+    yield from evaluate("new Promise((done) => setTimeout(done, 50))")
     start = "core.setDataMode('train'); core.startEpisodeReal()"
     yield from evaluate(f"core.endEpisode(0); Math.seedrandom({SEED}); {start}")
     # pictures that styles name come only now
