@@ -75,6 +75,8 @@ class Browser:
         turns = [Turn(one) for one in conversations]
         lost = None
         with self._lock:
+            if self.process is not None and self.process.poll() is not None:
+                self._stop()  # it ended while nobody talked to it: no conversation need hear of that
             for _ in range(RESTARTS + 1):
                 try:
                     if self._pipe is None:
