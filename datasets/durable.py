@@ -27,6 +27,25 @@ def write_whole(path: Path, data: bytes) -> None:
     sync_folder(path.parent)
 
 
+def write_private(path: Path, data: bytes) -> None:
+    """Write a file that its owner alone can read, whole or not at all; a file that is there already stays.
+
+    Of two processes that try at once, the first one's file stays.
+    """
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        pass
+    finally:
+        temporary.unlink()
+    sync_folder(path.parent)
+
+
 def sync_folder(path: Path) -> None:
     """Put a folder's own entries on the disk: new, renamed and removed names."""
     if os.name == "nt":  # Windows can't open folders

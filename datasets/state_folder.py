@@ -13,7 +13,7 @@ import stat
 from pathlib import Path
 
 from ..envs.errors import TutelageError
-from .durable import disk_errors, sync_folder
+from .durable import disk_errors, write_private
 
 STATE_VARIABLE = "TUTELAGE_STATE"
 """The environment variable that names the state folder, in place of the one below the home folder."""
@@ -49,7 +49,7 @@ def state_key(purpose: str) -> bytes:
     path = state_folder() / _KEY_FILE
     with disk_errors(path.parent):
         if not path.exists():
-            _make_key(path)
+            write_private(path, secrets.token_bytes(_KEY_BYTES))
         status = path.stat()
         secret = path.read_bytes()
     if not stat.S_ISREG(status.st_mode) or len(secret) != _KEY_BYTES:
@@ -78,19 +78,3 @@ def _private_folder(path: Path) -> Path:
     if os.name != "nt" and (status.st_uid != os.geteuid() or status.st_mode & 0o022):
         raise TutelageError(f"expected {path} to be a folder that you alone can write to, it is not")
     return path
-
-
-def _make_key(path: Path) -> None:
-    """Write a new secret, whole or not at all; of two processes that try, the first one's stays."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(secrets.token_bytes(_KEY_BYTES))
-        file.flush()
-        os.fsync(file.fileno())
-    try:
-        os.link(temporary, path)
-    except FileExistsError:
-        pass
-    finally:
-        temporary.unlink()
-    sync_folder(path.parent)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ...envs.bounded_files import read_bytes
 from ...envs.errors import TutelageError
-from ..durable import disk_errors, sync_folder
+from ..durable import disk_errors, write_private
 
 FILE = "secret.key"
 """The file in a study's folder that holds the secret, readable by its owner alone."""
@@ -43,7 +43,7 @@ class Secret:
         with disk_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
             if not path.exists():
-                _make(path)
+                write_private(path, f"{secrets.token_hex(_BYTES)}\n".encode())
             return cls(_from_hex(read_bytes(path, _LONGEST).decode("ascii", errors="replace"), str(path)))
 
     def pseudonym(self, source: str, external: str) -> str:
@@ -78,22 +78,6 @@ class Secret:
 def has_secret(folder: Path) -> bool:
     """Say whether there is a secret to load, without making one."""
     return bool(os.environ.get(VARIABLE)) or (folder / FILE).is_file()
-
-
-def _make(path: Path) -> None:
-    """Write a new secret, whole or not at all; of two processes that try, the first one's stays."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(secrets.token_hex(_BYTES) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    try:
-        os.link(temporary, path)
-    except FileExistsError:
-        pass
-    finally:
-        temporary.unlink()
-    sync_folder(path.parent)
 
 
 def _from_hex(text: str, where: str) -> bytes:

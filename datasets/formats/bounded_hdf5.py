@@ -15,12 +15,24 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ...envs.bounded_files import Limits, open_regular, too_large
+from ...envs.bounded_files import Limits, open_regular, real_path, too_large
 from ...envs.errors import TutelageError
 
 _OBJECTS, _ATTRIBUTES = 2_000_000, 1 << 20
 _FILTERS = {1: "deflate", 2: "shuffle", 3: "fletcher32", 6: "scaleoffset", 32000: "lzf"}
 _KINDS = "biufcSUO?"
+
+
+def check_hdf5_files(folder: Path) -> None:
+    """Do what `check_hdf5` does for every HDF5 file of a folder; a link out of the folder is refused, too."""
+    root = real_path(folder)
+    for path in sorted(folder.rglob("*")):
+        if not real_path(path).is_relative_to(root):
+            raise TutelageError(
+                f"expected {path} to lie in {folder}, got a link out of it; copy the file there"
+            )
+        if path.suffix in (".hdf5", ".h5"):
+            check_hdf5(path)
 
 
 def check_hdf5(path: Path) -> None:

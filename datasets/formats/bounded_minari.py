@@ -15,7 +15,7 @@ import numpy as np
 from ...envs.bounded_files import Limits, parse_json, read_json, too_large
 from ...envs.errors import TutelageError
 from ..bounded_parquet import BoundedParquet
-from .bounded_hdf5 import check_hdf5
+from .bounded_hdf5 import check_hdf5_files
 
 _SPACES = ("Box", "Discrete", "MultiDiscrete", "MultiBinary", "Text", "Dict", "Tuple")
 
@@ -40,10 +40,9 @@ def check_minari(folder: Path) -> None:
         raise TutelageError(f"expected data_format hdf5 or arrow in {where}, got {got!r:.40}")
     if (ours := metadata.get("tutelage")) is not None:
         _check_ours(ours, where)
+    check_hdf5_files(folder)
     for path in sorted(folder.rglob("*")):
-        if path.suffix in (".hdf5", ".h5"):
-            check_hdf5(path)
-        elif path.suffix in (".parquet", ".json"):
+        if path.suffix in (".parquet", ".json"):
             BoundedParquet(path).check() if path.suffix == ".parquet" else read_json(path)
         elif path.suffix in (".arrow", ".feather"):
             raise TutelageError(f"expected Parquet files in {folder}, got {path.name}; export it as hdf5")

@@ -26,11 +26,11 @@ from ..safe_tree import sync_tree
 from ..store import Progress, Store
 from ..trajectory import Trajectory
 from .all_or_none import export_datasets, staged_import
+from .bounded_hdf5 import check_hdf5_files
 from .bounded_minari import check_minari
 from .export_marker import MARKERS, Marker, write_marker
 from .export_registry import Export
 from .facts import facts_of, join_actions, nest, split_actions
-from .hdf5_inside import refuse_outside
 from .hdf5_process import Hdf5Process
 from .minari_foreign import foreign_suite, foreign_trajectories
 from .minari_storage import add_episodes, create, find_change, written_episodes
@@ -305,7 +305,6 @@ def _metadata_files(source: Path) -> Iterable[Path]:
 
 
 def _open(minari: Any, folder: Path) -> Any:
-    refuse_outside(folder)
     check_minari(folder)
     try:
         return minari.MinariDataset(folder)
@@ -317,7 +316,7 @@ def _open(minari: Any, folder: Path) -> Any:
 
 def _checked(folder: Path, keep_changed: bool) -> Marker:
     """Read the marker of our dataset whose data lie in `folder`; raises TutelageError for changed files."""
-    refuse_outside(folder)
+    check_hdf5_files(folder)  # before a child process or Minari opens one
     marker = Marker.read(folder.parent, "minari")
     if not keep_changed:
         refuse_changed_files(folder.parent, marker, lambda: _find_change(folder))
