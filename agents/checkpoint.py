@@ -12,6 +12,7 @@ from typing import Any
 from safetensors.torch import save as save_tensors
 
 from ..datasets.durable import disk_errors, write_whole
+from ..datasets.sealed_yaml import damaged, read_sealed, sealed
 from ..envs.bounded_files import read_bytes
 from ..envs.errors import TutelageError
 from ..envs.printable import markdown_cell
@@ -19,7 +20,6 @@ from ..envs.suite import Suite, suite_from
 from .bounded_tensors import parse_tensors
 from .checkpoint_checks import expect_description, rebuilt
 from .policy import Policy
-from .sealed_yaml import damaged, read_sealed, sealed
 
 VERSION = 1
 WEIGHTS, DESCRIPTION, CARD = "policy.safetensors", "policy.yaml", "card.md"

@@ -27,10 +27,10 @@ def write_whole(path: Path, data: bytes) -> None:
     sync_folder(path.parent)
 
 
-def write_private(path: Path, data: bytes) -> None:
-    """Write a file that its owner alone can read, whole or not at all; a file that is there already stays.
+def write_private(path: Path, data: bytes, *, replace: bool = False) -> None:
+    """Write a file that its owner alone can read, whole or not at all.
 
-    Of two processes that try at once, the first one's file stays.
+    Without `replace`, a file that is there already stays; so does the first one of two processes that try.
     """
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
@@ -38,11 +38,14 @@ def write_private(path: Path, data: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     try:
-        os.link(temporary, path)
+        if replace:
+            temporary.replace(path)
+        else:
+            os.link(temporary, path)
     except FileExistsError:
         pass
     finally:
-        temporary.unlink()
+        temporary.unlink(missing_ok=True)
     sync_folder(path.parent)
 
 

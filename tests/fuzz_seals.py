@@ -16,8 +16,8 @@ from typing import Any
 import pyarrow.parquet as pq
 import yaml
 from tutelage.agents.sealed_lines import seal_lines
-from tutelage.agents.sealed_yaml import sealed
 from tutelage.datasets.formats.export_marker import MARKERS
+from tutelage.datasets.sealed_yaml import sealed
 
 _PART = re.compile(r"(part-.*-r\d+-)[0-9a-f]{16}\.parquet")
 _UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, OSError, RecursionError, yaml.YAMLError)

@@ -43,8 +43,6 @@ def virtual(episode: h5py.Group, outside: Path) -> None:
 
 
 ELSEWHERE = r"the numbers of /episode_0/rewards in .* in the file itself, got the names of other files"
-    r"expected the numbers of /episode_0/rewards in .* in the file itself, got the names of other files"
-)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from tutelage.agents.evaluation.evaluate import evaluate
 from tutelage.agents.evaluation.rollout import rollout
 from tutelage.agents.evaluation.rows import read_rows
 from tutelage.agents.evaluation.saved_evaluation import read_evaluation
-from tutelage.agents.sealed_yaml import seal_of
+from tutelage.datasets.sealed_yaml import seal_of
 from tutelage.datasets.store import Store
 from tutelage.envs.errors import TutelageError
 from tutelage.envs.suite import suite_from

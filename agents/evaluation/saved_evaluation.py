@@ -13,10 +13,10 @@ from typing import Any
 import pyarrow as pa
 
 from ...datasets.durable import disk_errors, sync_folder, write_whole
+from ...datasets.sealed_yaml import damaged, read_sealed, sealed
 from ...datasets.store import Store
 from ...envs.errors import TutelageError
 from ...envs.suite import Suite
-from ..sealed_yaml import damaged, read_sealed, sealed
 from .rows import read_rows, write_rows
 
 VERSION = 1

@@ -13,6 +13,7 @@ from ...envs.bounded_files import open_regular, read_json, real_path
 from ...envs.errors import TutelageError
 from ..durable import write_whole
 from ..safe_tree import files_in
+from ..sealed_yaml import seal_of
 
 MARKERS = {"minari": "data/tutelage.json", "lerobot": "meta/tutelage.json"}
 """Where the marker lies in a dataset of each format."""
@@ -52,7 +53,7 @@ class Marker:
             got = document.get("version") if isinstance(document, dict) else type(document).__name__
             raise TutelageError(f"expected version {VERSION} in {path}, got {got!r}; export it again")
         content: dict[str, Any] = {name: document.get(name) for name in cls.__dataclass_fields__}
-        if document.get("hash") != _hash(content):
+        if document.get("hash") != seal_of(content):
             raise TutelageError(f"expected {path} as it was written, got another: it was changed")
         for name, kind in _TYPES.items():
             if type(content[name]) is not kind:
@@ -81,7 +82,7 @@ def write_marker(
     files = {name: _file_hash(folder, name) for name in files_in(folder)}
     content = {"token": token, "task": task, "episodes": episodes, "suite": dict(suite), "files": files}
     content = json.loads(json.dumps(content))  # hash what will be read: JSON's keys are text
-    document = {"version": VERSION, **content, "hash": _hash(content)}
+    document = {"version": VERSION, **content, "hash": seal_of(content)}
     text = json.dumps(document, indent=1)
     path = folder / MARKERS[to]
     path.parent.mkdir(exist_ok=True)
@@ -91,10 +92,6 @@ def write_marker(
 def _is_within(name: str) -> bool:
     """Say whether the name of a file, as `files_in` gives it, stays in its folder."""
     return "\0" not in name and all(part not in ("", ".", "..") for part in name.split("/"))
-
-
-def _hash(content: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _file_hash(folder: Path, name: str) -> str:

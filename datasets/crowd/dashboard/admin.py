@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Protocol
 
 from ....envs.errors import TutelageError
-from ...durable import disk_errors, sync_folder
+from ...durable import disk_errors, write_private
 
 HASH = "admin.hash"
 """The file in a study's folder that holds the SHA-256 of the admin token, readable by its owner alone."""
@@ -55,7 +55,7 @@ def make_admin(folder: Path, new: bool = False) -> str | None:
     token = given or secrets.token_urlsafe(32)
     with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        _write_private(path, _hash(token))
+        write_private(path, _hash(token).encode(), replace=True)
     return None if given else token
 
 
@@ -150,14 +150,3 @@ class Attempts:
 def _hash(token: str) -> str:
     """The token holds 256 random bits, so that a plain hash is as good as a slow one."""
     return hashlib.sha256(token.encode()).hexdigest()
-
-
-def _write_private(path: Path, text: str) -> None:
-    """Write a file that its owner alone may read, whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    sync_folder(path.parent)
