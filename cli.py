@@ -244,8 +244,9 @@ def train(folders: list[Path], out: Path, config: Path | None, resume: bool, **f
     given = {name: value for name, value in flags.items() if value is not None}
     settings = TrainConfig.load(config, given) if config else TrainConfig(**given)
     if not resume and any((out / name).exists() for name in ("state.safetensors", "kept")):
-        said = f"expected no run in {out}, found one; go on with --resume or name another folder"
-        raise TutelageError(said)
+        raise TutelageError(
+            f"expected no run in {out}, found one; go on with --resume or name another folder"
+        )
     options: dict[str, Any] = {"resume": resume, "progress": True}
     options["evaluate"] = select_success(
         stores[0].suite, episodes=settings.select_episodes, workers=settings.workers
@@ -262,7 +263,7 @@ def train(folders: list[Path], out: Path, config: Path | None, resume: bool, **f
             settings,
             evaluate=options["evaluate"],
             progress=True,
-            tell=lambda one: console.print(str(one)),
+            tell=lambda practice_round: console.print(str(practice_round)),
         )
     console.print(f"kept policy: {out / 'kept'}")
 

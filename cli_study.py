@@ -166,7 +166,7 @@ def forget(
         )
     if not done.found:
         raise TutelageError(
-            f"expected somebody called {whom}, found nobody of that name and nothing to remove; "
+            f"expected a person named {whom}, found no person of that name and nothing to remove; "
             f"check the pseudonym and the places"
         )
 

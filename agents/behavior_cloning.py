@@ -68,7 +68,7 @@ def train(
     notice = notice or _print_notice
     if resume:
         expect_same_config(out, config)
-    for name in ("last", "kept", "tensorboard"):  # a run may have come from somebody else
+    for name in ("last", "kept", "tensorboard"):  # the run may come from an untrusted source
         refuse_link(out / name)
     threads = torch.get_num_threads()
     torch.set_num_threads(config.threads or _cores())
@@ -117,7 +117,7 @@ def _loop(
                 loss, metrics = training_step(run, batch, config)
                 _expect_finite(loss, run.step)
                 timed += time.perf_counter() - at
-                seen += sum(len(one.actions) for one in batch.values())
+                seen += sum(len(examples.actions) for examples in batch.values())
                 if run.step % LOG_EVERY == 0 or run.step == config.steps:
                     speed = {"steps_per_second": LOG_EVERY / timed, "samples_per_second": seen / timed}
                     rate = config.learning_rate * schedule(run.step - 1, config)

@@ -139,7 +139,7 @@ def _read(folder: Path) -> tuple[dict[str, Any], bytes]:
         raise _missing(folder, Path(str(error.filename)).name) from None
     sha256 = hashlib.sha256(weights).hexdigest()
     if document.get("weights") != sha256 and (folder / _NEXT).exists():
-        # whoever replaced this checkpoint died after the weights and before the description
+        # a writer died after it replaced the weights and before it replaced the description
         document = read_sealed(folder / _NEXT, VERSION, "checkpoint")
     if document.get("weights") != sha256:
         raise damaged(folder / WEIGHTS)

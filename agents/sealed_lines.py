@@ -1,8 +1,8 @@
 """JSON lines, each with a hash of itself and of all lines before it.
 
-Covers: a changed, missing, doubled or moved line, except lines missing from the end. A last line that was not
-finished is reported apart: a process that dies while it writes leaves one. Does not cover: somebody who
-computes the hashes anew.
+Covers: a changed, missing, doubled or moved line, except lines missing from the end. An incomplete
+last line is reported separately: a process that dies while it writes leaves one. Does not cover: an attacker
+who recomputes the hashes.
 """
 
 from __future__ import annotations

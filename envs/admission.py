@@ -1,6 +1,6 @@
 """Ask, before an environment is made, whether what its task names may act: pages, modules, files.
 
-A task comes from a suite, store, checkpoint or dataset that somebody else may have written. Its environment
+A task may come from an untrusted suite, store, checkpoint or dataset. Its environment
 id must be registered already; its arguments may hold numbers, words and lists of them. Whatever in them runs,
 imports or reads something of this machine is asked for by name, see `trust`.
 
@@ -113,8 +113,8 @@ def _act_of(text: str, key: str) -> Act | None:
     if _names_file(text):
         shown = printable(text)
         return Act(f"use the file or address {shown}", os.path.expanduser(text), f"{shown} will be used")
-    if found := _WITH_ATTRIBUTE.match(text):
-        return _import(found[1]) if _can_import(found[1]) else None
+    if attribute := _WITH_ATTRIBUTE.match(text):
+        return _import(attribute[1]) if _can_import(attribute[1]) else None
     if (_DOTTED.match(text) or (key in _MODULE_KEYS and text.isidentifier())) and _can_import(text):
         return _import(text)
     return None

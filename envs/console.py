@@ -15,7 +15,7 @@ from rich.text import Text, TextType
 from .printable import printable
 
 _WHOLE_LINES = 1 << 20
-"""Columns of output that is no terminal's: nothing is wrapped, whoever reads it splits by lines."""
+"""Columns of output that does not go to a terminal: its readers split by lines, so nothing is wrapped."""
 
 
 class SafeConsole(Console):

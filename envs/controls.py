@@ -71,13 +71,15 @@ class Controls:
         if self.mixer is None:
             return np.array(max(reversed(complete), key=lambda binding: len(binding.codes)).action)
         chords = [set(binding.codes) for binding in complete]
-        whole = [one for one in complete if not any(set(one.codes) < chord for chord in chords)]
+        whole = [binding for binding in complete if not any(set(binding.codes) < chord for chord in chords)]
         return self.mixer.mix([binding.action for binding in whole])
 
     def turn(self, pressed: Sequence[str], code: str) -> np.ndarray | None:
         """Return the row that pressing `code` means while `pressed` are held; None where it means nothing."""
         keys = [*(key for key in pressed if key != code), code]
-        complete = [one for one in self.bindings if code in one.codes and set(one.codes) <= set(keys)]
+        complete = [
+            binding for binding in self.bindings if code in binding.codes and set(binding.codes) <= set(keys)
+        ]
         if not complete:
             return None
         return (self if self.mixer is not None else Controls(tuple(complete))).action(keys)

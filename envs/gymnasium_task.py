@@ -189,7 +189,7 @@ def _make(task: Task, rgb: bool) -> gymnasium.Env[Any, Any]:
             return _made(env_id, given, kwargs)
         except gymnasium.error.DependencyNotInstalled:
             raise
-        except Exception:  # some insist on a render mode, though nobody looks
+        except Exception:  # some environments require a render mode, even where no picture is used
             if given is not None or not (usable := [mode for mode in RENDER_MODES if mode in modes]):
                 raise
             try:
@@ -256,7 +256,7 @@ def _import(module: str, task: Task) -> None:
     """Import a module that was trusted; it registers environments."""
     try:
         importlib.import_module(module)
-    except Exception as error:  # somebody's own code raises what it likes
+    except Exception as error:  # a user's module may raise any exception
         raise TutelageError(
             f"task {task.id!r}: expected to import {module}, got {type(error).__name__}: {error}"
         ) from None

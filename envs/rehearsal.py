@@ -67,6 +67,6 @@ def key_notes(task: Task, controls: Controls) -> list[str]:
     if not controls.unreached:
         return []
     return [
-        f"task {task.id!r}: nobody can do {', '.join(controls.unreached)}; bind keys to what people need "
+        f"task {task.id!r}: no key does {', '.join(controls.unreached)}; bind keys to what people need "
         "under `controls` in the suite"
     ]

@@ -125,15 +125,15 @@ def suite_from(document: Any, where: str = "the suite") -> Suite:
     except ValidationError as error:
         raise TutelageError(f"{where}: {_explain(error)}") from None
     ids = [task.id for task in parsed.tasks]
-    twice = sorted({one for one in ids if ids.count(one) > 1})
+    twice = sorted({task_id for task_id in ids if ids.count(task_id) > 1})
     if twice:
         raise TutelageError(f"{where}: expected unique task ids, got {twice[0]!r} twice; rename one")
     for module in parsed.imports:
         if not _MODULE.fullmatch(module):
             raise TutelageError(f"{where}: expected names of modules under imports, got {module!r}")
     tasks = tuple(
-        replace(_task(one, f"{where}: task {one.id!r}"), imports=tuple(parsed.imports))
-        for one in parsed.tasks
+        replace(_task(task, f"{where}: task {task.id!r}"), imports=tuple(parsed.imports))
+        for task in parsed.tasks
     )
     return Suite(parsed.suite, tasks, parsed.evaluation.episodes, document)
 

@@ -23,7 +23,7 @@ _MODULE = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*")
 
 
 class Untrusted(TutelageError):
-    """Something would act that nobody at the keyboard has trusted."""
+    """A page, file or module would act that the user has not trusted."""
 
 
 def trust(names: Iterable[str | Path]) -> None:

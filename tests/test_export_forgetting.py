@@ -192,7 +192,7 @@ def test_forgetting_nobody_ends_in_status_2_and_again_in_0(crowd: Store) -> None
     command = ["forget", "person-unheard-of", "--store", str(crowd.path)]
     told = CliRunner().invoke(app, command)
     assert isinstance(told.exception, TutelageError)
-    assert "found nobody of that name" in str(told.exception)
+    assert "found no person of that name" in str(told.exception)
     assert "is left" not in told.output
     for _ in range(2):  # who was removed earlier is nobody unheard of
         again = CliRunner().invoke(app, ["forget", EVE, "--store", str(crowd.path)])

@@ -66,7 +66,7 @@ def measure(
     `policies` are checkpoints or runs (whose kept checkpoint is meant). People are not asked to play:
     their rows are their own demonstrations on these seeds.
     """
-    unknown = [one for one in beside if one not in BESIDE]
+    unknown = [name for name in beside if name not in BESIDE]
     if unknown:
         raise TutelageError(
             f"expected --beside to list some of {', '.join(BESIDE)}, got {unknown[0]!r}"
@@ -79,15 +79,17 @@ def measure(
     loaded = [(path, load(_checkpoint(path))) for path in policies]
     chosen = load_suite(suite) if suite else loaded[0][1].suite
     actors: list[Actor] = [
-        PolicyActor(one.policy, name="policy" if len(loaded) == 1 else path.name, greedy=greedy, seed=seed)
-        for path, one in loaded
+        PolicyActor(
+            checkpoint.policy, name="policy" if len(loaded) == 1 else path.name, greedy=greedy, seed=seed
+        )
+        for path, checkpoint in loaded
     ]
     makers: Mapping[str, Callable[[], Actor]] = {
         "expert": ExpertActor,
         "crowd": lambda: SimulatedActor(crowd(), name="simulated crowd"),
         "chance": lambda: ChanceActor(seed=seed),
     }
-    actors += [makers[one]() for one in beside]
+    actors += [makers[name]() for name in beside]
     played = _of_people(people, chosen, seeds)
     result = evaluate(
         chosen,
@@ -98,7 +100,7 @@ def measure(
         progress=progress,
         workers=workers,
         people=played,
-        facts={"policies": {path.name: one.seal for path, one in loaded}},
+        facts={"policies": {path.name: checkpoint.seal for path, checkpoint in loaded}},
     )
     return Measured(chosen, result.rows, result.trajectories)
 
@@ -151,21 +153,21 @@ def _of_people(stores: Sequence[Store], suite: Suite, seeds: SeedRange) -> list[
     tasks = {task.id: task for task in suite}
     fitting: list[Trajectory] = []
     for store in stores:
-        found = list(store.trajectories(kinds=["person"], seeds=seeds))
-        mine = [episode for episode in found if episode.task in tasks]
-        for episode in mine:
+        episodes = list(store.trajectories(kinds=["person"], seeds=seeds))
+        matching = [episode for episode in episodes if episode.task in tasks]
+        for episode in matching:
             task = tasks[episode.task]
             if (episode.env, dict(episode.kwargs)) != (task.env, dict(task.kwargs)):
                 raise TutelageError(
                     f"expected people in {store.path} who played {task.id!r} as suite {suite.name!r} has it, "
                     f"got another environment ({episode.env}); leave this store out"
                 )
-        if found and not mine:
+        if episodes and not matching:
             raise TutelageError(
                 f"expected people who played tasks of suite {suite.name!r} in {store.path}, "
-                f"got tasks like {found[0].task!r}; leave this store out, or choose another suite"
+                f"got tasks like {episodes[0].task!r}; leave this store out, or choose another suite"
             )
-        fitting += mine
+        fitting += matching
     return fitting
 
 

@@ -55,11 +55,11 @@ def evaluate(
     in it.
     Raises TutelageError for two actors of one name, when no actor can play any task, and for a full disk.
     """
-    names = [one.name for one in actors]
+    names = [actor.name for actor in actors]
     if len(set(names)) < len(names):
         raise TutelageError(f"expected actors with different names, got {', '.join(names)}; rename one")
     for task in suite:
-        if any(plays(one, task) for one in actors):
+        if any(plays(actor, task) for actor in actors):
             admit(task)
     count = suite.episodes if episodes is None else episodes
     if count < 1:
@@ -68,7 +68,7 @@ def evaluate(
     with nullcontext() if out is None else NewEvaluation(out, suite) as writing:
         played: list[Trajectory] = []
         tables: list[pa.Table] = []
-        for _, actor, some in play(
+        for _, actor, trajectories in play(
             actors,
             list(suite),
             asked,
@@ -78,9 +78,9 @@ def evaluate(
             progress=progress,
         ):
             if writing is not None:
-                writing.store.append(some)
-            played += some
-            tables.append(rows_from(some, actor.name))
+                writing.store.append(trajectories)
+            played += trajectories
+            tables.append(rows_from(trajectories, actor.name))
         if not played:
             raise TutelageError(f"expected an actor that can play a task of {suite.name!r}, got none")
         rows = joined([*tables, rows_from(people, "people")])

@@ -68,7 +68,7 @@ def write_report(
     people = people_episodes(stores, tasks)
     comparison = Comparison(joined([rows, rows_from(people)]), suite)
     played = [*trajectories, *people]
-    folders = [one for run in train_runs for one in (run, *practice_runs(run))]
+    folders = [folder for run in train_runs for folder in (run, *practice_runs(run))]
     practised = {run.name: rounds for run in train_runs if (rounds := practice_series(run))}
     runs = {run.name: series for run in folders if (series := read_metrics(run))}
     plays = _replays(comparison, suite, played)
@@ -93,7 +93,7 @@ def write_report(
         script=_static("report.js"),
         body="\n".join(part for part in parts if part),
         # "</" inside a script element would end it, "<!--" would open a comment
-        replays=json.dumps([one for one, _ in plays], separators=(",", ":")).replace("<", "\\u003c"),
+        replays=json.dumps([replay for replay, _ in plays], separators=(",", ":")).replace("<", "\\u003c"),
     )
     return _write(out / "report.html" if out.is_dir() else out, page)
 
@@ -118,8 +118,8 @@ def practice_series(run: Path) -> Series:
 
 
 def _last_select(run: Path) -> Mapping[str, float]:
-    found = [record["select"] for record in read_log(run).records if "select" in record]
-    return dict(found[-1]) if found else {}
+    selections = [record["select"] for record in read_log(run).records if "select" in record]
+    return dict(selections[-1]) if selections else {}
 
 
 def read_metrics(run: Path) -> tuple[Series, Series] | None:

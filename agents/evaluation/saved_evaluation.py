@@ -76,7 +76,7 @@ class NewEvaluation:
         }
         with disk_errors(self._out):
             write_whole(self._new / MANIFEST, sealed(document))
-            # without a manifest there is no evaluation: nobody reads rows of one beside episodes of another
+            # readers require the manifest: none can mix the rows of one evaluation with episodes of another
             (self._out / MANIFEST).unlink(missing_ok=True)
             if (self._out / EPISODES).exists():
                 (self._out / EPISODES).replace(self._out / _OLD)

@@ -63,11 +63,11 @@ def console_table(rows: pa.Table, suite: Suite | None = None) -> Table:
         table.add_row(
             printable(task),
             _measure(comparison, task),
-            *(_rich(comparison, task, one) for one in comparison.actors),
+            *(_rich(comparison, task, actor) for actor in comparison.actors),
         )
     if comparison.overall:
         table.add_section()
-        means = (_mean(comparison, one) for one in comparison.actors)
+        means = (_mean(comparison, actor) for actor in comparison.actors)
         table.add_row(
             MEAN, "success %", *(Text.assemble((a, "bold"), (b and f"\n{b}", "dim")) for a, b in means)
         )
@@ -85,7 +85,9 @@ def table_markdown(rows: pa.Table, suite: Suite | None = None) -> str:
         cells = [_plain(comparison, task, actor) for actor in comparison.actors]
         lines.append(f"| {markdown_cell(task)} | {_measure(comparison, task)} | " + " | ".join(cells) + " |")
     if comparison.overall:
-        means = [f"{a} ({b})" if b else a for a, b in (_mean(comparison, one) for one in comparison.actors)]
+        means = [
+            f"{a} ({b})" if b else a for a, b in (_mean(comparison, actor) for actor in comparison.actors)
+        ]
         lines.append(f"| *{MEAN}* | success % | " + " | ".join(means) + " |")
     return "\n".join([*lines, "", f"{_caption(comparison)}"]) + "\n"
 

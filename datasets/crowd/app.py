@@ -69,9 +69,9 @@ def record(
 ) -> None:
     """Serve the recorder for a suite until Ctrl-C; demonstrations go to the store at `out`.
 
-    `port=0` takes a free one. `address` is where people find it, when that is not this very host and port;
-    `proxies` are those whose `X-Forwarded-*` headers count. Whoever can come from beyond this machine needs
-    the token of the printed link. The other arguments are those of `Settings`. Environments live in processes
+    `port=0` takes a free one. `address` is the public address, where it differs from host and port;
+    `X-Forwarded-*` headers count only from `proxies`. Clients on other machines need the token of the printed
+    link. The other arguments are those of `Settings`. Environments live in processes
     of their own, which import the program that calls this: call it under `if __name__ == "__main__":`.
     Raises TutelageError when the port is in use, the folder cannot be used, or no process can be made.
     """
@@ -96,7 +96,7 @@ def record(
 
 
 def run(server: uvicorn.Server, recorder: Recorder, listening: socket.socket) -> None:
-    """Serve until Ctrl-C or SIGTERM; raises TutelageError when nobody could play after all."""
+    """Serve until Ctrl-C or SIGTERM; raises TutelageError when the recorder failed."""
 
     def stop() -> None:
         server.should_exit = True
@@ -116,9 +116,9 @@ def farewell(recorder: Recorder) -> str:
         return "Stopped; everything is saved."
     why = f": {printable(journal.trouble)}" if journal.trouble else ""
     left = (
-        f"{journal.unsaved} changes that nobody was told are saved are not, everything else is"
+        f"{journal.unsaved} unacknowledged changes are not saved, everything else is"
         if journal.unsaved
-        else "everything that anybody was told is saved is"
+        else "every acknowledged change is saved"
     )
     return f"Stopped while saving failed{why}; {left}."
 
@@ -142,7 +142,7 @@ def away_handlers(answer: Callable[..., Any]) -> dict[Any, Any]:
 
 
 def not_now(texts: Texts, title: str) -> Response:
-    """Make the page of somebody who comes while nothing can be saved."""
+    """Make the page (503) for participants who arrive while nothing can be saved."""
     sentence, heading = texts.say("refused.not-saved"), texts.say("refused.later")
     response = page("refused.html", texts, title, 503, heading=heading, sentence=sentence)
     response.headers["Retry-After"] = "10"
@@ -190,7 +190,7 @@ def server_of(app: Guard, proxies: Sequence[str] = ()) -> uvicorn.Server:
         http=punctual(),
         ws=limited_websockets(),
         ws_max_size=4 * LARGEST,
-        ws_per_message_deflate=False,  # a bomb for whoever unpacks it, and memory for each socket
+        ws_per_message_deflate=False,  # against decompression bombs, and it takes memory for each socket
         proxy_headers=bool(proxies),
         forwarded_allow_ips=list(proxies),
         server_header=False,

@@ -50,7 +50,7 @@ class Entrance:
         self._cookie, self._browser = f"seat-{name}", f"browser-{name}"
 
     async def open(self, request: Request) -> Response:
-        """Answer whoever opens a link: let them in, or show the page that asks for one person."""
+        """Answer a link that was opened: let the participant in, or show the join page of a personal link."""
         texts = self.texts(request)
         try:
             arrival = self._study.recruiting.read(request.query_params.multi_items(), time.time())
@@ -100,7 +100,7 @@ class Entrance:
         return self._told("refused", texts, texts.say("refused.link-used"), 403)
 
     async def confirm(self, request: Request) -> Response:
-        """Hear from a bound browser whether another one that asks is its person's own."""
+        """Take a bound browser's answer: whether the browser that asks belongs to the same participant."""
         person = await bounded_unless(self._trouble, self.known, request)
         body = b""
         async for chunk in request.stream():
@@ -117,8 +117,9 @@ class Entrance:
         if not isinstance(code, str) or not isinstance(is_own, bool):
             return Response('expected {"code": text, "own": true or false}, got something else', 400)
         ledger = self._server.ledger
-        found = await bounded_unless(self._trouble, confirm, ledger, person.person, code, is_own, time.time())
-        return Response(status_code=204 if found else 410)
+        now = time.time()
+        was_asking = await bounded_unless(self._trouble, confirm, ledger, person.person, code, is_own, now)
+        return Response(status_code=204 if was_asking else 410)
 
     def known(self, request: HTTPConnection) -> Person | None:
         """Return whom a browser's signed seat names, if it may speak for them. Blocks."""
@@ -129,18 +130,19 @@ class Entrance:
         return person if is_bound(self._server.ledger, person.person, browser, time.time()) else None
 
     def texts(self, request: HTTPConnection) -> Texts:
-        """Choose a language for somebody who is not known yet: the one asked for, else their browser's."""
-        asked = request.query_params.get("language", "")
-        wanted = request.headers.get("accept-language", "")
+        """Choose the language of a client not yet identified: the requested one, else its browser's."""
+        requested = request.query_params.get("language", "")
+        accepted = request.headers.get("accept-language", "")
         languages = self._study.languages
-        return self._server.house.texts(asked if asked in languages else best_language(wanted, languages))
+        code = requested if requested in languages else best_language(accepted, languages)
+        return self._server.house.texts(code)
 
     def title(self, texts: Texts) -> str:
         """Give the study's title in a language."""
         return self._study.say(self._study.title, texts.code) or self._study.name
 
     def refused(self, texts: Texts, sentence: str, status: int) -> Response:
-        """Return the page of whoever cannot come in."""
+        """Return the page for a participant who is refused."""
         heading = texts.say("refused.title")
         return page("refused.html", texts, self.title(texts), status, heading=heading, sentence=sentence)
 
@@ -148,11 +150,13 @@ class Entrance:
         return self._server.journal.trouble
 
     def _show(self, request: Request, arrival: Arrival, texts: Texts) -> Response:
-        """Show the page that asks, which changes nothing; a bound browser goes straight in. Blocks."""
+        """Show the join page, which changes no state; a bound browser is redirected at once. Blocks."""
         server = self._server
         check_link(arrival, server.ledger, server.secret, self._study.name)
-        known = self.known(request)
-        if known is not None and known.person == server.secret.pseudonym(arrival.source, arrival.key):
+        participant = self.known(request)
+        if participant is not None and participant.person == server.secret.pseudonym(
+            arrival.source, arrival.key
+        ):
             return RedirectResponse("/", 303, headers=_NO_STORE)
         response = page("join.html", texts, self.title(texts), heading=texts.say("join.title"))
         if not self._browser_token(request):
@@ -160,15 +164,15 @@ class Entrance:
         return response
 
     def _let_in(self, request: Request, arrival: Arrival, language: str) -> tuple[Person, str, Entry]:
-        """Find out who is coming, and whether this browser may speak for them. Blocks; raises Refusal."""
+        """Identify the participant and whether this browser may act for them. Blocks; raises Refusal."""
         server = self._server
-        known = self.known(request)
+        participant = self.known(request)
         token = self._browser_token(request)
         browser = browser_hash(token) if token else self._seat_of(request)[1]
         browser = browser or browser_hash(secrets.token_hex(16))
-        if known is not None and arrival.is_nameless:
-            return known, self._seat_of(request)[1], Entry(BOUND)  # an open link, followed once more
-        name = known.person if known else ""
+        if participant is not None and arrival.is_nameless:
+            return participant, self._seat_of(request)[1], Entry(BOUND)  # an open link, followed once more
+        name = participant.person if participant else ""
         pseudonym = admit(arrival, server.ledger, server.secret, self._study.name, self._proof, name)
         entry = enter(server.ledger, pseudonym, browser, time.time(), is_vouched=arrival.needs_proof)
         person = server.join(pseudonym, arrival.source, language)

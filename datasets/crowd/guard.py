@@ -48,7 +48,7 @@ STRICTEST_POLICY = _OURS.format(sockets="")
 """The content policy of answers that belong to no page of ours."""
 
 _OPEN_FILES = ("/static/style.css", "/static/icon.svg")
-"""What a refusal page is drawn with; it says nothing about anybody."""
+"""Files that a refusal page needs; they hold no personal data."""
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
 

@@ -104,8 +104,8 @@ def _split(header: str) -> tuple[str, int | None] | None:
 
 def _is_same_ip(name: str, local: str) -> bool:
     try:
-        asked, own = ipaddress.ip_address(name), ipaddress.ip_address(local.partition("%")[0])
+        ip, local_ip = ipaddress.ip_address(name), ipaddress.ip_address(local.partition("%")[0])
     except ValueError:
         return False
-    mapped = getattr(own, "ipv4_mapped", None)
-    return asked in (own, mapped)
+    mapped = getattr(local_ip, "ipv4_mapped", None)
+    return ip in (local_ip, mapped)

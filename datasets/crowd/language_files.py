@@ -32,7 +32,7 @@ def texts_of(document: Any, where: str) -> dict[str, str | dict[str, str]]:
     for key, text in page.items():
         forms = list(text.values()) if isinstance(text, dict) else [text]
         names = [*text, key] if isinstance(text, dict) else [key]
-        if not forms or not all(isinstance(one, str) for one in (*forms, *names)):
+        if not forms or not all(isinstance(value, str) for value in (*forms, *names)):
             raise TutelageError(f"{where}: expected a text at {key!r}, got {brief(text)}")
         for form in forms:
             braces_of(form, f"{where}: {key!r}")
@@ -42,7 +42,7 @@ def texts_of(document: Any, where: str) -> dict[str, str | dict[str, str]]:
 def words_of(document: Mapping[str, Any], where: str) -> dict[str, str]:
     """Return phrases and their translations; raises TutelageError for other than texts."""
     words = document.get("words") or {}
-    if not isinstance(words, dict) or not all(isinstance(one, str) for one in (*words, *words.values())):
+    if not isinstance(words, dict) or not all(isinstance(text, str) for text in (*words, *words.values())):
         raise TutelageError(f"{where}: expected texts for texts at 'words', got {brief(words)}")
     return words
 
@@ -65,7 +65,7 @@ def braces_of(text: str, where: str) -> set[str]:
 
 
 def _sentence(pair: Any, where: str) -> tuple[re.Pattern[str], str]:
-    if not isinstance(pair, list) or len(pair) != 2 or not all(isinstance(one, str) for one in pair):
+    if not isinstance(pair, list) or len(pair) != 2 or not all(isinstance(part, str) for part in pair):
         raise TutelageError(f"{where}: expected [pattern, sentence] in 'sentences', got {brief(pair)}")
     text, sentence = pair
     repeats = sum(text.count(sign) for sign in "*+?") - text.count("(?:")

@@ -252,12 +252,12 @@ class Ledger:
             return [dict(row) for row in connection.execute(query).mappings()]
 
     def ids(self) -> list[tuple[str, list[str]]]:
-        """List everybody's external ids; raises TutelageError for a row that is not as it was written."""
-        found = self.rows(sql.select(identities))
-        for row in found:
+        """List every person's external ids; raises TutelageError for a damaged row."""
+        rows = self.rows(sql.select(identities))
+        for row in rows:
             if not is_sound(identities, row) or not isinstance(row["ids"], Mapping):
                 raise _damage(identities, row)
-        return [(row["person"], list(map(str, row["ids"].values()))) for row in found]
+        return [(row["person"], list(map(str, row["ids"].values()))) for row in rows]
 
     def person(self, **wanted: str) -> Person | None:
         """Look a person up, by `person=` or `seat=`."""

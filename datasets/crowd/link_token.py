@@ -1,4 +1,4 @@
-"""The token in a recorder's link: without it, nobody beyond this machine gets a page, a seat or a socket."""
+"""The token in a recorder's link: clients on other machines need it for pages, seats and sockets."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ def page(name: str, texts: Texts, title: str, status: int = 200, **values: str) 
 
 
 def language(request: HTTPConnection) -> str:
-    """Choose the language of somebody's page: the one they chose there, else their browser's."""
+    """Choose the language of a page: the one that the user chose there, else their browser's."""
     chosen, languages = request.cookies.get("language", ""), [ENGLISH, *language_names()]
     return (
         chosen

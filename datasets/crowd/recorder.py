@@ -66,7 +66,7 @@ class Recorder:
         self._keeper: Keeper | None = None
         self._starting: asyncio.Task[None] | None = None
         self.failure: TutelageError | None = None
-        """Why nobody can play here at all, if so: `on_failure` is called then."""
+        """Why the recorder stopped, if it did; `on_failure` is called then."""
         self.on_failure: Callable[[], None] = lambda: None
         self._tidying: asyncio.Task[None] | None = None
         self.company: Company | None = None
@@ -92,7 +92,7 @@ class Recorder:
     async def start(self) -> None:
         """Begin to store what is kept, and to tell the pages when saving fails."""
         loop = asyncio.get_running_loop()
-        # seats block in these threads for the database; there must be some left for whoever closes it
+        # seats block in these threads for the database; some must stay free to close it
         loop.set_default_executor(ThreadPoolExecutor(_THREADS, thread_name_prefix="seats"))
         await asyncio.to_thread(self._warm_up)
         if not all(is_grid(task) for task in self.settings.suite):
@@ -180,7 +180,7 @@ class Recorder:
             self._fail(error)
 
     def _fail(self, error: TutelageError) -> None:
-        """Stop serving: nobody can play here any more."""
+        """Stop serving and record why."""
         self.failure = error
         self.on_failure()
 

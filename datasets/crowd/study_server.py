@@ -100,7 +100,8 @@ class StudyServer(Recorder):
         await super().start()
         self._removals = Removals(self.study.name, self.journal, self.ledger, self.store, self.copies)
         await self._remove_what_is_due()
-        self._running = [asyncio.create_task(one) for one in (self._run_clockwork(), feel_pulse(self.meter))]
+        loops = self._run_clockwork(), feel_pulse(self.meter)
+        self._running = [asyncio.create_task(loop) for loop in loops]
 
     async def close(self) -> None:
         """Write everything that waits, and let go of the folder."""

@@ -76,7 +76,7 @@ class Browser:
         lost = None
         with self._lock:
             if self.process is not None and self.process.poll() is not None:
-                self._stop()  # it ended while nobody talked to it: no conversation need hear of that
+                self._stop()  # it ended while idle: no conversation is affected
             for _ in range(RESTARTS + 1):
                 try:
                     if self._pipe is None:

@@ -75,15 +75,15 @@ class Turn:
 
 
 def refuse(paused: Mapping[str, Any]) -> Call:
-    """Refuse the request of a page that nobody answers for."""
+    """Refuse a request of a page that has no request handler."""
     return Call("Fetch.failRequest", {"requestId": paused["requestId"], "errorReason": "BlockedByClient"})
 
 
 class Pipe:
     """The two ends of a browser's DevTools pipe. Messages are JSON, each with a NUL at its end.
 
-    `gone` are the sessions of tabs that crashed: nobody answers there any more. `answers` hold, by session,
-    what answers the requests of a tab's pages.
+    `gone` holds the sessions of tabs that crashed and no longer answer. `answers` maps a session to the
+    handler of its pages' requests.
     """
 
     def __init__(self, reading: int, writing: int) -> None:
@@ -181,7 +181,7 @@ class Talk:
             gone = params.get("sessionId") if method.startswith("Target") else session
             self._pipe.gone.add(gone)
             self._pipe.answers.pop(gone, None)
-            self._lose([one for one in self._waiting.values() if gone in one.sessions], "the page crashed")
+            self._lose([turn for turn in self._waiting.values() if gone in turn.sessions], "the page crashed")
 
     def _lose(self, turns: Sequence[Turn], why: str) -> None:
         for turn in dict.fromkeys(turns):

@@ -151,10 +151,10 @@ class _Room:
         await self._door.enter(request)
         person = _name(request, "person")
         judged = (await self._judged.get()).get(person)
-        found = await bounded_call(one_person, self._ledger, self._journal, self._plan, person, judged)
-        if found is None:
+        profile = await bounded_call(one_person, self._ledger, self._journal, self._plan, person, judged)
+        if profile is None:
             raise HTTPException(404, "expected a person of this study, got another")
-        return _fresh(_json(found), request)
+        return _fresh(_json(profile), request)
 
     async def decide(self, request: Request) -> Response:
         await self._door.enter(request)
@@ -193,12 +193,12 @@ class _Room:
             await page.close(SIGNED_OUT)
             return
         name = page.path_params["person"]
-        known = await bounded_call(self._ledger.person, person=name) if _NAME.fullmatch(name) else None
-        if known is None or known.study != self._plan.study:
+        participant = await bounded_call(self._ledger.person, person=name) if _NAME.fullmatch(name) else None
+        if participant is None or participant.study != self._plan.study:
             await page.close(NOBODY)
             return
-        elsewhere = Elsewhere(known.seat, self._plan.suite, self._journal, self._playbacks.make_world)
-        await watch(page, lambda: self._seats(known.seat) or elsewhere)
+        elsewhere = Elsewhere(participant.seat, self._plan.suite, self._journal, self._playbacks.make_world)
+        await watch(page, lambda: self._seats(participant.seat) or elsewhere)
 
     async def metrics(self, request: Request) -> Response:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")

@@ -1,4 +1,4 @@
-"""The last answer to a costly question: asked again at most now and then, however many want it."""
+"""Cache of an expensive query: all callers share one result, recomputed at a bounded rate."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ T = TypeVar("T")
 
 
 class Fresh(Generic[T]):
-    """Asks in a worker thread, one at a time, at most once in so many `seconds`.
+    """Runs `ask` in a worker thread, one call at a time, at most once in `seconds`.
 
-    Asking takes at most a `share` of the time: what takes long is asked less often.
+    Calls take at most a `share` of the time: a slow query runs less often.
     """
 
     def __init__(self, ask: Callable[[], T], seconds: float = 1.0, share: float = 0.1) -> None:
@@ -28,14 +28,14 @@ class Fresh(Generic[T]):
         self._answer: T | None = None
 
     async def get(self) -> T:
-        """Return the answer, asking anew when it is due. What the question raises, this raises."""
+        """Return the result, recomputed when it is due. Raises what `ask` raises."""
         asked = False
         while not asked and (self._answer is None or time.monotonic() >= self._due):
             if self._asking is None:
                 asked = True
                 self._asking = asyncio.create_task(self._ask_anew())
                 self._asking.add_done_callback(self._asked)
-            await asyncio.shield(self._asking)  # whoever goes away does not take it from the others
+            await asyncio.shield(self._asking)  # a canceled caller must not cancel the shared task
         return self._answer  # type: ignore[return-value]
 
     async def _ask_anew(self) -> None:
@@ -47,9 +47,9 @@ class Fresh(Generic[T]):
     def _asked(self, task: asyncio.Task[None]) -> None:
         self._asking = None
         if not task.cancelled():
-            task.exception()  # whoever waited has heard of it
+            task.exception()  # the callers that waited have raised it already
 
     def forget(self) -> None:
-        """Ask anew the next time: something has just been changed."""
+        """Invalidate the result after a change."""
         self._changes += 1
         self._due = 0.0

@@ -73,21 +73,21 @@ class Playbacks:
 
         It is looked for anew each time: what has been forgotten is shown no more.
         """
-        found = await bounded_call(self._look_up, episode)
-        if found is None:
+        stored = await bounded_call(self._look_up, episode)
+        if stored is None:
             self._known.pop(episode, None)
             return None
-        record, steps, proof = found
-        known = self._known.get(episode)
+        record, steps, proof = stored
+        playback = self._known.get(episode)
         # an episode that is still being played has more to show the next time
-        if known is None or known.record.state != record.state or record.state == "open":
-            known = self._known[episode] = Playback(record)
-            task = asyncio.create_task(self._play(known, steps, proof))
+        if playback is None or playback.record.state != record.state or record.state == "open":
+            playback = self._known[episode] = Playback(record)
+            task = asyncio.create_task(self._play(playback, steps, proof))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         self._known.move_to_end(episode)
         self._forget_oldest()
-        return known
+        return playback
 
     async def stream(self, playback: Playback) -> AsyncIterator[bytes]:
         """Yield all parts of a playback, as they come."""

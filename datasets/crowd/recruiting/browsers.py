@@ -1,8 +1,8 @@
-"""Which browsers may speak for a person: the first that opened their link, and those that it confirmed.
+"""Which browsers may act for a participant: the first that opened their link, and those that it confirmed.
 
-A link is only a text, which others may come to hold. So the first browser that opens it is bound to the
-person; another one shows a code and waits until a bound browser says that it is theirs, unless the panel
-itself vouches for whoever comes. Whoever runs the study may release a person: then the next browser is bound.
+A link can be forwarded or leak. So the first browser that opens it is bound to the participant; another one
+shows a code and waits until a bound browser confirms it, unless the panel proves who opens the link. The
+operator may release a participant: then the next browser is bound.
 """
 
 from __future__ import annotations
@@ -50,18 +50,18 @@ def enter(ledger: Ledger, person: str, browser: str, now: float, is_vouched: boo
 
     Of several that come first at once, one is bound. At most five browsers a day may ask.
     """
-    own = (browsers.c.person == person) & (browsers.c.browser == browser)
+    this_browser = (browsers.c.person == person) & (browsers.c.browser == browser)
     with ledger.write() as connection:
         rows = connection.execute(sql.select(browsers).where(browsers.c.person == person)).mappings().all()
         row = next((row for row in rows if row["browser"] == browser), None)
         bound = [other for other in rows if other["state"] == BOUND]
         if row is not None and row["state"] == BOUND:
-            connection.execute(browsers.update().where(own).values(at=now))
+            connection.execute(browsers.update().where(this_browser).values(at=now))
             return Entry(BOUND)
         if row is not None and row["state"] == REFUSED and not is_vouched:
             return Entry(REFUSED)
         if is_vouched or not bound:
-            connection.execute(browsers.delete().where(own))
+            connection.execute(browsers.delete().where(this_browser))
             connection.execute(browsers.insert().values(_row(person, browser, BOUND, "", now)))
             return Entry(BOUND)
         if row is not None and row["state"] == ASKED and now - row["at"] < ASK_SECONDS:
@@ -70,7 +70,7 @@ def enter(ledger: Ledger, person: str, browser: str, now: float, is_vouched: boo
         if sum(other["state"] != BOUND for other in lately) >= _MOST_ASKED:
             return Entry(REFUSED)
         code = f"{secrets.randbelow(10_000):04d}"
-        connection.execute(browsers.delete().where(own))
+        connection.execute(browsers.delete().where(this_browser))
         connection.execute(browsers.insert().values(_row(person, browser, ASKED, code, now)))
         return Entry(ASKED, code)
 
@@ -109,12 +109,12 @@ def asking(ledger: Ledger, study: str, now: float) -> dict[str, str]:
 def release(ledger: Ledger, study: str, person: str, reason: str, now: float) -> None:
     """Forget which browsers speak for a person: the next one that opens their link is bound. Blocks.
 
-    Every cookie that was given for them is worth nothing from then on; a browser that a bound one has refused
-    stays refused. Raises TutelageError without a reason, and for a stranger.
+    Every cookie issued for them becomes invalid; a browser that a bound one has refused stays refused.
+    Raises TutelageError without a reason, and for a person of another study.
     """
     reason = clean_reason(reason)
-    known = ledger.person(person=person)
-    if known is None or known.study != study:
+    participant = ledger.person(person=person)
+    if participant is None or participant.study != study:
         raise TutelageError(f"expected a person of study {study!r}, got {person!r}")
     row = {"study": study, "person": person, "what": RELEASE, "reason": reason, "details": {}, "at": now}
     with ledger.write() as connection:

@@ -51,7 +51,7 @@ class Refusal(TutelageError):
 
 @dataclass(frozen=True)
 class Arrival:
-    """Who is coming, as their address tells: nothing here has been checked against anybody else's word.
+    """Who opens a link, as its address says: nothing here has been verified.
 
     `ids` are the external ids by role (`participant`, `session`, ...), `key` is what tells one person from
     another. Neither shows when an arrival is printed.
@@ -70,7 +70,7 @@ class Arrival:
 
     @property
     def is_nameless(self) -> bool:
-        """Whether the link is open to everybody, so that whoever follows it is somebody new."""
+        """Whether the link is open, so that each browser that follows it is a new participant."""
         return self.source == LINK and not self.single
 
     @property

@@ -118,9 +118,9 @@ class Seat:
         self._display.send({"type": "note", "text": text})
 
     def ask_to_confirm(self, code: str) -> None:
-        """Ask the page, and nobody who looks on, whether the browser that shows a code is its person's too.
+        """Ask the page, but no watcher, whether the browser that shows a code is the same participant's.
 
-        An empty code takes the question back.
+        An empty code withdraws the question.
         """
         if self._display.page is not None:
             self._display.page.send({"type": "confirm", "code": code})
