@@ -164,7 +164,7 @@ def forget(
             f"expected nothing of {whom} to be left, found something in {len(done.left)} places, the first: "
             f"{done.left[0]}; remove it there, and run this again"
         )
-    if not done.found:
+    if not done.existed:
         raise TutelageError(
             f"expected a person named {whom}, found no person of that name and nothing to remove; "
             f"check the pseudonym and the places"
@@ -184,7 +184,7 @@ def _print(done: Forgotten) -> None:
         lines.append(f"not searched for: {done.vague} external ids that are too short to tell from chance")
     lines.append(f"out of reach: {'; '.join(done.unreachable)}")
     lines += [f"left: {one}" for one in done.left]
-    if done.found and not done.left:
+    if done.existed and not done.left:
         lines.append(f"Nothing of {done.person} is left where this could look.")
     for line in lines:
         console.print(line)

@@ -68,7 +68,9 @@ def remove_columns(store: Path) -> None:
     for folder in kept.iterdir() if kept.is_dir() else ():
         sources = _sources(folder)
         # those of a store that was moved or deleted would never be found again
-        if str(real_path(store)) in sources or not all((Path(one) / DOCUMENT).exists() for one in sources):
+        if str(real_path(store)) in sources or not all(
+            (Path(source) / DOCUMENT).exists() for source in sources
+        ):
             _remove(folder)
 
 
@@ -125,9 +127,9 @@ def _digest(path: Path) -> str:
 
 def _sources(folder: Path) -> list[str]:
     with contextlib.suppress(OSError, ValueError):
-        found = read_json(folder / _SOURCES)
-        if isinstance(found, list):
-            return [str(one) for one in found]
+        content = read_json(folder / _SOURCES)
+        if isinstance(content, list):
+            return [str(source) for source in content]
     return []
 
 

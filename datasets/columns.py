@@ -210,18 +210,18 @@ def _replay_job(job: _Job) -> dict[str, Chunk]:
     played: dict[str, list[tuple[Trajectory, Replay]]] = {}
     with Environments(store.suite) as environments:
         episodes = list(store.read_rows(job.part, job.group, job.rows))
-        unseen = [one for one in episodes if one.task in job.live]
-        for one in unseen:
-            if not are_choices(one.actions, environments[one.task].action_space):
+        unseen = [episode for episode in episodes if episode.task in job.live]
+        for episode in unseen:
+            if not are_choices(episode.actions, environments[episode.task].action_space):
                 raise TutelageError(
-                    f"expected actions of task {one.task!r} in episode {one.episode}, got others"
+                    f"expected actions of task {episode.task!r} in episode {episode.episode}, got others"
                 )
-        episodes = [one for one in episodes if one.task not in job.live]
-        for one, again in zip(episodes, replay_many(episodes, environments), strict=True):
+        episodes = [episode for episode in episodes if episode.task not in job.live]
+        for episode, again in zip(episodes, replay_many(episodes, environments), strict=True):
             if isinstance(again, TutelageError):
                 raise again
-            played.setdefault(one.task, []).append((one, again))
+            played.setdefault(episode.task, []).append((episode, again))
     chunks = {task: Chunk.join(pairs) for task, pairs in played.items()}
-    for task in {one.task for one in unseen}:
-        chunks[task] = Chunk.bare([one for one in unseen if one.task == task])
+    for task in {episode.task for episode in unseen}:
+        chunks[task] = Chunk.bare([episode for episode in unseen if episode.task == task])
     return chunks

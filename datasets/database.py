@@ -156,7 +156,7 @@ def writing(engine: sql.Engine) -> Iterator[sql.Connection]:
 
 @contextmanager
 def write_turn(engine: sql.Engine) -> Iterator[None]:
-    """Wait until nobody else in this process writes to a SQLite file; raises OperationalError in the end."""
+    """Wait for this process's write turn on a SQLite file, and hold it; OperationalError after a timeout."""
     file = engine.get_execution_options().get(_FILE)
     if file is None:
         yield
@@ -245,7 +245,7 @@ def database_errors() -> Iterator[None]:
 def snapshot(path: Path) -> Iterator[Path]:
     """Give a copy of a SQLite file with what its log holds; it is removed afterwards.
 
-    For whoever only looks: opening a database gives older tables their columns, rows their checksums.
+    For callers that only read: opening a database adds missing columns and checksums to older tables.
     Errors name the file itself.
     """
     with tempfile.TemporaryDirectory() as folder:

@@ -46,7 +46,7 @@ class DatabaseFile:
         self._name = str(self.path)  # a stat of a string takes half the time
         self.lost: FileLost | None = None
         self.turn = threading.Lock()
-        """Held by whoever writes in this process: SQLite itself lets those who wait starve."""
+        """Held by the one thread of this process that writes: SQLite's own waiting starves threads."""
         self._lock = threading.RLock()
         self._anchor: sqlite3.Connection | None = None
         self._blocker: sqlite3.Connection | None = None
@@ -104,7 +104,7 @@ class DatabaseFile:
                 return
             if self.lost is not None:
                 raise self.lost
-            # nobody may commit to the old file from here on: those who wait find another generation
+            # blocks every commit to the old file from here on: waiting writers find another generation
             blocker = self._blocker
             blocker.execute("BEGIN IMMEDIATE")
             try:
@@ -176,7 +176,7 @@ class DatabaseFile:
             raise self.lost
         self.path.parent.mkdir(parents=True, exist_ok=True)
         target = self.path
-        if (removed or moved) and target.exists():  # it may be in use by whoever made the new folder
+        if (removed or moved) and target.exists():  # the process that made the new folder may use it
             target = target.with_name(f"{target.stem}-{uuid.uuid4().hex[:8]}{target.suffix}")
         self._write_anew(target)
         if removed or moved:

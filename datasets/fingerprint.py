@@ -1,7 +1,7 @@
 """Digests over everything that a trajectory says, one for each group of fields: equal only when all is equal.
 
 Covers: any change of any field, bit for bit (floats by their bytes; -0.0 is not 0.0).
-Does not cover: forgery; whoever changes an episode can compute its fingerprints anew.
+Does not cover: forgery; an attacker who changes an episode can compute its fingerprints anew.
 """
 
 from __future__ import annotations

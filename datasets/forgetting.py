@@ -48,7 +48,7 @@ class Places:
 
 @contextlib.contextmanager
 def unchanged(places: Places) -> Iterator[Places]:
-    """Give the same places with a copy of the study's SQLite file, for whoever only looks."""
+    """Give the same places with a copy of the study's SQLite file, for callers that only read."""
     file = None if places.study is None or places.database else places.study / JOURNAL
     if file is None or not file.is_file():
         yield places
@@ -63,7 +63,7 @@ class Forgotten:
     """What was `planned` and removed, what was searched afterwards, and where something is `left`.
 
     `planned` lists every deletion before it is made; `outside` those of them outside the study and stores.
-    `found` says whether there is, or ever was, anybody of that name here.
+    `existed` says whether a person of that name is, or ever was, in these places.
     """
 
     person: str
@@ -75,7 +75,7 @@ class Forgotten:
     vague: int = 0
     """How many external ids were too short to be looked for."""
     unreachable: list[str] = field(default_factory=lambda: list(UNREACHABLE))
-    found: bool = True
+    existed: bool = True
 
     def add(self, what: str, count: int) -> None:
         """Count something that was removed."""
@@ -101,26 +101,26 @@ def forget(
     """
     rows, stores = _ledger(places), _stores(places)
     if rows is None and not stores and not places.parts:
-        raise TutelageError("expected a study, a database, stores or copies to forget somebody in, got none")
+        raise TutelageError("expected a study, a database, stores or copies to forget a person in, got none")
     done = Forgotten(person)
     with contextlib.ExitStack() as stack:
         if rows is not None and is_sqlite(rows.engine) and places.study is not None:
             stack.enter_context(lock_folder(places.study))
-        known = look_up(rows, person) if rows is not None else Known(person, (), (), ())
-        done.vague = len(known.vague)
-        words = tuple(dict.fromkeys((*known.words, *also)))
+        traces = look_up(rows, person) if rows is not None else Known(person, (), (), ())
+        done.vague = len(traces.vague)
+        words = tuple(dict.fromkeys((*traces.words, *also)))
         exported = [exports_of(store) for store in stores]
-        _plan(words, known, places, stores, exported, done, tell)
+        _plan(words, traces, places, stores, exported, done, tell)
         if not approve(done):
             return done
         if rows is not None:
             tell("deleting in the database")
-            unseat(rows, known.seats)
-            done.removed |= erase(rows, known)
+            unseat(rows, traces.seats)
+            done.removed |= erase(rows, traces)
         for store, exports in zip(stores, exported, strict=True):
             tell(f"removing episodes from {store.path}")
             done.add("episodes in stores", store.forget(person))
-            renewal = renew(store, exports.own, words)
+            renewal = renew(store, exports.rewritable, words)
             done.add("exports written anew", len(renewal.renewed))
             done.add("exports removed", len(renewal.removed))
             done.left += renewal.left
@@ -131,33 +131,33 @@ def forget(
             tell("rewriting the database")
             scrub(rows.engine)
         _look(words, places, rows, stores, exported, done, tell)
-        done.found = _was_here(person, done, known)
+        done.existed = _was_here(person, done, traces)
     return done
 
 
 @database_errors()
 def find(places: Places, name: str, value: str) -> str:
-    """Return the pseudonym of whoever came with an external id; raises TutelageError unless it is one person.
+    """Return the pseudonym of the participant with an external id; raises TutelageError unless one has it.
 
     `name` is what the panel calls the id, or the panel itself. Who no longer stands in the table of ids is
     found by the study's secret.
     """
     rows = _ledger(places)
-    found = set(people_with(rows, value)) if rows is not None else set()
+    pseudonyms = set(people_with(rows, value)) if rows is not None else set()
     folder = places.study or Path()
-    if not found and (places.study is not None or VARIABLE in os.environ) and has_secret(folder):
+    if not pseudonyms and (places.study is not None or VARIABLE in os.environ) and has_secret(folder):
         secret = Secret.load(folder)
         sources = {name, name.lower(), name.partition("_")[0].lower()}
-        found = {secret.pseudonym(source, value) for source in sources} & _demonstrators(rows, places)
-    if len(found) != 1:
-        got = "nobody" if not found else f"{len(found)} people"
+        pseudonyms = {secret.pseudonym(source, value) for source in sources} & _demonstrators(rows, places)
+    if len(pseudonyms) != 1:
+        got = "none" if not pseudonyms else f"{len(pseudonyms)} people"
         raise TutelageError(f"expected one person with that {name}, found {got}; give the pseudonym instead")
-    return found.pop()
+    return pseudonyms.pop()
 
 
 def _plan(
     words: tuple[str, ...],
-    known: Known,
+    traces: Known,
     places: Places,
     stores: Sequence[Store],
     exported: Sequence[Exports],
@@ -165,17 +165,19 @@ def _plan(
     tell: Callable[[str], None],
 ) -> None:
     """List what will be removed and rewritten, before anything is."""
-    if known.is_here:
-        done.planned.append(f"database: {len(known.seats)} seats, {len(known.ids)} ids, all rows about them")
+    if traces.is_here:
+        done.planned.append(
+            f"database: {len(traces.seats)} seats, {len(traces.ids)} ids, all rows about them"
+        )
     for store, exports in zip(stores, exported, strict=True):
         rows = store.episodes()
         by = rows["demonstrator"].to_pylist()
-        if count := by.count(known.person):
+        if count := by.count(traces.person):
             done.planned.append(f"{store.path}: {count} episodes, and what was computed from the store")
         tasks = {
-            task for task, name in zip(rows["task"].to_pylist(), by, strict=True) if name != known.person
+            task for task, name in zip(rows["task"].to_pylist(), by, strict=True) if name != traces.person
         }
-        for export in exports.own:
+        for export in exports.rewritable:
             tell(f"searching {export.folder}")
             if mentions(export, words):
                 what = "written anew without them" if export.task in tasks else "removed"
@@ -185,11 +187,11 @@ def _plan(
     done.planned += done.outside
 
 
-def _was_here(person: str, done: Forgotten, known: Known) -> bool:
-    """Say whether there was anybody of that name, now or at an earlier call; remembered as a keyed hash."""
+def _was_here(person: str, done: Forgotten, traces: Known) -> bool:
+    """Say whether a person of that name was here, now or at an earlier call; kept as a keyed hash."""
     folder = state_folder() / _FORGOTTEN
     mark = folder / hashlib.blake2b(person.encode(), key=state_key(_FORGOTTEN), digest_size=16).hexdigest()
-    if done.removed or done.left or known.is_here:
+    if done.removed or done.left or traces.is_here:
         with disk_errors(folder):
             folder.mkdir(mode=0o700, exist_ok=True)
             mark.touch(mode=0o600)
@@ -208,14 +210,14 @@ def _look(
     """Search every place for every word, and name exports that could not be touched."""
     if rows is not None:
         tell("searching the database")
-        found, looked = standing(rows.engine, words)
-        done.left += found
+        matches, looked = standing(rows.engine, words)
+        done.left += matches
         done.searched.append(f"{looked} rows of {address(rows.engine)}")
         if not is_sqlite(rows.engine):
             done.unreachable += _UNREACHABLE_ON_A_SERVER
         rows.engine.dispose()  # the last one to close a file of SQLite's takes its log along
     folders = [*([places.study] if places.study else []), *(store.path for store in stores)]
-    folders += [place for exports in exported for export in exports.own for place in export.places]
+    folders += [place for exports in exported for export in exports.rewritable for place in export.places]
     for folder in _outermost(folders):
         tell(f"searching {folder}")
         search = Search(words)
@@ -276,4 +278,6 @@ def _demonstrators(rows: Ledger | None, places: Places) -> set[str]:
 def _outermost(folders: Sequence[Path]) -> list[Path]:
     """Leave out what lies within another of the folders."""
     whole = list(dict.fromkeys(real_path(folder) for folder in folders))
-    return [one for one in whole if not any(one != other and one.is_relative_to(other) for other in whole)]
+    return [
+        path for path in whole if not any(path != other and path.is_relative_to(other) for other in whole)
+    ]

@@ -25,7 +25,7 @@ MOVED = "expected this seat to be here, got a write after it moved to another se
 
 _RETRY_SECONDS = 0.5
 _LOOK_SECONDS = 1.0
-"""So often it is seen that the database's file is there while nobody writes."""
+"""Interval between checks that the database's file exists, while no write is queued."""
 _CROWD, _LINGER_SECONDS = 32, 0.01
 """After a commit of so many writes, the next waits a little for company: a commit costs the same for all."""
 _REFUSED = (sql.exc.IntegrityError, sql.exc.DataError, sql.exc.ProgrammingError)
@@ -71,7 +71,7 @@ class GroupCommit:
     def __init__(self, engine: sql.Engine, insert: str, fence: Fence | None = None) -> None:
         self.trouble: str | None = None
         self.unsaved = 0
-        """How many writes were given up when it closed: nobody was told that they are on disk."""
+        """How many writes were given up at close; none of them was acknowledged."""
         self.on_lost: Callable[[TutelageError], None] = lambda _: None
         self._lost: FileLost | None = None
         self.listeners: list[Callable[[str | None], None]] = []
@@ -166,7 +166,7 @@ class GroupCommit:
             hold_file(self._engine)
 
     def _look_after_file(self) -> None:
-        """See that the file is still there though nobody writes; what fails is tried at the next look."""
+        """Check between writes that the file still exists; a failed check is repeated at the next one."""
         if self._lost is not None:
             return
         try:

@@ -28,7 +28,7 @@ STATES = ("open", "finished", "kept", "stored", "discarded", "abandoned", "unpla
 `abandoned` was given up for good; `unplayed` was left before its first action, so its seed is free again."""
 
 _PATIENCE_SECONDS = 30.0
-"""A thread that waits for the disk is one that nobody else has."""
+"""Limit of `saved`: a thread that waits for the disk is not available to other requests."""
 _CHECK_SECONDS = 10.0
 _MOST_LINES = 20
 _log = logging.getLogger("tutelage.journal")
@@ -128,7 +128,7 @@ class Journal:
 
     @property
     def unsaved(self) -> int:
-        """How many writes could not be saved before it closed; nobody was told that they were."""
+        """How many writes could not be saved before it closed; none of them was acknowledged."""
         return self._writer.unsaved
 
     def on_lost(self, stop: Callable[[TutelageError], None]) -> None:
@@ -198,12 +198,12 @@ class Journal:
         names = [column.name for column in fields(SeatRecord)]
         return SeatRecord(**{name: rows[0][name] for name in names}) if rows else None
 
-    def episodes(self, **wanted: Any) -> list[EpisodeRecord]:
+    def episodes(self, **columns: Any) -> list[EpisodeRecord]:
         """List episodes whose columns equal the given values, the last changed one last."""
         query = sql.select(tables.episodes).order_by(tables.episodes.c.changed_ns)
-        for name, value in wanted.items():
+        for name, value in columns.items():
             query = query.where(tables.episodes.c[name] == value)
-        names = [one.name for one in fields(EpisodeRecord)]
+        names = [column.name for column in fields(EpisodeRecord)]
         rows = self._sound(tables.episodes, self._read(query))
         return [EpisodeRecord(**{name: row[name] for name in names}) for row in rows]
 
@@ -216,8 +216,8 @@ class Journal:
 
         What comes after a step that is damaged or missing is of no use, and is not read.
         """
-        wanted = (tables.steps.c.episode == episode, tables.steps.c.step > after, tables.alive)
-        query = sql.select(tables.steps).where(*wanted).order_by(tables.steps.c.step)
+        conditions = (tables.steps.c.episode == episode, tables.steps.c.step > after, tables.alive)
+        query = sql.select(tables.steps).where(*conditions).order_by(tables.steps.c.step)
         steps: list[StepRecord] = []
         for number, row in enumerate(self._read(query), after + 1):
             if row["step"] != number or not tables.is_sound_step(tables.steps, row):
@@ -279,7 +279,7 @@ class Journal:
 def saved(future: Future[None], seconds: float = _PATIENCE_SECONDS) -> None:
     """Wait in a thread until something is on disk; raises sqlalchemy's TimeoutError after so many seconds.
 
-    It is written all the same, as soon as that can be done: whoever asks again finds it.
+    It is written all the same, as soon as that can be done: a caller that asks again finds it.
     """
     try:
         future.result(seconds)

@@ -120,7 +120,7 @@ class Classifier:
         return Leftover(name, Kind.PENDING, entry)
 
     def _present(self) -> set[str]:
-        """Return the episodes of the listed parts that are sound, read only when somebody asks."""
+        """Return the episodes of the listed parts that are sound, read at the first call."""
         if self._ids is None:
             self._ids = set()
             for name, entry in self._manifest.parts.items():

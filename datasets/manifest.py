@@ -1,8 +1,8 @@
 """The manifest of a store: its parts with hashes and counts, its suite; sealed by its own hash.
 
 `dataset.yaml` and `manifest.json` are written whole or not at all; each ends in the SHA-256 of what stands
-before it. Covers: any flipped, missing, additional, swapped or renamed file. Does not cover: whoever rewrites
-parts and manifest together, since neither is signed.
+before it. Covers: any flipped, missing, additional, swapped or renamed file. Does not cover: an attacker
+who rewrites parts and manifest together, since neither is signed.
 """
 
 from __future__ import annotations
@@ -248,7 +248,7 @@ def hash_file(path: Path) -> str:
 def differences(folder: Path, manifest: Manifest) -> list[str]:
     """Say in one line each which part files are missing, of another size, or not in the manifest.
 
-    A look at the folder's entries only: what is inside of the parts is hashed by whoever reads them.
+    Compares the folder's entries only: the readers of the parts hash their contents.
     """
     there = part_files(folder)
     lines = []

@@ -85,7 +85,7 @@ def plan_repair(folder: Path, copies: Sequence[StoreCopy] = ()) -> Plan:
 
 
 def carry_out(plan: Plan, copies: Sequence[StoreCopy] = ()) -> Plan:
-    """Mend a store; returns the plan that was carried out, made again while nobody else writes.
+    """Mend a store; returns the plan that was carried out, made again under the store's write lock.
 
     After an interruption at any point, another call does the rest.
     """
@@ -118,19 +118,19 @@ def _plan_suite(folder: Path, copies: Sequence[StoreCopy]) -> Plan:
         check_document(manifest.document.encode(), folder)
     except TutelageError as error:
         manifest, trouble = None, str(error).partition(";")[0]
-    found: list[Finding] = []
+    findings: list[Finding] = []
     if manifest is None:
         document, source = _document(folder, data, copies)
         if data is None or data != document.encode():
-            found.append(Finding(*_document_trouble(folder, data, source)))
+            findings.append(Finding(*_document_trouble(folder, data, source)))
         listed = next((copy.manifest for copy in copies if _is_of(copy.manifest, document)), None)
         manifest = replace(listed, store=uuid.uuid4().hex[:12]) if listed else Manifest(document)
-        known = f"the copy at {next(iter(copies)).name}" if listed else "the parts that are here and sound"
-        found.append(Finding(trouble, f"it is made anew from {known}"))
+        origin = f"the copy at {next(iter(copies)).name}" if listed else "the parts that are here and sound"
+        findings.append(Finding(trouble, f"it is made anew from {origin}"))
     elif data != manifest.document.encode():
-        found.append(Finding(*_document_trouble(folder, data, "the manifest")))
+        findings.append(Finding(*_document_trouble(folder, data, "the manifest")))
     suite = suite_from(check_document(manifest.document.encode(), folder), str(folder / DOCUMENT))
-    plan = Plan(folder, suite, manifest, found, anew=bool(trouble))
+    plan = Plan(folder, suite, manifest, findings, anew=bool(trouble))
     if data is not None and data != manifest.document.encode() and older_suite(data, folder) is None:
         plan.aside.append(DOCUMENT)
     if plan.anew and _bytes(folder / MANIFEST) is not None:

@@ -123,21 +123,31 @@ def replay_many(
     Episodes of grid worlds are replayed by the kernels, all of a task in one call.
     """
     quick: dict[str, Replay] = {}
-    for task in dict.fromkeys(one.task for one in trajectories):
-        some = [one for one in trajectories if one.task == task and one.observations is None]
-        if some and (world := _grid_world(environments[task])) is not None:
+    for task in dict.fromkeys(trajectory.task for trajectory in trajectories):
+        candidates = [
+            trajectory
+            for trajectory in trajectories
+            if trajectory.task == task and trajectory.observations is None
+        ]
+        if candidates and (world := _grid_world(environments[task])) is not None:
             # the kernels do not look: what is no action goes the slow way, and is refused there
-            some = [one for one in some if are_choices(one.actions, environments[task].action_space)]
-        if some and world is not None:
+            candidates = [
+                trajectory
+                for trajectory in candidates
+                if are_choices(trajectory.actions, environments[task].action_space)
+            ]
+        if candidates and world is not None:
             quick |= zip(
-                (one.episode for one in some), replay_grid(some, environments[task], world), strict=True
+                (trajectory.episode for trajectory in candidates),
+                replay_grid(candidates, environments[task], world),
+                strict=True,
             )
-    for one in trajectories:
-        if (got := quick.get(one.episode)) is not None and _same(one, got):
+    for trajectory in trajectories:
+        if (got := quick.get(trajectory.episode)) is not None and _same(trajectory, got):
             yield got
             continue
         try:
-            yield replay_proven(one, environments)
+            yield replay_proven(trajectory, environments)
         except Untrusted:
             raise
         except TutelageError as error:

@@ -1,4 +1,4 @@
-"""A checksum in each row that decides what somebody did, agreed to or is paid; a changed row is never used.
+"""A checksum in each row that decides a participant's actions, consent or pay; a changed row is never used.
 
 SQLite's pages carry no checksum, so one flipped bit is another action, outcome or amount. A row's checksum is
 over its values as the program reads them, so that it is the same on every database. Rows that are inserted or

@@ -48,8 +48,8 @@ Progress = Callable[[int], None]
 class Store:
     """Demonstrations on disk: the manifest says which parts there are. Several processes may append at once.
 
-    Whoever lists the parts compares the folder with the manifest, and whoever reads a part hashes it first:
-    what is missing, foreign, doubled or damaged raises TutelageError that names it.
+    Listing the parts compares the folder with the manifest, and reading a part hashes it first: a missing,
+    foreign, doubled or damaged part raises TutelageError that names it.
     """
 
     def __init__(self, path: Path, suite: Suite) -> None:
@@ -315,7 +315,7 @@ class Store:
         """Return a manifest that the folder agrees with; raises TutelageError when there is none."""
         manifest = self.manifest()
         if differences(self.path, manifest):
-            with reading(self.path):  # or somebody is between a part and the manifest just now
+            with reading(self.path):  # or a writer is between a part and the manifest now
                 manifest = self.manifest()
                 check_parts(self.path, manifest)
         return manifest

@@ -40,7 +40,7 @@ def reading(folder: Path) -> Iterator[None]:
 
         # without waiting: a pipe of that name that came with a store has no other end
         handle = os.open(folder / _FILE, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except (ImportError, OSError):  # without a lock's file nobody has written here
+    except (ImportError, OSError):  # without a lock's file no process has written here
         yield
         return
     try:

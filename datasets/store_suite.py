@@ -26,18 +26,18 @@ def begin(path: Path, suite: Suite) -> None:
     write_whole(path / DOCUMENT, text.encode())
 
 
-def other_suite(path: Path, there: Suite, wanted: Suite) -> str:
-    """Say in one line that a folder holds another suite than the wanted one, and how they differ."""
-    if there.name != wanted.name:
-        return f"expected {path} to hold suite {wanted.name!r}, got {there.name!r}; choose another folder"
-    for mine, theirs in zip(wanted, there, strict=False):
+def other_suite(path: Path, there: Suite, suite: Suite) -> str:
+    """Say in one line that a folder holds another suite than the given one, and how they differ."""
+    if there.name != suite.name:
+        return f"expected {path} to hold suite {suite.name!r}, got {there.name!r}; choose another folder"
+    for mine, theirs in zip(suite, there, strict=False):
         if mine != theirs:
             what = f"task {theirs.id!r} differs"
             break
     else:
-        what = f"it has {len(there)} tasks, not {len(wanted)}, or another evaluation"
+        what = f"it has {len(there)} tasks, not {len(suite)}, or another evaluation"
     return (
-        f"expected {path} to hold this very suite {wanted.name!r}, got another of that name ({what}); "
+        f"expected {path} to hold this very suite {suite.name!r}, got another of that name ({what}); "
         f"choose another folder, or give the changed suite another name"
     )
 

@@ -66,7 +66,7 @@ class Search:
                 with open_regular(path) as file:
                     self.file(file, str(path))
             except FileNotFoundError:
-                return  # somebody removed it meanwhile
+                return  # another process removed it meanwhile
             except (TutelageError, OSError) as error:
                 self.found.append(f"{path}, perhaps: it cannot be read ({error})")
 
@@ -100,7 +100,7 @@ class Search:
         if name.endswith(".zip"):
             self._unpacked = 0
             with open_zip(file, name) as archive:
-                return any(self._is_in_member(archive, one, name) for one in archive.namelist())
+                return any(self._is_in_member(archive, member, name) for member in archive.namelist())
         return False
 
     def _is_in_member(self, archive: zipfile.ZipFile, member: str, name: str) -> bool:

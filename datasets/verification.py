@@ -34,7 +34,7 @@ def verify(store: Store, progress: Progress | None, workers: int, replayed: bool
 
 
 def admit_played(store: Store, replayed: bool = False) -> None:
-    """Raise Untrusted where making the environments of a store's episodes would run what nobody trusts.
+    """Raise Untrusted where making the environments of a store's episodes would run untrusted code.
 
     With `replayed`, only tasks are asked about whose episodes hold no observations. See `envs.admission`.
     """

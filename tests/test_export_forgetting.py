@@ -305,11 +305,11 @@ def test_an_export_that_was_killed_is_removed_by_the_next_forget(
     poles.append([demonstrate(environment, 1, suite="poles", demonstrator=EVE)[0]])
     for step in (2, 5):
         assert killed_at(step, to, poles.path, tmp_path / f"out-{step}") is None
-    assert len(exports_of(poles).own) == 2
+    assert len(exports_of(poles).rewritable) == 2
     done = forget(EVE, Places(stores=[poles.path]))
     assert done.left == []
     assert bytes_in(tmp_path, EVE) == []
-    assert exports_of(poles).own == []
+    assert exports_of(poles).rewritable == []
 
 
 def test_a_full_registry_of_another_user_is_not_read(crowd: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -182,7 +182,7 @@ def test_somebody_is_found_by_an_external_id(study: Path, toys: Suite, record: R
     assert find(Places(study), "PROLIFIC_PID", CANARY) == EVE
     with pytest.raises(TutelageError, match="found 2 people"):
         find(Places(study), "STUDY_ID", "shared-by-all")
-    with pytest.raises(TutelageError, match="found nobody"):
+    with pytest.raises(TutelageError, match="found none"):
         find(Places(study), "PROLIFIC_PID", "unheard-of")
     assert not (study / "secret.key").exists()
     # who no longer stands in the table is found by the secret, in a store say

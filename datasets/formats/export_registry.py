@@ -1,6 +1,6 @@
 """Which folders a person exported from which of their stores: kept in their state folder, not in a store.
 
-A store may have come from somebody else, so nothing that it says leads to a folder outside of it. An export
+A store may come from another person, so nothing that it says leads to a folder outside of it. An export
 is touched only where three things agree: this registry (by the store's real path and its folder's inode),
 the token that the store keeps for it, and the token in the export's own marker.
 """
@@ -60,12 +60,12 @@ class Export:
 
 @dataclass(frozen=True)
 class Exports:
-    """The exports of one store: `own` may be written anew, `doubtful` only be named.
+    """The exports of one store: `rewritable` may be written anew, `doubtful` only be named.
 
     `unknown` counts tokens of exports that another person or machine made.
     """
 
-    own: list[Export]
+    rewritable: list[Export]
     doubtful: list[Export]
     unknown: int
 
@@ -80,7 +80,7 @@ def register(store: Store, to: str, task: str, name: str, folder: Path) -> Expor
     path = _registry() / f"{export.token}.json"
     with disk_errors(path.parent):
         write_whole(path, json.dumps(document).encode())
-    with contextlib.suppress(OSError):  # in a store that cannot be written, nobody can be forgotten either
+    with contextlib.suppress(OSError):  # `forget` cannot change a read-only store either
         notes = real / _NOTES
         notes.mkdir(exist_ok=True)
         if not notes.is_symlink():
@@ -104,14 +104,14 @@ def exports_of(store: Store) -> Exports:
     real = real_path(store.path)
     inode, notes = real.stat().st_ino, _noted_tokens(real)
     entries = _entries()
-    own, doubtful = [], []
+    rewritable, doubtful = [], []
     for export in entries:
         is_here = export.store == str(real)
         if is_here and export.inode == inode and export.token in notes:
-            own.append(export)
+            rewritable.append(export)
         elif is_here or export.token in notes:
             doubtful.append(export)
-    return Exports(own, doubtful, len(notes - {export.token for export in entries}))
+    return Exports(rewritable, doubtful, len(notes - {export.token for export in entries}))
 
 
 @contextlib.contextmanager

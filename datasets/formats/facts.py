@@ -23,13 +23,21 @@ PLAIN = (
 """Fields of a trajectory that are text, numbers and flags already."""
 
 
-def facts_of(one: Trajectory) -> dict[str, Any]:
+def facts_of(trajectory: Trajectory) -> dict[str, Any]:
     """Return an episode's facts as str, int, float and bool; `reading_back.rebuild` reads them back."""
-    facts = {name: getattr(one, name) for name in PLAIN}
-    facts |= {name: json.dumps(dict(getattr(one, name)), sort_keys=True) for name in ("kwargs", "versions")}
-    facts |= {"digest": one.digest.hex(), "stored": one.observations is not None, "return": one.total}
-    facts["fingerprints"] = json.dumps(fingerprints(one))
-    return facts | ({} if one.steps_per_second is None else {"steps_per_second": one.steps_per_second})
+    facts = {name: getattr(trajectory, name) for name in PLAIN}
+    facts |= {
+        name: json.dumps(dict(getattr(trajectory, name)), sort_keys=True) for name in ("kwargs", "versions")
+    }
+    facts |= {
+        "digest": trajectory.digest.hex(),
+        "stored": trajectory.observations is not None,
+        "return": trajectory.total,
+    }
+    facts["fingerprints"] = json.dumps(fingerprints(trajectory))
+    return facts | (
+        {} if trajectory.steps_per_second is None else {"steps_per_second": trajectory.steps_per_second}
+    )
 
 
 def nest(space: Space[Any], flat: Mapping[str, np.ndarray], path: str = "") -> Any:
@@ -54,13 +62,13 @@ def unnest(space: Space[Any], value: Any, path: str = "") -> dict[str, np.ndarra
     elif is_text(space):
         if not isinstance(value, list | tuple | np.ndarray):
             raise TutelageError(f"expected a list of texts at {path!r}, got something else")
-        return {path: text_array([str(one) for one in value])}
+        return {path: text_array([str(text) for text in value])}
     else:
         return {path: _in_shape(space, value, path)}
     return {
         leaf: array
-        for key, part, one in parts
-        for leaf, array in unnest(part, one, f"{path}/{key}" if path else key).items()
+        for key, part, stacked in parts
+        for leaf, array in unnest(part, stacked, f"{path}/{key}" if path else key).items()
     }
 
 

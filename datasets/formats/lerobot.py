@@ -170,10 +170,10 @@ def write_lerobot(store: Store, export: Export, progress: Progress | None = None
         environment = environments[export.task]
         writing, report = _begin(environment, export.fresh)
         try:
-            for one in store.trajectories(task=export.task):
-                again = replay_proven(one, environments)
-                actions = one.actions.astype(action_dtype(environment.action_space))
-                writing.add(one, again, actions, _sentence(environment, again))
+            for trajectory in store.trajectories(task=export.task):
+                again = replay_proven(trajectory, environments)
+                actions = trajectory.actions.astype(action_dtype(environment.action_space))
+                writing.add(trajectory, again, actions, _sentence(environment, again))
                 if progress:
                     progress(1)
             writing.flush()

@@ -37,22 +37,22 @@ def import_lerobot(
     (see `Written.read_back` for what `keep_changed` does). Raises TutelageError for other LeRobot
     datasets: they come from robots and name no Gymnasium environment that a policy could act in.
     """
-    found = sorted(path.parents[1] for path in Path(source).glob("**/meta/info.json"))
-    if not found:
+    folders = sorted(path.parents[1] for path in Path(source).glob("**/meta/info.json"))
+    if not folders:
         raise TutelageError(
             f"expected a LeRobot dataset at {source}, found no meta/info.json; check the path"
         )
-    foreign = [folder for folder in found if not (folder / _OURS).is_file()]
+    foreign = [folder for folder in folders if not (folder / _OURS).is_file()]
     if foreign:
         raise TutelageError(
             f"expected a LeRobot dataset that tutelage exported, got {foreign[0]} without {_OURS}: it "
             f"names no Gymnasium environment to act in; convert it to Minari with its environment's id"
         )
-    markers = [Marker.read(folder, "lerobot") for folder in found]
+    markers = [Marker.read(folder, "lerobot") for folder in folders]
     suite = common_suite(markers, source)
     report = []
     with staged_import(Path(out), suite) as (store, there), Environments(suite) as environments:
-        for folder, marker in zip(found, markers, strict=True):
+        for folder, marker in zip(folders, markers, strict=True):
             environment = environments[marker.task]
             if not keep_changed:
                 refuse_changed_files(folder, marker, partial(_first_change, folder, marker, environment))
@@ -60,16 +60,17 @@ def import_lerobot(
             episodes = _told(
                 read_all(written, environments, f"LeRobot dataset {folder}", keep_changed), progress
             )
-            added, known = append_new(store, episodes, there)
+            added, repeated = append_new(store, episodes, there)
             report.append(
-                f"{folder}: {added} episodes added" + (f", {known} were there already." if known else ".")
+                f"{folder}: {added} episodes added"
+                + (f", {repeated} were there already." if repeated else ".")
             )
     return Imported(Store.open(out), report)
 
 
 def _told(episodes: Iterator[Trajectory], progress: Progress | None) -> Iterator[Trajectory]:
-    for one in episodes:
-        yield one
+    for episode in episodes:
+        yield episode
         if progress:
             progress(1)
 

@@ -97,7 +97,7 @@ def column(array: np.ndarray, feature: Feature) -> pa.Array:
 def array_of(values: pa.ChunkedArray, feature: Feature, shape: Sequence[int]) -> np.ndarray:
     """Read a column back as `[n, *shape]`: the inverse of `column`."""
     if feature["dtype"] == "image":
-        pictures = [_picture(one, feature["shape"]) for one in values.to_pylist()]
+        pictures = [_picture(picture, feature["shape"]) for picture in values.to_pylist()]
         return np.stack(pictures)
     if feature["dtype"] == "string":
         return text_array(values.to_pylist())

@@ -153,7 +153,9 @@ def write_minari(store: Store, export: Export, progress: Progress | None = None)
             process.call(create, data, *_description(store, environments[export.task], export.name, report))
             episodes = 0
             for batch in _batches(store, store.suite[export.task], environments, progress):
-                process.call(add_episodes, data, [one for one, _ in batch], [facts for _, facts in batch])
+                process.call(
+                    add_episodes, data, [arguments for arguments, _ in batch], [facts for _, facts in batch]
+                )
                 episodes += len(batch)
         write_marker(export.fresh, "minari", export.token, export.task, episodes, store.suite.source)
         sync_tree(export.fresh)
@@ -245,9 +247,9 @@ def _batches(
     """Yield pairs (arguments of `EpisodeBuffer`, metadata) of all episodes of a task, some at a time."""
     waiting: list[tuple[dict[str, Any], dict[str, Any]]] = []
     size = 0
-    for one in store.trajectories(task=task.id):
-        observations = replay_proven(one, environments).observations
-        waiting.append((_episode(one, observations, environments[task.id]), _metadata(one)))
+    for trajectory in store.trajectories(task=task.id):
+        observations = replay_proven(trajectory, environments).observations
+        waiting.append((_episode(trajectory, observations, environments[task.id]), _metadata(trajectory)))
         size += sum(array.nbytes for array in observations.values())
         if progress:
             progress(1)
@@ -258,31 +260,31 @@ def _batches(
         yield waiting
 
 
-def _metadata(one: Trajectory) -> dict[str, Any]:
-    return {name: value for name, value in facts_of(one).items() if name != "seed"}
+def _metadata(trajectory: Trajectory) -> dict[str, Any]:
+    return {name: value for name, value in facts_of(trajectory).items() if name != "seed"}
 
 
 def _episode(
-    one: Trajectory, observations: dict[str, np.ndarray], environment: TaskEnvironment
+    trajectory: Trajectory, observations: dict[str, np.ndarray], environment: TaskEnvironment
 ) -> dict[str, Any]:
     """Return the arguments of Minari's `EpisodeBuffer` for one episode."""
     flags = {
-        name: list(np.append(np.zeros(len(one) - 1, bool), end))
-        for name, end in (("terminations", one.terminated), ("truncations", one.truncated))
+        name: list(np.append(np.zeros(len(trajectory) - 1, bool), end))
+        for name, end in (("terminations", trajectory.terminated), ("truncations", trajectory.truncated))
     }
-    actions = split_actions(environment.action_space, one.actions)
+    actions = split_actions(environment.action_space, trajectory.actions)
     infos = {
-        "times_ms": np.insert(one.times_ms, 0, 0),
-        "controllers": np.insert(one.controllers, 0, -1),
-        "frames": np.insert(one.frames, 0, -1),
+        "times_ms": np.insert(trajectory.times_ms, 0, 0),
+        "controllers": np.insert(trajectory.controllers, 0, -1),
+        "frames": np.insert(trajectory.frames, 0, -1),
     }
-    if join_actions(actions).tobytes() != one.actions.tobytes():  # finer than the space's own dtype
-        infos["action_rows"] = np.insert(one.actions, 0, np.nan, axis=0)
+    if join_actions(actions).tobytes() != trajectory.actions.tobytes():  # finer than the space's own dtype
+        infos["action_rows"] = np.insert(trajectory.actions, 0, np.nan, axis=0)
     return {
-        "seed": one.seed,
+        "seed": trajectory.seed,
         "observations": nest(environment.observation_space, observations),
         "actions": nest(environment.action_space, actions),
-        "rewards": list(one.rewards),
+        "rewards": list(trajectory.rewards),
         "infos": infos,
         **flags,
     }
@@ -290,7 +292,9 @@ def _episode(
 
 def _name_namespaces(root: Path, datasets: list[Path], made: list[Path]) -> None:
     """Write the small files by which Minari knows that a folder is a namespace."""
-    folders = {parent for one in datasets for parent in one.relative_to(root).parents if parent != Path(".")}
+    folders = {
+        parent for dataset in datasets for parent in dataset.relative_to(root).parents if parent != Path(".")
+    }
     for folder in sorted(folders):
         path = root / folder / "namespace_metadata.json"
         if not os.path.lexists(path):
@@ -342,12 +346,12 @@ def _import_ours(
 
 
 def _told(trajectories: Iterator[Trajectory], progress: Progress | None) -> Iterator[Trajectory]:
-    for one in trajectories:
-        yield one
+    for trajectory in trajectories:
+        yield trajectory
         if progress:
             progress(1)
 
 
 def _count(name: str, counts: tuple[int, int]) -> str:
-    added, known = counts
-    return f"{name}: {added} episodes added" + (f", {known} were there already." if known else ".")
+    added, repeated = counts
+    return f"{name}: {added} episodes added" + (f", {repeated} were there already." if repeated else ".")

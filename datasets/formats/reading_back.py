@@ -56,7 +56,7 @@ class Written:
         facts, steps = self.facts, self.steps
         check_facts(facts, "an exported episode")
         check_lengths(steps, self.observations, f"episode {facts['episode']}")
-        one = Trajectory(
+        trajectory = Trajectory(
             **{name: facts[name] for name in PLAIN},
             actions=steps["actions"].astype(np.float64),
             rewards=steps["rewards"].astype(np.float64),
@@ -69,10 +69,10 @@ class Written:
             steps_per_second=facts.get("steps_per_second"),
             observations=dict(self.observations) if facts["stored"] else None,
         )
-        changed = changed_groups(one, parse_json(facts["fingerprints"], "fingerprints"))
-        if self._digest(one) != one.digest and "observations" not in changed:
+        changed = changed_groups(trajectory, parse_json(facts["fingerprints"], "fingerprints"))
+        if self._digest(trajectory) != trajectory.digest and "observations" not in changed:
             changed.append("observations")
-        return one, changed
+        return trajectory, changed
 
     def read_back(self, environments: Environments, where: str, keep_changed: bool) -> Trajectory:
         """Return the episode as it was exported, proven by replay where its observations were not stored.
@@ -81,28 +81,33 @@ class Written:
         a changed one gets another id and a note that says so, and one that does not replay keeps its
         observations.
         """
-        one, changed = self.rebuild()
+        trajectory, changed = self.rebuild()
         if changed and not keep_changed:
-            raise TutelageError(f"{where}: {_describe(one, changed)}; {_REMEDY}")
+            raise TutelageError(f"{where}: {_describe(trajectory, changed)}; {_REMEDY}")
         if changed:
             note = f"changed since its export ({', '.join(changed)})" + (
-                f": {one.notes}" if one.notes else ""
+                f": {trajectory.notes}" if trajectory.notes else ""
             )
-            renamed = replace(one, episode=CHANGED + fingerprint(one), notes=note, digest=self._digest(one))
+            renamed = replace(
+                trajectory,
+                episode=CHANGED + fingerprint(trajectory),
+                notes=note,
+                digest=self._digest(trajectory),
+            )
             return prove_again(renamed, environments, self.observations)
-        if one.observations is None:
+        if trajectory.observations is None:
             try:
-                replay_proven(one, environments)
+                replay_proven(trajectory, environments)
             except TutelageError as error:
                 if not keep_changed:
                     raise TutelageError(
                         f"{where}: {error}; or say --changed to store what was seen"
                     ) from None
-                return replace(one, observations=dict(self.observations))
-        return one
+                return replace(trajectory, observations=dict(self.observations))
+        return trajectory
 
-    def _digest(self, one: Trajectory) -> bytes:
-        return digest_of(self.observations, one.rewards, one.terminated, one.truncated)
+    def _digest(self, trajectory: Trajectory) -> bytes:
+        return digest_of(self.observations, trajectory.rewards, trajectory.terminated, trajectory.truncated)
 
 
 _REMEDY = "get another copy, or say --changed to import such episodes under other ids"
@@ -120,9 +125,9 @@ def first_change(episodes: Iterable[Written]) -> str:
     """Say which episode was changed first, and what of it; "" when none was, or it cannot be read."""
     try:
         for written in episodes:
-            one, changed = written.rebuild()
+            trajectory, changed = written.rebuild()
             if changed:
-                return _describe(one, changed)
+                return _describe(trajectory, changed)
     except (TutelageError, *_UNREADABLE):
         return ""
     return ""
@@ -148,34 +153,34 @@ def read_all(
             written = next(iterator, None)
             if written is None:
                 return
-            one = written.read_back(environments, where, keep_changed)
+            trajectory = written.read_back(environments, where, keep_changed)
         except _UNREADABLE as error:
             text = " ".join(f"{type(error).__name__}: {error}".split())
             raise TutelageError(f"{where}: expected episodes as they were exported, got {text}") from None
-        yield one
+        yield trajectory
 
 
 def append_new(store: Store, trajectories: Iterator[Trajectory], there: set[str]) -> tuple[int, int]:
     """Append the episodes that are not `there` yet; returns how many were new, and how many not."""
-    added, known = 0, 0
+    added, repeated = 0, 0
     waiting: list[Trajectory] = []
-    for one in trajectories:
-        if one.episode in there:
-            known += 1
+    for trajectory in trajectories:
+        if trajectory.episode in there:
+            repeated += 1
             continue
-        there.add(one.episode)
-        waiting.append(one)
+        there.add(trajectory.episode)
+        waiting.append(trajectory)
         if len(waiting) == _EPISODES_A_PART:
             store.append(waiting)
             added += len(waiting)
             waiting = []
     if waiting:
         store.append(waiting)
-    return added + len(waiting), known
+    return added + len(waiting), repeated
 
 
-def _describe(one: Trajectory, changed: list[str]) -> str:
+def _describe(trajectory: Trajectory, changed: list[str]) -> str:
     return (
-        f"expected episode {printable(one.episode)} as it was exported, got other {', '.join(changed)}: "
-        f"its data were changed"
+        f"expected episode {printable(trajectory.episode)} as it was exported, got "
+        f"other {', '.join(changed)}: its data were changed"
     )
