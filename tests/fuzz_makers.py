@@ -1,4 +1,4 @@
-"""A small sound specimen of every kind of file that somebody may hand over, all in one folder."""
+"""A small sound specimen of every kind of file that an attacker may hand over, all in one folder."""
 
 from __future__ import annotations
 
@@ -144,9 +144,11 @@ def _studied(folder: Path) -> None:
 def _translated(folder: Path) -> None:
     """Write a study in a language of its own."""
     place = folder / "translated"
-    said = {"en": "Cross the lake.", "xx": "Hop."}
+    sentences = {"en": "Cross the lake.", "xx": "Hop."}
     words = {"xx": {"Left": "L"}}
-    toy_study.write(place, languages=["en", "xx"], consent=said, instructions=said, check=None, words=words)
+    toy_study.write(
+        place, languages=["en", "xx"], consent=sentences, instructions=sentences, check=None, words=words
+    )
     (place / "languages").mkdir()
     shipped = resources.files("tutelage.datasets.crowd").joinpath("languages", "zh.yaml").read_text("utf-8")
     (place / "languages" / "xx.yaml").write_text(shipped, "utf-8")

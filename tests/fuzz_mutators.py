@@ -115,14 +115,14 @@ def spoil_document(document: Any, dice: Dice) -> tuple[Any, str]:
 
 
 def _places(document: Any) -> list[tuple[Any, Any]]:
-    found: list[tuple[Any, Any]] = []
+    places: list[tuple[Any, Any]] = []
     waiting = [document]
     while waiting:
         holder = waiting.pop()
         keys = [*holder] if isinstance(holder, dict) else range(len(holder))
-        found += [(holder, key) for key in keys]
+        places += [(holder, key) for key in keys]
         waiting += [holder[key] for key in keys if isinstance(holder[key], dict | list) and holder[key]]
-    return found
+    return places
 
 
 def _spoil_yaml(path: Path, dice: Dice) -> str:
@@ -164,7 +164,9 @@ def _spoil_parquet(path: Path, dice: Dice) -> str:
     if what == "gone":
         table = table.remove_column(at)
     elif what == "renamed":
-        table = table.rename_columns([f"{one}x" if one == name else one for one in table.column_names])
+        table = table.rename_columns(
+            [f"{heading}x" if heading == name else heading for heading in table.column_names]
+        )
     elif what == "doubled":
         table = table.append_column(name, column)
     elif what == "nulls":

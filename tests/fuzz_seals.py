@@ -1,4 +1,4 @@
-"""Put right every hash that covers a changed file, as somebody would who wrote it on purpose.
+"""Put right every hash that covers a changed file, as an attacker does who wrote it on purpose.
 
 Covers: parts (their names), the manifest and `dataset.yaml` of a store, markers of exports, checkpoints,
 evaluations, training states, sealed lines. Does not cover: fingerprints and digests of episodes.

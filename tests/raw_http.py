@@ -61,8 +61,8 @@ def exchange(address: str, sent: bytes) -> Answer:
     head, _, body = data.partition(b"\r\n\r\n")
     first, *lines = head.decode("latin-1").split("\r\n")
     headers: dict[str, str] = {}
-    for one in lines:
-        name, _, value = one.partition(": ")
+    for header in lines:
+        name, _, value = header.partition(": ")
         headers[name.lower()] = "; ".join(filter(None, (headers.get(name.lower(), ""), value)))
     return Answer(int(first.split(" ")[1]) if " " in first else 0, headers, body)
 

@@ -30,12 +30,12 @@ def nothing_trusted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("env", "kwargs", "name"),
     [
-        (CLICK_TEST, {"task": "/tmp/pages/form.html"}, "/tmp/pages"),
+        (CLICK_TEST, {"task": "/nowhere/pages/form.html"}, "/nowhere/pages"),
         (CLICK_TEST, {"task": "form.html"}, "TMP"),
         (CLICK_TEST, {"task": "../form.html"}, "TMP/.."),
         (CLICK_TEST, {"task": "click-test/../../form.html"}, "TMP/.."),
         (CLICK_TEST, {"task": "there"}, "there"),
-        ("Ant-v5", {"xml_file": "/tmp/ant.xml"}, "/tmp/ant.xml"),
+        ("Ant-v5", {"xml_file": "/nowhere/ant.xml"}, "/nowhere/ant.xml"),
         ("Ant-v5", {"xml_file": "~/ant.xml"}, "HOME/ant.xml"),
         ("Ant-v5", {"xml_file": b"./ant.xml"}, "./ant.xml"),
         ("Ant-v5", {"xml_file": "C:ant.xml"}, "C:ant.xml"),

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import resource
 import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,6 +15,8 @@ from tutelage.agents import checkpoint
 from tutelage.agents.behavior_cloning import train
 from tutelage.agents.train_config import TrainConfig
 from tutelage.datasets.store import Store
+from tutelage.tests.damage import flip_bit
+from tutelage.tests.disks import fill, limit_files, plain, small_disk
 
 pytestmark = pytest.mark.xdist_group("bad_input")  # the store and the policy are made once
 
@@ -33,7 +32,7 @@ tasks:
 
 
 def run(*arguments: str | Path, **options: object) -> subprocess.CompletedProcess[str]:
-    command = [str(one) for one in (Path(sys.executable).parent / "tutelage", *arguments)]
+    command = [str(argument) for argument in (Path(sys.executable).parent / "tutelage", *arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, **options)  # type: ignore[call-overload, no-any-return]
 
 
@@ -43,10 +42,10 @@ def refused(*arguments: str | Path, **options: object) -> str:
     assert done.returncode == 2, (done.returncode, done.stdout, done.stderr)
     assert "Traceback" not in done.stdout + done.stderr
     lines = [line for line in done.stderr.splitlines() if line.strip()]
-    said = [line for line in lines if line.startswith("tutelage: ")]
-    assert len(said) == 1, done.stderr
-    assert lines[-1] == said[0], done.stderr
-    return said[0]
+    complaints = [line for line in lines if line.startswith("tutelage: ")]
+    assert len(complaints) == 1, done.stderr
+    assert lines[-1] == complaints[0], done.stderr
+    return complaints[0]
 
 
 def hashes(folder: Path) -> dict[str, str]:
@@ -152,7 +151,7 @@ def test_a_damaged_part_is_found_and_named_and_the_rest_stays(demonstrations: Pa
     store = tmp_path / "crowd"
     shutil.copytree(demonstrations, store, ignore=shutil.ignore_patterns("columns"))
     part, sound = sorted(store.glob("*.parquet"))
-    flip(part, part.stat().st_size // 2)
+    flip_bit(part)
     before = hashes(store)
     for command in (
         ("inspect", store),
@@ -176,7 +175,7 @@ def test_a_damaged_part_is_found_and_named_and_the_rest_stays(demonstrations: Pa
 def test_a_checkpoint_with_one_flipped_byte_is_refused(name: str, policy: Path, tmp_path: Path) -> None:
     harmed = tmp_path / "policy"
     shutil.copytree(policy, harmed)
-    flip(harmed / name, int((harmed / name).stat().st_size * 0.6))
+    flip_bit(harmed / name, 0.6)
     line = refused("evaluate", harmed, "-o", tmp_path / "measured", "--episodes", "1")
     assert name in line
     assert not (tmp_path / "measured").exists()
@@ -223,7 +222,7 @@ def test_a_file_where_a_folder_should_be_is_named(suite_file: Path, tmp_path: Pa
 
 @pytest.mark.parametrize("kind", ["small disk", "small files"])
 def test_a_full_disk_loses_nothing(kind: str, suite_file: Path, demonstrations: Path, tmp_path: Path) -> None:
-    limit = {"preexec_fn": limit_files} if kind == "small files" else {}
+    limit = {"preexec_fn": limit_files()} if kind == "small files" else {}
     with small_disk(tmp_path / "disk") if kind == "small disk" else plain(tmp_path / "disk") as disk:
         store = disk / "crowd"
         shutil.copytree(demonstrations, store, ignore=shutil.ignore_patterns("columns"))
@@ -240,43 +239,3 @@ def test_a_full_disk_loses_nothing(kind: str, suite_file: Path, demonstrations: 
         again = run(*command)
         assert again.returncode == 0, again.stderr
         assert len(Store.open(store)) >= 44
-
-
-def flip(path: Path, at: int) -> None:
-    data = bytearray(path.read_bytes())
-    data[at] ^= 0x01
-    path.write_bytes(bytes(data))
-
-
-def fill(path: Path) -> None:
-    """Write until the disk is full."""
-    with path.open("wb", buffering=0) as file:
-        try:
-            while file.write(bytes(4096)):
-                pass
-        except OSError:
-            return
-
-
-def limit_files() -> None:
-    """Let no file of this process grow beyond two kilobytes: what a full disk does, without being root."""
-    resource.setrlimit(resource.RLIMIT_FSIZE, (2048, 2048))
-
-
-@contextmanager
-def plain(folder: Path) -> Iterator[Path]:
-    folder.mkdir()
-    yield folder
-
-
-@contextmanager
-def small_disk(folder: Path) -> Iterator[Path]:
-    """Mount a disk of 256 KiB; skip where that takes rights we do not have."""
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)]
-    if not shutil.which("mount") or subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("needs the right to mount a small disk; the same is tested with a limit on files")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", str(folder)], check=True)

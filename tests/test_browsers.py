@@ -183,7 +183,7 @@ def test_another_browser_is_let_in_by_the_first_alone(options: dict[str, object]
                     pass
                 stolen = come_in(thief, path).json()["code"]
                 origin = {"Origin": f"http://{address}"}
-                for client in (second, thief):  # nobody confirms themselves
+                for client in (second, thief):  # a browser cannot confirm itself
                     told = client.post("/confirm", json={"code": code, "own": True}, headers=origin)
                     assert told.status_code == 403
                 evil = {"Origin": "http://evil.example"}

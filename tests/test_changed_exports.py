@@ -18,7 +18,6 @@ from hypothesis import strategies as st
 from tutelage.datasets.formats.exchange import export_store, import_store
 from tutelage.datasets.formats.export_marker import MARKERS, Marker, write_marker
 from tutelage.datasets.store import Store
-from tutelage.datasets.trajectory import Trajectory
 from tutelage.envs.errors import TutelageError
 from tutelage.envs.suite import suite_from
 from tutelage.tests.fuzz_seals import seal
@@ -67,12 +66,14 @@ def refused(folder: Path, to: str, out: Path, match: str = "expected") -> str:
 
 def hdf5_values(path: Path) -> list[tuple[str, str]]:
     """List everything that Minari's file holds about the first episode: data sets and attributes."""
-    found: list[tuple[str, str]] = []
+    entries: list[tuple[str, str]] = []
     with h5py.File(path, "r") as file:
         group = file["episode_0"]
-        found += [("attribute", name) for name in group.attrs]
-        group.visititems(lambda name, item: found.append(("data", name)) if hasattr(item, "dtype") else None)
-    return found
+        entries += [("attribute", name) for name in group.attrs]
+        group.visititems(
+            lambda name, item: entries.append(("data", name)) if hasattr(item, "dtype") else None
+        )
+    return entries
 
 
 def change_hdf5(path: Path, kind: str, name: str) -> None:
@@ -166,7 +167,7 @@ def test_any_changed_column_in_lerobots_files_is_refused(
     every = [(path.relative_to(source), name) for path, name in cells(source)]
     names = {name for _, name in every}
     assert {"action", "next.reward", "tutelage.time_ms", "tutelage/facts", "next.done", "timestamp"} <= names
-    chosen = [one for one in every if not one[1].startswith("stats/") and "action_rows" not in one[1]]
+    chosen = [cell for cell in every if not cell[1].startswith("stats/") and "action_rows" not in cell[1]]
     for path, name in [*chosen, *every[-2:]]:
         folder = Path(shutil.copytree(source, tmp_path / "changed"))
         change_cell(folder / path, name)
@@ -184,7 +185,8 @@ def test_a_changed_fact_is_named(fact: str, exported: dict[str, Path], tmp_path:
     facts = [json.loads(text) for text in table["tutelage/facts"].to_pylist()]
     special = {"kwargs": '{"other": 1}', "versions": '{"other": "1"}', "digest": "00" * 16}
     facts[0][fact] = special[fact] if fact in special else other(facts[0][fact])
-    texts, at = pa.array([json.dumps(one) for one in facts]), table.column_names.index("tutelage/facts")
+    texts = pa.array([json.dumps(episode_facts) for episode_facts in facts])
+    at = table.column_names.index("tutelage/facts")
     pq.write_table(table.set_column(at, "tutelage/facts", texts), path)
     refused(folder, "lerobot", tmp_path / "back", "its data were changed")
 
@@ -225,14 +227,14 @@ def test_unchanged_all_comes_back_bit_for_bit(
     to: str, exported: dict[str, Path], filled: Store, tmp_path: Path, equal: Any
 ) -> None:
     import_store(exported[to], to, tmp_path / "back")
-    back = {one.episode: one for one in Store.open(tmp_path / "back").trajectories()}
-    mine = {one.episode: one for one in filled.trajectories()}
+    back = {trajectory.episode: trajectory for trajectory in Store.open(tmp_path / "back").trajectories()}
+    mine = {trajectory.episode: trajectory for trajectory in filled.trajectories()}
     assert mine.keys() == back.keys()
     assert all(equal(mine[episode], back[episode]) for episode in mine)
 
 
 def resealed(folder: Path, to: str) -> None:
-    """Write an export's marker anew, as somebody does who knows how."""
+    """Write an export's marker anew, as an attacker does who knows the format."""
     path = folder / MARKERS[to]
     document = json.loads(path.read_text())
     path.unlink()
@@ -268,11 +270,11 @@ def test_changed_episodes_are_taken_in_under_other_ids_when_asked(
     for _ in range(2):  # the second time adds nothing
         import_store(folder, to, tmp_path / "back", keep_changed=True)
     store = Store.open(tmp_path / "back")
-    first, second = sorted(store.trajectories(), key=lambda one: one.seed)
-    original: list[Trajectory] = sorted(filled.trajectories(task="taxi"), key=lambda one: one.seed)
+    first, second = sorted(store.trajectories(), key=lambda trajectory: trajectory.seed)
+    original = sorted(filled.trajectories(task="taxi"), key=lambda trajectory: trajectory.seed)
     assert first.episode.startswith("changed-")
     assert first.notes == f"changed since its export (times): {original[0].notes}"
-    assert first.demonstrator == original[0].demonstrator, "whoever is forgotten is found"
+    assert first.demonstrator == original[0].demonstrator, "a forgotten participant is found"
     assert not np.array_equal(first.times_ms, original[0].times_ms)
     assert second.episode == original[1].episode
     assert store.verify() == []
@@ -287,7 +289,7 @@ def test_a_failed_proof_is_an_error_and_not_stored_in_silence(
     refused(folder, "lerobot", tmp_path / "back", "to replay as recorded")
     import_store(folder, "lerobot", tmp_path / "kept", keep_changed=True)
     kept = list(Store.open(tmp_path / "kept").trajectories())
-    assert all(one.observations is not None for one in kept)
+    assert all(trajectory.observations is not None for trajectory in kept)
 
 
 @pytest.mark.parametrize("to", FORMATS)

@@ -6,13 +6,12 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from tutelage.agents.checkpoint import load, save, write_card
 from tutelage.agents.encoding import Encoding, Interface, Part, Seen
 from tutelage.agents.policy import Policy, PolicyConfig
 from tutelage.envs.errors import TutelageError
 from tutelage.envs.suite import suite_from
+from tutelage.tests.damage import copied, flip_bit, for_any_bit
 
 SUITE = suite_from(
     {"suite": "toys", "tasks": [{"id": "cart", "env": "CartPole-v1", "instruction": "balance"}]}
@@ -51,22 +50,20 @@ def test_the_description_names_hashes_versions_and_the_suite(folder: Path) -> No
     assert document["lineage"]["parts"] == {"crowd/a.parquet": "ab" * 32}
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(where=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
+@for_any_bit(40)
 def test_a_flipped_bit_in_the_weights_is_found(folder: Path, tmp_path: Path, where: float, bit: int) -> None:
-    copy = _copy(folder, tmp_path)
-    _flip(copy / "policy.safetensors", where, bit)
+    copy = copied(folder, tmp_path)
+    flip_bit(copy / "policy.safetensors", where, bit)
     with pytest.raises(TutelageError, match=r"policy\.safetensors as it was saved"):
         load(copy)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(where=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
+@for_any_bit(150)
 def test_a_flipped_bit_in_the_description_is_found_unless_it_says_the_same(
     folder: Path, tmp_path: Path, where: float, bit: int
 ) -> None:
-    copy = _copy(folder, tmp_path)
-    _flip(copy / "policy.yaml", where, bit)
+    copy = copied(folder, tmp_path)
+    flip_bit(copy / "policy.yaml", where, bit)
     try:
         same = yaml.safe_load((copy / "policy.yaml").read_bytes()) == yaml.safe_load(
             (folder / "policy.yaml").read_bytes()
@@ -80,22 +77,8 @@ def test_a_flipped_bit_in_the_description_is_found_unless_it_says_the_same(
             load(copy)
 
 
-def _copy(folder: Path, tmp_path: Path) -> Path:
-    copy = tmp_path / "copy"
-    copy.mkdir(exist_ok=True)
-    for one in folder.iterdir():
-        (copy / one.name).write_bytes(one.read_bytes())
-    return copy
-
-
-def _flip(path: Path, where: float, bit: int) -> None:
-    data = bytearray(path.read_bytes())
-    data[int(where * len(data))] ^= 1 << bit
-    path.write_bytes(bytes(data))
-
-
 def test_an_edited_description_is_refused(folder: Path, tmp_path: Path) -> None:
-    copy = _copy(folder, tmp_path)
+    copy = copied(folder, tmp_path)
     document = yaml.safe_load((copy / "policy.yaml").read_text())
     document["lineage"]["step"] = 5000
     (copy / "policy.yaml").write_text(yaml.safe_dump(document, sort_keys=False))
@@ -105,7 +88,7 @@ def test_an_edited_description_is_refused(folder: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["policy.safetensors", "policy.yaml"])
 def test_a_missing_file_is_named(folder: Path, tmp_path: Path, name: str) -> None:
-    copy = _copy(folder, tmp_path)
+    copy = copied(folder, tmp_path)
     (copy / name).unlink()
     with pytest.raises(TutelageError, match=f"found no {name}"):
         load(copy)
@@ -117,7 +100,7 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
 
 
 def test_the_card_carries_the_table_and_may_change(folder: Path, tmp_path: Path) -> None:
-    copy = _copy(folder, tmp_path)
+    copy = copied(folder, tmp_path)
     write_card(copy, "| task | success |\n|---|---|\n| cart | 0.97 |")
     assert "| cart | 0.97 |" in (copy / "card.md").read_text()
     load(copy)

@@ -207,12 +207,12 @@ def test_any_value_anywhere_gives_a_policy_that_acts_or_one_line(
     try:
         policy = load(tmp_path / "forged").policy
     except TutelageError as error:
-        said = str(error)
+        message = str(error)
     else:
-        said = ""
+        message = ""
         for task in policy.tasks:
             policy.act(task, {"": torch.zeros(3, 2).numpy()}, policy.start(task, 3))
-    assert "\n" not in said
+    assert "\n" not in message
 
 
 @pytest.mark.parametrize(

@@ -31,19 +31,19 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def loaded(*stores: Store) -> tuple[dict[str, TaskColumns], int]:
     """Load the columns, and count the episodes that were replayed for it."""
     told: list[int] = []
-    opened = [Store.open(one.path) for one in stores]
+    opened = [Store.open(store.path) for store in stores]
     return load_columns(opened, cache=True, progress=told.append), sum(told)
 
 
-def same(one: dict[str, TaskColumns], other: dict[str, TaskColumns]) -> bool:
-    return list(one) == list(other) and all(
-        np.array_equal(one[task].actions, other[task].actions)
-        and np.array_equal(one[task].controllers, other[task].controllers)
+def same(first: dict[str, TaskColumns], second: dict[str, TaskColumns]) -> bool:
+    return list(first) == list(second) and all(
+        np.array_equal(first[task].actions, second[task].actions)
+        and np.array_equal(first[task].controllers, second[task].controllers)
         and all(
-            np.array_equal(one[task].observations[path], other[task].observations[path])
-            for path in one[task].observations
+            np.array_equal(first[task].observations[path], second[task].observations[path])
+            for path in first[task].observations
         )
-        for task in one
+        for task in first
     )
 
 
@@ -83,9 +83,9 @@ def with_another_key(filled: Store) -> None:
         swap_tasks,
         with_another_key,
         lambda filled: files_of(filled)[0].unlink(),
-        lambda filled: next(one for one in files_of(filled) if one.name == "proof").write_text("0" * 64),
-        lambda filled: next(one for one in files_of(filled) if one.name == "proof").unlink(),
-        lambda filled: [one.write_bytes(one.read_bytes()[:50]) for one in files_of(filled)],
+        lambda filled: next(path for path in files_of(filled) if path.name == "proof").write_text("0" * 64),
+        lambda filled: next(path for path in files_of(filled) if path.name == "proof").unlink(),
+        lambda filled: [path.write_bytes(path.read_bytes()[:50]) for path in files_of(filled)],
     ],
     ids=["zeroed actions", "swapped", "another key", "deleted", "forged proof", "no proof", "cut short"],
 )

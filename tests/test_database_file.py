@@ -73,7 +73,7 @@ def step(number: int) -> StepRecord:
 
 
 def steps_in(file: Path, episode: str = "e") -> list[int]:
-    """Read a file as whoever comes after the process does: the file alone, by its path."""
+    """Read a file as a later process does: the file alone, by its path."""
     with contextlib.closing(sqlite3.connect(file)) as database:
         query = "select step from steps where episode = ? order by step"
         return [number for (number,) in database.execute(query, (episode,))]
@@ -228,7 +228,7 @@ def test_a_copy_whose_process_died_just_before_it_was_in_place_is_taken(file: Pa
         journal.append("e", step(1)).result(SECONDS)
     file.rename(file.with_name("journal.sqlite.anew"))
     with Journal(file) as journal:
-        assert [found.step for found in journal.steps("e")] == [1]
+        assert [row.step for row in journal.steps("e")] == [1]
     assert not file.with_name("journal.sqlite.anew").exists()
 
 

@@ -246,7 +246,7 @@ def test_every_answer_of_every_route_has_the_headers(kind: str, tmp_path: Path) 
         routes = list(_paths(app._app.routes))  # type: ignore[attr-defined]
         assert len(routes) > (15 if kind == "study" else 5)
         origin = f"http://{address}"
-        for method, path in [*routes, *(("GET", one) for one in ROUTES), ("PUT", "/"), ("OPTIONS", "*")]:
+        for method, path in [*routes, *(("GET", route) for route in ROUTES), ("PUT", "/"), ("OPTIONS", "*")]:
             if method == "SOCKET":
                 check_headers(upgrade(address, path, Origin="http://evil.example"))
                 continue

@@ -212,8 +212,10 @@ def test_one_sentinel_does_not_hide_all_other_values(sentinel: float, share: flo
     values[: int(1000 * share), 0] = sentinel
     seen = fit_vector("", (2,), values)
     shown = quantile_features(seen, np.array([[1.0, 1.0], [5.0, 5.0], [9.0, 9.0], [sentinel, 1.0]]))
-    for one, other in itertools.combinations(shown[:3], 2):
-        assert np.abs(one - other).sum() > 2, "as many edges between them as without the sentinel, or nearly"
+    for first, second in itertools.combinations(shown[:3], 2):
+        assert np.abs(first - second).sum() > 2, (
+            "as many edges between them as without the sentinel, or nearly"
+        )
     assert np.abs(shown[3] - shown[0]).sum() > 0.5
 
 

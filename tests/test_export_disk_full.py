@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from tutelage.datasets.formats.exchange import export_store
 from tutelage.datasets.store import Store
-from tutelage.tests.test_bad_input import fill, hashes, limit_files, plain, refused, run, small_disk
+from tutelage.tests.disks import fill, limit_files, plain, small_disk
+from tutelage.tests.test_bad_input import hashes, refused, run
 
 pytestmark = pytest.mark.xdist_group("bad_input")
 
@@ -32,7 +33,7 @@ def crowd(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("to", ["minari", "lerobot"])
 @pytest.mark.parametrize("kind", ["small disk", "small files"])
 def test_an_export_to_a_full_disk_leaves_nothing(kind: str, to: str, crowd: Path, tmp_path: Path) -> None:
-    limit = {"preexec_fn": limit_files} if kind == "small files" else {}
+    limit = {"preexec_fn": limit_files()} if kind == "small files" else {}
     with small_disk(tmp_path / "disk") if kind == "small disk" else plain(tmp_path / "disk") as disk:
         (disk / "mine.txt").write_text("mine")
         if kind == "small disk":

@@ -142,7 +142,7 @@ def test_what_others_put_into_an_export_stays(crowd: Store, tmp_path: Path) -> N
     assert (tmp_path / "out" / "words" / "linked").is_symlink()
     assert sorted(path.name for path in (tmp_path / "out" / "cartpole").iterdir()) == ["README.md"]
     import_store(tmp_path / "out" / "words", "lerobot", tmp_path / "back")
-    assert [one.demonstrator for one in Store.open(tmp_path / "back").trajectories()] == [ANN]
+    assert [trajectory.demonstrator for trajectory in Store.open(tmp_path / "back").trajectories()] == [ANN]
 
 
 def test_links_in_a_study_are_neither_followed_nor_passed_over_in_silence(
@@ -194,7 +194,7 @@ def test_forgetting_nobody_ends_in_status_2_and_again_in_0(crowd: Store) -> None
     assert isinstance(told.exception, TutelageError)
     assert "found no person of that name" in str(told.exception)
     assert "is left" not in told.output
-    for _ in range(2):  # who was removed earlier is nobody unheard of
+    for _ in range(2):  # a participant who was removed earlier is still known
         again = CliRunner().invoke(app, ["forget", EVE, "--store", str(crowd.path)])
         assert again.exception is None, again.exception
     assert EVE.encode() not in b"".join(contents(state_folder()).values())
@@ -270,7 +270,7 @@ def killed_and_forgotten(to: str, poles: Store, work: Path, step: int, events: s
     (left,) = datasets(work / "out")
     assert not [path for path in left.parent.iterdir() if path.name.endswith((".new", ".old"))], step
     import_store(left, to, work / "back")
-    assert [one.demonstrator for one in Store.open(work / "back").trajectories()] == [ANN], step
+    assert [trajectory.demonstrator for trajectory in Store.open(work / "back").trajectories()] == [ANN], step
     shutil.rmtree(work)
     return ended
 

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import errno
 import itertools
-import os
 import random
 import socket
 import struct
-import subprocess
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,6 +14,7 @@ from typing import Any, Protocol
 import httpx
 import pytest
 from tutelage.tests import small_room
+from tutelage.tests.disks import SERVER_DISK, SmallDisk, small_disk
 from tutelage.tests.nursery import Nursery, Server, serving
 from tutelage.tests.players import Player
 from tutelage.tests.what_is_stored import actions, check_acknowledged, check_store, check_study, rows
@@ -53,22 +50,6 @@ class Disk(Protocol):
     def free(self, server: Server) -> None: ...
 
 
-class SmallDisk:
-    """A file system in memory, filled by a file that takes all that is left."""
-
-    def __init__(self, folder: Path) -> None:
-        self._filler = folder / "filler"
-
-    def fill(self, _: Server) -> None:
-        full = pytest.raises(OSError, match=os.strerror(errno.ENOSPC))
-        with self._filler.open("wb", buffering=0) as file, full:
-            while True:
-                file.write(bytes(4096))
-
-    def free(self, _: Server) -> None:
-        self._filler.unlink()
-
-
 class Allowance:
     """The system's limit for a process's files, where no file system can be made."""
 
@@ -82,25 +63,12 @@ class Allowance:
         server.limit_files(-1)
 
 
-@contextlib.contextmanager
-def small_disk(folder: Path) -> Iterator[None]:
-    """Mount a small file system; skips where that is not allowed."""
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(folder)]
-    if os.geteuid() or subprocess.run(command, capture_output=True).returncode:
-        pytest.skip("needs the right to mount a file system; the other disk is tested")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "-l", folder], check=True)
-
-
 @pytest.fixture(params=["tmpfs", "limit"])
 def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Path, Callable[[str], Disk]]]:
     """Give a folder, and what can fill the disk that it is on."""
     folder = tmp_path / "disk"
     if request.param == "tmpfs":
-        with small_disk(folder):
+        with small_disk(folder, SERVER_DISK, in_use=True):
             yield folder / "here", lambda _: SmallDisk(folder)
     else:
         folder.mkdir()

@@ -55,26 +55,26 @@ def test_the_groups_are_all_fields_once() -> None:
 def test_any_other_value_of_any_field_is_another_fingerprint(
     name: str, stored: bool, record: Recorder
 ) -> None:
-    one = record("words", seed=1, stored=stored)
-    value = getattr(one, name)
+    trajectory = record("words", seed=1, stored=stored)
+    value = getattr(trajectory, name)
     if name == "observations" and value is None:
         changed = record("words", seed=1, stored=True)
-        changed = replace(one, observations=changed.observations)
+        changed = replace(trajectory, observations=changed.observations)
     else:
-        changed = replace(one, **{name: other(value)})
-    assert fingerprint(changed) != fingerprint(one)
+        changed = replace(trajectory, **{name: other(value)})
+    assert fingerprint(changed) != fingerprint(trajectory)
     (group,) = [group for group, names in GROUPS.items() if name in names]
-    assert changed_groups(changed, fingerprints(one)) == [group]
+    assert changed_groups(changed, fingerprints(trajectory)) == [group]
 
 
 def test_minus_zero_and_other_nans_are_other_values(record: Recorder) -> None:
-    one = replace(record(seed=1), actions=np.zeros((12, 2)))
-    assert fingerprint(replace(one, actions=-one.actions)) != fingerprint(one)
+    trajectory = replace(record(seed=1), actions=np.zeros((12, 2)))
+    assert fingerprint(replace(trajectory, actions=-trajectory.actions)) != fingerprint(trajectory)
 
 
 @pytest.mark.parametrize("task", ["words", "unrepeatable", "camera", "cartpole"])
 def test_a_store_gives_the_same_fingerprint_back(task: str, store: Store, record: Recorder) -> None:
-    one = record(task, seed=3)
-    store.append([one])
+    trajectory = record(task, seed=3)
+    store.append([trajectory])
     (back,) = store.trajectories()
-    assert fingerprints(back) == fingerprints(one)
+    assert fingerprints(back) == fingerprints(trajectory)

@@ -224,7 +224,7 @@ def robots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "Metadata-Version: 2.1\nName: robots\nVersion: 1.0\nRequires-Dist: gymnasium>=1.0\n"
     )
     (site / "robots-1.0.dist-info" / "top_level.txt").write_text("robots\n")
-    (site / "loose.py").write_text("raise SystemExit('a module that nobody named ran')\n")
+    (site / "loose.py").write_text("raise SystemExit('a module that no task names ran')\n")
     monkeypatch.setenv("PYTHONPATH", str(site))
     monkeypatch.setenv(VARIABLE, "")
     return tmp_path

@@ -223,7 +223,7 @@ def test_copies_are_reached_in_every_version(study: Path, bucket: str) -> None:
     done = forget(EVE, Places(study, parts=bucket))
     assert done.left == []
     assert done.removed["episodes in copies"] == 2
-    # older versions of manifests stay: they hold hashes of parts, and nobody's name
+    # older versions of manifests stay: they hold hashes of parts, and no participant's name
     left = [name for name, _ in remote.versions() if not COPIED.fullmatch(name)]
     assert left == [name for name in sorted(remote.sizes()) if not COPIED.fullmatch(name)]
     assert any(bucket in one for one in done.searched)

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import resource
-import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +19,7 @@ from tutelage.agents.train_config import TrainConfig
 from tutelage.datasets.store import Store
 from tutelage.envs.errors import TutelageError
 from tutelage.envs.suite import suite_from
+from tutelage.tests.disks import fill, limit_files, small_disk
 
 SUITE = suite_from(
     {"suite": "toy", "tasks": [{"id": "t", "env": "CartPole-v1", "max_steps": 20, "expert": "cartpole"}]}
@@ -52,28 +49,6 @@ def always(policy: Any) -> dict[str, float]:
     return {"t": 0.5}
 
 
-@contextmanager
-def disk_of(folder: Path, kilobytes: int) -> Iterator[Path]:
-    """Mount a small disk; skip where that takes rights we do not have."""
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", str(folder)]
-    if not shutil.which("mount") or subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("needs the right to mount a small disk; the same is tested with a limit on files")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", str(folder)], check=True)
-
-
-def fill(path: Path) -> None:
-    with path.open("ab", buffering=0) as file:
-        try:
-            while file.write(bytes(1024)):
-                pass
-        except OSError:
-            return
-
-
 def size_of(run: Path) -> int:
     return sum(path.stat().st_size for path in run.rglob("*") if path.is_file()) // 1024
 
@@ -83,18 +58,18 @@ def test_training_that_fills_a_disk_can_be_resumed_to_the_same_weights(
     share: float, store: Store, whole: Path, tmp_path: Path
 ) -> None:
     # a state and its successor, two checkpoints: nearly three times what stays
-    with disk_of(tmp_path / "disk", 3 * size_of(whole)) as disk:
+    with small_disk(tmp_path / "disk", 3 * size_of(whole)) as disk:
         (disk / "ballast").write_bytes(bytes(int((3 - 1.5 * share) * size_of(whole) * 1024) - 20_000))
         run = disk / "run"
         try:
             train([store], run, CONFIG, evaluate=always)
         except TutelageError as error:
-            said = str(error)
+            message = str(error)
         else:
-            said = ""
+            message = ""
         if share <= 0.6:
-            assert FULL in said
-        assert "\n" not in said
+            assert FULL in message
+        assert "\n" not in message
         for name in ("kept", "last"):
             if (run / name / "policy.yaml").exists():
                 load(run / name)
@@ -108,7 +83,7 @@ def test_training_that_fills_a_disk_can_be_resumed_to_the_same_weights(
 
 def test_a_disk_that_is_full_when_figures_are_written(store: Store, whole: Path, tmp_path: Path) -> None:
     config = replace(CONFIG, steps=30, save_every=5, evaluate_every=15)
-    with disk_of(tmp_path / "disk", 10 * size_of(whole)) as disk:
+    with small_disk(tmp_path / "disk", 10 * size_of(whole)) as disk:
 
         def fills(policy: Any) -> dict[str, float]:
             fill(disk / "ballast")
@@ -117,18 +92,13 @@ def test_a_disk_that_is_full_when_figures_are_written(store: Store, whole: Path,
         with pytest.raises(TutelageError, match=f"{FULL} and go on with --resume"):
             train([store], disk / "run", config, evaluate=fills)
         (disk / "ballast").unlink()
-        said: list[str] = []
-        train([store], disk / "run", config, resume=True, evaluate=always, notice=said.append)
+        notices: list[str] = []
+        train([store], disk / "run", config, resume=True, evaluate=always, notice=notices.append)
         assert load(disk / "run" / "last").lineage["step"] == 30
 
 
-def _files_of(most: int) -> Callable[[], None]:
-    """Return what lets no file of a process grow beyond `most` bytes."""
-    return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
-
-
 def tutelage(*arguments: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
-    command = [str(one) for one in (Path(sys.executable).parent / "tutelage", *arguments)]
+    command = [str(argument) for argument in (Path(sys.executable).parent / "tutelage", *arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=200, check=False, **options)
 
 
@@ -137,7 +107,7 @@ def test_the_command_line_says_it_in_one_line(store: Store, whole: Path, tmp_pat
     train_it = ("train", store.path, "-o", tmp_path / "run", *few)
     evaluate_it = ("evaluate", whole, "-o", tmp_path / "measured", "--episodes", "8", "--beside", "")
     for command, most in ((train_it, 20_000), (evaluate_it, 1000)):
-        done = tutelage(*command, preexec_fn=_files_of(most))
+        done = tutelage(*command, preexec_fn=limit_files(most))
         assert done.returncode == 2, done.stderr
         assert "Traceback" not in done.stderr
         lines = [line for line in done.stderr.splitlines() if line.startswith("tutelage: ")]
@@ -148,7 +118,7 @@ def test_the_command_line_says_it_in_one_line(store: Store, whole: Path, tmp_pat
 
 
 def test_an_evaluation_on_a_full_disk_leaves_the_one_before_it(tmp_path: Path) -> None:
-    with disk_of(tmp_path / "disk", 256) as disk:
+    with small_disk(tmp_path / "disk", 256) as disk:
         evaluate(SUITE, [ChanceActor()], episodes=3, out=disk / "measured")
         before = read_evaluation(disk / "measured").rows
         fill(disk / "ballast")
@@ -164,7 +134,7 @@ def test_a_report_on_a_full_disk_leaves_the_one_before_it(tmp_path: Path) -> Non
     from tutelage.agents.evaluation.beside import report_on
 
     evaluate(SUITE, [ExpertActor(), ChanceActor()], episodes=3, out=tmp_path / "measured")
-    with disk_of(tmp_path / "disk", 256) as disk:
+    with small_disk(tmp_path / "disk", 256) as disk:
         (disk / "report.html").write_text("the one before")
         fill(disk / "ballast")
         with pytest.raises(TutelageError, match=FULL):

@@ -1,4 +1,4 @@
-"""Whatever somebody hands over ends in an answer or in one line, in bounded time and memory."""
+"""Any file that a user hands over ends in an answer or in one line, in bounded time and memory."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ TEXTS = [
 
 
 @pytest.mark.parametrize(
-    "spoil", [_bomb, _digits, _not_text, _pipe, _device], ids=lambda one: one.__name__[1:]
+    "spoil", [_bomb, _digits, _not_text, _pipe, _device], ids=lambda function: function.__name__[1:]
 )
 @pytest.mark.parametrize(("place", "verb"), TEXTS, ids=[place for place, _ in TEXTS])
 def test_a_bomb_of_yaml_goes_off_nowhere(

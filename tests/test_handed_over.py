@@ -1,4 +1,4 @@
-"""Folders that somebody hands over: pipes, links and false words in them neither hold up nor lead out."""
+"""Folders that an attacker hands over: pipes, links and false words in them neither hold up nor lead out."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def reseal(folder: Path, to: str, **changes: Any) -> None:
 
 def refused(*arguments: str | Path) -> str:
     """Run a verb that must end in one line; returns it."""
-    result = CliRunner().invoke(app, [str(one) for one in arguments])
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
     assert isinstance(result.exception, TutelageError), result.output
     return str(result.exception)
 

@@ -70,7 +70,7 @@ async def honest_play(server: Server, grown: float = MEGABYTES) -> AsyncIterator
     players.append(next(honest))
     await players[-1].play(server.address)
     assert players[-1].way["outcome"] == "completed"
-    assert any(one.waits_ms for one in players[:-1])
+    assert any(player.waits_ms for player in players[:-1])
     lately = [now - then for now, then in zip(_held_up(server), held_up, strict=True)]
     assert sum(lately) > 0
     assert sum(lately[BOUNDS_MS.index(HELD_UP_MS) + 1 :]) == 0, lately

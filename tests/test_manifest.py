@@ -1,4 +1,4 @@
-"""A store is what was written: what is flipped, missing, foreign or doubled is named by whoever reads it."""
+"""A store is what was written: every reader names what is flipped, missing, foreign or doubled."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from tutelage.datasets.store import Store
 from tutelage.datasets.trajectory import Trajectory
 from tutelage.envs.errors import TutelageError
 from tutelage.envs.suite import Suite, suite_from
+from tutelage.tests.damage import flip_bit
 from tutelage.tests.fuzz_seals import seal
 from typer.testing import CliRunner
 
@@ -40,7 +41,7 @@ def poles(tmp_path: Path, demonstrate: Any) -> Store:
 
 
 def read(path: Path) -> list[str]:
-    return [one.episode for one in Store.open(path).trajectories()]
+    return [trajectory.episode for trajectory in Store.open(path).trajectories()]
 
 
 def remove(store: Store) -> str:
@@ -77,9 +78,7 @@ def double(store: Store) -> str:
 
 def flip(store: Store) -> str:
     part = store.parts()[1]
-    data = bytearray(part.read_bytes())
-    data[len(data) // 2] ^= 4
-    part.write_bytes(data)
+    flip_bit(part, bit=2)
     return f"part {part.name} .*damaged"
 
 
@@ -148,7 +147,7 @@ def test_every_verb_that_reads_a_store_names_what_is_wrong(
 def test_what_appends_names_it_too_and_adds_nothing(
     harm: Callable[[Store], str], poles: Store, demonstrate: Any
 ) -> None:
-    (new,) = (one for one in list(poles.trajectories())[:1])
+    (new,) = (trajectory for trajectory in list(poles.trajectories())[:1])
     complaint = harm(poles)
     before = sorted(path.name for path in poles.path.iterdir())
     with pytest.raises(TutelageError, match=complaint):
@@ -220,10 +219,10 @@ def test_processes_that_append_at_once_lose_nothing_and_readers_never_see_half(p
         for first in (100, 200, 300)
     ]
     counts = []
-    while any(one.poll() is None for one in running):
+    while any(process.poll() is None for process in running):
         counts.append(len(Store.open(poles.path)))
-    added = [name for one in running for name in one.communicate()[0].split()]
-    assert [one.returncode for one in running] == [0, 0, 0]
+    added = [name for process in running for name in process.communicate()[0].split()]
+    assert [process.returncode for process in running] == [0, 0, 0]
     assert len(added) == 36
     assert set(added) <= {part.name for part in poles.parts()}
     assert counts == sorted(counts)
@@ -239,21 +238,21 @@ def test_a_part_that_a_crash_left_is_taken_in_by_the_next_append(store: Store, r
     with pytest.raises(TutelageError, match=f"no part {part.name}"):
         read(store.path)
     Store.open(store.path).append([record(seed=3)])
-    assert [one.seed for one in Store.open(store.path).trajectories()] == [1, 2, 3]
+    assert [trajectory.seed for trajectory in Store.open(store.path).trajectories()] == [1, 2, 3]
 
 
 def test_an_append_that_is_tried_again_after_its_part_was_left_adds_nothing_twice(
     store: Store, record: Recorder
 ) -> None:
-    one, other = record(seed=1), record(seed=2)
+    first, second = record(seed=1), record(seed=2)
     manifest = (store.path / "manifest.json").read_bytes()
-    part = store.append([one])
+    part = store.append([first])
     (store.path / "manifest.json").write_bytes(manifest)
     again = Store.open(store.path)
-    assert again.append([one]) == part
+    assert again.append([first]) == part
     (store.path / "manifest.json").write_bytes(manifest)
-    again.append([one, other])
-    assert read(store.path) == [one.episode, other.episode]
+    again.append([first, second])
+    assert read(store.path) == [first.episode, second.episode]
 
 
 def test_a_removed_part_that_comes_back_is_not_taken_in(store: Store, record: Recorder) -> None:

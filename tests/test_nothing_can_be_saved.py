@@ -1,4 +1,4 @@
-"""While a disk is full or a database away: every page answers soon and says so, and whoever plays goes on."""
+"""While a disk is full or a database away: every page answers soon and says so; participants play on."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ from pathlib import Path
 import httpx
 import pytest
 from tutelage.tests import small_room
+from tutelage.tests.disks import SERVER_DISK, SmallDisk, small_disk
 from tutelage.tests.nursery import Nursery, Server, serving, until
 from tutelage.tests.players import Player
 from tutelage.tests.postgres import PostgreSQL
-from tutelage.tests.test_faults import SmallDisk, check, small_disk
+from tutelage.tests.test_faults import check
 from tutelage.tests.what_is_stored import check_acknowledged
 
 pytestmark = pytest.mark.alone  # servers and clocks: needs steady time
@@ -34,8 +35,8 @@ TITLE = {"en": "Please come back in a minute", "zh": "请一分钟后再来"}
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
-    with small_disk(tmp_path / "disk"):
-        yield tmp_path / "disk"
+    with small_disk(tmp_path / "disk", SERVER_DISK, in_use=True) as folder:
+        yield folder
 
 
 async def rush(
@@ -93,7 +94,7 @@ def test_newcomers_at_a_full_disk_are_told_and_whoever_plays_goes_on(
                 await player.settle(page)
                 await asyncio.to_thread(full.fill, server)
                 try:
-                    if knows:  # the server learns of it by somebody's step, else by the newcomers themselves
+                    if knows:  # the server learns of it by a player's step, else by the newcomers themselves
                         await player.move(page)
                         while not any(told.get("failing") for told in player.told):
                             await player.read(page, "saving")

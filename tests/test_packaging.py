@@ -72,18 +72,18 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_wheel_holds_the_code_and_the_data_and_nothing_else(wheel: Path) -> None:
-    inside = {one for one in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in one}
-    wanted = {"__init__.py", *COMMAND_LINE, "py.typed"} | {
-        one.relative_to(ROOT).as_posix()
+    inside = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
+    expected = {"__init__.py", *COMMAND_LINE, "py.typed"} | {
+        path.relative_to(ROOT).as_posix()
         for folder in FOLDERS
-        for one in (ROOT / folder).rglob("*")
-        if one.suffix in (".py", ".yaml", ".html", ".css", ".js", ".svg")
+        for path in (ROOT / folder).rglob("*")
+        if path.suffix in (".py", ".yaml", ".html", ".css", ".js", ".svg")
     }
-    assert inside == {f"tutelage/{one}" for one in wanted}
-    assert any(one.startswith("tutelage/envs/suites/") and one.endswith(".yaml") for one in inside)
+    assert inside == {f"tutelage/{name}" for name in expected}
+    assert any(name.startswith("tutelage/envs/suites/") and name.endswith(".yaml") for name in inside)
     assert "tutelage/datasets/crowd/static/index.html" in inside
     assert "tutelage/agents/evaluation/static/report.html" in inside
-    assert not any(one.split("/")[1] in OUTSIDE for one in inside)
+    assert not any(name.split("/")[1] in OUTSIDE for name in inside)
 
 
 def test_the_wheel_runs_in_a_fresh_environment(wheel: Path, tmp_path: Path) -> None:

@@ -144,14 +144,14 @@ def test_the_bonus_grows_in_a_line_from_the_requirement_to_good() -> None:
 
 
 def sent_away(rate: float, episodes: int = 20) -> float:
-    """Return the probability that somebody who solves `rate` is ever sent away, asked after every episode."""
+    """Return the probability that a participant who solves `rate` is sent away, asked after every episode."""
     staying = {0: 1.0}  # solved so far -> probability
     for played in range(1, episodes + 1):
         after: dict[int, float] = dict.fromkeys(range(played + 1), 0.0)
         for solved, probability in staying.items():
             after[solved] += (1 - rate) * probability
             after[solved + 1] += rate * probability
-        staying = {n: one for n, one in after.items() if played < 5 or wilson(n, played)[1] >= 0.4}
+        staying = {n: chance for n, chance in after.items() if played < 5 or wilson(n, played)[1] >= 0.4}
     return 1 - sum(staying.values())
 
 

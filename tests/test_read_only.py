@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,9 +21,10 @@ from tutelage.datasets.store import Store
 from tutelage.envs.errors import TutelageError
 from tutelage.envs.gymnasium_task import TaskEnvironment
 from tutelage.envs.suite import suite_from
+from tutelage.tests.disks import read_only
 from typer.testing import CliRunner
 
-NOBODY = 65534
+UNPRIVILEGED = 65534
 
 
 @pytest.fixture
@@ -47,16 +47,8 @@ def poles(place: Path, demonstrate: Any) -> Store:
 @pytest.fixture
 def mounted(poles: Store, place: Path) -> Iterator[Path]:
     """Show the store a second time, on a file system that is read-only."""
-    folder = place / "mounted"
-    folder.mkdir()
-    bind = ["mount", "--bind", str(poles.path), str(folder)]
-    if not shutil.which("mount") or subprocess.run(bind, capture_output=True, check=False).returncode:
-        pytest.skip("needs the right to mount; the same is tested as another user")
-    try:
-        subprocess.run(["mount", "-o", "remount,ro,bind", str(folder)], check=True)
+    with read_only(poles.path, place / "mounted") as folder:
         yield folder
-    finally:
-        subprocess.run(["umount", str(folder)], check=True)
 
 
 def replayed(path: Path) -> int:
@@ -88,14 +80,14 @@ def test_a_store_of_another_user_is_read_as_it_is(poles: Store, place: Path) -> 
     """The same where nothing can be mounted: by a user who may write nowhere but in their own folders."""
     if os.geteuid() != 0:
         pytest.skip("needs the right to become another user; the same is tested on a read-only disk")
-    own = place / "own"
-    own.mkdir()
-    os.chown(own, NOBODY, NOBODY)
+    home = place / "own"
+    home.mkdir()
+    os.chown(home, UNPRIVILEGED, UNPRIVILEGED)
     replayed(poles.path)
     shutil.rmtree(poles.path / "columns")  # everything that is needed is imported now
 
     def work() -> None:
-        os.environ |= {STATE_VARIABLE: str(own / "state"), CACHE_VARIABLE: str(own / "cache")}
+        os.environ |= {STATE_VARIABLE: str(home / "state"), CACHE_VARIABLE: str(home / "cache")}
         assert [replayed(poles.path), replayed(poles.path)] == [4, 0]
         assert demonstrations([Store.open(poles.path)], poles.suite)
         assert inspect(Store.open(poles.path)).problems == []
@@ -104,20 +96,20 @@ def test_a_store_of_another_user_is_read_as_it_is(poles: Store, place: Path) -> 
 
     assert demonstrations([poles], poles.suite)
     assert inspect(poles).problems == []
-    assert as_nobody(work)
-    assert sorted(path.name for path in own.iterdir()) == ["cache", "state"]
+    assert as_unprivileged_user(work)
+    assert sorted(path.name for path in home.iterdir()) == ["cache", "state"]
     assert not (poles.path / "columns").exists()
 
 
-def as_nobody(work: Callable[[], None]) -> bool:
+def as_unprivileged_user(work: Callable[[], None]) -> bool:
     """Do some work as a user without rights, in a process of its own; True when it came to its end."""
     child = os.fork()
     if child == 0:
         signal.alarm(60)
         try:
             os.setgroups([])
-            os.setgid(NOBODY)
-            os.setuid(NOBODY)
+            os.setgid(UNPRIVILEGED)
+            os.setuid(UNPRIVILEGED)
             work()
             os._exit(0)
         except BaseException:

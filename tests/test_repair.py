@@ -26,6 +26,7 @@ from tutelage.datasets.store import Store
 from tutelage.datasets.trajectory import Trajectory
 from tutelage.envs.errors import TutelageError
 from tutelage.envs.suite import Suite
+from tutelage.tests.damage import flip_bit
 from typer.testing import CliRunner
 
 Recorder = Callable[..., Trajectory]
@@ -33,7 +34,7 @@ WHO = "eve-with-a-name-of-her-own"
 
 
 def read(path: Path) -> list[str]:
-    return [one.episode for one in Store.open(path).trajectories()]
+    return [trajectory.episode for trajectory in Store.open(path).trajectories()]
 
 
 @pytest.fixture
@@ -48,20 +49,14 @@ def copy(filled: Store, tmp_path: Path) -> Path:
     return shutil.copytree(filled.path, tmp_path / "copy")
 
 
-def flip(path: Path) -> None:
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 1
-    path.write_bytes(data)
-
-
 HARMS: dict[str, Callable[[Path, list[Path]], object]] = {
     "missing": lambda _, parts: parts[1].unlink(),
-    "flipped": lambda _, parts: flip(parts[1]),
+    "flipped": lambda _, parts: flip_bit(parts[1]),
     "cut": lambda _, parts: parts[1].write_bytes(parts[1].read_bytes()[:-1]),
     "swapped": lambda _, parts: parts[0].write_bytes(parts[1].read_bytes()),
-    "suite": lambda path, _: flip(path / "dataset.yaml"),
+    "suite": lambda path, _: flip_bit(path / "dataset.yaml"),
     "no suite": lambda path, _: (path / "dataset.yaml").unlink(),
-    "manifest": lambda path, _: flip(path / "manifest.json"),
+    "manifest": lambda path, _: flip_bit(path / "manifest.json"),
     "no manifest": lambda path, parts: [(path / "manifest.json").unlink(), parts[2].unlink()],
     "neither": lambda path, _: [(path / "dataset.yaml").unlink(), (path / "manifest.json").unlink()],
     "all parts": lambda _, parts: [part.unlink() for part in parts],
@@ -94,7 +89,7 @@ def test_without_a_copy_the_rest_is_sound_and_what_is_lost_is_said(harm: str, fi
     assert done.lost == 2 * loses
     assert done.lines()[-1] == "the store is sound"
     left = read(filled.path)
-    assert left == [one for one in whole if one in left]
+    assert left == [episode for episode in whole if episode in left]
     assert len(left) == 6 - 2 * loses
     aside = filled.path / ".damaged"
     assert aside.exists() == (harm not in ("missing", "no suite"))
@@ -137,7 +132,7 @@ def test_episodes_that_were_appended_twice_stay_once(filled: Store, record: Reco
     filled.append([whole[1]])
     done = mend(filled.path)
     assert (done.problems, len(done.findings)) == ([], 2)
-    assert read(filled.path) == [*(one.episode for one in whole), new.episode]
+    assert read(filled.path) == [*(trajectory.episode for trajectory in whole), new.episode]
     assert len(list((filled.path / ".damaged").iterdir())) == 2
 
 
@@ -147,7 +142,8 @@ def test_what_is_no_part_of_this_suite_is_moved_aside(
     other = Store.create(tmp_path / "more", filled.suite)
     theirs = other.append([record(seed=7)])
     shutil.copy(theirs, filled.path)
-    assert [one.remedy for one in mend(filled.path).findings] == ["it is taken in"]  # of this suite, and new
+    (finding,) = mend(filled.path).findings
+    assert finding.remedy == "it is taken in"  # of this suite, and new
     (filled.path / "part-nonsense.parquet").write_bytes(b"PAR1")
     (filled.path / "part-folder.parquet").mkdir()
     (filled.path / "part-link.parquet").symlink_to(theirs)
@@ -175,8 +171,8 @@ def test_a_folder_of_copies_brings_back_what_several_stores_lost(
     other = Store.create(tmp_path / "other", filled.suite)
     other.append([record(seed=20)])
     url = f"file://{tmp_path / 'copies'}"
-    for one in (filled, other):
-        copies = PartCopies(one, url, pytest.fail)
+    for store in (filled, other):
+        copies = PartCopies(store, url, pytest.fail)
         copies.start()
         copies.close()
     whole = read(filled.path)
@@ -193,7 +189,7 @@ def test_a_folder_of_copies_brings_back_what_several_stores_lost(
 def test_a_damaged_copy_brings_nothing(filled: Store, copy: Path) -> None:
     part = filled.parts()[1]
     part.unlink()
-    flip(copy / part.name)
+    flip_bit(copy / part.name)
     assert mend(filled.path, [str(copy)]).lost == 2
     assert len(read(filled.path)) == 4
 
@@ -209,7 +205,7 @@ def test_a_place_without_a_copy_is_named(filled: Store, tmp_path: Path) -> None:
 
 
 def test_forgetting_empties_what_was_moved_aside(filled: Store) -> None:
-    flip(filled.parts()[1])
+    flip_bit(filled.parts()[1])
     mend(filled.path)
     assert (filled.path / ".damaged").exists()
     filled.forget(WHO)
@@ -249,7 +245,7 @@ async def test_what_the_journal_has_comes_back_after_a_part_was_deleted(
         keeper.put(kept)
     keeper.close()
     choice._journal.flush()
-    before = {one.episode: one for one in store.trajectories()}
+    before = {trajectory.episode: trajectory for trajectory in store.trajectories()}
     for record in choice._journal.episodes(state="stored") if not marked else ():
         choice._journal.mark(record.episode, "kept")
     choice._journal.close()
@@ -258,7 +254,7 @@ async def test_what_the_journal_has_comes_back_after_a_part_was_deleted(
     done = mend(store.path, journal=str(tmp_path / "journal.sqlite"))
     assert (done.problems, done.restored, done.lost) == ([], 3, 4)
     (reason,) = done.unrestored  # no seed gives its noise back
-    after = {one.episode: one for one in Store.open(store.path).trajectories()}
+    after = {trajectory.episode: trajectory for trajectory in Store.open(store.path).trajectories()}
     gone = before.keys() - after.keys()
     assert [before[episode].task for episode in gone] == ["unrepeatable"]
     assert all(episode in reason for episode in gone)
@@ -322,7 +318,7 @@ def test_a_process_may_die_at_any_change(
     work: str, after: bool, filled: Store, copy: Path, record: Recorder, tmp_path: Path
 ) -> None:
     new, whole = record(seed=11), list(filled.trajectories())
-    theirs = {one.episode for one in whole if one.demonstrator == WHO}
+    theirs = {trajectory.episode for trajectory in whole if trajectory.demonstrator == WHO}
     place = tmp_path / "victim"
     deaths = 0
 
@@ -331,10 +327,10 @@ def test_a_process_may_die_at_any_change(
         shutil.copytree(filled.path, place)
         if work == "repair":
             parts = sorted(place.glob("part-*"))
-            flip(parts[0])
+            flip_bit(parts[0])
             parts[1].unlink()
             parts[2].rename(place / "part-renamed.parquet")
-            flip(place / "dataset.yaml")
+            flip_bit(place / "dataset.yaml")
 
     def carry_out() -> None:
         if work == "append":
@@ -355,15 +351,15 @@ def test_a_process_may_die_at_any_change(
     for number in range(1, 40):
         harmed()
         finished = survives(carry_out, number, after)
-        everything = {one.episode for one in whole}
+        everything = {trajectory.episode for trajectory in whole}
         assert readable(place) in (None, everything, everything | {new.episode}, everything - theirs)
         again()
-        wanted = {
-            "append": {one.episode for one in whole} | {new.episode},
-            "forget": {one.episode for one in whole} - theirs,
-            "repair": {one.episode for one in whole},
+        expected = {
+            "append": {trajectory.episode for trajectory in whole} | {new.episode},
+            "forget": {trajectory.episode for trajectory in whole} - theirs,
+            "repair": {trajectory.episode for trajectory in whole},
         }[work]
-        assert sorted(read(place)) == sorted(wanted)
+        assert sorted(read(place)) == sorted(expected)
         assert mend(place, dry_run=True).findings == []
         if work == "forget":
             assert not any(WHO.encode() in path.read_bytes() for path in place.iterdir() if path.is_file())

@@ -299,9 +299,9 @@ def test_an_interrupted_or_forbidden_write_is_one_clear_line(evaluation: Evaluat
 
 
 def test_metrics_are_read_past_a_torn_line_and_averaged_over_tasks(run: Path) -> None:
-    found = read_metrics(run)
-    assert found is not None
-    loss, success = found
+    metrics = read_metrics(run)
+    assert metrics is not None
+    loss, success = metrics
     assert loss["loss"][1][0] == 1.0
     assert set(success) == {"go", "pole", "mean"}
     assert success["mean"][1].tolist() == pytest.approx([(1 / 3 + 0.5) / 2, (2 / 3 + 0.5) / 2, 0.75])

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tutelage.agents.rounds import Round, read_rounds, write_rounds
 from tutelage.agents.sealed_lines import seal_lines
 from tutelage.envs.errors import TutelageError
+from tutelage.tests.damage import flip_bit, for_any_bit
 
 ROUNDS = [Round(1, {"go": 0.25}, 7, {"go": 0.75}), Round(2, {"go": 0.5}, 9, {"go": 1.0})]
 
@@ -29,18 +29,14 @@ def test_rounds_survive_a_file(run: Path, tmp_path: Path) -> None:
     assert read_rounds(tmp_path) == []
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(where=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7), cut=st.booleans())
+@for_any_bit(150, cut=st.booleans())
 def test_any_flipped_bit_and_any_cut_is_found(
     run: Path, tmp_path: Path, where: float, bit: int, cut: bool
 ) -> None:
-    data = bytearray((run / "practice.jsonl").read_bytes())
-    at = int(where * len(data))
-    if cut:
-        del data[at:]
-    else:
-        data[at] ^= 1 << bit
-    (tmp_path / "practice.jsonl").write_bytes(bytes(data))
+    data, path = (run / "practice.jsonl").read_bytes(), tmp_path / "practice.jsonl"
+    path.write_bytes(data[: int(where * len(data))] if cut else data)
+    if not cut:
+        flip_bit(path, where, bit)
     with pytest.raises(TutelageError, match=r"practice\.jsonl.*the rounds are done again"):
         read_rounds(tmp_path)
 

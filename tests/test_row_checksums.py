@@ -111,7 +111,7 @@ def test_the_sound_beginning_of_an_episode_is_used_and_the_rest_named(
     with journal.engine.begin() as connection:
         connection.exec_driver_sql(change)
     steps, damage = journal.sound_steps("ada-1")
-    assert [found.step for found in steps] == list(range(1, number + 1))
+    assert [row.step for row in steps] == list(range(1, number + 1))
     assert damage == f"step {number + 1} of episode ada-1 is damaged or missing"
     assert damage in caplog.text
     assert len(journal.steps("ada-2")) == STEPS
@@ -126,7 +126,7 @@ def test_a_damaged_episode_is_named_and_the_others_are_there(
     fill(journal)
     with journal.engine.begin() as connection:
         connection.exec_driver_sql(f"update episodes set {column} where episode = 'ada-1'")
-    assert {found.episode for found in journal.episodes(seat="seat-ada")} == {"ada-0", "ada-2"}
+    assert {row.episode for row in journal.episodes(seat="seat-ada")} == {"ada-0", "ada-2"}
     assert "episodes ada-1 is damaged" in caplog.text
 
 
@@ -188,7 +188,7 @@ def everything(journal: Journal) -> dict[str, Any]:
         told[f"seat {person}"] = journal.seat(f"seat-{person}")
     for record in journal.episodes():
         told[record.episode] = record
-        told[f"steps {record.episode}"] = [repr(found) for found in journal.steps(record.episode)]
+        told[f"steps {record.episode}"] = [repr(step) for step in journal.steps(record.episode)]
     return told
 
 

@@ -10,8 +10,6 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from tutelage.agents.evaluation.actors import ChanceActor, ExpertActor
 from tutelage.agents.evaluation.beside import _of_people, measure, report_on
 from tutelage.agents.evaluation.evaluate import evaluate
@@ -23,6 +21,7 @@ from tutelage.datasets.store import Store
 from tutelage.envs.errors import TutelageError
 from tutelage.envs.suite import suite_from
 from tutelage.envs.task import TEST
+from tutelage.tests.damage import copied, flip_bit, for_any_bit
 
 TASK = {"id": "pole", "env": "CartPole-v1", "expert": "cartpole", "max_steps": 10}
 SUITE = suite_from({"suite": "toy", "tasks": [TASK]})
@@ -36,46 +35,34 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def copied(written: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(written, tmp_path / "copy", dirs_exist_ok=True))
-
-
-def flip(path: Path, where: float, bit: int = 0) -> None:
-    data = bytearray(path.read_bytes())
-    data[int(where * len(data))] ^= 1 << bit
-    path.write_bytes(bytes(data))
-
-
 def test_a_sound_evaluation_is_read(written: Path) -> None:
     saved = read_evaluation(written)
     assert len(saved.rows) == len(saved.store) == 6
     assert sorted(path.name for path in written.iterdir()) == ["episodes", "evaluation.yaml", "rows.parquet"]
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(where=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
+@for_any_bit(120)
 def test_any_flipped_bit_in_the_rows_is_found(written: Path, tmp_path: Path, where: float, bit: int) -> None:
     folder = copied(written, tmp_path)
-    flip(folder / "rows.parquet", where, bit)
+    flip_bit(folder / "rows.parquet", where, bit)
     with pytest.raises(TutelageError, match=r"rows\.parquet as it was written"):
         read_evaluation(folder)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(where=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
+@for_any_bit(60)
 def test_a_flipped_bit_in_the_manifest_is_found_or_says_the_same(
     written: Path, tmp_path: Path, where: float, bit: int
 ) -> None:
     folder = copied(written, tmp_path)
-    flip(folder / "evaluation.yaml", where, bit)
+    flip_bit(folder / "evaluation.yaml", where, bit)
     try:
         manifest = read_evaluation(folder).manifest
     except TutelageError as error:
-        said = str(error)
+        message = str(error)
     else:
-        said = ""
+        message = ""
         assert manifest == read_evaluation(written).manifest
-    assert not said or "evaluation.yaml" in said
+    assert not message or "evaluation.yaml" in message
 
 
 @pytest.mark.parametrize("change", ["flipped", "removed", "added"])
@@ -85,7 +72,7 @@ def test_episodes_that_are_not_those_of_the_evaluation_are_named(
     folder = copied(written, tmp_path)
     part = sorted((folder / "episodes").glob("part-*"))[0]
     if change == "flipped":
-        flip(part, 0.5)
+        flip_bit(part, 0.5)
     elif change == "removed":
         part.unlink()
     else:
@@ -170,11 +157,11 @@ def test_rows_of_another_type_are_refused(written: Path, tmp_path: Path) -> None
 def test_a_megabyte_that_is_repeated_is_measured_before_it_is_unpacked(tmp_path: Path, written: Path) -> None:
     schema = pq.read_schema(written / "rows.parquet")
     row = pq.read_table(written / "rows.parquet").slice(0, 1).to_pylist()[0] | {"actor": "x" * 1_000_000}
-    one = pa.Table.from_pylist([row], schema)
+    table = pa.Table.from_pylist([row], schema)
     many = pa.Table.from_arrays(
         [pa.DictionaryArray.from_arrays(pa.array([0] * 5000, pa.int32()), column.combine_chunks())
          if name == "actor" else pa.concat_arrays([column.combine_chunks()] * 5000)
-         for name, column in zip(schema.names, one.columns, strict=True)],
+         for name, column in zip(schema.names, table.columns, strict=True)],
         names=schema.names,
     )  # fmt: skip
     pq.write_table(many, tmp_path / "rows.parquet")
@@ -220,7 +207,7 @@ def people(folder: Path, **changes: object) -> Store:
     store = Store.create(folder, suite)
     (task,) = suite
     played = rollout(ChanceActor(), task, TEST.first(2), suite_name="theirs")
-    store.append([replace(one, kind="person", demonstrator="ann") for one in played])
+    store.append([replace(trajectory, kind="person", demonstrator="ann") for trajectory in played])
     return store
 
 

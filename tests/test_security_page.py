@@ -25,7 +25,7 @@ def test_the_page_has_rows_and_pins() -> None:
 def test_a_row_of_the_threat_model_is_held_by_a_test_that_is_there(file: str, name: str) -> None:
     tree = ast.parse((ROOT / "tests" / file).read_text("utf-8"))
     names = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
-    assert (name in names) if name else any(one.startswith("test_") for one in names)
+    assert (name in names) if name else any(test.startswith("test_") for test in names)
 
 
 @pytest.mark.parametrize("pin", PINS)

@@ -83,10 +83,10 @@ def test_the_same_person_is_the_same_and_a_link_twice_is_one_person(tmp_path: Pa
         with browser(address) as client:
             for name in (4711, 4711, 4712):
                 enter(client, f"/join?id={name}")
-            seats = {one["seat"] for one in server.ledger.rows(sql.select(people))}
+            seats = {row["seat"] for row in server.ledger.rows(sql.select(people))}
             enter(client, "/join?id=4711")  # on a shared computer, whom the address names is meant
             page = client.get("/").text
-            [seat] = [one.value for one in client.cookies.jar if one.name.startswith("seat-")]
+            [seat] = [cookie.value for cookie in client.cookies.jar if cookie.name.startswith("seat-")]
             [first] = server.ledger.rows(sql.select(people).order_by(people.c.joined).limit(1))
             assert str(seat).startswith(first["seat"])
             assert len(seats) == 2

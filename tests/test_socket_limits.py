@@ -105,7 +105,7 @@ BAD = {
     "a piece of nothing": (frame(CONTINUED, b"x"), 1002),
     "a message within another": (frame(TEXT, b"x", flags=0) + frame(TEXT, b"y"), 1002),
     "too large": (frame(TEXT, bytes(1 << 20)), 1009),
-    "a size that nobody has": (bytes([0x82, 0xFF]) + (1 << 62).to_bytes(8, "big") + bytes(4), 1009),
+    "a size beyond any memory": (bytes([0x82, 0xFF]) + (1 << 62).to_bytes(8, "big") + bytes(4), 1009),
     "too large in pieces": (
         frame(TEXT, b"a" * 9000, flags=0) + frame(CONTINUED, b"a" * 9000, flags=0),
         1009,
@@ -162,7 +162,7 @@ FLOODS: dict[str, Callable[[int], bytes]] = {
 
 @pytest.mark.parametrize("flood", FLOODS)
 def test_a_flood_that_is_not_read_takes_no_memory_and_ends(server: Server, flood: str) -> None:
-    """Each seat would have the server keep tens of megabytes of answers that nobody reads."""
+    """Each seat would have the server keep tens of megabytes of answers that the client never reads."""
     before = server.megabytes
     for _ in range(3):
         with opened(server, SMALL_BUFFER) as connection:
@@ -182,11 +182,11 @@ def test_a_few_pings_are_answered(server: Server) -> None:
 
 def test_nothing_is_unpacked(server: Server) -> None:
     """No compression is agreed on, so that there is no bomb to unpack; nor any other protocol."""
-    wanted = {
+    headers = {
         "Sec_WebSocket_Extensions": "permessage-deflate; client_max_window_bits, x; y=" + "z" * 3000,
         "Sec_WebSocket_Protocol": "x, " * 1000,
     }
-    answer = upgrade(server.address, Cookie=cookie(server), **wanted)
+    answer = upgrade(server.address, Cookie=cookie(server), **headers)
     assert answer.status == 101
     assert not {"sec-websocket-extensions", "sec-websocket-protocol"} & set(answer.headers)
     with opened(server) as connection:
@@ -207,7 +207,7 @@ def test_a_handshake_with_too_much_is_answered_and_closed(server: Server, header
 
 
 def test_requests_that_come_at_once_are_answered_one_after_the_other(server: Server) -> None:
-    """Ten thousand requests in one go, whose answers nobody reads."""
+    """Ten thousand requests in one go, whose answers the client never reads."""
     before = server.megabytes
     asked = f"GET /static/main.js HTTP/1.1\r\nHost: {server.address}\r\n\r\n".encode()
     with line(server.address, SMALL_BUFFER) as connection:
@@ -224,7 +224,7 @@ def test_requests_that_come_at_once_are_answered_one_after_the_other(server: Ser
 def test_five_hundred_seats_that_flood_and_do_not_read(
     nursery: Nursery, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """All at once, for at most a minute; somebody else is answered all the while."""
+    """All at once, for at most a minute; another client is answered all the while."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4096), hard))
     folder = small_room.write(tmp_path_factory.mktemp("many") / "folder", people=2 * SEATS)

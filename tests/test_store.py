@@ -174,7 +174,7 @@ def test_a_forgetting_that_was_interrupted_shows_each_episode_once(store: Store,
         list(again.trajectories())
     assert again.forget("ann") == 0
     assert not part.exists()
-    assert [one.demonstrator for one in again.trajectories()] == ["bob"]
+    assert [trajectory.demonstrator for trajectory in again.trajectories()] == ["bob"]
 
 
 def test_a_full_disk_is_one_clear_line_and_loses_nothing(store: Store) -> None:

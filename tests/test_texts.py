@@ -45,20 +45,20 @@ def test_every_language_has_every_text() -> None:
 
 
 def test_every_text_that_the_pages_say_is_there() -> None:
-    known = load_texts("en").page
-    said: set[str] = set()
+    texts = load_texts("en").page
+    used: set[str] = set()
     for name in PAGES:
         script = (STATIC / f"{name}.js").read_text("utf-8")
-        said |= set(re.findall(r'say\("([^"]+)"', script)) | set(
+        used |= set(re.findall(r'say\("([^"]+)"', script)) | set(
             re.findall(r'say\([^)"]*\? "([^"]+)"', script)
         )
-        said |= set(re.findall(r'say\([^)]*\? "[^"]+" : "([^"]+)"', script))
+        used |= set(re.findall(r'say\([^)]*\? "[^"]+" : "([^"]+)"', script))
     for module in STATIC.parent.rglob("*.py"):
-        said |= set(re.findall(r'\.say\("([^"]+)"', module.read_text("utf-8")))
+        used |= set(re.findall(r'\.say\("([^"]+)"', module.read_text("utf-8")))
     page = (STATIC / "index.html").read_text("utf-8")
-    said |= set(re.findall(r'data-(?:text|label)="([^"]+)"', page))
-    assert said <= set(known), said - set(known)
-    said |= {f"door.{reason}{part}" for reason in ("host", "origin", "token") for part in ("", ".title")}
+    used |= set(re.findall(r'data-(?:text|label)="([^"]+)"', page))
+    assert used <= set(texts), used - set(texts)
+    used |= {f"door.{reason}{part}" for reason in ("host", "origin", "token") for part in ("", ".title")}
     made_up = {"refused.stranger", "refused.too-often", "saving.waits", "saving.failing"}
     made_up |= {f"way.{stage}" for stage in STAGES if stage not in ("rest", "done")}
     made_up |= {f"done.{outcome}" for outcome in OUTCOMES} | {f"refused.{reason}" for reason in REFUSALS}
@@ -69,9 +69,9 @@ def test_every_text_that_the_pages_say_is_there() -> None:
     }
     made_up |= {f"done.withdrew-{what}" for what in ("kept", "removed")}
     made_up |= {f"return.{outcome}" for outcome in RETURNS}
-    assert made_up <= set(known), made_up - set(known)
+    assert made_up <= set(texts), made_up - set(texts)
     by_name = ("connection.", "choice.", "key.")  # by the state, the choice or the key
-    assert [one for one in known if one not in said | made_up and not one.startswith(by_name)] == []
+    assert [key for key in texts if key not in used | made_up and not key.startswith(by_name)] == []
 
 
 def test_the_pages_hold_no_sentence_of_their_own() -> None:

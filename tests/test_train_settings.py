@@ -18,6 +18,7 @@ from tutelage.agents.train_config import TrainConfig
 from tutelage.datasets.store import Store
 from tutelage.envs.errors import TutelageError
 from tutelage.envs.suite import suite_from
+from tutelage.tests.damage import flip_bit
 
 NAMES = ("a", "b", "c", "d", "e")
 SUITE = suite_from(
@@ -65,12 +66,12 @@ def test_a_setting_is_trained_with_or_refused_by_its_name(name: str) -> None:
         try:
             config = TrainConfig.from_dict({name: value})
         except TutelageError as error:
-            said = str(error)
+            message = str(error)
         else:
-            said = name
+            message = name
             assert getattr(config, name) == value
-        assert name in said
-        assert "\n" not in said
+        assert name in message
+        assert "\n" not in message
 
 
 @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -88,15 +89,15 @@ def test_any_combination_trains_or_ends_in_one_line(
     out = tmp_path_factory.mktemp("runs") / "run"
     if changed.get("steps") == 200:  # it works, and takes its time
         changed["steps"] = 3
-    said = ""
+    message = ""
     try:
         config = TrainConfig.from_dict({**{name: getattr(CONFIG, name) for name in FIELDS}, **changed})
         kept = train([store], out, config, evaluate=lambda _: dict.fromkeys(NAMES, 0.5))
     except TutelageError as error:
-        said = str(error)
+        message = str(error)
     else:
         assert 1 <= load(kept).lineage["step"] <= config.steps
-    assert "\n" not in said
+    assert "\n" not in message
 
 
 def test_training_that_diverges_stops_in_one_line(store: Store, tmp_path: Path) -> None:
@@ -128,9 +129,9 @@ def test_a_run_that_stopped_before_its_first_state_begins_again(store: Store, tm
     out = tmp_path / "run"
     out.mkdir()
     CONFIG.save(out / "config.yaml")
-    said: list[str] = []
-    train([store], out, CONFIG, resume=True, notice=said.append)
-    assert "begins again at step 0" in said[0]
+    notices: list[str] = []
+    train([store], out, CONFIG, resume=True, notice=notices.append)
+    assert "begins again at step 0" in notices[0]
     train([store], tmp_path / "whole", CONFIG)
     for name in ("last/policy.safetensors", "state.safetensors"):
         assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
@@ -155,12 +156,10 @@ def test_a_damaged_state_is_passed_over_and_the_run_ends_as_if_never_stopped(
     config = replace(config, evaluate_every=2)
     with pytest.raises(Stop):
         train([store], stopped, config, evaluate=stop)
-    state = bytearray((stopped / "state.safetensors").read_bytes())
-    state[len(state) // 2] ^= 4
-    (stopped / "state.safetensors").write_bytes(bytes(state))
-    said: list[str] = []
-    train([store], stopped, config, resume=True, notice=said.append, evaluate=lambda _: {"a": 0.5})
-    assert "going on from the state before it, step 2" in said[0]
+    flip_bit(stopped / "state.safetensors", bit=2)
+    notices: list[str] = []
+    train([store], stopped, config, resume=True, notice=notices.append, evaluate=lambda _: {"a": 0.5})
+    assert "going on from the state before it, step 2" in notices[0]
     weights = "last/policy.safetensors"
     assert (stopped / weights).read_bytes() == (whole / weights).read_bytes()
     assert not (stopped / "state.older.safetensors").exists()

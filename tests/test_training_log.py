@@ -31,8 +31,10 @@ def steps(run: Path) -> list[int]:
 
 def test_tensorboard_reads_the_same_figures(run: Path) -> None:
     events = EventAccumulator(str(run / "tensorboard")).Reload()
-    assert [one.step for one in events.Scalars("loss")] == [10, 20, 30, 40]
-    assert [one.value for one in events.Scalars("task_loss/go")] == pytest.approx([0.2, 0.1, 1 / 15, 0.05])
+    assert [scalar.step for scalar in events.Scalars("loss")] == [10, 20, 30, 40]
+    assert [scalar.value for scalar in events.Scalars("task_loss/go")] == pytest.approx(
+        [0.2, 0.1, 1 / 15, 0.05]
+    )
 
 
 def test_what_came_after_the_state_is_written_anew(run: Path) -> None:
@@ -42,18 +44,18 @@ def test_what_came_after_the_state_is_written_anew(run: Path) -> None:
     assert steps(run) == [10, 20, 30]
     assert read_log(run).records[-1]["loss"] == 5.0
     events = EventAccumulator(str(run / "tensorboard")).Reload()
-    assert [one.step for one in events.Scalars("loss")] == [10, 20, 30]
+    assert [scalar.step for scalar in events.Scalars("loss")] == [10, 20, 30]
 
 
 def test_an_unfinished_last_line_is_dropped_and_said(run: Path) -> None:
     with (run / "metrics.jsonl").open("a") as file:
         file.write('{"step": 50, "los')
-    said: list[str] = []
-    log = Log(run, 40, said.append)
+    notices: list[str] = []
+    log = Log(run, 40, notices.append)
     log.write(50, {"loss": 0.1})
     log.close()
     assert steps(run) == [10, 20, 30, 40, 50]
-    assert ["unfinished last line" in line for line in said] == [True]
+    assert ["unfinished last line" in line for line in notices] == [True]
 
 
 def test_a_damaged_line_in_the_middle_is_named(run: Path) -> None:
@@ -73,12 +75,12 @@ def test_lines_that_are_missing_from_the_end_are_missed(run: Path) -> None:
 
 def test_the_remedy_works_a_run_goes_on_without_its_figures(run: Path) -> None:
     (run / "metrics.jsonl").unlink()
-    said: list[str] = []
-    log = Log(run, 40, said.append)
+    notices: list[str] = []
+    log = Log(run, 40, notices.append)
     log.write(50, {"loss": 0.1})
     log.close()
     assert steps(run) == [50]
-    assert "curves begin at step 40" in said[0]
+    assert "curves begin at step 40" in notices[0]
 
 
 def test_a_line_without_a_step_is_named(tmp_path: Path) -> None:

@@ -9,14 +9,13 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from safetensors.torch import save as save_tensors
 from torch import nn
 from tutelage.agents import training_state
 from tutelage.agents.optimizer import Optimizer
 from tutelage.agents.training_state import OLDER, STATE, load_state, save_state
 from tutelage.envs.errors import TutelageError
+from tutelage.tests.damage import flip_bit, for_any_bit
 
 FACTS = {"step": 7, "best": 0.5, "select": {"go": 0.5}, "forgetful": ["go"], "lineage": {"parts": {"a": "1"}}}
 EXPECTED = {"lineage": {"parts": {"a": "1"}}}
@@ -38,8 +37,8 @@ def read(
     run: Path, notice: list[str] | None = None, expected: Any = EXPECTED
 ) -> tuple[dict[str, Any], Parts]:
     target = parts(1)
-    said: list[str] = []
-    return load_state(run, *target, expected, (said if notice is None else notice).append), target
+    notices: list[str] = []
+    return load_state(run, *target, expected, (notices if notice is None else notice).append), target
 
 
 @pytest.fixture(scope="module")
@@ -68,18 +67,17 @@ def test_a_state_is_put_back_and_saving_it_again_gives_the_same_bytes(saved: Pat
     assert not (tmp_path / OLDER).exists()
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(where=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
+@for_any_bit(200)
 def test_after_any_flipped_bit_the_older_state_is_used_and_said(
     saved: Path, tmp_path: Path, where: float, bit: int
 ) -> None:
-    data = bytearray((saved / STATE).read_bytes())
-    data[int(where * len(data))] ^= 1 << bit
-    said: list[str] = []
-    facts, target = read(copied(saved, tmp_path, bytes(data)), said)
+    run = copied(saved, tmp_path)
+    flip_bit(run / STATE, where, bit)
+    notices: list[str] = []
+    facts, target = read(run, notices)
     assert facts["step"] == 3
     assert weights(target) == weights(parts(0))
-    (line,) = said
+    (line,) = notices
     assert "state.safetensors" in line
     assert "step 3" in line
 
@@ -116,7 +114,9 @@ def forged(saved: Path, tmp_path: Path, facts: dict[str, Any], **changed: torch.
     """Write a state whose hash is right, with other facts and tensors."""
     tensors = {**training_state._read(saved / STATE)[0], **changed}
     about = json.dumps({"version": 2, "sha256": "0" * 64, "facts": facts})
-    data = save_tensors({name: one for name, one in tensors.items() if one is not None}, {"state": about})
+    data = save_tensors(
+        {name: tensor for name, tensor in tensors.items() if tensor is not None}, {"state": about}
+    )
     hashed = training_state._hash(data).encode()
     return copied(saved, tmp_path, data.replace(b"0" * 64, hashed, 1))
 

@@ -37,7 +37,7 @@ def named(page: Path) -> Suite:
 
 @pytest.fixture(scope="module")
 def handed(tmp_path_factory: pytest.TempPathFactory, fill: Callable[..., Store]) -> Path:
-    """Give a folder of all that somebody may hand over, each naming a page that lies in it."""
+    """Give a folder of all that an attacker may hand over, each naming a page that lies in it."""
     folder = tmp_path_factory.mktemp("handed over")
     page = folder / "form.html"
     page.write_bytes((PAGES / "form.html").read_bytes())
@@ -46,10 +46,11 @@ def handed(tmp_path_factory: pytest.TempPathFactory, fill: Callable[..., Store])
     honest = suite_from({"suite": "honest", "tasks": [{"id": "form", "env": "CartPole-v1", "max_steps": 20}]})
     filled = fill(honest, 1, 2)
     played = [
-        replace(one, suite=suite.name, env=ENV, kwargs=suite["form"].kwargs) for one in filled.trajectories()
+        replace(trajectory, suite=suite.name, env=ENV, kwargs=suite["form"].kwargs)
+        for trajectory in filled.trajectories()
     ]
     Store.create(folder / "store", suite).append(played)
-    tested = [replace(one, seed=TEST.start + at) for at, one in enumerate(played)]
+    tested = [replace(trajectory, seed=TEST.start + at) for at, trajectory in enumerate(played)]
     with NewEvaluation(folder / "evaluation", suite) as evaluation:
         evaluation.store.append(tested)
         evaluation.finish(rows_from(tested, "policy"), {})
@@ -76,7 +77,7 @@ episodes: 1
 
 
 def _reseal(folder: Path, to: str, suite: Suite) -> None:
-    """Let an export of ours name the suite, with every hash right: whoever wrote it knows how."""
+    """Let an export of ours name the suite, with every hash right: the attacker knows how."""
     path = next(folder.rglob("tutelage.json"))
     dataset = path.parents[1]
     marker = json.loads(path.read_text())
@@ -152,7 +153,7 @@ def test_a_verb_that_would_run_the_page_says_so_in_one_line(
         f"{handed}/form.html; if you know where it comes from, say --trust '{handed}'"
     ]
     assert not started.exists()
-    assert not [one for one in (tmp_path / "out").rglob("*") if one.is_file()]
+    assert not [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
     assert sorted(handed.rglob("*")) == before
 
 

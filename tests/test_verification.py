@@ -13,15 +13,14 @@ from tutelage.datasets.store import Store
 from tutelage.envs.errors import TutelageError
 from tutelage.envs.gymnasium_task import TaskEnvironment
 from tutelage.envs.suite import suite_from
+from tutelage.tests.damage import flip_bit
 
 
 @pytest.mark.parametrize("share", [0.02, 0.3, 0.6, 0.99])
 def test_one_damaged_byte_is_found_and_the_part_named(share: float, store: Store, record: Any) -> None:
     store.append([record(seed=1)])
     part = store.append([record(seed=2, stored=True)])
-    data = bytearray(part.read_bytes())
-    data[int(len(data) * share)] ^= 1
-    part.write_bytes(data)
+    flip_bit(part, share)
     again = Store.open(store.path)
     problems = again.verify()
     assert len(problems) == 1
@@ -39,7 +38,7 @@ def test_a_part_cut_short_or_renamed_is_named(store: Store, record: Any) -> None
     part.write_bytes(whole)
     part.rename(store.path / "part-copy.parquet")
     problems = Store.open(store.path).verify()
-    assert ["missing" in one and part.name in one for one in problems] == [True, False]
+    assert ["missing" in problem and part.name in problem for problem in problems] == [True, False]
     assert "no part part-copy.parquet" in problems[1]
     with pytest.raises(TutelageError, match=f"{part.name}.*missing \\(2 such parts\\)"):
         len(Store.open(store.path))

@@ -1,4 +1,4 @@
-"""A link for one person, opened in two real browsers; and what somebody sees who came by a foreign name."""
+"""A link for one person, opened in two real browsers; and what a visitor sees who came by a foreign name."""
 
 from __future__ import annotations
 

@@ -17,14 +17,14 @@ READ = ("figures", "people", "records.zip", "demonstrations.zip")
 
 
 @pytest.fixture(scope="module")
-def one(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Busy]:
+def busy_study(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Busy]:
     with busy(tmp_path_factory.mktemp("busy"), counts=CROWD) as made:
         yield made
 
 
 @pytest.fixture(scope="module")
-def served(one: Busy) -> Iterator[Served]:
-    with serving(one) as at:
+def served(busy_study: Busy) -> Iterator[Served]:
+    with serving(busy_study) as at:
         yield at
 
 

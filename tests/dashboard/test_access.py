@@ -129,7 +129,7 @@ def test_the_environment_may_say_which_token_it_is(tmp_path: Path, monkeypatch: 
 
 
 def test_a_sign_in_gives_a_cookie_that_no_script_and_no_other_site_can_use(
-    served: Served, browser: Browser, one: Busy
+    served: Served, browser: Browser, busy_study: Busy
 ) -> None:
     response = browser.sign_in(served.token)
     cookie = response.headers["set-cookie"].lower()
@@ -142,7 +142,7 @@ def test_a_sign_in_gives_a_cookie_that_no_script_and_no_other_site_can_use(
     plain = browser.get("people", headers={"Accept-Encoding": "identity"})
     assert "content-encoding" not in plain.headers
     assert len(plain.json()["people"]) == len(browser.get("people").json()["people"])
-    latest = one.ledger.rows(sql.select(events.c.what).order_by(events.c.id.desc()).limit(1))
+    latest = busy_study.ledger.rows(sql.select(events.c.what).order_by(events.c.id.desc()).limit(1))
     assert latest == [{"what": "sign-in"}]
 
 
@@ -195,9 +195,9 @@ def test_what_cannot_be_read_or_done_is_refused_in_words(inside: Browser, body: 
 
 
 def test_wrong_tokens_are_refused_then_slowed_down(
-    one: Busy, tmp_path: Path, open_browser: Callable[[Served], Browser]
+    busy_study: Busy, tmp_path: Path, open_browser: Callable[[Served], Browser]
 ) -> None:
-    with serving(replace(one, folder=tmp_path)) as at:
+    with serving(replace(busy_study, folder=tmp_path)) as at:
         browser = open_browser(at)
         statuses = [browser.sign_in("guess").status_code for _ in range(10)]
         assert statuses == [403] * 8 + [429] * 2
@@ -224,10 +224,10 @@ def test_signing_out_ends_the_session_wherever_its_cookie_may_be(
 
 
 @pytest.mark.alone
-def test_many_dashboards_cost_no_more_than_one(inside: Browser, one: Busy) -> None:
+def test_many_dashboards_cost_no_more_than_one(inside: Browser, busy_study: Busy) -> None:
     asked: list[str] = []
     sql.event.listen(
-        one.ledger.engine, "before_cursor_execute", lambda *given: asked.append(given[2]), named=False
+        busy_study.ledger.engine, "before_cursor_execute", lambda *given: asked.append(given[2]), named=False
     )
     with concurrent.futures.ThreadPoolExecutor(16) as pool:
         began = time.monotonic()
@@ -238,10 +238,10 @@ def test_many_dashboards_cost_no_more_than_one(inside: Browser, one: Busy) -> No
     assert len({json.loads(answer)["at"] for answer in answers}) <= len(curves) + 1  # one may be from before
 
 
-def test_a_decision_counts_at_once_and_is_on_record(inside: Browser, one: Busy) -> None:
-    person = one.playing[0]
+def test_a_decision_counts_at_once_and_is_on_record(inside: Browser, busy_study: Busy) -> None:
+    person = busy_study.playing[0]
     assert inside.post("decide", {"what": "pause", "reason": "lunch"}).status_code == 204
-    assert standing(one.ledger, one.study.name).paused
+    assert standing(busy_study.ledger, busy_study.study.name).paused
     assert inside.get("figures").json()["study"]["paused"]
     assert inside.post("decide", {"what": "resume", "reason": "back"}).status_code == 204
     assert inside.post("decide", {"what": "pause", "person": person, "reason": "a word"}).status_code == 204
@@ -253,38 +253,40 @@ def test_a_decision_counts_at_once_and_is_on_record(inside: Browser, one: Busy) 
     assert inside.post("decide", {"what": "release", "person": person, "reason": ""}).status_code == 409
     assert inside.post("decide", {"what": "release", "person": "nobody", "reason": "lost"}).status_code == 409
     assert inside.post("decide", {"what": "release", "person": person, "reason": "lost"}).status_code == 204
-    assert standing(one.ledger, one.study.name).of(person) == ""
+    assert standing(busy_study.ledger, busy_study.study.name).of(person) == ""
 
 
-def test_records_leave_as_csv_without_anything_that_leads_to_a_name(inside: Browser, one: Busy) -> None:
+def test_records_leave_as_csv_without_anything_that_leads_to_a_name(
+    inside: Browser, busy_study: Busy
+) -> None:
     archive = zipfile.ZipFile(io.BytesIO(inside.get("records.zip").content))
     files = {name: archive.read(name).decode() for name in archive.namelist()}
     assert set(files) == {"people.csv", "consents.csv", "conduct.csv", "events.csv"}
     rows = {name: list(csv.DictReader(io.StringIO(text))) for name, text in files.items()}
-    assert {row["person"] for row in rows["people.csv"]} >= set(one.names)
-    assert len(rows["conduct.csv"]) == len(one.store)
+    assert {row["person"] for row in rows["people.csv"]} >= set(busy_study.names)
+    assert len(rows["conduct.csv"]) == len(busy_study.store)
     assert {row["what"] for row in rows["events.csv"]} >= {"pause", "resume", "sign-in"}
     everything = "".join(files.values())
-    seats = [row["seat"] for row in one.ledger.rows(sql.select(people.c.seat))]
+    seats = [row["seat"] for row in busy_study.ledger.rows(sql.select(people.c.seat))]
     for secret in (EXTERNAL, "SECRET-CODE", *seats):
         assert secret not in everything
 
 
-def test_no_cell_of_an_exported_file_is_computed_by_a_spreadsheet(inside: Browser, one: Busy) -> None:
+def test_no_cell_of_an_exported_file_is_computed_by_a_spreadsheet(inside: Browser, busy_study: Busy) -> None:
     formulas = ["=HYPERLINK(1)", "+1", "-1", "@SUM(A1)"]
-    with one.ledger.write() as connection:
-        common = {"study": one.study.name, "person": "", "what": "formula", "details": {}, "at": 0.0}
+    with busy_study.ledger.write() as connection:
+        common = {"study": busy_study.study.name, "person": "", "what": "formula", "details": {}, "at": 0.0}
         connection.execute(events.insert(), [common | {"reason": formula} for formula in formulas])
     archive = zipfile.ZipFile(io.BytesIO(inside.get("records.zip").content))
     rows = csv.DictReader(io.StringIO(archive.read("events.csv").decode()))
     assert [row["reason"] for row in rows if row["what"] == "formula"] == [f"'{text}" for text in formulas]
 
 
-def test_more_rows_than_one_piece_are_all_exported_once(inside: Browser, one: Busy) -> None:
-    with one.ledger.write() as connection:
+def test_more_rows_than_one_piece_are_all_exported_once(inside: Browser, busy_study: Busy) -> None:
+    with busy_study.ledger.write() as connection:
         many = [
             {
-                "study": one.study.name,
+                "study": busy_study.study.name,
                 "person": "",
                 "what": "note",
                 "reason": str(at),
@@ -299,10 +301,12 @@ def test_more_rows_than_one_piece_are_all_exported_once(inside: Browser, one: Bu
     assert [row["reason"] for row in rows if row["what"] == "note"] == [str(at) for at in range(2500)]
 
 
-def test_demonstrations_leave_as_a_store_that_opens_again(inside: Browser, one: Busy, tmp_path: Path) -> None:
+def test_demonstrations_leave_as_a_store_that_opens_again(
+    inside: Browser, busy_study: Busy, tmp_path: Path
+) -> None:
     zipfile.ZipFile(io.BytesIO(inside.get("demonstrations.zip").content)).extractall(tmp_path)
-    store = Store.open(tmp_path / one.store.path.name)
+    store = Store.open(tmp_path / busy_study.store.path.name)
     assert sorted(store.episodes()["episode"].to_pylist()) == sorted(
-        one.store.episodes()["episode"].to_pylist()
+        busy_study.store.episodes()["episode"].to_pylist()
     )
     assert store.verify() == []

@@ -41,9 +41,9 @@ def parts(stream: bytes) -> tuple[list[dict[str, Any]], list[bytes]]:
     return told, frames
 
 
-def test_an_episode_is_played_again_picture_by_picture(inside: Browser, one: Busy) -> None:
+def test_an_episode_is_played_again_picture_by_picture(inside: Browser, busy_study: Busy) -> None:
     for task in ("goto-local", "taxi"):
-        episode = next(one.store.trajectories(task))
+        episode = next(busy_study.store.trajectories(task))
         told, frames = parts(inside.get(f"replay/{episode.episode}").content)
         assert [each["type"] for each in told] == ["episode", "end"]
         assert told[0]["task"] == task
@@ -53,14 +53,16 @@ def test_an_episode_is_played_again_picture_by_picture(inside: Browser, one: Bus
         assert told[1]["why"] == ""
         assert len(frames) == len(episode) + 1
         assert frames[0]
-        assert [unpack(frame)[1] for frame in frames if frame] == [at for at, one in enumerate(frames) if one]
+        assert [unpack(frame)[1] for frame in frames if frame] == [
+            at for at, frame in enumerate(frames) if frame
+        ]
         assert (
             inside.get(f"replay/{episode.episode}").content == inside.get(f"replay/{episode.episode}").content
         )
 
 
-def test_replays_at_once_come_one_after_another_and_all_arrive(inside: Browser, one: Busy) -> None:
-    episodes = [each.episode for each in one.store.trajectories("goto-red-ball-grey")][:6]
+def test_replays_at_once_come_one_after_another_and_all_arrive(inside: Browser, busy_study: Busy) -> None:
+    episodes = [trajectory.episode for trajectory in busy_study.store.trajectories("goto-red-ball-grey")][:6]
     with concurrent.futures.ThreadPoolExecutor(12) as pool:
         streams = list(pool.map(lambda name: inside.get(f"replay/{name}").content, episodes * 2))
     assert streams[:6] == streams[6:]
@@ -68,10 +70,10 @@ def test_replays_at_once_come_one_after_another_and_all_arrive(inside: Browser, 
 
 
 def test_an_episode_that_only_the_store_has_is_played_too_and_a_changed_one_is_called_that(
-    inside: Browser, one: Busy
+    inside: Browser, busy_study: Busy
 ) -> None:
-    first, second, third = list(one.store.trajectories("goto-local"))[-3:]
-    with one.journal.engine.begin() as connection:
+    first, second, third = list(busy_study.store.trajectories("goto-local"))[-3:]
+    with busy_study.journal.engine.begin() as connection:
         connection.execute(sql.text("DELETE FROM episodes WHERE episode = :name"), {"name": first.episode})
         is_second = episodes.c.episode == second.episode
         connection.execute(episodes.update().where(is_second).values(seed=episodes.c.seed + 1))
@@ -87,12 +89,12 @@ def test_an_episode_that_only_the_store_has_is_played_too_and_a_changed_one_is_c
     assert told[-1]["why"].startswith("Not exact")
 
 
-def test_what_was_forgotten_is_shown_no_more(inside: Browser, one: Busy) -> None:
-    name = one.names[-1]
-    episodes = [each.episode for each in one.store.trajectories(demonstrators=[name])]
+def test_what_was_forgotten_is_shown_no_more(inside: Browser, busy_study: Busy) -> None:
+    name = busy_study.names[-1]
+    episodes = [trajectory.episode for trajectory in busy_study.store.trajectories(demonstrators=[name])]
     assert inside.get(f"replay/{episodes[0]}").is_success
-    one.store.forget(name)
-    with one.journal.engine.begin() as connection:
+    busy_study.store.forget(name)
+    with busy_study.journal.engine.begin() as connection:
         connection.execute(sql.text("DELETE FROM episodes WHERE demonstrator = :name"), {"name": name})
     assert inside.get(f"replay/{episodes[0]}").status_code == 404
 
@@ -152,29 +154,29 @@ def test_whoever_watches_sees_what_the_person_sees_and_changes_nothing(
 
 
 def test_a_seat_at_another_server_is_watched_through_the_journal(
-    inside: Browser, one: Busy, served: Served
+    inside: Browser, busy_study: Busy, served: Served
 ) -> None:
-    other = next(name for name in one.playing if name != served.watched)
-    seat = str(one.ledger.person(person=other).seat)  # type: ignore[union-attr]
-    kept = next(one.store.trajectories("goto-local"))
+    other = next(name for name in busy_study.playing if name != served.watched)
+    seat = str(busy_study.ledger.person(person=other).seat)  # type: ignore[union-attr]
+    kept = next(busy_study.store.trajectories("goto-local"))
     record = EpisodeRecord(seat, other, kept.suite, kept.task, kept.env, kept.seed, b"", kept.kwargs)
-    steps = one.journal.steps(kept.episode)
+    steps = busy_study.journal.steps(kept.episode)
     with watching(inside, other, cookie_of(inside)) as watcher:
         assert until(watcher, "away")
-        one.journal.begin(record).result()
-        one.journal.append(record.episode, steps[0]).result()
+        busy_study.journal.begin(record).result()
+        busy_study.journal.append(record.episode, steps[0]).result()
         assert until(watcher, "state")["episode"]["instruction"]
         assert unpack(until(watcher, "frame"))[1] == 0
         assert until(watcher, "step")["step"] == 1
         for step in steps[1:]:
-            one.journal.append(record.episode, step).result()
+            busy_study.journal.append(record.episode, step).result()
         _, frames = parts(inside.get(f"replay/{kept.episode}").content)
         shown = {unpack(frame)[1]: frame for frame in frames if frame}
         last = max(shown)
         while unpack(seen := until(watcher, "frame"))[1] < last:
             watcher.send(json.dumps({"type": "shown", "frame": unpack(seen)[1]}))
         assert seen == shown[last]
-        one.journal.mark(record.episode, "kept").result()
+        busy_study.journal.mark(record.episode, "kept").result()
         assert until(watcher, "away")
 
 

@@ -183,7 +183,7 @@ class Listeners:
             stream.bind(("127.0.0.1", 0))
             try:
                 packets.bind(stream.getsockname())
-            except OSError:  # somebody else has the other port of that number
+            except OSError:  # another program has the other port of that number
                 stream.close()
                 packets.close()
                 continue

@@ -26,8 +26,8 @@ class Sitting:
     def do(self, kind: Any, element_id: str = "", **more: Any) -> None:
         """Do something at the middle of an element."""
         if element_id:
-            one = named(self.shown(), element_id)
-            more |= {"x": one.left + one.width / 2, "y": one.top + one.height / 2}
+            element = named(self.shown(), element_id)
+            more |= {"x": element.left + element.width / 2, "y": element.top + element.height / 2}
         heard = self.person.hear(Gesture(kind, **more))
         while True:
             if heard.question:

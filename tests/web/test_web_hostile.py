@@ -104,8 +104,8 @@ def test_nothing_leaves_and_the_honest_part_of_the_page_works(
 def test_the_listeners_hear_what_does_arrive() -> None:
     with Listeners(["stream", "packet"]) as listeners:
         socket.create_connection(("127.0.0.1", listeners.ports["stream"])).close()
-        with socket.socket(type=socket.SOCK_DGRAM) as one:
-            one.sendto(b"x", ("127.0.0.1", listeners.ports["packet"]))
+        with socket.socket(type=socket.SOCK_DGRAM) as sender:
+            sender.sendto(b"x", ("127.0.0.1", listeners.ports["packet"]))
         until = time.monotonic() + 10
         while listeners.heard != {"stream", "packet"}:
             assert time.monotonic() < until

@@ -30,7 +30,7 @@ def ask(origin: Origin, url: str, method: str = "GET", kind: str = "Image") -> C
 
 
 def headers(call: Call) -> dict[str, Any]:
-    return {one["name"]: one["value"] for one in call.params["responseHeaders"]}
+    return {header["name"]: header["value"] for header in call.params["responseHeaders"]}
 
 
 @pytest.mark.parametrize(
@@ -78,13 +78,14 @@ def test_what_is_no_file_of_the_folder_is_refused(folder: Path, path: str) -> No
 
 def test_other_addresses_and_methods_are_refused(folder: Path, tmp_path: Path) -> None:
     origin, other = Origin(folder), Origin(tmp_path)
-    own = origin.url(folder / "a.html")
-    assert other.url(folder / "a.html") != own
+    page = origin.url(folder / "a.html")
+    assert other.url(folder / "a.html") != page
     for url in (
-        *(own.replace("http:", "https:"), own.replace("http:", "ws:"), other.url(tmp_path / "outside.txt")),
-        *(own.replace("://", "://user@"), own.replace(".invalid", ".invalid:80"), "http://[x", "about:blank"),
+        *(page.replace("http:", "https:"), page.replace("http:", "ws:"), other.url(tmp_path / "outside.txt")),
+        *(page.replace("://", "://user@"), page.replace(".invalid", ".invalid:80")),
+        *("http://[x", "about:blank"),
         *(f"file://{folder}/a.html", "http://127.0.0.1/a.html", "data:text/html,x", "blob:x", ""),
     ):
         assert ask(origin, url).method == "Fetch.failRequest", url
     for method in ("POST", "PUT", "HEAD", "get"):
-        assert ask(origin, own, method).method == "Fetch.failRequest"
+        assert ask(origin, page, method).method == "Fetch.failRequest"

@@ -205,7 +205,7 @@ def test_a_thumb_follows_the_mouse_and_stays_where_it_is_let_go(opened: Opened) 
     halfway = named_text(person.shown(), "birch").top
     assert 27 - 100 < halfway < 27
     person.do("release", x=150, y=68)
-    assert [one.verb for one in person.actions] == ["drag"]
+    assert [action.verb for action in person.actions] == ["drag"]
     assert named_text(person.seen, "birch").top == 27 - 100
     person.check()
 

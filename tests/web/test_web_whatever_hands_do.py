@@ -32,8 +32,8 @@ gestures = st.builds(
 def fumbled(env: WebEnv, done: list[Gesture], seed: int) -> Sitting:
     """Do all of that, as far as the episode goes."""
     person = Sitting(env, seed)
-    for one in done:
-        person.do(**{name: getattr(one, name) for name in ("kind", *vars(one))})
+    for gesture in done:
+        person.do(**{name: getattr(gesture, name) for name in ("kind", *vars(gesture))})
         if person.done:
             return person
     person.do("rest")
