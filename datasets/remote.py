@@ -22,7 +22,8 @@ class Remote:
 
         self.url = url
         try:
-            self._files, self._folder = fsspec.url_to_fs(url)
+            # a listing that is kept would hide what another thread, or another machine, puts there afterwards
+            self._files, self._folder = fsspec.url_to_fs(url, use_listings_cache=False)
         except ImportError as error:
             raise TutelageError(
                 f"expected what {url.partition('://')[0]}:// needs, got: {error}; pip install 'tutelage[s3]'"
@@ -35,7 +36,6 @@ class Remote:
 
     def sizes(self) -> dict[str, int]:
         """Return the files there, by name: their sizes."""
-        self._files.invalidate_cache()
         try:
             found = self._files.ls(self._folder, detail=True)
         except FileNotFoundError:
@@ -64,7 +64,6 @@ class Remote:
         if not self._is_s3:  # which has no folders, and would get a bucket for every slip of the pen
             self._files.makedirs(self._folder, exist_ok=True)
         self._files.put_file(str(file), self._at(file.name))
-        self._files.invalidate_cache()
         with file.open("rb") as here, self.open(file.name) as there:
             if _hash(here) != _hash(there):
                 raise OSError(f"{file.name} did not arrive whole at {self.url}")
@@ -91,7 +90,6 @@ class Remote:
                 self._files.call_s3("delete_object", Bucket=bucket, Key=key, VersionId=version)
         elif self._files.exists(self._at(name)):
             self._files.rm_file(self._at(name))
-        self._files.invalidate_cache()
 
     def _at(self, name: str) -> str:
         return f"{self._folder.rstrip('/')}/{name}"

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import boto3
+import fsspec
 import pytest
 from moto.server import ThreadedMotoServer
 from tutelage.datasets.part_copies import PartCopies, forget_remotely
@@ -127,6 +128,17 @@ def test_a_part_that_goes_in_mid_copy_leaves_nothing_behind(store: Store, record
         until(lambda: not copies.waiting)
         assert left.name not in copies.remote.sizes()
     assert heard == []
+
+
+def test_what_others_put_there_after_a_listing_is_found(url: str) -> None:
+    remote = Remote(url)
+    remote.write("first", b"1")
+    assert remote.sizes() == {"first": 1}
+    elsewhere, folder = fsspec.url_to_fs(url, skip_instance_cache=True)
+    elsewhere.pipe_file(f"{folder}/second", b"22")
+    with remote.open("second") as file:
+        assert file.read() == b"22"
+    assert remote.sizes() == {"first": 1, "second": 2}
 
 
 def test_forgetting_reaches_every_version_in_the_bucket(

@@ -146,10 +146,13 @@ def test_twelve_people_at_once(serve_study: Serve, join: Open) -> None:
             for page in pages:
                 page.wait_for_selector("#outcome", state="hidden")
                 page.wait_for_selector("canvas[data-frame]:visible")
-            for code in ACROSS:  # in turns, so that all are in the midst of it at once
+            for number, code in enumerate(ACROSS, 1):  # in turns, so that all are in the midst of it at once
                 for page in pages:
                     page.keyboard.press(code)
+                for page in pages if number < len(ACROSS) else ():
+                    expect(page.locator("#step")).to_have_attribute("data-step", str(number))
             for page in pages:
+                expect(page.locator("#outcome")).to_be_visible()
                 expect(page.locator("#verdict")).to_contain_text(re.compile("Well done|Success"))
                 onward(page)
         for page in pages:
