@@ -118,11 +118,8 @@ def _files(folder: Path) -> Iterator[Path]:
 def _digest(path: Path) -> str:
     if path.is_symlink():
         raise TutelageError(f"expected a file at {path}, got a link")
-    digest = hashlib.sha256()
     with open_regular(path) as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _sources(folder: Path) -> list[str]:

@@ -101,9 +101,6 @@ def _file_hash(folder: Path, name: str) -> str:
         return ""
     try:
         with open_regular(path) as file:
-            digest = hashlib.sha256()
-            while block := file.read(1 << 20):
-                digest.update(block)
-            return digest.hexdigest()
+            return hashlib.file_digest(file, "sha256").hexdigest()
     except (FileNotFoundError, TutelageError):
         return ""
