@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import faulthandler
 import importlib
 import json
 import mmap
@@ -123,8 +124,15 @@ class Server:
         self.kill(signal.SIGINT)
 
     def gone(self, seconds: float = 60) -> None:
-        """Wait until the process is gone."""
-        until(lambda: not self.is_alive, seconds)
+        """Wait until the process is gone; one that stays says where each of its threads is."""
+        try:
+            until(lambda: not self.is_alive, seconds)
+        except AssertionError:
+            length = len(self.log)
+            os.kill(self.pid, signal.SIGUSR1)
+            until(lambda: len(self.log) > length)
+            time.sleep(0.5)  # it is being written
+            raise AssertionError(f"it did not end\n{self.log}") from None
 
     def set_clock(self, seconds: float) -> None:
         """Let the process believe that it is so much later than it is."""
@@ -189,6 +197,7 @@ def _serve(order: dict[str, Any], folder: Path, notes: Path) -> None:
     for number in (1, 2):
         os.dup2(log, number)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    faulthandler.register(signal.SIGUSR1)
     _read_clock(notes / "clock")
     if "fuse" in order:
         _lay_fuse(order["fuse"], order["after"])
@@ -209,15 +218,19 @@ def _serve(order: dict[str, Any], folder: Path, notes: Path) -> None:
 
 
 def _serve_recorder(document: dict[str, Any], folder: Path, options: dict[str, Any]) -> None:
-    from tutelage.datasets.crowd.app import listen, make_server
+    from tutelage.datasets.crowd.app import listen, make_server, stopped_by_signals
     from tutelage.datasets.crowd.recorder import Recorder
     from tutelage.datasets.crowd.settings import Settings
     from tutelage.envs.suite import suite_from
 
     with listen("127.0.0.1", 0) as listening:
         server = make_server(Recorder(Settings(suite_from(document), folder, **options)))
-        print(f"Play at http://127.0.0.1:{listening.getsockname()[1]}/", flush=True)
-        with contextlib.suppress(KeyboardInterrupt):
+
+        def stop() -> None:
+            server.should_exit = True
+
+        with stopped_by_signals(stop):
+            print(f"Play at http://127.0.0.1:{listening.getsockname()[1]}/", flush=True)
             server.run(sockets=[listening])
 
 

@@ -85,24 +85,31 @@ def record(
         )
         url = f"{hosts.address.origin if hosts.address else local_url(host, listening)}/"
         url = link.link(url) if link else url
-        print(
-            f"Recording {printable(suite.name)} into {printable(out)}\nPlay at {url}   (Ctrl-C stops)",
-            flush=True,
-        )
-        if open_browser:
-            threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
-        run(make_server(recorder, hosts, link, proxies), recorder, listening)
+
+        def announce() -> None:
+            print(f"Recording {printable(suite.name)} into {printable(out)}", flush=True)
+            print(f"Play at {url}   (Ctrl-C stops)", flush=True)
+            if open_browser:
+                threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
+
+        run(make_server(recorder, hosts, link, proxies), recorder, listening, announce)
         print(farewell(recorder), flush=True)
 
 
-def run(server: uvicorn.Server, recorder: Recorder, listening: socket.socket) -> None:
-    """Serve until Ctrl-C or SIGTERM; raises TutelageError when the recorder failed."""
+def run(
+    server: uvicorn.Server, recorder: Recorder, listening: socket.socket, announce: Callable[[], None]
+) -> None:
+    """Announce the address, then serve until Ctrl-C or SIGTERM.
+
+    Raises TutelageError when the recorder failed.
+    """
 
     def stop() -> None:
         server.should_exit = True
 
     recorder.on_failure = stop
-    with _terminated_as_interrupted(stop), contextlib.suppress(KeyboardInterrupt):
+    with stopped_by_signals(stop):
+        announce()
         server.run(sockets=[listening])
     if recorder.failure is not None:
         raise recorder.failure
@@ -124,16 +131,21 @@ def farewell(recorder: Recorder) -> str:
 
 
 @contextlib.contextmanager
-def _terminated_as_interrupted(stop: Callable[[], None]) -> Iterator[None]:
-    """Let SIGTERM stop a server as Ctrl-C does; uvicorn raises it once more after serving."""
+def stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
+    """Call `stop` at SIGINT and SIGTERM, also before uvicorn catches them; it raises them again afterwards.
+
+    A `KeyboardInterrupt` would be lost where it came in a callback of the interpreter.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, lambda *_: stop())
+    signals = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, lambda *_: stop()) for number in signals]
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in zip(signals, before, strict=True):
+            signal.signal(number, handler)
 
 
 def away_handlers(answer: Callable[..., Any]) -> dict[Any, Any]:

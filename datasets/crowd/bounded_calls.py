@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache, partial
@@ -21,8 +22,10 @@ LONGEST_SECONDS = 10.0
 """So long a page waits for a database that says nothing."""
 TROUBLED_SECONDS = 1.0
 """So long a page waits for one that is known to fail: it may just have come back."""
-_THREADS = 32
+_THREADS = 16
 _LOOK_SECONDS = 0.1
+_refused_at: dict[str, float] = {}
+"""The functions whose last call that ended was refused by the database, and when that was."""
 
 
 async def bounded_call(work: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
@@ -36,15 +39,20 @@ async def bounded_call(work: Callable[P, T], *arguments: P.args, **options: P.kw
 async def bounded_unless(
     is_troubled: Callable[[], object], work: Callable[P, T], *arguments: P.args, **options: P.kwargs
 ) -> T:
-    """Do the same, and wait no longer than TROUBLED_SECONDS once `is_troubled` says so."""
+    """Do the same, and wait no longer than TROUBLED_SECONDS once `is_troubled` says so.
+
+    Nor longer once another call of the same function was refused by the database, until one succeeds: those
+    that wait behind it would be refused as well, each after a timeout of its own.
+    """
+    name = getattr(work, "__qualname__", "")
     loop = asyncio.get_running_loop()
-    call = partial(contextvars.copy_context().run, work, *arguments, **options)
-    answer: asyncio.Future[T] = loop.run_in_executor(_threads(), call)
+    call = partial(contextvars.copy_context().run, _noted, name, partial(work, *arguments, **options))
+    answer: asyncio.Future[T] = loop.run_in_executor(_threads(name), call)
     began = loop.time()
     try:
         while not answer.done():
             waited = loop.time() - began
-            if waited > (TROUBLED_SECONDS if is_troubled() else LONGEST_SECONDS):
+            if waited > (TROUBLED_SECONDS if _is_refused(name) or is_troubled() else LONGEST_SECONDS):
                 raise sql.exc.TimeoutError("the database does not answer")
             await asyncio.wait([answer], timeout=_LOOK_SECONDS)
         return answer.result()
@@ -52,6 +60,28 @@ async def bounded_unless(
         answer.cancel()
 
 
-@lru_cache(maxsize=1)
-def _threads() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(_THREADS, thread_name_prefix="database")
+def _noted(name: str, work: Callable[[], T]) -> T:
+    """Call a function, and note whether the database refused it; also where the caller no longer waits."""
+    try:
+        result = work()
+    except sql.exc.OperationalError:
+        _refused_at[name] = time.monotonic()
+        raise
+    _refused_at.pop(name, None)
+    return result
+
+
+def is_anything_refused() -> bool:
+    """Say whether the database has refused something lately, and not done the like since."""
+    return any(_is_refused(name) for name in list(_refused_at))
+
+
+def _is_refused(name: str) -> bool:
+    # what nobody has asked for since may work again
+    return time.monotonic() - _refused_at.get(name, -LONGEST_SECONDS) < LONGEST_SECONDS
+
+
+@lru_cache
+def _threads(name: str) -> ThreadPoolExecutor:
+    """Return the threads of one function: those that wait to write keep none that reads waiting."""
+    return ThreadPoolExecutor(_THREADS, thread_name_prefix=f"database {name}")

@@ -19,7 +19,7 @@ from ...envs.controls import Controls
 from ..database import database_errors
 from .app import TRY_AGAIN, atlas_route, away_handlers, farewell, listen, local_url, not_now, run, server_of
 from .back_office import WEBHOOK, BackOffice
-from .bounded_calls import bounded_unless
+from .bounded_calls import bounded_unless, is_anything_refused
 from .dashboard.admin import make_admin
 from .entrance import Entrance
 from .guard import Guard
@@ -66,13 +66,17 @@ def serve_study(
         url = hosts.address.origin if hosts.address else local_url(host, listening)
         office = BackOffice(server)
         app = make_app(server, hosts, proof=office.proof, rooms=office.routes())
-        told(f"Serving study {study.name} into {folder}")
-        told(f"People join at {url}/join   (Ctrl-C stops)")
-        told(f"Dashboard at {url}/admin")
-        if token := make_admin(folder, new_admin_token):
-            told(f"Its token, shown this once: {token}")
+        token = make_admin(folder, new_admin_token)
+
+        def announce() -> None:
+            told(f"Serving study {study.name} into {folder}")
+            told(f"People join at {url}/join   (Ctrl-C stops)")
+            told(f"Dashboard at {url}/admin")
+            if token:
+                told(f"Its token, shown this once: {token}")
+
         with office.settling():
-            run(server_of(app, proxies), server, listening)
+            run(server_of(app, proxies), server, listening, announce)
         told(farewell(server))
 
 
@@ -171,6 +175,8 @@ class _Room:
                 await bounded_unless(lambda: True, self._ask_database)
             except sql.exc.SQLAlchemyError:
                 trouble = "the database does not answer"
+        if trouble is None and is_anything_refused():
+            trouble = "the database refuses what people ask for"
         # what exactly is wrong is for the log, not for whoever asks
         state = "ok" if trouble is None else "saving fails"
         return JSONResponse({"status": state}, 200 if trouble is None else 503)
