@@ -99,7 +99,7 @@ def test_in_real_time_lag_is_from_a_key_to_the_word_that_its_picture_is_seen(tmp
         [row] = server.ledger.rows(sql.select(conduct))
     assert keys > 2
     assert row["reaction_ms"] is None  # a picture of real time asks for nothing
-    # from the server's own readings of both messages, each of which may be a little late; a frame comes with the
+    # the server reads both messages, each a little late perhaps; a frame comes with the
     # next step, and waits for those that are still on their way
     assert LAG_SECONDS * 500 <= row["lag_ms"] < 5 * LAG_SECONDS * 1000
     assert sum(server.meter.figures()["lag"]) > 0
