@@ -236,10 +236,6 @@ def quality(
 @with_flags
 def train(folders: list[Path], out: Path, config: Path | None, resume: bool, **flags: Any) -> None:
     """Train one policy on everything in the stores; flags override the YAML given with --config."""
-    from .agents.behavior_cloning import train as fit
-    from .agents.evaluation.beside import select_success
-    from .datasets.weights import table
-
     stores = [_store(folder) for folder in folders]
     given = {name: value for name, value in flags.items() if value is not None}
     settings = TrainConfig.load(config, given) if config else TrainConfig(**given)
@@ -247,6 +243,10 @@ def train(folders: list[Path], out: Path, config: Path | None, resume: bool, **f
         raise TutelageError(
             f"expected no run in {out}, found one; go on with --resume or name another folder"
         )
+    from .agents.behavior_cloning import train as fit  # here: torch takes a second, a mistake above none
+    from .agents.evaluation.beside import select_success
+    from .datasets.weights import table
+
     options: dict[str, Any] = {"resume": resume, "progress": True}
     options["evaluate"] = select_success(
         stores[0].suite, episodes=settings.select_episodes, workers=settings.workers

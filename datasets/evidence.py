@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
-from scipy import stats
-
 from .conduct import Conduct
 
 FEWEST_PEOPLE = 3
@@ -173,6 +171,8 @@ def _agrees(one: Conduct, crowd: Usual) -> bool | None:
 
 def _length_low(rows: Sequence[Conduct]) -> float | None:
     """Return the lower end of the mean log length's t interval; None below four solved episodes."""
+    from scipy import stats  # here: it takes most of a second
+
     logs = _log_lengths(rows)
     if len(logs) < 4:
         return None

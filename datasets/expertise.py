@@ -16,7 +16,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import optimize, stats
 
 FEWEST_PEOPLE = 4
 """With fewer, nobody can say who of them is the odd one out."""
@@ -70,6 +69,7 @@ def expertise(ratios: Mapping[str, Sequence[np.ndarray]]) -> dict[str, Expertise
 
 def _likeliest(steps: np.ndarray) -> float:
     """Find the share that makes the steps likeliest; in it their likelihood has one peak."""
+    from scipy import optimize  # here: it takes half a second
 
     def unlikeliness(share: float) -> float:
         return -float(np.logaddexp(steps + np.log(share), np.log1p(-share)).mean())
@@ -79,6 +79,8 @@ def _likeliest(steps: np.ndarray) -> float:
 
 def _drawn_in(share: float, usual: float, episodes: int, steps: int) -> Expertise:
     """Draw a share towards the median person's, the more so the fewer episodes there are."""
+    from scipy import stats  # here: it takes most of a second
+
     total = episodes + _PRIOR_EPISODES
     drawn = (episodes * share + _PRIOR_EPISODES * min(0.95, usual)) / total
     high = float(stats.beta.ppf(0.95, drawn * total, (1 - drawn) * total))

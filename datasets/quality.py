@@ -11,8 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-
-from scipy import stats
+from statistics import NormalDist
 
 from ..envs.errors import TutelageError
 from .evidence import Evidence
@@ -102,7 +101,7 @@ def wilson(count: float, of: int) -> tuple[float, float]:
     """Return Wilson's 95 % interval of a share; `count` may be a sum of shares."""
     if of == 0:
         return 0.0, 1.0
-    z = float(stats.norm.ppf(0.975))
+    z = NormalDist().inv_cdf(0.975)
     share, more = count / of, z * z / of
     middle, reach = share + more / 2, z * math.sqrt(share * (1 - share) / of + more / of / 4)
     return max(0.0, (middle - reach) / (1 + more)), min(1.0, (middle + reach) / (1 + more))

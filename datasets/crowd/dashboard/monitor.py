@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import sqlalchemy as sql
-from scipy import stats
 
 from ....envs.suite import Suite
 from ...evidence import TOLERANCE
@@ -264,6 +263,8 @@ def latest_events(ledger: Ledger, study: str, person: str | None = None) -> list
 @lru_cache(maxsize=1 << 14)
 def share(successes: int, n: int) -> Mapping[str, float] | None:
     """Return a share with its 95 % Wilson interval, or None of nothing."""
+    from scipy import stats  # here: it takes most of a second
+
     if not n:
         return None
     found = stats.binomtest(int(successes), int(n)).proportion_ci(0.95, method="wilson")
