@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
-import resource
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -61,11 +60,6 @@ def fill(path: Path) -> None:
     with path.open("ab", buffering=0) as file, full:
         while True:
             file.write(bytes(4096))
-
-
-def limit_files(most: int = 2048) -> Callable[[], None]:
-    """Return a function that lets no file of its process exceed `most` bytes: a full disk without root."""
-    return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
 
 
 class SmallDisk:

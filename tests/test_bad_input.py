@@ -6,17 +6,17 @@ import hashlib
 import json
 import shutil
 import socket
-import subprocess
-import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tutelage.agents import checkpoint
 from tutelage.agents.behavior_cloning import train
 from tutelage.agents.train_config import TrainConfig
 from tutelage.datasets.store import Store
+from tutelage.tests.command_line import run
 from tutelage.tests.damage import flip_bit
-from tutelage.tests.disks import fill, limit_files, plain, small_disk
+from tutelage.tests.disks import fill, plain, small_disk
 
 pytestmark = pytest.mark.xdist_group("bad_input")  # the store and the policy are made once
 
@@ -31,12 +31,7 @@ tasks:
 """
 
 
-def run(*arguments: str | Path, **options: object) -> subprocess.CompletedProcess[str]:
-    command = [str(argument) for argument in (Path(sys.executable).parent / "tutelage", *arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, **options)  # type: ignore[call-overload, no-any-return]
-
-
-def refused(*arguments: str | Path, **options: object) -> str:
+def refused(*arguments: str | Path, **options: Any) -> str:
     """Run a command that must fail as a user's mistake does; return its one line."""
     done = run(*arguments, **options)
     assert done.returncode == 2, (done.returncode, done.stdout, done.stderr)
@@ -222,7 +217,7 @@ def test_a_file_where_a_folder_should_be_is_named(suite_file: Path, tmp_path: Pa
 
 @pytest.mark.parametrize("kind", ["small disk", "small files"])
 def test_a_full_disk_loses_nothing(kind: str, suite_file: Path, demonstrations: Path, tmp_path: Path) -> None:
-    limit = {"preexec_fn": limit_files()} if kind == "small files" else {}
+    limit = {"file_bytes": 2048} if kind == "small files" else {}
     with small_disk(tmp_path / "disk") if kind == "small disk" else plain(tmp_path / "disk") as disk:
         store = disk / "crowd"
         shutil.copytree(demonstrations, store, ignore=shutil.ignore_patterns("columns"))

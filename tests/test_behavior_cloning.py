@@ -142,11 +142,11 @@ def _wait_for(path: Path, process: subprocess.Popen[str]) -> None:
         time.sleep(0.005)
 
 
-@pytest.mark.parametrize("weights", ["outcome", "both"])
+@pytest.mark.parametrize("weights", [pytest.param("outcome", marks=pytest.mark.soak), "both"])
 def test_killed_and_resumed_equals_never_killed_bit_for_bit(
     store: Store, tmp_path: Path, weights: str
 ) -> None:
-    config = replace(CONFIG, steps=120, dropout=0.2, weights=weights)
+    config = replace(CONFIG, steps=60, dropout=0.2, weights=weights)
     config.save(tmp_path / "config.yaml")
     out = tmp_path / "killed"
     process = _spawn(store, out, tmp_path / "config.yaml")
@@ -166,7 +166,7 @@ def test_killed_and_resumed_equals_never_killed_bit_for_bit(
 
 
 def test_control_c_saves_says_so_and_can_be_resumed(store: Store, tmp_path: Path) -> None:
-    config = replace(CONFIG, steps=120)
+    config = replace(CONFIG, steps=60)
     config.save(tmp_path / "config.yaml")
     out = tmp_path / "run"
     process = _spawn(store, out, tmp_path / "config.yaml")
@@ -174,12 +174,12 @@ def test_control_c_saves_says_so_and_can_be_resumed(store: Store, tmp_path: Path
     process.send_signal(signal.SIGINT)
     printed, _ = process.communicate(timeout=60)
     assert process.returncode == 2
-    assert "of 120; saved in" in printed
+    assert "of 60; saved in" in printed
     assert "--resume" in printed
     stopped = load(out / "last").lineage["step"]
-    assert 4 <= stopped < 120
+    assert 4 <= stopped < 60
     train([store], out, config, resume=True)
-    assert load(out / "last").lineage["step"] == 120
+    assert load(out / "last").lineage["step"] == 60
     train([store], tmp_path / "whole", config)
     assert same_weights(out / "last", tmp_path / "whole" / "last")
 

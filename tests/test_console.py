@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import logging
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +21,7 @@ from tutelage.datasets.store import Store
 from tutelage.envs.console import LineFormatter, SafeConsole, bar_columns
 from tutelage.envs.printable import markdown_cell
 from tutelage.envs.suite import suite_from
+from tutelage.tests.command_line import run
 
 HOSTILE = "[/bold]\x1b]0;owned\x07\x1b[2J[link=file:///etc]\u202e\r\n=cmd|$x^{$ :smile: [red"
 ACTING = ("\x1b", "\x07", "\r", "\u202e", "\x9b", "\x00")
@@ -130,9 +130,8 @@ def test_no_verb_lets_names_act(verb: str, hostile_store: Path, tmp_path: Path) 
         "train": ("train", hostile_store, "-o", tmp_path / "[/run]", "--steps", "1", "--size", "1"),
         "forget": ("forget", "nobody[/x]", "--store", hostile_store),
     }.get(verb, (verb, hostile_store))
-    command = [Path(sys.executable).parent / "tutelage", *arguments]
-    done = subprocess.run(command, capture_output=True, timeout=120, check=False)
-    text = done.stdout.decode() + done.stderr.decode()
+    done = run(*arguments)
+    text = done.stdout + done.stderr
     assert "Traceback" not in text
     assert done.returncode in (0, 2), text
     assert not [char for char in ACTING if char in text]
@@ -143,8 +142,7 @@ def test_no_verb_lets_names_act(verb: str, hostile_store: Path, tmp_path: Path) 
 
 def test_a_wrong_command_line_is_one_line(tmp_path: Path) -> None:
     for arguments in (["inspekt"], ["inspect"], ["inspect", tmp_path, "--workers", "no"], ["tasks", "--wat"]):
-        command = [Path(sys.executable).parent / "tutelage", *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        done = run(*arguments)
         assert done.returncode == 2
         assert done.stdout == ""
         assert len(done.stderr.splitlines()) == 1, done.stderr

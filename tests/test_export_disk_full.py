@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from tutelage.datasets.formats.exchange import export_store
 from tutelage.datasets.store import Store
-from tutelage.tests.disks import fill, limit_files, plain, small_disk
-from tutelage.tests.test_bad_input import hashes, refused, run
+from tutelage.tests.command_line import run
+from tutelage.tests.disks import fill, plain, small_disk
+from tutelage.tests.test_bad_input import hashes, refused
 
 pytestmark = pytest.mark.xdist_group("bad_input")
 
@@ -33,7 +34,7 @@ def crowd(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("to", ["minari", "lerobot"])
 @pytest.mark.parametrize("kind", ["small disk", "small files"])
 def test_an_export_to_a_full_disk_leaves_nothing(kind: str, to: str, crowd: Path, tmp_path: Path) -> None:
-    limit = {"preexec_fn": limit_files()} if kind == "small files" else {}
+    limit = {"file_bytes": 2048} if kind == "small files" else {}
     with small_disk(tmp_path / "disk") if kind == "small disk" else plain(tmp_path / "disk") as disk:
         (disk / "mine.txt").write_text("mine")
         if kind == "small disk":

@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import sqlite3
-import subprocess
-import sys
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -33,6 +31,7 @@ from tutelage.datasets.traces import needles
 from tutelage.datasets.trajectory import Trajectory
 from tutelage.envs.errors import TutelageError
 from tutelage.envs.suite import Suite
+from tutelage.tests.command_line import run
 from tutelage.tests.postgres import PostgreSQL
 from typer.testing import CliRunner
 
@@ -281,18 +280,11 @@ def test_on_postgresql_somebody_is_forgotten_while_they_play(
 
 def test_the_command_says_what_it_did_and_ends_with_2_when_something_is_left(study: Path) -> None:
     (study / "notes.txt").write_text(EVE)
-    tutelage = Path(sys.executable).parent / "tutelage"
-    command = [tutelage, "forget", "--id", f"PROLIFIC_PID={CANARY}", "--study", str(study)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = run("forget", "--id", f"PROLIFIC_PID={CANARY}", "--study", study)
     assert done.returncode == 2
     assert "notes.txt" in done.stderr
     (study / "notes.txt").unlink()
-    done = subprocess.run(
-        [tutelage, "forget", EVE, "--study", str(study), "--json"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run("forget", EVE, "--study", study, "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["left"] == []
     for wrong in ([], [EVE, "--id", "A=b"], ["--id", "A"], [EVE]):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +17,8 @@ from tutelage.agents.train_config import TrainConfig
 from tutelage.datasets.store import Store
 from tutelage.envs.errors import TutelageError
 from tutelage.envs.suite import suite_from
-from tutelage.tests.disks import fill, limit_files, small_disk
+from tutelage.tests.command_line import run
+from tutelage.tests.disks import fill, small_disk
 
 SUITE = suite_from(
     {"suite": "toy", "tasks": [{"id": "t", "env": "CartPole-v1", "max_steps": 20, "expert": "cartpole"}]}
@@ -97,24 +96,19 @@ def test_a_disk_that_is_full_when_figures_are_written(store: Store, whole: Path,
         assert load(disk / "run" / "last").lineage["step"] == 30
 
 
-def tutelage(*arguments: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
-    command = [str(argument) for argument in (Path(sys.executable).parent / "tutelage", *arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=200, check=False, **options)
-
-
 def test_the_command_line_says_it_in_one_line(store: Store, whole: Path, tmp_path: Path) -> None:
     few = ("--size", "1", "--steps", "3", "--batch-steps", "64", "--select-episodes", "1", "--workers", "1")
     train_it = ("train", store.path, "-o", tmp_path / "run", *few)
     evaluate_it = ("evaluate", whole, "-o", tmp_path / "measured", "--episodes", "8", "--beside", "")
     for command, most in ((train_it, 20_000), (evaluate_it, 1000)):
-        done = tutelage(*command, preexec_fn=limit_files(most))
+        done = run(*command, file_bytes=most)
         assert done.returncode == 2, done.stderr
         assert "Traceback" not in done.stderr
         lines = [line for line in done.stderr.splitlines() if line.startswith("tutelage: ")]
         assert len(lines) == 1, done.stderr
         assert FULL in lines[0]
     assert not (tmp_path / "measured").exists()
-    assert tutelage(*train_it, "--resume").returncode == 0
+    assert run(*train_it, "--resume").returncode == 0
 
 
 def test_an_evaluation_on_a_full_disk_leaves_the_one_before_it(tmp_path: Path) -> None:

@@ -261,6 +261,8 @@ def test_files_and_tables_give_the_same_trajectories(crowd_data: Path, raw: Mapp
     task = suite["click-test"]  # whichever: the same for both
     seen = 0
     for one in read_tables(crowd_data):
+        if seen == len(raw):
+            break
         if (theirs := raw.get(one.episode)) is None:
             continue
         seen += 1

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +10,7 @@ import yaml
 from tutelage.datasets.crowd.studies.outlook import guess_minutes, outlook
 from tutelage.datasets.crowd.studies.study import Study, examine, load_study, problems, study_names
 from tutelage.envs.errors import TutelageError
+from tutelage.tests.command_line import run
 from tutelage.tests.toy_study import document, study_in, write
 
 PROLIFIC = {
@@ -223,12 +222,11 @@ def test_the_outlook_tells_people_time_and_pay(tmp_path: Path) -> None:
 
 
 def test_check_says_everything_and_ends_with_status_2(tmp_path: Path) -> None:
-    command = [str(Path(sys.executable).parent / "tutelage"), "serve", "--check"]
-    good = subprocess.run([*command, "example"], capture_output=True, text=True, check=False)
+    good = run("serve", "--check", "example")
     assert (good.returncode, good.stderr) == (0, "")
     assert "20, 12 episodes each: 240 in all" in good.stdout
     path = write(tmp_path, people=0, practice={"task": "moon"})
-    bad = subprocess.run([*command, str(path)], capture_output=True, text=True, check=False)
+    bad = run("serve", "--check", path)
     assert bad.returncode == 2
     lines = bad.stderr.splitlines()
     assert len(lines) == 3

@@ -135,9 +135,10 @@ def test_every_stage_fits_is_legible_and_has_no_serious_finding(
         assert refused.status == 403
 
 
-def test_twelve_people_at_once(serve_study: Serve, join: Open) -> None:
+@pytest.mark.parametrize("people", [4, pytest.param(12, marks=pytest.mark.soak)])
+def test_many_people_at_once(serve_study: Serve, join: Open, people: int) -> None:
     with serve_study(episodes=2, breaks=None, check=None) as (server, address):
-        pages = [join(address) for _ in range(12)]
+        pages = [join(address) for _ in range(people)]
         for page in pages:
             page.click("[data-choice=agree]")
         for page in pages:
@@ -158,6 +159,6 @@ def test_twelve_people_at_once(serve_study: Serve, join: Open) -> None:
         for page in pages:
             at(page, "done")
         rows = server.ledger.rows(sql.select(conduct))
-        assert len(rows) == 24
-        assert len({row["person"] for row in rows}) == 12
-        assert len({row["seed"] for row in rows}) == 24
+        assert len(rows) == 2 * people
+        assert len({row["person"] for row in rows}) == people
+        assert len({row["seed"] for row in rows}) == 2 * people
