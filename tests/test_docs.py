@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 import tutelage
 import typer
 from tutelage.cli import app
+from tutelage.tests.command_line import run
 
 ROOT = Path(tutelage.__file__).parent
 ORDER = ("README.md", "docs/tasks.md", "docs/demonstrations.md", "docs/policy.md", "docs/evaluation.md")
@@ -73,15 +75,22 @@ def test_blocks_are_read_as_a_reader_types_them() -> None:
 def test_every_command_of_the_pages_runs(tmp_path: Path) -> None:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = {**os.environ, "PATH": path, "OMP_NUM_THREADS": "1", "COLUMNS": "100"}
+
+    def type_in(command: str) -> subprocess.CompletedProcess[str]:
+        if command.startswith("tutelage ") and not set(command) & set("|<>$;&*`\n"):
+            return run(*shlex.split(command)[1:], cwd=tmp_path, seconds=300)
+        return subprocess.run(
+            ["bash", "-c", command],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+
     for page in pages():
         for command in commands(page.read_text("utf-8")):
-            done = subprocess.run(
-                ["bash", "-c", command],
-                cwd=tmp_path,
-                env=environment,
-                capture_output=True,
-                text=True,
-                timeout=300,
-            )
+            done = type_in(command)
             assert done.returncode == 0, f"{page.name}: {command}\n{done.stdout[-1000:]}{done.stderr[-2000:]}"
             assert "Traceback" not in done.stderr, f"{page.name}: {command}\n{done.stderr[-2000:]}"
