@@ -18,9 +18,9 @@ demo: .venv/installed-demo  ## the whole road: a crowd plays, one policy learns,
 	$(BIN)/tutelage demo $(ARGS)
 
 test: .venv/installed-dev programs lint types  ## everything that CI runs
-	@# one thread each: two workers share two cores; a file's tests stay together, and what they share is made once
+	@# one thread each; three workers, since much of it waits; a file's tests stay together, and what they share is made once
 	@began=$$(date +%s); \
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile -m "not soak and not exam and not alone" && \
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 3 --dist loadfile -m "not soak and not exam and not alone" && \
 	$(BIN)/pytest -m "alone and not soak and not exam" && \
 	echo "every test passed; they took $$(( ($$(date +%s) - began) / 60 )) min $$(( ($$(date +%s) - began) % 60 )) s"
 

@@ -136,3 +136,11 @@ def test_a_server_may_die_at_any_commit(nursery: Nursery, tmp_path: Path, after:
     assert deaths > 10
     check_study(folder / "out", [player])
     check_store(folder / "out", set())
+
+
+def test_ctrl_c_is_heard_from_the_moment_the_address_is_told(nursery: Nursery, tmp_path: Path) -> None:
+    folder = small_room.write(tmp_path / "study")
+    for _ in range(8):
+        server = nursery.start("study", folder)
+        server.stop()
+        assert server.log.splitlines()[-1] == "Stopped; everything is saved.", server.log

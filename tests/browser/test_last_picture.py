@@ -46,7 +46,10 @@ def test_the_last_picture_is_there_after_a_reload(
         if task != "cartpole":
             page.click("[data-choice=discard]")
         expect(page.locator("#outcome")).to_be_visible()
-        page.wait_for_timeout(200)
+        step = page.locator("#step").get_attribute("data-step") or ""
+        expect(page.locator("#picture")).to_have_attribute(
+            "data-frame", step
+        )  # the last one is on the screen
         last = picture(page)
         assert last != first
         page.reload()

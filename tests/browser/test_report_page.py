@@ -84,6 +84,14 @@ def picture(player: playwright.Locator) -> str:
     return str(player.locator("canvas").evaluate("one => one.toDataURL()"))
 
 
+def drawn(player: playwright.Locator) -> str:
+    """Wait until the canvas holds a picture; returns it."""
+    empty = "one => Object.assign(document.createElement('canvas'), {width: one.width, height: one.height})"
+    nothing = player.locator("canvas").evaluate(f"one => ({empty})(one).toDataURL()")
+    until(lambda: picture(player) != nothing)
+    return picture(player)
+
+
 def said(player: playwright.Locator) -> str:
     return str(player.locator(".said span").inner_text())
 
@@ -119,16 +127,15 @@ def test_drawings_follow_the_theme(page: playwright.Page) -> None:
 def test_arrow_keys_step_and_the_picture_action_and_reward_follow(page: playwright.Page) -> None:
     player = page.locator(".player").nth(1)
     player.locator(".stage").focus()
-    page.wait_for_timeout(100)
-    first = picture(player)
+    first = drawn(player)
     assert said(player).startswith("step 0 of")
     page.keyboard.press("ArrowRight")
     page.keyboard.press("ArrowRight")
     assert said(player).startswith("reward 1.00 · step 2 of")
     assert player.locator(".said b").inner_text() in ("push left", "push right", "0", "1")
-    assert picture(player) != first
+    until(lambda: picture(player) != first)
     page.keyboard.press("Home")
-    assert picture(player) == first
+    until(lambda: picture(player) == first)
     page.keyboard.press("End")
     assert player.locator("input[type=range]").input_value() == player.locator(
         "input[type=range]"
@@ -164,12 +171,10 @@ def test_another_seed_and_the_expert_can_be_chosen(page: playwright.Page) -> Non
     player = page.locator(".player").first
     seeds = player.get_by_role("group", name="Seed").get_by_role("button")
     assert seeds.count() == 3
-    page.wait_for_timeout(100)
-    first = picture(player)
+    first = drawn(player)
     seeds.nth(1).click()
-    page.wait_for_timeout(100)
-    assert seeds.nth(1).get_attribute("aria-pressed") == "true"
-    assert picture(player) != first
+    until(lambda: seeds.nth(1).get_attribute("aria-pressed") == "true")
+    until(lambda: picture(player) != first)
     player.get_by_role("button", name="expert").click()
     assert "expert succeeded" in player.locator(".about").inner_text()
     assert "novice" not in player.locator(".about").inner_text()
