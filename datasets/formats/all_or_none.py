@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -17,6 +18,9 @@ from ..store import Progress, Store
 from .export_registry import Export, register, strike
 from .exports import dataset_writer
 from .facts import refuse_existing
+
+_UNDERWAY = ".import-underway"
+"""A file that an import holds locked in the folder that it works in; its process's end frees it."""
 
 
 def export_datasets(
@@ -75,11 +79,15 @@ def staged_import(out: Path, suite: Suite) -> Iterator[tuple[Store, set[str]]]:
     # in a folder that is there already, as its parent may be another disk, or not ours to write to
     parent = out if out.is_dir() else out.parent
     staging = parent / f".import-{uuid.uuid4().hex[:8]}"
+    _remove_abandoned(parent)
     try:
-        with disk_errors(out):
+        with disk_errors(out), contextlib.ExitStack() as stack:
             _make_folders(out.parent, made)
+            staging.mkdir()
+            _holds(stack.enter_context((staging / _UNDERWAY).open("xb")).fileno())
             store = Store.create(staging, suite)
             yield store, there
+            (staging / _UNDERWAY).unlink()
             if not out.exists():
                 staging.rename(out)
                 sync_folder(out.parent)
@@ -90,6 +98,29 @@ def staged_import(out: Path, suite: Suite) -> Iterator[tuple[Store, set[str]]]:
         _remove_made(made)
         raise
     shutil.rmtree(staging, ignore_errors=True)
+
+
+def _remove_abandoned(parent: Path) -> None:
+    """Remove what imports left that were killed: their locks are free."""
+    for path in parent.glob(".import-*") if parent.is_dir() else ():
+        with contextlib.suppress(OSError):
+            descriptor = os.open(path / _UNDERWAY, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            try:
+                if _holds(descriptor):
+                    remove_tree(path)
+            finally:
+                os.close(descriptor)
+
+
+def _holds(descriptor: int) -> bool:
+    """Lock a file for as long as it is open; False where another process holds it, or no system can tell."""
+    try:
+        import fcntl
+
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (ImportError, OSError):
+        return False
+    return True
 
 
 def _append(staged: Store, store: Store) -> None:
