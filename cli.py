@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -21,6 +20,7 @@ from .cli_store import repair
 from .cli_study import Address, Proxies, forget, serve
 from .envs.console import SafeConsole, bar_columns, log_to_stderr
 from .envs.errors import TutelageError
+from .envs.finite_json import json_text
 from .envs.printable import printable
 
 if TYPE_CHECKING:
@@ -378,4 +378,4 @@ def _seed_range(name: str) -> SeedRange:
 
 
 def _print_json(document: Any) -> None:
-    print(json.dumps(document, indent=2, default=str))
+    print(json_text(document, indent=2, default=str))

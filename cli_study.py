@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import sys
 from contextlib import nullcontext
 from pathlib import Path
@@ -14,6 +13,7 @@ from rich.text import Text
 
 from .envs.console import SafeConsole
 from .envs.errors import TutelageError
+from .envs.finite_json import json_text
 from .envs.printable import printable
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ def forget(
 
         done = run(whom, places, [value] if value else [], tell, approve=approve)
     if as_json:
-        print(json.dumps(dataclasses.asdict(done), indent=2))
+        print(json_text(dataclasses.asdict(done), indent=2))
     if dry_run:
         return
     if not as_json:

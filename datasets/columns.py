@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..envs.errors import TutelageError, nearest
+from ..envs.finite_json import exact_json
 from ..envs.task import SeedRange, Task
 from .column_cache import cached_folder
 from .column_files import Chunk, ColumnArrays
@@ -165,7 +165,7 @@ def _task_columns(task: Task, table: pa.Table, arrays: ColumnArrays, live: bool)
 def _key(stores: Sequence[Store], summary: pa.Table, live: frozenset[str]) -> str:
     """Name what the columns were made from: the layout, the parts, the chosen episodes in order."""
     parts = [sorted(store.part_hashes().values()) for store in stores]
-    text = json.dumps([_LAYOUT, parts, summary["episode"].to_pylist(), sorted(live)])
+    text = exact_json([_LAYOUT, parts, summary["episode"].to_pylist(), sorted(live)])
     return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 

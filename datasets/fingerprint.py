@@ -7,13 +7,13 @@ Does not cover: forgery; an attacker who changes an episode can compute its fing
 from __future__ import annotations
 
 import hashlib
-import json
 import struct
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
+from ..envs.finite_json import exact_json
 from .trajectory import Trajectory
 
 GROUPS: Mapping[str, tuple[str, ...]] = {
@@ -59,7 +59,7 @@ def _digest(trajectory: Trajectory, names: Iterable[str]) -> str:
     for name in names:
         value = getattr(trajectory, name)
         if name in _JSON_FIELDS:
-            value = json.dumps(dict(value), sort_keys=True)
+            value = exact_json(dict(value), is_sorted=True)
         for block in _blocks(value):
             digest.update(len(block).to_bytes(8, "little") + block)
     return digest.hexdigest()

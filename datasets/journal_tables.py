@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sql
 
+from ..envs.finite_json import exact_json
 from .row_checksums import checksum_column, checksum_of_bytes, index_unsealed
 
 STEP_COLUMNS = (
@@ -78,7 +78,7 @@ def insert_steps(engine: sql.Engine) -> str:
 
 def action_text(action: Sequence[float]) -> str:
     """Write an action as the column of JSON holds it."""
-    return f"[{float(action[0])!r}]" if len(action) == 1 else json.dumps([float(part) for part in action])
+    return f"[{float(action[0])!r}]" if len(action) == 1 else exact_json([float(part) for part in action])
 
 
 def checksum_of_step(

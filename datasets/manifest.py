@@ -8,7 +8,6 @@ who rewrites parts and manifest together, since neither is signed.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 import uuid
@@ -21,6 +20,7 @@ import yaml
 
 from ..envs.bounded_files import decode_text, open_regular, parse_json, parse_yaml, read_bytes
 from ..envs.errors import TutelageError
+from ..envs.finite_json import exact_json
 from ..envs.suite import Suite
 from .durable import write_whole
 
@@ -72,7 +72,7 @@ class Manifest:
 
     def encode(self) -> bytes:
         """Return the bytes of the file: JSON, with the SHA-256 of everything else as its last member."""
-        body = json.dumps(
+        body = exact_json(
             {
                 "version": STORE_VERSION,
                 "document": self.document,
@@ -80,7 +80,7 @@ class Manifest:
                 "removed": sorted(self.removed),
                 "store": self.store,
             },
-            separators=(",", ":"),
+            is_compact=True,
         ).encode()
         return b'%s,"sha256":"%s"}\n' % (body[:-1], hashlib.sha256(body).hexdigest().encode())
 

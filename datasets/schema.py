@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
@@ -14,6 +13,7 @@ import pyarrow.parquet as pq
 
 from ..envs.bounded_files import parse_json
 from ..envs.errors import TutelageError
+from ..envs.finite_json import exact_json
 from .bounded_archives import read_npz
 from .trajectory import Trajectory
 
@@ -190,8 +190,8 @@ def _texts(which: np.ndarray, texts: np.ndarray | None, ends: np.ndarray | None,
 def _to_row(one: Trajectory) -> dict[str, Any]:
     return {
         **{name: getattr(one, name) for name in (*_PLAIN, "digest", "success")},
-        "kwargs": json.dumps(dict(one.kwargs), sort_keys=True),
-        "versions": json.dumps(dict(one.versions), sort_keys=True),
+        "kwargs": exact_json(dict(one.kwargs), is_sorted=True),
+        "versions": exact_json(dict(one.versions), is_sorted=True),
         "steps": len(one),
         "return": one.total,
         "seconds": one.seconds,

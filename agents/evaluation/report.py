@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import json
 import math
 import os
 import platform
@@ -20,6 +19,7 @@ import pyarrow as pa
 from ...datasets.durable import disk_errors, write_whole
 from ...datasets.trajectory import Trajectory
 from ...envs.errors import TutelageError
+from ...envs.finite_json import json_text
 from ...envs.gymnasium_task import TaskEnvironment
 from ...envs.suite import Suite
 from ...envs.task import SEED_RANGES
@@ -93,7 +93,7 @@ def write_report(
         script=_static("report.js"),
         body="\n".join(part for part in parts if part),
         # "</" inside a script element would end it, "<!--" would open a comment
-        replays=json.dumps([replay for replay, _ in plays], separators=(",", ":")).replace("<", "\\u003c"),
+        replays=json_text([replay for replay, _ in plays], is_compact=True).replace("<", "\\u003c"),
     )
     return _write(out / "report.html" if out.is_dir() else out, page)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 from gymnasium import Space, spaces
 
 from ...envs.errors import TutelageError
+from ...envs.finite_json import exact_json, json_text
 from ...envs.spaces import is_text, leaves
 from ..fingerprint import fingerprints
 from ..trajectory import Trajectory, text_array
@@ -27,14 +27,14 @@ def facts_of(trajectory: Trajectory) -> dict[str, Any]:
     """Return an episode's facts as str, int, float and bool; `reading_back.rebuild` reads them back."""
     facts = {name: getattr(trajectory, name) for name in PLAIN}
     facts |= {
-        name: json.dumps(dict(getattr(trajectory, name)), sort_keys=True) for name in ("kwargs", "versions")
+        name: exact_json(dict(getattr(trajectory, name)), is_sorted=True) for name in ("kwargs", "versions")
     }
     facts |= {
         "digest": trajectory.digest.hex(),
         "stored": trajectory.observations is not None,
         "return": trajectory.total,
     }
-    facts["fingerprints"] = json.dumps(fingerprints(trajectory))
+    facts["fingerprints"] = json_text(fingerprints(trajectory))
     return facts | (
         {} if trajectory.steps_per_second is None else {"steps_per_second": trajectory.steps_per_second}
     )

@@ -6,7 +6,6 @@ Source: huggingface/lerobot, `src/lerobot/datasets` (utils.py, feature_utils.py,
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,6 +15,7 @@ from gymnasium import Space, spaces
 from PIL import Image
 
 from ...envs.errors import TutelageError
+from ...envs.finite_json import json_text
 from ...envs.spaces import Leaf, action_size, is_text, leaves
 from ..trajectory import text_array
 
@@ -136,7 +136,7 @@ def tasks_table(sentences: Sequence[str]) -> pa.Table:
         "creator": {"library": "pyarrow", "version": pa.__version__},
         "pandas_version": "2.2.0",
     }
-    return table.replace_schema_metadata({"pandas": json.dumps(pandas)})
+    return table.replace_schema_metadata({"pandas": json_text(pandas)})
 
 
 def info(features: Mapping[str, Feature], fps: int, episodes: int, frames: int, tasks: int) -> dict[str, Any]:

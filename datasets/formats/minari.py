@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
-import json
 import os
 import re
 import string
@@ -17,6 +16,7 @@ import numpy as np
 from gymnasium import Space, spaces
 
 from ...envs.errors import TutelageError
+from ...envs.finite_json import json_text
 from ...envs.gymnasium_task import TaskEnvironment
 from ...envs.spaces import is_text, leaves
 from ...envs.task import Task
@@ -299,7 +299,7 @@ def _name_namespaces(root: Path, datasets: list[Path], made: list[Path]) -> None
         path = root / folder / "namespace_metadata.json"
         if not os.path.lexists(path):
             made.append(path)
-            path.write_text(json.dumps({"description": None}), encoding="utf-8")
+            path.write_text(json_text({"description": None}), encoding="utf-8")
 
 
 def _metadata_files(source: Path) -> Iterable[Path]:

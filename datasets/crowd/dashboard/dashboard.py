@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import json
 import re
 import time
 from collections.abc import Iterator, Mapping
@@ -12,14 +11,16 @@ from typing import Any
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
+from starlette.responses import FileResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
 from ....envs.errors import TutelageError
+from ....envs.finite_json import json_text
 from ...journal import Journal
 from ...store import Store
 from ..bounded_calls import bounded_call
+from ..json_answer import JSONAnswer
 from ..ledger import Ledger
 from ..pages import STATIC
 from ..recruiting.browsers import RELEASE, release
@@ -113,7 +114,7 @@ class _Room:
         cookie = self._door.cookie(request)
         known = await self._door.session(request) is not None
         new = cookie if admin.is_ours(cookie) else admin.visit()
-        response = JSONResponse({"signedIn": known, "csrf": admin.csrf(new)}, headers=_NO_STORE)
+        response = JSONAnswer({"signedIn": known, "csrf": admin.csrf(new)}, headers=_NO_STORE)
         if new != cookie:
             self._door.set_cookie(request, response, new)
         return response
@@ -122,7 +123,7 @@ class _Room:
         read = await self._door.read(request)
         await self._door.token(request, read.get("token", ""))
         cookie = self._door.admin.sign_in()
-        response = JSONResponse({"signedIn": True, "csrf": self._door.admin.csrf(cookie)}, headers=_NO_STORE)
+        response = JSONAnswer({"signedIn": True, "csrf": self._door.admin.csrf(cookie)}, headers=_NO_STORE)
         self._door.set_cookie(request, response, cookie)
         await bounded_call(self._ledger.note, self._plan.study, "sign-in")
         return response
@@ -234,7 +235,7 @@ def _name(request: Request, which: str) -> str:
 
 def _json(value: Any) -> bytes:
     """Write a value down, compressed: a thousand people are asked for again and again."""
-    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    text = json_text(value, is_compact=True, is_ascii=False)
     return gzip.compress(text.encode(), compresslevel=1)
 
 

@@ -7,7 +7,6 @@ while. Whether every step gave what was recorded is told at the end.
 from __future__ import annotations
 
 import asyncio
-import json
 import struct
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from ....envs.errors import TutelageError
+from ....envs.finite_json import json_text
 from ....envs.suite import Suite
 from ....envs.task import Task
 from ...journal import EpisodeRecord, Journal, StepRecord
@@ -169,13 +169,13 @@ def _described(begun: Begun, steps: Sequence[StepRecord]) -> dict[str, Any]:
         "instruction": begun.instruction,
         "atlas": atlas_message(begun.atlas),
         "actions": [begun.controls.label(step.action) for step in steps],
-        "rewards": [step.reward if np.isfinite(step.reward) else None for step in steps],
+        "rewards": [step.reward for step in steps],
         "times": [step.time_ms for step in steps],
     }
 
 
 def _told(message: dict[str, Any]) -> bytes:
-    body = json.dumps(message, separators=(",", ":")).encode()
+    body = json_text(message, is_compact=True).encode()
     return HEADER.pack(TOLD, len(body)) + body
 
 

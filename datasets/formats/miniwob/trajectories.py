@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 
+from ....envs.finite_json import json_text
 from ....envs.spaces import action_to_row, leaves
 from ....envs.task import SEED_RANGES, Task
 from ....envs.web.elements import write_columns
@@ -59,7 +58,7 @@ def to_trajectory(recording: Recording, read: Moves, task: Task, suite: str) -> 
         versions={"miniwob-plusplus-demos": recording.round},
         episode=recording.episode,
         study=STUDY,
-        notes=json.dumps({"task": recording.task, "scaled_reward": round(recording.scaled, 4)}),
+        notes=json_text({"task": recording.task, "scaled_reward": round(recording.scaled, 4)}),
     )
 
 
