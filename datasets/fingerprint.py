@@ -1,12 +1,13 @@
 """Digests over everything that a trajectory says, one for each group of fields: equal only when all is equal.
 
-Covers: any change of any field, bit for bit (floats by their bytes; -0.0 is not 0.0).
+Covers: any change of any field, bit for bit (floats by their bytes; -0.0 is not 0.0, but NaN is NaN).
 Does not cover: forgery; an attacker who changes an episode can compute its fingerprints anew.
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
 import struct
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..envs.finite_json import exact_json
-from .trajectory import Trajectory
+from .trajectory import Trajectory, plain_bytes
 
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "episode": ("episode",),
@@ -78,7 +79,7 @@ def _blocks(value: Any) -> Iterable[bytes]:
     elif isinstance(value, np.ndarray):
         plain = np.ascontiguousarray(value, value.dtype.newbyteorder("<"))
         yield f"array {plain.dtype.str} {value.shape}".encode()
-        yield plain.tobytes()
+        yield plain_bytes(plain)
     else:
         yield from _scalar(value.item() if isinstance(value, np.generic) else value)
 
@@ -90,6 +91,6 @@ def _scalar(value: str | bytes | bool | int | float | None) -> Iterable[bytes]:
     elif isinstance(value, bytes):
         yield value
     elif isinstance(value, float):
-        yield struct.pack("<d", value)
+        yield struct.pack("<d", math.nan if math.isnan(value) else value)
     else:
         yield repr(value).encode()

@@ -320,7 +320,8 @@ def _difference(trajectory: Trajectory, got: Replay | Exception, now: Mapping[st
     elif len(got.rewards) != len(trajectory):
         what = f"an end after {len(got.rewards)} of {len(trajectory)} steps"
     else:
-        unlike = np.flatnonzero(got.rewards != trajectory.rewards)
+        both_missing = np.isnan(got.rewards) & np.isnan(trajectory.rewards)
+        unlike = np.flatnonzero((got.rewards != trajectory.rewards) & ~both_missing)
         what = f"another reward at step {unlike[0]}" if len(unlike) else "other observations"
     recorded = trajectory.versions
     moved = [

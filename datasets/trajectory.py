@@ -108,10 +108,18 @@ class Digest:
         """Add one step (the reset is the first, with reward 0) and return the digest so far, 16 bytes."""
         for path, value in observation.items():
             self._hash.update(path.encode())
-            data = value.encode() if isinstance(value, str) else np.ascontiguousarray(value).tobytes()
+            data = value.encode() if isinstance(value, str) else plain_bytes(value)
             self._hash.update(data)
-        self._hash.update(np.float64(reward).tobytes() + bytes((terminated, truncated)))
+        self._hash.update(plain_bytes(np.float64(reward)) + bytes((terminated, truncated)))
         return self._hash.digest()
+
+
+def plain_bytes(value: np.ndarray | np.generic) -> bytes:
+    """Return the bytes of numbers, the same for every NaN: which of its bit patterns it is says nothing."""
+    array = np.asarray(value)
+    if array.dtype.kind == "f" and (missing := np.isnan(array)).any():
+        array = np.where(missing, array.dtype.type(np.nan), array)
+    return array.tobytes()
 
 
 def stack_observations(steps: Sequence[Observation]) -> dict[str, np.ndarray]:

@@ -6,7 +6,7 @@
 //   connection.addEventListener("frame", ({ detail }) => ...);     // an ArrayBuffer
 //   connection.send({ type: "release" });
 
-import { OCCUPIED, REPLACED, UNKNOWN_SEAT } from "./protocol.js";
+import { OCCUPIED, readMessage, REPLACED, UNKNOWN_SEAT } from "./protocol.js";
 
 const FIRST_WAIT_MS = 250;
 const LONGEST_WAIT_MS = 3000;
@@ -30,8 +30,9 @@ export class Connection extends EventTarget {
       this.#tell("state", "open");
     });
     socket.addEventListener("message", ({ data }) => {
-      if (typeof data === "string") this.#tell("message", JSON.parse(data));
-      else this.#tell("frame", data);
+      if (typeof data !== "string") return this.#tell("frame", data);
+      const message = readMessage(data);
+      if (message !== null) this.#tell("message", message);
     });
     socket.addEventListener("close", ({ code }) => this.#closed(code));
     this.#socket = socket;

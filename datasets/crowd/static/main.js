@@ -102,7 +102,7 @@ const receive = {
   replaced: () => {}, // the close code says it too
 };
 
-connection.addEventListener("message", ({ detail }) => receive[detail.type](detail));
+connection.addEventListener("message", ({ detail }) => receive[detail.type]?.(detail));
 connection.addEventListener("frame", ({ detail }) => {
   const picture = unpackFrame(detail);
   stage.show(picture);

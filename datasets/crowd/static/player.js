@@ -5,8 +5,8 @@
 //   player.watch(person);            // live, until stop()
 //   player.stop();
 
-import { sentence, title } from "./names.js";
-import { unpackFrame } from "./protocol.js";
+import { number, sentence, title } from "./names.js";
+import { readMessage, unpackFrame } from "./protocol.js";
 import { Stage } from "./stage.js";
 
 const SPEEDS = [1, 2, 4, 16];
@@ -75,7 +75,8 @@ export class Player {
 
   #mirror(data) {
     if (typeof data !== "string") return this.#stage.show(unpackFrame(data));
-    const message = JSON.parse(data);
+    const message = readMessage(data);
+    if (message === null) return;
     if (message.type === "away") at("screen-note").textContent = "No open page on this server just now";
     if (message.type === "state") {
       at("screen-note").textContent = "";
@@ -120,7 +121,8 @@ export class Player {
       else if (this.#timer === null && this.#moment === 0 && this.#frames.length === 2) this.#toggle();
       return;
     }
-    const told = JSON.parse(new TextDecoder().decode(data));
+    const told = readMessage(new TextDecoder().decode(data));
+    if (told === null) return;
     if (told.type === "episode") {
       this.#episode = told;
       this.#stage.atlas(told.atlas);
@@ -131,12 +133,13 @@ export class Player {
   }
 
   #seek(moment) {
-    if (!this.#frames.length) return;
+    if (!this.#frames.length || this.#episode === null) return;
     this.#moment = Math.max(0, Math.min(moment, this.#frames.length - 1));
     this.#stage.show(unpackFrame(this.#frames[this.#moment]));
     const { actions, rewards, times, instruction } = this.#episode;
     const action = this.#moment ? actions[this.#moment - 1] : sentence(instruction);
-    const reward = this.#moment && rewards[this.#moment - 1] ? ` · reward ${Number(rewards[this.#moment - 1]?.toFixed(2))}` : "";
+    const given = this.#moment ? rewards[this.#moment - 1] : 0;
+    const reward = given === 0 ? "" : ` · reward ${number(given)}`;
     const words = `step ${this.#moment} of ${actions.length}${reward} · ${((times[this.#moment - 1] ?? 0) / 1000).toFixed(1)}\u2009s`;
     this.#say(null, action, words);
     at("scrub").value = this.#moment;

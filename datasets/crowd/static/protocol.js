@@ -11,6 +11,18 @@ export const TILES = 3;
 export const SHAPES = 4;
 export const TEXT = 5;
 
+/** Parse a JSON message; null for what is none, so that those after it are read all the same. */
+export function readMessage(text) {
+  try {
+    const message = JSON.parse(text);
+    if (typeof message?.type === "string") return message;
+    console.error("expected a message with a type, got", text);
+  } catch (error) {
+    console.error(error);
+  }
+  return null;
+}
+
 /** Split a binary message into its header and the picture behind it; step `number` gave it, `saved` are on disk. */
 export function unpackFrame(buffer) {
   const header = new DataView(buffer, 0, HEADER_BYTES);
