@@ -15,6 +15,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from ..envs.finite_json import number_text
 from ..envs.printable import printable
 from .store import Progress, Store
 
@@ -176,7 +177,7 @@ def _task_table(one: Inspection) -> Table:
             f"{task.episodes:,}",
             f"{task.people:,}",
             f"{task.success:.1%}",
-            f"{task.return_mean:.2f}",
+            number_text(task.return_mean, ".2f"),
             f"{task.steps_median:g}",
             f"{task.seconds_median:.1f}",
             f"{task.stored:,}",

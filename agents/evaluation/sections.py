@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow.compute as pc
 
+from ...envs.finite_json import MISSING
 from ...envs.suite import Suite
 from ...envs.task import RECORD
 from . import plots
@@ -243,7 +244,7 @@ def _cells(comparison: Comparison, task: str) -> list[str]:
         for actor, cell in found.items()
         if cell is not None and comparison.kinds[actor] not in ("expert", "chance")
     }
-    best = max(rivals.values(), default=math.inf)
+    best = max(filter(math.isfinite, rivals.values()), default=math.inf)
     counts = {cell.success.n for cell in comparison.cells.values()}
     return [
         NONE
@@ -285,15 +286,21 @@ def _means(comparison: Comparison) -> list[list[str]]:
 
 def percent_any(value: float) -> str:
     """Write a score, which may lie outside 0 to 1, as per cent."""
+    if not math.isfinite(value):
+        return MISSING
     return f"{100 * value:.1f}".replace("-", "−").replace("100.0", "100").replace("−0.0", "0.0")
 
 
 def bounds_any(one: Interval) -> str:
-    """Write the bounds of a score."""
+    """Write the bounds of a score; nothing where it has none."""
+    if not (math.isfinite(one.low) and math.isfinite(one.high)):
+        return ""
     return f"{percent_any(one.low)} to {percent_any(one.high)}"
 
 
 def _signed(value: float, digits: int | None = None) -> str:
+    if not math.isfinite(value):
+        return MISSING
     size = f"{abs(value):.{digits}f}" if digits is not None else number(abs(value))
     zero = not float(size)
     return size if zero else f"{'+' if value > 0 else '−'}{size}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict
 from typing import Any
 
@@ -9,6 +10,7 @@ import pyarrow as pa
 from rich.table import Table
 from rich.text import Text
 
+from ...envs.finite_json import MISSING
 from ...envs.printable import markdown_cell, printable
 from ...envs.suite import Suite
 from .comparison import Cell, Comparison
@@ -18,13 +20,17 @@ MEAN = "mean over tasks"
 
 
 def percent(value: float) -> str:
-    """Write a share as per cent with one decimal, whole at the ends: 0, 97.3, 100."""
+    """Write a share as per cent with one decimal, whole at the ends: 0, 97.3, 100; "–" for no number."""
+    if not math.isfinite(value):
+        return MISSING
     return f"{100 * value:.1f}" if 0 < value < 1 else f"{100 * value:.0f}"
 
 
 def number(value: float) -> str:
     """Write a number with about three significant digits, and never as a power of ten below a million."""
     size = abs(value)
+    if not math.isfinite(size):
+        return MISSING
     if size >= 1e6:
         return f"{value:.3g}".replace("-", "−")
     digits = 0 if size >= 100 else 1 if size >= 10 else 2
@@ -33,7 +39,9 @@ def number(value: float) -> str:
 
 
 def bounds(interval: Interval, share: bool) -> str:
-    """Write an interval's bounds, as per cent or in the return's own unit."""
+    """Write an interval's bounds, as per cent or in the return's own unit; nothing where it has none."""
+    if not (math.isfinite(interval.low) and math.isfinite(interval.high)):
+        return ""
     write = percent if share else number
     return f"{write(interval.low)}–{write(interval.high)}" if share else _spread(interval)
 
@@ -129,12 +137,13 @@ def _rich(comparison: Comparison, task: str, actor: str) -> Text:
         return Text("–", style="dim")
     main, around = shown(cell, comparison.by_return(task))
     style = "bold" if comparison.kinds[actor] == "policy" else ""
-    return Text.assemble((main, style), (f"\n{around}", "dim"))
+    return Text.assemble((main, style), (around and f"\n{around}", "dim"))
 
 
 def _plain(comparison: Comparison, task: str, actor: str) -> str:
     cell = comparison.cells.get((task, actor))
-    return "–" if cell is None else "{} ({})".format(*shown(cell, comparison.by_return(task)))
+    main, around = ("–", "") if cell is None else shown(cell, comparison.by_return(task))
+    return f"{main} ({around})" if around else main
 
 
 def _mean(comparison: Comparison, actor: str) -> tuple[str, str]:

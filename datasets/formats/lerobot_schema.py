@@ -110,7 +110,10 @@ def array_of(values: pa.ChunkedArray, feature: Feature, shape: Sequence[int]) ->
 
 
 def statistics(array: np.ndarray, feature: Feature, quantiles: bool) -> dict[str, np.ndarray] | None:
-    """Compute a feature's statistics over `[n, ...]`; None for text. Images: per channel, in [0, 1]."""
+    """Compute a feature's statistics over `[n, ...]`; None for text. Images: per channel, in [0, 1].
+
+    Numbers that are not finite are left out; where there are no others, a statistic is NaN.
+    """
     if feature["dtype"] == "string":
         return None
     values = np.asarray(array, np.float64)
@@ -175,6 +178,8 @@ def _action_feature(action: Space[Any]) -> Feature:
 
 
 def _summary(values: np.ndarray, quantiles: bool) -> dict[str, np.ndarray]:
+    if values.ndim > 1 and not np.isfinite(values).all():
+        return _finite_summary(values, quantiles)
     found = {
         "min": values.min(axis=0),
         "max": values.max(axis=0),
@@ -187,6 +192,14 @@ def _summary(values: np.ndarray, quantiles: bool) -> dict[str, np.ndarray]:
             zip((f"q{one:02d}" for one in levels), np.percentile(values, levels, axis=0), strict=True)
         )
     return found
+
+
+def _finite_summary(values: np.ndarray, quantiles: bool) -> dict[str, np.ndarray]:
+    """Summarize each number `[n, ...]` over the frames where it is finite."""
+    shape, columns = values.shape[1:], values.reshape(len(values), -1).T
+    parts = [column[np.isfinite(column)] for column in columns]
+    summaries = [_summary(part if len(part) else np.array([np.nan]), quantiles) for part in parts]
+    return {name: np.array([summary[name] for summary in summaries]).reshape(shape) for name in summaries[0]}
 
 
 def _picture(value: Any, shape: Sequence[int]) -> np.ndarray:
