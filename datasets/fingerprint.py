@@ -30,13 +30,14 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "outcome": ("terminated", "truncated", "success"),
     "observations": ("digest", "observations"),
     "versions": ("versions",),
+    "casts": ("casts",),
     "study": ("study", "consent"),
     "notes": ("notes",),
 }
 """Group → fields of `Trajectory`; together they are all of them."""
 
 _DIGEST_BYTES = 16
-_JSON_FIELDS = ("kwargs", "versions")
+_JSON_FIELDS = ("kwargs", "versions", "casts")
 
 
 def fingerprints(trajectory: Trajectory) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,9 +16,12 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from ..envs.bounded_files import parse_json
 from ..envs.finite_json import number_text
 from ..envs.printable import printable
+from .column_profile import Profile
 from .store import Progress, Store
+from .verification import verify as check
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,11 @@ class PersonSummary:
 
 @dataclass(frozen=True)
 class Inspection:
-    """A store at a glance; `problems` is what the checks found, `verified` whether replay was one of them."""
+    """A store at a glance; `problems` is what the checks found, `verified` whether replay was one of them.
+
+    `casts` says which observations and actions were not what their spaces declare, so that a cast changed
+    them; `columns` which numbers of observations are missing, constant or far outside of the others.
+    """
 
     path: str
     suite: str
@@ -65,13 +73,15 @@ class Inspection:
     people: list[PersonSummary]
     verified: bool
     problems: list[str] = field(default_factory=list)
+    casts: list[str] = field(default_factory=list)
+    columns: list[str] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data, ready for JSON."""
         return dataclasses.asdict(self)
 
     def __rich__(self) -> RenderableType:
-        return Group(_headline(self), _task_table(self), _people_table(self), _verdict(self))
+        return Group(_headline(self), _task_table(self), _people_table(self), _notes(self), _verdict(self))
 
 
 def inspect(
@@ -81,7 +91,8 @@ def inspect(
 
     A damaged part is a problem in the result, and what the other parts hold is summarised.
     """
-    problems = store.verify(progress, workers=workers, replayed=verify)
+    profile = Profile()
+    problems = check(store, progress, workers, verify, profile)
     parts = store.sound_parts()
     rows = store.episodes(parts)
     return Inspection(
@@ -97,7 +108,31 @@ def inspect(
         people=_people(rows),
         verified=verify,
         problems=problems,
+        casts=_casts(rows),
+        columns=profile.notes(),
     )
+
+
+def _casts(rows: pa.Table) -> list[str]:
+    """Say in one line a task and leaf what casts changed, with an example and in how many episodes."""
+    first: dict[tuple[str, str], str] = {}
+    counts: Counter[tuple[str, str]] = Counter()
+    for task, text in zip(rows["task"].to_pylist(), rows["casts"].to_pylist(), strict=True):
+        if text == "{}":
+            continue
+        casts = parse_json(text, f"casts of an episode of {task}")
+        for leaf, change in casts.items() if isinstance(casts, dict) else ():
+            first.setdefault((task, leaf), str(change))
+            counts[task, leaf] += 1
+    return [
+        f"{task}: {leaf or 'observation'}: {first[task, leaf]} (in {plural(count, 'episode')})"
+        for (task, leaf), count in counts.items()
+    ]
+
+
+def plural(count: int, word: str) -> str:
+    """Write a count with its word: 1 episode, 1,200 episodes."""
+    return f"{count:,} {word}" if count == 1 else f"{count:,} {word}s"
 
 
 def _hours(rows: pa.Table) -> float:
@@ -207,6 +242,14 @@ def _people_table(one: Inspection, most: int = 30) -> Table:
     return table
 
 
+def _notes(one: Inspection) -> Text:
+    """List columns that are unusual; nothing where there are none."""
+    if not one.columns:
+        return Text("")
+    lines = "\n".join(f"  {printable(note)}" for note in one.columns)
+    return Text(f"columns to look at:\n{lines}\n", style="yellow")
+
+
 def _verdict(one: Inspection) -> Text:
     if one.problems:
         listed = "\n".join(f"  {printable(problem)}" for problem in one.problems)
@@ -215,6 +258,13 @@ def _verdict(one: Inspection) -> Text:
     if not one.verified:
         return Text("every part is sound; replay was not asked for", style="yellow")
     replayed, stored = sum(task.replayed for task in one.tasks), sum(task.stored for task in one.tasks)
+    if one.casts:
+        lines = "\n".join(f"  {printable(line)}" for line in one.casts)
+        return Text(
+            f"{replayed:,} episodes replayed bit for bit, {stored:,} with stored observations intact, but "
+            f"casts changed what was observed or done:\n{lines}",
+            style="yellow",
+        )
     return Text(
         f"sound: {replayed:,} episodes replayed bit for bit, {stored:,} with stored observations intact",
         style="green",

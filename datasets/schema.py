@@ -17,7 +17,7 @@ from ..envs.finite_json import exact_json
 from .bounded_archives import read_npz
 from .trajectory import Trajectory
 
-VERSION = 1
+VERSION = 2
 """Raised whenever a reader of an older version would misread a row."""
 
 _PER_STEP = {
@@ -36,6 +36,7 @@ SUMMARY = pa.schema(
         ("env", pa.string()),
         ("kwargs", pa.string()),  # JSON
         ("versions", pa.string()),  # JSON
+        ("casts", pa.string()),  # JSON: what casts to the declared dtypes changed, {} for nothing
         ("seed", pa.int64()),
         ("demonstrator", pa.string()),
         ("kind", pa.string()),
@@ -192,6 +193,7 @@ def _to_row(one: Trajectory) -> dict[str, Any]:
         **{name: getattr(one, name) for name in (*_PLAIN, "digest", "success")},
         "kwargs": exact_json(dict(one.kwargs), is_sorted=True),
         "versions": exact_json(dict(one.versions), is_sorted=True),
+        "casts": exact_json(dict(one.casts), is_sorted=True),
         "steps": len(one),
         "return": one.total,
         "seconds": one.seconds,
@@ -232,5 +234,6 @@ def _from_row(
         actions=actions,
         kwargs=_mapping(row, "kwargs"),
         versions=_mapping(row, "versions"),
+        casts=_mapping(row, "casts"),
         observations=observations,
     )

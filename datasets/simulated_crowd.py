@@ -196,6 +196,7 @@ def play(
         success=bool(step.success),
         digest=proof,
         versions=versions_of(environment),
+        casts=dict(environment.casts),
         started=started,
         steps_per_second=pace,
         notes="" if step.done else "walked away",

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..envs.bounded_files import Limits, too_large
-from ..envs.errors import TutelageError
+from ..envs.errors import TutelageError, brief
 from ..envs.suite import Suite, suite_from
 from ..envs.task import SeedRange
 from .bounded_parquet import BoundedParquet
@@ -271,9 +271,11 @@ class Store:
     def _file(self, part: Path) -> BoundedParquet:
         self._check_sound(part)
         file = BoundedParquet(part, f"part {part.name} of {self.path}")
-        if (file.schema_arrow.metadata or {}).get(b"tutelage.schema") != str(VERSION).encode():
+        got = (file.schema_arrow.metadata or {}).get(b"tutelage.schema", b"none").decode("ascii", "replace")
+        if got != str(VERSION):
             raise TutelageError(
-                f"expected schema {VERSION} in part {part.name} of {self.path}, got another; update"
+                f"expected schema {VERSION} in part {part.name} of {self.path}, got {brief(got)}: it was "
+                "written by another release; read it with that one"
             )
         file.expect(SCHEMA)
         self._check_count(part, file)

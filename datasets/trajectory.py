@@ -36,7 +36,8 @@ class Trajectory:
     CONTROLLERS), `frames` int32 `[T]` (number of the frame shown when the key was pressed).
     `digest` is the 16-byte chained BLAKE2b over every observation, reward and flag (see `Digest`).
     `observations` is None when replay proved that seed and actions give them back, else leaf path →
-    `[T+1, ...]` array. Raises TutelageError when the lengths disagree.
+    `[T+1, ...]` array. `casts` says of each leaf (or `(action)`) what a cast to its declared dtype changed.
+    Raises TutelageError when the lengths disagree.
     """
 
     suite: str
@@ -57,6 +58,7 @@ class Trajectory:
     observations: Mapping[str, np.ndarray] | None = None
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
+    casts: Mapping[str, str] = field(default_factory=dict)
     episode: str = field(default_factory=new_episode_id)
     started: str = ""  # ISO 8601, UTC
     steps_per_second: float | None = None  # the measured rate of a real-time episode

@@ -20,8 +20,11 @@ from .controls import Controls, from_mapping, guess, with_rest_key
 from .default_keys import unreached
 from .errors import TutelageError, nearest
 from .pictures import RENDER_MODES, to_picture
-from .spaces import Observation, flatten, leaves, row_to_action
+from .spaces import Observation, flatten, leaves, row_to_action, whole_numbers
 from .task import Task
+
+ACTION = "(action)"
+"""How `TaskEnvironment.casts` names the action, which no leaf of an observation is called."""
 
 DEFAULT_LIMIT = 1000
 """Steps after which an environment without any limit of its own is truncated."""
@@ -68,6 +71,9 @@ class TaskEnvironment:
         leaves(self.action_space)
         self._leaves = leaves(self.observation_space)
         self.last_action: np.ndarray | None = None
+        self.casts: dict[str, str] = {}
+        """What casts to the declared dtypes changed in this episode: leaf path, or ACTION, → a sentence."""
+        self._whole = whole_numbers(self.action_space)
         self._reward, self._total, self._steps = 0.0, 0.0, 0
 
     def reset(self, seed: int) -> Step:
@@ -87,7 +93,7 @@ class TaskEnvironment:
 
     def forget(self) -> None:
         """Forget the last episode."""
-        self.last_action = None
+        self.last_action, self.casts = None, {}
         self._reward, self._total, self._steps = 0.0, 0.0, 0
 
     def begun(self, seed: int, observation: Any, info: dict[str, Any]) -> Step:
@@ -108,6 +114,7 @@ class TaskEnvironment:
     ) -> Step:
         """Tell what the environment's own `step` gave."""
         self.last_action = action
+        self._note_action(action)
         self._reward = float(reward)
         self._total += self._reward
         self._steps += 1
@@ -137,7 +144,7 @@ class TaskEnvironment:
         self.env.close()
 
     def _step(self, raw: Any, reward: float, terminated: bool, truncated: bool, info: dict[str, Any]) -> Step:
-        observation = flatten(self.observation_space, raw)
+        observation = self._flat(raw)
         texts = [observation[leaf.path] for leaf in self._leaves if leaf.is_words]
         self.instruction = self.task.instruction or " ".join(texts)
         success = None
@@ -152,6 +159,21 @@ class TaskEnvironment:
         mask = info.get("action_mask")
         legal = None if mask is None else np.asarray(mask, dtype=bool)
         return Step(observation, reward, terminated, truncated, success, legal)
+
+    def _flat(self, raw: Any) -> Observation:
+        try:
+            return flatten(self.observation_space, raw, casts=self.casts)
+        except TutelageError as error:
+            raise TutelageError(f"task {self.task.id!r}: observation {error}") from None
+
+    def _note_action(self, action: np.ndarray) -> None:
+        """Note the first number of an action that the environment was given as another, whole one."""
+        part = np.asarray(action)[self._whole]
+        if part.size and ACTION not in self.casts and (changed := part != np.trunc(part)).any():
+            number = part[changed][0]
+            self.casts[ACTION] = (
+                f"declared {self.action_space}, got {number:g}: it became {np.trunc(number):g}"
+            )
 
 
 def registry() -> dict[str, Any]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import numpy as np
+
 from .controls import Controls
 from .errors import TutelageError
 from .experts import make_expert
@@ -12,9 +14,13 @@ from .suite import Suite
 from .task import Task
 from .web.browser import close_shared
 
+_STEPS = 3
+
 
 def rehearse(suite: Suite, experts: Iterable[str] = (), people: bool = False) -> list[str]:
     """Begin an episode of each task, read its keys, and make the experts of the tasks named in `experts`.
+
+    A few steps are taken: what they give has to be what the spaces declare.
 
     With `people`, each task must show a picture and have keys; returns notes on actions that no key does.
     Raises TutelageError for the first mistake, which would otherwise show in the midst of playing, when
@@ -43,6 +49,8 @@ def try_out(task: Task, expert: bool = False, people: bool = False) -> Controls:
                 environment.frame()
         if expert:
             make_expert(task, environment)
+        _take_steps(environment, controls)
+        check_casts(environment)
     finally:
         environment.close()
     return controls
@@ -60,6 +68,26 @@ def check_playable(task: Task, controls: Controls) -> None:
             f"task {task.id!r}: expected an idle action for a real-time task, got none; "
             "give it one in its suite: pace: {fps: 15, idle: 0}"
         )
+
+
+def check_casts(environment: TaskEnvironment) -> None:
+    """Raise TutelageError where what was observed is not what the space declares, and a cast changes it."""
+    for leaf, change in environment.casts.items():
+        raise TutelageError(
+            f"task {environment.task.id!r}: {leaf or 'the observation'}: {change}; "
+            "mend the space, or what the environment returns"
+        )
+
+
+def _take_steps(environment: TaskEnvironment, controls: Controls) -> None:
+    """Take a few steps without a key, else with the first key, to see what they give."""
+    row = controls.idle or next((binding.action for binding in controls.bindings), None)
+    if row is None or controls.hands:
+        return
+    with failures(environment.task, "in step", "mend it before it is played"):
+        for _ in range(_STEPS):
+            if environment.step(np.array(row)).done:
+                return
 
 
 def key_notes(task: Task, controls: Controls) -> list[str]:

@@ -16,6 +16,7 @@ from .errors import TutelageError, brief, nearest
 from .success import SuccessRule
 from .task import Task
 from .trust import is_for_gymnasium, trust
+from .web.registration import is_web
 
 
 @dataclass(frozen=True)
@@ -159,11 +160,16 @@ def _trusting(suite: Suite, named: bool = False) -> Suite:
 def _task(parsed: _Task, where: str) -> Task:
     if isinstance(parsed.pace, str) and parsed.pace != "turn":
         raise TutelageError(f"{where}: expected pace turn or {{fps: ..., idle: ...}}, got {parsed.pace!r}")
+    pace = parsed.pace if isinstance(parsed.pace, _Pace) else None
+    if pace is not None and pace.idle is None and not is_web(parsed.env):
+        raise TutelageError(
+            f"{where}: expected an idle action beside fps, got none; say what is done while no key is "
+            f"pressed: pace: {{fps: {pace.fps:g}, idle: 0}}"
+        )
     try:
         rule = SuccessRule(parsed.success)
     except TutelageError as error:
         raise TutelageError(f"{where}: {error}") from None
-    pace = parsed.pace if isinstance(parsed.pace, _Pace) else None
     return Task(
         id=parsed.id,
         env=parsed.env,

@@ -181,13 +181,13 @@ def test_tasks_are_tried_before_anybody_comes(tmp_path: Path) -> None:
     path = write(tmp_path, tasks=None, languages=["zh"], practice=None)
     suite = yaml.safe_load((tmp_path / "small.yaml").read_text("utf-8"))
     suite["tasks"][0]["controls"] = {"ArrowLeft": {"action": 0, "label": "hop"}}
-    suite["tasks"][2]["pace"] = {"fps": 30}
+    suite["tasks"][2]["pace"] = {"fps": 30, "idle": 9}
     suite["tasks"].append({"id": "gone", "env": "NoSuch-v0"})
     (tmp_path / "small.yaml").write_text(yaml.safe_dump(suite, sort_keys=False), "utf-8")
     _, controls, wrong = examine(path)
     assert set(controls) == {"lake", "cab"}
     text = "\n".join(wrong)
-    assert "at 'tasks.pole': expected an idle action" in text
+    assert "at 'tasks.pole': expected the idle action to be an action" in text
     assert "at 'tasks.gone'" in text
     assert "at 'words.zh': expected 'hop' of task lake in this language; add it" in text
 

@@ -12,7 +12,7 @@ from ...envs.errors import TutelageError
 
 _TYPES: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(("episode", "suite", "task", "env", "demonstrator", "kind", "started"), (str,)),
-    **dict.fromkeys(("study", "consent", "notes", "kwargs", "versions", "digest"), (str,)),
+    **dict.fromkeys(("study", "consent", "notes", "kwargs", "versions", "casts", "digest"), (str,)),
     **dict.fromkeys(("terminated", "truncated", "success", "stored"), (bool,)),
     "seed": (int,),
 }
@@ -30,7 +30,7 @@ def check_facts(facts: Any, where: str) -> None:
         raise TutelageError(f"{where}: expected a seed of 64 bits, got another")
     if len(facts["digest"]) != 32 or {*facts["digest"]} - {*"0123456789abcdef"}:
         raise TutelageError(f"{where}: expected a digest of 32 hexadecimal digits, got something else")
-    for name in ("kwargs", "versions"):
+    for name in ("kwargs", "versions", "casts"):
         if not isinstance(parse_json(facts[name], f"{where}: {name}"), dict):
             raise TutelageError(f"{where}: expected {name} as a JSON object, got something else")
     if type(facts.get("steps_per_second")) not in (float, int, type(None)):

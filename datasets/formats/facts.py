@@ -27,7 +27,8 @@ def facts_of(trajectory: Trajectory) -> dict[str, Any]:
     """Return an episode's facts as str, int, float and bool; `reading_back.rebuild` reads them back."""
     facts = {name: getattr(trajectory, name) for name in PLAIN}
     facts |= {
-        name: exact_json(dict(getattr(trajectory, name)), is_sorted=True) for name in ("kwargs", "versions")
+        name: exact_json(dict(getattr(trajectory, name)), is_sorted=True)
+        for name in ("kwargs", "versions", "casts")
     }
     facts |= {
         "digest": trajectory.digest.hex(),

@@ -66,6 +66,7 @@ class Written:
             digest=bytes.fromhex(facts["digest"]),
             kwargs=json.loads(facts["kwargs"]),
             versions=json.loads(facts["versions"]),
+            casts=json.loads(facts["casts"]),
             steps_per_second=facts.get("steps_per_second"),
             observations=dict(self.observations) if facts["stored"] else None,
         )

@@ -95,6 +95,7 @@ class Episode:
         whole = trajectory_of(
             self.record, self.steps, bool(self.now.success), versions_of(self.environment), self.missed
         )
+        whole = replace(whole, casts=dict(self.environment.casts))
         if self.environment.task.fps is None:
             return whole
         return replace(whole, steps_per_second=measured_rate(whole.times_ms.tolist()))
