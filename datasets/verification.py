@@ -71,7 +71,7 @@ def _sound_units(store: Store) -> tuple[list[str], list[tuple[str, int, int]]]:
 def check_group(
     path: Path, replayed: bool, profiled: bool, unit: tuple[str, int, int]
 ) -> tuple[list[str], Profile]:
-    """List what is wrong with the episodes of one unit, (part, row group, rows), and profile them if asked."""
+    """List what is wrong with the episodes of one unit, (part, row group, rows); profile them if asked."""
     from .store import Store
 
     part, group, _ = unit

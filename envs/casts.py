@@ -28,7 +28,7 @@ def cast(space: spaces.Space[Any], value: Any) -> tuple[np.ndarray, str]:
         raise TutelageError(f"expected {declared(space)}, got {got}")
     with np.errstate(all="ignore"):
         made = raw.astype(dtype)
-    return made.reshape(shape), _change(space, raw, made)
+    return made.reshape(shape), change_of(space, raw, made, raw.shape)
 
 
 def declared(space: spaces.Space[Any]) -> str:
@@ -36,10 +36,9 @@ def declared(space: spaces.Space[Any]) -> str:
     return f"{np.dtype(space.dtype)} {list(space.shape or ())}"
 
 
-def _change(space: spaces.Space[Any], raw: np.ndarray, made: np.ndarray) -> str:
-    """Say in one line what a cast changed; "" for nothing."""
-    shape = space.shape or ()
-    if _long(raw.shape) != _long(shape):
+def change_of(space: spaces.Space[Any], raw: np.ndarray, made: np.ndarray, given: tuple[int, ...]) -> str:
+    """Say in one line what a cast of one or many values changed, whose shape was `given`; "" for nothing."""
+    if _long(given) != _long(space.shape or ()):
         return f"declared {declared(space)}, got {_described(raw)}: the shape was changed"
     before, after = raw.astype(np.float64).ravel(), made.astype(np.float64).ravel()
     if raw.dtype.kind == made.dtype.kind == "f":

@@ -60,8 +60,13 @@ def join_path(path: str, key: Any) -> str:
     In a key, "%", "/", ".", control characters and halves of surrogate pairs become "%" and two hexadecimal
     digits a byte of UTF-8; an empty key is "%".
     """
-    name = _ODD.sub(_escaped, str(key)) or "%"
+    name = escape_key(key)
     return f"{path}/{name}" if path else name
+
+
+def escape_key(key: Any) -> str:
+    """Return a key as a plain name, see `join_path`; different texts become different names."""
+    return _ODD.sub(_escaped, str(key)) or "%"
 
 
 _ODD = re.compile(r"[%/.\x00-\x1f\x7f\ud800-\udfff]")

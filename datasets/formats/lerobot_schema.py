@@ -54,9 +54,15 @@ def features_of(observation: Space[Any], action: Space[Any]) -> dict[str, Featur
 
 
 def feature_name(leaf: Leaf) -> str:
-    """Name an observation leaf as LeRobot does: `observation.state`, `observation.images.x`, ..."""
+    """Name an observation leaf as LeRobot does: `observation.state`, `observation.images.x`, ...
+
+    Different leaves have different names: a dot within a key is escaped (see `spaces.join_path`), and so is
+    a key "images" whose leaves are no pictures.
+    """
     path = leaf.path.replace("/", ".") or ("image" if is_picture(leaf.space) else "state")
-    return f"observation.images.{path}" if is_picture(leaf.space) else f"observation.{path}"
+    if is_picture(leaf.space):
+        return f"observation.images.{path}"
+    return f"observation.{path.replace('images.', '%69mages.', 1) if path.startswith('images.') else path}"
 
 
 def is_picture(space: Space[Any]) -> bool:
