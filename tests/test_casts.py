@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -120,18 +119,6 @@ def test_the_fact_goes_through_an_export(tmp_path: Path) -> None:
     [again] = Store.open(tmp_path / "again").trajectories()
     [trajectory] = store.trajectories()
     assert again.casts == trajectory.casts == {"eye": CHANGES["float"]}
-
-
-def test_a_part_of_an_older_schema_is_refused_in_one_line(tmp_path: Path) -> None:
-    import pyarrow.parquet as pq
-    from tutelage.datasets.schema import SCHEMA, seal, to_table
-
-    store = store_of(tmp_path / "store", undeclared(what="whole"), [[0] * 6])
-    [trajectory] = store.trajectories()
-    older = to_table([replace(trajectory, episode="f" * 32)])
-    assert older.schema.metadata == SCHEMA.metadata == {b"tutelage.schema": b"2"}
-    assert seal(older) != b""
-    assert pq.ParquetFile(store.parts()[0]).schema_arrow.metadata[b"tutelage.schema"] == b"2"
 
 
 def test_an_action_that_a_cast_changes_is_an_error_or_a_fact() -> None:

@@ -1,4 +1,4 @@
-"""Toys whose observations have odd keys, or are not what their space declares; importing it registers them."""
+"""Toys with odd keys, or with observations that are not what is declared; importing it registers them."""
 
 from __future__ import annotations
 
