@@ -54,3 +54,50 @@ TASK: dict[str, Any] = {
     "controls": {"KeyA": 1, "KeyB": 2, "KeyC": 3, "KeyD": 4},
 }
 SUITE: dict[str, Any] = {"suite": "numbers", "tasks": [TASK]}
+
+
+class Signal(gymnasium.Env[Any, Any]):
+    """The first number says which action is right: 1, 5 or 9. Seed 0 has an infinity, seed 1 a sentinel."""
+
+    observation_space = spaces.Box(-np.inf, np.inf, (3,), np.float32)
+    action_space = spaces.Discrete(3)
+    length = 6
+
+    def __init__(self, render_mode: str | None = None) -> None:
+        self.render_mode = render_mode
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+        super().reset(seed=seed)
+        self.spoiled = {0: np.inf, 1: 1e30}.get(-1 if seed is None else seed)
+        self.steps = 0
+        return self._observation(), {}
+
+    def step(self, action: Any) -> Any:
+        reward = float(int(action) == self.right)
+        self.steps += 1
+        return self._observation(), reward, self.steps >= self.length, False, {}
+
+    def _observation(self) -> Any:
+        self.right = int(self.np_random.integers(3))
+        first = 1.0 + 4 * self.right
+        if self.spoiled is not None and self.steps == 3:
+            first = self.spoiled
+        return np.array([first, self.np_random.normal(), 2.5], np.float32)
+
+
+gymnasium.register("toys/Signal-v0", Signal)
+SIGNAL: dict[str, Any] = {
+    "suite": "signal",
+    "tasks": [{"id": "signal", "env": f"{MODULE}:toys/Signal-v0", "success": "return >= 6"}],
+}
+
+
+def right_actions(seed: int) -> list[int]:
+    """Return the actions that solve an episode of Signal."""
+    environment = Signal()
+    environment.reset(seed=seed)
+    actions = []
+    for _ in range(Signal.length):
+        actions.append(environment.right)
+        environment.step(environment.right)
+    return actions
