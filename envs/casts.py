@@ -24,7 +24,7 @@ def cast(space: spaces.Space[Any], value: Any) -> tuple[np.ndarray, str]:
     if raw.dtype == dtype and raw.shape == shape:
         return raw, ""
     if raw.dtype.kind not in "biuf" or raw.size != np.prod(shape, dtype=np.int64):
-        got = _described(raw) if raw.dtype.kind in "biuf" else brief(value)
+        got = _described(raw, raw.shape) if raw.dtype.kind in "biuf" else brief(value)
         raise TutelageError(f"expected {declared(space)}, got {got}")
     with np.errstate(all="ignore"):
         made = raw.astype(dtype)
@@ -39,7 +39,7 @@ def declared(space: spaces.Space[Any]) -> str:
 def change_of(space: spaces.Space[Any], raw: np.ndarray, made: np.ndarray, given: tuple[int, ...]) -> str:
     """Say in one line what a cast of one or many values changed, whose shape was `given`; "" for nothing."""
     if _long(given) != _long(space.shape or ()):
-        return f"declared {declared(space)}, got {_described(raw)}: the shape was changed"
+        return f"declared {declared(space)}, got {_described(raw, given)}: the shape was changed"
     before, after = raw.astype(np.float64).ravel(), made.astype(np.float64).ravel()
     if raw.dtype.kind == made.dtype.kind == "f":
         changed = np.isfinite(before) & ~np.isfinite(after)
@@ -48,15 +48,14 @@ def change_of(space: spaces.Space[Any], raw: np.ndarray, made: np.ndarray, given
     if not changed.any():
         return ""
     first = int(np.argmax(changed))
-    return (
-        f"declared {declared(space)}, got {_described(raw)}: {raw.flat[first]:g} became {made.flat[first]:g}"
-    )
+    what = f"declared {declared(space)}, got {_described(raw, given)}"
+    return f"{what}: {raw.flat[first]:g} became {made.flat[first]:g}"
 
 
-def _described(raw: np.ndarray) -> str:
+def _described(raw: np.ndarray, shape: tuple[int, ...]) -> str:
     finite = raw[np.isfinite(raw)]
     within = f" from {finite.min():g} to {finite.max():g}" if finite.size else ""
-    return f"{raw.dtype} {list(raw.shape)}{within}"
+    return f"{raw.dtype} {list(shape)}{within}"
 
 
 def _long(shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -70,7 +70,8 @@ def foreign_trajectories(dataset: Any, task: Task, suite: Suite, report: list[st
         report.append(f"{dataset.id} has {unseeded} episodes without a seed: their number stands for it.")
     if changed:
         report.append(
-            f"{dataset.id}: casts to the declared dtypes changed {changed} episodes; see `tutelage inspect`."
+            f"{dataset.id}: episodes that a cast to the declared dtypes changed: {changed}; "
+            "`tutelage inspect` says how."
         )
     if stored:
         report.append(
