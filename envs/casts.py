@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -23,11 +24,15 @@ def cast(space: spaces.Space[Any], value: Any) -> tuple[np.ndarray, str]:
         raw = np.array(None)
     if raw.dtype == dtype and raw.shape == shape:
         return raw, ""
-    if raw.dtype.kind not in "biuf" or raw.size != np.prod(shape, dtype=np.int64):
+    if raw.dtype.kind not in "biuf" or raw.size != math.prod(shape):
         got = _described(raw, raw.shape) if raw.dtype.kind in "biuf" else brief(value)
         raise TutelageError(f"expected {declared(space)}, got {got}")
     with np.errstate(all="ignore"):
         made = raw.astype(dtype)
+    # what is played a million times is looked at no closer than it has to be
+    is_rounded = raw.dtype.kind == dtype.kind == "f" and np.isfinite(made).all()
+    if raw.shape == shape and (is_rounded or np.can_cast(raw.dtype, dtype)):
+        return made, ""
     return made.reshape(shape), change_of(space, raw, made, raw.shape)
 
 
