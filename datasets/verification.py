@@ -32,10 +32,10 @@ def verify(
     if replayed and units:
         admit_played(store, replayed=True)
     check = partial(check_group, store.path, replayed, profile is not None)
-    for (found, seen), (_, _, count) in zip(spread(check, units, workers), units, strict=True):
-        problems += found
+    for (wrong, part_profile), (_, _, count) in zip(spread(check, units, workers), units, strict=True):
+        problems += wrong
         if profile is not None:
-            profile.join(seen)
+            profile.join(part_profile)
         if progress:
             progress(count)
     return problems + _twice(store, units)

@@ -35,10 +35,10 @@ def play(suite: Suite, task_id: str, seed: int, actions: Sequence[Any], person: 
     for number, action in enumerate(actions):
         row = np.asarray(action_to_row(environment.action_space, action))
         episode.take(row, 300 * (number + 1), 0, number)
-    trajectory, seen = episode.trajectory(), episode.observations()
+    trajectory, observations = episode.trajectory(), episode.observations()
     environment.close()
     fresh = TaskEnvironment(task)
-    proven = prove(trajectory, fresh, seen)
+    proven = prove(trajectory, fresh, observations)
     fresh.close()
     return proven
 

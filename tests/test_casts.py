@@ -103,9 +103,9 @@ def test_what_was_changed_later_is_stored_and_inspect_says_so(tmp_path: Path) ->
     assert f"odd: eye: {CHANGES['float']} (in 2 episodes)" in text
     assert "but casts changed what was observed or done" in text
     assert "sound:" not in text
-    found = json.loads(CliRunner().invoke(app, ["inspect", str(store.path), "--json"]).stdout)
-    assert found["casts"] == [f"odd: eye: {CHANGES['float']} (in 2 episodes)"]
-    assert found["problems"] == []
+    inspection = json.loads(CliRunner().invoke(app, ["inspect", str(store.path), "--json"]).stdout)
+    assert inspection["casts"] == [f"odd: eye: {CHANGES['float']} (in 2 episodes)"]
+    assert inspection["problems"] == []
 
 
 def test_the_fact_goes_through_an_export(tmp_path: Path) -> None:

@@ -93,16 +93,16 @@ def test_order_and_distinctness_of_the_datas_own_values_survive(
         column[0], column[-1] = np.inf, 1e30
     values = np.random.default_rng(seed).normal(size=(count, width))
     values[:, 0] = column
-    seen = fit_vector("", (width,), values)
+    leaf = fit_vector("", (width,), values)
     others = np.zeros((count, width))
     others[:, 0] = column
-    features = quantile_features(seen, others).astype(np.float64)
+    features = quantile_features(leaf, others).astype(np.float64)
     assert np.isfinite(features).all()
     finite = np.isfinite(column)
     order = np.argsort(column[finite], kind="stable")
     ordered, climbed = column[finite][order], features[finite][order]
     assert (np.diff(climbed, axis=0) >= 0).all(), "expected the order of the values"
-    edges = np.array(seen.edges[0])
+    edges = np.array(leaf.edges[0])
     place = np.clip(np.searchsorted(edges, ordered[:-1], side="right") - 1, 0, max(0, len(edges) - 2))
     interval = np.diff(edges)[place] if len(edges) > 1 else np.full(len(place), np.inf)
     held = np.diff(ordered) > interval * 2.0**-22  # nearer ones are the same float32 within their interval

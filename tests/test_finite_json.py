@@ -132,7 +132,9 @@ def test_a_digest_takes_every_nan_for_the_same() -> None:
     assert np.isnan(other).all()
     assert other.tobytes() != np.array([np.nan]).tobytes()
     observations: list[dict[str, Any]] = [{"x": other}, {"x": np.array([np.nan])}]
-    first, second = (Digest().update(seen, float(seen["x"][0]), False, False) for seen in observations)
+    first, second = (
+        Digest().update(observation, float(observation["x"][0]), False, False) for observation in observations
+    )
     assert first == second
     assert plain_bytes(np.array([1.5, -0.0])) == np.array([1.5, -0.0]).tobytes()
 
