@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 def verify(store: Store, progress: Progress | None, workers: int, replayed: bool) -> list[str]:
     """List what is wrong with a store, in part order; see `Store.verify`."""
     problems, units = _sound_units(store)
+    try:
+        store.annotations()
+    except TutelageError as error:
+        problems.append(str(error))
     if replayed and units:
         admit_played(store, replayed=True)
     check = partial(check_group, store.path, replayed)
