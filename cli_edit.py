@@ -302,8 +302,8 @@ def _run(context: typer.Context, plan: Planner, apply: bool, as_json: bool, out:
         if planned.refused and not planned.lines:
             first = planned.refused[0]
             raise TutelageError(
-                f"expected an episode that can be changed so, got {_count(len(planned.refused), 'refusal')}, the "
-                f"first: {first.episode}: {first.what}"
+                f"expected an episode that can be changed so, got {_count(len(planned.refused), 'refusal')}, "
+                f"the first: {first.episode}: {first.what}"
             )
         if apply:
             if out is not None:

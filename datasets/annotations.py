@@ -30,7 +30,10 @@ _EPISODE = re.compile(r"[\x21-\x7e]{1,200}")
 
 @dataclass(frozen=True)
 class Annotation:
-    """What a person wrote about one episode; `marked` asks for its removal. Raises TutelageError if too long."""
+    """What a person wrote about one episode; `marked` asks for its removal.
+
+    Raises TutelageError for what is too long, and for a tag that is none.
+    """
 
     note: str = ""
     tags: tuple[str, ...] = ()

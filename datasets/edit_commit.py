@@ -1,8 +1,8 @@
 """One change of a store, made at one moment, and undone: rows, suite and annotations together.
 
-New parts are written aside, then `edits/pending.json` names them, then they take their places, then the manifest
-is written, which is the moment of change, and the old parts go last. Killed at any of these, the store is as
-before or as after; see `pending`.
+New parts are written aside, then `edits/pending.json` names them, then they take their places, then the
+manifest is written, which is the moment of change, and the old parts go last. Killed at any of these, the
+store is as before or as after; see `pending`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What undoes the edits of a store: for each one a sealed record, and the rows as they were before it.
 
-`edits/0001.json` says what an edit did; `edits/0001.parquet` holds the rows that it changed or removed. A record
-names no person; the rows do, and `forget_in_edits` removes a person from all of them.
+`edits/0001.json` says what an edit did; `edits/0001.parquet` holds the rows that it changed or removed. A
+record names no person; the rows do, and `forget_in_edits` removes a person from all of them.
 """
 
 from __future__ import annotations
@@ -284,5 +284,6 @@ def _numbers(folder: Path) -> list[int]:
 def _damaged(where: Path) -> TutelageError:
     return TutelageError(
         f"expected {where} as it was written, got other bytes: it is damaged; the edits of this store can no "
-        f"longer be undone; remove what undoes them with `tutelage edit {where.parent.parent} compact --apply`"
+        "longer be undone; remove what undoes them with "
+        f"`tutelage edit {where.parent.parent} compact --apply`"
     )

@@ -122,7 +122,7 @@ def write_selection(store: Store, ids: frozenset[str], out: Path) -> None:
 
 
 def plan_suite(store: Store, suite: Suite, renamed: Mapping[str, str], progress: Progress) -> Plan:
-    """Give a store another suite: corrected instructions, keys, paces, rules; `renamed` are old → new task ids.
+    """Give a store another suite: corrected instructions, keys, paces, rules; `renamed`: old → new task ids.
 
     Every episode of a task that differs is played again in the new one: it must show the same, and its
     outcome is what the new rule says. Raises TutelageError where a task with episodes is gone.
@@ -205,8 +205,8 @@ def _union(suite: Suite, other: Suite, folder: Path) -> Suite:
     for task in other:
         if task.id in mine and mine[task.id] != task:
             raise TutelageError(
-                f"expected task {task.id!r} of {folder} to be the one of this store, got another of that name; "
-                f"correct one of them with `tutelage edit {folder} suite`"
+                f"expected task {task.id!r} of {folder} to be the one of this store, got another of that "
+                f"name; correct one of them with `tutelage edit {folder} suite`"
             )
     new = [task for task in other.source["tasks"] if task["id"] not in mine]
     if not new:
@@ -223,8 +223,8 @@ def _new_episodes(other: Store, rows: pa.Table, there: Mapping[str, bytes]) -> I
             yield episode
         elif there[episode] != digest:
             raise TutelageError(
-                f"expected episode {printable(episode)} of {other.path} to be the one that is here, got another "
-                "of that id (one of them was edited); delete one of the two first"
+                f"expected episode {printable(episode)} of {other.path} to be the one that is here, got "
+                "another of that id (one of them was edited); delete one of the two first"
             )
 
 

@@ -1,7 +1,7 @@
-"""Edits of a store, planned: which episodes change and how, which are refused and why; nothing is written here.
+"""Edits of a store, planned: which episodes change and how, which are refused and why; nothing is written.
 
-Rows that an edit keeps stay bit for bit. What changes an action, a task or the suite is played again first, and an
-episode that does not give what it should is refused. `edit_commit` makes the change.
+Rows that an edit keeps stay bit for bit. What changes an action, a task or the suite is played again first,
+and an episode that does not give what it should is refused. `edit_commit` makes the change.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Line(NamedTuple):
 
 @dataclass
 class Plan:
-    """One edit, not made yet: the change, what it does to each episode, and the episodes that are `refused`."""
+    """One edit, not made yet: the change, what it does to each episode, and what is `refused`."""
 
     change: Change
     lines: list[Line] = field(default_factory=list)
@@ -130,7 +130,7 @@ def plan_relabel(store: Store, selection: Selection, labels: dict[str, str], pro
 def replayed_in(
     pairs: Sequence[tuple[Trajectory, Trajectory]], environments: Environments, progress: Progress
 ) -> Iterator[tuple[Trajectory, Trajectory, str]]:
-    """Play episodes whose task changes in the new one: yields before, after with its outcome, and the refusal.
+    """Play episodes whose task changes in the new one: yields before, after, and why it is refused.
 
     An episode whose task stays the same comes back as it is.
     """
@@ -180,7 +180,8 @@ def meant_rows(store: Store, selection: Selection, rows: pa.Table) -> list[int]:
     """Return the indices of the episodes that are meant; raises TutelageError where none are named."""
     if selection.is_empty:
         raise TutelageError(
-            "expected which episodes: ids, or conditions such as --task, --failure, --marked or --all, got none; "
+            "expected which episodes: ids, or conditions such as --task, --failure, --marked or --all, got "
+            "none; "
             f"look at them with `tutelage browse {store.path}` or `tutelage edit {store.path} list`"
         )
     return selection.rows(rows, store.annotations())

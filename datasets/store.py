@@ -19,8 +19,8 @@ from ..envs.bounded_files import Limits, too_large
 from ..envs.errors import TutelageError
 from ..envs.suite import Suite, suite_from
 from ..envs.task import SeedRange
-from .bounded_parquet import BoundedParquet
 from .annotations import Annotations, read_annotations
+from .bounded_parquet import BoundedParquet
 from .column_cache import COLUMNS
 from .durable import disk_errors, write_whole
 from .edit_log import finish_pending, forget_in_edits
@@ -75,7 +75,7 @@ class Store:
             with writing(path):
                 if not (path / DOCUMENT).exists():
                     begin(path, suite)
-                store = cls.open(path)
+                store = cls._open(path, is_locked=True)
                 if store.suite.source != suite.source:
                     raise TutelageError(other_suite(path, store.suite, suite))
                 store.settled()
@@ -84,11 +84,14 @@ class Store:
     @classmethod
     def open(cls, path: str | Path) -> Store:
         """Open a store; raises TutelageError when there is none, or suite or manifest are not as written."""
-        path = Path(path)
+        return cls._open(Path(path), is_locked=False)
+
+    @classmethod
+    def _open(cls, path: Path, is_locked: bool) -> Store:
         data = read_document(path)
         source = check_document(data, path)
         if Manifest.read(path).document.encode() != data:
-            source = check_document(_edited_document(path), path)
+            source = check_document(_edited_document(path, is_locked), path)
         return cls(path, suite_from(source, f"{path}/{DOCUMENT}"))
 
     def append(self, trajectories: Sequence[Trajectory]) -> Path:
@@ -384,12 +387,12 @@ class Store:
         return path, PartEntry(digest, len(data), rows)
 
 
-def _edited_document(path: Path) -> bytes:
+def _edited_document(path: Path, is_locked: bool) -> bytes:
     """Return the `dataset.yaml` that the manifest has, where an edit is between the two.
 
     Raises TutelageError where no edit explains the difference.
     """
-    with reading(path):  # a writer that is at work finishes first
+    with contextlib.nullcontext() if is_locked else reading(path):  # a writer at work finishes first
         manifest, data = Manifest.read(path), read_document(path)
         pending = read_pending(path)
         if manifest.document.encode() == data or (pending and pending.has_happened(manifest.encode())):

@@ -1,8 +1,8 @@
 """Idle steps at either end of episodes, cut off where replay proves that nothing else changes.
 
-The end is cut only where no last step ended the episode: in one that was left, or that ran out of time without
-success. The start is cut only where the remaining actions, taken from the reset, show exactly what was seen; where
-the world moved on while the person did nothing, it is refused.
+The end is cut only where no last step ended the episode: in one that was left, or that ran out of time
+without success. The start is cut only where the remaining actions, taken from the reset, show exactly what
+was seen; where the world moved on while the person did nothing, it is refused.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def plan_trim(
 ) -> Plan:
     """Cut idle steps off the start and the end of the episodes that are meant.
 
-    `idle` is the idle action as JSON, where the task does not say it. Raises TutelageError where neither does.
+    `idle` is the idle action as JSON, where the task does not say it. Raises TutelageError where none does.
     """
     rows = store.episodes()
     ids = frozenset(rows["episode"][at].as_py() for at in meant_rows(store, selection, rows))
@@ -137,8 +137,8 @@ def trim(trajectory: Trajectory, environments: Environments, first: int, last: i
 def _trim_stored(trajectory: Trajectory, first: int, last: int) -> Trajectory:
     if first:
         raise Refusal(
-            "its observations are stored, so no replay shows what a reset would give: the start cannot be cut "
-            "(--end cuts the end alone)"
+            "its observations are stored, so no replay shows what a reset would give: the start cannot be "
+            "cut (--end cuts the end alone)"
         )
     cut = _cut_out(trajectory, first, last)
     assert trajectory.observations is not None
