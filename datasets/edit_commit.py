@@ -163,20 +163,20 @@ class _Parts:
                 for at, episode in enumerate(self.order.get(name or "", ()))
                 if episode not in drop and episode not in rows
             ]
-            joined = pa.concat_tables([table.take(kept), put.take(come)]) if come else table.take(kept)
+            joined = pa.concat_tables([_take(table, kept), _take(put, come)])
             order = (places or {}).get(place_stem)
             ids = [*(order.order if order else ()), *self.order.get(name or "", ())]
             rank = {episode: at for at, episode in reversed(list(enumerate(ids)))}
             joined_ids = joined["episode"].to_pylist()
-            self.written[place_stem] = joined.take(
-                sorted(range(len(joined)), key=lambda at: rank[joined_ids[at]])
+            self.written[place_stem] = _take(
+                joined, sorted(range(len(joined)), key=lambda at: rank[joined_ids[at]])
             )
             self.numbers[place_stem] = (
                 max(self.numbers.get(place_stem, 0), order.revision if order else 0) + 1
             )
         new = [at for episode, at in rows.items() if episode not in self.ids and episode not in home]
         if new:
-            self.written[f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{uuid4().hex[:8]}"] = put.take(new)
+            self.written[f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{uuid4().hex[:8]}"] = _take(put, new)
         return touched
 
     def places(self, names: Sequence[str]) -> dict[str, Place]:
@@ -266,3 +266,7 @@ def _earlier(now: Annotations, record: Record) -> dict[str, Annotation]:
         )
         for episode, (before, after) in record.annotations.items()
     }
+
+
+def _take(table: pa.Table, indices: Sequence[int]) -> pa.Table:
+    return table.take(pa.array(indices, pa.int64()))  # of no indices, too

@@ -1,7 +1,7 @@
 """A change of a store that is under way: which files are stale, whether it has happened or not.
 
-Several files change at one moment: the manifest's. Before it, `edits/pending.json` names the new files
-and the old ones, so that a reader after a crash ignores those that do not count, and the next writer removes them.
+Several files change at one moment: the manifest's. Before it, `edits/pending.json` names the new files and
+the old ones: after a crash a reader ignores those that do not count, and the next writer removes them.
 """
 
 from __future__ import annotations

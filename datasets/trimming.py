@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
+from gymnasium.spaces import Box, Discrete
 
 from ..envs.controls import from_mapping
 from ..envs.errors import TutelageError
@@ -83,7 +84,8 @@ def idle_row(environments: Environments, task_id: str, idle: str = "") -> np.nda
         row = from_mapping({}, action, environment.action_space).idle
         if row is not None:
             return np.array(row, np.float64)
-    row = environment.controls().idle
+    is_certain = environment.task.idle is not None or isinstance(environment.action_space, Box | Discrete)
+    row = environment.controls().idle if is_certain else None  # zeros of other spaces may well mean something
     if row is not None:
         return np.array(row, np.float64)
     names = [name.casefold() for name in environment.action_names]

@@ -295,6 +295,7 @@ def test_it_fits_is_legible_and_axe_finds_nothing(
     fits(page)
     legible(page, scheme)
     assert Axe().run(page).response["violations"] == []
+    page.screenshot(path=tmp_path / "episode.png", full_page=True)
     if options:
         expect(page.locator("#list")).to_be_hidden()
         smallest = page.evaluate(
@@ -305,7 +306,7 @@ def test_it_fits_is_legible_and_axe_finds_nothing(
         page.tap("#close")
         expect(page.locator("#list")).to_be_visible()
         expect(row).to_be_focused()
-    page.screenshot(path=tmp_path / "page.png")
+        page.screenshot(path=tmp_path / "list.png")
 
 
 def test_only_its_own_page_with_the_link_is_answered(served: Served) -> None:
