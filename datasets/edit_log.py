@@ -172,7 +172,12 @@ def finish_document(folder: Path, manifest: Manifest) -> None:
 
 
 def sweep_edits(folder: Path) -> None:
-    """Remove what belongs to no record in the folder of edits: rows and parts that a crash left."""
+    """Remove what a crash left: files half written, and in the folder of edits what belongs to no record.
+
+    The caller holds the lock.
+    """
+    for path in folder.glob(".*.tmp"):
+        path.unlink(missing_ok=True)
     edits = folder / EDITS
     if edits.is_symlink() or not edits.is_dir():
         return
@@ -184,14 +189,15 @@ def sweep_edits(folder: Path) -> None:
         edits.rmdir()
 
 
-def forget_in_edits(store: Store, demonstrator: str) -> None:
+def forget_in_edits(store: Store, demonstrator: str) -> int:
     """Remove a person from what undoes edits: rows, and annotations of their episodes or with their name.
 
-    Episodes that the store holds under this name go too, under whatever name they stood before.
+    Episodes that the store holds under this name go too, under whatever name they stood before. Returns how
+    many rows went.
     """
     folder = store.path
     if not (folder / EDITS).exists():
-        return
+        return 0
     refuse_link(folder / EDITS)
     with disk_errors(folder), writing(folder):
         store.settled()
@@ -205,13 +211,23 @@ def forget_in_edits(store: Store, demonstrator: str) -> None:
             tables = [_read(folder, record) if record.rows else SCHEMA.empty_table() for record in made]
         except TutelageError:
             remove_tree(folder / EDITS)  # who is in there cannot be known
-            return
+            return 0
         for rows in tables:
             theirs = pc.equal(rows["demonstrator"], demonstrator)
             gone |= set(rows.filter(theirs)["episode"].to_pylist())
-        for record, rows in zip(made, tables, strict=True):
-            _forget_in(folder, record, rows, gone, demonstrator)
+        pairs = zip(made, tables, strict=True)
+        removed = sum(_forget_in(folder, record, rows, gone, demonstrator) for record, rows in pairs)
         sync_folder(folder)
+    return removed
+
+
+def rows_of(folder: Path, demonstrator: str) -> int:
+    """Count the rows of a person in what undoes edits; 0 where that is damaged."""
+    try:
+        tables = [read_rows(folder, record) for record in records(folder)]
+    except TutelageError:
+        return 0
+    return sum(rows["demonstrator"].to_pylist().count(demonstrator) for rows in tables)
 
 
 def compact(store: Store) -> int:
@@ -239,7 +255,7 @@ def undo_bytes(folder: Path) -> int:
     return sum(path.stat().st_size for path in edits.iterdir()) if edits.is_dir() else 0
 
 
-def _forget_in(folder: Path, record: Record, rows: pa.Table, gone: set[str], demonstrator: str) -> None:
+def _forget_in(folder: Path, record: Record, rows: pa.Table, gone: set[str], demonstrator: str) -> int:
     kept = rows.filter(pc.invert(pc.is_in(rows["episode"], pa.array(sorted(gone), pa.string()))))
     digest = ""
     if len(kept):
@@ -266,6 +282,7 @@ def _forget_in(folder: Path, record: Record, rows: pa.Table, gone: set[str], dem
         write_whole(folder / record.name, scrubbed.encode())
     if not digest:
         (folder / record.rows_name).unlink(missing_ok=True)
+    return len(rows) - len(kept)
 
 
 def next_number(folder: Path) -> int:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -239,6 +240,10 @@ def _proven(other: Store, ids: frozenset[str], progress: Progress) -> Iterator[t
             for trajectory, got in zip(read, replay_many(read, environments), strict=True):
                 progress(1)
                 contradictions = check_row(trajectory, other.suite)
+                if isinstance(got, Replay) and not np.array_equal(
+                    got.rewards, trajectory.rewards, equal_nan=True
+                ):
+                    contradictions.append("its rewards are others than the environment gives")
                 if isinstance(got, Replay) and not contradictions:
                     yield trajectory, ""
                 else:

@@ -225,12 +225,13 @@ class Store:
         return verify(self, progress, workers, replayed)
 
     def forget(self, demonstrator: str) -> int:
-        """Remove every episode of a demonstrator from every part, and prove it; returns how many.
+        """Remove every episode of a demonstrator from every part, and prove it; returns how many rows went.
 
         Each part changes at once or not at all; after an interruption, call it again. What was
-        computed from the parts (training columns, wherever they were cached) is removed too.
+        computed from the parts (training columns, wherever they were cached) is removed too, and what undoes
+        edits of these episodes.
         """
-        forget_in_edits(self, demonstrator)
+        undone = forget_in_edits(self, demonstrator)
         gone = remove_rows(self, "demonstrator", [demonstrator], words=[demonstrator])
         shutil.rmtree(self.path / DAMAGED, ignore_errors=True)  # who is in there cannot be known
         left = sum(name == demonstrator for name in self.episodes()["demonstrator"].to_pylist())
@@ -238,7 +239,7 @@ class Store:
             raise TutelageError(
                 f"expected no episode of {demonstrator!r} in {self.path}, got {left}; try again"
             )
-        return gone
+        return gone + undone
 
     def take_back(self, episodes: Sequence[str]) -> int:
         """Remove episodes that another store holds; returns how many were here."""

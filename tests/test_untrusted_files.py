@@ -159,7 +159,9 @@ def test_a_verb_that_would_run_the_page_says_so_in_one_line(
     assert sorted(handed.rglob("*")) == before
 
 
-@pytest.mark.parametrize("words", ["inspect store --no-verify", "quality store", "tasks suite.yaml", "edit store list"])
+@pytest.mark.parametrize(
+    "words", ["inspect store --no-verify", "quality store", "tasks suite.yaml", "edit store list"]
+)
 def test_a_verb_that_lists_runs_nothing_and_lists(
     handed: Path,
     started: Path,
