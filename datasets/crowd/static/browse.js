@@ -145,8 +145,10 @@ document.addEventListener("keydown", (event) => {
   const { key, target, ctrlKey, metaKey, altKey, shiftKey } = event;
   if (ctrlKey || metaKey || altKey || at("keys").open) return;
   if (key === "Escape") {
-    if (target.matches(TYPING)) target.blur();
-    else if (document.body.dataset.view === "episode") close();
+    if (target.matches(TYPING)) {
+      event.preventDefault(); // or a search would be emptied
+      target.blur();
+    } else if (document.body.dataset.view === "episode") close();
     return;
   }
   if (target.matches(TYPING) || (key === " " && target.matches("button, summary, input"))) return;
