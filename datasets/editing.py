@@ -107,7 +107,8 @@ def plan_relabel(store: Store, selection: Selection, labels: dict[str, str], pro
     ids = frozenset(rows["episode"][at].as_py() for at in meant)
     changed = []
     for trajectory in read_episodes(store, ids):
-        labeled = replace(trajectory, **{key: value for key, value in labels.items() if key != "task"})
+        fields: dict[str, Any] = {key: value for key, value in labels.items() if key != "task"}
+        labeled = replace(trajectory, **fields)
         if "task" in labels:
             task = store.suite[labels["task"]]
             labeled = replace(labeled, task=task.id, env=task.env, kwargs=dict(task.kwargs))
@@ -161,8 +162,8 @@ def read_episodes(store: Store, ids: frozenset[str]) -> Iterator[Trajectory]:
 
 def lines_of(rows: pa.Table, indices: Sequence[int], what: str) -> list[Line]:
     """Make the lines of some SUMMARY rows."""
-    names = ("episode", "task", "demonstrator", "steps")
-    return [Line(*(rows[name][at].as_py() for name in names), what) for at in indices]
+    chosen = rows.take(pa.array(indices, pa.int64())).select(["episode", "task", "demonstrator", "steps"])
+    return [Line(**row, what=what) for row in chosen.to_pylist()]
 
 
 def line_of(trajectory: Trajectory, what: str) -> Line:

@@ -145,8 +145,8 @@ def _trim_stored(trajectory: Trajectory, first: int, last: int) -> Trajectory:
     cut = _cut_out(trajectory, first, last)
     assert trajectory.observations is not None
     seen = {path: array[: len(cut) + 1] for path, array in trajectory.observations.items()}
-    ends = {"terminated": False, "truncated": False, "success": False}
-    return replace(cut, observations=seen, digest=digest_of(seen, cut.rewards, False, False), **ends)
+    digest = digest_of(seen, cut.rewards, False, False)
+    return replace(cut, observations=seen, digest=digest, terminated=False, truncated=False, success=False)
 
 
 def _cut_out(trajectory: Trajectory, first: int, last: int) -> Trajectory:

@@ -47,7 +47,7 @@ class Index:
         self._annotations = Annotations()
         self._lock = threading.Lock()
 
-    def list(self, query: Mapping[str, str]) -> dict[str, Any]:
+    def page(self, query: Mapping[str, str]) -> dict[str, Any]:
         """Return the episodes that fit a query, from `first` on, and what there is to choose from.
 
         Raises TutelageError for a condition that is none.

@@ -94,8 +94,8 @@ class Browser:
         return FileResponse(STATIC / "browse.html", headers=_NO_STORE)
 
     async def episodes(self, request: Request) -> Response:
-        """List the episodes that fit, see `Index.list`."""
-        return _json(await run_in_threadpool(self.index.list, dict(request.query_params)))
+        """List the episodes that fit, see `Index.page`."""
+        return _json(await run_in_threadpool(self.index.page, dict(request.query_params)))
 
     async def episode(self, request: Request) -> Response:
         """Tell all of one episode; `why` says why it cannot be played again, "" where it can."""

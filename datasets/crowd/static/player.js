@@ -38,7 +38,7 @@ export class Player {
     at("back").addEventListener("click", () => this.step(-1));
     at("on").addEventListener("click", () => this.step(1));
     at("scrub").addEventListener("input", () => this.#seek(Number(at("scrub").value)));
-    at("speed").addEventListener("click", () => this.faster());
+    at("speed").addEventListener("click", () => this.#turnSpeed());
     this.#label();
   }
 
@@ -217,8 +217,13 @@ export class Player {
     this.#label();
   }
 
-  faster(by = 1) {
-    this.#speed = (this.#speed + by + SPEEDS.length) % SPEEDS.length;
+  faster(by) {
+    this.#speed = Math.max(0, Math.min(this.#speed + by, SPEEDS.length - 1));
+    this.#label();
+  }
+
+  #turnSpeed() {
+    this.#speed = (this.#speed + 1) % SPEEDS.length;
     this.#label();
   }
 
