@@ -178,6 +178,8 @@ def test_a_verb_that_lists_runs_nothing_and_lists(
         assert (listed["episodes"], listed["tasks"][0]["env"]) == (2, ENV)
     elif words.startswith("quality"):
         assert len(listed) == 1
+    elif words.startswith("edit"):
+        assert len(listed) == 2
     else:
         assert listed[0]["problem"].endswith(f"say --trust '{handed}'")
     assert not started.exists()
