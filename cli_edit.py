@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -11,21 +10,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 import yaml
 
-from .cli_edit_flags import Apply, Json, Out, selecting
+from .cli_edit_flags import Apply, Json, Out, pairs, selecting
+from .cli_edit_tables import counted, plain_table, plan_document, print_json, show_plan
 from .cli_safety import reads_files
 from .envs.console import SafeConsole
 from .envs.errors import TutelageError
 from .envs.printable import printable
 
 if TYPE_CHECKING:
-    from .datasets.editing import Line, Plan
+    from .datasets.editing import Plan
     from .datasets.store import Store
 
 console = SafeConsole()
 errors = SafeConsole(stderr=True, soft_wrap=True)
 Planner = Callable[["Store", Callable[[int], None]], "Plan"]
-MOST_LINES = 40
-"""Rows of the table of what changes; --json prints all."""
 
 edit = typer.Typer(rich_markup_mode="rich", invoke_without_command=True, no_args_is_help=True)
 
@@ -79,16 +77,16 @@ def list_(context: typer.Context, selection: Any, as_json: Json = False) -> None
             {**row, "note": "", "tags": [], "marked": False, **annotations[row["episode"]].to_dict()}
         )
     if as_json:
-        _print_json(listed)
+        print_json(listed)
         return
-    table = _table("episode", "task", "demonstrator", "steps", "success", "annotations")
+    table = plain_table("episode", "task", "demonstrator", "steps", "success", "annotations")
     for row in listed:
         words = [f"#{tag}" for tag in row["tags"]] + ["marked for removal"] * row["marked"] + [row["note"]]
         outcome = "yes" if row["success"] else "no"
         cells = (row["episode"][:12], row["task"], row["demonstrator"], row["steps"], outcome)
         table.add_row(*(printable(cell) for cell in cells), printable(" ".join(filter(None, words))))
     console.print(table)
-    console.print(_count(len(listed), "episode"))
+    console.print(counted(len(listed), "episode"))
 
 
 @edit.command()
@@ -247,8 +245,8 @@ def suite(
 
     def plan(store: Store, progress: Callable[[int], None]) -> Plan:
         corrected = load_suite(file) if file else store.suite
-        corrected = with_instructions(corrected, _pairs(instruction, "--instruction TASK=TEXT"))
-        return _whole(plan_suite(store, corrected, _pairs(rename, "--rename OLD=NEW"), progress), "correct")
+        corrected = with_instructions(corrected, pairs(instruction, "--instruction TASK=TEXT"))
+        return _whole(plan_suite(store, corrected, pairs(rename, "--rename OLD=NEW"), progress), "correct")
 
     _run(context, plan, apply, as_json)
 
@@ -283,9 +281,9 @@ def compact(context: typer.Context, apply: Apply = False) -> None:
     if apply:
         with _alone(context.obj):
             edit_log.compact(store)
-        console.print(f"{_count(count, 'edit')} can no longer be undone; {size} bytes are free")
+        console.print(f"{counted(count, 'edit')} can no longer be undone; {size} bytes are free")
     else:
-        console.print(f"would remove what undoes {_count(count, 'edit')}: {size} bytes")
+        console.print(f"would remove what undoes {counted(count, 'edit')}: {size} bytes")
         console.print("nothing was changed; do it with --apply")
 
 
@@ -302,15 +300,15 @@ def _run(context: typer.Context, plan: Planner, apply: bool, as_json: bool, out:
         if planned.refused and not planned.lines:
             first = planned.refused[0]
             raise TutelageError(
-                f"expected an episode that can be changed so, got {_count(len(planned.refused), 'refusal')}, "
-                f"the first: {first.episode}: {first.what}"
+                f"expected an episode that can be changed so, got "
+                f"{counted(len(planned.refused), 'refusal')}, the first: {first.episode}: {first.what}"
             )
         if apply:
             if out is not None:
                 write_selection(store, frozenset(line.episode for line in planned.lines), out)
             if not planned.change.is_empty:
                 commit(store, planned.change)
-    _print_json(_document(planned, apply)) if as_json else _show(planned, apply)
+    print_json(plan_document(planned, apply)) if as_json else show_plan(planned, apply)
 
 
 def _alone(folder: Path) -> Any:
@@ -327,55 +325,11 @@ def _whole(planned: Plan, verb: str) -> Plan:
     if planned.refused:
         first = planned.refused[0]
         raise TutelageError(
-            f"expected every episode to replay, got {_count(len(planned.refused), 'episode')} that cannot be "
-            f"{verb}{'ed' if verb == 'correct' else 'd'}; the first: {first.episode}: {first.what}; "
+            f"expected every episode to replay, got {counted(len(planned.refused), 'episode')} that cannot "
+            f"be {verb}{'ed' if verb == 'correct' else 'd'}; the first: {first.episode}: {first.what}; "
             "nothing was changed; delete them first, or leave their task as it is"
         )
     return planned
-
-
-def _show(planned: Plan, applied: bool) -> None:
-    for title, lines in (("", planned.lines), ("refused", planned.refused)):
-        if lines:
-            console.print(_lines(lines, title))
-    for note in planned.notes:
-        console.print(f"note: {note}")
-    if planned.refused:
-        console.print(f"{_count(len(planned.refused), 'episode')} refused, and left as they are")
-    if planned.change.is_empty and planned.change.verb != "filter":
-        console.print("nothing changes")
-    elif applied:
-        console.print(f"done: {planned.change.text}")
-        if planned.change.verb != "filter":
-            console.print("take it back with `undo --apply`, as long as `compact` has not been called")
-    else:
-        console.print(f"would {planned.change.text}")
-        console.print("nothing was changed; do it with --apply")
-
-
-def _lines(lines: list[Line], title: str) -> Any:
-    table = _table("episode", "task", "demonstrator", "steps", title or "what changes")
-    for line in lines[:MOST_LINES]:
-        table.add_row(
-            *(
-                printable(cell)
-                for cell in (line.episode[:12], line.task, line.demonstrator, line.steps, line.what)
-            )
-        )
-    if len(lines) > MOST_LINES:
-        table.add_row("…", "", "", "", f"and {len(lines) - MOST_LINES} more; --json lists all")
-    return table
-
-
-def _document(planned: Plan, applied: bool) -> dict[str, Any]:
-    return {
-        "applied": applied,
-        "verb": planned.change.verb,
-        "text": planned.change.text,
-        "episodes": [line._asdict() for line in planned.lines],
-        "refused": [line._asdict() for line in planned.refused],
-        "notes": planned.notes,
-    }
 
 
 def _history(folder: Path) -> None:
@@ -384,45 +338,17 @@ def _history(folder: Path) -> None:
 
     store = Store.open(folder)
     made = records(folder)
-    table = _table("edit", "time", "what it did")
+    table = plain_table("edit", "time", "what it did")
     for record in made:
         table.add_row(str(record.number), printable(record.time), printable(record.text))
     if made:
         console.print(table)
     marked = sum(annotation.marked for annotation in store.annotations().episodes.values())
-    console.print(f"{_count(len(store), 'episode')}, {marked} marked for removal, {len(made)} edits to undo")
+    console.print(f"{counted(len(store), 'episode')}, {marked} marked for removal, {len(made)} edits to undo")
     console.print("the verbs: tutelage edit --help")
-
-
-def _pairs(given: list[str] | None, form: str) -> dict[str, str]:
-    pairs = {}
-    for text in given or ():
-        name, mark, value = text.partition("=")
-        if not name or not mark or not value:
-            raise TutelageError(f"expected {form}, got {printable(text)!r}")
-        pairs[name] = value
-    return pairs
 
 
 def _store(context: typer.Context) -> Store:
     from .datasets.store import Store
 
     return Store.open(context.obj)
-
-
-def _table(*columns: str) -> Any:
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in columns:
-        table.add_column(name, justify="right" if name == "steps" else "left", no_wrap=name == "episode")
-    return table
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
-
-
-def _print_json(document: Any) -> None:
-    print(json.dumps(document, indent=2, allow_nan=False))

@@ -10,6 +10,9 @@ from typing import Annotated, Any
 
 import typer
 
+from .envs.errors import TutelageError
+from .envs.printable import printable
+
 Apply = Annotated[bool, typer.Option("--apply", help="Do it; without this, only say what would change.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document for machines.")]
 Out = Annotated[Path, typer.Option("--out", "-o", help="The new store.")]
@@ -100,3 +103,14 @@ def selecting(verb: Callable[..., None]) -> Callable[..., None]:
     run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return run
+
+
+def pairs(given: list[str] | None, form: str) -> dict[str, str]:
+    """Read values such as TASK=TEXT; raises TutelageError for one of another form."""
+    read = {}
+    for text in given or ():
+        name, mark, value = text.partition("=")
+        if not name or not mark or not value:
+            raise TutelageError(f"expected {form}, got {printable(text)!r}")
+        read[name] = value
+    return read
