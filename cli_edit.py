@@ -11,7 +11,7 @@ import typer
 import yaml
 
 from .cli_edit_flags import Apply, Json, Out, pairs, selecting
-from .cli_edit_tables import counted, plain_table, plan_document, print_json, show_plan
+from .cli_edit_tables import counted, plain_table, plan_document, print_json, show_plan, whole
 from .cli_safety import reads_files
 from .envs.console import SafeConsole
 from .envs.errors import TutelageError
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from .datasets.store import Store
 
 console = SafeConsole()
-errors = SafeConsole(stderr=True, soft_wrap=True)
 Planner = Callable[["Store", Callable[[int], None]], "Plan"]
 
 edit = typer.Typer(rich_markup_mode="rich", invoke_without_command=True, no_args_is_help=True)
@@ -213,7 +212,7 @@ def merge(
     from .datasets.edit_stores import plan_merge
 
     def plan(store: Store, progress: Callable[[int], None]) -> Plan:
-        return _whole(plan_merge(store, stores, progress), "merge")
+        return whole(plan_merge(store, stores, progress), "merge")
 
     _run(context, plan, apply, as_json)
 
@@ -246,7 +245,7 @@ def suite(
     def plan(store: Store, progress: Callable[[int], None]) -> Plan:
         corrected = load_suite(file) if file else store.suite
         corrected = with_instructions(corrected, pairs(instruction, "--instruction TASK=TEXT"))
-        return _whole(plan_suite(store, corrected, pairs(rename, "--rename OLD=NEW"), progress), "correct")
+        return whole(plan_suite(store, corrected, pairs(rename, "--rename OLD=NEW"), progress), "correct")
 
     _run(context, plan, apply, as_json)
 
@@ -320,35 +319,24 @@ def _alone(folder: Path) -> Any:
     return lock_folder(folder)
 
 
-def _whole(planned: Plan, verb: str) -> Plan:
-    """Return a plan; raises TutelageError where an episode is refused: these verbs change all or nothing."""
-    if planned.refused:
-        first = planned.refused[0]
-        raise TutelageError(
-            f"expected every episode to replay, got {counted(len(planned.refused), 'episode')} that cannot "
-            f"be {verb}{'ed' if verb == 'correct' else 'd'}; the first: {first.episode}: {first.what}; "
-            "nothing was changed; delete them first, or leave their task as it is"
-        )
-    return planned
-
-
 def _history(folder: Path) -> None:
-    from .datasets.edit_log import records
-    from .datasets.store import Store
+    from .datasets import edit_log, store
 
-    store = Store.open(folder)
-    made = records(folder)
+    opened = store.Store.open(folder)
+    made = edit_log.records(folder)
     table = plain_table("edit", "time", "what it did")
     for record in made:
         table.add_row(str(record.number), printable(record.time), printable(record.text))
     if made:
         console.print(table)
-    marked = sum(annotation.marked for annotation in store.annotations().episodes.values())
-    console.print(f"{counted(len(store), 'episode')}, {marked} marked for removal, {len(made)} edits to undo")
+    marked = sum(annotation.marked for annotation in opened.annotations().episodes.values())
+    console.print(
+        f"{counted(len(opened), 'episode')}, {marked} marked for removal, {len(made)} edits to undo"
+    )
     console.print("the verbs: tutelage edit --help")
 
 
 def _store(context: typer.Context) -> Store:
-    from .datasets.store import Store
+    from .datasets import store
 
-    return Store.open(context.obj)
+    return store.Store.open(context.obj)

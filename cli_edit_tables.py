@@ -1,4 +1,4 @@
-"""What `tutelage edit` prints: the table of what changes, and JSON."""
+"""What `tutelage edit` says of a plan: the table of what changes, JSON, or why it is refused as a whole."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from .envs.console import SafeConsole
+from .envs.errors import TutelageError
 from .envs.printable import printable
 
 if TYPE_CHECKING:
@@ -81,3 +82,15 @@ def counted(number: int, what: str) -> str:
 def print_json(document: Any) -> None:
     """Print one JSON document."""
     print(json.dumps(document, indent=2, allow_nan=False))
+
+
+def whole(planned: Plan, verb: str) -> Plan:
+    """Return a plan; raises TutelageError where an episode is refused: these verbs change all or nothing."""
+    if planned.refused:
+        first = planned.refused[0]
+        raise TutelageError(
+            f"expected every episode to replay, got {counted(len(planned.refused), 'episode')} that cannot "
+            f"be {verb}{'ed' if verb == 'correct' else 'd'}; the first: {first.episode}: {first.what}; "
+            "nothing was changed; delete them first, or leave their task as it is"
+        )
+    return planned
