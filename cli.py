@@ -14,6 +14,7 @@ from .agents.train_config import TrainConfig
 from .agents.train_flags import with_flags
 from .cli_defects import describe as describe_defect
 from .cli_defects import message_of
+from .cli_edit import browse, edit
 from .cli_exchange import export_, import_
 from .cli_safety import reads_files
 from .cli_store import repair
@@ -210,6 +211,8 @@ def inspect(
         raise TutelageError(f"expected a sound store at {folder}, found: {found.problems[0]}")
 
 
+app.command()(reads_files(browse))
+app.add_typer(edit, name="edit")
 app.command()(reads_files(repair))
 app.command(name="export")(reads_files(export_))
 app.command(name="import")(reads_files(import_))

@@ -19,6 +19,7 @@ from .crowd.secret import VARIABLE, Secret, has_secret
 from .crowd.studies.erasure import SEATS, Known, erase, look_up, people_with, scrub, standing, unseat
 from .database import address, database_errors, is_sqlite, open_database, snapshot
 from .durable import disk_errors
+from .edit_log import rows_of
 from .formats.export_registry import Exports, exports_of
 from .formats.exports import is_linked, mentions, renew
 from .part_copies import forget_remotely
@@ -174,6 +175,8 @@ def _plan(
         by = rows["demonstrator"].to_pylist()
         if count := by.count(traces.person):
             done.planned.append(f"{store.path}: {count} episodes, and what was computed from the store")
+        if count := rows_of(store.path, traces.person):
+            done.planned.append(f"{store.path}: {count} rows that undo edits")
         tasks = {
             task for task, name in zip(rows["task"].to_pylist(), by, strict=True) if name != traces.person
         }

@@ -29,6 +29,10 @@ def verify(
     The observations of episodes that replay are added to `profile`.
     """
     problems, units = _sound_units(store)
+    try:
+        store.annotations()
+    except TutelageError as error:
+        problems.append(str(error))
     if replayed and units:
         admit_played(store, replayed=True)
     check = partial(check_group, store.path, replayed, profile is not None)
