@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -134,8 +134,7 @@ def record(
     chosen = load_suite(suite)
     with trying():
         notes = rehearse(chosen, people=True)
-    for note in notes:
-        errors.print(f"note: {note}", style="yellow")
+    _tell(notes)
     serve_recorder(
         chosen,
         out,
@@ -180,7 +179,8 @@ def simulate(
     tasks = [chosen[one].id for one in task or [each.id for each in chosen]]
     wanted = {one: (demonstrations + i) // len(tasks) for i, one in enumerate(reversed(tasks))}
     with trying():
-        rehearse(chosen, experts=wanted)
+        notes = rehearse(chosen, experts=wanted)
+    _tell(notes)
     people = simulated_crowd.crowd(dict.fromkeys(who, 1)) if who else None
     store = Store.create(out, chosen)
     with bar("playing", demonstrations) as advance:
@@ -352,6 +352,12 @@ def bar(label: str, total: int) -> Iterator[Callable[[int], None]]:
             progress.advance(handle, count)
 
         yield advance
+
+
+def _tell(notes: Iterable[str]) -> None:
+    """Print notes for the person on stderr, a line each."""
+    for note in notes:
+        errors.print(f"note: {printable(note)}", style="yellow")
 
 
 def trying() -> AbstractContextManager[Any]:

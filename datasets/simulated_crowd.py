@@ -199,6 +199,7 @@ def play(
         started=started,
         steps_per_second=pace,
         notes="" if step.done else "walked away",
+        infos=environment.infos(),
     )
     return trajectory, stack_observations([one.observation for one in seen])
 

@@ -21,6 +21,7 @@ from .default_keys import unreached
 from .errors import TutelageError, nearest
 from .pictures import RENDER_MODES, to_picture
 from .spaces import Observation, flatten, leaves, row_to_action
+from .success import Watch
 from .task import Task
 
 DEFAULT_LIMIT = 1000
@@ -68,7 +69,7 @@ class TaskEnvironment:
         leaves(self.action_space)
         self._leaves = leaves(self.observation_space)
         self.last_action: np.ndarray | None = None
-        self._reward, self._total, self._steps = 0.0, 0.0, 0
+        self._watch = Watch(task.success)
 
     def reset(self, seed: int) -> Step:
         """Begin the episode of `seed`."""
@@ -88,7 +89,11 @@ class TaskEnvironment:
     def forget(self) -> None:
         """Forget the last episode."""
         self.last_action = None
-        self._reward, self._total, self._steps = 0.0, 0.0, 0
+        self._watch = Watch(self.task.success)
+
+    def infos(self) -> dict[str, np.ndarray]:
+        """Return what the success rule has read from info in this episode, see `Watch.infos`."""
+        return self._watch.infos()
 
     def begun(self, seed: int, observation: Any, info: dict[str, Any]) -> Step:
         """Tell what the environment's own `reset` gave."""
@@ -108,11 +113,10 @@ class TaskEnvironment:
     ) -> Step:
         """Tell what the environment's own `step` gave."""
         self.last_action = action
-        self._reward = float(reward)
-        self._total += self._reward
-        self._steps += 1
-        truncated = bool(truncated) or (not terminated and self._steps >= self.limit)
-        return self._step(observation, self._reward, bool(terminated), truncated, info)
+        reward, terminated = float(reward), bool(terminated)
+        truncated = bool(truncated) or (not terminated and self._watch.steps + 1 >= self.limit)
+        self._watch.add(reward, terminated, truncated, info)
+        return self._step(observation, reward, terminated, truncated, info)
 
     def frame(self) -> np.ndarray | str:
         """Render what a person sees now: uint8 `[H, W, 3]`, or text; see `pictures.to_picture`."""
@@ -140,15 +144,7 @@ class TaskEnvironment:
         observation = flatten(self.observation_space, raw)
         texts = [observation[leaf.path] for leaf in self._leaves if leaf.is_words]
         self.instruction = self.task.instruction or " ".join(texts)
-        success = None
-        if terminated or truncated:
-            success = self.task.success(
-                reward=reward,
-                total=self._total,
-                terminated=terminated,
-                truncated=truncated,
-                steps=self._steps,
-            )
+        success = self._watch.success if terminated or truncated else None
         mask = info.get("action_mask")
         legal = None if mask is None else np.asarray(mask, dtype=bool)
         return Step(observation, reward, terminated, truncated, success, legal)

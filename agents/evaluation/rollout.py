@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -132,8 +132,10 @@ def _play(
             progress(ended)
     versions = versions_of(environments[0])
     return [
-        _trajectory(tape, step, actor, task, suite_name, started, versions)
-        for tape, step in zip(tapes, steps, strict=True)
+        replace(
+            _trajectory(tape, step, actor, task, suite_name, started, versions), infos=environment.infos()
+        )
+        for tape, step, environment in zip(tapes, steps, environments, strict=True)
     ]
 
 

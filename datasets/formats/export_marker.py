@@ -20,7 +20,7 @@ MARKERS = {"minari": "data/tutelage.json", "lerobot": "meta/tutelage.json"}
 
 _TYPES = {"token": str, "task": str, "episodes": int, "suite": dict, "files": dict}
 
-VERSION = 2
+VERSION = 3
 """Raised whenever an older reader would misread an export."""
 
 

@@ -34,6 +34,13 @@ def facts_of(trajectory: Trajectory) -> dict[str, Any]:
         "stored": trajectory.observations is not None,
         "return": trajectory.total,
     }
+    if trajectory.infos:
+        facts["infos"] = json.dumps(
+            {
+                path: [None if np.isnan(number) else number for number in numbers.tolist()]
+                for path, numbers in trajectory.infos.items()
+            }
+        )
     facts["fingerprints"] = json.dumps(fingerprints(trajectory))
     return facts | (
         {} if trajectory.steps_per_second is None else {"steps_per_second": trajectory.steps_per_second}
