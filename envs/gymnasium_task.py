@@ -18,7 +18,7 @@ import numpy as np
 from .admission import admit
 from .controls import Controls, from_mapping, guess, with_rest_key
 from .default_keys import unreached
-from .errors import TutelageError, nearest
+from .errors import EnvironmentFailure, TutelageError, nearest
 from .pictures import RENDER_MODES, to_picture
 from .spaces import Observation, flatten, leaves, row_to_action
 from .success import Watch
@@ -203,10 +203,10 @@ def failures(task: Task, phase: str, remedy: str) -> Iterator[None]:
     except TutelageError:
         raise
     except gymnasium.error.DependencyNotInstalled as error:  # some find out only at their first reset
-        raise TutelageError(f"task {task.id!r}: {task.env} needs a missing package: {error}") from None
+        raise EnvironmentFailure(f"task {task.id!r}: {task.env} needs a missing package: {error}") from None
     except Exception as error:
         what = " ".join(str(error).split()) or "nothing more"
-        raise TutelageError(
+        raise EnvironmentFailure(
             f"task {task.id!r}: {task.env} failed {phase}: {type(error).__name__}: {what[:500]}; {remedy}"
         ) from error
 

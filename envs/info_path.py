@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .errors import TutelageError, brief, nearest
+from .errors import EnvironmentFailure, brief, nearest
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class InfoPath:
     def read(self, info: Mapping[str, Any]) -> float:
         """Return the number there, 1 or 0 for a flag; NaN where nothing, or None, is there.
 
-        Raises TutelageError where something else is.
+        Raises EnvironmentFailure where something else is.
         """
         value: Any = info
         for key in self.keys:
@@ -35,7 +35,7 @@ class InfoPath:
                 return float("nan")
         array = np.asarray(value) if isinstance(value, bool | int | float | np.generic | np.ndarray) else None
         if array is None or array.size != 1 or array.dtype.kind not in "biuf":
-            raise TutelageError(
+            raise EnvironmentFailure(
                 f"expected {self.text} to be a number, true or false, got {brief(value)}; "
                 "let the success rule read another place in info"
             )

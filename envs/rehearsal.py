@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from .controls import Controls
-from .errors import TutelageError
+from .errors import EnvironmentFailure, TutelageError
 from .experts import make_expert
 from .gymnasium_task import TaskEnvironment, failures
 from .info_path import InfoPath, resembling
@@ -19,11 +19,17 @@ PROBED = 200
 """Random steps at most in which what a success rule reads from info should show."""
 
 
-def rehearse(suite: Suite, experts: Iterable[str] = (), people: bool = False) -> list[str]:
+def rehearse(
+    suite: Suite,
+    experts: Iterable[str] = (),
+    people: bool = False,
+    failures: dict[str, str] | None = None,
+) -> list[str]:
     """Begin an episode of each task, read its keys, and make the experts of the tasks named in `experts`.
 
     With `people`, each task must show a picture and have keys. Returns notes on actions that no key does, and
     on places in info that a success rule reads and an episode did not show.
+    Where `failures` are asked for, they map each task whose environment fails to what happened.
     Raises TutelageError for the first mistake, which would otherwise show in the midst of playing, when
     a store already holds the suite with the mistake in it.
     """
@@ -31,9 +37,14 @@ def rehearse(suite: Suite, experts: Iterable[str] = (), people: bool = False) ->
     notes: list[str] = []
     try:
         for task in suite:
-            controls = try_out(task, expert=task.id in named, people=people)
-            notes += key_notes(task, controls) if people else []
-            notes += info_notes(task)
+            try:
+                controls = try_out(task, expert=task.id in named, people=people)
+                notes += key_notes(task, controls) if people else []
+                notes += info_notes(task)
+            except EnvironmentFailure as error:
+                if failures is None:
+                    raise
+                failures[task.id] = str(error).removeprefix(f"task {task.id!r}: ")
     finally:
         close_shared()  # people's pages are shown by other processes
     return notes
@@ -113,7 +124,7 @@ def _unseen(task: Task) -> tuple[list[InfoPath], list[Mapping[str, Any]]]:
 def _number(task: Task, path: InfoPath, info: Mapping[str, Any]) -> float:
     try:
         return path.read(info)
-    except TutelageError as error:
+    except EnvironmentFailure as error:
         raise TutelageError(f"task {task.id!r}: {error}") from None
 
 
