@@ -259,8 +259,12 @@ def train(folders: list[Path], out: Path, config: Path | None, resume: bool, **f
 
     options: dict[str, Any] = {"resume": resume, "progress": True}
     failed: dict[str, str] = {}
+
+    def note_failure(task: str, why: str) -> None:
+        failed.setdefault(task, why)
+
     options["evaluate"] = select_success(
-        union(stores), episodes=settings.select_episodes, workers=settings.workers, tell=failed.setdefault
+        union(stores), episodes=settings.select_episodes, workers=settings.workers, tell=note_failure
     )
     options["tell"] = lambda weights: console.print(table(weights))
     if not (resume and settings.practise and (out / "kept").is_dir() and (out / "practice").is_dir()):
@@ -272,7 +276,7 @@ def train(folders: list[Path], out: Path, config: Path | None, resume: bool, **f
         def tell_round(practised: Round) -> None:
             console.print(str(practised))
             for task, why in practised.failed.items():
-                failed.setdefault(task, why)
+                note_failure(task, why)
 
         practise(
             stores,

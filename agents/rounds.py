@@ -34,7 +34,7 @@ class Round:
     """What came of one round.
 
     `tried` is success by task at the first attempt, `kept` how many attempts joined the demonstrations,
-    `select` success by task on select seeds afterwards, `failed` what happened where environments failed.
+    `select` success by task on select seeds afterwards, `failed` what happened where an environment did.
     """
 
     number: int
@@ -55,7 +55,7 @@ _ROUNDS = TypeAdapter(list[Round])
 
 
 def read_attempts(run: Path, number: int) -> dict[str, Attempted]:
-    """Read what the tasks gave that were tried before a round was stopped; nothing where that is not known."""
+    """Read what tasks gave that were tried before a round was stopped; nothing where that is unknown."""
     try:
         document = read_sealed(run / ATTEMPTS, 1, "attempts")
     except (FileNotFoundError, TutelageError):  # damaged: they are tried again

@@ -68,7 +68,7 @@ def spread_safely(
 ) -> Iterator[Result | Died]:
     """Do what `spread` does, and outlive processes that die: the job that each died of gives Died.
 
-    Which job it was shows when those that were underway are done again, one process a job. With one worker
+    Which job it was shows when those that were underway are done again, one after another. With one worker
     and without Ray, jobs are done in this process, which they may then end.
     """
     left = deque(jobs)
@@ -78,16 +78,21 @@ def spread_safely(
                 left.popleft()
                 yield result
         except BrokenProcessPool:
-            for job in [left.popleft() for _ in range(min(len(left), 2 * workers))]:
-                yield _alone(work, job)
+            yield from _one_after_another(
+                work, deque(left.popleft() for _ in range(min(len(left), 2 * workers)))
+            )
 
 
-def _alone(work: Callable[[Job], Result], job: Job) -> Result | Died:
-    try:
-        [result] = spread(work, [job], apart=True)
-        return result
-    except BrokenProcessPool:
-        return Died()
+def _one_after_another(work: Callable[[Job], Result], jobs: deque[Job]) -> Iterator[Result | Died]:
+    """Do jobs in one process, which gives a result before it begins the next job: it dies of the first."""
+    while jobs:
+        try:
+            for result in spread(work, [*jobs], apart=True):
+                jobs.popleft()
+                yield result
+        except BrokenProcessPool:
+            jobs.popleft()
+            yield Died()
 
 
 def _end_with_parent() -> None:

@@ -90,7 +90,7 @@ def failed_rows(suite: str, task: str, actor: str, kind: str, failures: Mapping[
 
 
 def failures_of(rows: pa.Table) -> dict[tuple[str, str], str]:
-    """Return (task, actor) → why it failed, wherever episodes could not be played, and how many of how many."""
+    """Return (task, actor) → what happened, and to how many episodes, where some could not be played."""
     counts: Counter[tuple[str, str]] = Counter()
     reasons: dict[tuple[str, str], list[str]] = {}
     for task, actor, why in zip(

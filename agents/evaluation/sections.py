@@ -79,10 +79,7 @@ def failures(comparison: Comparison) -> str:
         ]
         for (task, actor), why in comparison.failures.items()
     ]
-    lead = (
-        "These have no figures: their environments ended episodes by an error. The same `tutelage evaluate` "
-        "tries those episodes again."
-    )
+    lead = "These have no figures: errors ended episodes. The same evaluation, run again, tries those."
     return section("failures", "What failed", lead, table(["task", "actor", ""], rows, left=3, css="facts"))
 
 
