@@ -171,17 +171,11 @@ def test_an_evaluation_without_failures_is_done_anew(tmp_path: Path, folder: Pat
         assert len(resets(folder / "well")) == count
 
 
-def bits_of(job: int) -> int:
-    if job == 3:
-        toy_faults.os._exit(9)
-    return job * job
-
-
 def test_a_job_that_ends_its_process_costs_itself_only() -> None:
-    results = list(spread_safely(bits_of, range(8), workers=2))
+    results = list(spread_safely(toy_faults.square, range(8), workers=2))
     assert [result for result in results if not isinstance(result, Died)] == [0, 1, 4, 16, 25, 36, 49]
     assert isinstance(results[3], Died)
-    assert [*spread_safely(bits_of, [3], workers=2)] == [Died()]
+    assert [*spread_safely(toy_faults.square, [3], workers=2)] == [Died()]
 
 
 def test_choosing_a_checkpoint_outlives_a_task_that_fails() -> None:

@@ -55,7 +55,8 @@ def test_a_policy_of_two_suites_is_chosen_and_measured_on_the_tasks_of_both(tmp_
 
 def test_the_union_has_every_task_once_and_one_suite_stays_as_it_is(tmp_path: Path) -> None:
     first = stored(tmp_path, "balance", POLE, seeds=range(1))
-    both = stored(tmp_path, "both", LAKE, POLE, seeds=range(1), imports=["json"])
+    suite = suite_from({"suite": "both", "tasks": [LAKE, POLE], "imports": ["json"]})
+    both = Store.create(tmp_path / "both", suite)
     assert union([first, first]) is first.suite
     joined = union([first, both])
     assert [task.id for task in joined] == ["pole", "lake"]

@@ -59,6 +59,13 @@ class Fragile(gymnasium.Env[Any, Any]):
         return self.fails == where and is_on and (not self.seeds or self.seed in self.seeds)
 
 
+def square(job: int) -> int:
+    """Return a square; 3 takes its process with it."""
+    if job == 3:
+        os._exit(9)
+    return job * job
+
+
 class FragilePole(CartPoleEnv):
     """CartPole, in which episodes of some seeds end by an error while the file `switch` is there."""
 
