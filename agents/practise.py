@@ -116,7 +116,7 @@ def attempt(
     there = set(zip(rows["demonstrator"].to_pylist(), rows["task"].to_pylist(), strict=True))
     tasks = [one for one in best.suite if one.id in best.policy.tasks]
     run = store.path.parent
-    done = read_attempts(run, number)
+    done = read_attempts(run, number, best.seal)
     tasks = [task for task in tasks if task.id not in done]
     failures: dict[str, str] = {}
     work = partial(_attempt, pack(best.policy), name, seeds, best.suite, config.seed)
@@ -129,7 +129,7 @@ def attempt(
                 failures[task.id] = why
             else:
                 done[task.id] = Attempted(first, len(right))
-                write_attempts(run, number, done)
+                write_attempts(run, number, best.seal, done)
             if advance is not None:
                 advance(1)
     tried = {task: attempted.rate for task, attempted in done.items()} | dict.fromkeys(failures, 0.0)

@@ -54,20 +54,25 @@ class Round:
 _ROUNDS = TypeAdapter(list[Round])
 
 
-def read_attempts(run: Path, number: int) -> dict[str, Attempted]:
+def read_attempts(run: Path, number: int, policy: str) -> dict[str, Attempted]:
     """Read what tasks gave that were tried before a round was stopped; nothing where that is unknown."""
     try:
         document = read_sealed(run / ATTEMPTS, 1, "attempts")
     except (FileNotFoundError, TutelageError):  # damaged: they are tried again
         return {}
-    if document.get("round") != number:
+    if (document.get("round"), document.get("policy")) != (number, policy):
         return {}
     return {task: Attempted(float(rate), int(kept)) for task, (rate, kept) in document["tasks"].items()}
 
 
-def write_attempts(run: Path, number: int, tasks: Mapping[str, Attempted]) -> None:
-    """Write what the tasks gave that were tried so far in a round. Raises TutelageError if it cannot."""
-    document = {"version": 1, "round": number, "tasks": {task: [*done] for task, done in tasks.items()}}
+def write_attempts(run: Path, number: int, policy: str, tasks: Mapping[str, Attempted]) -> None:
+    """Write what the tasks gave that a policy (its seal) tried in a round. Raises TutelageError if it cannot."""
+    document = {
+        "version": 1,
+        "round": number,
+        "policy": policy,
+        "tasks": {task: [*done] for task, done in tasks.items()},
+    }
     with disk_errors(run, "go on with --resume"):
         write_whole(run / ATTEMPTS, sealed(document))
 
