@@ -58,15 +58,16 @@ def read_attempts(run: Path, number: int, policy: str) -> dict[str, Attempted]:
     """Read what tasks gave that were tried before a round was stopped; nothing where that is unknown."""
     try:
         document = read_sealed(run / ATTEMPTS, 1, "attempts")
-    except (FileNotFoundError, TutelageError):  # damaged: they are tried again
+        tasks = {task: Attempted(float(rate), int(kept)) for task, (rate, kept) in document["tasks"].items()}
+    except (FileNotFoundError, ValueError, TypeError, KeyError, AttributeError):  # they are tried again
         return {}
     if (document.get("round"), document.get("policy")) != (number, policy):
         return {}
-    return {task: Attempted(float(rate), int(kept)) for task, (rate, kept) in document["tasks"].items()}
+    return tasks
 
 
 def write_attempts(run: Path, number: int, policy: str, tasks: Mapping[str, Attempted]) -> None:
-    """Write what the tasks gave that a policy (its seal) tried in a round. Raises TutelageError if it cannot."""
+    """Write what tasks gave that a policy (its seal) tried in a round; raises TutelageError if it cannot."""
     document = {
         "version": 1,
         "round": number,

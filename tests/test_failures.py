@@ -239,7 +239,9 @@ def test_a_crowd_plays_what_can_be_played_and_goes_on_where_it_stopped(tmp_path:
 def test_practice_and_the_choice_of_a_checkpoint_outlive_a_task_that_fails(
     tmp_path: Path, folder: Path
 ) -> None:
-    poles = POLES.replace("[2, 1500000001]", "[1000000001, 300000001]").replace("fails: make", "fails: ''")
+    poles = POLES.replace("[2, 1500000001]", "[1000000001, 300000001, 1500000001]").replace(
+        "fails: make", "fails: ''"
+    )
     (tmp_path / "poles.yaml").write_text(poles)
     store = tmp_path / "crowd"
     call = ("simulate", tmp_path / "poles.yaml", "-o", store, "-n", 8, "--task", "ill", "--task", "well")
@@ -258,12 +260,20 @@ def test_practice_and_the_choice_of_a_checkpoint_outlive_a_task_that_fails(
     attempts = (run / "attempts.yaml").read_text()
     assert "well" in attempts
     assert "ill" not in attempts  # what failed is tried again, were the round stopped
-    code, said, told = status(
-        "evaluate", run, "-o", tmp_path / "out", "--episodes", 2, "--beside", "chance", "--json"
+    again = ("evaluate", run, "-o", tmp_path / "out", "--episodes", 2, "--beside", "chance", "--json")
+    code, said, told = status(*again)
+    assert code == 1
+    for actor in ("policy", "chance"):
+        assert f"tutelage: ill · {actor}: failed: 1 of 2 episodes: " in told
+    failed = json.loads(said)["tasks"]["ill"]
+    assert all(
+        cell["failed"].endswith("RuntimeError: the pole fell off its cart") for cell in failed.values()
     )
-    document = json.loads(said)
-    assert code == 0, told
-    assert document["failures"] == []
+    (folder / "switch").unlink()
+    code, said, told = status(*again)
+    assert (code, json.loads(said)["failures"]) == (0, [])
+    assert "8 episodes were there already" in told  # of 10: the policy was not taught the third task
+    assert status("report", tmp_path / "out", "-o", tmp_path / "report.html")[0] == 0
 
 
 def test_evaluate_ends_with_status_1_and_a_line_for_each_failure(tmp_path: Path, folder: Path) -> None:
