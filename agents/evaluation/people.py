@@ -11,6 +11,7 @@ from ...datasets.trajectory import Trajectory
 from ...envs.errors import TutelageError
 from ...envs.printable import printable
 from ...envs.suite import Suite
+from ...envs.task import SeedRange
 
 
 def people_on(
@@ -26,12 +27,17 @@ def people_on(
     for store in stores:
         fitting: list[Trajectory] = []
         reasons: Counter[str] = Counter()
-        for episode in store.trajectories():
-            reason = _misfit(episode, store, suite, seeds)
-            if reason:
+        rows = store.episodes()
+        for kind, task, seed in zip(*(rows[name].to_pylist() for name in _COLUMNS), strict=True):
+            if reason := _misfit(kind, task, seed, store, suite, seeds):
                 reasons[reason] += 1
-            else:
-                fitting.append(episode)
+        if reasons.total() < len(rows):
+            around = SeedRange("asked", min(seeds), max(seeds) + 1)
+            fitting = [
+                episode
+                for episode in store.trajectories(kinds=["person"], seeds=around)
+                if not _misfit(episode.kind, episode.task, episode.seed, store, suite, seeds)
+            ]
         if not fitting and required:
             raise TutelageError(_nothing(store, suite, seeds, reasons))
         if reasons and required:
@@ -40,15 +46,18 @@ def people_on(
     return episodes, notes
 
 
-def _misfit(episode: Trajectory, store: Store, suite: Suite, seeds: Collection[int]) -> str:
+_COLUMNS = ("kind", "task", "seed")
+
+
+def _misfit(kind: str, task: str, seed: int, store: Store, suite: Suite, seeds: Collection[int]) -> str:
     """Say why an episode does not count; "" where it does."""
-    if episode.kind != "person":
-        return f"by another actor than a person ({episode.kind})"
-    if episode.task not in [task.id for task in suite]:
+    if kind != "person":
+        return f"by another actor than a person ({kind})"
+    if task not in [known.id for known in suite]:
         return f"of tasks that suite {suite.name!r} does not have"
-    if different := suite[episode.task].differences(store.suite[episode.task]):
-        return f"of task {episode.task!r}, which is defined otherwise there ({', '.join(different)})"
-    if episode.seed not in seeds:
+    if different := suite[task].differences(store.suite[task]):
+        return f"of task {task!r}, which is defined otherwise there ({', '.join(different)})"
+    if seed not in seeds:
         return "on other seeds"
     return ""
 
