@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -135,8 +135,7 @@ def record(
     chosen = load_suite(suite)
     with trying():
         notes = rehearse(chosen, people=True)
-    for note in notes:
-        errors.print(f"note: {note}", style="yellow")
+    _tell(notes)
     serve_recorder(
         chosen,
         out,
@@ -180,15 +179,25 @@ def simulate(
     chosen, within = load_suite(suite or named), _seed_range(seeds)
     tasks = [chosen[one].id for one in task or [each.id for each in chosen]]
     wanted = {one: (demonstrations + i) // len(tasks) for i, one in enumerate(reversed(tasks))}
+    failed: dict[str, str] = {}
     with trying():
-        rehearse(chosen, experts=wanted)
+        notes = rehearse(chosen, experts=wanted, failures=failed)
+    _tell(notes)
+    failures = [f"task {task!r}: failed: {failed[task]}" for task in wanted if task in failed]
+    if len(failures) == len(wanted):
+        raise TutelageError(failures[0])
+    wanted = {task: count for task, count in wanted.items() if task not in failed}
     people = simulated_crowd.crowd(dict.fromkeys(who, 1)) if who else None
     store = Store.create(out, chosen)
     with bar("playing", demonstrations) as advance:
         options: dict[str, Any] = {"seeds": within, "skip": skip, "workers": workers, "ray": ray}
         options |= {"demonstrators": people, "progress": lambda _, count: advance(count)}
+        options["tell"] = lambda task, reasons: failures.append(
+            f"task {task!r}: failed: {len(reasons)} episodes: {next(iter(reasons.values()))}"
+        )
         stored = simulated_crowd.simulate(chosen, store, wanted, **options)
     console.print(f"{stored} demonstrations, each proven by replay, in {out}")
+    _end_with(failures)
 
 
 @app.command()
@@ -248,17 +257,29 @@ def train(folders: list[Path], out: Path, config: Path | None, resume: bool, **f
         )
     from .agents.behavior_cloning import train as fit  # here: torch takes a second, a mistake above none
     from .agents.evaluation.beside import select_success
+    from .datasets.store_suite import union
     from .datasets.weights import table
 
     options: dict[str, Any] = {"resume": resume, "progress": True}
+    failed: dict[str, str] = {}
+
+    def note_failure(task: str, why: str) -> None:
+        failed.setdefault(task, why)
+
     options["evaluate"] = select_success(
-        stores[0].suite, episodes=settings.select_episodes, workers=settings.workers
+        union(stores), episodes=settings.select_episodes, workers=settings.workers, tell=note_failure
     )
     options["tell"] = lambda weights: console.print(table(weights))
     if not (resume and settings.practise and (out / "kept").is_dir() and (out / "practice").is_dir()):
         fit(stores, out, settings, **options)
     if settings.practise:
         from .agents.practise import practise
+        from .agents.rounds import Round
+
+        def tell_round(practised: Round) -> None:
+            console.print(str(practised))
+            for task, why in practised.failed.items():
+                note_failure(task, why)
 
         practise(
             stores,
@@ -266,9 +287,10 @@ def train(folders: list[Path], out: Path, config: Path | None, resume: bool, **f
             settings,
             evaluate=options["evaluate"],
             progress=True,
-            tell=lambda practice_round: console.print(str(practice_round)),
+            tell=tell_round,
         )
     console.print(f"kept policy: {out / 'kept'}")
+    _end_with([f"task {task!r}: failed: {why}" for task, why in failed.items()])
 
 
 @app.command()
@@ -304,7 +326,9 @@ def evaluate(
             workers=workers,
             progress=bars,
         )
+    _tell(measured.notes)
     _print_json(measured.summary()) if as_json else console.print(measured.table())
+    _end_with(measured.failures)
 
 
 @app.command()
@@ -355,6 +379,20 @@ def bar(label: str, total: int) -> Iterator[Callable[[int], None]]:
             progress.advance(handle, count)
 
         yield advance
+
+
+def _tell(notes: Iterable[str]) -> None:
+    """Print notes for the person on stderr, a line each."""
+    for note in notes:
+        errors.print(f"note: {printable(note)}", style="yellow")
+
+
+def _end_with(failures: Sequence[str]) -> None:
+    """Print a line for each failure on stderr, and end with status 1 if there are any."""
+    for failure in failures:
+        errors.print(f"tutelage: {printable(failure)}", style="red")
+    if failures:
+        raise typer.Exit(1)
 
 
 def trying() -> AbstractContextManager[Any]:

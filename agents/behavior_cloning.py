@@ -20,6 +20,7 @@ from ..datasets.durable import disk_errors
 from ..datasets.safe_tree import refuse_link
 from ..datasets.sampler import Sampler, TaskColumns, load_columns
 from ..datasets.store import Store
+from ..datasets.store_suite import union
 from ..datasets.verification import admit_played
 from ..datasets.weights import Weight, episode_weights, weigh
 from ..envs.errors import TutelageError
@@ -63,6 +64,7 @@ def train(
     another configuration, demonstrations or parent, when a batch would be empty, and when the disk is full:
     the run can be resumed then.
     """
+    suite = union(stores)
     for store in stores:
         admit_played(store)
     notice = notice or _print_notice
@@ -80,7 +82,7 @@ def train(
         sampler = make_sampler(columns, config, episode_weights(columns, config.weights, skilled), emphasis)
         if parent is None:  # the shares of a round of practice are not for a person to choose
             _expect_full_batches(sampler, config, len(columns))
-        run = begin(columns, config, parent.policy if parent else None, stores[0].suite)
+        run = begin(columns, config, parent.policy if parent else None, suite)
         lineage = _lineage(stores, config, run.policy) | {"parent": parent.seal if parent else None}
         if resume and _was_saved(out, config, notice):
             facts = load_state(out, run.policy, run.average, run.optimizer, {"lineage": lineage}, notice)
@@ -90,7 +92,7 @@ def train(
             with disk_errors(out):
                 out.mkdir(parents=True, exist_ok=True)
                 config.save(out / "config.yaml")
-        _loop(run, sampler, out, config, stores[0].suite, lineage, evaluate, progress, notice)
+        _loop(run, sampler, out, config, suite, lineage, evaluate, progress, notice)
     finally:
         torch.set_num_threads(threads)
     return out / "kept"

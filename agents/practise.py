@@ -15,8 +15,9 @@ import numpy as np
 
 from ..datasets.replay import Environments, Replay, replay_many
 from ..datasets.safe_tree import refuse_link, remove_tree
-from ..datasets.spreading import spread
+from ..datasets.spreading import Died, spread_safely
 from ..datasets.store import Store
+from ..datasets.store_suite import union
 from ..datasets.trajectory import Trajectory
 from ..envs.suite import Suite
 from ..envs.task import SeedRange, Task
@@ -26,7 +27,7 @@ from .checkpoint import LoadedPolicy, copy, load
 from .evaluation.actors import PolicyActor
 from .evaluation.play import pack, unpack
 from .evaluation.rollout import rollout
-from .rounds import Round, read_rounds, write_rounds
+from .rounds import Attempted, Round, read_attempts, read_rounds, write_attempts, write_rounds
 from .train_config import TrainConfig
 from .training_progress import TrainingProgress
 
@@ -66,7 +67,7 @@ def practise(
     Raises TutelageError when the run was begun with other settings than these, but for the number of rounds.
     """
     expect_same_config(out, config, but="practise")
-    suite = stores[0].suite
+    suite = union(stores)
     for name in ("practice", "kept"):
         refuse_link(out / name)
     store = Store.create(out / "practice", suite)
@@ -74,7 +75,7 @@ def practise(
     best = load(out / "kept")
     score = _mean(best)
     for number in range(len(rounds) + 1, config.practise + 1):
-        tried, kept = attempt(best, store, config, number, progress)
+        tried, kept, failed = attempt(best, store, config, number, progress)
         here = replace(
             config,
             steps=config.practise_steps,
@@ -90,7 +91,7 @@ def practise(
         made = load(
             train(taught, folder, here, evaluate=evaluate, progress=progress, parent=best, emphasis=worth)
         )
-        rounds.append(Round(number, tried, kept, made.lineage.get("select", {})))
+        rounds.append(Round(number, tried, kept, made.lineage.get("select", {}), failed))
         if _mean(made) > score:
             best, score = made, _mean(made)
             copy(folder / "kept", out / "kept")
@@ -102,38 +103,52 @@ def practise(
 
 def attempt(
     best: LoadedPolicy, store: Store, config: TrainConfig, number: int, progress: bool = False
-) -> tuple[dict[str, float], int]:
-    """Try every task on this round's seeds, store what succeeds; returns success by task, and how many."""
+) -> tuple[dict[str, float], int, dict[str, str]]:
+    """Try every task on this round's seeds, store what succeeds.
+
+    Returns success by task, how many were stored, and what happened in tasks whose environments failed. Tasks
+    that were tried before the round was stopped are not tried again.
+    """
     name = f"practice-{number}"
     begin = TRIED.start + (number - 1) * config.practise_episodes
     seeds = list(range(begin, begin + config.practise_episodes))
     rows = store.episodes()
     there = set(zip(rows["demonstrator"].to_pylist(), rows["task"].to_pylist(), strict=True))
     tasks = [one for one in best.suite if one.id in best.policy.tasks]
-    tried: dict[str, float] = {}
-    kept = 0
+    run = store.path.parent
+    done = read_attempts(run, number, best.seal)
+    tasks = [task for task in tasks if task.id not in done]
+    failures: dict[str, str] = {}
     work = partial(_attempt, pack(best.policy), name, seeds, best.suite, config.seed)
     with TrainingProgress.counting("trying", len(tasks), progress) as advance:
-        for task, (first, right) in zip(tasks, spread(work, tasks, config.workers), strict=True):
-            tried[task.id] = first
+        for task, result in zip(tasks, spread_safely(work, tasks, config.workers), strict=True):
+            first, right, why = (0.0, [], str(result)) if isinstance(result, Died) else result
             if right and (name, task.id) not in there:
                 store.append(right)
-            kept += len(right)
+            if why:
+                failures[task.id] = why
+            else:
+                done[task.id] = Attempted(first, len(right))
+                write_attempts(run, number, best.seal, done)
             if advance is not None:
                 advance(1)
-    return tried, kept
+    tried = {task: attempted.rate for task, attempted in done.items()} | dict.fromkeys(failures, 0.0)
+    return tried, sum(attempted.kept for attempted in done.values()), failures
 
 
 def _attempt(
     packed: bytes, name: str, seeds: Sequence[int], suite: Suite, seed: int, task: Task
-) -> tuple[float, list[Trajectory]]:
+) -> tuple[float, list[Trajectory], str]:
     """Try one task on seeds until they succeed; returns success at the first attempt, and successes.
+
+    The last is what happened where its environment failed, "" where it did not.
 
     What was seen of a web page is kept with them: a page may depend on when it was looked at. What can be
     replayed, is; a success that does not replay teaches nothing, as nobody could say what it answered.
     """
     policy, keep = unpack(packed), is_web(task.env)
     right: list[Trajectory] = []
+    failures: dict[int, str] = {}
 
     def try_until_they_succeed(left: Sequence[int]) -> int:
         """Collect successes; returns how many seeds failed at the first attempt."""
@@ -142,11 +157,11 @@ def _attempt(
             if not left:
                 break
             actor = PolicyActor(policy, name, False, seed, temperature)
-            some = rollout(actor, task, left, suite_name=suite.name, keep=keep)
+            some = rollout(actor, task, left, suite_name=suite.name, keep=keep, failures=failures)
             right.extend(one for one in some if one.success)
-            left = [one.seed for one in some if not one.success]
             if temperature == TEMPERATURES[0]:
-                failed = len(left)
+                failed = len(left) - sum(one.success for one in some)
+            left = [one.seed for one in some if not one.success]
         return failed
 
     first, others = seeds[:FIRST], seeds[FIRST:]
@@ -156,7 +171,9 @@ def _attempt(
     with Environments(suite) as environments:
         again = replay_many(right, environments)
         right = [one for one, got in zip(right, again, strict=True) if isinstance(got, Replay)]
-    return 1 - failed / (len(first) + len(more)), right
+    tries = len(first) + len(more)
+    why = f"{len(failures)} of {tries} seeds: {next(iter(failures.values()))}" if failures else ""
+    return 1 - failed / tries, right, why
 
 
 def _mean(loaded: LoadedPolicy) -> float:

@@ -21,6 +21,7 @@ from .live_columns import LiveObservations
 from .replay import Environments, Replay, are_choices, is_grid, replay_many
 from .spreading import spread
 from .store import Progress, Store, select
+from .store_suite import union
 from .trajectory import Trajectory
 
 _EPISODES_A_JOB = 256
@@ -104,14 +105,7 @@ def load_columns(
 
 def _tasks(stores: Sequence[Store], wanted: Sequence[str] | None) -> dict[str, Task]:
     """Map task id → Task over all stores; the same id must mean the same task everywhere."""
-    found: dict[str, Task] = {}
-    for store in stores:
-        for task in store.suite:
-            if found.setdefault(task.id, task) != task:
-                raise TutelageError(
-                    f"expected task {task.id!r} to be the same in all stores, got another in {store.path}; "
-                    f"train on them one at a time"
-                )
+    found = {task.id: task for task in union(stores)} if stores else {}
     for one in wanted or ():
         if one not in found:
             names = ", ".join(found)

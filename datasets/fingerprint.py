@@ -27,7 +27,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "times": ("times_ms", "started", "steps_per_second"),
     "controllers": ("controllers",),
     "frames": ("frames",),
-    "outcome": ("terminated", "truncated", "success"),
+    "outcome": ("terminated", "truncated", "success", "infos"),
     "observations": ("digest", "observations"),
     "versions": ("versions",),
     "casts": ("casts",),

@@ -6,7 +6,7 @@ import hashlib
 import importlib.metadata
 import platform
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +30,8 @@ class Replay:
 
     `observations` maps leaf path → `[T+1, ...]`, `rewards` float64 `[T]`. `legal` is bool `[T+1, n]`,
     the mask given with each observation, or None. The arrays are shorter when the episode ended
-    before the actions did; `digest` then differs from the trajectory's.
+    before the actions did; `digest` then differs from the trajectory's. `infos` is what the success rule
+    read from info (`Trajectory.infos`).
     """
 
     observations: dict[str, np.ndarray]
@@ -40,6 +41,7 @@ class Replay:
     success: bool
     digest: bytes
     legal: np.ndarray | None
+    infos: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 def replay(trajectory: Trajectory, environment: TaskEnvironment) -> Replay:
@@ -68,6 +70,7 @@ def replay(trajectory: Trajectory, environment: TaskEnvironment) -> Replay:
         success=bool(step.success),
         digest=proof,
         legal=_masks(steps),
+        infos=environment.infos(),
     )
 
 
@@ -81,7 +84,7 @@ def prove(
     """
     bare = replace(trajectory, observations=None)
     try:
-        proven = replay(bare, environment).digest == trajectory.digest
+        proven = is_same(trajectory, replay(bare, environment))
     except Exception:  # whatever a foreign environment raises, what was recorded must be kept
         proven = False
     return bare if proven else replace(trajectory, observations=dict(observations))
@@ -92,9 +95,9 @@ def prove_again(
 ) -> Trajectory:
     """Do what `prove` does for one of many episodes: in a used environment first, then in a fresh one."""
     bare = replace(trajectory, observations=None)
-    if not _same(bare, _attempt(bare, environments)):
+    if not is_same(bare, _attempt(bare, environments)):
         environments.renew(trajectory.task)
-        if not _same(bare, _attempt(bare, environments)):
+        if not is_same(bare, _attempt(bare, environments)):
             return replace(trajectory, observations=dict(observations))
     return bare
 
@@ -106,10 +109,10 @@ def replay_proven(trajectory: Trajectory, environments: Environments) -> Replay:
     fresh environment is asked too.
     """
     got = _attempt(trajectory, environments)
-    if not _same(trajectory, got) and trajectory.observations is None:
+    if not is_same(trajectory, got) and trajectory.observations is None:
         environments.renew(trajectory.task)
         got = _attempt(trajectory, environments)
-    if isinstance(got, Replay) and _same(trajectory, got):
+    if isinstance(got, Replay) and is_same(trajectory, got):
         return got
     now = {} if trajectory.observations is not None else versions_of(environments[trajectory.task])
     raise TutelageError(_difference(trajectory, got, now))
@@ -143,7 +146,7 @@ def replay_many(
                 strict=True,
             )
     for trajectory in trajectories:
-        if (got := quick.get(trajectory.episode)) is not None and _same(trajectory, got):
+        if (got := quick.get(trajectory.episode)) is not None and is_same(trajectory, got):
             yield got
             continue
         try:
@@ -175,18 +178,14 @@ def replay_grid(
     lengths = [len(one) for one in trajectories]
     begins = np.concatenate(([0], np.cumsum(lengths)))
     actions = np.concatenate([one.actions[:, 0] for one in trajectories]).astype(np.int64)
+    rule = environment.task.success
     played = world.step_many(np.array([one.seed for one in trajectories]), begins, actions)
     for n, one in enumerate(trajectories):
         steps, seen = slice(begins[n], begins[n + 1]), slice(begins[n] + n, begins[n + 1] + n + 1)
         rewards = played.rewards[steps]
         ends = bool(played.terminated[steps][-1]), bool(played.truncated[steps][-1])
-        success = environment.task.success(
-            reward=float(rewards[-1]),
-            total=float(rewards.sum()),
-            terminated=ends[0],
-            truncated=ends[1],
-            steps=len(one),
-        )
+        infos = rule.no_infos(len(one))
+        success = any(ends) and bool(rule.judge(rewards, *ends, infos))
         observations = {
             "direction": played.directions[seen],
             "image": played.images[seen],
@@ -194,7 +193,7 @@ def replay_grid(
         }
         flags = np.stack([played.terminated[steps], played.truncated[steps]], 1)
         digest = _grid_digest(observations, rewards, flags, played.missions[n])
-        yield Replay(observations, rewards, *ends, success and any(ends), digest, None)
+        yield Replay(observations, rewards, *ends, success, digest, None, infos)
 
 
 def _grid_digest(
@@ -288,7 +287,8 @@ def _version(package: str) -> str | None:
 def _stored(trajectory: Trajectory, observations: Mapping[str, np.ndarray]) -> Replay:
     ends = trajectory.terminated, trajectory.truncated
     proof = digest_of(observations, trajectory.rewards, *ends)
-    return Replay(dict(observations), trajectory.rewards, *ends, trajectory.success, proof, None)
+    infos = trajectory.infos
+    return Replay(dict(observations), trajectory.rewards, *ends, trajectory.success, proof, None, infos)
 
 
 def _masks(steps: list[Step]) -> np.ndarray | None:
@@ -296,8 +296,21 @@ def _masks(steps: list[Step]) -> np.ndarray | None:
     return np.stack(masks) if len(masks) == len(steps) else None
 
 
-def _same(trajectory: Trajectory, got: Replay | Exception) -> bool:
-    return isinstance(got, Replay) and got.digest == trajectory.digest
+def is_same(trajectory: Trajectory, got: Replay | Exception) -> bool:
+    """Say whether a replay gave every step bit for bit, and what the success rule reads from info."""
+    return isinstance(got, Replay) and got.digest == trajectory.digest and not _other_infos(trajectory, got)
+
+
+def _other_infos(trajectory: Trajectory, got: Replay) -> list[str]:
+    """List the places in info where a replay gave other numbers."""
+    nothing = np.zeros(0)
+    return [
+        path
+        for path in {**trajectory.infos, **got.infos}
+        if not np.array_equal(
+            trajectory.infos.get(path, nothing), got.infos.get(path, nothing), equal_nan=True
+        )
+    ]
 
 
 def _attempt(trajectory: Trajectory, environments: Environments) -> Replay | Exception:
@@ -323,6 +336,8 @@ def _difference(trajectory: Trajectory, got: Replay | Exception, now: Mapping[st
         both_missing = np.isnan(got.rewards) & np.isnan(trajectory.rewards)
         unlike = np.flatnonzero((got.rewards != trajectory.rewards) & ~both_missing)
         what = f"another reward at step {unlike[0]}" if len(unlike) else "other observations"
+        if got.digest == trajectory.digest:
+            what = f"other values of {', '.join(_other_infos(trajectory, got))}, which decide its success"
     recorded = trajectory.versions
     moved = [
         f"{name} {recorded[name]} → {now[name]}" for name in now if recorded.get(name, now[name]) != now[name]

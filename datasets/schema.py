@@ -63,16 +63,19 @@ SCHEMA = pa.schema(
         *SUMMARY,
         *((name, pa.list_(kind)) for name, kind in _PER_STEP.items()),
         ("observations", pa.large_binary()),
+        ("infos", pa.large_binary()),
     ],
     metadata={"tutelage.schema": str(VERSION)},
 )
-"""Plain columns; `observations` is a NumPy .npz (null when replayed), see `pack`."""
+"""Plain columns; `observations` (null when replayed) and `infos` (null when the success rule reads none) are
+NumPy .npz, see `pack`."""
 
 # times and frame numbers rise evenly: their differences are tiny
 _ENCODINGS = {
     "times_ms.list.element": "DELTA_BINARY_PACKED",
     "frames.list.element": "DELTA_BINARY_PACKED",
     "observations": "PLAIN",
+    "infos": "PLAIN",
 }
 _DICTIONARY = [
     *(name for name in SUMMARY.names if SUMMARY.field(name).type == pa.string()),
@@ -119,14 +122,15 @@ def from_batch(batch: pa.RecordBatch) -> Iterator[Trajectory]:
             raise TutelageError(f"expected {name} for every step, got steps without")
     lists = {name: (batch.column(name).offsets, batch.column(name).values.to_numpy()) for name in _PER_STEP}
     summary = batch.select(SUMMARY.names).to_pylist()
-    blobs = batch.column("observations")
+    blobs, infos = batch.column("observations"), batch.column("infos")
     for at, row in enumerate(summary):
         steps = {
             name: values[offsets[at].as_py() : offsets[at + 1].as_py()].copy()
             for name, (offsets, values) in lists.items()
         }
-        blob = blobs[at].as_buffer()
-        yield _from_row(row, steps, None if blob is None else unpack(blob, f"episode {row['episode']}"))
+        blob, where = blobs[at].as_buffer(), f"episode {row['episode']}"
+        observations = None if blob is None else unpack(blob, where)
+        yield _from_row(row, steps, observations, _numbers(infos[at].as_buffer(), where))
 
 
 def check_summary(rows: pa.Table) -> pa.Table:
@@ -201,6 +205,7 @@ def _to_row(one: Trajectory) -> dict[str, Any]:
         "action_size": one.actions.shape[1],
         **{name: getattr(one, name).ravel() for name in _PER_STEP},
         "observations": None if one.observations is None else pack(one.observations),
+        "infos": pack(one.infos) if one.infos else None,
     }
 
 
@@ -208,6 +213,15 @@ _PLAIN = (
     *("episode", "suite", "task", "env", "seed", "demonstrator", "kind", "started"),
     *("terminated", "truncated", "steps_per_second", "study", "consent", "notes"),
 )
+
+
+def _numbers(blob: Any, where: str) -> dict[str, np.ndarray]:
+    """Read `Trajectory.infos`; raises TutelageError for anything but float64 `[T]`."""
+    infos = {} if blob is None else unpack(blob, where)
+    for path, array in infos.items():
+        if array.dtype != np.float64 or array.ndim != 1:
+            raise TutelageError(f"expected one number a step at {path!r} of {where}, got something else")
+    return infos
 
 
 def _mapping(row: Mapping[str, Any], name: str) -> dict[str, Any]:
@@ -219,7 +233,10 @@ def _mapping(row: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 
 def _from_row(
-    row: dict[str, Any], steps: dict[str, Any], observations: dict[str, np.ndarray] | None
+    row: dict[str, Any],
+    steps: dict[str, Any],
+    observations: dict[str, np.ndarray] | None,
+    infos: dict[str, np.ndarray],
 ) -> Trajectory:
     size = row["action_size"]
     if size < 0 or len(steps["actions"]) != row["steps"] * size:
@@ -236,4 +253,5 @@ def _from_row(
         versions=_mapping(row, "versions"),
         casts=_mapping(row, "casts"),
         observations=observations,
+        infos=infos,
     )

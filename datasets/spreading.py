@@ -8,6 +8,8 @@ import socket
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import wait
@@ -23,18 +25,22 @@ Result = TypeVar("Result")
 
 
 def spread(
-    work: Callable[[Job], Result], jobs: Sequence[Job], workers: int = 1, ray: str | None = None
+    work: Callable[[Job], Result],
+    jobs: Sequence[Job],
+    workers: int = 1,
+    ray: str | None = None,
+    apart: bool = False,
 ) -> Iterator[Result]:
     """Give the results of the jobs in their order, as they come; at most two a worker wait in memory.
 
     `work` must be a module's function, or a `functools.partial` of one. `ray` is the address of a cluster
     whose machines have tutelage installed, "auto" for the one that this machine belongs to, or "local" for
-    one that is started for the while; it then decides how many processes there are. Raises TutelageError
-    where there is no Ray.
+    one that is started for the while; it then decides how many processes there are. With `apart`, nothing is
+    done in this process. Raises TutelageError where there is no Ray.
     """
     if ray is not None:
         yield from _over_ray(work, jobs, ray)
-    elif workers <= 1 or len(jobs) <= 1:
+    elif not apart and (workers <= 1 or len(jobs) <= 1):
         yield from map(work, jobs)
     else:
         # spawn: the parent may hold threads (torch, a progress bar) that a fork would copy half-alive
@@ -47,6 +53,46 @@ def spread(
                     yield running.popleft().result()
             while running:
                 yield running.popleft().result()
+
+
+@dataclass(frozen=True)
+class Died:
+    """What `spread_safely` gives for a job whose process ended in the midst of it."""
+
+    def __str__(self) -> str:
+        return "its process ended by itself: it crashed, or the system ended it for want of memory"
+
+
+def spread_safely(
+    work: Callable[[Job], Result], jobs: Sequence[Job], workers: int = 1, ray: str | None = None
+) -> Iterator[Result | Died]:
+    """Do what `spread` does, and outlive processes that die: the job that each died of gives Died.
+
+    Which job it was shows when those that were underway are done again, one after another. With one worker
+    and without Ray, jobs are done in this process, which they may then end.
+    """
+    left = deque(jobs)
+    while left:
+        try:
+            for result in spread(work, [*left], workers, ray, apart=workers > 1):
+                left.popleft()
+                yield result
+        except BrokenProcessPool:
+            yield from _one_after_another(
+                work, deque(left.popleft() for _ in range(min(len(left), 2 * workers)))
+            )
+
+
+def _one_after_another(work: Callable[[Job], Result], jobs: deque[Job]) -> Iterator[Result | Died]:
+    """Do jobs in one process, which gives a result before it begins the next job: it dies of the first."""
+    while jobs:
+        try:
+            for result in spread(work, [*jobs], apart=True):
+                jobs.popleft()
+                yield result
+        except BrokenProcessPool:
+            jobs.popleft()
+            yield Died()
 
 
 def _end_with_parent() -> None:

@@ -36,7 +36,8 @@ class Trajectory:
     CONTROLLERS), `frames` int32 `[T]` (number of the frame shown when the key was pressed).
     `digest` is the 16-byte chained BLAKE2b over every observation, reward and flag (see `Digest`).
     `observations` is None when replay proved that seed and actions give them back, else leaf path →
-    `[T+1, ...]` array. `casts` says of each leaf (or `(action)`) what a cast to its declared dtype changed.
+    `[T+1, ...]` array. `infos` is what the success rule read from info: path → float64 `[T]`, see
+    `envs.success.Watch`. `casts` says of each leaf (or `(action)`) what a cast to its declared dtype changed.
     Raises TutelageError when the lengths disagree.
     """
 
@@ -65,6 +66,7 @@ class Trajectory:
     study: str = ""
     consent: str = ""
     notes: str = ""
+    infos: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         steps = len(self.actions)
@@ -81,6 +83,11 @@ class Trajectory:
                 raise TutelageError(
                     f"expected {steps + 1} observations for {steps} actions, "
                     f"got {len(array)} at {path!r} in {self.episode}"
+                )
+        for path, array in self.infos.items():
+            if array.shape != (steps,):
+                raise TutelageError(
+                    f"expected {path} of shape ({steps},), got {array.shape} in {self.episode}"
                 )
         if self.kind not in KINDS:
             raise TutelageError(f"expected kind to be one of {', '.join(KINDS)}, got {self.kind!r}")

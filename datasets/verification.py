@@ -115,13 +115,13 @@ def check_row(one: Trajectory, suite: Suite) -> list[str]:
         problems.append(f"expected controllers 0 to {len(CONTROLLERS) - 1}")
     if len(one.digest) != 16:
         problems.append(f"expected a digest of 16 bytes, got {len(one.digest)}")
-    if (one.terminated or one.truncated) and one.success != task.success(
-        reward=float(one.rewards[-1]),
-        total=one.total,
-        terminated=one.terminated,
-        truncated=one.truncated,
-        steps=len(one),
-    ):
+    if not (one.terminated or one.truncated):
+        return problems
+    verdict = task.success.judge(one.rewards, one.terminated, one.truncated, one.infos)
+    if verdict is None:
+        wanted = ", ".join(path.text for path in task.success.paths)
+        problems.append(f"expected the values of {wanted}, which the success rule reads, got none")
+    elif one.success != verdict:
         problems.append(f"expected success to be what the rule {task.success.text!r} says")
     return problems
 

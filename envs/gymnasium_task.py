@@ -18,9 +18,10 @@ import numpy as np
 from .admission import admit
 from .controls import Controls, from_mapping, guess, with_rest_key
 from .default_keys import unreached
-from .errors import TutelageError, nearest
+from .errors import EnvironmentFailure, TutelageError, nearest
 from .pictures import RENDER_MODES, to_picture
 from .spaces import Observation, flatten, leaves, row_to_action, whole_numbers
+from .success import Watch
 from .task import Task
 
 ACTION = "(action)"
@@ -74,7 +75,7 @@ class TaskEnvironment:
         self.casts: dict[str, str] = {}
         """What casts to the declared dtypes changed in this episode: leaf path, or ACTION, → a sentence."""
         self._whole = whole_numbers(self.action_space)
-        self._reward, self._total, self._steps = 0.0, 0.0, 0
+        self._watch = Watch(task.success)
 
     def reset(self, seed: int) -> Step:
         """Begin the episode of `seed`."""
@@ -94,7 +95,11 @@ class TaskEnvironment:
     def forget(self) -> None:
         """Forget the last episode."""
         self.last_action, self.casts = None, {}
-        self._reward, self._total, self._steps = 0.0, 0.0, 0
+        self._watch = Watch(self.task.success)
+
+    def infos(self) -> dict[str, np.ndarray]:
+        """Return what the success rule has read from info in this episode, see `Watch.infos`."""
+        return self._watch.infos()
 
     def begun(self, seed: int, observation: Any, info: dict[str, Any]) -> Step:
         """Tell what the environment's own `reset` gave."""
@@ -115,11 +120,10 @@ class TaskEnvironment:
         """Tell what the environment's own `step` gave."""
         self.last_action = action
         self._note_action(action)
-        self._reward = float(reward)
-        self._total += self._reward
-        self._steps += 1
-        truncated = bool(truncated) or (not terminated and self._steps >= self.limit)
-        return self._step(observation, self._reward, bool(terminated), truncated, info)
+        reward, terminated = float(reward), bool(terminated)
+        truncated = bool(truncated) or (not terminated and self._watch.steps + 1 >= self.limit)
+        self._watch.add(reward, terminated, truncated, info)
+        return self._step(observation, reward, terminated, truncated, info)
 
     def frame(self) -> np.ndarray | str:
         """Render what a person sees now: uint8 `[H, W, 3]`, or text; see `pictures.to_picture`."""
@@ -147,15 +151,7 @@ class TaskEnvironment:
         observation = self._flat(raw)
         texts = [observation[leaf.path] for leaf in self._leaves if leaf.is_words]
         self.instruction = self.task.instruction or " ".join(texts)
-        success = None
-        if terminated or truncated:
-            success = self.task.success(
-                reward=reward,
-                total=self._total,
-                terminated=terminated,
-                truncated=truncated,
-                steps=self._steps,
-            )
+        success = self._watch.success if terminated or truncated else None
         mask = info.get("action_mask")
         legal = None if mask is None else np.asarray(mask, dtype=bool)
         return Step(observation, reward, terminated, truncated, success, legal)
@@ -229,10 +225,10 @@ def failures(task: Task, phase: str, remedy: str) -> Iterator[None]:
     except TutelageError:
         raise
     except gymnasium.error.DependencyNotInstalled as error:  # some find out only at their first reset
-        raise TutelageError(f"task {task.id!r}: {task.env} needs a missing package: {error}") from None
+        raise EnvironmentFailure(f"task {task.id!r}: {task.env} needs a missing package: {error}") from None
     except Exception as error:
         what = " ".join(str(error).split()) or "nothing more"
-        raise TutelageError(
+        raise EnvironmentFailure(
             f"task {task.id!r}: {task.env} failed {phase}: {type(error).__name__}: {what[:500]}; {remedy}"
         ) from error
 

@@ -2,27 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 
 from .controls import Controls
-from .errors import TutelageError
+from .errors import EnvironmentFailure, TutelageError
 from .experts import make_expert
 from .gymnasium_task import TaskEnvironment, failures
+from .info_path import InfoPath, resembling
 from .suite import Suite
 from .task import Task
 from .web.browser import close_shared
 
 _STEPS = 3
+PROBED = 200
+"""Random steps at most in which what a success rule reads from info should show."""
 
 
-def rehearse(suite: Suite, experts: Iterable[str] = (), people: bool = False) -> list[str]:
+def rehearse(
+    suite: Suite,
+    experts: Iterable[str] = (),
+    people: bool = False,
+    failures: dict[str, str] | None = None,
+) -> list[str]:
     """Begin an episode of each task, read its keys, and make the experts of the tasks named in `experts`.
 
     A few steps are taken: what they give has to be what the spaces declare.
 
-    With `people`, each task must show a picture and have keys; returns notes on actions that no key does.
+    With `people`, each task must show a picture and have keys. Returns notes on actions that no key does, and
+    on places in info that a success rule reads and an episode did not show.
+    Where `failures` are asked for, they map each task whose environment fails to what happened.
     Raises TutelageError for the first mistake, which would otherwise show in the midst of playing, when
     a store already holds the suite with the mistake in it.
     """
@@ -30,8 +42,14 @@ def rehearse(suite: Suite, experts: Iterable[str] = (), people: bool = False) ->
     notes: list[str] = []
     try:
         for task in suite:
-            controls = try_out(task, expert=task.id in named, people=people)
-            notes += key_notes(task, controls) if people else []
+            try:
+                controls = try_out(task, expert=task.id in named, people=people)
+                notes += key_notes(task, controls) if people else []
+                notes += info_notes(task)
+            except EnvironmentFailure as error:
+                if failures is None:
+                    raise
+                failures[task.id] = str(error).removeprefix(f"task {task.id!r}: ")
     finally:
         close_shared()  # people's pages are shown by other processes
     return notes
@@ -88,6 +106,53 @@ def _take_steps(environment: TaskEnvironment, controls: Controls) -> None:
         for _ in range(_STEPS):
             if environment.step(np.array(row)).done:
                 return
+
+
+def info_notes(task: Task) -> list[str]:
+    """Play an episode of a task whose success rule reads info; say which places it did not show.
+
+    Raises TutelageError for a place with something else than a number, and for one that does not show while
+    another key resembles it.
+    """
+    if not task.success.paths:
+        return []
+    missing, infos = _unseen(task)
+    for path in missing:
+        if near := resembling(path, infos):
+            raise TutelageError(
+                f"task {task.id!r}: expected {path.text} in info, which its success rule reads, {near}"
+            )
+    return [
+        f"task {task.id!r}: {path.text}, which its success rule reads, did not show in info during "
+        f"{len(infos)} random steps; where it never shows, it counts as false"
+        for path in missing
+    ]
+
+
+def _unseen(task: Task) -> tuple[list[InfoPath], list[Mapping[str, Any]]]:
+    """Take random actions until every place was there, or the episode is over; return what was not."""
+    environment = TaskEnvironment(task)
+    missing, infos = [*task.success.paths], list[Mapping[str, Any]]()
+    try:
+        environment.reset(0)
+        while missing and len(infos) < PROBED:
+            action = environment.action_space.sample()
+            with failures(task, "in step", "it must take every action of its action space"):
+                _, _, terminated, truncated, info = environment.env.step(action)
+            infos.append(info)
+            missing = [path for path in missing if math.isnan(_number(task, path, info))]
+            if terminated or truncated:
+                break
+    finally:
+        environment.close()
+    return missing, infos
+
+
+def _number(task: Task, path: InfoPath, info: Mapping[str, Any]) -> float:
+    try:
+        return path.read(info)
+    except EnvironmentFailure as error:
+        raise TutelageError(f"task {task.id!r}: {error}") from None
 
 
 def key_notes(task: Task, controls: Controls) -> list[str]:

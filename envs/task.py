@@ -62,3 +62,19 @@ class Task:
     action_names: Sequence[str] = ()
     expert: str | None = None
     imports: Sequence[str] = ()
+
+    def differences(self, other: Task) -> list[str]:
+        """Name what differs of all that decides how an episode of this task goes and is judged.
+
+        Keys, names of actions, experts and the modules to import do not; nor does it matter whether an id
+        names its module.
+        """
+        names = [name for name in _DECISIVE if getattr(self, name) != getattr(other, name)]
+        if dict(self.kwargs) != dict(other.kwargs):
+            names.insert(0, "kwargs")
+        if self.env.rpartition(":")[2] != other.env.rpartition(":")[2]:
+            names.insert(0, "env")
+        return names
+
+
+_DECISIVE = ("max_steps", "success", "instruction", "fps", "idle")

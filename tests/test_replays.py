@@ -86,7 +86,7 @@ def test_a_replay_that_differs_says_so() -> None:
 
 
 def row(actor: str, kind: str, seed: int, success: bool, steps: int) -> tuple[object, ...]:
-    return ("s", "t", actor, kind, actor, seed, success, 0.0, steps, 0.0, f"{actor}{seed}")
+    return ("s", "t", actor, kind, actor, seed, success, 0.0, steps, 0.0, f"{actor}{seed}", "")
 
 
 def test_failures_that_the_expert_solved_come_first_then_longest() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -15,6 +15,7 @@ from ...envs.errors import TutelageError
 from ...envs.suite import Suite, load_suite
 from . import intervals
 from .intervals import Interval, Paired
+from .rows import failures_of
 
 KIND_ORDER = ("policy", "person", "simulated", "expert", "chance")
 """Who stands first in every table and plot."""
@@ -86,11 +87,14 @@ class Comparison:
     def __init__(self, rows: pa.Table, suite: Suite | None = None, seed: int = 0) -> None:
         self.suite = suite or _suite_of(rows)
         self.seed = seed
-        self.episodes = _grouped(rows)
-        kinds = {actor: one.kind for (_, actor), one in self.episodes.items()}
+        self.failures = failures_of(rows)
+        """(task, actor) → what went wrong; such a pair has no figures: those of the rest would mislead."""
+        pairs = [*zip(*(rows[name].to_pylist() for name in ("task", "actor", "kind")), strict=True)]
+        self.episodes = _grouped(rows, self.failures)
+        kinds = {actor: kind for _, actor, kind in pairs}
         self.kinds: Mapping[str, str] = kinds
         self.actors = sorted(kinds, key=lambda one: KIND_ORDER.index(kinds[one]))
-        there = dict.fromkeys(task for task, _ in self.episodes)
+        there = dict.fromkeys(task for task, _, _ in pairs)
         known = [task.id for task in self.suite if task.id in there] if self.suite else []
         self.tasks = known + [one for one in there if one not in known]
 
@@ -215,9 +219,11 @@ def _suite_of(rows: pa.Table) -> Suite | None:
         return None
 
 
-def _grouped(rows: pa.Table) -> dict[tuple[str, str], Episodes]:
+def _grouped(rows: pa.Table, failures: Container[tuple[str, str]]) -> dict[tuple[str, str], Episodes]:
     if not len(rows):
         raise TutelageError("expected rows to compare, got none; evaluate at least one episode")
+    pairs = zip(rows["task"].to_pylist(), rows["actor"].to_pylist(), strict=True)
+    rows = rows.filter(pa.array([pair not in failures for pair in pairs], pa.bool_()))
     # combine_chunks: strings read from Parquet may come in several chunks
     column = {name: rows[name].combine_chunks().to_numpy(zero_copy_only=False) for name in rows.column_names}
     found: dict[tuple[str, str], Episodes] = {}

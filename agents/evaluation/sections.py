@@ -68,6 +68,22 @@ def headline(comparison: Comparison) -> str:
     return section("table", "The figures", lead, table(head, rows, css="headline", foot=foot))
 
 
+def failures(comparison: Comparison) -> str:
+    """List the tasks and actors that failed, and what was raised."""
+    if not comparison.failures:
+        return ""
+    rows = [
+        [
+            text(task),
+            f"{mark(comparison.kinds[actor])}{text(actor)}",
+            f'<span class="wrap">failed: {text(why)}</span>',
+        ]
+        for (task, actor), why in comparison.failures.items()
+    ]
+    lead = "These have no figures: errors ended episodes. The same evaluation, run again, tries those."
+    return section("failures", "What failed", lead, table(["task", "actor", ""], rows, left=3, css="facts"))
+
+
 def paired(comparison: Comparison) -> str:
     """Lay out the subject against everyone else, on the seeds that both played."""
     with_returns = any(map(comparison.by_return, comparison.tasks))
@@ -247,7 +263,7 @@ def _cells(comparison: Comparison, task: str) -> list[str]:
     best = max(filter(math.isfinite, rivals.values()), default=math.inf)
     counts = {cell.success.n for cell in comparison.cells.values()}
     return [
-        NONE
+        _absent(comparison, task, actor)
         if cell is None
         else figure(*shown(cell, by_return), strong=rivals.get(actor) == best)
         + ("" if len(counts) == 1 else f'<small class="count">n {cell.success.n}</small>')
@@ -255,8 +271,14 @@ def _cells(comparison: Comparison, task: str) -> list[str]:
     ]
 
 
+def _absent(comparison: Comparison, task: str, actor: str) -> str:
+    return '<span class="none">failed</span>' if (task, actor) in comparison.failures else NONE
+
+
 def _count(comparison: Comparison) -> str:
     counts = {cell.success.n for cell in comparison.cells.values()}
+    if not counts:
+        return "No actor has played a task to its end."
     if len(counts) > 1:
         return "The number of episodes, n, stands under each figure."
     return f"Every figure is from {counts.pop()} episodes."

@@ -56,7 +56,7 @@ def shown(cell: Cell, by_return: bool) -> tuple[str, str]:
 def seeds_of(comparison: Comparison) -> tuple[int, int]:
     """Return the first and the last seed of all episodes."""
     cells = comparison.cells.values()
-    return min(one.seeds[0] for one in cells), max(one.seeds[1] for one in cells)
+    return min((one.seeds[0] for one in cells), default=0), max((one.seeds[1] for one in cells), default=0)
 
 
 def console_table(rows: pa.Table, suite: Suite | None = None) -> Table:
@@ -114,6 +114,8 @@ def summary(rows: pa.Table, suite: Suite | None = None) -> dict[str, Any]:
             "median_steps": cell.steps,
             "mean_seconds": cell.seconds,
         }
+    for (task, actor), why in comparison.failures.items():
+        tasks.setdefault(task, {})[actor] = {"kind": comparison.kinds[actor], "failed": why}
     return {
         "suite": rows["suite"][0].as_py(),
         "confidence": CONFIDENCE,
@@ -133,6 +135,8 @@ def _measure(comparison: Comparison, task: str) -> str:
 
 def _rich(comparison: Comparison, task: str, actor: str) -> Text:
     cell = comparison.cells.get((task, actor))
+    if (why := comparison.failures.get((task, actor))) is not None:
+        return Text(printable(f"failed: {_short(why)}"), style="red")
     if cell is None:
         return Text("–", style="dim")
     main, around = shown(cell, comparison.by_return(task))
@@ -142,8 +146,14 @@ def _rich(comparison: Comparison, task: str, actor: str) -> Text:
 
 def _plain(comparison: Comparison, task: str, actor: str) -> str:
     cell = comparison.cells.get((task, actor))
+    if (why := comparison.failures.get((task, actor))) is not None:
+        return markdown_cell(f"failed: {_short(why)}")
     main, around = ("–", "") if cell is None else shown(cell, comparison.by_return(task))
     return f"{main} ({around})" if around else main
+
+
+def _short(why: str, most: int = 60) -> str:
+    return why if len(why) <= most else f"{why[: most - 1]}…"
 
 
 def _mean(comparison: Comparison, actor: str) -> tuple[str, str]:
@@ -152,7 +162,7 @@ def _mean(comparison: Comparison, actor: str) -> tuple[str, str]:
 
 
 def _caption(comparison: Comparison) -> str:
-    counts = [one.success.n for one in comparison.cells.values()]
+    counts = [one.success.n for one in comparison.cells.values()] or [0]
     first, last = seeds_of(comparison)
     n = f"{counts[0]}" if len(set(counts)) == 1 else f"{min(counts)} to {max(counts)}"
     return f"n = {n} episodes a task and actor, seeds {first} to {last}, 95 % intervals"

@@ -33,8 +33,18 @@ def check_facts(facts: Any, where: str) -> None:
     for name in ("kwargs", "versions", "casts"):
         if not isinstance(parse_json(facts[name], f"{where}: {name}"), dict):
             raise TutelageError(f"{where}: expected {name} as a JSON object, got something else")
+    if "infos" in facts:
+        _check_infos(facts["infos"], f"{where}: infos")
     if type(facts.get("steps_per_second")) not in (float, int, type(None)):
         raise TutelageError(f"{where}: expected steps_per_second as a number, got something else")
+
+
+def _check_infos(text: Any, where: str) -> None:
+    infos = parse_json(text, where) if isinstance(text, str) else None
+    lists = infos.values() if isinstance(infos, dict) else [None]
+    for numbers in lists:
+        if not isinstance(numbers, list) or any(type(one) not in (int, float, type(None)) for one in numbers):
+            raise TutelageError(f"{where}: expected lists of numbers as a JSON object, got something else")
 
 
 def check_lengths(

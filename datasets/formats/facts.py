@@ -36,6 +36,8 @@ def facts_of(trajectory: Trajectory) -> dict[str, Any]:
         "stored": trajectory.observations is not None,
         "return": trajectory.total,
     }
+    if trajectory.infos:
+        facts["infos"] = json_text({path: numbers.tolist() for path, numbers in trajectory.infos.items()})
     facts["fingerprints"] = json_text(fingerprints(trajectory))
     return facts | (
         {} if trajectory.steps_per_second is None else {"steps_per_second": trajectory.steps_per_second}

@@ -123,14 +123,8 @@ def _trajectory(
         frames=np.zeros(steps, np.int32),
         terminated=ends[0],
         truncated=ends[1],
-        success=any(ends)
-        and task.success(
-            reward=float(rewards[-1]),
-            total=float(rewards.sum()),
-            terminated=ends[0],
-            truncated=ends[1],
-            steps=steps,
-        ),
+        success=any(ends) and bool(task.success.judge(rewards, *ends, task.success.no_infos(steps))),
+        infos=task.success.no_infos(steps),
         digest=digest_of(observations, rewards, *ends),
         observations=observations,
         episode=f"{_word(dataset.id)}-{int(episode.id)}",

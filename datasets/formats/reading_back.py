@@ -69,6 +69,10 @@ class Written:
             casts=json.loads(facts["casts"]),
             steps_per_second=facts.get("steps_per_second"),
             observations=dict(self.observations) if facts["stored"] else None,
+            infos={
+                path: np.array(numbers, np.float64)
+                for path, numbers in parse_json(facts.get("infos", "{}"), "infos").items()
+            },
         )
         changed = changed_groups(trajectory, parse_json(facts["fingerprints"], "fingerprints"))
         if self._digest(trajectory) != trajectory.digest and "observations" not in changed:

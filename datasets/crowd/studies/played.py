@@ -55,13 +55,11 @@ def has_succeeded(record: EpisodeRecord, steps: Sequence[StepRecord], task: Task
     """Say from the journal alone whether an episode that is over was solved."""
     if not steps or record.given_up or not (steps[-1].terminated or steps[-1].truncated):
         return False
-    return task.success(
-        reward=steps[-1].reward,
-        total=sum(step.reward for step in steps),
-        terminated=steps[-1].terminated,
-        truncated=steps[-1].truncated,
-        steps=len(steps),
-    )
+    last = steps[-1]
+    if last.success is not None:
+        return last.success
+    rewards = [step.reward for step in steps]  # a step of an older journal
+    return bool(task.success.judge(rewards, last.terminated, last.truncated, {}))
 
 
 def write_down(connection: sql.Connection, row: Mapping[str, Any]) -> None:

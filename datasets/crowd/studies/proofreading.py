@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ....envs.controls import Controls
 from ....envs.errors import TutelageError, nearest
-from ....envs.rehearsal import try_out
+from ....envs.rehearsal import info_notes, try_out
 from ....envs.trust import Untrusted
 from ....envs.web.browser import close_shared
 from ..ledger import OUTCOMES
@@ -42,6 +42,7 @@ def rehearse_study(study: Study) -> tuple[dict[str, Controls], list[str]]:
     for task in study.tasks:
         try:
             controls[task.id] = try_out(task, people=True)
+            info_notes(task)  # raises where a success rule's place in info cannot be
         except Untrusted:
             raise
         except TutelageError as error:

@@ -82,6 +82,7 @@ class Episode:
             controller=controller,
             frame=frame,
             digest=self._digest.update(now.observation, now.reward, now.terminated, now.truncated),
+            success=now.success,
         )
         self.steps.append(step)
         return step
@@ -93,7 +94,12 @@ class Episode:
     def trajectory(self) -> Trajectory:
         """Return the finished episode, or the one given up; `observations` is left to `replay.prove`."""
         whole = trajectory_of(
-            self.record, self.steps, bool(self.now.success), versions_of(self.environment), self.missed
+            self.record,
+            self.steps,
+            bool(self.now.success),
+            versions_of(self.environment),
+            self.missed,
+            self.environment.infos(),
         )
         whole = replace(whole, casts=dict(self.environment.casts))
         if self.environment.task.fps is None:
@@ -107,10 +113,11 @@ def trajectory_of(
     success: bool,
     versions: Mapping[str, str],
     missed: int = 0,
+    infos: Mapping[str, np.ndarray] | None = None,
 ) -> Trajectory:
     """Put a journal's row and steps together; one that was given up is no success.
 
-    `missed` is how many deadlines were.
+    `missed` is how many deadlines were, `infos` what the success rule read (`Trajectory.infos`).
     """
     return Trajectory(
         suite=record.suite,
@@ -135,6 +142,7 @@ def trajectory_of(
         study=record.study,
         consent=record.consent,
         notes=_notes(record, missed),
+        infos=infos or {},
     )
 
 

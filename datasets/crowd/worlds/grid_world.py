@@ -20,6 +20,7 @@ from ....envs.grid.rules import observe
 from ....envs.grid.tiles import atlas, pack_view, pack_world
 from ....envs.grid.worlds import VIEW, empty_worlds
 from ....envs.gymnasium_task import TaskEnvironment
+from ....envs.success import Watch
 from ....envs.task import Task
 from ....envs.web.person import Gesture
 from ...journal import EpisodeRecord, StepRecord
@@ -60,7 +61,7 @@ class GridWorld:
         self._mission = ""
         self._digest = Digest()
         self._steps: list[StepRecord] = []
-        self._total = 0.0
+        self._watch = Watch(ground.task.success)
         self._now = Moment(False, None, None)
         self._shown = b""
 
@@ -98,7 +99,9 @@ class GridWorld:
 
     async def finish(self, record: EpisodeRecord, missed: int) -> Kept:
         success = bool(self._now.success)
-        trajectory = trajectory_of(record, self._steps, success, self._ground.versions, missed)
+        trajectory = trajectory_of(
+            record, self._steps, success, self._ground.versions, missed, self._watch.infos()
+        )
 
         async def observations() -> Mapping[str, np.ndarray]:
             (again,) = replay_grid([trajectory], self._ground.environment, self._ground.bare)
@@ -123,7 +126,7 @@ class GridWorld:
         ):
             raise TutelageError(f"expected seed {seed} of {self.task.id!r} to make a world, got one too full")
         self._mission = sentence(self._worlds, 0)
-        self._digest, self._steps, self._total = Digest(), [], 0.0
+        self._digest, self._steps, self._watch = Digest(), [], Watch(self.task.success)
         self._now = Moment(False, None, None)
         return self._update(0.0, False, False)
 
@@ -131,18 +134,23 @@ class GridWorld:
         reward, *over = step_one(self._worlds, 0, int(action[0]))
         terminated, truncated = map(bool, over)  # kernels count with them
         observe(self._worlds, self._images, self._directions)
-        self._total += reward
-        number, done = len(self._steps) + 1, terminated or truncated
+        self._watch.add(reward, terminated, truncated, {})
+        done = terminated or truncated
+        success = self._watch.success if done else None
         digest = self._update(reward, terminated, truncated)
         step = StepRecord(
-            number, tuple(action), reward, terminated, truncated, time_ms, controller, frame, digest
+            step=len(self._steps) + 1,
+            action=tuple(action),
+            reward=reward,
+            terminated=terminated,
+            truncated=truncated,
+            time_ms=time_ms,
+            controller=controller,
+            frame=frame,
+            digest=digest,
+            success=success,
         )
         self._steps.append(step)
-        success = None
-        if done:
-            success = self.task.success(
-                reward=reward, total=self._total, terminated=terminated, truncated=truncated, steps=number
-            )
         self._now = Moment(done, success, None)
         return step
 
