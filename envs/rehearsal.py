@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 
 from .controls import Controls
 from .errors import TutelageError
 from .experts import make_expert
 from .gymnasium_task import TaskEnvironment, failures
+from .rendering import OPENGL, SDL, adopt, find_drivers, is_blank
 from .suite import Suite
 from .task import Task
 from .web.browser import close_shared
@@ -25,7 +27,8 @@ def rehearse(suite: Suite, experts: Iterable[str] = (), people: bool = False) ->
     try:
         for task in suite:
             controls = try_out(task, expert=task.id in named, people=people)
-            notes += key_notes(task, controls) if people else []
+            if people:
+                notes += [*key_notes(task, controls), *success_notes(task)]
     finally:
         close_shared()  # people's pages are shown by other processes
     return notes
@@ -39,8 +42,7 @@ def try_out(task: Task, expert: bool = False, people: bool = False) -> Controls:
         controls = environment.controls()
         if people:
             check_playable(task, controls)
-            with failures(task, "in render", "a page shows arrays [H, W, 3], PIL images and text"):
-                environment.frame()
+            check_picture(task, environment)
         if expert:
             make_expert(task, environment)
     finally:
@@ -62,6 +64,32 @@ def check_playable(task: Task, controls: Controls) -> None:
         )
 
 
+def check_picture(task: Task, environment: TaskEnvironment) -> None:
+    """Draw the first picture; where it fails or is of one color, look for drivers that draw it.
+
+    What is found holds for the processes to come. Raises TutelageError where nothing draws.
+    """
+    problem: TutelageError
+    try:
+        with failures(task, "in render", _PICTURES):
+            if task.blank_first_frame or not is_blank(environment.frame()):
+                return
+        problem = TutelageError(
+            f"task {task.id!r}: expected {task.env} to draw more than one color at first, got a blank picture "
+            f"({SDL}={os.environ.get(SDL, '')!r}, {OPENGL}={os.environ.get(OPENGL, '')!r}); set these variables "
+            "to what draws here, or say `blank_first_frame: true` in the suite where that is right"
+        )
+    except TutelageError as error:
+        problem = error
+    found = find_drivers(task)
+    if found is None:
+        raise problem
+    adopt(found)
+
+
+_PICTURES = "a page shows arrays [H, W, 3], PIL images and text; OpenGL needs libegl1 or libosmesa6 without a display"
+
+
 def key_notes(task: Task, controls: Controls) -> list[str]:
     """Say which actions no key does, and what to do about it; an empty list where all can be done."""
     if not controls.unreached:
@@ -69,4 +97,14 @@ def key_notes(task: Task, controls: Controls) -> list[str]:
     return [
         f"task {task.id!r}: no key does {', '.join(controls.unreached)}; bind keys to what people need "
         "under `controls` in the suite"
+    ]
+
+
+def success_notes(task: Task) -> list[str]:
+    """Say where no success rule is known, and what to do about it."""
+    if task.success.is_known:
+        return []
+    return [
+        f"task {task.id!r}: no success rule is known for {task.env}, so its return is shown and every "
+        'demonstration counts alike; say what a success is in a suite, such as success: "return >= 100"'
     ]

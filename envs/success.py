@@ -13,6 +13,9 @@ from typing import Any
 from .errors import TutelageError, nearest
 
 NAMES = ("reward", "return", "terminated", "truncated", "steps")
+UNKNOWN = "unknown"
+"""What stands instead of a rule where nothing says what a success is."""
+
 _COMPARE: dict[type, Callable[[Any, Any], bool]] = {
     ast.Gt: operator.gt,
     ast.GtE: operator.ge,
@@ -25,7 +28,7 @@ _COMPARE: dict[type, Callable[[Any, Any], bool]] = {
 
 @dataclass(frozen=True)
 class SuccessRule:
-    """A rule such as `reward > 0`, `return >= 475` or `terminated and steps < 100`.
+    """A rule such as `reward > 0`, `return >= 475` or `terminated and steps < 100`, or `unknown`.
 
     `reward` is the last reward, `return` the sum of all, `steps` the number of actions.
     Raises TutelageError when the text is not such a rule. Nothing is ever evaluated as Python.
@@ -34,13 +37,28 @@ class SuccessRule:
     text: str = "reward > 0"
 
     def __post_init__(self) -> None:
+        if not self.is_known:
+            return
         self._check(self._tree)
         try:
             self(reward=0.0, total=0.0, terminated=False, truncated=False, steps=1)
         except RecursionError:
             raise TutelageError(self._complaint("it nests too deeply")) from None
 
-    def __call__(self, *, reward: float, total: float, terminated: bool, truncated: bool, steps: int) -> bool:
+    @property
+    def is_known(self) -> bool:
+        """Whether there is a rule; without one, whether an episode succeeded is None."""
+        return self.text.strip() != UNKNOWN
+
+    def outcome(self, success: bool | None) -> bool | None:
+        """Return how an episode counts that may have been given up before its end: None without a rule."""
+        return bool(success) if self.is_known else None
+
+    def __call__(
+        self, *, reward: float, total: float, terminated: bool, truncated: bool, steps: int
+    ) -> bool | None:
+        if not self.is_known:
+            return None
         values = {
             "reward": reward,
             "return_": total,

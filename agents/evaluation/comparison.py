@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from ...envs.errors import TutelageError
-from ...envs.suite import Suite, load_suite
+from ...envs.suite import Suite, is_registered, load_suite, suite_names
 from . import intervals
 from .intervals import Interval, Paired
 
@@ -209,8 +209,10 @@ class Comparison:
 def _suite_of(rows: pa.Table) -> Suite | None:
     """Load the shipped suite that the rows name, if there is one: it knows what success means."""
     names = rows["suite"].unique().to_pylist()
+    if len(names) != 1 or ":" in names[0] or not (names[0] in suite_names() or is_registered(names[0])):
+        return None  # a file or a module that rows of strangers name is not looked at
     try:
-        return load_suite(names[0]) if len(names) == 1 else None
+        return load_suite(names[0])
     except TutelageError:
         return None
 
