@@ -18,6 +18,7 @@ from ..datasets.safe_tree import refuse_link, remove_tree
 from ..datasets.spreading import spread
 from ..datasets.store import Store
 from ..datasets.trajectory import Trajectory
+from ..envs.errors import TutelageError
 from ..envs.suite import Suite
 from ..envs.task import SeedRange, Task
 from ..envs.web.registration import is_web
@@ -67,6 +68,11 @@ def practise(
     """
     expect_same_config(out, config, but="practise")
     suite = stores[0].suite
+    if not any(task.success.is_known for task in suite):
+        raise TutelageError(
+            f"expected tasks with a success rule to practise, got none in suite {suite.name!r}; give them "
+            "`success` in the suite"
+        )
     for name in ("practice", "kept"):
         refuse_link(out / name)
     store = Store.create(out / "practice", suite)
@@ -109,7 +115,7 @@ def attempt(
     seeds = list(range(begin, begin + config.practise_episodes))
     rows = store.episodes()
     there = set(zip(rows["demonstrator"].to_pylist(), rows["task"].to_pylist(), strict=True))
-    tasks = [one for one in best.suite if one.id in best.policy.tasks]
+    tasks = [one for one in best.suite if one.id in best.policy.tasks and one.success.is_known]
     tried: dict[str, float] = {}
     kept = 0
     work = partial(_attempt, pack(best.policy), name, seeds, best.suite, config.seed)

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
-import platform
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +16,7 @@ from ..envs.suite import Suite
 from ..envs.task import Task
 from ..envs.trust import Untrusted
 from .trajectory import Digest, Trajectory, stack_observations
+from .versions import moved_versions
 
 if TYPE_CHECKING:
     from ..envs.grid.environment import GridEnv
@@ -37,7 +35,7 @@ class Replay:
     rewards: np.ndarray
     terminated: bool
     truncated: bool
-    success: bool
+    success: bool | None
     digest: bytes
     legal: np.ndarray | None
 
@@ -65,7 +63,7 @@ def replay(trajectory: Trajectory, environment: TaskEnvironment) -> Replay:
         rewards=np.array([one.reward for one in steps[1:]]),
         terminated=step.terminated,
         truncated=step.truncated,
-        success=bool(step.success),
+        success=environment.task.success.outcome(step.success),
         digest=proof,
         legal=_masks(steps),
     )
@@ -111,8 +109,7 @@ def replay_proven(trajectory: Trajectory, environments: Environments) -> Replay:
         got = _attempt(trajectory, environments)
     if isinstance(got, Replay) and _same(trajectory, got):
         return got
-    now = {} if trajectory.observations is not None else versions_of(environments[trajectory.task])
-    raise TutelageError(_difference(trajectory, got, now))
+    raise TutelageError(_difference(trajectory, got))
 
 
 def replay_many(
@@ -194,7 +191,8 @@ def replay_grid(
         }
         flags = np.stack([played.terminated[steps], played.truncated[steps]], 1)
         digest = _grid_digest(observations, rewards, flags, played.missions[n])
-        yield Replay(observations, rewards, *ends, success and any(ends), digest, None)
+        success = success if any(ends) else environment.task.success.outcome(None)
+        yield Replay(observations, rewards, *ends, success, digest, None)
 
 
 def _grid_digest(
@@ -265,26 +263,6 @@ def digest_of(
     return proof
 
 
-def versions_of(environment: TaskEnvironment) -> dict[str, str]:
-    """Name what the environment was made of: Gymnasium, its own package, numpy and Python."""
-    package = type(environment.env.unwrapped).__module__.partition(".")[0]
-    versions = {"python": platform.python_version()}
-    for name in ("gymnasium", "numpy", package):
-        if (version := _version(name)) is not None:
-            versions[name] = version
-    return versions
-
-
-@lru_cache
-def _version(package: str) -> str | None:
-    """Return the version of the distribution that a module's top-level package comes from."""
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        found = importlib.metadata.packages_distributions().get(package)
-        return importlib.metadata.version(found[0]) if found else None
-
-
 def _stored(trajectory: Trajectory, observations: Mapping[str, np.ndarray]) -> Replay:
     ends = trajectory.terminated, trajectory.truncated
     proof = digest_of(observations, trajectory.rewards, *ends)
@@ -311,7 +289,7 @@ def _attempt(trajectory: Trajectory, environments: Environments) -> Replay | Exc
         return error
 
 
-def _difference(trajectory: Trajectory, got: Replay | Exception, now: Mapping[str, str]) -> str:
+def _difference(trajectory: Trajectory, got: Replay | Exception) -> str:
     """Say what differs, as far as rewards and packages can tell."""
     if isinstance(got, Exception):
         what = f"{type(got).__name__}: {got}"
@@ -322,10 +300,7 @@ def _difference(trajectory: Trajectory, got: Replay | Exception, now: Mapping[st
     else:
         unlike = np.flatnonzero(got.rewards != trajectory.rewards)
         what = f"another reward at step {unlike[0]}" if len(unlike) else "other observations"
-    recorded = trajectory.versions
-    moved = [
-        f"{name} {recorded[name]} → {now[name]}" for name in now if recorded.get(name, now[name]) != now[name]
-    ]
+    moved = [] if trajectory.observations is not None else moved_versions(trajectory.versions)
     remedy = f"; versions changed ({', '.join(moved)}): install the recorded ones" if moved else ""
     return (
         f"expected episode {trajectory.episode} (task {trajectory.task!r}, seed {trajectory.seed}) to replay "

@@ -21,11 +21,12 @@ from ..envs.gymnasium_task import Step, TaskEnvironment
 from ..envs.suite import Suite, suite_from
 from ..envs.task import RECORD, SeedRange, Task
 from .grid_crowd import play_grid
-from .replay import is_grid, prove, versions_of
+from .replay import is_grid, prove
 from .schema import to_table
 from .spreading import spread
 from .store import Store
 from .trajectory import CONTROLLERS, Digest, Trajectory, stack_observations
+from .versions import versions_of
 
 
 @dataclass(frozen=True)
@@ -193,7 +194,7 @@ def play(
         frames=np.arange(len(actions), dtype=np.int32),
         terminated=step.terminated,
         truncated=step.truncated,
-        success=bool(step.success),
+        success=task.success.outcome(step.success),
         digest=proof,
         versions=versions_of(environment),
         started=started,

@@ -36,7 +36,8 @@ class Trajectory:
     CONTROLLERS), `frames` int32 `[T]` (number of the frame shown when the key was pressed).
     `digest` is the 16-byte chained BLAKE2b over every observation, reward and flag (see `Digest`).
     `observations` is None when replay proved that seed and actions give them back, else leaf path →
-    `[T+1, ...]` array. Raises TutelageError when the lengths disagree.
+    `[T+1, ...]` array. `success` is None where the task has no success rule. Raises TutelageError when the
+    lengths disagree.
     """
 
     suite: str
@@ -52,7 +53,7 @@ class Trajectory:
     frames: np.ndarray
     terminated: bool
     truncated: bool
-    success: bool
+    success: bool | None
     digest: bytes
     observations: Mapping[str, np.ndarray] | None = None
     kwargs: Mapping[str, Any] = field(default_factory=dict)

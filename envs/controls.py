@@ -131,7 +131,7 @@ def from_mapping(
 def by_name(
     keys: Mapping[str, str], idle: Any, space: spaces.Space[Any], names: Sequence[str]
 ) -> Controls | None:
-    """Read the `keys` of a suite: name of an action → `code` or `code+code`; names that it lacks do not count.
+    """Read the `keys` of a suite: name of an action → `code` or `code+code`; names it lacks do not count.
 
     Returns None where the space is not Discrete or has none of these names.
     """

@@ -74,10 +74,11 @@ def check_picture(task: Task, environment: TaskEnvironment) -> None:
         with failures(task, "in render", _PICTURES):
             if task.blank_first_frame or not is_blank(environment.frame()):
                 return
+        drivers = ", ".join(f"{name}={os.environ.get(name, '')!r}" for name in (SDL, OPENGL))
         problem = TutelageError(
-            f"task {task.id!r}: expected {task.env} to draw more than one color at first, got a blank picture "
-            f"({SDL}={os.environ.get(SDL, '')!r}, {OPENGL}={os.environ.get(OPENGL, '')!r}); set these variables "
-            "to what draws here, or say `blank_first_frame: true` in the suite where that is right"
+            f"task {task.id!r}: expected {task.env} to draw more than one color at first, got a blank "
+            f"picture ({drivers}); set these variables to what draws on this machine, or give the task "
+            "`blank_first_frame: true` in its suite"
         )
     except TutelageError as error:
         problem = error
@@ -87,7 +88,7 @@ def check_picture(task: Task, environment: TaskEnvironment) -> None:
     adopt(found)
 
 
-_PICTURES = "a page shows arrays [H, W, 3], PIL images and text; OpenGL needs libegl1 or libosmesa6 without a display"
+_PICTURES = "a page shows arrays [H, W, 3], PIL images and text; without a display, OpenGL needs libegl1 or libosmesa6"
 
 
 def key_notes(task: Task, controls: Controls) -> list[str]:

@@ -15,8 +15,8 @@ from tutelage.datasets.replay import (
     prove_again,
     replay,
     replay_proven,
-    versions_of,
 )
+from tutelage.datasets.versions import versions_of
 from tutelage.envs.errors import TutelageError
 from tutelage.envs.gymnasium_task import TaskEnvironment
 from tutelage.envs.suite import Suite, suite_from

@@ -100,13 +100,15 @@ def best_of_select(
 ) -> dict[str, float]:
     """Return a policy's success rate by task on select seeds, for the choice of a checkpoint.
 
+    Tasks without a success rule are left out.
+
     Hand in the same dict as `environments` every time and they are made once; closing them is up to the
     caller; each of `workers` processes plays some of the web pages. Never reported: a checkpoint chosen by
     these numbers looks better on them than it is.
     """
     actor = PolicyActor(policy)
     seeds = SELECT.first(episodes)
-    tasks = [one for one in suite if plays(actor, one)]
+    tasks = [one for one in suite if plays(actor, one) and one.success.is_known]
     rates: dict[str, float] = dict.fromkeys([one.id for one in tasks], 0.0)
     # tabs are not kept: those of all tasks would be too many
     pages = [one for one in tasks if is_web(one.env)]
@@ -147,4 +149,4 @@ def progress_bars(console: Console | None = None) -> Iterator[Report]:
 
 
 def _success(episodes: Sequence[Trajectory]) -> float:
-    return sum(one.success for one in episodes) / len(episodes)
+    return sum(bool(one.success) for one in episodes) / len(episodes)

@@ -111,14 +111,15 @@ def _trajectory(
         frames=np.zeros(steps, np.int32),
         terminated=ends[0],
         truncated=ends[1],
-        success=any(ends)
-        and task.success(
+        success=task.success(
             reward=float(rewards[-1]),
             total=float(rewards.sum()),
             terminated=ends[0],
             truncated=ends[1],
             steps=steps,
-        ),
+        )
+        if any(ends)
+        else task.success.outcome(None),
         digest=digest_of(observations, rewards, *ends),
         observations=observations,
         episode=f"{_word(dataset.id)}-{int(episode.id)}",

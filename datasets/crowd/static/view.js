@@ -212,7 +212,8 @@ export class View {
   }
 
   #drawOutcome(outcome) {
-    const verdict = say(outcome.success ? "play.success" : "play.failure");
+    const unrated = outcome.success === null; // the task has no success rule
+    const verdict = say(unrated ? "episode.finished" : outcome.success ? "play.success" : "play.failure");
     at("outcome").dataset.success = outcome.success;
     at("verdict").textContent = outcome.success ? `✓ ${verdict}` : verdict;
     at("figures").textContent = figures(outcome);

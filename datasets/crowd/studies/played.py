@@ -55,13 +55,14 @@ def has_succeeded(record: EpisodeRecord, steps: Sequence[StepRecord], task: Task
     """Say from the journal alone whether an episode that is over was solved."""
     if not steps or record.given_up or not (steps[-1].terminated or steps[-1].truncated):
         return False
-    return task.success(
+    success = task.success(
         reward=steps[-1].reward,
         total=sum(step.reward for step in steps),
         terminated=steps[-1].terminated,
         truncated=steps[-1].truncated,
         steps=len(steps),
     )
+    return bool(success)
 
 
 def write_down(connection: sql.Connection, row: Mapping[str, Any]) -> None:

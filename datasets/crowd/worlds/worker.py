@@ -56,8 +56,8 @@ def work(
 
     A request that takes longer than its seconds ends this process, even when nobody is left to see to it:
     an alarm of the system does that, and no code of an environment need cooperate. One that wants more than
-    `memory` bytes for the process fails. `trusted` is what the server trusts, and `chosen` the drivers that it
-    draws with: a forkserver that was started before knows nothing of them.
+    `memory` bytes for the process fails. `trusted` is what the server trusts, and `chosen` the drivers of
+    pictures that it found: a forkserver that was started before knows nothing of them.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the server's, which then hangs up
     if nice and hasattr(os, "nice"):
