@@ -88,7 +88,10 @@ def check_picture(task: Task, environment: TaskEnvironment) -> None:
     adopt(found)
 
 
-_PICTURES = "a page shows arrays [H, W, 3], PIL images and text; without a display, OpenGL needs libegl1 or libosmesa6"
+_PICTURES = (
+    "a page shows arrays [H, W, 3], PIL images and text; without a display, "
+    "OpenGL needs libegl1 or libosmesa6"
+)
 
 
 def key_notes(task: Task, controls: Controls) -> list[str]:
