@@ -66,13 +66,13 @@ def practise(
     so far, and is forgotten where it made nothing better. Rounds that are done are not done again.
     Raises TutelageError when the run was begun with other settings than these, but for the number of rounds.
     """
-    expect_same_config(out, config, but="practise")
     suite = stores[0].suite
     if not any(task.success.is_known for task in suite):
         raise TutelageError(
             f"expected tasks with a success rule to practise, got none in suite {suite.name!r}; give them "
             "`success` in the suite"
         )
+    expect_same_config(out, config, but="practise")
     for name in ("practice", "kept"):
         refuse_link(out / name)
     store = Store.create(out / "practice", suite)

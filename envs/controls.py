@@ -140,7 +140,10 @@ def by_name(
     first = int(space.start)
     actions = {name.lower(): first + place for place, name in enumerate(names[: int(space.n)])}
     bound = {code: actions[name.lower()] for name, code in keys.items() if name.lower() in actions}
-    return from_mapping(bound, idle, space, names) if bound else None
+    rest = (
+        idle if idle is not None else next((actions[name] for name in _IDLE_NAMES if name in actions), None)
+    )
+    return from_mapping(bound, rest, space, names) if bound else None
 
 
 def guess(env: Env[Any, Any], names: Sequence[str] = ()) -> Controls:

@@ -254,7 +254,8 @@ def _made(env_id: str, mode: str | None, kwargs: dict[str, Any]) -> gymnasium.En
         try:
             return gymnasium.make(env_id, render_mode=mode, disable_env_checker=True, **kwargs)
         except TypeError as error:
-            if "unexpected keyword argument 'render_mode'" not in str(error):
+            refused = ("unexpected keyword argument 'render_mode'", "takes no arguments")
+            if not any(words in str(error) for words in refused):
                 raise
             return gymnasium.make(env_id, disable_env_checker=True, **kwargs)  # it draws the same way always
 
