@@ -84,9 +84,7 @@ def test_a_family_from_keys_in_a_browser_to_a_measured_policy(name: str, tmp_pat
     assert (sound["problems"], sound["tasks"][0]["replayed"]) == ([], 1)
     flags = ["--steps", "20", "--size", "1", "--batch-steps", "64", "--threads", "1", "--workers", "1"]
     flags += ["--evaluate-every", "1000", "--select-episodes", "2"]
-    tutelage(
-        tmp_path, "train", "store", "-o", "run", *flags, "--evaluate-every", "1000", "--select-episodes", "2"
-    )
+    tutelage(tmp_path, "train", "store", "-o", "run", *flags)
     assert checkpoint.load(tmp_path / "run" / "kept").suite.source == suite.source
     tutelage(tmp_path, "evaluate", "run", "-o", "measured", "--episodes", "2", "--workers", "1")
 
@@ -106,8 +104,9 @@ def suite_file(name: str, folder: Path) -> Suite:
 
 def record(folder: Path, suite: Suite) -> tuple[Any, float]:
     """Play an episode by keys; returns what the page shows at its end, and how long it took."""
-    controls = TaskEnvironment(suite.tasks[0]).controls()
-    codes = [binding.codes for binding in controls.bindings]
+    environment = TaskEnvironment(suite.tasks[0])
+    codes = [binding.codes for binding in environment.controls().bindings]
+    environment.close()
     with recorder(folder) as address, page_at(address) as page:
         page.click("[data-task]")
         page.wait_for_selector("#play:visible")
@@ -116,7 +115,7 @@ def record(folder: Path, suite: Suite) -> tuple[Any, float]:
         seconds = time.monotonic() - began
         expect(page.locator("#saved")).to_have_text(re.compile(r"^Saved to step \d+$"))
         shown = picture(page)
-        page.keyboard.press("k")
+        page.click("[data-choice=keep]")  # K may be a key of the task
         page.wait_for_function("() => document.body.dataset.phase !== 'finished'")
         deadline = time.monotonic() + 300
         while not (folder / "store").is_dir() or not len(Store.open(folder / "store")):
