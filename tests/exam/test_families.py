@@ -195,11 +195,13 @@ def recorder(folder: Path) -> Iterator[str]:
     )
     assert process.stdout is not None
     told: list[str] = []
+    rest: threading.Thread | None = None
     try:
         for line in process.stdout:
             told.append(line)
             if found := re.search(r"http://127\.0\.0\.1:\d+/\S*", line):
-                threading.Thread(target=told.extend, args=(process.stdout,), daemon=True).start()
+                rest = threading.Thread(target=told.extend, args=(process.stdout,), daemon=True)
+                rest.start()
                 yield found[0]
                 break
         else:
@@ -207,6 +209,9 @@ def recorder(folder: Path) -> Iterator[str]:
     finally:
         process.terminate()
         process.wait(120)
+        if rest is not None:
+            rest.join()
+        process.stdout.close()
 
 
 @contextlib.contextmanager
