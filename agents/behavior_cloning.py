@@ -167,8 +167,10 @@ def _select(
         alone = evaluate(run.average)
         run.average.forgetful = frozenset(task for task, rate in alone.items() if rate > run.select[task])
         run.select = {task: max(rate, float(alone[task])) for task, rate in run.select.items()}
-    score = float(np.mean(list(run.select.values())))
-    log.write(run.step, {"select": run.select, "select_mean": score})
+    score = run.best  # without a success rule, the latest is kept
+    if run.select:
+        score = float(np.mean(list(run.select.values())))
+        log.write(run.step, {"select": run.select, "select_mean": score})
     if score >= run.best:
         run.best = score
         facts = dict(lineage) | {"step": run.step, "select": run.select}

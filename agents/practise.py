@@ -19,6 +19,7 @@ from ..datasets.spreading import Died, spread_safely
 from ..datasets.store import Store
 from ..datasets.store_suite import union
 from ..datasets.trajectory import Trajectory
+from ..envs.errors import TutelageError
 from ..envs.suite import Suite
 from ..envs.task import SeedRange, Task
 from ..envs.web.registration import is_web
@@ -66,8 +67,13 @@ def practise(
     so far, and is forgotten where it made nothing better. Rounds that are done are not done again.
     Raises TutelageError when the run was begun with other settings than these, but for the number of rounds.
     """
-    expect_same_config(out, config, but="practise")
     suite = union(stores)
+    if not any(task.success.is_known for task in suite):
+        raise TutelageError(
+            f"expected tasks with a success rule to practise, got none in suite {suite.name!r}; give them "
+            "`success` in the suite"
+        )
+    expect_same_config(out, config, but="practise")
     for name in ("practice", "kept"):
         refuse_link(out / name)
     store = Store.create(out / "practice", suite)
@@ -114,7 +120,7 @@ def attempt(
     seeds = list(range(begin, begin + config.practise_episodes))
     rows = store.episodes()
     there = set(zip(rows["demonstrator"].to_pylist(), rows["task"].to_pylist(), strict=True))
-    tasks = [one for one in best.suite if one.id in best.policy.tasks]
+    tasks = [one for one in best.suite if one.id in best.policy.tasks and one.success.is_known]
     run = store.path.parent
     done = read_attempts(run, number, best.seal)
     tasks = [task for task in tasks if task.id not in done]
@@ -160,7 +166,7 @@ def _attempt(
             some = rollout(actor, task, left, suite_name=suite.name, keep=keep, failures=failures)
             right.extend(one for one in some if one.success)
             if temperature == TEMPERATURES[0]:
-                failed = len(left) - sum(one.success for one in some)
+                failed = len(left) - sum(bool(one.success) for one in some)
             left = [one.seed for one in some if not one.success]
         return failed
 

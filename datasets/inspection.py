@@ -22,18 +22,19 @@ from ..envs.printable import printable
 from .column_profile import Profile
 from .store import Progress, Store
 from .verification import verify as check
+from .versions import moved_versions
 
 
 @dataclass(frozen=True)
 class TaskSummary:
-    """One task's episodes: `success` is a share, `steps_median` and `seconds_median` are per episode."""
+    """One task's episodes: `success` is a share, None without a success rule; medians are per episode."""
 
     task: str
     env: str
     episodes: int
     people: int
     steps: int
-    success: float
+    success: float | None
     return_mean: float
     steps_median: float
     seconds_median: float
@@ -43,14 +44,17 @@ class TaskSummary:
 
 @dataclass(frozen=True)
 class PersonSummary:
-    """One demonstrator: a pseudonym, what kind of actor, how much and how well."""
+    """One demonstrator: a pseudonym, what kind of actor, how much and how well.
+
+    `success` is a share of the episodes of tasks with a success rule, None where there is none.
+    """
 
     demonstrator: str
     kind: str
     episodes: int
     steps: int
     hours: float
-    success: float
+    success: float | None
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,8 @@ class Inspection:
     """A store at a glance; `problems` is what the checks found, `verified` whether replay was one of them.
 
     `casts` says which observations and actions were not what their spaces declare, so that a cast changed
-    them; `columns` which numbers of observations are missing, constant or far outside of the others.
+    them; `columns` which numbers of observations are missing, constant or far outside of the others;
+    `moved` names packages that have another version now than when episodes were recorded.
     """
 
     path: str
@@ -75,6 +80,7 @@ class Inspection:
     problems: list[str] = field(default_factory=list)
     casts: list[str] = field(default_factory=list)
     columns: list[str] = field(default_factory=list)
+    moved: list[str] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data, ready for JSON."""
@@ -110,6 +116,7 @@ def inspect(
         problems=problems,
         casts=_casts(rows),
         columns=profile.notes(),
+        moved=_moved(rows),
     )
 
 
@@ -144,11 +151,13 @@ def _outcomes(rows: pa.Table) -> dict[str, int]:
     success, terminated, truncated = (
         np.array(rows[name].to_pylist(), bool) for name in ("success", "terminated", "truncated")
     )
+    rated = np.array([value is not None for value in rows["success"].to_pylist()], bool)
     ended = terminated | truncated
     return {
         "success": int((ended & success).sum()),
-        "failure": int((terminated & ~success).sum()),
-        "out of time": int((truncated & ~terminated & ~success).sum()),
+        "failure": int((terminated & rated & ~success).sum()),
+        "out of time": int((truncated & ~terminated & rated & ~success).sum()),
+        "finished": int((ended & ~rated).sum()),
         "left early": int((~ended).sum()),
     }
 
@@ -162,7 +171,7 @@ def _task(rows: pa.Table, task: str, env: str) -> TaskSummary:
         episodes=len(mine),
         people=len(set(mine["demonstrator"].to_pylist())),
         steps=int(pc.sum(mine["steps"]).as_py() or 0),
-        success=_mean(mine["success"]),
+        success=_rate(mine["success"]),
         return_mean=_mean(mine["return"]),
         steps_median=_median(mine["steps"]),
         seconds_median=_median(mine["seconds"]),
@@ -178,8 +187,26 @@ def _people(rows: pa.Table) -> list[PersonSummary]:
     for who, kind in sorted(set(pairs)):
         mine = rows.filter(pc.and_(pc.equal(rows["demonstrator"], who), pc.equal(rows["kind"], kind)))
         steps = int(pc.sum(mine["steps"]).as_py())
-        found.append(PersonSummary(who, kind, len(mine), steps, _hours(mine), _mean(mine["success"])))
+        found.append(PersonSummary(who, kind, len(mine), steps, _hours(mine), _rate(mine["success"])))
     return sorted(found, key=lambda one: -one.episodes)
+
+
+def _moved(rows: pa.Table) -> list[str]:
+    """List packages whose version is not the one that replayed episodes were recorded with."""
+    replayed = rows.filter(pc.invert(rows["stored"]))
+    texts = replayed["versions"].unique().to_pylist()
+    recorded = [versions for text in texts if isinstance(versions := parse_json(text, "versions"), dict)]
+    return sorted({change for versions in recorded for change in moved_versions(versions)})
+
+
+def _rate(column: pa.ChunkedArray) -> float | None:
+    """Return the share of successes; 0 of no episode, None where no episode could have been one."""
+    rated = [value for value in column.to_pylist() if value is not None]
+    return None if len(column) and not rated else float(np.mean(rated)) if rated else 0.0
+
+
+def _percent(share: float | None) -> str:
+    return "–" if share is None else f"{share:.1%}"
 
 
 def _mean(column: pa.ChunkedArray) -> float:
@@ -211,7 +238,7 @@ def _task_table(one: Inspection) -> Table:
             printable(task.task),
             f"{task.episodes:,}",
             f"{task.people:,}",
-            f"{task.success:.1%}",
+            _percent(task.success),
             number_text(task.return_mean, ".2f"),
             f"{task.steps_median:g}",
             f"{task.seconds_median:.1f}",
@@ -235,7 +262,7 @@ def _people_table(one: Inspection, most: int = 30) -> Table:
     for name in ("episodes", "steps", "hours", "success"):
         table.add_column(name, justify="right")
     for who in one.people[:most]:
-        cells = f"{who.episodes:,}", f"{who.steps:,}", f"{who.hours:.2f}", f"{who.success:.1%}"
+        cells = f"{who.episodes:,}", f"{who.steps:,}", f"{who.hours:.2f}", _percent(who.success)
         table.add_row(printable(who.demonstrator), printable(who.kind), *cells)
     if len(one.people) > most:
         table.caption = f"and {len(one.people) - most:,} more"
@@ -251,6 +278,14 @@ def _notes(one: Inspection) -> Text:
 
 
 def _verdict(one: Inspection) -> Text:
+    verdict = _soundness(one)
+    if one.moved:
+        told = f"\nrecorded with other versions: {printable(', '.join(one.moved))}"
+        verdict.append(told, style="yellow")
+    return verdict
+
+
+def _soundness(one: Inspection) -> Text:
     if one.problems:
         listed = "\n".join(f"  {printable(problem)}" for problem in one.problems)
         word = "problem" if len(one.problems) == 1 else "problems"

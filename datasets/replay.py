@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
-import platform
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +16,7 @@ from ..envs.suite import Suite
 from ..envs.task import Task
 from ..envs.trust import Untrusted
 from .trajectory import Digest, Trajectory, stack_observations
+from .versions import moved_versions
 
 if TYPE_CHECKING:
     from ..envs.grid.environment import GridEnv
@@ -38,7 +36,7 @@ class Replay:
     rewards: np.ndarray
     terminated: bool
     truncated: bool
-    success: bool
+    success: bool | None
     digest: bytes
     legal: np.ndarray | None
     infos: Mapping[str, np.ndarray] = field(default_factory=dict)
@@ -67,7 +65,7 @@ def replay(trajectory: Trajectory, environment: TaskEnvironment) -> Replay:
         rewards=np.array([one.reward for one in steps[1:]]),
         terminated=step.terminated,
         truncated=step.truncated,
-        success=bool(step.success),
+        success=environment.task.success.outcome(step.success),
         digest=proof,
         legal=_masks(steps),
         infos=environment.infos(),
@@ -114,8 +112,7 @@ def replay_proven(trajectory: Trajectory, environments: Environments) -> Replay:
         got = _attempt(trajectory, environments)
     if isinstance(got, Replay) and is_same(trajectory, got):
         return got
-    now = {} if trajectory.observations is not None else versions_of(environments[trajectory.task])
-    raise TutelageError(_difference(trajectory, got, now))
+    raise TutelageError(_difference(trajectory, got))
 
 
 def replay_many(
@@ -185,7 +182,7 @@ def replay_grid(
         rewards = played.rewards[steps]
         ends = bool(played.terminated[steps][-1]), bool(played.truncated[steps][-1])
         infos = rule.no_infos(len(one))
-        success = any(ends) and bool(rule.judge(rewards, *ends, infos))
+        success = rule.outcome(any(ends) and rule.judge(rewards, *ends, infos))
         observations = {
             "direction": played.directions[seen],
             "image": played.images[seen],
@@ -264,26 +261,6 @@ def digest_of(
     return proof
 
 
-def versions_of(environment: TaskEnvironment) -> dict[str, str]:
-    """Name what the environment was made of: Gymnasium, its own package, numpy and Python."""
-    package = type(environment.env.unwrapped).__module__.partition(".")[0]
-    versions = {"python": platform.python_version()}
-    for name in ("gymnasium", "numpy", package):
-        if (version := _version(name)) is not None:
-            versions[name] = version
-    return versions
-
-
-@lru_cache
-def _version(package: str) -> str | None:
-    """Return the version of the distribution that a module's top-level package comes from."""
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        found = importlib.metadata.packages_distributions().get(package)
-        return importlib.metadata.version(found[0]) if found else None
-
-
 def _stored(trajectory: Trajectory, observations: Mapping[str, np.ndarray]) -> Replay:
     ends = trajectory.terminated, trajectory.truncated
     proof = digest_of(observations, trajectory.rewards, *ends)
@@ -324,7 +301,7 @@ def _attempt(trajectory: Trajectory, environments: Environments) -> Replay | Exc
         return error
 
 
-def _difference(trajectory: Trajectory, got: Replay | Exception, now: Mapping[str, str]) -> str:
+def _difference(trajectory: Trajectory, got: Replay | Exception) -> str:
     """Say what differs, as far as rewards and packages can tell."""
     if isinstance(got, Exception):
         what = f"{type(got).__name__}: {got}"
@@ -338,10 +315,7 @@ def _difference(trajectory: Trajectory, got: Replay | Exception, now: Mapping[st
         what = f"another reward at step {unlike[0]}" if len(unlike) else "other observations"
         if got.digest == trajectory.digest:
             what = f"other values of {', '.join(_other_infos(trajectory, got))}, which decide its success"
-    recorded = trajectory.versions
-    moved = [
-        f"{name} {recorded[name]} → {now[name]}" for name in now if recorded.get(name, now[name]) != now[name]
-    ]
+    moved = [] if trajectory.observations is not None else moved_versions(trajectory.versions)
     remedy = f"; versions changed ({', '.join(moved)}): install the recorded ones" if moved else ""
     return (
         f"expected episode {trajectory.episode} (task {trajectory.task!r}, seed {trajectory.seed}) to replay "

@@ -43,7 +43,7 @@ SUMMARY = pa.schema(
         ("started", pa.string()),
         ("steps", pa.int32()),
         ("return", pa.float64()),
-        ("success", pa.bool_()),
+        ("success", pa.bool_()),  # null: the task has no success rule
         ("seconds", pa.float64()),
         ("terminated", pa.bool_()),
         ("truncated", pa.bool_()),
@@ -82,7 +82,7 @@ _DICTIONARY = [
     *(f"{name}.list.element" for name in ("actions", "rewards", "controllers")),
 ]
 
-_MAY_BE_MISSING = ("steps_per_second",)
+_MAY_BE_MISSING = ("steps_per_second", "success")
 
 ROW_GROUP = 2048
 """Episodes in a row group, at most; fewer when observations are stored."""

@@ -24,11 +24,12 @@ from ..envs.task import RECORD, SeedRange, Task
 from ..envs.trust import Untrusted
 from .grid_crowd import play_grid
 from .profiles import CROWD, PROFILES, Profile
-from .replay import is_grid, prove, versions_of
+from .replay import is_grid, prove
 from .schema import to_table
 from .spreading import Died, spread_safely
 from .store import Store
 from .trajectory import CONTROLLERS, Digest, Trajectory, stack_observations
+from .versions import versions_of
 
 
 @dataclass(frozen=True)
@@ -158,7 +159,7 @@ def play(
         frames=np.arange(len(actions), dtype=np.int32),
         terminated=step.terminated,
         truncated=step.truncated,
-        success=bool(step.success),
+        success=task.success.outcome(step.success),
         digest=proof,
         versions=versions_of(environment),
         casts=dict(environment.casts),

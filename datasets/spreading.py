@@ -17,8 +17,10 @@ from pathlib import Path
 from threading import Thread
 from typing import Any, TypeVar
 
-from ..envs import bounded_files, trust
+from ..envs import bounded_files, rendering, trust
 from ..envs.errors import TutelageError
+
+_DECIDED = (trust.VARIABLE, bounded_files.VARIABLE)
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -140,11 +142,12 @@ def _over_ray(work: Callable[[Job], Result], jobs: Sequence[Job], address: str) 
 
 def _variables() -> dict[str, str]:
     """Return what the person at the keyboard decided; the machines of a cluster do not inherit it."""
-    return {name: os.environ[name] for name in (trust.VARIABLE, bounded_files.VARIABLE) if name in os.environ}
+    named = {name: os.environ[name] for name in _DECIDED if name in os.environ}
+    return named | rendering.own_drivers()  # those that are chosen, each machine chooses for itself
 
 
 def _with_variables(variables: dict[str, str], work: Callable[[Job], Result], job: Job) -> Result:
-    for name in (trust.VARIABLE, bounded_files.VARIABLE):
+    for name in _DECIDED:
         os.environ.pop(name, None)  # of another driver, which the same process served before
     os.environ.update(variables)
     return work(job)

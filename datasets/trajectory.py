@@ -38,7 +38,7 @@ class Trajectory:
     `observations` is None when replay proved that seed and actions give them back, else leaf path →
     `[T+1, ...]` array. `infos` is what the success rule read from info: path → float64 `[T]`, see
     `envs.success.Watch`. `casts` says of each leaf (or `(action)`) what a cast to its declared dtype changed.
-    Raises TutelageError when the lengths disagree.
+    `success` is None where the task has no success rule. Raises TutelageError when the lengths disagree.
     """
 
     suite: str
@@ -54,7 +54,7 @@ class Trajectory:
     frames: np.ndarray
     terminated: bool
     truncated: bool
-    success: bool
+    success: bool | None
     digest: bytes
     observations: Mapping[str, np.ndarray] | None = None
     kwargs: Mapping[str, Any] = field(default_factory=dict)

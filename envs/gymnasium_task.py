@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import importlib
 import importlib.util
-import os
-import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -16,10 +14,12 @@ import gymnasium
 import numpy as np
 
 from .admission import admit
-from .controls import Controls, from_mapping, guess, with_rest_key
+from .controls import Controls, by_name, from_mapping, guess, with_rest_key
 from .default_keys import unreached
 from .errors import EnvironmentFailure, TutelageError, nearest
+from .families import action_names
 from .pictures import RENDER_MODES, to_picture
+from .rendering import prepare
 from .spaces import Observation, flatten, leaves, row_to_action, whole_numbers
 from .success import Watch
 from .task import Task
@@ -67,7 +67,7 @@ class TaskEnvironment:
         self.observation_space = self.env.observation_space
         self.action_space = self.env.action_space
         self.limit = _limit(task, self.env)
-        self.action_names = tuple(task.action_names) or _enumerated(self.env)
+        self.action_names = tuple(task.action_names) or _enumerated(self.env) or action_names(self.env)
         self.instruction = task.instruction
         leaves(self.action_space)
         self._leaves = leaves(self.observation_space)
@@ -138,6 +138,9 @@ class TaskEnvironment:
     def _controls(self) -> Controls:
         if self.task.controls is not None:
             return from_mapping(self.task.controls, self.task.idle, self.action_space, self.action_names)
+        named = by_name(self.task.keys, self.task.idle, self.action_space, self.action_names)
+        if named is not None:
+            return named
         guessed = guess(self.env, self.action_names)
         if self.task.idle is None:
             return guessed if self.task.fps else with_rest_key(guessed)
@@ -182,11 +185,17 @@ def registry() -> dict[str, Any]:
     return gymnasium.registry
 
 
+def register(modules: Sequence[str]) -> None:
+    """Import modules that are trusted, so that they register environments; one that fails registers none."""
+    registry()
+    prepare(lambda: bool(modules) and importlib.util.find_spec("mujoco") is not None)
+    for module in modules:
+        with contextlib.suppress(Exception):  # it is said when the environment is made
+            importlib.import_module(module)
+
+
 def _make(task: Task, rgb: bool) -> gymnasium.Env[Any, Any]:
-    os.environ.setdefault("SDL_AUDIODRIVER", "dummy")
-    os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
-    if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")) and sys.platform == "linux":
-        os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # or SDL complains of a missing display
+    prepare(lambda: _may_use_opengl(task))
     admit(task)
     module, _, env_id = task.env.rpartition(":")
     for name in dict.fromkeys([*task.imports, *([module] if module else [])]):
@@ -215,6 +224,14 @@ def _make(task: Task, rgb: bool) -> gymnasium.Env[Any, Any]:
             except Exception:
                 pass  # it is something else: say what went wrong first
             raise
+
+
+def _may_use_opengl(task: Task) -> bool:
+    """Say whether a task may draw with MuJoCo: it is there, and the task comes from it or from elsewhere."""
+    module, _, env_id = task.env.rpartition(":")
+    entry = gymnasium.registry[env_id].entry_point if env_id in gymnasium.registry else ""
+    foreign = module or task.imports or "mujoco" in str(entry) or "robotics" in str(entry)
+    return bool(foreign) and importlib.util.find_spec("mujoco") is not None
 
 
 @contextlib.contextmanager
@@ -255,7 +272,8 @@ def _made(env_id: str, mode: str | None, kwargs: dict[str, Any]) -> gymnasium.En
         try:
             return gymnasium.make(env_id, render_mode=mode, disable_env_checker=True, **kwargs)
         except TypeError as error:
-            if "unexpected keyword argument 'render_mode'" not in str(error):
+            refused = ("unexpected keyword argument 'render_mode'", "takes no arguments")
+            if not any(words in str(error) for words in refused):
                 raise
             return gymnasium.make(env_id, disable_env_checker=True, **kwargs)  # it draws the same way always
 

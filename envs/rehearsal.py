@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -13,6 +14,7 @@ from .errors import EnvironmentFailure, TutelageError
 from .experts import make_expert
 from .gymnasium_task import TaskEnvironment, failures
 from .info_path import InfoPath, resembling
+from .rendering import OPENGL, SDL, adopt, find_drivers, is_blank
 from .suite import Suite
 from .task import Task
 from .web.browser import close_shared
@@ -44,7 +46,8 @@ def rehearse(
         for task in suite:
             try:
                 controls = try_out(task, expert=task.id in named, people=people)
-                notes += key_notes(task, controls) if people else []
+                if people:
+                    notes += [*key_notes(task, controls), *success_notes(task)]
                 notes += info_notes(task)
             except EnvironmentFailure as error:
                 if failures is None:
@@ -63,8 +66,7 @@ def try_out(task: Task, expert: bool = False, people: bool = False) -> Controls:
         controls = environment.controls()
         if people:
             check_playable(task, controls)
-            with failures(task, "in render", "a page shows arrays [H, W, 3], PIL images and text"):
-                environment.frame()
+            check_picture(task, environment)
         if expert:
             make_expert(task, environment)
         _take_steps(environment, controls)
@@ -155,6 +157,36 @@ def _number(task: Task, path: InfoPath, info: Mapping[str, Any]) -> float:
         raise TutelageError(f"task {task.id!r}: {error}") from None
 
 
+def check_picture(task: Task, environment: TaskEnvironment) -> None:
+    """Draw the first picture; where it fails or is of one color, look for drivers that draw it.
+
+    What is found holds for the processes to come. Raises TutelageError where nothing draws.
+    """
+    problem: TutelageError
+    try:
+        with failures(task, "in render", _PICTURES):
+            if task.blank_first_frame or not is_blank(environment.frame()):
+                return
+        drivers = ", ".join(f"{name}={os.environ.get(name, '')!r}" for name in (SDL, OPENGL))
+        problem = TutelageError(
+            f"task {task.id!r}: expected {task.env} to draw more than one color at first, got a blank "
+            f"picture ({drivers}); set these variables to what draws on this machine, or give the task "
+            "`blank_first_frame: true` in its suite"
+        )
+    except TutelageError as error:
+        problem = error
+    found = find_drivers(task)
+    if found is None:
+        raise problem
+    adopt(found)
+
+
+_PICTURES = (
+    "a page shows arrays [H, W, 3], PIL images and text; without a display, "
+    "OpenGL needs libegl1 or libosmesa6"
+)
+
+
 def key_notes(task: Task, controls: Controls) -> list[str]:
     """Say which actions no key does, and what to do about it; an empty list where all can be done."""
     if not controls.unreached:
@@ -162,4 +194,14 @@ def key_notes(task: Task, controls: Controls) -> list[str]:
     return [
         f"task {task.id!r}: no key does {', '.join(controls.unreached)}; bind keys to what people need "
         "under `controls` in the suite"
+    ]
+
+
+def success_notes(task: Task) -> list[str]:
+    """Say where no success rule is known, and what to do about it."""
+    if task.success.is_known:
+        return []
+    return [
+        f"task {task.id!r}: no success rule is known for {task.env}, so its return is shown and every "
+        'demonstration counts alike; say what a success is in a suite, such as success: "return >= 100"'
     ]

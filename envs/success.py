@@ -21,6 +21,9 @@ from .errors import TutelageError, nearest
 from .info_path import InfoPath
 
 NAMES = ("reward", "return", "terminated", "truncated", "steps", "info", "ever")
+UNKNOWN = "unknown"
+"""What stands instead of a rule where nothing says what a success is."""
+
 _COMPARE: dict[type, Callable[[Any, Any], bool]] = {
     ast.Gt: operator.gt,
     ast.GtE: operator.ge,
@@ -35,7 +38,7 @@ _GRAMMAR = ast.And | ast.Or | ast.Not | ast.USub | ast.Load | ast.cmpop
 
 @dataclass(frozen=True)
 class SuccessRule:
-    """A rule such as `reward > 0`, `return >= 475`, `terminated and steps < 100` or `ever(info.success)`.
+    """A rule such as `reward > 0`, `return >= 475` or `ever(info.success)`, or `unknown`.
 
     `reward` is the last reward, `return` the sum of all, `steps` the number of actions; `info.a.b` is a
     number or flag in the last step's info, and `ever(rule)` whether a rule held after any step. A place that
@@ -46,11 +49,22 @@ class SuccessRule:
     text: str = "reward > 0"
 
     def __post_init__(self) -> None:
+        if not self.is_known:
+            return
         try:
             self._check(self.tree)
             self(reward=0.0, total=0.0, terminated=False, truncated=False, steps=1)
         except RecursionError:
             raise TutelageError(self._complaint("it nests too deeply")) from None
+
+    @property
+    def is_known(self) -> bool:
+        """Whether there is a rule; without one, whether an episode succeeded is None."""
+        return self.text.strip() != UNKNOWN
+
+    def outcome(self, success: bool | None) -> bool | None:
+        """Return how an episode counts that may have been given up before its end: None without a rule."""
+        return bool(success) if self.is_known else None
 
     def __call__(
         self,
@@ -61,8 +75,11 @@ class SuccessRule:
         truncated: bool,
         steps: int,
         info: Mapping[str, Any] | None = None,
-    ) -> bool:
-        """Judge the last step as if it were the only one: `ever(rule)` holds if the rule does there."""
+    ) -> bool | None:
+        """Judge the last step as if it were the only one: `ever(rule)` holds if the rule does there.
+
+        Returns None without a rule.
+        """
         watch = Watch(self)
         watch.total, watch.steps = total - reward, steps - 1
         watch.add(reward, terminated, truncated, info or {})
@@ -86,7 +103,9 @@ class SuccessRule:
         truncated: bool,
         infos: Mapping[str, np.ndarray],
     ) -> bool | None:
-        """Say whether an episode that ended was a success; None where `infos` lack what the rule reads.
+        """Say whether an episode that ended was a success.
+
+        Returns None without a rule, and where `infos` lack what the rule reads.
 
         `rewards` holds T numbers, `infos` float64 `[T]` by path, see `Watch.infos`.
         """
@@ -195,9 +214,9 @@ class Watch:
         self._read: dict[InfoPath, list[float]] = {path: [] for path in rule.paths}
 
     @property
-    def success(self) -> bool:
-        """What the rule says after the last step."""
-        return _truth(self._value(self.rule.tree))
+    def success(self) -> bool | None:
+        """What the rule says after the last step; None without a rule."""
+        return _truth(self._value(self.rule.tree)) if self.rule.is_known else None
 
     def add(self, reward: float, terminated: bool, truncated: bool, info: Mapping[str, Any]) -> None:
         """Take in a step; raises TutelageError where info holds something else than a number or flag."""

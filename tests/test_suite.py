@@ -64,7 +64,7 @@ def test_what_is_left_out_has_its_documented_value() -> None:
     [
         (
             {**document(), "evaluaton": {}},
-            "'evaluaton'; allowed: suite, imports, tasks, evaluation; did",
+            "'evaluaton'; allowed: suite, imports, families, tasks, evaluation; did",
         ),
         (document(sucess="x"), "unknown key 'tasks.0.sucess'; allowed: id, env, kwargs, max_steps, success,"),
         (document(sucess="x"), "; did you mean 'success'?"),

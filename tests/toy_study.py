@@ -30,6 +30,7 @@ POLE = {
     "env": "CartPole-v1",
     "controls": {"ArrowLeft": 0, "ArrowRight": 1},
     "pace": {"fps": 30, "idle": 0},
+    "success": "reward > 0",
 }
 SUITE = {"suite": "small", "tasks": [LAKE, CAB, POLE], "evaluation": {"episodes": 4}}
 ACROSS = (1, 1, 2, 2, 1, 2)

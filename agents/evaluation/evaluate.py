@@ -148,7 +148,8 @@ def best_of_select(
 ) -> dict[str, float]:
     """Return a policy's success rate by task on select seeds, for the choice of a checkpoint.
 
-    An episode that its environment ended is no success; `tell` hears of the task and what happened.
+    An episode that its environment ended is no success; `tell` hears of the task and what happened. Tasks
+    without a success rule are left out.
 
     Hand in the same dict as `environments` every time and they are made once; closing them is up to the
     caller; each of `workers` processes plays some of the web pages. Never reported: a checkpoint chosen by
@@ -161,7 +162,7 @@ def best_of_select(
 
     actor = PolicyActor(policy)
     seeds = SELECT.first(episodes)
-    tasks = [one for one in suite if plays(actor, one)]
+    tasks = [one for one in suite if plays(actor, one) and one.success.is_known]
     rates: dict[str, float] = dict.fromkeys([one.id for one in tasks], 0.0)
     # tabs are not kept: those of all tasks would be too many
     pages = [one for one in tasks if is_web(one.env)]
@@ -214,4 +215,4 @@ def progress_bars(console: Console | None = None) -> Iterator[Report]:
 
 
 def _success(episodes: Sequence[Trajectory], count: int) -> float:
-    return sum(episode.success for episode in episodes) / count
+    return sum(bool(episode.success) for episode in episodes) / count

@@ -45,7 +45,7 @@ class Replayed:
 
     actor: str
     seed: int
-    success: bool
+    success: bool | None
     total: float
     exact: bool
     instruction: str
@@ -97,6 +97,8 @@ def worst_seeds(comparison: Comparison, task: str, count: int = 3) -> list[Worst
         "failed",
         "solved, but took longest",
     )
+    if not mine.rated:
+        reasons = ("took longest",) * 3
     return [
         Worst(
             task,

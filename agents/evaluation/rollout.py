@@ -10,8 +10,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from ...datasets.replay import versions_of
 from ...datasets.trajectory import CONTROLLERS, Digest, Trajectory, stack_observations
+from ...datasets.versions import versions_of
 from ...envs.errors import TutelageError
 from ...envs.gymnasium_task import Step, TaskEnvironment
 from ...envs.spaces import Observation, action_to_row
@@ -233,7 +233,7 @@ def _trajectory(
         frames=np.arange(steps, dtype=np.int32),
         terminated=last.terminated,
         truncated=last.truncated,
-        success=bool(last.success) and not tape.notes,
+        success=task.success.outcome(last.success and not tape.notes),
         digest=tape.hash,
         observations=None if tape.seen is None else stack_observations(tape.seen),
         kwargs=task.kwargs,

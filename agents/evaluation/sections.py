@@ -98,6 +98,8 @@ def paired(comparison: Comparison) -> str:
             _p(one.success.p),
             *map(str, counts),
         ]
+        if not comparison.is_rated(one.task):
+            row[2:] = ["–"] * 7
         if with_returns and comparison.by_return(one.task):
             row += [_signed(one.returns.estimate), f"<small>{_range(one.returns, 1)}</small>"]
         elif with_returns:

@@ -107,9 +107,9 @@ def summary(rows: pa.Table, suite: Suite | None = None) -> dict[str, Any]:
     for (task, actor), cell in comparison.cells.items():
         tasks.setdefault(task, {})[actor] = {
             "kind": comparison.kinds[actor],
-            "n": cell.success.n,
+            "n": cell.returns.n,
             "seeds": list(cell.seeds),
-            "success": asdict(cell.success),
+            "success": asdict(cell.success) if comparison.is_rated(task) else None,
             "return": asdict(cell.returns),
             "median_steps": cell.steps,
             "mean_seconds": cell.seconds,
@@ -121,7 +121,10 @@ def summary(rows: pa.Table, suite: Suite | None = None) -> dict[str, Any]:
         "confidence": CONFIDENCE,
         "tasks": tasks,
         "overall": {actor: asdict(one) for actor, one in comparison.overall.items()},
-        "paired": [asdict(one) for one in comparison.pairs],
+        "paired": [
+            asdict(one) if comparison.is_rated(one.task) else asdict(one) | {"success": None}
+            for one in comparison.pairs
+        ],
     }
 
 

@@ -13,7 +13,8 @@ from ...envs.errors import TutelageError
 _TYPES: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(("episode", "suite", "task", "env", "demonstrator", "kind", "started"), (str,)),
     **dict.fromkeys(("study", "consent", "notes", "kwargs", "versions", "casts", "digest"), (str,)),
-    **dict.fromkeys(("terminated", "truncated", "success", "stored"), (bool,)),
+    **dict.fromkeys(("terminated", "truncated", "stored"), (bool,)),
+    "success": (bool, type(None)),  # None: the task has no success rule
     "seed": (int,),
 }
 

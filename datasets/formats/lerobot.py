@@ -129,7 +129,7 @@ class _Writing:
             "action": actions,
             "next.reward": one.rewards,
             "next.done": last & (one.terminated or one.truncated),
-            "next.success": last & one.success,
+            "next.success": last & bool(one.success),
             "tutelage.time_ms": one.times_ms,
             "tutelage.controller": one.controllers,
             "tutelage.frame": one.frames,

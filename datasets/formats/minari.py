@@ -21,10 +21,11 @@ from ...envs.gymnasium_task import TaskEnvironment
 from ...envs.spaces import is_text, join_path, leaves
 from ...envs.task import Task
 from ..durable import disk_errors
-from ..replay import Environments, replay_proven, versions_of
+from ..replay import Environments, replay_proven
 from ..safe_tree import sync_tree
 from ..store import Progress, Store
 from ..trajectory import Trajectory
+from ..versions import versions_of
 from .all_or_none import export_datasets, staged_import
 from .bounded_hdf5 import check_hdf5_files
 from .bounded_minari import check_minari

@@ -123,7 +123,9 @@ def _trajectory(
         frames=np.zeros(steps, np.int32),
         terminated=ends[0],
         truncated=ends[1],
-        success=any(ends) and bool(task.success.judge(rewards, *ends, task.success.no_infos(steps))),
+        success=task.success.outcome(
+            any(ends) and task.success.judge(rewards, *ends, task.success.no_infos(steps))
+        ),
         infos=task.success.no_infos(steps),
         digest=digest_of(observations, rewards, *ends),
         observations=observations,

@@ -34,7 +34,7 @@ function signed(value) {
 
 function outcome(play) {
   const count = play.actions.length;
-  return `${play.success ? "succeeded" : "failed"} in ${count} step${count > 1 ? "s" : ""}, return ${signed(play.total)}`;
+  return `${play.success === null ? "ended" : play.success ? "succeeded" : "failed"} in ${count} step${count > 1 ? "s" : ""}, return ${signed(play.total)}`;
 }
 
 class Player {

@@ -84,9 +84,9 @@ class Underway:
         return self.now.done
 
     @property
-    def success(self) -> bool:
-        """Whether it is over, solved, and not given up."""
-        return bool(self.now.success) and not self.record.given_up
+    def success(self) -> bool | None:
+        """Whether it is over, solved, and not given up; None where the task has no success rule."""
+        return self.task.success.outcome(self.now.success and not self.record.given_up)
 
     @property
     def total(self) -> float:

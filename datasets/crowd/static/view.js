@@ -5,7 +5,7 @@
 
 import { Clock } from "./clock.js";
 import { dimCaps, drawCaps, lightCaps } from "./controls.js";
-import { figures, keyCap, keysSpoken, sentence, title } from "./names.js";
+import { figures, keyCap, keysSpoken, number, sentence, title } from "./names.js";
 import { choicesOf, codesOf, wording } from "./options.js";
 import { drawOutcome } from "./outcome.js";
 import { drawPicker, element, introduction } from "./picker.js";
@@ -212,12 +212,14 @@ export class View {
   }
 
   #drawOutcome(outcome) {
-    const verdict = say(outcome.success ? "play.success" : "play.failure");
+    const unrated = outcome.success === null; // the task has no success rule: its return says how it went
+    const verdict = unrated ? finished(outcome) : say(outcome.success ? "play.success" : "play.failure");
     at("outcome").dataset.success = outcome.success;
     at("verdict").textContent = outcome.success ? `✓ ${verdict}` : verdict;
-    at("figures").textContent = figures(outcome);
+    const told = figures(unrated ? { ...outcome, return: null } : outcome);
+    at("figures").textContent = told;
     at("better").hidden = true;
-    this.#say(`${verdict}${say("stop")} ${figures(outcome)}${say("stop")}`);
+    this.#say(`${verdict}${say("stop")} ${told}${say("stop")}`);
   }
 
   #choice(name, phase) {
@@ -242,6 +244,11 @@ export class View {
     this.#spoken = text;
     at("announcer").textContent = text;
   }
+}
+
+function finished({ return: value }) {
+  const parts = [say("episode.finished"), value !== null && say("figures.return", { value: number(value) })];
+  return parts.filter(Boolean).join(" · ");
 }
 
 function counted({ number, target, attempt }) {

@@ -69,7 +69,7 @@ class Playing:
             episode.record,
             episode.steps,
             episode.task,
-            success=episode.success and in_time,
+            success=bool(episode.success) and in_time,
             reactions_ms=episode.reactions_ms,
             lags_ms=episode.lags_ms,
             hidden_ms=self.hidden_ms,

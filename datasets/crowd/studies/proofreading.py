@@ -40,6 +40,12 @@ def rehearse_study(study: Study) -> tuple[dict[str, Controls], list[str]]:
     controls: dict[str, Controls] = {}
     wrong: list[str] = []
     for task in study.tasks:
+        if not task.success.is_known:
+            wrong.append(
+                f"at 'tasks.{task.id}': expected a success rule, since people are told and paid by it, got "
+                f"none for {task.env}; give the task `success` in its suite"
+            )
+            continue
         try:
             controls[task.id] = try_out(task, people=True)
             info_notes(task)  # raises where a success rule's place in info cannot be

@@ -12,8 +12,8 @@ from ....envs.errors import TutelageError
 from ....envs.gymnasium_task import Step, TaskEnvironment
 from ....envs.spaces import Observation
 from ...journal import EpisodeRecord, StepRecord
-from ...replay import versions_of
 from ...trajectory import CONTROLLERS, Digest, Trajectory, stack_observations
+from ...versions import versions_of
 from .pace import measured_rate
 
 
@@ -93,14 +93,9 @@ class Episode:
 
     def trajectory(self) -> Trajectory:
         """Return the finished episode, or the one given up; `observations` is left to `replay.prove`."""
-        whole = trajectory_of(
-            self.record,
-            self.steps,
-            bool(self.now.success),
-            versions_of(self.environment),
-            self.missed,
-            self.environment.infos(),
-        )
+        success = self.environment.task.success.outcome(self.now.success)
+        versions, infos = versions_of(self.environment), self.environment.infos()
+        whole = trajectory_of(self.record, self.steps, success, versions, self.missed, infos)
         whole = replace(whole, casts=dict(self.environment.casts))
         if self.environment.task.fps is None:
             return whole
@@ -110,7 +105,7 @@ class Episode:
 def trajectory_of(
     record: EpisodeRecord,
     steps: Sequence[StepRecord],
-    success: bool,
+    success: bool | None,
     versions: Mapping[str, str],
     missed: int = 0,
     infos: Mapping[str, np.ndarray] | None = None,
@@ -134,7 +129,7 @@ def trajectory_of(
         frames=np.array([step.frame for step in steps], np.int32),
         terminated=steps[-1].terminated,
         truncated=steps[-1].truncated,
-        success=success and not record.given_up,
+        success=success if success is None else success and not record.given_up,
         digest=steps[-1].digest,
         versions=versions,
         episode=record.episode,

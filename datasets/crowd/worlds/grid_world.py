@@ -24,8 +24,9 @@ from ....envs.success import Watch
 from ....envs.task import Task
 from ....envs.web.person import Gesture
 from ...journal import EpisodeRecord, StepRecord
-from ...replay import replay_grid, versions_of
+from ...replay import replay_grid
 from ...trajectory import Digest
+from ...versions import versions_of
 from .episode import trajectory_of
 from .frames import TILES, Picture
 from .world import Begun, Kept, Moment, Reading
@@ -98,7 +99,7 @@ class GridWorld:
         return self._picture(self._ground.pack(self._worlds, 0))
 
     async def finish(self, record: EpisodeRecord, missed: int) -> Kept:
-        success = bool(self._now.success)
+        success = self.task.success.outcome(self._now.success)
         trajectory = trajectory_of(
             record, self._steps, success, self._ground.versions, missed, self._watch.infos()
         )

@@ -11,7 +11,7 @@ import signal
 import socket
 import struct
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from gymnasium.envs.registration import EnvSpec
 
 from ....envs.errors import TutelageError
 from ....envs.gymnasium_task import TaskEnvironment, registry
+from ....envs.rendering import adopt
 from ....envs.task import Task
 from ....envs.trust import trust
 from ....envs.web.browser import close_shared
@@ -44,14 +45,19 @@ _GRACE_SECONDS = 5.0
 
 
 def work(
-    line: socket.socket, specs: Sequence[EnvSpec], nice: bool, memory: int, trusted: Sequence[str] = ()
+    line: socket.socket,
+    specs: Sequence[EnvSpec],
+    nice: bool,
+    memory: int,
+    trusted: Sequence[str] = (),
+    chosen: Mapping[str, str] | None = None,
 ) -> None:
     """Answer requests (number, seconds, verb, arguments) with (number, fine, result) until the line closes.
 
     A request that takes longer than its seconds ends this process, even when nobody is left to see to it:
     an alarm of the system does that, and no code of an environment need cooperate. One that wants more than
-    `memory` bytes for the process fails. `trusted` is what the server trusts: a forkserver that was started
-    before knows nothing of it.
+    `memory` bytes for the process fails. `trusted` is what the server trusts, and `chosen` the drivers of
+    pictures that it found: a forkserver that was started before knows nothing of them.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the server's, which then hangs up
     if nice and hasattr(os, "nice"):
@@ -59,6 +65,7 @@ def work(
     _first_to_go()
     _no_more_than(memory)
     trust(trusted)
+    adopt(chosen or {})
     _register(specs)
     room = Room()
     try:

@@ -15,6 +15,7 @@ from itertools import count
 from typing import Any
 
 from ....envs.errors import TutelageError
+from ....envs.rendering import drivers
 from ....envs.suite import Suite
 from ....envs.trust import trusted_names
 from ...trajectory import Trajectory
@@ -238,7 +239,7 @@ class Workers:
         ours, theirs = socket.socketpair()
         process = self._context.Process(
             target=work,
-            args=(theirs, self._specs, group == "prover", self.memory, trusted_names()),
+            args=(theirs, self._specs, group == "prover", self.memory, trusted_names(), drivers()),
             name=f"tutelage-{group}",
             daemon=True,
         )
