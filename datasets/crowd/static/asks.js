@@ -37,6 +37,12 @@ export class Asks {
   answered() {
     this.pending = null;
   }
+
+  /** It could not be done: the next press asks for it again. */
+  failed() {
+    this.answered();
+    this.#last = { what: "", at: -Infinity };
+  }
 }
 
 /** The second click of a double click may meet what the first has brought there: it is meant for neither. */

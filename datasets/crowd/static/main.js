@@ -131,7 +131,7 @@ const receive = {
   asks: (message) => hands.on && question.ask(message),
   note: ({ text }) => frame.note(text),
   error({ text }) {
-    asks.answered();
+    asks.failed();
     opening.end();
     view.opened();
     if (opens !== null && !state.study) view.failed(opens, text);

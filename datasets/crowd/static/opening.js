@@ -74,7 +74,7 @@ export class Opening {
     at("opening").dataset.slow = this.#isSlow;
     if (this.#told.done) [bar.max, bar.value] = [this.#told.of, this.#told.done];
     else bar.removeAttribute("value");
-    this.#speak([this.#name, this.#told.of ? "" : text].filter(Boolean).join(say("stop")));
+    this.#speak([this.#name, this.#told.of ? "" : text].filter(Boolean).join(`${say("stop")} `));
   }
 
   #text() {

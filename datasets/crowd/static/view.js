@@ -209,7 +209,7 @@ export class View {
   #newEpisode(episode) {
     at("field").focus({ preventScroll: true });
     const keys = episode.controls.map(({ codes, label }) => `${keysSpoken(codes)}: ${label}`).join(", ");
-    this.#say(`${sentence(episode.instruction)}${say("stop")} ${episode.hands ? say("play.hands") : keys + say("stop")}`);
+    this.#say(`${sentence(episode.instruction)}${say("stop")} ${episode.hands ? handsHint() : keys + say("stop")}`);
   }
 
   /** A cap that is held must stay where it is, or the finger on it is never seen to leave. */
@@ -217,7 +217,7 @@ export class View {
     const caps = JSON.stringify([controls, hands, language(), isTouch() && hands]);
     if (caps === this.#caps) return;
     this.#caps = caps;
-    if (hands) at("caps").replaceChildren(element("p", "quiet", say(isTouch() ? "play.touch-hands" : "play.hands")), this.#waiting());
+    if (hands) at("caps").replaceChildren(element("p", "quiet", handsHint()), this.#waiting());
     else drawCaps(at("caps"), controls, this.#keys);
   }
 
@@ -237,10 +237,11 @@ export class View {
     at("curtain").hidden = !waits;
     if (!waits) return;
     const begun = phase === "paused" || episode.step > 0;
+    const touch = isTouch();
     const paused = say(this.#way?.idle ? "episode.idle" : "play.paused");
     const [text, hint] = begun
-      ? [paused, say(isTouch() ? "play.tap-to-go-on" : "play.press-to-go-on")]
-      : [say(isTouch() ? "play.tap-to-start" : "play.press-to-start"), say("play.starts")];
+      ? [paused, say(touch ? "play.tap-to-go-on" : "play.press-to-go-on")]
+      : [say(touch ? "play.tap-to-start" : "play.press-to-start"), say("play.starts")];
     at("curtain-text").textContent = text;
     at("curtain-hint").textContent = hint;
     this.#say(begun ? `${text}${say("stop")} ${hint}${say("stop")}` : text);
@@ -282,6 +283,11 @@ export class View {
     this.#spoken = text;
     at("announcer").textContent = text;
   }
+}
+
+function handsHint() {
+  const touch = isTouch();
+  return say(touch ? "play.touch-hands" : "play.hands");
 }
 
 function counted({ number, target, attempt }) {
