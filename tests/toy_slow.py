@@ -1,4 +1,4 @@
-"""A toy with a picture of any size that takes its time, waits or breaks as files say; importing it registers it."""
+"""A toy with a picture of any size that is slow, waits or breaks as files say; importing it registers it."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ LIMIT = 1000
 class Slow(gymnasium.Env[Any, Any]):
     """A bar that grows with the steps.
 
-    While the file `shut` exists, a reset waits, or the step whose number is in it; while `broken` does, a reset
-    fails.
+    While the file `shut` exists, the step whose number is in it waits, a reset for 0; while `broken` exists,
+    a reset fails.
     """
 
     metadata = {"render_modes": ["rgb_array"]}  # noqa: RUF012

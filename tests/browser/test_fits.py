@@ -1,4 +1,4 @@
-"""Picture and controls fit the window, whatever its size and the picture's shape; also when it changes in play."""
+"""Picture and controls fit the window, whatever its size and the picture's shape, also when it changes."""
 
 from __future__ import annotations
 
@@ -28,8 +28,9 @@ OUTSIDE = """() => {
   for (const node of document.querySelectorAll("#picture, #step, .cap, .choice, #verdict")) {
     if (!node.checkVisibility() || node.closest("dialog, .foot")) continue;
     const { left, top, right, bottom } = node.getBoundingClientRect();
-    const { bottom: shown } = node.closest(".deck")?.getBoundingClientRect() ?? { bottom: innerHeight };
-    const inside = left >= 0 && top >= 0 && right <= innerWidth + 0.5 && bottom <= Math.min(innerHeight, shown) + 0.5;
+    const deck = node.closest(".deck")?.getBoundingClientRect().bottom ?? innerHeight;
+    const low = Math.min(innerHeight, deck) + 0.5;
+    const inside = left >= 0 && top >= 0 && right <= innerWidth + 0.5 && bottom <= low;
     if (!inside || right - left < 1) found.push(node.id || node.textContent);
   }
   return found;

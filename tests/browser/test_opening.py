@@ -37,7 +37,9 @@ def suite(monkeypatch: pytest.MonkeyPatch, shut: Path, broken: Path) -> Suite:
     return slow_suite(slow("bar-one", **files), slow("long", step_seconds=0.01, **files))
 
 
-def test_what_is_opened_is_named_at_once_and_once(serve: Callable[..., str], open_page: Open, shut: Path) -> None:
+def test_what_is_opened_is_named_at_once_and_once(
+    serve: Callable[..., str], open_page: Open, shut: Path
+) -> None:
     page = open_page(serve())
     shut.write_text("0")
     page.dblclick("[data-task=bar-one]")
@@ -83,7 +85,9 @@ def test_an_undo_tells_how_far_it_is_and_where_it_ended(
     at_step(page, 0)
     shut.write_text("30")  # on the way back, the 30th step waits
     page.keyboard.press("u")
-    expect(page.locator("#veil-text")).to_have_text(re.compile(r"Going back to where it was: step [12]\d? of 40"))
+    expect(page.locator("#veil-text")).to_have_text(
+        re.compile(r"Going back to where it was: step [12]\d? of 40")
+    )
     expect(page.locator("#veil")).to_be_visible()
     shut.unlink()
     at_step(page, 40)

@@ -1,4 +1,4 @@
-"""A press means one thing: giving up is asked for, a second tab pauses, touch is told to tap, leaving loses nothing."""
+"""A press means one thing: giving up is asked for, a second tab pauses, a double tap is one."""
 
 from __future__ import annotations
 

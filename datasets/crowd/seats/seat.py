@@ -276,9 +276,11 @@ class Seat:
                 await self._hands.touch(key)
             elif session.phase is Phase.PLAYING and session.episode and session.episode.task.fps is None:
                 row = self._keys.turn(session.episode.controls, key.code)
-                if row is not None:
-                    measure(session.episode, key, self._meter)
-                    await self._act(session.episode, row, key.frame)
+                if row is None:
+                    self._display.step(session.episode)  # the page waits for an answer
+                    return
+                measure(session.episode, key, self._meter)
+                await self._act(session.episode, row, key.frame)
 
     def _refresh(self, before: Underway | None) -> None:
         """After a change: forget the keys of another episode, let the clock follow, tell the page."""

@@ -11,12 +11,19 @@ export class GiveUp {
 
   constructor(give) {
     at("giving-yes").addEventListener("click", () => {
-      if (performance.now() - this.#askedAt < SETTLE_MS) return;
+      if (this.#isFresh) return;
       this.forget();
       give();
     });
     at("giving").addEventListener("keydown", (event) => event.repeat && event.preventDefault(), true);
+    at("giving").addEventListener("mousedown", (event) => {
+      if (this.#isFresh || !event.target.closest("button")) event.preventDefault(); // the focus stays with no
+    });
     at("giving").addEventListener("close", () => at("field").focus({ preventScroll: true }));
+  }
+
+  get #isFresh() {
+    return performance.now() - this.#askedAt < SETTLE_MS;
   }
 
   ask() {

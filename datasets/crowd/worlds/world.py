@@ -21,7 +21,6 @@ from .episode import Episode
 from .frames import Encoder, Picture
 from .screen import Screen
 
-
 Progress = Callable[[int, int], None]
 """Told how many steps of an episode have been played again, and of how many."""
 
