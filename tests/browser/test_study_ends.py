@@ -64,6 +64,7 @@ def test_giving_up_declining_and_failing_are_said_kindly(serve_study: Serve, joi
         page.check("input[value='1']")
         page.click("[data-choice=answer]")
         expect(page.get_by_role("alert").filter(has_text="This is your last attempt")).to_be_visible()
+        page.wait_for_timeout(450)  # a second press at once would be a double click
         page.check("input[value='1']")
         page.click("[data-choice=answer]")
         at(page, "done")
