@@ -72,4 +72,4 @@ def _number(file: str) -> int:
         return -1
 
 
-gymnasium.register("toys/Slow-v0", Slow, max_episode_steps=LIMIT)
+gymnasium.register("toys/Slow-v0", "tutelage.tests.toy_slow:Slow", max_episode_steps=LIMIT)

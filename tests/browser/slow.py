@@ -13,7 +13,7 @@ KEYS = {"ArrowLeft": 0, "ArrowRight": 1, "ArrowUp": 2, "Space": 3}
 
 def slow(name: str, **given: Any) -> dict[str, Any]:
     """Describe a task of the slow toy; what is no key of a task is an argument of the toy."""
-    keys = {key: given.pop(key) for key in ("pace", "max_steps", "controls") if key in given}
+    keys: dict[str, Any] = {key: given.pop(key) for key in ("pace", "max_steps", "controls") if key in given}
     return {"id": name, "env": SLOW, "kwargs": given, "controls": KEYS, "success": "truncated", **keys}
 
 
