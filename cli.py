@@ -129,12 +129,13 @@ def record(
 ) -> None:
     """Play in the browser; every step is journalled, every kept demonstration goes to the store."""
     from .datasets.crowd.app import record as serve_recorder
+    from .datasets.crowd.worlds.reachable_pace import pace_notes
     from .envs.rehearsal import rehearse
     from .envs.suite import load_suite
 
     chosen = load_suite(suite)
     with trying():
-        notes = rehearse(chosen, people=True)
+        notes = rehearse(chosen, people=True) + pace_notes(chosen)
     _tell(notes)
     serve_recorder(
         chosen,

@@ -59,6 +59,7 @@ def serve(
     """Lead strangers through a study: consent, practice, tasks, thanks; every step is journalled."""
     from .datasets.crowd.studies.outlook import outlook_table
     from .datasets.crowd.studies.study import examine
+    from .datasets.crowd.worlds.reachable_pace import pace_notes
     from .envs.rehearsal import key_notes
 
     with errors.status("trying the tasks (a first time takes half a minute)"):
@@ -78,6 +79,8 @@ def serve(
         for task in found.tasks:
             for note in key_notes(task, controls[task.id]):
                 console.print(f"note: {note}")
+        for note in pace_notes(found.tasks):
+            console.print(f"note: {note}")
         return
     if links:
         from .datasets.crowd.recruiting.links import print_links
@@ -86,6 +89,8 @@ def serve(
         return
     from .datasets.crowd.serving import serve_study
 
+    for note in pace_notes(found.tasks):
+        errors.print(f"note: {note}", style="yellow")
     serve_study(
         found,
         folder,

@@ -32,6 +32,11 @@ PAGES = (
     "question",
     "clock",
     "connection",
+    "opening",
+    "asks",
+    "pace",
+    "giveup",
+    "pointer",
 )
 
 

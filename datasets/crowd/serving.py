@@ -155,7 +155,7 @@ class _Room:
         measured.client_state, measured.application_state = socket.client_state, socket.application_state
         measured.bucket = Bucket(self._messages, 2 * self._messages)
         try:
-            await seat.attend(measured)
+            await seat.attend(measured, which)
         finally:
             if not seat.is_open:
                 self._pages.pop(name, None)

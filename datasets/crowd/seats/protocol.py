@@ -17,7 +17,10 @@ LARGEST = 4096
 LONGEST_MS = 24 * 3600 * 1000
 """The longest time that a page may report."""
 
-SENT = ("texts", "state", "way", "step", "saved", "saving", "asks", "note", "error", "replaced", "confirm")
+SENT = (
+    *("texts", "state", "way", "working", "step", "saved", "saving"),
+    *("asks", "note", "error", "replaced", "confirm"),
+)
 NOT_SAVED = "This could not be saved, and does not count; what was said to be saved is. Try again."
 FAILED = "Something failed here. What was said to be saved is; whatever you just did may not be. Try again."
 """What a page is told when the database failed, or something of ours."""
@@ -130,9 +133,14 @@ class Withdraw(_Message):
 
 
 class Command(_Message):
-    """Do something with the episode at hand, or go on in a study."""
+    """Do something with the episode at hand, or go on in a study.
+
+    `episode` is the id of the episode that the page showed, "" for none: a command for another episode than
+    the one at hand comes too late.
+    """
 
     type: Literal["pause", "go", "keep", "discard", "redo", "undo", "leave", "ready", "next"]
+    episode: str = Field(default="", max_length=64)
 
 
 Message = (

@@ -47,7 +47,7 @@ export function figures({ return: value, steps, seconds, rate = null }) {
     say("figures.seconds", { seconds: seconds.toFixed(1) }),
     rate !== null && say("figures.rate", { rate: rate.toFixed(1) }),
   ];
-  return sentence(parts.filter(Boolean).join(" · "));
+  return sentence(parts.filter(Boolean).map((part) => part.replaceAll(" ", "\u00a0")).join(" · ")); // broken between them only
 }
 
 /** 75 → "1:15" */

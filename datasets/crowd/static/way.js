@@ -4,6 +4,7 @@
 
 import { element } from "./element.js";
 import { keyCap, keysSpoken, title as named } from "./names.js";
+import { isTouch } from "./pointer.js";
 import { prose } from "./prose.js";
 import { say } from "./texts.js";
 
@@ -59,7 +60,10 @@ function keysOf(group, isNamed) {
   const [{ keys, fps }] = group;
   const list = keys.length ? element("ul", "keys") : element("p", "", say("play.hands"));
   list.append(...keys.map(keyLine));
-  const pace = fps === null ? say("instructions.own-pace") : say("instructions.real-time", { fps });
+  const touch = isTouch();
+  const waits = () => say(touch ? "instructions.touch-own-pace" : "instructions.own-pace");
+  const runs = () => say(touch ? "instructions.touch-real-time" : "instructions.real-time", { fps });
+  const pace = fps === null ? waits() : runs();
   const name = group.map((task) => named(task.name)).join(", ");
   return [...(isNamed ? [element("h3", "", name)] : []), list, element("p", "quiet", pace)];
 }

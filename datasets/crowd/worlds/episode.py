@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -47,21 +49,41 @@ class Episode:
         A step is torn when it or one before it is missing, or does not give the digest written down.
         Raises TutelageError when not even the reset is the same.
         """
+        episode = cls.rewound(environment, record)
+        sound, is_whole = episode.replay(steps)
+        if is_whole:
+            return episode, 0
+        # the environment may be one step too far: only a fresh reset gets it back
+        whole, _ = cls.restore(environment, record, steps[:sound])
+        return whole, len(steps) - len(whole.steps)
+
+    @classmethod
+    def rewound(cls, environment: TaskEnvironment, record: EpisodeRecord) -> Episode:
+        """Reset the environment to a journal's episode; raises TutelageError when it begins otherwise."""
         episode = cls(environment, record)
         if episode.record.digest != record.digest:
             raise TutelageError(
                 f"expected seed {record.seed} of {record.task!r} to begin as it did, got something else; "
                 "the environment has changed or is not deterministic"
             )
+        return episode
+
+    def replay(self, steps: Sequence[StepRecord], seconds: float = math.inf) -> tuple[int, bool]:
+        """Take a journal's next steps again, for about `seconds`, but at least one step.
+
+        Returns how many were sound, and whether all that were tried are; where one is not, the episode is of
+        no more use (see `restore`).
+        """
+        until = time.monotonic() + seconds
         for at, step in enumerate(steps):
-            if episode.now.done or step.step != at + 1:
-                return episode, len(steps) - at
-            again = episode.take(np.array(step.action), step.time_ms, step.controller, step.frame)
+            if self.now.done or step.step != len(self.steps) + 1:
+                return at, False
+            again = self.take(np.array(step.action), step.time_ms, step.controller, step.frame)
             if again.digest != step.digest:
-                # the environment is one step too far: only a fresh reset gets it back
-                whole, _ = cls.restore(environment, record, steps[:at])
-                return whole, len(steps) - at
-        return episode, 0
+                return at, False
+            if time.monotonic() >= until:
+                return at + 1, True
+        return len(steps), True
 
     @property
     def done(self) -> bool:

@@ -6,6 +6,7 @@ thousands of people share one process.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -29,8 +30,10 @@ from ...trajectory import Digest
 from ...versions import versions_of
 from .episode import trajectory_of
 from .frames import TILES, Picture
-from .world import Begun, Kept, Moment, Reading
+from .world import Begun, Kept, Moment, Progress, Reading, untold
 
+_SLICE = 256
+"""Steps played again before others have their turn: some milliseconds."""
 _ONE = np.ones(1, np.bool_)
 
 
@@ -70,16 +73,21 @@ class GridWorld:
         started = datetime.now(UTC).isoformat(timespec="milliseconds")
         return self._begun(replace(record, started=started, digest=self._reset(record.seed)), 0)
 
-    async def restore(self, record: EpisodeRecord, steps: Sequence[StepRecord]) -> Begun:
+    async def restore(
+        self, record: EpisodeRecord, steps: Sequence[StepRecord], told: Progress = untold
+    ) -> Begun:
         if self._reset(record.seed) != record.digest:
             raise TutelageError(
                 f"expected seed {record.seed} of {record.task!r} to begin as it did, got something else; "
                 "the environment has changed"
             )
         for at, step in enumerate(steps):
+            if at % _SLICE == _SLICE - 1:
+                told(at, len(steps))
+                await asyncio.sleep(0)
             sound = not self._now.done and step.step == at + 1 and len(step.action) == 1
             if not sound or self._take(*step[1:2], *step[5:8]).digest != step.digest:
-                whole = await self.restore(record, steps[:at])
+                whole = await self.restore(record, steps[:at], told)
                 return replace(whole, torn=len(steps) - at)
         return self._begun(record, 0)
 

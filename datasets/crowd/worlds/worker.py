@@ -42,6 +42,8 @@ SIZE = struct.Struct("<I")
 """Before every message, its length."""
 
 _GRACE_SECONDS = 5.0
+_SLICE_SECONDS = 0.05
+"""How long an episode is played again before another environment of the process has its turn."""
 
 
 def work(
@@ -95,10 +97,14 @@ class Room:
     def begin(self, place: int, task: Task, pictures: bool, record: EpisodeRecord) -> Begun:
         return self._player(place, task, pictures).begin(record)
 
-    def restore(
-        self, place: int, task: Task, pictures: bool, record: EpisodeRecord, steps: Sequence[StepRecord]
-    ) -> Begun:
-        return self._player(place, task, pictures).restore(record, steps)
+    def rewind(self, place: int, task: Task, pictures: bool, record: EpisodeRecord) -> None:
+        self._player(place, task, pictures).rewind(record)
+
+    def replay(self, place: int, steps: Sequence[StepRecord]) -> tuple[int, bool]:
+        return self._players[place].replay(steps, _SLICE_SECONDS)
+
+    def restored(self, place: int) -> Begun:
+        return self._players[place].restored()
 
     def act(
         self, place: int, row: np.ndarray, time_ms: int, controller: int, frame: int

@@ -22,7 +22,7 @@ from ...trajectory import Trajectory
 from .worker import SIZE, packed, portable, preloaded, work
 from .world import WorldFault
 
-_LONG = ("here", "begin", "restore", "prove", "finish", "observations", "read")
+_LONG = ("here", "begin", "rewind", "restored", "prove", "finish", "observations", "read")
 """What may take its time: an environment is made, or an episode played again."""
 _BLOCKED_SECONDS, _BLOCKED_LONG_SECONDS = 1.0, 5.0
 """When the others of a process are played elsewhere, because one keeps it."""
