@@ -115,6 +115,17 @@ class Answers(_Message):
     chosen: tuple[Annotated[int, Field(ge=0, lt=100)], ...] = Field(max_length=50)
 
 
+class Device(_Message):
+    """What the page is played on, coarsely: the window's sides in whole hundreds of pixels."""
+
+    type: Literal["device"]
+    device: Literal["desktop", "tablet", "phone"]
+    browser: Literal["Chrome", "Edge", "Firefox", "Opera", "Safari", "Samsung Internet", "other"]
+    width: int = Field(ge=0, le=20_000, multiple_of=100)
+    height: int = Field(ge=0, le=20_000, multiple_of=100)
+    language: str = Field(pattern=r"^[a-z]{2,8}$")
+
+
 class Hidden(_Message):
     """The page was out of sight for so long."""
 
@@ -136,12 +147,24 @@ class Command(_Message):
 
 
 Message = (
-    Down | Up | Hand | Release | Shown | Choose | Consent | Language | Answers | Hidden | Withdraw | Command
+    Down
+    | Up
+    | Hand
+    | Release
+    | Shown
+    | Choose
+    | Consent
+    | Language
+    | Answers
+    | Device
+    | Hidden
+    | Withdraw
+    | Command
 )
 _ADAPTER: TypeAdapter[Message] = TypeAdapter(Annotated[Message, Field(discriminator="type")])
 RECEIVED = (
     *("down", "up", "hand", "release", "shown"),
-    *("choose", "consent", "language", "answers", "hidden", "withdraw"),
+    *("choose", "consent", "language", "answers", "device", "hidden", "withdraw"),
     *COMMANDS,
 )
 

@@ -2,6 +2,7 @@
 
 import { Confirmation } from "./confirmation.js";
 import { Connection } from "./connection.js";
+import { device } from "./device.js";
 import { Frame } from "./frame.js";
 import { Hands } from "./hands.js";
 import { Keys } from "./keys.js";
@@ -35,6 +36,7 @@ let shownAt = 0;
 let shownNumber = null; // of the step; null before an episode's first picture
 let lag = null; // from the last key to its frame
 let answered = true;
+let isDeviceTold = false;
 let asked = null; // the frame that the last key was pressed on, and when
 
 /** A frame is on the screen: in real time the server waits to hear it, before it sends many more. */
@@ -87,6 +89,9 @@ const receive = {
     if (episode === state.episode?.id) view.saved(saved);
   },
   way(message) {
+    const takesPart = message.stage !== "consent" && message.stage !== "done";
+    if (takesPart && !isDeviceTold) send(device());
+    isDeviceTold ||= takesPart;
     frame.way(message);
     view.way(message);
     if (view.enter && !hands.on) keys.commands = { ...keys.commands, Enter: view.enter.type };

@@ -10,7 +10,7 @@ import { choicesOf, codesOf, wording } from "./options.js";
 import { drawOutcome } from "./outcome.js";
 import { drawPicker, element, introduction } from "./picker.js";
 import { language, say } from "./texts.js";
-import { drawStage } from "./way.js";
+import { bonusSoFar, drawStage, practiceCount } from "./way.js";
 
 const at = (id) => document.getElementById(id);
 const SECTIONS = ["picker", "play", "way", "elsewhere"];
@@ -60,6 +60,8 @@ export class View {
     document.body.dataset.stage = way.stage;
     const plays = way.waiting === null && (way.stage === "practice" || way.stage === "play");
     this.#clock.set(way.secondsLeft ?? null, way.runs ?? false);
+    at("bonus").textContent = bonusSoFar(way);
+    at("bonus").hidden = !way.bonus;
     if (plays && this.#state.episode) this.#playing(isNew);
     else if (plays && way.outcome) this.#over(way);
     else this.#stage(way);
@@ -125,9 +127,7 @@ export class View {
     const practises = way.stage === "practice";
     at("aside").hidden = !(practises && way.until === "success");
     at("aside").textContent = say("practice.until-success");
-    at("count").textContent = practises
-      ? say(way.of > 1 ? "practice.count" : "practice.count-one", way)
-      : say("episode.count", way);
+    at("count").textContent = practises ? practiceCount(way) : say("episode.count", way);
   }
 
   /** A study's episode is over: how it went, and one way on. */
