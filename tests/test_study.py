@@ -83,7 +83,7 @@ def test_everything_wrong_is_said_at_once(tmp_path: Path) -> None:
         ),
         ({"practice": {"tasks": ["cabs"]}}, r"at 'practice.tasks': .* did you mean 'cab'"),
         ({"practice": {"tasks": []}}, r"at 'practice.tasks': tuple should have at least 1 item"),
-        ({"pay": PAY | {"bonus": 2}}, r"at 'pay.bonus': expected a rule that participants can compute, .* got 2"),
+        ({"pay": PAY | {"bonus": 2}}, r"at 'pay.bonus': expected a rule that participants can .* got 2"),
         ({"pay": PAY | {"bonus": {"each": 1}}}, r"missing key 'pay.bonus.by'; add it"),
         (
             {"pay": PAY | {"bonus": {"by": "quality"}}},
@@ -269,8 +269,8 @@ def test_the_outlook_tells_people_time_and_pay(tmp_path: Path) -> None:
     study = study_in(tmp_path, tasks=["cab"], gold={"share": 0.3}, pay=pay)
     told = outlook(study)
     assert told["people"] == "4, 3 episodes each: 12 in all"
-    assert told["pay"].startswith("12.00 GBP, with every bonus 18.00; ")
-    assert told["bonus"].startswith("You earn a bonus: 0.50 GBP for each task that you solve, at most 1.50 GBP")
+    assert told["pay"].startswith("12.00 GBP, with every bonus 18.00 GBP; ")
+    assert "a bonus: 0.50 GBP for each task that you solve, at most 1.50 GBP in all" in told["bonus"]
     assert told["gold"] == "1 of each person's episodes"
     assert 3 < guess_minutes(study) < 10
 

@@ -106,7 +106,7 @@ def latest(ledger: Ledger, person: str) -> dict[str, dict[str, Any]]:
 
 
 def entries(ledger: Ledger, study: str, person: str = "") -> list[dict[str, Any]]:
-    """List a study's entries, first to last, with amounts as decimals; raises TutelageError for a damaged row."""
+    """List a study's entries, first to last, amounts as decimals; raises TutelageError for a damaged row."""
     query = sql.select(payments).where(payments.c.study == study).order_by(payments.c.id)
     rows = ledger.rows(query.where(payments.c.person == person) if person else query)
     return [_readable(row) for row in rows]

@@ -21,6 +21,7 @@ from ....envs.printable import csv_cell
 from ...manifest import DOCUMENT, MANIFEST
 from ...store import Store
 from ..ledger import Ledger, conduct, consents, events, people
+from ..study_records import answers, devices, payments
 
 _ROWS, _BYTES = 1000, 1 << 20
 _RECORDS: dict[str, tuple[sql.Column[Any], ...]] = {
@@ -30,6 +31,17 @@ _RECORDS: dict[str, tuple[sql.Column[Any], ...]] = {
     ),
     "consents": tuple(consents.c[name] for name in ("id", "person", "consent", "language", "decision", "at")),
     "conduct": tuple(conduct.c),
+    "payments": tuple(
+        payments.c[name]
+        for name in ("id", "person", "kind", "number", "state", "amount", "currency", "reason", "at")
+    ),
+    "answers": tuple(
+        answers.c[name]
+        for name in ("id", "person", "question", "attempt", "answer", "correct", "language", "at")
+    ),
+    "devices": tuple(
+        devices.c[name] for name in ("id", "person", "device", "browser", "width", "height", "language", "at")
+    ),
     "events": tuple(events.c[name] for name in ("id", "person", "what", "reason", "at")),
 }
 """The files, and the columns of each; the first column is its table's key."""

@@ -70,7 +70,7 @@ def unsaved(journal: Journal, person: str) -> int:
 class Payments:
     """Settles with the people that Prolific sent to a study. Calls block: call them from a worker thread.
 
-    What each person is owed is in the ledger since they completed. `texts` gives the texts of a language.
+    What each person is owed is in the ledger since they completed. `texts` gives a language's texts.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class Payments:
     def settle(self, person: str, now: float | None = None) -> str:
         """Do whatever is still due for a person, and give one of RESULTS.
 
-        Call it as often as you like. Raises ProlificError when Prolific is not to be had: call it again later.
+        May be called again and again. Raises ProlificError when Prolific is not to be had: call later.
         """
         now = time.time() if now is None else now
         found = self._ledger.person(person=person)
@@ -300,11 +300,7 @@ class Payments:
         return [row["person"] for row in self._ledger.rows(query.order_by(people.c.ended, people.c.person))]
 
     def _session(self, person: str) -> str:
-        query = sql.select(identities.c.ids).where(identities.c.person == person)
-        for row in self._ledger.rows(query):
-            if session := row["ids"].get("session"):
-                return str(session)
-        raise TutelageError(f"expected Prolific's ids of {person}, got none: they were forgotten")
+        return session_of(self._ledger, person)
 
     def _chain(self, person: str) -> EventChain:
         return EventChain(self._ledger, self._study, person, KINDS)
@@ -316,6 +312,14 @@ class Payments:
         while True:
             with contextlib.suppress(Overtaken):
                 return self._chain(person).add(what, at, reason, pay=pay or [])
+
+
+def session_of(ledger: Ledger, person: str) -> str:
+    """Return the id of a person's submission; raises TutelageError where it was forgotten."""
+    for row in ledger.rows(sql.select(identities.c.ids).where(identities.c.person == person)):
+        if session := row["ids"].get("session"):
+            return str(session)
+    raise TutelageError(f"expected Prolific's ids of {person}, got none: they were forgotten")
 
 
 def _approved(answer: Submission, reason: str) -> list[Change]:
