@@ -142,6 +142,7 @@ def check_panel(study: Study) -> list[str]:
     if prolific is None or not os.environ.get(TOKEN):
         return []
     try:
-        return problems_at_prolific(client_from_environment(prolific), study.recruiting)
+        base = (study.pay.base_units, study.pay.currency) if study.pay else None
+        return problems_at_prolific(client_from_environment(prolific), study.recruiting, base)
     except TutelageError as error:
         return [str(error)]

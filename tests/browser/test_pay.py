@@ -1,4 +1,4 @@
-"""Pay in a real browser: with the consent, as it grows, and at the end; and every task practiced before."""
+"""Pay in a real browser: with the consent, as it grows, at the end, and on the dashboard."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import sqlalchemy as sql
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
+from tutelage.datasets.crowd.dashboard.admin import make_admin
 from tutelage.datasets.crowd.study_records import answers, devices
 from tutelage.datasets.crowd.study_server import StudyServer
 from tutelage.tests.browser.lake import at, cross
@@ -53,7 +54,7 @@ def test_pay_is_read_beforehand_as_it_grows_and_at_the_end(serve_study: Serve, j
     with serve_study(**STUDY) as (server, address):
         page = join(address)
         expect(page.get_by_text("You are paid 1.00 GBP once you have completed the study.")).to_be_visible()
-        expect(page.get_by_role("listitem").filter(has_text="2 tasks solved: 0.75 GBP")).to_be_visible()
+        expect(page.get_by_role("listitem").filter(has_text="At least 2 solved: 0.75 GBP")).to_be_visible()
         expect(page.get_by_text("the kind of device, the browser")).to_be_visible()
         looks_well(page)
         page.click("[data-choice=agree]")
@@ -99,3 +100,33 @@ def test_pay_is_read_beforehand_as_it_grows_and_at_the_end(serve_study: Serve, j
             "en",
         )
         assert [row["correct"] for row in server.ledger.rows(sql.select(answers))] == [True]
+        _look_up(page, address, make_admin(server.folder))
+
+
+def _look_up(page: Page, address: str, token: str | None) -> None:
+    """Find the person on the dashboard by completion code, and see what they are owed."""
+    page.goto(f"http://{address}/admin")
+    page.fill("#token", token or "")
+    page.keyboard.press("Enter")
+    rows = page.locator("#people tbody tr")
+    expect(rows).to_have_count(1)
+    for word, count in (("nothing like it", 0), ("LAKE123", 1)):
+        page.fill("#find", word)
+        expect(rows).to_have_count(count)
+    rows.get_by_role("button").click()
+    expect(page.locator("#person-state")).to_contain_text("code LAKE123")
+    payments = page.locator("#payments tr")
+    expect(payments).to_have_count(2)
+    expect(payments.nth(1)).to_contain_text("0.25 GBP")
+    expect(payments.nth(1)).to_contain_text("1 of 2 tasks solved")
+    looks_well(page)
+
+
+def test_who_declines_reads_what_is_kept(serve_study: Serve, join: Open) -> None:
+    with serve_study(**STUDY) as (server, address):
+        page = join(address)
+        page.click("[data-choice=decline]")
+        at(page, "done")
+        expect(page.get_by_text("All that is kept is your pseudonym")).to_be_visible()
+        looks_well(page)
+        assert server.ledger.rows(sql.select(devices)) == []
