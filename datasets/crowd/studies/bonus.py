@@ -128,13 +128,10 @@ class Bonus(BaseModel):
         """Return the rule in a language, as it stands with the consent."""
         most = shown(self.most(currency, episodes), currency)
         if self.by == "threshold":
-            lines = [
-                "- "
-                + texts.say(
-                    "pay.threshold-line", n=number, amount=shown(minor_units(value, currency), currency)
-                )
-                for number, value in self.amounts.items()
-            ]
+            lines = []
+            for number, value in self.amounts.items():
+                paid = shown(minor_units(value, currency), currency)
+                lines.append("- " + texts.say("pay.threshold-line", n=number, amount=paid))
             return [texts.say("pay.threshold", most=most), "\n".join(lines), texts.say("pay.own")]
         each = self.each or Decimal()
         rate = (
