@@ -154,7 +154,7 @@ def _sums(rows: list[dict[str, Any]]) -> list[str]:
     for row in last.values():
         sums[row["state"], row["currency"]] += Decimal(row["amount"])  # type: ignore[assignment]
     lines = [f"{state}: {amount} {currency}" for (state, currency), amount in sums.items()]
-    return lines or ["nothing is owed to anybody"]
+    return lines or ["nothing is owed"]
 
 
 def _print_person(row: dict[str, Any]) -> None:

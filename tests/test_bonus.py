@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -9,13 +10,16 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sql
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from tutelage.datasets.crowd.ledger import Ledger, conduct
 from tutelage.datasets.crowd.money import DECIMALS, amount, decimal_of, fits, minor_units, shown
 from tutelage.datasets.crowd.studies.bonus import Bonus, Counted, points_of
 from tutelage.datasets.crowd.studies.played import counted, rows_of, write_down
+from tutelage.datasets.crowd.studies.study import problems
 from tutelage.datasets.database import open_database
+from tutelage.tests.toy_study import write
 
 SOLVED = Counted(True)
 FAILED = Counted(False)
@@ -105,9 +109,9 @@ def row(person: str, number: int, success: bool, points: int, role: str = "demon
     st.randoms(),
 )
 def test_what_strangers_do_and_when_they_come_changes_nothing(
-    own: list[tuple[bool, int]], strangers: list[tuple[str, bool, int]], random: Any
+    episodes: list[tuple[bool, int]], strangers: list[tuple[str, bool, int]], random: Any
 ) -> None:
-    rows = [row("ann", number, *played) for number, played in enumerate(own)]
+    rows = [row("ann", number, *played) for number, played in enumerate(episodes)]
     rows += [row(name, 100 + number, *played) for number, (name, *played) in enumerate(strangers)]
     rows.append(row("ann", 99, True, 500, role="practice"))
     ledger = Ledger(open_database("sqlite://"))
@@ -121,7 +125,7 @@ def test_what_strangers_do_and_when_they_come_changes_nothing(
         Bonus(by="threshold", amounts={2: Decimal("0.50"), 4: Decimal(1)}),
         Bonus(by="score", each=Decimal("0.01"), at_most=Decimal(9)),
     ):
-        alone = [Counted(*played) for played in own]
+        alone = [Counted(*played) for played in episodes]
         assert bonus.earned("GBP", 6, mine) == bonus.earned("GBP", 6, alone)
 
 
@@ -187,10 +191,18 @@ def test_amounts_of_yaml_are_read_as_they_are_written(whole: int, cents: int) ->
         assert amount(float(written)) == Decimal(written)
 
 
-@pytest.mark.parametrize("given_", [True, None, [], "1,50", "two", -1, float("inf"), 10**10])
-def test_what_is_no_amount_is_refused(given_: Any) -> None:
+@pytest.mark.parametrize("value", [True, None, [], "1,50", "two", -1, float("inf"), 10**10])
+def test_what_is_no_amount_is_refused(value: Any) -> None:
     with pytest.raises(ValueError, match=r"expected an amount such as 1\.50"):
-        amount(given_)
+        amount(value)
+
+
+def test_every_form_that_the_documents_show_is_a_sound_study(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[1] / "docs" / "studies.md").read_text("utf-8")
+    forms = [yaml.safe_load(line) for line in re.findall(r"^    (pay: .*)$", text, re.M)]
+    assert {form["pay"]["bonus"]["by"] for form in forms} == {"solved", "threshold", "score"}
+    for form in forms:
+        assert problems(write(tmp_path, episodes=12, **form)) == []
 
 
 def test_points_stand_in_a_table_of_their_own_once(tmp_path: Path) -> None:

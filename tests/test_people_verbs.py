@@ -39,7 +39,7 @@ def _owe(ledger: Ledger) -> None:
         owe(connection, "pilot", EVE, {"base": (300, "completed"), "bonus": (75, "=1+1")}, "GBP", NOW)
 
 
-def said(*words: str) -> str:
+def output_of(*words: str) -> str:
     """Return what the command prints; raises what it ends with."""
     done = CliRunner().invoke(app, [*words], catch_exceptions=False)
     return done.output
@@ -48,24 +48,24 @@ def said(*words: str) -> str:
 @pytest.mark.parametrize("word", [EVE, "DONE1234", CANARY])
 def test_a_person_is_found_by_pseudonym_code_and_id(folder: Path, word: str) -> None:
     before = (folder / "journal.sqlite").read_bytes()
-    text = said("person", word, "--study", str(folder))
+    text = output_of("person", word, "--study", str(folder))
     assert text.startswith(f"{EVE}: completed, code DONE1234, came by prolific 1970-01-01T00:00:01Z")
     assert "base 3.00 GBP owed (completed)" in text
     assert CANARY not in text
-    [row] = json.loads(said("person", word, "--study", str(folder), "--json"))
+    [row] = json.loads(output_of("person", word, "--study", str(folder), "--json"))
     assert (row["person"], row["payments"][0]["amount"]) == (EVE, "3.00")
     assert (folder / "journal.sqlite").read_bytes() == before  # only read
 
 
 @pytest.mark.parametrize("word", ["DONE123", "shared-by-all", "", "5f3c", "'; drop table people"])
-def test_what_belongs_to_nobody_or_to_everybody_finds_no_one(folder: Path, word: str) -> None:
+def test_a_word_that_names_no_single_person_is_refused(folder: Path, word: str) -> None:
     with pytest.raises(TutelageError, match="expected a person with the pseudonym, code or id"):
-        said("person", word, "--study", str(folder))
+        output_of("person", word, "--study", str(folder))
 
 
 def test_payments_are_listed_with_sums_and_written_down_by_hand(folder: Path) -> None:
     study = ["--study", str(folder)]
-    assert "owed: 3.75 GBP" in said("payments", *study)
+    assert "owed: 3.75 GBP" in output_of("payments", *study)
     hand = [
         "payments",
         *study,
@@ -78,14 +78,14 @@ def test_payments_are_listed_with_sums_and_written_down_by_hand(folder: Path) ->
         "--reason",
         "transfer 12",
     ]
-    text = said(*hand)
+    text = output_of(*hand)
     assert "paid: 0.75 GBP" in text
     assert "owed: 3.00 GBP" in text
     with pytest.raises(
         TutelageError, match="expected a bonus that can become paid, got one that is paid already"
     ):
-        said(*hand)
-    rows = json.loads(said("payments", *study, "--json"))["payments"]
+        output_of(*hand)
+    rows = json.loads(output_of("payments", *study, "--json"))["payments"]
     assert [(row["kind"], row["state"]) for row in rows] == [
         ("base", "owed"),
         ("bonus", "owed"),
@@ -114,15 +114,15 @@ def test_payments_are_listed_with_sums_and_written_down_by_hand(folder: Path) ->
     ],
 )
 def test_what_cannot_be_written_down_is_one_line(folder: Path, words: list[str], message: str) -> None:
-    before = said("payments", "--study", str(folder), "--json")
+    before = output_of("payments", "--study", str(folder), "--json")
     with pytest.raises(TutelageError, match=message):
-        said("payments", "--study", str(folder), *words)
-    assert said("payments", "--study", str(folder), "--json") == before
+        output_of("payments", "--study", str(folder), *words)
+    assert output_of("payments", "--study", str(folder), "--json") == before
 
 
 def test_the_export_has_every_entry_and_no_cell_that_is_computed(folder: Path) -> None:
-    said("payments", "--study", str(folder), "-o", str(folder / "p.csv"))
-    said("payments", "--study", str(folder), "-o", str(folder / "p.json"))
+    output_of("payments", "--study", str(folder), "-o", str(folder / "p.csv"))
+    output_of("payments", "--study", str(folder), "-o", str(folder / "p.json"))
     with (folder / "p.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [(row["amount"], row["currency"], row["state"]) for row in rows] == [
@@ -139,15 +139,15 @@ def test_a_changed_amount_is_refused_and_named(folder: Path) -> None:
         database.execute("UPDATE payments SET amount = 99999 WHERE kind = 'bonus'")
         database.commit()
     with pytest.raises(TutelageError, match="expected the row payments 2 as it was written"):
-        said("payments", "--study", str(folder))
+        output_of("payments", "--study", str(folder))
 
 
-def test_without_a_study_there_is_one_line(tmp_path: Path) -> None:
+def test_without_a_study_one_line_says_so(tmp_path: Path) -> None:
     for words in (["person", "x"], ["payments"]):
         with pytest.raises(TutelageError, match="expected a study's folder or database, got neither"):
-            said(*words)
+            output_of(*words)
         with pytest.raises(TutelageError, match=r"expected a study's database at .* found none"):
-            said(*words, "--study", str(tmp_path))
+            output_of(*words, "--study", str(tmp_path))
 
 
 def test_no_payment_is_paid_twice_and_nothing_is_owed_twice(folder: Path) -> None:
@@ -162,7 +162,7 @@ def test_the_ledger_is_the_same_on_postgresql(postgres: PostgreSQL) -> None:
         _owe(ledger)
         _check_only_added(ledger)
         assert ledger.damaged() == []
-        text = said("person", CANARY, "--database", url)
+        text = output_of("person", CANARY, "--database", url)
         assert "base 3.00 GBP paid (seen)" in text
         ledger.engine.dispose()
 

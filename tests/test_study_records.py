@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tutelage.cli import app
 from tutelage.datasets.crowd.ledger import conduct, people
 from tutelage.datasets.crowd.payments import entries
 from tutelage.datasets.crowd.studies.pay_notes import pay_notes
@@ -21,7 +22,9 @@ from tutelage.tests.toy_study import (
     serving,
     study_in,
     walk_in,
+    write,
 )
+from typer.testing import CliRunner
 
 PAY = {"currency": "GBP", "base": 1, "bonus": {"by": "solved", "each": 0.25}}
 QUESTION = {"ask": "Where to?", "answers": ["across", "home"], "correct": 0}
@@ -163,6 +166,15 @@ def test_sums_in_the_texts_are_compared_with_the_settings(tmp_path: Path, text: 
     notes = pay_notes(study_in(tmp_path, consent=text, pay=PAY))
     assert len(notes) == bool(note)
     assert not note or notes[0].startswith(f"at 'consent': the text says {note}")
+
+
+def test_check_prints_base_rule_and_the_sums_that_differ(tmp_path: Path) -> None:
+    path = write(tmp_path, consent="You get £3.", pay=PAY)
+    done = CliRunner().invoke(app, ["serve", str(path), "--check"], catch_exceptions=False)
+    assert done.exit_code == 0
+    assert "4.00 GBP, with every bonus 7.00 GBP" in done.output
+    assert "You earn a bonus: 0.25 GBP for each task that you solve, at most 0.75 GBP in all." in done.output
+    assert "note: at 'consent': the text says 3 GBP, and the settings pay 1.00 GBP" in done.output
 
 
 def test_a_sum_without_any_pay_in_the_settings_is_noted(tmp_path: Path) -> None:

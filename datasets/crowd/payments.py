@@ -113,7 +113,7 @@ def entries(ledger: Ledger, study: str, person: str = "") -> list[dict[str, Any]
 
 
 def study_of(ledger: Ledger) -> str:
-    """Return the name of the study that a database belongs to; raises TutelageError where nobody came yet."""
+    """Return the study that a database belongs to; raises TutelageError without any participant."""
     rows = ledger.rows(sql.select(people.c.study).limit(1))
     if not rows:
         raise TutelageError("expected a study that people came to, found one without any; serve it first")

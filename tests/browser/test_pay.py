@@ -43,9 +43,9 @@ def looks_well(page: Page) -> None:
             fits(page)
             legible(page, scheme)
         serious = [
-            found["id"]
-            for found in Axe().run(page).response["violations"]
-            if found["impact"] in ("serious", "critical")
+            violation["id"]
+            for violation in Axe().run(page).response["violations"]
+            if violation["impact"] in ("serious", "critical")
         ]
         assert serious == []
 

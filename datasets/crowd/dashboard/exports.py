@@ -24,16 +24,17 @@ from ..ledger import Ledger, conduct, consents, events, people
 from ..study_records import answers, devices, payments
 
 _ROWS, _BYTES = 1000, 1 << 20
-_RECORDS: dict[str, tuple[sql.Column[Any], ...]] = {
+_RECORDS: dict[str, tuple[Any, ...]] = {
     "people": tuple(
         people.c[name]
         for name in ("person", "study", "source", "language", "stage", "outcome", "joined", "seen", "ended")
     ),
     "consents": tuple(consents.c[name] for name in ("id", "person", "consent", "language", "decision", "at")),
     "conduct": tuple(conduct.c),
-    "payments": tuple(
-        payments.c[name]
-        for name in ("id", "person", "kind", "number", "state", "amount", "currency", "reason", "at")
+    "payments": (
+        *(payments.c[name] for name in ("id", "person", "kind", "number", "state")),
+        payments.c.amount.label("minor_units"),
+        *(payments.c[name] for name in ("currency", "reason", "at")),
     ),
     "answers": tuple(
         answers.c[name]

@@ -1,6 +1,6 @@
 """Holds the ledger of payments against what Prolific says: what it paid is written, what differs is named.
 
-Nothing is paid and nothing asked of anybody here; Prolific is only read. Not covered: people whose ids were
+Nothing is paid here: Prolific is only read. Not covered: people whose ids were
 forgotten, and payments that Prolific makes without a submission.
 """
 

@@ -79,11 +79,11 @@ def _note(study: Study, value: Decimal, currencies: tuple[str, ...]) -> str | No
         return f"{value:f} {currencies[0]}, and the settings have no pay"
     if pay.currency in currencies and value in _paid(study):
         return None
-    said = pay.currency if pay.currency in currencies else currencies[0]
+    code = pay.currency if pay.currency in currencies else currencies[0]
     settings = shown(pay.base_units, pay.currency)
     if pay.bonus:
         settings += f" and a bonus of at most {shown(pay.most(study.episodes), pay.currency)}"
-    return f"{value:f} {said}, and the settings pay {settings}"
+    return f"{value:f} {code}, and the settings pay {settings}"
 
 
 def _paid(study: Study) -> set[Decimal]:
