@@ -323,9 +323,7 @@ def test_the_command_says_what_it_did_and_ends_with_2_when_something_is_left(stu
 
 @pytest.mark.parametrize("words", [[], ["--dry-run"], ["--json"]], ids=["forget", "dry run", "json"])
 def test_a_person_who_was_never_there_is_said_so_with_status_2(study: Path, words: list[str]) -> None:
-    tutelage = Path(sys.executable).parent / "tutelage"
-    command = [tutelage, "forget", "person-nobody", "--study", str(study), *words]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = run("forget", "person-nobody", "--study", study, *words)
     assert done.returncode == 2
     assert "expected a person named person-nobody, found no person of that name" in done.stderr
     assert "is left where" not in done.stdout
