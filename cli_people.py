@@ -100,9 +100,8 @@ def payments(
         for line in lines:
             console.print(f"differs: {line}")
     if lines:
-        raise TutelageError(
-            f"expected the ledger and Prolific to agree, found {len(lines)} differences: {lines[0]}"
-        )
+        count = "1 difference" if len(lines) == 1 else f"{len(lines)} differences, the first"
+        raise TutelageError(f"expected the ledger and Prolific to agree, found {count}: {lines[0]}")
 
 
 def _reconcile(ledger: Any, name: str, path: Path) -> list[str]:

@@ -14,9 +14,13 @@ from tutelage.datasets.crowd.ledger import Ledger
 from tutelage.datasets.crowd.payments import Change, change, entries, owe
 from tutelage.datasets.crowd.study_records import payments
 from tutelage.datasets.database import open_database
+from tutelage.datasets.journal import Journal
 from tutelage.envs.errors import TutelageError
 from tutelage.tests.postgres import PostgreSQL
+from tutelage.tests.prolific_server import CODES, STUDY, TOKEN, prolific_server
+from tutelage.tests.prolific_study import finish
 from tutelage.tests.test_forgetting import ANN, CANARY, EVE, people
+from tutelage.tests.toy_study import write
 from typer.testing import CliRunner
 
 NOW = 1_700_000_000.0
@@ -140,6 +144,24 @@ def test_a_changed_amount_is_refused_and_named(folder: Path) -> None:
         database.commit()
     with pytest.raises(TutelageError, match="expected the row payments 2 as it was written"):
         output_of("payments", "--study", str(folder))
+
+
+def test_reconciling_writes_what_prolific_paid_and_ends_with_what_differs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PROLIFIC_API_TOKEN", TOKEN)
+    with prolific_server() as server, Journal(tmp_path / "journal.sqlite") as journal:
+        place = finish(Ledger(journal.engine), server.join(status="APPROVED"))
+        section = {"study": STUDY, "proof": "none", "api": server.address}
+        path = write(tmp_path, check=None, recruiting={"codes": CODES, "prolific": section})
+        words = ["payments", "--study", str(tmp_path), "--reconcile", str(path)]
+        place.bonuses = [75]
+        assert "paid: 3.75 GBP" in output_of(*words)
+        place.bonuses = [75, 75]
+        message = "found 1 difference: ann: Prolific shows a bonus of 0.75 GBP 2 times"
+        with pytest.raises(TutelageError, match=message):
+            output_of(*words)
+        assert server.told("bonus") == 0
 
 
 def test_without_a_study_one_line_says_so(tmp_path: Path) -> None:
