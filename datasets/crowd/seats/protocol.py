@@ -123,7 +123,7 @@ class Device(_Message):
     browser: Literal["Chrome", "Edge", "Firefox", "Opera", "Safari", "Samsung Internet", "other"]
     width: int = Field(ge=0, le=20_000, multiple_of=100)
     height: int = Field(ge=0, le=20_000, multiple_of=100)
-    language: str = Field(pattern=r"^[a-z]{2,8}$")
+    language: str = Field(min_length=2, max_length=8, pattern=r"^[a-z]+$")
 
 
 class Hidden(_Message):
