@@ -16,6 +16,7 @@ from .cli_defects import describe as describe_defect
 from .cli_defects import message_of
 from .cli_edit import browse, edit
 from .cli_exchange import export_, import_
+from .cli_people import payments, person
 from .cli_safety import reads_files
 from .cli_store import repair
 from .cli_study import Address, Proxies, forget, serve
@@ -152,6 +153,8 @@ def record(
 
 
 app.command()(reads_files(serve))
+app.command()(reads_files(person))
+app.command()(reads_files(payments))
 app.command()(reads_files(forget))
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 from .envs.console import SafeConsole
 from .envs.errors import TutelageError
+from .envs.finite_json import json_text
 from .envs.printable import printable
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def counted(number: int, what: str) -> str:
 
 def print_json(document: Any) -> None:
     """Print one JSON document."""
-    print(json.dumps(document, indent=2, allow_nan=False))
+    print(json_text(document, indent=2))
 
 
 def whole(planned: Plan, verb: str) -> Plan:

@@ -58,6 +58,7 @@ def serve(
 ) -> None:
     """Lead strangers through a study: consent, practice, tasks, thanks; every step is journalled."""
     from .datasets.crowd.studies.outlook import outlook_table
+    from .datasets.crowd.studies.pay_notes import pay_notes
     from .datasets.crowd.studies.study import examine
     from .datasets.crowd.worlds.reachable_pace import pace_notes
     from .envs.rehearsal import key_notes
@@ -76,6 +77,8 @@ def serve(
     folder = out or Path(found.name)
     if check:
         console.print(outlook_table(found))
+        for note in pay_notes(found):
+            console.print(f"note: {note}")
         for task in found.tasks:
             for note in key_notes(task, controls[task.id]):
                 console.print(f"note: {note}")
@@ -160,9 +163,7 @@ def forget(
         done = run(whom, places, [value] if value else [], tell, approve=approve)
     if as_json:
         print(json_text(dataclasses.asdict(done), indent=2))
-    if dry_run:
-        return
-    if not as_json:
+    if not as_json and not dry_run:
         _print(done)
     if done.left:
         raise TutelageError(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..envs.bounded_files import parse_json, read_bytes
 from ..envs.errors import TutelageError
+from ..envs.finite_json import json_text
 from ..envs.printable import printable
 from .durable import disk_errors, write_whole
 from .store_lock import writing
@@ -110,7 +110,7 @@ class Annotations:
             "episodes": {name: self.episodes[name].to_dict() for name in sorted(self.episodes)},
             "deleted": sorted(self.deleted),
         }
-        return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+        return json_text(document, is_ascii=False, is_compact=True).encode() + b"\n"
 
     @classmethod
     def decode(cls, data: bytes, where: str) -> Annotations:

@@ -7,7 +7,6 @@ record names no person; the rows do, and `forget_in_edits` removes a person from
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -19,6 +18,7 @@ import pyarrow.compute as pc
 
 from ..envs.bounded_files import parse_json, read_bytes
 from ..envs.errors import TutelageError
+from ..envs.finite_json import json_text
 from .annotations import Annotation, cleared, sweep_annotations
 from .bounded_parquet import BoundedParquet
 from .column_cache import remove_columns
@@ -83,9 +83,8 @@ class Record:
             episode: [before.to_dict(), after.to_dict()]
             for episode, (before, after) in self.annotations.items()
         }
-        body = json.dumps(
-            {"version": RECORD_VERSION, **asdict(self), "annotations": pairs}, separators=(",", ":")
-        ).encode()
+        document = {"version": RECORD_VERSION, **asdict(self), "annotations": pairs}
+        body = json_text(document, is_compact=True).encode()
         return b'%s%s%s"}\n' % (body[:-1], _SEAL, hashlib.sha256(body).hexdigest().encode())
 
     @classmethod

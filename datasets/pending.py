@@ -7,13 +7,13 @@ the old ones: after a crash a reader ignores those that do not count, and the ne
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ..envs.bounded_files import parse_json, read_bytes
 from ..envs.errors import TutelageError
+from ..envs.finite_json import json_text
 from .durable import write_whole
 
 EDITS = "edits"
@@ -50,7 +50,7 @@ class Pending:
 
     def write(self, folder: Path) -> None:
         """Write it into a store, whole or not at all."""
-        write_whole(folder / PENDING, json.dumps(asdict(self), separators=(",", ":")).encode())
+        write_whole(folder / PENDING, json_text(asdict(self), is_compact=True).encode())
 
 
 def read_pending(folder: Path) -> Pending | None:

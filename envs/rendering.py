@@ -11,6 +11,7 @@ from dataclasses import asdict
 
 import numpy as np
 
+from .finite_json import exact_json
 from .task import Task
 
 SDL, OPENGL = "SDL_VIDEODRIVER", "MUJOCO_GL"
@@ -110,7 +111,7 @@ def _draws_with(driver: str) -> bool:
 def _draws(task: Task, chosen: Mapping[str, str]) -> bool:
     plain = asdict(task) | {"success": task.success.text}
     try:
-        document = json.dumps(plain)
+        document = exact_json(plain)
     except (TypeError, ValueError):  # arguments that no file can hold: from a program, not a suite
         return False
     return _ends_well(["-m", __spec__.name], chosen, document)

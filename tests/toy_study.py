@@ -48,7 +48,7 @@ def document(**changes: Any) -> dict[str, Any]:
         "tasks": {"lake": {}},
         "consent": "You agree to be recorded.",
         "instructions": "Cross the lake.",
-        "practice": {"task": "lake"},
+        "practice": {"tasks": ["lake"]},
         "check": {"questions": [{"ask": "Where to?", "answers": ["across", "home"], "correct": 0}]},
     }
     return {key: value for key, value in (base | changes).items() if value is not None}

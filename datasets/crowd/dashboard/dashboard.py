@@ -23,6 +23,7 @@ from ..bounded_calls import bounded_call
 from ..json_answer import JSONAnswer
 from ..ledger import Ledger
 from ..pages import STATIC
+from ..people_search import find_people
 from ..recruiting.browsers import RELEASE, release
 from ..studies.standing import decide
 from .admin import Admin, Signer
@@ -36,6 +37,7 @@ from .watching import NOBODY, SIGNED_OUT, Elsewhere, Seats, watch
 
 _PAGE = STATIC / "dashboard.html"
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,80}")
+_LONGEST_WORD = 256
 _NO_STORE = {"Cache-Control": "no-store"}
 
 
@@ -66,6 +68,7 @@ def routes(
         Route("/admin/figures", room.figures),
         Route("/admin/people", room.people),
         Route("/admin/people/{person}", room.person),
+        Route("/admin/find", room.find, methods=["POST"]),
         Route("/admin/decide", room.decide, methods=["POST"]),
         Route("/admin/replay/{episode}", room.replay),
         Route("/admin/records.zip", room.records),
@@ -156,6 +159,13 @@ class _Room:
         if profile is None:
             raise HTTPException(404, "expected a person of this study, got another")
         return _fresh(_json(profile), request)
+
+    async def find(self, request: Request) -> Response:
+        """Find people by completion code or id at the panel; a POST, for ids stand in no address or log."""
+        await self._door.enter(request)
+        word = (await self._door.read(request)).get("word", "")
+        rows = await bounded_call(find_people, self._ledger, self._plan.study, word[:_LONGEST_WORD])
+        return JSONAnswer({"people": [row["person"] for row in rows]}, headers=_NO_STORE)
 
     async def decide(self, request: Request) -> Response:
         await self._door.enter(request)

@@ -118,6 +118,17 @@ class Answers(_Message):
     chosen: tuple[Annotated[int, Field(ge=0, lt=100)], ...] = Field(max_length=50)
 
 
+class Device(_Message):
+    """What the page is played on, coarsely: the window's sides in whole hundreds of pixels."""
+
+    type: Literal["device"]
+    device: Literal["desktop", "tablet", "phone"]
+    browser: Literal["Chrome", "Edge", "Firefox", "Opera", "Safari", "Samsung Internet", "other"]
+    width: int = Field(ge=0, le=20_000, multiple_of=100)
+    height: int = Field(ge=0, le=20_000, multiple_of=100)
+    language: str = Field(min_length=2, max_length=8, pattern=r"^[a-z]+$")
+
+
 class Hidden(_Message):
     """The page was out of sight for so long."""
 
@@ -144,12 +155,24 @@ class Command(_Message):
 
 
 Message = (
-    Down | Up | Hand | Release | Shown | Choose | Consent | Language | Answers | Hidden | Withdraw | Command
+    Down
+    | Up
+    | Hand
+    | Release
+    | Shown
+    | Choose
+    | Consent
+    | Language
+    | Answers
+    | Device
+    | Hidden
+    | Withdraw
+    | Command
 )
 _ADAPTER: TypeAdapter[Message] = TypeAdapter(Annotated[Message, Field(discriminator="type")])
 RECEIVED = (
     *("down", "up", "hand", "release", "shown"),
-    *("choose", "consent", "language", "answers", "hidden", "withdraw"),
+    *("choose", "consent", "language", "answers", "device", "hidden", "withdraw"),
     *COMMANDS,
 )
 

@@ -3,6 +3,7 @@
 import { Asks } from "./asks.js";
 import { Confirmation } from "./confirmation.js";
 import { Connection } from "./connection.js";
+import { device } from "./device.js";
 import { Frame } from "./frame.js";
 import { GiveUp } from "./giveup.js";
 import { Hands } from "./hands.js";
@@ -45,6 +46,7 @@ let shownAt = 0;
 let shownNumber = null; // of the step; null before an episode's first picture
 let lag = null; // from the last key to its frame
 let answered = true;
+let isDeviceTold = false;
 let opens = null; // the task that was asked for last, until it is there
 let pressed = null; // the frame that the last key was pressed on, and when
 
@@ -122,6 +124,9 @@ const receive = {
     if (episode === state.episode?.id) view.saved(saved);
   },
   way(message) {
+    const takesPart = message.stage !== "consent" && message.stage !== "done";
+    if (takesPart && !isDeviceTold) send(device());
+    isDeviceTold ||= takesPart;
     frame.way(message);
     view.way(message);
     if (view.enter && !hands.on) keys.commands = { ...keys.commands, Enter: view.enter.type };

@@ -1,7 +1,7 @@
 // The names that page and server share; protocol.py has the same ones, and a test holds them equal.
 
 export const SENT = ["texts", "state", "way", "working", "step", "saved", "saving", "asks", "note", "error", "replaced", "confirm"];
-export const RECEIVED = ["down", "up", "hand", "release", "shown", "choose", "consent", "language", "answers", "hidden", "withdraw", "pause", "go", "keep", "discard", "redo", "undo", "leave", "ready", "next"];
+export const RECEIVED = ["down", "up", "hand", "release", "shown", "choose", "consent", "language", "answers", "device", "hidden", "withdraw", "pause", "go", "keep", "discard", "redo", "undo", "leave", "ready", "next"];
 export const REPLACED = 4001;
 export const UNKNOWN_SEAT = 4002;
 export const OCCUPIED = 4003;

@@ -11,7 +11,7 @@ import { drawOutcome } from "./outcome.js";
 import { drawPicker, element, introduction } from "./picker.js";
 import { isTouch, onPointerChange } from "./pointer.js";
 import { language, say } from "./texts.js";
-import { drawStage } from "./way.js";
+import { bonusSoFar, drawStage, practiceCount } from "./way.js";
 
 const at = (id) => document.getElementById(id);
 const MANY = 8; // controls, from which on they are drawn smaller
@@ -67,6 +67,8 @@ export class View {
     document.body.dataset.stage = way.stage;
     const plays = way.waiting === null && (way.stage === "practice" || way.stage === "play");
     this.#clock.set(way.secondsLeft ?? null, way.runs ?? false);
+    at("bonus").textContent = bonusSoFar(way);
+    at("bonus").hidden = !way.bonus;
     if (plays && this.#state.episode) this.#playing(isNew);
     else if (plays && way.outcome) this.#over(way);
     else this.#stage(way);
@@ -159,9 +161,7 @@ export class View {
     const practises = way.stage === "practice";
     at("aside").hidden = !(practises && way.until === "success");
     at("aside").textContent = say("practice.until-success");
-    at("count").textContent = practises
-      ? say(way.of > 1 ? "practice.count" : "practice.count-one", way)
-      : say("episode.count", way);
+    at("count").textContent = practises ? practiceCount(way) : say("episode.count", way);
   }
 
   /** A study's episode is over: how it went, and one way on. */

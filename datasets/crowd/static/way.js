@@ -43,6 +43,17 @@ function instructions(way, send) {
   };
 }
 
+/** Which practice episode this is, and of which task where there are several. */
+export function practiceCount(way) {
+  const count = say(way.of > 1 ? "practice.count" : "practice.count-one", way);
+  return way.task ? say("practice.of-task", { task: named(way.task), count }) : count;
+}
+
+/** The bonus so far, and the most that it can become; "" where there is none to tell of. */
+export function bonusSoFar({ bonus }) {
+  return bonus ? say("pay.so-far", bonus) : "";
+}
+
 /** What is to be done, and the keys of each task; tasks with the same keys share their lines. */
 function explained({ text, tasks }) {
   const groups = new Map();
@@ -121,7 +132,8 @@ function rest(way, send) {
   bar.setAttribute("aria-label", count);
   const text = way.text ? prose(way.text) : [element("p", "", say("rest.text"))];
   const go = button(say("rest.next"), "next", true, () => send({ type: "next" }), "Enter");
-  const body = [...text, element("p", "quiet number", count), bar, choices(go)];
+  const bonus = way.bonus ? [element("p", "quiet number", bonusSoFar(way))] : [];
+  const body = [...text, element("p", "quiet number", count), bar, ...bonus, choices(go)];
   return { title: say("rest.title"), body, enter: { type: "next" } };
 }
 
@@ -137,6 +149,7 @@ function done(way) {
   if (way.number && way.outcome !== "withdrew") {
     body.push(element("p", "quiet number", say("done.figures", { n: way.number })));
   }
+  if (way.pay) body.push(element("p", "number", say(way.pay.bonus ? "pay.sum" : "pay.sum-base", way.pay)));
   if (way.code) body.push(code(way.code));
   if (way.back) body.push(back(way.back));
   if (way.outcome === "full") body.push(choices(button(say("done.try-again"), "again", false, () => location.reload())));
