@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import sys
 from contextlib import nullcontext
 from pathlib import Path
@@ -12,9 +11,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
+from .cli_json import print_json
 from .envs.console import SafeConsole
 from .envs.errors import TutelageError
 from .envs.printable import printable
+from .envs.wording import counted
 
 if TYPE_CHECKING:
     from .datasets.forgetting import Forgotten
@@ -55,9 +56,12 @@ def serve(
     new_admin_token: Annotated[
         bool, typer.Option("--new-admin-token", help="Make another token for the dashboard.")
     ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="With --check, print one JSON document for machines.")
+    ] = False,
 ) -> None:
     """Lead strangers through a study: consent, practice, tasks, thanks; every step is journalled."""
-    from .datasets.crowd.studies.outlook import outlook_table
+    from .datasets.crowd.studies.outlook import outlook, outlook_table
     from .datasets.crowd.studies.study import examine
     from .envs.rehearsal import key_notes
 
@@ -67,17 +71,26 @@ def serve(
         from .datasets.crowd.back_office import check_panel
 
         wrong = check_panel(found)
+    if as_json and not check:
+        raise TutelageError("expected --json together with --check, got it alone; add --check")
     if found is None or wrong:
+        if as_json:
+            print_json("serve", {"study": study, "sound": False, "problems": wrong})
         for one in wrong:
             errors.print(f"  {one}", style="red")
-        count = "1 thing" if len(wrong) == 1 else f"{len(wrong)} things"
-        raise TutelageError(f"expected a sound study in {study}, found {count} to mend")
+        raise TutelageError(
+            f"expected a sound study in {study}, found {counted(len(wrong), 'thing')} to mend"
+        )
     folder = out or Path(found.name)
     if check:
+        notes = [note for task in found.tasks for note in key_notes(task, controls[task.id])]
+        if as_json:
+            about = {"study": study, "sound": True, "problems": [], "outlook": outlook(found), "notes": notes}
+            print_json("serve", about)
+            return
         console.print(outlook_table(found))
-        for task in found.tasks:
-            for note in key_notes(task, controls[task.id]):
-                console.print(f"note: {note}")
+        for note in notes:
+            console.print(f"note: {note}")
         return
     if links:
         from .datasets.crowd.recruiting.links import print_links
@@ -154,7 +167,7 @@ def forget(
 
         done = run(whom, places, [value] if value else [], tell, approve=approve)
     if as_json:
-        print(json.dumps(dataclasses.asdict(done), indent=2))
+        print_json("forget", dataclasses.asdict(done))
     if dry_run:
         return
     if not as_json:

@@ -22,7 +22,7 @@ from .behavior_cloning import train
 from .checkpoint import write_card
 from .evaluation.beside import measure, report_on, select_success
 from .evaluation.evaluate import progress_bars
-from .evaluation.tables import table_markdown
+from .evaluation.table_files import table_markdown
 from .train_config import TrainConfig
 
 DEMONSTRATIONS = {

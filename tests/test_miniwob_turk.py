@@ -194,7 +194,7 @@ def test_an_import_keeps_each_demonstration_once_and_says_what_it_left(tmp_path:
         ("flight.Alaska-auto", NO_PAGE),
     }
     again = import_miniwob_turk(source, out).to_dict()
-    assert (again["kept"], sum(row["already there"] for row in again["tasks"].values())) == (0, 3)
+    assert (again["kept"], sum(row["already_there"] for row in again["tasks"].values())) == (0, 3)
     store = Store.open(out)
     assert (len(store), store.verify()) == (3, [])
     assert not [path for path in out.rglob("*.parquet") if ASSIGNMENT.encode() in path.read_bytes()]
