@@ -14,9 +14,15 @@ from .envs.errors import TutelageError
 console = SafeConsole()
 
 
+def _formats(incomplete: str) -> list[str]:
+    from .datasets.formats.exchange import FORMATS
+
+    return [name for name in FORMATS if name.startswith(incomplete)]
+
+
 def export_(
     folder: Annotated[Path, typer.Argument(help="A store: the folder that demonstrations are kept in.")],
-    to: Annotated[str, typer.Option(help="minari or lerobot.")],
+    to: Annotated[str, typer.Option(help="minari, lerobot, csv, npz or robomimic.", autocompletion=_formats)],
     out: Annotated[Path, typer.Option("--out", "-o", help="Where to write.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document for machines.")] = False,
 ) -> None:

@@ -15,7 +15,13 @@ from ..durable import write_whole
 from ..safe_tree import files_in
 from ..sealed_yaml import seal_of
 
-MARKERS = {"minari": "data/tutelage.json", "lerobot": "meta/tutelage.json"}
+MARKERS = {
+    "minari": "data/tutelage.json",
+    "lerobot": "meta/tutelage.json",
+    "csv": "tutelage.json",
+    "npz": "tutelage.json",
+    "robomimic": "tutelage.json",
+}
 """Where the marker lies in a dataset of each format."""
 
 _TYPES = {"token": str, "task": str, "episodes": int, "suite": dict, "files": dict}

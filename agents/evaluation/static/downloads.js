@@ -23,7 +23,6 @@ async function unpacked(text) {
 function svgText(drawing) {
   const copy = drawing.cloneNode(true);
   const { width, height } = drawing.viewBox.baseVal;
-  copy.setAttribute("xmlns", "http://www.w3.org/2000/svg");
   copy.setAttribute("width", `${width}pt`);
   copy.setAttribute("height", `${height}pt`);
   for (const one of copy.querySelectorAll("text")) {
