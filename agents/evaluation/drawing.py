@@ -49,6 +49,7 @@ PAPER_COLOURS: Mapping[str, str] = {
 }
 """CSS variable → what it is in files, on white."""
 _WITH_FILES = ContextVar("with_files", default=False)
+_WHOLE: Mapping[str, Any] = {"bbox_inches": "tight", "pad_inches": 0.05}
 WIDTH = 3.5  # inches; 72 units each in the drawing
 _RC: dict[str, Any] = {
     "svg.fonttype": "none",
@@ -110,7 +111,7 @@ def panel(name: str, height: float) -> Iterator[tuple[Axes, Callable[[str, str],
             held = io.StringIO()
             figure.savefig(held, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
             svg = held.getvalue()
-            file = PictureFile(_document(svg, note), _png(figure)) if _WITH_FILES.get() else None
+            file = _files(figure, note) if _WITH_FILES.get() else None
             return Panel(heading, note, _inline(svg, note), file)
 
         yield axes, done
@@ -124,6 +125,13 @@ def with_files() -> Iterator[None]:
         yield
     finally:
         _WITH_FILES.reset(token)
+
+
+def _files(figure: Figure, note: str) -> PictureFile:
+    """Draw a figure as files; what stands beside it, such as numbers at its right, is within them."""
+    held = io.StringIO()
+    figure.savefig(held, format="svg", transparent=True, metadata={"Date": None, "Creator": None}, **_WHOLE)
+    return PictureFile(_document(held.getvalue(), note), _png(figure))
 
 
 def _document(svg: str, note: str) -> bytes:
@@ -145,7 +153,7 @@ def _png(figure: Figure) -> bytes:
                 if colour is not None:
                     write(colour)
     held = io.BytesIO()
-    figure.savefig(held, format="png", dpi=300, facecolor="white", metadata={"Software": None})
+    figure.savefig(held, format="png", dpi=300, facecolor="white", metadata={"Software": None}, **_WHOLE)
     return held.getvalue()
 
 

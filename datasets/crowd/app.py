@@ -44,6 +44,7 @@ from .seats.protocol import LARGEST, UNKNOWN_SEAT
 from .settings import Settings
 from .socket_limits import limited_websockets
 from .texts import Texts, load_texts
+from .tunnel import tunnel_hint
 from .worlds.workers import leave_if_imported_again
 
 TRY_AGAIN = 1013
@@ -89,7 +90,9 @@ def record(
         def announce() -> None:
             print(f"Recording {printable(suite.name)} into {printable(out)}", flush=True)
             print(f"Play at {url}   (Ctrl-C stops)", flush=True)
-            if open_browser:
+            if hint := tunnel_hint(url):
+                print(hint, flush=True)
+            elif open_browser:
                 threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
 
         run(make_server(recorder, hosts, link, proxies), recorder, listening, announce)

@@ -3,6 +3,7 @@
 
 const held = JSON.parse(document.getElementById("files-held").textContent);
 const PIXELS = 4; // of a PNG, to a unit of its drawing
+const MARGIN = 4; // units around a drawing
 
 function save(blob, name) {
   const link = document.createElement("a");
@@ -20,9 +21,21 @@ async function unpacked(text) {
   return new Response(stream).blob();
 }
 
+// numbers stand beside a drawing, outside of its view: a file is as large as all of it
+function bounds(drawing) {
+  const { x, y, width, height } = drawing.viewBox.baseVal;
+  const box = drawing.getBBox();
+  const left = Math.min(x, box.x) - MARGIN;
+  const top = Math.min(y, box.y) - MARGIN;
+  const right = Math.max(x + width, box.x + box.width) + MARGIN;
+  const bottom = Math.max(y + height, box.y + box.height) + MARGIN;
+  return { left, top, width: right - left, height: bottom - top };
+}
+
 function svgText(drawing) {
   const copy = drawing.cloneNode(true);
-  const { width, height } = drawing.viewBox.baseVal;
+  const { left, top, width, height } = bounds(drawing);
+  copy.setAttribute("viewBox", `${left} ${top} ${width} ${height}`);
   copy.setAttribute("width", `${width}pt`);
   copy.setAttribute("height", `${height}pt`);
   for (const one of copy.querySelectorAll("text")) {
@@ -36,7 +49,7 @@ async function png(drawing) {
   const image = new Image();
   image.src = `data:image/svg+xml;charset=utf-8,${encodeURIComponent(svgText(drawing))}`;
   await image.decode();
-  const { width, height } = drawing.viewBox.baseVal;
+  const { width, height } = bounds(drawing);
   const canvas = document.createElement("canvas");
   canvas.width = Math.round(width * PIXELS);
   canvas.height = Math.round(height * PIXELS);
