@@ -174,7 +174,8 @@ def forget(
         _print(done)
     if done.left:
         raise TutelageError(
-            f"expected nothing of {whom} to be left, found something in {len(done.left)} places, the first: "
+            f"expected nothing of {whom} to be left, found something in "
+            f"{counted(len(done.left), 'place')}, the first: "
             f"{done.left[0]}; remove it there, and run this again"
         )
     if not done.existed:
@@ -194,7 +195,7 @@ def _print(done: Forgotten) -> None:
     lines = [f"removed: {removed or 'nothing was there'}"]
     lines += [f"searched: {one}" for one in done.searched]
     if done.vague:
-        lines.append(f"not searched for: {done.vague} external ids that are too short to tell from chance")
+        lines.append(f"not searched for: {counted(done.vague, 'external id')}, too short to tell from chance")
     lines.append(f"out of reach: {'; '.join(done.unreachable)}")
     lines += [f"left: {one}" for one in done.left]
     if done.existed and not done.left:

@@ -119,8 +119,8 @@ def _write_card(folder: Path, table: str) -> None:
         f"# A policy for {markdown_cell(document['suite']['suite'])}",
         "",
         f"One set of weights ({parameters} parameters) for: {tasks}.",
-        f"Trained by behavior cloning for {lineage.get('step', '?')} steps on "
-        f"{len(lineage.get('parts', {}))} dataset parts; every hash is in `{DESCRIPTION}`.",
+        f"Trained by behavior cloning for {counted(int(lineage.get('step', 0)), 'step')} on "
+        f"{counted(len(lineage.get('parts', {})), 'dataset part')}; every hash is in `{DESCRIPTION}`.",
         "",
         "## Evaluation",
         "",

@@ -41,7 +41,7 @@ COLUMNS: Mapping[str, str] = {
 
 HEAD = """# Columns of a store
 
-Written by `make docs` from the schema itself (`datasets/schema.py`, version {version}) and `datasets/column_docs.py`.
+Written by `make docs` from the schema (`datasets/schema.py`, version {version}) and `column_docs.py`.
 
 One row is one episode, in the Parquet parts of a [store](demonstrations.md#look-at-a-store); T is its number
 of steps. Columns are never null unless it says so.

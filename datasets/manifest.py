@@ -22,6 +22,7 @@ import yaml
 from ..envs.bounded_files import decode_text, open_regular, parse_json, parse_yaml, read_bytes
 from ..envs.errors import TutelageError
 from ..envs.suite import Suite
+from ..envs.wording import counted
 from .durable import write_whole
 
 STORE_VERSION = 2
@@ -255,11 +256,12 @@ def differences(folder: Path, manifest: Manifest) -> list[str]:
     for name, entry in sorted(manifest.parts.items()):
         if name not in there:
             lines.append(
-                f"expected part {name} of {folder} with {entry.episodes} episodes, found none: it is missing"
+                f"expected part {name} of {folder} with {counted(entry.episodes, 'episode')}, found "
+                "none: it is missing"
             )
         elif there[name] != entry.bytes:
             lines.append(
-                f"expected part {name} of {folder} to have {entry.bytes} bytes, "
+                f"expected part {name} of {folder} to have {counted(entry.bytes, 'byte')}, "
                 f"got {there[name]}: it is damaged"
             )
     lines += [
@@ -272,5 +274,5 @@ def differences(folder: Path, manifest: Manifest) -> list[str]:
 def check_parts(folder: Path, manifest: Manifest) -> None:
     """Raise TutelageError that names the first difference between a folder and its manifest."""
     if lines := differences(folder, manifest):
-        more = f" ({len(lines)} such parts)" if len(lines) > 1 else ""
+        more = f" ({counted(len(lines), 'such part')})" if len(lines) > 1 else ""
         raise TutelageError(f"{lines[0]}{more}; " + _REPAIR.format(folder))

@@ -18,6 +18,7 @@ from ..envs.gymnasium_task import Step, TaskEnvironment
 from ..envs.suite import Suite
 from ..envs.task import Task
 from ..envs.trust import Untrusted
+from ..envs.wording import counted
 from .trajectory import Digest, Trajectory, stack_observations
 
 if TYPE_CHECKING:
@@ -318,7 +319,7 @@ def _difference(trajectory: Trajectory, got: Replay | Exception, now: Mapping[st
     elif trajectory.observations is not None:
         what = "stored observations that differ from its digest"
     elif len(got.rewards) != len(trajectory):
-        what = f"an end after {len(got.rewards)} of {len(trajectory)} steps"
+        what = f"an end after {len(got.rewards)} of {counted(len(trajectory), 'step')}"
     else:
         unlike = np.flatnonzero(got.rewards != trajectory.rewards)
         what = f"another reward at step {unlike[0]}" if len(unlike) else "other observations"

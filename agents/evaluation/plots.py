@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from ...envs.wording import counted
 from .comparison import MANY, Cell, Comparison, leaders
 from .drawing import DASHES, INK, KINDS, MARKERS, MUTED, PAPER, Panel, panel
 from .intervals import Curve, Interval, time_to_success, wilson
@@ -267,7 +268,8 @@ def _effort(comparison: Comparison, task: str, crowd: Sequence[str]) -> Panel:
         axes.set_xlabel("mean seconds an episode")
         axes.grid(axis="y")
         return done(
-            task, f"Success on {task} against time taken, one point for each of {points} demonstrators"
+            task,
+            f"Success on {task} against time taken, one point for each of {counted(points, 'demonstrator')}",
         )
 
 

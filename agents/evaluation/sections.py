@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from ...envs.suite import Suite
 from ...envs.task import RECORD
+from ...envs.wording import counted
 from . import plots
 from .comparison import MANY, Comparison, Leaders, Overall
 from .diagnostics import Diagnosis
@@ -269,7 +270,7 @@ def _count(comparison: Comparison) -> str:
     counts = {cell.success.n for cell in comparison.cells.values()}
     if len(counts) > 1:
         return "The number of episodes, n, stands under each figure."
-    return f"Every figure is from {counts.pop()} episodes."
+    return f"Every figure is from {counted(counts.pop(), 'episode')}."
 
 
 def _means(comparison: Comparison) -> list[list[str]]:

@@ -30,6 +30,7 @@ from ...envs.grid.tiles import atlas
 from ...envs.printable import printable
 from ...envs.suite import Suite
 from ...envs.task import RECORD, SeedRange
+from ...envs.wording import agreeing, counted
 from ..database import database_errors
 from ..trajectory import Trajectory
 from .bounded_calls import bounded_unless
@@ -126,7 +127,8 @@ def farewell(recorder: Recorder) -> str:
         return "Stopped; everything is saved."
     why = f": {printable(journal.trouble)}" if journal.trouble else ""
     left = (
-        f"{journal.unsaved} unacknowledged changes are not saved, everything else is"
+        f"{counted(journal.unsaved, 'unacknowledged change')} {agreeing(journal.unsaved, 'is')} not saved, "
+        "everything else is"
         if journal.unsaved
         else "every acknowledged change is saved"
     )
