@@ -17,6 +17,7 @@ from ..envs.bounded_files import read_bytes
 from ..envs.errors import TutelageError
 from ..envs.printable import markdown_cell
 from ..envs.suite import Suite, suite_from
+from ..envs.wording import counted
 from .bounded_tensors import parse_tensors
 from .checkpoint_checks import expect_description, rebuilt
 from .policy import Policy

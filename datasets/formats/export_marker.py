@@ -18,9 +18,9 @@ from ..sealed_yaml import seal_of
 MARKERS = {
     "minari": "data/tutelage.json",
     "lerobot": "meta/tutelage.json",
-    "csv": "tutelage-csv.json",
-    "npz": "tutelage-npz.json",
-    "robomimic": "tutelage-robomimic.json",
+    "csv": "tutelage/csv.json",
+    "npz": "tutelage/npz.json",
+    "robomimic": "tutelage/robomimic.json",
 }
 """Where the marker lies in a dataset of each format."""
 
