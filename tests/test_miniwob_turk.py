@@ -239,10 +239,10 @@ def test_the_verb_tells_a_format_and_a_folder_apart(tmp_path: Path) -> None:
     run = CliRunner()
     words = ["import", "miniwob-turk", str(tmp_path / "source"), "-o", str(tmp_path / "store"), "--json"]
     told = json.loads(run.invoke(app, words).stdout)
-    assert told[0]["kept"] == 1
+    assert told["counts"][0]["kept"] == 1
     words = ["import", str(tmp_path / "source"), "--from", "miniwob-turk", "-o", str(tmp_path / "again")]
     table = run.invoke(app, words, env={"COLUMNS": "120"})
-    assert "1 of 1 demonstrations kept" in table.stdout
+    assert "1 of 1 demonstration kept" in table.stdout
     for wrong in (["import", str(tmp_path), "-o", "x"], ["import", "miniwob", str(tmp_path), "-o", "x"]):
         assert isinstance(run.invoke(app, wrong).exception, TutelageError)
     with pytest.raises(TutelageError, match="found neither"):
