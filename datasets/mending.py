@@ -34,9 +34,8 @@ class Mended:
         lines = [f"brought back from the journal: {counted(self.restored, 'episode')}"] * bool(self.restored)
         if self.lost:
             lines.append(
-                f"in parts that are lost: {counted(self.lost, 'episode')}; what the journal does "
-                "not have of them, "
-                "a copy may: name it with --from"
+                f"in parts that are lost: {counted(self.lost, 'episode')}; "
+                "what the journal does not have of them, a copy may: name it with --from"
             )
         lines += [f"not restored: {reason}" for reason in self.unrestored]
         lines += self.problems or ["the store is sound"]
