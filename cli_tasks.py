@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import importlib
 from typing import Annotated, Any
 
 import typer
@@ -87,16 +88,15 @@ def completion(shell: Annotated[Shell, typer.Argument(help="The shell that runs 
     Bash: eval "$(tutelage completion bash)" in ~/.bashrc. Zsh: the same with zsh in ~/.zshrc, after compinit.
     Fish: tutelage completion fish > ~/.config/fish/completions/tutelage.fish.
     """
-    from typer.completion import get_completion_script
-
-    script: Any = get_completion_script(
-        prog_name="tutelage", complete_var=COMPLETE_VARIABLE, shell=shell.value
-    )
-    print(script)
+    write = _typer_completion().get_completion_script
+    print(write(prog_name="tutelage", complete_var=COMPLETE_VARIABLE, shell=shell.value))
 
 
 def prepare_completion() -> None:
     """Let the command line answer a shell's questions in the way that `completion` asks them."""
-    from typer.completion import completion_init
+    _typer_completion().completion_init()
 
-    completion_init()
+
+def _typer_completion() -> Any:
+    """Import what typer's own flags for completion call; its types do not export it."""
+    return importlib.import_module("typer.completion")

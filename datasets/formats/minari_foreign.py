@@ -14,7 +14,7 @@ from ...envs.spaces import leaves
 from ...envs.suite import Suite, suite_from
 from ...envs.task import RECORD, Task
 from ...envs.trust import Untrusted
-from ...envs.wording import counted
+from ...envs.wording import agreeing, counted
 from ..replay import Environments, digest_of, prove_again
 from ..trajectory import CONTROLLERS, Trajectory
 from .bounded_minari import read_along
@@ -71,7 +71,8 @@ def foreign_trajectories(dataset: Any, task: Task, suite: Suite, report: list[st
         )
     if stored:
         report.append(
-            f"{dataset.id}: replay did not prove {counted(stored, 'episode')}; observations are stored there."
+            f"{dataset.id}: replay did not prove {counted(stored, 'episode')}, "
+            f"so {agreeing(stored, 'its')} observations are stored."
         )
 
 
