@@ -73,19 +73,20 @@ class FoldedTable:
 
     def _natural(self, at: int) -> int:
         """Return how wide a column is where nothing is folded."""
-        column = self.columns[at]
-        head = cell_len(printable(column.name))
-        cells = max((_width(row[at]) for row in self.rows), default=0)
-        if column.words or at < self.keys:
-            return max(head, cells, 1)
-        longest = max((cell_len(word) for word in printable(column.name).split()), default=0)
-        return max(cells, min(longest, _LONGEST_HEAD), 1)
+        head = cell_len(printable(self.columns[at].name))
+        return max(head, self._cells(at), 1)
 
     def _least(self, at: int) -> int:
-        """Return how wide a column must be."""
+        """Return how wide a column must be: of figures, as wide as they are; its heading may fold."""
         if at < self.keys:
             return min(self._natural(at), _LEAST_KEY)
-        return min(self._natural(at), _LEAST_WORDS) if self.columns[at].words else self._natural(at)
+        if self.columns[at].words:
+            return min(self._natural(at), _LEAST_WORDS)
+        longest = max((cell_len(word) for word in printable(self.columns[at].name).split()), default=0)
+        return max(self._cells(at), min(longest, _LONGEST_HEAD), 1)
+
+    def _cells(self, at: int) -> int:
+        return max((_width(row[at]) for row in self.rows), default=0)
 
     def _folds(self, width: int) -> list[list[int]] | None:
         """Distribute the columns over tables that fit; None where a table would hold one of them, or none."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -204,7 +203,7 @@ def test_files_are_downloaded_without_a_network(page: playwright.Page, tmp_path:
     assert files.count() == 5
     paths = {path.name: path for path in (download(button) for button in files.all())}
     assert list(paths) == ["table.csv", "table.tex", "table.md", "rows.csv", "rows.parquet"]
-    assert len(list(csv.DictReader(paths["rows.csv"].open(newline="")))) == 24
+    assert len(paths["rows.csv"].read_text().splitlines()[1:]) == 24
     assert pq.read_table(paths["rows.parquet"]).num_rows == 24
     assert paths["table.tex"].read_text().count("novice") == 1
     plot = page.locator("figure.panel").first
