@@ -22,7 +22,9 @@ def _formats(incomplete: str) -> list[str]:
 
 def export_(
     folder: Annotated[Path, typer.Argument(help="A store: the folder that demonstrations are kept in.")],
-    to: Annotated[str, typer.Option(help="minari, lerobot, csv, npz or robomimic.", autocompletion=_formats)],
+    to: Annotated[
+        str, typer.Option(help="minari, lerobot, csv, npz, robomimic or rlds.", autocompletion=_formats)
+    ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Where to write.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document for machines.")] = False,
 ) -> None:

@@ -13,6 +13,8 @@ import h5py
 import numpy as np
 import pandas
 import pytest
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from tensorboard.compat.tensorflow_stub import errors, pywrap_tensorflow
 from tutelage.cli import app
 from tutelage.datasets.formats.plain_export import flat_names, safe_name
 from tutelage.datasets.replay import Environments, replay_proven
@@ -128,6 +130,80 @@ def test_robomimics_layout_holds_what_was_seen_done_and_gained(crowd: Store, tmp
                 assert demo["tutelage/times_ms"][()].tolist() == one.times_ms.tolist()
                 if task == "words":
                     assert demo["tutelage/texts/words"].asstr()[()].tolist() == seen["words"].tolist()
+
+
+def examples(path: Path) -> list[dict[str, Any]]:
+    """Read a TFRecord file with TensorBoard's reader, which checks every CRC, and protobuf's own parser."""
+    reader = pywrap_tensorflow.PyRecordReader_New(str(path))
+    found = []
+    while True:
+        try:
+            reader.GetNext()
+        except errors.OutOfRangeError:
+            return found
+        message = Example.FromString(reader.record())
+        lists = {name: feature.WhichOneof("kind") for name, feature in message.features.feature.items()}
+        features = message.features.feature
+        found.append({name: list(getattr(features[name], kind).value) for name, kind in lists.items()})
+
+
+def _example_class() -> Any:
+    """Build `tf.train.Example` from its published definition (tensorflow/core/example/*.proto)."""
+    field, message = descriptor_pb2.FieldDescriptorProto, descriptor_pb2.DescriptorProto
+    file = descriptor_pb2.FileDescriptorProto(name="example.proto", package="t", syntax="proto3")
+    kinds = {"BytesList": field.TYPE_BYTES, "FloatList": field.TYPE_FLOAT, "Int64List": field.TYPE_INT64}
+    for name, kind in kinds.items():
+        listed = field(name="value", number=1, label=field.LABEL_REPEATED, type=kind)
+        file.message_type.append(message(name=name, field=[listed]))
+    feature = message(name="Feature", oneof_decl=[descriptor_pb2.OneofDescriptorProto(name="kind")])
+    for number, name in enumerate(kinds, 1):
+        options = {"label": field.LABEL_OPTIONAL, "type": field.TYPE_MESSAGE, "oneof_index": 0}
+        feature.field.append(field(name=name.lower(), number=number, type_name=f".t.{name}", **options))
+    entry = message(name="FeatureEntry", options=descriptor_pb2.MessageOptions(map_entry=True))
+    entry.field.append(field(name="key", number=1, label=field.LABEL_OPTIONAL, type=field.TYPE_STRING))
+    single = {"label": field.LABEL_OPTIONAL, "type": field.TYPE_MESSAGE}
+    entry.field.append(field(name="value", number=2, type_name=".t.Feature", **single))
+    features = message(name="Features", nested_type=[entry])
+    many = {"label": field.LABEL_REPEATED, "type": field.TYPE_MESSAGE}
+    features.field.append(field(name="feature", number=1, type_name=".t.Features.FeatureEntry", **many))
+    whole = message(name="Example")
+    whole.field.append(field(name="features", number=1, type_name=".t.Features", **single))
+    file.message_type.extend([feature, features, whole])
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName("t.Example"))
+
+
+Example = _example_class()
+
+
+def test_readers_of_tfrecord_get_every_episode_and_its_features_describe_it(
+    crowd: Store, tmp_path: Path
+) -> None:
+    export(crowd, "rlds", tmp_path / "out")
+    for task in ("words", "cartpole", "camera"):
+        folder, expected = tmp_path / "out" / task, seen_in(crowd, task)
+        about = json.loads((folder / "dataset_info.json").read_text())
+        (split,) = about["splits"]
+        path = folder / f"{about['name']}-train.tfrecord-00000-of-00001"
+        assert (split["shardLengths"], split["numBytes"]) == ([str(len(expected))], str(path.stat().st_size))
+        described = json.loads((folder / "features.json").read_text())["featuresDict"]["features"]
+        steps = described["steps"]["sequence"]["feature"]["featuresDict"]["features"]
+        for example, (one, seen) in zip(examples(path), expected, strict=True):
+            inside = {name.split("/")[1] for name in example if name.startswith("steps/")}
+            assert inside == set(steps)
+            assert example["episode_metadata/seed"] == [one.seed]
+            assert example["episode_metadata/demonstrator"] == [one.demonstrator.encode()]
+            assert example["steps/is_first"] == [1] + [0] * len(one)
+            assert example["steps/is_last"] == [0] * len(one) + [1]
+            assert example["steps/is_terminal"][-1] == one.terminated
+            acted = np.array(example["steps/action"]).reshape(len(one) + 1, -1)[:-1]
+            assert acted.tolist() == one.actions.astype(np.float32).tolist()
+            assert example["steps/reward"][:-1] == one.rewards.astype(np.float32).tolist()
+            for leaf, array in seen.items():
+                key = f"steps/observation/{flat_names(seen)[leaf]}" if leaf else "steps/observation"
+                plain = [text.encode() for text in array.tolist()] if array.dtype.kind == "U" else array
+                assert example[key] == (plain if isinstance(plain, list) else plain.ravel().tolist())
 
 
 @pytest.mark.parametrize("name", ["../../escape", "a//b", ".hidden", "C:\\x", "ends/..", "\n"])

@@ -16,7 +16,7 @@ from ..verification import admit_played
 if TYPE_CHECKING:
     from .miniwob.census import Census
 
-FORMATS = ("minari", "lerobot", "csv", "npz", "robomimic")
+FORMATS = ("minari", "lerobot", "csv", "npz", "robomimic", "rlds")
 """What a store can be written as."""
 SOURCES = ("minari", "lerobot", "miniwob-turk")
 """What can be read into a store."""
@@ -44,6 +44,7 @@ _EXPORTS = {
     "csv": (".csv_export", "export_csv"),
     "npz": (".npz_export", "export_npz"),
     "robomimic": (".robomimic_export", "export_robomimic"),
+    "rlds": (".rlds_export", "export_rlds"),
 }
 
 

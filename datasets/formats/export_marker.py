@@ -21,6 +21,7 @@ MARKERS = {
     "csv": "tutelage/csv.json",
     "npz": "tutelage/npz.json",
     "robomimic": "tutelage/robomimic.json",
+    "rlds": "tutelage/rlds.json",
 }
 """Where the marker lies in a dataset of each format."""
 

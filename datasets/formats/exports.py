@@ -159,5 +159,6 @@ _WRITERS = {
     "csv": (".csv_export", "write_csv"),
     "npz": (".npz_export", "write_npz"),
     "robomimic": (".robomimic_export", "write_robomimic"),
+    "rlds": (".rlds_export", "write_rlds"),
 }
 """Format → module and function; imported when asked for, as some need packages that may be missing."""
