@@ -39,7 +39,8 @@ def standing(comparison: Comparison) -> str:
     )
     return (
         f'<p class="opening">{_opening(comparison)}</p><dl class="tiles">{tiles}</dl>'
-        f'<p class="caption">Mean success over {counted(len(comparison.tasks), "task")}, with 95 % intervals.</p>'
+        f'<p class="caption">Mean success over {counted(len(comparison.tasks), "task")}, '
+        "with 95 % intervals.</p>"
     )
 
 
