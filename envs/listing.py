@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from rich.table import Table
 from rich.text import Text
 
 from .errors import TutelageError
@@ -56,23 +55,17 @@ def suites_table(summaries: Iterable[dict[str, Any]]) -> FoldedTable:
     return drawn
 
 
-def table(rows: Iterable[dict[str, Any]]) -> Table:
+def table(rows: Iterable[dict[str, Any]]) -> FoldedTable:
     """Lay the tasks of a suite out for a terminal, with a line for each key."""
-    drawn = Table("task", "instruction", "keys", "success", "pace", header_style="bold")
-    drawn.add_column("steps", justify="right", no_wrap=True)
+    words = [Column(name, words=True) for name in ("instruction", "keys", "success", "pace")]
+    drawn = FoldedTable([Column("task"), *words, Column("steps")])
     for row in rows:
         name = Text.assemble(printable(row["task"]), "\n", (printable(row["env"]), "dim"))
         if "problem" in row:
-            drawn.add_row(name, Text("cannot be made", style="red"))
+            drawn.add_row(name, Text("cannot be made", style="red"), "", "", "", "")
             continue
-        drawn.add_row(
-            name,
-            printable(row["instruction"]),
-            _keys(row["keys"]),
-            row["success"],
-            row["pace"],
-            str(row["limit"]),
-        )
+        keys, limit = _keys(row["keys"]), str(row["limit"])
+        drawn.add_row(name, row["instruction"], keys, row["success"], row["pace"], limit)
     return drawn
 
 
