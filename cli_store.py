@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
+from .cli_json import print_json
 from .envs.console import SafeConsole
 from .envs.errors import TutelageError
-from .envs.finite_json import json_text
 
 console = SafeConsole()
 
@@ -37,7 +37,7 @@ def repair(
 
     done = mend(folder, copies or [], journal, dry_run=dry_run, tell=tell)
     if as_json:
-        print(json_text(asdict(done), indent=2))
+        print_json("repair", asdict(done))
     elif not dry_run:
         for line in done.lines():
             console.print(line)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -120,6 +121,18 @@ def suite_names() -> list[str]:
     """List the suites that come with the package."""
     folder = resources.files(__package__).joinpath("suites")
     return sorted(one.name.removesuffix(".yaml") for one in folder.iterdir() if one.name.endswith(".yaml"))
+
+
+def suite_summaries() -> list[dict[str, Any]]:
+    """List the suites that come along: name, what its file says about it, ids of its tasks. Makes no task."""
+    summaries = []
+    for name in suite_names():
+        text = resources.files(__package__).joinpath("suites", f"{name}.yaml").read_text("utf-8")
+        suite = suite_from(parse_yaml(text, f"suite {name}"), f"suite {name}")
+        head = itertools.takewhile(lambda line: line.startswith("#"), text.splitlines())
+        about = " ".join(line.lstrip("# ") for line in head)
+        summaries.append({"suite": name, "about": about, "tasks": [task.id for task in suite]})
+    return summaries
 
 
 def suite_from(document: Any, where: str = "the suite") -> Suite:
