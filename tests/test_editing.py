@@ -127,7 +127,7 @@ def test_which_episodes_are_meant_must_be_said_and_must_be_there(filled: Store) 
         edit(filled, "delete", "ffffff00")
     first = episodes(filled)[0].episode
     assert [line["episode"] for line in edit(filled, "delete", first[:8], "--json")["episodes"]] == [first]
-    listed = edit(filled, "list", "--by", "bob", "--text", "cartPOLE", "--json")
+    listed = edit(filled, "list", "--by", "bob", "--text", "cartPOLE", "--json")["episodes"]
     assert [row["task"] for row in listed] == ["cartpole"]
 
 

@@ -40,7 +40,7 @@ EXACT = {
     ),
     *("datasets/row_checksums.py", "datasets/sealed_yaml.py", "datasets/manifest.py", "datasets/columns.py"),
     *("datasets/column_cache.py", "datasets/formats/export_marker.py", "datasets/formats/hdf5_process.py"),
-    *("datasets/formats/miniwob/recording.py", "agents/training_state.py"),
+    *("datasets/formats/miniwob/recording.py", "agents/training_state.py", "envs/rendering.py"),
 }
 """Hashes, and files that only this package reads back."""
 

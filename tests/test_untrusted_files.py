@@ -180,7 +180,7 @@ def test_a_verb_that_lists_runs_nothing_and_lists(
     elif words.startswith("quality"):
         assert len(listed["people"]) == 1
     elif words.startswith("edit"):
-        assert len(listed) == 2
+        assert len(listed["episodes"]) == 2
     else:
         assert listed["tasks"][0]["problem"].endswith(f"say --trust '{handed}'")
     assert not started.exists()

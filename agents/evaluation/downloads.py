@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import base64
 import gzip
-import json
 from collections.abc import Mapping
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ...envs.finite_json import json_text
 from ...envs.suite import Suite
 from .drawing import PAPER_COLOURS
 from .markup import section, text
@@ -50,7 +50,7 @@ def downloads(rows: pa.Table, suite: Suite) -> tuple[str, str]:
     document = {"files": whole, "colours": dict(PAPER_COLOURS)}
     body = f'<div class="files screen">{held}</div>'
     body += "<noscript><p>The buttons need JavaScript.</p></noscript>"
-    return section("files", "For papers and programs", lead, body), json.dumps(document)
+    return section("files", "For papers and programs", lead, body), json_text(document)
 
 
 def _packed(files: Mapping[str, bytes]) -> dict[str, str]:

@@ -129,7 +129,7 @@ def measure(comparison: Comparison, task: str) -> str:
 
 
 def shown_on(comparison: Comparison, task: str, actor: str) -> tuple[str, str]:
-    """Return an actor's figure on a task and its bounds; a dash where it has not played, or why that failed."""
+    """Return an actor's figure on a task and its bounds; else a dash, or why it failed."""
     if (why := comparison.failures.get((task, actor))) is not None:
         return printable(f"{FAILED} {_short(why)}"), ""
     cell = comparison.cells.get((task, actor))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
+from ...envs.finite_json import json_text
 from ...envs.spaces import Leaf
 from ...envs.task import Task
 from ..store import Progress, Store
@@ -44,7 +44,7 @@ def _write(folder: Path, task: Task, found: tuple[Leaf, ...], episodes: Iterator
             "controllers": one.controllers,
             "frames": one.frames,
             # bytes, as `forget` looks for names in them
-            "facts": np.frombuffer(json.dumps(facts_of(one), sort_keys=True).encode(), np.uint8),
+            "facts": np.frombuffer(json_text(facts_of(one), is_sorted=True).encode(), np.uint8),
         }
         for leaf in found:
             array = shown.observations[leaf.path]

@@ -6,7 +6,6 @@ float32, as TensorFlow Datasets does.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from ...envs.finite_json import json_text
 from ...envs.spaces import Leaf, is_text
 from ...envs.task import Task
 from ..store import Progress, Store
@@ -84,7 +84,7 @@ def _example(
         key = "steps/observation" if bare else f"steps/observation/{names[leaf.path]}"
         made[key] = [str(text).encode() for text in array.tolist()] if is_text(leaf.space) else array
     facts = facts_of(one)
-    about = {**facts, "facts": json.dumps(facts, sort_keys=True)}
+    about = {**facts, "facts": json_text(facts, is_sorted=True)}
     for name in _ABOUT:
         value = about[name]
         made[f"episode_metadata/{name}"] = (
@@ -132,4 +132,4 @@ def _text() -> dict[str, Any]:
 
 
 def _write_json(path: Path, document: Mapping[str, Any]) -> None:
-    path.write_text(json.dumps(document, indent=2), encoding="utf-8")
+    path.write_text(json_text(document, indent=2), encoding="utf-8")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...envs.errors import TutelageError
+from ...envs.finite_json import json_text
 from ...envs.spaces import Leaf, is_text
 from ...envs.task import Task
 from ..store import Progress, Store
@@ -52,7 +52,7 @@ def _write(folder: Path, task: Task, found: tuple[Leaf, ...], episodes: Iterator
     waiting: list[dict[str, Any]] = []
     first = size = 0
     with Hdf5Process(folder) as process:
-        process.call(begin, folder / FILE, json.dumps(about))
+        process.call(begin, folder / FILE, json_text(about))
         for shown in episodes:
             waiting.append(_demo(shown, keys, texts_of(shown, found)))
             size += sum(array.nbytes for array in shown.observations.values())
@@ -78,5 +78,5 @@ def _demo(shown: Shown, keys: dict[str, str], texts: dict[str, list[str]]) -> di
         "next_obs": {key: shown.observations[path][1:] for path, key in keys.items()},
         "tutelage": {"times_ms": one.times_ms, "controllers": one.controllers, "frames": one.frames},
         "texts": {name: texts[path] for path, name in flat_names(texts).items()},
-        "facts": json.dumps(facts_of(one), sort_keys=True),
+        "facts": json_text(facts_of(one), is_sorted=True),
     }
