@@ -13,13 +13,14 @@ COLUMNS: Mapping[str, str] = {
     "env": "Gymnasium id of the environment.",
     "kwargs": "Arguments that the environment was made with, as a JSON object.",
     "versions": "Version of every package that decides what the environment does, as a JSON object.",
+    "casts": "What casts to the declared dtypes changed, by leaf or `(action)`, as a JSON object; `{}` for nothing.",
     "seed": "Seed of the reset; with the actions it gives the episode back.",
     "demonstrator": "Pseudonym of the person, or name of the program, that played.",
     "kind": "What played: `person`, `expert`, `simulated`, `policy` or `chance`.",
     "started": "When the episode began, ISO 8601 in UTC; empty where unknown.",
     "steps": "Number of actions, T.",
     "return": "Sum of all rewards.",
-    "success": "Whether the task's success rule held at the end.",
+    "success": "Whether the task's success rule held at the end; null where the task has none.",
     "seconds": "Time from the reset to the last action, in seconds.",
     "terminated": "Whether the environment ended the episode.",
     "truncated": "Whether a limit of steps or time ended the episode.",
@@ -35,6 +36,7 @@ COLUMNS: Mapping[str, str] = {
     "times_ms": "Milliseconds from the reset to each action, T numbers.",
     "controllers": "Who chose each action, T numbers: 0 a person, 1 a policy, 2 an expert.",
     "frames": "Number of the frame that was shown when each action was chosen, T numbers.",
+    "infos": "NumPy `.npz` of what the success rule read from info, T numbers a path; null where it reads none.",
     "observations": "NumPy `.npz` of T + 1 observations, an array a leaf; null where replay gives them back.",
 }
 """Column → one sentence."""
