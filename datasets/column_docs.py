@@ -13,7 +13,7 @@ COLUMNS: Mapping[str, str] = {
     "env": "Gymnasium id of the environment.",
     "kwargs": "Arguments that the environment was made with, as a JSON object.",
     "versions": "Version of every package that decides what the environment does, as a JSON object.",
-    "casts": "What casts to the declared dtypes changed, by leaf or `(action)`, as a JSON object; `{}` for nothing.",
+    "casts": "What casts to the declared dtypes changed, by leaf or `(action)`, as a JSON object.",
     "seed": "Seed of the reset; with the actions it gives the episode back.",
     "demonstrator": "Pseudonym of the person, or name of the program, that played.",
     "kind": "What played: `person`, `expert`, `simulated`, `policy` or `chance`.",
