@@ -191,7 +191,7 @@ def simulate(
         options: dict[str, Any] = {"seeds": within, "skip": skip, "workers": workers, "ray": ray}
         options |= {"demonstrators": people, "progress": lambda _, count: advance(count)}
         options["tell"] = lambda task, reasons: failures.append(
-            f"task {task!r}: failed: {len(reasons)} episodes: {next(iter(reasons.values()))}"
+            f"task {task!r}: failed: {counted(len(reasons), 'episode')}: {next(iter(reasons.values()))}"
         )
         stored = simulated_crowd.simulate(chosen, store, wanted, **options)
     if as_json:

@@ -279,7 +279,8 @@ def _soundness(one: Inspection) -> Text:
     if one.casts:
         lines = "\n".join(f"  {printable(line)}" for line in one.casts)
         return Text(
-            f"{replayed:,} episodes replayed bit for bit, {stored:,} with stored observations intact, but "
+            f"{counted(replayed, 'episode')} replayed bit for bit, "
+            f"{stored:,} with stored observations intact, but "
             f"casts changed what was observed or done:\n{lines}",
             style="yellow",
         )

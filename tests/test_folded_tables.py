@@ -64,6 +64,7 @@ def rows(
             5,
             0.1,
             f"{task}{actor}{i}",
+            "",
         )
         for task in tasks
         for actor, (kind, total) in actors.items()
@@ -235,7 +236,7 @@ def test_a_count_agrees_with_its_noun() -> None:
 
 
 UNCOUNTED = re.compile(
-    r"\{(?![A-Z_]+\}|self\.name\}|self\._speed)[^{}]+\} "
+    r"\{(?![A-Z_]+\}|self\.name\}|self\._speed|task\.fps)[^{}]+\} "
     r"(more )?(episodes|tasks|steps|seeds|demonstrations|people|actors|parts|files|bytes|rows|links)\b"
 )
 

@@ -119,7 +119,7 @@ def measure(
             "sampled": False if greedy else episodes or chosen.episodes,
         },
     )
-    notes += [f"{result.resumed} episodes were there already"] if result.resumed else []
+    notes += [f"{counted(result.resumed, 'episode')} were there already"] if result.resumed else []
     notes += _unseen_infos(chosen, result.trajectories)
     return Measured(chosen, result.rows, result.trajectories, notes)
 

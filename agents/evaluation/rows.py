@@ -19,6 +19,7 @@ from ...datasets.durable import disk_errors, write_whole
 from ...datasets.trajectory import KINDS, Trajectory
 from ...envs.bounded_files import Limits, read_bytes, too_large
 from ...envs.errors import TutelageError
+from ...envs.wording import counted
 
 if TYPE_CHECKING:
     from ...datasets.bounded_parquet import BoundedParquet
@@ -100,7 +101,9 @@ def failures_of(rows: pa.Table) -> dict[tuple[str, str], str]:
         if why:
             reasons.setdefault((task, actor), []).append(why)
     return {
-        pair: whys[0] if len(whys) == counts[pair] else f"{len(whys)} of {counts[pair]} episodes: {whys[0]}"
+        pair: whys[0]
+        if len(whys) == counts[pair]
+        else f"{len(whys)} of {counted(counts[pair], 'episode')}: {whys[0]}"
         for pair, whys in reasons.items()
     }
 
