@@ -245,7 +245,7 @@ def suite(
         return
 
     def plan(store: Store, progress: Callable[[int], None]) -> Plan:
-        corrected = load_suite(file) if file else store.suite
+        corrected = load_suite(file, completes=False) if file else store.suite
         corrected = with_instructions(corrected, pairs(instruction, "--instruction TASK=TEXT"))
         return whole(plan_suite(store, corrected, pairs(rename, "--rename OLD=NEW"), progress), "correct")
 

@@ -36,8 +36,8 @@ COLUMNS: Mapping[str, str] = {
     "times_ms": "Milliseconds from the reset to each action, T numbers.",
     "controllers": "Who chose each action, T numbers: 0 a person, 1 a policy, 2 an expert.",
     "frames": "Number of the frame that was shown when each action was chosen, T numbers.",
-    "infos": "NumPy `.npz` of what the success rule read from info; null where it reads none.",
     "observations": "NumPy `.npz` of T + 1 observations, an array a leaf; null where replay gives them back.",
+    "infos": "NumPy `.npz` of what the success rule read from info; null where it reads none.",
 }
 """Column → one sentence."""
 

@@ -73,7 +73,7 @@ def plan_merge(store: Store, folders: Sequence[Path], progress: Progress) -> Pla
     )
     plan = Plan(change, lines, refused)
     if passed_over:
-        plan.notes.append(f"{counted(passed_over, 'episode')} stay out: they are here already")
+        plan.notes.append(f"passed over, being here already: {counted(passed_over, 'episode')}")
     if document:
         plan.notes.append(
             f"the suite gains tasks: {', '.join(t.id for t in suite if t not in tuple(store.suite))}"
@@ -190,7 +190,7 @@ def _in_suite(
         return after, "" if plays_same else "its observations are stored: no replay shows that this is right"
     after, refusal = play_in(after, environments)
     if not (after.terminated or after.truncated):
-        after = replace(after, success=False)
+        after = replace(after, success=task.success.outcome(None))
     return after, refusal
 
 

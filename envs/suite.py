@@ -87,19 +87,21 @@ class _Suite(BaseModel):
 _MODELS: dict[str, type[BaseModel]] = {"tasks": _Task, "evaluation": _Evaluation, "pace": _Pace}
 
 
-def load_suite(name_or_path: str | Path) -> Suite:
+def load_suite(name_or_path: str | Path, *, completes: bool = True) -> Suite:
     """Load a suite that comes with the package by name, or any YAML file by path.
 
     A registered Gymnasium id (`CartPole-v1`), or a module and an id that it registers
     (`ale_py:ALE/Pong-v5`), stands for a suite of that one task. A module that the argument names is trusted,
     and one that a file names where it was installed for Gymnasium; those of stores and checkpoints are not.
     What tasks of an id or of a file leave out comes from tables of known families and from the registry; the
-    suite's document holds it from then on. Raises TutelageError naming the file, the place and the remedy.
+    suite's document holds it from then on; without `completes` a file is taken as it is, as a store's
+    document is. Raises TutelageError naming the file, the place and the remedy.
     """
     path = Path(name_or_path)
     if path.suffix in {".yaml", ".yml"}:
         try:
-            return _completed(_trusting(suite_from(read_yaml(path), str(path))), str(path))
+            suite = _trusting(suite_from(read_yaml(path), str(path)))
+            return _completed(suite, str(path)) if completes else suite
         except FileNotFoundError:
             raise TutelageError(f"expected a suite file at {path}, found none; check the path") from None
     shipped = suite_names()

@@ -181,10 +181,17 @@ def _expect_rows(table: pa.Table, path: Path) -> None:
     """Raise TutelageError for a row that no episode gives."""
     played = table.filter(pc.equal(table["failed"], ""))
     for name in SCHEMA.names:
-        if name == "success":  # none is known of a task without a rule
+        if name == "success":
             continue
         if (played if name in OUTCOME else table)[name].null_count:
             raise TutelageError(f"expected a value in every row of {path}, got none in column {name!r}")
+    # none is known of a task without a rule: there, of no episode
+    known = played.group_by("task").aggregate([("success", "count"), ("seed", "count")])
+    rated, count = known["success_count"].to_numpy(), known["seed_count"].to_numpy()
+    if ((rated > 0) & (rated < count)).any():
+        raise TutelageError(
+            f"expected a value in every row of a task in {path}, got none in column 'success'"
+        )
     kinds = set(table["kind"].unique().to_pylist()) - set(KINDS)
     if kinds:
         raise TutelageError(f"expected kinds {', '.join(KINDS)} in {path}, got {min(kinds)!r}")
