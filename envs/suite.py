@@ -201,7 +201,7 @@ def _completed(suite: Suite, where: str) -> Suite:
         if "success" not in filled:
             module, _, env_id = task.env.rpartition(":")
             register([name for name in (*task.imports, module) if name and trusts_module(name)])
-            filled["success"] = rule_of(env_id)
+            filled["success"] = rule_of(env_id, task.max_steps)
         full.append(filled)
     return suite_from({**suite.source, "tasks": full}, where)
 

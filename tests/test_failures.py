@@ -203,8 +203,9 @@ tasks:
     env: "tutelage.tests.toy_faults:toys/FragilePole-v0"
     kwargs: {seeds: [2, 1500000001]}
     expert: cartpole
-  - {id: lost, env: "tutelage.tests.toy_faults:toys/Fragile-v0", kwargs: {fails: make}, expert: cartpole}
-  - {id: well, env: CartPole-v1, max_steps: 12, expert: cartpole}
+    success: reward > 0
+  - {id: lost, env: "tutelage.tests.toy_faults:toys/Fragile-v0", kwargs: {fails: make}, expert: cartpole, success: reward > 0}
+  - {id: well, env: CartPole-v1, max_steps: 12, expert: cartpole, success: reward > 0}
 """
 
 
@@ -224,7 +225,7 @@ def test_a_crowd_plays_what_can_be_played_and_goes_on_where_it_stopped(tmp_path:
     assert code == 1
     lines = [line for line in told.splitlines() if "failed:" in line]
     assert len(lines) == 2
-    assert "task 'ill': failed: 1 episodes: " in "".join(lines)
+    assert "task 'ill': failed: 1 episode: " in "".join(lines)
     assert "the pole fell off its cart" in told
     assert "task 'lost': failed: " in told
     store = Store.open(tmp_path / "crowd")
