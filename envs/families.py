@@ -91,9 +91,8 @@ def rule_of(env_id: str, max_steps: int | None = None) -> str:
     """
     spec = gymnasium.registry.get(env_id)
     threshold = None if spec is None else spec.reward_threshold
-    is_cut = (
-        spec is not None and max_steps is not None and max_steps < (spec.max_episode_steps or max_steps + 1)
-    )
+    limit = None if spec is None else spec.max_episode_steps
+    is_cut = max_steps is not None and (limit is None or max_steps < limit)
     return UNKNOWN if threshold is None or is_cut else f"return >= {float(threshold):g}"
 
 

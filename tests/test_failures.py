@@ -204,7 +204,11 @@ tasks:
     kwargs: {seeds: [2, 1500000001]}
     expert: cartpole
     success: reward > 0
-  - {id: lost, env: "tutelage.tests.toy_faults:toys/Fragile-v0", kwargs: {fails: make}, expert: cartpole, success: reward > 0}
+  - id: lost
+    env: "tutelage.tests.toy_faults:toys/Fragile-v0"
+    kwargs: {fails: make}
+    expert: cartpole
+    success: reward > 0
   - {id: well, env: CartPole-v1, max_steps: 12, expert: cartpole, success: reward > 0}
 """
 
