@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .agents.train_config import TrainConfig
 from .agents.train_flags import with_flags
 from .cli_defects import describe as describe_defect
 from .cli_defects import message_of
@@ -19,9 +17,11 @@ from .cli_exchange import export_, import_
 from .cli_safety import reads_files
 from .cli_store import repair
 from .cli_study import Address, Proxies, forget, serve
-from .envs.console import SafeConsole, bar_columns, log_to_stderr
+from .envs.console import SafeConsole, log_to_stderr
 from .envs.errors import TutelageError
 from .envs.printable import printable
+from .envs.progress import counting, waiting
+from .envs.stopping import signals
 
 if TYPE_CHECKING:
     from .datasets.store import Store
@@ -50,24 +50,30 @@ Folder = Annotated[Path, typer.Argument(help="A store: the folder that demonstra
 def main() -> None:
     """Run the command line; a user's mistake ends in one line and exit status 2."""
     log_to_stderr()
+    with signals.installed():
+        line, status = _outcome()
+        if signals.number:  # what else went wrong then went wrong because of it
+            line, status = signals.say(), signals.status
+            signals.end_others()
+        if line:
+            errors.print(f"tutelage: {line}", style="" if signals.number else "red")
+        sys.exit(status)
+
+
+def _outcome() -> tuple[str, int]:
+    """Run a verb; return the line that is said about its end, "" after a good one, and the exit status."""
     try:
         status = app(standalone_mode=False)
-        if status == 130:
-            errors.print("tutelage: stopped")
     except TutelageError as error:
-        errors.print(f"tutelage: {message_of(error)}", style="red")
-        sys.exit(2)
+        return message_of(error), 2
     except _UsageError as error:
-        if error.format_message():  # a group without a verb has shown its help
-            errors.print(f"tutelage: {printable(_usage(error))}", style="red")
-        sys.exit(2)
+        # a group without a verb has shown its help
+        return printable(_usage(error)) if error.format_message() else "", 2
     except (KeyboardInterrupt, typer.Abort):
-        errors.print("tutelage: stopped")
-        sys.exit(130)
+        return "stopped", 130
     except Exception as error:  # not a blanket: what bad input can cause is a TutelageError where it is read
-        line, status = describe_defect(error)
-        errors.print(f"tutelage: {line}", style="red")
-    sys.exit(status if isinstance(status, int) else 0)
+        return ("", 0) if signals.number else describe_defect(error)
+    return "", status if isinstance(status, int) else 0
 
 
 def _usage(error: Any) -> str:
@@ -106,9 +112,12 @@ def tasks(
     from .envs.listing import describe, table
     from .envs.suite import load_suite, suite_names
 
-    rows = [
-        describe(task, one) for one in map(load_suite, [suite] if suite else suite_names()) for task in one
-    ]
+    with waiting("looking at the tasks"):
+        rows = [
+            describe(task, one)
+            for one in map(load_suite, [suite] if suite else suite_names())
+            for task in one
+        ]
     _print_json(rows) if as_json else console.print(table(rows))
 
 
@@ -183,7 +192,8 @@ def simulate(
         rehearse(chosen, experts=wanted)
     people = simulated_crowd.crowd(dict.fromkeys(who, 1)) if who else None
     store = Store.create(out, chosen)
-    with bar("playing", demonstrations) as advance:
+    going_on = f"what was played is in {out}, the same command plays what is missing"
+    with signals.advice(going_on), counting("playing", demonstrations) as advance:
         options: dict[str, Any] = {"seeds": within, "skip": skip, "workers": workers, "ray": ray}
         options |= {"demonstrators": people, "progress": lambda _, count: advance(count)}
         stored = simulated_crowd.simulate(chosen, store, wanted, **options)
@@ -203,7 +213,7 @@ def inspect(
     from .datasets.store import Store
 
     store = Store.open(folder)
-    with bar("replaying", sum(store.listed().values()) if verify else 0) as advance:
+    with counting("replaying", sum(store.listed().values()) if verify else 0) as advance:
         found = look(store, verify=verify, workers=workers, progress=advance)
     _print_json(found.to_dict()) if as_json else console.print(found)
     if found.problems:
@@ -226,7 +236,7 @@ def quality(
     from .datasets.quality_view import view
 
     store = _store(folder)
-    with bar("reading", len(store)) as advance:
+    with counting("reading", len(store)) as advance:
         seen = view(store, experts=experts, progress=advance)
     _print_json(seen.to_list()) if as_json else console.print(seen)
 
@@ -236,9 +246,11 @@ def quality(
 @with_flags
 def train(folders: list[Path], out: Path, config: Path | None, resume: bool, **flags: Any) -> None:
     """Train one policy on everything in the stores; flags override the YAML given with --config."""
+    from .agents.resuming import settings_for
+
     stores = [_store(folder) for folder in folders]
     given = {name: value for name, value in flags.items() if value is not None}
-    settings = TrainConfig.load(config, given) if config else TrainConfig(**given)
+    settings = settings_for(out, config, given, resume)
     if not resume and any((out / name).exists() for name in ("state.safetensors", "kept")):
         raise TutelageError(
             f"expected no run in {out}, found one; go on with --resume or name another folder"
@@ -287,7 +299,7 @@ def evaluate(
     from .agents.evaluation.beside import measure
     from .agents.evaluation.evaluate import progress_bars
 
-    with progress_bars(errors) as bars:
+    with progress_bars() as bars:
         measured = measure(
             policies,
             out,
@@ -316,9 +328,10 @@ def report(
     """Write one self-contained HTML page: the table, intervals, curves, worst seeds with replays."""
     from .agents.evaluation.beside import report_on
 
-    written = report_on(
-        evaluation, out, runs=run or [], stores=[_store(one) for one in store or []], title=title
-    )
+    with waiting("writing the report"):
+        written = report_on(
+            evaluation, out, runs=run or [], stores=[_store(one) for one in store or []], title=title
+        )
     console.print(f"report: {written}")
 
 
@@ -340,23 +353,9 @@ def demo(
     run_demo(out, quick=quick, play=wants_play, port=port, seed=seed, console=console)
 
 
-@contextmanager
-def bar(label: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Show a progress bar with the time left on stderr; yields `advance(n)`."""
-    from rich.progress import Progress
-
-    with Progress(*bar_columns(), console=errors, transient=True, disable=not total) as progress:
-        handle = progress.add_task(label, total=total)
-
-        def advance(count: int = 1) -> None:
-            progress.advance(handle, count)
-
-        yield advance
-
-
 def trying() -> AbstractContextManager[Any]:
     """Show that the tasks are being tried; the first time, kernels are compiled for half a minute."""
-    return errors.status("trying the tasks (a first time takes half a minute)")
+    return waiting("trying the tasks (a first time takes half a minute)")
 
 
 def _store(folder: Path) -> Store:

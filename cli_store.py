@@ -11,6 +11,7 @@ import typer
 
 from .envs.console import SafeConsole
 from .envs.errors import TutelageError
+from .envs.progress import counting
 
 console = SafeConsole()
 
@@ -35,7 +36,8 @@ def repair(
         if not as_json:
             console.print(text)
 
-    done = mend(folder, copies or [], journal, dry_run=dry_run, tell=tell)
+    with counting("mending", None) as advance:
+        done = mend(folder, copies or [], journal, dry_run=dry_run, tell=tell, progress=advance)
     if as_json:
         print(json.dumps(asdict(done), indent=2))
     elif not dry_run:

@@ -12,12 +12,14 @@ from datetime import UTC, datetime
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from gymnasium import spaces
 
 from ..envs.controls import Controls
 from ..envs.errors import TutelageError, nearest
 from ..envs.experts import make_expert
 from ..envs.gymnasium_task import Step, TaskEnvironment
+from ..envs.stopping import signals
 from ..envs.suite import Suite, suite_from
 from ..envs.task import RECORD, SeedRange, Task
 from .grid_crowd import play_grid
@@ -219,28 +221,50 @@ def simulate(
 
     `demonstrations` counts episodes a task id; seeds run from the start of `seeds` (after `skip`), and the
     demonstrators take turns. `workers` and `ray` say where, see `spread`. `progress(task_id, n)` is called
-    as episodes are stored. Returns their number.
+    as episodes are stored. Episodes that the store has already, of an earlier call that was stopped say, are
+    not played again; on Ctrl-C, what has been played is stored. Returns how many were added.
     """
     people = list(demonstrators or crowd())
     jobs = [
-        (suite.source, task.id, people, seeds.first(count, skip)[at : at + chunk])
+        (suite.source, task.id, people, chunk)
         for task in suite
         if (count := demonstrations.get(task.id, 0))
-        for chunk in [_GRID_CHUNK if plays_grid(task) else _CHUNK]
-        for at in range(0, count, chunk)
+        for chunk in _chunks(task, _missing(out, task, people, seeds.first(count, skip)))
     ]
     stored, waiting = 0, []
-    for task_id, rows, asked in spread(_play_chunk, jobs, workers, ray):
-        waiting.append(rows)
-        if sum(map(len, waiting)) >= 4 * _CHUNK:
-            stored, waiting = stored + out.append_rows(pa.concat_tables(waiting)), []
-        if progress:
-            progress(task_id, asked)
-    return stored + (out.append_rows(pa.concat_tables(waiting)) if waiting else 0)
+    if progress:
+        for task_id, count in demonstrations.items():
+            progress(task_id, count - sum(len(seeds) for _, played, _, seeds in jobs if played == task_id))
+    try:
+        for task_id, rows, asked in spread(_play_chunk, jobs, workers, ray):
+            waiting.append(rows)
+            if sum(map(len, waiting)) >= 4 * _CHUNK:
+                with signals.held():
+                    stored, waiting = stored + out.append_rows(pa.concat_tables(waiting)), []
+            if progress:
+                progress(task_id, asked)
+    finally:  # also of a crowd that is stopped, or that an error ends
+        stored += out.append_rows(pa.concat_tables(waiting)) if waiting else 0
+    return stored
+
+
+def _missing(
+    out: Store, task: Task, people: Sequence[SimulatedDemonstrator], seeds: Sequence[int]
+) -> list[int]:
+    """Return the seeds of a task whose episode, by the demonstrator whose turn it is, a store has not."""
+    rows = out.episodes()
+    rows = rows.filter(pc.equal(rows["task"], task.id))
+    there = set(zip(rows["demonstrator"].to_pylist(), rows["seed"].to_pylist(), strict=True))
+    return [seed for seed in seeds if (people[seed % len(people)].name, seed) not in there]
+
+
+def _chunks(task: Task, seeds: Sequence[int]) -> list[Sequence[int]]:
+    size = _GRID_CHUNK if plays_grid(task) else _CHUNK
+    return [seeds[at : at + size] for at in range(0, len(seeds), size)]
 
 
 _CHUNK, _GRID_CHUNK = 100, 2000
-_Job = tuple[Mapping[str, object], str, list[SimulatedDemonstrator], range]
+_Job = tuple[Mapping[str, object], str, list[SimulatedDemonstrator], Sequence[int]]
 
 
 def plays_grid(task: Task) -> bool:
@@ -266,7 +290,7 @@ def _play_chunk(job: _Job) -> tuple[str, pa.Table, int]:
 def _play_one_by_one(
     environment: TaskEnvironment,
     people: Sequence[SimulatedDemonstrator],
-    seeds: range,
+    seeds: Sequence[int],
     suite: Suite,
     started: str,
 ) -> list[Trajectory]:

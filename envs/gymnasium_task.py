@@ -19,6 +19,7 @@ from .admission import admit
 from .controls import Controls, from_mapping, guess, with_rest_key
 from .default_keys import unreached
 from .errors import TutelageError, nearest
+from .extras import missing, missing_for
 from .pictures import RENDER_MODES, to_picture
 from .spaces import Observation, flatten, leaves, row_to_action
 from .task import Task
@@ -175,6 +176,10 @@ def _make(task: Task, rgb: bool) -> gymnasium.Env[Any, Any]:
         _import(name, task)
     known = registry()
     if env_id not in known:
+        if install := missing_for(env_id):
+            raise TutelageError(
+                f"task {task.id!r}: {env_id} needs a package that is not installed: {install}"
+            )
         raise TutelageError(
             f"task {task.id!r}: expected a registered Gymnasium id, got {env_id!r}{nearest(env_id, known)}; "
             f"if another package registers it, install it and name its module: MODULE:{env_id}"
@@ -207,7 +212,11 @@ def failures(task: Task, phase: str, remedy: str) -> Iterator[None]:
     except TutelageError:
         raise
     except gymnasium.error.DependencyNotInstalled as error:  # some find out only at their first reset
-        raise TutelageError(f"task {task.id!r}: {task.env} needs a missing package: {error}") from None
+        remedy = missing_for(task.env) or str(error)
+        raise TutelageError(f"task {task.id!r}: {task.env} needs a missing package: {remedy}") from None
+    except ModuleNotFoundError as error:
+        remedy = str(missing(error) or f"{error}; install it, and try again")
+        raise TutelageError(f"task {task.id!r}: {task.env} needs a missing package: {remedy}") from None
     except Exception as error:
         what = " ".join(str(error).split()) or "nothing more"
         raise TutelageError(

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import TutelageError
+from ..stopping import signals
 from .devtools import BrowserLost, Call, Conversation, Pipe, Result, Talk, Turn
 
 PROGRAMS = (
@@ -111,6 +112,15 @@ class Browser:
         with self._lock:
             self._stop()
 
+    def abandon(self) -> None:
+        """End the browser at once, from any thread, also while it is talked to; it is not used again."""
+        process, folder = self.process, self._folder
+        if process is not None and self._owner == os.getpid():
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            if folder is not None:
+                shutil.rmtree(folder.name, ignore_errors=True)
+
     def _start(self) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="tutelage-chromium-", ignore_cleanup_errors=True)
         theirs_in, ours_out = os.pipe()
@@ -163,6 +173,12 @@ def close_shared() -> None:
         shared().close()
 
 
+def abandon_shared() -> None:
+    """End this process's browser at once, if it has one; for a process that is about to end."""
+    if _of_process.cache_info().currsize:
+        shared().abandon()
+
+
 def find_program() -> str:
     """Find a Chromium; raises TutelageError where there is none."""
     if named := os.environ.get(PROGRAM):
@@ -182,6 +198,7 @@ def find_program() -> str:
 def _of_process(_pid: int) -> Browser:
     browser = Browser()
     atexit.register(browser.close)
+    signals.on_end(browser.abandon)
     return browser
 
 

@@ -22,6 +22,7 @@ from gymnasium.envs.registration import EnvSpec
 
 from ....envs.errors import TutelageError
 from ....envs.gymnasium_task import TaskEnvironment, registry
+from ....envs.stopping import leave_to_parent
 from ....envs.task import Task
 from ....envs.trust import trust
 from ....envs.web.browser import close_shared
@@ -53,7 +54,7 @@ def work(
     `memory` bytes for the process fails. `trusted` is what the server trusts: a forkserver that was started
     before knows nothing of it.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the server's, which then hangs up
+    leave_to_parent()  # which hangs up
     if nice and hasattr(os, "nice"):
         os.nice(10)
     _first_to_go()

@@ -15,6 +15,7 @@ from itertools import count
 from typing import Any
 
 from ....envs.errors import TutelageError
+from ....envs.stopping import inherited_by_none
 from ....envs.suite import Suite
 from ....envs.trust import trusted_names
 from ...trajectory import Trajectory
@@ -245,7 +246,7 @@ class Workers:
         ours.setblocking(False)
         try:
             with theirs:
-                await asyncio.to_thread(process.start)
+                await asyncio.to_thread(_start, process)
         except (OSError, EOFError):
             ours.close()
             raise TutelageError(_NO_START) from None
@@ -278,6 +279,11 @@ class Workers:
                     one.watch(now)
         due = now + min(_FEWEST_SECONDS, self.seconds / 4)
         self._watching = loop.call_at(due, self._watch, due)
+
+
+def _start(process: Any) -> None:
+    with inherited_by_none():
+        process.start()
 
 
 def _memory_of_machine() -> int:
