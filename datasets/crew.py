@@ -25,7 +25,7 @@ from ..envs.web.browser import abandon_shared
 _AHEAD = 2
 """Jobs that a process has at once: the one it does, and the next."""
 
-_LEAVE_SECONDS = 0.4
+_LEAVE_SECONDS = 0.8
 """How long a process may take to end its browser before it is ended itself."""
 
 
