@@ -118,8 +118,11 @@ class Browser:
         if process is not None and self._owner == os.getpid():
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(0.3)
             if folder is not None:
-                shutil.rmtree(folder.name, ignore_errors=True)
+                for _ in range(5):  # its other processes may still have been writing
+                    shutil.rmtree(folder.name, ignore_errors=True)
 
     def _start(self) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="tutelage-chromium-", ignore_cleanup_errors=True)

@@ -55,6 +55,7 @@ def work(
     before knows nothing of it.
     """
     leave_to_parent()  # which hangs up
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # by which Python ends what is left at its own end
     if nice and hasattr(os, "nice"):
         os.nice(10)
     _first_to_go()
