@@ -65,6 +65,7 @@ class Browser:
         self._pipe: Pipe | None = None
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._lock = threading.RLock()
+        self._is_abandoned = False
         self._owner = 0  # a forked child must leave its parent's browser alone
 
     def talk(self, conversations: Sequence[Conversation[Result]]) -> list[Result]:
@@ -114,6 +115,7 @@ class Browser:
 
     def abandon(self) -> None:
         """End the browser at once, from any thread, also while it is talked to; it is not used again."""
+        self._is_abandoned = True  # who talks to it, in another thread, would start the next one
         process, folder = self.process, self._folder
         if process is not None and self._owner == os.getpid():
             with contextlib.suppress(ProcessLookupError):
@@ -125,6 +127,8 @@ class Browser:
                     shutil.rmtree(folder.name, ignore_errors=True)
 
     def _start(self) -> None:
+        if self._is_abandoned:
+            raise TutelageError("expected a process that goes on to start a browser, got one that ends")
         self._folder = tempfile.TemporaryDirectory(prefix="tutelage-chromium-", ignore_cleanup_errors=True)
         theirs_in, ours_out = os.pipe()
         ours_in, theirs_out = os.pipe()
