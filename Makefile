@@ -33,7 +33,8 @@ types: .venv/installed-dev  ## mypy, strict
 	@mkdir -p .venv/typing && ln -sfn ../.. .venv/typing/tutelage
 	cd .venv/typing && ../bin/mypy --config-file tutelage/pyproject.toml -p tutelage
 
-exam: .venv/installed-dev  ## every registered environment, 100,000 grid worlds a level, kernels with checked bounds (long)
+exam: .venv/installed-dev .venv/exam/ready programs  ## every registered environment and those of other packages, 100,000 grid worlds a level (long)
+	OMP_NUM_THREADS=1 .venv/exam/bin/python -m pytest -rA -m exam tests/exam/test_families.py
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m exam tests
 	NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=.venv/checked $(BIN)/pytest -n 2 tests/test_grid_*.py
 
@@ -77,6 +78,18 @@ clean:  ## remove what the verbs made (your demonstrations in demo/ stay)
 .venv/installed-dev: .venv/torch pyproject.toml constraints.txt
 	@$(PIP) --no-build-isolation -e '.[dev]'
 	@touch $@ .venv/installed-demo
+
+# environments of other packages, and odd ones from a folder outside of this one, beside what is in .venv
+.venv/exam/ready: .venv/installed-dev tests/exam/requirements.txt $(wildcard tests/exam/odd_worlds/*/*.py)
+	@echo "installing environments of other packages into .venv/exam"
+	@$(PYTHON) -m venv .venv/exam
+	@$(BIN)/python -c 'import site; print(f"import site; site.addsitedir({site.getsitepackages()[0]!r})")' \
+	  > $$(.venv/exam/bin/python -c 'import site; print(site.getsitepackages()[0])')/beside.pth
+	@.venv/exam/bin/python -m pip --disable-pip-version-check install -qq -c constraints.txt -r tests/exam/requirements.txt
+	@elsewhere=$$(mktemp -d) && cp -r tests/exam/odd_worlds/. $$elsewhere && \
+	  .venv/exam/bin/python -m pip --disable-pip-version-check install -qq --no-build-isolation --no-deps $$elsewhere; \
+	  status=$$?; rm -rf $$elsewhere; exit $$status
+	@touch $@
 
 # the peer of benchmarks/training.py pins gymnasium 0.29: it gets a virtual environment of its own
 .venv/imitation/ready: .venv/torch

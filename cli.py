@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import sys
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,12 +13,15 @@ import typer
 from .agents.train_flags import with_flags
 from .cli_defects import describe as describe_defect
 from .cli_defects import message_of
+from .cli_edit import browse, edit
 from .cli_exchange import export_, import_
+from .cli_people import payments, person
 from .cli_safety import reads_files
 from .cli_store import repair
 from .cli_study import Address, Proxies, forget, serve
 from .envs.console import SafeConsole, log_to_stderr
 from .envs.errors import TutelageError
+from .envs.finite_json import json_text
 from .envs.printable import printable
 from .envs.progress import counting, waiting
 from .envs.stopping import signals
@@ -137,14 +140,14 @@ def record(
 ) -> None:
     """Play in the browser; every step is journalled, every kept demonstration goes to the store."""
     from .datasets.crowd.app import record as serve_recorder
+    from .datasets.crowd.worlds.reachable_pace import pace_notes
     from .envs.rehearsal import rehearse
     from .envs.suite import load_suite
 
     chosen = load_suite(suite)
     with trying():
-        notes = rehearse(chosen, people=True)
-    for note in notes:
-        errors.print(f"note: {note}", style="yellow")
+        notes = rehearse(chosen, people=True) + pace_notes(chosen)
+    _tell(notes)
     serve_recorder(
         chosen,
         out,
@@ -160,6 +163,8 @@ def record(
 
 
 app.command()(reads_files(serve))
+app.command()(reads_files(person))
+app.command()(reads_files(payments))
 app.command()(reads_files(forget))
 
 
@@ -188,16 +193,26 @@ def simulate(
     chosen, within = load_suite(suite or named), _seed_range(seeds)
     tasks = [chosen[one].id for one in task or [each.id for each in chosen]]
     wanted = {one: (demonstrations + i) // len(tasks) for i, one in enumerate(reversed(tasks))}
+    failed: dict[str, str] = {}
     with trying():
-        rehearse(chosen, experts=wanted)
+        notes = rehearse(chosen, experts=wanted, failures=failed)
+    _tell(notes)
+    failures = [f"task {task!r}: failed: {failed[task]}" for task in wanted if task in failed]
+    if len(failures) == len(wanted):
+        raise TutelageError(failures[0])
+    wanted = {task: count for task, count in wanted.items() if task not in failed}
     people = simulated_crowd.crowd(dict.fromkeys(who, 1)) if who else None
     store = Store.create(out, chosen)
     going_on = f"what was played is in {out}, the same command plays what is missing"
     with signals.advice(going_on), counting("playing", demonstrations) as advance:
         options: dict[str, Any] = {"seeds": within, "skip": skip, "workers": workers, "ray": ray}
         options |= {"demonstrators": people, "progress": lambda _, count: advance(count)}
+        options["tell"] = lambda task, reasons: failures.append(
+            f"task {task!r}: failed: {len(reasons)} episodes: {next(iter(reasons.values()))}"
+        )
         stored = simulated_crowd.simulate(chosen, store, wanted, **options)
     console.print(f"{stored} demonstrations, each proven by replay, in {out}")
+    _end_with(failures)
 
 
 @app.command()
@@ -220,6 +235,8 @@ def inspect(
         raise TutelageError(f"expected a sound store at {folder}, found: {found.problems[0]}")
 
 
+app.command()(reads_files(browse))
+app.add_typer(edit, name="edit")
 app.command()(reads_files(repair))
 app.command(name="export")(reads_files(export_))
 app.command(name="import")(reads_files(import_))
@@ -257,17 +274,29 @@ def train(folders: list[Path], out: Path, config: Path | None, resume: bool, **f
         )
     from .agents.behavior_cloning import train as fit  # here: torch takes a second, a mistake above none
     from .agents.evaluation.beside import select_success
+    from .datasets.store_suite import union
     from .datasets.weights import table
 
     options: dict[str, Any] = {"resume": resume, "progress": True}
+    failed: dict[str, str] = {}
+
+    def note_failure(task: str, why: str) -> None:
+        failed.setdefault(task, why)
+
     options["evaluate"] = select_success(
-        stores[0].suite, episodes=settings.select_episodes, workers=settings.workers
+        union(stores), episodes=settings.select_episodes, workers=settings.workers, tell=note_failure
     )
     options["tell"] = lambda weights: console.print(table(weights))
     if not (resume and settings.practise and (out / "kept").is_dir() and (out / "practice").is_dir()):
         fit(stores, out, settings, **options)
     if settings.practise:
         from .agents.practise import practise
+        from .agents.rounds import Round
+
+        def tell_round(practised: Round) -> None:
+            console.print(str(practised))
+            for task, why in practised.failed.items():
+                note_failure(task, why)
 
         practise(
             stores,
@@ -275,9 +304,10 @@ def train(folders: list[Path], out: Path, config: Path | None, resume: bool, **f
             settings,
             evaluate=options["evaluate"],
             progress=True,
-            tell=lambda practice_round: console.print(str(practice_round)),
+            tell=tell_round,
         )
     console.print(f"kept policy: {out / 'kept'}")
+    _end_with([f"task {task!r}: failed: {why}" for task, why in failed.items()])
 
 
 @app.command()
@@ -313,7 +343,9 @@ def evaluate(
             workers=workers,
             progress=bars,
         )
+    _tell(measured.notes)
     _print_json(measured.summary()) if as_json else console.print(measured.table())
+    _end_with(measured.failures)
 
 
 @app.command()
@@ -353,6 +385,20 @@ def demo(
     run_demo(out, quick=quick, play=wants_play, port=port, seed=seed, console=console)
 
 
+def _tell(notes: Iterable[str]) -> None:
+    """Print notes for the person on stderr, a line each."""
+    for note in notes:
+        errors.print(f"note: {printable(note)}", style="yellow")
+
+
+def _end_with(failures: Sequence[str]) -> None:
+    """Print a line for each failure on stderr, and end with status 1 if there are any."""
+    for failure in failures:
+        errors.print(f"tutelage: {printable(failure)}", style="red")
+    if failures:
+        raise typer.Exit(1)
+
+
 def trying() -> AbstractContextManager[Any]:
     """Show that the tasks are being tried; the first time, kernels are compiled for half a minute."""
     return waiting("trying the tasks (a first time takes half a minute)")
@@ -377,4 +423,4 @@ def _seed_range(name: str) -> SeedRange:
 
 
 def _print_json(document: Any) -> None:
-    print(json.dumps(document, indent=2, default=str))
+    print(json_text(document, indent=2, default=str))

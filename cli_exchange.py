@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +9,7 @@ import typer
 
 from .envs.console import SafeConsole
 from .envs.errors import TutelageError
+from .envs.finite_json import json_text
 from .envs.progress import counting
 
 console = SafeConsole()
@@ -56,7 +56,7 @@ def import_(
     with counting("reading", count_episodes(folder, name) or None) as advance:
         told = import_store(folder, name, out, advance, suite=suite, keep_changed=changed)
     if as_json:
-        print(json.dumps([one if isinstance(one, str) else one.to_dict() for one in told], indent=2))
+        print(json_text([one if isinstance(one, str) else one.to_dict() for one in told], indent=2))
     else:
         for one in told:
             console.print(one)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +10,7 @@ import typer
 
 from .envs.console import SafeConsole
 from .envs.errors import TutelageError
+from .envs.finite_json import json_text
 from .envs.progress import counting
 
 console = SafeConsole()
@@ -39,7 +39,7 @@ def repair(
     with counting("mending", None) as advance:
         done = mend(folder, copies or [], journal, dry_run=dry_run, tell=tell, progress=advance)
     if as_json:
-        print(json.dumps(asdict(done), indent=2))
+        print(json_text(asdict(done), indent=2))
     elif not dry_run:
         for line in done.lines():
             console.print(line)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import sys
 from contextlib import nullcontext
 from pathlib import Path
@@ -13,6 +12,7 @@ import typer
 
 from .envs.console import SafeConsole
 from .envs.errors import TutelageError
+from .envs.finite_json import json_text
 from .envs.printable import printable
 from .envs.progress import Progress, waiting
 
@@ -58,7 +58,9 @@ def serve(
 ) -> None:
     """Lead strangers through a study: consent, practice, tasks, thanks; every step is journalled."""
     from .datasets.crowd.studies.outlook import outlook_table
+    from .datasets.crowd.studies.pay_notes import pay_notes
     from .datasets.crowd.studies.study import examine
+    from .datasets.crowd.worlds.reachable_pace import pace_notes
     from .envs.rehearsal import key_notes
 
     with waiting("trying the tasks (a first time takes half a minute)"):
@@ -75,9 +77,13 @@ def serve(
     folder = out or Path(found.name)
     if check:
         console.print(outlook_table(found))
+        for note in pay_notes(found):
+            console.print(f"note: {note}")
         for task in found.tasks:
             for note in key_notes(task, controls[task.id]):
                 console.print(f"note: {note}")
+        for note in pace_notes(found.tasks):
+            console.print(f"note: {note}")
         return
     if links:
         from .datasets.crowd.recruiting.links import print_links
@@ -86,6 +92,8 @@ def serve(
         return
     from .datasets.crowd.serving import serve_study
 
+    for note in pace_notes(found.tasks):
+        errors.print(f"note: {note}", style="yellow")
     serve_study(
         found,
         folder,
@@ -151,10 +159,8 @@ def forget(
 
         done = run(whom, places, [value] if value else [], progress.note, approve=approve)
     if as_json:
-        print(json.dumps(dataclasses.asdict(done), indent=2))
-    if dry_run:
-        return
-    if not as_json:
+        print(json_text(dataclasses.asdict(done), indent=2))
+    if not as_json and not dry_run:
         _print(done)
     if done.left:
         raise TutelageError(

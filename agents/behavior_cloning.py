@@ -18,6 +18,7 @@ from ..datasets.durable import disk_errors
 from ..datasets.safe_tree import refuse_link
 from ..datasets.sampler import Sampler, TaskColumns, load_columns
 from ..datasets.store import Store
+from ..datasets.store_suite import union
 from ..datasets.verification import admit_played
 from ..datasets.weights import Weight, episode_weights, weigh
 from ..envs.errors import TutelageError
@@ -67,6 +68,7 @@ def train(
     `resuming`), demonstrations or parent, when a batch would be empty, and when the disk is full: the run can
     be resumed then.
     """
+    suite = union(stores)
     for store in stores:
         admit_played(store)
     notice = notice or _print_notice
@@ -83,7 +85,7 @@ def train(
         sampler = make_sampler(columns, config, episode_weights(columns, config.weights, skilled), emphasis)
         if parent is None:  # the shares of a round of practice are not for a person to choose
             _expect_full_batches(sampler, config, len(columns))
-        run = begin(columns, config, parent.policy if parent else None, stores[0].suite)
+        run = begin(columns, config, parent.policy if parent else None, suite)
         lineage = _lineage(stores, run.policy) | {"parent": parent.seal if parent else None}
         begun_with = {"settings": fixed(config), **lineage}
         if resume and _was_saved(out, before, notice):
@@ -97,7 +99,7 @@ def train(
                 config.save(out / CONFIG)
         lineage["config"] = asdict(config)
         log = Log(out, run.step, notice)
-        training = _Training(run, out, config, stores[0].suite, lineage, begun_with, log)
+        training = _Training(run, out, config, suite, lineage, begun_with, log)
         with closing(log), signals.installed(), signals.rescue(training.stop):
             try:
                 _loop(training, sampler, pace, evaluate, progress, notice)
@@ -163,8 +165,10 @@ class _Training:
         finally:
             run.average.forgetful = run.forgetful
         run.select, run.forgetful, run.average.forgetful = select, forgetful, forgetful
-        score = float(np.mean(list(select.values())))
-        self.log.write(run.step, {"select": select, "select_mean": score})
+        score = run.best  # without a success rule, the latest is kept
+        if select:
+            score = float(np.mean(list(select.values())))
+            self.log.write(run.step, {"select": select, "select_mean": score})
         if score >= run.best:
             run.best = score
             facts = {**self.lineage, "step": run.step, "select": select}

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
+from ..datasets.column_profile import FENCE
 from ..datasets.columns import TaskColumns
 from ..envs.errors import TutelageError
 from ..envs.gymnasium_task import TaskEnvironment
@@ -29,8 +30,6 @@ COMMON = 0.03  # cell values above this share are ground, the others are things
 VECTOR_FEATURES = 1024
 FARTHEST = 1e150
 """Beyond it a number counts as this far, so that differences of two numbers stay finite."""
-FENCE = 10.0
-"""Quartile ranges beyond the middle half of the data within which a number is no outlier."""
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,11 @@ import numpy as np
 
 from ..datasets.replay import Environments, Replay, replay_many
 from ..datasets.safe_tree import refuse_link, remove_tree
-from ..datasets.spreading import spread
+from ..datasets.spreading import Died, spread_safely
 from ..datasets.store import Store
+from ..datasets.store_suite import union
 from ..datasets.trajectory import Trajectory
+from ..envs.errors import TutelageError
 from ..envs.progress import counting
 from ..envs.stopping import Stopped, signals
 from ..envs.suite import Suite
@@ -30,7 +32,7 @@ from .evaluation.actors import PolicyActor
 from .evaluation.play import pack, unpack
 from .evaluation.rollout import rollout
 from .resuming import CONFIG, PRACTISED, expect_same_config
-from .rounds import Round, read_rounds, write_rounds
+from .rounds import Attempted, Round, read_attempts, read_rounds, write_attempts, write_rounds
 from .train_config import TrainConfig
 from .training_log import RESUME
 
@@ -70,9 +72,14 @@ def practise(
     Raises TutelageError when the run was begun with other settings than these: all but the number of rounds
     and those that change no weight.
     """
+    suite = union(stores)
+    if not any(task.success.is_known for task in suite):
+        raise TutelageError(
+            f"expected tasks with a success rule to practise, got none in suite {suite.name!r}; give them "
+            "`success` in the suite"
+        )
     if expect_same_config(out, config, also=PRACTISED) != config:
         config.save(out / CONFIG)
-    suite = stores[0].suite
     for name in ("practice", "kept"):
         refuse_link(out / name)
     store = Store.create(out / "practice", suite)
@@ -82,7 +89,7 @@ def practise(
     for number in range(len(rounds) + 1, config.practise + 1):
         folder = out / f"practice-{number}"
         with _done_again(number, out):
-            tried, kept = attempt(best, store, config, number, progress)
+            tried, kept, failed = attempt(best, store, config, number, progress)
             here = replace(
                 config,
                 steps=config.practise_steps,
@@ -97,7 +104,7 @@ def practise(
             made = load(
                 train(taught, folder, here, evaluate=evaluate, progress=progress, parent=best, emphasis=worth)
             )
-        rounds.append(Round(number, tried, kept, made.lineage.get("select", {})))
+        rounds.append(Round(number, tried, kept, made.lineage.get("select", {}), failed))
         if _mean(made) > score:
             best, score = made, _mean(made)
             copy(folder / "kept", out / "kept")
@@ -109,11 +116,11 @@ def practise(
 
 @contextmanager
 def _done_again(number: int, out: Path) -> Iterator[None]:
-    """Say of a round that is stopped that it is done again, and the others are not."""
+    """Say of a round that is stopped that it is done again but for what was tried, and the others are not."""
     before = (
         f", those before it are kept in {out}" if number > 1 else f", the trained policy is kept in {out}"
     )
-    advice = f"round {number} of practice begins again{before}: {RESUME}"
+    advice = f"round {number} of practice begins again, without what it has tried{before}: {RESUME}"
     with signals.advice(advice):
         try:
             yield
@@ -123,37 +130,51 @@ def _done_again(number: int, out: Path) -> Iterator[None]:
 
 def attempt(
     best: LoadedPolicy, store: Store, config: TrainConfig, number: int, progress: bool = False
-) -> tuple[dict[str, float], int]:
-    """Try every task on this round's seeds, store what succeeds; returns success by task, and how many."""
+) -> tuple[dict[str, float], int, dict[str, str]]:
+    """Try every task on this round's seeds, store what succeeds.
+
+    Returns success by task, how many were stored, and what happened in tasks whose environments failed. Tasks
+    that were tried before the round was stopped are not tried again.
+    """
     name = f"practice-{number}"
     begin = TRIED.start + (number - 1) * config.practise_episodes
     seeds = list(range(begin, begin + config.practise_episodes))
     rows = store.episodes()
     there = set(zip(rows["demonstrator"].to_pylist(), rows["task"].to_pylist(), strict=True))
-    tasks = [one for one in best.suite if one.id in best.policy.tasks]
-    tried: dict[str, float] = {}
-    kept = 0
+    tasks = [one for one in best.suite if one.id in best.policy.tasks and one.success.is_known]
+    run = store.path.parent
+    done = read_attempts(run, number, best.seal)
+    tasks = [task for task in tasks if task.id not in done]
+    failures: dict[str, str] = {}
     work = partial(_attempt, pack(best.policy), name, seeds, best.suite, config.seed)
     with counting("trying", len(tasks), progress) as advance:
-        for task, (first, right) in zip(tasks, spread(work, tasks, config.workers), strict=True):
-            tried[task.id] = first
+        for task, result in zip(tasks, spread_safely(work, tasks, config.workers), strict=True):
+            first, right, why = (0.0, [], str(result)) if isinstance(result, Died) else result
             if right and (name, task.id) not in there:
                 store.append(right)
-            kept += len(right)
+            if why:
+                failures[task.id] = why
+            else:
+                done[task.id] = Attempted(first, len(right))
+                write_attempts(run, number, best.seal, done)
             advance(1)
-    return tried, kept
+    tried = {task: attempted.rate for task, attempted in done.items()} | dict.fromkeys(failures, 0.0)
+    return tried, sum(attempted.kept for attempted in done.values()), failures
 
 
 def _attempt(
     packed: bytes, name: str, seeds: Sequence[int], suite: Suite, seed: int, task: Task
-) -> tuple[float, list[Trajectory]]:
+) -> tuple[float, list[Trajectory], str]:
     """Try one task on seeds until they succeed; returns success at the first attempt, and successes.
+
+    The last is what happened where its environment failed, "" where it did not.
 
     What was seen of a web page is kept with them: a page may depend on when it was looked at. What can be
     replayed, is; a success that does not replay teaches nothing, as nobody could say what it answered.
     """
     policy, keep = unpack(packed), is_web(task.env)
     right: list[Trajectory] = []
+    failures: dict[int, str] = {}
 
     def try_until_they_succeed(left: Sequence[int]) -> int:
         """Collect successes; returns how many seeds failed at the first attempt."""
@@ -162,11 +183,11 @@ def _attempt(
             if not left:
                 break
             actor = PolicyActor(policy, name, False, seed, temperature)
-            some = rollout(actor, task, left, suite_name=suite.name, keep=keep)
+            some = rollout(actor, task, left, suite_name=suite.name, keep=keep, failures=failures)
             right.extend(one for one in some if one.success)
-            left = [one.seed for one in some if not one.success]
             if temperature == TEMPERATURES[0]:
-                failed = len(left)
+                failed = len(left) - sum(bool(one.success) for one in some)
+            left = [one.seed for one in some if not one.success]
         return failed
 
     first, others = seeds[:FIRST], seeds[FIRST:]
@@ -176,7 +197,9 @@ def _attempt(
     with Environments(suite) as environments:
         again = replay_many(right, environments)
         right = [one for one, got in zip(right, again, strict=True) if isinstance(got, Replay)]
-    return 1 - failed / (len(first) + len(more)), right
+    tries = len(first) + len(more)
+    why = f"{len(failures)} of {tries} seeds: {next(iter(failures.values()))}" if failures else ""
+    return 1 - failed / tries, right, why
 
 
 def _mean(loaded: LoadedPolicy) -> float:

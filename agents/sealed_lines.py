@@ -8,7 +8,6 @@ who recomputes the hashes.
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from typing import Any
 
 from ..envs.bounded_files import Limits, parse_json, read_bytes
 from ..envs.errors import TutelageError
+from ..envs.finite_json import json_text
 
 _CHECKED = re.compile(r'(?P<body>\{.*), "check": "(?P<check>[0-9a-f]{16})"\}')
 
@@ -39,7 +39,7 @@ def seal_line(record: Mapping[str, Any], before: str) -> tuple[str, str]:
 
     `before` is the hash of the line before it, "" for the first.
     """
-    body = json.dumps(record)
+    body = json_text(record)
     check = _check(body, before)
     return f'{body[:-1]}, "check": "{check}"}}', check
 

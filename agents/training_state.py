@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 from ..datasets.durable import disk_errors, write_whole
 from ..envs.bounded_files import parse_json, read_bytes
 from ..envs.errors import TutelageError
+from ..envs.finite_json import exact_json
 from .optimizer import Optimizer
 
 STATE, OLDER = "state.safetensors", "state.older.safetensors"
@@ -40,7 +40,7 @@ def save_state(
     for prefix, module in (("policy", policy), ("average", average)):
         tensors |= {f"{prefix}.{name}": tensor.contiguous() for name, tensor in module.state_dict().items()}
     # one entry: the order of several is not fixed, and equal states shall be equal files
-    about = json.dumps({"version": VERSION, "sha256": _OPEN, "facts": facts})
+    about = exact_json({"version": VERSION, "sha256": _OPEN, "facts": facts})
     data = save_tensors(tensors, {"state": about})
     with disk_errors(run, "go on with --resume"):
         fresh = run / f".{STATE}.new"

@@ -32,8 +32,9 @@ from tutelage.agents.evaluation.evaluate import best_of_select, evaluate
 from tutelage.agents.evaluation.intervals import Interval, mean_rate, wilson
 from tutelage.agents.judges import skills
 from tutelage.agents.train_config import TrainConfig
+from tutelage.datasets.profiles import Profile
 from tutelage.datasets.sampler import load_columns
-from tutelage.datasets.simulated_crowd import Profile, SimulatedDemonstrator, crowd, simulate
+from tutelage.datasets.simulated_crowd import SimulatedDemonstrator, crowd, simulate
 from tutelage.datasets.store import Store
 from tutelage.datasets.weights import Weight
 from tutelage.envs.suite import Suite, load_suite, suite_from

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import hmac
-import json
 import os
 import shutil
 import uuid
@@ -21,6 +20,7 @@ from pathlib import Path
 
 from ..envs.bounded_files import open_regular, read_json, real_path
 from ..envs.errors import TutelageError
+from ..envs.finite_json import exact_json, json_text
 from .durable import disk_errors
 from .manifest import DOCUMENT
 from .state_folder import cache_folder, state_key
@@ -46,7 +46,7 @@ def cached_folder(stores: Sequence[Path], key: str, fill: Callable[[Path], None]
     try:
         with disk_errors(parent):
             temporary.mkdir(parents=True)
-            sources = json.dumps([str(real_path(store)) for store in stores])
+            sources = json_text([str(real_path(store)) for store in stores])
             (temporary / _SOURCES).write_text(sources, encoding="utf-8")
             fill(temporary)
             (temporary / _PROOF).write_text(_proof(temporary, key, secret), "ascii")
@@ -103,7 +103,7 @@ def _proof(folder: Path, key: str, secret: bytes) -> str:
         key,
         *(f"{path.relative_to(folder)} {digest}" for path, digest in zip(files, digests, strict=True)),
     ]
-    return hmac.new(secret, json.dumps(told).encode(), hashlib.sha256).hexdigest()
+    return hmac.new(secret, exact_json(told).encode(), hashlib.sha256).hexdigest()
 
 
 def _files(folder: Path) -> Iterator[Path]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 
 from ..envs.bounded_files import open_regular, read_json
 from ..envs.errors import TutelageError
+from ..envs.finite_json import json_text
 from .bounded_archives import npy_header
 from .replay import Replay
 from .trajectory import Trajectory
@@ -103,7 +103,7 @@ class ColumnArrays:
             if isinstance(array, np.memmap):
                 array.flush()
         contents = {"arrays": list(self._arrays), "words": {k: list(v) for k, v in self._codes.items()}}
-        (self._folder / "columns.json").write_text(json.dumps(contents), encoding="utf-8")
+        (self._folder / "columns.json").write_text(json_text(contents), encoding="utf-8")
 
     @classmethod
     def load(cls, folder: Path) -> ColumnArrays:

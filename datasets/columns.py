@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..envs.errors import TutelageError, nearest
+from ..envs.finite_json import exact_json
 from ..envs.task import SeedRange, Task
 from .column_cache import cached_folder
 from .column_files import Chunk, ColumnArrays
@@ -21,6 +21,7 @@ from .live_columns import LiveObservations
 from .replay import Environments, Replay, are_choices, is_grid, replay_many
 from .spreading import spread
 from .store import Progress, Store, select
+from .store_suite import union
 from .trajectory import Trajectory
 
 _EPISODES_A_JOB = 256
@@ -104,14 +105,7 @@ def load_columns(
 
 def _tasks(stores: Sequence[Store], wanted: Sequence[str] | None) -> dict[str, Task]:
     """Map task id → Task over all stores; the same id must mean the same task everywhere."""
-    found: dict[str, Task] = {}
-    for store in stores:
-        for task in store.suite:
-            if found.setdefault(task.id, task) != task:
-                raise TutelageError(
-                    f"expected task {task.id!r} to be the same in all stores, got another in {store.path}; "
-                    f"train on them one at a time"
-                )
+    found = {task.id: task for task in union(stores)} if stores else {}
     for one in wanted or ():
         if one not in found:
             names = ", ".join(found)
@@ -165,7 +159,7 @@ def _task_columns(task: Task, table: pa.Table, arrays: ColumnArrays, live: bool)
 def _key(stores: Sequence[Store], summary: pa.Table, live: frozenset[str]) -> str:
     """Name what the columns were made from: the layout, the parts, the chosen episodes in order."""
     parts = [sorted(store.part_hashes().values()) for store in stores]
-    text = json.dumps([_LAYOUT, parts, summary["episode"].to_pylist(), sorted(live)])
+    text = exact_json([_LAYOUT, parts, summary["episode"].to_pylist(), sorted(live)])
     return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 

@@ -73,7 +73,7 @@ def conduct_of(
         person=trajectory.demonstrator,
         task=trajectory.task,
         seed=trajectory.seed,
-        success=trajectory.success,
+        success=bool(trajectory.success),
         steps=len(trajectory),
         seconds=trajectory.seconds,
         role=role,

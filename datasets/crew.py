@@ -22,11 +22,15 @@ from ..envs.errors import TutelageError
 from ..envs.stopping import inherited_by_none, leave_to_parent, signals
 from ..envs.web.browser import abandon_shared
 
-_AHEAD = 2
+AHEAD = 2
 """Jobs that a process has at once: the one it does, and the next."""
 
 _LEAVE_SECONDS = 0.8
 """How long a process may take to end its browser before it is ended itself."""
+
+
+class ProcessEnded(TutelageError):
+    """A process ended before its work: it crashed, or the system ended it for want of memory."""
 
 
 class Crew:
@@ -76,13 +80,13 @@ class Crew:
     def results(self, jobs: Sequence[Any]) -> Iterator[Any]:
         """Give the results of the jobs in their order, as they come; raises what a job has raised.
 
-        Raises TutelageError where a process ends before its work.
+        Raises ProcessEnded where a process ends before its work; not before all that it gave was received.
         """
         done: dict[int, tuple[bool, Any]] = {}
         given = 0
         for number in range(len(jobs)):
             while number not in done:
-                while given < len(jobs) and given < number + _AHEAD * len(self._jobs):
+                while given < len(jobs) and given < number + AHEAD * len(self._jobs):
                     if not self._give(given, jobs[given]):
                         break
                     given += 1
@@ -108,12 +112,12 @@ class Crew:
     def _give(self, number: int, job: Any) -> bool:
         """Give a job to the process that has the fewest; returns whether there is one that can take it."""
         connection, numbers = min(self._jobs.items(), key=lambda pair: len(pair[1]))
-        if len(numbers) >= _AHEAD:
+        if len(numbers) >= AHEAD:
             return False
         try:
             connection.send(job)
-        except OSError:
-            raise self._death(connection) from None
+        except OSError:  # it has ended; what it gave before is still to be received
+            return False
         numbers.append(number)
         return True
 
@@ -127,10 +131,10 @@ class Crew:
                 raise self._death(connection) from None
             done[self._jobs[connection].popleft()] = answer
 
-    def _death(self, connection: Connection) -> TutelageError:
+    def _death(self, connection: Connection) -> ProcessEnded:
         process = self._processes[list(self._jobs).index(connection)]
         process.join(_LEAVE_SECONDS)
-        return TutelageError(
+        return ProcessEnded(
             f"expected {len(self._processes)} processes to do this work, but one ended with status "
             f"{process.exitcode}; lower --workers where memory is short"
         )

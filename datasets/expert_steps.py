@@ -8,7 +8,8 @@ from ..envs.gymnasium_task import TaskEnvironment
 from ..envs.suite import Suite
 from ..envs.trust import Untrusted
 from .grid_crowd import play_grid
-from .simulated_crowd import PROFILES, Player, SimulatedDemonstrator, play, plays_grid
+from .profiles import PROFILES
+from .simulated_crowd import Player, SimulatedDemonstrator, play, plays_grid
 from .trajectory import Trajectory
 
 _EXPERT = SimulatedDemonstrator("expert", PROFILES["expert"])

@@ -1,20 +1,21 @@
 """Digests over everything that a trajectory says, one for each group of fields: equal only when all is equal.
 
-Covers: any change of any field, bit for bit (floats by their bytes; -0.0 is not 0.0).
+Covers: any change of any field, bit for bit (floats by their bytes; -0.0 is not 0.0, but NaN is NaN).
 Does not cover: forgery; an attacker who changes an episode can compute its fingerprints anew.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
+import math
 import struct
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
-from .trajectory import Trajectory
+from ..envs.finite_json import exact_json
+from .trajectory import Trajectory, plain_bytes
 
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "episode": ("episode",),
@@ -26,16 +27,17 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "times": ("times_ms", "started", "steps_per_second"),
     "controllers": ("controllers",),
     "frames": ("frames",),
-    "outcome": ("terminated", "truncated", "success"),
+    "outcome": ("terminated", "truncated", "success", "infos"),
     "observations": ("digest", "observations"),
     "versions": ("versions",),
+    "casts": ("casts",),
     "study": ("study", "consent"),
     "notes": ("notes",),
 }
 """Group → fields of `Trajectory`; together they are all of them."""
 
 _DIGEST_BYTES = 16
-_JSON_FIELDS = ("kwargs", "versions")
+_JSON_FIELDS = ("kwargs", "versions", "casts")
 
 
 def fingerprints(trajectory: Trajectory) -> dict[str, str]:
@@ -59,7 +61,7 @@ def _digest(trajectory: Trajectory, names: Iterable[str]) -> str:
     for name in names:
         value = getattr(trajectory, name)
         if name in _JSON_FIELDS:
-            value = json.dumps(dict(value), sort_keys=True)
+            value = exact_json(dict(value), is_sorted=True)
         for block in _blocks(value):
             digest.update(len(block).to_bytes(8, "little") + block)
     return digest.hexdigest()
@@ -78,7 +80,7 @@ def _blocks(value: Any) -> Iterable[bytes]:
     elif isinstance(value, np.ndarray):
         plain = np.ascontiguousarray(value, value.dtype.newbyteorder("<"))
         yield f"array {plain.dtype.str} {value.shape}".encode()
-        yield plain.tobytes()
+        yield plain_bytes(plain)
     else:
         yield from _scalar(value.item() if isinstance(value, np.generic) else value)
 
@@ -90,6 +92,6 @@ def _scalar(value: str | bytes | bool | int | float | None) -> Iterable[bytes]:
     elif isinstance(value, bytes):
         yield value
     elif isinstance(value, float):
-        yield struct.pack("<d", value)
+        yield struct.pack("<d", math.nan if math.isnan(value) else value)
     else:
         yield repr(value).encode()

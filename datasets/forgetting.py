@@ -19,6 +19,7 @@ from .crowd.secret import VARIABLE, Secret, has_secret
 from .crowd.studies.erasure import SEATS, Known, erase, look_up, people_with, scrub, standing, unseat
 from .database import address, database_errors, is_sqlite, open_database, snapshot
 from .durable import disk_errors
+from .edit_log import rows_of
 from .formats.export_registry import Exports, exports_of
 from .formats.exports import is_linked, mentions, renew
 from .part_copies import forget_remotely
@@ -112,6 +113,7 @@ def forget(
         exported = [exports_of(store) for store in stores]
         _plan(words, traces, places, stores, exported, done, tell)
         if not approve(done):
+            done.existed = bool(done.planned) or _mark(person).exists()  # copies are planned for, unsearched
             return done
         if rows is not None:
             tell("deleting in the database")
@@ -174,6 +176,8 @@ def _plan(
         by = rows["demonstrator"].to_pylist()
         if count := by.count(traces.person):
             done.planned.append(f"{store.path}: {count} episodes, and what was computed from the store")
+        if count := rows_of(store.path, traces.person):
+            done.planned.append(f"{store.path}: {count} rows that undo edits")
         tasks = {
             task for task, name in zip(rows["task"].to_pylist(), by, strict=True) if name != traces.person
         }
@@ -189,13 +193,18 @@ def _plan(
 
 def _was_here(person: str, done: Forgotten, traces: Known) -> bool:
     """Say whether a person of that name was here, now or at an earlier call; kept as a keyed hash."""
-    folder = state_folder() / _FORGOTTEN
-    mark = folder / hashlib.blake2b(person.encode(), key=state_key(_FORGOTTEN), digest_size=16).hexdigest()
+    mark = _mark(person)
     if done.removed or done.left or traces.is_here:
-        with disk_errors(folder):
-            folder.mkdir(mode=0o700, exist_ok=True)
+        with disk_errors(mark.parent):
+            mark.parent.mkdir(mode=0o700, exist_ok=True)
             mark.touch(mode=0o600)
     return mark.exists()
+
+
+def _mark(person: str) -> Path:
+    """Return the file that tells that a person of that name was forgotten."""
+    name = hashlib.blake2b(person.encode(), key=state_key(_FORGOTTEN), digest_size=16).hexdigest()
+    return state_folder() / _FORGOTTEN / name
 
 
 def _look(

@@ -12,8 +12,9 @@ import numpy as np
 from ..envs.errors import TutelageError
 from ..envs.grid.environment import GridEnv
 from ..envs.gymnasium_task import TaskEnvironment
-from .replay import replay_grid, versions_of
+from .replay import replay_grid
 from .trajectory import CONTROLLERS, Trajectory
+from .versions import versions_of
 
 if TYPE_CHECKING:
     from .simulated_crowd import SimulatedDemonstrator
@@ -111,6 +112,7 @@ def _proven(bare: list[Trajectory], environment: TaskEnvironment, world: GridEnv
             truncated=again.truncated,
             success=again.success,
             digest=again.digest,
+            infos=again.infos,
             notes="" if again.terminated or again.truncated else "walked away",
         )
         for one, again in zip(bare, replay_grid(bare, environment, world), strict=True)

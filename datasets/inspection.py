@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,20 +16,25 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from ..envs.bounded_files import parse_json
+from ..envs.finite_json import number_text
 from ..envs.printable import printable
+from .column_profile import Profile
 from .store import Progress, Store
+from .verification import verify as check
+from .versions import moved_versions
 
 
 @dataclass(frozen=True)
 class TaskSummary:
-    """One task's episodes: `success` is a share, `steps_median` and `seconds_median` are per episode."""
+    """One task's episodes: `success` is a share, None without a success rule; medians are per episode."""
 
     task: str
     env: str
     episodes: int
     people: int
     steps: int
-    success: float
+    success: float | None
     return_mean: float
     steps_median: float
     seconds_median: float
@@ -38,19 +44,27 @@ class TaskSummary:
 
 @dataclass(frozen=True)
 class PersonSummary:
-    """One demonstrator: a pseudonym, what kind of actor, how much and how well."""
+    """One demonstrator: a pseudonym, what kind of actor, how much and how well.
+
+    `success` is a share of the episodes of tasks with a success rule, None where there is none.
+    """
 
     demonstrator: str
     kind: str
     episodes: int
     steps: int
     hours: float
-    success: float
+    success: float | None
 
 
 @dataclass(frozen=True)
 class Inspection:
-    """A store at a glance; `problems` is what the checks found, `verified` whether replay was one of them."""
+    """A store at a glance; `problems` is what the checks found, `verified` whether replay was one of them.
+
+    `casts` says which observations and actions were not what their spaces declare, so that a cast changed
+    them; `columns` which numbers of observations are missing, constant or far outside of the others;
+    `moved` names packages that have another version now than when episodes were recorded.
+    """
 
     path: str
     suite: str
@@ -64,13 +78,16 @@ class Inspection:
     people: list[PersonSummary]
     verified: bool
     problems: list[str] = field(default_factory=list)
+    casts: list[str] = field(default_factory=list)
+    columns: list[str] = field(default_factory=list)
+    moved: list[str] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data, ready for JSON."""
         return dataclasses.asdict(self)
 
     def __rich__(self) -> RenderableType:
-        return Group(_headline(self), _task_table(self), _people_table(self), _verdict(self))
+        return Group(_headline(self), _task_table(self), _people_table(self), _notes(self), _verdict(self))
 
 
 def inspect(
@@ -80,7 +97,8 @@ def inspect(
 
     A damaged part is a problem in the result, and what the other parts hold is summarised.
     """
-    problems = store.verify(progress, workers=workers, replayed=verify)
+    profile = Profile()
+    problems = check(store, progress, workers, verify, profile)
     parts = store.sound_parts()
     rows = store.episodes(parts)
     return Inspection(
@@ -96,7 +114,32 @@ def inspect(
         people=_people(rows),
         verified=verify,
         problems=problems,
+        casts=_casts(rows),
+        columns=profile.notes(),
+        moved=_moved(rows),
     )
+
+
+def _casts(rows: pa.Table) -> list[str]:
+    """Say in one line a task and leaf what casts changed, with an example and in how many episodes."""
+    first: dict[tuple[str, str], str] = {}
+    counts: Counter[tuple[str, str]] = Counter()
+    for task, text in zip(rows["task"].to_pylist(), rows["casts"].to_pylist(), strict=True):
+        if text == "{}":
+            continue
+        casts = parse_json(text, f"casts of an episode of {task}")
+        for leaf, change in casts.items() if isinstance(casts, dict) else ():
+            first.setdefault((task, leaf), str(change))
+            counts[task, leaf] += 1
+    return [
+        f"{task}: {leaf or 'observation'}: {first[task, leaf]} (in {plural(count, 'episode')})"
+        for (task, leaf), count in counts.items()
+    ]
+
+
+def plural(count: int, word: str) -> str:
+    """Write a count with its word: 1 episode, 1,200 episodes."""
+    return f"{count:,} {word}" if count == 1 else f"{count:,} {word}s"
 
 
 def _hours(rows: pa.Table) -> float:
@@ -108,11 +151,13 @@ def _outcomes(rows: pa.Table) -> dict[str, int]:
     success, terminated, truncated = (
         np.array(rows[name].to_pylist(), bool) for name in ("success", "terminated", "truncated")
     )
+    rated = np.array([value is not None for value in rows["success"].to_pylist()], bool)
     ended = terminated | truncated
     return {
         "success": int((ended & success).sum()),
-        "failure": int((terminated & ~success).sum()),
-        "out of time": int((truncated & ~terminated & ~success).sum()),
+        "failure": int((terminated & rated & ~success).sum()),
+        "out of time": int((truncated & ~terminated & rated & ~success).sum()),
+        "finished": int((ended & ~rated).sum()),
         "left early": int((~ended).sum()),
     }
 
@@ -126,7 +171,7 @@ def _task(rows: pa.Table, task: str, env: str) -> TaskSummary:
         episodes=len(mine),
         people=len(set(mine["demonstrator"].to_pylist())),
         steps=int(pc.sum(mine["steps"]).as_py() or 0),
-        success=_mean(mine["success"]),
+        success=_rate(mine["success"]),
         return_mean=_mean(mine["return"]),
         steps_median=_median(mine["steps"]),
         seconds_median=_median(mine["seconds"]),
@@ -142,8 +187,26 @@ def _people(rows: pa.Table) -> list[PersonSummary]:
     for who, kind in sorted(set(pairs)):
         mine = rows.filter(pc.and_(pc.equal(rows["demonstrator"], who), pc.equal(rows["kind"], kind)))
         steps = int(pc.sum(mine["steps"]).as_py())
-        found.append(PersonSummary(who, kind, len(mine), steps, _hours(mine), _mean(mine["success"])))
+        found.append(PersonSummary(who, kind, len(mine), steps, _hours(mine), _rate(mine["success"])))
     return sorted(found, key=lambda one: -one.episodes)
+
+
+def _moved(rows: pa.Table) -> list[str]:
+    """List packages whose version is not the one that replayed episodes were recorded with."""
+    replayed = rows.filter(pc.invert(rows["stored"]))
+    texts = replayed["versions"].unique().to_pylist()
+    recorded = [versions for text in texts if isinstance(versions := parse_json(text, "versions"), dict)]
+    return sorted({change for versions in recorded for change in moved_versions(versions)})
+
+
+def _rate(column: pa.ChunkedArray) -> float | None:
+    """Return the share of successes; 0 of no episode, None where no episode could have been one."""
+    rated = [value for value in column.to_pylist() if value is not None]
+    return None if len(column) and not rated else float(np.mean(rated)) if rated else 0.0
+
+
+def _percent(share: float | None) -> str:
+    return "–" if share is None else f"{share:.1%}"
 
 
 def _mean(column: pa.ChunkedArray) -> float:
@@ -175,8 +238,8 @@ def _task_table(one: Inspection) -> Table:
             printable(task.task),
             f"{task.episodes:,}",
             f"{task.people:,}",
-            f"{task.success:.1%}",
-            f"{task.return_mean:.2f}",
+            _percent(task.success),
+            number_text(task.return_mean, ".2f"),
             f"{task.steps_median:g}",
             f"{task.seconds_median:.1f}",
             f"{task.stored:,}",
@@ -199,14 +262,30 @@ def _people_table(one: Inspection, most: int = 30) -> Table:
     for name in ("episodes", "steps", "hours", "success"):
         table.add_column(name, justify="right")
     for who in one.people[:most]:
-        cells = f"{who.episodes:,}", f"{who.steps:,}", f"{who.hours:.2f}", f"{who.success:.1%}"
+        cells = f"{who.episodes:,}", f"{who.steps:,}", f"{who.hours:.2f}", _percent(who.success)
         table.add_row(printable(who.demonstrator), printable(who.kind), *cells)
     if len(one.people) > most:
         table.caption = f"and {len(one.people) - most:,} more"
     return table
 
 
+def _notes(one: Inspection) -> Text:
+    """List columns that are unusual; nothing where there are none."""
+    if not one.columns:
+        return Text("")
+    lines = "\n".join(f"  {printable(note)}" for note in one.columns)
+    return Text(f"columns to look at:\n{lines}\n", style="yellow")
+
+
 def _verdict(one: Inspection) -> Text:
+    verdict = _soundness(one)
+    if one.moved:
+        told = f"\nrecorded with other versions: {printable(', '.join(one.moved))}"
+        verdict.append(told, style="yellow")
+    return verdict
+
+
+def _soundness(one: Inspection) -> Text:
     if one.problems:
         listed = "\n".join(f"  {printable(problem)}" for problem in one.problems)
         word = "problem" if len(one.problems) == 1 else "problems"
@@ -214,6 +293,13 @@ def _verdict(one: Inspection) -> Text:
     if not one.verified:
         return Text("every part is sound; replay was not asked for", style="yellow")
     replayed, stored = sum(task.replayed for task in one.tasks), sum(task.stored for task in one.tasks)
+    if one.casts:
+        lines = "\n".join(f"  {printable(line)}" for line in one.casts)
+        return Text(
+            f"{replayed:,} episodes replayed bit for bit, {stored:,} with stored observations intact, but "
+            f"casts changed what was observed or done:\n{lines}",
+            style="yellow",
+        )
     return Text(
         f"sound: {replayed:,} episodes replayed bit for bit, {stored:,} with stored observations intact",
         style="green",

@@ -76,7 +76,10 @@ class EpisodeRecord:
 
 
 class StepRecord(NamedTuple):
-    """Step `step` (the first is 1): its action row, what came of it, when, by whom, and the digest so far."""
+    """Step `step` (the first is 1): its action row, what came of it, when, by whom, and the digest so far.
+
+    `success` is what the task's rule said at the step that ended the episode, None at any other.
+    """
 
     step: int
     action: Sequence[float]
@@ -87,6 +90,7 @@ class StepRecord(NamedTuple):
     controller: int
     frame: int
     digest: bytes
+    success: bool | None = None
 
 
 class SoundSteps(NamedTuple):

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sql
 
+from ..envs.finite_json import exact_json
 from .row_checksums import checksum_column, checksum_of_bytes, index_unsealed
 
 STEP_COLUMNS = (
     "step", "action", "reward", "terminated", "truncated", "time_ms", "controller", "frame", "digest",
+    "success",
 )  # fmt: skip
 """What a step says, in the order of `StepRecord`."""
 
@@ -61,6 +62,7 @@ steps = sql.Table(
     sql.Column("controller", sql.Integer, nullable=False),
     sql.Column("frame", sql.Integer, nullable=False),
     sql.Column("digest", sql.LargeBinary, nullable=False),
+    sql.Column("success", sql.Boolean),  # at the step that ended the episode
     sql.Column("dropped", sql.Boolean, nullable=False, default=False),
     checksum_column(),
 )
@@ -78,7 +80,7 @@ def insert_steps(engine: sql.Engine) -> str:
 
 def action_text(action: Sequence[float]) -> str:
     """Write an action as the column of JSON holds it."""
-    return f"[{float(action[0])!r}]" if len(action) == 1 else json.dumps([float(part) for part in action])
+    return f"[{float(action[0])!r}]" if len(action) == 1 else exact_json([float(part) for part in action])
 
 
 def checksum_of_step(
@@ -92,12 +94,14 @@ def checksum_of_step(
     controller: int,
     frame: int,
     digest: bytes,
+    success: bool | None = None,
 ) -> int:
     """Return the checksum of a step that is not dropped."""
     # as a database gives it back: NaN is NULL there, and -0.0 is 0.0
     reward = float("nan") if reward is None else float(reward) + 0.0
     numbers = f"{step}\0{reward!r}\0{terminated:d}\0{truncated:d}\0{time_ms}\0{controller}\0{frame}"
-    return checksum_of_bytes(f"{episode}\0{action}\0{numbers}\0".encode() + digest)
+    verdict = b"" if success is None else b"\0%d" % success
+    return checksum_of_bytes(f"{episode}\0{action}\0{numbers}\0".encode() + digest + verdict)
 
 
 def step_checksum(_: sql.Table, row: Mapping[Any, Any]) -> int:

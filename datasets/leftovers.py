@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from ..envs.errors import TutelageError
 from ..envs.suite import Suite
 from .bounded_parquet import read_columns
-from .manifest import PART, Manifest, PartEntry, hash_file, part_files, revision, stem
+from .manifest import PART, Manifest, PartEntry, hash_file, part_files, revision, stale_files, stem
 from .schema import VERSION
 
 
@@ -90,7 +90,8 @@ class Classifier:
 
     def leftovers(self) -> Iterator[Leftover]:
         """Classify one file after the other."""
-        extra = part_files(self._folder).keys() - self._manifest.parts.keys()
+        stale = stale_files(self._folder, self._manifest)
+        extra = part_files(self._folder).keys() - self._manifest.parts.keys() - stale
         for name in sorted(extra, key=lambda name: (stem(name), -revision(name), name)):
             leftover = self._classify(name)
             if leftover.kind is Kind.PENDING and leftover.entry is not None:

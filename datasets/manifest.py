@@ -8,7 +8,6 @@ who rewrites parts and manifest together, since neither is signed.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 import uuid
@@ -21,11 +20,15 @@ import yaml
 
 from ..envs.bounded_files import decode_text, open_regular, parse_json, parse_yaml, read_bytes
 from ..envs.errors import TutelageError
+from ..envs.finite_json import exact_json
 from ..envs.suite import Suite
 from .durable import write_whole
+from .pending import read_pending
 
 STORE_VERSION = 2
 """The version of a store's folder: `dataset.yaml` and the manifest. Rows have their own, `schema.VERSION`."""
+ANNOTATED_VERSION = 3
+"""The version of a manifest that names annotations, which an older reader would drop."""
 DOCUMENT = "dataset.yaml"
 MANIFEST = "manifest.json"
 COPIED = re.compile(r"manifest-[0-9a-f]{12}\.json")
@@ -62,25 +65,28 @@ class Manifest:
     """The parts of a store by name, the text of its `dataset.yaml`, and the stems of parts that were removed.
 
     A removed part that comes back, from a backup say, is known by its stem and never taken in again. `store`
-    tells the manifests of several stores apart whose copies share a folder.
+    tells the manifests of several stores apart whose copies share a folder. `annotations` is the SHA-256 of
+    the file with notes, tags and marks; "" where there are none.
     """
 
     document: str
     parts: Mapping[str, PartEntry] = field(default_factory=dict)
     removed: frozenset[str] = frozenset()
     store: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
+    annotations: str = ""
 
     def encode(self) -> bytes:
         """Return the bytes of the file: JSON, with the SHA-256 of everything else as its last member."""
-        body = json.dumps(
+        body = exact_json(
             {
-                "version": STORE_VERSION,
+                "version": self.version,
                 "document": self.document,
                 "parts": {name: asdict(self.parts[name]) for name in sorted(self.parts)},
                 "removed": sorted(self.removed),
                 "store": self.store,
+                **({"annotations": self.annotations} if self.annotations else {}),
             },
-            separators=(",", ":"),
+            is_compact=True,
         ).encode()
         return b'%s,"sha256":"%s"}\n' % (body[:-1], hashlib.sha256(body).hexdigest().encode())
 
@@ -100,8 +106,8 @@ class Manifest:
             gone = frozenset(map(str, document["removed"]))
             text = str(document["document"])
             text.encode()  # JSON can say what is no Unicode text: half of a pair
-            manifest = cls(text, parts, gone, str(document["store"]))
-            if document["version"] == STORE_VERSION and manifest.is_sound:
+            manifest = cls(text, parts, gone, str(document["store"]), str(document.get("annotations", "")))
+            if document["version"] == manifest.version and manifest.is_sound:
                 return manifest
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             pass
@@ -129,10 +135,16 @@ class Manifest:
         return cls.decode(data, folder)
 
     @property
+    def version(self) -> int:
+        """The version of its file."""
+        return ANNOTATED_VERSION if self.annotations else STORE_VERSION
+
+    @property
     def is_sound(self) -> bool:
         """Whether every name, hash and count is one: none leads elsewhere, none says what cannot be."""
         return (
             _STORE.fullmatch(self.store) is not None
+            and (not self.annotations or _HASH.fullmatch(self.annotations) is not None)
             and all(map(PART.fullmatch, self.parts))
             and all(entry.is_sound for entry in self.parts.values())
         )
@@ -248,9 +260,12 @@ def hash_file(path: Path) -> str:
 def differences(folder: Path, manifest: Manifest) -> list[str]:
     """Say in one line each which part files are missing, of another size, or not in the manifest.
 
-    Compares the folder's entries only: the readers of the parts hash their contents.
+    Compares the folder's entries only: the readers of the parts hash their contents. What an interrupted edit
+    left is not named: it does not count, and the next writer removes it.
     """
     there = part_files(folder)
+    for name in stale_files(folder, manifest):
+        there.pop(name, None)
     lines = []
     for name, entry in sorted(manifest.parts.items()):
         if name not in there:
@@ -267,6 +282,12 @@ def differences(folder: Path, manifest: Manifest) -> list[str]:
         for name in sorted(there.keys() - manifest.parts.keys())
     ]
     return lines
+
+
+def stale_files(folder: Path, manifest: Manifest) -> frozenset[str]:
+    """Return the names of files that an interrupted edit of a store left."""
+    pending = read_pending(folder)
+    return pending.stale(manifest.encode()) - manifest.parts.keys() if pending else frozenset()
 
 
 def check_parts(folder: Path, manifest: Manifest) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from ..envs.errors import TutelageError
 from .crowd.restoring import open_journal, restorable, restore
 from .database import database_errors
-from .repair import Finding, carry_out, plan_repair
+from .repair import Finding, carry_out, deleted_episodes, plan_repair
 from .store import Store
 from .store_copies import StoreCopy
 
@@ -60,7 +60,8 @@ def mend(
     plan = plan_repair(folder, sources)
     done = Mended(list(plan.findings), lost=sum(finding.lost for finding in plan.findings))
     with open_journal(folder, journal, unchanged=dry_run) as opened:
-        records = restorable(opened, folder, plan.suite, plan.ids) if opened else []
+        there = plan.ids | deleted_episodes(folder, plan.manifest)
+        records = restorable(opened, folder, plan.suite, there) if opened else []
         if records:
             problem = f"{len(records)} demonstrations of the journal are not in the store"
             done.findings.append(Finding(problem, "they are played again and brought back"))

@@ -95,10 +95,10 @@ class PartCopies:
         self._copy_manifest()
 
     def _copy_manifest(self) -> None:
-        """Say which of this store's parts are there; the last thing to be copied."""
+        """Say which of this store's parts are there; the last thing to be copied. Annotations stay here."""
         there, manifest = self.remote.sizes(), self._store.manifest()
         parts = {name: entry for name, entry in manifest.parts.items() if there.get(name) == entry.bytes}
-        self.remote.write(manifest.copied_name, replace(manifest, parts=parts).encode())
+        self.remote.write(manifest.copied_name, replace(manifest, parts=parts, annotations="").encode())
 
     def _copy_part(self, part: Path) -> None:
         try:

@@ -25,15 +25,14 @@ _PRIOR_EPISODES = 4  # what the crowd does counts like so many episodes of one's
 
 @dataclass(frozen=True)
 class Required:
-    """What a study asks for once `after` episodes are done; `good` earns the whole bonus."""
+    """What a study asks for once `after` episodes are done."""
 
     after: int = 5
     success: float = 0.0
     gold: float = 0.0
-    good: float = 0.9
 
     def __post_init__(self) -> None:
-        for name in ("success", "gold", "good"):
+        for name in ("success", "gold"):
             if not 0 <= getattr(self, name) <= 1:
                 raise TutelageError(f"expected {name} to be a share in [0, 1], got {getattr(self, name)!r}")
         if self.after < 1:
@@ -57,15 +56,14 @@ class Verdict:
     """What the evidence comes to.
 
     `score` in [0, 1] is the share solved (and of gold passed), drawn towards the median person's while there
-    are few episodes. `met` says whether the requirement is met, and `bonus` which share of the bonus that
-    earns; both are None until there are enough episodes. `findings` say everything in sentences, `reasons`
-    what speaks against the person.
+    are few episodes: it informs, and nothing is paid by it. `met` says whether the requirement is met, and is
+    None until there are enough episodes. `findings` say everything in sentences, `reasons` what speaks
+    against the person.
     """
 
     person: str
     score: float
     met: bool | None
-    bonus: float | None
     findings: tuple[Finding, ...]
 
     @property
@@ -77,9 +75,7 @@ def quality(one: Evidence, required: Required = NOTHING_REQUIRED) -> Verdict:
     """Judge a person by the evidence; a requirement is missed only when that is beyond chance.
 
     That is: when, after `required.after` episodes, the upper end of Wilson's 95 % interval is below what is
-    asked for. The bonus grows in a line from the requirement to `required.good`. To require quality and to
-    let the bonus grow with it raised the quality of CrowdPlay's data; paying for active time alone did not
-    (Gerstgrasser et al., "CrowdPlay", ICLR 2022).
+    asked for.
     """
     shares = [(one.successes, one.episodes, required.success, one.usual.get("success"))]
     if one.gold:
@@ -92,9 +88,7 @@ def quality(one: Evidence, required: Required = NOTHING_REQUIRED) -> Verdict:
         short = zip(missed, shares, ("success", "gold"), strict=False)
         findings[:0] = [_short(name, *share[:3]) for miss, share, name in short if miss]
     met = not any(missed) if known else None
-    floor = math.fsum(asked for _, _, asked, _ in shares) / len(shares)
-    bonus = None if met is None else _between(score, floor, required.good) if met else 0.0
-    return Verdict(one.person, score, met, bonus, tuple(findings))
+    return Verdict(one.person, score, met, tuple(findings))
 
 
 def wilson(count: float, of: int) -> tuple[float, float]:
@@ -210,10 +204,6 @@ def _short(name: str, count: int, of: int, asked: float) -> Finding:
 def _shrunk(count: int, of: int, like: float | None) -> float:
     """Return the mean of a beta posterior whose prior is what the median person does."""
     return (count + _PRIOR_EPISODES * (0.5 if like is None else like)) / (of + _PRIOR_EPISODES)
-
-
-def _between(score: float, floor: float, good: float) -> float:
-    return min(1.0, max(0.0, (score - floor) / (good - floor))) if good > floor else float(score >= floor)
 
 
 def _percent(share: float) -> str:

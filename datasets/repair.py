@@ -17,8 +17,10 @@ import pyarrow as pa
 from ..envs.bounded_files import read_bytes
 from ..envs.errors import TutelageError
 from ..envs.suite import Suite, suite_from
+from .annotations import annotations_name, read_annotations
 from .bounded_parquet import read_columns
 from .durable import disk_errors, sync_folder, write_whole
+from .edit_log import finish_pending
 from .leftovers import Kind, episode_ids, leftovers, part_entry
 from .manifest import (
     DAMAGED,
@@ -33,6 +35,7 @@ from .manifest import (
     seal_document,
     stem,
 )
+from .pending import read_pending
 from .schema import seal
 from .store_copies import StoreCopy
 from .store_lock import writing
@@ -78,6 +81,7 @@ def plan_repair(folder: Path, copies: Sequence[StoreCopy] = ()) -> Plan:
     if not folder.is_dir():
         raise TutelageError(f"expected a store at {folder}, found no such folder; check the path")
     plan = _plan_suite(folder, copies)
+    _plan_edits(plan)
     _plan_listed(plan, copies)
     _plan_leftovers(plan)
     _plan_doubles(plan)
@@ -91,6 +95,8 @@ def carry_out(plan: Plan, copies: Sequence[StoreCopy] = ()) -> Plan:
     """
     folder = plan.folder
     with disk_errors(folder), writing(folder):
+        if not plan.anew:
+            finish_pending(folder, Manifest.read(folder))
         plan = plan_repair(folder, copies)
         for name in plan.aside:
             _move_aside(folder, name)
@@ -136,6 +142,35 @@ def _plan_suite(folder: Path, copies: Sequence[StoreCopy]) -> Plan:
     if plan.anew and _bytes(folder / MANIFEST) is not None:
         plan.aside.append(MANIFEST)
     return plan
+
+
+def deleted_episodes(folder: Path, manifest: Manifest) -> frozenset[str]:
+    """Return the episodes that were deleted from a store on purpose; none where that cannot be read."""
+    try:
+        return read_annotations(folder, manifest).deleted
+    except (TutelageError, OSError):
+        return frozenset()
+
+
+def _plan_edits(plan: Plan) -> None:
+    """See whether an edit was interrupted, and whether the annotations are as they were written."""
+    folder, manifest = plan.folder, plan.manifest
+    if plan.anew:
+        for path in sorted(folder.glob("annotations-*.json")):
+            digest = _hash(path)
+            if path.name == annotations_name(digest):
+                plan.manifest = replace(manifest, annotations=digest)
+    elif read_pending(folder) is not None:
+        plan.find("an edit was interrupted", "it is finished, or taken back")
+    if not plan.manifest.annotations:
+        return
+    try:
+        read_annotations(folder, plan.manifest)
+    except (TutelageError, OSError):
+        name = annotations_name(plan.manifest.annotations)
+        plan.find("the notes, tags and marks are damaged or missing", "the store is left without them")
+        plan.aside += [name] * (folder / name).exists()
+        plan.manifest = replace(plan.manifest, annotations="")
 
 
 def _document(folder: Path, data: bytes | None, copies: Sequence[StoreCopy]) -> tuple[str, str]:

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
-import platform
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +16,7 @@ from ..envs.suite import Suite
 from ..envs.task import Task
 from ..envs.trust import Untrusted
 from .trajectory import Digest, Trajectory, stack_observations
+from .versions import moved_versions
 
 if TYPE_CHECKING:
     from ..envs.grid.environment import GridEnv
@@ -30,16 +28,18 @@ class Replay:
 
     `observations` maps leaf path → `[T+1, ...]`, `rewards` float64 `[T]`. `legal` is bool `[T+1, n]`,
     the mask given with each observation, or None. The arrays are shorter when the episode ended
-    before the actions did; `digest` then differs from the trajectory's.
+    before the actions did; `digest` then differs from the trajectory's. `infos` is what the success rule
+    read from info (`Trajectory.infos`).
     """
 
     observations: dict[str, np.ndarray]
     rewards: np.ndarray
     terminated: bool
     truncated: bool
-    success: bool
+    success: bool | None
     digest: bytes
     legal: np.ndarray | None
+    infos: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 def replay(trajectory: Trajectory, environment: TaskEnvironment) -> Replay:
@@ -65,9 +65,10 @@ def replay(trajectory: Trajectory, environment: TaskEnvironment) -> Replay:
         rewards=np.array([one.reward for one in steps[1:]]),
         terminated=step.terminated,
         truncated=step.truncated,
-        success=bool(step.success),
+        success=environment.task.success.outcome(step.success),
         digest=proof,
         legal=_masks(steps),
+        infos=environment.infos(),
     )
 
 
@@ -81,7 +82,7 @@ def prove(
     """
     bare = replace(trajectory, observations=None)
     try:
-        proven = replay(bare, environment).digest == trajectory.digest
+        proven = is_same(trajectory, replay(bare, environment))
     except Exception:  # whatever a foreign environment raises, what was recorded must be kept
         proven = False
     return bare if proven else replace(trajectory, observations=dict(observations))
@@ -92,9 +93,9 @@ def prove_again(
 ) -> Trajectory:
     """Do what `prove` does for one of many episodes: in a used environment first, then in a fresh one."""
     bare = replace(trajectory, observations=None)
-    if not _same(bare, _attempt(bare, environments)):
+    if not is_same(bare, _attempt(bare, environments)):
         environments.renew(trajectory.task)
-        if not _same(bare, _attempt(bare, environments)):
+        if not is_same(bare, _attempt(bare, environments)):
             return replace(trajectory, observations=dict(observations))
     return bare
 
@@ -106,13 +107,12 @@ def replay_proven(trajectory: Trajectory, environments: Environments) -> Replay:
     fresh environment is asked too.
     """
     got = _attempt(trajectory, environments)
-    if not _same(trajectory, got) and trajectory.observations is None:
+    if not is_same(trajectory, got) and trajectory.observations is None:
         environments.renew(trajectory.task)
         got = _attempt(trajectory, environments)
-    if isinstance(got, Replay) and _same(trajectory, got):
+    if isinstance(got, Replay) and is_same(trajectory, got):
         return got
-    now = {} if trajectory.observations is not None else versions_of(environments[trajectory.task])
-    raise TutelageError(_difference(trajectory, got, now))
+    raise TutelageError(_difference(trajectory, got))
 
 
 def replay_many(
@@ -143,7 +143,7 @@ def replay_many(
                 strict=True,
             )
     for trajectory in trajectories:
-        if (got := quick.get(trajectory.episode)) is not None and _same(trajectory, got):
+        if (got := quick.get(trajectory.episode)) is not None and is_same(trajectory, got):
             yield got
             continue
         try:
@@ -175,18 +175,14 @@ def replay_grid(
     lengths = [len(one) for one in trajectories]
     begins = np.concatenate(([0], np.cumsum(lengths)))
     actions = np.concatenate([one.actions[:, 0] for one in trajectories]).astype(np.int64)
+    rule = environment.task.success
     played = world.step_many(np.array([one.seed for one in trajectories]), begins, actions)
     for n, one in enumerate(trajectories):
         steps, seen = slice(begins[n], begins[n + 1]), slice(begins[n] + n, begins[n + 1] + n + 1)
         rewards = played.rewards[steps]
         ends = bool(played.terminated[steps][-1]), bool(played.truncated[steps][-1])
-        success = environment.task.success(
-            reward=float(rewards[-1]),
-            total=float(rewards.sum()),
-            terminated=ends[0],
-            truncated=ends[1],
-            steps=len(one),
-        )
+        infos = rule.no_infos(len(one))
+        success = rule.outcome(any(ends) and rule.judge(rewards, *ends, infos))
         observations = {
             "direction": played.directions[seen],
             "image": played.images[seen],
@@ -194,7 +190,7 @@ def replay_grid(
         }
         flags = np.stack([played.terminated[steps], played.truncated[steps]], 1)
         digest = _grid_digest(observations, rewards, flags, played.missions[n])
-        yield Replay(observations, rewards, *ends, success and any(ends), digest, None)
+        yield Replay(observations, rewards, *ends, success, digest, None, infos)
 
 
 def _grid_digest(
@@ -265,30 +261,11 @@ def digest_of(
     return proof
 
 
-def versions_of(environment: TaskEnvironment) -> dict[str, str]:
-    """Name what the environment was made of: Gymnasium, its own package, numpy and Python."""
-    package = type(environment.env.unwrapped).__module__.partition(".")[0]
-    versions = {"python": platform.python_version()}
-    for name in ("gymnasium", "numpy", package):
-        if (version := _version(name)) is not None:
-            versions[name] = version
-    return versions
-
-
-@lru_cache
-def _version(package: str) -> str | None:
-    """Return the version of the distribution that a module's top-level package comes from."""
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        found = importlib.metadata.packages_distributions().get(package)
-        return importlib.metadata.version(found[0]) if found else None
-
-
 def _stored(trajectory: Trajectory, observations: Mapping[str, np.ndarray]) -> Replay:
     ends = trajectory.terminated, trajectory.truncated
     proof = digest_of(observations, trajectory.rewards, *ends)
-    return Replay(dict(observations), trajectory.rewards, *ends, trajectory.success, proof, None)
+    infos = trajectory.infos
+    return Replay(dict(observations), trajectory.rewards, *ends, trajectory.success, proof, None, infos)
 
 
 def _masks(steps: list[Step]) -> np.ndarray | None:
@@ -296,8 +273,21 @@ def _masks(steps: list[Step]) -> np.ndarray | None:
     return np.stack(masks) if len(masks) == len(steps) else None
 
 
-def _same(trajectory: Trajectory, got: Replay | Exception) -> bool:
-    return isinstance(got, Replay) and got.digest == trajectory.digest
+def is_same(trajectory: Trajectory, got: Replay | Exception) -> bool:
+    """Say whether a replay gave every step bit for bit, and what the success rule reads from info."""
+    return isinstance(got, Replay) and got.digest == trajectory.digest and not _other_infos(trajectory, got)
+
+
+def _other_infos(trajectory: Trajectory, got: Replay) -> list[str]:
+    """List the places in info where a replay gave other numbers."""
+    nothing = np.zeros(0)
+    return [
+        path
+        for path in {**trajectory.infos, **got.infos}
+        if not np.array_equal(
+            trajectory.infos.get(path, nothing), got.infos.get(path, nothing), equal_nan=True
+        )
+    ]
 
 
 def _attempt(trajectory: Trajectory, environments: Environments) -> Replay | Exception:
@@ -311,7 +301,7 @@ def _attempt(trajectory: Trajectory, environments: Environments) -> Replay | Exc
         return error
 
 
-def _difference(trajectory: Trajectory, got: Replay | Exception, now: Mapping[str, str]) -> str:
+def _difference(trajectory: Trajectory, got: Replay | Exception) -> str:
     """Say what differs, as far as rewards and packages can tell."""
     if isinstance(got, Exception):
         what = f"{type(got).__name__}: {got}"
@@ -320,12 +310,12 @@ def _difference(trajectory: Trajectory, got: Replay | Exception, now: Mapping[st
     elif len(got.rewards) != len(trajectory):
         what = f"an end after {len(got.rewards)} of {len(trajectory)} steps"
     else:
-        unlike = np.flatnonzero(got.rewards != trajectory.rewards)
+        both_missing = np.isnan(got.rewards) & np.isnan(trajectory.rewards)
+        unlike = np.flatnonzero((got.rewards != trajectory.rewards) & ~both_missing)
         what = f"another reward at step {unlike[0]}" if len(unlike) else "other observations"
-    recorded = trajectory.versions
-    moved = [
-        f"{name} {recorded[name]} → {now[name]}" for name in now if recorded.get(name, now[name]) != now[name]
-    ]
+        if got.digest == trajectory.digest:
+            what = f"other values of {', '.join(_other_infos(trajectory, got))}, which decide its success"
+    moved = [] if trajectory.observations is not None else moved_versions(trajectory.versions)
     remedy = f"; versions changed ({', '.join(moved)}): install the recorded ones" if moved else ""
     return (
         f"expected episode {trajectory.episode} (task {trajectory.task!r}, seed {trajectory.seed}) to replay "

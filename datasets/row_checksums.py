@@ -17,6 +17,8 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sql
 
+from ..envs.finite_json import exact_json
+
 CHECKSUM = "checksum"
 _TOUCHED = "unsealed_tables"
 _SEALING = {"is_sealing": True}
@@ -155,4 +157,4 @@ def _encoded(value: Any) -> bytes:
         return b"s" + value.encode("utf-8", errors="surrogatepass")
     if isinstance(value, bytes):
         return b"b" + value
-    return b"j" + json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
+    return b"j" + exact_json(value, is_sorted=True, is_compact=True).encode()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
@@ -14,10 +13,11 @@ import pyarrow.parquet as pq
 
 from ..envs.bounded_files import parse_json
 from ..envs.errors import TutelageError
+from ..envs.finite_json import exact_json
 from .bounded_archives import read_npz
 from .trajectory import Trajectory
 
-VERSION = 1
+VERSION = 2
 """Raised whenever a reader of an older version would misread a row."""
 
 _PER_STEP = {
@@ -36,13 +36,14 @@ SUMMARY = pa.schema(
         ("env", pa.string()),
         ("kwargs", pa.string()),  # JSON
         ("versions", pa.string()),  # JSON
+        ("casts", pa.string()),  # JSON: what casts to the declared dtypes changed, {} for nothing
         ("seed", pa.int64()),
         ("demonstrator", pa.string()),
         ("kind", pa.string()),
         ("started", pa.string()),
         ("steps", pa.int32()),
         ("return", pa.float64()),
-        ("success", pa.bool_()),
+        ("success", pa.bool_()),  # null: the task has no success rule
         ("seconds", pa.float64()),
         ("terminated", pa.bool_()),
         ("truncated", pa.bool_()),
@@ -62,23 +63,26 @@ SCHEMA = pa.schema(
         *SUMMARY,
         *((name, pa.list_(kind)) for name, kind in _PER_STEP.items()),
         ("observations", pa.large_binary()),
+        ("infos", pa.large_binary()),
     ],
     metadata={"tutelage.schema": str(VERSION)},
 )
-"""Plain columns; `observations` is a NumPy .npz (null when replayed), see `pack`."""
+"""Plain columns; `observations` (null when replayed) and `infos` (null when the success rule reads none) are
+NumPy .npz, see `pack`."""
 
 # times and frame numbers rise evenly: their differences are tiny
 _ENCODINGS = {
     "times_ms.list.element": "DELTA_BINARY_PACKED",
     "frames.list.element": "DELTA_BINARY_PACKED",
     "observations": "PLAIN",
+    "infos": "PLAIN",
 }
 _DICTIONARY = [
     *(name for name in SUMMARY.names if SUMMARY.field(name).type == pa.string()),
     *(f"{name}.list.element" for name in ("actions", "rewards", "controllers")),
 ]
 
-_MAY_BE_MISSING = ("steps_per_second",)
+_MAY_BE_MISSING = ("steps_per_second", "success")
 
 ROW_GROUP = 2048
 """Episodes in a row group, at most; fewer when observations are stored."""
@@ -118,14 +122,15 @@ def from_batch(batch: pa.RecordBatch) -> Iterator[Trajectory]:
             raise TutelageError(f"expected {name} for every step, got steps without")
     lists = {name: (batch.column(name).offsets, batch.column(name).values.to_numpy()) for name in _PER_STEP}
     summary = batch.select(SUMMARY.names).to_pylist()
-    blobs = batch.column("observations")
+    blobs, infos = batch.column("observations"), batch.column("infos")
     for at, row in enumerate(summary):
         steps = {
             name: values[offsets[at].as_py() : offsets[at + 1].as_py()].copy()
             for name, (offsets, values) in lists.items()
         }
-        blob = blobs[at].as_buffer()
-        yield _from_row(row, steps, None if blob is None else unpack(blob, f"episode {row['episode']}"))
+        blob, where = blobs[at].as_buffer(), f"episode {row['episode']}"
+        observations = None if blob is None else unpack(blob, where)
+        yield _from_row(row, steps, observations, _numbers(infos[at].as_buffer(), where))
 
 
 def check_summary(rows: pa.Table) -> pa.Table:
@@ -190,8 +195,9 @@ def _texts(which: np.ndarray, texts: np.ndarray | None, ends: np.ndarray | None,
 def _to_row(one: Trajectory) -> dict[str, Any]:
     return {
         **{name: getattr(one, name) for name in (*_PLAIN, "digest", "success")},
-        "kwargs": json.dumps(dict(one.kwargs), sort_keys=True),
-        "versions": json.dumps(dict(one.versions), sort_keys=True),
+        "kwargs": exact_json(dict(one.kwargs), is_sorted=True),
+        "versions": exact_json(dict(one.versions), is_sorted=True),
+        "casts": exact_json(dict(one.casts), is_sorted=True),
         "steps": len(one),
         "return": one.total,
         "seconds": one.seconds,
@@ -199,6 +205,7 @@ def _to_row(one: Trajectory) -> dict[str, Any]:
         "action_size": one.actions.shape[1],
         **{name: getattr(one, name).ravel() for name in _PER_STEP},
         "observations": None if one.observations is None else pack(one.observations),
+        "infos": pack(one.infos) if one.infos else None,
     }
 
 
@@ -206,6 +213,15 @@ _PLAIN = (
     *("episode", "suite", "task", "env", "seed", "demonstrator", "kind", "started"),
     *("terminated", "truncated", "steps_per_second", "study", "consent", "notes"),
 )
+
+
+def _numbers(blob: Any, where: str) -> dict[str, np.ndarray]:
+    """Read `Trajectory.infos`; raises TutelageError for anything but float64 `[T]`."""
+    infos = {} if blob is None else unpack(blob, where)
+    for path, array in infos.items():
+        if array.dtype != np.float64 or array.ndim != 1:
+            raise TutelageError(f"expected one number a step at {path!r} of {where}, got something else")
+    return infos
 
 
 def _mapping(row: Mapping[str, Any], name: str) -> dict[str, Any]:
@@ -217,7 +233,10 @@ def _mapping(row: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 
 def _from_row(
-    row: dict[str, Any], steps: dict[str, Any], observations: dict[str, np.ndarray] | None
+    row: dict[str, Any],
+    steps: dict[str, Any],
+    observations: dict[str, np.ndarray] | None,
+    infos: dict[str, np.ndarray],
 ) -> Trajectory:
     size = row["action_size"]
     if size < 0 or len(steps["actions"]) != row["steps"] * size:
@@ -232,5 +251,7 @@ def _from_row(
         actions=actions,
         kwargs=_mapping(row, "kwargs"),
         versions=_mapping(row, "versions"),
+        casts=_mapping(row, "casts"),
         observations=observations,
+        infos=infos,
     )

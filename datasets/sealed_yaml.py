@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import yaml
 
 from ..envs.bounded_files import parse_yaml, read_text
 from ..envs.errors import TutelageError
+from ..envs.finite_json import exact_json
 
 
 def sealed(document: Mapping[str, Any]) -> bytes:
@@ -43,7 +43,7 @@ def read_sealed(path: Path, version: int, what: str) -> dict[str, Any]:
 
 def seal_of(document: Mapping[str, Any]) -> str:
     """Return the SHA-256 of a document, whatever its layout."""
-    plain = json.dumps(document, sort_keys=True, default=str)
+    plain = exact_json(document, is_sorted=True, default=str)
     return hashlib.sha256(plain.encode()).hexdigest()
 
 

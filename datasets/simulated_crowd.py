@@ -6,7 +6,8 @@ while playing, fatigue, and errors that depend on what is on the screen.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -16,56 +17,21 @@ import pyarrow.compute as pc
 from gymnasium import spaces
 
 from ..envs.controls import Controls
-from ..envs.errors import TutelageError, nearest
+from ..envs.errors import EnvironmentFailure, TutelageError, nearest
 from ..envs.experts import make_expert
 from ..envs.gymnasium_task import Step, TaskEnvironment
 from ..envs.stopping import signals
 from ..envs.suite import Suite, suite_from
 from ..envs.task import RECORD, SeedRange, Task
+from ..envs.trust import Untrusted
 from .grid_crowd import play_grid
-from .replay import is_grid, prove, versions_of
+from .profiles import CROWD, PROFILES, Profile
+from .replay import is_grid, prove
 from .schema import to_table
-from .spreading import spread
+from .spreading import Died, spread_safely
 from .store import Store
 from .trajectory import CONTROLLERS, Digest, Trajectory, stack_observations
-
-
-@dataclass(frozen=True)
-class Profile:
-    """How one kind of demonstrator plays.
-
-    `slip` is the chance that a step's action is replaced by a random bound key; `give_up` the chance a
-    step of walking away; `against` the chance that an episode is played with random keys only.
-    `misread` is the chance that an episode is played for another colour than the instruction's; where the
-    environment is no grid world of ours, such an episode is played with random keys. `wobble` is the
-    standard deviation added to continuous actions, as a share of their range. `reaction_ms` is the median
-    of log-normal reaction times, `reaction_spread` their log standard deviation.
-    """
-
-    name: str
-    slip: float = 0.0
-    give_up: float = 0.0
-    against: float = 0.0
-    misread: float = 0.0
-    wobble: float = 0.0
-    reaction_ms: float = 350.0
-    reaction_spread: float = 0.35
-
-
-PROFILES = {
-    one.name: one
-    for one in (
-        Profile("careful", slip=0.005, wobble=0.01),
-        Profile("noisy", slip=0.08, wobble=0.06, reaction_ms=260.0),
-        Profile("slow", slip=0.01, wobble=0.02, reaction_ms=900.0),
-        Profile("lazy", slip=0.03, give_up=0.02, wobble=0.04),
-        Profile("mistaken", slip=0.02, misread=0.35, wobble=0.03),
-        Profile("hostile", against=1.0, reaction_ms=120.0),
-        Profile("expert", reaction_ms=200.0, reaction_spread=0.0),
-    )
-}
-CROWD: Mapping[str, int] = {"careful": 9, "slow": 3, "noisy": 5, "lazy": 2, "mistaken": 1, "hostile": 1}
-"""How many demonstrators of each profile the simulated crowd has: 21 people."""
+from .versions import versions_of
 
 
 @dataclass(frozen=True)
@@ -195,12 +161,14 @@ def play(
         frames=np.arange(len(actions), dtype=np.int32),
         terminated=step.terminated,
         truncated=step.truncated,
-        success=bool(step.success),
+        success=task.success.outcome(step.success),
         digest=proof,
         versions=versions_of(environment),
+        casts=dict(environment.casts),
         started=started,
         steps_per_second=pace,
         notes="" if step.done else "walked away",
+        infos=environment.infos(),
     )
     return trajectory, stack_observations([one.observation for one in seen])
 
@@ -216,36 +184,63 @@ def simulate(
     workers: int = 1,
     ray: str | None = None,
     progress: Callable[[str, int], None] | None = None,
+    tell: Callable[[str, Mapping[int, str]], None] | None = None,
 ) -> int:
     """Let the simulated crowd play, prove every episode by replay, and append them to the store.
 
     `demonstrations` counts episodes a task id; seeds run from the start of `seeds` (after `skip`), and the
-    demonstrators take turns. `workers` and `ray` say where, see `spread`. `progress(task_id, n)` is called
-    as episodes are stored. Episodes that the store has already, of an earlier call that was stopped say, are
-    not played again; on Ctrl-C, what has been played is stored. Returns how many were added.
+    demonstrators take turns. `workers` and `ray` say where, see `spread_safely`. `progress(task_id, n)` is
+    called as episodes are stored. Episodes that the store has already, of an earlier call that was stopped
+    say, are not played again; on Ctrl-C, what has been played is stored. Returns how many were added. An
+    episode that its environment ended by an error is left out, and `tell` hears of the task, and what
+    happened by seed; without it, EnvironmentFailure is raised when all others are stored.
     """
     people = list(demonstrators or crowd())
-    jobs = [
-        (suite.source, task.id, people, chunk)
-        for task in suite
-        if (count := demonstrations.get(task.id, 0))
-        for chunk in _chunks(task, _missing(out, task, people, seeds.first(count, skip)))
-    ]
-    stored, waiting = 0, []
+    jobs = _jobs(suite, out, demonstrations, people, seeds, skip)
+    stored, waiting = 0, list[pa.Table]()
+    failures: dict[str, dict[int, str]] = {}
     if progress:
         for task_id, count in demonstrations.items():
-            progress(task_id, count - sum(len(seeds) for _, played, _, seeds in jobs if played == task_id))
+            progress(task_id, count - sum(len(left) for _, played, _, left in jobs if played == task_id))
     try:
-        for task_id, rows, asked in spread(_play_chunk, jobs, workers, ray):
-            waiting.append(rows)
+        for job, result in zip(jobs, spread_safely(_play_chunk, jobs, workers, ray), strict=True):
+            task_id, asked = job[1], job[3]
+            if isinstance(result, Died):
+                result = _Chunk(to_table([]), dict.fromkeys(asked, str(result)))
+            waiting.append(result.rows)
+            failures.setdefault(task_id, {}).update(result.failures)
             if sum(map(len, waiting)) >= 4 * _CHUNK:
                 with signals.held():
                     stored, waiting = stored + out.append_rows(pa.concat_tables(waiting)), []
             if progress:
-                progress(task_id, asked)
-    finally:  # also of a crowd that is stopped, or that an error ends
+                progress(task_id, len(asked))
+    finally:  # what was played is kept, whatever ends this
         stored += out.append_rows(pa.concat_tables(waiting)) if waiting else 0
+    for task_id, reasons in failures.items():
+        if reasons and tell is None:
+            raise EnvironmentFailure(f"task {task_id!r}: {next(iter(reasons.values()))}")
+        if reasons and tell is not None:
+            tell(task_id, reasons)
     return stored
+
+
+def _jobs(
+    suite: Suite,
+    out: Store,
+    demonstrations: Mapping[str, int],
+    people: list[SimulatedDemonstrator],
+    seeds: SeedRange,
+    skip: int,
+) -> list[_Job]:
+    """Cut what the store does not hold yet into chunks of seeds of one task."""
+    jobs: list[_Job] = []
+    for task in suite:
+        if not (count := demonstrations.get(task.id, 0)):
+            continue
+        left = _missing(out, task, people, seeds.first(count, skip))
+        chunk = _GRID_CHUNK if plays_grid(task) else _CHUNK
+        jobs += [(suite.source, task.id, people, left[at : at + chunk]) for at in range(0, len(left), chunk)]
+    return jobs
 
 
 def _missing(
@@ -258,13 +253,8 @@ def _missing(
     return [seed for seed in seeds if (people[seed % len(people)].name, seed) not in there]
 
 
-def _chunks(task: Task, seeds: Sequence[int]) -> list[Sequence[int]]:
-    size = _GRID_CHUNK if plays_grid(task) else _CHUNK
-    return [seeds[at : at + size] for at in range(0, len(seeds), size)]
-
-
 _CHUNK, _GRID_CHUNK = 100, 2000
-_Job = tuple[Mapping[str, object], str, list[SimulatedDemonstrator], Sequence[int]]
+_Job = tuple[Mapping[str, object], str, list[SimulatedDemonstrator], list[int]]
 
 
 def plays_grid(task: Task) -> bool:
@@ -272,37 +262,72 @@ def plays_grid(task: Task) -> bool:
     return is_grid(task) and task.expert == "grid" and not task.fps
 
 
-def _play_chunk(job: _Job) -> tuple[str, pa.Table, int]:
+@dataclass(frozen=True)
+class _Chunk:
+    """What came of a job: rows of `schema.SCHEMA`, and seed → what happened where there is none."""
+
+    rows: pa.Table
+    failures: dict[int, str]
+
+
+def _play_chunk(job: _Job) -> _Chunk:
     document, task_id, people, seeds = job
     suite = suite_from(document)
+    task = suite[task_id]
     started = datetime.now(UTC).isoformat(timespec="seconds")
-    environment = TaskEnvironment(suite[task_id])
+    episodes: list[Trajectory] = []
+    failures: dict[int, str] = {}
+    left = list(seeds)
+    while left and len(failures) < _FAILURES:
+        with _noting(task, left, failures), closing(TaskEnvironment(task)) as environment:
+            if plays_grid(task):
+                episodes, left = play_grid(environment, people, left, suite.name, started), []
+            else:
+                _play_one_by_one(environment, people, left, suite, started, episodes)
+    failures |= dict.fromkeys(left, next(iter(failures.values()), ""))
+    return _Chunk(to_table(episodes), failures)
+
+
+_FAILURES = 3
+"""So many episodes that an environment ends by an error end a chunk: it would go on like that."""
+
+
+@contextmanager
+def _noting(task: Task, left: list[int], failures: dict[int, str]) -> Iterator[None]:
+    """Note what an environment raises for the first seed that is left; the others are left."""
     try:
-        if plays_grid(suite[task_id]):
-            episodes = play_grid(environment, people, seeds, suite.name, started)
-        else:
-            episodes = _play_one_by_one(environment, people, seeds, suite, started)
-    finally:
-        environment.close()
-    return task_id, to_table(episodes), len(seeds)
+        yield
+    except Untrusted:
+        raise
+    except Exception as error:  # an environment may raise anything
+        reason = str(error).removeprefix(f"task {task.id!r}: ")
+        if not isinstance(error, TutelageError):
+            reason = (
+                f"{task.env} failed: {type(error).__name__}: {' '.join(reason.split()) or 'nothing more'}"
+            )
+        failures[left.pop(0)] = reason[:_LONGEST]
+
+
+_LONGEST = 600
 
 
 def _play_one_by_one(
     environment: TaskEnvironment,
     people: Sequence[SimulatedDemonstrator],
-    seeds: Sequence[int],
+    left: list[int],
     suite: Suite,
     started: str,
-) -> list[Trajectory]:
-    witness = TaskEnvironment(environment.task)
-    players = [Player(one, environment) for one in people]
-    episodes = []
-    for seed in seeds:
-        played = play(players[seed % len(players)], environment, seed, suite.name, started=started)
-        if played is not None:
-            episodes.append(_proven(*played, witness))
-    witness.close()
-    return episodes
+    episodes: list[Trajectory],
+) -> None:
+    """Play the seeds that are left, adding to `episodes`; what is played is not left any more."""
+    with closing(TaskEnvironment(environment.task)) as witness:
+        players = [Player(one, environment) for one in people]
+        while left:
+            seed = left[0]
+            played = play(players[seed % len(players)], environment, seed, suite.name, started=started)
+            if played is not None:
+                episodes.append(_proven(*played, witness))
+            left.pop(0)
 
 
 def _proven(

@@ -6,37 +6,86 @@ import logging
 import os
 import signal
 import socket
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from threading import current_thread, main_thread
 from typing import Any, TypeVar
 
-from ..envs import bounded_files, trust
+from ..envs import bounded_files, rendering, trust
 from ..envs.errors import TutelageError
-from .crew import Crew
+from .crew import AHEAD, Crew, ProcessEnded
+
+_DECIDED = (trust.VARIABLE, bounded_files.VARIABLE)
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
 
 def spread(
-    work: Callable[[Job], Result], jobs: Sequence[Job], workers: int = 1, ray: str | None = None
+    work: Callable[[Job], Result],
+    jobs: Sequence[Job],
+    workers: int = 1,
+    ray: str | None = None,
+    apart: bool = False,
 ) -> Iterator[Result]:
     """Give the results of the jobs in their order, as they come; at most two a worker wait in memory.
 
     `work` must be a module's function, or a `functools.partial` of one. `ray` is the address of a cluster
     whose machines have tutelage installed, "auto" for the one that this machine belongs to, or "local" for
-    one that is started for the while; it then decides how many processes there are. Raises TutelageError
-    where there is no Ray, and where a process ends before its work.
+    one that is started for the while; it then decides how many processes there are. With `apart`, nothing is
+    done in this process. Raises TutelageError where there is no Ray, and ProcessEnded where a process ends
+    before its work.
     """
     if ray is not None:
         yield from _over_ray(work, jobs, ray)
-    elif workers <= 1 or len(jobs) <= 1:
+    elif not apart and (workers <= 1 or len(jobs) <= 1):
         yield from map(work, jobs)
     else:
-        with Crew(work, min(workers, len(jobs))) as crew:
+        with Crew(work, max(1, min(workers, len(jobs)))) as crew:
             yield from crew.results(jobs)
+
+
+@dataclass(frozen=True)
+class Died:
+    """What `spread_safely` gives for a job whose process ended in the midst of it."""
+
+    def __str__(self) -> str:
+        return "its process ended by itself: it crashed, or the system ended it for want of memory"
+
+
+def spread_safely(
+    work: Callable[[Job], Result], jobs: Sequence[Job], workers: int = 1, ray: str | None = None
+) -> Iterator[Result | Died]:
+    """Do what `spread` does, and outlive processes that die: the job that each died of gives Died.
+
+    Which job it was shows when those that were underway are done again, one after another. With one worker
+    and without Ray, jobs are done in this process, which they may then end.
+    """
+    left = deque(jobs)
+    while left:
+        try:
+            for result in spread(work, [*left], workers, ray, apart=workers > 1):
+                left.popleft()
+                yield result
+        except ProcessEnded:
+            yield from _one_after_another(
+                work, deque(left.popleft() for _ in range(min(len(left), AHEAD * workers)))
+            )
+
+
+def _one_after_another(work: Callable[[Job], Result], jobs: deque[Job]) -> Iterator[Result | Died]:
+    """Do jobs in one process, which gives a result before it begins the next job: it dies of the first."""
+    while jobs:
+        try:
+            for result in spread(work, [*jobs], apart=True):
+                jobs.popleft()
+                yield result
+        except ProcessEnded:
+            jobs.popleft()
+            yield Died()
 
 
 def _over_ray(work: Callable[[Job], Result], jobs: Sequence[Job], address: str) -> Iterator[Result]:
@@ -77,11 +126,12 @@ def _over_ray(work: Callable[[Job], Result], jobs: Sequence[Job], address: str) 
 
 def _variables() -> dict[str, str]:
     """Return what the person at the keyboard decided; the machines of a cluster do not inherit it."""
-    return {name: os.environ[name] for name in (trust.VARIABLE, bounded_files.VARIABLE) if name in os.environ}
+    named = {name: os.environ[name] for name in _DECIDED if name in os.environ}
+    return named | rendering.own_drivers()  # those that are chosen, each machine chooses for itself
 
 
 def _with_variables(variables: dict[str, str], work: Callable[[Job], Result], job: Job) -> Result:
-    for name in (trust.VARIABLE, bounded_files.VARIABLE):
+    for name in _DECIDED:
         os.environ.pop(name, None)  # of another driver, which the same process served before
     os.environ.update(variables)
     return work(job)

@@ -16,12 +16,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..envs.bounded_files import Limits, too_large
-from ..envs.errors import TutelageError
+from ..envs.errors import TutelageError, brief
 from ..envs.suite import Suite, suite_from
 from ..envs.task import SeedRange
+from .annotations import Annotations, read_annotations
 from .bounded_parquet import BoundedParquet
 from .column_cache import COLUMNS
 from .durable import disk_errors, write_whole
+from .edit_log import finish_pending, forget_in_edits
 from .leftovers import episode_ids, settle
 from .manifest import (
     DAMAGED,
@@ -35,6 +37,7 @@ from .manifest import (
     hash_file,
     read_document,
 )
+from .pending import PENDING, read_pending
 from .removal import remove_rows
 from .schema import SCHEMA, SUMMARY, VERSION, check_summary, from_batch, seal, to_table
 from .store_lock import reading, writing
@@ -72,7 +75,7 @@ class Store:
             with writing(path):
                 if not (path / DOCUMENT).exists():
                     begin(path, suite)
-                store = cls.open(path)
+                store = cls._open(path, is_locked=True)
                 if store.suite.source != suite.source:
                     raise TutelageError(other_suite(path, store.suite, suite))
                 store.settled()
@@ -81,16 +84,15 @@ class Store:
     @classmethod
     def open(cls, path: str | Path) -> Store:
         """Open a store; raises TutelageError when there is none, or suite or manifest are not as written."""
-        path = Path(path)
+        return cls._open(Path(path), is_locked=False)
+
+    @classmethod
+    def _open(cls, path: Path, is_locked: bool) -> Store:
         data = read_document(path)
         source = check_document(data, path)
-        store = cls(path, suite_from(source, f"{path}/{DOCUMENT}"))
-        if store.manifest().document.encode() != data:
-            raise TutelageError(
-                f"expected {path / DOCUMENT} to be the one that {MANIFEST} was written with, got another; "
-                f"list what is wrong and mend it with `tutelage repair {path}`"
-            )
-        return store
+        if Manifest.read(path).document.encode() != data:
+            source = check_document(_edited_document(path, is_locked), path)
+        return cls(path, suite_from(source, f"{path}/{DOCUMENT}"))
 
     def append(self, trajectories: Sequence[Trajectory]) -> Path:
         """Add episodes as one immutable part, on disk when this returns; gives the part's path.
@@ -191,6 +193,26 @@ class Store:
                 if chosen:
                     yield from self._rows(part, file, group, chosen)
 
+    def annotations(self, *, is_locked: bool = False) -> Annotations:
+        """Read the notes, tags and marks on episodes; raises TutelageError when they are missing or damaged.
+
+        A caller that holds the store's lock says so.
+        """
+        try:
+            return read_annotations(self.path, self.manifest())
+        except FileNotFoundError:
+            pass
+        # or a writer has put others in their place meanwhile
+        with contextlib.nullcontext() if is_locked else reading(self.path):
+            manifest = self.manifest()
+            try:
+                return read_annotations(self.path, manifest)
+            except FileNotFoundError:
+                raise TutelageError(
+                    f"expected the annotations that the manifest of {self.path} names, found none; "
+                    f"mend it with `tutelage repair {self.path}`"
+                ) from None
+
     def verify(
         self, progress: Progress | None = None, *, workers: int = 1, replayed: bool = True
     ) -> list[str]:
@@ -203,19 +225,21 @@ class Store:
         return verify(self, progress, workers, replayed)
 
     def forget(self, demonstrator: str) -> int:
-        """Remove every episode of a demonstrator from every part, and prove it; returns how many.
+        """Remove every episode of a demonstrator from every part, and prove it; returns how many rows went.
 
         Each part changes at once or not at all; after an interruption, call it again. What was
-        computed from the parts (training columns, wherever they were cached) is removed too.
+        computed from the parts (training columns, wherever they were cached) is removed too, and what undoes
+        edits of these episodes.
         """
-        gone = remove_rows(self, "demonstrator", [demonstrator])
+        undone = forget_in_edits(self, demonstrator)
+        gone = remove_rows(self, "demonstrator", [demonstrator], words=[demonstrator])
         shutil.rmtree(self.path / DAMAGED, ignore_errors=True)  # who is in there cannot be known
         left = sum(name == demonstrator for name in self.episodes()["demonstrator"].to_pylist())
         if left or (self.path / COLUMNS).exists():
             raise TutelageError(
                 f"expected no episode of {demonstrator!r} in {self.path}, got {left}; try again"
             )
-        return gone
+        return gone + undone
 
     def take_back(self, episodes: Sequence[str]) -> int:
         """Remove episodes that another store holds; returns how many were here."""
@@ -271,9 +295,11 @@ class Store:
     def _file(self, part: Path) -> BoundedParquet:
         self._check_sound(part)
         file = BoundedParquet(part, f"part {part.name} of {self.path}")
-        if (file.schema_arrow.metadata or {}).get(b"tutelage.schema") != str(VERSION).encode():
+        got = (file.schema_arrow.metadata or {}).get(b"tutelage.schema", b"none").decode("ascii", "replace")
+        if got != str(VERSION):
             raise TutelageError(
-                f"expected schema {VERSION} in part {part.name} of {self.path}, got another; update"
+                f"expected schema {VERSION} in part {part.name} of {self.path}, got {brief(got)}: it was "
+                "written by another release; read it with that one"
             )
         file.expect(SCHEMA)
         self._check_count(part, file)
@@ -348,6 +374,8 @@ class Store:
     def settled(self) -> Manifest:
         """Finish what a crash interrupted, and see that nothing else is wrong. The caller holds the lock."""
         manifest = self.manifest()
+        if (self.path / PENDING).exists():
+            finish_pending(self.path, manifest)
         if differences(self.path, manifest):
             manifest = settle(self.path, manifest, self.suite)
             check_parts(self.path, manifest)
@@ -360,6 +388,22 @@ class Store:
         write_whole(path, data)
         self._sound[path.name] = digest
         return path, PartEntry(digest, len(data), rows)
+
+
+def _edited_document(path: Path, is_locked: bool) -> bytes:
+    """Return the `dataset.yaml` that the manifest has, where an edit is between the two.
+
+    Raises TutelageError where no edit explains the difference.
+    """
+    with contextlib.nullcontext() if is_locked else reading(path):  # a writer at work finishes first
+        manifest, data = Manifest.read(path), read_document(path)
+        pending = read_pending(path)
+        if manifest.document.encode() == data or (pending and pending.has_happened(manifest.encode())):
+            return manifest.document.encode()
+    raise TutelageError(
+        f"expected {path / DOCUMENT} to be the one that {MANIFEST} was written with, got another; "
+        f"list what is wrong and mend it with `tutelage repair {path}`"
+    )
 
 
 def select(

@@ -1,14 +1,21 @@
-"""A store's suite: begin a store for it, refuse another one and episodes that are not of its tasks."""
+"""A store's suite: begin a store for it, refuse what is not of it; and the suite of several stores."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import fields, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from ..envs.errors import TutelageError
-from ..envs.suite import Suite
+from ..envs.suite import Suite, suite_from
+from ..envs.task import Task
 from .durable import write_whole
 from .manifest import DOCUMENT, MANIFEST, Manifest, seal_document
 from .trajectory import Trajectory
+
+if TYPE_CHECKING:
+    from .store import Store
 
 
 def begin(path: Path, suite: Suite) -> None:
@@ -39,6 +46,42 @@ def other_suite(path: Path, there: Suite, suite: Suite) -> str:
     return (
         f"expected {path} to hold this very suite {suite.name!r}, got another of that name ({what}); "
         f"choose another folder, or give the changed suite another name"
+    )
+
+
+def union(stores: Sequence[Store]) -> Suite:
+    """Join the suites of stores into one: every task once, in the order of the stores.
+
+    One suite stays as it is; several are named after all of them, with the most episodes an evaluation that
+    one asks for. Raises TutelageError without stores, and where a task is another one in another store.
+    """
+    if not stores:
+        raise TutelageError("expected at least one store, got none")
+    first, *others = stores
+    if all(store.suite.source == first.suite.source for store in others):
+        return first.suite
+    tasks: dict[str, tuple[Store, Task, Any]] = {}
+    for store in stores:
+        for task, written in zip(store.suite, store.suite.source["tasks"], strict=True):
+            there, same, _ = tasks.setdefault(task.id, (store, task, written))
+            if replace(same, imports=()) != replace(task, imports=()):
+                raise TutelageError(_two_tasks(task, same, store, there))
+    names = dict.fromkeys(store.suite.name for store in stores)
+    modules = dict.fromkeys(module for store in stores for module in store.suite.source.get("imports", []))
+    document: dict[str, Any] = {"suite": "-and-".join(names)}
+    document |= {"imports": [*modules]} if modules else {}
+    document["tasks"] = [written for _, _, written in tasks.values()]
+    document["evaluation"] = {"episodes": max(store.suite.episodes for store in stores)}
+    return suite_from(document, "the suites of all stores")
+
+
+def _two_tasks(task: Task, same: Task, store: Store, there: Store) -> str:
+    different = [
+        field.name for field in fields(Task) if getattr(task, field.name) != getattr(same, field.name)
+    ]
+    return (
+        f"expected task {task.id!r} to be the same in all stores, got another in {store.path} than in "
+        f"{there.path} ({', '.join(different)} differ); train on them one at a time, or give one another id"
     )
 
 

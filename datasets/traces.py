@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
 import zipfile
@@ -16,6 +15,7 @@ import pyarrow as pa
 
 from ..envs.bounded_files import Limits, open_regular, too_large
 from ..envs.errors import TutelageError
+from ..envs.finite_json import json_text
 from .bounded_archives import gunzip_blocks, open_zip, zip_blocks
 from .bounded_parquet import BoundedParquet
 from .safe_tree import refuse_link
@@ -130,7 +130,7 @@ def needles(words: Iterable[str]) -> tuple[bytes, ...]:
     """Return the bytes by which words may stand in a file: as they are, in JSON and in addresses."""
     return tuple(
         sorted(
-            {form.encode() for word in words for form in (word, json.dumps(word)[1:-1], quote(word, safe=""))}
+            {form.encode() for word in words for form in (word, json_text(word)[1:-1], quote(word, safe=""))}
         )
     )
 

@@ -36,7 +36,9 @@ class Trajectory:
     CONTROLLERS), `frames` int32 `[T]` (number of the frame shown when the key was pressed).
     `digest` is the 16-byte chained BLAKE2b over every observation, reward and flag (see `Digest`).
     `observations` is None when replay proved that seed and actions give them back, else leaf path →
-    `[T+1, ...]` array. Raises TutelageError when the lengths disagree.
+    `[T+1, ...]` array. `infos` is what the success rule read from info: path → float64 `[T]`, see
+    `envs.success.Watch`. `casts` says of each leaf (or `(action)`) what a cast to its declared dtype changed.
+    `success` is None where the task has no success rule. Raises TutelageError when the lengths disagree.
     """
 
     suite: str
@@ -52,17 +54,19 @@ class Trajectory:
     frames: np.ndarray
     terminated: bool
     truncated: bool
-    success: bool
+    success: bool | None
     digest: bytes
     observations: Mapping[str, np.ndarray] | None = None
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
+    casts: Mapping[str, str] = field(default_factory=dict)
     episode: str = field(default_factory=new_episode_id)
     started: str = ""  # ISO 8601, UTC
     steps_per_second: float | None = None  # the measured rate of a real-time episode
     study: str = ""
     consent: str = ""
     notes: str = ""
+    infos: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         steps = len(self.actions)
@@ -79,6 +83,11 @@ class Trajectory:
                 raise TutelageError(
                     f"expected {steps + 1} observations for {steps} actions, "
                     f"got {len(array)} at {path!r} in {self.episode}"
+                )
+        for path, array in self.infos.items():
+            if array.shape != (steps,):
+                raise TutelageError(
+                    f"expected {path} of shape ({steps},), got {array.shape} in {self.episode}"
                 )
         if self.kind not in KINDS:
             raise TutelageError(f"expected kind to be one of {', '.join(KINDS)}, got {self.kind!r}")
@@ -108,10 +117,18 @@ class Digest:
         """Add one step (the reset is the first, with reward 0) and return the digest so far, 16 bytes."""
         for path, value in observation.items():
             self._hash.update(path.encode())
-            data = value.encode() if isinstance(value, str) else np.ascontiguousarray(value).tobytes()
+            data = value.encode() if isinstance(value, str) else plain_bytes(value)
             self._hash.update(data)
-        self._hash.update(np.float64(reward).tobytes() + bytes((terminated, truncated)))
+        self._hash.update(plain_bytes(np.float64(reward)) + bytes((terminated, truncated)))
         return self._hash.digest()
+
+
+def plain_bytes(value: np.ndarray | np.generic) -> bytes:
+    """Return the bytes of numbers, the same for every NaN: which of its bit patterns it is says nothing."""
+    array = np.asarray(value)
+    if array.dtype.kind == "f" and (missing := np.isnan(array)).any():
+        array = np.where(missing, array.dtype.type(np.nan), array)
+    return array.tobytes()
 
 
 def stack_observations(steps: Sequence[Observation]) -> dict[str, np.ndarray]:

@@ -12,6 +12,7 @@ from ..envs.admission import admit
 from ..envs.errors import TutelageError
 from ..envs.suite import Suite
 from ..envs.trust import Untrusted
+from .column_profile import Profile
 from .replay import Environments, replay_many
 from .spreading import spread
 from .trajectory import CONTROLLERS, Trajectory
@@ -20,14 +21,25 @@ if TYPE_CHECKING:
     from .store import Progress, Store
 
 
-def verify(store: Store, progress: Progress | None, workers: int, replayed: bool) -> list[str]:
-    """List what is wrong with a store, in part order; see `Store.verify`."""
+def verify(
+    store: Store, progress: Progress | None, workers: int, replayed: bool, profile: Profile | None = None
+) -> list[str]:
+    """List what is wrong with a store, in part order; see `Store.verify`.
+
+    The observations of episodes that replay are added to `profile`.
+    """
     problems, units = _sound_units(store)
+    try:
+        store.annotations()
+    except TutelageError as error:
+        problems.append(str(error))
     if replayed and units:
         admit_played(store, replayed=True)
-    check = partial(check_group, store.path, replayed)
-    for found, (_, _, count) in zip(spread(check, units, workers), units, strict=True):
-        problems += found
+    check = partial(check_group, store.path, replayed, profile is not None)
+    for (wrong, part_profile), (_, _, count) in zip(spread(check, units, workers), units, strict=True):
+        problems += wrong
+        if profile is not None:
+            profile.join(part_profile)
         if progress:
             progress(count)
     return problems + _twice(store, units)
@@ -60,13 +72,15 @@ def _sound_units(store: Store) -> tuple[list[str], list[tuple[str, int, int]]]:
     return problems, units
 
 
-def check_group(path: Path, replayed: bool, unit: tuple[str, int, int]) -> list[str]:
-    """List what is wrong with the episodes of one unit: (part, row group, rows)."""
+def check_group(
+    path: Path, replayed: bool, profiled: bool, unit: tuple[str, int, int]
+) -> tuple[list[str], Profile]:
+    """List what is wrong with the episodes of one unit, (part, row group, rows); profile them if asked."""
     from .store import Store
 
     part, group, _ = unit
     store = Store.open(path)
-    problems = []
+    problems, profile = [], Profile()
     try:
         with Environments(store.suite) as environments:
             where, consistent = f"part {part}: ", []
@@ -75,12 +89,16 @@ def check_group(path: Path, replayed: bool, unit: tuple[str, int, int]) -> list[
                 problems += [f"{where}episode {one.episode}: {what}" for what in contradictions]
                 consistent += [] if contradictions else [one]
             again = replay_many(consistent, environments) if replayed else ()
-            problems += [f"{where}{got}" for got in again if isinstance(got, TutelageError)]
+            for trajectory, got in zip(consistent, again, strict=replayed):
+                if isinstance(got, TutelageError):
+                    problems.append(f"{where}{got}")
+                elif profiled:
+                    profile.add(trajectory.task, got.observations)
     except Untrusted:
         raise
     except TutelageError as error:
         problems.append(str(error))
-    return problems
+    return problems, profile
 
 
 def check_row(one: Trajectory, suite: Suite) -> list[str]:
@@ -97,13 +115,13 @@ def check_row(one: Trajectory, suite: Suite) -> list[str]:
         problems.append(f"expected controllers 0 to {len(CONTROLLERS) - 1}")
     if len(one.digest) != 16:
         problems.append(f"expected a digest of 16 bytes, got {len(one.digest)}")
-    if (one.terminated or one.truncated) and one.success != task.success(
-        reward=float(one.rewards[-1]),
-        total=one.total,
-        terminated=one.terminated,
-        truncated=one.truncated,
-        steps=len(one),
-    ):
+    if not (one.terminated or one.truncated):
+        return problems
+    verdict = task.success.judge(one.rewards, one.terminated, one.truncated, one.infos)
+    if verdict is None and task.success.is_known:
+        wanted = ", ".join(path.text for path in task.success.paths)
+        problems.append(f"expected the values of {wanted}, which the success rule reads, got none")
+    elif one.success != verdict:
         problems.append(f"expected success to be what the rule {task.success.text!r} says")
     return problems
 

@@ -25,7 +25,7 @@ class Weight:
     demonstrator: str
     episodes: int
     used: int
-    success: float
+    success: float | None
     expertise: float | None
     weight: float
     reason: str
@@ -41,9 +41,11 @@ def weigh(
     """Say what everyone's episodes weigh, by name; `weights` as in `episode_weights`."""
     each = episode_weights(columns, weights, skilled)
     names = sorted({who for one in columns.values() for who in one.demonstrator})
-    success = _by_person({task: one.success for task, one in columns.items()}, columns)
+    rated = {task: one for task, one in columns.items() if one.task.success.is_known}
+    success = _by_person({task: one.success for task, one in rated.items()}, rated)
     weighed = _by_person(each, columns)
-    return [_weight(who, success[who], weighed[who], weights, (skilled or {}).get(who)) for who in names]
+    judged = skilled or {}
+    return [_weight(who, success.get(who, []), weighed[who], weights, judged.get(who)) for who in names]
 
 
 def episode_weights(
@@ -52,7 +54,8 @@ def episode_weights(
     """Return the weight of each episode, task id → float64 `[E]`.
 
     `weights`: "none" counts all alike, "outcome" successful ones only, "expertise" by who made them, "both".
-    Where nobody whose episodes count succeeded at a task, its failures count: they are the best there is.
+    Where nobody whose episodes count succeeded at a task, its failures count: they are the best there is. Of
+    a task without a success rule, all episodes count alike.
     """
     known = skilled or {}
     found = {}
@@ -61,7 +64,8 @@ def episode_weights(
         if not each.any():
             each[:] = 1.0
         solved = each * one.success
-        found[task] = solved if weights in ("outcome", "both") and solved.any() else each
+        by_outcome = weights in ("outcome", "both") and one.task.success.is_known and solved.any()
+        found[task] = solved if by_outcome else each
     return found
 
 
@@ -80,7 +84,8 @@ def table(weights: Sequence[Weight]) -> Table:
     shown.add_column("reason")
     for one in sorted(weights, key=lambda one: (one.weight, one.demonstrator))[:_SHOWN]:
         skill = "" if one.expertise is None else f"{one.expertise:.2f}"
-        cells = f"{one.episodes:,}", f"{one.success:.0%}", skill, f"{one.weight:.2f}"
+        rate = "–" if one.success is None else f"{one.success:.0%}"
+        cells = f"{one.episodes:,}", rate, skill, f"{one.weight:.2f}"
         shown.add_row(printable(one.demonstrator), *cells, one.reason)
     if len(weights) > _SHOWN:
         shown.caption = f"and {len(weights) - _SHOWN:,} more"
@@ -104,9 +109,9 @@ def _weight(
     own = skill if weights in ("expertise", "both") else None
     return Weight(
         demonstrator=who,
-        episodes=len(success),
+        episodes=len(weighed),
         used=used,
-        success=sum(success) / len(success),
+        success=sum(success) / len(success) if success else None,
         expertise=None if own is None else own.share,
         weight=max(weighed),
         reason=_reason(used, weights, own),

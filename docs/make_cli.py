@@ -27,11 +27,15 @@ def page() -> str:
     from tutelage.cli import app
     from typer.testing import CliRunner
 
-    verbs = list(typer.main.get_group(app).commands)
+    verbs = typer.main.get_group(app).commands
     parts = [HEAD, _block(CliRunner().invoke(app, ["--help"], prog_name="tutelage").output)]
     for verb in verbs:
         text = CliRunner().invoke(app, [verb, "--help"], prog_name="tutelage").output
         parts += [f"## {verb}\n", _block(text)]
+        for inner in getattr(verbs[verb], "commands", ()):
+            words = [verb, "STORE", inner, "--help"]
+            text = CliRunner().invoke(app, words, prog_name="tutelage").output
+            parts += [f"### {verb} STORE {inner}\n", _block(text)]
     return "\n".join(parts)
 
 

@@ -128,6 +128,24 @@ def from_mapping(
     return Controls(tuple(bindings), rest, mixer=mixer_of(space, rest))
 
 
+def by_name(
+    keys: Mapping[str, str], idle: Any, space: spaces.Space[Any], names: Sequence[str]
+) -> Controls | None:
+    """Read the `keys` of a suite: name of an action → `code` or `code+code`; names it lacks do not count.
+
+    Returns None where the space is not Discrete or has none of these names.
+    """
+    if not isinstance(space, spaces.Discrete):
+        return None
+    first = int(space.start)
+    actions = {name.lower(): first + place for place, name in enumerate(names[: int(space.n)])}
+    bound = {code: actions[name.lower()] for name, code in keys.items() if name.lower() in actions}
+    rest = (
+        idle if idle is not None else next((actions[name] for name in _IDLE_NAMES if name in actions), None)
+    )
+    return from_mapping(bound, rest, space, names) if bound else None
+
+
 def guess(env: Env[Any, Any], names: Sequence[str] = ()) -> Controls:
     """Find controls for an environment that its suite gives none for.
 

@@ -10,6 +10,10 @@ class TutelageError(ValueError):
     """What was expected, what was found, what to do about it, in one sentence or two."""
 
 
+class EnvironmentFailure(TutelageError):
+    """What an environment raised, or what it needs and did not get: no fault of a suite or an actor."""
+
+
 def brief(value: object, most: int = 80) -> str:
     """Return a value as it is written in Python, cut where it is long."""
     text = repr(value)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import importlib
 import importlib.util
-import os
-import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -16,13 +14,19 @@ import gymnasium
 import numpy as np
 
 from .admission import admit
-from .controls import Controls, from_mapping, guess, with_rest_key
+from .controls import Controls, by_name, from_mapping, guess, with_rest_key
 from .default_keys import unreached
-from .errors import TutelageError, nearest
+from .errors import EnvironmentFailure, TutelageError, nearest
 from .extras import missing, missing_for
+from .families import action_names
 from .pictures import RENDER_MODES, to_picture
-from .spaces import Observation, flatten, leaves, row_to_action
+from .rendering import prepare
+from .spaces import Observation, flatten, leaves, row_to_action, whole_numbers
+from .success import Watch
 from .task import Task
+
+ACTION = "(action)"
+"""How `TaskEnvironment.casts` names the action, which no leaf of an observation is called."""
 
 DEFAULT_LIMIT = 1000
 """Steps after which an environment without any limit of its own is truncated."""
@@ -64,12 +68,15 @@ class TaskEnvironment:
         self.observation_space = self.env.observation_space
         self.action_space = self.env.action_space
         self.limit = _limit(task, self.env)
-        self.action_names = tuple(task.action_names) or _enumerated(self.env)
+        self.action_names = tuple(task.action_names) or _enumerated(self.env) or action_names(self.env)
         self.instruction = task.instruction
         leaves(self.action_space)
         self._leaves = leaves(self.observation_space)
         self.last_action: np.ndarray | None = None
-        self._reward, self._total, self._steps = 0.0, 0.0, 0
+        self.casts: dict[str, str] = {}
+        """What casts to the declared dtypes changed in this episode: leaf path, or ACTION, → a sentence."""
+        self._whole = whole_numbers(self.action_space)
+        self._watch = Watch(task.success)
 
     def reset(self, seed: int) -> Step:
         """Begin the episode of `seed`."""
@@ -88,8 +95,12 @@ class TaskEnvironment:
 
     def forget(self) -> None:
         """Forget the last episode."""
-        self.last_action = None
-        self._reward, self._total, self._steps = 0.0, 0.0, 0
+        self.last_action, self.casts = None, {}
+        self._watch = Watch(self.task.success)
+
+    def infos(self) -> dict[str, np.ndarray]:
+        """Return what the success rule has read from info in this episode, see `Watch.infos`."""
+        return self._watch.infos()
 
     def begun(self, seed: int, observation: Any, info: dict[str, Any]) -> Step:
         """Tell what the environment's own `reset` gave."""
@@ -109,11 +120,11 @@ class TaskEnvironment:
     ) -> Step:
         """Tell what the environment's own `step` gave."""
         self.last_action = action
-        self._reward = float(reward)
-        self._total += self._reward
-        self._steps += 1
-        truncated = bool(truncated) or (not terminated and self._steps >= self.limit)
-        return self._step(observation, self._reward, bool(terminated), truncated, info)
+        self._note_action(action)
+        reward, terminated = float(reward), bool(terminated)
+        truncated = bool(truncated) or (not terminated and self._watch.steps + 1 >= self.limit)
+        self._watch.add(reward, terminated, truncated, info)
+        return self._step(observation, reward, terminated, truncated, info)
 
     def frame(self) -> np.ndarray | str:
         """Render what a person sees now: uint8 `[H, W, 3]`, or text; see `pictures.to_picture`."""
@@ -128,6 +139,9 @@ class TaskEnvironment:
     def _controls(self) -> Controls:
         if self.task.controls is not None:
             return from_mapping(self.task.controls, self.task.idle, self.action_space, self.action_names)
+        named = by_name(self.task.keys, self.task.idle, self.action_space, self.action_names)
+        if named is not None:
+            return named
         guessed = guess(self.env, self.action_names)
         if self.task.idle is None:
             return guessed if self.task.fps else with_rest_key(guessed)
@@ -138,21 +152,28 @@ class TaskEnvironment:
         self.env.close()
 
     def _step(self, raw: Any, reward: float, terminated: bool, truncated: bool, info: dict[str, Any]) -> Step:
-        observation = flatten(self.observation_space, raw)
+        observation = self._flat(raw)
         texts = [observation[leaf.path] for leaf in self._leaves if leaf.is_words]
         self.instruction = self.task.instruction or " ".join(texts)
-        success = None
-        if terminated or truncated:
-            success = self.task.success(
-                reward=reward,
-                total=self._total,
-                terminated=terminated,
-                truncated=truncated,
-                steps=self._steps,
-            )
+        success = self._watch.success if terminated or truncated else None
         mask = info.get("action_mask")
         legal = None if mask is None else np.asarray(mask, dtype=bool)
         return Step(observation, reward, terminated, truncated, success, legal)
+
+    def _flat(self, raw: Any) -> Observation:
+        try:
+            return flatten(self.observation_space, raw, casts=self.casts)
+        except TutelageError as error:
+            raise TutelageError(f"task {self.task.id!r}: observation {error}") from None
+
+    def _note_action(self, action: np.ndarray) -> None:
+        """Note the first number of an action that the environment was given as another, whole one."""
+        part = np.asarray(action)[self._whole]
+        if part.size and ACTION not in self.casts and (changed := part != np.trunc(part)).any():
+            number = part[changed][0]
+            self.casts[ACTION] = (
+                f"declared {self.action_space}, got {number:g}: it became {np.trunc(number):g}"
+            )
 
 
 def registry() -> dict[str, Any]:
@@ -165,11 +186,17 @@ def registry() -> dict[str, Any]:
     return gymnasium.registry
 
 
+def register(modules: Sequence[str]) -> None:
+    """Import modules that are trusted, so that they register environments; one that fails registers none."""
+    registry()
+    prepare(lambda: bool(modules) and importlib.util.find_spec("mujoco") is not None)
+    for module in modules:
+        with contextlib.suppress(Exception):  # it is said when the environment is made
+            importlib.import_module(module)
+
+
 def _make(task: Task, rgb: bool) -> gymnasium.Env[Any, Any]:
-    os.environ.setdefault("SDL_AUDIODRIVER", "dummy")
-    os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
-    if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")) and sys.platform == "linux":
-        os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # or SDL complains of a missing display
+    prepare(lambda: _may_use_opengl(task))
     admit(task)
     module, _, env_id = task.env.rpartition(":")
     for name in dict.fromkeys([*task.imports, *([module] if module else [])]):
@@ -204,6 +231,14 @@ def _make(task: Task, rgb: bool) -> gymnasium.Env[Any, Any]:
             raise
 
 
+def _may_use_opengl(task: Task) -> bool:
+    """Say whether a task may draw with MuJoCo: it is there, and the task comes from it or from elsewhere."""
+    module, _, env_id = task.env.rpartition(":")
+    entry = gymnasium.registry[env_id].entry_point if env_id in gymnasium.registry else ""
+    foreign = module or task.imports or "mujoco" in str(entry) or "robotics" in str(entry)
+    return bool(foreign) and importlib.util.find_spec("mujoco") is not None
+
+
 @contextlib.contextmanager
 def failures(task: Task, phase: str, remedy: str) -> Iterator[None]:
     """Turn what an environment raises into one line: the task, the phase, what was raised, the remedy."""
@@ -213,13 +248,13 @@ def failures(task: Task, phase: str, remedy: str) -> Iterator[None]:
         raise
     except gymnasium.error.DependencyNotInstalled as error:  # some find out only at their first reset
         remedy = missing_for(task.env) or str(error)
-        raise TutelageError(f"task {task.id!r}: {task.env} needs a missing package: {remedy}") from None
+        raise EnvironmentFailure(f"task {task.id!r}: {task.env} needs a missing package: {remedy}") from None
     except ModuleNotFoundError as error:
         remedy = str(missing(error) or f"{error}; install it, and try again")
-        raise TutelageError(f"task {task.id!r}: {task.env} needs a missing package: {remedy}") from None
+        raise EnvironmentFailure(f"task {task.id!r}: {task.env} needs a missing package: {remedy}") from None
     except Exception as error:
         what = " ".join(str(error).split()) or "nothing more"
-        raise TutelageError(
+        raise EnvironmentFailure(
             f"task {task.id!r}: {task.env} failed {phase}: {type(error).__name__}: {what[:500]}; {remedy}"
         ) from error
 
@@ -246,7 +281,8 @@ def _made(env_id: str, mode: str | None, kwargs: dict[str, Any]) -> gymnasium.En
         try:
             return gymnasium.make(env_id, render_mode=mode, disable_env_checker=True, **kwargs)
         except TypeError as error:
-            if "unexpected keyword argument 'render_mode'" not in str(error):
+            refused = ("unexpected keyword argument 'render_mode'", "takes no arguments")
+            if not any(words in str(error) for words in refused):
                 raise
             return gymnasium.make(env_id, disable_env_checker=True, **kwargs)  # it draws the same way always
 

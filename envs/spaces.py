@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +10,8 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-from .errors import TutelageError
+from .casts import cast
+from .errors import TutelageError, brief
 
 Observation = dict[str, Any]
 """Path of a leaf → numpy array of the leaf's shape and dtype, or `str` for a text leaf."""
@@ -19,7 +21,8 @@ Observation = dict[str, Any]
 class Leaf:
     """One indivisible part of a space.
 
-    `path` is `""` for a bare space, `"image"` or `"hand/0"` inside a Dict or Tuple.
+    `path` is `""` for a bare space, `"image"` or `"hand/0"` inside a Dict or Tuple; see `join_path` for keys
+    that are no plain names.
     """
 
     path: str
@@ -51,16 +54,48 @@ def is_text(space: spaces.Space[Any]) -> bool:
     return isinstance(space, spaces.Text) or (space.dtype is not None and space.dtype.kind == "U")
 
 
-def leaves(space: spaces.Space[Any], path: str = "") -> tuple[Leaf, ...]:
+def join_path(path: str, key: Any) -> str:
+    """Return the path of the part `key` inside `path`, unlike that of any other part.
+
+    In a key, "%", "/", ".", control characters and halves of surrogate pairs become "%" and two hexadecimal
+    digits a byte of UTF-8; an empty key is "%".
+    """
+    name = escape_key(key)
+    return f"{path}/{name}" if path else name
+
+
+def escape_key(key: Any) -> str:
+    """Return a key as a plain name, see `join_path`; different texts become different names."""
+    return _ODD.sub(_escaped, str(key)) or "%"
+
+
+_ODD = re.compile(r"[%/.\x00-\x1f\x7f\ud800-\udfff]")
+
+
+def _escaped(letter: re.Match[str]) -> str:
+    return "".join(f"%{byte:02X}" for byte in letter[0].encode("utf-8", "surrogatepass"))
+
+
+def leaves(space: spaces.Space[Any]) -> tuple[Leaf, ...]:
     """List the leaves of a space, depth first, in the space's own order.
 
-    Raises TutelageError for Graph, Sequence and OneOf spaces: their values have no fixed layout.
+    Raises TutelageError for Graph, Sequence and OneOf spaces, whose values have no fixed layout, and for keys
+    that are the same as text.
     """
-    parts: Iterable[tuple[str, spaces.Space[Any]]]
+    listed = _leaves(space, "")
+    paths = [leaf.path for leaf in listed]
+    if len(set(paths)) < len(paths):
+        twice = next(path for path in paths if paths.count(path) > 1)
+        raise TutelageError(f"expected keys that differ as text, got {twice!r} twice; rename one")
+    return listed
+
+
+def _leaves(space: spaces.Space[Any], path: str) -> tuple[Leaf, ...]:
+    parts: Iterable[tuple[Any, spaces.Space[Any]]]
     if isinstance(space, spaces.Dict):
         parts = space.spaces.items()
     elif isinstance(space, spaces.Tuple):
-        parts = ((str(i), part) for i, part in enumerate(space.spaces))
+        parts = enumerate(space.spaces)
     elif is_text(space) or isinstance(
         space, spaces.Box | spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary
     ):
@@ -70,33 +105,46 @@ def leaves(space: spaces.Space[Any], path: str = "") -> tuple[Leaf, ...]:
             f"expected a space made of Box, Discrete, MultiDiscrete, MultiBinary, Text, Dict and Tuple, "
             f"got {type(space).__name__} at {path or 'the root'!r}; wrap the environment to change it"
         )
-    return tuple(leaf for key, part in parts for leaf in leaves(part, f"{path}/{key}" if path else key))
+    return tuple(leaf for key, part in parts for leaf in _leaves(part, join_path(path, key)))
 
 
-def flatten(space: spaces.Space[Any], value: Any, path: str = "") -> Observation:
-    """Split a value of `space` into its leaves; numbers take the leaf's own dtype and shape."""
-    if isinstance(space, spaces.Dict):
-        parts = ((key, part, value[key]) for key, part in space.spaces.items())
-    elif isinstance(space, spaces.Tuple):
-        parts = ((str(i), part, value[i]) for i, part in enumerate(space.spaces))
-    elif is_text(space):
+def flatten(
+    space: spaces.Space[Any], value: Any, path: str = "", casts: dict[str, str] | None = None
+) -> Observation:
+    """Split a value of `space` into its leaves; numbers take the leaf's own dtype and shape.
+
+    What a cast changes is added to `casts`, leaf path → a sentence, the first time. Raises TutelageError for
+    a value that lacks a part, or whose part is of another size.
+    """
+    if isinstance(space, spaces.Dict | spaces.Tuple):
+        flat: Observation = {}
+        parts = space.spaces.items() if isinstance(space, spaces.Dict) else enumerate(space.spaces)
+        for key, part in parts:
+            try:
+                item = value[key]
+            except (KeyError, IndexError, TypeError):
+                raise TutelageError(f"expected a part {key!r} at {path or 'the root'!r}, got none") from None
+            flat |= flatten(part, item, join_path(path, key), casts)
+        return flat
+    if is_text(space):
+        if casts is not None and not isinstance(value, str):
+            casts.setdefault(path, f"declared text, got {type(value).__name__}")
         return {path: str(value)}
-    else:
-        return {path: np.array(value, dtype=space.dtype).reshape(space.shape or ())}
-    flat: Observation = {}
-    for key, part, item in parts:
-        flat |= flatten(part, item, f"{path}/{key}" if path else key)
-    return flat
+    try:
+        array, change = cast(space, value)
+    except TutelageError as error:
+        raise TutelageError(f"{path or 'the value'!r}: {error}") from None
+    if change and casts is not None:
+        casts.setdefault(path, change)
+    return {path: array}
 
 
 def unflatten(space: spaces.Space[Any], flat: Mapping[str, Any], path: str = "") -> Any:
     """Put leaves together again into a value that the environment takes: the inverse of `flatten`."""
     if isinstance(space, spaces.Dict):
-        return {k: unflatten(s, flat, f"{path}/{k}" if path else k) for k, s in space.spaces.items()}
+        return {key: unflatten(part, flat, join_path(path, key)) for key, part in space.spaces.items()}
     if isinstance(space, spaces.Tuple):
-        return tuple(
-            unflatten(s, flat, f"{path}/{i}" if path else str(i)) for i, s in enumerate(space.spaces)
-        )
+        return tuple(unflatten(part, flat, join_path(path, i)) for i, part in enumerate(space.spaces))
     if is_text(space):
         return str(flat[path])
     array = np.asarray(flat[path], dtype=space.dtype)
@@ -108,9 +156,22 @@ def action_size(space: spaces.Space[Any]) -> int:
     return sum(_size(leaf) for leaf in leaves(space))
 
 
+def whole_numbers(space: spaces.Space[Any]) -> np.ndarray:
+    """Say which numbers of an action row `[k]` are whole: those of leaves of integers."""
+    kinds = [(leaf, leaf.space.dtype.kind if leaf.space.dtype else "") for leaf in leaves(space)]
+    return np.concatenate([np.full(_size(leaf), kind in "iub") for leaf, kind in kinds])
+
+
 def action_to_row(space: spaces.Space[Any], action: Any) -> np.ndarray:
-    """Write an action as one row of float64 `[k]`; exact for float32, integers below 2**53, text."""
-    flat = flatten(space, action)
+    """Write an action as one row of float64 `[k]`; exact for float32, integers below 2**53, text.
+
+    Raises TutelageError for what a cast to the space's dtype would change.
+    """
+    casts: dict[str, str] = {}
+    flat = flatten(space, action, casts=casts)
+    if casts:
+        change = next(iter(casts.values()))
+        raise TutelageError(f"expected an action of {space}, got {brief(action)}: {change}")
     parts = [
         _letters(flat[leaf.path], _size(leaf)) if leaf.is_text else np.asarray(flat[leaf.path], np.float64)
         for leaf in leaves(space)

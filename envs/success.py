@@ -1,18 +1,29 @@
-"""The success rule of a task: one comparison-and-logic expression over how an episode ended."""
+"""The success rule of a task: one comparison-and-logic expression over the steps of an episode.
+
+What is covered: how the episode ended, numbers and flags in `info`, and whether something held at any step.
+What is not: arithmetic, text, and what the observations show.
+"""
 
 from __future__ import annotations
 
 import ast
+import math
 import operator
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from .errors import TutelageError, nearest
+import numpy as np
 
-NAMES = ("reward", "return", "terminated", "truncated", "steps")
+from .errors import TutelageError, nearest
+from .info_path import InfoPath
+
+NAMES = ("reward", "return", "terminated", "truncated", "steps", "info", "ever")
+UNKNOWN = "unknown"
+"""What stands instead of a rule where nothing says what a success is."""
+
 _COMPARE: dict[type, Callable[[Any, Any], bool]] = {
     ast.Gt: operator.gt,
     ast.GtE: operator.ge,
@@ -21,37 +32,104 @@ _COMPARE: dict[type, Callable[[Any, Any], bool]] = {
     ast.Eq: operator.eq,
     ast.NotEq: operator.ne,
 }
+_NODES = ast.Compare | ast.BoolOp | ast.UnaryOp | ast.Name | ast.Constant
+_GRAMMAR = ast.And | ast.Or | ast.Not | ast.USub | ast.Load | ast.cmpop
 
 
 @dataclass(frozen=True)
 class SuccessRule:
-    """A rule such as `reward > 0`, `return >= 475` or `terminated and steps < 100`.
+    """A rule such as `reward > 0`, `return >= 475` or `ever(info.success)`, or `unknown`.
 
-    `reward` is the last reward, `return` the sum of all, `steps` the number of actions.
-    Raises TutelageError when the text is not such a rule. Nothing is ever evaluated as Python.
+    `reward` is the last reward, `return` the sum of all, `steps` the number of actions; `info.a.b` is a
+    number or flag in the last step's info, and `ever(rule)` whether a rule held after any step. A place that
+    info does not hold counts as false, and no comparison with it holds. Nothing is ever evaluated as Python.
+    Raises TutelageError when the text is not such a rule.
     """
 
     text: str = "reward > 0"
 
     def __post_init__(self) -> None:
-        self._check(self._tree)
+        if not self.is_known:
+            return
         try:
+            self._check(self.tree)
             self(reward=0.0, total=0.0, terminated=False, truncated=False, steps=1)
         except RecursionError:
             raise TutelageError(self._complaint("it nests too deeply")) from None
 
-    def __call__(self, *, reward: float, total: float, terminated: bool, truncated: bool, steps: int) -> bool:
-        values = {
-            "reward": reward,
-            "return_": total,
-            "terminated": terminated,
-            "truncated": truncated,
-            "steps": steps,
-        }
-        return bool(_value(self._tree, values))
+    @property
+    def is_known(self) -> bool:
+        """Whether there is a rule; without one, whether an episode succeeded is None."""
+        return self.text.strip() != UNKNOWN
+
+    def outcome(self, success: bool | None) -> bool | None:
+        """Return how an episode counts that may have been given up before its end: None without a rule."""
+        return bool(success) if self.is_known else None
+
+    def __call__(
+        self,
+        *,
+        reward: float,
+        total: float,
+        terminated: bool,
+        truncated: bool,
+        steps: int,
+        info: Mapping[str, Any] | None = None,
+    ) -> bool | None:
+        """Judge the last step as if it were the only one: `ever(rule)` holds if the rule does there.
+
+        Returns None without a rule.
+        """
+        watch = Watch(self)
+        watch.total, watch.steps = total - reward, steps - 1
+        watch.add(reward, terminated, truncated, info or {})
+        return watch.success
 
     @cached_property
-    def _tree(self) -> ast.expr:
+    def paths(self) -> tuple[InfoPath, ...]:
+        """What the rule reads from info, each once."""
+        nodes = [node for node in ast.walk(self.tree) if isinstance(node, ast.Attribute | ast.Subscript)]
+        inner = {id(node.value) for node in nodes}  # info.a within info.a.b is no place of its own
+        return tuple(dict.fromkeys(self.path(node) for node in nodes if id(node) not in inner))
+
+    def no_infos(self, steps: int) -> dict[str, np.ndarray]:
+        """Return `Trajectory.infos` of an environment that says nothing in info: NaN at each of the steps."""
+        return {path.text: np.full(steps, np.nan) for path in self.paths}
+
+    def judge(
+        self,
+        rewards: Sequence[float] | np.ndarray,
+        terminated: bool,
+        truncated: bool,
+        infos: Mapping[str, np.ndarray],
+    ) -> bool | None:
+        """Say whether an episode that ended was a success.
+
+        Returns None without a rule, and where `infos` lack what the rule reads.
+
+        `rewards` holds T numbers, `infos` float64 `[T]` by path, see `Watch.infos`.
+        """
+        if any(path.text not in infos for path in self.paths):
+            return None
+        watch, last = Watch(self), len(rewards) - 1
+        first = 0 if self.evers else last  # without ever, the last step tells all
+        if first:
+            with np.errstate(over="ignore", invalid="ignore"):
+                totals = np.cumsum(rewards[:first])  # one after another, as an environment's steps add up
+            watch.total, watch.steps = float(totals[-1]), first
+        for at in range(first, last + 1):
+            numbers = {path: float(infos[path.text][at]) for path in self.paths}
+            is_last = at == last
+            watch.add_numbers(float(rewards[at]), terminated and is_last, truncated and is_last, numbers)
+        return watch.success
+
+    @cached_property
+    def evers(self) -> tuple[ast.Call, ...]:
+        """The parts `ever(...)` of the rule."""
+        return tuple(node for node in ast.walk(self.tree) if isinstance(node, ast.Call))
+
+    @cached_property
+    def tree(self) -> ast.expr:
         if "return_" in self.text:  # what `return`, a keyword of Python, is called while it is parsed
             raise TutelageError(self._complaint("unknown name 'return_'; did you mean 'return'?"))
         try:
@@ -59,16 +137,64 @@ class SuccessRule:
         except (SyntaxError, ValueError, RecursionError, MemoryError):  # null bytes, deep nesting
             raise TutelageError(self._complaint("it does not parse")) from None
 
-    def _check(self, node: ast.AST) -> None:
-        for part in ast.walk(node):
-            if isinstance(part, ast.Name) and part.id not in (*NAMES, "return_"):
-                raise TutelageError(self._complaint(f"unknown name {part.id!r}{nearest(part.id, NAMES)}"))
-            known = ast.Compare | ast.BoolOp | ast.UnaryOp | ast.Name | ast.Constant
-            grammar = ast.And | ast.Or | ast.Not | ast.USub | ast.Load | ast.cmpop
-            if not isinstance(part, known | grammar) or type(part) in (ast.In, ast.NotIn, ast.Is, ast.IsNot):
-                raise TutelageError(self._complaint(f"{type(part).__name__} is not allowed"))
-            if isinstance(part, ast.Constant) and not isinstance(part.value, int | float):
-                raise TutelageError(self._complaint(f"{part.value!r} is not a number"))
+    def _check(self, node: ast.AST, within: str = "") -> None:
+        """Raise TutelageError for what the language does not have; `within` is "ever" inside of one."""
+        if isinstance(node, ast.Attribute | ast.Subscript):
+            self.path(node)
+            return
+        if isinstance(node, ast.Call):
+            self._check_ever(node, within)
+            within, parts = "ever", [*node.args]
+        else:
+            self._check_plain(node)
+            parts = [*ast.iter_child_nodes(node)]  # type: ignore[list-item]
+        for part in parts:
+            self._check(part, within)
+
+    def _check_plain(self, node: ast.AST) -> None:
+        if isinstance(node, ast.Name) and node.id in ("info", "ever"):
+            form = "info.success" if node.id == "info" else "ever(reward > 0)"
+            raise TutelageError(self._complaint(f"{node.id!r} by itself says nothing; write it like {form}"))
+        if isinstance(node, ast.Name) and node.id not in (*NAMES, "return_"):
+            raise TutelageError(self._complaint(f"unknown name {node.id!r}{nearest(node.id, NAMES)}"))
+        if not isinstance(node, _NODES | _GRAMMAR) or type(node) in (ast.In, ast.NotIn, ast.Is, ast.IsNot):
+            raise TutelageError(self._complaint(f"{type(node).__name__} is not allowed"))
+        if isinstance(node, ast.Constant) and not isinstance(node.value, int | float):
+            raise TutelageError(self._complaint(f"{node.value!r} is not a number"))
+
+    def _check_ever(self, node: ast.Call, within: str) -> None:
+        if not isinstance(node.func, ast.Name):
+            raise TutelageError(self._complaint("Call is not allowed"))
+        name = node.func.id
+        if name != "ever":
+            hint = nearest(name, ["ever"])
+            raise TutelageError(
+                self._complaint(f"Call is not allowed: {name!r}{hint or '; only ever(...) is'}")
+            )
+        if len(node.args) != 1 or node.keywords:
+            raise TutelageError(
+                self._complaint(f"ever takes one rule, got {len(node.args) + len(node.keywords)}")
+            )
+        if within:
+            raise TutelageError(self._complaint("ever inside of ever says nothing more; write one"))
+
+    def path(self, node: ast.AST) -> InfoPath:
+        """Read `info.a['b c'].d[0]`; raises TutelageError for what hangs on another name, or another key."""
+        keys: list[str | int] = []
+        while isinstance(node, ast.Attribute | ast.Subscript):
+            if isinstance(node, ast.Attribute):
+                keys.append(node.attr.replace("return_", "return"))
+            elif isinstance(node.slice, ast.Constant) and type(node.slice.value) in (str, int):
+                key = node.slice.value
+                keys.append(key.replace("return_", "return") if isinstance(key, str) else int(key))  # type: ignore[arg-type]
+            else:
+                raise TutelageError(
+                    self._complaint("a key in [] must be a text in quotes, or a whole number")
+                )
+            node = node.value
+        if not isinstance(node, ast.Name) or node.id != "info":
+            raise TutelageError(self._complaint("Attribute is not allowed but of info, as in info.success"))
+        return InfoPath(tuple(reversed(keys)))
 
     def _complaint(self, what: str) -> str:
         return (
@@ -77,19 +203,74 @@ class SuccessRule:
         )
 
 
-def _value(node: ast.expr, values: dict[str, Any]) -> Any:
-    match node:
-        case ast.Constant():
-            return node.value
-        case ast.Name():
-            return values[node.id]
-        case ast.UnaryOp():
-            operand = _value(node.operand, values)
-            return -operand if isinstance(node.op, ast.USub) else not operand
-        case ast.BoolOp():
-            results = (bool(_value(part, values)) for part in node.values)
-            return all(results) if isinstance(node.op, ast.And) else any(results)
-        case ast.Compare():
-            terms = [_value(part, values) for part in (node.left, *node.comparators)]
-            return all(_COMPARE[type(op)](a, b) for op, a, b in zip(node.ops, terms, terms[1:], strict=False))
-    raise AssertionError(f"unchecked node {node!r}")
+class Watch:
+    """One episode as a rule sees it, step by step."""
+
+    def __init__(self, rule: SuccessRule) -> None:
+        self.rule = rule
+        self.total, self.steps = 0.0, 0
+        self._now: Mapping[Any, Any] = {}
+        self._held = [False] * len(rule.evers)
+        self._read: dict[InfoPath, list[float]] = {path: [] for path in rule.paths}
+
+    @property
+    def success(self) -> bool | None:
+        """What the rule says after the last step; None without a rule."""
+        return _truth(self._value(self.rule.tree)) if self.rule.is_known else None
+
+    def add(self, reward: float, terminated: bool, truncated: bool, info: Mapping[str, Any]) -> None:
+        """Take in a step; raises TutelageError where info holds something else than a number or flag."""
+        numbers = {path: path.read(info) for path in self.rule.paths}
+        self.add_numbers(float(reward), terminated, truncated, numbers)
+
+    def add_numbers(
+        self, reward: float, terminated: bool, truncated: bool, numbers: Mapping[InfoPath, float]
+    ) -> None:
+        """Take in a step whose info was read before; NaN stands for what it did not hold."""
+        self.total += reward
+        self.steps += 1
+        for path, number in numbers.items():
+            self._read[path].append(number)
+        self._now = {
+            "reward": reward,
+            "return_": self.total,
+            "terminated": terminated,
+            "truncated": truncated,
+            "steps": self.steps,
+            **{path: None if math.isnan(number) else number for path, number in numbers.items()},
+        }
+        for at, node in enumerate(self.rule.evers):
+            self._held[at] = self._held[at] or _truth(self._value(node.args[0]))
+
+    def infos(self) -> dict[str, np.ndarray]:
+        """Return what was read from info: path → float64 `[T]`, 1 and 0 for flags, NaN where nothing was."""
+        return {path.text: np.array(numbers, np.float64) for path, numbers in self._read.items()}
+
+    def _value(self, node: ast.AST) -> Any:
+        match node:
+            case ast.Constant():
+                return node.value
+            case ast.Name():
+                return self._now[node.id]
+            case ast.Attribute() | ast.Subscript():
+                return self._now[self.rule.path(node)]
+            case ast.Call():
+                return self._held[self.rule.evers.index(node)]
+            case ast.UnaryOp():
+                operand = self._value(node.operand)
+                if isinstance(node.op, ast.USub):
+                    return None if operand is None else -operand
+                return not _truth(operand)
+            case ast.BoolOp():
+                results = (_truth(self._value(part)) for part in node.values)
+                return all(results) if isinstance(node.op, ast.And) else any(results)
+            case ast.Compare():
+                terms = [self._value(part) for part in (node.left, *node.comparators)]
+                pairs = zip(node.ops, terms, terms[1:], strict=False)
+                return None not in terms and all(_COMPARE[type(op)](a, b) for op, a, b in pairs)
+        raise AssertionError(f"unchecked node {node!r}")
+
+
+def _truth(value: Any) -> bool:
+    """Say whether a value holds; a number that is none (NaN), and what info does not hold, do not."""
+    return value is not None and value == value and bool(value)

@@ -13,9 +13,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .bounded_files import parse_yaml, read_yaml
 from .errors import TutelageError, brief, nearest
+from .families import checked, completed, rule_of, tables
 from .success import SuccessRule
 from .task import Task
-from .trust import is_for_gymnasium, trust
+from .trust import is_for_gymnasium, trust, trusts_module
+from .web.registration import is_web
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,8 @@ class _Task(BaseModel):
     pace: str | _Pace = "turn"
     actions: list[str] = []
     expert: str | None = None
+    keys: dict[str, str] = {}
+    blank_first_frame: bool = Field(default=False, strict=True)
 
 
 class _Evaluation(BaseModel):
@@ -74,6 +78,7 @@ class _Suite(BaseModel):
     model_config = ConfigDict(extra="forbid")
     suite: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     imports: list[str] = []
+    families: list[Any] = []
     tasks: list[_Task] = Field(min_length=1)
     evaluation: _Evaluation = _Evaluation()
 
@@ -87,12 +92,13 @@ def load_suite(name_or_path: str | Path) -> Suite:
     A registered Gymnasium id (`CartPole-v1`), or a module and an id that it registers
     (`ale_py:ALE/Pong-v5`), stands for a suite of that one task. A module that the argument names is trusted,
     and one that a file names where it was installed for Gymnasium; those of stores and checkpoints are not.
-    Raises TutelageError naming the file, the place and the remedy.
+    What tasks of an id or of a file leave out comes from tables of known families and from the registry; the
+    suite's document holds it from then on. Raises TutelageError naming the file, the place and the remedy.
     """
     path = Path(name_or_path)
     if path.suffix in {".yaml", ".yml"}:
         try:
-            return _trusting(suite_from(read_yaml(path), str(path)))
+            return _completed(_trusting(suite_from(read_yaml(path), str(path))), str(path))
         except FileNotFoundError:
             raise TutelageError(f"expected a suite file at {path}, found none; check the path") from None
     shipped = suite_names()
@@ -103,7 +109,7 @@ def load_suite(name_or_path: str | Path) -> Suite:
     if _MODULE_ID.fullmatch(name) or is_registered(name):
         task_id = re.sub(r"[^A-Za-z0-9._-]", ".", name.rpartition(":")[2])
         document = {"suite": task_id, "tasks": [{"id": task_id, "env": name}]}
-        return _trusting(suite_from(document), named=True)
+        return _completed(_trusting(suite_from(document), named=True), name)
     raise TutelageError(
         f"expected a suite ({', '.join(shipped)}), a .yaml file, a registered Gymnasium id or MODULE:ID, "
         f"got {name!r}{nearest(name, shipped)}"
@@ -120,6 +126,7 @@ def suite_from(document: Any, where: str = "the suite") -> Suite:
     """Build a suite from a parsed YAML document; `where` begins the error message."""
     if not isinstance(document, dict):
         raise TutelageError(f"{where}: expected keys suite and tasks, got {type(document).__name__}")
+    document = _with_families(document, where)
     try:
         parsed = _Suite.model_validate(document)
     except ValidationError as error:
@@ -156,14 +163,47 @@ def _trusting(suite: Suite, named: bool = False) -> Suite:
     return suite
 
 
+def _with_families(document: dict[str, Any], where: str) -> dict[str, Any]:
+    """Return a suite's document after its own `families` have given what its tasks leave out."""
+    tasks = document.get("tasks")
+    if "families" not in document or not isinstance(tasks, list):
+        return document
+    entries = checked(document["families"], where)
+    rest = {key: value for key, value in document.items() if key != "families"}
+    return rest | {"tasks": [completed(task, entries) if isinstance(task, dict) else task for task in tasks]}
+
+
+def _completed(suite: Suite, where: str) -> Suite:
+    """Give a suite's tasks what they leave out, from the tables of families and the registry.
+
+    Modules that are trusted are imported, since they register reward thresholds.
+    """
+    from .gymnasium_task import register
+
+    full = []
+    for task, document in zip(suite.tasks, suite.source["tasks"], strict=True):
+        filled = completed(document, tables())
+        if "success" not in filled:
+            module, _, env_id = task.env.rpartition(":")
+            register([name for name in (*task.imports, module) if name and trusts_module(name)])
+            filled["success"] = rule_of(env_id)
+        full.append(filled)
+    return suite_from({**suite.source, "tasks": full}, where)
+
+
 def _task(parsed: _Task, where: str) -> Task:
     if isinstance(parsed.pace, str) and parsed.pace != "turn":
         raise TutelageError(f"{where}: expected pace turn or {{fps: ..., idle: ...}}, got {parsed.pace!r}")
+    pace = parsed.pace if isinstance(parsed.pace, _Pace) else None
+    if pace is not None and pace.idle is None and not is_web(parsed.env):
+        raise TutelageError(
+            f"{where}: expected an idle action beside fps, got none; say what is done while no key is "
+            f"pressed: pace: {{fps: {pace.fps:g}, idle: 0}}"
+        )
     try:
         rule = SuccessRule(parsed.success)
     except TutelageError as error:
         raise TutelageError(f"{where}: {error}") from None
-    pace = parsed.pace if isinstance(parsed.pace, _Pace) else None
     return Task(
         id=parsed.id,
         env=parsed.env,
@@ -176,6 +216,8 @@ def _task(parsed: _Task, where: str) -> Task:
         idle=pace.idle if pace else None,
         action_names=tuple(parsed.actions),
         expert=parsed.expert,
+        keys=parsed.keys,
+        blank_first_frame=parsed.blank_first_frame,
     )
 
 

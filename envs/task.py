@@ -47,7 +47,8 @@ class Task:
     whose observation holds none. `fps` is None when the task waits for a key, else frames per second,
     with `idle` the action for "no key". `controls` maps `KeyboardEvent.code` to an action; None asks
     the environment. `action_names` name a Discrete space's actions. `expert` names an expert. `imports` are
-    modules that register environments; see `admission`.
+    modules that register environments; see `admission`. `keys` maps names of actions to keys, for those of
+    them that the environment has. `blank_first_frame` says that a first picture of one color is no mistake.
     """
 
     id: str
@@ -62,3 +63,21 @@ class Task:
     action_names: Sequence[str] = ()
     expert: str | None = None
     imports: Sequence[str] = ()
+    keys: Mapping[str, str] = field(default_factory=dict)
+    blank_first_frame: bool = False
+
+    def differences(self, other: Task) -> list[str]:
+        """Name what differs of all that decides how an episode of this task goes and is judged.
+
+        Keys, names of actions, experts and the modules to import do not; nor does it matter whether an id
+        names its module.
+        """
+        names = [name for name in _DECISIVE if getattr(self, name) != getattr(other, name)]
+        if dict(self.kwargs) != dict(other.kwargs):
+            names.insert(0, "kwargs")
+        if self.env.rpartition(":")[2] != other.env.rpartition(":")[2]:
+            names.insert(0, "env")
+        return names
+
+
+_DECISIVE = ("max_steps", "success", "instruction", "fps", "idle")

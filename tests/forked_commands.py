@@ -148,7 +148,7 @@ def _run(order: dict[str, Any], notes: Path) -> None:
     from tutelage.cli import main
     from tutelage.datasets.spreading import spread
     from tutelage.envs.stopping import signals
-    from tutelage.tests.toy_slow import stay_with_a_page
+    from tutelage.tests.toy_slow_pole import stay_with_a_page
 
     status: Any = 1
     try:

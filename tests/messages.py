@@ -33,7 +33,9 @@ def values(annotation: Any, limits: tuple[Any, ...] = ()) -> st.SearchStrategy[A
     if annotation is str:
         return st.text(min_size=bounds.get("min_length", 0), max_size=bounds.get("max_length", 100))
     if annotation is int:
-        return st.integers(bounds["ge"], bounds.get("le", bounds.get("lt", 0) - 1))
+        unit = bounds.get("multiple_of", 1)
+        most = bounds.get("le", bounds.get("lt", 0) - 1)
+        return st.integers(bounds["ge"] // unit, most // unit).map(lambda count: count * unit)
     if annotation is type(None):
         return st.none()
     if Ellipsis in options:
@@ -46,7 +48,7 @@ def values(annotation: Any, limits: tuple[Any, ...] = ()) -> st.SearchStrategy[A
 def _limits(one: Any) -> dict[str, Any]:
     if (several := getattr(one, "metadata", None)) is not None:
         return {key: value for each in several for key, value in _limits(each).items()}
-    names = ("ge", "gt", "le", "lt", "min_length", "max_length", "pattern")
+    names = ("ge", "gt", "le", "lt", "min_length", "max_length", "multiple_of", "pattern")
     return {name: getattr(one, name) for name in names if getattr(one, name, None) is not None}
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import sqlalchemy as sql
 from tutelage.datasets.crowd.ledger import Ledger, events, identities, people
+from tutelage.datasets.crowd.payments import owe
 from tutelage.datasets.crowd.recruiting.panels import Prolific
 from tutelage.datasets.crowd.recruiting.recruiting import Recruiting
 from tutelage.tests.prolific_server import CODES, STUDY, Place, ProlificServer
@@ -26,14 +27,19 @@ def recruiting(server: ProlificServer, **section: Any) -> Recruiting:
     return Recruiting(codes=CODES, prolific=Prolific(**given))
 
 
-def finish(ledger: Ledger, place: Place, person: str = "ann", outcome: str = "completed") -> Place:
-    """Write down somebody who came from Prolific and is done."""
+def finish(
+    ledger: Ledger, place: Place, person: str = "ann", outcome: str = "completed", bonus: int = 75
+) -> Place:
+    """Write down a person who came from Prolific and is done, with what they are owed if they completed."""
     row = {"person": person, "seat": f"seat-{person}", "study": "pilot", "source": "prolific"}
     row |= {"language": "en", "stage": "done", "outcome": outcome}
     ids = {"participant": place.participant, "session": place.id, "study": STUDY}
     with ledger.write() as connection:
         connection.execute(people.insert().values(**row, progress={}, joined=NOW, seen=NOW, ended=NOW))
         connection.execute(identities.insert().values(person=person, source="prolific", ids=ids))
+        if outcome == "completed":
+            amounts = {"base": (300, "completed"), "bonus": (bonus, "3 of 4 tasks solved")}
+            owe(connection, "pilot", person, amounts, "GBP", NOW)
     return place
 
 

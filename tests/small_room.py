@@ -31,7 +31,7 @@ def write(folder: Path, *, suite: dict[str, Any] = SUITE, **changes: Any) -> Pat
     from tutelage.tests import toy_study  # which imports a lot, and only tests of studies need
 
     task = suite["tasks"][0]["id"]
-    base = {"people": 100_000, "tasks": {task: {}}, "practice": {"task": task, "until": "finished"}}
+    base = {"people": 100_000, "tasks": {task: {}}, "practice": {"tasks": [task], "until": "finished"}}
     folder.mkdir(parents=True, exist_ok=True)
     for name, document in (("small", suite), ("pilot", toy_study.document(**{**base, **changes}))):
         (folder / f"{name}.yaml").write_text(yaml.safe_dump(document, sort_keys=False), "utf-8")

@@ -57,7 +57,8 @@ def prolific() -> Iterator[ProlificServer]:
 
 def changes(prolific: ProlificServer) -> dict[str, Any]:
     section = {"study": STUDY, "proof": "none", "api": prolific.address}
-    pay = {"currency": "GBP", "base": 1, "bonus": 1.5, "text": "One pound, and more for good work."}
+    bonus = {"by": "solved", "each": 1.5}
+    pay = {"currency": "GBP", "base": 1, "bonus": bonus, "text": "Paid within a week."}
     recruiting = {"codes": CODES, "prolific": section}
     return {
         "practice": None,
@@ -160,8 +161,7 @@ def test_who_is_done_is_reported_after_all_is_stored_and_paid_once(
         time.sleep(1)  # five more looks at whom something is due to
         assert len(prolific.calls) == calls
     assert (place.status, place.code) == ("APPROVED", CODES["completed"])
-    [pence] = place.bonuses  # once, and by what is known of her: that is one episode
-    assert 0 < pence < 150
+    assert place.bonuses == [150]  # once, and by her own one task of one
     chain = ["complete", "approve", "bonus-set-up", "bonus-paying", "bonus", "settled"]
     assert [one for one in events_of(server, "completed") if one in KINDS] == chain
 

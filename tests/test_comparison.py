@@ -26,6 +26,7 @@ def rows(
         "steps": [10] * count,
         "seconds": [1.0] * count,
         "episode": [f"{task}/{actor}/{i}" for i in range(count)],
+        "failed": [""] * count,
     }
     return pa.table(columns, SCHEMA)
 

@@ -16,6 +16,7 @@ import pytest
 import sqlalchemy as sql
 from tutelage.cli import app
 from tutelage.datasets.crowd import ledger as tables
+from tutelage.datasets.crowd import study_records as records
 from tutelage.datasets.crowd.ledger import Ledger
 from tutelage.datasets.crowd.recorder import JOURNAL, lock_folder
 from tutelage.datasets.crowd.secret import Secret
@@ -87,6 +88,27 @@ def people(url: str | Path, *, study: str = "pilot") -> dict[str, str]:
                         {"study": study, "what": "pause", "reason": "x", "details": {}, "at": 1.0},
                     ),
                     (tables.links, {"link": f"hash of {seat}", "study": study}),
+                    (records.points, {"episode": f"points of {seat}", "points": 250}),
+                    (
+                        records.answers,
+                        {"study": study, "question": "q", "attempt": 1, "answer": 0, "correct": True}
+                        | {"language": "en", "at": 4.0},
+                    ),
+                    (
+                        records.devices,
+                        {"study": study, "device": "phone", "browser": "Firefox", "width": 400}
+                        | {"height": 800, "language": "en", "at": 4.0},
+                    ),
+                    (
+                        records.payments,
+                        {"study": study, "kind": "bonus", "number": 1, "state": "owed", "amount": 75}
+                        | {
+                            "currency": "GBP",
+                            "reason": "",
+                            "answer": {"bulk": ids["participant"]},
+                            "at": 5.0,
+                        },
+                    ),
                 ):
                     connection.execute(table.insert(), {"person": person, **row})
     return seats
@@ -134,7 +156,14 @@ def test_others_stay_as_they_were(study: Path, toys: Suite) -> None:
         assert (journal.episodes(demonstrator=ANN), journal.seat("5ea70000000000a1")) == before
         assert all(len(journal.steps(one.episode)) == 39 for one in before[0])
         ledger = Ledger(journal.engine)
-        for table in (tables.people, tables.identities, tables.claims, tables.events, tables.links):
+        for table in (
+            tables.people,
+            tables.identities,
+            tables.claims,
+            tables.events,
+            tables.links,
+            *records.RECORDS,
+        ):
             assert [row["person"] for row in ledger.rows(sql.select(table))] == [ANN]
         consents = ledger.rows(sql.select(tables.consents))
     assert {one["person"]: one["decision"] for one in consents} == {ANN: "given", "": "withdrawn"}
@@ -290,6 +319,26 @@ def test_the_command_says_what_it_did_and_ends_with_2_when_something_is_left(stu
     for wrong in ([], [EVE, "--id", "A=b"], ["--id", "A"], [EVE]):
         told = CliRunner().invoke(app, ["forget", *wrong])
         assert isinstance(told.exception, TutelageError), wrong
+
+
+@pytest.mark.parametrize("words", [[], ["--dry-run"], ["--json"]], ids=["forget", "dry run", "json"])
+def test_a_person_who_was_never_there_is_said_so_with_status_2(study: Path, words: list[str]) -> None:
+    done = run("forget", "person-nobody", "--study", study, *words)
+    assert done.returncode == 2
+    assert "expected a person named person-nobody, found no person of that name" in done.stderr
+    assert "is left where" not in done.stdout
+
+
+def test_every_table_with_a_person_is_reached(study: Path) -> None:
+    named = [table for table in tables.TABLES.sorted_tables if "person" in table.c]
+    with Journal(study / JOURNAL) as journal:
+        filled = [table for table in named if Ledger(journal.engine).rows(sql.select(table))]
+    assert {table.name for table in named} - {table.name for table in filled} <= {"browsers", "conduct"}
+    forget(EVE, Places(study))
+    with Journal(study / JOURNAL) as journal:
+        for table in named:
+            query = sql.select(table).where(table.c.person == EVE)
+            assert Ledger(journal.engine).rows(query) == [], table.name
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:

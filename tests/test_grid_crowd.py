@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tutelage.datasets.profiles import PROFILES
 from tutelage.datasets.replay import replay
 from tutelage.datasets.sampler import Sampler, load_columns
-from tutelage.datasets.simulated_crowd import PROFILES, SimulatedDemonstrator, crowd, simulate
+from tutelage.datasets.simulated_crowd import SimulatedDemonstrator, crowd, simulate
 from tutelage.datasets.store import Store
 from tutelage.envs.errors import TutelageError
 from tutelage.envs.gymnasium_task import TaskEnvironment

@@ -11,8 +11,9 @@ from tutelage.agents.judges import skills
 from tutelage.agents.train_config import TrainConfig
 from tutelage.datasets.column_subset import episodes_of
 from tutelage.datasets.expertise import Expertise
+from tutelage.datasets.profiles import Profile
 from tutelage.datasets.sampler import TaskColumns, load_columns
-from tutelage.datasets.simulated_crowd import Profile, SimulatedDemonstrator, crowd, simulate
+from tutelage.datasets.simulated_crowd import SimulatedDemonstrator, crowd, simulate
 from tutelage.datasets.store import Store
 from tutelage.envs.suite import load_suite
 from tutelage.tests.toy_page import page_columns

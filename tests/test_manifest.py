@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tutelage.agents.evaluation.rows import people_episodes
+from tutelage.agents.evaluation.people import people_on
 from tutelage.agents.evaluation.sections import demonstrations
 from tutelage.cli import app
 from tutelage.datasets.manifest import Manifest, differences
@@ -121,7 +121,7 @@ VERBS: dict[str, Callable[[Store], object]] = {
     "train": verb("train", "STORE", "-o", "STORE-run", "--steps", "1"),
     "quality": verb("quality", "STORE", "--no-experts"),
     "export": verb("export", "STORE", "--to", "minari", "-o", "STORE-minari"),
-    "people": lambda store: people_episodes([Store.open(store.path)]),
+    "people": lambda store: people_on([Store.open(store.path)], store.suite, [0], required=False),
     "report": lambda store: demonstrations([Store.open(store.path)], store.suite),
     "again": lambda store: list(Store.open(store.path).trajectories()),
 }

@@ -170,7 +170,7 @@ def test_changed_data_are_found_on_the_way_back(filled: Store, root: Path, tmp_p
         import_minari(root / "mixed" / "taxi-v0", tmp_path / "back")
 
 
-def foreign(name: str, root: Path, seeds: list[int | None], env: str = "CartPole-v1") -> Any:
+def foreign(name: str, root: Path, seeds: list[int | None], env: str = "CartPole-v1", **declared: Any) -> Any:
     """Make a dataset as others do, with Minari's own buffers."""
     environment = gymnasium.make(env)
     buffers = []
@@ -199,7 +199,7 @@ def foreign(name: str, root: Path, seeds: list[int | None], env: str = "CartPole
         )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return minari.create_dataset_from_buffers(name, buffers, env=environment)
+        return minari.create_dataset_from_buffers(name, buffers, env=environment, **declared)
 
 
 def read(name: str, root: Path, out: Path) -> tuple[list[Trajectory], str]:
@@ -216,6 +216,16 @@ def test_a_foreign_dataset_with_seeds_is_proven_by_replay(root: Path, tmp_path: 
     assert all(np.array_equal(one.actions[:, 0], dataset[at].actions) for at, one in enumerate(episodes))
     assert "neither when nor by whom" in report
     assert "stored" not in report
+
+
+def test_a_foreign_dataset_that_is_not_what_it_declares_is_taken_in_with_the_fact(
+    root: Path, tmp_path: Path
+) -> None:
+    declared = gymnasium.spaces.Box(-5, 5, (4,), np.int8)
+    foreign("cartpole/human-v0", root, [5], observation_space=declared)
+    [episode], report = read("cartpole/human-v0", root, tmp_path / "back")
+    assert episode.casts[""].startswith("declared int8 [4], got float32 [4] from")
+    assert "episodes that a cast to the declared dtypes changed: 1;" in report
 
 
 def test_a_foreign_dataset_without_seeds_keeps_its_observations(root: Path, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tutelage.agents.evaluation.actors import ChanceActor, ExpertActor
-from tutelage.agents.evaluation.play import play
+from tutelage.agents.evaluation.play import jobs_of, play
 from tutelage.envs.suite import suite_from
 
 SUITE = suite_from(
@@ -22,22 +22,21 @@ def played(workers: int, heard: list[tuple[str, str, int, int]]) -> list[tuple[s
     def hear(*what: str | int) -> None:
         heard.append(what)  # type: ignore[arg-type]
 
-    given = play(
-        [ExpertActor(), ChanceActor(seed=2)],
-        list(SUITE),
-        range(3),
-        suite_name="toy",
-        workers=workers,
-        progress=hear,
-    )
-    return [(task.id, actor.name, [one.digest for one in some]) for task, actor, some in given]
+    actors = [ExpertActor(), ChanceActor(seed=2)]
+    jobs = jobs_of(actors, list(SUITE), range(3), 256)
+    given = play(actors, jobs, suite_name="toy", workers=workers, progress=hear)
+    return [
+        (job.task.id, actors[job.actor].name, [episode.digest for episode in result.trajectories])
+        for job, result in given
+    ]
 
 
 def test_two_processes_play_what_one_plays_in_the_same_order() -> None:
     alone: list[tuple[str, str, int, int]] = []
     shared: list[tuple[str, str, int, int]] = []
     assert played(2, shared) == played(1, alone)
-    assert [one for one in alone if one[2] == 3] == shared
+    shared = [heard for heard in shared if heard[2]]
+    assert [heard for heard in alone if heard[2] == 3] == shared
     assert [one[:2] for one in shared] == [
         ("cartpole", "expert"),
         ("cartpole", "chance"),

@@ -43,6 +43,7 @@ def comparison(tasks: Sequence[str] = ("goto-local", "cartpole")) -> Comparison:
                         steps,
                         seconds,
                         f"{task}{actor}{i}",
+                        "",
                     )
                 )
     return Comparison(pa.table([list(one) for one in zip(*made, strict=True)], SCHEMA))

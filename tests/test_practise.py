@@ -147,7 +147,7 @@ def test_a_success_that_does_not_replay_teaches_nothing(
     _, folder = run
     monkeypatch.setattr(Signs, "fickle", True)
     store = Store.create(tmp_path / "practice", SUITE)
-    tried, kept = attempt(load(folder / "kept"), store, CONFIG, 1)
+    tried, kept, _ = attempt(load(folder / "kept"), store, CONFIG, 1)
     assert tried["sign"] > 0
     assert kept == len(store) > 0
     assert all(seed % 2 for seed in store.episodes()["seed"].to_pylist())

@@ -280,6 +280,11 @@ def test_a_study_that_fits_has_no_problems_and_one_that_does_not_has_all_of_its(
 ) -> None:
     assert problems_at_prolific(client, recruiting(server)) == []
     assert problems_at_prolific(client, Recruiting()) == []
+    server.study["reward"] = 150
+    assert problems_at_prolific(client, recruiting(server), (150, "GBP")) == []
+    assert problems_at_prolific(client, recruiting(server), (300, "GBP")) == [
+        "expected a reward of 3.00 GBP at Prolific, as pay.base says, got 1.50 GBP"
+    ]
     done, declined, check = server.study["completion_codes"]
     server.study["completion_codes"] = [done, {**declined, "code_type": "OTHER", "actor": "participant"}]
     server.study["is_external_study_url_secure"] = False

@@ -51,7 +51,6 @@ def test_three_episodes_condemn_nobody() -> None:
     bad = {"fast_share": 1.0, "idle_share": 1.0, "repeat_share": 1.0, "hidden_ms": 1e9, "role": "gold"}
     said = verdict_on(rows("eve", "---", **bad))
     assert said.met is None
-    assert said.bonus is None
     assert said.reasons == ()
     assert verdict_on(rows("eve", "---"), Required(after=1, success=0.9)).met is True
     assert verdict_on(rows("eve", "---")).score > 0.5
@@ -87,7 +86,6 @@ def test_each_odd_conduct_is_found_and_named(measure: str, values: dict[str, flo
     said = verdict_on(rows("eve", "+" * 12, **values))
     assert [one.measure for one in said.findings if one.against] == [measure]
     assert said.met is True  # nobody is sent away for how they play, only for what comes of it
-    assert said.bonus == pytest.approx(1.0)
 
 
 def test_length_speaks_against_those_who_wander() -> None:
@@ -112,7 +110,6 @@ def test_failing_gold_misses_the_requirement_though_the_rest_is_solved() -> None
     gold = [replace(one, role="gold") for one in rows("eve", "-" * 8)]
     said = verdict_on([*gold, *(replace(one, seed=one.seed + 500) for one in rows("eve", "+" * 20))])
     assert said.met is False
-    assert said.bonus == 0.0
     assert "0 of 8 gold episodes are surely less than the 50 % asked for" in said.reasons
 
 
@@ -130,17 +127,6 @@ def test_agreement_is_with_most_others_on_the_same_seed() -> None:
 
 def test_practice_counts_for_nothing() -> None:
     assert evidence(rows("eve", "+++---", role="practice")) == {}
-
-
-def test_the_bonus_grows_in_a_line_from_the_requirement_to_good() -> None:
-    shares = [verdict_on(rows("eve", "+" * n + "-" * (60 - n))).bonus for n in (0, 24, 35, 45, 60)]
-    assert shares[0] == 0.0
-    assert shares == sorted(shares)
-    assert 0 < shares[2] < shares[3] < shares[4] == 1.0
-    middle = Required(after=5, success=0.4, good=0.8)
-    assert quality(evidence(rows("eve", "+" * 300 + "-" * 200))["eve"], middle).bonus == pytest.approx(
-        0.5, abs=0.01
-    )
 
 
 def sent_away(rate: float, episodes: int = 20) -> float:

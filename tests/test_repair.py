@@ -19,9 +19,15 @@ from tutelage.cli import app
 from tutelage.datasets.crowd.keeping import Keeper
 from tutelage.datasets.crowd.seats.free_choice import FreeChoice, play
 from tutelage.datasets.crowd.worlds.world import Kept
+from tutelage.datasets.edit_commit import commit
+from tutelage.datasets.edit_log import compact
+from tutelage.datasets.editing import plan_delete
 from tutelage.datasets.journal import Journal, SeatRecord
+from tutelage.datasets.manifest import MANIFEST, Manifest
 from tutelage.datasets.mending import mend
 from tutelage.datasets.part_copies import PartCopies
+from tutelage.datasets.pending import EDITS
+from tutelage.datasets.selection import Selection
 from tutelage.datasets.store import Store
 from tutelage.datasets.trajectory import Trajectory
 from tutelage.envs.errors import TutelageError
@@ -264,6 +270,44 @@ async def test_what_the_journal_has_comes_back_after_a_part_was_deleted(
         assert np.array_equal(trajectory.times_ms, before[episode].times_ms)
     assert Store.open(store.path).verify() == []
     assert mend(store.path, journal=str(tmp_path)).restored == 0
+
+
+@pytest.mark.anyio
+async def test_what_was_deleted_on_purpose_does_not_come_back_from_the_journal(
+    opened: Callable[..., Awaitable[FreeChoice]], tmp_path: Path, suite: Suite, delivered: list[Kept]
+) -> None:
+    choice = await opened()
+    store = Store.create(tmp_path / "store", suite)
+    keeper = Keeper(choice.settings, choice._journal, store, pytest.fail)
+    for _ in range(2):
+        await play(choice, "lake", lambda _: np.array([1.0]))
+    for kept in delivered:
+        keeper.put(kept)
+    keeper.close()
+    choice._journal.flush()
+    choice._journal.close()
+    first, second = store.episodes()["episode"].to_pylist()
+    commit(store, plan_delete(store, Selection(episodes=[first])).change)
+    compact(store)
+    (tmp_path / "store" / MANIFEST).unlink()  # what is noted as deleted outlasts the manifest
+    done = mend(store.path, journal=str(tmp_path / "journal.sqlite"))
+    assert (done.problems, done.restored) == ([], 0)
+    assert read(store.path) == [second]
+
+
+def test_an_edit_that_was_interrupted_is_named_and_finished(filled: Store) -> None:
+    change = plan_delete(filled, Selection(episodes=read(filled.path)[:1])).change
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Manifest, "write", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            commit(filled, change)
+    whole = read(filled.path)
+    told: list[str] = []
+    assert mend(filled.path, dry_run=True, tell=told.append).problems == ["an edit was interrupted"]
+    assert told == ["an edit was interrupted: it is finished, or taken back"]
+    assert mend(filled.path).problems == []
+    assert read(filled.path) == whole
+    assert not (filled.path / EDITS).exists()
 
 
 def readable(path: Path) -> set[str] | None:

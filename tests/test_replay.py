@@ -15,8 +15,8 @@ from tutelage.datasets.replay import (
     prove_again,
     replay,
     replay_proven,
-    versions_of,
 )
+from tutelage.datasets.versions import versions_of
 from tutelage.envs.errors import TutelageError
 from tutelage.envs.gymnasium_task import TaskEnvironment
 from tutelage.envs.suite import Suite, suite_from
@@ -140,5 +140,7 @@ def test_stored_observations_that_were_changed_are_found(demonstrate: Callable[.
 
 
 def test_versions_name_gymnasium_numpy_python_and_the_environments_package() -> None:
-    assert set(versions_of(environment("red-ball"))) == {"gymnasium", "numpy", "python", "minigrid"}
+    assert set(versions_of(environment("red-ball"))) == {
+        *("gymnasium", "numpy", "python", "minigrid", "pygame-ce"),
+    }
     assert set(versions_of(environment("cartpole"))) == {"gymnasium", "numpy", "python"}

@@ -7,6 +7,7 @@ import io
 
 import numpy as np
 import pyarrow as pa
+import pytest
 from PIL import Image
 from tutelage.agents.evaluation.actors import ChanceActor, ExpertActor
 from tutelage.agents.evaluation.comparison import Comparison
@@ -14,8 +15,12 @@ from tutelage.agents.evaluation.replays import LONGEST_SIDE, TILE, Replayed, ren
 from tutelage.agents.evaluation.rollout import rollout
 from tutelage.agents.evaluation.rows import SCHEMA
 from tutelage.envs.gymnasium_task import TaskEnvironment
-from tutelage.envs.suite import load_suite
+from tutelage.envs.suite import load_suite, suite_from
 from tutelage.envs.task import TEST
+from tutelage.envs.trust import VARIABLE
+from tutelage.tests.played import play
+from tutelage.tests.toy_numbers import MODULE
+from tutelage.tests.toy_numbers import SUITE as NUMBERS
 
 SUITE = load_suite("first-steps")
 
@@ -81,7 +86,7 @@ def test_a_replay_that_differs_says_so() -> None:
 
 
 def row(actor: str, kind: str, seed: int, success: bool, steps: int) -> tuple[object, ...]:
-    return ("s", "t", actor, kind, actor, seed, success, 0.0, steps, 0.0, f"{actor}{seed}")
+    return ("s", "t", actor, kind, actor, seed, success, 0.0, steps, 0.0, f"{actor}{seed}", "")
 
 
 def test_failures_that_the_expert_solved_come_first_then_longest() -> None:
@@ -94,3 +99,13 @@ def test_failures_that_the_expert_solved_come_first_then_longest() -> None:
     assert [one.seed for one in worst] == [2, 1, 3, 4]
     assert [one.reason for one in worst[1:3]] == ["failed where the expert succeeded", "failed"]
     assert (worst[0].episode, worst[0].beside) == ("bc2", "bot2")
+
+
+def test_actions_of_a_space_that_does_not_start_at_0_have_their_own_names(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv(VARIABLE, MODULE)
+    suite = suite_from({**NUMBERS, "tasks": [{**NUMBERS["tasks"][0], "controls": {"KeyA": 1}}]})
+    replayed = render(play(suite, "numbers", 0, [1, 2, 3, 4]), suite["numbers"], "person")
+    assert replayed.actions == ["plain", "missing", "endless", "minus"]
+    assert replayed.exact, "expected NaN to be NaN again"

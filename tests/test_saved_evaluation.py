@@ -11,16 +11,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from tutelage.agents.evaluation.actors import ChanceActor, ExpertActor
-from tutelage.agents.evaluation.beside import _of_people, measure, report_on
+from tutelage.agents.evaluation.beside import measure, report_on
 from tutelage.agents.evaluation.evaluate import evaluate
-from tutelage.agents.evaluation.rollout import rollout
 from tutelage.agents.evaluation.rows import read_rows
 from tutelage.agents.evaluation.saved_evaluation import read_evaluation
 from tutelage.datasets.sealed_yaml import seal_of
 from tutelage.datasets.store import Store
 from tutelage.envs.errors import TutelageError
 from tutelage.envs.suite import suite_from
-from tutelage.envs.task import TEST
 from tutelage.tests.damage import copied, flip_bit, for_any_bit
 
 TASK = {"id": "pole", "env": "CartPole-v1", "expert": "cartpole", "max_steps": 10}
@@ -173,7 +171,7 @@ def test_a_megabyte_that_is_repeated_is_measured_before_it_is_unpacked(tmp_path:
 def test_a_manifest_of_another_version_or_content_is_refused(written: Path, tmp_path: Path) -> None:
     folder = copied(written, tmp_path)
     manifest = dict(read_evaluation(written).manifest)
-    for change, complaint in (({"version": 2}, "evaluation version 1"), ({"parts": None}, "evaluation.yaml")):
+    for change, complaint in (({"version": 1}, "evaluation version 2"), ({"parts": None}, "evaluation.yaml")):
         document = {name: value for name, value in (manifest | change).items() if name != "seal"}
         (folder / "evaluation.yaml").write_text(json.dumps(document | {"seal": seal_of(document)}))
         with pytest.raises(TutelageError, match=complaint):
@@ -199,22 +197,3 @@ def test_an_evaluation_that_cannot_be_is_refused(
 def test_a_run_without_figures_is_named(written: Path, tmp_path: Path) -> None:
     with pytest.raises(TutelageError, match=r"expected a training run at .*nowhere"):
         report_on(written, tmp_path / "report.html", runs=[tmp_path / "nowhere"])
-
-
-def people(folder: Path, **changes: object) -> Store:
-    """Write a store of a person who played two test seeds of a task."""
-    suite = suite_from({"suite": "theirs", "tasks": [TASK | changes]})
-    store = Store.create(folder, suite)
-    (task,) = suite
-    played = rollout(ChanceActor(), task, TEST.first(2), suite_name="theirs")
-    store.append([replace(trajectory, kind="person", demonstrator="ann") for trajectory in played])
-    return store
-
-
-def test_people_of_another_suite_count_where_the_task_is_the_same(tmp_path: Path) -> None:
-    assert len(_of_people([people(tmp_path / "same")], SUITE, TEST)) == 2
-    with pytest.raises(TutelageError, match="got tasks like 'other'"):
-        _of_people([people(tmp_path / "tasks", id="other")], SUITE, TEST)
-    with pytest.raises(TutelageError, match=r"another environment \(Acrobot-v1\)"):
-        _of_people([people(tmp_path / "envs", env="Acrobot-v1", expert=None)], SUITE, TEST)
-    assert _of_people([Store.create(tmp_path / "empty", SUITE)], SUITE, TEST) == []

@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 import sqlalchemy as sql
 from tutelage.datasets.crowd.ledger import OUTCOMES, Ledger, events, identities
+from tutelage.datasets.crowd.payments import entries, record_by_hand
 from tutelage.datasets.crowd.recruiting.event_chain import EventChain, Overtaken
 from tutelage.datasets.crowd.recruiting.prolific import ProlificClient, ProlificError
+from tutelage.datasets.crowd.recruiting.reconciliation import reconcile
 from tutelage.datasets.crowd.recruiting.settlement import RETURNS, Payments
 from tutelage.datasets.crowd.texts import load_texts
 from tutelage.datasets.journal import EpisodeRecord, Journal
@@ -47,8 +49,8 @@ def ledger(journal: Journal) -> Ledger:
 def payments(server: ProlificServer, journal: Journal, ledger: Ledger) -> Iterator[Make]:
     with closing(ProlificClient(TOKEN, server.address, timeout=1.0, attempts=1)) as client:
 
-        def make(bonus: float = 1.5, **section: Any) -> Payments:
-            return Payments(ledger, journal, client, recruiting(server, **section), "pilot", bonus)
+        def make(**section: Any) -> Payments:
+            return Payments(ledger, journal, client, recruiting(server, **section), "pilot")
 
         yield make
 
@@ -57,10 +59,10 @@ def test_who_completed_is_reported_approved_and_paid_their_share(
     server: ProlificServer, ledger: Ledger, payments: Make
 ) -> None:
     place = finish(ledger, server.join())
-    assert payments().settle("ann", 0.5, NOW) == "settled"
+    assert payments().settle("ann", NOW) == "settled"
     assert (place.status, place.code, place.bonuses) == ("APPROVED", "DONE1234", [75])
     assert len(server.calls) == CALLS
-    assert payments().settle("ann", 1.0, NOW) == "settled"
+    assert payments().settle("ann", NOW) == "settled"
     assert len(server.calls) == CALLS
     assert history(ledger) == ["complete", "approve", "bonus-set-up", "bonus-paying", "bonus", "settled"]
 
@@ -69,7 +71,7 @@ def test_nothing_personal_stands_in_the_events(
     server: ProlificServer, ledger: Ledger, payments: Make
 ) -> None:
     place = finish(ledger, server.join())
-    payments().settle("ann", 0.5, NOW)
+    payments().settle("ann", NOW)
     written = str(ledger.rows(sql.select(events)))
     assert place.id not in written
     assert place.participant not in written
@@ -82,10 +84,10 @@ def test_nothing_is_reported_before_everything_is_stored(
     place = finish(ledger, server.join())
     record = EpisodeRecord("seat-ann", "ann", "toys", "words", "toys/Words-v0", 1, b"", state=state)
     journal.begin(record)  # not waited for: it is on its way to the disk
-    assert payments().settle("ann", 0.5, NOW) == "unsaved"
+    assert payments().settle("ann", NOW) == "unsaved"
     assert (place.status, server.calls) == ("ACTIVE", [])
     journal.mark(record.episode, "stored").result()
-    assert payments().settle("ann", 0.5, NOW) == "settled"
+    assert payments().settle("ann", NOW) == "settled"
 
 
 @pytest.mark.parametrize("state", ["stored", "discarded", "abandoned", "unplayed"])
@@ -94,7 +96,7 @@ def test_what_was_stored_or_given_up_is_in_nobodys_way(
 ) -> None:
     finish(ledger, server.join())
     journal.begin(EpisodeRecord("seat-ann", "ann", "toys", "words", "toys/Words-v0", 1, b"", state=state))
-    assert payments().settle("ann", 0.5, NOW) == "settled"
+    assert payments().settle("ann", NOW) == "settled"
 
 
 def test_who_is_not_done_or_not_from_prolific_is_left_alone(
@@ -103,8 +105,8 @@ def test_who_is_not_done_or_not_from_prolific_is_left_alone(
     finish(ledger, server.join(1), "ann", outcome="")
     finish(ledger, server.join(2), "bob")
     ledger.change("bob", source="link")
-    assert [payments().settle(person, 0.5, NOW) for person in ("ann", "bob", "nobody")] == ["open"] * 3
-    assert payments().settle_due(lambda _: 0.5, NOW) == {}
+    assert [payments().settle(person, NOW) for person in ("ann", "bob", "nobody")] == ["open"] * 3
+    assert payments().settle_due(NOW) == {}
     assert server.calls == []
 
 
@@ -112,7 +114,7 @@ def test_who_declined_is_reported_with_the_code_for_no_consent_and_paid_nothing(
     server: ProlificServer, ledger: Ledger, payments: Make
 ) -> None:
     place = finish(ledger, server.join(), outcome="declined")
-    assert payments().settle("ann", 1.0, NOW) == "settled"
+    assert payments().settle("ann", NOW) == "settled"
     assert (place.status, place.code, place.bonuses) == ("AWAITING REVIEW", "NOCONSENT", [])
     assert history(ledger) == ["complete", "settled"]
 
@@ -122,12 +124,12 @@ def test_every_outcome_comes_to_an_end(
     server: ProlificServer, ledger: Ledger, payments: Make, outcome: str
 ) -> None:
     place = finish(ledger, server.join(), outcome=outcome)
-    result = payments().settle("ann", 0.0, NOW)
+    result = payments().settle("ann", NOW)
     assert result == ("by-hand" if outcome == "banned" else "settled")
     assert (place.code or None) == CODES.get(outcome)
     assert bool(place.messages) == (outcome in RETURNS and outcome not in CODES)
     assert place.status != "REJECTED"
-    assert payments().settle("ann", 0.0, NOW) == result
+    assert payments().settle("ann", NOW) == result
 
 
 @pytest.mark.parametrize("outcome", [one for one in RETURNS if one not in CODES])
@@ -137,7 +139,7 @@ def test_who_is_asked_to_return_reads_why_in_their_own_language(
 ) -> None:
     place = finish(ledger, server.join(), outcome=outcome)
     ledger.change("ann", language=language)
-    payments().settle("ann", 0.0, NOW)
+    payments().settle("ann", NOW)
     assert place.messages == [load_texts(language).say(f"return.{outcome}")]
     assert place.messages[0].isascii() is (language == "en")
 
@@ -147,7 +149,7 @@ def test_a_place_that_was_given_back_is_settled(
     server: ProlificServer, ledger: Ledger, payments: Make, status: str
 ) -> None:
     place = finish(ledger, server.join(status=status))
-    assert payments().settle("ann", 1.0, NOW) == "settled"
+    assert payments().settle("ann", NOW) == "settled"
     assert (place.status, place.bonuses) == (status, [])
 
 
@@ -155,60 +157,95 @@ def test_a_status_that_nobody_documented_is_waited_out(
     server: ProlificServer, ledger: Ledger, payments: Make
 ) -> None:
     place = finish(ledger, server.join(status="PROCESSING"))
-    assert payments().settle("ann", 0.5, NOW) == "waiting"
+    assert payments().settle("ann", NOW) == "waiting"
     assert server.told("transition") == 0
     place.status = "ACTIVE"
-    assert payments().settle("ann", 0.5, NOW) == "settled"
+    assert payments().settle("ann", NOW) == "settled"
 
 
 def test_who_timed_out_at_prolific_but_completed_here_is_left_to_whoever_runs_the_study(
     server: ProlificServer, ledger: Ledger, payments: Make
 ) -> None:
     place = finish(ledger, server.join(status="TIMED-OUT"))
-    assert payments().settle("ann", 0.5, NOW) == "by-hand"
-    assert payments().settle("ann", 0.5, NOW) == "by-hand"
+    assert payments().settle("ann", NOW) == "by-hand"
+    assert payments().settle("ann", NOW) == "by-hand"
     payments().approve("ann", NOW)
-    assert payments().settle("ann", 0.5, NOW) == "settled"
+    assert payments().settle("ann", NOW) == "settled"
     assert (place.status, place.bonuses) == ("APPROVED", [75])
 
 
-def test_the_bonus_waits_until_the_quality_is_known(
-    server: ProlificServer, ledger: Ledger, payments: Make
-) -> None:
-    place = finish(ledger, server.join())
-    assert payments().settle("ann", None, NOW) == "waiting"
-    assert (place.status, place.bonuses) == ("APPROVED", [])
-    assert payments().settle("ann", 1 / 3, NOW) == "settled"
-    assert place.bonuses == [50]
+def test_without_a_bonus_none_is_asked_for(server: ProlificServer, ledger: Ledger, payments: Make) -> None:
+    finish(ledger, server.join(), bonus=0)
+    assert payments().settle("ann", NOW) == "settled"
+    assert server.told("bonus") == 0
 
 
-@pytest.mark.parametrize(
-    ("share", "pence"), [(0.0, []), (0.001, []), (0.0034, [1]), (0.25, [38]), (1.0, [150])]
-)
-def test_a_share_is_rounded_to_the_penny(
-    server: ProlificServer, ledger: Ledger, payments: Make, share: float, pence: list[int]
-) -> None:
-    place = finish(ledger, server.join())
-    assert payments().settle("ann", share, NOW) == "settled"
-    assert place.bonuses == pence
+def states(ledger: Ledger, kind: str) -> list[tuple[str, str]]:
+    """Return the states that a payment to Ann went through, each with its reason."""
+    rows = entries(ledger, "pilot", "ann")
+    return [(row["state"], row["reason"]) for row in rows if row["kind"] == kind]
 
 
-@pytest.mark.parametrize("share", [-0.1, 1.01, float("nan"), float("inf")])
-def test_a_share_outside_of_the_bonus_pays_nothing(
-    server: ProlificServer, ledger: Ledger, payments: Make, share: float
-) -> None:
-    place = finish(ledger, server.join())
-    with pytest.raises(TutelageError, match="expected a share of the bonus"):
-        payments().settle("ann", share, NOW)
-    assert place.bonuses == []
-
-
-def test_without_a_bonus_nobody_asks_for_quality(
+def test_the_ledger_tells_of_every_amount_and_what_prolific_answered(
     server: ProlificServer, ledger: Ledger, payments: Make
 ) -> None:
     finish(ledger, server.join())
-    assert payments(bonus=0.0).settle("ann", None, NOW) == "settled"
-    assert server.told("bonus") == 0
+    assert payments().settle("ann", NOW) == "settled"
+    rows = entries(ledger, "pilot", "ann")
+    assert {(row["kind"], row["amount"], row["currency"]) for row in rows} == {
+        ("base", "3.00", "GBP"),
+        ("bonus", "0.75", "GBP"),
+    }
+    assert states(ledger, "base") == [
+        ("owed", "completed"),
+        ("approved", "by the study"),
+        ("paid", "approved at Prolific"),
+    ]
+    assert states(ledger, "bonus") == [
+        ("owed", "3 of 4 tasks solved"),
+        ("approved", "set up at Prolific"),
+        ("paid", "accepted by Prolific"),
+    ]
+    assert rows[-1]["answer"]["bulk"]
+    assert [row["answer"] for row in rows if row["kind"] == "base"][1:] == [{"status": "APPROVED"}] * 2
+
+
+def test_what_prolific_returned_or_refused_is_refused_in_the_ledger_with_its_reason(
+    server: ProlificServer, ledger: Ledger, payments: Make
+) -> None:
+    finish(ledger, server.join(status="RETURNED"))
+    payments().settle("ann", NOW)
+    assert states(ledger, "base")[-1] == states(ledger, "bonus")[-1] == ("refused", "RETURNED at Prolific")
+
+
+def test_a_bonus_that_was_paid_by_hand_is_not_paid_again(
+    server: ProlificServer, ledger: Ledger, payments: Make
+) -> None:
+    place = finish(ledger, server.join())
+    record_by_hand(ledger, "pilot", "ann", "bonus", "paid", "by bank transfer", NOW)
+    assert payments().settle("ann", NOW) == "settled"
+    assert (place.status, place.bonuses) == ("APPROVED", [])
+    assert states(ledger, "bonus")[-1] == ("paid", "by bank transfer")
+    with pytest.raises(TutelageError, match="expected a bonus that can become paid, got one that is paid"):
+        record_by_hand(ledger, "pilot", "ann", "bonus", "paid", "once more", NOW)
+
+
+def test_prolifics_answers_are_reconciled_with_the_ledger(
+    server: ProlificServer, ledger: Ledger, payments: Make
+) -> None:
+    place, other = finish(ledger, server.join(1)), finish(ledger, server.join(2), "bob")
+    place.status, place.bonuses = "APPROVED", [75]  # by somebody's hand, on Prolific's page
+    record_by_hand(ledger, "pilot", "bob", "bonus", "paid", "at Prolific, by hand", NOW)
+    with closing(ProlificClient(TOKEN, server.address, timeout=1.0, attempts=1)) as client:
+        lines = reconcile(ledger, client, "pilot", NOW)
+        assert lines == ["bob: a bonus of 0.75 GBP is paid in the ledger, and Prolific shows none"]
+        assert states(ledger, "bonus")[-1] == ("paid", "seen at Prolific")
+        assert states(ledger, "base")[-1] == ("paid", "approved at Prolific")
+        written = entries(ledger, "pilot")
+        other.bonuses = [75, 75]
+        assert reconcile(ledger, client, "pilot", NOW) == ["bob: Prolific shows a bonus of 0.75 GBP 2 times"]
+    assert entries(ledger, "pilot") == written
+    assert server.told("transition") == server.told("bonus") == 0
 
 
 def test_a_study_that_is_reviewed_by_hand_pays_after_the_review(
@@ -216,10 +253,10 @@ def test_a_study_that_is_reviewed_by_hand_pays_after_the_review(
 ) -> None:
     place = finish(ledger, server.join())
     ours = payments(approve=False)
-    assert ours.settle("ann", 0.5, NOW) == "waiting"
+    assert ours.settle("ann", NOW) == "waiting"
     assert (place.status, place.bonuses) == ("AWAITING REVIEW", [])
     place.status = "APPROVED"  # on Prolific's page
-    assert ours.settle("ann", 0.5, NOW) == "settled"
+    assert ours.settle("ann", NOW) == "settled"
     assert place.bonuses == [75]
 
 
@@ -228,9 +265,9 @@ def test_people_may_bring_their_code_to_prolific_themselves(
 ) -> None:
     place = finish(ledger, server.join())
     ours = payments(complete="person")
-    assert ours.settle("ann", 0.5, NOW) == "waiting"
+    assert ours.settle("ann", NOW) == "waiting"
     place.status, place.code = "AWAITING REVIEW", "DONE1234"
-    assert ours.settle("ann", 0.5, NOW) == "settled"
+    assert ours.settle("ann", NOW) == "settled"
     assert (place.status, place.bonuses) == ("APPROVED", [75])
 
 
@@ -260,10 +297,10 @@ def test_an_empty_wallet_is_asked_again_after_an_hour(
     place = finish(ledger, server.join())
     server.fail("bonus-payments/", times=1, status=400)
     with pytest.raises(ProlificError):
-        payments().settle("ann", 0.5, NOW)
-    assert payments().settle("ann", 0.5, NOW + 60) == "waiting"
+        payments().settle("ann", NOW)
+    assert payments().settle("ann", NOW + 60) == "waiting"
     assert server.told("bonus-payments/") == 1
-    assert payments().settle("ann", 0.5, NOW + 2 * HOUR) == "settled"
+    assert payments().settle("ann", NOW + 2 * HOUR) == "settled"
     assert place.bonuses == [75]
 
 
@@ -275,15 +312,16 @@ def test_everyone_who_is_due_is_settled_and_trouble_with_one_stops_no_other(
         connection.execute(identities.delete().where(identities.c.person == "person-1"))
     server.fail(places[2].id, status=503)
     ours = payments()
-    results = ours.settle_due(lambda person: None if person == "person-3" else 0.5, NOW)
+    ledger.change("person-3", source="link")
+    results = ours.settle_due(NOW)
+    ledger.change("person-3", source="prolific")
     assert results["person-0"] == "settled"
     assert "they were forgotten" in results["person-1"]
     assert "503" in results["person-2"]
-    assert results["person-3"] == "waiting"
+    assert "person-3" not in results
     assert places[2].id not in results["person-2"]
-    assert ours.settle_due(lambda _: 0.5, NOW + 60) == {}  # not all the time
-    later = ours.settle_due(lambda _: 0.5, NOW + 600)
-    assert (later["person-2"], later["person-3"]) == ("settled", "settled")
+    assert ours.settle_due(NOW + 60) == {"person-3": "settled"}  # the others not all the time
+    assert ours.settle_due(NOW + 600)["person-2"] == "settled"
     assert [place.bonuses for place in places] == [[75], [], [75], [75]]
 
 
@@ -307,7 +345,7 @@ def test_an_answer_that_nobody_has_foreseen_keeps_nobody_else_waiting(
     odd = finish(ledger, server.join(1), "ann")
     odd.bonuses = ["a lot"]  # type: ignore[list-item]
     place = finish(ledger, server.join(2), "bob")
-    assert payments().settle_due(lambda _: 1.0, NOW) == {"ann": "TypeError", "bob": "settled"}
-    assert place.bonuses == [150]
+    assert payments().settle_due(NOW) == {"ann": "TypeError", "bob": "settled"}
+    assert place.bonuses == [75]
     assert "settling with ann failed" in caplog.text
     assert odd.id not in caplog.text

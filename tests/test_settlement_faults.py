@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from tutelage.datasets.crowd.ledger import Ledger
+from tutelage.datasets.crowd.payments import entries
 from tutelage.datasets.crowd.recruiting.prolific import ProlificClient, ProlificError
 from tutelage.datasets.crowd.recruiting.settlement import Payments
 from tutelage.datasets.journal import Journal
@@ -24,6 +25,7 @@ Make = Callable[..., Payments]
 CHILD = """
 import sys
 from tutelage.datasets.crowd.ledger import Ledger
+from tutelage.datasets.crowd.payments import entries
 from tutelage.datasets.crowd.recruiting.prolific import client_from_environment
 from tutelage.datasets.crowd.recruiting.recruiting import Recruiting
 from tutelage.datasets.crowd.recruiting.settlement import Payments
@@ -32,7 +34,7 @@ from tutelage.datasets.journal import Journal
 recruiting = Recruiting.model_validate_json(sys.argv[2])
 with Journal(sys.argv[1]) as journal:
     client = client_from_environment(recruiting.prolific)
-    Payments(Ledger(journal.engine), journal, client, recruiting, "pilot", 1.5).settle("ann", 0.5, NOW)
+    Payments(Ledger(journal.engine), journal, client, recruiting, "pilot").settle("ann", NOW)
 """
 
 
@@ -57,8 +59,8 @@ def ledger(journal: Journal) -> Ledger:
 def payments(server: ProlificServer, journal: Journal, ledger: Ledger) -> Iterator[Make]:
     with closing(ProlificClient(TOKEN, server.address, timeout=1.0, attempts=1)) as client:
 
-        def make(bonus: float = 1.5, **section: Any) -> Payments:
-            return Payments(ledger, journal, client, recruiting(server, **section), "pilot", bonus)
+        def make(**section: Any) -> Payments:
+            return Payments(ledger, journal, client, recruiting(server, **section), "pilot")
 
         yield make
 
@@ -70,10 +72,19 @@ def until_settled(payments: Payments, spoil: Callable[[int], None] = lambda _: N
         if result not in ("settled", "by-hand"):
             spoil(turn)
             try:
-                result = payments.settle("ann", 0.5, NOW + 2 * HOUR * turn)
+                result = payments.settle("ann", NOW + 2 * HOUR * turn)
             except ProlificError:
                 result = "trouble"
     return result
+
+
+def assert_paid_once(ledger: Ledger) -> None:
+    """See that the ledger says of each payment that it was paid, once and last."""
+    for kind, amount in (("base", "3.00"), ("bonus", "0.75")):
+        rows = [row for row in entries(ledger, "pilot", "ann") if row["kind"] == kind]
+        assert {row["amount"] for row in rows} == {amount}
+        assert [row["state"] for row in rows].count("paid") == 1
+        assert (rows[0]["state"], rows[-1]["state"]) == ("owed", "paid")
 
 
 @pytest.mark.parametrize("call", range(CALLS))
@@ -86,6 +97,7 @@ def test_whichever_call_fails_all_is_done_once(
     server.faults = [Fault("/api/", 1, status, skip=call, after=fault == "after" or hang, hang=hang)]
     assert until_settled(payments()) == "settled"
     assert (place.status, place.code, place.bonuses) == ("APPROVED", "DONE1234", [75])
+    assert_paid_once(ledger)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -104,6 +116,7 @@ def test_when_everything_fails_most_of_the_time_a_bonus_is_still_paid_once(
 
     assert until_settled(payments(), spoil) == "settled"
     assert (place.status, place.code, place.bonuses) == ("APPROVED", "DONE1234", [75])
+    assert_paid_once(ledger)
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["unheard", "heard"])
@@ -130,6 +143,7 @@ def test_a_server_killed_in_the_midst_of_any_call_pays_once(
     server.release.set()
     assert until_settled(payments()) == "settled"
     assert (place.status, place.code, place.bonuses) == ("APPROVED", "DONE1234", [75])
+    assert_paid_once(ledger)
 
 
 def test_a_payment_whose_end_is_unknown_is_not_made_again_for_a_day(
@@ -138,10 +152,10 @@ def test_a_payment_whose_end_is_unknown_is_not_made_again_for_a_day(
     place = finish(ledger, server.join())
     server.fail("/pay/")
     for hours in (0, 1, 23.9):
-        assert payments().settle("ann", 0.5, NOW + hours * HOUR) == "waiting"
+        assert payments().settle("ann", NOW + hours * HOUR) == "waiting"
     assert server.told("/pay/") == 1
     place.bonuses.append(75)  # it was paid, and it took that long to show
-    assert payments().settle("ann", 0.5, NOW + 24.1 * HOUR) == "settled"
+    assert payments().settle("ann", NOW + 24.1 * HOUR) == "settled"
     assert server.told("/pay/") == 1
 
 
@@ -165,9 +179,9 @@ def test_several_servers_at_once_pay_once(server: ProlificServer, ledger: Ledger
             Journal(tmp_path / "journal.sqlite") as journal,
             closing(ProlificClient(TOKEN, server.address)) as client,
         ):
-            ours = Payments(Ledger(journal.engine), journal, client, recruiting(server), "pilot", 1.5)
+            ours = Payments(Ledger(journal.engine), journal, client, recruiting(server), "pilot")
             ready.wait()
-            results.append(ours.settle("ann", 0.5, NOW))
+            results.append(ours.settle("ann", NOW))
 
     threads = [threading.Thread(target=run) for _ in range(4)]
     for one in threads:

@@ -8,12 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tutelage.datasets.profiles import CROWD, PROFILES, Profile
 from tutelage.datasets.replay import prove
 from tutelage.datasets.simulated_crowd import (
-    CROWD,
-    PROFILES,
     Player,
-    Profile,
     SimulatedDemonstrator,
     crowd,
     play,

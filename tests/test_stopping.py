@@ -21,7 +21,7 @@ from tutelage.datasets.store import Store
 from tutelage.envs.progress import VARIABLE as PROGRESS
 from tutelage.envs.suite import load_suite
 from tutelage.envs.trust import VARIABLE as TRUST
-from tutelage.tests import small_room, toy_slow
+from tutelage.tests import small_room, toy_slow_pole
 from tutelage.tests.forked_commands import Command, Forge, until
 
 pytestmark = pytest.mark.alone  # two seconds are two seconds where both cores are there
@@ -48,9 +48,9 @@ class Place:
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     folder = tmp_path_factory.mktemp("place")
-    (folder / "slow.yaml").write_text(yaml.safe_dump(toy_slow.SUITE))
+    (folder / "slow.yaml").write_text(yaml.safe_dump(toy_slow_pole.SUITE))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(TRUST, toy_slow.MODULE)
+        patch.setenv(TRUST, toy_slow_pole.MODULE)
         suite = load_suite(str(folder / "slow.yaml"))
         stores = [Store.create(folder / name, suite) for name in ("store", "taught")]
         for store in stores:
@@ -61,7 +61,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         measure([folder / "run"], folder / "evaluation", beside=["chance"])
         yield Place(
             suite=folder / "slow.yaml",
-            study=small_room.write(folder / "study", suite=toy_slow.SUITE),
+            study=small_room.write(folder / "study", suite=toy_slow_pole.SUITE),
             store=stores[0].path,
             taught=stores[1].path,
             run=folder / "run",
@@ -76,7 +76,7 @@ def forge(tmp_path_factory: pytest.TempPathFactory, place: Place) -> Iterator[Fo
         yield forge
 
 
-SLOW_STEP, SLOW_RESET = {toy_slow.STEP: "0.05"}, {toy_slow.RESET: "600"}
+SLOW_STEP, SLOW_RESET = {toy_slow_pole.STEP: "0.05"}, {toy_slow_pole.RESET: "600"}
 CASES: dict[str, tuple[list[str], dict[str, str], str, str]] = {
     # name: words, how slow the environments are, what is printed when it is in its midst, how to go on
     "simulate": (["simulate", "SUITE", "-o", "OUT"], SLOW_STEP, "playing: ", "plays what is missing"),
@@ -185,7 +185,7 @@ def test_what_was_played_is_kept_and_the_same_command_plays_the_rest(
     out = tmp_path / "out"
     words = ["simulate", str(place.suite), "-o", str(out), "-n", "220", "--workers", "1"]
     # a hundred episodes make a chunk: it is there when the next one is played
-    command = forge.start(*words, environment={PROGRESS: "0.02", toy_slow.STEP: "0.002"})
+    command = forge.start(*words, environment={PROGRESS: "0.02", toy_slow_pole.STEP: "0.002"})
     command.wait_for("100 of 220")
     stopped(command, INT, True)
     kept = [(episode.task, episode.seed, episode.digest) for episode in Store.open(out).trajectories()]

@@ -19,6 +19,10 @@ PROLIFIC = {
 }
 
 
+PAY = {"currency": "GBP", "base": 1}
+QUESTION = {"ask": "Where to?", "answers": ["across", "home"], "correct": 0}
+
+
 def complaints(folder: Path, **changes: Any) -> list[str]:
     return problems(write(folder, **changes))
 
@@ -48,9 +52,9 @@ def test_everything_wrong_is_said_at_once(tmp_path: Path) -> None:
         episods=3,
         suite="small.yml",
         consent="",
-        practice={"task": "lake", "untill": "success"},
+        practice={"tasks": ["lake"], "untill": "success"},
         check={"questions": [{"ask": "?", "answers": ["a"], "correct": 3}]},
-        pay={"currency": "GBP", "base": 1, "bonus": 2},
+        pay=PAY | {"bonus": 2},
         languages=["en", "xx"],
     )
     assert len(found) >= 9
@@ -60,11 +64,11 @@ def test_everything_wrong_is_said_at_once(tmp_path: Path) -> None:
         "unknown key 'episods'; allowed: study, suite",
         "did you mean 'episodes'?",
         "at 'suite': expected a suite file at",
-        "unknown key 'practice.untill'; allowed: task, episodes, until; did you mean 'until'?",
+        "unknown key 'practice.untill'; allowed: tasks, episodes, until; did you mean 'until'?",
         "at 'consent': expected a text, got none",
         "at 'check.questions.0.correct': expected 0 to 0, the number of an answer, got 3",
         "at 'check.questions.0.answers': expected at least two answers, got 1",
-        "at 'pay.bonus': expected a quality section",
+        "at 'pay.bonus': expected a rule that participants can compute",
         "at 'languages': expected languages that the pages speak (en, zh), got 'xx'",
     ):
         assert part in text
@@ -77,7 +81,62 @@ def test_everything_wrong_is_said_at_once(tmp_path: Path) -> None:
             {"tasks": {"lak": {}}},
             r"at 'tasks.lak': expected a task of suite 'small' .* got 'lak'; did you mean 'lake'",
         ),
-        ({"practice": {"task": "cabs"}}, r"at 'practice.task': .* did you mean 'cab'"),
+        ({"practice": {"tasks": ["cabs"]}}, r"at 'practice.tasks': .* did you mean 'cab'"),
+        ({"practice": {"tasks": []}}, r"at 'practice.tasks': tuple should have at least 1 item"),
+        ({"pay": PAY | {"bonus": 2}}, r"at 'pay.bonus': expected a rule that participants can .* got 2"),
+        ({"pay": PAY | {"bonus": {"each": 1}}}, r"missing key 'pay.bonus.by'; add it"),
+        (
+            {"pay": PAY | {"bonus": {"by": "quality"}}},
+            r"at 'pay.bonus.by': input should be 'solved', 'threshold' or 'score', got 'quality'",
+        ),
+        (
+            {"pay": PAY | {"bonus": {"by": "solved"}}},
+            r"at 'pay.bonus': expected each with by: solved, got no each",
+        ),
+        (
+            {"pay": PAY | {"bonus": {"by": "score", "each": 0.01}}},
+            r"at 'pay.bonus': expected each and at_most with by: score, got no at_most",
+        ),
+        (
+            {"pay": PAY | {"bonus": {"by": "threshold", "amounts": {2: 1}, "each": 1}}},
+            r"at 'pay.bonus': expected amounts alone with by: threshold, got each",
+        ),
+        (
+            {"pay": PAY | {"bonus": {"by": "threshold", "amounts": {1: 1.5, 3: 0.5}}}},
+            r"at 'pay.bonus.amounts': expected amounts that rise with the solved tasks, got 1: 1.5, 3: 0.5",
+        ),
+        (
+            {"pay": PAY | {"bonus": {"by": "threshold", "amounts": {9: 1}}}},
+            r"at 'pay.bonus.amounts': expected numbers of solved tasks up to the 3 episodes .* got 9",
+        ),
+        (
+            {"pay": PAY | {"bonus": {"by": "solved", "each": 0.055}}},
+            r"at 'pay': expected bonus.each in the 2 decimals of GBP, got 0.055",
+        ),
+        (
+            {"pay": {"currency": "JPY", "base": 0.5}},
+            r"at 'pay': expected base in the 0 decimals of JPY, got 0.5",
+        ),
+        (
+            {"pay": PAY | {"bonus": {"by": "solved", "each": -1}}},
+            r"at 'pay.bonus.each': expected an amount such as 1.50, from 0 to .*, got -1",
+        ),
+        (
+            {"pay": PAY | {"base": float("nan")}},
+            r"at 'pay.base': expected an amount such as 1.50, from 0 to .*, got nan",
+        ),
+        (
+            {"pay": PAY | {"currency": "GPB"}},
+            r"at 'pay.currency': expected the code of a currency as in ISO 4217, such as GBP, got 'GPB'",
+        ),
+        (
+            {"pay": {"currency": "JPY", "base": 100}, "check": None, "recruiting": PROLIFIC},
+            r"at 'pay.currency': expected a currency of two decimals, which Prolific pays in, got JPY",
+        ),
+        (
+            {"check": {"questions": [QUESTION | {"id": "way"}, QUESTION | {"id": "way"}]}},
+            r"at 'check.questions': expected another id for each question, got 'way' twice",
+        ),
         ({"tasks": {"lake": {"quota": 11}}}, r"at 'tasks': expected quotas of 12 in all .* got 11"),
         ({"gold": {"share": 0.3}}, r"at 'gold': expected an expert for every task, .* got none for 'lake'"),
         ({"gold": {"share": 1.5}}, r"at 'gold.share': input should be less than or equal to 1, got 1.5"),
@@ -138,10 +197,6 @@ def test_everything_wrong_is_said_at_once(tmp_path: Path) -> None:
             {"recruiting": PROLIFIC},
             r"at 'recruiting.codes': expected a code of Prolific's .* none for failed-check",
         ),
-        (
-            {"pay": {"currency": "GBP", "base": 1}},
-            r"at 'pay.text': expected a text, got none; write what is paid",
-        ),
         ({"study": "a/b"}, r"at 'study': string should match"),
         ({"mode": "recrod"}, r"at 'mode': input should be 'record' or 'baseline', got 'recrod'"),
     ],
@@ -181,13 +236,13 @@ def test_tasks_are_tried_before_anybody_comes(tmp_path: Path) -> None:
     path = write(tmp_path, tasks=None, languages=["zh"], practice=None)
     suite = yaml.safe_load((tmp_path / "small.yaml").read_text("utf-8"))
     suite["tasks"][0]["controls"] = {"ArrowLeft": {"action": 0, "label": "hop"}}
-    suite["tasks"][2]["pace"] = {"fps": 30}
+    suite["tasks"][2]["pace"] = {"fps": 30, "idle": 9}
     suite["tasks"].append({"id": "gone", "env": "NoSuch-v0"})
     (tmp_path / "small.yaml").write_text(yaml.safe_dump(suite, sort_keys=False), "utf-8")
     _, controls, wrong = examine(path)
     assert set(controls) == {"lake", "cab"}
     text = "\n".join(wrong)
-    assert "at 'tasks.pole': expected an idle action" in text
+    assert "at 'tasks.pole': expected the idle action to be an action" in text
     assert "at 'tasks.gone'" in text
     assert "at 'words.zh': expected 'hop' of task lake in this language; add it" in text
 
@@ -210,13 +265,12 @@ def test_a_study_does_not_change(tmp_path: Path) -> None:
 
 
 def test_the_outlook_tells_people_time_and_pay(tmp_path: Path) -> None:
-    pay = {"currency": "GBP", "base": 3.0, "bonus": 1.5, "text": "Three pounds."}
-    study = study_in(
-        tmp_path, tasks=["cab"], gold={"share": 0.3}, pay=pay, quality={"after": 1, "success": 0.1}
-    )
+    pay = {"currency": "GBP", "base": 3.0, "bonus": {"by": "solved", "each": 0.5}, "text": "Three pounds."}
+    study = study_in(tmp_path, tasks=["cab"], gold={"share": 0.3}, pay=pay)
     told = outlook(study)
     assert told["people"] == "4, 3 episodes each: 12 in all"
-    assert told["pay"].startswith("12.00 GBP, with every bonus 18.00; ")
+    assert told["pay"].startswith("12.00 GBP, with every bonus 18.00 GBP; ")
+    assert "a bonus: 0.50 GBP for each task that you solve, at most 1.50 GBP in all" in told["bonus"]
     assert told["gold"] == "1 of each person's episodes"
     assert 3 < guess_minutes(study) < 10
 
@@ -225,7 +279,7 @@ def test_check_says_everything_and_ends_with_status_2(tmp_path: Path) -> None:
     good = run("serve", "--check", "example")
     assert (good.returncode, good.stderr) == (0, "")
     assert "20, 12 episodes each: 240 in all" in good.stdout
-    path = write(tmp_path, people=0, practice={"task": "moon"})
+    path = write(tmp_path, people=0, practice={"tasks": ["moon"]})
     bad = run("serve", "--check", path)
     assert bad.returncode == 2
     lines = bad.stderr.splitlines()

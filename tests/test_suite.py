@@ -64,7 +64,7 @@ def test_what_is_left_out_has_its_documented_value() -> None:
     [
         (
             {**document(), "evaluaton": {}},
-            "'evaluaton'; allowed: suite, imports, tasks, evaluation; did",
+            "'evaluaton'; allowed: suite, imports, families, tasks, evaluation; did",
         ),
         (document(sucess="x"), "unknown key 'tasks.0.sucess'; allowed: id, env, kwargs, max_steps, success,"),
         (document(sucess="x"), "; did you mean 'success'?"),
@@ -110,6 +110,14 @@ def test_a_wrong_value_is_named_with_its_place(given: Any, place: str, got: str)
 @pytest.mark.parametrize("pace", ["fast", 3, ["turn"]])
 def test_a_wrong_pace_says_what_paces_there_are(pace: Any) -> None:
     assert f"expected pace turn or {{fps: ..., idle: ...}}, got {pace!r}" in complaint(document(pace=pace))
+
+
+def test_real_time_without_an_idle_action_is_refused_when_it_is_read() -> None:
+    error = complaint(document(pace={"fps": 15}))
+    assert "expected an idle action beside fps, got none" in error
+    assert error.endswith("pace: {fps: 15, idle: 0}")
+    page = {"id": "page", "env": "tutelage/web.click-test-v0", "pace": {"fps": 5}}  # hands act on a page
+    assert suite_from({"suite": "mine", "tasks": [page]}).tasks[0].idle is None
 
 
 def test_a_wrong_success_rule_names_its_task() -> None:

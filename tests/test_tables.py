@@ -33,6 +33,7 @@ def rows() -> pa.Table:
             5,
             0.1,
             f"{task}{actor}{i}",
+            "",
         )
         for (task, actor, kind), (wins, total) in plan.items()
         for i in range(8)

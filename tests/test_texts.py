@@ -32,6 +32,11 @@ PAGES = (
     "question",
     "clock",
     "connection",
+    "opening",
+    "asks",
+    "pace",
+    "giveup",
+    "pointer",
 )
 
 
@@ -68,6 +73,7 @@ def test_every_text_that_the_pages_say_is_there() -> None:
         f"elsewhere.{why}{part}" for why in ("replaced", "occupied") for part in ("", "-why", "-here")
     }
     made_up |= {f"done.withdrew-{what}" for what in ("kept", "removed")}
+    made_up |= {"pay.solved", "pay.score"}
     made_up |= {f"return.{outcome}" for outcome in RETURNS}
     assert made_up <= set(texts), made_up - set(texts)
     by_name = ("connection.", "choice.", "key.")  # by the state, the choice or the key

@@ -122,6 +122,8 @@ ACTING = {
     "serve --check": "serve study.yaml --check",
     "simulate": "simulate suite.yaml -o OUT -n 2",
     "inspect": "inspect store",
+    "browse": "browse store --no-browser",
+    "edit trim": "edit store trim --all",
     "export minari": "export store --to minari -o OUT",
     "export lerobot": "export store --to lerobot -o OUT",
     "import minari": "import minari minari -o OUT",
@@ -157,7 +159,9 @@ def test_a_verb_that_would_run_the_page_says_so_in_one_line(
     assert sorted(handed.rglob("*")) == before
 
 
-@pytest.mark.parametrize("words", ["inspect store --no-verify", "quality store", "tasks suite.yaml"])
+@pytest.mark.parametrize(
+    "words", ["inspect store --no-verify", "quality store", "tasks suite.yaml", "edit store list"]
+)
 def test_a_verb_that_lists_runs_nothing_and_lists(
     handed: Path,
     started: Path,
@@ -174,6 +178,8 @@ def test_a_verb_that_lists_runs_nothing_and_lists(
         assert (listed["episodes"], listed["tasks"][0]["env"]) == (2, ENV)
     elif words.startswith("quality"):
         assert len(listed) == 1
+    elif words.startswith("edit"):
+        assert len(listed) == 2
     else:
         assert listed[0]["problem"].endswith(f"say --trust '{handed}'")
     assert not started.exists()

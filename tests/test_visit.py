@@ -17,7 +17,7 @@ def test_the_whole_way_from_consent_to_thanks(tmp_path: Path) -> None:
     async def story() -> None:
         async with serving(tmp_path, languages=["en"]) as server:
             ann = await walk_in(server)
-            assert ann.way["text"] == "You agree to be recorded."
+            assert ann.way["text"].startswith("You agree to be recorded.\n\nWith what you do, ")
             assert ann.way["stages"] == ["consent", "instructions", "practice", "check", "play"]
             await ann.send("consent", given=True)
             assert ann.stage == "instructions"
@@ -288,9 +288,9 @@ def test_a_person_reads_in_their_language_and_the_version_is_of_what_they_read(t
         }
         async with serving(tmp_path, **options) as server:
             ann = await walk_in(server)
-            assert ann.way["text"] == "You agree."
+            assert ann.way["text"].startswith("You agree.\n\n")
             await ann.send("language", code="zh")
-            assert (ann.way["text"], ann.visit.texts.code) == ("您同意。", "zh")
+            assert (ann.way["text"].split("\n")[0], ann.visit.texts.code) == ("您同意。", "zh")
             await ann.send("language", code="fr")  # not one of the study's
             assert ann.visit.texts.code == "zh"
             await ann.send("consent", given=True)

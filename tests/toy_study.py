@@ -30,6 +30,7 @@ POLE = {
     "env": "CartPole-v1",
     "controls": {"ArrowLeft": 0, "ArrowRight": 1},
     "pace": {"fps": 30, "idle": 0},
+    "success": "reward > 0",
 }
 SUITE = {"suite": "small", "tasks": [LAKE, CAB, POLE], "evaluation": {"episodes": 4}}
 ACROSS = (1, 1, 2, 2, 1, 2)
@@ -47,7 +48,7 @@ def document(**changes: Any) -> dict[str, Any]:
         "tasks": {"lake": {}},
         "consent": "You agree to be recorded.",
         "instructions": "Cross the lake.",
-        "practice": {"task": "lake"},
+        "practice": {"tasks": ["lake"]},
         "check": {"questions": [{"ask": "Where to?", "answers": ["across", "home"], "correct": 0}]},
     }
     return {key: value for key, value in (base | changes).items() if value is not None}

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from ...datasets.simulated_crowd import crowd
@@ -20,9 +21,10 @@ from ..checkpoint import load
 from ..training_log import METRICS
 from .actors import Actor, ChanceActor, ExpertActor, PolicyActor, SimulatedActor
 from .evaluate import best_of_select, evaluate
+from .people import people_on
 from .play import Report
 from .report import write_report
-from .rows import joined, rows_from
+from .rows import failures_of, joined, rows_from
 from .saved_evaluation import read_evaluation
 from .tables import console_table, summary
 
@@ -37,6 +39,13 @@ class Measured:
     suite: Suite
     rows: pa.Table
     trajectories: list[Trajectory]
+    notes: Sequence[str] = ()
+    """What the person should know: people's episodes that were left out, what an earlier try had left."""
+
+    @property
+    def failures(self) -> list[str]:
+        """A line for each task and actor that failed."""
+        return [f"{task} · {actor}: failed: {why}" for (task, actor), why in failures_of(self.rows).items()]
 
     def table(self) -> Any:
         """Return the headline table for a terminal."""
@@ -44,7 +53,7 @@ class Measured:
 
     def summary(self) -> dict[str, Any]:
         """Return the same figures for machines."""
-        return summary(self.rows, self.suite)
+        return summary(self.rows, self.suite) | {"failures": self.failures, "notes": list(self.notes)}
 
 
 def measure(
@@ -90,7 +99,7 @@ def measure(
         "chance": lambda: ChanceActor(seed=seed),
     }
     actors += [makers[name]() for name in beside]
-    played = _of_people(people, chosen, seeds)
+    played, notes = people_on(people, chosen, seeds.first(episodes or chosen.episodes))
     result = evaluate(
         chosen,
         actors,
@@ -100,9 +109,17 @@ def measure(
         progress=progress,
         workers=workers,
         people=played,
-        facts={"policies": {path.name: checkpoint.seal for path, checkpoint in loaded}},
+        facts={
+            "policies": {path.name: checkpoint.seal for path, checkpoint in loaded},
+            "seeds": seeds.name,
+            "seed": seed,
+            # what is drawn depends on which episodes are played together
+            "sampled": False if greedy else episodes or chosen.episodes,
+        },
     )
-    return Measured(chosen, result.rows, result.trajectories)
+    notes += [f"{result.resumed} episodes were there already"] if result.resumed else []
+    notes += _unseen_infos(chosen, result.trajectories)
+    return Measured(chosen, result.rows, result.trajectories, notes)
 
 
 def report_on(
@@ -123,7 +140,7 @@ def report_on(
     for run in runs:
         if not (run / METRICS).is_file():
             raise TutelageError(f"expected a training run at {run}, found no {METRICS} there; check the path")
-    played = _of_people(people, store.suite, TEST)
+    played, _ = people_on(people, store.suite, set(rows["seed"].to_pylist()))
     if played:
         rows = joined(
             [rows.filter(pa.compute.not_equal(rows["kind"], "person")), rows_from(played, "people")]
@@ -139,36 +156,34 @@ def report_on(
     )
 
 
-def select_success(suite: Suite, *, episodes: int, workers: int = 1) -> Callable[[Any], dict[str, float]]:
-    """Return what chooses a checkpoint: policy → success by task on select seeds, environments reused."""
-    environments: dict[str, list[TaskEnvironment]] = {}
-    return lambda policy: best_of_select(policy, suite, episodes, environments=environments, workers=workers)
+def select_success(
+    suite: Suite, *, episodes: int, workers: int = 1, tell: Callable[[str, str], None] | None = None
+) -> Callable[[Any], dict[str, float]]:
+    """Return what chooses a checkpoint: policy → success by task on select seeds, environments reused.
 
-
-def _of_people(stores: Sequence[Store], suite: Suite, seeds: SeedRange) -> list[Trajectory]:
-    """Read what people did on these seeds of the suite's tasks.
-
-    Raises TutelageError for a task that is another one there, and where people played none of the tasks.
+    `tell` hears of tasks whose environments failed, see `best_of_select`.
     """
-    tasks = {task.id: task for task in suite}
-    fitting: list[Trajectory] = []
-    for store in stores:
-        episodes = list(store.trajectories(kinds=["person"], seeds=seeds))
-        matching = [episode for episode in episodes if episode.task in tasks]
-        for episode in matching:
-            task = tasks[episode.task]
-            if (episode.env, dict(episode.kwargs)) != (task.env, dict(task.kwargs)):
-                raise TutelageError(
-                    f"expected people in {store.path} who played {task.id!r} as suite {suite.name!r} has it, "
-                    f"got another environment ({episode.env}); leave this store out"
-                )
-        if episodes and not matching:
-            raise TutelageError(
-                f"expected people who played tasks of suite {suite.name!r} in {store.path}, "
-                f"got tasks like {episodes[0].task!r}; leave this store out, or choose another suite"
-            )
-        fitting += matching
-    return fitting
+    environments: dict[str, list[TaskEnvironment]] = {}
+    return lambda policy: best_of_select(
+        policy, suite, episodes, environments=environments, workers=workers, tell=tell
+    )
+
+
+def _unseen_infos(suite: Suite, episodes: Sequence[Trajectory]) -> list[str]:
+    """Name what success rules read from info, and no episode showed."""
+    shown = {
+        (episode.task, path)
+        for episode in episodes
+        for path, numbers in episode.infos.items()
+        if not np.isnan(numbers).all()
+    }
+    played = {episode.task for episode in episodes}
+    return [
+        f"task {task.id!r}: no episode showed {path.text}, which its success rule reads; it counts as false"
+        for task in suite
+        for path in task.success.paths
+        if task.id in played and (task.id, path.text) not in shown
+    ]
 
 
 def _checkpoint(path: Path) -> Path:

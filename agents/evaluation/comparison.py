@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -12,9 +12,10 @@ import numpy as np
 import pyarrow as pa
 
 from ...envs.errors import TutelageError
-from ...envs.suite import Suite, load_suite
+from ...envs.suite import Suite, is_registered, load_suite, suite_names
 from . import intervals
 from .intervals import Interval, Paired
+from .rows import failures_of
 
 KIND_ORDER = ("policy", "person", "simulated", "expert", "chance")
 """Who stands first in every table and plot."""
@@ -31,6 +32,8 @@ class Episodes:
     demonstrators: np.ndarray
     seeds: np.ndarray
     success: np.ndarray
+    rated: bool
+    """Whether the task has a success rule; all of `success` is False without one."""
     returns: np.ndarray
     steps: np.ndarray
     seconds: np.ndarray
@@ -86,11 +89,14 @@ class Comparison:
     def __init__(self, rows: pa.Table, suite: Suite | None = None, seed: int = 0) -> None:
         self.suite = suite or _suite_of(rows)
         self.seed = seed
-        self.episodes = _grouped(rows)
-        kinds = {actor: one.kind for (_, actor), one in self.episodes.items()}
+        self.failures = failures_of(rows)
+        """(task, actor) → what went wrong; such a pair has no figures: those of the rest would mislead."""
+        pairs = [*zip(*(rows[name].to_pylist() for name in ("task", "actor", "kind")), strict=True)]
+        self.episodes = _grouped(rows, self.failures)
+        kinds = {actor: kind for _, actor, kind in pairs}
         self.kinds: Mapping[str, str] = kinds
         self.actors = sorted(kinds, key=lambda one: KIND_ORDER.index(kinds[one]))
-        there = dict.fromkeys(task for task, _ in self.episodes)
+        there = dict.fromkeys(task for task, _, _ in pairs)
         known = [task.id for task in self.suite if task.id in there] if self.suite else []
         self.tasks = known + [one for one in there if one not in known]
 
@@ -108,9 +114,20 @@ class Comparison:
         return sorted(self.tasks, key=lambda task: mine[task].success.estimate if task in mine else 1.0)
 
     def by_return(self, task: str) -> bool:
-        """Say whether a task's success is a threshold on its return, so that the return says more."""
+        """Say whether success is a threshold on the return, or unknown, so that the return says more."""
+        if not self.is_rated(task):
+            return True
         known = self.suite is not None and any(one.id == task for one in self.suite)
         return known and self.suite is not None and "return" in self.suite[task].success.text
+
+    def is_rated(self, task: str) -> bool:
+        """Say whether a task has a success rule."""
+        return any(one.rated for (where, _), one in self.episodes.items() if where == task)
+
+    @cached_property
+    def rated(self) -> list[str]:
+        """The tasks that have a success rule: means over tasks are of these."""
+        return [task for task in self.tasks if self.is_rated(task)]
 
     @cached_property
     def cells(self) -> dict[tuple[str, str], Cell]:
@@ -123,8 +140,8 @@ class Comparison:
 
     @cached_property
     def overall(self) -> dict[str, Overall]:
-        """Means over tasks, for the actors that played all of them; empty for a single task."""
-        if len(self.tasks) < 2:
+        """Means over the tasks with a success rule, for actors that played all; empty for a single one."""
+        if len(self.rated) < 2:
             return {}
         return {actor: self._overall(actor) for actor in self.actors if self._played_all(actor)}
 
@@ -176,8 +193,8 @@ class Comparison:
         )
 
     def _overall(self, actor: str) -> Overall:
-        success = [self.cells[task, actor].success for task in self.tasks]
-        scores = [self.scores(task, actor) for task in self.tasks]
+        success = [self.cells[task, actor].success for task in self.rated]
+        scores = [self.scores(task, actor) for task in self.rated]
         return Overall(
             intervals.mean_rate(success),
             intervals.task_mean(scores, self.generator("score", actor)),
@@ -199,7 +216,7 @@ class Comparison:
         )
 
     def _played_all(self, actor: str) -> bool:
-        return all((task, actor) in self.episodes for task in self.tasks)
+        return all((task, actor) in self.episodes for task in self.rated)
 
     def _mean_of(self, task: str, kind: str) -> float | None:
         found = [one for (where, _), one in self.episodes.items() if where == task and one.kind == kind]
@@ -209,15 +226,19 @@ class Comparison:
 def _suite_of(rows: pa.Table) -> Suite | None:
     """Load the shipped suite that the rows name, if there is one: it knows what success means."""
     names = rows["suite"].unique().to_pylist()
+    if len(names) != 1 or ":" in names[0] or not (names[0] in suite_names() or is_registered(names[0])):
+        return None  # a file or a module that rows of strangers name is not looked at
     try:
-        return load_suite(names[0]) if len(names) == 1 else None
+        return load_suite(names[0])
     except TutelageError:
         return None
 
 
-def _grouped(rows: pa.Table) -> dict[tuple[str, str], Episodes]:
+def _grouped(rows: pa.Table, failures: Container[tuple[str, str]]) -> dict[tuple[str, str], Episodes]:
     if not len(rows):
         raise TutelageError("expected rows to compare, got none; evaluate at least one episode")
+    pairs = zip(rows["task"].to_pylist(), rows["actor"].to_pylist(), strict=True)
+    rows = rows.filter(pa.array([pair not in failures for pair in pairs], pa.bool_()))
     # combine_chunks: strings read from Parquet may come in several chunks
     column = {name: rows[name].combine_chunks().to_numpy(zero_copy_only=False) for name in rows.column_names}
     found: dict[tuple[str, str], Episodes] = {}
@@ -227,7 +248,8 @@ def _grouped(rows: pa.Table) -> dict[tuple[str, str], Episodes]:
             kind=str(column["kind"][mask][0]),
             demonstrators=column["demonstrator"][mask],
             seeds=column["seed"][mask],
-            success=column["success"][mask].astype(bool),
+            success=np.array([bool(value) for value in column["success"][mask]]),
+            rated=any(value is not None for value in column["success"][mask]),
             returns=column["return"][mask],
             steps=column["steps"][mask],
             seconds=column["seconds"][mask],

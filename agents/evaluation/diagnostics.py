@@ -15,6 +15,7 @@ from ...datasets.trajectory import Trajectory
 from ...envs.gymnasium_task import TaskEnvironment
 from ...envs.suite import Suite
 from ...envs.task import RECORD, Task
+from ...envs.trust import Untrusted
 from .comparison import Comparison
 
 if TYPE_CHECKING:
@@ -69,13 +70,26 @@ def diagnose(
     found: list[Diagnosis] = []
     by_id = {one.episode: one for one in trajectories}
     for task in (one for one in suite if one.id in comparison.tasks):
-        environment = TaskEnvironment(task)
         try:
-            for actor, some in _played(task, comparison, by_id, stores):
-                found.append(_diagnosis(task, actor, some, environment, _detour(comparison, task.id, actor)))
-        finally:
-            environment.close()
+            found += _of_task(task, comparison, by_id, stores)
+        except Untrusted:
+            raise
+        except Exception:  # an environment that fails has no habits to tell; the table says so
+            continue
     return found
+
+
+def _of_task(
+    task: Task, comparison: Comparison, by_id: dict[str, Trajectory], stores: Sequence[Store]
+) -> list[Diagnosis]:
+    environment = TaskEnvironment(task)
+    try:
+        return [
+            _diagnosis(task, actor, episodes, environment, _detour(comparison, task.id, actor))
+            for actor, episodes in _played(task, comparison, by_id, stores)
+        ]
+    finally:
+        environment.close()
 
 
 def repeat_rate(actions: Iterable[np.ndarray]) -> float:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
+from ...datasets.sealed_yaml import seal_of
 from ...datasets.trajectory import Trajectory
 from ...envs.admission import admit
 from ...envs.errors import TutelageError
@@ -19,18 +21,27 @@ from ...envs.suite import Suite
 from ...envs.task import SELECT, TEST, SeedRange
 from ...envs.web.registration import is_web
 from .actors import Actor, PolicyActor, plays
-from .play import Report, play
+from .play import Report, jobs_of, play
 from .rollout import rollout
-from .rows import joined, rows_from
+from .rows import actor_of, failed_rows, failures_of, joined, rows_from
 from .saved_evaluation import NewEvaluation
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One row an episode (see `rows.SCHEMA`), and the episodes themselves."""
+    """One row an episode (see `rows.SCHEMA`), and the episodes themselves.
+
+    `resumed` counts the episodes that an earlier try had left.
+    """
 
     rows: pa.Table
     trajectories: list[Trajectory]
+    resumed: int = 0
+
+    @property
+    def failures(self) -> dict[tuple[str, str], str]:
+        """(task, actor) → what went wrong, wherever something did."""
+        return failures_of(self.rows)
 
 
 def evaluate(
@@ -50,8 +61,9 @@ def evaluate(
 
     `episodes` is the suite's own number if not given; `workers` processes share the tasks. `people` are
     episodes of people, whose rows are added. With `out`, the evaluation is written there, with `facts` about
-    it (see `saved_evaluation`); an earlier one is replaced when all is there, unless people's episodes are
-    in it.
+    it (see `saved_evaluation`); an earlier one is replaced when this one has ended, unless people's episodes
+    are in it. An environment that fails, or takes its process with it, costs its own episodes: their rows say
+    why. Where `facts` tell who the actors are, the same call goes on after it was stopped, or had failures.
     Raises TutelageError for two actors of one name, when no actor can play any task, and for a full disk.
     """
     names = [actor.name for actor in actors]
@@ -63,29 +75,64 @@ def evaluate(
     count = suite.episodes if episodes is None else episodes
     if count < 1:
         raise TutelageError(f"expected at least one episode, got {count}")
-    asked = seeds.first(count)
-    with nullcontext() if out is None else NewEvaluation(out, suite) as writing:
-        played: list[Trajectory] = []
-        tables: list[pa.Table] = []
-        for _, actor, trajectories in play(
-            actors,
-            list(suite),
-            asked,
-            suite_name=suite.name,
-            batch=batch,
-            workers=workers,
-            progress=progress,
-        ):
-            if writing is not None:
-                writing.store.append(trajectories)
-            played += trajectories
-            tables.append(rows_from(trajectories, actor.name))
-        if not played:
-            raise TutelageError(f"expected an actor that can play a task of {suite.name!r}, got none")
-        rows = joined([*tables, rows_from(people, "people")])
+    if not jobs_of(actors, list(suite), [0], batch):
+        raise TutelageError(f"expected an actor that can play a task of {suite.name!r}, got none")
+    asked = list(seeds.first(count))
+    options: dict[str, Any] = {"batch": batch, "workers": workers, "progress": progress}
+    if out is None:
+        played, rows, resumed = _measured(suite, actors, asked, None, options)
+        return Evaluation(joined([rows, rows_from(people, "people")]), [*played, *people], resumed)
+    with NewEvaluation(out, suite, _identity(suite, actors, facts)) as writing:
+        played, rows, resumed = _measured(suite, actors, asked, writing, options)
+        rows = joined([rows, rows_from(people, "people")])
+        writing.finish(rows, facts or {})
+    return Evaluation(rows, [*played, *people], resumed)
+
+
+def _measured(
+    suite: Suite,
+    actors: Sequence[Actor],
+    seeds: Sequence[int],
+    writing: NewEvaluation | None,
+    options: Mapping[str, Any],
+) -> tuple[list[Trajectory], pa.Table, int]:
+    """Play what is not there yet; returns all episodes and rows, and how many episodes were there."""
+    order = {(task.id, actor.name): at for at, (task, actor) in enumerate(product(suite, actors))}
+    wanted = set(seeds)
+    there = [
+        episode
+        for episode in (writing.there if writing is not None else [])
+        if episode.seed in wanted and (episode.task, actor_of(episode)) in order
+    ]
+    done = {(episode.task, actor_of(episode), episode.seed) for episode in there}
+    jobs = jobs_of(actors, list(suite), seeds, options["batch"], done)
+    played, tables = [*there], [rows_from(there)]
+    if writing is not None:
+        writing.add([], tables[0])
+    for job, result in play(actors, jobs, suite_name=suite.name, **options):
+        actor = actors[job.actor]
+        failed = failed_rows(suite.name, job.task.id, actor.name, actor.kind, result.failures)
+        tables.append(pa.concat_tables([rows_from(result.trajectories, actor.name), failed]))
         if writing is not None:
-            writing.finish(rows, facts or {})
-    return Evaluation(rows, [*played, *people])
+            writing.add(result.trajectories, tables[-1])
+        played += result.trajectories
+    rows = pa.concat_tables(tables)
+    places = [
+        (order[task, actor], seed)
+        for task, actor, seed in zip(
+            *(rows[name].to_pylist() for name in ("task", "actor", "seed")), strict=True
+        )
+    ]
+    played.sort(key=lambda episode: (order[episode.task, actor_of(episode)], episode.seed))
+    return played, rows.take(sorted(range(len(places)), key=places.__getitem__)), len(there)
+
+
+def _identity(suite: Suite, actors: Sequence[Actor], facts: Mapping[str, Any] | None) -> str:
+    """Return a hash of all that decides what an episode of this evaluation is; "" where that is not known."""
+    if not facts:
+        return ""
+    parts = {"suite": dict(suite.source), "actors": {actor.name: actor.kind for actor in actors}, **facts}
+    return seal_of(parts)
 
 
 def best_of_select(
@@ -96,26 +143,47 @@ def best_of_select(
     environments: dict[str, list[TaskEnvironment]] | None = None,
     batch: int = 256,
     workers: int = 1,
+    tell: Callable[[str, str], None] | None = None,
 ) -> dict[str, float]:
     """Return a policy's success rate by task on select seeds, for the choice of a checkpoint.
+
+    An episode that its environment ended is no success; `tell` hears of the task and what happened. Tasks
+    without a success rule are left out.
 
     Hand in the same dict as `environments` every time and they are made once; closing them is up to the
     caller; each of `workers` processes plays some of the web pages. Never reported: a checkpoint chosen by
     these numbers looks better on them than it is.
     """
+
+    def failed(task: str, failures: Mapping[int, str]) -> None:
+        if failures and tell is not None:
+            tell(task, f"{len(failures)} of {episodes} episodes: {next(iter(failures.values()))}")
+
     actor = PolicyActor(policy)
     seeds = SELECT.first(episodes)
-    tasks = [one for one in suite if plays(actor, one)]
+    tasks = [one for one in suite if plays(actor, one) and one.success.is_known]
     rates: dict[str, float] = dict.fromkeys([one.id for one in tasks], 0.0)
     # tabs are not kept: those of all tasks would be too many
     pages = [one for one in tasks if is_web(one.env)]
-    for task, _, some in play([actor], pages, seeds, suite_name=suite.name, batch=batch, workers=workers):
-        rates[task.id] = _success(some)
+    jobs = jobs_of([actor], pages, seeds, len(seeds))
+    for job, result in play([actor], jobs, suite_name=suite.name, batch=batch, workers=workers):
+        failed(job.task.id, result.failures)
+        rates[job.task.id] = _success(result.trajectories, episodes)
     for task in tasks:
         if task not in pages:
             pool = None if environments is None else environments.setdefault(task.id, [])
-            some = rollout(actor, task, seeds, batch=batch, suite_name=suite.name, environments=pool)
-            rates[task.id] = _success(some)
+            failures: dict[int, str] = {}
+            some = rollout(
+                actor,
+                task,
+                seeds,
+                batch=batch,
+                suite_name=suite.name,
+                environments=pool,
+                failures=failures,
+            )
+            failed(task.id, failures)
+            rates[task.id] = _success(some, episodes)
     return rates
 
 
@@ -133,5 +201,5 @@ def progress_bars() -> Iterator[Report]:
         yield report
 
 
-def _success(episodes: Sequence[Trajectory]) -> float:
-    return sum(one.success for one in episodes) / len(episodes)
+def _success(episodes: Sequence[Trajectory], count: int) -> float:
+    return sum(bool(episode.success) for episode in episodes) / count

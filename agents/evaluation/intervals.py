@@ -6,6 +6,7 @@ drawn. None of them covers a different training run, another suite, or people ot
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -192,6 +193,8 @@ def _resampled(
 ) -> Interval:
     estimate = float(statistic(*data, axis=-1))  # type: ignore[operator]
     n = sum(one.size for one in data)
+    if not all(np.isfinite(values).all() for values in data):  # there is no interval around such a mean
+        return Interval(estimate, math.nan, math.nan, n)
     if all(np.ptp(one) == 0 for one in data):
         return Interval(estimate, estimate, estimate, n)
     # a single value cannot be resampled by scipy; twice the same value is the same distribution

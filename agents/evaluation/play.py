@@ -1,14 +1,17 @@
-"""Actors play tasks, one task after another, or several at once in processes of their own."""
+"""Actors play tasks, one job after another, or several at once in processes of their own."""
 
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from multiprocessing import parent_process
 from typing import Any
 
-from ...datasets.spreading import spread
+from ...datasets.spreading import Died, spread_safely
 from ...datasets.trajectory import Trajectory
 from ...envs.gymnasium_task import TaskEnvironment
 from ...envs.task import Task
@@ -19,30 +22,68 @@ Report = Callable[[str, str, int, int], None]
 """Told the task, the actor, how many of its episodes have ended and how many there are."""
 
 
-def play(
+@dataclass(frozen=True)
+class Job:
+    """Some seeds that one actor plays on one task: what is computed, written and made up for at once."""
+
+    task: Task
+    actor: int
+    seeds: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Played:
+    """What came of a job: the episodes, and seed → what went wrong where there is none."""
+
+    trajectories: list[Trajectory]
+    failures: Mapping[int, str]
+
+
+def jobs_of(
     actors: Sequence[Actor],
     tasks: Sequence[Task],
     seeds: Sequence[int],
+    batch: int,
+    done: Container[tuple[str, str, int]] = (),
+) -> list[Job]:
+    """Cut what actors are to play into jobs of a batch each, without what is `done`: (task, actor, seed)."""
+    blocks = [seeds[at : at + batch] for at in range(0, len(seeds), batch)]
+    left = [
+        Job(task, at, tuple(seed for seed in block if (task.id, actor.name, seed) not in done))
+        for task in tasks
+        for at, actor in enumerate(actors)
+        if plays(actor, task)
+        for block in blocks
+    ]
+    return [job for job in left if job.seeds]
+
+
+def play(
+    actors: Sequence[Actor],
+    jobs: Sequence[Job],
     *,
     suite_name: str,
     batch: int = 256,
     workers: int = 1,
     progress: Report | None = None,
-) -> Iterator[tuple[Task, Actor, list[Trajectory]]]:
-    """Give the episodes of every task and every actor that plays it, in this order, as they come.
+) -> Iterator[tuple[Job, Played]]:
+    """Give what comes of every job, in their order, as it comes.
 
-    With several `workers`, `progress` hears of an actor's episodes when they have all ended.
+    An environment that fails, and with several `workers` a process that dies, is told in `Played.failures`.
+    With several `workers`, `progress` hears of a job's episodes when they have all ended.
     """
+    counts = Counts(actors, jobs, progress)
     if workers <= 1:
-        for task in tasks:
-            yield from _one_by_one(actors, task, seeds, suite_name, batch, progress)
+        with closing(_Pool()) as pool:
+            for job in jobs:
+                yield job, _played(actors[job.actor], job, suite_name, batch, pool, counts.of(job))
         return
-    work = partial(_in_a_process, pack(list(actors)), seeds, suite_name, batch)
-    for task, played in zip(tasks, spread(work, tasks, workers), strict=True):
-        for actor, some in zip((one for one in actors if plays(one, task)), played, strict=True):
-            if progress:
-                progress(task.id, actor.name, len(some), len(some))
-            yield task, actor, some
+    work = partial(_in_a_process, pack(list(actors)), suite_name, batch)
+    for job, result in zip(jobs, spread_safely(work, jobs, workers), strict=True):
+        if isinstance(result, Died):
+            result = Played([], dict.fromkeys(job.seeds, str(result)))
+        counts.of(job)(len(job.seeds))
+        yield job, result
 
 
 def pack(thing: Any) -> bytes:
@@ -60,49 +101,75 @@ def unpack(packed: bytes) -> Any:
     return pickle.loads(packed)
 
 
-def _in_a_process(
-    packed: bytes, seeds: Sequence[int], suite_name: str, batch: int, task: Task
-) -> list[list[Trajectory]]:
-    played = _one_by_one(unpack(packed), task, seeds, suite_name, batch, None)
-    return [some for _, _, some in played]
+class _Pool:
+    """The environments of the task that was played last: all its actors play in the same ones."""
+
+    def __init__(self) -> None:
+        self._task: Task | None = None
+        self._made: list[TaskEnvironment] = []
+
+    def of(self, task: Task) -> list[TaskEnvironment]:
+        """Return what there is for a task, after closing what there is for another."""
+        if task != self._task:
+            self.close()
+            self._task = task
+        return self._made
+
+    def close(self) -> None:
+        """Close all, whatever they raise."""
+        for environment in self._made:
+            with suppress(Exception):
+                environment.close()
+        self._made.clear()
 
 
-def _one_by_one(
-    actors: Sequence[Actor],
-    task: Task,
-    seeds: Sequence[int],
-    suite_name: str,
-    batch: int,
-    progress: Report | None,
-) -> Iterator[tuple[Task, Actor, list[Trajectory]]]:
-    """Let actors play in the same environments, one after another."""
-    pool: list[TaskEnvironment] = []
-    try:
-        for actor in (one for one in actors if plays(one, task)):
-            some = rollout(
-                actor,
-                task,
-                seeds,
-                batch=batch,
-                suite_name=suite_name,
-                environments=pool,
-                progress=_counting(progress, task.id, actor.name, len(seeds)),
-            )
-            yield task, actor, some
-    finally:
-        for environment in pool:
-            environment.close()
+@lru_cache(maxsize=1)
+def _pool_of_this_process() -> _Pool:
+    return _Pool()
 
 
-def _counting(progress: Report | None, task: str, actor: str, total: int) -> Callable[[int], None] | None:
-    if progress is None:
-        return None
-    done = 0
-    progress(task, actor, 0, total)
+def _in_a_process(packed: bytes, suite_name: str, batch: int, job: Job) -> Played:
+    actors: Sequence[Actor] = unpack(packed)
+    return _played(actors[job.actor], job, suite_name, batch, _pool_of_this_process(), None)
 
-    def count(ended: int) -> None:
-        nonlocal done
-        done += ended
-        progress(task, actor, done, total)
 
-    return count
+def _played(
+    actor: Actor, job: Job, suite_name: str, batch: int, pool: _Pool, progress: Callable[[int], None] | None
+) -> Played:
+    failures: dict[int, str] = {}
+    episodes = rollout(
+        actor,
+        job.task,
+        job.seeds,
+        batch=batch,
+        suite_name=suite_name,
+        environments=pool.of(job.task),
+        progress=progress,
+        failures=failures,
+    )
+    return Played(episodes, failures)
+
+
+class Counts:
+    """How many episodes of each task and actor have ended, told to a Report."""
+
+    def __init__(self, actors: Sequence[Actor], jobs: Sequence[Job], report: Report | None) -> None:
+        self._names = [actor.name for actor in actors]
+        self._report = report
+        self._ended: Counter[tuple[str, int]] = Counter()
+        self._totals: Counter[tuple[str, int]] = Counter()
+        for job in jobs:
+            self._totals[job.task.id, job.actor] += len(job.seeds)
+
+    def of(self, job: Job) -> Callable[[int], None]:
+        """Return what counts episodes of a job as they end."""
+        pair = (job.task.id, job.actor)
+
+        def count(ended: int) -> None:
+            self._ended[pair] += ended
+            if self._report is not None:
+                self._report(job.task.id, self._names[job.actor], self._ended[pair], self._totals[pair])
+
+        if not self._ended[pair]:
+            count(0)
+        return count

@@ -46,7 +46,9 @@ def forest(comparison: Comparison) -> list[Panel]:
             for actor in comparison.actors
             if (task, actor) in comparison.cells
         }
-        panels.append(_dots(comparison, task, "mean return" if by_return else "success, %", found, by_return))
+        if found:
+            measure = "mean return" if by_return else "success, %"
+            panels.append(_dots(comparison, task, measure, found, by_return))
     if comparison.overall and not many:
         means = {actor: one.success for actor, one in comparison.overall.items()}
         panels.append(_dots(comparison, "mean over tasks", "success, %", means, False))

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from gymnasium.spaces import Discrete
 from PIL import Image
 
 from ...datasets.trajectory import Digest, Trajectory
@@ -44,7 +45,7 @@ class Replayed:
 
     actor: str
     seed: int
-    success: bool
+    success: bool | None
     total: float
     exact: bool
     instruction: str
@@ -96,6 +97,8 @@ def worst_seeds(comparison: Comparison, task: str, count: int = 3) -> list[Worst
         "failed",
         "solved, but took longest",
     )
+    if not mine.rated:
+        reasons = ("took longest",) * 3
     return [
         Worst(
             task,
@@ -204,13 +207,16 @@ def _labels(trajectory: Trajectory, environment: TaskEnvironment) -> list[str]:
         controls = environment.controls()
     except TutelageError:
         controls = None
-    return [_label(row, controls, environment.action_names) for row in trajectory.actions]
+    space = environment.action_space
+    first = int(space.start) if isinstance(space, Discrete) else 0
+    names = {float(number): name for number, name in enumerate(environment.action_names, first)}
+    return [_label(row, controls, names) for row in trajectory.actions]
 
 
-def _label(row: np.ndarray, controls: Controls | None, names: Sequence[str]) -> str:
+def _label(row: np.ndarray, controls: Controls | None, names: Mapping[float, str]) -> str:
     """Name an action as the recorder does; one that no key is bound to by the environment's own name."""
     numbers = " ".join(f"{x:g}" if x == int(x) else f"{x:.2f}".replace("-", "−") for x in row)
     bound = next((one.label for one in controls.bindings if one.action == tuple(row)), "") if controls else ""
-    if not bound and len(row) == 1 and float(row[0]).is_integer() and 0 <= row[0] < len(names):
-        bound = names[int(row[0])]
+    if not bound and len(row) == 1:
+        bound = names.get(float(row[0]), "")
     return bound or numbers

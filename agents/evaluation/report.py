@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import json
 import math
 import os
 import platform
@@ -19,7 +18,7 @@ import pyarrow as pa
 
 from ...datasets.durable import disk_errors, write_whole
 from ...datasets.trajectory import Trajectory
-from ...envs.errors import TutelageError
+from ...envs.finite_json import json_text
 from ...envs.gymnasium_task import TaskEnvironment
 from ...envs.suite import Suite
 from ...envs.task import SEED_RANGES
@@ -32,9 +31,10 @@ from .comparison import MANY, Comparison
 from .diagnostics import diagnose
 from .glossary import glossary
 from .markup import section, table, text
+from .people import people_on
 from .plots import Series
 from .replays import Replayed, Worst, render, worst_seeds
-from .rows import joined, people_episodes, rows_from
+from .rows import joined, rows_from
 from .tables import seeds_of
 
 if TYPE_CHECKING:
@@ -64,8 +64,7 @@ def write_report(
     once or not at all.
     Raises TutelageError when there are no rows, or `out` cannot be written.
     """
-    tasks = [task.id for task in suite]
-    people = people_episodes(stores, tasks)
+    people, _ = people_on(stores, suite, set(rows["seed"].to_pylist()), required=False)
     comparison = Comparison(joined([rows, rows_from(people)]), suite)
     played = [*trajectories, *people]
     folders = [folder for run in train_runs for folder in (run, *practice_runs(run))]
@@ -76,6 +75,7 @@ def write_report(
         sections.standing(comparison),
         sections.picture(comparison),
         sections.headline(comparison),
+        sections.failures(comparison),
         sections.paired(comparison),
         sections.solving(comparison, _limits(suite, comparison)),
         sections.people(comparison),
@@ -93,7 +93,7 @@ def write_report(
         script=_static("report.js"),
         body="\n".join(part for part in parts if part),
         # "</" inside a script element would end it, "<!--" would open a comment
-        replays=json.dumps([replay for replay, _ in plays], separators=(",", ":")).replace("<", "\\u003c"),
+        replays=json_text([replay for replay, _ in plays], is_compact=True).replace("<", "\\u003c"),
     )
     return _write(out / "report.html" if out.is_dir() else out, page)
 
@@ -181,10 +181,16 @@ def _smoothed(series: Series, most: int = 200) -> Series:
 def _limits(suite: Suite, comparison: Comparison) -> dict[str, int]:
     found = {}
     for task in (one for one in suite if one.id in comparison.tasks):
-        environment = TaskEnvironment(task)
-        environment.reset(0)  # some environments know their limit only then
-        found[task.id] = environment.limit
-        environment.close()
+        try:
+            environment = TaskEnvironment(task)
+            environment.reset(0)  # some environments know their limit only then
+            found[task.id] = environment.limit
+            environment.close()
+        except Untrusted:
+            raise
+        except Exception:  # it fails today: its episodes say how long they were
+            played = [each.steps for (name, _), each in comparison.episodes.items() if name == task.id]
+            found[task.id] = max((int(steps.max()) for steps in played), default=1)
     return found
 
 
@@ -214,7 +220,7 @@ def _replays(
                     plays.append(render(by_id[episode], task, actor, budget))
                 except Untrusted:
                     raise
-                except TutelageError:  # an environment that cannot draw has no replays
+                except Exception:  # an environment that cannot draw, or fails, has no replays
                     continue
         if plays:
             about = {"task": task.id, "seed": worst.seed, "reason": worst.reason}
@@ -248,7 +254,7 @@ def _worst(comparison: Comparison, plays: Sequence[tuple[dict[str, Any], Worst]]
 def _made(suite: Suite, comparison: Comparison) -> str:
     first, last = seeds_of(comparison)
     ranges = [one.name for one in SEED_RANGES.values() if first in one and last in one]
-    counts = sorted({cell.success.n for cell in comparison.cells.values()})
+    counts = sorted({cell.success.n for cell in comparison.cells.values()}) or [0]
     facts = {
         "suite": suite.name,
         "tasks": ", ".join(comparison.tasks),

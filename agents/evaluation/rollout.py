@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from ...datasets.replay import versions_of
 from ...datasets.trajectory import CONTROLLERS, Digest, Trajectory, stack_observations
+from ...datasets.versions import versions_of
 from ...envs.errors import TutelageError
 from ...envs.gymnasium_task import Step, TaskEnvironment
 from ...envs.spaces import Observation, action_to_row
 from ...envs.task import Task
-from ...envs.together import reset_together, step_together
 from ...envs.web.registration import is_web
 from .actors import Actor
+from .broken import Broken
 
 TABS = 16
 """Web pages at once, at most: each takes some 30 MB."""
@@ -38,6 +39,7 @@ def rollout(
     progress: Callable[[int], None] | None = None,
     environments: list[TaskEnvironment] | None = None,
     keep: bool = False,
+    failures: dict[int, str] | None = None,
 ) -> list[Trajectory]:
     """Play one episode a seed and return the trajectories, in the order of `seeds`.
 
@@ -49,6 +51,8 @@ def rollout(
     the environment's own time is not in it. Simulated demonstrators state reaction times of their own.
     An actor that gives up fails: its trajectory is neither terminated nor truncated, its notes say so, and
     where it gave up before acting at all, one idle (or zero) action is taken, for an episode has a step.
+    What an environment raises ends its episode only, where `failures` are asked for: they map its seed to
+    what happened, and it has no trajectory. A batch in which every episode failed ends the play.
     Raises TutelageError when an environment handed in belongs to another task.
     """
     pool = [] if environments is None else environments
@@ -60,14 +64,34 @@ def rollout(
     try:
         for start in range(0, len(seeds), batch):
             some = [int(seed) for seed in seeds[start : start + batch]]
-            while len(pool) < len(some):
-                pool.append(TaskEnvironment(task))
-            played += _play(actor, task, pool[: len(some)], some, suite_name, progress, keep)
+            broken = Broken(task, some, strict=failures is None)
+            with broken.environment(range(len(some)), "when it was made"):
+                while len(pool) < len(some):
+                    pool.append(TaskEnvironment(task))
+            if len(broken.reasons) < len(some):
+                played += _play(actor, task, pool[: len(some)], some, suite_name, progress, keep, broken)
+            if not broken.reasons:
+                continue
+            _drop(pool)  # nothing is known of the state that they are in
+            assert failures is not None
+            failures.update(broken.by_seed())
+            if len(broken.reasons) == len(some):
+                left = [int(seed) for seed in seeds[start + batch :]]
+                failures.update(dict.fromkeys(left, broken.reasons[0]))
+                break
     finally:
         if environments is None:
             for one in pool:
                 one.close()
     return played
+
+
+def _drop(pool: list[TaskEnvironment]) -> None:
+    """Close environments and forget them, whatever they raise."""
+    for environment in pool:
+        with contextlib.suppress(Exception):
+            environment.close()
+    pool.clear()
 
 
 @dataclass
@@ -110,30 +134,45 @@ def _play(
     suite_name: str,
     progress: Callable[[int], None] | None,
     keep: bool,
+    broken: Broken,
 ) -> list[Trajectory]:
     started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    steps = reset_together(environments, seeds)
-    actor.begin(environments, task, seeds)
+    steps = broken.reset(environments, seeds)
+    alive = broken.alive
+    if progress and not alive.all():
+        progress(len(broken.reasons))
+    if not alive.any():
+        return []
+    with broken.actor(range(len(seeds)), actor.name):
+        actor.begin(environments, task, seeds)
     names = getattr(actor, "demonstrators", None) or [actor.name] * len(seeds)
     tapes = [_Tape(seed, name, [] if keep else None) for seed, name in zip(seeds, names, strict=True)]
-    for tape, step in zip(tapes, steps, strict=True):
-        tape.first(step)
-    alive = np.ones(len(seeds), bool)
+    for i in np.flatnonzero(alive):
+        tapes[i].first(steps[i])
+    alive &= broken.alive
     while alive.any():
         before = time.perf_counter()
-        rows = actor.act(steps, alive)
+        with broken.actor(np.flatnonzero(alive).tolist(), actor.name):
+            rows = actor.act(steps, alive)
+        if not (alive & broken.alive).any():
+            break
         living = np.flatnonzero(alive)
         share = (time.perf_counter() - before) * 1000 / len(living)
         thought = getattr(actor, "thought_ms", None)
         spent = np.full(len(seeds), share) if thought is None else thought
-        _advance(environments, living, steps, rows, tapes, spent)
-        alive[living] = [not (tapes[i].notes or steps[i].done) for i in living]
+        _advance(environments, living, steps, rows, tapes, spent, broken)
+        alive[living] = [not (tapes[i].notes or steps[i].done or i in broken.reasons) for i in living]
         if progress and (ended := len(living) - int(alive.sum())):
             progress(ended)
     versions = versions_of(environments[0])
     return [
-        _trajectory(tape, step, actor, task, suite_name, started, versions)
-        for tape, step in zip(tapes, steps, strict=True)
+        replace(
+            _trajectory(tape, step, actor, task, suite_name, started, versions),
+            infos=environment.infos(),
+            casts=dict(environment.casts),
+        )
+        for i, (tape, step, environment) in enumerate(zip(tapes, steps, environments, strict=True))
+        if i not in broken.reasons
     ]
 
 
@@ -144,6 +183,7 @@ def _advance(
     rows: np.ndarray,
     tapes: Sequence[_Tape],
     thought: np.ndarray,
+    broken: Broken,
 ) -> None:
     """Step the environments of the living, and write it down; an actor that gives up takes no step."""
     acting: dict[int, np.ndarray] = {}
@@ -153,11 +193,11 @@ def _advance(
             continue
         tapes[i].notes = GAVE_UP
         if not tapes[i].actions:
-            acting[i] = _rest(environments[i])
-    stepped = step_together([environments[i] for i in acting], list(acting.values()))
-    for (i, row), step in zip(acting.items(), stepped, strict=True):
+            with broken.environment([i], "when its keys were asked for"):
+                acting[i] = _rest(environments[i])
+    for i, step in broken.step(environments, acting).items():
         steps[i] = step
-        tapes[i].add(np.array(row, np.float64), step, float(thought[i]))
+        tapes[i].add(np.array(acting[i], np.float64), step, float(thought[i]))
 
 
 def _rest(environment: TaskEnvironment) -> np.ndarray:
@@ -193,7 +233,7 @@ def _trajectory(
         frames=np.arange(steps, dtype=np.int32),
         terminated=last.terminated,
         truncated=last.truncated,
-        success=bool(last.success) and not tape.notes,
+        success=task.success.outcome(last.success and not tape.notes),
         digest=tape.hash,
         observations=None if tape.seen is None else stack_observations(tape.seen),
         kwargs=task.kwargs,

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ...datasets.bounded_parquet import BoundedParquet
@@ -17,11 +19,9 @@ from ...datasets.durable import disk_errors, write_whole
 from ...datasets.trajectory import KINDS, Trajectory
 from ...envs.bounded_files import Limits, read_bytes, too_large
 from ...envs.errors import TutelageError
-from ...envs.task import TEST
 
 if TYPE_CHECKING:
     from ...datasets.bounded_parquet import BoundedParquet
-from ...datasets.store import Store
 
 SCHEMA = pa.schema(
     [
@@ -36,8 +36,13 @@ SCHEMA = pa.schema(
         ("steps", pa.int64()),
         ("seconds", pa.float64()),
         ("episode", pa.string()),
+        ("failed", pa.string()),
     ]
 )
+"""One row an episode. One that could not be played has a row too: `failed` says why ("" elsewhere), and its
+outcome is null."""
+OUTCOME = ("success", "return", "steps", "seconds")
+
 MOST_ROWS, LONGEST_TEXT = 5_000_000, 1024
 """What a file of rows may hold; `--limits` multiplies the rows."""
 
@@ -54,7 +59,7 @@ def rows_from(trajectories: Iterable[Trajectory], actor: str | None = None) -> p
         {
             "suite": one.suite,
             "task": one.task,
-            "actor": actor or _TOGETHER.get(one.kind, one.demonstrator),
+            "actor": actor or actor_of(one),
             "kind": one.kind,
             "demonstrator": one.demonstrator,
             "seed": one.seed,
@@ -63,31 +68,51 @@ def rows_from(trajectories: Iterable[Trajectory], actor: str | None = None) -> p
             "steps": len(one),
             "seconds": one.seconds,
             "episode": one.episode,
+            "failed": "",
         }
         for one in trajectories
     ]
     return pa.Table.from_pylist(rows, SCHEMA)
 
 
-def people_episodes(stores: Sequence[Store], tasks: Iterable[str] | None = None) -> list[Trajectory]:
-    """Read what counts as people's evaluation: their demonstrations on test seeds, from any stores.
+def actor_of(episode: Trajectory) -> str:
+    """Return the name that an episode's actor has in tables."""
+    return _TOGETHER.get(episode.kind, episode.demonstrator)
 
-    What people do on record seeds is training data and never enters a comparison.
-    """
-    wanted = None if tasks is None else set(tasks)
-    return [
-        one
-        for store in stores
-        for one in store.trajectories(kinds=["person"], seeds=TEST)
-        if wanted is None or one.task in wanted
+
+def failed_rows(suite: str, task: str, actor: str, kind: str, failures: Mapping[int, str]) -> pa.Table:
+    """Return a row for each seed that an actor could not play; `failures` maps seed → why."""
+    same = {"suite": suite, "task": task, "actor": actor, "kind": kind, "demonstrator": actor}
+    rows = [
+        same | {"seed": seed, "episode": "", "failed": why[:LONGEST_TEXT]} for seed, why in failures.items()
     ]
+    return pa.Table.from_pylist(rows, SCHEMA)
+
+
+def failures_of(rows: pa.Table) -> dict[tuple[str, str], str]:
+    """Return (task, actor) → what happened, and to how many episodes, where some could not be played."""
+    counts: Counter[tuple[str, str]] = Counter()
+    reasons: dict[tuple[str, str], list[str]] = {}
+    for task, actor, why in zip(
+        *(rows[name].to_pylist() for name in ("task", "actor", "failed")), strict=True
+    ):
+        counts[task, actor] += 1
+        if why:
+            reasons.setdefault((task, actor), []).append(why)
+    return {
+        pair: whys[0] if len(whys) == counts[pair] else f"{len(whys)} of {counts[pair]} episodes: {whys[0]}"
+        for pair, whys in reasons.items()
+    }
 
 
 def joined(tables: Iterable[pa.Table]) -> pa.Table:
     """Put tables of rows under each other; an episode that occurs twice is kept once."""
     whole = pa.concat_tables([SCHEMA.empty_table(), *tables])
     seen: set[str] = set()
-    keep = [not (one in seen or seen.add(one)) for one in whole["episode"].to_pylist()]  # type: ignore[func-returns-value]
+    keep = [
+        not episode or not (episode in seen or seen.add(episode))  # type: ignore[func-returns-value]
+        for episode in whole["episode"].to_pylist()
+    ]
     return whole.filter(pa.array(keep, pa.bool_()))
 
 
@@ -151,12 +176,15 @@ def _table(data: bytes, path: Path) -> pa.Table:
 
 def _expect_rows(table: pa.Table, path: Path) -> None:
     """Raise TutelageError for a row that no episode gives."""
+    played = table.filter(pc.equal(table["failed"], ""))
     for name in SCHEMA.names:
-        if table[name].null_count:
+        if name == "success":  # none is known of a task without a rule
+            continue
+        if (played if name in OUTCOME else table)[name].null_count:
             raise TutelageError(f"expected a value in every row of {path}, got none in column {name!r}")
     kinds = set(table["kind"].unique().to_pylist()) - set(KINDS)
     if kinds:
         raise TutelageError(f"expected kinds {', '.join(KINDS)} in {path}, got {min(kinds)!r}")
-    steps, seconds = table["steps"].to_numpy(), table["seconds"].to_numpy()
+    steps, seconds = played["steps"].to_numpy(), played["seconds"].to_numpy()
     if (steps < 1).any() or not np.isfinite(seconds).all() or (seconds < 0).any():
         raise TutelageError(f"expected steps and seconds of episodes in {path}, got others")

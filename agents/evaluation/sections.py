@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow.compute as pc
 
+from ...envs.finite_json import MISSING
 from ...envs.suite import Suite
 from ...envs.task import RECORD
 from . import plots
@@ -67,6 +68,22 @@ def headline(comparison: Comparison) -> str:
     return section("table", "The figures", lead, table(head, rows, css="headline", foot=foot))
 
 
+def failures(comparison: Comparison) -> str:
+    """List the tasks and actors that failed, and what was raised."""
+    if not comparison.failures:
+        return ""
+    rows = [
+        [
+            text(task),
+            f"{mark(comparison.kinds[actor])}{text(actor)}",
+            f'<span class="wrap">failed: {text(why)}</span>',
+        ]
+        for (task, actor), why in comparison.failures.items()
+    ]
+    lead = "These have no figures: errors ended episodes. The same evaluation, run again, tries those."
+    return section("failures", "What failed", lead, table(["task", "actor", ""], rows, left=3, css="facts"))
+
+
 def paired(comparison: Comparison) -> str:
     """Lay out the subject against everyone else, on the seeds that both played."""
     with_returns = any(map(comparison.by_return, comparison.tasks))
@@ -81,6 +98,8 @@ def paired(comparison: Comparison) -> str:
             _p(one.success.p),
             *map(str, counts),
         ]
+        if not comparison.is_rated(one.task):
+            row[2:] = ["–"] * 7
         if with_returns and comparison.by_return(one.task):
             row += [_signed(one.returns.estimate), f"<small>{_range(one.returns, 1)}</small>"]
         elif with_returns:
@@ -243,10 +262,10 @@ def _cells(comparison: Comparison, task: str) -> list[str]:
         for actor, cell in found.items()
         if cell is not None and comparison.kinds[actor] not in ("expert", "chance")
     }
-    best = max(rivals.values(), default=math.inf)
+    best = max(filter(math.isfinite, rivals.values()), default=math.inf)
     counts = {cell.success.n for cell in comparison.cells.values()}
     return [
-        NONE
+        _absent(comparison, task, actor)
         if cell is None
         else figure(*shown(cell, by_return), strong=rivals.get(actor) == best)
         + ("" if len(counts) == 1 else f'<small class="count">n {cell.success.n}</small>')
@@ -254,8 +273,14 @@ def _cells(comparison: Comparison, task: str) -> list[str]:
     ]
 
 
+def _absent(comparison: Comparison, task: str, actor: str) -> str:
+    return '<span class="none">failed</span>' if (task, actor) in comparison.failures else NONE
+
+
 def _count(comparison: Comparison) -> str:
     counts = {cell.success.n for cell in comparison.cells.values()}
+    if not counts:
+        return "No actor has played a task to its end."
     if len(counts) > 1:
         return "The number of episodes, n, stands under each figure."
     return f"Every figure is from {counts.pop()} episodes."
@@ -285,15 +310,21 @@ def _means(comparison: Comparison) -> list[list[str]]:
 
 def percent_any(value: float) -> str:
     """Write a score, which may lie outside 0 to 1, as per cent."""
+    if not math.isfinite(value):
+        return MISSING
     return f"{100 * value:.1f}".replace("-", "−").replace("100.0", "100").replace("−0.0", "0.0")
 
 
 def bounds_any(one: Interval) -> str:
-    """Write the bounds of a score."""
+    """Write the bounds of a score; nothing where it has none."""
+    if not (math.isfinite(one.low) and math.isfinite(one.high)):
+        return ""
     return f"{percent_any(one.low)} to {percent_any(one.high)}"
 
 
 def _signed(value: float, digits: int | None = None) -> str:
+    if not math.isfinite(value):
+        return MISSING
     size = f"{abs(value):.{digits}f}" if digits is not None else number(abs(value))
     zero = not float(size)
     return size if zero else f"{'+' if value > 0 else '−'}{size}"

@@ -253,7 +253,7 @@ def make_app(recorder: Recorder, hosts: AllowedHosts | None = None, link: LinkTo
             await socket.close(UNKNOWN_SEAT)
         else:
             seat.guide.texts = load_texts(language(socket))
-            await seat.attend(socket)
+            await seat.attend(socket, socket.query_params.get("page", "")[:64])
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:

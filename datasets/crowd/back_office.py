@@ -85,13 +85,9 @@ class BackOffice:
         assert self._panel is not None
         while not self._stopping.wait(SETTLE_SECONDS):
             try:
-                self._panel.payments.settle_due(self._share)
+                self._panel.payments.settle_due()
             except sql.exc.SQLAlchemyError as error:  # the database is away: everything is due as before
                 _log.warning("settling waits for the database: %s", type(error).__name__)
-
-    def _share(self, person: str) -> float | None:
-        verdict = self._quality.verdict(person)
-        return verdict.bonus if verdict else 0.0
 
 
 class _Panel:
@@ -106,14 +102,12 @@ class _Panel:
         self._server, self._prolific = server, prolific
         self._client = client_from_environment(prolific)
         self._signing = os.environ.get(SECRET, "").strip()
-        bonus = study.pay.bonus if study.pay else 0.0
         self.payments = Payments(
             server.ledger,
             server.journal,
             self._client,
             study.recruiting,
             study.name,
-            bonus,
             server.house.texts,
         )
         self.proof = self._proof()
@@ -148,6 +142,7 @@ def check_panel(study: Study) -> list[str]:
     if prolific is None or not os.environ.get(TOKEN):
         return []
     try:
-        return problems_at_prolific(client_from_environment(prolific), study.recruiting)
+        base = (study.pay.base_units, study.pay.currency) if study.pay else None
+        return problems_at_prolific(client_from_environment(prolific), study.recruiting, base)
     except TutelageError as error:
         return [str(error)]

@@ -8,10 +8,11 @@ import time
 
 import sqlalchemy as sql
 from starlette.requests import HTTPConnection, Request
-from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.responses import RedirectResponse, Response
 
 from .app import not_now
 from .bounded_calls import bounded_unless
+from .json_answer import JSONAnswer
 from .ledger import Person
 from .link_token import host_cookie
 from .pages import page
@@ -92,11 +93,11 @@ class Entrance:
             return self._told("later", texts, texts.say("refused.not-saved"), 503)
         person, browser, entry = entered
         if entry.state == BOUND:
-            response = JSONResponse({"state": "in"}, headers=_NO_STORE)
+            response = JSONAnswer({"state": "in"}, headers=_NO_STORE)
             self._give_seat(request, response, person, browser)
             return response
         if entry.state == ASKED:
-            return JSONResponse({"state": "asked", "code": entry.code}, headers=_NO_STORE)
+            return JSONAnswer({"state": "asked", "code": entry.code}, headers=_NO_STORE)
         return self._told("refused", texts, texts.say("refused.link-used"), 403)
 
     async def confirm(self, request: Request) -> Response:
@@ -212,4 +213,4 @@ class Entrance:
 
     def _told(self, state: str, texts: Texts, sentence: str, status: int) -> Response:
         told = {"state": state, "title": texts.say("refused.title"), "text": sentence}
-        return JSONResponse(told, status, headers=_NO_STORE)
+        return JSONAnswer(told, status, headers=_NO_STORE)

@@ -18,8 +18,7 @@ import sqlalchemy as sql
 from ...envs.errors import TutelageError
 from ..database import LEDGER, is_sqlite, make_tables, writing
 from ..row_checksums import DamagedRow, checksum_column, damaged_rows, index_unsealed, is_sound, seal_rows
-
-TABLES = sql.MetaData()
+from .study_records import RECORDS, TABLES
 
 STAGES = ("consent", "instructions", "practice", "check", "play", "rest", "done")
 """Where a person is on their way; `done` has an outcome."""
@@ -177,7 +176,7 @@ keepers = sql.Table(
     sql.Column("store", sql.String, nullable=False, index=True),  # the one store that may hold it
 )
 
-SEALED = (people, identities, consents, claims, conduct, bests, events, links)
+SEALED = (people, identities, consents, claims, conduct, bests, events, links, *RECORDS)
 """The tables that decide who may come, what they agreed to, what counts and what is paid."""
 index_unsealed(*SEALED)
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import html
-import json
 from functools import lru_cache
 from pathlib import Path
 
 from starlette.requests import HTTPConnection
 from starlette.responses import HTMLResponse
 
+from ...envs.finite_json import json_text
 from .texts import ENGLISH, Texts, best_language, language_names, load_texts
 
 STATIC = Path(__file__).parent / "static"
@@ -19,9 +19,7 @@ _FRESH = {"Cache-Control": "no-store"}
 def page(name: str, texts: Texts, title: str, status: int = 200, **values: str) -> HTMLResponse:
     """Fill in a page: `{{language}}`, `{{title}}`, `{{texts}}` (as JSON), and what else it has in braces."""
     # a script element ends at the first "</", whatever its type
-    data = json.dumps({"language": texts.code, "page": texts.page}, ensure_ascii=False).replace(
-        "<", "\\u003c"
-    )
+    data = json_text({"language": texts.code, "page": texts.page}, is_ascii=False).replace("<", "\\u003c")
     filled = {"language": texts.code, "title": title, "needs-script": texts.say("needs-script"), **values}
     text = _read(name).replace("{{texts}}", data)
     for key, value in filled.items():

@@ -10,7 +10,7 @@ import sqlalchemy as sql
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import HTTPConnection, Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 from starlette.websockets import WebSocket
@@ -24,6 +24,7 @@ from .dashboard.admin import make_admin
 from .entrance import Entrance
 from .guard import Guard
 from .host_names import AllowedHosts
+from .json_answer import JSONAnswer
 from .ledger import ON_BEHALF_OF
 from .pages import STATIC, page
 from .proxies import check_proxies
@@ -154,7 +155,7 @@ class _Room:
         measured.client_state, measured.application_state = socket.client_state, socket.application_state
         measured.bucket = Bucket(self._messages, 2 * self._messages)
         try:
-            await seat.attend(measured)
+            await seat.attend(measured, which)
         finally:
             if not seat.is_open:
                 self._pages.pop(name, None)
@@ -179,7 +180,7 @@ class _Room:
             trouble = "the database refuses what people ask for"
         # what exactly is wrong is for the log, not for whoever asks
         state = "ok" if trouble is None else "saving fails"
-        return JSONResponse({"status": state}, 200 if trouble is None else 503)
+        return JSONAnswer({"status": state}, 200 if trouble is None else 503)
 
     async def away(self, connection: HTTPConnection, _: Exception) -> Response | None:
         """Say that the database is away: who waits a little finds everything as it was."""

@@ -11,6 +11,7 @@ from typing import Any
 
 from ...envs.bounded_files import open_regular, read_json, real_path
 from ...envs.errors import TutelageError
+from ...envs.finite_json import exact_json
 from ..durable import write_whole
 from ..safe_tree import files_in
 from ..sealed_yaml import seal_of
@@ -20,7 +21,7 @@ MARKERS = {"minari": "data/tutelage.json", "lerobot": "meta/tutelage.json"}
 
 _TYPES = {"token": str, "task": str, "episodes": int, "suite": dict, "files": dict}
 
-VERSION = 2
+VERSION = 3
 """Raised whenever an older reader would misread an export."""
 
 
@@ -81,9 +82,9 @@ def write_marker(
     """Hash every file of a finished dataset, and write the marker that says so."""
     files = {name: _file_hash(folder, name) for name in files_in(folder)}
     content = {"token": token, "task": task, "episodes": episodes, "suite": dict(suite), "files": files}
-    content = json.loads(json.dumps(content))  # hash what will be read: JSON's keys are text
+    content = json.loads(exact_json(content))  # hash what will be read: JSON's keys are text
     document = {"version": VERSION, **content, "hash": seal_of(content)}
-    text = json.dumps(document, indent=1)
+    text = exact_json(document, indent=1)
     path = folder / MARKERS[to]
     path.parent.mkdir(exist_ok=True)
     write_whole(path, text.encode())

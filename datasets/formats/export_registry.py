@@ -8,7 +8,6 @@ the token that the store keeps for it, and the token in the export's own marker.
 from __future__ import annotations
 
 import contextlib
-import json
 import re
 import secrets
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from typing import Any
 
 from ...envs.bounded_files import read_json, real_path
 from ...envs.errors import TutelageError
+from ...envs.finite_json import json_text
 from ..durable import disk_errors, sync_folder, write_whole
 from ..state_folder import state_folder
 from ..store import Store
@@ -79,12 +79,12 @@ def register(store: Store, to: str, task: str, name: str, folder: Path) -> Expor
     document = {**asdict(export), "folder": str(export.folder)}
     path = _registry() / f"{export.token}.json"
     with disk_errors(path.parent):
-        write_whole(path, json.dumps(document).encode())
+        write_whole(path, json_text(document).encode())
     with contextlib.suppress(OSError):  # `forget` cannot change a read-only store either
         notes = real / _NOTES
         notes.mkdir(exist_ok=True)
         if not notes.is_symlink():
-            write_whole(notes / f"{export.token}.json", json.dumps({"to": to}).encode())
+            write_whole(notes / f"{export.token}.json", json_text({"to": to}).encode())
     return export
 
 

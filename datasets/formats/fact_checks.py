@@ -12,8 +12,9 @@ from ...envs.errors import TutelageError
 
 _TYPES: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(("episode", "suite", "task", "env", "demonstrator", "kind", "started"), (str,)),
-    **dict.fromkeys(("study", "consent", "notes", "kwargs", "versions", "digest"), (str,)),
-    **dict.fromkeys(("terminated", "truncated", "success", "stored"), (bool,)),
+    **dict.fromkeys(("study", "consent", "notes", "kwargs", "versions", "casts", "digest"), (str,)),
+    **dict.fromkeys(("terminated", "truncated", "stored"), (bool,)),
+    "success": (bool, type(None)),  # None: the task has no success rule
     "seed": (int,),
 }
 
@@ -30,11 +31,21 @@ def check_facts(facts: Any, where: str) -> None:
         raise TutelageError(f"{where}: expected a seed of 64 bits, got another")
     if len(facts["digest"]) != 32 or {*facts["digest"]} - {*"0123456789abcdef"}:
         raise TutelageError(f"{where}: expected a digest of 32 hexadecimal digits, got something else")
-    for name in ("kwargs", "versions"):
+    for name in ("kwargs", "versions", "casts"):
         if not isinstance(parse_json(facts[name], f"{where}: {name}"), dict):
             raise TutelageError(f"{where}: expected {name} as a JSON object, got something else")
+    if "infos" in facts:
+        _check_infos(facts["infos"], f"{where}: infos")
     if type(facts.get("steps_per_second")) not in (float, int, type(None)):
         raise TutelageError(f"{where}: expected steps_per_second as a number, got something else")
+
+
+def _check_infos(text: Any, where: str) -> None:
+    infos = parse_json(text, where) if isinstance(text, str) else None
+    lists = infos.values() if isinstance(infos, dict) else [None]
+    for numbers in lists:
+        if not isinstance(numbers, list) or any(type(one) not in (int, float, type(None)) for one in numbers):
+            raise TutelageError(f"{where}: expected lists of numbers as a JSON object, got something else")
 
 
 def check_lengths(

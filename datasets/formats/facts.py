@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,8 +10,10 @@ from typing import Any
 import numpy as np
 from gymnasium import Space, spaces
 
+from ...envs.casts import change_of
 from ...envs.errors import TutelageError
-from ...envs.spaces import is_text, leaves
+from ...envs.finite_json import exact_json, json_text
+from ...envs.spaces import escape_key, is_text, join_path, leaves
 from ..fingerprint import fingerprints
 from ..trajectory import Trajectory, text_array
 
@@ -27,49 +28,67 @@ def facts_of(trajectory: Trajectory) -> dict[str, Any]:
     """Return an episode's facts as str, int, float and bool; `reading_back.rebuild` reads them back."""
     facts = {name: getattr(trajectory, name) for name in PLAIN}
     facts |= {
-        name: json.dumps(dict(getattr(trajectory, name)), sort_keys=True) for name in ("kwargs", "versions")
+        name: exact_json(dict(getattr(trajectory, name)), is_sorted=True)
+        for name in ("kwargs", "versions", "casts")
     }
     facts |= {
         "digest": trajectory.digest.hex(),
         "stored": trajectory.observations is not None,
         "return": trajectory.total,
     }
-    facts["fingerprints"] = json.dumps(fingerprints(trajectory))
+    if trajectory.infos:
+        facts["infos"] = json_text({path: numbers.tolist() for path, numbers in trajectory.infos.items()})
+    facts["fingerprints"] = json_text(fingerprints(trajectory))
     return facts | (
         {} if trajectory.steps_per_second is None else {"steps_per_second": trajectory.steps_per_second}
     )
 
 
 def nest(space: Space[Any], flat: Mapping[str, np.ndarray], path: str = "") -> Any:
-    """Put stacked leaves `[n, ...]` into the space's own dicts and tuples; text becomes a list of str."""
+    """Put stacked leaves `[n, ...]` into dicts and tuples as `escaped` has them; text is a list of str."""
     if isinstance(space, spaces.Dict):
-        return {key: nest(part, flat, f"{path}/{key}" if path else key) for key, part in space.items()}
+        return {escape_key(key): nest(part, flat, join_path(path, key)) for key, part in space.items()}
     if isinstance(space, spaces.Tuple):
-        return tuple(
-            nest(part, flat, f"{path}/{i}" if path else str(i)) for i, part in enumerate(space.spaces)
-        )
+        return tuple(nest(part, flat, join_path(path, i)) for i, part in enumerate(space.spaces))
     return flat[path].tolist() if is_text(space) else flat[path]
 
 
-def unnest(space: Space[Any], value: Any, path: str = "") -> dict[str, np.ndarray]:
-    """Take stacked leaves `[n, ...]` out again, in the space's order and dtypes."""
+def escaped(space: Space[Any]) -> Space[Any]:
+    """Return a space whose keys are plain names, as formats that make them names of groups need."""
+    if isinstance(space, spaces.Dict):
+        return spaces.Dict({escape_key(key): escaped(part) for key, part in space.items()})
+    return spaces.Tuple([escaped(part) for part in space]) if isinstance(space, spaces.Tuple) else space
+
+
+def unnest(
+    space: Space[Any],
+    value: Any,
+    path: str = "",
+    *,
+    is_escaped: bool = False,
+    casts: dict[str, str] | None = None,
+) -> dict[str, np.ndarray]:
+    """Take stacked leaves `[n, ...]` out again, in the space's order and dtypes.
+
+    `is_escaped` says that the space's keys are plain names already. What a cast changes is added to `casts`.
+    """
     if isinstance(space, spaces.Dict | spaces.Tuple) and not _has_parts(space, value):
         raise TutelageError(f"expected the parts of {space} at {path or 'the root'!r}, got something else")
     if isinstance(space, spaces.Dict):
-        parts: Sequence[tuple[str, Space[Any], Any]] = [(k, s, value[k]) for k, s in space.items()]
+        parts: Sequence[tuple[Any, Space[Any], Any]] = [(k, s, value[k]) for k, s in space.items()]
     elif isinstance(space, spaces.Tuple):
-        parts = [(str(i), s, value[i]) for i, s in enumerate(space.spaces)]
+        parts = [(i, s, value[i]) for i, s in enumerate(space.spaces)]
     elif is_text(space):
         if not isinstance(value, list | tuple | np.ndarray):
             raise TutelageError(f"expected a list of texts at {path!r}, got something else")
         return {path: text_array([str(text) for text in value])}
     else:
-        return {path: _in_shape(space, value, path)}
-    return {
-        leaf: array
-        for key, part, stacked in parts
-        for leaf, array in unnest(part, stacked, f"{path}/{key}" if path else key).items()
-    }
+        return {path: _in_shape(space, value, path, casts)}
+    flat: dict[str, np.ndarray] = {}
+    for key, part, stacked in parts:
+        inner = (f"{path}/{key}" if path else str(key)) if is_escaped else join_path(path, key)
+        flat |= unnest(part, stacked, inner, is_escaped=is_escaped, casts=casts)
+    return flat
 
 
 def _has_parts(space: Space[Any], value: Any) -> bool:
@@ -78,7 +97,7 @@ def _has_parts(space: Space[Any], value: Any) -> bool:
     return isinstance(value, tuple | list) and len(value) == len(space)  # type: ignore[arg-type]
 
 
-def _in_shape(space: Space[Any], value: Any, path: str) -> np.ndarray:
+def _in_shape(space: Space[Any], value: Any, path: str, casts: dict[str, str] | None) -> np.ndarray:
     """Return stacked numbers `[n, ...]` in a space's shape and dtype; raises TutelageError for others."""
     array = np.asarray(value)
     size = int(np.prod(space.shape or (), dtype=np.int64))
@@ -88,7 +107,10 @@ def _in_shape(space: Space[Any], value: Any, path: str) -> np.ndarray:
             f"got {array.dtype} {list(array.shape)}"
         )
     with np.errstate(invalid="ignore"):
-        return array.astype(space.dtype).reshape(len(array), *(space.shape or ()))
+        made = array.astype(space.dtype)
+    if casts is not None and (change := change_of(space, array, made, array.shape[1:])):
+        casts.setdefault(path, change)
+    return made.reshape(len(array), *(space.shape or ()))
 
 
 def split_actions(space: Space[Any], actions: np.ndarray) -> dict[str, np.ndarray]:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ...envs.errors import TutelageError
+from ...envs.finite_json import exact_json
 from ...envs.stopping import inherited_by_none, leave_to_parent, signals
 
 _CODE = "from tutelage.datasets.formats.hdf5_process import serve; serve()"
@@ -110,7 +111,7 @@ def serve() -> None:
             function, arguments = pickle.load(calls)  # from the parent alone
         except EOFError:
             break
-        answers.write(json.dumps(_answer(function, arguments)).encode() + b"\n")
+        answers.write(exact_json(_answer(function, arguments)).encode() + b"\n")
         answers.flush()
     os._exit(0)  # HDF5's own cleaning up after a failed write is what dies
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ...envs.errors import TutelageError
+from ...envs.finite_json import json_text
 from ...envs.gymnasium_task import TaskEnvironment
 from ...envs.spaces import is_text, leaves
 from ..durable import disk_errors
@@ -129,7 +129,7 @@ class _Writing:
             "action": actions,
             "next.reward": one.rewards,
             "next.done": last & (one.terminated or one.truncated),
-            "next.success": last & one.success,
+            "next.success": last & bool(one.success),
             "tutelage.time_ms": one.times_ms,
             "tutelage.controller": one.controllers,
             "tutelage.frame": one.frames,
@@ -151,7 +151,7 @@ class _Writing:
             "dataset_to_index": self.frames + len(one),
             **{f"data/{name}": value for name, value in _place(self.file_index).items()},
             **{f"meta/episodes/{name}": value for name, value in _place(0).items()},
-            "tutelage/facts": json.dumps(facts_of(one), sort_keys=True),
+            "tutelage/facts": json_text(facts_of(one), is_sorted=True),
             "tutelage/last_observation": pack({k: v[-1:] for k, v in again.observations.items()}),
             "tutelage/action_rows": None,
         }
@@ -258,4 +258,4 @@ def _place(file_index: int) -> dict[str, int]:
 
 
 def _write_json(path: Path, document: dict[str, Any]) -> None:
-    path.write_text(json.dumps(document, indent=4, ensure_ascii=False), encoding="utf-8")
+    path.write_text(json_text(document, indent=4, is_ascii=False), encoding="utf-8")

@@ -6,7 +6,6 @@ Source: huggingface/lerobot, `src/lerobot/datasets` (utils.py, feature_utils.py,
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,6 +15,7 @@ from gymnasium import Space, spaces
 from PIL import Image
 
 from ...envs.errors import TutelageError
+from ...envs.finite_json import json_text
 from ...envs.spaces import Leaf, action_size, is_text, leaves
 from ..trajectory import text_array
 
@@ -54,9 +54,15 @@ def features_of(observation: Space[Any], action: Space[Any]) -> dict[str, Featur
 
 
 def feature_name(leaf: Leaf) -> str:
-    """Name an observation leaf as LeRobot does: `observation.state`, `observation.images.x`, ..."""
+    """Name an observation leaf as LeRobot does: `observation.state`, `observation.images.x`, ...
+
+    Different leaves have different names: a dot within a key is escaped (see `spaces.join_path`), and so is
+    a key "images" whose leaves are no pictures.
+    """
     path = leaf.path.replace("/", ".") or ("image" if is_picture(leaf.space) else "state")
-    return f"observation.images.{path}" if is_picture(leaf.space) else f"observation.{path}"
+    if is_picture(leaf.space):
+        return f"observation.images.{path}"
+    return f"observation.{path.replace('images.', '%69mages.', 1) if path.startswith('images.') else path}"
 
 
 def is_picture(space: Space[Any]) -> bool:
@@ -110,7 +116,10 @@ def array_of(values: pa.ChunkedArray, feature: Feature, shape: Sequence[int]) ->
 
 
 def statistics(array: np.ndarray, feature: Feature, quantiles: bool) -> dict[str, np.ndarray] | None:
-    """Compute a feature's statistics over `[n, ...]`; None for text. Images: per channel, in [0, 1]."""
+    """Compute a feature's statistics over `[n, ...]`; None for text. Images: per channel, in [0, 1].
+
+    Numbers that are not finite are left out; where there are no others, a statistic is NaN.
+    """
     if feature["dtype"] == "string":
         return None
     values = np.asarray(array, np.float64)
@@ -136,7 +145,7 @@ def tasks_table(sentences: Sequence[str]) -> pa.Table:
         "creator": {"library": "pyarrow", "version": pa.__version__},
         "pandas_version": "2.2.0",
     }
-    return table.replace_schema_metadata({"pandas": json.dumps(pandas)})
+    return table.replace_schema_metadata({"pandas": json_text(pandas)})
 
 
 def info(features: Mapping[str, Feature], fps: int, episodes: int, frames: int, tasks: int) -> dict[str, Any]:
@@ -175,6 +184,8 @@ def _action_feature(action: Space[Any]) -> Feature:
 
 
 def _summary(values: np.ndarray, quantiles: bool) -> dict[str, np.ndarray]:
+    if values.ndim > 1 and not np.isfinite(values).all():
+        return _finite_summary(values, quantiles)
     found = {
         "min": values.min(axis=0),
         "max": values.max(axis=0),
@@ -187,6 +198,14 @@ def _summary(values: np.ndarray, quantiles: bool) -> dict[str, np.ndarray]:
             zip((f"q{one:02d}" for one in levels), np.percentile(values, levels, axis=0), strict=True)
         )
     return found
+
+
+def _finite_summary(values: np.ndarray, quantiles: bool) -> dict[str, np.ndarray]:
+    """Summarize each number `[n, ...]` over the frames where it is finite."""
+    shape, columns = values.shape[1:], values.reshape(len(values), -1).T
+    parts = [column[np.isfinite(column)] for column in columns]
+    summaries = [_summary(part if len(part) else np.array([np.nan]), quantiles) for part in parts]
+    return {name: np.array([summary[name] for summary in summaries]).reshape(shape) for name in summaries[0]}
 
 
 def _picture(value: Any, shape: Sequence[int]) -> np.ndarray:

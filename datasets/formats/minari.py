@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
-import json
 import os
 import re
 import string
@@ -17,20 +16,22 @@ import numpy as np
 from gymnasium import Space, spaces
 
 from ...envs.errors import TutelageError
+from ...envs.finite_json import json_text
 from ...envs.gymnasium_task import TaskEnvironment
-from ...envs.spaces import is_text, leaves
+from ...envs.spaces import is_text, join_path, leaves
 from ...envs.task import Task
 from ..durable import disk_errors
-from ..replay import Environments, replay_proven, versions_of
+from ..replay import Environments, replay_proven
 from ..safe_tree import sync_tree
 from ..store import Progress, Store
 from ..trajectory import Trajectory
+from ..versions import versions_of
 from .all_or_none import export_datasets, staged_import
 from .bounded_hdf5 import check_hdf5_files
 from .bounded_minari import check_minari
 from .export_marker import MARKERS, Marker, write_marker
 from .export_registry import Export
-from .facts import facts_of, join_actions, nest, split_actions
+from .facts import escaped, facts_of, join_actions, nest, split_actions
 from .hdf5_process import Hdf5Process
 from .minari_foreign import foreign_suite, foreign_trajectories
 from .minari_storage import add_episodes, create, find_change, written_episodes
@@ -200,7 +201,13 @@ def _description(store: Store, environment: TaskEnvironment, name: str, report: 
             "leaves": [leaf.path for leaf in leaves(environment.observation_space)],
         },
     }
-    return space, environment.action_space, spec, about
+    odd = [leaf.path for leaf in (*leaves(space), *leaves(environment.action_space)) if "%" in leaf.path]
+    if odd:
+        report.append(
+            f"Minari makes the keys of a Dict names of HDF5 groups: those of {task.id} are escaped, as in "
+            f"{odd[0]!r}."
+        )
+    return escaped(space), escaped(environment.action_space), spec, about
 
 
 def _spec(environment: TaskEnvironment, report: list[str]) -> Any:
@@ -223,15 +230,10 @@ def _storable(space: Space[Any], path: str, task: Task, report: list[str]) -> Sp
     """Replace text spaces that Minari cannot write (minigrid's missions) by Gymnasium's own Text."""
     if isinstance(space, spaces.Dict):
         return spaces.Dict(
-            {
-                key: _storable(one, f"{path}/{key}" if path else key, task, report)
-                for key, one in space.items()
-            }
+            {key: _storable(one, join_path(path, key), task, report) for key, one in space.items()}
         )
     if isinstance(space, spaces.Tuple):
-        return spaces.Tuple(
-            [_storable(one, f"{path}/{i}" if path else str(i), task, report) for i, one in enumerate(space)]
-        )
+        return spaces.Tuple([_storable(one, join_path(path, i), task, report) for i, one in enumerate(space)])
     if is_text(space) and not isinstance(space, spaces.Text):
         report.append(
             f"Minari cannot write the space {type(space).__name__} of {path!r} in {task.id}: it became Text; "
@@ -299,7 +301,7 @@ def _name_namespaces(root: Path, datasets: list[Path], made: list[Path]) -> None
         path = root / folder / "namespace_metadata.json"
         if not os.path.lexists(path):
             made.append(path)
-            path.write_text(json.dumps({"description": None}), encoding="utf-8")
+            path.write_text(json_text({"description": None}), encoding="utf-8")
 
 
 def _metadata_files(source: Path) -> Iterable[Path]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from ...envs.admission import admit_all
 from ...envs.errors import TutelageError
+from ...envs.gymnasium_task import ACTION
 from ...envs.spaces import leaves
 from ...envs.suite import Suite, suite_from
 from ...envs.task import RECORD, Task
@@ -45,7 +46,7 @@ def foreign_trajectories(dataset: Any, task: Task, suite: Suite, report: list[st
         f"{dataset.id} says neither when nor by whom each action was taken: times and frames are 0, and the "
         f"demonstrator is the dataset, of kind {kind}, after its name."
     )
-    unseeded, stored = 0, 0
+    unseeded, stored, changed = 0, 0, 0
     described = read_along(iter(dataset.storage.get_episode_metadata(dataset.episode_indices)), dataset.id)
     with Environments(suite) as environments:
         order = _order(environments, task, dataset)
@@ -56,15 +57,22 @@ def foreign_trajectories(dataset: Any, task: Task, suite: Suite, report: list[st
                 continue
             seed = metadata.get("seed")
             unseeded += seed is None
-            flat = unnest(dataset.observation_space, episode.observations)
+            casts: dict[str, str] = {}
+            flat = unnest(dataset.observation_space, episode.observations, casts=casts)
             observations = {path: flat[path] for path in order}
-            one = _trajectory(dataset, task, suite, kind, episode, seed, observations)
+            one = _trajectory(dataset, task, suite, kind, episode, seed, observations, casts)
+            changed += bool(one.casts)
             if seed is not None:
                 one = prove_again(one, environments, observations)
             stored += one.observations is not None
             yield one
     if unseeded:
         report.append(f"{dataset.id} has {unseeded} episodes without a seed: their number stands for it.")
+    if changed:
+        report.append(
+            f"{dataset.id}: episodes that a cast to the declared dtypes changed: {changed}; "
+            "`tutelage inspect` says how."
+        )
     if stored:
         report.append(
             f"{dataset.id}: replay did not prove {stored} episodes, so their observations are stored."
@@ -91,7 +99,10 @@ def _trajectory(
     episode: Any,
     seed: Any,
     observations: dict[str, np.ndarray],
+    casts: dict[str, str],
 ) -> Trajectory:
+    action_casts: dict[str, str] = {}
+    actions = join_actions(unnest(dataset.action_space, episode.actions, casts=action_casts))
     rewards = np.asarray(episode.rewards, np.float64)
     steps = len(rewards)
     ends = bool(episode.terminations[-1]), bool(episode.truncations[-1])
@@ -104,21 +115,18 @@ def _trajectory(
         seed=int(seed) if seed is not None else RECORD.start + int(episode.id),
         demonstrator=dataset.id,
         kind=kind,
-        actions=join_actions(unnest(dataset.action_space, episode.actions)),
+        actions=actions,
+        casts=casts | ({ACTION: next(iter(action_casts.values()))} if action_casts else {}),
         rewards=rewards,
         times_ms=np.zeros(steps, np.int32),
         controllers=np.full(steps, CONTROLLERS.index(controller), np.int8),
         frames=np.zeros(steps, np.int32),
         terminated=ends[0],
         truncated=ends[1],
-        success=any(ends)
-        and task.success(
-            reward=float(rewards[-1]),
-            total=float(rewards.sum()),
-            terminated=ends[0],
-            truncated=ends[1],
-            steps=steps,
+        success=task.success.outcome(
+            any(ends) and task.success.judge(rewards, *ends, task.success.no_infos(steps))
         ),
+        infos=task.success.no_infos(steps),
         digest=digest_of(observations, rewards, *ends),
         observations=observations,
         episode=f"{_word(dataset.id)}-{int(episode.id)}",

@@ -64,10 +64,10 @@ def written_episodes(dataset: Any, marker: Marker) -> Iterator[Written]:
     described = read_along(iter(dataset.storage.get_episode_metadata(dataset.episode_indices)), where)
     for episode, metadata in zip(read_along(dataset.iterate_episodes(), where), described, strict=True):
         check_infos(episode.infos, where)
-        flat = unnest(dataset.observation_space, episode.observations)
+        flat = unnest(dataset.observation_space, episode.observations, is_escaped=True)
         facts = {key: value.item() if hasattr(value, "item") else value for key, value in metadata.items()}
         steps = {name: episode.infos[name][1:] for name in ("times_ms", "controllers", "frames")}
-        actions = join_actions(unnest(dataset.action_space, episode.actions))
+        actions = join_actions(unnest(dataset.action_space, episode.actions, is_escaped=True))
         steps["actions"] = episode.infos["action_rows"][1:] if "action_rows" in episode.infos else actions
         steps["rewards"] = np.asarray(episode.rewards)
         if odd := [path for path in order if path not in flat]:

@@ -66,8 +66,13 @@ class Written:
             digest=bytes.fromhex(facts["digest"]),
             kwargs=json.loads(facts["kwargs"]),
             versions=json.loads(facts["versions"]),
+            casts=json.loads(facts["casts"]),
             steps_per_second=facts.get("steps_per_second"),
             observations=dict(self.observations) if facts["stored"] else None,
+            infos={
+                path: np.array(numbers, np.float64)
+                for path, numbers in parse_json(facts.get("infos", "{}"), "infos").items()
+            },
         )
         changed = changed_groups(trajectory, parse_json(facts["fingerprints"], "fingerprints"))
         if self._digest(trajectory) != trajectory.digest and "observations" not in changed:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from ..errors import TutelageError, nearest
+from ..finite_json import json_text
 
 Verb = Literal["click", "press", "double_click", "hover", "drag", "type", "key", "scroll", "wait"]
 VERBS: tuple[Verb, ...] = get_args(Verb)
@@ -108,7 +109,7 @@ class Action:
 
 def to_json(action: Action) -> str:
     """Write an action as one line of JSON; what is as usual is left out."""
-    return json.dumps(to_mapping(action), ensure_ascii=False)
+    return json_text(to_mapping(action), is_ascii=False)
 
 
 def from_json(text: str) -> Action:

@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
+from ..finite_json import json_text
+
 
 class Call(NamedTuple):
     """One method of the DevTools protocol, asked of the browser or, in a session, of one tab."""
@@ -103,7 +105,7 @@ class Pipe:
             message = {"id": self._last, "method": call.method, "params": call.params}
             if call.session is not None:
                 message["sessionId"] = call.session
-            data += json.dumps(message).encode() + b"\0"
+            data += json_text(message).encode() + b"\0"
         self._write(data)
         return numbers
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ..bounded_files import parse_json
 from ..errors import TutelageError
+from ..finite_json import json_text
 
 COLUMNS = (
     *("ref", "parent", "tag", "text", "value", "id", "classes"),
@@ -82,7 +82,7 @@ def write_columns(columns: Mapping[str, Sequence[Any]]) -> str:
     if set(columns) != set(COLUMNS):
         raise TutelageError(f"expected columns {', '.join(COLUMNS)}, got {', '.join(columns)}")
     plain = {name: [_plain(one) for one in columns[name]] for name in COLUMNS}
-    return json.dumps(plain, ensure_ascii=False, separators=(",", ":"))
+    return json_text(plain, is_compact=True, is_ascii=False)
 
 
 def _plain(value: Any) -> Any:

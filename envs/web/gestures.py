@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ..finite_json import json_text
 from .actions import Action, split_key
 from .devtools import Call, Conversation
 from .elements import FOCUSED
@@ -145,7 +145,7 @@ def write(tab: Tab, action: Action, look: Look, span: int) -> Conversation[dict[
             yield from _press_bar(tab, spot.at)
         else:
             yield click(tab, spot.at)
-    seen = yield from tab.ask(f"type({_ref(look, action.element)}, {json.dumps(action.text)}, {span})")
+    seen = yield from tab.ask(f"type({_ref(look, action.element)}, {json_text(action.text)}, {span})")
     if seen is None or "keys" not in seen:
         return seen
     yield [_key(tab, one) for one in presses(seen["keys"])]

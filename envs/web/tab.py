@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import contextlib
 import io
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -16,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 from ..errors import TutelageError
+from ..finite_json import json_text
 from .actions import Action
 from .browser import Browser
 from .devtools import Call, Conversation, TabLost
@@ -134,7 +134,7 @@ class Tab:
     def _pass(self, span: int, moves: bool) -> Conversation[dict[str, Any]]:
         """Let time pass, after telling the page where the pointer is."""
         for nudge in (*NUDGES, 0):
-            seen = yield from self.ask(f"step({span}, {json.dumps(moves)}, {json.dumps(not nudge)})")
+            seen = yield from self.ask(f"step({span}, {json_text(moves)}, {json_text(not nudge)})")
             if seen is not None:
                 break
             yield from self._nudge(nudge)
@@ -182,7 +182,7 @@ class Tab:
             if not seen["stale"]:
                 break
             yield from self._nudge(nudge)
-            seen = yield from self.ask(f"look({json.dumps(number == len(NUDGES))})")
+            seen = yield from self.ask(f"look({json_text(number == len(NUDGES))})")
         del seen["stale"]
         return Look(**(seen | {"reward": float(seen["reward"]), "covered": frozenset(seen["covered"])}))
 

@@ -55,6 +55,13 @@ def onward(page: Page) -> None:
     page.keyboard.press("Enter")
 
 
+def give_up(page: Page) -> None:
+    """Give an episode up, and say yes once the question has settled."""
+    page.click("[data-choice=discard]")
+    page.wait_for_timeout(450)
+    page.click("#giving-yes")
+
+
 def episode(page: Page, number: int) -> None:
     expect(page.locator("#count")).to_have_text(f"Task {number} of 3")
     expect(page.locator("#outcome")).to_be_hidden()

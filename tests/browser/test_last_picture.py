@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 from tutelage.datasets.crowd.study_server import StudyServer
-from tutelage.tests.browser.lake import at, onward
+from tutelage.tests.browser.lake import at, give_up, onward
 
 Serve = Callable[..., AbstractContextManager[tuple[StudyServer, str]]]
 
@@ -44,7 +44,7 @@ def test_the_last_picture_is_there_after_a_reload(
             if task != "cartpole":
                 expect(page.locator("#step")).to_have_attribute("data-step", str(number))
         if task != "cartpole":
-            page.click("[data-choice=discard]")
+            give_up(page)
         expect(page.locator("#outcome")).to_be_visible()
         step = page.locator("#step").get_attribute("data-step") or ""
         expect(page.locator("#picture")).to_have_attribute(

@@ -14,7 +14,7 @@ from playwright.sync_api import Page, expect
 from tutelage.datasets.crowd.ledger import conduct, consents
 from tutelage.datasets.crowd.study_server import StudyServer
 from tutelage.datasets.store import Store
-from tutelage.tests.browser.lake import at, cross, episode, onward, to_the_tasks
+from tutelage.tests.browser.lake import at, cross, episode, give_up, onward, to_the_tasks
 from tutelage.tests.browser.test_looks import fits, legible
 from tutelage.tests.study_page import ACROSS
 
@@ -56,7 +56,7 @@ def test_giving_up_declining_and_failing_are_said_kindly(serve_study: Serve, joi
         page.click("[data-choice=agree]")
         page.click("[data-choice=ready]")
         at(page, "practice")
-        page.click("[data-choice=discard]")
+        give_up(page)
         expect(page.locator("#verdict")).to_have_text("Given up")
         page.click("[data-choice=next]")
         cross(page)
@@ -64,6 +64,7 @@ def test_giving_up_declining_and_failing_are_said_kindly(serve_study: Serve, joi
         page.check("input[value='1']")
         page.click("[data-choice=answer]")
         expect(page.get_by_role("alert").filter(has_text="This is your last attempt")).to_be_visible()
+        page.wait_for_timeout(450)  # a second press at once would be a double click
         page.check("input[value='1']")
         page.click("[data-choice=answer]")
         at(page, "done")
@@ -111,12 +112,12 @@ def test_every_stage_fits_is_legible_and_has_no_serious_finding(
         look(page)
         onward(page)
         episode(page, 2)
-        page.click("[data-choice=discard]")
+        give_up(page)
         look(page)
         onward(page)
         at(page, "rest")
         look(page)
-        page.keyboard.press("Enter")
+        onward(page)
         at(page, "play")
         page.click("#leave")
         look(page)

@@ -261,7 +261,9 @@ def test_records_leave_as_csv_without_anything_that_leads_to_a_name(
 ) -> None:
     archive = zipfile.ZipFile(io.BytesIO(inside.get("records.zip").content))
     files = {name: archive.read(name).decode() for name in archive.namelist()}
-    assert set(files) == {"people.csv", "consents.csv", "conduct.csv", "events.csv"}
+    tables = ("people", "consents", "conduct", "payments", "answers", "devices", "events")
+    assert set(files) == {f"{name}.csv" for name in tables}
+    assert files["payments.csv"].startswith("id,person,kind,number,state,minor_units,currency,reason,at")
     rows = {name: list(csv.DictReader(io.StringIO(text))) for name, text in files.items()}
     assert {row["person"] for row in rows["people.csv"]} >= set(busy_study.names)
     assert len(rows["conduct.csv"]) == len(busy_study.store)

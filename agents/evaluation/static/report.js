@@ -26,13 +26,15 @@ function screens(play) {
   });
 }
 
+/** A number with two decimals; null where it is not finite. */
 function signed(value) {
+  if (value === null) return "–";
   return value.toFixed(2).replace("-", "−");
 }
 
 function outcome(play) {
   const count = play.actions.length;
-  return `${play.success ? "succeeded" : "failed"} in ${count} step${count > 1 ? "s" : ""}, return ${signed(play.total)}`;
+  return `${play.success === null ? "ended" : play.success ? "succeeded" : "failed"} in ${count} step${count > 1 ? "s" : ""}, return ${signed(play.total)}`;
 }
 
 class Player {
@@ -114,10 +116,9 @@ class Player {
     this.draw();
     this.slider.value = String(this.moment);
     const step = play.at[this.moment];
-    const reward = step ? play.rewards[step - 1] : null;
+    const reward = step ? `reward ${signed(play.rewards[step - 1])} · ` : "";
     this.action.textContent = step ? play.actions[step - 1] : "start";
-    this.count.textContent = (reward === null ? "" : `reward ${signed(reward)} · `)
-      + `step ${step} of ${play.actions.length}`;
+    this.count.textContent = `${reward}step ${step} of ${play.actions.length}`;
     this.slider.setAttribute("aria-valuetext", `step ${step}: ${this.action.textContent}`);
     this.stage.setAttribute("aria-label", `${play.actor}, step ${step} of ${play.actions.length}: ${this.action.textContent}`);
   }

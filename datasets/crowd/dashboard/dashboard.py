@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import json
 import re
 import time
 from collections.abc import Iterator, Mapping
@@ -12,16 +11,19 @@ from typing import Any
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
+from starlette.responses import FileResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
 from ....envs.errors import TutelageError
+from ....envs.finite_json import json_text
 from ...journal import Journal
 from ...store import Store
 from ..bounded_calls import bounded_call
+from ..json_answer import JSONAnswer
 from ..ledger import Ledger
 from ..pages import STATIC
+from ..people_search import find_people
 from ..recruiting.browsers import RELEASE, release
 from ..studies.standing import decide
 from .admin import Admin, Signer
@@ -35,6 +37,7 @@ from .watching import NOBODY, SIGNED_OUT, Elsewhere, Seats, watch
 
 _PAGE = STATIC / "dashboard.html"
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,80}")
+_LONGEST_WORD = 256
 _NO_STORE = {"Cache-Control": "no-store"}
 
 
@@ -65,6 +68,7 @@ def routes(
         Route("/admin/figures", room.figures),
         Route("/admin/people", room.people),
         Route("/admin/people/{person}", room.person),
+        Route("/admin/find", room.find, methods=["POST"]),
         Route("/admin/decide", room.decide, methods=["POST"]),
         Route("/admin/replay/{episode}", room.replay),
         Route("/admin/records.zip", room.records),
@@ -113,7 +117,7 @@ class _Room:
         cookie = self._door.cookie(request)
         known = await self._door.session(request) is not None
         new = cookie if admin.is_ours(cookie) else admin.visit()
-        response = JSONResponse({"signedIn": known, "csrf": admin.csrf(new)}, headers=_NO_STORE)
+        response = JSONAnswer({"signedIn": known, "csrf": admin.csrf(new)}, headers=_NO_STORE)
         if new != cookie:
             self._door.set_cookie(request, response, new)
         return response
@@ -122,7 +126,7 @@ class _Room:
         read = await self._door.read(request)
         await self._door.token(request, read.get("token", ""))
         cookie = self._door.admin.sign_in()
-        response = JSONResponse({"signedIn": True, "csrf": self._door.admin.csrf(cookie)}, headers=_NO_STORE)
+        response = JSONAnswer({"signedIn": True, "csrf": self._door.admin.csrf(cookie)}, headers=_NO_STORE)
         self._door.set_cookie(request, response, cookie)
         await bounded_call(self._ledger.note, self._plan.study, "sign-in")
         return response
@@ -155,6 +159,13 @@ class _Room:
         if profile is None:
             raise HTTPException(404, "expected a person of this study, got another")
         return _fresh(_json(profile), request)
+
+    async def find(self, request: Request) -> Response:
+        """Find people by completion code or id at the panel; a POST, for ids stand in no address or log."""
+        await self._door.enter(request)
+        word = (await self._door.read(request)).get("word", "")
+        rows = await bounded_call(find_people, self._ledger, self._plan.study, word[:_LONGEST_WORD])
+        return JSONAnswer({"people": [row["person"] for row in rows]}, headers=_NO_STORE)
 
     async def decide(self, request: Request) -> Response:
         await self._door.enter(request)
@@ -234,7 +245,7 @@ def _name(request: Request, which: str) -> str:
 
 def _json(value: Any) -> bytes:
     """Write a value down, compressed: a thousand people are asked for again and again."""
-    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    text = json_text(value, is_compact=True, is_ascii=False)
     return gzip.compress(text.encode(), compresslevel=1)
 
 

@@ -21,15 +21,28 @@ from ....envs.printable import csv_cell
 from ...manifest import DOCUMENT, MANIFEST
 from ...store import Store
 from ..ledger import Ledger, conduct, consents, events, people
+from ..study_records import answers, devices, payments
 
 _ROWS, _BYTES = 1000, 1 << 20
-_RECORDS: dict[str, tuple[sql.Column[Any], ...]] = {
+_RECORDS: dict[str, tuple[Any, ...]] = {
     "people": tuple(
         people.c[name]
         for name in ("person", "study", "source", "language", "stage", "outcome", "joined", "seen", "ended")
     ),
     "consents": tuple(consents.c[name] for name in ("id", "person", "consent", "language", "decision", "at")),
     "conduct": tuple(conduct.c),
+    "payments": (
+        *(payments.c[name] for name in ("id", "person", "kind", "number", "state")),
+        payments.c.amount.label("minor_units"),
+        *(payments.c[name] for name in ("currency", "reason", "at")),
+    ),
+    "answers": tuple(
+        answers.c[name]
+        for name in ("id", "person", "question", "attempt", "answer", "correct", "language", "at")
+    ),
+    "devices": tuple(
+        devices.c[name] for name in ("id", "person", "device", "browser", "width", "height", "language", "at")
+    ),
     "events": tuple(events.c[name] for name in ("id", "person", "what", "reason", "at")),
 }
 """The files, and the columns of each; the first column is its table's key."""

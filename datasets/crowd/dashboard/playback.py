@@ -7,7 +7,6 @@ while. Whether every step gave what was recorded is told at the end.
 from __future__ import annotations
 
 import asyncio
-import json
 import struct
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from ....envs.errors import TutelageError
+from ....envs.finite_json import json_text
 from ....envs.suite import Suite
 from ....envs.task import Task
 from ...journal import EpisodeRecord, Journal, StepRecord
@@ -113,7 +113,7 @@ class Playbacks:
         for part, group, rows in self._store.groups():
             if episode in (ids := rows["episode"].to_pylist()):
                 [one] = self._store.read_rows(part, group, [ids.index(episode)])
-                return _as_record(one), _as_steps(one), one.digest
+                return as_record(one), as_steps(one), one.digest
         return read
 
     async def _play(self, playback: Playback, steps: Sequence[StepRecord], proof: bytes) -> None:
@@ -128,14 +128,14 @@ class Playbacks:
             why = f"the environment failed: {type(error).__name__}: {error}"
         finally:
             playback.done = True
-            playback.add(_told({"type": "end", "why": why}))
+            playback.add(told({"type": "end", "why": why}))
 
     async def _play_in(self, playback: Playback, steps: Sequence[StepRecord], proof: bytes) -> str:
         world = self.make_world(self._suite[playback.record.task])
         try:
             begun = await world.begin(playback.record)
-            playback.add(_told(_described(begun, steps)))
-            playback.add(_frame(begun.now.picture, 0))
+            playback.add(told(described(begun, steps)))
+            playback.add(framed(begun.now.picture, 0))
             now, digest = begun.now, begun.record.digest
             for number, step in enumerate(steps, 1):
                 if now.done:
@@ -144,7 +144,7 @@ class Playbacks:
                     )
                 again, now = await world.act(np.array(step.action), step.time_ms, step.controller, step.frame)
                 digest = again.digest
-                playback.add(_frame(now.picture, number))
+                playback.add(framed(now.picture, number))
                 await asyncio.sleep(0)  # others come first
             same = digest == proof
             return "" if same else "Not exact: this environment does not repeat itself, or it has changed."
@@ -159,7 +159,8 @@ class Playbacks:
             del self._known[name], sizes[name]
 
 
-def _described(begun: Begun, steps: Sequence[StepRecord]) -> dict[str, Any]:
+def described(begun: Begun, steps: Sequence[StepRecord]) -> dict[str, Any]:
+    """Build the message that comes before the pictures: the task, and each step's action, reward and time."""
     record = begun.record
     return {
         "type": "episode",
@@ -169,24 +170,27 @@ def _described(begun: Begun, steps: Sequence[StepRecord]) -> dict[str, Any]:
         "instruction": begun.instruction,
         "atlas": atlas_message(begun.atlas),
         "actions": [begun.controls.label(step.action) for step in steps],
-        "rewards": [step.reward if np.isfinite(step.reward) else None for step in steps],
+        "rewards": [step.reward for step in steps],
         "times": [step.time_ms for step in steps],
     }
 
 
-def _told(message: dict[str, Any]) -> bytes:
-    body = json.dumps(message, separators=(",", ":")).encode()
+def told(message: dict[str, Any]) -> bytes:
+    """Write a message as a part of a stream."""
+    body = json_text(message, is_compact=True).encode()
     return HEADER.pack(TOLD, len(body)) + body
 
 
-def _frame(picture: Picture | None, number: int) -> bytes:
+def framed(picture: Picture | None, number: int) -> bytes:
+    """Write the picture after `number` steps as a part of a stream; None for one like that before."""
     if picture is None:
         return HEADER.pack(FRAME, 0)
     frame = pack(picture, number, number)
     return HEADER.pack(FRAME, len(frame)) + frame
 
 
-def _as_record(one: Trajectory) -> EpisodeRecord:
+def as_record(one: Trajectory) -> EpisodeRecord:
+    """Return a stored episode as the journal would have its row."""
     return EpisodeRecord(
         seat="",
         demonstrator=one.demonstrator,
@@ -204,7 +208,8 @@ def _as_record(one: Trajectory) -> EpisodeRecord:
     )
 
 
-def _as_steps(one: Trajectory) -> list[StepRecord]:
+def as_steps(one: Trajectory) -> list[StepRecord]:
+    """Return a stored episode's steps as the journal would have them; only the last has its digest."""
     last = len(one) - 1
     return [
         StepRecord(

@@ -10,6 +10,7 @@ import sqlalchemy as sql
 
 from ...journal import Journal
 from ..ledger import Ledger, conduct, consents, people
+from ..payments import entries
 from ..studies.standing import Standing, standing
 from .monitor import COUNTS, HERE_SECONDS, LENGTH, Plan, latest_events, rounded, share
 
@@ -136,6 +137,8 @@ def one_person(
     return {
         "at": now,
         **_row(rows[0], played[0] if played else {}, judged, standing(ledger, plan.study), now),
+        "code": rows[0]["code"],
+        "payments": entries(ledger, plan.study, person),
         "findings": _findings(judged),
         "consents": ledger.rows(
             sql.select(consents.c.decision, consents.c.consent, consents.c.language, consents.c.at)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sql
 
 from ..ledger import Ledger, events, people
+from ..payments import Change, change
 
 
 class Overtaken(Exception):
@@ -38,8 +39,13 @@ class EventChain:
         """Whether there is an event of a kind."""
         return any(row["what"] == what for row in self.rows)
 
-    def add(self, what: str, at: float, reason: str = "", **details: Any) -> None:
-        """Append an event, on disk when this returns; raises Overtaken when the chain has grown meanwhile."""
+    def add(
+        self, what: str, at: float, reason: str = "", *, pay: Sequence[Change] = (), **details: Any
+    ) -> None:
+        """Append an event, on disk when this returns; raises Overtaken when the chain has grown meanwhile.
+
+        What it means for the person's payments, `pay`, is written in the same transaction.
+        """
         row = {
             "study": self._study,
             "person": self._person,
@@ -55,4 +61,5 @@ class EventChain:
             if newest != self.last["id"]:
                 raise Overtaken
             (number,) = connection.execute(events.insert().values(**row)).inserted_primary_key or (None,)
+            change(connection, self._person, pay, at)
         self.rows.append({**row, "id": number})

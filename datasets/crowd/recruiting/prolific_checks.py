@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..money import shown
 from .panels import Arrival, Prolific, Proof, Refusal
 from .prolific import UNDERWAY, ProlificClient, ProlificError
 from .recruiting import Recruiting
@@ -22,8 +23,13 @@ def proof_by_submission(client: ProlificClient, prolific: Prolific) -> Proof:
     return check
 
 
-def problems_at_prolific(client: ProlificClient, recruiting: Recruiting) -> list[str]:
-    """Say everything in which the study at Prolific does not fit the study file."""
+def problems_at_prolific(
+    client: ProlificClient, recruiting: Recruiting, base: tuple[int, str] | None = None
+) -> list[str]:
+    """Say everything in which the study at Prolific does not fit the study file.
+
+    `base` is what the file pays everyone who completes: minor units and currency.
+    """
     prolific = recruiting.prolific
     if prolific is None:
         return []
@@ -47,4 +53,8 @@ def problems_at_prolific(client: ProlificClient, recruiting: Recruiting) -> list
     missing = [name for name in prolific.parameters if f"{name}=" not in address]
     if missing:
         found.append(f"expected {', '.join(missing)} among the parameters of the external study URL")
+    reward = study.get("reward")
+    if base is not None and isinstance(reward, int | float) and reward != base[0]:
+        got = shown(int(reward), base[1])
+        found.append(f"expected a reward of {shown(*base)} at Prolific, as pay.base says, got {got}")
     return found

@@ -6,6 +6,9 @@ Paying is not among that: the intention is on disk before the request is sent, a
 unknown is settled by looking at Prolific ("bonus_payments" of the submission), never by paying again
 before a day has passed. Prolific pays "in the following minutes" (docs.prolific.com, Pay bonuses).
 
+What all this means for the person's payments goes into the ledger in the transaction of its event, with what
+Prolific answered; see `payments`.
+
 Not covered: a payment that Prolific accepts and later fails to make (its page shows these); a bonus of the
 very same amount that somebody pays by hand in the minute of a crash, which is taken for ours.
 """
@@ -14,19 +17,20 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import math
 import time
 from collections.abc import Callable
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import Decimal
+from typing import Any
 
 import sqlalchemy as sql
 
 from ....envs.errors import TutelageError
 from ...journal import Journal
 from ..ledger import Ledger, Person, events, identities, people
+from ..payments import Change, latest
 from ..texts import Texts, load_texts
 from .event_chain import EventChain, Overtaken
-from .prolific import HANDED_IN, ProlificClient, ProlificError
+from .prolific import HANDED_IN, ProlificClient, ProlificError, Submission
 from .recruiting import Recruiting
 
 KINDS = (
@@ -43,7 +47,7 @@ KINDS = (
 )
 RESULTS = ("open", "unsaved", "waiting", "by-hand", "settled")
 """What `settle` gives: no outcome yet; episodes not in the store yet; something outside must happen first
-(the quality is not known, the person or a reviewer must act, a payment must show); over; over."""
+(the person or a reviewer must act, a payment must show); over; over."""
 
 RETURNS = ("failed-check", "poor-quality", "timed-out", "full", "withdrew")
 """Outcomes whose people are asked to return their submission, where a study has no code for them: the reason
@@ -66,8 +70,7 @@ def unsaved(journal: Journal, person: str) -> int:
 class Payments:
     """Settles with the people that Prolific sent to a study. Calls block: call them from a worker thread.
 
-    `bonus` is the largest bonus, in the currency of the study at Prolific; each person gets their share.
-    `texts` gives the texts of a language.
+    What each person is owed is in the ledger since they completed. `texts` gives a language's texts.
     """
 
     def __init__(
@@ -77,7 +80,6 @@ class Payments:
         client: ProlificClient,
         recruiting: Recruiting,
         study: str,
-        bonus: float = 0.0,
         texts: Callable[[str], Texts] = load_texts,
     ) -> None:
         if recruiting.prolific is None:
@@ -88,15 +90,13 @@ class Payments:
         self._codes = recruiting.codes
         self._prolific = recruiting.prolific
         self._study = study
-        self._bonus = Decimal(str(bonus))
         self._texts = texts
         self._not_before: dict[str, float] = {}
 
-    def settle(self, person: str, share: float | None = None, now: float | None = None) -> str:
+    def settle(self, person: str, now: float | None = None) -> str:
         """Do whatever is still due for a person, and give one of RESULTS.
 
-        `share` in [0, 1] is how much of the bonus their quality earned, None while it is not known. Call it
-        as often as you like. Raises ProlificError when Prolific is not to be had: call it again later.
+        May be called again and again. Raises ProlificError when Prolific is not to be had: call later.
         """
         now = time.time() if now is None else now
         found = self._ledger.person(person=person)
@@ -111,11 +111,11 @@ class Payments:
         if unsaved(self._journal, person):
             return "unsaved"
         try:
-            return self._settle(found, chain, share, now)
+            return self._settle(found, chain, now)
         except Overtaken:
             return "waiting"
 
-    def settle_due(self, share: Callable[[str], float | None], now: float | None = None) -> dict[str, str]:
+    def settle_due(self, now: float | None = None) -> dict[str, str]:
         """Settle with everyone who has an outcome; gives person → result, or what is in the way.
 
         Whoever has to wait is looked at again after five minutes.
@@ -126,7 +126,7 @@ class Payments:
             if self._not_before.get(person, now) > now:
                 continue
             try:
-                results[person] = self.settle(person, share(person), now)
+                results[person] = self.settle(person, now)
             except TutelageError as error:
                 results[person] = str(error)
             except sql.exc.SQLAlchemyError:
@@ -140,8 +140,8 @@ class Payments:
 
     def approve(self, person: str, now: float | None = None) -> None:
         """Approve by hand: somebody has looked at what the person did."""
-        self._client.approve(self._session(person))
-        self._note(person, "approve", now)
+        answer = self._client.approve(self._session(person))
+        self._note(person, "approve", now, pay=_approved(answer, "by hand"))
 
     def ask_return(self, person: str, reason: str, now: float | None = None) -> None:
         """Ask a person to return their submission, for a reason that they can read."""
@@ -162,15 +162,15 @@ class Payments:
                 f"expected at most {self._prolific.rejections:.0%} of {done} submissions to be rejected, got "
                 f"{rejected}; ask for a return instead, or raise `rejections` in the study file"
             )
-        self._client.reject(self._session(person), message, category)
-        self._note(person, "reject", now, category)
+        answer = self._client.reject(self._session(person), message, category)
+        self._note(person, "reject", now, category, pay=_refused(category, answer))
 
-    def _settle(self, found: Person, chain: EventChain, share: float | None, now: float) -> str:
+    def _settle(self, found: Person, chain: EventChain, now: float) -> str:
         session = self._session(found.person)
         steps = (
             lambda: self._report(found, session, chain, now),
             lambda: self._review(found, session, chain, now),
-            lambda: self._pay(found, session, chain, share, now),
+            lambda: self._pay(found, session, chain, now),
         )
         for step in steps:
             try:
@@ -191,9 +191,11 @@ class Payments:
         if chain.has("complete"):
             return True
         code = self._codes.get(found.outcome, "")
-        status = self._client.submission(session).status
+        submission = self._client.submission(session)
+        status = submission.status
         if status in ("RETURNED", "REJECTED"):
-            chain.add("settled", now, f"{status} at Prolific")
+            reason = f"{status} at Prolific"
+            chain.add("settled", now, reason, pay=_refused(reason, submission))
             return False
         if status == "UNKNOWN":
             return False  # Prolific is in the middle of something
@@ -220,42 +222,43 @@ class Payments:
         if found.outcome != "completed" or chain.has("approve"):
             return True
         if self._prolific.approve:
-            self._client.approve(session)
-            chain.add("approve", now)
+            chain.add("approve", now, pay=_approved(self._client.approve(session), "by the study"))
             return True
-        status = self._client.submission(session).status
-        if status == "APPROVED":
-            chain.add("approve", now, "at Prolific")
-        elif status in ("RETURNED", "REJECTED"):
-            chain.add("settled", now, f"{status} at Prolific")
-        return status == "APPROVED"
+        submission = self._client.submission(session)
+        if submission.status == "APPROVED":
+            chain.add("approve", now, "at Prolific", pay=_approved(submission, "at Prolific"))
+        elif submission.status in ("RETURNED", "REJECTED"):
+            reason = f"{submission.status} at Prolific"
+            chain.add("settled", now, reason, pay=_refused(reason, submission))
+        return submission.status == "APPROVED"
 
-    def _pay(self, found: Person, session: str, chain: EventChain, share: float | None, now: float) -> bool:
+    def _pay(self, found: Person, session: str, chain: EventChain, now: float) -> bool:
         """Take the bonus one step further; True once nothing of it is left to do."""
-        if found.outcome != "completed" or chain.has("bonus") or not self._bonus:
+        if found.outcome != "completed" or chain.has("bonus"):
             return True
-        last = chain.last
+        last, owed = chain.last, latest(self._ledger, found.person).get("bonus")
         if last["what"] == "bonus-paying":
             return self._look(session, chain, now)
+        if owed is None:
+            return True
+        if owed["state"] == "paid":  # by hand, in the meantime
+            chain.add("bonus", now, "by hand", pence=owed["amount"])
+            return True
         if last["what"] == "bonus-refused" and now - last["at"] < _PAUSE:
             return False
         if last["what"] != "bonus-set-up":
-            if share is None:
-                return False
-            if not (pence := _pence(self._bonus, share)):
-                chain.add("bonus", now, pence=0)
-                return True
-            self._set_up(session, chain, pence, now)
+            self._set_up(session, chain, owed["amount"], now)
         return self._pay_once(session, chain, now)
 
     def _set_up(self, session: str, chain: EventChain, pence: int, now: float) -> None:
         try:
-            bulk = self._client.set_up_bonus(self._prolific.study, {session: Decimal(pence) / 100})
+            bulk = self._client.set_up_bonus(self._prolific.study, {session: Decimal(pence).scaleb(-2)})
         except ProlificError as error:
             if error.is_final:
-                chain.add("bonus-refused", now, str(error))
+                chain.add("bonus-refused", now, str(error), pay=_bonus("refused", str(error)))
             raise
-        chain.add("bonus-set-up", now, bulk=bulk, pence=pence)
+        pay = _bonus("approved", "set up at Prolific", {"bulk": bulk})
+        chain.add("bonus-set-up", now, pay=pay, bulk=bulk, pence=pence)
 
     def _pay_once(self, session: str, chain: EventChain, now: float) -> bool:
         plan = chain.last["details"]
@@ -265,20 +268,25 @@ class Payments:
             self._client.pay_bonus(plan["bulk"])
         except ProlificError as error:
             if error.undone:
-                chain.add("bonus-refused", now, str(error))
+                chain.add("bonus-refused", now, str(error), pay=_bonus("refused", str(error)))
                 raise
             return False  # it may have been paid: Prolific will show it, or not
-        chain.add("bonus", now, pence=plan["pence"])
+        pay = _bonus("paid", "accepted by Prolific", {"bulk": plan["bulk"]})
+        chain.add("bonus", now, pay=pay, pence=plan["pence"])
         return True
 
     def _look(self, session: str, chain: EventChain, now: float) -> bool:
         """Find out what became of a payment that nobody saw the end of."""
         plan, since = chain.last["details"], chain.last["at"]
-        if self._client.submission(session).bonuses.count(plan["pence"]) > plan["before"]:
-            chain.add("bonus", now, "seen at Prolific", pence=plan["pence"])
+        bonuses = self._client.submission(session).bonuses
+        answer = {"bulk": plan["bulk"], "bonuses": list(bonuses)}
+        if bonuses.count(plan["pence"]) > plan["before"]:
+            reason = "seen at Prolific"
+            chain.add("bonus", now, reason, pay=_bonus("paid", reason, answer), pence=plan["pence"])
             return True
         if now - since > PATIENCE:
-            chain.add("bonus-refused", now, "not seen at Prolific after a day")
+            reason = "not seen at Prolific after a day"
+            chain.add("bonus-refused", now, reason, pay=_bonus("refused", reason, answer))
         return False
 
     def _due(self) -> list[str]:
@@ -292,23 +300,43 @@ class Payments:
         return [row["person"] for row in self._ledger.rows(query.order_by(people.c.ended, people.c.person))]
 
     def _session(self, person: str) -> str:
-        query = sql.select(identities.c.ids).where(identities.c.person == person)
-        for row in self._ledger.rows(query):
-            if session := row["ids"].get("session"):
-                return str(session)
-        raise TutelageError(f"expected Prolific's ids of {person}, got none: they were forgotten")
+        return session_of(self._ledger, person)
 
     def _chain(self, person: str) -> EventChain:
         return EventChain(self._ledger, self._study, person, KINDS)
 
-    def _note(self, person: str, what: str, now: float | None, reason: str = "") -> None:
+    def _note(
+        self, person: str, what: str, now: float | None, reason: str = "", pay: list[Change] | None = None
+    ) -> None:
+        at = time.time() if now is None else now
         while True:
             with contextlib.suppress(Overtaken):
-                return self._chain(person).add(what, time.time() if now is None else now, reason)
+                return self._chain(person).add(what, at, reason, pay=pay or [])
 
 
-def _pence(bonus: Decimal, share: float) -> int:
-    """Give a share of the bonus in hundredths, rounded half up."""
-    if not (math.isfinite(share) and 0 <= share <= 1):
-        raise TutelageError(f"expected a share of the bonus in [0, 1], got {share}")
-    return int((bonus * Decimal(str(share)) * 100).quantize(Decimal(1), ROUND_HALF_UP))
+def session_of(ledger: Ledger, person: str) -> str:
+    """Return the id of a person's submission; raises TutelageError where it was forgotten."""
+    for row in ledger.rows(sql.select(identities.c.ids).where(identities.c.person == person)):
+        if session := row["ids"].get("session"):
+            return str(session)
+    raise TutelageError(f"expected Prolific's ids of {person}, got none: they were forgotten")
+
+
+def _approved(answer: Submission, reason: str) -> list[Change]:
+    """Return what an approved submission means: Prolific pays its reward by that."""
+    told = {"status": answer.status}
+    changes = [Change("base", "approved", reason, told)]
+    return (
+        [*changes, Change("base", "paid", "approved at Prolific", told)]
+        if answer.status == "APPROVED"
+        else changes
+    )
+
+
+def _refused(reason: str, answer: Submission) -> list[Change]:
+    """Return what a submission means that was returned or rejected: nothing of it is paid."""
+    return [Change(kind, "refused", reason, {"status": answer.status}) for kind in ("base", "bonus")]
+
+
+def _bonus(state: str, reason: str, answer: dict[str, Any] | None = None) -> list[Change]:
+    return [Change("bonus", state, reason, answer or {})]

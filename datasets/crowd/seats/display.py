@@ -16,6 +16,8 @@ from .view import atlas_message, messages, texts_message
 
 _SAVED_SECONDS = 0.2
 """How long a page waits, after its last frame, to hear that more is on disk: frames say it in passing."""
+_WORKING_SECONDS = 0.1
+"""The least time between two words of how far an episode has been played again."""
 
 
 class Display:
@@ -32,11 +34,18 @@ class Display:
         self._told = 0
         self._said_at = 0.0
         self._saved_timer: asyncio.TimerHandle | None = None
+        self._name = ""
+        self._worked_at = 0.0
 
-    def open(self, line: Line) -> None:
-        """Let a line be the page's; the one before is told that it was replaced."""
+    def open(self, line: Line, name: str) -> bool:
+        """Let a line be that of the page called `name`; the line before is told that it was replaced.
+
+        Returns whether another page had the seat open until now, and not this one that came back.
+        """
         previous, self.page, self._spoken = self.page, line, None
+        is_other, self._name = previous is not None and name != self._name, name
         replace(previous)
+        return is_other
 
     def hand_over(self) -> None:
         """Leave the page to whoever has the seat from now on."""
@@ -90,6 +99,14 @@ class Display:
         self._told = episode.saved
         self._asked = None  # a key that changed nothing has no picture
         self.send({"type": "step", "step": len(episode.steps), "saved": episode.saved})
+
+    def working(self, task: str, done: int, of: int) -> None:
+        """Show that an episode is being opened: `done` of its `of` steps have been played again."""
+        now = asyncio.get_running_loop().time()
+        if done and now - self._worked_at < _WORKING_SECONDS:
+            return
+        self._worked_at = now
+        self.send({"type": "working", "task": self._guide.texts.phrase(task), "done": done, "of": of})
 
     def asked(self) -> None:
         """Note that a key came in real time: with the next picture it is answered."""

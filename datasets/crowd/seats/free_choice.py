@@ -16,7 +16,7 @@ from ...journal import EpisodeRecord, Journal
 from ..settings import Settings
 from ..texts import ENGLISH, load_texts
 from .assignment import Assignment
-from .protocol import Choose, Command, Language, Message
+from .protocol import Choose, Command, Hidden, Language, Message
 from .session import UNDERWAY, Phase, Session, written
 from .view import choice_message
 
@@ -81,6 +81,8 @@ class FreeChoice:
         if isinstance(message, Choose):
             await self.choose(message.task)
             return True
+        if isinstance(message, Hidden):
+            return True  # of interest to studies alone
         if isinstance(message, Language):
             self.texts = load_texts(message.code)
             return True
@@ -105,8 +107,10 @@ class FreeChoice:
 
     async def choose(self, task_id: str) -> None:
         """Go to a task: to its undecided or unfinished episode if there is one, else to a new one."""
-        self._expect("choose")
         task = self.settings.suite[task_id]
+        if self.session.task is task:
+            return  # a second press of what the first has opened already
+        self._expect("choose")
         if self._target_met(task.id):
             raise TutelageError(
                 f"expected a task with demonstrations left to give, got {task_id!r}: all done"

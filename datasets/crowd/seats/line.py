@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 from typing import Any
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from ....envs.finite_json import json_text
 
 _IN_FLIGHT = 3
 _MUCH = 64
@@ -28,7 +29,7 @@ class Line:
 
     def send(self, message: dict[str, Any]) -> None:
         """Send a JSON message."""
-        self._put(json.dumps(message, separators=(",", ":"), ensure_ascii=False))
+        self._put(json_text(message, is_compact=True, is_ascii=False))
 
     def send_frame(self, frame: bytes) -> None:
         """Send a packed frame that the page waits for."""

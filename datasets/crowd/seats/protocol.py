@@ -17,7 +17,10 @@ LARGEST = 4096
 LONGEST_MS = 24 * 3600 * 1000
 """The longest time that a page may report."""
 
-SENT = ("texts", "state", "way", "step", "saved", "saving", "asks", "note", "error", "replaced", "confirm")
+SENT = (
+    *("texts", "state", "way", "working", "step", "saved", "saving"),
+    *("asks", "note", "error", "replaced", "confirm"),
+)
 NOT_SAVED = "This could not be saved, and does not count; what was said to be saved is. Try again."
 FAILED = "Something failed here. What was said to be saved is; whatever you just did may not be. Try again."
 """What a page is told when the database failed, or something of ours."""
@@ -115,6 +118,17 @@ class Answers(_Message):
     chosen: tuple[Annotated[int, Field(ge=0, lt=100)], ...] = Field(max_length=50)
 
 
+class Device(_Message):
+    """What the page is played on, coarsely: the window's sides in whole hundreds of pixels."""
+
+    type: Literal["device"]
+    device: Literal["desktop", "tablet", "phone"]
+    browser: Literal["Chrome", "Edge", "Firefox", "Opera", "Safari", "Samsung Internet", "other"]
+    width: int = Field(ge=0, le=20_000, multiple_of=100)
+    height: int = Field(ge=0, le=20_000, multiple_of=100)
+    language: str = Field(min_length=2, max_length=8, pattern=r"^[a-z]+$")
+
+
 class Hidden(_Message):
     """The page was out of sight for so long."""
 
@@ -130,18 +144,35 @@ class Withdraw(_Message):
 
 
 class Command(_Message):
-    """Do something with the episode at hand, or go on in a study."""
+    """Do something with the episode at hand, or go on in a study.
+
+    `episode` is the id of the episode that the page showed, "" for none: a command for another episode than
+    the one at hand comes too late.
+    """
 
     type: Literal["pause", "go", "keep", "discard", "redo", "undo", "leave", "ready", "next"]
+    episode: str = Field(default="", max_length=64)
 
 
 Message = (
-    Down | Up | Hand | Release | Shown | Choose | Consent | Language | Answers | Hidden | Withdraw | Command
+    Down
+    | Up
+    | Hand
+    | Release
+    | Shown
+    | Choose
+    | Consent
+    | Language
+    | Answers
+    | Device
+    | Hidden
+    | Withdraw
+    | Command
 )
 _ADAPTER: TypeAdapter[Message] = TypeAdapter(Annotated[Message, Field(discriminator="type")])
 RECEIVED = (
     *("down", "up", "hand", "release", "shown"),
-    *("choose", "consent", "language", "answers", "hidden", "withdraw"),
+    *("choose", "consent", "language", "answers", "device", "hidden", "withdraw"),
     *COMMANDS,
 )
 

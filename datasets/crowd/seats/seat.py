@@ -44,6 +44,7 @@ class Seat:
         self._shown = 0
         self._in_doubt = False
         session.on_saved = self._hear
+        session.on_working = self._display.working
 
     @property
     def is_open(self) -> bool:
@@ -55,13 +56,14 @@ class Seat:
         """Say whether somebody looks on."""
         return bool(self._display.watchers)
 
-    async def attend(self, socket: WebSocket) -> None:
-        """Serve a page until it goes or another takes its place."""
+    async def attend(self, socket: WebSocket, page: str = "") -> None:
+        """Serve the page of that name until it goes or another takes its place."""
         line = Line(socket)
-        self._display.open(line)
+        has_moved = self._display.open(line, page)
+        self._keys.clear()
         sender = asyncio.create_task(line.drain())
         try:
-            await self._greet(line)
+            await self._greet(line, has_moved)
             while (text := await receive(socket)) is not None:
                 if self._display.page is line:
                     await self._answer(text, line)
@@ -146,9 +148,12 @@ class Seat:
             self._clock.stop()
             await self.session.close()
 
-    async def _greet(self, line: Line) -> None:
+    async def _greet(self, line: Line, has_moved: bool) -> None:
         async with self._lock:
             before = self.session.episode
+            self._pause()  # what runs must not run on before its player has found it on this page
+            if has_moved:
+                self.note(self.guide.texts.say("notice.moved-here"))
             try:
                 await self.guide.arrive()
                 self._in_doubt = False
@@ -225,6 +230,8 @@ class Seat:
             case Down() | Hand():
                 self._see(message.frame)
                 await self._press(message)
+            case Command() if message.episode and not self._is_at_hand(message.episode):
+                self._tell()  # a second press of what the first has done already
             case Command(type="pause"):
                 async with self._lock:
                     self._pause()
@@ -239,6 +246,9 @@ class Seat:
                         raise TutelageError(NOT_SAVED)
                     if not await self.guide.answer(message):
                         raise TutelageError(f"expected what can be done here, got {message.type}")
+
+    def _is_at_hand(self, episode: str) -> bool:
+        return self.session.episode is not None and self.session.episode.record.episode == episode
 
     def _tell(self) -> None:
         """Tell the page all, unless it is in doubt."""
@@ -266,9 +276,11 @@ class Seat:
                 await self._hands.touch(key)
             elif session.phase is Phase.PLAYING and session.episode and session.episode.task.fps is None:
                 row = self._keys.turn(session.episode.controls, key.code)
-                if row is not None:
-                    measure(session.episode, key, self._meter)
-                    await self._act(session.episode, row, key.frame)
+                if row is None:
+                    self._display.step(session.episode)  # the page waits for an answer
+                    return
+                measure(session.episode, key, self._meter)
+                await self._act(session.episode, row, key.frame)
 
     def _refresh(self, before: Underway | None) -> None:
         """After a change: forget the keys of another episode, let the clock follow, tell the page."""
@@ -291,7 +303,8 @@ class Seat:
     def _go(self) -> None:
         if self._journal.trouble is not None:
             raise TutelageError(f"expected a disk to save to, got: {self._journal.trouble}; play waits")
-        self.session.start()
+        if self.session.phase is not Phase.PLAYING:  # else a second press of what runs already
+            self.session.start()
         if self.session.episode is not None:
             self._clock.start(self.session.episode)
         self._tell()

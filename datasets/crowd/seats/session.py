@@ -10,6 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import replace
 from enum import StrEnum
+from functools import partial
 
 import numpy as np
 
@@ -84,9 +85,9 @@ class Underway:
         return self.now.done
 
     @property
-    def success(self) -> bool:
-        """Whether it is over, solved, and not given up."""
-        return bool(self.now.success) and not self.record.given_up
+    def success(self) -> bool | None:
+        """Whether it is over, solved, and not given up; None where the task has no success rule."""
+        return self.task.success.outcome(self.now.success and not self.record.given_up)
 
     @property
     def total(self) -> float:
@@ -113,7 +114,8 @@ class Session:
     TutelageError, which says what was expected and what came, and changes nothing; an environment that
     fails raises WorldError. `deliver` is handed each demonstration as soon as the journal has it marked
     as kept. `number` and `target` are the guide's to set: which demonstration this is, of how many.
-    `on_saved` is called when more of an episode is on disk, or refused.
+    `on_saved` is called when more of an episode is on disk, or refused; `on_working(task, done, of)` while an
+    episode is opened, of which `done` of its `of` steps have been played again.
     """
 
     def __init__(
@@ -131,6 +133,7 @@ class Session:
         self.episode: Underway | None = None
         self.notices: list[str] = []
         self.on_saved: Callable[[Underway], None] = lambda _: None
+        self.on_working: Callable[[str, int, int], None] = lambda *_: None
         self.number = 1
         self.target: int | None = None
         self._journal = journal
@@ -163,6 +166,7 @@ class Session:
         """Begin an episode of a task; `role`, `study` and `consent` go into its journal row."""
         self._expect("enter")
         task = self.suite[task_id]
+        self.on_working(task.id, 0, 0)
         record = EpisodeRecord(
             seat=self.seat.seat,
             demonstrator=self.seat.demonstrator,
@@ -191,11 +195,12 @@ class Session:
     async def take_up(self, record: EpisodeRecord) -> bool:
         """Play an episode of the journal up to where it was; False when it no longer can be."""
         self._expect("take_up")
+        self.on_working(record.task, 0, 0)
         world = await self._world_of(self.suite[record.task])
         await written(self._journal.flushed())
         steps, damage = await asyncio.to_thread(self._journal.sound_steps, record.episode)
         try:
-            begun = await world.restore(record, steps)
+            begun = await world.restore(record, steps, partial(self.on_working, record.task))
         except Exception as error:  # an environment may raise anything
             await self.close()
             await written(self._journal.mark(record.episode, "abandoned", notes=str(error)))

@@ -21,7 +21,7 @@ const WORDS = {
 const at = (id) => document.getElementById(id);
 const admin = new Admin();
 const drawer = new Drawer(admin, ask, failed);
-const people = new People((person) => drawer.open(person));
+const people = new People((person) => drawer.open(person), findPeople);
 
 let latest = null;
 let everyone = null;
@@ -47,6 +47,16 @@ function failed(error) {
   }
   at("trouble").hidden = false;
   at("trouble").textContent = latest ? `The server does not answer; these are the figures of ${clock(latest.at)}.` : "The server does not answer; trying again.";
+}
+
+/** Return the pseudonyms of those who have a completion code or an id at the panel. */
+async function findPeople(word) {
+  try {
+    return (await (await admin.post("/admin/find", { word })).json()).people;
+  } catch (error) {
+    failed(error);
+    return [];
+  }
 }
 
 async function poll() {

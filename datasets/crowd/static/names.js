@@ -32,21 +32,22 @@ export function title(id) {
 
 export const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 
-export const number = (value) => String(Number(value.toFixed(2)));
+/** A number with two decimals at most; the server sends null where it is not finite. */
+export const number = (value) => (value === null ? "–" : String(Number(value.toFixed(2))));
 
 export function plural(count, word) {
   return `${count} ${word}${count === 1 ? "" : "s"}`;
 }
 
 /** What an outcome comes to in figures; a study's outcome has no return and no rate. */
-export function figures({ return: value = null, steps, seconds, rate = null }) {
+export function figures({ return: value, steps, seconds, rate = null }) {
   const parts = [
-    value !== null && say("figures.return", { value: number(value) }),
+    value !== undefined && say("figures.return", { value: number(value) }),
     say("figures.steps", { n: steps }),
     say("figures.seconds", { seconds: seconds.toFixed(1) }),
     rate !== null && say("figures.rate", { rate: rate.toFixed(1) }),
   ];
-  return sentence(parts.filter(Boolean).join(" · "));
+  return sentence(parts.filter(Boolean).map((part) => part.replaceAll(" ", "\u00a0")).join(" · ")); // broken between them only
 }
 
 /** 75 → "1:15" */

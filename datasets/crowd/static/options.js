@@ -25,6 +25,9 @@ export function commandsOf(state) {
   return Object.fromEntries(names.flatMap((name) => CODES[name].map((code) => [code, name])));
 }
 
+/** Whether a choice ends an episode for good, as a failure. */
+export const givesUp = (name, { baseline, study, episode }) => name === "discard" && Boolean(baseline || study) && episode?.outcome === null;
+
 export function wording(name, { baseline, study }, phase) {
   if (name === "keep" && baseline) return say("choice.next");
   if (name === "discard" && (baseline || study)) return say("choice.give-up");

@@ -4,14 +4,16 @@
 
 import { figures, sentence } from "./names.js";
 import { say } from "./texts.js";
-import { button } from "./way.js";
+import { bonusSoFar, button } from "./way.js";
 
 const at = (id) => document.getElementById(id);
 
 export function drawOutcome(way, next) {
   const { outcome } = way;
   const [verdict, success] = judged(way);
-  const told = outcome.steps > 0 && success !== null ? figures(outcome) : "";
+  const points = outcome.points === undefined ? "" : say("pay.points", outcome);
+  const played = outcome.steps > 0 && success !== null ? figures(outcome) : "";
+  const told = [played, points].filter(Boolean).join(" · ");
   const better = outcome.better > 0 ? say("episode.better", { percent: outcome.better }) : "";
   at("field").hidden = at("picture").dataset.frame === undefined; // a page that was loaded anew has none yet
   at("meter").hidden = true;
@@ -27,21 +29,21 @@ export function drawOutcome(way, next) {
   at("better").textContent = better;
   at("count").textContent = way.stage === "practice" ? say("way.practice") : say("episode.count", way);
   at("choices").replaceChildren(button(onward(way), "next", true, next, "Enter"));
-  return [verdict, told, better].filter(Boolean).join(`${say("stop")} `);
+  return [verdict, told, better, bonusSoFar(way)].filter(Boolean).join(`${say("stop")} `);
 }
 
 /** The verdict, and whether it is a good one; null where nobody is told. */
-function judged({ stage, outcome, enough }) {
+function judged({ stage, outcome, enough, passed }) {
   if (outcome.reason) return [say(`episode.${outcome.reason}`), outcome.reason === "broken" ? null : false];
   if (outcome.success === undefined) return [say("episode.finished"), null];
   if (stage === "practice") {
-    const failed = say(enough ? "practice.over" : "practice.again");
-    return [outcome.success ? say("practice.solved") : failed, outcome.success || (enough ? null : false)];
+    const failed = say(enough || passed ? "practice.over" : "practice.again");
+    return [outcome.success ? say("practice.solved") : failed, outcome.success || (enough || passed ? null : false)];
   }
   return [say(outcome.success ? "episode.success" : "episode.failure"), outcome.success];
 }
 
-function onward({ stage, enough, number, of }) {
+function onward({ stage, enough, passed, number, of }) {
   if (stage === "play") return say("episode.next");
-  return say(enough ? "practice.next" : "practice.once-more", { number, of });
+  return say(enough || passed ? "practice.next" : "practice.once-more", { number, of });
 }

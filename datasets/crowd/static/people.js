@@ -1,12 +1,14 @@
 // Everyone in one table: sorted, filtered, with what is bad marked; rows stay where they are while figures change.
 //
-//   const people = new People((person) => ...);   // is told whose row was chosen
+//   const people = new People((person) => ..., async (word) => [...]);   // whose row was chosen; who has a code or id
 //   people.show(rows, now);
 
 import { MISSING, ago, bounds, count, milliseconds, percent, times } from "./format.js";
 import { element } from "./picker.js";
 
 const PAGE = 25;
+const LOOK_MS = 250; // after the last letter
+const SHORTEST = 3; // letters of a code or an id
 
 /** Columns: what is sorted by, what is written, which finding marks it, and whether narrow screens keep it. */
 const COLUMNS = [
@@ -37,6 +39,9 @@ const at = (id) => document.getElementById(id);
 
 export class People {
   #open;
+  #find;
+  #named = new Set(); // who has the code or id that is looked for
+  #asking = null;
   #rows = [];
   #now = 0;
   #shown = PAGE;
@@ -44,10 +49,16 @@ export class People {
   #sort = { id: "seen", down: true };
   #lines = new Map();
 
-  constructor(open) {
+  constructor(open, find) {
     this.#open = open;
+    this.#find = find;
     at("people").tHead.rows[0].append(...COLUMNS.map((column) => this.#head(column)));
-    at("find").addEventListener("input", () => this.#draw());
+    at("find").addEventListener("input", () => {
+      this.#named.clear();
+      this.#draw();
+      clearTimeout(this.#asking);
+      this.#asking = setTimeout(() => this.#look(), LOOK_MS);
+    });
     at("more").addEventListener("click", () => {
       this.#shown += 4 * PAGE;
       this.#draw();
@@ -59,6 +70,16 @@ export class People {
         this.#draw();
       });
     }
+  }
+
+  /** Ask the server who has the code or the id that was typed: the rows here have neither. */
+  async #look() {
+    const word = at("find").value.trim();
+    if (word.length < SHORTEST) return;
+    const named = await this.#find(word);
+    if (word !== at("find").value.trim()) return;
+    this.#named = new Set(named);
+    this.#draw();
   }
 
   show(rows, now) {
@@ -83,7 +104,7 @@ export class People {
 
   #draw() {
     const wanted = at("find").value.trim().toLowerCase();
-    const found = this.#rows.filter((one) => WHO[this.#who](one) && `${one.person} ${one.stage} ${one.outcome} ${one.standing}`.includes(wanted));
+    const found = this.#rows.filter((one) => WHO[this.#who](one) && (this.#named.has(one.person) || `${one.person} ${one.stage} ${one.outcome} ${one.standing}`.includes(wanted)));
     const { of } = COLUMNS.find(({ id }) => id === this.#sort.id);
     found.sort((one, other) => compare(of(one), of(other), this.#sort.down) || compare(one.joined, other.joined, true));
     const listed = found.slice(0, this.#shown);

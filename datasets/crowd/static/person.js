@@ -91,7 +91,7 @@ export class Drawer {
     this.#one = one;
     at("person-name").textContent = one.person;
     const where = one.outcome ? `${title(one.outcome)} ${moment(one.ended ?? one.seen)}` : `${one.here ? "Here" : `Seen ${ago(one.seen, one.at)}`}, at ${one.stage}`;
-    at("person-state").textContent = `${where} · came ${moment(one.joined)} by ${one.source} · ${one.language}`;
+    at("person-state").textContent = `${where} · came ${moment(one.joined)} by ${one.source} · ${one.language}${one.code ? ` · code ${one.code}` : ""}`;
     at("person-why").hidden = one.standing === "";
     at("person-why").textContent = one.standing ? `${title(one.standing)}: ${one.why}` : "";
     const over = one.outcome !== "" || one.standing === "banned";
@@ -99,6 +99,8 @@ export class Drawer {
     at("person-pause").textContent = one.standing === "paused" ? "Resume" : "Pause";
     at("how").replaceChildren(...MEASURES.map((measure) => measured(one, measure)).filter(Boolean));
     this.#drawEpisodes(one.played);
+    at("paid").hidden = one.payments.length === 0;
+    at("payments").replaceChildren(...one.payments.map(paymentLine));
     at("told").replaceChildren(...told(one));
     this.#drawLive();
   }
@@ -138,6 +140,16 @@ export class Drawer {
     line.cells[6].append(button);
     return line;
   }
+}
+
+function paymentLine({ kind, amount, currency, state, reason, at: when }) {
+  const line = element("tr");
+  line.append(
+    element("th", "", title(kind)), element("td", "n", `${amount} ${currency}`), element("td", state === "refused" ? "bad" : "", title(state)),
+    element("td", "", moment(when)), element("td", "quiet", reason || MISSING),
+  );
+  line.cells[0].scope = "row";
+  return line;
 }
 
 function measured(one, [name, id, write]) {

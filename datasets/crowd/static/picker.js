@@ -1,6 +1,6 @@
 // The list of tasks, with how far each has come.
 //
-//   drawPicker(list, state, (taskId) => ...);
+//   drawPicker(list, state, (taskId) => ..., { task, text });   // the last: which could not be opened, and why; or null
 
 import { element } from "./element.js";
 import { sentence, title } from "./names.js";
@@ -8,8 +8,8 @@ import { say } from "./texts.js";
 
 export { element };
 
-export function drawPicker(list, state, choose) {
-  list.replaceChildren(...state.tasks.map((task) => item(task, choose)));
+export function drawPicker(list, state, choose, failure) {
+  list.replaceChildren(...state.tasks.map((task) => item(task, choose, failure?.task === task.id ? failure.text : "")));
 }
 
 export function introduction(state) {
@@ -21,7 +21,7 @@ function isDone(task) {
   return task.target !== null && task.kept + task.givenUp >= task.target;
 }
 
-function item(task, choose) {
+function item(task, choose, failed) {
   const button = element("button", "task");
   button.type = "button";
   button.disabled = isDone(task);
@@ -43,7 +43,16 @@ function item(task, choose) {
   button.addEventListener("click", () => choose(task.id));
   const row = element("li");
   row.append(button);
+  if (failed) row.append(alarm(task, failed, button));
   return row;
+}
+
+function alarm(task, why, button) {
+  const made = element("p", "alarm", `${say("opening.failed")} ${why}`);
+  made.id = `failed-${task.id}`;
+  made.setAttribute("role", "alert");
+  button.setAttribute("aria-describedby", made.id);
+  return made;
 }
 
 function tally(task) {

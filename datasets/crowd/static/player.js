@@ -2,11 +2,12 @@
 //
 //   const player = new Player();
 //   player.replay(admin, episode);   // fetches it and plays it when it has come
+//   player.open(told, film);         // an episode of a store: `film` fetches pictures when they are wanted
 //   player.watch(person);            // live, until stop()
 //   player.stop();
 
-import { sentence, title } from "./names.js";
-import { unpackFrame } from "./protocol.js";
+import { number, sentence, title } from "./names.js";
+import { readMessage, unpackFrame } from "./protocol.js";
 import { Stage } from "./stage.js";
 
 const SPEEDS = [1, 2, 4, 16];
@@ -26,14 +27,18 @@ export class Player {
   #timer = null;
   #socket = null;
   #loading = null;
+  #film = null;
+  #moved;
 
-  constructor() {
+  /** `moved` is told each moment that is sought. */
+  constructor(moved = () => {}) {
+    this.#moved = moved;
     this.#stage = new Stage(at("picture"), (frame) => this.#shown(frame));
-    at("play").addEventListener("click", () => this.#toggle());
-    at("back").addEventListener("click", () => this.#step(-1));
-    at("on").addEventListener("click", () => this.#step(1));
+    at("play").addEventListener("click", () => this.toggle());
+    at("back").addEventListener("click", () => this.step(-1));
+    at("on").addEventListener("click", () => this.step(1));
     at("scrub").addEventListener("input", () => this.#seek(Number(at("scrub").value)));
-    at("speed").addEventListener("click", () => this.#faster());
+    at("speed").addEventListener("click", () => this.#turnSpeed());
     this.#label();
   }
 
@@ -46,7 +51,9 @@ export class Player {
     this.#pause();
     this.#loading?.abort();
     this.#socket?.close();
-    [this.#socket, this.#loading, this.#episode, this.#frames] = [null, null, null, []];
+    this.#film?.close();
+    [this.#socket, this.#loading, this.#film, this.#episode, this.#frames] = [null, null, null, null, []];
+    this.#moment = 0;
     at("screen").dataset.shows = "nothing";
     at("player").hidden = true;
     this.#say("", "", "");
@@ -75,7 +82,8 @@ export class Player {
 
   #mirror(data) {
     if (typeof data !== "string") return this.#stage.show(unpackFrame(data));
-    const message = JSON.parse(data);
+    const message = readMessage(data);
+    if (message === null) return;
     if (message.type === "away") at("screen-note").textContent = "No open page on this server just now";
     if (message.type === "state") {
       at("screen-note").textContent = "";
@@ -112,15 +120,34 @@ export class Player {
     }
   }
 
+  /** Show an episode whose pictures `film` fetches when they are wanted; null where there are none. */
+  open(told, film) {
+    this.stop();
+    this.#episode = told;
+    this.#film = film;
+    at("screen").dataset.shows = film ? "replay" : "facts";
+    this.#stage.atlas(told.atlas);
+    at("player").hidden = false;
+    at("scrub").max = told.actions.length;
+    film?.attach((number, data) => this.#came(number, data));
+    this.#seek(0);
+  }
+
+  #came(number, data) {
+    this.#frames[number] = data;
+    if (number === this.#moment) this.#stage.show({ ...unpackFrame(data), number });
+  }
+
   #take({ kind, data }) {
     if (kind === FRAME) {
       this.#frames.push(data.byteLength ? data : this.#frames.at(-1));
       at("scrub").max = this.#frames.length - 1;
       if (this.#frames.length === 1) this.#seek(0);
-      else if (this.#timer === null && this.#moment === 0 && this.#frames.length === 2) this.#toggle();
+      else if (this.#timer === null && this.#moment === 0 && this.#frames.length === 2) this.toggle();
       return;
     }
-    const told = JSON.parse(new TextDecoder().decode(data));
+    const told = readMessage(new TextDecoder().decode(data));
+    if (told === null) return;
     if (told.type === "episode") {
       this.#episode = told;
       this.#stage.atlas(told.atlas);
@@ -130,25 +157,45 @@ export class Player {
     } else if (told.why) at("screen-note").textContent = told.why;
   }
 
+  get moment() {
+    return this.#moment;
+  }
+
+  /** Go to the state after so many steps. */
+  seek(moment) {
+    this.#pause();
+    this.#seek(moment);
+  }
+
   #seek(moment) {
-    if (!this.#frames.length) return;
-    this.#moment = Math.max(0, Math.min(moment, this.#frames.length - 1));
-    this.#stage.show(unpackFrame(this.#frames[this.#moment]));
+    if (!this.#episode || !(this.#frames.length || this.#isFree)) return;
+    const last = this.#isFree ? this.#episode.actions.length : this.#frames.length - 1;
+    this.#moment = Math.max(0, Math.min(moment, last));
+    const frame = this.#frames[this.#moment];
+    if (frame) this.#stage.show({ ...unpackFrame(frame), number: this.#moment });
+    this.#film?.want(this.#moment, this.#frames, this.#timer !== null);
+    this.#moved(this.#moment);
     const { actions, rewards, times, instruction } = this.#episode;
     const action = this.#moment ? actions[this.#moment - 1] : sentence(instruction);
-    const reward = this.#moment && rewards[this.#moment - 1] ? ` · reward ${Number(rewards[this.#moment - 1]?.toFixed(2))}` : "";
+    const given = this.#moment ? rewards[this.#moment - 1] : 0;
+    const reward = given === 0 ? "" : ` · reward ${number(given)}`;
     const words = `step ${this.#moment} of ${actions.length}${reward} · ${((times[this.#moment - 1] ?? 0) / 1000).toFixed(1)}\u2009s`;
     this.#say(null, action, words);
     at("scrub").value = this.#moment;
     at("scrub").setAttribute("aria-valuetext", `${words}: ${action}`);
   }
 
-  #step(by) {
+  /** Whether every moment can be sought, since its picture is fetched when it is wanted. */
+  get #isFree() {
+    return this.#film !== null || at("screen").dataset.shows === "facts";
+  }
+
+  step(by) {
     this.#pause();
     this.#seek(this.#moment + by);
   }
 
-  #toggle() {
+  toggle() {
     if (this.#timer !== null) return this.#pause();
     if (this.#moment >= (this.#episode?.actions.length ?? 0)) this.#seek(0);
     this.#tick();
@@ -160,7 +207,8 @@ export class Player {
     const [before, after] = [this.#moment ? this.#episode.times[this.#moment - 1] : 0, this.#episode.times[this.#moment]];
     const wait = Math.max(FASTEST_MS, Math.min(after - before, LONGEST_MS) / SPEEDS[this.#speed]);
     this.#timer = setTimeout(() => {
-      if (this.#frames.length > this.#moment + 1) this.#seek(this.#moment + 1);
+      if (this.#frames[this.#moment + 1] || (this.#isFree && !this.#film)) this.#seek(this.#moment + 1);
+      else this.#film?.want(this.#moment + 1, this.#frames, true);
       this.#tick();
     }, wait);
     this.#label();
@@ -172,7 +220,12 @@ export class Player {
     this.#label();
   }
 
-  #faster() {
+  faster(by) {
+    this.#speed = Math.max(0, Math.min(this.#speed + by, SPEEDS.length - 1));
+    this.#label();
+  }
+
+  #turnSpeed() {
     this.#speed = (this.#speed + 1) % SPEEDS.length;
     this.#label();
   }
@@ -191,11 +244,11 @@ export class Player {
   }
 }
 
-const TOLD = 1;
-const FRAME = 2;
+export const TOLD = 1;
+export const FRAME = 2;
 
 /** Take a stream apart: a byte that says what comes, four for its length, then the thing itself. */
-async function* partsOf(reader) {
+export async function* partsOf(reader) {
   let held = new Uint8Array();
   for (;;) {
     const { done, value } = await reader.read();

@@ -3,6 +3,7 @@
 //   const stage = new Stage(canvas, (number) => ...);   // is told each frame that was drawn
 //   stage.atlas({ url, tile });                          // or null: what tiles are drawn from
 //   stage.show(frame);                                   // of `unpackFrame`
+//   new Stage(canvas, shown, room);                      // the picture fills an element, whatever its size becomes
 
 import { IMAGES, SHAPES, TEXT, TILES } from "./protocol.js";
 import { drawShapes } from "./shapes.js";
@@ -10,6 +11,7 @@ import { drawText, plainText } from "./terminal.js";
 import { drawTiles, loadAtlas } from "./tiles.js";
 
 const TALLEST = 0.58; // of the window
+const BORDERS = 2;
 const SHARP = { [SHAPES]: drawShapes, [TEXT]: drawText }; // drawn in as many pixels as the screen has
 
 export class Stage {
@@ -21,13 +23,16 @@ export class Stage {
   #queue = Promise.resolve();
   #atlas = Promise.resolve(null);
   #atlasUrl = null;
+  #room; // what the picture has to fit into; null: a part of the window
   #frame = null; // the shapes or text on the screen, to be drawn again at another size
 
-  constructor(canvas, shown) {
+  constructor(canvas, shown, room = null) {
+    this.#room = room;
     this.#canvas = canvas;
     this.#context = canvas.getContext("2d", { alpha: false });
     this.#shown = shown;
     window.addEventListener("resize", () => this.#fit());
+    if (room) new ResizeObserver(() => this.#fit()).observe(room);
   }
 
   atlas(named) {
@@ -72,13 +77,18 @@ export class Stage {
     const canvas = this.#canvas;
     const [width, height] = [Number(canvas.dataset.width), Number(canvas.dataset.height)];
     if (!width) return;
-    const room = Math.min(document.documentElement.clientWidth - 34, 720);
-    const tall = Math.max(innerHeight * TALLEST, 240);
-    const scale = Math.min(room / width, tall / height);
+    const [wide, tall] = this.#space();
+    if (wide <= 0 || tall <= 0) return; // not on the screen
+    const scale = Math.min(wide / width, tall / height);
     const whole = !this.#frame && scale >= 2 ? Math.floor(scale) : scale;
-    canvas.style.width = `${Math.floor(width * whole)}px`;
+    canvas.style.width = `${Math.max(1, Math.floor(width * whole))}px`;
     canvas.classList.toggle("crisp", !this.#frame && whole >= 1);
     if (this.#frame) this.#sharpen(Math.floor(width * whole));
+  }
+
+  #space() {
+    if (this.#room) return [this.#room.clientWidth - BORDERS, this.#room.clientHeight - BORDERS];
+    return [Math.min(document.documentElement.clientWidth - 34, 720), Math.max(innerHeight * TALLEST, 240)];
   }
 
   /** Shapes and text have as many pixels as the screen has. */

@@ -1,38 +1,45 @@
 // Draws what the server last said. Holds no rules: all it knows is in the `state` and `way` messages.
 //
-//   const view = new View(keys, hands, (message) => connection.send(message));
+//   const view = new View(keys, hands, (message) => asks.ask(message), (name) => ...);   // the last: a choice
 //   view.state(message); view.way(message); view.step(12); view.saved(11);
 
 import { Clock } from "./clock.js";
 import { dimCaps, drawCaps, lightCaps } from "./controls.js";
-import { figures, keyCap, keysSpoken, sentence, title } from "./names.js";
+import { figures, keyCap, keysSpoken, number, sentence, title } from "./names.js";
 import { choicesOf, codesOf, wording } from "./options.js";
 import { drawOutcome } from "./outcome.js";
 import { drawPicker, element, introduction } from "./picker.js";
+import { isTouch, onPointerChange } from "./pointer.js";
 import { language, say } from "./texts.js";
-import { drawStage } from "./way.js";
+import { bonusSoFar, drawStage, practiceCount } from "./way.js";
 
 const at = (id) => document.getElementById(id);
-const SECTIONS = ["picker", "play", "way", "elsewhere"];
+const MANY = 8; // controls, from which on they are drawn smaller
+const SECTIONS = ["picker", "play", "way", "opening", "elsewhere"];
 
 export class View {
   enter = null; // what the Enter key means at a stage that is not play
   #keys;
   #hands;
   #send;
+  #choose;
+  #failure = null; // which task could not be opened, and why
   #clock = new Clock(at("clock"));
   #state = null;
   #way = null;
   #shown = "";
+  #before = ""; // the section that was there before something was opened
   #drawn = ""; // the stage as it was last drawn
   #spoken = "";
   #caps = "";
 
-  constructor(keys, hands, send) {
+  constructor(keys, hands, send, choose) {
     this.#keys = keys;
     this.#hands = hands;
     this.#send = send;
-    at("curtain").addEventListener("click", () => send({ type: "go" }));
+    this.#choose = choose;
+    at("curtain").addEventListener("click", () => choose("go"));
+    onPointerChange(() => this.#state?.episode && this.#drawCurtain(this.#state.phase, this.#state.episode));
     keys.addEventListener("down", ({ detail }) => lightCaps(at("caps"), detail.code, true));
     keys.addEventListener("up", ({ detail }) => lightCaps(at("caps"), detail.code, false));
     keys.addEventListener("release", () => dimCaps(at("caps")));
@@ -60,6 +67,8 @@ export class View {
     document.body.dataset.stage = way.stage;
     const plays = way.waiting === null && (way.stage === "practice" || way.stage === "play");
     this.#clock.set(way.secondsLeft ?? null, way.runs ?? false);
+    at("bonus").textContent = bonusSoFar(way);
+    at("bonus").hidden = !way.bonus;
     if (plays && this.#state.episode) this.#playing(isNew);
     else if (plays && way.outcome) this.#over(way);
     else this.#stage(way);
@@ -96,6 +105,24 @@ export class View {
     at("elsewhere-title").focus();
   }
 
+  /** What is wanted next is not there yet. */
+  opening() {
+    if (this.#shown !== "opening") this.#before = this.#shown;
+    if (this.#show("opening")) at("opening-title").focus();
+  }
+
+  /** Nothing is opened after all: what was there before is there again. */
+  opened() {
+    if (this.#shown === "opening" && this.#before) this.#show(this.#before);
+  }
+
+  /** A task could not be opened: said where it stands in the list, until another is chosen. */
+  failed(task, text) {
+    this.#failure = { task, text };
+    if (this.#state?.episode !== null || this.#state.study) return; // the list comes, and tells
+    this.#drawTasks(this.#state);
+  }
+
   /** Say everything again, in another language. */
   redraw() {
     this.#drawn = "";
@@ -112,8 +139,17 @@ export class View {
   #drawPicker(state, before) {
     at("intro").textContent = introduction(state);
     at("name").textContent = say("picker.known", { name: state.demonstrator });
-    drawPicker(at("tasks"), state, (task) => this.#send({ type: "choose", task }));
-    if (before?.episode) at("picker-title").focus();
+    this.#drawTasks(state);
+    if (before?.episode && !this.#failure) at("picker-title").focus();
+  }
+
+  #drawTasks(state) {
+    const choose = (task) => {
+      if (!this.#send({ type: "choose", task })) return;
+      this.#failure = null;
+    };
+    drawPicker(at("tasks"), state, choose, this.#failure);
+    if (this.#failure) at("tasks").querySelector(`[data-task="${CSS.escape(this.#failure.task)}"]`)?.focus();
   }
 
   #playing(isNew) {
@@ -125,9 +161,7 @@ export class View {
     const practises = way.stage === "practice";
     at("aside").hidden = !(practises && way.until === "success");
     at("aside").textContent = say("practice.until-success");
-    at("count").textContent = practises
-      ? say(way.of > 1 ? "practice.count" : "practice.count-one", way)
-      : say("episode.count", way);
+    at("count").textContent = practises ? practiceCount(way) : say("episode.count", way);
   }
 
   /** A study's episode is over: how it went, and one way on. */
@@ -164,6 +198,7 @@ export class View {
     this.step(episode.step);
     this.saved(episode.saved);
     this.#drawCurtain(phase, episode);
+    at("caps").classList.toggle("many", episode.controls.length > MANY);
     at("field").hidden = at("meter").hidden = false;
     at("controls").hidden = episode.outcome !== null;
     at("outcome").hidden = episode.outcome === null;
@@ -174,15 +209,15 @@ export class View {
   #newEpisode(episode) {
     at("field").focus({ preventScroll: true });
     const keys = episode.controls.map(({ codes, label }) => `${keysSpoken(codes)}: ${label}`).join(", ");
-    this.#say(`${sentence(episode.instruction)}${say("stop")} ${episode.hands ? say("play.hands") : keys + say("stop")}`);
+    this.#say(`${sentence(episode.instruction)}${say("stop")} ${episode.hands ? handsHint() : keys + say("stop")}`);
   }
 
   /** A cap that is held must stay where it is, or the finger on it is never seen to leave. */
   #drawCaps({ controls, hands }) {
-    const caps = JSON.stringify([controls, hands, language()]);
+    const caps = JSON.stringify([controls, hands, language(), isTouch() && hands]);
     if (caps === this.#caps) return;
     this.#caps = caps;
-    if (hands) at("caps").replaceChildren(element("p", "quiet", say("play.hands")), this.#waiting());
+    if (hands) at("caps").replaceChildren(element("p", "quiet", handsHint()), this.#waiting());
     else drawCaps(at("caps"), controls, this.#keys);
   }
 
@@ -202,22 +237,25 @@ export class View {
     at("curtain").hidden = !waits;
     if (!waits) return;
     const begun = phase === "paused" || episode.step > 0;
+    const touch = isTouch();
     const paused = say(this.#way?.idle ? "episode.idle" : "play.paused");
     const [text, hint] = begun
-      ? [paused, say("play.press-to-go-on")]
-      : [say("play.press-to-start"), say("play.starts")];
+      ? [paused, say(touch ? "play.tap-to-go-on" : "play.press-to-go-on")]
+      : [say(touch ? "play.tap-to-start" : "play.press-to-start"), say("play.starts")];
     at("curtain-text").textContent = text;
     at("curtain-hint").textContent = hint;
     this.#say(begun ? `${text}${say("stop")} ${hint}${say("stop")}` : text);
   }
 
   #drawOutcome(outcome) {
-    const verdict = say(outcome.success ? "play.success" : "play.failure");
+    const unrated = outcome.success === null; // the task has no success rule: its return says how it went
+    const verdict = unrated ? finished(outcome) : say(outcome.success ? "play.success" : "play.failure");
     at("outcome").dataset.success = outcome.success;
     at("verdict").textContent = outcome.success ? `✓ ${verdict}` : verdict;
-    at("figures").textContent = figures(outcome);
+    const told = figures(unrated ? { ...outcome, return: null } : outcome);
+    at("figures").textContent = told;
     at("better").hidden = true;
-    this.#say(`${verdict}${say("stop")} ${figures(outcome)}${say("stop")}`);
+    this.#say(`${verdict}${say("stop")} ${told}${say("stop")}`);
   }
 
   #choice(name, phase) {
@@ -230,10 +268,15 @@ export class View {
     if (isKey) button.append(element("kbd", "", keyCap(codes[0])));
     if (isKey) button.setAttribute("aria-keyshortcuts", codes.map((code) => code.replace(/^Key/, "")).join(" "));
     button.addEventListener("click", () => {
-      this.#send({ type: name });
       at("field").focus({ preventScroll: true });
+      this.#choose(name);
     });
     return button;
+  }
+
+  /** Announce something that is not drawn anew. */
+  announce(text) {
+    this.#say(text);
   }
 
   /** Announce something once, to those who listen instead of look. */
@@ -242,6 +285,16 @@ export class View {
     this.#spoken = text;
     at("announcer").textContent = text;
   }
+}
+
+function finished({ return: value }) {
+  const parts = [say("episode.finished"), value !== null && say("figures.return", { value: number(value) })];
+  return parts.filter(Boolean).join(" · ");
+}
+
+function handsHint() {
+  const touch = isTouch();
+  return say(touch ? "play.touch-hands" : "play.hands");
 }
 
 function counted({ number, target, attempt }) {

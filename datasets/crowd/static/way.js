@@ -4,6 +4,7 @@
 
 import { element } from "./element.js";
 import { keyCap, keysSpoken, title as named } from "./names.js";
+import { isTouch } from "./pointer.js";
 import { prose } from "./prose.js";
 import { say } from "./texts.js";
 
@@ -42,6 +43,17 @@ function instructions(way, send) {
   };
 }
 
+/** Which practice episode this is, and of which task where there are several. */
+export function practiceCount(way) {
+  const count = say(way.of > 1 ? "practice.count" : "practice.count-one", way);
+  return way.task ? say("practice.of-task", { task: named(way.task), count }) : count;
+}
+
+/** The bonus so far, and the most that it can become; "" where there is none to tell of. */
+export function bonusSoFar({ bonus }) {
+  return bonus ? say("pay.so-far", bonus) : "";
+}
+
 /** What is to be done, and the keys of each task; tasks with the same keys share their lines. */
 function explained({ text, tasks }) {
   const groups = new Map();
@@ -59,7 +71,10 @@ function keysOf(group, isNamed) {
   const [{ keys, fps }] = group;
   const list = keys.length ? element("ul", "keys") : element("p", "", say("play.hands"));
   list.append(...keys.map(keyLine));
-  const pace = fps === null ? say("instructions.own-pace") : say("instructions.real-time", { fps });
+  const touch = isTouch();
+  const waits = () => say(touch ? "instructions.touch-own-pace" : "instructions.own-pace");
+  const runs = () => say(touch ? "instructions.touch-real-time" : "instructions.real-time", { fps });
+  const pace = fps === null ? waits() : runs();
   const name = group.map((task) => named(task.name)).join(", ");
   return [...(isNamed ? [element("h3", "", name)] : []), list, element("p", "quiet", pace)];
 }
@@ -117,7 +132,8 @@ function rest(way, send) {
   bar.setAttribute("aria-label", count);
   const text = way.text ? prose(way.text) : [element("p", "", say("rest.text"))];
   const go = button(say("rest.next"), "next", true, () => send({ type: "next" }), "Enter");
-  const body = [...text, element("p", "quiet number", count), bar, choices(go)];
+  const bonus = way.bonus ? [element("p", "quiet number", bonusSoFar(way))] : [];
+  const body = [...text, element("p", "quiet number", count), bar, ...bonus, choices(go)];
   return { title: say("rest.title"), body, enter: { type: "next" } };
 }
 
@@ -133,6 +149,7 @@ function done(way) {
   if (way.number && way.outcome !== "withdrew") {
     body.push(element("p", "quiet number", say("done.figures", { n: way.number })));
   }
+  if (way.pay) body.push(element("p", "number", say(way.pay.bonus ? "pay.sum" : "pay.sum-base", way.pay)));
   if (way.code) body.push(code(way.code));
   if (way.back) body.push(back(way.back));
   if (way.outcome === "full") body.push(choices(button(say("done.try-again"), "again", false, () => location.reload())));

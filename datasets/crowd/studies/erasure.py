@@ -16,6 +16,7 @@ from ...traces import needles
 from .. import ledger
 from ..ledger import Ledger
 from ..servers.leases import BEAT_SECONDS, DEAD_AFTER_SECONDS
+from ..study_records import RECORDS
 
 SEATS, _EPISODES, _STEPS = (JOURNAL.tables[name] for name in ("seats", "episodes", "steps"))
 _SHORTEST = 6
@@ -122,6 +123,7 @@ def erase(rows: Ledger, known: Known) -> dict[str, int]:
             (_STEPS, _STEPS.c.episode.in_(theirs)),
             (ledger.keepers, ledger.keepers.c.episode.in_(theirs)),
             (ledger.conduct, ledger.conduct.c.person == person),
+            *((table, table.c.person == person) for table in RECORDS),
             (_EPISODES, _EPISODES.c.demonstrator == person),
             (SEATS, SEATS.c.demonstrator == person),
             (ledger.leases, ledger.leases.c.seat.in_(seats)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -13,10 +13,12 @@ import sqlalchemy as sql
 from ....envs.controls import Controls
 from ...journal import EpisodeRecord, Journal, saved
 from ..ledger import Ledger, Person, consents, identities, people
-from ..texts import Texts, load_texts
+from ..payments import owe
+from ..study_records import answers, devices
+from ..texts import Texts
 from .best_lengths import BestLengths
 from .claims import Claim, Claims
-from .played import conduct_row, has_succeeded, rows_of, strike_out, write_down
+from .played import conduct_row, counted, has_succeeded, rows_of, strike_out, write_down
 from .standing import Standing
 from .study import Study
 
@@ -45,7 +47,7 @@ class House:
 
     def texts(self, language: str) -> Texts:
         """Return the texts of a language, with the study's own words in them."""
-        return load_texts(language, self.study.folder, self.study.words.get(language, {}))
+        return self.study.texts(language)
 
     async def in_thread(self, work: Callable[..., T], *arguments: Any) -> T:
         """Run what blocks in a thread, once the journal can be written: no thread waits for a full disk."""
@@ -118,8 +120,17 @@ class House:
             self._change(connection, person, values)
             return True
 
-    def end(self, person: Person, decision: str, version: str, language: str, **values: Any) -> None:
-        """End somebody's way in one transaction: their row, their `decision` if there is one, their seeds.
+    def end(
+        self,
+        person: Person,
+        decision: str,
+        version: str,
+        language: str,
+        answered: Sequence[Mapping[str, Any]] = (),
+        **values: Any,
+    ) -> None:
+        """End a person's way in one transaction: their row, their `decision` if there is one, their seeds,
+        the rows of what they `answered` last, and what they are owed if they completed.
 
         Whoever withdraws without leaving what they did frees every seed, and nothing tells how they played;
         anybody else frees the seed they hold.
@@ -129,9 +140,54 @@ class House:
             if decision:
                 self._note_decision(connection, person, decision, version, language)
             self.claims.let_go(connection, person.person, played=removed)
+            if answered:
+                connection.execute(answers.insert(), [dict(row) for row in answered])
             if removed:
                 strike_out(connection, person.person)
+            if values["outcome"] == "completed":
+                self.owe(connection, person.person)
             self._change(connection, person, values)
+
+    def owe(self, connection: sql.Connection, person: str) -> None:
+        """Write down what a person is owed who has completed, within a transaction of the caller's."""
+        if (pay := self.study.pay) is None:
+            return
+        played = counted(rows_of(connection, person))
+        amounts = {"base": (pay.base_units, "completed")}
+        if pay.bonus is not None:
+            amounts["bonus"] = (pay.earned(self.study.episodes, played), pay.bonus.reason(played))
+        owe(connection, self.study.name, person, amounts, pay.currency, self.clock())
+
+    def answer_rows(
+        self, person: Person, chosen: Sequence[int], right: Sequence[int], attempt: int, language: str
+    ) -> list[dict[str, Any]]:
+        """Make the rows of an attempt at the check: one for each question, with the chosen answer."""
+        pairs = zip(self.study.question_ids, chosen, right, strict=True)
+        return [
+            {"person": person.person, "study": self.study.name, "question": question, "attempt": attempt}
+            | {"answer": answer, "correct": answer == correct, "language": language, "at": self.clock()}
+            for question, answer, correct in pairs
+        ]
+
+    def answered(self, person: Person, rows: Sequence[Mapping[str, Any]], **values: Any) -> None:
+        """Write down the answers to a check, and change the person's row, in one transaction. Blocks."""
+        with self.ledger.write() as connection:
+            connection.execute(answers.insert(), [dict(row) for row in rows])
+            self._change(connection, person, values)
+
+    def note_device(self, person: Person, told: Mapping[str, Any]) -> None:
+        """Write down what a person plays on, unless that is what was written last. Blocks."""
+        query = (
+            sql.select(devices)
+            .where(devices.c.person == person.person)
+            .order_by(devices.c.id.desc())
+            .limit(1)
+        )
+        with self.ledger.write() as connection:
+            last = connection.execute(query).mappings().first()
+            if last is None or any(last[name] != value for name, value in told.items()):
+                row = {"person": person.person, "study": self.study.name, **told, "at": self.clock()}
+                connection.execute(devices.insert(), row)
 
     def has_room(self) -> bool:
         """Say whether one more may begin. Blocks."""

@@ -8,6 +8,7 @@ from rich.text import Text
 from ....envs.experts import make_expert
 from ....envs.gymnasium_task import TaskEnvironment
 from ....envs.task import Task
+from ..money import shown
 from .study import Study
 
 _SECONDS_A_KEY = 0.7  # what unhurried people take in a task that waits
@@ -33,12 +34,23 @@ def outlook(study: Study) -> dict[str, str]:
     if study.gold:
         rows["gold"] = f"{study.gold_episodes} of each person's episodes"
     if study.pay:
-        most = study.people * (study.pay.base + study.pay.bonus)
+        base, currency = study.pay.base_units, study.pay.currency
+        most = study.people * (base + study.pay.most(study.episodes))
         rows["pay"] = (
-            f"{study.people * study.pay.base:.2f} {study.pay.currency}, with every bonus {most:.2f}; "
-            f"{60 * study.pay.base / minutes:.2f} an hour at the least"
+            f"{shown(study.people * base, currency)}, with every bonus {shown(most, currency)}; "
+            f"{shown(int(60 * base / minutes), currency)} an hour at the least"
         )
+        rows["bonus"] = _bonus(study)
     return rows
+
+
+def _bonus(study: Study) -> str:
+    """Say the rule of the bonus as participants read it, in the study's first language."""
+    pay = study.pay
+    if pay is None or pay.bonus is None:
+        return "none"
+    rule = pay.bonus.paragraphs(study.texts(study.languages[0]), pay.currency, study.episodes)
+    return " ".join(" ".join(rule).split())
 
 
 def outlook_table(study: Study) -> Table:
@@ -54,7 +66,7 @@ def guess_minutes(study: Study) -> float:
     seconds = [_episode_seconds(task) for task in study.tasks]
     limit = study.limits.episode_seconds or float("inf")
     mean = sum(min(one, limit) for one in seconds) / len(seconds)
-    practice = study.practice.episodes if study.practice else 0
+    practice = study.practice.episodes * len(study.practice_tasks) if study.practice else 0
     return (_READING_SECONDS + (study.episodes + practice) * (mean + _SECONDS_BETWEEN)) / 60
 
 

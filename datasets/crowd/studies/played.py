@@ -15,6 +15,8 @@ from ...conduct import FAST_MS, Conduct, conduct_of
 from ...journal import EpisodeRecord, StepRecord
 from ...trajectory import Trajectory
 from ..ledger import conduct
+from ..study_records import answers, devices, points
+from .bonus import Counted, points_of
 
 
 def conduct_row(
@@ -48,33 +50,40 @@ def conduct_row(
     if reactions_ms and task.fps is None:
         fast = sum(one < FAST_MS for one in reactions_ms) / len(reactions_ms)
         row |= {"reaction_ms": float(np.median(reactions_ms)), "fast_share": fast}
-    return row | {"at": time.time()}
+    return row | {"at": time.time(), "points": points_of(step.reward for step in steps)}
 
 
 def has_succeeded(record: EpisodeRecord, steps: Sequence[StepRecord], task: Task) -> bool:
     """Say from the journal alone whether an episode that is over was solved."""
     if not steps or record.given_up or not (steps[-1].terminated or steps[-1].truncated):
         return False
-    return task.success(
-        reward=steps[-1].reward,
-        total=sum(step.reward for step in steps),
-        terminated=steps[-1].terminated,
-        truncated=steps[-1].truncated,
-        steps=len(steps),
-    )
+    last = steps[-1]
+    if last.success is not None:
+        return last.success
+    rewards = [step.reward for step in steps]  # a step of an older journal
+    return bool(task.success.judge(rewards, last.terminated, last.truncated, {}))
 
 
 def write_down(connection: sql.Connection, row: Mapping[str, Any]) -> None:
-    """Add a row of `conduct`, once: a second time changes nothing."""
-    known = sql.select(conduct.c.episode).where(conduct.c.episode == row["episode"])
-    if connection.execute(known).first() is None:
-        connection.execute(conduct.insert(), dict(row))
+    """Add a row of `conduct`, and the points of the episode, once: a second time changes nothing."""
+    present = sql.select(conduct.c.episode).where(conduct.c.episode == row["episode"])
+    if connection.execute(present).first() is None:
+        measured = {name: value for name, value in row.items() if name != "points"}
+        connection.execute(conduct.insert(), measured)
+        scored = {name: row[name] for name in ("episode", "person", "points")}
+        connection.execute(points.insert(), scored)
 
 
 def rows_of(connection: sql.Connection, person: str) -> list[dict[str, Any]]:
     """Read what a person has played that counts, in order."""
-    query = sql.select(conduct).where(conduct.c.person == person, conduct.c.role != "practice")
+    query = sql.select(conduct, points.c.points).outerjoin(points, points.c.episode == conduct.c.episode)
+    query = query.where(conduct.c.person == person, conduct.c.role != "practice")
     return [dict(row) for row in connection.execute(query.order_by(conduct.c.at)).mappings()]
+
+
+def counted(rows: Sequence[Mapping[str, Any]]) -> list[Counted]:
+    """Return what a bonus knows of a person's episodes, rows of `rows_of`."""
+    return [Counted(bool(row["success"]), int(row["points"] or 0)) for row in rows]
 
 
 def _trajectory(record: EpisodeRecord, steps: Sequence[StepRecord], success: bool) -> Trajectory:
@@ -99,5 +108,6 @@ def _trajectory(record: EpisodeRecord, steps: Sequence[StepRecord], success: boo
 
 
 def strike_out(connection: sql.Connection, person: str) -> None:
-    """Remove every row of a person who wants what they did to be removed."""
-    connection.execute(conduct.delete().where(conduct.c.person == person))
+    """Remove every row about what a person did, answered and played on, who wants that to be removed."""
+    for table in (conduct, points, answers, devices):
+        connection.execute(table.delete().where(table.c.person == person))

@@ -9,7 +9,7 @@ from ....envs.errors import TutelageError
 from ...journal import EpisodeRecord
 from ..seats.session import PRACTICE, UNDERWAY, Phase
 from .claims import Claim
-from .played import conduct_row
+from .played import conduct_row, counted
 from .score import better_than, falls_short
 
 if TYPE_CHECKING:
@@ -20,10 +20,12 @@ _BROKEN = 3
 
 
 class Playing:
-    """What one person plays. `done` counts their episodes that count, `claim` is the seed they hold."""
+    """What one person plays. `done` counts their episodes that count, `claim` is the seed they hold, `earned`
+    is their bonus so far in minor units."""
 
     def __init__(self, visit: Visit) -> None:
         self.done = 0
+        self.earned = 0
         self.hidden_ms = 0
         self.claim: Claim | None = None
         self._visit = visit
@@ -34,12 +36,27 @@ class Playing:
     @property
     def has_practised(self) -> bool:
         """Say whether the practice is over."""
+        return self.practice_task is None
+
+    @property
+    def practice_task(self) -> str | None:
+        """The task that is to be practiced now; None once all were."""
         wanted = self._study.practice.episodes if self._study.practice else 0
-        return int(self._visit.progress.get("practised", 0)) >= wanted
+        tasks = self._study.practice_tasks
+        return next((task for task in tasks if self.practised(task) < wanted), None)
+
+    def practised(self, task: str) -> int:
+        """Return how many practice episodes of a task are done."""
+        return int(self._visit.progress.get("practised_tasks", {}).get(task, 0))
 
     async def count(self) -> None:
-        """Count what has been played, from what is on disk."""
-        self.done = len(await self._house.in_thread(self._house.rows, self._visit.person.person))
+        """Count what has been played and earned, from what is on disk."""
+        self._count(await self._house.in_thread(self._house.rows, self._visit.person.person))
+
+    def _count(self, rows: list[dict[str, Any]]) -> None:
+        self.done = len(rows)
+        if self._study.pay is not None:
+            self.earned = self._study.pay.earned(self._study.episodes, counted(rows))
 
     async def begin(self) -> None:
         """Begin the next episode, or go on with the one that was left; may end the visit instead."""
@@ -69,7 +86,7 @@ class Playing:
             episode.record,
             episode.steps,
             episode.task,
-            success=episode.success and in_time,
+            success=bool(episode.success) and in_time,
             reactions_ms=episode.reactions_ms,
             lags_ms=episode.lags_ms,
             hidden_ms=self.hidden_ms,
@@ -78,10 +95,13 @@ class Playing:
         progress["broken"] = 0
         progress["shown"] = {name: row[name] for name in ("success", "steps", "seconds")}
         progress["shown"] |= {"reason": reason, "instruction": episode.instruction}
+        if self._study.pay and self._study.pay.bonus and self._study.pay.bonus.by == "score":
+            progress["shown"]["points"] = row["points"]
         if row["role"] == PRACTICE:
             practice = self._study.practice
-            counts = row["success"] or (practice is not None and practice.until == "finished")
-            progress["practised"] = progress.get("practised", 0) + counts
+            if row["success"] or (practice is not None and practice.until == "finished"):
+                self._note_practice(row["task"])
+            progress["shown"]["task"] = row["task"]
             await self._visit.save()
         else:
             await self._write_down(row)
@@ -95,7 +115,9 @@ class Playing:
         if broken < _BROKEN:
             await visit.save()
         elif visit.person.stage == "practice":
-            visit.progress["practised"] = visit.progress.get("practised", 0) + 1
+            if (task := self.practice_task) is not None:
+                self._note_practice(task)
+                visit.progress["shown"]["task"] = task
             await visit.save()
         else:
             await visit.end("completed")
@@ -116,16 +138,20 @@ class Playing:
         self.claim = None
 
     async def _practise(self) -> None:
-        assert self._study.practice is not None
+        task = self.practice_task
+        assert task is not None
         seat, person = self._session.seat.seat, self._visit.person.person
         for record in await self._house.in_thread(self._house.episodes, seat, "open", "finished"):
             if record.role == PRACTICE and await self._take_up(record):
                 return
         over = await self._house.in_thread(self._house.episodes, seat, "discarded", "abandoned")
         number = sum(one.role == PRACTICE for one in over)
-        await self._enter(
-            self._study.practice.task, self._house.claims.practice_seed(person, number), PRACTICE
-        )
+        await self._enter(task, self._house.claims.practice_seed(person, number), PRACTICE)
+
+    def _note_practice(self, task: str) -> None:
+        """Count a practice episode of a task; the mapping is a new one, for what is on disk is compared."""
+        practised = self._visit.progress.get("practised_tasks", {})
+        self._visit.progress["practised_tasks"] = {**practised, task: self.practised(task) + 1}
 
     async def _play(self, claim: Claim) -> None:
         """Play the seed that a claim is for, or go on where it was left."""
@@ -179,7 +205,8 @@ class Playing:
         if self._study.has_score:
             visit.progress["shown"]["better"] = await house.in_thread(better_than, house.ledger, row)
         rows = await house.in_thread(house.write, visit.person, row, self.claim, visit.progress)
-        self.done, self.claim = len(rows), None
+        self._count(rows)
+        self.claim = None
         shortfall = falls_short(rows, self._study)
         if shortfall and not visit.progress.get("falls_short"):
             visit.progress["falls_short"] = True

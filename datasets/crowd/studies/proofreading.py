@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from ....envs.controls import Controls
 from ....envs.errors import TutelageError, nearest
-from ....envs.rehearsal import try_out
+from ....envs.rehearsal import info_notes, try_out
 from ....envs.trust import Untrusted
 from ....envs.web.browser import close_shared
 from ..ledger import OUTCOMES
+from ..money import DECIMALS
 from ..texts import language_names, load_texts
 from .sections import PLAIN
 
@@ -40,8 +41,15 @@ def rehearse_study(study: Study) -> tuple[dict[str, Controls], list[str]]:
     controls: dict[str, Controls] = {}
     wrong: list[str] = []
     for task in study.tasks:
+        if not task.success.is_known:
+            wrong.append(
+                f"at 'tasks.{task.id}': expected a success rule, since people are told and paid by it, got "
+                f"none for {task.env}; give the task `success` in its suite"
+            )
+            continue
         try:
             controls[task.id] = try_out(task, people=True)
+            info_notes(task)  # raises where a success rule's place in info cannot be
         except Untrusted:
             raise
         except TutelageError as error:
@@ -80,8 +88,9 @@ def _quotas(study: Study) -> Complaints:
 
 def _practice(study: Study) -> Complaints:
     names = [task.id for task in study.suite]
-    if study.practice and study.practice.task not in names:
-        yield _unknown("practice.task", f"a task of suite {study.suite.name!r}", names, study.practice.task)
+    for name in (study.practice.tasks if study.practice else None) or ():
+        if name not in names:
+            yield _unknown("practice.tasks", f"tasks of suite {study.suite.name!r}", names, name)
 
 
 def _gold(study: Study) -> Complaints:
@@ -161,7 +170,7 @@ def _other_texts(study: Study) -> Complaints:
     if study.breaks:
         yield from _text(study, "breaks.text", study.breaks.text)
     if study.pay:
-        yield from _text(study, "pay.text", study.pay.text, "what is paid, and when")
+        yield from _text(study, "pay.text", study.pay.text)
 
 
 def _check(study: Study) -> Complaints:
@@ -169,6 +178,9 @@ def _check(study: Study) -> Complaints:
         return
     if not study.check.questions:
         yield "at 'check.questions': expected at least one question, got none; ask one, or ask no check"
+    ids = study.question_ids
+    if twice := [name for name in ids if ids.count(name) > 1]:
+        yield f"at 'check.questions': expected another id for each question, got {twice[0]!r} twice"
     for number, question in enumerate(study.check.questions):
         place = f"check.questions.{number}"
         yield from _text(study, f"{place}.ask", question.ask, "what is asked")
@@ -194,10 +206,19 @@ def _limits(study: Study) -> Complaints:
 
 
 def _pay(study: Study) -> Complaints:
-    if study.pay and study.pay.bonus and study.quality is None:
+    if study.pay is None:
+        return
+    if study.pay.bonus and study.pay.bonus.by == "threshold":
+        for number in study.pay.bonus.amounts:
+            if number > study.episodes:
+                yield (
+                    f"at 'pay.bonus.amounts': expected numbers of solved tasks up to the {study.episodes} "
+                    f"episodes of a person, got {number}"
+                )
+    if study.recruiting.prolific and DECIMALS[study.pay.currency] != 2:
         yield (
-            f"at 'pay.bonus': expected a quality section, which a bonus of {study.pay.bonus:g} scales with, "
-            "got none; add one, or leave the bonus out"
+            f"at 'pay.currency': expected a currency of two decimals, which Prolific pays in, "
+            f"got {study.pay.currency}"
         )
 
 
@@ -268,7 +289,7 @@ _CHECKS: tuple[tuple[tuple[str, ...], Callable[[Study], Complaints]], ...] = (
     (("languages", "title", "instructions", "breaks", "pay"), _other_texts),
     (("languages", "check"), _check),
     (("limits",), _limits),
-    (("pay", "quality"), _pay),
+    (("pay", "episodes", "recruiting"), _pay),
     (("quality", "episodes", "gold"), _quality),
     (("recruiting", "check", "quality", "limits"), _codes),
 )

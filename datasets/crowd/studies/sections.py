@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+
+from ..money import DECIMALS, currency, fits, minor_units
+from .bonus import Amount, Bonus, Counted
 
 PLAIN = ""
 """The language of a sentence that is the same in every language."""
@@ -52,16 +55,23 @@ class Gold(Section):
 
 
 class Practice(Section):
-    """A task that is played before anything counts: `episodes` of them, each solved or merely finished."""
+    """Tasks that are played before anything counts: `episodes` of each, solved or merely finished.
 
-    task: str
+    `tasks` are those of the study unless some are named; they come one after the other, in the suite's order.
+    """
+
+    tasks: tuple[str, ...] | None = Field(default=None, min_length=1)
     episodes: int = Field(default=1, ge=1, le=50, strict=True)
     until: Literal["success", "finished"] = "success"
 
 
 class Question(Section):
-    """A question about the instructions; `correct` is the number of the right answer, the first being 0."""
+    """A question about the instructions; `correct` is the number of the right answer, the first being 0.
 
+    Answers are stored under its `id`, by default its number: `question-1` for the first.
+    """
+
+    id: str = Field(default="", pattern=r"^[A-Za-z0-9._-]{0,40}$")
     ask: Text
     answers: tuple[Text, ...]
     correct: int = Field(ge=0, strict=True)
@@ -96,12 +106,42 @@ class Breaks(Section):
 
 
 class Pay(Section):
-    """What people are paid; the bonus scales with the quality of what they did."""
+    """What people are paid who complete the study: the same `base` for all, and a `bonus` by its rule.
 
-    currency: str = Field(pattern=r"^[A-Z]{3}$")
-    base: float = Field(ge=0)
-    bonus: float = Field(default=0.0, ge=0)
+    Both are shown with the consent in the participant's language, and `text` below them.
+    """
+
+    currency: str
+    base: Amount
+    bonus: Bonus | None = None
     text: Text = {}
+
+    @field_validator("currency", mode="before")
+    @classmethod
+    def _is_a_currency(cls, given: Any) -> str:
+        return currency(given)
+
+    @model_validator(mode="after")
+    def _amounts_fit_the_currency(self) -> Self:
+        if not fits(self.base, self.currency):
+            digits = DECIMALS[self.currency]
+            raise ValueError(f"expected base in the {digits} decimals of {self.currency}, got {self.base:f}")
+        if self.bonus and (unfit := self.bonus.unfit(self.currency)):
+            raise ValueError(unfit)
+        return self
+
+    @property
+    def base_units(self) -> int:
+        """The base in minor units of the currency."""
+        return minor_units(self.base, self.currency)
+
+    def most(self, episodes: int) -> int:
+        """Return the largest bonus that a participant can earn, in minor units."""
+        return self.bonus.most(self.currency, episodes) if self.bonus else 0
+
+    def earned(self, episodes: int, played: list[Counted]) -> int:
+        """Return the bonus of a participant's own episodes, in minor units."""
+        return self.bonus.earned(self.currency, episodes, played) if self.bonus else 0
 
 
 class Quality(Section):

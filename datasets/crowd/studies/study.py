@@ -16,7 +16,9 @@ from ....envs.controls import Controls
 from ....envs.errors import TutelageError, brief, nearest
 from ....envs.suite import Suite, load_suite
 from ....envs.task import RECORD, TEST, SeedRange, Task
+from ..money import shown
 from ..recruiting.recruiting import Recruiting
+from ..texts import Texts, load_texts
 from .proofreading import mistakes, rehearse_study
 from .sections import (
     PLAIN,
@@ -131,9 +133,43 @@ class Study(Section):
                 return text[one].strip()
         return ""
 
+    @property
+    def practice_tasks(self) -> tuple[str, ...]:
+        """The tasks that are practiced before anything counts, in the suite's order."""
+        if self.practice is None:
+            return ()
+        named = self.practice.tasks
+        if named is None:
+            return tuple(task.id for task in self.tasks)
+        return tuple(task.id for task in self.suite if task.id in named)
+
+    @property
+    def question_ids(self) -> tuple[str, ...]:
+        """Under what the answers to each question of the check are stored."""
+        questions = self.check.questions if self.check else ()
+        return tuple(question.id or f"question-{number}" for number, question in enumerate(questions, 1))
+
+    def texts(self, language: str) -> Texts:
+        """Return the texts of a language, with the study's own words in them."""
+        return load_texts(language, self._folder, self.words.get(language, {}))
+
+    def agreement(self, language: str) -> str:
+        """Return the study's consent and what is recorded of the participant's device."""
+        device = self.texts(language).say("consent.device")
+        return "\n\n".join(part for part in (self.say(self.consent, language), device) if part)
+
+    def pay_text(self, language: str) -> str:
+        """Return what is paid: the base, the rule of the bonus, the study's own words; "" without pay."""
+        if self.pay is None:
+            return ""
+        texts, pay = self.texts(language), self.pay
+        parts = [texts.say("pay.base", amount=shown(pay.base_units, pay.currency))] if pay.base else []
+        parts += pay.bonus.paragraphs(texts, pay.currency, self.episodes) if pay.bonus else []
+        return "\n\n".join(part for part in (*parts, self.say(pay.text, language)) if part)
+
     def consent_text(self, language: str) -> str:
-        """Return the very text that people agree to: the consent, and below it what is said of the pay."""
-        parts = [self.say(self.consent, language), self.say(self.pay.text if self.pay else {}, language)]
+        """Return the very text that people agree to: the consent, the device's record, the pay."""
+        parts = [self.agreement(language), self.pay_text(language)]
         return "\n\n".join(part for part in parts if part)
 
     def consent_version(self, language: str) -> str:

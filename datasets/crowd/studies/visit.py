@@ -7,13 +7,13 @@ killed server leads back to the very same step.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from typing import Any
 
 from ..ledger import Person
-from ..seats.protocol import Answers, Command, Consent, Hidden, Language, Message, Withdraw
+from ..seats.protocol import Answers, Command, Consent, Device, Hidden, Language, Message, Withdraw
 from ..seats.session import UNDERWAY, Phase, Session
 from .house import House
 from .playing import Playing
@@ -25,9 +25,9 @@ class Visit:
     """Leads one person; a `Guide`. `changing` is the seat's: what is done on a timer is done inside it.
 
     `progress` is what the stages need to be taken up again: when the session `began`, the version of the
-    `consent`, how many episodes were `practised`, `attempts` at the check and answers `wrong` in the last, at
-    which episode one has `rested`, how many were `broken` in a row, whether the requirement `falls_short`,
-    whether who leaves `keeps` what they did, and `shown`, the outcome that waits for a "next".
+    `consent`, `practised_tasks` (task → practice episodes done), `attempts` at the check and answers `wrong`
+    in the last, at which episode one has `rested`, how many were `broken` in a row, whether the requirement
+    `falls_short`, whether who leaves `keeps` what they did, and `shown`, the outcome that waits for a "next".
     """
 
     def __init__(self, session: Session, house: House, person: Person) -> None:
@@ -80,6 +80,9 @@ class Visit:
         match message:
             case Hidden():
                 self.playing.hidden_ms += message.ms
+            case Device() if stage not in ("consent", "done"):
+                told = message.model_dump(exclude={"type"})
+                await self.house.in_thread(self.house.note_device, self.person, told)
             case Language() if message.code in self.study.languages:
                 self.texts = self.house.texts(message.code)
                 await self.save(language=message.code)
@@ -95,7 +98,7 @@ class Visit:
                 await self._next()
             case Command(type="discard") if self.session.phase in UNDERWAY:
                 await self.playing.over("given-up")
-            case Command() | Consent() | Answers() | Withdraw() | Language():
+            case Command() | Consent() | Answers() | Withdraw() | Language() | Device():
                 pass
             case _:
                 return False
@@ -123,10 +126,10 @@ class Visit:
         await self.house.in_thread(lambda: self.house.ledger.change(self.person.person, **change))
         self.person = replace(self.person, **change)
 
-    async def end(self, outcome: str, decision: str = "") -> None:
-        """End somebody's way; it is on disk, with their completion code, before they are told.
+    async def end(self, outcome: str, decision: str = "", answered: Sequence[Mapping[str, Any]] = ()) -> None:
+        """End a participant's way; it is on disk, with their completion code, before they are told.
 
-        A `decision` about what they had agreed to is written with it, or neither is.
+        A `decision` about what they had agreed to, and their last answers, are written with it.
         """
         self.progress.pop("shown", None)
         version = str(self.progress.get("consent") or self.study.consent_version(self.texts.code))
@@ -134,7 +137,7 @@ class Visit:
         change: dict[str, Any] = {"stage": "done", "outcome": outcome, "code": code}
         change |= {"ended": self.house.clock(), "progress": dict(self.progress)}
         await self.house.in_thread(
-            lambda: self.house.end(self.person, decision, version, self.texts.code, **change)
+            lambda: self.house.end(self.person, decision, version, self.texts.code, answered, **change)
         )
         self.person = replace(self.person, **change)
         await self.playing.stop()
@@ -170,13 +173,18 @@ class Visit:
         if len(chosen) != len(right):
             return
         wrong = sum(one != other for one, other in zip(chosen, right, strict=True))
-        self.progress |= {"attempts": self.progress.get("attempts", 0) + 1, "wrong": wrong}
-        if not wrong:
-            await self._to("play")
-        elif self.progress["attempts"] >= self.study.check.attempts:
-            await self.end("failed-check")
-        else:
-            await self.save()
+        attempt = int(self.progress.get("attempts", 0)) + 1
+        progress = {**self.progress, "attempts": attempt, "wrong": wrong}
+        progress.pop("shown", None)
+        change: dict[str, Any] = {"progress": progress, "stage": "check" if wrong else "play"}
+        answered = self.house.answer_rows(self.person, chosen, right, attempt, self.texts.code)
+        if wrong and attempt >= self.study.check.attempts:
+            self.progress = progress
+            await self.end("failed-check", answered=answered)
+            return
+        await self.house.in_thread(lambda: self.house.answered(self.person, answered, **change))
+        self.person, self.progress = replace(self.person, **change), dict(progress)
+        await self.go_on()
 
     async def _next(self) -> None:
         """Go on after an outcome or a rest; a second "next" for the same one does nothing."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from ....envs.controls import Controls
 from ....envs.task import Task
+from ..money import shown
 from ..seats.session import UNDERWAY, Phase
 from ..texts import language_names
 
@@ -57,8 +59,7 @@ def _present(visit: Visit) -> list[str]:
 
 def _consent(visit: Visit) -> Told:
     study, language = visit.study, visit.texts.code
-    pay = study.say(study.pay.text, language) if study.pay else ""
-    return {"text": study.say(study.consent, language), "pay": pay}
+    return {"text": study.agreement(language), "pay": study.pay_text(language)}
 
 
 def _instructions(visit: Visit) -> Told:
@@ -75,25 +76,32 @@ def _task(visit: Visit, task: Task, controls: Controls) -> Told:
 
 def _outcome(visit: Visit) -> Told | None:
     """Return the outcome that is shown; in a baseline nobody is told how they did."""
-    shown = visit.progress.get("shown")
-    if not shown:
+    outcome = visit.progress.get("shown")
+    if not outcome:
         return None
-    told = {"instruction": visit.texts.phrase(shown.get("instruction", "")), "reason": shown["reason"]}
+    told = {"instruction": visit.texts.phrase(outcome.get("instruction", "")), "reason": outcome["reason"]}
     if visit.study.is_baseline and visit.person.stage == "play":
         return told
-    return shown | told
+    if outcome.get("points") is not None:
+        told["points"] = f"{Decimal(outcome['points']).scaleb(-2):f}"
+    return outcome | told
 
 
 def _practice(visit: Visit) -> Told:
     practice = visit.study.practice
     assert practice is not None
-    done, shown = int(visit.progress.get("practised", 0)), visit.progress.get("shown")
-    enough = visit.playing.has_practised
+    outcome, tasks, playing = visit.progress.get("shown"), visit.study.practice_tasks, visit.playing
+    total = practice.episodes * len(tasks)
+    done = sum(min(playing.practised(task), practice.episodes) for task in tasks)
+    counts = outcome and "steps" in outcome and (outcome["success"] or practice.until == "finished")
+    task = (outcome or {}).get("task") or playing.practice_task
     return {
-        "number": min(done + (0 if shown and shown.get("success") else 1), practice.episodes),
-        "of": practice.episodes,
+        "number": min(done + (0 if counts else 1), total),
+        "of": total,
+        "task": visit.texts.phrase(task) if task and len(tasks) > 1 else "",
+        "passed": not outcome or task != playing.practice_task,
         "until": practice.until,
-        "enough": enough,
+        "enough": playing.has_practised,
         "outcome": _outcome(visit),
         **_pace(visit),
     }
@@ -118,9 +126,28 @@ def _check(visit: Visit) -> Told:
 
 
 def _play(visit: Visit) -> Told:
-    shown = _outcome(visit)
-    number = visit.playing.done + (0 if shown and shown["reason"] != "broken" else 1)
-    return {"number": number, "of": visit.study.episodes, "outcome": shown, **_pace(visit)}
+    outcome = _outcome(visit)
+    number = visit.playing.done + (0 if outcome and outcome["reason"] != "broken" else 1)
+    return {"number": number, "of": visit.study.episodes, "outcome": outcome, **_bonus(visit), **_pace(visit)}
+
+
+def _bonus(visit: Visit) -> Told:
+    """Return the bonus so far; nothing in a baseline, where nobody is told how they did before the end."""
+    pay = visit.study.pay
+    if pay is None or pay.bonus is None or visit.study.is_baseline:
+        return {"bonus": None}
+    most = pay.most(visit.study.episodes)
+    return {"bonus": {"bonus": shown(visit.playing.earned, pay.currency), "most": shown(most, pay.currency)}}
+
+
+def _pay(visit: Visit) -> Told:
+    """Return what a participant is paid who has completed the study."""
+    pay = visit.study.pay
+    if pay is None or visit.person.outcome != "completed":
+        return {"pay": None}
+    sums = {"base": pay.base_units, "total": pay.base_units + visit.playing.earned}
+    sums |= {"bonus": visit.playing.earned} if pay.bonus else {}
+    return {"pay": {name: shown(units, pay.currency) for name, units in sums.items()}}
 
 
 def _pace(visit: Visit) -> Told:
@@ -132,7 +159,7 @@ def _pace(visit: Visit) -> Told:
 def _rest(visit: Visit) -> Told:
     breaks = visit.study.breaks
     text = visit.study.say(breaks.text, visit.texts.code) if breaks else ""
-    return {"number": visit.playing.done, "of": visit.study.episodes, "text": text}
+    return {"number": visit.playing.done, "of": visit.study.episodes, "text": text, **_bonus(visit)}
 
 
 def _done(visit: Visit) -> Told:
@@ -142,4 +169,5 @@ def _done(visit: Visit) -> Told:
         "back": visit.back,
         "number": visit.playing.done,
         "keeps": bool(visit.progress.get("keeps")),
+        **_pay(visit),
     }

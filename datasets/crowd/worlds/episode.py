@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -12,8 +14,8 @@ from ....envs.errors import TutelageError
 from ....envs.gymnasium_task import Step, TaskEnvironment
 from ....envs.spaces import Observation
 from ...journal import EpisodeRecord, StepRecord
-from ...replay import versions_of
 from ...trajectory import CONTROLLERS, Digest, Trajectory, stack_observations
+from ...versions import versions_of
 from .pace import measured_rate
 
 
@@ -47,21 +49,41 @@ class Episode:
         A step is torn when it or one before it is missing, or does not give the digest written down.
         Raises TutelageError when not even the reset is the same.
         """
+        episode = cls.rewound(environment, record)
+        sound, is_whole = episode.replay(steps)
+        if is_whole:
+            return episode, 0
+        # the environment may be one step too far: only a fresh reset gets it back
+        whole, _ = cls.restore(environment, record, steps[:sound])
+        return whole, len(steps) - len(whole.steps)
+
+    @classmethod
+    def rewound(cls, environment: TaskEnvironment, record: EpisodeRecord) -> Episode:
+        """Reset the environment to a journal's episode; raises TutelageError when it begins otherwise."""
         episode = cls(environment, record)
         if episode.record.digest != record.digest:
             raise TutelageError(
                 f"expected seed {record.seed} of {record.task!r} to begin as it did, got something else; "
                 "the environment has changed or is not deterministic"
             )
+        return episode
+
+    def replay(self, steps: Sequence[StepRecord], seconds: float = math.inf) -> tuple[int, bool]:
+        """Take a journal's next steps again, for about `seconds`, but at least one step.
+
+        Returns how many were sound, and whether all that were tried are; where one is not, the episode is of
+        no more use (see `restore`).
+        """
+        until = time.monotonic() + seconds
         for at, step in enumerate(steps):
-            if episode.now.done or step.step != at + 1:
-                return episode, len(steps) - at
-            again = episode.take(np.array(step.action), step.time_ms, step.controller, step.frame)
+            if self.now.done or step.step != len(self.steps) + 1:
+                return at, False
+            again = self.take(np.array(step.action), step.time_ms, step.controller, step.frame)
             if again.digest != step.digest:
-                # the environment is one step too far: only a fresh reset gets it back
-                whole, _ = cls.restore(environment, record, steps[:at])
-                return whole, len(steps) - at
-        return episode, 0
+                return at, False
+            if time.monotonic() >= until:
+                return at + 1, True
+        return len(steps), True
 
     @property
     def done(self) -> bool:
@@ -82,6 +104,7 @@ class Episode:
             controller=controller,
             frame=frame,
             digest=self._digest.update(now.observation, now.reward, now.terminated, now.truncated),
+            success=now.success,
         )
         self.steps.append(step)
         return step
@@ -92,9 +115,10 @@ class Episode:
 
     def trajectory(self) -> Trajectory:
         """Return the finished episode, or the one given up; `observations` is left to `replay.prove`."""
-        whole = trajectory_of(
-            self.record, self.steps, bool(self.now.success), versions_of(self.environment), self.missed
-        )
+        success = self.environment.task.success.outcome(self.now.success)
+        versions, infos = versions_of(self.environment), self.environment.infos()
+        whole = trajectory_of(self.record, self.steps, success, versions, self.missed, infos)
+        whole = replace(whole, casts=dict(self.environment.casts))
         if self.environment.task.fps is None:
             return whole
         return replace(whole, steps_per_second=measured_rate(whole.times_ms.tolist()))
@@ -103,13 +127,14 @@ class Episode:
 def trajectory_of(
     record: EpisodeRecord,
     steps: Sequence[StepRecord],
-    success: bool,
+    success: bool | None,
     versions: Mapping[str, str],
     missed: int = 0,
+    infos: Mapping[str, np.ndarray] | None = None,
 ) -> Trajectory:
     """Put a journal's row and steps together; one that was given up is no success.
 
-    `missed` is how many deadlines were.
+    `missed` is how many deadlines were, `infos` what the success rule read (`Trajectory.infos`).
     """
     return Trajectory(
         suite=record.suite,
@@ -126,7 +151,7 @@ def trajectory_of(
         frames=np.array([step.frame for step in steps], np.int32),
         terminated=steps[-1].terminated,
         truncated=steps[-1].truncated,
-        success=success and not record.given_up,
+        success=success if success is None else success and not record.given_up,
         digest=steps[-1].digest,
         versions=versions,
         episode=record.episode,
@@ -134,6 +159,7 @@ def trajectory_of(
         study=record.study,
         consent=record.consent,
         notes=_notes(record, missed),
+        infos=infos or {},
     )
 
 

@@ -6,6 +6,7 @@ thousands of people share one process.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -20,15 +21,19 @@ from ....envs.grid.rules import observe
 from ....envs.grid.tiles import atlas, pack_view, pack_world
 from ....envs.grid.worlds import VIEW, empty_worlds
 from ....envs.gymnasium_task import TaskEnvironment
+from ....envs.success import Watch
 from ....envs.task import Task
 from ....envs.web.person import Gesture
 from ...journal import EpisodeRecord, StepRecord
-from ...replay import replay_grid, versions_of
+from ...replay import replay_grid
 from ...trajectory import Digest
+from ...versions import versions_of
 from .episode import trajectory_of
 from .frames import TILES, Picture
-from .world import Begun, Kept, Moment, Reading
+from .world import Begun, Kept, Moment, Progress, Reading, untold
 
+_SLICE = 256
+"""Steps played again before others have their turn: some milliseconds."""
 _ONE = np.ones(1, np.bool_)
 
 
@@ -60,7 +65,7 @@ class GridWorld:
         self._mission = ""
         self._digest = Digest()
         self._steps: list[StepRecord] = []
-        self._total = 0.0
+        self._watch = Watch(ground.task.success)
         self._now = Moment(False, None, None)
         self._shown = b""
 
@@ -68,16 +73,21 @@ class GridWorld:
         started = datetime.now(UTC).isoformat(timespec="milliseconds")
         return self._begun(replace(record, started=started, digest=self._reset(record.seed)), 0)
 
-    async def restore(self, record: EpisodeRecord, steps: Sequence[StepRecord]) -> Begun:
+    async def restore(
+        self, record: EpisodeRecord, steps: Sequence[StepRecord], told: Progress = untold
+    ) -> Begun:
         if self._reset(record.seed) != record.digest:
             raise TutelageError(
                 f"expected seed {record.seed} of {record.task!r} to begin as it did, got something else; "
                 "the environment has changed"
             )
         for at, step in enumerate(steps):
+            if at % _SLICE == _SLICE - 1:
+                told(at, len(steps))
+                await asyncio.sleep(0)
             sound = not self._now.done and step.step == at + 1 and len(step.action) == 1
             if not sound or self._take(*step[1:2], *step[5:8]).digest != step.digest:
-                whole = await self.restore(record, steps[:at])
+                whole = await self.restore(record, steps[:at], told)
                 return replace(whole, torn=len(steps) - at)
         return self._begun(record, 0)
 
@@ -97,8 +107,10 @@ class GridWorld:
         return self._picture(self._ground.pack(self._worlds, 0))
 
     async def finish(self, record: EpisodeRecord, missed: int) -> Kept:
-        success = bool(self._now.success)
-        trajectory = trajectory_of(record, self._steps, success, self._ground.versions, missed)
+        success = self.task.success.outcome(self._now.success)
+        trajectory = trajectory_of(
+            record, self._steps, success, self._ground.versions, missed, self._watch.infos()
+        )
 
         async def observations() -> Mapping[str, np.ndarray]:
             (again,) = replay_grid([trajectory], self._ground.environment, self._ground.bare)
@@ -123,7 +135,7 @@ class GridWorld:
         ):
             raise TutelageError(f"expected seed {seed} of {self.task.id!r} to make a world, got one too full")
         self._mission = sentence(self._worlds, 0)
-        self._digest, self._steps, self._total = Digest(), [], 0.0
+        self._digest, self._steps, self._watch = Digest(), [], Watch(self.task.success)
         self._now = Moment(False, None, None)
         return self._update(0.0, False, False)
 
@@ -131,18 +143,23 @@ class GridWorld:
         reward, *over = step_one(self._worlds, 0, int(action[0]))
         terminated, truncated = map(bool, over)  # kernels count with them
         observe(self._worlds, self._images, self._directions)
-        self._total += reward
-        number, done = len(self._steps) + 1, terminated or truncated
+        self._watch.add(reward, terminated, truncated, {})
+        done = terminated or truncated
+        success = self._watch.success if done else None
         digest = self._update(reward, terminated, truncated)
         step = StepRecord(
-            number, tuple(action), reward, terminated, truncated, time_ms, controller, frame, digest
+            step=len(self._steps) + 1,
+            action=tuple(action),
+            reward=reward,
+            terminated=terminated,
+            truncated=truncated,
+            time_ms=time_ms,
+            controller=controller,
+            frame=frame,
+            digest=digest,
+            success=success,
         )
         self._steps.append(step)
-        success = None
-        if done:
-            success = self.task.success(
-                reward=reward, total=self._total, terminated=terminated, truncated=truncated, steps=number
-            )
         self._now = Moment(done, success, None)
         return step
 

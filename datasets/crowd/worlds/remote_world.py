@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from itertools import count
 from typing import Any
 
@@ -14,9 +15,11 @@ from ....envs.web.person import Gesture
 from ...journal import EpisodeRecord, StepRecord
 from .frames import Picture
 from .workers import Lost, Worker, Workers
-from .world import Begun, Kept, Moment, Reading, WorldFault
+from .world import Begun, Kept, Moment, Progress, Reading, WorldFault, untold
 
 _places = count(1)
+_SLICE = 200
+"""Steps sent at a time to be played again."""
 
 
 class RemoteWorld:
@@ -40,9 +43,11 @@ class RemoteWorld:
         begun = await self._ask("begin", self._place, self.task, self._pictures, record)
         return self._underway(begun)
 
-    async def restore(self, record: EpisodeRecord, steps: Sequence[StepRecord]) -> Begun:
+    async def restore(
+        self, record: EpisodeRecord, steps: Sequence[StepRecord], told: Progress = untold
+    ) -> Begun:
         self._record = None
-        begun = await self._ask("restore", self._place, self.task, self._pictures, record, list(steps))
+        begun = await self._anywhere(lambda worker, _: self._play_again(worker, record, list(steps), told))
         return self._underway(begun)
 
     async def act(
@@ -83,13 +88,17 @@ class RemoteWorld:
 
     async def _ask(self, verb: str, *arguments: Any) -> Any:
         """Ask the world's process; another one when that is lost before it has begun with this."""
+        return await self._anywhere(lambda worker, seconds: worker.ask(verb, *arguments, seconds=seconds))
+
+    async def _anywhere(self, work: Callable[[Worker, float], Awaitable[Any]]) -> Any:
+        """Have something done by the world's process, in `seconds`; by another one when that is lost."""
         while True:
             fresh = self._worker is None or self._worker.lost or self._worker.blocked
             try:
                 worker = await self._settle() if fresh else self._worker
                 assert worker is not None
                 seconds = self._workers.first_seconds if fresh else self._workers.seconds
-                return await worker.ask(verb, *arguments, seconds=seconds)
+                return await work(worker, seconds)
             except Lost:
                 continue
             except WorldFault:
@@ -103,11 +112,28 @@ class RemoteWorld:
         worker = self._worker = await self._workers.place(self.task.id)
         worker.places.add(self._place)
         if self._record is not None:
-            arguments = (self._place, self.task, self._pictures, self._record, self._steps)
-            begun = await worker.ask("restore", *arguments, seconds=self._workers.first_seconds)
+            begun = await self._play_again(worker, self._record, self._steps, untold)
             if begun.torn:
                 raise WorldFault("it could not be played again up to where it was")
         return worker
+
+    async def _play_again(
+        self, worker: Worker, record: EpisodeRecord, steps: Sequence[StepRecord], told: Progress
+    ) -> Begun:
+        """Play an episode again in a process, slice by slice, so that others there have their turns."""
+        seconds = self._workers.first_seconds
+        await worker.ask("rewind", self._place, self.task, self._pictures, record, seconds=seconds)
+        sound, is_whole = 0, True
+        while is_whole and sound < len(steps):
+            told(sound, len(steps))
+            some = steps[sound : sound + _SLICE]
+            taken, is_whole = await worker.ask("replay", self._place, some, seconds=seconds)
+            sound += taken
+        if not is_whole:  # the environment may be one step too far
+            whole = await self._play_again(worker, record, steps[:sound], told)
+            return replace(whole, torn=len(steps) - len(whole.steps))
+        begun: Begun = await worker.ask("restored", self._place, seconds=seconds)
+        return begun
 
     def _move_out(self) -> None:
         worker, self._worker = self._worker, None

@@ -11,7 +11,7 @@ import signal
 import socket
 import struct
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,13 +22,14 @@ from gymnasium.envs.registration import EnvSpec
 
 from ....envs.errors import TutelageError
 from ....envs.gymnasium_task import TaskEnvironment, registry
+from ....envs.rendering import adopt
 from ....envs.stopping import leave_to_parent
 from ....envs.task import Task
 from ....envs.trust import trust
 from ....envs.web.browser import close_shared
 from ....envs.web.person import Gesture
 from ...journal import EpisodeRecord, StepRecord
-from ...replay import replay
+from ...replay import is_same, replay
 from ...trajectory import Trajectory
 from .frames import Encoder, Picture
 from .world import Begun, EpisodePlayer, Moment, Reading
@@ -42,17 +43,24 @@ SIZE = struct.Struct("<I")
 """Before every message, its length."""
 
 _GRACE_SECONDS = 5.0
+_SLICE_SECONDS = 0.05
+"""How long an episode is played again before another environment of the process has its turn."""
 
 
 def work(
-    line: socket.socket, specs: Sequence[EnvSpec], nice: bool, memory: int, trusted: Sequence[str] = ()
+    line: socket.socket,
+    specs: Sequence[EnvSpec],
+    nice: bool,
+    memory: int,
+    trusted: Sequence[str] = (),
+    chosen: Mapping[str, str] | None = None,
 ) -> None:
     """Answer requests (number, seconds, verb, arguments) with (number, fine, result) until the line closes.
 
     A request that takes longer than its seconds ends this process, even when nobody is left to see to it:
     an alarm of the system does that, and no code of an environment need cooperate. One that wants more than
-    `memory` bytes for the process fails. `trusted` is what the server trusts: a forkserver that was started
-    before knows nothing of it.
+    `memory` bytes for the process fails. `trusted` is what the server trusts, and `chosen` the drivers of
+    pictures that it found: a forkserver that was started before knows nothing of them.
     """
     leave_to_parent()  # which hangs up
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # by which Python ends what is left at its own end
@@ -61,6 +69,7 @@ def work(
     _first_to_go()
     _no_more_than(memory)
     trust(trusted)
+    adopt(chosen or {})
     _register(specs)
     room = Room()
     try:
@@ -90,10 +99,14 @@ class Room:
     def begin(self, place: int, task: Task, pictures: bool, record: EpisodeRecord) -> Begun:
         return self._player(place, task, pictures).begin(record)
 
-    def restore(
-        self, place: int, task: Task, pictures: bool, record: EpisodeRecord, steps: Sequence[StepRecord]
-    ) -> Begun:
-        return self._player(place, task, pictures).restore(record, steps)
+    def rewind(self, place: int, task: Task, pictures: bool, record: EpisodeRecord) -> None:
+        self._player(place, task, pictures).rewind(record)
+
+    def replay(self, place: int, steps: Sequence[StepRecord]) -> tuple[int, bool]:
+        return self._players[place].replay(steps, _SLICE_SECONDS)
+
+    def restored(self, place: int) -> Begun:
+        return self._players[place].restored()
 
     def act(
         self, place: int, row: np.ndarray, time_ms: int, controller: int, frame: int
@@ -126,7 +139,7 @@ class Room:
         """Say whether a fresh environment gives the same, bit for bit."""
         environment = TaskEnvironment(task)
         with contextlib.closing(environment):
-            return replay(trajectory, environment).digest == trajectory.digest
+            return is_same(trajectory, replay(trajectory, environment))
 
     def close(self) -> None:
         for place in list(self._players):

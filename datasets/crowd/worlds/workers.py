@@ -15,6 +15,7 @@ from itertools import count
 from typing import Any
 
 from ....envs.errors import TutelageError
+from ....envs.rendering import drivers
 from ....envs.stopping import inherited_by_none
 from ....envs.suite import Suite
 from ....envs.trust import trusted_names
@@ -22,7 +23,7 @@ from ...trajectory import Trajectory
 from .worker import SIZE, packed, portable, preloaded, work
 from .world import WorldFault
 
-_LONG = ("here", "begin", "restore", "prove", "finish", "observations", "read")
+_LONG = ("here", "begin", "rewind", "restored", "prove", "finish", "observations", "read")
 """What may take its time: an environment is made, or an episode played again."""
 _BLOCKED_SECONDS, _BLOCKED_LONG_SECONDS = 1.0, 5.0
 """When the others of a process are played elsewhere, because one keeps it."""
@@ -239,7 +240,7 @@ class Workers:
         ours, theirs = socket.socketpair()
         process = self._context.Process(
             target=work,
-            args=(theirs, self._specs, group == "prover", self.memory, trusted_names()),
+            args=(theirs, self._specs, group == "prover", self.memory, trusted_names(), drivers()),
             name=f"tutelage-{group}",
             daemon=True,
         )

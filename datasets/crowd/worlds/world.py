@@ -21,6 +21,13 @@ from .episode import Episode
 from .frames import Encoder, Picture
 from .screen import Screen
 
+Progress = Callable[[int, int], None]
+"""Told how many steps of an episode have been played again, and of how many."""
+
+
+def untold(_done: int, _of: int) -> None:
+    """Tell no person how far it has come."""
+
 
 class WorldFault(Exception):
     """What an environment in another process raised, or how it ended that process."""
@@ -96,8 +103,10 @@ class World(Protocol):
         """Reset to the record's seed; the row that comes back has its digest and time."""
         ...
 
-    async def restore(self, record: EpisodeRecord, steps: Sequence[StepRecord]) -> Begun:
-        """Play a journal's steps again, as far as they are sound."""
+    async def restore(
+        self, record: EpisodeRecord, steps: Sequence[StepRecord], told: Progress = untold
+    ) -> Begun:
+        """Play a journal's steps again, as far as they are sound; nothing else has to wait for that."""
         ...
 
     async def act(
@@ -149,6 +158,18 @@ class EpisodePlayer:
 
     def restore(self, record: EpisodeRecord, steps: Sequence[StepRecord]) -> Begun:
         return self._begun(*Episode.restore(self.environment, record, steps))
+
+    def rewind(self, record: EpisodeRecord) -> None:
+        """Reset to a journal's episode, to `replay` its steps, a slice at a time, until it is `restored`."""
+        self._episode = Episode.rewound(self.environment, record)
+
+    def replay(self, steps: Sequence[StepRecord], seconds: float) -> tuple[int, bool]:
+        assert self._episode is not None
+        return self._episode.replay(steps, seconds)
+
+    def restored(self) -> Begun:
+        assert self._episode is not None
+        return self._begun(self._episode, 0)
 
     def act(self, row: np.ndarray, time_ms: int, controller: int, frame: int) -> tuple[StepRecord, Moment]:
         assert self._episode is not None
@@ -214,7 +235,9 @@ class InlineWorld:
     async def begin(self, record: EpisodeRecord) -> Begun:
         return self._player.begin(record)
 
-    async def restore(self, record: EpisodeRecord, steps: Sequence[StepRecord]) -> Begun:
+    async def restore(
+        self, record: EpisodeRecord, steps: Sequence[StepRecord], told: Progress = untold
+    ) -> Begun:
         return self._player.restore(record, steps)
 
     async def act(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import re
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ from itertools import count
 from typing import Any
 
 from ....envs.errors import TutelageError
+from ....envs.finite_json import exact_json
 
 FOCUSED, TAMPERED, OWN_TEXT, BOOLEAN = 1, 2, 4, 8
 """Bits of an element's flags: it has the focus; it was touched by an event; it has text of its own; its value
@@ -135,7 +135,7 @@ class Recording:
     def episode(self) -> str:
         """Name the demonstration by what happened in it: the same wherever it was read from."""
         facts = [self.instruction, self.reward, [(one.time, one.kind, one.phase) for one in self.events]]
-        return hashlib.blake2b(json.dumps(facts).encode(), digest_size=16).hexdigest()
+        return hashlib.blake2b(exact_json(facts).encode(), digest_size=16).hexdigest()
 
 
 def check_recording(recording: Recording) -> None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 
+from ....envs.finite_json import json_text
 from ....envs.spaces import action_to_row, leaves
 from ....envs.task import SEED_RANGES, Task
 from ....envs.web.elements import write_columns
@@ -35,7 +34,7 @@ def to_trajectory(recording: Recording, read: Moves, task: Task, suite: str) -> 
     observations = stack_observations([{path: one[path] for path in order} for one in shown])
     rewards = np.zeros(len(made))
     rewards[-1] = recording.reward
-    space = action_space()
+    space, infos = action_space(), task.success.no_infos(len(made))
     return Trajectory(
         suite=suite,
         task=task.id,
@@ -51,15 +50,14 @@ def to_trajectory(recording: Recording, read: Moves, task: Task, suite: str) -> 
         frames=np.array(seen[:-1], np.int32),
         terminated=True,
         truncated=False,
-        success=task.success(
-            reward=recording.reward, total=recording.reward, terminated=True, truncated=False, steps=len(made)
-        ),
+        success=bool(task.success.judge(rewards, True, False, infos)),
+        infos=infos,
         digest=digest_of(observations, rewards, True, False),
         observations=observations,
         versions={"miniwob-plusplus-demos": recording.round},
         episode=recording.episode,
         study=STUDY,
-        notes=json.dumps({"task": recording.task, "scaled_reward": round(recording.scaled, 4)}),
+        notes=json_text({"task": recording.task, "scaled_reward": round(recording.scaled, 4)}),
     )
 
 

@@ -1,0 +1,78 @@
+// The pictures of one episode of a store, fetched when they are wanted, a window of steps at a time.
+//
+//   const film = new Film(episode, (note, isWrong) => ...);   // is told what goes on, "" when all is well
+//   film.attach((number, picture) => ...);                    // gets each picture that comes
+//   film.want(moment, pictures, isPlaying);                   // pictures: those that came, by their number
+//   film.close();
+
+import { FRAME, partsOf } from "./player.js";
+
+const WINDOW = 32;
+const AHEAD = 12; // pictures that should be there before they are played
+const KEPT = 1500; // around the moment; older ones are fetched again
+
+export class Film {
+  #episode;
+  #tell;
+  #take = () => {};
+  #loading = null;
+  #first = 0; // of the window that is being fetched
+  #end = Infinity; // pictures after this one will never come
+
+  constructor(episode, tell) {
+    this.#episode = episode;
+    this.#tell = tell;
+  }
+
+  attach(take) {
+    this.#take = take;
+  }
+
+  want(moment, pictures, isPlaying) {
+    let first = moment;
+    while (pictures[first] && first < moment + AHEAD) first += 1;
+    if (first > this.#end || (first > moment && !isPlaying) || first === moment + AHEAD) return;
+    if (this.#loading && first >= this.#first && first < this.#first + WINDOW) return;
+    for (const number in pictures) if (Math.abs(number - moment) > KEPT) delete pictures[number];
+    this.#fetch(first, pictures);
+  }
+
+  close() {
+    this.#loading?.abort();
+    this.#loading = null;
+  }
+
+  async #fetch(first, pictures) {
+    this.close();
+    const loading = new AbortController();
+    [this.#loading, this.#first] = [loading, first];
+    const slow = setTimeout(() => this.#tell("Playing it again up to here…", false), 400);
+    try {
+      const path = `/frames/${encodeURIComponent(this.#episode)}?first=${first}&count=${WINDOW}`;
+      const response = await fetch(path, { signal: loading.signal });
+      if (!response.ok) throw new Error((await response.text()) || `the server answered ${response.status}`);
+      let number = first;
+      let latest = null;
+      for await (const { kind, data } of partsOf(response.body.getReader())) {
+        if (this.#loading !== loading) return;
+        if (kind === FRAME) {
+          latest = data.byteLength ? data : latest;
+          this.#take(number, latest);
+          number += 1;
+        } else this.#ended(JSON.parse(new TextDecoder().decode(data)));
+      }
+      clearTimeout(slow);
+      if (this.#end === Infinity) this.#tell("", false);
+    } catch (error) {
+      if (!loading.signal.aborted) this.#tell(`It cannot be shown: ${error.message}`, true);
+    } finally {
+      clearTimeout(slow);
+      if (this.#loading === loading) this.#loading = null;
+    }
+  }
+
+  #ended({ why, steps }) {
+    this.#end = steps;
+    this.#tell(why || "Every step gives what was recorded.", Boolean(why));
+  }
+}

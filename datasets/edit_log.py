@@ -1,0 +1,305 @@
+"""What undoes the edits of a store: for each one a sealed record, and the rows as they were before it.
+
+`edits/0001.json` says what an edit did; `edits/0001.parquet` holds the rows that it changed or removed. A
+record names no person; the rows do, and `forget_in_edits` removes a person from all of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ..envs.bounded_files import parse_json, read_bytes
+from ..envs.errors import TutelageError
+from ..envs.finite_json import json_text
+from .annotations import Annotation, cleared, sweep_annotations
+from .bounded_parquet import BoundedParquet
+from .column_cache import remove_columns
+from .durable import disk_errors, sync_folder, write_whole
+from .manifest import DOCUMENT, Manifest, hash_file
+from .pending import EDITS, PENDING, read_pending
+from .safe_tree import refuse_link, remove_tree
+from .schema import SCHEMA, seal
+from .store_lock import writing
+
+if TYPE_CHECKING:
+    from .store import Store
+
+RECORD_VERSION = 1
+_RECORD = re.compile(r"(\d{4,9})\.json")
+_SEAL = b',"sha256":"'
+Pair = tuple[Annotation, Annotation]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where rows stood: the last revision of a part, and the ids of its episodes in order."""
+
+    revision: int
+    order: list[str]
+
+
+@dataclass(frozen=True)
+class Record:
+    """One edit that was made.
+
+    `changed` are the ids of the episodes that it changed or added; `places` the parts that it touched, by
+    their stems, as they were; `annotations` what stood there before and after; `deleted` the ids that it
+    noted as deleted; `document` the text of `dataset.yaml` before, "" where it did not change; `rows` the
+    SHA-256 of the file with the rows before, "" where there are none.
+    """
+
+    number: int
+    verb: str
+    text: str
+    time: str
+    changed: list[str] = field(default_factory=list)
+    places: Mapping[str, Place] = field(default_factory=dict)
+    annotations: Mapping[str, Pair] = field(default_factory=dict)
+    deleted: list[str] = field(default_factory=list)
+    document: str = ""
+    rows: str = ""
+
+    @property
+    def name(self) -> str:
+        """The name of its file in the store."""
+        return f"{EDITS}/{self.number:04d}.json"
+
+    @property
+    def rows_name(self) -> str:
+        """The name of the file with the rows before, in the store."""
+        return f"{EDITS}/{self.number:04d}.parquet"
+
+    def encode(self) -> bytes:
+        """Return the bytes of its file: JSON, with the SHA-256 of everything else as its last member."""
+        pairs = {
+            episode: [before.to_dict(), after.to_dict()]
+            for episode, (before, after) in self.annotations.items()
+        }
+        document = {"version": RECORD_VERSION, **asdict(self), "annotations": pairs}
+        body = json_text(document, is_compact=True).encode()
+        return b'%s%s%s"}\n' % (body[:-1], _SEAL, hashlib.sha256(body).hexdigest().encode())
+
+    @classmethod
+    def decode(cls, data: bytes, where: Path) -> Record:
+        """Read what `encode` returned; raises TutelageError for any other byte."""
+        body, _, seal_line = data.rpartition(_SEAL)
+        body += b"}"
+        if seal_line != b'%s"}\n' % hashlib.sha256(body).hexdigest().encode():
+            raise _damaged(where)
+        try:
+            document = parse_json(body, str(where))
+            if document.pop("version") != RECORD_VERSION:
+                raise TutelageError(
+                    f"expected an edit of version {RECORD_VERSION} in {where}, got another; update"
+                )
+            document["places"] = {stem: Place(**place) for stem, place in document["places"].items()}
+            document["annotations"] = {
+                episode: (Annotation.from_dict(before), Annotation.from_dict(after))
+                for episode, (before, after) in document["annotations"].items()
+            }
+            return cls(**document)
+        except (ValueError, TypeError, KeyError, AttributeError):
+            raise _damaged(where) from None
+
+
+def records(folder: Path) -> list[Record]:
+    """List the edits of a store that can be undone, oldest first; raises TutelageError for a damaged one."""
+    numbers = _numbers(folder)
+    pending = read_pending(folder)
+    stale = pending.stale(Manifest.read(folder).encode()) if pending else frozenset()
+    found = []
+    for number in numbers:
+        path = folder / EDITS / f"{number:04d}.json"
+        record = Record.decode(read_bytes(path), path)
+        if record.name not in stale:
+            found.append(record)
+    return found
+
+
+def read_rows(folder: Path, record: Record) -> pa.Table:
+    """Read the rows before an edit, of SCHEMA; raises TutelageError when they are damaged or missing."""
+    path = folder / record.rows_name
+    if not record.rows:
+        return SCHEMA.empty_table()
+    if hash_file(path) != record.rows:
+        raise _damaged(path)
+    return _read(folder, record)
+
+
+def _read(folder: Path, record: Record) -> pa.Table:
+    path = folder / record.rows_name
+    file = BoundedParquet(path, f"{record.rows_name} of {folder}")
+    file.expect(SCHEMA)
+    return file.read()
+
+
+def finish_pending(folder: Path, manifest: Manifest) -> None:
+    """Finish or take back the edit that a crash interrupted; the caller holds the lock.
+
+    The manifest says which: whatever it does not name is removed. A pending file that fits no manifest here
+    is removed by itself.
+    """
+    if (folder / EDITS).is_symlink():
+        return
+    pending = read_pending(folder)
+    data = manifest.encode()
+    if pending is not None:
+        for name in pending.stale(data) - manifest.parts.keys():
+            (folder / name).unlink(missing_ok=True)
+        if pending.has_happened(data):
+            finish_document(folder, manifest)
+            remove_columns(folder)
+        sweep_annotations(folder, manifest)
+        sync_folder(folder)
+    (folder / PENDING).unlink(missing_ok=True)
+    sweep_edits(folder)
+
+
+def finish_document(folder: Path, manifest: Manifest) -> None:
+    """Write the manifest's suite to `dataset.yaml` where another is there."""
+    data = manifest.document.encode()
+    if read_bytes(folder / DOCUMENT) != data:
+        write_whole(folder / DOCUMENT, data)
+
+
+def sweep_edits(folder: Path) -> None:
+    """Remove what a crash left: files half written, and in the folder of edits what belongs to no record.
+
+    The caller holds the lock.
+    """
+    for path in folder.glob(".*.tmp"):
+        path.unlink(missing_ok=True)
+    edits = folder / EDITS
+    if edits.is_symlink() or not edits.is_dir():
+        return
+    kept = {f"{number:04d}{suffix}" for number in _numbers(folder) for suffix in (".json", ".parquet")}
+    for path in edits.iterdir():
+        if path.name not in kept and path.name != Path(PENDING).name and not path.is_dir():
+            path.unlink(missing_ok=True)
+    if not any(edits.iterdir()):
+        edits.rmdir()
+
+
+def forget_in_edits(store: Store, demonstrator: str) -> int:
+    """Remove a person from what undoes edits: rows, and annotations of their episodes or with their name.
+
+    Episodes that the store holds under this name go too, under whatever name they stood before. Returns how
+    many rows went.
+    """
+    folder = store.path
+    if not (folder / EDITS).exists():
+        return 0
+    refuse_link(folder / EDITS)
+    with disk_errors(folder), writing(folder):
+        store.settled()
+        sweep_edits(folder)
+        listed = store.episodes()
+        theirs = pc.equal(listed["demonstrator"], demonstrator)
+        gone = set(listed.filter(theirs)["episode"].to_pylist())
+        try:
+            made = records(folder)
+            # after an interruption here, the record may not have the hash of its rows yet
+            tables = [_read(folder, record) if record.rows else SCHEMA.empty_table() for record in made]
+        except TutelageError:
+            remove_tree(folder / EDITS)  # who is in there cannot be known
+            return 0
+        for rows in tables:
+            theirs = pc.equal(rows["demonstrator"], demonstrator)
+            gone |= set(rows.filter(theirs)["episode"].to_pylist())
+        pairs = zip(made, tables, strict=True)
+        removed = sum(_forget_in(folder, record, rows, gone, demonstrator) for record, rows in pairs)
+        sync_folder(folder)
+    return removed
+
+
+def rows_of(folder: Path, demonstrator: str) -> int:
+    """Count the rows of a person in what undoes edits; 0 where that is damaged."""
+    try:
+        tables = [read_rows(folder, record) for record in records(folder)]
+    except TutelageError:
+        return 0
+    return sum(rows["demonstrator"].to_pylist().count(demonstrator) for rows in tables)
+
+
+def compact(store: Store) -> int:
+    """Remove everything that undoes edits; returns how many edits can no longer be undone."""
+    folder = store.path
+    with disk_errors(folder), writing(folder):
+        store.settled()
+        numbers = _numbers(folder)
+        for number in numbers:  # oldest first: after a crash the latest can still be undone
+            (folder / EDITS / f"{number:04d}.json").unlink()
+            (folder / EDITS / f"{number:04d}.parquet").unlink(missing_ok=True)
+        sweep_edits(folder)
+        sync_folder(folder)
+    return len(numbers)
+
+
+def count(folder: Path) -> int:
+    """Count the edits that can be undone, damaged ones too."""
+    return len(_numbers(folder))
+
+
+def undo_bytes(folder: Path) -> int:
+    """Count the bytes that undoing edits takes."""
+    edits = folder / EDITS
+    return sum(path.stat().st_size for path in edits.iterdir()) if edits.is_dir() else 0
+
+
+def _forget_in(folder: Path, record: Record, rows: pa.Table, gone: set[str], demonstrator: str) -> int:
+    kept = rows.filter(pc.invert(pc.is_in(rows["episode"], pa.array(sorted(gone), pa.string()))))
+    digest = ""
+    if len(kept):
+        data = seal(kept) if len(kept) < len(rows) else read_bytes(folder / record.rows_name)
+        digest = hashlib.sha256(data).hexdigest()
+        if len(kept) < len(rows):
+            write_whole(folder / record.rows_name, data)
+    words = (demonstrator,)
+    annotations = {
+        episode: (cleared(before, words), cleared(after, words))
+        for episode, (before, after) in record.annotations.items()
+        if episode not in gone
+    }
+    places = {
+        stem: Place(place.revision, [episode for episode in place.order if episode not in gone])
+        for stem, place in record.places.items()
+    }
+    changed = [episode for episode in record.changed if episode not in gone]
+    deleted = [episode for episode in record.deleted if episode not in gone]
+    scrubbed = replace(
+        record, changed=changed, places=places, annotations=annotations, deleted=deleted, rows=digest
+    )
+    if scrubbed != record:
+        write_whole(folder / record.name, scrubbed.encode())
+    if not digest:
+        (folder / record.rows_name).unlink(missing_ok=True)
+    return len(rows) - len(kept)
+
+
+def next_number(folder: Path) -> int:
+    """Return the number of the next edit."""
+    return max(_numbers(folder), default=0) + 1
+
+
+def _numbers(folder: Path) -> list[int]:
+    edits = folder / EDITS
+    if edits.is_symlink() or not edits.is_dir():
+        return []
+    matches = (_RECORD.fullmatch(path.name) for path in edits.iterdir())
+    return sorted(int(match[1]) for match in matches if match)
+
+
+def _damaged(where: Path) -> TutelageError:
+    return TutelageError(
+        f"expected {where} as it was written, got other bytes: it is damaged; the edits of this store can no "
+        "longer be undone; remove what undoes them with "
+        f"`tutelage edit {where.parent.parent} compact --apply`"
+    )

@@ -1,0 +1,44 @@
+"""How simulated demonstrators err: one profile a kind, and how many of each the simulated crowd has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Profile:
+    """How one kind of demonstrator plays.
+
+    `slip` is the chance that a step's action is replaced by a random bound key; `give_up` the chance a
+    step of walking away; `against` the chance that an episode is played with random keys only.
+    `misread` is the chance that an episode is played for another colour than the instruction's; where the
+    environment is no grid world of ours, such an episode is played with random keys. `wobble` is the
+    standard deviation added to continuous actions, as a share of their range. `reaction_ms` is the median
+    of log-normal reaction times, `reaction_spread` their log standard deviation.
+    """
+
+    name: str
+    slip: float = 0.0
+    give_up: float = 0.0
+    against: float = 0.0
+    misread: float = 0.0
+    wobble: float = 0.0
+    reaction_ms: float = 350.0
+    reaction_spread: float = 0.35
+
+
+PROFILES = {
+    one.name: one
+    for one in (
+        Profile("careful", slip=0.005, wobble=0.01),
+        Profile("noisy", slip=0.08, wobble=0.06, reaction_ms=260.0),
+        Profile("slow", slip=0.01, wobble=0.02, reaction_ms=900.0),
+        Profile("lazy", slip=0.03, give_up=0.02, wobble=0.04),
+        Profile("mistaken", slip=0.02, misread=0.35, wobble=0.03),
+        Profile("hostile", against=1.0, reaction_ms=120.0),
+        Profile("expert", reaction_ms=200.0, reaction_spread=0.0),
+    )
+}
+CROWD: Mapping[str, int] = {"careful": 9, "slow": 3, "noisy": 5, "lazy": 2, "mistaken": 1, "hostile": 1}
+"""How many demonstrators of each profile the simulated crowd has: 21 people."""

@@ -1,0 +1,114 @@
+"""What tasks of known families leave out: keys, pace, idle action and success rule, from tables in YAML."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+
+from .bounded_files import parse_yaml, read_yaml
+from .errors import TutelageError
+from .success import UNKNOWN
+
+VARIABLE = "TUTELAGE_FAMILIES"
+"""The environment variable that names a table of one's own."""
+
+LEFT_OUT = ("controls", "keys", "pace", "actions", "success", "blank_first_frame")
+"""The keys of a task that an entry may give."""
+
+MOST_ENTRIES, LONGEST_PATTERN = 1000, 200
+
+
+def shipped() -> list[dict[str, Any]]:
+    """Return the table that comes with the package."""
+    return [dict(entry) for entry in _shipped()]
+
+
+def tables() -> list[dict[str, Any]]:
+    """Return the entries of the person's own table, if there is one, and then the package's."""
+    path = os.environ.get(VARIABLE)
+    if not path:
+        return shipped()
+    try:
+        document = read_yaml(Path(path))
+    except FileNotFoundError:
+        raise TutelageError(
+            f"expected the table of families that {VARIABLE} names at {path}, found none"
+        ) from None
+    if not isinstance(document, dict) or set(document) != {"families"}:
+        raise TutelageError(f"{path}: expected one key, families, with a list of entries")
+    return [*checked(document["families"], path), *shipped()]
+
+
+def checked(entries: Any, where: str) -> list[dict[str, Any]]:
+    """Return entries as they are if each has patterns and known keys; what these hold, the suite checks.
+
+    Raises TutelageError, which begins with `where`.
+    """
+    if not isinstance(entries, list) or len(entries) > MOST_ENTRIES:
+        raise TutelageError(f"{where}: expected a list of at most {MOST_ENTRIES:,} entries under families")
+    for entry in entries:
+        patterns = entry.get("env") if isinstance(entry, dict) else None
+        if not isinstance(patterns, list) or not patterns or not all(map(_is_pattern, patterns)):
+            raise TutelageError(
+                f"{where}: expected `env` of every family to be a list of patterns of ids, such as [ALE/*]"
+            )
+        for key in entry:
+            if key not in ("env", *LEFT_OUT):
+                raise TutelageError(
+                    f"{where}: unknown key {key!r} of a family; allowed: env, {', '.join(LEFT_OUT)}"
+                )
+    return entries
+
+
+def completed(task: Mapping[str, Any], entries: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return a task of a suite document with what it leaves out, from the first entries that match its id.
+
+    Keys and pace belong together: a task that gives any of `controls`, `keys`, `pace` gets none of these.
+    """
+    env_id = str(task.get("env", "")).rpartition(":")[2]
+    gives_play = any(key in task for key in _PLAY)
+    full = dict(task)
+    for entry in entries:
+        if any(fnmatchcase(env_id, pattern) for pattern in entry["env"]):
+            for key in LEFT_OUT:
+                if key in entry and not (gives_play and key in _PLAY):
+                    full.setdefault(key, entry[key])
+    return full
+
+
+def rule_of(env_id: str) -> str:
+    """Return the success rule that the registry knows for an id: its reward threshold, else `unknown`."""
+    spec = gymnasium.registry.get(env_id)
+    threshold = None if spec is None else spec.reward_threshold
+    return UNKNOWN if threshold is None else f"return >= {float(threshold):g}"
+
+
+def action_names(env: gymnasium.Env[Any, Any]) -> tuple[str, ...]:
+    """Return what an environment calls the actions of its Discrete space, if it says so as Atari's do."""
+    if not env.has_wrapper_attr("get_action_meanings"):
+        return ()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        names: Sequence[Any] = env.get_wrapper_attr("get_action_meanings")()
+    return tuple(map(str, names))
+
+
+_PLAY = ("controls", "keys", "pace")
+
+
+def _is_pattern(pattern: Any) -> bool:
+    return isinstance(pattern, str) and 0 < len(pattern) <= LONGEST_PATTERN
+
+
+@cache
+def _shipped() -> list[dict[str, Any]]:
+    text = resources.files(__package__).joinpath("families.yaml").read_text("utf-8")
+    return checked(parse_yaml(text, "families.yaml")["families"], "families.yaml")
