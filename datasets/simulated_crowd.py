@@ -201,7 +201,8 @@ def simulate(
     failures: dict[str, dict[int, str]] = {}
     if progress:
         for task_id, count in demonstrations.items():
-            progress(task_id, count - sum(len(left) for _, played, _, left in jobs if played == task_id))
+            if there := count - sum(len(left) for _, played, _, left in jobs if played == task_id):
+                progress(task_id, there)
     try:
         for job, result in zip(jobs, spread_safely(_play_chunk, jobs, workers, ray), strict=True):
             task_id, asked = job[1], job[3]

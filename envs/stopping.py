@@ -71,12 +71,12 @@ class Signals:
         hook = sys.unraisablehook
         sys.unraisablehook = self._unraisable(hook)
         self._before = {number: signal.signal(number, self._arrived) for number in SIGNALS}
-        self._installed, self._advice = True, []
+        self._installed, advice = True, [*self._advice]
         self.number, self._is_late, self._was_said = 0, False, False
         try:
             yield
         finally:
-            self._installed = False
+            self._installed, self._advice = False, advice
             sys.unraisablehook = hook
             for number, before in self._before.items():
                 signal.signal(number, before if before is not None else signal.SIG_DFL)
@@ -88,7 +88,8 @@ class Signals:
         try:
             yield
         finally:
-            if not self.number:  # else it is said at the end
+            # after a signal it is said at the end
+            if not (self.number and self._installed) and text in self._advice:
                 self._advice.remove(text)
 
     def conclude(self, advice: str) -> Stopped:

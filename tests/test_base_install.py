@@ -45,7 +45,7 @@ VERBS = [
     (["record", "web", "-o", "web", "--no-browser"], "web"),
     (["record", "box.yaml", "-o", "box", "--no-browser"], "box2d"),
     (["simulate", "baby.yaml", "-o", "baby", "-n", "2"], "babyai"),
-    (["simulate", "pole.yaml", "-o", "store", "-n", "4", "--ray", "local"], "ray"),
+    (["simulate", "pole.yaml", "-o", "over-ray", "-n", "4", "--ray", "local"], "ray"),
     (["export", "store", "--to", "minari", "-o", "minari"], "minari"),
     (["import", "minari", "store", "-o", "other"], "minari"),
 ]

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -123,6 +124,8 @@ CASES: dict[str, tuple[list[str], dict[str, str], str, str]] = {
     "check": (["serve", "STUDY", "--check"], SLOW_RESET, "trying the tasks", "again"),
 }
 WAYS = [(INT, True), (INT, False), (TERM, False)]
+SELDOM = ("simulate-alone", "record-rehearsal", "train")
+"""What others do as well: to play in one process, to be rehearsed, to train."""
 WITH_PROCESSES = ("simulate", "train-replaying", "evaluate-workers", "inspect")
 
 
@@ -149,14 +152,18 @@ def stopped(command: Command, number: signal.Signals, group: bool) -> float:
     return took
 
 
-@pytest.mark.parametrize(
-    ("name", "number", "group"),
-    [
-        (name, number, group)
-        for name in CASES
-        for number, group in (WAYS if name in WITH_PROCESSES else [WAYS[len(name) % 3]])
-    ],
-)
+def ways() -> Iterator[Any]:
+    """One way a verb, other than its neighbors'; every way of those with processes is left to `make soak`."""
+    for name in CASES:
+        usual = len(name) % len(WAYS)
+        for at, way in enumerate(WAYS):
+            if at == usual:
+                yield pytest.param(name, *way, marks=[pytest.mark.soak] if name in SELDOM else [])
+            elif name in WITH_PROCESSES:
+                yield pytest.param(name, *way, marks=pytest.mark.soak)
+
+
+@pytest.mark.parametrize(("name", "number", "group"), [*ways()])
 def test_a_verb_ends_at_the_first_signal(
     name: str, number: signal.Signals, group: bool, forge: Forge, place: Place, tmp_path: Path
 ) -> None:
@@ -185,7 +192,7 @@ def test_what_was_played_is_kept_and_the_same_command_plays_the_rest(
     out = tmp_path / "out"
     words = ["simulate", str(place.suite), "-o", str(out), "-n", "220", "--workers", "1"]
     # a hundred episodes make a chunk: it is there when the next one is played
-    command = forge.start(*words, environment={PROGRESS: "0.02", toy_slow_pole.STEP: "0.002"})
+    command = forge.start(*words, environment={PROGRESS: "0.02", toy_slow_pole.STEP: "0.001"})
     command.wait_for("100 of 220")
     stopped(command, INT, True)
     kept = [(episode.task, episode.seed, episode.digest) for episode in Store.open(out).trajectories()]
@@ -203,7 +210,8 @@ def test_a_run_goes_on_where_it_was_stopped(forge: Forge, place: Place, tmp_path
     words = words_of(place, ["train", "TAUGHT", "-o", "OUT", *SMALL, *MANY_STEPS], out)
     command = forge.start(*words, environment={PROGRESS: "0.05"})
     command.wait_for("steps/s")
-    stopped(command, INT, True)
+    assert stopped(command, INT, True) < 2
+    assert command.status == 128 + INT
     step = _read(out / STATE)[1]["step"]
     assert f"saved at step {step} of 100000" in command.errors
     command = forge.start("train", place.taught, "-o", out, "--resume", "--steps", str(step + 3))
@@ -212,7 +220,9 @@ def test_a_run_goes_on_where_it_was_stopped(forge: Forge, place: Place, tmp_path
     assert _read(out / STATE)[1]["step"] == step + 3
 
 
-@pytest.mark.parametrize(("number", "group"), WAYS)
+@pytest.mark.parametrize(
+    ("number", "group"), [WAYS[0], *(pytest.param(*way, marks=pytest.mark.soak) for way in WAYS[1:])]
+)
 def test_no_browser_is_left_of_processes_that_were_stopped(
     number: signal.Signals, group: bool, forge: Forge, tmp_path: Path
 ) -> None:
@@ -228,8 +238,13 @@ def test_no_browser_is_left_of_processes_that_were_stopped(
     assert took < 2
 
 
-@pytest.mark.parametrize("number", [INT, TERM])
-@pytest.mark.parametrize("verb", ["record", "serve"])
+@pytest.mark.parametrize(
+    ("verb", "number"),
+    [
+        *(("record", INT), ("serve", TERM)),
+        *(pytest.param(*case, marks=pytest.mark.soak) for case in (("record", TERM), ("serve", INT))),
+    ],
+)
 def test_a_server_ends_well_at_the_first_signal(
     verb: str, number: signal.Signals, forge: Forge, place: Place, tmp_path: Path
 ) -> None:

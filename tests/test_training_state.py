@@ -158,6 +158,7 @@ def test_tensors_that_do_not_fit_are_refused_not_broadcast(
         {"best": None},
         {"select": []},
         {"select": {"go": "x"}},
+        {"selected": 6.0},
         {"forgetful": "go"},
         {"forgetful": [1]},
     ],
