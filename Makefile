@@ -47,8 +47,9 @@ bench: .venv/installed-dev .venv/imitation/ready .venv/xland/ready .venv/miniwob
 audit: .venv/audit/ready  ## compare every pin with the advisories of PyPI (needs the network)
 	.venv/audit/bin/pip-audit --no-deps --disable-pip -r constraints.txt
 
-docs: .venv/installed-dev  ## write docs/cli.md from --help
+docs: .venv/installed-dev  ## write docs/cli.md from --help, docs/store-columns.md from the schema
 	$(BIN)/python docs/make_cli.py
+	$(BIN)/python docs/make_columns.py
 
 clean:  ## remove what the verbs made (your demonstrations in demo/ stay)
 	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
@@ -15,16 +16,19 @@ from .cli_defects import describe as describe_defect
 from .cli_defects import message_of
 from .cli_edit import browse, edit
 from .cli_exchange import export_, import_
+from .cli_json import print_json
 from .cli_people import payments, person
+from .cli_report import report
 from .cli_safety import reads_files
 from .cli_store import repair
 from .cli_study import Address, Proxies, forget, serve
+from .cli_tasks import COMPLETE_VARIABLE, completion, prepare_completion, suite_completions, tasks
 from .envs.console import SafeConsole, log_to_stderr
 from .envs.errors import TutelageError
-from .envs.finite_json import json_text
 from .envs.printable import printable
 from .envs.progress import counting, waiting
 from .envs.stopping import signals
+from .envs.wording import counted
 
 if TYPE_CHECKING:
     from .datasets.store import Store
@@ -42,7 +46,7 @@ console = SafeConsole()
 errors = SafeConsole(stderr=True, soft_wrap=True)
 
 SUITE = "A suite that comes along, a .yaml file, or a Gymnasium id."
-SuiteName = Annotated[str, typer.Argument(help=SUITE)]
+SuiteName = Annotated[str, typer.Argument(help=SUITE, autocompletion=suite_completions)]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document for machines instead of tables.")]
 Seed = Annotated[int, typer.Option(help="Seed of everything random here.")]
 Workers = Annotated[int, typer.Option(min=1, help="Processes that play or replay at once.")]
@@ -53,6 +57,8 @@ Folder = Annotated[Path, typer.Argument(help="A store: the folder that demonstra
 def main() -> None:
     """Run the command line; a user's mistake ends in one line and exit status 2."""
     log_to_stderr()
+    if COMPLETE_VARIABLE in os.environ:
+        prepare_completion()
     with signals.installed():
         line, status = _outcome()
         if signals.number:  # what else went wrong then went wrong because of it
@@ -105,23 +111,7 @@ def options(
     """What people do, turned into one policy, and measured against the same people."""
 
 
-@app.command()
-@reads_files
-def tasks(
-    suite: Annotated[str, typer.Argument(help="A suite, a .yaml file, or a Gymnasium id.")] = "",
-    as_json: Json = False,
-) -> None:
-    """List the tasks of a suite, or of every suite that comes along: environments, rules, keys."""
-    from .envs.listing import describe, table
-    from .envs.suite import load_suite, suite_names
-
-    with waiting("looking at the tasks"):
-        rows = [
-            describe(task, one)
-            for one in map(load_suite, [suite] if suite else suite_names())
-            for task in one
-        ]
-    _print_json(rows) if as_json else console.print(table(rows))
+app.command()(reads_files(tasks))
 
 
 @app.command()
@@ -183,6 +173,7 @@ def simulate(
     who: Annotated[list[str] | None, typer.Option(help="One of a profile, or expert; again: more.")] = None,
     workers: Workers = 2,
     ray: Annotated[str | None, typer.Option(help="Over a Ray cluster: an address, auto, or local.")] = None,
+    as_json: Json = False,
 ) -> None:
     """Let a simulated crowd (careful, noisy, slow, lazy, mistaken, hostile) play, and store what it did."""
     from .datasets import simulated_crowd
@@ -208,10 +199,16 @@ def simulate(
         options: dict[str, Any] = {"seeds": within, "skip": skip, "workers": workers, "ray": ray}
         options |= {"demonstrators": people, "progress": lambda _, count: advance(count)}
         options["tell"] = lambda task, reasons: failures.append(
-            f"task {task!r}: failed: {len(reasons)} episodes: {next(iter(reasons.values()))}"
+            f"task {task!r}: failed: {counted(len(reasons), 'episode')}: {next(iter(reasons.values()))}"
         )
         stored = simulated_crowd.simulate(chosen, store, wanted, **options)
-    console.print(f"{stored} demonstrations, each proven by replay, in {out}")
+    if as_json:
+        print_json(
+            "simulate",
+            {"store": out, "suite": chosen.name, "demonstrations": stored, "failures": failures},
+        )
+    else:
+        console.print(f"{counted(stored, 'demonstration')}, each proven by replay, in {out}")
     _end_with(failures)
 
 
@@ -230,7 +227,7 @@ def inspect(
     store = Store.open(folder)
     with counting("replaying", sum(store.listed().values()) if verify else 0) as advance:
         found = look(store, verify=verify, workers=workers, progress=advance)
-    _print_json(found.to_dict()) if as_json else console.print(found)
+    print_json("inspect", found.to_dict()) if as_json else console.print(found)
     if found.problems:
         raise TutelageError(f"expected a sound store at {folder}, found: {found.problems[0]}")
 
@@ -255,7 +252,7 @@ def quality(
     store = _store(folder)
     with counting("reading", len(store)) as advance:
         seen = view(store, experts=experts, progress=advance)
-    _print_json(seen.to_list()) if as_json else console.print(seen)
+    print_json("quality", {"people": seen.to_list()}) if as_json else console.print(seen)
 
 
 @app.command()
@@ -344,27 +341,11 @@ def evaluate(
             progress=bars,
         )
     _tell(measured.notes)
-    _print_json(measured.summary()) if as_json else console.print(measured.table())
+    print_json("evaluate", measured.summary()) if as_json else console.print(measured.table())
     _end_with(measured.failures)
 
 
-@app.command()
-@reads_files
-def report(
-    evaluation: Annotated[Path, typer.Argument(help="The folder that `tutelage evaluate` wrote.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The HTML file.")] = Path("report.html"),
-    run: Annotated[list[Path] | None, typer.Option(help="Training runs to draw curves of.")] = None,
-    store: Annotated[list[Path] | None, typer.Option(help="Stores to summarise.")] = None,
-    title: Annotated[str, typer.Option(help="What the page is called.")] = "",
-) -> None:
-    """Write one self-contained HTML page: the table, intervals, curves, worst seeds with replays."""
-    from .agents.evaluation.beside import report_on
-
-    with waiting("writing the report"):
-        written = report_on(
-            evaluation, out, runs=run or [], stores=[_store(one) for one in store or []], title=title
-        )
-    console.print(f"report: {written}")
+app.command()(reads_files(report))
 
 
 @app.command()
@@ -383,6 +364,9 @@ def demo(
 
     wants_play = sys.stdout.isatty() if play is None else play
     run_demo(out, quick=quick, play=wants_play, port=port, seed=seed, console=console)
+
+
+app.command()(completion)
 
 
 def _tell(notes: Iterable[str]) -> None:
@@ -420,7 +404,3 @@ def _seed_range(name: str) -> SeedRange:
             f"{nearest(name, SEED_RANGES)}"
         )
     return SEED_RANGES[name]
-
-
-def _print_json(document: Any) -> None:
-    print(json_text(document, indent=2, default=str))

@@ -11,12 +11,14 @@ import typer
 import yaml
 
 from .cli_edit_flags import Apply, Json, Out, pairs, selecting
-from .cli_edit_tables import counted, plain_table, plan_document, print_json, show_plan, whole
+from .cli_edit_tables import plain_table, plan_document, show_plan, whole
+from .cli_json import print_json
 from .cli_safety import reads_files
 from .envs.console import SafeConsole
 from .envs.errors import TutelageError
 from .envs.printable import printable
 from .envs.progress import counting
+from .envs.wording import counted
 
 if TYPE_CHECKING:
     from .datasets.editing import Plan
@@ -77,7 +79,7 @@ def list_(context: typer.Context, selection: Any, as_json: Json = False) -> None
             {**row, "note": "", "tags": [], "marked": False, **annotations[row["episode"]].to_dict()}
         )
     if as_json:
-        print_json(listed)
+        print_json("edit", {"episodes": listed})
         return
     table = plain_table("episode", "task", "demonstrator", "steps", "success", "annotations")
     for row in listed:
@@ -244,7 +246,7 @@ def suite(
         return
 
     def plan(store: Store, progress: Callable[[int], None]) -> Plan:
-        corrected = load_suite(file) if file else store.suite
+        corrected = load_suite(file, completes=False) if file else store.suite
         corrected = with_instructions(corrected, pairs(instruction, "--instruction TASK=TEXT"))
         return whole(plan_suite(store, corrected, pairs(rename, "--rename OLD=NEW"), progress), "correct")
 
@@ -307,7 +309,7 @@ def _run(context: typer.Context, plan: Planner, apply: bool, as_json: bool, out:
                 write_selection(store, frozenset(line.episode for line in planned.lines), out)
             if not planned.change.is_empty:
                 commit(store, planned.change)
-    print_json(plan_document(planned, apply)) if as_json else show_plan(planned, apply)
+    print_json("edit", plan_document(planned, apply)) if as_json else show_plan(planned, apply)
 
 
 def _alone(folder: Path) -> Any:

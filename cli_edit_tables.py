@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from .envs.console import SafeConsole
 from .envs.errors import TutelageError
-from .envs.finite_json import json_text
 from .envs.printable import printable
+from .envs.wording import counted
 
 if TYPE_CHECKING:
     from .datasets.editing import Line, Plan
@@ -55,7 +55,7 @@ def plan_document(planned: Plan, applied: bool) -> dict[str, Any]:
     """Return a plan as plain data, ready for JSON."""
     return {
         "applied": applied,
-        "verb": planned.change.verb,
+        "edit": planned.change.verb,
         "text": planned.change.text,
         "episodes": [line._asdict() for line in planned.lines],
         "refused": [line._asdict() for line in planned.refused],
@@ -72,16 +72,6 @@ def plain_table(*columns: str) -> Any:
     for name in columns:
         table.add_column(name, justify="right" if name == "steps" else "left", no_wrap=name == "episode")
     return table
-
-
-def counted(number: int, what: str) -> str:
-    """Write a number with its noun."""
-    return f"{number} {what}{'' if number == 1 else 's'}"
-
-
-def print_json(document: Any) -> None:
-    """Print one JSON document."""
-    print(json_text(document, indent=2))
 
 
 def whole(planned: Plan, verb: str) -> Plan:

@@ -7,18 +7,27 @@ from typing import Annotated
 
 import typer
 
+from .cli_json import print_json
 from .envs.console import SafeConsole
 from .envs.errors import TutelageError
-from .envs.finite_json import json_text
 from .envs.progress import counting
 
 console = SafeConsole()
 
 
+def _formats(incomplete: str) -> list[str]:
+    from .datasets.formats.exchange import FORMATS
+
+    return [name for name in FORMATS if name.startswith(incomplete)]
+
+
 def export_(
     folder: Annotated[Path, typer.Argument(help="A store: the folder that demonstrations are kept in.")],
-    to: Annotated[str, typer.Option(help="minari or lerobot.")],
+    to: Annotated[
+        str, typer.Option(help="minari, lerobot, csv, npz, robomimic or rlds.", autocompletion=_formats)
+    ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Where to write.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document for machines.")] = False,
 ) -> None:
     """Write a store in another project's format, and say what that format cannot hold."""
     from .datasets.formats.exchange import export_store
@@ -27,8 +36,11 @@ def export_(
     store = Store.open(folder)
     with counting("writing", len(store)) as advance:
         report = export_store(store, to, out, advance)
-    for sentence in report:
-        console.print(sentence)
+    if as_json:
+        print_json("export", {"store": folder, "to": to, "out": out, "report": report})
+    else:
+        for sentence in report:
+            console.print(sentence)
 
 
 def import_(
@@ -56,7 +68,9 @@ def import_(
     with counting("reading", count_episodes(folder, name) or None) as advance:
         told = import_store(folder, name, out, advance, suite=suite, keep_changed=changed)
     if as_json:
-        print(json_text([one if isinstance(one, str) else one.to_dict() for one in told], indent=2))
+        report = [line for line in told if isinstance(line, str)]
+        counts = [census.to_dict() for census in told if not isinstance(census, str)]
+        print_json("import", {"store": out, "report": report, "counts": counts})
     else:
         for one in told:
             console.print(one)

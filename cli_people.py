@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from .cli_json import print_json
 from .cli_study import DATABASE
 from .envs.console import SafeConsole
 from .envs.errors import TutelageError
@@ -46,7 +47,7 @@ def person(
         for row in matches:
             row["payments"] = entries(ledger, name, row["person"])
     if as_json:
-        print(json_text(matches, indent=2))
+        print_json("person", {"matches": matches})
     if not matches:
         raise TutelageError(
             f"expected a person with the pseudonym, code or id {word!r}, found none; check the letters"
@@ -92,7 +93,7 @@ def payments(
     if out is not None:
         _write(out, rows)
     if as_json:
-        print(json_text({"payments": rows, "differences": lines}, indent=2))
+        print_json("payments", {"payments": rows, "differences": lines})
     elif out is None:
         console.print(_table(rows))
         for line in _sums(rows):

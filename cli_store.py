@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
+from .cli_json import print_json
 from .envs.console import SafeConsole
 from .envs.errors import TutelageError
-from .envs.finite_json import json_text
 from .envs.progress import counting
 
 console = SafeConsole()
@@ -39,7 +39,7 @@ def repair(
     with counting("mending", None) as advance:
         done = mend(folder, copies or [], journal, dry_run=dry_run, tell=tell, progress=advance)
     if as_json:
-        print(json_text(asdict(done), indent=2))
+        print_json("repair", asdict(done))
     elif not dry_run:
         for line in done.lines():
             console.print(line)

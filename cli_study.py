@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .cli_json import print_json
 from .envs.console import SafeConsole
 from .envs.errors import TutelageError
-from .envs.finite_json import json_text
 from .envs.printable import printable
 from .envs.progress import Progress, waiting
+from .envs.wording import counted
 
 if TYPE_CHECKING:
     from .datasets.forgetting import Forgotten
@@ -55,9 +56,12 @@ def serve(
     new_admin_token: Annotated[
         bool, typer.Option("--new-admin-token", help="Make another token for the dashboard.")
     ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="With --check, print one JSON document for machines.")
+    ] = False,
 ) -> None:
     """Lead strangers through a study: consent, practice, tasks, thanks; every step is journalled."""
-    from .datasets.crowd.studies.outlook import outlook_table
+    from .datasets.crowd.studies.outlook import outlook, outlook_table
     from .datasets.crowd.studies.pay_notes import pay_notes
     from .datasets.crowd.studies.study import examine
     from .datasets.crowd.worlds.reachable_pace import pace_notes
@@ -69,20 +73,29 @@ def serve(
         from .datasets.crowd.back_office import check_panel
 
         wrong = check_panel(found)
+    if as_json and not check:
+        raise TutelageError("expected --json together with --check, got it alone; add --check")
     if found is None or wrong:
+        if as_json:
+            print_json("serve", {"study": study, "sound": False, "problems": wrong})
         for one in wrong:
             errors.print(f"  {one}", style="red")
-        count = "1 thing" if len(wrong) == 1 else f"{len(wrong)} things"
-        raise TutelageError(f"expected a sound study in {study}, found {count} to mend")
+        raise TutelageError(
+            f"expected a sound study in {study}, found {counted(len(wrong), 'thing')} to mend"
+        )
     folder = out or Path(found.name)
     if check:
+        notes = [
+            *pay_notes(found),
+            *(note for task in found.tasks for note in key_notes(task, controls[task.id])),
+            *pace_notes(found.tasks),
+        ]
+        if as_json:
+            about = {"study": study, "sound": True, "problems": [], "outlook": outlook(found), "notes": notes}
+            print_json("serve", about)
+            return
         console.print(outlook_table(found))
-        for note in pay_notes(found):
-            console.print(f"note: {note}")
-        for task in found.tasks:
-            for note in key_notes(task, controls[task.id]):
-                console.print(f"note: {note}")
-        for note in pace_notes(found.tasks):
+        for note in notes:
             console.print(f"note: {note}")
         return
     if links:
@@ -159,12 +172,13 @@ def forget(
 
         done = run(whom, places, [value] if value else [], progress.note, approve=approve)
     if as_json:
-        print(json_text(dataclasses.asdict(done), indent=2))
+        print_json("forget", dataclasses.asdict(done))
     if not as_json and not dry_run:
         _print(done)
     if done.left:
         raise TutelageError(
-            f"expected nothing of {whom} to be left, found something in {len(done.left)} places, the first: "
+            f"expected nothing of {whom} to be left, found something in "
+            f"{counted(len(done.left), 'place')}, the first: "
             f"{done.left[0]}; remove it there, and run this again"
         )
     if not done.existed:
@@ -184,7 +198,7 @@ def _print(done: Forgotten) -> None:
     lines = [f"removed: {removed or 'nothing was there'}"]
     lines += [f"searched: {one}" for one in done.searched]
     if done.vague:
-        lines.append(f"not searched for: {done.vague} external ids that are too short to tell from chance")
+        lines.append(f"not searched for: {counted(done.vague, 'external id')}, too short to tell from chance")
     lines.append(f"out of reach: {'; '.join(done.unreachable)}")
     lines += [f"left: {one}" for one in done.left]
     if done.existed and not done.left:

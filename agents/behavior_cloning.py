@@ -27,6 +27,7 @@ from ..envs.progress import counting
 from ..envs.stopping import Stopped, signals
 from ..envs.suite import Suite
 from ..envs.task import RECORD
+from ..envs.wording import counted
 from .checkpoint import LoadedPolicy, save
 from .cores import Pace
 from .judges import skills
@@ -272,7 +273,8 @@ def _expect_full_batches(sampler: Sampler, config: TrainConfig, tasks: int) -> N
     if (empty := sampler.first_empty(config.steps)) is not None:
         raise TutelageError(
             f"expected --batch-steps large enough that every batch holds a window (--window {config.window} "
-            f"steps) of one of {tasks} tasks, got {config.batch_steps}: batch {empty} would be empty; "
+            f"steps) of one of {counted(tasks, 'task')}, got {config.batch_steps}: batch {empty} "
+            "would be empty; "
             f"{config.window * tasks} are always enough"
         )
 

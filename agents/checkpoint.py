@@ -17,6 +17,7 @@ from ..envs.bounded_files import read_bytes
 from ..envs.errors import TutelageError
 from ..envs.printable import markdown_cell
 from ..envs.suite import Suite, suite_from
+from ..envs.wording import counted
 from .bounded_tensors import parse_tensors
 from .checkpoint_checks import expect_description, rebuilt
 from .policy import Policy
@@ -119,8 +120,8 @@ def _write_card(folder: Path, table: str) -> None:
         f"# A policy for {markdown_cell(document['suite']['suite'])}",
         "",
         f"One set of weights ({parameters} parameters) for: {tasks}.",
-        f"Trained by behavior cloning for {lineage.get('step', '?')} steps on "
-        f"{len(lineage.get('parts', {}))} dataset parts; every hash is in `{DESCRIPTION}`.",
+        f"Trained by behavior cloning for {counted(int(lineage.get('step', 0)), 'step')} on "
+        f"{counted(len(lineage.get('parts', {})), 'dataset part')}; every hash is in `{DESCRIPTION}`.",
         "",
         "## Evaluation",
         "",

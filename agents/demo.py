@@ -17,11 +17,12 @@ from ..envs.console import SafeConsole
 from ..envs.progress import Progress, waiting
 from ..envs.suite import Suite, load_suite
 from ..envs.task import TEST
+from ..envs.wording import counted
 from .behavior_cloning import train
 from .checkpoint import write_card
 from .evaluation.beside import measure, report_on, select_success
 from .evaluation.evaluate import progress_bars
-from .evaluation.tables import table_markdown
+from .evaluation.table_files import table_markdown
 from .train_config import TrainConfig
 
 DEMONSTRATIONS = {
@@ -83,7 +84,7 @@ def _crowd(suite: Suite, folder: Path, quick: bool, console: SafeConsole) -> Sto
     wanted = {task: max(10, round(count * share)) for task, count in DEMONSTRATIONS.items()}
     if folder.exists():
         store = Store.create(folder, suite)
-        console.print(f"{len(store)} demonstrations found in {folder}")
+        console.print(f"{counted(len(store), 'demonstration')} found in {folder}")
         return store
     # renamed when complete: a demo that was stopped in between never leaves half a crowd to learn from
     unfinished = folder.with_name(f"{folder.name}-unfinished")

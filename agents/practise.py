@@ -26,6 +26,7 @@ from ..envs.stopping import Stopped, signals
 from ..envs.suite import Suite
 from ..envs.task import SeedRange, Task
 from ..envs.web.registration import is_web
+from ..envs.wording import counted
 from .behavior_cloning import Evaluate, train
 from .checkpoint import LoadedPolicy, copy, load
 from .evaluation.actors import PolicyActor
@@ -198,7 +199,7 @@ def _attempt(
         again = replay_many(right, environments)
         right = [one for one, got in zip(right, again, strict=True) if isinstance(got, Replay)]
     tries = len(first) + len(more)
-    why = f"{len(failures)} of {tries} seeds: {next(iter(failures.values()))}" if failures else ""
+    why = f"{len(failures)} of {counted(tries, 'seed')}: {next(iter(failures.values()))}" if failures else ""
     return 1 - failed / tries, right, why
 
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from ..envs.bounded_files import Limits, too_large
 from ..envs.errors import TutelageError
+from ..envs.wording import counted
 
 _BLOCK = 1 << 20
 _NPY_HEADER = 10_000
@@ -138,7 +139,9 @@ def _member(archive: zipfile.ZipFile, name: str, where: str, limit: int) -> np.n
             f"expected a sound member {name!r} in {where}, got: {_first_line(error)}"
         ) from None
     if not whole:
-        raise TutelageError(f"expected {size} bytes for {shape} of {dtype} in {here}, got another number")
+        raise TutelageError(
+            f"expected {counted(size, 'byte')} for {shape} of {dtype} in {here}, got another number"
+        )
     return flat.reshape(shape, order="F" if fortran else "C")
 
 

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..envs.errors import TutelageError
+from ..envs.wording import counted
 from .durable import sync_folder
 
 Identity = tuple[int, int]
@@ -161,7 +162,7 @@ class DatabaseFile:
             return None
         self.lost = FileLost(
             f"expected {self.path} to be left alone while it is in use, got a file that was cut short from "
-            f"{self._size} to {size} bytes; nothing was acknowledged since; restore it from a copy"
+            f"{self._size} to {counted(size, 'byte')}; nothing was acknowledged since; restore it from a copy"
         )
         return str(self.lost)
 

@@ -16,6 +16,7 @@ from ..envs.errors import TutelageError
 from ..envs.printable import printable
 from ..envs.suite import Suite, suite_from
 from ..envs.task import Task
+from ..envs.wording import counted
 from .annotations import Annotation, annotate
 from .durable import disk_errors, sync_folder
 from .edit_commit import Change
@@ -67,10 +68,12 @@ def plan_merge(store: Store, folders: Sequence[Path], progress: Progress) -> Pla
     put = pa.concat_tables(tables) if tables else None
     added = 0 if put is None else len(put)
     document = seal_document(suite) if suite.source != store.suite.source else ""
-    change = Change("merge", f"add {added} episodes", put=put, document=document, annotations=annotations)
+    change = Change(
+        "merge", f"add {counted(added, 'episode')}", put=put, document=document, annotations=annotations
+    )
     plan = Plan(change, lines, refused)
     if passed_over:
-        plan.notes.append(f"{passed_over} episodes are here already")
+        plan.notes.append(f"passed over, being here already: {counted(passed_over, 'episode')}")
     if document:
         plan.notes.append(
             f"the suite gains tasks: {', '.join(t.id for t in suite if t not in tuple(store.suite))}"
@@ -90,7 +93,7 @@ def plan_split(store: Store, selection: Selection, out: Path, *, move: bool) -> 
         raise TutelageError("expected episodes to put into another store, got none that fit the conditions")
     _check_target(store, out, ids)
     verb, what = ("split", "moved to") if move else ("filter", "copied to")
-    change = Change(verb, f"{'move' if move else 'copy'} {len(ids)} episodes to another store")
+    change = Change(verb, f"{'move' if move else 'copy'} {counted(len(ids), 'episode')} to another store")
     if move:
         change = replace(change, drop=ids, deleted=ids)
     return Plan(change, lines_of(rows, meant, f"{what} {out}"))
@@ -146,7 +149,7 @@ def plan_suite(store: Store, suite: Suite, renamed: Mapping[str, str], progress:
                 plan.lines.append(line_of(trajectory, what))
     differing = [task.id for task in suite if task not in tuple(store.suite)]
     document = seal_document(suite) if suite.source != store.suite.source else ""
-    text = f"correct the suite ({len(differing)} tasks), {len(put)} episodes change"
+    text = f"correct the suite ({counted(len(differing), 'task')}), {counted(len(put), 'episode')} to change"
     plan.change = Change("suite", text, put=to_table(put) if put else None, document=document)
     if differing:
         plan.notes.append(f"tasks that differ: {', '.join(differing)}")
@@ -187,7 +190,7 @@ def _in_suite(
         return after, "" if plays_same else "its observations are stored: no replay shows that this is right"
     after, refusal = play_in(after, environments)
     if not (after.terminated or after.truncated):
-        after = replace(after, success=False)
+        after = replace(after, success=task.success.outcome(None))
     return after, refusal
 
 

@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from ..envs.errors import TutelageError
 from ..envs.printable import printable
+from ..envs.wording import counted
 from .annotations import Annotation, check_tag
 from .edit_commit import Change
 from .replay import Environments, Replay, replay_many
@@ -57,7 +58,11 @@ def plan_delete(store: Store, selection: Selection, keep: bool = False) -> Plan:
     ids = rows["episode"].to_pylist()
     drop = frozenset(ids[at] for at in gone)
     verb = "keep" if keep else "delete"
-    text = f"keep {len(meant)} episodes, delete {len(drop)}" if keep else f"delete {len(drop)} episodes"
+    text = (
+        f"keep {counted(len(meant), 'episode')}, delete {len(drop)}"
+        if keep
+        else f"delete {counted(len(drop), 'episode')}"
+    )
     plan = Plan(Change(verb, text, drop=drop, deleted=drop), [*lines_of(rows, gone, "deleted")])
     if len(drop) == len(rows) and drop:
         plan.notes.append("no episode is left afterwards")
@@ -91,7 +96,9 @@ def plan_tags(
         if after != before:
             changes[ids[at]] = after
             plan.lines += lines_of(rows, [at], _shown(after))
-    plan.change = replace(plan.change, annotations=changes, text=f"annotate {len(changes)} episodes")
+    plan.change = replace(
+        plan.change, annotations=changes, text=f"annotate {counted(len(changes), 'episode')}"
+    )
     return plan
 
 
@@ -121,7 +128,7 @@ def plan_relabel(store: Store, selection: Selection, labels: dict[str, str], pro
         if what:
             put.append(labeled)
             plan.lines.append(line_of(trajectory, what))
-    text = f"relabel {len(put)} episodes: {', '.join(sorted(labels))}"
+    text = f"relabel {counted(len(put), 'episode')}: {', '.join(sorted(labels))}"
     plan.change = replace(plan.change, put=to_table(put) if put else None, text=text)
     if "demonstrator" in labels:
         plan.notes.append("`tutelage forget` finds these episodes under the new name from then on")

@@ -13,6 +13,7 @@ import sqlalchemy as sql
 
 from ..envs.bounded_files import real_path
 from ..envs.errors import TutelageError
+from ..envs.wording import counted
 from .crowd.ledger import Ledger, people
 from .crowd.recorder import JOURNAL, lock_folder
 from .crowd.secret import VARIABLE, Secret, has_secret
@@ -152,7 +153,7 @@ def find(places: Places, name: str, value: str) -> str:
         sources = {name, name.lower(), name.partition("_")[0].lower()}
         pseudonyms = {secret.pseudonym(source, value) for source in sources} & _demonstrators(rows, places)
     if len(pseudonyms) != 1:
-        got = "none" if not pseudonyms else f"{len(pseudonyms)} people"
+        got = "none" if not pseudonyms else f"{counted(len(pseudonyms), 'person')}"
         raise TutelageError(f"expected one person with that {name}, found {got}; give the pseudonym instead")
     return pseudonyms.pop()
 
@@ -169,15 +170,18 @@ def _plan(
     """List what will be removed and rewritten, before anything is."""
     if traces.is_here:
         done.planned.append(
-            f"database: {len(traces.seats)} seats, {len(traces.ids)} ids, all rows about them"
+            f"database: {counted(len(traces.seats), 'seat')}, {counted(len(traces.ids), 'id')}, all "
+            "rows about them"
         )
     for store, exports in zip(stores, exported, strict=True):
         rows = store.episodes()
         by = rows["demonstrator"].to_pylist()
         if count := by.count(traces.person):
-            done.planned.append(f"{store.path}: {count} episodes, and what was computed from the store")
+            done.planned.append(
+                f"{store.path}: {counted(count, 'episode')}, and what was computed from the store"
+            )
         if count := rows_of(store.path, traces.person):
-            done.planned.append(f"{store.path}: {count} rows that undo edits")
+            done.planned.append(f"{store.path}: {counted(count, 'row')} that undo edits")
         tasks = {
             task for task, name in zip(rows["task"].to_pylist(), by, strict=True) if name != traces.person
         }
@@ -221,7 +225,7 @@ def _look(
         tell("searching the database")
         matches, looked = standing(rows.engine, words)
         done.left += matches
-        done.searched.append(f"{looked} rows of {address(rows.engine)}")
+        done.searched.append(f"{counted(looked, 'row')} of {address(rows.engine)}")
         if not is_sqlite(rows.engine):
             done.unreachable += _UNREACHABLE_ON_A_SERVER
         rows.engine.dispose()  # the last one to close a file of SQLite's takes its log along
@@ -232,7 +236,7 @@ def _look(
         search = Search(words)
         search.folder(folder)
         done.left += search.found
-        done.searched.append(f"{search.files} files ({search.size} bytes) in {folder}")
+        done.searched.append(f"{counted(search.files, 'file')} ({counted(search.size, 'byte')}) in {folder}")
         done.unreachable += [f"what the link {link} leads to" for link in search.links]
     for exports in exported:
         for export in exports.doubtful:
@@ -242,7 +246,9 @@ def _look(
                     f"it is not certain that this is the same store"
                 )
         if exports.unknown:
-            done.unreachable.append(f"{exports.unknown} exports that another person or machine made")
+            done.unreachable.append(
+                f"{counted(exports.unknown, 'export')} that another person or machine made"
+            )
     if places.parts:
         tell(f"searching {places.parts}")
         search, remote = Search(words), Remote(places.parts)
@@ -250,7 +256,9 @@ def _look(
             with remote.open(name, version) as file:
                 search.file(file, name)
         done.left += [f"{name} at {places.parts}" for name in search.found]
-        done.searched.append(f"{search.files} files ({search.size} bytes) at {places.parts}")
+        done.searched.append(
+            f"{counted(search.files, 'file')} ({counted(search.size, 'byte')}) at {places.parts}"
+        )
 
 
 def _ledger(places: Places) -> Ledger | None:

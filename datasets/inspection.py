@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from rich import box
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from ..envs.bounded_files import parse_json
 from ..envs.finite_json import number_text
+from ..envs.folded_table import Column, FoldedTable
 from ..envs.printable import printable
+from ..envs.wording import counted
 from .column_profile import Profile
 from .store import Progress, Store
 from .verification import verify as check
@@ -27,7 +27,10 @@ from .versions import moved_versions
 
 @dataclass(frozen=True)
 class TaskSummary:
-    """One task's episodes: `success` is a share, None without a success rule; medians are per episode."""
+    """One task's episodes: `success` is a share, `steps_median` and `seconds_median` are per episode.
+
+    All of them are None where there is no episode, `success` also without a success rule.
+    """
 
     task: str
     env: str
@@ -35,9 +38,9 @@ class TaskSummary:
     people: int
     steps: int
     success: float | None
-    return_mean: float
-    steps_median: float
-    seconds_median: float
+    return_mean: float | None
+    steps_median: float | None
+    seconds_median: float | None
     replayed: int
     stored: int
 
@@ -200,72 +203,53 @@ def _moved(rows: pa.Table) -> list[str]:
 
 
 def _rate(column: pa.ChunkedArray) -> float | None:
-    """Return the share of successes; 0 of no episode, None where no episode could have been one."""
+    """Return the share of successes; None where no episode could have been one."""
     rated = [value for value in column.to_pylist() if value is not None]
-    return None if len(column) and not rated else float(np.mean(rated)) if rated else 0.0
+    return float(np.mean(rated)) if rated else None
 
 
-def _percent(share: float | None) -> str:
-    return "–" if share is None else f"{share:.1%}"
+def _mean(column: pa.ChunkedArray) -> float | None:
+    return float(np.mean(column.to_pylist())) if len(column) else None
 
 
-def _mean(column: pa.ChunkedArray) -> float:
-    return float(np.mean(column.to_pylist())) if len(column) else 0.0
-
-
-def _median(column: pa.ChunkedArray) -> float:
-    return float(np.median(column.to_pylist())) if len(column) else 0.0
+def _median(column: pa.ChunkedArray) -> float | None:
+    return float(np.median(column.to_pylist())) if len(column) else None
 
 
 def _headline(one: Inspection) -> Text:
     counts = ", ".join(f"{count:,} {name}" for name, count in one.outcomes.items() if count)
     return Text(
         f"{printable(one.path)}: suite {printable(one.suite)}, "
-        f"{one.episodes:,} episodes ({counts or 'none yet'}), {one.steps:,} steps, "
-        f"{one.hours:.2f} hours, {one.bytes:,} bytes in {one.parts} parts"
+        f"{counted(one.episodes, 'episode')} ({counts or 'none yet'}), {counted(one.steps, 'step')}, "
+        f"{one.hours:.2f} hours, {counted(one.bytes, 'byte')} in {counted(one.parts, 'part')}"
     )
 
 
-def _task_table(one: Inspection) -> Table:
-    table = Table(
-        title="tasks", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True
-    )
-    table.add_column("task", no_wrap=True)
-    for name in ("episodes", "people", "success", "return", "steps", "seconds", "stored"):
-        table.add_column(name, justify="right")
+def _task_table(one: Inspection) -> FoldedTable:
+    names = ("task", "episodes", "people", "success", "return", "steps", "seconds", "stored")
+    caption = "return: mean; steps, seconds: median; stored: episodes whose observations are kept too"
+    table = FoldedTable([*map(Column, names)], title="tasks", caption=caption)
     for task in one.tasks:
         table.add_row(
-            printable(task.task),
+            task.task,
             f"{task.episodes:,}",
             f"{task.people:,}",
-            _percent(task.success),
+            number_text(task.success, ".1%"),
             number_text(task.return_mean, ".2f"),
-            f"{task.steps_median:g}",
-            f"{task.seconds_median:.1f}",
+            number_text(task.steps_median, "g"),
+            number_text(task.seconds_median, ".1f"),
             f"{task.stored:,}",
         )
-    table.caption = "return: mean; steps, seconds: median; stored: episodes whose observations are kept too"
-    table.caption_justify = "left"
     return table
 
 
-def _people_table(one: Inspection, most: int = 30) -> Table:
-    table = Table(
-        "demonstrator",
-        "kind",
-        title="people and other demonstrators",
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        collapse_padding=True,
-    )
-    for name in ("episodes", "steps", "hours", "success"):
-        table.add_column(name, justify="right")
+def _people_table(one: Inspection, most: int = 30) -> FoldedTable:
+    names = ("demonstrator", "kind", "episodes", "steps", "hours", "success")
+    more = f"and {len(one.people) - most:,} more" if len(one.people) > most else ""
+    table = FoldedTable([*map(Column, names)], 2, "people and other demonstrators", more)
     for who in one.people[:most]:
-        cells = f"{who.episodes:,}", f"{who.steps:,}", f"{who.hours:.2f}", _percent(who.success)
-        table.add_row(printable(who.demonstrator), printable(who.kind), *cells)
-    if len(one.people) > most:
-        table.caption = f"and {len(one.people) - most:,} more"
+        cells = f"{who.episodes:,}", f"{who.steps:,}", f"{who.hours:.2f}", number_text(who.success, ".1%")
+        table.add_row(who.demonstrator, who.kind, *cells)
     return table
 
 
@@ -288,19 +272,20 @@ def _verdict(one: Inspection) -> Text:
 def _soundness(one: Inspection) -> Text:
     if one.problems:
         listed = "\n".join(f"  {printable(problem)}" for problem in one.problems)
-        word = "problem" if len(one.problems) == 1 else "problems"
-        return Text(f"{len(one.problems):,} {word}:\n{listed}", style="red")
+        return Text(f"{counted(len(one.problems), 'problem')}:\n{listed}", style="red")
     if not one.verified:
         return Text("every part is sound; replay was not asked for", style="yellow")
     replayed, stored = sum(task.replayed for task in one.tasks), sum(task.stored for task in one.tasks)
     if one.casts:
         lines = "\n".join(f"  {printable(line)}" for line in one.casts)
         return Text(
-            f"{replayed:,} episodes replayed bit for bit, {stored:,} with stored observations intact, but "
+            f"{counted(replayed, 'episode')} replayed bit for bit, "
+            f"{stored:,} with stored observations intact, but "
             f"casts changed what was observed or done:\n{lines}",
             style="yellow",
         )
     return Text(
-        f"sound: {replayed:,} episodes replayed bit for bit, {stored:,} with stored observations intact",
+        f"sound: {counted(replayed, 'episode')} replayed bit for bit, "
+        f"{stored:,} with stored observations intact",
         style="green",
     )

@@ -22,6 +22,7 @@ from ..envs.bounded_files import decode_text, open_regular, parse_json, parse_ya
 from ..envs.errors import TutelageError
 from ..envs.finite_json import exact_json
 from ..envs.suite import Suite
+from ..envs.wording import counted
 from .durable import write_whole
 from .pending import read_pending
 
@@ -270,11 +271,12 @@ def differences(folder: Path, manifest: Manifest) -> list[str]:
     for name, entry in sorted(manifest.parts.items()):
         if name not in there:
             lines.append(
-                f"expected part {name} of {folder} with {entry.episodes} episodes, found none: it is missing"
+                f"expected part {name} of {folder} with {counted(entry.episodes, 'episode')}, found "
+                "none: it is missing"
             )
         elif there[name] != entry.bytes:
             lines.append(
-                f"expected part {name} of {folder} to have {entry.bytes} bytes, "
+                f"expected part {name} of {folder} to have {counted(entry.bytes, 'byte')}, "
                 f"got {there[name]}: it is damaged"
             )
     lines += [
@@ -293,5 +295,5 @@ def stale_files(folder: Path, manifest: Manifest) -> frozenset[str]:
 def check_parts(folder: Path, manifest: Manifest) -> None:
     """Raise TutelageError that names the first difference between a folder and its manifest."""
     if lines := differences(folder, manifest):
-        more = f" ({len(lines)} such parts)" if len(lines) > 1 else ""
+        more = f" ({counted(len(lines), 'such part')})" if len(lines) > 1 else ""
         raise TutelageError(f"{lines[0]}{more}; " + _REPAIR.format(folder))

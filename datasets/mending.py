@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..envs.errors import TutelageError
+from ..envs.wording import counted
 from .crowd.restoring import open_journal, restorable, restore
 from .database import database_errors
 from .repair import Finding, carry_out, deleted_episodes, plan_repair
@@ -30,11 +31,11 @@ class Mended:
 
     def lines(self) -> list[str]:
         """Say in a few sentences how it ended."""
-        lines = [f"brought back from the journal: {self.restored} episodes"] * bool(self.restored)
+        lines = [f"brought back from the journal: {counted(self.restored, 'episode')}"] * bool(self.restored)
         if self.lost:
             lines.append(
-                f"in parts that are lost: {self.lost} episodes; what the journal does not have of them, "
-                "a copy may: name it with --from"
+                f"in parts that are lost: {counted(self.lost, 'episode')}; "
+                "what the journal does not have of them, a copy may: name it with --from"
             )
         lines += [f"not restored: {reason}" for reason in self.unrestored]
         lines += self.problems or ["the store is sound"]
@@ -63,7 +64,7 @@ def mend(
         there = plan.ids | deleted_episodes(folder, plan.manifest)
         records = restorable(opened, folder, plan.suite, there) if opened else []
         if records:
-            problem = f"{len(records)} demonstrations of the journal are not in the store"
+            problem = f"not in the store: {counted(len(records), 'demonstration')} of the journal"
             done.findings.append(Finding(problem, "they are played again and brought back"))
         for finding in done.findings:
             tell(f"{finding.problem}: {finding.remedy}")

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 from ..envs.errors import TutelageError
+from ..envs.wording import counted
 from .evidence import Evidence
 
 FEW = 3
@@ -130,7 +131,7 @@ def _beside_median(
 def _find_agreement(one: Evidence) -> Finding | None:
     if not one.repeats:
         return None
-    sentence = f"ends as most others on {one.agreed} of {one.repeats} seeds that they played too"
+    sentence = f"ends as most others on {one.agreed} of {counted(one.repeats, 'seed')} that they played too"
     return Finding("agreement", sentence, _surely_below(one.agreed, one.repeats, 0.5))
 
 

@@ -7,9 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rich import box
-from rich.table import Table
-
+from ..envs.folded_table import Column, FoldedTable
 from ..envs.printable import printable
 from .conduct import conduct_in
 from .evidence import Evidence, evidence
@@ -32,20 +30,18 @@ class QualityView:
             for one, said in self.people
         ]
 
-    def __rich__(self) -> Table:
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-        table.add_column("person", no_wrap=True)
-        for name in ("episodes", "success", "length", "ms", "score"):
-            table.add_column(name, justify="right")
-        table.add_column("what speaks against them")
-        for one, said in self.people[:_SHOWN]:
-            reasons = printable("; ".join(said.reasons)) or "nothing"
-            table.add_row(
-                printable(one.person), f"{one.episodes:,}", *_cells(one), f"{said.score:.2f}", reasons
-            )
+    def __rich__(self) -> FoldedTable:
+        names = [Column(name) for name in ("person", "episodes", "success", "length", "ms", "score")]
         left = f"and {len(self.people) - _SHOWN:,} more; " if len(self.people) > _SHOWN else ""
-        table.caption = f"{left}length: steps over the expert's; ms: from a picture to its key, the median"
-        table.caption_justify = "left"
+        table = FoldedTable(
+            [*names, Column("what speaks against them", words=True)],
+            caption=f"{left}length: steps over the expert's; ms: from a picture to its key, the median",
+        )
+        for one, said in self.people[:_SHOWN]:
+            reasons = "; ".join(said.reasons) or "nothing"
+            table.add_row(
+                one.person, f"{one.episodes:,}", *_cells(one), f"{said.score:.2f}", printable(reasons)
+            )
         return table
 
 
@@ -56,11 +52,6 @@ def view(store: Store, *, experts: bool = True, progress: Progress | None = None
     return QualityView(
         sorted(people, key=lambda pair: (-len(pair[1].reasons), pair[1].score, pair[0].person))
     )
-
-
-def _most_first(pair: tuple[Evidence, Verdict]) -> tuple[int, float, str]:
-    one, said = pair
-    return -len(said.reasons), said.score, one.person
 
 
 def _cells(one: Evidence) -> tuple[str, str, str]:

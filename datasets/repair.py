@@ -17,6 +17,7 @@ import pyarrow as pa
 from ..envs.bounded_files import read_bytes
 from ..envs.errors import TutelageError
 from ..envs.suite import Suite, suite_from
+from ..envs.wording import counted
 from .annotations import annotations_name, read_annotations
 from .bounded_parquet import read_columns
 from .durable import disk_errors, sync_folder, write_whole
@@ -213,11 +214,16 @@ def _plan_listed(plan: Plan, copies: Sequence[StoreCopy]) -> None:
             ids = episode_ids(plan.folder / name)
             plan.ids.update(ids)
             if len(ids) != entry.episodes:
-                problem = f"part {name} has {len(ids)} episodes, where the manifest says {entry.episodes}"
+                problem = (
+                    f"part {name} has {counted(len(ids), 'episode')}, where the manifest says "
+                    f"{entry.episodes}"
+                )
                 plan.find(problem, "the manifest is corrected")
                 plan.manifest = plan.manifest.changed({name: replace(entry, episodes=len(ids))})
             continue
-        problem = f"part {name} with {entry.episodes} episodes is {'damaged' if is_there else 'missing'}"
+        problem = (
+            f"part {name} with {counted(entry.episodes, 'episode')} is {'damaged' if is_there else 'missing'}"
+        )
         if is_there:
             plan.aside.append(name)
         if (twin := extra.pop(entry.sha256, None)) is not None:
@@ -271,7 +277,9 @@ def _plan_doubles(plan: Plan) -> None:
                 twice.append(episode)
             seen.add(episode)
         if twice:
-            problem = f"part {name} holds {len(twice)} episodes a second time, the first: {twice[0]}"
+            problem = (
+                f"part {name} holds {counted(len(twice), 'episode')} a second time, the first: {twice[0]}"
+            )
             plan.find(problem, f"it is written without them, and as it was it is moved to {DAMAGED}")
             plan.doubled.append(name)
 

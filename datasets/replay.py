@@ -15,6 +15,7 @@ from ..envs.gymnasium_task import Step, TaskEnvironment
 from ..envs.suite import Suite
 from ..envs.task import Task
 from ..envs.trust import Untrusted
+from ..envs.wording import counted
 from .trajectory import Digest, Trajectory, stack_observations
 from .versions import moved_versions
 
@@ -308,7 +309,7 @@ def _difference(trajectory: Trajectory, got: Replay | Exception) -> str:
     elif trajectory.observations is not None:
         what = "stored observations that differ from its digest"
     elif len(got.rewards) != len(trajectory):
-        what = f"an end after {len(got.rewards)} of {len(trajectory)} steps"
+        what = f"an end after {len(got.rewards)} of {counted(len(trajectory), 'step')}"
     else:
         both_missing = np.isnan(got.rewards) & np.isnan(trajectory.rewards)
         unlike = np.flatnonzero((got.rewards != trajectory.rewards) & ~both_missing)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..envs.errors import TutelageError
+from ..envs.wording import counted
 from .columns import TaskColumns, load_columns
 
 CHECKED = 10_000
@@ -59,7 +60,7 @@ class Sampler:
         if not columns or window < 1 or steps_per_batch < len(columns):
             raise TutelageError(
                 f"expected tasks, window >= 1 and steps_per_batch >= their number, "
-                f"got {len(columns)} tasks, {window} and {steps_per_batch}"
+                f"got {counted(len(columns), 'task')}, {window} and {steps_per_batch}"
             )
         given = weights or {}
         self._streams = {

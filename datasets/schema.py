@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from ..envs.bounded_files import parse_json
 from ..envs.errors import TutelageError
 from ..envs.finite_json import exact_json
+from ..envs.wording import counted
 from .bounded_archives import read_npz
 from .trajectory import Trajectory
 
@@ -241,7 +242,7 @@ def _from_row(
     size = row["action_size"]
     if size < 0 or len(steps["actions"]) != row["steps"] * size:
         raise TutelageError(
-            f"expected {row['steps']} actions of {size} numbers in episode {row['episode']}, "
+            f"expected {row['steps']} actions of {counted(size, 'number')} in episode {row['episode']}, "
             f"got {len(steps['actions'])} numbers"
         )
     actions = steps.pop("actions").reshape(row["steps"], size)

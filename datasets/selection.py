@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from ..envs.errors import TutelageError, nearest
 from ..envs.printable import printable
+from ..envs.wording import counted
 from .annotations import Annotation, Annotations
 from .trajectory import KINDS
 
@@ -82,7 +83,7 @@ def full_id(given: str, episodes: Iterable[str]) -> str:
         if len(given) >= SHORTEST_PREFIX and episode.startswith(given):
             matches.append(episode)
     if len(matches) != 1:
-        got = "no episode" if not matches else f"{len(matches)} episodes"
+        got = "no episode" if not matches else counted(len(matches), "episode")
         raise TutelageError(
             f"expected the id of an episode here, or at least {SHORTEST_PREFIX} characters that begin it, "
             f"got {printable(given)!r}, which fits {got}"

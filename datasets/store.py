@@ -19,6 +19,7 @@ from ..envs.bounded_files import Limits, too_large
 from ..envs.errors import TutelageError, brief
 from ..envs.suite import Suite, suite_from
 from ..envs.task import SeedRange
+from ..envs.wording import counted
 from .annotations import Annotations, read_annotations
 from .bounded_parquet import BoundedParquet
 from .column_cache import COLUMNS
@@ -311,7 +312,8 @@ class Store:
         entry, rows = self.manifest().parts.get(part.name), file.metadata.num_rows
         if entry is not None and entry.episodes != rows:
             raise TutelageError(
-                f"expected part {part.name} of {self.path} to have {entry.episodes} episodes, as its "
+                f"expected part {part.name} of {self.path} to have "
+                f"{counted(entry.episodes, 'episode')}, as its "
                 f"manifest says, got {rows}; mend it with `tutelage repair {self.path}`"
             )
         self._counted.add(part.name)
@@ -356,7 +358,7 @@ class Store:
             twice = counts.filter(pc.greater(counts.field("counts"), 1)).field("values").to_pylist()
             raise TutelageError(
                 f"expected every episode of {self.path} once, got {twice[0]} more than once "
-                f"({len(twice)} such episodes); mend it with `tutelage repair {self.path}`"
+                f"({counted(len(twice), 'such episode')}); mend it with `tutelage repair {self.path}`"
             )
         self._unique = manifest
 

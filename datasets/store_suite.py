@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ..envs.errors import TutelageError
 from ..envs.suite import Suite, suite_from
 from ..envs.task import Task
+from ..envs.wording import counted
 from .durable import write_whole
 from .manifest import DOCUMENT, MANIFEST, Manifest, seal_document
 from .trajectory import Trajectory
@@ -42,7 +43,7 @@ def other_suite(path: Path, there: Suite, suite: Suite) -> str:
             what = f"task {theirs.id!r} differs"
             break
     else:
-        what = f"it has {len(there)} tasks, not {len(suite)}, or another evaluation"
+        what = f"it has {counted(len(there), 'task')}, not {len(suite)}, or another evaluation"
     return (
         f"expected {path} to hold this very suite {suite.name!r}, got another of that name ({what}); "
         f"choose another folder, or give the changed suite another name"

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..envs.errors import TutelageError
 from ..envs.spaces import Observation
+from ..envs.wording import counted
 
 CONTROLLERS = ("person", "policy", "expert")
 """Who chose an action; a trajectory holds the index, one a step."""
@@ -81,7 +82,7 @@ class Trajectory:
         for path, array in (self.observations or {}).items():
             if len(array) != steps + 1:
                 raise TutelageError(
-                    f"expected {steps + 1} observations for {steps} actions, "
+                    f"expected {counted(steps + 1, 'observation')} for {counted(steps, 'action')}, "
                     f"got {len(array)} at {path!r} in {self.episode}"
                 )
         for path, array in self.infos.items():

@@ -18,6 +18,7 @@ from ..envs.controls import from_mapping
 from ..envs.errors import TutelageError
 from ..envs.printable import printable
 from ..envs.trust import Untrusted
+from ..envs.wording import counted
 from .edit_commit import Change
 from .editing import Plan, line_of, meant_rows, read_episodes
 from .replay import Environments, Replay, digest_of, replay, replay_proven
@@ -63,11 +64,15 @@ def plan_trim(
                 continue
             put.append(trimmed)
             plan.lines.append(
-                line_of(trajectory, f"{_cut(first, last)}: {len(trajectory)} → {len(trimmed)} steps")
+                line_of(
+                    trajectory, f"{_cut(first, last)}: {len(trajectory)} → {counted(len(trimmed), 'step')}"
+                )
             )
-    plan.change = replace(plan.change, put=to_table(put) if put else None, text=f"trim {len(put)} episodes")
+    plan.change = replace(
+        plan.change, put=to_table(put) if put else None, text=f"trim {counted(len(put), 'episode')}"
+    )
     if untouched:
-        plan.notes.append(f"no idle steps at the ends of {untouched} episodes")
+        plan.notes.append(f"no idle steps at the ends of {counted(untouched, 'episode')}")
     return plan
 
 
@@ -171,7 +176,7 @@ def _check_same(trajectory: Trajectory, before: Replay, again: Replay, first: in
     steps = len(trajectory) - first - last
     differs = "the world moves on in its idle steps: a reset is another state, so the start cannot be cut"
     if len(again.rewards) != steps:
-        raise Refusal(f"it ends after {len(again.rewards)} of {steps} steps then: {differs}")
+        raise Refusal(f"it ends after {len(again.rewards)} of {counted(steps, 'step')} then: {differs}")
     same = np.array_equal(again.rewards, before.rewards[first : first + steps], equal_nan=True)
     for path, array in before.observations.items():
         same = same and _equal(array[first : first + steps + 1], again.observations[path])

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from rich import box
-from rich.table import Table
 
-from ..envs.printable import printable
+from ..envs.folded_table import Column, FoldedTable
+from ..envs.wording import counted
 from .columns import TaskColumns
 from .expertise import TELLING, Expertise
 
@@ -69,26 +68,17 @@ def episode_weights(
     return found
 
 
-def table(weights: Sequence[Weight]) -> Table:
+def table(weights: Sequence[Weight]) -> FoldedTable:
     """Lay the weights out as a table, those that weigh least first."""
-    shown = Table(
-        title="who teaches how much",
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        collapse_padding=True,
-    )
-    shown.add_column("person", no_wrap=True)
-    for name in ("episodes", "success", "expertise", "weight"):
-        shown.add_column(name, justify="right")
-    shown.add_column("reason")
+    names = [Column(name) for name in ("person", "episodes", "success", "expertise", "weight")]
+    more = f"and {len(weights) - _SHOWN:,} more" if len(weights) > _SHOWN else ""
+    columns = [*names, Column("reason", words=True)]
+    shown = FoldedTable(columns, title="who teaches how much", caption=more)
     for one in sorted(weights, key=lambda one: (one.weight, one.demonstrator))[:_SHOWN]:
-        skill = "" if one.expertise is None else f"{one.expertise:.2f}"
+        skill = "–" if one.expertise is None else f"{one.expertise:.2f}"
         rate = "–" if one.success is None else f"{one.success:.0%}"
         cells = f"{one.episodes:,}", rate, skill, f"{one.weight:.2f}"
-        shown.add_row(printable(one.demonstrator), *cells, one.reason)
-    if len(weights) > _SHOWN:
-        shown.caption = f"and {len(weights) - _SHOWN:,} more"
+        shown.add_row(one.demonstrator, *cells, one.reason)
     return shown
 
 
@@ -123,7 +113,8 @@ def _reason(used: int, weights: str, skill: Expertise | None) -> str:
     if weights in ("expertise", "both"):
         told.append(_about(skill))
     if weights in ("outcome", "both"):
-        told.append(f"{used:,} episodes teach" if used else "no episode teaches")
+        verb = "teaches" if used == 1 else "teach"
+        told.append(f"{counted(used, 'episode')} {verb}" if used else "no episode teaches")
     return "; ".join(told) or "every episode counts"
 
 

@@ -11,7 +11,7 @@ from gymnasium import Env, spaces
 
 from .default_keys import SINGLE_KEYS, Mixer, binding_keys, mixer_of
 from .errors import TutelageError, nearest
-from .key_names import CODES, codes_of
+from .key_names import bound_codes, codes_of
 from .spaces import action_to_row, is_text, row_to_action
 from .web.environment import WebEnv
 from .web.spaces import action_space, to_action
@@ -108,19 +108,22 @@ class Controls:
 def from_mapping(
     keys: Mapping[str, Any], idle: Any, space: spaces.Space[Any], names: Sequence[str] = ()
 ) -> Controls:
-    """Read the `controls` of a suite: `code` or `code+code` → action or `{action: ..., label: ...}`.
+    """Read the `controls` of a suite: a key or keys joined by "+" → action or `{action: ..., label: ...}`.
 
-    Raises TutelageError for a code that no keyboard sends and for an action that the space does not hold.
+    Raises TutelageError for what names no key, keys that are bound twice, and an action that the space does
+    not hold.
     """
     bindings = []
+    bound: dict[frozenset[str], Any] = {}
     for key, value in keys.items():
-        codes = tuple(str(key).split("+"))
-        for code in codes:
-            if code not in CODES:
-                raise TutelageError(
-                    f"control {key!r}: expected a KeyboardEvent.code such as ArrowLeft, KeyA or Space, "
-                    f"got {code!r}{nearest(code, CODES)}"
-                )
+        try:
+            codes = bound_codes(str(key))
+        except TutelageError as error:
+            raise TutelageError(f"control {key!r}: {error}") from None
+        if (first := bound.setdefault(frozenset(codes), key)) != key:
+            raise TutelageError(
+                f"control {key!r}: expected each key once, got {'+'.join(codes)} under {first!r} too"
+            )
         action, label = _written(key, value)
         row = _row(space, action, f"control {key!r}")
         bindings.append(Binding(codes, row, label or _label(space, row, names)))

@@ -6,10 +6,12 @@ characters as a chord, a number of pygame, a tuple of these, and `None`, `()` or
 
 from __future__ import annotations
 
+import difflib
+import re
 from collections.abc import Iterable
 from typing import Any
 
-from .errors import TutelageError, nearest
+from .errors import TutelageError
 
 ARROWS = ("ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown")
 LETTERS = tuple(f"Key{chr(letter)}" for letter in range(ord("A"), ord("Z") + 1))
@@ -100,6 +102,20 @@ _WORDS = {
     "kp_period": "NumpadDecimal",
 }
 
+_ALIASES = {
+    **{code.lower(): code for code in CODES},
+    **{word.replace(" ", "").replace("_", ""): code for word, code in _WORDS.items()},
+    **{f"{name.removeprefix('Arrow').lower()}arrow": name for name in ARROWS},
+    **{f"{name}key": code for name, code in (("left", "ArrowLeft"), ("right", "ArrowRight"))},
+    **{f"{name}key": code for name, code in (("up", "ArrowUp"), ("down", "ArrowDown"))},
+    "bar": "Space",
+    "option": "AltLeft",
+    "opt": "AltLeft",
+    "enterkey": "Enter",
+    "spacekey": "Space",
+}
+"""Names of keys without their case, spaces, hyphens and underscores → code."""
+
 _KEYPAD = ("NumpadDivide", "NumpadMultiply", "NumpadSubtract", "NumpadAdd", "NumpadEnter")
 _MIDDLE = ("Insert", "Home", "PageUp", "Delete", "End", "PageDown", "ArrowRight", "ArrowLeft", "ArrowDown")
 # SDL 2 numbers of keys without a character are 2**30 + their USB usage number
@@ -148,6 +164,37 @@ _NUMBERS = {
 }
 
 
+def bound_codes(written: str) -> tuple[str, ...]:
+    """Return the codes that a key of a suite's `controls` means: names joined by "+", in any usual form.
+
+    Raises TutelageError, with the code that is most likely meant, for what names no key.
+    """
+    parts = [_named(part) for part in written.split("+")]
+    return tuple(dict.fromkeys(code for part in parts for code in part))
+
+
+def likely_code(text: str) -> str:
+    """Return `"; did you mean 'x'?"` for the key that a misspelt name most likely means, or ""."""
+    close = difflib.get_close_matches(_folded(text), list(_ALIASES), n=1)
+    return f"; did you mean {_ALIASES[close[0]]!r}?" if close else ""
+
+
+def _named(name: str) -> tuple[str, ...]:
+    if name in CODES:
+        return (name,)
+    if name in _CHARACTERS:
+        return _CHARACTERS[name]
+    if (folded := _folded(name)) in _ALIASES:
+        return (_ALIASES[folded],)
+    raise TutelageError(
+        f"expected a KeyboardEvent.code such as ArrowLeft, KeyA or Space, got {name!r}{likely_code(name)}"
+    )
+
+
+def _folded(name: str) -> str:
+    return re.sub(r"[\s_-]", "", name.lower())
+
+
 def codes_of(key: Any) -> tuple[str, ...]:
     """Return the codes that, held together, are what a program calls `key`; none for "no key".
 
@@ -177,7 +224,7 @@ def _of_text(text: str) -> tuple[str, ...]:
         return _CHARACTERS[word]
     if all(character in _CHARACTERS for character in text):  # "wd": both at once
         return tuple(dict.fromkeys(code for character in text for code in _CHARACTERS[character]))
-    raise TutelageError(f"expected the name of a key, got {text!r}{nearest(text, (*CODES, *_WORDS))}")
+    raise TutelageError(f"expected the name of a key, got {text!r}{likely_code(text)}")
 
 
 def _of_number(number: int) -> tuple[str, ...]:

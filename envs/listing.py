@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from rich.table import Table
 from rich.text import Text
 
 from .errors import TutelageError
+from .folded_table import Column, FoldedTable
 from .gymnasium_task import TaskEnvironment
 from .printable import printable
 from .suite import Suite
@@ -46,27 +46,26 @@ def _described(task: Task) -> dict[str, Any]:
         environment.close()
 
 
-def table(rows: Iterable[dict[str, Any]]) -> Table:
-    """Lay the rows out for a terminal: a section a suite, one line a key."""
-    drawn = Table("task", "instruction", "keys", "success", "pace", "steps", header_style="bold")
-    suite = None
+def suites_table(summaries: Iterable[dict[str, Any]]) -> FoldedTable:
+    """Lay suites out for a terminal, a line each; see `suite.suite_summaries`."""
+    caption = "`tutelage tasks SUITE` lists the tasks of one: environments, rules, keys"
+    drawn = FoldedTable([Column("suite"), Column("tasks"), Column("about", words=True)], caption=caption)
+    for summary in summaries:
+        drawn.add_row(summary["suite"], f"{len(summary['tasks']):,}", summary["about"])
+    return drawn
+
+
+def table(rows: Iterable[dict[str, Any]]) -> FoldedTable:
+    """Lay the tasks of a suite out for a terminal, with a line for each key."""
+    words = [Column(name, words=True) for name in ("instruction", "keys", "success", "pace")]
+    drawn = FoldedTable([Column("task"), *words, Column("steps")])
     for row in rows:
-        if row["suite"] != suite:
-            drawn.add_section()
-            drawn.add_row(Text(printable(row["suite"]), style="bold"))
-            suite = row["suite"]
         name = Text.assemble(printable(row["task"]), "\n", (printable(row["env"]), "dim"))
         if "problem" in row:
-            drawn.add_row(name, Text(printable(row["problem"]), style="red"))
+            drawn.add_row(name, Text("cannot be made", style="red"), "", "", "", "")
             continue
-        drawn.add_row(
-            name,
-            printable(row["instruction"]),
-            _keys(row["keys"]),
-            row["success"],
-            row["pace"],
-            str(row["limit"]),
-        )
+        keys, limit = _keys(row["keys"]), str(row["limit"])
+        drawn.add_row(name, row["instruction"], keys, row["success"], row["pace"], limit)
     return drawn
 
 

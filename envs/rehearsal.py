@@ -106,8 +106,11 @@ def _take_steps(environment: TaskEnvironment, controls: Controls) -> None:
         return
     with failures(environment.task, "in step", "mend it before it is played"):
         for _ in range(_STEPS):
-            if environment.step(np.array(row)).done:
-                return
+            try:
+                if environment.step(np.array(row)).done:
+                    return
+            except EnvironmentFailure as error:  # what the success rule reads from info
+                raise TutelageError(f"task {environment.task.id!r}: {error}") from None
 
 
 def info_notes(task: Task) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -86,19 +87,21 @@ class _Suite(BaseModel):
 _MODELS: dict[str, type[BaseModel]] = {"tasks": _Task, "evaluation": _Evaluation, "pace": _Pace}
 
 
-def load_suite(name_or_path: str | Path) -> Suite:
+def load_suite(name_or_path: str | Path, *, completes: bool = True) -> Suite:
     """Load a suite that comes with the package by name, or any YAML file by path.
 
     A registered Gymnasium id (`CartPole-v1`), or a module and an id that it registers
     (`ale_py:ALE/Pong-v5`), stands for a suite of that one task. A module that the argument names is trusted,
     and one that a file names where it was installed for Gymnasium; those of stores and checkpoints are not.
     What tasks of an id or of a file leave out comes from tables of known families and from the registry; the
-    suite's document holds it from then on. Raises TutelageError naming the file, the place and the remedy.
+    suite's document holds it from then on; without `completes` a file is taken as it is, as a store's
+    document is. Raises TutelageError naming the file, the place and the remedy.
     """
     path = Path(name_or_path)
     if path.suffix in {".yaml", ".yml"}:
         try:
-            return _completed(_trusting(suite_from(read_yaml(path), str(path))), str(path))
+            suite = _trusting(suite_from(read_yaml(path), str(path)))
+            return _completed(suite, str(path)) if completes else suite
         except FileNotFoundError:
             raise TutelageError(f"expected a suite file at {path}, found none; check the path") from None
     shipped = suite_names()
@@ -120,6 +123,18 @@ def suite_names() -> list[str]:
     """List the suites that come with the package."""
     folder = resources.files(__package__).joinpath("suites")
     return sorted(one.name.removesuffix(".yaml") for one in folder.iterdir() if one.name.endswith(".yaml"))
+
+
+def suite_summaries() -> list[dict[str, Any]]:
+    """List the suites that come along: name, what its file says about it, ids of its tasks. Makes no task."""
+    summaries = []
+    for name in suite_names():
+        text = resources.files(__package__).joinpath("suites", f"{name}.yaml").read_text("utf-8")
+        suite = suite_from(parse_yaml(text, f"suite {name}"), f"suite {name}")
+        head = itertools.takewhile(lambda line: line.startswith("#"), text.splitlines())
+        about = " ".join(line.lstrip("# ") for line in head)
+        summaries.append({"suite": name, "about": about, "tasks": [task.id for task in suite]})
+    return summaries
 
 
 def suite_from(document: Any, where: str = "the suite") -> Suite:

@@ -127,7 +127,7 @@ def test_which_episodes_are_meant_must_be_said_and_must_be_there(filled: Store) 
         edit(filled, "delete", "ffffff00")
     first = episodes(filled)[0].episode
     assert [line["episode"] for line in edit(filled, "delete", first[:8], "--json")["episodes"]] == [first]
-    listed = edit(filled, "list", "--by", "bob", "--text", "cartPOLE", "--json")
+    listed = edit(filled, "list", "--by", "bob", "--text", "cartPOLE", "--json")["episodes"]
     assert [row["task"] for row in listed] == ["cartpole"]
 
 
@@ -230,7 +230,7 @@ def test_a_forgotten_person_does_not_survive_in_what_undoes_edits(filled: Store)
     done = forget("bob-the-tester", Places(stores=[filled.path]))
     assert done.left == []
     plan = forget("bob", Places(stores=[filled.path]), approve=lambda _: False)
-    assert any("rows that undo edits" in line for line in plan.planned)
+    assert any("that undo edits" in line for line in plan.planned)
     done = forget("bob", Places(stores=[filled.path]))
     assert done.left == []
     assert not any(b"bob" in data for data in files(filled).values())
@@ -375,7 +375,7 @@ def test_stores_are_merged_once_and_a_contradiction_is_refused(
     annotate(other, {new.episode: {"tags": ["late"]}})
     told = edit(filled, "merge", str(other.path), "--apply", "--json")
     assert [line["episode"] for line in told["episodes"]] == [new.episode]
-    assert told["notes"] == ["1 episodes are here already"]
+    assert told["notes"] == ["passed over, being here already: 1 episode"]
     assert equal(episodes(filled)[-1], new)
     assert Store.open(filled.path).annotations()[new.episode].tags == ("late",)
     edit(filled, "undo", "--apply")

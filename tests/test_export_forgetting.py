@@ -27,7 +27,7 @@ from tutelage.tests.test_forgetting import ANN, EVE, bytes_in
 from typer.testing import CliRunner
 
 Recorder = Callable[..., Trajectory]
-FORMATS = ["minari", "lerobot"]
+FORMATS = ["minari", "lerobot", "csv", "npz", "robomimic", "rlds"]
 
 
 @pytest.fixture(autouse=True)

@@ -15,7 +15,8 @@ from tutelage.agents.evaluation.evaluate import Evaluation, evaluate
 from tutelage.agents.evaluation.report import write_report
 from tutelage.agents.evaluation.rows import read_rows
 from tutelage.agents.evaluation.saved_evaluation import read_evaluation
-from tutelage.agents.evaluation.tables import console_table, summary, table_markdown
+from tutelage.agents.evaluation.table_files import table_markdown
+from tutelage.agents.evaluation.tables import console_table, summary
 from tutelage.agents.rounds import read_rounds
 from tutelage.cli import app
 from tutelage.datasets.spreading import Died, spread_safely

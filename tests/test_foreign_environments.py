@@ -238,7 +238,7 @@ def run(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
 def test_an_argument_names_a_module_and_what_it_registers(robots: Path) -> None:
     done = run("tasks", "robots:robots/Lift-v0", "--json", cwd=robots)
     assert done.returncode == 0, done.stderr
-    (row,) = json.loads(done.stdout)
+    (row,) = json.loads(done.stdout)["tasks"]
     assert row["limit"] == 5
     assert "trusting robots" in done.stderr
 
@@ -249,7 +249,7 @@ def test_a_suite_names_modules_and_its_store_asks_to_trust_them(naming: str, rob
     suite = f"suite: lifting\n{imports}tasks:\n  - id: lift\n    {naming}\n"
     (robots / "lift.yaml").write_text(suite)
     listed = run("tasks", "lift.yaml", "--json", cwd=robots)
-    assert "problem" not in json.loads(listed.stdout)[0]
+    assert "problem" not in json.loads(listed.stdout)["tasks"][0]
     made = subprocess.run(
         [sys.executable, "-c", RECORD], cwd=robots, capture_output=True, text=True, check=False
     )
@@ -269,14 +269,15 @@ def test_a_suite_cannot_import_what_was_not_installed_for_gymnasium(robots: Path
     ):
         (robots / "loose.yaml").write_text(f"suite: loose\n{naming}\n")
         done = run("tasks", "loose.yaml", "--json", cwd=robots)
-        assert "--trust loose" in json.loads(done.stdout)[0]["problem"]
+        assert "--trust loose" in json.loads(done.stdout)["tasks"][0]["problem"]
 
 
 def test_a_broken_task_does_not_hide_the_others(tmp_path: Path) -> None:
     tasks = [{"id": "gone", "env": "nowhere:No-v0"}, {"id": "pole", "env": "CartPole-v1"}]
     (tmp_path / "some.yaml").write_text(json.dumps({"suite": "some", "tasks": tasks}))
     done = run("tasks", "some.yaml", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 2
+    assert "would import the module nowhere" in done.stderr
     assert "CartPole-v1" in done.stdout
     assert "gone" in done.stdout
 

@@ -197,7 +197,7 @@ def test_a_word_that_somebody_else_table_holds_is_found(study: Path) -> None:
     with Journal(study / JOURNAL) as journal:
         Ledger(journal.engine).note("pilot", "note", person=ANN, reason=f"works with {EVE}")
     done = forget(EVE, Places(study))
-    assert "1 rows of the table events, in reason" in done.left
+    assert "1 row of the table events, in reason" in done.left
 
 
 def test_a_study_that_is_served_is_left_alone(study: Path) -> None:

@@ -22,6 +22,7 @@ from tutelage.datasets.state_folder import state_folder
 from tutelage.datasets.store import Store
 from tutelage.envs.errors import TutelageError
 from tutelage.envs.suite import suite_from
+from tutelage.envs.wording import counted
 from typer.testing import CliRunner
 
 SUITE = suite_from({"suite": "poles", "tasks": [{"id": "pole", "env": "CartPole-v1", "max_steps": 20}]})
@@ -87,8 +88,8 @@ def test_a_manifest_that_counts_wrongly_is_named_and_mended(store: Store, episod
     assert len(store.parts()) == 1
     assert len(store) == 2
     rewrite(store, lie)
-    assert f"to have {episodes} episodes" in refused("inspect", store.path, "--no-verify")
-    with pytest.raises(TutelageError, match=f"to have {episodes} episodes"):
+    assert f"to have {counted(episodes, 'episode')}" in refused("inspect", store.path, "--no-verify")
+    with pytest.raises(TutelageError, match=f"to have {counted(episodes, 'episode')}"):
         len(Store.open(store.path))
     assert "has 2 episodes" in refused("repair", store.path, "--dry-run")
     assert CliRunner().invoke(app, ["repair", str(store.path)]).exception is None

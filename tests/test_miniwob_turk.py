@@ -194,7 +194,7 @@ def test_an_import_keeps_each_demonstration_once_and_says_what_it_left(tmp_path:
         ("flight.Alaska-auto", NO_PAGE),
     }
     again = import_miniwob_turk(source, out).to_dict()
-    assert (again["kept"], sum(row["already there"] for row in again["tasks"].values())) == (0, 3)
+    assert (again["kept"], sum(row["already_there"] for row in again["tasks"].values())) == (0, 3)
     store = Store.open(out)
     assert (len(store), store.verify()) == (3, [])
     assert not [path for path in out.rglob("*.parquet") if ASSIGNMENT.encode() in path.read_bytes()]
@@ -239,10 +239,10 @@ def test_the_verb_tells_a_format_and_a_folder_apart(tmp_path: Path) -> None:
     run = CliRunner()
     words = ["import", "miniwob-turk", str(tmp_path / "source"), "-o", str(tmp_path / "store"), "--json"]
     told = json.loads(run.invoke(app, words).stdout)
-    assert told[0]["kept"] == 1
+    assert told["counts"][0]["kept"] == 1
     words = ["import", str(tmp_path / "source"), "--from", "miniwob-turk", "-o", str(tmp_path / "again")]
     table = run.invoke(app, words, env={"COLUMNS": "120"})
-    assert "1 of 1 demonstrations kept" in table.stdout
+    assert "1 of 1 demonstration kept" in table.stdout
     for wrong in (["import", str(tmp_path), "-o", "x"], ["import", "miniwob", str(tmp_path), "-o", "x"]):
         assert isinstance(run.invoke(app, wrong).exception, TutelageError)
     with pytest.raises(TutelageError, match="found neither"):

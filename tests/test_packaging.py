@@ -109,7 +109,7 @@ def test_the_wheel_runs_in_a_fresh_environment(wheel: Path, tmp_path: Path) -> N
     where = run(python, "-c", "import tutelage; print(tutelage.__file__)")
     assert Path(where.strip()).is_relative_to(home)
     assert run(binaries / "tutelage", "--version").strip() == f"tutelage {tutelage.__version__}"
-    assert "CartPole" in run(binaries / "tutelage", "tasks", "--json")
+    assert "CartPole" in run(binaries / "tutelage", "tasks", "first-steps", "--json")
 
 
 def test_a_missing_program_is_noticed_whatever_machine_the_environment_was_made_on(tmp_path: Path) -> None:

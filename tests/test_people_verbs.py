@@ -56,7 +56,7 @@ def test_a_person_is_found_by_pseudonym_code_and_id(folder: Path, word: str) -> 
     assert text.startswith(f"{EVE}: completed, code DONE1234, came by prolific 1970-01-01T00:00:01Z")
     assert "base 3.00 GBP owed (completed)" in text
     assert CANARY not in text
-    [row] = json.loads(output_of("person", word, "--study", str(folder), "--json"))
+    [row] = json.loads(output_of("person", word, "--study", str(folder), "--json"))["matches"]
     assert (row["person"], row["payments"][0]["amount"]) == (EVE, "3.00")
     assert (folder / "journal.sqlite").read_bytes() == before  # only read
 

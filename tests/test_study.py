@@ -148,7 +148,7 @@ def test_everything_wrong_is_said_at_once(tmp_path: Path) -> None:
         ({"repeats": {"share": 0}}, r"at 'repeats.share': input should be greater than 0"),
         (
             {"people": 200_000_000},
-            r"at 'people': expected people x episodes to be at most the 400000000 seeds",
+            r"at 'people': expected people x episodes to be at most the 400,000,000 seeds",
         ),
         ({"quality": {"after": 9, "success": 0.5}}, r"at 'quality.after': expected at most the 3 episodes"),
         ({"quality": {"after": 2, "gold": 0.5}}, r"at 'quality.gold': expected a gold section"),

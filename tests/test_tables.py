@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 from tutelage.agents.evaluation.rows import SCHEMA
-from tutelage.agents.evaluation.tables import console_table, number, percent, summary, table_markdown
+from tutelage.agents.evaluation.table_files import table_markdown
+from tutelage.agents.evaluation.tables import console_table, number, percent, summary
 
 
 def rows() -> pa.Table:
@@ -59,7 +60,7 @@ def test_markdown_is_one_table_with_as_many_cells_in_every_line() -> None:
     lines = table_markdown(rows()).strip().splitlines()
     table = [line for line in lines if line.startswith("|")]
     assert len({line.count("|") for line in table}) == 1
-    assert "| goto-local | success % | 75.0 (40.9–92.9) | 12.5 (2.2–47.1) |" in table
+    assert "| goto-local | success % | **75.0** (40.9–92.9) | ≈ 12.5 (2.2–47.1) |" in table
     assert any("–" in line and "cartpole" in line for line in table)
     assert lines[-1].startswith("n = 8")
 

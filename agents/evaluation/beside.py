@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +17,17 @@ from ...envs.errors import TutelageError, nearest
 from ...envs.gymnasium_task import TaskEnvironment
 from ...envs.suite import Suite, load_suite
 from ...envs.task import TEST, SeedRange
+from ...envs.wording import counted
 from ..checkpoint import load
 from ..training_log import METRICS
 from .actors import Actor, ChanceActor, ExpertActor, PolicyActor, SimulatedActor
 from .evaluate import best_of_select, evaluate
 from .people import people_on
 from .play import Report
-from .report import write_report
+from .report import rows_of_report, write_plots, write_report
 from .rows import failures_of, joined, rows_from
 from .saved_evaluation import read_evaluation
+from .table_files import write_all_rows, write_table
 from .tables import console_table, summary
 
 BESIDE = ("expert", "crowd", "chance")
@@ -117,22 +119,49 @@ def measure(
             "sampled": False if greedy else episodes or chosen.episodes,
         },
     )
-    notes += [f"{result.resumed} episodes were there already"] if result.resumed else []
+    notes += [f"{counted(result.resumed, 'episode')} were there already"] if result.resumed else []
     notes += _unseen_infos(chosen, result.trajectories)
     return Measured(chosen, result.rows, result.trajectories, notes)
 
 
+@dataclass(frozen=True)
+class Written:
+    """The files that tell an evaluation: its `page` (None if not asked for), tables, rows and figures."""
+
+    page: Path | None
+    tables: list[Path]
+    rows: list[Path]
+    figures: list[Path]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data, ready for JSON."""
+        return asdict(self)
+
+    def lines(self) -> list[str]:
+        """Say what was written, a line each; of figures, where and how many."""
+        lines = [f"report: {self.page}"] if self.page else []
+        lines += [f"table: {path}" for path in self.tables] + [f"rows: {path}" for path in self.rows]
+        if self.figures:
+            lines.append(f"figures: {counted(len(self.figures), 'file')} in {self.figures[0].parent}")
+        return lines
+
+
 def report_on(
     evaluation: Path,
-    out: Path,
+    out: Path | None,
     *,
     runs: Sequence[Path] = (),
     stores: Sequence[Store] = (),
     people: Sequence[Store] = (),
     title: str = "",
-) -> Path:
-    """Write the report of an evaluation that lies in a folder, with what people have played since.
+    tables: Sequence[Path] = (),
+    rows_files: Sequence[Path] = (),
+    figures: Path | None = None,
+) -> Written:
+    """Tell an evaluation that lies in a folder, with what people have played since.
 
+    `out` is the page, `tables` and `rows_files` are files whose endings say their format (see `table_files`),
+    `figures` is a folder for every plot.
     Raises TutelageError naming what was changed in it, and a run without figures.
     """
     saved = read_evaluation(evaluation)
@@ -145,14 +174,23 @@ def report_on(
         rows = joined(
             [rows.filter(pa.compute.not_equal(rows["kind"], "person")), rows_from(played, "people")]
         )
-    return write_report(
-        out,
-        suite=store.suite,
-        rows=rows,
-        trajectories=[*store.trajectories(), *played],
-        train_runs=list(runs),
-        stores=list(stores),
-        title=title or f"Tutelage: {store.suite.name}",
+    whole = rows_of_report(rows, store.suite, stores)
+    page = None
+    if out is not None:
+        page = write_report(
+            out,
+            suite=store.suite,
+            rows=rows,
+            trajectories=[*store.trajectories(), *played],
+            train_runs=list(runs),
+            stores=list(stores),
+            title=title or f"Tutelage: {store.suite.name}",
+        )
+    return Written(
+        page,
+        [write_table(path, whole, store.suite) for path in tables],
+        [write_all_rows(path, whole) for path in rows_files],
+        [] if figures is None else write_plots(figures, store.suite, rows, runs, stores),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import math
 from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,6 +20,9 @@ from .rows import failures_of
 
 KIND_ORDER = ("policy", "person", "simulated", "expert", "chance")
 """Who stands first in every table and plot."""
+
+REFERENCES = ("expert", "chance")
+"""Kinds of actors that others are measured against."""
 
 MANY = 12
 """Tasks that a page can show one by one; of more, those come first that the subject finds hardest."""
@@ -83,6 +87,34 @@ class Pair:
     returns: Interval
 
 
+@dataclass(frozen=True)
+class Leaders:
+    """The `best` actors (several where equal), and those `tied` with them: whose intervals overlap theirs."""
+
+    best: frozenset[str] = frozenset()
+    tied: frozenset[str] = frozenset()
+
+
+def leaders(found: Mapping[str, Interval], kinds: Mapping[str, str]) -> Leaders:
+    """Find the best of all actors that are no reference (expert, chance), by the figures themselves.
+
+    No actor is best that is not above chance, or is compared with no other. `tied` are the other actors,
+    chance among them, whose interval overlaps that of the best.
+    """
+    values = {actor: one for actor, one in found.items() if math.isfinite(one.estimate)}
+    rivals = {actor: one for actor, one in values.items() if kinds[actor] not in REFERENCES}
+    others = {actor: one for actor, one in values.items() if kinds[actor] != "expert"}
+    if not rivals or len(others) < 2:
+        return Leaders()
+    highest = max(one.estimate for one in rivals.values())
+    if any(one.estimate >= highest for actor, one in others.items() if kinds[actor] == "chance"):
+        return Leaders()
+    best = frozenset(actor for actor, one in rivals.items() if one.estimate == highest)
+    low = min(values[actor].low for actor in best)
+    tied = frozenset(actor for actor, one in others.items() if actor not in best and one.high >= low)
+    return Leaders(best, tied)
+
+
 class Comparison:
     """All figures of a report, computed from rows alone; the same rows and seed give the same figures."""
 
@@ -128,6 +160,25 @@ class Comparison:
     def rated(self) -> list[str]:
         """The tasks that have a success rule: means over tasks are of these."""
         return [task for task in self.tasks if self.is_rated(task)]
+
+    def measured(self, task: str) -> dict[str, Interval]:
+        """Return what counts on a task, by actor: its mean return, or its success."""
+        found = {actor: self.cells.get((task, actor)) for actor in self.actors}
+        by_return = self.by_return(task)
+        return {
+            actor: cell.returns if by_return else cell.success
+            for actor, cell in found.items()
+            if cell is not None
+        }
+
+    def leaders(self, task: str) -> Leaders:
+        """Say which actors are best on a task, and which are tied with them."""
+        return leaders(self.measured(task), self.kinds)
+
+    @property
+    def overall_leaders(self) -> Leaders:
+        """Say which actors are best by mean success over tasks, and which are tied with them."""
+        return leaders({actor: one.success for actor, one in self.overall.items()}, self.kinds)
 
     @cached_property
     def cells(self) -> dict[tuple[str, str], Cell]:

@@ -11,12 +11,14 @@ import io
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.colors import to_hex, to_rgba_array
 from matplotlib.figure import Figure
 
 from ...envs.printable import printable
@@ -34,6 +36,20 @@ DASHES: Mapping[str, Any] = {
     "expert": (0, (1, 1)),
     "chance": (0, (3, 3)),
 }
+PAPER_COLOURS: Mapping[str, str] = {
+    "ink": "#1c1d21",
+    "muted": "#62656e",
+    "rule": "#e2e2dd",
+    "paper": "#ffffff",
+    "kind-policy": "#1f5fbf",
+    "kind-person": "#c2410c",
+    "kind-simulated": "#1d8a6b",
+    "kind-expert": "#3c3f47",
+    "kind-chance": "#8a8c93",
+}
+"""CSS variable → what it is in files, on white."""
+_WITH_FILES = ContextVar("with_files", default=False)
+_WHOLE: Mapping[str, Any] = {"bbox_inches": "tight", "pad_inches": 0.05}
 WIDTH = 3.5  # inches; 72 units each in the drawing
 _RC: dict[str, Any] = {
     "svg.fonttype": "none",
@@ -69,6 +85,15 @@ class Panel:
     heading: str
     note: str
     svg: str
+    file: PictureFile | None = None
+
+
+@dataclass(frozen=True)
+class PictureFile:
+    """A drawing as files, in the colours of paper: an SVG document, and a PNG of 300 dots an inch."""
+
+    svg: bytes
+    png: bytes
 
 
 @contextmanager
@@ -85,9 +110,62 @@ def panel(name: str, height: float) -> Iterator[tuple[Axes, Callable[[str, str],
         def done(heading: str, note: str) -> Panel:
             held = io.StringIO()
             figure.savefig(held, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-            return Panel(heading, note, _inline(held.getvalue(), note))
+            svg = held.getvalue()
+            file = _files(figure, note) if _WITH_FILES.get() else None
+            return Panel(heading, note, _inline(svg, note), file)
 
         yield axes, done
+
+
+@contextmanager
+def with_files() -> Iterator[None]:
+    """Make every panel that is drawn meanwhile as files too."""
+    token = _WITH_FILES.set(True)
+    try:
+        yield
+    finally:
+        _WITH_FILES.reset(token)
+
+
+def _files(figure: Figure, note: str) -> PictureFile:
+    """Draw a figure as files; what stands beside it, such as numbers at its right, is within them."""
+    held = io.StringIO()
+    figure.savefig(held, format="svg", transparent=True, metadata={"Date": None, "Creator": None}, **_WHOLE)
+    return PictureFile(_document(held.getvalue(), note), _png(figure))
+
+
+def _document(svg: str, note: str) -> bytes:
+    """Make a drawing a document of its own, in the colours of paper."""
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    for colour, variable in _CSS.items():
+        svg = svg.replace(colour, PAPER_COLOURS[variable])
+    title = html.escape(printable(note))
+    return re.sub(r"<svg[^>]*>", lambda match: f"{match[0]}<title>{title}</title>", svg, count=1).encode()
+
+
+def _png(figure: Figure) -> bytes:
+    """Draw a figure that was drawn as SVG already once more as PNG; its artists get the colours of paper."""
+    for artist in figure.findobj(include_self=False):
+        for name in ("color", "facecolor", "edgecolor", "markerfacecolor", "markeredgecolor"):
+            read, write = getattr(artist, f"get_{name}", None), getattr(artist, f"set_{name}", None)
+            if read is not None and write is not None:
+                colour = _on_paper(read())
+                if colour is not None:
+                    write(colour)
+    held = io.BytesIO()
+    figure.savefig(held, format="png", dpi=300, facecolor="white", metadata={"Software": None}, **_WHOLE)
+    return held.getvalue()
+
+
+def _on_paper(colour: Any) -> Any:
+    """Return what a stand-in colour (or an array of one) is on paper; None for any other colour."""
+    try:
+        rgba = to_rgba_array(colour)
+    except (TypeError, ValueError):
+        return None
+    names = {to_hex(one) for one in rgba}
+    variable = _CSS.get(names.pop()) if len(names) == 1 else None
+    return None if variable is None else (PAPER_COLOURS[variable], float(rgba[0, 3]))
 
 
 def _inline(svg: str, note: str) -> str:

@@ -20,6 +20,7 @@ from ...envs.progress import Progress
 from ...envs.suite import Suite
 from ...envs.task import SELECT, TEST, SeedRange
 from ...envs.web.registration import is_web
+from ...envs.wording import counted
 from .actors import Actor, PolicyActor, plays
 from .play import Report, jobs_of, play
 from .rollout import rollout
@@ -157,7 +158,7 @@ def best_of_select(
 
     def failed(task: str, failures: Mapping[int, str]) -> None:
         if failures and tell is not None:
-            tell(task, f"{len(failures)} of {episodes} episodes: {next(iter(failures.values()))}")
+            tell(task, f"{len(failures)} of {counted(episodes, 'episode')}: {next(iter(failures.values()))}")
 
     actor = PolicyActor(policy)
     seeds = SELECT.first(episodes)

@@ -12,6 +12,7 @@ from ...envs.errors import TutelageError
 from ...envs.printable import printable
 from ...envs.suite import Suite
 from ...envs.task import SeedRange
+from ...envs.wording import counted
 
 
 def people_on(
@@ -64,7 +65,8 @@ def _misfit(kind: str, task: str, seed: int, store: Store, suite: Suite, seeds: 
 
 def _left_out(path: Path, reasons: Counter[str], count: int) -> str:
     total = count + reasons.total()
-    return f"{reasons.total()} of {total} episodes in {printable(str(path))} left out: {_listed(reasons)}"
+    left = f"{reasons.total()} of {counted(total, 'episode')} in {printable(str(path))} left out"
+    return f"{left}: {_listed(reasons)}"
 
 
 def _listed(reasons: Counter[str]) -> str:

@@ -8,7 +8,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from .comparison import MANY, Cell, Comparison
+from ...envs.wording import counted
+from .comparison import MANY, Cell, Comparison, leaders
 from .drawing import DASHES, INK, KINDS, MARKERS, MUTED, PAPER, Panel, panel
 from .intervals import Curve, Interval, time_to_success, wilson
 from .tables import number, percent
@@ -117,12 +118,13 @@ def _dots(
     comparison: Comparison, task: str, measure: str, found: Mapping[str, Interval], by_return: bool
 ) -> Panel:
     write = number if by_return else percent
+    best = leaders(found, comparison.kinds).best
     scale = 1.0 if by_return else 100.0
     with panel(f"forest {task}", 0.62 + 0.23 * len(found)) as (axes, done):
         for y, (actor, one) in enumerate(found.items()):
             kind = comparison.kinds[actor]
             _dot(axes, y, one, kind, scale)
-            _beside(axes, y, write(one.estimate), kind)
+            _beside(axes, y, write(one.estimate), actor in best)
         _lines(axes, list(found))
         if by_return:
             axes.margins(x=0.06)
@@ -148,7 +150,8 @@ def _rows(comparison: Comparison, tasks: Sequence[str], first: int, count: int) 
             for cell in reversed(here):
                 _dot(axes, y, cell.success, comparison.kinds[cell.actor], 100.0)
                 if cell.actor == comparison.subject:
-                    _beside(axes, y, percent(cell.success.estimate), comparison.kinds[cell.actor])
+                    best = leaders({one.actor: one.success for one in here}, comparison.kinds).best
+                    _beside(axes, y, percent(cell.success.estimate), cell.actor in best)
             said.append(
                 f"{task}: " + ", ".join(f"{one.actor} {percent(one.success.estimate)}" for one in here)
             )
@@ -176,8 +179,8 @@ def _dot(axes: Axes, y: float, one: Interval, kind: str, scale: float) -> None:
     )
 
 
-def _beside(axes: Axes, y: float, said: str, kind: str) -> None:
-    """Write a number to the right of its row."""
+def _beside(axes: Axes, y: float, said: str, strong: bool) -> None:
+    """Write a number to the right of its row; in bold that of the best."""
     axes.annotate(
         said,
         (1, y),
@@ -186,7 +189,7 @@ def _beside(axes: Axes, y: float, said: str, kind: str) -> None:
         textcoords="offset points",
         ha="right",
         va="center",
-        fontweight="bold" if kind == "policy" else "normal",
+        fontweight="bold" if strong else "normal",
     )
 
 
@@ -267,7 +270,8 @@ def _effort(comparison: Comparison, task: str, crowd: Sequence[str]) -> Panel:
         axes.set_xlabel("mean seconds an episode")
         axes.grid(axis="y")
         return done(
-            task, f"Success on {task} against time taken, one point for each of {points} demonstrators"
+            task,
+            f"Success on {task} against time taken, one point for each of {counted(points, 'demonstrator')}",
         )
 
 

@@ -23,12 +23,15 @@ from ...envs.gymnasium_task import TaskEnvironment
 from ...envs.suite import Suite
 from ...envs.task import SEED_RANGES
 from ...envs.trust import Untrusted
+from ...envs.wording import counted
 from ..checkpoint import trained_steps
 from ..rounds import read_rounds
 from ..training_log import METRICS, expect_steps, read_log
 from . import sections
 from .comparison import MANY, Comparison
 from .diagnostics import diagnose
+from .downloads import downloads
+from .figure_files import write_figures
 from .glossary import glossary
 from .markup import section, table, text
 from .people import people_on
@@ -64,13 +67,13 @@ def write_report(
     once or not at all.
     Raises TutelageError when there are no rows, or `out` cannot be written.
     """
-    people, _ = people_on(stores, suite, set(rows["seed"].to_pylist()), required=False)
-    comparison = Comparison(joined([rows, rows_from(people)]), suite)
+    people = _people_of(rows, suite, stores)
+    rows = joined([rows, rows_from(people)])
+    comparison = Comparison(rows, suite)
+    runs, practised = _curves_of(train_runs)
     played = [*trajectories, *people]
-    folders = [folder for run in train_runs for folder in (run, *practice_runs(run))]
-    practised = {run.name: rounds for run in train_runs if (rounds := practice_series(run))}
-    runs = {run.name: series for run in folders if (series := read_metrics(run))}
     plays = _replays(comparison, suite, played)
+    files, held = downloads(rows, suite)
     parts = [
         sections.standing(comparison),
         sections.picture(comparison),
@@ -83,6 +86,7 @@ def write_report(
         sections.habits(comparison, diagnose(suite, comparison, played, stores)),
         sections.training(runs, practised),
         sections.demonstrations(stores, suite),
+        files,
         _made(suite, comparison),
         glossary(),
     ]
@@ -91,11 +95,41 @@ def write_report(
         subtitle=_subtitle(suite, comparison),
         style=_static("report.css"),
         script=_static("report.js"),
+        downloads=_static("downloads.js"),
         body="\n".join(part for part in parts if part),
         # "</" inside a script element would end it, "<!--" would open a comment
         replays=json_text([replay for replay, _ in plays], is_compact=True).replace("<", "\\u003c"),
+        files=held.replace("<", "\\u003c"),
     )
     return _write(out / "report.html" if out.is_dir() else out, page)
+
+
+def write_plots(
+    folder: Path, suite: Suite, rows: pa.Table, train_runs: Sequence[Path], stores: Sequence[Store]
+) -> list[Path]:
+    """Write every plot of the report that `write_report` makes of the same to a folder, as SVG and PNG."""
+    comparison = Comparison(rows_of_report(rows, suite, stores), suite)
+    runs, practised = _curves_of(train_runs)
+    return write_figures(folder, comparison, _limits(suite, comparison), runs, practised)
+
+
+def _curves_of(
+    train_runs: Sequence[Path],
+) -> tuple[dict[str, tuple[Series, Series]], dict[str, Series]]:
+    """Read the curves of runs and of their rounds of practice, and success by round."""
+    folders = [folder for run in train_runs for folder in (run, *practice_runs(run))]
+    practised = {run.name: rounds for run in train_runs if (rounds := practice_series(run))}
+    return {run.name: series for run in folders if (series := read_metrics(run))}, practised
+
+
+def rows_of_report(rows: pa.Table, suite: Suite, stores: Sequence[Store]) -> pa.Table:
+    """Add people's rows, where the stores hold what they did on these seeds."""
+    return joined([rows, rows_from(_people_of(rows, suite, stores))])
+
+
+def _people_of(rows: pa.Table, suite: Suite, stores: Sequence[Store]) -> list[Trajectory]:
+    people, _ = people_on(stores, suite, set(rows["seed"].to_pylist()), required=False)
+    return list(people)
 
 
 def practice_runs(run: Path) -> list[Path]:
@@ -265,7 +299,7 @@ def _made(suite: Suite, comparison: Comparison) -> str:
         "command": _command(),
         "written": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "versions": ", ".join(_versions()),
-        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors",
+        "machine": f"{platform.system()} {platform.machine()}, {counted(os.cpu_count() or 1, 'processor')}",
     }
     rows = [[text(name), f'<span class="wrap">{text(value)}</span>'] for name, value in facts.items()]
     lead = "Nothing on this page was chosen on the seeds that it reports."
@@ -294,13 +328,9 @@ def _subtitle(suite: Suite, comparison: Comparison) -> str:
     episodes = sum(len(one) for one in comparison.episodes.values())
     count = len(comparison.tasks)
     return (
-        f"{text(suite.name)} · {_some(count, 'task')} · {_some(len(comparison.actors), 'actor')} · "
-        f"{episodes:,} episodes on seeds {first} to {last}"
+        f"{text(suite.name)} · {counted(count, 'task')} · {counted(len(comparison.actors), 'actor')} · "
+        f"{counted(episodes, 'episode')} on seeds {first} to {last}"
     )
-
-
-def _some(count: int, what: str) -> str:
-    return f"{count} {what}{'s' if count > 1 else ''}"
 
 
 def _template(name: str) -> string.Template:

@@ -19,6 +19,7 @@ from ...datasets.durable import disk_errors, write_whole
 from ...datasets.trajectory import KINDS, Trajectory
 from ...envs.bounded_files import Limits, read_bytes, too_large
 from ...envs.errors import TutelageError
+from ...envs.wording import counted
 
 if TYPE_CHECKING:
     from ...datasets.bounded_parquet import BoundedParquet
@@ -100,7 +101,9 @@ def failures_of(rows: pa.Table) -> dict[tuple[str, str], str]:
         if why:
             reasons.setdefault((task, actor), []).append(why)
     return {
-        pair: whys[0] if len(whys) == counts[pair] else f"{len(whys)} of {counts[pair]} episodes: {whys[0]}"
+        pair: whys[0]
+        if len(whys) == counts[pair]
+        else f"{len(whys)} of {counted(counts[pair], 'episode')}: {whys[0]}"
         for pair, whys in reasons.items()
     }
 
@@ -178,10 +181,17 @@ def _expect_rows(table: pa.Table, path: Path) -> None:
     """Raise TutelageError for a row that no episode gives."""
     played = table.filter(pc.equal(table["failed"], ""))
     for name in SCHEMA.names:
-        if name == "success":  # none is known of a task without a rule
+        if name == "success":
             continue
         if (played if name in OUTCOME else table)[name].null_count:
             raise TutelageError(f"expected a value in every row of {path}, got none in column {name!r}")
+    # none is known of a task without a rule: there, of no episode
+    known = played.group_by("task").aggregate([("success", "count"), ("seed", "count")])
+    rated, count = known["success_count"].to_numpy(), known["seed_count"].to_numpy()
+    if ((rated > 0) & (rated < count)).any():
+        raise TutelageError(
+            f"expected a value in every row of a task in {path}, got none in column 'success'"
+        )
     kinds = set(table["kind"].unique().to_pylist()) - set(KINDS)
     if kinds:
         raise TutelageError(f"expected kinds {', '.join(KINDS)} in {path}, got {min(kinds)!r}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pyarrow.compute as pc
@@ -11,18 +12,19 @@ import pyarrow.compute as pc
 from ...envs.finite_json import MISSING
 from ...envs.suite import Suite
 from ...envs.task import RECORD
+from ...envs.wording import counted
 from . import plots
-from .comparison import MANY, Comparison, Overall
+from .comparison import MANY, Comparison, Leaders, Overall
 from .diagnostics import Diagnosis
 from .drawing import Panel
 from .intervals import Interval
 from .markup import figure, legend, mark, panels, section, table, text
-from .tables import MEAN, bounds, number, percent, shown
+from .tables import MEAN, NONE, TIED, bounds, number, percent, shown
 
 if TYPE_CHECKING:
     from ...datasets.store import Store
 
-NONE = '<span class="none">–</span>'
+NOTHING = f'<span class="none">{NONE}</span>'
 
 
 def standing(comparison: Comparison) -> str:
@@ -38,7 +40,8 @@ def standing(comparison: Comparison) -> str:
     )
     return (
         f'<p class="opening">{_opening(comparison)}</p><dl class="tiles">{tiles}</dl>'
-        f'<p class="caption">Mean success over {len(comparison.tasks)} tasks, with 95 % intervals.</p>'
+        f'<p class="caption">Mean success over {counted(len(comparison.tasks), "task")}, '
+        "with 95 % intervals.</p>"
     )
 
 
@@ -63,7 +66,8 @@ def headline(comparison: Comparison) -> str:
     head = ["task", *(f"{mark(comparison.kinds[one])}{text(one)}" for one in comparison.actors)]
     lead = (
         "Success in per cent, or the mean return where success is a threshold on it. The best actor that is "
-        f"neither expert nor chance stands in bold. {_count(comparison)}"
+        "neither expert nor chance stands in bold, where it is above chance; "
+        f"{TIED} marks whose interval overlaps that of the best. {_count(comparison)}"
     )
     return section("table", "The figures", lead, table(head, rows, css="headline", foot=foot))
 
@@ -160,7 +164,7 @@ def habits(comparison: Comparison, found: Sequence[Diagnosis]) -> str:
             _share(one.repeat_rate),
             _share(one.still_rate),
             _over(one.entropy, one.most_entropy),
-            NONE if math.isnan(one.detour) else f"{one.detour:.2f}×",
+            NOTHING if math.isnan(one.detour) else f"{one.detour:.2f}×",
             f"{one.episodes:,}",
         ]
         for one in found
@@ -212,20 +216,8 @@ def demonstrations(stores: Sequence[Store], suite: Suite) -> str:
 def training(
     runs: Mapping[str, tuple[plots.Series, plots.Series]], practised: Mapping[str, plots.Series]
 ) -> str:
-    """Draw each run's loss and its success on the select seeds; `runs` maps a name to both.
-
-    `practised` maps the name of a run to its success by rounds of practice.
-    """
-    found = []
-    for name, series in practised.items():
-        one = plots.training(name, series, share=True, axis="round of practice")
-        found.append(Panel(f"{name}: {one.heading}, by round of practice", one.note, one.svg))
-    for name, (loss, success) in runs.items():
-        prefix = f"{name}: " if len(runs) > 1 else ""
-        for series, share in ((success, True), (loss, False)):
-            if series:
-                one = plots.training(name, series, share)
-                found.append(Panel(prefix + one.heading, one.note, one.svg))
+    """Draw each run's loss and its success on the select seeds, see `training_panels`."""
+    found = training_panels(runs, practised)
     if not found:
         return ""
     lead = (
@@ -233,6 +225,26 @@ def training(
         "reported here."
     )
     return section("training", "Training", lead, panels(found))
+
+
+def training_panels(
+    runs: Mapping[str, tuple[plots.Series, plots.Series]], practised: Mapping[str, plots.Series]
+) -> list[Panel]:
+    """Draw each run's success on the select seeds and its loss; `runs` maps a name to (loss, success).
+
+    `practised` maps the name of a run to its success by rounds of practice.
+    """
+    found = []
+    for name, series in practised.items():
+        one = plots.training(name, series, share=True, axis="round of practice")
+        found.append(replace(one, heading=f"{name}: {one.heading}, by round of practice"))
+    for name, (loss, success) in runs.items():
+        prefix = f"{name}: " if len(runs) > 1 else ""
+        for series, share in ((success, True), (loss, False)):
+            if series:
+                one = plots.training(name, series, share)
+                found.append(replace(one, heading=prefix + one.heading))
+    return found
 
 
 def _opening(comparison: Comparison) -> str:
@@ -256,25 +268,26 @@ def _task(comparison: Comparison, task: str) -> str:
 
 def _cells(comparison: Comparison, task: str) -> list[str]:
     by_return = comparison.by_return(task)
-    found = {one: comparison.cells.get((task, one)) for one in comparison.actors}
-    rivals = {
-        actor: cell.returns.estimate if by_return else cell.success.estimate
-        for actor, cell in found.items()
-        if cell is not None and comparison.kinds[actor] not in ("expert", "chance")
-    }
-    best = max(filter(math.isfinite, rivals.values()), default=math.inf)
+    best = comparison.leaders(task)
     counts = {cell.success.n for cell in comparison.cells.values()}
-    return [
-        _absent(comparison, task, actor)
-        if cell is None
-        else figure(*shown(cell, by_return), strong=rivals.get(actor) == best)
-        + ("" if len(counts) == 1 else f'<small class="count">n {cell.success.n}</small>')
-        for actor, cell in found.items()
-    ]
+    cells = []
+    for actor in comparison.actors:
+        cell = comparison.cells.get((task, actor))
+        if cell is None:
+            cells.append(_absent(comparison, task, actor))
+            continue
+        count = "" if len(counts) == 1 else f'<small class="count">n {cell.success.n}</small>'
+        cells.append(_marked(actor, shown(cell, by_return), best) + count)
+    return cells
+
+
+def _marked(actor: str, shown_figure: tuple[str, str], best: Leaders) -> str:
+    main, around = shown_figure
+    return figure(f"{TIED} {main}" if actor in best.tied else main, around, strong=actor in best.best)
 
 
 def _absent(comparison: Comparison, task: str, actor: str) -> str:
-    return '<span class="none">failed</span>' if (task, actor) in comparison.failures else NONE
+    return '<span class="none">failed</span>' if (task, actor) in comparison.failures else NOTHING
 
 
 def _count(comparison: Comparison) -> str:
@@ -283,7 +296,7 @@ def _count(comparison: Comparison) -> str:
         return "No actor has played a task to its end."
     if len(counts) > 1:
         return "The number of episodes, n, stands under each figure."
-    return f"Every figure is from {counts.pop()} episodes."
+    return f"Every figure is from {counted(counts.pop(), 'episode')}."
 
 
 def _means(comparison: Comparison) -> list[list[str]]:
@@ -293,9 +306,13 @@ def _means(comparison: Comparison) -> list[list[str]]:
             one: Overall | None = comparison.overall.get(actor)
             interval: Interval | None = getattr(one, which) if one else None
             cells.append(
-                NONE
+                NOTHING
                 if interval is None
-                else figure(percent(interval.estimate), bounds(interval, share=True))
+                else _marked(
+                    actor,
+                    (percent(interval.estimate), bounds(interval, share=True)),
+                    comparison.overall_leaders,
+                )
                 if which == "success"
                 else figure(percent_any(interval.estimate), bounds_any(interval))
             )
@@ -339,7 +356,7 @@ def _p(value: float) -> str:
 
 
 def _share(value: float) -> str:
-    return NONE if math.isnan(value) else percent(value)
+    return NOTHING if math.isnan(value) else percent(value)
 
 
 def _over(value: float, most: float) -> str:

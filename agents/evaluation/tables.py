@@ -1,4 +1,4 @@
-"""The same figures for a terminal, for Markdown and for a machine."""
+"""The figures for a terminal and for a machine; `table_files` writes them for papers."""
 
 from __future__ import annotations
 
@@ -7,16 +7,22 @@ from dataclasses import asdict
 from typing import Any
 
 import pyarrow as pa
-from rich.table import Table
 from rich.text import Text
 
 from ...envs.finite_json import MISSING
-from ...envs.printable import markdown_cell, printable
+from ...envs.folded_table import Column, FoldedTable
+from ...envs.printable import printable
 from ...envs.suite import Suite
-from .comparison import Cell, Comparison
+from ...envs.wording import counted
+from .comparison import Cell, Comparison, Leaders
 from .intervals import CONFIDENCE, Interval
 
 MEAN = "mean over tasks"
+NONE = MISSING
+"""What stands where nothing was measured."""
+FAILED = "failed:"
+TIED = "≈"
+"""What stands before a figure whose interval overlaps that of the best."""
 
 
 def percent(value: float) -> str:
@@ -59,45 +65,34 @@ def seeds_of(comparison: Comparison) -> tuple[int, int]:
     return min((one.seeds[0] for one in cells), default=0), max((one.seeds[1] for one in cells), default=0)
 
 
-def console_table(rows: pa.Table, suite: Suite | None = None) -> Table:
-    """Lay rows out for the terminal: a line a task, a column an actor, each figure above its interval."""
+def console_table(rows: pa.Table, suite: Suite | None = None) -> FoldedTable:
+    """Lay rows out for the terminal: a line a task, a column an actor, each figure above its interval.
+
+    The best stand in bold, see `comparison.leaders`; what does not fit a terminal's width is folded.
+    """
     comparison = Comparison(rows, suite)
-    table = Table(title="Success in %, or mean return, on unseen seeds", caption=_caption(comparison))
-    table.add_column("task", no_wrap=True)
-    table.add_column("measure", style="dim")
-    for actor in comparison.actors:
-        table.add_column(printable(actor), justify="right")
+    table = FoldedTable(
+        [Column("task"), Column("measure"), *map(Column, comparison.actors)],
+        keys=2,
+        title="Success in %, or mean return, on unseen seeds",
+        caption=caption(comparison),
+    )
     for task in comparison.tasks:
+        best = comparison.leaders(task)
         table.add_row(
-            printable(task),
-            _measure(comparison, task),
-            *(_rich(comparison, task, actor) for actor in comparison.actors),
+            task,
+            Text(measure(comparison, task), style="dim"),
+            *(_rich(actor, shown_on(comparison, task, actor), best) for actor in comparison.actors),
         )
     if comparison.overall:
         table.add_section()
-        means = (_mean(comparison, actor) for actor in comparison.actors)
+        best = comparison.overall_leaders
         table.add_row(
-            MEAN, "success %", *(Text.assemble((a, "bold"), (b and f"\n{b}", "dim")) for a, b in means)
+            MEAN,
+            Text("success %", style="dim"),
+            *(_rich(actor, mean_of(comparison, actor), best) for actor in comparison.actors),
         )
     return table
-
-
-def table_markdown(rows: pa.Table, suite: Suite | None = None) -> str:
-    """Write rows as a Markdown table for `card.md` and the docs, with n, seeds and the kind of interval."""
-    comparison = Comparison(rows, suite)
-    lines = [
-        "| task | measure | " + " | ".join(map(markdown_cell, comparison.actors)) + " |",
-        "|---|---|" + "---:|" * len(comparison.actors),
-    ]
-    for task in comparison.tasks:
-        cells = [_plain(comparison, task, actor) for actor in comparison.actors]
-        lines.append(f"| {markdown_cell(task)} | {_measure(comparison, task)} | " + " | ".join(cells) + " |")
-    if comparison.overall:
-        means = [
-            f"{a} ({b})" if b else a for a, b in (_mean(comparison, actor) for actor in comparison.actors)
-        ]
-        lines.append(f"| *{MEAN}* | success % | " + " | ".join(means) + " |")
-    return "\n".join([*lines, "", f"{_caption(comparison)}"]) + "\n"
 
 
 def summary(rows: pa.Table, suite: Suite | None = None) -> dict[str, Any]:
@@ -128,44 +123,53 @@ def summary(rows: pa.Table, suite: Suite | None = None) -> dict[str, Any]:
     }
 
 
-def _spread(interval: Interval) -> str:
-    return f"{number(interval.low)} to {number(interval.high)}"
-
-
-def _measure(comparison: Comparison, task: str) -> str:
+def measure(comparison: Comparison, task: str) -> str:
+    """Name what counts on a task."""
     return "return" if comparison.by_return(task) else "success %"
 
 
-def _rich(comparison: Comparison, task: str, actor: str) -> Text:
-    cell = comparison.cells.get((task, actor))
+def shown_on(comparison: Comparison, task: str, actor: str) -> tuple[str, str]:
+    """Return an actor's figure on a task and its bounds; else a dash, or why it failed."""
     if (why := comparison.failures.get((task, actor))) is not None:
-        return Text(printable(f"failed: {_short(why)}"), style="red")
-    if cell is None:
-        return Text("–", style="dim")
-    main, around = shown(cell, comparison.by_return(task))
-    style = "bold" if comparison.kinds[actor] == "policy" else ""
-    return Text.assemble((main, style), (around and f"\n{around}", "dim"))
+        return printable(f"{FAILED} {_short(why)}"), ""
+    cell = comparison.cells.get((task, actor))
+    return (NONE, "") if cell is None else shown(cell, comparison.by_return(task))
 
 
-def _plain(comparison: Comparison, task: str, actor: str) -> str:
-    cell = comparison.cells.get((task, actor))
-    if (why := comparison.failures.get((task, actor))) is not None:
-        return markdown_cell(f"failed: {_short(why)}")
-    main, around = ("–", "") if cell is None else shown(cell, comparison.by_return(task))
-    return f"{main} ({around})" if around else main
+def mean_of(comparison: Comparison, actor: str) -> tuple[str, str]:
+    """Return an actor's mean success over tasks and its bounds; a dash where it has not played all."""
+    overall = comparison.overall.get(actor)
+    if overall is None:
+        return NONE, ""
+    return percent(overall.success.estimate), bounds(overall.success, share=True)
+
+
+def caption(comparison: Comparison) -> str:
+    """Say how many episodes the figures are from, on which seeds, and what bold and the tie's sign mean."""
+    counts = [one.success.n for one in comparison.cells.values()] or [0]
+    first, last = seeds_of(comparison)
+    many = len(set(counts)) > 1
+    n = f"{min(counts):,} to {counted(max(counts), 'episode')}" if many else counted(counts[0], "episode")
+    tied = any(comparison.leaders(task).tied for task in comparison.tasks) or comparison.overall_leaders.tied
+    sign = f"; {TIED}: its interval overlaps that of the best" if tied else ""
+    return f"n = {n} a task and actor, seeds {first} to {last}, 95 % intervals{sign}"
 
 
 def _short(why: str, most: int = 60) -> str:
     return why if len(why) <= most else f"{why[: most - 1]}…"
 
 
-def _mean(comparison: Comparison, actor: str) -> tuple[str, str]:
-    one = comparison.overall.get(actor)
-    return ("–", "") if one is None else (percent(one.success.estimate), bounds(one.success, share=True))
+def _spread(interval: Interval) -> str:
+    return f"{number(interval.low)} to {number(interval.high)}"
 
 
-def _caption(comparison: Comparison) -> str:
-    counts = [one.success.n for one in comparison.cells.values()] or [0]
-    first, last = seeds_of(comparison)
-    n = f"{counts[0]}" if len(set(counts)) == 1 else f"{min(counts)} to {max(counts)}"
-    return f"n = {n} episodes a task and actor, seeds {first} to {last}, 95 % intervals"
+def _rich(actor: str, figure: tuple[str, str], best: Leaders) -> Text:
+    main, around = figure
+    if main == NONE:
+        return Text(NONE, style="dim")
+    if main.startswith(FAILED):
+        return Text(main, style="red")
+    sign = (f"{TIED} ", "dim") if actor in best.tied else ("", "")
+    return Text.assemble(
+        sign, (main, "bold" if actor in best.best else ""), (around and f"\n{around}", "dim")
+    )

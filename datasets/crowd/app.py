@@ -30,6 +30,7 @@ from ...envs.grid.tiles import atlas
 from ...envs.printable import printable
 from ...envs.suite import Suite
 from ...envs.task import RECORD, SeedRange
+from ...envs.wording import agreeing, counted
 from ..database import database_errors
 from ..trajectory import Trajectory
 from .bounded_calls import bounded_unless
@@ -44,6 +45,7 @@ from .seats.protocol import LARGEST, UNKNOWN_SEAT
 from .settings import Settings
 from .socket_limits import limited_websockets
 from .texts import Texts, load_texts
+from .tunnel import tunnel_hint
 from .worlds.workers import leave_if_imported_again
 
 TRY_AGAIN = 1013
@@ -89,7 +91,9 @@ def record(
         def announce() -> None:
             print(f"Recording {printable(suite.name)} into {printable(out)}", flush=True)
             print(f"Play at {url}   (Ctrl-C stops)", flush=True)
-            if open_browser:
+            if hint := tunnel_hint(url):
+                print(hint, flush=True)
+            elif open_browser:
                 threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
 
         run(make_server(recorder, hosts, link, proxies), recorder, listening, announce)
@@ -123,7 +127,8 @@ def farewell(recorder: Recorder) -> str:
         return "Stopped; everything is saved."
     why = f": {printable(journal.trouble)}" if journal.trouble else ""
     left = (
-        f"{journal.unsaved} unacknowledged changes are not saved, everything else is"
+        f"{counted(journal.unsaved, 'unacknowledged change')} {agreeing(journal.unsaved, 'is')} not saved, "
+        "everything else is"
         if journal.unsaved
         else "every acknowledged change is saved"
     )

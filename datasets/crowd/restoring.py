@@ -10,6 +10,7 @@ import sqlalchemy as sql
 
 from ...envs.errors import TutelageError
 from ...envs.suite import Suite
+from ...envs.wording import counted
 from ..database import is_sqlite, snapshot
 from ..journal import EpisodeRecord, Journal, StepRecord
 from ..replay import Environments, prove_again
@@ -118,7 +119,9 @@ def _played_again(
     begun = player.restore(record, steps)
     if begun.torn or not (begun.now.done or record.given_up):
         player.close()  # a fresh environment may do better with the next one
-        raise TutelageError(f"expected it to replay to its end, got {begun.torn} of {len(steps)} steps torn")
+        raise TutelageError(
+            f"expected it to replay to its end, got {begun.torn} of {counted(len(steps), 'step')} torn"
+        )
     trajectory, observations = player.finish(record, missed=0)
     return prove_again(trajectory, environments, observations)
 

@@ -33,6 +33,7 @@ from .recruiting.panels import Proof
 from .seats.protocol import OCCUPIED, UNKNOWN_SEAT
 from .studies.study import Study
 from .study_server import StudyServer
+from .tunnel import tunnel_hint
 from .worlds.workers import leave_if_imported_again
 
 _MESSAGES_A_SECOND = 150
@@ -73,6 +74,8 @@ def serve_study(
             told(f"Serving study {study.name} into {folder}")
             told(f"People join at {url}/join   (Ctrl-C stops)")
             told(f"Dashboard at {url}/admin")
+            if hint := tunnel_hint(url):
+                told(hint)
             if token:
                 told(f"Its token, shown this once: {token}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,9 +16,9 @@ from ..verification import admit_played
 if TYPE_CHECKING:
     from .miniwob.census import Census
 
-FORMATS = ("minari", "lerobot")
+FORMATS = ("minari", "lerobot", "csv", "npz", "robomimic", "rlds")
 """What a store can be written as."""
-SOURCES = (*FORMATS, "miniwob-turk")
+SOURCES = ("minari", "lerobot", "miniwob-turk")
 """What can be read into a store."""
 
 
@@ -33,9 +34,18 @@ def export_store(store: Store, to: str, out: Path, progress: Progress | None = N
         done = export_minari(store, f"{name}-v0", out, progress)
         written = [f"wrote {path}; open it with MINARI_DATASETS_PATH={out}" for path in done.paths]
         return [*written, *done.report]
-    from .lerobot import export_lerobot
+    module, function = _EXPORTS[to]
+    write = getattr(importlib.import_module(module, __package__), function)
+    return [f"wrote {out}", *write(store, out, progress)]
 
-    return [f"wrote {out}", *export_lerobot(store, out, progress)]
+
+_EXPORTS = {
+    "lerobot": (".lerobot", "export_lerobot"),
+    "csv": (".csv_export", "export_csv"),
+    "npz": (".npz_export", "export_npz"),
+    "robomimic": (".robomimic_export", "export_robomimic"),
+    "rlds": (".rlds_export", "export_rlds"),
+}
 
 
 def count_episodes(source: Path, origin: str) -> int:

@@ -16,7 +16,14 @@ from ..durable import write_whole
 from ..safe_tree import files_in
 from ..sealed_yaml import seal_of
 
-MARKERS = {"minari": "data/tutelage.json", "lerobot": "meta/tutelage.json"}
+MARKERS = {
+    "minari": "data/tutelage.json",
+    "lerobot": "meta/tutelage.json",
+    "csv": "tutelage/csv.json",
+    "npz": "tutelage/npz.json",
+    "robomimic": "tutelage/robomimic.json",
+    "rlds": "tutelage/rlds.json",
+}
 """Where the marker lies in a dataset of each format."""
 
 _TYPES = {"token": str, "task": str, "episodes": int, "suite": dict, "files": dict}

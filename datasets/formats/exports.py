@@ -6,6 +6,7 @@ kill at any point left: the old state or the new one is whole at every moment.
 
 from __future__ import annotations
 
+import importlib
 import os
 import shutil
 from collections.abc import Callable
@@ -146,10 +147,18 @@ def _remove(export: Export) -> None:
 
 def dataset_writer(to: str) -> Callable[[Store, Export, Progress | None], list[str]]:
     """Return what writes the dataset of one task to an export's `fresh` folder, synced, with its marker."""
-    if to == "minari":
-        from .minari import write_minari
+    module, name = _WRITERS[to]
+    write: Callable[[Store, Export, Progress | None], list[str]]
+    write = getattr(importlib.import_module(module, __package__), name)
+    return write
 
-        return write_minari
-    from .lerobot import write_lerobot
 
-    return write_lerobot
+_WRITERS = {
+    "minari": (".minari", "write_minari"),
+    "lerobot": (".lerobot", "write_lerobot"),
+    "csv": (".csv_export", "write_csv"),
+    "npz": (".npz_export", "write_npz"),
+    "robomimic": (".robomimic_export", "write_robomimic"),
+    "rlds": (".rlds_export", "write_rlds"),
+}
+"""Format → module and function; imported when asked for, as some need packages that may be missing."""

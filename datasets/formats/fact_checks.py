@@ -9,6 +9,7 @@ import numpy as np
 
 from ...envs.bounded_files import parse_json
 from ...envs.errors import TutelageError
+from ...envs.wording import counted
 
 _TYPES: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(("episode", "suite", "task", "env", "demonstrator", "kind", "started"), (str,)),
@@ -55,11 +56,15 @@ def check_lengths(
     count = len(steps["rewards"])
     for name, array in steps.items():
         if array.dtype.kind not in "biuf" or array.ndim != 1 + (name == "actions") or len(array) != count:
-            raise TutelageError(f"{where}: expected {count} numbers as {name}, got {list(array.shape)}")
+            raise TutelageError(
+                f"{where}: expected {counted(count, 'number')} as {name}, got {list(array.shape)}"
+            )
         if name in ("times_ms", "controllers", "frames") and array.dtype.kind == "f":
             raise TutelageError(f"{where}: expected whole numbers as {name}, got {array.dtype}")
     if not count or not observations:
         raise TutelageError(f"{where}: expected steps and observations, got none")
     for path, array in observations.items():
         if not array.ndim or len(array) != count + 1:
-            raise TutelageError(f"{where}: expected {count + 1} observations at {path!r}, got another number")
+            raise TutelageError(
+                f"{where}: expected {counted(count + 1, 'observation')} at {path!r}, got another number"
+            )

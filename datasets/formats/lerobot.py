@@ -14,6 +14,7 @@ from ...envs.errors import TutelageError
 from ...envs.finite_json import json_text
 from ...envs.gymnasium_task import TaskEnvironment
 from ...envs.spaces import is_text, leaves
+from ...envs.wording import counted
 from ..durable import disk_errors
 from ..replay import Environments, Replay, replay_proven
 from ..safe_tree import sync_tree
@@ -66,7 +67,9 @@ def export_lerobot(store: Store, out: Path, progress: Progress | None = None) ->
     ]
     if len(tasks) > 1:
         report.insert(
-            0, f"A LeRobot dataset has one set of features: {len(tasks)} tasks became as many datasets."
+            0,
+            f"A LeRobot dataset has one set of features: {counted(len(tasks), 'task')} became as "
+            "many datasets.",
         )
     places = {task.id: (task.id, folders[task.id]) for task in tasks}
     return report + export_datasets(store, "lerobot", places, progress)

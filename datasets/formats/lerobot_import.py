@@ -13,6 +13,7 @@ from ...envs.bounded_files import parse_json
 from ...envs.errors import TutelageError
 from ...envs.gymnasium_task import TaskEnvironment
 from ...envs.spaces import is_text, leaves
+from ...envs.wording import agreeing, counted
 from ..bounded_parquet import read_table
 from ..replay import Environments
 from ..schema import unpack
@@ -62,8 +63,8 @@ def import_lerobot(
             )
             added, repeated = append_new(store, episodes, there)
             report.append(
-                f"{folder}: {added} episodes added"
-                + (f", {repeated} were there already." if repeated else ".")
+                f"{folder}: {counted(added, 'episode')} added"
+                + (f", {repeated} {agreeing(repeated, 'was')} there already." if repeated else ".")
             )
     return Imported(Store.open(out), report)
 
@@ -90,7 +91,9 @@ def _written(folder: Path, marker: Marker, environment: TaskEnvironment) -> Iter
         if name != "tutelage/action_rows" and episodes[name].null_count:
             raise TutelageError(f"expected {name} of every episode in {folder}, got episodes without")
     if len(episodes) != marker.episodes:
-        raise TutelageError(f"expected {marker.episodes} episodes in {folder}, got {len(episodes)}")
+        raise TutelageError(
+            f"expected {counted(marker.episodes, 'episode')} in {folder}, got {len(episodes)}"
+        )
     features = features_of(environment.observation_space, environment.action_space)
     path, table = "", pa.table({})
     for row in episodes.sort_by("episode_index").to_pylist():

@@ -20,6 +20,7 @@ from ...envs.finite_json import json_text
 from ...envs.gymnasium_task import TaskEnvironment
 from ...envs.spaces import is_text, join_path, leaves
 from ...envs.task import Task
+from ...envs.wording import agreeing, counted
 from ..durable import disk_errors
 from ..replay import Environments, replay_proven
 from ..safe_tree import sync_tree
@@ -93,7 +94,9 @@ def export_minari(
     ]
     if len(tasks) > 1:
         listed = ", ".join(names.values())
-        report.insert(0, f"A Minari dataset has one environment: {len(tasks)} tasks became {listed}.")
+        report.insert(
+            0, f"A Minari dataset has one environment: {counted(len(tasks), 'task')} became {listed}."
+        )
     places = {task.id: (names[task.id], folder / names[task.id]) for task in tasks}
     report += export_datasets(
         store,
@@ -186,7 +189,8 @@ def _description(store: Store, environment: TaskEnvironment, name: str, report: 
     spec = _spec(environment, report)
     if task.max_steps:
         report.append(
-            f"Minari keeps no limit but the environment's own: {task.id} had {task.max_steps} steps."
+            f"Minari keeps no limit but the environment's own: {task.id} had "
+            f"{counted(task.max_steps, 'step')}."
         )
     versions = versions_of(environment)
     about = {
@@ -356,4 +360,6 @@ def _told(trajectories: Iterator[Trajectory], progress: Progress | None) -> Iter
 
 def _count(name: str, counts: tuple[int, int]) -> str:
     added, repeated = counts
-    return f"{name}: {added} episodes added" + (f", {repeated} were there already." if repeated else ".")
+    return f"{name}: {counted(added, 'episode')} added" + (
+        f", {repeated} {agreeing(repeated, 'was')} there already." if repeated else "."
+    )

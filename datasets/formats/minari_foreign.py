@@ -15,6 +15,7 @@ from ...envs.spaces import leaves
 from ...envs.suite import Suite, suite_from
 from ...envs.task import RECORD, Task
 from ...envs.trust import Untrusted
+from ...envs.wording import agreeing, counted
 from ..replay import Environments, digest_of, prove_again
 from ..trajectory import CONTROLLERS, Trajectory
 from .bounded_minari import read_along
@@ -67,7 +68,10 @@ def foreign_trajectories(dataset: Any, task: Task, suite: Suite, report: list[st
             stored += one.observations is not None
             yield one
     if unseeded:
-        report.append(f"{dataset.id} has {unseeded} episodes without a seed: their number stands for it.")
+        report.append(
+            f"{dataset.id} has {counted(unseeded, 'episode')} without a seed; its number in the "
+            "file stands for one."
+        )
     if changed:
         report.append(
             f"{dataset.id}: episodes that a cast to the declared dtypes changed: {changed}; "
@@ -75,7 +79,8 @@ def foreign_trajectories(dataset: Any, task: Task, suite: Suite, report: list[st
         )
     if stored:
         report.append(
-            f"{dataset.id}: replay did not prove {stored} episodes, so their observations are stored."
+            f"{dataset.id}: replay did not prove {counted(stored, 'episode')}, "
+            f"so {agreeing(stored, 'its')} observations are stored."
         )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from gymnasium import Space
 
 from ...envs.errors import TutelageError
+from ...envs.wording import counted
 from .bounded_minari import check_infos, read_along
 from .export_marker import Marker
 from .facts import join_actions, unnest
@@ -58,7 +59,8 @@ def written_episodes(dataset: Any, marker: Marker) -> Iterator[Written]:
     order = dataset.storage.metadata["tutelage"]["leaves"]
     if len(dataset.episode_indices) != marker.episodes:
         raise TutelageError(
-            f"expected {marker.episodes} episodes in {dataset.id}, got {len(dataset.episode_indices)}"
+            f"expected {counted(marker.episodes, 'episode')} in {dataset.id}, got "
+            f"{len(dataset.episode_indices)}"
         )
     where = f"Minari dataset {dataset.id}"
     described = read_along(iter(dataset.storage.get_episode_metadata(dataset.episode_indices)), where)

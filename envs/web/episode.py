@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..errors import TutelageError
+from ..wording import counted
 from .actions import Action
 from .browser import Browser
 from .devtools import Conversation, Result, TabLost
@@ -87,7 +88,7 @@ class Episode:
                 yield from self._abandon()
         raise TutelageError(
             f"expected the page {self.tab.page.name} to live, but it was lost {ATTEMPTS} times on seed "
-            f"{self._seed} after {self.steps} actions: {why}"
+            f"{self._seed} after {counted(self.steps, 'action')}: {why}"
         )
 
     def _abandon(self) -> Conversation[None]:

@@ -10,6 +10,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space, iterate
 
 from ..errors import TutelageError
+from ..wording import counted
 from .actions import Action
 from .browser import Browser, shared
 from .environment import STEPS, Observed, Stepped, WebEnv
@@ -84,7 +85,7 @@ class WebVectorEnv(VectorEnv[Observed, Any, np.ndarray]):
     def step(self, actions: Any) -> tuple[Observed, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         each = list(actions if self._is_list(actions) else iterate(self.action_space, actions))
         if len(each) != self.num_envs:
-            raise TutelageError(f"expected {self.num_envs} actions, got {len(each)}")
+            raise TutelageError(f"expected {counted(self.num_envs, 'action')}, got {len(each)}")
         over = self._over.copy()
         if over.any() and self.autoreset_mode == AutoresetMode.DISABLED:
             raise TutelageError("expected reset() of the episodes that are over; give it a `reset_mask`")

@@ -6,8 +6,12 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from xml.etree import ElementTree
 
+import numpy as np
+import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 from tutelage.agents.evaluation.actors import ChanceActor, ExpertActor
 from tutelage.agents.evaluation.evaluate import evaluate
 from tutelage.agents.evaluation.report import write_report
@@ -185,6 +189,32 @@ def test_every_control_has_a_name_and_every_drawing_a_description(page: playwrig
         assert one.get_attribute("aria-label") or one.inner_text().strip()
     assert page.locator(".panel > svg:not([role=img])").count() == 0
     assert page.locator(".panel > svg > title").count() == page.locator(".panel > svg").count()
+
+
+def test_files_are_downloaded_without_a_network(page: playwright.Page, tmp_path: Path) -> None:
+    def download(button: playwright.Locator) -> Path:
+        with page.expect_download() as waiting:
+            button.click()
+        path = tmp_path / waiting.value.suggested_filename
+        waiting.value.save_as(path)
+        return path
+
+    files = page.locator("#files button")
+    assert files.count() == 5
+    paths = {path.name: path for path in (download(button) for button in files.all())}
+    assert list(paths) == ["table.csv", "table.tex", "table.md", "rows.csv", "rows.parquet"]
+    assert len(paths["rows.csv"].read_text().splitlines()[1:]) == 24
+    assert pq.read_table(paths["rows.parquet"]).num_rows == 24
+    assert paths["table.tex"].read_text().count("novice") == 1
+    plot = page.locator("figure.panel").first
+    drawing = download(plot.get_by_role("button", name="SVG of go"))
+    assert drawing.name == "success-go.svg"
+    assert ElementTree.parse(drawing).getroot().tag == "{http://www.w3.org/2000/svg}svg"
+    assert "var(--" not in drawing.read_text("utf-8")
+    picture_file = download(plot.get_by_role("button", name="PNG of go"))
+    pixels = np.asarray(Image.open(picture_file).convert("RGB"))
+    assert (pixels[:, -4:] == 255).all(), "something is cut at the right"
+    assert (pixels == (0x1F, 0x5F, 0xBF)).all(axis=2).any(), "the policy has its colour"
 
 
 def test_on_paper_there_are_no_controls_and_no_dark_background(page: playwright.Page, tmp_path: Path) -> None:

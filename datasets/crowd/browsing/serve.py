@@ -15,7 +15,7 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.responses import FileResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
@@ -26,6 +26,7 @@ from ...verification import admit_played
 from ..app import atlas_route, listen, local_url, server_of
 from ..guard import Guard
 from ..host_names import AllowedHosts
+from ..json_answer import JSONAnswer
 from ..link_token import LinkToken
 from ..pages import STATIC
 from ..worlds.workers import leave_if_imported_again
@@ -176,4 +177,4 @@ def _number(request: Request, name: str) -> int:
 
 
 def _json(document: Any) -> Response:
-    return JSONResponse(document, headers=_NO_STORE)
+    return JSONAnswer(document, headers=_NO_STORE)

@@ -19,6 +19,7 @@ from ....envs.errors import TutelageError
 from ....envs.finite_json import json_text
 from ....envs.suite import Suite
 from ....envs.task import Task
+from ....envs.wording import counted
 from ...journal import EpisodeRecord, Journal, StepRecord
 from ...store import Store
 from ...trajectory import Trajectory
@@ -140,7 +141,8 @@ class Playbacks:
             for number, step in enumerate(steps, 1):
                 if now.done:
                     return (
-                        f"The environment has changed: it ends after {number - 1} of {len(steps)} steps now."
+                        f"The environment has changed: it ends after {number - 1} of "
+                        f"{counted(len(steps), 'step')} now."
                     )
                 again, now = await world.act(np.array(step.action), step.time_ms, step.controller, step.frame)
                 digest = again.digest

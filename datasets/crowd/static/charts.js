@@ -72,7 +72,7 @@ export function drawSwarm(figure, { title, points, xTitle, writeX, open, note = 
   const [low, high] = [0.8 * Math.min(1, ...points.map(({ x }) => x)), 1.1 * Math.max(2, ...points.map(({ x }) => x))];
   const x = (value) => box.left + ((box.right - box.left) * Math.log(value / low)) / Math.log(high / low);
   const y = (value) => box.bottom - (box.bottom - box.top) * value;
-  const drawing = svg("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": `${title}: ${points.length} people` });
+  const drawing = svg("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": `${title}: ${points.length} ${points.length === 1 ? "person" : "people"}` });
   for (const share of [0, 0.25, 0.5, 0.75, 1]) {
     drawing.append(svg("line", { class: "grid", x1: box.left, x2: box.right, y1: y(share), y2: y(share) }), text(box.left - 6, y(share) + 4, `${100 * share}\u2009%`, "end"));
   }

@@ -117,7 +117,7 @@ export class People {
       if (focused !== document.activeElement && body.contains(focused)) focused.focus({ preventScroll: true });
     }
     at("more").hidden = found.length <= listed.length;
-    at("listed").textContent = found.length === this.#rows.length ? `${found.length} people` : `${found.length} of ${this.#rows.length}`;
+    at("listed").textContent = found.length === this.#rows.length ? `${found.length} ${found.length === 1 ? "person" : "people"}` : `${found.length} of ${this.#rows.length}`;
     for (const button of at("who").children) button.setAttribute("aria-pressed", String(button.dataset.who === this.#who));
     for (const cell of at("people").tHead.rows[0].cells) {
       if (cell.dataset.column === this.#sort.id) cell.setAttribute("aria-sort", this.#sort.down ? "descending" : "ascending");

@@ -18,6 +18,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from ....envs.errors import brief
+from ....envs.wording import counted
 from ..money import DECIMALS, amount, fits, minor_units, shown
 from ..texts import Texts
 
@@ -143,7 +144,7 @@ class Bonus(BaseModel):
         """Say for the ledger of payments what the bonus was computed from."""
         if self.by == "score":
             return f"{Decimal(sum(max(0, row.points) for row in played)).scaleb(-2):f} points"
-        return f"{sum(row.success for row in played)} of {len(played)} tasks solved"
+        return f"{sum(row.success for row in played)} of {counted(len(played), 'task')} solved"
 
 
 def points_of(rewards: Iterable[float]) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 
 import sqlalchemy as sql
 
+from ....envs.wording import counted
 from ...database import is_sqlite, writing
 from ...fence import writers
 from ...journal_tables import TABLES as JOURNAL
@@ -173,7 +174,7 @@ def standing(engine: sql.Engine, words: Iterable[str]) -> tuple[list[str], int]:
             for column in sql.inspect(engine).get_columns(table):
                 count = _count(connection, table, column, words)
                 if count:
-                    found.append(f"{count} rows of the table {table}, in {column['name']}")
+                    found.append(f"{counted(count, 'row')} of the table {table}, in {column['name']}")
         if not is_sqlite(engine):
             for word in needles(words):
                 query = "SELECT count(*) FROM pg_stats WHERE strpos(pg_stats::text, :word) > 0"

@@ -8,6 +8,7 @@ from rich.text import Text
 from ....envs.experts import make_expert
 from ....envs.gymnasium_task import TaskEnvironment
 from ....envs.task import Task
+from ....envs.wording import counted
 from ..money import shown
 from .study import Study
 
@@ -26,7 +27,8 @@ def outlook(study: Study) -> dict[str, str]:
     rows = {
         "study": f"{study.name}, {'a human baseline' if study.is_baseline else 'demonstrations'}",
         "tasks": ", ".join(tasks),
-        "people": f"{study.people}, {study.episodes} episodes each: {study.people * study.episodes} in all",
+        "people": f"{study.people}, {counted(study.episodes, 'episode')} each: "
+        f"{study.people * study.episodes} in all",
         "time": f"at a guess {minutes:.0f} minutes a person, {study.people * minutes / 60:.0f} hours in all",
         "languages": ", ".join(study.languages),
         "consent": ", ".join(f"{one} {study.consent_version(one)[:12]}" for one in study.languages),

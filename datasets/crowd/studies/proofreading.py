@@ -10,6 +10,7 @@ from ....envs.errors import TutelageError, nearest
 from ....envs.rehearsal import info_notes, try_out
 from ....envs.trust import Untrusted
 from ....envs.web.browser import close_shared
+from ....envs.wording import counted
 from ..ledger import OUTCOMES
 from ..money import DECIMALS
 from ..texts import language_names, load_texts
@@ -112,7 +113,7 @@ def _gold(study: Study) -> Complaints:
 def _repeats(study: Study) -> Complaints:
     if study.repeats and study.repeats.people > study.people:
         yield (
-            f"at 'repeats.people': expected at most the study's {study.people} people, "
+            f"at 'repeats.people': expected at most the study's {counted(study.people, 'person')}, "
             f"got {study.repeats.people}"
         )
 
@@ -140,7 +141,8 @@ def _baseline_seeds(study: Study) -> Complaints:
 def _seeds(study: Study) -> Complaints:
     if not study.is_baseline and study.people * study.episodes > study.fresh_seeds:
         yield (
-            f"at 'people': expected people x episodes to be at most the {study.fresh_seeds} seeds that there "
+            "at 'people': expected people x episodes to be at most the "
+            f"{counted(study.fresh_seeds, 'seed')} that there "
             f"are, got {study.people * study.episodes}"
         )
 
@@ -227,7 +229,7 @@ def _quality(study: Study) -> Complaints:
         return
     if study.quality.after > study.episodes:
         yield (
-            f"at 'quality.after': expected at most the {study.episodes} episodes of a person, "
+            f"at 'quality.after': expected at most the {counted(study.episodes, 'episode')} of a person, "
             f"got {study.quality.after}"
         )
     if study.quality.gold is not None and study.gold is None:

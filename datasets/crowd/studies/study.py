@@ -16,6 +16,7 @@ from ....envs.controls import Controls
 from ....envs.errors import TutelageError, brief, nearest
 from ....envs.suite import Suite, load_suite
 from ....envs.task import RECORD, TEST, SeedRange, Task
+from ....envs.wording import counted
 from ..money import shown
 from ..recruiting.recruiting import Recruiting
 from ..texts import Texts, load_texts
@@ -257,7 +258,7 @@ def _read(path: str | Path) -> tuple[Any, Path, str]:
 def _listed(wrong: list[str]) -> str:
     if len(wrong) == 1:
         return wrong[0]
-    return f"{len(wrong)} things to mend:\n" + "\n".join(f"  {one}" for one in wrong)
+    return f"{counted(len(wrong), 'thing')} to mend:\n" + "\n".join(f"  {one}" for one in wrong)
 
 
 def _explain(error: Any) -> str:

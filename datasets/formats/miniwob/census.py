@@ -7,12 +7,12 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from rich import box
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
+from ....envs.folded_table import Column, FoldedTable
 from ....envs.printable import printable
+from ....envs.wording import agreeing, counted
 from .moves import Moves
 from .recording import Recording
 
@@ -31,16 +31,16 @@ class TaskCensus:
     seconds: list[float] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain data; medians are 0 where nothing was kept."""
+        """Return plain data; shares and medians are None where nothing was kept."""
         return {
             "found": self.found,
             "kept": self.kept,
-            "already there": self.known,
+            "already_there": self.known,
             "people": len(self.people),
-            "solved": self.solved / (self.kept or 1),
-            "complete": self.complete / (self.kept or 1),
-            "moves": statistics.median(self.lengths or [0]),
-            "seconds": statistics.median(self.seconds or [0]),
+            "solved": self.solved / self.kept if self.kept else None,
+            "complete": self.complete / self.kept if self.kept else None,
+            "moves": statistics.median(self.lengths) if self.lengths else None,
+            "seconds": statistics.median(self.seconds) if self.seconds else None,
         }
 
 
@@ -92,7 +92,7 @@ class Census:
                 for (task, reason), count in sorted(self.dropped.items())
             ],
             "moves": dict(self.verbs.most_common()),
-            "left out": {**dict(self.left_out.most_common()), "events after the end": self.after_the_end},
+            "left_out": {**dict(self.left_out.most_common()), "events after the end": self.after_the_end},
         }
 
     def __rich__(self) -> RenderableType:
@@ -101,38 +101,38 @@ class Census:
     def _headline(self) -> Text:
         facts = self.to_dict()
         moves = ", ".join(f"{count:,} {verb}" for verb, count in facts["moves"].items())
-        rest = ", ".join(f"{count:,} {why}" for why, count in facts["left out"].items())
+        rest = ", ".join(f"{count:,} {why}" for why, count in facts["left_out"].items())
+        found = counted(facts["found"], "demonstration")
         return Text(
-            f"{printable(self.source)}: {facts['kept']:,} of {facts['found']:,} demonstrations kept; "
+            f"{printable(self.source)}: {facts['kept']:,} of {found} kept; "
             f"moves: {moves or 'none'}; left out: {rest}"
         )
 
-    def _tasks(self) -> Table:
-        table = Table(title="kept", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-        table.add_column("task", no_wrap=True)
-        for name in ("found", "kept", "people", "solved", "complete", "moves", "seconds"):
-            table.add_column(name, justify="right")
+    def _tasks(self) -> FoldedTable:
+        names = ("task", "found", "kept", "people", "solved", "complete", "moves", "seconds")
+        caption = "solved: rewarded above 0; complete: in full; moves, seconds: median"
+        table = FoldedTable([*map(Column, names)], title="kept", caption=caption)
         for task, one in sorted(self.tasks.items()):
             row = one.to_dict()
             table.add_row(
-                printable(task),
+                task,
                 *(f"{row[name]:,}" for name in ("found", "kept", "people")),
-                *(f"{row[name]:.0%}" for name in ("solved", "complete")),
-                f"{row['moves']:g}",
-                f"{row['seconds']:.1f}",
+                *(_figure(row[name], ".0%") for name in ("solved", "complete")),
+                _figure(row["moves"], "g"),
+                _figure(row["seconds"], ".1f"),
             )
-        table.caption = "solved: rewarded above 0; complete: in full; moves, seconds: median"
-        table.caption_justify = "left"
         return table
 
-    def _dropped(self) -> Table:
-        table = Table(
-            "task", "why", title="dropped", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False
-        )
-        table.add_column("demonstrations", justify="right")
-        for (task, reason), count in sorted(self.dropped.items()):
-            table.add_row(printable(task), printable(reason), f"{count:,}")
+    def _dropped(self) -> FoldedTable:
         known = sum(one.known for one in self.tasks.values())
-        table.caption = f"{known:,} more were in the store already" if known else None
-        table.caption_justify = "left"
+        columns = [Column("task"), Column("why", words=True), Column("demonstrations")]
+        caption = f"{known:,} more {agreeing(known, 'was')} in the store already" if known else ""
+        table = FoldedTable(columns, title="dropped", caption=caption)
+        for (task, reason), count in sorted(self.dropped.items()):
+            table.add_row(task, reason, f"{count:,}")
         return table
+
+
+def _figure(value: float | None, form: str) -> str:
+    """Write a figure; a dash where nothing was kept."""
+    return "–" if value is None else format(value, form)

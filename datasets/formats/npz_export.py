@@ -1,0 +1,54 @@
+"""Export as NumPy archives: one .npz an episode, which `numpy.load` opens without pickle."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from ...envs.finite_json import json_text
+from ...envs.spaces import Leaf
+from ...envs.task import Task
+from ..store import Progress, Store
+from .export_registry import Export
+from .facts import facts_of
+from .plain_export import Shown, export_plain, safe_name, write_plain
+
+
+def export_npz(store: Store, out: Path, progress: Progress | None = None) -> list[str]:
+    """Write a store as folders `episodes/NUMBER.npz`, see `docs/demonstrations.md`; returns what to know."""
+    report = [
+        "Each episode is a file: actions [T, k], rewards, terminated, truncated, times_ms, controllers, "
+        "frames [T], observations/... [T+1, ...], and facts, the UTF-8 bytes of a JSON object."
+    ]
+    return export_plain(store, "npz", out, report, progress)
+
+
+def write_npz(store: Store, export: Export, progress: Progress | None = None) -> list[str]:
+    """Write one task's folder and its marker to `export.fresh`."""
+    return write_plain(store, export, progress, _write)
+
+
+def _write(folder: Path, task: Task, found: tuple[Leaf, ...], episodes: Iterator[Shown]) -> list[str]:
+    (folder / "episodes").mkdir()
+    for number, shown in enumerate(episodes):
+        one = shown.trajectory
+        terminated, truncated = shown.ends
+        arrays = {
+            "actions": one.actions,
+            "rewards": one.rewards,
+            "terminated": terminated,
+            "truncated": truncated,
+            "times_ms": one.times_ms,
+            "controllers": one.controllers,
+            "frames": one.frames,
+            # bytes, as `forget` looks for names in them
+            "facts": np.frombuffer(json_text(facts_of(one), is_sorted=True).encode(), np.uint8),
+        }
+        for leaf in found:
+            array = shown.observations[leaf.path]
+            plain = array.astype(np.str_) if array.dtype == object else array
+            arrays[f"observations/{safe_name(leaf.path)}"] = plain
+        np.savez(folder / "episodes" / f"{number:06d}.npz", allow_pickle=False, **arrays)
+    return []

@@ -1,0 +1,110 @@
+"""Exports that other tools read without us: a folder a task; each episode is proven by replay first."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+import numpy as np
+
+from ...envs.errors import TutelageError
+from ...envs.spaces import Leaf, is_text, leaves
+from ...envs.task import Task
+from ...envs.wording import counted
+from ..durable import disk_errors
+from ..replay import Environments, replay_proven
+from ..safe_tree import sync_tree
+from ..store import Progress, Store
+from ..trajectory import Trajectory
+from .all_or_none import export_datasets
+from .export_marker import write_marker
+from .export_registry import Export
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One episode of an export: what the store says of it, and its observations, leaf path → `[T+1, ...]`."""
+
+    trajectory: Trajectory
+    observations: dict[str, np.ndarray]
+
+    @property
+    def ends(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return what each step says of the end: terminated and truncated, `[T]` bool."""
+        last = np.arange(len(self.trajectory)) == len(self.trajectory) - 1
+        return last & self.trajectory.terminated, last & self.trajectory.truncated
+
+
+def export_plain(
+    store: Store, to: str, out: Path, report: list[str], progress: Progress | None = None
+) -> list[str]:
+    """Write a store in a plain format: in `out`, or `out/TASK` where it has several tasks; all or nothing.
+
+    Returns `report`, and what the format cannot hold of each task. Raises TutelageError for an empty store.
+    """
+    played = set(store.episodes()["task"].to_pylist())
+    tasks = [task for task in store.suite if task.id in played]
+    if not tasks:
+        raise TutelageError(f"expected demonstrations in {store.path}, found none; record some")
+    places = {task.id: (task.id, out if len(tasks) == 1 else out / task.id) for task in tasks}
+    if len(tasks) > 1:
+        report = [f"Each of {counted(len(tasks), 'task')} became a folder of its own.", *report]
+    return report + export_datasets(store, to, places, progress)
+
+
+def write_plain(
+    store: Store,
+    export: Export,
+    progress: Progress | None,
+    write: Callable[[Path, Task, tuple[Leaf, ...], Iterator[Shown]], list[str]],
+) -> list[str]:
+    """Write one task's folder and its marker to `export.fresh`; returns what the format cannot hold.
+
+    `write` is given the folder, the task, the leaves of its observations, and its episodes one by one.
+    """
+    count = 0
+
+    def shown(environments: Environments) -> Iterator[Shown]:
+        nonlocal count
+        for trajectory in store.trajectories(task=export.task):
+            yield Shown(trajectory, replay_proven(trajectory, environments).observations)
+            count += 1
+            if progress:
+                progress(1)
+
+    with disk_errors(export.folder), Environments(store.suite) as environments:
+        export.fresh.mkdir(parents=True)
+        environment = environments[export.task]
+        report = write(
+            export.fresh, environment.task, leaves(environment.observation_space), shown(environments)
+        )
+        write_marker(export.fresh, export.to, export.token, export.task, count, store.suite.source)
+        sync_tree(export.fresh)
+    return report
+
+
+def safe_name(path: str) -> str:
+    """Write a leaf's path as a name that means one place in any archive; "" is "observation".
+
+    Everything but letters, digits, "_", "-", ".", "~" and "/" is percent-encoded, and dots that lead a part.
+    """
+    parts = [quote(part, safe="") for part in path.split("/")]
+    named = "/".join(re.sub(r"^\.+", lambda dots: "%2E" * len(dots[0]), part) for part in parts)
+    return named or "observation"
+
+
+def flat_names(paths: Iterable[str]) -> dict[str, str]:
+    """Name leaves without slashes: "a/b" is "a.b", or, where that means another leaf too, "a%2Fb"."""
+    names = {path: safe_name(path).replace("/", ".") for path in paths}
+    twice = {name for name in names.values() if list(names.values()).count(name) > 1}
+    return {
+        path: safe_name(path).replace("/", "%2F") if name in twice else name for path, name in names.items()
+    }
+
+
+def texts_of(shown: Shown, found: tuple[Leaf, ...]) -> dict[str, list[str]]:
+    """Return the observations that are text, by leaf path."""
+    return {leaf.path: shown.observations[leaf.path].tolist() for leaf in found if is_text(leaf.space)}

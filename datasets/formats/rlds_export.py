@@ -1,0 +1,135 @@
+"""Export as RLDS (github.com/google-research/rlds): TFRecord files beside the features that describe them.
+
+Covers: the layout of TensorFlow Datasets, one Example an episode. Not covered: float64, which is written as
+float32, as TensorFlow Datasets does.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...envs.finite_json import json_text
+from ...envs.spaces import Leaf, is_text
+from ...envs.task import Task
+from ..store import Progress, Store
+from .export_registry import Export
+from .facts import facts_of
+from .plain_export import Shown, export_plain, flat_names, write_plain
+from .tfrecord_file import example, record
+
+VERSION = "1.0.0"
+_FEATURES = "tensorflow_datasets.core.features."
+_FLAGS = ("is_first", "is_last", "is_terminal")
+_ABOUT = ("episode", "demonstrator", "kind", "seed", "success", "facts")
+
+
+def export_rlds(store: Store, out: Path, progress: Progress | None = None) -> list[str]:
+    """Write a store as RLDS episodes; returns what the format cannot hold, sentence by sentence."""
+    report = [
+        "An RLDS step pairs an observation with the action that follows; the last step of an episode has an "
+        "observation only, and zeros for action, reward and discount.",
+        "RLDS holds float32: rewards and float64 observations are rounded to it.",
+        "What is ours stands in episode_metadata: seed, demonstrator, kind, success, and facts as JSON.",
+    ]
+    return export_plain(store, "rlds", out, report, progress)
+
+
+def write_rlds(store: Store, export: Export, progress: Progress | None = None) -> list[str]:
+    """Write one task's files and their marker to `export.fresh`."""
+    return write_plain(store, export, progress, _write)
+
+
+def _write(folder: Path, task: Task, found: tuple[Leaf, ...], episodes: Iterator[Shown]) -> list[str]:
+    name = re.sub(r"[^a-z0-9]+", "_", task.id.lower()).strip("_") or "task"
+    names = flat_names(leaf.path for leaf in found)
+    bare = [leaf.path for leaf in found] == [""]
+    count = size = width = 0
+    with (folder / f"{name}-train.tfrecord-00000-of-00001").open("wb") as file:
+        for shown in episodes:
+            width = shown.trajectory.actions.shape[1]
+            data = record(example(_example(shown, found, names, bare)))
+            file.write(data)
+            count, size = count + 1, size + len(data)
+    split = {"name": "train", "shardLengths": [str(count)], "numBytes": str(size)}
+    split["filepathTemplate"] = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"
+    about = {"name": name, "version": VERSION, "fileFormat": "tfrecord", "splits": [split]}
+    about["description"] = f"Task {task.id}, environment {task.env}"
+    _write_json(folder / "dataset_info.json", about)
+    _write_json(folder / "features.json", _features(found, names, bare, width))
+    return []
+
+
+def _example(
+    shown: Shown, found: tuple[Leaf, ...], names: Mapping[str, str], bare: bool
+) -> dict[str, np.ndarray | list[bytes]]:
+    """Return one episode's features, those of all T + 1 steps one after another."""
+    one, steps = shown.trajectory, len(shown.trajectory) + 1
+    number = np.arange(steps)
+    last = np.zeros(1)
+    made: dict[str, np.ndarray | list[bytes]] = {
+        "steps/action": np.concatenate([one.actions, np.zeros((1, one.actions.shape[1]))]),
+        "steps/reward": np.concatenate([one.rewards, last]),
+        "steps/discount": np.concatenate([np.append(np.ones(len(one) - 1), float(not one.terminated)), last]),
+        "steps/is_first": number == 0,
+        "steps/is_last": number == steps - 1,
+        "steps/is_terminal": (number == steps - 1) & one.terminated,
+    }
+    for leaf in found:
+        array = shown.observations[leaf.path]
+        key = "steps/observation" if bare else f"steps/observation/{names[leaf.path]}"
+        made[key] = [str(text).encode() for text in array.tolist()] if is_text(leaf.space) else array
+    facts = facts_of(one)
+    about = {**facts, "facts": json_text(facts, is_sorted=True)}
+    for name in _ABOUT:
+        value = about[name]
+        made[f"episode_metadata/{name}"] = (
+            [value.encode()] if isinstance(value, str) else np.array([value], np.int64)
+        )
+    return made
+
+
+def _features(found: tuple[Leaf, ...], names: Mapping[str, str], bare: bool, width: int) -> dict[str, Any]:
+    """Describe an episode as TensorFlow Datasets reads it."""
+    leaves = {names[leaf.path]: _leaf(leaf) for leaf in found}
+    steps = {
+        "observation": leaves["observation"] if bare else _group(leaves),
+        "action": _tensor([width], "float32"),
+        "reward": _tensor([], "float32"),
+        "discount": _tensor([], "float32"),
+        **{name: _tensor([], "bool") for name in _FLAGS},
+    }
+    numbers = {"seed": _tensor([], "int64"), "success": _tensor([], "bool")}
+    about = {name: numbers.get(name, _text()) for name in _ABOUT}
+    sequence = {"feature": _group(steps), "length": "-1"}
+    dataset = {"pythonClassName": f"{_FEATURES}dataset_feature.Dataset", "sequence": sequence}
+    return _group({"steps": dataset, "episode_metadata": _group(about)})
+
+
+def _leaf(leaf: Leaf) -> dict[str, Any]:
+    if is_text(leaf.space):
+        return _text()
+    kind = np.dtype(leaf.space.dtype)
+    return _tensor(list(leaf.space.shape or ()), "float32" if kind == np.float64 else kind.name)
+
+
+def _group(features: Mapping[str, Any]) -> dict[str, Any]:
+    kind = f"{_FEATURES}features_dict.FeaturesDict"
+    return {"pythonClassName": kind, "featuresDict": {"features": dict(features)}}
+
+
+def _tensor(shape: list[int], dtype: str) -> dict[str, Any]:
+    tensor = {"shape": {"dimensions": [str(size) for size in shape]}, "dtype": dtype, "encoding": "none"}
+    return {"pythonClassName": f"{_FEATURES}tensor_feature.Tensor", "tensor": tensor}
+
+
+def _text() -> dict[str, Any]:
+    return {"pythonClassName": f"{_FEATURES}text_feature.Text", "text": {}}
+
+
+def _write_json(path: Path, document: Mapping[str, Any]) -> None:
+    path.write_text(json_text(document, indent=2), encoding="utf-8")
