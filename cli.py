@@ -326,7 +326,8 @@ def evaluate(
     from .agents.evaluation.beside import measure
     from .agents.evaluation.evaluate import progress_bars
 
-    with progress_bars() as bars:
+    going_on = f"what was played is kept in {out}, the same command plays the rest"
+    with signals.advice(going_on), progress_bars() as bars:
         measured = measure(
             policies,
             out,

@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tutelage.datasets.crew import ProcessEnded
 from tutelage.datasets.spreading import spread
 from tutelage.datasets.store import Store
 from tutelage.envs.trust import VARIABLE, Untrusted, trust
+from tutelage.tests import toy_faults
 from tutelage.tests.toy_limit import POLE, limit
 
 RAY = os.environ | {
@@ -90,10 +92,17 @@ def test_a_cluster_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     assert "ray start --head" in line
 
 
+def test_a_process_that_ends_by_itself_is_an_error_of_one_line_where_nothing_outlives_it() -> None:
+    with pytest.raises(ProcessEnded, match=r"one ended with status 9; lower --workers") as raised:
+        list(spread(toy_faults.square, list(range(8)), workers=2))
+    assert "\n" not in str(raised.value)
+
+
 def test_workers_end_with_the_process_that_gave_them_work(tmp_path: Path) -> None:
     script = """if True:
         import sys
-        from tutelage.datasets.spreading import spread
+        from tutelage.datasets.crew import ProcessEnded
+from tutelage.datasets.spreading import spread
         from tutelage.tests.test_spreading import tell_and_stay
         if __name__ == "__main__":
             list(spread(tell_and_stay, [sys.argv[1]] * 2, workers=2))
