@@ -224,7 +224,7 @@ def test_a_crowd_plays_what_can_be_played_and_goes_on_where_it_stopped(tmp_path:
     assert code == 1
     lines = [line for line in told.splitlines() if "failed:" in line]
     assert len(lines) == 2
-    assert "task 'ill': failed: 1 episodes: " in "".join(lines)
+    assert "task 'ill': failed: 1 episode: " in "".join(lines)
     assert "the pole fell off its cart" in told
     assert "task 'lost': failed: " in told
     store = Store.open(tmp_path / "crowd")
