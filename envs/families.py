@@ -84,11 +84,16 @@ def completed(task: Mapping[str, Any], entries: Iterable[Mapping[str, Any]]) -> 
     return full
 
 
-def rule_of(env_id: str) -> str:
-    """Return the success rule that the registry knows for an id: its reward threshold, else `unknown`."""
+def rule_of(env_id: str, max_steps: int | None = None) -> str:
+    """Return the success rule that the registry knows for an id: its reward threshold, else `unknown`.
+
+    The threshold is of whole episodes: a task with a tighter limit of `max_steps` may never reach it.
+    """
     spec = gymnasium.registry.get(env_id)
     threshold = None if spec is None else spec.reward_threshold
-    return UNKNOWN if threshold is None else f"return >= {float(threshold):g}"
+    limit = None if spec is None else spec.max_episode_steps
+    is_cut = max_steps is not None and (limit is None or max_steps < limit)
+    return UNKNOWN if threshold is None or is_cut else f"return >= {float(threshold):g}"
 
 
 def action_names(env: gymnasium.Env[Any, Any]) -> tuple[str, ...]:

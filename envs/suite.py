@@ -201,7 +201,7 @@ def _completed(suite: Suite, where: str) -> Suite:
         if "success" not in filled:
             module, _, env_id = task.env.rpartition(":")
             register([name for name in (*task.imports, module) if name and trusts_module(name)])
-            filled["success"] = rule_of(env_id)
+            filled["success"] = rule_of(env_id, task.max_steps)
         full.append(filled)
     return suite_from({**suite.source, "tasks": full}, where)
 
@@ -210,7 +210,7 @@ def _task(parsed: _Task, where: str) -> Task:
     if isinstance(parsed.pace, str) and parsed.pace != "turn":
         raise TutelageError(f"{where}: expected pace turn or {{fps: ..., idle: ...}}, got {parsed.pace!r}")
     pace = parsed.pace if isinstance(parsed.pace, _Pace) else None
-    if pace is not None and pace.idle is None and not is_web(parsed.env):
+    if pace is not None and pace.idle is None and parsed.controls is not None and not is_web(parsed.env):
         raise TutelageError(
             f"{where}: expected an idle action beside fps, got none; say what is done while no key is "
             f"pressed: pace: {{fps: {pace.fps:g}, idle: 0}}"

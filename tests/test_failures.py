@@ -203,8 +203,13 @@ tasks:
     env: "tutelage.tests.toy_faults:toys/FragilePole-v0"
     kwargs: {seeds: [2, 1500000001]}
     expert: cartpole
-  - {id: lost, env: "tutelage.tests.toy_faults:toys/Fragile-v0", kwargs: {fails: make}, expert: cartpole}
-  - {id: well, env: CartPole-v1, max_steps: 12, expert: cartpole}
+    success: reward > 0
+  - id: lost
+    env: "tutelage.tests.toy_faults:toys/Fragile-v0"
+    kwargs: {fails: make}
+    expert: cartpole
+    success: reward > 0
+  - {id: well, env: CartPole-v1, max_steps: 12, expert: cartpole, success: reward > 0}
 """
 
 

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from tutelage.agents.evaluation.comparison import Comparison
 from tutelage.agents.evaluation.rows import read_rows, rows_from, write_rows
-from tutelage.agents.evaluation.tables import summary, table_markdown
+from tutelage.agents.evaluation.table_files import table_markdown
+from tutelage.agents.evaluation.tables import summary
 from tutelage.agents.practise import practise
 from tutelage.agents.train_config import TrainConfig
 from tutelage.datasets.columns import load_columns
@@ -71,6 +72,15 @@ def test_known_families_bring_rules_keys_and_paces(name: str, rule: str, fps: fl
     controls = try_out(task, people=True)
     assert controls.bindings
     assert fps is None or controls.idle is not None
+
+
+def test_a_threshold_of_whole_episodes_is_no_rule_of_shorter_ones(tmp_path: Path) -> None:
+    rules = {}
+    for steps in (12, 500):
+        file = tmp_path / "poles.yaml"
+        file.write_text(f"suite: poles\ntasks: [{{id: pole, env: CartPole-v1, max_steps: {steps}}}]\n")
+        rules[steps] = load_suite(file)["pole"].success.text
+    assert rules == {12: "unknown", 500: "return >= 475"}
 
 
 def test_the_table_is_sound_and_a_document_holds_all_that_it_gave() -> None:

@@ -113,7 +113,7 @@ def test_a_wrong_pace_says_what_paces_there_are(pace: Any) -> None:
 
 
 def test_real_time_without_an_idle_action_is_refused_when_it_is_read() -> None:
-    error = complaint(document(pace={"fps": 15}))
+    error = complaint(document(pace={"fps": 15}, controls={"KeyA": 1}))
     assert "expected an idle action beside fps, got none" in error
     assert error.endswith("pace: {fps: 15, idle: 0}")
     page = {"id": "page", "env": "tutelage/web.click-test-v0", "pace": {"fps": 5}}  # hands act on a page
