@@ -101,8 +101,7 @@ def test_a_process_that_ends_by_itself_is_an_error_of_one_line_where_nothing_out
 def test_workers_end_with_the_process_that_gave_them_work(tmp_path: Path) -> None:
     script = """if True:
         import sys
-        from tutelage.datasets.crew import ProcessEnded
-from tutelage.datasets.spreading import spread
+        from tutelage.datasets.spreading import spread
         from tutelage.tests.test_spreading import tell_and_stay
         if __name__ == "__main__":
             list(spread(tell_and_stay, [sys.argv[1]] * 2, workers=2))
