@@ -116,6 +116,7 @@ def test_the_whole_way_by_touch_on_a_small_screen_in_chinese(serve_study: Serve,
 
         page.locator("[data-choice=agree]").tap()
         fits(page)
+        page.wait_for_timeout(600)  # a second tap at once would be a double tap
         page.locator("[data-choice=ready]").tap()
         at(page, "practice")
         cross_by_touch()
@@ -128,7 +129,7 @@ def test_the_whole_way_by_touch_on_a_small_screen_in_chinese(serve_study: Serve,
         cross_by_touch()
         at(page, "rest")
         fits(page)
-        page.wait_for_timeout(450)  # a second tap at once would be a double tap
+        page.wait_for_timeout(600)  # a second tap at once would be a double tap
         page.locator("[data-choice=next]:visible").tap()
         at(page, "play")
         cross_by_touch()
