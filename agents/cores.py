@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..envs.wording import counted
+
 _LOOK_SECONDS = 0.25
 _AGAIN_SECONDS, _SHORTEST_SECONDS = 10.0, 0.5
 """Time between two looks at what is free while a run is trained, and the least that a figure is made of."""
@@ -112,7 +114,7 @@ class Pace:
             return ""
         self._is_slow = True
         why = "" if free is None else f"; other programs leave {free:.1f} of {allowed_cores()} cores"
-        remedy = f"{self.threads} threads" if self.threads > 1 else "1 thread"
+        remedy = counted(self.threads, "thread")
         if self._is_chosen and self.threads > 1:
             remedy += ", which wait for each other: --resume with --threads 1"
         return f"{steps_per_second:.2g} steps/s, where this machine has done {self._best:.2g}{why}; {remedy}"

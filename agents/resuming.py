@@ -10,6 +10,7 @@ from typing import Any
 from ..datasets.safe_tree import refuse_link
 from ..envs.bounded_files import read_yaml
 from ..envs.errors import TutelageError
+from ..envs.wording import counted
 from .train_config import TrainConfig
 
 CONFIG = "config.yaml"
@@ -69,7 +70,8 @@ def change_of_steps(before: TrainConfig, config: TrainConfig, step: int) -> str:
     if config.steps == before.steps:
         return ""
     old, new = schedule(step, before), schedule(step, config)
+    asked = counted(config.steps, "step")
     return (
-        f"{config.steps} steps instead of {before.steps}: from step {step} on, the learning rate is that of "
-        f"a run of {config.steps} steps, {new:.2f} of its highest there (it was {max(old, 0.0):.2f})"
+        f"{asked} instead of {before.steps:,}: from step {step} on, the learning rate is that of a run of "
+        f"{asked}, {new:.2f} of its highest there (it was {max(old, 0.0):.2f})"
     )

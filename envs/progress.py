@@ -23,6 +23,7 @@ from rich.progress import Progress as Bars
 from .console import SafeConsole
 from .errors import TutelageError
 from .printable import printable
+from .wording import counted
 
 VARIABLE = "TUTELAGE_PROGRESS"
 """The environment variable that says how many seconds lie between plain lines; 0 for none."""
@@ -128,16 +129,16 @@ class Progress:
         """Say in one plain line how far the work has come."""
         seconds = time.monotonic() - self._began
         parts, words = list(self._parts), [self._title]
-        counted = [part for part in parts if part.total is not None]
-        done, total = sum(part.done for part in counted), sum(part.total or 0 for part in counted)
+        finite = [part for part in parts if part.total is not None]
+        done, total = sum(part.done for part in finite), sum(part.total or 0 for part in finite)
         under_way = [part for part in parts if part.is_under_way and part.label != self._title]
         if self._open_ended or len(parts) > 1:
             labels = [f"{printable(part.label)} {_count(part)}" for part in under_way[:_MOST_NAMED]]
             more = len(under_way) - len(labels)
             words += [", ".join(labels) + (f" and {more} more" if more > 0 else "")] if labels else []
         if self._open_ended:
-            words.append(f"{len(parts) - len(under_way)} parts done")
-        elif counted:
+            words.append(f"{counted(len(parts) - len(under_way), 'part')} done")
+        elif finite:
             share = f" ({100 * done // total} %)" if total else ""
             words.append(f"{done:,} of {total:,}{share}")
         elif any(part.done for part in parts):

@@ -43,7 +43,7 @@ def test_work_of_unknown_size_is_counted_and_parts_that_come_as_it_goes_have_no_
         progress.add("pole · policy", 4)
         progress.add("pole · chance", 4)
         progress.reach(4)
-        assert progress.line() == "evaluating: pole · chance 0 of 4, 1 parts done, 0 s"
+        assert progress.line() == "evaluating: pole · chance 0 of 4, 1 part done, 0 s"
 
 
 @pytest.mark.parametrize("size", [3, None])
