@@ -20,6 +20,8 @@ MOODY = {
     "id": "moody",
     "env": "toys/Moody-v0",
     "max_steps": 6,
+    "success": "reward > 0",
+    "blank_first_frame": True,
     "controls": dict(zip(CODES, range(4), strict=True)),
 }
 MOODS = {RAISES: "in a mood", HANGS: "did not answer", DIES: "process ended"}

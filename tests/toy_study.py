@@ -74,7 +74,9 @@ def study_in(folder: Path, **changes: Any) -> Study:
 def serve(folder: Path, **changes: Any) -> StudyServer:
     """Open a study's server on a folder, as after each restart."""
     study = study_in(folder, **changes)
-    return StudyServer(study, folder / "out", rehearse_study(study)[0])
+    controls, wrong = rehearse_study(study)
+    assert not wrong, wrong
+    return StudyServer(study, folder / "out", controls)
 
 
 class Walker:

@@ -12,7 +12,7 @@ from playwright.sync_api import Page, expect
 from tutelage.datasets.crowd.dashboard.admin import make_admin
 from tutelage.datasets.crowd.study_records import answers, devices
 from tutelage.datasets.crowd.study_server import StudyServer
-from tutelage.tests.browser.lake import at, cross
+from tutelage.tests.browser.lake import at, cross, give_up
 from tutelage.tests.browser.test_looks import fits, legible
 
 Open = Callable[..., Page]
@@ -62,7 +62,7 @@ def test_pay_is_read_beforehand_as_it_grows_and_at_the_end(serve_study: Serve, j
         for number, task in ((1, "Lake"), (2, "Pole")):
             expect(page.locator("#count")).to_have_text(f"{task}: Practice {number} of 2")
             looks_well(page)
-            page.click("[data-choice=discard]")
+            give_up(page)
             page.click("[data-choice=next]:visible")
         page.check("input[value='0']")
         page.click("[data-choice=answer]")
@@ -78,7 +78,7 @@ def test_pay_is_read_beforehand_as_it_grows_and_at_the_end(serve_study: Serve, j
         looks_well(page)
         page.click("[data-choice=next]:visible")
         at(page, "play")
-        page.click("[data-choice=discard]")
+        give_up(page)
         page.click("[data-choice=next]:visible")
         at(page, "done")
         expect(

@@ -13,7 +13,12 @@ from tutelage.tests.browser.test_web_tasks import spot
 from tutelage.tests.study_page import running
 from tutelage.tests.web.showing import PAGES
 
-MENU = {"id": "menu", "env": "tests/WebPage-v0", "kwargs": {"task": str(PAGES / "menu.html")}}
+MENU = {
+    "id": "menu",
+    "env": "tests/WebPage-v0",
+    "kwargs": {"task": str(PAGES / "menu.html")},
+    "success": "reward > 0",
+}
 
 
 def test_a_study_leads_through_web_pages(tmp_path: Path, join: Callable[..., Page]) -> None:
