@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from .envs import early_stop  # noqa: F401  (first: the others take a second to import)
 from .envs.grid.registration import register_levels
 from .envs.web.registration import register_pages
 

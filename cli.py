@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .agents.train_config import TrainConfig
 from .agents.train_flags import with_flags
 from .cli_defects import describe as describe_defect
 from .cli_defects import message_of
@@ -24,9 +23,11 @@ from .cli_safety import reads_files
 from .cli_store import repair
 from .cli_study import Address, Proxies, forget, serve
 from .cli_tasks import COMPLETE_VARIABLE, completion, prepare_completion, suite_completions, tasks
-from .envs.console import SafeConsole, bar_columns, log_to_stderr
+from .envs.console import SafeConsole, log_to_stderr
 from .envs.errors import TutelageError
 from .envs.printable import printable
+from .envs.progress import counting, waiting
+from .envs.stopping import signals
 from .envs.wording import counted
 
 if TYPE_CHECKING:
@@ -58,24 +59,30 @@ def main() -> None:
     log_to_stderr()
     if COMPLETE_VARIABLE in os.environ:
         prepare_completion()
+    with signals.installed():
+        line, status = _outcome()
+        if signals.number:  # what else went wrong then went wrong because of it
+            line, status = signals.say(), signals.status
+            signals.end_others()
+        if line:
+            errors.print(f"tutelage: {line}", style="" if signals.number else "red")
+        sys.exit(status)
+
+
+def _outcome() -> tuple[str, int]:
+    """Run a verb; return the line that is said about its end, "" after a good one, and the exit status."""
     try:
         status = app(standalone_mode=False)
-        if status == 130:
-            errors.print("tutelage: stopped")
     except TutelageError as error:
-        errors.print(f"tutelage: {message_of(error)}", style="red")
-        sys.exit(2)
+        return message_of(error), 2
     except _UsageError as error:
-        if error.format_message():  # a group without a verb has shown its help
-            errors.print(f"tutelage: {printable(_usage(error))}", style="red")
-        sys.exit(2)
+        # a group without a verb has shown its help
+        return printable(_usage(error)) if error.format_message() else "", 2
     except (KeyboardInterrupt, typer.Abort):
-        errors.print("tutelage: stopped")
-        sys.exit(130)
+        return "stopped", 130
     except Exception as error:  # not a blanket: what bad input can cause is a TutelageError where it is read
-        line, status = describe_defect(error)
-        errors.print(f"tutelage: {line}", style="red")
-    sys.exit(status if isinstance(status, int) else 0)
+        return ("", 0) if signals.number else describe_defect(error)
+    return "", status if isinstance(status, int) else 0
 
 
 def _usage(error: Any) -> str:
@@ -187,7 +194,8 @@ def simulate(
     wanted = {task: count for task, count in wanted.items() if task not in failed}
     people = simulated_crowd.crowd(dict.fromkeys(who, 1)) if who else None
     store = Store.create(out, chosen)
-    with bar("playing", demonstrations) as advance:
+    going_on = f"what was played is in {out}, the same command plays what is missing"
+    with signals.advice(going_on), counting("playing", demonstrations) as advance:
         options: dict[str, Any] = {"seeds": within, "skip": skip, "workers": workers, "ray": ray}
         options |= {"demonstrators": people, "progress": lambda _, count: advance(count)}
         options["tell"] = lambda task, reasons: failures.append(
@@ -217,7 +225,7 @@ def inspect(
     from .datasets.store import Store
 
     store = Store.open(folder)
-    with bar("replaying", sum(store.listed().values()) if verify else 0) as advance:
+    with counting("replaying", sum(store.listed().values()) if verify else 0) as advance:
         found = look(store, verify=verify, workers=workers, progress=advance)
     print_json("inspect", found.to_dict()) if as_json else console.print(found)
     if found.problems:
@@ -242,7 +250,7 @@ def quality(
     from .datasets.quality_view import view
 
     store = _store(folder)
-    with bar("reading", len(store)) as advance:
+    with counting("reading", len(store)) as advance:
         seen = view(store, experts=experts, progress=advance)
     print_json("quality", {"people": seen.to_list()}) if as_json else console.print(seen)
 
@@ -252,9 +260,11 @@ def quality(
 @with_flags
 def train(folders: list[Path], out: Path, config: Path | None, resume: bool, **flags: Any) -> None:
     """Train one policy on everything in the stores; flags override the YAML given with --config."""
+    from .agents.resuming import settings_for
+
     stores = [_store(folder) for folder in folders]
     given = {name: value for name, value in flags.items() if value is not None}
-    settings = TrainConfig.load(config, given) if config else TrainConfig(**given)
+    settings = settings_for(out, config, given, resume)
     if not resume and any((out / name).exists() for name in ("state.safetensors", "kept")):
         raise TutelageError(
             f"expected no run in {out}, found one; go on with --resume or name another folder"
@@ -316,7 +326,8 @@ def evaluate(
     from .agents.evaluation.beside import measure
     from .agents.evaluation.evaluate import progress_bars
 
-    with progress_bars(errors) as bars:
+    going_on = f"what was played is kept in {out}, the same command plays the rest"
+    with signals.advice(going_on), progress_bars() as bars:
         measured = measure(
             policies,
             out,
@@ -359,20 +370,6 @@ def demo(
 app.command()(completion)
 
 
-@contextmanager
-def bar(label: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Show a progress bar with the time left on stderr; yields `advance(n)`."""
-    from rich.progress import Progress
-
-    with Progress(*bar_columns(), console=errors, transient=True, disable=not total) as progress:
-        handle = progress.add_task(label, total=total)
-
-        def advance(count: int = 1) -> None:
-            progress.advance(handle, count)
-
-        yield advance
-
-
 def _tell(notes: Iterable[str]) -> None:
     """Print notes for the person on stderr, a line each."""
     for note in notes:
@@ -389,7 +386,7 @@ def _end_with(failures: Sequence[str]) -> None:
 
 def trying() -> AbstractContextManager[Any]:
     """Show that the tasks are being tried; the first time, kernels are compiled for half a minute."""
-    return errors.status("trying the tasks (a first time takes half a minute)")
+    return waiting("trying the tasks (a first time takes half a minute)")
 
 
 def _store(folder: Path) -> Store:

@@ -7,6 +7,7 @@ import tempfile
 import traceback
 from pathlib import Path
 
+from .envs.extras import missing
 from .envs.printable import printable
 
 DEFECT = 70
@@ -26,7 +27,8 @@ def message_of(error: object) -> str:
 def describe(error: Exception) -> tuple[str, int]:
     """Return the line that is shown for an error that no verb expected, and the exit status.
 
-    2 where the machine refuses: its disk, memory, or a pipe's other end. Else it is a defect: its traceback
+    2 where the machine refuses: its disk, memory, or a pipe's other end; and where the package of an extra is
+    not installed. Else it is a defect: its traceback
     is written to a file, which the line names.
     """
     if isinstance(error, BrokenPipeError):
@@ -36,6 +38,8 @@ def describe(error: Exception) -> tuple[str, int]:
         return f"expected the system to do this, got: {message_of(error)}; check disk and permissions", 2
     if isinstance(error, MemoryError):
         return "expected enough memory, got none; close other programs, or ask for less at once", 2
+    if isinstance(error, ImportError) and (named := missing(error)):
+        return message_of(named), 2
     if isinstance(error, RecursionError):
         return "expected input that nests less deeply, got more than can be followed", 2
     what = f"{type(error).__name__}: {message_of(error)}"

@@ -17,6 +17,7 @@ from .cli_safety import reads_files
 from .envs.console import SafeConsole
 from .envs.errors import TutelageError
 from .envs.printable import printable
+from .envs.progress import counting
 from .envs.wording import counted
 
 if TYPE_CHECKING:
@@ -290,13 +291,12 @@ def compact(context: typer.Context, apply: Apply = False) -> None:
 
 def _run(context: typer.Context, plan: Planner, apply: bool, as_json: bool, out: Path | None = None) -> None:
     """Plan an edit, make it with `apply`, and say what it changes."""
-    from .cli import bar
     from .datasets.edit_commit import commit
     from .datasets.edit_stores import write_selection
 
     with _alone(context.obj) if apply else nullcontext():
         store = _store(context)
-        with bar("replaying", len(store)) as advance:
+        with counting("replaying", len(store)) as advance:
             planned = plan(store, advance)
         if planned.refused and not planned.lines:
             first = planned.refused[0]

@@ -10,6 +10,7 @@ import typer
 from .cli_json import print_json
 from .envs.console import SafeConsole
 from .envs.errors import TutelageError
+from .envs.progress import counting
 
 console = SafeConsole()
 
@@ -32,7 +33,9 @@ def export_(
     from .datasets.formats.exchange import export_store
     from .datasets.store import Store
 
-    report = export_store(Store.open(folder), to, out)
+    store = Store.open(folder)
+    with counting("writing", len(store)) as advance:
+        report = export_store(store, to, out, advance)
     if as_json:
         print_json("export", {"store": folder, "to": to, "out": out, "report": report})
     else:
@@ -59,11 +62,10 @@ def import_(
     ] = False,
 ) -> None:
     """Read another project's demonstrations into a store; observations are kept unless replay proves them."""
-    from .cli import bar
     from .datasets.formats.exchange import count_episodes, import_store
 
     name, folder = _format_and_folder(source, origin)
-    with bar("reading", count_episodes(folder, name)) as advance:
+    with counting("reading", count_episodes(folder, name) or None) as advance:
         told = import_store(folder, name, out, advance, suite=suite, keep_changed=changed)
     if as_json:
         report = [line for line in told if isinstance(line, str)]

@@ -9,6 +9,7 @@ import typer
 
 from .cli_json import print_json
 from .envs.console import SafeConsole
+from .envs.progress import waiting
 
 console = SafeConsole()
 
@@ -48,16 +49,17 @@ def report(
     check_endings(table or [], rows or [])
     asks_for_files = bool(table or rows or figures)
     page = out if out is not None or asks_for_files else Path("report.html")
-    written = report_on(
-        evaluation,
-        page,
-        runs=run or [],
-        stores=[Store.open(folder) for folder in store or []],
-        title=title,
-        tables=table or [],
-        rows_files=rows or [],
-        figures=figures,
-    )
+    with waiting("writing the report"):
+        written = report_on(
+            evaluation,
+            page,
+            runs=run or [],
+            stores=[Store.open(folder) for folder in store or []],
+            title=title,
+            tables=table or [],
+            rows_files=rows or [],
+            figures=figures,
+        )
     if as_json:
         print_json("report", written.to_dict())
         return

@@ -11,6 +11,7 @@ import typer
 from .cli_json import print_json
 from .envs.console import SafeConsole
 from .envs.errors import TutelageError
+from .envs.progress import counting
 
 console = SafeConsole()
 
@@ -35,7 +36,8 @@ def repair(
         if not as_json:
             console.print(text)
 
-    done = mend(folder, copies or [], journal, dry_run=dry_run, tell=tell)
+    with counting("mending", None) as advance:
+        done = mend(folder, copies or [], journal, dry_run=dry_run, tell=tell, progress=advance)
     if as_json:
         print_json("repair", asdict(done))
     elif not dry_run:

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.text import Text
 
 from .cli_json import print_json
 from .envs.console import SafeConsole
 from .envs.errors import TutelageError
 from .envs.printable import printable
+from .envs.progress import Progress, waiting
 from .envs.wording import counted
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def serve(
     from .datasets.crowd.worlds.reachable_pace import pace_notes
     from .envs.rehearsal import key_notes
 
-    with errors.status("trying the tasks (a first time takes half a minute)"):
+    with waiting("trying the tasks (a first time takes half a minute)"):
         found, controls, wrong = examine(study)
     if check and found is not None and not wrong:
         from .datasets.crowd.back_office import check_panel
@@ -155,7 +155,8 @@ def forget(
     if bool(person) == bool(named) or (named and not (name and value)):
         got = "both" if person and named else named or "neither"
         raise TutelageError(f"expected a pseudonym or --id NAME=VALUE, got {got}")
-    with errors.status("") as status, unchanged(places) if dry_run else nullcontext(places) as places:
+    with Progress("searching") as progress, unchanged(places) if dry_run else nullcontext(places) as places:
+        progress.add()
         whom = person or find(places, name, value)
 
         def approve(plan: Forgotten) -> bool:
@@ -163,17 +164,13 @@ def forget(
                 _print_plan(plan)
             if dry_run or yes or not plan.outside or not sys.stdin.isatty():
                 return not dry_run
-            status.stop()
-            agreed = typer.confirm("Remove all this?", err=True)
-            status.start()
+            with progress.paused():
+                agreed = typer.confirm("Remove all this?", err=True)
             if not agreed:
                 raise TutelageError("expected your agreement, got none; nothing was removed")
             return True
 
-        def tell(text: str) -> None:
-            status.update(Text(printable(text)))
-
-        done = run(whom, places, [value] if value else [], tell, approve=approve)
+        done = run(whom, places, [value] if value else [], progress.note, approve=approve)
     if as_json:
         print_json("forget", dataclasses.asdict(done))
     if not as_json and not dry_run:

@@ -11,6 +11,7 @@ import typer
 from .cli_json import print_json
 from .envs.console import SafeConsole
 from .envs.printable import printable
+from .envs.progress import waiting
 
 console = SafeConsole()
 errors = SafeConsole(stderr=True, soft_wrap=True)
@@ -44,14 +45,16 @@ def tasks(
     from .envs.suite import load_suite, suite_summaries
 
     if not suite:
-        summaries = suite_summaries()
+        with waiting("looking at the suites"):
+            summaries = suite_summaries()
         if as_json:
             print_json("tasks", {"suites": summaries})
         else:
             console.print(suites_table(summaries))
         return
-    loaded = load_suite(suite)
-    rows = [describe(task, loaded) for task in loaded]
+    with waiting("looking at the tasks"):
+        loaded = load_suite(suite)
+        rows = [describe(task, loaded) for task in loaded]
     problems = [_problem(row) for row in rows if "problem" in row]
     if as_json:
         print_json("tasks", {"suite": loaded.name, "tasks": rows, "problems": problems})

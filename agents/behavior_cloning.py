@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-import os
-import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +23,16 @@ from ..datasets.verification import admit_played
 from ..datasets.weights import Weight, episode_weights, weigh
 from ..envs.errors import TutelageError
 from ..envs.printable import printable
+from ..envs.progress import counting
+from ..envs.stopping import Stopped, signals
 from ..envs.suite import Suite
 from ..envs.task import RECORD
 from ..envs.wording import counted
 from .checkpoint import LoadedPolicy, save
+from .cores import Pace
 from .judges import skills
 from .policy import Policy
+from .resuming import CONFIG, change_of_steps, expect_same_config, fixed
 from .train_config import TrainConfig
 from .training_log import LOG_EVERY, RESUME, Log, read_log
 from .training_progress import TrainingProgress
@@ -60,21 +62,22 @@ def train(
     checkpoints of the averaged weights: `last` and `kept`, the best on select seeds (without `evaluate`,
     the last). `tell` hears what each demonstrator's episodes weigh before the first step. Training goes on
     from the weights of `parent`, if there is one. `emphasis` multiplies the shares of tasks in a batch.
-    Ctrl-C saves everything first. `notice` is told what was not as it should be, and mended, in what `resume`
-    found. Returns the kept one. Raises TutelageError when there is nothing to learn from, when `resume` finds
-    another configuration, demonstrations or parent, when a batch would be empty, and when the disk is full:
-    the run can be resumed then.
+    Ctrl-C and SIGTERM save the state first, in the midst of a step that of its beginning. `notice` is told
+    what was not as it should be, and mended, in what `resume` found; what becomes of the learning rate where
+    more steps are asked for; and a rate far below the machine's own. Returns the kept one. Raises
+    TutelageError when there is nothing to learn from, when `resume` finds another configuration (see
+    `resuming`), demonstrations or parent, when a batch would be empty, and when the disk is full: the run can
+    be resumed then.
     """
     suite = union(stores)
     for store in stores:
         admit_played(store)
     notice = notice or _print_notice
-    if resume:
-        expect_same_config(out, config)
+    before = expect_same_config(out, config) if resume else config
     for name in ("last", "kept", "tensorboard"):  # the run may come from an untrusted source
         refuse_link(out / name)
     threads = torch.get_num_threads()
-    torch.set_num_threads(config.threads or _cores())
+    pace = Pace(config.threads, torch.set_num_threads)
     try:
         columns = _columns(stores, config, progress)
         skilled = skills(columns, config, progress) if config.weights in ("expertise", "both") else {}
@@ -84,104 +87,159 @@ def train(
         if parent is None:  # the shares of a round of practice are not for a person to choose
             _expect_full_batches(sampler, config, len(columns))
         run = begin(columns, config, parent.policy if parent else None, suite)
-        lineage = _lineage(stores, config, run.policy) | {"parent": parent.seal if parent else None}
-        if resume and _was_saved(out, config, notice):
-            facts = load_state(out, run.policy, run.average, run.optimizer, {"lineage": lineage}, notice)
-            run.step, run.best, run.select = facts["step"], facts["best"], facts["select"]
-            run.average.forgetful = frozenset(facts["forgetful"])
-        elif not resume:
-            with disk_errors(out):
-                out.mkdir(parents=True, exist_ok=True)
-                config.save(out / "config.yaml")
-        _loop(run, sampler, out, config, suite, lineage, evaluate, progress, notice)
+        lineage = _lineage(stores, run.policy) | {"parent": parent.seal if parent else None}
+        begun_with = {"settings": fixed(config), **lineage}
+        if resume and _was_saved(out, before, notice):
+            expected = {"begun_with": begun_with}
+            run.restore(load_state(out, run.policy, run.average, run.optimizer, expected, notice))
+            if change := change_of_steps(before, config, run.step):
+                notice(change)
+        with disk_errors(out):
+            out.mkdir(parents=True, exist_ok=True)
+            if not resume or before != config:
+                config.save(out / CONFIG)
+        lineage["config"] = asdict(config)
+        log = Log(out, run.step, notice)
+        training = _Training(run, out, config, suite, lineage, begun_with, log)
+        with closing(log), signals.installed(), signals.rescue(training.stop):
+            try:
+                _loop(training, sampler, pace, evaluate, progress, notice)
+                training.save()
+                training.save_policies()
+            except Stopped as error:
+                training.stop()
+                training.save_policies()
+                raise signals.conclude(training.advice) from error
+        forget_older(out)
     finally:
         torch.set_num_threads(threads)
     return out / "kept"
 
 
+@dataclass(frozen=True)
+class _Training:
+    """A run, and what it is trained on and with; `begun_with` is what must be the same to go on with it."""
+
+    run: Run
+    out: Path
+    config: TrainConfig
+    suite: Suite
+    lineage: Mapping[str, Any]
+    begun_with: Mapping[str, Any]
+    log: Log
+
+    @property
+    def advice(self) -> str:
+        """How to go on with the run, once it is saved."""
+        return f"saved at step {self.run.step} of {self.config.steps} in {self.out}: {RESUME}"
+
+    def save(self) -> None:
+        """Write the state to go on from."""
+        with self.run.whole:
+            self.log.sync()
+            facts = {**self.run.facts(), "begun_with": dict(self.begun_with)}
+            save_state(self.out, self.run.policy, self.run.average, self.run.optimizer, facts)
+            self.run.saved = self.run.step
+
+    def save_policies(self) -> None:
+        """Write the averaged weights as `last`, and as `kept` where no evaluation has chosen others."""
+        facts = {**self.lineage, "step": self.run.step}
+        for name in ("last", "kept") if self.run.best < 0 else ("last",):
+            save(self.run.average, self.out / name, suite=self.suite, lineage=facts, then=RESUME)
+
+    def stop(self) -> None:
+        """Save the state of a run that is stopped, from any thread."""
+        with self.run.whole:
+            if self.run.saved != self.run.step:
+                self.save()
+            signals.conclude(self.advice)
+
+    def select(self, evaluate: Evaluate) -> None:
+        """Evaluate the averaged weights on select seeds, and keep them when they are the best so far.
+
+        Each task is played with and without memory; what is better there is how it is played from now on.
+        """
+        run = self.run
+        try:
+            with signals.let_in():
+                select, forgetful = _select(run.average, evaluate)
+        finally:
+            run.average.forgetful = run.forgetful
+        run.select, run.forgetful, run.average.forgetful = select, forgetful, forgetful
+        score = run.best  # without a success rule, the latest is kept
+        if select:
+            score = float(np.mean(list(select.values())))
+            self.log.write(run.step, {"select": select, "select_mean": score})
+        if score >= run.best:
+            run.best = score
+            facts = {**self.lineage, "step": run.step, "select": select}
+            save(run.average, self.out / "kept", suite=self.suite, lineage=facts, then=RESUME)
+        run.selected = run.step
+
+
 def _loop(
-    run: Run,
+    training: _Training,
     sampler: Sampler,
-    out: Path,
-    config: TrainConfig,
-    suite: Suite,
-    lineage: Mapping[str, Any],
+    pace: Pace,
     evaluate: Evaluate | None,
     progress: bool,
     notice: Callable[[str], None],
 ) -> None:
-    log = Log(out, run.step, notice)
+    run, config, log = training.run, training.config, training.log
     began, timed, seen = time.perf_counter(), 0.0, 0
-    try:
-        with TrainingProgress(config.steps, run.step, progress) as shown, _interruptible() as interrupted:
-            while run.step < config.steps and not interrupted():
-                at = time.perf_counter()
+
+    def is_due() -> bool:
+        """Say whether select seeds are to be played at this step; after a stop, they may still be."""
+        at_end = run.step % config.evaluate_every == 0 or run.step == config.steps
+        return 0 < run.step != run.selected and at_end
+
+    with TrainingProgress(config.steps, run.step, progress) as shown, signals.held():
+        while True:
+            if evaluate and is_due():
+                shown.selecting()
+                training.select(evaluate)
+                shown.figures(run.select)
+                pace.skip()
+            if run.step % config.save_every == 0 and 0 < run.step < config.steps:
+                training.save()
+            if run.step >= config.steps:
+                break
+            at = time.perf_counter()
+            with signals.let_in():
                 batch = sampler.batch(run.step) or sampler.going_on(run.step)
-                loss, metrics = training_step(run, batch, config)
-                _expect_finite(loss, run.step)
-                timed += time.perf_counter() - at
-                seen += sum(len(examples.actions) for examples in batch.values())
-                if run.step % LOG_EVERY == 0 or run.step == config.steps:
-                    speed = {"steps_per_second": LOG_EVERY / timed, "samples_per_second": seen / timed}
-                    rate = config.learning_rate * schedule(run.step - 1, config)
-                    figures = {"loss": loss, "task_loss": metrics, "learning_rate": rate, **speed}
-                    log.write(run.step, {**figures, "seconds": time.perf_counter() - began})
-                    timed, seen = 0.0, 0
-                    shown.figures(loss, run.select, speed["steps_per_second"])
-                shown.advance()
-                if evaluate and (run.step % config.evaluate_every == 0 or run.step == config.steps):
-                    _select(run, out, suite, lineage, evaluate, log)
-                    shown.figures(loss, run.select, None)
-                if run.step % config.save_every == 0 and run.step < config.steps:
-                    _save(run, out, lineage, log)
-        _save(run, out, lineage, log)
-    finally:
-        log.close()
-    facts = {**lineage, "step": run.step}
-    last = save(run.average, out / "last", suite=suite, lineage=facts, then=RESUME)
-    if run.best < 0:
-        save(run.average, out / "kept", suite=suite, lineage=facts, then=RESUME)
-    if run.step < config.steps:
-        raise TutelageError(
-            f"stopped at step {run.step} of {config.steps}; saved in {last.parent}: go on with --resume"
-        )
-    forget_older(out)
+            loss, metrics = training_step(run, batch, config)
+            _expect_finite(loss, run.step)
+            timed += time.perf_counter() - at
+            seen += sum(len(examples.actions) for examples in batch.values())
+            if run.step % LOG_EVERY == 0 or run.step == config.steps:
+                speed = {"steps_per_second": LOG_EVERY / timed, "samples_per_second": seen / timed}
+                rate = config.learning_rate * schedule(run.step - 1, config)
+                figures = {"loss": loss, "task_loss": metrics, "learning_rate": rate, **speed}
+                log.write(run.step, {**figures, "seconds": time.perf_counter() - began})
+                timed, seen = 0.0, 0
+                shown.figures(run.select, loss, speed["steps_per_second"])
+                if slow := pace.rate(speed["steps_per_second"]):
+                    notice(slow)
+            shown.advance()
 
 
-def _save(run: Run, out: Path, lineage: Mapping[str, Any], log: Log) -> None:
-    log.sync()
-    save_state(out, run.policy, run.average, run.optimizer, {**run.facts(), "lineage": dict(lineage)})
-
-
-def _select(
-    run: Run, out: Path, suite: Suite, lineage: Mapping[str, Any], evaluate: Evaluate, log: Log
-) -> None:
-    """Evaluate the averaged weights on select seeds, and keep them when they are the best so far.
-
-    Each task is played with and without memory; what is better there is how it is played from now on.
-    """
-    run.average.eval()
-    run.average.forgetful = frozenset()
-    run.select = {task: float(rate) for task, rate in evaluate(run.average).items()}
-    if run.average.config.forget:
-        run.average.forgetful = frozenset(run.average.tasks)
-        alone = evaluate(run.average)
-        run.average.forgetful = frozenset(task for task, rate in alone.items() if rate > run.select[task])
-        run.select = {task: max(rate, float(alone[task])) for task, rate in run.select.items()}
-    score = run.best  # without a success rule, the latest is kept
-    if run.select:
-        score = float(np.mean(list(run.select.values())))
-        log.write(run.step, {"select": run.select, "select_mean": score})
-    if score >= run.best:
-        run.best = score
-        facts = dict(lineage) | {"step": run.step, "select": run.select}
-        save(run.average, out / "kept", suite=suite, lineage=facts, then=RESUME)
+def _select(policy: Policy, evaluate: Evaluate) -> tuple[dict[str, float], frozenset[str]]:
+    """Return success by task on select seeds, and the tasks that do better without memory."""
+    policy.eval()
+    policy.forgetful = frozenset()
+    select = {task: float(rate) for task, rate in evaluate(policy).items()}
+    if not policy.config.forget:
+        return select, frozenset()
+    policy.forgetful = frozenset(policy.tasks)
+    alone = {task: float(rate) for task, rate in evaluate(policy).items()}
+    forgetful = frozenset(task for task, rate in alone.items() if rate > select[task])
+    return {task: max(rate, alone[task]) for task, rate in select.items()}, forgetful
 
 
 def _columns(stores: Sequence[Store], config: TrainConfig, progress: bool) -> dict[str, TaskColumns]:
     if not stores:
         raise TutelageError("expected at least one store to train on, got none")
-    with TrainingProgress.counting("replaying", sum(map(len, stores)), progress) as advance:
+    with counting("replaying", sum(map(len, stores)), progress) as advance:
         return load_columns(
             stores,
             seeds=RECORD,
@@ -192,32 +250,13 @@ def _columns(stores: Sequence[Store], config: TrainConfig, progress: bool) -> di
         )
 
 
-def _cores() -> int:
-    """Count the cores this process may use, which can be fewer than the machine has."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _lineage(stores: Sequence[Store], config: TrainConfig, policy: Policy) -> dict[str, Any]:
+def _lineage(stores: Sequence[Store], policy: Policy) -> dict[str, Any]:
     return {
-        "config": asdict(config),
         "parts": {
             f"{one.path.name}/{part}": sha for one in stores for part, sha in one.part_hashes().items()
         },
         "parameters": sum(one.numel() for one in policy.parameters()),
     }
-
-
-def expect_same_config(out: Path, config: TrainConfig, but: str = "") -> None:
-    """Raise TutelageError when a run was begun with other settings, except the one called `but`."""
-    before = TrainConfig.load(out / "config.yaml")
-    changed = [
-        name for name, value in asdict(before).items() if name != but and asdict(config)[name] != value
-    ]
-    if changed:
-        raise TutelageError(
-            f"expected the configuration that {out} was begun with, got another {changed[0]} "
-            f"({asdict(config)[changed[0]]!r}, was {asdict(before)[changed[0]]!r}); resume with the same"
-        )
 
 
 def _was_saved(out: Path, config: TrainConfig, notice: Callable[[str], None]) -> bool:
@@ -250,23 +289,3 @@ def _expect_finite(loss: float, step: int) -> None:
 
 def _print_notice(text: str) -> None:
     print(f"note: {printable(text)}", file=sys.stderr)
-
-
-@contextmanager
-def _interruptible() -> Iterator[Callable[[], bool]]:
-    """Let the first Ctrl-C end the loop after its step, so that everything is saved; a second one kills."""
-    asked: list[int] = []
-
-    def ask(number: int, frame: Any) -> None:
-        asked.append(number)
-        signal.signal(signal.SIGINT, before)
-
-    try:
-        before = signal.signal(signal.SIGINT, ask)
-    except ValueError:  # not in the main thread: nobody can press Ctrl-C there
-        yield lambda: False
-        return
-    try:
-        yield lambda: bool(asked)
-    finally:
-        signal.signal(signal.SIGINT, before)

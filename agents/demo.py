@@ -8,14 +8,13 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from rich.progress import Progress
-
 from ..datasets.crowd.app import record
 from ..datasets.safe_tree import remove_tree
 from ..datasets.simulated_crowd import crowd, simulate
 from ..datasets.store import Store
 from ..datasets.trajectory import Trajectory
-from ..envs.console import SafeConsole, bar_columns
+from ..envs.console import SafeConsole
+from ..envs.progress import Progress, waiting
 from ..envs.suite import Suite, load_suite
 from ..envs.task import TEST
 from ..envs.wording import counted
@@ -63,7 +62,7 @@ def run_demo(out: Path, *, quick: bool, play: bool, port: int, seed: int, consol
     people = Store.create(out / "people", suite)
     with (
         _stage(console, "policy, expert, crowd and chance play the same unseen seeds"),
-        progress_bars(console) as bars,
+        progress_bars() as bars,
     ):
         episodes = QUICK_EPISODES if quick else suite.episodes
         measured = measure(
@@ -71,7 +70,7 @@ def run_demo(out: Path, *, quick: bool, play: bool, port: int, seed: int, consol
         )
     write_card(kept, table_markdown(measured.rows, suite))
     page = out / "report.html"
-    with _stage(console, "the report is written"):
+    with _stage(console, "the report is written"), waiting("writing the report"):
         _report(out, page, run, store, people)
     console.print(measured.table())
     console.print(f"report: {page}   whole demo: {time.perf_counter() - began:.0f} s")
@@ -91,14 +90,17 @@ def _crowd(suite: Suite, folder: Path, quick: bool, console: SafeConsole) -> Sto
     unfinished = folder.with_name(f"{folder.name}-unfinished")
     remove_tree(unfinished)
     people = len(crowd())
-    with _stage(console, f"a simulated crowd of {people} plays"), _bars(console) as bars:
-        handles = {task: bars.add_task(task, total=count) for task, count in wanted.items()}
+    with (
+        _stage(console, f"a simulated crowd of {people} plays"),
+        Progress("playing", transient=False) as bars,
+    ):
+        handles = {task: bars.add(task, count) for task, count in wanted.items()}
         simulate(
             suite,
             Store.create(unfinished, suite),
             wanted,
             workers=2,
-            progress=lambda task, count: bars.advance(handles[task], count),
+            progress=lambda task, count: bars.advance(count, handles[task]),
         )
     unfinished.rename(folder)
     return Store.open(folder)
@@ -145,7 +147,3 @@ def _stage(console: SafeConsole, what: str) -> Iterator[None]:
     began = time.perf_counter()
     yield
     console.print(f"{time.perf_counter() - began:.0f} s", style="dim")
-
-
-def _bars(console: SafeConsole) -> Progress:
-    return Progress(*bar_columns(), console=console)

@@ -16,13 +16,13 @@ import torch
 from ..datasets.column_subset import episodes_of
 from ..datasets.expertise import FEWEST_PEOPLE, Expertise, expertise
 from ..datasets.sampler import TaskColumns
+from ..envs.progress import counting
 from ..envs.web.elements import read_columns
 from .encoding import Interface, decided
 from .pages import places_of
 from .parts import POINTING, SKIPPED, Part, targets
 from .policy import Policy
 from .train_config import TrainConfig
-from .training_progress import TrainingProgress
 from .training_step import begin, make_sampler, training_step
 
 JUDGE_STEPS = 100
@@ -47,7 +47,7 @@ def skills(
     half = {who: at % HALVES for at, who in enumerate(names)}
     looked_at = {task: episodes_of(columns[task], _chosen(columns[task])) for task in sorted(columns)}
     ratios: dict[str, list[np.ndarray]] = {}
-    with TrainingProgress.counting("judging", HALVES * JUDGE_STEPS, progress) as advance:
+    with counting("judging", HALVES * JUDGE_STEPS, progress) as advance:
         for turn in range(HALVES):
             taught = frozenset(who for who in names if half[who] != turn)
             judge, known = _judge(looked_at, taught, config, advance)

@@ -6,7 +6,8 @@ those join the demonstrations.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -20,18 +21,21 @@ from ..datasets.store import Store
 from ..datasets.store_suite import union
 from ..datasets.trajectory import Trajectory
 from ..envs.errors import TutelageError
+from ..envs.progress import counting
+from ..envs.stopping import Stopped, signals
 from ..envs.suite import Suite
 from ..envs.task import SeedRange, Task
 from ..envs.web.registration import is_web
 from ..envs.wording import counted
-from .behavior_cloning import Evaluate, expect_same_config, train
+from .behavior_cloning import Evaluate, train
 from .checkpoint import LoadedPolicy, copy, load
 from .evaluation.actors import PolicyActor
 from .evaluation.play import pack, unpack
 from .evaluation.rollout import rollout
+from .resuming import CONFIG, PRACTISED, expect_same_config
 from .rounds import Attempted, Round, read_attempts, read_rounds, write_attempts, write_rounds
 from .train_config import TrainConfig
-from .training_progress import TrainingProgress
+from .training_log import RESUME
 
 TRIED = SeedRange("tried", 300_000_000, 400_000_000)
 """Record seeds that are tried: far from where people begin to count theirs."""
@@ -66,7 +70,8 @@ def practise(
     `out` is a run that `train` has ended. Round r lies in `out/practice-r`, the attempts that succeeded in
     the store `out/practice`, what came of each round in `practice.jsonl`. A round begins from the best policy
     so far, and is forgotten where it made nothing better. Rounds that are done are not done again.
-    Raises TutelageError when the run was begun with other settings than these, but for the number of rounds.
+    Raises TutelageError when the run was begun with other settings than these: all but the number of rounds
+    and those that change no weight.
     """
     suite = union(stores)
     if not any(task.success.is_known for task in suite):
@@ -74,7 +79,8 @@ def practise(
             f"expected tasks with a success rule to practise, got none in suite {suite.name!r}; give them "
             "`success` in the suite"
         )
-    expect_same_config(out, config, but="practise")
+    if expect_same_config(out, config, also=PRACTISED) != config:
+        config.save(out / CONFIG)
     for name in ("practice", "kept"):
         refuse_link(out / name)
     store = Store.create(out / "practice", suite)
@@ -82,22 +88,23 @@ def practise(
     best = load(out / "kept")
     score = _mean(best)
     for number in range(len(rounds) + 1, config.practise + 1):
-        tried, kept, failed = attempt(best, store, config, number, progress)
-        here = replace(
-            config,
-            steps=config.practise_steps,
-            seed=config.seed + number,
-            learning_rate=RATE * config.learning_rate,
-            table_learning_rate=RATE * config.table_learning_rate,
-            evaluate_every=min(config.evaluate_every, config.practise_steps),
-        )
         folder = out / f"practice-{number}"
-        remove_tree(folder)
-        taught = [*stores, store] if len(store) else list(stores)
-        worth = {task: KNOWN + 1 - success for task, success in tried.items()}
-        made = load(
-            train(taught, folder, here, evaluate=evaluate, progress=progress, parent=best, emphasis=worth)
-        )
+        with _done_again(number, out):
+            tried, kept, failed = attempt(best, store, config, number, progress)
+            here = replace(
+                config,
+                steps=config.practise_steps,
+                seed=config.seed + number,
+                learning_rate=RATE * config.learning_rate,
+                table_learning_rate=RATE * config.table_learning_rate,
+                evaluate_every=min(config.evaluate_every, config.practise_steps),
+            )
+            remove_tree(folder)
+            taught = [*stores, store] if len(store) else list(stores)
+            worth = {task: KNOWN + 1 - success for task, success in tried.items()}
+            made = load(
+                train(taught, folder, here, evaluate=evaluate, progress=progress, parent=best, emphasis=worth)
+            )
         rounds.append(Round(number, tried, kept, made.lineage.get("select", {}), failed))
         if _mean(made) > score:
             best, score = made, _mean(made)
@@ -106,6 +113,20 @@ def practise(
         if tell:
             tell(rounds[-1])
     return out / "kept"
+
+
+@contextmanager
+def _done_again(number: int, out: Path) -> Iterator[None]:
+    """Say of a round that is stopped that it is done again but for what was tried, and the others are not."""
+    before = (
+        f", those before it are kept in {out}" if number > 1 else f", the trained policy is kept in {out}"
+    )
+    advice = f"round {number} of practice begins again, without what it has tried{before}: {RESUME}"
+    with signals.advice(advice):
+        try:
+            yield
+        except Stopped as error:
+            raise signals.conclude(advice) from error
 
 
 def attempt(
@@ -127,7 +148,7 @@ def attempt(
     tasks = [task for task in tasks if task.id not in done]
     failures: dict[str, str] = {}
     work = partial(_attempt, pack(best.policy), name, seeds, best.suite, config.seed)
-    with TrainingProgress.counting("trying", len(tasks), progress) as advance:
+    with counting("trying", len(tasks), progress) as advance:
         for task, result in zip(tasks, spread_safely(work, tasks, config.workers), strict=True):
             first, right, why = (0.0, [], str(result)) if isinstance(result, Died) else result
             if right and (name, task.id) not in there:
@@ -137,8 +158,7 @@ def attempt(
             else:
                 done[task.id] = Attempted(first, len(right))
                 write_attempts(run, number, best.seal, done)
-            if advance is not None:
-                advance(1)
+            advance(1)
     tried = {task: attempted.rate for task, attempted in done.items()} | dict.fromkeys(failures, 0.0)
     return tried, sum(attempted.kept for attempted in done.values()), failures
 

@@ -50,8 +50,9 @@ _RANGES: dict[str, tuple[float, float]] = {
 """The least and the most of each number: whole numbers where the bounds are."""
 
 
-def _setting(default: Any, help: str) -> Any:
-    return field(default=default, metadata={"help": help})
+def _setting(default: Any, help: str, *, free: bool = False) -> Any:
+    """Describe a setting; one that is `free` changes no weight, and may be another when a run is resumed."""
+    return field(default=default, metadata={"help": help, "free": free})
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,9 @@ class TrainConfig:
     """Settings of `tutelage train`. Raises TutelageError for values that cannot work."""
 
     size: int = _setting(2, "Dial of the policy: layers of its step encoder; width and heads follow.")
-    steps: int = _setting(1000, "Training steps (batches).")
+    steps: int = _setting(
+        1000, "Training steps (batches); a run that is resumed may be asked for more.", free=True
+    )
     batch_steps: int = _setting(640, "Environment steps in a batch, all tasks together.")
     window: int = _setting(32, "Steps that memory reaches back.")
     learning_rate: float = _setting(0.02, "Learning rate of the matrices (Muon).")
@@ -73,16 +76,20 @@ class TrainConfig:
     weights: str = _setting("outcome", "Who teaches how much: none (all alike), outcome, expertise or both.")
     balance: float = _setting(0.5, "A task's share of a batch grows with its steps to this power.")
     dtype: str = _setting("float32", "float32, bfloat16, or auto: bfloat16 where the processor has it.")
-    threads: int = _setting(0, "Processor threads; 0 takes all cores.")
-    workers: int = _setting(2, "Processes that replay the stores, and that play web pages.")
-    evaluate_every: int = _setting(250, "Steps between evaluations on select seeds.")
-    select_episodes: int = _setting(32, "Select seeds a task at each evaluation.")
-    save_every: int = _setting(250, "Steps between saves of the whole state, to resume from.")
-    practise: int = _setting(0, "Rounds in which the policy tries the tasks and learns from its successes.")
-    practise_episodes: int = _setting(
-        64, "Record seeds of a task that it tries in a round, at most; fewer where it seldom fails."
+    threads: int = _setting(0, "Processor threads; 0 takes as many as other programs leave free.", free=True)
+    workers: int = _setting(2, "Processes that replay the stores, and that play web pages.", free=True)
+    evaluate_every: int = _setting(250, "Steps between evaluations on select seeds.", free=True)
+    select_episodes: int = _setting(32, "Select seeds a task at each evaluation.", free=True)
+    save_every: int = _setting(250, "Steps between saves of the whole state, to resume from.", free=True)
+    practise: int = _setting(
+        0, "Rounds in which the policy tries the tasks and learns from its successes.", free=True
     )
-    practise_steps: int = _setting(500, "Training steps of each round.")
+    practise_episodes: int = _setting(
+        64,
+        "Record seeds of a task that it tries in a round, at most; fewer where it seldom fails.",
+        free=True,
+    )
+    practise_steps: int = _setting(500, "Training steps of each round.", free=True)
     seed: int = _setting(0, "Seed of everything random in training.")
 
     def __post_init__(self) -> None:

@@ -1,64 +1,43 @@
-"""What a person sees while a policy is trained: a bar, the loss, success on select seeds, time left."""
+"""How far training has come: steps, the loss, success on select seeds, time left; see `envs.progress`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from types import TracebackType
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-from ..envs.console import SafeConsole
+from ..envs.progress import Progress
 
 
 class TrainingProgress:
-    """A progress bar with the latest figures; silent when `shown` is False."""
+    """Steps done, with the latest figures; silent when `shown` is False."""
 
     def __init__(self, steps: int, done: int, shown: bool) -> None:
-        self._bar = Progress(
-            TextColumn("training"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[figures]}", markup=False),
-            console=SafeConsole(stderr=True),
-            disable=not shown,
-        )
-        self._task = self._bar.add_task("training", total=steps, completed=done, figures="")
-        self._speed = 0.0
+        self._progress = Progress("training", shown=shown, transient=False)
+        self._steps, self._done = steps, done
+        self._trained = self._figures = ""
 
-    def figures(self, loss: float, select: Mapping[str, float], speed: float | None) -> None:
-        """Show the latest loss, mean success on select seeds, and steps a second."""
-        self._speed = speed or self._speed
-        mean = f"  select {sum(select.values()) / len(select):.2f}" if select else ""
-        self._bar.update(self._task, figures=f"loss {loss:.3f}{mean}  {self._speed:.1f} steps/s")
+    def figures(self, select: Mapping[str, float], loss: float | None = None, speed: float = 0.0) -> None:
+        """Show mean success on select seeds, and the latest loss and steps a second where they are given."""
+        if loss is not None:
+            self._trained = f"loss {loss:.3f}, {speed:.2g} steps/s"
+        mean = f"select {sum(select.values()) / len(select):.2f}" if select else ""
+        self._figures = ", ".join(filter(None, (self._trained, mean)))
+        self._progress.note(self._figures)
+
+    def selecting(self) -> None:
+        """Show that the weights play select seeds now, until `figures` are told again."""
+        self._progress.note(", ".join(filter(None, (self._figures, "playing select seeds"))))
 
     def advance(self) -> None:
         """Move on by one training step."""
-        self._bar.advance(self._task)
+        self._progress.advance()
 
     def __enter__(self) -> TrainingProgress:
-        self._bar.start()
+        self._progress.__enter__()
+        self._progress.add(total=self._steps, done=self._done)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._bar.stop()
-
-    @staticmethod
-    @contextmanager
-    def counting(what: str, total: int, shown: bool) -> Iterator[Callable[[int], None] | None]:
-        """Show how much of the work around training is done; yields `advance(n)`."""
-        if not shown:
-            yield None
-            return
-        columns = (
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-        )
-        with Progress(*columns, console=SafeConsole(stderr=True)) as bar:
-            task = bar.add_task(what, total=total)
-            yield lambda count: bar.advance(task, count)
+        self._progress.__exit__(kind, error, trace)

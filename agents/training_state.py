@@ -23,7 +23,7 @@ from .optimizer import Optimizer
 STATE, OLDER = "state.safetensors", "state.older.safetensors"
 """The newest state, and the one before it: a run whose newest state is damaged goes on from there."""
 
-VERSION = 2
+VERSION = 3
 _OPEN = "0" * 64  # stands where the hash goes while it is computed
 
 
@@ -143,9 +143,7 @@ def _expect_facts(run: Path, facts: Mapping[str, Any]) -> None:
     step, best = facts.get("step"), facts.get("best")
     select, forgetful = facts.get("select"), facts.get("forgetful")
     sound = (
-        isinstance(step, int)
-        and not isinstance(step, bool)
-        and 0 <= step < 2**62
+        all(type(number) is int and 0 <= number < 2**62 for number in (step, facts.get("selected")))
         and isinstance(best, int | float)
         and math.isfinite(best)
         and isinstance(select, dict)
@@ -155,20 +153,28 @@ def _expect_facts(run: Path, facts: Mapping[str, Any]) -> None:
     )
     if not sound:
         raise TutelageError(
-            f"expected step, best, select and forgetful in the training state of {run}, got other values; "
-            f"copy it again, or train anew in another folder"
+            f"expected step, best, select, selected and forgetful in the training state of {run}, got "
+            f"other values; copy it again, or train anew in another folder"
         )
 
 
 def _another(run: Path, name: str, now: Any, saved: Any) -> TutelageError:
-    """Return the error for a state of another run, saying what differs."""
-    if isinstance(now, Mapping) and isinstance(saved, Mapping):
-        differ = [key for key in sorted({*now, *saved}, key=str) if now.get(key) != saved.get(key)]
-        name = f"{name} ({differ[0]})"
+    """Return the error for a state of another run, saying what differs, what it was and what it is."""
+    path: list[str] = []
+    while isinstance(now, Mapping) and isinstance(saved, Mapping):
+        key = next(key for key in sorted({*now, *saved}, key=str) if now.get(key) != saved.get(key))
+        path.append(str(key))
+        now, saved = now.get(key), saved.get(key)
+    what = {"parts": "demonstrations", "parent": "parent"}.get(path[0] if path else "", "settings")
     return TutelageError(
-        f"expected the {name} that {run} was begun with, got another; resume with the same, "
-        f"or train anew in another folder"
+        f"expected the {what} that {run} was begun with, got others ({'/'.join(path) or name}: was "
+        f"{_short(saved)}, is {_short(now)}); resume with the same, or train anew in another folder"
     )
+
+
+def _short(value: Any) -> str:
+    text = "not there" if value is None else str(value)
+    return text if len(text) <= 16 else f"{text[:16]}…"
 
 
 def _hash(data: bytes) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +15,7 @@ import torch
 from ..datasets.sampler import Sampler, TaskColumns, WindowBatch
 from ..datasets.weights import episode_weights
 from ..envs.errors import TutelageError
+from ..envs.stopping import signals
 from ..envs.task import Task
 from .encoding import Encoding
 from .optimizer import Optimizer
@@ -31,14 +33,29 @@ class Run:
     step: int = 0
     best: float = -1.0
     select: dict[str, float] = field(default_factory=dict)
+    selected: int = 0
+    """The step of the last evaluation on select seeds; an earlier one than `step` may be due."""
+    forgetful: frozenset[str] = frozenset()
+    """Tasks that the averaged weights play without memory, as that evaluation has found."""
+    saved: int = -1
+    """The step of the newest state on disk."""
+    whole: threading.RLock = field(default_factory=threading.RLock)  # type: ignore[valid-type]
+    """Held while a step is made, and while it is saved: what is saved is never half a step."""
 
     def facts(self) -> dict[str, Any]:
         return {
             "step": self.step,
             "best": self.best,
             "select": self.select,
-            "forgetful": sorted(self.average.forgetful),
+            "selected": self.selected,
+            "forgetful": sorted(self.forgetful),
         }
+
+    def restore(self, facts: Mapping[str, Any]) -> None:
+        """Take over the facts of a state whose tensors are in place already."""
+        self.step, self.best, self.select = facts["step"], facts["best"], facts["select"]
+        self.selected, self.forgetful = facts["selected"], frozenset(facts["forgetful"])
+        self.average.forgetful = self.forgetful
 
 
 def begin(
@@ -97,20 +114,26 @@ def training_step(
         int(np.random.SeedSequence([config.seed, run.step]).generate_state(1, np.uint64)[0] >> 1)
     )
     run.policy.train()
-    with torch.autocast("cpu", torch.bfloat16, enabled=_uses_bfloat16(config)):
-        loss, metrics = run.policy.loss(batch)
-    run.policy.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    run.optimizer.step(schedule(run.step, config))
-    decay = min(config.ema, (run.step + 1) / (run.step + 10))
-    with torch.no_grad():
-        torch._foreach_lerp_(list(run.average.parameters()), list(run.policy.parameters()), 1 - decay)
-    run.step += 1
+    with signals.let_in():  # nothing that is saved changes here
+        with torch.autocast("cpu", torch.bfloat16, enabled=_uses_bfloat16(config)):
+            loss, metrics = run.policy.loss(batch)
+        run.policy.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+    with run.whole:
+        run.optimizer.step(schedule(run.step, config))
+        decay = min(config.ema, (run.step + 1) / (run.step + 10))
+        with torch.no_grad():
+            torch._foreach_lerp_(list(run.average.parameters()), list(run.policy.parameters()), 1 - decay)
+        run.step += 1
     return float(loss.detach()), metrics
 
 
 def schedule(step: int, config: TrainConfig) -> float:
-    """Return the learning rate's factor: up in a line, flat, down to zero in a line."""
+    """Return the learning rate's factor: up in a line, flat, down to zero in a line.
+
+    The way down is a share of all steps that are asked for: a run that is asked for more goes on at the rate
+    that it would have there, had it been asked for as many from its start.
+    """
     rise = min(1.0, (step + 1) / config.warmup) if config.warmup else 1.0
     return rise * min(1.0, (config.steps - step) / (config.steps * config.cooldown))
 

@@ -13,12 +13,14 @@ from datetime import UTC, datetime
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from gymnasium import spaces
 
 from ..envs.controls import Controls
 from ..envs.errors import EnvironmentFailure, TutelageError, nearest
 from ..envs.experts import make_expert
 from ..envs.gymnasium_task import Step, TaskEnvironment
+from ..envs.stopping import signals
 from ..envs.suite import Suite, suite_from
 from ..envs.task import RECORD, SeedRange, Task
 from ..envs.trust import Untrusted
@@ -187,16 +189,20 @@ def simulate(
     """Let the simulated crowd play, prove every episode by replay, and append them to the store.
 
     `demonstrations` counts episodes a task id; seeds run from the start of `seeds` (after `skip`), and the
-    demonstrators take turns. What the store holds already is not played again: the same call goes on where an
-    earlier one stopped. `workers` and `ray` say where, see `spread_safely`. `progress(task_id, n)` is called
-    as episodes are stored. Returns their number. An episode that its environment ended by an error is left
-    out, and `tell` hears of the task, and what happened by seed; without it, EnvironmentFailure is raised
-    when all others are stored.
+    demonstrators take turns. `workers` and `ray` say where, see `spread_safely`. `progress(task_id, n)` is
+    called as episodes are stored. Episodes that the store has already, of an earlier call that was stopped
+    say, are not played again; on Ctrl-C, what has been played is stored. Returns how many were added. An
+    episode that its environment ended by an error is left out, and `tell` hears of the task, and what
+    happened by seed; without it, EnvironmentFailure is raised when all others are stored.
     """
     people = list(demonstrators or crowd())
     jobs = _jobs(suite, out, demonstrations, people, seeds, skip)
     stored, waiting = 0, list[pa.Table]()
     failures: dict[str, dict[int, str]] = {}
+    if progress:
+        for task_id, count in demonstrations.items():
+            if there := count - sum(len(left) for _, played, _, left in jobs if played == task_id):
+                progress(task_id, there)
     try:
         for job, result in zip(jobs, spread_safely(_play_chunk, jobs, workers, ray), strict=True):
             task_id, asked = job[1], job[3]
@@ -205,7 +211,8 @@ def simulate(
             waiting.append(result.rows)
             failures.setdefault(task_id, {}).update(result.failures)
             if sum(map(len, waiting)) >= 4 * _CHUNK:
-                stored, waiting = stored + out.append_rows(pa.concat_tables(waiting)), []
+                with signals.held():
+                    stored, waiting = stored + out.append_rows(pa.concat_tables(waiting)), []
             if progress:
                 progress(task_id, len(asked))
     finally:  # what was played is kept, whatever ends this
@@ -227,22 +234,24 @@ def _jobs(
     skip: int,
 ) -> list[_Job]:
     """Cut what the store does not hold yet into chunks of seeds of one task."""
-    rows = out.episodes()
-    columns = (rows[name].to_pylist() for name in ("task", "demonstrator", "seed"))
-    there = set(zip(*columns, strict=True))
     jobs: list[_Job] = []
     for task in suite:
         if not (count := demonstrations.get(task.id, 0)):
             continue
-        players = [person.name for person in people]
-        left = [
-            seed
-            for seed in seeds.first(count, skip)
-            if (task.id, players[seed % len(players)], seed) not in there
-        ]
+        left = _missing(out, task, people, seeds.first(count, skip))
         chunk = _GRID_CHUNK if plays_grid(task) else _CHUNK
         jobs += [(suite.source, task.id, people, left[at : at + chunk]) for at in range(0, len(left), chunk)]
     return jobs
+
+
+def _missing(
+    out: Store, task: Task, people: Sequence[SimulatedDemonstrator], seeds: Sequence[int]
+) -> list[int]:
+    """Return the seeds of a task whose episode, by the demonstrator whose turn it is, a store has not."""
+    rows = out.episodes()
+    rows = rows.filter(pc.equal(rows["task"], task.id))
+    there = set(zip(rows["demonstrator"].to_pylist(), rows["seed"].to_pylist(), strict=True))
+    return [seed for seed in seeds if (people[seed % len(people)].name, seed) not in there]
 
 
 _CHUNK, _GRID_CHUNK = 100, 2000

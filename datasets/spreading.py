@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import socket
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context, parent_process
-from multiprocessing.connection import wait
 from pathlib import Path
-from threading import Thread
+from threading import current_thread, main_thread
 from typing import Any, TypeVar
 
 from ..envs import bounded_files, rendering, trust
 from ..envs.errors import TutelageError
+from .crew import AHEAD, Crew, ProcessEnded
 
 _DECIDED = (trust.VARIABLE, bounded_files.VARIABLE)
 
@@ -38,23 +36,16 @@ def spread(
     `work` must be a module's function, or a `functools.partial` of one. `ray` is the address of a cluster
     whose machines have tutelage installed, "auto" for the one that this machine belongs to, or "local" for
     one that is started for the while; it then decides how many processes there are. With `apart`, nothing is
-    done in this process. Raises TutelageError where there is no Ray.
+    done in this process. Raises TutelageError where there is no Ray, and ProcessEnded where a process ends
+    before its work.
     """
     if ray is not None:
         yield from _over_ray(work, jobs, ray)
     elif not apart and (workers <= 1 or len(jobs) <= 1):
         yield from map(work, jobs)
     else:
-        # spawn: the parent may hold threads (torch, a progress bar) that a fork would copy half-alive
-        context = get_context("spawn")
-        with ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with_parent) as pool:
-            running: deque[Future[Result]] = deque()
-            for job in jobs:
-                running.append(pool.submit(work, job))
-                if len(running) == 2 * workers:
-                    yield running.popleft().result()
-            while running:
-                yield running.popleft().result()
+        with Crew(work, max(1, min(workers, len(jobs)))) as crew:
+            yield from crew.results(jobs)
 
 
 @dataclass(frozen=True)
@@ -79,9 +70,9 @@ def spread_safely(
             for result in spread(work, [*left], workers, ray, apart=workers > 1):
                 left.popleft()
                 yield result
-        except BrokenProcessPool:
+        except ProcessEnded:
             yield from _one_after_another(
-                work, deque(left.popleft() for _ in range(min(len(left), 2 * workers)))
+                work, deque(left.popleft() for _ in range(min(len(left), AHEAD * workers)))
             )
 
 
@@ -92,21 +83,9 @@ def _one_after_another(work: Callable[[Job], Result], jobs: deque[Job]) -> Itera
             for result in spread(work, [*jobs], apart=True):
                 jobs.popleft()
                 yield result
-        except BrokenProcessPool:
+        except ProcessEnded:
             jobs.popleft()
             yield Died()
-
-
-def _end_with_parent() -> None:
-    """Let this process end with the one that gives it work, should that be killed."""
-    parent = parent_process()
-    assert parent is not None
-
-    def watch() -> None:
-        wait([parent.sentinel])
-        os._exit(1)
-
-    Thread(target=watch, daemon=True).start()
 
 
 def _over_ray(work: Callable[[Job], Result], jobs: Sequence[Job], address: str) -> Iterator[Result]:
@@ -126,7 +105,12 @@ def _over_ray(work: Callable[[Job], Result], jobs: Sequence[Job], address: str) 
     options: dict[str, Any] = {"include_dashboard": False} if address == "local" else {}
     try:
         _knock(address)
+        before = signal.getsignal(signal.SIGTERM)
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **options)
+        if (
+            current_thread() is main_thread()
+        ):  # Ray has put one of its own in its place, which ends with status 15
+            signal.signal(signal.SIGTERM, before)
     except (OSError, ValueError, RuntimeError) as error:
         raise TutelageError(
             f"expected a Ray cluster at {address!r}, got: {str(error).splitlines()[0]}; start one with "

@@ -7,10 +7,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from rich.console import Console, ConsoleDimensions, ConsoleOptions, RenderableType
-from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, TextColumn, TimeRemainingColumn
 from rich.segment import Segment
-from rich.status import Status
-from rich.text import Text, TextType
+from rich.text import TextType
 
 from .printable import printable
 
@@ -59,10 +57,6 @@ class SafeConsole(Console):
         else:
             self.print(title)
 
-    def status(self, status: RenderableType, **options: Any) -> Status:
-        """Show what is being done; text is never markup."""
-        return super().status(Text(status) if isinstance(status, str) else status, **options)
-
 
 class LineFormatter(logging.Formatter):
     """Formats a log record as one line, and its traceback, with every acting character as its escape."""
@@ -82,9 +76,3 @@ def log_to_stderr() -> None:
         handler.setLevel(logging.WARNING)
         handler.setFormatter(LineFormatter("%(message)s"))
         logger.addHandler(handler)
-
-
-def bar_columns() -> tuple[ProgressColumn, ...]:
-    """Return the columns of every progress bar: what, bar, how many of how many, time left."""
-    text = TextColumn("{task.description}", markup=False)
-    return text, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()

@@ -17,6 +17,7 @@ from .admission import admit
 from .controls import Controls, by_name, from_mapping, guess, with_rest_key
 from .default_keys import unreached
 from .errors import EnvironmentFailure, TutelageError, nearest
+from .extras import missing, missing_for
 from .families import action_names
 from .pictures import RENDER_MODES, to_picture
 from .rendering import prepare
@@ -202,6 +203,10 @@ def _make(task: Task, rgb: bool) -> gymnasium.Env[Any, Any]:
         _import(name, task)
     known = registry()
     if env_id not in known:
+        if install := missing_for(env_id):
+            raise TutelageError(
+                f"task {task.id!r}: {env_id} needs a package that is not installed: {install}"
+            )
         raise TutelageError(
             f"task {task.id!r}: expected a registered Gymnasium id, got {env_id!r}{nearest(env_id, known)}; "
             f"if another package registers it, install it and name its module: MODULE:{env_id}"
@@ -242,7 +247,11 @@ def failures(task: Task, phase: str, remedy: str) -> Iterator[None]:
     except TutelageError:
         raise
     except gymnasium.error.DependencyNotInstalled as error:  # some find out only at their first reset
-        raise EnvironmentFailure(f"task {task.id!r}: {task.env} needs a missing package: {error}") from None
+        remedy = missing_for(task.env) or str(error)
+        raise EnvironmentFailure(f"task {task.id!r}: {task.env} needs a missing package: {remedy}") from None
+    except ModuleNotFoundError as error:
+        remedy = str(missing(error) or f"{error}; install it, and try again")
+        raise EnvironmentFailure(f"task {task.id!r}: {task.env} needs a missing package: {remedy}") from None
     except Exception as error:
         what = " ".join(str(error).split()) or "nothing more"
         raise EnvironmentFailure(

@@ -26,6 +26,7 @@ from tutelage.datasets.state_folder import CACHE_VARIABLE, STATE_VARIABLE
 from tutelage.datasets.store import Store
 from tutelage.datasets.trajectory import Trajectory
 from tutelage.envs.gymnasium_task import TaskEnvironment
+from tutelage.envs.progress import VARIABLE as PROGRESS
 from tutelage.envs.spaces import action_to_row
 from tutelage.envs.suite import Suite, suite_from
 from tutelage.tests import postgres as postgres_server
@@ -145,6 +146,14 @@ def own_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for variable in (STATE_VARIABLE, CACHE_VARIABLE):
             patch.setenv(variable, str(tmp_path_factory.mktemp("own") / variable.lower()))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_lines_of_progress() -> Iterator[None]:
+    """Let no test hear how far work has come, however slow the machine: it counts what is said."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(PROGRESS, "0")
         yield
 
 

@@ -51,12 +51,16 @@ from tutelage.agents.behavior_cloning import train
 from tutelage.agents.train_config import TrainConfig
 from tutelage.datasets.store import Store
 from tutelage.envs.errors import TutelageError
+from tutelage.envs.stopping import Stopped
 store, out, config, resume = sys.argv[1:]
 try:
     train([Store.open(Path(store))], Path(out), TrainConfig.load(config), resume=resume == "resume")
 except TutelageError as error:
     print(error)
     sys.exit(2)
+except Stopped as error:
+    print(error)
+    sys.exit(128 + error.number)
 """
 
 
@@ -173,8 +177,8 @@ def test_control_c_saves_says_so_and_can_be_resumed(store: Store, tmp_path: Path
     _wait_for(out / "state.safetensors", process)
     process.send_signal(signal.SIGINT)
     printed, _ = process.communicate(timeout=60)
-    assert process.returncode == 2
-    assert "of 60; saved in" in printed
+    assert process.returncode == 130
+    assert "of 60 in" in printed
     assert "--resume" in printed
     stopped = load(out / "last").lineage["step"]
     assert 4 <= stopped < 60
@@ -185,7 +189,7 @@ def test_control_c_saves_says_so_and_can_be_resumed(store: Store, tmp_path: Path
 
 
 def test_resuming_with_another_configuration_is_refused(store: Store, run: Path) -> None:
-    with pytest.raises(TutelageError, match="another batch_steps"):
+    with pytest.raises(TutelageError, match=r"expected --batch-steps 48, which .* was begun with, got 50"):
         train([store], run, replace(CONFIG, batch_steps=50), resume=True)
 
 

@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 from tutelage.agents.evaluation.drawing import panel
 from tutelage.datasets.simulated_crowd import crowd, simulate
 from tutelage.datasets.store import Store
-from tutelage.envs.console import LineFormatter, SafeConsole, bar_columns
+from tutelage.envs.console import LineFormatter, SafeConsole
 from tutelage.envs.printable import markdown_cell
+from tutelage.envs.progress import Progress
 from tutelage.envs.suite import suite_from
 from tutelage.tests.command_line import run
 
@@ -67,16 +67,20 @@ def test_a_rule_and_a_bar_are_short_where_there_is_no_terminal() -> None:
     stream = io.StringIO()
     console = SafeConsole(file=stream)
     console.rule("stage")
-    with Progress(*bar_columns(), console=console) as progress:
-        progress.add_task(HOSTILE, total=3)
+    with Progress(HOSTILE, console=console) as progress:
+        progress.add(HOSTILE, 3)
+        console.print(progress.line())
     assert max(map(len, stream.getvalue().splitlines())) < 300
     assert "\x1b" not in stream.getvalue()
 
 
-def test_a_status_takes_any_text() -> None:
-    console = SafeConsole(file=io.StringIO(), force_terminal=True)
-    with console.status(HOSTILE):
-        pass
+def test_a_bar_takes_any_text() -> None:
+    stream = io.StringIO()
+    console = SafeConsole(file=stream, force_terminal=True)
+    with Progress(HOSTILE, console=console) as progress:
+        progress.add()
+        progress.note(HOSTILE)
+    assert "\x1b]0;" not in stream.getvalue()
 
 
 def test_a_log_record_is_one_line_and_its_traceback_escaped() -> None:

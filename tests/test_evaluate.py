@@ -80,10 +80,13 @@ def test_progress_is_told_for_every_task_and_actor() -> None:
     assert told == dict.fromkeys([("cartpole", "chance"), ("cartpole", "expert"), ("bare", "chance")], (3, 3))
 
 
-def test_the_bars_take_the_same_reports(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_bars_take_the_same_reports(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
     with progress_bars() as bars:
         evaluate(SUITE, [ChanceActor()], episodes=2, progress=bars)
-    assert "cartpole · chance" in capsys.readouterr().out
+    assert "cartpole · chance" in capsys.readouterr().err
 
 
 def test_choosing_a_checkpoint_uses_select_seeds_and_the_same_environments_again() -> None:

@@ -237,7 +237,7 @@ def test_a_count_agrees_with_its_noun() -> None:
 
 UNCOUNTED = re.compile(
     r"\{(?![A-Z_]+\}|self\.name\}|self\._speed|task\.fps)[^{}]+\} "
-    r"(more )?(episodes|tasks|steps|seeds|demonstrations|people|actors|parts|files|bytes|rows|links)\b"
+    r"(more )?(episodes|tasks|steps|seeds|demonstrations|people|actors|parts|files|bytes|rows|links)\b(?!/s)"
 )
 
 

@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tutelage.datasets.crew import ProcessEnded
 from tutelage.datasets.spreading import spread
 from tutelage.datasets.store import Store
 from tutelage.envs.trust import VARIABLE, Untrusted, trust
+from tutelage.tests import toy_faults
 from tutelage.tests.toy_limit import POLE, limit
 
 RAY = os.environ | {
@@ -88,6 +90,12 @@ def test_a_cluster_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     (line,) = done.stderr.strip().splitlines()
     assert "expected a Ray cluster at '127.0.0.1:1'" in line
     assert "ray start --head" in line
+
+
+def test_a_process_that_ends_by_itself_is_an_error_of_one_line_where_nothing_outlives_it() -> None:
+    with pytest.raises(ProcessEnded, match=r"one ended with status 9; lower --workers") as raised:
+        list(spread(toy_faults.square, list(range(8)), workers=2))
+    assert "\n" not in str(raised.value)
 
 
 def test_workers_end_with_the_process_that_gave_them_work(tmp_path: Path) -> None:

@@ -121,7 +121,7 @@ def test_resuming_with_other_demonstrations_is_refused(store: Store, tmp_path: P
     grown.append(list(store.trajectories()))
     train([grown], tmp_path / "run", CONFIG)
     grown.append(rollout(ExpertActor(), SUITE["a"], range(3, 5), suite_name="five"))
-    with pytest.raises(TutelageError, match=r"expected the lineage \(parts\) that .* was begun with"):
+    with pytest.raises(TutelageError, match=r"the demonstrations that .* was begun with, got others"):
         train([grown], tmp_path / "run", CONFIG, resume=True)
 
 

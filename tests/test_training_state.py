@@ -17,8 +17,15 @@ from tutelage.agents.training_state import OLDER, STATE, load_state, save_state
 from tutelage.envs.errors import TutelageError
 from tutelage.tests.damage import flip_bit, for_any_bit
 
-FACTS = {"step": 7, "best": 0.5, "select": {"go": 0.5}, "forgetful": ["go"], "lineage": {"parts": {"a": "1"}}}
-EXPECTED = {"lineage": {"parts": {"a": "1"}}}
+FACTS = {
+    "step": 7,
+    "best": 0.5,
+    "select": {"go": 0.5},
+    "selected": 6,
+    "forgetful": ["go"],
+    "begun_with": {"parts": {"a": "1"}},
+}
+EXPECTED = {"begun_with": {"parts": {"a": "1"}}}
 Parts = tuple[nn.Module, nn.Module, Optimizer]
 
 
@@ -106,14 +113,14 @@ def test_a_run_that_died_between_the_two_renames_goes_on(saved: Path, tmp_path: 
 
 
 def test_other_demonstrations_are_refused_and_named(saved: Path) -> None:
-    with pytest.raises(TutelageError, match=r"lineage \(parts\) that .* was begun with"):
-        read(saved, expected={"lineage": {"parts": {"a": "2"}}})
+    with pytest.raises(TutelageError, match=r"demonstrations that .*\(parts/a: was 1, is 2\)"):
+        read(saved, expected={"begun_with": {"parts": {"a": "2"}}})
 
 
 def forged(saved: Path, tmp_path: Path, facts: dict[str, Any], **changed: torch.Tensor | None) -> Path:
     """Write a state whose hash is right, with other facts and tensors."""
     tensors = {**training_state._read(saved / STATE)[0], **changed}
-    about = json.dumps({"version": 2, "sha256": "0" * 64, "facts": facts})
+    about = json.dumps({"version": 3, "sha256": "0" * 64, "facts": facts})
     data = save_tensors(
         {name: tensor for name, tensor in tensors.items() if tensor is not None}, {"state": about}
     )
@@ -151,11 +158,12 @@ def test_tensors_that_do_not_fit_are_refused_not_broadcast(
         {"best": None},
         {"select": []},
         {"select": {"go": "x"}},
+        {"selected": 6.0},
         {"forgetful": "go"},
         {"forgetful": [1]},
     ],
     ids=str,
 )
 def test_facts_that_cannot_be_are_refused(facts: dict[str, Any], saved: Path, tmp_path: Path) -> None:
-    with pytest.raises(TutelageError, match="expected step, best, select and forgetful"):
+    with pytest.raises(TutelageError, match="expected step, best, select, selected and forgetful"):
         read(forged(saved, tmp_path, FACTS | facts))

@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ...datasets.sealed_yaml import seal_of
 from ...datasets.trajectory import Trajectory
 from ...envs.admission import admit
 from ...envs.errors import TutelageError
 from ...envs.gymnasium_task import TaskEnvironment
+from ...envs.progress import Progress
 from ...envs.suite import Suite
 from ...envs.task import SELECT, TEST, SeedRange
 from ...envs.web.registration import is_web
@@ -190,29 +189,17 @@ def best_of_select(
 
 
 @contextmanager
-def progress_bars(console: Console | None = None) -> Iterator[Report]:
+def progress_bars() -> Iterator[Report]:
     """Show one bar a task and actor while `evaluate` runs: pass what this yields as its `progress`."""
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(elapsed_when_finished=True),
-    )
-    bars: dict[tuple[str, str], Any] = {}
-    shown = Progress(*columns, console=console)
+    bars: dict[tuple[str, str], int] = {}
+    with Progress("evaluating", open_ended=True, transient=False) as shown:
 
-    def report(task: str, actor: str, done: int, total: int) -> None:
-        if not bars:  # not before there is something to show: an error should stand alone
-            shown.start()
-        if (task, actor) not in bars:
-            bars[task, actor] = shown.add_task(f"{task} · {actor}", total=total)
-        shown.update(bars[task, actor], completed=done)
+        def report(task: str, actor: str, done: int, total: int) -> None:
+            if (task, actor) not in bars:
+                bars[task, actor] = shown.add(f"{task} · {actor}", total)
+            shown.reach(done, bars[task, actor])
 
-    try:
         yield report
-    finally:
-        if bars:
-            shown.stop()
 
 
 def _success(episodes: Sequence[Trajectory], count: int) -> float:

@@ -17,6 +17,7 @@ from ...datasets.sealed_yaml import damaged, read_sealed, sealed
 from ...datasets.store import Store
 from ...datasets.trajectory import Trajectory
 from ...envs.errors import TutelageError
+from ...envs.stopping import signals
 from ...envs.suite import Suite
 from .rows import SCHEMA, failures_of, read_rows, write_rows
 
@@ -82,7 +83,7 @@ class NewEvaluation:
     def finish(self, rows: pa.Table, facts: Mapping[str, Any]) -> None:
         """Write all rows and the manifest, and put everything in its place."""
         self._write(rows, {"complete": True, **facts})
-        with disk_errors(self._out):
+        with signals.held(), disk_errors(self._out):
             # readers require the manifest: none can mix the rows of one evaluation with episodes of another
             (self._out / MANIFEST).unlink(missing_ok=True)
             if (self._out / EPISODES).exists():

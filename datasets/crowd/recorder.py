@@ -136,9 +136,9 @@ class Recorder:
             await loop.run_in_executor(None, self.copies.close)
         if self.company is not None:
             await self.company.close()
+        await self._workers.close()
         if self._starting is not None:
             await self._starting
-        await self._workers.close()
         self.journal.listeners.clear()
         await loop.run_in_executor(None, self.journal.close)
         self._lock.close()
@@ -177,7 +177,8 @@ class Recorder:
         try:
             await self._workers.start()
         except TutelageError as error:
-            self._fail(error)
+            if not self._workers.is_closed:
+                self._fail(error)
 
     def _fail(self, error: TutelageError) -> None:
         """Stop serving and record why."""

@@ -11,7 +11,6 @@ import os
 import pickle
 import re
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -20,6 +19,7 @@ from typing import Any, BinaryIO
 
 from ...envs.errors import TutelageError
 from ...envs.finite_json import exact_json
+from ...envs.stopping import inherited_by_none, leave_to_parent, signals
 
 _CODE = "from tutelage.datasets.formats.hdf5_process import serve; serve()"
 _ERRNO = re.compile(r"errno = (\d+)")
@@ -38,18 +38,21 @@ class Hdf5Process:
         self._folder = folder
         path = os.pathsep.join(dict.fromkeys(str(Path(entry).absolute()) for entry in sys.path if entry))
         # -P: the working folder may be a stranger's, and hold modules
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-c", _CODE],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": path},
-        )
+        with inherited_by_none():
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-c", _CODE],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env={**os.environ, "PYTHONPATH": path},
+            )
+        signals.on_end(self._process.kill)
 
     def __enter__(self) -> Hdf5Process:
         return self
 
     def __exit__(self, *_: object) -> None:
+        signals.off_end(self._process.kill)
         self._process.kill()
         self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
@@ -99,7 +102,7 @@ def _has_file_limit() -> bool:
 
 def serve() -> None:
     """Answer the calls that the parent sends, until it closes the pipe."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    leave_to_parent()
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever else prints must not be taken for an answer
     calls: BinaryIO = sys.stdin.buffer

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import TutelageError
+from ..stopping import signals
 from .devtools import BrowserLost, Call, Conversation, Pipe, Result, Talk, Turn
 
 PROGRAMS = (
@@ -64,6 +65,7 @@ class Browser:
         self._pipe: Pipe | None = None
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._lock = threading.RLock()
+        self._is_abandoned = False
         self._owner = 0  # a forked child must leave its parent's browser alone
 
     def talk(self, conversations: Sequence[Conversation[Result]]) -> list[Result]:
@@ -111,7 +113,22 @@ class Browser:
         with self._lock:
             self._stop()
 
+    def abandon(self) -> None:
+        """End the browser at once, from any thread, also while it is talked to; it is not used again."""
+        self._is_abandoned = True  # who talks to it, in another thread, would start the next one
+        process, folder = self.process, self._folder
+        if process is not None and self._owner == os.getpid():
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(0.3)
+            if folder is not None:
+                for _ in range(5):  # its other processes may still have been writing
+                    shutil.rmtree(folder.name, ignore_errors=True)
+
     def _start(self) -> None:
+        if self._is_abandoned:
+            raise TutelageError("expected a process that goes on to start a browser, got one that ends")
         self._folder = tempfile.TemporaryDirectory(prefix="tutelage-chromium-", ignore_cleanup_errors=True)
         theirs_in, ours_out = os.pipe()
         ours_in, theirs_out = os.pipe()
@@ -163,6 +180,12 @@ def close_shared() -> None:
         shared().close()
 
 
+def abandon_shared() -> None:
+    """End this process's browser at once, if it has one; for a process that is about to end."""
+    if _of_process.cache_info().currsize:
+        shared().abandon()
+
+
 def find_program() -> str:
     """Find a Chromium; raises TutelageError where there is none."""
     if named := os.environ.get(PROGRAM):
@@ -182,6 +205,7 @@ def find_program() -> str:
 def _of_process(_pid: int) -> Browser:
     browser = Browser()
     atexit.register(browser.close)
+    signals.on_end(browser.abandon)
     return browser
 
 

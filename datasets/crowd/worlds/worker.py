@@ -23,6 +23,7 @@ from gymnasium.envs.registration import EnvSpec
 from ....envs.errors import TutelageError
 from ....envs.gymnasium_task import TaskEnvironment, registry
 from ....envs.rendering import adopt
+from ....envs.stopping import leave_to_parent
 from ....envs.task import Task
 from ....envs.trust import trust
 from ....envs.web.browser import close_shared
@@ -61,7 +62,8 @@ def work(
     `memory` bytes for the process fails. `trusted` is what the server trusts, and `chosen` the drivers of
     pictures that it found: a forkserver that was started before knows nothing of them.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the server's, which then hangs up
+    leave_to_parent()  # which hangs up
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # by which Python ends what is left at its own end
     if nice and hasattr(os, "nice"):
         os.nice(10)
     _first_to_go()

@@ -7,7 +7,9 @@ import contextlib
 import multiprocessing
 import os
 import pickle
+import signal
 import socket
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -16,6 +18,7 @@ from typing import Any
 
 from ....envs.errors import TutelageError
 from ....envs.rendering import drivers
+from ....envs.stopping import inherited_by_none
 from ....envs.suite import Suite
 from ....envs.trust import trusted_names
 from ...trajectory import Trajectory
@@ -33,6 +36,10 @@ _NO_START = (
     "expected processes for environments to start, got one that ended at once; "
     'a program of your own records under `if __name__ == "__main__":`'
 )
+_STOPPED = "expected a recorder that runs, got one that has stopped"
+_END_SECONDS = 1.0
+"""How long processes may take to end, all together, before they are ended."""
+_LOOK_AGAIN_SECONDS = 0.02
 
 
 class Lost(Exception):
@@ -182,7 +189,8 @@ class Workers:
         """How many processes have ended by themselves, or were ended since they hung."""
         self._making = asyncio.Lock()
         self._watching: asyncio.TimerHandle | None = None
-        self._closed = False
+        self.is_closed = False
+        self._is_starting = False  # a process is being started, in a thread that cannot be interrupted
         methods = multiprocessing.get_all_start_methods()
         self._context: Any = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
         if "forkserver" in methods:
@@ -216,14 +224,19 @@ class Workers:
                 return False
 
     async def close(self) -> None:
-        """Let all processes end; those that do not are ended."""
-        self._closed = True
+        """Let all processes end; those that do not, or are only being started, are ended."""
+        self.is_closed = True
         if self._watching is not None:
             self._watching.cancel()
         workers = [one for group in self._groups.values() for one in group]
         for one in workers:
             one.hang_up()
         await asyncio.to_thread(_end, [one.process for one in workers])
+        while self._is_starting:
+            _end_forkserver()
+            await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+        async with self._making:  # whoever made one has noticed
+            pass
 
     async def _one_of(self, group: str, wanted: int) -> Worker:
         async with self._making:
@@ -233,8 +246,8 @@ class Workers:
         return min(able, key=lambda one: len(one.places))
 
     async def _make(self, group: str) -> Worker:
-        if self._closed:
-            raise TutelageError("expected a recorder that runs, got one that has stopped")
+        if self.is_closed:
+            raise TutelageError(_STOPPED)
         loop = asyncio.get_running_loop()
         ours, theirs = socket.socketpair()
         process = self._context.Process(
@@ -244,12 +257,19 @@ class Workers:
             daemon=True,
         )
         ours.setblocking(False)
+        self._is_starting = True
         try:
             with theirs:
-                await asyncio.to_thread(process.start)
+                await asyncio.to_thread(_start, process)
         except (OSError, EOFError):
             ours.close()
             raise TutelageError(_NO_START) from None
+        finally:
+            self._is_starting = False
+        if self.is_closed:
+            ours.close()
+            await asyncio.to_thread(_end, [process])
+            raise TutelageError(_STOPPED)
         _, worker = await loop.create_connection(
             lambda: Worker(process, partial(self._gone, group)), sock=ours
         )
@@ -264,7 +284,7 @@ class Workers:
 
     def _gone(self, group: str, worker: Worker) -> None:
         self._groups[group].remove(worker)
-        if self._closed:
+        if self.is_closed:
             return  # whoever closes ends all processes
         self.ended += 1
         asyncio.get_running_loop().run_in_executor(None, _end, [worker.process])
@@ -281,6 +301,11 @@ class Workers:
         self._watching = loop.call_at(due, self._watch, due)
 
 
+def _start(process: Any) -> None:
+    with inherited_by_none():
+        process.start()
+
+
 def _memory_of_machine() -> int:
     names = getattr(os, "sysconf_names", {})
     if {"SC_PAGE_SIZE", "SC_PHYS_PAGES"} <= names.keys():
@@ -289,10 +314,21 @@ def _memory_of_machine() -> int:
 
 
 def _end(processes: list[Any]) -> None:
+    until = time.monotonic() + _END_SECONDS
     for one in processes:
-        one.join(2)
+        one.join(max(0.0, until - time.monotonic()))
         if one.is_alive():
             one.kill()
             one.join()
         with contextlib.suppress(ValueError):
             one.close()
+
+
+def _end_forkserver() -> None:
+    """End the process that forks the others: while it imports, it answers nothing, and notices no end."""
+    from multiprocessing.forkserver import _forkserver
+
+    pid = getattr(_forkserver, "_forkserver_pid", None)
+    if pid is not None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
