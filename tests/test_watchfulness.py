@@ -46,6 +46,7 @@ def test_an_episode_whose_time_is_up_is_a_failure_and_said_so(tmp_path: Path) ->
 def test_nobody_comes_between_a_failing_environment_and_the_end_of_its_episode(tmp_path: Path) -> None:
     controls = {"ArrowLeft": toy_moods.FINE, "ArrowRight": toy_moods.RAISES}
     moody = {"id": "moody", "env": "toys/Moody-v0", "controls": controls, "max_steps": 6}
+    moody |= {"success": "reward > 0", "blank_first_frame": True}
     (tmp_path / "moody.yaml").write_text(yaml.safe_dump({"suite": "moody", "tasks": [moody]}), "utf-8")
     changes = {"suite": "moody.yaml", "tasks": {"moody": {}}, "practice": None, "check": None}
 
