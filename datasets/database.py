@@ -84,20 +84,32 @@ def make_tables(engine: sql.Engine, tables: sql.MetaData) -> None:
     Such a column needs a `server_default`. Servers that start together do this one after the other. Raises
     TutelageError where a column is missing that every version had.
     """
-    with engine.begin() as connection:
-        if not is_sqlite(engine):
-            connection.execute(sql.select(sql.func.pg_advisory_xact_lock(MAKING_TABLES)))
-        tables.create_all(connection)
-        there = sql.inspect(connection)
-        for table in tables.sorted_tables:
-            names = {one["name"] for one in there.get_columns(table.name)}
-            for column in table.columns:
-                if column.name not in names:
-                    _check_came_later(engine, column)
-                    words = sql.schema.CreateColumn(column).compile(dialect=engine.dialect)
-                    connection.exec_driver_sql(f"ALTER TABLE {table.name} ADD COLUMN {words}")
-            for index in table.indexes:
-                index.create(connection, checkfirst=True)
+    try:
+        with engine.begin() as connection:
+            if not is_sqlite(engine):
+                connection.execute(sql.select(sql.func.pg_advisory_xact_lock(MAKING_TABLES)))
+            tables.create_all(connection)
+            _add_what_came_later(engine, connection, tables)
+    except TutelageError:
+        raise
+    except (TypeError, ValueError, LookupError, AttributeError) as error:  # SQLAlchemy, of a damaged schema
+        raise TutelageError(
+            f"expected tables and indexes in {address(engine)}, got a description that is damaged "
+            f"({type(error).__name__}); restore it from a copy"
+        ) from None
+
+
+def _add_what_came_later(engine: sql.Engine, connection: sql.Connection, tables: sql.MetaData) -> None:
+    there = sql.inspect(connection)
+    for table in tables.sorted_tables:
+        names = {one["name"] for one in there.get_columns(table.name)}
+        for column in table.columns:
+            if column.name not in names:
+                _check_came_later(engine, column)
+                words = sql.schema.CreateColumn(column).compile(dialect=engine.dialect)
+                connection.exec_driver_sql(f"ALTER TABLE {table.name} ADD COLUMN {words}")
+        for index in table.indexes:
+            index.create(connection, checkfirst=True)
 
 
 def _check_came_later(engine: sql.Engine, column: sql.Column[Any]) -> None:

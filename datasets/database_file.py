@@ -257,6 +257,9 @@ def _open(path: Path, mode: str) -> sqlite3.Connection:
     try:
         for pragma in _PRAGMAS:
             connection.execute(f"PRAGMA {pragma}")
+    except UnicodeDecodeError:  # of SQLite's own message, which names what is damaged
+        connection.close()
+        raise sqlite3.DatabaseError("database disk image is malformed") from None
     except BaseException:
         connection.close()
         raise

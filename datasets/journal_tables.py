@@ -67,7 +67,7 @@ steps = sql.Table(
     checksum_column(),
 )
 index_unsealed(seats, episodes, steps)
-alive = steps.c.dropped.is_(False)
+alive = steps.c.dropped.is_not(True)  # a damaged value that is neither must not hide a step
 sql.Index("one_step", steps.c.episode, steps.c.step, unique=True, sqlite_where=alive, postgresql_where=alive)
 
 

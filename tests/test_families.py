@@ -18,6 +18,7 @@ from tutelage.agents.train_config import TrainConfig
 from tutelage.datasets.columns import load_columns
 from tutelage.datasets.crowd.studies.study import examine
 from tutelage.datasets.crowd.worlds.episode import Episode
+from tutelage.datasets.formats.exchange import export_store, import_store
 from tutelage.datasets.inspection import inspect
 from tutelage.datasets.journal import EpisodeRecord
 from tutelage.datasets.store import Store
@@ -195,6 +196,17 @@ def test_without_a_rule_success_is_null_in_the_store_and_all_weigh_alike(
     with pytest.raises(TutelageError, match="expected tasks with a success rule to practise"):
         practise([store], Path("nowhere"), TrainConfig(practise=1), evaluate=lambda _: {})
     assert suite.tasks[0].success.is_known is False
+
+
+@pytest.mark.parametrize("form", ["minari", "lerobot", "csv", "npz", "robomimic", "rlds"])
+def test_without_a_rule_success_is_no_fact_of_an_export(
+    form: str, unrated: tuple[Suite, Store], tmp_path: Path
+) -> None:
+    _, store = unrated
+    export_store(store, form, tmp_path / form)
+    if form in ("minari", "lerobot"):
+        import_store(tmp_path / form, form, tmp_path / "back")
+        assert set(Store.open(tmp_path / "back").episodes()["success"].to_pylist()) == {None}
 
 
 def test_without_a_rule_an_evaluation_tells_returns_and_claims_no_success(

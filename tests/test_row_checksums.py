@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sql
 from tutelage.datasets.crowd.ledger import SEALED, Ledger, Person, consents, events, people
-from tutelage.datasets.database import is_sqlite
+from tutelage.datasets.database import database_errors, is_sqlite
 from tutelage.datasets.journal import EpisodeRecord, Journal, SeatRecord, StepRecord
 from tutelage.datasets.row_checksums import CHECKSUM, checksum_of
 from tutelage.envs.errors import TutelageError
@@ -220,7 +220,7 @@ def flips_unnoticed(folder: Path, count: int) -> None:
             flipped.seek(at)
             flipped.write(bytes([value ^ 1 << bit]))
         try:
-            with Journal(file) as journal:
+            with database_errors(), Journal(file) as journal:
                 after = everything(journal)
                 named = bool(journal.damaged or Ledger(journal.engine).damaged())
         except TutelageError:  # one line, as every such error

@@ -25,8 +25,11 @@ PLAIN = (
 
 
 def facts_of(trajectory: Trajectory) -> dict[str, Any]:
-    """Return an episode's facts as str, int, float and bool; `reading_back.rebuild` reads them back."""
-    facts = {name: getattr(trajectory, name) for name in PLAIN}
+    """Return an episode's facts as str, int, float and bool; `reading_back.rebuild` reads them back.
+
+    What there is none of (a success without a rule, a rate of steps, infos) is left out.
+    """
+    facts = {name: getattr(trajectory, name) for name in PLAIN if getattr(trajectory, name) is not None}
     facts |= {
         name: exact_json(dict(getattr(trajectory, name)), is_sorted=True)
         for name in ("kwargs", "versions", "casts")

@@ -86,7 +86,7 @@ def _example(
     facts = facts_of(one)
     about = {**facts, "facts": json_text(facts, is_sorted=True)}
     for name in _ABOUT:
-        value = about[name]
+        value = about.get(name, False)  # `facts` leaves a success out that no rule decides
         made[f"episode_metadata/{name}"] = (
             [value.encode()] if isinstance(value, str) else np.array([value], np.int64)
         )
