@@ -57,7 +57,7 @@ class Written:
         check_facts(facts, "an exported episode")
         check_lengths(steps, self.observations, f"episode {facts['episode']}")
         trajectory = Trajectory(
-            **{name: facts.get(name) for name in PLAIN},
+            **({"success": None} | {name: facts[name] for name in PLAIN if name in facts}),
             actions=steps["actions"].astype(np.float64),
             rewards=steps["rewards"].astype(np.float64),
             times_ms=steps["times_ms"].astype(np.int32),
