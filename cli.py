@@ -183,15 +183,15 @@ def simulate(
 
     chosen, within = load_suite(suite or named), _seed_range(seeds)
     tasks = [chosen[one].id for one in task or [each.id for each in chosen]]
-    wanted = {one: (demonstrations + i) // len(tasks) for i, one in enumerate(reversed(tasks))}
+    counts = {one: (demonstrations + i) // len(tasks) for i, one in enumerate(reversed(tasks))}
     failed: dict[str, str] = {}
     with trying():
-        notes = rehearse(chosen, experts=wanted, failures=failed)
+        notes = rehearse(chosen, experts=counts, failures=failed)
     _tell(notes)
-    failures = [f"task {task!r}: failed: {failed[task]}" for task in wanted if task in failed]
-    if len(failures) == len(wanted):
+    failures = [f"task {task!r}: failed: {failed[task]}" for task in counts if task in failed]
+    if len(failures) == len(counts):
         raise TutelageError(failures[0])
-    wanted = {task: count for task, count in wanted.items() if task not in failed}
+    counts = {task: count for task, count in counts.items() if task not in failed}
     people = simulated_crowd.crowd(dict.fromkeys(who, 1)) if who else None
     store = Store.create(out, chosen)
     going_on = f"what was played is in {out}, the same command plays what is missing"
@@ -201,7 +201,7 @@ def simulate(
         options["tell"] = lambda task, reasons: failures.append(
             f"task {task!r}: failed: {counted(len(reasons), 'episode')}: {next(iter(reasons.values()))}"
         )
-        stored = simulated_crowd.simulate(chosen, store, wanted, **options)
+        stored = simulated_crowd.simulate(chosen, store, counts, **options)
     if as_json:
         print_json(
             "simulate",

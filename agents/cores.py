@@ -44,7 +44,7 @@ class Usage:
 
     at: float
     idle: float
-    own: float
+    process: float
 
     @classmethod
     def now(cls) -> Usage | None:
@@ -65,7 +65,7 @@ class Usage:
 
     def free_since(self, before: Usage) -> float:
         """Return how many cores this process had or could have had, on average, since then."""
-        return (self.idle - before.idle + self.own - before.own) / max(self.at - before.at, 1e-9)
+        return (self.idle - before.idle + self.process - before.process) / max(self.at - before.at, 1e-9)
 
 
 def free_cores() -> float:

@@ -142,7 +142,7 @@ def attempt(
     seeds = list(range(begin, begin + config.practise_episodes))
     rows = store.episodes()
     there = set(zip(rows["demonstrator"].to_pylist(), rows["task"].to_pylist(), strict=True))
-    tasks = [one for one in best.suite if one.id in best.policy.tasks and one.success.is_known]
+    tasks = [task for task in best.suite if task.id in best.policy.tasks and task.success.is_known]
     run = store.path.parent
     done = read_attempts(run, number, best.seal)
     tasks = [task for task in tasks if task.id not in done]
@@ -184,11 +184,11 @@ def _attempt(
             if not left:
                 break
             actor = PolicyActor(policy, name, False, seed, temperature)
-            some = rollout(actor, task, left, suite_name=suite.name, keep=keep, failures=failures)
-            right.extend(one for one in some if one.success)
+            attempts = rollout(actor, task, left, suite_name=suite.name, keep=keep, failures=failures)
+            right.extend(one for one in attempts if one.success)
             if temperature == TEMPERATURES[0]:
-                failed = len(left) - sum(bool(one.success) for one in some)
-            left = [one.seed for one in some if not one.success]
+                failed = len(left) - sum(bool(attempt.success) for attempt in attempts)
+            left = [attempt.seed for attempt in attempts if not attempt.success]
         return failed
 
     first, others = seeds[:FIRST], seeds[FIRST:]

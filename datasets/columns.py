@@ -105,12 +105,12 @@ def load_columns(
 
 def _tasks(stores: Sequence[Store], wanted: Sequence[str] | None) -> dict[str, Task]:
     """Map task id → Task over all stores; the same id must mean the same task everywhere."""
-    found = {task.id: task for task in union(stores)} if stores else {}
+    tasks = {task.id: task for task in union(stores)} if stores else {}
     for one in wanted or ():
-        if one not in found:
-            names = ", ".join(found)
-            raise TutelageError(f"expected a task of the stores ({names}), got {one!r}{nearest(one, found)}")
-    return {one: found[one] for one in found if wanted is None or one in wanted}
+        if one not in tasks:
+            names = ", ".join(tasks)
+            raise TutelageError(f"expected a task of the stores ({names}), got {one!r}{nearest(one, tasks)}")
+    return {one: tasks[one] for one in tasks if wanted is None or one in wanted}
 
 
 def _plan(

@@ -102,7 +102,7 @@ def make_tables(engine: sql.Engine, tables: sql.MetaData) -> None:
 def _add_what_came_later(engine: sql.Engine, connection: sql.Connection, tables: sql.MetaData) -> None:
     there = sql.inspect(connection)
     for table in tables.sorted_tables:
-        names = {one["name"] for one in there.get_columns(table.name)}
+        names = {column["name"] for column in there.get_columns(table.name)}
         for column in table.columns:
             if column.name not in names:
                 _check_came_later(engine, column)

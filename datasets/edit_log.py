@@ -115,13 +115,13 @@ def records(folder: Path) -> list[Record]:
     numbers = _numbers(folder)
     pending = read_pending(folder)
     stale = pending.stale(Manifest.read(folder).encode()) if pending else frozenset()
-    found = []
+    problems = []
     for number in numbers:
         path = folder / EDITS / f"{number:04d}.json"
         record = Record.decode(read_bytes(path), path)
         if record.name not in stale:
-            found.append(record)
-    return found
+            problems.append(record)
+    return problems
 
 
 def read_rows(folder: Path, record: Record) -> pa.Table:

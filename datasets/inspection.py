@@ -225,11 +225,11 @@ def _headline(one: Inspection) -> Text:
     )
 
 
-def _task_table(one: Inspection) -> FoldedTable:
+def _task_table(inspection: Inspection) -> FoldedTable:
     names = ("task", "episodes", "people", "success", "return", "steps", "seconds", "stored")
     caption = "return: mean; steps, seconds: median; stored: episodes whose observations are kept too"
     table = FoldedTable([*map(Column, names)], title="tasks", caption=caption)
-    for task in one.tasks:
+    for task in inspection.tasks:
         table.add_row(
             task.task,
             f"{task.episodes:,}",
@@ -243,21 +243,21 @@ def _task_table(one: Inspection) -> FoldedTable:
     return table
 
 
-def _people_table(one: Inspection, most: int = 30) -> FoldedTable:
+def _people_table(inspection: Inspection, most: int = 30) -> FoldedTable:
     names = ("demonstrator", "kind", "episodes", "steps", "hours", "success")
-    more = f"and {len(one.people) - most:,} more" if len(one.people) > most else ""
+    more = f"and {len(inspection.people) - most:,} more" if len(inspection.people) > most else ""
     table = FoldedTable([*map(Column, names)], 2, "people and other demonstrators", more)
-    for who in one.people[:most]:
+    for who in inspection.people[:most]:
         cells = f"{who.episodes:,}", f"{who.steps:,}", f"{who.hours:.2f}", number_text(who.success, ".1%")
         table.add_row(who.demonstrator, who.kind, *cells)
     return table
 
 
-def _notes(one: Inspection) -> Text:
+def _notes(inspection: Inspection) -> Text:
     """List columns that are unusual; nothing where there are none."""
-    if not one.columns:
+    if not inspection.columns:
         return Text("")
-    lines = "\n".join(f"  {printable(note)}" for note in one.columns)
+    lines = "\n".join(f"  {printable(note)}" for note in inspection.columns)
     return Text(f"columns to look at:\n{lines}\n", style="yellow")
 
 
@@ -269,15 +269,18 @@ def _verdict(one: Inspection) -> Text:
     return verdict
 
 
-def _soundness(one: Inspection) -> Text:
-    if one.problems:
-        listed = "\n".join(f"  {printable(problem)}" for problem in one.problems)
-        return Text(f"{counted(len(one.problems), 'problem')}:\n{listed}", style="red")
-    if not one.verified:
+def _soundness(inspection: Inspection) -> Text:
+    if inspection.problems:
+        listed = "\n".join(f"  {printable(problem)}" for problem in inspection.problems)
+        return Text(f"{counted(len(inspection.problems), 'problem')}:\n{listed}", style="red")
+    if not inspection.verified:
         return Text("every part is sound; replay was not asked for", style="yellow")
-    replayed, stored = sum(task.replayed for task in one.tasks), sum(task.stored for task in one.tasks)
-    if one.casts:
-        lines = "\n".join(f"  {printable(line)}" for line in one.casts)
+    replayed, stored = (
+        sum(task.replayed for task in inspection.tasks),
+        sum(task.stored for task in inspection.tasks),
+    )
+    if inspection.casts:
+        lines = "\n".join(f"  {printable(line)}" for line in inspection.casts)
         return Text(
             f"{counted(replayed, 'episode')} replayed bit for bit, "
             f"{stored:,} with stored observations intact, but "

@@ -29,8 +29,8 @@ class Profile:
 
 
 PROFILES = {
-    one.name: one
-    for one in (
+    profile.name: profile
+    for profile in (
         Profile("careful", slip=0.005, wobble=0.01),
         Profile("noisy", slip=0.08, wobble=0.06, reaction_ms=260.0),
         Profile("slow", slip=0.01, wobble=0.02, reaction_ms=900.0),

@@ -322,7 +322,7 @@ def _play_one_by_one(
 ) -> None:
     """Play the seeds that are left, adding to `episodes`; what is played is not left any more."""
     with closing(TaskEnvironment(environment.task)) as witness:
-        players = [Player(one, environment) for one in people]
+        players = [Player(person, environment) for person in people]
         while left:
             seed = left[0]
             played = play(players[seed % len(players)], environment, seed, suite.name, started=started)

@@ -119,8 +119,8 @@ def check_row(one: Trajectory, suite: Suite) -> list[str]:
         return problems
     verdict = task.success.judge(one.rewards, one.terminated, one.truncated, one.infos)
     if verdict is None and task.success.is_known:
-        wanted = ", ".join(path.text for path in task.success.paths)
-        problems.append(f"expected the values of {wanted}, which the success rule reads, got none")
+        places = ", ".join(path.text for path in task.success.paths)
+        problems.append(f"expected the values of {places}, which the success rule reads, got none")
     elif one.success != verdict:
         problems.append(f"expected success to be what the rule {task.success.text!r} says")
     return problems

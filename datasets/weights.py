@@ -40,8 +40,8 @@ def weigh(
     """Say what everyone's episodes weigh, by name; `weights` as in `episode_weights`."""
     each = episode_weights(columns, weights, skilled)
     names = sorted({who for one in columns.values() for who in one.demonstrator})
-    rated = {task: one for task, one in columns.items() if one.task.success.is_known}
-    success = _by_person({task: one.success for task, one in rated.items()}, rated)
+    rated = {task: column for task, column in columns.items() if column.task.success.is_known}
+    success = _by_person({task: column.success for task, column in rated.items()}, rated)
     weighed = _by_person(each, columns)
     judged = skilled or {}
     return [_weight(who, success.get(who, []), weighed[who], weights, judged.get(who)) for who in names]

@@ -178,10 +178,10 @@ def check_picture(task: Task, environment: TaskEnvironment) -> None:
         )
     except TutelageError as error:
         problem = error
-    found = find_drivers(task)
-    if found is None:
+    chosen = find_drivers(task)
+    if chosen is None:
         raise problem
-    adopt(found)
+    adopt(chosen)
 
 
 _PICTURES = (

@@ -53,22 +53,22 @@ VERBS = [
 
 def base_distributions() -> set[str]:
     """Return the names of all distributions that a plain `pip install tutelage` brings, but its own."""
-    found: set[str] = set()
+    modules: set[str] = set()
     waiting = [Requirement(text) for text in importlib.metadata.requires("tutelage") or []]
     while waiting:
         requirement = waiting.pop()
         name = requirement.name.lower().replace("_", "-")
         extras = requirement.extras or {""}
         marker = requirement.marker
-        if name in found or (marker and not marker.evaluate({"extra": ""})):
+        if name in modules or (marker and not marker.evaluate({"extra": ""})):
             continue
-        found.add(name)
+        modules.add(name)
         for text in importlib.metadata.requires(name) or []:
             needed = Requirement(text)
             if needed.marker is None or any(needed.marker.evaluate({"extra": extra}) for extra in extras):
                 needed.marker = None
                 waiting.append(needed)
-    return found
+    return modules
 
 
 @pytest.fixture(scope="module")
@@ -112,13 +112,13 @@ def test_the_base_install_really_lacks_the_extras() -> None:
 @pytest.mark.parametrize("at", range(len(VERBS)), ids=[" ".join(words[:2]) for words, _ in VERBS])
 def test_a_verb_works_or_names_its_extra(at: int, bare: list[dict[str, Any]]) -> None:
     _, extra = VERBS[at]
-    said = bare[at]
+    advice = bare[at]
     if not extra:
-        assert (said["status"], said["errors"]) == (0, "")
+        assert (advice["status"], advice["errors"]) == (0, "")
         return
-    assert said["status"] == 2
-    lines = said["errors"].splitlines()
-    assert len(lines) == 1, said["errors"]
+    assert advice["status"] == 2
+    lines = advice["errors"].splitlines()
+    assert len(lines) == 1, advice["errors"]
     assert lines[0].startswith("tutelage: ")
     assert f"pip install 'tutelage[{extra}]'" in lines[0]
 

@@ -41,8 +41,8 @@ def rules(draw: st.DrawFn) -> tuple[Bonus, str, int]:
         limit = draw(st.none() | amounts(currency))
         return Bonus(by="solved", each=draw(amounts(currency)), at_most=limit), currency, episodes
     if form == "score":
-        each = draw(st.decimals("0", "1000", places=6))
-        return Bonus(by="score", each=each, at_most=draw(amounts(currency))), currency, episodes
+        amount = draw(st.decimals("0", "1000", places=6))
+        return Bonus(by="score", each=amount, at_most=draw(amounts(currency))), currency, episodes
     numbers = sorted(draw(st.sets(st.integers(1, episodes), min_size=1, max_size=5)))
     values = sorted(draw(st.sets(amounts(currency), min_size=len(numbers), max_size=len(numbers))))
     return Bonus(by="threshold", amounts=dict(zip(numbers, values, strict=True))), currency, episodes

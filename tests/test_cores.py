@@ -68,9 +68,9 @@ def test_what_others_take_is_not_free() -> None:
 def test_a_rate_far_below_the_best_is_said_once_and_again_after_it_was_well() -> None:
     told: list[int] = []
     pace = Pace(2, told.append)
-    said = [pace.rate(rate) for rate in (5.0, 5.2, 4.0, 2.0, 1.5, 4.9, 0.03)]
+    notes = [pace.rate(rate) for rate in (5.0, 5.2, 4.0, 2.0, 1.5, 4.9, 0.03)]
     assert told == [2]
-    assert [bool(text) for text in said] == [False, False, False, True, False, False, True]
-    assert said[3].startswith("2 steps/s, where this machine has done 5.2")
-    assert "--threads 1" in said[3]
-    assert said[6].startswith("0.03 steps/s")
+    assert [bool(text) for text in notes] == [False, False, False, True, False, False, True]
+    assert notes[3].startswith("2 steps/s, where this machine has done 5.2")
+    assert "--threads 1" in notes[3]
+    assert notes[6].startswith("0.03 steps/s")

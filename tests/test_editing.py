@@ -142,7 +142,7 @@ def test_a_store_that_is_recorded_into_is_not_edited(filled: Store) -> None:
 
 
 def test_marks_of_the_page_are_read_and_go_with_their_episodes(filled: Store) -> None:
-    victim, other = (one.episode for one in episodes(filled)[:2])
+    victim, other = (trajectory.episode for trajectory in episodes(filled)[:2])
     annotate(filled, {victim: {"marked": True, "note": "slipped"}, other: {"tags": ["good"]}})
     edit(filled, "delete", "--marked", "--apply")
     store = Store.open(filled.path)
@@ -164,14 +164,14 @@ def test_killed_at_any_step_it_is_as_before_or_as_after(filled: Store, tmp_path:
     ]
     outcomes = set()
     for work in edits:
-        before = [one.episode for one in episodes(filled)], Store.open(filled.path).suite.source
+        before = [trajectory.episode for trajectory in episodes(filled)], Store.open(filled.path).suite.source
         for step in range(1000):
             if killed_at(step, work):
                 break
             store = Store.open(filled.path)
             assert store.verify() == []  # a reader, before any writer has cleaned up
             assert store.annotations()[held[0].episode].note in ("one", "")
-            now = [one.episode for one in store.trajectories()], store.suite.source
+            now = [trajectory.episode for trajectory in store.trajectories()], store.suite.source
             outcomes.add(now == before)
             annotate(store, {now[0][-1]: {"marked": step % 2 == 0}})  # the next writer finishes
             assert not (filled.path / PENDING).exists()
@@ -185,7 +185,7 @@ def test_killed_at_any_step_it_is_as_before_or_as_after(filled: Store, tmp_path:
                     edit(filled, "undo", "--apply")
                 else:
                     break
-            assert [one.episode for one in Store.open(filled.path).trajectories()] == before[0]
+            assert [trajectory.episode for trajectory in Store.open(filled.path).trajectories()] == before[0]
         else:
             pytest.fail("it never came to its end")
     assert outcomes == {True, False}
@@ -222,8 +222,8 @@ def killed_at(step: int, work: Callable[[], object]) -> bool:
 
 
 def test_a_forgotten_person_does_not_survive_in_what_undoes_edits(filled: Store) -> None:
-    bob = [one.episode for one in episodes(filled) if one.demonstrator == "bob"]
-    anns = next(one.episode for one in episodes(filled) if one.demonstrator == "ann")
+    bob = [trajectory.episode for trajectory in episodes(filled) if trajectory.demonstrator == "bob"]
+    anns = next(trajectory.episode for trajectory in episodes(filled) if trajectory.demonstrator == "ann")
     annotate(filled, {bob[0]: {"note": "by hand"}, anns: {"note": "as bob-the-tester did"}})
     edit(filled, "relabel", bob[0], "--to-demonstrator", "bob-the-tester", "--apply")
     edit(filled, "delete", "--all", "--apply")
@@ -239,14 +239,17 @@ def test_a_forgotten_person_does_not_survive_in_what_undoes_edits(filled: Store)
         edit(filled, "undo", "--apply")
     left = episodes(filled)
     assert left
-    assert {one.demonstrator for one in left} == {"ann"}
+    assert {trajectory.demonstrator for trajectory in left} == {"ann"}
     assert Store.open(filled.path).annotations()[anns].note == ""
     assert Store.open(filled.path).verify() == []
 
 
 def test_a_forgotten_person_s_notes_go_with_their_episodes(filled: Store) -> None:
     rows = episodes(filled)
-    annotate(filled, {one.episode: {"note": f"by {one.demonstrator}", "tags": ["x"]} for one in rows})
+    annotate(
+        filled,
+        {trajectory.episode: {"note": f"by {trajectory.demonstrator}", "tags": ["x"]} for trajectory in rows},
+    )
     Store.open(filled.path).forget("bob")
     assert {a.note for a in Store.open(filled.path).annotations().episodes.values()} == {"by ann"}
     assert not any(b"by bob" in data for data in files(filled).values())
@@ -379,7 +382,7 @@ def test_stores_are_merged_once_and_a_contradiction_is_refused(
     assert equal(episodes(filled)[-1], new)
     assert Store.open(filled.path).annotations()[new.episode].tags == ("late",)
     edit(filled, "undo", "--apply")
-    assert new.episode not in [one.episode for one in episodes(filled)]
+    assert new.episode not in [trajectory.episode for trajectory in episodes(filled)]
     edit(other, "relabel", new.episode, "--to-demonstrator", "eva", "--apply")
     broken = Store.create(tmp_path / "broken", toys)
     broken.append([replace(record(seed=21), rewards=np.zeros(12))])
@@ -402,7 +405,7 @@ def test_a_merge_brings_tasks_that_are_new(filled: Store, tmp_path: Path, demons
     edit(filled, "merge", str(other.path), "--apply")
     store = Store.open(filled.path)
     assert store.suite["long"].instruction == "go"
-    assert [one.suite for one in store.trajectories(task="long")] == ["toys"]
+    assert [trajectory.suite for trajectory in store.trajectories(task="long")] == ["toys"]
     assert store.verify() == []
     edit(filled, "undo", "--apply")
     assert Store.open(filled.path).suite.source == filled.suite.source
@@ -410,7 +413,7 @@ def test_a_merge_brings_tasks_that_are_new(filled: Store, tmp_path: Path, demons
 
 def test_a_split_moves_and_a_filter_copies(filled: Store, tmp_path: Path, equal: Same) -> None:
     held = episodes(filled)
-    bobs = [one for one in held if one.demonstrator == "bob"]
+    bobs = [trajectory for trajectory in held if trajectory.demonstrator == "bob"]
     annotate(filled, {bobs[0].episode: {"note": "mine"}})
     edit(filled, "filter", "--by", "bob", "-o", str(tmp_path / "copy"))
     assert not (tmp_path / "copy").exists()
@@ -422,7 +425,9 @@ def test_a_split_moves_and_a_filter_copies(filled: Store, tmp_path: Path, equal:
     assert same(bobs, list(moved.trajectories()), equal)
     assert moved.annotations()[bobs[0].episode].note == "mine"
     assert moved.verify() == []
-    assert same([one for one in held if one.demonstrator == "ann"], episodes(filled), equal)
+    assert same(
+        [trajectory for trajectory in held if trajectory.demonstrator == "ann"], episodes(filled), equal
+    )
     edit(filled, "undo", "--apply")
     edit(filled, "split", "--by", "bob", "-o", str(tmp_path / "moved"), "--apply")  # as after a crash
     with pytest.raises(TutelageError, match="found one with other episodes"):
@@ -441,7 +446,7 @@ def test_a_suite_is_corrected_and_outcomes_follow_its_rules(filled: Store, tmp_p
     edit(filled, *words, "--apply")
     store = Store.open(filled.path)
     assert store.suite["pole"].instruction == "balance"
-    assert [one.task for one in store.trajectories()].count("pole") == 1
+    assert [trajectory.task for trajectory in store.trajectories()].count("pole") == 1
     assert store.verify() == []
     Store.create(filled.path, store.suite)  # a recorder goes on with the corrected suite
     edit(filled, "undo", "--apply")

@@ -76,19 +76,19 @@ def resets(log: Path) -> list[int]:
 
 def test_broken_tasks_say_so_and_the_others_are_measured(tmp_path: Path) -> None:
     made = suite(**EIGHT)
-    found = measured(made, tmp_path / "out")
-    assert {pair[0] for pair in found.failures} == {"made", "begun", "stepped"}
+    result = measured(made, tmp_path / "out")
+    assert {pair[0] for pair in result.failures} == {"made", "begun", "stepped"}
     rows = read_rows(tmp_path / "out" / "rows.parquet")
-    assert rows.equals(found.rows)
+    assert rows.equals(result.rows)
     assert len(rows) == 5 * 2 * 4
     good = rows.filter(pc.equal(rows["failed"], ""))
     assert len(good) == 2 * 2 * 4 + 2 * 3
-    assert found.failures["stepped", "chance"].startswith("1 of 4 episodes: ")
+    assert result.failures["stepped", "chance"].startswith("1 of 4 episodes: ")
     for pair, phase in ((("made", "other"), "when it was made"), (("begun", "chance"), "in reset")):
-        assert f"failed {phase}: RuntimeError: the simulator is not running" in found.failures[pair]
+        assert f"failed {phase}: RuntimeError: the simulator is not running" in result.failures[pair]
     assert Store.open(tmp_path / "out" / "episodes").verify() == []
     figures = summary(rows, made)
-    assert figures["tasks"]["made"]["chance"]["failed"] == found.failures["made", "chance"]
+    assert figures["tasks"]["made"]["chance"]["failed"] == result.failures["made", "chance"]
     assert figures["tasks"]["well"]["chance"]["success"]["estimate"] == 1.0
     assert "success" not in figures["tasks"]["stepped"]["chance"]
     json.dumps(figures, allow_nan=False)
@@ -96,18 +96,18 @@ def test_broken_tasks_say_so_and_the_others_are_measured(tmp_path: Path) -> None
     console.print(console_table(rows, made))
     assert console.export_text().count("failed:") >= 3
     assert table_markdown(rows, made).count("failed:") == 6
-    options: dict[str, Any] = {"trajectories": found.trajectories, "train_runs": [], "stores": []}
+    options: dict[str, Any] = {"trajectories": result.trajectories, "train_runs": [], "stores": []}
     report = write_report(tmp_path / "report.html", suite=made, rows=rows, title="t", **options)
     assert report.read_text().count("failed:") == 6
 
 
 def test_where_everything_fails_there_is_a_table_of_failures(tmp_path: Path) -> None:
     made = suite(made={"fails": "make"})
-    found = measured(made, tmp_path / "out")
-    assert set(found.failures) == {("made", "chance"), ("made", "other")}
-    assert summary(found.rows, made)["tasks"]["made"].keys() == {"chance", "other"}
-    assert "failed:" in table_markdown(found.rows, made)
-    assert read_evaluation(tmp_path / "out").rows.equals(found.rows)
+    result = measured(made, tmp_path / "out")
+    assert set(result.failures) == {("made", "chance"), ("made", "other")}
+    assert summary(result.rows, made)["tasks"]["made"].keys() == {"chance", "other"}
+    assert "failed:" in table_markdown(result.rows, made)
+    assert read_evaluation(tmp_path / "out").rows.equals(result.rows)
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -235,8 +235,8 @@ def test_a_crowd_plays_what_can_be_played_and_goes_on_where_it_stopped(tmp_path:
     store = Store.open(tmp_path / "crowd")
     assert (len(store), store.verify()) == (4 + 5, [])
     (folder / "switch").unlink()
-    code, said, _ = status(*call[:-1], 1, "--task", "ill", "--task", "well", "-n", 10)
-    assert (code, said.split()[0]) == (0, "1")
+    code, out, _ = status(*call[:-1], 1, "--task", "ill", "--task", "well", "-n", 10)
+    assert (code, out.split()[0]) == (0, "1")
     assert len(Store.open(tmp_path / "crowd")) == 10
     code, _, told = status(*call, "--task", "lost")
     assert (code, "task 'lost': failed: " in told) == (2, True)
@@ -256,9 +256,9 @@ def test_practice_and_the_choice_of_a_checkpoint_outlive_a_task_that_fails(
     run = tmp_path / "run"
     small = ("--size", 1, "--steps", 4, "--batch-steps", 64, "--threads", 1, "--evaluate-every", 4)
     practice = ("--select-episodes", 2, "--practise", 1, "--practise-episodes", 20, "--practise-steps", 4)
-    code, said, told = status("train", store, "-o", run, *small, *practice, "--workers", 1)
+    code, out, told = status("train", store, "-o", run, *small, *practice, "--workers", 1)
     assert code == 1, told
-    assert "kept policy" in said
+    assert "kept policy" in out
     assert "task 'ill': failed: 1 of 2 episodes: " in told
     [practised] = read_rounds(run)
     assert practised.failed.keys() == {"ill"}
@@ -267,17 +267,17 @@ def test_practice_and_the_choice_of_a_checkpoint_outlive_a_task_that_fails(
     assert "well" in attempts
     assert "ill" not in attempts  # what failed is tried again, were the round stopped
     again = ("evaluate", run, "-o", tmp_path / "out", "--episodes", 2, "--beside", "chance", "--json")
-    code, said, told = status(*again)
+    code, out, told = status(*again)
     assert code == 1
     for actor in ("policy", "chance"):
         assert f"tutelage: ill · {actor}: failed: 1 of 2 episodes: " in told
-    failed = json.loads(said)["tasks"]["ill"]
+    failed = json.loads(out)["tasks"]["ill"]
     assert all(
         cell["failed"].endswith("RuntimeError: the pole fell off its cart") for cell in failed.values()
     )
     (folder / "switch").unlink()
-    code, said, told = status(*again)
-    assert (code, json.loads(said)["failures"]) == (0, [])
+    code, out, told = status(*again)
+    assert (code, json.loads(out)["failures"]) == (0, [])
     assert "8 episodes were there already" in told  # of 10: the policy was not taught the third task
     assert status("report", tmp_path / "out", "-o", tmp_path / "report.html")[0] == 0
 
@@ -286,9 +286,9 @@ def test_evaluate_ends_with_status_1_and_a_line_for_each_failure(tmp_path: Path,
     (tmp_path / "poles.yaml").write_text(POLES)
     poles = load_suite(tmp_path / "poles.yaml")
     (folder / "switch").touch()
-    found = evaluate(poles, [ExpertActor()], episodes=2, out=tmp_path / "out", facts=FACTS)
-    assert {task for task, _ in found.failures} == {"ill", "lost"}
-    lines = Measured(poles, found.rows, found.trajectories).failures
+    result = evaluate(poles, [ExpertActor()], episodes=2, out=tmp_path / "out", facts=FACTS)
+    assert {task for task, _ in result.failures} == {"ill", "lost"}
+    lines = Measured(poles, result.rows, result.trajectories).failures
     assert [line.split(":")[0] for line in lines] == ["ill · expert", "lost · expert"]
 
 

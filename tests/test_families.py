@@ -185,10 +185,16 @@ def test_without_a_rule_success_is_null_in_the_store_and_all_weigh_alike(
 ) -> None:
     suite, store = unrated
     assert [episode.success for episode in store.trajectories()] == [None] * 3
-    found = inspect(store)
-    assert found.problems == []
-    assert (found.tasks[0].success, found.people[0].success) == (None, None)
-    assert found.outcomes == {"success": 0, "failure": 0, "out of time": 0, "finished": 2, "left early": 1}
+    inspection = inspect(store)
+    assert inspection.problems == []
+    assert (inspection.tasks[0].success, inspection.people[0].success) == (None, None)
+    assert inspection.outcomes == {
+        "success": 0,
+        "failure": 0,
+        "out of time": 0,
+        "finished": 2,
+        "left early": 1,
+    }
     columns = load_columns([store])
     for weights in ("outcome", "both", "none", "expertise"):
         assert episode_weights(columns, weights)["Pendulum-v1"].tolist() == [1.0] * 3

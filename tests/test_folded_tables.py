@@ -152,8 +152,8 @@ KINDS = {name: kind for name, (kind, _) in ACTORS.items()}
 def test_the_best_is_best_by_its_value_and_above_chance(
     values: dict[str, float], best: set[str], tied: set[str]
 ) -> None:
-    found = leaders({actor: interval(value) for actor, value in values.items()}, KINDS)
-    assert found == Leaders(frozenset(best), frozenset(tied))
+    leading = leaders({actor: interval(value) for actor, value in values.items()}, KINDS)
+    assert leading == Leaders(frozenset(best), frozenset(tied))
 
 
 def test_a_policy_below_chance_is_bold_nowhere() -> None:
@@ -246,10 +246,10 @@ def test_every_count_in_the_source_agrees_with_its_noun() -> None:
     sources = [
         path for part in ("agents", "datasets", "envs") for path in (root / part).rglob("*.py")
     ] + list(root.glob("cli*.py"))
-    found = [
+    uncounted = [
         f"{path.relative_to(root)}:{number}: {line.strip()}"
         for path in sources
         for number, line in enumerate(path.read_text("utf-8").splitlines(), 1)
         if UNCOUNTED.search(line) and "counted(" not in line
     ]
-    assert found == [], "write a count with `envs.wording.counted`"
+    assert uncounted == [], "write a count with `envs.wording.counted`"

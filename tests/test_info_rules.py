@@ -124,8 +124,8 @@ def test_what_is_no_number_is_named_before_anything_is_served(rule: str) -> None
 
 
 def test_a_wrong_key_of_info_is_named_with_the_nearest_before_anything_is_served() -> None:
-    wanted = r"info\.sucess .* got keys success, walk, by hand, name.*; did you mean 'success'\?"
-    with pytest.raises(TutelageError, match=wanted):
+    message = r"info\.sucess .* got keys success, walk, by hand, name.*; did you mean 'success'\?"
+    with pytest.raises(TutelageError, match=message):
         rehearse(suite("ever(info.sucess)"))
     [note] = rehearse(suite("info.nowhere.deep"))
     assert "info.nowhere.deep" in note
@@ -213,8 +213,8 @@ def test_a_table_of_an_evaluation_counts_what_info_says(tmp_path: Path) -> None:
     trust(["tutelage"])
     rates = {}
     for rule in ("info.success", "ever(info.success)", "ever(info.nowhere)"):
-        found = evaluate(suite(rule), [ChanceActor()], episodes=16, out=tmp_path / rule[:6])
-        rates[rule] = float(np.mean(found.rows["success"].to_numpy()))
+        result = evaluate(suite(rule), [ChanceActor()], episodes=16, out=tmp_path / rule[:6])
+        rates[rule] = float(np.mean(result.rows["success"].to_numpy()))
         assert Store.open(tmp_path / rule[:6] / "episodes").verify() == []
     assert 0 < rates["info.success"] < rates["ever(info.success)"] < 1
     assert rates["ever(info.nowhere)"] == 0

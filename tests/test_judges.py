@@ -53,10 +53,10 @@ def test_who_does_not_care_is_found_out_and_careful_people_are_trusted(
 
 def test_outcomes_are_not_looked_at(columns: dict[str, TaskColumns]) -> None:
     rooms = columns["goto-red-ball-grey"]
-    some = episodes_of(rooms, range(0, len(rooms.demonstrator), 3))
-    unknown = replace(some, success=~some.success, returns=some.returns * np.nan)
+    third = episodes_of(rooms, range(0, len(rooms.demonstrator), 3))
+    unknown = replace(third, success=~third.success, returns=third.returns * np.nan)
     task = "goto-red-ball-grey"
-    judged = skills({task: some}, CONFIG)
+    judged = skills({task: third}, CONFIG)
     assert judged
     assert skills({task: unknown}, CONFIG) == judged
 

@@ -38,7 +38,10 @@ def crowd(tmp_path: Path, toys: Suite, record: Recorder) -> Store:
 
 def seen_in(store: Store, task: str) -> list[tuple[Trajectory, dict[str, np.ndarray]]]:
     with Environments(store.suite) as environments:
-        return [(one, replay_proven(one, environments).observations) for one in store.trajectories(task=task)]
+        return [
+            (trajectory, replay_proven(trajectory, environments).observations)
+            for trajectory in store.trajectories(task=task)
+        ]
 
 
 def export(store: Store, to: str, out: Path) -> list[str]:
@@ -53,15 +56,19 @@ def test_numpy_reads_every_array_as_it_was(crowd: Store, tmp_path: Path) -> None
     export(crowd, "npz", tmp_path / "out")
     for task in ("words", "cartpole", "camera"):
         files = sorted((tmp_path / "out" / task / "episodes").iterdir())
-        for path, (one, seen) in zip(files, seen_in(crowd, task), strict=True):
+        for path, (trajectory, seen) in zip(files, seen_in(crowd, task), strict=True):
             with np.load(path, allow_pickle=False) as archive:
                 for name in ("actions", "rewards", "times_ms", "controllers", "frames"):
-                    assert archive[name].dtype == getattr(one, name).dtype
-                    assert archive[name].tobytes() == getattr(one, name).tobytes()
-                assert archive["terminated"].tolist() == [False] * (len(one) - 1) + [one.terminated]
-                assert archive["truncated"].tolist() == [False] * (len(one) - 1) + [one.truncated]
+                    assert archive[name].dtype == getattr(trajectory, name).dtype
+                    assert archive[name].tobytes() == getattr(trajectory, name).tobytes()
+                assert archive["terminated"].tolist() == [False] * (len(trajectory) - 1) + [
+                    trajectory.terminated
+                ]
+                assert archive["truncated"].tolist() == [False] * (len(trajectory) - 1) + [
+                    trajectory.truncated
+                ]
                 facts = json.loads(bytes(archive["facts"]))
-                assert (facts["seed"], facts["demonstrator"]) == (one.seed, one.demonstrator)
+                assert (facts["seed"], facts["demonstrator"]) == (trajectory.seed, trajectory.demonstrator)
                 for leaf, array in seen.items():
                     got = archive[f"observations/{safe_name(leaf)}"]
                     assert got.tolist() == array.tolist()
@@ -75,18 +82,22 @@ def test_a_csv_reader_gets_every_number_back(crowd: Store, tmp_path: Path) -> No
         folder = tmp_path / "out" / task
         episodes = pandas.read_csv(folder / "episodes.csv")
         steps = pandas.read_csv(folder / "steps.csv", keep_default_na=False)
-        for one, seen in seen_in(crowd, task):
-            (about,) = episodes[episodes["episode"] == one.episode].to_dict("records")
-            assert (about["seed"], about["success"], about["steps"]) == (one.seed, one.success, len(one))
-            assert about["return"] == one.total
-            mine = steps[steps["episode"] == one.episode]
-            assert len(mine) == len(one) + 1
+        for trajectory, seen in seen_in(crowd, task):
+            (about,) = episodes[episodes["episode"] == trajectory.episode].to_dict("records")
+            assert (about["seed"], about["success"], about["steps"]) == (
+                trajectory.seed,
+                trajectory.success,
+                len(trajectory),
+            )
+            assert about["return"] == trajectory.total
+            mine = steps[steps["episode"] == trajectory.episode]
+            assert len(mine) == len(trajectory) + 1
             acted = mine.iloc[:-1]
-            for at in range(one.actions.shape[1]):
-                assert acted[f"action[{at}]"].astype(float).tolist() == one.actions[:, at].tolist()
-            assert acted["reward"].astype(float).tolist() == one.rewards.tolist()
-            assert acted["time_ms"].astype(int).tolist() == one.times_ms.tolist()
-            assert acted["controller"].tolist() == [CONTROLLERS[at] for at in one.controllers]
+            for at in range(trajectory.actions.shape[1]):
+                assert acted[f"action[{at}]"].astype(float).tolist() == trajectory.actions[:, at].tolist()
+            assert acted["reward"].astype(float).tolist() == trajectory.rewards.tolist()
+            assert acted["time_ms"].astype(int).tolist() == trajectory.times_ms.tolist()
+            assert acted["controller"].tolist() == [CONTROLLERS[at] for at in trajectory.controllers]
             if task == "cartpole":
                 got = mine[[f"observation[{at}]" for at in range(4)]].to_numpy(np.float32)
                 assert got.tobytes() == seen[""].tobytes()
@@ -113,21 +124,23 @@ def test_robomimics_layout_holds_what_was_seen_done_and_gained(crowd: Store, tmp
             arguments = json.loads(data.attrs["env_args"])
             assert (arguments["env_name"], arguments["type"]) == (crowd.suite[task].env, 2)
             assert sorted(data) == [f"demo_{number}" for number in range(len(expected))]
-            assert data.attrs["total"] == sum(len(one) for one, _ in expected)
-            for number, (one, seen) in enumerate(expected):
+            assert data.attrs["total"] == sum(len(trajectory) for trajectory, _ in expected)
+            for number, (trajectory, seen) in enumerate(expected):
                 demo = data[f"demo_{number}"]
-                assert demo.attrs["num_samples"] == len(one)
-                assert demo["actions"][()].tobytes() == one.actions.tobytes()
-                assert demo["rewards"][()].tobytes() == one.rewards.tobytes()
-                assert demo["dones"][()].tolist()[-1] == int(one.terminated or one.truncated)
+                assert demo.attrs["num_samples"] == len(trajectory)
+                assert demo["actions"][()].tobytes() == trajectory.actions.tobytes()
+                assert demo["rewards"][()].tobytes() == trajectory.rewards.tobytes()
+                assert demo["dones"][()].tolist()[-1] == int(trajectory.terminated or trajectory.truncated)
                 numbers = {path: array for path, array in seen.items() if array.dtype.kind != "U"}
                 assert set(demo["obs"]) == set(demo["next_obs"]) == set(flat_names(numbers).values())
                 for path, name in flat_names(numbers).items():
                     assert demo["obs"][name].dtype == numbers[path].dtype
                     assert demo["obs"][name][()].tobytes() == numbers[path][:-1].tobytes()
                     assert demo["next_obs"][name][()].tobytes() == numbers[path][1:].tobytes()
-                assert json.loads(demo["tutelage/facts"].asstr()[()])["demonstrator"] == one.demonstrator
-                assert demo["tutelage/times_ms"][()].tolist() == one.times_ms.tolist()
+                assert (
+                    json.loads(demo["tutelage/facts"].asstr()[()])["demonstrator"] == trajectory.demonstrator
+                )
+                assert demo["tutelage/times_ms"][()].tolist() == trajectory.times_ms.tolist()
                 if task == "words":
                     assert demo["tutelage/texts/words"].asstr()[()].tolist() == seen["words"].tolist()
 
@@ -135,16 +148,16 @@ def test_robomimics_layout_holds_what_was_seen_done_and_gained(crowd: Store, tmp
 def examples(path: Path) -> list[dict[str, Any]]:
     """Read a TFRecord file with TensorBoard's reader, which checks every CRC, and protobuf's own parser."""
     reader = pywrap_tensorflow.PyRecordReader_New(str(path))
-    found = []
+    values = []
     while True:
         try:
             reader.GetNext()
         except errors.OutOfRangeError:
-            return found
+            return values
         message = Example.FromString(reader.record())
         lists = {name: feature.WhichOneof("kind") for name, feature in message.features.feature.items()}
         features = message.features.feature
-        found.append({name: list(getattr(features[name], kind).value) for name, kind in lists.items()})
+        values.append({name: list(getattr(features[name], kind).value) for name, kind in lists.items()})
 
 
 def _example_class() -> Any:
@@ -189,17 +202,17 @@ def test_readers_of_tfrecord_get_every_episode_and_its_features_describe_it(
         assert (split["shardLengths"], split["numBytes"]) == ([str(len(expected))], str(path.stat().st_size))
         described = json.loads((folder / "features.json").read_text())["featuresDict"]["features"]
         steps = described["steps"]["sequence"]["feature"]["featuresDict"]["features"]
-        for example, (one, seen) in zip(examples(path), expected, strict=True):
+        for example, (trajectory, seen) in zip(examples(path), expected, strict=True):
             inside = {name.split("/")[1] for name in example if name.startswith("steps/")}
             assert inside == set(steps)
-            assert example["episode_metadata/seed"] == [one.seed]
-            assert example["episode_metadata/demonstrator"] == [one.demonstrator.encode()]
-            assert example["steps/is_first"] == [1] + [0] * len(one)
-            assert example["steps/is_last"] == [0] * len(one) + [1]
-            assert example["steps/is_terminal"][-1] == one.terminated
-            acted = np.array(example["steps/action"]).reshape(len(one) + 1, -1)[:-1]
-            assert acted.tolist() == one.actions.astype(np.float32).tolist()
-            assert example["steps/reward"][:-1] == one.rewards.astype(np.float32).tolist()
+            assert example["episode_metadata/seed"] == [trajectory.seed]
+            assert example["episode_metadata/demonstrator"] == [trajectory.demonstrator.encode()]
+            assert example["steps/is_first"] == [1] + [0] * len(trajectory)
+            assert example["steps/is_last"] == [0] * len(trajectory) + [1]
+            assert example["steps/is_terminal"][-1] == trajectory.terminated
+            acted = np.array(example["steps/action"]).reshape(len(trajectory) + 1, -1)[:-1]
+            assert acted.tolist() == trajectory.actions.astype(np.float32).tolist()
+            assert example["steps/reward"][:-1] == trajectory.rewards.astype(np.float32).tolist()
             for leaf, array in seen.items():
                 key = f"steps/observation/{flat_names(seen)[leaf]}" if leaf else "steps/observation"
                 plain = [text.encode() for text in array.tolist()] if array.dtype.kind == "U" else array

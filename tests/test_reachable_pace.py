@@ -43,7 +43,7 @@ def test_a_task_that_is_too_slow_is_told_with_a_pace_that_is_kept() -> None:
 
 def test_a_task_that_keeps_up_or_waits_is_not_told() -> None:
     assert pace_notes([task(slow("early", pace={"fps": 1, "idle": 0})), task(slow("own"))]) == []
-    assert pace_notes([one for one in load_suite("first-steps") if one.env.startswith("tutelage/")]) == []
+    assert pace_notes([task for task in load_suite("first-steps") if task.env.startswith("tutelage/")]) == []
 
 
 def test_episodes_that_end_at_once_are_timed_too() -> None:

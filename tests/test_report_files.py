@@ -100,9 +100,9 @@ def test_every_plot_is_there_as_svg_and_png_in_the_colours_of_paper(written: Pat
 
 def test_the_page_holds_the_same_files(written: Path) -> None:
     page = (written / "page.html").read_text("utf-8")
-    found = re.search(r'id="files-held">(.*?)</script>', page)
-    assert found is not None
-    files = json.loads(found[1])["files"]
+    held = re.search(r'id="files-held">(.*?)</script>', page)
+    assert held is not None
+    files = json.loads(held[1])["files"]
     for name in ("table.csv", "table.tex", "table.md", "rows.csv"):
         assert gzip.decompress(base64.b64decode(files[name])) == (written / name).read_bytes()
     rows = pq.read_table(io.BytesIO(gzip.decompress(base64.b64decode(files["rows.parquet"]))))

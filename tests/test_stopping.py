@@ -130,7 +130,7 @@ WITH_PROCESSES = ("simulate", "train-replaying", "evaluate-workers", "inspect")
 
 
 def words_of(place: Place, words: list[str], out: Path) -> list[str]:
-    known = {
+    outcomes = {
         "SUITE": place.suite,
         "STUDY": place.study / "pilot.yaml",
         "STORE": place.store,
@@ -140,7 +140,7 @@ def words_of(place: Place, words: list[str], out: Path) -> list[str]:
         "EVALUATION": place.evaluation,
         "OUT": out,
     }
-    return [str(known.get(word, word)) for word in words]
+    return [str(outcomes.get(word, word)) for word in words]
 
 
 def stopped(command: Command, number: signal.Signals, group: bool) -> float:
@@ -148,7 +148,7 @@ def stopped(command: Command, number: signal.Signals, group: bool) -> float:
     began = time.monotonic()
     left = command.stop(number, group=group, seconds=30)
     took = time.monotonic() - began
-    until(lambda: not any(one.is_running() and one.status() != "zombie" for one in left), 1)
+    until(lambda: not any(process.is_running() and process.status() != "zombie" for process in left), 1)
     return took
 
 
@@ -174,10 +174,10 @@ def test_a_verb_ends_at_the_first_signal(
         until(lambda: len(command.family()) > 2, 30)
     took = stopped(command, number, group)
     assert command.status == 128 + number, command.errors
-    said = [line for line in command.errors.splitlines() if not is_progress(line)]
-    assert len(said) == 1, command.errors
-    assert said[0].startswith("tutelage: ")
-    assert how_to_go_on in said[0]
+    lines = [line for line in command.errors.splitlines() if not is_progress(line)]
+    assert len(lines) == 1, command.errors
+    assert lines[0].startswith("tutelage: ")
+    assert how_to_go_on in lines[0]
     assert took < 2
 
 

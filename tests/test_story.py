@@ -46,7 +46,7 @@ def test_the_road_from_tasks_to_the_report(tmp_path: Path) -> None:
         assert done.returncode == 0, f"tutelage {' '.join(arguments)}\n{done.stdout}\n{done.stderr}"
         return done.stdout
 
-    assert {one["task"] for one in json.loads(tutelage("tasks", "tiny.yaml", "--json"))["tasks"]} == {
+    assert {row["task"] for row in json.loads(tutelage("tasks", "tiny.yaml", "--json"))["tasks"]} == {
         "cartpole",
         "taxi",
     }

@@ -70,10 +70,10 @@ def test_two_tasks_of_one_id_are_one_clear_error(change: dict[str, Any], tmp_pat
     first = stored(tmp_path, "balance", POLE, seeds=range(1))
     other = stored(tmp_path, "other", POLE | change, seeds=range(1))
     field = next(iter(change))
-    wanted = (
+    message = (
         rf"'pole' to be the same in all stores, got another in .*other than in .*balance \({field} differ\)"
     )
-    with pytest.raises(TutelageError, match=wanted):
+    with pytest.raises(TutelageError, match=message):
         train([first, other], tmp_path / "run", CONFIG)
     assert not (tmp_path / "run").exists()
 

@@ -95,23 +95,23 @@ class Leaders:
     tied: frozenset[str] = frozenset()
 
 
-def leaders(found: Mapping[str, Interval], kinds: Mapping[str, str]) -> Leaders:
+def leaders(measured: Mapping[str, Interval], kinds: Mapping[str, str]) -> Leaders:
     """Find the best of all actors that are no reference (expert, chance), by the figures themselves.
 
     No actor is best that is not above chance, or is compared with no other. `tied` are the other actors,
     chance among them, whose interval overlaps that of the best.
     """
-    values = {actor: one for actor, one in found.items() if math.isfinite(one.estimate)}
-    rivals = {actor: one for actor, one in values.items() if kinds[actor] not in REFERENCES}
-    others = {actor: one for actor, one in values.items() if kinds[actor] != "expert"}
+    values = {actor: figure for actor, figure in measured.items() if math.isfinite(figure.estimate)}
+    rivals = {actor: figure for actor, figure in values.items() if kinds[actor] not in REFERENCES}
+    others = {actor: figure for actor, figure in values.items() if kinds[actor] != "expert"}
     if not rivals or len(others) < 2:
         return Leaders()
-    highest = max(one.estimate for one in rivals.values())
-    if any(one.estimate >= highest for actor, one in others.items() if kinds[actor] == "chance"):
+    highest = max(figure.estimate for figure in rivals.values())
+    if any(figure.estimate >= highest for actor, figure in others.items() if kinds[actor] == "chance"):
         return Leaders()
-    best = frozenset(actor for actor, one in rivals.items() if one.estimate == highest)
+    best = frozenset(actor for actor, figure in rivals.items() if figure.estimate == highest)
     low = min(values[actor].low for actor in best)
-    tied = frozenset(actor for actor, one in others.items() if actor not in best and one.high >= low)
+    tied = frozenset(actor for actor, figure in others.items() if actor not in best and figure.high >= low)
     return Leaders(best, tied)
 
 
@@ -154,7 +154,7 @@ class Comparison:
 
     def is_rated(self, task: str) -> bool:
         """Say whether a task has a success rule."""
-        return any(one.rated for (where, _), one in self.episodes.items() if where == task)
+        return any(played.rated for (where, _), played in self.episodes.items() if where == task)
 
     @cached_property
     def rated(self) -> list[str]:
@@ -163,11 +163,11 @@ class Comparison:
 
     def measured(self, task: str) -> dict[str, Interval]:
         """Return what counts on a task, by actor: its mean return, or its success."""
-        found = {actor: self.cells.get((task, actor)) for actor in self.actors}
+        cells = {actor: self.cells.get((task, actor)) for actor in self.actors}
         by_return = self.by_return(task)
         return {
             actor: cell.returns if by_return else cell.success
-            for actor, cell in found.items()
+            for actor, cell in cells.items()
             if cell is not None
         }
 
@@ -178,7 +178,7 @@ class Comparison:
     @property
     def overall_leaders(self) -> Leaders:
         """Say which actors are best by mean success over tasks, and which are tied with them."""
-        return leaders({actor: one.success for actor, one in self.overall.items()}, self.kinds)
+        return leaders({actor: mean.success for actor, mean in self.overall.items()}, self.kinds)
 
     @cached_property
     def cells(self) -> dict[tuple[str, str], Cell]:

@@ -67,16 +67,16 @@ def diagnose(
     taught with) come as an actor of that name, from at most DEMONSTRATIONS episodes a task and store.
     Does not cover: whether a habit does harm. Going straight on is repetition too.
     """
-    found: list[Diagnosis] = []
+    diagnoses: list[Diagnosis] = []
     by_id = {one.episode: one for one in trajectories}
     for task in (one for one in suite if one.id in comparison.tasks):
         try:
-            found += _of_task(task, comparison, by_id, stores)
+            diagnoses += _of_task(task, comparison, by_id, stores)
         except Untrusted:
             raise
         except Exception:  # an environment that fails has no habits to tell; the table says so
             continue
-    return found
+    return diagnoses
 
 
 def _of_task(

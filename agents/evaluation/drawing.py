@@ -163,7 +163,7 @@ def _on_paper(colour: Any) -> Any:
         rgba = to_rgba_array(colour)
     except (TypeError, ValueError):
         return None
-    names = {to_hex(one) for one in rgba}
+    names = {to_hex(color) for color in rgba}
     variable = _CSS.get(names.pop()) if len(names) == 1 else None
     return None if variable is None else (PAPER_COLOURS[variable], float(rgba[0, 3]))
 

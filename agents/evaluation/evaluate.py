@@ -99,11 +99,11 @@ def _measured(
 ) -> tuple[list[Trajectory], pa.Table, int]:
     """Play what is not there yet; returns all episodes and rows, and how many episodes were there."""
     order = {(task.id, actor.name): at for at, (task, actor) in enumerate(product(suite, actors))}
-    wanted = set(seeds)
+    seeds_asked = set(seeds)
     there = [
         episode
         for episode in (writing.there if writing is not None else [])
-        if episode.seed in wanted and (episode.task, actor_of(episode)) in order
+        if episode.seed in seeds_asked and (episode.task, actor_of(episode)) in order
     ]
     done = {(episode.task, actor_of(episode), episode.seed) for episode in there}
     jobs = jobs_of(actors, list(suite), seeds, options["batch"], done)
@@ -162,7 +162,7 @@ def best_of_select(
 
     actor = PolicyActor(policy)
     seeds = SELECT.first(episodes)
-    tasks = [one for one in suite if plays(actor, one) and one.success.is_known]
+    tasks = [task for task in suite if plays(actor, task) and task.success.is_known]
     rates: dict[str, float] = dict.fromkeys([one.id for one in tasks], 0.0)
     # tabs are not kept: those of all tasks would be too many
     pages = [one for one in tasks if is_web(one.env)]
@@ -174,7 +174,7 @@ def best_of_select(
         if task not in pages:
             pool = None if environments is None else environments.setdefault(task.id, [])
             failures: dict[int, str] = {}
-            some = rollout(
+            episodes_played = rollout(
                 actor,
                 task,
                 seeds,
@@ -184,7 +184,7 @@ def best_of_select(
                 failures=failures,
             )
             failed(task.id, failures)
-            rates[task.id] = _success(some, episodes)
+            rates[task.id] = _success(episodes_played, episodes)
     return rates
 
 

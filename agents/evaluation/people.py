@@ -54,7 +54,7 @@ def _misfit(kind: str, task: str, seed: int, store: Store, suite: Suite, seeds: 
     """Say why an episode does not count; "" where it does."""
     if kind != "person":
         return f"by another actor than a person ({kind})"
-    if task not in [known.id for known in suite]:
+    if task not in [listed.id for listed in suite]:
         return f"of tasks that suite {suite.name!r} does not have"
     if different := suite[task].differences(store.suite[task]):
         return f"of task {task!r}, which is defined otherwise there ({', '.join(different)})"

@@ -150,7 +150,7 @@ def _rows(comparison: Comparison, tasks: Sequence[str], first: int, count: int) 
             for cell in reversed(here):
                 _dot(axes, y, cell.success, comparison.kinds[cell.actor], 100.0)
                 if cell.actor == comparison.subject:
-                    best = leaders({one.actor: one.success for one in here}, comparison.kinds).best
+                    best = leaders({row.actor: row.success for row in here}, comparison.kinds).best
                     _beside(axes, y, percent(cell.success.estimate), cell.actor in best)
             said.append(
                 f"{task}: " + ", ".join(f"{one.actor} {percent(one.success.estimate)}" for one in here)
@@ -179,10 +179,10 @@ def _dot(axes: Axes, y: float, one: Interval, kind: str, scale: float) -> None:
     )
 
 
-def _beside(axes: Axes, y: float, said: str, strong: bool) -> None:
+def _beside(axes: Axes, y: float, label: str, strong: bool) -> None:
     """Write a number to the right of its row; in bold that of the best."""
     axes.annotate(
-        said,
+        label,
         (1, y),
         xycoords=("axes fraction", "data"),
         xytext=(34, 0),

@@ -223,7 +223,9 @@ def _limits(suite: Suite, comparison: Comparison) -> dict[str, int]:
         except Untrusted:
             raise
         except Exception:  # it fails today: its episodes say how long they were
-            played = [each.steps for (name, _), each in comparison.episodes.items() if name == task.id]
+            played = [
+                played_by.steps for (name, _), played_by in comparison.episodes.items() if name == task.id
+            ]
             found[task.id] = max((int(steps.max()) for steps in played), default=1)
     return found
 

@@ -186,8 +186,8 @@ def _expect_rows(table: pa.Table, path: Path) -> None:
         if (played if name in OUTCOME else table)[name].null_count:
             raise TutelageError(f"expected a value in every row of {path}, got none in column {name!r}")
     # none is known of a task without a rule: there, of no episode
-    known = played.group_by("task").aggregate([("success", "count"), ("seed", "count")])
-    rated, count = known["success_count"].to_numpy(), known["seed_count"].to_numpy()
+    counts = played.group_by("task").aggregate([("success", "count"), ("seed", "count")])
+    rated, count = counts["success_count"].to_numpy(), counts["seed_count"].to_numpy()
     if ((rated > 0) & (rated < count)).any():
         raise TutelageError(
             f"expected a value in every row of a task in {path}, got none in column 'success'"

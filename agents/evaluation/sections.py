@@ -217,14 +217,14 @@ def training(
     runs: Mapping[str, tuple[plots.Series, plots.Series]], practised: Mapping[str, plots.Series]
 ) -> str:
     """Draw each run's loss and its success on the select seeds, see `training_panels`."""
-    found = training_panels(runs, practised)
-    if not found:
+    drawn = training_panels(runs, practised)
+    if not drawn:
         return ""
     lead = (
         "The checkpoint is chosen by success on the select seeds, never by the loss and never on the seeds "
         "reported here."
     )
-    return section("training", "Training", lead, panels(found))
+    return section("training", "Training", lead, panels(drawn))
 
 
 def training_panels(

@@ -62,7 +62,7 @@ def shown(cell: Cell, by_return: bool) -> tuple[str, str]:
 def seeds_of(comparison: Comparison) -> tuple[int, int]:
     """Return the first and the last seed of all episodes."""
     cells = comparison.cells.values()
-    return min((one.seeds[0] for one in cells), default=0), max((one.seeds[1] for one in cells), default=0)
+    return min((one.seeds[0] for one in cells), default=0), max((cell.seeds[1] for cell in cells), default=0)
 
 
 def console_table(rows: pa.Table, suite: Suite | None = None) -> FoldedTable:
@@ -117,8 +117,8 @@ def summary(rows: pa.Table, suite: Suite | None = None) -> dict[str, Any]:
         "tasks": tasks,
         "overall": {actor: asdict(one) for actor, one in comparison.overall.items()},
         "paired": [
-            asdict(one) if comparison.is_rated(one.task) else asdict(one) | {"success": None}
-            for one in comparison.pairs
+            asdict(pair) if comparison.is_rated(pair.task) else asdict(pair) | {"success": None}
+            for pair in comparison.pairs
         ],
     }
 
@@ -146,7 +146,7 @@ def mean_of(comparison: Comparison, actor: str) -> tuple[str, str]:
 
 def caption(comparison: Comparison) -> str:
     """Say how many episodes the figures are from, on which seeds, and what bold and the tie's sign mean."""
-    counts = [one.success.n for one in comparison.cells.values()] or [0]
+    counts = [cell.success.n for cell in comparison.cells.values()] or [0]
     first, last = seeds_of(comparison)
     many = len(set(counts)) > 1
     n = f"{min(counts):,} to {counted(max(counts), 'episode')}" if many else counted(counts[0], "episode")

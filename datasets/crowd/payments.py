@@ -101,8 +101,8 @@ def record_by_hand(
 def latest(ledger: Ledger, person: str) -> dict[str, dict[str, Any]]:
     """Return the last entry of each kind of payment to a person."""
     with ledger.engine.connect() as connection:
-        found = {kind: _entries(connection, person, kind) for kind in KINDS}
-    return {kind: rows[-1] for kind, rows in found.items() if rows}
+        by_kind = {kind: _entries(connection, person, kind) for kind in KINDS}
+    return {kind: rows[-1] for kind, rows in by_kind.items() if rows}
 
 
 def entries(ledger: Ledger, study: str, person: str = "") -> list[dict[str, Any]]:

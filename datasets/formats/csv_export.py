@@ -37,8 +37,8 @@ def write_csv(store: Store, export: Export, progress: Progress | None = None) ->
     return write_plain(store, export, progress, _write)
 
 
-def _write(folder: Path, task: Task, found: tuple[Leaf, ...], episodes: Iterator[Shown]) -> list[str]:
-    kept = [leaf for leaf in found if is_text(leaf.space) or _size(leaf) <= MOST_NUMBERS]
+def _write(folder: Path, task: Task, leaves: tuple[Leaf, ...], episodes: Iterator[Shown]) -> list[str]:
+    kept = [leaf for leaf in leaves if is_text(leaf.space) or _size(leaf) <= MOST_NUMBERS]
     seen = [name for leaf in kept for name in _columns(leaf)]
     with (
         (folder / "episodes.csv").open("w", encoding="utf-8", newline="") as first,
@@ -56,7 +56,7 @@ def _write(folder: Path, task: Task, found: tuple[Leaf, ...], episodes: Iterator
             about.writerow(map(csv_cell, [*facts.values(), len(shown.trajectory)]))
             for line in _steps(shown, kept):
                 steps.writerow(map(csv_cell, line))
-    left = [leaf.path or "observation" for leaf in found if leaf not in kept]
+    left = [leaf.path or "observation" for leaf in leaves if leaf not in kept]
     if not left:
         return []
     return [f"CSV holds no pictures: {', '.join(left)} of {task.id} is left out; export to npz for it."]
@@ -67,17 +67,21 @@ _STEP = ("time_ms", "controller", "frame", "reward", "terminated", "truncated")
 
 def _steps(shown: Shown, kept: list[Leaf]) -> Iterator[list[Any]]:
     """Yield the lines of an episode: T with an action, and one with the last observation only."""
-    one = shown.trajectory
+    trajectory = shown.trajectory
     terminated, truncated = shown.ends
     columns = [_values(shown.observations[leaf.path], leaf) for leaf in kept]
-    for at in range(len(one) + 1):
+    for at in range(len(trajectory) + 1):
         seen = [value for column in columns for value in column[at]]
-        if at == len(one):
-            yield [one.episode, at, *([""] * (len(_STEP) + one.actions.shape[1])), *seen]
+        if at == len(trajectory):
+            yield [trajectory.episode, at, *([""] * (len(_STEP) + trajectory.actions.shape[1])), *seen]
             continue
-        about = [int(one.times_ms[at]), CONTROLLERS[int(one.controllers[at])], int(one.frames[at])]
-        ends = [float(one.rewards[at]), bool(terminated[at]), bool(truncated[at])]
-        yield [one.episode, at, *about, *ends, *one.actions[at].tolist(), *seen]
+        about = [
+            int(trajectory.times_ms[at]),
+            CONTROLLERS[int(trajectory.controllers[at])],
+            int(trajectory.frames[at]),
+        ]
+        ends = [float(trajectory.rewards[at]), bool(terminated[at]), bool(truncated[at])]
+        yield [trajectory.episode, at, *about, *ends, *trajectory.actions[at].tolist(), *seen]
 
 
 def _values(array: np.ndarray, leaf: Leaf) -> list[list[Any]]:

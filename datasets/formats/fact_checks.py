@@ -45,7 +45,9 @@ def _check_infos(text: Any, where: str) -> None:
     infos = parse_json(text, where) if isinstance(text, str) else None
     lists = infos.values() if isinstance(infos, dict) else [None]
     for numbers in lists:
-        if not isinstance(numbers, list) or any(type(one) not in (int, float, type(None)) for one in numbers):
+        if not isinstance(numbers, list) or any(
+            type(number) not in (int, float, type(None)) for number in numbers
+        ):
             raise TutelageError(f"{where}: expected lists of numbers as a JSON object, got something else")
 
 

@@ -234,10 +234,12 @@ def _storable(space: Space[Any], path: str, task: Task, report: list[str]) -> Sp
     """Replace text spaces that Minari cannot write (minigrid's missions) by Gymnasium's own Text."""
     if isinstance(space, spaces.Dict):
         return spaces.Dict(
-            {key: _storable(one, join_path(path, key), task, report) for key, one in space.items()}
+            {key: _storable(part, join_path(path, key), task, report) for key, part in space.items()}
         )
     if isinstance(space, spaces.Tuple):
-        return spaces.Tuple([_storable(one, join_path(path, i), task, report) for i, one in enumerate(space)])
+        return spaces.Tuple(
+            [_storable(part, join_path(path, i), task, report) for i, part in enumerate(space)]
+        )
     if is_text(space) and not isinstance(space, spaces.Text):
         report.append(
             f"Minari cannot write the space {type(space).__name__} of {path!r} in {task.id}: it became Text; "

@@ -61,12 +61,12 @@ def foreign_trajectories(dataset: Any, task: Task, suite: Suite, report: list[st
             casts: dict[str, str] = {}
             flat = unnest(dataset.observation_space, episode.observations, casts=casts)
             observations = {path: flat[path] for path in order}
-            one = _trajectory(dataset, task, suite, kind, episode, seed, observations, casts)
-            changed += bool(one.casts)
+            trajectory = _trajectory(dataset, task, suite, kind, episode, seed, observations, casts)
+            changed += bool(trajectory.casts)
             if seed is not None:
-                one = prove_again(one, environments, observations)
-            stored += one.observations is not None
-            yield one
+                trajectory = prove_again(trajectory, environments, observations)
+            stored += trajectory.observations is not None
+            yield trajectory
     if unseeded:
         report.append(
             f"{dataset.id} has {counted(unseeded, 'episode')} without a seed; its number in the "

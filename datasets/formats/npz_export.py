@@ -30,23 +30,23 @@ def write_npz(store: Store, export: Export, progress: Progress | None = None) ->
     return write_plain(store, export, progress, _write)
 
 
-def _write(folder: Path, task: Task, found: tuple[Leaf, ...], episodes: Iterator[Shown]) -> list[str]:
+def _write(folder: Path, task: Task, leaves: tuple[Leaf, ...], episodes: Iterator[Shown]) -> list[str]:
     (folder / "episodes").mkdir()
     for number, shown in enumerate(episodes):
-        one = shown.trajectory
+        trajectory = shown.trajectory
         terminated, truncated = shown.ends
         arrays = {
-            "actions": one.actions,
-            "rewards": one.rewards,
+            "actions": trajectory.actions,
+            "rewards": trajectory.rewards,
             "terminated": terminated,
             "truncated": truncated,
-            "times_ms": one.times_ms,
-            "controllers": one.controllers,
-            "frames": one.frames,
+            "times_ms": trajectory.times_ms,
+            "controllers": trajectory.controllers,
+            "frames": trajectory.frames,
             # bytes, as `forget` looks for names in them
-            "facts": np.frombuffer(json_text(facts_of(one), is_sorted=True).encode(), np.uint8),
+            "facts": np.frombuffer(json_text(facts_of(trajectory), is_sorted=True).encode(), np.uint8),
         }
-        for leaf in found:
+        for leaf in leaves:
             array = shown.observations[leaf.path]
             plain = array.astype(np.str_) if array.dtype == object else array
             arrays[f"observations/{safe_name(leaf.path)}"] = plain

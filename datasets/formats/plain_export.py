@@ -105,6 +105,6 @@ def flat_names(paths: Iterable[str]) -> dict[str, str]:
     }
 
 
-def texts_of(shown: Shown, found: tuple[Leaf, ...]) -> dict[str, list[str]]:
+def texts_of(shown: Shown, leaves: tuple[Leaf, ...]) -> dict[str, list[str]]:
     """Return the observations that are text, by leaf path."""
-    return {leaf.path: shown.observations[leaf.path].tolist() for leaf in found if is_text(leaf.space)}
+    return {leaf.path: shown.observations[leaf.path].tolist() for leaf in leaves if is_text(leaf.space)}

@@ -44,15 +44,15 @@ def write_rlds(store: Store, export: Export, progress: Progress | None = None) -
     return write_plain(store, export, progress, _write)
 
 
-def _write(folder: Path, task: Task, found: tuple[Leaf, ...], episodes: Iterator[Shown]) -> list[str]:
+def _write(folder: Path, task: Task, all_leaves: tuple[Leaf, ...], episodes: Iterator[Shown]) -> list[str]:
     name = re.sub(r"[^a-z0-9]+", "_", task.id.lower()).strip("_") or "task"
-    names = flat_names(leaf.path for leaf in found)
-    bare = [leaf.path for leaf in found] == [""]
+    names = flat_names(leaf.path for leaf in all_leaves)
+    bare = [leaf.path for leaf in all_leaves] == [""]
     count = size = width = 0
     with (folder / f"{name}-train.tfrecord-00000-of-00001").open("wb") as file:
         for shown in episodes:
             width = shown.trajectory.actions.shape[1]
-            data = record(example(_example(shown, found, names, bare)))
+            data = record(example(_example(shown, all_leaves, names, bare)))
             file.write(data)
             count, size = count + 1, size + len(data)
     split = {"name": "train", "shardLengths": [str(count)], "numBytes": str(size)}
@@ -60,30 +60,32 @@ def _write(folder: Path, task: Task, found: tuple[Leaf, ...], episodes: Iterator
     about = {"name": name, "version": VERSION, "fileFormat": "tfrecord", "splits": [split]}
     about["description"] = f"Task {task.id}, environment {task.env}"
     _write_json(folder / "dataset_info.json", about)
-    _write_json(folder / "features.json", _features(found, names, bare, width))
+    _write_json(folder / "features.json", _features(all_leaves, names, bare, width))
     return []
 
 
 def _example(
-    shown: Shown, found: tuple[Leaf, ...], names: Mapping[str, str], bare: bool
+    shown: Shown, all_leaves: tuple[Leaf, ...], names: Mapping[str, str], bare: bool
 ) -> dict[str, np.ndarray | list[bytes]]:
     """Return one episode's features, those of all T + 1 steps one after another."""
-    one, steps = shown.trajectory, len(shown.trajectory) + 1
+    trajectory, steps = shown.trajectory, len(shown.trajectory) + 1
     number = np.arange(steps)
     last = np.zeros(1)
     made: dict[str, np.ndarray | list[bytes]] = {
-        "steps/action": np.concatenate([one.actions, np.zeros((1, one.actions.shape[1]))]),
-        "steps/reward": np.concatenate([one.rewards, last]),
-        "steps/discount": np.concatenate([np.append(np.ones(len(one) - 1), float(not one.terminated)), last]),
+        "steps/action": np.concatenate([trajectory.actions, np.zeros((1, trajectory.actions.shape[1]))]),
+        "steps/reward": np.concatenate([trajectory.rewards, last]),
+        "steps/discount": np.concatenate(
+            [np.append(np.ones(len(trajectory) - 1), float(not trajectory.terminated)), last]
+        ),
         "steps/is_first": number == 0,
         "steps/is_last": number == steps - 1,
-        "steps/is_terminal": (number == steps - 1) & one.terminated,
+        "steps/is_terminal": (number == steps - 1) & trajectory.terminated,
     }
-    for leaf in found:
+    for leaf in all_leaves:
         array = shown.observations[leaf.path]
         key = "steps/observation" if bare else f"steps/observation/{names[leaf.path]}"
         made[key] = [str(text).encode() for text in array.tolist()] if is_text(leaf.space) else array
-    facts = facts_of(one)
+    facts = facts_of(trajectory)
     about = {**facts, "facts": json_text(facts, is_sorted=True)}
     for name in _ABOUT:
         value = about.get(name, False)  # `facts` leaves a success out that no rule decides
@@ -93,9 +95,11 @@ def _example(
     return made
 
 
-def _features(found: tuple[Leaf, ...], names: Mapping[str, str], bare: bool, width: int) -> dict[str, Any]:
+def _features(
+    all_leaves: tuple[Leaf, ...], names: Mapping[str, str], bare: bool, width: int
+) -> dict[str, Any]:
     """Describe an episode as TensorFlow Datasets reads it."""
-    leaves = {names[leaf.path]: _leaf(leaf) for leaf in found}
+    leaves = {names[leaf.path]: _leaf(leaf) for leaf in all_leaves}
     steps = {
         "observation": leaves["observation"] if bare else _group(leaves),
         "action": _tensor([width], "float32"),

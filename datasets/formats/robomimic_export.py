@@ -45,8 +45,8 @@ def write_robomimic(store: Store, export: Export, progress: Progress | None = No
     return write_plain(store, export, progress, _write)
 
 
-def _write(folder: Path, task: Task, found: tuple[Leaf, ...], episodes: Iterator[Shown]) -> list[str]:
-    numbers = [leaf for leaf in found if not is_text(leaf.space)]
+def _write(folder: Path, task: Task, leaves: tuple[Leaf, ...], episodes: Iterator[Shown]) -> list[str]:
+    numbers = [leaf for leaf in leaves if not is_text(leaf.space)]
     keys = flat_names(leaf.path for leaf in numbers)
     about = {"env_name": task.env, "type": _GYMNASIUM, "env_kwargs": dict(task.kwargs)}
     waiting: list[dict[str, Any]] = []
@@ -54,13 +54,13 @@ def _write(folder: Path, task: Task, found: tuple[Leaf, ...], episodes: Iterator
     with Hdf5Process(folder) as process:
         process.call(begin, folder / FILE, json_text(about))
         for shown in episodes:
-            waiting.append(_demo(shown, keys, texts_of(shown, found)))
+            waiting.append(_demo(shown, keys, texts_of(shown, leaves)))
             size += sum(array.nbytes for array in shown.observations.values())
             if size >= _BATCH_BYTES:
                 process.call(add_demos, folder / FILE, first, waiting)
                 first, waiting, size = first + len(waiting), [], 0
         process.call(add_demos, folder / FILE, first, waiting)
-    texts = [leaf.path or "observation" for leaf in found if is_text(leaf.space)]
+    texts = [leaf.path or "observation" for leaf in leaves if is_text(leaf.space)]
     if not texts:
         return []
     return [f"robomimic reads no text: {', '.join(texts)} of {task.id} stands in demo_N/tutelage/texts."]
@@ -68,15 +68,19 @@ def _write(folder: Path, task: Task, found: tuple[Leaf, ...], episodes: Iterator
 
 def _demo(shown: Shown, keys: dict[str, str], texts: dict[str, list[str]]) -> dict[str, Any]:
     """Return one episode as `robomimic_storage.add_demos` takes it."""
-    one = shown.trajectory
+    trajectory = shown.trajectory
     terminated, truncated = shown.ends
     return {
-        "actions": one.actions,
-        "rewards": one.rewards,
+        "actions": trajectory.actions,
+        "rewards": trajectory.rewards,
         "dones": (terminated | truncated).astype(np.int64),
         "obs": {key: shown.observations[path][:-1] for path, key in keys.items()},
         "next_obs": {key: shown.observations[path][1:] for path, key in keys.items()},
-        "tutelage": {"times_ms": one.times_ms, "controllers": one.controllers, "frames": one.frames},
+        "tutelage": {
+            "times_ms": trajectory.times_ms,
+            "controllers": trajectory.controllers,
+            "frames": trajectory.frames,
+        },
         "texts": {name: texts[path] for path, name in flat_names(texts).items()},
-        "facts": json_text(facts_of(one), is_sorted=True),
+        "facts": json_text(facts_of(trajectory), is_sorted=True),
     }

@@ -163,7 +163,7 @@ def test_every_kind_of_picture_is_played_again_and_proven(look: Open, served: Se
 def test_pictures_and_labels_are_those_of_the_environment(look: Open, served: Served) -> None:
     page = look()
     episode = served.ids("lake")[0]
-    [trajectory] = [one for one in served.store.trajectories(task="lake") if one.episode == episode]
+    [trajectory] = [played for played in served.store.trajectories(task="lake") if played.episode == episode]
     environment = TaskEnvironment(SUITE["lake"], rgb=True)
     environment.reset(trajectory.seed)
     environment.step(trajectory.actions[0])
@@ -178,7 +178,7 @@ def test_pictures_and_labels_are_those_of_the_environment(look: Open, served: Se
     )
     assert (np.array(drawn, np.uint8).reshape(*frame.shape[:2], 4)[..., :3] == frame).all()
     pole = served.ids("pole")[0]
-    [trajectory] = [one for one in served.store.trajectories(task="pole") if one.episode == pole]
+    [trajectory] = [played for played in served.store.trajectories(task="pole") if played.episode == pole]
     show(page, pole)
     expect(page.locator("#instruction")).to_have_text("Keep the pole upright")
     page.keyboard.press("ArrowRight")
@@ -326,16 +326,19 @@ def test_only_its_own_page_with_the_link_is_answered(served: Served) -> None:
         body = json.dumps({"episode": episode, "marked": True})
         for origin in ({}, {"Origin": "http://evil.example"}):
             assert client.post(f"{served.url}annotate", content=body, headers=origin).status_code == 403
-        own = {"Origin": served.url.rstrip("/")}
+        same_origin = {"Origin": served.url.rstrip("/")}
         for wrong in (
             {"episode": "none"},
             {"episode": episode, "marked": "yes"},
             {"episode": episode, "x": 1},
         ):
-            answer = client.post(f"{served.url}annotate", content=json.dumps(wrong), headers=own)
+            answer = client.post(f"{served.url}annotate", content=json.dumps(wrong), headers=same_origin)
             assert answer.status_code == 409
             assert answer.text.startswith("expected")
-        assert client.post(f"{served.url}annotate", content=b"[" * 70_000, headers=own).status_code == 413
+        assert (
+            client.post(f"{served.url}annotate", content=b"[" * 70_000, headers=same_origin).status_code
+            == 413
+        )
         assert client.get(f"{served.url}frames/{episode}?first=x&count=1").status_code == 400
         assert client.get(f"{served.url}episode/none").status_code == 404
         assert not Store.open(served.store.path).annotations()[episode].marked

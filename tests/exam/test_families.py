@@ -182,7 +182,9 @@ def assert_same(shown: Any, expected: Any, name: str) -> None:
     differing = (np.abs(shown.astype(int) - expected.astype(int)) > 40).any(axis=2).mean()
     assert differing < (0.03 if name in SHAPES else 1e-9), differing
     if name not in SHAPES:
-        digests = {hashlib.sha256(np.ascontiguousarray(one).tobytes()).digest() for one in (shown, expected)}
+        digests = {
+            hashlib.sha256(np.ascontiguousarray(picture).tobytes()).digest() for picture in (shown, expected)
+        }
         assert len(digests) == 1
 
 
@@ -199,10 +201,10 @@ def recorder(folder: Path) -> Iterator[str]:
     try:
         for line in process.stdout:
             told.append(line)
-            if found := re.search(r"http://127\.0\.0\.1:\d+/\S*", line):
+            if address := re.search(r"http://127\.0\.0\.1:\d+/\S*", line):
                 rest = threading.Thread(target=told.extend, args=(process.stdout,), daemon=True)
                 rest.start()
-                yield found[0]
+                yield address[0]
                 break
         else:
             pytest.fail("".join(told))

@@ -191,39 +191,39 @@ def framed(picture: Picture | None, number: int) -> bytes:
     return HEADER.pack(FRAME, len(frame)) + frame
 
 
-def as_record(one: Trajectory) -> EpisodeRecord:
+def as_record(trajectory: Trajectory) -> EpisodeRecord:
     """Return a stored episode as the journal would have its row."""
     return EpisodeRecord(
         seat="",
-        demonstrator=one.demonstrator,
-        suite=one.suite,
-        task=one.task,
-        env=one.env,
-        seed=one.seed,
+        demonstrator=trajectory.demonstrator,
+        suite=trajectory.suite,
+        task=trajectory.task,
+        env=trajectory.env,
+        seed=trajectory.seed,
         digest=b"",
-        kwargs=one.kwargs,
-        kind=one.kind,
-        started=one.started,
+        kwargs=trajectory.kwargs,
+        kind=trajectory.kind,
+        started=trajectory.started,
         state="stored",
-        notes=one.notes,
-        episode=one.episode,
+        notes=trajectory.notes,
+        episode=trajectory.episode,
     )
 
 
-def as_steps(one: Trajectory) -> list[StepRecord]:
+def as_steps(trajectory: Trajectory) -> list[StepRecord]:
     """Return a stored episode's steps as the journal would have them; only the last has its digest."""
-    last = len(one) - 1
+    last = len(trajectory) - 1
     return [
         StepRecord(
             step=at + 1,
-            action=one.actions[at].tolist(),
-            reward=float(one.rewards[at]),
-            terminated=one.terminated and at == last,
-            truncated=one.truncated and at == last,
-            time_ms=int(one.times_ms[at]),
-            controller=int(one.controllers[at]),
-            frame=int(one.frames[at]),
-            digest=one.digest if at == last else b"",
+            action=trajectory.actions[at].tolist(),
+            reward=float(trajectory.rewards[at]),
+            terminated=trajectory.terminated and at == last,
+            truncated=trajectory.truncated and at == last,
+            time_ms=int(trajectory.times_ms[at]),
+            controller=int(trajectory.controllers[at]),
+            frame=int(trajectory.frames[at]),
+            digest=trajectory.digest if at == last else b"",
         )
-        for at in range(len(one))
+        for at in range(len(trajectory))
     ]

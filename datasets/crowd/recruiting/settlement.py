@@ -165,12 +165,12 @@ class Payments:
         answer = self._client.reject(self._session(person), message, category)
         self._note(person, "reject", now, category, pay=_refused(category, answer))
 
-    def _settle(self, found: Person, chain: EventChain, now: float) -> str:
-        session = self._session(found.person)
+    def _settle(self, participant: Person, chain: EventChain, now: float) -> str:
+        session = self._session(participant.person)
         steps = (
-            lambda: self._report(found, session, chain, now),
-            lambda: self._review(found, session, chain, now),
-            lambda: self._pay(found, session, chain, now),
+            lambda: self._report(participant, session, chain, now),
+            lambda: self._review(participant, session, chain, now),
+            lambda: self._pay(participant, session, chain, now),
         )
         for step in steps:
             try:
@@ -232,11 +232,11 @@ class Payments:
             chain.add("settled", now, reason, pay=_refused(reason, submission))
         return submission.status == "APPROVED"
 
-    def _pay(self, found: Person, session: str, chain: EventChain, now: float) -> bool:
+    def _pay(self, participant: Person, session: str, chain: EventChain, now: float) -> bool:
         """Take the bonus one step further; True once nothing of it is left to do."""
-        if found.outcome != "completed" or chain.has("bonus"):
+        if participant.outcome != "completed" or chain.has("bonus"):
             return True
-        last, owed = chain.last, latest(self._ledger, found.person).get("bonus")
+        last, owed = chain.last, latest(self._ledger, participant.person).get("bonus")
         if last["what"] == "bonus-paying":
             return self._look(session, chain, now)
         if owed is None:

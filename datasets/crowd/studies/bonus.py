@@ -134,9 +134,11 @@ class Bonus(BaseModel):
                 paid = shown(minor_units(value, currency), currency)
                 lines.append("- " + texts.say("pay.threshold-line", n=number, amount=paid))
             return [texts.say("pay.threshold", most=most), "\n".join(lines), texts.say("pay.own")]
-        each = self.each or Decimal()
+        amount = self.each or Decimal()
         rate = (
-            shown(minor_units(each, currency), currency) if fits(each, currency) else f"{each:f} {currency}"
+            shown(minor_units(amount, currency), currency)
+            if fits(amount, currency)
+            else f"{amount:f} {currency}"
         )
         return [texts.say(f"pay.{self.by}", each=rate, most=most), texts.say("pay.own")]
 

@@ -258,7 +258,7 @@ def _read(path: str | Path) -> tuple[Any, Path, str]:
 def _listed(wrong: list[str]) -> str:
     if len(wrong) == 1:
         return wrong[0]
-    return f"{counted(len(wrong), 'thing')} to mend:\n" + "\n".join(f"  {one}" for one in wrong)
+    return f"{counted(len(wrong), 'thing')} to mend:\n" + "\n".join(f"  {problem}" for problem in wrong)
 
 
 def _explain(error: Any) -> str:

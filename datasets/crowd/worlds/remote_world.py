@@ -126,8 +126,8 @@ class RemoteWorld:
         sound, is_whole = 0, True
         while is_whole and sound < len(steps):
             told(sound, len(steps))
-            some = steps[sound : sound + _SLICE]
-            taken, is_whole = await worker.ask("replay", self._place, some, seconds=seconds)
+            portion = steps[sound : sound + _SLICE]
+            taken, is_whole = await worker.ask("replay", self._place, portion, seconds=seconds)
             sound += taken
         if not is_whole:  # the environment may be one step too far
             whole = await self._play_again(worker, record, steps[:sound], told)

@@ -102,9 +102,9 @@ class Census:
         facts = self.to_dict()
         moves = ", ".join(f"{count:,} {verb}" for verb, count in facts["moves"].items())
         rest = ", ".join(f"{count:,} {why}" for why, count in facts["left_out"].items())
-        found = counted(facts["found"], "demonstration")
+        demonstrations = counted(facts["found"], "demonstration")
         return Text(
-            f"{printable(self.source)}: {facts['kept']:,} of {found} kept; "
+            f"{printable(self.source)}: {facts['kept']:,} of {demonstrations} kept; "
             f"moves: {moves or 'none'}; left out: {rest}"
         )
 
