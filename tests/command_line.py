@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import traceback
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -99,15 +100,21 @@ def _be(order: dict[str, Any]) -> None:
         sys.argv = ["tutelage", *order["words"]]
         from tutelage.cli import main
 
-        main()
-        status = 0
-    except SystemExit as error:
-        status = error.code if isinstance(error.code, int) else 0 if error.code is None else 1
-    except BaseException:
-        traceback.print_exc()
-        status = 1
+        status = status_of(main)
     finally:
         with contextlib.suppress(OSError):
             sys.stdout.flush()
             sys.stderr.flush()
         os._exit(status)
+
+
+def status_of(main: Callable[[], object]) -> int:
+    """Call what a process is for; returns the status with which Python would end it."""
+    try:
+        main()
+    except SystemExit as error:
+        return error.code if isinstance(error.code, int) else 0 if error.code is None else 1
+    except BaseException:
+        traceback.print_exc()
+        return 1
+    return 0

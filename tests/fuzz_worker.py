@@ -20,9 +20,12 @@ import sys
 import tempfile
 import threading
 import time
-import traceback
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+from tutelage.tests.command_line import status_of
 
 SECONDS = 60
 """After which a child is ended: many times what is promised, since other work may share the machine."""
@@ -139,21 +142,17 @@ def _run(arguments: list[str], folder: Path) -> None:
         tempfile.tempdir = str(home)
         sys.argv = ["tutelage", *arguments]
         there = {*sys.modules}
+        main: Callable[[], object]
         if arguments[0] == "make":
             from tutelage.tests import fuzz_makers
 
             signal.alarm(0)
-            fuzz_makers.make(Path(arguments[1]))
+            main = partial(fuzz_makers.make, Path(arguments[1]))
         else:
             import tutelage.cli
 
-            tutelage.cli.main()
-        status = 0
-    except SystemExit as error:
-        status = error.code if isinstance(error.code, int) else 0 if error.code is None else 1
-    except BaseException:
-        traceback.print_exc()
-        status = 1
+            main = tutelage.cli.main
+        status = status_of(main)
     finally:
         sys.stdout.flush()
         sys.stderr.flush()

@@ -1,12 +1,16 @@
-"""JSON as an answer of the server: what is not finite is null."""
+"""JSON of requests, read with a limit, and of answers, where what is not finite is null."""
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from ...envs.finite_json import json_text
+from ...envs.wording import counted
 
 
 class JSONAnswer(JSONResponse):
@@ -15,3 +19,19 @@ class JSONAnswer(JSONResponse):
     def render(self, content: Any) -> bytes:
         """Return the body, UTF-8."""
         return json_text(content, is_compact=True, is_ascii=False).encode()
+
+
+async def read_object(request: Request, most: int) -> dict[str, Any]:
+    """Read a body of at most `most` bytes as a JSON object; raises HTTPException 413 or 400 for another."""
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > most:
+            raise HTTPException(413, f"expected a body of at most {counted(most, 'byte')}, got more")
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        document = None
+    if not isinstance(document, dict):
+        raise HTTPException(400, "expected a JSON object, got something else")
+    return document

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import threading
 import webbrowser
 from collections.abc import AsyncIterator
@@ -26,7 +25,7 @@ from ...verification import admit_played
 from ..app import atlas_route, listen, local_url, server_of
 from ..guard import Guard
 from ..host_names import AllowedHosts
-from ..json_answer import JSONAnswer
+from ..json_answer import JSONAnswer, read_object
 from ..link_token import LinkToken
 from ..pages import STATIC
 from ..worlds.workers import leave_if_imported_again
@@ -134,7 +133,7 @@ class Browser:
 
     async def annotate(self, request: Request) -> Response:
         """Change an episode's note, tags or mark; answered when it is on disk."""
-        read = await _body(request)
+        read = await read_object(request, _LARGEST)
         episode = read.pop("episode", None)
         if not isinstance(episode, str):
             raise TutelageError("expected the id of an episode, got none")
@@ -152,21 +151,6 @@ class Browser:
 
 async def _refuse(_: Request, error: Exception) -> Response:
     return Response(printable(error), 409, media_type="text/plain", headers=_NO_STORE)
-
-
-async def _body(request: Request) -> dict[str, Any]:
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > _LARGEST:
-            raise HTTPException(413, f"expected a body of at most {_LARGEST} bytes, got more")
-    try:
-        read = json.loads(body)
-    except (ValueError, RecursionError):
-        read = None
-    if not isinstance(read, dict):
-        raise HTTPException(400, "expected a JSON object, got something else")
-    return read
 
 
 def _number(request: Request, name: str) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 
 import sqlalchemy as sql
@@ -12,6 +11,7 @@ from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 
 from ..bounded_calls import bounded_call
+from ..json_answer import read_object
 from ..ledger import Ledger, events
 from ..proxies import client_network
 from .admin import SESSION_SECONDS, Admin, Attempts, Session
@@ -76,7 +76,7 @@ class Door:
             raise HTTPException(
                 403, "expected the CSRF token of this browser, got another; load the page anew"
             )
-        return await _json(request)
+        return await _texts(request)
 
     async def token(self, request: HTTPConnection, token: str) -> None:
         """Require the admin token. Wrong ones cost an address its next attempts."""
@@ -109,19 +109,11 @@ def same_origin(headers: Headers) -> bool:
     return bool(host) and headers.get("origin") in (f"http://{host}", f"https://{host}")
 
 
-async def _json(request: Request) -> dict[str, str]:
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > LARGEST:
-            raise HTTPException(413, f"expected a body of at most {LARGEST} bytes, got more")
-    try:
-        read = json.loads(body)
-    except (ValueError, RecursionError):
-        read = None
-    if not isinstance(read, dict) or not all(_is_text(one) for one in (*read, *read.values())):
+async def _texts(request: Request) -> dict[str, str]:
+    document = await read_object(request, LARGEST)
+    if not all(_is_text(part) for part in (*document, *document.values())):
         raise HTTPException(400, "expected a JSON object of texts, got something else")
-    return read
+    return document
 
 
 def _is_text(value: object) -> bool:
