@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from types import CodeType
 from typing import Any
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -201,11 +202,25 @@ class Signals:
         def told(unraisable: Any) -> None:
             if isinstance(unraisable.exc_value, Stopped):
                 self._is_lost = True
-                _thread.interrupt_main(signal.Signals(self.number))
+                _thread.start_new_thread(self._interrupt_outside, (told.__code__,))
             else:
                 before(unraisable)
 
         return told
+
+    def _interrupt_outside(self, hook: CodeType) -> None:
+        """Interrupt the main thread once more when it has left the hook, in which that would be lost too."""
+        main = threading.main_thread().ident or 0
+        while _is_running(hook, main):
+            time.sleep(0.001)
+        _thread.interrupt_main(signal.Signals(self.number))
+
+
+def _is_running(code: CodeType, thread: int) -> bool:
+    frame = sys._current_frames().get(thread)
+    while frame is not None and frame.f_code is not code:
+        frame = frame.f_back
+    return frame is not None
 
 
 signals = Signals()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -258,3 +260,31 @@ def test_a_server_ends_well_at_the_first_signal(
     assert (command.status, command.errors) == (0, "")
     assert command.out.rstrip().endswith("Stopped; everything is saved.")
     assert took < 2
+
+
+LOST = """
+import os, signal, time
+from tutelage.envs.stopping import Stopped, signals
+
+class Dying:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+        for _ in range(1000):
+            pass
+
+try:
+    with signals.installed():
+        dying = Dying()
+        del dying
+        time.sleep(1)
+        print("went on")
+except Stopped:
+    print("stopped")
+"""
+
+
+def test_a_stop_that_a_finalizer_swallows_comes_once_more_and_without_a_word() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LOST], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.stdout, done.stderr) == ("stopped\n", "")
