@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import multiprocessing
 import subprocess
 import sys
 import time
@@ -347,6 +348,23 @@ def test_closing_ends_every_process_even_one_that_hangs() -> None:
         assert "its process ended" in await doing
         with pytest.raises(TutelageError, match="has stopped"):
             await RemoteWorld(SUITE["calm"], workers).begin(record("calm"))
+
+    run(story)
+
+
+def test_a_process_that_is_just_made_while_the_pool_closes_ends_with_it() -> None:
+    async def story() -> None:
+        workers = Workers(SUITE, 1)
+        starting = asyncio.create_task(workers.start())
+        while not workers._is_starting:
+            await asyncio.sleep(0)
+        while workers._is_starting:
+            await asyncio.sleep(0)
+        await workers.close()  # the process runs, its connection is made at this moment
+        with pytest.raises(TutelageError, match="has stopped"):
+            await starting
+        assert not any(workers._groups.values())
+        assert not multiprocessing.active_children()
 
     run(story)
 

@@ -261,19 +261,21 @@ class Workers:
         try:
             with theirs:
                 await asyncio.to_thread(_start, process)
-        except (OSError, EOFError):
+        except BaseException as error:
             ours.close()
-            raise TutelageError(_NO_START) from None
+            if isinstance(error, OSError | EOFError):
+                raise TutelageError(_NO_START) from None
+            raise
         finally:
             self._is_starting = False
-        if self.is_closed:
-            ours.close()
-            await asyncio.to_thread(_end, [process])
-            raise TutelageError(_STOPPED)
         _, worker = await loop.create_connection(
             lambda: Worker(process, partial(self._gone, group)), sock=ours
         )
         self._groups[group].append(worker)
+        if self.is_closed:  # whoever closed has not seen this one
+            worker.hang_up()
+            await asyncio.to_thread(_end, [process])
+            raise TutelageError(_STOPPED)
         if self._watching is None:
             self._watch(loop.time())
         try:
