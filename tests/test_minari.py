@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 from tutelage.datasets.formats.exchange import export_store, import_store
 from tutelage.datasets.formats.facts import join_actions, nest, split_actions, unnest
-from tutelage.datasets.formats.minari import export_minari, import_minari
+from tutelage.datasets.formats.minari import Exported, export_minari, import_minari
 from tutelage.datasets.replay import Environments, replay_proven
 from tutelage.datasets.store import Store
 from tutelage.datasets.trajectory import Trajectory
@@ -45,6 +46,20 @@ def filled(fill: Callable[..., Store]) -> Store:
     return fill(SUITE, 3, 4)
 
 
+@pytest.fixture(scope="module")
+def exported(filled: Store, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    """Give what came of an export of everything, which nobody may change."""
+    return export_minari(filled, "mixed-v0", tmp_path_factory.mktemp("exported"))
+
+
+@pytest.fixture
+def opened(exported: Exported, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Let minari look for datasets where that export is; returns the folder."""
+    folder = exported.paths[0].parents[1]
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(folder))
+    return folder
+
+
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "minari"))
@@ -62,8 +77,8 @@ def same(mine: Any, theirs: Any) -> bool:
 
 
 @pytest.mark.parametrize("task", [task.id for task in SUITE])
-def test_minari_opens_ours_with_every_array_equal(task: str, filled: Store, root: Path) -> None:
-    export_minari(filled, "mixed-v0")
+@pytest.mark.usefixtures("opened")
+def test_minari_opens_ours_with_every_array_equal(task: str, filled: Store) -> None:
     dataset = minari.load_dataset(DATASETS[task])
     metadata = list(dataset.storage.get_episode_metadata(dataset.episode_indices))
     with Environments(SUITE) as environments:
@@ -84,10 +99,9 @@ def test_minari_opens_ours_with_every_array_equal(task: str, filled: Store, root
     assert dataset.env_spec.id == SUITE[task].env
 
 
-def test_minari_lists_ours_and_makes_the_environment_again(filled: Store, root: Path) -> None:
-    done = export_minari(filled, "mixed-v0")
+def test_minari_lists_ours_and_makes_the_environment_again(exported: Exported, opened: Path) -> None:
     assert set(minari.list_local_datasets()) == set(DATASETS.values())
-    assert done.paths == [root / name for name in DATASETS.values()]
+    assert exported.paths == [opened / name for name in DATASETS.values()]
     assert minari.load_dataset(DATASETS["lake"]).recover_environment().unwrapped.desc.shape == (8, 8)
     assert minari.load_dataset(DATASETS["words"]).env_spec.kwargs["length"] == 9
     assert isinstance(
@@ -95,9 +109,8 @@ def test_minari_lists_ours_and_makes_the_environment_again(filled: Store, root: 
     )
 
 
-def test_what_comes_back_has_lost_nothing(filled: Store, root: Path, tmp_path: Path, equal: Any) -> None:
-    export_minari(filled, "mixed-v0", root)
-    back = import_minari(root, tmp_path / "back")
+def test_what_comes_back_has_lost_nothing(filled: Store, opened: Path, tmp_path: Path, equal: Any) -> None:
+    back = import_minari(opened, tmp_path / "back")
     mine = {one.episode: one for one in filled.trajectories()}
     theirs = {one.episode: one for one in back.store.trajectories()}
     assert mine.keys() == theirs.keys()
@@ -118,24 +131,23 @@ def test_actions_finer_than_the_spaces_dtype_come_back_too(
     assert equal(back, finer)
 
 
-def test_importing_twice_adds_nothing(filled: Store, root: Path, tmp_path: Path) -> None:
-    export_minari(filled, "mixed-v0", root)
-    import_minari(root, tmp_path / "back")
-    again = import_minari(root / "mixed" / "taxi-v0", tmp_path / "back")
+def test_importing_twice_adds_nothing(filled: Store, opened: Path, tmp_path: Path) -> None:
+    import_minari(opened, tmp_path / "back")
+    again = import_minari(opened / "mixed" / "taxi-v0", tmp_path / "back")
     assert len(again.store) == len(filled)
     assert again.report == ["mixed/taxi-v0: 0 episodes added, 2 were there already."]
 
 
 def test_what_the_format_cannot_hold_is_said(filled: Store, root: Path) -> None:
     report = " ".join(export_store(filled, "minari", root))
-    for said in (
+    for phrase in (
         "7 tasks became",
         "BabyAIMissionSpace of 'mission'",
         "camera had 7 steps",
         "under 'tutelage'",
         "(0, -1, -1)",
     ):
-        assert said in report
+        assert phrase in report
 
 
 def test_a_store_of_one_task_takes_the_id_as_it_is(
@@ -143,16 +155,15 @@ def test_a_store_of_one_task_takes_the_id_as_it_is(
 ) -> None:
     store = Store.create(tmp_path / "store", SUITE)
     store.append([demonstrate(TaskEnvironment(SUITE["taxi"]), 1, suite="mixed")[0]])
-    assert export_minari(store, "crowd/taxi-v3", root).paths == [root / "crowd" / "taxi-v3"]
+    assert export_minari(store, "crowd/taxi-v3").paths == [root / "crowd" / "taxi-v3"]
     assert minari.load_dataset("crowd/taxi-v3").total_episodes == 1
 
 
 def test_an_export_never_overwrites_and_leaves_nothing_half_done(
-    filled: Store, root: Path, tmp_path: Path
+    filled: Store, opened: Path, root: Path, tmp_path: Path
 ) -> None:
-    export_minari(filled, "mixed-v0", root)
     with pytest.raises(TutelageError, match="expected nothing at"):
-        export_minari(filled, "mixed-v0", root)
+        export_minari(filled, "mixed-v0", opened)
     broken = Store.create(tmp_path / "broken", SUITE)
     broken.append([replace(one, digest=bytes(16)) for one in filled.trajectories(task="taxi")])
     with pytest.raises(TutelageError, match="to replay as recorded"):
@@ -161,9 +172,9 @@ def test_an_export_never_overwrites_and_leaves_nothing_half_done(
     assert not (root / "second-v0").exists()
 
 
-def test_changed_data_are_found_on_the_way_back(filled: Store, root: Path, tmp_path: Path) -> None:
+def test_changed_data_are_found_on_the_way_back(opened: Path, root: Path, tmp_path: Path) -> None:
     h5py = pytest.importorskip("h5py")
-    export_minari(filled, "mixed-v0", root)
+    shutil.copytree(opened / "mixed" / "taxi-v0", root / "mixed" / "taxi-v0")
     with h5py.File(root / "mixed" / "taxi-v0" / "data" / "main_data.hdf5", "a") as file:
         file["episode_0"]["rewards"][3] += 1
     with pytest.raises(TutelageError, match="its data were changed"):

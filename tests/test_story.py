@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tutelage.tests.command_line import run
 
 SUITE = """
 suite: tiny
@@ -35,21 +35,15 @@ def test_the_road_from_tasks_to_the_report(tmp_path: Path) -> None:
     (tmp_path / "tiny.yaml").write_text(SUITE)
 
     def tutelage(*arguments: str) -> str:
-        done = subprocess.run(
-            [Path(sys.executable).with_name("tutelage"), *arguments],
-            cwd=tmp_path,
-            env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "120"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = run(*arguments, cwd=tmp_path)
         assert done.returncode == 0, f"tutelage {' '.join(arguments)}\n{done.stdout}\n{done.stderr}"
         return done.stdout
 
-    assert {row["task"] for row in json.loads(tutelage("tasks", "tiny.yaml", "--json"))["tasks"]} == {
-        "cartpole",
-        "taxi",
-    }
+    program = Path(sys.executable).with_name("tutelage")
+    listed = subprocess.run(
+        [program, "tasks", "tiny.yaml", "--json"], cwd=tmp_path, capture_output=True, check=True
+    )
+    assert {row["task"] for row in json.loads(listed.stdout)["tasks"]} == {"cartpole", "taxi"}
 
     tutelage("simulate", "tiny.yaml", "-o", "crowd", "-n", "48", "--workers", "1")
     held = inspected(tutelage, "crowd")
