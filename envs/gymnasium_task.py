@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import importlib.util
+import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -186,6 +187,12 @@ def registry() -> dict[str, Any]:
     return gymnasium.registry
 
 
+def registry_with(env_id: str) -> dict[str, Any]:
+    """Return Gymnasium's registry; it imports the packages that we know only where the id needs them."""
+    needless = env_id in gymnasium.registry and "minigrid" not in sys.modules
+    return gymnasium.registry if needless else registry()
+
+
 def register(modules: Sequence[str]) -> None:
     """Import modules that are trusted, so that they register environments; one that fails registers none."""
     registry()
@@ -201,7 +208,7 @@ def _make(task: Task, rgb: bool) -> gymnasium.Env[Any, Any]:
     module, _, env_id = task.env.rpartition(":")
     for name in dict.fromkeys([*task.imports, *([module] if module else [])]):
         _import(name, task)
-    known = registry()
+    known = registry_with(env_id)
     if env_id not in known:
         if install := missing_for(env_id):
             raise TutelageError(

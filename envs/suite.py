@@ -162,9 +162,9 @@ def suite_from(document: Any, where: str = "the suite") -> Suite:
 
 def is_registered(env_id: str) -> bool:
     """Say whether Gymnasium knows an environment id, after the packages we know have registered theirs."""
-    from .gymnasium_task import registry
+    from .gymnasium_task import registry_with
 
-    return env_id in registry()
+    return env_id in registry_with(env_id)
 
 
 _MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")

@@ -25,7 +25,7 @@ from tutelage.datasets.journal import EpisodeRecord, Journal, SeatRecord
 from tutelage.datasets.state_folder import CACHE_VARIABLE, STATE_VARIABLE
 from tutelage.datasets.store import Store
 from tutelage.datasets.trajectory import Trajectory
-from tutelage.envs.gymnasium_task import TaskEnvironment
+from tutelage.envs.gymnasium_task import TaskEnvironment, registry
 from tutelage.envs.progress import VARIABLE as PROGRESS
 from tutelage.envs.spaces import action_to_row
 from tutelage.envs.suite import Suite, suite_from
@@ -105,6 +105,7 @@ class Camera(gymnasium.Env[Any, Any]):
         return self.np_random.integers(0, 256, (32, 40, 3), dtype=np.uint8)
 
 
+registry()  # servers of the tests fork their processes from one that has what is imported here
 for name, toy in {"Words": Words, "Unrepeatable": Unrepeatable, "Camera": Camera}.items():
     gymnasium.register(f"toys/{name}-v0", entry_point=toy, max_episode_steps=60)  # type: ignore[arg-type]
 

@@ -17,7 +17,7 @@ import sqlalchemy as sql
 
 from ...envs.bounded_files import real_path
 from ...envs.errors import TutelageError
-from ...envs.gymnasium_task import registry
+from ...envs.gymnasium_task import registry_with
 from ...envs.task import Task
 from ..database import cause
 from ..journal import Journal, SeatRecord, saved
@@ -187,8 +187,8 @@ class Recorder:
 
     def _warm_up(self) -> None:
         """Import and compile what the first player need not wait for, and everybody else with them."""
-        registry()
         for task in self.settings.suite:
+            registry_with(task.env)
             if is_grid(task):
                 self._grounds[task.id] = GridGround(task)
                 GridWorld(self._grounds[task.id]).warm_up()

@@ -20,7 +20,7 @@ _NEVER = 1_000_000_000
 async def tidy(is_quiet: Callable[[], bool], clock: Callable[[], float] = time.monotonic) -> None:
     """Take over from the collector until cancelled: look at everything when it is quiet, or else seldom."""
     before = gc.get_threshold()
-    gc.collect()
+    gc.collect(1)  # a look at everything takes half a second, and finds next to nothing at a start
     gc.freeze()  # modules and kernels stay for good, and are not looked at again
     gc.set_threshold(before[0], before[1], _NEVER)
     looked = clock()

@@ -204,7 +204,7 @@ def _requests(line: socket.socket) -> Iterator[bytes]:
 
 def _register(specs: Sequence[EnvSpec]) -> None:
     """Register what the server's own program had registered, and no package does."""
-    known = registry()
+    known = registry() if "minigrid" in sys.modules else gymnasium.registry
     for spec in specs:
         if spec.id not in known:
             gymnasium.registry[spec.id] = spec
