@@ -24,7 +24,7 @@ PANEL = {
 }
 KEYS = {"PROLIFIC_API_TOKEN": "token", "PROLIFIC_WEBHOOK_SECRET": "secret"}
 quickly = settings(
-    max_examples=60, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
+    max_examples=30, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
 )
 long = settings(quickly, max_examples=3000, derandomize=False)
 

@@ -216,7 +216,7 @@ MOVES = st.lists(
 )
 
 
-@hypothesis_settings(max_examples=60, deadline=None)
+@hypothesis_settings(max_examples=25, deadline=None)
 @given(
     moves=MOVES,
     people_a_seed=st.integers(2, 3),

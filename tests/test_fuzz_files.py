@@ -17,7 +17,7 @@ from tutelage.tests.fuzz_seals import seal
 
 pytestmark = pytest.mark.xdist_group("fuzz")  # the specimens are made once
 
-CASES = 60
+CASES = 40
 SOAK_CASES = 10_000
 _BLOCK = 20
 BOMB = "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for n in range(1, 40))

@@ -18,6 +18,7 @@ from tutelage.datasets.spreading import spread
 from tutelage.datasets.store import Store
 from tutelage.envs.trust import VARIABLE, Untrusted, trust
 from tutelage.tests import toy_faults
+from tutelage.tests.command_line import run
 from tutelage.tests.toy_limit import POLE, limit
 
 RAY = os.environ | {
@@ -74,6 +75,7 @@ def test_jobs_come_back_in_their_order() -> None:
         assert list(spread(abs, numbers, workers)) == [abs(one) for one in numbers]
 
 
+@pytest.mark.soak
 def test_a_crowd_over_a_ray_cluster_plays_the_same_episodes(cluster: str, tmp_path: Path) -> None:
     asked = ["simulate", "--suite", "babyai-small", "--demonstrations", "6001", "--out"]
     for more in ([tmp_path / "here"], [tmp_path / "ray", "--ray", cluster]):
@@ -138,14 +140,19 @@ def test_what_was_trusted_is_trusted_in_every_process(monkeypatch: pytest.Monkey
     assert list(spread(limit, [POLE] * 2, workers=2)) == [500, 500]
 
 
-def test_a_cluster_that_was_there_before_trusts_what_its_driver_trusts(cluster: str, tmp_path: Path) -> None:
+def test_a_cluster_that_was_there_before_trusts_what_its_driver_trusts_and_plays_the_same(
+    cluster: str, tmp_path: Path
+) -> None:
     suite = tmp_path / "suite.yaml"
     suite.write_text("{suite: own, tasks: [{id: pole, env: 'json:CartPole-v1', expert: cartpole}]}")
-    asked = ["simulate", suite, "-n", "2", "--out", tmp_path / "store", "--ray", cluster]
-    refused = told(*asked)
+    asked = ["simulate", suite, "-n", "20", "--trust"]
+    over_ray = ["--out", tmp_path / "store", "--ray", cluster]
+    refused = told(*asked[:-1], *over_ray)
     assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
     assert refused.stderr.rstrip().endswith("--trust json")
-    done = told(*asked, "--trust", "json")
+    done = told(*asked, "json", *over_ray)
     assert done.returncode == 0, done.stderr
     assert "trusting json: module json will run" in done.stderr.splitlines()
-    assert len(episodes(tmp_path / "store")) == 2
+    assert run(*asked, "json", "--out", tmp_path / "here").returncode == 0
+    assert len(played := episodes(tmp_path / "store")) > 10  # some lazy ones left before their first step
+    assert played == episodes(tmp_path / "here")
