@@ -6,7 +6,10 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq -c constraints.txt
 TORCH := torch==2.13.0
 TORCH_CPU := https://download.pytorch.org/whl/cpu
+SPREAD := -n 3 --dist loadfile --no-loadscope-reorder
 export PYTHONUNBUFFERED = 1
+# hundreds of processes are started by the tests: none should compile the package anew
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint types programs exam soak bench docs clean
@@ -18,10 +21,11 @@ demo: .venv/installed-demo  ## the whole road: a crowd plays, one policy learns,
 	$(BIN)/tutelage demo $(ARGS)
 
 test: .venv/installed-dev programs lint types  ## everything that CI runs
-	@# one thread each; three workers, since much of it waits; a file's tests stay together, and what they share is made once
+	@# one thread each; three workers, since much of it waits; a file's tests stay together, and what they share is made
+	@# once; those of the second run need steady time: none of them computes for long
 	@began=$$(date +%s); \
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 3 --dist loadfile -m "not soak and not exam and not alone" && \
-	$(BIN)/pytest -m "alone and not soak and not exam" && \
+	OMP_NUM_THREADS=1 $(BIN)/pytest $(SPREAD) -m "not soak and not exam and not alone" && \
+	OMP_NUM_THREADS=1 $(BIN)/pytest $(SPREAD) -m "alone and not soak and not exam" && \
 	echo "every test passed; they took $$(( ($$(date +%s) - began) / 60 )) min $$(( ($$(date +%s) - began) % 60 )) s"
 
 lint: .venv/installed-dev  ## ruff: lint and format

@@ -7,7 +7,7 @@ import sqlite3
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -88,8 +88,11 @@ def make_tables(engine: sql.Engine, tables: sql.MetaData) -> None:
         with engine.begin() as connection:
             if not is_sqlite(engine):
                 connection.execute(sql.select(sql.func.pg_advisory_xact_lock(MAKING_TABLES)))
-            tables.create_all(connection)
-            _add_what_came_later(engine, connection, tables)
+            present = set(sql.inspect(connection).get_table_names())
+            older = [table for table in tables.sorted_tables if table.name in present]
+            missing = [table for table in tables.sorted_tables if table.name not in present]
+            tables.create_all(connection, missing, checkfirst=False)
+            _add_what_came_later(engine, connection, older)
     except TutelageError:
         raise
     except (TypeError, ValueError, LookupError, AttributeError) as error:  # SQLAlchemy, of a damaged schema
@@ -99,17 +102,19 @@ def make_tables(engine: sql.Engine, tables: sql.MetaData) -> None:
         ) from None
 
 
-def _add_what_came_later(engine: sql.Engine, connection: sql.Connection, tables: sql.MetaData) -> None:
+def _add_what_came_later(engine: sql.Engine, connection: sql.Connection, tables: Sequence[sql.Table]) -> None:
     there = sql.inspect(connection)
-    for table in tables.sorted_tables:
+    for table in tables:
         names = {column["name"] for column in there.get_columns(table.name)}
         for column in table.columns:
             if column.name not in names:
                 _check_came_later(engine, column)
                 words = sql.schema.CreateColumn(column).compile(dialect=engine.dialect)
                 connection.exec_driver_sql(f"ALTER TABLE {table.name} ADD COLUMN {words}")
+        indexes = {index["name"] for index in there.get_indexes(table.name)}
         for index in table.indexes:
-            index.create(connection, checkfirst=True)
+            if index.name not in indexes:
+                index.create(connection)
 
 
 def _check_came_later(engine: sql.Engine, column: sql.Column[Any]) -> None:

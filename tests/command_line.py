@@ -31,12 +31,16 @@ _NEEDED = (
 
 
 def run(
-    *words: str | Path, cwd: str | Path | None = None, file_bytes: int = -1, seconds: float = 200
+    *words: str | Path,
+    cwd: str | Path | None = None,
+    file_bytes: int = -1,
+    seconds: float = 200,
+    prelude: str = "",
 ) -> subprocess.CompletedProcess[str]:
     """Run `tutelage WORDS`; returns its status and what it printed.
 
     No file may grow beyond `file_bytes`, as on a full disk. A command that takes longer than `seconds` is
-    ended, which is an AssertionError.
+    ended, which is an AssertionError. `prelude` is Python that its process runs first.
     """
     with tempfile.TemporaryDirectory() as notes:
         order = {
@@ -45,6 +49,7 @@ def run(
             "environment": dict(os.environ),
             "file_bytes": file_bytes,
             "seconds": seconds,
+            "prelude": prelude,
             "notes": notes,
         }
         process = _server()
@@ -98,6 +103,7 @@ def _be(order: dict[str, Any]) -> None:
         if order["file_bytes"] >= 0:
             resource.setrlimit(resource.RLIMIT_FSIZE, (order["file_bytes"], order["file_bytes"]))
         sys.argv = ["tutelage", *order["words"]]
+        exec(order["prelude"], {})
         from tutelage.cli import main
 
         status = status_of(main)

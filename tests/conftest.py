@@ -19,26 +19,23 @@ from tutelage.datasets.crowd.seats.assignment import Assignment
 from tutelage.datasets.crowd.seats.free_choice import FreeChoice
 from tutelage.datasets.crowd.seats.session import Session
 from tutelage.datasets.crowd.settings import Settings
-from tutelage.datasets.crowd.worlds.episode import Episode
 from tutelage.datasets.crowd.worlds.world import Kept
-from tutelage.datasets.journal import EpisodeRecord, Journal, SeatRecord
+from tutelage.datasets.journal import Journal, SeatRecord
 from tutelage.datasets.state_folder import CACHE_VARIABLE, STATE_VARIABLE
 from tutelage.datasets.store import Store
 from tutelage.datasets.trajectory import Trajectory
 from tutelage.envs.gymnasium_task import TaskEnvironment, registry
 from tutelage.envs.progress import VARIABLE as PROGRESS
-from tutelage.envs.spaces import action_to_row
 from tutelage.envs.suite import Suite, suite_from
 from tutelage.tests import postgres as postgres_server
 from tutelage.tests import s3 as s3_server
 from tutelage.tests.nursery import Nursery
 from tutelage.tests.postgres import PostgreSQL
+from tutelage.tests.random_episodes import Recorded, random_episode
 
 # `make test` tries the same examples on every machine; `make soak` looks for others
 settings.register_profile("shared machines", deadline=None, derandomize="TUTELAGE_EXPLORE" not in os.environ)
 settings.load_profile("shared machines")
-
-Recorded = tuple[Trajectory, dict[str, np.ndarray]]
 
 
 class Words(gymnasium.Env[Any, Any]):
@@ -110,37 +107,6 @@ for name, toy in {"Words": Words, "Unrepeatable": Unrepeatable, "Camera": Camera
     gymnasium.register(f"toys/{name}-v0", entry_point=toy, max_episode_steps=60)  # type: ignore[arg-type]
 
 
-def _demonstrate(
-    environment: TaskEnvironment,
-    seed: int,
-    steps: int = 12,
-    suite: str = "toys",
-    demonstrator: str = "ann",
-    kind: str = "person",
-) -> Recorded:
-    """Play random actions; returns the trajectory and the observations `[T+1, ...]` that were seen."""
-    generator = np.random.default_rng(seed)
-    space = environment.action_space
-    space.seed(seed)
-    task = environment.task
-    record = EpisodeRecord("seat", demonstrator, suite, task.id, task.env, seed, b"", task.kwargs, kind=kind)
-    episode = Episode.begin(environment, record)
-    times = np.cumsum(generator.integers(80, 900, steps)).tolist()
-    while not episode.done and len(episode.steps) < steps:
-        at = len(episode.steps)
-        row = action_to_row(space, space.sample())
-        episode.take(row, times[at], int(generator.integers(0, 3)), frame=at)
-    trajectory = replace(
-        episode.trajectory(),
-        started="2026-11-23T10:00:00+00:00",
-        steps_per_second=14.5 if seed % 2 else None,
-        study="pilot",
-        consent="v1",
-        notes="über",
-    )
-    return trajectory, episode.observations()
-
-
 @pytest.fixture(scope="session", autouse=True)
 def own_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Keep the state and caches of the tests, and of what they start, out of the person's own folders."""
@@ -160,8 +126,8 @@ def no_lines_of_progress() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def demonstrate() -> Callable[..., Recorded]:
-    """Give the recorder of random episodes, see `_demonstrate`."""
-    return _demonstrate
+    """Give the recorder of random episodes, see `random_episode`."""
+    return random_episode
 
 
 @pytest.fixture(scope="session")
@@ -172,7 +138,7 @@ def fill(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Store]:
         store = Store.create(tmp_path_factory.mktemp("filled") / "store", suite)
         for task in suite:
             environment = TaskEnvironment(task)
-            recorded = [_demonstrate(environment, seed, suite=suite.name) for seed in seeds]
+            recorded = [random_episode(environment, seed, suite=suite.name) for seed in seeds]
             keep = task.id == "unrepeatable"
             store.append([replace(one, observations=seen if keep else None) for one, seen in recorded])
         return store
@@ -235,6 +201,26 @@ def record(demonstrate: Callable[..., Recorded], toys: Suite) -> Callable[..., T
 def store(tmp_path: Path, toys: Suite) -> Store:
     """Give an empty store of the toy suite."""
     return Store.create(tmp_path / "store", toys)
+
+
+_LONG = (
+    *("test_docs", "test_story", "test_spreading", "test_study_ends", "test_web_tasks", "test_web_miniwob"),
+    *(
+        "test_miniwob_by_hand",
+        "test_fuzz_messages",
+        "test_hostile",
+        "test_fuzz_files",
+        "test_behavior_cloning",
+    ),
+    *("test_crash", "test_another_browser", "test_judges", "test_way_faults", "test_faults", "test_minari"),
+    *("test_web_whatever_hands_do", "test_web_crash", "test_deployment", "test_stopping", "test_workers"),
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the longest files first, so that at the end no worker is busy while the others wait."""
+    ranks = {f"{name}.py": rank for rank, name in enumerate(_LONG)}
+    items.sort(key=lambda item: ranks.get(item.path.name, len(ranks)))
 
 
 def pytest_report_header() -> str:

@@ -45,7 +45,7 @@ def running(
 
 
 def browser(address: str, **options: Any) -> httpx.Client:
-    return httpx.Client(base_url=f"http://{address}", **{"timeout": 60, **options})
+    return httpx.Client(base_url=f"http://{address}", **{"timeout": 60, "verify": False, **options})
 
 
 def enter(client: httpx.Client, path: str) -> httpx.Response:

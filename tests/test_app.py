@@ -113,7 +113,7 @@ class Page:
 
 
 def cookie_of(address: str) -> str:
-    return httpx.get(f"http://{address}/", timeout=60).headers["set-cookie"].split(";")[0]
+    return httpx.get(f"http://{address}/", verify=False, timeout=60).headers["set-cookie"].split(";")[0]
 
 
 def wait_for(true: Any, seconds: float = 60) -> None:
@@ -255,7 +255,7 @@ def test_strangers_are_refused(suite: Suite, tmp_path: Path) -> None:
                 connect(f"ws://{address}/socket", additional_headers=headers),
             ):
                 pass
-        answer = httpx.get(f"http://{address}/", headers={"Host": "evil.example"})
+        answer = httpx.get(f"http://{address}/", verify=False, headers={"Host": "evil.example"})
         assert answer.status_code == 400
         with connect(f"ws://{address}/socket", origin=f"http://{address}") as stranger:  # type: ignore[arg-type]
             with pytest.raises(ConnectionClosed):
@@ -265,7 +265,7 @@ def test_strangers_are_refused(suite: Suite, tmp_path: Path) -> None:
 
 def test_the_page_is_served_with_a_strict_policy(suite: Suite, tmp_path: Path) -> None:
     with serving(suite, tmp_path) as address:
-        answer = httpx.get(f"http://{address}/")
+        answer = httpx.get(f"http://{address}/", verify=False)
         policy = answer.headers["content-security-policy"]
         assert "unsafe" not in policy
         assert "default-src 'none'" in policy
@@ -275,17 +275,17 @@ def test_the_page_is_served_with_a_strict_policy(suite: Suite, tmp_path: Path) -
         assert "<style" not in answer.text
         assert "style=" not in answer.text
         assert "onclick" not in answer.text
-        assert httpx.get(f"http://{address}/static/../app.py").status_code == 404
+        assert httpx.get(f"http://{address}/static/../app.py", verify=False).status_code == 404
         for name in ("main.js", "style.css", "icon.svg"):
-            assert httpx.get(f"http://{address}/static/{name}").status_code == 200
+            assert httpx.get(f"http://{address}/static/{name}", verify=False).status_code == 200
 
 
 def test_extra_pages_are_served_fresh_and_in_a_sandbox(suite: Suite, tmp_path: Path) -> None:
     report = tmp_path / "report.html"
     with serving(suite, tmp_path, extra_pages={"/report": report}) as address, Page(address) as page:
-        assert httpx.get(f"http://{address}/report").status_code == 404
+        assert httpx.get(f"http://{address}/report", verify=False).status_code == 404
         report.write_text("<h1>Figures</h1>")
-        answer = httpx.get(f"http://{address}/report")
+        answer = httpx.get(f"http://{address}/report", verify=False)
         assert answer.text == "<h1>Figures</h1>"
         assert answer.headers["content-security-policy"].startswith("sandbox")
         assert page.state["pages"] == [{"path": "/report", "title": "Report"}]

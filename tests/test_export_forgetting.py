@@ -6,8 +6,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,6 +21,7 @@ from tutelage.datasets.trajectory import Trajectory
 from tutelage.envs.errors import TutelageError
 from tutelage.envs.gymnasium_task import TaskEnvironment
 from tutelage.envs.suite import Suite, suite_from
+from tutelage.tests.command_line import run
 from tutelage.tests.test_forgetting import ANN, EVE, bytes_in
 from typer.testing import CliRunner
 
@@ -201,29 +200,21 @@ def test_forgetting_nobody_ends_in_status_2_and_again_in_0(crowd: Store) -> None
     assert not any(EVE in name for name in contents(state_folder()))
 
 
-KILLED = """
+DIES = """
 import os, signal, sys
-from pathlib import Path
-from tutelage.datasets.forgetting import Places, forget
-from tutelage.datasets.formats.exchange import export_store
-from tutelage.datasets.store import Store
-verb, store, out, at, person, events = sys.argv[1:7]
 count = 0
+notes = os.open({notes!r}, os.O_CREAT | os.O_RDWR)
 def die(event, arguments):
     global count
-    if event in events.split(","):
+    if event in {events!r}.split(","):
         if event == "open" and not ((arguments[2] or 0) & (os.O_WRONLY | os.O_RDWR)):
             return
-        if any(isinstance(one, (str, os.PathLike)) and "out" in os.fspath(one) for one in arguments):
+        if any(isinstance(path, (str, os.PathLike)) and "out" in os.fspath(path) for path in arguments):
             count += 1
-            if count == int(at):
+            os.pwrite(notes, str(count).encode(), 0)
+            if count == {step}:
                 os.kill(os.getpid(), signal.SIGKILL)
 sys.addaudithook(die)
-if verb == "forget":
-    forget(person, Places(stores=[Path(store)]))
-else:
-    export_store(Store.open(store), verb, Path(out))
-print(count)
 """
 
 
@@ -232,12 +223,15 @@ EVENTS = "os.rename,os.remove,os.rmdir,os.mkdir,open"
 
 def killed_at(step: int, verb: str, store: Path, out: Path, events: str = EVENTS) -> int | None:
     """Kill a process at its n-th change below `out`; returns how many it made if it came through."""
-    command = [sys.executable, "-c", KILLED, verb, str(store), str(out), str(step), EVE, events]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    notes = store.parent / "count"
+    words = (
+        ("forget", EVE, "--store", store) if verb == "forget" else ("export", store, "--to", verb, "-o", out)
+    )
+    done = run(*words, prelude=DIES.format(notes=str(notes), events=events, step=step))
     if done.returncode == -signal.SIGKILL:
         return None
     assert done.returncode == 0, done.stderr
-    return int(done.stdout)
+    return int(notes.read_text())
 
 
 @pytest.fixture

@@ -48,11 +48,10 @@ def test_a_kernel_is_compiled_anew_when_another_file_has_changed(tmp_path: Path)
     (package / "caller.py").write_text(
         f"{head}from .callee import value\n\n@kernel\ndef twice():\n    return 2 * value()\n"
     )
-    for value in (1, 10, 100):
+    for value in (1, 10):
         (package / "callee.py").write_text(f"{head}\n@kernel\ndef value():\n    return {value}\n")
-        for _ in range(2):
-            ask = "from package.caller import twice; print(twice())"
-            assert int(said(sys.executable, "-c", ask, cwd=tmp_path)) == 2 * value
+        ask = "from package.caller import twice; print(twice())"
+        assert int(said(sys.executable, "-c", ask, cwd=tmp_path)) == 2 * value
 
 
 def test_later_processes_find_what_was_compiled(tmp_path: Path) -> None:

@@ -265,7 +265,7 @@ async def never_reads(server: Server) -> None:
 
 async def crowds_at_the_door(server: Server) -> None:
     """A script that takes seat after seat is told to wait, whatever it calls itself."""
-    transport = httpx.AsyncHTTPTransport(local_address="127.3.0.1")
+    transport = httpx.AsyncHTTPTransport(local_address="127.3.0.1", verify=False)
     async with httpx.AsyncClient(base_url=f"http://{server.address}", transport=transport) as script:
         seats = []
         for at in range(150):

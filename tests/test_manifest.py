@@ -202,13 +202,13 @@ def test_a_lock_that_leads_outside_makes_no_file_there(
 
 APPENDER = """
 import sys
-from tutelage.tests import conftest
+from tutelage.tests.random_episodes import random_episode
 from tutelage.datasets.store import Store
 from tutelage.envs.gymnasium_task import TaskEnvironment
 store = Store.open(sys.argv[1])
 environment = TaskEnvironment(store.suite["pole"])
 for seed in range(int(sys.argv[2]), int(sys.argv[2]) + 12):
-    print(store.append([conftest._demonstrate(environment, seed, suite="real")[0]]).name)
+    print(store.append([random_episode(environment, seed, suite="real")[0]]).name)
 """
 
 

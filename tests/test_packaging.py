@@ -93,7 +93,9 @@ def test_the_wheel_runs_in_a_fresh_environment(wheel: Path, tmp_path: Path) -> N
     python = binaries / "python"
     install = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", str(python)]
     subprocess.run(
-        [*install, "install", "-q", "--no-deps", "--no-index", str(wheel)], check=True, timeout=120
+        [*install, "install", "-q", "--no-deps", "--no-index", "--no-compile", str(wheel)],
+        check=True,
+        timeout=120,
     )
     own = subprocess.check_output(
         [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], text=True

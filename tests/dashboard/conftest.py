@@ -33,7 +33,7 @@ class Browser:
 
     def __init__(self, served: Served) -> None:
         self.url, self.origin = served.url, served.url.removesuffix("/admin")
-        self.http = httpx.Client(timeout=60)
+        self.http = httpx.Client(timeout=60, verify=False)
         self.csrf = ""
 
     def get(self, path: str, **options: Any) -> httpx.Response:

@@ -29,6 +29,8 @@ from .panels import Prolific
 
 try:
     import httpx
+
+    from .authorities import authorities
 except ImportError as error:
     raise TutelageError(f"expected httpx for Prolific, got: {error}; pip install 'tutelage[study]'") from None
 
@@ -112,7 +114,10 @@ class ProlificClient:
     ) -> None:
         logging.getLogger("httpx").setLevel(logging.WARNING)  # at INFO it logs addresses, which hold ids
         self._http = httpx.Client(
-            base_url=address, headers={"Authorization": f"Token {token}"}, timeout=timeout
+            base_url=address,
+            headers={"Authorization": f"Token {token}"},
+            timeout=timeout,
+            verify=authorities(),
         )
         self._attempts = attempts
         self._wait = wait

@@ -24,6 +24,8 @@ from .panels import Arrival, Prolific, Refusal
 try:
     import httpx
     import jwt
+
+    from .authorities import authorities
 except ImportError as error:
     raise TutelageError(
         f"expected PyJWT and httpx for Prolific, got: {error}; pip install 'tutelage[study]'"
@@ -114,7 +116,7 @@ class TokenVerifier:
     def _fetch(self) -> None:
         """Take over the set that Prolific publishes; whatever goes wrong, the keys stay as they are."""
         try:
-            answer = httpx.get(self._prolific.api + KEYS, timeout=self._timeout)
+            answer = httpx.get(self._prolific.api + KEYS, timeout=self._timeout, verify=authorities())
             keys = dict(_usable(answer.raise_for_status().json()["keys"]))
         except (httpx.HTTPError, ValueError, TypeError, KeyError, AttributeError):
             return
