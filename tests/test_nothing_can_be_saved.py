@@ -29,7 +29,7 @@ pytestmark = pytest.mark.alone  # servers and clocks: needs steady time
 
 NEWCOMERS, FEW = 60, 5
 SOON = 2.0
-"""Seconds within which every page answers, beside what as many pages take where all is well."""
+"""Seconds within which every page answers, beside what as many pages take at a server where all is well."""
 TITLE = {"en": "Please come back in a minute", "zh": "请一分钟后再来"}
 
 
@@ -59,11 +59,19 @@ async def rush(
         return list(await asyncio.gather(*(ask() for _ in range(count)))), max(took)
 
 
-async def everybody_is_told(address: str, doors: dict[str, int], usual: float, language: str = "en") -> None:
+@pytest.fixture(scope="module")
+def peer(nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Give the address of a server where all is well."""
+    with serving(nursery, "recorder", small_room.write(tmp_path_factory.mktemp("peer"))) as server:
+        yield server.address
+
+
+async def everybody_is_told(address: str, peer: str, doors: dict[str, int], language: str = "en") -> None:
     """See that newcomers at every door are answered soon, as are the pages that need no database."""
     first = next(iter(doors))
     rushes = [rush(address, path, language, NEWCOMERS if path == first else FEW) for path in doors]
-    for (path, status), (answers, longest) in zip(doors.items(), await asyncio.gather(*rushes), strict=True):
+    (_, usual), *told = await asyncio.gather(rush(peer, "/static/style.css"), *rushes)
+    for (path, status), (answers, longest) in zip(doors.items(), told, strict=True):
         assert {answer.status_code for answer in answers} == {status}, path
         assert longest < SOON + 2 * usual, (path, longest, usual)
         if path in ("/join", "/") and status == 503:
@@ -83,14 +91,14 @@ RECORDER = {"/": 503, "/static/style.css": 200}
 @pytest.mark.parametrize("kind", ["study", "recorder"])
 @pytest.mark.parametrize("knows", [True, False])
 def test_newcomers_at_a_full_disk_are_told_and_whoever_plays_goes_on(
-    nursery: Nursery, disk: Path, kind: str, knows: bool
+    nursery: Nursery, peer: str, disk: Path, kind: str, knows: bool
 ) -> None:
     folder = small_room.write(disk / "here", episodes=2)
     player = Player(random.Random(1), "127.0.0.9")
     with serving(nursery, kind, folder) as server:
 
         async def story() -> None:
-            full, usual = SmallDisk(disk), (await rush(server.address, "/static/style.css"))[1]
+            full = SmallDisk(disk)
             await player.join(server.address)
             async with player.page(server.address) as page:
                 await player.greet(page)
@@ -105,9 +113,9 @@ def test_newcomers_at_a_full_disk_are_told_and_whoever_plays_goes_on(
                             await player.read(page, "saving")
                     doors = dict(STUDY if kind == "study" else RECORDER)
                     health = {} if knows or kind == "recorder" else {"/healthz": doors.pop("/healthz")}
-                    await everybody_is_told(server.address, doors, usual, "en" if kind == "study" else "zh")
+                    await everybody_is_told(server.address, peer, doors, "en" if kind == "study" else "zh")
                     if health:  # it tries nothing itself, and knows of what others met
-                        await everybody_is_told(server.address, health, usual)
+                        await everybody_is_told(server.address, peer, health)
                 finally:
                     full.free(server)
                 await player.settle(page)
@@ -126,7 +134,7 @@ def test_newcomers_at_a_full_disk_are_told_and_whoever_plays_goes_on(
 
 
 def test_newcomers_while_postgresql_is_stopped_are_told(
-    nursery: Nursery, postgres: PostgreSQL, tmp_path: Path
+    nursery: Nursery, peer: str, postgres: PostgreSQL, tmp_path: Path
 ) -> None:
     folder = small_room.write(tmp_path / "study")
     with postgres.database() as url:
@@ -134,10 +142,9 @@ def test_newcomers_while_postgresql_is_stopped_are_told(
         with serving(nursery, "study", folder, **options) as server:
 
             async def story() -> None:
-                usual = (await rush(server.address, "/static/style.css"))[1]
                 await asyncio.to_thread(postgres.stop)
                 try:
-                    await everybody_is_told(server.address, STUDY, usual)
+                    await everybody_is_told(server.address, peer, STUDY)
                 finally:
                     await asyncio.to_thread(postgres.start)
                 answers, _ = await rush(server.address, "/static/style.css")
@@ -148,17 +155,16 @@ def test_newcomers_while_postgresql_is_stopped_are_told(
 
 
 def test_newcomers_while_another_program_holds_the_database_are_told(
-    nursery: Nursery, tmp_path: Path
+    nursery: Nursery, peer: str, tmp_path: Path
 ) -> None:
     folder = small_room.write(tmp_path / "study")
     with serving(nursery, "study", folder) as server:
 
         async def story() -> None:
-            usual = (await rush(server.address, "/static/style.css"))[1]
             with contextlib.closing(sqlite3.connect(folder / "out" / "journal.sqlite")) as other:
                 other.execute("begin immediate")
                 doors = {path: status for path, status in STUDY.items() if path != "/healthz"}
-                await everybody_is_told(server.address, doors, usual)
+                await everybody_is_told(server.address, peer, doors)
                 other.rollback()
             until(lambda: httpx.get(f"http://{server.address}/join", trust_env=False).status_code == 303)
 

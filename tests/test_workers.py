@@ -46,14 +46,14 @@ STEP_SECONDS, FIRST_SECONDS = 0.8, 1.5
 
 @asynccontextmanager
 async def pool(
-    suite: Suite = SUITE, first_seconds: float = FIRST_SECONDS, **limits: Any
+    suite: Suite = SUITE, seconds: float = 30, first_seconds: float = 60, **limits: Any
 ) -> AsyncIterator[Workers]:
-    one = Workers(suite, 1, **{"seconds": STEP_SECONDS, "first_seconds": first_seconds} | limits)
-    await one.start()
+    workers = Workers(suite, 1, seconds, first_seconds, **limits)
+    await workers.start()
     try:
-        yield one
+        yield workers
     finally:
-        await one.close()
+        await workers.close()
 
 
 def record(task: str, seed: int = 5) -> EpisodeRecord:
@@ -119,7 +119,8 @@ def test_what_one_does_ends_its_own_episode_and_the_others_go_on(
     mood: int, why: str, ends_its_process: bool
 ) -> None:
     async def story() -> None:
-        async with pool() as workers:
+        limits = {"seconds": STEP_SECONDS, "first_seconds": FIRST_SECONDS} if "answer" in why else {}
+        async with pool(**limits) as workers:
             others = [await Innocent(workers).begin() for _ in range(3)]
             culprit = RemoteWorld(SUITE["moody"], workers)
             await culprit.begin(record("moody"))
@@ -131,14 +132,14 @@ def test_what_one_does_ends_its_own_episode_and_the_others_go_on(
             assert why in await doing
             await asyncio.gather(*(one.go_on() for one in others))
             assert workers.ended == ends_its_process
-            assert max(one.longest for one in others) < STEP_SECONDS + FIRST_SECONDS
+            assert max(other.longest for other in others) < STEP_SECONDS + FIRST_SECONDS
 
     run(story)
 
 
 def test_one_that_eats_memory_is_refused_more_and_the_others_do_not_notice() -> None:
     async def story() -> None:
-        async with pool(seconds=20.0, memory=2 << 30) as workers:
+        async with pool(memory=2 << 30) as workers:
             other = await Innocent(workers).begin()
             culprit = RemoteWorld(SUITE["moody"], workers)
             await culprit.begin(record("moody"))
@@ -154,7 +155,7 @@ def test_one_that_eats_memory_is_refused_more_and_the_others_do_not_notice() -> 
 @pytest.mark.parametrize("task", ["stuck-at-first", "stuck-when-drawn"])
 def test_one_that_hangs_before_its_first_step_is_ended_too(task: str) -> None:
     async def story() -> None:
-        async with pool() as workers:
+        async with pool(seconds=STEP_SECONDS, first_seconds=FIRST_SECONDS) as workers:
             other = await Innocent(workers).begin()
             culprit = RemoteWorld(SUITE[task], workers)
             doing = asyncio.create_task(fails(culprit.begin(record(task))))
@@ -225,7 +226,7 @@ def test_an_innocent_that_does_not_play_the_same_again_is_told_so() -> None:
 @pytest.mark.parametrize("task", ["lake", "pole", "cards"])
 def test_an_environment_there_gives_what_it_gives_here(task: str) -> None:
     async def story() -> None:
-        async with pool(first_seconds=30) as workers:
+        async with pool() as workers:
             here, there = InlineWorld(SUITE[task], Encoder()), RemoteWorld(SUITE[task], workers)
             one, other = await here.begin(record(task)), await there.begin(record(task))
             assert (one.record.digest, one.limit, one.instruction, one.atlas) == (
@@ -278,7 +279,7 @@ def _same_picture(one: Picture | None, other: Picture | None) -> None:
 
 def test_what_does_not_play_the_same_again_is_not_proven() -> None:
     async def story() -> None:
-        async with pool(first_seconds=30) as workers:
+        async with pool() as workers:
             world = RemoteWorld(SUITE["fickle"], workers)
             begun = await world.begin(record("fickle"))
             await world.act(row(FINE), 0, 0, 0)
@@ -376,11 +377,11 @@ async def test_a_process_trusts_what_the_server_trusts_though_its_forkserver_is_
     suite = suite_from({"suite": "own", "tasks": [{"id": "pole", "env": "json:CartPole-v1"}]})
     monkeypatch.setenv(VARIABLE, "")
     begun = EpisodeRecord("seat", "ada", "own", "pole", "json:CartPole-v1", 5, b"")
-    async with pool(suite, first_seconds=60) as workers:
+    async with pool(suite) as workers:
         with pytest.raises(TutelageError, match=r"this would import the module json; .* --trust json"):
             await RemoteWorld(suite["pole"], workers, pictures=False).begin(begun)
     trust(["json"])
-    async with pool(suite, first_seconds=60) as workers:
+    async with pool(suite) as workers:
         world = RemoteWorld(suite["pole"], workers, pictures=False)
         await world.begin(begun)
         await world.close()
