@@ -17,7 +17,10 @@ import pytest
 import yaml
 from tutelage.cli import app
 from tutelage.datasets.crowd.keeping import Keeper
+from tutelage.datasets.crowd.seats.assignment import Assignment
 from tutelage.datasets.crowd.seats.free_choice import FreeChoice, play
+from tutelage.datasets.crowd.seats.session import Session
+from tutelage.datasets.crowd.settings import Settings
 from tutelage.datasets.crowd.worlds.world import Kept
 from tutelage.datasets.edit_commit import commit
 from tutelage.datasets.edit_log import compact
@@ -33,6 +36,7 @@ from tutelage.datasets.trajectory import Trajectory
 from tutelage.envs.errors import TutelageError
 from tutelage.envs.suite import Suite
 from tutelage.tests.damage import flip_bit
+from tutelage.tests.postgres import PostgreSQL
 from typer.testing import CliRunner
 
 Recorder = Callable[..., Trajectory]
@@ -270,6 +274,35 @@ async def test_what_the_journal_has_comes_back_after_a_part_was_deleted(
         assert np.array_equal(trajectory.times_ms, before[episode].times_ms)
     assert Store.open(store.path).verify() == []
     assert mend(store.path, journal=str(tmp_path)).restored == 0
+
+
+@pytest.mark.anyio
+async def test_a_journal_on_postgresql_brings_back_what_a_store_lost(
+    postgres: PostgreSQL, tmp_path: Path, suite: Suite
+) -> None:
+    store = Store.create(tmp_path / "store", suite)
+    with postgres.database() as url:
+        with Journal(url, shared=True) as journal:
+            settings = Settings(suite, store.path)
+            keeper = Keeper(settings, journal, store, pytest.fail)
+            seat = SeatRecord("a" * 32, WHO)
+            session = Session(seat, suite, journal, kind="person", deliver=keeper.put)
+            assignment = Assignment(settings.seeds, settings.is_baseline, journal)
+            choice = FreeChoice(session, settings, journal, assignment)
+            await choice.count()
+            for _ in range(2):
+                await play(choice, "lake", lambda _: np.array([1.0]))
+            keeper.close()
+            journal.flush()
+        before = {trajectory.episode: trajectory for trajectory in store.trajectories()}
+        for part in store.parts():
+            part.unlink()
+        done = CliRunner().invoke(app, ["repair", str(store.path), "--journal", url, "--json"])
+    assert done.exception is None, done.output
+    assert (json.loads(done.stdout)["restored"], json.loads(done.stdout)["problems"]) == (2, [])
+    after = {trajectory.episode: trajectory for trajectory in Store.open(store.path).trajectories()}
+    assert after.keys() == before.keys()
+    assert all(after[episode].digest == before[episode].digest for episode in before)
 
 
 @pytest.mark.anyio
