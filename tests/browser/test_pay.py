@@ -69,6 +69,7 @@ def test_pay_is_read_beforehand_as_it_grows_and_at_the_end(serve_study: Serve, j
         at(page, "rest")
         expect(page.get_by_text("Your bonus so far: 0.25 GBP of at most 0.75 GBP").last).to_be_visible()
         looks_well(page)
+        page.wait_for_timeout(450)  # a second press at once would be a double click
         page.click("[data-choice=next]:visible")
         at(page, "play")
         give_up(page)
