@@ -14,7 +14,6 @@ from urllib.parse import urlsplit
 import httpx
 import numpy as np
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 from tutelage.datasets.crowd.app import listen, server_of
 from tutelage.datasets.crowd.browsing import serve
@@ -22,6 +21,7 @@ from tutelage.datasets.store import Store
 from tutelage.envs.gymnasium_task import TaskEnvironment
 from tutelage.envs.suite import suite_from
 from tutelage.envs.web.browser import shared
+from tutelage.tests.browser.looks import WIDTHS, every_scheme, findings
 from tutelage.tests.browser.test_looks import fits, legible
 from tutelage.tests.web.showing import PAGES
 
@@ -282,26 +282,25 @@ def test_notes_tags_and_marks_are_on_disk_when_the_page_says_so(look: Open, serv
     expect(page.locator("#marked")).to_have_text("")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [400, 1280])
-def test_it_fits_is_legible_and_axe_finds_nothing(
-    look: Open, served: Served, scheme: str, width: int
-) -> None:
+def looks_well(page: Page) -> None:
+    """See that what is shown fits, is legible and has no finding, light and dark."""
+    for scheme in every_scheme(page):
+        fits(page)
+        legible(page, scheme)
+        assert findings(page) == []
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_it_fits_is_legible_and_axe_finds_nothing(look: Open, served: Served, width: int) -> None:
     options = {"has_touch": True, "is_mobile": True} if width == 400 else {}
-    page = look(
-        color_scheme=scheme, viewport={"width": width, "height": 860}, reduced_motion="reduce", **options
-    )
-    fits(page)
-    legible(page, scheme)
-    assert Axe().run(page).response["violations"] == []
+    page = look(viewport={"width": width, "height": 860}, reduced_motion="reduce", **options)
+    looks_well(page)
     row = page.locator(f".row[data-episode='{served.ids('find-the-ball')[1]}']")
     row.tap() if options else row.click()
     at_step(page, 0)
     page.locator("#on").tap() if options else page.click("#on")
     at_step(page, 1)
-    fits(page)
-    legible(page, scheme)
-    assert Axe().run(page).response["violations"] == []
+    looks_well(page)
     if options:
         expect(page.locator("#list")).to_be_hidden()
         smallest = page.evaluate(

@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 from tutelage.datasets.crowd.ledger import conduct
 from tutelage.datasets.crowd.studies.standing import standing
+from tutelage.tests.browser.looks import every_look, findings
 from tutelage.tests.browser.test_looks import CONTRAST, fits
 from tutelage.tests.busy import Busy, busy
 from tutelage.tests.busy_server import Served, serving
@@ -135,14 +135,8 @@ def test_the_figures_are_the_database_s_and_follow_it(board: Open, one: Busy) ->
         connection.execute(conduct.delete().where(conduct.c.episode == "new"))
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [400, 1280])
-def test_it_fits_and_is_legible_and_has_no_serious_finding(
-    board: Open, one: Busy, scheme: str, width: int
-) -> None:
-    page = board(color_scheme=scheme, viewport={"width": width, "height": 900})
-    background = page.evaluate("getComputedStyle(document.body).backgroundColor")
-    assert (sum(map(int, re.findall(r"\d+", background)[:3])) < 200) == (scheme == "dark")
+def test_it_fits_and_is_legible_and_has_no_serious_finding(board: Open, one: Busy) -> None:
+    page = board()
     looks_well(page)
     page.get_by_text("Export", exact=True).click()
     looks_well(page)
@@ -157,15 +151,18 @@ def test_it_fits_and_is_legible_and_has_no_serious_finding(
 
 
 def looks_well(page: Page) -> None:
-    fits(page)
-    for contrast in (CONTRAST, SVG_CONTRAST):
-        assert {text: ratio for text, ratio in page.evaluate(contrast).items() if ratio < 4.5} == {}
-    found = Axe().run(page).response["violations"]
-    assert [(each["id"], [node["target"] for node in each["nodes"]]) for each in found] == []
+    """See that what is shown fits, is legible and has no finding, narrow and wide, light and dark."""
+    for scheme in every_look(page, height=900):
+        background = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert (sum(map(int, re.findall(r"\d+", background)[:3])) < 200) == (scheme == "dark")
+        fits(page)
+        for contrast in (CONTRAST, SVG_CONTRAST):
+            assert {text: ratio for text, ratio in page.evaluate(contrast).items() if ratio < 4.5} == {}
+        assert findings(page) == []
 
 
 def test_the_door_has_no_serious_finding_either(arrive: Open) -> None:
-    looks_well(arrive(viewport={"width": 400, "height": 800}))
+    looks_well(arrive())
 
 
 def test_people_are_found_sorted_and_filtered(board: Open, one: Busy) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-import pytest
 from playwright.sync_api import Page, expect
+from tutelage.tests.browser.looks import every_look
 
 Serve = Callable[..., str]
 Open = Callable[..., Page]
@@ -21,23 +21,25 @@ def phase(page: Page, name: str) -> None:
     page.wait_for_selector(f"body[data-phase={name}]")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [400, 1280])
-def test_it_fits_and_is_legible(serve: Serve, open_page: Open, scheme: str, width: int) -> None:
-    page = open_page(serve(episodes=3), color_scheme=scheme, viewport={"width": width, "height": 800})
-    fits(page)
-    legible(page, scheme)
+def test_it_fits_and_is_legible(serve: Serve, open_page: Open) -> None:
+    page = open_page(serve(episodes=3))
+    look(page)
     choose(page, "taxi")
     page.wait_for_selector("canvas[data-frame]")
-    fits(page)
-    legible(page, scheme)
+    look(page)
     page.keyboard.press("Escape")
     phase(page, "choosing")
     choose(page, "cartpole")
     page.keyboard.press("ArrowLeft")
     phase(page, "finished")
-    fits(page)
-    legible(page, scheme)
+    look(page)
+
+
+def look(page: Page) -> None:
+    """See that what is shown fits and is legible, narrow and wide, light and dark."""
+    for scheme in every_look(page):
+        fits(page)
+        legible(page, scheme)
 
 
 def fits(page: Page) -> None:

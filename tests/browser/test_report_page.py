@@ -18,7 +18,7 @@ from tutelage.agents.evaluation.report import write_report
 from tutelage.envs.suite import suite_from
 
 playwright = pytest.importorskip("playwright.sync_api")
-CHROMIUM = shutil.which("chromium")
+CHROMIUM = shutil.which("chromium-headless-shell") or shutil.which("chromium")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
 
 SUITE = suite_from(

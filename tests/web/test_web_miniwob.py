@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import gymnasium
@@ -24,7 +24,7 @@ if not miniwob_tasks():
     pytest.skip("needs the package miniwob: pip install 'tutelage[web]'", allow_module_level=True)
 
 SEED = 11
-TOGETHER = 10
+TOGETHER = 16
 BY_THE_CLOCK = {"chase-circle", "click-pie", "moving-items", "stock-market"}
 """Pages that move by themselves: what they show depends on when one looks."""
 OWN_LISTING = """(() => {
@@ -46,8 +46,8 @@ COLUMNS = ("parent", "tag", "text", "value", "id", "classes", "left", "top", "wi
 Shown = tuple[str, list[list[Any]]]
 
 
-def by_the_package(task: str) -> Conversation[Shown]:
-    """Open a task's page bare, start it as the package does, and list it with the package's own code."""
+def by_the_package(tasks: Sequence[str]) -> Conversation[list[Shown]]:
+    """Open pages bare in turn, start each as the package does, and list it with the package's own code."""
     (target,) = yield [Call("Target.createTarget", {"url": "about:blank"})]
     (attached,) = yield [Call("Target.attachToTarget", {"targetId": target["targetId"], "flatten": True})]
     session = attached["sessionId"]
@@ -59,19 +59,25 @@ def by_the_package(task: str) -> Conversation[Shown]:
 
     size = {"width": 500, "height": 240, "deviceScaleFactor": 1, "mobile": False}
     yield [Call("Emulation.setDeviceMetricsOverride", size, session)]
-    yield [Call("Page.navigate", {"url": find_page(task).path.as_uri()}, session)]
-    is_there = "document.readyState === 'complete' && typeof core === 'object'"
-    while not (yield from evaluate(is_there)):
-        yield from evaluate("new Promise((done) => setTimeout(done, 20))")
-    yield from evaluate("new Promise((done) => setTimeout(done, 50))")
-    start = "core.setDataMode('train'); core.startEpisodeReal()"
-    yield from evaluate(f"core.endEpisode(0); Math.seedrandom({SEED}); {start}")
-    # pictures that styles name come only now
-    yield from evaluate("new Promise((done) => setTimeout(done, 150))")
-    utterance, rows = yield from evaluate(OWN_LISTING)
+    shown: list[Shown] = []
+    for task in tasks:
+        url = find_page(task).path.as_uri()
+        yield [Call("Page.navigate", {"url": url}, session)]
+        is_there = (
+            f"location.href === '{url}' && document.readyState === 'complete' && typeof core === 'object'"
+        )
+        while not (yield from evaluate(is_there)):
+            yield from evaluate("new Promise((done) => setTimeout(done, 20))")
+        yield from evaluate("new Promise((done) => setTimeout(done, 50))")
+        start = "core.setDataMode('train'); core.startEpisodeReal()"
+        yield from evaluate(f"core.endEpisode(0); Math.seedrandom({SEED}); {start}")
+        # pictures that styles name come only now
+        yield from evaluate("new Promise((done) => setTimeout(done, 150))")
+        utterance, rows = yield from evaluate(OWN_LISTING)
+        # as the package's own environment reads it: some pages tell the fields apart, too
+        shown.append((utterance["utterance"] if isinstance(utterance, dict) else utterance, rows))
     yield [Call("Target.closeTarget", {"targetId": target["targetId"]})]
-    # as the package's own environment reads it: some pages tell the fields apart, too
-    return utterance["utterance"] if isinstance(utterance, dict) else utterance, rows
+    return shown
 
 
 def by_us(browser: Browser, task: str) -> Conversation[Shown]:
@@ -95,14 +101,15 @@ def alike(mine: Shown, theirs: Shown) -> bool:
 
 @pytest.fixture(scope="module")
 def pages(browser: Browser) -> dict[str, tuple[Shown, Shown]]:
-    shown: dict[str, tuple[Shown, Shown]] = {}
     tasks = miniwob_tasks()
+    mine: list[Shown] = []
     for begin in range(0, len(tasks), TOGETHER):
-        some = tasks[begin : begin + TOGETHER]
-        mine = browser.talk([by_us(browser, task) for task in some])
-        theirs = browser.talk([by_the_package(task) for task in some])
-        shown |= zip(some, zip(mine, theirs, strict=True), strict=True)
-    return shown
+        mine += browser.talk([by_us(browser, task) for task in tasks[begin : begin + TOGETHER]])
+    bare = browser.talk([by_the_package(tasks[begin::TOGETHER]) for begin in range(TOGETHER)])
+    theirs: dict[str, Shown] = {}
+    for begin, listed in enumerate(bare):
+        theirs |= zip(tasks[begin::TOGETHER], listed, strict=True)
+    return {task: (page, theirs[task]) for task, page in zip(tasks, mine, strict=True)}
 
 
 def test_the_same_seed_gives_the_same_instruction_in_every_task(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -25,6 +25,12 @@ SUITE = suite_from(
 )
 
 
+@pytest.fixture(scope="module", autouse=True)
+def no_browser_left() -> Iterator[None]:
+    yield
+    shared().close()
+
+
 @pytest.mark.parametrize("task", [one.id for one in SUITE])
 def test_seed_and_actions_give_a_page_back(demonstrate: Callable, tmp_path: Path, task: str) -> None:
     store = Store.create(tmp_path / "store", SUITE)
@@ -40,4 +46,3 @@ def test_seed_and_actions_give_a_page_back(demonstrate: Callable, tmp_path: Path
     assert Store.open(store.path).verify() == []
     environment.close()
     fresh.close()
-    shared().close()

@@ -65,7 +65,7 @@ ALL_PAGES = [path.stem for path in sorted(PAGES.glob("*.html"))]
 
 @pytest.mark.parametrize("page", ALL_PAGES)
 def test_whatever_hands_do_another_tab_shows_the_same(browser: Browser, page: str) -> None:
-    _fumble(browser, page, 8)
+    _fumble(browser, page, 3)
 
 
 @pytest.mark.soak
