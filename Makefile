@@ -12,7 +12,7 @@ export PYTHONUNBUFFERED = 1
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types programs exam soak bench docs clean
+.PHONY: help demo test lint types kernels programs exam soak bench docs clean
 
 help:  ## list these verbs
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -20,7 +20,8 @@ help:  ## list these verbs
 demo: .venv/installed-demo  ## the whole road: a crowd plays, one policy learns, all are measured (10 minutes)
 	$(BIN)/tutelage demo $(ARGS)
 
-test: .venv/installed-dev programs lint types  ## everything that CI runs
+test: .venv/installed-dev programs  ## everything that CI runs
+	@$(MAKE) --no-print-directory -j2 kernels types lint
 	@# one thread each; three workers, since much of it waits; a file's tests stay together, and what they share is made
 	@# once; those of the second run need steady time: none of them computes for long
 	@began=$$(date +%s); \
@@ -36,6 +37,9 @@ lint: .venv/installed-dev  ## ruff: lint and format
 types: .venv/installed-dev  ## mypy, strict
 	@mkdir -p .venv/typing && ln -sfn ../.. .venv/typing/tutelage
 	cd .venv/typing && ../bin/mypy --config-file tutelage/pyproject.toml -p tutelage
+
+kernels: .venv/installed-dev  # compile them once, before the processes of the tests all do
+	@$(BIN)/python -m tutelage.tests.warm_up
 
 exam: .venv/installed-dev .venv/exam/ready programs  ## every registered environment and those of other packages, 100,000 grid worlds a level (long)
 	OMP_NUM_THREADS=1 .venv/exam/bin/python -m pytest -rA -m exam tests/exam/test_families.py
