@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -38,4 +39,5 @@ def test_a_pole_that_fell_is_no_success_and_without_a_rule_the_return_is_told(
         expect(other.locator("#step")).to_have_attribute("data-step", step)
     other.wait_for_selector("body[data-phase=finished]")
     expect(other.locator("#verdict")).to_have_text("Finished · return 0")
+    expect(other.locator("#figures")).to_contain_text(re.compile(r"^2\s+steps"))  # the return is said above
     assert other.get_attribute("#outcome", "data-success") == "null"

@@ -252,7 +252,7 @@ export class View {
     const verdict = unrated ? finished(outcome) : say(outcome.success ? "play.success" : "play.failure");
     at("outcome").dataset.success = outcome.success;
     at("verdict").textContent = outcome.success ? `✓ ${verdict}` : verdict;
-    const told = figures(unrated ? { ...outcome, return: null } : outcome);
+    const told = figures(unrated ? { ...outcome, return: undefined } : outcome);
     at("figures").textContent = told;
     at("better").hidden = true;
     this.#say(`${verdict}${say("stop")} ${told}${say("stop")}`);
