@@ -28,6 +28,8 @@ from tutelage.datasets.store import Store
 from tutelage.datasets.trajectory import Trajectory
 from tutelage.envs.gymnasium_task import TaskEnvironment
 from tutelage.envs.suite import Suite, load_suite
+from tutelage.envs.trust import VARIABLE
+from tutelage.tests.command_line import run
 
 pytestmark = [
     pytest.mark.exam,
@@ -202,9 +204,7 @@ def inked_cells(pixels: Any, text: str) -> str:
 def recorder(folder: Path) -> Iterator[str]:
     """Run `tutelage record`; gives its address once it serves."""
     words = [*PROGRAM, "record", "family.yaml", "-o", "store", "--port", "0", "--no-browser"]
-    process = subprocess.Popen(
-        words, cwd=folder, env=surroundings(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
+    process = subprocess.Popen(words, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     assert process.stdout is not None
     told: list[str] = []
     rest: threading.Thread | None = None
@@ -242,22 +242,15 @@ def page_at(address: str) -> Iterator[Page]:
 
 
 def tutelage(folder: Path, *words: str) -> str:
-    done = subprocess.run(
-        [*PROGRAM, *words],
-        cwd=folder,
-        env=surroundings(),
-        capture_output=True,
-        text=True,
-        timeout=1800,
-        check=False,
-    )
+    done = run(*words, cwd=folder, seconds=1800)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
-def surroundings() -> dict[str, str]:
-    """Return the environment of a machine without a display, where the modules of the suite are trusted."""
-    kept = {name: value for name, value in os.environ.items() if name not in WITHOUT}
-    return kept | {
-        "TUTELAGE_TRUST": os.pathsep.join(["ale_py", "highway_env", "gymnasium_robotics", "odd_worlds"])
-    }
+@pytest.fixture(autouse=True)
+def surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Be on a machine without a display, where the modules of the suite are trusted."""
+    for name in WITHOUT:
+        monkeypatch.delenv(name, raising=False)
+    modules = ("ale_py", "highway_env", "gymnasium_robotics", "odd_worlds")
+    monkeypatch.setenv(VARIABLE, os.pathsep.join(modules))
