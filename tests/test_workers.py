@@ -39,6 +39,7 @@ TASKS = [
     {"id": "pole", "env": "CartPole-v1"},
     {"id": "cards", "env": "Blackjack-v1"},
     {"id": "fickle", "env": "toys/Moody-v0", "kwargs": {"fickle": True}},
+    {"id": "late", "env": "toys/Moody-v0", "kwargs": {"late": True}},
 ]
 SUITE = suite_from({"suite": "moods", "tasks": TASKS})
 STEP_SECONDS, FIRST_SECONDS = 0.8, 1.5
@@ -164,6 +165,18 @@ def test_one_that_hangs_before_its_first_step_is_ended_too(task: str) -> None:
             assert f"did not answer for {FIRST_SECONDS} seconds" in await doing
             await other.go_on()
             assert workers.ended == 1
+
+    run(story)
+
+
+def test_the_end_of_an_episode_may_take_longer_than_a_step() -> None:
+    async def story() -> None:
+        async with pool(first_seconds=30.0) as workers:
+            world = RemoteWorld(SUITE["late"], workers)
+            begun = await world.begin(record("late"))
+            await world.act(row(FINE), 0, 0, 0)
+            kept = await world.finish(begun.record, 0)
+            assert (len(kept.trajectory), workers.ended) == (1, 0)
 
     run(story)
 

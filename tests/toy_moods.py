@@ -16,18 +16,35 @@ FINE, RAISES, HANGS, DIES, SEGFAULTS, HOLDS, EATS = range(7)
 """HOLDS hangs in C, with Python's lock in its hand: not even another thread of its process runs."""
 
 
+class Late(type):
+    """The type of what a package imports only when it is looked at: its module is known after a while."""
+
+    @property
+    def __module__(cls) -> str:
+        time.sleep(1.6)
+        return "late"
+
+
 class Moody(gymnasium.Env[Any, Any]):
     """Its action says what becomes of it.
 
-    `hangs_in` makes it hang in "reset" or "render" instead; a `fickle` one never looks the same twice.
+    `hangs_in` makes it hang in "reset" or "render" instead; a `fickle` one never looks the same twice; a `late`
+    one takes a second and a half to tell which packages it is made of.
     """
 
     metadata = {"render_modes": ["rgb_array"]}  # noqa: RUF012
     observation_space = spaces.Discrete(1_000_000)
     action_space = spaces.Discrete(7)
 
-    def __init__(self, render_mode: str | None = None, hangs_in: str = "", fickle: bool = False) -> None:
+    def __init__(
+        self,
+        render_mode: str | None = None,
+        hangs_in: str = "",
+        fickle: bool = False,
+        late: bool = False,
+    ) -> None:
         self.render_mode = render_mode
+        self.part = Late("Part", (), {})() if late else None
         self.hangs_in = hangs_in
         self.fickle = fickle
         self.steps = 0

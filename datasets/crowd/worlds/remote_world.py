@@ -64,13 +64,15 @@ class RemoteWorld:
         return await self._ask("draw", self._place)
 
     async def finish(self, record: EpisodeRecord, missed: int) -> Kept:
-        trajectory = await self._ask("finish", self._place, record, missed)
+        seconds = self._workers.first_seconds  # it stacks observations and reads versions
+        trajectory = await self._anywhere(
+            lambda worker, _: worker.ask("finish", self._place, record, missed, seconds=seconds)
+        )
         worker, self._record = self._worker, None
         assert worker is not None
 
         async def observations() -> Mapping[str, np.ndarray]:
             try:
-                seconds = self._workers.first_seconds
                 return await worker.ask("observations", record.episode, seconds=seconds)
             except (Lost, WorldFault):
                 raise TutelageError(
