@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import random
 import signal
 import time
 from typing import Any
@@ -28,8 +29,9 @@ class Late(type):
 class Moody(gymnasium.Env[Any, Any]):
     """Its action says what becomes of it.
 
-    `hangs_in` makes it hang in "reset" or "render" instead; a `fickle` one never looks the same twice; a `late`
-    one takes a second and a half to tell which packages it is made of.
+    `hangs_in` makes it hang in "reset" or "render" instead; a `late` one takes a second and a half to tell
+    which packages it is made of. One that is `fickle` never looks the same twice: it draws from the system,
+    from one of the generators that everything shares, or depends on how this process orders sets.
     """
 
     metadata = {"render_modes": ["rgb_array"]}  # noqa: RUF012
@@ -40,7 +42,7 @@ class Moody(gymnasium.Env[Any, Any]):
         self,
         render_mode: str | None = None,
         hangs_in: str = "",
-        fickle: bool = False,
+        fickle: str = "",
         late: bool = False,
     ) -> None:
         self.render_mode = render_mode
@@ -79,8 +81,15 @@ class Moody(gymnasium.Env[Any, Any]):
         return np.full((32, 32, 3), self.steps, np.uint8)
 
     def _look(self) -> int:
-        if self.fickle:
-            return int.from_bytes(os.urandom(4), "big") % 1_000_000
+        match self.fickle:
+            case "system":
+                return int.from_bytes(os.urandom(4), "big") % 1_000_000
+            case "numpy":
+                return int(np.random.randint(1_000_000))  # noqa: NPY002
+            case "python":
+                return random.randrange(1_000_000)
+            case "hash":
+                return hash("the order of sets of texts") % 1_000_000
         return int(self.np_random.integers(1_000_000))
 
     def _maybe_hang(self, where: str) -> None:

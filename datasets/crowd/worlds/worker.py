@@ -7,6 +7,7 @@ import importlib
 import importlib.util
 import os
 import pickle
+import random
 import signal
 import socket
 import struct
@@ -71,6 +72,7 @@ def work(
     trust(trusted)
     adopt(chosen or {})
     _register(specs)
+    _draw_apart()
     room = Room()
     try:
         for request in _requests(line):
@@ -200,6 +202,13 @@ def _requests(line: socket.socket) -> Iterator[bytes]:
             if len(body := reading.read(size)) < size:
                 return
             yield body
+
+
+def _draw_apart() -> None:
+    """Seed the generators that are nobody's own: forked as they were, they would draw here what they draw in
+    the process that proves, and an environment that draws from them would be proven by accident."""
+    random.seed()
+    np.random.seed(None)  # noqa: NPY002
 
 
 def _register(specs: Sequence[EnvSpec]) -> None:

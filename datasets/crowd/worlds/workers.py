@@ -250,7 +250,9 @@ class Workers:
             raise TutelageError(_STOPPED)
         loop = asyncio.get_running_loop()
         ours, theirs = socket.socketpair()
-        process = self._context.Process(
+        # what proves is no fork of the same process: it orders sets otherwise, as every later process does
+        context = multiprocessing.get_context("spawn") if group == "prover" else self._context
+        process = context.Process(
             target=work,
             args=(theirs, self._specs, group == "prover", self.memory, trusted_names(), drivers()),
             name=f"tutelage-{group}",
