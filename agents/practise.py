@@ -14,7 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..datasets.replay import Environments, Replay, replay_many
+from ..datasets.proof import Replay
+from ..datasets.replay import Environments, replay_many
 from ..datasets.safe_tree import refuse_link, remove_tree
 from ..datasets.spreading import Died, spread_safely
 from ..datasets.store import Store

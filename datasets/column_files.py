@@ -12,7 +12,7 @@ from ..envs.bounded_files import open_regular, read_json
 from ..envs.errors import TutelageError
 from ..envs.finite_json import json_text
 from .bounded_archives import npy_header
-from .replay import Replay
+from .proof import Replay
 from .trajectory import Trajectory
 
 _LEAF = "observations/"

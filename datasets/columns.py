@@ -18,7 +18,8 @@ from ..envs.task import SeedRange, Task
 from .column_cache import cached_folder
 from .column_files import Chunk, ColumnArrays
 from .live_columns import LiveObservations
-from .replay import Environments, Replay, are_choices, is_grid, replay_many
+from .proof import Replay
+from .replay import Environments, are_choices, is_grid, replay_many
 from .spreading import spread
 from .store import Progress, Store, select
 from .store_suite import union

@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -22,7 +21,8 @@ from .durable import disk_errors, sync_folder
 from .edit_commit import Change
 from .editing import Line, Plan, line_of, lines_of, meant_rows, play_in, read_episodes
 from .manifest import DOCUMENT, seal_document
-from .replay import Environments, Replay, replay_many
+from .proof import Replay
+from .replay import Environments, replay_many
 from .safe_tree import remove_tree
 from .schema import to_table
 from .selection import Selection
@@ -200,6 +200,8 @@ def _changed_words(before: Trajectory, after: Trajectory) -> str:
     words = [f"{name}: {printable(old)} → {printable(new)}" for name, old, new in pairs if old != new]
     if before.kwargs != after.kwargs:
         words.append("kwargs")
+    if before.infos.keys() != after.infos.keys():
+        words.append("what its rule reads from info")
     return ", ".join(words)
 
 
@@ -243,10 +245,6 @@ def _proven(other: Store, ids: frozenset[str], progress: Progress) -> Iterator[t
             for trajectory, got in zip(read, replay_many(read, environments), strict=True):
                 progress(1)
                 contradictions = check_row(trajectory, other.suite)
-                if isinstance(got, Replay) and not np.array_equal(
-                    got.rewards, trajectory.rewards, equal_nan=True
-                ):
-                    contradictions.append("its rewards are others than the environment gives")
                 if isinstance(got, Replay) and not contradictions:
                     yield trajectory, ""
                 else:

@@ -18,7 +18,8 @@ from ..envs.printable import printable
 from ..envs.wording import counted
 from .annotations import Annotation, check_tag
 from .edit_commit import Change
-from .replay import Environments, Replay, replay_many
+from .proof import Replay
+from .replay import Environments, replay_many
 from .schema import to_table
 from .selection import Selection
 from .store import Store
@@ -150,12 +151,12 @@ def replayed_in(
 
 
 def play_in(after: Trajectory, environments: Environments) -> tuple[Trajectory, str]:
-    """Play an episode in its new task; returns it with the outcome, and why it is refused."""
+    """Play an episode in its new task; returns it with its outcome there, and why it is refused."""
     if after.observations is not None:
         return after, "its observations are stored: no replay shows that the task is right"
-    [got] = replay_many([after], environments)
+    [got] = replay_many([after], environments, is_judged=False)
     if isinstance(got, Replay):
-        return replace(after, success=got.success), ""
+        return replace(after, success=got.success, infos=got.infos or {}), ""
     return after, f"it does not replay so: {printable(got)}"
 
 
@@ -214,7 +215,10 @@ def _check_labels(store: Store, labels: dict[str, str]) -> None:
 def _differences(before: Trajectory, after: Trajectory) -> str:
     names = ("task", "env", "demonstrator", "kind", "study", "notes", "success")
     pairs = [(name, getattr(before, name), getattr(after, name)) for name in names]
-    return ", ".join(f"{name}: {_short(old)} → {_short(new)}" for name, old, new in pairs if old != new)
+    words = [f"{name}: {_short(old)} → {_short(new)}" for name, old, new in pairs if old != new]
+    if before.infos.keys() != after.infos.keys():
+        words.append("what its rule reads from info")
+    return ", ".join(words)
 
 
 def _short(value: Any) -> str:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,35 +12,16 @@ from gymnasium.spaces import Discrete, Space
 
 from ..envs.errors import TutelageError
 from ..envs.gymnasium_task import Step, TaskEnvironment
+from ..envs.success import SuccessRule
 from ..envs.suite import Suite
 from ..envs.task import Task
 from ..envs.trust import Untrusted
-from ..envs.wording import counted
-from .trajectory import Digest, Trajectory, stack_observations
+from .proof import Replay, differences, is_same
+from .trajectory import Digest, Trajectory, digest_of, stack_observations
 from .versions import moved_versions
 
 if TYPE_CHECKING:
     from ..envs.grid.environment import GridEnv
-
-
-@dataclass(frozen=True)
-class Replay:
-    """What the environment showed when the same actions were taken from the same seed.
-
-    `observations` maps leaf path → `[T+1, ...]`, `rewards` float64 `[T]`. `legal` is bool `[T+1, n]`,
-    the mask given with each observation, or None. The arrays are shorter when the episode ended
-    before the actions did; `digest` then differs from the trajectory's. `infos` is what the success rule
-    read from info (`Trajectory.infos`).
-    """
-
-    observations: dict[str, np.ndarray]
-    rewards: np.ndarray
-    terminated: bool
-    truncated: bool
-    success: bool | None
-    digest: bytes
-    legal: np.ndarray | None
-    infos: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 def replay(trajectory: Trajectory, environment: TaskEnvironment) -> Replay:
@@ -50,7 +31,7 @@ def replay(trajectory: Trajectory, environment: TaskEnvironment) -> Replay:
     environment could not give them back, so it is not asked.
     """
     if trajectory.observations is not None:
-        return _stored(trajectory, trajectory.observations)
+        return _stored(trajectory, trajectory.observations, environment.task.success)
     step = environment.reset(trajectory.seed)
     digest = Digest()
     proof = digest.update(step.observation, 0.0, False, False)
@@ -70,6 +51,7 @@ def replay(trajectory: Trajectory, environment: TaskEnvironment) -> Replay:
         digest=proof,
         legal=_masks(steps),
         infos=environment.infos(),
+        casts=dict(environment.casts),
     )
 
 
@@ -101,23 +83,24 @@ def prove_again(
     return bare
 
 
-def replay_proven(trajectory: Trajectory, environments: Environments) -> Replay:
-    """Replay, and raise TutelageError unless every step is bit for bit what was recorded.
+def replay_proven(trajectory: Trajectory, environments: Environments, *, is_judged: bool = True) -> Replay:
+    """Replay, and raise TutelageError unless all that a replay decides is what is stored (`differences`).
 
     An environment that has played other episodes is asked first; before a difference is called one, a
     fresh environment is asked too.
     """
     got = _attempt(trajectory, environments)
-    if not is_same(trajectory, got) and trajectory.observations is None:
+    if (unlike := _unlike(trajectory, got, is_judged)) and trajectory.observations is None:
         environments.renew(trajectory.task)
         got = _attempt(trajectory, environments)
-    if isinstance(got, Replay) and is_same(trajectory, got):
+        unlike = _unlike(trajectory, got, is_judged)
+    if isinstance(got, Replay) and not unlike:
         return got
-    raise TutelageError(_difference(trajectory, got))
+    raise TutelageError(_complaint(trajectory, unlike))
 
 
 def replay_many(
-    trajectories: Sequence[Trajectory], environments: Environments
+    trajectories: Sequence[Trajectory], environments: Environments, *, is_judged: bool = True
 ) -> Iterator[Replay | TutelageError]:
     """Do what `replay_proven` does for many episodes, and give its error instead of raising it.
 
@@ -144,11 +127,12 @@ def replay_many(
                 strict=True,
             )
     for trajectory in trajectories:
-        if (got := quick.get(trajectory.episode)) is not None and is_same(trajectory, got):
+        got = quick.get(trajectory.episode)
+        if got is not None and not differences(trajectory, got, is_judged=is_judged):
             yield got
             continue
         try:
-            yield replay_proven(trajectory, environments)
+            yield replay_proven(trajectory, environments, is_judged=is_judged)
         except Untrusted:
             raise
         except TutelageError as error:
@@ -191,7 +175,7 @@ def replay_grid(
         }
         flags = np.stack([played.terminated[steps], played.truncated[steps]], 1)
         digest = _grid_digest(observations, rewards, flags, played.missions[n])
-        yield Replay(observations, rewards, *ends, success, digest, None, infos)
+        yield Replay(rewards, *ends, success, digest, observations, None, infos, {})
 
 
 def _grid_digest(
@@ -249,24 +233,17 @@ class Environments:
             self.renew(task_id)
 
 
-def digest_of(
-    observations: Mapping[str, np.ndarray], rewards: Iterable[float], terminated: bool, truncated: bool
-) -> bytes:
-    """Compute the digest of a whole episode from stacked observations `[T+1, ...]` and its end."""
-    digest = Digest()
-    last = len(next(iter(observations.values()))) - 1
-    proof = b""
-    for at, reward in enumerate((0.0, *rewards)):
-        one = {path: array[at] for path, array in observations.items()}
-        proof = digest.update(one, reward, terminated and at == last, truncated and at == last)
-    return proof
-
-
-def _stored(trajectory: Trajectory, observations: Mapping[str, np.ndarray]) -> Replay:
+def _stored(trajectory: Trajectory, observations: Mapping[str, np.ndarray], rule: SuccessRule) -> Replay:
     ends = trajectory.terminated, trajectory.truncated
-    proof = digest_of(observations, trajectory.rewards, *ends)
-    infos = trajectory.infos
-    return Replay(dict(observations), trajectory.rewards, *ends, trajectory.success, proof, None, infos)
+    verdict = any(ends) and rule.judge(trajectory.rewards, *ends, trajectory.infos)
+    return Replay(
+        observations=dict(observations),
+        rewards=trajectory.rewards,
+        terminated=trajectory.terminated,
+        truncated=trajectory.truncated,
+        success=rule.outcome(verdict),
+        digest=digest_of(observations, trajectory.rewards, *ends),
+    )
 
 
 def _masks(steps: list[Step]) -> np.ndarray | None:
@@ -274,26 +251,9 @@ def _masks(steps: list[Step]) -> np.ndarray | None:
     return np.stack(masks) if len(masks) == len(steps) else None
 
 
-def is_same(trajectory: Trajectory, got: Replay | Exception) -> bool:
-    """Say whether a replay gave every step bit for bit, and what the success rule reads from info."""
-    return isinstance(got, Replay) and got.digest == trajectory.digest and not _other_infos(trajectory, got)
-
-
-def _other_infos(trajectory: Trajectory, got: Replay) -> list[str]:
-    """List the places in info where a replay gave other numbers."""
-    nothing = np.zeros(0)
-    return [
-        path
-        for path in {**trajectory.infos, **got.infos}
-        if not np.array_equal(
-            trajectory.infos.get(path, nothing), got.infos.get(path, nothing), equal_nan=True
-        )
-    ]
-
-
 def _attempt(trajectory: Trajectory, environments: Environments) -> Replay | Exception:
     if trajectory.observations is not None:
-        return _stored(trajectory, trajectory.observations)
+        return _stored(trajectory, trajectory.observations, environments.suite[trajectory.task].success)
     try:
         return replay(trajectory, environments[trajectory.task])
     except Untrusted:
@@ -302,23 +262,17 @@ def _attempt(trajectory: Trajectory, environments: Environments) -> Replay | Exc
         return error
 
 
-def _difference(trajectory: Trajectory, got: Replay | Exception) -> str:
-    """Say what differs, as far as rewards and packages can tell."""
+def _unlike(trajectory: Trajectory, got: Replay | Exception, is_judged: bool) -> list[str]:
+    """Say what differs, or what the environment raised."""
     if isinstance(got, Exception):
-        what = f"{type(got).__name__}: {got}"
-    elif trajectory.observations is not None:
-        what = "stored observations that differ from its digest"
-    elif len(got.rewards) != len(trajectory):
-        what = f"an end after {len(got.rewards)} of {counted(len(trajectory), 'step')}"
-    else:
-        both_missing = np.isnan(got.rewards) & np.isnan(trajectory.rewards)
-        unlike = np.flatnonzero((got.rewards != trajectory.rewards) & ~both_missing)
-        what = f"another reward at step {unlike[0]}" if len(unlike) else "other observations"
-        if got.digest == trajectory.digest:
-            what = f"other values of {', '.join(_other_infos(trajectory, got))}, which decide its success"
+        return [f"{type(got).__name__}: {got}"]
+    return differences(trajectory, got, is_judged=is_judged)
+
+
+def _complaint(trajectory: Trajectory, unlike: list[str]) -> str:
     moved = [] if trajectory.observations is not None else moved_versions(trajectory.versions)
     remedy = f"; versions changed ({', '.join(moved)}): install the recorded ones" if moved else ""
     return (
         f"expected episode {trajectory.episode} (task {trajectory.task!r}, seed {trajectory.seed}) to replay "
-        f"as recorded, got {what}{remedy}"
+        f"as recorded, got {', '.join(unlike)}{remedy}"
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -122,6 +122,19 @@ class Digest:
             self._hash.update(data)
         self._hash.update(plain_bytes(np.float64(reward)) + bytes((terminated, truncated)))
         return self._hash.digest()
+
+
+def digest_of(
+    observations: Mapping[str, np.ndarray], rewards: Iterable[float], terminated: bool, truncated: bool
+) -> bytes:
+    """Compute the digest of a whole episode from stacked observations `[T+1, ...]` and its end."""
+    digest = Digest()
+    last = len(next(iter(observations.values()))) - 1
+    proof = b""
+    for at, reward in enumerate((0.0, *rewards)):
+        one = {path: array[at] for path, array in observations.items()}
+        proof = digest.update(one, reward, terminated and at == last, truncated and at == last)
+    return proof
 
 
 def plain_bytes(value: np.ndarray | np.generic) -> bytes:

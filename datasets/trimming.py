@@ -21,11 +21,12 @@ from ..envs.trust import Untrusted
 from ..envs.wording import counted
 from .edit_commit import Change
 from .editing import Plan, line_of, meant_rows, read_episodes
-from .replay import Environments, Replay, digest_of, replay, replay_proven
+from .proof import Replay
+from .replay import Environments, replay, replay_proven
 from .schema import to_table
 from .selection import Selection
 from .store import Store
-from .trajectory import Trajectory
+from .trajectory import Trajectory, digest_of
 
 
 class Refusal(Exception):
@@ -137,7 +138,9 @@ def trim(trajectory: Trajectory, environments: Environments, first: int, last: i
         digest=again.digest,
         terminated=again.terminated,
         truncated=again.truncated,
-        success=again.success and (again.terminated or again.truncated),
+        success=again.success,
+        infos=again.infos or {},
+        casts=again.casts or {},
     )
 
 
@@ -151,7 +154,8 @@ def _trim_stored(trajectory: Trajectory, first: int, last: int) -> Trajectory:
     assert trajectory.observations is not None
     seen = {path: array[: len(cut) + 1] for path, array in trajectory.observations.items()}
     digest = digest_of(seen, cut.rewards, False, False)
-    return replace(cut, observations=seen, digest=digest, terminated=False, truncated=False, success=False)
+    success = None if trajectory.success is None else False  # it no longer has an end
+    return replace(cut, observations=seen, digest=digest, terminated=False, truncated=False, success=success)
 
 
 def _cut_out(trajectory: Trajectory, first: int, last: int) -> Trajectory:
@@ -166,6 +170,7 @@ def _cut_out(trajectory: Trajectory, first: int, last: int) -> Trajectory:
         times_ms=(trajectory.times_ms[steps] - before_ms).astype(np.int32),
         controllers=trajectory.controllers[steps],
         frames=np.maximum(trajectory.frames[steps] - before_frame, 0).astype(np.int32),
+        infos={path: numbers[steps] for path, numbers in trajectory.infos.items()},
         observations=None,
         notes="; ".join(part for part in (trajectory.notes, note) if part),
     )

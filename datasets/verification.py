@@ -83,13 +83,14 @@ def check_group(
     problems, profile = [], Profile()
     try:
         with Environments(store.suite) as environments:
-            where, consistent = f"part {part}: ", []
+            where, tasks = f"part {part}: ", {task.id for task in store.suite}
+            playable = []
             for one in store.read_rows(part, group):
                 contradictions = check_row(one, store.suite)
                 problems += [f"{where}episode {one.episode}: {what}" for what in contradictions]
-                consistent += [] if contradictions else [one]
-            again = replay_many(consistent, environments) if replayed else ()
-            for trajectory, got in zip(consistent, again, strict=replayed):
+                playable += [one] if one.task in tasks else []
+            again = replay_many(playable, environments) if replayed else ()
+            for trajectory, got in zip(playable, again, strict=replayed):
                 if isinstance(got, TutelageError):
                     problems.append(f"{where}{got}")
                 elif profiled:
@@ -109,6 +110,8 @@ def check_row(one: Trajectory, suite: Suite) -> list[str]:
     problems = []
     if (one.suite, one.env) != (suite.name, task.env):
         problems.append(f"expected {suite.name} and {task.env}, got {one.suite} and {one.env}")
+    if dict(one.kwargs) != dict(task.kwargs):
+        problems.append(f"expected the kwargs of its task, {dict(task.kwargs)}, got {dict(one.kwargs)}")
     if (np.diff(one.times_ms, prepend=0) < 0).any():
         problems.append("expected times that never go back")
     if (one.controllers < 0).any() or (one.controllers >= len(CONTROLLERS)).any():
@@ -116,6 +119,8 @@ def check_row(one: Trajectory, suite: Suite) -> list[str]:
     if len(one.digest) != 16:
         problems.append(f"expected a digest of 16 bytes, got {len(one.digest)}")
     if not (one.terminated or one.truncated):
+        if one.success != task.success.outcome(None):
+            problems.append("expected no success of an episode that was left before its end")
         return problems
     verdict = task.success.judge(one.rewards, one.terminated, one.truncated, one.infos)
     if verdict is None and task.success.is_known:

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from tutelage.datasets.replay import (
     Environments,
-    digest_of,
     prove,
     prove_again,
     replay,
     replay_proven,
 )
+from tutelage.datasets.trajectory import digest_of
 from tutelage.datasets.versions import versions_of
 from tutelage.envs.errors import TutelageError
 from tutelage.envs.gymnasium_task import TaskEnvironment
@@ -104,7 +104,7 @@ def test_a_used_environment_gives_the_same_as_a_fresh_one(demonstrate: Callable[
     ("change", "complaint"),
     [
         (lambda one: replace(one, digest=bytes(16)), "other observations"),
-        (lambda one: replace(one, rewards=one.rewards + 1, digest=bytes(16)), "another reward at step 0"),
+        (lambda one: replace(one, rewards=one.rewards + 1, digest=bytes(16)), "another reward at step 1 "),
         (
             lambda one: replace(one, versions={**one.versions, "numpy": "1.0"}, digest=bytes(16)),
             "numpy 1.0 →",

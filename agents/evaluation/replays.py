@@ -15,6 +15,7 @@ import numpy as np
 from gymnasium.spaces import Discrete
 from PIL import Image
 
+from ...datasets.proof import Replay, is_same
 from ...datasets.trajectory import Digest, Trajectory
 from ...envs.controls import Controls
 from ...envs.errors import TutelageError
@@ -152,17 +153,28 @@ def _play(trajectory: Trajectory, environment: TaskEnvironment) -> tuple[dict[in
     digest = Digest()
     step = environment.reset(trajectory.seed)
     proof = digest.update(step.observation, 0.0, False, False)
+    rewards: list[float] = []
     instruction = environment.instruction
     images = {0: _small(environment.frame())}
     stride = -(-len(trajectory) // MOST_MOMENTS)
     for at, row in enumerate(trajectory.actions, start=1):
         step = environment.step(row)
         proof = digest.update(step.observation, step.reward, step.terminated, step.truncated)
+        rewards.append(step.reward)
         if step.done or at % stride == 0 or at == len(trajectory):
             images[at] = _small(environment.frame())
         if step.done:
             break
-    return images, instruction, proof == trajectory.digest
+    again = Replay(
+        rewards=np.array(rewards),
+        terminated=step.terminated,
+        truncated=step.truncated,
+        success=environment.task.success.outcome(step.success),
+        digest=proof,
+        infos=environment.infos(),
+        casts=dict(environment.casts),
+    )
+    return images, instruction, is_same(trajectory, again)
 
 
 def _small(frame: np.ndarray | str) -> np.ndarray:

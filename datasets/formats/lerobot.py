@@ -16,7 +16,8 @@ from ...envs.gymnasium_task import TaskEnvironment
 from ...envs.spaces import is_text, leaves
 from ...envs.wording import counted
 from ..durable import disk_errors
-from ..replay import Environments, Replay, replay_proven
+from ..proof import Replay
+from ..replay import Environments, replay_proven
 from ..safe_tree import sync_tree
 from ..schema import pack
 from ..store import Progress, Store

@@ -16,8 +16,8 @@ from ...envs.suite import Suite, suite_from
 from ...envs.task import RECORD, Task
 from ...envs.trust import Untrusted
 from ...envs.wording import agreeing, counted
-from ..replay import Environments, digest_of, prove_again
-from ..trajectory import CONTROLLERS, Trajectory
+from ..replay import Environments, prove_again
+from ..trajectory import CONTROLLERS, Trajectory, digest_of
 from .bounded_minari import read_along
 from .facts import join_actions, unnest
 

@@ -16,9 +16,9 @@ from ...envs.errors import TutelageError
 from ...envs.printable import printable
 from ...envs.suite import Suite, suite_from
 from ..fingerprint import changed_groups, fingerprint
-from ..replay import Environments, digest_of, prove_again, replay_proven
+from ..replay import Environments, prove_again, replay_proven
 from ..store import Store
-from ..trajectory import Trajectory
+from ..trajectory import Trajectory, digest_of
 from .export_marker import Marker
 from .fact_checks import check_facts, check_lengths
 from .facts import PLAIN

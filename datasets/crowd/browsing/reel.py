@@ -17,9 +17,10 @@ from ....envs.errors import TutelageError
 from ....envs.printable import printable
 from ....envs.suite import Suite
 from ....envs.task import Task
+from ...journal import StepRecord
 from ...replay import is_grid
 from ...trajectory import CONTROLLERS, Trajectory
-from ..dashboard.playback import FRAME, HEADER, as_record, as_steps, described, told
+from ..dashboard.playback import FRAME, HEADER, as_record, as_steps, described, told, unlike
 from ..worlds.frames import pack
 from ..worlds.grid_world import GridGround, GridWorld
 from ..worlds.remote_world import RemoteWorld
@@ -31,7 +32,6 @@ LONGEST_WINDOW = 64
 _REMEMBERED_BYTES = 64 << 20
 _REELS = 3
 _LOOK_EVERY = 16
-_CHANGED = "Not exact: this environment does not repeat itself, or it has changed."
 
 
 class Gone(Exception):
@@ -50,7 +50,7 @@ class Reel:
         self._position = -1  # steps that the world has taken; -1 before the reset
         self._latest = b""
         self._is_over = False
-        self._digest = b""
+        self._taken: list[StepRecord] = []
         self._turn = asyncio.Lock()
         self.why = ""
         """What differs from what was recorded, once that is known."""
@@ -86,7 +86,7 @@ class Reel:
     async def _reset(self) -> Any:
         self._is_over = False
         begun = await self._world.begin(as_record(self.trajectory))
-        self._position, self._digest = 0, begun.record.digest
+        self._position, self._taken = 0, []
         picture = begun.now.picture
         self._latest = b"" if picture is None else pack(picture, 0, 0)
         self._remember(0, len(self._latest))
@@ -97,13 +97,13 @@ class Reel:
         step = self._steps[self._position]
         again, now = await self._world.act(np.array(step.action), step.time_ms, step.controller, step.frame)
         self._position += 1
-        self._digest = again.digest
+        self._taken.append(again)
         if now.picture is not None:
             self._latest = pack(now.picture, self._position, self._position)
         self._remember(self._position, len(self._latest) if now.picture is not None else 0)
         if self._position == len(self._steps):
             self._is_over = True
-            self.why = "" if self._digest == self.trajectory.digest else _CHANGED
+            self.why = unlike(self.trajectory, self._taken, self._world.task)
         elif now.done:
             self._is_over = True
             self.why = (

@@ -21,10 +21,12 @@ from ....envs.suite import Suite
 from ....envs.task import Task
 from ....envs.wording import counted
 from ...journal import EpisodeRecord, Journal, StepRecord
+from ...proof import Replay, differences
 from ...store import Store
 from ...trajectory import Trajectory
 from ..bounded_calls import bounded_call
 from ..seats.view import atlas_message
+from ..worlds.episode import trajectory_of
 from ..worlds.frames import Picture, pack
 from ..worlds.world import Begun, World
 
@@ -33,6 +35,7 @@ HEADER = struct.Struct("<BI")
 """Before each part of a stream: what it is and its bytes. A frame without bytes looks like the one before."""
 
 _BYTES = 64 << 20
+_Found = tuple[EpisodeRecord, list[StepRecord], Trajectory | None]
 
 
 @dataclass
@@ -78,12 +81,12 @@ class Playbacks:
         if stored is None:
             self._known.pop(episode, None)
             return None
-        record, steps, proof = stored
+        record, steps, trajectory = stored
         playback = self._known.get(episode)
         # an episode that is still being played has more to show the next time
         if playback is None or playback.record.state != record.state or record.state == "open":
             playback = self._known[episode] = Playback(record)
-            task = asyncio.create_task(self._play(playback, steps, proof))
+            task = asyncio.create_task(self._play(playback, steps, trajectory))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         self._known.move_to_end(episode)
@@ -102,27 +105,29 @@ class Playbacks:
                 return
             await grown.wait()
 
-    def _look_up(self, episode: str) -> tuple[EpisodeRecord, list[StepRecord], bytes] | None:
-        """Find an episode's row, its steps and the digest it should end with; damaged ones in the store."""
-        read: tuple[EpisodeRecord, list[StepRecord], bytes] | None = None
+    def _look_up(self, episode: str) -> _Found | None:
+        """Find an episode's row, its steps and what they should give; damaged ones in the store."""
+        read: _Found | None = None
         for record in self._journal.episodes(episode=episode):
             if record.suite == self._suite.name and record.study in ("", self._study):
                 steps, damage = self._journal.sound_steps(episode)
-                read = record, steps, steps[-1].digest if steps else record.digest
+                read = record, steps, trajectory_of(record, steps, None, {}) if steps else None
                 if not damage:
                     return read
         for part, group, rows in self._store.groups():
             if episode in (ids := rows["episode"].to_pylist()):
                 [one] = self._store.read_rows(part, group, [ids.index(episode)])
-                return as_record(one), as_steps(one), one.digest
+                return as_record(one), as_steps(one), one
         return read
 
-    async def _play(self, playback: Playback, steps: Sequence[StepRecord], proof: bytes) -> None:
+    async def _play(
+        self, playback: Playback, steps: Sequence[StepRecord], recorded: Trajectory | None
+    ) -> None:
         """Play an episode to its end; whatever goes wrong is told in the stream."""
         why = ""
         try:
             async with self._one_at_a_time:
-                why = await self._play_in(playback, steps, proof)
+                why = await self._play_in(playback, steps, recorded)
         except TutelageError as error:
             why = str(error)
         except Exception as error:  # an environment may raise anything
@@ -131,13 +136,15 @@ class Playbacks:
             playback.done = True
             playback.add(told({"type": "end", "why": why}))
 
-    async def _play_in(self, playback: Playback, steps: Sequence[StepRecord], proof: bytes) -> str:
+    async def _play_in(
+        self, playback: Playback, steps: Sequence[StepRecord], recorded: Trajectory | None
+    ) -> str:
         world = self.make_world(self._suite[playback.record.task])
         try:
             begun = await world.begin(playback.record)
             playback.add(told(described(begun, steps)))
             playback.add(framed(begun.now.picture, 0))
-            now, digest = begun.now, begun.record.digest
+            now, taken = begun.now, list[StepRecord]()
             for number, step in enumerate(steps, 1):
                 if now.done:
                     return (
@@ -145,11 +152,14 @@ class Playbacks:
                         f"{counted(len(steps), 'step')} now."
                     )
                 again, now = await world.act(np.array(step.action), step.time_ms, step.controller, step.frame)
-                digest = again.digest
+                taken.append(again)
                 playback.add(framed(now.picture, number))
                 await asyncio.sleep(0)  # others come first
-            same = digest == proof
-            return "" if same else "Not exact: this environment does not repeat itself, or it has changed."
+            if recorded is None:  # no step was taken yet
+                return (
+                    "" if begun.record.digest == playback.record.digest else _inexact(["another beginning"])
+                )
+            return unlike(recorded, taken, world.task)
         finally:
             await world.close()
 
@@ -159,6 +169,27 @@ class Playbacks:
             if sum(sizes.values()) <= _BYTES:
                 return
             del self._known[name], sizes[name]
+
+
+def unlike(recorded: Trajectory, taken: Sequence[StepRecord], task: Task) -> str:
+    """Say in one sentence what steps that were played again gave otherwise than recorded; "" for nothing.
+
+    The outcome is compared where the record has one.
+    """
+    last = taken[-1]
+    again = Replay(
+        rewards=np.array([step.reward for step in taken], np.float64),
+        terminated=last.terminated,
+        truncated=last.truncated,
+        success=task.success.outcome(last.success),
+        digest=last.digest,
+    )
+    places = differences(recorded, again, is_judged=recorded.success is not None)
+    return _inexact(places) if places else ""
+
+
+def _inexact(places: Sequence[str]) -> str:
+    return f"Not exact: {', '.join(places)}; this environment does not repeat itself, or it has changed."
 
 
 def described(begun: Begun, steps: Sequence[StepRecord]) -> dict[str, Any]:

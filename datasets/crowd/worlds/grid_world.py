@@ -25,6 +25,7 @@ from ....envs.success import Watch
 from ....envs.task import Task
 from ....envs.web.person import Gesture
 from ...journal import EpisodeRecord, StepRecord
+from ...proof import differences
 from ...replay import replay_grid
 from ...trajectory import Digest
 from ...versions import versions_of
@@ -114,8 +115,10 @@ class GridWorld:
 
         async def observations() -> Mapping[str, np.ndarray]:
             (again,) = replay_grid([trajectory], self._ground.environment, self._ground.bare)
-            if again.digest != trajectory.digest:
-                raise TutelageError(f"expected episode {record.episode} to replay as played, got another")
+            if unlike := differences(trajectory, again):
+                raise TutelageError(
+                    f"expected episode {record.episode} to replay as played, got {', '.join(unlike)}"
+                )
             return again.observations
 
         return Kept(trajectory, observations, lambda: None)

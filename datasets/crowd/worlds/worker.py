@@ -30,7 +30,8 @@ from ....envs.trust import trust
 from ....envs.web.browser import close_shared
 from ....envs.web.person import Gesture
 from ...journal import EpisodeRecord, StepRecord
-from ...replay import is_same, replay
+from ...proof import is_same
+from ...replay import replay
 from ...trajectory import Trajectory
 from .frames import Encoder, Picture
 from .world import Begun, EpisodePlayer, Moment, Reading

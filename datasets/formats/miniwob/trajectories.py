@@ -9,8 +9,7 @@ from ....envs.spaces import action_to_row, leaves
 from ....envs.task import SEED_RANGES, Task
 from ....envs.web.elements import write_columns
 from ....envs.web.spaces import action_space, observation_space, to_value
-from ...replay import digest_of
-from ...trajectory import CONTROLLERS, Trajectory, stack_observations
+from ...trajectory import CONTROLLERS, Trajectory, digest_of, stack_observations
 from .moves import Moves
 from .recording import PAGE_COLUMNS, Page, Recording
 from .wording import with_its_color
@@ -50,7 +49,7 @@ def to_trajectory(recording: Recording, read: Moves, task: Task, suite: str) -> 
         frames=np.array(seen[:-1], np.int32),
         terminated=True,
         truncated=False,
-        success=bool(task.success.judge(rewards, True, False, infos)),
+        success=task.success.outcome(task.success.judge(rewards, True, False, infos)),
         infos=infos,
         digest=digest_of(observations, rewards, True, False),
         observations=observations,
