@@ -112,7 +112,7 @@ def _proven(bare: list[Trajectory], environment: TaskEnvironment, world: GridEnv
             truncated=again.truncated,
             success=again.success,
             digest=again.digest,
-            infos=again.infos,
+            infos=again.infos or {},
             notes="" if again.terminated or again.truncated else "walked away",
         )
         for one, again in zip(bare, replay_grid(bare, environment, world), strict=True)
