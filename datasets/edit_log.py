@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from ..envs.bounded_files import parse_json, read_bytes
 from ..envs.errors import TutelageError
 from ..envs.finite_json import json_text
-from .annotations import Annotation, cleared, sweep_annotations
+from .annotations import Annotation, cleared, read_annotations, sweep_annotations
 from .bounded_parquet import BoundedParquet
 from .column_cache import remove_columns
 from .durable import disk_errors, sync_folder, write_whole
@@ -139,6 +139,22 @@ def _read(folder: Path, record: Record) -> pa.Table:
     file = BoundedParquet(path, f"{record.rows_name} of {folder}")
     file.expect(SCHEMA)
     return file.read()
+
+
+def deleted_episodes(folder: Path, manifest: Manifest) -> frozenset[str]:
+    """Return the episodes that were deleted from a store on purpose.
+
+    Where the annotations cannot be read, those that edits deleted which can still be undone; none where these
+    cannot be read either.
+    """
+    try:
+        return read_annotations(folder, manifest).deleted
+    except (TutelageError, OSError):
+        pass
+    try:
+        return frozenset(episode for record in records(folder) for episode in record.deleted)
+    except (TutelageError, OSError):
+        return frozenset()
 
 
 def finish_pending(folder: Path, manifest: Manifest) -> None:

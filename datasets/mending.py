@@ -10,7 +10,8 @@ from ..envs.errors import TutelageError
 from ..envs.wording import counted
 from .crowd.restoring import open_journal, restorable, restore
 from .database import database_errors
-from .repair import Finding, carry_out, deleted_episodes, plan_repair
+from .edit_log import deleted_episodes
+from .repair import Finding, carry_out, plan_repair
 from .store import Store
 from .store_copies import StoreCopy
 

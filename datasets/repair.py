@@ -18,10 +18,10 @@ from ..envs.bounded_files import read_bytes
 from ..envs.errors import TutelageError
 from ..envs.suite import Suite, suite_from
 from ..envs.wording import counted
-from .annotations import annotations_name, read_annotations
+from .annotations import Annotations, annotations_name, read_annotations
 from .bounded_parquet import read_columns
 from .durable import disk_errors, sync_folder, write_whole
-from .edit_log import finish_pending
+from .edit_log import deleted_episodes, finish_pending
 from .leftovers import Kind, episode_ids, leftovers, part_entry
 from .manifest import (
     DAMAGED,
@@ -64,6 +64,7 @@ class Plan:
     rename: dict[str, str] = field(default_factory=dict)  # the name that is there → the right one
     fetch: dict[str, StoreCopy] = field(default_factory=dict)
     doubled: list[str] = field(default_factory=list)  # parts with episodes that stay in earlier ones
+    annotations: bytes = b""  # their file, where it is written anew
     ids: set[str] = field(default_factory=set)
     """The episodes that the store holds once the plan is carried out."""
     anew: bool = False
@@ -107,6 +108,8 @@ def carry_out(plan: Plan, copies: Sequence[StoreCopy] = ()) -> Plan:
             write_whole(folder / name, copy.fetch(name, plan.manifest.parts[name]))
         for name in plan.delete:
             (folder / name).unlink(missing_ok=True)
+        if plan.annotations:
+            write_whole(folder / annotations_name(plan.manifest.annotations), plan.annotations)
         sync_folder(folder)
         document = plan.manifest.document.encode()
         if _bytes(folder / DOCUMENT) != document:
@@ -145,14 +148,6 @@ def _plan_suite(folder: Path, copies: Sequence[StoreCopy]) -> Plan:
     return plan
 
 
-def deleted_episodes(folder: Path, manifest: Manifest) -> frozenset[str]:
-    """Return the episodes that were deleted from a store on purpose; none where that cannot be read."""
-    try:
-        return read_annotations(folder, manifest).deleted
-    except (TutelageError, OSError):
-        return frozenset()
-
-
 def _plan_edits(plan: Plan) -> None:
     """See whether an edit was interrupted, and whether the annotations are as they were written."""
     folder, manifest = plan.folder, plan.manifest
@@ -171,7 +166,9 @@ def _plan_edits(plan: Plan) -> None:
         name = annotations_name(plan.manifest.annotations)
         plan.find("the notes, tags and marks are damaged or missing", "the store is left without them")
         plan.aside += [name] * (folder / name).exists()
-        plan.manifest = replace(plan.manifest, annotations="")
+        plan.annotations = Annotations(deleted=deleted_episodes(folder, plan.manifest)).encode()
+        digest = hashlib.sha256(plan.annotations).hexdigest() if plan.annotations else ""
+        plan.manifest = replace(plan.manifest, annotations=digest)
 
 
 def _document(folder: Path, data: bytes | None, copies: Sequence[StoreCopy]) -> tuple[str, str]:

@@ -214,6 +214,15 @@ class Store:
                     f"mend it with `tutelage repair {self.path}`"
                 ) from None
 
+    def taken_ids(self) -> set[str]:
+        """Return the ids of the episodes here, and of those that were deleted on purpose.
+
+        None of them is appended by a recorder (again), whatever its journal still says. Raises TutelageError
+        where parts or annotations are damaged.
+        """
+        held = self.episodes()["episode"].to_pylist()  # first: what is deleted meanwhile is in one of the two
+        return {*held, *self.annotations().deleted}
+
     def verify(
         self, progress: Progress | None = None, *, workers: int = 1, replayed: bool = True
     ) -> list[str]:

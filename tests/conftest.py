@@ -223,6 +223,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: ranks.get(item.path.name, len(ranks)))
 
 
+@pytest.fixture
+def filled(store: Store, record: Callable[..., Trajectory]) -> Store:
+    """Give a store of three parts by two demonstrators."""
+    store.append([record(seed=seed, demonstrator="ann") for seed in range(3)])
+    store.append([record(seed=3, demonstrator="bob"), record("unrepeatable", seed=4, demonstrator="ann")])
+    store.append([record("cartpole", seed=5, demonstrator="bob")])
+    return store
+
+
 def pytest_report_header() -> str:
     """Say at the top of every run whether the tests on real crowd demonstrations will run."""
     folder = _crowd_folder()

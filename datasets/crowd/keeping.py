@@ -68,8 +68,9 @@ class Keeper:
     """One thread that proves demonstrations, appends them to the store and marks them in the journal.
 
     What a crash left between keeping and storing is done first: the store is asked which episodes it
-    already has. `tell(text)` hears what a person should know, in one sentence. Where several servers share
-    the journal, `keepers` says which demonstrations are this store's; those of dead servers become so.
+    already has, or had until they were deleted. `tell(text)` hears what a person should know, in one
+    sentence. Where several servers share the journal, `keepers` says which demonstrations are this store's;
+    those of dead servers become so.
     `copies` is told of every part that is to stay. Foreign environments prove episodes on the `ground`.
     """
 
@@ -120,7 +121,7 @@ class Keeper:
             there = self._store.episodes()["episode"].to_pylist()
             self._store.take_back(self._patiently(self._keepers.elsewhere, there) or [])
         if left:
-            self._recover(left)
+            self._do(lambda: self._recover(left))
         if self._copies is not None:
             self._copies.start()
         looked = time.monotonic()
@@ -157,9 +158,9 @@ class Keeper:
             self._tell(f"The store cannot be changed ({error}); it is tried again at the next start.")
 
     def _recover(self, left: list[EpisodeRecord]) -> None:
-        there = set(self._store.episodes()["episode"].to_pylist())
+        taken = self._store.taken_ids()  # an edit may have deleted what was stored before a mark was lost
         for record in left:
-            if record.episode in there:
+            if record.episode in taken:
                 self._stored(record.episode)
             elif record.role != PRACTICE:
                 try:
