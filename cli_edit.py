@@ -11,7 +11,7 @@ import typer
 import yaml
 
 from .cli_edit_flags import Apply, Json, Out, pairs, selecting
-from .cli_edit_tables import plain_table, plan_document, show_plan, whole
+from .cli_edit_tables import plain_table, plan_document, show_history, show_plan, whole
 from .cli_json import print_json
 from .cli_safety import reads_files
 from .envs.console import SafeConsole
@@ -58,7 +58,7 @@ def main(
     """
     context.obj = folder
     if context.invoked_subcommand is None:
-        _history(folder)
+        show_history(folder)
 
 
 @edit.command("list")
@@ -257,19 +257,14 @@ def suite(
 @reads_files
 def undo(context: typer.Context, apply: Apply = False) -> None:
     """Take back the latest edit; call it again for the one before."""
-    from .datasets import edit_commit
-    from .datasets.edit_log import records
+    _reverse(context, apply, is_redo=False)
 
-    made = records(context.obj)
-    if not made:
-        raise TutelageError(f"expected an edit of {context.obj} to undo, found none")
-    if apply:
-        with _alone(context.obj):
-            undone = edit_commit.undo(_store(context))
-        console.print(f"undone: {undone.text}")
-    else:
-        console.print(f"would undo: {made[-1].text} ({made[-1].time})")
-        console.print("nothing was changed; do it with --apply")
+
+@edit.command()
+@reads_files
+def redo(context: typer.Context, apply: Apply = False) -> None:
+    """Make again the edit that was undone last, as long as no other was made since."""
+    _reverse(context, apply, is_redo=True)
 
 
 @edit.command()
@@ -287,6 +282,22 @@ def compact(context: typer.Context, apply: Apply = False) -> None:
     else:
         console.print(f"would remove what undoes {counted(count, 'edit')}: {size} bytes")
         console.print("nothing was changed; do it with --apply")
+
+
+def _reverse(context: typer.Context, apply: bool, *, is_redo: bool) -> None:
+    """Undo or redo an edit, or say which one it would be."""
+    from .datasets import edit_commit
+
+    record = edit_commit.latest(context.obj, is_redo=is_redo)
+    if not apply:
+        console.print(f"would {'redo' if is_redo else 'undo'}: {record.text} ({record.time})")
+        console.print("nothing was changed; do it with --apply")
+        return
+    with _alone(context.obj):
+        record = (edit_commit.redo if is_redo else edit_commit.undo)(_store(context))
+    console.print(f"{'made again' if is_redo else 'undone'}: {record.text}")
+    if not is_redo:
+        console.print("make it again with `redo --apply`, as long as nothing else is edited")
 
 
 def _run(context: typer.Context, plan: Planner, apply: bool, as_json: bool, out: Path | None = None) -> None:
@@ -319,23 +330,6 @@ def _alone(folder: Path) -> Any:
     if not folder.is_dir():
         raise TutelageError(f"expected a store at {folder}, found no such folder; check the path")
     return lock_folder(folder)
-
-
-def _history(folder: Path) -> None:
-    from .datasets import edit_log, store
-
-    opened = store.Store.open(folder)
-    made = edit_log.records(folder)
-    table = plain_table("edit", "time", "what it did")
-    for record in made:
-        table.add_row(str(record.number), printable(record.time), printable(record.text))
-    if made:
-        console.print(table)
-    marked = sum(annotation.marked for annotation in opened.annotations().episodes.values())
-    console.print(
-        f"{counted(len(opened), 'episode')}, {marked} marked for removal, {len(made)} edits to undo"
-    )
-    console.print("the verbs: tutelage edit --help")
 
 
 def _store(context: typer.Context) -> Store:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .envs.console import SafeConsole
@@ -35,6 +36,27 @@ def show_plan(planned: Plan, applied: bool) -> None:
     else:
         console.print(f"would {planned.change.text}")
         console.print("nothing was changed; do it with --apply")
+
+
+def show_history(folder: Path) -> None:
+    """Print the edits that can be undone, and the one that can be made again."""
+    from .datasets import edit_log, store
+
+    opened = store.Store.open(folder)
+    made, undone = edit_log.records(folder), edit_log.redo_records(folder)
+    table = plain_table("edit", "time", "what it did")
+    for record in made:
+        table.add_row(str(record.number), printable(record.time), printable(record.text))
+    if made:
+        console.print(table)
+    if undone:
+        console.print(f"undone, and `redo` makes it again: {printable(undone[0].text)}")
+    marked = sum(annotation.marked for annotation in opened.annotations().episodes.values())
+    console.print(
+        f"{counted(len(opened), 'episode')}, {marked} marked for removal, "
+        f"{counted(len(made), 'edit')} to undo"
+    )
+    console.print("the verbs: tutelage edit --help")
 
 
 def _lines(lines: list[Line], title: str) -> Any:

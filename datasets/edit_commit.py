@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -21,7 +22,16 @@ from ..envs.errors import TutelageError
 from .annotations import Annotation, Annotations, sweep_annotations, write_annotations
 from .column_cache import remove_columns
 from .durable import disk_errors, sync_folder, write_whole
-from .edit_log import Place, Record, finish_document, next_number, read_rows, records, sweep_edits
+from .edit_log import (
+    Place,
+    Record,
+    finish_document,
+    next_number,
+    read_rows,
+    records,
+    redo_records,
+    sweep_edits,
+)
 from .manifest import Manifest, PartEntry, revision, stem
 from .pending import EDITS, PENDING, Pending
 from .safe_tree import refuse_link
@@ -74,34 +84,25 @@ def commit(store: Store, change: Change) -> Record:
             raise TutelageError(
                 f"expected episode {missing[0]} in {folder}, found none: the store has changed; try again"
             )
-        before = store.annotations(is_locked=True)
-        gone = change.drop - set(change.rows["episode"].to_pylist())
+        before, put = store.annotations(is_locked=True), set(change.rows["episode"].to_pylist())
         after = replace(
-            before.without(gone).changed(change.annotations),
-            deleted=(before.deleted | change.deleted) - set(change.rows["episode"].to_pylist()),
+            before.without(change.drop - put).changed(change.annotations),
+            deleted=(before.deleted | change.deleted) - put,
         )
         touched = parts.rewrite(change.drop, change.rows)
-        rows_before = parts.rows_of(change.drop | set(change.rows["episode"].to_pylist()))
-        data = seal(rows_before) if len(rows_before) else b""
+        changed = replace(manifest, document=change.document or manifest.document)
         record = Record(
             next_number(folder),
             change.verb,
             change.text,
             datetime.now(UTC).isoformat(timespec="seconds"),
-            changed=change.rows["episode"].to_pylist(),
+            changed=sorted(put),
             places=parts.places(touched),
-            annotations=_pairs(before, after),
-            deleted=sorted(change.deleted),
-            document=manifest.document if change.document else "",
-            rows=hashlib.sha256(data).hexdigest() if data else "",
         )
-        (folder / EDITS).mkdir(exist_ok=True)
-        if data:
-            write_whole(folder / record.rows_name, data)
-        changed = replace(manifest, document=change.document or manifest.document)
-        # the rows above come first: without the record they are nothing
-        _carry_out(store, parts, changed, after, new=(record.name, record.rows_name), record=record)
-    return record
+        undone = [name for old in redo_records(folder) for name in (old.name, old.rows_name)]
+        return _recorded(
+            store, parts, changed, (before, after), record, parts.rows_of(change.drop | put), undone
+        )
 
 
 def undo(store: Store) -> Record:
@@ -109,24 +110,78 @@ def undo(store: Store) -> Record:
 
     Raises TutelageError when no edit is left to be undone, or the disk refuses: then nothing has changed.
     """
+    return _reverse(store, is_redo=False)
+
+
+def redo(store: Store) -> Record:
+    """Make again the edit that was undone last; a new edit forgets those. Returns its record.
+
+    Raises TutelageError when nothing was undone, or the disk refuses: then nothing has changed.
+    """
+    return _reverse(store, is_redo=True)
+
+
+def latest(folder: Path, *, is_redo: bool) -> Record:
+    """Return the record that `undo` or `redo` would take; raises TutelageError when there is none."""
+    made = redo_records(folder)[:1] if is_redo else records(folder)[-1:]
+    if not made:
+        what = "an undone edit of {} to make again" if is_redo else "an edit of {} to undo"
+        raise TutelageError(f"expected {what.format(folder)}, found none")
+    return made[0]
+
+
+def _reverse(store: Store, *, is_redo: bool) -> Record:
+    """Take back an edit, or the undoing of one, and keep what takes back that again."""
     folder = store.path
     refuse_link(folder / EDITS)
     with disk_errors(folder), writing(folder):
         manifest = store.settled()
-        made = records(folder)
-        if not made:
-            raise TutelageError(f"expected an edit of {folder} to undo, found none")
-        record = made[-1]
+        record = latest(folder, is_redo=is_redo)
         rows = read_rows(folder, record)
         parts = _Parts(store, manifest)
-        back = set(rows["episode"].to_pylist())
-        parts.rewrite((frozenset(record.changed) & parts.ids) - back, rows, record.places)
+        back = frozenset(rows["episode"].to_pylist())
+        gone = (frozenset(record.changed) & parts.ids) - back
+        replaced = parts.rows_of(gone | (back & parts.ids))
+        touched = parts.rewrite(gone, rows, record.places)
         before = store.annotations(is_locked=True)
-        after = replace(
-            before.changed(_earlier(before, record)), deleted=before.deleted - frozenset(record.deleted)
-        ).without(frozenset(record.changed) - back)
+        deleted = (before.deleted - frozenset(record.deleted)) | (frozenset(record.restored) - back)
+        after = replace(before.changed(_earlier(before, record)), deleted=deleted).without(gone)
         changed = replace(manifest, document=record.document or manifest.document)
-        _carry_out(store, parts, changed, after, old=(record.name, record.rows_name))
+        counter = replace(
+            record, is_undo=not record.is_undo, changed=sorted(back), places=parts.places(touched)
+        )
+        stale = (record.name, record.rows_name)
+        _recorded(store, parts, changed, (before, after), counter, replaced, stale)
+    return record
+
+
+def _recorded(
+    store: Store,
+    parts: _Parts,
+    manifest: Manifest,
+    annotations: tuple[Annotations, Annotations],
+    record: Record,
+    replaced: pa.Table,
+    stale: Sequence[str],
+) -> Record:
+    """Make a change, and keep what takes it back: a record, and the rows that it replaced or removed.
+
+    `manifest` has the suite and `annotations` are as before and after; `stale` are files that go with it.
+    """
+    before, after = annotations
+    data = seal(replaced) if len(replaced) else b""
+    record = replace(
+        record,
+        annotations=_pairs(before, after),
+        deleted=sorted(after.deleted - before.deleted),
+        restored=sorted(before.deleted - after.deleted),
+        document=parts.manifest.document if manifest.document != parts.manifest.document else "",
+        rows=hashlib.sha256(data).hexdigest() if data else "",
+    )
+    (store.path / EDITS).mkdir(exist_ok=True)
+    if data:  # first: without the record they are nothing
+        write_whole(store.path / record.rows_name, data)
+    _carry_out(store, parts, manifest, after, record, stale)
     return record
 
 
@@ -213,9 +268,8 @@ def _carry_out(
     parts: _Parts,
     manifest: Manifest,
     annotations: Annotations,
-    new: tuple[str, ...] = (),
-    old: tuple[str, ...] = (),
-    record: Record | None = None,
+    record: Record,
+    stale: Sequence[str],
 ) -> None:
     """Put new files in their places, change the manifest, remove the old ones; the caller holds the lock."""
     folder = store.path
@@ -227,12 +281,11 @@ def _carry_out(
     pending = Pending(
         before=hashlib.sha256(parts.manifest.encode()).hexdigest(),
         after=hashlib.sha256(changed.encode()).hexdigest(),
-        old=(*sorted(removed), *old),
-        new=(*sorted(added), *new),
+        old=(*sorted(removed), *stale),
+        new=(*sorted(added), record.name, record.rows_name),
     )
     pending.write(folder)
-    if record is not None:
-        write_whole(folder / record.name, record.encode())
+    write_whole(folder / record.name, record.encode())
     for name in added:
         (folder / EDITS / name).rename(folder / name)
     sync_folder(folder)

@@ -1,7 +1,8 @@
 """What undoes the edits of a store: for each one a sealed record, and the rows as they were before it.
 
-`edits/0001.json` says what an edit did; `edits/0001.parquet` holds the rows that it changed or removed. A
-record names no person; the rows do, and `forget_in_edits` removes a person from all of them.
+`edits/0001.json` says what an edit did; `edits/0001.parquet` holds the rows that it changed or removed. What
+was undone can be made again: `edits/redo-0001.json` and its rows take back the undoing. A record names no
+person; the rows do, and `forget_in_edits` removes a person from all of them.
 """
 
 from __future__ import annotations
@@ -32,8 +33,9 @@ from .store_lock import writing
 if TYPE_CHECKING:
     from .store import Store
 
-RECORD_VERSION = 1
-_RECORD = re.compile(r"(\d{4,9})\.json")
+RECORD_VERSION = 2
+_RECORD = re.compile(r"((?:redo-)?\d{4,9})\.json")
+_REDO = "redo-"
 _SEAL = b',"sha256":"'
 Pair = tuple[Annotation, Annotation]
 
@@ -52,8 +54,9 @@ class Record:
 
     `changed` are the ids of the episodes that it changed or added; `places` the parts that it touched, by
     their stems, as they were; `annotations` what stood there before and after; `deleted` the ids that it
-    noted as deleted; `document` the text of `dataset.yaml` before, "" where it did not change; `rows` the
-    SHA-256 of the file with the rows before, "" where there are none.
+    noted as deleted, `restored` those that are no longer so; `document` the text of `dataset.yaml` before,
+    "" where it did not change; `rows` the SHA-256 of the file with the rows before, "" where there are none.
+    `is_undo` says that it was the undoing of an edit, of the same number.
     """
 
     number: int
@@ -64,18 +67,20 @@ class Record:
     places: Mapping[str, Place] = field(default_factory=dict)
     annotations: Mapping[str, Pair] = field(default_factory=dict)
     deleted: list[str] = field(default_factory=list)
+    restored: list[str] = field(default_factory=list)
     document: str = ""
     rows: str = ""
+    is_undo: bool = False
 
     @property
     def name(self) -> str:
         """The name of its file in the store."""
-        return f"{EDITS}/{self.number:04d}.json"
+        return f"{EDITS}/{_REDO * self.is_undo}{self.number:04d}.json"
 
     @property
     def rows_name(self) -> str:
         """The name of the file with the rows before, in the store."""
-        return f"{EDITS}/{self.number:04d}.parquet"
+        return self.name.removesuffix("json") + "parquet"
 
     def encode(self) -> bytes:
         """Return the bytes of its file: JSON, with the SHA-256 of everything else as its last member."""
@@ -98,7 +103,9 @@ class Record:
             document = parse_json(body, str(where))
             if document.pop("version") != RECORD_VERSION:
                 raise TutelageError(
-                    f"expected an edit of version {RECORD_VERSION} in {where}, got another; update"
+                    f"expected an edit of version {RECORD_VERSION} in {where}, got one of another release: "
+                    "undo it with that one, or give it up with "
+                    f"`tutelage edit {where.parent.parent} compact --apply`"
                 )
             document["places"] = {stem: Place(**place) for stem, place in document["places"].items()}
             document["annotations"] = {
@@ -112,16 +119,25 @@ class Record:
 
 def records(folder: Path) -> list[Record]:
     """List the edits of a store that can be undone, oldest first; raises TutelageError for a damaged one."""
-    numbers = _numbers(folder)
+    return [record for record in all_records(folder) if not record.is_undo]
+
+
+def redo_records(folder: Path) -> list[Record]:
+    """List what was undone and can be made again, the next one first; see `records`."""
+    return [record for record in all_records(folder) if record.is_undo]
+
+
+def all_records(folder: Path) -> list[Record]:
+    """List all records of a store by their numbers; raises TutelageError for a damaged one."""
     pending = read_pending(folder)
     stale = pending.stale(Manifest.read(folder).encode()) if pending else frozenset()
-    problems = []
-    for number in numbers:
-        path = folder / EDITS / f"{number:04d}.json"
+    read = []
+    for name in _names(folder):
+        path = folder / EDITS / f"{name}.json"
         record = Record.decode(read_bytes(path), path)
-        if record.name not in stale:
-            problems.append(record)
-    return problems
+        if f"{EDITS}/{path.name}" not in stale:
+            read.append(record)
+    return read
 
 
 def read_rows(folder: Path, record: Record) -> pa.Table:
@@ -196,7 +212,7 @@ def sweep_edits(folder: Path) -> None:
     edits = folder / EDITS
     if edits.is_symlink() or not edits.is_dir():
         return
-    kept = {f"{number:04d}{suffix}" for number in _numbers(folder) for suffix in (".json", ".parquet")}
+    kept = {f"{name}{suffix}" for name in _names(folder) for suffix in (".json", ".parquet")}
     for path in edits.iterdir():
         if path.name not in kept and path.name != Path(PENDING).name and not path.is_dir():
             path.unlink(missing_ok=True)
@@ -221,7 +237,7 @@ def forget_in_edits(store: Store, demonstrator: str) -> int:
         theirs = pc.equal(listed["demonstrator"], demonstrator)
         gone = set(listed.filter(theirs)["episode"].to_pylist())
         try:
-            made = records(folder)
+            made = all_records(folder)
             # after an interruption here, the record may not have the hash of its rows yet
             tables = [_read(folder, record) if record.rows else SCHEMA.empty_table() for record in made]
         except TutelageError:
@@ -239,7 +255,7 @@ def forget_in_edits(store: Store, demonstrator: str) -> int:
 def rows_of(folder: Path, demonstrator: str) -> int:
     """Count the rows of a person in what undoes edits; 0 where that is damaged."""
     try:
-        tables = [read_rows(folder, record) for record in records(folder)]
+        tables = [read_rows(folder, record) for record in all_records(folder)]
     except TutelageError:
         return 0
     return sum(rows["demonstrator"].to_pylist().count(demonstrator) for rows in tables)
@@ -250,18 +266,19 @@ def compact(store: Store) -> int:
     folder = store.path
     with disk_errors(folder), writing(folder):
         store.settled()
-        numbers = _numbers(folder)
-        for number in numbers:  # oldest first: after a crash the latest can still be undone
-            (folder / EDITS / f"{number:04d}.json").unlink()
-            (folder / EDITS / f"{number:04d}.parquet").unlink(missing_ok=True)
+        number = count(folder)
+        # what was undone first, then the oldest: after a crash the latest can still be undone
+        for name in sorted(_names(folder), key=lambda name: not name.startswith(_REDO)):
+            (folder / EDITS / f"{name}.json").unlink()
+            (folder / EDITS / f"{name}.parquet").unlink(missing_ok=True)
         sweep_edits(folder)
         sync_folder(folder)
-    return len(numbers)
+    return number
 
 
 def count(folder: Path) -> int:
     """Count the edits that can be undone, damaged ones too."""
-    return len(_numbers(folder))
+    return sum(not name.startswith(_REDO) for name in _names(folder))
 
 
 def undo_bytes(folder: Path) -> int:
@@ -289,9 +306,14 @@ def _forget_in(folder: Path, record: Record, rows: pa.Table, gone: set[str], dem
         for stem, place in record.places.items()
     }
     changed = [episode for episode in record.changed if episode not in gone]
-    deleted = [episode for episode in record.deleted if episode not in gone]
     scrubbed = replace(
-        record, changed=changed, places=places, annotations=annotations, deleted=deleted, rows=digest
+        record,
+        changed=changed,
+        places=places,
+        annotations=annotations,
+        deleted=[episode for episode in record.deleted if episode not in gone],
+        restored=[episode for episode in record.restored if episode not in gone],
+        rows=digest,
     )
     if scrubbed != record:
         write_whole(folder / record.name, scrubbed.encode())
@@ -302,15 +324,16 @@ def _forget_in(folder: Path, record: Record, rows: pa.Table, gone: set[str], dem
 
 def next_number(folder: Path) -> int:
     """Return the number of the next edit."""
-    return max(_numbers(folder), default=0) + 1
+    return max((int(name) for name in _names(folder) if not name.startswith(_REDO)), default=0) + 1
 
 
-def _numbers(folder: Path) -> list[int]:
+def _names(folder: Path) -> list[str]:
+    """List the names of records without their suffixes, by their numbers."""
     edits = folder / EDITS
     if edits.is_symlink() or not edits.is_dir():
         return []
     matches = (_RECORD.fullmatch(path.name) for path in edits.iterdir())
-    return sorted(int(match[1]) for match in matches if match)
+    return sorted((match[1] for match in matches if match), key=lambda name: int(name.removeprefix(_REDO)))
 
 
 def _damaged(where: Path) -> TutelageError:

@@ -21,7 +21,7 @@ EDITS = "edits"
 PENDING = f"{EDITS}/pending.json"
 _NAME = re.compile(
     r"part-\d{8}T\d{12}-[0-9a-f]{8}-r\d+-[0-9a-f]{16}\.parquet|annotations-[0-9a-f]{16}\.json"
-    r"|edits/\d{4,9}\.(json|parquet)"
+    r"|edits/(redo-)?\d{4,9}\.(json|parquet)"
 )
 
 

@@ -44,7 +44,7 @@ def same(before: list[Trajectory], after: list[Trajectory], equal: Same) -> bool
 
 
 def killed_at(step: int, work: Callable[[], object]) -> bool:
-    """Do some work in a child that ends before its n-th change of a folder or journal; says whether it did it."""
+    """Do some work in a child that ends before its n-th change of a folder or journal; says if it did it."""
     child = os.fork()
     if child == 0:
         left = step
@@ -91,3 +91,15 @@ def idle_episodes(actions: list[list[int]], task: str = "turn") -> tuple[Suite, 
         played.append(episode.trajectory())
     environment.close()
     return suite, played
+
+
+def play_actions(suite: Suite, task: str, actions: list[int]) -> Trajectory:
+    """Play discrete actions, up to the end of the episode, from seed 0."""
+    environment = TaskEnvironment(suite[task])
+    begun = EpisodeRecord("seat", "ann", suite.name, task, suite[task].env, 0, b"", {}, kind="person")
+    episode = Episode.begin(environment, begun)
+    for at, action in enumerate(actions):
+        if not episode.done:
+            episode.take(np.array([float(action)]), 100 * (at + 1), 0, at)
+    environment.close()
+    return episode.trajectory()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from tutelage.cli import app
+from tutelage.datasets import edit_log
 from tutelage.datasets.annotations import annotate
 from tutelage.datasets.forgetting import Places, forget
 from tutelage.datasets.manifest import MANIFEST
@@ -21,14 +22,14 @@ def test_killed_at_any_step_it_is_as_before_or_as_after(filled: Store, tmp_path:
     """A child process that forks before each step: no start of an interpreter a step."""
     held = episodes(filled)
     annotate(filled, {held[0].episode: {"note": "one"}})
-    text = filled.manifest().document
-    edits: list[Callable[[], object]] = [
-        lambda: edit(filled, "delete", "--by", "ann", "--apply"),
-        lambda: edit(filled, "suite", "--instruction", "cartpole=balance", "--apply"),
-        lambda: edit(filled, "undo", "--apply"),
+    edits: list[tuple[Callable[[], object], str]] = [
+        (lambda: edit(filled, "delete", "--by", "ann", "--apply"), "undo"),
+        (lambda: edit(filled, "suite", "--instruction", "cartpole=balance", "--apply"), "undo"),
+        (lambda: edit(filled, "undo", "--apply"), "redo"),
+        (lambda: edit(filled, "redo", "--apply"), "undo"),
     ]
     outcomes = set()
-    for work in edits:
+    for work, back in edits:
         before = [trajectory.episode for trajectory in episodes(filled)], Store.open(filled.path).suite.source
         for step in range(1000):
             if killed_at(step, work):
@@ -45,16 +46,11 @@ def test_killed_at_any_step_it_is_as_before_or_as_after(filled: Store, tmp_path:
                 *("part", "annotations", "manifest.json", "dataset.yaml", ".lock", EDITS)
             }
             if now != before:
-                Store.open(filled.path).verify()
-                if work is not edits[2]:
-                    edit(filled, "undo", "--apply")
-                else:
-                    break
+                edit(filled, back, "--apply")
             assert [trajectory.episode for trajectory in Store.open(filled.path).trajectories()] == before[0]
         else:
             pytest.fail("it never came to its end")
     assert outcomes == {True, False}
-    assert text
 
 
 def test_a_forgotten_person_does_not_survive_in_what_undoes_edits(filled: Store) -> None:
@@ -71,12 +67,25 @@ def test_a_forgotten_person_does_not_survive_in_what_undoes_edits(filled: Store)
     assert done.left == []
     assert not any(b"bob" in data for data in files(filled).values())
     assert done.existed
-    while (filled.path / EDITS).exists():
+    while edit_log.count(filled.path):
         edit(filled, "undo", "--apply")
+    assert not any(b"bob" in data for data in files(filled).values())
     left = episodes(filled)
     assert left
     assert {trajectory.demonstrator for trajectory in left} == {"ann"}
     assert Store.open(filled.path).annotations()[anns].note == ""
+    assert Store.open(filled.path).verify() == []
+
+
+def test_a_forgotten_person_does_not_survive_in_what_makes_edits_again(filled: Store) -> None:
+    edit(filled, "relabel", "--by", "bob", "--to-demonstrator", "rob", "--apply")
+    edit(filled, "undo", "--apply")
+    assert len(edit_log.redo_records(filled.path)) == 1
+    assert any(b"rob" in data for data in files(filled).values())
+    assert forget("bob", Places(stores=[filled.path])).left == []
+    assert not any(b"bob" in data or b"rob" in data for data in files(filled).values())
+    edit(filled, "redo", "--apply")
+    assert {trajectory.demonstrator for trajectory in episodes(filled)} == {"ann"}
     assert Store.open(filled.path).verify() == []
 
 

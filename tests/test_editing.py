@@ -39,7 +39,7 @@ def test_a_dry_run_changes_no_byte_and_undo_gives_everything_back(
     assert same(held, episodes(filled), equal)
     assert Store.open(filled.path).verify() == []
     assert Store.open(filled.path).annotations() == filled.annotations()
-    assert not (filled.path / EDITS).exists()
+    assert edit_log.count(filled.path) == 0
     assert files(filled)["dataset.yaml"] == before["dataset.yaml"]
 
 
@@ -58,6 +58,43 @@ def test_edits_are_undone_in_turn_and_what_came_since_stays(
     assert Store.open(filled.path).annotations()[held[0].episode].note == "later"
     with pytest.raises(TutelageError, match=r"expected an edit of .* to undo, found none"):
         edit(filled, "undo", "--apply")
+
+
+@pytest.mark.parametrize("words", VERBS, ids=lambda words: words[0])
+def test_what_was_undone_is_made_again_bit_for_bit(filled: Store, equal: Same, words: list[str]) -> None:
+    first = episodes(filled)
+    edit(filled, *words, "--apply")
+    made, annotations = episodes(filled), Store.open(filled.path).annotations()
+    suite = Store.open(filled.path).suite.source
+    for _ in range(2):  # to and fro, as often as wanted
+        edit(filled, "undo", "--apply")
+        assert same(first, episodes(filled), equal)
+        assert "would redo" in edit(filled, "redo")
+        edit(filled, "redo", "--apply")
+        store = Store.open(filled.path)
+        assert same(made, episodes(filled), equal)
+        assert (store.annotations(), store.suite.source, store.verify()) == (annotations, suite, [])
+    edit(filled, "undo", "--apply")
+    assert same(first, episodes(filled), equal)
+
+
+def test_edits_are_made_again_in_turn_until_another_is_made(filled: Store, equal: Same) -> None:
+    before = episodes(filled)
+    edit(filled, "delete", "--by", "bob", "--apply")
+    edit(filled, "tag", "--all", "--add", "good", "--apply")
+    edit(filled, "undo", "--apply")
+    edit(filled, "undo", "--apply")
+    assert "`redo` makes it again: delete 2 episodes" in edit(filled)
+    edit(filled, "redo", "--apply")
+    assert [record.verb for record in edit_log.redo_records(filled.path)] == ["tag"]
+    edit(filled, "tag", "--all", "--add", "other", "--apply")
+    with pytest.raises(TutelageError, match=r"expected an undone edit of .* to make again, found none"):
+        edit(filled, "redo")
+    edit(filled, "undo", "--apply")
+    edit(filled, "undo", "--apply")
+    assert same(before, episodes(filled), equal)
+    edit(filled, "compact", "--apply")
+    assert not (filled.path / EDITS).exists()
 
 
 def test_compacted_edits_cannot_be_undone_and_leave_nothing(filled: Store) -> None:

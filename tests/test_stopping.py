@@ -11,7 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
+import httpx
 import pytest
 import yaml
 from tutelage.agents.behavior_cloning import train
@@ -259,6 +261,26 @@ def test_a_server_ends_well_at_the_first_signal(
     took = stopped(command, number, True)
     assert (command.status, command.errors) == (0, "")
     assert command.out.rstrip().endswith("Stopped; everything is saved.")
+    assert took < 2
+
+
+def test_looking_through_a_store_ends_at_the_first_signal_while_an_episode_is_played(
+    forge: Forge, place: Place
+) -> None:
+    store = Store.open(place.store).episodes()
+    episode, steps = store["episode"][0].as_py(), store["steps"][0].as_py()
+    slow = {toy_slow_pole.STEP: "0.4"}
+    command = forge.start("browse", place.store, "--no-browser", environment=slow)
+    command.wait_for("Ctrl-C stops")
+    found = re.search(r"http\S+", command.out)
+    assert found
+    with httpx.Client(follow_redirects=True, timeout=60) as client:
+        client.get(found[0])
+        frames = urljoin(found[0], f"/frames/{episode}?first={steps}&count=1")
+        with client.stream("GET", frames) as response:
+            next(response.iter_raw())  # it tells how far it has come: it is playing
+            took = stopped(command, INT, True)
+    assert (command.status, command.errors) == (0, "")
     assert took < 2
 
 

@@ -1,14 +1,16 @@
 """An episode of a store played again: its pictures on demand, in any order, without keeping all of them.
 
-The world only goes forwards, so a step back that is no longer remembered begins again at the reset. Whether
-every step gave what was recorded is known once the last one was played.
+The world only goes forwards, so a step back that is no longer remembered begins again at the reset. What lies
+far off is come to without drawing. Whether every step gave what was recorded is known once the last one was
+played.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,7 +33,10 @@ LONGEST_WINDOW = 64
 """Pictures in one answer, at most."""
 _REMEMBERED_BYTES = 64 << 20
 _REELS = 3
-_LOOK_EVERY = 16
+_AROUND = LONGEST_WINDOW // 2
+"""Steps up to which all pictures on the way are drawn; over more, the world steps on without drawing."""
+_LOOK_SECONDS = 0.05
+_TELL_SECONDS = 0.25
 
 
 class Gone(Exception):
@@ -49,6 +54,7 @@ class Reel:
         self._bytes = 0
         self._position = -1  # steps that the world has taken; -1 before the reset
         self._latest = b""
+        self._quiet_until = 0  # steps that are taken without pictures
         self._is_over = False
         self._taken: list[StepRecord] = []
         self._turn = asyncio.Lock()
@@ -61,30 +67,52 @@ class Reel:
             begun = await self._reset()
         return described(begun, self._steps)
 
-    async def frames(self, first: int, count: int, is_gone: Callable[[], Awaitable[bool]]) -> bytes:
-        """Return the pictures after `first` steps and up to `count` of them, as parts of a stream.
+    async def frames(
+        self, first: int, count: int, is_gone: Callable[[], Awaitable[bool]]
+    ) -> AsyncGenerator[bytes, None]:
+        """Yield the pictures after `first` steps and up to `count` of them, as parts of a stream.
 
-        A picture like the one before it has no bytes. Raises Gone when the page no longer waits for them.
+        A picture like the one before it has no bytes. What takes long to come to is told about on the way.
+        Raises Gone when the page no longer waits for them.
         """
         numbers = range(first, min(first + min(count, LONGEST_WINDOW), len(self._steps) + 1))
+        looked = told_at = time.monotonic()
         async with self._turn:
             while (missing := next((n for n in numbers if n not in self._frames), None)) is not None:
-                if self._is_over and self._position < missing:
+                if self._is_over and 0 <= self._position < missing:
                     break
-                if self._position > missing or self._position < 0:
-                    await self._reset()
-                elif self._position < missing:
-                    await self._advance()
-                if self._position % _LOOK_EVERY == 0 and await is_gone():
-                    raise Gone
-            return self._packed([n for n in numbers if n in self._frames])
+                await self._towards(missing)
+                now = time.monotonic()
+                if now - looked >= _LOOK_SECONDS:
+                    looked = now
+                    if await is_gone():
+                        raise Gone
+                if now - told_at >= _TELL_SECONDS:
+                    told_at = now
+                    yield told({"type": "progress", "step": max(self._position, 0), "of": missing})
+            yield self._packed([n for n in numbers if n in self._frames])
+
+    async def _towards(self, number: int) -> None:
+        """Bring the world nearer to a moment: by a reset, by many steps without a picture, or by one with."""
+        if not 0 <= self._position < number:
+            # whoever goes back goes on going back: some pictures before are drawn too
+            self._quiet_until = max(0, number - _AROUND)
+            await self._reset()
+            return
+        if number - self._position > 2 * _AROUND:
+            self._quiet_until = max(self._quiet_until, number - _AROUND)
+        quiet_until = min(self._quiet_until, number - 1)
+        if self._position < quiet_until:
+            await self._skip(quiet_until)
+        else:
+            await self._advance()
 
     async def close(self) -> None:
         """Let go of the world."""
         await self._world.close()
 
     async def _reset(self) -> Any:
-        self._is_over = False
+        self._is_over, self._position = False, -1
         begun = await self._world.begin(as_record(self.trajectory))
         self._position, self._taken = 0, []
         picture = begun.now.picture
@@ -93,24 +121,35 @@ class Reel:
         self._is_over = begun.now.done
         return begun
 
+    async def _skip(self, until: int) -> None:
+        """Take steps without pictures, for a moment's time, and none after the first `until` of all."""
+        position, self._position = self._position, -1  # nowhere, should this be interrupted
+        taken = await self._world.skip(self._steps[position:until])
+        self._moved(position + len(taken), taken)
+        await asyncio.sleep(0)  # others come first
+
     async def _advance(self) -> None:
-        step = self._steps[self._position]
+        position, self._position = self._position, -1
+        step = self._steps[position]
         again, now = await self._world.act(np.array(step.action), step.time_ms, step.controller, step.frame)
-        self._position += 1
-        self._taken.append(again)
         if now.picture is not None:
-            self._latest = pack(now.picture, self._position, self._position)
-        self._remember(self._position, len(self._latest) if now.picture is not None else 0)
-        if self._position == len(self._steps):
+            self._latest = pack(now.picture, position + 1, position + 1)
+        self._remember(position + 1, len(self._latest) if now.picture is not None else 0)
+        self._moved(position + 1, [again])
+        await asyncio.sleep(0)
+
+    def _moved(self, position: int, taken: Sequence[StepRecord]) -> None:
+        """Note where the world is now, and at an end whether all was as recorded."""
+        self._position = position
+        self._taken += taken
+        if position == len(self._steps):
             self._is_over = True
             self.why = unlike(self.trajectory, self._taken, self._world.task)
-        elif now.done:
+        elif taken[-1].terminated or taken[-1].truncated:
             self._is_over = True
             self.why = (
-                f"The environment has changed: it ends after {self._position} of {len(self._steps)} "
-                "steps now."
+                f"The environment has changed: it ends after {position} of {len(self._steps)} steps now."
             )
-        await asyncio.sleep(0)  # others come first
 
     def _remember(self, number: int, cost: int) -> None:
         if number in self._frames:

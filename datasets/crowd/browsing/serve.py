@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import hashlib
+import os
 import threading
 import webbrowser
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import uvicorn
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import FileResponse, Response
+from starlette.responses import FileResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from ....envs.bounded_files import real_path
 from ....envs.errors import TutelageError
 from ....envs.printable import printable
+from ....envs.stopping import signals
 from ...verification import admit_played
 from ..app import atlas_route, listen, local_url, server_of
+from ..dashboard.playback import told
 from ..guard import Guard
 from ..host_names import AllowedHosts
 from ..json_answer import JSONAnswer, read_object
@@ -34,6 +40,7 @@ from .reel import Gone, Reels, reason, timeline
 
 HOST = "127.0.0.1"
 _LARGEST = 64 << 10
+_END_SECONDS = 1.5
 _NO_STORE = {"Cache-Control": "no-store"}
 _NOT_PLAYED = "It was not played again: this page was started with --no-replay."
 
@@ -51,8 +58,34 @@ def browse(folder: Path, *, port: int = 0, open_browser: bool = True, replays: b
         print(f"Browsing {printable(folder)}\nLook at {url}   (Ctrl-C stops)", flush=True)
         if open_browser:
             threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
-        with contextlib.suppress(KeyboardInterrupt):
-            server_of(browser.app()).run(sockets=[listening])
+        server = server_of(browser.app())
+        with contextlib.suppress(KeyboardInterrupt), _ended_by_signals(server, browser):
+            server.run(sockets=[listening])
+
+
+@contextlib.contextmanager
+def _ended_by_signals(server: uvicorn.Server, browser: Browser) -> Iterator[None]:
+    """Let the first Ctrl-C or SIGTERM end serving, and within two seconds the process, whatever is played.
+
+    Nothing is lost by that: annotations are whole on disk before they are acknowledged.
+    """
+    is_over = threading.Event()
+
+    def watch() -> None:
+        if not is_over.wait(_END_SECONDS):
+            signals.end_others()
+            os._exit(0)
+
+    def stop(*_: object) -> None:
+        if not server.should_exit:
+            _thread.start_new_thread(watch, ())  # of threading's, a lock may be held right here
+        server.should_exit = browser.is_stopping = True
+
+    server.handle_exit = stop  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        is_over.set()
 
 
 class Browser:
@@ -65,6 +98,7 @@ class Browser:
         name = hashlib.blake2b(str(real_path(folder)).encode(), digest_size=6).hexdigest()
         self.link = LinkToken(f"browse-{name}")
         self._replays = replays
+        self.is_stopping = False
         self._reels: Reels | None = None
 
     def app(self) -> Guard:
@@ -121,7 +155,8 @@ class Browser:
             reel = await self._reels.reel(name)
             if reel is None:
                 raise HTTPException(404, "expected an episode of this store, got another")
-            body = await reel.frames(first, count, request.is_disconnected)
+            parts = reel.frames(first, count, partial(self._is_gone, request))
+            begun = await anext(parts)
         except HTTPException:
             raise
         except Gone:
@@ -129,7 +164,27 @@ class Browser:
         except Exception as error:  # an environment may raise anything
             await self._reels.drop(name)
             raise HTTPException(409, reason(error)) from None
-        return Response(body, media_type="application/octet-stream", headers=_NO_STORE)
+        body = self._streamed(name, begun, parts)
+        return StreamingResponse(body, media_type="application/octet-stream", headers=_NO_STORE)
+
+    async def _streamed(
+        self, name: str, begun: bytes, parts: AsyncGenerator[bytes, None]
+    ) -> AsyncIterator[bytes]:
+        """Give the parts of a stream that has begun; what goes wrong from here on is told in it."""
+        yield begun
+        try:
+            async with contextlib.aclosing(parts):
+                async for part in parts:
+                    yield part
+        except Gone:
+            return
+        except Exception as error:  # an environment may raise anything
+            if self._reels is not None:
+                await self._reels.drop(name)
+            yield told({"type": "failed", "why": reason(error)})
+
+    async def _is_gone(self, request: Request) -> bool:
+        return self.is_stopping or await request.is_disconnected()
 
     async def annotate(self, request: Request) -> Response:
         """Change an episode's note, tags or mark; answered when it is on disk."""

@@ -5,6 +5,7 @@
 //   film.want(moment, pictures, isPlaying);                   // pictures: those that came, by their number
 //   film.close();
 
+import { count } from "./format.js";
 import { FRAME, partsOf } from "./player.js";
 
 const WINDOW = 32;
@@ -18,6 +19,7 @@ export class Film {
   #loading = null;
   #first = 0; // of the window that is being fetched
   #end = Infinity; // pictures after this one will never come
+  #verdict = ["", false]; // whether all was as recorded, once that is known
 
   constructor(episode, tell) {
     this.#episode = episode;
@@ -59,10 +61,17 @@ export class Film {
           latest = data.byteLength ? data : latest;
           this.#take(number, latest);
           number += 1;
-        } else this.#ended(JSON.parse(new TextDecoder().decode(data)));
+          continue;
+        }
+        const told = JSON.parse(new TextDecoder().decode(data));
+        if (told.type === "failed") throw new Error(told.why);
+        if (told.type === "progress") {
+          clearTimeout(slow);
+          this.#tell(`Playing it again: step ${count(told.step)} of ${count(told.of)}…`, false);
+        } else this.#ended(told);
       }
       clearTimeout(slow);
-      if (this.#end === Infinity) this.#tell("", false);
+      this.#tell(...this.#verdict);
     } catch (error) {
       if (!loading.signal.aborted) this.#tell(`It cannot be shown: ${error.message}`, true);
     } finally {
@@ -73,6 +82,6 @@ export class Film {
 
   #ended({ why, steps }) {
     this.#end = steps;
-    this.#tell(why || "Every step gives what was recorded.", Boolean(why));
+    this.#verdict = [why || "Every step gives what was recorded.", Boolean(why)];
   }
 }

@@ -19,7 +19,7 @@ from .world import Begun, Kept, Moment, Progress, Reading, WorldFault, untold
 
 _places = count(1)
 _SLICE = 200
-"""Steps sent at a time to be played again."""
+"""Steps sent at a time to be played again, or to be taken without a picture."""
 
 
 class RemoteWorld:
@@ -56,6 +56,11 @@ class RemoteWorld:
         step, now = await self._ask("act", self._place, row, time_ms, controller, frame)
         self._steps.append(step)
         return step, now
+
+    async def skip(self, steps: Sequence[StepRecord]) -> list[StepRecord]:
+        taken: list[StepRecord] = await self._ask("skip", self._place, steps[:_SLICE])
+        self._steps += taken
+        return taken
 
     async def read(self, gesture: Gesture | None) -> Reading:
         return await self._ask("read", self._place, gesture)

@@ -116,6 +116,9 @@ class Room:
     ) -> tuple[StepRecord, Moment]:
         return self._players[place].act(row, time_ms, controller, frame)
 
+    def skip(self, place: int, steps: Sequence[StepRecord]) -> list[StepRecord]:
+        return self._players[place].skip(steps, _SLICE_SECONDS)
+
     def read(self, place: int, gesture: Gesture | None) -> Reading:
         return self._players[place].read(gesture)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
@@ -115,6 +117,13 @@ class World(Protocol):
         """Take one action, a row `[k]`."""
         ...
 
+    async def skip(self, steps: Sequence[StepRecord]) -> list[StepRecord]:
+        """Take the actions of some steps without drawing, for a moment's time: the first of them, or all.
+
+        Returns what they gave, at least one; the last may have ended the episode. `draw` shows where it is.
+        """
+        ...
+
     async def read(self, gesture: Gesture | None) -> Reading:
         """Read what hands did to a web page (`envs.web.person`), or what more there is of it."""
         ...
@@ -175,6 +184,18 @@ class EpisodePlayer:
         assert self._episode is not None
         step = self._episode.take(row, time_ms, controller, frame)
         return step, self._moment(self._episode, anew=False)
+
+    def skip(self, steps: Sequence[StepRecord], seconds: float) -> list[StepRecord]:
+        """Take actions without drawing, for about `seconds`, but at least one, and none after the end."""
+        assert self._episode is not None
+        taken: list[StepRecord] = []
+        until = time.monotonic() + seconds
+        for step in steps:
+            row = np.array(step.action)
+            taken.append(self._episode.take(row, step.time_ms, step.controller, step.frame))
+            if self._episode.done or time.monotonic() >= until:
+                break
+        return taken
 
     def read(self, gesture: Gesture | None) -> Reading:
         assert self._person is not None
@@ -244,6 +265,9 @@ class InlineWorld:
         self, row: np.ndarray, time_ms: int, controller: int, frame: int
     ) -> tuple[StepRecord, Moment]:
         return self._player.act(row, time_ms, controller, frame)
+
+    async def skip(self, steps: Sequence[StepRecord]) -> list[StepRecord]:
+        return self._player.skip(steps, math.inf)
 
     async def read(self, gesture: Gesture | None) -> Reading:
         return self._player.read(gesture)
