@@ -11,6 +11,7 @@ import webbrowser
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from functools import partial
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import uvicorn
@@ -76,7 +77,7 @@ def _ended_by_signals(server: uvicorn.Server, browser: Browser) -> Iterator[None
             signals.end_others()
             os._exit(0)
 
-    def stop(*_: object) -> None:
+    def stop(sig: int, frame: FrameType | None) -> None:
         if not server.should_exit:
             _thread.start_new_thread(watch, ())  # of threading's, a lock may be held right here
         server.should_exit = browser.is_stopping = True

@@ -4,7 +4,7 @@ import { Annotation } from "./annotation.js";
 import { List } from "./episodes.js";
 import { Film } from "./film.js";
 import { MISSING, count, seconds } from "./format.js";
-import { sentence, title } from "./names.js";
+import { outcome, sentence, title } from "./names.js";
 import { element } from "./element.js";
 import { Player } from "./player.js";
 
@@ -48,7 +48,7 @@ function show(read) {
   const heading = `${title(told.task)}, seed ${told.seed}`;
   player.open(told, told.why ? null : new Film(told.episode, note));
   at("screen-title").textContent = heading;
-  at("result").textContent = told.success ? "Success" : "Failure";
+  at("result").textContent = outcome(told.success);
   at("result").dataset.success = told.success;
   at("instruction").textContent = sentence(told.instruction);
   if (told.why) note(told.why, true);

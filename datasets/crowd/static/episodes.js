@@ -6,8 +6,9 @@
 
 import { element } from "./element.js";
 import { count, seconds } from "./format.js";
-import { plural, title } from "./names.js";
+import { outcome, plural, title } from "./names.js";
 
+const OUTCOME_CLASSES = { true: "good", false: "bad" };
 const TYPED_MS = 200;
 const CONDITIONS = ["text", "task", "by", "outcome", "tag", "order"];
 const CHOICES = { task: ["tasks", title], by: ["people", String], tag: ["tags", String] };
@@ -148,7 +149,7 @@ export class List {
     button.dataset.episode = row.episode;
     button.dataset.marked = row.marked;
     const under = element("span", "under", `${row.demonstrator} · ${plural(row.steps, "step")} · ${seconds(row.seconds)}`);
-    button.append(element("b", "", `${title(row.task)} · ${row.seed}`), element("span", row.success ? "good" : "bad", row.success ? "Success" : "Failure"), under);
+    button.append(element("b", "", `${title(row.task)} · ${row.seed}`), element("span", OUTCOME_CLASSES[row.success] ?? "quiet", outcome(row.success)), under);
     if (row.marked || row.tags.length || row.note) button.append(chips(row));
     this.#turn(button);
     item.append(button);
