@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -18,6 +20,7 @@ from .envs.console import SafeConsole
 from .envs.errors import TutelageError
 from .envs.printable import printable
 from .envs.progress import counting
+from .envs.stopping import signals
 from .envs.wording import counted
 
 if TYPE_CHECKING:
@@ -41,7 +44,10 @@ def browse(
     """Look through a store in the browser: play any episode, filter, note, tag, mark for removal."""
     from .datasets.crowd.browsing.serve import browse as serve_browser
 
-    serve_browser(folder, port=port, open_browser=browser, replays=replay)
+    if serve_browser(folder, port=port, open_browser=browser, replays=replay):
+        signals.end_others()
+        sys.stdout.flush()
+        os._exit(0)  # nothing is left to do, for which an interpreter takes seconds on a busy machine
 
 
 @edit.callback()

@@ -41,13 +41,15 @@ from .reel import Gone, Reels, reason, timeline
 
 HOST = "127.0.0.1"
 _LARGEST = 64 << 10
-_END_SECONDS = 1.5
+_END_SECONDS = 1.0
 _NO_STORE = {"Cache-Control": "no-store"}
 _NOT_PLAYED = "It was not played again: this page was started with --no-replay."
 
 
-def browse(folder: Path, *, port: int = 0, open_browser: bool = True, replays: bool = True) -> None:
+def browse(folder: Path, *, port: int = 0, open_browser: bool = True, replays: bool = True) -> bool:
     """Serve the page until Ctrl-C, on loopback; the printed link carries the token that is needed.
+
+    Returns whether a signal ended it.
 
     Raises TutelageError when there is no sound store or the port is in use, and Untrusted where playing its
     episodes would run a page or import a module that was not trusted.
@@ -62,6 +64,7 @@ def browse(folder: Path, *, port: int = 0, open_browser: bool = True, replays: b
         server = server_of(browser.app())
         with contextlib.suppress(KeyboardInterrupt), _ended_by_signals(server, browser):
             server.run(sockets=[listening])
+    return browser.is_stopping
 
 
 @contextlib.contextmanager
