@@ -34,12 +34,16 @@ from .edit_log import (
 )
 from .manifest import Manifest, PartEntry, revision, stem
 from .pending import EDITS, PENDING, Pending
+from .row_spool import RowSpool
 from .safe_tree import refuse_link
 from .schema import SCHEMA, seal
 from .store_lock import writing
 
 if TYPE_CHECKING:
     from .store import Store
+
+
+_EPISODES_A_PART = 512
 
 
 @dataclass(frozen=True)
@@ -230,8 +234,9 @@ class _Parts:
                 max(self.numbers.get(place_stem, 0), order.revision if order else 0) + 1
             )
         new = [at for episode, at in rows.items() if episode not in self.ids and episode not in home]
-        if new:
-            self.written[f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{uuid4().hex[:8]}"] = _take(put, new)
+        for first in range(0, len(new), _EPISODES_A_PART):
+            name = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{uuid4().hex[:8]}"
+            self.written[name] = _take(put, new[first : first + _EPISODES_A_PART])
         return touched
 
     def places(self, names: Sequence[str]) -> dict[str, Place]:
@@ -240,14 +245,14 @@ class _Parts:
 
     def rows_of(self, episodes: frozenset[str] | set[str]) -> pa.Table:
         """Return the rows of some episodes as they are on disk."""
-        tables = [SCHEMA.empty_table()]
+        spool = RowSpool()
         for name, ids in self.order.items():
             if not episodes.isdisjoint(ids):
                 table = self.store.part_rows(self.store.path / name)
-                tables.append(
+                spool.add_rows(
                     table.filter(pc.is_in(table["episode"], pa.array(sorted(episodes), pa.string())))
                 )
-        return pa.concat_tables(tables)
+        return spool.table()
 
     def stage(self) -> tuple[dict[str, PartEntry], frozenset[str]]:
         """Write the new parts aside; returns them by name, and the names of those that they replace."""
@@ -322,4 +327,6 @@ def _earlier(now: Annotations, record: Record) -> dict[str, Annotation]:
 
 
 def _take(table: pa.Table, indices: Sequence[int]) -> pa.Table:
+    if indices and list(indices) == list(range(indices[0], indices[-1] + 1)):
+        return table.slice(indices[0], len(indices))  # without a copy: rows may be many
     return table.take(pa.array(indices, pa.int64()))  # of no indices, too

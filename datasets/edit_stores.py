@@ -23,8 +23,8 @@ from .editing import Line, Plan, line_of, lines_of, meant_rows, play_in, read_ep
 from .manifest import DOCUMENT, seal_document
 from .proof import Replay
 from .replay import Environments, replay_many
+from .row_spool import RowSpool
 from .safe_tree import remove_tree
-from .schema import to_table
 from .selection import Selection
 from .store import Store
 from .trajectory import Trajectory
@@ -41,7 +41,7 @@ def plan_merge(store: Store, folders: Sequence[Path], progress: Progress) -> Pla
     """
     if not folders:
         raise TutelageError("expected stores to merge into this one, got none; name them")
-    suite, lines, tables, annotations = store.suite, list[Line](), [], dict[str, Annotation]()
+    suite, lines, spool, annotations = store.suite, list[Line](), RowSpool(), dict[str, Annotation]()
     refused: list[Line] = []
     there = dict(zip(*_columns(store.episodes(), "episode", "digest"), strict=True))
     passed_over = 0
@@ -54,22 +54,19 @@ def plan_merge(store: Store, folders: Sequence[Path], progress: Progress) -> Pla
         rows, notes = other.episodes(), other.annotations()
         new = frozenset(_new_episodes(other, rows, there))
         passed_over += len(rows) - len(new)
-        proven = []
         for trajectory, refusal in _proven(other, new, progress):
             if refusal:
                 refused.append(line_of(trajectory, refusal))
                 continue
-            proven.append(replace(trajectory, suite=suite.name))
+            spool.add([replace(trajectory, suite=suite.name)])
             lines.append(line_of(trajectory, f"added from {folder}"))
             there[trajectory.episode] = trajectory.digest
             if not notes[trajectory.episode].is_empty:
                 annotations[trajectory.episode] = notes[trajectory.episode]
-        tables += [to_table(proven)] if proven else []
-    put = pa.concat_tables(tables) if tables else None
-    added = 0 if put is None else len(put)
+    put = spool.table()
     document = seal_document(suite) if suite.source != store.suite.source else ""
     change = Change(
-        "merge", f"add {counted(added, 'episode')}", put=put, document=document, annotations=annotations
+        "merge", f"add {counted(len(put), 'episode')}", put=put, document=document, annotations=annotations
     )
     plan = Plan(change, lines, refused)
     if passed_over:
@@ -136,7 +133,7 @@ def plan_suite(store: Store, suite: Suite, renamed: Mapping[str, str], progress:
         store.suite[old], suite[new]
     for task in sorted(set(rows["task"].to_pylist())):
         suite[renamed.get(task, task)]
-    plan, put = Plan(Change("suite", "")), []
+    plan, put = Plan(Change("suite", "")), RowSpool()
     with Environments(suite) as environments:
         for trajectory in _episodes(store):
             progress(1)
@@ -145,12 +142,12 @@ def plan_suite(store: Store, suite: Suite, renamed: Mapping[str, str], progress:
             if refusal:
                 plan.refused.append(line_of(trajectory, refusal))
             elif what := _changed_words(trajectory, after):
-                put.append(after)
+                put.add([after])
                 plan.lines.append(line_of(trajectory, what))
     differing = [task.id for task in suite if task not in tuple(store.suite)]
     document = seal_document(suite) if suite.source != store.suite.source else ""
     text = f"correct the suite ({counted(len(differing), 'task')}), {counted(len(put), 'episode')} to change"
-    plan.change = Change("suite", text, put=to_table(put) if put else None, document=document)
+    plan.change = Change("suite", text, put=put.table(), document=document)
     if differing:
         plan.notes.append(f"tasks that differ: {', '.join(differing)}")
     if document:

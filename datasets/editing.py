@@ -7,7 +7,7 @@ and an episode that does not give what it should is refused. `edit_commit` makes
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -20,7 +20,7 @@ from .annotations import Annotation, check_tag
 from .edit_commit import Change
 from .proof import Replay
 from .replay import Environments, replay_many
-from .schema import to_table
+from .row_spool import RowSpool
 from .selection import Selection
 from .store import Store
 from .trajectory import KINDS, Trajectory
@@ -111,33 +111,34 @@ def plan_relabel(store: Store, selection: Selection, labels: dict[str, str], pro
     _check_labels(store, labels)
     rows = store.episodes()
     meant = meant_rows(store, selection, rows)
-    plan, put = Plan(Change("relabel", "")), []
+    plan, put = Plan(Change("relabel", "")), RowSpool()
     ids = frozenset(rows["episode"][at].as_py() for at in meant)
-    changed = []
-    for trajectory in read_episodes(store, ids):
-        fields: dict[str, Any] = {key: value for key, value in labels.items() if key != "task"}
-        labeled = replace(trajectory, **fields)
-        if "task" in labels:
-            task = store.suite[labels["task"]]
-            labeled = replace(labeled, task=task.id, env=task.env, kwargs=dict(task.kwargs))
-        changed.append((trajectory, labeled))
+    changed = ((trajectory, _labeled(store, trajectory, labels)) for trajectory in read_episodes(store, ids))
     for trajectory, labeled, refusal in replayed_in(changed, Environments(store.suite), progress):
         if refusal:
             plan.refused.append(line_of(trajectory, refusal))
             continue
         what = _differences(trajectory, labeled)
         if what:
-            put.append(labeled)
+            put.add([labeled])
             plan.lines.append(line_of(trajectory, what))
     text = f"relabel {counted(len(put), 'episode')}: {', '.join(sorted(labels))}"
-    plan.change = replace(plan.change, put=to_table(put) if put else None, text=text)
+    plan.change = replace(plan.change, put=put.table(), text=text)
     if "demonstrator" in labels:
         plan.notes.append("`tutelage forget` finds these episodes under the new name from then on")
     return plan
 
 
+def _labeled(store: Store, trajectory: Trajectory, labels: dict[str, str]) -> Trajectory:
+    fields: dict[str, Any] = {key: value for key, value in labels.items() if key != "task"}
+    if "task" in labels:
+        task = store.suite[labels["task"]]
+        fields |= {"task": task.id, "env": task.env, "kwargs": dict(task.kwargs)}
+    return replace(trajectory, **fields)
+
+
 def replayed_in(
-    pairs: Sequence[tuple[Trajectory, Trajectory]], environments: Environments, progress: Progress
+    pairs: Iterable[tuple[Trajectory, Trajectory]], environments: Environments, progress: Progress
 ) -> Iterator[tuple[Trajectory, Trajectory, str]]:
     """Play episodes whose task changes in the new one: yields before, after, and why it is refused.
 

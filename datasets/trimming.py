@@ -23,7 +23,7 @@ from .edit_commit import Change
 from .editing import Plan, line_of, meant_rows, read_episodes
 from .proof import Replay
 from .replay import Environments, replay, replay_proven
-from .schema import to_table
+from .row_spool import RowSpool
 from .selection import Selection
 from .store import Store
 from .trajectory import Trajectory, digest_of
@@ -48,7 +48,7 @@ def plan_trim(
     """
     rows = store.episodes()
     ids = frozenset(rows["episode"][at].as_py() for at in meant_rows(store, selection, rows))
-    plan, put = Plan(Change("trim", "")), []
+    plan, put = Plan(Change("trim", "")), RowSpool()
     untouched = 0
     with Environments(store.suite) as environments:
         for trajectory in read_episodes(store, ids):
@@ -63,15 +63,13 @@ def plan_trim(
             except Refusal as refusal:
                 plan.refused.append(line_of(trajectory, str(refusal)))
                 continue
-            put.append(trimmed)
+            put.add([trimmed])
             plan.lines.append(
                 line_of(
                     trajectory, f"{_cut(first, last)}: {len(trajectory)} → {counted(len(trimmed), 'step')}"
                 )
             )
-    plan.change = replace(
-        plan.change, put=to_table(put) if put else None, text=f"trim {counted(len(put), 'episode')}"
-    )
+    plan.change = replace(plan.change, put=put.table(), text=f"trim {counted(len(put), 'episode')}")
     if untouched:
         plan.notes.append(f"no idle steps at the ends of {counted(untouched, 'episode')}")
     return plan

@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import yaml
+from tutelage.datasets import edit_commit
 from tutelage.datasets.annotations import annotate
+from tutelage.datasets.edit_stores import plan_merge
 from tutelage.datasets.store import Store
 from tutelage.envs.errors import TutelageError
 from tutelage.envs.gymnasium_task import TaskEnvironment
@@ -42,6 +45,28 @@ def test_stores_are_merged_once_and_a_contradiction_is_refused(
     with pytest.raises(TutelageError, match=r"expected task 'words' of .* to be the one of this store"):
         edit(filled, "merge", str(tmp_path / "third"))
     assert files(filled) == before
+
+
+def test_a_large_merge_is_planned_on_disk_and_made_in_parts(
+    filled: Store, tmp_path: Path, record: Recorder, toys: Suite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = Store.create(tmp_path / "other", toys)
+    for seed in range(100, 104):
+        one = record("camera", seed=seed, stored=True, steps=30)
+        other.append([replace(one, episode=f"{seed}-{copy}") for copy in range(25)])
+    monkeypatch.setattr(edit_commit, "_EPISODES_A_PART", 40)
+    pool = pa.default_memory_pool()
+    before, parts = pool.bytes_allocated(), len(filled.parts())
+    planned = plan_merge(filled, [other.path], lambda _: None)
+    held = pool.bytes_allocated() - before
+    assert planned.change.rows.nbytes > 10_000_000
+    assert held < planned.change.rows.nbytes / 4
+    edit_commit.commit(filled, planned.change)
+    assert len(filled.parts()) == parts + 3
+    merged = [episode for episode in episodes(filled) if episode.task == "camera"]
+    assert [episode.episode for episode in merged] == [episode.episode for episode in episodes(other)]
+    edit(filled, "undo", "--apply")
+    assert len(filled.parts()) == parts
 
 
 def test_a_merge_brings_tasks_that_are_new(filled: Store, tmp_path: Path, demonstrate: Any) -> None:

@@ -1,5 +1,6 @@
 // How keys, numbers and outcomes are written for people.
 
+import { count as figure } from "./format.js";
 import { say } from "./texts.js";
 
 const KEYS = {
@@ -36,7 +37,7 @@ export const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 export const number = (value) => (value === null ? "–" : String(Number(value.toFixed(2))));
 
 export function plural(count, word) {
-  return `${count} ${word}${count === 1 ? "" : "s"}`;
+  return `${figure(count)} ${word}${count === 1 ? "" : "s"}`;
 }
 
 /** What an outcome comes to in figures; a study's outcome has no return and no rate. */
