@@ -280,13 +280,14 @@ def compact(context: typer.Context, apply: Apply = False) -> None:
     from .datasets import edit_log
 
     store = _store(context)
-    size, count = edit_log.undo_bytes(store.path), edit_log.count(store.path)
+    size = edit_log.undo_bytes(store.path)
+    told = counted(edit_log.count(store.path) + len(edit_log.redo_names(store.path)), "edit")
     if apply:
         with _alone(context.obj):
             edit_log.compact(store)
-        console.print(f"{counted(count, 'edit')} can no longer be undone; {size} bytes are free")
+        console.print(f"{told} can no longer be undone or made again; {counted(size, 'byte')} are free")
     else:
-        console.print(f"would remove what undoes {counted(count, 'edit')}: {size} bytes")
+        console.print(f"would remove what undoes {told} or makes them again: {counted(size, 'byte')}")
         console.print("nothing was changed; do it with --apply")
 
 

@@ -48,6 +48,10 @@ _CONDITIONS: dict[str, tuple[Any, Any]] = {
         ],
         None,
     ),
+    "unrated": (
+        Annotated[bool, typer.Option("--unrated", help="Only where no rule says what a success is.")],
+        False,
+    ),
     "marked": (
         Annotated[
             bool | None,

@@ -281,6 +281,11 @@ def count(folder: Path) -> int:
     return sum(not name.startswith(_REDO) for name in _names(folder))
 
 
+def redo_names(folder: Path) -> list[str]:
+    """List the records of what was undone and can be made again, damaged ones too."""
+    return [name for name in _names(folder) if name.startswith(_REDO)]
+
+
 def undo_bytes(folder: Path) -> int:
     """Count the bytes that undoing edits takes."""
     edits = folder / EDITS

@@ -22,7 +22,7 @@ class Selection:
     """Conditions on episodes; those that are given must all hold. Of a list, one entry is enough.
 
     `text` is looked for, word by word and without regard to case, in ids, tasks, demonstrators, environments,
-    notes and tags. `success` None takes both outcomes.
+    notes and tags. `success` None takes all outcomes, `unrated` those of tasks without a success rule.
     """
 
     episodes: Sequence[str] = ()
@@ -31,6 +31,7 @@ class Selection:
     kinds: Sequence[str] = ()
     tags: Sequence[str] = ()
     success: bool | None = None
+    unrated: bool = False
     marked: bool | None = None
     shortest: int | None = None
     longest: int | None = None
@@ -63,6 +64,7 @@ class Selection:
             and (not self.demonstrators or names["demonstrator"][at] in self.demonstrators)
             and (not self.kinds or names["kind"][at] in self.kinds)
             and (self.success is None or success[at] == self.success)
+            and (not self.unrated or success[at] is None)
             and (self.shortest is None or steps[at] >= self.shortest)
             and (self.longest is None or steps[at] <= self.longest)
             and self._fits(annotations[episode])

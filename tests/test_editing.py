@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import pytest
 from tutelage.cli import main
 from tutelage.datasets import edit_commit, edit_log
 from tutelage.datasets.annotations import annotate
+from tutelage.datasets.crowd.browsing.index import Index
 from tutelage.datasets.crowd.recorder import lock_folder
 from tutelage.datasets.pending import EDITS
 from tutelage.datasets.store import Store
 from tutelage.envs.errors import TutelageError
-from tutelage.tests.edited import Recorder, Same, edit, episodes, files, same
+from tutelage.envs.suite import suite_from
+from tutelage.tests.edited import Recorder, Same, edit, episodes, files, play_actions, same
 
 VERBS = (
     ["delete", "--by", "ann"],
@@ -99,7 +102,7 @@ def test_edits_are_made_again_in_turn_until_another_is_made(filled: Store, equal
 
 def test_compacted_edits_cannot_be_undone_and_leave_nothing(filled: Store) -> None:
     edit(filled, "delete", "--by", "bob", "--apply")
-    assert "would remove what undoes 1 edit" in edit(filled, "compact")
+    assert "would remove what undoes 1 edit or makes" in edit(filled, "compact")
     edit(filled, "compact", "--apply")
     assert not (filled.path / EDITS).exists()
     with pytest.raises(TutelageError, match="to undo, found none"):
@@ -172,3 +175,18 @@ def test_from_the_shell_a_mistake_is_one_line_and_status_2(
     told = capsys.readouterr().err.strip()
     assert told.startswith("tutelage: expected a task of the store")
     assert "\n" not in told
+
+
+def test_episodes_without_a_success_rule_are_not_failures(tmp_path: Path) -> None:
+    tasks = [
+        {"id": "pole", "env": "CartPole-v1", "success": "return >= 400"},
+        {"id": "free", "env": "CartPole-v1", "success": "unknown"},
+    ]
+    suite = suite_from({"suite": "rated", "tasks": tasks})
+    store = Store.create(tmp_path / "rated", suite)
+    store.append([play_actions(suite, task, [0, 1]) for task in ("pole", "free")])
+    for flag, task in (("--failure", "pole"), ("--unrated", "free")):
+        assert [row["task"] for row in edit(store, "list", flag, "--json")["episodes"]] == [task]
+    page = Index(store.path).page({"outcome": "unrated"})
+    assert [(row["task"], row["success"]) for row in page["rows"]] == [("free", None)]
+    assert " – " in edit(store, "list", "--task", "free")

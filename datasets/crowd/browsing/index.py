@@ -58,6 +58,7 @@ class Index:
             demonstrators=_given(query, "by"),
             tags=_given(query, "tag"),
             success={"success": True, "failure": False}.get(query.get("outcome", "")),
+            unrated=query.get("outcome") == "unrated",
             marked=True if query.get("marked") else None,
             text=query.get("text", "")[:400],
         )
