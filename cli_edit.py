@@ -84,7 +84,7 @@ def list_(context: typer.Context, selection: Any, as_json: Json = False) -> None
     table = plain_table("episode", "task", "demonstrator", "steps", "success", "annotations")
     for row in listed:
         words = [f"#{tag}" for tag in row["tags"]] + ["marked for removal"] * row["marked"] + [row["note"]]
-        outcome = "yes" if row["success"] else "no"
+        outcome = {True: "yes", False: "no", None: "–"}[row["success"]]
         cells = (row["episode"][:12], row["task"], row["demonstrator"], row["steps"], outcome)
         table.add_row(*(printable(cell) for cell in cells), printable(" ".join(filter(None, words))))
     console.print(table)

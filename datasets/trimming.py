@@ -151,7 +151,8 @@ def _trim_stored(trajectory: Trajectory, first: int, last: int) -> Trajectory:
     assert trajectory.observations is not None
     seen = {path: array[: len(cut) + 1] for path, array in trajectory.observations.items()}
     digest = digest_of(seen, cut.rewards, False, False)
-    return replace(cut, observations=seen, digest=digest, terminated=False, truncated=False, success=False)
+    success = None if trajectory.success is None else False
+    return replace(cut, observations=seen, digest=digest, terminated=False, truncated=False, success=success)
 
 
 def _cut_out(trajectory: Trajectory, first: int, last: int) -> Trajectory:

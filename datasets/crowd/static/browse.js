@@ -48,7 +48,7 @@ function show(read) {
   const heading = `${title(told.task)}, seed ${told.seed}`;
   player.open(told, told.why ? null : new Film(told.episode, note));
   at("screen-title").textContent = heading;
-  at("result").textContent = told.success ? "Success" : "Failure";
+  at("result").textContent = told.success === null ? "Ended" : told.success ? "Success" : "Failure";
   at("result").dataset.success = told.success;
   at("instruction").textContent = sentence(told.instruction);
   if (told.why) note(told.why, true);

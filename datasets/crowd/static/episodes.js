@@ -148,7 +148,8 @@ export class List {
     button.dataset.episode = row.episode;
     button.dataset.marked = row.marked;
     const under = element("span", "under", `${row.demonstrator} · ${plural(row.steps, "step")} · ${seconds(row.seconds)}`);
-    button.append(element("b", "", `${title(row.task)} · ${row.seed}`), element("span", row.success ? "good" : "bad", row.success ? "Success" : "Failure"), under);
+    const [mark, outcome] = row.success === null ? ["", "Ended"] : row.success ? ["good", "Success"] : ["bad", "Failure"];
+    button.append(element("b", "", `${title(row.task)} · ${row.seed}`), element("span", mark, outcome), under);
     if (row.marked || row.tags.length || row.note) button.append(chips(row));
     this.#turn(button);
     item.append(button);
