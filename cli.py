@@ -135,9 +135,17 @@ def record(
     from .envs.suite import load_suite
 
     chosen = load_suite(suite)
+    failed: dict[str, str] = {}
     with trying():
-        notes = rehearse(chosen, people=True) + pace_notes(chosen)
-    _tell(notes)
+        notes = rehearse(chosen, people=True, failures=failed)
+        notes += pace_notes(task for task in chosen if task.id not in failed)
+    left_out = [f"task {task!r} is left out: {why}" for task, why in failed.items()]
+    if len(failed) == len(chosen):
+        task, why = next(iter(failed.items()))
+        others = len(failed) - 1
+        rest = f"; the other {counted(others, 'task')} failed too" if others else ""
+        raise TutelageError(f"task {task!r}: {why}{rest}")
+    _tell([*left_out, *notes])
     serve_recorder(
         chosen,
         out,
@@ -149,6 +157,7 @@ def record(
         open_browser=browser,
         demonstrator=demonstrator or None,
         episodes=episodes,
+        unavailable=failed,
     )
 
 

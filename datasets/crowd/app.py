@@ -8,7 +8,7 @@ import signal
 import socket
 import threading
 import webbrowser
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +68,7 @@ def record(
     episodes: int | None = None,
     on_kept: Callable[[Trajectory], None] | None = None,
     extra_pages: dict[str, Path] | None = None,
+    unavailable: Mapping[str, str] | None = None,
 ) -> None:
     """Serve the recorder for a suite until Ctrl-C; demonstrations go to the store at `out`.
 
@@ -83,7 +84,16 @@ def record(
     listening = listen(host, port)
     with listening:
         recorder = Recorder(
-            Settings(suite, out, seeds, demonstrator, episodes, on_kept, dict(extra_pages or {}))
+            Settings(
+                suite,
+                out,
+                seeds,
+                demonstrator,
+                episodes,
+                on_kept,
+                dict(extra_pages or {}),
+                unavailable=dict(unavailable or {}),
+            )
         )
         url = f"{hosts.address.origin if hosts.address else local_url(host, listening)}/"
         url = link.link(url) if link else url
