@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .datasets.store import Store
 
 console = SafeConsole()
+errors = SafeConsole(stderr=True)
 Planner = Callable[["Store", Callable[[int], None]], "Plan"]
 
 edit = typer.Typer(rich_markup_mode="rich", invoke_without_command=True, no_args_is_help=True)
@@ -37,11 +38,17 @@ def browse(
     ] = 0,
     browser: Annotated[bool, typer.Option(help="Open the page in a browser.")] = True,
     replay: Annotated[bool, typer.Option(help="Play episodes again for their pictures.")] = True,
+    as_json: Json = False,
 ) -> None:
     """Look through a store in the browser: play any episode, filter, note, tag, mark for removal."""
     from .datasets.crowd.browsing.serve import browse as serve_browser
 
-    serve_browser(folder, port=port, open_browser=browser, replays=replay)
+    more: dict[str, Any] = {"say": errors.print} if as_json else {}
+    serve_browser(folder, port=port, open_browser=browser, replays=replay, **more)
+    if as_json:
+        annotations = _opened(folder).annotations().episodes
+        marked = sorted(episode for episode, annotation in annotations.items() if annotation.marked)
+        print_json("browse", {"store": folder, "marked": marked})
 
 
 @edit.callback()
@@ -50,6 +57,7 @@ def main(
     folder: Annotated[
         Path, typer.Argument(metavar="STORE", help="The folder that demonstrations are kept in.")
     ],
+    as_json: Json = False,
 ) -> None:
     """Delete, keep, tag, trim, merge, split and relabel episodes of a store, or correct its suite.
 
@@ -58,7 +66,7 @@ def main(
     """
     context.obj = folder
     if context.invoked_subcommand is None:
-        _history(folder)
+        _history(folder, as_json)
 
 
 @edit.command("list")
@@ -255,7 +263,7 @@ def suite(
 
 @edit.command()
 @reads_files
-def undo(context: typer.Context, apply: Apply = False) -> None:
+def undo(context: typer.Context, apply: Apply = False, as_json: Json = False) -> None:
     """Take back the latest edit; call it again for the one before."""
     from .datasets import edit_commit
     from .datasets.edit_log import records
@@ -265,8 +273,11 @@ def undo(context: typer.Context, apply: Apply = False) -> None:
         raise TutelageError(f"expected an edit of {context.obj} to undo, found none")
     if apply:
         with _alone(context.obj):
-            undone = edit_commit.undo(_store(context))
-        console.print(f"undone: {undone.text}")
+            made[-1] = edit_commit.undo(_store(context))
+    if as_json:
+        print_json("edit", {"edit": "undo", "applied": apply, "text": made[-1].text})
+    elif apply:
+        console.print(f"undone: {made[-1].text}")
     else:
         console.print(f"would undo: {made[-1].text} ({made[-1].time})")
         console.print("nothing was changed; do it with --apply")
@@ -274,7 +285,7 @@ def undo(context: typer.Context, apply: Apply = False) -> None:
 
 @edit.command()
 @reads_files
-def compact(context: typer.Context, apply: Apply = False) -> None:
+def compact(context: typer.Context, apply: Apply = False, as_json: Json = False) -> None:
     """Remove what undoes edits, for good: deleted episodes are gone from the disk then."""
     from .datasets import edit_log
 
@@ -283,6 +294,9 @@ def compact(context: typer.Context, apply: Apply = False) -> None:
     if apply:
         with _alone(context.obj):
             edit_log.compact(store)
+    if as_json:
+        print_json("edit", {"edit": "compact", "applied": apply, "edits": count, "bytes": size})
+    elif apply:
         console.print(f"{counted(count, 'edit')} can no longer be undone; {size} bytes are free")
     else:
         console.print(f"would remove what undoes {counted(count, 'edit')}: {size} bytes")
@@ -321,17 +335,21 @@ def _alone(folder: Path) -> Any:
     return lock_folder(folder)
 
 
-def _history(folder: Path) -> None:
-    from .datasets import edit_log, store
+def _history(folder: Path, as_json: bool) -> None:
+    from .datasets import edit_log
 
-    opened = store.Store.open(folder)
+    opened = _opened(folder)
     made = edit_log.records(folder)
+    marked = sum(annotation.marked for annotation in opened.annotations().episodes.values())
+    if as_json:
+        edits = [{"number": record.number, "time": record.time, "text": record.text} for record in made]
+        print_json("edit", {"episodes": len(opened), "marked": marked, "edits": edits})
+        return
     table = plain_table("edit", "time", "what it did")
     for record in made:
         table.add_row(str(record.number), printable(record.time), printable(record.text))
     if made:
         console.print(table)
-    marked = sum(annotation.marked for annotation in opened.annotations().episodes.values())
     console.print(
         f"{counted(len(opened), 'episode')}, {marked} marked for removal, {len(made)} edits to undo"
     )
@@ -339,6 +357,10 @@ def _history(folder: Path) -> None:
 
 
 def _store(context: typer.Context) -> Store:
+    return _opened(context.obj)
+
+
+def _opened(folder: Path) -> Store:
     from .datasets import store
 
-    return store.Store.open(context.obj)
+    return store.Store.open(folder)

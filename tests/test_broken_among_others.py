@@ -25,27 +25,33 @@ def suite_file(folder: Path, *tasks: dict[str, Any]) -> Path:
 def test_the_others_are_served_and_the_broken_ones_are_left_out_with_a_line(tmp_path: Path) -> None:
     program = Path(sys.executable).parent / "tutelage"
     suite = suite_file(tmp_path, GONE, LAKE, MISSING)
-    flags = ["-o", str(tmp_path / "store"), "--port", "0", "--no-browser"]
-    with (tmp_path / "errors").open("w") as errors:
-        started = subprocess.Popen(
-            [program, "record", suite, *flags], stdout=subprocess.PIPE, stderr=errors, text=True
-        )
-        assert started.stdout is not None
-        try:
-            lines = [started.stdout.readline() for _ in range(2)]
-            address = lines[1].partition("http://")[2].partition("/")[0]
-            with Page(address) as page:
-                assert [task["id"] for task in page.state["tasks"]] == ["lake"]
-                page.send("choose", task="gone")
-                assert "left out" in str(page.wait("problem", "error", "note"))
-                page.send("choose", task="lake")
-                assert page.until("playing")["episode"]["task"] == "lake"
-        finally:
-            started.terminate()
-            started.communicate(timeout=60)
-    (gone, missing) = [line for line in (tmp_path / "errors").read_text().splitlines() if "left out" in line]
+    flags = ["-o", str(tmp_path / "store"), "--port", "0", "--no-browser", "--json"]
+    started = subprocess.Popen(
+        [program, "record", suite, *flags], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert started.stderr is not None
+    try:
+        lines: list[str] = []
+        while "Play at" not in (line := started.stderr.readline()):
+            assert line, lines
+            lines.append(line)
+        address = line.partition("http://")[2].partition("/")[0]
+        with Page(address) as page:
+            assert [task["id"] for task in page.state["tasks"]] == ["lake"]
+            page.send("choose", task="gone")
+            assert "left out" in page.wait("error")["text"]
+            page.send("choose", task="lake")
+            assert page.until("playing")["episode"]["task"] == "lake"
+    finally:
+        started.terminate()
+        printed, _ = started.communicate(timeout=60)
+    (gone, missing) = [line for line in lines if "left out" in line]
     assert "task 'gone' is left out: expected a registered Gymnasium id" in gone
     assert "task 'missing' is left out: CartPole-v1 failed when it was made: TypeError" in missing
+    document = json.loads(printed)
+    assert (document["verb"], document["suite"], document["kept"]) == ("record", "some", {})
+    assert [problem[:11] for problem in document["problems"]] == ["task 'gone'", "task 'missi"]
+    assert document["ended"] == "Stopped; everything is saved."
 
 
 @pytest.mark.parametrize(

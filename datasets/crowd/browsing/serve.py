@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import sys
 import threading
 import webbrowser
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +39,15 @@ _NO_STORE = {"Cache-Control": "no-store"}
 _NOT_PLAYED = "It was not played again: this page was started with --no-replay."
 
 
-def browse(folder: Path, *, port: int = 0, open_browser: bool = True, replays: bool = True) -> None:
-    """Serve the page until Ctrl-C, on loopback; the printed link carries the token that is needed.
+def browse(
+    folder: Path,
+    *,
+    port: int = 0,
+    open_browser: bool = True,
+    replays: bool = True,
+    say: Callable[[str], None] = print,
+) -> None:
+    """Serve the page until Ctrl-C, on loopback; the link carries the token that is needed, `say` is given it.
 
     Raises TutelageError when there is no sound store or the port is in use, and Untrusted where playing its
     episodes would run a page or import a module that was not trusted.
@@ -48,7 +56,8 @@ def browse(folder: Path, *, port: int = 0, open_browser: bool = True, replays: b
     browser = Browser(folder, replays=replays)
     with listen(HOST, port) as listening:
         url = browser.link.link(f"{local_url(HOST, listening)}/")
-        print(f"Browsing {printable(folder)}\nLook at {url}   (Ctrl-C stops)", flush=True)
+        say(f"Browsing {printable(folder)}\nLook at {url}   (Ctrl-C stops)")
+        sys.stdout.flush()
         if open_browser:
             threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
         with contextlib.suppress(KeyboardInterrupt):
