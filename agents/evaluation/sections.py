@@ -205,8 +205,8 @@ def demonstrations(stores: Sequence[Store], suite: Suite) -> str:
         whole = [a + b for a, b in zip(whole, (count, steps, hours, solved, rated), strict=True)]
     if not rows:
         return ""
-    count, steps, hours, solved, rated = whole
-    rows.append(_dataset_row("all", int(count), len(everyone), hours, int(steps), int(solved), int(rated)))
+    counts = [int(total) for total in (whole[0], *whole[1:2], *whole[3:])]
+    rows.append(_dataset_row("all", counts[0], len(everyone), whole[2], *counts[1:]))
     kinds = sorted({kind for one in tables for kind in one["kind"].to_pylist()})
     head = ["task", "demonstrations", "demonstrators", "hours", "steps", "succeeded, %"]
     lead = f"What the policy was taught with. Who played: {text(', '.join(kinds))}."

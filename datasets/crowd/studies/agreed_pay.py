@@ -1,4 +1,4 @@
-"""The pay that a participant has agreed to: noted with their consent, and paid by, whatever the study says later.
+"""The pay that a participant has agreed to: noted with their consent, and what they are paid by from then on.
 
 Covers base, bonus and currency, and the number of episodes that bounds the bonus. Does not cover a
 participant who agreed before such notes were made: the study's present pay is theirs.
@@ -24,9 +24,7 @@ class AgreedPay:
 
 def note_of(study: Study) -> dict[str, Any]:
     """Return what is noted with a consent, as plain data that `agreed_pay` reads; texts are left out."""
-    pay = (
-        None if study.pay is None else study.pay.model_dump(mode="json", exclude={"text"}, exclude_none=True)
-    )
+    pay = study.pay and study.pay.model_dump(mode="json", exclude={"text"}, exclude_none=True)
     return {"pay": pay, "episodes": study.episodes}
 
 
@@ -37,8 +35,7 @@ def agreed_pay(progress: Mapping[str, Any], study: Study) -> AgreedPay:
         return AgreedPay(study.pay, study.episodes)
     pay = None if note["pay"] is None else dict(note["pay"])
     if pay is not None and (bonus := pay.get("bonus")) is not None:
-        amounts = {
-            int(number): value for number, value in bonus.get("amounts", {}).items()
-        }  # JSON's are text
+        # keys of JSON are text
+        amounts = {int(number): value for number, value in bonus.get("amounts", {}).items()}
         pay["bonus"] = {**bonus, "amounts": amounts}
     return AgreedPay(None if pay is None else Pay.model_validate(pay), int(note["episodes"]))

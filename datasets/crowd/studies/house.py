@@ -150,7 +150,7 @@ class House:
             self._change(connection, person, values)
 
     def owe(self, connection: sql.Connection, person: str, agreed: AgreedPay) -> None:
-        """Write down what a person is owed who has completed, by what they agreed to, within a transaction."""
+        """Write down what a person is owed who has completed, by what they agreed to."""
         if (pay := agreed.pay) is None:
             return
         played = counted(rows_of(connection, person))

@@ -26,9 +26,10 @@ class Visit:
     """Leads one person; a `Guide`. `changing` is the seat's: what is done on a timer is done inside it.
 
     `progress` is what the stages need to be taken up again: when the session `began`, the version of the
-    `consent` and the pay that was `agreed` with it, `practised_tasks` (task → practice episodes done), `attempts` at the check and answers `wrong`
-    in the last, at which episode one has `rested`, how many were `broken` in a row, whether the requirement
-    `falls_short`, whether who leaves `keeps` what they did, and `shown`, the outcome that waits for a "next".
+    `consent` and the pay that was `agreed` with it, `practised_tasks` (task → practice episodes done),
+    `attempts` at the check and answers `wrong` in the last, at which episode one has `rested`, how many were
+    `broken` in a row, whether the requirement `falls_short`, whether who leaves `keeps` what they did, and
+    `shown`, the outcome that waits for a "next".
     """
 
     def __init__(self, session: Session, house: House, person: Person) -> None:
