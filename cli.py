@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -32,6 +34,7 @@ from .envs.wording import counted
 
 if TYPE_CHECKING:
     from .datasets.store import Store
+    from .datasets.weights import Weight
     from .envs.task import SeedRange
 
 app = typer.Typer(
@@ -127,6 +130,7 @@ def record(
     address: Address = "",
     proxy: Proxies = None,
     browser: Annotated[bool, typer.Option(help="Open the page in a browser.")] = True,
+    as_json: Json = False,
 ) -> None:
     """Play in the browser; every step is journalled, every kept demonstration goes to the store."""
     from .datasets.crowd.app import record as serve_recorder
@@ -135,10 +139,20 @@ def record(
     from .envs.suite import load_suite
 
     chosen = load_suite(suite)
+    failed: dict[str, str] = {}
     with trying():
-        notes = rehearse(chosen, people=True) + pace_notes(chosen)
-    _tell(notes)
-    serve_recorder(
+        notes = rehearse(chosen, people=True, failures=failed)
+        notes += pace_notes(task for task in chosen if task.id not in failed)
+    left_out = [f"task {task!r} is left out: {why}" for task, why in failed.items()]
+    if len(failed) == len(chosen):
+        task, why = next(iter(failed.items()))
+        others = len(failed) - 1
+        rest = f"; the other {counted(others, 'task')} failed too" if others else ""
+        raise TutelageError(f"task {task!r}: {why}{rest}")
+    _tell([*left_out, *notes])
+    kept: Counter[str] = Counter()
+    more: dict[str, Any] = {"say": errors.print} if as_json else {}
+    ended = serve_recorder(
         chosen,
         out,
         seeds=_seed_range(seeds),
@@ -149,7 +163,13 @@ def record(
         open_browser=browser,
         demonstrator=demonstrator or None,
         episodes=episodes,
+        on_kept=lambda trajectory: kept.update([trajectory.task]),
+        unavailable=failed,
+        **more,
     )
+    if as_json:
+        served: dict[str, Any] = {"store": out, "suite": chosen.name, "kept": dict(kept)}
+        print_json("record", {**served, "ended": ended, "problems": left_out})
 
 
 app.command()(reads_files(serve))
@@ -258,7 +278,9 @@ def quality(
 @app.command()
 @reads_files
 @with_flags
-def train(folders: list[Path], out: Path, config: Path | None, resume: bool, **flags: Any) -> None:
+def train(
+    folders: list[Path], out: Path, config: Path | None, resume: bool, as_json: bool, **flags: Any
+) -> None:
     """Train one policy on everything in the stores; flags override the YAML given with --config."""
     from .agents.resuming import settings_for
 
@@ -270,6 +292,7 @@ def train(folders: list[Path], out: Path, config: Path | None, resume: bool, **f
             f"expected no run in {out}, found one; go on with --resume or name another folder"
         )
     from .agents.behavior_cloning import train as fit  # here: torch takes a second, a mistake above none
+    from .agents.checkpoint import kept_facts
     from .agents.evaluation.beside import select_success
     from .datasets.store_suite import union
     from .datasets.weights import table
@@ -283,7 +306,14 @@ def train(folders: list[Path], out: Path, config: Path | None, resume: bool, **f
     options["evaluate"] = select_success(
         union(stores), episodes=settings.select_episodes, workers=settings.workers, tell=note_failure
     )
-    options["tell"] = lambda weights: console.print(table(weights))
+    shown = errors if as_json else console
+    document: dict[str, Any] = {"run": out, "kept": out / "kept", "demonstrators": [], "rounds": []}
+
+    def tell_weights(weights: list[Weight]) -> None:
+        document["demonstrators"] = [weight.to_dict() for weight in weights]
+        shown.print(table(weights))
+
+    options["tell"] = tell_weights
     if not (resume and settings.practise and (out / "kept").is_dir() and (out / "practice").is_dir()):
         fit(stores, out, settings, **options)
     if settings.practise:
@@ -291,7 +321,8 @@ def train(folders: list[Path], out: Path, config: Path | None, resume: bool, **f
         from .agents.rounds import Round
 
         def tell_round(practised: Round) -> None:
-            console.print(str(practised))
+            document["rounds"].append(dataclasses.asdict(practised))
+            shown.print(str(practised))
             for task, why in practised.failed.items():
                 note_failure(task, why)
 
@@ -303,8 +334,12 @@ def train(folders: list[Path], out: Path, config: Path | None, resume: bool, **f
             progress=True,
             tell=tell_round,
         )
-    console.print(f"kept policy: {out / 'kept'}")
-    _end_with([f"task {task!r}: failed: {why}" for task, why in failed.items()])
+    failures = [f"task {task!r}: failed: {why}" for task, why in failed.items()]
+    if as_json:
+        print_json("train", {**document, **kept_facts(out / "kept"), "failures": failures})
+    else:
+        console.print(f"kept policy: {out / 'kept'}")
+    _end_with(failures)
 
 
 @app.command()
@@ -359,12 +394,18 @@ def demo(
     ] = None,
     port: Annotated[int, typer.Option(help="The recorder's port; 0 takes a free one.")] = 8000,
     seed: Seed = 0,
+    as_json: Json = False,
 ) -> None:
     """The whole road in one command: a simulated crowd plays, one policy learns, all are measured."""
     from .agents.demo import run_demo
 
     wants_play = sys.stdout.isatty() if play is None else play
-    run_demo(out, quick=quick, play=wants_play, port=port, seed=seed, console=console)
+    made = run_demo(
+        out, quick=quick, play=wants_play, port=port, seed=seed, console=errors if as_json else console
+    )
+    if as_json:
+        about = {"report": made.page, "kept": made.kept, "seconds": made.seconds}
+        print_json("demo", {**about, "evaluation": made.measured.summary()})
 
 
 app.command()(completion)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .datasets.store import Store
 
 console = SafeConsole()
+errors = SafeConsole(stderr=True)
 Planner = Callable[["Store", Callable[[int], None]], "Plan"]
 
 edit = typer.Typer(rich_markup_mode="rich", invoke_without_command=True, no_args_is_help=True)
@@ -40,11 +41,18 @@ def browse(
     ] = 0,
     browser: Annotated[bool, typer.Option(help="Open the page in a browser.")] = True,
     replay: Annotated[bool, typer.Option(help="Play episodes again for their pictures.")] = True,
+    as_json: Json = False,
 ) -> None:
     """Look through a store in the browser: play any episode, filter, note, tag, mark for removal."""
     from .datasets.crowd.browsing.serve import browse as serve_browser
 
-    if serve_browser(folder, port=port, open_browser=browser, replays=replay):
+    more: dict[str, Any] = {"say": errors.print} if as_json else {}
+    stopped = serve_browser(folder, port=port, open_browser=browser, replays=replay, **more)
+    if as_json:
+        annotations = _opened(folder).annotations().episodes
+        marked = sorted(episode for episode, annotation in annotations.items() if annotation.marked)
+        print_json("browse", {"store": folder, "marked": marked})
+    if stopped:
         signals.end_others()
         sys.stdout.flush()
         os._exit(0)  # nothing is left to do, for which an interpreter takes seconds on a busy machine
@@ -56,6 +64,7 @@ def main(
     folder: Annotated[
         Path, typer.Argument(metavar="STORE", help="The folder that demonstrations are kept in.")
     ],
+    as_json: Json = False,
 ) -> None:
     """Delete, keep, tag, trim, merge, split and relabel episodes of a store, or correct its suite.
 
@@ -64,7 +73,7 @@ def main(
     """
     context.obj = folder
     if context.invoked_subcommand is None:
-        show_history(folder)
+        show_history(folder, as_json)
 
 
 @edit.command("list")
@@ -90,7 +99,7 @@ def list_(context: typer.Context, selection: Any, as_json: Json = False) -> None
     table = plain_table("episode", "task", "demonstrator", "steps", "success", "annotations")
     for row in listed:
         words = [f"#{tag}" for tag in row["tags"]] + ["marked for removal"] * row["marked"] + [row["note"]]
-        outcome = {True: "yes", False: "no"}.get(row["success"], "–")
+        outcome = {True: "yes", False: "no", None: "–"}[row["success"]]
         cells = (row["episode"][:12], row["task"], row["demonstrator"], row["steps"], outcome)
         table.add_row(*(printable(cell) for cell in cells), printable(" ".join(filter(None, words))))
     console.print(table)
@@ -261,50 +270,58 @@ def suite(
 
 @edit.command()
 @reads_files
-def undo(context: typer.Context, apply: Apply = False) -> None:
+def undo(context: typer.Context, apply: Apply = False, as_json: Json = False) -> None:
     """Take back the latest edit; call it again for the one before."""
-    _reverse(context, apply, is_redo=False)
+    _reverse(context, apply, as_json, is_redo=False)
 
 
 @edit.command()
 @reads_files
-def redo(context: typer.Context, apply: Apply = False) -> None:
+def redo(context: typer.Context, apply: Apply = False, as_json: Json = False) -> None:
     """Make again the edit that was undone last, as long as no other was made since."""
-    _reverse(context, apply, is_redo=True)
+    _reverse(context, apply, as_json, is_redo=True)
 
 
 @edit.command()
 @reads_files
-def compact(context: typer.Context, apply: Apply = False) -> None:
+def compact(context: typer.Context, apply: Apply = False, as_json: Json = False) -> None:
     """Remove what undoes edits, for good: deleted episodes are gone from the disk then."""
     from .datasets import edit_log
 
     store = _store(context)
     size = edit_log.undo_bytes(store.path)
-    told = counted(edit_log.count(store.path) + len(edit_log.redo_names(store.path)), "edit")
+    count = edit_log.count(store.path) + len(edit_log.redo_names(store.path))
+    told = counted(count, "edit")
     if apply:
         with _alone(context.obj):
             edit_log.compact(store)
+    if as_json:
+        print_json("edit", {"edit": "compact", "applied": apply, "edits": count, "bytes": size})
+    elif apply:
         console.print(f"{told} can no longer be undone or made again; {counted(size, 'byte')} are free")
     else:
         console.print(f"would remove what undoes {told} or makes them again: {counted(size, 'byte')}")
         console.print("nothing was changed; do it with --apply")
 
 
-def _reverse(context: typer.Context, apply: bool, *, is_redo: bool) -> None:
+def _reverse(context: typer.Context, apply: bool, as_json: bool, *, is_redo: bool) -> None:
     """Undo or redo an edit, or say which one it would be."""
     from .datasets import edit_commit
 
+    verb = "redo" if is_redo else "undo"
     record = edit_commit.latest(context.obj, is_redo=is_redo)
-    if not apply:
-        console.print(f"would {'redo' if is_redo else 'undo'}: {record.text} ({record.time})")
+    if apply:
+        with _alone(context.obj):
+            record = (edit_commit.redo if is_redo else edit_commit.undo)(_store(context))
+    if as_json:
+        print_json("edit", {"edit": verb, "applied": apply, "text": record.text})
+    elif not apply:
+        console.print(f"would {verb}: {record.text} ({record.time})")
         console.print("nothing was changed; do it with --apply")
-        return
-    with _alone(context.obj):
-        record = (edit_commit.redo if is_redo else edit_commit.undo)(_store(context))
-    console.print(f"{'made again' if is_redo else 'undone'}: {record.text}")
-    if not is_redo:
-        console.print("make it again with `redo --apply`, as long as nothing else is edited")
+    else:
+        console.print(f"{'made again' if is_redo else 'undone'}: {record.text}")
+        if not is_redo:
+            console.print("make it again with `redo --apply`, as long as nothing else is edited")
 
 
 def _run(context: typer.Context, plan: Planner, apply: bool, as_json: bool, out: Path | None = None) -> None:
@@ -340,6 +357,10 @@ def _alone(folder: Path) -> Any:
 
 
 def _store(context: typer.Context) -> Store:
+    return _opened(context.obj)
+
+
+def _opened(folder: Path) -> Store:
     from .datasets import store
 
-    return store.Store.open(context.obj)
+    return store.Store.open(folder)

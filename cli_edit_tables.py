@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .cli_json import print_json
 from .envs.console import SafeConsole
 from .envs.errors import TutelageError
 from .envs.printable import printable
@@ -38,12 +39,18 @@ def show_plan(planned: Plan, applied: bool) -> None:
         console.print("nothing was changed; do it with --apply")
 
 
-def show_history(folder: Path) -> None:
+def show_history(folder: Path, as_json: bool) -> None:
     """Print the edits that can be undone, and the one that can be made again."""
     from .datasets import edit_log, store
 
     opened = store.Store.open(folder)
     made, undone = edit_log.records(folder), edit_log.redo_records(folder)
+    marked = sum(annotation.marked for annotation in opened.annotations().episodes.values())
+    if as_json:
+        edits = [{"number": record.number, "time": record.time, "text": record.text} for record in made]
+        again = undone[0].text if undone else None
+        print_json("edit", {"episodes": len(opened), "marked": marked, "edits": edits, "redo": again})
+        return
     table = plain_table("edit", "time", "what it did")
     for record in made:
         table.add_row(str(record.number), printable(record.time), printable(record.text))
@@ -51,7 +58,6 @@ def show_history(folder: Path) -> None:
         console.print(table)
     if undone:
         console.print(f"undone, and `redo` makes it again: {printable(undone[0].text)}")
-    marked = sum(annotation.marked for annotation in opened.annotations().episodes.values())
     console.print(
         f"{counted(len(opened), 'episode')}, {marked} marked for removal, "
         f"{counted(len(made), 'edit')} to undo"

@@ -104,6 +104,13 @@ def trained_steps(folder: Path) -> int:
     return int(document["lineage"].get("step", 0))
 
 
+def kept_facts(folder: Path) -> dict[str, Any]:
+    """Return a checkpoint's step, parameters and success on select seeds; None where it has none."""
+    document = read_sealed(folder / DESCRIPTION, VERSION, "checkpoint")
+    expect_description(document, str(folder / DESCRIPTION))
+    return {name: document["lineage"].get(name) for name in ("step", "parameters", "select")}
+
+
 def write_card(folder: Path, table: str) -> None:
     """Write `card.md`: what this policy is, what it was made of, and how it was measured."""
     with disk_errors(folder):

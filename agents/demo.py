@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..datasets.crowd.app import record
@@ -20,7 +20,7 @@ from ..envs.task import TEST
 from ..envs.wording import counted
 from .behavior_cloning import train
 from .checkpoint import write_card
-from .evaluation.beside import measure, report_on, select_success
+from .evaluation.beside import Measured, measure, report_on, select_success
 from .evaluation.evaluate import progress_bars
 from .evaluation.table_files import table_markdown
 from .train_config import TrainConfig
@@ -42,11 +42,21 @@ QUICK_SHARE = 0.1
 QUICK_EPISODES = 32
 
 
-def run_demo(out: Path, *, quick: bool, play: bool, port: int, seed: int, console: SafeConsole) -> Path:
+@dataclass(frozen=True)
+class DemoResult:
+    """What a demo leaves: its report, the kept policy, what was measured, and how long it took."""
+
+    page: Path
+    kept: Path
+    measured: Measured
+    seconds: float
+
+
+def run_demo(out: Path, *, quick: bool, play: bool, port: int, seed: int, console: SafeConsole) -> DemoResult:
     """Play, train, evaluate, report; with `play`, serve the recorder on the same test seeds afterwards.
 
     Everything lands under `out`: `crowd/` (store), `run/` (training), `evaluation/`, `report.html`,
-    `people/`. The crowd of an earlier demo is used again. Returns the report.
+    `people/`. The crowd of an earlier demo is used again.
     """
     suite = load_suite("first-steps")
     began = time.perf_counter()
@@ -76,7 +86,7 @@ def run_demo(out: Path, *, quick: bool, play: bool, port: int, seed: int, consol
     console.print(f"report: {page}   whole demo: {time.perf_counter() - began:.0f} s")
     if play:
         _invite(suite, out, page, run, store, people, port, console)
-    return page
+    return DemoResult(page, kept, measured, time.perf_counter() - began)
 
 
 def _crowd(suite: Suite, folder: Path, quick: bool, console: SafeConsole) -> Store:
@@ -137,6 +147,7 @@ def _invite(
         episodes=10,
         on_kept=kept,
         extra_pages={"/report": page},
+        say=console.print,
     )
     _report(out, page, run, store, people)
 

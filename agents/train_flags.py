@@ -23,6 +23,10 @@ _FIXED: dict[str, tuple[Any, Any]] = {
     ),
     "config": (Annotated[Path | None, typer.Option(help="YAML with the same keys as the flags.")], None),
     "resume": (Annotated[bool, typer.Option(help="Go on where the run in --out stopped.")], False),
+    "as_json": (
+        Annotated[bool, typer.Option("--json", help="Print one JSON document for machines.")],
+        False,
+    ),
 }
 
 

@@ -28,6 +28,7 @@ _BESIDE_EXPERT = 30  # solved episodes of a person that are set beside the exper
 class Conduct:
     """One episode, as the ledger's table `conduct` keeps it.
 
+    `success` is None where no rule says what a success is; the tasks of a study have one.
     `expert_steps` is what the expert needs on this seed. `reaction_ms` is the median time from a picture to
     the key that answered it and `fast_share` the share of keys that came within FAST_MS; in real time, where
     nothing waits for a key, there are none. `idle_share` is the share of the time that went in pauses longer
@@ -40,7 +41,7 @@ class Conduct:
     person: str
     task: str
     seed: int
-    success: bool
+    success: bool | None
     steps: int
     seconds: float
     role: str = ""
@@ -73,7 +74,7 @@ def conduct_of(
         person=trajectory.demonstrator,
         task=trajectory.task,
         seed=trajectory.seed,
-        success=bool(trajectory.success),
+        success=trajectory.success,
         steps=len(trajectory),
         seconds=trajectory.seconds,
         role=role,

@@ -28,6 +28,7 @@ class Usual:
 class Evidence:
     """What one person's episodes come to.
 
+    `successes` are of the `rated` episodes, whose success is known.
     `gold_passed` of `gold` episodes of known length were solved in time; on `repeats` seeds that others
     played too, `agreed` ended as for most of them. `own` holds the person's measures (those of MEASURES that
     are known), `usual` the median person's on the same tasks, as often as this person played each.
@@ -36,6 +37,7 @@ class Evidence:
 
     person: str
     episodes: int
+    rated: int
     successes: int
     gold: int = 0
     gold_passed: int = 0
@@ -52,8 +54,9 @@ def usual(rows: Iterable[Conduct], tolerance: float = TOLERANCE) -> Usual:
     rows = [one for one in rows if one.role != "practice"]
     outcomes: dict[tuple[str, int], dict[str, bool]] = {}
     for one in rows:
-        seed = outcomes.setdefault((one.task, one.seed), {})
-        seed[one.person] = seed.get(one.person, True) and one.success
+        if one.success is not None:
+            seed = outcomes.setdefault((one.task, one.seed), {})
+            seed[one.person] = seed.get(one.person, True) and one.success
     values = {}
     for task, theirs in _grouped(rows, lambda one: one.task).items():
         people = [_measured(mine, tolerance) for mine in _grouped(theirs, lambda one: one.person).values()]
@@ -78,8 +81,9 @@ def evidence(
 
 
 def _shares(name: str) -> Callable[[Sequence[Conduct], float], float | None]:
-    def mean(rows: Sequence[Conduct], _: float) -> float:
-        return math.fsum(getattr(one, name) for one in rows) / len(rows)
+    def mean(rows: Sequence[Conduct], _: float) -> float | None:
+        shares = [share for row in rows if (share := getattr(row, name)) is not None]
+        return math.fsum(shares) / len(shares) if shares else None
 
     return mean
 
@@ -99,7 +103,7 @@ def _hidden(rows: Sequence[Conduct], _: float) -> float:
 
 
 def _gold(rows: Sequence[Conduct], tolerance: float) -> float | None:
-    gold = [_passed(one, tolerance) for one in rows if one.role == "gold"]
+    gold = _gold_passed(rows, tolerance)
     return sum(gold) / len(gold) if gold else None
 
 
@@ -128,12 +132,14 @@ def _measured(rows: Sequence[Conduct], tolerance: float) -> dict[str, float]:
 
 
 def _gathered(person: str, rows: Sequence[Conduct], crowd: Usual, tolerance: float) -> Evidence:
-    gold = [_passed(one, tolerance) for one in rows if one.role == "gold"]
+    gold = _gold_passed(rows, tolerance)
+    rated = [row.success for row in rows if row.success is not None]
     same = [agrees for one in rows if (agrees := _agrees(one, crowd)) is not None]
     return Evidence(
         person=person,
         episodes=len(rows),
-        successes=sum(one.success for one in rows),
+        rated=len(rated),
+        successes=sum(rated),
         gold=len(gold),
         gold_passed=sum(gold),
         repeats=len(same),
@@ -156,15 +162,23 @@ def _expected(rows: Sequence[Conduct], crowd: Usual) -> dict[str, float]:
     return expected
 
 
-def _passed(one: Conduct, tolerance: float) -> bool:
-    return one.success and (one.expert_steps is None or one.steps <= tolerance * one.expert_steps)
+def _gold_passed(rows: Sequence[Conduct], tolerance: float) -> list[bool]:
+    """Say of each gold episode whose success is known whether it was solved in time."""
+    return [
+        row.success and (row.expert_steps is None or row.steps <= tolerance * row.expert_steps)
+        for row in rows
+        if row.role == "gold" and row.success is not None
+    ]
 
 
 def _agrees(one: Conduct, crowd: Usual) -> bool | None:
-    """Say whether an episode ended as for most of the others on its seed; None without others, or a tie."""
+    """Say whether an episode ended as for most of the others on its seed.
+
+    Returns None without others, for a tie, and where success is not known.
+    """
     seed = crowd.outcomes.get((one.task, one.seed), {})
     others = [success for who, success in seed.items() if who != one.person]
-    if 2 * sum(others) == len(others):
+    if one.success is None or 2 * sum(others) == len(others):
         return None
     return one.success == (2 * sum(others) > len(others))
 

@@ -57,13 +57,13 @@ class Verdict:
     """What the evidence comes to.
 
     `score` in [0, 1] is the share solved (and of gold passed), drawn towards the median person's while there
-    are few episodes: it informs, and nothing is paid by it. `met` says whether the requirement is met, and is
-    None until there are enough episodes. `findings` say everything in sentences, `reasons` what speaks
-    against the person.
+    are few episodes: it informs, and nothing is paid by it; None where no episode's success is known. `met`
+    says whether the requirement is met, and is None until there are enough such episodes. `findings` say
+    everything in sentences, `reasons` what speaks against the person.
     """
 
     person: str
-    score: float
+    score: float | None
     met: bool | None
     findings: tuple[Finding, ...]
 
@@ -78,18 +78,20 @@ def quality(one: Evidence, required: Required = NOTHING_REQUIRED) -> Verdict:
     That is: when, after `required.after` episodes, the upper end of Wilson's 95 % interval is below what is
     asked for.
     """
-    shares = [(one.successes, one.episodes, required.success, one.usual.get("success"))]
-    if one.gold:
-        shares.append((one.gold_passed, one.gold, required.gold, one.usual.get("gold")))
-    score = math.fsum(_shrunk(done, of, like) for done, of, _, like in shares) / len(shares)
+    shares = [
+        (one.successes, one.rated, required.success, one.usual.get("success")),
+        (one.gold_passed, one.gold, required.gold, one.usual.get("gold")),
+    ]
+    shares = [share for share in shares if share[1]]
+    score = math.fsum(_shrunk(done, of, like) for done, of, _, like in shares) / max(1, len(shares))
     missed = [_surely_below(done, of, asked) for done, of, asked, _ in shares]
     findings = [finding for find in _FINDINGS if (finding := find(one)) is not None]
-    known = one.episodes >= required.after
+    known = one.rated >= required.after
     if known:
         short = zip(missed, shares, ("success", "gold"), strict=False)
         findings[:0] = [_short(name, *share[:3]) for miss, share, name in short if miss]
     met = not any(missed) if known else None
-    return Verdict(one.person, score, met, tuple(findings))
+    return Verdict(one.person, score if shares else None, met, tuple(findings))
 
 
 def wilson(count: float, of: int) -> tuple[float, float]:
@@ -107,8 +109,10 @@ def _surely_below(count: float, of: int, share: float) -> bool:
 
 
 def _find_success(one: Evidence) -> Finding | None:
-    solved = f"solves {_percent(one.successes / one.episodes)} ({one.successes} of {one.episodes})"
-    return _beside_median("success", solved, "solves", one.successes, one.episodes, one.usual.get("success"))
+    if not one.rated:
+        return None
+    solved = f"solves {_percent(one.successes / one.rated)} ({one.successes} of {one.rated})"
+    return _beside_median("success", solved, "solves", one.successes, one.rated, one.usual.get("success"))
 
 
 def _find_gold(one: Evidence) -> Finding | None:

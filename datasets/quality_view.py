@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..envs.finite_json import number_text
 from ..envs.folded_table import Column, FoldedTable
 from ..envs.printable import printable
 from .conduct import conduct_in
@@ -24,10 +26,15 @@ class QualityView:
     people: Sequence[tuple[Evidence, Verdict]]
 
     def to_list(self) -> list[dict[str, Any]]:
-        """Return plain data, ready for JSON: one object a person."""
+        """Return plain data, ready for JSON: one object a person; `successes` null where none is known."""
         return [
-            {**dataclasses.asdict(one), "score": said.score, "findings": _plain(said)}
-            for one, said in self.people
+            {
+                **dataclasses.asdict(evidence),
+                "successes": evidence.successes if evidence.rated else None,
+                "score": verdict.score,
+                "findings": _plain(verdict),
+            }
+            for evidence, verdict in self.people
         ]
 
     def __rich__(self) -> FoldedTable:
@@ -40,7 +47,8 @@ class QualityView:
         for one, said in self.people[:_SHOWN]:
             reasons = "; ".join(said.reasons) or "nothing"
             table.add_row(
-                one.person, f"{one.episodes:,}", *_cells(one), f"{said.score:.2f}", printable(reasons)
+                *(one.person, f"{one.episodes:,}", *_cells(one), number_text(said.score, ".2f")),
+                printable(reasons),
             )
         return table
 
@@ -50,14 +58,18 @@ def view(store: Store, *, experts: bool = True, progress: Progress | None = None
     gathered = evidence(conduct_in(store, experts=experts, progress=progress))
     people = [(one, quality(one)) for one in gathered.values()]
     return QualityView(
-        sorted(people, key=lambda pair: (-len(pair[1].reasons), pair[1].score, pair[0].person))
+        sorted(people, key=lambda pair: (-len(pair[1].reasons), _rank(pair[1]), pair[0].person))
     )
+
+
+def _rank(verdict: Verdict) -> float:
+    return math.inf if verdict.score is None else verdict.score
 
 
 def _cells(one: Evidence) -> tuple[str, str, str]:
     length, reaction = one.own.get("length"), one.own.get("reaction_ms")
     return (
-        f"{one.successes / one.episodes:.0%}",
+        number_text(one.successes / one.rated if one.rated else None, ".0%"),
         "" if length is None else f"{length:.1f}",
         "" if reaction is None else f"{reaction:,.0f}",
     )

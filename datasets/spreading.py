@@ -97,6 +97,7 @@ def _over_ray(work: Callable[[Job], Result], jobs: Sequence[Job], address: str) 
         os.environ.setdefault("RAY_AUTH_MODE", "token")
     try:
         import ray
+        from ray import exceptions
         from ray.util.multiprocessing import Pool
     except ImportError:
         raise TutelageError(
@@ -120,6 +121,10 @@ def _over_ray(work: Callable[[Job], Result], jobs: Sequence[Job], address: str) 
         pool = Pool()
         yield from pool.imap(partial(_with_variables, _variables(), work), jobs)
         pool.terminate()
+    except (exceptions.RayActorError, exceptions.WorkerCrashedError, exceptions.OutOfMemoryError) as error:
+        raise ProcessEnded(
+            f"expected the cluster's processes to do this work, but one ended: {str(error).splitlines()[0]}"
+        ) from None
     finally:
         ray.shutdown()
 

@@ -60,7 +60,7 @@ def rehearse(
 
 def try_out(task: Task, expert: bool = False, people: bool = False) -> Controls:
     """Try one task, see `rehearse`; returns its keys."""
-    environment = TaskEnvironment(task, rgb=people)
+    environment = _made(task, people)
     try:
         environment.reset(0)
         controls = environment.controls()
@@ -74,6 +74,16 @@ def try_out(task: Task, expert: bool = False, people: bool = False) -> Controls:
     finally:
         environment.close()
     return controls
+
+
+def _made(task: Task, people: bool) -> TaskEnvironment:
+    """Make a task's environment; whatever prevents that is a failure of the environment, no other's."""
+    try:
+        return TaskEnvironment(task, rgb=people)
+    except EnvironmentFailure:
+        raise
+    except TutelageError as error:
+        raise EnvironmentFailure(str(error)) from None
 
 
 def check_playable(task: Task, controls: Controls) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -10,6 +11,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .bounded_files import parse_yaml, read_yaml
@@ -146,6 +148,11 @@ def suite_from(document: Any, where: str = "the suite") -> Suite:
         parsed = _Suite.model_validate(document)
     except ValidationError as error:
         raise TutelageError(f"{where}: {_explain(error)}") from None
+    if place := next(_not_finite(document), ""):
+        raise TutelageError(
+            f"{where}: at {place!r}: expected a finite number, which every file and page can hold, got NaN "
+            "or an infinity; write a large number such as 1.0e300, or leave the key out"
+        )
     ids = [task.id for task in parsed.tasks]
     twice = sorted({task_id for task_id in ids if ids.count(task_id) > 1})
     if twice:
@@ -158,6 +165,19 @@ def suite_from(document: Any, where: str = "the suite") -> Suite:
         for task in parsed.tasks
     )
     return Suite(parsed.suite, tasks, parsed.evaluation.episodes, document)
+
+
+def _not_finite(value: Any, place: str = "") -> Iterator[str]:
+    """Yield the places of a document's numbers that are not finite; a task is named by its id."""
+    if isinstance(value, float | np.floating) and not math.isfinite(value):
+        yield place
+    elif isinstance(value, Mapping):
+        for key, part in value.items():
+            yield from _not_finite(part, f"{place}.{key}" if place else str(key))
+    elif isinstance(value, list | tuple):
+        for at, part in enumerate(value):
+            name = part["id"] if place == "tasks" and isinstance(part, Mapping) else at
+            yield from _not_finite(part, f"{place}.{name}")
 
 
 def is_registered(env_id: str) -> bool:

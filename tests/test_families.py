@@ -25,10 +25,11 @@ from tutelage.datasets.store import Store
 from tutelage.datasets.trajectory import Trajectory
 from tutelage.datasets.weights import episode_weights, weigh
 from tutelage.envs.errors import TutelageError
-from tutelage.envs.families import VARIABLE, shipped
+from tutelage.envs.families import VARIABLE, completed, shipped
 from tutelage.envs.gymnasium_task import TaskEnvironment
 from tutelage.envs.rehearsal import success_notes, try_out
 from tutelage.envs.suite import Suite, load_suite, suite_from
+from tutelage.tests.toy_info import Visits
 from tutelage.tests.toy_study import write
 
 
@@ -73,6 +74,45 @@ def test_known_families_bring_rules_keys_and_paces(name: str, rule: str, fps: fl
     controls = try_out(task, people=True)
     assert controls.bindings
     assert fps is None or controls.idle is not None
+
+
+@pytest.mark.parametrize(
+    ("name", "rule"),
+    [
+        ("FetchReach-v4", "info.is_success"),
+        ("FetchPickAndPlaceDense-v4", "info.is_success"),
+        ("HandReachDense-v3", "info.is_success"),
+        ("HandManipulateBlock_BooleanTouchSensorsDense-v1", "info.is_success"),
+        ("PointMaze_UMaze-v3", "ever(info.success)"),
+        ("PointMaze_Large_Diverse_GRDense-v3", "ever(info.success)"),
+        ("AntMaze_UMazeDense-v5", "ever(info.success)"),
+        ("AntMaze_UMaze-v3", "return > 0"),  # before its info told
+        ("AntMaze_UMazeDense-v3", "unknown"),
+        ("AdroitHandDoor-v1", "ever(info.success)"),
+        ("AdroitHandPenSparse-v2", "ever(info.success)"),
+        ("FrankaKitchen-v1", "terminated"),
+        ("PandaPickAndPlaceJointsDense-v3", "info.is_success"),
+        ("parking-ActionRepeat-v0", "info.is_success"),
+        ("exit-v0", "info.is_success and not info.crashed"),
+        ("intersection-v1", "info.rewards.arrived_reward and not info.crashed"),
+        ("merge-v0", "terminated and not info.crashed"),
+    ],
+)
+def test_families_whose_info_tells_of_success_are_judged_by_it(name: str, rule: str) -> None:
+    assert completed({"env": f"module:{name}"}, shipped())["success"] == rule
+    assert completed({"env": name, "success": "reward > 1"}, shipped())["success"] == "reward > 1"
+
+
+def test_a_bare_id_of_such_a_family_counts_what_was_true_during_the_episode() -> None:
+    suite = load_suite("PointMaze_Toy-v3")
+    (task,) = suite
+    environment = TaskEnvironment(task)
+    for goes, reaches in (([1, 1, 1, 1, 1, 1], True), ([0] * 6, False)):
+        record = EpisodeRecord("seat", "ann", suite.name, task.id, task.env, 0, b"", task.kwargs)
+        episode = Episode.begin(environment, record)
+        for number, action in enumerate(goes):
+            episode.take(np.array([float(action)]), 100 * number, 0, 0)
+        assert episode.trajectory().success is reaches
 
 
 def test_a_threshold_of_whole_episodes_is_no_rule_of_shorter_ones(tmp_path: Path) -> None:
@@ -159,6 +199,7 @@ class Game(gymnasium.Env[Any, Any]):
 
 
 gymnasium.register("families/Game-v0", Game)  # type: ignore[arg-type]
+gymnasium.register("PointMaze_Toy-v3", Visits)  # type: ignore[arg-type]
 
 
 def test_keys_are_bound_by_the_names_of_those_actions_that_a_game_has() -> None:

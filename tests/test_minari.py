@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,9 @@ from tutelage.envs.gymnasium_task import TaskEnvironment
 from tutelage.envs.suite import suite_from
 
 minari = pytest.importorskip("minari")
+gymnasium.register(
+    "AntMaze_Walk-v4", "tutelage.tests.toy_info:Visits"
+)  # its family's rule reads info.success
 
 SUITE = suite_from(
     {
@@ -181,17 +184,26 @@ def test_changed_data_are_found_on_the_way_back(opened: Path, root: Path, tmp_pa
         import_minari(root / "mixed" / "taxi-v0", tmp_path / "back")
 
 
-def foreign(name: str, root: Path, seeds: list[int | None], env: str = "CartPole-v1", **declared: Any) -> Any:
-    """Make a dataset as others do, with Minari's own buffers."""
+def foreign(
+    name: str,
+    root: Path,
+    seeds: list[int | None],
+    env: str = "CartPole-v1",
+    kept_infos: Sequence[str] = (),
+    **declared: Any,
+) -> Any:
+    """Make a dataset as others do, with Minari's own buffers, and with some of what info said."""
     environment = gymnasium.make(env)
     buffers = []
     for seed in seeds:
         observation, _ = environment.reset(seed=seed)
         environment.action_space.seed(0)
         seen, actions, rewards, ends = [observation], [], [], []
+        infos: list[dict[str, Any]] = [{}]
         for _ in range(15):
             actions.append(environment.action_space.sample())
-            observation, reward, terminated, truncated, _ = environment.step(actions[-1])
+            observation, reward, terminated, truncated, info = environment.step(actions[-1])
+            infos.append(info)
             seen.append(observation)
             rewards.append(reward)
             ends.append((terminated, truncated))
@@ -205,7 +217,7 @@ def foreign(name: str, root: Path, seeds: list[int | None], env: str = "CartPole
                 rewards=rewards,
                 terminations=[one for one, _ in ends],
                 truncations=[one for _, one in ends],
-                infos={},
+                infos={name: [info.get(name, False) for info in infos] for name in kept_infos},
             )
         )
     with warnings.catch_warnings():
@@ -248,6 +260,18 @@ def test_a_foreign_dataset_without_seeds_keeps_its_observations(root: Path, tmp_
         assert (one.kind, one.notes) == ("expert", "seed unknown")
     assert "2 episodes without a seed" in report
     assert "2 episodes, so their observations are stored" in report
+
+
+@pytest.mark.parametrize(("kept_infos", "proves"), [(("success",), True), ((), False)])
+def test_a_foreign_dataset_says_whether_it_holds_what_its_success_rule_reads(
+    kept_infos: tuple[str, ...], proves: bool, root: Path, tmp_path: Path
+) -> None:
+    foreign("walks/human-v0", root, [5, 6, None], "AntMaze_Walk-v4", kept_infos)
+    episodes, report = read("walks/human-v0", root, tmp_path / "back")
+    assert all((episode.success is not None) is proves for episode in episodes)
+    assert [set(episode.infos) for episode in episodes] == [{"info.success"} if proves else set()] * 3
+    assert [episode.observations is None for episode in episodes] == [proves, proves, False]
+    assert ("whether these succeeded is unknown" in report) is not proves
 
 
 def test_a_folder_without_datasets_is_said(tmp_path: Path) -> None:

@@ -85,6 +85,21 @@ def test_a_crowd_over_a_ray_cluster_plays_the_same_episodes(cluster: str, tmp_pa
     assert len(episodes(tmp_path / "ray")) > 5900  # some lazy ones left before their first step
 
 
+def test_a_job_that_ends_its_process_in_a_cluster_costs_itself_only(cluster: str, tmp_path: Path) -> None:
+    script = """if True:
+        import sys
+        from tutelage.datasets.spreading import spread_safely
+        from tutelage.tests import toy_faults
+        if __name__ == "__main__":
+            print(*map(repr, spread_safely(toy_faults.square, range(8), workers=2, ray=sys.argv[1])))
+    """
+    (tmp_path / "squares.py").write_text(script)
+    command = [sys.executable, tmp_path / "squares.py", cluster]
+    done = subprocess.run(command, env=RAY, capture_output=True, text=True)
+    results = done.stdout.splitlines()[-1].split()  # Ray prints of dead workers before
+    assert results == ["0", "1", "4", "Died()", "16", "25", "36", "49"], done.stderr
+
+
 def test_a_cluster_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     asked = ["simulate", "babyai-small", "-n", "6", "--out", tmp_path / "store", "--ray", "127.0.0.1:1"]
     done = told(*asked)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -191,3 +192,21 @@ def test_a_registered_id_is_a_suite_of_one_task() -> None:
 def test_the_nearest_name_is_offered_only_when_it_is_near() -> None:
     assert nearest("sucess", ["success", "pace"]) == "; did you mean 'success'?"
     assert nearest("zebra", ["success", "pace"]) == ""
+
+
+@pytest.mark.parametrize(
+    ("key", "place"),
+    [
+        ("kwargs: {g: .nan}", "tasks.swing.kwargs.g"),
+        ("kwargs: {range: [0.7, .inf]}", "tasks.swing.kwargs.range.1"),
+        ("kwargs: {deep: {limit: -.inf}}", "tasks.swing.kwargs.deep.limit"),
+        ("controls: {KeyA: [.inf]}", "tasks.swing.controls.KeyA.0"),
+        ("pace: {fps: 20, idle: [.nan]}", "tasks.swing.pace.idle.0"),
+    ],
+)
+def test_a_number_that_json_has_not_is_refused_by_its_place(key: str, place: str, tmp_path: Path) -> None:
+    path = tmp_path / "swings.yaml"
+    path.write_text(f"suite: swings\ntasks: [{{id: swing, env: Pendulum-v1, {key}}}]\n")
+    with pytest.raises(TutelageError, match=f"at '{re.escape(place)}': expected a finite number") as refusal:
+        load_suite(path)
+    assert "\n" not in str(refusal.value)

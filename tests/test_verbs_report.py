@@ -105,6 +105,51 @@ def test_every_verb_prints_one_object_that_says_its_verb(store: Store, tmp_path:
             assert document["problems"]
 
 
+def test_an_edit_that_is_taken_back_and_the_list_of_edits_are_objects_too(
+    suite: Suite, tmp_path: Path
+) -> None:
+    made = Store.create(tmp_path / "store", suite)
+    simulate(suite, made, {"pole": 2}, workers=1)
+    assert run("edit", made.path, "delete", "--all", "--apply", "--json").exit_code == 0
+    (edit,) = json.loads(run("edit", "--json", made.path).stdout)["edits"]
+    assert edit["number"] == 1
+    planned = json.loads(run("edit", made.path, "undo", "--json").stdout)
+    assert (planned["verb"], planned["edit"], planned["applied"], planned["text"]) == (
+        *("edit", "undo", False),
+        edit["text"],
+    )
+    assert json.loads(run("edit", made.path, "undo", "--apply", "--json").stdout)["applied"]
+    document = json.loads(run("edit", "--json", made.path).stdout)
+    assert (document["episodes"], document["edits"]) == (2, [])
+    compacted = json.loads(run("edit", made.path, "compact", "--apply", "--json").stdout)
+    assert (compacted["edit"], compacted["edits"]) == ("compact", 0)
+
+
+def test_training_ends_with_one_object_that_says_what_was_kept(store: Store, tmp_path: Path) -> None:
+    flags = [
+        "--steps",
+        "2",
+        "--size",
+        "1",
+        "--batch-steps",
+        "16",
+        "--threads",
+        "1",
+        "--workers",
+        "1",
+        "--select-episodes",
+        "1",
+    ]
+    done = run("train", store.path, "-o", tmp_path / "run", *flags, "--json")
+    assert done.exit_code == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert (document["verb"], document["kept"]) == ("train", str(tmp_path / "run" / "kept"))
+    assert (document["step"], document["rounds"], document["failures"]) == (2, [], [])
+    assert document["parameters"] > 1000
+    assert document["demonstrators"][0]["episodes"] == 1
+    assert "who teaches how much" in done.stderr
+
+
 def test_json_holds_no_number_that_json_has_not(capsys: pytest.CaptureFixture[str]) -> None:
     print_json("x", {"a": float("nan"), "b": [float("inf"), 1.5], "c": {"d": -float("inf")}, "p": Path("/x")})
     text = capsys.readouterr().out
@@ -192,11 +237,8 @@ def test_each_shell_has_a_script(shell: str) -> None:
 
 def test_every_verb_that_reports_takes_json() -> None:
     commands = typer.main.get_group(app).commands
-    # these serve, or draw while they go on; `edit` has verbs of its own
-    silent = {"record", "browse", "train", "demo", "completion", "edit"}
-    commands |= {
-        name: verb for name, verb in commands["edit"].commands.items() if name not in ("undo", "compact")
-    }
+    silent = {"completion"}  # prints a script
+    commands |= commands["edit"].commands
     without = [
         name
         for name, command in commands.items()

@@ -188,7 +188,7 @@ def habits(comparison: Comparison, found: Sequence[Diagnosis]) -> str:
 def demonstrations(stores: Sequence[Store], suite: Suite) -> str:
     """Summarise what the policy was taught with."""
     tables = [one.filter(pc.less(one["seed"], RECORD.stop)) for one in (store.episodes() for store in stores)]
-    rows, whole = [], [0, 0, 0.0, 0]
+    rows, whole = [], [0, 0, 0.0, 0, 0]
     everyone: set[str] = set()
     for task in suite:
         chosen = [one.filter(pc.equal(one["task"], task.id)) for one in tables]
@@ -199,12 +199,14 @@ def demonstrations(stores: Sequence[Store], suite: Suite) -> str:
         hours = sum(pc.sum(one["seconds"]).as_py() or 0.0 for one in chosen) / 3600
         steps = sum(pc.sum(one["steps"]).as_py() or 0 for one in chosen)
         solved = sum(pc.sum(one["success"]).as_py() or 0 for one in chosen)
-        rows.append(_dataset_row(text(task.id), count, len(who), hours, steps, solved))
+        rated = sum(len(table) - table["success"].null_count for table in chosen)
+        rows.append(_dataset_row(text(task.id), count, len(who), hours, steps, solved, rated))
         everyone |= who
-        whole = [whole[0] + count, whole[1] + steps, whole[2] + hours, whole[3] + solved]
+        whole = [a + b for a, b in zip(whole, (count, steps, hours, solved, rated), strict=True)]
     if not rows:
         return ""
-    rows.append(_dataset_row("all", int(whole[0]), len(everyone), whole[2], int(whole[1]), int(whole[3])))
+    counts = [int(total) for total in (whole[0], *whole[1:2], *whole[3:])]
+    rows.append(_dataset_row("all", counts[0], len(everyone), whole[2], *counts[1:]))
     kinds = sorted({kind for one in tables for kind in one["kind"].to_pylist()})
     head = ["task", "demonstrations", "demonstrators", "hours", "steps", "succeeded, %"]
     lead = f"What the policy was taught with. Who played: {text(', '.join(kinds))}."
@@ -363,12 +365,15 @@ def _over(value: float, most: float) -> str:
     return f"{value:.2f}" + ("" if math.isnan(most) else f"<small> of {most:.2f}</small>")
 
 
-def _dataset_row(name: str, count: int, who: int, hours: float, steps: int, solved: int) -> list[str]:
+def _dataset_row(
+    name: str, count: int, who: int, hours: float, steps: int, solved: int, rated: int
+) -> list[str]:
+    """Lay out a line of the demonstrations; `solved` of the `rated` episodes, whose success is known."""
     return [
         name,
         f"{count:,}",
         f"{who:,}",
         f"{hours:,.{1 if hours >= 10 else 2}f}",
         f"{steps:,}",
-        percent(solved / count),
+        percent(solved / rated) if rated else NOTHING,
     ]

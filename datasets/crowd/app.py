@@ -8,7 +8,7 @@ import signal
 import socket
 import threading
 import webbrowser
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,10 @@ TRY_AGAIN = 1013
 _YEAR = 365 * 24 * 3600
 
 
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
 @database_errors()
 def record(
     suite: Suite,
@@ -68,8 +72,12 @@ def record(
     episodes: int | None = None,
     on_kept: Callable[[Trajectory], None] | None = None,
     extra_pages: dict[str, Path] | None = None,
-) -> None:
+    unavailable: Mapping[str, str] | None = None,
+    say: Callable[[str], None] = _say,
+) -> str:
     """Serve the recorder for a suite until Ctrl-C; demonstrations go to the store at `out`.
+
+    `say` is given each line for the person who serves; returns the last, which says what is saved.
 
     `port=0` takes a free one. `address` is the public address, where it differs from host and port;
     `X-Forwarded-*` headers count only from `proxies`. Clients on other machines need the token of the printed
@@ -83,21 +91,32 @@ def record(
     listening = listen(host, port)
     with listening:
         recorder = Recorder(
-            Settings(suite, out, seeds, demonstrator, episodes, on_kept, dict(extra_pages or {}))
+            Settings(
+                suite,
+                out,
+                seeds,
+                demonstrator,
+                episodes,
+                on_kept,
+                dict(extra_pages or {}),
+                unavailable=dict(unavailable or {}),
+            )
         )
         url = f"{hosts.address.origin if hosts.address else local_url(host, listening)}/"
         url = link.link(url) if link else url
 
         def announce() -> None:
-            print(f"Recording {printable(suite.name)} into {printable(out)}", flush=True)
-            print(f"Play at {url}   (Ctrl-C stops)", flush=True)
+            say(f"Recording {printable(suite.name)} into {printable(out)}")
+            say(f"Play at {url}   (Ctrl-C stops)")
             if hint := tunnel_hint(url):
-                print(hint, flush=True)
+                say(hint)
             elif open_browser:
                 threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
 
         run(make_server(recorder, hosts, link, proxies), recorder, listening, announce)
-        print(farewell(recorder), flush=True)
+        ended = farewell(recorder)
+        say(ended)
+        return ended
 
 
 def run(

@@ -95,7 +95,7 @@ class Recorder:
         # seats block in these threads for the database; some must stay free to close it
         loop.set_default_executor(ThreadPoolExecutor(_THREADS, thread_name_prefix="seats"))
         await asyncio.to_thread(self._warm_up)
-        if not all(is_grid(task) for task in self.settings.suite):
+        if not all(is_grid(task) for task in self.settings.tasks):
             self._starting = asyncio.create_task(self._start_workers())
         self.journal.deliver_by(loop.call_soon_threadsafe)
         self.journal.on_lost(lambda error: _ignore(loop.call_soon_threadsafe(self._fail, error)))
@@ -187,7 +187,7 @@ class Recorder:
 
     def _warm_up(self) -> None:
         """Import and compile what the first player need not wait for, and everybody else with them."""
-        for task in self.settings.suite:
+        for task in self.settings.tasks:
             registry_with(task.env)
             if is_grid(task):
                 self._grounds[task.id] = GridGround(task)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...envs.suite import Suite
-from ...envs.task import RECORD, TEST, SeedRange
+from ...envs.task import RECORD, TEST, SeedRange, Task
 from ..trajectory import Trajectory
 
 
@@ -21,6 +21,7 @@ class Settings:
     off the event loop, after a demonstration is in the store. `extra_pages` maps URL paths to files.
     `database` is the URL of the journal's database, where it is not a file in the folder, and `parts` one
     that finished parts are copied to.
+    `unavailable` maps tasks of the suite that nobody can play here to why: they are left out.
     Environments of others live in `processes`; one whose step takes longer than `step_seconds` is ended.
     """
 
@@ -35,6 +36,12 @@ class Settings:
     parts: str = ""
     processes: int = field(default_factory=lambda: os.cpu_count() or 1)
     step_seconds: float = 10.0
+    unavailable: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def tasks(self) -> list[Task]:
+        """The tasks that can be played."""
+        return [task for task in self.suite if task.id not in self.unavailable]
 
     @property
     def is_baseline(self) -> bool:

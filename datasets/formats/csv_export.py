@@ -15,7 +15,7 @@ from ...envs.task import Task
 from ..store import Progress, Store
 from ..trajectory import CONTROLLERS
 from .export_registry import Export
-from .facts import facts_of
+from .facts import PLAIN, facts_of
 from .plain_export import Shown, export_plain, write_plain
 
 MOST_NUMBERS = 64
@@ -46,7 +46,7 @@ def _write(folder: Path, task: Task, leaves: tuple[Leaf, ...], episodes: Iterato
     ):
         about, steps = csv.writer(first), csv.writer(second)
         for number, shown in enumerate(episodes):
-            facts = {"steps_per_second": "", **facts_of(shown.trajectory)}
+            facts = dict.fromkeys((*PLAIN, "steps_per_second", "infos"), "") | facts_of(shown.trajectory)
             facts.pop("fingerprints")
             size = shown.trajectory.actions.shape[1]
             if not number:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.compute as pc
 from gymnasium import Space, spaces
 
 from ...envs.casts import change_of
@@ -15,6 +16,7 @@ from ...envs.errors import TutelageError
 from ...envs.finite_json import exact_json, json_text
 from ...envs.spaces import escape_key, is_text, join_path, leaves
 from ..fingerprint import fingerprints
+from ..store import Store
 from ..trajectory import Trajectory, text_array
 
 PLAIN = (
@@ -45,6 +47,17 @@ def facts_of(trajectory: Trajectory) -> dict[str, Any]:
     return facts | (
         {} if trajectory.steps_per_second is None else {"steps_per_second": trajectory.steps_per_second}
     )
+
+
+def is_rated(store: Store, task: str) -> bool:
+    """Say whether the success of every episode of a task is known."""
+    episodes = store.episodes()
+    return not bool(episodes.filter(pc.equal(episodes["task"], task))["success"].null_count)
+
+
+def unrated_note(task: str, name: str) -> str:
+    """Say that an export of a task has no place for success, as an episode's is not known."""
+    return f"The success of episodes of {task} is not known: there is no {name}."
 
 
 def nest(space: Space[Any], flat: Mapping[str, np.ndarray], path: str = "") -> Any:

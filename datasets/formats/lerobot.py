@@ -25,12 +25,13 @@ from ..trajectory import Trajectory
 from .all_or_none import export_datasets
 from .export_marker import write_marker
 from .export_registry import Export
-from .facts import facts_of
+from .facts import facts_of, is_rated, unrated_note
 from .lerobot_schema import (
     CHUNK_SIZE,
     DATA_FILE_MB,
     DATA_PATH,
     EPISODES_PATH,
+    SUCCESS,
     TASKS_PATH,
     Feature,
     action_dtype,
@@ -133,10 +134,10 @@ class _Writing:
             "action": actions,
             "next.reward": one.rewards,
             "next.done": last & (one.terminated or one.truncated),
-            "next.success": last & bool(one.success),
             "tutelage.time_ms": one.times_ms,
             "tutelage.controller": one.controllers,
             "tutelage.frame": one.frames,
+            **({SUCCESS: last & bool(one.success)} if SUCCESS in self.features else {}),
             "timestamp": number / self.fps,
             "frame_index": number,
             "episode_index": np.full(steps, len(self.episodes)),
@@ -172,7 +173,8 @@ def write_lerobot(store: Store, export: Export, progress: Progress | None = None
     """Write one task's dataset and its marker to `export.fresh`; returns what the format cannot hold."""
     with disk_errors(export.folder), Environments(store.suite) as environments:
         environment = environments[export.task]
-        writing, report = _begin(environment, export.fresh)
+        rated = is_rated(store, export.task)
+        writing, report = _begin(environment, export.fresh, rated)
         try:
             for trajectory in store.trajectories(task=export.task):
                 again = replay_proven(trajectory, environments)
@@ -190,9 +192,9 @@ def write_lerobot(store: Store, export: Export, progress: Progress | None = None
     return report
 
 
-def _begin(environment: TaskEnvironment, temporary: Path) -> tuple[_Writing, list[str]]:
+def _begin(environment: TaskEnvironment, temporary: Path, rated: bool) -> tuple[_Writing, list[str]]:
     task = environment.task
-    report = []
+    report = [] if rated else [unrated_note(task.id, SUCCESS)]
     fps = max(1, round(task.fps or NOMINAL_FPS))
     if task.fps is None:
         report.append(
@@ -208,7 +210,7 @@ def _begin(environment: TaskEnvironment, temporary: Path) -> tuple[_Writing, lis
             f"LeRobot's policies read no text columns: {', '.join(texts)} of {task.id} is its task too."
         )
     names = {leaf.path: feature_name(leaf) for leaf in seen}
-    features = features_of(environment.observation_space, environment.action_space)
+    features = features_of(environment.observation_space, environment.action_space, is_rated=rated)
     return _Writing(temporary, fps, features, names), report
 
 

@@ -37,20 +37,25 @@ _INDICES: dict[str, Feature] = {
     "index": {"dtype": "int64", "shape": [1], "names": None},
     "task_index": {"dtype": "int64", "shape": [1], "names": None},
 }
+SUCCESS = "next.success"
+_FLAG: Feature = {"dtype": "bool", "shape": [1], "names": None}
 _OUTCOMES: dict[str, Feature] = {
     "next.reward": {"dtype": "float64", "shape": [1], "names": None},
     "next.done": {"dtype": "bool", "shape": [1], "names": None},
-    "next.success": {"dtype": "bool", "shape": [1], "names": None},
     "tutelage.time_ms": {"dtype": "int32", "shape": [1], "names": None},
     "tutelage.controller": {"dtype": "int8", "shape": [1], "names": None},
     "tutelage.frame": {"dtype": "int32", "shape": [1], "names": None},
 }
 
 
-def features_of(observation: Space[Any], action: Space[Any]) -> dict[str, Feature]:
-    """Describe every column of the data files: observations, the action, outcomes and indices."""
+def features_of(observation: Space[Any], action: Space[Any], *, is_rated: bool = False) -> dict[str, Feature]:
+    """Describe the columns of the data files: observations, the action, outcomes and indices.
+
+    `next.success` is among them where every episode `is_rated`: a column of flags cannot say "unknown".
+    """
     seen = {feature_name(leaf): _feature(leaf) for leaf in leaves(observation)}
-    return {**seen, "action": _action_feature(action), **_OUTCOMES, **_INDICES}
+    success = {SUCCESS: _FLAG} if is_rated else {}
+    return {**seen, "action": _action_feature(action), **_OUTCOMES, **success, **_INDICES}
 
 
 def feature_name(leaf: Leaf) -> str:

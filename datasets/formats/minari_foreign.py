@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from ...envs.admission import admit_all
 from ...envs.errors import TutelageError
+from ...envs.families import completed, tables
 from ...envs.gymnasium_task import ACTION
 from ...envs.spaces import leaves
+from ...envs.success import UNKNOWN, SuccessRule
 from ...envs.suite import Suite, suite_from
 from ...envs.task import RECORD, Task
 from ...envs.trust import Untrusted
@@ -25,7 +27,10 @@ _KINDS = {"human": "person", "expert": "expert"}
 
 
 def foreign_suite(datasets: Sequence[Any]) -> Suite:
-    """Make a suite of one task a dataset, from the environment that the dataset names."""
+    """Make a suite of one task a dataset, from the environment that the dataset names.
+
+    What a success is comes from tables of known families, else from the dataset's reward threshold.
+    """
     first = _word(datasets[0].id)
     tasks = []
     for one in datasets:
@@ -35,9 +40,14 @@ def foreign_suite(datasets: Sequence[Any]) -> Suite:
             task["kwargs"] = kwargs
         if spec and spec.max_episode_steps:
             task["max_steps"] = spec.max_episode_steps
-        tasks.append(task)
+        tasks.append(task | {"success": _rule(task, spec.reward_threshold if spec else None)})
     name = first if len(datasets) == 1 else _word(datasets[0].id.rpartition("/")[0] or "minari")
     return admit_all(suite_from({"suite": name, "tasks": tasks}, "the Minari datasets"))
+
+
+def _rule(task: Mapping[str, Any], threshold: float | None) -> str:
+    rule = completed(task, tables()).get("success")
+    return str(rule or (UNKNOWN if threshold is None else f"return >= {float(threshold):g}"))
 
 
 def foreign_trajectories(dataset: Any, task: Task, suite: Suite, report: list[str]) -> Iterator[Trajectory]:
@@ -47,7 +57,7 @@ def foreign_trajectories(dataset: Any, task: Task, suite: Suite, report: list[st
         f"{dataset.id} says neither when nor by whom each action was taken: times and frames are 0, and the "
         f"demonstrator is the dataset, of kind {kind}, after its name."
     )
-    unseeded, stored, changed = 0, 0, 0
+    unseeded, stored, changed, unrated = 0, 0, 0, 0
     described = read_along(iter(dataset.storage.get_episode_metadata(dataset.episode_indices)), dataset.id)
     with Environments(suite) as environments:
         order = _order(environments, task, dataset)
@@ -63,6 +73,7 @@ def foreign_trajectories(dataset: Any, task: Task, suite: Suite, report: list[st
             observations = {path: flat[path] for path in order}
             trajectory = _trajectory(dataset, task, suite, kind, episode, seed, observations, casts)
             changed += bool(trajectory.casts)
+            unrated += task.success.is_known and trajectory.success is None
             if seed is not None:
                 trajectory = prove_again(trajectory, environments, observations)
             stored += trajectory.observations is not None
@@ -71,6 +82,12 @@ def foreign_trajectories(dataset: Any, task: Task, suite: Suite, report: list[st
         report.append(
             f"{dataset.id} has {counted(unseeded, 'episode')} without a seed; its number in the "
             "file stands for one."
+        )
+    if unrated:
+        places = ", ".join(path.text for path in task.success.paths)
+        report.append(
+            f"{dataset.id} does not hold {places}, which the success rule reads, in "
+            f"{counted(unrated, 'episode')}: whether these succeeded is unknown."
         )
     if changed:
         report.append(
@@ -111,6 +128,7 @@ def _trajectory(
     rewards = np.asarray(episode.rewards, np.float64)
     steps = len(rewards)
     ends = bool(episode.terminations[-1]), bool(episode.truncations[-1])
+    infos = _infos(task.success, episode.infos or {}, steps)
     controller = {"person": "person", "expert": "expert"}.get(kind, "policy")
     return Trajectory(
         suite=suite.name,
@@ -128,15 +146,30 @@ def _trajectory(
         frames=np.zeros(steps, np.int32),
         terminated=ends[0],
         truncated=ends[1],
-        success=task.success.outcome(
-            any(ends) and task.success.judge(rewards, *ends, task.success.no_infos(steps))
-        ),
-        infos=task.success.no_infos(steps),
+        success=task.success.judge(rewards, *ends, infos) if any(ends) else task.success.outcome(False),
+        infos=infos,
         digest=digest_of(observations, rewards, *ends),
         observations=observations,
         episode=f"{_word(dataset.id)}-{int(episode.id)}",
         notes="" if seed is not None else "seed unknown",
     )
+
+
+def _infos(rule: SuccessRule, infos: Mapping[str, Any], steps: int) -> dict[str, np.ndarray]:
+    """Read what a success rule reads from a dataset's infos, path → float64 `[T]`; {} where any is not there.
+
+    Minari keeps the info of a reset before those of the steps.
+    """
+    numbers: dict[str, np.ndarray] = {}
+    for path in rule.paths:
+        value: Any = infos
+        for key in path.keys:
+            value = value.get(key) if isinstance(value, Mapping) and isinstance(key, str) else None
+        array = np.asarray(value)
+        if value is None or array.dtype.kind not in "biuf" or array.size not in (steps, steps + 1):
+            return {}
+        numbers[path.text] = array.reshape(-1)[-steps:].astype(np.float64)
+    return numbers
 
 
 def _word(name: str) -> str:

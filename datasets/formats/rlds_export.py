@@ -7,7 +7,8 @@ float32, as TensorFlow Datasets does.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from ...envs.spaces import Leaf, is_text
 from ...envs.task import Task
 from ..store import Progress, Store
 from .export_registry import Export
-from .facts import facts_of
+from .facts import facts_of, is_rated, unrated_note
 from .plain_export import Shown, export_plain, flat_names, write_plain
 from .tfrecord_file import example, record
 
@@ -41,10 +42,17 @@ def export_rlds(store: Store, out: Path, progress: Progress | None = None) -> li
 
 def write_rlds(store: Store, export: Export, progress: Progress | None = None) -> list[str]:
     """Write one task's files and their marker to `export.fresh`."""
-    return write_plain(store, export, progress, _write)
+    about = _ABOUT if is_rated(store, export.task) else tuple(name for name in _ABOUT if name != "success")
+    return write_plain(store, export, progress, partial(_write, about))
 
 
-def _write(folder: Path, task: Task, all_leaves: tuple[Leaf, ...], episodes: Iterator[Shown]) -> list[str]:
+def _write(
+    metadata: Sequence[str],
+    folder: Path,
+    task: Task,
+    all_leaves: tuple[Leaf, ...],
+    episodes: Iterator[Shown],
+) -> list[str]:
     name = re.sub(r"[^a-z0-9]+", "_", task.id.lower()).strip("_") or "task"
     names = flat_names(leaf.path for leaf in all_leaves)
     bare = [leaf.path for leaf in all_leaves] == [""]
@@ -52,7 +60,7 @@ def _write(folder: Path, task: Task, all_leaves: tuple[Leaf, ...], episodes: Ite
     with (folder / f"{name}-train.tfrecord-00000-of-00001").open("wb") as file:
         for shown in episodes:
             width = shown.trajectory.actions.shape[1]
-            data = record(example(_example(shown, all_leaves, names, bare)))
+            data = record(example(_example(shown, all_leaves, names, bare, metadata)))
             file.write(data)
             count, size = count + 1, size + len(data)
     split = {"name": "train", "shardLengths": [str(count)], "numBytes": str(size)}
@@ -60,12 +68,16 @@ def _write(folder: Path, task: Task, all_leaves: tuple[Leaf, ...], episodes: Ite
     about = {"name": name, "version": VERSION, "fileFormat": "tfrecord", "splits": [split]}
     about["description"] = f"Task {task.id}, environment {task.env}"
     _write_json(folder / "dataset_info.json", about)
-    _write_json(folder / "features.json", _features(all_leaves, names, bare, width))
-    return []
+    _write_json(folder / "features.json", _features(all_leaves, names, bare, width, metadata))
+    return [] if "success" in metadata else [unrated_note(task.id, "episode_metadata/success")]
 
 
 def _example(
-    shown: Shown, all_leaves: tuple[Leaf, ...], names: Mapping[str, str], bare: bool
+    shown: Shown,
+    all_leaves: tuple[Leaf, ...],
+    names: Mapping[str, str],
+    bare: bool,
+    metadata: Sequence[str],
 ) -> dict[str, np.ndarray | list[bytes]]:
     """Return one episode's features, those of all T + 1 steps one after another."""
     trajectory, steps = shown.trajectory, len(shown.trajectory) + 1
@@ -87,8 +99,8 @@ def _example(
         made[key] = [str(text).encode() for text in array.tolist()] if is_text(leaf.space) else array
     facts = facts_of(trajectory)
     about = {**facts, "facts": json_text(facts, is_sorted=True)}
-    for name in _ABOUT:
-        value = about.get(name, False)  # `facts` leaves a success out that no rule decides
+    for name in metadata:
+        value = about[name]
         made[f"episode_metadata/{name}"] = (
             [value.encode()] if isinstance(value, str) else np.array([value], np.int64)
         )
@@ -96,7 +108,11 @@ def _example(
 
 
 def _features(
-    all_leaves: tuple[Leaf, ...], names: Mapping[str, str], bare: bool, width: int
+    all_leaves: tuple[Leaf, ...],
+    names: Mapping[str, str],
+    bare: bool,
+    width: int,
+    metadata: Sequence[str],
 ) -> dict[str, Any]:
     """Describe an episode as TensorFlow Datasets reads it."""
     leaves = {names[leaf.path]: _leaf(leaf) for leaf in all_leaves}
@@ -108,7 +124,7 @@ def _features(
         **{name: _tensor([], "bool") for name in _FLAGS},
     }
     numbers = {"seed": _tensor([], "int64"), "success": _tensor([], "bool")}
-    about = {name: numbers.get(name, _text()) for name in _ABOUT}
+    about = {name: numbers.get(name, _text()) for name in metadata}
     sequence = {"feature": _group(steps), "length": "-1"}
     dataset = {"pythonClassName": f"{_FEATURES}dataset_feature.Dataset", "sequence": sequence}
     return _group({"steps": dataset, "episode_metadata": _group(about)})

@@ -6,9 +6,10 @@ import _thread
 import contextlib
 import hashlib
 import os
+import sys
 import threading
 import webbrowser
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -46,8 +47,15 @@ _NO_STORE = {"Cache-Control": "no-store"}
 _NOT_PLAYED = "It was not played again: this page was started with --no-replay."
 
 
-def browse(folder: Path, *, port: int = 0, open_browser: bool = True, replays: bool = True) -> bool:
-    """Serve the page until Ctrl-C, on loopback; the printed link carries the token that is needed.
+def browse(
+    folder: Path,
+    *,
+    port: int = 0,
+    open_browser: bool = True,
+    replays: bool = True,
+    say: Callable[[str], None] = print,
+) -> bool:
+    """Serve the page until Ctrl-C, on loopback; the link carries the token that is needed, `say` is given it.
 
     Returns whether a signal ended it.
 
@@ -58,7 +66,8 @@ def browse(folder: Path, *, port: int = 0, open_browser: bool = True, replays: b
     browser = Browser(folder, replays=replays)
     with listen(HOST, port) as listening:
         url = browser.link.link(f"{local_url(HOST, listening)}/")
-        print(f"Browsing {printable(folder)}\nLook at {url}   (Ctrl-C stops)", flush=True)
+        say(f"Browsing {printable(folder)}\nLook at {url}   (Ctrl-C stops)")
+        sys.stdout.flush()
         if open_browser:
             threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
         server = server_of(browser.app())

@@ -119,7 +119,7 @@ def _row(
         "repeats": rounded(played.get("repeats"), 3),
         "hidden": rounded(played.get("hidden"), 0),
         "lag": rounded(played.get("lag"), 1),
-        "score": None if judged is None else rounded(judged.score, 3),
+        "score": None if judged is None or judged.score is None else rounded(judged.score, 3),
         "reasons": [] if judged is None else list(judged.reasons),
         "marks": {one.measure: one.sentence for one in judged.findings if one.against} if judged else {},
     }

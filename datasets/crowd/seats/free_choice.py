@@ -63,8 +63,8 @@ class FreeChoice:
         """When nothing is underway, as after a restart, go to the task that was being played."""
         if not self._counted:
             await self.count()
-        known = {one.id for one in self.settings.suite}
-        if self.session.phase is Phase.CHOOSING and self.session.seat.task in known:
+        playable = {task.id for task in self.settings.tasks}
+        if self.session.phase is Phase.CHOOSING and self.session.seat.task in playable:
             await self.choose(self.session.seat.task)
 
     async def count(self) -> None:
@@ -108,6 +108,8 @@ class FreeChoice:
     async def choose(self, task_id: str) -> None:
         """Go to a task: to its undecided or unfinished episode if there is one, else to a new one."""
         task = self.settings.suite[task_id]
+        if task.id in self.settings.unavailable:
+            raise TutelageError(f"expected a task that can be played, got {task.id!r}, which is left out")
         if self.session.task is task:
             return  # a second press of what the first has opened already
         self._expect("choose")

@@ -63,7 +63,7 @@ def choice_message(
         "baseline": settings.is_baseline,
         "pages": [{"path": path, "title": page_title(path)} for path in settings.extra_pages],
         "tasks": [
-            _task(one, kept.get(one.id, 0), given_up.get(one.id, 0), settings) for one in settings.suite
+            _task(task, kept.get(task.id, 0), given_up.get(task.id, 0), settings) for task in settings.tasks
         ],
         "choices": list(choices),
     }

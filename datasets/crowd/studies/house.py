@@ -16,6 +16,7 @@ from ..ledger import Ledger, Person, consents, identities, people
 from ..payments import owe
 from ..study_records import answers, devices
 from ..texts import Texts
+from .agreed_pay import AgreedPay, agreed_pay
 from .best_lengths import BestLengths
 from .claims import Claim, Claims
 from .played import conduct_row, counted, has_succeeded, rows_of, strike_out, write_down
@@ -145,17 +146,17 @@ class House:
             if removed:
                 strike_out(connection, person.person)
             if values["outcome"] == "completed":
-                self.owe(connection, person.person)
+                self.owe(connection, person.person, agreed_pay(values["progress"], self.study))
             self._change(connection, person, values)
 
-    def owe(self, connection: sql.Connection, person: str) -> None:
-        """Write down what a person is owed who has completed, within a transaction of the caller's."""
-        if (pay := self.study.pay) is None:
+    def owe(self, connection: sql.Connection, person: str, agreed: AgreedPay) -> None:
+        """Write down what a person is owed who has completed, by what they agreed to."""
+        if (pay := agreed.pay) is None:
             return
         played = counted(rows_of(connection, person))
         amounts = {"base": (pay.base_units, "completed")}
         if pay.bonus is not None:
-            amounts["bonus"] = (pay.earned(self.study.episodes, played), pay.bonus.reason(played))
+            amounts["bonus"] = (pay.earned(agreed.episodes, played), pay.bonus.reason(played))
         owe(connection, self.study.name, person, amounts, pay.currency, self.clock())
 
     def answer_rows(

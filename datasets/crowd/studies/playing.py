@@ -55,8 +55,9 @@ class Playing:
 
     def _count(self, rows: list[dict[str, Any]]) -> None:
         self.done = len(rows)
-        if self._study.pay is not None:
-            self.earned = self._study.pay.earned(self._study.episodes, counted(rows))
+        agreed = self._visit.agreed
+        if agreed.pay is not None:
+            self.earned = agreed.pay.earned(agreed.episodes, counted(rows))
 
     async def begin(self) -> None:
         """Begin the next episode, or go on with the one that was left; may end the visit instead."""
@@ -95,7 +96,8 @@ class Playing:
         progress["broken"] = 0
         progress["shown"] = {name: row[name] for name in ("success", "steps", "seconds")}
         progress["shown"] |= {"reason": reason, "instruction": episode.instruction}
-        if self._study.pay and self._study.pay.bonus and self._study.pay.bonus.by == "score":
+        pay = self._visit.agreed.pay
+        if pay and pay.bonus and pay.bonus.by == "score":
             progress["shown"]["points"] = row["points"]
         if row["role"] == PRACTICE:
             practice = self._study.practice

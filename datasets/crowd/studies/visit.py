@@ -15,6 +15,7 @@ from typing import Any
 from ..ledger import Person
 from ..seats.protocol import Answers, Command, Consent, Device, Hidden, Language, Message, Withdraw
 from ..seats.session import UNDERWAY, Phase, Session
+from .agreed_pay import AgreedPay, agreed_pay, note_of
 from .house import House
 from .playing import Playing
 from .watchfulness import Watchfulness
@@ -25,9 +26,10 @@ class Visit:
     """Leads one person; a `Guide`. `changing` is the seat's: what is done on a timer is done inside it.
 
     `progress` is what the stages need to be taken up again: when the session `began`, the version of the
-    `consent`, `practised_tasks` (task → practice episodes done), `attempts` at the check and answers `wrong`
-    in the last, at which episode one has `rested`, how many were `broken` in a row, whether the requirement
-    `falls_short`, whether who leaves `keeps` what they did, and `shown`, the outcome that waits for a "next".
+    `consent` and the pay that was `agreed` with it, `practised_tasks` (task → practice episodes done),
+    `attempts` at the check and answers `wrong` in the last, at which episode one has `rested`, how many were
+    `broken` in a row, whether the requirement `falls_short`, whether who leaves `keeps` what they did, and
+    `shown`, the outcome that waits for a "next".
     """
 
     def __init__(self, session: Session, house: House, person: Person) -> None:
@@ -52,6 +54,11 @@ class Visit:
         """Return the reason why this person may begin nothing now; None when they may."""
         standing = self.house.standing
         return standing.reason if standing.paused else standing.waiting.get(self.person.person)
+
+    @property
+    def agreed(self) -> AgreedPay:
+        """The pay that this person has agreed to."""
+        return agreed_pay(self.progress, self.study)
 
     @property
     def is_waiting(self) -> bool:
@@ -161,6 +168,7 @@ class Visit:
             return
         language, version = self.texts.code, self.study.consent_version(self.texts.code)
         progress = {**self.progress, "began": self.house.clock(), "consent": version}
+        progress["agreed"] = note_of(self.study)
         change: dict[str, Any] = {"stage": "instructions", "progress": progress}
         if await self.house.in_thread(lambda: self.house.let_in(self.person, version, language, **change)):
             self.person, self.progress = replace(self.person, **change), dict(progress)

@@ -133,16 +133,17 @@ def _play(visit: Visit) -> Told:
 
 def _bonus(visit: Visit) -> Told:
     """Return the bonus so far; nothing in a baseline, where nobody is told how they did before the end."""
-    pay = visit.study.pay
+    agreed = visit.agreed
+    pay = agreed.pay
     if pay is None or pay.bonus is None or visit.study.is_baseline:
         return {"bonus": None}
-    most = pay.most(visit.study.episodes)
+    most = pay.most(agreed.episodes)
     return {"bonus": {"bonus": shown(visit.playing.earned, pay.currency), "most": shown(most, pay.currency)}}
 
 
 def _pay(visit: Visit) -> Told:
     """Return what a participant is paid who has completed the study."""
-    pay = visit.study.pay
+    pay = visit.agreed.pay
     if pay is None or visit.person.outcome != "completed":
         return {"pay": None}
     sums = {"base": pay.base_units, "total": pay.base_units + visit.playing.earned}
