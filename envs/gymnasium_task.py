@@ -25,6 +25,7 @@ from .rendering import prepare
 from .spaces import Observation, flatten, leaves, row_to_action, whole_numbers
 from .success import Watch
 from .task import Task
+from .undisturbed import undisturbed
 
 ACTION = "(action)"
 """How `TaskEnvironment.casts` names the action, which no leaf of an observation is called."""
@@ -128,8 +129,12 @@ class TaskEnvironment:
         return self._step(observation, reward, terminated, truncated, info)
 
     def frame(self) -> np.ndarray | str:
-        """Render what a person sees now: uint8 `[H, W, 3]`, or text; see `pictures.to_picture`."""
-        return to_picture(self.env.render(), self.task.env)
+        """Render what a person sees now: uint8 `[H, W, 3]`, or text; see `pictures.to_picture`.
+
+        However often it is drawn, the episode goes on the same (`undisturbed`).
+        """
+        with undisturbed(self.env.unwrapped):
+            return to_picture(self.env.render(), self.task.env)
 
     def controls(self) -> Controls:
         """Return the suite's controls for this task, or those found for its action space."""
