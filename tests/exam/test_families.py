@@ -61,6 +61,8 @@ FAMILIES = (
     "odd_worlds:odd/Old-v0",
     "odd_worlds:odd/Crafter-v0",
 )
+UNREPEATABLE = ("odd_worlds:odd/Crafter-v0",)
+"""Crafter goes through sets of objects, whose order is that of memory: its observations are stored."""
 SHAPES = ("CartPole-v1",)
 """What the page draws itself from shapes: near, but not the same to the pixel."""
 
@@ -79,11 +81,13 @@ def test_a_family_from_keys_in_a_browser_to_a_measured_policy(name: str, tmp_pat
     suite = suite_file(name, tmp_path)
     shown, seconds = record(tmp_path, suite)
     (episode,) = Store.open(tmp_path / "store").trajectories()
-    expected = last_picture(episode, suite)
-    assert_same(shown, expected, name)
+    is_replayed = name not in UNREPEATABLE
+    assert (episode.observations is None) == is_replayed
+    if is_replayed:
+        assert_same(shown, last_picture(episode, suite), name)
 
     sound = json.loads(tutelage(tmp_path, "inspect", "store", "--json"))
-    assert (sound["problems"], sound["tasks"][0]["replayed"]) == ([], 1)
+    assert (sound["problems"], sound["tasks"][0]["replayed"]) == ([], int(is_replayed))
     flags = ["--steps", "20", "--size", "1", "--batch-steps", "64", "--threads", "1", "--workers", "1"]
     flags += ["--evaluate-every", "1000", "--select-episodes", "2"]
     tutelage(tmp_path, "train", "store", "-o", "run", *flags)
