@@ -87,7 +87,10 @@ def seal_writes(engine: sql.Engine) -> None:
 
     @sql.event.listens_for(engine, "rollback")
     def forget(connection: sql.Connection) -> None:
-        connection.info.pop(_TOUCHED, None)
+        if (
+            not connection.invalidated
+        ):  # else its notes went with it, and to ask for them would hide the cause
+            connection.info.pop(_TOUCHED, None)
 
 
 _SEALED_BY_WRITER = frozenset({"steps"})

@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 import sqlalchemy as sql
 from tutelage.datasets.crowd.ledger import SEALED, Ledger, Person, consents, events, people
-from tutelage.datasets.database import database_errors, is_sqlite
+from tutelage.datasets.database import database_errors, is_sqlite, open_database
 from tutelage.datasets.journal import EpisodeRecord, Journal, SeatRecord, StepRecord
 from tutelage.datasets.row_checksums import CHECKSUM, checksum_of
 from tutelage.envs.errors import TutelageError
+from tutelage.tests.postgres import PostgreSQL
 
 SECONDS = 20
 STEPS = 40
@@ -254,3 +255,18 @@ def test_an_index_that_lost_a_row_is_made_anew(tmp_path: Path) -> None:
         database.commit()
     with Journal(file) as journal:
         assert len(journal.steps("ada-1")) == STEPS
+
+
+def test_a_connection_that_its_server_ended_says_so_and_nothing_else(postgres: PostgreSQL) -> None:
+    with postgres.database() as url:
+        engine = open_database(url)
+
+        def is_cut_off() -> None:
+            with engine.begin() as connection:
+                number = connection.scalar(sql.text("SELECT pg_backend_pid()"))
+                postgres.administer(f"SELECT pg_terminate_backend({number})")
+                connection.execute(sql.text("SELECT 1"))
+
+        with pytest.raises(sql.exc.OperationalError):
+            is_cut_off()
+        engine.dispose()

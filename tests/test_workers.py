@@ -40,7 +40,7 @@ TASKS = [
     {"id": "cards", "env": "Blackjack-v1"},
     *(
         {"id": f"fickle-{kind}", "env": "toys/Moody-v0", "kwargs": {"fickle": kind}}
-        for kind in ("system", "numpy", "python", "hash")
+        for kind in ("system", "numpy", "python", "hash", "memory")
     ),
     {"id": "late", "env": "toys/Moody-v0", "kwargs": {"late": True}},
 ]
@@ -293,7 +293,7 @@ def _same_picture(one: Picture | None, other: Picture | None) -> None:
         assert np.array_equal(first, second)
 
 
-@pytest.mark.parametrize("kind", ["system", "numpy", "python", "hash"])
+@pytest.mark.parametrize("kind", ["system", "numpy", "python", "hash", "memory"])
 def test_what_does_not_play_the_same_again_is_not_proven(kind: str) -> None:
     task = f"fickle-{kind}"
 

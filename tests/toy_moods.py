@@ -17,6 +17,10 @@ FINE, RAISES, HANGS, DIES, SEGFAULTS, HOLDS, EATS = range(7)
 """HOLDS hangs in C, with Python's lock in its hand: not even another thread of its process runs."""
 
 
+class Thing:
+    """What a set orders by where it lies."""
+
+
 class Late(type):
     """The type of what a package imports only when it is looked at: its module is known after a while."""
 
@@ -31,7 +35,7 @@ class Moody(gymnasium.Env[Any, Any]):
 
     `hangs_in` makes it hang in "reset" or "render" instead; a `late` one takes a second and a half to tell
     which packages it is made of. One that is `fickle` never looks the same twice: it draws from the system,
-    from one of the generators that everything shares, or depends on how this process orders sets.
+    from one of the generators that everything shares, or depends on how its process, or memory, orders sets.
     """
 
     metadata = {"render_modes": ["rgb_array"]}  # noqa: RUF012
@@ -88,6 +92,10 @@ class Moody(gymnasium.Env[Any, Any]):
                 return int(np.random.randint(1_000_000))  # noqa: NPY002
             case "python":
                 return random.randrange(1_000_000)
+            case "memory":
+                things = [Thing() for _ in range(12)]
+                order = [things.index(thing) for thing in set(things)]
+                return sum(at * number for at, number in enumerate(order))
             case "hash":
                 return hash("the order of sets of texts") % 1_000_000
         return int(self.np_random.integers(1_000_000))

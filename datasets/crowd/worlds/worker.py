@@ -7,7 +7,6 @@ import importlib
 import importlib.util
 import os
 import pickle
-import random
 import signal
 import socket
 import struct
@@ -33,6 +32,7 @@ from ...journal import EpisodeRecord, StepRecord
 from ...proof import is_same
 from ...replay import replay
 from ...trajectory import Trajectory
+from .apart import draw_apart, scatter
 from .frames import Encoder, Picture
 from .world import Begun, EpisodePlayer, Moment, Reading
 
@@ -73,7 +73,7 @@ def work(
     trust(trusted)
     adopt(chosen or {})
     _register(specs)
-    _draw_apart()
+    draw_apart()
     room = Room()
     try:
         for request in _requests(line):
@@ -143,6 +143,7 @@ class Room:
 
     def prove(self, trajectory: Trajectory, task: Task) -> bool:
         """Say whether a fresh environment gives the same, bit for bit."""
+        scatter()
         environment = TaskEnvironment(task)
         with contextlib.closing(environment):
             return is_same(trajectory, replay(trajectory, environment))
@@ -206,13 +207,6 @@ def _requests(line: socket.socket) -> Iterator[bytes]:
             if len(body := reading.read(size)) < size:
                 return
             yield body
-
-
-def _draw_apart() -> None:
-    """Seed the generators that are nobody's own: forked as they were, they would draw here what they draw in
-    the process that proves, and an environment that draws from them would be proven by accident."""
-    random.seed()
-    np.random.seed(None)  # noqa: NPY002
 
 
 def _register(specs: Sequence[EnvSpec]) -> None:
