@@ -87,9 +87,7 @@ def seal_writes(engine: sql.Engine) -> None:
 
     @sql.event.listens_for(engine, "rollback")
     def forget(connection: sql.Connection) -> None:
-        if (
-            not connection.invalidated
-        ):  # else its notes went with it, and to ask for them would hide the cause
+        if not connection.invalidated:  # else its notes are gone, and asking for them hides the cause
             connection.info.pop(_TOUCHED, None)
 
 

@@ -62,7 +62,7 @@ FAMILIES = (
     "odd_worlds:odd/Crafter-v0",
 )
 UNREPEATABLE = ("odd_worlds:odd/Crafter-v0",)
-"""Crafter goes through sets of objects, whose order is that of memory; an episode where that changes nothing is
+"""Crafter goes through sets of objects, which memory orders; an episode where that changes nothing is
 proven, the observations of any other are stored."""
 SHAPES = ("CartPole-v1",)
 """What the page draws itself from shapes: near, but not the same to the pixel."""
