@@ -33,6 +33,7 @@ from .traces import Search
 UNREACHABLE = (
     "backups, and copies that somebody downloaded",
     "policies that were trained on the demonstrations",
+    "evaluations with `--people` and reports, which hold rows and replays: make them anew",
 )
 _FORGOTTEN = "forgotten"
 _UNREACHABLE_ON_A_SERVER = ("PostgreSQL's write-ahead log, until it is reused, and PostgreSQL's own log",)
