@@ -96,10 +96,10 @@ def _digest_difference(trajectory: Trajectory, again: Replay) -> str:
 
 
 def _outcome(trajectory: Trajectory, again: Replay) -> list[str]:
-    if again.success == trajectory.success:
+    if trajectory.success in (None, again.success):  # what is not known contradicts nothing
         return []
     got, stored = (
-        {True: "success", False: "failure", None: "no rule"}[success]
+        {True: "success", False: "failure", None: "unknown"}[success]
         for success in (again.success, trajectory.success)
     )
     return [f"another outcome ({got}, stored: {stored})"]

@@ -119,7 +119,11 @@ def _over_ray(work: Callable[[Job], Result], jobs: Sequence[Job], address: str) 
         ) from None
     try:
         pool = Pool()
-        yield from pool.imap(partial(_with_variables, _variables(), work), jobs)
+        # the death of a process is the only result of all the jobs that it was handed together
+        for result in pool.imap(partial(_with_variables, _variables(), work), jobs, chunksize=1):
+            if isinstance(result, exceptions.RayError):
+                raise result
+            yield result
         pool.terminate()
     except (exceptions.RayActorError, exceptions.WorkerCrashedError, exceptions.OutOfMemoryError) as error:
         raise ProcessEnded(

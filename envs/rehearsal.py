@@ -17,6 +17,7 @@ from .info_path import InfoPath, resembling
 from .rendering import OPENGL, SDL, adopt, find_drivers, is_blank
 from .suite import Suite
 from .task import Task
+from .trust import Untrusted
 from .web.browser import close_shared
 
 _STEPS = 3
@@ -80,7 +81,7 @@ def _made(task: Task, people: bool) -> TaskEnvironment:
     """Make a task's environment; whatever prevents that is a failure of the environment, no other's."""
     try:
         return TaskEnvironment(task, rgb=people)
-    except EnvironmentFailure:
+    except (EnvironmentFailure, Untrusted):
         raise
     except TutelageError as error:
         raise EnvironmentFailure(str(error)) from None

@@ -263,8 +263,11 @@ def killed_and_forgotten(to: str, poles: Store, work: Path, step: int, events: s
     assert bytes_in(work / "out", EVE) == [], step
     (left,) = datasets(work / "out")
     assert not [path for path in left.parent.iterdir() if path.name.endswith((".new", ".old"))], step
-    import_store(left, to, work / "back")
-    assert [trajectory.demonstrator for trajectory in Store.open(work / "back").trajectories()] == [ANN], step
+    assert bytes_in(work / "out", ANN) != [], step
+    if to in ("minari", "lerobot"):  # which can be read back
+        import_store(left, to, work / "back")
+        back = Store.open(work / "back").trajectories()
+        assert [trajectory.demonstrator for trajectory in back] == [ANN], step
     shutil.rmtree(work)
     return ended
 
@@ -288,7 +291,7 @@ def test_killed_at_any_step_the_next_forget_finds_the_export_and_finishes(
     while ended is None:
         step += 1
         ended = killed_and_forgotten(to, poles, tmp_path / str(step), step, EVENTS)
-    assert step > 20
+    assert step > 10
 
 
 @pytest.mark.parametrize("to", FORMATS)

@@ -99,7 +99,7 @@ def test_lines_of_a_table_have_the_columns_of_its_head_whatever_each_episode_lac
 ) -> None:
     store = Store.create(tmp_path / "store", suite)
     first, second = rollout(ChanceActor(), suite["pole"], range(2), suite_name="both")
-    store.append([replace(first, terminated=False, truncated=False, success=None), second])
+    store.append([replace(first, success=None), second])
     run("export", store.path, "--to", "csv", "-o", tmp_path / "csv")
     with (tmp_path / "csv" / "episodes.csv").open(newline="") as file:
         rows = sorted(csv.DictReader(file), key=lambda row: row["seed"])

@@ -19,6 +19,7 @@ from ....envs.errors import TutelageError
 from ....envs.printable import printable
 from ....envs.suite import Suite
 from ....envs.task import Task
+from ....envs.wording import counted
 from ...journal import StepRecord
 from ...replay import is_grid
 from ...trajectory import CONTROLLERS, Trajectory
@@ -147,9 +148,8 @@ class Reel:
             self.why = unlike(self.trajectory, self._taken, self._world.task)
         elif taken[-1].terminated or taken[-1].truncated:
             self._is_over = True
-            self.why = (
-                f"The environment has changed: it ends after {position} of {len(self._steps)} steps now."
-            )
+            steps = counted(len(self._steps), "step")
+            self.why = f"The environment has changed: it ends after {position} of {steps} now."
 
     def _remember(self, number: int, cost: int) -> None:
         if number in self._frames:

@@ -1,10 +1,10 @@
 // The page that looks through a store: the list of episodes, the player, and what is written about each.
 
 import { Annotation } from "./annotation.js";
-import { List } from "./episodes.js";
+import { List, outcome } from "./episodes.js";
 import { Film } from "./film.js";
 import { MISSING, count, seconds } from "./format.js";
-import { outcome, sentence, title } from "./names.js";
+import { sentence, title } from "./names.js";
 import { element } from "./element.js";
 import { Player } from "./player.js";
 

@@ -6,7 +6,7 @@
 
 import { element } from "./element.js";
 import { count, seconds } from "./format.js";
-import { outcome, plural, title } from "./names.js";
+import { plural, title } from "./names.js";
 
 const OUTCOME_CLASSES = { true: "good", false: "bad" };
 const TYPED_MS = 200;
@@ -14,6 +14,11 @@ const CONDITIONS = ["text", "task", "by", "outcome", "tag", "order"];
 const CHOICES = { task: ["tasks", title], by: ["people", String], tag: ["tags", String] };
 
 const at = (id) => document.getElementById(id);
+
+/** Return the word for how an episode went: that it was not rated where its task has no success rule. */
+export function outcome(success) {
+  return { true: "Success", false: "Failure" }[success] ?? "Not rated";
+}
 
 export class List {
   #open;

@@ -56,8 +56,3 @@ export function clockTime(seconds) {
   const whole = Math.ceil(seconds);
   return `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, "0")}`;
 }
-
-/** Return the word for how an episode went; null where its task has no success rule. */
-export function outcome(success) {
-  return { true: "Success", false: "Failure" }[success] ?? "Not rated";
-}
