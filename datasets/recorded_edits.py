@@ -31,8 +31,9 @@ def recorded_in(after: Trajectory, before: Task, environments: Environments) -> 
     if lacking and task.success.text != before.success.text:
         return after, f"its observations are stored, without {lacking[0]}, which the rule reads"
     ends = after.terminated, after.truncated
-    success = any(ends) and task.success.judge(after.rewards, *ends, after.infos)
-    return replace(after, success=task.success.outcome(success)), ""
+    rule = task.success
+    success = rule.judge(after.rewards, *ends, after.infos) if any(ends) else rule.outcome(False)
+    return replace(after, success=success), ""
 
 
 def _id(task: Task) -> str:
