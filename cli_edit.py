@@ -13,11 +13,12 @@ import typer
 import yaml
 
 from .cli_edit_flags import Apply, Json, Out, pairs, selecting
-from .cli_edit_tables import plain_table, plan_document, show_history, show_plan, whole
+from .cli_edit_tables import id_length, plain_table, plan_document, show_history, show_plan, whole
 from .cli_json import print_json
 from .cli_safety import reads_files
 from .envs.console import SafeConsole
 from .envs.errors import TutelageError
+from .envs.finite_json import MISSING
 from .envs.printable import printable
 from .envs.progress import counting
 from .envs.stopping import signals
@@ -96,11 +97,12 @@ def list_(context: typer.Context, selection: Any, as_json: Json = False) -> None
     if as_json:
         print_json("edit", {"episodes": listed})
         return
+    length = id_length([row["episode"] for row in listed], rows["episode"].to_pylist())
     table = plain_table("episode", "task", "demonstrator", "steps", "success", "annotations")
     for row in listed:
         words = [f"#{tag}" for tag in row["tags"]] + ["marked for removal"] * row["marked"] + [row["note"]]
-        outcome = {True: "yes", False: "no", None: "–"}[row["success"]]
-        cells = (row["episode"][:12], row["task"], row["demonstrator"], row["steps"], outcome)
+        outcome = {True: "yes", False: "no", None: MISSING}[row["success"]]
+        cells = (row["episode"][:length], row["task"], row["demonstrator"], row["steps"], outcome)
         table.add_row(*(printable(cell) for cell in cells), printable(" ".join(filter(None, words))))
     console.print(table)
     console.print(counted(len(listed), "episode"))
@@ -251,7 +253,8 @@ def suite(
 ) -> None:
     """Correct instructions, keys, paces and rules; every episode is replayed in its task as corrected.
 
-    Without a file or an instruction, the store's suite is printed: edit that, and give it back.
+    Without a file or an instruction, the store's suite is printed: edit that, and give it back. What a file
+    leaves out is filled in as everywhere; a success rule that it leaves out stays the store's.
     """
     from .datasets.edit_stores import plan_suite, with_instructions
     from .envs.suite import load_suite
@@ -261,9 +264,11 @@ def suite(
         return
 
     def plan(store: Store, progress: Callable[[int], None]) -> Plan:
-        corrected = load_suite(file, completes=False) if file else store.suite
+        renamed = pairs(rename, "--rename OLD=NEW")
+        rules = {renamed.get(task.id, task.id): task.success.text for task in store.suite}
+        corrected = load_suite(file, rules) if file else store.suite
         corrected = with_instructions(corrected, pairs(instruction, "--instruction TASK=TEXT"))
-        return whole(plan_suite(store, corrected, pairs(rename, "--rename OLD=NEW"), progress), "correct")
+        return whole(plan_suite(store, corrected, renamed, progress), "correct")
 
     _run(context, plan, apply, as_json)
 
@@ -331,6 +336,7 @@ def _run(context: typer.Context, plan: Planner, apply: bool, as_json: bool, out:
 
     with _alone(context.obj) if apply else nullcontext():
         store = _store(context)
+        episodes = store.episodes()["episode"].to_pylist()
         with counting("replaying", len(store)) as advance:
             planned = plan(store, advance)
         if planned.refused and not planned.lines:
@@ -344,7 +350,7 @@ def _run(context: typer.Context, plan: Planner, apply: bool, as_json: bool, out:
                 write_selection(store, frozenset(line.episode for line in planned.lines), out)
             if not planned.change.is_empty:
                 commit(store, planned.change)
-    print_json("edit", plan_document(planned, apply)) if as_json else show_plan(planned, apply)
+    print_json("edit", plan_document(planned, apply)) if as_json else show_plan(planned, apply, episodes)
 
 
 def _alone(folder: Path) -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,15 +17,30 @@ if TYPE_CHECKING:
     from .datasets.editing import Line, Plan
 
 console = SafeConsole()
+SHORTEST_ID = 12
+"""Characters of an episode's id that a table shows, where they are enough."""
 MOST_LINES = 40
 """Rows of the table of what changes; --json prints all."""
 
 
-def show_plan(planned: Plan, applied: bool) -> None:
-    """Print what an edit changes, or has changed."""
+def id_length(shown: Iterable[str], episodes: Iterable[str]) -> int:
+    """Return how many characters of the shown ids tell each from all other episodes, at least SHORTEST_ID."""
+    ordered = sorted({*shown, *episodes})
+    alike = [_common_length(first, second) for first, second in pairwise(ordered)]
+    needed = {name: 1 + max(both) for name, both in zip(ordered, pairwise([0, *alike, 0]), strict=False)}
+    return max([SHORTEST_ID, *(needed[name] for name in shown)])
+
+
+def _common_length(first: str, second: str) -> int:
+    pairs = zip(first, second, strict=False)
+    return next((at for at, (mine, other) in enumerate(pairs) if mine != other), min(len(first), len(second)))
+
+
+def show_plan(planned: Plan, applied: bool, episodes: Sequence[str]) -> None:
+    """Print what an edit changes, or has changed; `episodes` are all ids of the store."""
     for title, lines in (("", planned.lines), ("refused", planned.refused)):
         if lines:
-            console.print(_lines(lines, title))
+            console.print(_lines(lines, title, episodes))
     for note in planned.notes:
         console.print(f"note: {note}")
     if planned.refused:
@@ -65,13 +82,14 @@ def show_history(folder: Path, as_json: bool) -> None:
     console.print("the verbs: tutelage edit --help")
 
 
-def _lines(lines: list[Line], title: str) -> Any:
+def _lines(lines: list[Line], title: str, episodes: Sequence[str]) -> Any:
+    length = id_length([line.episode for line in lines[:MOST_LINES]], episodes)
     table = plain_table("episode", "task", "demonstrator", "steps", title or "what changes")
     for line in lines[:MOST_LINES]:
         table.add_row(
             *(
                 printable(cell)
-                for cell in (line.episode[:12], line.task, line.demonstrator, line.steps, line.what)
+                for cell in (line.episode[:length], line.task, line.demonstrator, line.steps, line.what)
             )
         )
     if len(lines) > MOST_LINES:

@@ -46,7 +46,10 @@ def export_(
 def import_(
     source: Annotated[
         list[str],
-        typer.Argument(metavar="[FORMAT] FOLDER", help="minari, lerobot or miniwob-turk; what to read."),
+        typer.Argument(
+            metavar="[FORMAT] FOLDER",
+            help="minari, lerobot or miniwob-turk (other files go through minari); what to read.",
+        ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="The store to write to.")],
     origin: Annotated[str, typer.Option("--from", help="The format, if not the first word.")] = "",
@@ -61,7 +64,11 @@ def import_(
         bool, typer.Option("--json", help="Print one JSON document for machines instead of tables.")
     ] = False,
 ) -> None:
-    """Read another project's demonstrations into a store; observations are kept unless replay proves them."""
+    """Read another project's demonstrations into a store; observations are kept unless replay proves them.
+
+    Files of other formats (robomimic's HDF5, CSV, npz) become a Minari dataset first: ten lines of Python, in
+    docs/demonstrations.md.
+    """
     from .datasets.formats.exchange import count_episodes, import_store
 
     name, folder = _format_and_folder(source, origin)

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from ..datasets.durable import disk_errors
+from ..datasets.recorded_only import expect_environments
 from ..datasets.safe_tree import refuse_link
 from ..datasets.sampler import Sampler, TaskColumns, load_columns
 from ..datasets.store import Store
@@ -72,6 +73,7 @@ def train(
     suite = union(stores)
     for store in stores:
         admit_played(store)
+        expect_environments(store)
     notice = notice or _print_notice
     before = expect_same_config(out, config) if resume else config
     for name in ("last", "kept", "tensorboard"):  # the run may come from an untrusted source

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import pyarrow as pa
 
 COLUMNS: Mapping[str, str] = {
-    "episode": "Id of the episode, 32 hexadecimal digits; no other episode has it.",
+    "episode": "Id of the episode, which no other has: 32 hexadecimal digits of what was played here; of "
+    "what was imported a name of any length, such as `cart-rand-v0-17`.",
     "suite": "Name of the suite that the task is from.",
     "task": "Id of the task in the suite.",
     "env": "Gymnasium id of the environment.",

@@ -22,6 +22,7 @@ from .edit_commit import Change
 from .editing import Line, Plan, line_of, lines_of, meant_rows, play_in, read_episodes
 from .manifest import DOCUMENT, seal_document
 from .proof import Replay
+from .recorded_edits import recorded_in
 from .replay import Environments, replay_many
 from .row_spool import RowSpool
 from .safe_tree import remove_tree
@@ -177,14 +178,7 @@ def _in_suite(
     if before == replace(task, id=before.id):
         return after, ""
     if after.observations is not None:
-        plays_same = (before.env, before.kwargs, before.max_steps, before.imports, before.success.text) == (
-            task.env,
-            task.kwargs,
-            task.max_steps,
-            task.imports,
-            task.success.text,
-        )
-        return after, "" if plays_same else "its observations are stored: no replay shows that this is right"
+        return recorded_in(after, before, environments)
     after, refusal = play_in(after, environments)
     if not (after.terminated or after.truncated):
         after = replace(after, success=task.success.outcome(None))

@@ -20,6 +20,7 @@ from ..envs.folded_table import Column, FoldedTable
 from ..envs.printable import printable
 from ..envs.wording import counted
 from .column_profile import Profile
+from .recorded_only import played_without_environment
 from .store import Progress, Store
 from .verification import verify as check
 from .versions import moved_versions
@@ -66,7 +67,8 @@ class Inspection:
 
     `casts` says which observations and actions were not what their spaces declare, so that a cast changed
     them; `columns` which numbers of observations are missing, constant or far outside of the others;
-    `moved` names packages that have another version now than when episodes were recorded.
+    `moved` names packages that have another version now than when episodes were recorded; `absent` says of
+    tasks whose environment is not registered here what their episodes allow without it.
     """
 
     path: str
@@ -84,6 +86,7 @@ class Inspection:
     casts: list[str] = field(default_factory=list)
     columns: list[str] = field(default_factory=list)
     moved: list[str] = field(default_factory=list)
+    absent: list[str] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data, ready for JSON."""
@@ -120,6 +123,7 @@ def inspect(
         casts=_casts(rows),
         columns=profile.notes(),
         moved=_moved(rows),
+        absent=played_without_environment(store),
     )
 
 
@@ -266,6 +270,8 @@ def _verdict(one: Inspection) -> Text:
     if one.moved:
         told = f"\nrecorded with other versions: {printable(', '.join(one.moved))}"
         verdict.append(told, style="yellow")
+    for line in one.absent:
+        verdict.append(f"\n{printable(line)}", style="yellow")
     return verdict
 
 

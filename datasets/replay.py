@@ -235,13 +235,13 @@ class Environments:
 
 def _stored(trajectory: Trajectory, observations: Mapping[str, np.ndarray], rule: SuccessRule) -> Replay:
     ends = trajectory.terminated, trajectory.truncated
-    verdict = any(ends) and rule.judge(trajectory.rewards, *ends, trajectory.infos)
+    judged = rule.judge(trajectory.rewards, *ends, trajectory.infos) if any(ends) else rule.outcome(False)
     return Replay(
         observations=dict(observations),
         rewards=trajectory.rewards,
         terminated=trajectory.terminated,
         truncated=trajectory.truncated,
-        success=rule.outcome(verdict),
+        success=judged,
         digest=digest_of(observations, trajectory.rewards, *ends),
     )
 

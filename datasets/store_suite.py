@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..envs.errors import TutelageError
+from ..envs.printable import printable
 from ..envs.suite import Suite, suite_from
 from ..envs.task import Task
 from ..envs.wording import counted
@@ -37,7 +38,10 @@ def begin(path: Path, suite: Suite) -> None:
 def other_suite(path: Path, there: Suite, suite: Suite) -> str:
     """Say in one line that a folder holds another suite than the given one, and how they differ."""
     if there.name != suite.name:
-        return f"expected {path} to hold suite {suite.name!r}, got {there.name!r}; choose another folder"
+        return (
+            f"expected {path} to hold suite {suite.name!r}, got {there.name!r}; choose another folder, or, "
+            f"if this is the same suite corrected, give it to the store: {_correct(path)}"
+        )
     for mine, theirs in zip(suite, there, strict=False):
         if mine != theirs:
             what = f"task {theirs.id!r} differs"
@@ -46,8 +50,13 @@ def other_suite(path: Path, there: Suite, suite: Suite) -> str:
         what = f"it has {counted(len(there), 'task')}, not {len(suite)}, or another evaluation"
     return (
         f"expected {path} to hold this very suite {suite.name!r}, got another of that name ({what}); "
-        f"choose another folder, or give the changed suite another name"
+        f"correct the store's with {_correct(path)}, choose another folder, or give the changed suite "
+        f"another name"
     )
+
+
+def _correct(path: Path) -> str:
+    return f"`tutelage edit {printable(path)} suite FILE`"
 
 
 def union(stores: Sequence[Store]) -> Suite:
@@ -82,7 +91,8 @@ def _two_tasks(task: Task, same: Task, store: Store, there: Store) -> str:
     ]
     return (
         f"expected task {task.id!r} to be the same in all stores, got another in {store.path} than in "
-        f"{there.path} ({', '.join(different)} differ); train on them one at a time, or give one another id"
+        f"{there.path} ({', '.join(different)} differ); train on them one at a time, correct one with "
+        f"{_correct(store.path)}, or give one another id"
     )
 
 
@@ -91,11 +101,12 @@ def check_belongs(path: Path, suite: Suite, episode: Trajectory) -> None:
     if episode.suite != suite.name:
         raise TutelageError(
             f"expected episodes of suite {suite.name!r} in {path}, got one of {episode.suite!r}; "
-            f"append it to a store of its own"
+            f"append it to a store of its own, or correct this one's suite: {_correct(path)}"
         )
     task = suite[episode.task]
     if (episode.env, dict(episode.kwargs)) != (task.env, dict(task.kwargs)):
         raise TutelageError(
             f"expected task {episode.task!r} to be {task.env} with {dict(task.kwargs)}, "
-            f"got {episode.env} with {dict(episode.kwargs)} in {episode.episode}"
+            f"got {episode.env} with {dict(episode.kwargs)} in {episode.episode}; append it to a store of "
+            f"its own, or correct this one's suite: {_correct(path)}"
         )

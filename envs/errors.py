@@ -10,6 +10,10 @@ class TutelageError(ValueError):
     """What was expected, what was found, what to do about it, in one sentence or two."""
 
 
+NEAR = 0.7
+"""How alike two words must be for one to be offered in the other's place: three letters in four."""
+
+
 class EnvironmentFailure(TutelageError):
     """What an environment raised, or what it needs and did not get: no fault of a suite or an actor."""
 
@@ -21,6 +25,6 @@ def brief(value: object, most: int = 80) -> str:
 
 
 def nearest(name: str, allowed: Iterable[str]) -> str:
-    """Return `"; did you mean 'x'?"` for the closest of `allowed`, or an empty string."""
-    close = difflib.get_close_matches(str(name), [str(one) for one in allowed], n=1)
+    """Return `"; did you mean 'x'?"` for the closest of `allowed` that is really near, or an empty string."""
+    close = difflib.get_close_matches(str(name), [str(one) for one in allowed], n=1, cutoff=NEAR)
     return f"; did you mean {close[0]!r}?" if close else ""

@@ -96,6 +96,14 @@ def rule_of(env_id: str, max_steps: int | None = None) -> str:
     return UNKNOWN if threshold is None or is_cut else f"return >= {float(threshold):g}"
 
 
+def known_rule(env_id: str, max_steps: int | None = None) -> str:
+    """Return the success rule of a bare id: its family's, else what the registry knows, else `unknown`.
+
+    A package that registers the id must have been imported.
+    """
+    return str(completed({"env": env_id}, tables()).get("success", rule_of(env_id, max_steps)))
+
+
 def action_names(env: gymnasium.Env[Any, Any]) -> tuple[str, ...]:
     """Return what an environment calls the actions of its Discrete space, if it says so as Atari's do."""
     if not env.has_wrapper_attr("get_action_meanings"):

@@ -17,7 +17,7 @@ import numpy as np
 from .admission import admit
 from .controls import Controls, by_name, from_mapping, guess, with_rest_key
 from .default_keys import unreached
-from .errors import EnvironmentFailure, TutelageError, nearest
+from .errors import EnvironmentFailure, TutelageError
 from .extras import missing, missing_for
 from .families import action_names
 from .pictures import RENDER_MODES, to_picture
@@ -26,6 +26,7 @@ from .spaces import Observation, flatten, leaves, row_to_action, whole_numbers
 from .success import Watch
 from .task import Task
 from .undisturbed import undisturbed
+from .unregistered import why_absent
 
 ACTION = "(action)"
 """How `TaskEnvironment.casts` names the action, which no leaf of an observation is called."""
@@ -214,15 +215,8 @@ def _make(task: Task, rgb: bool) -> gymnasium.Env[Any, Any]:
     for name in dict.fromkeys([*task.imports, *([module] if module else [])]):
         _import(name, task)
     known = registry_with(env_id)
-    if env_id not in known:
-        if install := missing_for(env_id):
-            raise TutelageError(
-                f"task {task.id!r}: {env_id} needs a package that is not installed: {install}"
-            )
-        raise TutelageError(
-            f"task {task.id!r}: expected a registered Gymnasium id, got {env_id!r}{nearest(env_id, known)}; "
-            f"if another package registers it, install it and name its module: MODULE:{env_id}"
-        )
+    if why := why_absent(env_id, known):
+        raise TutelageError(f"task {task.id!r}: {why}")
     kwargs = dict(task.kwargs)
     given = kwargs.pop("render_mode", None)
     with failures(task, "when it was made", "check its kwargs, and what it needs to run"):

@@ -89,21 +89,20 @@ class _Suite(BaseModel):
 _MODELS: dict[str, type[BaseModel]] = {"tasks": _Task, "evaluation": _Evaluation, "pace": _Pace}
 
 
-def load_suite(name_or_path: str | Path, *, completes: bool = True) -> Suite:
+def load_suite(name_or_path: str | Path, rules: Mapping[str, str] | None = None) -> Suite:
     """Load a suite that comes with the package by name, or any YAML file by path.
 
     A registered Gymnasium id (`CartPole-v1`), or a module and an id that it registers
     (`ale_py:ALE/Pong-v5`), stands for a suite of that one task. A module that the argument names is trusted,
     and one that a file names where it was installed for Gymnasium; those of stores and checkpoints are not.
     What tasks of an id or of a file leave out comes from tables of known families and from the registry; the
-    suite's document holds it from then on; without `completes` a file is taken as it is, as a store's
-    document is. Raises TutelageError naming the file, the place and the remedy.
+    suite's document holds it from then on. A success rule that a file leaves out is the one that `rules` has
+    for the task's id, if any. Raises TutelageError naming the file, the place and the remedy.
     """
     path = Path(name_or_path)
     if path.suffix in {".yaml", ".yml"}:
         try:
-            suite = _trusting(suite_from(read_yaml(path), str(path)))
-            return _completed(suite, str(path)) if completes else suite
+            return _completed(_trusting(suite_from(read_yaml(path), str(path))), str(path), rules or {})
         except FileNotFoundError:
             raise TutelageError(f"expected a suite file at {path}, found none; check the path") from None
     shipped = suite_names()
@@ -114,7 +113,7 @@ def load_suite(name_or_path: str | Path, *, completes: bool = True) -> Suite:
     if _MODULE_ID.fullmatch(name) or is_registered(name):
         task_id = re.sub(r"[^A-Za-z0-9._-]", ".", name.rpartition(":")[2])
         document = {"suite": task_id, "tasks": [{"id": task_id, "env": name}]}
-        return _completed(_trusting(suite_from(document), named=True), name)
+        return _completed(_trusting(suite_from(document), named=True), name, {})
     raise TutelageError(
         f"expected a suite ({', '.join(shipped)}), a .yaml file, a registered Gymnasium id or MODULE:ID, "
         f"got {name!r}{nearest(name, shipped)}"
@@ -208,8 +207,8 @@ def _with_families(document: dict[str, Any], where: str) -> dict[str, Any]:
     return rest | {"tasks": [completed(task, entries) if isinstance(task, dict) else task for task in tasks]}
 
 
-def _completed(suite: Suite, where: str) -> Suite:
-    """Give a suite's tasks what they leave out, from the tables of families and the registry.
+def _completed(suite: Suite, where: str, rules: Mapping[str, str]) -> Suite:
+    """Give a suite's tasks what they leave out, from rules by id, the tables of families and the registry.
 
     Modules that are trusted are imported, since they register reward thresholds.
     """
@@ -217,7 +216,8 @@ def _completed(suite: Suite, where: str) -> Suite:
 
     full = []
     for task, document in zip(suite.tasks, suite.source["tasks"], strict=True):
-        filled = completed(document, tables())
+        ruled = {"success": rules[task.id]} if task.id in rules else {}
+        filled = completed(ruled | document, tables())
         if "success" not in filled:
             module, _, env_id = task.env.rpartition(":")
             register([name for name in (*task.imports, module) if name and trusts_module(name)])

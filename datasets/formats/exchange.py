@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from ...envs.errors import TutelageError, nearest
 from ...envs.suite import load_suite
+from ..recorded_only import FORMATS as RECORDED_FORMATS
+from ..recorded_only import expect_environments
 from ..safe_tree import refuse_link
 from ..store import Progress, Store
 from ..verification import admit_played
@@ -20,6 +22,8 @@ FORMATS = ("minari", "lerobot", "csv", "npz", "robomimic", "rlds")
 """What a store can be written as."""
 SOURCES = ("minari", "lerobot", "miniwob-turk")
 """What can be read into a store."""
+THROUGH_MINARI = "docs/demonstrations.md#from-other-files-through-minari"
+"""Where the way is shown by which all other files come in."""
 
 
 def export_store(store: Store, to: str, out: Path, progress: Progress | None = None) -> list[str]:
@@ -27,6 +31,8 @@ def export_store(store: Store, to: str, out: Path, progress: Progress | None = N
     _check(to, FORMATS)
     store.part_hashes()  # a damaged store is refused before anything is written
     admit_played(store)
+    if to not in RECORDED_FORMATS:
+        expect_environments(store)
     if to == "minari":
         from .minari import export_minari
 
@@ -92,5 +98,12 @@ def import_store(
 
 
 def _check(name: str, known: tuple[str, ...]) -> None:
-    if name not in known:
-        raise TutelageError(f"expected a format ({', '.join(known)}), got {name!r}{nearest(name, known)}")
+    if name in known:
+        return
+    near = nearest(name, known)
+    if known is SOURCES and not near:
+        raise TutelageError(
+            f"expected a format that is read ({', '.join(SOURCES)}), got {name!r}; make a Minari dataset of "
+            f"those files, in ten lines of Python, and import that: see {THROUGH_MINARI}"
+        )
+    raise TutelageError(f"expected a format ({', '.join(known)}), got {name!r}{near}")

@@ -139,7 +139,7 @@ def import_minari(
         for dataset in datasets:
             if "tutelage" in dataset.storage.metadata:
                 Marker.read(dataset.storage.data_path.parent, "minari")  # raises: there is none
-        with staged_import(Path(out), foreign_suite(datasets)) as (store, there):
+        with staged_import(Path(out), foreign_suite(datasets, Path(out), report)) as (store, there):
             for dataset, task in zip(datasets, store.suite, strict=True):
                 episodes = foreign_trajectories(dataset, task, store.suite, report)
                 report.append(_count(dataset.id, append_new(store, _told(episodes, progress), there)))

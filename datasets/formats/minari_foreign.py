@@ -4,50 +4,52 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ...envs.admission import admit_all
 from ...envs.errors import TutelageError
-from ...envs.families import completed, tables
 from ...envs.gymnasium_task import ACTION
 from ...envs.spaces import leaves
-from ...envs.success import UNKNOWN, SuccessRule
+from ...envs.success import SuccessRule
 from ...envs.suite import Suite, suite_from
 from ...envs.task import RECORD, Task
 from ...envs.trust import Untrusted
 from ...envs.wording import agreeing, counted
+from ..recorded_only import recorded_only
 from ..replay import Environments, prove_again
 from ..trajectory import CONTROLLERS, Trajectory, digest_of
 from .bounded_minari import read_along
 from .facts import join_actions, unnest
+from .foreign_rules import success_rule
 
 _KINDS = {"human": "person", "expert": "expert"}
 
 
-def foreign_suite(datasets: Sequence[Any]) -> Suite:
+def foreign_suite(datasets: Sequence[Any], out: Path, report: list[str]) -> Suite:
     """Make a suite of one task a dataset, from the environment that the dataset names.
 
-    What a success is comes from tables of known families, else from the dataset's reward threshold.
+    A task has the success rule that its bare id would have; `report` hears which, and what a task of the
+    store at `out` lacks.
     """
     first = _word(datasets[0].id)
     tasks = []
-    for one in datasets:
-        spec = one.env_spec
-        task: dict[str, Any] = {"id": _word(one.id), "env": spec.id if spec else one.id}
+    for dataset in datasets:
+        spec = dataset.env_spec
+        task: dict[str, Any] = {"id": _word(dataset.id), "env": spec.id if spec else dataset.id}
         if spec and (kwargs := {k: v for k, v in spec.kwargs.items() if k != "render_mode"}):
             task["kwargs"] = kwargs
         if spec and spec.max_episode_steps:
             task["max_steps"] = spec.max_episode_steps
-        tasks.append(task | {"success": _rule(task, spec.reward_threshold if spec else None)})
+        task["success"], reason = success_rule(dataset)
+        report.append(f"{dataset.id}: {reason}.")
+        tasks.append(task)
     name = first if len(datasets) == 1 else _word(datasets[0].id.rpartition("/")[0] or "minari")
-    return admit_all(suite_from({"suite": name, "tasks": tasks}, "the Minari datasets"))
-
-
-def _rule(task: Mapping[str, Any], threshold: float | None) -> str:
-    rule = completed(task, tables()).get("success")
-    return str(rule or (UNKNOWN if threshold is None else f"return >= {float(threshold):g}"))
+    suite = admit_all(suite_from({"suite": name, "tasks": tasks}, "the Minari datasets"))
+    report += recorded_only(suite, out)
+    return suite
 
 
 def foreign_trajectories(dataset: Any, task: Task, suite: Suite, report: list[str]) -> Iterator[Trajectory]:

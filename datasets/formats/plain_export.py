@@ -6,15 +6,18 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import numpy as np
+from gymnasium import Space, spaces
 
 from ...envs.errors import TutelageError
 from ...envs.spaces import Leaf, is_text, leaves
 from ...envs.task import Task
 from ...envs.wording import counted
 from ..durable import disk_errors
+from ..recorded_only import is_absent
 from ..replay import Environments, replay_proven
 from ..safe_tree import sync_tree
 from ..store import Progress, Store
@@ -77,13 +80,29 @@ def write_plain(
 
     with disk_errors(export.folder), Environments(store.suite) as environments:
         export.fresh.mkdir(parents=True)
-        environment = environments[export.task]
-        report = write(
-            export.fresh, environment.task, leaves(environment.observation_space), shown(environments)
-        )
+        task = store.suite[export.task]
+        recorded = _recorded_leaves(store, task) if is_absent(task) else ()
+        seen = recorded or leaves(environments[task.id].observation_space)
+        report = write(export.fresh, task, seen, shown(environments))
         write_marker(export.fresh, export.to, export.token, export.task, count, store.suite.source)
         sync_tree(export.fresh)
     return report
+
+
+def _recorded_leaves(store: Store, task: Task) -> tuple[Leaf, ...]:
+    """List the leaves of stored observations, in spaces that hold just such arrays; none without them."""
+    first = next(store.trajectories(task=task.id))
+    return tuple(Leaf(path, _space_of(array)) for path, array in (first.observations or {}).items())
+
+
+def _space_of(array: np.ndarray) -> Space[Any]:
+    """Return a space for the values of `[T+1, ...]`; of text its length is not known."""
+    if array.dtype.kind in "UO":
+        return spaces.Text(max_length=4096, min_length=0)
+    if array.dtype.kind == "b":
+        return spaces.MultiBinary(array.shape[1:])
+    limits = np.iinfo(array.dtype) if array.dtype.kind in "iu" else np.finfo(array.dtype)
+    return spaces.Box(limits.min, limits.max, array.shape[1:], array.dtype.type)
 
 
 def safe_name(path: str) -> str:

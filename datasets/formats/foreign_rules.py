@@ -1,0 +1,30 @@
+"""Which success rule the episodes of a foreign dataset are judged by."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...envs.families import known_rule
+from ...envs.gymnasium_task import registry_with
+from ...envs.success import UNKNOWN
+
+_CORRECT = "success is null, until `tutelage edit STORE suite` is given a rule"
+
+
+def success_rule(dataset: Any) -> tuple[str, str]:
+    """Return the rule of a Minari dataset's task, and in words which it is and why.
+
+    It is the rule of the environment's bare id; where that is not registered here, the dataset's own reward
+    threshold. A dataset that names no environment has none: a guess would be stored as an outcome.
+    """
+    spec = dataset.env_spec
+    if spec is None:
+        return UNKNOWN, f"it names no environment, so no success rule is known: {_CORRECT}"
+    is_registered = spec.id in registry_with(spec.id)
+    rule = known_rule(spec.id, spec.max_episode_steps)
+    if rule != UNKNOWN:
+        return rule, f"its success rule is {rule!r}, as {spec.id} by itself has"
+    if is_registered or spec.reward_threshold is None:
+        return UNKNOWN, f"no success rule is known for {spec.id}: {_CORRECT}"
+    rule = f"return >= {float(spec.reward_threshold):g}"
+    return rule, f"its success rule is {rule!r}, the dataset's own threshold for {spec.id}"

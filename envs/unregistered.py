@@ -1,0 +1,36 @@
+"""Environment ids that are not registered here: what is said of them, and which id is really near."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Collection, Iterable
+
+from .extras import missing_for
+
+NEAR = 0.85
+"""How alike two names must be, without their versions, for one to be offered in the other's place."""
+
+
+def why_absent(env_id: str, registered: Collection[str]) -> str:
+    """Say in one line why an id makes no environment here, and what would help; "" where it is registered."""
+    if env_id in registered:
+        return ""
+    if install := missing_for(env_id):
+        return f"{env_id} needs a package that is not installed: {install}"
+    return (
+        f"expected a registered Gymnasium id, got {env_id!r}{nearest_id(env_id, registered)}; "
+        f"if another package registers it, install it and name its module: MODULE:{env_id}"
+    )
+
+
+def nearest_id(env_id: str, registered: Iterable[str]) -> str:
+    """Return `"; did you mean 'x'?"` for the id of nearly this name, in its latest version; else ""."""
+    ids = {_name(registered_id): registered_id for registered_id in registered}
+    close = difflib.get_close_matches(_name(env_id), ids, n=1, cutoff=NEAR)
+    return f"; did you mean {ids[close[0]]!r}?" if close else ""
+
+
+def _name(env_id: str) -> str:
+    """Return what an id is called, without its version, which any two ids may share."""
+    return re.sub(r"-v\d+$", "", env_id).casefold()
