@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from .bounded_files import parse_yaml, read_yaml
 from .errors import TutelageError, brief, nearest
 from .families import checked, completed, rule_of, tables
+from .own_modules import note_suite_folder
 from .success import SuccessRule
 from .task import Task
 from .trust import is_for_gymnasium, trust, trusts_module
@@ -103,6 +104,7 @@ def load_suite(name_or_path: str | Path, *, completes: bool = True) -> Suite:
     if path.suffix in {".yaml", ".yml"}:
         try:
             suite = _trusting(suite_from(read_yaml(path), str(path)))
+            note_suite_folder(path.parent)
             return _completed(suite, str(path)) if completes else suite
         except FileNotFoundError:
             raise TutelageError(f"expected a suite file at {path}, found none; check the path") from None
