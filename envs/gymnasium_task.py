@@ -18,7 +18,7 @@ from .admission import admit
 from .controls import Controls, by_name, from_mapping, guess, with_rest_key
 from .default_keys import unreached
 from .errors import EnvironmentFailure, TutelageError, nearest
-from .extras import missing_for
+from .extras import advice_for, corrected, missing_for
 from .families import action_names
 from .own_modules import remedy_for
 from .pictures import RENDER_MODES, to_picture
@@ -199,6 +199,18 @@ def registry_with(env_id: str) -> dict[str, Any]:
     return gymnasium.registry if needless else registry()
 
 
+def unregistered(env_id: str, others: Sequence[str] = ()) -> str:
+    """Name an id that is not registered, with the nearest of those that are and of `others`, and a remedy."""
+    if advice := advice_for(env_id):
+        return f"{env_id!r}{advice}"
+    near = nearest(env_id, [*others, *registry()])
+    if not near and (advice := corrected(env_id)):
+        return f"{env_id!r}{advice}"
+    return (
+        f"{env_id!r}{near}; if another package registers it, install it and name its module: MODULE:{env_id}"
+    )
+
+
 def register(modules: Sequence[str]) -> None:
     """Import modules that are trusted, so that they register environments; one that fails registers none."""
     registry()
@@ -216,13 +228,8 @@ def _make(task: Task, rgb: bool) -> gymnasium.Env[Any, Any]:
         _import(name, task)
     known = registry_with(env_id)
     if env_id not in known:
-        if install := missing_for(env_id):
-            raise TutelageError(
-                f"task {task.id!r}: {env_id} needs a package that is not installed: {install}"
-            )
         raise TutelageError(
-            f"task {task.id!r}: expected a registered Gymnasium id, got {env_id!r}{nearest(env_id, known)}; "
-            f"if another package registers it, install it and name its module: MODULE:{env_id}"
+            f"task {task.id!r}: expected a registered Gymnasium id, got {unregistered(env_id)}"
         )
     kwargs = dict(task.kwargs)
     given = kwargs.pop("render_mode", None)

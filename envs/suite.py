@@ -117,9 +117,11 @@ def load_suite(name_or_path: str | Path, *, completes: bool = True) -> Suite:
         task_id = re.sub(r"[^A-Za-z0-9._-]", ".", name.rpartition(":")[2])
         document = {"suite": task_id, "tasks": [{"id": task_id, "env": name}]}
         return _completed(_trusting(suite_from(document), named=True), name)
+    from .gymnasium_task import unregistered
+
     raise TutelageError(
         f"expected a suite ({', '.join(shipped)}), a .yaml file, a registered Gymnasium id or MODULE:ID, "
-        f"got {name!r}{nearest(name, shipped)}"
+        f"got {unregistered(name, shipped)}"
     )
 
 

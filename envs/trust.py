@@ -73,7 +73,7 @@ def untrusted(what: str, name: str | Path, who: str = "") -> Untrusted:
 
 
 def _meanings(name: str) -> list[str]:
-    """Return what a name stands for: a module, an absolute path where it exists, both for a package's folder."""
+    """Return what a name stands for: a module, an absolute path where there is one, for a package both."""
     if not name or os.pathsep in name or "\0" in name:
         raise TutelageError(f"expected a folder or module to trust, got {name!r}, which cannot be one")
     path = Path(name)

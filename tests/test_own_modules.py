@@ -1,4 +1,4 @@
-"""A module of one's own: where it lies is said, and how Python finds it there; the folder itself never counts."""
+"""A module of one's own: where it lies is said, and how Python finds it there."""
 
 from __future__ import annotations
 
@@ -28,7 +28,9 @@ def written(folder: Path, is_package: bool, module: str = MODULE) -> None:
 
 @pytest.mark.parametrize("is_package", [False, True], ids=["file", "package"])
 @pytest.mark.parametrize("is_beside", [False, True], ids=["current folder", "beside the suite"])
-def test_a_module_of_ones_own_is_said_where_it_lies(tmp_path: Path, is_package: bool, is_beside: bool) -> None:
+def test_a_module_of_ones_own_is_said_where_it_lies(
+    tmp_path: Path, is_package: bool, is_beside: bool
+) -> None:
     written(tmp_path, is_package)
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
