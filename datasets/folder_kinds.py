@@ -38,12 +38,12 @@ def kind_of(folder: Path) -> str:
     return OTHER if any(not path.name.startswith(".") for path in folder.iterdir()) else ""
 
 
-def expect_place(out: Path, *kinds: str) -> None:
-    """Raise TutelageError unless `out` is new, an empty folder, or of one of `kinds`."""
+def expect_place(out: Path, *kinds: str, what: str = "") -> None:
+    """Raise TutelageError unless `out` is new, an empty folder, or of one of `kinds`; `what` names it."""
     there = kind_of(out)
     if there and there not in kinds:
-        wanted = " or ".join(["a new folder", *(kind for kind in kinds if kind != OTHER)])
-        raise TutelageError(f"expected {wanted} at {out}, found {there}; choose another folder")
+        allowed = " or ".join(["a new folder", *(kind for kind in kinds if kind != OTHER)])
+        raise TutelageError(f"expected {what or allowed} at {out}, found {there}; choose another folder")
 
 
 def expect_file(out: Path) -> None:
