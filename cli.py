@@ -23,7 +23,7 @@ from .cli_people import payments, person
 from .cli_report import report
 from .cli_safety import reads_files
 from .cli_store import repair
-from .cli_study import Address, Proxies, forget, serve
+from .cli_study import Address, Port, Proxies, forget, serve
 from .cli_tasks import COMPLETE_VARIABLE, completion, prepare_completion, suite_completions, tasks
 from .envs.console import SafeConsole, log_to_stderr
 from .envs.errors import TutelageError
@@ -126,7 +126,7 @@ def record(
     demonstrator: Annotated[str, typer.Option(help="Your pseudonym; random if not given.")] = "",
     episodes: Annotated[int, typer.Option(min=1, help="Episodes a task that a person is asked for.")] = 10,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 8000,
+    port: Port = 8000,
     address: Address = "",
     proxy: Proxies = None,
     browser: Annotated[bool, typer.Option(help="Open the page in a browser.")] = True,
@@ -135,10 +135,12 @@ def record(
     """Play in the browser; every step is journalled, every kept demonstration goes to the store."""
     from .datasets.crowd.app import record as serve_recorder
     from .datasets.crowd.worlds.reachable_pace import pace_notes
+    from .datasets.folder_kinds import STORE, expect_place
     from .envs.rehearsal import rehearse
     from .envs.suite import load_suite
 
     chosen = load_suite(suite)
+    expect_place(out, STORE)
     failed: dict[str, str] = {}
     with trying():
         notes = rehearse(chosen, people=True, failures=failed)
@@ -197,6 +199,7 @@ def simulate(
 ) -> None:
     """Let a simulated crowd (careful, noisy, slow, lazy, mistaken, hostile) play, and store what it did."""
     from .datasets import simulated_crowd
+    from .datasets.folder_kinds import STORE, expect_place
     from .datasets.store import Store
     from .envs.rehearsal import rehearse
     from .envs.suite import load_suite
@@ -205,6 +208,7 @@ def simulate(
     tasks = [chosen[one].id for one in task or [each.id for each in chosen]]
     counts = {one: (demonstrations + i) // len(tasks) for i, one in enumerate(reversed(tasks))}
     failed: dict[str, str] = {}
+    expect_place(out, STORE)
     with trying():
         notes = rehearse(chosen, experts=counts, failures=failed)
     _tell(notes)
@@ -283,7 +287,9 @@ def train(
 ) -> None:
     """Train one policy on everything in the stores; flags override the YAML given with --config."""
     from .agents.resuming import settings_for
+    from .datasets.folder_kinds import RUN, expect_place
 
+    expect_place(out, RUN)
     stores = [_store(folder) for folder in folders]
     given = {name: value for name, value in flags.items() if value is not None}
     settings = settings_for(out, config, given, resume)
@@ -358,6 +364,9 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Measure policies beside people, the expert, the crowd and chance, on the same unseen seeds."""
+    from .datasets.folder_kinds import EVALUATION, expect_place
+
+    expect_place(out, EVALUATION)  # above all: what comes now takes torch, and its time
     from .agents.evaluation.beside import measure
     from .agents.evaluation.evaluate import progress_bars
 
@@ -392,11 +401,14 @@ def demo(
     play: Annotated[
         bool | None, typer.Option(help="Then serve the recorder; default: at a terminal.")
     ] = None,
-    port: Annotated[int, typer.Option(help="The recorder's port; 0 takes a free one.")] = 8000,
+    port: Port = 8000,
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
     """The whole road in one command: a simulated crowd plays, one policy learns, all are measured."""
+    from .datasets.folder_kinds import DEMO, expect_place
+
+    expect_place(out, DEMO)
     from .agents.demo import run_demo
 
     wants_play = sys.stdout.isatty() if play is None else play

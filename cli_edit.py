@@ -16,6 +16,7 @@ from .cli_edit_flags import Apply, Json, Out, pairs, selecting
 from .cli_edit_tables import id_length, plain_table, plan_document, show_history, show_plan, whole
 from .cli_json import print_json
 from .cli_safety import reads_files
+from .cli_study import Port
 from .envs.console import SafeConsole
 from .envs.errors import TutelageError
 from .envs.finite_json import MISSING
@@ -37,9 +38,7 @@ edit = typer.Typer(rich_markup_mode="rich", invoke_without_command=True, no_args
 
 def browse(
     folder: Annotated[Path, typer.Argument(help="A store: the folder that demonstrations are kept in.")],
-    port: Annotated[
-        int, typer.Option(help="Port to listen on, of this machine only; 0 takes a free one.")
-    ] = 0,
+    port: Port = 0,
     browser: Annotated[bool, typer.Option(help="Open the page in a browser.")] = True,
     replay: Annotated[bool, typer.Option(help="Play episodes again for their pictures.")] = True,
     as_json: Json = False,

@@ -30,9 +30,11 @@ def export_(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document for machines.")] = False,
 ) -> None:
     """Write a store in another project's format, and say what that format cannot hold."""
+    from .datasets.folder_kinds import EXPORT, OTHER, expect_place
     from .datasets.formats.exchange import export_store
     from .datasets.store import Store
 
+    expect_place(out, EXPORT, OTHER)  # formats that make folders in it say more
     store = Store.open(folder)
     with counting("writing", len(store)) as advance:
         report = export_store(store, to, out, advance)
@@ -69,8 +71,10 @@ def import_(
     Files of other formats (robomimic's HDF5, CSV, npz) become a Minari dataset first: ten lines of Python, in
     docs/demonstrations.md.
     """
+    from .datasets.folder_kinds import STORE, expect_place
     from .datasets.formats.exchange import count_episodes, import_store
 
+    expect_place(out, STORE)
     name, folder = _format_and_folder(source, origin)
     with counting("reading", count_episodes(folder, name) or None) as advance:
         told = import_store(folder, name, out, advance, suite=suite, keep_changed=changed)

@@ -77,11 +77,14 @@ def payments(
     """List what people are owed and were paid: every amount, state, time and reason."""
     from .datasets.crowd.payments import entries, record_by_hand, study_of
     from .datasets.crowd.people_search import study_ledger
+    from .datasets.folder_kinds import expect_file
 
     if record and not person:
         raise TutelageError("expected the person that --record is about, got none; give --person PSEUDONYM")
     if out is not None and out.suffix not in (".csv", ".json"):
         raise TutelageError(f"expected a file that ends in .csv or .json, got {out}")
+    if out is not None:
+        expect_file(out)
     lines: list[str] = []
     with study_ledger(study, database, writes=bool(record) or reconcile is not None) as ledger:
         name = study_of(ledger)
@@ -106,13 +109,14 @@ def payments(
 
 
 def _reconcile(ledger: Any, name: str, path: Path) -> list[str]:
-    from .datasets.crowd.recruiting.prolific import client_from_environment
-    from .datasets.crowd.recruiting.reconciliation import reconcile
     from .datasets.crowd.studies.study import load_study
 
     study = load_study(path)
     if study.name != name or study.recruiting.prolific is None:
         raise TutelageError(f"expected the file of study {name!r}, with Prolific in it, got {study.name!r}")
+    from .datasets.crowd.recruiting.prolific import client_from_environment
+    from .datasets.crowd.recruiting.reconciliation import reconcile
+
     client = client_from_environment(study.recruiting.prolific)
     try:
         return reconcile(ledger, client, name)

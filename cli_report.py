@@ -42,6 +42,14 @@ def report(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document for machines.")] = False,
 ) -> None:
     """Write one self-contained HTML page, or its table, plots and rows as files for a paper."""
+    from .datasets.folder_kinds import DEMO, EVALUATION, FILE, OTHER, expect_file, expect_place
+
+    for path in (*(table or []), *(rows or []), *([out] if out is not None and not out.is_dir() else [])):
+        expect_file(path)
+    if out is not None:
+        expect_place(out, EVALUATION, DEMO, OTHER, FILE, what="a place of its own for the page")
+    if figures is not None:
+        expect_place(figures, EVALUATION, DEMO, OTHER, what="a folder for figures")
     from .agents.evaluation.beside import report_on
     from .agents.evaluation.table_files import check_endings
     from .datasets.store import Store

@@ -26,6 +26,9 @@ DATABASE, PARTS = "TUTELAGE_DATABASE", "TUTELAGE_PARTS"
 Address = Annotated[
     str, typer.Option(help="Where people find it, if not there: https://... No other name is answered.")
 ]
+Port = Annotated[
+    int, typer.Option(min=0, max=65535, metavar="PORT", help="Port to listen on; 0 takes a free one.")
+]
 Proxies = Annotated[
     list[str] | None,
     typer.Option(metavar="IP|NETWORK", help="A proxy to believe about who asks; may be given again."),
@@ -50,7 +53,9 @@ def serve(
     ] = "",
     links: Annotated[int, typer.Option(min=0, help="Print so many links for one person each, and end.")] = 0,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 8000,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")
+    ] = 8000,
     address: Address = "",
     proxy: Proxies = None,
     new_admin_token: Annotated[
@@ -84,6 +89,10 @@ def serve(
             f"expected a sound study in {study}, found {counted(len(wrong), 'thing')} to mend"
         )
     folder = out or Path(found.name)
+    if not check:
+        from .datasets.folder_kinds import STORE, STUDY, expect_place
+
+        expect_place(folder, STUDY, STORE)
     if check:
         notes = [
             *pay_notes(found),

@@ -14,6 +14,8 @@ _WIDEST = 1024
 """Numbers that a leaf may have to be looked at; pictures and grids are not."""
 _ROWS_AN_EPISODE, _ROWS = 64, 20_000
 """Steps that are sampled of one episode and of a task, at most: for quartiles only."""
+_FEWEST = 10
+"""Episodes from which on a column that never changes is worth a look: in fewer, many have no reason to."""
 _RARE = 0.05
 """Share of numbers that may lie far outside of the others; more of them are a distribution of its own."""
 
@@ -28,6 +30,7 @@ class LeafProfile:
     low: np.ndarray
     high: np.ndarray
     sample: np.ndarray
+    episodes: int = 1
 
     @classmethod
     def of(cls, values: np.ndarray) -> LeafProfile:
@@ -54,6 +57,7 @@ class LeafProfile:
             np.minimum(self.low, other.low),
             np.maximum(self.high, other.high),
             np.concatenate([self.sample, other.sample[:room]]),
+            self.episodes + other.episodes,
         )
 
 
@@ -105,7 +109,7 @@ def _findings(leaf: LeafProfile, column: int) -> list[str]:
         if count
     ]
     low, high = float(leaf.low[column]), float(leaf.high[column])
-    if leaf.steps > 1 and low == high:
+    if low == high and leaf.episodes >= _FEWEST:
         words.append(f"is always {low:.6g}" + (" where it is finite" if words else ""))
     elif low < high and (usual := _usual(leaf.sample[:, column])) is not None:
         far = [value for value, is_far in ((low, low < usual[0]), (high, high > usual[1])) if is_far]

@@ -27,12 +27,20 @@ class Expert(Protocol):
 def make_expert(task: Task, environment: TaskEnvironment) -> Expert:
     """Return the expert that the suite names for a task.
 
-    Raises TutelageError when it names none, or one that does not exist.
+    Raises TutelageError when it names none, one that does not exist, or one that cannot play it.
     """
-    if task.expert is None or task.expert not in _EXPERTS:
+    fitting = [name for name, fits in _FITS.items() if fits(environment.env.unwrapped)]
+    remedy = f"name it in a suite: expert: {fitting[0]}" if fitting else _NONE_FITS
+    if task.expert is None:
+        raise TutelageError(f"task {task.id!r}: expected an expert for {task.env}, got none; {remedy}")
+    if task.expert not in _EXPERTS:
         raise TutelageError(
             f"task {task.id!r}: expected `expert` to be one of {', '.join(_EXPERTS)}, "
-            f"got {task.expert!r}{nearest(str(task.expert), _EXPERTS)}; name one in the suite"
+            f"got {task.expert!r}{nearest(task.expert, _EXPERTS)}; {remedy}"
+        )
+    if task.expert not in fitting:
+        raise TutelageError(
+            f"task {task.id!r}: expected an expert that can play {task.env}, got {task.expert!r}; {remedy}"
         )
     return _EXPERTS[task.expert](environment)
 
@@ -95,11 +103,7 @@ class GridExpert:
         from .grid.minds import empty_minds
 
         world = environment.env.unwrapped
-        if not isinstance(world, GridEnv):
-            raise TutelageError(
-                f"task {environment.task.id!r}: expected a level such as tutelage/GoTo-v0 for the expert "
-                f"'grid', got {environment.task.env}"
-            )
+        assert isinstance(world, GridEnv)
         self._world = world
         self._minds = empty_minds(1, world.level.height, world.level.width)
 
@@ -180,6 +184,30 @@ _EXPERTS: dict[str, Callable[[TaskEnvironment], Expert]] = {
     "taxi": TaxiExpert,
     "pendulum": PendulumExpert,
 }
+
+_NONE_FITS = (
+    "no scripted expert fits this environment, so nothing can be simulated: leave `expert` out, "
+    "record people (`tutelage record`), and evaluate beside chance"
+)
+
+
+def _has(*names: str) -> Callable[[Any], bool]:
+    return lambda world: all(hasattr(world, name) for name in names)
+
+
+def _is_called(name: str) -> Callable[[Any], bool]:
+    """Return what says whether an environment's class, or one that it derives from, has this name."""
+    return lambda world: any(kind.__name__ == name for kind in type(world).__mro__)
+
+
+_FITS: dict[str, Callable[[Any], bool]] = {
+    "grid": _is_called("GridEnv"),
+    "babyai": _is_called("RoomGridLevel"),
+    "cartpole": _has("state", "masspole"),
+    "taxi": _has("P", "decode"),
+    "pendulum": _has("max_torque", "m", "l", "g"),
+}
+"""Name of an expert → whether it can play an environment, unwrapped."""
 
 
 @lru_cache(maxsize=4)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from fnmatch import fnmatchcase
 from importlib.util import find_spec
 
-from .errors import TutelageError
+from .errors import TutelageError, nearest
 
 EXTRAS = {
     "torch": "train",
@@ -33,6 +35,20 @@ _ENVIRONMENTS = {
 """How ids begin → the module that their environments need."""
 
 
+_FOREIGN = {
+    ("ALE/*",): ("ale-py", "ale_py"),
+    ("highway-*", "merge-v*", "roundabout-v*", "parking-*", "intersection-v*", "racetrack-*", "two-way-v*"): (
+        "highway-env",
+        "highway_env",
+    ),
+    ("Fetch*", "Hand*", "PointMaze_*", "AntMaze_*", "AdroitHand*", "FrankaKitchen-*"): (
+        "gymnasium-robotics",
+        "gymnasium_robotics",
+    ),
+}
+"""Patterns of ids → the distribution whose environments they are, and the module that registers them."""
+
+
 def pip_line(module: str) -> str:
     """Return what to install for a module, "" where no extra brings it."""
     extra = EXTRAS.get(module)
@@ -55,3 +71,25 @@ def missing_for(env_id: str) -> str:
         if env_id.startswith(beginning) and find_spec(module) is None:
             return pip_line(module)
     return ""
+
+
+def advice_for(env_id: str) -> str:
+    """Say what brings an environment that is not registered; "" where no known package does."""
+    if install := missing_for(env_id):
+        return f"; {env_id} needs a package that is not installed: {install}"
+    for patterns, (distribution, module) in _FOREIGN.items():
+        if any(fnmatchcase(env_id, pattern) for pattern in patterns):
+            install = "" if find_spec(module) else f"pip install {distribution}, and "
+            return f"; {env_id} is one of {distribution}: {install}write {module}:{env_id}"
+    return ""
+
+
+def corrected(env_id: str) -> str:
+    """Correct the first word of an id, and say what brings it, where a known family has a like name."""
+    begins = [*_ENVIRONMENTS, *(pattern for patterns in _FOREIGN for pattern in patterns)]
+    stems = {re.split(r"[-/_*]", begin)[0] for begin in begins}
+    stem = re.split(r"[-/_]", env_id)[0]
+    if stem in stems or not (near := nearest(stem, stems)):
+        return ""
+    meant = near.partition("'")[2].partition("'")[0] + env_id[len(stem) :]
+    return f"; did you mean {meant!r}?{advice_for(meant)}"

@@ -18,8 +18,9 @@ from .admission import admit
 from .controls import Controls, by_name, from_mapping, guess, with_rest_key
 from .default_keys import unreached
 from .errors import EnvironmentFailure, TutelageError
-from .extras import missing, missing_for
+from .extras import missing_for
 from .families import action_names
+from .own_modules import remedy_for
 from .pictures import RENDER_MODES, to_picture
 from .rendering import prepare
 from .spaces import Observation, flatten, leaves, row_to_action, whole_numbers
@@ -256,7 +257,7 @@ def failures(task: Task, phase: str, remedy: str) -> Iterator[None]:
         remedy = missing_for(task.env) or str(error)
         raise EnvironmentFailure(f"task {task.id!r}: {task.env} needs a missing package: {remedy}") from None
     except ModuleNotFoundError as error:
-        remedy = str(missing(error) or f"{error}; install it, and try again")
+        remedy = f"{error}; {remedy_for(error)}"
         raise EnvironmentFailure(f"task {task.id!r}: {task.env} needs a missing package: {remedy}") from None
     except Exception as error:
         what = " ".join(str(error).split()) or "nothing more"
@@ -307,6 +308,10 @@ def _import(module: str, task: Task) -> None:
     """Import a module that was trusted; it registers environments."""
     try:
         importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise TutelageError(
+            f"task {task.id!r}: expected to import {module}, got {error}; {remedy_for(error, module)}"
+        ) from None
     except Exception as error:  # a user's module may raise any exception
         raise TutelageError(
             f"task {task.id!r}: expected to import {module}, got {type(error).__name__}: {error}"

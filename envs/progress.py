@@ -53,8 +53,8 @@ class Progress:
 
     `title` says what is done, as in "replaying". A part that is not known to end, with `total` None, is
     counted, and shown as a spinner at a terminal. Parts whose number grows while the work goes on have no
-    sum that would mean anything: give `open_ended`. Use it from any thread; nothing is shown where `shown`
-    is False.
+    sum that would mean anything: give `open_ended`, and say with `expect` how much there is in all. Use it
+    from any thread; nothing is shown where `shown` is False.
     """
 
     def __init__(
@@ -70,6 +70,7 @@ class Progress:
         self._console = console or SafeConsole(stderr=True, soft_wrap=True)
         self._parts: list[_Part] = []
         self._note = ""
+        self._expected, self._unit = 0, ""
         self._began, self._done_before = time.monotonic(), 0
         self._over = threading.Event()
         self._bars: Bars | None = None
@@ -110,6 +111,10 @@ class Progress:
         if self._bars is not None:
             self._bars.update(self._bars.task_ids[part], completed=done)
 
+    def expect(self, total: int, unit: str) -> None:
+        """Note how much there is in all, parts to come included; `unit` is a noun such as "episode"."""
+        self._expected, self._unit = total, unit
+
     def note(self, text: str, part: int = 0) -> None:
         """Show a text behind the figures of a part."""
         self._note = text
@@ -136,11 +141,10 @@ class Progress:
             labels = [f"{printable(part.label)} {_count(part)}" for part in under_way[:_MOST_NAMED]]
             more = len(under_way) - len(labels)
             words += [", ".join(labels) + (f" and {more} more" if more > 0 else "")] if labels else []
-        if self._open_ended:
-            words.append(f"{counted(len(parts) - len(under_way), 'part')} done")
-        elif finite:
+        total = self._expected if self._open_ended else total
+        if finite:
             share = f" ({100 * done // total} %)" if total else ""
-            words.append(f"{done:,} of {total:,}{share}")
+            words.append(f"{done:,} of {counted(total, self._unit) if self._unit else f'{total:,}'}{share}")
         elif any(part.done for part in parts):
             words.append(f"{sum(part.done for part in parts):,} so far")
         words.append(f"{_duration(seconds)}{self._time_left(done, total, seconds)}")
@@ -149,7 +153,7 @@ class Progress:
 
     def _time_left(self, done: int, total: int, seconds: float) -> str:
         fresh = done - self._done_before
-        if self._open_ended or fresh <= 0 or done >= total:
+        if fresh <= 0 or done >= total:
             return ""
         return f", about {_duration(seconds / fresh * (total - done))} left"
 

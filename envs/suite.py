@@ -17,9 +17,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from .bounded_files import parse_yaml, read_yaml
 from .errors import TutelageError, brief, nearest
 from .families import checked, completed, rule_of, tables
+from .own_modules import note_suite_folder
 from .success import SuccessRule
 from .task import Task
 from .trust import is_for_gymnasium, trust, trusts_module
+from .unregistered import unregistered
 from .web.registration import is_web
 
 
@@ -102,7 +104,9 @@ def load_suite(name_or_path: str | Path, rules: Mapping[str, str] | None = None)
     path = Path(name_or_path)
     if path.suffix in {".yaml", ".yml"}:
         try:
-            return _completed(_trusting(suite_from(read_yaml(path), str(path))), str(path), rules or {})
+            suite = _trusting(suite_from(read_yaml(path), str(path)))
+            note_suite_folder(path.parent)
+            return _completed(suite, str(path), rules or {})
         except FileNotFoundError:
             raise TutelageError(f"expected a suite file at {path}, found none; check the path") from None
     shipped = suite_names()
@@ -114,9 +118,11 @@ def load_suite(name_or_path: str | Path, rules: Mapping[str, str] | None = None)
         task_id = re.sub(r"[^A-Za-z0-9._-]", ".", name.rpartition(":")[2])
         document = {"suite": task_id, "tasks": [{"id": task_id, "env": name}]}
         return _completed(_trusting(suite_from(document), named=True), name, {})
+    from .gymnasium_task import registry
+
     raise TutelageError(
         f"expected a suite ({', '.join(shipped)}), a .yaml file, a registered Gymnasium id or MODULE:ID, "
-        f"got {name!r}{nearest(name, shipped)}"
+        f"got {unregistered(name, registry(), shipped)}"
     )
 
 

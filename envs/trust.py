@@ -31,7 +31,7 @@ def trust(names: Iterable[str | Path]) -> None:
 
     Raises TutelageError for a name that is empty or holds the system's path separator.
     """
-    every = [*trusted_names(), *(_absolute(str(name)) for name in names)]
+    every = [*trusted_names(), *(meant for name in names for meant in _meanings(str(name)))]
     if every:
         os.environ[VARIABLE] = os.pathsep.join(dict.fromkeys(every))
 
@@ -72,8 +72,13 @@ def untrusted(what: str, name: str | Path, who: str = "") -> Untrusted:
     )
 
 
-def _absolute(name: str) -> str:
-    """Return a path as an absolute one; what could be a module is a path only where it exists."""
+def _meanings(name: str) -> list[str]:
+    """Return what a name stands for: a module, an absolute path where there is one, for a package both."""
     if not name or os.pathsep in name or "\0" in name:
         raise TutelageError(f"expected a folder or module to trust, got {name!r}, which cannot be one")
-    return name if _MODULE.fullmatch(name) and not Path(name).exists() else str(Path(name).resolve())
+    path = Path(name)
+    if not _MODULE.fullmatch(name):
+        return [str(path.resolve())]
+    if not path.exists():
+        return [name]
+    return [name, str(path.resolve())] if (path / "__init__.py").is_file() else [str(path.resolve())]

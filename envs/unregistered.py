@@ -6,7 +6,8 @@ import difflib
 import re
 from collections.abc import Collection, Iterable
 
-from .extras import missing_for
+from .errors import nearest
+from .extras import advice_for, corrected
 
 NEAR = 0.85
 """How alike two names must be, without their versions, for one to be offered in the other's place."""
@@ -16,11 +17,18 @@ def why_absent(env_id: str, registered: Collection[str]) -> str:
     """Say in one line why an id makes no environment here, and what would help; "" where it is registered."""
     if env_id in registered:
         return ""
-    if install := missing_for(env_id):
-        return f"{env_id} needs a package that is not installed: {install}"
+    return f"expected a registered Gymnasium id, got {unregistered(env_id, registered)}"
+
+
+def unregistered(env_id: str, registered: Iterable[str], others: Iterable[str] = ()) -> str:
+    """Name an id that is not registered: what brings it, or what is near (`others` too), and the remedy."""
+    if advice := advice_for(env_id):
+        return f"{env_id!r}{advice}"
+    near = nearest(env_id, others) or nearest_id(env_id, registered)
+    if not near and (advice := corrected(env_id)):
+        return f"{env_id!r}{advice}"
     return (
-        f"expected a registered Gymnasium id, got {env_id!r}{nearest_id(env_id, registered)}; "
-        f"if another package registers it, install it and name its module: MODULE:{env_id}"
+        f"{env_id!r}{near}; if another package registers it, install it and name its module: MODULE:{env_id}"
     )
 
 

@@ -66,8 +66,9 @@ def run(
 @lru_cache(maxsize=1)
 def _server() -> subprocess.Popen[str]:
     program = "from tutelage.tests.command_line import serve; serve()"
+    # -P: as for `tutelage`, modules of the current folder are not found
     process = subprocess.Popen(
-        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-P", "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     atexit.register(process.communicate)  # which ends it: nothing more comes
     return process

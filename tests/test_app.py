@@ -22,6 +22,7 @@ from tutelage.datasets.crowd.worlds.frames import unpack
 from tutelage.datasets.store import Store
 from tutelage.envs.errors import TutelageError
 from tutelage.envs.suite import Suite, suite_from
+from tutelage.tests.command_line import run as run_command
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
@@ -296,6 +297,28 @@ def test_a_port_in_use_is_one_clear_line(suite: Suite, tmp_path: Path) -> None:
         port = taken.getsockname()[1]
         with pytest.raises(TutelageError, match=f"expected port {port} .* to be free"):
             record(suite, tmp_path, port=port, open_browser=False)
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "line"),
+    [
+        ("127.0.0.1", 80000, "expected a port from 1 to 65535, or 0 for any free one, got 80000"),
+        ("127.0.0.1", -1, "expected a port from 1 to 65535"),
+        ("192.0.2.1", 0, "expected --host to be an address of this machine"),
+        ("a..b", 0, "expected --host to be an address of this machine"),
+    ],
+)
+def test_where_it_cannot_be_listened_is_one_clear_line(host: str, port: int, line: str) -> None:
+    with pytest.raises(TutelageError, match=line):
+        listen(host, port)
+
+
+@pytest.mark.parametrize("words", ["record CartPole-v1 -o out", "serve example", "browse store", "demo"])
+def test_every_verb_that_listens_names_the_ports_there_are(words: str, tmp_path: Path) -> None:
+    done = run_command(*words.split(), "--port", "80000", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "65535" in done.stderr
+    assert not any(tmp_path.iterdir())
 
 
 def test_a_folder_in_use_is_one_clear_line(suite: Suite, tmp_path: Path) -> None:

@@ -52,10 +52,16 @@ def test_each_unusual_column_is_one_line_and_columns_alike_share_one() -> None:
     assert low >= 0
     assert high <= 10
     assert notes_of(np.full((5,), np.nan)) == ["task: leaf is NaN in 5 of 5 observations"]
-    assert notes_of(np.array([1.0, 1.0, np.inf])) == [
-        "task: leaf is infinite in 1 of 3 observations",
+    assert notes_of(*[np.array([1.0, 1.0, np.inf])] * 10) == [
+        "task: leaf is infinite in 10 of 30 observations",
         "task: leaf is always 1 where it is finite",
     ]
+
+
+def test_what_a_few_episodes_never_changed_is_not_named() -> None:
+    constant = np.full((100, 1), 2.5)
+    assert notes_of(*[constant] * 9) == []
+    assert notes_of(*[constant] * 10) == ["task: leaf is always 2.5"]
 
 
 def test_usual_columns_are_not_named() -> None:

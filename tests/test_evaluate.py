@@ -71,13 +71,15 @@ def test_a_second_evaluation_replaces_the_first(tmp_path: Path) -> None:
 
 
 def test_progress_is_told_for_every_task_and_actor() -> None:
-    told: dict[tuple[str, str], tuple[int, int]] = {}
+    told: dict[tuple[str, str], tuple[int, int, int]] = {}
 
-    def report(task: str, actor: str, done: int, total: int) -> None:
-        told[task, actor] = (done, total)
+    def report(task: str, actor: str, done: int, total: int, all_episodes: int) -> None:
+        told[task, actor] = (done, total, all_episodes)
 
     evaluate(SUITE, [ChanceActor(), ExpertActor()], episodes=3, progress=report)
-    assert told == dict.fromkeys([("cartpole", "chance"), ("cartpole", "expert"), ("bare", "chance")], (3, 3))
+    assert told == dict.fromkeys(
+        [("cartpole", "chance"), ("cartpole", "expert"), ("bare", "chance")], (3, 3, 9)
+    )
 
 
 def test_the_bars_take_the_same_reports(

@@ -119,13 +119,27 @@ def test_the_babyai_bot_gives_up_when_its_search_does_not_end(
     assert expert.act() is None
 
 
-def test_a_task_without_an_expert_or_with_a_misspelt_one_is_refused() -> None:
-    for name, said in ((None, "got None"), ("taxy", r"got 'taxy'; did you mean 'taxi'\?")):
-        task = Task("cabs", "Taxi-v3", expert=name)
-        environment = TaskEnvironment(task)
-        with pytest.raises(TutelageError, match=rf"task 'cabs': expected `expert` to be one of .*{said}"):
-            make_expert(task, environment)
-        environment.close()
+@pytest.mark.parametrize(
+    ("env", "name", "line"),
+    [
+        ("Taxi-v3", None, "expected an expert for Taxi-v3, got none; name it in a suite: expert: taxi"),
+        ("Taxi-v3", "taxy", "expected `expert` to be one of .*got 'taxy'; did you mean 'taxi'"),
+        ("Taxi-v3", "cartpole", "expected an expert that can play Taxi-v3, got 'cartpole'; .*expert: taxi"),
+        ("CartPole-v1", "pendulum", "can play CartPole-v1, got 'pendulum'; .*expert: cartpole"),
+        ("CartPole-v1", "babyai", "can play CartPole-v1, got 'babyai'; .*expert: cartpole"),
+        ("Pendulum-v1", "grid", "can play Pendulum-v1, got 'grid'; .*expert: pendulum"),
+        ("BabyAI-GoToLocal-v0", "grid", "can play BabyAI-GoToLocal-v0, got 'grid'; .*expert: babyai"),
+        ("tutelage/GoTo-v0", "babyai", "can play tutelage/GoTo-v0, got 'babyai'; .*expert: grid"),
+        ("MountainCar-v0", None, "got none; no scripted expert fits this environment, .*record people"),
+        ("MountainCar-v0", "cartpole", "got 'cartpole'; no scripted expert fits this environment"),
+    ],
+)
+def test_an_expert_that_is_not_there_or_cannot_play_is_refused(env: str, name: str | None, line: str) -> None:
+    task = Task("it", env, expert=name)
+    environment = TaskEnvironment(task)
+    with pytest.raises(TutelageError, match=rf"task 'it': .*{line}"):
+        make_expert(task, environment)
+    environment.close()
 
 
 def test_every_expert_named_is_one_that_the_first_suite_uses_or_minigrids() -> None:

@@ -205,7 +205,8 @@ def test_a_near_id_is_offered_only_where_it_is_near(env_id: str, near: str) -> N
     registered = ("Acrobot-v1", "CartPole-v0", "CartPole-v1", "FrozenLake-v1", "Taxi-v3", "phys2d/Pong-v5")
     why = why_absent(env_id, registered)
     assert (f"; did you mean {near!r}?" in why) if near else ("did you mean" not in why)
-    assert f"name its module: MODULE:{env_id}" in why
+    remedy = "write ale_py:ALE/Pong-v5" if env_id.startswith("ALE") else f"name its module: MODULE:{env_id}"
+    assert remedy in why
     assert why_absent("Taxi-v3", registered) == ""
 
 

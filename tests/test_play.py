@@ -18,7 +18,7 @@ SUITE = suite_from(
 )
 
 
-def played(workers: int, heard: list[tuple[str, str, int, int]]) -> list[tuple[str, str, list[bytes]]]:
+def played(workers: int, heard: list[tuple[str, str, int, int, int]]) -> list[tuple[str, str, list[bytes]]]:
     def hear(*what: str | int) -> None:
         heard.append(what)  # type: ignore[arg-type]
 
@@ -32,8 +32,8 @@ def played(workers: int, heard: list[tuple[str, str, int, int]]) -> list[tuple[s
 
 
 def test_two_processes_play_what_one_plays_in_the_same_order() -> None:
-    alone: list[tuple[str, str, int, int]] = []
-    shared: list[tuple[str, str, int, int]] = []
+    alone: list[tuple[str, str, int, int, int]] = []
+    shared: list[tuple[str, str, int, int, int]] = []
     assert played(2, shared) == played(1, alone)
     shared = [heard for heard in shared if heard[2]]
     assert [heard for heard in alone if heard[2] == 3] == shared

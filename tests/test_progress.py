@@ -42,8 +42,11 @@ def test_work_of_unknown_size_is_counted_and_parts_that_come_as_it_goes_have_no_
     with Progress("evaluating", shown=False, open_ended=True) as progress:
         progress.add("pole · policy", 4)
         progress.add("pole · chance", 4)
+        progress.expect(8, "episode")
         progress.reach(4)
-        assert progress.line() == "evaluating: pole · chance 0 of 4, 1 part done, 0 s"
+        assert (
+            progress.line() == "evaluating: pole · chance 0 of 4, 4 of 8 episodes (50 %), 0 s, about 0 s left"
+        )
 
 
 @pytest.mark.parametrize("size", [3, None])

@@ -8,6 +8,8 @@ import gzip
 import io
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -136,3 +138,31 @@ def test_a_file_in_the_place_of_the_folder_is_refused(evaluation: Path, tmp_path
     (tmp_path / "figures").write_text("a file")
     done = report(evaluation, "--figures", tmp_path / "figures")
     assert "expected a folder for figures" in str(done.exception)
+
+
+DRAW = """
+import sys
+
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("torch", "safetensors", "tensorboard"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Missing())
+sys.argv = ["tutelage", "report", *sys.argv[1:]]
+from tutelage.cli import main
+main()
+"""
+
+
+def test_an_evaluation_is_told_without_the_packages_of_a_policy(evaluation: Path, tmp_path: Path) -> None:
+    words = [evaluation, "--figures", tmp_path / "figures", "--table", tmp_path / "table.csv"]
+    done = subprocess.run(
+        [sys.executable, "-c", DRAW, *map(str, words)],
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert any((tmp_path / "figures").iterdir())

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from tutelage.envs.errors import TutelageError, nearest
+from tutelage.envs.gymnasium_task import TaskEnvironment
 from tutelage.envs.suite import is_registered, load_suite, suite_from, suite_names
 
 TASK = {"id": "poles", "env": "CartPole-v1"}
@@ -174,6 +175,27 @@ def test_an_unknown_suite_lists_the_known_ones_and_the_nearest() -> None:
         TutelageError, match=r"expected a suite \(.*first-steps.*\).*got 'first-step'; did you"
     ):
         load_suite("first-step")
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("CartPol-v1", "did you mean 'CartPole-v1'?"),
+        ("BabyAI-GoToLocl-v0", "did you mean 'BabyAI-GoToLocal-v0'?"),
+        ("ALE/Pong-v5", "pip install ale-py, and write ale_py:ALE/Pong-v5"),
+        ("FetchReach-v4", "pip install gymnasium-robotics, and write gymnasium_robotics:FetchReach-v4"),
+        ("hihgway-fast-v0", "did you mean 'highway-fast-v0'?; highway-fast-v0 is one of highway-env: pip"),
+        ("elsewhere/Thing-v0", "name its module: MODULE:elsewhere/Thing-v0"),
+    ],
+)
+def test_an_unknown_id_is_told_the_nearest_or_what_brings_it(name: str, advice: str) -> None:
+    with pytest.raises(TutelageError) as refusal:
+        load_suite(name)
+    assert advice in str(refusal.value)
+    task = {"id": "it", "env": name}
+    with pytest.raises(TutelageError) as refusal:
+        TaskEnvironment(suite_from({"suite": "them", "tasks": [task]})["it"])
+    assert advice in str(refusal.value)
 
 
 @pytest.mark.parametrize("name", suite_names())

@@ -18,7 +18,6 @@ from ...envs.gymnasium_task import TaskEnvironment
 from ...envs.suite import Suite, load_suite
 from ...envs.task import TEST, SeedRange
 from ...envs.wording import counted
-from ..checkpoint import load
 from ..training_log import METRICS
 from .actors import Actor, ChanceActor, ExpertActor, PolicyActor, SimulatedActor
 from .evaluate import best_of_select, evaluate
@@ -87,6 +86,8 @@ def measure(
         raise TutelageError(f"expected --seed from 0 to {2**63 - 1}, got {seed}")
     if not policies:
         raise TutelageError("expected at least one policy to evaluate, got none")
+    from ..checkpoint import load  # here: what tells an evaluation needs no policy, nor the packages of one
+
     loaded = [(path, load(_checkpoint(path))) for path in policies]
     chosen = load_suite(suite) if suite else loaded[0][1].suite
     actors: list[Actor] = [

@@ -194,7 +194,8 @@ def progress_bars() -> Iterator[Report]:
     bars: dict[tuple[str, str], int] = {}
     with Progress("evaluating", open_ended=True, transient=False) as shown:
 
-        def report(task: str, actor: str, done: int, total: int) -> None:
+        def report(task: str, actor: str, done: int, total: int, all_episodes: int) -> None:
+            shown.expect(all_episodes, "episode")
             if (task, actor) not in bars:
                 bars[task, actor] = shown.add(f"{task} · {actor}", total)
             shown.reach(done, bars[task, actor])

@@ -18,8 +18,8 @@ from ...envs.task import Task
 from .actors import Actor, plays
 from .rollout import rollout
 
-Report = Callable[[str, str, int, int], None]
-"""Told the task, the actor, how many of its episodes have ended and how many there are."""
+Report = Callable[[str, str, int, int, int], None]
+"""Told the task, the actor, how many of its episodes have ended, how many there are, and how many of all."""
 
 
 @dataclass(frozen=True)
@@ -168,7 +168,10 @@ class Counts:
         def count(ended: int) -> None:
             self._ended[pair] += ended
             if self._report is not None:
-                self._report(job.task.id, self._names[job.actor], self._ended[pair], self._totals[pair])
+                total = self._totals.total()
+                self._report(
+                    job.task.id, self._names[job.actor], self._ended[pair], self._totals[pair], total
+                )
 
         if not self._ended[pair]:
             count(0)

@@ -24,7 +24,6 @@ from ...envs.suite import Suite
 from ...envs.task import SEED_RANGES
 from ...envs.trust import Untrusted
 from ...envs.wording import counted
-from ..checkpoint import trained_steps
 from ..rounds import read_rounds
 from ..training_log import METRICS, expect_steps, read_log
 from . import sections
@@ -166,6 +165,8 @@ def read_metrics(run: Path) -> tuple[Series, Series] | None:
         return None
     written = read_log(run)
     if (run / "last").is_dir():
+        from ..checkpoint import trained_steps  # here: only a run has weights, and needs the packages of one
+
         expect_steps(run, written, trained_steps(run / "last"))
     loss: dict[str, list[tuple[float, float]]] = {}
     success: dict[str, list[tuple[float, float]]] = {}

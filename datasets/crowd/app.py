@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import signal
 import socket
@@ -50,6 +51,8 @@ from .worlds.workers import leave_if_imported_again
 
 TRY_AGAIN = 1013
 """The code, of RFC 6455's registry, by which a socket is closed that may be opened again later."""
+LAST_PORT = 65535
+
 _YEAR = 365 * 24 * 3600
 
 
@@ -186,24 +189,39 @@ def not_now(texts: Texts, title: str) -> Response:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Bind a port, a free one for 0; raises TutelageError when it is in use."""
+    """Bind a port, a free one for 0; raises TutelageError where that cannot be."""
+    if not 0 <= port <= LAST_PORT:
+        raise TutelageError(f"expected a port from 1 to {LAST_PORT}, or 0 for any free one, got {port}")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM)
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind((host, port))
         listening.listen(128)
-    except (
-        OSError,
-        OverflowError,
-        ValueError,
-        TypeError,
-    ) as error:  # the last two: a name that cannot be one
+    except PermissionError as error:
         listening.close()
         raise TutelageError(
-            f"expected port {port} of {host} to be free, got: {error}; choose another port, or 0 for any"
+            f"expected to be allowed to listen on port {port}, got: {error}; "
+            "choose one from 1024 up, or 0 for any"
         ) from None
+    except OSError as error:
+        listening.close()
+        if error.errno == errno.EADDRINUSE:
+            raise TutelageError(
+                f"expected port {port} of {host} to be free, got: {error}; choose another port, or 0 for any"
+            ) from None
+        raise _no_address(host, error) from None
+    except (ValueError, TypeError) as error:  # a name that cannot be one
+        listening.close()
+        raise _no_address(host, error) from None
     return listening
+
+
+def _no_address(host: str, error: Exception) -> TutelageError:
+    return TutelageError(
+        f"expected --host to be an address of this machine, such as 127.0.0.1 or 0.0.0.0, "
+        f"got {host!r}: {error}"
+    )
 
 
 def make_server(

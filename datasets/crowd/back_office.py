@@ -135,11 +135,13 @@ class _Panel:
 
 def check_panel(study: Study) -> list[str]:
     """Say in what the study at Prolific does not fit the file; nothing where there is none, or no key."""
+    prolific = study.recruiting.prolific
+    if prolific is None:  # then the packages that talk to Prolific need not be there
+        return []
     from .recruiting.prolific import TOKEN, client_from_environment
     from .recruiting.prolific_checks import problems_at_prolific
 
-    prolific = study.recruiting.prolific
-    if prolific is None or not os.environ.get(TOKEN):
+    if not os.environ.get(TOKEN):
         return []
     try:
         base = (study.pay.base_units, study.pay.currency) if study.pay else None
