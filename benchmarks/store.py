@@ -27,7 +27,7 @@ import numpy as np
 from _figures import figure, tell
 from tutelage.datasets.crowd.worlds.episode import Episode
 from tutelage.datasets.formats.minari import export_minari
-from tutelage.datasets.journal import EpisodeRecord
+from tutelage.datasets.journal_records import EpisodeRecord
 from tutelage.datasets.sampler import Sampler, TaskColumns, load_columns
 from tutelage.datasets.store import Store
 from tutelage.datasets.trajectory import Trajectory

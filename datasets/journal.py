@@ -6,11 +6,11 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import sqlalchemy as sql
 
@@ -19,85 +19,14 @@ from . import journal_tables as tables
 from .database import address, cause, check_structure, is_sqlite, make_tables, open_database, patiently
 from .fence import Fence
 from .group_commit import GroupCommit, Hear, Row, Write
+from .journal_records import STATES, EpisodeRecord, SeatRecord, SoundSteps, StepRecord
 from .row_checksums import DamagedRow, damaged_rows, is_sound, seal_rows
-from .trajectory import new_episode_id
-
-GIVEN_UP = "given up"
-STATES = ("open", "finished", "kept", "stored", "discarded", "abandoned", "unplayed")
-"""An episode is open while it is played, finished until it is decided about, kept, then stored.
-`abandoned` was given up for good; `unplayed` was left before its first action, so its seed is free again."""
 
 _PATIENCE_SECONDS = 30.0
 """Limit of `saved`: a thread that waits for the disk is not available to other requests."""
 _CHECK_SECONDS = 10.0
 _MOST_LINES = 20
 _log = logging.getLogger("tutelage.journal")
-
-
-@dataclass(frozen=True)
-class SeatRecord:
-    """One person's place: a secret's hash, their pseudonym and the task they are at."""
-
-    seat: str
-    demonstrator: str
-    task: str = ""
-
-
-@dataclass(frozen=True)
-class EpisodeRecord:
-    """One episode from its reset on; `digest` is the one after the reset, `state` one of STATES.
-
-    In a study: its name, the hash of the consent text that was agreed to, and the role that the episode
-    has there (demonstration, repeat, gold, practice, baseline).
-    """
-
-    seat: str
-    demonstrator: str
-    suite: str
-    task: str
-    env: str
-    seed: int
-    digest: bytes
-    kwargs: Mapping[str, Any] = field(default_factory=dict)
-    attempt: int = 1
-    kind: str = "person"
-    started: str = ""
-    state: str = "open"
-    notes: str = ""
-    study: str = ""
-    consent: str = ""
-    role: str = ""
-    episode: str = field(default_factory=new_episode_id)
-
-    @property
-    def given_up(self) -> bool:
-        """Say whether a person gave up in the middle: on test seeds such an episode is kept, as a failure."""
-        return GIVEN_UP in self.notes.split("; ")
-
-
-class StepRecord(NamedTuple):
-    """Step `step` (the first is 1): its action row, what came of it, when, by whom, and the digest so far.
-
-    `success` is what the task's rule said at the step that ended the episode, None at any other.
-    """
-
-    step: int
-    action: Sequence[float]
-    reward: float
-    terminated: bool
-    truncated: bool
-    time_ms: int
-    controller: int
-    frame: int
-    digest: bytes
-    success: bool | None = None
-
-
-class SoundSteps(NamedTuple):
-    """The steps of an episode up to one that is damaged or missing; `damage` says which, "" for none."""
-
-    steps: list[StepRecord]
-    damage: str
 
 
 class Journal:

@@ -26,7 +26,8 @@ from tutelage.datasets.crowd.studies.study import Study, study_from
 from tutelage.datasets.crowd.worlds.frames import Encoder
 from tutelage.datasets.crowd.worlds.world import InlineWorld
 from tutelage.datasets.expert_steps import expert_steps
-from tutelage.datasets.journal import EpisodeRecord, Journal, SeatRecord, StepRecord
+from tutelage.datasets.journal import Journal
+from tutelage.datasets.journal_records import EpisodeRecord, SeatRecord, StepRecord
 from tutelage.datasets.quality import Required
 from tutelage.datasets.simulated_crowd import Player, crowd, play
 from tutelage.datasets.store import Store

@@ -20,7 +20,8 @@ from tutelage.datasets.crowd.seats.free_choice import FreeChoice
 from tutelage.datasets.crowd.seats.session import Session
 from tutelage.datasets.crowd.settings import Settings
 from tutelage.datasets.crowd.worlds.world import Kept
-from tutelage.datasets.journal import Journal, SeatRecord
+from tutelage.datasets.journal import Journal
+from tutelage.datasets.journal_records import SeatRecord
 from tutelage.datasets.state_folder import CACHE_VARIABLE, STATE_VARIABLE
 from tutelage.datasets.store import Store
 from tutelage.datasets.trajectory import Trajectory

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from tutelage.cli import app
 from tutelage.datasets.crowd.worlds.episode import Episode
-from tutelage.datasets.journal import EpisodeRecord, Journal
+from tutelage.datasets.journal import Journal
+from tutelage.datasets.journal_records import EpisodeRecord
 from tutelage.datasets.store import Store
 from tutelage.datasets.trajectory import Trajectory
 from tutelage.envs.gymnasium_task import TaskEnvironment

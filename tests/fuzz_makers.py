@@ -33,7 +33,8 @@ from tutelage.datasets.crowd.study_server import StudyServer
 from tutelage.datasets.formats.exchange import export_store, import_store
 from tutelage.datasets.formats.miniwob.raw import raw_files, read_raw
 from tutelage.datasets.formats.miniwob.recording import PAGE_COLUMNS, Recording
-from tutelage.datasets.journal import Journal, SeatRecord
+from tutelage.datasets.journal import Journal
+from tutelage.datasets.journal_records import SeatRecord
 from tutelage.datasets.replay import Environments, replay_proven
 from tutelage.datasets.simulated_crowd import simulate
 from tutelage.datasets.store import Store

@@ -180,7 +180,7 @@ def nurse() -> None:
 async def _warm_up() -> None:
     """Take a step, so that no server has to load the kernels of grid worlds."""
     from tutelage.datasets.crowd.worlds.grid_world import GridGround, GridWorld
-    from tutelage.datasets.journal import EpisodeRecord
+    from tutelage.datasets.journal_records import EpisodeRecord
     from tutelage.envs.suite import suite_from
 
     task = suite_from({"suite": "warm", "tasks": [ROOM]})["room"]

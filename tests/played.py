@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from tutelage.datasets.crowd.worlds.episode import Episode
-from tutelage.datasets.journal import EpisodeRecord
+from tutelage.datasets.journal_records import EpisodeRecord
 from tutelage.datasets.replay import prove
 from tutelage.datasets.store import Store
 from tutelage.datasets.trajectory import Trajectory

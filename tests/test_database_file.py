@@ -17,7 +17,8 @@ import sqlalchemy as sql
 from tutelage.datasets.crowd.recorder import lock_folder
 from tutelage.datasets.database import file_fault, open_database
 from tutelage.datasets.database_file import FileLost
-from tutelage.datasets.journal import EpisodeRecord, Journal, SeatRecord, StepRecord
+from tutelage.datasets.journal import Journal
+from tutelage.datasets.journal_records import EpisodeRecord, SeatRecord, StepRecord
 from tutelage.envs.errors import TutelageError
 from tutelage.tests import small_room
 from tutelage.tests.nursery import Nursery, Server, until

@@ -20,7 +20,7 @@ from tutelage.datasets.crowd.studies.study import examine
 from tutelage.datasets.crowd.worlds.episode import Episode
 from tutelage.datasets.formats.exchange import export_store, import_store
 from tutelage.datasets.inspection import inspect
-from tutelage.datasets.journal import EpisodeRecord
+from tutelage.datasets.journal_records import EpisodeRecord
 from tutelage.datasets.store import Store
 from tutelage.datasets.trajectory import Trajectory
 from tutelage.datasets.weights import episode_weights, weigh

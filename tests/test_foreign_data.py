@@ -128,10 +128,10 @@ def test_a_store_without_its_environment_does_what_it_says(own: Path, tmp_path: 
     assert f"`tutelage edit {own} suite FILE`" in absent
     for to in ("csv", "npz", "robomimic", "rlds"):
         tutelage("export", own, "--to", to, "-o", tmp_path / to)
-    file = np.load(tmp_path / "npz" / "episodes" / "000000.npz")
     first = next(Store.open(own).trajectories())
     assert first.observations is not None
-    assert np.array_equal(file["observations/observation"], first.observations[""])
+    with np.load(tmp_path / "npz" / "episodes" / "000000.npz") as arrays:
+        assert np.array_equal(arrays["observations/observation"], first.observations[""])
 
 
 def test_an_environment_and_a_rule_are_given_to_recorded_data_that_fit(

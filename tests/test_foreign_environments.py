@@ -200,7 +200,7 @@ gymnasium.register("robots/Lift-v0", Lift, max_episode_steps=5)
 RECORD = """
 import numpy as np
 from tutelage.datasets.crowd.worlds.episode import Episode
-from tutelage.datasets.journal import EpisodeRecord
+from tutelage.datasets.journal_records import EpisodeRecord
 from tutelage.datasets.store import Store
 from tutelage.envs.gymnasium_task import TaskEnvironment
 from tutelage.envs.suite import load_suite

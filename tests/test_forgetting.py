@@ -23,7 +23,8 @@ from tutelage.datasets.crowd.secret import Secret
 from tutelage.datasets.crowd.servers.leases import Leases
 from tutelage.datasets.forgetting import Places, find, forget
 from tutelage.datasets.formats.exchange import export_store
-from tutelage.datasets.journal import EpisodeRecord, Journal, SeatRecord, StepRecord
+from tutelage.datasets.journal import Journal
+from tutelage.datasets.journal_records import EpisodeRecord, SeatRecord, StepRecord
 from tutelage.datasets.manifest import COPIED
 from tutelage.datasets.part_copies import PartCopies
 from tutelage.datasets.remote import Remote

@@ -14,7 +14,8 @@ from tutelage.datasets.crowd.seats.protocol import parse
 from tutelage.datasets.crowd.seats.session import Phase, Session
 from tutelage.datasets.crowd.settings import Settings
 from tutelage.datasets.crowd.worlds.world import Kept
-from tutelage.datasets.journal import Journal, SeatRecord
+from tutelage.datasets.journal import Journal
+from tutelage.datasets.journal_records import SeatRecord
 from tutelage.datasets.replay import replay
 from tutelage.envs.errors import TutelageError
 from tutelage.envs.gymnasium_task import TaskEnvironment

@@ -10,7 +10,7 @@ import pytest
 from tutelage.datasets.crowd.worlds.episode import Episode
 from tutelage.datasets.crowd.worlds.frames import TILES, Picture
 from tutelage.datasets.crowd.worlds.grid_world import GridGround, GridWorld
-from tutelage.datasets.journal import EpisodeRecord
+from tutelage.datasets.journal_records import EpisodeRecord
 from tutelage.datasets.replay import prove, replay
 from tutelage.envs.errors import TutelageError
 from tutelage.envs.experts import make_expert

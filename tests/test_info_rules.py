@@ -16,7 +16,8 @@ from tutelage.datasets.crowd.worlds.world import EpisodePlayer
 from tutelage.datasets.formats.minari import export_minari, import_minari
 from tutelage.datasets.grid_crowd import play_grid
 from tutelage.datasets.inspection import inspect
-from tutelage.datasets.journal import EpisodeRecord, Journal
+from tutelage.datasets.journal import Journal
+from tutelage.datasets.journal_records import EpisodeRecord
 from tutelage.datasets.proof import is_same
 from tutelage.datasets.replay import Environments, prove_again, replay, replay_many
 from tutelage.datasets.simulated_crowd import crowd

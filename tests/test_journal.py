@@ -13,7 +13,8 @@ import pytest
 import sqlalchemy as sql
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tutelage.datasets.journal import EpisodeRecord, Journal, SeatRecord, StepRecord
+from tutelage.datasets.journal import Journal
+from tutelage.datasets.journal_records import EpisodeRecord, SeatRecord, StepRecord
 from tutelage.envs.errors import TutelageError
 
 

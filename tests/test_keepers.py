@@ -19,7 +19,8 @@ from tutelage.datasets.crowd.servers.keepers import Keepers, store_id
 from tutelage.datasets.crowd.servers.leases import Leases
 from tutelage.datasets.crowd.settings import Settings
 from tutelage.datasets.crowd.worlds.world import Kept
-from tutelage.datasets.journal import Journal, SeatRecord
+from tutelage.datasets.journal import Journal
+from tutelage.datasets.journal_records import SeatRecord
 from tutelage.datasets.store import Store
 from tutelage.envs.suite import Suite
 

@@ -16,7 +16,8 @@ from tutelage.datasets.crowd.servers import leases as module
 from tutelage.datasets.crowd.servers.leases import Leases
 from tutelage.datasets.database import writing
 from tutelage.datasets.fence import writers
-from tutelage.datasets.journal import EpisodeRecord, Journal, SeatRecord, StepRecord
+from tutelage.datasets.journal import Journal
+from tutelage.datasets.journal_records import EpisodeRecord, SeatRecord, StepRecord
 from tutelage.envs.errors import TutelageError
 
 

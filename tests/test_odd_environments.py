@@ -36,7 +36,7 @@ print(json.dumps(told))
 RECORD = """
 import numpy as np
 from tutelage.datasets.crowd.worlds.episode import Episode
-from tutelage.datasets.journal import EpisodeRecord
+from tutelage.datasets.journal_records import EpisodeRecord
 from tutelage.datasets.store import Store
 from tutelage.envs.gymnasium_task import TaskEnvironment
 from tutelage.envs.suite import load_suite

@@ -25,7 +25,8 @@ from tutelage.datasets.crowd.worlds.world import Kept
 from tutelage.datasets.edit_commit import commit
 from tutelage.datasets.edit_log import compact
 from tutelage.datasets.editing import plan_delete
-from tutelage.datasets.journal import Journal, SeatRecord
+from tutelage.datasets.journal import Journal
+from tutelage.datasets.journal_records import SeatRecord
 from tutelage.datasets.manifest import MANIFEST, Manifest
 from tutelage.datasets.mending import mend
 from tutelage.datasets.part_copies import PartCopies

@@ -16,7 +16,8 @@ from tutelage.datasets.crowd.recruiting.prolific import ProlificClient, Prolific
 from tutelage.datasets.crowd.recruiting.reconciliation import reconcile
 from tutelage.datasets.crowd.recruiting.settlement import RETURNS, Payments
 from tutelage.datasets.crowd.texts import load_texts
-from tutelage.datasets.journal import EpisodeRecord, Journal
+from tutelage.datasets.journal import Journal
+from tutelage.datasets.journal_records import EpisodeRecord
 from tutelage.envs.errors import TutelageError
 from tutelage.tests.prolific_server import CODES, TOKEN, ProlificServer, prolific_server
 from tutelage.tests.prolific_study import CALLS, HOUR, NOW, finish, history, recruiting

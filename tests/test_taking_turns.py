@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from tutelage.datasets.crowd.worlds.remote_world import RemoteWorld
 from tutelage.datasets.crowd.worlds.workers import Workers
-from tutelage.datasets.journal import EpisodeRecord
+from tutelage.datasets.journal_records import EpisodeRecord
 from tutelage.envs.suite import suite_from
 from tutelage.envs.trust import VARIABLE
 from tutelage.tests.browser.slow import slow

@@ -12,7 +12,8 @@ from tutelage.datasets.crowd.keeping import Keeper
 from tutelage.datasets.crowd.recorder import JOURNAL
 from tutelage.datasets.crowd.settings import Settings
 from tutelage.datasets.crowd.worlds.episode import Episode
-from tutelage.datasets.journal import EpisodeRecord, Journal, SeatRecord
+from tutelage.datasets.journal import Journal
+from tutelage.datasets.journal_records import EpisodeRecord, SeatRecord
 from tutelage.datasets.store import Store
 from tutelage.envs.gymnasium_task import TaskEnvironment
 from tutelage.envs.suite import Suite

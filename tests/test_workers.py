@@ -21,7 +21,7 @@ from tutelage.datasets.crowd.worlds.frames import SHAPES, Encoder, Picture
 from tutelage.datasets.crowd.worlds.remote_world import RemoteWorld
 from tutelage.datasets.crowd.worlds.workers import Workers
 from tutelage.datasets.crowd.worlds.world import InlineWorld, WorldFault
-from tutelage.datasets.journal import EpisodeRecord
+from tutelage.datasets.journal_records import EpisodeRecord
 from tutelage.envs.errors import TutelageError
 from tutelage.envs.spaces import action_to_row
 from tutelage.envs.suite import Suite, suite_from

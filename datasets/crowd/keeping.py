@@ -17,7 +17,8 @@ import sqlalchemy as sql
 from ...envs.errors import TutelageError
 from ...envs.gymnasium_task import TaskEnvironment
 from ...envs.task import Task
-from ..journal import EpisodeRecord, Journal
+from ..journal import Journal
+from ..journal_records import EpisodeRecord
 from ..part_copies import PartCopies
 from ..replay import Environments, is_grid, prove, replay_many
 from ..store import Store

@@ -20,7 +20,8 @@ from ...envs.errors import TutelageError
 from ...envs.gymnasium_task import registry_with
 from ...envs.task import Task
 from ..database import cause
-from ..journal import Journal, SeatRecord, saved
+from ..journal import Journal, saved
+from ..journal_records import SeatRecord
 from ..part_copies import PartCopies
 from ..replay import is_grid
 from ..store import Store

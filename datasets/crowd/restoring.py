@@ -12,7 +12,8 @@ from ...envs.errors import TutelageError
 from ...envs.suite import Suite
 from ...envs.wording import counted
 from ..database import is_sqlite, snapshot
-from ..journal import EpisodeRecord, Journal, StepRecord
+from ..journal import Journal
+from ..journal_records import EpisodeRecord, StepRecord
 from ..replay import Environments, prove_again
 from ..store import Store
 from ..trajectory import Trajectory

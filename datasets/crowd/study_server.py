@@ -16,7 +16,8 @@ from ...envs.controls import Controls
 from ...envs.errors import TutelageError
 from ..database import cause
 from ..durable import disk_errors, write_whole
-from ..journal import EpisodeRecord, SeatRecord, saved
+from ..journal import saved
+from ..journal_records import EpisodeRecord, SeatRecord
 from .ledger import ON_BEHALF_OF, Ledger, Person, people
 from .recorder import Recorder
 from .recruiting.browsers import asking, released_since

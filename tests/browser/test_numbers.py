@@ -119,8 +119,9 @@ def test_a_study_and_its_dashboard_go_on(join: Callable[..., Page], browser: Bro
         board.wait_for_selector("#board:visible")
         board.locator("#people tbody tr button").first.click()
         board.get_by_role("button", name=re.compile("^Replay Numbers")).last.click()
-        board.locator("#player").get_by_role("button", name="Pause").click()
         moment = board.locator("#moment")
+        expect(moment).to_have_text(re.compile("^step 4 of 4"))  # it plays by itself, to its end
+        expect(board.locator("#player").get_by_role("button", name="Play")).to_be_visible()
         for step in (1, 2, 3):
             board.get_by_label("Step", exact=True).fill(str(step))
             expect(moment).to_have_text(re.compile(f"^step {step} of 4 · reward – "))

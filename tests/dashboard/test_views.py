@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tutelage.datasets.crowd.dashboard.watching import NOBODY, SIGNED_OUT
 from tutelage.datasets.crowd.worlds.frames import unpack
-from tutelage.datasets.journal import EpisodeRecord
+from tutelage.datasets.journal_records import EpisodeRecord
 from tutelage.datasets.journal_tables import episodes, step_checksum, steps
 from tutelage.datasets.row_checksums import seal_rows
 from tutelage.tests.busy import Busy

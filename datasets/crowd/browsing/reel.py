@@ -20,7 +20,7 @@ from ....envs.printable import printable
 from ....envs.suite import Suite
 from ....envs.task import Task
 from ....envs.wording import counted
-from ...journal import StepRecord
+from ...journal_records import StepRecord
 from ...replay import is_grid
 from ...trajectory import CONTROLLERS, Trajectory
 from ..dashboard.playback import FRAME, HEADER, as_record, as_steps, described, told, unlike

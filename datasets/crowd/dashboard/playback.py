@@ -20,7 +20,8 @@ from ....envs.finite_json import json_text
 from ....envs.suite import Suite
 from ....envs.task import Task
 from ....envs.wording import counted
-from ...journal import EpisodeRecord, Journal, StepRecord
+from ...journal import Journal
+from ...journal_records import EpisodeRecord, StepRecord
 from ...proof import Replay, differences
 from ...store import Store
 from ...trajectory import Trajectory

@@ -13,7 +13,8 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from ....envs.errors import TutelageError
 from ....envs.suite import Suite
 from ....envs.task import Task
-from ...journal import EpisodeRecord, Journal
+from ...journal import Journal
+from ...journal_records import EpisodeRecord
 from ..seats.line import Line
 from ..seats.protocol import Shown, parse
 from ..seats.view import atlas_message

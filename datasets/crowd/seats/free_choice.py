@@ -12,7 +12,8 @@ import numpy as np
 
 from ....envs.errors import TutelageError
 from ....envs.spaces import Observation
-from ...journal import EpisodeRecord, Journal
+from ...journal import Journal
+from ...journal_records import EpisodeRecord
 from ..settings import Settings
 from ..texts import ENGLISH, load_texts
 from .assignment import Assignment

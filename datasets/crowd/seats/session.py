@@ -18,7 +18,8 @@ from ....envs.errors import TutelageError
 from ....envs.suite import Suite
 from ....envs.task import Task
 from ....envs.web.person import Gesture
-from ...journal import GIVEN_UP, EpisodeRecord, Journal, SeatRecord, StepRecord
+from ...journal import Journal
+from ...journal_records import GIVEN_UP, EpisodeRecord, SeatRecord, StepRecord
 from ..worlds.episode import controller_index
 from ..worlds.frames import Picture
 from ..worlds.pace import Stopwatch

@@ -13,7 +13,8 @@ import sqlalchemy as sql
 from ....envs.bounded_files import read_text
 from ...database import insert_missing, writing
 from ...durable import disk_errors, write_whole
-from ...journal import EpisodeRecord, Journal
+from ...journal import Journal
+from ...journal_records import EpisodeRecord
 from ..ledger import Ledger, keepers, leases
 from .leases import EPISODES, Leases
 

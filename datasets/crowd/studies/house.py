@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 import sqlalchemy as sql
 
 from ....envs.controls import Controls
-from ...journal import EpisodeRecord, Journal, saved
+from ...journal import Journal, saved
+from ...journal_records import EpisodeRecord
 from ..ledger import Ledger, Person, consents, identities, people
 from ..payments import owe
 from ..study_records import answers, devices

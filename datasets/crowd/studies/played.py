@@ -12,7 +12,7 @@ import sqlalchemy as sql
 
 from ....envs.task import Task
 from ...conduct import FAST_MS, Conduct, conduct_of
-from ...journal import EpisodeRecord, StepRecord
+from ...journal_records import EpisodeRecord, StepRecord
 from ...trajectory import Trajectory
 from ..ledger import conduct
 from ..study_records import answers, devices, points

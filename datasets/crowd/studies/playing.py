@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ....envs.errors import TutelageError
-from ...journal import EpisodeRecord
+from ...journal_records import EpisodeRecord
 from ..seats.session import PRACTICE, UNDERWAY, Phase
 from .claims import Claim
 from .played import conduct_row, counted

@@ -13,7 +13,7 @@ import numpy as np
 from ....envs.errors import TutelageError
 from ....envs.gymnasium_task import Step, TaskEnvironment
 from ....envs.spaces import Observation
-from ...journal import EpisodeRecord, StepRecord
+from ...journal_records import EpisodeRecord, StepRecord
 from ...trajectory import CONTROLLERS, Digest, Trajectory, stack_observations
 from ...versions import versions_of
 from .pace import measured_rate

@@ -24,7 +24,7 @@ from ....envs.gymnasium_task import TaskEnvironment
 from ....envs.success import Watch
 from ....envs.task import Task
 from ....envs.web.person import Gesture
-from ...journal import EpisodeRecord, StepRecord
+from ...journal_records import EpisodeRecord, StepRecord
 from ...proof import differences
 from ...replay import replay_grid
 from ...trajectory import Digest

@@ -11,7 +11,7 @@ from ....envs.errors import TutelageError
 from ....envs.gymnasium_task import failures
 from ....envs.task import RECORD, Task
 from ....envs.web.registration import is_web
-from ...journal import EpisodeRecord
+from ...journal_records import EpisodeRecord
 from ...replay import is_grid
 from .frames import Encoder
 from .world import EpisodePlayer

@@ -12,7 +12,7 @@ import numpy as np
 from ....envs.errors import TutelageError
 from ....envs.task import Task
 from ....envs.web.person import Gesture
-from ...journal import EpisodeRecord, StepRecord
+from ...journal_records import EpisodeRecord, StepRecord
 from .frames import Picture
 from .workers import Lost, Worker, Workers
 from .world import Begun, Kept, Moment, Progress, Reading, WorldFault, untold

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
-from ....envs.grid.environment import GridEnv
-from ....envs.grid.tiles import atlas
 from ....envs.gymnasium_task import TaskEnvironment
 from ....envs.pictures import text_size
 from ....envs.scenes import scene_of
 from .frames import SHAPES, TEXT, TILES, Encoder, Picture
+
+if TYPE_CHECKING:
+    from ....envs.grid.environment import GridEnv
 
 
 class Screen:
@@ -35,8 +38,12 @@ class Screen:
 
     def atlas(self, environment: TaskEnvironment) -> tuple[str, int] | None:
         """Name the atlas that the pictures are drawn from, with the side of a tile; None for no tiles."""
-        bare = environment.env.unwrapped
-        return (atlas(bare.tile)[0], bare.tile) if isinstance(bare, GridEnv) else None
+        world = _grid_world(environment)
+        if world is None:
+            return None
+        from ....envs.grid.tiles import atlas  # compiled code, which only grid worlds import
+
+        return atlas(world.tile)[0], world.tile
 
     def _encode(self, image: np.ndarray, anew: bool) -> Picture | None:
         if not anew and self._image is not None and np.array_equal(image, self._image):
@@ -47,11 +54,16 @@ class Screen:
 
 def drawn_as_data(environment: TaskEnvironment) -> Picture | None:
     """Return an environment's picture as tiles or shapes, or None if only it can draw itself."""
-    bare = environment.env.unwrapped
-    if isinstance(bare, GridEnv):
-        return tiles_of(bare)
+    world = _grid_world(environment)
+    if world is not None:
+        return tiles_of(world)
     scene = scene_of(environment.env)
     return None if scene is None else Picture(SHAPES, scene.width, scene.height, scene.draw())
+
+
+def _grid_world(environment: TaskEnvironment) -> GridEnv | None:
+    bare = environment.env.unwrapped
+    return bare if getattr(bare, "draws_tiles", False) else None  # type: ignore[return-value]
 
 
 def tiles_of(world: GridEnv) -> Picture:

@@ -28,7 +28,7 @@ from ....envs.task import Task
 from ....envs.trust import trust
 from ....envs.web.browser import close_shared
 from ....envs.web.person import Gesture
-from ...journal import EpisodeRecord, StepRecord
+from ...journal_records import EpisodeRecord, StepRecord
 from ...proof import is_same
 from ...replay import replay
 from ...trajectory import Trajectory

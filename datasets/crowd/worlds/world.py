@@ -17,7 +17,7 @@ from ....envs.task import Task
 from ....envs.web.environment import WebEnv
 from ....envs.web.person import Gesture, Heard, Person, Question
 from ....envs.web.spaces import to_value
-from ...journal import EpisodeRecord, StepRecord
+from ...journal_records import EpisodeRecord, StepRecord
 from ...trajectory import Trajectory
 from .episode import Episode
 from .frames import Encoder, Picture
