@@ -26,7 +26,8 @@ test: .venv/installed-dev programs  ## everything that CI runs
 	@# once; those of the second run need steady time: none of them computes for long
 	@began=$$(date +%s); \
 	OMP_NUM_THREADS=1 $(BIN)/pytest $(SPREAD) -m "not soak and not exam and not alone" && \
-	OMP_NUM_THREADS=1 $(BIN)/pytest $(SPREAD) -m "alone and not soak and not exam" && \
+	OMP_NUM_THREADS=1 $(BIN)/pytest $(SPREAD) -m "alone and not soak and not exam" \
+	  $$(grep -rl --include='test_*.py' mark.alone tests) && \
 	echo "every test passed; they took $$(( ($$(date +%s) - began) / 60 )) min $$(( ($$(date +%s) - began) % 60 )) s"
 
 lint: .venv/installed-dev  ## ruff: lint and format
