@@ -205,8 +205,8 @@ def simulate(
     from .envs.suite import load_suite
 
     chosen, within = load_suite(suite or named), _seed_range(seeds)
-    tasks = [chosen[one].id for one in task or [each.id for each in chosen]]
-    counts = {one: (demonstrations + i) // len(tasks) for i, one in enumerate(reversed(tasks))}
+    ids = [chosen[name].id for name in task or [listed.id for listed in chosen]]
+    counts = {task_id: (demonstrations + i) // len(ids) for i, task_id in enumerate(reversed(ids))}
     failed: dict[str, str] = {}
     expect_place(out, STORE)
     with trying():

@@ -186,7 +186,7 @@ def _attempt(
                 break
             actor = PolicyActor(policy, name, False, seed, temperature)
             attempts = rollout(actor, task, left, suite_name=suite.name, keep=keep, failures=failures)
-            right.extend(one for one in attempts if one.success)
+            right.extend(attempt for attempt in attempts if attempt.success)
             if temperature == TEMPERATURES[0]:
                 failed = len(left) - sum(bool(attempt.success) for attempt in attempts)
             left = [attempt.seed for attempt in attempts if not attempt.success]

@@ -104,14 +104,16 @@ def load_columns(
     return {one: _task_columns(known[one], table, arrays[one], one in quick) for one, table in rows.items()}
 
 
-def _tasks(stores: Sequence[Store], wanted: Sequence[str] | None) -> dict[str, Task]:
+def _tasks(stores: Sequence[Store], asked: Sequence[str] | None) -> dict[str, Task]:
     """Map task id → Task over all stores; the same id must mean the same task everywhere."""
     tasks = {task.id: task for task in union(stores)} if stores else {}
-    for one in wanted or ():
-        if one not in tasks:
+    for name in asked or ():
+        if name not in tasks:
             names = ", ".join(tasks)
-            raise TutelageError(f"expected a task of the stores ({names}), got {one!r}{nearest(one, tasks)}")
-    return {one: tasks[one] for one in tasks if wanted is None or one in wanted}
+            raise TutelageError(
+                f"expected a task of the stores ({names}), got {name!r}{nearest(name, tasks)}"
+            )
+    return {name: task for name, task in tasks.items() if asked is None or name in asked}
 
 
 def _plan(

@@ -69,7 +69,7 @@ def _rewards(trajectory: Trajectory, again: Replay) -> list[str]:
 
 
 def _end(trajectory: Trajectory, again: Replay) -> list[str]:
-    ends = [(one.terminated, one.truncated) for one in (again, trajectory)]
+    ends = [(episode.terminated, episode.truncated) for episode in (again, trajectory)]
     if ends[0] == ends[1]:
         return []
     names = {(True, False): "terminated", (False, True): "truncated", (True, True): "terminated, truncated"}

@@ -86,11 +86,11 @@ def quality(one: Evidence, required: Required = NOTHING_REQUIRED) -> Verdict:
     score = math.fsum(_shrunk(done, of, like) for done, of, _, like in shares) / max(1, len(shares))
     missed = [_surely_below(done, of, asked) for done, of, asked, _ in shares]
     findings = [finding for find in _FINDINGS if (finding := find(one)) is not None]
-    known = one.rated >= required.after
-    if known:
+    is_enough = one.rated >= required.after
+    if is_enough:
         short = zip(missed, shares, ("success", "gold"), strict=False)
         findings[:0] = [_short(name, *share[:3]) for miss, share, name in short if miss]
-    met = not any(missed) if known else None
+    met = not any(missed) if is_enough else None
     return Verdict(one.person, score if shares else None, met, tuple(findings))
 
 

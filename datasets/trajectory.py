@@ -132,8 +132,8 @@ def digest_of(
     last = len(next(iter(observations.values()))) - 1
     proof = b""
     for at, reward in enumerate((0.0, *rewards)):
-        one = {path: array[at] for path, array in observations.items()}
-        proof = digest.update(one, reward, terminated and at == last, truncated and at == last)
+        observation = {path: array[at] for path, array in observations.items()}
+        proof = digest.update(observation, reward, terminated and at == last, truncated and at == last)
     return proof
 
 

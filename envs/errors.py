@@ -26,5 +26,11 @@ def brief(value: object, most: int = 80) -> str:
 
 def nearest(name: str, allowed: Iterable[str]) -> str:
     """Return `"; did you mean 'x'?"` for the closest of `allowed` that is really near, or an empty string."""
-    close = difflib.get_close_matches(str(name), [str(one) for one in allowed], n=1, cutoff=NEAR)
-    return f"; did you mean {close[0]!r}?" if close else ""
+    near = closest(name, allowed)
+    return f"; did you mean {near!r}?" if near else ""
+
+
+def closest(name: str, allowed: Iterable[str], cutoff: float = NEAR) -> str:
+    """Return the closest of `allowed` to a name, where one is at least as alike as `cutoff` says; else ""."""
+    close = difflib.get_close_matches(str(name), [str(text) for text in allowed], n=1, cutoff=cutoff)
+    return close[0] if close else ""

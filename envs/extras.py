@@ -6,7 +6,7 @@ import re
 from fnmatch import fnmatchcase
 from importlib.util import find_spec
 
-from .errors import TutelageError, nearest
+from .errors import TutelageError, closest
 
 EXTRAS = {
     "torch": "train",
@@ -89,7 +89,7 @@ def corrected(env_id: str) -> str:
     begins = [*_ENVIRONMENTS, *(pattern for patterns in _FOREIGN for pattern in patterns)]
     stems = {re.split(r"[-/_*]", begin)[0] for begin in begins}
     stem = re.split(r"[-/_]", env_id)[0]
-    if stem in stems or not (near := nearest(stem, stems)):
+    if stem in stems or not (near := closest(stem, stems)):
         return ""
-    meant = near.partition("'")[2].partition("'")[0] + env_id[len(stem) :]
+    meant = near + env_id[len(stem) :]
     return f"; did you mean {meant!r}?{advice_for(meant)}"

@@ -215,13 +215,13 @@ def _make(task: Task, rgb: bool) -> gymnasium.Env[Any, Any]:
     module, _, env_id = task.env.rpartition(":")
     for name in dict.fromkeys([*task.imports, *([module] if module else [])]):
         _import(name, task)
-    known = registry_with(env_id)
-    if why := why_absent(env_id, known):
+    registered = registry_with(env_id)
+    if why := why_absent(env_id, registered):
         raise TutelageError(f"task {task.id!r}: {why}")
     kwargs = dict(task.kwargs)
     given = kwargs.pop("render_mode", None)
     with failures(task, "when it was made", "check its kwargs, and what it needs to run"):
-        modes = _render_modes(known[env_id])
+        modes = _render_modes(registered[env_id])
         if rgb:
             return _made(env_id, shown_mode(task, modes, given), kwargs)
         try:

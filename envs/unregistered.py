@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Collection, Iterable
 
-from .errors import nearest
+from .errors import closest, nearest
 from .extras import advice_for, corrected
 
 NEAR = 0.85
@@ -35,8 +34,8 @@ def unregistered(env_id: str, registered: Iterable[str], others: Iterable[str] =
 def nearest_id(env_id: str, registered: Iterable[str]) -> str:
     """Return `"; did you mean 'x'?"` for the id of nearly this name, in its latest version; else ""."""
     ids = {_name(registered_id): registered_id for registered_id in registered}
-    close = difflib.get_close_matches(_name(env_id), ids, n=1, cutoff=NEAR)
-    return f"; did you mean {ids[close[0]]!r}?" if close else ""
+    near = closest(_name(env_id), ids, NEAR)
+    return f"; did you mean {ids[near]!r}?" if near else ""
 
 
 def _name(env_id: str) -> str:

@@ -85,12 +85,12 @@ def crash_a_study(
 
 def test_a_recorder_killed_five_times_loses_nothing_it_acknowledged(nursery: Nursery, tmp_path: Path) -> None:
     players = crash_a_recorder(nursery, tmp_path / "recorder", 5)
-    assert sum(one.answered for one in players) > 20
+    assert sum(player.answered for player in players) > 20
 
 
 def test_a_study_killed_five_times_loses_nothing_it_acknowledged(nursery: Nursery, tmp_path: Path) -> None:
     players = crash_a_study(nursery, tmp_path / "study", 5)
-    assert sum(one.answered for one in players) > 20
+    assert sum(player.answered for player in players) > 20
 
 
 def crash_a_study_with_workers(nursery: Nursery, folder: Path, times: int) -> list[Player]:

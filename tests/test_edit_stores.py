@@ -52,8 +52,8 @@ def test_a_large_merge_is_planned_on_disk_and_made_in_parts(
 ) -> None:
     other = Store.create(tmp_path / "other", toys)
     for seed in range(100, 104):
-        one = record("camera", seed=seed, stored=True, steps=30)
-        other.append([replace(one, episode=f"{seed}-{copy}") for copy in range(25)])
+        episode = record("camera", seed=seed, stored=True, steps=30)
+        other.append([replace(episode, episode=f"{seed}-{copy}") for copy in range(25)])
     monkeypatch.setattr(edit_commit, "_EPISODES_A_PART", 40)
     pool = pa.default_memory_pool()
     before, parts = pool.bytes_allocated(), len(filled.parts())

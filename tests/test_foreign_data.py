@@ -75,7 +75,7 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
 
 
 @pytest.fixture
-def own(write: Write, tmp_path: Path) -> Path:
+def robot_store(write: Write, tmp_path: Path) -> Path:
     """Return a store of data that name no environment."""
     import_store(write("own/robot-v0", range(11)), "minari", tmp_path / "own")
     return tmp_path / "own"
@@ -115,27 +115,27 @@ def test_a_dataset_without_an_environment_is_imported_with_what_it_lacks(
     assert "did you mean" not in told
 
 
-def test_a_store_without_its_environment_does_what_it_says(own: Path, tmp_path: Path) -> None:
-    inspected = json.loads(tutelage("inspect", own, "--workers", "1", "--json"))
+def test_a_store_without_its_environment_does_what_it_says(robot_store: Path, tmp_path: Path) -> None:
+    inspected = json.loads(tutelage("inspect", robot_store, "--workers", "1", "--json"))
     assert [task["success"] for task in inspected["tasks"]] == [None]
     [absent] = inspected["absent"]
     for words in (
-        ["train", own, "-o", tmp_path / "run"],
-        ["export", own, "--to", "minari", "-o", tmp_path / "m"],
+        ["train", robot_store, "-o", tmp_path / "run"],
+        ["export", robot_store, "--to", "minari", "-o", tmp_path / "m"],
     ):
         assert tutelage(*words, status=2) == absent
     assert "'own/robot-v0'" in absent
-    assert f"`tutelage edit {own} suite FILE`" in absent
+    assert f"`tutelage edit {robot_store} suite FILE`" in absent
     for to in ("csv", "npz", "robomimic", "rlds"):
-        tutelage("export", own, "--to", to, "-o", tmp_path / to)
-    first = next(Store.open(own).trajectories())
+        tutelage("export", robot_store, "--to", to, "-o", tmp_path / to)
+    first = next(Store.open(robot_store).trajectories())
     assert first.observations is not None
     with np.load(tmp_path / "npz" / "episodes" / "000000.npz") as arrays:
         assert np.array_equal(arrays["observations/observation"], first.observations[""])
 
 
 def test_an_environment_and_a_rule_are_given_to_recorded_data_that_fit(
-    own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    robot_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "my_robot.py").write_text(
         "import gymnasium\ngymnasium.register('my/Robot-v0', 'gymnasium.envs.classic_control:CartPoleEnv')\n"
@@ -143,33 +143,35 @@ def test_an_environment_and_a_rule_are_given_to_recorded_data_that_fit(
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setenv("TUTELAGE_TRUST", "")
     trust(["my_robot"])
-    document = yaml.safe_load(tutelage("edit", own, "suite"))
+    document = yaml.safe_load(tutelage("edit", robot_store, "suite"))
     [task] = document["tasks"]
     file = tmp_path / "own.yaml"
     task["env"] = "Taxi-v3"
     file.write_text(yaml.safe_dump(document))
     assert "its recorded observations are not those of Taxi-v3" in tutelage(
-        "edit", own, "suite", file, status=2
+        "edit", robot_store, "suite", file, status=2
     )
     task |= {"env": "my_robot:my/Robot-v0", "success": "steps >= 20"}
     file.write_text(yaml.safe_dump(document))
-    tutelage("edit", own, "suite", file, "--apply")
-    store = Store.open(own)
+    tutelage("edit", robot_store, "suite", file, "--apply")
+    store = Store.open(robot_store)
     rows = store.episodes()
     assert rows["success"].to_pylist() == [steps >= 20 for steps in rows["steps"].to_pylist()]
     assert set(rows["env"].to_pylist()) == {"my_robot:my/Robot-v0"}
     assert store.verify() == []
-    assert json.loads(tutelage("inspect", own, "--workers", "1", "--json"))["absent"] == []
+    assert json.loads(tutelage("inspect", robot_store, "--workers", "1", "--json"))["absent"] == []
     task["env"] = "CartPole-v1"  # it has an environment now: another is no correction that can be shown
     file.write_text(yaml.safe_dump(document))
-    assert "no replay shows that this is right" in tutelage("edit", own, "suite", file, status=2)
+    assert "no replay shows that this is right" in tutelage("edit", robot_store, "suite", file, status=2)
 
 
-def test_ids_are_listed_as_long_as_tells_them_apart_and_no_rule_is_no_failure(own: Path) -> None:
-    listed = [line.split() for line in tutelage("edit", own, "list").splitlines() if "own-robot" in line]
+def test_ids_are_listed_as_long_as_tells_them_apart_and_no_rule_is_no_failure(robot_store: Path) -> None:
+    listed = [
+        line.split() for line in tutelage("edit", robot_store, "list").splitlines() if "own-robot" in line
+    ]
     assert [cells[0] for cells in listed] == [f"own-robot-v0-{number}" for number in range(11)]
     assert {cells[4] for cells in listed} == {"–"}
-    assert "own-robot-v0-10 " in tutelage("edit", own, "delete", "own-robot-v0-10")
+    assert "own-robot-v0-10 " in tutelage("edit", robot_store, "delete", "own-robot-v0-10")
 
 
 @pytest.mark.parametrize(
@@ -236,10 +238,10 @@ def test_a_changed_suite_is_given_to_its_store_and_recording_goes_on(tmp_path: P
         assert Store.create(store.path, load_suite(file)).suite.source["suite"] == document["suite"]
 
 
-def test_a_file_that_leaves_the_rule_out_keeps_the_store_s(own: Path, tmp_path: Path) -> None:
+def test_a_file_that_leaves_the_rule_out_keeps_the_store_s(robot_store: Path, tmp_path: Path) -> None:
     file = tmp_path / "own.yaml"
     task = {"id": "own-robot-v0", "env": "own/robot-v0", "instruction": "go"}
     file.write_text(yaml.safe_dump({"suite": "own-robot-v0", "tasks": [task]}))
-    tutelage("edit", own, "suite", file, "--apply")
-    [corrected] = Store.open(own).suite
+    tutelage("edit", robot_store, "suite", file, "--apply")
+    [corrected] = Store.open(robot_store).suite
     assert (corrected.instruction, corrected.success.text) == ("go", UNKNOWN)

@@ -104,6 +104,8 @@ def test_every_verb_with_an_out_is_in_the_table() -> None:
         name
         for name, verb in verbs.items()
         if any("-o" in parameter.opts for parameter in verb.params)
-        or any("-o" in one.opts for inner in getattr(verb, "commands", {}).values() for one in inner.params)
+        or any(
+            "-o" in option.opts for inner in getattr(verb, "commands", {}).values() for option in inner.params
+        )
     }
     assert with_out == tried

@@ -63,8 +63,8 @@ def test_an_argument_and_an_entry_point_are_told_the_same(tmp_path: Path) -> Non
     done = run("tasks", "harbor:mine/Harbor-v0", cwd=tmp_path)
     assert (done.returncode, f"PYTHONPATH={tmp_path}" in done.stderr) == (2, True), done.stderr
     (tmp_path / "docks.py").write_text("")
-    found = 'import sys, gymnasium; gymnasium.register("mine/Docks-v0", "docks:Docks")'
-    done = run("tasks", "mine/Docks-v0", cwd=tmp_path, prelude=found)
+    registering = 'import sys, gymnasium; gymnasium.register("mine/Docks-v0", "docks:Docks")'
+    done = run("tasks", "mine/Docks-v0", cwd=tmp_path, prelude=registering)
     assert (done.returncode, f"PYTHONPATH={tmp_path}" in done.stderr) == (2, True), done.stderr
 
 

@@ -103,10 +103,13 @@ def test_a_used_environment_gives_the_same_as_a_fresh_one(demonstrate: Callable[
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        (lambda one: replace(one, digest=bytes(16)), "other observations"),
-        (lambda one: replace(one, rewards=one.rewards + 1, digest=bytes(16)), "another reward at step 1 "),
+        (lambda episode: replace(episode, digest=bytes(16)), "other observations"),
         (
-            lambda one: replace(one, versions={**one.versions, "numpy": "1.0"}, digest=bytes(16)),
+            lambda episode: replace(episode, rewards=episode.rewards + 1, digest=bytes(16)),
+            "another reward at step 1 ",
+        ),
+        (
+            lambda episode: replace(episode, versions={**episode.versions, "numpy": "1.0"}, digest=bytes(16)),
             "numpy 1.0 →",
         ),
     ],

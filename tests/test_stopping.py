@@ -272,11 +272,11 @@ def test_looking_through_a_store_ends_at_the_first_signal_while_an_episode_is_pl
     slow = {toy_slow_pole.STEP: "0.4"}
     command = forge.start("browse", place.store, "--no-browser", environment=slow)
     command.wait_for("Ctrl-C stops")
-    found = re.search(r"http\S+", command.out)
-    assert found
+    link = re.search(r"http\S+", command.out)
+    assert link
     with httpx.Client(follow_redirects=True, timeout=60) as client:
-        client.get(found[0])
-        frames = urljoin(found[0], f"/frames/{episode}?first={steps}&count=1")
+        client.get(link[0])
+        frames = urljoin(link[0], f"/frames/{episode}?first={steps}&count=1")
         with client.stream("GET", frames) as response:
             next(response.iter_raw())  # it tells how far it has come: it is playing
             took = stopped(command, INT, True)

@@ -61,8 +61,8 @@ def shown(cell: Cell, by_return: bool) -> tuple[str, str]:
 
 def seeds_of(comparison: Comparison) -> tuple[int, int]:
     """Return the first and the last seed of all episodes."""
-    cells = comparison.cells.values()
-    return min((one.seeds[0] for one in cells), default=0), max((cell.seeds[1] for cell in cells), default=0)
+    ranges = [cell.seeds for cell in comparison.cells.values()]
+    return min((first for first, _ in ranges), default=0), max((last for _, last in ranges), default=0)
 
 
 def console_table(rows: pa.Table, suite: Suite | None = None) -> FoldedTable:

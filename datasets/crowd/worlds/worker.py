@@ -211,9 +211,9 @@ def _requests(line: socket.socket) -> Iterator[bytes]:
 
 def _register(specs: Sequence[EnvSpec]) -> None:
     """Register what the server's own program had registered, and no package does."""
-    known = registry() if "minigrid" in sys.modules else gymnasium.registry
+    registered = registry() if "minigrid" in sys.modules else gymnasium.registry
     for spec in specs:
-        if spec.id not in known:
+        if spec.id not in registered:
             gymnasium.registry[spec.id] = spec
 
 
