@@ -76,7 +76,7 @@ def run_demo(out: Path, *, quick: bool, play: bool, port: int, seed: int, consol
     ):
         episodes = QUICK_EPISODES if quick else suite.episodes
         measured = measure(
-            [kept], out / "evaluation", episodes=episodes, people=[people], seed=seed, progress=bars
+            [kept], out / "evaluation", episodes=episodes, people=_played(people), seed=seed, progress=bars
         )
     write_card(kept, table_markdown(measured.rows, suite))
     page = out / "report.html"
@@ -91,7 +91,7 @@ def run_demo(out: Path, *, quick: bool, play: bool, port: int, seed: int, consol
 
 def _crowd(suite: Suite, folder: Path, quick: bool, console: SafeConsole) -> Store:
     share = QUICK_SHARE if quick else 1.0
-    wanted = {task: max(10, round(count * share)) for task, count in DEMONSTRATIONS.items()}
+    counts = {task: max(10, round(count * share)) for task, count in DEMONSTRATIONS.items()}
     if folder.exists():
         store = Store.create(folder, suite)
         console.print(f"{counted(len(store), 'demonstration')} found in {folder}")
@@ -104,11 +104,11 @@ def _crowd(suite: Suite, folder: Path, quick: bool, console: SafeConsole) -> Sto
         _stage(console, f"a simulated crowd of {people} plays"),
         Progress("playing", transient=False) as bars,
     ):
-        handles = {task: bars.add(task, count) for task, count in wanted.items()}
+        handles = {task: bars.add(task, count) for task, count in counts.items()}
         simulate(
             suite,
             Store.create(unfinished, suite),
-            wanted,
+            counts,
             workers=2,
             progress=lambda task, count: bars.advance(count, handles[task]),
         )
@@ -117,7 +117,14 @@ def _crowd(suite: Suite, folder: Path, quick: bool, console: SafeConsole) -> Sto
 
 
 def _report(out: Path, page: Path, run: Path, store: Store, people: Store) -> None:
-    report_on(out / "evaluation", page, runs=[run], stores=[store], people=[people], title="First steps")
+    report_on(
+        out / "evaluation", page, runs=[run], stores=[store], people=_played(people), title="First steps"
+    )
+
+
+def _played(people: Store) -> list[Store]:
+    """Return the people's store as a list: an empty one as long as nobody has played."""
+    return [people] if len(people) else []
 
 
 def _invite(
