@@ -46,13 +46,14 @@ def browse(
     """Look through a store in the browser: play any episode, filter, note, tag, mark for removal."""
     from .datasets.crowd.browsing.serve import browse as serve_browser
 
-    more: dict[str, Any] = {"say": errors.print} if as_json else {}
-    stopped = serve_browser(folder, port=port, open_browser=browser, replays=replay, **more)
-    if as_json:
+    def tell_marked() -> None:
         annotations = _opened(folder).annotations().episodes
         marked = sorted(episode for episode, annotation in annotations.items() if annotation.marked)
         print_json("browse", {"store": folder, "marked": marked})
-    if stopped:
+        sys.stdout.flush()
+
+    more: dict[str, Any] = {"say": errors.print, "farewell": tell_marked} if as_json else {}
+    if serve_browser(folder, port=port, open_browser=browser, replays=replay, **more):
         signals.end_others()
         sys.stdout.flush()
         os._exit(0)  # nothing is left to do, for which an interpreter takes seconds on a busy machine

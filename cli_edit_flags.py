@@ -49,7 +49,7 @@ _CONDITIONS: dict[str, tuple[Any, Any]] = {
         None,
     ),
     "unrated": (
-        Annotated[bool, typer.Option("--unrated", help="Only where no rule says what a success is.")],
+        Annotated[bool, typer.Option("--unrated", help="Only where success is not known.")],
         False,
     ),
     "marked": (

@@ -29,6 +29,7 @@ from .edit_log import (
     next_number,
     read_rows,
     records,
+    redo_names,
     redo_records,
     sweep_edits,
 )
@@ -103,7 +104,9 @@ def commit(store: Store, change: Change) -> Record:
             changed=sorted(put),
             places=parts.places(touched),
         )
-        undone = [name for old in redo_records(folder) for name in (old.name, old.rows_name)]
+        undone = [
+            f"{EDITS}/{name}{suffix}" for name in redo_names(folder) for suffix in (".json", ".parquet")
+        ]
         return _recorded(
             store, parts, changed, (before, after), record, parts.rows_of(change.drop | put), undone
         )

@@ -7,6 +7,7 @@ person; the rows do, and `forget_in_edits` removes a person from all of them.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 from collections.abc import Mapping
@@ -167,10 +168,12 @@ def deleted_episodes(folder: Path, manifest: Manifest) -> frozenset[str]:
         return read_annotations(folder, manifest).deleted
     except (TutelageError, OSError):
         pass
-    try:
-        return frozenset(episode for record in records(folder) for episode in record.deleted)
-    except (TutelageError, OSError):
-        return frozenset()
+    deleted: set[str] = set()
+    with contextlib.suppress(TutelageError, OSError):
+        for record in records(folder):
+            deleted = (deleted | set(record.deleted)) - set(record.restored)
+        return frozenset(deleted)
+    return frozenset()
 
 
 def finish_pending(folder: Path, manifest: Manifest) -> None:

@@ -68,7 +68,8 @@ steps = sql.Table(
 )
 index_unsealed(seats, episodes, steps)
 alive = steps.c.dropped.is_not(True)  # a damaged value that is neither must not hide a step
-sql.Index("one_step", steps.c.episode, steps.c.step, unique=True, sqlite_where=alive, postgresql_where=alive)
+# its name says which condition it is of: an index of an older journal answers no question about this one
+sql.Index("live_step", steps.c.episode, steps.c.step, unique=True, sqlite_where=alive, postgresql_where=alive)
 
 
 def insert_steps(engine: sql.Engine) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from ..envs.gymnasium_task import TaskEnvironment
-from ..envs.spaces import action_size, leaves
+from ..envs.spaces import action_size, leaves, row_to_action
 from ..envs.task import Task
 from .recorded_only import is_absent
 from .replay import Environments
@@ -18,11 +19,11 @@ from .trajectory import Trajectory
 def recorded_in(after: Trajectory, before: Task, environments: Environments) -> tuple[Trajectory, str]:
     """Return an episode as one of a corrected task, `after.task`, and why it is refused.
 
-    It must be the same environment. One that was registered nowhere may get another id, if the recorded
-    observations and actions fit that. The outcome is what the rule says of the recorded rewards and infos.
+    It must be the same environment. One that was registered nowhere may get another id and module, if every
+    recorded observation and action fits that. The outcome is what the rule says of rewards and infos.
     """
     task = environments.suite[after.task]
-    is_same = (_id(before), before.kwargs, before.max_steps) == (_id(task), task.kwargs, task.max_steps)
+    is_same = _plays(before) == _plays(task)
     if not is_same and not is_absent(before):
         return after, "its observations are stored: no replay shows that this is right"
     if not is_same and (misfit := _misfit(after, environments[task.id])):
@@ -36,8 +37,9 @@ def recorded_in(after: Trajectory, before: Task, environments: Environments) -> 
     return replace(after, success=success), ""
 
 
-def _id(task: Task) -> str:
-    return task.env.rpartition(":")[2]
+def _plays(task: Task) -> tuple[Any, ...]:
+    """Return what says which environment plays a task, and how."""
+    return task.env, task.imports, task.kwargs, task.max_steps
 
 
 def _misfit(episode: Trajectory, environment: TaskEnvironment) -> str:
@@ -53,4 +55,7 @@ def _misfit(episode: Trajectory, environment: TaskEnvironment) -> str:
             return "observations"
         if not is_text and (array.shape[1:] != (space.shape or ()) or array.dtype != space.dtype):
             return "observations"
-    return "" if episode.actions.shape[1] == action_size(environment.action_space) else "actions"
+    actions = environment.action_space
+    if episode.actions.shape[1] != action_size(actions):
+        return "actions"
+    return "" if all(actions.contains(row_to_action(actions, row)) for row in episode.actions) else "actions"

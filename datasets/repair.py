@@ -164,7 +164,10 @@ def _plan_edits(plan: Plan) -> None:
         read_annotations(folder, plan.manifest)
     except (TutelageError, OSError):
         name = annotations_name(plan.manifest.annotations)
-        plan.find("the notes, tags and marks are damaged or missing", "the store is left without them")
+        plan.find(
+            "the notes, tags and marks are damaged or missing",
+            "the store is left without them; what was deleted stays so",
+        )
         plan.aside += [name] * (folder / name).exists()
         plan.annotations = Annotations(deleted=deleted_episodes(folder, plan.manifest)).encode()
         digest = hashlib.sha256(plan.annotations).hexdigest() if plan.annotations else ""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from gymnasium.spaces import Discrete, Space
 
+from ..envs.capabilities import draws_tiles
 from ..envs.errors import TutelageError
 from ..envs.gymnasium_task import Step, TaskEnvironment
 from ..envs.success import SuccessRule
@@ -202,10 +203,8 @@ def _bytes_of(array: np.ndarray) -> np.ndarray:
 
 def _grid_world(environment: TaskEnvironment) -> GridEnv | None:
     """Return the grid world of a task that is nothing but one, else None."""
-    from ..envs.grid.environment import GridEnv
-
     world = environment.env.unwrapped
-    return world if isinstance(world, GridEnv) and is_grid(environment.task) else None
+    return world if draws_tiles(world) and is_grid(environment.task) else None  # type: ignore[return-value]
 
 
 class Environments:

@@ -22,7 +22,7 @@ class Selection:
     """Conditions on episodes; those that are given must all hold. Of a list, one entry is enough.
 
     `text` is looked for, word by word and without regard to case, in ids, tasks, demonstrators, environments,
-    notes and tags. `success` None takes all outcomes, `unrated` those of tasks without a success rule.
+    notes and tags. `success` None takes all outcomes, `unrated` those whose success is not known.
     """
 
     episodes: Sequence[str] = ()

@@ -17,6 +17,7 @@ from gymnasium.spaces import Box, Discrete
 from ..envs.controls import from_mapping
 from ..envs.errors import TutelageError
 from ..envs.printable import printable
+from ..envs.success import SuccessRule
 from ..envs.trust import Untrusted
 from ..envs.wording import counted
 from .edit_commit import Change
@@ -124,7 +125,7 @@ def trim(trajectory: Trajectory, environments: Environments, first: int, last: i
     except TutelageError as error:
         raise Refusal(f"it does not replay as recorded: {printable(error)}") from None
     if trajectory.observations is not None:
-        return _trim_stored(trajectory, first, last)
+        return _trim_stored(trajectory, environments.suite[trajectory.task].success, first, last)
     cut = _cut_out(trajectory, first, last)
     try:
         again = replay(cut, environments[trajectory.task])
@@ -142,7 +143,7 @@ def trim(trajectory: Trajectory, environments: Environments, first: int, last: i
     )
 
 
-def _trim_stored(trajectory: Trajectory, first: int, last: int) -> Trajectory:
+def _trim_stored(trajectory: Trajectory, rule: SuccessRule, first: int, last: int) -> Trajectory:
     if first:
         raise Refusal(
             "its observations are stored, so no replay shows what a reset would give: the start cannot be "
@@ -152,7 +153,7 @@ def _trim_stored(trajectory: Trajectory, first: int, last: int) -> Trajectory:
     assert trajectory.observations is not None
     seen = {path: array[: len(cut) + 1] for path, array in trajectory.observations.items()}
     digest = digest_of(seen, cut.rewards, False, False)
-    success = None if trajectory.success is None else False  # it no longer has an end
+    success = rule.outcome(None)  # it no longer has an end
     return replace(cut, observations=seen, digest=digest, terminated=False, truncated=False, success=success)
 
 

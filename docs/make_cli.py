@@ -13,8 +13,8 @@ HEAD = """# The command line
 Written by `make docs` from the program's own `--help`; edit `cli.py` instead.
 
 A mistake ends in one line on stderr (expected, got, what to do) and exit status 2. The first Ctrl-C ends with
-130 and SIGTERM with 143, in one line that says how to go on; `record` and `serve`, which end in no other way,
-end with 0 when everything is saved. Without a terminal, long work says every ten
+130 and SIGTERM with 143, in one line that says how to go on; `record`, `serve` and `browse`, which end in no
+other way, end with 0 when everything is saved. Without a terminal, long work says every ten
 seconds how far it is; `TUTELAGE_PROGRESS` is another number of seconds, 0 none.
 """
 

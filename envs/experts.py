@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from .capabilities import draws_tiles
 from .errors import TutelageError, nearest
 from .gymnasium_task import TaskEnvironment
 from .task import Task
@@ -201,7 +202,7 @@ def _is_called(name: str) -> Callable[[Any], bool]:
 
 
 _FITS: dict[str, Callable[[Any], bool]] = {
-    "grid": _is_called("GridEnv"),
+    "grid": draws_tiles,
     "babyai": _is_called("RoomGridLevel"),
     "cartpole": _has("state", "masspole"),
     "taxi": _has("P", "decode"),

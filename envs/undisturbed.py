@@ -46,18 +46,18 @@ def _restore(generator: Any) -> Callable[[], None]:
 
 
 def _generators(environment: Any) -> Iterator[Any]:
-    waiting, looked = [(environment, 0)], {id(environment)}
+    waiting, looked = [(_attributes(environment), 0)], {id(environment)}
     while waiting and len(looked) < _MOST_OBJECTS:
-        holder, depth = waiting.pop(0)
-        for value in list(_attributes(holder).values()):
+        attributes, depth = waiting.pop(0)
+        for value in list(attributes.values()):
             if id(value) in looked or isinstance(value, _NOT_FOLLOWED):
                 continue
             if isinstance(value, np.random.Generator | np.random.RandomState | random.Random):
                 looked.add(id(value))
                 yield value
-            elif depth + 1 < _DEEPEST and _attributes(value):
+            elif depth + 1 < _DEEPEST and (parts := _attributes(value)):
                 looked.add(id(value))
-                waiting.append((value, depth + 1))
+                waiting.append((parts, depth + 1))
 
 
 def _attributes(holder: Any) -> dict[str, Any]:

@@ -100,6 +100,16 @@ def test_edits_are_made_again_in_turn_until_another_is_made(filled: Store, equal
     assert not (filled.path / EDITS).exists()
 
 
+def test_a_damaged_record_of_what_was_undone_prevents_no_other_edit(filled: Store) -> None:
+    edit(filled, "delete", "--by", "bob", "--apply")
+    edit(filled, "undo", "--apply")
+    (record,) = (filled.path / EDITS).glob("*.json")
+    record.write_bytes(record.read_bytes()[:-20])
+    edit(filled, "tag", "--all", "--add", "good", "--apply")
+    assert not record.exists()
+    assert filled.verify() == []
+
+
 def test_compacted_edits_cannot_be_undone_and_leave_nothing(filled: Store) -> None:
     edit(filled, "delete", "--by", "bob", "--apply")
     assert "would remove what undoes 1 edit or makes" in edit(filled, "compact")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import gymnasium
 import numpy as np
 import pytest
 from tutelage.envs.errors import TutelageError
@@ -117,6 +118,20 @@ def test_the_babyai_bot_gives_up_when_its_search_does_not_end(
     environment.reset(SEEDS[0])
     expert.reset()
     assert expert.act() is None
+
+
+class GridEnv(gymnasium.Env[Any, Any]):
+    """Called as a grid world of ours is, and none."""
+
+    observation_space = gymnasium.spaces.Discrete(2)
+    action_space = gymnasium.spaces.Discrete(2)
+
+
+def test_another_environment_of_the_same_name_is_no_grid_world() -> None:
+    gymnasium.register("toys/SameName-v0", GridEnv)
+    task = Task("it", "toys/SameName-v0", expert="grid")
+    with pytest.raises(TutelageError, match="can play toys/SameName-v0, got 'grid'"):
+        make_expert(task, TaskEnvironment(task))
 
 
 @pytest.mark.parametrize(

@@ -6,15 +6,18 @@ import json
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import gymnasium
 import numpy as np
 import pytest
 import yaml
+from gymnasium.envs.registration import EnvSpec
 from tutelage.cli import app
 from tutelage.cli_edit_tables import id_length
 from tutelage.datasets.formats.exchange import import_store
+from tutelage.datasets.formats.foreign_rules import success_rule
 from tutelage.datasets.store import Store
 from tutelage.envs.errors import TutelageError
 from tutelage.envs.success import UNKNOWN
@@ -138,7 +141,11 @@ def test_an_environment_and_a_rule_are_given_to_recorded_data_that_fit(
     robot_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "my_robot.py").write_text(
-        "import gymnasium\ngymnasium.register('my/Robot-v0', 'gymnasium.envs.classic_control:CartPoleEnv')\n"
+        "import gymnasium\nfrom gymnasium.envs.classic_control import CartPoleEnv\n"
+        "class OneWay(CartPoleEnv):\n    def __init__(self, render_mode=None):\n"
+        "        super().__init__(render_mode=render_mode)\n"
+        "        self.action_space = gymnasium.spaces.Discrete(1)\n"
+        "gymnasium.register('my/Robot-v0', CartPoleEnv)\ngymnasium.register('my/OneWay-v0', OneWay)\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setenv("TUTELAGE_TRUST", "")
@@ -151,6 +158,11 @@ def test_an_environment_and_a_rule_are_given_to_recorded_data_that_fit(
     assert "its recorded observations are not those of Taxi-v3" in tutelage(
         "edit", robot_store, "suite", file, status=2
     )
+    task["env"] = "my_robot:my/OneWay-v0"
+    file.write_text(yaml.safe_dump(document))
+    assert "its recorded actions are not those of my_robot:my/OneWay-v0" in tutelage(
+        "edit", robot_store, "suite", file, status=2
+    )
     task |= {"env": "my_robot:my/Robot-v0", "success": "steps >= 20"}
     file.write_text(yaml.safe_dump(document))
     tutelage("edit", robot_store, "suite", file, "--apply")
@@ -160,6 +172,9 @@ def test_an_environment_and_a_rule_are_given_to_recorded_data_that_fit(
     assert set(rows["env"].to_pylist()) == {"my_robot:my/Robot-v0"}
     assert store.verify() == []
     assert json.loads(tutelage("inspect", robot_store, "--workers", "1", "--json"))["absent"] == []
+    task["env"] = "elsewhere:my/Robot-v0"
+    file.write_text(yaml.safe_dump(document))
+    assert "no replay shows that this is right" in tutelage("edit", robot_store, "suite", file, status=2)
     task["env"] = "CartPole-v1"  # it has an environment now: another is no correction that can be shown
     file.write_text(yaml.safe_dump(document))
     assert "no replay shows that this is right" in tutelage("edit", robot_store, "suite", file, status=2)
@@ -245,3 +260,12 @@ def test_a_file_that_leaves_the_rule_out_keeps_the_store_s(robot_store: Path, tm
     tutelage("edit", robot_store, "suite", file, "--apply")
     [corrected] = Store.open(robot_store).suite
     assert (corrected.instruction, corrected.success.text) == ("go", UNKNOWN)
+
+
+@pytest.mark.parametrize("name", ["reward_threshold", "max_episode_steps"])
+@pytest.mark.parametrize("value", ["many", float("nan"), [1]])
+def test_a_limit_that_is_no_number_is_refused(name: str, value: object) -> None:
+    spec = EnvSpec("CartPole-v1", reward_threshold=475, max_episode_steps=500)
+    setattr(spec, name, value)
+    with pytest.raises(TutelageError, match=f"expected {name} of CartPole-v1 to be a finite number, got"):
+        success_rule(SimpleNamespace(env_spec=spec))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import resource
 import sqlite3
 import threading
@@ -236,3 +237,18 @@ def test_a_journal_of_an_older_version_gets_the_columns_that_came_later(tmp_path
         assert [(one.demonstrator, one.study, one.role) for one in journal.episodes()] == [("ada", "", "")]
         journal.begin(episode(study="pilot", consent="c0ffee", role="gold")).result()
         assert [one.consent for one in journal.episodes(role="gold")] == ["c0ffee"]
+
+
+def test_a_journal_with_the_index_of_an_older_one_gets_its_own(tmp_path: Path) -> None:
+    file = tmp_path / "journal.sqlite"
+    with Journal(file):
+        pass
+    with contextlib.closing(sqlite3.connect(file)) as database:
+        database.execute("drop index live_step")
+        database.execute("create unique index one_step on steps (episode, step) where dropped is 0")
+        database.commit()
+    with Journal(file):
+        pass
+    with contextlib.closing(sqlite3.connect(file)) as database:
+        asked = "select step from steps where episode = 'a' and dropped is not 1 order by step"
+        assert "USING INDEX live_step" in str(database.execute(f"explain query plan {asked}").fetchall())

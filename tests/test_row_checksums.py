@@ -22,7 +22,7 @@ from tutelage.tests.postgres import PostgreSQL
 
 SECONDS = 20
 STEPS = 40
-SWAP = "update sqlite_master set sql = replace(sql, ?, ?) where name = 'one_step'"
+SWAP = "update sqlite_master set sql = replace(sql, ?, ?) where name = 'live_step'"
 
 
 @pytest.fixture
@@ -247,13 +247,15 @@ def test_an_index_that_lost_a_row_is_made_anew(tmp_path: Path) -> None:
         assert is_sqlite(journal.engine)
     with contextlib.closing(sqlite3.connect(file)) as database:
         database.execute("pragma writable_schema = on")
-        database.execute(SWAP, ("dropped IS 0", "step < 5"))
+        assert database.execute(SWAP, ("dropped IS NOT 1", "step < 5")).rowcount == 1
         database.commit()
     with contextlib.closing(sqlite3.connect(file)) as database:
         database.execute("reindex")
         database.execute("pragma writable_schema = on")
-        database.execute(SWAP, ("step < 5", "dropped IS 0"))
+        database.execute(SWAP, ("step < 5", "dropped IS NOT 1"))
         database.commit()
+    with contextlib.closing(sqlite3.connect(file)) as database:
+        assert "live_step" in str(database.execute("pragma integrity_check").fetchall())
     with Journal(file) as journal:
         assert len(journal.steps("ada-1")) == STEPS
 

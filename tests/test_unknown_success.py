@@ -18,6 +18,7 @@ from tutelage.datasets.evidence import evidence
 from tutelage.datasets.quality import quality
 from tutelage.datasets.replay import Environments
 from tutelage.datasets.store import Store
+from tutelage.datasets.trajectory import digest_of
 from tutelage.datasets.trimming import trim
 from tutelage.envs.suite import Suite, suite_from
 from typer.testing import CliRunner
@@ -127,3 +128,18 @@ def test_an_episode_that_is_trimmed_keeps_an_unknown_success(suite: Suite) -> No
     assert kept.observations is not None
     with Environments(suite) as environments:
         assert trim(kept, environments, 0, 1).success is None
+
+
+def test_what_was_not_known_and_lost_its_end_by_trimming_counts_as_given_up(
+    suite: Suite, tmp_path: Path
+) -> None:
+    (kept,) = rollout(ChanceActor(), suite["pole"], [7], suite_name="both", keep=True)
+    unknown = replace(kept, terminated=False, truncated=False, success=None)
+    assert unknown.observations is not None
+    unknown = replace(unknown, digest=digest_of(unknown.observations, unknown.rewards, False, False))
+    with Environments(suite) as environments:
+        cut = trim(unknown, environments, 0, 1)
+    assert cut.success is False
+    store = Store.create(tmp_path / "store", suite)
+    store.append([cut])
+    assert store.verify() == []

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
+from ...envs.errors import TutelageError, brief
 from ...envs.families import known_rule
 from ...envs.gymnasium_task import registry_with
+from ...envs.printable import printable
 from ...envs.success import UNKNOWN
 
 _CORRECT = "success is null, until `tutelage edit STORE suite` is given a rule"
@@ -20,6 +23,12 @@ def success_rule(dataset: Any) -> tuple[str, str]:
     spec = dataset.env_spec
     if spec is None:
         return UNKNOWN, f"it names no environment, so no success rule is known: {_CORRECT}"
+    for name in ("max_episode_steps", "reward_threshold"):
+        value = getattr(spec, name)
+        if value is not None and not (isinstance(value, int | float) and math.isfinite(value)):
+            raise TutelageError(
+                f"expected {name} of {printable(spec.id)} to be a finite number, got {brief(value)}"
+            )
     is_registered = spec.id in registry_with(spec.id)
     rule = known_rule(spec.id, spec.max_episode_steps)
     if rule != UNKNOWN:

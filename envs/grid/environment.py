@@ -82,7 +82,7 @@ class GridEnv(gymnasium.Env[Observed, int]):
 
     metadata = {"render_modes": ["rgb_array", "ansi"], "render_fps": 10}  # noqa: RUF012
     draws_tiles = True
-    """That `tiles` gives what a page draws, for who must not import compiled code to find out."""
+    """That `tiles` gives what a page draws, see `capabilities.draws_tiles`."""
 
     def __init__(
         self,

@@ -54,8 +54,11 @@ def browse(
     open_browser: bool = True,
     replays: bool = True,
     say: Callable[[str], None] = print,
+    farewell: Callable[[], None] = lambda: None,
 ) -> bool:
     """Serve the page until Ctrl-C, on loopback; the link carries the token that is needed, `say` is given it.
+
+    `farewell` is called once when serving is over, also where the process is ended because a world is busy.
 
     Returns whether a signal ended it.
 
@@ -71,13 +74,16 @@ def browse(
         if open_browser:
             threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
         server = server_of(browser.app())
-        with contextlib.suppress(KeyboardInterrupt), _ended_by_signals(server, browser):
+        with contextlib.suppress(KeyboardInterrupt), _ended_by_signals(server, browser, farewell):
             server.run(sockets=[listening])
+    farewell()
     return browser.is_stopping
 
 
 @contextlib.contextmanager
-def _ended_by_signals(server: uvicorn.Server, browser: Browser) -> Iterator[None]:
+def _ended_by_signals(
+    server: uvicorn.Server, browser: Browser, farewell: Callable[[], None]
+) -> Iterator[None]:
     """Let the first Ctrl-C or SIGTERM end serving, and within two seconds the process, whatever is played.
 
     Nothing is lost by that: annotations are whole on disk before they are acknowledged.
@@ -87,6 +93,7 @@ def _ended_by_signals(server: uvicorn.Server, browser: Browser) -> Iterator[None
     def watch() -> None:
         if not is_over.wait(_END_SECONDS):
             signals.end_others()
+            farewell()
             os._exit(0)
 
     def stop(sig: int, frame: FrameType | None) -> None:
@@ -184,9 +191,9 @@ class Browser:
         self, name: str, begun: bytes, parts: AsyncGenerator[bytes, None]
     ) -> AsyncIterator[bytes]:
         """Give the parts of a stream that has begun; what goes wrong from here on is told in it."""
-        yield begun
         try:
             async with contextlib.aclosing(parts):
+                yield begun
                 async for part in parts:
                     yield part
         except Gone:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ....envs.capabilities import draws_tiles
 from ....envs.gymnasium_task import TaskEnvironment
 from ....envs.pictures import text_size
 from ....envs.scenes import scene_of
@@ -62,8 +63,8 @@ def drawn_as_data(environment: TaskEnvironment) -> Picture | None:
 
 
 def _grid_world(environment: TaskEnvironment) -> GridEnv | None:
-    bare = environment.env.unwrapped
-    return bare if getattr(bare, "draws_tiles", False) else None  # type: ignore[return-value]
+    world = environment.env.unwrapped
+    return world if draws_tiles(world) else None  # type: ignore[return-value]
 
 
 def tiles_of(world: GridEnv) -> Picture:
