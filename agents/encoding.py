@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-from ..datasets.column_profile import FENCE
 from ..datasets.columns import TaskColumns
 from ..envs.errors import TutelageError
 from ..envs.gymnasium_task import TaskEnvironment
@@ -25,6 +24,9 @@ from .parts import BINS, SKIPPED, Part
 GRID_SIDE, GRID_VALUES = 32, 32
 LOOKED_AT = 200_000
 """Steps of a task that the encoding is fitted to, at most."""
+
+APART = 3.0
+"""A number is an outlier if the nearest one is this many times as far as all usual ones lie apart."""
 
 COMMON = 0.03  # cell values above this share are ground, the others are things
 VECTOR_FEATURES = 1024
@@ -275,11 +277,24 @@ def fit_vector(path: str, shape: tuple[int, ...], values: np.ndarray) -> Seen:
 
 
 def _usual_range(column: np.ndarray) -> tuple[float, float]:
-    """Return the least and the greatest value within FENCE quartile ranges of the middle half."""
-    low, high = np.quantile(column, (0.25, 0.75))
-    reach = FENCE * (high - low)
-    usual = column[(column >= low - reach) & (column <= high + reach)] if reach > 0 else column
-    return float(usual.min()), float(usual.max())
+    """Return the range of the values without outliers: those behind a gap that nothing explains.
+
+    From the middle half of the values the range grows as long as the next value is not APART times as far
+    as the range is wide. So a rare state that values lead to is in it, however seldom (the fences of a box
+    plot leave out what is rare), and a sentinel is not, however often up to a quarter.
+    """
+    for outside in (0.25, 0.1, 0.05, 0.01):
+        low, high = np.quantile(column, (outside, 1 - outside))
+        if low < high:
+            return -_reach(-column, -high, -low), _reach(column, low, high)
+    return float(column.min()), float(column.max())
+
+
+def _reach(column: np.ndarray, low: float, high: float) -> float:
+    """Return how far up the values go on from `high` without a gap."""
+    above = np.unique(np.append(column[column > high], high))
+    far = np.diff(above) > APART * (above[:-1] - low)
+    return float(above[np.argmax(far)] if far.any() else above[-1])
 
 
 def _edges(column: np.ndarray, intervals: int, low: float, high: float) -> tuple[float, ...]:

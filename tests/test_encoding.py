@@ -219,6 +219,21 @@ def test_one_sentinel_does_not_hide_all_other_values(sentinel: float, share: flo
     assert np.abs(shown[3] - shown[0]).sum() > 0.5
 
 
+@pytest.mark.parametrize("rare", [0.3, 0.1, 0.03])
+@pytest.mark.parametrize("outliers", [[], [1e9, -1e30]], ids=["alone", "beside outliers"])
+def test_rare_states_that_values_lead_to_keep_their_resolution(rare: float, outliers: list[float]) -> None:
+    generator = np.random.default_rng(
+        0
+    )  # as a pendulum's speed: at rest nearly always, and it swings up first
+    at_rest = generator.normal(0, 0.01, int(20_000 * (1 - rare)))
+    swinging = generator.uniform(-8, 8, int(20_000 * rare))
+    seen = fit_vector("", (1,), np.concatenate([at_rest, swinging, outliers])[:, None])
+    assert seen.spans[0] == pytest.approx((-8, 8), abs=0.1)
+    assert np.diff([edge for edge in seen.edges[0] if -8 < edge < 8]).max() < 16 / 30
+    steps = quantile_features(seen, np.linspace(-7.9, 7.9, 64)[:, None])
+    assert (np.abs(np.diff(steps, axis=0)).sum(1) > 0.2).all()
+
+
 @pytest.mark.parametrize(
     "values",
     [

@@ -135,13 +135,13 @@ def test_the_figures_are_the_database_s_and_follow_it(board: Open, one: Busy) ->
         connection.execute(conduct.delete().where(conduct.c.episode == "new"))
 
 
-def test_it_fits_and_is_legible_and_has_no_serious_finding(board: Open, busy: Busy) -> None:
+def test_it_fits_and_is_legible_and_has_no_serious_finding(board: Open, one: Busy) -> None:
     page = board()
     looks_well(page)
     page.get_by_text("Export", exact=True).click()
     looks_well(page)
     page.locator("#pace summary").click()
-    open_person(page, busy.names[-1])
+    open_person(page, one.names[-1])
     expect(page.locator("#how tr.bad")).not_to_have_count(0)
     looks_well(page)
     page.keyboard.press("Escape")

@@ -28,6 +28,7 @@ export class List {
   #current = null;
   #timer = null;
   #asked = 0;
+  #drawn = Promise.resolve(); // kept when what was asked for last is drawn
 
   constructor(open, failed) {
     this.#open = open;
@@ -53,8 +54,13 @@ export class List {
   }
 
   /** Ask for the episodes that fit, from the first on. */
-  async refresh() {
+  refresh() {
     clearTimeout(this.#timer);
+    this.#timer = null;
+    return (this.#drawn = this.#readFirst());
+  }
+
+  async #readFirst() {
     const read = await this.#ask(0);
     if (!read) return;
     this.#rows = read.rows;
@@ -63,8 +69,10 @@ export class List {
     this.#drawFoot();
   }
 
-  /** Open the next or the previous episode of the list. */
+  /** Open the next or the previous episode of the list, with the conditions as they stand now. */
   async move(by) {
+    if (this.#timer) this.refresh();
+    await this.#drawn;
     const now = this.#rows.findIndex(({ episode }) => episode === this.#current);
     const next = now < 0 ? 0 : now + by;
     if (next >= this.#rows.length && this.#rows.length < this.#total) await this.#more();
