@@ -14,8 +14,6 @@ from tutelage.datasets.journal_records import EpisodeRecord, SeatRecord, StepRec
 from tutelage.tests.postgres import PostgreSQL
 from tutelage.tests.wire import Wire
 
-pytestmark = pytest.mark.alone  # servers and clocks: needs steady time
-
 PLAYERS = 6
 
 

@@ -15,8 +15,6 @@ from tutelage.tests.players import GONE, Player, crowd
 from tutelage.tests.postgres import PostgreSQL
 from tutelage.tests.what_is_stored import actions, check_acknowledged, check_store, rows
 
-pytestmark = pytest.mark.alone  # servers and clocks: needs steady time
-
 
 def outage(nursery: Nursery, postgres: PostgreSQL, folder: Path, *seconds: float) -> None:
     """Stop the database for so long, and again, in the midst of play; then let everybody finish."""

@@ -34,8 +34,6 @@ from tutelage.tests.stranger import (
 )
 from tutelage.tests.toy_study import write
 
-pytestmark = pytest.mark.alone  # servers and clocks: needs steady time
-
 DEPLOY = Path(tutelage.__file__).parent / "deploy"
 UNIT = DEPLOY / "tutelage@.service"
 NAME = "localhost"

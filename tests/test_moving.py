@@ -16,8 +16,6 @@ from tutelage.tests.postgres import PostgreSQL
 from tutelage.tests.stranger import GONE, Server, Stranger, check, check_stores, servers, states_in, steps_in
 from websockets.exceptions import ConnectionClosed
 
-pytestmark = pytest.mark.alone  # servers and clocks: needs steady time
-
 
 @pytest.fixture
 def url(postgres: PostgreSQL) -> Iterator[str]:
