@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -20,22 +19,11 @@ from tutelage.datasets.crowd.recruiting.settlement import Payments
 from tutelage.datasets.journal import Journal
 from tutelage.tests.prolific_server import TOKEN, Fault, ProlificServer, prolific_server
 from tutelage.tests.prolific_study import CALLS, HOUR, NOW, finish, history, recruiting
+from tutelage.tests.settling import settle
 
 Make = Callable[..., Payments]
-CHILD = """
-import sys
-from tutelage.datasets.crowd.ledger import Ledger
-from tutelage.datasets.crowd.payments import entries
-from tutelage.datasets.crowd.recruiting.prolific import client_from_environment
-from tutelage.datasets.crowd.recruiting.recruiting import Recruiting
-from tutelage.datasets.crowd.recruiting.settlement import Payments
-from tutelage.datasets.journal import Journal
-
-recruiting = Recruiting.model_validate_json(sys.argv[2])
-with Journal(sys.argv[1]) as journal:
-    client = client_from_environment(recruiting.prolific)
-    Payments(Ledger(journal.engine), journal, client, recruiting, "pilot").settle("ann", NOW)
-"""
+FORK_SERVER = multiprocessing.get_context("forkserver")
+FORK_SERVER.set_forkserver_preload(["tutelage.tests.settling"])
 
 
 @pytest.fixture
@@ -122,24 +110,24 @@ def test_when_everything_fails_most_of_the_time_a_bonus_is_still_paid_once(
 @pytest.mark.parametrize("after", [False, True], ids=["unheard", "heard"])
 @pytest.mark.parametrize("call", range(CALLS))
 def test_a_server_killed_in_the_midst_of_any_call_pays_once(
-    server: ProlificServer, ledger: Ledger, payments: Make, tmp_path: Path, call: int, after: bool
+    server: ProlificServer,
+    ledger: Ledger,
+    payments: Make,
+    tmp_path: Path,
+    call: int,
+    after: bool,
 ) -> None:
     place = finish(ledger, server.join())
     server.faults = [Fault("/api/", 1, skip=call, after=after, hang=True)]
     section = recruiting(server).model_dump_json()
-    code = CHILD.replace("NOW", str(NOW))
-    child = subprocess.Popen(
-        [sys.executable, "-c", code, str(tmp_path / "journal.sqlite"), section],
-        env={"PROLIFIC_API_TOKEN": TOKEN},
-        stderr=subprocess.PIPE,
-    )
+    child = FORK_SERVER.Process(target=settle, args=(str(tmp_path / "journal.sqlite"), section, TOKEN, NOW))
+    child.start()
     try:
         assert server.held.wait(60)
-        child.send_signal(signal.SIGKILL)
     finally:
         child.kill()
-        _, said = child.communicate()
-    assert child.returncode == -signal.SIGKILL, said
+        child.join()
+    assert child.exitcode == -signal.SIGKILL
     server.release.set()
     assert until_settled(payments()) == "settled"
     assert (place.status, place.code, place.bonuses) == ("APPROVED", "DONE1234", [75])

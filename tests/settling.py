@@ -1,0 +1,20 @@
+"""A process that settles with one person of a study, to be killed while it does."""
+
+from __future__ import annotations
+
+import os
+
+from tutelage.datasets.crowd.ledger import Ledger
+from tutelage.datasets.crowd.recruiting.prolific import client_from_environment
+from tutelage.datasets.crowd.recruiting.recruiting import Recruiting
+from tutelage.datasets.crowd.recruiting.settlement import Payments
+from tutelage.datasets.journal import Journal
+
+
+def settle(database: str, section: str, token: str, now: float) -> None:
+    """Settle with `ann` as a server of the study would, whose journal is the file `database`."""
+    os.environ["PROLIFIC_API_TOKEN"] = token
+    recruiting = Recruiting.model_validate_json(section)
+    with Journal(database) as journal:
+        client = client_from_environment(recruiting.prolific)
+        Payments(Ledger(journal.engine), journal, client, recruiting, "pilot").settle("ann", now)
