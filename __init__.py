@@ -10,12 +10,12 @@ from .envs.grid.registration import register_levels
 from .envs.web.registration import register_pages
 
 if TYPE_CHECKING:
-    from .agents.behavior_cloning import train as train
     from .agents.evaluation.evaluate import evaluate as evaluate
-    from .agents.policy import Policy as Policy
+    from .agents.policy.policy import Policy as Policy
+    from .agents.training.behavior_cloning import train as train
     from .datasets.store import Store as Store
-    from .envs.gymnasium_task import TaskEnvironment as TaskEnvironment
     from .envs.suite import load_suite as load_suite
+    from .envs.task_env import TaskEnvironment as TaskEnvironment
 
 __version__ = "0.1.0"
 __all__ = ["Policy", "Store", "TaskEnvironment", "__version__", "evaluate", "load_suite", "train"]

@@ -40,7 +40,7 @@ from _players import GridPlayer, Player, PolePlayer
 
 BUDGET_MS, PLAYERS, CROWDPLAY_PLAYERS, CROWDPLAY_MB = 25.0, 500, 6, 80.0
 REAL_TIME_PLAYERS, LATE_SHARE = 60, 0.01
-RECORD = "from tutelage.cli import main; main()"
+RECORD = "from tutelage.cli.main import main; main()"
 SUITE = {
     "suite": "load",
     "tasks": [

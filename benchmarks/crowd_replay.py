@@ -20,14 +20,14 @@ from pathlib import Path
 from typing import Any
 
 from _figures import figure, tell
-from tutelage.datasets.formats.miniwob_turk import import_miniwob_turk
-from tutelage.datasets.sampler import Sampler, load_columns
+from tutelage.datasets.arrays.sampler import Sampler, load_columns
+from tutelage.datasets.formats.miniwob.turk import import_miniwob_turk
 from tutelage.datasets.store import Store
 from tutelage.datasets.trajectory import Trajectory
 from tutelage.envs.spaces import row_to_action
-from tutelage.envs.web.elements import read_columns
+from tutelage.envs.web.action_space import action_space
 from tutelage.envs.web.environment import WebEnv
-from tutelage.envs.web.spaces import action_space
+from tutelage.envs.web.observation import read_columns
 
 TASKS = {
     **dict.fromkeys(

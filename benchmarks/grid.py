@@ -28,13 +28,13 @@ import gymnasium
 import numpy as np
 from _figures import figure, tell
 from minigrid.utils.baby_ai_bot import BabyAIBot
-from tutelage.envs.grid.demonstrators import play_episodes
-from tutelage.envs.grid.episodes import reset_all
 from tutelage.envs.grid.levels import LEVELS
-from tutelage.envs.grid.minds import empty_minds
+from tutelage.envs.grid.planner.memory import empty_minds
+from tutelage.envs.grid.simulated_players import play_episodes
+from tutelage.envs.grid.state import VIEW, empty_worlds
+from tutelage.envs.grid.stepping import reset_all
 from tutelage.envs.grid.vector import GridVectorEnv
-from tutelage.envs.grid.worlds import VIEW, empty_worlds
-from tutelage.envs.gymnasium_task import registry
+from tutelage.envs.task_env import registry
 
 BARE = {"GoToRedBallGrey": 9.4e6, "BossLevel": 7.0e6}
 WORLDS = 1024
@@ -46,7 +46,7 @@ import time
 began = time.perf_counter()
 import numpy as np
 from tutelage.envs.experts import GridExpert
-from tutelage.envs.gymnasium_task import TaskEnvironment
+from tutelage.envs.task_env import TaskEnvironment
 from tutelage.envs.suite import load_suite
 from tutelage.envs.grid.vector import GridVectorEnv
 world = TaskEnvironment(load_suite("babyai")["boss-level"])

@@ -25,19 +25,19 @@ from typing import Any
 import numpy as np
 import torch
 from _figures import figure, tell
-from tutelage.agents.behavior_cloning import train
-from tutelage.agents.checkpoint import load
 from tutelage.agents.evaluation.actors import PolicyActor
 from tutelage.agents.evaluation.evaluate import best_of_select, evaluate
-from tutelage.agents.evaluation.intervals import Interval, mean_rate, wilson
-from tutelage.agents.judges import skills
-from tutelage.agents.train_config import TrainConfig
-from tutelage.datasets.profiles import Profile
-from tutelage.datasets.sampler import load_columns
-from tutelage.datasets.simulated_crowd import SimulatedDemonstrator, crowd, simulate
+from tutelage.agents.policy.policy.checkpoint import load
+from tutelage.agents.training.behavior_cloning import train
+from tutelage.agents.training.config import TrainConfig
+from tutelage.agents.training.expertise_models import skills
+from tutelage.datasets.arrays.sampler import load_columns
+from tutelage.datasets.quality.verdict.weights import Weight
+from tutelage.datasets.simulation.profiles import Profile
+from tutelage.datasets.simulation.simulated_crowd import SimulatedDemonstrator, crowd, simulate
 from tutelage.datasets.store import Store
-from tutelage.datasets.weights import Weight
 from tutelage.envs.suite import Suite, load_suite, suite_from
+from tutelage.intervals import Interval, mean_rate, wilson
 
 TASKS = ("goto-red-ball-grey", "goto-local")
 CAREFUL = crowd({"careful": 9, "slow": 3})

@@ -25,15 +25,15 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 from _figures import figure, tell
-from tutelage.datasets.crowd.worlds.episode import Episode
-from tutelage.datasets.formats.minari import export_minari
-from tutelage.datasets.journal_records import EpisodeRecord
-from tutelage.datasets.sampler import Sampler, TaskColumns, load_columns
+from tutelage.crowd.hosting.episode import Episode
+from tutelage.crowd.storage.journal_records import EpisodeRecord
+from tutelage.datasets.arrays.sampler import Sampler, TaskColumns, load_columns
+from tutelage.datasets.formats.minari.exporter import export_minari
 from tutelage.datasets.store import Store
 from tutelage.datasets.trajectory import Trajectory
-from tutelage.envs.gymnasium_task import TaskEnvironment
 from tutelage.envs.suite import Suite, suite_from
 from tutelage.envs.task import Task
+from tutelage.envs.task_env import TaskEnvironment
 
 WINDOW = 32
 WINDOWS_A_BATCH = 256

@@ -31,11 +31,11 @@ from typing import Any
 import numpy as np
 import torch
 from _figures import figure, tell
-from tutelage.agents.demo import DEMO
-from tutelage.agents.train_config import TrainConfig
-from tutelage.agents.training_step import begin, make_sampler, training_step
-from tutelage.datasets.sampler import TaskColumns, load_columns
-from tutelage.datasets.simulated_crowd import simulate
+from tutelage.agents.training.config import TrainConfig
+from tutelage.agents.training.step import begin, make_sampler, training_step
+from tutelage.cli.main.demo import DEMO
+from tutelage.datasets.arrays.sampler import TaskColumns, load_columns
+from tutelage.datasets.simulation.simulated_crowd import simulate
 from tutelage.datasets.store import Store
 from tutelage.envs.suite import load_suite
 

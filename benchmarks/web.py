@@ -27,9 +27,9 @@ import psutil
 from _figures import figure, tell
 from tutelage.envs.web.actions import Action
 from tutelage.envs.web.browser import PROGRAM, Browser, find_program
-from tutelage.envs.web.elements import read_columns
 from tutelage.envs.web.environment import WebEnv
-from tutelage.envs.web.pages import miniwob_tasks
+from tutelage.envs.web.observation import read_columns
+from tutelage.envs.web.page_sources import miniwob_tasks
 from tutelage.envs.web.vector import reset_many, step_many
 
 HERE = Path(__file__).parent

@@ -30,17 +30,17 @@ from typing import Any
 import numpy as np
 from _figures import figure, tell
 from crowd_replay import DATA
-from tutelage.agents.behavior_cloning import train
-from tutelage.agents.checkpoint import load
 from tutelage.agents.evaluation.actors import PolicyActor
 from tutelage.agents.evaluation.evaluate import evaluate
-from tutelage.agents.evaluation.intervals import Interval, mean_rate, wilson
-from tutelage.agents.policy import Policy
-from tutelage.agents.train_config import TrainConfig
-from tutelage.datasets.formats.miniwob_turk import import_miniwob_turk
-from tutelage.datasets.simulated_crowd import simulate
+from tutelage.agents.policy.policy import Policy
+from tutelage.agents.policy.policy.checkpoint import load
+from tutelage.agents.training.behavior_cloning import train
+from tutelage.agents.training.config import TrainConfig
+from tutelage.datasets.formats.miniwob.turk import import_miniwob_turk
+from tutelage.datasets.simulation.simulated_crowd import simulate
 from tutelage.datasets.store import Store
 from tutelage.envs.suite import Suite, load_suite, suite_from
+from tutelage.intervals import Interval, mean_rate, wilson
 
 WEB, GRID = load_suite("web"), load_suite("babyai-small")
 CONFIG = TrainConfig(size=3, batch_steps=96, window=16, steps=600, evaluate_every=1_000_000, dtype="auto")

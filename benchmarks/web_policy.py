@@ -20,8 +20,8 @@ from pathlib import Path
 
 import pyarrow.compute as pc
 from _figures import figure, tell
-from tutelage.agents.evaluation.intervals import Interval, mean_rate, wilson
 from tutelage.agents.evaluation.saved_evaluation import read_evaluation
+from tutelage.intervals import Interval, mean_rate, wilson
 
 HERE = Path(__file__).parent
 PUBLISHED = HERE / "peers" / "miniwob_published.csv"

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ..envs.finite_json import exact_json
+from ..files.finite_json import exact_json
 from .trajectory import Trajectory, plain_bytes
 
 GROUPS: Mapping[str, tuple[str, ...]] = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..envs.errors import TutelageError
+from ..errors import TutelageError
 
 STORE, STUDY, RUN = "a store of demonstrations", "a study's folder", "a training run"
 EVALUATION, EXPORT, DEMO = "an evaluation", "an export", "a demo's folder"

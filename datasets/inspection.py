@@ -14,12 +14,12 @@ import pyarrow.compute as pc
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from ..envs.bounded_files import parse_json
-from ..envs.finite_json import number_text
-from ..envs.folded_table import Column, FoldedTable
-from ..envs.printable import printable
-from ..envs.wording import counted
-from .column_profile import Profile
+from ..console.folded_table import Column, FoldedTable
+from ..console.printable import printable
+from ..console.wording import counted
+from ..files.bounded_files import parse_json
+from ..files.finite_json import number_text
+from .arrays.array_profile import Profile
 from .recorded_only import played_without_environment
 from .store import Progress, Store
 from .verification import verify as check

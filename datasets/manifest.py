@@ -18,12 +18,12 @@ from typing import Any
 
 import yaml
 
-from ..envs.bounded_files import decode_text, open_regular, parse_json, parse_yaml, read_bytes
-from ..envs.errors import TutelageError
-from ..envs.finite_json import exact_json
+from ..console.wording import counted
 from ..envs.suite import Suite
-from ..envs.wording import counted
-from .durable import write_whole
+from ..errors import TutelageError
+from ..files.atomic_files import write_whole
+from ..files.bounded_files import decode_text, open_regular, parse_json, parse_yaml, read_bytes
+from ..files.finite_json import exact_json
 from .pending import read_pending
 
 STORE_VERSION = 2

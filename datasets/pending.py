@@ -11,10 +11,10 @@ import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ..envs.bounded_files import parse_json, read_bytes
-from ..envs.errors import TutelageError
-from ..envs.finite_json import json_text
-from .durable import write_whole
+from ..errors import TutelageError
+from ..files.atomic_files import write_whole
+from ..files.bounded_files import parse_json, read_bytes
+from ..files.finite_json import json_text
 
 EDITS = "edits"
 """A store's folder for what undoes its edits."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..envs.wording import counted
+from ..console.wording import counted
 from .trajectory import Trajectory, digest_of
 
 

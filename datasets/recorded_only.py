@@ -6,12 +6,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..envs.errors import TutelageError
-from ..envs.gymnasium_task import register, registry_with
-from ..envs.printable import printable
+from ..console.printable import printable
 from ..envs.task import Task
-from ..envs.trust import trusts_module
+from ..envs.task_env import register, registry_with
 from ..envs.unregistered import why_absent
+from ..errors import TutelageError
+from ..foreign_code.trust import trusts_module
 
 if TYPE_CHECKING:
     from .store import Store

@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import IO, Any
 
-from ..envs.errors import TutelageError
+from ..errors import TutelageError
 
 
 class Remote:

@@ -11,12 +11,12 @@ import numpy as np
 from gymnasium.spaces import Discrete, Space
 
 from ..envs.capabilities import draws_tiles
-from ..envs.errors import TutelageError
-from ..envs.gymnasium_task import Step, TaskEnvironment
 from ..envs.success import SuccessRule
 from ..envs.suite import Suite
 from ..envs.task import Task
-from ..envs.trust import Untrusted
+from ..envs.task_env import Step, TaskEnvironment
+from ..errors import TutelageError
+from ..foreign_code.trust import Untrusted
 from .proof import Replay, differences, is_same
 from .trajectory import Digest, Trajectory, digest_of, stack_observations
 from .versions import moved_versions

@@ -11,11 +11,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..envs.bounded_files import parse_json
-from ..envs.errors import TutelageError
-from ..envs.finite_json import exact_json
-from ..envs.wording import counted
-from .bounded_archives import read_npz
+from ..console.wording import counted
+from ..errors import TutelageError
+from ..files.bounded_archives import read_npz
+from ..files.bounded_files import parse_json
+from ..files.finite_json import exact_json
 from .trajectory import Trajectory
 
 VERSION = 2

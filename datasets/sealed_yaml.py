@@ -9,9 +9,9 @@ from typing import Any
 
 import yaml
 
-from ..envs.bounded_files import parse_yaml, read_text
-from ..envs.errors import TutelageError
-from ..envs.finite_json import exact_json
+from ..errors import TutelageError
+from ..files.bounded_files import parse_yaml, read_text
+from ..files.finite_json import exact_json
 
 
 def sealed(document: Mapping[str, Any]) -> bytes:

@@ -15,17 +15,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..envs.bounded_files import Limits, too_large
-from ..envs.errors import TutelageError, brief
+from ..console.wording import counted
 from ..envs.suite import Suite, suite_from
 from ..envs.task import SeedRange
-from ..envs.wording import counted
-from .annotations import Annotations, read_annotations
-from .bounded_parquet import BoundedParquet
-from .column_cache import COLUMNS
-from .durable import disk_errors, write_whole
-from .edit_log import finish_pending, forget_in_edits
-from .leftovers import episode_ids, settle
+from ..errors import TutelageError, brief
+from ..files.atomic_files import disk_errors, write_whole
+from ..files.bounded_files import Limits, too_large
+from .arrays.array_cache import COLUMNS
+from .editing.annotations import Annotations, read_annotations
+from .editing.edit_log import finish_pending, forget_in_edits
+from .maintenance.leftovers import episode_ids, settle
+from .maintenance.removal import remove_rows
 from .manifest import (
     DAMAGED,
     DOCUMENT,
@@ -38,8 +38,8 @@ from .manifest import (
     hash_file,
     read_document,
 )
+from .parquet.bounded_parquet import BoundedParquet
 from .pending import PENDING, read_pending
-from .removal import remove_rows
 from .schema import SCHEMA, SUMMARY, VERSION, check_summary, from_batch, seal, to_table
 from .store_lock import reading, writing
 from .store_suite import begin, check_belongs, other_suite

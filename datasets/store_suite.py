@@ -7,12 +7,12 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..envs.errors import TutelageError
-from ..envs.printable import printable
+from ..console.printable import printable
+from ..console.wording import counted
 from ..envs.suite import Suite, suite_from
 from ..envs.task import Task
-from ..envs.wording import counted
-from .durable import write_whole
+from ..errors import TutelageError
+from ..files.atomic_files import write_whole
 from .manifest import DOCUMENT, MANIFEST, Manifest, seal_document
 from .trajectory import Trajectory
 

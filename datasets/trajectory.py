@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from ..envs.errors import TutelageError
+from ..console.wording import counted
 from ..envs.spaces import Observation
-from ..envs.wording import counted
+from ..errors import TutelageError
 
 CONTROLLERS = ("person", "policy", "expert")
 """Who chose an action; a trajectory holds the index, one a step."""

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..envs.admission import admit
-from ..envs.errors import TutelageError
 from ..envs.suite import Suite
-from ..envs.trust import Untrusted
-from .column_profile import Profile
+from ..errors import TutelageError
+from ..foreign_code.trust import Untrusted
+from ..processes.parallel import spread
+from .arrays.array_profile import Profile
 from .replay import Environments, replay_many
-from .spreading import spread
 from .trajectory import CONTROLLERS, Trajectory
 
 if TYPE_CHECKING:

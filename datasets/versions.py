@@ -10,7 +10,7 @@ from functools import cache
 from types import ModuleType
 from typing import Any
 
-from ..envs.gymnasium_task import TaskEnvironment
+from ..envs.task_env import TaskEnvironment
 
 ALWAYS = ("gymnasium", "numpy")
 _IMPORTED: dict[type, frozenset[str]] = {}

@@ -10,7 +10,7 @@ WIDTH = 100
 PAGE = Path(__file__).parent / "cli.md"
 HEAD = """# The command line
 
-Written by `make docs` from the program's own `--help`; edit `cli.py` instead.
+Written by `make docs` from the program's own `--help`; edit `cli/main.py` instead.
 
 A mistake ends in one line on stderr (expected, got, what to do) and exit status 2. The first Ctrl-C ends with
 130 and SIGTERM with 143, in one line that says how to go on; `record`, `serve` and `browse`, which end in no
@@ -20,12 +20,12 @@ seconds how far it is; `TUTELAGE_PROGRESS` is another number of seconds, 0 none.
 
 
 def page() -> str:
-    """Return the page: the program's help, then each verb's, in the order of `cli.py`."""
+    """Return the page: the program's help, then each verb's, in the order of `cli/main.py`."""
     # typer and rich look at the terminal when they are imported: every terminal must give the same page
     os.environ.update(TERMINAL_WIDTH=str(WIDTH), COLUMNS=str(WIDTH), NO_COLOR="1", TERM="dumb")
     os.environ.pop("FORCE_COLOR", None)
     import typer
-    from tutelage.cli import app
+    from tutelage.cli.main import app
     from typer.testing import CliRunner
 
     verbs = typer.main.get_group(app).commands

@@ -21,12 +21,12 @@ from multiprocessing import parent_process
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .errors import TutelageError
-from .printable import printable
+from ..console.printable import printable
+from ..errors import TutelageError
+from ..foreign_code.trust import trusts_module, trusts_path, untrusted
 from .suite import Suite
 from .task import Task
-from .trust import trusts_module, trusts_path, untrusted
-from .web.pages import in_miniwob, miniwob_tasks
+from .web.page_sources import in_miniwob, miniwob_tasks
 
 SHOWN = "TUTELAGE_TRUST_SHOWN"
 """The environment variable that holds what has been announced already, for the processes started later."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-from .errors import TutelageError, brief
+from ..errors import TutelageError, brief
 
 
 def cast(space: spaces.Space[Any], value: Any) -> tuple[np.ndarray, str]:

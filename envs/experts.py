@@ -9,10 +9,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from ..errors import TutelageError, nearest
 from .capabilities import draws_tiles
-from .errors import TutelageError, nearest
-from .gymnasium_task import TaskEnvironment
 from .task import Task
+from .task_env import TaskEnvironment
 
 
 class Expert(Protocol):
@@ -101,7 +101,7 @@ class GridExpert:
 
     def __init__(self, environment: TaskEnvironment) -> None:
         from .grid.environment import GridEnv
-        from .grid.minds import empty_minds
+        from .grid.planner.memory import empty_minds
 
         world = environment.env.unwrapped
         assert isinstance(world, GridEnv)
@@ -109,12 +109,12 @@ class GridExpert:
         self._minds = empty_minds(1, world.level.height, world.level.width)
 
     def reset(self) -> None:
-        from .grid.minds import forget
+        from .grid.planner.memory import forget
 
         forget(self._minds, 0)
 
     def act(self) -> np.ndarray | None:
-        from .grid.expert import advise
+        from .grid.planner.planner import advise
 
         return np.array([float(advise(self._world.worlds, self._minds, 0))])
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import gymnasium
 
-from .bounded_files import parse_yaml, read_yaml
-from .errors import TutelageError
+from ..errors import TutelageError
+from ..files.bounded_files import parse_yaml, read_yaml
 from .success import UNKNOWN
 
 VARIABLE = "TUTELAGE_FAMILIES"

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .errors import EnvironmentFailure, brief, nearest
+from ..errors import EnvironmentFailure, brief, nearest
 
 
 @dataclass(frozen=True)

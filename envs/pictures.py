@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from .errors import TutelageError
+from ..errors import TutelageError
 
 CELL = (8, 16)
 """Pixels of one letter (width, height) where text is drawn as a picture."""

@@ -11,7 +11,7 @@ from dataclasses import asdict
 
 import numpy as np
 
-from .finite_json import exact_json
+from ..files.finite_json import exact_json
 from .task import Task
 
 SDL, OPENGL = "SDL_VIDEODRIVER", "MUJOCO_GL"
@@ -141,8 +141,8 @@ def _ends_well(command: list[str], chosen: Mapping[str, str], document: str) -> 
 
 def _main() -> None:
     """Draw the first picture of the task on standard input; status 0 says that it shows something."""
-    from .gymnasium_task import TaskEnvironment
     from .success import SuccessRule
+    from .task_env import TaskEnvironment
 
     plain = json.load(sys.stdin)
     environment = TaskEnvironment(Task(**plain | {"success": SuccessRule(plain["success"])}), rgb=True)

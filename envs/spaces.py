@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
+from ..errors import TutelageError, brief
 from .casts import cast
-from .errors import TutelageError, brief
 
 Observation = dict[str, Any]
 """Path of a leaf → numpy array of the leaf's shape and dtype, or `str` for a text leaf."""

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from .errors import TutelageError, nearest
+from ..errors import TutelageError, nearest
 from .info_path import InfoPath
 
 NAMES = ("reward", "return", "terminated", "truncated", "steps", "info", "ever")

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from .errors import TutelageError
+from ..errors import TutelageError
 from .success import SuccessRule
 
 

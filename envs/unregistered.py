@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable
 
-from .errors import closest, nearest
-from .extras import advice_for, corrected
+from ..errors import closest, nearest
+from ..foreign_code.extras import advice_for, corrected
 
 NEAR = 0.85
 """How alike two names must be, without their versions, for one to be offered in the other's place."""

@@ -10,30 +10,30 @@ from pathlib import Path
 
 import numpy as np
 import sqlalchemy as sql
-from tutelage.datasets.conduct import conduct_of
-from tutelage.datasets.crowd.dashboard.monitor import Plan
-from tutelage.datasets.crowd.ledger import Ledger, claims, conduct, consents, identities, people, servers
-from tutelage.datasets.crowd.seats.assignment import Assignment
-from tutelage.datasets.crowd.seats.free_choice import FreeChoice
-from tutelage.datasets.crowd.seats.seat import Seat
-from tutelage.datasets.crowd.seats.session import Session
-from tutelage.datasets.crowd.secret import Secret
-from tutelage.datasets.crowd.servers.meter import Meter
-from tutelage.datasets.crowd.settings import Settings
-from tutelage.datasets.crowd.studies.live_quality import LiveQuality
-from tutelage.datasets.crowd.studies.standing import decide
-from tutelage.datasets.crowd.studies.study import Study, study_from
-from tutelage.datasets.crowd.worlds.frames import Encoder
-from tutelage.datasets.crowd.worlds.world import InlineWorld
-from tutelage.datasets.expert_steps import expert_steps
-from tutelage.datasets.journal import Journal
-from tutelage.datasets.journal_records import EpisodeRecord, SeatRecord, StepRecord
-from tutelage.datasets.quality import Required
-from tutelage.datasets.simulated_crowd import Player, crowd, play
+from tutelage.crowd.dashboard.monitor import Plan
+from tutelage.crowd.hosting.frame_codec import Encoder
+from tutelage.crowd.hosting.host import InlineWorld
+from tutelage.crowd.seats.free_choice import FreeChoice
+from tutelage.crowd.seats.seat import Seat
+from tutelage.crowd.seats.seed_assignment import Assignment
+from tutelage.crowd.seats.session import Session
+from tutelage.crowd.server.server_metrics import Meter
+from tutelage.crowd.settings import Settings
+from tutelage.crowd.storage.journal import Journal
+from tutelage.crowd.storage.journal_records import EpisodeRecord, SeatRecord, StepRecord
+from tutelage.crowd.storage.secret import Secret
+from tutelage.crowd.storage.study_tables import Ledger, claims, conduct, consents, identities, people, servers
+from tutelage.crowd.studies.live_quality import LiveQuality
+from tutelage.crowd.studies.moderation import decide
+from tutelage.crowd.studies.study import Study, study_from
+from tutelage.datasets.quality.verdict import Required
+from tutelage.datasets.quality.verdict.episode_stats import conduct_of
+from tutelage.datasets.quality.verdict.expert_lengths import expert_steps
+from tutelage.datasets.simulation.simulated_crowd import Player, crowd, play
 from tutelage.datasets.store import Store
 from tutelage.datasets.trajectory import Trajectory
-from tutelage.envs.gymnasium_task import TaskEnvironment
 from tutelage.envs.task import Task
+from tutelage.envs.task_env import TaskEnvironment
 
 TASKS = ("goto-red-ball-grey", "goto-local", "taxi")
 STUDY = {

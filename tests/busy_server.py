@@ -12,14 +12,14 @@ from starlette.applications import Starlette
 from starlette.routing import Mount, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 from starlette.websockets import WebSocket
-from tutelage.datasets.crowd.app import atlas_route, listen
-from tutelage.datasets.crowd.dashboard.admin import make_admin
-from tutelage.datasets.crowd.dashboard.dashboard import routes
-from tutelage.datasets.crowd.dashboard.playback import Playbacks
-from tutelage.datasets.crowd.guard import Guard
-from tutelage.datasets.crowd.host_names import AllowedHosts
-from tutelage.datasets.crowd.ledger import people
-from tutelage.datasets.crowd.pages import STATIC
+from tutelage.crowd.dashboard.admin_token import make_admin
+from tutelage.crowd.dashboard.dashboard import routes
+from tutelage.crowd.dashboard.playback import Playbacks
+from tutelage.crowd.page_templates import STATIC
+from tutelage.crowd.server.host_check import Guard
+from tutelage.crowd.server.host_names import AllowedHosts
+from tutelage.crowd.server.recorder_app import atlas_route, listen
+from tutelage.crowd.storage.study_tables import people
 from tutelage.tests.busy import Busy, seat_of, world_of
 
 

@@ -24,9 +24,17 @@ from pathlib import Path
 from typing import Any
 
 _NEEDED = (
-    *("gymnasium.envs.classic_control", "gymnasium.envs.toy_text", "h5py", "minari", "rich.progress"),
-    *("tutelage.cli", "tutelage.agents.behavior_cloning", "tutelage.agents.evaluation.beside"),
-    *("tutelage.datasets.formats.exchange", "tutelage.datasets.inspection", "tutelage.datasets.forgetting"),
+    "gymnasium.envs.classic_control",
+    "gymnasium.envs.toy_text",
+    "h5py",
+    "minari",
+    "rich.progress",
+    "tutelage.cli.main",
+    "tutelage.agents.training.behavior_cloning",
+    "tutelage.agents.evaluation.compare",
+    "tutelage.datasets.formats.exchange",
+    "tutelage.datasets.inspection",
+    "tutelage.crowd.privacy.forgetting",
 )
 
 
@@ -105,7 +113,7 @@ def _be(order: dict[str, Any]) -> None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (order["file_bytes"], order["file_bytes"]))
         sys.argv = ["tutelage", *order["words"]]
         exec(order["prelude"], {})
-        from tutelage.cli import main
+        from tutelage.cli.main import main
 
         status = status_of(main)
     finally:

@@ -15,19 +15,19 @@ import pytest
 from gymnasium import spaces
 from hypothesis import settings
 from moto.server import ThreadedMotoServer
-from tutelage.datasets.crowd.seats.assignment import Assignment
-from tutelage.datasets.crowd.seats.free_choice import FreeChoice
-from tutelage.datasets.crowd.seats.session import Session
-from tutelage.datasets.crowd.settings import Settings
-from tutelage.datasets.crowd.worlds.world import Kept
-from tutelage.datasets.journal import Journal
-from tutelage.datasets.journal_records import SeatRecord
-from tutelage.datasets.state_folder import CACHE_VARIABLE, STATE_VARIABLE
+from tutelage.console.progress import VARIABLE as PROGRESS
+from tutelage.crowd.hosting.host import Kept
+from tutelage.crowd.seats.free_choice import FreeChoice
+from tutelage.crowd.seats.seed_assignment import Assignment
+from tutelage.crowd.seats.session import Session
+from tutelage.crowd.settings import Settings
+from tutelage.crowd.storage.journal import Journal
+from tutelage.crowd.storage.journal_records import SeatRecord
 from tutelage.datasets.store import Store
 from tutelage.datasets.trajectory import Trajectory
-from tutelage.envs.gymnasium_task import TaskEnvironment, registry
-from tutelage.envs.progress import VARIABLE as PROGRESS
 from tutelage.envs.suite import Suite, suite_from
+from tutelage.envs.task_env import TaskEnvironment, registry
+from tutelage.files.state_folder import CACHE_VARIABLE, STATE_VARIABLE
 from tutelage.tests import postgres as postgres_server
 from tutelage.tests import s3 as s3_server
 from tutelage.tests.nursery import Nursery

@@ -8,14 +8,14 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from tutelage.cli import app
-from tutelage.datasets.crowd.worlds.episode import Episode
-from tutelage.datasets.journal import Journal
-from tutelage.datasets.journal_records import EpisodeRecord
+from tutelage.cli.main import app
+from tutelage.crowd.hosting.episode import Episode
+from tutelage.crowd.storage.journal import Journal
+from tutelage.crowd.storage.journal_records import EpisodeRecord
 from tutelage.datasets.store import Store
 from tutelage.datasets.trajectory import Trajectory
-from tutelage.envs.gymnasium_task import TaskEnvironment
 from tutelage.envs.suite import Suite, suite_from
+from tutelage.envs.task_env import TaskEnvironment
 from typer.testing import CliRunner
 
 Recorder = Callable[..., Trajectory]

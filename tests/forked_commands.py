@@ -18,15 +18,19 @@ import psutil
 
 _START_SECONDS = 60
 _IMPORTED = (
-    *(
-        "tutelage.cli",
-        "tutelage.agents.practise",
-        "tutelage.agents.evaluation.beside",
-        "tutelage.agents.demo",
-    ),
-    *("tutelage.datasets.inspection", "tutelage.datasets.quality_view", "tutelage.datasets.formats.exchange"),
-    *("tutelage.datasets.crowd.app", "tutelage.envs.rehearsal", "tutelage.tests.toy_slow_pole"),
-    *("matplotlib.pyplot", "h5py", "minari"),
+    "tutelage.cli.main",
+    "tutelage.agents.training.self_imitation",
+    "tutelage.agents.evaluation.compare",
+    "tutelage.cli.demo",
+    "tutelage.datasets.inspection",
+    "tutelage.datasets.quality.quality_table",
+    "tutelage.datasets.formats.exchange",
+    "tutelage.crowd.server.recorder_app",
+    "tutelage.envs.preflight",
+    "tutelage.tests.toy_slow_pole",
+    "matplotlib.pyplot",
+    "h5py",
+    "minari",
 )
 """What verbs import inside."""
 
@@ -159,9 +163,9 @@ def _run(order: dict[str, Any], notes: Path) -> None:
     os.environ.update(order["environment"])
     sys.argv = ["tutelage", *order["words"]]
     _write(notes / "pid", str(os.getpid()))
-    from tutelage.cli import main
-    from tutelage.datasets.spreading import spread
-    from tutelage.envs.stopping import signals
+    from tutelage.cli.main import main
+    from tutelage.processes.parallel import spread
+    from tutelage.processes.signals import signals
     from tutelage.tests.toy_slow_pole import stay_with_a_page
 
     status: Any = 1

@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sql
-from tutelage.datasets import journal_tables
-from tutelage.datasets.crowd import ledger
-from tutelage.datasets.database import open_database
-from tutelage.datasets.row_checksums import seal_rows
+from tutelage.crowd.storage import journal_tables, study_tables
+from tutelage.crowd.storage.database import open_database
+from tutelage.crowd.storage.row_checksums import seal_rows
 
-SEALED = [journal_tables.seats, journal_tables.episodes, journal_tables.steps, *ledger.SEALED]
+SEALED = [journal_tables.seats, journal_tables.episodes, journal_tables.steps, *study_tables.SEALED]
 VALUES: list[Any] = [
     None,
     0,

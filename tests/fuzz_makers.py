@@ -17,26 +17,26 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from tutelage.agents.behavior_cloning import train
-from tutelage.agents.evaluation.beside import measure
-from tutelage.agents.rounds import Round, write_rounds
-from tutelage.agents.train_config import TrainConfig
-from tutelage.datasets.crowd.keeping import Keeper
-from tutelage.datasets.crowd.recorder import JOURNAL
-from tutelage.datasets.crowd.seats.assignment import Assignment
-from tutelage.datasets.crowd.seats.free_choice import FreeChoice, play
-from tutelage.datasets.crowd.seats.session import Session
-from tutelage.datasets.crowd.settings import Settings
-from tutelage.datasets.crowd.studies.proofreading import rehearse_study
-from tutelage.datasets.crowd.studies.study import study_from
-from tutelage.datasets.crowd.study_server import StudyServer
+from tutelage.agents.evaluation.compare import measure
+from tutelage.agents.training.behavior_cloning import train
+from tutelage.agents.training.config import TrainConfig
+from tutelage.agents.training.run_log import Round, write_rounds
+from tutelage.crowd.seats.free_choice import FreeChoice, play
+from tutelage.crowd.seats.recorder import JOURNAL
+from tutelage.crowd.seats.seed_assignment import Assignment
+from tutelage.crowd.seats.session import Session
+from tutelage.crowd.settings import Settings
+from tutelage.crowd.storage.archiver import Keeper
+from tutelage.crowd.storage.journal import Journal
+from tutelage.crowd.storage.journal_records import SeatRecord
+from tutelage.crowd.studies.study import study_from
+from tutelage.crowd.studies.study_checks import rehearse_study
+from tutelage.crowd.studies.study_server import StudyServer
 from tutelage.datasets.formats.exchange import export_store, import_store
 from tutelage.datasets.formats.miniwob.raw import raw_files, read_raw
 from tutelage.datasets.formats.miniwob.recording import PAGE_COLUMNS, Recording
-from tutelage.datasets.journal import Journal
-from tutelage.datasets.journal_records import SeatRecord
 from tutelage.datasets.replay import Environments, replay_proven
-from tutelage.datasets.simulated_crowd import simulate
+from tutelage.datasets.simulation.simulated_crowd import simulate
 from tutelage.datasets.store import Store
 from tutelage.envs.suite import load_suite
 from tutelage.tests import toy_study
@@ -151,7 +151,7 @@ def _translated(folder: Path) -> None:
         place, languages=["en", "xx"], consent=sentences, instructions=sentences, check=None, words=words
     )
     (place / "languages").mkdir()
-    shipped = resources.files("tutelage.datasets.crowd").joinpath("languages", "zh.yaml").read_text("utf-8")
+    shipped = resources.files("tutelage.crowd").joinpath("languages", "zh.yaml").read_text("utf-8")
     (place / "languages" / "xx.yaml").write_text(shipped, "utf-8")
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import yaml
-from tutelage.agents.sealed_lines import seal_lines
+from tutelage.agents.training.sealed_lines import seal_lines
 from tutelage.datasets.formats.export_marker import MARKERS
 from tutelage.datasets.sealed_yaml import sealed
 

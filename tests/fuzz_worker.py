@@ -31,10 +31,20 @@ SECONDS = 60
 """After which a child is ended: many times what is promised, since other work may share the machine."""
 _SHOWN = 4000
 _NEEDED = (
-    *("gymnasium.envs.classic_control", "gymnasium.envs.toy_text", "h5py", "minari", "rich.progress"),
-    *("tutelage.cli", "tutelage.agents.behavior_cloning", "tutelage.agents.evaluation.beside"),
-    *("tutelage.datasets.formats.exchange", "tutelage.datasets.inspection", "tutelage.datasets.mending"),
-    *("tutelage.datasets.forgetting", "tutelage.datasets.quality_view", "tutelage.datasets.crowd.serving"),
+    "gymnasium.envs.classic_control",
+    "gymnasium.envs.toy_text",
+    "h5py",
+    "minari",
+    "rich.progress",
+    "tutelage.cli.main",
+    "tutelage.agents.training.behavior_cloning",
+    "tutelage.agents.evaluation.compare",
+    "tutelage.datasets.formats.exchange",
+    "tutelage.datasets.inspection",
+    "tutelage.crowd.storage.store_repair",
+    "tutelage.crowd.privacy.forgetting",
+    "tutelage.datasets.quality.quality_table",
+    "tutelage.crowd.server.study_app",
 )
 """Imported once rather than in a child first, and then here for the next ones."""
 _ADDRESS = re.compile(r"http://(127\.0\.0\.1:\d+)\S* ")
@@ -51,7 +61,7 @@ def serve() -> None:
 def _import_everything() -> None:
     for name in _NEEDED:
         importlib.import_module(name)
-    from tutelage.envs.gymnasium_task import registry
+    from tutelage.envs.task_env import registry
 
     registry()
     _compile_kernels()
@@ -149,7 +159,7 @@ def _run(arguments: list[str], folder: Path) -> None:
             signal.alarm(0)
             main = partial(fuzz_makers.make, Path(arguments[1]))
         else:
-            import tutelage.cli
+            import tutelage.cli.main
 
             main = tutelage.cli.main
         status = status_of(main)

@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 from hypothesis import strategies as st
 from pydantic import BaseModel
-from tutelage.datasets.crowd.seats.protocol import Message
+from tutelage.crowd.seats.protocol import Message
 
 words = st.text(max_size=40)
 anything = st.recursive(

@@ -155,14 +155,14 @@ def until(true: Callable[[], object], seconds: float = 60) -> None:
 def nurse() -> None:
     """Import everything; then fork a server for each line that comes in."""
     _adjust_clock()
-    from tutelage.datasets.crowd import back_office, serving
-    from tutelage.datasets.crowd.recruiting import prolific_webhook
-    from tutelage.datasets.crowd.seats import free_choice
-    from tutelage.datasets.crowd.studies import study
+    from tutelage.crowd.recruiting import prolific_webhook
+    from tutelage.crowd.seats import free_choice
+    from tutelage.crowd.server import study_app, study_services
+    from tutelage.crowd.studies import study
     from tutelage.datasets.store import Store
-    from tutelage.envs.gymnasium_task import registry
+    from tutelage.envs.task_env import registry
 
-    _ = back_office, free_choice, prolific_webhook, serving, study, Store
+    _ = study_services, free_choice, prolific_webhook, study_app, study, Store
     registry()
     asyncio.run(_warm_up())
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # whoever ends is not waited for
@@ -179,8 +179,8 @@ def nurse() -> None:
 
 async def _warm_up() -> None:
     """Take a step, so that no server has to load the kernels of grid worlds."""
-    from tutelage.datasets.crowd.worlds.grid_world import GridGround, GridWorld
-    from tutelage.datasets.journal_records import EpisodeRecord
+    from tutelage.crowd.hosting.grid_host import GridGround, GridWorld
+    from tutelage.crowd.storage.journal_records import EpisodeRecord
     from tutelage.envs.suite import suite_from
 
     task = suite_from({"suite": "warm", "tasks": [ROOM]})["room"]
@@ -204,7 +204,7 @@ def _serve(order: dict[str, Any], folder: Path, notes: Path) -> None:
     os.environ.update(order.get("environment", {}))
     (notes / "pid.new").write_text(str(os.getpid()))
     (notes / "pid.new").rename(notes / "pid")
-    from tutelage.envs.errors import TutelageError
+    from tutelage.errors import TutelageError
 
     if "imports" in order:
         importlib.import_module(order["imports"])
@@ -218,9 +218,9 @@ def _serve(order: dict[str, Any], folder: Path, notes: Path) -> None:
 
 
 def _serve_recorder(document: dict[str, Any], folder: Path, options: dict[str, Any]) -> None:
-    from tutelage.datasets.crowd.app import listen, make_server, stopped_by_signals
-    from tutelage.datasets.crowd.recorder import Recorder
-    from tutelage.datasets.crowd.settings import Settings
+    from tutelage.crowd.seats.recorder import Recorder
+    from tutelage.crowd.server.recorder_app import listen, make_server, stopped_by_signals
+    from tutelage.crowd.settings import Settings
     from tutelage.envs.suite import suite_from
 
     with listen("127.0.0.1", 0) as listening:
@@ -235,8 +235,8 @@ def _serve_recorder(document: dict[str, Any], folder: Path, options: dict[str, A
 
 
 def _serve_study(folder: Path, options: dict[str, Any]) -> None:
-    from tutelage.datasets.crowd.serving import serve_study
-    from tutelage.datasets.crowd.studies.study import examine
+    from tutelage.crowd.server.study_app import serve_study
+    from tutelage.crowd.studies.study import examine
 
     study, controls, wrong = examine(folder / "pilot.yaml")
     assert study is not None, wrong

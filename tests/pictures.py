@@ -8,14 +8,14 @@ from typing import Any, NamedTuple
 import gymnasium
 import numpy as np
 from tutelage.envs.experts import make_expert
-from tutelage.envs.grid.drawing import draw_view, draw_world
+from tutelage.envs.grid.cells import LIFTED, LOOKS
 from tutelage.envs.grid.environment import GridEnv
-from tutelage.envs.grid.looks import LIFTED, LOOKS
-from tutelage.envs.grid.tiles import pack_view, pack_world
-from tutelage.envs.grid.worlds import Worlds, empty_worlds
-from tutelage.envs.gymnasium_task import TaskEnvironment
-from tutelage.envs.scenes import scene_of
+from tutelage.envs.grid.render import draw_view, draw_world
+from tutelage.envs.grid.state import Worlds, empty_worlds
+from tutelage.envs.grid.tile_atlas import pack_view, pack_world
 from tutelage.envs.task import Task
+from tutelage.envs.task_env import TaskEnvironment
+from tutelage.envs.vector_graphics import scene_of
 
 LEVELS = ("GoToRedBallGrey", "PutNextLocal", "UnblockPickup", "Unlock", "BossLevel")
 SCENES = ("CartPole-v1", "Pendulum-v1", "MountainCar-v0", "MountainCarContinuous-v0", "Acrobot-v1")

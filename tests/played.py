@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tutelage.datasets.crowd.worlds.episode import Episode
-from tutelage.datasets.journal_records import EpisodeRecord
+from tutelage.crowd.hosting.episode import Episode
+from tutelage.crowd.storage.journal_records import EpisodeRecord
 from tutelage.datasets.replay import prove
 from tutelage.datasets.store import Store
 from tutelage.datasets.trajectory import Trajectory
-from tutelage.envs.gymnasium_task import TaskEnvironment
 from tutelage.envs.spaces import action_to_row
 from tutelage.envs.suite import Suite, suite_from
+from tutelage.envs.task_env import TaskEnvironment
 
 
 def play(suite: Suite, task_id: str, seed: int, actions: Sequence[Any], person: str = "ada") -> Trajectory:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import httpx
-from tutelage.datasets.crowd.worlds.frames import unpack
+from tutelage.crowd.hosting.frame_codec import unpack
 from tutelage.tests.small_room import CODES
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake

@@ -26,7 +26,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from tutelage.datasets.crowd.app import listen
+from tutelage.crowd.server.recorder_app import listen
 
 TOKEN = "a-very-private-token"
 STUDY = "65f0aaaaaaaaaaaaaaaaaaaa"

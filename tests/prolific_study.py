@@ -11,10 +11,10 @@ from typing import Any
 
 import httpx
 import sqlalchemy as sql
-from tutelage.datasets.crowd.ledger import Ledger, events, identities, people
-from tutelage.datasets.crowd.payments import owe
-from tutelage.datasets.crowd.recruiting.panels import Prolific
-from tutelage.datasets.crowd.recruiting.recruiting import Recruiting
+from tutelage.crowd.recruiting.admission import Recruiting
+from tutelage.crowd.recruiting.panels import Prolific
+from tutelage.crowd.recruiting.payment_table import owe
+from tutelage.crowd.storage.study_tables import Ledger, events, identities, people
 from tutelage.tests.prolific_server import CODES, STUDY, Place, ProlificServer
 
 NOW = 1_700_000_000.0

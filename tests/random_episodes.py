@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from tutelage.datasets.crowd.worlds.episode import Episode
-from tutelage.datasets.journal_records import EpisodeRecord
+from tutelage.crowd.hosting.episode import Episode
+from tutelage.crowd.storage.journal_records import EpisodeRecord
 from tutelage.datasets.trajectory import Trajectory
-from tutelage.envs.gymnasium_task import TaskEnvironment
 from tutelage.envs.spaces import action_to_row
+from tutelage.envs.task_env import TaskEnvironment
 
 Recorded = tuple[Trajectory, dict[str, np.ndarray]]
 

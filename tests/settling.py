@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 
-from tutelage.datasets.crowd.ledger import Ledger
-from tutelage.datasets.crowd.recruiting.prolific import client_from_environment
-from tutelage.datasets.crowd.recruiting.recruiting import Recruiting
-from tutelage.datasets.crowd.recruiting.settlement import Payments
-from tutelage.datasets.journal import Journal
+from tutelage.crowd.recruiting.admission import Recruiting
+from tutelage.crowd.recruiting.payments import Payments
+from tutelage.crowd.recruiting.prolific import client_from_environment
+from tutelage.crowd.storage.journal import Journal
+from tutelage.crowd.storage.study_tables import Ledger
 
 
 def settle(database: str, section: str, token: str, now: float) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx
 import psycopg
-from tutelage.datasets.crowd.worlds.frames import unpack
+from tutelage.crowd.hosting.frame_codec import unpack
 from tutelage.datasets.store import Store
 from tutelage.tests.toy_study import ACROSS, KEYS, write
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMessage

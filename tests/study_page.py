@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from tutelage.datasets.crowd.app import listen
-from tutelage.datasets.crowd.back_office import BackOffice
-from tutelage.datasets.crowd.host_names import AllowedHosts
-from tutelage.datasets.crowd.serving import make_server
-from tutelage.datasets.crowd.study_server import StudyServer
+from tutelage.crowd.server.host_names import AllowedHosts
+from tutelage.crowd.server.recorder_app import listen
+from tutelage.crowd.server.study_app import make_server
+from tutelage.crowd.server.study_services import BackOffice
+from tutelage.crowd.studies.study_server import StudyServer
 from tutelage.tests.toy_study import serve
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect

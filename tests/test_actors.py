@@ -17,11 +17,11 @@ from tutelage.agents.evaluation.actors import (
     stack,
 )
 from tutelage.agents.evaluation.rollout import rollout
-from tutelage.datasets.simulated_crowd import Player, crowd, play
-from tutelage.envs.errors import TutelageError
-from tutelage.envs.gymnasium_task import TaskEnvironment
+from tutelage.datasets.simulation.simulated_crowd import Player, crowd, play
 from tutelage.envs.suite import load_suite
 from tutelage.envs.task import TEST, Task
+from tutelage.envs.task_env import TaskEnvironment
+from tutelage.errors import TutelageError
 
 SUITE = load_suite("first-steps")
 

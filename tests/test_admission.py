@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 from tutelage.envs.admission import SHOWN, acts_of, admit
-from tutelage.envs.errors import TutelageError
-from tutelage.envs.gymnasium_task import TaskEnvironment
 from tutelage.envs.task import Task
-from tutelage.envs.trust import VARIABLE, Untrusted, trust
-from tutelage.envs.web.pages import find_page, miniwob_folder
+from tutelage.envs.task_env import TaskEnvironment
+from tutelage.envs.web.page_sources import find_page, miniwob_folder
+from tutelage.errors import TutelageError
+from tutelage.foreign_code.trust import VARIABLE, Untrusted, trust
 
 CLICK_TEST = "tutelage/web.click-test-v0"
 

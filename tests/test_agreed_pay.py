@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tutelage.datasets.crowd.payments import entries
+from tutelage.crowd.recruiting.payment_table import entries
 from tutelage.tests.toy_study import run, serving, walk_in
 
 BEFORE = {"currency": "GBP", "base": 2, "bonus": {"by": "threshold", "amounts": {1: 0.5, 2: 1.25}}}

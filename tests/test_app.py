@@ -15,13 +15,13 @@ from typing import Any
 
 import httpx
 import pytest
-from tutelage.datasets.crowd.app import listen, make_server, record
-from tutelage.datasets.crowd.recorder import Recorder
-from tutelage.datasets.crowd.settings import Settings
-from tutelage.datasets.crowd.worlds.frames import unpack
+from tutelage.crowd.hosting.frame_codec import unpack
+from tutelage.crowd.seats.recorder import Recorder
+from tutelage.crowd.server.recorder_app import listen, make_server, record
+from tutelage.crowd.settings import Settings
 from tutelage.datasets.store import Store
-from tutelage.envs.errors import TutelageError
 from tutelage.envs.suite import Suite, suite_from
+from tutelage.errors import TutelageError
 from tutelage.tests.command_line import run as run_command
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
@@ -329,7 +329,7 @@ def test_a_folder_in_use_is_one_clear_line(suite: Suite, tmp_path: Path) -> None
 def test_recording_needs_no_torch_prints_its_address_and_ends_with_ctrl_c(tmp_path: Path) -> None:
     script = (
         "import sys; from pathlib import Path\n"
-        "from tutelage.datasets.crowd.app import record\n"
+        "from tutelage.crowd.server.recorder_app import record\n"
         "from tutelage.envs.suite import load_suite\n"
         f"record(load_suite('FrozenLake-v1'), Path({str(tmp_path)!r}), port=0, open_browser=False)\n"
         "assert 'torch' not in sys.modules\n"

@@ -19,11 +19,11 @@ import httpx
 import psutil
 import pytest
 import sqlalchemy as sql
-from tutelage.datasets.crowd.back_office import BackOffice
-from tutelage.datasets.crowd.recruiting.settlement import KINDS
-from tutelage.datasets.database import open_database
+from tutelage.crowd.recruiting.payments import KINDS
+from tutelage.crowd.server.study_services import BackOffice
+from tutelage.crowd.storage.database import open_database
 from tutelage.datasets.store import Store
-from tutelage.envs.errors import TutelageError
+from tutelage.errors import TutelageError
 from tutelage.tests.prolific_server import CODES, STUDY, TOKEN, Place, ProlificServer, prolific_server
 from tutelage.tests.prolific_study import tell
 from tutelage.tests.study_page import ACROSS, Page, browser, enter
@@ -33,9 +33,9 @@ pytestmark = pytest.mark.xdist_group("back office")  # one server for all
 
 ADMIN, WEBHOOK = "a-token-of-more-than-thirty-two-letters", "a-secret-between-prolific-and-us"
 PROGRAM = """
-from tutelage.datasets.crowd import back_office
+from tutelage.crowd import back_office
 back_office.SETTLE_SECONDS = 0.2
-from tutelage.cli import main
+from tutelage.cli.main import main
 main()
 """
 

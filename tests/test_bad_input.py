@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tutelage.agents import checkpoint
-from tutelage.agents.behavior_cloning import train
-from tutelage.agents.train_config import TrainConfig
+from tutelage.agents.policy.policy import checkpoint
+from tutelage.agents.training.behavior_cloning import train
+from tutelage.agents.training.config import TrainConfig
 from tutelage.datasets.store import Store
 from tutelage.tests.command_line import run
 from tutelage.tests.damage import flip_bit

@@ -14,15 +14,15 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from tutelage.agents.behavior_cloning import train
-from tutelage.agents.checkpoint import load
-from tutelage.agents.policy import Policy
-from tutelage.agents.train_config import TrainConfig
-from tutelage.datasets.simulated_crowd import simulate
+from tutelage.agents.policy.policy import Policy
+from tutelage.agents.policy.policy.checkpoint import load
+from tutelage.agents.training.behavior_cloning import train
+from tutelage.agents.training.config import TrainConfig
+from tutelage.datasets.quality.verdict.weights import Weight
+from tutelage.datasets.simulation.simulated_crowd import simulate
 from tutelage.datasets.store import Store
-from tutelage.datasets.weights import Weight
-from tutelage.envs.errors import TutelageError
 from tutelage.envs.suite import suite_from
+from tutelage.errors import TutelageError
 
 SUITE = suite_from(
     {
@@ -47,11 +47,11 @@ CONFIG = TrainConfig(
 _TRAIN = """
 import sys, yaml
 from pathlib import Path
-from tutelage.agents.behavior_cloning import train
-from tutelage.agents.train_config import TrainConfig
+from tutelage.agents.training.behavior_cloning import train
+from tutelage.agents.training.config import TrainConfig
 from tutelage.datasets.store import Store
-from tutelage.envs.errors import TutelageError
-from tutelage.envs.stopping import Stopped
+from tutelage.errors import TutelageError
+from tutelage.processes.signals import Stopped
 store, out, config, resume = sys.argv[1:]
 try:
     train([Store.open(Path(store))], Path(out), TrainConfig.load(config), resume=resume == "resume")

@@ -13,12 +13,12 @@ import sqlalchemy as sql
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from tutelage.datasets.crowd.ledger import Ledger, conduct
-from tutelage.datasets.crowd.money import DECIMALS, amount, decimal_of, fits, minor_units, shown
-from tutelage.datasets.crowd.studies.bonus import Bonus, Counted, points_of
-from tutelage.datasets.crowd.studies.played import counted, rows_of, write_down
-from tutelage.datasets.crowd.studies.study import problems
-from tutelage.datasets.database import open_database
+from tutelage.crowd.recruiting.bonus import Bonus, Counted, points_of
+from tutelage.crowd.recruiting.money import DECIMALS, amount, decimal_of, fits, minor_units, shown
+from tutelage.crowd.storage.database import open_database
+from tutelage.crowd.storage.study_tables import Ledger, conduct
+from tutelage.crowd.studies.episode_records import counted, rows_of, write_down
+from tutelage.crowd.studies.study import problems
 from tutelage.tests.toy_study import write
 
 SOLVED = Counted(True)

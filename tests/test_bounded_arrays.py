@@ -19,14 +19,14 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tutelage.agents.bounded_tensors import parse_tensors
-from tutelage.datasets.bounded_archives import gunzip, gunzip_blocks, open_zip, read_npz, zip_blocks
-from tutelage.datasets.bounded_parquet import BoundedParquet, read_table
+from tutelage.agents.policy.policy.bounded_tensors import parse_tensors
 from tutelage.datasets.formats.bounded_hdf5 import check_hdf5
-from tutelage.datasets.thrift import CompactReader, ThriftError
-from tutelage.datasets.traces import Search
-from tutelage.envs.bounded_files import VARIABLE
-from tutelage.envs.errors import TutelageError
+from tutelage.datasets.maintenance.byte_search import Search
+from tutelage.datasets.parquet.bounded_parquet import BoundedParquet, read_table
+from tutelage.datasets.parquet.thrift import CompactReader, ThriftError
+from tutelage.errors import TutelageError
+from tutelage.files.bounded_archives import gunzip, gunzip_blocks, open_zip, read_npz, zip_blocks
+from tutelage.files.bounded_files import VARIABLE
 
 
 @pytest.fixture(autouse=True)

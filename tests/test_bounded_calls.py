@@ -8,7 +8,7 @@ import time
 
 import pytest
 import sqlalchemy as sql
-from tutelage.datasets.crowd.bounded_calls import LONGEST_SECONDS, bounded_call
+from tutelage.crowd.server.bounded_calls import LONGEST_SECONDS, bounded_call
 
 
 class Ledger:

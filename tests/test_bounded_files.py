@@ -9,8 +9,8 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from tutelage.envs.bounded_files import VARIABLE, Limits, parse_json, parse_yaml, read_bytes, read_text
-from tutelage.envs.errors import TutelageError
+from tutelage.errors import TutelageError
+from tutelage.files.bounded_files import VARIABLE, Limits, parse_json, parse_yaml, read_bytes, read_text
 
 ALIASES = "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for n in range(1, 40))
 MERGES = "b0: &b0 {k: v}\n" + "".join(f"b{n}: &b{n} {{<<: [*b{n - 1}, *b{n - 1}]}}\n" for n in range(1, 40))

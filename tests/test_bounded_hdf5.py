@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from tutelage.datasets.formats.exchange import export_store, import_store
 from tutelage.datasets.store import Store
-from tutelage.envs.errors import TutelageError
 from tutelage.envs.suite import suite_from
+from tutelage.errors import TutelageError
 
 LENGTH = 40
 

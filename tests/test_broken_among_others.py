@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tutelage.cli import app
+from tutelage.cli.main import app
 from tutelage.tests.test_app import LAKE, Page
 from typer.testing import CliRunner
 

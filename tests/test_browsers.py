@@ -10,8 +10,8 @@ from pathlib import Path
 import httpx
 import pytest
 import sqlalchemy as sql
-from tutelage.datasets.crowd.ledger import Ledger, browsers, consents, links, people
-from tutelage.datasets.crowd.recruiting.browsers import (
+from tutelage.crowd.recruiting.admission import make_links
+from tutelage.crowd.recruiting.browsers import (
     ASK_SECONDS,
     ASKED,
     BOUND,
@@ -24,11 +24,11 @@ from tutelage.datasets.crowd.recruiting.browsers import (
     release,
     released_since,
 )
-from tutelage.datasets.crowd.recruiting.recruiting import make_links
-from tutelage.datasets.crowd.seats.protocol import UNKNOWN_SEAT
-from tutelage.datasets.crowd.study_server import StudyServer
-from tutelage.datasets.journal import Journal
-from tutelage.envs.errors import TutelageError
+from tutelage.crowd.seats.protocol import UNKNOWN_SEAT
+from tutelage.crowd.storage.journal import Journal
+from tutelage.crowd.storage.study_tables import Ledger, browsers, consents, links, people
+from tutelage.crowd.studies.study_server import StudyServer
+from tutelage.errors import TutelageError
 from tutelage.tests.nursery import until
 from tutelage.tests.study_page import Page, ask, browser, running
 from tutelage.tests.study_page import enter as come_in

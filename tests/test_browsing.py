@@ -11,12 +11,12 @@ import gymnasium
 import numpy as np
 import pytest
 from gymnasium import spaces
-from tutelage.datasets.crowd.browsing import reel as reels
-from tutelage.datasets.crowd.browsing.reel import Gone, Reel
-from tutelage.datasets.crowd.dashboard.playback import FRAME, HEADER, TOLD
-from tutelage.datasets.crowd.worlds.frames import Encoder
-from tutelage.datasets.crowd.worlds.grid_world import GridGround, GridWorld
-from tutelage.datasets.crowd.worlds.world import InlineWorld, World
+from tutelage.crowd.browsing import reel as reels
+from tutelage.crowd.browsing.reel import Gone, Reel
+from tutelage.crowd.dashboard.playback import FRAME, HEADER, TOLD
+from tutelage.crowd.hosting.frame_codec import Encoder
+from tutelage.crowd.hosting.grid_host import GridGround, GridWorld
+from tutelage.crowd.hosting.host import InlineWorld, World
 from tutelage.datasets.trajectory import Trajectory
 from tutelage.envs.suite import suite_from
 from tutelage.tests.edited import play_actions

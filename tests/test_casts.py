@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import yaml
 from gymnasium import spaces
-from tutelage.cli import app
+from tutelage.cli.main import app
 from tutelage.datasets.store import Store
-from tutelage.envs.errors import TutelageError
-from tutelage.envs.gymnasium_task import ACTION, TaskEnvironment
-from tutelage.envs.rehearsal import rehearse
+from tutelage.envs.preflight import rehearse
 from tutelage.envs.spaces import action_to_row, flatten
 from tutelage.envs.suite import suite_from
-from tutelage.envs.trust import VARIABLE
+from tutelage.envs.task_env import ACTION, TaskEnvironment
+from tutelage.errors import TutelageError
+from tutelage.foreign_code.trust import VARIABLE
 from tutelage.tests.played import play, store_of
 from tutelage.tests.toy_spaces import DECLARED, MODULE, SAME, undeclared
 from typer.testing import CliRunner

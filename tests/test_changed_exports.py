@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from tutelage.datasets.formats.exchange import export_store, import_store
 from tutelage.datasets.formats.export_marker import MARKERS, Marker, write_marker
 from tutelage.datasets.store import Store
-from tutelage.envs.errors import TutelageError
 from tutelage.envs.suite import suite_from
+from tutelage.errors import TutelageError
 from tutelage.tests.fuzz_seals import seal
 from tutelage.tests.test_fingerprint import other
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from tutelage.agents.checkpoint import load, save, write_card
-from tutelage.agents.encoding import Encoding, Interface, Part, Seen
-from tutelage.agents.policy import Policy, PolicyConfig
-from tutelage.envs.errors import TutelageError
+from tutelage.agents.policy.policy import Policy, PolicyConfig
+from tutelage.agents.policy.policy.checkpoint import load, save, write_card
+from tutelage.agents.policy.policy.encoding import Encoding, Interface, Part, Seen
 from tutelage.envs.suite import suite_from
+from tutelage.errors import TutelageError
 from tutelage.tests.damage import copied, flip_bit, for_any_bit
 
 SUITE = suite_from(

@@ -18,14 +18,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
-from tutelage.agents import checkpoint
-from tutelage.agents.checkpoint import load, save
-from tutelage.agents.encoding import Encoding, Interface, Seen
-from tutelage.agents.page_actions import page_parts
-from tutelage.agents.parts import Part
-from tutelage.agents.policy import Policy, PolicyConfig
-from tutelage.envs.errors import TutelageError
+from tutelage.agents.policy.policy import Policy, PolicyConfig, checkpoint
+from tutelage.agents.policy.policy.action_parts import Part
+from tutelage.agents.policy.policy.checkpoint import load, save
+from tutelage.agents.policy.policy.encoding import Encoding, Interface, Seen
+from tutelage.agents.policy.policy.web.page_actions import page_parts
 from tutelage.envs.suite import suite_from
+from tutelage.errors import TutelageError
 
 SUITE = suite_from({"suite": "toys", "tasks": [{"id": "cart", "env": "CartPole-v1"}]})
 VECTOR = Seen("", "vector", (2,), edges=((0.0, 0.5, 1.0), (-1.0, 0.0, 2.0)))
@@ -221,8 +220,8 @@ def test_a_description_of_gigabytes_takes_none(sound: tuple[Document, bytes], tm
     for number, (place, value) in enumerate(places):
         write(tmp_path / f"forged-{number}", changed(document, place, value), weights)
     code = (
-        "import resource, sys, torch; from tutelage.agents.checkpoint import load\n"
-        "from tutelage.envs.errors import TutelageError\n"
+        "import resource, sys, torch; from tutelage.agents.policy.policy.checkpoint import load\n"
+        "from tutelage.errors import TutelageError\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "for folder in sys.argv[1:]:\n"
         "    try: load(folder)\n"

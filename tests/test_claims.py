@@ -13,11 +13,11 @@ import sqlalchemy as sql
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from tutelage.datasets.crowd.ledger import Ledger, claims
-from tutelage.datasets.crowd.secret import Secret
-from tutelage.datasets.crowd.studies.claims import Claim, Claims
-from tutelage.datasets.crowd.studies.study import FRESH, GOLD, PRACTICE
-from tutelage.datasets.journal import Journal
+from tutelage.crowd.storage.journal import Journal
+from tutelage.crowd.storage.secret import Secret
+from tutelage.crowd.storage.study_tables import Ledger, claims
+from tutelage.crowd.studies.seed_claims import Claim, Claims
+from tutelage.crowd.studies.study import FRESH, GOLD, PRACTICE
 from tutelage.envs.task import TEST
 from tutelage.tests.toy_study import study_in
 

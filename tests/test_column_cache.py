@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tutelage.datasets.columns import load_columns
-from tutelage.datasets.sampler import TaskColumns
-from tutelage.datasets.state_folder import CACHE_VARIABLE, STATE_VARIABLE, cache_folder
+from tutelage.datasets.arrays.sampler import TaskColumns
+from tutelage.datasets.arrays.task_arrays import load_columns
 from tutelage.datasets.store import Store
+from tutelage.files.state_folder import CACHE_VARIABLE, STATE_VARIABLE, cache_folder
 
 
 @pytest.fixture

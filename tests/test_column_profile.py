@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tutelage.agents.encoding import fit_vector, quantile_features
-from tutelage.cli import app
-from tutelage.datasets.column_profile import Profile
-from tutelage.envs.trust import VARIABLE
+from tutelage.agents.policy.policy.encoding import fit_vector, quantile_features
+from tutelage.cli.main import app
+from tutelage.datasets.arrays.array_profile import Profile
+from tutelage.foreign_code.trust import VARIABLE
 from tutelage.tests.played import store_of
 from tutelage.tests.toy_numbers import MODULE, SIGNAL, right_actions
 from typer.testing import CliRunner

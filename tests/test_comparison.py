@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 from tutelage.agents.evaluation.comparison import Comparison
 from tutelage.agents.evaluation.rows import SCHEMA
-from tutelage.envs.errors import TutelageError
+from tutelage.errors import TutelageError
 
 
 def rows(

@@ -14,12 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.table import Table
 from rich.text import Text
-from tutelage.agents.evaluation.drawing import panel
-from tutelage.datasets.simulated_crowd import crowd, simulate
+from tutelage.agents.evaluation.report.report.svg_style import panel
+from tutelage.console.printable import markdown_cell
+from tutelage.console.progress import Progress
+from tutelage.console.terminal import LineFormatter, SafeConsole
+from tutelage.datasets.simulation.simulated_crowd import crowd, simulate
 from tutelage.datasets.store import Store
-from tutelage.envs.console import LineFormatter, SafeConsole
-from tutelage.envs.printable import markdown_cell
-from tutelage.envs.progress import Progress
 from tutelage.envs.suite import suite_from
 from tutelage.tests.command_line import run
 

@@ -11,16 +11,16 @@ import pytest
 from gymnasium import spaces
 from hypothesis import given
 from hypothesis import strategies as st
-from tutelage.envs.controls import Binding, Controls, from_mapping, guess
-from tutelage.envs.default_keys import unreached
-from tutelage.envs.errors import TutelageError
-from tutelage.envs.gymnasium_task import TaskEnvironment
+from tutelage.envs.keys.controls import Binding, Controls, from_mapping, guess
+from tutelage.envs.keys.default_keys import unreached
 from tutelage.envs.spaces import action_to_row, row_to_action
 from tutelage.envs.task import Task
-from tutelage.envs.trust import VARIABLE
+from tutelage.envs.task_env import TaskEnvironment
+from tutelage.envs.web.action_space import to_value
 from tutelage.envs.web.actions import Action
 from tutelage.envs.web.environment import WebEnv
-from tutelage.envs.web.spaces import to_value
+from tutelage.errors import TutelageError
+from tutelage.foreign_code.trust import VARIABLE
 
 WEB_PAGE = str(Path(__file__).parent / "web" / "pages" / "form.html")
 THREE = spaces.Discrete(3)

@@ -8,12 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from tutelage.agents import cores
-from tutelage.agents.cores import Pace, Usage, allowed_cores, threads_for
+from tutelage.agents.training import cores
+from tutelage.agents.training.cores import Pace, Usage, allowed_cores, threads_for
 
 
 def test_torch_waits_passively_unless_it_is_told_otherwise() -> None:
-    program = "import os; import tutelage.agents.train_config; print(os.environ['OMP_WAIT_POLICY'])"
+    program = "import os; import tutelage.agents.training.config; print(os.environ['OMP_WAIT_POLICY'])"
     bare = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "KMP_"))}
     for given, expected in (({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")):
         command = [sys.executable, "-c", program]

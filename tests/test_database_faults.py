@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import sqlalchemy as sql
-from tutelage.datasets.journal import Journal
-from tutelage.datasets.journal_records import EpisodeRecord, SeatRecord, StepRecord
+from tutelage.crowd.storage.journal import Journal
+from tutelage.crowd.storage.journal_records import EpisodeRecord, SeatRecord, StepRecord
 from tutelage.tests.postgres import PostgreSQL
 from tutelage.tests.wire import Wire
 

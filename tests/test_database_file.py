@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sql
-from tutelage.datasets.crowd.recorder import lock_folder
-from tutelage.datasets.database import file_fault, open_database
-from tutelage.datasets.database_file import FileLost
-from tutelage.datasets.journal import Journal
-from tutelage.datasets.journal_records import EpisodeRecord, SeatRecord, StepRecord
-from tutelage.envs.errors import TutelageError
+from tutelage.crowd.seats.recorder import lock_folder
+from tutelage.crowd.storage.database import file_fault, open_database
+from tutelage.crowd.storage.database_file import FileLost
+from tutelage.crowd.storage.journal import Journal
+from tutelage.crowd.storage.journal_records import EpisodeRecord, SeatRecord, StepRecord
+from tutelage.errors import TutelageError
 from tutelage.tests import small_room
 from tutelage.tests.nursery import Nursery, Server, until
 from tutelage.tests.players import Player
@@ -297,7 +297,7 @@ def test_a_server_whose_folder_is_moved_stops_with_one_line(nursery: Nursery, tm
 
 
 def test_a_person_who_agreed_is_in_the_file_that_was_removed_meanwhile(file: Path) -> None:
-    from tutelage.datasets.crowd.ledger import Ledger, consents
+    from tutelage.crowd.storage.study_tables import Ledger, consents
 
     with Journal(file) as journal:
         ledger = Ledger(journal.engine)

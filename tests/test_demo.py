@@ -7,11 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tutelage.agents import demo
 from tutelage.agents.evaluation.actors import ChanceActor
 from tutelage.agents.evaluation.rollout import rollout
+from tutelage.cli.main import demo
+from tutelage.console.terminal import SafeConsole
 from tutelage.datasets.store import Store
-from tutelage.envs.console import SafeConsole
 from tutelage.envs.task import TEST
 
 

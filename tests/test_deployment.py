@@ -18,7 +18,7 @@ import httpx
 import psycopg
 import pytest
 import tutelage
-from tutelage.datasets.traces import Search
+from tutelage.datasets.maintenance.byte_search import Search
 from tutelage.tests.postgres import PostgreSQL
 from tutelage.tests.stranger import (
     ADMIN,

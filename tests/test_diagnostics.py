@@ -14,7 +14,7 @@ from tutelage.agents.evaluation.actors import ChanceActor, ExpertActor
 from tutelage.agents.evaluation.comparison import Comparison
 from tutelage.agents.evaluation.diagnostics import diagnose, entropy, repeat_rate, still_rate
 from tutelage.agents.evaluation.evaluate import evaluate
-from tutelage.datasets.simulated_crowd import simulate
+from tutelage.datasets.simulation.simulated_crowd import simulate
 from tutelage.datasets.store import Store
 from tutelage.envs.suite import suite_from
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sql
-from tutelage.datasets.crowd.ledger import conduct
-from tutelage.datasets.crowd.worlds.frames import SHAPES, unpack
+from tutelage.crowd.hosting.frame_codec import SHAPES, unpack
+from tutelage.crowd.storage.study_tables import conduct
 from tutelage.envs.suite import Suite, suite_from
 from tutelage.tests.study_page import Page as StudyPage
 from tutelage.tests.study_page import browser, running

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import tutelage
 import typer
-from tutelage.cli import app
+from tutelage.cli.main import app
 from tutelage.tests.command_line import run
 
 ROOT = Path(tutelage.__file__).parent

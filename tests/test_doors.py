@@ -14,15 +14,15 @@ from urllib.parse import urlsplit
 
 import pytest
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
-from tutelage.datasets.crowd.app import listen, make_app, record, server_of
-from tutelage.datasets.crowd.guard import FIXED_HEADERS, Guard
-from tutelage.datasets.crowd.host_names import AllowedHosts, parse_address
-from tutelage.datasets.crowd.link_token import LinkToken
-from tutelage.datasets.crowd.proxies import check_proxies
-from tutelage.datasets.crowd.recorder import Recorder
-from tutelage.datasets.crowd.settings import Settings
-from tutelage.envs.errors import TutelageError
+from tutelage.crowd.seats.recorder import Recorder
+from tutelage.crowd.server.host_check import FIXED_HEADERS, Guard
+from tutelage.crowd.server.host_names import AllowedHosts, parse_address
+from tutelage.crowd.server.link_token import LinkToken
+from tutelage.crowd.server.proxies import check_proxies
+from tutelage.crowd.server.recorder_app import listen, make_app, record, server_of
+from tutelage.crowd.settings import Settings
 from tutelage.envs.suite import suite_from
+from tutelage.errors import TutelageError
 from tutelage.tests.nursery import until
 from tutelage.tests.raw_http import Answer, exchange, request, upgrade
 from tutelage.tests.small_room import SUITE
@@ -237,8 +237,8 @@ def test_every_answer_of_every_route_has_the_headers(kind: str, tmp_path: Path) 
     with contextlib.ExitStack() as stack:
         if kind == "study":
             server, address = stack.enter_context(running(tmp_path))
-            from tutelage.datasets.crowd.back_office import BackOffice
-            from tutelage.datasets.crowd.serving import make_app as make_study_app
+            from tutelage.crowd.server.study_app import make_app as make_study_app
+            from tutelage.crowd.server.study_services import BackOffice
 
             app = make_study_app(server, rooms=BackOffice(server).routes())
         else:
@@ -281,7 +281,7 @@ def _client_of(address: str, **headers: str) -> str:
 
 
 def test_who_asks_is_heard_from_named_proxies_only(tmp_path: Path) -> None:
-    from tutelage.datasets.crowd.serving import make_app as make_study_app
+    from tutelage.crowd.server.study_app import make_app as make_study_app
     from tutelage.tests.toy_study import serve
 
     for proxies, told in (((), "one"), (("10.9.9.0/24",), "one"), (("127.0.0.0/8",), "many")):

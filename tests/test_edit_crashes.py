@@ -6,14 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tutelage.cli import app
-from tutelage.datasets import edit_log
-from tutelage.datasets.annotations import annotate
-from tutelage.datasets.forgetting import Places, forget
+from tutelage.cli.main import app
+from tutelage.crowd.privacy.forgetting import Places, forget
+from tutelage.datasets.editing.plans import edit_log
+from tutelage.datasets.editing.plans.annotations import annotate
 from tutelage.datasets.manifest import MANIFEST
 from tutelage.datasets.pending import EDITS, PENDING
 from tutelage.datasets.store import Store
-from tutelage.envs.errors import TutelageError
+from tutelage.errors import TutelageError
 from tutelage.tests.edited import Same, edit, episodes, files, killed_at
 from typer.testing import CliRunner
 

@@ -10,13 +10,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import yaml
-from tutelage.datasets import edit_commit
-from tutelage.datasets.annotations import annotate
-from tutelage.datasets.edit_stores import plan_merge
+from tutelage.datasets.editing.plans import edit_commit
+from tutelage.datasets.editing.plans.annotations import annotate
+from tutelage.datasets.editing.plans.edit_stores import plan_merge
 from tutelage.datasets.store import Store
-from tutelage.envs.errors import TutelageError
-from tutelage.envs.gymnasium_task import TaskEnvironment
 from tutelage.envs.suite import Suite, suite_from
+from tutelage.envs.task_env import TaskEnvironment
+from tutelage.errors import TutelageError
 from tutelage.tests.edited import Recorder, Same, edit, episodes, files, idle_episodes, same
 
 

@@ -6,15 +6,15 @@ import sys
 from pathlib import Path
 
 import pytest
-from tutelage.cli import main
-from tutelage.datasets import edit_commit, edit_log
-from tutelage.datasets.annotations import annotate
-from tutelage.datasets.crowd.browsing.index import Index
-from tutelage.datasets.crowd.recorder import lock_folder
+from tutelage.cli.main import main
+from tutelage.crowd.browsing.index import Index
+from tutelage.crowd.seats.recorder import lock_folder
+from tutelage.datasets.editing.plans import edit_commit, edit_log
+from tutelage.datasets.editing.plans.annotations import annotate
 from tutelage.datasets.pending import EDITS
 from tutelage.datasets.store import Store
-from tutelage.envs.errors import TutelageError
 from tutelage.envs.suite import suite_from
+from tutelage.errors import TutelageError
 from tutelage.tests.edited import Recorder, Same, edit, episodes, files, play_actions, same
 
 VERBS = (

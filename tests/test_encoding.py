@@ -10,7 +10,8 @@ import yaml
 from gymnasium import spaces
 from hypothesis import given
 from hypothesis import strategies as st
-from tutelage.agents.encoding import (
+from tutelage.agents.policy.policy.action_parts import BINS, Part, targets
+from tutelage.agents.policy.policy.encoding import (
     Encoding,
     Seen,
     feature_count,
@@ -19,12 +20,11 @@ from tutelage.agents.encoding import (
     patches,
     quantile_features,
 )
-from tutelage.agents.parts import BINS, Part, targets
-from tutelage.datasets.sampler import TaskColumns
-from tutelage.envs.errors import TutelageError
-from tutelage.envs.gymnasium_task import TaskEnvironment
+from tutelage.datasets.arrays.sampler import TaskColumns
 from tutelage.envs.spaces import action_to_row
 from tutelage.envs.task import Task
+from tutelage.envs.task_env import TaskEnvironment
+from tutelage.errors import TutelageError
 from tutelage.tests.toy_page import page_columns
 
 SEEN: dict[str, spaces.Space[Any]] = {

@@ -10,12 +10,12 @@ import pytest
 from tutelage.agents.evaluation.actors import ChanceActor, ExpertActor, SimulatedActor
 from tutelage.agents.evaluation.evaluate import best_of_select, evaluate, progress_bars
 from tutelage.agents.evaluation.rows import read_rows
-from tutelage.datasets.simulated_crowd import crowd
+from tutelage.datasets.simulation.simulated_crowd import crowd
 from tutelage.datasets.store import Store
-from tutelage.envs.errors import TutelageError
-from tutelage.envs.gymnasium_task import TaskEnvironment
 from tutelage.envs.suite import suite_from
 from tutelage.envs.task import SELECT, TEST
+from tutelage.envs.task_env import TaskEnvironment
+from tutelage.errors import TutelageError
 
 SUITE = suite_from(
     {

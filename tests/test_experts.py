@@ -8,11 +8,11 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
-from tutelage.envs.errors import TutelageError
 from tutelage.envs.experts import BabyAIExpert, expert_names, make_expert
-from tutelage.envs.gymnasium_task import Step, TaskEnvironment
 from tutelage.envs.suite import load_suite
 from tutelage.envs.task import TEST, Task
+from tutelage.envs.task_env import Step, TaskEnvironment
+from tutelage.errors import TutelageError
 
 SUITE = load_suite("first-steps")
 SEEDS = TEST.first(20)

@@ -10,17 +10,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tutelage.cli import app
-from tutelage.datasets.forgetting import Forgotten, Places, forget
+from tutelage.cli.main import app
+from tutelage.crowd.privacy.forgetting import Forgotten, Places, forget
 from tutelage.datasets.formats.exchange import export_store, import_store
 from tutelage.datasets.formats.export_marker import MARKERS, Marker
 from tutelage.datasets.formats.export_registry import exports_of
-from tutelage.datasets.state_folder import state_folder
 from tutelage.datasets.store import Store
 from tutelage.datasets.trajectory import Trajectory
-from tutelage.envs.errors import TutelageError
-from tutelage.envs.gymnasium_task import TaskEnvironment
 from tutelage.envs.suite import Suite, suite_from
+from tutelage.envs.task_env import TaskEnvironment
+from tutelage.errors import TutelageError
+from tutelage.files.state_folder import state_folder
 from tutelage.tests.command_line import run
 from tutelage.tests.test_forgetting import ANN, EVE, bytes_in
 from typer.testing import CliRunner

@@ -10,22 +10,22 @@ from typing import Any
 import pyarrow.compute as pc
 import pytest
 from tutelage.agents.evaluation.actors import ChanceActor, ExpertActor
-from tutelage.agents.evaluation.beside import Measured
+from tutelage.agents.evaluation.compare import Measured
 from tutelage.agents.evaluation.evaluate import Evaluation, evaluate
-from tutelage.agents.evaluation.report import write_report
+from tutelage.agents.evaluation.report.report import write_report
 from tutelage.agents.evaluation.rows import read_rows
 from tutelage.agents.evaluation.saved_evaluation import read_evaluation
 from tutelage.agents.evaluation.table_files import table_markdown
 from tutelage.agents.evaluation.tables import console_table, summary
-from tutelage.agents.rounds import read_rounds
-from tutelage.cli import app
-from tutelage.datasets.spreading import Died, spread_safely
+from tutelage.agents.training.run_log import read_rounds
+from tutelage.cli.main import app
+from tutelage.console.terminal import SafeConsole
 from tutelage.datasets.store import Store
-from tutelage.envs.console import SafeConsole
-from tutelage.envs.errors import EnvironmentFailure, TutelageError
 from tutelage.envs.suite import Suite, load_suite, suite_from
 from tutelage.envs.task import TEST
-from tutelage.envs.trust import VARIABLE
+from tutelage.errors import EnvironmentFailure, TutelageError
+from tutelage.foreign_code.trust import VARIABLE
+from tutelage.processes.parallel import Died, spread_safely
 from tutelage.tests import toy_faults
 from typer.testing import CliRunner
 

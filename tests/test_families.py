@@ -13,22 +13,22 @@ from tutelage.agents.evaluation.comparison import Comparison
 from tutelage.agents.evaluation.rows import read_rows, rows_from, write_rows
 from tutelage.agents.evaluation.table_files import table_markdown
 from tutelage.agents.evaluation.tables import summary
-from tutelage.agents.practise import practise
-from tutelage.agents.train_config import TrainConfig
-from tutelage.datasets.columns import load_columns
-from tutelage.datasets.crowd.studies.study import examine
-from tutelage.datasets.crowd.worlds.episode import Episode
+from tutelage.agents.training.config import TrainConfig
+from tutelage.agents.training.self_imitation import practise
+from tutelage.crowd.hosting.episode import Episode
+from tutelage.crowd.storage.journal_records import EpisodeRecord
+from tutelage.crowd.studies.study import examine
+from tutelage.datasets.arrays.task_arrays import load_columns
 from tutelage.datasets.formats.exchange import export_store, import_store
 from tutelage.datasets.inspection import inspect
-from tutelage.datasets.journal_records import EpisodeRecord
+from tutelage.datasets.quality.verdict.weights import episode_weights, weigh
 from tutelage.datasets.store import Store
 from tutelage.datasets.trajectory import Trajectory
-from tutelage.datasets.weights import episode_weights, weigh
-from tutelage.envs.errors import TutelageError
 from tutelage.envs.families import VARIABLE, completed, shipped
-from tutelage.envs.gymnasium_task import TaskEnvironment
-from tutelage.envs.rehearsal import success_notes, try_out
+from tutelage.envs.preflight import success_notes, try_out
 from tutelage.envs.suite import Suite, load_suite, suite_from
+from tutelage.envs.task_env import TaskEnvironment
+from tutelage.errors import TutelageError
 from tutelage.tests.toy_info import Visits
 from tutelage.tests.toy_study import write
 

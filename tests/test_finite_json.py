@@ -11,36 +11,40 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tutelage
 from hypothesis import given
 from hypothesis import strategies as st
-from tutelage.agents.sealed_lines import seal_line
-from tutelage.cli import app
+from tutelage.agents.training.sealed_lines import seal_line
+from tutelage.cli.main import app
 from tutelage.datasets.store import Store
 from tutelage.datasets.trajectory import Digest, plain_bytes
-from tutelage.envs.finite_json import exact_json, json_text, number_text
-from tutelage.envs.trust import VARIABLE
+from tutelage.files.finite_json import exact_json, json_text, number_text
+from tutelage.foreign_code.trust import VARIABLE
 from tutelage.tests.played import store_of
+from tutelage.tests.sources import MODULES, ROOT
 from tutelage.tests.toy_numbers import MODULE, SUITE
 from typer.testing import CliRunner
 
-PACKAGE = Path(tutelage.__file__).parent
 WRITERS = {
     "json": {"dump", "dumps", "JSONEncoder"},
     "starlette.responses": {"JSONResponse"},
 }
 """What writes JSON by itself, module by module."""
-ALLOWED = {"envs/finite_json.py", "datasets/crowd/json_answer.py"}
+ALLOWED = {"files/finite_json.py", "crowd/server/json_response.py"}
 EXACT = {
-    *(
-        "datasets/schema.py",
-        "datasets/fingerprint.py",
-        "datasets/formats/facts.py",
-        "datasets/journal_tables.py",
-    ),
-    *("datasets/row_checksums.py", "datasets/sealed_yaml.py", "datasets/manifest.py", "datasets/columns.py"),
-    *("datasets/column_cache.py", "datasets/formats/export_marker.py", "datasets/formats/hdf5_process.py"),
-    *("datasets/formats/miniwob/recording.py", "agents/training_state.py", "envs/rendering.py"),
+    "agents/training/state.py",
+    "crowd/storage/journal_tables.py",
+    "crowd/storage/row_checksums.py",
+    "datasets/arrays/array_cache.py",
+    "datasets/arrays/task_arrays.py",
+    "datasets/fingerprint.py",
+    "datasets/formats/export_marker.py",
+    "datasets/formats/facts.py",
+    "datasets/formats/hdf5_process.py",
+    "datasets/formats/miniwob/recording.py",
+    "datasets/manifest.py",
+    "datasets/schema.py",
+    "datasets/sealed_yaml.py",
+    "envs/rendering.py",
 }
 """Hashes, and files that only this package reads back."""
 
@@ -89,8 +93,7 @@ def test_numpy_numbers_are_numbers_and_what_is_unknown_is_refused() -> None:
 
 
 def sources() -> dict[str, ast.Module]:
-    files = [path for path in PACKAGE.rglob("*.py") if not {"tests", "benchmarks", ".venv"} & set(path.parts)]
-    return {path.relative_to(PACKAGE).as_posix(): ast.parse(path.read_text("utf-8")) for path in files}
+    return {path.relative_to(ROOT).as_posix(): ast.parse(path.read_text("utf-8")) for path in MODULES}
 
 
 def test_nothing_writes_json_but_the_one_encoder() -> None:

@@ -6,16 +6,13 @@ import csv
 import io
 import re
 from collections.abc import Sequence
-from pathlib import Path
 
 import pyarrow as pa
 import pytest
-import tutelage
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.text import Text
 from tutelage.agents.evaluation.comparison import Leaders, leaders
-from tutelage.agents.evaluation.intervals import Interval
 from tutelage.agents.evaluation.rows import SCHEMA
 from tutelage.agents.evaluation.table_files import (
     latex_text,
@@ -25,10 +22,12 @@ from tutelage.agents.evaluation.table_files import (
     table_markdown,
 )
 from tutelage.agents.evaluation.tables import console_table, number, percent
-from tutelage.envs.console import SafeConsole
-from tutelage.envs.folded_table import Column, FoldedTable
+from tutelage.console.folded_table import Column, FoldedTable
+from tutelage.console.terminal import SafeConsole
+from tutelage.console.wording import agreeing, counted
 from tutelage.envs.suite import suite_from
-from tutelage.envs.wording import agreeing, counted
+from tutelage.intervals import Interval
+from tutelage.tests.sources import MODULES, ROOT
 
 SUITE = suite_from(
     {
@@ -242,13 +241,9 @@ UNCOUNTED = re.compile(
 
 
 def test_every_count_in_the_source_agrees_with_its_noun() -> None:
-    root = Path(tutelage.__file__).parent
-    sources = [
-        path for part in ("agents", "datasets", "envs") for path in (root / part).rglob("*.py")
-    ] + list(root.glob("cli*.py"))
     uncounted = [
-        f"{path.relative_to(root)}:{number}: {line.strip()}"
-        for path in sources
+        f"{path.relative_to(ROOT)}:{number}: {line.strip()}"
+        for path in MODULES
         for number, line in enumerate(path.read_text("utf-8").splitlines(), 1)
         if UNCOUNTED.search(line) and "counted(" not in line
     ]

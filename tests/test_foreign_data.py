@@ -14,16 +14,16 @@ import numpy as np
 import pytest
 import yaml
 from gymnasium.envs.registration import EnvSpec
-from tutelage.cli import app
-from tutelage.cli_edit_tables import id_length
+from tutelage.cli.main import app
+from tutelage.cli.main.edit_tables import id_length
 from tutelage.datasets.formats.exchange import import_store
 from tutelage.datasets.formats.foreign_rules import success_rule
 from tutelage.datasets.store import Store
-from tutelage.envs.errors import TutelageError
 from tutelage.envs.success import UNKNOWN
 from tutelage.envs.suite import load_suite
-from tutelage.envs.trust import trust
 from tutelage.envs.unregistered import why_absent
+from tutelage.errors import TutelageError
+from tutelage.foreign_code.trust import trust
 from typer.testing import CliRunner
 
 minari = pytest.importorskip("minari")

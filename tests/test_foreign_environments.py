@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 from PIL import Image
-from tutelage.envs.errors import TutelageError
-from tutelage.envs.gymnasium_task import TaskEnvironment
-from tutelage.envs.rehearsal import rehearse
+from tutelage.envs.preflight import rehearse
 from tutelage.envs.suite import load_suite, suite_from
 from tutelage.envs.task import Task
-from tutelage.envs.trust import VARIABLE
+from tutelage.envs.task_env import TaskEnvironment
+from tutelage.errors import TutelageError
+from tutelage.foreign_code.trust import VARIABLE
 
 SIZE = (20, 30)
 
@@ -199,10 +199,10 @@ gymnasium.register("robots/Lift-v0", Lift, max_episode_steps=5)
 
 RECORD = """
 import numpy as np
-from tutelage.datasets.crowd.worlds.episode import Episode
-from tutelage.datasets.journal_records import EpisodeRecord
+from tutelage.crowd.hosting.episode import Episode
+from tutelage.crowd.storage.journal_records import EpisodeRecord
 from tutelage.datasets.store import Store
-from tutelage.envs.gymnasium_task import TaskEnvironment
+from tutelage.envs.task_env import TaskEnvironment
 from tutelage.envs.suite import load_suite
 suite = load_suite("lift.yaml")
 task = suite["lift"]

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tutelage.datasets.crowd.entrance import SEAT
-from tutelage.datasets.crowd.seats.protocol import UNKNOWN_SEAT
-from tutelage.datasets.crowd.secret import Secret
+from tutelage.crowd.seats.protocol import UNKNOWN_SEAT
+from tutelage.crowd.server.entrance import SEAT
+from tutelage.crowd.storage.secret import Secret
 from tutelage.tests import small_room
 from tutelage.tests.nursery import Nursery, Server, serving
 from tutelage.tests.players import Player

@@ -14,25 +14,25 @@ from pathlib import Path
 import boto3
 import pytest
 import sqlalchemy as sql
-from tutelage.cli import app
-from tutelage.datasets.crowd import ledger as tables
-from tutelage.datasets.crowd import study_records as records
-from tutelage.datasets.crowd.ledger import Ledger
-from tutelage.datasets.crowd.recorder import JOURNAL, lock_folder
-from tutelage.datasets.crowd.secret import Secret
-from tutelage.datasets.crowd.servers.leases import Leases
-from tutelage.datasets.forgetting import Places, find, forget
+from tutelage.cli.main import app
+from tutelage.crowd.cluster.seat_leases import Leases
+from tutelage.crowd.privacy.forgetting import Places, find, forget
+from tutelage.crowd.seats.recorder import JOURNAL, lock_folder
+from tutelage.crowd.storage import study_records as records
+from tutelage.crowd.storage import study_tables as tables
+from tutelage.crowd.storage.journal import Journal
+from tutelage.crowd.storage.journal_records import EpisodeRecord, SeatRecord, StepRecord
+from tutelage.crowd.storage.secret import Secret
+from tutelage.crowd.storage.study_tables import Ledger
 from tutelage.datasets.formats.exchange import export_store
-from tutelage.datasets.journal import Journal
-from tutelage.datasets.journal_records import EpisodeRecord, SeatRecord, StepRecord
+from tutelage.datasets.maintenance.byte_search import needles
+from tutelage.datasets.maintenance.replication import PartCopies
 from tutelage.datasets.manifest import COPIED
-from tutelage.datasets.part_copies import PartCopies
 from tutelage.datasets.remote import Remote
 from tutelage.datasets.store import Store
-from tutelage.datasets.traces import needles
 from tutelage.datasets.trajectory import Trajectory
-from tutelage.envs.errors import TutelageError
 from tutelage.envs.suite import Suite
+from tutelage.errors import TutelageError
 from tutelage.tests.command_line import run
 from tutelage.tests.postgres import PostgreSQL
 from typer.testing import CliRunner

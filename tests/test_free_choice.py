@@ -8,19 +8,19 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from tutelage.datasets.crowd.seats.assignment import Assignment
-from tutelage.datasets.crowd.seats.free_choice import FreeChoice, play
-from tutelage.datasets.crowd.seats.protocol import parse
-from tutelage.datasets.crowd.seats.session import Phase, Session
-from tutelage.datasets.crowd.settings import Settings
-from tutelage.datasets.crowd.worlds.world import Kept
-from tutelage.datasets.journal import Journal
-from tutelage.datasets.journal_records import SeatRecord
+from tutelage.crowd.hosting.host import Kept
+from tutelage.crowd.seats.free_choice import FreeChoice, play
+from tutelage.crowd.seats.protocol import parse
+from tutelage.crowd.seats.seed_assignment import Assignment
+from tutelage.crowd.seats.session import Phase, Session
+from tutelage.crowd.settings import Settings
+from tutelage.crowd.storage.journal import Journal
+from tutelage.crowd.storage.journal_records import SeatRecord
 from tutelage.datasets.replay import replay
-from tutelage.envs.errors import TutelageError
-from tutelage.envs.gymnasium_task import TaskEnvironment
 from tutelage.envs.suite import suite_from
 from tutelage.envs.task import RECORD, TEST
+from tutelage.envs.task_env import TaskEnvironment
+from tutelage.errors import TutelageError
 
 Opener = Callable[..., Awaitable[FreeChoice]]
 LEFT, RIGHT = np.array([0.0]), np.array([1.0])

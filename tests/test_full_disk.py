@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tutelage.agents.behavior_cloning import train
-from tutelage.agents.checkpoint import load
 from tutelage.agents.evaluation.actors import ChanceActor, ExpertActor
 from tutelage.agents.evaluation.evaluate import evaluate
 from tutelage.agents.evaluation.rollout import rollout
 from tutelage.agents.evaluation.saved_evaluation import read_evaluation
-from tutelage.agents.train_config import TrainConfig
+from tutelage.agents.policy.policy.checkpoint import load
+from tutelage.agents.training.behavior_cloning import train
+from tutelage.agents.training.config import TrainConfig
 from tutelage.datasets.store import Store
-from tutelage.envs.errors import TutelageError
 from tutelage.envs.suite import suite_from
+from tutelage.errors import TutelageError
 from tutelage.tests.command_line import run
 from tutelage.tests.disks import fill, small_disk
 
@@ -125,7 +125,7 @@ def test_an_evaluation_on_a_full_disk_leaves_the_one_before_it(tmp_path: Path) -
 
 
 def test_a_report_on_a_full_disk_leaves_the_one_before_it(tmp_path: Path) -> None:
-    from tutelage.agents.evaluation.beside import report_on
+    from tutelage.agents.evaluation.compare import report_on
 
     evaluate(SUITE, [ExpertActor(), ChanceActor()], episodes=3, out=tmp_path / "measured")
     with small_disk(tmp_path / "disk", 256) as disk:

@@ -8,14 +8,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from tutelage.agents import fused
-from tutelage.agents.fused import add_dropped, feed_forward, normalise, normed_linear
+from tutelage.agents.policy.policy import fused_ops
+from tutelage.agents.policy.policy.fused_ops import add_dropped, feed_forward, normalise, normed_linear
 
 
 @pytest.fixture(autouse=True)
 def short_slices(monkeypatch: pytest.MonkeyPatch) -> None:
     """Cut rows into slices of 3, so that eight rows cross two borders."""
-    monkeypatch.setattr(fused, "ROWS", 3)
+    monkeypatch.setattr(fused_ops, "ROWS", 3)
 
 
 def rows(*shape: int) -> Tensor:

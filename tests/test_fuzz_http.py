@@ -18,15 +18,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.routing import BaseRoute, Match, WebSocketRoute
-from tutelage.datasets.crowd import app as recorder_app
-from tutelage.datasets.crowd.back_office import BackOffice
-from tutelage.datasets.crowd.dashboard.admin import Admin
-from tutelage.datasets.crowd.recorder import Recorder
-from tutelage.datasets.crowd.secret import Secret
-from tutelage.datasets.crowd.serving import make_app
-from tutelage.datasets.crowd.settings import Settings
-from tutelage.datasets.crowd.studies.study import examine
-from tutelage.datasets.crowd.study_server import StudyServer
+from tutelage.crowd.dashboard.admin_token import Admin
+from tutelage.crowd.seats.recorder import Recorder
+from tutelage.crowd.server import recorder_app as recorder_app
+from tutelage.crowd.server.study_app import make_app
+from tutelage.crowd.server.study_services import BackOffice
+from tutelage.crowd.settings import Settings
+from tutelage.crowd.storage.secret import Secret
+from tutelage.crowd.studies.study import examine
+from tutelage.crowd.studies.study_server import StudyServer
 from tutelage.envs.suite import suite_from
 from tutelage.tests import small_room
 from tutelage.tests.asked import KEYS, PANEL, long, quickly, served

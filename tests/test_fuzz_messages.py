@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from hypothesis import Phase, find, given, settings
 from hypothesis import strategies as st
-from tutelage.datasets.crowd.seats.protocol import RECEIVED, UNKNOWN_SEAT, parse
+from tutelage.crowd.seats.protocol import RECEIVED, UNKNOWN_SEAT, parse
 from tutelage.tests.asked import long, quickly, served
 from tutelage.tests.messages import sound_messages, unsound_messages
 from tutelage.tests.nursery import Nursery, Server

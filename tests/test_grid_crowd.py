@@ -6,14 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tutelage.datasets.profiles import PROFILES
+from tutelage.datasets.arrays.sampler import Sampler, load_columns
 from tutelage.datasets.replay import replay
-from tutelage.datasets.sampler import Sampler, load_columns
-from tutelage.datasets.simulated_crowd import SimulatedDemonstrator, crowd, simulate
+from tutelage.datasets.simulation.profiles import PROFILES
+from tutelage.datasets.simulation.simulated_crowd import SimulatedDemonstrator, crowd, simulate
 from tutelage.datasets.store import Store
-from tutelage.envs.errors import TutelageError
-from tutelage.envs.gymnasium_task import TaskEnvironment
 from tutelage.envs.suite import load_suite
+from tutelage.envs.task_env import TaskEnvironment
+from tutelage.errors import TutelageError
 
 SUITE = load_suite("babyai")
 PLAYED = {"go-to-local": 300, "pickup-loc": 60, "boss-level": 42}

@@ -8,10 +8,10 @@ import gymnasium
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
-from tutelage.envs.grid.drawing import as_text, draw_image, draw_view, draw_world
+from tutelage.envs.grid.cells import COLORS, LOOKS, look
 from tutelage.envs.grid.environment import GridEnv
 from tutelage.envs.grid.levels import LEVELS
-from tutelage.envs.grid.looks import COLORS, LOOKS, look
+from tutelage.envs.grid.render import as_text, draw_image, draw_view, draw_world
 from tutelage.envs.grid.vector import GridVectorEnv
 
 COUNT, STEPS = 12, 150

@@ -7,17 +7,16 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 from minigrid.utils.baby_ai_bot import BabyAIBot
-from tutelage.envs.grid.episodes import step_one
-from tutelage.envs.grid.expert import advise
+from tutelage.envs.grid.cells import EMPTY, LOOKS, TYPES
+from tutelage.envs.grid.dynamics import AHEAD_X, AHEAD_Y, TOGGLE
 from tutelage.envs.grid.generation import generate
 from tutelage.envs.grid.levels import LEVELS, SINGLE_ROOM
-from tutelage.envs.grid.looks import EMPTY, LOOKS, TYPES
-from tutelage.envs.grid.minds import Minds, empty_minds, forget
-from tutelage.envs.grid.rules import AHEAD_X, AHEAD_Y, TOGGLE
-from tutelage.envs.grid.worlds import NOWHERE, Worlds, copied, empty_worlds
-
-from .test_grid_missions import copied as copied_from_minigrid
-from .test_grid_missions import made
+from tutelage.envs.grid.planner.memory import Minds, empty_minds, forget
+from tutelage.envs.grid.planner.planner import advise
+from tutelage.envs.grid.state import NOWHERE, Worlds, copied, empty_worlds
+from tutelage.envs.grid.stepping import step_one
+from tutelage.tests.test_grid_missions import copied as copied_from_minigrid
+from tutelage.tests.test_grid_missions import made
 
 LARGE = ["UnblockPickup", "PutNext", "Unlock", "SynthSeq", "BossLevel"]
 BOX, DOOR = TYPES.index("box"), TYPES.index("door")

@@ -13,8 +13,8 @@ COUNT = """
 import sys
 from numba.core.dispatcher import Dispatcher
 from tutelage.envs.grid.environment import GridEnv
-from tutelage.envs.grid.expert import advise
-from tutelage.envs.grid.minds import empty_minds, forget
+from tutelage.envs.grid.planner.planner import advise
+from tutelage.envs.grid.planner.memory import empty_minds, forget
 world = GridEnv("BossLevel")
 world.reset(seed=0)
 world.step(0)

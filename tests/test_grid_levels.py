@@ -15,17 +15,17 @@ from hypothesis import strategies as st
 from minigrid.envs.babyai import unlock
 from minigrid.envs.babyai.goto import GoToImpUnlock
 from scipy import stats
-from tutelage.envs.errors import TutelageError
+from tutelage.envs.grid.cells import COLORS, EMPTY, LOOKS, TYPES
 from tutelage.envs.grid.environment import find_level
-from tutelage.envs.grid.episodes import reset_all, step_one
-from tutelage.envs.grid.expert import advise
 from tutelage.envs.grid.generation import generate
 from tutelage.envs.grid.language import sentence
 from tutelage.envs.grid.levels import LEVELS, Level
-from tutelage.envs.grid.looks import COLORS, EMPTY, LOOKS, TYPES
-from tutelage.envs.grid.minds import empty_minds, forget
-from tutelage.envs.grid.worlds import NOWHERE, VIEW, Worlds, empty_worlds
-from tutelage.envs.gymnasium_task import registry
+from tutelage.envs.grid.planner.memory import empty_minds, forget
+from tutelage.envs.grid.planner.planner import advise
+from tutelage.envs.grid.state import NOWHERE, VIEW, Worlds, empty_worlds
+from tutelage.envs.grid.stepping import reset_all, step_one
+from tutelage.envs.task_env import registry
+from tutelage.errors import TutelageError
 
 SEEDS = 250
 PEERS = [name for name in LEVELS if name != "PutNext"]

@@ -9,13 +9,12 @@ import numpy as np
 import pytest
 from minigrid.envs.babyai.core import verifier
 from minigrid.utils.baby_ai_bot import BabyAIBot
-from tutelage.envs.grid.episodes import step_one
+from tutelage.envs.grid.cells import COLORS, EMPTY, TYPES
+from tutelage.envs.grid.dynamics import observe
 from tutelage.envs.grid.language import sentence
 from tutelage.envs.grid.levels import LEVELS
-from tutelage.envs.grid.looks import COLORS, EMPTY, TYPES
 from tutelage.envs.grid.missions import begin
-from tutelage.envs.grid.rules import observe
-from tutelage.envs.grid.worlds import (
+from tutelage.envs.grid.state import (
     AFTER,
     ALONE,
     ANY,
@@ -28,7 +27,8 @@ from tutelage.envs.grid.worlds import (
     Worlds,
     empty_worlds,
 )
-from tutelage.envs.gymnasium_task import registry
+from tutelage.envs.grid.stepping import step_one
+from tutelage.envs.task_env import registry
 
 NAMES = [name for name in LEVELS if name != "PutNext"]
 PLACES = (None, "left", "right", "front", "behind")

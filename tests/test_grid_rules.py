@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from minigrid.minigrid_env import MiniGridEnv
-from tutelage.envs.grid.looks import COLORS, EMPTY, LOOKS, TYPES, look
-from tutelage.envs.grid.rules import TOGGLE, observe, step
-from tutelage.envs.grid.worlds import VIEW, Worlds, empty_worlds
-from tutelage.envs.gymnasium_task import registry
+from tutelage.envs.grid.cells import COLORS, EMPTY, LOOKS, TYPES, look
+from tutelage.envs.grid.dynamics import TOGGLE, observe, step
+from tutelage.envs.grid.state import VIEW, Worlds, empty_worlds
+from tutelage.envs.task_env import registry
 
 LEVELS = [
     *sorted(one for one in registry() if one.startswith("BabyAI-")),

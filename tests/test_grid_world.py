@@ -7,15 +7,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tutelage.datasets.crowd.worlds.episode import Episode
-from tutelage.datasets.crowd.worlds.frames import TILES, Picture
-from tutelage.datasets.crowd.worlds.grid_world import GridGround, GridWorld
-from tutelage.datasets.journal_records import EpisodeRecord
+from tutelage.crowd.hosting.episode import Episode
+from tutelage.crowd.hosting.frame_codec import TILES, Picture
+from tutelage.crowd.hosting.grid_host import GridGround, GridWorld
+from tutelage.crowd.storage.journal_records import EpisodeRecord
 from tutelage.datasets.replay import prove, replay
-from tutelage.envs.errors import TutelageError
 from tutelage.envs.experts import make_expert
-from tutelage.envs.gymnasium_task import TaskEnvironment
 from tutelage.envs.task import Task
+from tutelage.envs.task_env import TaskEnvironment
+from tutelage.errors import TutelageError
 from tutelage.tests.test_tiles import drawn
 
 LEVELS = ("GoToRedBallGrey", "PickupLoc", "UnblockPickup", "BossLevel")

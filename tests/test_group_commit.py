@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sql
-from tutelage.datasets.database import make_tables, open_database
-from tutelage.datasets.fence import Fence, writers
-from tutelage.datasets.group_commit import GroupCommit, Row, Write
-from tutelage.envs.errors import TutelageError
+from tutelage.crowd.storage.commit_writer import GroupCommit, Row, Write
+from tutelage.crowd.storage.database import make_tables, open_database
+from tutelage.crowd.storage.write_fence import Fence, writers
+from tutelage.errors import TutelageError
 
 TABLES = sql.MetaData()
 lines = sql.Table(

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tutelage.envs.errors import TutelageError
-from tutelage.envs.gymnasium_task import DEFAULT_LIMIT, Step, TaskEnvironment
 from tutelage.envs.success import SuccessRule
 from tutelage.envs.suite import load_suite
 from tutelage.envs.task import Task
+from tutelage.envs.task_env import DEFAULT_LIMIT, Step, TaskEnvironment
+from tutelage.errors import TutelageError
 
 FIRST_STEPS = load_suite("first-steps")
 SEEN = {

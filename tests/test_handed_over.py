@@ -11,18 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tutelage.agents.behavior_cloning import train
-from tutelage.agents.train_config import TrainConfig
-from tutelage.cli import app
-from tutelage.datasets.crowd.app import listen
+from tutelage.agents.training.behavior_cloning import train
+from tutelage.agents.training.config import TrainConfig
+from tutelage.cli.main import app
+from tutelage.console.wording import counted
+from tutelage.crowd.server.recorder_app import listen
+from tutelage.crowd.storage.journal import Journal
 from tutelage.datasets.formats.exchange import export_store, import_store
 from tutelage.datasets.formats.export_marker import MARKERS, write_marker
-from tutelage.datasets.journal import Journal
-from tutelage.datasets.state_folder import state_folder
 from tutelage.datasets.store import Store
-from tutelage.envs.errors import TutelageError
 from tutelage.envs.suite import suite_from
-from tutelage.envs.wording import counted
+from tutelage.errors import TutelageError
+from tutelage.files.state_folder import state_folder
 from typer.testing import CliRunner
 
 SUITE = suite_from({"suite": "poles", "tasks": [{"id": "pole", "env": "CartPole-v1", "max_steps": 20}]})

@@ -12,9 +12,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 import httpx
 import pytest
-from tutelage.datasets.crowd.seats.protocol import LARGEST
-from tutelage.datasets.crowd.servers.meter import BOUNDS_MS
-from tutelage.datasets.crowd.study_server import ABSENT_SECONDS
+from tutelage.crowd.seats.protocol import LARGEST
+from tutelage.crowd.server.server_metrics import BOUNDS_MS
+from tutelage.crowd.studies.study_server import ABSENT_SECONDS
 from tutelage.datasets.store import Store
 from tutelage.tests import small_room
 from tutelage.tests.nursery import Nursery, Server, serving, until

@@ -11,24 +11,24 @@ import pytest
 from tutelage.agents.evaluation.actors import ChanceActor
 from tutelage.agents.evaluation.evaluate import evaluate
 from tutelage.agents.evaluation.rollout import rollout
-from tutelage.datasets.crowd.studies.played import has_succeeded
-from tutelage.datasets.crowd.worlds.world import EpisodePlayer
-from tutelage.datasets.formats.minari import export_minari, import_minari
-from tutelage.datasets.grid_crowd import play_grid
+from tutelage.crowd.hosting.host import EpisodePlayer
+from tutelage.crowd.storage.journal import Journal
+from tutelage.crowd.storage.journal_records import EpisodeRecord
+from tutelage.crowd.studies.episode_records import has_succeeded
+from tutelage.datasets.formats.minari.exporter import export_minari, import_minari
 from tutelage.datasets.inspection import inspect
-from tutelage.datasets.journal import Journal
-from tutelage.datasets.journal_records import EpisodeRecord
 from tutelage.datasets.proof import is_same
 from tutelage.datasets.replay import Environments, prove_again, replay, replay_many
-from tutelage.datasets.simulated_crowd import crowd
+from tutelage.datasets.simulation.grid_simulation import play_grid
+from tutelage.datasets.simulation.simulated_crowd import crowd
 from tutelage.datasets.store import Store
 from tutelage.datasets.trajectory import Trajectory
-from tutelage.envs.errors import TutelageError
-from tutelage.envs.gymnasium_task import TaskEnvironment
-from tutelage.envs.rehearsal import rehearse
+from tutelage.envs.preflight import rehearse
 from tutelage.envs.success import SuccessRule
 from tutelage.envs.suite import Suite, suite_from
-from tutelage.envs.trust import trust
+from tutelage.envs.task_env import TaskEnvironment
+from tutelage.errors import TutelageError
+from tutelage.foreign_code.trust import trust
 from tutelage.tests import toy_info
 
 RIGHT, LEFT = 1.0, 0.0

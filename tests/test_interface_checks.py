@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tutelage.agents.encoding import Encoding, Interface, Seen
 from tutelage.agents.evaluation.actors import PolicyActor
 from tutelage.agents.evaluation.evaluate import evaluate
-from tutelage.agents.page_actions import page_parts
-from tutelage.agents.parts import Part
-from tutelage.agents.policy import Policy, PolicyConfig
-from tutelage.envs.errors import TutelageError
+from tutelage.agents.policy.policy import Policy, PolicyConfig
+from tutelage.agents.policy.policy.action_parts import Part
+from tutelage.agents.policy.policy.encoding import Encoding, Interface, Seen
+from tutelage.agents.policy.policy.web.page_actions import page_parts
 from tutelage.envs.suite import suite_from
+from tutelage.errors import TutelageError
 
 VECTOR = Seen("", "vector", (4,), edges=((0.0, 1.0),) * 4)
 CHOICE = (Part("choice", 2, 0.0),)

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import optimize, stats
-from tutelage.agents.evaluation.intervals import (
+from tutelage.errors import TutelageError
+from tutelage.intervals import (
     interquartile_mean,
     mcnemar,
     mean_interval,
@@ -17,7 +18,6 @@ from tutelage.agents.evaluation.intervals import (
     time_to_success,
     wilson,
 )
-from tutelage.envs.errors import TutelageError
 
 
 def outcomes(both: int, first: int, second: int, neither: int) -> tuple[np.ndarray, np.ndarray]:

@@ -14,9 +14,9 @@ import pytest
 import sqlalchemy as sql
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tutelage.datasets.journal import Journal
-from tutelage.datasets.journal_records import EpisodeRecord, SeatRecord, StepRecord
-from tutelage.envs.errors import TutelageError
+from tutelage.crowd.storage.journal import Journal
+from tutelage.crowd.storage.journal_records import EpisodeRecord, SeatRecord, StepRecord
+from tutelage.errors import TutelageError
 
 
 @pytest.fixture

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tutelage.agents.judges import skills
-from tutelage.agents.train_config import TrainConfig
-from tutelage.datasets.column_subset import episodes_of
-from tutelage.datasets.expertise import Expertise
-from tutelage.datasets.profiles import Profile
-from tutelage.datasets.sampler import TaskColumns, load_columns
-from tutelage.datasets.simulated_crowd import SimulatedDemonstrator, crowd, simulate
+from tutelage.agents.training.config import TrainConfig
+from tutelage.agents.training.expertise_models import skills
+from tutelage.datasets.arrays.array_subset import episodes_of
+from tutelage.datasets.arrays.sampler import TaskColumns, load_columns
+from tutelage.datasets.quality.verdict.expertise import Expertise
+from tutelage.datasets.simulation.profiles import Profile
+from tutelage.datasets.simulation.simulated_crowd import SimulatedDemonstrator, crowd, simulate
 from tutelage.datasets.store import Store
 from tutelage.envs.suite import load_suite
 from tutelage.tests.toy_page import page_columns

@@ -10,17 +10,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tutelage.datasets.crowd import keeping
-from tutelage.datasets.crowd.keeping import Keeper
-from tutelage.datasets.crowd.ledger import Ledger
-from tutelage.datasets.crowd.seats.session import Phase, Session
-from tutelage.datasets.crowd.servers import leases as leases_module
-from tutelage.datasets.crowd.servers.keepers import Keepers, store_id
-from tutelage.datasets.crowd.servers.leases import Leases
-from tutelage.datasets.crowd.settings import Settings
-from tutelage.datasets.crowd.worlds.world import Kept
-from tutelage.datasets.journal import Journal
-from tutelage.datasets.journal_records import SeatRecord
+from tutelage.crowd.cluster import seat_leases as leases_module
+from tutelage.crowd.cluster.seat_leases import Leases
+from tutelage.crowd.cluster.store_claims import Keepers, store_id
+from tutelage.crowd.hosting.host import Kept
+from tutelage.crowd.seats.session import Phase, Session
+from tutelage.crowd.settings import Settings
+from tutelage.crowd.storage import archiver
+from tutelage.crowd.storage.archiver import Keeper
+from tutelage.crowd.storage.journal import Journal
+from tutelage.crowd.storage.journal_records import SeatRecord
+from tutelage.crowd.storage.study_tables import Ledger
 from tutelage.datasets.store import Store
 from tutelage.envs.suite import Suite
 
@@ -74,7 +74,7 @@ def serve(
     database_url: str, tmp_path: Path, suite: Suite, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Serve]:
     monkeypatch.setattr(leases_module, "DEAD_AFTER_SECONDS", 0.3)
-    monkeypatch.setattr(keeping, "_LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(archiver, "_LOOK_SECONDS", 0.1)
     with ExitStack() as stack:
 
         def one(name: str) -> Server:

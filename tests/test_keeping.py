@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tutelage.datasets.crowd.keeping import Keeper
-from tutelage.datasets.crowd.seats.free_choice import FreeChoice, play
-from tutelage.datasets.crowd.worlds.world import Kept
+from tutelage.crowd.hosting.host import Kept
+from tutelage.crowd.seats.free_choice import FreeChoice, play
+from tutelage.crowd.storage.archiver import Keeper
 from tutelage.datasets.store import Store
 from tutelage.envs.suite import Suite
 from tutelage.envs.task import TEST

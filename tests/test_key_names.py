@@ -8,8 +8,8 @@ import pygame
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tutelage.envs.errors import TutelageError
-from tutelage.envs.key_names import CODES, codes_of
+from tutelage.envs.keys.key_names import CODES, codes_of
+from tutelage.errors import TutelageError
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 import yaml
-from tutelage.datasets.crowd.texts import load_texts
-from tutelage.envs.errors import TutelageError
+from tutelage.crowd.translations import load_texts
+from tutelage.errors import TutelageError
 
 CHINESE = yaml.safe_load(
-    resources.files("tutelage.datasets.crowd").joinpath("languages", "zh.yaml").read_text("utf-8")
+    resources.files("tutelage.crowd").joinpath("languages", "zh.yaml").read_text("utf-8")
 )
 
 

@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sql
-from tutelage.datasets.crowd.ledger import Ledger
-from tutelage.datasets.crowd.servers import leases as module
-from tutelage.datasets.crowd.servers.leases import Leases
-from tutelage.datasets.database import writing
-from tutelage.datasets.fence import writers
-from tutelage.datasets.journal import Journal
-from tutelage.datasets.journal_records import EpisodeRecord, SeatRecord, StepRecord
-from tutelage.envs.errors import TutelageError
+from tutelage.crowd.cluster import seat_leases as module
+from tutelage.crowd.cluster.seat_leases import Leases
+from tutelage.crowd.storage.database import writing
+from tutelage.crowd.storage.journal import Journal
+from tutelage.crowd.storage.journal_records import EpisodeRecord, SeatRecord, StepRecord
+from tutelage.crowd.storage.study_tables import Ledger
+from tutelage.crowd.storage.write_fence import writers
+from tutelage.errors import TutelageError
 
 
 @dataclass

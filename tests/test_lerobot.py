@@ -14,14 +14,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from tutelage.datasets.formats.exchange import export_store
-from tutelage.datasets.formats.lerobot import export_lerobot
-from tutelage.datasets.formats.lerobot_import import import_lerobot
-from tutelage.datasets.formats.lerobot_schema import array_of, column
+from tutelage.datasets.formats.lerobot.exporter import export_lerobot
+from tutelage.datasets.formats.lerobot.exporter.importer import import_lerobot
+from tutelage.datasets.formats.lerobot.exporter.schema import array_of, column
 from tutelage.datasets.replay import Environments, replay_proven
 from tutelage.datasets.store import Store
-from tutelage.envs.errors import TutelageError
-from tutelage.envs.gymnasium_task import TaskEnvironment
 from tutelage.envs.suite import suite_from
+from tutelage.envs.task_env import TaskEnvironment
+from tutelage.errors import TutelageError
 
 SUITE = suite_from(
     {
@@ -237,8 +237,10 @@ def test_a_store_of_one_task_is_one_dataset_and_finer_actions_survive(
 def test_many_steps_spread_over_row_groups_come_back(
     tmp_path: Path, demonstrate: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tutelage.datasets.formats.lerobot._STEPS_A_GROUP", 30)
-    monkeypatch.setattr("tutelage.datasets.formats.lerobot.DATA_FILE_MB", 0)  # a new file a row group
+    monkeypatch.setattr("tutelage.datasets.formats.lerobot.exporter._STEPS_A_GROUP", 30)
+    monkeypatch.setattr(
+        "tutelage.datasets.formats.lerobot.exporter.DATA_FILE_MB", 0
+    )  # a new file a row group
     store = Store.create(tmp_path / "store", SUITE)
     environment = TaskEnvironment(SUITE["taxi"])
     store.append([demonstrate(environment, seed, suite="mixed")[0] for seed in range(9)])

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 from tutelage.agents.evaluation.people import people_on
-from tutelage.agents.evaluation.sections import demonstrations
-from tutelage.cli import app
+from tutelage.agents.evaluation.report.report.sections import demonstrations
+from tutelage.cli.main import app
 from tutelage.datasets.manifest import Manifest, differences
 from tutelage.datasets.store import Store
 from tutelage.datasets.trajectory import Trajectory
-from tutelage.envs.errors import TutelageError
 from tutelage.envs.suite import Suite, suite_from
+from tutelage.errors import TutelageError
 from tutelage.tests.damage import flip_bit
 from tutelage.tests.fuzz_seals import seal
 from typer.testing import CliRunner
@@ -30,7 +30,7 @@ Recorder = Callable[..., Trajectory]
 @pytest.fixture
 def poles(tmp_path: Path, demonstrate: Any) -> Store:
     """Give a store of one real task, with three parts."""
-    from tutelage.envs.gymnasium_task import TaskEnvironment
+    from tutelage.envs.task_env import TaskEnvironment
 
     suite = suite_from({"suite": "real", "tasks": [{"id": "pole", "env": "CartPole-v1"}]})
     store = Store.create(tmp_path / "poles", suite)
@@ -204,7 +204,7 @@ APPENDER = """
 import sys
 from tutelage.tests.random_episodes import random_episode
 from tutelage.datasets.store import Store
-from tutelage.envs.gymnasium_task import TaskEnvironment
+from tutelage.envs.task_env import TaskEnvironment
 store = Store.open(sys.argv[1])
 environment = TaskEnvironment(store.suite["pole"])
 for seed in range(int(sys.argv[2]), int(sys.argv[2]) + 12):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 
-from tutelage.datasets.crowd.servers.meter import BOUNDS_MS, PULSE_SECONDS, Meter, feel_pulse, quantiles
-from tutelage.datasets.crowd.worlds.workers import Workers
+from tutelage.crowd.hosting.worker_pool import Workers
+from tutelage.crowd.server.server_metrics import BOUNDS_MS, PULSE_SECONDS, Meter, feel_pulse, quantiles
 from tutelage.envs.suite import suite_from
 
 

@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 from tutelage.datasets.formats.exchange import export_store, import_store
 from tutelage.datasets.formats.facts import join_actions, nest, split_actions, unnest
-from tutelage.datasets.formats.minari import Exported, export_minari, import_minari
+from tutelage.datasets.formats.minari.exporter import Exported, export_minari, import_minari
 from tutelage.datasets.replay import Environments, replay_proven
 from tutelage.datasets.store import Store
 from tutelage.datasets.trajectory import Trajectory
-from tutelage.envs.errors import TutelageError
-from tutelage.envs.gymnasium_task import TaskEnvironment
 from tutelage.envs.suite import suite_from
+from tutelage.envs.task_env import TaskEnvironment
+from tutelage.errors import TutelageError
 
 minari = pytest.importorskip("minari")
 gymnasium.register(

@@ -10,21 +10,21 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tutelage.cli import app
+from tutelage.cli.main import app
+from tutelage.datasets.arrays.sampler import Sampler, load_columns
 from tutelage.datasets.formats.miniwob.moves import NOTHING, UNSEEN, moves
 from tutelage.datasets.formats.miniwob.raw import raw_files, read_raw
 from tutelage.datasets.formats.miniwob.recording import Recording, Unusable, in_one_form
 from tutelage.datasets.formats.miniwob.tables import read_tables
 from tutelage.datasets.formats.miniwob.trajectories import to_trajectory
-from tutelage.datasets.formats.miniwob_turk import NO_PAGE, import_miniwob_turk
-from tutelage.datasets.sampler import Sampler, load_columns
+from tutelage.datasets.formats.miniwob.turk import NO_PAGE, import_miniwob_turk
 from tutelage.datasets.store import Store
-from tutelage.envs.errors import TutelageError
 from tutelage.envs.spaces import row_to_action
 from tutelage.envs.suite import load_suite
+from tutelage.envs.web.action_space import action_space, to_action
 from tutelage.envs.web.actions import Action
-from tutelage.envs.web.elements import read_elements
-from tutelage.envs.web.spaces import action_space, to_action
+from tutelage.envs.web.observation import read_elements
+from tutelage.errors import TutelageError
 from tutelage.tests.crowd_recording import ASSIGNMENT, BODY, BOX, BUTTON, FIELD, LABEL, LIST, PANEL, Hand
 from typer.testing import CliRunner
 

@@ -8,15 +8,15 @@ from dataclasses import dataclass, replace
 
 import pytest
 from scipy import stats
-from tutelage.datasets.crowd.dashboard.metrics import exposition
-from tutelage.datasets.crowd.dashboard.monitor import WINDOWS, Plan, figures
-from tutelage.datasets.crowd.dashboard.roster import one_person, roster
-from tutelage.datasets.crowd.ledger import Ledger, claims, conduct, people, servers
-from tutelage.datasets.crowd.servers.meter import Meter, beat_alone
-from tutelage.datasets.crowd.studies.standing import decide, standing
-from tutelage.datasets.journal import Journal
-from tutelage.envs.errors import TutelageError
+from tutelage.crowd.dashboard.metrics import exposition
+from tutelage.crowd.dashboard.monitor import WINDOWS, Plan, figures
+from tutelage.crowd.dashboard.participants import one_person, roster
+from tutelage.crowd.server.server_metrics import Meter, beat_alone
+from tutelage.crowd.storage.journal import Journal
+from tutelage.crowd.storage.study_tables import Ledger, claims, conduct, people, servers
+from tutelage.crowd.studies.moderation import decide, standing
 from tutelage.envs.suite import suite_from
+from tutelage.errors import TutelageError
 from tutelage.tests.busy import Busy, busy
 
 SUITE = suite_from(

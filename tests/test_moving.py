@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tutelage.datasets.crowd.seats.protocol import OCCUPIED, REPLACED
+from tutelage.crowd.seats.protocol import OCCUPIED, REPLACED
 from tutelage.tests.postgres import PostgreSQL
 from tutelage.tests.stranger import GONE, Server, Stranger, check, check_stores, servers, states_in, steps_in
 from websockets.exceptions import ConnectionClosed

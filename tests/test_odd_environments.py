@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tutelage.envs.trust import VARIABLE
+from tutelage.foreign_code.trust import VARIABLE
 from tutelage.tests.odd_package import install, set_version
 
 REHEARSE = """
 import json, os, sys
-from tutelage.envs.errors import TutelageError
-from tutelage.envs.gymnasium_task import TaskEnvironment
-from tutelage.envs.rehearsal import rehearse
+from tutelage.errors import TutelageError
+from tutelage.envs.task_env import TaskEnvironment
+from tutelage.envs.preflight import rehearse
 from tutelage.envs.suite import load_suite
 told = {}
 for name in sys.argv[1:]:
@@ -35,10 +35,10 @@ print(json.dumps(told))
 
 RECORD = """
 import numpy as np
-from tutelage.datasets.crowd.worlds.episode import Episode
-from tutelage.datasets.journal_records import EpisodeRecord
+from tutelage.crowd.hosting.episode import Episode
+from tutelage.crowd.storage.journal_records import EpisodeRecord
 from tutelage.datasets.store import Store
-from tutelage.envs.gymnasium_task import TaskEnvironment
+from tutelage.envs.task_env import TaskEnvironment
 from tutelage.envs.suite import load_suite
 suite = load_suite("odd_worlds:odd/Old-v0")
 (task,) = suite

@@ -11,13 +11,13 @@ import pytest
 from gymnasium import spaces
 from hypothesis import given
 from hypothesis import strategies as st
-from tutelage.cli import app
-from tutelage.datasets.columns import load_columns
+from tutelage.cli.main import app
+from tutelage.datasets.arrays.task_arrays import load_columns
 from tutelage.datasets.store import Store
 from tutelage.datasets.trajectory import Digest
-from tutelage.envs.errors import TutelageError
 from tutelage.envs.spaces import escape_key, flatten, leaves, unflatten
-from tutelage.envs.trust import VARIABLE
+from tutelage.errors import TutelageError
+from tutelage.foreign_code.trust import VARIABLE
 from tutelage.tests.played import store_of
 from tutelage.tests.toy_spaces import MODULE, ODD_KEYS, OddKeys
 from typer.testing import CliRunner

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
-from tutelage.agents.optimizer import Optimizer, orthogonalise
+from tutelage.agents.training.optimizer import Optimizer, orthogonalise
 
 
 class Toy(nn.Module):

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from tutelage.agents.evaluation.actors import ChanceActor
 from tutelage.agents.evaluation.evaluate import evaluate
-from tutelage.cli import app
+from tutelage.cli.main import app
 from tutelage.datasets.formats.exchange import export_store
-from tutelage.datasets.simulated_crowd import simulate
+from tutelage.datasets.simulation.simulated_crowd import simulate
 from tutelage.datasets.store import Store
 from tutelage.envs.suite import suite_from
 from tutelage.tests.command_line import run

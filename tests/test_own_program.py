@@ -38,7 +38,7 @@ def test_it_records_its_own_environment_and_is_told_in_one_line_where_the_guard_
 PROGRAM = """
 from pathlib import Path
 import gymnasium
-from tutelage.datasets.crowd.app import record
+from tutelage.crowd.server.recorder_app import record
 from tutelage.envs.suite import suite_from
 
 class Own(gymnasium.Env):

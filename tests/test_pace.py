@@ -5,9 +5,9 @@ import itertools
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tutelage.datasets.crowd.seats.keys import Keys
-from tutelage.datasets.crowd.worlds.pace import Deadlines, Stopwatch, measured_rate
-from tutelage.envs.controls import Binding, Controls
+from tutelage.crowd.hosting.pace import Deadlines, Stopwatch, measured_rate
+from tutelage.crowd.seats.keyboard import Keys
+from tutelage.envs.keys.controls import Binding, Controls
 
 
 @given(

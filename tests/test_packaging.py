@@ -14,10 +14,8 @@ from pathlib import Path
 
 import pytest
 import tutelage
+from tutelage.tests.sources import FOLDERS, ROOT
 
-ROOT = Path(tutelage.__file__).parent
-FOLDERS = ("envs", "datasets", "agents")
-COMMAND_LINE = [path.name for path in ROOT.glob("cli*.py")]
 OUTSIDE = ("tests", "benchmarks", "docs")
 
 
@@ -52,8 +50,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
     copy = folder / "a checkout"
     wanted = (
-        "__init__.py",
-        *COMMAND_LINE,
+        *(path.name for path in ROOT.glob("*.py")),
         "py.typed",
         "pyproject.toml",
         "README.md",
@@ -73,16 +70,20 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_wheel_holds_the_code_and_the_data_and_nothing_else(wheel: Path) -> None:
     inside = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
-    expected = {"__init__.py", *COMMAND_LINE, "py.typed"} | {
-        path.relative_to(ROOT).as_posix()
-        for folder in FOLDERS
-        for path in (ROOT / folder).rglob("*")
-        if path.suffix in (".py", ".yaml", ".html", ".css", ".js", ".svg")
-    }
+    expected = (
+        {"py.typed"}
+        | {path.name for path in ROOT.glob("*.py")}
+        | {
+            path.relative_to(ROOT).as_posix()
+            for folder in FOLDERS
+            for path in (ROOT / folder).rglob("*")
+            if path.suffix in (".py", ".yaml", ".html", ".css", ".js", ".svg")
+        }
+    )
     assert inside == {f"tutelage/{name}" for name in expected}
     assert any(name.startswith("tutelage/envs/suites/") and name.endswith(".yaml") for name in inside)
-    assert "tutelage/datasets/crowd/static/index.html" in inside
-    assert "tutelage/agents/evaluation/static/report.html" in inside
+    assert "tutelage/crowd/static/index.html" in inside
+    assert "tutelage/agents/evaluation/report/static/report.html" in inside
     assert not any(name.split("/")[1] in OUTSIDE for name in inside)
 
 

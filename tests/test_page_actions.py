@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tutelage.agents.page_actions import (
+from tutelage.agents.policy.policy.action_parts import SKIPPED
+from tutelage.agents.policy.policy.web.page_actions import (
     ROW,
     PageActions,
     Tried,
@@ -13,10 +14,9 @@ from tutelage.agents.page_actions import (
     page_actions,
     page_parts,
 )
-from tutelage.agents.parts import SKIPPED
 from tutelage.envs.spaces import action_to_row, row_to_action
+from tutelage.envs.web.action_space import action_space, to_action, to_value
 from tutelage.envs.web.actions import Action
-from tutelage.envs.web.spaces import action_space, to_action, to_value
 from tutelage.tests.toy_page import page
 
 KEYS = ("Control+A", "Enter")

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from tutelage.agents.encoding import Encoding
-from tutelage.agents.policy import Policy, PolicyConfig
-from tutelage.agents.train_config import TrainConfig
-from tutelage.agents.training_step import begin, make_sampler, training_step
-from tutelage.datasets.sampler import TaskColumns
+from tutelage.agents.policy.policy import Policy, PolicyConfig
+from tutelage.agents.policy.policy.encoding import Encoding
+from tutelage.agents.training.config import TrainConfig
+from tutelage.agents.training.step import begin, make_sampler, training_step
+from tutelage.datasets.arrays.sampler import TaskColumns
 from tutelage.tests.toy_page import page_columns
 
 SYLLABLES = ("ba", "de", "fi", "go", "hu", "ka", "le", "mi", "no", "pu", "ra", "se", "ti", "vo", "zu")

@@ -12,11 +12,11 @@ import boto3
 import fsspec
 import pytest
 from moto.server import ThreadedMotoServer
-from tutelage.datasets.part_copies import PartCopies, forget_remotely
+from tutelage.datasets.maintenance.replication import PartCopies, forget_remotely
 from tutelage.datasets.remote import Remote
 from tutelage.datasets.store import Store
 from tutelage.datasets.trajectory import Trajectory
-from tutelage.envs.errors import TutelageError
+from tutelage.errors import TutelageError
 
 Recorder = Callable[..., Trajectory]
 

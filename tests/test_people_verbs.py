@@ -9,13 +9,13 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from tutelage.cli import app
-from tutelage.datasets.crowd.ledger import Ledger
-from tutelage.datasets.crowd.payments import Change, change, entries, owe
-from tutelage.datasets.crowd.study_records import payments
-from tutelage.datasets.database import open_database
-from tutelage.datasets.journal import Journal
-from tutelage.envs.errors import TutelageError
+from tutelage.cli.main import app
+from tutelage.crowd.recruiting.payment_table import Change, change, entries, owe
+from tutelage.crowd.storage.database import open_database
+from tutelage.crowd.storage.journal import Journal
+from tutelage.crowd.storage.study_records import payments
+from tutelage.crowd.storage.study_tables import Ledger
+from tutelage.errors import TutelageError
 from tutelage.tests.postgres import PostgreSQL
 from tutelage.tests.prolific_server import CODES, STUDY, TOKEN, prolific_server
 from tutelage.tests.prolific_study import finish

@@ -15,7 +15,7 @@ import pandas
 import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from tensorboard.compat.tensorflow_stub import errors, pywrap_tensorflow
-from tutelage.cli import app
+from tutelage.cli.main import app
 from tutelage.datasets.formats.plain_export import flat_names, safe_name
 from tutelage.datasets.replay import Environments, replay_proven
 from tutelage.datasets.store import Store

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tutelage.agents.evaluation.actors import ChanceActor, ExpertActor
-from tutelage.agents.evaluation.play import jobs_of, play
+from tutelage.agents.evaluation.parallel_rollout import jobs_of, play
 from tutelage.envs.suite import suite_from
 
 SUITE = suite_from(

@@ -9,12 +9,12 @@ from xml.etree import ElementTree
 import numpy as np
 import pyarrow as pa
 import pytest
-from tutelage.agents.evaluation import plots
 from tutelage.agents.evaluation.comparison import MANY, Comparison
-from tutelage.agents.evaluation.drawing import Panel
-from tutelage.agents.evaluation.markup import panels
+from tutelage.agents.evaluation.report.report import plots
+from tutelage.agents.evaluation.report.report.html import panels
+from tutelage.agents.evaluation.report.report.sections import picture
+from tutelage.agents.evaluation.report.report.svg_style import Panel
 from tutelage.agents.evaluation.rows import SCHEMA
-from tutelage.agents.evaluation.sections import picture
 
 
 def comparison(tasks: Sequence[str] = ("goto-local", "cartpole")) -> Comparison:

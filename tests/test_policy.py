@@ -10,14 +10,14 @@ import torch
 from gymnasium import spaces
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tutelage.agents.encoding import Encoding
-from tutelage.agents.fused import normalise
-from tutelage.agents.policy import Policy, PolicyConfig
-from tutelage.datasets.sampler import Sampler, TaskColumns, WindowBatch
-from tutelage.envs.errors import TutelageError
-from tutelage.envs.gymnasium_task import TaskEnvironment
+from tutelage.agents.policy.policy import Policy, PolicyConfig
+from tutelage.agents.policy.policy.encoding import Encoding
+from tutelage.agents.policy.policy.fused_ops import normalise
+from tutelage.datasets.arrays.sampler import Sampler, TaskColumns, WindowBatch
 from tutelage.envs.spaces import action_to_row
 from tutelage.envs.task import Task
+from tutelage.envs.task_env import TaskEnvironment
+from tutelage.errors import TutelageError
 
 LENGTH = 9
 GRID = spaces.Dict({"view": spaces.Box(0, 9, (3, 3, 2), np.uint8), "said": spaces.Text(20)})

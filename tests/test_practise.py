@@ -12,18 +12,18 @@ import gymnasium
 import numpy as np
 import pytest
 from gymnasium import spaces
-from tutelage.agents.behavior_cloning import train
-from tutelage.agents.checkpoint import load
 from tutelage.agents.evaluation.evaluate import best_of_select
 from tutelage.agents.evaluation.rollout import rollout
-from tutelage.agents.practise import TRIED, attempt, practise
-from tutelage.agents.rounds import read_rounds
-from tutelage.agents.train_config import TrainConfig
+from tutelage.agents.policy.policy.checkpoint import load
+from tutelage.agents.training.behavior_cloning import train
+from tutelage.agents.training.config import TrainConfig
+from tutelage.agents.training.run_log import read_rounds
+from tutelage.agents.training.self_imitation import TRIED, attempt, practise
 from tutelage.datasets.replay import replay
 from tutelage.datasets.store import Store
-from tutelage.envs.gymnasium_task import Step, TaskEnvironment
 from tutelage.envs.suite import suite_from
 from tutelage.envs.task import Task
+from tutelage.envs.task_env import Step, TaskEnvironment
 
 SIGNS = 8
 CONFIG = TrainConfig(

@@ -7,7 +7,7 @@ import unicodedata
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tutelage.envs.printable import csv_cell, printable
+from tutelage.console.printable import csv_cell, printable
 
 
 @given(st.text())

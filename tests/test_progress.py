@@ -5,13 +5,13 @@ from __future__ import annotations
 import io
 import re
 import threading
-from pathlib import Path
 
 import pytest
-from tutelage.envs.console import SafeConsole
-from tutelage.envs.errors import TutelageError
-from tutelage.envs.progress import VARIABLE, Progress, counting, lines_every, waiting
+from tutelage.console.progress import VARIABLE, Progress, counting, lines_every, waiting
+from tutelage.console.terminal import SafeConsole
+from tutelage.errors import TutelageError
 from tutelage.tests.nursery import until
+from tutelage.tests.sources import MODULES, ROOT
 
 
 def test_a_line_says_what_how_many_how_long_and_what_is_left() -> None:
@@ -92,12 +92,9 @@ def test_the_default_is_ten_seconds_none_is_none_and_anything_else_is_refused(
 
 def test_all_progress_goes_this_one_way() -> None:
     """No module draws bars of its own: they would be silent in a log file."""
-    root = Path(__file__).resolve().parent.parent
-    files = [*root.glob("cli*.py")]
-    files += [path for layer in ("agents", "datasets", "envs") for path in root.glob(f"{layer}/**/*.py")]
     drawing = [
-        path.relative_to(root).as_posix()
-        for path in files
+        path.relative_to(ROOT).as_posix()
+        for path in MODULES
         if re.search(r"rich\.(progress|status|live)|\.status\(\"|tqdm", path.read_text("utf-8"))
     ]
-    assert drawing == ["envs/progress.py"]
+    assert drawing == ["console/progress.py"]

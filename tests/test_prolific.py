@@ -11,15 +11,11 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from tutelage.datasets.crowd.recruiting.panels import Prolific, Refusal
-from tutelage.datasets.crowd.recruiting.prolific import (
-    ProlificClient,
-    ProlificError,
-    client_from_environment,
-)
-from tutelage.datasets.crowd.recruiting.prolific_checks import problems_at_prolific, proof_by_submission
-from tutelage.datasets.crowd.recruiting.recruiting import Recruiting
-from tutelage.envs.errors import TutelageError
+from tutelage.crowd.recruiting.admission import Recruiting
+from tutelage.crowd.recruiting.panels import Prolific, Refusal
+from tutelage.crowd.recruiting.prolific import ProlificClient, ProlificError, client_from_environment
+from tutelage.crowd.recruiting.prolific_checks import problems_at_prolific, proof_by_submission
+from tutelage.errors import TutelageError
 from tutelage.tests.prolific_server import CODES, STUDY, TOKEN, ProlificServer, prolific_server
 
 LONG = (

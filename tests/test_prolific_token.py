@@ -15,9 +15,9 @@ from typing import Any
 import jwt
 import pytest
 from cryptography.hazmat.primitives import serialization
-from tutelage.datasets.crowd.recruiting import prolific_token
-from tutelage.datasets.crowd.recruiting.panels import Arrival, Prolific, Refusal
-from tutelage.datasets.crowd.recruiting.prolific_token import TokenVerifier
+from tutelage.crowd.recruiting import prolific_token
+from tutelage.crowd.recruiting.panels import Arrival, Prolific, Refusal
+from tutelage.crowd.recruiting.prolific_token import TokenVerifier
 from tutelage.tests.prolific_server import STUDY, Place, ProlificServer, prolific_server, rsa_key
 
 NOW = 1_700_000_000.0

@@ -19,16 +19,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.applications import Starlette
 from starlette.routing import Route
-from tutelage.datasets.crowd.ledger import Ledger, claims, events
-from tutelage.datasets.crowd.recruiting.panels import Prolific
-from tutelage.datasets.crowd.recruiting.prolific_webhook import (
+from tutelage.crowd.recruiting.panels import Prolific
+from tutelage.crowd.recruiting.prolific_webhook import (
     STATUS,
     verify,
     webhook,
     webhook_secret_from_environment,
 )
-from tutelage.datasets.journal import Journal
-from tutelage.envs.errors import TutelageError
+from tutelage.crowd.storage.journal import Journal
+from tutelage.crowd.storage.study_tables import Ledger, claims, events
+from tutelage.errors import TutelageError
 from tutelage.tests.prolific_server import STUDY, Place, serving
 from tutelage.tests.prolific_study import finish, signed, tell
 from tutelage.tests.toy_secret import ToySecret

@@ -10,18 +10,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tutelage.cli import app
-from tutelage.datasets.crowd.worlds.worker import Room
-from tutelage.datasets.grid_crowd import play_grid
+from tutelage.cli.main import app
+from tutelage.crowd.hosting.worker import Room
 from tutelage.datasets.proof import Replay, differences
 from tutelage.datasets.replay import Environments, prove_again, replay, replay_many
 from tutelage.datasets.schema import to_table
-from tutelage.datasets.simulated_crowd import crowd
+from tutelage.datasets.simulation.grid_simulation import play_grid
+from tutelage.datasets.simulation.simulated_crowd import crowd
 from tutelage.datasets.store import Store
 from tutelage.datasets.trajectory import Trajectory
-from tutelage.envs.errors import TutelageError
-from tutelage.envs.gymnasium_task import TaskEnvironment
 from tutelage.envs.suite import Suite, suite_from
+from tutelage.envs.task_env import TaskEnvironment
+from tutelage.errors import TutelageError
 from typer.testing import CliRunner
 
 Recorder = Callable[..., Trajectory]

@@ -10,18 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from tutelage.datasets.crowd.seats import protocol
-from tutelage.datasets.crowd.seats.protocol import (
-    Answers,
-    Choose,
-    Command,
-    Consent,
-    Down,
-    Hidden,
-    Language,
-    parse,
-)
-from tutelage.datasets.crowd.worlds.frames import (
+from tutelage.crowd.hosting.frame_codec import (
     HEADER,
     PNG,
     SHAPES,
@@ -33,7 +22,9 @@ from tutelage.datasets.crowd.worlds.frames import (
     pack,
     unpack,
 )
-from tutelage.envs.errors import TutelageError
+from tutelage.crowd.seats import protocol
+from tutelage.crowd.seats.protocol import Answers, Choose, Command, Consent, Down, Hidden, Language, parse
+from tutelage.errors import TutelageError
 
 SCRIPT = (Path(protocol.__file__).parent.parent / "static" / "protocol.js").read_text(encoding="utf-8")
 

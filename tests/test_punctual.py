@@ -15,8 +15,8 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
-from tutelage.datasets.crowd.app import listen
-from tutelage.datasets.crowd.punctual import Patience, punctual
+from tutelage.crowd.server.http_timeouts import Patience, punctual
+from tutelage.crowd.server.recorder_app import listen
 from websockets.sync.client import connect
 
 pytestmark = pytest.mark.alone  # clocks: needs steady time

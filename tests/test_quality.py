@@ -1,4 +1,4 @@
-"""Evidence and verdicts: each claim of datasets/quality.py and of the evidence that it judges by."""
+"""Evidence and verdicts: each claim of datasets/quality/verdict.py and of the evidence that it judges by."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
-from tutelage.datasets.conduct import Conduct, conduct_in, conduct_of
-from tutelage.datasets.crowd.ledger import Ledger, people
-from tutelage.datasets.crowd.studies.live_quality import FRESH_SECONDS, LiveQuality, write_down
-from tutelage.datasets.evidence import evidence, usual
-from tutelage.datasets.expert_steps import expert_steps
-from tutelage.datasets.journal import Journal
-from tutelage.datasets.quality import Required, quality, wilson
-from tutelage.datasets.quality_view import view
-from tutelage.datasets.simulated_crowd import crowd, simulate
+from tutelage.crowd.storage.journal import Journal
+from tutelage.crowd.storage.study_tables import Ledger, people
+from tutelage.crowd.studies.live_quality import FRESH_SECONDS, LiveQuality, write_down
+from tutelage.datasets.quality.verdict import Required, quality, wilson
+from tutelage.datasets.quality.verdict.demonstrator_stats import evidence, usual
+from tutelage.datasets.quality.verdict.episode_stats import Conduct, conduct_in, conduct_of
+from tutelage.datasets.quality.verdict.expert_lengths import expert_steps
+from tutelage.datasets.quality.verdict.quality_table import view
+from tutelage.datasets.simulation.simulated_crowd import crowd, simulate
 from tutelage.datasets.store import Store
 from tutelage.datasets.trajectory import Trajectory
-from tutelage.envs.errors import TutelageError
 from tutelage.envs.suite import load_suite
 from tutelage.envs.task import Task
+from tutelage.errors import TutelageError
 
 REQUIRED = Required(after=5, success=0.4, gold=0.5)
 TURN, REAL_TIME = Task("t", "CartPole-v1"), Task("t", "CartPole-v1", fps=30.0, idle=0)

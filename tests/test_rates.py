@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from tutelage.datasets.crowd.rates import Bucket, Rates
+from tutelage.crowd.server.rate_limit import Bucket, Rates
 
 
 class Time:

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 import yaml
-from tutelage.cli import app
-from tutelage.datasets.crowd.worlds.reachable_pace import pace_notes, reachable_rate
+from tutelage.cli.main import app
+from tutelage.crowd.hosting.reachable_pace import pace_notes, reachable_rate
 from tutelage.envs.suite import load_suite, suite_from
 from tutelage.envs.task import Task
-from tutelage.envs.trust import VARIABLE
+from tutelage.foreign_code.trust import VARIABLE
 from tutelage.tests.browser.slow import slow
 from typer.testing import CliRunner
 

@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tutelage.agents.evaluation.sections import demonstrations
-from tutelage.cli import app
-from tutelage.datasets.columns import load_columns
-from tutelage.datasets.formats.lerobot import export_lerobot
+from tutelage.agents.evaluation.report.report.sections import demonstrations
+from tutelage.cli.main import app
+from tutelage.datasets.arrays.task_arrays import load_columns
+from tutelage.datasets.formats.lerobot.exporter import export_lerobot
 from tutelage.datasets.inspection import inspect
-from tutelage.datasets.state_folder import CACHE_VARIABLE, STATE_VARIABLE
 from tutelage.datasets.store import Store
-from tutelage.envs.errors import TutelageError
-from tutelage.envs.gymnasium_task import TaskEnvironment
 from tutelage.envs.suite import suite_from
+from tutelage.envs.task_env import TaskEnvironment
+from tutelage.errors import TutelageError
+from tutelage.files.state_folder import CACHE_VARIABLE, STATE_VARIABLE
 from tutelage.tests.disks import read_only
 from typer.testing import CliRunner
 

@@ -15,11 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from starlette.datastructures import QueryParams
-from tutelage.datasets.crowd.ledger import Ledger, identities, links, people
-from tutelage.datasets.crowd.recruiting.panels import REFUSALS, Arrival, Panel, Refusal
-from tutelage.datasets.crowd.recruiting.recruiting import Recruiting, admit, identify, make_links
-from tutelage.datasets.journal import Journal
-from tutelage.envs.errors import TutelageError
+from tutelage.crowd.recruiting.admission import Recruiting, admit, identify, make_links
+from tutelage.crowd.recruiting.panels import REFUSALS, Arrival, Panel, Refusal
+from tutelage.crowd.storage.journal import Journal
+from tutelage.crowd.storage.study_tables import Ledger, identities, links, people
+from tutelage.errors import TutelageError
 from tutelage.tests.toy_secret import ToySecret
 
 NOW = 1_700_000_000.0

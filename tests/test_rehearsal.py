@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tutelage.envs.errors import TutelageError
-from tutelage.envs.rehearsal import rehearse
+from tutelage.envs.preflight import rehearse
 from tutelage.envs.suite import Suite, load_suite, suite_from
+from tutelage.errors import TutelageError
 
 
 def suite(**task: Any) -> Suite:

@@ -9,11 +9,10 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
-from tutelage.datasets.crowd import study_server
-from tutelage.datasets.crowd.studies import house
-from tutelage.datasets.crowd.studies.proofreading import rehearse_study
-from tutelage.datasets.crowd.study_server import StudyServer
-from tutelage.datasets.journal import Journal
+from tutelage.crowd.storage.journal import Journal
+from tutelage.crowd.studies import study_context, study_server
+from tutelage.crowd.studies.study_checks import rehearse_study
+from tutelage.crowd.studies.study_server import StudyServer
 from tutelage.datasets.remote import Remote
 from tutelage.datasets.store import Store
 from tutelage.tests.postgres import PostgreSQL
@@ -95,7 +94,7 @@ def test_what_was_open_when_somebody_left_just_before_a_crash_is_given_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(study_server, "_SWEEP_EVERY", 1)
-    monkeypatch.setattr(house, "_LEFT_SECONDS", 0.0)
+    monkeypatch.setattr(study_context, "_LEFT_SECONDS", 0.0)
 
     async def story() -> None:
         async with server(tmp_path, "out") as one:

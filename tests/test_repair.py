@@ -15,27 +15,27 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from tutelage.cli import app
-from tutelage.datasets.crowd.keeping import Keeper
-from tutelage.datasets.crowd.seats.assignment import Assignment
-from tutelage.datasets.crowd.seats.free_choice import FreeChoice, play
-from tutelage.datasets.crowd.seats.session import Session
-from tutelage.datasets.crowd.settings import Settings
-from tutelage.datasets.crowd.worlds.world import Kept
-from tutelage.datasets.edit_commit import commit
-from tutelage.datasets.edit_log import compact
-from tutelage.datasets.editing import plan_delete
-from tutelage.datasets.journal import Journal
-from tutelage.datasets.journal_records import SeatRecord
+from tutelage.cli.main import app
+from tutelage.crowd.hosting.host import Kept
+from tutelage.crowd.seats.free_choice import FreeChoice, play
+from tutelage.crowd.seats.seed_assignment import Assignment
+from tutelage.crowd.seats.session import Session
+from tutelage.crowd.settings import Settings
+from tutelage.crowd.storage.archiver import Keeper
+from tutelage.crowd.storage.journal import Journal
+from tutelage.crowd.storage.journal_records import SeatRecord
+from tutelage.crowd.storage.store_repair import mend
+from tutelage.datasets.editing.plans import plan_delete
+from tutelage.datasets.editing.plans.edit_commit import commit
+from tutelage.datasets.editing.plans.edit_log import compact
+from tutelage.datasets.editing.plans.selection import Selection
+from tutelage.datasets.maintenance.replication import PartCopies
 from tutelage.datasets.manifest import MANIFEST, Manifest
-from tutelage.datasets.mending import mend
-from tutelage.datasets.part_copies import PartCopies
 from tutelage.datasets.pending import EDITS
-from tutelage.datasets.selection import Selection
 from tutelage.datasets.store import Store
 from tutelage.datasets.trajectory import Trajectory
-from tutelage.envs.errors import TutelageError
 from tutelage.envs.suite import Suite
+from tutelage.errors import TutelageError
 from tutelage.tests.damage import flip_bit
 from tutelage.tests.postgres import PostgreSQL
 from typer.testing import CliRunner

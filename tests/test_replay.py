@@ -8,18 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tutelage.datasets.replay import (
-    Environments,
-    prove,
-    prove_again,
-    replay,
-    replay_proven,
-)
+from tutelage.datasets.replay import Environments, prove, prove_again, replay, replay_proven
 from tutelage.datasets.trajectory import digest_of
 from tutelage.datasets.versions import versions_of
-from tutelage.envs.errors import TutelageError
-from tutelage.envs.gymnasium_task import TaskEnvironment
 from tutelage.envs.suite import Suite, suite_from
+from tutelage.envs.task_env import TaskEnvironment
+from tutelage.errors import TutelageError
 
 SUITE = suite_from(
     {

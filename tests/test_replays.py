@@ -11,13 +11,19 @@ import pytest
 from PIL import Image
 from tutelage.agents.evaluation.actors import ChanceActor, ExpertActor
 from tutelage.agents.evaluation.comparison import Comparison
-from tutelage.agents.evaluation.replays import LONGEST_SIDE, TILE, Replayed, render, worst_seeds
+from tutelage.agents.evaluation.report.report.worst_seeds import (
+    LONGEST_SIDE,
+    TILE,
+    Replayed,
+    render,
+    worst_seeds,
+)
 from tutelage.agents.evaluation.rollout import rollout
 from tutelage.agents.evaluation.rows import SCHEMA
-from tutelage.envs.gymnasium_task import TaskEnvironment
 from tutelage.envs.suite import load_suite, suite_from
 from tutelage.envs.task import TEST
-from tutelage.envs.trust import VARIABLE
+from tutelage.envs.task_env import TaskEnvironment
+from tutelage.foreign_code.trust import VARIABLE
 from tutelage.tests.played import play
 from tutelage.tests.toy_numbers import MODULE
 from tutelage.tests.toy_numbers import SUITE as NUMBERS

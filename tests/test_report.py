@@ -14,16 +14,21 @@ import pyarrow as pa
 import pytest
 from tutelage.agents.evaluation.actors import ChanceActor, ExpertActor, SimulatedActor
 from tutelage.agents.evaluation.evaluate import Evaluation, evaluate
-from tutelage.agents.evaluation.report import practice_runs, practice_series, read_metrics, write_report
+from tutelage.agents.evaluation.report.report import (
+    practice_runs,
+    practice_series,
+    read_metrics,
+    write_report,
+)
+from tutelage.agents.evaluation.report.report.sections import training
 from tutelage.agents.evaluation.rollout import rollout
-from tutelage.agents.evaluation.sections import training
-from tutelage.agents.rounds import Round, write_rounds
-from tutelage.agents.sealed_lines import seal_lines
-from tutelage.datasets.simulated_crowd import crowd, simulate
+from tutelage.agents.training.run_log import Round, write_rounds
+from tutelage.agents.training.sealed_lines import seal_lines
+from tutelage.datasets.simulation.simulated_crowd import crowd, simulate
 from tutelage.datasets.store import Store
-from tutelage.envs.errors import TutelageError
 from tutelage.envs.suite import Suite, suite_from
 from tutelage.envs.task import TEST
+from tutelage.errors import TutelageError
 
 SUITE = suite_from(
     {

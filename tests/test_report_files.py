@@ -18,12 +18,12 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 from tutelage.agents.evaluation.actors import ChanceActor, ExpertActor
-from tutelage.agents.evaluation.drawing import PAPER_COLOURS
 from tutelage.agents.evaluation.evaluate import evaluate
-from tutelage.agents.evaluation.figure_files import file_name
-from tutelage.cli import app
-from tutelage.envs.errors import TutelageError
+from tutelage.agents.evaluation.report.report.figure_files import file_name
+from tutelage.agents.evaluation.report.report.svg_style import PAPER_COLOURS
+from tutelage.cli.main import app
 from tutelage.envs.suite import suite_from
+from tutelage.errors import TutelageError
 from typer.testing import CliRunner, Result
 
 TASKS = [
@@ -150,7 +150,7 @@ class Missing:
 
 sys.meta_path.insert(0, Missing())
 sys.argv = ["tutelage", "report", *sys.argv[1:]]
-from tutelage.cli import main
+from tutelage.cli.main import main
 main()
 """
 

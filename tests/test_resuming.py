@@ -7,17 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tutelage.agents.behavior_cloning import train
-from tutelage.agents.checkpoint import load
 from tutelage.agents.evaluation.actors import ExpertActor
 from tutelage.agents.evaluation.rollout import rollout
-from tutelage.agents.resuming import settings_for
-from tutelage.agents.train_config import TrainConfig
-from tutelage.agents.training_state import STATE
+from tutelage.agents.policy.policy.checkpoint import load
+from tutelage.agents.training.behavior_cloning import train
+from tutelage.agents.training.config import TrainConfig
+from tutelage.agents.training.resuming import settings_for
+from tutelage.agents.training.state import STATE
 from tutelage.datasets.store import Store
-from tutelage.envs.errors import TutelageError
-from tutelage.envs.stopping import Stopped, signals
 from tutelage.envs.suite import suite_from
+from tutelage.errors import TutelageError
+from tutelage.processes.signals import Stopped, signals
 
 SUITE = suite_from({"suite": "pole", "tasks": [{"id": "pole", "env": "CartPole-v1", "expert": "cartpole"}]})
 CONFIG = TrainConfig(

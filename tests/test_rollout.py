@@ -11,10 +11,10 @@ from tutelage.agents.evaluation.actors import ChanceActor, ExpertActor
 from tutelage.agents.evaluation.rollout import GAVE_UP, rollout
 from tutelage.datasets.replay import Environments, replay_proven
 from tutelage.datasets.trajectory import Digest, Trajectory
-from tutelage.envs.errors import TutelageError
-from tutelage.envs.gymnasium_task import Step, TaskEnvironment
 from tutelage.envs.suite import load_suite
 from tutelage.envs.task import TEST, Task
+from tutelage.envs.task_env import Step, TaskEnvironment
+from tutelage.errors import TutelageError
 
 SUITE = load_suite("first-steps")
 

@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sql
-from tutelage.datasets.crowd.ledger import SEALED, Ledger, Person, consents, events, people
-from tutelage.datasets.database import database_errors, is_sqlite, open_database
-from tutelage.datasets.journal import Journal
-from tutelage.datasets.journal_records import EpisodeRecord, SeatRecord, StepRecord
-from tutelage.datasets.row_checksums import CHECKSUM, checksum_of
-from tutelage.envs.errors import TutelageError
+from tutelage.crowd.storage.database import database_errors, is_sqlite, open_database
+from tutelage.crowd.storage.journal import Journal
+from tutelage.crowd.storage.journal_records import EpisodeRecord, SeatRecord, StepRecord
+from tutelage.crowd.storage.row_checksums import CHECKSUM, checksum_of
+from tutelage.crowd.storage.study_tables import SEALED, Ledger, Person, consents, events, people
+from tutelage.errors import TutelageError
 from tutelage.tests.postgres import PostgreSQL
 
 SECONDS = 20

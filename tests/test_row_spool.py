@@ -7,10 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tutelage.datasets.row_spool import RowSpool
+from tutelage.datasets.editing.plans.row_spool import RowSpool
 from tutelage.datasets.schema import from_batch
 from tutelage.datasets.trajectory import Trajectory
-from tutelage.envs.errors import TutelageError
+from tutelage.errors import TutelageError
 from tutelage.tests.disks import small_disk
 
 Recorder = Callable[..., Trajectory]

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from tutelage.agents.evaluation.rows import SCHEMA, joined, read_rows, rows_from, write_rows
 from tutelage.datasets.trajectory import Trajectory
-from tutelage.envs.errors import TutelageError
+from tutelage.errors import TutelageError
 
 
 def episode(kind: str = "policy", who: str = "bc", seed: int = 1_500_000_000) -> Trajectory:

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tutelage.datasets.sampler import Sampler, TaskColumns, load_columns
+from tutelage.datasets.arrays.sampler import Sampler, TaskColumns, load_columns
 from tutelage.datasets.store import Store
-from tutelage.envs.errors import TutelageError
-from tutelage.envs.gymnasium_task import TaskEnvironment
 from tutelage.envs.suite import Suite, suite_from
 from tutelage.envs.task import TEST, SeedRange, Task
+from tutelage.envs.task_env import TaskEnvironment
+from tutelage.errors import TutelageError
 
 
 def columns_of(lengths: list[int], name: str = "t") -> TaskColumns:

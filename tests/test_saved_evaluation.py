@@ -11,14 +11,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from tutelage.agents.evaluation.actors import ChanceActor, ExpertActor
-from tutelage.agents.evaluation.beside import measure, report_on
+from tutelage.agents.evaluation.compare import measure, report_on
 from tutelage.agents.evaluation.evaluate import evaluate
 from tutelage.agents.evaluation.rows import read_rows
 from tutelage.agents.evaluation.saved_evaluation import read_evaluation
 from tutelage.datasets.sealed_yaml import seal_of
 from tutelage.datasets.store import Store
-from tutelage.envs.errors import TutelageError
 from tutelage.envs.suite import suite_from
+from tutelage.errors import TutelageError
 from tutelage.tests.damage import copied, flip_bit, for_any_bit
 
 TASK = {"id": "pole", "env": "CartPole-v1", "expert": "cartpole", "max_steps": 10}

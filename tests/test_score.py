@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tutelage.datasets.crowd.ledger import Ledger, conduct, events
-from tutelage.datasets.crowd.studies.score import ENOUGH, better_than, falls_short
-from tutelage.datasets.journal import Journal
+from tutelage.crowd.storage.journal import Journal
+from tutelage.crowd.storage.study_tables import Ledger, conduct, events
+from tutelage.crowd.studies.percentile import ENOUGH, better_than, falls_short
 from tutelage.tests.toy_study import INTO_A_HOLE, rows, run, serving, study_in, walk_in
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tutelage.agents.sealed_lines import read_lines, seal_lines
-from tutelage.envs.errors import TutelageError
+from tutelage.agents.training.sealed_lines import read_lines, seal_lines
+from tutelage.errors import TutelageError
 
 RECORDS = [{"step": step, "loss": 1 / (step + 1), "task_loss": {"go": 0.5}} for step in range(8)]
 WHOLE = seal_lines(RECORDS).encode()

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tutelage.datasets.crowd.secret import FILE, VARIABLE, Secret
-from tutelage.envs.errors import TutelageError
+from tutelage.crowd.storage.secret import FILE, VARIABLE, Secret
+from tutelage.errors import TutelageError
 
 SECRET = Secret(bytes(range(32)))
 OTHER = Secret(bytes(32))

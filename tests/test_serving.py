@@ -11,9 +11,9 @@ from pathlib import Path
 import httpx
 import pytest
 import sqlalchemy as sql
-from tutelage.datasets.crowd.ledger import conduct, consents, identities, people
-from tutelage.datasets.crowd.recruiting.recruiting import make_links
-from tutelage.datasets.crowd.seats.protocol import OCCUPIED, REPLACED, UNKNOWN_SEAT
+from tutelage.crowd.recruiting.admission import make_links
+from tutelage.crowd.seats.protocol import OCCUPIED, REPLACED, UNKNOWN_SEAT
+from tutelage.crowd.storage.study_tables import conduct, consents, identities, people
 from tutelage.datasets.store import Store
 from tutelage.tests.nursery import until
 from tutelage.tests.study_page import ACROSS, Page, browser, enter, running
@@ -286,7 +286,7 @@ def test_what_the_page_measured_is_in_the_conduct(tmp_path: Path) -> None:
 
 
 def test_who_is_here_is_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tutelage.datasets.crowd import study_server
+    from tutelage.crowd.studies import study_server
 
     monkeypatch.setattr(study_server, "TICK_SECONDS", 0.05)
     monkeypatch.setattr(study_server, "_SEEN_EVERY", 2)
@@ -298,7 +298,7 @@ def test_who_is_here_is_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_two_studies_do_not_share_a_database(tmp_path: Path) -> None:
-    from tutelage.envs.errors import TutelageError
+    from tutelage.errors import TutelageError
 
     with running(tmp_path) as (_, address), browser(address) as client:
         client.get("/join")

@@ -5,12 +5,12 @@ from collections.abc import Awaitable, Callable
 import numpy as np
 import pytest
 import sqlalchemy as sql
-from tutelage.datasets.crowd.seats.free_choice import FreeChoice
-from tutelage.datasets.crowd.seats.session import Phase, Session, WorldError
-from tutelage.datasets.crowd.seats.view import messages
-from tutelage.datasets.crowd.worlds.world import InlineWorld, Kept
-from tutelage.datasets.journal import Journal
-from tutelage.envs.errors import TutelageError
+from tutelage.crowd.hosting.host import InlineWorld, Kept
+from tutelage.crowd.seats.free_choice import FreeChoice
+from tutelage.crowd.seats.session import Phase, Session, WorldError
+from tutelage.crowd.seats.view import messages
+from tutelage.crowd.storage.journal import Journal
+from tutelage.errors import TutelageError
 
 Opener = Callable[..., Awaitable[FreeChoice]]
 RIGHT = np.array([2.0])

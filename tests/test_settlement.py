@@ -9,16 +9,16 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sql
-from tutelage.datasets.crowd.ledger import OUTCOMES, Ledger, events, identities
-from tutelage.datasets.crowd.payments import entries, record_by_hand
-from tutelage.datasets.crowd.recruiting.event_chain import EventChain, Overtaken
-from tutelage.datasets.crowd.recruiting.prolific import ProlificClient, ProlificError
-from tutelage.datasets.crowd.recruiting.reconciliation import reconcile
-from tutelage.datasets.crowd.recruiting.settlement import RETURNS, Payments
-from tutelage.datasets.crowd.texts import load_texts
-from tutelage.datasets.journal import Journal
-from tutelage.datasets.journal_records import EpisodeRecord
-from tutelage.envs.errors import TutelageError
+from tutelage.crowd.recruiting.event_chain import EventChain, Overtaken
+from tutelage.crowd.recruiting.payment_table import entries, record_by_hand
+from tutelage.crowd.recruiting.payments import RETURNS, Payments
+from tutelage.crowd.recruiting.prolific import ProlificClient, ProlificError
+from tutelage.crowd.recruiting.reconciliation import reconcile
+from tutelage.crowd.storage.journal import Journal
+from tutelage.crowd.storage.journal_records import EpisodeRecord
+from tutelage.crowd.storage.study_tables import OUTCOMES, Ledger, events, identities
+from tutelage.crowd.translations import load_texts
+from tutelage.errors import TutelageError
 from tutelage.tests.prolific_server import CODES, TOKEN, ProlificServer, prolific_server
 from tutelage.tests.prolific_study import CALLS, HOUR, NOW, finish, history, recruiting
 

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tutelage.datasets.crowd.ledger import Ledger
-from tutelage.datasets.crowd.payments import entries
-from tutelage.datasets.crowd.recruiting.prolific import ProlificClient, ProlificError
-from tutelage.datasets.crowd.recruiting.settlement import Payments
-from tutelage.datasets.journal import Journal
+from tutelage.crowd.recruiting.payment_table import entries
+from tutelage.crowd.recruiting.payments import Payments
+from tutelage.crowd.recruiting.prolific import ProlificClient, ProlificError
+from tutelage.crowd.storage.journal import Journal
+from tutelage.crowd.storage.study_tables import Ledger
 from tutelage.tests.prolific_server import TOKEN, Fault, ProlificServer, prolific_server
 from tutelage.tests.prolific_study import CALLS, HOUR, NOW, finish, history, recruiting
 from tutelage.tests.settling import settle

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tutelage.datasets.profiles import CROWD, PROFILES, Profile
 from tutelage.datasets.replay import prove
-from tutelage.datasets.simulated_crowd import (
+from tutelage.datasets.simulation.profiles import CROWD, PROFILES, Profile
+from tutelage.datasets.simulation.simulated_crowd import (
     Player,
     SimulatedDemonstrator,
     crowd,
@@ -20,9 +20,9 @@ from tutelage.datasets.simulated_crowd import (
 )
 from tutelage.datasets.store import Store
 from tutelage.datasets.trajectory import Trajectory
-from tutelage.envs.gymnasium_task import TaskEnvironment
 from tutelage.envs.suite import load_suite
 from tutelage.envs.task import RECORD
+from tutelage.envs.task_env import TaskEnvironment
 
 SUITE = load_suite("first-steps")
 EVERY = {"goto-red-ball-grey": 21, "goto-local": 21, "cartpole": 6, "taxi": 21, "pendulum": 6}

@@ -9,7 +9,6 @@ import pytest
 from gymnasium import spaces
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tutelage.envs.errors import TutelageError
 from tutelage.envs.spaces import (
     action_size,
     action_to_row,
@@ -19,6 +18,7 @@ from tutelage.envs.spaces import (
     row_to_action,
     unflatten,
 )
+from tutelage.errors import TutelageError
 
 small = st.integers(1, 4)
 shapes = st.lists(st.integers(1, 3), max_size=3).map(tuple)

@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from tutelage.datasets.state_folder import cache_folder, state_folder, state_key
-from tutelage.envs.errors import TutelageError
+from tutelage.errors import TutelageError
+from tutelage.files.state_folder import cache_folder, state_folder, state_key
 
 
 @pytest.fixture(autouse=True)

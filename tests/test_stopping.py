@@ -16,16 +16,16 @@ from urllib.parse import urljoin
 import httpx
 import pytest
 import yaml
-from tutelage.agents.behavior_cloning import train
-from tutelage.agents.evaluation.beside import measure
-from tutelage.agents.train_config import TrainConfig
-from tutelage.agents.training_state import STATE, _read
+from tutelage.agents.evaluation.compare import measure
+from tutelage.agents.training.behavior_cloning import train
+from tutelage.agents.training.config import TrainConfig
+from tutelage.agents.training.state import STATE, _read
+from tutelage.console.progress import VARIABLE as PROGRESS
 from tutelage.datasets.formats.exchange import export_store
-from tutelage.datasets.simulated_crowd import simulate
+from tutelage.datasets.simulation.simulated_crowd import simulate
 from tutelage.datasets.store import Store
-from tutelage.envs.progress import VARIABLE as PROGRESS
 from tutelage.envs.suite import load_suite
-from tutelage.envs.trust import VARIABLE as TRUST
+from tutelage.foreign_code.trust import VARIABLE as TRUST
 from tutelage.tests import small_room, toy_slow_pole
 from tutelage.tests.forked_commands import Command, Forge, until
 
@@ -286,7 +286,7 @@ def test_looking_through_a_store_ends_at_the_first_signal_while_an_episode_is_pl
 
 LOST = """
 import os, signal, time
-from tutelage.envs.stopping import Stopped, signals
+from tutelage.processes.signals import Stopped, signals
 
 class Dying:
     def __del__(self):

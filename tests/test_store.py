@@ -22,9 +22,9 @@ from hypothesis.extra import numpy as hnp
 from tutelage.datasets.schema import SUMMARY
 from tutelage.datasets.store import Store, select
 from tutelage.datasets.trajectory import KINDS, Trajectory
-from tutelage.envs.errors import TutelageError
 from tutelage.envs.suite import Suite, suite_from
 from tutelage.envs.task import RECORD, TEST, SeedRange
+from tutelage.errors import TutelageError
 
 WHO = "ann-with-a-name-of-her-own"
 
@@ -183,7 +183,7 @@ def test_a_full_disk_is_one_clear_line_and_loses_nothing(store: Store) -> None:
         import numpy as np
         from tutelage.datasets.store import Store
         from tutelage.datasets.trajectory import Trajectory
-        from tutelage.envs.errors import TutelageError
+        from tutelage.errors import TutelageError
         store = Store.open(sys.argv[1])
         def episode(steps):
             one = np.zeros(steps, np.int32)

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 import yaml
-from tutelage.datasets.crowd.studies.outlook import guess_minutes, outlook
-from tutelage.datasets.crowd.studies.study import Study, examine, load_study, problems, study_names
-from tutelage.envs.errors import TutelageError
+from tutelage.crowd.studies.cost_estimate import guess_minutes, outlook
+from tutelage.crowd.studies.study import Study, examine, load_study, problems, study_names
+from tutelage.errors import TutelageError
 from tutelage.tests.command_line import run
 from tutelage.tests.toy_study import document, study_in, write
 

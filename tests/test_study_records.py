@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tutelage.cli import app
-from tutelage.datasets.crowd.ledger import conduct, people
-from tutelage.datasets.crowd.payments import entries
-from tutelage.datasets.crowd.studies.pay_notes import pay_notes
-from tutelage.datasets.crowd.study_records import answers, devices, payments, points
-from tutelage.datasets.crowd.texts import language_names, load_texts
+from tutelage.cli.main import app
+from tutelage.crowd.recruiting.pay_notes import pay_notes
+from tutelage.crowd.recruiting.payment_table import entries
+from tutelage.crowd.storage.study_records import answers, devices, payments, points
+from tutelage.crowd.storage.study_tables import conduct, people
+from tutelage.crowd.translations import language_names, load_texts
 from tutelage.tests.toy_study import (
     ACROSS,
     INTO_A_HOLE,

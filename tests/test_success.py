@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tutelage.envs.errors import TutelageError
 from tutelage.envs.success import SuccessRule
+from tutelage.errors import TutelageError
 
 ENDED: dict[str, Any] = {"reward": 1.0, "total": 480.0, "terminated": True, "truncated": False, "steps": 40}
 

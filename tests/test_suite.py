@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tutelage.envs.errors import TutelageError, nearest
-from tutelage.envs.gymnasium_task import TaskEnvironment
 from tutelage.envs.suite import is_registered, load_suite, suite_from, suite_names
+from tutelage.envs.task_env import TaskEnvironment
+from tutelage.errors import TutelageError, nearest
 
 TASK = {"id": "poles", "env": "CartPole-v1"}
 

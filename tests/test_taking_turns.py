@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tutelage.datasets.crowd.worlds.remote_world import RemoteWorld
-from tutelage.datasets.crowd.worlds.workers import Workers
-from tutelage.datasets.journal_records import EpisodeRecord
+from tutelage.crowd.hosting.remote_host import RemoteWorld
+from tutelage.crowd.hosting.worker_pool import Workers
+from tutelage.crowd.storage.journal_records import EpisodeRecord
 from tutelage.envs.suite import suite_from
-from tutelage.envs.trust import VARIABLE
+from tutelage.foreign_code.trust import VARIABLE
 from tutelage.tests.browser.slow import slow
 
 SUITE = suite_from({"suite": "slow", "tasks": [slow("long", step_seconds=0.005), slow("other")]})

@@ -8,8 +8,8 @@ from itertools import combinations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tutelage.envs.errors import TutelageError
 from tutelage.envs.task import RECORD, SEED_RANGES, SELECT, TEST, SeedRange, Task
+from tutelage.errors import TutelageError
 
 
 def test_the_seed_ranges_are_disjoint_and_found_by_name() -> None:

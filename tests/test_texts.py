@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tutelage.datasets.crowd import texts
-from tutelage.datasets.crowd.ledger import OUTCOMES, STAGES
-from tutelage.datasets.crowd.recruiting.panels import REFUSALS
-from tutelage.datasets.crowd.recruiting.settlement import RETURNS
-from tutelage.datasets.crowd.texts import best_language, language_names, load_texts
-from tutelage.envs.errors import TutelageError
-from tutelage.envs.gymnasium_task import TaskEnvironment
+from tutelage.crowd import translations
+from tutelage.crowd.recruiting.panels import REFUSALS
+from tutelage.crowd.recruiting.payments import RETURNS
+from tutelage.crowd.storage.study_tables import OUTCOMES, STAGES
+from tutelage.crowd.translations import best_language, language_names, load_texts
 from tutelage.envs.suite import load_suite
+from tutelage.envs.task_env import TaskEnvironment
+from tutelage.errors import TutelageError
 
-STATIC = Path(texts.__file__).parent / "static"
+STATIC = Path(translations.__file__).parent / "static"
 PAGES = (
     "main",
     "join",
@@ -62,7 +62,7 @@ def test_every_text_that_the_pages_say_is_there() -> None:
         used |= set(re.findall(r'\.say\("([^"]+)"', module.read_text("utf-8")))
     page = (STATIC / "index.html").read_text("utf-8")
     used |= set(re.findall(r'data-(?:text|label)="([^"]+)"', page))
-    assert used <= set(texts), used - set(texts)
+    assert used <= set(translations), used - set(translations)
     used |= {f"door.{reason}{part}" for reason in ("host", "origin", "token") for part in ("", ".title")}
     made_up = {"refused.stranger", "refused.too-often", "saving.waits", "saving.failing"}
     made_up |= {f"way.{stage}" for stage in STAGES if stage not in ("rest", "done")}
@@ -75,7 +75,7 @@ def test_every_text_that_the_pages_say_is_there() -> None:
     made_up |= {f"done.withdrew-{what}" for what in ("kept", "removed")}
     made_up |= {"pay.solved", "pay.score"}
     made_up |= {f"return.{outcome}" for outcome in RETURNS}
-    assert made_up <= set(texts), made_up - set(texts)
+    assert made_up <= set(translations), made_up - set(translations)
     by_name = ("connection.", "choice.", "key.")  # by the state, the choice or the key
     assert [key for key in texts if key not in used | made_up and not key.startswith(by_name)] == []
 
@@ -133,7 +133,7 @@ def test_a_studys_own_words_come_first() -> None:
 def test_a_language_may_stand_beside_the_study(tmp_path: Path) -> None:
     folder = tmp_path / "languages"
     folder.mkdir()
-    source = Path(texts.__file__).parent / "languages" / "en.yaml"
+    source = Path(translations.__file__).parent / "languages" / "en.yaml"
     document = yaml.safe_load(source.read_text("utf-8"))
     document["language"] = "Deutsch"
     (folder / "de.yaml").write_text(yaml.safe_dump(document), "utf-8")
@@ -155,7 +155,9 @@ def test_a_language_may_stand_beside_the_study(tmp_path: Path) -> None:
 def test_the_braces_of_a_translation_are_those_of_the_english(tmp_path: Path) -> None:
     folder = tmp_path / "languages"
     folder.mkdir()
-    document = yaml.safe_load((Path(texts.__file__).parent / "languages" / "en.yaml").read_text("utf-8"))
+    document = yaml.safe_load(
+        Path(translations.__file__).with_name("languages").joinpath("en.yaml").read_text("utf-8")
+    )
     document["page"]["play.step"] = "Schritt {schritt}"
     (folder / "de.yaml").write_text(yaml.safe_dump(document), "utf-8")
     with pytest.raises(TutelageError, match=r"braces of the English text at 'play.step'"):

@@ -10,8 +10,8 @@ import weakref
 from collections.abc import AsyncIterator, Callable
 
 import pytest
-from tutelage.datasets.crowd import tidying
-from tutelage.datasets.crowd.tidying import tidy
+from tutelage.crowd.server import gc_schedule
+from tutelage.crowd.server.gc_schedule import tidy
 
 LOOK = 0.03
 
@@ -45,7 +45,7 @@ async def tidying_while(
     monkeypatch: pytest.MonkeyPatch,
     clock: Callable[[], float] = time.monotonic,
 ) -> AsyncIterator[asyncio.Task[None]]:
-    monkeypatch.setattr(tidying, "_LOOK_SECONDS", LOOK)
+    monkeypatch.setattr(gc_schedule, "_LOOK_SECONDS", LOOK)
     task = asyncio.create_task(tidy(is_quiet, clock))
     await asyncio.sleep(0)
     try:
@@ -81,7 +81,7 @@ def test_while_it_is_never_quiet_old_garbage_goes_after_a_while(monkeypatch: pyt
                 garbage = old_garbage()
                 await asyncio.sleep(4 * LOOK)
                 assert garbage() is not None
-                now += tidying._SELDOM_SECONDS
+                now += gc_schedule._SELDOM_SECONDS
                 await gone(garbage)
 
     asyncio.run(story())

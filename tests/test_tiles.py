@@ -7,8 +7,8 @@ import io
 import numpy as np
 import pytest
 from PIL import Image
-from tutelage.envs.grid.looks import LIFTED, LOOKS
-from tutelage.envs.grid.tiles import FROM_ABOVE, FROM_AGENT, HEAD, atlas
+from tutelage.envs.grid.cells import LIFTED, LOOKS
+from tutelage.envs.grid.tile_atlas import FROM_ABOVE, FROM_AGENT, HEAD, atlas
 from tutelage.tests.pictures import LEVELS, Pair, every_look, played
 
 

@@ -6,17 +6,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tutelage.cli import app
-from tutelage.datasets import edit_log
-from tutelage.datasets.crowd.keeping import Keeper
-from tutelage.datasets.crowd.recorder import JOURNAL
-from tutelage.datasets.crowd.settings import Settings
-from tutelage.datasets.crowd.worlds.episode import Episode
-from tutelage.datasets.journal import Journal
-from tutelage.datasets.journal_records import EpisodeRecord, SeatRecord
+from tutelage.cli.main import app
+from tutelage.crowd.hosting.episode import Episode
+from tutelage.crowd.seats.recorder import JOURNAL
+from tutelage.crowd.settings import Settings
+from tutelage.crowd.storage.archiver import Keeper
+from tutelage.crowd.storage.journal import Journal
+from tutelage.crowd.storage.journal_records import EpisodeRecord, SeatRecord
+from tutelage.datasets.editing.plans import edit_log
 from tutelage.datasets.store import Store
-from tutelage.envs.gymnasium_task import TaskEnvironment
 from tutelage.envs.suite import Suite
+from tutelage.envs.task_env import TaskEnvironment
 from tutelage.tests.edited import edit, killed_at
 from typer.testing import CliRunner
 

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tutelage.datasets import traces
+from tutelage.datasets.maintenance import byte_search
+from tutelage.datasets.maintenance.byte_search import Search, needles
 from tutelage.datasets.store import Store
-from tutelage.datasets.traces import Search, needles
 from tutelage.datasets.trajectory import Trajectory
 
 WORD = "person-c0ffee"
@@ -24,7 +24,7 @@ def found(folder: Path, *words: str) -> list[str]:
 
 
 def test_a_word_is_found_wherever_the_blocks_are_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(traces, "_BLOCK", 16)
+    monkeypatch.setattr(byte_search, "_BLOCK", 16)
     for at in range(40):
         (tmp_path / "file").write_bytes(b"x" * at + WORD.encode() + b"x" * 20)
         assert found(tmp_path) == [str(tmp_path / "file")], at

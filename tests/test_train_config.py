@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tutelage.agents.train_config import TrainConfig
-from tutelage.envs.errors import TutelageError
+from tutelage.agents.training.config import TrainConfig
+from tutelage.errors import TutelageError
 
 
 def test_a_configuration_survives_yaml(tmp_path: Path) -> None:

@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tutelage.agents.behavior_cloning import train
-from tutelage.agents.checkpoint import load
 from tutelage.agents.evaluation.actors import ExpertActor
 from tutelage.agents.evaluation.rollout import rollout
-from tutelage.agents.train_config import TrainConfig
+from tutelage.agents.policy.policy.checkpoint import load
+from tutelage.agents.training.behavior_cloning import train
+from tutelage.agents.training.config import TrainConfig
 from tutelage.datasets.store import Store
-from tutelage.envs.errors import TutelageError
 from tutelage.envs.suite import suite_from
+from tutelage.errors import TutelageError
 from tutelage.tests.damage import flip_bit
 
 NAMES = ("a", "b", "c", "d", "e")

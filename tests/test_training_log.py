@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from tutelage.agents.training_log import Log, read_log
-from tutelage.envs.errors import TutelageError
+from tutelage.agents.training.log import Log, read_log
+from tutelage.errors import TutelageError
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ import pytest
 import torch
 from safetensors.torch import save as save_tensors
 from torch import nn
-from tutelage.agents import training_state
-from tutelage.agents.optimizer import Optimizer
-from tutelage.agents.training_state import OLDER, STATE, load_state, save_state
-from tutelage.envs.errors import TutelageError
+from tutelage.agents.training import state
+from tutelage.agents.training.optimizer import Optimizer
+from tutelage.agents.training.state import OLDER, STATE, load_state, save_state
+from tutelage.errors import TutelageError
 from tutelage.tests.damage import flip_bit, for_any_bit
 
 FACTS = {
@@ -119,12 +119,12 @@ def test_other_demonstrations_are_refused_and_named(saved: Path) -> None:
 
 def forged(saved: Path, tmp_path: Path, facts: dict[str, Any], **changed: torch.Tensor | None) -> Path:
     """Write a state whose hash is right, with other facts and tensors."""
-    tensors = {**training_state._read(saved / STATE)[0], **changed}
+    tensors = {**state._read(saved / STATE)[0], **changed}
     about = json.dumps({"version": 3, "sha256": "0" * 64, "facts": facts})
     data = save_tensors(
         {name: tensor for name, tensor in tensors.items() if tensor is not None}, {"state": about}
     )
-    hashed = training_state._hash(data).encode()
+    hashed = state._hash(data).encode()
     return copied(saved, tmp_path, data.replace(b"0" * 64, hashed, 1))
 
 

@@ -19,7 +19,7 @@ from tutelage.datasets.trajectory import (
     new_episode_id,
     stack_observations,
 )
-from tutelage.envs.errors import TutelageError
+from tutelage.errors import TutelageError
 
 
 def make(steps: int = 3, **changes: Any) -> Trajectory:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 from tutelage.datasets.store import Store
-from tutelage.envs.errors import TutelageError
 from tutelage.envs.suite import suite_from
+from tutelage.errors import TutelageError
 from tutelage.tests.edited import Recorder, edit, episodes, idle_episodes
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tutelage.envs.trust import VARIABLE, trust, trusted_names, trusts_module, trusts_path, untrusted
+from tutelage.foreign_code.trust import VARIABLE, trust, trusted_names, trusts_module, trusts_path, untrusted
 
 
 @pytest.fixture(autouse=True)

@@ -8,18 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tutelage.agents.behavior_cloning import train
-from tutelage.agents.checkpoint import load
 from tutelage.agents.evaluation.actors import ChanceActor, ExpertActor
-from tutelage.agents.evaluation.beside import measure, select_success
+from tutelage.agents.evaluation.compare import measure, select_success
 from tutelage.agents.evaluation.people import people_on
 from tutelage.agents.evaluation.rollout import rollout
-from tutelage.agents.train_config import TrainConfig
+from tutelage.agents.policy.policy.checkpoint import load
+from tutelage.agents.training.behavior_cloning import train
+from tutelage.agents.training.config import TrainConfig
 from tutelage.datasets.store import Store
 from tutelage.datasets.store_suite import union
-from tutelage.envs.errors import TutelageError
 from tutelage.envs.suite import suite_from
 from tutelage.envs.task import RECORD, TEST
+from tutelage.errors import TutelageError
 
 POLE = {"id": "pole", "env": "CartPole-v1", "max_steps": 10, "expert": "cartpole", "success": "return > 9"}
 LAKE = {"id": "lake", "env": "FrozenLake-v1", "max_steps": 6}

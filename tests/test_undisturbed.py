@@ -9,8 +9,8 @@ import gymnasium
 import numpy as np
 import pytest
 from gymnasium import spaces
-from tutelage.envs.gymnasium_task import TaskEnvironment
 from tutelage.envs.suite import suite_from
+from tutelage.envs.task_env import TaskEnvironment
 
 
 class World:

@@ -11,20 +11,20 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from tutelage.agents.checkpoint import save
-from tutelage.agents.encoding import Encoding, Interface, Part, Seen
 from tutelage.agents.evaluation.rows import rows_from
 from tutelage.agents.evaluation.saved_evaluation import NewEvaluation
-from tutelage.agents.policy import Policy, PolicyConfig
-from tutelage.cli import main
+from tutelage.agents.policy.policy import Policy, PolicyConfig
+from tutelage.agents.policy.policy.checkpoint import save
+from tutelage.agents.policy.policy.encoding import Encoding, Interface, Part, Seen
+from tutelage.cli.main import main
 from tutelage.datasets.formats.exchange import export_store
 from tutelage.datasets.formats.export_marker import write_marker
 from tutelage.datasets.store import Store
 from tutelage.envs.admission import SHOWN
 from tutelage.envs.suite import Suite, suite_from
 from tutelage.envs.task import TEST
-from tutelage.envs.trust import VARIABLE
 from tutelage.envs.web.browser import PROGRAM
+from tutelage.foreign_code.trust import VARIABLE
 
 PAGES = Path(__file__).parent / "web" / "pages"
 ENV = "tutelage/web.click-test-v0"

@@ -12,16 +12,16 @@ from pathlib import Path
 
 import pytest
 import typer
-from tutelage.cli import app
-from tutelage.cli_json import SCHEMA, print_json
+from tutelage.cli.main import app
+from tutelage.cli.main.json_output import SCHEMA, print_json
+from tutelage.crowd.server.tunnel import tunnel_hint
 from tutelage.datasets import column_docs, schema
-from tutelage.datasets.crowd.tunnel import tunnel_hint
-from tutelage.datasets.simulated_crowd import simulate
+from tutelage.datasets.simulation.simulated_crowd import simulate
 from tutelage.datasets.store import Store
-from tutelage.envs.controls import from_mapping
-from tutelage.envs.errors import TutelageError
-from tutelage.envs.gymnasium_task import TaskEnvironment
+from tutelage.envs.keys.controls import from_mapping
 from tutelage.envs.suite import Suite, load_suite, suite_from, suite_names
+from tutelage.envs.task_env import TaskEnvironment
+from tutelage.errors import TutelageError
 from typer.testing import CliRunner, Result
 
 ROOT = Path(column_docs.__file__).parent.parent

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 from tutelage.datasets.store import Store
-from tutelage.envs.errors import TutelageError
-from tutelage.envs.gymnasium_task import TaskEnvironment
 from tutelage.envs.suite import suite_from
+from tutelage.envs.task_env import TaskEnvironment
+from tutelage.errors import TutelageError
 from tutelage.tests.damage import flip_bit
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tutelage.datasets.crowd.ledger import claims, conduct, consents, events
-from tutelage.datasets.crowd.seats.session import Phase
+from tutelage.crowd.seats.session import Phase
+from tutelage.crowd.storage.study_tables import claims, conduct, consents, events
 from tutelage.datasets.store import Store
 from tutelage.envs.task import TEST
 from tutelage.tests.toy_study import ACROSS, INTO_A_HOLE, journalled, rows, run, serving, walk_in

@@ -9,11 +9,11 @@ from typing import Any, cast
 
 import pytest
 import yaml
-from tutelage.datasets.crowd.ledger import conduct, consents
-from tutelage.datasets.crowd.seats.line import Line
-from tutelage.datasets.crowd.seats.session import Phase
-from tutelage.datasets.crowd.studies.standing import decide
-from tutelage.datasets.crowd.study_server import StudyServer
+from tutelage.crowd.seats.outbox import Line
+from tutelage.crowd.seats.session import Phase
+from tutelage.crowd.storage.study_tables import conduct, consents
+from tutelage.crowd.studies.moderation import decide
+from tutelage.crowd.studies.study_server import StudyServer
 from tutelage.tests import toy_moods
 from tutelage.tests.toy_study import ACROSS, journalled, rows, run, serving, until, walk_in
 

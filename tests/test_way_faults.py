@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tutelage.datasets.crowd.ledger import claims, conduct
-from tutelage.datasets.crowd.seats.session import Phase
+from tutelage.crowd.seats.session import Phase
+from tutelage.crowd.storage.study_tables import claims, conduct
 from tutelage.datasets.store import Store
 from tutelage.tests import small_room
 from tutelage.tests.nursery import Nursery, Server, serving, until

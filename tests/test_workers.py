@@ -17,15 +17,15 @@ import numpy as np
 import psutil
 import pytest
 from PIL import Image
-from tutelage.datasets.crowd.worlds.frames import SHAPES, Encoder, Picture
-from tutelage.datasets.crowd.worlds.remote_world import RemoteWorld
-from tutelage.datasets.crowd.worlds.workers import Workers
-from tutelage.datasets.crowd.worlds.world import InlineWorld, WorldFault
-from tutelage.datasets.journal_records import EpisodeRecord
-from tutelage.envs.errors import TutelageError
+from tutelage.crowd.hosting.frame_codec import SHAPES, Encoder, Picture
+from tutelage.crowd.hosting.host import InlineWorld, WorldFault
+from tutelage.crowd.hosting.remote_host import RemoteWorld
+from tutelage.crowd.hosting.worker_pool import Workers
+from tutelage.crowd.storage.journal_records import EpisodeRecord
 from tutelage.envs.spaces import action_to_row
 from tutelage.envs.suite import Suite, suite_from
-from tutelage.envs.trust import VARIABLE, trust
+from tutelage.errors import TutelageError
+from tutelage.foreign_code.trust import VARIABLE, trust
 from tutelage.tests.toy_moods import DIES, EATS, FINE, HANGS, HOLDS, RAISES, SEGFAULTS
 
 pytestmark = pytest.mark.alone  # a watchdog's seconds: needs steady time

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tutelage.envs.gymnasium_task import TaskEnvironment
 from tutelage.envs.task import Task
+from tutelage.envs.task_env import TaskEnvironment
 
 POLE = Task("pole", "json:CartPole-v1")
 

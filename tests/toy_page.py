@@ -7,13 +7,13 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-from tutelage.datasets.sampler import TaskColumns
-from tutelage.envs.gymnasium_task import TaskEnvironment
+from tutelage.datasets.arrays.sampler import TaskColumns
 from tutelage.envs.spaces import action_to_row
 from tutelage.envs.task import Task
+from tutelage.envs.task_env import TaskEnvironment
+from tutelage.envs.web.action_space import action_space, observation_space, to_action, to_value
 from tutelage.envs.web.actions import Action
-from tutelage.envs.web.elements import COLUMNS, write_columns
-from tutelage.envs.web.spaces import action_space, observation_space, to_action, to_value
+from tutelage.envs.web.observation import COLUMNS, write_columns
 
 NAMES = ("ann", "bob", "cho", "dee", "eve", "fay", "gus", "hal", "ida", "joe", "kim", "lou", "mia", "ned")
 

@@ -48,8 +48,8 @@ def stay_with_a_page(folder: str) -> None:
     """Open a page in this process's browser, say so, and go on talking to it for good."""
     from pathlib import Path
 
-    from tutelage.envs.gymnasium_task import TaskEnvironment
     from tutelage.envs.suite import suite_from
+    from tutelage.envs.task_env import TaskEnvironment
 
     suite = suite_from({"suite": "web", "tasks": [{"id": "button", "env": "tutelage/web.click-button-v0"}]})
     environment = TaskEnvironment(suite["button"])

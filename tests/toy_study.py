@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sql
 import yaml
-from tutelage.datasets.crowd.ledger import Person
-from tutelage.datasets.crowd.seats.protocol import parse
-from tutelage.datasets.crowd.seats.session import Phase
-from tutelage.datasets.crowd.studies.proofreading import rehearse_study
-from tutelage.datasets.crowd.studies.study import Study, study_from
-from tutelage.datasets.crowd.studies.visit import Visit
-from tutelage.datasets.crowd.study_server import StudyServer
-from tutelage.envs.errors import TutelageError
+from tutelage.crowd.seats.protocol import parse
+from tutelage.crowd.seats.session import Phase
+from tutelage.crowd.storage.study_tables import Person
+from tutelage.crowd.studies.study import Study, study_from
+from tutelage.crowd.studies.study_checks import rehearse_study
+from tutelage.crowd.studies.study_server import StudyServer
+from tutelage.crowd.studies.visit import Visit
+from tutelage.errors import TutelageError
 
 KEYS = {"ArrowLeft": 0, "ArrowDown": 1, "ArrowRight": 2, "ArrowUp": 3}
 LAKE = {"id": "lake", "env": "FrozenLake-v1", "kwargs": {"is_slippery": False}, "controls": KEYS}

@@ -5,8 +5,8 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from tutelage.datasets.crowd.worlds.grid_world import GridGround, GridWorld
-from tutelage.datasets.simulated_crowd import simulate
+from tutelage.crowd.hosting.grid_host import GridGround, GridWorld
+from tutelage.datasets.simulation.simulated_crowd import simulate
 from tutelage.datasets.store import Store
 from tutelage.envs.suite import load_suite
 

@@ -10,12 +10,12 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from gymnasium import spaces
 
-from ...datasets.simulated_crowd import Player, SimulatedDemonstrator
-from ...envs.errors import TutelageError
+from ...datasets.simulation.simulated_crowd import Player, SimulatedDemonstrator
 from ...envs.experts import Expert, make_expert
-from ...envs.gymnasium_task import Step, TaskEnvironment
 from ...envs.spaces import action_size, action_to_row
 from ...envs.task import Task
+from ...envs.task_env import Step, TaskEnvironment
+from ...errors import TutelageError
 
 
 @runtime_checkable

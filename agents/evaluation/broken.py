@@ -7,12 +7,12 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from ...envs.errors import EnvironmentFailure, TutelageError
-from ...envs.gymnasium_task import Step, TaskEnvironment
+from ...envs.batch import reset_together, step_together
 from ...envs.task import Task
-from ...envs.together import reset_together, step_together
-from ...envs.trust import Untrusted
+from ...envs.task_env import Step, TaskEnvironment
 from ...envs.web.registration import is_web
+from ...errors import EnvironmentFailure, TutelageError
+from ...foreign_code.trust import Untrusted
 
 _LONGEST = 500
 

@@ -12,10 +12,10 @@ from functools import cached_property
 import numpy as np
 import pyarrow as pa
 
-from ...envs.errors import TutelageError
+from ... import intervals
 from ...envs.suite import Suite, is_registered, load_suite, suite_names
-from . import intervals
-from .intervals import Interval, Paired
+from ...errors import TutelageError
+from ...intervals import Interval, Paired
 from .rows import failures_of
 
 KIND_ORDER = ("policy", "person", "simulated", "expert", "chance")

@@ -12,10 +12,10 @@ from gymnasium import spaces
 
 from ...datasets.replay import replay
 from ...datasets.trajectory import Trajectory
-from ...envs.gymnasium_task import TaskEnvironment
 from ...envs.suite import Suite
 from ...envs.task import RECORD, Task
-from ...envs.trust import Untrusted
+from ...envs.task_env import TaskEnvironment
+from ...foreign_code.trust import Untrusted
 from .comparison import Comparison
 
 if TYPE_CHECKING:

@@ -11,18 +11,18 @@ from typing import Any
 
 import pyarrow as pa
 
+from ...console.progress import Progress
+from ...console.wording import counted
 from ...datasets.sealed_yaml import seal_of
 from ...datasets.trajectory import Trajectory
 from ...envs.admission import admit
-from ...envs.errors import TutelageError
-from ...envs.gymnasium_task import TaskEnvironment
-from ...envs.progress import Progress
 from ...envs.suite import Suite
 from ...envs.task import SELECT, TEST, SeedRange
+from ...envs.task_env import TaskEnvironment
 from ...envs.web.registration import is_web
-from ...envs.wording import counted
+from ...errors import TutelageError
 from .actors import Actor, PolicyActor, plays
-from .play import Report, jobs_of, play
+from .parallel_rollout import Report, jobs_of, play
 from .rollout import rollout
 from .rows import actor_of, failed_rows, failures_of, joined, rows_from
 from .saved_evaluation import NewEvaluation

@@ -6,13 +6,13 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
+from ...console.printable import printable
+from ...console.wording import counted
 from ...datasets.store import Store
 from ...datasets.trajectory import Trajectory
-from ...envs.errors import TutelageError
-from ...envs.printable import printable
 from ...envs.suite import Suite
 from ...envs.task import SeedRange
-from ...envs.wording import counted
+from ...errors import TutelageError
 
 
 def people_on(

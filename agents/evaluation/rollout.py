@@ -12,11 +12,11 @@ import numpy as np
 
 from ...datasets.trajectory import CONTROLLERS, Digest, Trajectory, stack_observations
 from ...datasets.versions import versions_of
-from ...envs.errors import TutelageError
-from ...envs.gymnasium_task import Step, TaskEnvironment
 from ...envs.spaces import Observation, action_to_row
 from ...envs.task import Task
+from ...envs.task_env import Step, TaskEnvironment
 from ...envs.web.registration import is_web
+from ...errors import TutelageError
 from .actors import Actor
 from .broken import Broken
 

@@ -14,15 +14,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ...datasets.bounded_parquet import BoundedParquet
-from ...datasets.durable import disk_errors, write_whole
+from ...console.wording import counted
+from ...datasets.parquet.bounded_parquet import BoundedParquet
 from ...datasets.trajectory import KINDS, Trajectory
-from ...envs.bounded_files import Limits, read_bytes, too_large
-from ...envs.errors import TutelageError
-from ...envs.wording import counted
+from ...errors import TutelageError
+from ...files.atomic_files import disk_errors, write_whole
+from ...files.bounded_files import Limits, read_bytes, too_large
 
 if TYPE_CHECKING:
-    from ...datasets.bounded_parquet import BoundedParquet
+    from ...datasets.parquet.bounded_parquet import BoundedParquet
 
 SCHEMA = pa.schema(
     [

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from ...datasets.durable import disk_errors, write_whole
-from ...envs.errors import TutelageError, nearest
-from ...envs.printable import csv_cell, markdown_cell, printable
+from ...console.printable import csv_cell, markdown_cell, printable
 from ...envs.suite import Suite
+from ...errors import TutelageError, nearest
+from ...files.atomic_files import disk_errors, write_whole
+from ...intervals import Interval
 from .comparison import Comparison, Leaders
-from .intervals import Interval
 from .rows import write_rows
 from .tables import MEAN, TIED, caption, mean_of, measure, shown_on
 

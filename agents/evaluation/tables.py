@@ -9,13 +9,13 @@ from typing import Any
 import pyarrow as pa
 from rich.text import Text
 
-from ...envs.finite_json import MISSING
-from ...envs.folded_table import Column, FoldedTable
-from ...envs.printable import printable
+from ...console.folded_table import Column, FoldedTable
+from ...console.printable import printable
+from ...console.wording import counted
 from ...envs.suite import Suite
-from ...envs.wording import counted
+from ...files.finite_json import MISSING
+from ...intervals import CONFIDENCE, Interval
 from .comparison import Cell, Comparison, Leaders
-from .intervals import CONFIDENCE, Interval
 
 MEAN = "mean over tasks"
 NONE = MISSING

@@ -9,11 +9,11 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from ...envs.bounded_files import real_path
 from ...envs.suite import Suite
-from ..bounded_parquet import read_columns
-from ..durable import disk_errors, sync_folder
-from ..safe_tree import remove_tree
+from ...files.atomic_files import disk_errors, sync_folder
+from ...files.bounded_files import real_path
+from ...files.safe_tree import remove_tree
+from ..parquet.bounded_parquet import read_columns
 from ..store import Progress, Store
 from .export_registry import Export, register, strike
 from .exports import dataset_writer

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ...envs.bounded_files import Limits, open_regular, real_path, too_large
-from ...envs.errors import TutelageError
+from ...errors import TutelageError
+from ...files.bounded_files import Limits, open_regular, real_path, too_large
 
 _OBJECTS, _ATTRIBUTES = 2_000_000, 1 << 20
 _FILTERS = {1: "deflate", 2: "shuffle", 3: "fletcher32", 6: "scaleoffset", 32000: "lzf"}

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ...envs.printable import csv_cell
+from ...console.printable import csv_cell
 from ...envs.spaces import Leaf, is_text
 from ...envs.task import Task
 from ..store import Progress, Store

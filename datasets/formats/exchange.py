@@ -7,11 +7,11 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...envs.errors import TutelageError, nearest
 from ...envs.suite import load_suite
+from ...errors import TutelageError, nearest
+from ...files.safe_tree import refuse_link
 from ..recorded_only import FORMATS as RECORDED_FORMATS
 from ..recorded_only import expect_environments
-from ..safe_tree import refuse_link
 from ..store import Progress, Store
 from ..verification import admit_played
 
@@ -34,7 +34,7 @@ def export_store(store: Store, to: str, out: Path, progress: Progress | None = N
     if to not in RECORDED_FORMATS:
         expect_environments(store)
     if to == "minari":
-        from .minari import export_minari
+        from .minari.exporter import export_minari
 
         name = re.sub(r"[^-_a-zA-Z0-9]", "_", store.suite.name)
         done = export_minari(store, f"{name}-v0", out, progress)
@@ -46,7 +46,7 @@ def export_store(store: Store, to: str, out: Path, progress: Progress | None = N
 
 
 _EXPORTS = {
-    "lerobot": (".lerobot", "export_lerobot"),
+    "lerobot": (".lerobot.exporter", "export_lerobot"),
     "csv": (".csv_export", "export_csv"),
     "npz": (".npz_export", "export_npz"),
     "robomimic": (".robomimic_export", "export_robomimic"),
@@ -59,7 +59,7 @@ def count_episodes(source: Path, origin: str) -> int:
     _check(origin, SOURCES)
     if origin != "miniwob-turk":
         return 0
-    from .miniwob_turk import count_miniwob_turk
+    from .miniwob.turk import count_miniwob_turk
 
     return count_miniwob_turk(source)
 
@@ -83,16 +83,16 @@ def import_store(
     if origin == "miniwob-turk":
         if keep_changed:
             raise TutelageError("expected no --changed with miniwob-turk, which tutelage does not export")
-        from .miniwob_turk import SUITE, import_miniwob_turk
+        from .miniwob.turk import SUITE, import_miniwob_turk
 
         return [import_miniwob_turk(source, out, load_suite(suite or SUITE), progress)]
     if suite:
         raise TutelageError(f"expected no --suite with {origin}, whose data name their own; leave it out")
     if origin == "minari":
-        from .minari import import_minari
+        from .minari.exporter import import_minari
 
         return import_minari(source, out, progress, keep_changed=keep_changed).report
-    from .lerobot_import import import_lerobot
+    from .lerobot.importer import import_lerobot
 
     return import_lerobot(source, out, progress, keep_changed=keep_changed).report
 

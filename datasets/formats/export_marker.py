@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...envs.bounded_files import open_regular, read_json, real_path
-from ...envs.errors import TutelageError
-from ...envs.finite_json import exact_json
-from ..durable import write_whole
-from ..safe_tree import files_in
+from ...errors import TutelageError
+from ...files.atomic_files import write_whole
+from ...files.bounded_files import open_regular, read_json, real_path
+from ...files.finite_json import exact_json
+from ...files.safe_tree import files_in
 from ..sealed_yaml import seal_of
 
 MARKERS = {

@@ -15,11 +15,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ...envs.bounded_files import read_json, real_path
-from ...envs.errors import TutelageError
-from ...envs.finite_json import json_text
-from ..durable import disk_errors, sync_folder, write_whole
-from ..state_folder import state_folder
+from ...errors import TutelageError
+from ...files.atomic_files import disk_errors, sync_folder, write_whole
+from ...files.bounded_files import read_json, real_path
+from ...files.finite_json import json_text
+from ...files.state_folder import state_folder
 from ..store import Store
 from .export_marker import MARKERS
 

@@ -13,12 +13,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ...envs.bounded_files import real_path
-from ...envs.errors import TutelageError
-from ..durable import disk_errors, sync_folder
-from ..safe_tree import files_in, remove_tree
+from ...errors import TutelageError
+from ...files.atomic_files import disk_errors, sync_folder
+from ...files.bounded_files import real_path
+from ...files.safe_tree import files_in, remove_tree
+from ..maintenance.byte_search import Search
 from ..store import Progress, Store
-from ..traces import Search
 from .export_marker import MARKERS, Marker
 from .export_registry import Export, registry_lock, strike
 
@@ -154,8 +154,8 @@ def dataset_writer(to: str) -> Callable[[Store, Export, Progress | None], list[s
 
 
 _WRITERS = {
-    "minari": (".minari", "write_minari"),
-    "lerobot": (".lerobot", "write_lerobot"),
+    "minari": (".minari.exporter", "write_minari"),
+    "lerobot": (".lerobot.exporter", "write_lerobot"),
     "csv": (".csv_export", "write_csv"),
     "npz": (".npz_export", "write_npz"),
     "robomimic": (".robomimic_export", "write_robomimic"),

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from ...envs.bounded_files import parse_json
-from ...envs.errors import TutelageError
-from ...envs.wording import counted
+from ...console.wording import counted
+from ...errors import TutelageError
+from ...files.bounded_files import parse_json
 
 _TYPES: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(("episode", "suite", "task", "env", "demonstrator", "kind", "started"), (str,)),

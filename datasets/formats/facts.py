@@ -12,9 +12,9 @@ import pyarrow.compute as pc
 from gymnasium import Space, spaces
 
 from ...envs.casts import change_of
-from ...envs.errors import TutelageError
-from ...envs.finite_json import exact_json, json_text
 from ...envs.spaces import escape_key, is_text, join_path, leaves
+from ...errors import TutelageError
+from ...files.finite_json import exact_json, json_text
 from ..fingerprint import fingerprints
 from ..store import Store
 from ..trajectory import Trajectory, text_array

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ...envs.errors import TutelageError, brief
+from ...console.printable import printable
 from ...envs.families import known_rule
-from ...envs.gymnasium_task import registry_with
-from ...envs.printable import printable
 from ...envs.success import UNKNOWN
+from ...envs.task_env import registry_with
+from ...errors import TutelageError, brief
 
 _CORRECT = "success is null, until `tutelage edit STORE suite` is given a rule"
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ...envs.finite_json import json_text
 from ...envs.spaces import Leaf
 from ...envs.task import Task
+from ...files.finite_json import json_text
 from ..store import Progress, Store
 from .export_registry import Export
 from .facts import facts_of

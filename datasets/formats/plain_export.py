@@ -12,14 +12,14 @@ from urllib.parse import quote
 import numpy as np
 from gymnasium import Space, spaces
 
-from ...envs.errors import TutelageError
+from ...console.wording import counted
 from ...envs.spaces import Leaf, is_text, leaves
 from ...envs.task import Task
-from ...envs.wording import counted
-from ..durable import disk_errors
+from ...errors import TutelageError
+from ...files.atomic_files import disk_errors
+from ...files.safe_tree import sync_tree
 from ..recorded_only import is_absent
 from ..replay import Environments, replay_proven
-from ..safe_tree import sync_tree
 from ..store import Progress, Store
 from ..trajectory import Trajectory
 from .all_or_none import export_datasets

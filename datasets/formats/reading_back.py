@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from ...console.printable import printable
 from ...envs.admission import admit_all
-from ...envs.bounded_files import parse_json
-from ...envs.errors import TutelageError
-from ...envs.printable import printable
 from ...envs.suite import Suite, suite_from
+from ...errors import TutelageError
+from ...files.bounded_files import parse_json
 from ..fingerprint import changed_groups, fingerprint
 from ..replay import Environments, prove_again, replay_proven
 from ..store import Store

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from ...envs.finite_json import json_text
 from ...envs.spaces import Leaf, is_text
 from ...envs.task import Task
+from ...files.finite_json import json_text
 from ..store import Progress, Store
 from .export_registry import Export
 from .facts import facts_of, is_rated, unrated_note

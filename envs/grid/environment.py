@@ -11,14 +11,14 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
-from ..errors import TutelageError, nearest
-from .drawing import as_text, draw_view, draw_world
-from .episodes import replay_one, reset_all, step_one
+from ...errors import TutelageError, nearest
+from .dynamics import observe
 from .language import sentence
 from .levels import LEVELS, Level
-from .rules import observe
-from .tiles import pack_view, pack_world
-from .worlds import VIEW, Worlds, copied, empty_worlds, restore
+from .render import as_text, draw_view, draw_world
+from .state import VIEW, Worlds, copied, empty_worlds, restore
+from .stepping import replay_one, reset_all, step_one
+from .tile_atlas import pack_view, pack_world
 
 Observed = dict[str, Any]
 TILE = 32

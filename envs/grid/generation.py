@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .dice import roll, seed
+from .cells import COLOR, COLORS, IS_DOOR, KIND, look
 from .instructions import instruct
 from .kernels import allocating, kernel
 from .levels import (
@@ -28,10 +28,10 @@ from .levels import (
     SENTENCE,
     UNIQUE,
 )
-from .looks import COLOR, COLORS, IS_DOOR, KIND, look
 from .missions import begin
+from .rng import roll, seed
 from .rooms import all_reachable, carve, connect, lock, place, place_agent
-from .worlds import ANY, PUT_NEXT, Worlds
+from .state import ANY, PUT_NEXT, Worlds
 
 _RED_BALL = look("ball", "red")
 _KEY = look("key")

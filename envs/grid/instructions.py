@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .dice import roll
+from .cells import COLOR, IS_LOCKED, KIND, TYPES
 from .kernels import kernel
 from .levels import (
     ABOUT,
@@ -24,9 +24,9 @@ from .levels import (
     VERB,
     VERBS,
 )
-from .looks import COLOR, IS_LOCKED, KIND, TYPES
 from .missions import among, described
-from .worlds import AFTER, ALONE, ANY, ANYWHERE, GO_TO, OBJECTS, OPEN, PUT_NEXT, THEN, Bits, Worlds
+from .rng import roll
+from .state import AFTER, ALONE, ANY, ANYWHERE, GO_TO, OBJECTS, OPEN, PUT_NEXT, THEN, Bits, Worlds
 
 _KEY = TYPES.index("key")
 _NAMED = np.array([TYPES.index(name) for name in ("box", "ball", "key", "door")])

@@ -12,7 +12,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 _SOURCES = tuple(
     (file.name, file.stat().st_mtime_ns, file.stat().st_size)
-    for file in sorted(Path(__file__).parent.glob("*.py"))
+    for file in sorted(Path(__file__).parent.rglob("*.py"))
 )
 
 
@@ -22,7 +22,7 @@ def kernel(function: Function) -> Function:
     Numba would compile it anew for every constant and every width of integer that another kernel calls it
     with; here those are all one int64 (or bool), which halves the time of a first use. And numba would
     find a function in its cache after something that it calls was changed in another file; here the cache
-    is good for as long as no file of this folder has changed.
+    is good for as long as no file of this folder and below has changed.
 
     References are not counted: numba would do so, atomically, at every array that is taken out of a record
     or a NamedTuple, which costs three times as long as all that a step does. So a kernel makes no arrays.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .looks import COLORS, TYPES
-from .worlds import AFTER, ALONE, ANY, GO_TO, NO_VERB, OPEN, PICK_UP, PUT_NEXT, Worlds
+from .cells import COLORS, TYPES
+from .state import AFTER, ALONE, ANY, GO_TO, NO_VERB, OPEN, PICK_UP, PUT_NEXT, Worlds
 
 _VERBS = {GO_TO: "go to ", PICK_UP: "pick up ", OPEN: "open ", PUT_NEXT: "put "}
 _PLACES = ("", " on your left", " on your right", " in front of you", " behind you")

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import TutelageError
-from .worlds import GO_TO, OBJECTS, OPEN, PICK_UP, PUT_NEXT
+from ...errors import TutelageError
+from .state import GO_TO, OBJECTS, OPEN, PICK_UP, PUT_NEXT
 
 RED_BALL, DISTRACTOR, TWO_DISTRACTORS, DOOR, LOCKED_DOOR, BEHIND_LOCK, SENTENCE = range(7)
 """What a level's instruction is about."""

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from .cells import COLOR, IS_OPEN, KIND
+from .dynamics import AHEAD_X, AHEAD_Y, DROP, PICKUP, TOGGLE
 from .kernels import inlined, kernel
-from .looks import COLOR, IS_OPEN, KIND
-from .rules import AHEAD_X, AHEAD_Y, DROP, PICKUP, TOGGLE
-from .worlds import (
+from .state import (
     ALONE,
     ANY,
     BEHIND,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from .dice import roll
+from .cells import EMPTY, IS_DOOR, WALL, look
+from .dynamics import AHEAD_X, AHEAD_Y
 from .kernels import allocating, kernel
-from .looks import EMPTY, IS_DOOR, WALL, look
-from .rules import AHEAD_X, AHEAD_Y
-from .worlds import ANY, NOWHERE, Worlds
+from .rng import roll
+from .state import ANY, NOWHERE, Worlds
 
 _DOOR, _LOCKED = look("door", "red", "closed"), look("door", "red", "locked")
 _TRIES = 1000

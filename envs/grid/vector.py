@@ -12,13 +12,13 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from ..errors import TutelageError
-from .drawing import draw_view
+from ...errors import TutelageError
+from .dynamics import observe
 from .environment import find_level, observation_space
-from .episodes import DISABLED, NEXT_STEP, SAME_STEP, reset_all, step_all
 from .language import sentences
-from .rules import observe
-from .worlds import VIEW, Worlds, chosen, copied, empty_worlds, restore
+from .render import draw_view
+from .state import VIEW, Worlds, chosen, copied, empty_worlds, restore
+from .stepping import DISABLED, NEXT_STEP, SAME_STEP, reset_all, step_all
 
 Observed = dict[str, Any]
 _MODES = {

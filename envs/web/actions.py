@@ -9,8 +9,8 @@ import operator
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from ..errors import TutelageError, nearest
-from ..finite_json import json_text
+from ...errors import TutelageError, nearest
+from ...files.finite_json import json_text
 
 Verb = Literal["click", "press", "double_click", "hover", "drag", "type", "key", "scroll", "wait"]
 VERBS: tuple[Verb, ...] = get_args(Verb)

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from ..finite_json import json_text
+from ...files.finite_json import json_text
 
 
 class Call(NamedTuple):

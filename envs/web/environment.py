@@ -7,13 +7,13 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from ..errors import TutelageError
+from ...errors import TutelageError
+from .action_space import action_space, observation_space, to_action
 from .actions import Action
 from .browser import Browser, shared
 from .devtools import Conversation
 from .episode import Episode
-from .pages import find_page
-from .spaces import action_space, observation_space, to_action
+from .page_sources import find_page
 from .tab import Look
 
 Observed = dict[str, Any]

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..errors import TutelageError
-from ..wording import counted
+from ...console.wording import counted
+from ...errors import TutelageError
 from .actions import Action
 from .browser import Browser
 from .devtools import Conversation, Result, TabLost
-from .pages import Page
+from .page_sources import Page
 from .tab import Look, Tab
 
 ATTEMPTS = 4

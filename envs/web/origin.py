@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote, unquote, urlsplit
 
-from ..bounded_files import read_bytes
-from ..errors import TutelageError
+from ...errors import TutelageError
+from ...files.bounded_files import read_bytes
 from .devtools import Call, refuse
 
 CONTENT_POLICY = "; ".join(

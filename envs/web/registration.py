@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gymnasium.envs.registration import register, registry
 
-from .pages import miniwob_tasks
+from .page_sources import miniwob_tasks
 
 NAMESPACE = "tutelage"
 

@@ -14,15 +14,15 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ..errors import TutelageError
-from ..finite_json import json_text
+from ...errors import TutelageError
+from ...files.finite_json import json_text
 from .actions import Action
 from .browser import Browser
 from .devtools import Call, Conversation, TabLost
-from .elements import read_columns
-from .gestures import let_go, perform, write
+from .input_events import let_go, perform, write
+from .observation import read_columns
 from .origin import Origin
-from .pages import Page, in_miniwob
+from .page_sources import Page, in_miniwob
 
 STEP = 1000
 """Milliseconds of the page's own time that pass with every action but `wait`."""

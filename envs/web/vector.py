@@ -9,8 +9,8 @@ import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space, iterate
 
-from ..errors import TutelageError
-from ..wording import counted
+from ...console.wording import counted
+from ...errors import TutelageError
 from .actions import Action
 from .browser import Browser, shared
 from .environment import STEPS, Observed, Stepped, WebEnv

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
-from tutelage.datasets.crowd.app import listen, make_server
-from tutelage.datasets.crowd.recorder import Recorder
-from tutelage.datasets.crowd.settings import Settings
-from tutelage.datasets.crowd.study_server import StudyServer
-from tutelage.envs.rehearsal import rehearse
+from tutelage.crowd.seats.recorder import Recorder
+from tutelage.crowd.server.recorder_app import listen, make_server
+from tutelage.crowd.settings import Settings
+from tutelage.crowd.studies.study_server import StudyServer
+from tutelage.envs.preflight import rehearse
 from tutelage.envs.suite import Suite, load_suite
 from tutelage.tests.browser.lake import STUDY, at
 from tutelage.tests.study_page import running as running_study

@@ -7,8 +7,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from playwright.sync_api import Browser, BrowserContext, Page, expect
-from tutelage.datasets.crowd.recruiting.recruiting import make_links
-from tutelage.datasets.crowd.study_server import StudyServer
+from tutelage.crowd.recruiting.admission import make_links
+from tutelage.crowd.studies.study_server import StudyServer
 from tutelage.tests.browser.lake import at
 from tutelage.tests.browser.looks import WIDTHS, settle
 from tutelage.tests.browser.test_looks import fits

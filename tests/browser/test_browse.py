@@ -15,11 +15,11 @@ import httpx
 import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, expect
-from tutelage.datasets.crowd.app import listen, server_of
-from tutelage.datasets.crowd.browsing import serve
+from tutelage.crowd.browsing import serve
+from tutelage.crowd.server.recorder_app import listen, server_of
 from tutelage.datasets.store import Store
-from tutelage.envs.gymnasium_task import TaskEnvironment
 from tutelage.envs.suite import suite_from
+from tutelage.envs.task_env import TaskEnvironment
 from tutelage.envs.web.browser import shared
 from tutelage.tests.browser.looks import WIDTHS, every_scheme, findings
 from tutelage.tests.browser.test_looks import fits, legible

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
-from tutelage.datasets.crowd.ledger import conduct
-from tutelage.datasets.crowd.studies.standing import standing
+from tutelage.crowd.storage.study_tables import conduct
+from tutelage.crowd.studies.moderation import standing
 from tutelage.tests.browser.looks import every_look, findings
 from tutelage.tests.browser.test_looks import CONTRAST, fits
 from tutelage.tests.busy import Busy, busy

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page
-from tutelage.datasets.crowd.study_server import StudyServer
+from tutelage.crowd.studies.study_server import StudyServer
 from tutelage.envs.suite import Suite
-from tutelage.envs.trust import VARIABLE
+from tutelage.foreign_code.trust import VARIABLE
 from tutelage.tests.browser.lake import cross, to_the_tasks
 from tutelage.tests.browser.slow import opened, press, slow, slow_suite
 from tutelage.tests.browser.test_page import phase

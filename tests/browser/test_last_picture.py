@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
-from tutelage.datasets.crowd.study_server import StudyServer
+from tutelage.crowd.studies.study_server import StudyServer
 from tutelage.tests.browser.lake import at, give_up, onward
 
 Serve = Callable[..., AbstractContextManager[tuple[StudyServer, str]]]

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Page, expect
 from tutelage.envs.suite import Suite
-from tutelage.envs.trust import VARIABLE
+from tutelage.foreign_code.trust import VARIABLE
 from tutelage.tests.browser.slow import opened, slow, slow_suite
 from tutelage.tests.browser.test_page import phase
 

@@ -11,9 +11,9 @@ import pytest
 from playwright.sync_api import Page
 from tutelage.envs.suite import Suite, suite_from
 from tutelage.envs.web.actions import Action
-from tutelage.envs.web.elements import Element, read_elements
 from tutelage.envs.web.environment import WebEnv
-from tutelage.envs.web.pages import miniwob_tasks
+from tutelage.envs.web.observation import Element, read_elements
+from tutelage.envs.web.page_sources import miniwob_tasks
 from tutelage.tests.browser.test_web_tasks import at_step, phase, spot, stored
 
 if not miniwob_tasks():

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import yaml
 from playwright.sync_api import Browser, Page, WebSocketRoute, expect
-from tutelage.datasets.crowd.dashboard.admin import make_admin
+from tutelage.crowd.dashboard.admin_token import make_admin
 from tutelage.datasets.store import Store
 from tutelage.envs.suite import Suite, suite_from
-from tutelage.envs.trust import VARIABLE
+from tutelage.foreign_code.trust import VARIABLE
 from tutelage.tests.browser.lake import at, onward
 from tutelage.tests.browser.test_page import stored
 from tutelage.tests.study_page import running

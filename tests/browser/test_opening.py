@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Page, expect
 from tutelage.datasets.store import Store
 from tutelage.envs.suite import Suite
-from tutelage.envs.trust import VARIABLE
+from tutelage.foreign_code.trust import VARIABLE
 from tutelage.tests.browser.slow import at_step, opened, press, slow, slow_suite
 from tutelage.tests.browser.test_page import phase, stored
 

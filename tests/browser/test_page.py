@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 from playwright.sync_api import Page, expect
-from tutelage.datasets.journal import Journal
+from tutelage.crowd.storage.journal import Journal
 from tutelage.datasets.store import Store
 from tutelage.envs.experts import make_expert
-from tutelage.envs.gymnasium_task import TaskEnvironment
 from tutelage.envs.suite import Suite
 from tutelage.envs.task import TEST
+from tutelage.envs.task_env import TaskEnvironment
 
 KEYS = ("ArrowLeft", "ArrowRight", "ArrowUp")
 Serve = Callable[..., str]

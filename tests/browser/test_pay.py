@@ -8,9 +8,9 @@ from typing import Any
 
 import sqlalchemy as sql
 from playwright.sync_api import Page, expect
-from tutelage.datasets.crowd.dashboard.admin import make_admin
-from tutelage.datasets.crowd.study_records import answers, devices
-from tutelage.datasets.crowd.study_server import StudyServer
+from tutelage.crowd.dashboard.admin_token import make_admin
+from tutelage.crowd.storage.study_records import answers, devices
+from tutelage.crowd.studies.study_server import StudyServer
 from tutelage.tests.browser.lake import at, cross, give_up
 from tutelage.tests.browser.looks import WIDTHS, every_look, serious_findings
 from tutelage.tests.browser.test_looks import fits, legible

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Page
 from tutelage.envs.grid.environment import TILE
-from tutelage.envs.grid.tiles import atlas
+from tutelage.envs.grid.tile_atlas import atlas
 from tutelage.tests.pictures import LEVELS, SCENES, Pair, every_look, played, scenes
 
 DRAW = """async ([pictures, width, height, atlas]) => {

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 from playwright.sync_api import Page, expect
-from tutelage.datasets.crowd.study_server import StudyServer
+from tutelage.crowd.studies.study_server import StudyServer
 from tutelage.envs.task import TEST
 from tutelage.tests.browser.lake import to_the_tasks
 from tutelage.tests.browser.slow import at_step, opened, press

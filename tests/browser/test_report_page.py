@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from tutelage.agents.evaluation.actors import ChanceActor, ExpertActor
 from tutelage.agents.evaluation.evaluate import evaluate
-from tutelage.agents.evaluation.report import write_report
+from tutelage.agents.evaluation.report.report import write_report
 from tutelage.envs.suite import suite_from
 
 playwright = pytest.importorskip("playwright.sync_api")

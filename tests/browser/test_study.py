@@ -10,10 +10,10 @@ from pathlib import Path
 
 import sqlalchemy as sql
 from playwright.sync_api import Page, expect
-from tutelage.datasets.crowd.app import listen
-from tutelage.datasets.crowd.ledger import conduct, consents, people
-from tutelage.datasets.crowd.serving import make_server
-from tutelage.datasets.crowd.study_server import StudyServer
+from tutelage.crowd.server.recorder_app import listen
+from tutelage.crowd.server.study_app import make_server
+from tutelage.crowd.storage.study_tables import conduct, consents, people
+from tutelage.crowd.studies.study_server import StudyServer
 from tutelage.datasets.store import Store
 from tutelage.tests.browser.lake import STUDY, at, cross, episode, onward, to_the_tasks
 from tutelage.tests.browser.test_looks import fits

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sql
 from playwright.sync_api import Page, expect
-from tutelage.datasets.crowd.ledger import conduct, consents
-from tutelage.datasets.crowd.study_server import StudyServer
+from tutelage.crowd.storage.study_tables import conduct, consents
+from tutelage.crowd.studies.study_server import StudyServer
 from tutelage.datasets.store import Store
 from tutelage.tests.browser.lake import at, cross, episode, give_up, onward, to_the_tasks
 from tutelage.tests.browser.looks import every_look, serious_findings

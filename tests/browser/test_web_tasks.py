@@ -13,15 +13,15 @@ from typing import Any
 import psutil
 import pytest
 from playwright.sync_api import Page, expect
-from tutelage.datasets.sampler import load_columns
+from tutelage.datasets.arrays.sampler import load_columns
 from tutelage.datasets.store import Store
 from tutelage.envs.spaces import row_to_action
 from tutelage.envs.suite import Suite, suite_from
 from tutelage.envs.task import TEST
+from tutelage.envs.web.action_space import action_space, to_action
 from tutelage.envs.web.actions import Action
 from tutelage.envs.web.browser import shared
 from tutelage.envs.web.environment import WebEnv
-from tutelage.envs.web.spaces import action_space, to_action
 from tutelage.tests.browser.looks import WIDTHS, every_scheme
 from tutelage.tests.browser.test_looks import fits, legible
 from tutelage.tests.web.showing import PAGES, named

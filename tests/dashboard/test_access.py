@@ -15,12 +15,12 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sql
-from tutelage.datasets.crowd.dashboard.admin import HASH, SESSION_SECONDS, Admin, Attempts, make_admin
-from tutelage.datasets.crowd.ledger import events, people
-from tutelage.datasets.crowd.secret import Secret
-from tutelage.datasets.crowd.studies.standing import standing
+from tutelage.crowd.dashboard.admin_token import HASH, SESSION_SECONDS, Admin, Attempts, make_admin
+from tutelage.crowd.storage.secret import Secret
+from tutelage.crowd.storage.study_tables import events, people
+from tutelage.crowd.studies.moderation import standing
 from tutelage.datasets.store import Store
-from tutelage.envs.errors import TutelageError
+from tutelage.errors import TutelageError
 from tutelage.tests.busy import EXTERNAL, Busy
 from tutelage.tests.busy_server import Served, serving
 from tutelage.tests.dashboard.conftest import Browser

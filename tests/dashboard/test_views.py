@@ -12,11 +12,11 @@ import pytest
 import sqlalchemy as sql
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tutelage.datasets.crowd.dashboard.watching import NOBODY, SIGNED_OUT
-from tutelage.datasets.crowd.worlds.frames import unpack
-from tutelage.datasets.journal_records import EpisodeRecord
-from tutelage.datasets.journal_tables import episodes, step_checksum, steps
-from tutelage.datasets.row_checksums import seal_rows
+from tutelage.crowd.dashboard.live_view import NOBODY, SIGNED_OUT
+from tutelage.crowd.hosting.frame_codec import unpack
+from tutelage.crowd.storage.journal_records import EpisodeRecord
+from tutelage.crowd.storage.journal_tables import episodes, step_checksum, steps
+from tutelage.crowd.storage.row_checksums import seal_rows
 from tutelage.tests.busy import Busy
 from tutelage.tests.busy_server import Served
 from tutelage.tests.dashboard.conftest import Browser

@@ -9,21 +9,21 @@ import gymnasium
 import numpy as np
 import pytest
 from gymnasium import spaces
-from tutelage.agents import checkpoint
-from tutelage.agents.behavior_cloning import train
 from tutelage.agents.evaluation.actors import PolicyActor
 from tutelage.agents.evaluation.evaluate import evaluate
-from tutelage.agents.train_config import TrainConfig
-from tutelage.datasets.crowd.worlds.episode import Episode
-from tutelage.datasets.journal_records import EpisodeRecord
+from tutelage.agents.policy.policy import checkpoint
+from tutelage.agents.training.behavior_cloning import train
+from tutelage.agents.training.config import TrainConfig
+from tutelage.crowd.hosting.episode import Episode
+from tutelage.crowd.storage.journal_records import EpisodeRecord
 from tutelage.datasets.replay import prove
 from tutelage.datasets.store import Store
 from tutelage.datasets.trajectory import Trajectory
-from tutelage.envs.controls import Controls
-from tutelage.envs.errors import TutelageError
-from tutelage.envs.gymnasium_task import TaskEnvironment, registry
+from tutelage.envs.keys.controls import Controls
 from tutelage.envs.spaces import action_size, action_to_row, row_to_action
 from tutelage.envs.suite import Suite, suite_from
+from tutelage.envs.task_env import TaskEnvironment, registry
+from tutelage.errors import TutelageError
 
 STEPS = 40
 FEWER_STEPS = {"CarRacing-v3": 15}  # half a second a reset, and pictures

@@ -23,12 +23,12 @@ import numpy as np
 import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect, sync_playwright
-from tutelage.agents import checkpoint
+from tutelage.agents.policy.policy import checkpoint
 from tutelage.datasets.store import Store
 from tutelage.datasets.trajectory import Trajectory
-from tutelage.envs.gymnasium_task import TaskEnvironment
 from tutelage.envs.suite import Suite, load_suite
-from tutelage.envs.trust import VARIABLE
+from tutelage.envs.task_env import TaskEnvironment
+from tutelage.foreign_code.trust import VARIABLE
 from tutelage.tests.command_line import run
 
 pytestmark = [
@@ -37,7 +37,7 @@ pytestmark = [
     pytest.mark.skipif("exam" not in Path(sys.prefix).name, reason="the environment of `make exam` has them"),
 ]
 
-PROGRAM = (sys.executable, "-c", "from tutelage.cli import main; main()")
+PROGRAM = (sys.executable, "-c", "from tutelage.cli.main import main; main()")
 STEPS = 100
 WITHOUT = ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER", "MUJOCO_GL", "TUTELAGE_DRIVERS")
 FAMILIES = (

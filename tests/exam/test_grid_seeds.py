@@ -7,12 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 from numba import njit
-from tutelage.envs.grid.episodes import reset_all, step_one
-from tutelage.envs.grid.expert import advise
 from tutelage.envs.grid.generation import generate
 from tutelage.envs.grid.levels import LEVELS
-from tutelage.envs.grid.minds import Minds, empty_minds, forget
-from tutelage.envs.grid.worlds import VIEW, Worlds, chosen, copied, empty_worlds
+from tutelage.envs.grid.planner.memory import Minds, empty_minds, forget
+from tutelage.envs.grid.planner.planner import advise
+from tutelage.envs.grid.state import VIEW, Worlds, chosen, copied, empty_worlds
+from tutelage.envs.grid.stepping import reset_all, step_one
 
 SEEDS, BATCH = 100_000, 4096
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from tutelage.envs.web.actions import Action
-from tutelage.envs.web.elements import read_columns
 from tutelage.envs.web.environment import WebEnv
-from tutelage.envs.web.pages import miniwob_folder
+from tutelage.envs.web.observation import read_columns
+from tutelage.envs.web.page_sources import miniwob_folder
 
 _KEEP = """
 recorder.endRecording = () => {

@@ -7,10 +7,10 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-from tutelage.envs.trust import trust
 from tutelage.envs.web.actions import Action
-from tutelage.envs.web.elements import Element, read_elements
 from tutelage.envs.web.environment import WebEnv
+from tutelage.envs.web.observation import Element, read_elements
+from tutelage.foreign_code.trust import trust
 
 PAGES = Path(__file__).parent / "pages"
 trust([PAGES])

@@ -7,7 +7,7 @@ from typing import Any
 
 from tutelage.envs.web.actions import Action
 from tutelage.envs.web.environment import WebEnv
-from tutelage.envs.web.person import Gesture, Person, Question
+from tutelage.envs.web.human_input import Gesture, Person, Question
 from tutelage.tests.web.showing import PAGES, named
 
 

@@ -10,7 +10,7 @@ from tutelage.datasets.formats.miniwob.raw import read_raw
 from tutelage.datasets.formats.miniwob.recording import Recording, in_one_form
 from tutelage.envs.web.browser import Browser
 from tutelage.envs.web.environment import WebEnv
-from tutelage.envs.web.pages import miniwob_tasks
+from tutelage.envs.web.page_sources import miniwob_tasks
 from tutelage.tests.web.hands import FORMS, HANDS, careless, record
 
 if not miniwob_tasks():

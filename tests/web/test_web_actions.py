@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tutelage.envs.errors import TutelageError
 from tutelage.envs.spaces import action_size, action_to_row, row_to_action
+from tutelage.envs.web.action_space import Elements, action_space, to_action, to_value
 from tutelage.envs.web.actions import (
     ELEMENTS,
     KEYS,
@@ -22,8 +22,8 @@ from tutelage.envs.web.actions import (
     split_key,
     to_json,
 )
-from tutelage.envs.web.elements import COLUMNS, read_columns, read_elements, write_columns
-from tutelage.envs.web.spaces import Elements, action_space, to_action, to_value
+from tutelage.envs.web.observation import COLUMNS, read_columns, read_elements, write_columns
+from tutelage.errors import TutelageError
 
 FRACTIONS = st.floats(0, 1)
 PLACES = st.integers(-1, ELEMENTS - 1)

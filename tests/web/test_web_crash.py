@@ -14,13 +14,13 @@ from typing import Any
 
 import psutil
 import pytest
-from tutelage.envs.errors import TutelageError
-from tutelage.envs.trust import trust
 from tutelage.envs.web.actions import Action
 from tutelage.envs.web.browser import PROGRAM, Browser, find_program
 from tutelage.envs.web.devtools import Call, TabLost
 from tutelage.envs.web.environment import WebEnv
 from tutelage.envs.web.vector import WebVectorEnv, reset_many, step_many
+from tutelage.errors import TutelageError
+from tutelage.foreign_code.trust import trust
 from tutelage.tests.web.showing import PAGES, at, named
 
 FORM = str(PAGES / "form.html")

@@ -9,9 +9,9 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 from tutelage.envs.web.browser import Browser
-from tutelage.envs.web.elements import BOOLEAN, COLUMNS, OWN_TEXT, read_columns, write_columns
 from tutelage.envs.web.environment import WebEnv
-from tutelage.envs.web.pages import miniwob_tasks
+from tutelage.envs.web.observation import BOOLEAN, COLUMNS, OWN_TEXT, read_columns, write_columns
+from tutelage.envs.web.page_sources import miniwob_tasks
 
 if not miniwob_tasks():
     pytest.skip("needs the package miniwob: pip install 'tutelage[web]'", allow_module_level=True)

@@ -6,14 +6,14 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from tutelage.envs.errors import TutelageError
-from tutelage.envs.gymnasium_task import TaskEnvironment
 from tutelage.envs.spaces import action_to_row
 from tutelage.envs.task import Task
+from tutelage.envs.task_env import TaskEnvironment
+from tutelage.envs.web.action_space import to_value
 from tutelage.envs.web.actions import Action
-from tutelage.envs.web.elements import BOOLEAN, FOCUSED, OWN_TEXT, TAMPERED
 from tutelage.envs.web.environment import WebEnv
-from tutelage.envs.web.spaces import to_value
+from tutelage.envs.web.observation import BOOLEAN, FOCUSED, OWN_TEXT, TAMPERED
+from tutelage.errors import TutelageError
 from tutelage.tests.web.showing import PAGES, at, elements, named, play
 
 Opened = Callable[..., WebEnv]

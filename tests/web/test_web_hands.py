@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from tutelage.envs.errors import TutelageError
 from tutelage.envs.web.actions import Action
 from tutelage.envs.web.environment import WebEnv
-from tutelage.envs.web.hands import clicked, hovered, joined, keyed, moved, pointed, scrolled
+from tutelage.envs.web.pointing import clicked, hovered, joined, keyed, moved, pointed, scrolled
+from tutelage.errors import TutelageError
 from tutelage.tests.web.showing import at, elements, named
 
 Opened = Callable[..., WebEnv]

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from tutelage.envs.errors import TutelageError
-from tutelage.envs.trust import trust
 from tutelage.envs.web.actions import Action
 from tutelage.envs.web.browser import Browser
 from tutelage.envs.web.devtools import Call, Conversation
 from tutelage.envs.web.environment import WebEnv
+from tutelage.errors import TutelageError
+from tutelage.foreign_code.trust import trust
 from tutelage.tests.web.hostile import ASKING, OUTSIDE, READING, SENDING, Listeners, aimed, write_page
 from tutelage.tests.web.showing import at
 

@@ -7,17 +7,17 @@ from typing import Any
 
 import gymnasium
 import pytest
-from tutelage.envs.errors import TutelageError
-from tutelage.envs.gymnasium_task import TaskEnvironment
 from tutelage.envs.suite import load_suite
+from tutelage.envs.task_env import TaskEnvironment
 from tutelage.envs.web.actions import Action
 from tutelage.envs.web.browser import Browser
 from tutelage.envs.web.devtools import Call, Conversation
 from tutelage.envs.web.environment import WebEnv
-from tutelage.envs.web.pages import find_page, miniwob_tasks
+from tutelage.envs.web.page_sources import find_page, miniwob_tasks
 from tutelage.envs.web.registration import web_id
 from tutelage.envs.web.tab import Look, Tab
 from tutelage.envs.web.vector import reset_many, step_many
+from tutelage.errors import TutelageError
 from tutelage.tests.web.showing import at, elements, named, play
 
 if not miniwob_tasks():

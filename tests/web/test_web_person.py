@@ -9,7 +9,7 @@ import pytest
 from tutelage.envs.web.actions import Action
 from tutelage.envs.web.devtools import Conversation
 from tutelage.envs.web.environment import WebEnv
-from tutelage.envs.web.person import Question
+from tutelage.envs.web.human_input import Question
 from tutelage.tests.web.showing import at, elements, named
 from tutelage.tests.web.sitting import Sitting
 

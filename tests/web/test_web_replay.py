@@ -9,8 +9,8 @@ import pytest
 from tutelage.datasets.replay import Environments, prove, replay_proven
 from tutelage.datasets.store import Store
 from tutelage.datasets.trajectory import Trajectory
-from tutelage.envs.gymnasium_task import TaskEnvironment
 from tutelage.envs.suite import suite_from
+from tutelage.envs.task_env import TaskEnvironment
 from tutelage.envs.web.browser import shared
 from tutelage.tests.web.showing import PAGES
 

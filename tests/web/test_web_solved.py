@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from tutelage.envs.web.actions import Action
 from tutelage.envs.web.browser import Browser
-from tutelage.envs.web.elements import Element
 from tutelage.envs.web.environment import WebEnv
-from tutelage.envs.web.pages import miniwob_tasks
+from tutelage.envs.web.observation import Element
+from tutelage.envs.web.page_sources import miniwob_tasks
 from tutelage.tests.web.showing import elements
 
 if not miniwob_tasks():

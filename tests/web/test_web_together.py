@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from tutelage.agents.evaluation.actors import ChanceActor
 from tutelage.agents.evaluation.rollout import rollout
-from tutelage.envs.gymnasium_task import Step, TaskEnvironment
+from tutelage.envs.batch import reset_together, step_together
 from tutelage.envs.spaces import action_to_row
 from tutelage.envs.suite import suite_from
 from tutelage.envs.task import Task
-from tutelage.envs.together import reset_together, step_together
+from tutelage.envs.task_env import Step, TaskEnvironment
+from tutelage.envs.web.action_space import action_space, to_value
 from tutelage.envs.web.actions import Action
 from tutelage.envs.web.environment import WebEnv
-from tutelage.envs.web.spaces import action_space, to_value
 from tutelage.tests.web.showing import PAGES
 
 FORM = "tutelage/web.our-form-v0"

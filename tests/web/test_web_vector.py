@@ -5,11 +5,11 @@ from __future__ import annotations
 import gymnasium
 import numpy as np
 import pytest
-from tutelage.envs.errors import TutelageError
 from tutelage.envs.web.actions import Action
 from tutelage.envs.web.browser import Browser
 from tutelage.envs.web.environment import WebEnv
 from tutelage.envs.web.vector import WebVectorEnv, reset_many, step_many
+from tutelage.errors import TutelageError
 from tutelage.tests.web.showing import PAGES, at
 
 FORM, CHECKLIST, CANVAS = (str(PAGES / f"{name}.html") for name in ("form", "checklist", "canvas"))

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from tutelage.envs.web.browser import Browser
 from tutelage.envs.web.environment import WebEnv
-from tutelage.envs.web.person import Gesture
+from tutelage.envs.web.human_input import Gesture
 from tutelage.tests.web.showing import PAGES
 from tutelage.tests.web.sitting import Sitting
 

@@ -10,9 +10,9 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from ....envs.folded_table import Column, FoldedTable
-from ....envs.printable import printable
-from ....envs.wording import agreeing, counted
+from ....console.folded_table import Column, FoldedTable
+from ....console.printable import printable
+from ....console.wording import agreeing, counted
 from .moves import Moves
 from .recording import Recording
 

@@ -6,8 +6,8 @@ import re
 from collections import Counter
 from dataclasses import dataclass, field, replace
 
-from ....envs.errors import TutelageError
 from ....envs.web.actions import Action
+from ....errors import TutelageError
 from .deeds import Deed, deeds, differ
 from .hovers import hovers
 from .recording import Page, Recording

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from ....envs.bounded_files import Limits, parse_json, read_bytes
-from ....envs.errors import TutelageError
-from ...bounded_archives import gunzip
+from ....errors import TutelageError
+from ....files.bounded_archives import gunzip
+from ....files.bounded_files import Limits, parse_json, read_bytes
 from .recording import (
     BOOLEAN,
     FOCUSED,

@@ -11,8 +11,8 @@ from functools import cached_property
 from itertools import count
 from typing import Any
 
-from ....envs.errors import TutelageError
-from ....envs.finite_json import exact_json
+from ....errors import TutelageError
+from ....files.finite_json import exact_json
 
 FOCUSED, TAMPERED, OWN_TEXT, BOOLEAN = 1, 2, 4, 8
 """Bits of an element's flags: it has the focus; it was touched by an event; it has text of its own; its value

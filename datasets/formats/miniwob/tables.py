@@ -10,8 +10,8 @@ from typing import Any
 import pyarrow as pa
 from pyarrow.types import is_boolean, is_floating, is_integer, is_string
 
-from ....envs.errors import TutelageError
-from ...bounded_parquet import BoundedParquet
+from ....errors import TutelageError
+from ...parquet.bounded_parquet import BoundedParquet
 from .recording import PAGE_COLUMNS, Event, Page, Recording, check_recording
 
 TABLES = ("episodes.parquet", "steps.parquet", "snaps.parquet", "snaps_flight.parquet")

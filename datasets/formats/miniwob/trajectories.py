@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from ....envs.finite_json import json_text
 from ....envs.spaces import action_to_row, leaves
 from ....envs.task import SEED_RANGES, Task
-from ....envs.web.elements import write_columns
-from ....envs.web.spaces import action_space, observation_space, to_value
+from ....envs.web.action_space import action_space, observation_space, to_value
+from ....envs.web.observation import write_columns
+from ....files.finite_json import json_text
 from ...trajectory import CONTROLLERS, Trajectory, digest_of, stack_observations
 from .moves import Moves
 from .recording import PAGE_COLUMNS, Page, Recording

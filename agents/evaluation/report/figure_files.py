@@ -1,0 +1,72 @@
+"""Every plot of a report as files for papers: SVG and PNG, in the colours of paper."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from ....errors import TutelageError
+from ....files.atomic_files import disk_errors, write_whole
+from ..comparison import Comparison
+from . import plots
+from .sections import training_panels
+from .svg_style import Panel, with_files
+
+Runs = Mapping[str, tuple[plots.Series, plots.Series]]
+
+
+def write_figures(
+    folder: Path,
+    comparison: Comparison,
+    limits: Mapping[str, int],
+    runs: Runs,
+    practised: Mapping[str, plots.Series],
+) -> list[Path]:
+    """Write `SECTION-HEADING.svg` and `.png` for every plot, each whole or not at all; returns their paths.
+
+    `limits` are steps by task; `runs` and `practised` are those of `sections.training`. Files of the same
+    names are replaced, others stay.
+    """
+    written: list[Path] = []
+    with with_files(), disk_errors(folder):
+        if folder.exists() and not folder.is_dir():
+            raise TutelageError(f"expected a folder for figures at {folder}, got a file; name another place")
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, panel in _named(comparison, limits, runs, practised):
+            assert panel.file is not None
+            for ending, data in (("svg", panel.file.svg), ("png", panel.file.png)):
+                path = folder / f"{name}.{ending}"
+                write_whole(path, data)
+                written.append(path)
+    return written
+
+
+def file_name(text: str) -> str:
+    """Return a name for a file that no shell, path or page reads anything into: letters, digits, ._-."""
+    return re.sub(r"[^A-Za-z0-9._]+", "-", text).strip("-.")[:80] or "figure"
+
+
+def _named(
+    comparison: Comparison,
+    limits: Mapping[str, int],
+    runs: Runs,
+    practised: Mapping[str, plots.Series],
+) -> Iterator[tuple[str, Panel]]:
+    """Yield every plot with the name of its file; no two names are the same, whatever case counts."""
+    sections = {
+        "success": plots.forest(comparison),
+        "time": plots.curves(comparison, limits),
+        "people": plots.effort(comparison),
+        "training": training_panels(runs, practised),
+    }
+    taken: set[str] = set()
+    for section, panels in sections.items():
+        for panel in panels:
+            stem = name = f"{section}-{file_name(panel.heading)}"
+            number = 1
+            while name.lower() in taken:
+                number += 1
+                name = f"{stem}-{number}"
+            taken.add(name.lower())
+            yield name, panel

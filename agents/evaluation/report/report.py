@@ -1,0 +1,353 @@
+"""The report: one HTML file that holds everything it shows and asks nothing of any network."""
+
+from __future__ import annotations
+
+import datetime
+import math
+import os
+import platform
+import string
+import sys
+from collections.abc import Mapping, Sequence
+from importlib import metadata, resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from ....console.wording import counted
+from ....datasets.trajectory import Trajectory
+from ....envs.suite import Suite
+from ....envs.task import SEED_RANGES
+from ....envs.task_env import TaskEnvironment
+from ....files.atomic_files import disk_errors, write_whole
+from ....files.finite_json import json_text
+from ....foreign_code.trust import Untrusted
+from ...training.log import METRICS, expect_steps, read_log
+from ...training.run_log import read_rounds
+from ..comparison import MANY, Comparison
+from ..diagnostics import diagnose
+from ..people import people_on
+from ..rows import joined, rows_from
+from ..tables import seeds_of
+from . import sections
+from .downloads import downloads
+from .figure_files import write_figures
+from .glossary import glossary
+from .html import section, table, text
+from .plots import Series
+from .worst_seeds import Replayed, Worst, render, worst_seeds
+
+if TYPE_CHECKING:
+    from ....datasets.store import Store
+
+REPLAY_BYTES = 4_000_000
+"""What all replays may take together; the page stays below six megabytes with everything else."""
+
+_PACKAGES = ("tutelage", "gymnasium", "minigrid", "numpy", "scipy", "torch", "matplotlib")
+
+
+def write_report(
+    out: Path,
+    *,
+    suite: Suite,
+    rows: pa.Table,
+    trajectories: Sequence[Trajectory],
+    train_runs: Sequence[Path],
+    stores: Sequence[Store],
+    title: str,
+) -> Path:
+    """Write the report of an evaluation to `out` (a file, or a folder that gets `report.html`).
+
+    `rows` are everyone's (see `rows.SCHEMA`); people's, where the stores hold demonstrations on test
+    seeds, are added. `trajectories` are the evaluation's episodes, for replays and habits. `train_runs`
+    are folders with a `metrics.jsonl`; the rounds of practice in them are drawn too. The file appears at
+    once or not at all.
+    Raises TutelageError when there are no rows, or `out` cannot be written.
+    """
+    people = _people_of(rows, suite, stores)
+    rows = joined([rows, rows_from(people)])
+    comparison = Comparison(rows, suite)
+    runs, practised = _curves_of(train_runs)
+    played = [*trajectories, *people]
+    plays = _replays(comparison, suite, played)
+    files, held = downloads(rows, suite)
+    parts = [
+        sections.standing(comparison),
+        sections.picture(comparison),
+        sections.headline(comparison),
+        sections.failures(comparison),
+        sections.paired(comparison),
+        sections.solving(comparison, _limits(suite, comparison)),
+        sections.people(comparison),
+        _worst(comparison, plays),
+        sections.habits(comparison, diagnose(suite, comparison, played, stores)),
+        sections.training(runs, practised),
+        sections.demonstrations(stores, suite),
+        files,
+        _made(suite, comparison),
+        glossary(),
+    ]
+    page = _template("report.html").substitute(
+        title=text(title),
+        subtitle=_subtitle(suite, comparison),
+        style=_static("report.css"),
+        script=_static("report.js"),
+        downloads=_static("downloads.js"),
+        body="\n".join(part for part in parts if part),
+        # "</" inside a script element would end it, "<!--" would open a comment
+        replays=json_text([replay for replay, _ in plays], is_compact=True).replace("<", "\\u003c"),
+        files=held.replace("<", "\\u003c"),
+    )
+    return _write(out / "report.html" if out.is_dir() else out, page)
+
+
+def write_plots(
+    folder: Path, suite: Suite, rows: pa.Table, train_runs: Sequence[Path], stores: Sequence[Store]
+) -> list[Path]:
+    """Write every plot of the report that `write_report` makes of the same to a folder, as SVG and PNG."""
+    comparison = Comparison(rows_of_report(rows, suite, stores), suite)
+    runs, practised = _curves_of(train_runs)
+    return write_figures(folder, comparison, _limits(suite, comparison), runs, practised)
+
+
+def _curves_of(
+    train_runs: Sequence[Path],
+) -> tuple[dict[str, tuple[Series, Series]], dict[str, Series]]:
+    """Read the curves of runs and of their rounds of practice, and success by round."""
+    folders = [folder for run in train_runs for folder in (run, *practice_runs(run))]
+    practised = {run.name: rounds for run in train_runs if (rounds := practice_series(run))}
+    return {run.name: series for run in folders if (series := read_metrics(run))}, practised
+
+
+def rows_of_report(rows: pa.Table, suite: Suite, stores: Sequence[Store]) -> pa.Table:
+    """Add people's rows, where the stores hold what they did on these seeds."""
+    return joined([rows, rows_from(_people_of(rows, suite, stores))])
+
+
+def _people_of(rows: pa.Table, suite: Suite, stores: Sequence[Store]) -> list[Trajectory]:
+    people, _ = people_on(stores, suite, set(rows["seed"].to_pylist()), required=False)
+    return list(people)
+
+
+def practice_runs(run: Path) -> list[Path]:
+    """List the rounds that a run has practised, first to last."""
+    rounds = (one for one in run.glob("practice-*") if one.name.removeprefix("practice-").isdecimal())
+    return sorted(rounds, key=lambda one: int(one.name.removeprefix("practice-")))
+
+
+def practice_series(run: Path) -> Series:
+    """Read a run's success on select seeds by rounds of practice, of each task and the mean; {} if none."""
+    rounds = read_rounds(run)
+    before = _last_select(run)
+    by_round = [*([before] if before else []), *(one.select for one in rounds)]
+    if not rounds or len(by_round) < 2:
+        return {}
+    at = np.arange(len(by_round)) + (0 if before else 1)
+    tasks = [task for task in by_round[0] if all(task in one for one in by_round)]
+    series = {task: (at, np.array([one[task] for one in by_round])) for task in tasks}
+    return {**series, "mean": (at, np.mean([values for _, values in series.values()], axis=0))}
+
+
+def _last_select(run: Path) -> Mapping[str, float]:
+    selections = [record["select"] for record in read_log(run).records if "select" in record]
+    return dict(selections[-1]) if selections else {}
+
+
+def read_metrics(run: Path) -> tuple[Series, Series] | None:
+    """Read a run's `metrics.jsonl`: its training loss, and its success on select seeds by task and mean.
+
+    None when there is no such file. An unfinished last line, as a run that was killed leaves it, is passed
+    over. Raises TutelageError naming a damaged line, or when lines are missing before the last checkpoint.
+    """
+    if not (run / METRICS).is_file():
+        return None
+    written = read_log(run)
+    if (run / "last").is_dir():
+        from ...policy.checkpoint import (
+            trained_steps,  # here: only a run has weights, and needs the packages of one
+        )
+
+        expect_steps(run, written, trained_steps(run / "last"))
+    loss: dict[str, list[tuple[float, float]]] = {}
+    success: dict[str, list[tuple[float, float]]] = {}
+    for record in written.records:
+        for name, value in _flat(record):
+            if name == "loss":
+                loss.setdefault("loss", []).append((float(record["step"]), value))
+            elif name.split("/")[0] in ("success", "select"):
+                success.setdefault(name.rsplit("/", 1)[-1], []).append((float(record["step"]), value))
+    if len(success) > 1 and "mean" not in success:
+        steps = [step for step, _ in next(iter(success.values()))]
+        values = zip(*([value for _, value in one] for one in success.values()), strict=False)
+        success["mean"] = [(s, float(np.mean(v))) for s, v in zip(steps, values, strict=False)]
+    return _smoothed(_series(loss)), _series(success)
+
+
+def _flat(record: Mapping[str, Any], prefix: str = "") -> list[tuple[str, float]]:
+    found: list[tuple[str, float]] = []
+    for name, value in record.items():
+        if isinstance(value, Mapping):
+            found += _flat(value, f"{prefix}{name}/")
+        elif isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+            found.append((f"{prefix}{name}", float(value)))
+    return found
+
+
+def _series(found: Mapping[str, list[tuple[float, float]]]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    return {
+        name: (np.array([s for s, _ in points]), np.array([v for _, v in points]))
+        for name, points in found.items()
+        if len(points) > 1
+    }
+
+
+def _smoothed(series: Series, most: int = 200) -> Series:
+    """Average neighbours so that at most `most` points are drawn."""
+    thin = {}
+    for name, (steps, values) in series.items():
+        parts = np.array_split(np.arange(len(steps)), min(most, len(steps)))
+        thin[name] = (
+            np.array([steps[one].mean() for one in parts]),
+            np.array([values[one].mean() for one in parts]),
+        )
+    return thin
+
+
+def _limits(suite: Suite, comparison: Comparison) -> dict[str, int]:
+    found = {}
+    for task in (one for one in suite if one.id in comparison.tasks):
+        try:
+            environment = TaskEnvironment(task)
+            environment.reset(0)  # some environments know their limit only then
+            found[task.id] = environment.limit
+            environment.close()
+        except Untrusted:
+            raise
+        except Exception:  # it fails today: its episodes say how long they were
+            played = [
+                played_by.steps for (name, _), played_by in comparison.episodes.items() if name == task.id
+            ]
+            found[task.id] = max((int(steps.max()) for steps in played), default=1)
+    return found
+
+
+def _replays(
+    comparison: Comparison, suite: Suite, trajectories: Sequence[Trajectory]
+) -> list[tuple[dict[str, Any], Worst]]:
+    """Render the worst seeds' episodes, the subject's and the expert's, within the page's budget.
+
+    Of many tasks, the hardest are shown.
+    """
+    by_id = {one.episode: one for one in trajectories}
+    known = {one.id for one in suite}
+    chosen = [
+        (suite[task], worst)
+        for task in [one for one in comparison.shown if one in known][:MANY]
+        for worst in worst_seeds(comparison, task)
+        if worst.episode in by_id
+    ]
+    budget = REPLAY_BYTES // max(1, 2 * len(chosen))
+    found = []
+    for task, worst in chosen:
+        pair = [(worst.episode, comparison.subject), (worst.beside, _expert(comparison))]
+        plays: list[Replayed] = []
+        for episode, actor in pair:
+            if episode in by_id:
+                try:
+                    plays.append(render(by_id[episode], task, actor, budget))
+                except Untrusted:
+                    raise
+                except Exception:  # an environment that cannot draw, or fails, has no replays
+                    continue
+        if plays:
+            about = {"task": task.id, "seed": worst.seed, "reason": worst.reason}
+            found.append(({**about, "plays": [one.to_dict() for one in plays]}, worst))
+    return found
+
+
+def _expert(comparison: Comparison) -> str:
+    return next((one for one in comparison.actors if comparison.kinds[one] == "expert"), "expert")
+
+
+def _worst(comparison: Comparison, plays: Sequence[tuple[dict[str, Any], Worst]]) -> str:
+    if not plays:
+        return ""
+    subject = text(comparison.subject)
+    hardest = f", on the {MANY} hardest tasks" if len(comparison.tasks) > MANY else ""
+    lead = (
+        f"The episodes that say most about where <b>{subject}</b> falls short{hardest}: first those "
+        "it failed and the expert solved, then other failures, then the slowest successes. Every picture is "
+        "the environment's own, replayed from seed and actions. "
+        '<span class="screen">Arrow keys step, space plays.</span>'
+    )
+    tasks = dict.fromkeys(str(one["task"]) for one, _ in plays)
+    players = "".join(f'<div class="player" data-task="{text(task)}"></div>' for task in tasks)
+    noscript = (
+        "<noscript><p>The replays need JavaScript; everything else on this page does not.</p></noscript>"
+    )
+    return section("worst", "Worst seeds", lead, f'<div class="players">{players}</div>{noscript}')
+
+
+def _made(suite: Suite, comparison: Comparison) -> str:
+    first, last = seeds_of(comparison)
+    ranges = [one.name for one in SEED_RANGES.values() if first in one and last in one]
+    counts = sorted({cell.success.n for cell in comparison.cells.values()}) or [0]
+    facts = {
+        "suite": suite.name,
+        "tasks": ", ".join(comparison.tasks),
+        "seeds": f"{first} to {last}" + (f" (the {ranges[0]} range)" if ranges else ""),
+        "episodes": " to ".join(f"{one:,}" for one in dict.fromkeys((counts[0], counts[-1])))
+        + " a task and actor",
+        "bootstrap": f"2,000 resamples, seed {comparison.seed}",
+        "command": _command(),
+        "written": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "versions": ", ".join(_versions()),
+        "machine": f"{platform.system()} {platform.machine()}, {counted(os.cpu_count() or 1, 'processor')}",
+    }
+    rows = [[text(name), f'<span class="wrap">{text(value)}</span>'] for name, value in facts.items()]
+    lead = "Nothing on this page was chosen on the seeds that it reports."
+    if ranges != ["test"]:
+        lead = "These are not test seeds: what was chosen on them looks better on them than it is."
+    return section("made", "How this was made", lead, table(["", ""], rows, left=2, css="facts"))
+
+
+def _command() -> str:
+    """Return the command that is running, without the folders before its name."""
+    return " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
+
+
+def _versions() -> list[str]:
+    found = [f"Python {platform.python_version()}"]
+    for name in _PACKAGES:
+        try:
+            found.append(f"{name} {metadata.version(name)}")
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _subtitle(suite: Suite, comparison: Comparison) -> str:
+    first, last = seeds_of(comparison)
+    episodes = sum(len(one) for one in comparison.episodes.values())
+    count = len(comparison.tasks)
+    return (
+        f"{text(suite.name)} · {counted(count, 'task')} · {counted(len(comparison.actors), 'actor')} · "
+        f"{counted(episodes, 'episode')} on seeds {first} to {last}"
+    )
+
+
+def _template(name: str) -> string.Template:
+    return string.Template(_static(name))
+
+
+def _static(name: str) -> str:
+    return resources.files(__package__).joinpath("static", name).read_text("utf-8")
+
+
+def _write(path: Path, page: str) -> Path:
+    with disk_errors(path, "try again, or choose another file"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, page.encode())
+    return path

@@ -1,0 +1,173 @@
+"""A policy on disk: weights (safetensors), everything needed to rebuild it (YAML), and a card. No pickles."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save as save_tensors
+
+from ...console.printable import markdown_cell
+from ...console.wording import counted
+from ...datasets.sealed_yaml import damaged, read_sealed, sealed
+from ...envs.suite import Suite, suite_from
+from ...errors import TutelageError
+from ...files.atomic_files import disk_errors, write_whole
+from ...files.bounded_files import read_bytes
+from .bounded_tensors import parse_tensors
+from .checkpoint_checks import expect_description, rebuilt
+from .policy import Policy
+
+VERSION = 1
+WEIGHTS, DESCRIPTION, CARD = "policy.safetensors", "policy.yaml", "card.md"
+_UNKNOWN = "Not evaluated yet: run `tutelage evaluate`."
+_NEXT = ".policy.yaml.next"  # the description of weights that are being replaced
+
+
+@dataclass(frozen=True)
+class LoadedPolicy:
+    """A policy as it was saved; `lineage` says what it was made of, `seal` is its description's SHA-256."""
+
+    policy: Policy
+    suite: Suite
+    lineage: Mapping[str, Any]
+    seal: str
+
+
+def save(
+    policy: Policy, folder: Path, *, suite: Suite, lineage: Mapping[str, Any], then: str = "try again"
+) -> Path:
+    """Write a checkpoint; `lineage` holds the training configuration, dataset parts, step and parent.
+
+    It replaces one that is there whole or not at all, whenever the process dies. Raises TutelageError for
+    weights that are not finite, and for a full disk: what is to be done `then` is part of the message.
+    """
+    if not all(bool(tensor.isfinite().all()) for tensor in policy.state_dict().values()):
+        raise TutelageError(
+            f"expected finite weights to save in {folder}, got others; "
+            f"train with lower learning rates (--learning-rate, --table-learning-rate)"
+        )
+    weights = save_tensors({name: one.contiguous() for name, one in policy.state_dict().items()})
+    document = {
+        "version": VERSION,
+        "weights": hashlib.sha256(weights).hexdigest(),
+        "policy": asdict(policy.config),
+        "forgetful": sorted(policy.forgetful),
+        "lineage": dict(lineage),
+        "packages": {
+            name: importlib.metadata.version(name) for name in ("torch", "numpy", "gymnasium", "safetensors")
+        },
+        "suite": dict(suite.source),
+        "encoding": policy.encoding.to_dict(),
+    }
+    with disk_errors(folder, then):
+        _replace(folder, weights, sealed(document))
+        _write_card(folder, _UNKNOWN)
+    return folder
+
+
+def copy(source: Path, folder: Path) -> None:
+    """Copy a checkpoint over another one, whole or not at all; raises TutelageError for a full disk."""
+    document, weights = _read(source)
+    del document["seal"]  # it is computed anew, and the same
+    with disk_errors(folder, "go on with --resume"):
+        _replace(folder, weights, sealed(document))
+        _write_card(folder, _UNKNOWN)
+
+
+def load(folder: str | Path) -> LoadedPolicy:
+    """Load a checkpoint after checking every byte of it.
+
+    Raises TutelageError when it is missing, of another version, differs from its own SHA-256 sums, or holds
+    anything but a policy that can act.
+    """
+    folder = Path(folder)
+    document, weights = _read(folder)
+    where = str(folder / DESCRIPTION)
+    tensors, _ = parse_tensors(weights, str(folder / WEIGHTS))
+    policy = rebuilt(document, tensors, where)
+    suite = suite_from(document["suite"], where)
+    return LoadedPolicy(policy, suite, document["lineage"], document["seal"])
+
+
+def trained_steps(folder: Path) -> int:
+    """Return the training step that a checkpoint was saved at, without reading its weights."""
+    try:
+        document = read_sealed(folder / DESCRIPTION, VERSION, "checkpoint")
+    except FileNotFoundError:
+        raise _missing(folder, DESCRIPTION) from None
+    expect_description(document, str(folder / DESCRIPTION))
+    return int(document["lineage"].get("step", 0))
+
+
+def kept_facts(folder: Path) -> dict[str, Any]:
+    """Return a checkpoint's step, parameters and success on select seeds; None where it has none."""
+    document = read_sealed(folder / DESCRIPTION, VERSION, "checkpoint")
+    expect_description(document, str(folder / DESCRIPTION))
+    return {name: document["lineage"].get(name) for name in ("step", "parameters", "select")}
+
+
+def write_card(folder: Path, table: str) -> None:
+    """Write `card.md`: what this policy is, what it was made of, and how it was measured."""
+    with disk_errors(folder):
+        _write_card(folder, table)
+
+
+def _write_card(folder: Path, table: str) -> None:
+    document = read_sealed(folder / DESCRIPTION, VERSION, "checkpoint")
+    expect_description(document, str(folder / DESCRIPTION))
+    lineage = document["lineage"]
+    parameters = lineage.get("parameters", "?")
+    tasks = ", ".join(map(markdown_cell, document["encoding"]["tasks"]))
+    lines = [
+        f"# A policy for {markdown_cell(document['suite']['suite'])}",
+        "",
+        f"One set of weights ({parameters} parameters) for: {tasks}.",
+        f"Trained by behavior cloning for {counted(int(lineage.get('step', 0)), 'step')} on "
+        f"{counted(len(lineage.get('parts', {})), 'dataset part')}; every hash is in `{DESCRIPTION}`.",
+        "",
+        "## Evaluation",
+        "",
+        table,
+        "",
+    ]
+    write_whole(folder / CARD, "\n".join(lines).encode())
+
+
+def _read(folder: Path) -> tuple[dict[str, Any], bytes]:
+    """Read a description and the weights that fit it."""
+    try:
+        document = read_sealed(folder / DESCRIPTION, VERSION, "checkpoint")
+        weights = read_bytes(folder / WEIGHTS)
+    except FileNotFoundError as error:
+        raise _missing(folder, Path(str(error.filename)).name) from None
+    sha256 = hashlib.sha256(weights).hexdigest()
+    if document.get("weights") != sha256 and (folder / _NEXT).exists():
+        # a writer died after it replaced the weights and before it replaced the description
+        document = read_sealed(folder / _NEXT, VERSION, "checkpoint")
+    if document.get("weights") != sha256:
+        raise damaged(folder / WEIGHTS)
+    expect_description(document, str(folder / DESCRIPTION))
+    return document, weights
+
+
+def _replace(folder: Path, weights: bytes, description: bytes) -> None:
+    """Write weights and their description; at every moment those in the folder fit each other."""
+    folder.mkdir(parents=True, exist_ok=True)
+    fresh = folder / f".{WEIGHTS}.next"
+    try:
+        write_whole(fresh, weights)
+        write_whole(folder / _NEXT, description)
+    except BaseException:
+        fresh.unlink(missing_ok=True)
+        raise
+    fresh.replace(folder / WEIGHTS)
+    (folder / _NEXT).replace(folder / DESCRIPTION)
+
+
+def _missing(folder: Path, name: str) -> TutelageError:
+    return TutelageError(f"expected a checkpoint at {folder}, found no {name} there; check the path")

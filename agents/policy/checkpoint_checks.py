@@ -1,0 +1,186 @@
+"""Whether what a checkpoint says can be a policy: checked before anything of its size is made."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Any
+
+import torch
+from pydantic import TypeAdapter, ValidationError
+from torch import Tensor
+
+from ...errors import TutelageError
+from .action_parts import POINTING, Part
+from .encoding import GRID_SIDE, Encoding, Interface, Seen
+from .policy import Policy, PolicyConfig
+from .web.page_actions import page_parts
+
+_KEYS = {"weights": str, "policy": dict, "forgetful": list, "lineage": dict, "suite": dict, "encoding": dict}
+_INTERFACES = TypeAdapter(tuple[Interface, ...])
+_PIXELS = 1 << 24
+"""Numbers in one leaf of an observation, at most."""
+
+
+def expect_description(document: Mapping[str, Any], where: str) -> None:
+    """Raise TutelageError unless a description has everything that a policy is rebuilt from, by type."""
+    for name, kind in _KEYS.items():
+        if not isinstance(document.get(name), kind):
+            raise _wrong(where, name)
+    lineage = document["lineage"]
+    step, select = lineage.get("step", 0), lineage.get("select", {})
+    if isinstance(step, bool) or not isinstance(step, int) or not 0 <= step < 2**62:
+        raise _wrong(where, "lineage.step")
+    if not isinstance(select, dict) or not all(map(_is_finite, select.values())):
+        raise _wrong(where, "lineage.select")
+    if not isinstance(lineage.get("parts", {}), dict):
+        raise _wrong(where, "lineage.parts")
+    if not all(isinstance(task, str) for task in document["forgetful"]):
+        raise _wrong(where, "forgetful")
+    tasks = document["encoding"].get("tasks")
+    if not isinstance(tasks, dict) or not all(isinstance(name, str) for name in tasks):
+        raise _wrong(where, "encoding.tasks")
+
+
+def rebuilt(document: Mapping[str, Any], tensors: Mapping[str, Tensor], where: str) -> Policy:
+    """Make the policy of a description, with these weights; never larger than they are.
+
+    Raises TutelageError when the two do not fit, or a weight is not finite.
+    """
+    config = _config(document["policy"], where)
+    encoding = _encoding(document["encoding"], where)
+    _expect_same_size(config, encoding, tensors, where)
+    try:
+        with torch.device("meta"):  # shapes alone: no memory
+            policy = Policy(config, encoding)
+    except (RuntimeError, ValueError, OverflowError, TypeError, IndexError) as error:
+        raise _unfit(where, str(error)) from None
+    for name, weight in policy.state_dict().items():
+        if name not in tensors:
+            raise _unfit(where, f"none called {name}")
+        if tensors[name].shape != weight.shape or tensors[name].dtype != weight.dtype:
+            raise _unfit(where, f"another shape or type of {name}")
+        if not bool(torch.isfinite(tensors[name]).all()):
+            raise _unfit(where, f"a number in {name} that is not finite")
+    if more := sorted(set(tensors) - set(policy.state_dict())):
+        raise _unfit(where, f"one more, {more[0]}")
+    policy.to_empty(device="cpu")
+    policy.load_state_dict(dict(tensors))
+    policy.eval()
+    policy.forgetful = frozenset(document["forgetful"])
+    return policy
+
+
+def _config(given: Mapping[str, Any], where: str) -> PolicyConfig:
+    try:
+        return PolicyConfig(**given)
+    except TypeError:
+        raise _wrong(where, "policy") from None
+    except TutelageError as error:
+        raise TutelageError(f"{where}: {error}") from None
+
+
+def _encoding(given: Mapping[str, Any], where: str) -> Encoding:
+    try:
+        interfaces = _INTERFACES.validate_python(given.get("interfaces"))
+    except (ValidationError, RecursionError) as error:
+        place = error.errors()[0]["loc"] if isinstance(error, ValidationError) else ()
+        raise _wrong(where, ".".join(["encoding.interfaces", *map(str, place)])) from None
+    for index, interface in enumerate(interfaces):
+        if not interface.parts or not interface.seen:
+            raise _wrong(where, f"encoding.interfaces.{index}")
+        sound = _is_page(interface) if _has_page(interface) else _is_plain(interface)
+        if not sound:
+            raise _wrong(where, f"encoding.interfaces.{index}")
+    tasks = {name: _task(name, task, len(interfaces), where) for name, task in given["tasks"].items()}
+    if not tasks:
+        raise _wrong(where, "encoding.tasks")
+    return Encoding(interfaces, tasks)
+
+
+def _task(name: str, given: Any, interfaces: int, where: str) -> tuple[int, str]:
+    """Return the index of a task's interface and its instruction."""
+    index, words = (
+        given.get(key) if isinstance(given, dict) else None for key in ("interface", "instruction")
+    )
+    if isinstance(index, bool) or not isinstance(index, int) or not isinstance(words, str):
+        raise _wrong(where, f"encoding.tasks.{name}")
+    if not 0 <= index < interfaces:
+        raise _wrong(where, f"encoding.tasks.{name}")
+    return index, words
+
+
+def _has_page(interface: Interface) -> bool:
+    return any(leaf.kind == "page" for leaf in interface.seen)
+
+
+def _is_page(interface: Interface) -> bool:
+    names = next((part.names for part in interface.parts if part.names), ())
+    return interface == Interface((Seen("elements", "page"),), page_parts(names))
+
+
+def _is_plain(interface: Interface) -> bool:
+    paths = [leaf.path for leaf in interface.seen]
+    seen = all(map(_is_seen, interface.seen)) and len(set(paths)) == len(paths)
+    return seen and all(map(_is_part, interface.parts))
+
+
+def _is_part(part: Part) -> bool:
+    if part.verbs or part.names or part.after or not _is_finite(part.low) or not _is_finite(part.high):
+        return False
+    if part.kind == "choice":
+        return 1 <= part.size < 2**40
+    return part.kind == "bins" and 2 <= part.size < 2**40 and part.high > part.low
+
+
+def _is_seen(leaf: Seen) -> bool:
+    """Say whether a leaf's facts fit its kind, see `encoding.Seen`."""
+    if leaf.kind == "text":
+        return True
+    if any(side < 0 for side in leaf.shape) or math.prod(leaf.shape) > _PIXELS:
+        return False
+    count = math.prod(leaf.shape)
+    if leaf.kind == "discrete":
+        return len(leaf.sizes) == len(leaf.low) == count > 0 and all(1 <= size < 2**40 for size in leaf.sizes)
+    if leaf.kind == "vector":
+        return len(leaf.edges) == count > 0 and all(map(_rises, leaf.edges))
+    if not 2 <= len(leaf.shape) <= 3 or count == 0:
+        return False
+    if leaf.kind == "image":
+        return len(leaf.shape) == 3 and leaf.patch >= 1
+    channels = math.prod(leaf.shape[2:])
+    small = leaf.kind == "grid" and max(leaf.shape[:2]) <= GRID_SIDE
+    return small and bool(leaf.common) and all(len(value) == channels for value in leaf.common)
+
+
+def _rises(edges: tuple[float, ...]) -> bool:
+    return bool(edges) and all(map(_is_finite, edges)) and all(low < high for low, high in pairwise(edges))
+
+
+def _is_finite(value: object) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+def _expect_same_size(
+    config: PolicyConfig, encoding: Encoding, tensors: Mapping[str, Tensor], where: str
+) -> None:
+    """Raise TutelageError before anything is built that is larger than the weights in the file."""
+    parts = [part for interface in encoding.interfaces for part in interface.parts]
+    pointing = sum(part.kind in POINTING for part in parts)
+    leaves = sum(leaf.kind != "text" for interface in encoding.interfaces for leaf in interface.seen)
+    layers = config.size + config.memory_layers
+    if layers + pointing + leaves > len(tensors):
+        raise _unfit(where, f"{len(tensors)} of them, too few")
+    options = tensors.get("decoder.options.weight")
+    total = sum(part.size for part in parts)
+    if options is None or options.ndim != 2 or len(options) != total:
+        raise _unfit(where, f"not the {total} options of its actions")
+
+
+def _wrong(where: str, name: str) -> TutelageError:
+    return TutelageError(f"{where}: expected {name} as `tutelage train` writes it, got another value")
+
+
+def _unfit(where: str, problem: str) -> TutelageError:
+    return TutelageError(f"expected weights that fit {where}, got {problem}")

@@ -1,0 +1,293 @@
+"""Behavior cloning: supervised learning on what people did; a step is a function of (config, data, step)."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ...console.printable import printable
+from ...console.progress import counting
+from ...console.wording import counted
+from ...datasets.arrays.sampler import Sampler, TaskColumns, load_columns
+from ...datasets.quality.weights import Weight, episode_weights, weigh
+from ...datasets.recorded_only import expect_environments
+from ...datasets.store import Store
+from ...datasets.store_suite import union
+from ...datasets.verification import admit_played
+from ...envs.suite import Suite
+from ...envs.task import RECORD
+from ...errors import TutelageError
+from ...files.atomic_files import disk_errors
+from ...files.safe_tree import refuse_link
+from ...processes.signals import Stopped, signals
+from ..policy.checkpoint import LoadedPolicy, save
+from ..policy.policy import Policy
+from .config import TrainConfig
+from .cores import Pace
+from .expertise_models import skills
+from .log import LOG_EVERY, RESUME, Log, read_log
+from .progress import TrainingProgress
+from .resuming import CONFIG, change_of_steps, expect_same_config, fixed
+from .state import OLDER, STATE, forget_older, load_state, save_state
+from .step import Run, begin, make_sampler, schedule, training_step
+
+Evaluate = Callable[[Policy], Mapping[str, float]]
+"""Success by task on select seeds; chooses the kept checkpoint."""
+
+
+def train(
+    stores: Sequence[Store],
+    out: Path,
+    config: TrainConfig,
+    *,
+    evaluate: Evaluate | None = None,
+    resume: bool = False,
+    progress: bool = False,
+    tell: Callable[[list[Weight]], None] | None = None,
+    parent: LoadedPolicy | None = None,
+    emphasis: Mapping[str, float] | None = None,
+    notice: Callable[[str], None] | None = None,
+) -> Path:
+    """Train one policy on everything in the stores that was recorded on record seeds.
+
+    Writes `config.yaml`, `metrics.jsonl`, TensorBoard files, the state to resume from, and two
+    checkpoints of the averaged weights: `last` and `kept`, the best on select seeds (without `evaluate`,
+    the last). `tell` hears what each demonstrator's episodes weigh before the first step. Training goes on
+    from the weights of `parent`, if there is one. `emphasis` multiplies the shares of tasks in a batch.
+    Ctrl-C and SIGTERM save the state first, in the midst of a step that of its beginning. `notice` is told
+    what was not as it should be, and mended, in what `resume` found; what becomes of the learning rate where
+    more steps are asked for; and a rate far below the machine's own. Returns the kept one. Raises
+    TutelageError when there is nothing to learn from, when `resume` finds another configuration (see
+    `resuming`), demonstrations or parent, when a batch would be empty, and when the disk is full: the run can
+    be resumed then.
+    """
+    suite = union(stores)
+    for store in stores:
+        admit_played(store)
+        expect_environments(store)
+    notice = notice or _print_notice
+    before = expect_same_config(out, config) if resume else config
+    for name in ("last", "kept", "tensorboard"):  # the run may come from an untrusted source
+        refuse_link(out / name)
+    threads = torch.get_num_threads()
+    pace = Pace(config.threads, torch.set_num_threads)
+    try:
+        columns = _columns(stores, config, progress)
+        skilled = skills(columns, config, progress) if config.weights in ("expertise", "both") else {}
+        if tell:
+            tell(weigh(columns, config.weights, skilled))
+        sampler = make_sampler(columns, config, episode_weights(columns, config.weights, skilled), emphasis)
+        if parent is None:  # the shares of a round of practice are not for a person to choose
+            _expect_full_batches(sampler, config, len(columns))
+        run = begin(columns, config, parent.policy if parent else None, suite)
+        lineage = _lineage(stores, run.policy) | {"parent": parent.seal if parent else None}
+        begun_with = {"settings": fixed(config), **lineage}
+        if resume and _was_saved(out, before, notice):
+            expected = {"begun_with": begun_with}
+            run.restore(load_state(out, run.policy, run.average, run.optimizer, expected, notice))
+            if change := change_of_steps(before, config, run.step):
+                notice(change)
+        with disk_errors(out):
+            out.mkdir(parents=True, exist_ok=True)
+            if not resume or before != config:
+                config.save(out / CONFIG)
+        lineage["config"] = asdict(config)
+        log = Log(out, run.step, notice)
+        training = _Training(run, out, config, suite, lineage, begun_with, log)
+        with closing(log), signals.installed(), signals.rescue(training.stop):
+            try:
+                _loop(training, sampler, pace, evaluate, progress, notice)
+                training.save()
+                training.save_policies()
+            except Stopped as error:
+                training.stop()
+                training.save_policies()
+                raise signals.conclude(training.advice) from error
+        forget_older(out)
+    finally:
+        torch.set_num_threads(threads)
+    return out / "kept"
+
+
+@dataclass(frozen=True)
+class _Training:
+    """A run, and what it is trained on and with; `begun_with` is what must be the same to go on with it."""
+
+    run: Run
+    out: Path
+    config: TrainConfig
+    suite: Suite
+    lineage: Mapping[str, Any]
+    begun_with: Mapping[str, Any]
+    log: Log
+
+    @property
+    def advice(self) -> str:
+        """How to go on with the run, once it is saved."""
+        return f"saved at step {self.run.step} of {self.config.steps} in {self.out}: {RESUME}"
+
+    def save(self) -> None:
+        """Write the state to go on from."""
+        with self.run.whole:
+            self.log.sync()
+            facts = {**self.run.facts(), "begun_with": dict(self.begun_with)}
+            save_state(self.out, self.run.policy, self.run.average, self.run.optimizer, facts)
+            self.run.saved = self.run.step
+
+    def save_policies(self) -> None:
+        """Write the averaged weights as `last`, and as `kept` where no evaluation has chosen others."""
+        facts = {**self.lineage, "step": self.run.step}
+        for name in ("last", "kept") if self.run.best < 0 else ("last",):
+            save(self.run.average, self.out / name, suite=self.suite, lineage=facts, then=RESUME)
+
+    def stop(self) -> None:
+        """Save the state of a run that is stopped, from any thread."""
+        with self.run.whole:
+            if self.run.saved != self.run.step:
+                self.save()
+            signals.conclude(self.advice)
+
+    def select(self, evaluate: Evaluate) -> None:
+        """Evaluate the averaged weights on select seeds, and keep them when they are the best so far.
+
+        Each task is played with and without memory; what is better there is how it is played from now on.
+        """
+        run = self.run
+        try:
+            with signals.let_in():
+                select, forgetful = _select(run.average, evaluate)
+        finally:
+            run.average.forgetful = run.forgetful
+        run.select, run.forgetful, run.average.forgetful = select, forgetful, forgetful
+        score = run.best  # without a success rule, the latest is kept
+        if select:
+            score = float(np.mean(list(select.values())))
+            self.log.write(run.step, {"select": select, "select_mean": score})
+        if score >= run.best:
+            run.best = score
+            facts = {**self.lineage, "step": run.step, "select": select}
+            save(run.average, self.out / "kept", suite=self.suite, lineage=facts, then=RESUME)
+        run.selected = run.step
+
+
+def _loop(
+    training: _Training,
+    sampler: Sampler,
+    pace: Pace,
+    evaluate: Evaluate | None,
+    progress: bool,
+    notice: Callable[[str], None],
+) -> None:
+    run, config, log = training.run, training.config, training.log
+    began, timed, seen = time.perf_counter(), 0.0, 0
+
+    def is_due() -> bool:
+        """Say whether select seeds are to be played at this step; after a stop, they may still be."""
+        at_end = run.step % config.evaluate_every == 0 or run.step == config.steps
+        return 0 < run.step != run.selected and at_end
+
+    with TrainingProgress(config.steps, run.step, progress) as shown, signals.held():
+        while True:
+            if evaluate and is_due():
+                shown.selecting()
+                training.select(evaluate)
+                shown.figures(run.select)
+                pace.skip()
+            if run.step % config.save_every == 0 and 0 < run.step < config.steps:
+                training.save()
+            if run.step >= config.steps:
+                break
+            at = time.perf_counter()
+            with signals.let_in():
+                batch = sampler.batch(run.step) or sampler.going_on(run.step)
+            loss, metrics = training_step(run, batch, config)
+            _expect_finite(loss, run.step)
+            timed += time.perf_counter() - at
+            seen += sum(len(examples.actions) for examples in batch.values())
+            if run.step % LOG_EVERY == 0 or run.step == config.steps:
+                speed = {"steps_per_second": LOG_EVERY / timed, "samples_per_second": seen / timed}
+                rate = config.learning_rate * schedule(run.step - 1, config)
+                figures = {"loss": loss, "task_loss": metrics, "learning_rate": rate, **speed}
+                log.write(run.step, {**figures, "seconds": time.perf_counter() - began})
+                timed, seen = 0.0, 0
+                shown.figures(run.select, loss, speed["steps_per_second"])
+                if slow := pace.rate(speed["steps_per_second"]):
+                    notice(slow)
+            shown.advance()
+
+
+def _select(policy: Policy, evaluate: Evaluate) -> tuple[dict[str, float], frozenset[str]]:
+    """Return success by task on select seeds, and the tasks that do better without memory."""
+    policy.eval()
+    policy.forgetful = frozenset()
+    select = {task: float(rate) for task, rate in evaluate(policy).items()}
+    if not policy.config.forget:
+        return select, frozenset()
+    policy.forgetful = frozenset(policy.tasks)
+    alone = {task: float(rate) for task, rate in evaluate(policy).items()}
+    forgetful = frozenset(task for task, rate in alone.items() if rate > select[task])
+    return {task: max(rate, alone[task]) for task, rate in select.items()}, forgetful
+
+
+def _columns(stores: Sequence[Store], config: TrainConfig, progress: bool) -> dict[str, TaskColumns]:
+    if not stores:
+        raise TutelageError("expected at least one store to train on, got none")
+    with counting("replaying", sum(map(len, stores)), progress) as advance:
+        return load_columns(
+            stores,
+            seeds=RECORD,
+            workers=config.workers,
+            progress=advance,
+            cache=True,
+            live=True,
+        )
+
+
+def _lineage(stores: Sequence[Store], policy: Policy) -> dict[str, Any]:
+    return {
+        "parts": {
+            f"{one.path.name}/{part}": sha for one in stores for part, sha in one.part_hashes().items()
+        },
+        "parameters": sum(one.numel() for one in policy.parameters()),
+    }
+
+
+def _was_saved(out: Path, config: TrainConfig, notice: Callable[[str], None]) -> bool:
+    """Say whether a run has a state to go on from; one that stopped before the first begins anew."""
+    if any((out / name).exists() for name in (STATE, OLDER, "last")):
+        return True
+    if any(record["step"] > config.save_every for record in read_log(out).records):
+        return True  # a state was due, and is missing: reading it says so
+    notice(f"{out} stopped before its first state was saved: it begins again at step 0")
+    return False
+
+
+def _expect_full_batches(sampler: Sampler, config: TrainConfig, tasks: int) -> None:
+    if (empty := sampler.first_empty(config.steps)) is not None:
+        raise TutelageError(
+            f"expected --batch-steps large enough that every batch holds a window (--window {config.window} "
+            f"steps) of one of {counted(tasks, 'task')}, got {config.batch_steps}: batch {empty} "
+            "would be empty; "
+            f"{config.window * tasks} are always enough"
+        )
+
+
+def _expect_finite(loss: float, step: int) -> None:
+    if not math.isfinite(loss):
+        raise TutelageError(
+            f"expected a finite loss at step {step}, got {loss}; train anew with lower learning rates "
+            f"(--learning-rate, --table-learning-rate)"
+        )
+
+
+def _print_notice(text: str) -> None:
+    print(f"note: {printable(text)}", file=sys.stderr)

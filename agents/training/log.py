@@ -1,0 +1,162 @@
+"""The figures of a run while it is trained: `metrics.jsonl`, and the same as TensorBoard event files."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import math
+import os
+import socket
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ...errors import TutelageError
+from ...files.atomic_files import disk_errors, write_whole
+from .sealed_lines import SealedLines, read_lines, seal_line
+
+METRICS = "metrics.jsonl"
+
+LOG_EVERY = 10
+"""Training steps between lines of figures; the last step has one too."""
+
+RESUME = "go on with --resume"
+"""What is to be done after a full disk."""
+
+_REMEDY = "restore it from a copy, or move it away: the weights do not depend on it"
+
+
+class Log:
+    """`metrics.jsonl`, one sealed object a line (see `sealed_lines`), and event files.
+
+    Opened at a `step` above 0 it goes on behind the lines up to there. An unfinished last line, as a process
+    that dies leaves it, is dropped, and `notice` is told. Raises TutelageError naming a damaged line, or when
+    lines before `step` are missing from the end.
+    """
+
+    def __init__(self, run: Path, step: int, notice: Callable[[str], None]) -> None:
+        self._run, self._path = run, run / METRICS
+        self._check = ""
+        kept: list[str] = []
+        if step and not self._path.exists():
+            notice(f"no {METRICS} in {run}: its curves begin at step {step}")
+        elif step:
+            written = read_log(run)
+            if written.torn:
+                notice(f"dropped the unfinished last line of {self._path}")
+            expect_steps(run, written, step)
+            # steps never fall along the file, so a prefix is kept, and its hashes stay right
+            kept = [
+                line
+                for line, record in zip(written.lines, written.records, strict=True)
+                if record["step"] <= step
+            ]
+            self._check = _last_check(kept)
+        with _to_disk(run):
+            write_whole(self._path, "".join(f"{line}\n" for line in kept).encode())
+            self._events = _event_file(run / "tensorboard", step)
+
+    def write(self, step: int, figures: Mapping[str, Any]) -> None:
+        """Append one line; nested dicts become groups of curves. Raises TutelageError for a full disk."""
+        line, self._check = seal_line({"step": step, **figures}, self._check)
+        with _to_disk(self._run):
+            with self._path.open("ab") as file:
+                file.write(f"{line}\n".encode())
+            if self._events is not None:
+                self._events.write(step, figures)
+
+    def sync(self) -> None:
+        """Put the lines on the disk, before a state that counts on them."""
+        with _to_disk(self._run), self._path.open("ab") as file:
+            os.fsync(file.fileno())
+
+    def close(self) -> None:
+        """Close the event file."""
+        if self._events is not None:
+            self._events.close()
+
+
+def read_log(run: Path) -> SealedLines:
+    """Read the figures of a run; none when it has no `metrics.jsonl`.
+
+    Raises TutelageError naming a damaged line, or one without a step.
+    """
+    path = run / METRICS
+    written = read_lines(path, _REMEDY)
+    last = 0
+    for number, record in enumerate(written.records, 1):
+        step = record.get("step")
+        if isinstance(step, bool) or not isinstance(step, int) or step < last:
+            raise TutelageError(
+                f"expected a step of at least {last} in line {number} of {path}, got {step!r}"
+            )
+        last = step
+        if not isinstance(record.get("select", {}), dict):
+            raise TutelageError(f"expected success by task in line {number} of {path}, got another value")
+    return written
+
+
+def expect_steps(run: Path, written: SealedLines, step: int) -> None:
+    """Raise TutelageError when lines of the figures of a run up to `step` are missing from the end."""
+    last = max((record["step"] for record in written.records if "loss" in record), default=0)
+    if last < step - step % LOG_EVERY:
+        raise TutelageError(
+            f"expected figures up to step {step} in {run / METRICS}, got none after step {last}; {_REMEDY}"
+        )
+
+
+class _EventFile:
+    """TensorBoard's event file, written in this thread: what the disk says is raised where it is written."""
+
+    _numbers = itertools.count()
+
+    def __init__(self, folder: Path, step: int) -> None:
+        from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+        from tensorboard.summary.writer.record_writer import RecordWriter
+
+        folder.mkdir(parents=True, exist_ok=True)
+        name = f"{int(time.time()):010d}.{socket.gethostname()}.{os.getpid()}.{next(self._numbers)}"
+        self._file = (folder / f"events.out.tfevents.{name}").open("wb")
+        self._records = RecordWriter(self._file)
+        self._add(Event(wall_time=time.time(), file_version="brain.Event:2"))
+        if step:  # figures of later steps, from before a stop, are not shown any more
+            begun = SessionLog(status=SessionLog.START)
+            self._add(Event(wall_time=time.time(), step=step + 1, session_log=begun))
+        self._file.flush()
+
+    def write(self, step: int, figures: Mapping[str, Any]) -> None:
+        from tensorboard.compat.proto.event_pb2 import Event
+        from tensorboard.compat.proto.summary_pb2 import Summary
+
+        values = [
+            Summary.Value(tag=f"{name}/{key}" if key else name, simple_value=number)
+            for name, value in figures.items()
+            for key, number in (value.items() if isinstance(value, dict) else [("", value)])
+            if isinstance(number, int | float) and math.isfinite(number)
+        ]
+        self._add(Event(wall_time=time.time(), step=step, summary=Summary(value=values)))
+        self._file.flush()
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):  # whatever was not written has been raised before
+            self._file.close()
+
+    def _add(self, event: Any) -> None:
+        self._records.write(event.SerializeToString())
+
+
+def _event_file(folder: Path, step: int) -> _EventFile | None:
+    """Return a writer, or None without the package: metrics.jsonl holds the same figures."""
+    try:
+        return _EventFile(folder, step)
+    except ImportError:
+        return None
+
+
+def _last_check(lines: list[str]) -> str:
+    return lines[-1][-18:-2] if lines else ""
+
+
+def _to_disk(run: Path) -> contextlib.AbstractContextManager[None]:
+    return disk_errors(run, RESUME)

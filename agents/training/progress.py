@@ -1,0 +1,43 @@
+"""How far training has come: steps, the loss, success on select seeds, time left; see `envs.progress`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import TracebackType
+
+from ...console.progress import Progress
+
+
+class TrainingProgress:
+    """Steps done, with the latest figures; silent when `shown` is False."""
+
+    def __init__(self, steps: int, done: int, shown: bool) -> None:
+        self._progress = Progress("training", shown=shown, transient=False)
+        self._steps, self._done = steps, done
+        self._trained = self._figures = ""
+
+    def figures(self, select: Mapping[str, float], loss: float | None = None, speed: float = 0.0) -> None:
+        """Show mean success on select seeds, and the latest loss and steps a second where they are given."""
+        if loss is not None:
+            self._trained = f"loss {loss:.3f}, {speed:.2g} steps/s"
+        mean = f"select {sum(select.values()) / len(select):.2f}" if select else ""
+        self._figures = ", ".join(filter(None, (self._trained, mean)))
+        self._progress.note(self._figures)
+
+    def selecting(self) -> None:
+        """Show that the weights play select seeds now, until `figures` are told again."""
+        self._progress.note(", ".join(filter(None, (self._figures, "playing select seeds"))))
+
+    def advance(self) -> None:
+        """Move on by one training step."""
+        self._progress.advance()
+
+    def __enter__(self) -> TrainingProgress:
+        self._progress.__enter__()
+        self._progress.add(total=self._steps, done=self._done)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.__exit__(kind, error, trace)

@@ -1,0 +1,161 @@
+"""One training step: what changes while a policy is trained, and how; a function of (config, data, step)."""
+
+from __future__ import annotations
+
+import copy
+import os
+import threading
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from ...datasets.arrays.sampler import Sampler, TaskColumns, WindowBatch
+from ...datasets.quality.weights import episode_weights
+from ...envs.task import Task
+from ...errors import TutelageError
+from ...processes.signals import signals
+from ..policy.encoding import Encoding
+from ..policy.policy import Policy, PolicyConfig
+from .config import TrainConfig
+from .optimizer import Optimizer
+
+
+@dataclass
+class Run:
+    """Everything that changes while training."""
+
+    policy: Policy
+    average: Policy
+    optimizer: Optimizer
+    step: int = 0
+    best: float = -1.0
+    select: dict[str, float] = field(default_factory=dict)
+    selected: int = 0
+    """The step of the last evaluation on select seeds; an earlier one than `step` may be due."""
+    forgetful: frozenset[str] = frozenset()
+    """Tasks that the averaged weights play without memory, as that evaluation has found."""
+    saved: int = -1
+    """The step of the newest state on disk."""
+    whole: threading.RLock = field(default_factory=threading.RLock)  # type: ignore[valid-type]
+    """Held while a step is made, and while it is saved: what is saved is never half a step."""
+
+    def facts(self) -> dict[str, Any]:
+        return {
+            "step": self.step,
+            "best": self.best,
+            "select": self.select,
+            "selected": self.selected,
+            "forgetful": sorted(self.forgetful),
+        }
+
+    def restore(self, facts: Mapping[str, Any]) -> None:
+        """Take over the facts of a state whose tensors are in place already."""
+        self.step, self.best, self.select = facts["step"], facts["best"], facts["select"]
+        self.selected, self.forgetful = facts["selected"], frozenset(facts["forgetful"])
+        self.average.forgetful = self.forgetful
+
+
+def begin(
+    columns: Mapping[str, TaskColumns],
+    config: TrainConfig,
+    parent: Policy | None = None,
+    others: Iterable[Task] = (),
+) -> Run:
+    """Fit the encoding to the data, and make the policy, its average and its optimiser.
+
+    `others` are tasks without data (see `Encoding.fit`). A `parent` gives its encoding and its weights.
+    Raises TutelageError when it is of another size, knows not all tasks, or needs more memory than there is.
+    """
+    _expect_memory(config)
+    torch.manual_seed(config.seed)
+    encoding = Encoding.fit(columns, others) if parent is None else parent.encoding
+    policy = Policy(PolicyConfig(config.size, config.window, config.dropout, config.forget), encoding)
+    if parent is not None:
+        if parent.config.size != config.size:
+            raise TutelageError(
+                f"expected a parent of size {config.size}, got one of {parent.config.size}; use --size"
+            )
+        for task in columns:
+            encoding.interface(task)
+        policy.load_state_dict(parent.state_dict())
+    average = copy.deepcopy(policy).eval()
+    optimizer = Optimizer(policy, config.learning_rate, config.table_learning_rate, config.weight_decay)
+    return Run(policy, average, optimizer)
+
+
+def make_sampler(
+    columns: Mapping[str, TaskColumns],
+    config: TrainConfig,
+    weights: Mapping[str, np.ndarray] | None = None,
+    emphasis: Mapping[str, float] | None = None,
+) -> Sampler:
+    """Say which windows make up each batch, by each episode's weight and the configuration's balance.
+
+    `weights` map task id → `[E]`; if not given, the outcome decides, where the configuration says so.
+    `emphasis` multiplies the shares of tasks.
+    """
+    each = episode_weights(columns, config.weights) if weights is None else dict(weights)
+    steps = {task: float(np.diff(one.starts) @ each[task]) for task, one in columns.items()}
+    shares = {task: count**config.balance * (emphasis or {}).get(task, 1.0) for task, count in steps.items()}
+    return Sampler(columns, config.window, max(config.batch_steps, len(columns)), each, config.seed, shares)
+
+
+def training_step(
+    run: Run, batch: Mapping[str, WindowBatch], config: TrainConfig
+) -> tuple[float, dict[str, float]]:
+    """Do one step on a batch and return the loss and each task's own; advances `run.step`.
+
+    Dropout draws from torch's global generator, seeded here from (seed, step): nothing is carried over.
+    """
+    torch.manual_seed(
+        int(np.random.SeedSequence([config.seed, run.step]).generate_state(1, np.uint64)[0] >> 1)
+    )
+    run.policy.train()
+    with signals.let_in():  # nothing that is saved changes here
+        with torch.autocast("cpu", torch.bfloat16, enabled=_uses_bfloat16(config)):
+            loss, metrics = run.policy.loss(batch)
+        run.policy.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+    with run.whole:
+        run.optimizer.step(schedule(run.step, config))
+        decay = min(config.ema, (run.step + 1) / (run.step + 10))
+        with torch.no_grad():
+            torch._foreach_lerp_(list(run.average.parameters()), list(run.policy.parameters()), 1 - decay)
+        run.step += 1
+    return float(loss.detach()), metrics
+
+
+def schedule(step: int, config: TrainConfig) -> float:
+    """Return the learning rate's factor: up in a line, flat, down to zero in a line.
+
+    The way down is a share of all steps that are asked for: a run that is asked for more goes on at the rate
+    that it would have there, had it been asked for as many from its start.
+    """
+    rise = min(1.0, (step + 1) / config.warmup) if config.warmup else 1.0
+    return rise * min(1.0, (config.steps - step) / (config.steps * config.cooldown))
+
+
+def _expect_memory(config: TrainConfig) -> None:
+    """Raise TutelageError for a policy whose blocks alone need more memory in training than there is.
+
+    A block has 12 width² weights; each is there five times: policy, average, gradient, two moments.
+    """
+    shape = PolicyConfig(config.size, config.window)
+    needed = 4 * 5 * 12 * shape.width**2 * (shape.size + shape.memory_layers)
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else needed
+    if needed > there:
+        raise TutelageError(
+            f"expected a policy that fits the memory of this machine ({there / 1e9:.0f} GB), got size "
+            f"{config.size}, which needs {needed / 1e9:,.0f} GB to be trained; lower --size"
+        )
+
+
+def _uses_bfloat16(config: TrainConfig) -> bool:
+    if config.dtype == "auto":
+        return bool(
+            torch.backends.cpu.get_cpu_capability() == "AVX512" and torch.cpu._is_avx512_bf16_supported()
+        )
+    return config.dtype == "bfloat16"

@@ -1,0 +1,98 @@
+"""The verbs that carry demonstrations to and from other projects' formats."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..console.progress import counting
+from ..console.terminal import SafeConsole
+from ..errors import TutelageError
+from .json_output import print_json
+
+console = SafeConsole()
+
+
+def _formats(incomplete: str) -> list[str]:
+    from ..datasets.formats.exchange import FORMATS
+
+    return [name for name in FORMATS if name.startswith(incomplete)]
+
+
+def export_(
+    folder: Annotated[Path, typer.Argument(help="A store: the folder that demonstrations are kept in.")],
+    to: Annotated[
+        str, typer.Option(help="minari, lerobot, csv, npz, robomimic or rlds.", autocompletion=_formats)
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Where to write.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document for machines.")] = False,
+) -> None:
+    """Write a store in another project's format, and say what that format cannot hold."""
+    from ..datasets.folder_kinds import EXPORT, OTHER, expect_place
+    from ..datasets.formats.exchange import export_store
+    from ..datasets.store import Store
+
+    expect_place(out, EXPORT, OTHER)  # formats that make folders in it say more
+    store = Store.open(folder)
+    with counting("writing", len(store)) as advance:
+        report = export_store(store, to, out, advance)
+    if as_json:
+        print_json("export", {"store": folder, "to": to, "out": out, "report": report})
+    else:
+        for sentence in report:
+            console.print(sentence)
+
+
+def import_(
+    source: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="[FORMAT] FOLDER",
+            help="minari, lerobot or miniwob-turk (other files go through minari); what to read.",
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The store to write to.")],
+    origin: Annotated[str, typer.Option("--from", help="The format, if not the first word.")] = "",
+    suite: Annotated[str, typer.Option(help="Suite whose tasks are wanted, of web pages.")] = "",
+    changed: Annotated[
+        bool,
+        typer.Option(
+            "--changed", help="Of an export of ours, take in episodes that were changed since, under new ids."
+        ),
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON document for machines instead of tables.")
+    ] = False,
+) -> None:
+    """Read another project's demonstrations into a store; observations are kept unless replay proves them.
+
+    Files of other formats (robomimic's HDF5, CSV, npz) become a Minari dataset first: ten lines of Python, in
+    docs/demonstrations.md.
+    """
+    from ..datasets.folder_kinds import STORE, expect_place
+    from ..datasets.formats.exchange import count_episodes, import_store
+
+    expect_place(out, STORE)
+    name, folder = _format_and_folder(source, origin)
+    with counting("reading", count_episodes(folder, name) or None) as advance:
+        told = import_store(folder, name, out, advance, suite=suite, keep_changed=changed)
+    if as_json:
+        report = [line for line in told if isinstance(line, str)]
+        counts = [census.to_dict() for census in told if not isinstance(census, str)]
+        print_json("import", {"store": out, "report": report, "counts": counts})
+    else:
+        for one in told:
+            console.print(one)
+
+
+def _format_and_folder(words: list[str], origin: str) -> tuple[str, Path]:
+    """Tell a format and a folder apart; raises TutelageError for other than one of each."""
+    given = [origin] * bool(origin) + words
+    if len(given) != 2:
+        raise TutelageError(
+            f"expected a format and a folder, such as `tutelage import miniwob-turk FOLDER -o STORE`, "
+            f"got {' '.join(given)!r}"
+        )
+    return given[0], Path(given[1])

@@ -1,0 +1,86 @@
+"""What `tutelage tasks` shows: one row a task, for people and for machines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from rich.text import Text
+
+from ..console.folded_table import Column, FoldedTable
+from ..console.printable import printable
+from ..envs.suite import Suite
+from ..envs.task import Task
+from ..envs.task_env import TaskEnvironment
+from ..errors import TutelageError
+
+
+def describe(task: Task, suite: Suite) -> dict[str, Any]:
+    """Describe a task from its suite and its environment; `problem` says why one cannot be made."""
+    row: dict[str, Any] = {
+        "suite": suite.name,
+        "task": task.id,
+        "env": task.env,
+        "success": task.success.text,
+        "pace": f"{task.fps:g} fps" if task.fps else "turn",
+        "expert": task.expert,
+    }
+    try:
+        return row | _described(task)
+    except TutelageError as error:
+        return row | {"problem": str(error)}
+
+
+def _described(task: Task) -> dict[str, Any]:
+    environment = TaskEnvironment(task)
+    try:
+        step = environment.reset(0)
+        return {
+            "limit": environment.limit,
+            "instruction": environment.instruction,
+            "sees": {path or "observation": _shape(value) for path, value in step.observation.items()},
+            "does": str(environment.action_space),
+            "keys": {"+".join(one.codes): one.label for one in environment.controls().bindings},
+        }
+    finally:
+        environment.close()
+
+
+def suites_table(summaries: Iterable[dict[str, Any]]) -> FoldedTable:
+    """Lay suites out for a terminal, a line each; see `suite.suite_summaries`."""
+    caption = "`tutelage tasks SUITE` lists the tasks of one: environments, rules, keys"
+    drawn = FoldedTable([Column("suite"), Column("tasks"), Column("about", words=True)], caption=caption)
+    for summary in summaries:
+        drawn.add_row(summary["suite"], f"{len(summary['tasks']):,}", summary["about"])
+    return drawn
+
+
+def table(rows: Iterable[dict[str, Any]]) -> FoldedTable:
+    """Lay the tasks of a suite out for a terminal, with a line for each key."""
+    words = [Column(name, words=True) for name in ("instruction", "keys", "success", "pace")]
+    drawn = FoldedTable([Column("task"), *words, Column("steps")])
+    for row in rows:
+        name = Text.assemble(printable(row["task"]), "\n", (printable(row["env"]), "dim"))
+        if "problem" in row:
+            drawn.add_row(name, Text("cannot be made", style="red"), "", "", "", "")
+            continue
+        keys, limit = _keys(row["keys"]), str(row["limit"])
+        drawn.add_row(name, row["instruction"], keys, row["success"], row["pace"], limit)
+    return drawn
+
+
+def _keys(labels: dict[str, str]) -> Text:
+    lines = [
+        Text.assemble(printable(_short(codes)), " ", (printable(label), "dim"))
+        for codes, label in labels.items()
+    ]
+    return Text("\n").join(lines)
+
+
+def _short(codes: str) -> str:
+    signs = {"ArrowLeft": "←", "ArrowRight": "→", "ArrowUp": "↑", "ArrowDown": "↓"}
+    return "+".join(signs.get(one, one.removeprefix("Key").removeprefix("Digit")) for one in codes.split("+"))
+
+
+def _shape(value: Any) -> str:
+    return "text" if isinstance(value, str) else f"{value.dtype}{list(value.shape)}"

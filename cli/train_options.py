@@ -1,0 +1,52 @@
+"""The flags of `tutelage train`: its stores and folders, then one flag of each field of TrainConfig."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..agents.training.config import TrainConfig
+
+_FIXED: dict[str, tuple[Any, Any]] = {
+    "folders": (
+        Annotated[list[Path], typer.Argument(help="Stores to train on.")],
+        inspect.Parameter.empty,
+    ),
+    "out": (
+        Annotated[Path, typer.Option("--out", "-o", help="The run's folder.")],
+        inspect.Parameter.empty,
+    ),
+    "config": (Annotated[Path | None, typer.Option(help="YAML with the same keys as the flags.")], None),
+    "resume": (Annotated[bool, typer.Option(help="Go on where the run in --out stopped.")], False),
+    "as_json": (
+        Annotated[bool, typer.Option("--json", help="Print one JSON document for machines.")],
+        False,
+    ),
+}
+
+
+def with_flags(train: Callable[..., None]) -> Callable[..., None]:
+    """Give a function of `**flags` the signature that typer makes a command line of."""
+    flags: dict[str, tuple[Any, Any]] = {
+        one.name: (
+            Annotated[
+                type(one.default) | None,
+                typer.Option(help=one.metadata.get("help", ""), show_default=str(one.default)),
+            ],
+            None,
+        )
+        for one in dataclasses.fields(TrainConfig)
+    }
+    place = inspect.Parameter.KEYWORD_ONLY
+    parameters = [
+        inspect.Parameter(name, place, annotation=kind, default=default)
+        for name, (kind, default) in (_FIXED | flags).items()
+    ]
+    train.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    train.__annotations__ = {one.name: one.annotation for one in parameters}
+    return train

@@ -1,0 +1,176 @@
+"""One episode in an environment: taken step by step, or taken up again from what the journal holds."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import numpy as np
+
+from ...datasets.trajectory import CONTROLLERS, Digest, Trajectory, stack_observations
+from ...datasets.versions import versions_of
+from ...envs.spaces import Observation
+from ...envs.task_env import Step, TaskEnvironment
+from ...errors import TutelageError
+from ..storage.journal_records import EpisodeRecord, StepRecord
+from .pace import measured_rate
+
+
+class Episode:
+    """What was done in one episode so far, and what the environment shows now.
+
+    `record` is the journal's row; `steps` the journal's steps; `now` the environment's last answer.
+    """
+
+    def __init__(self, environment: TaskEnvironment, record: EpisodeRecord) -> None:
+        self.environment = environment
+        self.steps: list[StepRecord] = []
+        self.missed = 0
+        self._digest = Digest()
+        self.now: Step = environment.reset(record.seed)
+        self._observations: list[Observation] = [self.now.observation]
+        self.record = replace(record, digest=self._digest.update(self.now.observation, 0.0, False, False))
+
+    @classmethod
+    def begin(cls, environment: TaskEnvironment, record: EpisodeRecord) -> Episode:
+        """Reset the environment to the record's seed, and fill in the digest and the time."""
+        started = datetime.now(UTC).isoformat(timespec="milliseconds")
+        return cls(environment, replace(record, started=started))
+
+    @classmethod
+    def restore(
+        cls, environment: TaskEnvironment, record: EpisodeRecord, steps: Sequence[StepRecord]
+    ) -> tuple[Episode, int]:
+        """Play a journal's steps again; returns the episode and how many steps at its end were torn.
+
+        A step is torn when it or one before it is missing, or does not give the digest written down.
+        Raises TutelageError when not even the reset is the same.
+        """
+        episode = cls.rewound(environment, record)
+        sound, is_whole = episode.replay(steps)
+        if is_whole:
+            return episode, 0
+        # the environment may be one step too far: only a fresh reset gets it back
+        whole, _ = cls.restore(environment, record, steps[:sound])
+        return whole, len(steps) - len(whole.steps)
+
+    @classmethod
+    def rewound(cls, environment: TaskEnvironment, record: EpisodeRecord) -> Episode:
+        """Reset the environment to a journal's episode; raises TutelageError when it begins otherwise."""
+        episode = cls(environment, record)
+        if episode.record.digest != record.digest:
+            raise TutelageError(
+                f"expected seed {record.seed} of {record.task!r} to begin as it did, got something else; "
+                "the environment has changed or is not deterministic"
+            )
+        return episode
+
+    def replay(self, steps: Sequence[StepRecord], seconds: float = math.inf) -> tuple[int, bool]:
+        """Take a journal's next steps again, for about `seconds`, but at least one step.
+
+        Returns how many were sound, and whether all that were tried are; where one is not, the episode is of
+        no more use (see `restore`).
+        """
+        until = time.monotonic() + seconds
+        for at, step in enumerate(steps):
+            if self.now.done or step.step != len(self.steps) + 1:
+                return at, False
+            again = self.take(np.array(step.action), step.time_ms, step.controller, step.frame)
+            if again.digest != step.digest:
+                return at, False
+            if time.monotonic() >= until:
+                return at + 1, True
+        return len(steps), True
+
+    @property
+    def done(self) -> bool:
+        return self.now.done
+
+    def take(self, row: np.ndarray, time_ms: int, controller: int, frame: int) -> StepRecord:
+        """Take one action, a row `[k]`, and return it as the journal wants it."""
+        now = self.environment.step(row)
+        self.now = now
+        self._observations.append(now.observation)
+        step = StepRecord(
+            step=len(self.steps) + 1,
+            action=tuple(float(part) for part in row),
+            reward=now.reward,
+            terminated=now.terminated,
+            truncated=now.truncated,
+            time_ms=time_ms,
+            controller=controller,
+            frame=frame,
+            digest=self._digest.update(now.observation, now.reward, now.terminated, now.truncated),
+            success=now.success,
+        )
+        self.steps.append(step)
+        return step
+
+    def observations(self) -> dict[str, np.ndarray]:
+        """Stack all T+1 observations, leaf path → `[T+1, ...]`."""
+        return stack_observations(self._observations)
+
+    def trajectory(self) -> Trajectory:
+        """Return the finished episode, or the one given up; `observations` is left to `replay.prove`."""
+        success = self.environment.task.success.outcome(self.now.success)
+        versions, infos = versions_of(self.environment), self.environment.infos()
+        whole = trajectory_of(self.record, self.steps, success, versions, self.missed, infos)
+        whole = replace(whole, casts=dict(self.environment.casts))
+        if self.environment.task.fps is None:
+            return whole
+        return replace(whole, steps_per_second=measured_rate(whole.times_ms.tolist()))
+
+
+def trajectory_of(
+    record: EpisodeRecord,
+    steps: Sequence[StepRecord],
+    success: bool | None,
+    versions: Mapping[str, str],
+    missed: int = 0,
+    infos: Mapping[str, np.ndarray] | None = None,
+) -> Trajectory:
+    """Put a journal's row and steps together; one that was given up is no success.
+
+    `missed` is how many deadlines were, `infos` what the success rule read (`Trajectory.infos`).
+    """
+    return Trajectory(
+        suite=record.suite,
+        task=record.task,
+        env=record.env,
+        kwargs=record.kwargs,
+        seed=record.seed,
+        demonstrator=record.demonstrator,
+        kind=record.kind,
+        actions=np.array([step.action for step in steps], np.float64),
+        rewards=np.array([step.reward for step in steps], np.float64),
+        times_ms=np.array([step.time_ms for step in steps], np.int32),
+        controllers=np.array([step.controller for step in steps], np.int8),
+        frames=np.array([step.frame for step in steps], np.int32),
+        terminated=steps[-1].terminated,
+        truncated=steps[-1].truncated,
+        success=success if success is None else success and not record.given_up,
+        digest=steps[-1].digest,
+        versions=versions,
+        episode=record.episode,
+        started=record.started,
+        study=record.study,
+        consent=record.consent,
+        notes=_notes(record, missed),
+        infos=infos or {},
+    )
+
+
+def _notes(record: EpisodeRecord, missed: int) -> str:
+    attempt = f"attempt {record.attempt}" if record.attempt > 1 else ""
+    late = f"{missed} deadlines missed" if missed else ""
+    return "; ".join(part for part in (record.notes, attempt, late) if part)
+
+
+def controller_index(name: str) -> int:
+    """Return the number that stands for a controller in a trajectory."""
+    if name not in CONTROLLERS:
+        raise TutelageError(f"expected a controller of {', '.join(CONTROLLERS)}, got {name!r}")
+    return CONTROLLERS.index(name)

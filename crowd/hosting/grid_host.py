@@ -1,0 +1,199 @@
+"""A grid world of ours as a world that people play: straight from the kernels, in this process.
+
+The kernels neither hang nor crash, and a step with its digest and picture takes some ten microseconds, so
+thousands of people share one process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import numpy as np
+
+from ...datasets.proof import differences
+from ...datasets.replay import replay_grid
+from ...datasets.trajectory import Digest
+from ...datasets.versions import versions_of
+from ...envs.grid.dynamics import observe
+from ...envs.grid.environment import GridEnv
+from ...envs.grid.language import sentence
+from ...envs.grid.state import VIEW, empty_worlds
+from ...envs.grid.stepping import reset_all, step_one
+from ...envs.grid.tile_atlas import atlas, pack_view, pack_world
+from ...envs.success import Watch
+from ...envs.task import Task
+from ...envs.task_env import TaskEnvironment
+from ...envs.web.human_input import Gesture
+from ...errors import TutelageError
+from ..storage.journal_records import EpisodeRecord, StepRecord
+from .episode import trajectory_of
+from .frame_codec import TILES, Picture
+from .host import Begun, Kept, Moment, Progress, Reading, untold
+
+_SLICE = 256
+"""Steps played again before others have their turn: some milliseconds."""
+_ONE = np.ones(1, np.bool_)
+
+
+class GridGround:
+    """What all worlds of one grid task share: the level, the keys, the names of versions."""
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+        self.environment = TaskEnvironment(task)
+        bare = self.environment.env.unwrapped
+        assert isinstance(bare, GridEnv)
+        self.bare = bare
+        self.level = bare.level.packed()[None]
+        self.controls = self.environment.controls()
+        self.versions = versions_of(self.environment)
+        self.pack = pack_view if bare.perspective == "agent" else pack_world
+
+
+class GridWorld:
+    """One person's grid world; a `World`. It gives the same records, digests and outcomes as any other."""
+
+    def __init__(self, ground: GridGround) -> None:
+        self.task = ground.task
+        self._ground = ground
+        level = ground.bare.level
+        self._worlds = empty_worlds(1, level.height, level.width)
+        self._images = np.zeros((1, VIEW, VIEW, 3), np.uint8)
+        self._directions = np.zeros(1, np.int64)
+        self._mission = ""
+        self._digest = Digest()
+        self._steps: list[StepRecord] = []
+        self._watch = Watch(ground.task.success)
+        self._now = Moment(False, None, None)
+        self._shown = b""
+
+    async def begin(self, record: EpisodeRecord) -> Begun:
+        started = datetime.now(UTC).isoformat(timespec="milliseconds")
+        return self._begun(replace(record, started=started, digest=self._reset(record.seed)), 0)
+
+    async def restore(
+        self, record: EpisodeRecord, steps: Sequence[StepRecord], told: Progress = untold
+    ) -> Begun:
+        if self._reset(record.seed) != record.digest:
+            raise TutelageError(
+                f"expected seed {record.seed} of {record.task!r} to begin as it did, got something else; "
+                "the environment has changed"
+            )
+        for at, step in enumerate(steps):
+            if at % _SLICE == _SLICE - 1:
+                told(at, len(steps))
+                await asyncio.sleep(0)
+            sound = not self._now.done and step.step == at + 1 and len(step.action) == 1
+            if not sound or self._take(*step[1:2], *step[5:8]).digest != step.digest:
+                whole = await self.restore(record, steps[:at], told)
+                return replace(whole, torn=len(steps) - at)
+        return self._begun(record, 0)
+
+    async def act(
+        self, row: np.ndarray, time_ms: int, controller: int, frame: int
+    ) -> tuple[StepRecord, Moment]:
+        step = self._take((float(row[0]),), time_ms, controller, frame)
+        data = self._ground.pack(self._worlds, 0)
+        if data != self._shown:
+            self._now = self._now._replace(picture=self._picture(data))
+        return step, self._now
+
+    async def skip(self, steps: Sequence[StepRecord]) -> list[StepRecord]:
+        taken: list[StepRecord] = []
+        for step in steps[:_SLICE]:
+            taken.append(self._take(step.action[:1], step.time_ms, step.controller, step.frame))
+            if self._now.done:
+                break
+        return taken
+
+    async def read(self, gesture: Gesture | None) -> Reading:
+        raise TutelageError("expected keys, got hands on a page; a grid world has none")
+
+    async def draw(self) -> Picture:
+        return self._picture(self._ground.pack(self._worlds, 0))
+
+    async def finish(self, record: EpisodeRecord, missed: int) -> Kept:
+        success = self.task.success.outcome(self._now.success)
+        trajectory = trajectory_of(
+            record, self._steps, success, self._ground.versions, missed, self._watch.infos()
+        )
+
+        async def observations() -> Mapping[str, np.ndarray]:
+            (again,) = replay_grid([trajectory], self._ground.environment, self._ground.bare)
+            if unlike := differences(trajectory, again):
+                raise TutelageError(
+                    f"expected episode {record.episode} to replay as played, got {', '.join(unlike)}"
+                )
+            return again.observations
+
+        return Kept(trajectory, observations, lambda: None)
+
+    def warm_up(self) -> None:
+        """Use every kernel once: a first use compiles, or loads what was compiled."""
+        self._reset(0)
+        self._take((0.0,), 0, 0, 0)
+        self._ground.pack(self._worlds, 0)
+
+    async def close(self) -> None:
+        self._steps = []
+
+    def _reset(self, seed: int) -> bytes:
+        if not reset_all(
+            self._worlds, self._ground.level, np.array([seed]), _ONE, self._images, self._directions
+        ):
+            raise TutelageError(f"expected seed {seed} of {self.task.id!r} to make a world, got one too full")
+        self._mission = sentence(self._worlds, 0)
+        self._digest, self._steps, self._watch = Digest(), [], Watch(self.task.success)
+        self._now = Moment(False, None, None)
+        return self._update(0.0, False, False)
+
+    def _take(self, action: Sequence[float], time_ms: int, controller: int, frame: int) -> StepRecord:
+        reward, *over = step_one(self._worlds, 0, int(action[0]))
+        terminated, truncated = map(bool, over)  # kernels count with them
+        observe(self._worlds, self._images, self._directions)
+        self._watch.add(reward, terminated, truncated, {})
+        done = terminated or truncated
+        success = self._watch.success if done else None
+        digest = self._update(reward, terminated, truncated)
+        step = StepRecord(
+            step=len(self._steps) + 1,
+            action=tuple(action),
+            reward=reward,
+            terminated=terminated,
+            truncated=truncated,
+            time_ms=time_ms,
+            controller=controller,
+            frame=frame,
+            digest=digest,
+            success=success,
+        )
+        self._steps.append(step)
+        self._now = Moment(done, success, None)
+        return step
+
+    def _update(self, reward: float, terminated: bool, truncated: bool) -> bytes:
+        observation = {"direction": self._directions, "image": self._images, "mission": self._mission}
+        return self._digest.update(observation, reward, terminated, truncated)
+
+    def _begun(self, record: EpisodeRecord, torn: int) -> Begun:
+        bare = self._ground.bare
+        picture = self._picture(self._ground.pack(self._worlds, 0))
+        self._now = self._now._replace(picture=picture)
+        return Begun(
+            record=record,
+            steps=list(self._steps),
+            torn=torn,
+            now=self._now,
+            instruction=self.task.instruction or self._mission,
+            limit=int(self._worlds.state["limits"][0]),
+            controls=self._ground.controls,
+            atlas=(atlas(bare.tile)[0], bare.tile),
+        )
+
+    def _picture(self, data: bytes) -> Picture:
+        self._shown = data
+        tile = self._ground.bare.tile
+        return Picture(TILES, data[1] * tile, data[2] * tile, data)

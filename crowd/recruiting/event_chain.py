@@ -1,0 +1,65 @@
+"""A person's events of some kinds, one after the other: whoever adds from an outdated view of them fails."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sql
+
+from ..storage.study_tables import Ledger, events, people
+from .payment_table import Change, change
+
+
+class Overtaken(Exception):
+    """Somebody else, perhaps another server, has added an event since the chain was read."""
+
+
+class EventChain:
+    """Reads a person's events of the given kinds; `add` appends one if none came between.
+
+    So a step that must be taken once is taken by one of all servers: by whoever wrote it down first.
+    """
+
+    def __init__(self, ledger: Ledger, study: str, person: str, kinds: tuple[str, ...]) -> None:
+        self._ledger = ledger
+        self._study = study
+        self._person = person
+        self._mine = (events.c.study == study) & (events.c.person == person) & events.c.what.in_(kinds)
+        self.rows = ledger.rows(sql.select(events).where(self._mine).order_by(events.c.id))
+
+    @property
+    def last(self) -> Mapping[str, Any]:
+        """The newest event; before the first, one with an empty `what`."""
+        return (
+            self.rows[-1] if self.rows else {"id": None, "what": "", "reason": "", "details": {}, "at": 0.0}
+        )
+
+    def has(self, what: str) -> bool:
+        """Whether there is an event of a kind."""
+        return any(row["what"] == what for row in self.rows)
+
+    def add(
+        self, what: str, at: float, reason: str = "", *, pay: Sequence[Change] = (), **details: Any
+    ) -> None:
+        """Append an event, on disk when this returns; raises Overtaken when the chain has grown meanwhile.
+
+        What it means for the person's payments, `pay`, is written in the same transaction.
+        """
+        row = {
+            "study": self._study,
+            "person": self._person,
+            "what": what,
+            "reason": reason,
+            "details": details,
+            "at": at,
+        }
+        with self._ledger.write() as connection:
+            mine = people.c.person == self._person
+            connection.execute(sql.select(people.c.person).where(mine).with_for_update())  # one at a time
+            newest = connection.execute(sql.select(sql.func.max(events.c.id)).where(self._mine)).scalar()
+            if newest != self.last["id"]:
+                raise Overtaken
+            (number,) = connection.execute(events.insert().values(**row)).inserted_primary_key or (None,)
+            change(connection, self._person, pay, at)
+        self.rows.append({**row, "id": number})

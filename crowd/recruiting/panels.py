@@ -1,0 +1,219 @@
+"""Who sends people to a study, and what the addresses that they come by tell of them.
+
+A panel (Prolific, SONA, a firm's own) sends people by an address with their ids in it. Which parameter
+means what is the study file's to say, so that any panel fits. Whoever cannot come in is told why in a
+kind sentence: a `Refusal`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal, Self
+from urllib.parse import quote, urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from ...errors import TutelageError
+
+LINK = "link"
+"""The parameter that carries a link's secret, and the source of everyone who came by a plain link."""
+
+REFUSALS = {
+    "incomplete": "This link is incomplete. Please open the study from {panel} once more.",
+    "expired": "This link has expired. Please open the study from {panel} once more.",
+    "link-needed": "This study is joined by a personal link. Please ask for one.",
+    "link-unknown": "This link is not known here. Please check that you copied all of it.",
+    "link-used": "This link was opened in another browser before. Please use that browser, or write to "
+    "whoever invited you: they can free the link.",
+    "not-now": "Your link cannot be checked right now. Please try again in a minute.",
+    "not-proven": "This link could not be confirmed. Please open the study from {panel} once more.",
+    "other-study": "This link belongs to another study. Please open the study from {panel} once more.",
+    "panel-needed": "This study is for people who come from {panel}. Please open it from there.",
+}
+"""Why somebody cannot come in, by reason; a translation has the same reasons."""
+
+_LONGEST = 256
+_LONGEST_TOKEN = 8192
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_NAME = r"^[a-z][a-z0-9-]{0,31}$"
+
+
+class Refusal(TutelageError):
+    """A kind sentence for a person who cannot come in; `reason` is its key in REFUSALS."""
+
+    def __init__(self, reason: str, panel: str = "the page that invited you") -> None:
+        super().__init__(REFUSALS[reason].format(panel=panel))
+        self.reason = reason
+        self.panel = panel
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """Who opens a link, as its address says: nothing here has been verified.
+
+    `ids` are the external ids by role (`participant`, `session`, ...), `key` is what tells one person from
+    another. Neither shows when an arrival is printed.
+    """
+
+    source: str
+    at: float
+    key: str = field(repr=False)
+    ids: Mapping[str, str] = field(default_factory=dict, repr=False)
+    named: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """The ids as the address names them: parameter → value."""
+    token: str = field(default="", repr=False)
+    needs_proof: bool = False
+    single: bool = False
+    """Whether they come by a link that is good for one person."""
+
+    @property
+    def is_nameless(self) -> bool:
+        """Whether the link is open, so that each browser that follows it is a new participant."""
+        return self.source == LINK and not self.single
+
+    @property
+    def waits_for_page(self) -> bool:
+        """Whether opening the link decides nothing: it names one person, and a messenger may open it to show
+        a preview. Their page has to ask, in their browser."""
+        return not self.is_nameless and not self.needs_proof
+
+
+Proof = Callable[[Arrival], None]
+"""Raises a Refusal unless the panel itself vouches for an arrival."""
+
+
+class Panel(BaseModel):
+    """Whoever sends people by a link that names them: which parameter of the address means what.
+
+    `parameters` maps the address's names to roles: `participant` (needed, it tells people apart), `session`,
+    `study`, or names of your own. In `return_url`, `{code}` and every `{role}` are replaced.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    name: str = Field(pattern=_NAME)
+    parameters: dict[str, str]
+    return_url: str = ""
+
+    @field_validator("name")
+    @classmethod
+    def _is_free(cls, name: str) -> str:
+        if name == LINK:
+            raise ValueError(f"expected a panel's name, got {LINK!r}, which means a plain link")
+        return name
+
+    @field_validator("parameters")
+    @classmethod
+    def _has_one_participant(cls, parameters: dict[str, str]) -> dict[str, str]:
+        roles = list(parameters.values())
+        if roles.count("participant") != 1 or len(set(roles)) < len(roles):
+            raise ValueError(
+                f"expected one 'participant', and each role once, got {', '.join(roles) or 'none'}"
+            )
+        if wrong := [name for name in parameters if not name or name == LINK]:
+            raise ValueError(f"expected names of parameters other than {LINK!r}, got {wrong[0]!r}")
+        return parameters
+
+    @field_validator("return_url")
+    @classmethod
+    def _is_an_address(cls, address: str) -> str:
+        try:
+            parts = urlsplit(address)
+        except ValueError:
+            parts = urlsplit("")
+        is_web = parts.scheme in ("http", "https") and parts.netloc and address.isprintable()
+        if address and not is_web:
+            raise ValueError(f"expected an address that starts with https://, got {address!r}")
+        if "{" in parts.netloc or "\\" in address:
+            raise ValueError(
+                f"expected a fixed host in the address, with {{...}} only after it, got {address!r}"
+            )
+        return address
+
+    @property
+    def title(self) -> str:
+        """How people know the panel."""
+        return self.name.capitalize()
+
+    def where_back(self, ids: Mapping[str, str], code: str) -> str:
+        """Give the address that a person returns to, with their code in it; "" where there is none."""
+        values = {**dict.fromkeys(self.parameters.values(), ""), **ids, "code": code}
+        return re.sub(r"\{(\w+)\}", lambda part: quote(values.get(part[1], ""), safe=""), self.return_url)
+
+    def read(self, given: Mapping[str, list[str]], at: float) -> Arrival:
+        """Read who was sent; raises Refusal when an id is missing, given twice or cannot be one."""
+        named = {name: self._value(given.get(name, [])) for name in self.parameters}
+        ids = {self.parameters[name]: value for name, value in named.items()}
+        return Arrival(self.name, at, ids["participant"], ids, named)
+
+    def _value(self, values: list[str]) -> str:
+        if len(values) != 1 or not self._is_id(values[0]):
+            raise Refusal("incomplete", self.title)
+        return values[0]
+
+    def _is_id(self, value: str) -> bool:
+        return 0 < len(value) <= _LONGEST and value.isprintable() and value == value.strip()
+
+
+class Prolific(Panel):
+    """Prolific's way of sending people, and what this server may do there.
+
+    `study` is the study's id at Prolific. `proof`: `token` checks the signed `prolific_token` of Prolific's
+    secure external URLs, whose audience is `audience`, this study's own address; `submission` asks Prolific's
+    API about each arrival instead; `none` believes every address, so that anybody can invent people.
+    `complete`: `server` reports each outcome by its code (the codes' actor at Prolific must be the
+    researcher), `person` leaves that to the link on the last page. `approve`: completed people are approved
+    at once. `rejections`: the largest share of those who are done that may be rejected here; the cap is ours.
+    """
+
+    name: str = Field(default="prolific", pattern=_NAME)
+    parameters: dict[str, str] = {
+        "PROLIFIC_PID": "participant",
+        "STUDY_ID": "study",
+        "SESSION_ID": "session",
+    }
+    return_url: str = "https://app.prolific.com/submissions/complete?cc={code}"
+    study: str = Field(pattern=r"^[0-9A-Za-z_-]{1,64}$")
+    proof: Literal["token", "submission", "none"] = "token"
+    token: str = Field(default="prolific_token", min_length=1)
+    audience: str = ""
+    api: str = "https://api.prolific.com"
+    complete: Literal["server", "person"] = "server"
+    approve: bool = True
+    rejections: float = Field(default=0.1, ge=0, le=1)
+
+    @field_validator("api")
+    @classmethod
+    def _is_private(cls, address: str) -> str:
+        """Live keys travel to this address: never in the clear, except on this very machine."""
+        parts = urlsplit(address)
+        if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _LOOPBACK):
+            raise ValueError(f"expected an address that starts with https://, got {address!r}")
+        return address.rstrip("/")
+
+    @model_validator(mode="after")
+    def _can_be_checked(self) -> Self:
+        missing = {"participant", "study", "session"} - set(self.parameters.values())
+        if missing:
+            raise ValueError(f"expected parameters for participant, study and session, got no {min(missing)}")
+        if self.proof == "token" and not urlsplit(self.audience).netloc:
+            raise ValueError(
+                f"expected audience: the address of this study, such as https://play.example.org, "
+                f"got {self.audience!r}; or say proof: submission"
+            )
+        return self
+
+    def read(self, given: Mapping[str, list[str]], at: float) -> Arrival:
+        """Read who was sent, as every panel does; the study must be ours, the token is taken along."""
+        arrival = super().read(given, at)
+        if arrival.ids["study"] != self.study:
+            raise Refusal("other-study", self.title)
+        tokens = given.get(self.token, []) if self.proof == "token" else [""]
+        if len(tokens) != 1 or len(tokens[0]) > _LONGEST_TOKEN:
+            raise Refusal("not-proven", self.title)
+        return replace(arrival, token=tokens[0], needs_proof=self.proof != "none")
+
+    def _is_id(self, value: str) -> bool:
+        """Prolific's ids are letters and digits; a placeholder that nobody filled in is none."""
+        return re.fullmatch(r"[0-9A-Za-z_-]{1,64}", value) is not None

@@ -1,0 +1,244 @@
+"""The guide of `tutelage record`: people choose their tasks, and what becomes of each episode."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from ...envs.spaces import Observation
+from ...errors import TutelageError
+from ..settings import Settings
+from ..storage.journal import Journal
+from ..storage.journal_records import EpisodeRecord
+from ..translations import ENGLISH, load_texts
+from .protocol import Choose, Command, Hidden, Language, Message
+from .seed_assignment import Assignment
+from .session import UNDERWAY, Phase, Session, written
+from .view import choice_message
+
+_EXPECTED: dict[str, tuple[Phase, ...]] = {
+    "choose": (Phase.CHOOSING,),
+    "keep": (Phase.FINISHED,),
+    "discard": (*UNDERWAY, Phase.FINISHED),
+    "redo": (*UNDERWAY, Phase.FINISHED),
+    "undo": UNDERWAY,
+    "leave": (*UNDERWAY, Phase.FINISHED),
+}
+_IN_BASELINE = _EXPECTED | {"discard": UNDERWAY, "redo": (), "undo": ()}
+"""On test seeds the first try counts: a finished episode can only be kept, an unfinished one given up."""
+
+
+class FreeChoice:
+    """Leads a session through whatever its person chooses; a `Guide`.
+
+    `kept` and `given_up` count this seat's demonstrations by task, once `count` has been called.
+    """
+
+    def __init__(
+        self, session: Session, settings: Settings, journal: Journal, assignment: Assignment
+    ) -> None:
+        self.session = session
+        self.settings = settings
+        self.texts = load_texts(ENGLISH)
+        self.kept: Counter[str] = Counter()
+        self.given_up: Counter[str] = Counter()
+        self._journal = journal
+        self._assignment = assignment
+        self._task = ""
+        self._discarded: list[EpisodeRecord] = []
+        self._counted = False
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """List what may be done with the episode now."""
+        table, phase = self._table(), self.session.phase
+        names = [name for name in ("keep", "discard", "redo", "leave") if phase in table[name]]
+        return (*names, "undo") if self._discarded and phase in table["undo"] else tuple(names)
+
+    async def arrive(self) -> None:
+        """When nothing is underway, as after a restart, go to the task that was being played."""
+        if not self._counted:
+            await self.count()
+        playable = {task.id for task in self.settings.tasks}
+        if self.session.phase is Phase.CHOOSING and self.session.seat.task in playable:
+            await self.choose(self.session.seat.task)
+
+    async def count(self) -> None:
+        """Count what this seat has given so far."""
+        wanted = {"demonstrator": self.session.seat.demonstrator, "suite": self.settings.suite.name}
+        self._counted = True
+        for one in await self._read(**wanted):
+            self.kept[one.task] += one.state in ("kept", "stored") and not one.given_up
+            self.given_up[one.task] += self.settings.is_baseline and (
+                one.given_up or one.state == "abandoned"
+            )
+
+    async def answer(self, message: Message) -> bool:
+        if isinstance(message, Choose):
+            await self.choose(message.task)
+            return True
+        if isinstance(message, Hidden):
+            return True  # of interest to studies alone
+        if isinstance(message, Language):
+            self.texts = load_texts(message.code)
+            return True
+        moves: dict[str, Callable[[], Awaitable[None]]] = {
+            "keep": self.keep,
+            "discard": self.discard,
+            "redo": self.redo,
+            "undo": self.undo,
+            "leave": self.leave,
+        }
+        if not isinstance(message, Command) or message.type not in moves:
+            return False
+        await moves[message.type]()
+        return True
+
+    async def finished(self) -> None:
+        if self.session.phase is Phase.CHOOSING:
+            await self._sit("")
+
+    def tell(self) -> list[dict[str, Any]]:
+        return [choice_message(self.settings, self.choices, self.kept, self.given_up)]
+
+    async def choose(self, task_id: str) -> None:
+        """Go to a task: to its undecided or unfinished episode if there is one, else to a new one."""
+        task = self.settings.suite[task_id]
+        if task.id in self.settings.unavailable:
+            raise TutelageError(f"expected a task that can be played, got {task.id!r}, which is left out")
+        if self.session.task is task:
+            return  # a second press of what the first has opened already
+        self._expect("choose")
+        if self._target_met(task.id):
+            raise TutelageError(
+                f"expected a task with demonstrations left to give, got {task_id!r}: all done"
+            )
+        self._task = task.id
+        self._discarded = [] if self.settings.is_baseline else await self._mine("discarded")
+        await self._continue()
+        await self._sit(task.id)
+
+    async def keep(self) -> None:
+        """Keep the finished episode and go on to the next."""
+        self._expect("keep")
+        await self.session.keep()
+        self.kept[self._task] += 1
+        await self._next()
+
+    async def discard(self) -> None:
+        """Put the episode aside and go on to the next; on test seeds, give it up for good: a failure."""
+        self._expect("discard")
+        if self.settings.is_baseline:
+            await self.session.give_up()
+            self.given_up[self._task] += 1
+        else:
+            await self._put_aside()
+        await self._next()
+
+    async def redo(self) -> None:
+        """Put the episode aside and play the same seed again."""
+        self._expect("redo")
+        record = await self._put_aside()
+        await self.session.enter(record.task, record.seed, attempt=record.attempt + 1)
+
+    async def undo(self) -> None:
+        """Bring the last discarded episode back; the one underway waits, or is forgotten if not begun."""
+        self._expect("undo")
+        if not self._discarded:
+            raise TutelageError("expected a discarded episode to bring back, got none")
+        episode = self.session.episode
+        assert episode is not None
+        await self.session.leave(None if episode.steps else "unplayed")
+        if not episode.steps and episode.record.attempt == 1:
+            self._assignment.give_back(self._task, episode.record.demonstrator, episode.record.seed)
+        back = self._discarded.pop()
+        await written(self._journal.mark(back.episode, "open"))
+        if not await self.session.take_up(back):
+            await self._continue()
+
+    async def leave(self) -> None:
+        """Go back to the choice of tasks; the episode waits there as it is."""
+        self._expect("leave")
+        await self.session.leave()
+        await self._to_choosing()
+
+    def _table(self) -> dict[str, tuple[Phase, ...]]:
+        return _IN_BASELINE if self.settings.is_baseline else _EXPECTED
+
+    def _expect(self, what: str) -> None:
+        phases = self._table()[what]
+        if self.session.phase in phases:
+            return
+        if not phases:
+            raise TutelageError(f"expected the first try to count, got {what}; test seeds are played once")
+        wanted = " or ".join(phases)
+        raise TutelageError(f"expected to be {wanted} for {what}, got it while {self.session.phase}")
+
+    def _target_met(self, task_id: str) -> bool:
+        target = self.settings.episodes
+        return target is not None and self.kept[task_id] + self.given_up[task_id] >= target
+
+    async def _next(self) -> None:
+        if self._target_met(self._task):
+            await self._to_choosing()
+        else:
+            await self._continue()
+
+    async def _continue(self) -> None:
+        self.session.number = self.kept[self._task] + self.given_up[self._task] + 1
+        self.session.target = self.settings.episodes
+        for state in ("finished", "open"):
+            for record in reversed(await self._mine(state)):
+                if await self.session.take_up(record):
+                    return
+        name = self.session.seat.demonstrator
+        seed = self._assignment.take(self._task, name)
+        try:
+            await self.session.enter(self._task, seed)
+        except TutelageError:
+            self._assignment.give_back(self._task, name, seed)
+            raise
+
+    async def _mine(self, state: str) -> list[EpisodeRecord]:
+        await written(self._journal.flushed())
+        return await self._read(seat=self.session.seat.seat, task=self._task, state=state)
+
+    async def _read(self, **wanted: str) -> list[EpisodeRecord]:
+        found = await asyncio.to_thread(lambda: self._journal.episodes(**wanted))
+        return [one for one in found if one.seed in self.settings.seeds]
+
+    async def _put_aside(self) -> EpisodeRecord:
+        assert self.session.episode is not None
+        record = self.session.episode.record
+        await self.session.put_aside()
+        self._discarded.append(record)
+        return record
+
+    async def _to_choosing(self) -> None:
+        await self.session.close()
+        await self._sit("")
+
+    async def _sit(self, task_id: str) -> None:
+        self.session.seat = replace(self.session.seat, task=task_id)
+        await written(self._journal.sit(self.session.seat))
+
+
+async def play(
+    choice: FreeChoice, task_id: str, act: Callable[[Observation], np.ndarray], controller: str = "person"
+) -> None:
+    """Play one episode of a task to its end with `act(observation) -> row`, and keep it."""
+    session = choice.session
+    if session.phase is Phase.CHOOSING:
+        await choice.choose(task_id)
+    if session.phase in (Phase.READY, Phase.PAUSED):
+        session.start()
+    while session.phase is Phase.PLAYING and session.episode is not None:
+        seen = session.episode.now.observation
+        assert seen is not None
+        await session.act(act(seen), frame=len(session.episode.steps), controller=controller)
+    await choice.keep()

@@ -1,0 +1,142 @@
+"""Who may talk to a server: its own pages, under its own name, with nothing of others in them."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Collection
+
+from starlette.datastructures import MutableHeaders
+from starlette.requests import HTTPConnection
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.websockets import WebSocketDisconnect
+
+from ..page_templates import refusal_page
+from .host_names import AllowedHosts
+from .link_token import LinkToken
+
+_CLOSED = "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+_OURS = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'{sockets}; "
+    + _CLOSED
+)
+_EXTRA = (
+    "sandbox allow-scripts allow-downloads allow-top-navigation-by-user-activation; default-src 'none'; "
+    "script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; font-src data:; " + _CLOSED
+)
+"""Extra pages hold their own script and style; the sandbox keeps them from speaking for the person."""
+_UNUSED = (
+    *("accelerometer", "autoplay", "browsing-topics", "camera", "clipboard-read"),
+    *("display-capture", "encrypted-media", "fullscreen", "gamepad", "geolocation", "gyroscope", "hid"),
+    *("identity-credentials-get", "idle-detection", "local-fonts", "magnetometer", "microphone", "midi"),
+    *("otp-credentials", "payment", "picture-in-picture", "publickey-credentials-create"),
+    *("publickey-credentials-get", "screen-wake-lock", "serial", "storage-access", "sync-xhr", "usb"),
+    *("window-management", "xr-spatial-tracking"),
+)
+_PERMISSIONS = ", ".join([*(f"{name}=()" for name in _UNUSED), "clipboard-write=(self)"])
+
+FIXED_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Permissions-Policy": _PERMISSIONS,
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "X-Frame-Options": "DENY",
+}
+"""What every answer carries, whatever it is."""
+STRICTEST_POLICY = _OURS.format(sockets="")
+"""The content policy of answers that belong to no page of ours."""
+
+_OPEN_FILES = ("/static/style.css", "/static/icon.svg")
+"""Files that a refusal page needs; they hold no personal data."""
+_SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+
+
+class Guard:
+    """Wraps an application; refuses foreign host names (DNS rebinding) and requests of other sites' pages.
+
+    `extra` are the paths of extra pages. `machines` are paths that programs post to, which have no origin and
+    prove themselves otherwise. `link` is the token that must have come in the link, if any.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        hosts: AllowedHosts,
+        extra: Collection[str] = (),
+        machines: Collection[str] = (),
+        link: LinkToken | None = None,
+    ) -> None:
+        self._app = app
+        self._hosts = hosts
+        self._extra = frozenset(extra)
+        self._machines = frozenset(machines)
+        self._link = link
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        connection = HTTPConnection(scope)
+        host = connection.headers.get("host", "")
+        origins = self._hosts.origins(host, (scope.get("server") or ("",))[0])
+        if origins and self._hosts.scheme(host) == "https":
+            scope["scheme"] = "wss" if scope["type"] == "websocket" else "https"
+        policy = _OURS.format(sockets=f" ws://{host} wss://{host}") if origins else STRICTEST_POLICY
+        if scope["path"] in self._extra:
+            policy = _EXTRA
+        refused = self._refusal(connection, host, origins)
+        if refused is None:
+            with contextlib.suppress(WebSocketDisconnect):  # a peer may leave at any time
+                await self._app(scope, receive, _with_headers(scope, policy, send))
+        elif scope["type"] == "websocket":
+            await _refuse_socket(refused, scope, receive, _with_headers(scope, policy, send))
+        else:
+            await refused(scope, receive, _with_headers(scope, policy, send))
+
+    def _refusal(self, connection: HTTPConnection, host: str, origins: tuple[str, ...]) -> Response | None:
+        """Return what is answered in place of the application; None where it may answer."""
+        scope = connection.scope
+        is_socket = scope["type"] == "websocket"
+        if not is_socket and scope["path"] in _OPEN_FILES and scope["method"] in _SAFE_METHODS:
+            return None
+        if not origins:
+            return refusal_page(connection, "host", 400, host=_printable(host))
+        origin = connection.headers.get("origin")
+        is_needed = is_socket or scope["method"] not in _SAFE_METHODS
+        if origin is None and is_needed and scope["path"] not in self._machines:
+            return refusal_page(connection, "origin", 403)
+        if origin is not None and origin not in origins:
+            return refusal_page(connection, "origin", 403)
+        return self._link.check(connection) if self._link is not None else None
+
+
+def _with_headers(scope: Scope, policy: str, send: Send) -> Send:
+    is_sandboxed = policy is _EXTRA
+
+    async def sending(message: Message) -> None:
+        if message["type"] in ("http.response.start", "websocket.http.response.start"):
+            headers = MutableHeaders(raw=message.setdefault("headers", []))
+            for name, value in FIXED_HEADERS.items():
+                headers[name] = value
+            headers["Content-Security-Policy"] = policy
+            if is_sandboxed:  # browsers refuse a sandboxed page that also asks for its own opener group
+                headers["Cross-Origin-Opener-Policy"] = "unsafe-none"
+            headers.setdefault("Cache-Control", "no-cache")
+        await send(message)
+
+    return sending
+
+
+async def _refuse_socket(refused: Response, scope: Scope, receive: Receive, send: Send) -> None:
+    await receive()
+    if "websocket.http.response" not in scope.get("extensions", {}):
+        await send({"type": "websocket.close", "code": 1008})
+        return
+    start = {"status": refused.status_code, "headers": list(refused.raw_headers)}
+    await send({"type": "websocket.http.response.start", **start})
+    await send({"type": "websocket.http.response.body", "body": bytes(refused.body), "more_body": False})
+
+
+def _printable(host: str) -> str:
+    return "".join(letter if letter.isprintable() else "?" for letter in host[:80]) or "-"

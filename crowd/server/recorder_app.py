@@ -1,0 +1,368 @@
+"""The web recorder: serves the page and its socket on this machine, until Ctrl-C."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import signal
+import socket
+import threading
+import webbrowser
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sql
+import uvicorn
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import HTTPConnection, Request
+from starlette.responses import FileResponse, Response
+from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
+from starlette.staticfiles import StaticFiles
+from starlette.websockets import WebSocket
+
+from ...console.printable import printable
+from ...console.wording import agreeing, counted
+from ...datasets.trajectory import Trajectory
+from ...envs.grid.environment import TILE
+from ...envs.grid.registration import NAMESPACE
+from ...envs.grid.tile_atlas import atlas
+from ...envs.suite import Suite
+from ...envs.task import RECORD, SeedRange
+from ...errors import TutelageError
+from ...files.bounded_files import real_path
+from ..hosting.worker_pool import leave_if_imported_again
+from ..page_templates import STATIC, language, page
+from ..seats.protocol import LARGEST, UNKNOWN_SEAT
+from ..seats.recorder import Recorder
+from ..settings import Settings
+from ..storage.database import database_errors
+from ..translations import Texts, load_texts
+from .bounded_calls import bounded_unless
+from .host_check import Guard
+from .host_names import AllowedHosts, is_loopback
+from .http_timeouts import punctual
+from .link_token import LinkToken, host_cookie
+from .proxies import check_proxies
+from .socket_limits import limited_websockets
+from .tunnel import tunnel_hint
+
+TRY_AGAIN = 1013
+"""The code, of RFC 6455's registry, by which a socket is closed that may be opened again later."""
+LAST_PORT = 65535
+
+_YEAR = 365 * 24 * 3600
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+@database_errors()
+def record(
+    suite: Suite,
+    out: Path,
+    *,
+    seeds: SeedRange = RECORD,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    address: str = "",
+    proxies: Sequence[str] = (),
+    open_browser: bool = True,
+    demonstrator: str | None = None,
+    episodes: int | None = None,
+    on_kept: Callable[[Trajectory], None] | None = None,
+    extra_pages: dict[str, Path] | None = None,
+    unavailable: Mapping[str, str] | None = None,
+    say: Callable[[str], None] = _say,
+) -> str:
+    """Serve the recorder for a suite until Ctrl-C; demonstrations go to the store at `out`.
+
+    `say` is given each line for the person who serves; returns the last, which says what is saved.
+
+    `port=0` takes a free one. `address` is the public address, where it differs from host and port;
+    `X-Forwarded-*` headers count only from `proxies`. Clients on other machines need the token of the printed
+    link. The other arguments are those of `Settings`. Environments live in processes
+    of their own, which import the program that calls this: call it under `if __name__ == "__main__":`.
+    Raises TutelageError when the port is in use, the folder cannot be used, or no process can be made.
+    """
+    leave_if_imported_again()
+    hosts, proxies = AllowedHosts(address), check_proxies(proxies)
+    link = LinkToken(_cookie("link", out)) if hosts.is_public or not is_loopback(host) else None
+    listening = listen(host, port)
+    with listening:
+        recorder = Recorder(
+            Settings(
+                suite,
+                out,
+                seeds,
+                demonstrator,
+                episodes,
+                on_kept,
+                dict(extra_pages or {}),
+                unavailable=dict(unavailable or {}),
+            )
+        )
+        url = f"{hosts.address.origin if hosts.address else local_url(host, listening)}/"
+        url = link.link(url) if link else url
+
+        def announce() -> None:
+            say(f"Recording {printable(suite.name)} into {printable(out)}")
+            say(f"Play at {url}   (Ctrl-C stops)")
+            if hint := tunnel_hint(url):
+                say(hint)
+            elif open_browser:
+                threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
+
+        run(make_server(recorder, hosts, link, proxies), recorder, listening, announce)
+        ended = farewell(recorder)
+        say(ended)
+        return ended
+
+
+def run(
+    server: uvicorn.Server, recorder: Recorder, listening: socket.socket, announce: Callable[[], None]
+) -> None:
+    """Announce the address, then serve until Ctrl-C or SIGTERM.
+
+    Raises TutelageError when the recorder failed.
+    """
+
+    def stop() -> None:
+        server.should_exit = True
+
+    recorder.on_failure = stop
+    with stopped_by_signals(stop):
+        announce()
+        server.run(sockets=[listening])
+    if recorder.failure is not None:
+        raise recorder.failure
+
+
+def farewell(recorder: Recorder) -> str:
+    """Say in one line, after serving, what is saved; what was still waiting is written now or never."""
+    journal = recorder.journal
+    journal.close()  # once more where serving was broken off, by a second Ctrl-C say
+    if journal.trouble is None and not journal.unsaved:
+        return "Stopped; everything is saved."
+    why = f": {printable(journal.trouble)}" if journal.trouble else ""
+    left = (
+        f"{counted(journal.unsaved, 'unacknowledged change')} {agreeing(journal.unsaved, 'is')} not saved, "
+        "everything else is"
+        if journal.unsaved
+        else "every acknowledged change is saved"
+    )
+    return f"Stopped while saving failed{why}; {left}."
+
+
+@contextlib.contextmanager
+def stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
+    """Call `stop` at SIGINT and SIGTERM, also before uvicorn catches them; it raises them again afterwards.
+
+    A `KeyboardInterrupt` would be lost where it came in a callback of the interpreter.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    signals = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, lambda *_: stop()) for number in signals]
+    try:
+        yield
+    finally:
+        for number, handler in zip(signals, before, strict=True):
+            signal.signal(number, handler)
+
+
+def away_handlers(answer: Callable[..., Any]) -> dict[Any, Any]:
+    """Name the errors of a database that is away, full, locked or too slow, and what answers them."""
+    return dict.fromkeys((sql.exc.OperationalError, sql.exc.InterfaceError, sql.exc.TimeoutError), answer)
+
+
+def not_now(texts: Texts, title: str) -> Response:
+    """Make the page (503) for participants who arrive while nothing can be saved."""
+    sentence, heading = texts.say("refused.not-saved"), texts.say("refused.later")
+    response = page("refused.html", texts, title, 503, heading=heading, sentence=sentence)
+    response.headers["Retry-After"] = "10"
+    return response
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Bind a port, a free one for 0; raises TutelageError where that cannot be."""
+    if not 0 <= port <= LAST_PORT:
+        raise TutelageError(f"expected a port from 1 to {LAST_PORT}, or 0 for any free one, got {port}")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host, port))
+        listening.listen(128)
+    except PermissionError as error:
+        listening.close()
+        raise TutelageError(
+            f"expected to be allowed to listen on port {port}, got: {error}; "
+            "choose one from 1024 up, or 0 for any"
+        ) from None
+    except OSError as error:
+        listening.close()
+        if error.errno == errno.EADDRINUSE:
+            raise TutelageError(
+                f"expected port {port} of {host} to be free, got: {error}; choose another port, or 0 for any"
+            ) from None
+        raise _no_address(host, error) from None
+    except (ValueError, TypeError) as error:  # a name that cannot be one
+        listening.close()
+        raise _no_address(host, error) from None
+    return listening
+
+
+def _no_address(host: str, error: Exception) -> TutelageError:
+    return TutelageError(
+        f"expected --host to be an address of this machine, such as 127.0.0.1 or 0.0.0.0, "
+        f"got {host!r}: {error}"
+    )
+
+
+def make_server(
+    recorder: Recorder,
+    hosts: AllowedHosts | None = None,
+    link: LinkToken | None = None,
+    proxies: Sequence[str] = (),
+) -> uvicorn.Server:
+    """Make the server of a recorder; `server.run(sockets=[...])` serves."""
+    return server_of(make_app(recorder, hosts, link), proxies)
+
+
+def server_of(app: Guard, proxies: Sequence[str] = ()) -> uvicorn.Server:
+    """Make a uvicorn server of an application, as quiet as a terminal wants it.
+
+    `X-Forwarded-*` headers count only from `proxies`: addresses or networks.
+    """
+    config = uvicorn.Config(
+        app,
+        http=punctual(),
+        ws=limited_websockets(),
+        ws_max_size=4 * LARGEST,
+        ws_per_message_deflate=False,  # against decompression bombs, and it takes memory for each socket
+        proxy_headers=bool(proxies),
+        forwarded_allow_ips=list(proxies),
+        server_header=False,
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=2,
+    )
+    return uvicorn.Server(config)
+
+
+def make_app(recorder: Recorder, hosts: AllowedHosts | None = None, link: LinkToken | None = None) -> Guard:
+    """Make the ASGI application of a recorder; with a `link`, its token is needed."""
+    name = _cookie("seat", recorder.settings.out)
+
+    def trouble() -> str | None:
+        return recorder.journal.trouble
+
+    async def away(connection: HTTPConnection, _: Exception) -> Response | None:
+        if isinstance(connection, WebSocket):
+            await connection.close(TRY_AGAIN)
+            return None
+        texts = load_texts(language(connection))
+        return not_now(texts, texts.say("brand"))
+
+    async def index(request: Request) -> Response:
+        texts = load_texts(language(request))
+        response = page("index.html", texts, texts.say("brand"))
+        cookie = host_cookie(request, name)
+        token = request.cookies.get(cookie, "")
+        if not token or not await bounded_unless(trouble, recorder.knows, token):
+            if trouble() is not None:
+                return not_now(texts, texts.say("brand"))
+            token = await bounded_unless(trouble, recorder.new_token)
+        response.set_cookie(
+            cookie,
+            token,
+            max_age=_YEAR,
+            httponly=True,
+            samesite="lax",
+            secure=request.url.scheme == "https",
+        )
+        return response
+
+    async def talk(socket: WebSocket) -> None:
+        await socket.accept()
+        seat = recorder.seat(socket.cookies.get(host_cookie(socket, name), ""))
+        if seat is None:
+            await socket.close(UNKNOWN_SEAT)
+        else:
+            seat.guide.texts = load_texts(language(socket))
+            await seat.attend(socket, socket.query_params.get("page", "")[:64])
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        async with recorder.running():
+            yield
+
+    routes: list[BaseRoute] = [
+        Route("/", index),
+        WebSocketRoute("/socket", talk),
+        atlas_route(recorder.settings.suite),
+        *(_page(path, file) for path, file in recorder.settings.extra_pages.items()),
+        Mount("/static", StaticFiles(directory=STATIC)),
+    ]
+    app = Starlette(routes=routes, lifespan=lifespan, exception_handlers=away_handlers(away))
+    return Guard(app, hosts or AllowedHosts(), recorder.settings.extra_pages, link=link)
+
+
+def atlas_route(suite: Suite) -> Route:
+    """Serve the pictures that a suite's tiles are drawn from (see `envs.grid.tiles`): named by what they
+    hold, so kept for good."""
+
+    def find(name: str) -> bytes | None:
+        sides = {int(one.kwargs.get("tile", TILE)) for one in suite if one.env.startswith(NAMESPACE)}
+        return next((data for known, data in map(atlas, sides) if known == name), None)
+
+    async def serve(request: Request) -> Response:
+        data = await run_in_threadpool(find, request.path_params["name"])
+        if data is None:
+            return Response("There is no such atlas here.", 404)
+        forever = {"Cache-Control": f"public, max-age={_YEAR}, immutable"}
+        return Response(data, media_type="image/png", headers=forever)
+
+    return Route("/atlas/{name}", serve)
+
+
+def _page(path: str, file: Path) -> Route:
+    async def serve(_: Request) -> Response:
+        if not file.is_file():
+            return Response("This page has not been written yet.", 404)
+        return FileResponse(file, headers={"Cache-Control": "no-store"})
+
+    return Route(path, serve)
+
+
+def _cookie(purpose: str, out: Path) -> str:
+    """Name a cookie after the folder: browsers share cookies between all ports of a machine."""
+    return f"{purpose}-" + hashlib.blake2b(str(real_path(out)).encode(), digest_size=6).hexdigest()
+
+
+def local_url(host: str, listening: socket.socket) -> str:
+    """Write the address of a listening socket, without a slash at its end.
+
+    Where it listens on every address of this machine, the one that other machines most likely reach.
+    """
+    if host in ("0.0.0.0", "::", ""):
+        host = _outward_address(listening.family) or host
+    return f"http://{in_url(host)}:{listening.getsockname()[1]}"
+
+
+def _outward_address(family: int) -> str:
+    """Return this machine's own address on its way outwards; nothing is sent. "" where there is no way."""
+    with socket.socket(family, socket.SOCK_DGRAM) as probe, contextlib.suppress(OSError):
+        probe.connect(("2001:db8::1" if family == socket.AF_INET6 else "192.0.2.1", 9))
+        return str(probe.getsockname()[0])
+    return ""
+
+
+def in_url(host: str) -> str:
+    """Write a host as it stands in an address."""
+    return f"[{host}]" if ":" in host else host

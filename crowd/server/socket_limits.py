@@ -1,0 +1,210 @@
+"""WebSockets that no peer can make expensive: frames are counted, and who does not read is cut off."""
+
+from __future__ import annotations
+
+import asyncio
+import http
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import Frame
+from websockets.http11 import Request, Response
+from websockets.server import ServerProtocol
+
+from .host_check import FIXED_HEADERS, STRICTEST_POLICY
+from .rate_limit import Bucket
+
+_SLICE = 4096
+"""Bytes that are parsed at once: a peer over its limits is cut off before the rest is."""
+_POLICY, _NOT_TEXT = 1008, 1007
+_log = logging.getLogger("tutelage.crowd")
+
+
+@dataclass(frozen=True)
+class SocketLimits:
+    """What one peer may do.
+
+    `frames` data frames and `controls` pings, pongs and closes a second, after a burst of each; `fragments`
+    frames a message; `unread` seconds until a peer that leaves more than `buffer` bytes unread is cut off;
+    `closing` seconds to read the last bytes of a socket that was closed.
+    """
+
+    frames: float = 1000.0
+    frames_burst: float = 2000.0
+    controls: float = 2.0
+    controls_burst: float = 30.0
+    fragments: int = 64
+    buffer: int = 64 * 1024
+    unread: float = 30.0
+    closing: float = 10.0
+
+
+def limited_websockets(limits: SocketLimits | None = None) -> type[WebSocketsSansIOProtocol]:
+    """Make the WebSocket protocol of one server, for `uvicorn.Config(ws=...)`."""
+    bounds, lines = limits or SocketLimits(), Bucket(0.2, 20)
+
+    def note(why: object) -> None:
+        """Log why a socket was closed; a flood of bad sockets is no flood of lines."""
+        if lines.take():
+            _log.warning("a socket was closed: %s", why)
+
+    class Limited(WebSocketsSansIOProtocol):
+        _timer: asyncio.TimerHandle | None = None
+
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            # without extensions: nothing to unpack
+            self.conn = _Handshake(max_size=self.config.ws_max_size, logger=self.logger)
+            self._frames = Bucket(bounds.frames, bounds.frames_burst)
+            self._controls = Bucket(bounds.controls, bounds.controls_burst)
+            self._fragments = 0
+
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(transport)
+            transport.set_write_buffer_limits(high=bounds.buffer)
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._stop_timer()
+            super().connection_lost(exc)
+
+        def data_received(self, data: bytes) -> None:
+            for start in range(0, len(data), _SLICE):
+                if self.close_sent and self.transport.is_closing():
+                    return
+                super().data_received(data[start : start + _SLICE])
+                if self.conn.handshake_exc is not None and not self.handshake_initiated:
+                    self._refuse_handshake()
+
+        def pause_writing(self) -> None:
+            super().pause_writing()
+            self._abort_after(bounds.unread)
+
+        def resume_writing(self) -> None:
+            self._stop_timer()
+            super().resume_writing()
+
+        def handle_cont(self, event: Frame) -> None:
+            self._fragments += 1
+            if self._fragments >= bounds.fragments:
+                self._refuse(_POLICY, "too many fragments")
+            elif self._may(self._frames):
+                super().handle_cont(event)
+
+        def handle_text(self, event: Frame) -> None:
+            self._fragments = 0
+            if self._may(self._frames):
+                super().handle_text(event)
+
+        def handle_bytes(self, event: Frame) -> None:
+            self._fragments = 0
+            if self._may(self._frames):
+                super().handle_bytes(event)
+
+        def handle_ping(self) -> None:
+            if not self._may(self._controls):
+                return
+            pong = b"".join(self.conn.data_to_send())
+            if self.writable.is_set():  # who does not read is not answered: pongs would only pile up
+                self.transport.write(pong)
+
+        def handle_pong(self, event: Frame) -> None:
+            if self._may(self._controls):
+                super().handle_pong(event)
+
+        def send_receive_event_to_app(self) -> None:
+            if self.curr_msg_data_type == "text" and not _is_utf8(b"".join(self.frames)):
+                self.frames = []
+                self._refuse(_NOT_TEXT, "not UTF-8")
+                return
+            super().send_receive_event_to_app()
+
+        def handle_connect(self, event: Request) -> None:
+            super().handle_connect(event)
+            if self.transport.is_closing():
+                self._abort_after(bounds.closing)
+
+        def handle_parser_exception(self) -> None:
+            note(self.conn.close_sent)
+            super().handle_parser_exception()
+            self._abort_after(bounds.closing)
+
+        def _refuse_handshake(self) -> None:
+            """Answer what asks for a socket in no way that can be read."""
+            self.handshake_complete = self.close_sent = True
+            answer = b"".join(self.conn.data_to_send())
+            self.transport.write(answer or _bad_request(self.conn))
+            self.transport.close()
+            self._abort_after(bounds.closing)
+
+        def keepalive_timeout(self) -> None:
+            super().keepalive_timeout()
+            self._abort_after(bounds.closing)
+
+        async def send(self, message: Any) -> None:
+            await super().send(message)
+            is_answer = message["type"] == "websocket.http.response.body"
+            if is_answer and not message.get("more_body", False):
+                self.handshake_complete = True  # a refusal is an answer, too, and no line in the log
+
+        async def run_asgi(self) -> None:
+            try:
+                await super().run_asgi()
+            finally:
+                if not self.disconnected:  # what is closed and not read would be kept for ever
+                    self._abort_after(self.close_timeout + bounds.closing)
+
+        def _may(self, bucket: Bucket) -> bool:
+            """Take a token for a frame; without one, the socket ends."""
+            if self.close_sent:
+                return bucket.take()
+            if bucket.take():
+                return True
+            self._refuse(_POLICY, "too many frames")
+            return False
+
+        def _refuse(self, code: int, why: str) -> None:
+            """Close the socket for what its peer did, and do not wait until it has read that."""
+            if self.close_sent:
+                return
+            self.conn.fail(code, why)
+            note(why)
+            self.queue.put_nowait({"type": "websocket.disconnect", "code": code, "reason": why})
+            self.transport.write(b"".join(self.conn.data_to_send()))
+            self.close_sent = True
+            self.transport.close()
+            self._abort_after(bounds.closing)
+
+        def _abort_after(self, seconds: float) -> None:
+            self._stop_timer()
+            self._timer = self.loop.call_later(seconds, self.transport.abort)
+
+        def _stop_timer(self) -> None:
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+
+    return Limited
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+class _Handshake(ServerProtocol):
+    """Refuses with the headers that every answer has."""
+
+    def reject(self, status: http.HTTPStatus | int, text: str) -> Response:
+        response = super().reject(status, text)
+        for name, value in {**FIXED_HEADERS, "Content-Security-Policy": STRICTEST_POLICY}.items():
+            response.headers[name] = value
+        return response
+
+
+def _bad_request(conn: ServerProtocol) -> bytes:
+    return conn.reject(400, "Expected a WebSocket handshake, got something else.\n").serialize()

@@ -1,0 +1,211 @@
+"""The web application of a study: how people come in, their page, its socket; and serving it until Ctrl-C."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from pathlib import Path
+
+import sqlalchemy as sql
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import HTTPConnection, Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
+from starlette.staticfiles import StaticFiles
+from starlette.websockets import WebSocket
+
+from ...envs.keys.controls import Controls
+from ..dashboard.admin_token import make_admin
+from ..hosting.worker_pool import leave_if_imported_again
+from ..page_templates import STATIC, page
+from ..recruiting.panels import Proof
+from ..seats.protocol import OCCUPIED, UNKNOWN_SEAT
+from ..storage.database import database_errors
+from ..storage.study_tables import ON_BEHALF_OF
+from ..studies.study import Study
+from ..studies.study_server import StudyServer
+from .bounded_calls import bounded_unless, is_anything_refused
+from .entrance import Entrance
+from .host_check import Guard
+from .host_names import AllowedHosts
+from .json_response import JSONAnswer
+from .proxies import check_proxies
+from .rate_limit import Bucket, Measured
+from .recorder_app import (
+    TRY_AGAIN,
+    atlas_route,
+    away_handlers,
+    farewell,
+    listen,
+    local_url,
+    not_now,
+    run,
+    server_of,
+)
+from .study_services import WEBHOOK, BackOffice
+from .tunnel import tunnel_hint
+
+_MESSAGES_A_SECOND = 150
+
+
+@database_errors()
+def serve_study(
+    study: Study,
+    folder: Path,
+    controls: Mapping[str, Controls],
+    *,
+    database: str = "",
+    parts: str = "",
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    address: str = "",
+    proxies: Sequence[str] = (),
+    new_admin_token: bool = False,
+    told: Callable[[str], None] = print,
+) -> None:
+    """Serve a study and its dashboard until Ctrl-C; the admin token is told once, when it is made.
+
+    `address` is where people find it, when that is not this very host and port (behind a proxy, say); under
+    another name nothing is answered. `proxies` are those whose `X-Forwarded-*` headers count.
+    A program of your own calls this under `if __name__ == "__main__":`, as `record`. Raises TutelageError
+    when the port is in use, or the folder, the database or a panel cannot be used.
+    """
+    leave_if_imported_again()
+    hosts, proxies = AllowedHosts(address), check_proxies(proxies)
+    with listen(host, port) as listening:
+        server = StudyServer(study, folder, controls, database, parts)
+        url = hosts.address.origin if hosts.address else local_url(host, listening)
+        office = BackOffice(server)
+        app = make_app(server, hosts, proof=office.proof, rooms=office.routes())
+        token = make_admin(folder, new_admin_token)
+
+        def announce() -> None:
+            told(f"Serving study {study.name} into {folder}")
+            told(f"People join at {url}/join   (Ctrl-C stops)")
+            told(f"Dashboard at {url}/admin")
+            if hint := tunnel_hint(url):
+                told(hint)
+            if token:
+                told(f"Its token, shown this once: {token}")
+
+        with office.settling():
+            run(server_of(app, proxies), server, listening, announce)
+        told(farewell(server))
+
+
+def make_server(server: StudyServer, hosts: AllowedHosts | None = None, **options: object) -> uvicorn.Server:
+    """Make the uvicorn server of a study; `run(sockets=[...])` serves. Options are those of `make_app`."""
+    return server_of(make_app(server, hosts, **options))  # type: ignore[arg-type]
+
+
+def make_app(
+    server: StudyServer,
+    hosts: AllowedHosts | None = None,
+    *,
+    proof: Proof | None = None,
+    rooms: Sequence[BaseRoute] = (),
+) -> Guard:
+    """Make the ASGI application of a study."""
+    entrance = Entrance(server, proof)
+    room = _Room(server, entrance)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        async with server.running():
+            yield
+
+    routes: list[BaseRoute] = [
+        Route("/", room.index),
+        Route("/join", entrance.open),
+        Route("/join", entrance.ask, methods=["POST"]),
+        Route("/confirm", entrance.confirm, methods=["POST"]),
+        Route("/healthz", room.health),
+        WebSocketRoute("/socket", room.talk),
+        atlas_route(server.study.suite),
+        *rooms,
+        Mount("/static", StaticFiles(directory=STATIC)),
+    ]
+    app = Starlette(routes=routes, lifespan=lifespan, exception_handlers=away_handlers(room.away))
+    return Guard(app, hosts or AllowedHosts(), machines=(WEBHOOK,))
+
+
+class _Room:
+    """What the routes share."""
+
+    def __init__(self, server: StudyServer, entrance: Entrance) -> None:
+        self._server = server
+        self._entrance = entrance
+        self._pages: dict[str, str] = {}
+        fastest = max((task.fps or 0.0 for task in server.study.tasks), default=0.0)
+        self._messages = _MESSAGES_A_SECOND + 2 * fastest
+
+    async def index(self, request: Request) -> Response:
+        entrance = self._entrance
+        person = await bounded_unless(self._trouble, entrance.known, request)
+        if person is None:
+            texts = entrance.texts(request)
+            return entrance.refused(texts, texts.say("refused.stranger"), 403)
+        texts = self._server.house.texts(person.language)
+        return page("index.html", texts, entrance.title(texts))
+
+    async def talk(self, socket: WebSocket) -> None:
+        """Serve a page; a second one is told that the first is open, unless it asks to take its place."""
+        await socket.accept()
+        person = await bounded_unless(self._trouble, self._entrance.known, socket)
+        name = person.seat if person else ""
+        which = socket.query_params.get("page", "")[:64]
+        if "take" not in socket.query_params and await self._is_open_in_another(name, which):
+            await socket.close(OCCUPIED)
+            return
+        seat = await self._server.visit(name, which) if name else None
+        if seat is None:
+            await socket.close(UNKNOWN_SEAT)
+            return
+        ON_BEHALF_OF.set(name)  # for all that this socket's task writes
+        self._pages[name] = which
+        measured = Measured(socket.scope, socket.receive, socket.send)
+        measured.client_state, measured.application_state = socket.client_state, socket.application_state
+        measured.bucket = Bucket(self._messages, 2 * self._messages)
+        try:
+            await seat.attend(measured, which)
+        finally:
+            if not seat.is_open:
+                self._pages.pop(name, None)
+            await self._server.left(name)
+
+    async def _is_open_in_another(self, seat: str, page: str) -> bool:
+        """Say whether another page has a seat open, here or at another server."""
+        company = self._server.company
+        if company is not None and await company.is_open_elsewhere(seat, page):
+            return True
+        return self._server.is_open(seat) and self._pages.get(seat) != page
+
+    async def health(self, _: Request) -> Response:
+        """Say whether people can play here: the database answers, and the journal can be written."""
+        trouble = self._server.journal.trouble
+        if trouble is None:
+            try:
+                await bounded_unless(lambda: True, self._ask_database)
+            except sql.exc.SQLAlchemyError:
+                trouble = "the database does not answer"
+        if trouble is None and is_anything_refused():
+            trouble = "the database refuses what people ask for"
+        # what exactly is wrong is for the log, not for whoever asks
+        state = "ok" if trouble is None else "saving fails"
+        return JSONAnswer({"status": state}, 200 if trouble is None else 503)
+
+    async def away(self, connection: HTTPConnection, _: Exception) -> Response | None:
+        """Say that the database is away: who waits a little finds everything as it was."""
+        if isinstance(connection, WebSocket):
+            await connection.close(TRY_AGAIN)
+            return None
+        texts = self._entrance.texts(connection)
+        return not_now(texts, self._entrance.title(texts))
+
+    def _trouble(self) -> str | None:
+        return self._server.journal.trouble
+
+    def _ask_database(self) -> None:
+        with self._server.ledger.engine.connect() as connection:
+            connection.execute(sql.select(1))

@@ -1,0 +1,325 @@
+"""Open the one database of a recorder or a study: SQLite in a folder, PostgreSQL by URL."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sql
+from sqlalchemy.dialects import postgresql, sqlite
+
+from ...errors import TutelageError
+from ...files.safe_tree import refuse_link
+from .database_file import DatabaseFile
+from .row_checksums import read_json, seal_writes
+
+_SERVER_SETTINGS = {
+    "synchronous_commit": "on",  # what is acknowledged is on the disk, whatever the server's file says
+    # a machine that fell silent in mid-transaction must not keep the others from its seats for hours
+    "idle_in_transaction_session_timeout": "5s",
+    "tcp_keepalives_idle": "5",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
+}
+_CONNECTION = {
+    "connect_timeout": 5,
+    "keepalives_idle": 5,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 15_000,
+    "options": " ".join(f"-c {name}={value}" for name, value in _SERVER_SETTINGS.items()),
+}
+
+_FILE = "database_file"
+"""The name under which an engine knows its file, and a connection which one it was made to."""
+MAKING_TABLES, LEDGER = 7_001, 7_002
+"""PostgreSQL's advisory locks are numbers, for the whole database: these are ours."""
+_AWAY = (sql.exc.OperationalError, sql.exc.InterfaceError)
+_PATIENCE_SECONDS = 60
+_RETRY_SECONDS = 0.5
+_TURN_SECONDS = 5.0
+_CHECK_SECONDS = 10.0
+
+
+def open_database(path_or_url: str | Path) -> sql.Engine:
+    """Return an engine for a path (SQLite) or an SQLAlchemy URL; nothing is connected yet.
+
+    SQLite writes ahead and syncs every commit. PostgreSQL is reached through psycopg 3; a connection is
+    tried before it is used, so that one that died while it lay idle is replaced. No error repeats the values
+    of a statement: people's ids may be among them, and errors are logged.
+    """
+    try:
+        url = sql.make_url(str(path_or_url)) if "://" in str(path_or_url) else _file(Path(path_or_url))
+        if url.get_backend_name() == "sqlite":
+            return _sqlite(url)
+        if url.get_backend_name() != "postgresql":
+            raise TutelageError(
+                f"expected a path, sqlite:///PATH or postgresql://..., got a URL of {url.drivername}"
+            )
+        if url.drivername == "postgresql":
+            url = url.set(drivername="postgresql+psycopg")
+        engine = sql.create_engine(
+            url, pool_pre_ping=True, pool_size=10, connect_args=_CONNECTION, hide_parameters=True
+        )
+        seal_writes(engine)
+        return engine
+    except sql.exc.ArgumentError as error:  # which does not repeat the URL
+        raise TutelageError(f"expected a database's URL, got one that cannot be read: {error}") from None
+    except ImportError:
+        raise TutelageError(
+            "expected psycopg for a PostgreSQL database, found none; pip install 'tutelage[postgres]'"
+        ) from None
+
+
+def make_tables(engine: sql.Engine, tables: sql.MetaData) -> None:
+    """Make the tables that are not there, and give older ones the columns that came later.
+
+    Such a column needs a `server_default`. Servers that start together do this one after the other. Raises
+    TutelageError where a column is missing that every version had.
+    """
+    try:
+        with engine.begin() as connection:
+            if not is_sqlite(engine):
+                connection.execute(sql.select(sql.func.pg_advisory_xact_lock(MAKING_TABLES)))
+            present = set(sql.inspect(connection).get_table_names())
+            older = [table for table in tables.sorted_tables if table.name in present]
+            missing = [table for table in tables.sorted_tables if table.name not in present]
+            tables.create_all(connection, missing, checkfirst=False)
+            _add_what_came_later(engine, connection, older)
+    except TutelageError:
+        raise
+    except (TypeError, ValueError, LookupError, AttributeError) as error:  # SQLAlchemy, of a damaged schema
+        raise TutelageError(
+            f"expected tables and indexes in {address(engine)}, got a description that is damaged "
+            f"({type(error).__name__}); restore it from a copy"
+        ) from None
+
+
+def _add_what_came_later(engine: sql.Engine, connection: sql.Connection, tables: Sequence[sql.Table]) -> None:
+    there = sql.inspect(connection)
+    for table in tables:
+        names = {column["name"] for column in there.get_columns(table.name)}
+        for column in table.columns:
+            if column.name not in names:
+                _check_came_later(engine, column)
+                words = sql.schema.CreateColumn(column).compile(dialect=engine.dialect)
+                connection.exec_driver_sql(f"ALTER TABLE {table.name} ADD COLUMN {words}")
+        indexes = {index["name"] for index in there.get_indexes(table.name)}
+        for index in table.indexes:
+            if index.name not in indexes:
+                index.create(connection)
+
+
+def _check_came_later(engine: sql.Engine, column: sql.Column[Any]) -> None:
+    """Raise TutelageError for a missing column that every version had: the schema is damaged."""
+    if column.server_default is None and not column.nullable:
+        raise TutelageError(
+            f"expected a column {column.name} in table {column.table.name} of {address(engine)}, found none: "
+            "the database is damaged, or another program's; restore it from a copy"
+        )
+
+
+def check_structure(engine: sql.Engine) -> None:
+    """See that a SQLite file's pages and indexes are sound; what an index has lost is found again.
+
+    Looks for a bounded time. Raises TutelageError for a file that is not sound: what is read there may be
+    anything. PostgreSQL sees to that itself.
+    """
+    if not is_sqlite(engine):
+        return
+    wrong = _integrity(engine)
+    if wrong is not None:
+        with contextlib.suppress(sql.exc.DBAPIError), engine.begin() as connection:
+            connection.exec_driver_sql("REINDEX")
+        wrong = _integrity(engine)
+    if wrong is not None:
+        raise TutelageError(
+            f"expected a sound database in {engine.url.database}, got: {wrong}; restore it from a copy, or "
+            f"save what can be read: sqlite3 {engine.url.database} .recover"
+        )
+
+
+def _integrity(engine: sql.Engine) -> str | None:
+    until = time.monotonic() + _CHECK_SECONDS
+    with engine.connect() as connection:
+        raw: Any = connection.connection.dbapi_connection
+        raw.set_progress_handler(lambda: time.monotonic() > until, 10_000)
+        try:
+            result = str(connection.exec_driver_sql("PRAGMA integrity_check(1)").scalar())
+        except sql.exc.DatabaseError as error:
+            return None if "interrupted" in str(error) else cause(error)
+        finally:
+            raw.set_progress_handler(None, 0)
+    return None if result == "ok" else " ".join(result.split())
+
+
+@contextmanager
+def writing(engine: sql.Engine) -> Iterator[sql.Connection]:
+    """Give one transaction that writes; SQLite takes its write lock at once, so that reads in it hold."""
+    hold_file(engine)
+    with write_turn(engine), engine.begin() as connection:
+        if is_sqlite(engine):
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        yield connection
+    hold_file(engine)  # what went into a file that has just been removed is no more on disk than in memory
+
+
+@contextmanager
+def write_turn(engine: sql.Engine) -> Iterator[None]:
+    """Wait for this process's write turn on a SQLite file, and hold it; OperationalError after a timeout."""
+    file = engine.get_execution_options().get(_FILE)
+    if file is None:
+        yield
+    elif file.turn.acquire(timeout=_TURN_SECONDS):
+        try:
+            yield
+        finally:
+            file.turn.release()
+    else:
+        raise _absent("the database is locked by another write")
+
+
+def insert_missing(engine: sql.Engine, table: sql.Table, row: Mapping[str, Any]) -> sql.Executable:
+    """Make the statement that adds a row unless one of its key is there."""
+    make = sqlite.insert if is_sqlite(engine) else postgresql.insert
+    return make(table).values(**row).on_conflict_do_nothing()
+
+
+def patiently(engine: sql.Engine, query: sql.Select[Any], stop: threading.Event) -> list[dict[str, Any]]:
+    """Read rows as dictionaries; while a server is away, try again for a minute, or until told to stop."""
+    until = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        try:
+            with engine.connect() as connection:
+                return [dict(row) for row in connection.execute(query).mappings()]
+        except sql.exc.DBAPIError as error:
+            away = not is_sqlite(engine) and isinstance(error, _AWAY)
+            if not away or time.monotonic() > until or stop.wait(_RETRY_SECONDS):
+                raise
+
+
+def file_fault(engine: sql.Engine) -> str | None:
+    """Say why a SQLite database's path no longer leads to the file in use; None where all is well."""
+    file = engine.get_execution_options().get(_FILE)
+    return None if file is None else file.fault()
+
+
+def hold_file(engine: sql.Engine) -> None:
+    """See that what is committed stands in the file at the database's path; write that anew where it is not.
+
+    Raises OperationalError while that cannot be done, and FileLost when it never can.
+    """
+    file = engine.get_execution_options().get(_FILE)
+    if file is None or file.fault() is None:
+        return
+    try:
+        # connections to the old file are not used again; those in use find that they cannot commit
+        file.mend(lambda: _replace_pool(engine))
+    except (sqlite3.Error, OSError) as error:
+        raise _absent(f"{file.fault()}, and cannot be written anew: {error}") from error
+
+
+def _replace_pool(engine: sql.Engine) -> None:
+    before, engine.pool = engine.pool, engine.pool.recreate()
+    before.dispose()
+
+
+def address(engine: sql.Engine) -> str:
+    """Say where a database is, without its password."""
+    return engine.url.database or "" if is_sqlite(engine) else engine.url.render_as_string(hide_password=True)
+
+
+def is_sqlite(engine: sql.Engine) -> bool:
+    """Say whether a database is a file."""
+    return engine.dialect.name == "sqlite"
+
+
+def cause(error: Exception) -> str:
+    """Say in one line what a database refused, without the statement and its values."""
+    return " ".join(str(getattr(error, "orig", None) or error).split())
+
+
+@contextmanager
+def database_errors() -> Iterator[None]:
+    """Turn what a database refuses, or cannot read of its own file, into a TutelageError of one line."""
+    try:
+        yield
+    except sql.exc.SQLAlchemyError as error:
+        raise TutelageError(
+            f"expected the database to do this, got: {cause(error)}; see that it is there and sound, "
+            "or restore it from a copy"
+        ) from None
+
+
+@contextmanager
+def snapshot(path: Path) -> Iterator[Path]:
+    """Give a copy of a SQLite file with what its log holds; it is removed afterwards.
+
+    For callers that only read: opening a database adds missing columns and checksums to older tables.
+    Errors name the file itself.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / path.name
+        uri = f"{path.absolute().as_uri()}?mode=ro"
+        try:
+            with (
+                contextlib.closing(sqlite3.connect(uri, uri=True)) as source,
+                contextlib.closing(sqlite3.connect(copy)) as target,
+            ):
+                source.backup(target)
+            yield copy
+        except sqlite3.Error as error:
+            raise TutelageError(
+                f"expected a database at {path}, got: {error}; restore it from a copy"
+            ) from None
+        except TutelageError as error:
+            raise TutelageError(str(error).replace(str(copy), str(path))) from None
+
+
+def _file(path: Path) -> sql.URL:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return sql.URL.create("sqlite", database=str(path))
+
+
+def _sqlite(url: sql.URL) -> sql.Engine:
+    if not url.database or url.database == ":memory:" or url.query:
+        return sql.create_engine(url, hide_parameters=True)
+    refuse_link(Path(url.database))  # one that came with a folder would have another place written to
+    file = DatabaseFile(Path(url.database))
+    engine = sql.create_engine(
+        url,
+        hide_parameters=True,
+        creator=file.connect,
+        execution_options={_FILE: file},
+        json_deserializer=read_json,
+    )
+
+    @sql.event.listens_for(engine, "connect")
+    def remember(_: Any, record: Any) -> None:
+        record.info[_FILE] = file.identity
+
+    seal_writes(engine)  # before the last look
+
+    @sql.event.listens_for(engine, "commit")
+    def check(connection: sql.Connection) -> None:
+        if connection.info.get(_FILE) != file.identity:
+            raise _absent(f"{file.path} was written anew meanwhile")
+        if fault := file.fault():
+            raise _absent(fault)
+
+    @sql.event.listens_for(engine, "engine_disposed")
+    def close(_: sql.Engine) -> None:
+        file.close()
+
+    return engine
+
+
+def _absent(why: str) -> sql.exc.OperationalError:
+    return sql.exc.OperationalError("COMMIT", None, sqlite3.OperationalError(why))

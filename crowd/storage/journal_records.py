@@ -1,0 +1,80 @@
+"""What the journal keeps: seats, episodes and steps, without the database that it keeps them in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from ...datasets.trajectory import new_episode_id
+
+GIVEN_UP = "given up"
+STATES = ("open", "finished", "kept", "stored", "discarded", "abandoned", "unplayed")
+"""An episode is open while it is played, finished until it is decided about, kept, then stored.
+`abandoned` was given up for good; `unplayed` was left before its first action, so its seed is free again."""
+
+
+@dataclass(frozen=True)
+class SeatRecord:
+    """One person's place: a secret's hash, their pseudonym and the task they are at."""
+
+    seat: str
+    demonstrator: str
+    task: str = ""
+
+
+@dataclass(frozen=True)
+class EpisodeRecord:
+    """One episode from its reset on; `digest` is the one after the reset, `state` one of STATES.
+
+    In a study: its name, the hash of the consent text that was agreed to, and the role that the episode
+    has there (demonstration, repeat, gold, practice, baseline).
+    """
+
+    seat: str
+    demonstrator: str
+    suite: str
+    task: str
+    env: str
+    seed: int
+    digest: bytes
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    attempt: int = 1
+    kind: str = "person"
+    started: str = ""
+    state: str = "open"
+    notes: str = ""
+    study: str = ""
+    consent: str = ""
+    role: str = ""
+    episode: str = field(default_factory=new_episode_id)
+
+    @property
+    def given_up(self) -> bool:
+        """Say whether a person gave up in the middle: on test seeds such an episode is kept, as a failure."""
+        return GIVEN_UP in self.notes.split("; ")
+
+
+class StepRecord(NamedTuple):
+    """Step `step` (the first is 1): its action row, what came of it, when, by whom, and the digest so far.
+
+    `success` is what the task's rule said at the step that ended the episode, None at any other.
+    """
+
+    step: int
+    action: Sequence[float]
+    reward: float
+    terminated: bool
+    truncated: bool
+    time_ms: int
+    controller: int
+    frame: int
+    digest: bytes
+    success: bool | None = None
+
+
+class SoundSteps(NamedTuple):
+    """The steps of an episode up to one that is damaged or missing; `damage` says which, "" for none."""
+
+    steps: list[StepRecord]
+    damage: str

@@ -1,0 +1,89 @@
+"""A repair from beginning to end: files first, then what the journal has, then the proof that all is well."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ...console.wording import counted
+from ...datasets.editing.edit_log import deleted_episodes
+from ...datasets.maintenance.repair import Finding, carry_out, plan_repair
+from ...datasets.maintenance.store_copies import StoreCopy
+from ...datasets.store import Store
+from ...errors import TutelageError
+from .database import database_errors
+from .restoring import open_journal, restorable, restore
+
+
+@dataclass
+class Mended:
+    """What was wrong, how many episodes came `restored` from the journal, and what could not be mended.
+
+    `lost` counts the episodes of parts that no copy has, `unrestored` names those of the journal that do not
+    replay; `problems` is what is still wrong, empty when the store is sound.
+    """
+
+    findings: list[Finding] = field(default_factory=list)
+    lost: int = 0
+    restored: int = 0
+    unrestored: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+    def lines(self) -> list[str]:
+        """Say in a few sentences how it ended."""
+        lines = [f"brought back from the journal: {counted(self.restored, 'episode')}"] * bool(self.restored)
+        if self.lost:
+            lines.append(
+                f"in parts that are lost: {counted(self.lost, 'episode')}; "
+                "what the journal does not have of them, a copy may: name it with --from"
+            )
+        lines += [f"not restored: {reason}" for reason in self.unrestored]
+        lines += self.problems or ["the store is sound"]
+        return lines
+
+
+@database_errors()
+def mend(
+    folder: Path,
+    copies: Sequence[str] = (),
+    journal: str = "",
+    *,
+    dry_run: bool = False,
+    tell: Callable[[str], None] = lambda _: None,
+    progress: Callable[[int], None] = lambda _: None,
+) -> Mended:
+    """Mend a store from copies (folders or URLs) and its journal; `tell` hears the whole plan first.
+
+    With `dry_run` the plan is all, and `problems` are the findings. Raises TutelageError when the suite is
+    lost, when the journal is in use, and when a place cannot be read.
+    """
+    sources = [StoreCopy(place) for place in copies]
+    plan = plan_repair(folder, sources)
+    done = Mended(list(plan.findings), lost=sum(finding.lost for finding in plan.findings))
+    with open_journal(folder, journal, unchanged=dry_run) as opened:
+        there = plan.ids | deleted_episodes(folder, plan.manifest)
+        records = restorable(opened, folder, plan.suite, there) if opened else []
+        if records:
+            problem = f"not in the store: {counted(len(records), 'demonstration')} of the journal"
+            done.findings.append(Finding(problem, "they are played again and brought back"))
+        for finding in done.findings:
+            tell(f"{finding.problem}: {finding.remedy}")
+        if dry_run:
+            done.problems = [finding.problem for finding in done.findings]
+            return done
+        if plan.findings:
+            carry_out(plan, sources)
+        if opened is not None and records:
+            done.restored = restore(opened, Store.open(folder), records, done.unrestored.append, progress)
+    done.problems = _unsound(folder)
+    return done
+
+
+def _unsound(folder: Path) -> list[str]:
+    """Say what is wrong with a store as far as reading it shows."""
+    try:
+        Store.open(folder).part_hashes()
+    except TutelageError as error:
+        return [str(error)]
+    return []

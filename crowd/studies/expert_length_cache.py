@@ -1,0 +1,84 @@
+"""How many steps the expert needs on a seed: worked out once, in a thread of its own, and kept."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from concurrent.futures import ThreadPoolExecutor
+
+import sqlalchemy as sql
+
+from ...envs.experts import make_expert
+from ...envs.suite import Suite
+from ...envs.task import Task
+from ...envs.task_env import TaskEnvironment
+from ..storage.study_tables import Ledger, bests
+
+_KNOWN = 4096
+_log = logging.getLogger("tutelage.crowd")
+
+
+class BestLengths:
+    """The expert's lengths on the seeds of a suite; None for a task without an expert, or when it fails."""
+
+    def __init__(self, suite: Suite, ledger: Ledger) -> None:
+        self._suite = suite
+        self._ledger = ledger
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="expert")
+        self._known: dict[tuple[str, int], asyncio.Future[int | None]] = {}
+        self._environments: dict[str, TaskEnvironment] = {}
+
+    def prepare(self, task: str, seed: int) -> asyncio.Future[int | None]:
+        """Begin to work a length out, so that it is there when it is asked for."""
+        key = (task, seed)
+        if key not in self._known:
+            while len(self._known) >= _KNOWN:
+                del self._known[next(iter(self._known))]
+            loop = asyncio.get_running_loop()
+            self._known[key] = loop.run_in_executor(self._thread, self._find, self._suite[task], seed)
+        return self._known[key]
+
+    async def of(self, task: str, seed: int) -> int | None:
+        """Return the expert's length on a seed."""
+        return await asyncio.shield(self.prepare(task, seed))
+
+    def known(self, task: str, seed: int) -> int | None:
+        """Return the expert's length on a seed, worked out here and now. Blocks."""
+        return self._thread.submit(self._find, self._suite[task], seed).result()
+
+    def close(self) -> None:
+        """Let the thread end; what it is at is finished first."""
+        self._thread.shutdown(cancel_futures=True)
+        for environment in self._environments.values():
+            environment.close()
+
+    def _find(self, task: Task, seed: int) -> int | None:
+        if task.expert is None:
+            return None
+        here = (bests.c.suite == self._suite.name) & (bests.c.task == task.id) & (bests.c.seed == seed)
+        if found := self._ledger.rows(sql.select(bests.c.steps).where(here)):
+            return found[0]["steps"]
+        try:
+            steps = self._play(task, seed)
+        except Exception:  # an environment may raise anything; a person's episode counts without its length
+            _log.exception("the expert of task %s failed on seed %d", task.id, seed)
+            return None
+        row = {"suite": self._suite.name, "task": task.id, "seed": seed, "steps": steps}
+        with contextlib.suppress(sql.exc.IntegrityError), self._ledger.write() as connection:
+            connection.execute(bests.insert(), row)
+        return steps
+
+    def _play(self, task: Task, seed: int) -> int | None:
+        if task.id not in self._environments:
+            self._environments[task.id] = TaskEnvironment(task)
+        environment = self._environments[task.id]
+        step, steps = environment.reset(seed), 0
+        expert = make_expert(task, environment)
+        expert.reset()
+        while not step.done:
+            action = expert.act()
+            if action is None:
+                return None
+            step, steps = environment.step(action), steps + 1
+        return steps if step.success else None

@@ -1,0 +1,298 @@
+"""A study: one YAML file that says what a crowd is asked to do; whatever is wrong with it is said at once."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field, PrivateAttr, ValidationError, field_validator
+
+from ...console.wording import counted
+from ...envs.keys.controls import Controls
+from ...envs.suite import Suite, load_suite
+from ...envs.task import RECORD, TEST, SeedRange, Task
+from ...errors import TutelageError, brief, nearest
+from ...files.bounded_files import parse_yaml, read_yaml
+from ..recruiting.admission import Recruiting
+from ..recruiting.money import shown
+from ..translations import Texts, load_texts
+from .study_checks import mistakes, rehearse_study
+from .study_schema import (
+    PLAIN,
+    Breaks,
+    Check,
+    Gold,
+    Limits,
+    Pay,
+    Practice,
+    Quality,
+    Quota,
+    Repeats,
+    Section,
+    Text,
+)
+
+FRESH = SeedRange("demonstrations", 0, 400_000_000)
+PRACTICE = SeedRange("practice", 400_000_000, 500_000_000)
+GOLD = SeedRange("gold", 500_000_000, 1_000_000_000)
+"""The record seeds are shared out: what all practise on, or all play, is never a new demonstration."""
+
+_NEEDED: dict[str, Any] = {"study": "unnamed", "suite": "", "people": 1, "episodes": 1, "consent": "none yet"}
+"""What stands in for a section that must be there and is wrong, while the others are looked at."""
+
+
+class Study(Section):
+    """A study as its file says it; `suite` is the suite itself, `tasks` are those of it that are played."""
+
+    name: str = Field(alias="study", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    suite_name: str = Field(alias="suite")
+    mode: Literal["record", "baseline"] = "record"
+    languages: tuple[str, ...] = Field(default=("en",), min_length=1)
+    title: Text = Field(default={})
+    people: int = Field(ge=1, strict=True)
+    episodes: int = Field(ge=1, strict=True)
+    quotas: dict[str, Quota] = Field(default={}, alias="tasks")
+    repeats: Repeats | None = None
+    gold: Gold | None = None
+    consent: Text
+    instructions: Text = Field(default={})
+    practice: Practice | None = None
+    check: Check | None = None
+    limits: Limits = Limits()
+    breaks: Breaks | None = None
+    pay: Pay | None = None
+    quality: Quality | None = None
+    score: Literal["percentile", "none"] = "percentile"
+    recruiting: Recruiting = Recruiting()
+    words: dict[str, dict[str, str]] = Field(default={})
+    """Language → what the suite calls something (a key, a fixed instruction, a task) → its translation."""
+
+    _folder: Path = PrivateAttr(Path())
+    _suite: Suite | None = PrivateAttr(None)
+
+    @field_validator("quotas", mode="before")
+    @classmethod
+    def _a_task_may_have_no_quota(cls, given: Any) -> Any:
+        if isinstance(given, list) and all(isinstance(one, str) for one in given):
+            return {one: {} for one in given}
+        if isinstance(given, dict):
+            return {name: {} if one is None else one for name, one in given.items()}
+        return given
+
+    @property
+    def suite(self) -> Suite:
+        """The suite that is played; raises TutelageError when the file names none that there is."""
+        if self._suite is None:
+            beside = self._folder / self.suite_name
+            is_file = Path(self.suite_name).suffix in (".yaml", ".yml")
+            self._suite = load_suite(beside if is_file else self.suite_name)
+        return self._suite
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the study's file, where it may keep a suite and languages of its own."""
+        return self._folder
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """The tasks that are played, in the suite's order."""
+        return tuple(one for one in self.suite if not self.quotas or one.id in self.quotas)
+
+    @property
+    def is_baseline(self) -> bool:
+        """Say whether people play the test seeds, as policies do: in order, and not told how they did."""
+        return self.mode == "baseline"
+
+    @property
+    def seeds(self) -> SeedRange:
+        """Where the seeds come from."""
+        return TEST if self.is_baseline else RECORD
+
+    @property
+    def fresh_seeds(self) -> int:
+        """How many seeds demonstrations may take; the others are for practice and gold, see `claims`."""
+        return FRESH.stop - FRESH.start
+
+    @property
+    def gold_episodes(self) -> int:
+        """How many of each person's episodes are gold ones: at least one where there are any."""
+        return max(1, round(self.gold.share * self.episodes)) if self.gold else 0
+
+    @property
+    def has_score(self) -> bool:
+        """Say whether people see how their attempts compare."""
+        return self.score == "percentile" and not self.is_baseline
+
+    def say(self, text: Mapping[str, str], language: str) -> str:
+        """Return a text of the study in a language, else in the study's first; "" where it has none."""
+        for one in (language, PLAIN, *self.languages):
+            if one in text:
+                return text[one].strip()
+        return ""
+
+    @property
+    def practice_tasks(self) -> tuple[str, ...]:
+        """The tasks that are practiced before anything counts, in the suite's order."""
+        if self.practice is None:
+            return ()
+        named = self.practice.tasks
+        if named is None:
+            return tuple(task.id for task in self.tasks)
+        return tuple(task.id for task in self.suite if task.id in named)
+
+    @property
+    def question_ids(self) -> tuple[str, ...]:
+        """Under what the answers to each question of the check are stored."""
+        questions = self.check.questions if self.check else ()
+        return tuple(question.id or f"question-{number}" for number, question in enumerate(questions, 1))
+
+    def texts(self, language: str) -> Texts:
+        """Return the texts of a language, with the study's own words in them."""
+        return load_texts(language, self._folder, self.words.get(language, {}))
+
+    def agreement(self, language: str) -> str:
+        """Return the study's consent and what is recorded of the participant's device."""
+        device = self.texts(language).say("consent.device")
+        return "\n\n".join(part for part in (self.say(self.consent, language), device) if part)
+
+    def pay_text(self, language: str) -> str:
+        """Return what is paid: the base, the rule of the bonus, the study's own words; "" without pay."""
+        if self.pay is None:
+            return ""
+        texts, pay = self.texts(language), self.pay
+        parts = [texts.say("pay.base", amount=shown(pay.base_units, pay.currency))] if pay.base else []
+        parts += pay.bonus.paragraphs(texts, pay.currency, self.episodes) if pay.bonus else []
+        return "\n\n".join(part for part in (*parts, self.say(pay.text, language)) if part)
+
+    def consent_text(self, language: str) -> str:
+        """Return the very text that people agree to: the consent, the device's record, the pay."""
+        parts = [self.agreement(language), self.pay_text(language)]
+        return "\n\n".join(part for part in parts if part)
+
+    def consent_version(self, language: str) -> str:
+        """Return the BLAKE2b hash, 32 hex digits, of the text that people agree to."""
+        return hashlib.blake2b(self.consent_text(language).encode(), digest_size=16).hexdigest()
+
+
+def load_study(path: str | Path) -> Study:
+    """Load a study file, or by its name one that comes with the package.
+
+    Raises TutelageError that names everything wrong with it.
+    """
+    document, folder, where = _read(path)
+    study, wrong = study_from(document, folder)
+    if study is None or wrong:
+        raise TutelageError(f"{where}: " + _listed(wrong))
+    return study
+
+
+def problems(path: str | Path) -> list[str]:
+    """List everything wrong with a study file: the place, what was expected, what it got, what is near."""
+    try:
+        document, folder, _ = _read(path)
+    except TutelageError as error:
+        return [str(error)]
+    return study_from(document, folder)[1]
+
+
+def examine(path: str | Path) -> tuple[Study | None, dict[str, Controls], list[str]]:
+    """Load a study file and try its tasks; returns the study, the keys of each task, and all that is wrong.
+
+    The study is None when there is too little of one to look at.
+    """
+    try:
+        document, folder, _ = _read(path)
+    except TutelageError as error:
+        return None, {}, [str(error)]
+    study, wrong = study_from(document, folder)
+    if study is None or any(one.startswith(("at 'suite'", "missing key 'suite'")) for one in wrong):
+        return study, {}, wrong
+    controls, unplayable = rehearse_study(study)
+    return study, controls, wrong + unplayable
+
+
+def study_names() -> list[str]:
+    """List the studies that come with the package."""
+    folder = resources.files(__package__)
+    return sorted(one.name.removesuffix(".yaml") for one in folder.iterdir() if one.name.endswith(".yaml"))
+
+
+def study_from(document: Any, folder: Path = Path()) -> tuple[Study | None, list[str]]:
+    """Build a study from a parsed YAML document, and list what is wrong; None when there is none in it."""
+    if not isinstance(document, dict):
+        return None, [f"expected the keys of a study, got {type(document).__name__}"]
+    given = {str(key): value for key, value in document.items()}
+    wrong: list[str] = []
+    broken: set[str] = set()
+    try:
+        study = Study.model_validate(given)
+    except ValidationError as error:
+        wrong = [_explain(one) for one in error.errors()]
+        broken = {str(one["loc"][0]) for one in error.errors()}
+        # what is sound is looked at too: everything wrong is to be said at once
+        rest = {key: value for key, value in given.items() if key not in broken}
+        study = Study.model_validate({**{key: _NEEDED[key] for key in _NEEDED if key in broken}, **rest})
+    study._folder = folder
+    return study, wrong + mistakes(study, frozenset(broken))
+
+
+def _read(path: str | Path) -> tuple[Any, Path, str]:
+    """Return a file's document, its folder and what to call it."""
+    if str(path) in study_names():
+        text = resources.files(__package__).joinpath(f"{path}.yaml").read_text("utf-8")
+        return parse_yaml(text, f"study {path}"), Path(), f"study {path}"
+    path = Path(path)
+    if path.suffix not in (".yaml", ".yml") or not path.exists():
+        names = study_names()
+        raise TutelageError(
+            f"expected a study file (.yaml) or one of {', '.join(names)}, got {str(path)!r}"
+            f"{nearest(str(path), names)}; check the path"
+        )
+    return read_yaml(path), path.parent, str(path)
+
+
+def _listed(wrong: list[str]) -> str:
+    if len(wrong) == 1:
+        return wrong[0]
+    return f"{counted(len(wrong), 'thing')} to mend:\n" + "\n".join(f"  {problem}" for problem in wrong)
+
+
+def _explain(error: Any) -> str:
+    """Turn one of pydantic's complaints into ours: place, expected, got, nearest."""
+    place = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        allowed = _allowed(error["loc"][:-1])
+        key = str(error["loc"][-1])
+        return f"unknown key {place!r}; allowed: {', '.join(allowed)}{nearest(key, allowed)}"
+    if error["type"] == "missing":
+        return f"missing key {place!r}; add it"
+    message = re.sub(r"^Value error, ", "", error["msg"])
+    got = (
+        ""
+        if ", got " in message or isinstance(error["input"], dict | list)
+        else f", got {brief(error['input'])}"
+    )
+    return f"at {place!r}: {message[0].lower()}{message[1:]}{got}"
+
+
+def _allowed(place: tuple[str | int, ...]) -> list[str]:
+    """List the keys of the section at a place."""
+    model: Any = Study
+    for part in place:
+        if isinstance(part, int) or not (isinstance(model, type) and issubclass(model, BaseModel)):
+            continue
+        fields = {one.alias or name: one for name, one in model.model_fields.items()}
+        model = _model_in(fields[part].annotation) if part in fields else model
+    return [one.alias or name for name, one in model.model_fields.items()]
+
+
+def _model_in(annotation: Any) -> Any:
+    """Find the model within `Model | None`, `tuple[Model, ...]` or `dict[str, Model]`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    inside = [_model_in(one) for one in getattr(annotation, "__args__", ())]
+    return next((one for one in inside if one is not None), None)

@@ -1,0 +1,157 @@
+"""The sections of a study file, each with what it means and what stands for it when it is left out."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+
+from ..recruiting.bonus import Amount, Bonus, Counted
+from ..recruiting.money import DECIMALS, currency, fits, minor_units
+
+PLAIN = ""
+"""The language of a sentence that is the same in every language."""
+
+
+def _by_language(given: Any) -> Any:
+    if isinstance(given, str):
+        return {PLAIN: given}
+    if isinstance(given, dict) and all(isinstance(one, str) for one in (*given, *given.values())):
+        return given
+    raise ValueError("expected a sentence, or a sentence for each language")
+
+
+Text = Annotated[dict[str, str], BeforeValidator(_by_language)]
+"""A sentence, or `{en: ..., zh: ...}`: language → sentence, with PLAIN for one that is all languages'."""
+
+
+class Section(BaseModel):
+    """A part of a study file: no key is unknown, nothing changes once it is read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class Quota(Section):
+    """How many episodes are wanted of a task, gold ones not counted; None for as many as come."""
+
+    quota: int | None = Field(default=None, ge=1, strict=True)
+
+
+class Repeats(Section):
+    """This share of the seeds is played by so many people, to see how far they agree."""
+
+    share: float = Field(gt=0, le=1)
+    people: int = Field(default=2, ge=2, strict=True)
+
+
+class Gold(Section):
+    """This share of a person's episodes is on seeds that everybody plays and whose best length is known.
+
+    One is passed when it is solved in at most `tolerance` times the expert's steps.
+    """
+
+    share: float = Field(gt=0, le=1)
+    tolerance: float = Field(default=1.6, ge=1)
+
+
+class Practice(Section):
+    """Tasks that are played before anything counts: `episodes` of each, solved or merely finished.
+
+    `tasks` are those of the study unless some are named; they come one after the other, in the suite's order.
+    """
+
+    tasks: tuple[str, ...] | None = Field(default=None, min_length=1)
+    episodes: int = Field(default=1, ge=1, le=50, strict=True)
+    until: Literal["success", "finished"] = "success"
+
+
+class Question(Section):
+    """A question about the instructions; `correct` is the number of the right answer, the first being 0.
+
+    Answers are stored under its `id`, by default its number: `question-1` for the first.
+    """
+
+    id: str = Field(default="", pattern=r"^[A-Za-z0-9._-]{0,40}$")
+    ask: Text
+    answers: tuple[Text, ...]
+    correct: int = Field(ge=0, strict=True)
+
+
+class Check(Section):
+    """Questions that must all be answered rightly, in at most so many attempts."""
+
+    attempts: int = Field(default=2, ge=1, le=20, strict=True)
+    questions: tuple[Question, ...]
+
+
+class Limits(Section):
+    """How long things may take; None for no limit.
+
+    An episode that takes longer is a failure. Whoever does nothing for `idle_seconds` is asked whether they
+    are there, and play waits. Somebody's session ends `session_minutes` after they agreed to take part,
+    with the episode they are in. A seed that nobody touched for `claim_minutes` goes to somebody else.
+    """
+
+    episode_seconds: float | None = Field(default=None, gt=0)
+    idle_seconds: float | None = Field(default=None, gt=0)
+    session_minutes: float | None = Field(default=None, gt=0)
+    claim_minutes: float = Field(default=30, gt=0)
+
+
+class Breaks(Section):
+    """A rest after every so many episodes; it lasts as long as the person wants."""
+
+    every: int = Field(ge=1, strict=True)
+    text: Text = {}
+
+
+class Pay(Section):
+    """What people are paid who complete the study: the same `base` for all, and a `bonus` by its rule.
+
+    Both are shown with the consent in the participant's language, and `text` below them.
+    """
+
+    currency: str
+    base: Amount
+    bonus: Bonus | None = None
+    text: Text = {}
+
+    @field_validator("currency", mode="before")
+    @classmethod
+    def _is_a_currency(cls, given: Any) -> str:
+        return currency(given)
+
+    @model_validator(mode="after")
+    def _amounts_fit_the_currency(self) -> Self:
+        if not fits(self.base, self.currency):
+            digits = DECIMALS[self.currency]
+            raise ValueError(f"expected base in the {digits} decimals of {self.currency}, got {self.base:f}")
+        if self.bonus and (unfit := self.bonus.unfit(self.currency)):
+            raise ValueError(unfit)
+        return self
+
+    @property
+    def base_units(self) -> int:
+        """The base in minor units of the currency."""
+        return minor_units(self.base, self.currency)
+
+    def most(self, episodes: int) -> int:
+        """Return the largest bonus that a participant can earn, in minor units."""
+        return self.bonus.most(self.currency, episodes) if self.bonus else 0
+
+    def earned(self, episodes: int, played: list[Counted]) -> int:
+        """Return the bonus of a participant's own episodes, in minor units."""
+        return self.bonus.earned(self.currency, episodes, played) if self.bonus else 0
+
+
+class Quality(Section):
+    """What a person must reach once they have played so many episodes, as shares.
+
+    `success` is about all of them, `gold` about the gold ones that were passed. Who falls short ends there,
+    if `ends`, and otherwise is only noted.
+    """
+
+    after: int = Field(default=5, ge=1, strict=True)
+    success: float | None = Field(default=None, ge=0, le=1)
+    gold: float | None = Field(default=None, ge=0, le=1)
+    ends: bool = True

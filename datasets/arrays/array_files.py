@@ -1,0 +1,177 @@
+"""The arrays of one task's columns, in memory or as memory-mapped .npy files in a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ...errors import TutelageError
+from ...files.bounded_archives import npy_header
+from ...files.bounded_files import open_regular, read_json
+from ...files.finite_json import json_text
+from ..proof import Replay
+from ..trajectory import Trajectory
+
+_LEAF = "observations/"
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Some steps of one task: array name → `[n, ...]`, and the vocabulary of each array of text codes."""
+
+    arrays: dict[str, np.ndarray]
+    words: dict[str, list[str]]
+
+    @classmethod
+    def bare(cls, episodes: Sequence[Trajectory]) -> Chunk:
+        """Put whole episodes end to end without any observations."""
+        names = ("actions", "controllers")
+        return cls({name: np.concatenate([getattr(one, name) for one in episodes]) for name in names}, {})
+
+    @classmethod
+    def join(cls, played: Sequence[tuple[Trajectory, Replay]]) -> Chunk:
+        """Put whole episodes end to end, each without its last observation."""
+        arrays = {
+            "actions": np.concatenate([one.actions for one, _ in played]),
+            "controllers": np.concatenate([one.controllers for one, _ in played]),
+        }
+        words: dict[str, list[str]] = {}
+        for path in played[0][1].observations:
+            each = [again.observations[path][:-1] for _, again in played]
+            if each[0].dtype.kind in "UO":
+                codes: dict[str, int] = {}
+                texts = [text for one in each for text in one.tolist()]
+                arrays[_LEAF + path] = np.array([codes.setdefault(one, len(codes)) for one in texts])
+                words[_LEAF + path] = [*codes]
+            else:
+                arrays[_LEAF + path] = np.concatenate(each)
+        masks = [again.legal for _, again in played]
+        if any(one is not None for one in masks):
+            arrays["legal"] = np.concatenate([_mask(again, masks) for _, again in played])
+        return cls(arrays, words)
+
+
+class ColumnArrays:
+    """Arrays of `size` steps, filled chunk by chunk. Text is kept as codes into a vocabulary."""
+
+    def __init__(self, size: int, folder: Path | None = None) -> None:
+        self._size = size
+        self._folder = folder
+        self._arrays: dict[str, np.ndarray] = {}
+        self._codes: dict[str, dict[str, int]] = {}
+
+    def get(self, name: str) -> np.ndarray | None:
+        """Return an array, or None when no chunk had it."""
+        return self._arrays.get(name)
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self._arrays[name]
+
+    def put(self, first: int, chunk: Chunk) -> None:
+        """Write a chunk's steps from step `first` on."""
+        for name, array in chunk.arrays.items():
+            if (words := chunk.words.get(name)) is not None:
+                codes = self._codes.setdefault(name, {})
+                array = np.array([codes.setdefault(word, len(codes)) for word in words], np.int32)[array]
+            if name not in self._arrays:
+                self._arrays[name] = self._allocate(name, array)
+            target = self._arrays[name]
+            if target.shape[1:] != array.shape[1:] or target.dtype != array.dtype:
+                raise TutelageError(
+                    f"expected {name} to be {target.dtype} {target.shape[1:]} in every episode, "
+                    f"got {array.dtype} {array.shape[1:]}; keep such episodes in stores of their own"
+                )
+            target[first : first + len(array)] = array
+
+    def observations(self) -> dict[str, np.ndarray]:
+        """Return leaf path → `[N, ...]`; text leaves as object arrays of shared `str`."""
+        found = {}
+        for name, array in self._arrays.items():
+            if name in self._codes:
+                array = np.array([*self._codes[name]], object)[array]
+            if name.startswith(_LEAF):
+                found[name.removeprefix(_LEAF)] = array
+        return found
+
+    def save(self) -> None:
+        """Flush the files, and write down which array is which."""
+        assert self._folder is not None
+        for array in self._arrays.values():
+            if isinstance(array, np.memmap):
+                array.flush()
+        contents = {"arrays": list(self._arrays), "words": {k: list(v) for k, v in self._codes.items()}}
+        (self._folder / "columns.json").write_text(json_text(contents), encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> ColumnArrays:
+        """Open what `save` left, memory-mapped; raises TutelageError when it can't be read."""
+        try:
+            names, words = _contents(folder / "columns.json")
+            arrays = {name: _opened(folder / f"{at}.npy") for at, name in enumerate(names)}
+        except (OSError, ValueError) as error:
+            raise TutelageError(f"expected columns in {folder}, got {error}; remove that folder") from None
+        _check_columns(arrays, words, folder)
+        loaded = cls(len(arrays["actions"]))
+        loaded._arrays = arrays
+        loaded._codes = {k: {word: at for at, word in enumerate(v)} for k, v in words.items()}
+        return loaded
+
+    def _allocate(self, name: str, like: np.ndarray) -> np.ndarray:
+        shape, dtype = (self._size, *like.shape[1:]), like.dtype
+        fill = np.ones if name == "legal" else np.empty  # where no mask is known, all is allowed
+        if self._folder is None:
+            return fill(shape, dtype)
+        self._folder.mkdir(exist_ok=True)
+        path = self._folder / f"{len(self._arrays)}.npy"
+        array = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+        if name == "legal":
+            array[:] = True
+        return array
+
+
+def _contents(path: Path) -> tuple[list[str], dict[str, list[str]]]:
+    """Read which array is which, and the words of those that hold codes; raises TutelageError."""
+    document = read_json(path)
+    names, words = (document.get(key) if isinstance(document, dict) else None for key in ("arrays", "words"))
+    if (
+        not isinstance(names, list)
+        or not isinstance(words, dict)
+        or not all(isinstance(name, str) for name in names)
+        or not all(isinstance(listed, list) and {*map(type, listed)} <= {str} for listed in words.values())
+    ):
+        raise TutelageError(f"arrays and words that {path.name} does not name")
+    return names, words
+
+
+def _opened(path: Path) -> np.ndarray:
+    """Map an array into memory once its header is known to be one of numbers; raises TutelageError."""
+    with open_regular(path) as file:
+        npy_header(file, path.name)
+    # plain arrays over the mapping: numpy's memmap class makes every slice slow
+    return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+
+
+def _check_columns(arrays: dict[str, np.ndarray], words: dict[str, list[str]], folder: Path) -> None:
+    """Raise TutelageError unless there is a row a step in every array, and a word for every code."""
+    sound = {"actions", "controllers"} <= arrays.keys() and words.keys() <= arrays.keys()
+    sound = sound and all(array.ndim for array in arrays.values())
+    sound = sound and len({len(array) for array in arrays.values()}) == 1
+    for name, listed in words.items() if sound else ():
+        codes = arrays[name]
+        sound = sound and codes.dtype.kind in "iu" and codes.ndim == 1
+        sound = sound and codes.min(initial=0) >= 0 and codes.max(initial=-1) < len(listed)
+    if not sound:
+        raise TutelageError(
+            f"expected columns in {folder} that belong together, got others; remove that folder"
+        )
+
+
+def _mask(again: Replay, masks: Sequence[np.ndarray | None]) -> np.ndarray:
+    """Return a replay's mask without its last row; all true where it has none."""
+    if again.legal is not None:
+        return again.legal[:-1]
+    width = next(one.shape[1] for one in masks if one is not None)
+    return np.ones((len(again.rewards), width), bool)

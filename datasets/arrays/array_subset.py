@@ -1,0 +1,49 @@
+"""Some episodes of training columns, in an order of one's own; observations stay where they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from .task_arrays import TaskColumns
+
+
+def episodes_of(columns: TaskColumns, episodes: Sequence[int] | np.ndarray) -> TaskColumns:
+    """Return columns of the given episodes, in the given order."""
+    chosen = np.asarray(episodes, np.int64)
+    lengths = np.diff(columns.starts)[chosen]
+    starts = np.concatenate(([0], np.cumsum(lengths)))
+    rows = np.arange(starts[-1]) + np.repeat(columns.starts[chosen] - starts[:-1], lengths)
+    observations: Any = {path: _ChosenLeaf(leaf, rows) for path, leaf in columns.observations.items()}
+    return replace(
+        columns,
+        observations=observations,
+        actions=columns.actions.take(rows, axis=0),
+        starts=starts,
+        success=columns.success[chosen],
+        demonstrator=[columns.demonstrator[at] for at in chosen],
+        returns=columns.returns[chosen],
+        controllers=columns.controllers.take(rows),
+        legal=None if columns.legal is None else columns.legal.take(rows, axis=0),
+        seeds=None if columns.seeds is None else columns.seeds[chosen],
+    )
+
+
+class _ChosenLeaf:
+    """One leaf's chosen rows, with the little of an array that training uses."""
+
+    def __init__(self, leaf: Any, rows: np.ndarray) -> None:
+        self._leaf, self._rows = leaf, rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, rows: slice) -> np.ndarray:
+        return self._leaf.take(self._rows[rows], axis=0)
+
+    def take(self, rows: np.ndarray, axis: int = 0) -> np.ndarray:
+        """Return rows `[S]` of the leaf, as `numpy.take` does along the first axis."""
+        return self._leaf.take(self._rows[rows], axis=0)

@@ -1,0 +1,220 @@
+"""Training windows: which steps make up which batch is a function of (seed, step) and nothing else."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...console.wording import counted
+from ...errors import TutelageError
+from .task_arrays import TaskColumns, load_columns
+
+CHECKED = 10_000
+"""Batches that are looked at before training, to see whether each holds something."""
+
+__all__ = ["Sampler", "TaskColumns", "WindowBatch", "load_columns"]
+
+
+@dataclass(frozen=True)
+class WindowBatch:
+    """B windows of one task, packed end to end into S steps; no padding.
+
+    `rows` int64 `[S]` indexes the columns; `lengths` int64 `[B]` sums to S; `observations` leaf path →
+    `[S, ...]`; `actions` float64 `[S, k]`; `weight` float32 `[S]`; `legal` bool `[S, n]` or None.
+    """
+
+    rows: np.ndarray
+    lengths: np.ndarray
+    observations: dict[str, np.ndarray]
+    actions: np.ndarray
+    weight: np.ndarray
+    legal: np.ndarray | None = None
+
+
+class Sampler:
+    """Batches of windows over the columns of several tasks, without replacement within an epoch.
+
+    In every epoch of a task, each step of each episode with a positive weight comes exactly once:
+    episodes of up to `window` steps as they are, longer ones cut into windows of `window` steps from a
+    random phase (the first and the last piece may be shorter). The windows are shuffled, laid end to
+    end, epoch after epoch, and batch b holds those that begin within its share of steps: so a batch has
+    `steps_per_batch` steps on average, and a task is missing from a batch only if its share of it is
+    smaller than a window. Resuming needs the step number alone.
+
+    `weights` map task id → `[E]`, the episodes' loss weights (a missing task: all 1; 0 leaves an episode
+    out). `shares` map task id → relative share of a batch; by default the square root of its steps.
+    """
+
+    def __init__(
+        self,
+        columns: Mapping[str, TaskColumns],
+        window: int,
+        steps_per_batch: int,
+        weights: Mapping[str, np.ndarray] | None = None,
+        seed: int = 0,
+        shares: Mapping[str, float] | None = None,
+    ) -> None:
+        if not columns or window < 1 or steps_per_batch < len(columns):
+            raise TutelageError(
+                f"expected tasks, window >= 1 and steps_per_batch >= their number, "
+                f"got {counted(len(columns), 'task')}, {window} and {steps_per_batch}"
+            )
+        given = weights or {}
+        self._streams = {
+            task: _Stream(task, one, window, given.get(task, np.ones(len(one.starts) - 1)), seed)
+            for task, one in columns.items()
+        }
+        self.steps = _divide(steps_per_batch, self._streams, shares)
+
+    def batch(self, step: int) -> dict[str, WindowBatch]:
+        """Return batch number `step` (from 0) by task id."""
+        batches = {}
+        for task, stream in self._streams.items():
+            size = self.steps[task]
+            if (one := stream.between(step * size, (step + 1) * size)) is not None:
+                batches[task] = one
+        return batches
+
+    def going_on(self, step: int) -> dict[str, WindowBatch]:
+        """Return, in place of a batch that no window begins in, the one that goes on there."""
+        task = max(self.steps, key=lambda name: self.steps[name])
+        return {task: self._streams[task].around(step * self.steps[task])}
+
+    def first_empty(self, steps: int) -> int | None:
+        """Return the first of `steps` batches in which no window begins, None where all hold some.
+
+        Looks at CHECKED batches at most, and at none where a task's share is as large as its longest window.
+        """
+        filled = np.zeros(min(steps, CHECKED), bool)
+        for task, stream in self._streams.items():
+            if self.steps[task] >= stream.longest:
+                return None
+            filled |= stream.begun(self.steps[task], len(filled))
+        return None if filled.all() else int(np.argmin(filled))
+
+    def epoch(self, step: int) -> dict[str, float]:
+        """Say how many times the steps of each task have been gone through before batch `step`."""
+        return {task: step * self.steps[task] / one.size for task, one in self._streams.items()}
+
+
+@dataclass(frozen=True)
+class _Epoch:
+    """One epoch's windows in their order: where each begins in the columns, its length and its episode."""
+
+    number: int
+    begins: np.ndarray
+    lengths: np.ndarray
+    episodes: np.ndarray
+    offsets: np.ndarray  # steps of this epoch before each window
+
+
+class _Stream:
+    """One task's windows, epoch after epoch, as one endless line of steps."""
+
+    def __init__(self, task: str, columns: TaskColumns, window: int, weights: np.ndarray, seed: int) -> None:
+        if (
+            weights.shape != (len(columns.starts) - 1,)
+            or not np.isfinite(weights).all()
+            or (weights < 0).any()
+        ):
+            raise TutelageError(
+                f"expected {len(columns.starts) - 1} finite weights >= 0 for task {task!r}, "
+                f"got shape {weights.shape}"
+            )
+        self._columns = columns
+        self._window = window
+        self._weights = weights.astype(np.float32)
+        self._used = np.flatnonzero(self._weights)
+        self._key = (seed % 2**64) << 64 | zlib.crc32(task.encode())
+        self._lengths = np.diff(columns.starts)[self._used]
+        self.size = int(self._lengths.sum())
+        self.longest = min(window, int(self._lengths.max(initial=0)))
+        self._kept: list[_Epoch] = []
+        if not self.size:
+            raise TutelageError(f"expected a weight above 0 for some episode of task {task!r}, got none")
+
+    def between(self, begin: int, end: int) -> WindowBatch | None:
+        """Gather the windows that begin in `[begin, end)` of the line; None when none does."""
+        pieces = []
+        while begin < end:
+            epoch = self._epoch(begin // self.size)
+            low = begin - epoch.number * self.size
+            high = min(end - epoch.number * self.size, self.size)
+            first, last = np.searchsorted(epoch.offsets, (low, high))
+            pieces.append((epoch, slice(first, last)))
+            begin = epoch.number * self.size + high
+        begins, lengths, episodes = (
+            np.concatenate([getattr(epoch, name)[part] for epoch, part in pieces])
+            for name in ("begins", "lengths", "episodes")
+        )
+        return self._gather(begins, lengths, episodes) if len(begins) else None
+
+    def around(self, place: int) -> WindowBatch:
+        """Gather the one window that a place in the line lies in."""
+        epoch = self._epoch(place // self.size)
+        at = int(np.searchsorted(epoch.offsets, place - epoch.number * self.size, "right")) - 1
+        which = slice(at, at + 1)
+        return self._gather(epoch.begins[which], epoch.lengths[which], epoch.episodes[which])
+
+    def begun(self, size: int, count: int) -> np.ndarray:
+        """Say in which of the first `count` stretches of `size` steps a window begins, bool `[count]`."""
+        begun = np.zeros(count, bool)
+        for number in range(-(-size * count // self.size)):
+            at = (self._epoch(number).offsets + number * self.size) // size
+            begun[at[at < count]] = True
+        return begun
+
+    def _gather(self, begins: np.ndarray, lengths: np.ndarray, episodes: np.ndarray) -> WindowBatch:
+        before = np.cumsum(lengths) - lengths
+        rows = np.arange(lengths.sum()) + np.repeat(begins - before, lengths)
+        columns = self._columns
+        return WindowBatch(
+            rows=rows,
+            lengths=lengths,
+            observations={path: array.take(rows, axis=0) for path, array in columns.observations.items()},
+            actions=columns.actions.take(rows, axis=0),
+            weight=np.repeat(self._weights[episodes], lengths),
+            legal=None if columns.legal is None else columns.legal.take(rows, axis=0),
+        )
+
+    def _epoch(self, number: int) -> _Epoch:
+        """Lay out an epoch; the last two are kept, since a batch may lie across their border."""
+        for one in self._kept:
+            if one.number == number:
+                return one
+        self._kept = [*self._kept[-1:], self._lay_out(number)]
+        return self._kept[-1]
+
+    def _lay_out(self, number: int) -> _Epoch:
+        random = np.random.Generator(np.random.Philox(key=self._key, counter=number << 128))
+        window, lengths = self._window, self._lengths
+        phase = np.where(lengths > window, random.integers(0, window, len(lengths)), 0)
+        counts = (phase > 0) + -(-(lengths - phase) // window)
+        episode = np.repeat(np.arange(len(lengths)), counts)
+        nth = np.arange(len(episode)) - np.repeat(np.cumsum(counts) - counts, counts)
+        begin = phase[episode] - window * (phase[episode] > 0) + window * nth  # the first may lie before 0
+        end = np.minimum(begin + window, lengths[episode])
+        begin = np.maximum(begin, 0)
+        order = random.permutation(len(episode))
+        used = self._used[episode[order]]
+        sizes = (end - begin)[order]
+        return _Epoch(
+            number, self._columns.starts[used] + begin[order], sizes, used, np.cumsum(sizes) - sizes
+        )
+
+
+def _divide(total: int, streams: Mapping[str, _Stream], shares: Mapping[str, float] | None) -> dict[str, int]:
+    """Divide a batch's steps among tasks, by largest remainder; every task gets at least one."""
+    wanted = {task: float(np.sqrt(one.size)) for task, one in streams.items()} if shares is None else shares
+    if set(wanted) != set(streams) or not all(share > 0 for share in wanted.values()):
+        raise TutelageError(f"expected a share above 0 for each of {', '.join(streams)}, got {dict(wanted)}")
+    exact = {task: total * wanted[task] / sum(wanted.values()) for task in streams}
+    steps = {task: max(1, int(one)) for task, one in exact.items()}
+    while (left := total - sum(steps.values())) != 0:
+        able = [task for task in steps if left > 0 or steps[task] > 1]
+        furthest = max(able, key=lambda task: (exact[task] - steps[task]) * (1 if left > 0 else -1))
+        steps[furthest] += 1 if left > 0 else -1
+    return steps

@@ -1,0 +1,335 @@
+"""One change of a store, made at one moment, and undone: rows, suite and annotations together.
+
+New parts are written aside, then `edits/pending.json` names them, then they take their places, then the
+manifest is written, which is the moment of change, and the old parts go last. Killed at any of these, the
+store is as before or as after; see `pending`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ...errors import TutelageError
+from ...files.atomic_files import disk_errors, sync_folder, write_whole
+from ...files.safe_tree import refuse_link
+from ..arrays.array_cache import remove_columns
+from ..manifest import Manifest, PartEntry, revision, stem
+from ..pending import EDITS, PENDING, Pending
+from ..schema import SCHEMA, seal
+from ..store_lock import writing
+from .annotations import Annotation, Annotations, sweep_annotations, write_annotations
+from .edit_log import (
+    Place,
+    Record,
+    finish_document,
+    next_number,
+    read_rows,
+    records,
+    redo_names,
+    redo_records,
+    sweep_edits,
+)
+from .row_spool import RowSpool
+
+if TYPE_CHECKING:
+    from ..store import Store
+
+
+_EPISODES_A_PART = 512
+
+
+@dataclass(frozen=True)
+class Change:
+    """What is to become of a store.
+
+    Rows of the episodes in `drop` go; the rows in `put` come, in the place of the row with their id where
+    there is one. `document` is another `dataset.yaml`. `deleted` are noted as deleted on purpose.
+    """
+
+    verb: str
+    text: str
+    drop: frozenset[str] = frozenset()
+    put: pa.Table | None = None
+    document: str = ""
+    annotations: Mapping[str, Annotation] = field(default_factory=dict)
+    deleted: frozenset[str] = frozenset()
+
+    @property
+    def rows(self) -> pa.Table:
+        """The rows to be put, of SCHEMA."""
+        return SCHEMA.empty_table() if self.put is None else self.put
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing would change."""
+        return not (self.drop or len(self.rows) or self.document or self.annotations)
+
+
+def commit(store: Store, change: Change) -> Record:
+    """Make a change, and keep what undoes it; on disk when this returns.
+
+    Raises TutelageError when an episode is gone meanwhile, or the disk refuses: then nothing has changed.
+    """
+    folder = store.path
+    refuse_link(folder / EDITS)
+    with disk_errors(folder), writing(folder):
+        manifest = store.settled()
+        sweep_edits(folder)
+        parts = _Parts(store, manifest)
+        if missing := sorted(change.drop - parts.ids):
+            raise TutelageError(
+                f"expected episode {missing[0]} in {folder}, found none: the store has changed; try again"
+            )
+        before, put = store.annotations(is_locked=True), set(change.rows["episode"].to_pylist())
+        after = replace(
+            before.without(change.drop - put).changed(change.annotations),
+            deleted=(before.deleted | change.deleted) - put,
+        )
+        touched = parts.rewrite(change.drop, change.rows)
+        changed = replace(manifest, document=change.document or manifest.document)
+        record = Record(
+            next_number(folder),
+            change.verb,
+            change.text,
+            datetime.now(UTC).isoformat(timespec="seconds"),
+            changed=sorted(put),
+            places=parts.places(touched),
+        )
+        undone = [
+            f"{EDITS}/{name}{suffix}" for name in redo_names(folder) for suffix in (".json", ".parquet")
+        ]
+        return _recorded(
+            store, parts, changed, (before, after), record, parts.rows_of(change.drop | put), undone
+        )
+
+
+def undo(store: Store) -> Record:
+    """Take back the latest edit; what was added or annotated since stays. Returns the record of the edit.
+
+    Raises TutelageError when no edit is left to be undone, or the disk refuses: then nothing has changed.
+    """
+    return _reverse(store, is_redo=False)
+
+
+def redo(store: Store) -> Record:
+    """Make again the edit that was undone last; a new edit forgets those. Returns its record.
+
+    Raises TutelageError when nothing was undone, or the disk refuses: then nothing has changed.
+    """
+    return _reverse(store, is_redo=True)
+
+
+def latest(folder: Path, *, is_redo: bool) -> Record:
+    """Return the record that `undo` or `redo` would take; raises TutelageError when there is none."""
+    made = redo_records(folder)[:1] if is_redo else records(folder)[-1:]
+    if not made:
+        what = "an undone edit of {} to make again" if is_redo else "an edit of {} to undo"
+        raise TutelageError(f"expected {what.format(folder)}, found none")
+    return made[0]
+
+
+def _reverse(store: Store, *, is_redo: bool) -> Record:
+    """Take back an edit, or the undoing of one, and keep what takes back that again."""
+    folder = store.path
+    refuse_link(folder / EDITS)
+    with disk_errors(folder), writing(folder):
+        manifest = store.settled()
+        record = latest(folder, is_redo=is_redo)
+        rows = read_rows(folder, record)
+        parts = _Parts(store, manifest)
+        back = frozenset(rows["episode"].to_pylist())
+        gone = (frozenset(record.changed) & parts.ids) - back
+        replaced = parts.rows_of(gone | (back & parts.ids))
+        touched = parts.rewrite(gone, rows, record.places)
+        before = store.annotations(is_locked=True)
+        deleted = (before.deleted - frozenset(record.deleted)) | (frozenset(record.restored) - back)
+        after = replace(before.changed(_earlier(before, record)), deleted=deleted).without(gone)
+        changed = replace(manifest, document=record.document or manifest.document)
+        counter = replace(
+            record, is_undo=not record.is_undo, changed=sorted(back), places=parts.places(touched)
+        )
+        stale = (record.name, record.rows_name)
+        _recorded(store, parts, changed, (before, after), counter, replaced, stale)
+    return record
+
+
+def _recorded(
+    store: Store,
+    parts: _Parts,
+    manifest: Manifest,
+    annotations: tuple[Annotations, Annotations],
+    record: Record,
+    replaced: pa.Table,
+    stale: Sequence[str],
+) -> Record:
+    """Make a change, and keep what takes it back: a record, and the rows that it replaced or removed.
+
+    `manifest` has the suite and `annotations` are as before and after; `stale` are files that go with it.
+    """
+    before, after = annotations
+    data = seal(replaced) if len(replaced) else b""
+    record = replace(
+        record,
+        annotations=_pairs(before, after),
+        deleted=sorted(after.deleted - before.deleted),
+        restored=sorted(before.deleted - after.deleted),
+        document=parts.manifest.document if manifest.document != parts.manifest.document else "",
+        rows=hashlib.sha256(data).hexdigest() if data else "",
+    )
+    (store.path / EDITS).mkdir(exist_ok=True)
+    if data:  # first: without the record they are nothing
+        write_whole(store.path / record.rows_name, data)
+    _carry_out(store, parts, manifest, after, record, stale)
+    return record
+
+
+class _Parts:
+    """The parts of a store while they are rewritten: rows in memory, nothing on disk yet."""
+
+    def __init__(self, store: Store, manifest: Manifest) -> None:
+        self.store, self.manifest = store, manifest
+        self.order = {path.name: store.episode_ids(path.name) for path in store.parts()}
+        self.ids = frozenset(episode for ids in self.order.values() for episode in ids)
+        self.written: dict[str, pa.Table] = {}  # stem → rows; of none, the part goes
+        self.numbers = {stem(name): revision(name) for name in self.order}
+
+    def rewrite(
+        self, drop: frozenset[str], put: pa.Table, places: Mapping[str, Place] | None = None
+    ) -> list[str]:
+        """Decide what the parts hold afterwards; returns the names of those that change."""
+        rows = {episode: at for at, episode in enumerate(put["episode"].to_pylist())}
+        home = {
+            episode: name
+            for name, place in (places or {}).items()
+            for episode in place.order
+            if episode in rows and episode not in self.ids
+        }
+        touched = [name for name, ids in self.order.items() if not (drop | rows.keys()).isdisjoint(ids)]
+        stems = {stem(name): name for name in self.order}
+        for place_stem in dict.fromkeys([*map(stem, touched), *home.values()]):
+            name = stems.get(place_stem)
+            table = SCHEMA.empty_table() if name is None else self.store.part_rows(self.store.path / name)
+            come = [at for episode, at in rows.items() if home.get(episode) == place_stem]
+            come += [rows[episode] for episode in self.order.get(name or "", ()) if episode in rows]
+            kept = [
+                at
+                for at, episode in enumerate(self.order.get(name or "", ()))
+                if episode not in drop and episode not in rows
+            ]
+            joined = pa.concat_tables([_take(table, kept), _take(put, come)])
+            order = (places or {}).get(place_stem)
+            ids = [*(order.order if order else ()), *self.order.get(name or "", ())]
+            rank = {episode: at for at, episode in reversed(list(enumerate(ids)))}
+            joined_ids = joined["episode"].to_pylist()
+            self.written[place_stem] = _take(
+                joined, sorted(range(len(joined)), key=lambda at: rank[joined_ids[at]])
+            )
+            self.numbers[place_stem] = (
+                max(self.numbers.get(place_stem, 0), order.revision if order else 0) + 1
+            )
+        new = [at for episode, at in rows.items() if episode not in self.ids and episode not in home]
+        for first in range(0, len(new), _EPISODES_A_PART):
+            name = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{uuid4().hex[:8]}"
+            self.written[name] = _take(put, new[first : first + _EPISODES_A_PART])
+        return touched
+
+    def places(self, names: Sequence[str]) -> dict[str, Place]:
+        """Return where the rows of some parts stand now."""
+        return {stem(name): Place(revision(name), self.order[name]) for name in names}
+
+    def rows_of(self, episodes: frozenset[str] | set[str]) -> pa.Table:
+        """Return the rows of some episodes as they are on disk."""
+        spool = RowSpool()
+        for name, ids in self.order.items():
+            if not episodes.isdisjoint(ids):
+                table = self.store.part_rows(self.store.path / name)
+                spool.add_rows(
+                    table.filter(pc.is_in(table["episode"], pa.array(sorted(episodes), pa.string())))
+                )
+        return spool.table()
+
+    def stage(self) -> tuple[dict[str, PartEntry], frozenset[str]]:
+        """Write the new parts aside; returns them by name, and the names of those that they replace."""
+        folder, added = self.store.path, {}
+        for name, rows in self.written.items():
+            if not len(rows):
+                continue
+            data = seal(rows)
+            digest = hashlib.sha256(data).hexdigest()
+            part = f"part-{name}-r{self.numbers.get(name, 0)}-{digest[:16]}.parquet"
+            write_whole(folder / EDITS / part, data)
+            added[part] = PartEntry(digest, len(data), len(rows))
+        return added, frozenset(name for name in self.order if stem(name) in self.written)
+
+
+def _carry_out(
+    store: Store,
+    parts: _Parts,
+    manifest: Manifest,
+    annotations: Annotations,
+    record: Record,
+    stale: Sequence[str],
+) -> None:
+    """Put new files in their places, change the manifest, remove the old ones; the caller holds the lock."""
+    folder = store.path
+    added, removed = parts.stage()
+    changed = manifest.changed(added, removed)
+    changed = replace(changed, removed=changed.removed - {stem(name) for name in added})
+    if annotations != store.annotations(is_locked=True):
+        changed = replace(changed, annotations=write_annotations(folder, annotations))
+    pending = Pending(
+        before=hashlib.sha256(parts.manifest.encode()).hexdigest(),
+        after=hashlib.sha256(changed.encode()).hexdigest(),
+        old=(*sorted(removed), *stale),
+        new=(*sorted(added), record.name, record.rows_name),
+    )
+    pending.write(folder)
+    write_whole(folder / record.name, record.encode())
+    for name in added:
+        (folder / EDITS / name).rename(folder / name)
+    sync_folder(folder)
+    changed.write(folder)
+    finish_document(folder, changed)
+    for name in pending.old:
+        (folder / name).unlink(missing_ok=True)
+    sweep_annotations(folder, changed)
+    remove_columns(folder)
+    (folder / PENDING).unlink()
+    if not any((folder / EDITS).iterdir()):
+        (folder / EDITS).rmdir()
+    sync_folder(folder)
+
+
+def _pairs(before: Annotations, after: Annotations) -> dict[str, tuple[Annotation, Annotation]]:
+    names = before.episodes.keys() | after.episodes.keys()
+    return {name: (before[name], after[name]) for name in sorted(names) if before[name] != after[name]}
+
+
+def _earlier(now: Annotations, record: Record) -> dict[str, Annotation]:
+    """Return annotations as they were before an edit; a field that was changed since stays as it is."""
+    return {
+        episode: Annotation(
+            **{
+                name: getattr(
+                    before if getattr(now[episode], name) == getattr(after, name) else now[episode], name
+                )
+                for name in ("note", "tags", "marked")
+            }
+        )
+        for episode, (before, after) in record.annotations.items()
+    }
+
+
+def _take(table: pa.Table, indices: Sequence[int]) -> pa.Table:
+    if indices and list(indices) == list(range(indices[0], indices[-1] + 1)):
+        return table.slice(indices[0], len(indices))  # without a copy: rows may be many
+    return table.take(pa.array(indices, pa.int64()))  # of no indices, too

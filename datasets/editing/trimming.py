@@ -1,0 +1,201 @@
+"""Idle steps at either end of episodes, cut off where replay proves that nothing else changes.
+
+The end is cut only where no last step ended the episode: in one that was left, or that ran out of time
+without success. The start is cut only where the remaining actions, taken from the reset, show exactly what
+was seen; where the world moved on while the person did nothing, it is refused.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+from gymnasium.spaces import Box, Discrete
+
+from ...console.printable import printable
+from ...console.wording import counted
+from ...envs.keys.controls import from_mapping
+from ...envs.success import SuccessRule
+from ...errors import TutelageError
+from ...foreign_code.trust import Untrusted
+from ..proof import Replay
+from ..replay import Environments, replay, replay_proven
+from ..store import Store
+from ..trajectory import Trajectory, digest_of
+from .edit_commit import Change
+from .plans import Plan, line_of, meant_rows, read_episodes
+from .row_spool import RowSpool
+from .selection import Selection
+
+
+class Refusal(Exception):
+    """Why an episode cannot be trimmed."""
+
+
+def plan_trim(
+    store: Store,
+    selection: Selection,
+    *,
+    start: bool = True,
+    end: bool = True,
+    idle: str = "",
+    progress: Callable[[int], None] = lambda _: None,
+) -> Plan:
+    """Cut idle steps off the start and the end of the episodes that are meant.
+
+    `idle` is the idle action as JSON, where the task does not say it. Raises TutelageError where none does.
+    """
+    rows = store.episodes()
+    ids = frozenset(rows["episode"][at].as_py() for at in meant_rows(store, selection, rows))
+    plan, put = Plan(Change("trim", "")), RowSpool()
+    untouched = 0
+    with Environments(store.suite) as environments:
+        for trajectory in read_episodes(store, ids):
+            progress(1)
+            resting = idle_steps(trajectory, idle_row(environments, trajectory.task, idle))
+            first, last = resting[0] * start, resting[1] * end
+            if not first and not last:
+                untouched += 1
+                continue
+            try:
+                trimmed = trim(trajectory, environments, first, last)
+            except Refusal as refusal:
+                plan.refused.append(line_of(trajectory, str(refusal)))
+                continue
+            put.add([trimmed])
+            plan.lines.append(
+                line_of(
+                    trajectory, f"{_cut(first, last)}: {len(trajectory)} → {counted(len(trimmed), 'step')}"
+                )
+            )
+    plan.change = replace(plan.change, put=put.table(), text=f"trim {counted(len(put), 'episode')}")
+    if untouched:
+        plan.notes.append(f"no idle steps at the ends of {counted(untouched, 'episode')}")
+    return plan
+
+
+def idle_row(environments: Environments, task_id: str, idle: str = "") -> np.ndarray:
+    """Return the idle action of a task as a row `[k]`; raises TutelageError where there is none."""
+    environment = environments[task_id]
+    if idle:
+        try:
+            action = json.loads(idle)
+        except ValueError:
+            raise TutelageError(
+                f"expected --idle to be an action as JSON, such as 0 or [0, 0], got {printable(idle)!r}"
+            ) from None
+        row = from_mapping({}, action, environment.action_space).idle
+        if row is not None:
+            return np.array(row, np.float64)
+    is_certain = environment.task.idle is not None or isinstance(environment.action_space, Box | Discrete)
+    row = environment.controls().idle if is_certain else None  # zeros of other spaces may well mean something
+    if row is not None:
+        return np.array(row, np.float64)
+    names = [name.casefold() for name in environment.action_names]
+    raise TutelageError(
+        f"task {task_id!r}: expected an idle action in its suite, got none; say which action does nothing, "
+        f"as JSON: --idle 0" + (f" (its actions: {', '.join(map(printable, names))})" if names else "")
+    )
+
+
+def idle_steps(trajectory: Trajectory, idle: np.ndarray) -> tuple[int, int]:
+    """Count the idle steps at the start and at the end; of nothing else, all are at the start."""
+    if idle.shape != trajectory.actions.shape[1:]:
+        return 0, 0
+    acted = np.flatnonzero((trajectory.actions != idle).any(1))
+    if not len(acted):
+        return len(trajectory), 0
+    return int(acted[0]), int(len(trajectory) - 1 - acted[-1])
+
+
+def trim(trajectory: Trajectory, environments: Environments, first: int, last: int) -> Trajectory:
+    """Return an episode without its `first` and `last` steps, played again; raises Refusal."""
+    if first + last >= len(trajectory):
+        raise Refusal("it holds nothing but idle steps: delete it instead")
+    if last and trajectory.terminated:
+        raise Refusal("its last step ended it: the end cannot be cut (--start cuts the start alone)")
+    if last and trajectory.success:
+        raise Refusal("it would no longer be a success: the end cannot be cut")
+    try:
+        before = replay_proven(trajectory, environments)
+    except Untrusted:
+        raise
+    except TutelageError as error:
+        raise Refusal(f"it does not replay as recorded: {printable(error)}") from None
+    if trajectory.observations is not None:
+        return _trim_stored(trajectory, environments.suite[trajectory.task].success, first, last)
+    cut = _cut_out(trajectory, first, last)
+    try:
+        again = replay(cut, environments[trajectory.task])
+    except Exception as error:  # foreign code
+        raise Refusal(f"the environment fails then: {type(error).__name__}: {printable(error)}") from None
+    _check_same(trajectory, before, again, first, last)
+    return replace(
+        cut,
+        digest=again.digest,
+        terminated=again.terminated,
+        truncated=again.truncated,
+        success=again.success,
+        infos=again.infos or {},
+        casts=again.casts or {},
+    )
+
+
+def _trim_stored(trajectory: Trajectory, rule: SuccessRule, first: int, last: int) -> Trajectory:
+    if first:
+        raise Refusal(
+            "its observations are stored, so no replay shows what a reset would give: the start cannot be "
+            "cut (--end cuts the end alone)"
+        )
+    cut = _cut_out(trajectory, first, last)
+    assert trajectory.observations is not None
+    seen = {path: array[: len(cut) + 1] for path, array in trajectory.observations.items()}
+    digest = digest_of(seen, cut.rewards, False, False)
+    success = rule.outcome(None)  # it no longer has an end
+    return replace(cut, observations=seen, digest=digest, terminated=False, truncated=False, success=success)
+
+
+def _cut_out(trajectory: Trajectory, first: int, last: int) -> Trajectory:
+    steps = slice(first, len(trajectory) - last)
+    before_ms = int(trajectory.times_ms[first - 1]) if first else 0
+    before_frame = int(trajectory.frames[first - 1]) + 1 if first else 0
+    note = f"trimmed: {_cut(first, last)}"
+    return replace(
+        trajectory,
+        actions=trajectory.actions[steps],
+        rewards=trajectory.rewards[steps],
+        times_ms=(trajectory.times_ms[steps] - before_ms).astype(np.int32),
+        controllers=trajectory.controllers[steps],
+        frames=np.maximum(trajectory.frames[steps] - before_frame, 0).astype(np.int32),
+        infos={path: numbers[steps] for path, numbers in trajectory.infos.items()},
+        observations=None,
+        notes="; ".join(part for part in (trajectory.notes, note) if part),
+    )
+
+
+def _check_same(trajectory: Trajectory, before: Replay, again: Replay, first: int, last: int) -> None:
+    """Raise Refusal unless the remaining steps show and give what they did."""
+    steps = len(trajectory) - first - last
+    differs = "the world moves on in its idle steps: a reset is another state, so the start cannot be cut"
+    if len(again.rewards) != steps:
+        raise Refusal(f"it ends after {len(again.rewards)} of {counted(steps, 'step')} then: {differs}")
+    same = np.array_equal(again.rewards, before.rewards[first : first + steps], equal_nan=True)
+    for path, array in before.observations.items():
+        same = same and _equal(array[first : first + steps + 1], again.observations[path])
+    if not same:
+        raise Refusal(f"{differs} (--end cuts the end alone)" if first else "it does not replay as recorded")
+    if (again.terminated, again.success) != (trajectory.terminated, trajectory.success):
+        raise Refusal("its outcome would be another one")
+
+
+def _equal(before: np.ndarray, after: np.ndarray) -> bool:
+    if before.dtype == object or before.dtype.kind == "U":
+        return list(before) == list(after)
+    return before.dtype == after.dtype and before.tobytes() == after.tobytes()
+
+
+def _cut(first: int, last: int) -> str:
+    parts = [f"{first} idle steps at the start"] * bool(first) + [f"{last} at the end"] * bool(last)
+    return ", ".join(parts) if first else f"{last} idle steps at the end"

@@ -1,0 +1,129 @@
+"""LeRobot datasets that we exported are read back into a store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from ....console.wording import agreeing, counted
+from ....envs.spaces import is_text, leaves
+from ....envs.task_env import TaskEnvironment
+from ....errors import TutelageError
+from ....files.bounded_files import parse_json
+from ...parquet.bounded_parquet import read_table
+from ...replay import Environments
+from ...schema import unpack
+from ...store import Progress, Store
+from ...trajectory import Trajectory
+from ..all_or_none import staged_import
+from ..export_marker import MARKERS, Marker
+from ..minari.exporter import Imported
+from ..reading_back import Written, append_new, common_suite, first_change, read_all, refuse_changed_files
+from .reader import EPISODES, frames_of, joined, read_frames, rows_of
+from .schema import DATA_PATH, Feature, array_of, feature_name, features_of
+
+_OURS = MARKERS["lerobot"]
+
+
+def import_lerobot(
+    source: Path, out: Path, progress: Progress | None = None, *, keep_changed: bool = False
+) -> Imported:
+    """Read every LeRobot dataset that `export_lerobot` wrote, at or under `source`, into a store at `out`.
+
+    All are read or nothing is. Episodes that the store already holds are left out; changed ones are refused
+    (see `Written.read_back` for what `keep_changed` does). Raises TutelageError for other LeRobot
+    datasets: they come from robots and name no Gymnasium environment that a policy could act in.
+    """
+    folders = sorted(path.parents[1] for path in Path(source).glob("**/meta/info.json"))
+    if not folders:
+        raise TutelageError(
+            f"expected a LeRobot dataset at {source}, found no meta/info.json; check the path"
+        )
+    foreign = [folder for folder in folders if not (folder / _OURS).is_file()]
+    if foreign:
+        raise TutelageError(
+            f"expected a LeRobot dataset that tutelage exported, got {foreign[0]} without {_OURS}: it "
+            f"names no Gymnasium environment to act in; convert it to Minari with its environment's id"
+        )
+    markers = [Marker.read(folder, "lerobot") for folder in folders]
+    suite = common_suite(markers, source)
+    report = []
+    with staged_import(Path(out), suite) as (store, there), Environments(suite) as environments:
+        for folder, marker in zip(folders, markers, strict=True):
+            environment = environments[marker.task]
+            if not keep_changed:
+                refuse_changed_files(folder, marker, partial(_first_change, folder, marker, environment))
+            written = _written(folder, marker, environment)
+            episodes = _told(
+                read_all(written, environments, f"LeRobot dataset {folder}", keep_changed), progress
+            )
+            added, repeated = append_new(store, episodes, there)
+            report.append(
+                f"{folder}: {counted(added, 'episode')} added"
+                + (f", {repeated} {agreeing(repeated, 'was')} there already." if repeated else ".")
+            )
+    return Imported(Store.open(out), report)
+
+
+def _told(episodes: Iterator[Trajectory], progress: Progress | None) -> Iterator[Trajectory]:
+    for episode in episodes:
+        yield episode
+        if progress:
+            progress(1)
+
+
+def _first_change(folder: Path, marker: Marker, environment: TaskEnvironment) -> str:
+    return first_change(_written(folder, marker, environment))
+
+
+def _written(folder: Path, marker: Marker, environment: TaskEnvironment) -> Iterator[Written]:
+    """Read the episodes of one dataset as they stand there; only from files that the export wrote."""
+    episodes = pa.concat_tables(
+        read_table(marker.path(folder, name), EPISODES)
+        for name in sorted(marker.files)
+        if name.startswith("meta/episodes/")
+    )
+    for name in EPISODES.names:
+        if name != "tutelage/action_rows" and episodes[name].null_count:
+            raise TutelageError(f"expected {name} of every episode in {folder}, got episodes without")
+    if len(episodes) != marker.episodes:
+        raise TutelageError(
+            f"expected {counted(marker.episodes, 'episode')} in {folder}, got {len(episodes)}"
+        )
+    features = features_of(environment.observation_space, environment.action_space)
+    path, table = "", pa.table({})
+    for row in episodes.sort_by("episode_index").to_pylist():
+        place = {name: row[f"data/{name}"] for name in ("chunk_index", "file_index")}
+        if path != (needed := DATA_PATH.format(**place)):
+            if needed not in marker.files:
+                raise TutelageError(f"expected the data of every episode in {folder}, found no {needed}")
+            path, table = needed, read_frames(marker.path(folder, needed), features)
+        frames = frames_of(row, table, folder / needed)
+        yield _written_episode(row, frames, environment, features)
+
+
+def _written_episode(
+    row: dict[str, Any], frames: pa.Table, environment: TaskEnvironment, features: dict[str, Feature]
+) -> Written:
+    last = unpack(row["tutelage/last_observation"])
+    observations = {}
+    for leaf in leaves(environment.observation_space):
+        name = feature_name(leaf)
+        shape = () if is_text(leaf.space) else leaf.space.shape or ()
+        seen = array_of(frames[name], features[name], shape)
+        observations[leaf.path] = joined(seen, last.get(leaf.path), repr(leaf.path))
+    length = row["length"]
+    rows = row["tutelage/action_rows"]
+    actions = array_of(frames["action"], features["action"], features["action"]["shape"])
+    steps = {
+        "actions": actions if rows is None else rows_of(rows, length),
+        "rewards": frames["next.reward"].to_numpy(),
+        "times_ms": frames["tutelage.time_ms"].to_numpy(),
+        "controllers": frames["tutelage.controller"].to_numpy(),
+        "frames": frames["tutelage.frame"].to_numpy(),
+    }
+    return Written(parse_json(row["tutelage/facts"], "the facts of an episode"), steps, observations)

@@ -1,0 +1,367 @@
+"""Minari datasets: export a store, one dataset a task; read datasets of ours back without loss."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import os
+import re
+import string
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from gymnasium import Space, spaces
+
+from ....console.wording import agreeing, counted
+from ....envs.spaces import is_text, join_path, leaves
+from ....envs.task import Task
+from ....envs.task_env import TaskEnvironment
+from ....errors import TutelageError
+from ....files.atomic_files import disk_errors
+from ....files.finite_json import json_text
+from ....files.safe_tree import sync_tree
+from ...replay import Environments, replay_proven
+from ...store import Progress, Store
+from ...trajectory import Trajectory
+from ...versions import versions_of
+from ..all_or_none import export_datasets, staged_import
+from ..bounded_hdf5 import check_hdf5_files
+from ..export_marker import MARKERS, Marker, write_marker
+from ..export_registry import Export
+from ..facts import escaped, facts_of, join_actions, nest, split_actions
+from ..hdf5_process import Hdf5Process
+from ..reading_back import append_new, common_suite, read_all, refuse_changed_files
+from .importer import foreign_suite, foreign_trajectories
+from .limits import check_minari
+from .storage import add_episodes, create, find_change, written_episodes
+
+_BATCH_BYTES = 16 << 20
+_TEXT = spaces.Text(max_length=4096, min_length=0, charset=string.printable)
+
+
+@dataclass(frozen=True)
+class Exported:
+    """The folders that were written, and what the format cannot hold as it is, sentence by sentence."""
+
+    paths: list[Path]
+    report: list[str]
+
+
+@dataclass(frozen=True)
+class Imported:
+    """The store that was written to, and what had to be decided on the way, sentence by sentence."""
+
+    store: Store
+    report: list[str]
+
+
+def minari_module() -> Any:
+    """Import Minari; raises TutelageError with the pip line when it is missing."""
+    try:
+        return importlib.import_module("minari")
+    except ImportError as error:
+        raise TutelageError(
+            f"expected Minari for this, got: {error}; pip install 'tutelage[minari]'"
+        ) from None
+
+
+def export_minari(
+    store: Store, dataset_id: str, root: Path | None = None, progress: Progress | None = None
+) -> Exported:
+    """Write a store as Minari datasets that `minari.load_dataset` opens with every array equal.
+
+    A store of one task becomes the dataset `dataset_id` (such as `crowd/taxi-v0`), of several tasks one
+    dataset each in the namespace of that name (`first-steps-v0` → `first-steps/goto-local-v0`). `root`
+    is Minari's folder of datasets (default: where Minari itself looks; else set MINARI_DATASETS_PATH).
+    Infos hold `times_ms`, `controllers`, `frames`; episode metadata the seed, demonstrator and the rest.
+    """
+    minari = minari_module()
+    played = set(store.episodes()["task"].to_pylist())
+    tasks = [task for task in store.suite if task.id in played]
+    if not tasks:
+        raise TutelageError(f"expected demonstrations in {store.path}, found none; record some")
+    names = _dataset_ids(minari, dataset_id, tasks)
+    # absolute: Minari puts a relative folder before its own paths once more
+    folder = Path(root).resolve() if root is not None else minari.storage.get_dataset_path("")
+    report = [
+        "Minari's infos begin at the reset: times_ms, controllers and frames have a first entry "
+        "(0, -1, -1) that belongs to no action.",
+        "Minari has no place for suites, success rules and controls: each dataset's metadata carries them "
+        "under 'tutelage', where other readers will not look.",
+    ]
+    if len(tasks) > 1:
+        listed = ", ".join(names.values())
+        report.insert(
+            0, f"A Minari dataset has one environment: {counted(len(tasks), 'task')} became {listed}."
+        )
+    places = {task.id: (names[task.id], folder / names[task.id]) for task in tasks}
+    report += export_datasets(
+        store,
+        "minari",
+        places,
+        progress,
+        lambda made: _name_namespaces(folder, [path for _, path in places.values()], made),
+    )
+    return Exported([path for _, path in places.values()], report)
+
+
+def import_minari(
+    source: Path, out: Path, progress: Progress | None = None, *, keep_changed: bool = False
+) -> Imported:
+    """Read every Minari dataset at or under `source` into a store at `out`: all of them, or nothing.
+
+    Datasets that `export_minari` wrote come back whole, or are refused (see `Written.read_back` for what
+    `keep_changed` does); episodes that the store already holds are left out. Of others, observations are
+    stored unless a replay of seed and actions proves them.
+    """
+    minari = minari_module()
+    folders = sorted({path.parent for path in _metadata_files(Path(source))})
+    if not folders:
+        raise TutelageError(
+            f"expected a Minari dataset at {source}, found no data/metadata.json; check the path"
+        )
+    ours = [folder for folder in folders if (folder.parent / MARKERS["minari"]).exists()]
+    if ours and len(ours) < len(folders):
+        raise TutelageError(
+            f"expected datasets of one kind under {source}, got ours and others; import one by one"
+        )
+    report: list[str] = []
+    if ours:
+        markers = [_checked(folder, keep_changed) for folder in folders]
+        with staged_import(Path(out), common_suite(markers, source)) as (store, there):
+            for folder in folders:
+                report.append(_import_ours(_open(minari, folder), store, there, progress, keep_changed))
+    else:
+        datasets = [_open(minari, folder) for folder in folders]
+        for dataset in datasets:
+            if "tutelage" in dataset.storage.metadata:
+                Marker.read(dataset.storage.data_path.parent, "minari")  # raises: there is none
+        with staged_import(Path(out), foreign_suite(datasets, Path(out), report)) as (store, there):
+            for dataset, task in zip(datasets, store.suite, strict=True):
+                episodes = foreign_trajectories(dataset, task, store.suite, report)
+                report.append(_count(dataset.id, append_new(store, _told(episodes, progress), there)))
+    return Imported(Store.open(out), report)
+
+
+def write_minari(store: Store, export: Export, progress: Progress | None = None) -> list[str]:
+    """Write one task's dataset and its marker to `export.fresh`; returns what the format cannot hold."""
+    minari_module()
+    report: list[str] = []
+    data = export.fresh / "data"
+    with disk_errors(export.folder), Environments(store.suite) as environments:
+        data.mkdir(parents=True)
+        with Hdf5Process(export.fresh) as process:
+            process.call(create, data, *_description(store, environments[export.task], export.name, report))
+            episodes = 0
+            for batch in _batches(store, store.suite[export.task], environments, progress):
+                process.call(
+                    add_episodes, data, [arguments for arguments, _ in batch], [facts for _, facts in batch]
+                )
+                episodes += len(batch)
+        write_marker(export.fresh, "minari", export.token, export.task, episodes, store.suite.source)
+        sync_tree(export.fresh)
+    return report
+
+
+def _dataset_ids(minari: Any, dataset_id: str, tasks: list[Task]) -> dict[str, str]:
+    try:
+        space, name, version = minari.dataset.minari_dataset.parse_dataset_id(dataset_id)
+    except (ValueError, TypeError):
+        raise TutelageError(
+            f"expected a Minari dataset id like first-steps-v0 or crowd/taxi-v0, got {dataset_id!r}"
+        ) from None
+    if len(tasks) == 1:
+        return {tasks[0].id: dataset_id}
+    prefix = f"{space}/{name}" if space else name
+    names = {task.id: f"{prefix}/{re.sub(r'[^-_a-zA-Z0-9]', '_', task.id)}-v{version}" for task in tasks}
+    if len({name.lower() for name in names.values()}) < len(names):
+        raise TutelageError("expected tasks whose ids differ in letters and digits, got two that do not")
+    return names
+
+
+def _description(store: Store, environment: TaskEnvironment, name: str, report: list[str]) -> tuple[Any, ...]:
+    """Return what `minari_storage.create` needs: spaces, the environment's specification, metadata."""
+    minari, task = minari_module(), environment.task
+    space = _storable(environment.observation_space, "", task, report)
+    spec = _spec(environment, report)
+    if task.max_steps:
+        report.append(
+            f"Minari keeps no limit but the environment's own: {task.id} had "
+            f"{counted(task.max_steps, 'step')}."
+        )
+    versions = versions_of(environment)
+    about = {
+        "dataset_id": name,
+        "minari_version": minari.__version__,
+        "algorithm_name": "demonstrations recorded with tutelage",
+        "description": f"Task {task.id} of suite {store.suite.name}, environment {task.env}",
+        "requirements": [f"{k}=={v}" for k, v in versions.items() if k not in ("python", "tutelage")],
+        "tutelage": {
+            "suite": dict(store.suite.source),
+            "task": task.id,
+            "leaves": [leaf.path for leaf in leaves(environment.observation_space)],
+        },
+    }
+    odd = [leaf.path for leaf in (*leaves(space), *leaves(environment.action_space)) if "%" in leaf.path]
+    if odd:
+        report.append(
+            f"Minari makes the keys of a Dict names of HDF5 groups: those of {task.id} are escaped, as in "
+            f"{odd[0]!r}."
+        )
+    return escaped(space), escaped(environment.action_space), spec, about
+
+
+def _spec(environment: TaskEnvironment, report: list[str]) -> Any:
+    """Return the environment's specification if it can be written as JSON; a class becomes its name."""
+    spec = environment.env.spec
+    if spec is None:
+        return None
+    entry: Any = spec.entry_point
+    if isinstance(entry, type):
+        spec = dataclasses.replace(spec, entry_point=f"{entry.__module__}:{entry.__qualname__}")
+    try:
+        spec.to_json()
+    except (TypeError, ValueError) as error:
+        report.append(f"Minari cannot make {environment.task.env} again: {error}")
+        return None
+    return spec
+
+
+def _storable(space: Space[Any], path: str, task: Task, report: list[str]) -> Space[Any]:
+    """Replace text spaces that Minari cannot write (minigrid's missions) by Gymnasium's own Text."""
+    if isinstance(space, spaces.Dict):
+        return spaces.Dict(
+            {key: _storable(part, join_path(path, key), task, report) for key, part in space.items()}
+        )
+    if isinstance(space, spaces.Tuple):
+        return spaces.Tuple(
+            [_storable(part, join_path(path, i), task, report) for i, part in enumerate(space)]
+        )
+    if is_text(space) and not isinstance(space, spaces.Text):
+        report.append(
+            f"Minari cannot write the space {type(space).__name__} of {path!r} in {task.id}: it became Text; "
+            f"its sentences are all there."
+        )
+        return _TEXT
+    return space
+
+
+def _batches(
+    store: Store, task: Task, environments: Environments, progress: Progress | None
+) -> Iterator[list[tuple[dict[str, Any], dict[str, Any]]]]:
+    """Yield pairs (arguments of `EpisodeBuffer`, metadata) of all episodes of a task, some at a time."""
+    waiting: list[tuple[dict[str, Any], dict[str, Any]]] = []
+    size = 0
+    for trajectory in store.trajectories(task=task.id):
+        observations = replay_proven(trajectory, environments).observations
+        waiting.append((_episode(trajectory, observations, environments[task.id]), _metadata(trajectory)))
+        size += sum(array.nbytes for array in observations.values())
+        if progress:
+            progress(1)
+        if size >= _BATCH_BYTES:
+            yield waiting
+            waiting, size = [], 0
+    if waiting:
+        yield waiting
+
+
+def _metadata(trajectory: Trajectory) -> dict[str, Any]:
+    return {name: value for name, value in facts_of(trajectory).items() if name != "seed"}
+
+
+def _episode(
+    trajectory: Trajectory, observations: dict[str, np.ndarray], environment: TaskEnvironment
+) -> dict[str, Any]:
+    """Return the arguments of Minari's `EpisodeBuffer` for one episode."""
+    flags = {
+        name: list(np.append(np.zeros(len(trajectory) - 1, bool), end))
+        for name, end in (("terminations", trajectory.terminated), ("truncations", trajectory.truncated))
+    }
+    actions = split_actions(environment.action_space, trajectory.actions)
+    infos = {
+        "times_ms": np.insert(trajectory.times_ms, 0, 0),
+        "controllers": np.insert(trajectory.controllers, 0, -1),
+        "frames": np.insert(trajectory.frames, 0, -1),
+    }
+    if join_actions(actions).tobytes() != trajectory.actions.tobytes():  # finer than the space's own dtype
+        infos["action_rows"] = np.insert(trajectory.actions, 0, np.nan, axis=0)
+    return {
+        "seed": trajectory.seed,
+        "observations": nest(environment.observation_space, observations),
+        "actions": nest(environment.action_space, actions),
+        "rewards": list(trajectory.rewards),
+        "infos": infos,
+        **flags,
+    }
+
+
+def _name_namespaces(root: Path, datasets: list[Path], made: list[Path]) -> None:
+    """Write the small files by which Minari knows that a folder is a namespace."""
+    folders = {
+        parent for dataset in datasets for parent in dataset.relative_to(root).parents if parent != Path(".")
+    }
+    for folder in sorted(folders):
+        path = root / folder / "namespace_metadata.json"
+        if not os.path.lexists(path):
+            made.append(path)
+            path.write_text(json_text({"description": None}), encoding="utf-8")
+
+
+def _metadata_files(source: Path) -> Iterable[Path]:
+    if (source / "metadata.json").is_file():
+        return [source / "metadata.json"]
+    return source.glob("**/data/metadata.json")
+
+
+def _open(minari: Any, folder: Path) -> Any:
+    check_minari(folder)
+    try:
+        return minari.MinariDataset(folder)
+    except Exception as error:  # Minari raises whatever its readers raise
+        raise TutelageError(
+            f"expected a Minari dataset at {folder}, got {type(error).__name__}: {error}"
+        ) from None
+
+
+def _checked(folder: Path, keep_changed: bool) -> Marker:
+    """Read the marker of our dataset whose data lie in `folder`; raises TutelageError for changed files."""
+    check_hdf5_files(folder)  # before a child process or Minari opens one
+    marker = Marker.read(folder.parent, "minari")
+    if not keep_changed:
+        refuse_changed_files(folder.parent, marker, lambda: _find_change(folder))
+    return marker
+
+
+def _find_change(folder: Path) -> str:
+    try:
+        with Hdf5Process(folder) as process:  # a changed file may be one that HDF5 does not survive
+            return str(process.call(find_change, folder))
+    except (OSError, TutelageError):
+        return ""
+
+
+def _import_ours(
+    dataset: Any, store: Store, there: set[str], progress: Progress | None, keep_changed: bool
+) -> str:
+    marker = Marker.read(dataset.storage.data_path.parent, "minari")
+    with Environments(store.suite) as environments:
+        written = written_episodes(dataset, marker)
+        episodes = read_all(written, environments, f"Minari dataset {dataset.id}", keep_changed)
+        return _count(dataset.id, append_new(store, _told(episodes, progress), there))
+
+
+def _told(trajectories: Iterator[Trajectory], progress: Progress | None) -> Iterator[Trajectory]:
+    for trajectory in trajectories:
+        yield trajectory
+        if progress:
+            progress(1)
+
+
+def _count(name: str, counts: tuple[int, int]) -> str:
+    added, repeated = counts
+    return f"{name}: {counted(added, 'episode')} added" + (
+        f", {repeated} {agreeing(repeated, 'was')} there already." if repeated else "."
+    )

@@ -1,0 +1,179 @@
+"""Minari datasets that others made: what is known becomes a trajectory, what is not known is said."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ....console.wording import agreeing, counted
+from ....envs.admission import admit_all
+from ....envs.spaces import leaves
+from ....envs.success import SuccessRule
+from ....envs.suite import Suite, suite_from
+from ....envs.task import RECORD, Task
+from ....envs.task_env import ACTION
+from ....errors import TutelageError
+from ....foreign_code.trust import Untrusted
+from ...recorded_only import recorded_only
+from ...replay import Environments, prove_again
+from ...trajectory import CONTROLLERS, Trajectory, digest_of
+from ..facts import join_actions, unnest
+from ..foreign_rules import success_rule
+from .limits import read_along
+
+_KINDS = {"human": "person", "expert": "expert"}
+
+
+def foreign_suite(datasets: Sequence[Any], out: Path, report: list[str]) -> Suite:
+    """Make a suite of one task a dataset, from the environment that the dataset names.
+
+    A task has the success rule that its bare id would have; `report` hears which, and what a task of the
+    store at `out` lacks.
+    """
+    first = _word(datasets[0].id)
+    tasks = []
+    for dataset in datasets:
+        spec = dataset.env_spec
+        task: dict[str, Any] = {"id": _word(dataset.id), "env": spec.id if spec else dataset.id}
+        if spec and (kwargs := {k: v for k, v in spec.kwargs.items() if k != "render_mode"}):
+            task["kwargs"] = kwargs
+        if spec and spec.max_episode_steps:
+            task["max_steps"] = spec.max_episode_steps
+        task["success"], reason = success_rule(dataset)
+        report.append(f"{dataset.id}: {reason}.")
+        tasks.append(task)
+    name = first if len(datasets) == 1 else _word(datasets[0].id.rpartition("/")[0] or "minari")
+    suite = admit_all(suite_from({"suite": name, "tasks": tasks}, "the Minari datasets"))
+    report += recorded_only(suite, out)
+    return suite
+
+
+def foreign_trajectories(dataset: Any, task: Task, suite: Suite, report: list[str]) -> Iterator[Trajectory]:
+    """Read a dataset, adding to `report` what it does not say; episodes without steps are left out."""
+    kind = next((ours for word, ours in _KINDS.items() if word in dataset.id.lower()), "policy")
+    report.append(
+        f"{dataset.id} says neither when nor by whom each action was taken: times and frames are 0, and the "
+        f"demonstrator is the dataset, of kind {kind}, after its name."
+    )
+    unseeded, stored, changed, unrated = 0, 0, 0, 0
+    described = read_along(iter(dataset.storage.get_episode_metadata(dataset.episode_indices)), dataset.id)
+    with Environments(suite) as environments:
+        order = _order(environments, task, dataset)
+        for episode, metadata in zip(
+            read_along(dataset.iterate_episodes(), dataset.id), described, strict=True
+        ):
+            if not len(episode.rewards):
+                continue
+            seed = metadata.get("seed")
+            unseeded += seed is None
+            casts: dict[str, str] = {}
+            flat = unnest(dataset.observation_space, episode.observations, casts=casts)
+            observations = {path: flat[path] for path in order}
+            trajectory = _trajectory(dataset, task, suite, kind, episode, seed, observations, casts)
+            changed += bool(trajectory.casts)
+            unrated += task.success.is_known and trajectory.success is None
+            if seed is not None:
+                trajectory = prove_again(trajectory, environments, observations)
+            stored += trajectory.observations is not None
+            yield trajectory
+    if unseeded:
+        report.append(
+            f"{dataset.id} has {counted(unseeded, 'episode')} without a seed; its number in the "
+            "file stands for one."
+        )
+    if unrated:
+        places = ", ".join(path.text for path in task.success.paths)
+        report.append(
+            f"{dataset.id} does not hold {places}, which the success rule reads, in "
+            f"{counted(unrated, 'episode')}: whether these succeeded is unknown."
+        )
+    if changed:
+        report.append(
+            f"{dataset.id}: episodes that a cast to the declared dtypes changed: {changed}; "
+            "`tutelage inspect` says how."
+        )
+    if stored:
+        report.append(
+            f"{dataset.id}: replay did not prove {counted(stored, 'episode')}, "
+            f"so {agreeing(stored, 'its')} observations are stored."
+        )
+
+
+def _order(environments: Environments, task: Task, dataset: Any) -> list[str]:
+    """List the leaf paths in the environment's order, in which digests are taken; else in the dataset's."""
+    mine = [leaf.path for leaf in leaves(dataset.observation_space)]
+    try:
+        theirs = [leaf.path for leaf in leaves(environments[task.id].observation_space)]
+    except Untrusted:
+        raise
+    except TutelageError:  # the environment is not installed: nothing can be replayed
+        return mine
+    return theirs if set(theirs) == set(mine) else mine
+
+
+def _trajectory(
+    dataset: Any,
+    task: Task,
+    suite: Suite,
+    kind: str,
+    episode: Any,
+    seed: Any,
+    observations: dict[str, np.ndarray],
+    casts: dict[str, str],
+) -> Trajectory:
+    action_casts: dict[str, str] = {}
+    actions = join_actions(unnest(dataset.action_space, episode.actions, casts=action_casts))
+    rewards = np.asarray(episode.rewards, np.float64)
+    steps = len(rewards)
+    ends = bool(episode.terminations[-1]), bool(episode.truncations[-1])
+    infos = _infos(task.success, episode.infos or {}, steps)
+    controller = {"person": "person", "expert": "expert"}.get(kind, "policy")
+    return Trajectory(
+        suite=suite.name,
+        task=task.id,
+        env=task.env,
+        kwargs=task.kwargs,
+        seed=int(seed) if seed is not None else RECORD.start + int(episode.id),
+        demonstrator=dataset.id,
+        kind=kind,
+        actions=actions,
+        casts=casts | ({ACTION: next(iter(action_casts.values()))} if action_casts else {}),
+        rewards=rewards,
+        times_ms=np.zeros(steps, np.int32),
+        controllers=np.full(steps, CONTROLLERS.index(controller), np.int8),
+        frames=np.zeros(steps, np.int32),
+        terminated=ends[0],
+        truncated=ends[1],
+        success=task.success.judge(rewards, *ends, infos) if any(ends) else task.success.outcome(False),
+        infos=infos,
+        digest=digest_of(observations, rewards, *ends),
+        observations=observations,
+        episode=f"{_word(dataset.id)}-{int(episode.id)}",
+        notes="" if seed is not None else "seed unknown",
+    )
+
+
+def _infos(rule: SuccessRule, infos: Mapping[str, Any], steps: int) -> dict[str, np.ndarray]:
+    """Read what a success rule reads from a dataset's infos, path → float64 `[T]`; {} where any is not there.
+
+    Minari keeps the info of a reset before those of the steps.
+    """
+    numbers: dict[str, np.ndarray] = {}
+    for path in rule.paths:
+        value: Any = infos
+        for key in path.keys:
+            value = value.get(key) if isinstance(value, Mapping) and isinstance(key, str) else None
+        array = np.asarray(value)
+        if value is None or array.dtype.kind not in "biuf" or array.size not in (steps, steps + 1):
+            return {}
+        numbers[path.text] = array.reshape(-1)[-steps:].astype(np.float64)
+    return numbers
+
+
+def _word(name: str) -> str:
+    """Turn a dataset's id into a name that suites and tasks may have."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._") or "minari"

@@ -1,0 +1,252 @@
+"""A person's keys → an action: which `KeyboardEvent.code`s are bound to what, and which one is meant now."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from gymnasium import Env, spaces
+
+from ...errors import TutelageError, nearest
+from ..spaces import action_to_row, is_text, row_to_action
+from ..web.action_space import action_space, to_action
+from ..web.environment import WebEnv
+from .default_keys import SINGLE_KEYS, Mixer, binding_keys, mixer_of
+from .key_names import bound_codes, codes_of
+
+_BY_NAME = {
+    "left": "ArrowLeft",
+    "right": "ArrowRight",
+    "forward": "ArrowUp",
+    "up": "ArrowUp",
+    "down": "ArrowDown",
+    "pickup": "KeyP",
+    "drop": "KeyD",
+    "toggle": "Space",
+    "done": "Enter",
+}
+_IDLE_NAMES = ("noop", "no-op", "no_op", "nothing", "idle", "stay", "still", "none")
+
+
+@dataclass(frozen=True)
+class Binding:
+    """One action and the keys that, held together, mean it.
+
+    `codes` are `KeyboardEvent.code` values; `action` is a row `[k]`; `label` is what the page shows.
+    """
+
+    codes: tuple[str, ...]
+    action: tuple[float, ...]
+    label: str
+
+
+@dataclass(frozen=True)
+class Controls:
+    """All bindings of a task, and the action that stands for "no key" in real time (a row, or None).
+
+    `hands` says that mouse and keyboard act on the picture itself, a web page's; there are no bindings then.
+    `mixer` combines keys that are held at once, where an action is made of several numbers. `unreached` names
+    the actions that no key reaches, for people to read.
+    """
+
+    bindings: tuple[Binding, ...]
+    idle: tuple[float, ...] | None = None
+    hands: bool = False
+    mixer: Mixer | None = None
+    unreached: tuple[str, ...] = ()
+
+    def action(self, pressed: Sequence[str]) -> np.ndarray | None:
+        """Return the row `[k]` that the pressed codes mean, oldest key first; `idle` for none of ours.
+
+        A chord stands instead of its single keys. Of several bindings, the `mixer` adds up what each changes;
+        without one, that with most keys wins, then the one whose latest key was pressed last.
+        """
+        order = {code: when for when, code in enumerate(pressed)}
+        complete = [binding for binding in self.bindings if all(code in order for code in binding.codes)]
+        if not complete:
+            return None if self.idle is None else np.array(self.idle)
+        complete.sort(key=lambda binding: max(order[code] for code in binding.codes))
+        if self.mixer is None:
+            return np.array(max(reversed(complete), key=lambda binding: len(binding.codes)).action)
+        chords = [set(binding.codes) for binding in complete]
+        whole = [binding for binding in complete if not any(set(binding.codes) < chord for chord in chords)]
+        return self.mixer.mix([binding.action for binding in whole])
+
+    def turn(self, pressed: Sequence[str], code: str) -> np.ndarray | None:
+        """Return the row that pressing `code` means while `pressed` are held; None where it means nothing."""
+        keys = [*(key for key in pressed if key != code), code]
+        complete = [
+            binding for binding in self.bindings if code in binding.codes and set(binding.codes) <= set(keys)
+        ]
+        if not complete:
+            return None
+        return (self if self.mixer is not None else Controls(tuple(complete))).action(keys)
+
+    def label(self, action: Sequence[float]) -> str:
+        """Name an action as the page does; unbound ones are shown as their numbers."""
+        if self.hands:
+            return str(to_action(row_to_action(action_space(), np.array(action))))
+        row = tuple(float(part) for part in action)
+        exact = next((binding.label for binding in self.bindings if binding.action == row), "")
+        return exact or self._mixed_label(row) or " ".join(f"{number:g}" for number in row)
+
+    def _mixed_label(self, row: tuple[float, ...]) -> str:
+        """Name an action that several keys make together by their labels."""
+        if self.mixer is None:
+            return ""
+        labels = {
+            binding.action: binding.label
+            for binding in self.bindings
+            if self.mixer.is_part(binding.action, row)
+        }
+        mixed = tuple(self.mixer.mix(list(labels)).tolist())
+        return " + ".join(labels.values()) if labels and mixed == row else ""
+
+
+def from_mapping(
+    keys: Mapping[str, Any], idle: Any, space: spaces.Space[Any], names: Sequence[str] = ()
+) -> Controls:
+    """Read the `controls` of a suite: a key or keys joined by "+" → action or `{action: ..., label: ...}`.
+
+    Raises TutelageError for what names no key, keys that are bound twice, and an action that the space does
+    not hold.
+    """
+    bindings = []
+    bound: dict[frozenset[str], Any] = {}
+    for key, value in keys.items():
+        try:
+            codes = bound_codes(str(key))
+        except TutelageError as error:
+            raise TutelageError(f"control {key!r}: {error}") from None
+        if (first := bound.setdefault(frozenset(codes), key)) != key:
+            raise TutelageError(
+                f"control {key!r}: expected each key once, got {'+'.join(codes)} under {first!r} too"
+            )
+        action, label = _written(key, value)
+        row = _row(space, action, f"control {key!r}")
+        bindings.append(Binding(codes, row, label or _label(space, row, names)))
+    rest = None if idle is None else _row(space, idle, "the idle action")
+    return Controls(tuple(bindings), rest, mixer=mixer_of(space, rest))
+
+
+def by_name(
+    keys: Mapping[str, str], idle: Any, space: spaces.Space[Any], names: Sequence[str]
+) -> Controls | None:
+    """Read the `keys` of a suite: name of an action → `code` or `code+code`; names it lacks do not count.
+
+    Returns None where the space is not Discrete or has none of these names.
+    """
+    if not isinstance(space, spaces.Discrete):
+        return None
+    first = int(space.start)
+    actions = {name.lower(): first + place for place, name in enumerate(names[: int(space.n)])}
+    bound = {code: actions[name.lower()] for name, code in keys.items() if name.lower() in actions}
+    rest = (
+        idle if idle is not None else next((actions[name] for name in _IDLE_NAMES if name in actions), None)
+    )
+    return from_mapping(bound, rest, space, names) if bound else None
+
+
+def guess(env: Env[Any, Any], names: Sequence[str] = ()) -> Controls:
+    """Find controls for an environment that its suite gives none for.
+
+    Taken from its own `get_keys_to_action()`, else from its actions' names (left, forward, ...), else
+    digits and letters for Discrete, and keys for each number of other spaces (see `default_keys`); web pages
+    take hands. Raises TutelageError for a map with keys or actions that are none.
+    """
+    space = env.action_space
+    if isinstance(env.unwrapped, WebEnv):
+        return Controls((), hands=True)
+    if env.has_wrapper_attr("get_keys_to_action"):
+        return _from_gymnasium(env.get_wrapper_attr("get_keys_to_action"), space, names)
+    if isinstance(space, spaces.Discrete):
+        return _for_discrete(space, names)
+    mixer = mixer_of(space, None)
+    bindings = [Binding((code,), row, label) for code, row, label in binding_keys(space)]
+    return Controls(tuple(bindings), mixer.rest if mixer else None, mixer=mixer)
+
+
+def with_rest_key(controls: Controls) -> Controls:
+    """Bind the space bar to doing nothing, where a task waits for a key and no key means that."""
+    if controls.mixer is None or any("Space" in binding.codes for binding in controls.bindings):
+        return controls
+    rest = Binding(("Space",), controls.mixer.rest, "nothing")
+    return replace(controls, bindings=(*controls.bindings, rest))
+
+
+def _written(key: str, value: Any) -> tuple[Any, str]:
+    if not isinstance(value, Mapping) or not {"action", "label"} & set(value):
+        return value, ""
+    for name in value:
+        if name not in ("action", "label"):
+            raise TutelageError(
+                f"control {key!r}: unknown key {name!r}; allowed: action, label"
+                f"{nearest(name, ('action', 'label'))}"
+            )
+    if "action" not in value:
+        raise TutelageError(f"control {key!r}: missing key 'action'; add it")
+    return value["action"], str(value.get("label", ""))
+
+
+def _from_gymnasium(
+    ask: Callable[[], Mapping[Any, Any]], space: spaces.Space[Any], names: Sequence[str]
+) -> Controls:
+    """Read an environment's own map, in any form that `key_names` knows."""
+    try:
+        keys_to_action = dict(ask())
+    except Exception as error:  # foreign code
+        raise TutelageError(f"expected keys from get_keys_to_action(), got {error!r}; {_REMEDY}") from None
+    bindings, idle = [], None
+    for key, action in keys_to_action.items():
+        try:
+            codes = codes_of(key)
+        except TutelageError as error:
+            raise TutelageError(f"get_keys_to_action(): {error}; {_REMEDY}") from None
+        row = _row(space, action, f"key {key!r} of get_keys_to_action()")
+        if codes:
+            bindings.append(Binding(codes, row, _label(space, row, names)))
+        else:
+            idle = row
+    return Controls(tuple(bindings), idle, mixer=mixer_of(space, idle))
+
+
+_REMEDY = "give the task `controls` in its suite"
+
+
+def _for_discrete(space: spaces.Discrete[Any], names: Sequence[str]) -> Controls:
+    taken = {_BY_NAME.get(name.lower()) for name in names}
+    bindings, idle = [], None
+    for place in range(int(space.n)):
+        name = names[place].lower() if place < len(names) else ""
+        usual = SINGLE_KEYS[place : place + 1]
+        code = _BY_NAME.get(name) or next((key for key in (*usual, *SINGLE_KEYS) if key not in taken), None)
+        taken.add(code)
+        row = _row(space, place + int(space.start), "an action")
+        if code is not None:
+            bindings.append(Binding((code,), row, _label(space, row, names)))
+        if name in _IDLE_NAMES:
+            idle = row
+    return Controls(tuple(bindings), idle)
+
+
+def _row(space: spaces.Space[Any], action: Any, what: str) -> tuple[float, ...]:
+    try:
+        row = action_to_row(space, action)
+        fits = bool(space.contains(row_to_action(space, row)))
+        if not (isinstance(space, spaces.Dict | spaces.Tuple) or is_text(space)):  # half an action is none
+            fits = fits and np.allclose(row, np.asarray(action, np.float64).ravel())
+    except (TypeError, ValueError, KeyError, IndexError, OverflowError):
+        fits = False
+    if not fits:
+        raise TutelageError(f"expected {what} to be an action of {space}, got {action!r}")
+    return tuple(map(float, row))
+
+
+def _label(space: spaces.Space[Any], row: Sequence[float], names: Sequence[str]) -> str:
+    if is_text(space):
+        return str(row_to_action(space, np.array(row)))
+    if isinstance(space, spaces.Discrete) and 0 <= row[0] - int(space.start) < len(names):
+        return names[int(row[0]) - int(space.start)]
+    return " ".join(f"{number:g}" for number in row)

@@ -1,0 +1,179 @@
+"""Keys for spaces that name none, how keys held together mix, and which actions no key reaches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from gymnasium import spaces
+
+from ..spaces import Leaf, action_size, leaves
+from .key_names import DIGITS, LETTERS
+
+if TYPE_CHECKING:
+    from .controls import Controls
+
+SINGLE_KEYS = (
+    *(*DIGITS, *LETTERS, "Minus", "Equal", "BracketLeft", "BracketRight", "Semicolon", "Quote"),
+    *("Comma", "Period", "Slash", *(f"Numpad{digit}" for digit in range(10))),
+)
+"""Keys that are given out one after the other, a Discrete space's actions first."""
+
+AXIS_KEYS = (
+    *(("ArrowLeft", "ArrowRight"), ("ArrowDown", "ArrowUp"), ("KeyA", "KeyD"), ("KeyS", "KeyW")),
+    *(("KeyJ", "KeyL"), ("KeyK", "KeyI"), ("KeyF", "KeyH"), ("KeyG", "KeyT")),
+    *(("Numpad4", "Numpad6"), ("Numpad2", "Numpad8"), ("Numpad1", "Numpad3"), ("Numpad7", "Numpad9")),
+    *(("Comma", "Period"), ("BracketLeft", "BracketRight"), ("Minus", "Equal"), ("Semicolon", "Quote")),
+)
+"""Down and up of each axis of a Box, in order."""
+
+
+@dataclass(frozen=True)
+class Mixer:
+    """How actions of several keys become one row `[k]`.
+
+    `rest` is the row of no key. A number that is `additive` (continuous) sums what each key changes of it,
+    within `low` and `high`; any other takes the value of the key pressed last that changes it.
+    """
+
+    rest: tuple[float, ...]
+    additive: tuple[bool, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+
+    def mix(self, actions: Sequence[Sequence[float]]) -> np.ndarray:
+        """Mix rows, that of the oldest key first."""
+        rest, additive = np.array(self.rest), np.array(self.additive)
+        row = rest.copy()
+        for action in actions:
+            value = np.array(action)
+            row = np.where(additive, row + value - rest, np.where(value != rest, value, row))
+        return np.where(additive, np.clip(row, self.low, self.high), row)
+
+    def is_part(self, action: Sequence[float], row: Sequence[float]) -> bool:
+        """Say whether an action may be one of those that were mixed to `row`."""
+        changed = [(a, r) for a, r, rest in zip(action, row, self.rest, strict=True) if a != rest]
+        return bool(changed) and all(a == r for a, r in changed)
+
+
+def mixer_of(space: spaces.Space[Any], idle: Sequence[float] | None) -> Mixer | None:
+    """Return how keys mix in a space; None for a Discrete or text space, where an action is one thing."""
+    if isinstance(space, spaces.Discrete):
+        return None
+    parts = leaves(space)
+    if any(leaf.is_text for leaf in parts):
+        return None
+    low = np.concatenate([_low(leaf) for leaf in parts])
+    high = np.concatenate([_high(leaf) for leaf in parts])
+    additive = np.concatenate([np.full(_low(leaf).size, _is_continuous(leaf)) for leaf in parts])
+    rest = np.array(idle) if idle is not None else np.where(additive, np.clip(0.0, low, high), low)
+    return Mixer(*(tuple(column.tolist()) for column in (rest, additive, low, high)))
+
+
+def binding_keys(space: spaces.Space[Any]) -> list[tuple[str, tuple[float, ...], str]]:
+    """Give out keys for every number of an action: (code, row `[k]`, label); fewer where keys run out."""
+    mixer = mixer_of(space, None)
+    if mixer is None:
+        return []
+    parts = [(leaf, place) for leaf in leaves(space) for place in range(_low(leaf).size)]
+    continuous = [index for index, (leaf, _) in enumerate(parts) if _is_continuous(leaf)]
+    pairs = dict(zip(continuous, AXIS_KEYS, strict=False))
+    taken = {code for pair in pairs.values() for code in pair}
+    free = iter([code for code in SINGLE_KEYS if code not in taken])
+    given = []
+    for index, (leaf, place) in enumerate(parts):
+        for code, value, label in _keys_of(leaf, place, index, pairs.get(index), free, mixer):
+            row = list(mixer.rest)
+            row[index] = value
+            given.append((code, tuple(row), label))
+    return given
+
+
+def unreached(controls: Controls, space: spaces.Space[Any], real_time: bool) -> list[str]:
+    """List the actions that no key reaches, as a person would read them; none where mouse and keys act."""
+    if controls.hands:
+        return []
+    rows = [binding.action for binding in controls.bindings]
+    if real_time and controls.idle is not None:
+        rows.append(controls.idle)
+    if isinstance(space, spaces.Discrete):
+        reached = {row[0] for row in rows}
+        first = int(space.start)
+        missing = [value for value in range(first, first + int(space.n)) if value not in reached]
+        return [f"action {text}" for text in _ranges(missing)]
+    if controls.mixer is None:
+        return [] if rows else [f"any action of {space}"]
+    columns = np.array(rows, float).reshape(len(rows), action_size(space))
+    return list(_missing_numbers(space, controls.mixer, columns))
+
+
+def _missing_numbers(space: spaces.Space[Any], mixer: Mixer, rows: np.ndarray) -> Iterator[str]:
+    parts = [(leaf, place) for leaf in leaves(space) for place in range(_low(leaf).size)]
+    dead: dict[str, list[int]] = {}
+    for index, (leaf, place) in enumerate(parts):
+        column, rest = rows[:, index], mixer.rest[index]
+        name = leaf.path or ("axes" if _is_continuous(leaf) else "numbers")
+        if _is_continuous(leaf):
+            lowered = mixer.low[index] >= rest or bool((column < rest).any())
+            raised = mixer.high[index] <= rest or bool((column > rest).any())
+            if not (lowered and raised):
+                dead.setdefault(name, []).append(place + 1)
+            continue
+        values = range(int(mixer.low[index]), int(mixer.high[index]) + 1)
+        missing = [value for value in values if value != rest and value not in column]
+        if len(missing) == len(values) - 1:
+            dead.setdefault(name, []).append(place + 1)
+        elif missing:
+            yield f"{leaf.path or 'number'} {place + 1} = {', '.join(_ranges(missing))}"
+    for name, places in dead.items():
+        yield f"{name} {', '.join(_ranges(places))}"
+
+
+def _keys_of(
+    leaf: Leaf, place: int, index: int, pair: tuple[str, str] | None, free: Iterator[str], mixer: Mixer
+) -> Iterator[tuple[str, float, str]]:
+    """Yield (code, value, label) for one number of an action."""
+    rest, low, high = mixer.rest[index], mixer.low[index], mixer.high[index]
+    if _is_continuous(leaf):
+        name = f"{leaf.path} {place + 1}" if leaf.path else f"axis {place + 1}"
+        for code, bound in zip(pair or (), (low, high), strict=False):
+            if bound != rest:
+                yield code, bound, f"{name} {'-' if bound < rest else '+'}"
+        return
+    name = f"{leaf.path or 'number'} {place + 1}" if _low(leaf).size > 1 else leaf.path or "number"
+    for value in range(int(low), int(high) + 1):
+        if value != rest and (key := next(free, None)) is not None:
+            is_bit = isinstance(leaf.space, spaces.MultiBinary)
+            yield key, float(value), name if is_bit else f"{name} = {value}"
+
+
+def _is_continuous(leaf: Leaf) -> bool:
+    return isinstance(leaf.space, spaces.Box) and np.issubdtype(leaf.space.dtype, np.floating)
+
+
+def _low(leaf: Leaf) -> np.ndarray:
+    if isinstance(leaf.space, spaces.Box):
+        return np.maximum(np.nan_to_num(leaf.space.low.astype(float), neginf=-1.0), -1e30).ravel()
+    if isinstance(leaf.space, spaces.Discrete | spaces.MultiDiscrete):
+        return np.asarray(leaf.space.start, float).ravel()
+    return np.zeros(int(np.prod(leaf.space.shape or ())))
+
+
+def _high(leaf: Leaf) -> np.ndarray:
+    if isinstance(leaf.space, spaces.Box):
+        return np.minimum(np.nan_to_num(leaf.space.high.astype(float), posinf=1.0), 1e30).ravel()
+    if isinstance(leaf.space, spaces.Discrete):
+        return _low(leaf) + float(leaf.space.n) - 1
+    if isinstance(leaf.space, spaces.MultiDiscrete):
+        return _low(leaf) + np.asarray(leaf.space.nvec, float).ravel() - 1
+    return np.ones(int(np.prod(leaf.space.shape or ())))
+
+
+def _ranges(numbers: Sequence[int]) -> list[str]:
+    """Write whole numbers as ranges: 3, 5 to 9."""
+    groups = groupby(enumerate(numbers), key=lambda pair: pair[1] - pair[0])
+    runs = [[value for _, value in group] for _, group in groups]
+    return [f"{run[0]}" if len(run) == 1 else f"{run[0]} to {run[-1]}" for run in runs]

@@ -1,0 +1,221 @@
+"""Try a suite before anything is written: environments begin, keys are actions, experts exist."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from ..errors import EnvironmentFailure, TutelageError
+from ..foreign_code.trust import Untrusted
+from .experts import make_expert
+from .info_path import InfoPath, resembling
+from .keys.controls import Controls
+from .rendering import OPENGL, SDL, adopt, find_drivers, is_blank
+from .suite import Suite
+from .task import Task
+from .task_env import TaskEnvironment, failures
+from .web.browser import close_shared
+
+_STEPS = 3
+PROBED = 200
+"""Random steps at most in which what a success rule reads from info should show."""
+
+
+def rehearse(
+    suite: Suite,
+    experts: Iterable[str] = (),
+    people: bool = False,
+    failures: dict[str, str] | None = None,
+) -> list[str]:
+    """Begin an episode of each task, read its keys, and make the experts of the tasks named in `experts`.
+
+    A few steps are taken: what they give has to be what the spaces declare.
+
+    With `people`, each task must show a picture and have keys. Returns notes on actions that no key does, and
+    on places in info that a success rule reads and an episode did not show.
+    Where `failures` are asked for, they map each task whose environment fails to what happened.
+    Raises TutelageError for the first mistake, which would otherwise show in the midst of playing, when
+    a store already holds the suite with the mistake in it.
+    """
+    named = {suite[task].id for task in experts}
+    notes: list[str] = []
+    try:
+        for task in suite:
+            try:
+                controls = try_out(task, expert=task.id in named, people=people)
+                if people:
+                    notes += [*key_notes(task, controls), *success_notes(task)]
+                notes += info_notes(task)
+            except EnvironmentFailure as error:
+                if failures is None:
+                    raise
+                failures[task.id] = str(error).removeprefix(f"task {task.id!r}: ")
+    finally:
+        close_shared()  # people's pages are shown by other processes
+    return notes
+
+
+def try_out(task: Task, expert: bool = False, people: bool = False) -> Controls:
+    """Try one task, see `rehearse`; returns its keys."""
+    environment = _made(task, people)
+    try:
+        environment.reset(0)
+        controls = environment.controls()
+        if people:
+            check_playable(task, controls)
+            check_picture(task, environment)
+        if expert:
+            make_expert(task, environment)
+        _take_steps(environment, controls)
+        check_casts(environment)
+    finally:
+        environment.close()
+    return controls
+
+
+def _made(task: Task, people: bool) -> TaskEnvironment:
+    """Make a task's environment; whatever prevents that is a failure of the environment, no other's."""
+    try:
+        return TaskEnvironment(task, rgb=people)
+    except (EnvironmentFailure, Untrusted):
+        raise
+    except TutelageError as error:
+        raise EnvironmentFailure(str(error)) from None
+
+
+def check_playable(task: Task, controls: Controls) -> None:
+    """Raise TutelageError where a person could not act in a task, or nothing would happen without a key."""
+    if not controls.bindings and not controls.hands:
+        raise TutelageError(
+            f"task {task.id!r}: expected keys to play with, got none for {task.env}; give the task "
+            "`controls` in its suite, such as {KeyA: [1, 0]}"
+        )
+    if task.fps is not None and controls.idle is None and not controls.hands:
+        raise TutelageError(
+            f"task {task.id!r}: expected an idle action for a real-time task, got none; "
+            "give it one in its suite: pace: {fps: 15, idle: 0}"
+        )
+
+
+def check_casts(environment: TaskEnvironment) -> None:
+    """Raise TutelageError where what was observed is not what the space declares, and a cast changes it."""
+    for leaf, change in environment.casts.items():
+        raise TutelageError(
+            f"task {environment.task.id!r}: {leaf or 'the observation'}: {change}; "
+            "mend the space, or what the environment returns"
+        )
+
+
+def _take_steps(environment: TaskEnvironment, controls: Controls) -> None:
+    """Take a few steps without a key, else with the first key, to see what they give."""
+    row = controls.idle or next((binding.action for binding in controls.bindings), None)
+    if row is None or controls.hands:
+        return
+    with failures(environment.task, "in step", "mend it before it is played"):
+        for _ in range(_STEPS):
+            try:
+                if environment.step(np.array(row)).done:
+                    return
+            except EnvironmentFailure as error:  # what the success rule reads from info
+                raise TutelageError(f"task {environment.task.id!r}: {error}") from None
+
+
+def info_notes(task: Task) -> list[str]:
+    """Play an episode of a task whose success rule reads info; say which places it did not show.
+
+    Raises TutelageError for a place with something else than a number, and for one that does not show while
+    another key resembles it.
+    """
+    if not task.success.paths:
+        return []
+    missing, infos = _unseen(task)
+    for path in missing:
+        if near := resembling(path, infos):
+            raise TutelageError(
+                f"task {task.id!r}: expected {path.text} in info, which its success rule reads, {near}"
+            )
+    return [
+        f"task {task.id!r}: {path.text}, which its success rule reads, did not show in info during "
+        f"{len(infos)} random steps; where it never shows, it counts as false"
+        for path in missing
+    ]
+
+
+def _unseen(task: Task) -> tuple[list[InfoPath], list[Mapping[str, Any]]]:
+    """Take random actions until every place was there, or the episode is over; return what was not."""
+    environment = TaskEnvironment(task)
+    missing, infos = [*task.success.paths], list[Mapping[str, Any]]()
+    try:
+        environment.reset(0)
+        while missing and len(infos) < PROBED:
+            action = environment.action_space.sample()
+            with failures(task, "in step", "it must take every action of its action space"):
+                _, _, terminated, truncated, info = environment.env.step(action)
+            infos.append(info)
+            missing = [path for path in missing if math.isnan(_number(task, path, info))]
+            if terminated or truncated:
+                break
+    finally:
+        environment.close()
+    return missing, infos
+
+
+def _number(task: Task, path: InfoPath, info: Mapping[str, Any]) -> float:
+    try:
+        return path.read(info)
+    except EnvironmentFailure as error:
+        raise TutelageError(f"task {task.id!r}: {error}") from None
+
+
+def check_picture(task: Task, environment: TaskEnvironment) -> None:
+    """Draw the first picture; where it fails or is of one color, look for drivers that draw it.
+
+    What is found holds for the processes to come. Raises TutelageError where nothing draws.
+    """
+    problem: TutelageError
+    try:
+        with failures(task, "in render", _PICTURES):
+            if task.blank_first_frame or not is_blank(environment.frame()):
+                return
+        drivers = ", ".join(f"{name}={os.environ.get(name, '')!r}" for name in (SDL, OPENGL))
+        problem = TutelageError(
+            f"task {task.id!r}: expected {task.env} to draw more than one color at first, got a blank "
+            f"picture ({drivers}); set these variables to what draws on this machine, or give the task "
+            "`blank_first_frame: true` in its suite"
+        )
+    except TutelageError as error:
+        problem = error
+    chosen = find_drivers(task)
+    if chosen is None:
+        raise problem
+    adopt(chosen)
+
+
+_PICTURES = (
+    "a page shows arrays [H, W, 3], PIL images and text; without a display, "
+    "OpenGL needs libegl1 or libosmesa6"
+)
+
+
+def key_notes(task: Task, controls: Controls) -> list[str]:
+    """Say which actions no key does, and what to do about it; an empty list where all can be done."""
+    if not controls.unreached:
+        return []
+    return [
+        f"task {task.id!r}: no key does {', '.join(controls.unreached)}; bind keys to what people need "
+        "under `controls` in the suite"
+    ]
+
+
+def success_notes(task: Task) -> list[str]:
+    """Say where no success rule is known, and what to do about it."""
+    if task.success.is_known:
+        return []
+    return [
+        f"task {task.id!r}: no success rule is known for {task.env}, so its return is shown and every "
+        'demonstration counts alike; say what a success is in a suite, such as success: "return >= 100"'
+    ]

@@ -1,0 +1,112 @@
+"""Where the pages are: those of the package `miniwob`, or one of your own."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...errors import TutelageError, nearest
+from ...files.bounded_files import real_path
+from ...foreign_code.trust import trusts_path, untrusted
+
+WIDTH, HEIGHT = 160, 210
+REMEMBERING = frozenset(
+    (
+        *(
+            "book-flight",
+            "book-flight-nodelay",
+            "choose-date",
+            "choose-date-easy",
+            "choose-date-medium",
+            "choose-date-nodelay",
+            "click-menu",
+            "copy-paste-2",
+            "drag-items",
+            "drag-sort-numbers",
+            "form-sequence",
+        ),
+        *(
+            "scroll-text",
+            "scroll-text-2",
+            "simon-says",
+            "use-colorwheel",
+            "use-colorwheel-2",
+            "use-slider",
+            "use-slider-2",
+        ),
+    )
+)
+"""Tasks whose page shows traces of the last episode; they are loaded anew for each."""
+
+
+@dataclass(frozen=True)
+class Page:
+    """One page: the file, the folder it may load from, its size in px, whether each episode loads it anew."""
+
+    name: str
+    path: Path
+    root: Path
+    width: int = WIDTH
+    height: int = HEIGHT
+    remembers: bool = True
+
+
+def find_page(task: str) -> Page:
+    """Find a page by the name of its task, or by the path of an HTML file.
+
+    Raises TutelageError for an unknown name, and where the package is missing; Untrusted for a page that is
+    not the package's and lies in no folder that was trusted.
+    """
+    if task.endswith(".html"):
+        return _page_at(task)
+    folder = miniwob_folder()
+    if folder is None:
+        raise TutelageError(
+            f"web task {task!r} needs the pages of the package miniwob: pip install 'tutelage[web]'"
+        )
+    if task not in (known := miniwob_tasks()):
+        raise TutelageError(f"expected a task of miniwob, got {task!r}{nearest(task, known)}")
+    path = real_path(folder / "miniwob" / f"{task}.html")
+    return Page(task, path, real_path(folder), remembers=task in REMEMBERING)
+
+
+def in_miniwob(path: str | Path) -> bool:
+    """Say whether a file is one of the installed package `miniwob`; links are followed first."""
+    folder = miniwob_folder()
+    try:
+        return folder is not None and real_path(Path(path)).is_relative_to(real_path(folder))
+    except (OSError, ValueError, RuntimeError):
+        return False
+
+
+@functools.cache
+def miniwob_tasks() -> tuple[str, ...]:
+    """Return the names of all tasks that the installed package has, none without it."""
+    folder = miniwob_folder()
+    return () if folder is None else tuple(sorted(one.stem for one in (folder / "miniwob").glob("*.html")))
+
+
+@functools.cache
+def miniwob_folder() -> Path | None:
+    """Return the package's folder of pages; the package itself is never imported."""
+    found = importlib.util.find_spec("miniwob")
+    places = found.submodule_search_locations if found else None
+    return Path(next(iter(places))) / "html" if places else None
+
+
+def _page_at(task: str) -> Page:
+    try:
+        path = real_path(Path(task).expanduser())
+        is_file = path.is_file()
+    except (OSError, ValueError, RuntimeError):
+        is_file = False
+    if not is_file:
+        raise TutelageError(f"expected a page, got {task}, which does not exist")
+    folder = miniwob_folder()
+    if folder is not None and in_miniwob(path):
+        return Page(path.stem, path, real_path(folder))
+    if not trusts_path(path):
+        raise untrusted(f"run the page {path}", path.parent)
+    return Page(path.stem, path, path.parent)

@@ -1,0 +1,95 @@
+"""Packages that only some verbs need: the extras of tutelage that bring them, said where one is missing."""
+
+from __future__ import annotations
+
+import re
+from fnmatch import fnmatchcase
+from importlib.util import find_spec
+
+from ..errors import TutelageError, closest
+
+EXTRAS = {
+    "torch": "train",
+    "safetensors": "train",
+    "tensorboard": "train",
+    "matplotlib": "train",
+    "minigrid": "babyai",
+    "Box2D": "box2d",
+    "minari": "minari",
+    "h5py": "minari",
+    "ray": "ray",
+    "httpx": "study",
+    "jwt": "study",
+    "prometheus_client": "study",
+    "psycopg": "postgres",
+    "s3fs": "s3",
+    "miniwob": "web",
+}
+"""Module → the extra of `pyproject.toml` that installs it."""
+
+_ENVIRONMENTS = {
+    **dict.fromkeys(("BabyAI-", "MiniGrid-"), "minigrid"),
+    **dict.fromkeys(("LunarLander", "BipedalWalker", "CarRacing"), "Box2D"),
+    "tutelage/web.": "miniwob",
+}
+"""How ids begin → the module that their environments need."""
+
+
+_FOREIGN = {
+    ("ALE/*",): ("ale-py", "ale_py"),
+    ("highway-*", "merge-v*", "roundabout-v*", "parking-*", "intersection-v*", "racetrack-*", "two-way-v*"): (
+        "highway-env",
+        "highway_env",
+    ),
+    ("Fetch*", "Hand*", "PointMaze_*", "AntMaze_*", "AdroitHand*", "FrankaKitchen-*"): (
+        "gymnasium-robotics",
+        "gymnasium_robotics",
+    ),
+}
+"""Patterns of ids → the distribution whose environments they are, and the module that registers them."""
+
+
+def pip_line(module: str) -> str:
+    """Return what to install for a module, "" where no extra brings it."""
+    extra = EXTRAS.get(module)
+    return f"pip install 'tutelage[{extra}]'" if extra else ""
+
+
+def missing(error: ImportError) -> TutelageError | None:
+    """Return the error to show where a package of an extra is not installed; None for any other."""
+    module = (error.name or "").partition(".")[0]
+    if not pip_line(module) or find_spec(module) is not None:  # it is there, and broken
+        return None
+    return TutelageError(
+        f"expected the package {module}, which this needs, found none; install it: {pip_line(module)}"
+    )
+
+
+def missing_for(env_id: str) -> str:
+    """Return what to install for an environment whose package is not there; "" where that is not known."""
+    for beginning, module in _ENVIRONMENTS.items():
+        if env_id.startswith(beginning) and find_spec(module) is None:
+            return pip_line(module)
+    return ""
+
+
+def advice_for(env_id: str) -> str:
+    """Say what brings an environment that is not registered; "" where no known package does."""
+    if install := missing_for(env_id):
+        return f"; {env_id} needs a package that is not installed: {install}"
+    for patterns, (distribution, module) in _FOREIGN.items():
+        if any(fnmatchcase(env_id, pattern) for pattern in patterns):
+            install = "" if find_spec(module) else f"pip install {distribution}, and "
+            return f"; {env_id} is one of {distribution}: {install}write {module}:{env_id}"
+    return ""
+
+
+def corrected(env_id: str) -> str:
+    """Correct the first word of an id, and say what brings it, where a known family has a like name."""
+    begins = [*_ENVIRONMENTS, *(pattern for patterns in _FOREIGN for pattern in patterns)]
+    stems = {re.split(r"[-/_*]", begin)[0] for begin in begins}
+    stem = re.split(r"[-/_]", env_id)[0]
+    if stem in stems or not (near := closest(stem, stems)):
+        return ""
+    meant = near + env_id[len(stem) :]
+    return f"; did you mean {meant!r}?{advice_for(meant)}"
