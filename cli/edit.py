@@ -14,11 +14,11 @@ import yaml
 
 from ..console.printable import printable
 from ..console.progress import counting
+from ..console.signals import signals
 from ..console.terminal import SafeConsole
 from ..console.wording import counted
 from ..errors import TutelageError
 from ..files.finite_json import MISSING
-from ..processes.signals import signals
 from .edit_options import Apply, Json, Out, pairs, selecting
 from .edit_tables import id_length, plain_table, plan_document, show_history, show_plan, whole
 from .json_output import print_json

@@ -15,10 +15,10 @@ import typer
 
 from ..console.printable import printable
 from ..console.progress import counting, waiting
+from ..console.signals import signals
 from ..console.terminal import SafeConsole, log_to_stderr
 from ..console.wording import counted
 from ..errors import TutelageError
-from ..processes.signals import signals
 from .defects import describe as describe_defect
 from .defects import message_of
 from .edit import browse, edit
@@ -299,9 +299,7 @@ def train(
         )
     from ..agents.evaluation.compare import select_success
     from ..agents.policy.checkpoint import kept_facts
-    from ..agents.training.behavior_cloning import (
-        train as fit,  # here: torch takes a second, a mistake above none
-    )
+    from ..agents.training.behavior_cloning import train as fit
     from ..datasets.quality.weights import table
     from ..datasets.store_suite import union
 

@@ -12,8 +12,8 @@ from ..envs.admission import admit
 from ..envs.suite import Suite
 from ..errors import TutelageError
 from ..foreign_code.trust import Untrusted
-from ..processes.parallel import spread
 from .arrays.array_profile import Profile
+from .parallel import spread
 from .replay import Environments, replay_many
 from .trajectory import CONTROLLERS, Trajectory
 

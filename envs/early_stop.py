@@ -1,5 +1,5 @@
 """Imported before all else: Ctrl-C ends the command in one line while it is still importing the rest."""
 
-from ..processes.signals import stop_quietly_until_main
+from ..console.signals import stop_quietly_until_main
 
 stop_quietly_until_main()

@@ -164,8 +164,8 @@ def _run(order: dict[str, Any], notes: Path) -> None:
     sys.argv = ["tutelage", *order["words"]]
     _write(notes / "pid", str(os.getpid()))
     from tutelage.cli.main import main
-    from tutelage.processes.parallel import spread
-    from tutelage.processes.signals import signals
+    from tutelage.console.signals import signals
+    from tutelage.datasets.parallel import spread
     from tutelage.tests.toy_slow_pole import stay_with_a_page
 
     status: Any = 1

@@ -51,7 +51,7 @@ from tutelage.agents.training.behavior_cloning import train
 from tutelage.agents.training.config import TrainConfig
 from tutelage.datasets.store import Store
 from tutelage.errors import TutelageError
-from tutelage.processes.signals import Stopped
+from tutelage.console.signals import Stopped
 store, out, config, resume = sys.argv[1:]
 try:
     train([Store.open(Path(store))], Path(out), TrainConfig.load(config), resume=resume == "resume")

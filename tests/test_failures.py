@@ -20,12 +20,12 @@ from tutelage.agents.evaluation.tables import console_table, summary
 from tutelage.agents.training.run_log import read_rounds
 from tutelage.cli.main import app
 from tutelage.console.terminal import SafeConsole
+from tutelage.datasets.parallel import Died, spread_safely
 from tutelage.datasets.store import Store
 from tutelage.envs.suite import Suite, load_suite, suite_from
 from tutelage.envs.task import TEST
 from tutelage.errors import EnvironmentFailure, TutelageError
 from tutelage.foreign_code.trust import VARIABLE
-from tutelage.processes.parallel import Died, spread_safely
 from tutelage.tests import toy_faults
 from typer.testing import CliRunner
 

@@ -14,10 +14,10 @@ from tutelage.agents.training.behavior_cloning import train
 from tutelage.agents.training.config import TrainConfig
 from tutelage.agents.training.resuming import settings_for
 from tutelage.agents.training.state import STATE
+from tutelage.console.signals import Stopped, signals
 from tutelage.datasets.store import Store
 from tutelage.envs.suite import suite_from
 from tutelage.errors import TutelageError
-from tutelage.processes.signals import Stopped, signals
 
 SUITE = suite_from({"suite": "pole", "tasks": [{"id": "pole", "env": "CartPole-v1", "expert": "cartpole"}]})
 CONFIG = TrainConfig(

@@ -286,7 +286,7 @@ def test_looking_through_a_store_ends_at_the_first_signal_while_an_episode_is_pl
 
 LOST = """
 import os, signal, time
-from tutelage.processes.signals import Stopped, signals
+from tutelage.console.signals import Stopped, signals
 
 class Dying:
     def __del__(self):

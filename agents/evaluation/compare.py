@@ -86,9 +86,7 @@ def measure(
         raise TutelageError(f"expected --seed from 0 to {2**63 - 1}, got {seed}")
     if not policies:
         raise TutelageError("expected at least one policy to evaluate, got none")
-    from ..policy.checkpoint import (
-        load,  # here: what tells an evaluation needs no policy, nor the packages of one
-    )
+    from ..policy.checkpoint import load
 
     loaded = [(path, load(_checkpoint(path))) for path in policies]
     chosen = load_suite(suite) if suite else loaded[0][1].suite

@@ -11,10 +11,10 @@ from functools import lru_cache, partial
 from multiprocessing import parent_process
 from typing import Any
 
+from ...datasets.parallel import Died, spread_safely
 from ...datasets.trajectory import Trajectory
 from ...envs.task import Task
 from ...envs.task_env import TaskEnvironment
-from ...processes.parallel import Died, spread_safely
 from .actors import Actor, plays
 from .rollout import rollout
 

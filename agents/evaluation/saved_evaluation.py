@@ -12,13 +12,13 @@ from typing import Any
 
 import pyarrow as pa
 
+from ...console.signals import signals
 from ...datasets.sealed_yaml import damaged, read_sealed, sealed
 from ...datasets.store import Store
 from ...datasets.trajectory import Trajectory
 from ...envs.suite import Suite
 from ...errors import TutelageError
 from ...files.atomic_files import disk_errors, sync_folder, write_whole
-from ...processes.signals import signals
 from .rows import SCHEMA, failures_of, read_rows, write_rows
 
 VERSION = 2

@@ -16,6 +16,7 @@ import torch
 
 from ...console.printable import printable
 from ...console.progress import counting
+from ...console.signals import Stopped, signals
 from ...console.wording import counted
 from ...datasets.arrays.sampler import Sampler, TaskColumns, load_columns
 from ...datasets.quality.weights import Weight, episode_weights, weigh
@@ -28,7 +29,6 @@ from ...envs.task import RECORD
 from ...errors import TutelageError
 from ...files.atomic_files import disk_errors
 from ...files.safe_tree import refuse_link
-from ...processes.signals import Stopped, signals
 from ..policy.checkpoint import LoadedPolicy, save
 from ..policy.policy import Policy
 from .config import TrainConfig

@@ -15,7 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from ...console.progress import counting
+from ...console.signals import Stopped, signals
 from ...console.wording import counted
+from ...datasets.parallel import Died, spread_safely
 from ...datasets.proof import Replay
 from ...datasets.replay import Environments, replay_many
 from ...datasets.store import Store
@@ -26,8 +28,6 @@ from ...envs.task import SeedRange, Task
 from ...envs.web.registration import is_web
 from ...errors import TutelageError
 from ...files.safe_tree import refuse_link, remove_tree
-from ...processes.parallel import Died, spread_safely
-from ...processes.signals import Stopped, signals
 from ..evaluation.actors import PolicyActor
 from ..evaluation.parallel_rollout import pack, unpack
 from ..evaluation.rollout import rollout

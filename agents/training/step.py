@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from ...console.signals import signals
 from ...datasets.arrays.sampler import Sampler, TaskColumns, WindowBatch
 from ...datasets.quality.weights import episode_weights
 from ...envs.task import Task
 from ...errors import TutelageError
-from ...processes.signals import signals
 from ..policy.encoding import Encoding
 from ..policy.policy import Policy, PolicyConfig
 from .config import TrainConfig

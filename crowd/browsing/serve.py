@@ -25,10 +25,10 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from ...console.printable import printable
+from ...console.signals import signals
 from ...datasets.verification import admit_played
 from ...errors import TutelageError
 from ...files.bounded_files import real_path
-from ...processes.signals import signals
 from ..dashboard.playback import told
 from ..hosting.worker_pool import leave_if_imported_again
 from ..page_templates import STATIC

@@ -20,6 +20,7 @@ import gymnasium
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
 
+from ...console.signals import leave_to_parent
 from ...datasets.proof import is_same
 from ...datasets.replay import replay
 from ...datasets.trajectory import Trajectory
@@ -30,7 +31,6 @@ from ...envs.web.browser import close_shared
 from ...envs.web.human_input import Gesture
 from ...errors import TutelageError
 from ...foreign_code.trust import trust
-from ...processes.signals import leave_to_parent
 from ..storage.journal_records import EpisodeRecord, StepRecord
 from .frame_codec import Encoder, Picture
 from .host import Begun, EpisodePlayer, Moment, Reading

@@ -16,12 +16,12 @@ from functools import partial
 from itertools import count
 from typing import Any
 
+from ...console.signals import inherited_by_none
 from ...datasets.trajectory import Trajectory
 from ...envs.rendering import drivers
 from ...envs.suite import Suite
 from ...errors import TutelageError
 from ...foreign_code.trust import trusted_names
-from ...processes.signals import inherited_by_none
 from .host import WorldFault
 from .worker import SIZE, packed, portable, preloaded, work
 

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from ...envs.task import SeedRange, Task
 from ...errors import TutelageError, nearest
 from ...files.finite_json import exact_json
-from ...processes.parallel import spread
+from ..parallel import spread
 from ..proof import Replay
 from ..replay import Environments, are_choices, is_grid, replay_many
 from ..store import Progress, Store, select

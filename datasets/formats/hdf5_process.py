@@ -17,9 +17,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from ...console.signals import inherited_by_none, leave_to_parent, signals
 from ...errors import TutelageError
 from ...files.finite_json import exact_json
-from ...processes.signals import inherited_by_none, leave_to_parent, signals
 
 _CODE = "from tutelage.datasets.formats.hdf5_process import serve; serve()"
 _ERRNO = re.compile(r"errno = (\d+)")

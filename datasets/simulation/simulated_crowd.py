@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from gymnasium import spaces
 
+from ...console.signals import signals
 from ...envs.experts import make_expert
 from ...envs.keys.controls import Controls
 from ...envs.suite import Suite, suite_from
@@ -23,8 +24,7 @@ from ...envs.task import RECORD, SeedRange, Task
 from ...envs.task_env import Step, TaskEnvironment
 from ...errors import EnvironmentFailure, TutelageError, nearest
 from ...foreign_code.trust import Untrusted
-from ...processes.parallel import Died, spread_safely
-from ...processes.signals import signals
+from ..parallel import Died, spread_safely
 from ..replay import is_grid, prove
 from ..schema import to_table
 from ..store import Store

@@ -16,8 +16,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ...console.signals import signals
 from ...errors import TutelageError
-from ...processes.signals import signals
 from .devtools import BrowserLost, Call, Conversation, Pipe, Result, Talk, Turn
 
 PROGRAMS = (

@@ -165,9 +165,7 @@ def read_metrics(run: Path) -> tuple[Series, Series] | None:
         return None
     written = read_log(run)
     if (run / "last").is_dir():
-        from ...policy.checkpoint import (
-            trained_steps,  # here: only a run has weights, and needs the packages of one
-        )
+        from ...policy.checkpoint import trained_steps
 
         expect_steps(run, written, trained_steps(run / "last"))
     loss: dict[str, list[tuple[float, float]]] = {}

@@ -18,9 +18,9 @@ from threading import Thread
 from types import TracebackType
 from typing import Any
 
+from ..console.signals import inherited_by_none, leave_to_parent, signals
 from ..envs.web.browser import abandon_shared
 from ..errors import TutelageError
-from .signals import inherited_by_none, leave_to_parent, signals
 
 AHEAD = 2
 """Jobs that a process has at once: the one it does, and the next."""
