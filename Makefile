@@ -40,12 +40,12 @@ types: .venv/installed-dev  ## mypy, strict
 	cd .venv/typing && ../bin/mypy --config-file tutelage/pyproject.toml -p tutelage
 
 kernels: .venv/installed-dev  # compile them once, before the processes of the tests all do
-	@$(BIN)/python -m tutelage.tests.warm_up
+	@$(BIN)/python -m tutelage.tests.support.warm_up
 
 exam: .venv/installed-dev .venv/exam/ready programs  ## every registered environment and those of other packages, 100,000 grid worlds a level (long)
 	OMP_NUM_THREADS=1 .venv/exam/bin/python -m pytest -rA -m exam tests/exam/test_families.py
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m exam tests
-	NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=.venv/checked $(BIN)/pytest -n 2 tests/test_grid_*.py
+	NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=.venv/checked $(BIN)/pytest -n 2 tests/envs/grid
 
 soak: .venv/installed-dev programs  ## kill recorders and studies 200 times each, take databases away, fuzz for long
 	TUTELAGE_EXPLORE=1 $(BIN)/pytest -m "soak or not (exam or alone)" --timeout 3600

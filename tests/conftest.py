@@ -28,11 +28,11 @@ from tutelage.datasets.trajectory import Trajectory
 from tutelage.envs.suite import Suite, suite_from
 from tutelage.envs.task_env import TaskEnvironment, registry
 from tutelage.files.state_folder import CACHE_VARIABLE, STATE_VARIABLE
-from tutelage.tests import postgres as postgres_server
-from tutelage.tests import s3 as s3_server
-from tutelage.tests.nursery import Nursery
-from tutelage.tests.postgres import PostgreSQL
-from tutelage.tests.random_episodes import Recorded, random_episode
+from tutelage.tests.support import postgres as postgres_server
+from tutelage.tests.support import s3 as s3_server
+from tutelage.tests.support.nursery import Nursery
+from tutelage.tests.support.postgres import PostgreSQL
+from tutelage.tests.support.random_episodes import Recorded, random_episode
 
 # `make test` tries the same examples on every machine; `make soak` looks for others
 settings.register_profile("shared machines", deadline=None, derandomize="TUTELAGE_EXPLORE" not in os.environ)

@@ -13,7 +13,7 @@ import pytest
 import tutelage
 import typer
 from tutelage.cli.main import app
-from tutelage.tests.command_line import run
+from tutelage.tests.support.command_line import run
 
 ROOT = Path(tutelage.__file__).parent
 ORDER = ("README.md", "docs/tasks.md", "docs/demonstrations.md", "docs/policy.md", "docs/evaluation.md")

@@ -12,8 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from tutelage.tests.fuzz_files import VERBS, Fuzzer
-from tutelage.tests.fuzz_seals import seal
+from tutelage.tests.support.fuzz_files import VERBS, Fuzzer
+from tutelage.tests.support.fuzz_seals import seal
 
 pytestmark = pytest.mark.xdist_group("fuzz")  # the specimens are made once
 

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tutelage.tests.sources import FOLDERS, MODULES, ROOT
+from tutelage.tests.support.sources import FOLDERS, MODULES, ROOT
 
 ORDER = (
     {"errors"},

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tutelage.tests.test_app import Page
+from tutelage.tests.crowd.server.test_recorder_app import Page
 
 
 @pytest.mark.parametrize("guard", [True, False])

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 import tutelage
-from tutelage.tests.sources import FOLDERS, ROOT
+from tutelage.tests.support.sources import FOLDERS, ROOT
 
 OUTSIDE = ("tests", "benchmarks", "docs")
 

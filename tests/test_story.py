@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tutelage.tests.command_line import run
+from tutelage.tests.support.command_line import run
 
 SUITE = """
 suite: tiny

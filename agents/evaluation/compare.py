@@ -18,7 +18,7 @@ from ...envs.suite import Suite, load_suite
 from ...envs.task import TEST, SeedRange
 from ...envs.task_env import TaskEnvironment
 from ...errors import TutelageError, nearest
-from ..training.log import METRICS
+from ..training.metrics_log import METRICS
 from .actors import Actor, ChanceActor, ExpertActor, PolicyActor, SimulatedActor
 from .evaluate import best_of_select, evaluate
 from .parallel_rollout import Report

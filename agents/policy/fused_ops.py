@@ -3,7 +3,7 @@
 At the widths used here a training step waits for memory as much as for arithmetic: autograd writes every
 link of norm, product, squared ReLU, product, dropout, sum to memory and reads it back, twice. Here rows go
 through the whole chain a slice at a time, which stays in the processor's cache, and only what the way back
-needs is kept. The gradients are checked against numerical ones (tests/test_fused.py).
+needs is kept. The gradients are checked against numerical ones (tests/agents/policy/test_fused_ops.py).
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ from ..policy.policy import Policy
 from .config import TrainConfig
 from .cores import Pace
 from .expertise_models import skills
-from .log import LOG_EVERY, RESUME, Log, read_log
+from .metrics_log import LOG_EVERY, RESUME, Log, read_log
 from .progress import TrainingProgress
 from .resuming import CONFIG, change_of_steps, expect_same_config, fixed
 from .state import OLDER, STATE, forget_older, load_state, save_state

@@ -34,7 +34,7 @@ from ..evaluation.rollout import rollout
 from ..policy.checkpoint import LoadedPolicy, copy, load
 from .behavior_cloning import Evaluate, train
 from .config import TrainConfig
-from .log import RESUME
+from .metrics_log import RESUME
 from .resuming import CONFIG, PRACTISED, expect_same_config
 from .run_log import Attempted, Round, read_attempts, read_rounds, write_attempts, write_rounds
 

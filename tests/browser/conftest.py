@@ -19,7 +19,7 @@ from tutelage.crowd.studies.study_server import StudyServer
 from tutelage.envs.preflight import rehearse
 from tutelage.envs.suite import Suite, load_suite
 from tutelage.tests.browser.lake import STUDY, at
-from tutelage.tests.study_page import running as running_study
+from tutelage.tests.support.study_page import running as running_study
 
 expect.set_options(timeout=60_000)  # what is expected comes, however busy the machine is
 FLAGS = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from playwright.sync_api import Page, expect
-from tutelage.tests.study_page import ACROSS
+from tutelage.tests.support.study_page import ACROSS
 
 LONG = {
     "en": "First part.\n\n- one\n- **two**\n\nMore at [a page](https://example.org).",

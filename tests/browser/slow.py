@@ -7,7 +7,7 @@ from typing import Any
 from playwright.sync_api import Page, expect
 from tutelage.envs.suite import Suite, suite_from
 
-SLOW = "tutelage.tests.toy_slow:toys/Slow-v0"
+SLOW = "tutelage.tests.support.toy_slow:toys/Slow-v0"
 KEYS = {"ArrowLeft": 0, "ArrowRight": 1, "ArrowUp": 2, "Space": 3}
 
 

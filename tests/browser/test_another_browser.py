@@ -12,7 +12,7 @@ from tutelage.crowd.studies.study_server import StudyServer
 from tutelage.tests.browser.lake import at
 from tutelage.tests.browser.looks import WIDTHS, settle
 from tutelage.tests.browser.test_looks import fits
-from tutelage.tests.study_page import running
+from tutelage.tests.support.study_page import running
 
 Serve = Callable[..., AbstractContextManager[tuple[StudyServer, str]]]
 

@@ -23,7 +23,7 @@ from tutelage.envs.task_env import TaskEnvironment
 from tutelage.envs.web.browser import shared
 from tutelage.tests.browser.looks import WIDTHS, every_scheme, findings
 from tutelage.tests.browser.test_looks import fits, legible
-from tutelage.tests.web.showing import PAGES
+from tutelage.tests.envs.web.showing import PAGES
 
 Open = Callable[..., Page]
 SUITE = suite_from(

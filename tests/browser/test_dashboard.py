@@ -17,8 +17,8 @@ from tutelage.crowd.storage.study_tables import conduct
 from tutelage.crowd.studies.moderation import standing
 from tutelage.tests.browser.looks import every_look, findings
 from tutelage.tests.browser.test_looks import CONTRAST, fits
-from tutelage.tests.busy import Busy, busy
-from tutelage.tests.busy_server import Served, serving
+from tutelage.tests.support.busy import Busy, busy
+from tutelage.tests.support.busy_server import Served, serving
 from websockets.sync.client import connect
 
 Open = Callable[..., Page]

@@ -42,7 +42,7 @@ SCROLLS = "document.documentElement.scrollHeight - innerHeight"
 
 @pytest.fixture
 def suite(monkeypatch: pytest.MonkeyPatch) -> Suite:
-    monkeypatch.setenv(VARIABLE, "tutelage.tests.toy_slow")
+    monkeypatch.setenv(VARIABLE, "tutelage.tests.support.toy_slow")
     return slow_suite(
         slow("wide", size=[800, 100], max_steps=2),
         slow("tall", size=[100, 420], max_steps=2),

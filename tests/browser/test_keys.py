@@ -14,11 +14,11 @@ from tutelage.tests.browser.test_page import stored
 
 @pytest.fixture
 def suite(monkeypatch: pytest.MonkeyPatch) -> Suite:
-    monkeypatch.setenv(VARIABLE, "tutelage.tests.toy_lamps")
+    monkeypatch.setenv(VARIABLE, "tutelage.tests.support.toy_lamps")
     keys = {"KeyA": [1, 0, 0], "KeyB": [0, 1, 0], "ShiftLeft": [0, 0, 1]}
     task = {
         "id": "lamps",
-        "env": "tutelage.tests.toy_lamps:toys/Lamps-v0",
+        "env": "tutelage.tests.support.toy_lamps:toys/Lamps-v0",
         "controls": keys,
         "success": "terminated",
     }

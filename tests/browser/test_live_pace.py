@@ -15,7 +15,7 @@ from tutelage.tests.browser.test_page import phase
 
 @pytest.fixture
 def suite(monkeypatch: pytest.MonkeyPatch) -> Suite:
-    monkeypatch.setenv(VARIABLE, "tutelage.tests.toy_slow")
+    monkeypatch.setenv(VARIABLE, "tutelage.tests.support.toy_slow")
     return slow_suite(slow("late", step_seconds=0.05, pace={"fps": 50, "idle": 0}), slow("own-pace"))
 
 

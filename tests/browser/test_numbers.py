@@ -17,8 +17,8 @@ from tutelage.envs.suite import Suite, suite_from
 from tutelage.foreign_code.trust import VARIABLE
 from tutelage.tests.browser.lake import at, onward
 from tutelage.tests.browser.test_page import stored
-from tutelage.tests.study_page import running
-from tutelage.tests.toy_numbers import MODULE, SUITE
+from tutelage.tests.support.study_page import running
+from tutelage.tests.support.toy_numbers import MODULE, SUITE
 
 MESSAGES = ('{"type": "step", "step": NaN}', "{", "7", "null", '{"type": "other"}', '{"text": "no type"}')
 """What a page cannot use."""

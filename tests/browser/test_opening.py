@@ -32,7 +32,7 @@ def broken(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def suite(monkeypatch: pytest.MonkeyPatch, shut: Path, broken: Path) -> Suite:
-    monkeypatch.setenv(VARIABLE, os.pathsep.join(("tutelage.tests.toy_slow", str(shut.parent))))
+    monkeypatch.setenv(VARIABLE, os.pathsep.join(("tutelage.tests.support.toy_slow", str(shut.parent))))
     files = {"shut": str(shut), "broken": str(broken)}
     return slow_suite(slow("bar-one", **files), slow("long", step_seconds=0.01, **files))
 

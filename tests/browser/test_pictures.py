@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Page
 from tutelage.envs.grid.environment import TILE
 from tutelage.envs.grid.tile_atlas import atlas
-from tutelage.tests.pictures import LEVELS, SCENES, Pair, every_look, played, scenes
+from tutelage.tests.support.pictures import LEVELS, SCENES, Pair, every_look, played, scenes
 
 DRAW = """async ([pictures, width, height, atlas]) => {
   const canvas = Object.assign(document.createElement("canvas"), { width, height });

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from playwright.sync_api import Browser, expect
-from tutelage.tests.nursery import Nursery, Server
+from tutelage.tests.support.nursery import Nursery, Server
 
 LAKE = {
     "id": "lake",

@@ -17,8 +17,8 @@ from tutelage.crowd.studies.study_server import StudyServer
 from tutelage.datasets.store import Store
 from tutelage.tests.browser.lake import STUDY, at, cross, episode, onward, to_the_tasks
 from tutelage.tests.browser.test_looks import fits
-from tutelage.tests.study_page import ACROSS
-from tutelage.tests.toy_study import serve as opened
+from tutelage.tests.support.study_page import ACROSS
+from tutelage.tests.support.toy_study import serve as opened
 
 Open = Callable[..., Page]
 Serve = Callable[..., AbstractContextManager[tuple[StudyServer, str]]]

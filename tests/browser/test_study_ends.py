@@ -16,7 +16,7 @@ from tutelage.datasets.store import Store
 from tutelage.tests.browser.lake import at, cross, episode, give_up, onward, to_the_tasks
 from tutelage.tests.browser.looks import every_look, serious_findings
 from tutelage.tests.browser.test_looks import fits, legible
-from tutelage.tests.study_page import ACROSS
+from tutelage.tests.support.study_page import ACROSS
 
 Open = Callable[..., Page]
 Serve = Callable[..., AbstractContextManager[tuple[StudyServer, str]]]

@@ -10,8 +10,8 @@ from playwright.sync_api import Page, expect
 from tutelage.datasets.store import Store
 from tutelage.tests.browser.lake import at, onward
 from tutelage.tests.browser.test_web_tasks import spot
-from tutelage.tests.study_page import running
-from tutelage.tests.web.showing import PAGES
+from tutelage.tests.envs.web.showing import PAGES
+from tutelage.tests.support.study_page import running
 
 MENU = {
     "id": "menu",

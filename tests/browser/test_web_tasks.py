@@ -24,7 +24,7 @@ from tutelage.envs.web.browser import shared
 from tutelage.envs.web.environment import WebEnv
 from tutelage.tests.browser.looks import WIDTHS, every_scheme
 from tutelage.tests.browser.test_looks import fits, legible
-from tutelage.tests.web.showing import PAGES, named
+from tutelage.tests.envs.web.showing import PAGES, named
 
 Serve = Callable[..., str]
 Open = Callable[..., Page]

@@ -29,7 +29,7 @@ from tutelage.datasets.trajectory import Trajectory
 from tutelage.envs.suite import Suite, load_suite
 from tutelage.envs.task_env import TaskEnvironment
 from tutelage.foreign_code.trust import VARIABLE
-from tutelage.tests.command_line import run
+from tutelage.tests.support.command_line import run
 
 pytestmark = [
     pytest.mark.exam,

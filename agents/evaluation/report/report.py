@@ -24,7 +24,7 @@ from ....envs.task_env import TaskEnvironment
 from ....files.atomic_files import disk_errors, write_whole
 from ....files.finite_json import json_text
 from ....foreign_code.trust import Untrusted
-from ...training.log import METRICS, expect_steps, read_log
+from ...training.metrics_log import METRICS, expect_steps, read_log
 from ...training.run_log import read_rounds
 from ..comparison import MANY, Comparison
 from ..diagnostics import diagnose

@@ -1,0 +1,48 @@
+"""Words in disguise: while training, some words read as others do, wherever they stand."""
+
+from __future__ import annotations
+
+import torch
+from tutelage.agents.policy.policy.web.page_features import NAMES, page_rows
+from tutelage.agents.policy.policy.web.page_tokens import DISGUISED, PageTokens
+from tutelage.agents.policy.policy.word_embedding import BUCKETS
+from tutelage.tests.support.toy_page import page
+
+SAID = "find zorblax now"
+PAGE = page(("BUTTON", "Zorblax", None), ("BUTTON", "now", None), ("INPUT_text", "", "zorblax"))
+
+
+def tokens(training: bool) -> PageTokens:
+    torch.manual_seed(1)
+    return PageTokens(16).train(training)
+
+
+def test_a_word_in_disguise_still_meets_itself() -> None:
+    rows = page_rows(SAID, PAGE)
+    assert rows.said.names is not None
+    assert rows.text.names is not None
+    assert rows.value.names is not None
+    own = set(rows.said.names[rows.said.begins[1] : rows.said.begins[2]].tolist())
+    assert set(rows.text.names[rows.text.begins[1] : rows.text.begins[2]].tolist()) == own
+    assert set(rows.value.names[rows.value.begins[3] :].tolist()) == own
+    assert len(own) == 1
+    assert set(rows.said.names[: rows.said.begins[1]].tolist()) != own
+
+
+def test_only_a_policy_in_training_meets_words_in_disguise() -> None:
+    acting, taught = tokens(False), tokens(True)
+    first, again = (acting([SAID], [PAGE])[0] for _ in range(2))
+    assert torch.equal(first, again)
+    seen = {tuple(taught([SAID], [PAGE])[0][1].tolist()) for _ in range(60)}
+    assert tuple(first[1].tolist()) in seen
+    assert 2 <= len(seen) <= 40  # about one in seven is disguised, each time as another word
+
+
+def test_as_many_words_are_disguised_as_is_said() -> None:
+    from tutelage.agents.policy.policy.web.page_tokens import _disguises
+
+    torch.manual_seed(2)
+    shift = _disguises()
+    assert shift.shape == (NAMES,)
+    assert abs((shift != 0).mean() - DISGUISED) < 0.03
+    assert (shift < BUCKETS).all()

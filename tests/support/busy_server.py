@@ -1,0 +1,74 @@
+"""A study that has been played, with its dashboard behind a real server."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.routing import Mount, WebSocketRoute
+from starlette.staticfiles import StaticFiles
+from starlette.websockets import WebSocket
+from tutelage.crowd.dashboard.admin_token import make_admin
+from tutelage.crowd.dashboard.dashboard import routes
+from tutelage.crowd.dashboard.playback import Playbacks
+from tutelage.crowd.page_templates import STATIC
+from tutelage.crowd.server.host_check import Guard
+from tutelage.crowd.server.host_names import AllowedHosts
+from tutelage.crowd.server.recorder_app import atlas_route, listen
+from tutelage.crowd.storage.study_tables import people
+from tutelage.tests.support.busy import Busy, seat_of, world_of
+
+
+@dataclass
+class Served:
+    """A study's dashboard at an address; `seat` is that of the person who can be watched."""
+
+    url: str
+    token: str
+    watched: str
+
+
+@contextmanager
+def serving(one: Busy) -> Iterator[Served]:
+    """Serve the dashboard as a study's server does, in a thread; somebody's seat can be opened at /socket."""
+    token = make_admin(one.folder)
+    assert token is not None
+    watched = one.playing[0]
+    seats = {"seat-of-watched": seat_of(one, watched)}
+    with one.ledger.write() as connection:
+        connection.execute(people.update().where(people.c.person == watched).values(seat="seat-of-watched"))
+
+    async def talk(page: WebSocket) -> None:
+        await page.accept()
+        await seats["seat-of-watched"].attend(page)
+
+    playbacks = Playbacks(one.study.name, one.study.suite, one.journal, one.store, world_of)
+    found = routes(
+        one.plan,
+        one.ledger,
+        one.journal,
+        one.store,
+        one.secret,
+        folder=one.folder,
+        seats=seats.get,
+        playbacks=playbacks,
+        judge=one.judge.verdicts,
+    )
+    static = Mount("/static", StaticFiles(directory=STATIC))
+    app = Guard(
+        Starlette(routes=[*found, WebSocketRoute("/socket", talk), atlas_route(one.study.suite), static]),
+        AllowedHosts(),
+    )
+    with listen("127.0.0.1", 0) as listening:
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", ws="websockets-sansio"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread.start()
+        try:
+            yield Served(f"http://127.0.0.1:{listening.getsockname()[1]}/admin", token, watched)
+        finally:
+            server.should_exit = True
+            thread.join()
