@@ -6,7 +6,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq -c constraints.txt
 TORCH := torch==2.13.0
 TORCH_CPU := https://download.pytorch.org/whl/cpu
-SPREAD := -n 3 --dist loadfile --no-loadscope-reorder
+SPREAD := -n 4 --dist loadfile --no-loadscope-reorder
 export PYTHONUNBUFFERED = 1
 # hundreds of processes are started by the tests: none should compile the package anew
 unexport PYTHONDONTWRITEBYTECODE
@@ -22,7 +22,7 @@ demo: .venv/installed-demo  ## the whole road: a crowd plays, one policy learns,
 
 test: .venv/installed-dev programs  ## everything that CI runs
 	@$(MAKE) --no-print-directory -j2 kernels types lint
-	@# one thread each; three workers, since much of it waits; a file's tests stay together, and what they share is made
+	@# one thread each; four workers, since much of it waits; a file's tests stay together, and what they share is made
 	@# once; those of the second run need steady time: none of them computes for long
 	@began=$$(date +%s); \
 	OMP_NUM_THREADS=1 $(BIN)/pytest $(SPREAD) -m "not soak and not exam and not alone" && \

@@ -109,23 +109,21 @@ def record(
         url = link.link(url) if link else url
 
         def announce() -> None:
-            say(f"Recording {printable(suite.name)} into {printable(out)}")
             say(f"Play at {url}   (Ctrl-C stops)")
             if hint := tunnel_hint(url):
                 say(hint)
             elif open_browser:
                 threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
 
+        say(f"Recording {printable(suite.name)} into {printable(out)}")
         run(make_server(recorder, hosts, link, proxies), recorder, listening, announce)
         ended = farewell(recorder)
         say(ended)
         return ended
 
 
-def run(
-    server: uvicorn.Server, recorder: Recorder, listening: socket.socket, announce: Callable[[], None]
-) -> None:
-    """Announce the address, then serve until Ctrl-C or SIGTERM.
+def run(server: Server, recorder: Recorder, listening: socket.socket, announce: Callable[[], None]) -> None:
+    """Serve until Ctrl-C or SIGTERM; the address is announced once the recorder has started.
 
     Raises TutelageError when the recorder failed.
     """
@@ -134,8 +132,8 @@ def run(
         server.should_exit = True
 
     recorder.on_failure = stop
+    server.on_started = announce
     with stopped_by_signals(stop):
-        announce()
         server.run(sockets=[listening])
     if recorder.failure is not None:
         raise recorder.failure
@@ -229,12 +227,24 @@ def make_server(
     hosts: AllowedHosts | None = None,
     link: LinkToken | None = None,
     proxies: Sequence[str] = (),
-) -> uvicorn.Server:
+) -> Server:
     """Make the server of a recorder; `server.run(sockets=[...])` serves."""
     return server_of(make_app(recorder, hosts, link), proxies)
 
 
-def server_of(app: Guard, proxies: Sequence[str] = ()) -> uvicorn.Server:
+class Server(uvicorn.Server):
+    """A server that says when it has started: people find it where it was announced."""
+
+    on_started: Callable[[], None] = staticmethod(lambda: None)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start; what ended it meanwhile is not announced."""
+        await super().startup(sockets)
+        if not self.should_exit:
+            self.on_started()
+
+
+def server_of(app: Guard, proxies: Sequence[str] = ()) -> Server:
     """Make a uvicorn server of an application, as quiet as a terminal wants it.
 
     `X-Forwarded-*` headers count only from `proxies`: addresses or networks.
@@ -252,7 +262,7 @@ def server_of(app: Guard, proxies: Sequence[str] = ()) -> uvicorn.Server:
         access_log=False,
         timeout_graceful_shutdown=2,
     )
-    return uvicorn.Server(config)
+    return Server(config)
 
 
 def make_app(recorder: Recorder, hosts: AllowedHosts | None = None, link: LinkToken | None = None) -> Guard:

@@ -81,7 +81,6 @@ def serve_study(
         token = make_admin(folder, new_admin_token)
 
         def announce() -> None:
-            told(f"Serving study {study.name} into {folder}")
             told(f"People join at {url}/join   (Ctrl-C stops)")
             told(f"Dashboard at {url}/admin")
             if hint := tunnel_hint(url):
@@ -89,6 +88,7 @@ def serve_study(
             if token:
                 told(f"Its token, shown this once: {token}")
 
+        told(f"Serving study {study.name} into {folder}")
         with office.settling():
             run(server_of(app, proxies), server, listening, announce)
         told(farewell(server))

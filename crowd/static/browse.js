@@ -26,7 +26,8 @@ async function open(episode) {
   player.stop();
   location.hash = episode;
   document.body.dataset.view = "episode";
-  at("nothing").hidden = true;
+  at("nothing").textContent = "Opening the episode…";
+  at("nothing").hidden = !at("shown").hidden; // an episode that is there stays until the next one is
   note("Playing it again…", false);
   list.current(episode);
   try {
@@ -42,6 +43,7 @@ async function open(episode) {
 function show(read) {
   told = { ...read, actions: read.actions ?? read.numbers };
   at("trouble").hidden = true;
+  at("nothing").hidden = true;
   at("shown").hidden = false;
   annotation.show(told);
   drawFacts();
@@ -73,6 +75,7 @@ function note(words, isWrong) {
 function failed(error) {
   at("trouble").textContent = error instanceof TypeError ? "The server does not answer: was it stopped?" : error.message;
   at("trouble").hidden = false;
+  at("nothing").textContent = "Choose an episode.";
 }
 
 function drawFacts() {

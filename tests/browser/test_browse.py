@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import httpx
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 from tutelage.crowd.browsing import serve
 from tutelage.crowd.server.recorder_app import listen, server_of
 from tutelage.datasets.store import Store
@@ -242,6 +242,18 @@ def test_filters_search_and_keys_lead_through_the_list(look: Open, served: Serve
     page.select_option("#order", "longest")
     steps = sorted(served.store.episodes()["steps"].to_pylist(), reverse=True)
     expect(page.locator(".row .under").first).to_contain_text(f"{steps[0]} steps")
+
+
+def test_an_episode_that_takes_its_time_is_said_to_be_opening(look: Open, served: Served) -> None:
+    page = look(viewport={"width": 400, "height": 800})
+    held: list[Route] = []
+    page.route("**/episode/*", lambda route: held.append(route))
+    page.click(f".row[data-episode='{served.ids('lake')[0]}']")
+    expect(page.get_by_text("Opening the episode…")).to_be_in_viewport()
+    [request] = held
+    request.continue_()
+    expect(page.locator("#screen-title")).to_have_text("Lake, seed 0")
+    expect(page.get_by_text("Opening the episode…")).to_be_hidden()
 
 
 def test_notes_tags_and_marks_are_on_disk_when_the_page_says_so(look: Open, served: Served) -> None:

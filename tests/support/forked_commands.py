@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +38,8 @@ _IMPORTED = (
 class Forge:
     """Starts commands; a context, which ends those that still run."""
 
-    def __init__(self, notes: Path) -> None:
-        program = "from tutelage.tests.support.forked_commands import forge; forge()"
+    def __init__(self, notes: Path, imported: Sequence[str] = _IMPORTED) -> None:
+        program = f"from tutelage.tests.support.forked_commands import forge; forge({tuple(imported)!r})"
         self._process = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, text=True)
         self._notes, self._commands = notes, list[Command]()
 
@@ -126,9 +126,9 @@ def until(true: Callable[[], object], seconds: float) -> None:
         time.sleep(0.005)
 
 
-def forge() -> None:
-    """Import everything; then fork a command for each line that comes in, and write down how it ended."""
-    for name in _IMPORTED:
+def forge(imported: Sequence[str]) -> None:
+    """Import what is needed; then fork a command for each line that comes in, and write down how it ended."""
+    for name in imported:
         importlib.import_module(name)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     running: dict[int, Path] = {}

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import json
 import os
 import signal
-import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ import httpx
 import psycopg
 from tutelage.crowd.hosting.frame_codec import unpack
 from tutelage.datasets.store import Store
+from tutelage.tests.support.forked_commands import Forge, until
 from tutelage.tests.support.toy_study import ACROSS, KEYS, write
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMessage
 from websockets.sync.client import ClientConnection, connect
@@ -28,17 +31,27 @@ SECRET = "5ec4e7" * 10 + "0000"
 ADMIN = "who-runs-this-study-" + "a" * 20
 
 
+@lru_cache(maxsize=1)
+def _forge() -> Forge:
+    """Return what starts servers in this process of tests."""
+    with contextlib.ExitStack() as stack:
+        notes = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tutelage-servers-")))
+        forge = stack.enter_context(
+            Forge(notes, ("tutelage.cli.main", "tutelage.crowd.server.study_app", "psycopg"))
+        )
+        atexit.register(stack.pop_all().close)
+    return forge
+
+
 class Server:
     """One `tutelage serve`. It may be killed, stopped in its tracks, and started again on the same folder."""
 
     def __init__(self, command: Sequence[str], out: Path, port: int = 0, **environment: str) -> None:
+        assert command[0] == TUTELAGE
         self.out = out
-        self.log = out.with_suffix(".log")
-        self.said = out.with_suffix(".said")
-        self._command = list(command)
+        self._words = list(command[1:])
         self._port = port
         self._environment = {
-            **os.environ,
             "TUTELAGE_SECRET": SECRET,
             "TUTELAGE_ADMIN_TOKEN": ADMIN,
             "OMP_NUM_THREADS": "1",
@@ -48,37 +61,37 @@ class Server:
 
     def start(self) -> None:
         """Start the process; `address` waits for it."""
-        with self.log.open("ab") as log, self.said.open("wb") as said:
-            self.process = subprocess.Popen(self._command, env=self._environment, stdout=said, stderr=log)
+        self.process = _forge().start(*self._words, environment=self._environment)
 
     @property
     def address(self) -> str:
         """The host and port where it listens, as it says itself."""
         deadline = time.monotonic() + 60
-        while "People join at" not in (said := self.said.read_text()):
-            assert self.process.poll() is None, f"the server ended: {self.log.read_text()}"
+        while "People join at" not in (said := self.process.out):
+            assert self.process.status is None, f"the server ended: {self.process.errors}"
             assert time.monotonic() < deadline, "the server does not start"
             time.sleep(0.05)
         return f"127.0.0.1:{self._port}" if self._port else said.split("http://")[1].split("/")[0]
 
+    @property
+    def printed(self) -> str:
+        """All that it has printed and logged since it was started."""
+        return self.process.out + self.process.errors
+
     def kill(self) -> None:
         """Send the signal that cannot be answered."""
-        self.process.kill()
-        self.process.wait()
+        self.signal(signal.SIGKILL)
+        until(lambda: self.process.status is not None, 60)
 
     def signal(self, number: signal.Signals) -> None:
-        self.process.send_signal(number)
+        os.kill(self.process.pid, number)
 
     def close(self) -> None:
         """End it as an administrator does, and say so when it does not end."""
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGCONT)
-            self.process.terminate()
-            try:
-                self.process.wait(20)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                raise
+        if self.process.status is None:
+            self.signal(signal.SIGCONT)
+            self.signal(signal.SIGTERM)
+            until(lambda: self.process.status is not None, 20)
 
     def episodes(self) -> list[str]:
         """List what its store holds."""

@@ -150,7 +150,7 @@ def _wait_for(path: Path, process: subprocess.Popen[str]) -> None:
 def test_killed_and_resumed_equals_never_killed_bit_for_bit(
     store: Store, tmp_path: Path, weights: str
 ) -> None:
-    config = replace(CONFIG, steps=60, dropout=0.2, weights=weights)
+    config = replace(CONFIG, steps=36, dropout=0.2, weights=weights)
     config.save(tmp_path / "config.yaml")
     out = tmp_path / "killed"
     process = _spawn(store, out, tmp_path / "config.yaml")

@@ -17,7 +17,7 @@ import httpx
 import pytest
 from tutelage.crowd.hosting.frame_codec import unpack
 from tutelage.crowd.seats.recorder import Recorder
-from tutelage.crowd.server.recorder_app import listen, make_server, record
+from tutelage.crowd.server.recorder_app import listen, make_server, record, run
 from tutelage.crowd.settings import Settings
 from tutelage.datasets.store import Store
 from tutelage.envs.suite import Suite, suite_from
@@ -174,6 +174,37 @@ def test_a_malformed_message_gets_one_line_and_closes_nothing(suite: Suite, tmp_
         assert "JSON" in page.wait("error")["text"]
         page.send("choose", task="lake")
         assert page.until("playing")
+
+
+@pytest.mark.parametrize("starts", [True, False])
+def test_an_address_is_announced_once_people_can_play_there(
+    suite: Suite, tmp_path: Path, starts: bool
+) -> None:
+    announced: list[int] = []
+
+    class Starting(Recorder):
+        async def start(self) -> None:
+            if not starts:
+                raise OSError("no disk")  # as a database that goes away in this very moment
+            await super().start()
+
+    with listen("127.0.0.1", 0) as listening:
+        server = make_server(recorder := Starting(Settings(suite, tmp_path / "out")))
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}/"
+
+        def ask() -> None:
+            announced.append(httpx.get(url, trust_env=False).status_code)
+            server.should_exit = True
+
+        def announce() -> None:
+            threading.Thread(target=ask).start()
+
+        if starts:
+            run(server, recorder, listening, announce)
+        else:
+            with pytest.raises(TutelageError, match=r"expected to start serving from .*, got: no disk"):
+                run(server, recorder, listening, announce)
+    assert announced == [200] * starts
 
 
 def test_the_same_seat_goes_on_after_a_restart(suite: Suite, tmp_path: Path) -> None:
