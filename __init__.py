@@ -21,12 +21,12 @@ __version__ = "0.1.0"
 __all__ = ["Policy", "Store", "TaskEnvironment", "__version__", "evaluate", "load_suite", "train"]
 
 _HOME = {
-    "Policy": ".agents.policy",
+    "Policy": ".agents.policy.policy",
     "Store": ".datasets.store",
-    "TaskEnvironment": ".envs.gymnasium_task",
+    "TaskEnvironment": ".envs.task_env",
     "evaluate": ".agents.evaluation.evaluate",
     "load_suite": ".envs.suite",
-    "train": ".agents.behavior_cloning",
+    "train": ".agents.training.behavior_cloning",
 }
 
 register_levels()

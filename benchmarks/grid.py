@@ -34,7 +34,7 @@ from tutelage.envs.grid.simulated_players import play_episodes
 from tutelage.envs.grid.state import VIEW, empty_worlds
 from tutelage.envs.grid.stepping import reset_all
 from tutelage.envs.grid.vector import GridVectorEnv
-from tutelage.envs.task_env import registry
+from tutelage.envs.registry import registry
 
 BARE = {"GoToRedBallGrey": 9.4e6, "BossLevel": 7.0e6}
 WORLDS = 1024

@@ -27,14 +27,14 @@ import torch
 from _figures import figure, tell
 from tutelage.agents.evaluation.actors import PolicyActor
 from tutelage.agents.evaluation.evaluate import best_of_select, evaluate
-from tutelage.agents.policy.policy.checkpoint import load
+from tutelage.agents.policy.checkpoint import load
 from tutelage.agents.training.behavior_cloning import train
 from tutelage.agents.training.config import TrainConfig
 from tutelage.agents.training.expertise_models import skills
 from tutelage.datasets.arrays.sampler import load_columns
-from tutelage.datasets.quality.verdict.weights import Weight
-from tutelage.datasets.simulation.profiles import Profile
-from tutelage.datasets.simulation.simulated_crowd import SimulatedDemonstrator, crowd, simulate
+from tutelage.datasets.quality.weights import Weight
+from tutelage.datasets.simulation.profiles import Profile, SimulatedDemonstrator
+from tutelage.datasets.simulation.simulated_crowd import crowd, simulate
 from tutelage.datasets.store import Store
 from tutelage.envs.suite import Suite, load_suite, suite_from
 from tutelage.intervals import Interval, mean_rate, wilson

@@ -33,7 +33,7 @@ import torch
 from _figures import figure, tell
 from tutelage.agents.training.config import TrainConfig
 from tutelage.agents.training.step import begin, make_sampler, training_step
-from tutelage.cli.main.demo import DEMO
+from tutelage.cli.demo import DEMO
 from tutelage.datasets.arrays.sampler import TaskColumns, load_columns
 from tutelage.datasets.simulation.simulated_crowd import simulate
 from tutelage.datasets.store import Store

@@ -19,13 +19,13 @@ import gymnasium
 from _figures import figure, tell
 from tutelage.agents.evaluation.actors import PolicyActor
 from tutelage.agents.evaluation.evaluate import evaluate
-from tutelage.agents.policy.policy.checkpoint import load
+from tutelage.agents.policy.checkpoint import load
 from tutelage.agents.training.behavior_cloning import train
-from tutelage.cli.main.demo import DEMO
+from tutelage.cli.demo import DEMO
 from tutelage.datasets.simulation.simulated_crowd import simulate
 from tutelage.datasets.store import Store
+from tutelage.envs.registry import registry
 from tutelage.envs.suite import Suite, load_suite, suite_from
-from tutelage.envs.task_env import registry
 from tutelage.intervals import Interval, wilson
 
 TRAINED_ON = {"goto-red-ball-grey": 3000, "goto-local": 3000}

@@ -32,8 +32,8 @@ from _figures import figure, tell
 from crowd_replay import DATA
 from tutelage.agents.evaluation.actors import PolicyActor
 from tutelage.agents.evaluation.evaluate import evaluate
+from tutelage.agents.policy.checkpoint import load
 from tutelage.agents.policy.policy import Policy
-from tutelage.agents.policy.policy.checkpoint import load
 from tutelage.agents.training.behavior_cloning import train
 from tutelage.agents.training.config import TrainConfig
 from tutelage.datasets.formats.miniwob.turk import import_miniwob_turk

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -114,7 +113,7 @@ def _draws(task: Task, chosen: Mapping[str, str]) -> bool:
         document = exact_json(plain)
     except (TypeError, ValueError):  # arguments that no file can hold: from a program, not a suite
         return False
-    return _ends_well(["-m", __spec__.name], chosen, document)
+    return _ends_well(["-m", f"{__package__}.first_picture"], chosen, document)
 
 
 def _ends_well(command: list[str], chosen: Mapping[str, str], document: str) -> bool:
@@ -137,20 +136,3 @@ def _ends_well(command: list[str], chosen: Mapping[str, str], document: str) -> 
     except (OSError, subprocess.TimeoutExpired):
         return False
     return done.returncode == 0
-
-
-def _main() -> None:
-    """Draw the first picture of the task on standard input; status 0 says that it shows something."""
-    from .success import SuccessRule
-    from .task_env import TaskEnvironment
-
-    plain = json.load(sys.stdin)
-    environment = TaskEnvironment(Task(**plain | {"success": SuccessRule(plain["success"])}), rgb=True)
-    environment.reset(0)
-    frame = environment.frame()
-    environment.close()
-    sys.exit(is_blank(frame))
-
-
-if __name__ == "__main__":
-    _main()

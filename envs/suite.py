@@ -118,7 +118,7 @@ def load_suite(name_or_path: str | Path, rules: Mapping[str, str] | None = None)
         task_id = re.sub(r"[^A-Za-z0-9._-]", ".", name.rpartition(":")[2])
         document = {"suite": task_id, "tasks": [{"id": task_id, "env": name}]}
         return _completed(_trusting(suite_from(document), named=True), name, {})
-    from .task_env import registry
+    from .registry import registry
 
     raise TutelageError(
         f"expected a suite ({', '.join(shipped)}), a .yaml file, a registered Gymnasium id or MODULE:ID, "
@@ -187,7 +187,7 @@ def _not_finite(value: Any, place: str = "") -> Iterator[str]:
 
 def is_registered(env_id: str) -> bool:
     """Say whether Gymnasium knows an environment id, after the packages we know have registered theirs."""
-    from .task_env import registry_with
+    from .registry import registry_with
 
     return env_id in registry_with(env_id)
 
@@ -218,7 +218,7 @@ def _completed(suite: Suite, where: str, rules: Mapping[str, str]) -> Suite:
 
     Modules that are trusted are imported, since they register reward thresholds.
     """
-    from .task_env import register
+    from .registry import register
 
     full = []
     for task, document in zip(suite.tasks, suite.source["tasks"], strict=True):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import importlib
 import importlib.util
-import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -22,6 +21,7 @@ from .families import action_names
 from .keys.controls import Controls, by_name, from_mapping, guess, with_rest_key
 from .keys.default_keys import unreached
 from .pictures import RENDER_MODES, to_picture
+from .registry import registry_with
 from .rendering import prepare
 from .spaces import Observation, flatten, leaves, row_to_action, whole_numbers
 from .success import Watch
@@ -182,31 +182,6 @@ class TaskEnvironment:
             self.casts[ACTION] = (
                 f"declared {self.action_space}, got {number:g}: it became {np.trunc(number):g}"
             )
-
-
-def registry() -> dict[str, Any]:
-    """Return Gymnasium's registry after the environment packages we know have added theirs."""
-    if importlib.util.find_spec("minigrid"):
-        importlib.import_module("minigrid")
-        # its level generator prints each rejected layout; a thousand episodes would flood the terminal
-        rooms = importlib.import_module("minigrid.envs.babyai.core.roomgrid_level")
-        rooms.__dict__.setdefault("print", lambda *_: None)
-    return gymnasium.registry
-
-
-def registry_with(env_id: str) -> dict[str, Any]:
-    """Return Gymnasium's registry; it imports the packages that we know only where the id needs them."""
-    needless = env_id in gymnasium.registry and "minigrid" not in sys.modules
-    return gymnasium.registry if needless else registry()
-
-
-def register(modules: Sequence[str]) -> None:
-    """Import modules that are trusted, so that they register environments; one that fails registers none."""
-    registry()
-    prepare(lambda: bool(modules) and importlib.util.find_spec("mujoco") is not None)
-    for module in modules:
-        with contextlib.suppress(Exception):  # it is said when the environment is made
-            importlib.import_module(module)
 
 
 def _make(task: Task, rgb: bool) -> gymnasium.Env[Any, Any]:

@@ -25,8 +25,9 @@ from tutelage.crowd.storage.journal import Journal
 from tutelage.crowd.storage.journal_records import SeatRecord
 from tutelage.datasets.store import Store
 from tutelage.datasets.trajectory import Trajectory
+from tutelage.envs.registry import registry
 from tutelage.envs.suite import Suite, suite_from
-from tutelage.envs.task_env import TaskEnvironment, registry
+from tutelage.envs.task_env import TaskEnvironment
 from tutelage.files.state_folder import CACHE_VARIABLE, STATE_VARIABLE
 from tutelage.tests.support import postgres as postgres_server
 from tutelage.tests.support import s3 as s3_server

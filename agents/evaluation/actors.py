@@ -10,7 +10,8 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from gymnasium import spaces
 
-from ...datasets.simulation.simulated_crowd import Player, SimulatedDemonstrator
+from ...datasets.simulation.profiles import SimulatedDemonstrator
+from ...datasets.simulation.simulated_crowd import Player
 from ...envs.experts import Expert, make_expert
 from ...envs.spaces import action_size, action_to_row
 from ...envs.task import Task

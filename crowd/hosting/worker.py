@@ -24,9 +24,10 @@ from ...console.signals import leave_to_parent
 from ...datasets.proof import is_same
 from ...datasets.replay import replay
 from ...datasets.trajectory import Trajectory
+from ...envs.registry import registry
 from ...envs.rendering import adopt
 from ...envs.task import Task
-from ...envs.task_env import TaskEnvironment, registry
+from ...envs.task_env import TaskEnvironment
 from ...envs.web.browser import close_shared
 from ...envs.web.human_input import Gesture
 from ...errors import TutelageError

@@ -18,8 +18,8 @@ import sqlalchemy as sql
 from ...datasets.maintenance.replication import PartCopies
 from ...datasets.replay import is_grid
 from ...datasets.store import Store
+from ...envs.registry import registry_with
 from ...envs.task import Task
-from ...envs.task_env import registry_with
 from ...errors import TutelageError
 from ...files.bounded_files import real_path
 from ..cluster.membership import Company

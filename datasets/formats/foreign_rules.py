@@ -7,8 +7,8 @@ from typing import Any
 
 from ...console.printable import printable
 from ...envs.families import known_rule
+from ...envs.registry import registry_with
 from ...envs.success import UNKNOWN
-from ...envs.task_env import registry_with
 from ...errors import TutelageError, brief
 
 _CORRECT = "success is null, until `tutelage edit STORE suite` is given a rule"

@@ -8,8 +8,8 @@ from ...envs.suite import Suite
 from ...envs.task_env import TaskEnvironment
 from ...foreign_code.trust import Untrusted
 from ..simulation.grid_simulation import play_grid
-from ..simulation.profiles import PROFILES
-from ..simulation.simulated_crowd import Player, SimulatedDemonstrator, play, plays_grid
+from ..simulation.profiles import PROFILES, SimulatedDemonstrator
+from ..simulation.simulated_crowd import Player, play, plays_grid
 from ..trajectory import Trajectory
 
 _EXPERT = SimulatedDemonstrator("expert", PROFILES["expert"])

@@ -17,7 +17,7 @@ from ..trajectory import CONTROLLERS, Trajectory
 from ..versions import versions_of
 
 if TYPE_CHECKING:
-    from .simulated_crowd import SimulatedDemonstrator
+    from .profiles import SimulatedDemonstrator
 
 
 def play_grid(

@@ -1,9 +1,13 @@
-"""How simulated demonstrators err: one profile a kind, and how many of each the simulated crowd has."""
+"""Simulated demonstrators: how each profile errs, and how many of each the simulated crowd has."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+
+import numpy as np
+
+from ...envs.task import Task
 
 
 @dataclass(frozen=True)
@@ -42,3 +46,26 @@ PROFILES = {
 }
 CROWD: Mapping[str, int] = {"careful": 9, "slow": 3, "noisy": 5, "lazy": 2, "mistaken": 1, "hostile": 1}
 """How many demonstrators of each profile the simulated crowd has: 21 people."""
+
+
+@dataclass(frozen=True)
+class SimulatedDemonstrator:
+    """One pseudonymous player with a profile; what it does is a function of (name, task, seed) only."""
+
+    name: str
+    profile: Profile
+
+    @property
+    def kind(self) -> str:
+        """What its trajectories are; the expert is never called a demonstrator."""
+        return "expert" if self.profile.name == "expert" else "simulated"
+
+    @property
+    def controller(self) -> str:
+        """Who its steps say has acted."""
+        return "expert" if self.profile.name == "expert" else "person"
+
+    def generator(self, task: Task, seed: int) -> np.random.Generator:
+        """Return the source of everything random in one episode."""
+        words = [ord(letter) for letter in f"{self.name}/{task.id}"]
+        return np.random.default_rng([seed, *words])

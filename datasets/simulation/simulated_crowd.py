@@ -31,30 +31,7 @@ from ..store import Store
 from ..trajectory import CONTROLLERS, Digest, Trajectory, stack_observations
 from ..versions import versions_of
 from .grid_simulation import play_grid
-from .profiles import CROWD, PROFILES, Profile
-
-
-@dataclass(frozen=True)
-class SimulatedDemonstrator:
-    """One pseudonymous player with a profile; what it does is a function of (name, task, seed) only."""
-
-    name: str
-    profile: Profile
-
-    @property
-    def kind(self) -> str:
-        """What its trajectories are; the expert is never called a demonstrator."""
-        return "expert" if self.profile.name == "expert" else "simulated"
-
-    @property
-    def controller(self) -> str:
-        """Who its steps say has acted."""
-        return "expert" if self.profile.name == "expert" else "person"
-
-    def generator(self, task: Task, seed: int) -> np.random.Generator:
-        """Return the source of everything random in one episode."""
-        words = [ord(letter) for letter in f"{self.name}/{task.id}"]
-        return np.random.default_rng([seed, *words])
+from .profiles import CROWD, PROFILES, SimulatedDemonstrator
 
 
 class Player:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tutelage.agents.policy.policy import checkpoint
+from tutelage.agents.policy import checkpoint
 from tutelage.agents.training.behavior_cloning import train
 from tutelage.agents.training.config import TrainConfig
 from tutelage.datasets.store import Store

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tutelage.agents.evaluation.actors import ChanceActor
 from tutelage.agents.evaluation.rollout import rollout
-from tutelage.cli.main import demo
+from tutelage.cli import demo
 from tutelage.console.terminal import SafeConsole
 from tutelage.datasets.store import Store
 from tutelage.envs.task import TEST

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 import typer
+from tutelage.cli.json_output import SCHEMA, print_json
 from tutelage.cli.main import app
-from tutelage.cli.main.json_output import SCHEMA, print_json
 from tutelage.crowd.server.tunnel import tunnel_hint
 from tutelage.datasets import column_docs, schema
 from tutelage.datasets.simulation.simulated_crowd import simulate

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.table import Table
 from rich.text import Text
-from tutelage.agents.evaluation.report.report.svg_style import panel
+from tutelage.agents.evaluation.report.svg_style import panel
 from tutelage.console.printable import markdown_cell
 from tutelage.console.progress import Progress
 from tutelage.console.terminal import LineFormatter, SafeConsole

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tutelage.agents.policy.policy.bounded_tensors import parse_tensors
+from tutelage.agents.policy.bounded_tensors import parse_tensors
 from tutelage.datasets.formats.bounded_hdf5 import check_hdf5
 from tutelage.datasets.maintenance.byte_search import Search
 from tutelage.datasets.parquet.bounded_parquet import BoundedParquet, read_table

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 import yaml
 from gymnasium.envs.registration import EnvSpec
+from tutelage.cli.edit_tables import id_length
 from tutelage.cli.main import app
-from tutelage.cli.main.edit_tables import id_length
 from tutelage.datasets.formats.exchange import import_store
 from tutelage.datasets.formats.foreign_rules import success_rule
 from tutelage.datasets.store import Store

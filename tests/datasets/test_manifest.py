@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from tutelage.agents.evaluation.people import people_on
-from tutelage.agents.evaluation.report.report.sections import demonstrations
+from tutelage.agents.evaluation.report.sections import demonstrations
 from tutelage.cli.main import app
 from tutelage.datasets.manifest import Manifest, differences
 from tutelage.datasets.store import Store

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tutelage.agents.evaluation.report.report.sections import demonstrations
+from tutelage.agents.evaluation.report.sections import demonstrations
 from tutelage.cli.main import app
 from tutelage.datasets.arrays.task_arrays import load_columns
 from tutelage.datasets.formats.lerobot.exporter import export_lerobot

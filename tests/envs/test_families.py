@@ -21,7 +21,7 @@ from tutelage.crowd.studies.study import examine
 from tutelage.datasets.arrays.task_arrays import load_columns
 from tutelage.datasets.formats.exchange import export_store, import_store
 from tutelage.datasets.inspection import inspect
-from tutelage.datasets.quality.verdict.weights import episode_weights, weigh
+from tutelage.datasets.quality.weights import episode_weights, weigh
 from tutelage.datasets.store import Store
 from tutelage.datasets.trajectory import Trajectory
 from tutelage.envs.families import VARIABLE, completed, shipped

@@ -10,13 +10,13 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 from tutelage.agents.evaluation.actors import ChanceActor
-from tutelage.agents.evaluation.report.report.sections import demonstrations
+from tutelage.agents.evaluation.report.sections import demonstrations
 from tutelage.agents.evaluation.rollout import rollout
 from tutelage.cli.main import app
-from tutelage.datasets.editing.plans.trimming import trim
+from tutelage.datasets.editing.trimming import trim
+from tutelage.datasets.quality.demonstrator_stats import evidence
+from tutelage.datasets.quality.episode_stats import Conduct
 from tutelage.datasets.quality.verdict import quality
-from tutelage.datasets.quality.verdict.demonstrator_stats import evidence
-from tutelage.datasets.quality.verdict.episode_stats import Conduct
 from tutelage.datasets.replay import Environments
 from tutelage.datasets.store import Store
 from tutelage.datasets.trajectory import digest_of

@@ -11,7 +11,7 @@ import pytest
 from gymnasium import spaces
 from tutelage.agents.evaluation.actors import PolicyActor
 from tutelage.agents.evaluation.evaluate import evaluate
-from tutelage.agents.policy.policy import checkpoint
+from tutelage.agents.policy import checkpoint
 from tutelage.agents.training.behavior_cloning import train
 from tutelage.agents.training.config import TrainConfig
 from tutelage.crowd.hosting.episode import Episode
@@ -20,9 +20,10 @@ from tutelage.datasets.replay import prove
 from tutelage.datasets.store import Store
 from tutelage.datasets.trajectory import Trajectory
 from tutelage.envs.keys.controls import Controls
+from tutelage.envs.registry import registry
 from tutelage.envs.spaces import action_size, action_to_row, row_to_action
 from tutelage.envs.suite import Suite, suite_from
-from tutelage.envs.task_env import TaskEnvironment, registry
+from tutelage.envs.task_env import TaskEnvironment
 from tutelage.errors import TutelageError
 
 STEPS = 40

@@ -23,7 +23,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect, sync_playwright
-from tutelage.agents.policy.policy import checkpoint
+from tutelage.agents.policy import checkpoint
 from tutelage.datasets.store import Store
 from tutelage.datasets.trajectory import Trajectory
 from tutelage.envs.suite import Suite, load_suite

@@ -11,7 +11,7 @@ from tutelage.agents.evaluation.actors import ChanceActor, ExpertActor
 from tutelage.agents.evaluation.evaluate import evaluate
 from tutelage.agents.evaluation.rollout import rollout
 from tutelage.agents.evaluation.saved_evaluation import read_evaluation
-from tutelage.agents.policy.policy.checkpoint import load
+from tutelage.agents.policy.checkpoint import load
 from tutelage.agents.training.behavior_cloning import train
 from tutelage.agents.training.config import TrainConfig
 from tutelage.datasets.store import Store

@@ -26,9 +26,9 @@ from tutelage.crowd.storage.study_tables import Ledger, claims, conduct, consent
 from tutelage.crowd.studies.live_quality import LiveQuality
 from tutelage.crowd.studies.moderation import decide
 from tutelage.crowd.studies.study import Study, study_from
+from tutelage.datasets.quality.episode_stats import conduct_of
+from tutelage.datasets.quality.expert_lengths import expert_steps
 from tutelage.datasets.quality.verdict import Required
-from tutelage.datasets.quality.verdict.episode_stats import conduct_of
-from tutelage.datasets.quality.verdict.expert_lengths import expert_steps
 from tutelage.datasets.simulation.simulated_crowd import Player, crowd, play
 from tutelage.datasets.store import Store
 from tutelage.datasets.trajectory import Trajectory

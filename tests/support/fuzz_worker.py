@@ -61,7 +61,7 @@ def serve() -> None:
 def _import_everything() -> None:
     for name in _NEEDED:
         importlib.import_module(name)
-    from tutelage.envs.task_env import registry
+    from tutelage.envs.registry import registry
 
     registry()
     _compile_kernels()

@@ -160,7 +160,7 @@ def nurse() -> None:
     from tutelage.crowd.server import study_app, study_services
     from tutelage.crowd.studies import study
     from tutelage.datasets.store import Store
-    from tutelage.envs.task_env import registry
+    from tutelage.envs.registry import registry
 
     _ = study_services, free_choice, prolific_webhook, study_app, study, Store
     registry()

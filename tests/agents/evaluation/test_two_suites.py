@@ -12,7 +12,7 @@ from tutelage.agents.evaluation.actors import ChanceActor, ExpertActor
 from tutelage.agents.evaluation.compare import measure, select_success
 from tutelage.agents.evaluation.people import people_on
 from tutelage.agents.evaluation.rollout import rollout
-from tutelage.agents.policy.policy.checkpoint import load
+from tutelage.agents.policy.checkpoint import load
 from tutelage.agents.training.behavior_cloning import train
 from tutelage.agents.training.config import TrainConfig
 from tutelage.datasets.store import Store

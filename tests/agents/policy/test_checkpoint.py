@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from tutelage.agents.policy.checkpoint import load, save, write_card
+from tutelage.agents.policy.encoding import Encoding, Interface, Part, Seen
 from tutelage.agents.policy.policy import Policy, PolicyConfig
-from tutelage.agents.policy.policy.checkpoint import load, save, write_card
-from tutelage.agents.policy.policy.encoding import Encoding, Interface, Part, Seen
 from tutelage.envs.suite import suite_from
 from tutelage.errors import TutelageError
 from tutelage.tests.support.damage import copied, flip_bit, for_any_bit

@@ -18,11 +18,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
-from tutelage.agents.policy.policy import Policy, PolicyConfig, checkpoint
-from tutelage.agents.policy.policy.action_parts import Part
-from tutelage.agents.policy.policy.checkpoint import load, save
-from tutelage.agents.policy.policy.encoding import Encoding, Interface, Seen
-from tutelage.agents.policy.policy.web.page_actions import page_parts
+from tutelage.agents.policy import checkpoint
+from tutelage.agents.policy.action_parts import Part
+from tutelage.agents.policy.checkpoint import load, save
+from tutelage.agents.policy.encoding import Encoding, Interface, Seen
+from tutelage.agents.policy.policy import Policy, PolicyConfig
+from tutelage.agents.policy.web.page_actions import page_parts
 from tutelage.envs.suite import suite_from
 from tutelage.errors import TutelageError
 
@@ -220,7 +221,7 @@ def test_a_description_of_gigabytes_takes_none(sound: tuple[Document, bytes], tm
     for number, (place, value) in enumerate(places):
         write(tmp_path / f"forged-{number}", changed(document, place, value), weights)
     code = (
-        "import resource, sys, torch; from tutelage.agents.policy.policy.checkpoint import load\n"
+        "import resource, sys, torch; from tutelage.agents.policy.checkpoint import load\n"
         "from tutelage.errors import TutelageError\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "for folder in sys.argv[1:]:\n"

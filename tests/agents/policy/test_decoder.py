@@ -5,11 +5,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tutelage.agents.policy.policy.action_parts import SKIPPED, Part
-from tutelage.agents.policy.policy.action_sampling import Draw
-from tutelage.agents.policy.policy.decoder import Decoder
-from tutelage.agents.policy.policy.encoding import Interface
-from tutelage.agents.policy.policy.pointer import Pool
+from tutelage.agents.policy.action_parts import SKIPPED, Part
+from tutelage.agents.policy.action_sampling import Draw
+from tutelage.agents.policy.decoder import Decoder
+from tutelage.agents.policy.encoding import Interface
+from tutelage.agents.policy.pointer import Pool
 
 INTERFACES = (
     Interface((), (Part("choice", 4, 3.0),)),

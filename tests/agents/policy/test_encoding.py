@@ -10,8 +10,8 @@ import yaml
 from gymnasium import spaces
 from hypothesis import given
 from hypothesis import strategies as st
-from tutelage.agents.policy.policy.action_parts import BINS, Part, targets
-from tutelage.agents.policy.policy.encoding import (
+from tutelage.agents.policy.action_parts import BINS, Part, targets
+from tutelage.agents.policy.encoding import (
     Encoding,
     Seen,
     feature_count,

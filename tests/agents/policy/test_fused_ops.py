@@ -8,8 +8,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from tutelage.agents.policy.policy import fused_ops
-from tutelage.agents.policy.policy.fused_ops import add_dropped, feed_forward, normalise, normed_linear
+from tutelage.agents.policy import fused_ops
+from tutelage.agents.policy.fused_ops import add_dropped, feed_forward, normalise, normed_linear
 
 
 @pytest.fixture(autouse=True)

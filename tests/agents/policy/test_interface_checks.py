@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from tutelage.agents.evaluation.actors import PolicyActor
 from tutelage.agents.evaluation.evaluate import evaluate
+from tutelage.agents.policy.action_parts import Part
+from tutelage.agents.policy.encoding import Encoding, Interface, Seen
 from tutelage.agents.policy.policy import Policy, PolicyConfig
-from tutelage.agents.policy.policy.action_parts import Part
-from tutelage.agents.policy.policy.encoding import Encoding, Interface, Seen
-from tutelage.agents.policy.policy.web.page_actions import page_parts
+from tutelage.agents.policy.web.page_actions import page_parts
 from tutelage.envs.suite import suite_from
 from tutelage.errors import TutelageError
 

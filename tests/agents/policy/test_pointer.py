@@ -5,8 +5,8 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
-from tutelage.agents.policy.policy.action_sampling import Draw
-from tutelage.agents.policy.policy.pointer import Pointer, Pool
+from tutelage.agents.policy.action_sampling import Draw
+from tutelage.agents.policy.pointer import Pointer, Pool
 
 WIDTH = 64
 COUNTS = st.lists(st.integers(1, 9), min_size=1, max_size=6)

@@ -10,9 +10,9 @@ import torch
 from gymnasium import spaces
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tutelage.agents.policy.encoding import Encoding
+from tutelage.agents.policy.fused_ops import normalise
 from tutelage.agents.policy.policy import Policy, PolicyConfig
-from tutelage.agents.policy.policy.encoding import Encoding
-from tutelage.agents.policy.policy.fused_ops import normalise
 from tutelage.datasets.arrays.sampler import Sampler, TaskColumns, WindowBatch
 from tutelage.envs.spaces import action_to_row
 from tutelage.envs.task import Task

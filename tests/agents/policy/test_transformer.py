@@ -5,7 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tutelage.agents.policy.policy.transformer import Block, attend, pack, rotate
+from tutelage.agents.policy.transformer import Block, attend, pack, rotate
 
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=30))

@@ -13,10 +13,10 @@ import torch
 import yaml
 from tutelage.agents.evaluation.rows import rows_from
 from tutelage.agents.evaluation.saved_evaluation import NewEvaluation
+from tutelage.agents.policy.checkpoint import save
+from tutelage.agents.policy.encoding import Encoding, Interface, Part, Seen
 from tutelage.agents.policy.policy import Policy, PolicyConfig
-from tutelage.agents.policy.policy.checkpoint import save
-from tutelage.agents.policy.policy.encoding import Encoding, Interface, Part, Seen
-from tutelage.cli.main import main
+from tutelage.cli import main
 from tutelage.datasets.formats.exchange import export_store
 from tutelage.datasets.formats.export_marker import write_marker
 from tutelage.datasets.store import Store

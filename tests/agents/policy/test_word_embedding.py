@@ -3,7 +3,7 @@ from __future__ import annotations
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tutelage.agents.policy.policy.word_embedding import BUCKETS, Words, buckets_of, split
+from tutelage.agents.policy.word_embedding import BUCKETS, Words, buckets_of, split
 
 
 @given(st.text(max_size=30))

@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from tutelage.agents.policy.checkpoint import load
 from tutelage.agents.policy.policy import Policy
-from tutelage.agents.policy.policy.checkpoint import load
 from tutelage.agents.training.behavior_cloning import train
 from tutelage.agents.training.config import TrainConfig
-from tutelage.datasets.quality.verdict.weights import Weight
+from tutelage.datasets.quality.weights import Weight
 from tutelage.datasets.simulation.simulated_crowd import simulate
 from tutelage.datasets.store import Store
 from tutelage.envs.suite import suite_from

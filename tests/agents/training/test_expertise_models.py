@@ -11,9 +11,9 @@ from tutelage.agents.training.config import TrainConfig
 from tutelage.agents.training.expertise_models import skills
 from tutelage.datasets.arrays.array_subset import episodes_of
 from tutelage.datasets.arrays.sampler import TaskColumns, load_columns
-from tutelage.datasets.quality.verdict.expertise import Expertise
-from tutelage.datasets.simulation.profiles import Profile
-from tutelage.datasets.simulation.simulated_crowd import SimulatedDemonstrator, crowd, simulate
+from tutelage.datasets.quality.expertise import Expertise
+from tutelage.datasets.simulation.profiles import Profile, SimulatedDemonstrator
+from tutelage.datasets.simulation.simulated_crowd import crowd, simulate
 from tutelage.datasets.store import Store
 from tutelage.envs.suite import load_suite
 from tutelage.tests.support.toy_page import page_columns

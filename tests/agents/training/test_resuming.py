@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from tutelage.agents.evaluation.actors import ExpertActor
 from tutelage.agents.evaluation.rollout import rollout
-from tutelage.agents.policy.policy.checkpoint import load
+from tutelage.agents.policy.checkpoint import load
 from tutelage.agents.training.behavior_cloning import train
 from tutelage.agents.training.config import TrainConfig
 from tutelage.agents.training.resuming import settings_for

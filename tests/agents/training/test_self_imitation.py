@@ -14,7 +14,7 @@ import pytest
 from gymnasium import spaces
 from tutelage.agents.evaluation.evaluate import best_of_select
 from tutelage.agents.evaluation.rollout import rollout
-from tutelage.agents.policy.policy.checkpoint import load
+from tutelage.agents.policy.checkpoint import load
 from tutelage.agents.training.behavior_cloning import train
 from tutelage.agents.training.config import TrainConfig
 from tutelage.agents.training.run_log import read_rounds

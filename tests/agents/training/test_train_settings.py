@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tutelage.agents.evaluation.actors import ExpertActor
 from tutelage.agents.evaluation.rollout import rollout
-from tutelage.agents.policy.policy.checkpoint import load
+from tutelage.agents.policy.checkpoint import load
 from tutelage.agents.training.behavior_cloning import train
 from tutelage.agents.training.config import TrainConfig
 from tutelage.datasets.store import Store

@@ -13,7 +13,7 @@ from tutelage.crowd.settings import Settings
 from tutelage.crowd.storage.archiver import Keeper
 from tutelage.crowd.storage.journal import Journal
 from tutelage.crowd.storage.journal_records import EpisodeRecord, SeatRecord
-from tutelage.datasets.editing.plans import edit_log
+from tutelage.datasets.editing import edit_log
 from tutelage.datasets.store import Store
 from tutelage.envs.suite import Suite
 from tutelage.envs.task_env import TaskEnvironment

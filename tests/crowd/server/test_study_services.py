@@ -35,7 +35,7 @@ ADMIN, WEBHOOK = "a-token-of-more-than-thirty-two-letters", "a-secret-between-pr
 PROGRAM = """
 from tutelage.crowd import back_office
 back_office.SETTLE_SECONDS = 0.2
-from tutelage.cli.main import main
+from tutelage.cli import main
 main()
 """
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tutelage.agents.policy.policy.encoding import fit_vector, quantile_features
+from tutelage.agents.policy.encoding import fit_vector, quantile_features
 from tutelage.cli.main import app
 from tutelage.datasets.arrays.array_profile import Profile
 from tutelage.foreign_code.trust import VARIABLE

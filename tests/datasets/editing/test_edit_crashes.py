@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from tutelage.cli.main import app
 from tutelage.crowd.privacy.forgetting import Places, forget
-from tutelage.datasets.editing.plans import edit_log
-from tutelage.datasets.editing.plans.annotations import annotate
+from tutelage.datasets.editing import edit_log
+from tutelage.datasets.editing.annotations import annotate
 from tutelage.datasets.manifest import MANIFEST
 from tutelage.datasets.pending import EDITS, PENDING
 from tutelage.datasets.store import Store

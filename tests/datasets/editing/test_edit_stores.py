@@ -10,9 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import yaml
-from tutelage.datasets.editing.plans import edit_commit
-from tutelage.datasets.editing.plans.annotations import annotate
-from tutelage.datasets.editing.plans.edit_stores import plan_merge
+from tutelage.datasets.editing import edit_commit
+from tutelage.datasets.editing.annotations import annotate
+from tutelage.datasets.editing.edit_stores import plan_merge
 from tutelage.datasets.store import Store
 from tutelage.envs.suite import Suite, suite_from
 from tutelage.envs.task_env import TaskEnvironment

@@ -6,11 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from tutelage.cli.main import main
+from tutelage.cli import main
 from tutelage.crowd.browsing.index import Index
 from tutelage.crowd.seats.recorder import lock_folder
-from tutelage.datasets.editing.plans import edit_commit, edit_log
-from tutelage.datasets.editing.plans.annotations import annotate
+from tutelage.datasets.editing import edit_commit, edit_log
+from tutelage.datasets.editing.annotations import annotate
 from tutelage.datasets.pending import EDITS
 from tutelage.datasets.store import Store
 from tutelage.envs.suite import suite_from

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tutelage.datasets.editing.plans.row_spool import RowSpool
+from tutelage.datasets.editing.row_spool import RowSpool
 from tutelage.datasets.schema import from_batch
 from tutelage.datasets.trajectory import Trajectory
 from tutelage.errors import TutelageError

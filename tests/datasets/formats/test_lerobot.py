@@ -15,8 +15,8 @@ import pyarrow.parquet as pq
 import pytest
 from tutelage.datasets.formats.exchange import export_store
 from tutelage.datasets.formats.lerobot.exporter import export_lerobot
-from tutelage.datasets.formats.lerobot.exporter.importer import import_lerobot
-from tutelage.datasets.formats.lerobot.exporter.schema import array_of, column
+from tutelage.datasets.formats.lerobot.importer import import_lerobot
+from tutelage.datasets.formats.lerobot.schema import array_of, column
 from tutelage.datasets.replay import Environments, replay_proven
 from tutelage.datasets.store import Store
 from tutelage.envs.suite import suite_from

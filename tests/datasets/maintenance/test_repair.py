@@ -25,10 +25,10 @@ from tutelage.crowd.storage.archiver import Keeper
 from tutelage.crowd.storage.journal import Journal
 from tutelage.crowd.storage.journal_records import SeatRecord
 from tutelage.crowd.storage.store_repair import mend
+from tutelage.datasets.editing.edit_commit import commit
+from tutelage.datasets.editing.edit_log import compact
 from tutelage.datasets.editing.plans import plan_delete
-from tutelage.datasets.editing.plans.edit_commit import commit
-from tutelage.datasets.editing.plans.edit_log import compact
-from tutelage.datasets.editing.plans.selection import Selection
+from tutelage.datasets.editing.selection import Selection
 from tutelage.datasets.maintenance.replication import PartCopies
 from tutelage.datasets.manifest import MANIFEST, Manifest
 from tutelage.datasets.pending import EDITS

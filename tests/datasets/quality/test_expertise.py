@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 from tutelage.datasets.arrays.sampler import TaskColumns
-from tutelage.datasets.quality.verdict.expertise import Expertise, expertise
-from tutelage.datasets.quality.verdict.weights import episode_weights, table, weigh
+from tutelage.datasets.quality.expertise import Expertise, expertise
+from tutelage.datasets.quality.weights import episode_weights, table, weigh
 from tutelage.envs.task import Task
 
 SURE = Expertise(0.99, 1.0, 0.99, 40, 400)

@@ -15,11 +15,11 @@ from scipy import stats
 from tutelage.crowd.storage.journal import Journal
 from tutelage.crowd.storage.study_tables import Ledger, people
 from tutelage.crowd.studies.live_quality import FRESH_SECONDS, LiveQuality, write_down
+from tutelage.datasets.quality.demonstrator_stats import evidence, usual
+from tutelage.datasets.quality.episode_stats import Conduct, conduct_in, conduct_of
+from tutelage.datasets.quality.expert_lengths import expert_steps
+from tutelage.datasets.quality.quality_table import view
 from tutelage.datasets.quality.verdict import Required, quality, wilson
-from tutelage.datasets.quality.verdict.demonstrator_stats import evidence, usual
-from tutelage.datasets.quality.verdict.episode_stats import Conduct, conduct_in, conduct_of
-from tutelage.datasets.quality.verdict.expert_lengths import expert_steps
-from tutelage.datasets.quality.verdict.quality_table import view
 from tutelage.datasets.simulation.simulated_crowd import crowd, simulate
 from tutelage.datasets.store import Store
 from tutelage.datasets.trajectory import Trajectory

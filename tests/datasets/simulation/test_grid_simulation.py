@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from tutelage.datasets.arrays.sampler import Sampler, load_columns
 from tutelage.datasets.replay import replay
-from tutelage.datasets.simulation.profiles import PROFILES
-from tutelage.datasets.simulation.simulated_crowd import SimulatedDemonstrator, crowd, simulate
+from tutelage.datasets.simulation.profiles import PROFILES, SimulatedDemonstrator
+from tutelage.datasets.simulation.simulated_crowd import crowd, simulate
 from tutelage.datasets.store import Store
 from tutelage.envs.suite import load_suite
 from tutelage.envs.task_env import TaskEnvironment

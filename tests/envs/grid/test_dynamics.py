@@ -14,7 +14,7 @@ from minigrid.minigrid_env import MiniGridEnv
 from tutelage.envs.grid.cells import COLORS, EMPTY, LOOKS, TYPES, look
 from tutelage.envs.grid.dynamics import TOGGLE, observe, step
 from tutelage.envs.grid.state import VIEW, Worlds, empty_worlds
-from tutelage.envs.task_env import registry
+from tutelage.envs.registry import registry
 
 LEVELS = [
     *sorted(one for one in registry() if one.startswith("BabyAI-")),

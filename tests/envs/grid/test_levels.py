@@ -24,7 +24,7 @@ from tutelage.envs.grid.planner.memory import empty_minds, forget
 from tutelage.envs.grid.planner.planner import advise
 from tutelage.envs.grid.state import NOWHERE, VIEW, Worlds, empty_worlds
 from tutelage.envs.grid.stepping import reset_all, step_one
-from tutelage.envs.task_env import registry
+from tutelage.envs.registry import registry
 from tutelage.errors import TutelageError
 
 SEEDS = 250

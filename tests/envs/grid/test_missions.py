@@ -28,7 +28,7 @@ from tutelage.envs.grid.state import (
     empty_worlds,
 )
 from tutelage.envs.grid.stepping import step_one
-from tutelage.envs.task_env import registry
+from tutelage.envs.registry import registry
 
 NAMES = [name for name in LEVELS if name != "PutNext"]
 PLACES = (None, "left", "right", "front", "behind")

@@ -10,10 +10,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from tutelage.agents.evaluation.comparison import MANY, Comparison
-from tutelage.agents.evaluation.report.report import plots
-from tutelage.agents.evaluation.report.report.html import panels
-from tutelage.agents.evaluation.report.report.sections import picture
-from tutelage.agents.evaluation.report.report.svg_style import Panel
+from tutelage.agents.evaluation.report import plots
+from tutelage.agents.evaluation.report.html import panels
+from tutelage.agents.evaluation.report.sections import picture
+from tutelage.agents.evaluation.report.svg_style import Panel
 from tutelage.agents.evaluation.rows import SCHEMA
 
 

@@ -20,7 +20,7 @@ from tutelage.agents.evaluation.report.report import (
     read_metrics,
     write_report,
 )
-from tutelage.agents.evaluation.report.report.sections import training
+from tutelage.agents.evaluation.report.sections import training
 from tutelage.agents.evaluation.rollout import rollout
 from tutelage.agents.training.run_log import Round, write_rounds
 from tutelage.agents.training.sealed_lines import seal_lines

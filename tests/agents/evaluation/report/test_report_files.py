@@ -19,8 +19,8 @@ import pytest
 from PIL import Image
 from tutelage.agents.evaluation.actors import ChanceActor, ExpertActor
 from tutelage.agents.evaluation.evaluate import evaluate
-from tutelage.agents.evaluation.report.report.figure_files import file_name
-from tutelage.agents.evaluation.report.report.svg_style import PAPER_COLOURS
+from tutelage.agents.evaluation.report.figure_files import file_name
+from tutelage.agents.evaluation.report.svg_style import PAPER_COLOURS
 from tutelage.cli.main import app
 from tutelage.envs.suite import suite_from
 from tutelage.errors import TutelageError
@@ -150,7 +150,7 @@ class Missing:
 
 sys.meta_path.insert(0, Missing())
 sys.argv = ["tutelage", "report", *sys.argv[1:]]
-from tutelage.cli.main import main
+from tutelage.cli import main
 main()
 """
 

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from tutelage.agents.evaluation.actors import ChanceActor, ExpertActor
 from tutelage.agents.evaluation.comparison import Comparison
-from tutelage.agents.evaluation.report.report.worst_seeds import (
+from tutelage.agents.evaluation.report.worst_seeds import (
     LONGEST_SIDE,
     TILE,
     Replayed,

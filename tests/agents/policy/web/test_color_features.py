@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tutelage.agents.policy.policy.web.color_features import SORTS, likeness, named_in, rgba_of, sort_of
+from tutelage.agents.policy.web.color_features import SORTS, likeness, named_in, rgba_of, sort_of
 
 COLOURS = st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=9)
 BLUE, NAVY, SKY, RED, GREY = 0x0000FFFF, 0x16168DFF, 0x7272DFFF, 0xFF0000FF, 0x808080FF

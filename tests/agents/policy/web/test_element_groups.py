@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
-from tutelage.agents.policy.policy.web.element_groups import READ, crowd_of, extremes, groups
+from tutelage.agents.policy.web.element_groups import READ, crowd_of, extremes, groups
 
 
 def test_elements_of_a_kind_are_counted() -> None:

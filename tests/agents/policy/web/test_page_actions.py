@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tutelage.agents.policy.policy.action_parts import SKIPPED
-from tutelage.agents.policy.policy.web.page_actions import (
+from tutelage.agents.policy.action_parts import SKIPPED
+from tutelage.agents.policy.web.page_actions import (
     ROW,
     PageActions,
     Tried,

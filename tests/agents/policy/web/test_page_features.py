@@ -5,7 +5,7 @@ import json
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
-from tutelage.agents.policy.policy.web.page_features import (
+from tutelage.agents.policy.web.page_features import (
     AMOUNTS,
     ATTRIBUTES,
     ELEMENT_SIZES,
@@ -14,7 +14,7 @@ from tutelage.agents.policy.policy.web.page_features import (
     places_of,
     tokens_of,
 )
-from tutelage.agents.policy.policy.word_embedding import BUCKETS, buckets_of
+from tutelage.agents.policy.word_embedding import BUCKETS, buckets_of
 from tutelage.tests.support.toy_page import page
 
 TEXTS = st.text(max_size=30)

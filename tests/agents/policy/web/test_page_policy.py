@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from tutelage.agents.policy.encoding import Encoding
 from tutelage.agents.policy.policy import Policy, PolicyConfig
-from tutelage.agents.policy.policy.encoding import Encoding
 from tutelage.agents.training.config import TrainConfig
 from tutelage.agents.training.step import begin, make_sampler, training_step
 from tutelage.datasets.arrays.sampler import TaskColumns

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import torch
-from tutelage.agents.policy.policy.web.page_features import NAMES, page_rows
-from tutelage.agents.policy.policy.web.page_tokens import DISGUISED, PageTokens
-from tutelage.agents.policy.policy.word_embedding import BUCKETS
+from tutelage.agents.policy.web.page_features import NAMES, page_rows
+from tutelage.agents.policy.web.page_tokens import DISGUISED, PageTokens
+from tutelage.agents.policy.word_embedding import BUCKETS
 from tutelage.tests.support.toy_page import page
 
 SAID = "find zorblax now"
@@ -39,7 +39,7 @@ def test_only_a_policy_in_training_meets_words_in_disguise() -> None:
 
 
 def test_as_many_words_are_disguised_as_is_said() -> None:
-    from tutelage.agents.policy.policy.web.page_tokens import _disguises
+    from tutelage.agents.policy.web.page_tokens import _disguises
 
     torch.manual_seed(2)
     shift = _disguises()
