@@ -49,7 +49,10 @@ def _compiled(function: Function, **options: bool) -> Function:
         return template([_widened(one) for one in args], {name: _widened(one) for name, one in kws.items()})
 
     compiled.get_call_template = for_wide_types
-    compiled._cache._cache_file._source_stamp = _SOURCES
+    file = compiled._cache._cache_file
+    file._source_stamp = _SOURCES
+    # read first: the rest of a file that another version wrote may name types that are elsewhere now
+    file._version = (file._version, _SOURCES)
     return compiled  # type: ignore[no-any-return]
 
 

@@ -61,3 +61,18 @@ def test_later_processes_find_what_was_compiled(tmp_path: Path) -> None:
     (package / "one.py").write_text("from .kernels import kernel\n\n@kernel\ndef one():\n    return 1\n")
     ask = "from package.one import one; one(); print(sum(one.stats.cache_hits.values()))"
     assert [int(said(sys.executable, "-c", ask, cwd=tmp_path)) for _ in range(2)] == [0, 1]
+
+
+def test_what_was_compiled_for_types_that_have_moved_is_compiled_anew(tmp_path: Path) -> None:
+    package = tmp_path / "package"
+    package.mkdir()
+    shutil.copy(kernels.__file__, package)
+    (package / "caller.py").write_text(
+        "from .kernels import kernel\n\n@kernel\ndef first(pair):\n    return pair.left\n"
+    )
+    for name in ("pairs", "couples"):
+        module = package / f"{name}.py"
+        module.write_text("from typing import NamedTuple\n\nclass Pair(NamedTuple):\n    left: int\n")
+        ask = f"from package.caller import first; from package.{name} import Pair; print(first(Pair(3)))"
+        assert said(sys.executable, "-c", ask, cwd=tmp_path) == "3\n"
+        module.unlink()
