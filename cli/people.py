@@ -109,7 +109,7 @@ def payments(
 
 
 def _reconcile(ledger: Any, name: str, path: Path) -> list[str]:
-    from ..crowd.studies.study import load_study
+    from ..crowd.studies.study_file import load_study
 
     study = load_study(path)
     if study.name != name or study.recruiting.prolific is None:

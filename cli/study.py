@@ -69,7 +69,7 @@ def serve(
     from ..crowd.hosting.reachable_pace import pace_notes
     from ..crowd.recruiting.pay_notes import pay_notes
     from ..crowd.studies.cost_estimate import outlook, outlook_table
-    from ..crowd.studies.study import examine
+    from ..crowd.studies.study_file import examine
     from ..envs.preflight import key_notes
 
     with waiting("trying the tasks (a first time takes half a minute)"):

@@ -19,7 +19,7 @@ from ..foreign_code.own_modules import remedy_for
 from .admission import admit
 from .families import action_names
 from .keys.controls import Controls, by_name, from_mapping, guess, with_rest_key
-from .keys.default_keys import unreached
+from .keys.unreached import unreached
 from .pictures import RENDER_MODES, to_picture
 from .registry import registry_with
 from .rendering import prepare

@@ -19,7 +19,7 @@ from tutelage.foreign_code.extras import EXTRAS
 BARE = """
 import contextlib, io, json, sys
 sys.path[:0] = sys.argv[1:]
-from tutelage.cli import main
+from tutelage.cli.main import main
 for line in sys.stdin:
     words = json.loads(line)
     out, errors = io.StringIO(), io.StringIO()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING
 
 from ...console.wording import counted
 from ...envs.keys.controls import Controls
@@ -14,10 +13,8 @@ from ...foreign_code.trust import Untrusted
 from ..recruiting.money import DECIMALS
 from ..storage.study_tables import OUTCOMES
 from ..translations import language_names, load_texts
+from .study import Study
 from .study_schema import PLAIN
-
-if TYPE_CHECKING:
-    from .study import Study
 
 Complaints = Iterator[str]
 

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from gymnasium import spaces
 
-from ..spaces import Leaf, action_size, leaves
+from ..spaces import Leaf, leaves
 from .key_names import DIGITS, LETTERS
-
-if TYPE_CHECKING:
-    from .controls import Controls
 
 SINGLE_KEYS = (
     *(*DIGITS, *LETTERS, "Minus", "Equal", "BracketLeft", "BracketRight", "Semicolon", "Quote"),
@@ -66,9 +62,9 @@ def mixer_of(space: spaces.Space[Any], idle: Sequence[float] | None) -> Mixer | 
     parts = leaves(space)
     if any(leaf.is_text for leaf in parts):
         return None
-    low = np.concatenate([_low(leaf) for leaf in parts])
+    low = np.concatenate([lowest(leaf) for leaf in parts])
     high = np.concatenate([_high(leaf) for leaf in parts])
-    additive = np.concatenate([np.full(_low(leaf).size, _is_continuous(leaf)) for leaf in parts])
+    additive = np.concatenate([np.full(lowest(leaf).size, is_continuous(leaf)) for leaf in parts])
     rest = np.array(idle) if idle is not None else np.where(additive, np.clip(0.0, low, high), low)
     return Mixer(*(tuple(column.tolist()) for column in (rest, additive, low, high)))
 
@@ -78,8 +74,8 @@ def binding_keys(space: spaces.Space[Any]) -> list[tuple[str, tuple[float, ...],
     mixer = mixer_of(space, None)
     if mixer is None:
         return []
-    parts = [(leaf, place) for leaf in leaves(space) for place in range(_low(leaf).size)]
-    continuous = [index for index, (leaf, _) in enumerate(parts) if _is_continuous(leaf)]
+    parts = [(leaf, place) for leaf in leaves(space) for place in range(lowest(leaf).size)]
+    continuous = [index for index, (leaf, _) in enumerate(parts) if is_continuous(leaf)]
     pairs = dict(zip(continuous, AXIS_KEYS, strict=False))
     taken = {code for pair in pairs.values() for code in pair}
     free = iter([code for code in SINGLE_KEYS if code not in taken])
@@ -92,69 +88,31 @@ def binding_keys(space: spaces.Space[Any]) -> list[tuple[str, tuple[float, ...],
     return given
 
 
-def unreached(controls: Controls, space: spaces.Space[Any], real_time: bool) -> list[str]:
-    """List the actions that no key reaches, as a person would read them; none where mouse and keys act."""
-    if controls.hands:
-        return []
-    rows = [binding.action for binding in controls.bindings]
-    if real_time and controls.idle is not None:
-        rows.append(controls.idle)
-    if isinstance(space, spaces.Discrete):
-        reached = {row[0] for row in rows}
-        first = int(space.start)
-        missing = [value for value in range(first, first + int(space.n)) if value not in reached]
-        return [f"action {text}" for text in _ranges(missing)]
-    if controls.mixer is None:
-        return [] if rows else [f"any action of {space}"]
-    columns = np.array(rows, float).reshape(len(rows), action_size(space))
-    return list(_missing_numbers(space, controls.mixer, columns))
-
-
-def _missing_numbers(space: spaces.Space[Any], mixer: Mixer, rows: np.ndarray) -> Iterator[str]:
-    parts = [(leaf, place) for leaf in leaves(space) for place in range(_low(leaf).size)]
-    dead: dict[str, list[int]] = {}
-    for index, (leaf, place) in enumerate(parts):
-        column, rest = rows[:, index], mixer.rest[index]
-        name = leaf.path or ("axes" if _is_continuous(leaf) else "numbers")
-        if _is_continuous(leaf):
-            lowered = mixer.low[index] >= rest or bool((column < rest).any())
-            raised = mixer.high[index] <= rest or bool((column > rest).any())
-            if not (lowered and raised):
-                dead.setdefault(name, []).append(place + 1)
-            continue
-        values = range(int(mixer.low[index]), int(mixer.high[index]) + 1)
-        missing = [value for value in values if value != rest and value not in column]
-        if len(missing) == len(values) - 1:
-            dead.setdefault(name, []).append(place + 1)
-        elif missing:
-            yield f"{leaf.path or 'number'} {place + 1} = {', '.join(_ranges(missing))}"
-    for name, places in dead.items():
-        yield f"{name} {', '.join(_ranges(places))}"
-
-
 def _keys_of(
     leaf: Leaf, place: int, index: int, pair: tuple[str, str] | None, free: Iterator[str], mixer: Mixer
 ) -> Iterator[tuple[str, float, str]]:
     """Yield (code, value, label) for one number of an action."""
     rest, low, high = mixer.rest[index], mixer.low[index], mixer.high[index]
-    if _is_continuous(leaf):
+    if is_continuous(leaf):
         name = f"{leaf.path} {place + 1}" if leaf.path else f"axis {place + 1}"
         for code, bound in zip(pair or (), (low, high), strict=False):
             if bound != rest:
                 yield code, bound, f"{name} {'-' if bound < rest else '+'}"
         return
-    name = f"{leaf.path or 'number'} {place + 1}" if _low(leaf).size > 1 else leaf.path or "number"
+    name = f"{leaf.path or 'number'} {place + 1}" if lowest(leaf).size > 1 else leaf.path or "number"
     for value in range(int(low), int(high) + 1):
         if value != rest and (key := next(free, None)) is not None:
             is_bit = isinstance(leaf.space, spaces.MultiBinary)
             yield key, float(value), name if is_bit else f"{name} = {value}"
 
 
-def _is_continuous(leaf: Leaf) -> bool:
+def is_continuous(leaf: Leaf) -> bool:
+    """Say whether a leaf's numbers are real."""
     return isinstance(leaf.space, spaces.Box) and np.issubdtype(leaf.space.dtype, np.floating)
 
 
-def _low(leaf: Leaf) -> np.ndarray:
+def lowest(leaf: Leaf) -> np.ndarray:
+    """Return the lowest value of each number of a leaf."""
     if isinstance(leaf.space, spaces.Box):
         return np.maximum(np.nan_to_num(leaf.space.low.astype(float), neginf=-1.0), -1e30).ravel()
     if isinstance(leaf.space, spaces.Discrete | spaces.MultiDiscrete):
@@ -166,14 +124,7 @@ def _high(leaf: Leaf) -> np.ndarray:
     if isinstance(leaf.space, spaces.Box):
         return np.minimum(np.nan_to_num(leaf.space.high.astype(float), posinf=1.0), 1e30).ravel()
     if isinstance(leaf.space, spaces.Discrete):
-        return _low(leaf) + float(leaf.space.n) - 1
+        return lowest(leaf) + float(leaf.space.n) - 1
     if isinstance(leaf.space, spaces.MultiDiscrete):
-        return _low(leaf) + np.asarray(leaf.space.nvec, float).ravel() - 1
+        return lowest(leaf) + np.asarray(leaf.space.nvec, float).ravel() - 1
     return np.ones(int(np.prod(leaf.space.shape or ())))
-
-
-def _ranges(numbers: Sequence[int]) -> list[str]:
-    """Write whole numbers as ranges: 3, 5 to 9."""
-    groups = groupby(enumerate(numbers), key=lambda pair: pair[1] - pair[0])
-    runs = [[value for _, value in group] for _, group in groups]
-    return [f"{run[0]}" if len(run) == 1 else f"{run[0]} to {run[-1]}" for run in runs]

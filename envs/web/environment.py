@@ -13,8 +13,8 @@ from .actions import Action
 from .browser import Browser, shared
 from .devtools import Conversation
 from .episode import Episode
+from .page_session import Look
 from .page_sources import find_page
-from .tab import Look
 
 Observed = dict[str, Any]
 Stepped = tuple[Observed, float, bool, bool, dict[str, Any]]

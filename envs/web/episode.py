@@ -10,8 +10,9 @@ from ...errors import TutelageError
 from .actions import Action
 from .browser import Browser
 from .devtools import Conversation, Result, TabLost
+from .page_session import Look
 from .page_sources import Page
-from .tab import Look, Tab
+from .tab import Tab
 
 ATTEMPTS = 4
 

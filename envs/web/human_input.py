@@ -16,8 +16,9 @@ from .actions import REACH, TEXT, Action
 from .environment import WebEnv
 from .input_events import PICKED
 from .observation import FOCUSED
+from .page_session import Look
 from .pointing import Point, clicked, hovered, joined, keyed, moved, pointed, scrolled
-from .tab import STEP, Look
+from .tab import STEP
 
 Kind = Literal["click", "tap", "press", "move", "release", "hover", "wheel", "key", "fill", "wait", "rest"]
 

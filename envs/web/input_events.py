@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from ...files.finite_json import json_text
 from .actions import Action, split_key
 from .devtools import Call, Conversation
 from .keys import press, presses
 from .observation import FOCUSED
-
-if TYPE_CHECKING:
-    from .tab import Look, Tab
+from .page_session import Look, PageSession
 
 PICKED = ("SELECT", *(f"INPUT_{kind}" for kind in ("date", "time", "month", "week", "color", "range")))
 """Tags of fields that take a whole value instead of letters."""
@@ -32,7 +30,7 @@ class Spot(NamedTuple):
         return self.x, self.y
 
 
-def perform(tab: Tab, action: Action, look: Look) -> Conversation[bool]:
+def perform(tab: PageSession, action: Action, look: Look) -> Conversation[bool]:
     """Do it; returns whether the page must be given a frame, which is when a browser tells of a scroll."""
     if tab.is_held and action.verb != "hover":
         yield from let_go(tab)
@@ -53,7 +51,7 @@ def perform(tab: Tab, action: Action, look: Look) -> Conversation[bool]:
     return is_bar or action.verb in ("scroll", "drag", "key") or " " in action.text
 
 
-def let_go(tab: Tab) -> Conversation[None]:
+def let_go(tab: PageSession) -> Conversation[None]:
     """Release the mouse's button where the pointer is; what lies there hears of the pointer again."""
     x, y = tab.pointer or (0.0, 0.0)
     released = [] if tab.on_bar else [tab.mouse("mouseReleased", x, y, button="left", clickCount=1)]
@@ -62,7 +60,7 @@ def let_go(tab: Tab) -> Conversation[None]:
     tab.pointer = (x, y)
 
 
-def click(tab: Tab, at: Point, count: int = 1) -> list[Call]:
+def click(tab: PageSession, at: Point, count: int = 1) -> list[Call]:
     """Return the calls that click there so many times; of coming there, a page hears all but moves."""
     calls = []
     for number in range(1, count + 1):
@@ -70,7 +68,7 @@ def click(tab: Tab, at: Point, count: int = 1) -> list[Call]:
     return calls
 
 
-def _point_at(tab: Tab, action: Action, look: Look, spot: Spot | None) -> Conversation[None]:
+def _point_at(tab: PageSession, action: Action, look: Look, spot: Spot | None) -> Conversation[None]:
     if spot is None:
         return
     if action.verb == "hover":
@@ -90,25 +88,25 @@ def _point_at(tab: Tab, action: Action, look: Look, spot: Spot | None) -> Conver
         yield click(tab, spot.at, 2 if action.verb == "double_click" else 1)
 
 
-def _press(tab: Tab, at: Point) -> Conversation[None]:
+def _press(tab: PageSession, at: Point) -> Conversation[None]:
     yield from tab.ask("hold()")
     yield [tab.mouse("mouseMoved", *at), _button(tab, "mousePressed", at, 1)]
     yield from tab.ask("steady()")  # not in the same breath: a script may run before the press arrives
     tab.is_held = True
 
 
-def _press_bar(tab: Tab, at: Point, times: int = 1) -> Conversation[None]:
+def _press_bar(tab: PageSession, at: Point, times: int = 1) -> Conversation[None]:
     yield tab.move(*at)
     yield from tab.ask(f"pressBar({at[0]!r}, {at[1]!r}, {times})")
 
 
-def _drag_bar(tab: Tab, to: Point) -> Conversation[None]:
+def _drag_bar(tab: PageSession, to: Point) -> Conversation[None]:
     """Move the pointer with a scroll bar in its hand, of which a page hears nothing."""
     yield from tab.ask(f"dragBar({to[0]!r}, {to[1]!r})")
     tab.pointer = to
 
 
-def _drag(tab: Tab, action: Action, look: Look, spot: Spot | None) -> Conversation[None]:
+def _drag(tab: PageSession, action: Action, look: Look, spot: Spot | None) -> Conversation[None]:
     """Press, move in steps that the page hears of one by one, let go."""
     if spot is None:
         return
@@ -132,7 +130,7 @@ def _drag(tab: Tab, action: Action, look: Look, spot: Spot | None) -> Conversati
     yield from let_go(tab)
 
 
-def write(tab: Tab, action: Action, look: Look, span: int) -> Conversation[dict[str, Any] | None]:
+def write(tab: PageSession, action: Action, look: Look, span: int) -> Conversation[dict[str, Any] | None]:
     """Make a text what an element holds; returns what the page shows then, None where keys did it."""
     if tab.is_held:
         yield from let_go(tab)
@@ -152,7 +150,7 @@ def write(tab: Tab, action: Action, look: Look, span: int) -> Conversation[dict[
     return None
 
 
-def _point(tab: Tab, look: Look, element: int, x: float, y: float) -> Conversation[Spot | None]:
+def _point(tab: PageSession, look: Look, element: int, x: float, y: float) -> Conversation[Spot | None]:
     """Find where a point of an element is, after bringing it into view; None for no element."""
     columns = look.columns if element >= 0 else {"ref": []}
     if not 0 <= element < len(columns["ref"]):
@@ -185,10 +183,10 @@ def _ref(look: Look, element: int) -> int:
     return refs[element] if 0 <= element < len(refs) else 0
 
 
-def _button(tab: Tab, kind: str, at: Point, count: int) -> Call:
+def _button(tab: PageSession, kind: str, at: Point, count: int) -> Call:
     held = int(kind == "mousePressed")
     return tab.mouse(kind, *at, button="left", buttons=held, clickCount=count)
 
 
-def _key(tab: Tab, params: dict[str, Any]) -> Call:
+def _key(tab: PageSession, params: dict[str, Any]) -> Call:
     return tab.call("Input.dispatchKeyEvent", params)

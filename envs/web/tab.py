@@ -5,9 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import io
-from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +18,8 @@ from .actions import Action
 from .browser import Browser
 from .devtools import Call, Conversation, TabLost
 from .input_events import let_go, perform, write
-from .observation import read_columns
 from .origin import Origin
+from .page_session import Look, PageSession
 from .page_sources import Page, in_miniwob
 
 STEP = 1000
@@ -32,35 +30,17 @@ NUDGES = (0.25, -0.25, 0.25)
 _CHILDREN = {"autoAttach": True, "waitForDebuggerOnStart": True, "flatten": True}
 
 
-@dataclass(frozen=True)
-class Look:
-    """What a page showed, see `WebEnv`; the middle of `covered` elements cannot be clicked."""
-
-    instruction: str
-    elements: str
-    done: bool
-    reward: float
-    covered: frozenset[int] = frozenset()
-
-    @cached_property
-    def columns(self) -> Mapping[str, list[Any]]:
-        return read_columns(self.elements)
-
-
-class Tab:
+class Tab(PageSession):
     """A tab of a browser. It is lost with the browser's process, or when it crashes: open it again then."""
 
     def __init__(self, browser: Browser, page: Page) -> None:
+        super().__init__()
         self.page = page
         self._browser = browser
         self._origin = Origin(page.root, is_fixed=in_miniwob(page.root))
         self._generation = 0
-        self._target = self._session = ""
+        self._target = ""
         self._fresh = False
-        self.pointer: tuple[float, float] | None = None
-        self.is_held = False
-        self.on_bar = False
-        """Whether what is held is a scroll bar: a page hears nothing of that, see `bars.js`."""
 
     @property
     def is_open(self) -> bool:
@@ -146,35 +126,6 @@ class Tab:
         (shot,) = yield [self.call("Page.captureScreenshot", {"format": "png", "clip": clip})]
         image = Image.open(io.BytesIO(base64.b64decode(shot["data"])))
         return np.asarray(image.convert("RGB"))
-
-    def ask(self, expression: str) -> Conversation[Any]:
-        """Evaluate one of the functions of `page.js`."""
-        (answer,) = yield [self.asking(expression)]
-        if "exceptionDetails" in answer:
-            raise TabLost(str(answer["exceptionDetails"].get("exception", {}).get("description")))
-        return answer["result"].get("value")
-
-    def asking(self, expression: str) -> Call:
-        """Return the call that evaluates one of the functions of `page.js`."""
-        params = {"expression": f"tutelage.{expression}", "awaitPromise": True, "returnByValue": True}
-        return self.call("Runtime.evaluate", params)
-
-    def move(self, x: float, y: float) -> list[Call]:
-        """Move the pointer so that the page hears of it at once.
-
-        A move waits for the next frame, up to 16 ms, unless something else follows: here, the release of a
-        key that no keyboard has.
-        """
-        button = {"button": "left" if self.is_held else "none", "buttons": int(self.is_held)}
-        flush = self.call("Input.dispatchKeyEvent", {"type": "keyUp", "key": "Unidentified"})
-        return [self.mouse("mouseMoved", x, y, **button), flush]
-
-    def mouse(self, kind: str, x: float, y: float, **more: Any) -> Call:
-        self.pointer = (x, y)
-        return self.call("Input.dispatchMouseEvent", {"type": kind, "x": x, "y": y, **more})
-
-    def call(self, method: str, params: Mapping[str, Any] | None = None) -> Call:
-        return Call(method, params or {}, self._session)
 
     def _settle(self, seen: dict[str, Any]) -> Conversation[Look]:
         """Tell the page where the pointer is until what lies under it knows."""

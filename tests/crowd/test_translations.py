@@ -62,7 +62,7 @@ def test_every_text_that_the_pages_say_is_there() -> None:
         used |= set(re.findall(r'\.say\("([^"]+)"', module.read_text("utf-8")))
     page = (STATIC / "index.html").read_text("utf-8")
     used |= set(re.findall(r'data-(?:text|label)="([^"]+)"', page))
-    assert used <= set(translations), used - set(translations)
+    assert used <= set(texts), used - set(texts)
     used |= {f"door.{reason}{part}" for reason in ("host", "origin", "token") for part in ("", ".title")}
     made_up = {"refused.stranger", "refused.too-often", "saving.waits", "saving.failing"}
     made_up |= {f"way.{stage}" for stage in STAGES if stage not in ("rest", "done")}
@@ -75,7 +75,7 @@ def test_every_text_that_the_pages_say_is_there() -> None:
     made_up |= {f"done.withdrew-{what}" for what in ("kept", "removed")}
     made_up |= {"pay.solved", "pay.score"}
     made_up |= {f"return.{outcome}" for outcome in RETURNS}
-    assert made_up <= set(translations), made_up - set(translations)
+    assert made_up <= set(texts), made_up - set(texts)
     by_name = ("connection.", "choice.", "key.")  # by the state, the choice or the key
     assert [key for key in texts if key not in used | made_up and not key.startswith(by_name)] == []
 

@@ -89,7 +89,7 @@ def test_a_job_that_ends_its_process_in_a_cluster_costs_itself_only(cluster: str
     script = """if True:
         import sys
         from tutelage.datasets.parallel import spread_safely
-        from tutelage.tests import toy_faults
+        from tutelage.tests.support import toy_faults
         if __name__ == "__main__":
             print(*map(repr, spread_safely(toy_faults.square, range(8), workers=2, ray=sys.argv[1])))
     """

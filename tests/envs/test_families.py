@@ -17,7 +17,7 @@ from tutelage.agents.training.config import TrainConfig
 from tutelage.agents.training.self_imitation import practise
 from tutelage.crowd.hosting.episode import Episode
 from tutelage.crowd.storage.journal_records import EpisodeRecord
-from tutelage.crowd.studies.study import examine
+from tutelage.crowd.studies.study_file import examine
 from tutelage.datasets.arrays.task_arrays import load_columns
 from tutelage.datasets.formats.exchange import export_store, import_store
 from tutelage.datasets.inspection import inspect

@@ -25,7 +25,8 @@ from tutelage.crowd.storage.secret import Secret
 from tutelage.crowd.storage.study_tables import Ledger, claims, conduct, consents, identities, people, servers
 from tutelage.crowd.studies.live_quality import LiveQuality
 from tutelage.crowd.studies.moderation import decide
-from tutelage.crowd.studies.study import Study, study_from
+from tutelage.crowd.studies.study import Study
+from tutelage.crowd.studies.study_file import study_from
 from tutelage.datasets.quality.episode_stats import conduct_of
 from tutelage.datasets.quality.expert_lengths import expert_steps
 from tutelage.datasets.quality.verdict import Required

@@ -113,7 +113,7 @@ def _be(order: dict[str, Any]) -> None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (order["file_bytes"], order["file_bytes"]))
         sys.argv = ["tutelage", *order["words"]]
         exec(order["prelude"], {})
-        from tutelage.cli import main
+        from tutelage.cli.main import main
 
         status = status_of(main)
     finally:

@@ -163,7 +163,7 @@ def _run(order: dict[str, Any], notes: Path) -> None:
     os.environ.update(order["environment"])
     sys.argv = ["tutelage", *order["words"]]
     _write(notes / "pid", str(os.getpid()))
-    from tutelage.cli import main
+    from tutelage.cli.main import main
     from tutelage.console.signals import signals
     from tutelage.datasets.parallel import spread
     from tutelage.tests.support.toy_slow_pole import stay_with_a_page

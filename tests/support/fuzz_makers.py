@@ -29,8 +29,8 @@ from tutelage.crowd.settings import Settings
 from tutelage.crowd.storage.archiver import Keeper
 from tutelage.crowd.storage.journal import Journal
 from tutelage.crowd.storage.journal_records import SeatRecord
-from tutelage.crowd.studies.study import study_from
 from tutelage.crowd.studies.study_checks import rehearse_study
+from tutelage.crowd.studies.study_file import study_from
 from tutelage.crowd.studies.study_server import StudyServer
 from tutelage.datasets.formats.exchange import export_store, import_store
 from tutelage.datasets.formats.miniwob.raw import raw_files, read_raw

@@ -158,11 +158,11 @@ def nurse() -> None:
     from tutelage.crowd.recruiting import prolific_webhook
     from tutelage.crowd.seats import free_choice
     from tutelage.crowd.server import study_app, study_services
-    from tutelage.crowd.studies import study
+    from tutelage.crowd.studies import study_file
     from tutelage.datasets.store import Store
     from tutelage.envs.registry import registry
 
-    _ = study_services, free_choice, prolific_webhook, study_app, study, Store
+    _ = study_services, free_choice, prolific_webhook, study_app, study_file, Store
     registry()
     asyncio.run(_warm_up())
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # whoever ends is not waited for
@@ -236,7 +236,7 @@ def _serve_recorder(document: dict[str, Any], folder: Path, options: dict[str, A
 
 def _serve_study(folder: Path, options: dict[str, Any]) -> None:
     from tutelage.crowd.server.study_app import serve_study
-    from tutelage.crowd.studies.study import examine
+    from tutelage.crowd.studies.study_file import examine
 
     study, controls, wrong = examine(folder / "pilot.yaml")
     assert study is not None, wrong

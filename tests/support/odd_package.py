@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-SOURCE = Path(__file__).parent / "exam" / "odd_worlds"
+SOURCE = Path(__file__).parent.parent / "exam" / "odd_worlds"
 METADATA = "Metadata-Version: 2.1\nName: {}\nVersion: {}\nRequires-Dist: gymnasium>=1.1\n"
 
 

@@ -16,8 +16,9 @@ import yaml
 from tutelage.crowd.seats.protocol import parse
 from tutelage.crowd.seats.session import Phase
 from tutelage.crowd.storage.study_tables import Person
-from tutelage.crowd.studies.study import Study, study_from
+from tutelage.crowd.studies.study import Study
 from tutelage.crowd.studies.study_checks import rehearse_study
+from tutelage.crowd.studies.study_file import study_from
 from tutelage.crowd.studies.study_server import StudyServer
 from tutelage.crowd.studies.visit import Visit
 from tutelage.errors import TutelageError

@@ -16,7 +16,7 @@ from tutelage.agents.evaluation.saved_evaluation import NewEvaluation
 from tutelage.agents.policy.checkpoint import save
 from tutelage.agents.policy.encoding import Encoding, Interface, Part, Seen
 from tutelage.agents.policy.policy import Policy, PolicyConfig
-from tutelage.cli import main
+from tutelage.cli.main import main
 from tutelage.datasets.formats.exchange import export_store
 from tutelage.datasets.formats.export_marker import write_marker
 from tutelage.datasets.store import Store
@@ -25,8 +25,9 @@ from tutelage.envs.suite import Suite, suite_from
 from tutelage.envs.task import TEST
 from tutelage.envs.web.browser import PROGRAM
 from tutelage.foreign_code.trust import VARIABLE
+from tutelage.tests.support.sources import ROOT
 
-PAGES = Path(__file__).parent / "web" / "pages"
+PAGES = ROOT / "tests" / "envs" / "web" / "pages"
 ENV = "tutelage/web.click-test-v0"
 
 

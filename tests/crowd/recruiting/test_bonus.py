@@ -18,7 +18,7 @@ from tutelage.crowd.recruiting.money import DECIMALS, amount, decimal_of, fits, 
 from tutelage.crowd.storage.database import open_database
 from tutelage.crowd.storage.study_tables import Ledger, conduct
 from tutelage.crowd.studies.episode_records import counted, rows_of, write_down
-from tutelage.crowd.studies.study import problems
+from tutelage.crowd.studies.study_file import problems
 from tutelage.tests.support.sources import ROOT
 from tutelage.tests.support.toy_study import write
 

@@ -25,7 +25,7 @@ from tutelage.crowd.server.study_app import make_app
 from tutelage.crowd.server.study_services import BackOffice
 from tutelage.crowd.settings import Settings
 from tutelage.crowd.storage.secret import Secret
-from tutelage.crowd.studies.study import examine
+from tutelage.crowd.studies.study_file import examine
 from tutelage.crowd.studies.study_server import StudyServer
 from tutelage.envs.suite import suite_from
 from tutelage.tests.support import small_room

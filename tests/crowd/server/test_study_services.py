@@ -33,9 +33,9 @@ pytestmark = pytest.mark.xdist_group("back office")  # one server for all
 
 ADMIN, WEBHOOK = "a-token-of-more-than-thirty-two-letters", "a-secret-between-prolific-and-us"
 PROGRAM = """
-from tutelage.crowd import back_office
-back_office.SETTLE_SECONDS = 0.2
-from tutelage.cli import main
+from tutelage.crowd.server import study_services
+study_services.SETTLE_SECONDS = 0.2
+from tutelage.cli.main import main
 main()
 """
 

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import yaml
 from tutelage.crowd.studies.cost_estimate import guess_minutes, outlook
-from tutelage.crowd.studies.study import Study, examine, load_study, problems, study_names
+from tutelage.crowd.studies.study import Study
+from tutelage.crowd.studies.study_file import examine, load_study, problems, study_names
 from tutelage.errors import TutelageError
 from tutelage.tests.support.command_line import run
 from tutelage.tests.support.toy_study import document, study_in, write

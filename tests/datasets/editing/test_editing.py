@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tutelage.cli import main
+from tutelage.cli.main import main
 from tutelage.crowd.browsing.index import Index
 from tutelage.crowd.seats.recorder import lock_folder
 from tutelage.datasets.editing import edit_commit, edit_log

@@ -12,7 +12,7 @@ from gymnasium import spaces
 from hypothesis import given
 from hypothesis import strategies as st
 from tutelage.envs.keys.controls import Binding, Controls, from_mapping, guess
-from tutelage.envs.keys.default_keys import unreached
+from tutelage.envs.keys.unreached import unreached
 from tutelage.envs.spaces import action_to_row, row_to_action
 from tutelage.envs.task import Task
 from tutelage.envs.task_env import TaskEnvironment
@@ -21,8 +21,9 @@ from tutelage.envs.web.actions import Action
 from tutelage.envs.web.environment import WebEnv
 from tutelage.errors import TutelageError
 from tutelage.foreign_code.trust import VARIABLE
+from tutelage.tests.support.sources import ROOT
 
-WEB_PAGE = str(Path(__file__).parent / "web" / "pages" / "form.html")
+WEB_PAGE = str(ROOT / "tests" / "envs" / "web" / "pages" / "form.html")
 THREE = spaces.Discrete(3)
 WALK = Controls(
     (

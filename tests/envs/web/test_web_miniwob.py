@@ -13,9 +13,10 @@ from tutelage.envs.web.actions import Action
 from tutelage.envs.web.browser import Browser
 from tutelage.envs.web.devtools import Call, Conversation
 from tutelage.envs.web.environment import WebEnv
+from tutelage.envs.web.page_session import Look
 from tutelage.envs.web.page_sources import find_page, miniwob_tasks
 from tutelage.envs.web.registration import web_id
-from tutelage.envs.web.tab import Look, Tab
+from tutelage.envs.web.tab import Tab
 from tutelage.envs.web.vector import reset_many, step_many
 from tutelage.errors import TutelageError
 from tutelage.tests.envs.web.showing import at, elements, named, play

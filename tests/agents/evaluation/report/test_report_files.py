@@ -150,7 +150,7 @@ class Missing:
 
 sys.meta_path.insert(0, Missing())
 sys.argv = ["tutelage", "report", *sys.argv[1:]]
-from tutelage.cli import main
+from tutelage.cli.main import main
 main()
 """
 

@@ -1,0 +1,140 @@
+"""A study's YAML file: whatever is wrong with it is said at once."""
+
+from __future__ import annotations
+
+import re
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from ...console.wording import counted
+from ...envs.keys.controls import Controls
+from ...errors import TutelageError, brief, nearest
+from ...files.bounded_files import parse_yaml, read_yaml
+from .study import Study
+from .study_checks import mistakes, rehearse_study
+
+_NEEDED: dict[str, Any] = {"study": "unnamed", "suite": "", "people": 1, "episodes": 1, "consent": "none yet"}
+"""What stands in for a section that must be there and is wrong, while the others are looked at."""
+
+
+def load_study(path: str | Path) -> Study:
+    """Load a study file, or by its name one that comes with the package.
+
+    Raises TutelageError that names everything wrong with it.
+    """
+    document, folder, where = _read(path)
+    study, wrong = study_from(document, folder)
+    if study is None or wrong:
+        raise TutelageError(f"{where}: " + _listed(wrong))
+    return study
+
+
+def problems(path: str | Path) -> list[str]:
+    """List everything wrong with a study file: the place, what was expected, what it got, what is near."""
+    try:
+        document, folder, _ = _read(path)
+    except TutelageError as error:
+        return [str(error)]
+    return study_from(document, folder)[1]
+
+
+def examine(path: str | Path) -> tuple[Study | None, dict[str, Controls], list[str]]:
+    """Load a study file and try its tasks; returns the study, the keys of each task, and all that is wrong.
+
+    The study is None when there is too little of one to look at.
+    """
+    try:
+        document, folder, _ = _read(path)
+    except TutelageError as error:
+        return None, {}, [str(error)]
+    study, wrong = study_from(document, folder)
+    if study is None or any(one.startswith(("at 'suite'", "missing key 'suite'")) for one in wrong):
+        return study, {}, wrong
+    controls, unplayable = rehearse_study(study)
+    return study, controls, wrong + unplayable
+
+
+def study_names() -> list[str]:
+    """List the studies that come with the package."""
+    folder = resources.files(__package__)
+    return sorted(one.name.removesuffix(".yaml") for one in folder.iterdir() if one.name.endswith(".yaml"))
+
+
+def study_from(document: Any, folder: Path = Path()) -> tuple[Study | None, list[str]]:
+    """Build a study from a parsed YAML document, and list what is wrong; None when there is none in it."""
+    if not isinstance(document, dict):
+        return None, [f"expected the keys of a study, got {type(document).__name__}"]
+    given = {str(key): value for key, value in document.items()}
+    wrong: list[str] = []
+    broken: set[str] = set()
+    try:
+        study = Study.model_validate(given)
+    except ValidationError as error:
+        wrong = [_explain(one) for one in error.errors()]
+        broken = {str(one["loc"][0]) for one in error.errors()}
+        # what is sound is looked at too: everything wrong is to be said at once
+        rest = {key: value for key, value in given.items() if key not in broken}
+        study = Study.model_validate({**{key: _NEEDED[key] for key in _NEEDED if key in broken}, **rest})
+    study.lies_in(folder)
+    return study, wrong + mistakes(study, frozenset(broken))
+
+
+def _read(path: str | Path) -> tuple[Any, Path, str]:
+    """Return a file's document, its folder and what to call it."""
+    if str(path) in study_names():
+        text = resources.files(__package__).joinpath(f"{path}.yaml").read_text("utf-8")
+        return parse_yaml(text, f"study {path}"), Path(), f"study {path}"
+    path = Path(path)
+    if path.suffix not in (".yaml", ".yml") or not path.exists():
+        names = study_names()
+        raise TutelageError(
+            f"expected a study file (.yaml) or one of {', '.join(names)}, got {str(path)!r}"
+            f"{nearest(str(path), names)}; check the path"
+        )
+    return read_yaml(path), path.parent, str(path)
+
+
+def _listed(wrong: list[str]) -> str:
+    if len(wrong) == 1:
+        return wrong[0]
+    return f"{counted(len(wrong), 'thing')} to mend:\n" + "\n".join(f"  {problem}" for problem in wrong)
+
+
+def _explain(error: Any) -> str:
+    """Turn one of pydantic's complaints into ours: place, expected, got, nearest."""
+    place = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        allowed = _allowed(error["loc"][:-1])
+        key = str(error["loc"][-1])
+        return f"unknown key {place!r}; allowed: {', '.join(allowed)}{nearest(key, allowed)}"
+    if error["type"] == "missing":
+        return f"missing key {place!r}; add it"
+    message = re.sub(r"^Value error, ", "", error["msg"])
+    got = (
+        ""
+        if ", got " in message or isinstance(error["input"], dict | list)
+        else f", got {brief(error['input'])}"
+    )
+    return f"at {place!r}: {message[0].lower()}{message[1:]}{got}"
+
+
+def _allowed(place: tuple[str | int, ...]) -> list[str]:
+    """List the keys of the section at a place."""
+    model: Any = Study
+    for part in place:
+        if isinstance(part, int) or not (isinstance(model, type) and issubclass(model, BaseModel)):
+            continue
+        fields = {one.alias or name: one for name, one in model.model_fields.items()}
+        model = _model_in(fields[part].annotation) if part in fields else model
+    return [one.alias or name for name, one in model.model_fields.items()]
+
+
+def _model_in(annotation: Any) -> Any:
+    """Find the model within `Model | None`, `tuple[Model, ...]` or `dict[str, Model]`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    inside = [_model_in(one) for one in getattr(annotation, "__args__", ())]
+    return next((one for one in inside if one is not None), None)

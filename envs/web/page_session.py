@@ -1,0 +1,66 @@
+"""What is said to an open page: expressions to evaluate, and what the mouse and the keyboard do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from .devtools import Call, Conversation, TabLost
+from .observation import read_columns
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a page showed, see `WebEnv`; the middle of `covered` elements cannot be clicked."""
+
+    instruction: str
+    elements: str
+    done: bool
+    reward: float
+    covered: frozenset[int] = frozenset()
+
+    @cached_property
+    def columns(self) -> Mapping[str, list[Any]]:
+        return read_columns(self.elements)
+
+
+class PageSession:
+    """The page that a session of DevTools is attached to, and where its pointer is."""
+
+    def __init__(self) -> None:
+        self._session = ""
+        self.pointer: tuple[float, float] | None = None
+        self.is_held = False
+        self.on_bar = False
+        """Whether what is held is a scroll bar: a page hears nothing of that, see `bars.js`."""
+
+    def ask(self, expression: str) -> Conversation[Any]:
+        """Evaluate one of the functions of `page.js`."""
+        (answer,) = yield [self.asking(expression)]
+        if "exceptionDetails" in answer:
+            raise TabLost(str(answer["exceptionDetails"].get("exception", {}).get("description")))
+        return answer["result"].get("value")
+
+    def asking(self, expression: str) -> Call:
+        """Return the call that evaluates one of the functions of `page.js`."""
+        params = {"expression": f"tutelage.{expression}", "awaitPromise": True, "returnByValue": True}
+        return self.call("Runtime.evaluate", params)
+
+    def move(self, x: float, y: float) -> list[Call]:
+        """Move the pointer so that the page hears of it at once.
+
+        A move waits for the next frame, up to 16 ms, unless something else follows: here, the release of a
+        key that no keyboard has.
+        """
+        button = {"button": "left" if self.is_held else "none", "buttons": int(self.is_held)}
+        flush = self.call("Input.dispatchKeyEvent", {"type": "keyUp", "key": "Unidentified"})
+        return [self.mouse("mouseMoved", x, y, **button), flush]
+
+    def mouse(self, kind: str, x: float, y: float, **more: Any) -> Call:
+        self.pointer = (x, y)
+        return self.call("Input.dispatchMouseEvent", {"type": kind, "x": x, "y": y, **more})
+
+    def call(self, method: str, params: Mapping[str, Any] | None = None) -> Call:
+        return Call(method, params or {}, self._session)
