@@ -159,9 +159,9 @@ def _run(arguments: list[str], folder: Path) -> None:
             signal.alarm(0)
             main = partial(fuzz_makers.make, Path(arguments[1]))
         else:
-            import tutelage.cli.main
+            from tutelage.cli.main import main as command_line
 
-            main = tutelage.cli.main
+            main = command_line
         status = status_of(main)
     finally:
         sys.stdout.flush()
