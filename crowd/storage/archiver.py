@@ -97,6 +97,8 @@ class Keeper:
         self._closing = threading.Event()
         left = keepers.mine() if keepers else journal.episodes(state="kept", suite=settings.suite.name)
         self._thread = threading.Thread(target=self._work, args=(left,), name="keeper", daemon=True)
+        # what was kept so long before it was put here that a look at the journal has found it first
+        self._recovered: set[str] = set()
         self._thread.start()
 
     def put(self, kept: Kept) -> None:
@@ -166,6 +168,7 @@ class Keeper:
             elif record.role != PRACTICE:
                 try:
                     self._store_again(record)
+                    self._recovered.add(record.episode)
                 except Exception as error:  # an environment may raise anything; the others must be stored
                     self._tell(f"A kept episode could not be stored: {error}; it stays in the journal.")
 
@@ -185,8 +188,11 @@ class Keeper:
             self._ground.wait(world.close())
 
     def _store_carefully(self, lot: Sequence[Kept]) -> None:
+        late = [one for one in lot if one.trajectory.episode in self._recovered]
+        for one in late:
+            self._ground.call(one.let_go)
         try:
-            self._store_all(lot)
+            self._store_all([one for one in lot if one not in late])
         except Exception as error:  # the next lot must be stored all the same
             _log.exception("demonstrations could not be stored")
             self._tell(f"Demonstrations could not be stored: {error}; they stay in the journal.")

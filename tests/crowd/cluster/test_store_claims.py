@@ -118,6 +118,16 @@ def test_a_seat_that_moved_on_leaves_its_last_demonstration_behind_safely(serve:
     assert a.has() == [1]
 
 
+def test_what_a_look_at_the_journal_found_first_is_not_stored_again(serve: Serve) -> None:
+    a = serve("a")
+    keeper = a.keeper()
+    kept = a.play(1)
+    until(lambda: a.has() == [1], a)  # the server stood still between keeping it and putting it here
+    keeper.put(kept)
+    keeper.close()
+    assert a.has() == [1]
+
+
 def test_what_a_dead_server_left_is_stored_by_a_living_one(serve: Serve) -> None:
     a, b = serve("a"), serve("b")
     a.keepers.claim(a.play(1).trajectory.episode)
