@@ -76,8 +76,8 @@ def test_imports_go_one_way_between_folders() -> None:
 
 
 def test_the_resolver_of_relative_imports_sees_what_is_there() -> None:
-    found = imported(ROOT / "crowd" / "server" / "recorder_app.py")
-    assert {"errors", "crowd.seats.protocol", "envs.suite"} <= found
+    targets = imported(ROOT / "crowd" / "server" / "recorder_app.py")
+    assert {"errors", "crowd.seats.protocol", "envs.suite"} <= targets
 
 
 @pytest.mark.parametrize(

@@ -69,11 +69,15 @@ def browse(
     browser = Browser(folder, replays=replays)
     with listen(HOST, port) as listening:
         url = browser.link.link(f"{local_url(HOST, listening)}/")
-        say(f"Browsing {printable(folder)}\nLook at {url}   (Ctrl-C stops)")
-        sys.stdout.flush()
-        if open_browser:
-            threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
+
+        def announce() -> None:
+            say(f"Browsing {printable(folder)}\nLook at {url}   (Ctrl-C stops)")
+            sys.stdout.flush()
+            if open_browser:
+                threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
+
         server = server_of(browser.app())
+        server.on_started = announce
         with contextlib.suppress(KeyboardInterrupt), _ended_by_signals(server, browser, farewell):
             server.run(sockets=[listening])
     farewell()

@@ -235,7 +235,9 @@ def make_server(
 class Server(uvicorn.Server):
     """A server that says when it has started: people find it where it was announced."""
 
-    on_started: Callable[[], None] = staticmethod(lambda: None)
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.on_started: Callable[[], None] = lambda: None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start; what ended it meanwhile is not announced."""

@@ -188,11 +188,14 @@ class Keeper:
             self._ground.wait(world.close())
 
     def _store_carefully(self, lot: Sequence[Kept]) -> None:
-        late = [one for one in lot if one.trajectory.episode in self._recovered]
-        for one in late:
-            self._ground.call(one.let_go)
+        new: list[Kept] = []
+        for kept in lot:
+            if kept.trajectory.episode in self._recovered:
+                self._ground.call(kept.let_go)
+            else:
+                new.append(kept)
         try:
-            self._store_all([one for one in lot if one not in late])
+            self._store_all(new)
         except Exception as error:  # the next lot must be stored all the same
             _log.exception("demonstrations could not be stored")
             self._tell(f"Demonstrations could not be stored: {error}; they stay in the journal.")

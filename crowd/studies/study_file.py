@@ -51,7 +51,7 @@ def examine(path: str | Path) -> tuple[Study | None, dict[str, Controls], list[s
     except TutelageError as error:
         return None, {}, [str(error)]
     study, wrong = study_from(document, folder)
-    if study is None or any(one.startswith(("at 'suite'", "missing key 'suite'")) for one in wrong):
+    if study is None or any(problem.startswith(("at 'suite'", "missing key 'suite'")) for problem in wrong):
         return study, {}, wrong
     controls, unplayable = rehearse_study(study)
     return study, controls, wrong + unplayable
@@ -60,7 +60,7 @@ def examine(path: str | Path) -> tuple[Study | None, dict[str, Controls], list[s
 def study_names() -> list[str]:
     """List the studies that come with the package."""
     folder = resources.files(__package__)
-    return sorted(one.name.removesuffix(".yaml") for one in folder.iterdir() if one.name.endswith(".yaml"))
+    return sorted(file.name.removesuffix(".yaml") for file in folder.iterdir() if file.name.endswith(".yaml"))
 
 
 def study_from(document: Any, folder: Path = Path()) -> tuple[Study | None, list[str]]:
@@ -73,8 +73,8 @@ def study_from(document: Any, folder: Path = Path()) -> tuple[Study | None, list
     try:
         study = Study.model_validate(given)
     except ValidationError as error:
-        wrong = [_explain(one) for one in error.errors()]
-        broken = {str(one["loc"][0]) for one in error.errors()}
+        wrong = [_explain(complaint) for complaint in error.errors()]
+        broken = {str(complaint["loc"][0]) for complaint in error.errors()}
         # what is sound is looked at too: everything wrong is to be said at once
         rest = {key: value for key, value in given.items() if key not in broken}
         study = Study.model_validate({**{key: _NEEDED[key] for key in _NEEDED if key in broken}, **rest})
@@ -127,14 +127,14 @@ def _allowed(place: tuple[str | int, ...]) -> list[str]:
     for part in place:
         if isinstance(part, int) or not (isinstance(model, type) and issubclass(model, BaseModel)):
             continue
-        fields = {one.alias or name: one for name, one in model.model_fields.items()}
+        fields = {key.alias or name: key for name, key in model.model_fields.items()}
         model = _model_in(fields[part].annotation) if part in fields else model
-    return [one.alias or name for name, one in model.model_fields.items()]
+    return [key.alias or name for name, key in model.model_fields.items()]
 
 
 def _model_in(annotation: Any) -> Any:
     """Find the model within `Model | None`, `tuple[Model, ...]` or `dict[str, Model]`."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    inside = [_model_in(one) for one in getattr(annotation, "__args__", ())]
-    return next((one for one in inside if one is not None), None)
+    inside = [_model_in(part) for part in getattr(annotation, "__args__", ())]
+    return next((model for model in inside if model is not None), None)

@@ -250,7 +250,7 @@ def test_who_runs_the_study_signs_in_at_all_servers_at_once(url: str, tmp_path: 
             assert answer.status_code == 200, answer.text
             for _ in range(6):  # now this server answers, now that
                 assert browser.get("session").json()["signedIn"]
-    assert all(ADMIN not in one.printed for one in servers)
+    assert all(ADMIN not in server.printed for server in servers)
 
 
 def test_an_external_id_is_in_one_table_and_nowhere_else(

@@ -23,7 +23,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-_NEEDED = (
+NEEDED = (
     "gymnasium.envs.classic_control",
     "gymnasium.envs.toy_text",
     "h5py",
@@ -36,6 +36,7 @@ _NEEDED = (
     "tutelage.datasets.inspection",
     "tutelage.crowd.privacy.forgetting",
 )
+"""What verbs import inside."""
 
 
 def run(
@@ -84,7 +85,7 @@ def _server() -> subprocess.Popen[str]:
 
 def serve() -> None:
     """Import everything, then run what comes, a line each; answers with the status, negative for a signal."""
-    for name in _NEEDED:
+    for name in NEEDED:
         importlib.import_module(name)
     for line in sys.stdin:
         gc.freeze()  # what is there already is not looked at, so not copied, in the child

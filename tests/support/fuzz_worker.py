@@ -25,24 +25,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tutelage.tests.support.command_line import status_of
+from tutelage.tests.support.command_line import NEEDED, status_of
 
 SECONDS = 60
 """After which a child is ended: many times what is promised, since other work may share the machine."""
 _SHOWN = 4000
 _NEEDED = (
-    "gymnasium.envs.classic_control",
-    "gymnasium.envs.toy_text",
-    "h5py",
-    "minari",
-    "rich.progress",
-    "tutelage.cli.main",
-    "tutelage.agents.training.behavior_cloning",
-    "tutelage.agents.evaluation.compare",
-    "tutelage.datasets.formats.exchange",
-    "tutelage.datasets.inspection",
+    *NEEDED,
     "tutelage.crowd.storage.store_repair",
-    "tutelage.crowd.privacy.forgetting",
     "tutelage.datasets.quality.quality_table",
     "tutelage.crowd.server.study_app",
 )

@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import json
 import time
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -14,11 +15,14 @@ import sqlalchemy as sql
 from tutelage.crowd.recruiting.admission import Recruiting
 from tutelage.crowd.recruiting.panels import Prolific
 from tutelage.crowd.recruiting.payment_table import owe
+from tutelage.crowd.recruiting.payments import Payments
 from tutelage.crowd.storage.study_tables import Ledger, events, identities, people
 from tutelage.tests.support.prolific_server import CODES, STUDY, Place, ProlificServer
 
 NOW = 1_700_000_000.0
 HOUR = 3600.0
+Make = Callable[..., Payments]
+"""Makes what settles, with keys of the recruiting section."""
 CALLS = 6  # what settling takes: look, complete, approve, set up, look, pay
 
 

@@ -67,11 +67,11 @@ class Server:
     def address(self) -> str:
         """The host and port where it listens, as it says itself."""
         deadline = time.monotonic() + 60
-        while "People join at" not in (said := self.process.out):
+        while "People join at" not in (printed := self.process.out):
             assert self.process.status is None, f"the server ended: {self.process.errors}"
             assert time.monotonic() < deadline, "the server does not start"
             time.sleep(0.05)
-        return f"127.0.0.1:{self._port}" if self._port else said.split("http://")[1].split("/")[0]
+        return f"127.0.0.1:{self._port}" if self._port else printed.split("http://")[1].split("/")[0]
 
     @property
     def printed(self) -> str:

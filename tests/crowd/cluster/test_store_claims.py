@@ -124,8 +124,9 @@ def test_what_a_look_at_the_journal_found_first_is_not_stored_again(serve: Serve
     kept = a.play(1)
     until(lambda: a.has() == [1], a)  # the server stood still between keeping it and putting it here
     keeper.put(kept)
+    keeper.put(a.play(2))
     keeper.close()
-    assert a.has() == [1]
+    assert a.has() == [1, 2]
 
 
 def test_what_a_dead_server_left_is_stored_by_a_living_one(serve: Serve) -> None:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import multiprocessing
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -17,40 +16,12 @@ from tutelage.crowd.recruiting.payments import Payments
 from tutelage.crowd.recruiting.prolific import ProlificClient, ProlificError
 from tutelage.crowd.storage.journal import Journal
 from tutelage.crowd.storage.study_tables import Ledger
-from tutelage.tests.support.prolific_server import TOKEN, Fault, ProlificServer, prolific_server
-from tutelage.tests.support.prolific_study import CALLS, HOUR, NOW, finish, history, recruiting
+from tutelage.tests.support.prolific_server import TOKEN, Fault, ProlificServer
+from tutelage.tests.support.prolific_study import CALLS, HOUR, NOW, Make, finish, history, recruiting
 from tutelage.tests.support.settling import settle
 
-Make = Callable[..., Payments]
 FORK_SERVER = multiprocessing.get_context("forkserver")
 FORK_SERVER.set_forkserver_preload(["tutelage.tests.support.settling"])
-
-
-@pytest.fixture
-def server() -> Iterator[ProlificServer]:
-    with prolific_server() as running:
-        yield running
-
-
-@pytest.fixture
-def journal(tmp_path: Path) -> Iterator[Journal]:
-    with Journal(tmp_path / "journal.sqlite") as opened:
-        yield opened
-
-
-@pytest.fixture
-def ledger(journal: Journal) -> Ledger:
-    return Ledger(journal.engine)
-
-
-@pytest.fixture
-def payments(server: ProlificServer, journal: Journal, ledger: Ledger) -> Iterator[Make]:
-    with closing(ProlificClient(TOKEN, server.address, timeout=1.0, attempts=1)) as client:
-
-        def make(**section: Any) -> Payments:
-            return Payments(ledger, journal, client, recruiting(server, **section), "pilot")
-
-        yield make
 
 
 def until_settled(payments: Payments, spoil: Callable[[int], None] = lambda _: None) -> str:

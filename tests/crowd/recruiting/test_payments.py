@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from contextlib import closing
-from pathlib import Path
-from typing import Any
 
 import pytest
 import sqlalchemy as sql
 from tutelage.crowd.recruiting.event_chain import EventChain, Overtaken
 from tutelage.crowd.recruiting.payment_table import entries, record_by_hand
-from tutelage.crowd.recruiting.payments import RETURNS, Payments
+from tutelage.crowd.recruiting.payments import RETURNS
 from tutelage.crowd.recruiting.prolific import ProlificClient, ProlificError
 from tutelage.crowd.recruiting.reconciliation import reconcile
 from tutelage.crowd.storage.journal import Journal
@@ -19,41 +16,13 @@ from tutelage.crowd.storage.journal_records import EpisodeRecord
 from tutelage.crowd.storage.study_tables import OUTCOMES, Ledger, events, identities
 from tutelage.crowd.translations import load_texts
 from tutelage.errors import TutelageError
-from tutelage.tests.support.prolific_server import CODES, TOKEN, ProlificServer, prolific_server
-from tutelage.tests.support.prolific_study import CALLS, HOUR, NOW, finish, history, recruiting
+from tutelage.tests.support.prolific_server import CODES, TOKEN, ProlificServer
+from tutelage.tests.support.prolific_study import CALLS, HOUR, NOW, Make, finish, history
 
-Make = Callable[..., Payments]
 LONG = (
     "You pressed the same key for the whole of every episode, although the instructions ask for the goal. "
     * 2
 )
-
-
-@pytest.fixture
-def server() -> Iterator[ProlificServer]:
-    with prolific_server() as running:
-        yield running
-
-
-@pytest.fixture
-def journal(tmp_path: Path) -> Iterator[Journal]:
-    with Journal(tmp_path / "journal.sqlite") as opened:
-        yield opened
-
-
-@pytest.fixture
-def ledger(journal: Journal) -> Ledger:
-    return Ledger(journal.engine)
-
-
-@pytest.fixture
-def payments(server: ProlificServer, journal: Journal, ledger: Ledger) -> Iterator[Make]:
-    with closing(ProlificClient(TOKEN, server.address, timeout=1.0, attempts=1)) as client:
-
-        def make(**section: Any) -> Payments:
-            return Payments(ledger, journal, client, recruiting(server, **section), "pilot")
-
-        yield make
 
 
 def test_who_completed_is_reported_approved_and_paid_their_share(

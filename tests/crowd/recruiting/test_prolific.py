@@ -16,18 +16,12 @@ from tutelage.crowd.recruiting.panels import Prolific, Refusal
 from tutelage.crowd.recruiting.prolific import ProlificClient, ProlificError, client_from_environment
 from tutelage.crowd.recruiting.prolific_checks import problems_at_prolific, proof_by_submission
 from tutelage.errors import TutelageError
-from tutelage.tests.support.prolific_server import CODES, STUDY, TOKEN, ProlificServer, prolific_server
+from tutelage.tests.support.prolific_server import CODES, STUDY, TOKEN, ProlificServer
 
 LONG = (
     "You pressed the same key for the whole of every episode, although the instructions ask for the goal. "
     * 2
 )
-
-
-@pytest.fixture
-def server() -> Iterator[ProlificServer]:
-    with prolific_server() as running:
-        yield running
 
 
 @pytest.fixture

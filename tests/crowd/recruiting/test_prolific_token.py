@@ -8,7 +8,6 @@ import hmac
 import json
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -18,16 +17,10 @@ from cryptography.hazmat.primitives import serialization
 from tutelage.crowd.recruiting import prolific_token
 from tutelage.crowd.recruiting.panels import Arrival, Prolific, Refusal
 from tutelage.crowd.recruiting.prolific_token import TokenVerifier
-from tutelage.tests.support.prolific_server import STUDY, Place, ProlificServer, prolific_server, rsa_key
+from tutelage.tests.support.prolific_server import STUDY, Place, ProlificServer, rsa_key
 
 NOW = 1_700_000_000.0
 JWKS = "jwks.json"
-
-
-@pytest.fixture
-def server() -> Iterator[ProlificServer]:
-    with prolific_server() as running:
-        yield running
 
 
 def section(server: ProlificServer, **more: Any) -> Prolific:

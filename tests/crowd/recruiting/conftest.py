@@ -1,0 +1,43 @@
+"""A panel's server, a journal, and what settles with people there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tutelage.crowd.recruiting.payments import Payments
+from tutelage.crowd.recruiting.prolific import ProlificClient
+from tutelage.crowd.storage.journal import Journal
+from tutelage.crowd.storage.study_tables import Ledger
+from tutelage.tests.support.prolific_server import TOKEN, ProlificServer, prolific_server
+from tutelage.tests.support.prolific_study import Make, recruiting
+
+
+@pytest.fixture
+def server() -> Iterator[ProlificServer]:
+    with prolific_server() as running:
+        yield running
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    with Journal(tmp_path / "journal.sqlite") as opened:
+        yield opened
+
+
+@pytest.fixture
+def ledger(journal: Journal) -> Ledger:
+    return Ledger(journal.engine)
+
+
+@pytest.fixture
+def payments(server: ProlificServer, journal: Journal, ledger: Ledger) -> Iterator[Make]:
+    with closing(ProlificClient(TOKEN, server.address, timeout=1.0, attempts=1)) as client:
+
+        def make(**section: Any) -> Payments:
+            return Payments(ledger, journal, client, recruiting(server, **section), "pilot")
+
+        yield make
