@@ -10,12 +10,11 @@ import sys
 from pathlib import Path
 
 import pytest
-import tutelage
 import typer
 from tutelage.cli.main import app
 from tutelage.tests.support.command_line import run
+from tutelage.tests.support.sources import ROOT
 
-ROOT = Path(tutelage.__file__).parent
 ORDER = ("README.md", "docs/tasks.md", "docs/demonstrations.md", "docs/policy.md", "docs/evaluation.md")
 """Later pages use what earlier ones made, as a reader would; pages that are not named come last."""
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import ast
 import re
-from pathlib import Path
 
 import pytest
-import tutelage
+from tutelage.tests.support.sources import ROOT
 
-ROOT = Path(tutelage.__file__).parent
 PAGE = (ROOT / "SECURITY.md").read_text("utf-8")
 ROWS = re.findall(r"\| `tests/([\w/]+\.py)(?:::(\w+))?` \|$", PAGE, re.MULTILINE)
 PINS = re.findall(r"^\| `([\w.-]+==[^`]+)` \|", PAGE, re.MULTILINE)

@@ -17,9 +17,9 @@ from pathlib import Path
 import httpx
 import psycopg
 import pytest
-import tutelage
 from tutelage.datasets.maintenance.byte_search import Search
 from tutelage.tests.support.postgres import PostgreSQL
+from tutelage.tests.support.sources import ROOT
 from tutelage.tests.support.stranger import (
     ADMIN,
     GONE,
@@ -34,7 +34,7 @@ from tutelage.tests.support.stranger import (
 )
 from tutelage.tests.support.toy_study import write
 
-DEPLOY = Path(tutelage.__file__).parent / "deploy"
+DEPLOY = ROOT / "deploy"
 UNIT = DEPLOY / "tutelage@.service"
 NAME = "localhost"
 CANARY = "5f3c9a-canary-7d61"

@@ -15,24 +15,19 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from tutelage.tests.support.command_line import NEEDED
 
 _START_SECONDS = 60
 _IMPORTED = (
-    "tutelage.cli.main",
+    *NEEDED,
     "tutelage.agents.training.self_imitation",
-    "tutelage.agents.evaluation.compare",
     "tutelage.cli.demo",
-    "tutelage.datasets.inspection",
     "tutelage.datasets.quality.quality_table",
-    "tutelage.datasets.formats.exchange",
     "tutelage.crowd.server.recorder_app",
     "tutelage.envs.preflight",
     "tutelage.tests.support.toy_slow_pole",
     "matplotlib.pyplot",
-    "h5py",
-    "minari",
 )
-"""What verbs import inside."""
 
 
 class Forge:
