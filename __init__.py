@@ -15,15 +15,15 @@ if TYPE_CHECKING:
     from .agents.training.behavior_cloning import train as train
     from .datasets.store import Store as Store
     from .envs.suite import load_suite as load_suite
-    from .envs.task_env import TaskEnvironment as TaskEnvironment
+    from .envs.task_env import TaskEnv
 
 __version__ = "0.1.0"
-__all__ = ["Policy", "Store", "TaskEnvironment", "__version__", "evaluate", "load_suite", "train"]
+__all__ = ["Policy", "Store", "TaskEnv", "__version__", "evaluate", "load_suite", "train"]
 
 _HOME = {
     "Policy": ".agents.policy.policy",
     "Store": ".datasets.store",
-    "TaskEnvironment": ".envs.task_env",
+    "TaskEnv": ".envs.task_env",
     "evaluate": ".agents.evaluation.evaluate",
     "load_suite": ".envs.suite",
     "train": ".agents.training.behavior_cloning",

@@ -46,10 +46,10 @@ import time
 began = time.perf_counter()
 import numpy as np
 from tutelage.envs.experts import GridExpert
-from tutelage.envs.task_env import TaskEnvironment
+from tutelage.envs.task_env import TaskEnv
 from tutelage.envs.suite import load_suite
 from tutelage.envs.grid.vector import GridVectorEnv
-world = TaskEnvironment(load_suite("babyai")["boss-level"])
+world = TaskEnv(load_suite("babyai")["boss-level"])
 expert = GridExpert(world)
 world.reset(0), expert.reset(), world.step(expert.act())
 vector = GridVectorEnv("BossLevel", 2)

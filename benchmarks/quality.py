@@ -32,8 +32,8 @@ from tutelage.agents.training.behavior_cloning import train
 from tutelage.agents.training.config import TrainConfig
 from tutelage.agents.training.expertise_models import skills
 from tutelage.datasets.arrays.sampler import load_columns
-from tutelage.datasets.quality.weights import Weight
-from tutelage.datasets.simulation.profiles import Profile, SimulatedDemonstrator
+from tutelage.datasets.quality.weights import DemonstratorWeight
+from tutelage.datasets.simulation.profiles import DemonstratorProfile, SimulatedDemonstrator
 from tutelage.datasets.simulation.simulated_crowd import crowd, simulate
 from tutelage.datasets.store import Store
 from tutelage.envs.suite import Suite, load_suite, suite_from
@@ -44,9 +44,9 @@ CAREFUL = crowd({"careful": 9, "slow": 3})
 CARELESS = [
     SimulatedDemonstrator(f"{profile.name}-{i + 1:02d}", profile)
     for profile, count in (
-        (Profile("noisy", slip=0.5, reaction_ms=260.0), 3),
-        (Profile("lazy", slip=0.4, give_up=0.05), 2),
-        (Profile("hostile", against=1.0, reaction_ms=120.0), 3),
+        (DemonstratorProfile("noisy", slip=0.5, reaction_ms=260.0), 3),
+        (DemonstratorProfile("lazy", slip=0.4, give_up=0.05), 2),
+        (DemonstratorProfile("hostile", against=1.0, reaction_ms=120.0), 3),
     )
     for i in range(count)
 ]
@@ -85,7 +85,7 @@ def compared(
     suite = two_tasks()
     everybody, careful = play(folder, suite, options.episodes)
     rates: dict[str, list[Interval]] = {way: [] for way in ways}
-    weights: list[Weight] = []
+    weights: list[DemonstratorWeight] = []
     spent: list[float] = []
     for seed in range(options.seeds):
         for way in ways:
@@ -151,7 +151,7 @@ def success(rates: Mapping[str, list[Interval]]) -> dict[str, Any]:
     return figures
 
 
-def weighed(weights: list[Weight]) -> dict[str, Any]:
+def weighed(weights: list[DemonstratorWeight]) -> dict[str, Any]:
     """Say what the episodes of each profile weigh, in the mean over people and training seeds."""
     profiles = dict.fromkeys(one.demonstrator.rpartition("-")[0] for one in weights)
     return {

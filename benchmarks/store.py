@@ -25,15 +25,15 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 from _figures import figure, tell
-from tutelage.crowd.hosting.episode import Episode
+from tutelage.crowd.hosting.episode import EpisodeProgress
 from tutelage.crowd.storage.journal_records import EpisodeRecord
-from tutelage.datasets.arrays.sampler import Sampler, TaskColumns, load_columns
+from tutelage.datasets.arrays.sampler import Sampler, TaskArrays, load_columns
 from tutelage.datasets.formats.minari.exporter import export_minari
 from tutelage.datasets.store import Store
 from tutelage.datasets.trajectory import Trajectory
 from tutelage.envs.suite import Suite, suite_from
 from tutelage.envs.task import Task
-from tutelage.envs.task_env import TaskEnvironment
+from tutelage.envs.task_env import TaskEnv
 
 WINDOW = 32
 WINDOWS_A_BATCH = 256
@@ -87,7 +87,7 @@ def measure(folder: Path, quick: bool) -> dict[str, dict[str, Any]]:
 def record(suite: Suite, count: int) -> tuple[list[Trajectory], float]:
     """Play `count` episodes of 128 random keys; returns them and the bare environment's steps/s."""
     task = suite["empty"]
-    environment = TaskEnvironment(task)
+    environment = TaskEnv(task)
     generator = np.random.default_rng(0)
     played = [play(environment, task, seed, generator) for seed in range(count)]
     bare = environment.env
@@ -99,9 +99,9 @@ def record(suite: Suite, count: int) -> tuple[list[Trajectory], float]:
     return played, sum(len(one) for one in played) / (time.perf_counter() - began)
 
 
-def play(environment: TaskEnvironment, task: Task, seed: int, generator: np.random.Generator) -> Trajectory:
+def play(environment: TaskEnv, task: Task, seed: int, generator: np.random.Generator) -> Trajectory:
     record = EpisodeRecord("seat", "random keys", "bench", task.id, task.env, seed, b"")
-    episode = Episode.begin(environment, record)
+    episode = EpisodeProgress.begin(environment, record)
     time_ms = 0
     while not episode.done and len(episode.steps) < EPISODE:
         time_ms += int(generator.integers(150, 900))
@@ -109,7 +109,7 @@ def play(environment: TaskEnvironment, task: Task, seed: int, generator: np.rand
     return episode.trajectory()
 
 
-def enlarged(columns: TaskColumns, folder: Path, times: int) -> TaskColumns:
+def enlarged(columns: TaskArrays, folder: Path, times: int) -> TaskArrays:
     """Repeat the columns until the images are far larger than the processor's caches, as files again."""
     folder = folder / "enlarged"
     folder.mkdir()
@@ -133,7 +133,7 @@ def enlarged(columns: TaskColumns, folder: Path, times: int) -> TaskColumns:
     )
 
 
-def reading(columns: TaskColumns, store: Store, folder: Path, rounds: int) -> dict[str, float]:
+def reading(columns: TaskArrays, store: Store, folder: Path, rounds: int) -> dict[str, float]:
     """Return windows/s of memmap, its plain view, all columns, images alone and Minari: medians of rounds."""
     export_minari(store, "bench/empty-v0", folder / "minari")
     images = folder / "enlarged" / "image.npy"
@@ -168,7 +168,7 @@ def bare_windows(array: np.ndarray) -> Callable[[int], float]:
     return run
 
 
-def batches(columns: TaskColumns) -> Callable[[int], float]:
+def batches(columns: TaskArrays) -> Callable[[int], float]:
     sampler = Sampler({"empty": columns}, WINDOW, WINDOW * WINDOWS_A_BATCH, seed=0)
 
     def run(number: int) -> float:

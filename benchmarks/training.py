@@ -34,7 +34,7 @@ from _figures import figure, tell
 from tutelage.agents.training.config import TrainConfig
 from tutelage.agents.training.step import begin, make_sampler, training_step
 from tutelage.cli.demo import DEMO
-from tutelage.datasets.arrays.sampler import TaskColumns, load_columns
+from tutelage.datasets.arrays.sampler import TaskArrays, load_columns
 from tutelage.datasets.simulation.simulated_crowd import simulate
 from tutelage.datasets.store import Store
 from tutelage.envs.suite import load_suite
@@ -67,7 +67,7 @@ def main() -> None:
     tell("training", figures, ("torch", "numpy", "gymnasium", "minigrid"), options.out)
 
 
-def played(folder: Path) -> dict[str, TaskColumns]:
+def played(folder: Path) -> dict[str, TaskArrays]:
     """Let the simulated crowd play a little of every task of the demo."""
     suite = load_suite("first-steps")
     store = Store.create(folder / "store", suite)
@@ -75,7 +75,7 @@ def played(folder: Path) -> dict[str, TaskColumns]:
     return load_columns([store], cache=True)
 
 
-def demo_speed(columns: dict[str, TaskColumns], seconds: float) -> dict[str, Any]:
+def demo_speed(columns: dict[str, TaskArrays], seconds: float) -> dict[str, Any]:
     """Time whole training steps at the demo's size, and the peak between them."""
     config = replace(DEMO, dtype="float32")
     run, sampler = begin(columns, config), make_sampler(columns, config)
@@ -112,7 +112,7 @@ def demo_speed(columns: dict[str, TaskColumns], seconds: float) -> dict[str, Any
 
 
 def beside_imitation(
-    columns: TaskColumns, config: TrainConfig, folder: Path, options: argparse.Namespace, seconds: float
+    columns: TaskArrays, config: TrainConfig, folder: Path, options: argparse.Namespace, seconds: float
 ) -> dict[str, Any]:
     """Train on one task with both, in turn; imitation's side is left out where it is not installed."""
     one = {columns.task.id: columns}

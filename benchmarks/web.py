@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 import psutil
 from _figures import figure, tell
-from tutelage.envs.web.actions import Action
+from tutelage.envs.web.actions import WebAction
 from tutelage.envs.web.browser import PROGRAM, Browser, find_program
 from tutelage.envs.web.environment import WebEnv
 from tutelage.envs.web.observation import read_columns
@@ -141,14 +141,14 @@ def play(task: str, envs: list[WebEnv], seeds: range) -> None:
     assert won == len(envs), task
 
 
-def solution(task: str, instruction: str, columns: dict[str, list[Any]]) -> list[Action]:
+def solution(task: str, instruction: str, columns: dict[str, list[Any]]) -> list[WebAction]:
     if task == "click-test-2":
-        return [Action("click", columns["text"].index("ONE"))]
+        return [WebAction("click", columns["text"].index("ONE"))]
     if task == "login-user":
         name, password = re.findall(r'"(.*?)"', instruction)
         typed = [("username", name), ("password", password)]
-        fields = [Action("type", columns["id"].index(field), text=text) for field, text in typed]
-        return [*fields, Action("click", columns["text"].index("Login"))]
+        fields = [WebAction("type", columns["id"].index(field), text=text) for field, text in typed]
+        return [*fields, WebAction("click", columns["text"].index("Login"))]
     wanted = instruction.removeprefix("Select ").removesuffix(" and click Submit.").split(", ")
     labels = [columns["parent"][columns["text"].index(text)] for text in wanted if text != "nothing"]
     boxes = [
@@ -156,7 +156,7 @@ def solution(task: str, instruction: str, columns: dict[str, list[Any]]) -> list
         for place, (parent, tag) in enumerate(zip(columns["parent"], columns["tag"], strict=True))
         if parent in labels and tag == "INPUT_checkbox"
     ]
-    return [*(Action("click", box) for box in boxes), Action("click", columns["text"].index("Submit"))]
+    return [*(WebAction("click", box) for box in boxes), WebAction("click", columns["text"].index("Submit"))]
 
 
 def memory(tabs: int) -> dict[str, Any]:
@@ -213,14 +213,14 @@ def wander(envs: list[WebEnv], seed: int, generator: np.random.Generator) -> int
     return len(going)
 
 
-def some_action(seen: dict[str, Any], generator: np.random.Generator) -> Action:
+def some_action(seen: dict[str, Any], generator: np.random.Generator) -> WebAction:
     place = int(generator.integers(len(read_columns(seen["elements"])["ref"])))
     choices = [
-        *[Action("click", place)] * 5,
-        Action("type", place, text="ann"),
-        Action("drag", place, dx=20, dy=10),
-        Action("key", key="Tab"),
-        Action("scroll", place, amount=50),
+        *[WebAction("click", place)] * 5,
+        WebAction("type", place, text="ann"),
+        WebAction("drag", place, dx=20, dy=10),
+        WebAction("key", key="Tab"),
+        WebAction("scroll", place, amount=50),
     ]
     return choices[int(generator.integers(len(choices)))]
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..agents.evaluation.compare import Measured, measure, report_on, select_success
+from ..agents.evaluation.compare import EvaluationResult, measure, report_on, select_success
 from ..agents.evaluation.evaluate import progress_bars
 from ..agents.evaluation.table_files import table_markdown
 from ..agents.policy.checkpoint import write_card
@@ -48,7 +48,7 @@ class DemoResult:
 
     page: Path
     kept: Path
-    measured: Measured
+    measured: EvaluationResult
     seconds: float
 
 

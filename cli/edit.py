@@ -26,12 +26,12 @@ from .safety import reads_files
 from .study import Port
 
 if TYPE_CHECKING:
-    from ..datasets.editing.plans import Plan
+    from ..datasets.editing.plans import EditPlan
     from ..datasets.store import Store
 
 console = SafeConsole()
 errors = SafeConsole(stderr=True)
-Planner = Callable[["Store", Callable[[int], None]], "Plan"]
+Planner = Callable[["Store", Callable[[int], None]], "EditPlan"]
 
 edit = typer.Typer(rich_markup_mode="rich", invoke_without_command=True, no_args_is_help=True)
 
@@ -171,7 +171,7 @@ def tag(
     """Tag, mark and note the episodes that are named or fit the conditions."""
     from ..datasets.editing.plans import plan_tags
 
-    def plan(store: Store, _: Callable[[int], None]) -> Plan:
+    def plan(store: Store, _: Callable[[int], None]) -> EditPlan:
         return plan_tags(store, selection, add or (), remove or (), mark, note)
 
     _run(context, plan, apply, as_json)
@@ -192,7 +192,7 @@ def trim(
     """Cut idle steps off both ends of episodes, where replay proves that all else stays the same."""
     from ..datasets.editing.trimming import plan_trim
 
-    def plan(store: Store, progress: Callable[[int], None]) -> Plan:
+    def plan(store: Store, progress: Callable[[int], None]) -> EditPlan:
         both = start == end
         return plan_trim(store, selection, start=start or both, end=end or both, idle=idle, progress=progress)
 
@@ -231,7 +231,7 @@ def merge(
     """Add the episodes of other stores, each proven by replay, with their notes and tags."""
     from ..datasets.editing.edit_stores import plan_merge
 
-    def plan(store: Store, progress: Callable[[int], None]) -> Plan:
+    def plan(store: Store, progress: Callable[[int], None]) -> EditPlan:
         return whole(plan_merge(store, stores, progress), "merge")
 
     _run(context, plan, apply, as_json)
@@ -263,7 +263,7 @@ def suite(
         print(yaml.safe_dump(dict(_store(context).suite.source), sort_keys=False, allow_unicode=True), end="")
         return
 
-    def plan(store: Store, progress: Callable[[int], None]) -> Plan:
+    def plan(store: Store, progress: Callable[[int], None]) -> EditPlan:
         renamed = pairs(rename, "--rename OLD=NEW")
         rules = {renamed.get(task.id, task.id): task.success.text for task in store.suite}
         corrected = load_suite(file, rules) if file else store.suite

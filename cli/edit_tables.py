@@ -14,7 +14,7 @@ from ..errors import TutelageError
 from .json_output import print_json
 
 if TYPE_CHECKING:
-    from ..datasets.editing.plans import Line, Plan
+    from ..datasets.editing.plans import EditPlan, PlanRow
 
 console = SafeConsole()
 SHORTEST_ID = 12
@@ -36,7 +36,7 @@ def _common_length(first: str, second: str) -> int:
     return next((at for at, (mine, other) in enumerate(pairs) if mine != other), min(len(first), len(second)))
 
 
-def show_plan(planned: Plan, applied: bool, episodes: Sequence[str]) -> None:
+def show_plan(planned: EditPlan, applied: bool, episodes: Sequence[str]) -> None:
     """Print what an edit changes, or has changed; `episodes` are all ids of the store."""
     for title, lines in (("", planned.lines), ("refused", planned.refused)):
         if lines:
@@ -83,7 +83,7 @@ def show_history(folder: Path, as_json: bool) -> None:
     console.print("the verbs: tutelage edit --help")
 
 
-def _lines(lines: list[Line], title: str, episodes: Sequence[str]) -> Any:
+def _lines(lines: list[PlanRow], title: str, episodes: Sequence[str]) -> Any:
     length = id_length([line.episode for line in lines[:MOST_LINES]], episodes)
     table = plain_table("episode", "task", "demonstrator", "steps", title or "what changes")
     for line in lines[:MOST_LINES]:
@@ -98,7 +98,7 @@ def _lines(lines: list[Line], title: str, episodes: Sequence[str]) -> Any:
     return table
 
 
-def plan_document(planned: Plan, applied: bool) -> dict[str, Any]:
+def plan_document(planned: EditPlan, applied: bool) -> dict[str, Any]:
     """Return a plan as plain data, ready for JSON."""
     return {
         "applied": applied,
@@ -121,7 +121,7 @@ def plain_table(*columns: str) -> Any:
     return table
 
 
-def whole(planned: Plan, verb: str) -> Plan:
+def whole(planned: EditPlan, verb: str) -> EditPlan:
     """Return a plan; raises TutelageError where an episode is refused: these verbs change all or nothing."""
     if planned.refused:
         first = planned.refused[0]

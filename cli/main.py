@@ -33,7 +33,7 @@ from .tasks import COMPLETE_VARIABLE, completion, prepare_completion, suite_comp
 from .train_options import with_flags
 
 if TYPE_CHECKING:
-    from ..datasets.quality.weights import Weight
+    from ..datasets.quality.weights import DemonstratorWeight
     from ..datasets.store import Store
     from ..envs.task import SeedRange
 
@@ -315,7 +315,7 @@ def train(
     shown = errors if as_json else console
     document: dict[str, Any] = {"run": out, "kept": out / "kept", "demonstrators": [], "rounds": []}
 
-    def tell_weights(weights: list[Weight]) -> None:
+    def tell_weights(weights: list[DemonstratorWeight]) -> None:
         document["demonstrators"] = [weight.to_dict() for weight in weights]
         shown.print(table(weights))
 
@@ -323,10 +323,10 @@ def train(
     if not (resume and settings.practise and (out / "kept").is_dir() and (out / "practice").is_dir()):
         fit(stores, out, settings, **options)
     if settings.practise:
-        from ..agents.training.run_log import Round
+        from ..agents.training.run_log import SelfImitationRound
         from ..agents.training.self_imitation import practise
 
-        def tell_round(practised: Round) -> None:
+        def tell_round(practised: SelfImitationRound) -> None:
             document["rounds"].append(dataclasses.asdict(practised))
             shown.print(str(practised))
             for task, why in practised.failed.items():

@@ -18,7 +18,7 @@ from ..errors import TutelageError
 from .json_output import print_json
 
 if TYPE_CHECKING:
-    from ..crowd.privacy.forgetting import Forgotten
+    from ..crowd.privacy.forgetting import ForgetResult
 
 DATABASE, PARTS = "TUTELAGE_DATABASE", "TUTELAGE_PARTS"
 """What may be said in the environment instead: a command line can be read by everybody on a machine."""
@@ -156,10 +156,10 @@ def forget(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document for machines.")] = False,
 ) -> None:
     """Remove a person from database, stores, exports and copies; then search everything for them."""
-    from ..crowd.privacy.forgetting import Places, find, unchanged
+    from ..crowd.privacy.forgetting import StudyLocations, find, unchanged
     from ..crowd.privacy.forgetting import forget as run
 
-    places = Places(study, database, store or [], parts)
+    places = StudyLocations(study, database, store or [], parts)
     name, _, value = named.partition("=")
     if bool(person) == bool(named) or (named and not (name and value)):
         got = "both" if person and named else named or "neither"
@@ -168,7 +168,7 @@ def forget(
         progress.add()
         whom = person or find(places, name, value)
 
-        def approve(plan: Forgotten) -> bool:
+        def approve(plan: ForgetResult) -> bool:
             if not as_json:
                 _print_plan(plan)
             if dry_run or yes or not plan.outside or not sys.stdin.isatty():
@@ -197,12 +197,12 @@ def forget(
         )
 
 
-def _print_plan(plan: Forgotten) -> None:
+def _print_plan(plan: ForgetResult) -> None:
     for line in plan.planned or ["nothing of them was found to be removed"]:
         console.print(f"to do: {line}")
 
 
-def _print(done: Forgotten) -> None:
+def _print(done: ForgetResult) -> None:
     removed = ", ".join(f"{count} {what}" for what, count in done.removed.items())
     lines = [f"removed: {removed or 'nothing was there'}"]
     lines += [f"searched: {one}" for one in done.searched]

@@ -11,7 +11,7 @@ from ..console.folded_table import Column, FoldedTable
 from ..console.printable import printable
 from ..envs.suite import Suite
 from ..envs.task import Task
-from ..envs.task_env import TaskEnvironment
+from ..envs.task_env import TaskEnv
 from ..errors import TutelageError
 
 
@@ -32,7 +32,7 @@ def describe(task: Task, suite: Suite) -> dict[str, Any]:
 
 
 def _described(task: Task) -> dict[str, Any]:
-    environment = TaskEnvironment(task)
+    environment = TaskEnv(task)
     try:
         step = environment.reset(0)
         return {

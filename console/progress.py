@@ -36,7 +36,7 @@ Report = Callable[[int], None]
 
 
 @dataclass
-class _Part:
+class _ProgressPart:
     """One bar's worth of work; `total` is None where it is not known how much there is."""
 
     label: str
@@ -68,7 +68,7 @@ class Progress:
     ) -> None:
         self._title, self._shown, self._open_ended = title, shown, open_ended
         self._console = console or SafeConsole(stderr=True, soft_wrap=True)
-        self._parts: list[_Part] = []
+        self._parts: list[_ProgressPart] = []
         self._note = ""
         self._expected, self._unit = 0, ""
         self._began, self._done_before = time.monotonic(), 0
@@ -93,7 +93,7 @@ class Progress:
 
     def add(self, label: str = "", total: int | None = None, done: int = 0) -> int:
         """Add a part, of which some may be done already; returns its number."""
-        self._parts.append(_Part(label or self._title, total, done))
+        self._parts.append(_ProgressPart(label or self._title, total, done))
         self._done_before += done
         if self._bars is not None:
             if not self._bars.live.is_started:  # not before there is something to show: an error stands alone
@@ -207,7 +207,7 @@ def _columns() -> tuple[ProgressColumn, ...]:
     )
 
 
-def _count(part: _Part) -> str:
+def _count(part: _ProgressPart) -> str:
     return f"{part.done:,}" if part.total is None else f"{part.done:,} of {part.total:,}"
 
 

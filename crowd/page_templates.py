@@ -10,13 +10,13 @@ from starlette.requests import HTTPConnection
 from starlette.responses import HTMLResponse
 
 from ..files.finite_json import json_text
-from .translations import ENGLISH, Texts, best_language, language_names, load_texts
+from .translations import ENGLISH, Translations, best_language, language_names, load_texts
 
 STATIC = Path(__file__).parent / "static"
 _FRESH = {"Cache-Control": "no-store"}
 
 
-def page(name: str, texts: Texts, title: str, status: int = 200, **values: str) -> HTMLResponse:
+def page(name: str, texts: Translations, title: str, status: int = 200, **values: str) -> HTMLResponse:
     """Fill in a page: `{{language}}`, `{{title}}`, `{{texts}}` (as JSON), and what else it has in braces."""
     # a script element ends at the first "</", whatever its type
     data = json_text({"language": texts.code, "page": texts.page}, is_ascii=False).replace("<", "\\u003c")

@@ -24,7 +24,7 @@ _PATIENCE_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
-class Texts:
+class Translations:
     """One language: its own name, and every text of the pages by key.
 
     A text is a sentence, or a sentence for each plural form. `words` and `sentences` translate what the
@@ -74,7 +74,7 @@ def language_names(folder: Path | None = None) -> dict[str, str]:
     return {code: load_texts(code, folder).name for code in sorted(_files(folder))}
 
 
-def load_texts(code: str, folder: Path | None = None, words: Mapping[str, str] | None = None) -> Texts:
+def load_texts(code: str, folder: Path | None = None, words: Mapping[str, str] | None = None) -> Translations:
     """Load a language by its code; `words` are a study's own translations, which come first.
 
     Raises TutelageError for an unknown language, and for a file that lacks a text or has one too many.
@@ -87,7 +87,7 @@ def load_texts(code: str, folder: Path | None = None, words: Mapping[str, str] |
     texts = _load(code, files[code])
     if not words:
         return texts
-    return Texts(texts.code, texts.name, texts.page, {**texts.words, **words}, texts.sentences)
+    return Translations(texts.code, texts.name, texts.page, {**texts.words, **words}, texts.sentences)
 
 
 def best_language(wanted: str, offered: Iterable[str]) -> str:
@@ -119,13 +119,13 @@ def _files(folder: Path | None) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=64)
-def _load(code: str, file: Any) -> Texts:
+def _load(code: str, file: Any) -> Translations:
     document = read_yaml(file) if isinstance(file, Path) else parse_yaml(file.read_text("utf-8"), str(file))
     page = texts_of(document, str(file))
     if file != _shipped(ENGLISH):
         _compare(str(file), page)
     words, sentences = words_of(document, str(file)), sentences_of(document, str(file))
-    return Texts(code, str(document.get("language", code)), page, words, sentences)
+    return Translations(code, str(document.get("language", code)), page, words, sentences)
 
 
 def _shipped(code: str) -> Any:

@@ -19,7 +19,7 @@ from ..console.printable import printable
 from ..console.wording import counted
 from ..files.bounded_files import parse_json
 from ..files.finite_json import number_text
-from .arrays.array_profile import Profile
+from .arrays.array_profile import ArrayProfile
 from .recorded_only import played_without_environment
 from .store import Progress, Store
 from .verification import verify as check
@@ -103,7 +103,7 @@ def inspect(
 
     A damaged part is a problem in the result, and what the other parts hold is summarised.
     """
-    profile = Profile()
+    profile = ArrayProfile()
     problems = check(store, progress, workers, verify, profile)
     parts = store.sound_parts()
     rows = store.episodes(parts)

@@ -18,7 +18,7 @@ from ..envs import rendering
 from ..errors import TutelageError
 from ..files import bounded_files
 from ..foreign_code import trust
-from .worker_processes import AHEAD, Crew, ProcessEnded
+from .worker_processes import AHEAD, ProcessEnded, ProcessPool
 
 _DECIDED = (trust.VARIABLE, bounded_files.VARIABLE)
 
@@ -46,12 +46,12 @@ def spread(
     elif not apart and (workers <= 1 or len(jobs) <= 1):
         yield from map(work, jobs)
     else:
-        with Crew(work, max(1, min(workers, len(jobs)))) as crew:
+        with ProcessPool(work, max(1, min(workers, len(jobs)))) as crew:
             yield from crew.results(jobs)
 
 
 @dataclass(frozen=True)
-class Died:
+class JobDied:
     """What `spread_safely` gives for a job whose process ended in the midst of it."""
 
     def __str__(self) -> str:
@@ -60,7 +60,7 @@ class Died:
 
 def spread_safely(
     work: Callable[[Job], Result], jobs: Sequence[Job], workers: int = 1, ray: str | None = None
-) -> Iterator[Result | Died]:
+) -> Iterator[Result | JobDied]:
     """Do what `spread` does, and outlive processes that die: the job that each died of gives Died.
 
     Which job it was shows when those that were underway are done again, one after another. With one worker
@@ -78,7 +78,7 @@ def spread_safely(
             )
 
 
-def _one_after_another(work: Callable[[Job], Result], jobs: deque[Job]) -> Iterator[Result | Died]:
+def _one_after_another(work: Callable[[Job], Result], jobs: deque[Job]) -> Iterator[Result | JobDied]:
     """Do jobs in one process, which gives a result before it begins the next job: it dies of the first."""
     while jobs:
         try:
@@ -87,7 +87,7 @@ def _one_after_another(work: Callable[[Job], Result], jobs: deque[Job]) -> Itera
                 yield result
         except ProcessEnded:
             jobs.popleft()
-            yield Died()
+            yield JobDied()
 
 
 def _over_ray(work: Callable[[Job], Result], jobs: Sequence[Job], address: str) -> Iterator[Result]:

@@ -26,7 +26,7 @@ _NAME = re.compile(
 
 
 @dataclass(frozen=True)
-class Pending:
+class PendingChange:
     """One change: the SHA-256 of the manifest `before` and `after` it, and files by their names in the store.
 
     `old` are stale once the change has happened, `new` are stale unless it has.
@@ -53,14 +53,14 @@ class Pending:
         write_whole(folder / PENDING, json_text(asdict(self), is_compact=True).encode())
 
 
-def read_pending(folder: Path) -> Pending | None:
+def read_pending(folder: Path) -> PendingChange | None:
     """Read the change that is under way in a store; None where there is none.
 
     A file that holds anything but names of a store's own files counts as none.
     """
     try:
         document = parse_json(read_bytes(folder / PENDING), str(folder / PENDING))
-        pending = Pending(
+        pending = PendingChange(
             str(document["before"]),
             str(document["after"]),
             tuple(map(str, document["old"])),

@@ -16,7 +16,7 @@ from .trajectory import Trajectory, digest_of
 
 
 @dataclass(frozen=True)
-class Replay:
+class ReplayResult:
     """What the environment showed when the same actions were taken from the same seed.
 
     `rewards` is float64 `[T]`, `observations` maps leaf path → `[T+1, ...]` (empty where they were not kept),
@@ -36,12 +36,12 @@ class Replay:
     casts: Mapping[str, str] | None = None
 
 
-def is_same(trajectory: Trajectory, again: Replay | Exception) -> bool:
+def is_same(trajectory: Trajectory, again: ReplayResult | Exception) -> bool:
     """Say whether a replay gave everything that is stored of an episode, bit for bit."""
-    return isinstance(again, Replay) and not differences(trajectory, again)
+    return isinstance(again, ReplayResult) and not differences(trajectory, again)
 
 
-def differences(trajectory: Trajectory, again: Replay, *, is_judged: bool = True) -> list[str]:
+def differences(trajectory: Trajectory, again: ReplayResult, *, is_judged: bool = True) -> list[str]:
     """Say what a replay gave otherwise than it is stored, with the first such step; empty when all is same.
 
     Steps count from 1. Without `is_judged`, the outcome and what the rule read are left out: for an episode
@@ -57,7 +57,7 @@ def differences(trajectory: Trajectory, again: Replay, *, is_judged: bool = True
     return places + _casts(trajectory, again)
 
 
-def _rewards(trajectory: Trajectory, again: Replay) -> list[str]:
+def _rewards(trajectory: Trajectory, again: ReplayResult) -> list[str]:
     unlike = _unlike(again.rewards, trajectory.rewards)
     if not len(unlike):
         return []
@@ -68,7 +68,7 @@ def _rewards(trajectory: Trajectory, again: Replay) -> list[str]:
     ]
 
 
-def _end(trajectory: Trajectory, again: Replay) -> list[str]:
+def _end(trajectory: Trajectory, again: ReplayResult) -> list[str]:
     ends = [(episode.terminated, episode.truncated) for episode in (again, trajectory)]
     if ends[0] == ends[1]:
         return []
@@ -77,7 +77,7 @@ def _end(trajectory: Trajectory, again: Replay) -> list[str]:
     return [f"another end at step {len(trajectory)} ({got}, stored: {stored})"]
 
 
-def _shows_same(trajectory: Trajectory, again: Replay) -> bool:
+def _shows_same(trajectory: Trajectory, again: ReplayResult) -> bool:
     """Whether observations are those of the stored digest, which covers rewards and the end as well.
 
     Where they were not kept, the rewards or the end that differ explain the digest.
@@ -89,13 +89,13 @@ def _shows_same(trajectory: Trajectory, again: Replay) -> bool:
     )
 
 
-def _digest_difference(trajectory: Trajectory, again: Replay) -> str:
+def _digest_difference(trajectory: Trajectory, again: ReplayResult) -> str:
     if trajectory.observations is not None and again.observations:
         return "stored observations, rewards or an end that differ from its digest"
     return "other observations"  # one digest covers all steps: it does not say at which
 
 
-def _outcome(trajectory: Trajectory, again: Replay) -> list[str]:
+def _outcome(trajectory: Trajectory, again: ReplayResult) -> list[str]:
     if trajectory.success in (None, again.success):  # what is not known contradicts nothing
         return []
     got, stored = (
@@ -105,7 +105,7 @@ def _outcome(trajectory: Trajectory, again: Replay) -> list[str]:
     return [f"another outcome ({got}, stored: {stored})"]
 
 
-def _infos(trajectory: Trajectory, again: Replay) -> list[str]:
+def _infos(trajectory: Trajectory, again: ReplayResult) -> list[str]:
     if again.infos is None:
         return []
     places, nothing = [], np.full(len(trajectory), np.nan)
@@ -121,7 +121,7 @@ def _infos(trajectory: Trajectory, again: Replay) -> list[str]:
     return places
 
 
-def _casts(trajectory: Trajectory, again: Replay) -> list[str]:
+def _casts(trajectory: Trajectory, again: ReplayResult) -> list[str]:
     if again.casts is None:
         return []
     got, stored = again.casts, trajectory.casts

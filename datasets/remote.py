@@ -10,7 +10,7 @@ from typing import IO, Any
 from ..errors import TutelageError
 
 
-class Remote:
+class RemoteFolder:
     """One folder at a URL; what goes wrong there raises whatever that file system raises.
 
     A bucket may keep what was overwritten or deleted: on S3 such versions are listed, opened and removed

@@ -14,10 +14,10 @@ from ..envs.capabilities import draws_tiles
 from ..envs.success import SuccessRule
 from ..envs.suite import Suite
 from ..envs.task import Task
-from ..envs.task_env import Step, TaskEnvironment
+from ..envs.task_env import StepResult, TaskEnv
 from ..errors import TutelageError
 from ..foreign_code.trust import Untrusted
-from .proof import Replay, differences, is_same
+from .proof import ReplayResult, differences, is_same
 from .trajectory import Digest, Trajectory, digest_of, stack_observations
 from .versions import moved_versions
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ..envs.grid.environment import GridEnv
 
 
-def replay(trajectory: Trajectory, environment: TaskEnvironment) -> Replay:
+def replay(trajectory: Trajectory, environment: TaskEnv) -> ReplayResult:
     """Run a trajectory's seed and actions again.
 
     Stored observations are returned as they are, with the digest computed over them: the
@@ -36,14 +36,14 @@ def replay(trajectory: Trajectory, environment: TaskEnvironment) -> Replay:
     step = environment.reset(trajectory.seed)
     digest = Digest()
     proof = digest.update(step.observation, 0.0, False, False)
-    steps: list[Step] = [step]
+    steps: list[StepResult] = [step]
     for row in trajectory.actions:
         if step.done:
             break
         step = environment.step(row)
         proof = digest.update(step.observation, step.reward, step.terminated, step.truncated)
         steps.append(step)
-    return Replay(
+    return ReplayResult(
         observations=stack_observations([one.observation for one in steps]),
         rewards=np.array([one.reward for one in steps[1:]]),
         terminated=step.terminated,
@@ -56,9 +56,7 @@ def replay(trajectory: Trajectory, environment: TaskEnvironment) -> Replay:
     )
 
 
-def prove(
-    trajectory: Trajectory, environment: TaskEnvironment, observations: Mapping[str, np.ndarray]
-) -> Trajectory:
+def prove(trajectory: Trajectory, environment: TaskEnv, observations: Mapping[str, np.ndarray]) -> Trajectory:
     """Decide whether actions are enough: return the trajectory without observations, or with them.
 
     `environment` must be fresh (never used); `observations` are those that were seen, leaf path →
@@ -84,7 +82,9 @@ def prove_again(
     return bare
 
 
-def replay_proven(trajectory: Trajectory, environments: Environments, *, is_judged: bool = True) -> Replay:
+def replay_proven(
+    trajectory: Trajectory, environments: Environments, *, is_judged: bool = True
+) -> ReplayResult:
     """Replay, and raise TutelageError unless all that a replay decides is what is stored (`differences`).
 
     An environment that has played other episodes is asked first; before a difference is called one, a
@@ -95,19 +95,19 @@ def replay_proven(trajectory: Trajectory, environments: Environments, *, is_judg
         environments.renew(trajectory.task)
         got = _attempt(trajectory, environments)
         unlike = _unlike(trajectory, got, is_judged)
-    if isinstance(got, Replay) and not unlike:
+    if isinstance(got, ReplayResult) and not unlike:
         return got
     raise TutelageError(_complaint(trajectory, unlike))
 
 
 def replay_many(
     trajectories: Sequence[Trajectory], environments: Environments, *, is_judged: bool = True
-) -> Iterator[Replay | TutelageError]:
+) -> Iterator[ReplayResult | TutelageError]:
     """Do what `replay_proven` does for many episodes, and give its error instead of raising it.
 
     Episodes of grid worlds are replayed by the kernels, all of a task in one call.
     """
-    quick: dict[str, Replay] = {}
+    quick: dict[str, ReplayResult] = {}
     for task in dict.fromkeys(trajectory.task for trajectory in trajectories):
         candidates = [
             trajectory
@@ -155,8 +155,8 @@ def is_grid(task: Task) -> bool:
 
 
 def replay_grid(
-    trajectories: Sequence[Trajectory], environment: TaskEnvironment, world: GridEnv
-) -> Iterator[Replay]:
+    trajectories: Sequence[Trajectory], environment: TaskEnv, world: GridEnv
+) -> Iterator[ReplayResult]:
     """Replay episodes of one grid task in one call of `GridEnv.step_many`."""
     lengths = [len(one) for one in trajectories]
     begins = np.concatenate(([0], np.cumsum(lengths)))
@@ -176,7 +176,7 @@ def replay_grid(
         }
         flags = np.stack([played.terminated[steps], played.truncated[steps]], 1)
         digest = _grid_digest(observations, rewards, flags, played.missions[n])
-        yield Replay(rewards, *ends, success, digest, observations, None, infos, {})
+        yield ReplayResult(rewards, *ends, success, digest, observations, None, infos, {})
 
 
 def _grid_digest(
@@ -201,7 +201,7 @@ def _bytes_of(array: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(array).reshape(len(array), -1).view(np.uint8)
 
 
-def _grid_world(environment: TaskEnvironment) -> GridEnv | None:
+def _grid_world(environment: TaskEnv) -> GridEnv | None:
     """Return the grid world of a task that is nothing but one, else None."""
     world = environment.env.unwrapped
     return world if draws_tiles(world) and is_grid(environment.task) else None  # type: ignore[return-value]
@@ -212,11 +212,11 @@ class Environments:
 
     def __init__(self, suite: Suite) -> None:
         self.suite = suite
-        self._made: dict[str, TaskEnvironment] = {}
+        self._made: dict[str, TaskEnv] = {}
 
-    def __getitem__(self, task_id: str) -> TaskEnvironment:
+    def __getitem__(self, task_id: str) -> TaskEnv:
         if task_id not in self._made:
-            self._made[task_id] = TaskEnvironment(self.suite[task_id])
+            self._made[task_id] = TaskEnv(self.suite[task_id])
         return self._made[task_id]
 
     def renew(self, task_id: str) -> None:
@@ -232,10 +232,12 @@ class Environments:
             self.renew(task_id)
 
 
-def _stored(trajectory: Trajectory, observations: Mapping[str, np.ndarray], rule: SuccessRule) -> Replay:
+def _stored(
+    trajectory: Trajectory, observations: Mapping[str, np.ndarray], rule: SuccessRule
+) -> ReplayResult:
     ends = trajectory.terminated, trajectory.truncated
     judged = rule.judge(trajectory.rewards, *ends, trajectory.infos) if any(ends) else rule.outcome(False)
-    return Replay(
+    return ReplayResult(
         observations=dict(observations),
         rewards=trajectory.rewards,
         terminated=trajectory.terminated,
@@ -245,12 +247,12 @@ def _stored(trajectory: Trajectory, observations: Mapping[str, np.ndarray], rule
     )
 
 
-def _masks(steps: list[Step]) -> np.ndarray | None:
+def _masks(steps: list[StepResult]) -> np.ndarray | None:
     masks = [one.legal for one in steps if one.legal is not None]
     return np.stack(masks) if len(masks) == len(steps) else None
 
 
-def _attempt(trajectory: Trajectory, environments: Environments) -> Replay | Exception:
+def _attempt(trajectory: Trajectory, environments: Environments) -> ReplayResult | Exception:
     if trajectory.observations is not None:
         return _stored(trajectory, trajectory.observations, environments.suite[trajectory.task].success)
     try:
@@ -261,7 +263,7 @@ def _attempt(trajectory: Trajectory, environments: Environments) -> Replay | Exc
         return error
 
 
-def _unlike(trajectory: Trajectory, got: Replay | Exception, is_judged: bool) -> list[str]:
+def _unlike(trajectory: Trajectory, got: ReplayResult | Exception, is_judged: bool) -> list[str]:
     """Say what differs, or what the environment raised."""
     if isinstance(got, Exception):
         return [f"{type(got).__name__}: {got}"]

@@ -38,8 +38,9 @@ class Trajectory:
     `digest` is the 16-byte chained BLAKE2b over every observation, reward and flag (see `Digest`).
     `observations` is None when replay proved that seed and actions give them back, else leaf path →
     `[T+1, ...]` array. `infos` is what the success rule read from info: path → float64 `[T]`, see
-    `envs.success.Watch`. `casts` says of each leaf (or `(action)`) what a cast to its declared dtype changed.
-    `success` is None where the task has no success rule. Raises TutelageError when the lengths disagree.
+    `envs.success.SuccessMonitor`. `casts` says of each leaf (or `(action)`) what a cast to its declared
+    dtype changed. `success` is None where the task has no success rule. Raises TutelageError when the lengths
+    disagree.
     """
 
     suite: str

@@ -12,7 +12,7 @@ from ..envs.admission import admit
 from ..envs.suite import Suite
 from ..errors import TutelageError
 from ..foreign_code.trust import Untrusted
-from .arrays.array_profile import Profile
+from .arrays.array_profile import ArrayProfile
 from .parallel import spread
 from .replay import Environments, replay_many
 from .trajectory import CONTROLLERS, Trajectory
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def verify(
-    store: Store, progress: Progress | None, workers: int, replayed: bool, profile: Profile | None = None
+    store: Store, progress: Progress | None, workers: int, replayed: bool, profile: ArrayProfile | None = None
 ) -> list[str]:
     """List what is wrong with a store, in part order; see `Store.verify`.
 
@@ -74,13 +74,13 @@ def _sound_units(store: Store) -> tuple[list[str], list[tuple[str, int, int]]]:
 
 def check_group(
     path: Path, replayed: bool, profiled: bool, unit: tuple[str, int, int]
-) -> tuple[list[str], Profile]:
+) -> tuple[list[str], ArrayProfile]:
     """List what is wrong with the episodes of one unit, (part, row group, rows); profile them if asked."""
     from .store import Store
 
     part, group, _ = unit
     store = Store.open(path)
-    problems, profile = [], Profile()
+    problems, profile = [], ArrayProfile()
     try:
         with Environments(store.suite) as environments:
             where, tasks = f"part {part}: ", {task.id for task in store.suite}

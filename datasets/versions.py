@@ -10,7 +10,7 @@ from functools import cache
 from types import ModuleType
 from typing import Any
 
-from ..envs.task_env import TaskEnvironment
+from ..envs.task_env import TaskEnv
 
 ALWAYS = ("gymnasium", "numpy")
 _IMPORTED: dict[type, frozenset[str]] = {}
@@ -18,7 +18,7 @@ MOST_MODULES = 2000
 """Modules of an environment's own package that are looked through."""
 
 
-def versions_of(environment: TaskEnvironment) -> dict[str, str]:
+def versions_of(environment: TaskEnv) -> dict[str, str]:
     """Return the version of Python, and of every distribution that the environment's modules import.
 
     These are found by what stands in those modules, and by what the environment and its wrappers hold.

@@ -33,7 +33,7 @@ class ProcessEnded(TutelageError):
     """A process ended before its work: it crashed, or the system ended it for want of memory."""
 
 
-class Crew:
+class ProcessPool:
     """So many processes that do `work`; a context that ends them, whatever they are doing.
 
     Signals of a terminal do not reach them: they end when their pipe does, that is with this process.
@@ -67,7 +67,7 @@ class Crew:
             self.__exit__(None, None, None)
             raise
 
-    def __enter__(self) -> Crew:
+    def __enter__(self) -> ProcessPool:
         return self
 
     def __exit__(

@@ -48,7 +48,7 @@ _DOTTED = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+$")
 _DRIVE = re.compile(r"[A-Za-z]:")
 
 
-class Act(NamedTuple):
+class ForeignAct(NamedTuple):
     """Something that a task would make happen: what it is, the name to trust for it, what is shown of it."""
 
     what: str
@@ -83,16 +83,16 @@ def admit_all(suite: Suite) -> Suite:
     return suite
 
 
-def acts_of(task: Task) -> list[Act]:
+def acts_of(task: Task) -> list[ForeignAct]:
     """List what making a task's environment would run, import or read, beyond its registered package."""
     module, _, env = task.env.rpartition(":")
     acts = [_import(name) for name in dict.fromkeys([*task.imports, *([module] if module else [])])]
     if _OLD_GYM.search(env):
-        acts.append(Act("make an environment of the package gym", "gym", "package gym will run", True))
+        acts.append(ForeignAct("make an environment of the package gym", "gym", "package gym will run", True))
     return [*acts, *_acts_in(task.kwargs, "")]
 
 
-def _acts_in(value: Any, key: str) -> Iterator[Act]:
+def _acts_in(value: Any, key: str) -> Iterator[ForeignAct]:
     if isinstance(value, Mapping):
         for name, inner in value.items():
             yield from _acts_in(name, "")
@@ -104,7 +104,7 @@ def _acts_in(value: Any, key: str) -> Iterator[Act]:
         yield act
 
 
-def _act_of(text: str, key: str) -> Act | None:
+def _act_of(text: str, key: str) -> ForeignAct | None:
     """Say what a word among the arguments would do; None for a word that is nothing but one."""
     if key == "task" and text in miniwob_tasks():
         return None
@@ -112,7 +112,9 @@ def _act_of(text: str, key: str) -> Act | None:
         return None if in_miniwob(text) else _page(text)
     if _names_file(text):
         shown = printable(text)
-        return Act(f"use the file or address {shown}", os.path.expanduser(text), f"{shown} will be used")
+        return ForeignAct(
+            f"use the file or address {shown}", os.path.expanduser(text), f"{shown} will be used"
+        )
     if attribute := _WITH_ATTRIBUTE.match(text):
         return _import(attribute[1]) if _can_import(attribute[1]) else None
     if (_DOTTED.match(text) or (key in _MODULE_KEYS and text.isidentifier())) and _can_import(text):
@@ -120,18 +122,20 @@ def _act_of(text: str, key: str) -> Act | None:
     return None
 
 
-def _page(text: str) -> Act:
+def _page(text: str) -> ForeignAct:
     path = Path(os.path.expanduser(text))
     shown = printable(text)
     try:
         folder = str(path.resolve().parent)
     except (OSError, ValueError, RuntimeError):
         folder = text
-    return Act(f"run the page {shown}", folder, f"page {printable(path.name)} will run")
+    return ForeignAct(f"run the page {shown}", folder, f"page {printable(path.name)} will run")
 
 
-def _import(module: str) -> Act:
-    return Act(f"import the module {printable(module)}", module, f"module {printable(module)} will run", True)
+def _import(module: str) -> ForeignAct:
+    return ForeignAct(
+        f"import the module {printable(module)}", module, f"module {printable(module)} will run", True
+    )
 
 
 def _names_file(text: str) -> bool:

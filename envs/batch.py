@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from .spaces import row_to_action
-from .task_env import Step, TaskEnvironment
+from .task_env import StepResult, TaskEnv
 from .web.registration import is_web
 
 
-def reset_together(environments: Sequence[TaskEnvironment], seeds: Sequence[int]) -> list[Step]:
+def reset_together(environments: Sequence[TaskEnv], seeds: Sequence[int]) -> list[StepResult]:
     """Begin the episode of a seed in each environment."""
     if not _have_pages(environments):
         return [one.reset(seed) for one, seed in zip(environments, seeds, strict=True)]
@@ -24,7 +24,7 @@ def reset_together(environments: Sequence[TaskEnvironment], seeds: Sequence[int]
     return [one.begun(seed, *seen) for one, seed, seen in each]
 
 
-def step_together(environments: Sequence[TaskEnvironment], rows: Sequence[np.ndarray]) -> list[Step]:
+def step_together(environments: Sequence[TaskEnv], rows: Sequence[np.ndarray]) -> list[StepResult]:
     """Take one action, a row `[k]`, in each environment."""
     if not _have_pages(environments):
         return [one.step(row) for one, row in zip(environments, rows, strict=True)]
@@ -36,5 +36,5 @@ def step_together(environments: Sequence[TaskEnvironment], rows: Sequence[np.nda
     return [one.stepped(row, *result) for one, row, result in each]
 
 
-def _have_pages(environments: Sequence[TaskEnvironment]) -> bool:
+def _have_pages(environments: Sequence[TaskEnv]) -> bool:
     return bool(environments) and is_web(environments[0].task.env)

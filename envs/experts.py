@@ -12,7 +12,7 @@ import numpy as np
 from ..errors import TutelageError, nearest
 from .capabilities import draws_tiles
 from .task import Task
-from .task_env import TaskEnvironment
+from .task_env import TaskEnv
 
 
 class Expert(Protocol):
@@ -25,7 +25,7 @@ class Expert(Protocol):
         """Return the next action, a row `[k]`, from any state it may be in; None is giving up."""
 
 
-def make_expert(task: Task, environment: TaskEnvironment) -> Expert:
+def make_expert(task: Task, environment: TaskEnv) -> Expert:
     """Return the expert that the suite names for a task.
 
     Raises TutelageError when it names none, one that does not exist, or one that cannot play it.
@@ -60,7 +60,7 @@ class BabyAIExpert:
 
     SEARCHES = 1_000
 
-    def __init__(self, environment: TaskEnvironment) -> None:
+    def __init__(self, environment: TaskEnv) -> None:
         from minigrid.utils.baby_ai_bot import BabyAIBot
 
         self._bot_class = BabyAIBot
@@ -75,7 +75,7 @@ class BabyAIExpert:
 
         def counted(*args: Any, **kwargs: Any) -> Any:
             if self._bot.bfs_counter > self.SEARCHES:
-                raise _Lost
+                raise _BotLost
             return search(*args, **kwargs)
 
         self._bot._breadth_first_search = counted
@@ -87,7 +87,7 @@ class BabyAIExpert:
         self._asked += 1
         try:
             action = self._bot.replan(None if taken is None else int(taken[0]))
-        except (_Lost, AssertionError, ValueError, IndexError, TypeError, AttributeError, RecursionError):
+        except (_BotLost, AssertionError, ValueError, IndexError, TypeError, AttributeError, RecursionError):
             return None  # the bot's own invariants broke: it is lost for the rest of the episode
         except Exception as error:
             if type(error).__name__ == "DisappearedBoxError":
@@ -99,7 +99,7 @@ class BabyAIExpert:
 class GridExpert:
     """The planner of our own grid world; it explores, so it needs what it has seen, and nothing else."""
 
-    def __init__(self, environment: TaskEnvironment) -> None:
+    def __init__(self, environment: TaskEnv) -> None:
         from .grid.environment import GridEnv
         from .grid.planner.memory import empty_minds
 
@@ -119,7 +119,7 @@ class GridExpert:
         return np.array([float(advise(self._world.worlds, self._minds, 0))])
 
 
-class _Lost(Exception):
+class _BotLost(Exception):
     """The bot has searched more often than any solvable plan needs."""
 
 
@@ -128,7 +128,7 @@ class CartPoleExpert:
 
     GAINS = np.array([0.6, 1.1, 9.0, 2.2])  # position, velocity, angle, angular velocity
 
-    def __init__(self, environment: TaskEnvironment) -> None:
+    def __init__(self, environment: TaskEnv) -> None:
         self._environment = environment
 
     def reset(self) -> None:
@@ -142,7 +142,7 @@ class CartPoleExpert:
 class TaxiExpert:
     """Shortest path over the taxi's own transition table, found once by searching back from delivery."""
 
-    def __init__(self, environment: TaskEnvironment) -> None:
+    def __init__(self, environment: TaskEnv) -> None:
         self._environment = environment
         self._plan = _taxi_plan(type(environment.env.unwrapped))  # type: ignore[arg-type]
 
@@ -159,7 +159,7 @@ class PendulumExpert:
     Energy shaping after Åström and Furuta, "Swinging up a pendulum by energy control" (2000).
     """
 
-    def __init__(self, environment: TaskEnvironment) -> None:
+    def __init__(self, environment: TaskEnv) -> None:
         self._environment = environment
 
     def reset(self) -> None:
@@ -178,7 +178,7 @@ class PendulumExpert:
         return np.array([float(np.clip(torque, -world.max_torque, world.max_torque))])
 
 
-_EXPERTS: dict[str, Callable[[TaskEnvironment], Expert]] = {
+_EXPERTS: dict[str, Callable[[TaskEnv], Expert]] = {
     "grid": GridExpert,
     "babyai": BabyAIExpert,
     "cartpole": CartPoleExpert,

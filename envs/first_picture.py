@@ -8,13 +8,13 @@ import sys
 from .rendering import is_blank
 from .success import SuccessRule
 from .task import Task
-from .task_env import TaskEnvironment
+from .task_env import TaskEnv
 
 
 def _main() -> None:
     """Draw the first picture of the task on standard input; status 0 says that it shows something."""
     plain = json.load(sys.stdin)
-    environment = TaskEnvironment(Task(**plain | {"success": SuccessRule(plain["success"])}), rgb=True)
+    environment = TaskEnv(Task(**plain | {"success": SuccessRule(plain["success"])}), rgb=True)
     environment.reset(0)
     frame = environment.frame()
     environment.close()

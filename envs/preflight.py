@@ -17,7 +17,7 @@ from .keys.controls import Controls
 from .rendering import OPENGL, SDL, adopt, find_drivers, is_blank
 from .suite import Suite
 from .task import Task
-from .task_env import TaskEnvironment, failures
+from .task_env import TaskEnv, failures
 from .web.browser import close_shared
 
 _STEPS = 3
@@ -77,10 +77,10 @@ def try_out(task: Task, expert: bool = False, people: bool = False) -> Controls:
     return controls
 
 
-def _made(task: Task, people: bool) -> TaskEnvironment:
+def _made(task: Task, people: bool) -> TaskEnv:
     """Make a task's environment; whatever prevents that is a failure of the environment, no other's."""
     try:
-        return TaskEnvironment(task, rgb=people)
+        return TaskEnv(task, rgb=people)
     except (EnvironmentFailure, Untrusted):
         raise
     except TutelageError as error:
@@ -101,7 +101,7 @@ def check_playable(task: Task, controls: Controls) -> None:
         )
 
 
-def check_casts(environment: TaskEnvironment) -> None:
+def check_casts(environment: TaskEnv) -> None:
     """Raise TutelageError where what was observed is not what the space declares, and a cast changes it."""
     for leaf, change in environment.casts.items():
         raise TutelageError(
@@ -110,7 +110,7 @@ def check_casts(environment: TaskEnvironment) -> None:
         )
 
 
-def _take_steps(environment: TaskEnvironment, controls: Controls) -> None:
+def _take_steps(environment: TaskEnv, controls: Controls) -> None:
     """Take a few steps without a key, else with the first key, to see what they give."""
     row = controls.idle or next((binding.action for binding in controls.bindings), None)
     if row is None or controls.hands:
@@ -147,7 +147,7 @@ def info_notes(task: Task) -> list[str]:
 
 def _unseen(task: Task) -> tuple[list[InfoPath], list[Mapping[str, Any]]]:
     """Take random actions until every place was there, or the episode is over; return what was not."""
-    environment = TaskEnvironment(task)
+    environment = TaskEnv(task)
     missing, infos = [*task.success.paths], list[Mapping[str, Any]]()
     try:
         environment.reset(0)
@@ -171,7 +171,7 @@ def _number(task: Task, path: InfoPath, info: Mapping[str, Any]) -> float:
         raise TutelageError(f"task {task.id!r}: {error}") from None
 
 
-def check_picture(task: Task, environment: TaskEnvironment) -> None:
+def check_picture(task: Task, environment: TaskEnv) -> None:
     """Draw the first picture; where it fails or is of one color, look for drivers that draw it.
 
     What is found holds for the processes to come. Raises TutelageError where nothing draws.

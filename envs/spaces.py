@@ -35,10 +35,10 @@ class Leaf:
     @property
     def is_words(self) -> bool:
         """Whether the leaf is text that a person reads, not a document of data."""
-        return self.is_text and not isinstance(self.space, Document)
+        return self.is_text and not isinstance(self.space, JSONText)
 
 
-class Document(spaces.Space[str]):
+class JSONText(spaces.Space[str]):
     """A space of strings that hold data (JSON), not words."""
 
     def __init__(self, seed: int | np.random.Generator | None = None) -> None:

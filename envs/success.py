@@ -80,7 +80,7 @@ class SuccessRule:
 
         Returns None without a rule.
         """
-        watch = Watch(self)
+        watch = SuccessMonitor(self)
         watch.total, watch.steps = total - reward, steps - 1
         watch.add(reward, terminated, truncated, info or {})
         return watch.success
@@ -107,11 +107,11 @@ class SuccessRule:
 
         Returns None without a rule, and where `infos` lack what the rule reads.
 
-        `rewards` holds T numbers, `infos` float64 `[T]` by path, see `Watch.infos`.
+        `rewards` holds T numbers, `infos` float64 `[T]` by path, see `SuccessMonitor.infos`.
         """
         if any(path.text not in infos for path in self.paths):
             return None
-        watch, last = Watch(self), len(rewards) - 1
+        watch, last = SuccessMonitor(self), len(rewards) - 1
         first = 0 if self.evers else last  # without ever, the last step tells all
         if first:
             with np.errstate(over="ignore", invalid="ignore"):
@@ -203,7 +203,7 @@ class SuccessRule:
         )
 
 
-class Watch:
+class SuccessMonitor:
     """One episode as a rule sees it, step by step."""
 
     def __init__(self, rule: SuccessRule) -> None:

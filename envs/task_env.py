@@ -24,20 +24,20 @@ from .pictures import RENDER_MODES, to_picture
 from .registry import registry_with
 from .rendering import prepare
 from .spaces import Observation, flatten, leaves, row_to_action, whole_numbers
-from .success import Watch
+from .success import SuccessMonitor
 from .task import Task
 from .undisturbed import undisturbed
 from .unregistered import why_absent
 
 ACTION = "(action)"
-"""How `TaskEnvironment.casts` names the action, which no leaf of an observation is called."""
+"""How `TaskEnv.casts` names the action, which no leaf of an observation is called."""
 
 DEFAULT_LIMIT = 1000
 """Steps after which an environment without any limit of its own is truncated."""
 
 
 @dataclass(frozen=True)
-class Step:
+class StepResult:
     """What one reset or step gave.
 
     `observation` maps leaf paths to arrays or text. `legal` is a boolean mask over a Discrete space's
@@ -57,7 +57,7 @@ class Step:
         return self.terminated or self.truncated
 
 
-class TaskEnvironment:
+class TaskEnv:
     """One environment of a task, playing one episode after another.
 
     `rgb=True` makes `frame()` work. Actions are rows `[k]` of float64 (see `spaces.action_to_row`).
@@ -80,9 +80,9 @@ class TaskEnvironment:
         self.casts: dict[str, str] = {}
         """What casts to the declared dtypes changed in this episode: leaf path, or ACTION, → a sentence."""
         self._whole = whole_numbers(self.action_space)
-        self._watch = Watch(task.success)
+        self._watch = SuccessMonitor(task.success)
 
-    def reset(self, seed: int) -> Step:
+    def reset(self, seed: int) -> StepResult:
         """Begin the episode of `seed`."""
         self.forget()
         if self._played and _remembers(self.env):
@@ -93,20 +93,20 @@ class TaskEnvironment:
             observation, info = self.env.reset(seed=seed)
         return self.begun(seed, observation, info)
 
-    def step(self, action: np.ndarray) -> Step:
+    def step(self, action: np.ndarray) -> StepResult:
         """Take one action, a row `[k]`."""
         return self.stepped(action, *self.env.step(row_to_action(self.action_space, action)))
 
     def forget(self) -> None:
         """Forget the last episode."""
         self.last_action, self.casts = None, {}
-        self._watch = Watch(self.task.success)
+        self._watch = SuccessMonitor(self.task.success)
 
     def infos(self) -> dict[str, np.ndarray]:
-        """Return what the success rule has read from info in this episode, see `Watch.infos`."""
+        """Return what the success rule has read from info in this episode, see `SuccessMonitor.infos`."""
         return self._watch.infos()
 
-    def begun(self, seed: int, observation: Any, info: dict[str, Any]) -> Step:
+    def begun(self, seed: int, observation: Any, info: dict[str, Any]) -> StepResult:
         """Tell what the environment's own `reset` gave."""
         self.limit = _limit(self.task, self.env)  # some environments know theirs only now
         # some environments draw from their spaces while they run
@@ -121,7 +121,7 @@ class TaskEnvironment:
         terminated: bool,
         truncated: bool,
         info: dict[str, Any],
-    ) -> Step:
+    ) -> StepResult:
         """Tell what the environment's own `step` gave."""
         self.last_action = action
         self._note_action(action)
@@ -159,14 +159,16 @@ class TaskEnvironment:
     def close(self) -> None:
         self.env.close()
 
-    def _step(self, raw: Any, reward: float, terminated: bool, truncated: bool, info: dict[str, Any]) -> Step:
+    def _step(
+        self, raw: Any, reward: float, terminated: bool, truncated: bool, info: dict[str, Any]
+    ) -> StepResult:
         observation = self._flat(raw)
         texts = [observation[leaf.path] for leaf in self._leaves if leaf.is_words]
         self.instruction = self.task.instruction or " ".join(texts)
         success = self._watch.success if terminated or truncated else None
         mask = info.get("action_mask")
         legal = None if mask is None else np.asarray(mask, dtype=bool)
-        return Step(observation, reward, terminated, truncated, success, legal)
+        return StepResult(observation, reward, terminated, truncated, success, legal)
 
     def _flat(self, raw: Any) -> Observation:
         try:

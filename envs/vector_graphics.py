@@ -34,7 +34,7 @@ _BLACK = (0, 0, 0)
 
 
 @dataclass(frozen=True)
-class Scene:
+class VectorScene:
     """How to draw an environment: `width` and `height` in pixels, and what gives its shapes as they are."""
 
     width: int
@@ -42,14 +42,14 @@ class Scene:
     draw: Callable[[], bytes]
 
 
-def scene_of(env: gymnasium.Env[Any, Any]) -> Scene | None:
+def scene_of(env: gymnasium.Env[Any, Any]) -> VectorScene | None:
     """Return the scene of an environment, or None if it has only its own pictures."""
     bare: Any = env.unwrapped
     found = _SCENES.get(type(bare))
     if found is None:
         return None
     width, height, draw = found
-    return Scene(width, height, lambda: draw(bare))
+    return VectorScene(width, height, lambda: draw(bare))
 
 
 def _cartpole(env: Any) -> bytes:

@@ -16,9 +16,9 @@ from gymnasium import spaces
 from hypothesis import settings
 from moto.server import ThreadedMotoServer
 from tutelage.console.progress import VARIABLE as PROGRESS
-from tutelage.crowd.hosting.host import Kept
+from tutelage.crowd.hosting.host import FinishedEpisode
 from tutelage.crowd.seats.free_choice import FreeChoice
-from tutelage.crowd.seats.seed_assignment import Assignment
+from tutelage.crowd.seats.seed_assignment import SeedAssignment
 from tutelage.crowd.seats.session import Session
 from tutelage.crowd.settings import Settings
 from tutelage.crowd.storage.journal import Journal
@@ -27,7 +27,7 @@ from tutelage.datasets.store import Store
 from tutelage.datasets.trajectory import Trajectory
 from tutelage.envs.registry import registry
 from tutelage.envs.suite import Suite, suite_from
-from tutelage.envs.task_env import TaskEnvironment
+from tutelage.envs.task_env import TaskEnv
 from tutelage.files.state_folder import CACHE_VARIABLE, STATE_VARIABLE
 from tutelage.tests.support import postgres as postgres_server
 from tutelage.tests.support import s3 as s3_server
@@ -139,7 +139,7 @@ def fill(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Store]:
     def run(suite: Suite, *seeds: int) -> Store:
         store = Store.create(tmp_path_factory.mktemp("filled") / "store", suite)
         for task in suite:
-            environment = TaskEnvironment(task)
+            environment = TaskEnv(task)
             recorded = [random_episode(environment, seed, suite=suite.name) for seed in seeds]
             keep = task.id == "unrepeatable"
             store.append([replace(one, observations=seen if keep else None) for one, seen in recorded])
@@ -190,7 +190,7 @@ def toys() -> Suite:
 @pytest.fixture
 def record(demonstrate: Callable[..., Recorded], toys: Suite) -> Callable[..., Trajectory]:
     """Give a way to record a toy task's episode; `stored` keeps its observations."""
-    environments = {task.id: TaskEnvironment(task) for task in toys}
+    environments = {task.id: TaskEnv(task) for task in toys}
 
     def one(task: str = "words", seed: int = 0, stored: bool = False, **options: Any) -> Trajectory:
         trajectory, seen = demonstrate(environments[task], seed, **options)
@@ -271,14 +271,14 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture
-def delivered() -> list[Kept]:
+def delivered() -> list[FinishedEpisode]:
     """Give the list of all that was kept in the test's sessions."""
     return []
 
 
 @pytest.fixture
 def opened(
-    tmp_path: Path, suite: Suite, delivered: list[Kept]
+    tmp_path: Path, suite: Suite, delivered: list[FinishedEpisode]
 ) -> Iterator[Callable[..., Awaitable[FreeChoice]]]:
     """Give a way to open a session on the same journal, as after a restart."""
     with ExitStack() as stack:
@@ -286,7 +286,7 @@ def opened(
 
         async def one(seat: str = "a", name: str = "ada", **options: Any) -> FreeChoice:
             settings = Settings(suite, tmp_path / "store", **options)
-            assignment = Assignment(settings.seeds, settings.is_baseline, journal)
+            assignment = SeedAssignment(settings.seeds, settings.is_baseline, journal)
             known = journal.seat(seat) or SeatRecord(seat, name)
             session = Session(known, suite, journal, kind="simulated", deliver=delivered.append)
             choice = FreeChoice(session, settings, journal, assignment)

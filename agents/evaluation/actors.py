@@ -11,11 +11,11 @@ import numpy as np
 from gymnasium import spaces
 
 from ...datasets.simulation.profiles import SimulatedDemonstrator
-from ...datasets.simulation.simulated_crowd import Player
+from ...datasets.simulation.simulated_crowd import SimulatedPlayer
 from ...envs.experts import Expert, make_expert
 from ...envs.spaces import action_size, action_to_row
 from ...envs.task import Task
-from ...envs.task_env import Step, TaskEnvironment
+from ...envs.task_env import StepResult, TaskEnv
 from ...errors import TutelageError
 
 
@@ -35,9 +35,9 @@ class Actor(Protocol):
     name: str
     kind: str
 
-    def begin(self, environments: Sequence[TaskEnvironment], task: Task, seeds: Sequence[int]) -> None: ...
+    def begin(self, environments: Sequence[TaskEnv], task: Task, seeds: Sequence[int]) -> None: ...
 
-    def act(self, steps: list[Step], alive: np.ndarray) -> np.ndarray: ...
+    def act(self, steps: list[StepResult], alive: np.ndarray) -> np.ndarray: ...
 
 
 def plays(actor: Actor, task: Task) -> bool:
@@ -63,13 +63,13 @@ class ChanceActor:
         self._spaces: list[spaces.Space[Any]] = []
         self._size = 0
 
-    def begin(self, environments: Sequence[TaskEnvironment], task: Task, seeds: Sequence[int]) -> None:
+    def begin(self, environments: Sequence[TaskEnv], task: Task, seeds: Sequence[int]) -> None:
         self._size = action_size(environments[0].action_space)
         self._spaces = [copy.deepcopy(one.action_space) for one in environments]
         for space, seed in zip(self._spaces, seeds, strict=True):
             space.seed(int(episode_generator(self.seed, task, seed, self.name).integers(2**31)))
 
-    def act(self, steps: list[Step], alive: np.ndarray) -> np.ndarray:
+    def act(self, steps: list[StepResult], alive: np.ndarray) -> np.ndarray:
         rows = np.zeros((len(steps), self._size))
         for i in np.flatnonzero(alive):
             rows[i] = _draw(self._spaces[i], steps[i].legal)
@@ -88,14 +88,14 @@ class ExpertActor:
 
     def __init__(self, name: str = "expert") -> None:
         self.name, self.kind = name, "expert"
-        self._made: dict[int, tuple[TaskEnvironment, Expert]] = {}
+        self._made: dict[int, tuple[TaskEnv, Expert]] = {}
         self._experts: list[Expert] = []
         self._size = 0
 
     def plays(self, task: Task) -> bool:
         return task.expert is not None
 
-    def begin(self, environments: Sequence[TaskEnvironment], task: Task, seeds: Sequence[int]) -> None:
+    def begin(self, environments: Sequence[TaskEnv], task: Task, seeds: Sequence[int]) -> None:
         self._size = action_size(environments[0].action_space)
         self._experts = []
         for one in environments:
@@ -105,7 +105,7 @@ class ExpertActor:
         for expert in self._experts:
             expert.reset()
 
-    def act(self, steps: list[Step], alive: np.ndarray) -> np.ndarray:
+    def act(self, steps: list[StepResult], alive: np.ndarray) -> np.ndarray:
         rows = np.full((len(steps), self._size), np.nan)
         for i in np.flatnonzero(alive):
             row = self._experts[i].act()
@@ -125,15 +125,15 @@ class SimulatedActor:
         self.demonstrators: list[str] = []
         self.thought_ms = np.zeros(0)
         self._crowd = list(demonstrators)
-        self._made: dict[tuple[int, str], Player] = {}
-        self._players: list[Player] = []
+        self._made: dict[tuple[int, str], SimulatedPlayer] = {}
+        self._players: list[SimulatedPlayer] = []
         self._size = 0
         self._pace_ms: float | None = None
 
     def plays(self, task: Task) -> bool:
         return task.expert is not None
 
-    def begin(self, environments: Sequence[TaskEnvironment], task: Task, seeds: Sequence[int]) -> None:
+    def begin(self, environments: Sequence[TaskEnv], task: Task, seeds: Sequence[int]) -> None:
         chosen = [self._crowd[seed % len(self._crowd)] for seed in seeds]
         self.demonstrators = [one.name for one in chosen]
         self._size = action_size(environments[0].action_space)
@@ -141,13 +141,13 @@ class SimulatedActor:
         self._players = []
         for who, environment, seed in zip(chosen, environments, seeds, strict=True):
             key = (id(environment), who.name)
-            player = self._made.get(key) or Player(who, environment)
+            player = self._made.get(key) or SimulatedPlayer(who, environment)
             # a player holds its environment, so the id stays that environment's own
             self._made[key] = player
             player.begin(seed)
             self._players.append(player)
 
-    def act(self, steps: list[Step], alive: np.ndarray) -> np.ndarray:
+    def act(self, steps: list[StepResult], alive: np.ndarray) -> np.ndarray:
         rows = np.full((len(steps), self._size), np.nan)
         self.thought_ms = np.zeros(len(steps))
         for i in np.flatnonzero(alive):
@@ -184,7 +184,7 @@ class PolicyActor:
     def plays(self, task: Task) -> bool:
         return task.id in self._policy.tasks
 
-    def begin(self, environments: Sequence[TaskEnvironment], task: Task, seeds: Sequence[int]) -> None:
+    def begin(self, environments: Sequence[TaskEnv], task: Task, seeds: Sequence[int]) -> None:
         if not self.plays(task):
             known = ", ".join(self._policy.tasks)
             raise TutelageError(f"expected a task that {self.name} was taught ({known}), got {task.id!r}")
@@ -199,7 +199,7 @@ class PolicyActor:
             draw = episode_generator(self.seed, task, seeds[0], self.name)
             self._generator = torch.Generator().manual_seed(int(draw.integers(2**62)))
 
-    def act(self, steps: list[Step], alive: np.ndarray) -> np.ndarray:
+    def act(self, steps: list[StepResult], alive: np.ndarray) -> np.ndarray:
         rows, self._memory = self._policy.act(
             self._task,
             stack(steps),
@@ -213,7 +213,7 @@ class PolicyActor:
         return np.asarray(rows, np.float64)
 
 
-def stack(steps: Sequence[Step]) -> dict[str, np.ndarray]:
+def stack(steps: Sequence[StepResult]) -> dict[str, np.ndarray]:
     """Stack the observations of N steps leaf by leaf: `[N, ...]` arrays, text as `str` objects."""
     return {path: _stacked([one.observation[path] for one in steps]) for path in steps[0].observation}
 
@@ -222,7 +222,7 @@ def _stacked(values: Sequence[Any]) -> np.ndarray:
     return np.array(values, object if isinstance(values[0], str) else None)
 
 
-def _legal(steps: Sequence[Step]) -> np.ndarray | None:
+def _legal(steps: Sequence[StepResult]) -> np.ndarray | None:
     if steps[0].legal is None:
         return None
     width = len(steps[0].legal)

@@ -9,7 +9,7 @@ import numpy as np
 
 from ...envs.batch import reset_together, step_together
 from ...envs.task import Task
-from ...envs.task_env import Step, TaskEnvironment
+from ...envs.task_env import StepResult, TaskEnv
 from ...envs.web.registration import is_web
 from ...errors import EnvironmentFailure, TutelageError
 from ...foreign_code.trust import Untrusted
@@ -17,7 +17,7 @@ from ...foreign_code.trust import Untrusted
 _LONGEST = 500
 
 
-class Broken:
+class FailedEpisodes:
     """The episodes of one batch that failed: `reasons` maps place in the batch → what happened.
 
     A `strict` one raises what happened instead, as EnvironmentFailure.
@@ -60,9 +60,9 @@ class Broken:
         except Exception as error:
             self._note(places, f"{name} failed in {self._task.env}: {described(error)}", error)
 
-    def reset(self, environments: Sequence[TaskEnvironment], seeds: Sequence[int]) -> list[Step]:
+    def reset(self, environments: Sequence[TaskEnv], seeds: Sequence[int]) -> list[StepResult]:
         """Begin all episodes; the step of one that failed is another's, and is not read."""
-        steps: dict[int, Step] = {}
+        steps: dict[int, StepResult] = {}
         for places in self._groups(range(len(seeds))):
             with self.environment(places, "in reset"):
                 begun = reset_together([environments[i] for i in places], [seeds[i] for i in places])
@@ -71,10 +71,10 @@ class Broken:
         return [steps.get(i, stand_in) for i in range(len(seeds)) if stand_in is not None]  # type: ignore[misc]
 
     def step(
-        self, environments: Sequence[TaskEnvironment], acting: Mapping[int, np.ndarray]
-    ) -> dict[int, Step]:
+        self, environments: Sequence[TaskEnv], acting: Mapping[int, np.ndarray]
+    ) -> dict[int, StepResult]:
         """Take the actions of those that act, by place; returns the steps of those that did not fail."""
-        steps: dict[int, Step] = {}
+        steps: dict[int, StepResult] = {}
         for places in self._groups(acting):
             with self.environment(places, "in step"):
                 taken = step_together([environments[i] for i in places], [acting[i] for i in places])

@@ -16,7 +16,7 @@ from ...datasets.store import Store
 from ...datasets.trajectory import Trajectory
 from ...envs.suite import Suite, load_suite
 from ...envs.task import TEST, SeedRange
-from ...envs.task_env import TaskEnvironment
+from ...envs.task_env import TaskEnv
 from ...errors import TutelageError, nearest
 from ..training.metrics_log import METRICS
 from .actors import Actor, ChanceActor, ExpertActor, PolicyActor, SimulatedActor
@@ -34,7 +34,7 @@ BESIDE = ("expert", "crowd", "chance")
 
 
 @dataclass(frozen=True)
-class Measured:
+class EvaluationResult:
     """An evaluation on disk and in memory: rows (see `rows.SCHEMA`), and every episode that was played."""
 
     suite: Suite
@@ -70,7 +70,7 @@ def measure(
     seed: int = 0,
     workers: int = 1,
     progress: Report | None = None,
-) -> Measured:
+) -> EvaluationResult:
     """Let every actor play the same seeds, and write `rows.parquet` and the store `episodes` to `out`.
 
     `policies` are checkpoints or runs (whose kept checkpoint is meant). People are not asked to play:
@@ -122,11 +122,11 @@ def measure(
     )
     notes += [f"{counted(result.resumed, 'episode')} were there already"] if result.resumed else []
     notes += _unseen_infos(chosen, result.trajectories)
-    return Measured(chosen, result.rows, result.trajectories, notes)
+    return EvaluationResult(chosen, result.rows, result.trajectories, notes)
 
 
 @dataclass(frozen=True)
-class Written:
+class ReportFiles:
     """The files that tell an evaluation: its `page` (None if not asked for), tables, rows and figures."""
 
     page: Path | None
@@ -158,7 +158,7 @@ def report_on(
     tables: Sequence[Path] = (),
     rows_files: Sequence[Path] = (),
     figures: Path | None = None,
-) -> Written:
+) -> ReportFiles:
     """Tell an evaluation that lies in a folder, with what people have played since.
 
     `out` is the page, `tables` and `rows_files` are files whose endings say their format (see `table_files`),
@@ -187,7 +187,7 @@ def report_on(
             stores=list(stores),
             title=title or f"Tutelage: {store.suite.name}",
         )
-    return Written(
+    return ReportFiles(
         page,
         [write_table(path, whole, store.suite) for path in tables],
         [write_all_rows(path, whole) for path in rows_files],
@@ -202,7 +202,7 @@ def select_success(
 
     `tell` hears of tasks whose environments failed, see `best_of_select`.
     """
-    environments: dict[str, list[TaskEnvironment]] = {}
+    environments: dict[str, list[TaskEnv]] = {}
     return lambda policy: best_of_select(
         policy, suite, episodes, environments=environments, workers=workers, tell=tell
     )

@@ -29,7 +29,7 @@ MANY = 12
 
 
 @dataclass(frozen=True)
-class Episodes:
+class EpisodeArrays:
     """The episodes of one actor on one task, as arrays `[n]` in the order of the rows."""
 
     kind: str
@@ -68,7 +68,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Overall:
+class SuiteScore:
     """One actor over all tasks, each weighing the same; `score` is chance 0, expert 1 where both played."""
 
     success: Interval
@@ -77,7 +77,7 @@ class Overall:
 
 
 @dataclass(frozen=True)
-class Pair:
+class PairedDifference:
     """The first actor against another on the same seeds of a task; `returns` is the mean difference."""
 
     task: str
@@ -190,14 +190,14 @@ class Comparison:
         }
 
     @cached_property
-    def overall(self) -> dict[str, Overall]:
+    def overall(self) -> dict[str, SuiteScore]:
         """Means over the tasks with a success rule, for actors that played all; empty for a single one."""
         if len(self.rated) < 2:
             return {}
         return {actor: self._overall(actor) for actor in self.actors if self._played_all(actor)}
 
     @cached_property
-    def pairs(self) -> list[Pair]:
+    def pairs(self) -> list[PairedDifference]:
         """The subject against every other actor, wherever they share seeds."""
         found = (
             self._pair(task, other)
@@ -243,22 +243,22 @@ class Comparison:
             seeds=(int(mine.seeds.min()), int(mine.seeds.max())),
         )
 
-    def _overall(self, actor: str) -> Overall:
+    def _overall(self, actor: str) -> SuiteScore:
         success = [self.cells[task, actor].success for task in self.rated]
         scores = [self.scores(task, actor) for task in self.rated]
-        return Overall(
+        return SuiteScore(
             intervals.mean_rate(success),
             intervals.task_mean(scores, self.generator("score", actor)),
             intervals.interquartile_mean(scores, self.generator("middle", actor)),
         )
 
-    def _pair(self, task: str, other: str) -> Pair | None:
+    def _pair(self, task: str, other: str) -> PairedDifference | None:
         at, beside = self.shared(task, self.subject, other)
         if not at.size:
             return None
         mine, theirs = self.episodes[task, self.subject], self.episodes[task, other]
         generator = self.generator("pair", task, self.subject, other)
-        return Pair(
+        return PairedDifference(
             task,
             self.subject,
             other,
@@ -285,17 +285,17 @@ def _suite_of(rows: pa.Table) -> Suite | None:
         return None
 
 
-def _grouped(rows: pa.Table, failures: Container[tuple[str, str]]) -> dict[tuple[str, str], Episodes]:
+def _grouped(rows: pa.Table, failures: Container[tuple[str, str]]) -> dict[tuple[str, str], EpisodeArrays]:
     if not len(rows):
         raise TutelageError("expected rows to compare, got none; evaluate at least one episode")
     pairs = zip(rows["task"].to_pylist(), rows["actor"].to_pylist(), strict=True)
     rows = rows.filter(pa.array([pair not in failures for pair in pairs], pa.bool_()))
     # combine_chunks: strings read from Parquet may come in several chunks
     column = {name: rows[name].combine_chunks().to_numpy(zero_copy_only=False) for name in rows.column_names}
-    found: dict[tuple[str, str], Episodes] = {}
+    found: dict[tuple[str, str], EpisodeArrays] = {}
     for task, actor in dict.fromkeys(zip(column["task"].tolist(), column["actor"].tolist(), strict=True)):
         mask = (column["task"] == task) & (column["actor"] == actor)
-        found[task, actor] = Episodes(
+        found[task, actor] = EpisodeArrays(
             kind=str(column["kind"][mask][0]),
             demonstrators=column["demonstrator"][mask],
             seeds=column["seed"][mask],

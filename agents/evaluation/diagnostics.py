@@ -14,7 +14,7 @@ from ...datasets.replay import replay
 from ...datasets.trajectory import Trajectory
 from ...envs.suite import Suite
 from ...envs.task import RECORD, Task
-from ...envs.task_env import TaskEnvironment
+from ...envs.task_env import TaskEnv
 from ...foreign_code.trust import Untrusted
 from .comparison import Comparison
 
@@ -35,7 +35,7 @@ BINS = 16
 
 
 @dataclass(frozen=True)
-class Diagnosis:
+class Diagnostics:
     """One actor's habits on one task; nan where a habit cannot be measured.
 
     `repeat_rate`: share of steps whose action is the one before (an episode's first step not counted).
@@ -60,14 +60,14 @@ def diagnose(
     comparison: Comparison,
     trajectories: Sequence[Trajectory],
     stores: Sequence[Store] = (),
-) -> list[Diagnosis]:
+) -> list[Diagnostics]:
     """Measure every actor's habits on every task, and the demonstrations' beside them.
 
     Trajectories are matched to actors by their episode ids. The demonstrations (what the policy was
     taught with) come as an actor of that name, from at most DEMONSTRATIONS episodes a task and store.
     Does not cover: whether a habit does harm. Going straight on is repetition too.
     """
-    diagnoses: list[Diagnosis] = []
+    diagnoses: list[Diagnostics] = []
     by_id = {one.episode: one for one in trajectories}
     for task in (one for one in suite if one.id in comparison.tasks):
         try:
@@ -81,8 +81,8 @@ def diagnose(
 
 def _of_task(
     task: Task, comparison: Comparison, by_id: dict[str, Trajectory], stores: Sequence[Store]
-) -> list[Diagnosis]:
-    environment = TaskEnvironment(task)
+) -> list[Diagnostics]:
+    environment = TaskEnv(task)
     try:
         return [
             _diagnosis(task, actor, episodes, environment, _detour(comparison, task.id, actor))
@@ -139,11 +139,11 @@ def _played(
 
 
 def _diagnosis(
-    task: Task, actor: str, some: list[Trajectory], environment: TaskEnvironment, detour: float
-) -> Diagnosis:
+    task: Task, actor: str, some: list[Trajectory], environment: TaskEnv, detour: float
+) -> Diagnostics:
     sample = _sample(some)
     bits, most = entropy(np.concatenate([one.actions for one in some]), environment.action_space)
-    return Diagnosis(
+    return Diagnostics(
         task=task.id,
         actor=actor,
         episodes=len(some),

@@ -18,7 +18,7 @@ from ...datasets.trajectory import Trajectory
 from ...envs.admission import admit
 from ...envs.suite import Suite
 from ...envs.task import SELECT, TEST, SeedRange
-from ...envs.task_env import TaskEnvironment
+from ...envs.task_env import TaskEnv
 from ...envs.web.registration import is_web
 from ...errors import TutelageError
 from .actors import Actor, PolicyActor, plays
@@ -141,7 +141,7 @@ def best_of_select(
     suite: Suite,
     episodes: int,
     *,
-    environments: dict[str, list[TaskEnvironment]] | None = None,
+    environments: dict[str, list[TaskEnv]] | None = None,
     batch: int = 256,
     workers: int = 1,
     tell: Callable[[str, str], None] | None = None,

@@ -11,10 +11,10 @@ from functools import lru_cache, partial
 from multiprocessing import parent_process
 from typing import Any
 
-from ...datasets.parallel import Died, spread_safely
+from ...datasets.parallel import JobDied, spread_safely
 from ...datasets.trajectory import Trajectory
 from ...envs.task import Task
-from ...envs.task_env import TaskEnvironment
+from ...envs.task_env import TaskEnv
 from .actors import Actor, plays
 from .rollout import rollout
 
@@ -23,7 +23,7 @@ Report = Callable[[str, str, int, int, int], None]
 
 
 @dataclass(frozen=True)
-class Job:
+class RolloutJob:
     """Some seeds that one actor plays on one task: what is computed, written and made up for at once."""
 
     task: Task
@@ -32,7 +32,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Played:
+class RolloutResult:
     """What came of a job: the episodes, and seed → what went wrong where there is none."""
 
     trajectories: list[Trajectory]
@@ -45,11 +45,11 @@ def jobs_of(
     seeds: Sequence[int],
     batch: int,
     done: Container[tuple[str, str, int]] = (),
-) -> list[Job]:
+) -> list[RolloutJob]:
     """Cut what actors are to play into jobs of a batch each, without what is `done`: (task, actor, seed)."""
     blocks = [seeds[at : at + batch] for at in range(0, len(seeds), batch)]
     left = [
-        Job(task, at, tuple(seed for seed in block if (task.id, actor.name, seed) not in done))
+        RolloutJob(task, at, tuple(seed for seed in block if (task.id, actor.name, seed) not in done))
         for task in tasks
         for at, actor in enumerate(actors)
         if plays(actor, task)
@@ -60,28 +60,28 @@ def jobs_of(
 
 def play(
     actors: Sequence[Actor],
-    jobs: Sequence[Job],
+    jobs: Sequence[RolloutJob],
     *,
     suite_name: str,
     batch: int = 256,
     workers: int = 1,
     progress: Report | None = None,
-) -> Iterator[tuple[Job, Played]]:
+) -> Iterator[tuple[RolloutJob, RolloutResult]]:
     """Give what comes of every job, in their order, as it comes.
 
-    An environment that fails, and with several `workers` a process that dies, is told in `Played.failures`.
+    Failing environments, and with several `workers` dying processes, are listed in `RolloutResult.failures`.
     With several `workers`, `progress` hears of a job's episodes when they have all ended.
     """
-    counts = Counts(actors, jobs, progress)
+    counts = EpisodeCounts(actors, jobs, progress)
     if workers <= 1:
-        with closing(_Pool()) as pool:
+        with closing(_EnvironmentPool()) as pool:
             for job in jobs:
                 yield job, _played(actors[job.actor], job, suite_name, batch, pool, counts.of(job))
         return
     work = partial(_in_a_process, pack(list(actors)), suite_name, batch)
     for job, result in zip(jobs, spread_safely(work, jobs, workers), strict=True):
-        if isinstance(result, Died):
-            result = Played([], dict.fromkeys(job.seeds, str(result)))
+        if isinstance(result, JobDied):
+            result = RolloutResult([], dict.fromkeys(job.seeds, str(result)))
         counts.of(job)(len(job.seeds))
         yield job, result
 
@@ -101,14 +101,14 @@ def unpack(packed: bytes) -> Any:
     return pickle.loads(packed)
 
 
-class _Pool:
+class _EnvironmentPool:
     """The environments of the task that was played last: all its actors play in the same ones."""
 
     def __init__(self) -> None:
         self._task: Task | None = None
-        self._made: list[TaskEnvironment] = []
+        self._made: list[TaskEnv] = []
 
-    def of(self, task: Task) -> list[TaskEnvironment]:
+    def of(self, task: Task) -> list[TaskEnv]:
         """Return what there is for a task, after closing what there is for another."""
         if task != self._task:
             self.close()
@@ -124,18 +124,23 @@ class _Pool:
 
 
 @lru_cache(maxsize=1)
-def _pool_of_this_process() -> _Pool:
-    return _Pool()
+def _pool_of_this_process() -> _EnvironmentPool:
+    return _EnvironmentPool()
 
 
-def _in_a_process(packed: bytes, suite_name: str, batch: int, job: Job) -> Played:
+def _in_a_process(packed: bytes, suite_name: str, batch: int, job: RolloutJob) -> RolloutResult:
     actors: Sequence[Actor] = unpack(packed)
     return _played(actors[job.actor], job, suite_name, batch, _pool_of_this_process(), None)
 
 
 def _played(
-    actor: Actor, job: Job, suite_name: str, batch: int, pool: _Pool, progress: Callable[[int], None] | None
-) -> Played:
+    actor: Actor,
+    job: RolloutJob,
+    suite_name: str,
+    batch: int,
+    pool: _EnvironmentPool,
+    progress: Callable[[int], None] | None,
+) -> RolloutResult:
     failures: dict[int, str] = {}
     episodes = rollout(
         actor,
@@ -147,13 +152,13 @@ def _played(
         progress=progress,
         failures=failures,
     )
-    return Played(episodes, failures)
+    return RolloutResult(episodes, failures)
 
 
-class Counts:
+class EpisodeCounts:
     """How many episodes of each task and actor have ended, told to a Report."""
 
-    def __init__(self, actors: Sequence[Actor], jobs: Sequence[Job], report: Report | None) -> None:
+    def __init__(self, actors: Sequence[Actor], jobs: Sequence[RolloutJob], report: Report | None) -> None:
         self._names = [actor.name for actor in actors]
         self._report = report
         self._ended: Counter[tuple[str, int]] = Counter()
@@ -161,7 +166,7 @@ class Counts:
         for job in jobs:
             self._totals[job.task.id, job.actor] += len(job.seeds)
 
-    def of(self, job: Job) -> Callable[[int], None]:
+    def of(self, job: RolloutJob) -> Callable[[int], None]:
         """Return what counts episodes of a job as they end."""
         pair = (job.task.id, job.actor)
 

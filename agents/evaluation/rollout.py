@@ -14,11 +14,11 @@ from ...datasets.trajectory import CONTROLLERS, Digest, Trajectory, stack_observ
 from ...datasets.versions import versions_of
 from ...envs.spaces import Observation, action_to_row
 from ...envs.task import Task
-from ...envs.task_env import Step, TaskEnvironment
+from ...envs.task_env import StepResult, TaskEnv
 from ...envs.web.registration import is_web
 from ...errors import TutelageError
 from .actors import Actor
-from .broken import Broken
+from .broken import FailedEpisodes
 
 TABS = 16
 """Web pages at once, at most: each takes some 30 MB."""
@@ -37,7 +37,7 @@ def rollout(
     batch: int = 256,
     suite_name: str,
     progress: Callable[[int], None] | None = None,
-    environments: list[TaskEnvironment] | None = None,
+    environments: list[TaskEnv] | None = None,
     keep: bool = False,
     failures: dict[int, str] | None = None,
 ) -> list[Trajectory]:
@@ -64,10 +64,10 @@ def rollout(
     try:
         for start in range(0, len(seeds), batch):
             some = [int(seed) for seed in seeds[start : start + batch]]
-            broken = Broken(task, some, strict=failures is None)
+            broken = FailedEpisodes(task, some, strict=failures is None)
             with broken.environment(range(len(some)), "when it was made"):
                 while len(pool) < len(some):
-                    pool.append(TaskEnvironment(task))
+                    pool.append(TaskEnv(task))
             if len(broken.reasons) < len(some):
                 played += _play(actor, task, pool[: len(some)], some, suite_name, progress, keep, broken)
             if not broken.reasons:
@@ -86,7 +86,7 @@ def rollout(
     return played
 
 
-def _drop(pool: list[TaskEnvironment]) -> None:
+def _drop(pool: list[TaskEnv]) -> None:
     """Close environments and forget them, whatever they raise."""
     for environment in pool:
         with contextlib.suppress(Exception):
@@ -95,7 +95,7 @@ def _drop(pool: list[TaskEnvironment]) -> None:
 
 
 @dataclass
-class _Tape:
+class _EpisodeLog:
     """What is written down of one episode while it runs; what is `seen` only where it is kept."""
 
     seed: int
@@ -109,11 +109,11 @@ class _Tape:
     hash: bytes = b""
     notes: str = ""
 
-    def first(self, step: Step) -> None:
+    def first(self, step: StepResult) -> None:
         self.hash = self.digest.update(step.observation, 0.0, False, False)
         self._see(step)
 
-    def add(self, action: np.ndarray, step: Step, thought: float) -> None:
+    def add(self, action: np.ndarray, step: StepResult, thought: float) -> None:
         self.clock += thought
         self.actions.append(action)
         self.rewards.append(step.reward)
@@ -121,7 +121,7 @@ class _Tape:
         self.hash = self.digest.update(step.observation, step.reward, step.terminated, step.truncated)
         self._see(step)
 
-    def _see(self, step: Step) -> None:
+    def _see(self, step: StepResult) -> None:
         if self.seen is not None:
             self.seen.append(step.observation)
 
@@ -129,12 +129,12 @@ class _Tape:
 def _play(
     actor: Actor,
     task: Task,
-    environments: Sequence[TaskEnvironment],
+    environments: Sequence[TaskEnv],
     seeds: Sequence[int],
     suite_name: str,
     progress: Callable[[int], None] | None,
     keep: bool,
-    broken: Broken,
+    broken: FailedEpisodes,
 ) -> list[Trajectory]:
     started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     steps = broken.reset(environments, seeds)
@@ -146,7 +146,7 @@ def _play(
     with broken.actor(range(len(seeds)), actor.name):
         actor.begin(environments, task, seeds)
     names = getattr(actor, "demonstrators", None) or [actor.name] * len(seeds)
-    tapes = [_Tape(seed, name, [] if keep else None) for seed, name in zip(seeds, names, strict=True)]
+    tapes = [_EpisodeLog(seed, name, [] if keep else None) for seed, name in zip(seeds, names, strict=True)]
     for i in np.flatnonzero(alive):
         tapes[i].first(steps[i])
     alive &= broken.alive
@@ -177,13 +177,13 @@ def _play(
 
 
 def _advance(
-    environments: Sequence[TaskEnvironment],
+    environments: Sequence[TaskEnv],
     living: np.ndarray,
-    steps: list[Step],
+    steps: list[StepResult],
     rows: np.ndarray,
-    tapes: Sequence[_Tape],
+    tapes: Sequence[_EpisodeLog],
     thought: np.ndarray,
-    broken: Broken,
+    broken: FailedEpisodes,
 ) -> None:
     """Step the environments of the living, and write it down; an actor that gives up takes no step."""
     acting: dict[int, np.ndarray] = {}
@@ -200,7 +200,7 @@ def _advance(
         tapes[i].add(np.array(acting[i], np.float64), step, float(thought[i]))
 
 
-def _rest(environment: TaskEnvironment) -> np.ndarray:
+def _rest(environment: TaskEnv) -> np.ndarray:
     idle = environment.controls().idle
     if idle is not None:
         return np.array(idle)
@@ -209,8 +209,8 @@ def _rest(environment: TaskEnvironment) -> np.ndarray:
 
 
 def _trajectory(
-    tape: _Tape,
-    last: Step,
+    tape: _EpisodeLog,
+    last: StepResult,
     actor: Actor,
     task: Task,
     suite_name: str,

@@ -15,7 +15,7 @@ SKIPPED = -2.0
 
 
 @dataclass(frozen=True)
-class Part:
+class ActionPart:
     """One number of an action: a `choice` among `size`, counted from `low`, or `size` `bins` on [low, high].
 
     An `element` or a `word` points at the step's own tokens: its options are the elements of the page
@@ -32,7 +32,7 @@ class Part:
     after: bool = False
 
 
-def targets(part: Part, column: np.ndarray) -> np.ndarray:
+def targets(part: ActionPart, column: np.ndarray) -> np.ndarray:
     """Turn one column of actions `[S]` into what the part should answer.
 
     A choice gives indices int64 `[S]`; bins give float32 `[S, size]`: the two bins around the number

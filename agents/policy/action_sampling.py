@@ -9,14 +9,14 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Draw:
+class SamplingSettings:
     """Options are drawn at random: at a `temperature` of 1 as the policy says, above that more evenly."""
 
     generator: torch.Generator | None
     temperature: float = 1.0
 
 
-def pick(logits: Tensor, draw: Draw | None) -> Tensor:
+def pick(logits: Tensor, draw: SamplingSettings | None) -> Tensor:
     """Choose one of each step's options, given logits `[S, n]`; without a draw, the likeliest."""
     if draw is None:
         return logits.argmax(-1)

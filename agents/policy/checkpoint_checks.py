@@ -12,13 +12,13 @@ from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
 from ...errors import TutelageError
-from .action_parts import POINTING, Part
-from .encoding import GRID_SIDE, Encoding, Interface, Seen
+from .action_parts import POINTING, ActionPart
+from .encoding import GRID_SIDE, Encoding, IOSpec, ObservationSpec
 from .policy import Policy, PolicyConfig
 from .web.page_actions import page_parts
 
 _KEYS = {"weights": str, "policy": dict, "forgetful": list, "lineage": dict, "suite": dict, "encoding": dict}
-_INTERFACES = TypeAdapter(tuple[Interface, ...])
+_INTERFACES = TypeAdapter(tuple[IOSpec, ...])
 _PIXELS = 1 << 24
 """Numbers in one leaf of an observation, at most."""
 
@@ -111,22 +111,22 @@ def _task(name: str, given: Any, interfaces: int, where: str) -> tuple[int, str]
     return index, words
 
 
-def _has_page(interface: Interface) -> bool:
+def _has_page(interface: IOSpec) -> bool:
     return any(leaf.kind == "page" for leaf in interface.seen)
 
 
-def _is_page(interface: Interface) -> bool:
+def _is_page(interface: IOSpec) -> bool:
     names = next((part.names for part in interface.parts if part.names), ())
-    return interface == Interface((Seen("elements", "page"),), page_parts(names))
+    return interface == IOSpec((ObservationSpec("elements", "page"),), page_parts(names))
 
 
-def _is_plain(interface: Interface) -> bool:
+def _is_plain(interface: IOSpec) -> bool:
     paths = [leaf.path for leaf in interface.seen]
     seen = all(map(_is_seen, interface.seen)) and len(set(paths)) == len(paths)
     return seen and all(map(_is_part, interface.parts))
 
 
-def _is_part(part: Part) -> bool:
+def _is_part(part: ActionPart) -> bool:
     if part.verbs or part.names or part.after or not _is_finite(part.low) or not _is_finite(part.high):
         return False
     if part.kind == "choice":
@@ -134,8 +134,8 @@ def _is_part(part: Part) -> bool:
     return part.kind == "bins" and 2 <= part.size < 2**40 and part.high > part.low
 
 
-def _is_seen(leaf: Seen) -> bool:
-    """Say whether a leaf's facts fit its kind, see `encoding.Seen`."""
+def _is_seen(leaf: ObservationSpec) -> bool:
+    """Say whether a leaf's facts fit its kind, see `encoding.ObservationSpec`."""
     if leaf.kind == "text":
         return True
     if any(side < 0 for side in leaf.shape) or math.prod(leaf.shape) > _PIXELS:

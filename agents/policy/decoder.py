@@ -9,11 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .action_parts import POINTING, SKIPPED, Part, targets
-from .action_sampling import Draw, pick
-from .encoding import Interface
+from .action_parts import POINTING, SKIPPED, ActionPart, targets
+from .action_sampling import SamplingSettings, pick
+from .encoding import IOSpec
 from .fused_ops import normed_linear
-from .pointer import Pointer, Pool
+from .pointer import Pointer, TokenPool
 
 
 class Decoder(nn.Module):
@@ -24,7 +24,7 @@ class Decoder(nn.Module):
     only some verbs have is decided for those alone, and is `SKIPPED` for all others.
     """
 
-    def __init__(self, interfaces: Sequence[Interface], width: int) -> None:
+    def __init__(self, interfaces: Sequence[IOSpec], width: int) -> None:
         super().__init__()
         sizes = [[part.size for part in one.parts] for one in interfaces]
         self.offsets: list[list[int]] = []
@@ -48,10 +48,10 @@ class Decoder(nn.Module):
     def loss(
         self,
         x: Tensor,
-        interface: Interface,
+        interface: IOSpec,
         index: int,
         actions: np.ndarray,
-        pools: Mapping[str, Pool] | None = None,
+        pools: Mapping[str, TokenPool] | None = None,
     ) -> Tensor:
         """Return the cross entropy of each step `[S]`, summed over parts, given actions `[S, k]`.
 
@@ -80,11 +80,11 @@ class Decoder(nn.Module):
     def choose(
         self,
         x: Tensor,
-        interface: Interface,
+        interface: IOSpec,
         index: int,
-        draw: Draw | None,
+        draw: SamplingSettings | None,
         legal: Tensor | None,
-        pools: Mapping[str, Pool] | None = None,
+        pools: Mapping[str, TokenPool] | None = None,
         barred: Sequence[set[tuple[int, int, int]]] | None = None,
     ) -> np.ndarray:
         """Return actions `[S, k]`, the likeliest or drawn; `legal` bool `[S, n]` masks a single choice.
@@ -124,10 +124,10 @@ class Decoder(nn.Module):
     def _teach(
         self,
         x: Tensor,
-        part: Part,
+        part: ActionPart,
         place: tuple[int, int],
         column: np.ndarray,
-        pools: Mapping[str, Pool] | None,
+        pools: Mapping[str, TokenPool] | None,
     ) -> tuple[Tensor, Tensor]:
         """Return the cross entropy `[S]` of one part, and what its right choice adds `[S, d]`."""
         index, at = place
@@ -145,9 +145,9 @@ class Decoder(nn.Module):
     def _decide(
         self,
         x: Tensor,
-        part: Part,
+        part: ActionPart,
         offset: int,
-        draw: Draw | None,
+        draw: SamplingSettings | None,
         legal: Tensor | None,
     ) -> tuple[np.ndarray, Tensor]:
         logits = self._logits(x, part, offset)
@@ -163,12 +163,12 @@ class Decoder(nn.Module):
         assert isinstance(pointer, Pointer)
         return pointer
 
-    def _logits(self, x: Tensor, part: Part, offset: int) -> Tensor:
+    def _logits(self, x: Tensor, part: ActionPart, offset: int) -> Tensor:
         table = self.options.weight[offset : offset + part.size]
         logits = F.linear(normed_linear(x, self.query.weight), table) + self.bias[offset : offset + part.size]
         return logits if logits.dtype == torch.float64 else logits.float()
 
-    def _chosen(self, wanted: Tensor, part: Part, offset: int) -> Tensor:
+    def _chosen(self, wanted: Tensor, part: ActionPart, offset: int) -> Tensor:
         table = self.options.weight[offset : offset + part.size]
         return wanted.to(table.dtype) @ table if wanted.is_floating_point() else table[wanted]
 
@@ -183,7 +183,7 @@ def _unwanted(decided: np.ndarray, barred: set[tuple[int, int, int]]) -> list[in
     return []
 
 
-def _numbers(logits: Tensor, drawn: Tensor, part: Part, greedy: bool) -> np.ndarray:
+def _numbers(logits: Tensor, drawn: Tensor, part: ActionPart, greedy: bool) -> np.ndarray:
     """Turn options `[S]` into numbers: the index chosen; for bins their mean, or the one drawn."""
     if part.kind == "choice":
         return drawn.numpy().astype(np.float64) + part.low

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-from ...datasets.arrays.task_arrays import TaskColumns
-from ...envs.spaces import Document, Leaf, leaves
+from ...datasets.arrays.task_arrays import TaskArrays
+from ...envs.spaces import JSONText, Leaf, leaves
 from ...envs.task import Task
-from ...envs.task_env import TaskEnvironment
+from ...envs.task_env import TaskEnv
 from ...envs.web.registration import is_web
 from ...errors import TutelageError
-from .action_parts import BINS, SKIPPED, Part
+from .action_parts import BINS, SKIPPED, ActionPart
 from .web.page_actions import ROW, PageActions, common_keys, page_actions, page_parts
 
 GRID_SIDE, GRID_VALUES = 32, 32
@@ -35,7 +35,7 @@ FARTHEST = 1e150
 
 
 @dataclass(frozen=True)
-class Seen:
+class ObservationSpec:
     """How one leaf of an observation becomes tokens.
 
     kind `text`: a token a word. `page`: a token an element, and one a word of what is asked of it. `grid`
@@ -59,11 +59,11 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Interface:
+class IOSpec:
     """What is seen and what is done, shared by every task that sees and does the same kinds of things."""
 
-    seen: tuple[Seen, ...]
-    parts: tuple[Part, ...]
+    seen: tuple[ObservationSpec, ...]
+    parts: tuple[ActionPart, ...]
 
     @property
     def page(self) -> PageActions | None:
@@ -80,20 +80,20 @@ class Interface:
 class Encoding:
     """All interfaces of a run; `tasks` maps task id → (index of its interface, its fixed instruction)."""
 
-    interfaces: tuple[Interface, ...]
+    interfaces: tuple[IOSpec, ...]
     tasks: Mapping[str, tuple[int, str]] = field(default_factory=dict)
 
     @classmethod
-    def fit(cls, columns: Mapping[str, TaskColumns], others: Iterable[Task] = ()) -> Encoding:
+    def fit(cls, columns: Mapping[str, TaskArrays], others: Iterable[Task] = ()) -> Encoding:
         """Fit the encoding to the data of every task; nothing of it changes afterwards.
 
         Of `others`, tasks without data, those are known too whose pages are seen as any other page is.
         Raises TutelageError for spaces that have no fixed layout.
         """
-        groups: dict[str, list[TaskColumns]] = {}
-        worlds: dict[str, TaskEnvironment] = {}
+        groups: dict[str, list[TaskArrays]] = {}
+        worlds: dict[str, TaskEnv] = {}
         for one in columns.values():
-            world = TaskEnvironment(one.task)
+            world = TaskEnv(one.task)
             key = _signature(one.task, world)
             worlds.setdefault(key, world)
             groups.setdefault(key, []).append(one)
@@ -110,7 +110,7 @@ class Encoding:
             world.close()
         return cls(interfaces, tasks)
 
-    def interface(self, task: str) -> Interface:
+    def interface(self, task: str) -> IOSpec:
         """Return a task's interface; raises TutelageError for a task the policy was not taught."""
         if task not in self.tasks:
             raise TutelageError(f"expected one of the tasks {', '.join(self.tasks)}, got {task!r}")
@@ -127,9 +127,15 @@ class Encoding:
     def from_dict(cls, data: Mapping[str, Any]) -> Encoding:
         """Read an encoding back; the inverse of `to_dict`."""
         interfaces = tuple(
-            Interface(
-                tuple(Seen(**{key: _tuples(value) for key, value in seen.items()}) for seen in one["seen"]),
-                tuple(Part(**{key: _tuples(value) for key, value in part.items()}) for part in one["parts"]),
+            IOSpec(
+                tuple(
+                    ObservationSpec(**{key: _tuples(value) for key, value in seen.items()})
+                    for seen in one["seen"]
+                ),
+                tuple(
+                    ActionPart(**{key: _tuples(value) for key, value in part.items()})
+                    for part in one["parts"]
+                ),
             )
             for one in data["interfaces"]
         )
@@ -137,8 +143,8 @@ class Encoding:
         return cls(interfaces, tasks)
 
 
-def decided(
-    interface: Interface, rows: np.ndarray, observations: Mapping[str, np.ndarray]
+def encode_actions(
+    interface: IOSpec, rows: np.ndarray, observations: Mapping[str, np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the numbers `[S, k]` of actions `[S, n]`, and which of these can be taught, bool `[S]`."""
     if (page := interface.page) is None:
@@ -148,7 +154,9 @@ def decided(
     return numbers, numbers[:, 0] != SKIPPED
 
 
-def done(interface: Interface, numbers: np.ndarray, observations: Mapping[str, np.ndarray]) -> np.ndarray:
+def decode_actions(
+    interface: IOSpec, numbers: np.ndarray, observations: Mapping[str, np.ndarray]
+) -> np.ndarray:
     """Return the actions `[S, n]` that numbers `[S, k]` make up: the inverse of `decided`."""
     if (page := interface.page) is None:
         return numbers
@@ -156,7 +164,9 @@ def done(interface: Interface, numbers: np.ndarray, observations: Mapping[str, n
     return np.stack([page.row(*one) for one in steps])
 
 
-def ground_and_things(seen: Seen, grid: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def ground_and_things(
+    seen: ObservationSpec, grid: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Split grids `[S, ...]` into ground float32 `[S, cells * common]` and things.
 
     A thing is (step `[M]`, cell `[M]`, its values int64 `[M, channels]`).
@@ -168,7 +178,7 @@ def ground_and_things(seen: Seen, grid: np.ndarray) -> tuple[np.ndarray, np.ndar
     return same.reshape(len(grid), -1).astype(np.float32), step, cell, values
 
 
-def quantile_features(seen: Seen, vectors: np.ndarray) -> np.ndarray:
+def quantile_features(seen: ObservationSpec, vectors: np.ndarray) -> np.ndarray:
     """Return float32 `[S, F]`: how far each number has climbed through each interval of its quantiles.
 
     Piecewise linear encoding (Gorishniy et al., "On embeddings for numerical features", 2022), with one
@@ -191,12 +201,12 @@ def quantile_features(seen: Seen, vectors: np.ndarray) -> np.ndarray:
     return np.concatenate(features, 1).astype(np.float32)
 
 
-def feature_count(seen: Seen) -> int:
+def feature_count(seen: ObservationSpec) -> int:
     """Count the features that `quantile_features` makes."""
     return sum(len(edges) for edges in seen.edges) + len(seen.missing)
 
 
-def patches(seen: Seen, images: np.ndarray) -> np.ndarray:
+def patches(seen: ObservationSpec, images: np.ndarray) -> np.ndarray:
     """Cut images `[S, H, W, C]` into float32 `[S, patches, patch * patch * C]` in [-0.5, 0.5]."""
     size = seen.patch
     steps, height, width, channels = images.shape
@@ -207,7 +217,7 @@ def patches(seen: Seen, images: np.ndarray) -> np.ndarray:
     return cut.reshape(steps, down * across, size * size * channels)
 
 
-def _signature(task: Task, world: TaskEnvironment) -> str:
+def _signature(task: Task, world: TaskEnv) -> str:
     """Name what is seen and done; a bare space says too little, so its environment's id is added."""
     seen = [
         (one.path, type(one.space).__name__ if one.is_text else str(one.space))
@@ -217,36 +227,36 @@ def _signature(task: Task, world: TaskEnvironment) -> str:
     return f"{seen} {world.action_space} {bare}"
 
 
-def _interface(world: TaskEnvironment, group: list[TaskColumns]) -> Interface:
-    if any(isinstance(leaf.space, Document) for leaf in leaves(world.observation_space)):
+def _interface(world: TaskEnv, group: list[TaskArrays]) -> IOSpec:
+    if any(isinstance(leaf.space, JSONText) for leaf in leaves(world.observation_space)):
         keys = common_keys(np.concatenate([one.actions for one in group]))
-        return Interface((Seen("elements", "page"),), page_parts(keys))
+        return IOSpec((ObservationSpec("elements", "page"),), page_parts(keys))
     seen = tuple(
         _see(leaf, np.concatenate([one.observations[leaf.path][:LOOKED_AT] for one in group]))
         for leaf in leaves(world.observation_space)
     )
     actions = np.concatenate([one.actions for one in group])
-    parts: list[Part] = []
+    parts: list[ActionPart] = []
     for leaf in leaves(world.action_space):
         size = int(np.prod(leaf.space.shape or (), dtype=np.int64))
         parts += _parts(leaf.space, actions[:, len(parts) : len(parts) + size])
-    return Interface(seen, tuple(parts))
+    return IOSpec(seen, tuple(parts))
 
 
-def _see(leaf: Leaf, values: np.ndarray) -> Seen:
+def _see(leaf: Leaf, values: np.ndarray) -> ObservationSpec:
     space, shape = leaf.space, tuple(leaf.space.shape or ())
     if leaf.is_text:
-        return Seen(leaf.path, "text")
+        return ObservationSpec(leaf.path, "text")
     if isinstance(space, spaces.Discrete):
-        return Seen(leaf.path, "discrete", shape, (int(space.n),), (int(space.start),))
+        return ObservationSpec(leaf.path, "discrete", shape, (int(space.n),), (int(space.start),))
     if isinstance(space, spaces.MultiDiscrete):
         sizes, low = space.nvec.ravel().tolist(), np.broadcast_to(space.start, shape).ravel().tolist()
-        return Seen(leaf.path, "discrete", shape, tuple(sizes), tuple(low))
+        return ObservationSpec(leaf.path, "discrete", shape, tuple(sizes), tuple(low))
     if isinstance(space, spaces.Box) and values.dtype.kind in "iu" and len(shape) in (2, 3):
         if max(shape[:2]) <= GRID_SIDE and values.max(initial=0) < GRID_VALUES:
-            return Seen(leaf.path, "grid", shape, common=_common(values))
+            return ObservationSpec(leaf.path, "grid", shape, common=_common(values))
         if values.dtype == np.uint8 and len(shape) == 3:
-            return Seen(leaf.path, "image", shape, patch=max(4, -(-max(shape[:2]) // 8)))
+            return ObservationSpec(leaf.path, "image", shape, patch=max(4, -(-max(shape[:2]) // 8)))
     return fit_vector(leaf.path, shape, values)
 
 
@@ -263,7 +273,7 @@ def _common(grids: np.ndarray) -> tuple[tuple[int, ...], ...]:
     return tuple(tuple(int(x) for x in value) for value in values[often])
 
 
-def fit_vector(path: str, shape: tuple[int, ...], values: np.ndarray) -> Seen:
+def fit_vector(path: str, shape: tuple[int, ...], values: np.ndarray) -> ObservationSpec:
     """Fit a vector leaf to the finite numbers of the data."""
     flat = values.reshape(len(values), -1).astype(np.float64)
     finite = np.isfinite(flat)
@@ -273,7 +283,7 @@ def fit_vector(path: str, shape: tuple[int, ...], values: np.ndarray) -> Seen:
     spans = tuple(_usual_range(column) for column in columns)
     edges = tuple(_edges(column, intervals, *span) for column, span in zip(columns, spans, strict=True))
     missing = tuple(np.flatnonzero(~finite.all(0)).tolist())
-    return Seen(path, "vector", shape, edges=edges, spans=spans, missing=missing)
+    return ObservationSpec(path, "vector", shape, edges=edges, spans=spans, missing=missing)
 
 
 def _usual_range(column: np.ndarray) -> tuple[float, float]:
@@ -314,14 +324,16 @@ def _edges(column: np.ndarray, intervals: int, low: float, high: float) -> tuple
     return tuple(edges[np.concatenate([[True], ~close])].tolist())
 
 
-def _parts(space: spaces.Space[Any], actions: np.ndarray) -> list[Part]:
+def _parts(space: spaces.Space[Any], actions: np.ndarray) -> list[ActionPart]:
     if isinstance(space, spaces.Discrete):
-        return [Part("choice", int(space.n), float(space.start))]
+        return [ActionPart("choice", int(space.n), float(space.start))]
     if isinstance(space, spaces.MultiDiscrete):
         lows = np.broadcast_to(space.start, space.nvec.shape).ravel()
-        return [Part("choice", int(n), float(low)) for n, low in zip(space.nvec.ravel(), lows, strict=True)]
+        return [
+            ActionPart("choice", int(n), float(low)) for n, low in zip(space.nvec.ravel(), lows, strict=True)
+        ]
     if isinstance(space, spaces.MultiBinary):
-        return [Part("choice", 2, 0.0)] * actions.shape[1]
+        return [ActionPart("choice", 2, 0.0)] * actions.shape[1]
     if not isinstance(space, spaces.Box):
         raise TutelageError(
             f"expected actions of Discrete, MultiDiscrete, MultiBinary or Box, got {type(space).__name__}; "
@@ -332,7 +344,7 @@ def _parts(space: spaces.Space[Any], actions: np.ndarray) -> list[Part]:
     lows = np.where(np.isfinite(lows), lows, actions.min(0))
     highs = np.where(np.isfinite(highs), highs, actions.max(0))
     highs = np.where(highs > lows, highs, lows + 1.0)
-    return [Part("bins", BINS, float(low), float(high)) for low, high in zip(lows, highs, strict=True)]
+    return [ActionPart("bins", BINS, float(low), float(high)) for low, high in zip(lows, highs, strict=True)]
 
 
 def _plain(value: Any) -> Any:

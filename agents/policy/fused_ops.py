@@ -19,7 +19,7 @@ ROWS = 1024  # of a slice: measured no slower than any other from 512 to 2,048 (
 _EPSILON = 1e-8
 
 
-def normalise(x: Tensor) -> Tensor:
+def normalize_rms(x: Tensor) -> Tensor:
     """Divide each row `[N, d]` by its root mean square (Zhang and Sennrich, 2019); no gain to learn."""
     return x * _scale(x)
 

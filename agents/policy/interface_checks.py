@@ -7,20 +7,20 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-from ...envs.spaces import Document, Leaf, leaves
-from ...envs.task_env import TaskEnvironment
+from ...envs.spaces import JSONText, Leaf, leaves
+from ...envs.task_env import TaskEnv
 from ...errors import TutelageError
-from .encoding import Interface, Seen
+from .encoding import IOSpec, ObservationSpec
 
 _BOXES = ("grid", "image", "vector")
 
 
-def expect_fits(interface: Interface, world: TaskEnvironment) -> None:
+def expect_fits(interface: IOSpec, world: TaskEnv) -> None:
     """Raise TutelageError unless an environment's observations and actions are those of an interface."""
     task = world.task.id
     there = leaves(world.observation_space)
     if interface.page is not None:
-        if not any(isinstance(leaf.space, Document) for leaf in there):
+        if not any(isinstance(leaf.space, JSONText) for leaf in there):
             raise _other(task, "sees no page")
         return
     if [leaf.path for leaf in there] != [leaf.path for leaf in interface.seen]:
@@ -32,7 +32,7 @@ def expect_fits(interface: Interface, world: TaskEnvironment) -> None:
         raise _other(task, "takes other actions")
 
 
-def _sees(leaf: Leaf, seen: Seen) -> bool:
+def _sees(leaf: Leaf, seen: ObservationSpec) -> bool:
     space = leaf.space
     if leaf.is_text or seen.kind == "text":
         return leaf.is_text and seen.kind == "text"
@@ -45,7 +45,7 @@ def _sees(leaf: Leaf, seen: Seen) -> bool:
     return seen.kind in _BOXES
 
 
-def _does(interface: Interface, space: spaces.Space[Any]) -> bool:
+def _does(interface: IOSpec, space: spaces.Space[Any]) -> bool:
     """Say whether the parts of an action are those of a space; a part for each number, in its own order."""
     options: list[tuple[float, int] | None] = []
     for leaf in leaves(space):

@@ -9,24 +9,24 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .action_sampling import Draw, pick
+from .action_sampling import SamplingSettings, pick
 from .fused_ops import normed_linear
 
 
 @dataclass(frozen=True)
-class Pool:
+class TokenPool:
     """What can be pointed at: the tokens of S steps, end to end, `[N, d]`; `counts` `[S]` sum to N."""
 
     tokens: Tensor
     counts: np.ndarray
 
-    def of(self, steps: np.ndarray) -> Pool:
+    def of(self, steps: np.ndarray) -> TokenPool:
         """Return the pool of some steps `[A]` alone."""
         begins = np.cumsum(self.counts) - self.counts
         counts = self.counts[steps]
         within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
         rows = torch.from_numpy(np.repeat(begins[steps], counts) + within)
-        return Pool(self.tokens.index_select(0, rows), counts)
+        return TokenPool(self.tokens.index_select(0, rows), counts)
 
 
 class Pointer(nn.Module):
@@ -41,7 +41,7 @@ class Pointer(nn.Module):
         nn.init.zeros_(self.query.weight)
         nn.init.zeros_(self.value.weight)
 
-    def loss(self, x: Tensor, pool: Pool, wanted: np.ndarray) -> Tensor:
+    def loss(self, x: Tensor, pool: TokenPool, wanted: np.ndarray) -> Tensor:
         """Return the cross entropy `[S]` of pointing at `wanted` `[S]`, places in each step's own tokens."""
         logits, counts = self._logits(x, pool)
         segment = torch.from_numpy(np.repeat(np.arange(len(counts)), counts))
@@ -54,8 +54,8 @@ class Pointer(nn.Module):
     def choose(
         self,
         x: Tensor,
-        pool: Pool,
-        draw: Draw | None,
+        pool: TokenPool,
+        draw: SamplingSettings | None,
         least: np.ndarray,
         never: Sequence[Sequence[int]] | None = None,
     ) -> np.ndarray:
@@ -78,7 +78,7 @@ class Pointer(nn.Module):
         best = pick(able, draw)
         return best.numpy() - (self.none is not None)
 
-    def chosen(self, pool: Pool, places: np.ndarray) -> Tensor:
+    def chosen(self, pool: TokenPool, places: np.ndarray) -> Tensor:
         """Return what being pointed at adds `[S, d]`; nothing for none."""
         begins = np.cumsum(pool.counts) - pool.counts
         rows = pool.tokens.index_select(0, torch.from_numpy(begins + np.maximum(places, 0)))
@@ -88,7 +88,7 @@ class Pointer(nn.Module):
     def _option(self, places: np.ndarray) -> np.ndarray:
         return places.astype(np.int64) + (self.none is not None)
 
-    def _logits(self, x: Tensor, pool: Pool) -> tuple[Tensor, np.ndarray]:
+    def _logits(self, x: Tensor, pool: TokenPool) -> tuple[Tensor, np.ndarray]:
         """Score every token of each step, after none of them where that is offered."""
         query = normed_linear(x, self.query.weight)
         scale = 2 * x.shape[1] ** -0.5

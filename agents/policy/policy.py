@@ -14,17 +14,17 @@ import torch
 from torch import Tensor, nn
 
 from ...datasets.arrays.sampler import WindowBatch
-from ...envs.task_env import TaskEnvironment
+from ...envs.task_env import TaskEnv
 from ...errors import TutelageError
 from ..training.config import MOST_LAYERS, MOST_WINDOW
-from .action_sampling import Draw
+from .action_sampling import SamplingSettings
 from .decoder import Decoder
-from .encoding import Encoding, decided, done
-from .fused_ops import normalise
+from .encoding import Encoding, decode_actions, encode_actions
+from .fused_ops import normalize_rms
 from .interface_checks import expect_fits
-from .tokens import Scene, Tokens
-from .transformer import Block, pack
-from .web.page_actions import Tried
+from .tokens import EmbeddedBatch, ObservationEmbedding
+from .transformer import TransformerBlock, pack
+from .web.page_actions import RepeatGuard
 
 
 @dataclass(frozen=True)
@@ -61,15 +61,15 @@ class PolicyConfig:
 
 
 @dataclass
-class Memory:
+class KVCache:
     """What a policy remembers of running episodes of one task: rings of keys and values, and the time.
 
-    `tried` says of each episode what was done on which page: see `page_actions.Tried`.
+    `tried` says of each episode what was done on which page: see `page_actions.RepeatGuard`.
     """
 
     task: str
     rings: list[tuple[Tensor, Tensor]]
-    tried: list[Tried]
+    tried: list[RepeatGuard]
     time: int = 0
 
 
@@ -86,11 +86,14 @@ class Policy(nn.Module):
         super().__init__()
         self.config, self.encoding = config, encoding
         width, heads, dropout = config.width, config.heads, config.dropout
-        self.tokens = Tokens(encoding, width)
+        self.tokens = ObservationEmbedding(encoding, width)
         self.encoder = nn.ModuleList(
-            Block(width, heads, dropout if last else 0.0) for last in [False] * (config.size - 1) + [True]
+            TransformerBlock(width, heads, dropout if last else 0.0)
+            for last in [False] * (config.size - 1) + [True]
         )
-        self.memory = nn.ModuleList(Block(width, heads, dropout) for _ in range(config.memory_layers))
+        self.memory = nn.ModuleList(
+            TransformerBlock(width, heads, dropout) for _ in range(config.memory_layers)
+        )
         self.decoder = Decoder(encoding.interfaces, width)
         self.forgetful: frozenset[str] = frozenset()
 
@@ -99,7 +102,7 @@ class Policy(nn.Module):
         """The ids of the tasks it was taught."""
         return tuple(self.encoding.tasks)
 
-    def expect_environment(self, world: TaskEnvironment) -> None:
+    def expect_environment(self, world: TaskEnv) -> None:
         """Raise TutelageError unless an environment sees and does what its task was taught with."""
         expect_fits(self.encoding.interface(world.task.id), world)
 
@@ -118,7 +121,9 @@ class Policy(nn.Module):
         weights: list[np.ndarray] = []
         for which, group in groupby(batch, index.__getitem__):
             tasks, interface = list(group), self.encoding.interfaces[which]
-            some = [decided(interface, batch[task].actions, batch[task].observations) for task in tasks]
+            some = [
+                encode_actions(interface, batch[task].actions, batch[task].observations) for task in tasks
+            ]
             numbers, taught = (np.concatenate(column) for column in zip(*some, strict=True))
             row = sum(map(len, losses))
             own = x[row : row + len(numbers)]
@@ -135,7 +140,9 @@ class Policy(nn.Module):
         """Encode every step by itself: task id → leaves `[S, ...]` gives one summary a step `[sum S, d]`."""
         return self.look(observations)[0]
 
-    def look(self, observations: Mapping[str, Mapping[str, np.ndarray]]) -> tuple[Tensor, Scene, Tensor]:
+    def look(
+        self, observations: Mapping[str, Mapping[str, np.ndarray]]
+    ) -> tuple[Tensor, EmbeddedBatch, Tensor]:
         """Summarise steps; also returns what is seen, and what became of its tokens, to be pointed at.
 
         The last layer computes only the summary's row; the others' are not needed any more.
@@ -146,7 +153,7 @@ class Policy(nn.Module):
         for block in self.encoder[:-1]:
             tokens = block(tokens, scene.packing, scene.positions)
         last = self.encoder[-1]
-        assert isinstance(last, Block)
+        assert isinstance(last, TransformerBlock)
         summaries = last.summarise(tokens, scene.packing, first, scene.positions)
         return summaries.index_select(0, scene.back), scene, tokens
 
@@ -161,29 +168,29 @@ class Policy(nn.Module):
         x = summaries.index_select(0, torch.from_numpy(gather))
         for block in self.memory:
             x = block(x, packing, positions, causal=True)
-        return normalise(x.index_select(0, torch.from_numpy(back)))
+        return normalize_rms(x.index_select(0, torch.from_numpy(back)))
 
-    def start(self, task: str, count: int) -> Memory:
+    def start(self, task: str, count: int) -> KVCache:
         """Return the empty memory of `count` episodes of a task that begin together."""
         self.encoding.interface(task)
         shape = (count, self.config.window, self.config.width)
         dtype = self.tokens.summary.dtype
         rings = [(torch.zeros(shape, dtype=dtype), torch.zeros(shape, dtype=dtype)) for _ in self.memory]
-        return Memory(task, rings, [Tried() for _ in range(count)])
+        return KVCache(task, rings, [RepeatGuard() for _ in range(count)])
 
     @torch.no_grad()
     def act(
         self,
         task: str,
         observations: Mapping[str, np.ndarray],
-        memory: Memory,
+        memory: KVCache,
         *,
         greedy: bool = True,
         generator: torch.Generator | None = None,
         temperature: float = 1.0,
         legal: np.ndarray | None = None,
         alive: np.ndarray | None = None,
-    ) -> tuple[np.ndarray, Memory]:
+    ) -> tuple[np.ndarray, KVCache]:
         """Choose one action for each of N episodes.
 
         `observations` leaf path → `[N, ...]`; `legal` bool `[N, n]` masks a single Discrete space; rows
@@ -201,21 +208,21 @@ class Policy(nn.Module):
             where = torch.from_numpy(rows)
             time = 0 if task in self.forgetful else memory.time
             for block, ring in zip(self.memory, memory.rings, strict=True):
-                assert isinstance(block, Block)
+                assert isinstance(block, TransformerBlock)
                 x = block.step(x, ring, where, time)
             mask = None if legal is None else torch.from_numpy(np.asarray(legal, bool)[rows])
             index = self.encoding.tasks[task][0]
             pools = scene.pools([task], seen)
-            draw = None if greedy else Draw(generator, temperature)
+            draw = None if greedy else SamplingSettings(generator, temperature)
             barred = None
             if interface.page:
                 barred = [
                     memory.tried[row].on(page) for row, page in zip(rows, some["elements"], strict=True)
                 ]
-            numbers = self.decoder.choose(normalise(x), interface, index, draw, mask, pools, barred)
+            numbers = self.decoder.choose(normalize_rms(x), interface, index, draw, mask, pools, barred)
             for row, choice in zip(rows, numbers, strict=True) if barred else ():
                 memory.tried[row].note(choice)
-            actions[rows] = done(interface, numbers, some)
+            actions[rows] = decode_actions(interface, numbers, some)
         memory.time += 1
         return actions, memory
 

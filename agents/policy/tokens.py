@@ -12,16 +12,16 @@ from torch import Tensor, nn
 from .encoding import (
     GRID_VALUES,
     Encoding,
-    Seen,
+    ObservationSpec,
     feature_count,
     ground_and_things,
     patches,
     quantile_features,
 )
-from .pointer import Pool
+from .pointer import TokenPool
 from .transformer import Packing, pack
-from .web.page_tokens import GAP, PageTokens
-from .word_embedding import Words
+from .web.page_tokens import GAP, PageEmbedding
+from .word_embedding import WordEmbedding
 
 Piece = tuple[Tensor, np.ndarray]
 """Tokens `[M, d]` and the step that each belongs to `[M]`."""
@@ -30,7 +30,7 @@ SCALE = 0.3  # standard deviation of fresh tables
 
 
 @dataclass(frozen=True)
-class Scene:
+class EmbeddedBatch:
     """All that is seen in a batch: tokens `[N, d]`, a sequence a step, and where each step went `[S]`.
 
     `positions` `[N]` say where a word or an element stands on its page (None where there are no pages).
@@ -44,18 +44,18 @@ class Scene:
     positions: Tensor | None
     places: Mapping[str, Mapping[str, tuple[Tensor, np.ndarray]]]
 
-    def pools(self, tasks: Sequence[str], tokens: Tensor) -> dict[str, Pool]:
+    def pools(self, tasks: Sequence[str], tokens: Tensor) -> dict[str, TokenPool]:
         """Return what can be pointed at in the steps of tasks, given what has become of the tokens."""
         some = [self.places[task] for task in tasks if task in self.places]
         pools = {}
         for kind in some[0] if some else ():
             rows = torch.cat([one[kind][0] for one in some])
             counts = np.concatenate([one[kind][1] for one in some])
-            pools[kind] = Pool(tokens.index_select(0, rows), counts)
+            pools[kind] = TokenPool(tokens.index_select(0, rows), counts)
         return pools
 
 
-class Tokens(nn.Module):
+class ObservationEmbedding(nn.Module):
     """Embed the observations of all tasks of a batch as one packed line of tokens.
 
     A step's first token is the summary, a learned row that gathers what the step means.
@@ -65,10 +65,10 @@ class Tokens(nn.Module):
         super().__init__()
         self.encoding = encoding
         self.summary = nn.Parameter(torch.randn(width) * SCALE)
-        self.words = Words(width)
+        self.words = WordEmbedding(width)
         self.leaves = nn.ModuleList(
             nn.ModuleList(
-                PageTokens(width) if seen.kind == "page" else _LEAVES[seen.kind](seen, width)
+                PageEmbedding(width) if seen.kind == "page" else _LEAVES[seen.kind](seen, width)
                 for seen in one.seen
                 if seen.kind != "text"
             )
@@ -78,7 +78,7 @@ class Tokens(nn.Module):
             if isinstance(module, nn.Embedding | nn.EmbeddingBag):
                 nn.init.normal_(module.weight, std=SCALE)
 
-    def forward(self, observations: Mapping[str, Mapping[str, np.ndarray]]) -> Scene:
+    def forward(self, observations: Mapping[str, Mapping[str, np.ndarray]]) -> EmbeddedBatch:
         """Embed what is seen in steps of several tasks, task after task."""
         pieces: list[Piece] = []
         positions: list[np.ndarray] = []
@@ -109,7 +109,7 @@ class Tokens(nn.Module):
         rows = torch.cat([one for one, _ in pieces]).index_select(0, torch.from_numpy(place))
         back = np.empty_like(place)
         back[place] = np.arange(len(place))
-        return Scene(
+        return EmbeddedBatch(
             rows,
             packing,
             torch.from_numpy(rank),
@@ -120,9 +120,9 @@ class Tokens(nn.Module):
             },
         )
 
-    def _pages(self, task: str) -> PageTokens | None:
+    def _pages(self, task: str) -> PageEmbedding | None:
         one = next(iter(self.leaves[self.encoding.tasks[task][0]].children()), None)
-        return one if isinstance(one, PageTokens) else None
+        return one if isinstance(one, PageEmbedding) else None
 
     def _read_pages(self, observations: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, list[Piece]]:
         """Embed the pages of all tasks that have some at once; returns each task's pieces."""
@@ -171,10 +171,10 @@ class Tokens(nn.Module):
         return words.index_select(0, rows), steps
 
 
-class _Grid(nn.Module):
+class _GridEmbedding(nn.Module):
     """A symbol grid: one token for the ground, one for each thing on it."""
 
-    def __init__(self, seen: Seen, width: int) -> None:
+    def __init__(self, seen: ObservationSpec, width: int) -> None:
         super().__init__()
         cells = int(np.prod(seen.shape[:2]))
         self.seen, channels = seen, len(seen.common[0])
@@ -190,10 +190,10 @@ class _Grid(nn.Module):
         yield self.values(rows).sum(1) + self.places(torch.from_numpy(cell)), step
 
 
-class _Image(nn.Module):
+class _PatchEmbedding(nn.Module):
     """An image: a token a patch."""
 
-    def __init__(self, seen: Seen, width: int) -> None:
+    def __init__(self, seen: ObservationSpec, width: int) -> None:
         super().__init__()
         height, across, channels = seen.shape
         count = -(-height // seen.patch) * -(-across // seen.patch)
@@ -207,10 +207,10 @@ class _Image(nn.Module):
         yield tokens.flatten(0, 1), np.repeat(np.arange(len(values)), cut.shape[1])
 
 
-class _Discrete(nn.Module):
+class _DiscreteEmbedding(nn.Module):
     """Discrete numbers: a token each."""
 
-    def __init__(self, seen: Seen, width: int) -> None:
+    def __init__(self, seen: ObservationSpec, width: int) -> None:
         super().__init__()
         self.sizes, self.low = np.array(seen.sizes), np.array(seen.low)
         self.begin = np.cumsum(self.sizes) - self.sizes
@@ -222,10 +222,10 @@ class _Discrete(nn.Module):
         yield tokens.flatten(0, 1), np.repeat(np.arange(len(values)), len(self.sizes))
 
 
-class _Vector(nn.Module):
+class _VectorEmbedding(nn.Module):
     """A vector of numbers: one token."""
 
-    def __init__(self, seen: Seen, width: int) -> None:
+    def __init__(self, seen: ObservationSpec, width: int) -> None:
         super().__init__()
         self.seen = seen
         self.features = nn.Linear(feature_count(seen), width)
@@ -235,7 +235,12 @@ class _Vector(nn.Module):
         yield self.features(_like(self.features.weight, features)), np.arange(len(values))
 
 
-_LEAVES = {"grid": _Grid, "image": _Image, "discrete": _Discrete, "vector": _Vector}
+_LEAVES = {
+    "grid": _GridEmbedding,
+    "image": _PatchEmbedding,
+    "discrete": _DiscreteEmbedding,
+    "vector": _VectorEmbedding,
+}
 
 
 def _cut(tokens: Tensor, counts: np.ndarray, sizes: Sequence[int]) -> list[Piece]:

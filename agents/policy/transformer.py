@@ -72,7 +72,7 @@ def attend_once(q: Tensor, kv: Tensor, packing: Packing, heads: int) -> Tensor:
     return torch.cat(outs)
 
 
-class Block(nn.Module):
+class TransformerBlock(nn.Module):
     """Attention, then a squared-ReLU network, each on normed rows and added to the stream; no biases.
 
     The last matrix of each half begins at zero, so a new block does nothing yet.

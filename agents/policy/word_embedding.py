@@ -31,7 +31,7 @@ def split(sentence: str) -> tuple[str, ...]:
     return tuple(_WORD.findall(sentence.lower())) or ("",)
 
 
-class Words(nn.Module):
+class WordEmbedding(nn.Module):
     """Sentences → one token a word: the mean of the word's n-grams, plus where it stands."""
 
     LONGEST = 256  # words beyond share the last position

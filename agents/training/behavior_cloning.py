@@ -18,8 +18,8 @@ from ...console.printable import printable
 from ...console.progress import counting
 from ...console.signals import Stopped, signals
 from ...console.wording import counted
-from ...datasets.arrays.sampler import Sampler, TaskColumns, load_columns
-from ...datasets.quality.weights import Weight, episode_weights, weigh
+from ...datasets.arrays.sampler import Sampler, TaskArrays, load_columns
+from ...datasets.quality.weights import DemonstratorWeight, episode_weights, weigh
 from ...datasets.recorded_only import expect_environments
 from ...datasets.store import Store
 from ...datasets.store_suite import union
@@ -32,13 +32,13 @@ from ...files.safe_tree import refuse_link
 from ..policy.checkpoint import LoadedPolicy, save
 from ..policy.policy import Policy
 from .config import TrainConfig
-from .cores import Pace
+from .cores import ThroughputMonitor
 from .expertise_models import skills
-from .metrics_log import LOG_EVERY, RESUME, Log, read_log
+from .metrics_log import LOG_EVERY, RESUME, MetricsLog, read_log
 from .progress import TrainingProgress
 from .resuming import CONFIG, change_of_steps, expect_same_config, fixed
 from .state import OLDER, STATE, forget_older, load_state, save_state
-from .step import Run, begin, make_sampler, schedule, training_step
+from .step import TrainState, begin, make_sampler, schedule, training_step
 
 Evaluate = Callable[[Policy], Mapping[str, float]]
 """Success by task on select seeds; chooses the kept checkpoint."""
@@ -52,7 +52,7 @@ def train(
     evaluate: Evaluate | None = None,
     resume: bool = False,
     progress: bool = False,
-    tell: Callable[[list[Weight]], None] | None = None,
+    tell: Callable[[list[DemonstratorWeight]], None] | None = None,
     parent: LoadedPolicy | None = None,
     emphasis: Mapping[str, float] | None = None,
     notice: Callable[[str], None] | None = None,
@@ -79,7 +79,7 @@ def train(
     for name in ("last", "kept", "tensorboard"):  # the run may come from an untrusted source
         refuse_link(out / name)
     threads = torch.get_num_threads()
-    pace = Pace(config.threads, torch.set_num_threads)
+    pace = ThroughputMonitor(config.threads, torch.set_num_threads)
     try:
         columns = _columns(stores, config, progress)
         skilled = skills(columns, config, progress) if config.weights in ("expertise", "both") else {}
@@ -101,8 +101,8 @@ def train(
             if not resume or before != config:
                 config.save(out / CONFIG)
         lineage["config"] = asdict(config)
-        log = Log(out, run.step, notice)
-        training = _Training(run, out, config, suite, lineage, begun_with, log)
+        log = MetricsLog(out, run.step, notice)
+        training = _TrainingRun(run, out, config, suite, lineage, begun_with, log)
         with closing(log), signals.installed(), signals.rescue(training.stop):
             try:
                 _loop(training, sampler, pace, evaluate, progress, notice)
@@ -119,16 +119,16 @@ def train(
 
 
 @dataclass(frozen=True)
-class _Training:
+class _TrainingRun:
     """A run, and what it is trained on and with; `begun_with` is what must be the same to go on with it."""
 
-    run: Run
+    run: TrainState
     out: Path
     config: TrainConfig
     suite: Suite
     lineage: Mapping[str, Any]
     begun_with: Mapping[str, Any]
-    log: Log
+    log: MetricsLog
 
     @property
     def advice(self) -> str:
@@ -180,9 +180,9 @@ class _Training:
 
 
 def _loop(
-    training: _Training,
+    training: _TrainingRun,
     sampler: Sampler,
-    pace: Pace,
+    pace: ThroughputMonitor,
     evaluate: Evaluate | None,
     progress: bool,
     notice: Callable[[str], None],
@@ -238,7 +238,7 @@ def _select(policy: Policy, evaluate: Evaluate) -> tuple[dict[str, float], froze
     return {task: max(rate, alone[task]) for task, rate in select.items()}, forgetful
 
 
-def _columns(stores: Sequence[Store], config: TrainConfig, progress: bool) -> dict[str, TaskColumns]:
+def _columns(stores: Sequence[Store], config: TrainConfig, progress: bool) -> dict[str, TaskArrays]:
     if not stores:
         raise TutelageError("expected at least one store to train on, got none")
     with counting("replaying", sum(map(len, stores)), progress) as advance:

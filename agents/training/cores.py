@@ -39,7 +39,7 @@ def allowed_cores() -> int:
 
 
 @dataclass(frozen=True)
-class Usage:
+class CpuUsage:
     """Processor seconds so far: of the cores this process may use the idle ones, and its own."""
 
     at: float
@@ -47,7 +47,7 @@ class Usage:
     process: float
 
     @classmethod
-    def now(cls) -> Usage | None:
+    def now(cls) -> CpuUsage | None:
         """Measure; None where the system does not say."""
         try:
             lines = Path("/proc/stat").read_text().splitlines()
@@ -63,19 +63,19 @@ class Usage:
                 idle += unused + waiting + (nice if gives_way else 0)
         return cls(time.monotonic(), idle / ticks, time.process_time())
 
-    def free_since(self, before: Usage) -> float:
+    def free_since(self, before: CpuUsage) -> float:
         """Return how many cores this process had or could have had, on average, since then."""
         return (self.idle - before.idle + self.process - before.process) / max(self.at - before.at, 1e-9)
 
 
 def free_cores() -> float:
     """Return how many cores other programs leave free just now; takes a quarter of a second."""
-    before = Usage.now()
+    before = CpuUsage.now()
     if before is None:
         load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
         return max(0.0, (os.cpu_count() or 1) - load)
     time.sleep(_LOOK_SECONDS)
-    after = Usage.now()
+    after = CpuUsage.now()
     return after.free_since(before) if after else float(allowed_cores())
 
 
@@ -86,7 +86,7 @@ def threads_for(free: float) -> int:
     return max(1, min(most, math.floor(free + 0.4)))
 
 
-class Pace:
+class ThroughputMonitor:
     """The rate of a run beside the best that its machine has shown, and its threads.
 
     With `chosen` threads, these are taken; with 0, as many as are free, looked at again all the while.
@@ -98,11 +98,11 @@ class Pace:
         self.threads = chosen or threads_for(free_cores())
         self._set(self.threads)
         self._best, self._is_slow = 0.0, False
-        self._before = Usage.now()
+        self._before = CpuUsage.now()
 
     def skip(self) -> None:
         """Leave out of the account what has been done since the last rate: it was no training."""
-        self._before = Usage.now()
+        self._before = CpuUsage.now()
 
     def rate(self, steps_per_second: float) -> str:
         """Take in a rate; return what to say of it, "" for nothing. Changes the threads where it should."""
@@ -121,7 +121,7 @@ class Pace:
 
     def _look(self) -> float | None:
         """Say how many cores there were since the last look, and take as many threads; None too soon."""
-        now, before = Usage.now(), self._before
+        now, before = CpuUsage.now(), self._before
         if now is None or before is None or now.at - before.at < _SHORTEST_SECONDS:
             return None
         free = now.free_since(before)

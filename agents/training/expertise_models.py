@@ -15,11 +15,11 @@ import torch
 
 from ...console.progress import counting
 from ...datasets.arrays.array_subset import episodes_of
-from ...datasets.arrays.sampler import TaskColumns
-from ...datasets.quality.expertise import FEWEST_PEOPLE, Expertise, expertise
+from ...datasets.arrays.sampler import TaskArrays
+from ...datasets.quality.expertise import FEWEST_PEOPLE, ExpertiseEstimate, expertise
 from ...envs.web.observation import read_columns
-from ..policy.action_parts import POINTING, SKIPPED, Part, targets
-from ..policy.encoding import Interface, decided
+from ..policy.action_parts import POINTING, SKIPPED, ActionPart, targets
+from ..policy.encoding import IOSpec, encode_actions
 from ..policy.policy import Policy
 from ..policy.web.page_features import places_of
 from .config import TrainConfig
@@ -38,8 +38,8 @@ _ROWS = 2048
 
 
 def skills(
-    columns: Mapping[str, TaskColumns], config: TrainConfig, progress: bool = False
-) -> dict[str, Expertise]:
+    columns: Mapping[str, TaskArrays], config: TrainConfig, progress: bool = False
+) -> dict[str, ExpertiseEstimate]:
     """Estimate everyone's expertise; empty with too few people to compare."""
     names = sorted({who for one in columns.values() for who in one.demonstrator})
     if len(names) < FEWEST_PEOPLE:
@@ -57,7 +57,7 @@ def skills(
     return expertise(ratios)
 
 
-def _chosen(one: TaskColumns) -> np.ndarray:
+def _chosen(one: TaskArrays) -> np.ndarray:
     """Choose up to EPISODES of each person, evenly along the seeds; the order is one of the content alone."""
     seeds = np.zeros(len(one.success), np.int64) if one.seeds is None else one.seeds
     spans = zip(one.starts[:-1], one.starts[1:], strict=True)
@@ -76,7 +76,7 @@ def _chosen(one: TaskColumns) -> np.ndarray:
 
 
 def _judge(
-    columns: Mapping[str, TaskColumns],
+    columns: Mapping[str, TaskArrays],
     taught: frozenset[str],
     config: TrainConfig,
     advance: Callable[[int], None] | None,
@@ -106,7 +106,7 @@ def _judge(
     return run.average.eval(), list(known)
 
 
-def _votes(one: TaskColumns, taught: frozenset[str]) -> np.ndarray:
+def _votes(one: TaskArrays, taught: frozenset[str]) -> np.ndarray:
     """Weigh episodes `[E]` so that nobody has more than the median person's say, however long they wander."""
     lengths = np.diff(one.starts).astype(np.float64)
     steps = dict.fromkeys(taught & set(one.demonstrator), 0.0)
@@ -120,13 +120,13 @@ def _votes(one: TaskColumns, taught: frozenset[str]) -> np.ndarray:
     return each / ((each * lengths).sum() / lengths[each > 0].sum())
 
 
-def _judged(judge: Policy, one: TaskColumns, taught: frozenset[str]) -> list[tuple[str, np.ndarray]]:
+def _judged(judge: Policy, one: TaskArrays, taught: frozenset[str]) -> list[tuple[str, np.ndarray]]:
     """Judge whoever did not teach: an array a episode of log (as an answer / by habit), one number a step."""
     at, found = 0, []
     names = one.demonstrator
     interface = judge.encoding.interface(one.task.id)
     seen = {path: leaf.take(np.arange(len(one)), axis=0) for path, leaf in one.observations.items()}
-    numbers, taught_at = decided(interface, one.actions, seen if interface.page else {})
+    numbers, taught_at = encode_actions(interface, one.actions, seen if interface.page else {})
     options = _options_of(interface, seen)
     everyone = [_frequencies(part, numbers[:, i]) for i, part in enumerate(interface.parts)]
     while at < len(names):  # episodes are sorted by person
@@ -145,7 +145,7 @@ def _judged(judge: Policy, one: TaskColumns, taught: frozenset[str]) -> list[tup
 
 
 @torch.no_grad()
-def _answers(judge: Policy, one: TaskColumns, rows: np.ndarray) -> np.ndarray:
+def _answers(judge: Policy, one: TaskArrays, rows: np.ndarray) -> np.ndarray:
     """Return log probabilities `[S]` of the actions, given what was seen at each step alone."""
     task, index = one.task.id, judge.encoding.tasks[one.task.id][0]
     found = []
@@ -155,14 +155,14 @@ def _answers(judge: Policy, one: TaskColumns, rows: np.ndarray) -> np.ndarray:
         summaries, scene, tokens = judge.look({task: seen})
         x = judge.remember(summaries, np.ones(len(some), np.int64))
         interface, pools = judge.encoding.interface(task), scene.pools([task], tokens)
-        numbers, _ = decided(interface, one.actions[some], seen)
+        numbers, _ = encode_actions(interface, one.actions[some], seen)
         loss = judge.decoder.loss(x, interface, index, numbers, pools)
         found.append(-loss.double().numpy())
     return np.concatenate(found)
 
 
 def _habit(
-    parts: tuple[Part, ...],
+    parts: tuple[ActionPart, ...],
     numbers: np.ndarray,
     everyone: list[np.ndarray],
     options: Mapping[str, np.ndarray],
@@ -185,14 +185,14 @@ def _habit(
     return total
 
 
-def _made(part: Part, column: np.ndarray) -> np.ndarray:
+def _made(part: ActionPart, column: np.ndarray) -> np.ndarray:
     """Return the steps at which a part is decided."""
     return (
         np.flatnonzero(column != SKIPPED) if part.verbs or part.kind in POINTING else np.arange(len(column))
     )
 
 
-def _frequencies(part: Part, column: np.ndarray) -> np.ndarray:
+def _frequencies(part: ActionPart, column: np.ndarray) -> np.ndarray:
     """Return how often everyone together chose each option, `[size]`; never 0."""
     if part.kind in POINTING:
         return np.ones(0)
@@ -200,7 +200,7 @@ def _frequencies(part: Part, column: np.ndarray) -> np.ndarray:
     return (counts + 1.0) / (counts.sum() + part.size)
 
 
-def _options_of(interface: Interface, seen: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _options_of(interface: IOSpec, seen: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Count what can be pointed at in each step `[S]`, by kind; nothing where there are no pages."""
     if interface.page is None:
         return {}
@@ -209,5 +209,5 @@ def _options_of(interface: Interface, seen: Mapping[str, np.ndarray]) -> dict[st
     return {"element": np.array(elements), "word": np.array(words)}
 
 
-def _one_hot(wanted: np.ndarray, part: Part) -> np.ndarray:
+def _one_hot(wanted: np.ndarray, part: ActionPart) -> np.ndarray:
     return np.eye(part.size)[wanted] if wanted.ndim == 1 else wanted.astype(np.float64)

@@ -27,7 +27,7 @@ RESUME = "go on with --resume"
 _REMEDY = "restore it from a copy, or move it away: the weights do not depend on it"
 
 
-class Log:
+class MetricsLog:
     """`metrics.jsonl`, one sealed object a line (see `sealed_lines`), and event files.
 
     Opened at a `step` above 0 it goes on behind the lines up to there. An unfinished last line, as a process

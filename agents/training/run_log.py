@@ -22,7 +22,7 @@ ATTEMPTS = "attempts.yaml"
 _REMEDY = "restore it from a copy, or move it away: the rounds are done again"
 
 
-class Attempted(NamedTuple):
+class TaskAttempts(NamedTuple):
     """What came of one task in a round: success at the first attempt, and how many attempts were kept."""
 
     rate: float
@@ -30,7 +30,7 @@ class Attempted(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Round:
+class SelfImitationRound:
     """What came of one round.
 
     `tried` is success by task at the first attempt, `kept` how many attempts joined the demonstrations,
@@ -51,14 +51,16 @@ class Round:
         )
 
 
-_ROUNDS = TypeAdapter(list[Round])
+_ROUNDS = TypeAdapter(list[SelfImitationRound])
 
 
-def read_attempts(run: Path, number: int, policy: str) -> dict[str, Attempted]:
+def read_attempts(run: Path, number: int, policy: str) -> dict[str, TaskAttempts]:
     """Read what tasks gave that were tried before a round was stopped; nothing where that is unknown."""
     try:
         document = read_sealed(run / ATTEMPTS, 1, "attempts")
-        tasks = {task: Attempted(float(rate), int(kept)) for task, (rate, kept) in document["tasks"].items()}
+        tasks = {
+            task: TaskAttempts(float(rate), int(kept)) for task, (rate, kept) in document["tasks"].items()
+        }
     except (FileNotFoundError, ValueError, TypeError, KeyError, AttributeError):  # they are tried again
         return {}
     if (document.get("round"), document.get("policy")) != (number, policy):
@@ -66,7 +68,7 @@ def read_attempts(run: Path, number: int, policy: str) -> dict[str, Attempted]:
     return tasks
 
 
-def write_attempts(run: Path, number: int, policy: str, tasks: Mapping[str, Attempted]) -> None:
+def write_attempts(run: Path, number: int, policy: str, tasks: Mapping[str, TaskAttempts]) -> None:
     """Write what tasks gave that a policy (its seal) tried in a round; raises TutelageError if it cannot."""
     document = {
         "version": 1,
@@ -78,7 +80,7 @@ def write_attempts(run: Path, number: int, policy: str, tasks: Mapping[str, Atte
         write_whole(run / ATTEMPTS, sealed(document))
 
 
-def read_rounds(run: Path) -> list[Round]:
+def read_rounds(run: Path) -> list[SelfImitationRound]:
     """Read what came of the rounds of a run; none where it has not practised.
 
     Raises TutelageError when the file was changed or cut.
@@ -97,7 +99,7 @@ def read_rounds(run: Path) -> list[Round]:
         raise TutelageError(f"expected rounds of practice in {path}, got: {what}; {_REMEDY}") from None
 
 
-def write_rounds(run: Path, rounds: Sequence[Round]) -> None:
+def write_rounds(run: Path, rounds: Sequence[SelfImitationRound]) -> None:
     """Write what came of all rounds so far; the last line counts them. Raises TutelageError if it cannot."""
     records: list[dict[str, Any]] = [
         asdict(done) | {"tried": dict(done.tried), "select": dict(done.select), "failed": dict(done.failed)}

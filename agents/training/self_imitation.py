@@ -17,8 +17,8 @@ import numpy as np
 from ...console.progress import counting
 from ...console.signals import Stopped, signals
 from ...console.wording import counted
-from ...datasets.parallel import Died, spread_safely
-from ...datasets.proof import Replay
+from ...datasets.parallel import JobDied, spread_safely
+from ...datasets.proof import ReplayResult
 from ...datasets.replay import Environments, replay_many
 from ...datasets.store import Store
 from ...datasets.store_suite import union
@@ -36,7 +36,14 @@ from .behavior_cloning import Evaluate, train
 from .config import TrainConfig
 from .metrics_log import RESUME
 from .resuming import CONFIG, PRACTISED, expect_same_config
-from .run_log import Attempted, Round, read_attempts, read_rounds, write_attempts, write_rounds
+from .run_log import (
+    SelfImitationRound,
+    TaskAttempts,
+    read_attempts,
+    read_rounds,
+    write_attempts,
+    write_rounds,
+)
 
 TRIED = SeedRange("tried", 300_000_000, 400_000_000)
 """Record seeds that are tried: far from where people begin to count theirs."""
@@ -64,7 +71,7 @@ def practise(
     *,
     evaluate: Evaluate,
     progress: bool = False,
-    tell: Callable[[Round], None] | None = None,
+    tell: Callable[[SelfImitationRound], None] | None = None,
 ) -> Path:
     """Let a trained run practise for the rounds that `config` asks for; returns the best, `out/kept`.
 
@@ -106,7 +113,7 @@ def practise(
             made = load(
                 train(taught, folder, here, evaluate=evaluate, progress=progress, parent=best, emphasis=worth)
             )
-        rounds.append(Round(number, tried, kept, made.lineage.get("select", {}), failed))
+        rounds.append(SelfImitationRound(number, tried, kept, made.lineage.get("select", {}), failed))
         if _mean(made) > score:
             best, score = made, _mean(made)
             copy(folder / "kept", out / "kept")
@@ -151,13 +158,13 @@ def attempt(
     work = partial(_attempt, pack(best.policy), name, seeds, best.suite, config.seed)
     with counting("trying", len(tasks), progress) as advance:
         for task, result in zip(tasks, spread_safely(work, tasks, config.workers), strict=True):
-            first, right, why = (0.0, [], str(result)) if isinstance(result, Died) else result
+            first, right, why = (0.0, [], str(result)) if isinstance(result, JobDied) else result
             if right and (name, task.id) not in there:
                 store.append(right)
             if why:
                 failures[task.id] = why
             else:
-                done[task.id] = Attempted(first, len(right))
+                done[task.id] = TaskAttempts(first, len(right))
                 write_attempts(run, number, best.seal, done)
             advance(1)
     tried = {task: attempted.rate for task, attempted in done.items()} | dict.fromkeys(failures, 0.0)
@@ -198,7 +205,7 @@ def _attempt(
     failed += try_until_they_succeed(more)
     with Environments(suite) as environments:
         again = replay_many(right, environments)
-        right = [one for one, got in zip(right, again, strict=True) if isinstance(got, Replay)]
+        right = [one for one, got in zip(right, again, strict=True) if isinstance(got, ReplayResult)]
     tries = len(first) + len(more)
     why = f"{len(failures)} of {counted(tries, 'seed')}: {next(iter(failures.values()))}" if failures else ""
     return 1 - failed / tries, right, why

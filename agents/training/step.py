@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from ...console.signals import signals
-from ...datasets.arrays.sampler import Sampler, TaskColumns, WindowBatch
+from ...datasets.arrays.sampler import Sampler, TaskArrays, WindowBatch
 from ...datasets.quality.weights import episode_weights
 from ...envs.task import Task
 from ...errors import TutelageError
@@ -24,7 +24,7 @@ from .optimizer import Optimizer
 
 
 @dataclass
-class Run:
+class TrainState:
     """Everything that changes while training."""
 
     policy: Policy
@@ -59,11 +59,11 @@ class Run:
 
 
 def begin(
-    columns: Mapping[str, TaskColumns],
+    columns: Mapping[str, TaskArrays],
     config: TrainConfig,
     parent: Policy | None = None,
     others: Iterable[Task] = (),
-) -> Run:
+) -> TrainState:
     """Fit the encoding to the data, and make the policy, its average and its optimiser.
 
     `others` are tasks without data (see `Encoding.fit`). A `parent` gives its encoding and its weights.
@@ -83,11 +83,11 @@ def begin(
         policy.load_state_dict(parent.state_dict())
     average = copy.deepcopy(policy).eval()
     optimizer = Optimizer(policy, config.learning_rate, config.table_learning_rate, config.weight_decay)
-    return Run(policy, average, optimizer)
+    return TrainState(policy, average, optimizer)
 
 
 def make_sampler(
-    columns: Mapping[str, TaskColumns],
+    columns: Mapping[str, TaskArrays],
     config: TrainConfig,
     weights: Mapping[str, np.ndarray] | None = None,
     emphasis: Mapping[str, float] | None = None,
@@ -104,7 +104,7 @@ def make_sampler(
 
 
 def training_step(
-    run: Run, batch: Mapping[str, WindowBatch], config: TrainConfig
+    run: TrainState, batch: Mapping[str, WindowBatch], config: TrainConfig
 ) -> tuple[float, dict[str, float]]:
     """Do one step on a batch and return the loss and each task's own; advances `run.step`.
 

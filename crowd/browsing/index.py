@@ -36,7 +36,7 @@ _DETAILS = (
 )
 
 
-class Index:
+class EpisodeIndex:
     """The episodes of a store and their annotations, read again when the store changes. All of it blocks."""
 
     def __init__(self, folder: Path) -> None:

@@ -24,10 +24,10 @@ from ...envs.task import Task
 from ...errors import TutelageError
 from ..dashboard.playback import FRAME, HEADER, as_record, as_steps, described, told, unlike
 from ..hosting.frame_codec import pack
-from ..hosting.grid_host import GridGround, GridWorld
-from ..hosting.host import World, WorldFault
-from ..hosting.remote_host import RemoteWorld
-from ..hosting.worker_pool import Workers
+from ..hosting.grid_host import GridHost, SharedGridLevel
+from ..hosting.host import EnvironmentCrash, EnvironmentHost
+from ..hosting.remote_host import RemoteHost
+from ..hosting.worker_pool import WorkerPool
 from ..storage.journal_records import StepRecord
 
 LONGEST_WINDOW = 64
@@ -40,14 +40,14 @@ _LOOK_SECONDS = 0.05
 _TELL_SECONDS = 0.25
 
 
-class Gone(Exception):
+class RequestSuperseded(Exception):
     """The page that asked has gone on to something else."""
 
 
-class Reel:
+class EpisodePlayback:
     """One episode, its world, and the pictures that are remembered, by the number of their step."""
 
-    def __init__(self, trajectory: Trajectory, world: World) -> None:
+    def __init__(self, trajectory: Trajectory, world: EnvironmentHost) -> None:
         self.trajectory = trajectory
         self._world = world
         self._steps = as_steps(trajectory)
@@ -87,7 +87,7 @@ class Reel:
                 if now - looked >= _LOOK_SECONDS:
                     looked = now
                     if await is_gone():
-                        raise Gone
+                        raise RequestSuperseded
                 if now - told_at >= _TELL_SECONDS:
                     told_at = now
                     yield told({"type": "progress", "step": max(self._position, 0), "of": missing})
@@ -171,18 +171,18 @@ class Reel:
         return b"".join(parts)
 
 
-class Reels:
+class EpisodePlaybacks:
     """The reels that are open, the latest few. Lives in the event loop."""
 
     def __init__(self, suite: Suite, find: Callable[[str], Trajectory | None]) -> None:
         self._suite, self._find = suite, find
-        self._open: OrderedDict[str, Reel] = OrderedDict()
+        self._open: OrderedDict[str, EpisodePlayback] = OrderedDict()
         self._told: dict[str, dict[str, Any]] = {}
-        self._grounds: dict[str, GridGround] = {}
-        self._workers = Workers(suite, 1)
+        self._grounds: dict[str, SharedGridLevel] = {}
+        self._workers = WorkerPool(suite, 1)
         self._turn = asyncio.Lock()
 
-    async def reel(self, episode: str) -> Reel | None:
+    async def reel(self, episode: str) -> EpisodePlayback | None:
         """Return the reel of an episode, begun; None where there is no such episode.
 
         Raises TutelageError when its environment cannot be made or played.
@@ -192,7 +192,7 @@ class Reels:
                 trajectory = await asyncio.to_thread(self._find, episode)
                 if trajectory is None:
                     return None
-                reel = Reel(trajectory, await self._world(self._suite[trajectory.task]))
+                reel = EpisodePlayback(trajectory, await self._world(self._suite[trajectory.task]))
                 try:
                     self._told[episode] = await reel.begin()
                 except BaseException:
@@ -224,12 +224,12 @@ class Reels:
             await self.drop(episode)
         await self._workers.close()
 
-    async def _world(self, task: Task) -> World:
+    async def _world(self, task: Task) -> EnvironmentHost:
         if not is_grid(task):
-            return RemoteWorld(task, self._workers)
+            return RemoteHost(task, self._workers)
         if task.id not in self._grounds:
-            self._grounds[task.id] = await asyncio.to_thread(GridGround, task)
-        return GridWorld(self._grounds[task.id])
+            self._grounds[task.id] = await asyncio.to_thread(SharedGridLevel, task)
+        return GridHost(self._grounds[task.id])
 
 
 def timeline(trajectory: Trajectory) -> dict[str, Any]:
@@ -249,6 +249,6 @@ def timeline(trajectory: Trajectory) -> dict[str, Any]:
 
 def reason(error: Exception) -> str:
     """Say in one line why an episode cannot be shown."""
-    if isinstance(error, TutelageError | WorldFault):
+    if isinstance(error, TutelageError | EnvironmentCrash):
         return printable(error)
     return f"the environment failed: {type(error).__name__}: {printable(error)}"

@@ -32,13 +32,13 @@ from ...files.bounded_files import real_path
 from ..dashboard.playback import told
 from ..hosting.worker_pool import leave_if_imported_again
 from ..page_templates import STATIC
-from ..server.host_check import Guard
+from ..server.host_check import HostCheck
 from ..server.host_names import AllowedHosts
 from ..server.json_response import JSONAnswer, read_object
 from ..server.link_token import LinkToken
 from ..server.recorder_app import atlas_route, listen, local_url, server_of
-from .index import Index
-from .reel import Gone, Reels, reason, timeline
+from .index import EpisodeIndex
+from .reel import EpisodePlaybacks, RequestSuperseded, reason, timeline
 
 HOST = "127.0.0.1"
 _LARGEST = 64 << 10
@@ -66,7 +66,7 @@ def browse(
     episodes would run a page or import a module that was not trusted.
     """
     leave_if_imported_again()
-    browser = Browser(folder, replays=replays)
+    browser = StoreBrowser(folder, replays=replays)
     with listen(HOST, port) as listening:
         url = browser.link.link(f"{local_url(HOST, listening)}/")
 
@@ -86,7 +86,7 @@ def browse(
 
 @contextlib.contextmanager
 def _ended_by_signals(
-    server: uvicorn.Server, browser: Browser, farewell: Callable[[], None]
+    server: uvicorn.Server, browser: StoreBrowser, farewell: Callable[[], None]
 ) -> Iterator[None]:
     """Let the first Ctrl-C or SIGTERM end serving, and within two seconds the process, whatever is played.
 
@@ -112,20 +112,20 @@ def _ended_by_signals(
         is_over.set()
 
 
-class Browser:
+class StoreBrowser:
     """The routes of one store's page, and the worlds in which its episodes are played again."""
 
     def __init__(self, folder: Path, *, replays: bool = True) -> None:
-        self.index = Index(folder)
+        self.index = EpisodeIndex(folder)
         if replays:
             admit_played(self.index.store)
         name = hashlib.blake2b(str(real_path(folder)).encode(), digest_size=6).hexdigest()
         self.link = LinkToken(f"browse-{name}")
         self._replays = replays
         self.is_stopping = False
-        self._reels: Reels | None = None
+        self._reels: EpisodePlaybacks | None = None
 
-    def app(self) -> Guard:
+    def app(self) -> HostCheck:
         """Make the ASGI application."""
         routes = [
             Route("/", self.page),
@@ -138,11 +138,11 @@ class Browser:
         ]
         handlers = {TutelageError: _refuse}
         app = Starlette(routes=routes, lifespan=self._lifespan, exception_handlers=handlers)  # type: ignore[arg-type]
-        return Guard(app, AllowedHosts(), link=self.link)
+        return HostCheck(app, AllowedHosts(), link=self.link)
 
     @contextlib.asynccontextmanager
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
-        self._reels = Reels(self.index.store.suite, self.index.trajectory)
+        self._reels = EpisodePlaybacks(self.index.store.suite, self.index.trajectory)
         try:
             yield
         finally:
@@ -152,7 +152,7 @@ class Browser:
         return FileResponse(STATIC / "browse.html", headers=_NO_STORE)
 
     async def episodes(self, request: Request) -> Response:
-        """List the episodes that fit, see `Index.page`."""
+        """List the episodes that fit, see `EpisodeIndex.page`."""
         return _json(await run_in_threadpool(self.index.page, dict(request.query_params)))
 
     async def episode(self, request: Request) -> Response:
@@ -170,7 +170,7 @@ class Browser:
         return _json({"instruction": "", "atlas": None, **played, **details, "why": why})
 
     async def frames(self, request: Request) -> Response:
-        """Give the pictures after `first` steps and up to `count`, see `Reel.frames`."""
+        """Give the pictures after `first` steps and up to `count`, see `EpisodePlayback.frames`."""
         name = request.path_params["episode"]
         first, count = (_number(request, key) for key in ("first", "count"))
         if not self._replays or self._reels is None:
@@ -183,7 +183,7 @@ class Browser:
             begun = await anext(parts)
         except HTTPException:
             raise
-        except Gone:
+        except RequestSuperseded:
             return Response(status_code=499)
         except Exception as error:  # an environment may raise anything
             await self._reels.drop(name)
@@ -200,7 +200,7 @@ class Browser:
                 yield begun
                 async for part in parts:
                     yield part
-        except Gone:
+        except RequestSuperseded:
             return
         except Exception as error:  # an environment may raise anything
             if self._reels is not None:

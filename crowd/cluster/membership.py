@@ -12,14 +12,14 @@ import sqlalchemy as sql
 
 from ...datasets.store import Store
 from ..storage.journal import Journal
-from ..storage.study_tables import Ledger
-from .seat_leases import Leases
-from .store_claims import Keepers, store_id
+from ..storage.study_tables import StudyDatabase
+from .seat_leases import SeatLeases
+from .store_claims import StoreClaims, store_id
 
 _log = logging.getLogger("tutelage.crowd")
 
 
-class Company:
+class ClusterMembership:
     """What a server needs to know of the others; `start` and `close` belong to the event loop that serves.
 
     `let_go(seat)` is to close a seat, if it is open here.
@@ -28,7 +28,7 @@ class Company:
     def __init__(
         self,
         journal: Journal,
-        ledger: Ledger,
+        ledger: StudyDatabase,
         store: Store,
         let_go: Callable[[str], Awaitable[None]],
         figures: Callable[[], Mapping[str, Any]] = dict,
@@ -37,8 +37,8 @@ class Company:
         self._arriving: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._loop: asyncio.AbstractEventLoop | None = None
         name = store_id(store.path)
-        self.leases = Leases(journal, ledger, on_lost=self._on_lost, store=name, figures=figures)
-        self.keepers = Keepers(journal, ledger, self.leases, name, store.suite.name)
+        self.leases = SeatLeases(journal, ledger, on_lost=self._on_lost, store=name, figures=figures)
+        self.keepers = StoreClaims(journal, ledger, self.leases, name, store.suite.name)
 
     async def start(self) -> None:
         """Begin to beat."""

@@ -16,7 +16,7 @@ from ..storage.commit_writer import MOVED
 from ..storage.database import insert_missing, writing
 from ..storage.journal import Journal
 from ..storage.journal_tables import TABLES
-from ..storage.study_tables import Ledger, leases, servers
+from ..storage.study_tables import StudyDatabase, leases, servers
 from ..storage.write_fence import writers
 
 BEAT_SECONDS = 2.0
@@ -27,7 +27,7 @@ EPISODES = TABLES.tables["episodes"]
 _log = logging.getLogger("tutelage.crowd")
 
 
-class Leases:
+class SeatLeases:
     """This server's seats, and its heartbeat. Calls block for the disk.
 
     A seat belongs to the server that took it last. Taking it waits for whatever the former owner is just
@@ -42,7 +42,7 @@ class Leases:
     def __init__(
         self,
         journal: Journal,
-        ledger: Ledger,
+        ledger: StudyDatabase,
         *,
         on_lost: Callable[[str], None],
         store: str = "",

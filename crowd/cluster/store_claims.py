@@ -15,13 +15,13 @@ from ...files.bounded_files import read_text
 from ..storage.database import insert_missing, writing
 from ..storage.journal import Journal
 from ..storage.journal_records import EpisodeRecord
-from ..storage.study_tables import Ledger, keepers, leases
-from .seat_leases import EPISODES, Leases
+from ..storage.study_tables import StudyDatabase, keepers, leases
+from .seat_leases import EPISODES, SeatLeases
 
 _FILE = ".store-id"
 
 
-class Keepers:
+class StoreClaims:
     """The claims of this server's store on kept demonstrations. Calls block for the disk.
 
     A store claims a demonstration before it takes it in, and confirms it afterwards: only then does the
@@ -30,7 +30,9 @@ class Keepers:
     `elsewhere`, and takes it back. So whatever dies when, each demonstration ends up in one store.
     """
 
-    def __init__(self, journal: Journal, ledger: Ledger, leases: Leases, store: str, suite: str) -> None:
+    def __init__(
+        self, journal: Journal, ledger: StudyDatabase, leases: SeatLeases, store: str, suite: str
+    ) -> None:
         self._journal = journal
         self._engine = ledger.engine
         self._leases = leases

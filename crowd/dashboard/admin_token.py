@@ -60,14 +60,14 @@ def make_admin(folder: Path, new: bool = False) -> str | None:
 
 
 @dataclass(frozen=True)
-class Session:
+class AdminSession:
     """A signed-in browser: its own id, and the second at which it ends."""
 
     session: str
     until: float
 
 
-class Admin:
+class AdminToken:
     """Checks tokens, and makes and reads the cookies of those who are signed in.
 
     A browser that is not signed in has a cookie too, so that its sign-in carries a CSRF token as well.
@@ -93,7 +93,7 @@ class Admin:
         until = int(self._clock() + SESSION_SECONDS)
         return self._secret.sign(f"session:{secrets.token_hex(8)}:{until}:{self._hash()[:16]}", _PURPOSE)
 
-    def session(self, cookie: str) -> Session | None:
+    def session(self, cookie: str) -> AdminSession | None:
         """Return the session that a cookie stands for; None when it was not signed here, or is over."""
         parts = (self._secret.unsign(cookie, _PURPOSE) or "").split(":")
         if len(parts) != 4 or parts[0] != "session":
@@ -101,7 +101,7 @@ class Admin:
         _, session, until, token = parts
         if self._clock() >= int(until) or not hmac.compare_digest(token, self._hash()[:16]):
             return None
-        return Session(session, float(until))
+        return AdminSession(session, float(until))
 
     def is_ours(self, cookie: str) -> bool:
         """Say whether a cookie was made here: that of a session, or of a browser that is not signed in."""
@@ -123,7 +123,7 @@ class Admin:
         return secrets.token_hex(32)  # there is no token: nothing is equal to it
 
 
-class Attempts:
+class FailedAttempts:
     """Counts wrong tokens by address; `wait` says how long an address must wait before it may try again."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:

@@ -13,25 +13,25 @@ from starlette.responses import Response
 from ..server.bounded_calls import bounded_call
 from ..server.json_response import read_object
 from ..server.proxies import client_network
-from ..storage.study_tables import Ledger, events
-from .admin_token import SESSION_SECONDS, Admin, Attempts, Session
-from .fresh import Fresh
+from ..storage.study_tables import StudyDatabase, events
+from .admin_token import SESSION_SECONDS, AdminSession, AdminToken, FailedAttempts
+from .fresh import CachedCall
 
 LARGEST = 4096
 """Bytes of the longest body that is read."""
 
 
-class Door:
+class Auth:
     """Lets in whoever has a session, and turns others away with an HTTPException."""
 
-    def __init__(self, admin: Admin, ledger: Ledger, study: str) -> None:
+    def __init__(self, admin: AdminToken, ledger: StudyDatabase, study: str) -> None:
         self.admin = admin
         self._ledger = ledger
         self._study = study
-        self._attempts = Attempts()
-        self._ended = Fresh(self._read_ended)
+        self._attempts = FailedAttempts()
+        self._ended = CachedCall(self._read_ended)
 
-    async def session(self, request: HTTPConnection) -> Session | None:
+    async def session(self, request: HTTPConnection) -> AdminSession | None:
         """Return the session of a browser, or None: also where it was ended, on any server."""
         session = self.admin.session(self.cookie(request))
         return None if session is None or session.session in await self._ended.get() else session
@@ -45,7 +45,7 @@ class Door:
         is_secure = request.scope["scheme"] in ("https", "wss")
         return f"__Secure-{self.admin.cookie}" if is_secure else self.admin.cookie
 
-    async def end(self, session: Session) -> None:
+    async def end(self, session: AdminSession) -> None:
         """End a session for good, whoever may still hold its cookie."""
         details = {"session": session.session}
         await bounded_call(self._ledger.note, self._study, "sign-out", details=details)
@@ -59,7 +59,7 @@ class Door:
         )
         return frozenset(row["details"]["session"] for row in self._ledger.rows(query))
 
-    async def enter(self, request: HTTPConnection) -> Session:
+    async def enter(self, request: HTTPConnection) -> AdminSession:
         """Require a session."""
         session = await self.session(request)
         if session is None:

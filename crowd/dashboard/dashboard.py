@@ -24,15 +24,15 @@ from ..recruiting.browsers import RELEASE, release
 from ..server.bounded_calls import bounded_call
 from ..server.json_response import JSONAnswer
 from ..storage.journal import Journal
-from ..storage.study_tables import Ledger
+from ..storage.study_tables import StudyDatabase
 from ..studies.moderation import decide
-from .admin_token import Admin, Signer
-from .auth import Door, same_origin
+from .admin_token import AdminToken, Signer
+from .auth import Auth, same_origin
 from .exports import export_demonstrations, export_records
-from .fresh import Fresh
-from .live_view import NOBODY, SIGNED_OUT, Elsewhere, Seats, watch
-from .monitor import WINDOWS, Plan, figures
-from .participants import Judge, Judged, one_person, roster
+from .fresh import CachedCall
+from .live_view import NOBODY, SIGNED_OUT, JournalView, Seats, watch
+from .monitor import WINDOWS, StudyTargets, figures
+from .participants import Judge, ParticipantAssessment, one_person, roster
 from .playback import Playbacks
 
 _PAGE = STATIC / "dashboard.html"
@@ -42,8 +42,8 @@ _NO_STORE = {"Cache-Control": "no-store"}
 
 
 def routes(
-    plan: Plan,
-    ledger: Ledger,
+    plan: StudyTargets,
+    ledger: StudyDatabase,
     journal: Journal,
     store: Store,
     secret: Signer,
@@ -58,8 +58,8 @@ def routes(
     `folder` holds the admin token's hash (see `make_admin`); `seats` gives a seat that is open on this server
     by its id; `judge` says what is thought of everyone.
     """
-    door = Door(Admin(folder, secret), ledger, plan.study)
-    room = _Room(plan, ledger, journal, store, door, seats, playbacks, judge)
+    door = Auth(AdminToken(folder, secret), ledger, plan.study)
+    room = _Dashboard(plan, ledger, journal, store, door, seats, playbacks, judge)
     return [
         Route("/admin", room.page),
         Route("/admin/session", room.session),
@@ -78,16 +78,16 @@ def routes(
     ]
 
 
-class _Room:
+class _Dashboard:
     """What the routes share."""
 
     def __init__(
         self,
-        plan: Plan,
-        ledger: Ledger,
+        plan: StudyTargets,
+        ledger: StudyDatabase,
         journal: Journal,
         store: Store,
-        door: Door,
+        door: Auth,
         seats: Seats,
         playbacks: Playbacks,
         judge: Judge | None,
@@ -100,13 +100,13 @@ class _Room:
         self._seats = seats
         self._playbacks = playbacks
         self._figures = {
-            window: Fresh(lambda window=window: _json(figures(ledger, plan, window)))  # type: ignore[misc]
+            window: CachedCall(lambda window=window: _json(figures(ledger, plan, window)))  # type: ignore[misc]
             for window in WINDOWS
         }
-        self._people = Fresh(self._list_people)
-        self._judged = Fresh(judge or dict, seconds=4.0, share=0.05)
-        self._thought: Mapping[str, Judged] = {}
-        self._metrics = Fresh(self._expose)
+        self._people = CachedCall(self._list_people)
+        self._judged = CachedCall(judge or dict, seconds=4.0, share=0.05)
+        self._thought: Mapping[str, ParticipantAssessment] = {}
+        self._metrics = CachedCall(self._expose)
 
     async def page(self, _: Request) -> Response:
         return FileResponse(_PAGE, headers=_NO_STORE)
@@ -208,7 +208,7 @@ class _Room:
         if participant is None or participant.study != self._plan.study:
             await page.close(NOBODY)
             return
-        elsewhere = Elsewhere(participant.seat, self._plan.suite, self._journal, self._playbacks.make_world)
+        elsewhere = JournalView(participant.seat, self._plan.suite, self._journal, self._playbacks.make_world)
         await watch(page, lambda: self._seats(participant.seat) or elsewhere)
 
     async def metrics(self, request: Request) -> Response:

@@ -21,7 +21,7 @@ from ...console.printable import csv_cell
 from ...datasets.manifest import DOCUMENT, MANIFEST
 from ...datasets.store import Store
 from ..storage.study_records import answers, devices, payments
-from ..storage.study_tables import Ledger, conduct, consents, events, people
+from ..storage.study_tables import StudyDatabase, conduct, consents, events, people
 
 _ROWS, _BYTES = 1000, 1 << 20
 _RECORDS: dict[str, tuple[Any, ...]] = {
@@ -48,7 +48,7 @@ _RECORDS: dict[str, tuple[Any, ...]] = {
 """The files, and the columns of each; the first column is its table's key."""
 
 
-def export_records(ledger: Ledger, study: str) -> Iterator[bytes]:
+def export_records(ledger: StudyDatabase, study: str) -> Iterator[bytes]:
     """Yield a ZIP archive of one CSV file a table. Blocks for the disk."""
     files = ((f"{name}.csv", _csv(ledger, study, columns)) for name, columns in _RECORDS.items())
     yield from _zip(files, zipfile.ZIP_DEFLATED)
@@ -64,7 +64,7 @@ def export_demonstrations(store: Store) -> Iterator[bytes]:
     yield from _zip(itertools.chain(files, parts), zipfile.ZIP_STORED)
 
 
-def _csv(ledger: Ledger, study: str, columns: tuple[sql.Column[Any], ...]) -> Iterator[bytes]:
+def _csv(ledger: StudyDatabase, study: str, columns: tuple[sql.Column[Any], ...]) -> Iterator[bytes]:
     """Read a table piece by piece, each in a transaction of its own: a slow download must hold up nobody."""
     out = io.StringIO()
     writer = csv.writer(out)
@@ -97,7 +97,7 @@ def _read(path: Path) -> Iterator[bytes]:
 
 def _zip(files: Iterable[tuple[str, Iterable[bytes]]], compression: int) -> Iterator[bytes]:
     """Write an archive that is never whole in memory."""
-    out = _Outlet()
+    out = _StreamedFile()
     with zipfile.ZipFile(out, "w") as archive:
         for name, chunks in files:
             info = zipfile.ZipInfo(name, time.localtime()[:6])
@@ -110,7 +110,7 @@ def _zip(files: Iterable[tuple[str, Iterable[bytes]]], compression: int) -> Iter
     yield out.take()
 
 
-class _Outlet(io.RawIOBase):
+class _StreamedFile(io.RawIOBase):
     """A file that cannot be sought in, and that gives away what was written to it."""
 
     def __init__(self) -> None:

@@ -12,7 +12,7 @@ from ..server.bounded_calls import bounded_call
 T = TypeVar("T")
 
 
-class Fresh(Generic[T]):
+class CachedCall(Generic[T]):
     """Runs `ask` in a worker thread, one call at a time, at most once in `seconds`.
 
     Calls take at most a `share` of the time: a slow query runs less often.

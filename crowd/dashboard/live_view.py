@@ -14,9 +14,9 @@ from ...envs.suite import Suite
 from ...envs.task import Task
 from ...errors import TutelageError
 from ..hosting.frame_codec import Picture, pack
-from ..hosting.host import Begun, World
-from ..seats.outbox import Line
-from ..seats.protocol import Shown, parse
+from ..hosting.host import EnvironmentHost, EpisodeStart
+from ..seats.outbox import Outbox
+from ..seats.protocol import FrameShown, parse
 from ..seats.view import atlas_message
 from ..storage.journal import Journal
 from ..storage.journal_records import EpisodeRecord
@@ -30,18 +30,18 @@ _LOOK_SECONDS = 1.0
 _READ_SECONDS = 0.25
 
 
-class Watched(Protocol):
+class LocalView(Protocol):
     """A seat that shows on other lines what its page is shown."""
 
-    async def watch(self, line: Line) -> None: ...
-    def unwatch(self, line: Line) -> None: ...
+    async def watch(self, line: Outbox) -> None: ...
+    def unwatch(self, line: Outbox) -> None: ...
 
 
-Seats = Callable[[str], Watched | None]
+Seats = Callable[[str], LocalView | None]
 """Gives the seat of an id if it is open on this server."""
 
 
-class Elsewhere:
+class JournalView:
     """A seat that is open at another server, or nowhere: what its person does is read from the journal.
 
     A world of its own takes the steps that the journal has, as they come; the pictures are those of the
@@ -49,23 +49,23 @@ class Elsewhere:
     """
 
     def __init__(
-        self, seat: str, suite: Suite, journal: Journal, make_world: Callable[[Task], World]
+        self, seat: str, suite: Suite, journal: Journal, make_world: Callable[[Task], EnvironmentHost]
     ) -> None:
         self._seat = seat
         self._suite = suite
         self._journal = journal
         self._make_world = make_world
-        self._tasks: dict[Line, asyncio.Task[None]] = {}
+        self._tasks: dict[Outbox, asyncio.Task[None]] = {}
 
-    async def watch(self, line: Line) -> None:
+    async def watch(self, line: Outbox) -> None:
         """Show on a line what the journal says, until `unwatch`."""
         self._tasks[line] = asyncio.create_task(self._follow(line))
 
-    def unwatch(self, line: Line) -> None:
+    def unwatch(self, line: Outbox) -> None:
         """Show nothing more."""
         self._tasks.pop(line).cancel()
 
-    async def _follow(self, line: Line) -> None:
+    async def _follow(self, line: Outbox) -> None:
         """Go from one episode to the next."""
         before: str | None = ""
         while True:
@@ -78,7 +78,7 @@ class Elsewhere:
                 await self._follow_one(line, now)
             await asyncio.sleep(_READ_SECONDS)
 
-    async def _follow_one(self, line: Line, record: EpisodeRecord) -> None:
+    async def _follow_one(self, line: Outbox, record: EpisodeRecord) -> None:
         """Take the steps of one episode as they come, until it is over."""
         world = self._make_world(self._suite[record.task])
         try:
@@ -106,7 +106,7 @@ class Elsewhere:
         return bool(self._journal.episodes(episode=episode, state="open"))
 
 
-def _state(record: EpisodeRecord, begun: Begun) -> dict[str, Any]:
+def _state(record: EpisodeRecord, begun: EpisodeStart) -> dict[str, Any]:
     episode = {
         "id": record.episode,
         "instruction": begun.instruction,
@@ -117,19 +117,19 @@ def _state(record: EpisodeRecord, begun: Begun) -> dict[str, Any]:
     return {"type": "state", "phase": "playing", "episode": episode}
 
 
-def _show(line: Line, picture: Picture | None, number: int) -> None:
+def _show(line: Outbox, picture: Picture | None, number: int) -> None:
     if picture is not None:
         line.send_paced(number, pack(picture, number, number))
 
 
-async def watch(page: WebSocket, find: Callable[[], Watched]) -> None:
+async def watch(page: WebSocket, find: Callable[[], LocalView]) -> None:
     """Show a page what a seat shows, until the page goes, wherever the seat is opened next."""
-    line = Line(page)
+    line = Outbox(page)
     tasks = [asyncio.create_task(line.drain()), asyncio.create_task(_follow(line, find))]
     try:
         while (text := await _receive(page)) is not None:
             with contextlib.suppress(TutelageError):
-                if isinstance(message := parse(text), Shown):
+                if isinstance(message := parse(text), FrameShown):
                     line.shown(message.frame)
     finally:
         for task in tasks:
@@ -137,9 +137,9 @@ async def watch(page: WebSocket, find: Callable[[], Watched]) -> None:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _follow(line: Line, find: Callable[[], Watched]) -> None:
+async def _follow(line: Outbox, find: Callable[[], LocalView]) -> None:
     """Look at a seat, and at another that has come in its place."""
-    seat: Watched | None = None
+    seat: LocalView | None = None
     try:
         while True:
             if (now := find()) is not seat:

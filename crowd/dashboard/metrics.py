@@ -15,8 +15,8 @@ import sqlalchemy as sql
 from ...errors import TutelageError
 from ..cluster.seat_leases import DEAD_AFTER_SECONDS
 from ..server.server_metrics import BOUNDS_MS
-from ..storage.study_tables import Ledger, conduct, people, servers
-from .monitor import Plan, people_now
+from ..storage.study_tables import StudyDatabase, conduct, people, servers
+from .monitor import StudyTargets, people_now
 
 try:
     from prometheus_client import CollectorRegistry, generate_latest
@@ -35,7 +35,7 @@ except ImportError:
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
-def exposition(ledger: Ledger, plan: Plan) -> bytes:
+def exposition(ledger: StudyDatabase, plan: StudyTargets) -> bytes:
     """Return the text that Prometheus scrapes. Blocks for the disk."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Figures(ledger, plan))
@@ -45,7 +45,7 @@ def exposition(ledger: Ledger, plan: Plan) -> bytes:
 class _Figures(Collector):
     """Asks the database whenever it is collected; the registry wants an object."""
 
-    def __init__(self, ledger: Ledger, plan: Plan) -> None:
+    def __init__(self, ledger: StudyDatabase, plan: StudyTargets) -> None:
         self._ledger = ledger
         self._plan = plan
 
@@ -58,7 +58,7 @@ class _Figures(Collector):
         yield from _alive([row for row in beats if row["seen"] > now - DEAD_AFTER_SECONDS])
 
 
-def _people(ledger: Ledger, plan: Plan, now: float) -> Iterator[Metric]:
+def _people(ledger: StudyDatabase, plan: StudyTargets, now: float) -> Iterator[Metric]:
     counts = people_now(ledger, plan, now)
     for name, what, label, of in (
         ("tutelage_people", "People underway, by the stage they are at", "stage", "underway"),
@@ -71,7 +71,7 @@ def _people(ledger: Ledger, plan: Plan, now: float) -> Iterator[Metric]:
         yield family
 
 
-def _episodes(ledger: Ledger, plan: Plan) -> Metric:
+def _episodes(ledger: StudyDatabase, plan: StudyTargets) -> Metric:
     played = CounterMetricFamily("tutelage_episodes", "Episodes finished", labels=["task", "outcome"])
     rows = ledger.rows(
         sql.select(conduct.c.task, conduct.c.success, sql.func.count().label("n"))

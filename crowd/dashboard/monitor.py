@@ -20,8 +20,8 @@ from ...datasets.quality.demonstrator_stats import TOLERANCE
 from ...envs.suite import Suite
 from ..cluster.seat_leases import DEAD_AFTER_SECONDS
 from ..server.server_metrics import add_up, quantiles
-from ..storage.study_tables import STAGES, Ledger, claims, conduct, events, people, servers
-from ..studies.moderation import Standing, standing
+from ..storage.study_tables import STAGES, StudyDatabase, claims, conduct, events, people, servers
+from ..studies.moderation import ModerationState, standing
 from ..studies.study import Study
 
 HERE_SECONDS = 60
@@ -39,7 +39,7 @@ COUNTS = conduct.c.role != "practice"
 
 
 @dataclass(frozen=True)
-class Plan:
+class StudyTargets:
     """What a study asks for, as far as its monitor must know.
 
     `quotas` gives the tasks that are played and the demonstrations wanted of each, None for no end;
@@ -56,7 +56,7 @@ class Plan:
     baseline: bool = False
 
     @classmethod
-    def of(cls, study: Study) -> Plan:
+    def of(cls, study: Study) -> StudyTargets:
         """Take what must be known from a study's file."""
         return cls(
             study=study.name,
@@ -70,7 +70,9 @@ class Plan:
         )
 
 
-def figures(ledger: Ledger, plan: Plan, window: str = "hour", now: float | None = None) -> dict[str, Any]:
+def figures(
+    ledger: StudyDatabase, plan: StudyTargets, window: str = "hour", now: float | None = None
+) -> dict[str, Any]:
     """Return everything the top of the dashboard shows, ready for JSON; `window` is a key of WINDOWS."""
     now = time.time() if now is None else now
     stands = standing(ledger, plan.study)
@@ -89,7 +91,7 @@ def figures(ledger: Ledger, plan: Plan, window: str = "hour", now: float | None 
     }
 
 
-def _study(plan: Plan, stands: Standing) -> dict[str, Any]:
+def _study(plan: StudyTargets, stands: ModerationState) -> dict[str, Any]:
     return {
         "name": plan.study,
         "title": plan.title or plan.study,
@@ -102,7 +104,7 @@ def _study(plan: Plan, stands: Standing) -> dict[str, Any]:
     }
 
 
-def people_now(ledger: Ledger, plan: Plan, now: float) -> dict[str, Any]:
+def people_now(ledger: StudyDatabase, plan: StudyTargets, now: float) -> dict[str, Any]:
     """Count people by stage, those that are here now by stage, and those that have ended by outcome."""
     here = sql.cast((people.c.seen > now - HERE_SECONDS) & (people.c.outcome == ""), sql.Integer)
     rows = ledger.rows(
@@ -129,7 +131,7 @@ def people_now(ledger: Ledger, plan: Plan, now: float) -> dict[str, Any]:
     }
 
 
-def _curves(ledger: Ledger, plan: Plan, window: str, now: float) -> dict[str, Any]:
+def _curves(ledger: StudyDatabase, plan: StudyTargets, window: str, now: float) -> dict[str, Any]:
     """Count episodes and take lag's percentiles over time; the last point is the one still filling."""
     seconds, step = WINDOWS[window]
     first = (int(now) // step + 1) * step - seconds
@@ -149,7 +151,9 @@ def _curves(ledger: Ledger, plan: Plan, window: str, now: float) -> dict[str, An
     }
 
 
-def _finished(ledger: Ledger, plan: Plan, since: float) -> list[tuple[float, bool, float | None]]:
+def _finished(
+    ledger: StudyDatabase, plan: StudyTargets, since: float
+) -> list[tuple[float, bool, float | None]]:
     query = (
         sql.select(conduct.c.at, conduct.c.success, conduct.c.lag_ms)
         .join(people, people.c.person == conduct.c.person)
@@ -174,7 +178,7 @@ def _percentiles(values: np.ndarray) -> list[float | None]:
     ]
 
 
-def _tasks(ledger: Ledger, plan: Plan, now: float) -> list[dict[str, Any]]:
+def _tasks(ledger: StudyDatabase, plan: StudyTargets, now: float) -> list[dict[str, Any]]:
     played = {row["task"]: row for row in ledger.rows(_by_task(plan))}
     claimed = _claimed(ledger, plan, now)
     rows = []
@@ -202,7 +206,7 @@ def _tasks(ledger: Ledger, plan: Plan, now: float) -> list[dict[str, Any]]:
     return rows
 
 
-def _by_task(plan: Plan) -> sql.Select[Any]:
+def _by_task(plan: StudyTargets) -> sql.Select[Any]:
     return (
         sql.select(
             conduct.c.task,
@@ -223,7 +227,7 @@ LENGTH = sql.case(
 """A solved episode's steps against the expert's on the same seed; NULL where there is nothing to compare."""
 
 
-def _claimed(ledger: Ledger, plan: Plan, now: float) -> Counter[tuple[str, str]]:
+def _claimed(ledger: StudyDatabase, plan: StudyTargets, now: float) -> Counter[tuple[str, str]]:
     """Count what is done and what is being played, by task and state; a claim that ran out is neither."""
     rows = ledger.rows(
         sql.select(claims.c.task, claims.c.state, sql.func.count().label("n"))
@@ -234,7 +238,7 @@ def _claimed(ledger: Ledger, plan: Plan, now: float) -> Counter[tuple[str, str]]
     return Counter({(row["task"], row["state"]): row["n"] for row in rows})
 
 
-def _servers(ledger: Ledger, now: float) -> list[dict[str, Any]]:
+def _servers(ledger: StudyDatabase, now: float) -> list[dict[str, Any]]:
     rows = ledger.rows(sql.select(servers).where(servers.c.seen > now - 86_400).order_by(servers.c.started))
     return [
         {
@@ -253,7 +257,7 @@ def _servers(ledger: Ledger, now: float) -> list[dict[str, Any]]:
     ]
 
 
-def latest_events(ledger: Ledger, study: str, person: str | None = None) -> list[dict[str, Any]]:
+def latest_events(ledger: StudyDatabase, study: str, person: str | None = None) -> list[dict[str, Any]]:
     """Return the latest events, newest first; never their details, which are other rooms' own."""
     columns = (events.c.id, events.c.at, events.c.person, events.c.what, events.c.reason)
     query = sql.select(*columns).where(events.c.study == study).order_by(events.c.id.desc()).limit(_LATEST)

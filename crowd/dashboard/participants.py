@@ -10,14 +10,14 @@ import sqlalchemy as sql
 
 from ..recruiting.payment_table import entries
 from ..storage.journal import Journal
-from ..storage.study_tables import Ledger, conduct, consents, people
-from ..studies.moderation import Standing, standing
-from .monitor import COUNTS, HERE_SECONDS, LENGTH, Plan, latest_events, rounded, share
+from ..storage.study_tables import StudyDatabase, conduct, consents, people
+from ..studies.moderation import ModerationState, standing
+from .monitor import COUNTS, HERE_SECONDS, LENGTH, StudyTargets, latest_events, rounded, share
 
 _EPISODES = 300
 
 
-class Finding(Protocol):
+class ParticipantFinding(Protocol):
     """One sentence about a person, what it is about, and whether it speaks against them."""
 
     @property
@@ -28,23 +28,26 @@ class Finding(Protocol):
     def against(self) -> bool: ...
 
 
-class Judged(Protocol):
+class ParticipantAssessment(Protocol):
     """What is thought of one person: a score in [0, 1], all that was found, and what speaks against them."""
 
     @property
     def score(self) -> float | None: ...
     @property
-    def findings(self) -> Sequence[Finding]: ...
+    def findings(self) -> Sequence[ParticipantFinding]: ...
     @property
     def reasons(self) -> Sequence[str]: ...
 
 
-Judge = Callable[[], Mapping[str, Judged]]
+Judge = Callable[[], Mapping[str, ParticipantAssessment]]
 """Gives what is thought of every person by their pseudonym; may block for the disk."""
 
 
 def roster(
-    ledger: Ledger, plan: Plan, judged: Mapping[str, Judged] | None = None, now: float | None = None
+    ledger: StudyDatabase,
+    plan: StudyTargets,
+    judged: Mapping[str, ParticipantAssessment] | None = None,
+    now: float | None = None,
 ) -> dict[str, Any]:
     """List everyone with how they play, those who came last first. Blocks for the disk."""
     now = time.time() if now is None else now
@@ -62,7 +65,7 @@ def roster(
     }
 
 
-def _played(plan: Plan, person: str | None = None) -> sql.Select[Any]:
+def _played(plan: StudyTargets, person: str | None = None) -> sql.Select[Any]:
     """Sum up conduct by person; practice counts for nothing."""
     gold = conduct.c.role == "gold"
     passed = gold & conduct.c.success & (conduct.c.steps <= plan.tolerance * conduct.c.expert_steps)
@@ -93,7 +96,11 @@ def _count(which: Any) -> Any:
 
 
 def _row(
-    row: Mapping[str, Any], played: Mapping[str, Any], judged: Judged | None, stands: Standing, now: float
+    row: Mapping[str, Any],
+    played: Mapping[str, Any],
+    judged: ParticipantAssessment | None,
+    stands: ModerationState,
+    now: float,
 ) -> dict[str, Any]:
     person, n = row["person"], int(played.get("n") or 0)
     stand = stands.of(person)
@@ -126,7 +133,11 @@ def _row(
 
 
 def one_person(
-    ledger: Ledger, journal: Journal, plan: Plan, person: str, judged: Judged | None = None
+    ledger: StudyDatabase,
+    journal: Journal,
+    plan: StudyTargets,
+    person: str,
+    judged: ParticipantAssessment | None = None,
 ) -> dict[str, Any] | None:
     """Return a person's row with their consents, episodes (latest first) and events; None if unknown here."""
     rows = ledger.rows(sql.select(people).where(people.c.person == person, people.c.study == plan.study))
@@ -150,12 +161,12 @@ def one_person(
     }
 
 
-def _findings(judged: Judged | None) -> list[dict[str, Any]]:
+def _findings(judged: ParticipantAssessment | None) -> list[dict[str, Any]]:
     findings = judged.findings if judged else ()
     return [{"measure": one.measure, "sentence": one.sentence, "against": one.against} for one in findings]
 
 
-def _episodes(ledger: Ledger, journal: Journal, person: str) -> list[dict[str, Any]]:
+def _episodes(ledger: StudyDatabase, journal: Journal, person: str) -> list[dict[str, Any]]:
     """List what a person played, whatever became of it, with what is known of how."""
     known = {
         row["episode"]: row for row in ledger.rows(sql.select(conduct).where(conduct.c.person == person))

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ...console.wording import counted
-from ...datasets.proof import Replay, differences
+from ...datasets.proof import ReplayResult, differences
 from ...datasets.store import Store
 from ...datasets.trajectory import Trajectory
 from ...envs.suite import Suite
@@ -25,7 +25,7 @@ from ...errors import TutelageError
 from ...files.finite_json import json_text
 from ..hosting.episode import trajectory_of
 from ..hosting.frame_codec import Picture, pack
-from ..hosting.host import Begun, World
+from ..hosting.host import EnvironmentHost, EpisodeStart
 from ..seats.view import atlas_message
 from ..server.bounded_calls import bounded_call
 from ..storage.journal import Journal
@@ -62,7 +62,12 @@ class Playbacks:
     """Plays episodes of a study again, from the journal or from the store. Lives in the event loop."""
 
     def __init__(
-        self, study: str, suite: Suite, journal: Journal, store: Store, make_world: Callable[[Task], World]
+        self,
+        study: str,
+        suite: Suite,
+        journal: Journal,
+        store: Store,
+        make_world: Callable[[Task], EnvironmentHost],
     ) -> None:
         self._study = study
         self._suite = suite
@@ -178,7 +183,7 @@ def unlike(recorded: Trajectory, taken: Sequence[StepRecord], task: Task) -> str
     The outcome is compared where the record has one.
     """
     last = taken[-1]
-    again = Replay(
+    again = ReplayResult(
         rewards=np.array([step.reward for step in taken], np.float64),
         terminated=last.terminated,
         truncated=last.truncated,
@@ -193,7 +198,7 @@ def _inexact(places: Sequence[str]) -> str:
     return f"Not exact: {', '.join(places)}; this environment does not repeat itself, or it has changed."
 
 
-def described(begun: Begun, steps: Sequence[StepRecord]) -> dict[str, Any]:
+def described(begun: EpisodeStart, steps: Sequence[StepRecord]) -> dict[str, Any]:
     """Build the message that comes before the pictures: the task, and each step's action, reward and time."""
     record = begun.record
     return {

@@ -13,37 +13,37 @@ import numpy as np
 from ...datasets.trajectory import CONTROLLERS, Digest, Trajectory, stack_observations
 from ...datasets.versions import versions_of
 from ...envs.spaces import Observation
-from ...envs.task_env import Step, TaskEnvironment
+from ...envs.task_env import StepResult, TaskEnv
 from ...errors import TutelageError
 from ..storage.journal_records import EpisodeRecord, StepRecord
 from .pace import measured_rate
 
 
-class Episode:
+class EpisodeProgress:
     """What was done in one episode so far, and what the environment shows now.
 
     `record` is the journal's row; `steps` the journal's steps; `now` the environment's last answer.
     """
 
-    def __init__(self, environment: TaskEnvironment, record: EpisodeRecord) -> None:
+    def __init__(self, environment: TaskEnv, record: EpisodeRecord) -> None:
         self.environment = environment
         self.steps: list[StepRecord] = []
         self.missed = 0
         self._digest = Digest()
-        self.now: Step = environment.reset(record.seed)
+        self.now: StepResult = environment.reset(record.seed)
         self._observations: list[Observation] = [self.now.observation]
         self.record = replace(record, digest=self._digest.update(self.now.observation, 0.0, False, False))
 
     @classmethod
-    def begin(cls, environment: TaskEnvironment, record: EpisodeRecord) -> Episode:
+    def begin(cls, environment: TaskEnv, record: EpisodeRecord) -> EpisodeProgress:
         """Reset the environment to the record's seed, and fill in the digest and the time."""
         started = datetime.now(UTC).isoformat(timespec="milliseconds")
         return cls(environment, replace(record, started=started))
 
     @classmethod
     def restore(
-        cls, environment: TaskEnvironment, record: EpisodeRecord, steps: Sequence[StepRecord]
-    ) -> tuple[Episode, int]:
+        cls, environment: TaskEnv, record: EpisodeRecord, steps: Sequence[StepRecord]
+    ) -> tuple[EpisodeProgress, int]:
         """Play a journal's steps again; returns the episode and how many steps at its end were torn.
 
         A step is torn when it or one before it is missing, or does not give the digest written down.
@@ -58,7 +58,7 @@ class Episode:
         return whole, len(steps) - len(whole.steps)
 
     @classmethod
-    def rewound(cls, environment: TaskEnvironment, record: EpisodeRecord) -> Episode:
+    def rewound(cls, environment: TaskEnv, record: EpisodeRecord) -> EpisodeProgress:
         """Reset the environment to a journal's episode; raises TutelageError when it begins otherwise."""
         episode = cls(environment, record)
         if episode.record.digest != record.digest:

@@ -23,27 +23,27 @@ from ...envs.grid.language import sentence
 from ...envs.grid.state import VIEW, empty_worlds
 from ...envs.grid.stepping import reset_all, step_one
 from ...envs.grid.tile_atlas import atlas, pack_view, pack_world
-from ...envs.success import Watch
+from ...envs.success import SuccessMonitor
 from ...envs.task import Task
-from ...envs.task_env import TaskEnvironment
-from ...envs.web.human_input import Gesture
+from ...envs.task_env import TaskEnv
+from ...envs.web.human_input import HumanInput
 from ...errors import TutelageError
 from ..storage.journal_records import EpisodeRecord, StepRecord
 from .episode import trajectory_of
 from .frame_codec import TILES, Picture
-from .host import Begun, Kept, Moment, Progress, Reading, untold
+from .host import EpisodeStart, FinishedEpisode, InputResult, Progress, StepView, untold
 
 _SLICE = 256
 """Steps played again before others have their turn: some milliseconds."""
 _ONE = np.ones(1, np.bool_)
 
 
-class GridGround:
+class SharedGridLevel:
     """What all worlds of one grid task share: the level, the keys, the names of versions."""
 
     def __init__(self, task: Task) -> None:
         self.task = task
-        self.environment = TaskEnvironment(task)
+        self.environment = TaskEnv(task)
         bare = self.environment.env.unwrapped
         assert isinstance(bare, GridEnv)
         self.bare = bare
@@ -53,10 +53,10 @@ class GridGround:
         self.pack = pack_view if bare.perspective == "agent" else pack_world
 
 
-class GridWorld:
-    """One person's grid world; a `World`. It gives the same records, digests and outcomes as any other."""
+class GridHost:
+    """One person's grid; an `EnvironmentHost` with the same records, digests and outcomes as any other."""
 
-    def __init__(self, ground: GridGround) -> None:
+    def __init__(self, ground: SharedGridLevel) -> None:
         self.task = ground.task
         self._ground = ground
         level = ground.bare.level
@@ -66,17 +66,17 @@ class GridWorld:
         self._mission = ""
         self._digest = Digest()
         self._steps: list[StepRecord] = []
-        self._watch = Watch(ground.task.success)
-        self._now = Moment(False, None, None)
+        self._watch = SuccessMonitor(ground.task.success)
+        self._now = StepView(False, None, None)
         self._shown = b""
 
-    async def begin(self, record: EpisodeRecord) -> Begun:
+    async def begin(self, record: EpisodeRecord) -> EpisodeStart:
         started = datetime.now(UTC).isoformat(timespec="milliseconds")
         return self._begun(replace(record, started=started, digest=self._reset(record.seed)), 0)
 
     async def restore(
         self, record: EpisodeRecord, steps: Sequence[StepRecord], told: Progress = untold
-    ) -> Begun:
+    ) -> EpisodeStart:
         if self._reset(record.seed) != record.digest:
             raise TutelageError(
                 f"expected seed {record.seed} of {record.task!r} to begin as it did, got something else; "
@@ -94,7 +94,7 @@ class GridWorld:
 
     async def act(
         self, row: np.ndarray, time_ms: int, controller: int, frame: int
-    ) -> tuple[StepRecord, Moment]:
+    ) -> tuple[StepRecord, StepView]:
         step = self._take((float(row[0]),), time_ms, controller, frame)
         data = self._ground.pack(self._worlds, 0)
         if data != self._shown:
@@ -109,13 +109,13 @@ class GridWorld:
                 break
         return taken
 
-    async def read(self, gesture: Gesture | None) -> Reading:
+    async def read(self, gesture: HumanInput | None) -> InputResult:
         raise TutelageError("expected keys, got hands on a page; a grid world has none")
 
     async def draw(self) -> Picture:
         return self._picture(self._ground.pack(self._worlds, 0))
 
-    async def finish(self, record: EpisodeRecord, missed: int) -> Kept:
+    async def finish(self, record: EpisodeRecord, missed: int) -> FinishedEpisode:
         success = self.task.success.outcome(self._now.success)
         trajectory = trajectory_of(
             record, self._steps, success, self._ground.versions, missed, self._watch.infos()
@@ -129,7 +129,7 @@ class GridWorld:
                 )
             return again.observations
 
-        return Kept(trajectory, observations, lambda: None)
+        return FinishedEpisode(trajectory, observations, lambda: None)
 
     def warm_up(self) -> None:
         """Use every kernel once: a first use compiles, or loads what was compiled."""
@@ -146,8 +146,8 @@ class GridWorld:
         ):
             raise TutelageError(f"expected seed {seed} of {self.task.id!r} to make a world, got one too full")
         self._mission = sentence(self._worlds, 0)
-        self._digest, self._steps, self._watch = Digest(), [], Watch(self.task.success)
-        self._now = Moment(False, None, None)
+        self._digest, self._steps, self._watch = Digest(), [], SuccessMonitor(self.task.success)
+        self._now = StepView(False, None, None)
         return self._update(0.0, False, False)
 
     def _take(self, action: Sequence[float], time_ms: int, controller: int, frame: int) -> StepRecord:
@@ -171,18 +171,18 @@ class GridWorld:
             success=success,
         )
         self._steps.append(step)
-        self._now = Moment(done, success, None)
+        self._now = StepView(done, success, None)
         return step
 
     def _update(self, reward: float, terminated: bool, truncated: bool) -> bytes:
         observation = {"direction": self._directions, "image": self._images, "mission": self._mission}
         return self._digest.update(observation, reward, terminated, truncated)
 
-    def _begun(self, record: EpisodeRecord, torn: int) -> Begun:
+    def _begun(self, record: EpisodeRecord, torn: int) -> EpisodeStart:
         bare = self._ground.bare
         picture = self._picture(self._ground.pack(self._worlds, 0))
         self._now = self._now._replace(picture=picture)
-        return Begun(
+        return EpisodeStart(
             record=record,
             steps=list(self._steps),
             torn=torn,

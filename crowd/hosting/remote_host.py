@@ -10,26 +10,26 @@ from typing import Any
 import numpy as np
 
 from ...envs.task import Task
-from ...envs.web.human_input import Gesture
+from ...envs.web.human_input import HumanInput
 from ...errors import TutelageError
 from ..storage.journal_records import EpisodeRecord, StepRecord
 from .frame_codec import Picture
-from .host import Begun, Kept, Moment, Progress, Reading, WorldFault, untold
-from .worker_pool import Lost, Worker, Workers
+from .host import EnvironmentCrash, EpisodeStart, FinishedEpisode, InputResult, Progress, StepView, untold
+from .worker_pool import RequestNotStarted, Worker, WorkerPool
 
 _places = count(1)
 _SLICE = 200
 """Steps sent at a time to be played again, or to be taken without a picture."""
 
 
-class RemoteWorld:
-    """One person's environment in a process of `workers`; a `World`.
+class RemoteHost:
+    """One person's environment in a process of `workers`; an `EnvironmentHost`.
 
     When the process is lost to another seat's environment, the episode is played again in a new one, up to
     where it was. When it is lost to this one, WorldFault says how.
     """
 
-    def __init__(self, task: Task, workers: Workers, pictures: bool = True) -> None:
+    def __init__(self, task: Task, workers: WorkerPool, pictures: bool = True) -> None:
         self.task = task
         self._workers = workers
         self._pictures = pictures
@@ -38,21 +38,21 @@ class RemoteWorld:
         self._record: EpisodeRecord | None = None
         self._steps: list[StepRecord] = []
 
-    async def begin(self, record: EpisodeRecord) -> Begun:
+    async def begin(self, record: EpisodeRecord) -> EpisodeStart:
         self._record = None
         begun = await self._ask("begin", self._place, self.task, self._pictures, record)
         return self._underway(begun)
 
     async def restore(
         self, record: EpisodeRecord, steps: Sequence[StepRecord], told: Progress = untold
-    ) -> Begun:
+    ) -> EpisodeStart:
         self._record = None
         begun = await self._anywhere(lambda worker, _: self._play_again(worker, record, list(steps), told))
         return self._underway(begun)
 
     async def act(
         self, row: np.ndarray, time_ms: int, controller: int, frame: int
-    ) -> tuple[StepRecord, Moment]:
+    ) -> tuple[StepRecord, StepView]:
         step, now = await self._ask("act", self._place, row, time_ms, controller, frame)
         self._steps.append(step)
         return step, now
@@ -62,13 +62,13 @@ class RemoteWorld:
         self._steps += taken
         return taken
 
-    async def read(self, gesture: Gesture | None) -> Reading:
+    async def read(self, gesture: HumanInput | None) -> InputResult:
         return await self._ask("read", self._place, gesture)
 
     async def draw(self) -> Picture | None:
         return await self._ask("draw", self._place)
 
-    async def finish(self, record: EpisodeRecord, missed: int) -> Kept:
+    async def finish(self, record: EpisodeRecord, missed: int) -> FinishedEpisode:
         seconds = self._workers.first_seconds  # it stacks observations and reads versions
         trajectory = await self._anywhere(
             lambda worker, _: worker.ask("finish", self._place, record, missed, seconds=seconds)
@@ -79,7 +79,7 @@ class RemoteWorld:
         async def observations() -> Mapping[str, np.ndarray]:
             try:
                 return await worker.ask("observations", record.episode, seconds=seconds)
-            except (Lost, WorldFault):
+            except (RequestNotStarted, EnvironmentCrash):
                 raise TutelageError(
                     f"expected the observations of episode {record.episode}, got none: its process is gone"
                 ) from None
@@ -87,7 +87,7 @@ class RemoteWorld:
         def let_go() -> None:
             worker.tell("let_go", record.episode, seconds=self._workers.seconds)
 
-        return Kept(trajectory, observations, let_go)
+        return FinishedEpisode(trajectory, observations, let_go)
 
     async def close(self) -> None:
         self._record = None
@@ -106,9 +106,9 @@ class RemoteWorld:
                 assert worker is not None
                 seconds = self._workers.first_seconds if fresh else self._workers.seconds
                 return await work(worker, seconds)
-            except Lost:
+            except RequestNotStarted:
                 continue
-            except WorldFault:
+            except EnvironmentCrash:
                 if self._worker is not None and self._worker.lost:
                     self._workers.suspect(self.task.id)
                 raise
@@ -121,12 +121,12 @@ class RemoteWorld:
         if self._record is not None:
             begun = await self._play_again(worker, self._record, self._steps, untold)
             if begun.torn:
-                raise WorldFault("it could not be played again up to where it was")
+                raise EnvironmentCrash("it could not be played again up to where it was")
         return worker
 
     async def _play_again(
         self, worker: Worker, record: EpisodeRecord, steps: Sequence[StepRecord], told: Progress
-    ) -> Begun:
+    ) -> EpisodeStart:
         """Play an episode again in a process, slice by slice, so that others there have their turns."""
         seconds = self._workers.first_seconds
         await worker.ask("rewind", self._place, self.task, self._pictures, record, seconds=seconds)
@@ -139,7 +139,7 @@ class RemoteWorld:
         if not is_whole:  # the environment may be one step too far
             whole = await self._play_again(worker, record, steps[:sound], told)
             return replace(whole, torn=len(steps) - len(whole.steps))
-        begun: Begun = await worker.ask("restored", self._place, seconds=seconds)
+        begun: EpisodeStart = await worker.ask("restored", self._place, seconds=seconds)
         return begun
 
     def _move_out(self) -> None:
@@ -148,6 +148,6 @@ class RemoteWorld:
             worker.places.discard(self._place)
             worker.tell("leave", self._place, seconds=self._workers.seconds)
 
-    def _underway(self, begun: Begun) -> Begun:
+    def _underway(self, begun: EpisodeStart) -> EpisodeStart:
         self._record, self._steps = begun.record, list(begun.steps)
         return begun

@@ -8,7 +8,7 @@ import numpy as np
 
 from ...envs.capabilities import draws_tiles
 from ...envs.pictures import text_size
-from ...envs.task_env import TaskEnvironment
+from ...envs.task_env import TaskEnv
 from ...envs.vector_graphics import scene_of
 from .frame_codec import SHAPES, TEXT, TILES, Encoder, Picture
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ...envs.grid.environment import GridEnv
 
 
-class Screen:
+class FrameCache:
     """Remembers the last picture of one environment. `encoder` may be shared by many of a task."""
 
     def __init__(self, encoder: Encoder) -> None:
@@ -24,7 +24,7 @@ class Screen:
         self._image: np.ndarray | None = None
         self._data = b""
 
-    def draw(self, environment: TaskEnvironment, anew: bool = False) -> Picture | None:
+    def draw(self, environment: TaskEnv, anew: bool = False) -> Picture | None:
         """Return what the environment shows, or None if that was shown before and is not wanted `anew`."""
         picture = drawn_as_data(environment)
         if picture is None:
@@ -37,7 +37,7 @@ class Screen:
         self._data = picture.data
         return picture
 
-    def atlas(self, environment: TaskEnvironment) -> tuple[str, int] | None:
+    def atlas(self, environment: TaskEnv) -> tuple[str, int] | None:
         """Name the atlas that the pictures are drawn from, with the side of a tile; None for no tiles."""
         world = _grid_world(environment)
         if world is None:
@@ -53,7 +53,7 @@ class Screen:
         return self._encoder.encode(image)
 
 
-def drawn_as_data(environment: TaskEnvironment) -> Picture | None:
+def drawn_as_data(environment: TaskEnv) -> Picture | None:
     """Return an environment's picture as tiles or shapes, or None if only it can draw itself."""
     world = _grid_world(environment)
     if world is not None:
@@ -62,7 +62,7 @@ def drawn_as_data(environment: TaskEnvironment) -> Picture | None:
     return None if scene is None else Picture(SHAPES, scene.width, scene.height, scene.draw())
 
 
-def _grid_world(environment: TaskEnvironment) -> GridEnv | None:
+def _grid_world(environment: TaskEnv) -> GridEnv | None:
     world = environment.env.unwrapped
     return world if draws_tiles(world) else None  # type: ignore[return-value]
 

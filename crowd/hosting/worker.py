@@ -27,14 +27,14 @@ from ...datasets.trajectory import Trajectory
 from ...envs.registry import registry
 from ...envs.rendering import adopt
 from ...envs.task import Task
-from ...envs.task_env import TaskEnvironment
+from ...envs.task_env import TaskEnv
 from ...envs.web.browser import close_shared
-from ...envs.web.human_input import Gesture
+from ...envs.web.human_input import HumanInput
 from ...errors import TutelageError
 from ...foreign_code.trust import trust
 from ..storage.journal_records import EpisodeRecord, StepRecord
 from .frame_codec import Encoder, Picture
-from .host import Begun, EpisodePlayer, Moment, Reading
+from .host import EpisodePlayer, EpisodeStart, InputResult, StepView
 from .process_entropy import draw_apart, scatter
 
 try:
@@ -75,7 +75,7 @@ def work(
     adopt(chosen or {})
     _register(specs)
     draw_apart()
-    room = Room()
+    room = WorkerEnvironments()
     try:
         for request in _requests(line):
             number, seconds, verb, arguments = pickle.loads(request)
@@ -89,7 +89,7 @@ def work(
         close_shared()
 
 
-class Room:
+class WorkerEnvironments:
     """The environments of one process by place, and the observations of what is not proven yet."""
 
     def __init__(self) -> None:
@@ -100,7 +100,7 @@ class Room:
     def here(self) -> None:
         """Answer: whoever made this process knows then that it has come up."""
 
-    def begin(self, place: int, task: Task, pictures: bool, record: EpisodeRecord) -> Begun:
+    def begin(self, place: int, task: Task, pictures: bool, record: EpisodeRecord) -> EpisodeStart:
         return self._player(place, task, pictures).begin(record)
 
     def rewind(self, place: int, task: Task, pictures: bool, record: EpisodeRecord) -> None:
@@ -109,18 +109,18 @@ class Room:
     def replay(self, place: int, steps: Sequence[StepRecord]) -> tuple[int, bool]:
         return self._players[place].replay(steps, _SLICE_SECONDS)
 
-    def restored(self, place: int) -> Begun:
+    def restored(self, place: int) -> EpisodeStart:
         return self._players[place].restored()
 
     def act(
         self, place: int, row: np.ndarray, time_ms: int, controller: int, frame: int
-    ) -> tuple[StepRecord, Moment]:
+    ) -> tuple[StepRecord, StepView]:
         return self._players[place].act(row, time_ms, controller, frame)
 
     def skip(self, place: int, steps: Sequence[StepRecord]) -> list[StepRecord]:
         return self._players[place].skip(steps, _SLICE_SECONDS)
 
-    def read(self, place: int, gesture: Gesture | None) -> Reading:
+    def read(self, place: int, gesture: HumanInput | None) -> InputResult:
         return self._players[place].read(gesture)
 
     def draw(self, place: int) -> Picture | None:
@@ -145,7 +145,7 @@ class Room:
     def prove(self, trajectory: Trajectory, task: Task) -> bool:
         """Say whether a fresh environment gives the same, bit for bit."""
         scatter()
-        environment = TaskEnvironment(task)
+        environment = TaskEnv(task)
         with contextlib.closing(environment):
             return is_same(trajectory, replay(trajectory, environment))
 
@@ -192,7 +192,7 @@ def portable(env_id: str) -> EnvSpec | None:
     return replace(spec, entry_point=entry, vector_entry_point=None)
 
 
-def _done(room: Room, verb: str, arguments: tuple[Any, ...]) -> tuple[bool, Any]:
+def _done(room: WorkerEnvironments, verb: str, arguments: tuple[Any, ...]) -> tuple[bool, Any]:
     try:
         return True, getattr(room, verb)(*arguments)
     except TutelageError as error:

@@ -22,7 +22,7 @@ from ...envs.rendering import drivers
 from ...envs.suite import Suite
 from ...errors import TutelageError
 from ...foreign_code.trust import trusted_names
-from .host import WorldFault
+from .host import EnvironmentCrash
 from .worker import SIZE, packed, portable, preloaded, work
 
 _LONG = ("here", "begin", "rewind", "restored", "prove", "finish", "observations", "read")
@@ -42,12 +42,12 @@ _END_SECONDS = 1.0
 _LOOK_AGAIN_SECONDS = 0.02
 
 
-class Lost(Exception):
+class RequestNotStarted(Exception):
     """A process is gone, or blocked, with a request that it had not begun yet: ask another one."""
 
 
 @dataclass
-class _Asked:
+class _PendingRequest:
     verb: str
     seconds: float
     future: asyncio.Future[Any]
@@ -61,7 +61,7 @@ class Worker(asyncio.Protocol):
         self.places: set[int] = set()
         self.lost = self.blocked = False
         self._on_lost = on_lost
-        self._asked: dict[int, _Asked] = {}
+        self._asked: dict[int, _PendingRequest] = {}
         self._numbers = count()
         self._since = 0.0
         self._buffer = bytearray()
@@ -78,7 +78,7 @@ class Worker(asyncio.Protocol):
         if not self.blocked:
             return self._send(verb, arguments, seconds)
         future: asyncio.Future[Any] = self._loop.create_future()
-        future.set_exception(Lost())
+        future.set_exception(RequestNotStarted())
         return future
 
     def tell(self, verb: str, *arguments: Any, seconds: float) -> None:
@@ -103,7 +103,9 @@ class Worker(asyncio.Protocol):
         self.lost = True
         asked, self._asked = list(self._asked.values()), {}
         for at, one in enumerate(asked):
-            self._refuse(one, WorldFault(self._why or "its process ended") if at == 0 else Lost())
+            self._refuse(
+                one, EnvironmentCrash(self._why or "its process ended") if at == 0 else RequestNotStarted()
+            )
         self._on_lost(self)
 
     def watch(self, now: float) -> None:
@@ -118,7 +120,7 @@ class Worker(asyncio.Protocol):
         elif took > (_BLOCKED_LONG_SECONDS if first.verb in _LONG else _BLOCKED_SECONDS):
             self.blocked = True
             for one in others:
-                self._refuse(one, Lost())
+                self._refuse(one, RequestNotStarted())
         else:
             return
 
@@ -130,12 +132,12 @@ class Worker(asyncio.Protocol):
     def _send(self, verb: str, arguments: tuple[Any, ...], seconds: float) -> asyncio.Future[Any]:
         future: asyncio.Future[Any] = self._loop.create_future()
         if self.lost or self._transport is None:
-            future.set_exception(Lost())
+            future.set_exception(RequestNotStarted())
             return future
         if not self._asked:
             self._since = self._loop.time()
         number = next(self._numbers)
-        self._asked[number] = _Asked(verb, seconds, future)
+        self._asked[number] = _PendingRequest(verb, seconds, future)
         self._transport.write(packed((number, seconds, verb, arguments)))
         return future
 
@@ -149,9 +151,9 @@ class Worker(asyncio.Protocol):
             one.future.set_result(result)
         else:
             ours, text = result
-            one.future.set_exception(TutelageError(text) if ours else WorldFault(text))
+            one.future.set_exception(TutelageError(text) if ours else EnvironmentCrash(text))
 
-    def _refuse(self, one: _Asked, error: Exception) -> None:
+    def _refuse(self, one: _PendingRequest, error: Exception) -> None:
         if not one.future.done():
             one.future.set_exception(error)
 
@@ -162,13 +164,13 @@ def leave_if_imported_again() -> None:
         raise SystemExit(1)  # without a word: whoever made it says what is wrong, once
 
 
-class Workers:
+class WorkerPool:
     """A pool of `count` processes, and one apart for tasks that have ended a process before.
 
     `seconds` is how long a step may take, `first_seconds` an environment to be made; a process may have
     `memory` bytes, or an equal share of half of the machine's. Environments of many seats share a process; a
     process that ends or hangs takes down the seat that it was busy for, and no other: those are played again
-    elsewhere up to where they were (`RemoteWorld`).
+    elsewhere up to where they were (`RemoteHost`).
     """
 
     def __init__(
@@ -218,9 +220,9 @@ class Workers:
             try:
                 worker = await self._one_of("prover", 1)
                 return await worker.ask("prove", bare, task, seconds=_PROOF_SECONDS)
-            except Lost:
+            except RequestNotStarted:
                 continue
-            except (WorldFault, TutelageError):
+            except (EnvironmentCrash, TutelageError):
                 return False
 
     async def close(self) -> None:
@@ -282,7 +284,7 @@ class Workers:
             self._watch(loop.time())
         try:
             await worker.ask("here", seconds=_START_SECONDS)
-        except (Lost, WorldFault):
+        except (RequestNotStarted, EnvironmentCrash):
             raise TutelageError(_NO_START) from None
         return worker
 

@@ -16,7 +16,7 @@ from ..storage import study_tables
 from ..storage.database import is_sqlite, writing
 from ..storage.journal_tables import TABLES as JOURNAL
 from ..storage.study_records import RECORDS
-from ..storage.study_tables import Ledger
+from ..storage.study_tables import StudyDatabase
 from ..storage.write_fence import writers
 
 SEATS, _EPISODES, _STEPS = (JOURNAL.tables[name] for name in ("seats", "episodes", "steps"))
@@ -25,7 +25,7 @@ _DAY = 24 * 3600.0
 
 
 @dataclass(frozen=True)
-class Known:
+class PersonIdentifiers:
     """What a database knows of a person: their seats, and the external ids that are theirs alone.
 
     Ids that others have too (a study's), and those too short to be told from chance (`vague`), are left out.
@@ -47,7 +47,7 @@ class Known:
         return bool(self.seats or self.ids or self.vague)
 
 
-def look_up(rows: Ledger, person: str) -> Known:
+def look_up(rows: StudyDatabase, person: str) -> PersonIdentifiers:
     """Find out what there is of a person, for `erase` and for looking afterwards."""
     seats = {row["seat"] for row in rows.rows(sql.select(SEATS.c.seat).where(SEATS.c.demonstrator == person))}
     seats |= {
@@ -65,7 +65,7 @@ def look_up(rows: Ledger, person: str) -> Known:
     for name, ids in rows.ids():
         (mine if name == person else others).update(ids)
     own = mine - others
-    return Known(
+    return PersonIdentifiers(
         person,
         tuple(sorted(seats)),
         tuple(sorted(one for one in own if len(one) >= _SHORTEST)),
@@ -73,12 +73,12 @@ def look_up(rows: Ledger, person: str) -> Known:
     )
 
 
-def people_with(rows: Ledger, value: str) -> list[str]:
+def people_with(rows: StudyDatabase, value: str) -> list[str]:
     """List the pseudonyms of those who have an external id of this value."""
     return [name for name, ids in rows.ids() if value in ids]
 
 
-def unseat(rows: Ledger, seats: Sequence[str]) -> None:
+def unseat(rows: StudyDatabase, seats: Sequence[str]) -> None:
     """Take a person's seats from the servers that have them; returns when those write nothing more there."""
     leases, epoch = study_tables.leases, study_tables.leases.c.epoch
     with writing(rows.engine) as connection:
@@ -101,7 +101,7 @@ def unseat(rows: Ledger, seats: Sequence[str]) -> None:
         time.sleep(BEAT_SECONDS / 10)
 
 
-def erase(rows: Ledger, known: Known) -> dict[str, int]:
+def erase(rows: StudyDatabase, known: PersonIdentifiers) -> dict[str, int]:
     """Delete everything of a person in one transaction; returns how many rows of which table went.
 
     Of their consent one bare line stays: that somebody of the study withdrew, and on which day. Seeds they

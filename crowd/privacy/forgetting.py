@@ -13,11 +13,11 @@ import sqlalchemy as sql
 
 from ...console.wording import counted
 from ...datasets.editing.edit_log import rows_of
-from ...datasets.formats.export_registry import Exports, exports_of
+from ...datasets.formats.export_registry import ExportRegistry, exports_of
 from ...datasets.formats.exports import is_linked, mentions, renew
-from ...datasets.maintenance.byte_search import Search
+from ...datasets.maintenance.byte_search import ByteSearch
 from ...datasets.maintenance.replication import forget_remotely
-from ...datasets.remote import Remote
+from ...datasets.remote import RemoteFolder
 from ...datasets.store import Store
 from ...errors import TutelageError
 from ...files.atomic_files import disk_errors
@@ -27,8 +27,8 @@ from ...files.state_folder import state_folder, state_key
 from ..seats.recorder import JOURNAL, lock_folder
 from ..storage.database import address, database_errors, is_sqlite, open_database, snapshot
 from ..storage.secret import VARIABLE, Secret, has_secret
-from ..storage.study_tables import Ledger, people
-from .erasure import SEATS, Known, erase, look_up, people_with, scrub, standing, unseat
+from ..storage.study_tables import StudyDatabase, people
+from .erasure import SEATS, PersonIdentifiers, erase, look_up, people_with, scrub, standing, unseat
 
 UNREACHABLE = (
     "backups, and copies that somebody downloaded",
@@ -40,7 +40,7 @@ _UNREACHABLE_ON_A_SERVER = ("PostgreSQL's write-ahead log, until it is reused, a
 
 
 @dataclass(frozen=True)
-class Places:
+class StudyLocations:
     """Where a study keeps things: its folder, a database and stores outside of it, copies of its parts."""
 
     study: Path | None = None
@@ -50,7 +50,7 @@ class Places:
 
 
 @contextlib.contextmanager
-def unchanged(places: Places) -> Iterator[Places]:
+def unchanged(places: StudyLocations) -> Iterator[StudyLocations]:
     """Give the same places with a copy of the study's SQLite file, for callers that only read."""
     file = None if places.study is None or places.database else places.study / JOURNAL
     if file is None or not file.is_file():
@@ -62,7 +62,7 @@ def unchanged(places: Places) -> Iterator[Places]:
 
 
 @dataclass
-class Forgotten:
+class ForgetResult:
     """What was `planned` and removed, what was searched afterwards, and where something is `left`.
 
     `planned` lists every deletion before it is made; `outside` those of them outside the study and stores.
@@ -89,12 +89,12 @@ class Forgotten:
 @database_errors()
 def forget(
     person: str,
-    places: Places,
+    places: StudyLocations,
     also: Sequence[str] = (),
     tell: Callable[[str], None] = lambda _: None,
     *,
-    approve: Callable[[Forgotten], bool] = lambda _: True,
-) -> Forgotten:
+    approve: Callable[[ForgetResult], bool] = lambda _: True,
+) -> ForgetResult:
     """Remove everything of a person, then look for them everywhere; `tell` hears what is being done.
 
     `also` are words to look for besides the pseudonym, the seats and the ids that the database knows.
@@ -105,11 +105,11 @@ def forget(
     rows, stores = _ledger(places), _stores(places)
     if rows is None and not stores and not places.parts:
         raise TutelageError("expected a study, a database, stores or copies to forget a person in, got none")
-    done = Forgotten(person)
+    done = ForgetResult(person)
     with contextlib.ExitStack() as stack:
         if rows is not None and is_sqlite(rows.engine) and places.study is not None:
             stack.enter_context(lock_folder(places.study))
-        traces = look_up(rows, person) if rows is not None else Known(person, (), (), ())
+        traces = look_up(rows, person) if rows is not None else PersonIdentifiers(person, (), (), ())
         done.vague = len(traces.vague)
         words = tuple(dict.fromkeys((*traces.words, *also)))
         exported = [exports_of(store) for store in stores]
@@ -130,7 +130,7 @@ def forget(
             done.left += renewal.left
         if places.parts:
             tell(f"removing episodes from {places.parts}")
-            done.add("episodes in copies", forget_remotely(Remote(places.parts), person))
+            done.add("episodes in copies", forget_remotely(RemoteFolder(places.parts), person))
         if rows is not None:
             tell("rewriting the database")
             scrub(rows.engine)
@@ -140,7 +140,7 @@ def forget(
 
 
 @database_errors()
-def find(places: Places, name: str, value: str) -> str:
+def find(places: StudyLocations, name: str, value: str) -> str:
     """Return the pseudonym of the participant with an external id; raises TutelageError unless one has it.
 
     `name` is what the panel calls the id, or the panel itself. Who no longer stands in the table of ids is
@@ -161,11 +161,11 @@ def find(places: Places, name: str, value: str) -> str:
 
 def _plan(
     words: tuple[str, ...],
-    traces: Known,
-    places: Places,
+    traces: PersonIdentifiers,
+    places: StudyLocations,
     stores: Sequence[Store],
-    exported: Sequence[Exports],
-    done: Forgotten,
+    exported: Sequence[ExportRegistry],
+    done: ForgetResult,
     tell: Callable[[str], None],
 ) -> None:
     """List what will be removed and rewritten, before anything is."""
@@ -196,7 +196,7 @@ def _plan(
     done.planned += done.outside
 
 
-def _was_here(person: str, done: Forgotten, traces: Known) -> bool:
+def _was_here(person: str, done: ForgetResult, traces: PersonIdentifiers) -> bool:
     """Say whether a person of that name was here, now or at an earlier call; kept as a keyed hash."""
     mark = _mark(person)
     if done.removed or done.left or traces.is_here:
@@ -214,11 +214,11 @@ def _mark(person: str) -> Path:
 
 def _look(
     words: tuple[str, ...],
-    places: Places,
-    rows: Ledger | None,
+    places: StudyLocations,
+    rows: StudyDatabase | None,
     stores: Sequence[Store],
-    exported: Sequence[Exports],
-    done: Forgotten,
+    exported: Sequence[ExportRegistry],
+    done: ForgetResult,
     tell: Callable[[str], None],
 ) -> None:
     """Search every place for every word, and name exports that could not be touched."""
@@ -234,7 +234,7 @@ def _look(
     folders += [place for exports in exported for export in exports.rewritable for place in export.places]
     for folder in _outermost(folders):
         tell(f"searching {folder}")
-        search = Search(words)
+        search = ByteSearch(words)
         search.folder(folder)
         done.left += search.found
         done.searched.append(f"{counted(search.files, 'file')} ({counted(search.size, 'byte')}) in {folder}")
@@ -252,7 +252,7 @@ def _look(
             )
     if places.parts:
         tell(f"searching {places.parts}")
-        search, remote = Search(words), Remote(places.parts)
+        search, remote = ByteSearch(words), RemoteFolder(places.parts)
         for name, version in remote.versions():
             with remote.open(name, version) as file:
                 search.file(file, name)
@@ -262,20 +262,20 @@ def _look(
         )
 
 
-def _ledger(places: Places) -> Ledger | None:
+def _ledger(places: StudyLocations) -> StudyDatabase | None:
     """Open the study's database; None where there is none to open."""
     if places.database:
-        return Ledger(open_database(places.database))
+        return StudyDatabase(open_database(places.database))
     if places.study is None:
         return None
     if not places.study.is_dir():
         raise TutelageError(f"expected a study's folder at {places.study}, found none; check the path")
     file = places.study / JOURNAL
     refuse_link(file)
-    return Ledger(open_database(file)) if file.is_file() else None
+    return StudyDatabase(open_database(file)) if file.is_file() else None
 
 
-def _stores(places: Places) -> list[Store]:
+def _stores(places: StudyLocations) -> list[Store]:
     """Open the stores: those in the study's folder, and those that are named."""
     within: list[Path] = []
     if places.study is not None:
@@ -285,7 +285,7 @@ def _stores(places: Places) -> list[Store]:
     return [Store.open(path) for path in dict.fromkeys([*within, *places.stores])]
 
 
-def _demonstrators(rows: Ledger | None, places: Places) -> set[str]:
+def _demonstrators(rows: StudyDatabase | None, places: StudyLocations) -> set[str]:
     names = {name for store in _stores(places) for name in store.episodes()["demonstrator"].to_pylist()}
     if rows is not None:
         names |= {row["person"] for row in rows.rows(sql.select(people.c.person))}

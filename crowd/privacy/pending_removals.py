@@ -10,7 +10,7 @@ from ..cluster.store_claims import store_id
 from ..storage.database import is_sqlite
 from ..storage.journal import Journal
 from ..storage.journal_tables import TABLES
-from ..storage.study_tables import Ledger, events, people
+from ..storage.study_tables import StudyDatabase, events, people
 
 REMOVED = "removed"
 """The event by which it is known that one store, and its copies, hold nothing of a person any more."""
@@ -18,14 +18,14 @@ REMOVED = "removed"
 _EPISODES, _STEPS = TABLES.tables["episodes"], TABLES.tables["steps"]
 
 
-class Removals:
+class PendingRemovals:
     """The removals that fall to one server. Everything blocks for the disk.
 
     Of the person themselves their way through the study stays; `tutelage forget` removes that too.
     """
 
     def __init__(
-        self, study: str, journal: Journal, ledger: Ledger, store: Store, copies: PartCopies | None
+        self, study: str, journal: Journal, ledger: StudyDatabase, store: Store, copies: PartCopies | None
     ) -> None:
         self._study = study
         self._journal = journal

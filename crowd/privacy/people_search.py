@@ -13,14 +13,14 @@ from ...errors import TutelageError
 from ...files.safe_tree import refuse_link
 from ..seats.recorder import JOURNAL
 from ..storage.database import database_errors, open_database, snapshot
-from ..storage.study_tables import Ledger, identities, people
+from ..storage.study_tables import StudyDatabase, identities, people
 
 _SHOWN = ("person", "stage", "outcome", "code", "source", "language", "joined", "seen", "ended")
 _SHARED = "study"
 """The role of an id that everybody of a study has."""
 
 
-def find_people(ledger: Ledger, study: str, word: str) -> list[dict[str, Any]]:
+def find_people(ledger: StudyDatabase, study: str, word: str) -> list[dict[str, Any]]:
     """Return the people of a study whose pseudonym, completion code or id at the panel is `word`.
 
     Who came last is first. A code that the study file gives to an outcome belongs to many people. The ids
@@ -41,7 +41,7 @@ def find_people(ledger: Ledger, study: str, word: str) -> list[dict[str, Any]]:
 
 
 @contextlib.contextmanager
-def study_ledger(folder: Path | None, database: str, *, writes: bool = False) -> Iterator[Ledger]:
+def study_ledger(folder: Path | None, database: str, *, writes: bool = False) -> Iterator[StudyDatabase]:
     """Open the database of a study by its folder or URL; a file that is only read is read from a copy.
 
     Raises TutelageError where there is none.
@@ -59,4 +59,4 @@ def study_ledger(folder: Path | None, database: str, *, writes: bool = False) ->
             where = where if writes else stack.enter_context(snapshot(where))
         engine = open_database(where)
         stack.callback(engine.dispose)
-        yield Ledger(engine)
+        yield StudyDatabase(engine)

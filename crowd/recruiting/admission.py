@@ -18,8 +18,8 @@ from pydantic import BaseModel, ConfigDict, field_validator, model_validator
 from starlette.datastructures import QueryParams
 
 from ...errors import TutelageError, nearest
-from ..storage.study_tables import OUTCOMES, Ledger, identities, links
-from .panels import LINK, Arrival, Panel, Prolific, Proof, Refusal
+from ..storage.study_tables import OUTCOMES, StudyDatabase, identities, links
+from .panels import LINK, AdmissionRefusal, Arrival, Panel, ProlificPanel, Proof
 
 _LONGEST = 256
 _LETTERS = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"  # none is taken for another
@@ -45,7 +45,7 @@ class Recruiting(BaseModel):
     links: Literal["open", "one-time", "none"] = "open"
     codes: dict[str, str] = {}
     panel: Panel | None = None
-    prolific: Prolific | None = None
+    prolific: ProlificPanel | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -94,11 +94,13 @@ class Recruiting(BaseModel):
         if self.links == "open":
             return Arrival(LINK, now, secrets.token_hex(16))
         if self.links == "none":
-            raise Refusal("panel-needed", " or ".join(panel.title for panel in self.panels) or "elsewhere")
+            raise AdmissionRefusal(
+                "panel-needed", " or ".join(panel.title for panel in self.panels) or "elsewhere"
+            )
         if not given.get(LINK):
-            raise Refusal("link-needed")
+            raise AdmissionRefusal("link-needed")
         if len(given[LINK]) != 1 or not 0 < len(given[LINK][0]) <= _LONGEST:
-            raise Refusal("link-unknown")
+            raise AdmissionRefusal("link-unknown")
         return Arrival(LINK, now, _hashed(given[LINK][0]), token=given[LINK][0], single=True)
 
     @property
@@ -120,7 +122,7 @@ class Recruiting(BaseModel):
         return found.where_back(ids, code) if found and code else ""
 
 
-def make_links(ledger: Ledger, secret: Signer, study: str, count: int) -> list[str]:
+def make_links(ledger: StudyDatabase, secret: Signer, study: str, count: int) -> list[str]:
     """Make links for one person each: the values of the parameter `link` of `/join`. Kept are only hashes."""
     made = [secret.sign(secrets.token_urlsafe(12), LINK) for _ in range(count)]
     if made:
@@ -132,7 +134,12 @@ def make_links(ledger: Ledger, secret: Signer, study: str, count: int) -> list[s
 
 
 def admit(
-    arrival: Arrival, ledger: Ledger, secret: Signer, study: str, proof: Proof | None = None, known: str = ""
+    arrival: Arrival,
+    ledger: StudyDatabase,
+    secret: Signer,
+    study: str,
+    proof: Proof | None = None,
+    known: str = "",
 ) -> str:
     """Check an arrival and give the person's pseudonym: the same one whenever the same person comes.
 
@@ -153,16 +160,16 @@ def admit(
     return person
 
 
-def check_link(arrival: Arrival, ledger: Ledger, secret: Signer, study: str) -> None:
+def check_link(arrival: Arrival, ledger: StudyDatabase, secret: Signer, study: str) -> None:
     """Raise Refusal unless an arrival's link was made here for this study; nothing is changed. Blocks."""
     if not arrival.single:
         return
     this = (links.c.link == arrival.key) & (links.c.study == study)
     if secret.unsign(arrival.token, LINK) is None or not ledger.rows(sql.select(links.c.link).where(this)):
-        raise Refusal("link-unknown")
+        raise AdmissionRefusal("link-unknown")
 
 
-def identify(ledger: Ledger, person: str, arrival: Arrival) -> None:
+def identify(ledger: StudyDatabase, person: str, arrival: Arrival) -> None:
     """Write down the external ids, by role, that a person came with last."""
     row = {"person": person, "source": arrival.source, "ids": dict(arrival.ids)}
     if not arrival.ids:
@@ -174,7 +181,7 @@ def identify(ledger: Ledger, person: str, arrival: Arrival) -> None:
         connection.execute(identities.update().where(identities.c.person == person).values(**row))
 
 
-def _came_before(ledger: Ledger, person: str, arrival: Arrival) -> bool:
+def _came_before(ledger: StudyDatabase, person: str, arrival: Arrival) -> bool:
     """Whether somebody with the very same ids was let in before."""
     found = ledger.rows(sql.select(identities.c.ids).where(identities.c.person == person))
     return [dict(arrival.ids)] == [row["ids"] for row in found]

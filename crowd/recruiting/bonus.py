@@ -19,7 +19,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 
 from ...console.wording import counted
 from ...errors import brief
-from ..translations import Texts
+from ..translations import Translations
 from .money import DECIMALS, amount, fits, minor_units, shown
 
 Amount = Annotated[Decimal, BeforeValidator(amount)]
@@ -34,7 +34,7 @@ _FINEST = 6  # decimals of an amount for each point
 
 
 @dataclass(frozen=True)
-class Counted:
+class ScoredEpisode:
     """What a bonus knows of an episode: whether it was solved, and its points in hundredths."""
 
     success: bool
@@ -112,7 +112,7 @@ class Bonus(BaseModel):
         whole = minor_units(self.each or Decimal(), currency) * episodes
         return whole if limit is None else min(whole, limit)
 
-    def earned(self, currency: str, episodes: int, played: Iterable[Counted]) -> int:
+    def earned(self, currency: str, episodes: int, played: Iterable[ScoredEpisode]) -> int:
         """Return what a participant's own episodes earn, of the `episodes` they may play, in minor units."""
         rows = list(played)
         solved = sum(row.success for row in rows)
@@ -125,7 +125,7 @@ class Bonus(BaseModel):
         units = math.floor(Fraction(self.each or 0) * 10 ** DECIMALS[currency] * count)
         return min(units, self.most(currency, episodes))
 
-    def paragraphs(self, texts: Texts, currency: str, episodes: int) -> list[str]:
+    def paragraphs(self, texts: Translations, currency: str, episodes: int) -> list[str]:
         """Return the rule in a language, as it stands with the consent."""
         most = shown(self.most(currency, episodes), currency)
         if self.by == "threshold":
@@ -142,7 +142,7 @@ class Bonus(BaseModel):
         )
         return [texts.say(f"pay.{self.by}", each=rate, most=most), texts.say("pay.own")]
 
-    def reason(self, played: Sequence[Counted]) -> str:
+    def reason(self, played: Sequence[ScoredEpisode]) -> str:
         """Say for the ledger of payments what the bonus was computed from."""
         if self.by == "score":
             return f"{Decimal(sum(max(0, row.points) for row in played)).scaleb(-2):f} points"

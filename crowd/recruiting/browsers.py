@@ -15,7 +15,7 @@ from typing import Literal
 import sqlalchemy as sql
 
 from ...errors import TutelageError
-from ..storage.study_tables import Ledger, browsers, events, people
+from ..storage.study_tables import StudyDatabase, browsers, events, people
 from ..studies.moderation import clean_reason
 
 State = Literal["bound", "asked", "refused"]
@@ -33,7 +33,7 @@ _MOST_ASKED = 5
 
 
 @dataclass(frozen=True)
-class Entry:
+class LinkOpening:
     """What came of a browser that opened a person's link; `code` is what it shows while it waits."""
 
     state: State
@@ -45,7 +45,9 @@ def browser_hash(token: str) -> str:
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()[:24]
 
 
-def enter(ledger: Ledger, person: str, browser: str, now: float, is_vouched: bool = False) -> Entry:
+def enter(
+    ledger: StudyDatabase, person: str, browser: str, now: float, is_vouched: bool = False
+) -> LinkOpening:
     """Bind a browser to a person if it may be, else let it ask the browsers that are bound. Blocks.
 
     Of several that come first at once, one is bound. At most five browsers a day may ask.
@@ -57,25 +59,25 @@ def enter(ledger: Ledger, person: str, browser: str, now: float, is_vouched: boo
         bound = [other for other in rows if other["state"] == BOUND]
         if row is not None and row["state"] == BOUND:
             connection.execute(browsers.update().where(this_browser).values(at=now))
-            return Entry(BOUND)
+            return LinkOpening(BOUND)
         if row is not None and row["state"] == REFUSED and not is_vouched:
-            return Entry(REFUSED)
+            return LinkOpening(REFUSED)
         if is_vouched or not bound:
             connection.execute(browsers.delete().where(this_browser))
             connection.execute(browsers.insert().values(_row(person, browser, BOUND, "", now)))
-            return Entry(BOUND)
+            return LinkOpening(BOUND)
         if row is not None and row["state"] == ASKED and now - row["at"] < ASK_SECONDS:
-            return Entry(ASKED, row["code"])
+            return LinkOpening(ASKED, row["code"])
         lately = [other for other in rows if now - other["at"] < _ASK_AGAIN_SECONDS]
         if sum(other["state"] != BOUND for other in lately) >= _MOST_ASKED:
-            return Entry(REFUSED)
+            return LinkOpening(REFUSED)
         code = f"{secrets.randbelow(10_000):04d}"
         connection.execute(browsers.delete().where(this_browser))
         connection.execute(browsers.insert().values(_row(person, browser, ASKED, code, now)))
-        return Entry(ASKED, code)
+        return LinkOpening(ASKED, code)
 
 
-def is_bound(ledger: Ledger, person: str, browser: str, now: float) -> bool:
+def is_bound(ledger: StudyDatabase, person: str, browser: str, now: float) -> bool:
     """Say whether a browser may speak for a person: bound, and no longer ago than a cookie holds. Blocks."""
     query = sql.select(browsers.c.id).where(
         browsers.c.person == person,
@@ -86,7 +88,7 @@ def is_bound(ledger: Ledger, person: str, browser: str, now: float) -> bool:
     return bool(ledger.rows(query))
 
 
-def confirm(ledger: Ledger, person: str, code: str, is_own: bool, now: float) -> bool:
+def confirm(ledger: StudyDatabase, person: str, code: str, is_own: bool, now: float) -> bool:
     """Answer a browser that asks, by its code; says whether there was one. Blocks."""
     asking = (browsers.c.person == person) & (browsers.c.state == ASKED) & (browsers.c.code == code)
     with ledger.write() as connection:
@@ -95,7 +97,7 @@ def confirm(ledger: Ledger, person: str, code: str, is_own: bool, now: float) ->
     return bool(done.rowcount)
 
 
-def asking(ledger: Ledger, study: str, now: float) -> dict[str, str]:
+def asking(ledger: StudyDatabase, study: str, now: float) -> dict[str, str]:
     """Return seat → code of each person whose link another browser has opened and asks about. Blocks."""
     query = (
         sql.select(people.c.seat, browsers.c.code)
@@ -106,7 +108,7 @@ def asking(ledger: Ledger, study: str, now: float) -> dict[str, str]:
     return {row["seat"]: row["code"] for row in ledger.rows(query)}
 
 
-def release(ledger: Ledger, study: str, person: str, reason: str, now: float) -> None:
+def release(ledger: StudyDatabase, study: str, person: str, reason: str, now: float) -> None:
     """Forget which browsers speak for a person: the next one that opens their link is bound. Blocks.
 
     Every cookie issued for them becomes invalid; a browser that a bound one has refused stays refused.
@@ -123,7 +125,7 @@ def release(ledger: Ledger, study: str, person: str, reason: str, now: float) ->
         connection.execute(events.insert().values(row))
 
 
-def released_since(ledger: Ledger, study: str, event: int | None) -> tuple[int, list[str]]:
+def released_since(ledger: StudyDatabase, study: str, event: int | None) -> tuple[int, list[str]]:
     """Return the newest event's number and the seats of those released after `event`; None asks for none."""
     newest = ledger.rows(sql.select(sql.func.max(events.c.id).label("id")))[0]["id"] or 0
     if event is None or newest <= event:

@@ -7,11 +7,11 @@ from typing import Any
 
 import sqlalchemy as sql
 
-from ..storage.study_tables import Ledger, events, people
-from .payment_table import Change, change
+from ..storage.study_tables import StudyDatabase, events, people
+from .payment_table import PaymentChange, change
 
 
-class Overtaken(Exception):
+class ConcurrentAppend(Exception):
     """Somebody else, perhaps another server, has added an event since the chain was read."""
 
 
@@ -21,7 +21,7 @@ class EventChain:
     So a step that must be taken once is taken by one of all servers: by whoever wrote it down first.
     """
 
-    def __init__(self, ledger: Ledger, study: str, person: str, kinds: tuple[str, ...]) -> None:
+    def __init__(self, ledger: StudyDatabase, study: str, person: str, kinds: tuple[str, ...]) -> None:
         self._ledger = ledger
         self._study = study
         self._person = person
@@ -40,7 +40,7 @@ class EventChain:
         return any(row["what"] == what for row in self.rows)
 
     def add(
-        self, what: str, at: float, reason: str = "", *, pay: Sequence[Change] = (), **details: Any
+        self, what: str, at: float, reason: str = "", *, pay: Sequence[PaymentChange] = (), **details: Any
     ) -> None:
         """Append an event, on disk when this returns; raises Overtaken when the chain has grown meanwhile.
 
@@ -59,7 +59,7 @@ class EventChain:
             connection.execute(sql.select(people.c.person).where(mine).with_for_update())  # one at a time
             newest = connection.execute(sql.select(sql.func.max(events.c.id)).where(self._mine)).scalar()
             if newest != self.last["id"]:
-                raise Overtaken
+                raise ConcurrentAppend
             (number,) = connection.execute(events.insert().values(**row)).inserted_primary_key or (None,)
             change(connection, self._person, pay, at)
         self.rows.append({**row, "id": number})

@@ -10,7 +10,7 @@ from ..server.host_names import parse_address
 from ..storage.database import database_errors
 from ..storage.journal import Journal
 from ..storage.secret import Secret
-from ..storage.study_tables import Ledger
+from ..storage.study_tables import StudyDatabase
 from ..studies.study import Study
 from .admission import make_links
 
@@ -25,6 +25,6 @@ def print_links(study: Study, folder: Path, database: str, count: int, address: 
         )
     folder.mkdir(parents=True, exist_ok=True)
     with Journal(database or folder / JOURNAL) as journal:
-        made = make_links(Ledger(journal.engine), Secret.load(folder), study.name, count)
+        made = make_links(StudyDatabase(journal.engine), Secret.load(folder), study.name, count)
     for link in made:
         print(f"{base}/join?link={link}", flush=True)

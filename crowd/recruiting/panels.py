@@ -2,7 +2,7 @@
 
 A panel (Prolific, SONA, a firm's own) sends people by an address with their ids in it. Which parameter
 means what is the study file's to say, so that any panel fits. Whoever cannot come in is told why in a
-kind sentence: a `Refusal`.
+kind sentence: a `TrimRefusal`.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _NAME = r"^[a-z][a-z0-9-]{0,31}$"
 
 
-class Refusal(TutelageError):
+class AdmissionRefusal(TutelageError):
     """A kind sentence for a person who cannot come in; `reason` is its key in REFUSALS."""
 
     def __init__(self, reason: str, panel: str = "the page that invited you") -> None:
@@ -149,14 +149,14 @@ class Panel(BaseModel):
 
     def _value(self, values: list[str]) -> str:
         if len(values) != 1 or not self._is_id(values[0]):
-            raise Refusal("incomplete", self.title)
+            raise AdmissionRefusal("incomplete", self.title)
         return values[0]
 
     def _is_id(self, value: str) -> bool:
         return 0 < len(value) <= _LONGEST and value.isprintable() and value == value.strip()
 
 
-class Prolific(Panel):
+class ProlificPanel(Panel):
     """Prolific's way of sending people, and what this server may do there.
 
     `study` is the study's id at Prolific. `proof`: `token` checks the signed `prolific_token` of Prolific's
@@ -208,10 +208,10 @@ class Prolific(Panel):
         """Read who was sent, as every panel does; the study must be ours, the token is taken along."""
         arrival = super().read(given, at)
         if arrival.ids["study"] != self.study:
-            raise Refusal("other-study", self.title)
+            raise AdmissionRefusal("other-study", self.title)
         tokens = given.get(self.token, []) if self.proof == "token" else [""]
         if len(tokens) != 1 or len(tokens[0]) > _LONGEST_TOKEN:
-            raise Refusal("not-proven", self.title)
+            raise AdmissionRefusal("not-proven", self.title)
         return replace(arrival, token=tokens[0], needs_proof=self.proof != "none")
 
     def _is_id(self, value: str) -> bool:

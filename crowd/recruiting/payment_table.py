@@ -16,7 +16,7 @@ import sqlalchemy as sql
 from ...errors import TutelageError
 from ..storage.row_checksums import DamagedRow, is_sound
 from ..storage.study_records import payments
-from ..storage.study_tables import Ledger, people
+from ..storage.study_tables import StudyDatabase, people
 from ..studies.moderation import clean_reason
 from .money import decimal_of
 
@@ -34,7 +34,7 @@ _NEXT = {
 
 
 @dataclass(frozen=True)
-class Change:
+class PaymentChange:
     """A payment of one kind comes into another state; `answer` is what the panel said, if it was asked."""
 
     kind: str
@@ -66,7 +66,7 @@ def owe(
             connection.execute(payments.insert(), row)
 
 
-def change(connection: sql.Connection, person: str, changes: Sequence[Change], at: float) -> None:
+def change(connection: sql.Connection, person: str, changes: Sequence[PaymentChange], at: float) -> None:
     """Add entries about what is owed; one that changes nothing, or is no longer possible, adds none."""
     for entry in changes:
         rows = _entries(connection, person, entry.kind)
@@ -75,7 +75,13 @@ def change(connection: sql.Connection, person: str, changes: Sequence[Change], a
 
 
 def record_by_hand(
-    ledger: Ledger, study: str, person: str, kind: str, state: str, reason: str, now: float | None = None
+    ledger: StudyDatabase,
+    study: str,
+    person: str,
+    kind: str,
+    state: str,
+    reason: str,
+    now: float | None = None,
 ) -> None:
     """Write down what was decided or paid outside of the program.
 
@@ -95,24 +101,24 @@ def record_by_hand(
                 "nothing was written"
             )
         at = time.time() if now is None else now
-        connection.execute(payments.insert(), _after(rows[-1], Change(kind, state, reason), at))
+        connection.execute(payments.insert(), _after(rows[-1], PaymentChange(kind, state, reason), at))
 
 
-def latest(ledger: Ledger, person: str) -> dict[str, dict[str, Any]]:
+def latest(ledger: StudyDatabase, person: str) -> dict[str, dict[str, Any]]:
     """Return the last entry of each kind of payment to a person."""
     with ledger.engine.connect() as connection:
         by_kind = {kind: _entries(connection, person, kind) for kind in KINDS}
     return {kind: rows[-1] for kind, rows in by_kind.items() if rows}
 
 
-def entries(ledger: Ledger, study: str, person: str = "") -> list[dict[str, Any]]:
+def entries(ledger: StudyDatabase, study: str, person: str = "") -> list[dict[str, Any]]:
     """List a study's entries, first to last, amounts as decimals; raises TutelageError for a damaged row."""
     query = sql.select(payments).where(payments.c.study == study).order_by(payments.c.id)
     rows = ledger.rows(query.where(payments.c.person == person) if person else query)
     return [_readable(row) for row in rows]
 
 
-def study_of(ledger: Ledger) -> str:
+def study_of(ledger: StudyDatabase) -> str:
     """Return the study that a database belongs to; raises TutelageError without any participant."""
     rows = ledger.rows(sql.select(people.c.study).limit(1))
     if not rows:
@@ -141,7 +147,7 @@ def _entries(connection: sql.Connection, person: str, kind: str, study: str = ""
     return rows
 
 
-def _after(row: Mapping[str, Any], entry: Change, at: float) -> dict[str, Any]:
+def _after(row: Mapping[str, Any], entry: PaymentChange, at: float) -> dict[str, Any]:
     kept = {name: row[name] for name in ("person", "study", "kind", "amount", "currency")}
     return kept | {
         "number": row["number"] + 1,

@@ -26,11 +26,11 @@ import sqlalchemy as sql
 
 from ...errors import TutelageError
 from ..storage.journal import Journal
-from ..storage.study_tables import Ledger, Person, events, identities, people
-from ..translations import Texts, load_texts
+from ..storage.study_tables import PersonRecord, StudyDatabase, events, identities, people
+from ..translations import Translations, load_texts
 from .admission import Recruiting
-from .event_chain import EventChain, Overtaken
-from .payment_table import Change, latest
+from .event_chain import ConcurrentAppend, EventChain
+from .payment_table import PaymentChange, latest
 from .prolific import HANDED_IN, ProlificClient, ProlificError, Submission
 
 KINDS = (
@@ -75,12 +75,12 @@ class Payments:
 
     def __init__(
         self,
-        ledger: Ledger,
+        ledger: StudyDatabase,
         journal: Journal,
         client: ProlificClient,
         recruiting: Recruiting,
         study: str,
-        texts: Callable[[str], Texts] = load_texts,
+        texts: Callable[[str], Translations] = load_texts,
     ) -> None:
         if recruiting.prolific is None:
             raise TutelageError("expected a study that recruits at Prolific, got recruiting without prolific")
@@ -112,7 +112,7 @@ class Payments:
             return "unsaved"
         try:
             return self._settle(found, chain, now)
-        except Overtaken:
+        except ConcurrentAppend:
             return "waiting"
 
     def settle_due(self, now: float | None = None) -> dict[str, str]:
@@ -165,7 +165,7 @@ class Payments:
         answer = self._client.reject(self._session(person), message, category)
         self._note(person, "reject", now, category, pay=_refused(category, answer))
 
-    def _settle(self, participant: Person, chain: EventChain, now: float) -> str:
+    def _settle(self, participant: PersonRecord, chain: EventChain, now: float) -> str:
         session = self._session(participant.person)
         steps = (
             lambda: self._report(participant, session, chain, now),
@@ -186,7 +186,7 @@ class Payments:
         last = str(chain.last["what"])
         return last if last in ("settled", "by-hand") else "waiting"
 
-    def _report(self, found: Person, session: str, chain: EventChain, now: float) -> bool:
+    def _report(self, found: PersonRecord, session: str, chain: EventChain, now: float) -> bool:
         """Tell Prolific how it ended; each step says whether the next one may follow."""
         if chain.has("complete"):
             return True
@@ -217,7 +217,7 @@ class Payments:
             return False
         return True
 
-    def _review(self, found: Person, session: str, chain: EventChain, now: float) -> bool:
+    def _review(self, found: PersonRecord, session: str, chain: EventChain, now: float) -> bool:
         """Approve whoever completed, or wait for whoever reviews."""
         if found.outcome != "completed" or chain.has("approve"):
             return True
@@ -232,7 +232,7 @@ class Payments:
             chain.add("settled", now, reason, pay=_refused(reason, submission))
         return submission.status == "APPROVED"
 
-    def _pay(self, participant: Person, session: str, chain: EventChain, now: float) -> bool:
+    def _pay(self, participant: PersonRecord, session: str, chain: EventChain, now: float) -> bool:
         """Take the bonus one step further; True once nothing of it is left to do."""
         if participant.outcome != "completed" or chain.has("bonus"):
             return True
@@ -306,15 +306,20 @@ class Payments:
         return EventChain(self._ledger, self._study, person, KINDS)
 
     def _note(
-        self, person: str, what: str, now: float | None, reason: str = "", pay: list[Change] | None = None
+        self,
+        person: str,
+        what: str,
+        now: float | None,
+        reason: str = "",
+        pay: list[PaymentChange] | None = None,
     ) -> None:
         at = time.time() if now is None else now
         while True:
-            with contextlib.suppress(Overtaken):
+            with contextlib.suppress(ConcurrentAppend):
                 return self._chain(person).add(what, at, reason, pay=pay or [])
 
 
-def session_of(ledger: Ledger, person: str) -> str:
+def session_of(ledger: StudyDatabase, person: str) -> str:
     """Return the id of a person's submission; raises TutelageError where it was forgotten."""
     for row in ledger.rows(sql.select(identities.c.ids).where(identities.c.person == person)):
         if session := row["ids"].get("session"):
@@ -322,21 +327,21 @@ def session_of(ledger: Ledger, person: str) -> str:
     raise TutelageError(f"expected Prolific's ids of {person}, got none: they were forgotten")
 
 
-def _approved(answer: Submission, reason: str) -> list[Change]:
+def _approved(answer: Submission, reason: str) -> list[PaymentChange]:
     """Return what an approved submission means: Prolific pays its reward by that."""
     told = {"status": answer.status}
-    changes = [Change("base", "approved", reason, told)]
+    changes = [PaymentChange("base", "approved", reason, told)]
     return (
-        [*changes, Change("base", "paid", "approved at Prolific", told)]
+        [*changes, PaymentChange("base", "paid", "approved at Prolific", told)]
         if answer.status == "APPROVED"
         else changes
     )
 
 
-def _refused(reason: str, answer: Submission) -> list[Change]:
+def _refused(reason: str, answer: Submission) -> list[PaymentChange]:
     """Return what a submission means that was returned or rejected: nothing of it is paid."""
-    return [Change(kind, "refused", reason, {"status": answer.status}) for kind in ("base", "bonus")]
+    return [PaymentChange(kind, "refused", reason, {"status": answer.status}) for kind in ("base", "bonus")]
 
 
-def _bonus(state: str, reason: str, answer: dict[str, Any] | None = None) -> list[Change]:
-    return [Change("bonus", state, reason, answer or {})]
+def _bonus(state: str, reason: str, answer: dict[str, Any] | None = None) -> list[PaymentChange]:
+    return [PaymentChange("bonus", state, reason, answer or {})]

@@ -25,7 +25,7 @@ from typing import Any
 from urllib.parse import quote
 
 from ...errors import TutelageError
-from .panels import Prolific
+from .panels import ProlificPanel
 
 try:
     import httpx
@@ -246,7 +246,7 @@ def status_of(text: object) -> str:
     return status if status in STATUSES else "UNKNOWN"
 
 
-def client_from_environment(prolific: Prolific) -> ProlificClient:
+def client_from_environment(prolific: ProlificPanel) -> ProlificClient:
     """Make a client with the key that the environment holds; raises TutelageError when it holds none."""
     token = os.environ.get(TOKEN, "").strip()
     if not token:

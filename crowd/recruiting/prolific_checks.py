@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from .admission import Recruiting
 from .money import shown
-from .panels import Arrival, Prolific, Proof, Refusal
+from .panels import AdmissionRefusal, Arrival, ProlificPanel, Proof
 from .prolific import UNDERWAY, ProlificClient, ProlificError
 
 
-def proof_by_submission(client: ProlificClient, prolific: Prolific) -> Proof:
+def proof_by_submission(client: ProlificClient, prolific: ProlificPanel) -> Proof:
     """Make a proof that asks Prolific about each arrival, where a study has no secure external URL."""
 
     def check(arrival: Arrival) -> None:
         try:
             found = client.submission(arrival.ids["session"])
         except ProlificError as error:
-            raise Refusal("not-proven" if error.is_final else "not-now", prolific.title) from None
+            raise AdmissionRefusal("not-proven" if error.is_final else "not-now", prolific.title) from None
         named = (arrival.ids["participant"], arrival.ids["study"])
         if (found.participant, found.study) != named or found.status not in UNDERWAY:
-            raise Refusal("not-proven", prolific.title)
+            raise AdmissionRefusal("not-proven", prolific.title)
 
     return check
 

@@ -19,7 +19,7 @@ from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from ...errors import TutelageError
-from .panels import Arrival, Prolific, Refusal
+from .panels import AdmissionRefusal, Arrival, ProlificPanel
 
 try:
     import httpx
@@ -49,7 +49,7 @@ class TokenVerifier:
 
     def __init__(
         self,
-        prolific: Prolific,
+        prolific: ProlificPanel,
         *,
         lifetime: float = DAY,
         leeway: float = 30.0,
@@ -91,7 +91,7 @@ class TokenVerifier:
                 leeway=self._leeway,
                 options={"require": ["exp", "iat", "aud"], "verify_aud": False},
             )
-        except Refusal:
+        except AdmissionRefusal:
             raise
         except jwt.ExpiredSignatureError:
             raise self._refusal("expired") from None
@@ -124,8 +124,8 @@ class TokenVerifier:
             self._keys = keys
             self._fetched = self._clock()
 
-    def _refusal(self, reason: str) -> Refusal:
-        return Refusal(reason, self._prolific.title)
+    def _refusal(self, reason: str) -> AdmissionRefusal:
+        return AdmissionRefusal(reason, self._prolific.title)
 
 
 def _usable(keys: list[dict[str, Any]]) -> Iterator[tuple[str, jwt.PyJWK]]:

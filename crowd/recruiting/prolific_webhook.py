@@ -27,10 +27,10 @@ from starlette.responses import PlainTextResponse, Response
 
 from ...errors import TutelageError
 from ..server.bounded_calls import bounded_call
-from ..storage.study_tables import Ledger, claims, events, identities, people
+from ..storage.study_tables import StudyDatabase, claims, events, identities, people
 from ..studies.moderation import ENDED
 from .admission import Signer
-from .panels import Prolific
+from .panels import ProlificPanel
 from .prolific import status_of
 
 SECRET = "PROLIFIC_WEBHOOK_SECRET"
@@ -76,7 +76,7 @@ def verify(headers: Mapping[str, str], body: bytes, secret: str, now: float) -> 
 
 
 def webhook(
-    ledger: Ledger, secret: Signer, prolific: Prolific, study: str, signing: str
+    ledger: StudyDatabase, secret: Signer, prolific: ProlificPanel, study: str, signing: str
 ) -> Callable[[Request], Awaitable[Response]]:
     """Make the endpoint for `POST /prolific/webhook`; `signing` is the webhooks' secret.
 
@@ -106,7 +106,9 @@ def webhook(
     return receive
 
 
-def take_in(ledger: Ledger, study: str, person: str, told: Mapping[str, Any], marks: Sequence[str]) -> bool:
+def take_in(
+    ledger: StudyDatabase, study: str, person: str, told: Mapping[str, Any], marks: Sequence[str]
+) -> bool:
     """Write down a submission's new status, once, and end a person's way where it does; True if it was news.
 
     `marks` tell one request from another: the event's id, which stays when it is sent again, and the

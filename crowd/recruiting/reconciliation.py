@@ -10,14 +10,16 @@ import time
 from collections.abc import Sequence
 
 from ...errors import TutelageError
-from ..storage.study_tables import Ledger
+from ..storage.study_tables import StudyDatabase
 from .money import shown
-from .payment_table import Change, change, entries, latest
+from .payment_table import PaymentChange, change, entries, latest
 from .payments import session_of
 from .prolific import ProlificClient, Submission
 
 
-def reconcile(ledger: Ledger, client: ProlificClient, study: str, now: float | None = None) -> list[str]:
+def reconcile(
+    ledger: StudyDatabase, client: ProlificClient, study: str, now: float | None = None
+) -> list[str]:
     """Ask Prolific about everyone who is owed something; returns a line for each difference that is left.
 
     Raises ProlificError when Prolific is not to be had: what was written until then stands.
@@ -39,21 +41,23 @@ def reconcile(ledger: Ledger, client: ProlificClient, study: str, now: float | N
     return lines
 
 
-def _learned(ledger: Ledger, person: str, submission: Submission) -> Sequence[Change]:
+def _learned(ledger: StudyDatabase, person: str, submission: Submission) -> Sequence[PaymentChange]:
     """Return what Prolific's answer adds to the ledger; `change` leaves out what is there already."""
     told = {"status": submission.status, "bonuses": list(submission.bonuses)}
     if submission.status in ("RETURNED", "REJECTED"):
-        return [Change("base", "refused", f"{submission.status} at Prolific", told)]
+        return [PaymentChange("base", "refused", f"{submission.status} at Prolific", told)]
     bonus = latest(ledger, person).get("bonus")
     learned = (
-        [Change("base", "paid", "approved at Prolific", told)] if submission.status == "APPROVED" else []
+        [PaymentChange("base", "paid", "approved at Prolific", told)]
+        if submission.status == "APPROVED"
+        else []
     )
     if bonus is not None and bonus["amount"] in submission.bonuses:
-        learned.append(Change("bonus", "paid", "seen at Prolific", told))
+        learned.append(PaymentChange("bonus", "paid", "seen at Prolific", told))
     return learned
 
 
-def _differences(ledger: Ledger, person: str, submission: Submission) -> list[str]:
+def _differences(ledger: StudyDatabase, person: str, submission: Submission) -> list[str]:
     rows = latest(ledger, person)
     lines = []
     if (base := rows.get("base")) and base["state"] == "paid" and submission.status != "APPROVED":

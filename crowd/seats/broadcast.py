@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..hosting.frame_codec import Picture, pack
-from ..translations import Texts
-from .flow import Guide
-from .outbox import Line
+from ..translations import Translations
+from .flow import Flow
+from .outbox import Outbox
 from .protocol import REPLACED
-from .session import Session, Underway
+from .session import OpenEpisode, Session
 from .view import atlas_message, messages, texts_message
 
 _SAVED_SECONDS = 0.2
@@ -20,15 +20,15 @@ _WORKING_SECONDS = 0.1
 """The least time between two words of how far an episode has been played again."""
 
 
-class Display:
+class Broadcast:
     """The lines of one seat. `page` is the one that plays, None while no page is open."""
 
-    def __init__(self, session: Session, guide: Guide) -> None:
-        self.page: Line | None = None
-        self.watchers: set[Line] = set()
+    def __init__(self, session: Session, guide: Flow) -> None:
+        self.page: Outbox | None = None
+        self.watchers: set[Outbox] = set()
         self._session = session
         self._guide = guide
-        self._spoken: Texts | None = None
+        self._spoken: Translations | None = None
         self._last: tuple[bytes, dict[str, Any] | None] | None = None
         self._asked: tuple[int, float] | None = None  # in real time: the step before a key, and when it came
         self._told = 0
@@ -37,7 +37,7 @@ class Display:
         self._name = ""
         self._worked_at = 0.0
 
-    def open(self, line: Line, name: str) -> bool:
+    def open(self, line: Outbox, name: str) -> bool:
         """Let a line be that of the page called `name`; the line before is told that it was replaced.
 
         Returns whether another page had the seat open until now, and not this one that came back.
@@ -75,7 +75,7 @@ class Display:
             for line in lines:
                 line.send(message)
 
-    def picture(self, episode: Underway, picture: Picture) -> None:
+    def picture(self, episode: OpenEpisode, picture: Picture) -> None:
         """Show what a step gave; the frame says how much is on disk, too."""
         number = len(episode.steps)
         self._said_at = asyncio.get_running_loop().time()
@@ -94,7 +94,7 @@ class Display:
             for line in self._lines():
                 line.send_frame(self._last[0])
 
-    def step(self, episode: Underway) -> None:
+    def step(self, episode: OpenEpisode) -> None:
         """Show that a step was taken which changed no picture."""
         self._told = episode.saved
         self._asked = None  # a key that changed nothing has no picture
@@ -151,12 +151,12 @@ class Display:
         """Say whether the outcome of an episode is shown that is not at hand any more."""
         return self._session.episode is None and any(isinstance(one.get("outcome"), dict) for one in told)
 
-    def _lines(self) -> list[Line]:
+    def _lines(self) -> list[Outbox]:
         """List the page's line and those that look on."""
         return [line for line in (self.page, *self.watchers) if line is not None]
 
 
-def replace(line: Line | None) -> None:
+def replace(line: Outbox | None) -> None:
     """Tell a page that another has taken its seat."""
     if line is not None:
         line.send({"type": "replaced"})

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from ..translations import Texts
+from ..translations import Translations
 from .protocol import Message
 
 
-class Guide(Protocol):
+class Flow(Protocol):
     """Leads one seat through its session; `FreeChoice` lets people choose, a study's leads them all the way.
 
     A guide drives the session (`enter`, `take_up`, `keep`, `put_aside`, `give_up`, `leave`), and sets its
@@ -17,7 +17,7 @@ class Guide(Protocol):
     TutelageError becomes one line on the page. `texts` is the language that the page speaks.
     """
 
-    texts: Texts
+    texts: Translations
 
     async def arrive(self) -> None:
         """Take up what was underway: a page has opened the seat, for the first time or again."""

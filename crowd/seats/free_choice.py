@@ -16,31 +16,31 @@ from ..settings import Settings
 from ..storage.journal import Journal
 from ..storage.journal_records import EpisodeRecord
 from ..translations import ENGLISH, load_texts
-from .protocol import Choose, Command, Hidden, Language, Message
-from .seed_assignment import Assignment
-from .session import UNDERWAY, Phase, Session, written
+from .protocol import ChooseLanguage, ChooseTask, Command, Message, PageHidden
+from .seed_assignment import SeedAssignment
+from .session import OPEN_PHASES, Phase, Session, written
 from .view import choice_message
 
 _EXPECTED: dict[str, tuple[Phase, ...]] = {
     "choose": (Phase.CHOOSING,),
     "keep": (Phase.FINISHED,),
-    "discard": (*UNDERWAY, Phase.FINISHED),
-    "redo": (*UNDERWAY, Phase.FINISHED),
-    "undo": UNDERWAY,
-    "leave": (*UNDERWAY, Phase.FINISHED),
+    "discard": (*OPEN_PHASES, Phase.FINISHED),
+    "redo": (*OPEN_PHASES, Phase.FINISHED),
+    "undo": OPEN_PHASES,
+    "leave": (*OPEN_PHASES, Phase.FINISHED),
 }
-_IN_BASELINE = _EXPECTED | {"discard": UNDERWAY, "redo": (), "undo": ()}
+_IN_BASELINE = _EXPECTED | {"discard": OPEN_PHASES, "redo": (), "undo": ()}
 """On test seeds the first try counts: a finished episode can only be kept, an unfinished one given up."""
 
 
 class FreeChoice:
-    """Leads a session through whatever its person chooses; a `Guide`.
+    """Leads a session through whatever its person chooses; a `Flow`.
 
     `kept` and `given_up` count this seat's demonstrations by task, once `count` has been called.
     """
 
     def __init__(
-        self, session: Session, settings: Settings, journal: Journal, assignment: Assignment
+        self, session: Session, settings: Settings, journal: Journal, assignment: SeedAssignment
     ) -> None:
         self.session = session
         self.settings = settings
@@ -79,12 +79,12 @@ class FreeChoice:
             )
 
     async def answer(self, message: Message) -> bool:
-        if isinstance(message, Choose):
+        if isinstance(message, ChooseTask):
             await self.choose(message.task)
             return True
-        if isinstance(message, Hidden):
+        if isinstance(message, PageHidden):
             return True  # of interest to studies alone
-        if isinstance(message, Language):
+        if isinstance(message, ChooseLanguage):
             self.texts = load_texts(message.code)
             return True
         moves: dict[str, Callable[[], Awaitable[None]]] = {

@@ -6,12 +6,12 @@ import numpy as np
 
 from ...envs.keys.controls import Controls
 from ...errors import TutelageError
-from ..server.server_metrics import Meter
-from .protocol import Down, Hand
-from .session import Underway
+from ..server.server_metrics import ServerMetrics
+from .protocol import KeyDown, PageInput
+from .session import OpenEpisode
 
 
-class Keys:
+class HeldKeys:
     """Held keys, oldest first, and those tapped since the last decision."""
 
     def __init__(self) -> None:
@@ -55,7 +55,7 @@ class Keys:
         return controls.turn(self._held, code)
 
 
-def measure(episode: Underway, key: Down | Hand, meter: Meter) -> None:
+def measure(episode: OpenEpisode, key: KeyDown | PageInput, meter: ServerMetrics) -> None:
     """Note what the page has measured of a key or a hand."""
     if key.reaction is not None:
         episode.reactions_ms.append(key.reaction)

@@ -15,7 +15,7 @@ _MUCH = 64
 """Messages that wait to be sent, from which on a page is not listened to: it does not read either."""
 
 
-class Line:
+class Outbox:
     """The way to one page. Frames that a slow page could not show yet are overtaken by newer ones."""
 
     def __init__(self, socket: WebSocket) -> None:

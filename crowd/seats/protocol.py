@@ -1,6 +1,6 @@
 """What a page and the server say to each other; a test holds `static/protocol.js` to the same names.
 
-A page sends JSON texts, one of `Down` ... `Command`. The server sends JSON texts whose `type` is one of
+A page sends JSON texts, one of `KeyDown` ... `Command`. The server sends JSON texts whose `type` is one of
 SENT, and binary messages: a frame (see `frames.pack`).
 """
 
@@ -37,7 +37,7 @@ class _Message(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Down(_Message):
+class KeyDown(_Message):
     """A key went down while frame `frame` was on the screen.
 
     `reaction` is how many milliseconds it had been there, `lag` how many passed between the last key and
@@ -51,17 +51,17 @@ class Down(_Message):
     lag: int | None = Field(default=None, ge=0, le=LONGEST_MS)
 
 
-class Up(_Message):
+class KeyUp(_Message):
     """A key went up."""
 
     type: Literal["up"]
     code: str = Field(min_length=1, max_length=32)
 
 
-class Hand(_Message):
-    """Hands did something to a web page (see `envs.web.person.Gesture`), at pixel `x, y` of it.
+class PageInput(_Message):
+    """Hands did something to a web page (see `envs.web.human_input.HumanInput`), at pixel `x, y` of it.
 
-    `frame`, `reaction` and `lag` are as in `Down`.
+    `frame`, `reaction` and `lag` are as in `KeyDown`.
     """
 
     type: Literal["hand"]
@@ -77,20 +77,20 @@ class Hand(_Message):
     lag: int | None = Field(default=None, ge=0, le=LONGEST_MS)
 
 
-class Release(_Message):
+class ReleaseKeys(_Message):
     """The page lost the focus: no key counts as held."""
 
     type: Literal["release"]
 
 
-class Shown(_Message):
+class FrameShown(_Message):
     """Frame `frame` is on the screen now."""
 
     type: Literal["shown"]
     frame: int = Field(ge=0, lt=2**31)
 
 
-class Choose(_Message):
+class ChooseTask(_Message):
     """Go to a task."""
 
     type: Literal["choose"]
@@ -104,21 +104,21 @@ class Consent(_Message):
     given: StrictBool
 
 
-class Language(_Message):
+class ChooseLanguage(_Message):
     """Read a study in another of its languages."""
 
     type: Literal["language"]
     code: str = Field(min_length=2, max_length=16, pattern=r"^[A-Za-z0-9-]+$")
 
 
-class Answers(_Message):
+class CheckAnswers(_Message):
     """Answer the questions of a study's check: the number of the answer chosen for each."""
 
     type: Literal["answers"]
     chosen: tuple[Annotated[int, Field(ge=0, lt=100)], ...] = Field(max_length=50)
 
 
-class Device(_Message):
+class DeviceInfo(_Message):
     """What the page is played on, coarsely: the window's sides in whole hundreds of pixels."""
 
     type: Literal["device"]
@@ -129,7 +129,7 @@ class Device(_Message):
     language: str = Field(min_length=2, max_length=8, pattern=r"^[a-z]+$")
 
 
-class Hidden(_Message):
+class PageHidden(_Message):
     """The page was out of sight for so long."""
 
     type: Literal["hidden"]
@@ -155,17 +155,17 @@ class Command(_Message):
 
 
 Message = (
-    Down
-    | Up
-    | Hand
-    | Release
-    | Shown
-    | Choose
+    KeyDown
+    | KeyUp
+    | PageInput
+    | ReleaseKeys
+    | FrameShown
+    | ChooseTask
     | Consent
-    | Language
-    | Answers
-    | Device
-    | Hidden
+    | ChooseLanguage
+    | CheckAnswers
+    | DeviceInfo
+    | PageHidden
     | Withdraw
     | Command
 )

@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from ..hosting.pace import Deadlines
-from .session import Phase, Session, Underway
+from .session import OpenEpisode, Phase, Session
 
 
-class Clock:
+class RealtimeClock:
     """Calls `act(episode)` at each deadline, holding the lock, while the session plays that episode.
 
     When that fails, the clock stands, and `failed(error)` is called without the lock.
@@ -19,7 +19,7 @@ class Clock:
         self,
         session: Session,
         lock: asyncio.Lock,
-        act: Callable[[Underway], Awaitable[None]],
+        act: Callable[[OpenEpisode], Awaitable[None]],
         failed: Callable[[Exception], Awaitable[None]],
     ) -> None:
         self._session = session
@@ -28,7 +28,7 @@ class Clock:
         self._failed = failed
         self._task: asyncio.Task[None] | None = None
 
-    def start(self, episode: Underway) -> None:
+    def start(self, episode: OpenEpisode) -> None:
         """Run for an episode, if it is one of real time and the clock is not running."""
         if episode.task.fps is not None and self._task is None:
             self._task = asyncio.create_task(self._run(episode, episode.task.fps))
@@ -39,7 +39,7 @@ class Clock:
             self._task.cancel()
         self._task = None
 
-    async def _run(self, episode: Underway, fps: float) -> None:
+    async def _run(self, episode: OpenEpisode, fps: float) -> None:
         session, loop = self._session, asyncio.get_running_loop()
         deadlines = Deadlines(fps, loop.time())
         try:

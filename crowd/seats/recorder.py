@@ -22,20 +22,20 @@ from ...envs.registry import registry_with
 from ...envs.task import Task
 from ...errors import TutelageError
 from ...files.bounded_files import real_path
-from ..cluster.membership import Company
-from ..hosting.grid_host import GridGround, GridWorld
-from ..hosting.host import World
-from ..hosting.remote_host import RemoteWorld
-from ..hosting.worker_pool import Workers
+from ..cluster.membership import ClusterMembership
+from ..hosting.grid_host import GridHost, SharedGridLevel
+from ..hosting.host import EnvironmentHost
+from ..hosting.remote_host import RemoteHost
+from ..hosting.worker_pool import WorkerPool
 from ..server.gc_schedule import tidy
 from ..settings import Settings
-from ..storage.archiver import Ground, Keeper
+from ..storage.archiver import Archiver, ReplayHosts
 from ..storage.database import cause
 from ..storage.journal import Journal, saved
 from ..storage.journal_records import SeatRecord
 from .free_choice import FreeChoice
 from .seat import Seat
-from .seed_assignment import Assignment
+from .seed_assignment import SeedAssignment
 from .session import Session
 
 JOURNAL = "journal.sqlite"
@@ -60,17 +60,17 @@ class Recorder:
                 held.enter_context(lock_folder(folder))
             self.journal = Journal(settings.database or settings.out / JOURNAL)
             self._lock = held.pop_all()
-        self._assignment = Assignment(settings.seeds, settings.is_baseline, self.journal)
-        self._grounds: dict[str, GridGround] = {}
-        self._workers = Workers(settings.suite, settings.processes, settings.step_seconds)
+        self._assignment = SeedAssignment(settings.seeds, settings.is_baseline, self.journal)
+        self._grounds: dict[str, SharedGridLevel] = {}
+        self._workers = WorkerPool(settings.suite, settings.processes, settings.step_seconds)
         self._seats: dict[str, Seat] = {}
-        self._keeper: Keeper | None = None
+        self._keeper: Archiver | None = None
         self._starting: asyncio.Task[None] | None = None
         self.failure: TutelageError | None = None
         """Why the recorder stopped, if it did; `on_failure` is called then."""
         self.on_failure: Callable[[], None] = lambda: None
         self._tidying: asyncio.Task[None] | None = None
-        self.company: Company | None = None
+        self.company: ClusterMembership | None = None
         """The other servers, where several share the database."""
         self.copies: PartCopies | None = None
 
@@ -110,8 +110,8 @@ class Recorder:
         if self.company is not None:
             await self.company.start()
             keepers = self.company.keepers
-        ground = Ground(loop, self._workers, lambda task: self.world(task, pictures=False))
-        self._keeper = Keeper(self.settings, self.journal, self.store, told, keepers, self.copies, ground)
+        ground = ReplayHosts(loop, self._workers, lambda task: self.world(task, pictures=False))
+        self._keeper = Archiver(self.settings, self.journal, self.store, told, keepers, self.copies, ground)
         self.journal.listeners.append(
             lambda why: _ignore(asyncio.run_coroutine_threadsafe(self._trouble(why), loop))
         )
@@ -168,11 +168,11 @@ class Recorder:
             self._seats[identity] = Seat(session, guide, self.journal)
         return self._seats[identity]
 
-    def world(self, task: Task, pictures: bool = True) -> World:
+    def world(self, task: Task, pictures: bool = True) -> EnvironmentHost:
         """Make a world of a task, to be looked at by a person: our own here, others in their processes."""
         if not is_grid(task):
-            return RemoteWorld(task, self._workers, pictures)
-        return GridWorld(self._grounds[task.id])
+            return RemoteHost(task, self._workers, pictures)
+        return GridHost(self._grounds[task.id])
 
     async def _start_workers(self) -> None:
         try:
@@ -191,8 +191,8 @@ class Recorder:
         for task in self.settings.tasks:
             registry_with(task.env)
             if is_grid(task):
-                self._grounds[task.id] = GridGround(task)
-                GridWorld(self._grounds[task.id]).warm_up()
+                self._grounds[task.id] = SharedGridLevel(task)
+                GridHost(self._grounds[task.id]).warm_up()
 
     def _note(self, text: str) -> None:
         for seat in self._seats.values():

@@ -13,17 +13,28 @@ import sqlalchemy as sql
 from starlette.websockets import WebSocket
 
 from ...errors import TutelageError
-from ..server.server_metrics import Meter
+from ..server.server_metrics import ServerMetrics
 from ..storage.database import cause
 from ..storage.journal import Journal
-from .broadcast import Display
-from .flow import Guide
-from .keyboard import Keys, measure
-from .outbox import Line, receive
-from .protocol import FAILED, NOT_SAVED, Command, Down, Hand, Message, Release, Shown, Up, parse
-from .realtime_clock import Clock
-from .session import WAITING, Phase, Session, Underway, WorldError
-from .web_input import Hands
+from .broadcast import Broadcast
+from .flow import Flow
+from .keyboard import HeldKeys, measure
+from .outbox import Outbox, receive
+from .protocol import (
+    FAILED,
+    NOT_SAVED,
+    Command,
+    FrameShown,
+    KeyDown,
+    KeyUp,
+    Message,
+    PageInput,
+    ReleaseKeys,
+    parse,
+)
+from .realtime_clock import RealtimeClock
+from .session import WAITING, EpisodeAborted, OpenEpisode, Phase, Session
+from .web_input import WebInput
 
 _log = logging.getLogger("tutelage.crowd")
 
@@ -31,16 +42,18 @@ _log = logging.getLogger("tutelage.crowd")
 class Seat:
     """Joins a session and its guide to whichever page has them open. Everything lives in the event loop."""
 
-    def __init__(self, session: Session, guide: Guide, journal: Journal, meter: Meter | None = None) -> None:
+    def __init__(
+        self, session: Session, guide: Flow, journal: Journal, meter: ServerMetrics | None = None
+    ) -> None:
         self.session = session
         self.guide = guide
         self._journal = journal
-        self._meter = meter or Meter()
+        self._meter = meter or ServerMetrics()
         self._lock = asyncio.Lock()
-        self._display = Display(session, guide)
-        self._keys = Keys()
-        self._hands = Hands(session, self._display, self._act, self._meter)
-        self._clock = Clock(session, self._lock, self._act_in_time, self._stand_still)
+        self._display = Broadcast(session, guide)
+        self._keys = HeldKeys()
+        self._hands = WebInput(session, self._display, self._act, self._meter)
+        self._clock = RealtimeClock(session, self._lock, self._act_in_time, self._stand_still)
         self._shown = 0
         self._in_doubt = False
         session.on_saved = self._hear
@@ -58,7 +71,7 @@ class Seat:
 
     async def attend(self, socket: WebSocket, page: str = "") -> None:
         """Serve the page of that name until it goes or another takes its place."""
-        line = Line(socket)
+        line = Outbox(socket)
         has_moved = self._display.open(line, page)
         self._keys.clear()
         sender = asyncio.create_task(line.drain())
@@ -96,7 +109,7 @@ class Seat:
         """Pass over an episode whose environment fails; the lock is held, so that no other begins first."""
         try:
             yield
-        except WorldError as error:
+        except EpisodeAborted as error:
             _log.warning("%s", error)
             self._display.send({"type": "error", "text": str(error)})
             await self._finished(None)
@@ -127,13 +140,13 @@ class Seat:
         if self._display.page is not None:
             self._display.page.send({"type": "confirm", "code": code})
 
-    async def watch(self, line: Line) -> None:
+    async def watch(self, line: Outbox) -> None:
         """Show on another line, too, what the page is shown; nothing comes back from there."""
         self._display.watchers.add(line)
         async with self._lock:
             await self._tell_all()
 
-    def unwatch(self, line: Line) -> None:
+    def unwatch(self, line: Outbox) -> None:
         """Show nothing more on a line that only looked on."""
         self._display.watchers.discard(line)
 
@@ -148,7 +161,7 @@ class Seat:
             self._clock.stop()
             await self.session.close()
 
-    async def _greet(self, line: Line, has_moved: bool) -> None:
+    async def _greet(self, line: Outbox, has_moved: bool) -> None:
         async with self._lock:
             before = self.session.episode
             self._pause()  # what runs must not run on before its player has found it on this page
@@ -186,7 +199,7 @@ class Seat:
         if (task := self.session.task) and task.fps is None and self.session.phase is Phase.PAUSED:
             self.session.start()
 
-    async def _answer(self, text: str | bytes, line: Line) -> None:
+    async def _answer(self, text: str | bytes, line: Outbox) -> None:
         try:
             await self._handle(parse(text))
         except Exception as error:  # a mistake of ours, too, must not cost a person their seat
@@ -217,17 +230,17 @@ class Seat:
             self._refresh(before)
 
     async def _handle(self, message: Message) -> None:
-        if not isinstance(message, Down | Up | Hand | Shown):
+        if not isinstance(message, KeyDown | KeyUp | PageInput | FrameShown):
             async with self._lock, self._playing():
                 await self._hands.rest()
         match message:
-            case Up():
+            case KeyUp():
                 self._keys.up(message.code)
-            case Shown():
+            case FrameShown():
                 self._see(message.frame)
-            case Release():
+            case ReleaseKeys():
                 await self._release()
-            case Down() | Hand():
+            case KeyDown() | PageInput():
                 self._see(message.frame)
                 await self._press(message)
             case Command() if message.episode and not self._is_at_hand(message.episode):
@@ -262,9 +275,9 @@ class Seat:
             self.session.episode.lags_ms.append(lag)
             self._meter.shown(lag)
 
-    async def _press(self, key: Down | Hand) -> None:
+    async def _press(self, key: KeyDown | PageInput) -> None:
         session = self.session
-        if isinstance(key, Down):
+        if isinstance(key, KeyDown):
             self._keys.down(key.code)
             if session.phase is Phase.PLAYING and session.task and session.task.fps:
                 self._display.asked()
@@ -272,7 +285,7 @@ class Seat:
         async with self._lock, self._playing():
             if session.phase in WAITING:
                 self._go()
-            elif isinstance(key, Hand):
+            elif isinstance(key, PageInput):
                 await self._hands.touch(key)
             elif session.phase is Phase.PLAYING and session.episode and session.episode.task.fps is None:
                 row = self._keys.turn(session.episode.controls, key.code)
@@ -282,7 +295,7 @@ class Seat:
                 measure(session.episode, key, self._meter)
                 await self._act(session.episode, row, key.frame)
 
-    def _refresh(self, before: Underway | None) -> None:
+    def _refresh(self, before: OpenEpisode | None) -> None:
         """After a change: forget the keys of another episode, let the clock follow, tell the page."""
         session = self.session
         if session.episode is not before:
@@ -324,7 +337,7 @@ class Seat:
                 self._pause()
                 self._tell()
 
-    async def _act_in_time(self, episode: Underway) -> None:
+    async def _act_in_time(self, episode: OpenEpisode) -> None:
         async with self._playing():
             await self._act(episode, self._keys.decision(episode.controls), self._shown)
 
@@ -334,7 +347,7 @@ class Seat:
         async with self.changing():
             self._pause()
 
-    async def _act(self, episode: Underway, row: np.ndarray, frame: int) -> None:
+    async def _act(self, episode: OpenEpisode, row: np.ndarray, frame: int) -> None:
         """Take one action and tell the page what came of it. Whoever calls this holds the lock."""
         now = await self.session.act(row, frame)
         self._meter.stepped()
@@ -346,7 +359,7 @@ class Seat:
             return
         await self._finished(episode)
 
-    async def _finished(self, episode: Underway | None) -> None:
+    async def _finished(self, episode: OpenEpisode | None) -> None:
         try:
             await self.guide.finished()
         except sql.exc.SQLAlchemyError:
@@ -355,7 +368,7 @@ class Seat:
         finally:
             self._refresh(episode)
 
-    def _hear(self, episode: Underway) -> None:
+    def _hear(self, episode: OpenEpisode) -> None:
         """More of an episode is on disk; or the journal refused it, since it is played elsewhere too."""
         is_at_hand = self.session.episode is episode
         if is_at_hand and episode.refused is not None:

@@ -10,7 +10,7 @@ from ...errors import TutelageError
 from ..storage.journal import Journal
 
 
-class Assignment:
+class SeedAssignment:
     """Hands out the next unused seed of a range.
 
     Recording: unused by anyone here, so that two people's demonstrations differ. Baseline (`in_order`):

@@ -16,11 +16,19 @@ import numpy as np
 
 from ...envs.suite import Suite
 from ...envs.task import Task
-from ...envs.web.human_input import Gesture
+from ...envs.web.human_input import HumanInput
 from ...errors import TutelageError
 from ..hosting.episode import controller_index
 from ..hosting.frame_codec import Picture
-from ..hosting.host import Begun, InlineWorld, Kept, Moment, Reading, World, WorldFault
+from ..hosting.host import (
+    EnvironmentCrash,
+    EnvironmentHost,
+    EpisodeStart,
+    FinishedEpisode,
+    InlineHost,
+    InputResult,
+    StepView,
+)
 from ..hosting.pace import Stopwatch
 from ..storage.journal import Journal
 from ..storage.journal_records import GIVEN_UP, EpisodeRecord, SeatRecord, StepRecord
@@ -40,7 +48,7 @@ class Phase(StrEnum):
 
 
 WAITING = (Phase.READY, Phase.PAUSED)
-UNDERWAY = (Phase.READY, Phase.PLAYING, Phase.PAUSED)
+OPEN_PHASES = (Phase.READY, Phase.PLAYING, Phase.PAUSED)
 _EXPECTED: dict[str, tuple[Phase, ...]] = {
     "enter": (Phase.CHOOSING,),
     "take_up": (Phase.CHOOSING,),
@@ -48,17 +56,17 @@ _EXPECTED: dict[str, tuple[Phase, ...]] = {
     "act": (Phase.PLAYING,),
     "pause": (Phase.PLAYING,),
     "keep": (Phase.FINISHED,),
-    "give_up": UNDERWAY,
-    "put_aside": (*UNDERWAY, Phase.FINISHED),
-    "leave": (*UNDERWAY, Phase.FINISHED),
+    "give_up": OPEN_PHASES,
+    "put_aside": (*OPEN_PHASES, Phase.FINISHED),
+    "leave": (*OPEN_PHASES, Phase.FINISHED),
 }
 
 
-class WorldError(TutelageError):
+class EpisodeAborted(TutelageError):
     """The environment of an episode failed; the session has given that episode up and is choosing."""
 
 
-class Underway:
+class OpenEpisode:
     """The episode at hand: the journal's row and steps, and what its environment shows.
 
     `saved` is the number of the last step on disk; `refused` why the journal takes no more of them, if so.
@@ -66,7 +74,7 @@ class Underway:
     frame to the key, from a key to its frame. `hears` is called when `saved` or `refused` has changed.
     """
 
-    def __init__(self, begun: Begun, task: Task, hears: Callable[[Underway], None]) -> None:
+    def __init__(self, begun: EpisodeStart, task: Task, hears: Callable[[OpenEpisode], None]) -> None:
         self.task = task
         self.record = begun.record
         self.steps: list[StepRecord] = begun.steps
@@ -124,16 +132,16 @@ class Session:
         seat: SeatRecord,
         suite: Suite,
         journal: Journal,
-        make_world: Callable[[Task], World] = InlineWorld,
+        make_world: Callable[[Task], EnvironmentHost] = InlineHost,
         kind: str = "person",
-        deliver: Callable[[Kept], None] | None = None,
+        deliver: Callable[[FinishedEpisode], None] | None = None,
     ) -> None:
         self.seat = seat
         self.suite = suite
         self.phase = Phase.CHOOSING
-        self.episode: Underway | None = None
+        self.episode: OpenEpisode | None = None
         self.notices: list[str] = []
-        self.on_saved: Callable[[Underway], None] = lambda _: None
+        self.on_saved: Callable[[OpenEpisode], None] = lambda _: None
         self.on_working: Callable[[str, int, int], None] = lambda *_: None
         self.number = 1
         self.target: int | None = None
@@ -141,7 +149,7 @@ class Session:
         self._make_world = make_world
         self._kind = kind
         self._deliver = deliver
-        self._world: World | None = None
+        self._world: EnvironmentHost | None = None
         self._watch = Stopwatch()
 
     @property
@@ -228,7 +236,7 @@ class Session:
         self._watch.stop()
         self.phase = Phase.PAUSED
 
-    async def act(self, row: np.ndarray, frame: int = 0, controller: str = "person") -> Moment:
+    async def act(self, row: np.ndarray, frame: int = 0, controller: str = "person") -> StepView:
         """Take one action, a row `[k]`. `frame` is the number of the frame it was chosen on."""
         episode, world = self._expect("act")
         try:
@@ -244,7 +252,7 @@ class Session:
             self.phase = Phase.FINISHED
         return now
 
-    async def read(self, gesture: Gesture | None) -> Reading:
+    async def read(self, gesture: HumanInput | None) -> InputResult:
         """Read what hands did to a page; what is to be taken of it, `act` takes."""
         _, world = self._expect("act")
         try:
@@ -292,7 +300,7 @@ class Session:
         if world is not None:
             await world.close()
 
-    def _expect(self, what: str) -> tuple[Underway, World]:
+    def _expect(self, what: str) -> tuple[OpenEpisode, EnvironmentHost]:
         """Check a transition; returns what it is about (nothing, for those that begin an episode)."""
         phases = _EXPECTED[what]
         if self.phase not in phases:
@@ -300,23 +308,23 @@ class Session:
             raise TutelageError(f"expected to be {wanted} for {what}, got it while {self.phase}")
         return self.episode, self._world  # type: ignore[return-value]
 
-    async def _world_of(self, task: Task) -> World:
+    async def _world_of(self, task: Task) -> EnvironmentHost:
         """Return the world of a task: the last episode's if it was of the same."""
         if self._world is None or self._world.task is not task:
             await self.close()
             self._world = self._make_world(task)
         return self._world
 
-    def _show(self, begun: Begun) -> None:
+    def _show(self, begun: EpisodeStart) -> None:
         assert self._world is not None
-        self.episode = Underway(begun, self._world.task, lambda episode: self.on_saved(episode))
+        self.episode = OpenEpisode(begun, self._world.task, lambda episode: self.on_saved(episode))
         self._watch = Stopwatch(self.episode.milliseconds)
         self.phase = Phase.FINISHED if self.episode.done else Phase.READY
         if self.phase is Phase.READY and self._world.task.fps is None:
             self.start()
 
-    async def _keep(self, episode: Underway, world: World) -> None:
-        kept: Kept | None = None
+    async def _keep(self, episode: OpenEpisode, world: EnvironmentHost) -> None:
+        kept: FinishedEpisode | None = None
         try:
             kept = await world.finish(episode.record, episode.missed)
         except Exception as error:  # the journal has all of it, and what it holds is stored at the next start
@@ -334,11 +342,11 @@ class Session:
         self._watch.stop()
         self.episode, self.phase = None, Phase.CHOOSING
 
-    async def _failure(self, error: Exception) -> WorldError:
+    async def _failure(self, error: Exception) -> EpisodeAborted:
         """Give up the episode whose environment has failed; returns what is to be raised."""
         what = (
             str(error)
-            if isinstance(error, TutelageError | WorldFault)
+            if isinstance(error, TutelageError | EnvironmentCrash)
             else f"{type(error).__name__}: {error}"
         )
         episode = self.episode
@@ -346,7 +354,7 @@ class Session:
         if episode is not None:
             notes = "; ".join(part for part in (episode.record.notes, what) if part)
             await written(self._journal.mark(episode.record.episode, "abandoned", notes))
-        return WorldError(f"The task failed: {what}")
+        return EpisodeAborted(f"The task failed: {what}")
 
 
 async def written(future: Future[None]) -> None:

@@ -8,13 +8,13 @@ from typing import Any
 from ...envs.task import Task
 from ..hosting.pace import measured_rate
 from ..settings import Settings
-from ..translations import Texts, language_names
+from ..translations import Translations, language_names
 from .session import Phase, Session
 
 Told = dict[str, Any]
 
 
-def messages(session: Session, told: Sequence[Told], texts: Texts) -> list[Told]:
+def messages(session: Session, told: Sequence[Told], texts: Translations) -> list[Told]:
     """Return what draws a page: the session's `state`, the guide's additions in it, then its others.
 
     What the tasks themselves say is said in the language of the page.
@@ -29,7 +29,7 @@ def messages(session: Session, told: Sequence[Told], texts: Texts) -> list[Told]
     return [state, *(one for one in told if one["type"] != "state")]
 
 
-def texts_message(texts: Texts) -> Told:
+def texts_message(texts: Translations) -> Told:
     """Build the `texts` message: every text of the pages in one language, and what languages there are."""
     return {
         "type": "texts",
@@ -85,7 +85,7 @@ def _task(task: Task, kept: int, given_up: int, settings: Settings) -> Told:
     }
 
 
-def _translated(one: Told, texts: Texts) -> Told:
+def _translated(one: Told, texts: Translations) -> Told:
     """Say a task's or an episode's own words in a language; `name` is a task's id in words."""
     name = str(one.get("task", one["id"]))
     words: Told = {"name": texts.phrase(name), "instruction": texts.phrase(one["instruction"])}

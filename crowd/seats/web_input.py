@@ -7,36 +7,38 @@ from dataclasses import asdict
 
 import numpy as np
 
-from ...envs.web.human_input import Gesture
+from ...envs.web.human_input import HumanInput
 from ...errors import TutelageError
-from ..server.server_metrics import Meter
-from .broadcast import Display
+from ..server.server_metrics import ServerMetrics
+from .broadcast import Broadcast
 from .keyboard import measure
-from .protocol import Hand
-from .session import Phase, Session, Underway
+from .protocol import PageInput
+from .session import OpenEpisode, Phase, Session
 
-Act = Callable[[Underway, np.ndarray, int], Awaitable[None]]
+Act = Callable[[OpenEpisode, np.ndarray, int], Awaitable[None]]
 
 
-class Hands:
+class WebInput:
     """The hands of one seat; whoever calls holds its lock. `act(episode, row, frame)` takes an action."""
 
-    def __init__(self, session: Session, display: Display, act: Act, meter: Meter) -> None:
+    def __init__(self, session: Session, display: Broadcast, act: Act, meter: ServerMetrics) -> None:
         self._session = session
         self._display = display
         self._act = act
         self._meter = meter
-        self._draft: Underway | None = None
+        self._draft: OpenEpisode | None = None
         self._frame = 0
 
-    async def touch(self, hand: Hand) -> None:
+    async def touch(self, hand: PageInput) -> None:
         """Do what hands did to the page; raises TutelageError where there is no page."""
         episode = self._session.episode
         if self._session.phase is not Phase.PLAYING or episode is None:
             return
         if not episode.controls.hands:
             raise TutelageError("expected keys for this task, got hands on a page")
-        gesture = Gesture(hand.kind, hand.x + 0.5, hand.y + 0.5, hand.amount, hand.key, hand.held, hand.text)
+        gesture = HumanInput(
+            hand.kind, hand.x + 0.5, hand.y + 0.5, hand.amount, hand.key, hand.held, hand.text
+        )
         self._frame = hand.frame
         await self._read(episode, gesture, hand)
 
@@ -44,9 +46,9 @@ class Hands:
         """Take as actions what shows ahead of them, before something other than hands has its turn."""
         episode, self._draft = self._draft, None
         if episode is not None and self._is_played(episode):
-            await self._read(episode, Gesture("rest"), None)
+            await self._read(episode, HumanInput("rest"), None)
 
-    async def _read(self, episode: Underway, gesture: Gesture, hand: Hand | None) -> None:
+    async def _read(self, episode: OpenEpisode, gesture: HumanInput, hand: PageInput | None) -> None:
         reading = await self._session.read(gesture)
         while True:
             self._draft = episode if reading.draft else None
@@ -67,5 +69,5 @@ class Hands:
                 return
             reading = await self._session.read(None)
 
-    def _is_played(self, episode: Underway) -> bool:
+    def _is_played(self, episode: OpenEpisode) -> bool:
         return self._session.episode is episode and self._session.phase is Phase.PLAYING

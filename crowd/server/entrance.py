@@ -12,16 +12,25 @@ from starlette.responses import RedirectResponse, Response
 
 from ..page_templates import page
 from ..recruiting.admission import admit, check_link, identify
-from ..recruiting.browsers import ASKED, BOUND, BOUND_SECONDS, Entry, browser_hash, confirm, enter, is_bound
-from ..recruiting.panels import Arrival, Proof, Refusal
-from ..storage.study_tables import Person
+from ..recruiting.browsers import (
+    ASKED,
+    BOUND,
+    BOUND_SECONDS,
+    LinkOpening,
+    browser_hash,
+    confirm,
+    enter,
+    is_bound,
+)
+from ..recruiting.panels import AdmissionRefusal, Arrival, Proof
+from ..storage.study_tables import PersonRecord
 from ..studies.study_server import StudyServer
-from ..translations import Texts, best_language
+from ..translations import Translations, best_language
 from .bounded_calls import bounded_unless
 from .json_response import JSONAnswer
 from .link_token import host_cookie
 from .proxies import client_network
-from .rate_limit import Rates
+from .rate_limit import RateLimiter
 from .recorder_app import not_now
 
 SEAT = "seat"
@@ -44,8 +53,8 @@ class Entrance:
         self._server = server
         self._study = server.study
         self._proof = proof
-        self._joins = Rates(_JOINS_A_SECOND, _JOINS_AT_ONCE)
-        self._looks = Rates(_LOOKS_A_SECOND, _LOOKS_AT_ONCE)
+        self._joins = RateLimiter(_JOINS_A_SECOND, _JOINS_AT_ONCE)
+        self._looks = RateLimiter(_LOOKS_A_SECOND, _LOOKS_AT_ONCE)
         # browsers share cookies between all ports of a machine, where several studies may be served
         name = f"{server.secret.number('cookie', server.study.name):012x}"[:12]
         self._cookie, self._browser = f"seat-{name}", f"browser-{name}"
@@ -63,7 +72,7 @@ class Entrance:
             if arrival.waits_for_page:
                 return await bounded_unless(self._trouble, self._show, request, arrival, texts)
             entered = await bounded_unless(self._trouble, self._let_in, request, arrival, texts.code)
-        except Refusal as refusal:
+        except AdmissionRefusal as refusal:
             return self._turned_away(texts, refusal)
         response = RedirectResponse("/", 303, headers=_NO_STORE)
         self._give_seat(request, response, entered[0], entered[1])
@@ -81,11 +90,11 @@ class Entrance:
             if not (self._looks if waits else self._joins).take(client_network(request)):
                 return self._told("later", texts, texts.say("refused.too-often"), 429)
             if not arrival.waits_for_page:
-                raise Refusal("link-needed")
+                raise AdmissionRefusal("link-needed")
             if self._trouble() is not None:
                 return self._told("later", texts, texts.say("refused.not-saved"), 503)
             entered = await bounded_unless(self._trouble, self._let_in, request, arrival, texts.code)
-        except Refusal as refusal:
+        except AdmissionRefusal as refusal:
             status = 503 if refusal.reason == "not-now" else 403
             sentence = texts.say(f"refused.{refusal.reason}", panel=refusal.panel)
             return self._told("refused", texts, sentence, status)
@@ -122,7 +131,7 @@ class Entrance:
         was_asking = await bounded_unless(self._trouble, confirm, ledger, person.person, code, is_own, now)
         return Response(status_code=204 if was_asking else 410)
 
-    def known(self, request: HTTPConnection) -> Person | None:
+    def known(self, request: HTTPConnection) -> PersonRecord | None:
         """Return whom a browser's signed seat names, if it may speak for them. Blocks."""
         seat, browser = self._seat_of(request)
         person = self._server.person_of(seat) if seat else None
@@ -130,7 +139,7 @@ class Entrance:
             return None
         return person if is_bound(self._server.ledger, person.person, browser, time.time()) else None
 
-    def texts(self, request: HTTPConnection) -> Texts:
+    def texts(self, request: HTTPConnection) -> Translations:
         """Choose the language of a client not yet identified: the requested one, else its browser's."""
         requested = request.query_params.get("language", "")
         accepted = request.headers.get("accept-language", "")
@@ -138,11 +147,11 @@ class Entrance:
         code = requested if requested in languages else best_language(accepted, languages)
         return self._server.house.texts(code)
 
-    def title(self, texts: Texts) -> str:
+    def title(self, texts: Translations) -> str:
         """Give the study's title in a language."""
         return self._study.say(self._study.title, texts.code) or self._study.name
 
-    def refused(self, texts: Texts, sentence: str, status: int) -> Response:
+    def refused(self, texts: Translations, sentence: str, status: int) -> Response:
         """Return the page for a participant who is refused."""
         heading = texts.say("refused.title")
         return page("refused.html", texts, self.title(texts), status, heading=heading, sentence=sentence)
@@ -150,7 +159,7 @@ class Entrance:
     def _trouble(self) -> str | None:
         return self._server.journal.trouble
 
-    def _show(self, request: Request, arrival: Arrival, texts: Texts) -> Response:
+    def _show(self, request: Request, arrival: Arrival, texts: Translations) -> Response:
         """Show the join page, which changes no state; a bound browser is redirected at once. Blocks."""
         server = self._server
         check_link(arrival, server.ledger, server.secret, self._study.name)
@@ -164,7 +173,9 @@ class Entrance:
             self._give(request, response, self._browser, server.secret.sign(secrets.token_hex(16), BROWSER))
         return response
 
-    def _let_in(self, request: Request, arrival: Arrival, language: str) -> tuple[Person, str, Entry]:
+    def _let_in(
+        self, request: Request, arrival: Arrival, language: str
+    ) -> tuple[PersonRecord, str, LinkOpening]:
         """Identify the participant and whether this browser may act for them. Blocks; raises Refusal."""
         server = self._server
         participant = self.known(request)
@@ -172,7 +183,11 @@ class Entrance:
         browser = browser_hash(token) if token else self._seat_of(request)[1]
         browser = browser or browser_hash(secrets.token_hex(16))
         if participant is not None and arrival.is_nameless:
-            return participant, self._seat_of(request)[1], Entry(BOUND)  # an open link, followed once more
+            return (
+                participant,
+                self._seat_of(request)[1],
+                LinkOpening(BOUND),
+            )  # an open link, followed once more
         name = participant.person if participant else ""
         pseudonym = admit(arrival, server.ledger, server.secret, self._study.name, self._proof, name)
         entry = enter(server.ledger, pseudonym, browser, time.time(), is_vouched=arrival.needs_proof)
@@ -191,7 +206,7 @@ class Entrance:
         cookie = request.cookies.get(host_cookie(request, self._browser), "")
         return self._server.secret.unsign(cookie, BROWSER) or ""
 
-    def _give_seat(self, request: Request, response: Response, person: Person, browser: str) -> None:
+    def _give_seat(self, request: Request, response: Response, person: PersonRecord, browser: str) -> None:
         value = self._server.secret.sign(f"{person.seat}.{browser}", SEAT)
         self._give(request, response, self._cookie, value)
 
@@ -207,10 +222,10 @@ class Entrance:
             secure=is_secure,
         )
 
-    def _turned_away(self, texts: Texts, refusal: Refusal) -> Response:
+    def _turned_away(self, texts: Translations, refusal: AdmissionRefusal) -> Response:
         sentence = texts.say(f"refused.{refusal.reason}", panel=refusal.panel)
         return self.refused(texts, sentence, 503 if refusal.reason == "not-now" else 403)
 
-    def _told(self, state: str, texts: Texts, sentence: str, status: int) -> Response:
+    def _told(self, state: str, texts: Translations, sentence: str, status: int) -> Response:
         told = {"state": state, "title": texts.say("refused.title"), "text": sentence}
         return JSONAnswer(told, status, headers=_NO_STORE)

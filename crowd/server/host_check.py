@@ -52,7 +52,7 @@ _OPEN_FILES = ("/static/style.css", "/static/icon.svg")
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
 
-class Guard:
+class HostCheck:
     """Wraps an application; refuses foreign host names (DNS rebinding) and requests of other sites' pages.
 
     `extra` are the paths of extra pages. `machines` are paths that programs post to, which have no origin and

@@ -15,7 +15,7 @@ _LONGEST = 260
 
 
 @dataclass(frozen=True)
-class Address:
+class PublicAddress:
     """Where people find a server, such as https://study.example.org."""
 
     scheme: str
@@ -29,7 +29,7 @@ class Address:
         return f"{self.scheme}://{host}" + ("" if self.port == _PORTS[self.scheme] else f":{self.port}")
 
 
-def parse_address(text: str) -> Address:
+def parse_address(text: str) -> PublicAddress:
     """Read the value of `--address`; raises TutelageError unless it is scheme, host and perhaps port."""
     try:
         parts = urlsplit(text.strip())
@@ -44,7 +44,7 @@ def parse_address(text: str) -> Address:
             f"expected an address such as https://study.example.org, with nothing after the name and port, "
             f"got {text!r}"
         )
-    return Address(parts.scheme, host.lower(), port)
+    return PublicAddress(parts.scheme, host.lower(), port)
 
 
 class AllowedHosts:

@@ -13,7 +13,7 @@ from .host_check import FIXED_HEADERS, STRICTEST_POLICY
 
 
 @dataclass(frozen=True)
-class Patience:
+class Timeouts:
     """How long a server waits, in seconds, for a whole `request`, and for a page to `read` what was sent.
 
     Of connections whose request has not come yet only the `most` last ones are kept: who means to ask does
@@ -25,9 +25,9 @@ class Patience:
     most: int = 256
 
 
-def punctual(patience: Patience | None = None) -> type[H11Protocol]:
+def punctual(patience: Timeouts | None = None) -> type[H11Protocol]:
     """Make the HTTP protocol of one server, for `uvicorn.Config(http=...)`."""
-    limits, waiting = patience or Patience(), dict[H11Protocol, asyncio.TimerHandle]()
+    limits, waiting = patience or Timeouts(), dict[H11Protocol, asyncio.TimerHandle]()
 
     class Punctual(H11Protocol):
         _unread: asyncio.TimerHandle | None = None

@@ -12,7 +12,7 @@ from starlette.websockets import WebSocket
 _REMEMBERED = 10_000
 
 
-class Bucket:
+class TokenBucket:
     """Holds up to `burst` tokens; `rate` more come in a second."""
 
     def __init__(self, rate: float, burst: float, clock: Callable[[], float] = time.monotonic) -> None:
@@ -33,12 +33,12 @@ class Bucket:
         return True
 
 
-class Rates:
+class RateLimiter:
     """A bucket for each name (an address, say); those who asked longest ago are forgotten first."""
 
     def __init__(self, rate: float, burst: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self._make = lambda: Bucket(rate, burst, clock)
-        self._buckets: OrderedDict[str, Bucket] = OrderedDict()
+        self._make = lambda: TokenBucket(rate, burst, clock)
+        self._buckets: OrderedDict[str, TokenBucket] = OrderedDict()
 
     def take(self, name: str) -> bool:
         """Take a token of somebody's; False when they have none left."""
@@ -49,10 +49,10 @@ class Rates:
         return bucket.take()
 
 
-class Measured(WebSocket):
+class RateLimitedSocket(WebSocket):
     """A socket that ends when its page sends more messages than its bucket has tokens for."""
 
-    bucket: Bucket
+    bucket: TokenBucket
 
     async def receive(self) -> Message:
         message = await super().receive()

@@ -39,9 +39,9 @@ from ..seats.protocol import LARGEST, UNKNOWN_SEAT
 from ..seats.recorder import Recorder
 from ..settings import Settings
 from ..storage.database import database_errors
-from ..translations import Texts, load_texts
+from ..translations import Translations, load_texts
 from .bounded_calls import bounded_unless
-from .host_check import Guard
+from .host_check import HostCheck
 from .host_names import AllowedHosts, is_loopback
 from .http_timeouts import punctual
 from .link_token import LinkToken, host_cookie
@@ -178,7 +178,7 @@ def away_handlers(answer: Callable[..., Any]) -> dict[Any, Any]:
     return dict.fromkeys((sql.exc.OperationalError, sql.exc.InterfaceError, sql.exc.TimeoutError), answer)
 
 
-def not_now(texts: Texts, title: str) -> Response:
+def not_now(texts: Translations, title: str) -> Response:
     """Make the page (503) for participants who arrive while nothing can be saved."""
     sentence, heading = texts.say("refused.not-saved"), texts.say("refused.later")
     response = page("refused.html", texts, title, 503, heading=heading, sentence=sentence)
@@ -246,7 +246,7 @@ class Server(uvicorn.Server):
             self.on_started()
 
 
-def server_of(app: Guard, proxies: Sequence[str] = ()) -> Server:
+def server_of(app: HostCheck, proxies: Sequence[str] = ()) -> Server:
     """Make a uvicorn server of an application, as quiet as a terminal wants it.
 
     `X-Forwarded-*` headers count only from `proxies`: addresses or networks.
@@ -267,7 +267,9 @@ def server_of(app: Guard, proxies: Sequence[str] = ()) -> Server:
     return Server(config)
 
 
-def make_app(recorder: Recorder, hosts: AllowedHosts | None = None, link: LinkToken | None = None) -> Guard:
+def make_app(
+    recorder: Recorder, hosts: AllowedHosts | None = None, link: LinkToken | None = None
+) -> HostCheck:
     """Make the ASGI application of a recorder; with a `link`, its token is needed."""
     name = _cookie("seat", recorder.settings.out)
 
@@ -322,7 +324,7 @@ def make_app(recorder: Recorder, hosts: AllowedHosts | None = None, link: LinkTo
         Mount("/static", StaticFiles(directory=STATIC)),
     ]
     app = Starlette(routes=routes, lifespan=lifespan, exception_handlers=away_handlers(away))
-    return Guard(app, hosts or AllowedHosts(), recorder.settings.extra_pages, link=link)
+    return HostCheck(app, hosts or AllowedHosts(), recorder.settings.extra_pages, link=link)
 
 
 def atlas_route(suite: Suite) -> Route:

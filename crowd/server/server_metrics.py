@@ -12,7 +12,7 @@ from itertools import zip_longest
 from socket import gethostname
 from typing import Any
 
-from ..storage.study_tables import Ledger, servers
+from ..storage.study_tables import StudyDatabase, servers
 
 BOUNDS_MS = (5, 10, 15, 20, 25, 35, 50, 75, 100, 150, 250, 500, 1000, 2500)
 """Upper bounds of the classes that lag is counted in; one more class holds what is beyond."""
@@ -22,7 +22,7 @@ PULSE_SECONDS = 0.05
 _SLICE_SECONDS, _SLICES = 30, 10  # five minutes
 
 
-class Meter:
+class ServerMetrics:
     """Counters of one process, safe to use from any thread.
 
     Lag is the time from a key to its picture on the screen, as the page that shows it tells.
@@ -81,7 +81,7 @@ class Meter:
         return self._latest[-1][1]
 
 
-async def feel_pulse(meter: Meter) -> None:
+async def feel_pulse(meter: ServerMetrics) -> None:
     """Note, until cancelled, for how long the event loop keeps a timer waiting by what it does itself.
 
     What its thread spends of the processor counts, not what other programs of a busy machine take meanwhile.
@@ -94,7 +94,7 @@ async def feel_pulse(meter: Meter) -> None:
         meter.held_up(1000 * max(0.0, min(late, worked)))
 
 
-def beat_alone(ledger: Ledger, started: float, figures: Mapping[str, Any]) -> None:
+def beat_alone(ledger: StudyDatabase, started: float, figures: Mapping[str, Any]) -> None:
     """Write the heartbeat of the one server that a database has. Blocks for the disk."""
     row = {"server": gethostname(), "started": started, "seen": time.time(), "figures": dict(figures)}
     with ledger.write() as connection:

@@ -14,7 +14,7 @@ from websockets.http11 import Request, Response
 from websockets.server import ServerProtocol
 
 from .host_check import FIXED_HEADERS, STRICTEST_POLICY
-from .rate_limit import Bucket
+from .rate_limit import TokenBucket
 
 _SLICE = 4096
 """Bytes that are parsed at once: a peer over its limits is cut off before the rest is."""
@@ -43,7 +43,7 @@ class SocketLimits:
 
 def limited_websockets(limits: SocketLimits | None = None) -> type[WebSocketsSansIOProtocol]:
     """Make the WebSocket protocol of one server, for `uvicorn.Config(ws=...)`."""
-    bounds, lines = limits or SocketLimits(), Bucket(0.2, 20)
+    bounds, lines = limits or SocketLimits(), TokenBucket(0.2, 20)
 
     def note(why: object) -> None:
         """Log why a socket was closed; a flood of bad sockets is no flood of lines."""
@@ -57,8 +57,8 @@ def limited_websockets(limits: SocketLimits | None = None) -> type[WebSocketsSan
             super().__init__(*args, **kwargs)
             # without extensions: nothing to unpack
             self.conn = _Handshake(max_size=self.config.ws_max_size, logger=self.logger)
-            self._frames = Bucket(bounds.frames, bounds.frames_burst)
-            self._controls = Bucket(bounds.controls, bounds.controls_burst)
+            self._frames = TokenBucket(bounds.frames, bounds.frames_burst)
+            self._controls = TokenBucket(bounds.controls, bounds.controls_burst)
             self._fragments = 0
 
         def connection_made(self, transport: Any) -> None:
@@ -155,7 +155,7 @@ def limited_websockets(limits: SocketLimits | None = None) -> type[WebSocketsSan
                 if not self.disconnected:  # what is closed and not read would be kept for ever
                     self._abort_after(self.close_timeout + bounds.closing)
 
-        def _may(self, bucket: Bucket) -> bool:
+        def _may(self, bucket: TokenBucket) -> bool:
             """Take a token for a frame; without one, the socket ends."""
             if self.close_sent:
                 return bucket.take()

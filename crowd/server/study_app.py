@@ -27,11 +27,11 @@ from ..studies.study import Study
 from ..studies.study_server import StudyServer
 from .bounded_calls import bounded_unless, is_anything_refused
 from .entrance import Entrance
-from .host_check import Guard
+from .host_check import HostCheck
 from .host_names import AllowedHosts
 from .json_response import JSONAnswer
 from .proxies import check_proxies
-from .rate_limit import Bucket, Measured
+from .rate_limit import RateLimitedSocket, TokenBucket
 from .recorder_app import (
     TRY_AGAIN,
     atlas_route,
@@ -43,7 +43,7 @@ from .recorder_app import (
     run,
     server_of,
 )
-from .study_services import WEBHOOK, BackOffice
+from .study_services import WEBHOOK, StudyServices
 from .tunnel import tunnel_hint
 
 _MESSAGES_A_SECOND = 150
@@ -76,7 +76,7 @@ def serve_study(
     with listen(host, port) as listening:
         server = StudyServer(study, folder, controls, database, parts)
         url = hosts.address.origin if hosts.address else local_url(host, listening)
-        office = BackOffice(server)
+        office = StudyServices(server)
         app = make_app(server, hosts, proof=office.proof, rooms=office.routes())
         token = make_admin(folder, new_admin_token)
 
@@ -105,10 +105,10 @@ def make_app(
     *,
     proof: Proof | None = None,
     rooms: Sequence[BaseRoute] = (),
-) -> Guard:
+) -> HostCheck:
     """Make the ASGI application of a study."""
     entrance = Entrance(server, proof)
-    room = _Room(server, entrance)
+    room = _StudyApp(server, entrance)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -127,10 +127,10 @@ def make_app(
         Mount("/static", StaticFiles(directory=STATIC)),
     ]
     app = Starlette(routes=routes, lifespan=lifespan, exception_handlers=away_handlers(room.away))
-    return Guard(app, hosts or AllowedHosts(), machines=(WEBHOOK,))
+    return HostCheck(app, hosts or AllowedHosts(), machines=(WEBHOOK,))
 
 
-class _Room:
+class _StudyApp:
     """What the routes share."""
 
     def __init__(self, server: StudyServer, entrance: Entrance) -> None:
@@ -164,9 +164,9 @@ class _Room:
             return
         ON_BEHALF_OF.set(name)  # for all that this socket's task writes
         self._pages[name] = which
-        measured = Measured(socket.scope, socket.receive, socket.send)
+        measured = RateLimitedSocket(socket.scope, socket.receive, socket.send)
         measured.client_state, measured.application_state = socket.client_state, socket.application_state
-        measured.bucket = Bucket(self._messages, 2 * self._messages)
+        measured.bucket = TokenBucket(self._messages, 2 * self._messages)
         try:
             await seat.attend(measured, which)
         finally:

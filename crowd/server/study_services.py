@@ -14,9 +14,9 @@ from starlette.routing import BaseRoute, Route
 from ...datasets.quality.demonstrator_stats import TOLERANCE
 from ...errors import TutelageError
 from ..dashboard import dashboard
-from ..dashboard.monitor import Plan
+from ..dashboard.monitor import StudyTargets
 from ..dashboard.playback import Playbacks
-from ..recruiting.panels import Prolific, Proof
+from ..recruiting.panels import ProlificPanel, Proof
 from ..studies.live_quality import LiveQuality
 from ..studies.percentile import required_of
 from ..studies.study import Study
@@ -31,7 +31,7 @@ WEBHOOK = "/prolific/webhook"
 _log = logging.getLogger("tutelage.crowd")
 
 
-class BackOffice:
+class StudyServices:
     """The rooms of a study beside the seats, wired to its server.
 
     Recruiting at Prolific needs its keys in the environment: raises TutelageError where one is missing.
@@ -42,7 +42,9 @@ class BackOffice:
         study = server.study
         tolerance = study.gold.tolerance if study.gold else TOLERANCE
         self._quality = LiveQuality(server.ledger, study.name, required_of(study), tolerance)
-        self._panel = _Panel(server, study.recruiting.prolific) if study.recruiting.prolific else None
+        self._panel = (
+            _ProlificServices(server, study.recruiting.prolific) if study.recruiting.prolific else None
+        )
         self._stopping = threading.Event()
 
     @property
@@ -54,7 +56,7 @@ class BackOffice:
         """Return the dashboard's routes and, for Prolific, its webhook's."""
         server = self._server
         found = dashboard.routes(
-            Plan.of(server.study),
+            StudyTargets.of(server.study),
             server.ledger,
             server.journal,
             server.store,
@@ -90,10 +92,10 @@ class BackOffice:
                 _log.warning("settling waits for the database: %s", type(error).__name__)
 
 
-class _Panel:
+class _ProlificServices:
     """What only a study that recruits at Prolific needs; its packages are imported here."""
 
-    def __init__(self, server: StudyServer, prolific: Prolific) -> None:
+    def __init__(self, server: StudyServer, prolific: ProlificPanel) -> None:
         from ..recruiting.payments import Payments
         from ..recruiting.prolific import client_from_environment
         from ..recruiting.prolific_webhook import SECRET

@@ -19,11 +19,11 @@ from ...datasets.replay import Environments, is_grid, prove, replay_many
 from ...datasets.store import Store
 from ...datasets.trajectory import Trajectory
 from ...envs.task import Task
-from ...envs.task_env import TaskEnvironment
+from ...envs.task_env import TaskEnv
 from ...errors import TutelageError
-from ..cluster.store_claims import Keepers
-from ..hosting.host import InlineWorld, Kept, World
-from ..hosting.worker_pool import Workers
+from ..cluster.store_claims import StoreClaims
+from ..hosting.host import EnvironmentHost, FinishedEpisode, InlineHost
+from ..hosting.worker_pool import WorkerPool
 from ..seats.session import PRACTICE
 from ..settings import Settings
 from .journal import Journal
@@ -37,15 +37,15 @@ _GATHER_SECONDS = 0.5
 """Demonstrations that come within this time share a part of the store."""
 
 
-class Ground:
+class ReplayHosts:
     """Where episodes are played again: in the worlds and the processes of a server, asked from its keeper's
     thread. Without an event loop, in this very thread."""
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop | None = None,
-        workers: Workers | None = None,
-        make_world: Callable[[Task], World] = InlineWorld,
+        workers: WorkerPool | None = None,
+        make_world: Callable[[Task], EnvironmentHost] = InlineHost,
     ) -> None:
         self.workers = workers
         self.make_world = make_world
@@ -65,7 +65,7 @@ class Ground:
             self._loop.call_soon_threadsafe(function)
 
 
-class Keeper:
+class Archiver:
     """One thread that proves demonstrations, appends them to the store and marks them in the journal.
 
     What a crash left between keeping and storing is done first: the store is asked which episodes it
@@ -81,9 +81,9 @@ class Keeper:
         journal: Journal,
         store: Store,
         tell: Callable[[str], None],
-        keepers: Keepers | None = None,
+        keepers: StoreClaims | None = None,
         copies: PartCopies | None = None,
-        ground: Ground | None = None,
+        ground: ReplayHosts | None = None,
     ) -> None:
         self._settings = settings
         self._journal = journal
@@ -91,9 +91,9 @@ class Keeper:
         self._tell = tell
         self._keepers = keepers
         self._copies = copies
-        self._ground = ground or Ground()
+        self._ground = ground or ReplayHosts()
         self._environments = Environments(settings.suite)
-        self._queue: queue.SimpleQueue[Kept | Callable[[], None] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[FinishedEpisode | Callable[[], None] | None] = queue.SimpleQueue()
         self._closing = threading.Event()
         left = keepers.mine() if keepers else journal.episodes(state="kept", suite=settings.suite.name)
         self._thread = threading.Thread(target=self._work, args=(left,), name="keeper", daemon=True)
@@ -101,7 +101,7 @@ class Keeper:
         self._recovered: set[str] = set()
         self._thread.start()
 
-    def put(self, kept: Kept) -> None:
+    def put(self, kept: FinishedEpisode) -> None:
         """Take over a demonstration that the journal has marked as kept."""
         self._queue.put(kept)
 
@@ -136,13 +136,13 @@ class Keeper:
                 self._recover(self._patiently(self._keepers.orphans) or [])
                 looked = time.monotonic()
 
-    def _do_what_comes(self, first: Kept | Callable[[], None] | None) -> bool:
+    def _do_what_comes(self, first: FinishedEpisode | Callable[[], None] | None) -> bool:
         """Store a lot, then do what work was put behind it; False when there is nothing to come."""
-        lot: list[Kept] = []
+        lot: list[FinishedEpisode] = []
         one = first
-        if isinstance(one, Kept):
+        if isinstance(one, FinishedEpisode):
             self._closing.wait(_GATHER_SECONDS)
-        while isinstance(one, Kept):
+        while isinstance(one, FinishedEpisode):
             lot.append(one)
             try:
                 one = self._queue.get_nowait()
@@ -187,8 +187,8 @@ class Keeper:
         finally:
             self._ground.wait(world.close())
 
-    def _store_carefully(self, lot: Sequence[Kept]) -> None:
-        new: list[Kept] = []
+    def _store_carefully(self, lot: Sequence[FinishedEpisode]) -> None:
+        new: list[FinishedEpisode] = []
         for kept in lot:
             if kept.trajectory.episode in self._recovered:
                 self._ground.call(kept.let_go)
@@ -200,7 +200,7 @@ class Keeper:
             _log.exception("demonstrations could not be stored")
             self._tell(f"Demonstrations could not be stored: {error}; they stay in the journal.")
 
-    def _store_all(self, lot: Sequence[Kept]) -> None:
+    def _store_all(self, lot: Sequence[FinishedEpisode]) -> None:
         if self._keepers is not None:
             claim = self._keepers.claim
             lot = [one for one in lot if self._patiently(claim, one.trajectory.episode)]
@@ -236,7 +236,7 @@ class Keeper:
                     self._tell("The store can be written again; nothing was lost.")
                 return part
 
-    def _proven(self, lot: Sequence[Kept]) -> list[Trajectory]:
+    def _proven(self, lot: Sequence[FinishedEpisode]) -> list[Trajectory]:
         """Decide for each whether its actions are enough; leave out what can neither be proven nor shown."""
         grids = [one.trajectory for one in lot if is_grid(self._settings.suite[one.trajectory.task])]
         again = replay_many(grids, self._environments)
@@ -252,7 +252,7 @@ class Keeper:
                 self._tell(f"A kept episode could not be stored: {error}; it stays in the journal.")
         return proven
 
-    def _prove(self, kept: Kept) -> Trajectory:
+    def _prove(self, kept: FinishedEpisode) -> Trajectory:
         trajectory, task = kept.trajectory, self._settings.suite[kept.trajectory.task]
         if is_grid(task):
             return replace(trajectory, observations=dict(self._seen(kept)))
@@ -260,13 +260,13 @@ class Keeper:
             if self._ground.wait(self._ground.workers.prove(trajectory, task)):
                 return trajectory
             return replace(trajectory, observations=dict(self._seen(kept)))
-        environment = TaskEnvironment(task)
+        environment = TaskEnv(task)
         try:
             return prove(trajectory, environment, self._seen(kept))
         finally:
             environment.close()
 
-    def _seen(self, kept: Kept) -> Any:
+    def _seen(self, kept: FinishedEpisode) -> Any:
         async def ask() -> Any:
             return await kept.observations()
 

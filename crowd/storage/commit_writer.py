@@ -16,7 +16,7 @@ import sqlalchemy as sql
 from ...errors import TutelageError
 from .database import cause, file_fault, hold_file, write_turn
 from .database_file import FileLost
-from .write_fence import Fence
+from .write_fence import WriteFence
 
 Hear: TypeAlias = Callable[[int, Exception | None], None]
 """Is told the number of the last step on disk, or of one that was refused, and why."""
@@ -46,7 +46,7 @@ class Write(NamedTuple):
     welcome: str = ""
 
 
-class Row(NamedTuple):
+class StepRow(NamedTuple):
     """One step of an episode: the values of its row, and who hears of it."""
 
     episode: str
@@ -55,7 +55,7 @@ class Row(NamedTuple):
     hear: Hear
 
 
-class GroupCommit:
+class CommitWriter:
     """Commits what is put down, in order, and tells who waits.
 
     Rows of one table, `insert` with as many marks as they have values, go by the hundred. Once a row of an
@@ -68,7 +68,7 @@ class GroupCommit:
     `fence` sees to it that nothing is written twice, and nothing about a seat that has moved to another.
     """
 
-    def __init__(self, engine: sql.Engine, insert: str, fence: Fence | None = None) -> None:
+    def __init__(self, engine: sql.Engine, insert: str, fence: WriteFence | None = None) -> None:
         self.trouble: str | None = None
         self.unsaved = 0
         """How many writes were given up at close; none of them was acknowledged."""
@@ -79,7 +79,7 @@ class GroupCommit:
         self._engine = engine
         self._insert = insert
         self._fence = fence
-        self._queue: queue.SimpleQueue[Write | Row | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Write | StepRow | None] = queue.SimpleQueue()
         self._refused: set[str] = set()
         self._closing = threading.Event()
         self._closed = False
@@ -87,7 +87,7 @@ class GroupCommit:
         self._thread = threading.Thread(target=self._write, name="journal", daemon=True)
         self._thread.start()
 
-    def put(self, one: Write | Row) -> None:
+    def put(self, one: Write | StepRow) -> None:
         """Put something down to be written; nobody can take that back, even if they no longer wait for it."""
         if isinstance(one, Write):
             one.future.set_running_or_notify_cancel()
@@ -117,7 +117,7 @@ class GroupCommit:
             if None in batch:
                 return
 
-    def _take(self, last: int) -> list[Write | Row | None]:
+    def _take(self, last: int) -> list[Write | StepRow | None]:
         """Wait for writes, `last` of which came at once before; nothing comes when it is time to look."""
         try:
             batch = [self._queue.get(timeout=_LOOK_SECONDS)]
@@ -129,7 +129,7 @@ class GroupCommit:
             batch.append(self._queue.get())
         return batch
 
-    def _commit_all(self, batch: list[Write | Row]) -> None:
+    def _commit_all(self, batch: list[Write | StepRow]) -> None:
         while batch := list(self._admitted(batch)):
             try:
                 if self.trouble is not None:  # else the commit itself looks
@@ -146,7 +146,7 @@ class GroupCommit:
                 return self._finish(batch)
         return None
 
-    def _finish(self, batch: list[Write | Row]) -> None:
+    def _finish(self, batch: list[Write | StepRow]) -> None:
         """Acknowledge what was committed, once the file it went into is known to be there."""
         while True:
             try:
@@ -178,7 +178,7 @@ class GroupCommit:
         else:
             self._tell(None)
 
-    def _lose(self, batch: list[Write | Row], error: FileLost) -> None:
+    def _lose(self, batch: list[Write | StepRow], error: FileLost) -> None:
         """The file can never be written again: say so once, and refuse whatever comes."""
         self._tell(str(error))
         if self._lost is None:
@@ -187,11 +187,11 @@ class GroupCommit:
         self.unsaved += sum(_is_change(write) for write in batch)
         self._fail(batch, error)
 
-    def _give_up(self, batch: list[Write | Row], error: Exception) -> None:
+    def _give_up(self, batch: list[Write | StepRow], error: Exception) -> None:
         self.unsaved += sum(_is_change(write) for write in batch)
         self._fail(batch, TutelageError(f"the journal could not be written: {cause(error)}"))
 
-    def _admitted(self, batch: list[Write | Row]) -> Iterator[Write | Row]:
+    def _admitted(self, batch: list[Write | StepRow]) -> Iterator[Write | StepRow]:
         for one in batch:
             if isinstance(one, Write):
                 self._refused.discard(one.welcome)
@@ -201,33 +201,33 @@ class GroupCommit:
                 continue
             yield one
 
-    def _commit_singly(self, batch: list[Write | Row], error: Exception) -> None:
+    def _commit_singly(self, batch: list[Write | StepRow], error: Exception) -> None:
         """One write is wrong; the others must not suffer for it."""
         if len(batch) > 1:
             for one in batch:
                 self._commit_all([one])
             return
-        if isinstance(batch[0], Row):
+        if isinstance(batch[0], StepRow):
             self._refused.add(batch[0].episode)
         self._fail(batch, error)
 
-    def _commit(self, batch: list[Write | Row]) -> None:
+    def _commit(self, batch: list[Write | StepRow]) -> None:
         with write_turn(self._engine), self._engine.begin() as connection:
             if self._fence is not None:
                 if not self._fence.enter(connection):
                     return
                 batch = [one for one in batch if not self._is_lost(one)]
             for kind, some in groupby(batch, key=type):
-                if kind is Row:
+                if kind is StepRow:
                     connection.exec_driver_sql(self._insert, [one.values for one in some])  # type: ignore[misc]
                 else:
                     _execute(connection, some)
 
-    def _is_lost(self, one: Write | Row) -> bool:
-        about = one.episode if isinstance(one, Row) else one.about
+    def _is_lost(self, one: Write | StepRow) -> bool:
+        about = one.episode if isinstance(one, StepRow) else one.about
         return self._fence is not None and about in self._fence.lost
 
-    def _acknowledge(self, batch: list[Write | Row]) -> None:
+    def _acknowledge(self, batch: list[Write | StepRow]) -> None:
         if self._fence is not None:
             self._fence.left()
             if lost := [one for one in batch if self._is_lost(one)]:
@@ -235,7 +235,7 @@ class GroupCommit:
                 batch = [one for one in batch if not self._is_lost(one)]
         last: dict[Hear, int] = {}
         for one in batch:
-            if isinstance(one, Row):
+            if isinstance(one, StepRow):
                 last[one.hear] = one.step
         if last:
             self._deliver(_hear_all, [(hear, step, None) for hear, step in last.items()])
@@ -243,9 +243,9 @@ class GroupCommit:
             if isinstance(one, Write):
                 one.future.set_result(None)
 
-    def _fail(self, batch: list[Write | Row], error: Exception) -> None:
+    def _fail(self, batch: list[Write | StepRow], error: Exception) -> None:
         for one in batch:
-            if isinstance(one, Row):
+            if isinstance(one, StepRow):
                 self._deliver(_hear_all, [(one.hear, one.step, error)])
             else:
                 one.future.set_exception(error)
@@ -265,8 +265,8 @@ class GroupCommit:
                 _call(listener, trouble)
 
 
-def _is_change(write: Write | Row) -> bool:
-    return isinstance(write, Row) or write.statement is not None
+def _is_change(write: Write | StepRow) -> bool:
+    return isinstance(write, StepRow) or write.statement is not None
 
 
 def _execute(connection: sql.Connection, writes: Iterable[Any]) -> None:

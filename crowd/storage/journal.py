@@ -16,11 +16,11 @@ import sqlalchemy as sql
 
 from ...errors import TutelageError
 from . import journal_tables as tables
-from .commit_writer import GroupCommit, Hear, Row, Write
+from .commit_writer import CommitWriter, Hear, StepRow, Write
 from .database import address, cause, check_structure, is_sqlite, make_tables, open_database, patiently
 from .journal_records import STATES, EpisodeRecord, SeatRecord, SoundSteps, StepRecord
 from .row_checksums import DamagedRow, damaged_rows, is_sound, seal_rows
-from .write_fence import Fence
+from .write_fence import WriteFence
 
 _PATIENCE_SECONDS = 30.0
 """Limit of `saved`: a thread that waits for the disk is not available to other requests."""
@@ -46,13 +46,13 @@ class Journal:
             make_tables(self.engine, tables.TABLES)
             check_structure(self.engine)
             self.damaged = self._check_rows()
-            self.fence = Fence(self.engine) if shared or not is_sqlite(self.engine) else None
+            self.fence = WriteFence(self.engine) if shared or not is_sqlite(self.engine) else None
         except sql.exc.SQLAlchemyError as error:
             raise TutelageError(
                 f"expected a journal at {address(self.engine)}, got: {cause(error)}; "
                 "check that the folder can be written and that the file is a journal"
             ) from None
-        self._writer = GroupCommit(self.engine, tables.insert_steps(self.engine), self.fence)
+        self._writer = CommitWriter(self.engine, tables.insert_steps(self.engine), self.fence)
 
     @property
     def trouble(self) -> str | None:
@@ -98,7 +98,7 @@ class Journal:
     def add(self, episode: str, step: StepRecord, hear: Hear) -> None:
         """Write one step of an episode; `hear` is told the last step on disk, once for many, or what went
         wrong. `mark(episode, "open")` takes steps again after one was refused."""
-        self._writer.put(Row(episode, step.step, _row_of(episode, step), hear))
+        self._writer.put(StepRow(episode, step.step, _row_of(episode, step), hear))
 
     def mark(self, episode: str, state: str, notes: str | None = None) -> Future[None]:
         """Change an episode's state, and its notes if some are given."""

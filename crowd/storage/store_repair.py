@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ...console.wording import counted
 from ...datasets.editing.edit_log import deleted_episodes
-from ...datasets.maintenance.repair import Finding, carry_out, plan_repair
+from ...datasets.maintenance.repair import StoreProblem, carry_out, plan_repair
 from ...datasets.maintenance.store_copies import StoreCopy
 from ...datasets.store import Store
 from ...errors import TutelageError
@@ -17,14 +17,14 @@ from .restoring import open_journal, restorable, restore
 
 
 @dataclass
-class Mended:
+class RepairResult:
     """What was wrong, how many episodes came `restored` from the journal, and what could not be mended.
 
     `lost` counts the episodes of parts that no copy has, `unrestored` names those of the journal that do not
     replay; `problems` is what is still wrong, empty when the store is sound.
     """
 
-    findings: list[Finding] = field(default_factory=list)
+    findings: list[StoreProblem] = field(default_factory=list)
     lost: int = 0
     restored: int = 0
     unrestored: list[str] = field(default_factory=list)
@@ -52,7 +52,7 @@ def mend(
     dry_run: bool = False,
     tell: Callable[[str], None] = lambda _: None,
     progress: Callable[[int], None] = lambda _: None,
-) -> Mended:
+) -> RepairResult:
     """Mend a store from copies (folders or URLs) and its journal; `tell` hears the whole plan first.
 
     With `dry_run` the plan is all, and `problems` are the findings. Raises TutelageError when the suite is
@@ -60,13 +60,13 @@ def mend(
     """
     sources = [StoreCopy(place) for place in copies]
     plan = plan_repair(folder, sources)
-    done = Mended(list(plan.findings), lost=sum(finding.lost for finding in plan.findings))
+    done = RepairResult(list(plan.findings), lost=sum(finding.lost for finding in plan.findings))
     with open_journal(folder, journal, unchanged=dry_run) as opened:
         there = plan.ids | deleted_episodes(folder, plan.manifest)
         records = restorable(opened, folder, plan.suite, there) if opened else []
         if records:
             problem = f"not in the store: {counted(len(records), 'demonstration')} of the journal"
-            done.findings.append(Finding(problem, "they are played again and brought back"))
+            done.findings.append(StoreProblem(problem, "they are played again and brought back"))
         for finding in done.findings:
             tell(f"{finding.problem}: {finding.remedy}")
         if dry_run:

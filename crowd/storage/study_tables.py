@@ -182,7 +182,7 @@ index_unsealed(*SEALED)
 
 
 @dataclass(frozen=True)
-class Person:
+class PersonRecord:
     """One row of `people`."""
 
     person: str
@@ -203,7 +203,7 @@ ON_BEHALF_OF: ContextVar[str] = ContextVar("seat", default="")
 """The seat on whose behalf the present task writes; "" where it is nobody's in particular."""
 
 
-class Ledger:
+class StudyDatabase:
     """The tables on the journal's database. Calls block for the disk: call them from a worker thread."""
 
     def __init__(self, engine: sql.Engine) -> None:
@@ -258,7 +258,7 @@ class Ledger:
                 raise _damage(identities, row)
         return [(row["person"], list(map(str, row["ids"].values()))) for row in rows]
 
-    def person(self, **wanted: str) -> Person | None:
+    def person(self, **wanted: str) -> PersonRecord | None:
         """Look a person up, by `person=` or `seat=`."""
         query = sql.select(people)
         for name, value in wanted.items():
@@ -266,7 +266,9 @@ class Ledger:
         found = self.rows(query)
         if found and not is_sound(people, found[0]):
             raise _damage(people, found[0])
-        return Person(**{one.name: found[0][one.name] for one in fields(Person)}) if found else None
+        return (
+            PersonRecord(**{one.name: found[0][one.name] for one in fields(PersonRecord)}) if found else None
+        )
 
     def change(self, person: str, **values: Any) -> None:
         """Change columns of a person's row; what is given is on disk when this returns."""

@@ -25,7 +25,7 @@ writers = sql.Table(
 )
 
 
-class Fence:
+class WriteFence:
     """One journal's row of `writers`. Used by the journal's thread alone, but for `name` and `on_taken`.
 
     `on_taken(connection)` is asked, within a commit, which seats and episodes are no longer this journal's,

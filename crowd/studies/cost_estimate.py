@@ -8,7 +8,7 @@ from rich.text import Text
 from ...console.wording import counted
 from ...envs.experts import make_expert
 from ...envs.task import Task
-from ...envs.task_env import TaskEnvironment
+from ...envs.task_env import TaskEnv
 from ..recruiting.money import shown
 from .study import Study
 
@@ -73,7 +73,7 @@ def guess_minutes(study: Study) -> float:
 
 
 def _episode_seconds(task: Task) -> float:
-    environment = TaskEnvironment(task)
+    environment = TaskEnv(task)
     try:
         steps = [_steps(task, environment, seed) for seed in range(_SAMPLED)]
     finally:
@@ -81,7 +81,7 @@ def _episode_seconds(task: Task) -> float:
     return sum(steps) / len(steps) / (task.fps or 1 / _SECONDS_A_KEY)
 
 
-def _steps(task: Task, environment: TaskEnvironment, seed: int) -> float:
+def _steps(task: Task, environment: TaskEnv, seed: int) -> float:
     step, steps = environment.reset(seed), 0
     if task.expert is None:
         return environment.limit / 2

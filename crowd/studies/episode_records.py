@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sql
 
-from ...datasets.quality.episode_stats import FAST_MS, Conduct, conduct_of
+from ...datasets.quality.episode_stats import FAST_MS, EpisodeStats, conduct_of
 from ...datasets.trajectory import Trajectory
 from ...envs.task import Task
-from ..recruiting.bonus import Counted, points_of
+from ..recruiting.bonus import ScoredEpisode, points_of
 from ..storage.journal_records import EpisodeRecord, StepRecord
 from ..storage.study_records import answers, devices, points
 from ..storage.study_tables import conduct
@@ -43,7 +43,7 @@ def conduct_row(
         )
         row = asdict(measured)
     else:
-        nothing = Conduct(
+        nothing = EpisodeStats(
             record.episode, record.demonstrator, record.task, record.seed, success, 0, 0.0, record.role
         )
         row = asdict(nothing) | {"expert_steps": expert_steps, "hidden_ms": hidden_ms}
@@ -81,9 +81,9 @@ def rows_of(connection: sql.Connection, person: str) -> list[dict[str, Any]]:
     return [dict(row) for row in connection.execute(query.order_by(conduct.c.at)).mappings()]
 
 
-def counted(rows: Sequence[Mapping[str, Any]]) -> list[Counted]:
+def counted(rows: Sequence[Mapping[str, Any]]) -> list[ScoredEpisode]:
     """Return what a bonus knows of a person's episodes, rows of `rows_of`."""
-    return [Counted(bool(row["success"]), int(row["points"] or 0)) for row in rows]
+    return [ScoredEpisode(bool(row["success"]), int(row["points"] or 0)) for row in rows]
 
 
 def _trajectory(record: EpisodeRecord, steps: Sequence[StepRecord], success: bool) -> Trajectory:

@@ -12,22 +12,22 @@ import sqlalchemy as sql
 from ...envs.experts import make_expert
 from ...envs.suite import Suite
 from ...envs.task import Task
-from ...envs.task_env import TaskEnvironment
-from ..storage.study_tables import Ledger, bests
+from ...envs.task_env import TaskEnv
+from ..storage.study_tables import StudyDatabase, bests
 
 _KNOWN = 4096
 _log = logging.getLogger("tutelage.crowd")
 
 
-class BestLengths:
+class ExpertLengthCache:
     """The expert's lengths on the seeds of a suite; None for a task without an expert, or when it fails."""
 
-    def __init__(self, suite: Suite, ledger: Ledger) -> None:
+    def __init__(self, suite: Suite, ledger: StudyDatabase) -> None:
         self._suite = suite
         self._ledger = ledger
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="expert")
         self._known: dict[tuple[str, int], asyncio.Future[int | None]] = {}
-        self._environments: dict[str, TaskEnvironment] = {}
+        self._environments: dict[str, TaskEnv] = {}
 
     def prepare(self, task: str, seed: int) -> asyncio.Future[int | None]:
         """Begin to work a length out, so that it is there when it is asked for."""
@@ -71,7 +71,7 @@ class BestLengths:
 
     def _play(self, task: Task, seed: int) -> int | None:
         if task.id not in self._environments:
-            self._environments[task.id] = TaskEnvironment(task)
+            self._environments[task.id] = TaskEnv(task)
         environment = self._environments[task.id]
         step, steps = environment.reset(seed), 0
         expert = make_expert(task, environment)

@@ -8,15 +8,15 @@ from dataclasses import asdict, fields
 
 import sqlalchemy as sql
 
-from ...datasets.quality.demonstrator_stats import TOLERANCE, Evidence, Usual, evidence, usual
-from ...datasets.quality.episode_stats import Conduct
-from ...datasets.quality.verdict import NOTHING_REQUIRED, Required, Verdict, quality
-from ..storage.study_tables import Ledger, conduct, people
+from ...datasets.quality.demonstrator_stats import TOLERANCE, DemonstratorStats, MedianStats, evidence, usual
+from ...datasets.quality.episode_stats import EpisodeStats
+from ...datasets.quality.verdict import NOTHING_REQUIRED, QualityThresholds, Verdict, quality
+from ..storage.study_tables import StudyDatabase, conduct, people
 
 FRESH_SECONDS = 30.0
 """So long what the median person does is taken as known: all episodes are read for it."""
 
-_COLUMNS = [conduct.c[one.name] for one in fields(Conduct)]
+_COLUMNS = [conduct.c[one.name] for one in fields(EpisodeStats)]
 
 
 class LiveQuality:
@@ -27,18 +27,18 @@ class LiveQuality:
 
     def __init__(
         self,
-        ledger: Ledger,
+        ledger: StudyDatabase,
         study: str,
-        required: Required = NOTHING_REQUIRED,
+        required: QualityThresholds = NOTHING_REQUIRED,
         tolerance: float = TOLERANCE,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._ledger, self._study = ledger, study
         self._required, self._tolerance = required, tolerance
         self._clock = clock
-        self._crowd, self._read_at = Usual(), -FRESH_SECONDS
+        self._crowd, self._read_at = MedianStats(), -FRESH_SECONDS
 
-    def evidence(self, person: str) -> Evidence | None:
+    def evidence(self, person: str) -> DemonstratorStats | None:
         """Gather the evidence on one person; None before their first episode that counts."""
         rows = self._rows(people.c.person == person)
         return evidence(rows, self._usual(), self._tolerance).get(person)
@@ -53,20 +53,21 @@ class LiveQuality:
         gathered = evidence(self._rows(), self._usual(), self._tolerance)
         return {person: quality(one, self._required) for person, one in gathered.items()}
 
-    def _usual(self) -> Usual:
+    def _usual(self) -> MedianStats:
         now = self._clock()
         if now - self._read_at >= FRESH_SECONDS:
             self._crowd, self._read_at = usual(self._rows(), self._tolerance), now
         return self._crowd
 
-    def _rows(self, *where: sql.ColumnElement[bool]) -> list[Conduct]:
+    def _rows(self, *where: sql.ColumnElement[bool]) -> list[EpisodeStats]:
         query = sql.select(*_COLUMNS).join_from(conduct, people, conduct.c.person == people.c.person)
         return [
-            Conduct(**row) for row in self._ledger.rows(query.where(people.c.study == self._study, *where))
+            EpisodeStats(**row)
+            for row in self._ledger.rows(query.where(people.c.study == self._study, *where))
         ]
 
 
-def write_down(ledger: Ledger, one: Conduct) -> None:
+def write_down(ledger: StudyDatabase, one: EpisodeStats) -> None:
     """Write an episode's conduct into the ledger, once: a second time changes nothing."""
     with ledger.write() as connection:
         known = sql.select(conduct.c.episode).where(conduct.c.episode == one.episode)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import sqlalchemy as sql
 
 from ...errors import TutelageError
-from ..storage.study_tables import Ledger, events
+from ..storage.study_tables import StudyDatabase, events
 
 DECISIONS = ("pause", "resume", "ban")
 """What whoever runs a study may decide of everyone or one person; a ban is for one person, and for good."""
@@ -29,7 +29,7 @@ def clean_reason(reason: str) -> str:
 
 
 @dataclass(frozen=True)
-class Standing:
+class ModerationState:
     """What stands now: `reason` is that of the study's pause; the mappings give pseudonym → reason, or for
     those whose way was `ended` from outside, pseudonym → outcome."""
 
@@ -43,7 +43,7 @@ class Standing:
         """Say where one person stands, whatever the whole study does: "", "paused" or "banned"."""
         return "banned" if person in self.banned else "paused" if person in self.waiting else ""
 
-    def after(self, what: str, person: str, reason: str) -> Standing:
+    def after(self, what: str, person: str, reason: str) -> ModerationState:
         """Return what stands after one more decision."""
         if not person:
             paused = what == "pause"
@@ -59,9 +59,9 @@ class Standing:
         return replace(self, waiting=waiting, banned=banned)
 
 
-def standing(ledger: Ledger, study: str) -> Standing:
+def standing(ledger: StudyDatabase, study: str) -> ModerationState:
     """Read what stands now, from the events; cheap enough to ask once a second. Blocks for the disk."""
-    now = Standing()
+    now = ModerationState()
     for row in ledger.rows(
         sql.select(events.c.what, events.c.person, events.c.reason)
         .where(events.c.study == study, events.c.what.in_((*DECISIONS, ENDED)))
@@ -71,7 +71,7 @@ def standing(ledger: Ledger, study: str) -> Standing:
     return now
 
 
-def decide(ledger: Ledger, study: str, what: str, person: str = "", reason: str = "") -> None:
+def decide(ledger: StudyDatabase, study: str, what: str, person: str = "", reason: str = "") -> None:
     """Pause, resume or ban: write the event that every server of the study will read.
 
     Raises TutelageError without a reason, for a stranger, and where nothing would change.

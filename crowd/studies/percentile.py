@@ -8,19 +8,19 @@ from typing import Any
 
 import sqlalchemy as sql
 
-from ...datasets.quality.demonstrator_stats import TOLERANCE, Usual, evidence
-from ...datasets.quality.episode_stats import Conduct
-from ...datasets.quality.verdict import NOTHING_REQUIRED, Required, quality
-from ..storage.study_tables import Ledger, conduct
+from ...datasets.quality.demonstrator_stats import TOLERANCE, MedianStats, evidence
+from ...datasets.quality.episode_stats import EpisodeStats
+from ...datasets.quality.verdict import NOTHING_REQUIRED, QualityThresholds, quality
+from ..storage.study_tables import StudyDatabase, conduct
 from .study import Study
 
 ENOUGH = 20
 """A percentile is shown once so many attempts of others are known."""
 
-_MEASURED = [one.name for one in fields(Conduct)]
+_MEASURED = [one.name for one in fields(EpisodeStats)]
 
 
-def better_than(ledger: Ledger, row: Mapping[str, Any]) -> int | None:
+def better_than(ledger: StudyDatabase, row: Mapping[str, Any]) -> int | None:
     """Return which share of others' attempts at the task a solved one is strictly better than, in percent.
 
     A solved attempt is better than every failed one, and than a solved one that took more steps: more
@@ -54,14 +54,14 @@ def falls_short(rows: Sequence[Mapping[str, Any]], study: Study) -> str:
     """
     if study.quality is None or not rows:
         return ""
-    played = [Conduct(**{name: row[name] for name in _MEASURED}) for row in rows]
-    [gathered] = evidence(played, Usual(), study.gold.tolerance if study.gold else TOLERANCE).values()
+    played = [EpisodeStats(**{name: row[name] for name in _MEASURED}) for row in rows]
+    [gathered] = evidence(played, MedianStats(), study.gold.tolerance if study.gold else TOLERANCE).values()
     verdict = quality(gathered, required_of(study))
     return "; ".join(verdict.reasons) if verdict.met is False else ""
 
 
-def required_of(study: Study) -> Required:
+def required_of(study: Study) -> QualityThresholds:
     """Say what a study asks of its people, as `quality` judges them."""
     if study.quality is None:
         return NOTHING_REQUIRED
-    return Required(study.quality.after, study.quality.success or 0.0, study.quality.gold or 0.0)
+    return QualityThresholds(study.quality.after, study.quality.success or 0.0, study.quality.gold or 0.0)

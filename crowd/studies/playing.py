@@ -6,11 +6,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ...errors import TutelageError
-from ..seats.session import PRACTICE, UNDERWAY, Phase
+from ..seats.session import OPEN_PHASES, PRACTICE, Phase
 from ..storage.journal_records import EpisodeRecord
 from .episode_records import conduct_row, counted
 from .percentile import better_than, falls_short
-from .seed_claims import Claim
+from .seed_claims import SeedClaim
 
 if TYPE_CHECKING:
     from .visit import Visit
@@ -27,7 +27,7 @@ class Playing:
         self.done = 0
         self.earned = 0
         self.hidden_ms = 0
-        self.claim: Claim | None = None
+        self.claim: SeedClaim | None = None
         self._visit = visit
         self._session = visit.session
         self._house = visit.house
@@ -126,7 +126,7 @@ class Playing:
 
     async def lose(self) -> None:
         """Let go of an episode whose seed went to somebody else while this person was away."""
-        if self._session.phase in UNDERWAY:
+        if self._session.phase in OPEN_PHASES:
             await self._session.leave("abandoned")
         self.claim = None
         self._session.notices.append(self._visit.texts.say("notice.moved-on"))
@@ -134,7 +134,7 @@ class Playing:
 
     async def stop(self) -> None:
         """Leave nothing open: what is underway when a visit ends is given up."""
-        if self._session.phase in UNDERWAY:
+        if self._session.phase in OPEN_PHASES:
             await self._session.leave("abandoned")
         await self._session.close()
         self.claim = None
@@ -155,7 +155,7 @@ class Playing:
         practised = self._visit.progress.get("practised_tasks", {})
         self._visit.progress["practised_tasks"] = {**practised, task: self.practised(task) + 1}
 
-    async def _play(self, claim: Claim) -> None:
+    async def _play(self, claim: SeedClaim) -> None:
         """Play the seed that a claim is for, or go on where it was left."""
         seat = self._session.seat.seat
         self._house.bests.prepare(claim.task, claim.seed)

@@ -20,7 +20,7 @@ import sqlalchemy as sql
 
 from ...errors import TutelageError
 from ..storage.secret import Secret
-from ..storage.study_tables import Ledger, claims
+from ..storage.study_tables import StudyDatabase, claims
 from .study import FRESH, GOLD, PRACTICE, Study
 
 FREE = ("demonstration", "repeat")
@@ -32,7 +32,7 @@ _SHARES = 1 << 32
 
 
 @dataclass(frozen=True)
-class Claim:
+class SeedClaim:
     """One row of `claims`."""
 
     id: int
@@ -47,11 +47,11 @@ class Claim:
     until: float
 
 
-class Claims:
+class SeedClaims:
     """Hands out the seeds of one study. Calls block for the disk; several servers may make them at once."""
 
     def __init__(
-        self, study: Study, ledger: Ledger, secret: Secret, clock: Callable[[], float] = time.time
+        self, study: Study, ledger: StudyDatabase, secret: Secret, clock: Callable[[], float] = time.time
     ) -> None:
         self._study = study
         self._ledger = ledger
@@ -59,7 +59,7 @@ class Claims:
         self._clock = clock
         self._tasks = [task.id for task in study.tasks]
 
-    def take(self, person: str) -> Claim | None:
+    def take(self, person: str) -> SeedClaim | None:
         """Give a person the claim they hold, else the next one; None when nothing is left for them."""
         for _ in range(_TRIES):
             try:
@@ -70,12 +70,12 @@ class Claims:
                 continue
         raise TutelageError("expected a seed to be free within a moment, got none; try again")
 
-    def held(self, person: str) -> Claim | None:
+    def held(self, person: str) -> SeedClaim | None:
         """Return the claim that a person holds, if it is still theirs."""
         with self._ledger.engine.connect() as connection:
             return self._one(connection, claims.c.person == person, claims.c.state == "held")
 
-    def renew(self, claim: Claim, episode: str = "") -> bool:
+    def renew(self, claim: SeedClaim, episode: str = "") -> bool:
         """Hold a claim for longer, and note the episode it is played as; False when it is lost."""
         values: dict[str, Any] = {"until": self._until()} | ({"episode": episode} if episode else {})
         return self._change(claim, values)
@@ -96,7 +96,7 @@ class Claims:
         theirs = claims.update().where(self._mine(person), claims.c.state.in_(states))
         connection.execute(theirs.values(state="held", until=0.0, episode=""))
 
-    def finish(self, connection: sql.Connection, claim: Claim, episode: str) -> None:
+    def finish(self, connection: sql.Connection, claim: SeedClaim, episode: str) -> None:
         """Mark a claim as played, within a transaction of the caller's.
 
         It counts even when it had run out meanwhile, so long as nobody else has it.
@@ -138,16 +138,16 @@ class Claims:
         if connection.dialect.name == "postgresql":  # SQLite has one writer at a time anyway
             connection.execute(sql.select(sql.func.pg_advisory_xact_lock(_LOCK)))
 
-    def _held(self, connection: sql.Connection, person: str) -> Claim | None:
+    def _held(self, connection: sql.Connection, person: str) -> SeedClaim | None:
         """Take up again what a person holds, even if it has run out, so long as nobody else took it."""
         mine = self._one(connection, claims.c.person == person, claims.c.state == "held")
         if mine is None:
             return None
         until = self._until()
         connection.execute(claims.update().where(claims.c.id == mine.id).values(until=until))
-        return Claim(**{**vars(mine), "until": until})
+        return SeedClaim(**{**vars(mine), "until": until})
 
-    def _next(self, connection: sql.Connection, person: str) -> Claim | None:
+    def _next(self, connection: sql.Connection, person: str) -> SeedClaim | None:
         played: Counter[str] = Counter()
         own = sql.select(claims.c.task, sql.func.count()).where(self._mine(person)).group_by(claims.c.task)
         for task, count in connection.execute(own):
@@ -171,13 +171,13 @@ class Claims:
                 return claim
         return None
 
-    def _baseline(self, connection: sql.Connection, person: str, index: int) -> Claim:
+    def _baseline(self, connection: sql.Connection, person: str, index: int) -> SeedClaim:
         """Everybody plays every seed, in the same order, one task after the other."""
         task = self._tasks[index % len(self._tasks)]
         seed = self._study.seeds.start + index // len(self._tasks)
         return self._insert(connection, person, task, seed, "baseline", person)
 
-    def _gold(self, connection: sql.Connection, person: str, task: str) -> Claim:
+    def _gold(self, connection: sql.Connection, person: str, task: str) -> SeedClaim:
         """Take a gold seed that the person has not played; everybody has them in another order."""
         known = {
             row.seed
@@ -197,7 +197,7 @@ class Claims:
         seed = next(one for one in seeds if one not in known)
         return self._insert(connection, person, task, seed, "gold", person)
 
-    def _left(self, connection: sql.Connection, person: str, task: str) -> Claim | None:
+    def _left(self, connection: sql.Connection, person: str, task: str) -> SeedClaim | None:
         """Take over a claim that somebody left, on a seed that this person has not played."""
         found = self._one(
             connection,
@@ -212,9 +212,9 @@ class Claims:
             return None
         values = {"person": person, "until": self._until(), "episode": ""}
         connection.execute(claims.update().where(claims.c.id == found.id).values(**values))
-        return Claim(**{**vars(found), **values})
+        return SeedClaim(**{**vars(found), **values})
 
-    def _open(self, connection: sql.Connection, person: str, task: str) -> Claim | None:
+    def _open(self, connection: sql.Connection, person: str, task: str) -> SeedClaim | None:
         """Take a place on a repeated seed that is still open, else the next fresh seed, within the quota."""
         here = (claims.c.study == self._study.name) & (claims.c.task == task) & claims.c.role.in_(FREE)
         quota = self._study.quotas[task].quota if task in self._study.quotas else None
@@ -244,11 +244,11 @@ class Claims:
 
     def _insert(
         self, connection: sql.Connection, person: str, task: str, seed: int, role: str, slot: str
-    ) -> Claim:
+    ) -> SeedClaim:
         row: dict[str, Any] = {"study": self._study.name, "task": task, "seed": seed, "role": role}
         row |= {"slot": slot, "person": person, "state": "held", "episode": "", "until": self._until()}
         made = connection.execute(claims.insert().values(**row).returning(claims.c.id)).scalar_one()
-        return Claim(id=made, **row)
+        return SeedClaim(id=made, **row)
 
     def _seeds_of(self, person: str, task: str) -> sql.Select[Any]:
         return sql.select(claims.c.seed).where(self._mine(person), claims.c.task == task)
@@ -256,12 +256,12 @@ class Claims:
     def _mine(self, person: str) -> sql.ColumnElement[bool]:
         return (claims.c.person == person) & (claims.c.study == self._study.name)
 
-    def _one(self, connection: sql.Connection, *wanted: sql.ColumnElement[bool]) -> Claim | None:
+    def _one(self, connection: sql.Connection, *wanted: sql.ColumnElement[bool]) -> SeedClaim | None:
         query = sql.select(claims).where(claims.c.study == self._study.name, *wanted)
         row = connection.execute(query.order_by(claims.c.id).limit(1)).mappings().first()
-        return None if row is None else Claim(**{one.name: row[one.name] for one in fields(Claim)})
+        return None if row is None else SeedClaim(**{one.name: row[one.name] for one in fields(SeedClaim)})
 
-    def _change(self, claim: Claim, values: dict[str, Any]) -> bool:
+    def _change(self, claim: SeedClaim, values: dict[str, Any]) -> bool:
         still = (claims.c.id == claim.id) & (claims.c.person == claim.person) & (claims.c.state == "held")
         with self._ledger.write() as connection:
             return bool(connection.execute(claims.update().where(still).values(**values)).rowcount)

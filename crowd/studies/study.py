@@ -13,20 +13,20 @@ from ...envs.suite import Suite, load_suite
 from ...envs.task import RECORD, TEST, SeedRange, Task
 from ..recruiting.admission import Recruiting
 from ..recruiting.money import shown
-from ..translations import Texts, load_texts
+from ..translations import Translations, load_texts
 from .study_schema import (
     PLAIN,
     Breaks,
-    Check,
-    Gold,
-    Limits,
+    ComprehensionCheck,
+    EpisodeQuota,
+    GoldEpisodes,
     Pay,
     Practice,
-    Quality,
-    Quota,
-    Repeats,
+    QualityCriteria,
+    RepeatedSeeds,
     Section,
     Text,
+    TimeLimits,
 )
 
 FRESH = SeedRange("demonstrations", 0, 400_000_000)
@@ -45,17 +45,17 @@ class Study(Section):
     title: Text = Field(default={})
     people: int = Field(ge=1, strict=True)
     episodes: int = Field(ge=1, strict=True)
-    quotas: dict[str, Quota] = Field(default={}, alias="tasks")
-    repeats: Repeats | None = None
-    gold: Gold | None = None
+    quotas: dict[str, EpisodeQuota] = Field(default={}, alias="tasks")
+    repeats: RepeatedSeeds | None = None
+    gold: GoldEpisodes | None = None
     consent: Text
     instructions: Text = Field(default={})
     practice: Practice | None = None
-    check: Check | None = None
-    limits: Limits = Limits()
+    check: ComprehensionCheck | None = None
+    limits: TimeLimits = TimeLimits()
     breaks: Breaks | None = None
     pay: Pay | None = None
-    quality: Quality | None = None
+    quality: QualityCriteria | None = None
     score: Literal["percentile", "none"] = "percentile"
     recruiting: Recruiting = Recruiting()
     words: dict[str, dict[str, str]] = Field(default={})
@@ -144,7 +144,7 @@ class Study(Section):
         questions = self.check.questions if self.check else ()
         return tuple(question.id or f"question-{number}" for number, question in enumerate(questions, 1))
 
-    def texts(self, language: str) -> Texts:
+    def texts(self, language: str) -> Translations:
         """Return the texts of a language, with the study's own words in them."""
         return load_texts(language, self._folder, self.words.get(language, {}))
 

@@ -16,12 +16,12 @@ from ..recruiting.payment_table import owe
 from ..storage.journal import Journal, saved
 from ..storage.journal_records import EpisodeRecord
 from ..storage.study_records import answers, devices
-from ..storage.study_tables import Ledger, Person, consents, identities, people
-from ..translations import Texts
+from ..storage.study_tables import PersonRecord, StudyDatabase, consents, identities, people
+from ..translations import Translations
 from .episode_records import conduct_row, counted, has_succeeded, rows_of, strike_out, write_down
-from .expert_length_cache import BestLengths
-from .moderation import Standing
-from .seed_claims import Claim, Claims
+from .expert_length_cache import ExpertLengthCache
+from .moderation import ModerationState
+from .seed_claims import SeedClaim, SeedClaims
 from .study import Study
 
 T = TypeVar("T")
@@ -30,24 +30,24 @@ _LEFT_SECONDS = 60.0
 
 
 @dataclass
-class House:
+class StudyContext:
     """The rooms that visits use. Whatever touches the database is done `in_thread`."""
 
     study: Study
-    ledger: Ledger
+    ledger: StudyDatabase
     journal: Journal
-    claims: Claims
-    bests: BestLengths
+    claims: SeedClaims
+    bests: ExpertLengthCache
     controls: Mapping[str, Controls]
     """What the keys of each task are."""
-    standing: Standing = field(default_factory=Standing)
+    standing: ModerationState = field(default_factory=ModerationState)
     """Whether the study, or somebody in it, is paused or banned; read anew every second."""
     clock: Callable[[], float] = time.time
     steady: Callable[[], float] = time.monotonic
     remove: Callable[[str], None] = lambda _: None
     """Is told a pseudonym whose episodes are to be removed, after all of them have been stored."""
 
-    def texts(self, language: str) -> Texts:
+    def texts(self, language: str) -> Translations:
         """Return the texts of a language, with the study's own words in them."""
         return self.study.texts(language)
 
@@ -67,7 +67,7 @@ class House:
         with self.ledger.engine.connect() as connection:
             return rows_of(connection, person)
 
-    def note(self, what: str, person: Person, reason: str) -> None:
+    def note(self, what: str, person: PersonRecord, reason: str) -> None:
         """Add an event about a person. Blocks."""
         self.ledger.note(self.study.name, what, person.person, reason[:500])
 
@@ -88,21 +88,25 @@ class House:
             for row in self.ledger.rows(sql.select(people.c.seat).where(people.c.seat.in_(seats), ended)):
                 self.abandon_all(row["seat"])
 
-    def give_up_seed(self, person: Person, claim: Claim | None, why: str) -> None:
+    def give_up_seed(self, person: PersonRecord, claim: SeedClaim | None, why: str) -> None:
         """Note that an episode could not be played, so that nobody else is given its seed. Blocks."""
         self.note("broken", person, why)
         if claim is not None:
             with self.ledger.write() as connection:
                 self.claims.finish(connection, claim, "")
 
-    def where_back(self, person: Person) -> str:
+    def where_back(self, person: PersonRecord) -> str:
         """Return the address that a person came from and goes back to, or "". Blocks."""
         found = self.ledger.rows(sql.select(identities.c.ids).where(identities.c.person == person.person))
         ids = found[0]["ids"] if found else {}
         return self.study.recruiting.where_back(person.source, ids, person.code)
 
     def write(
-        self, person: Person, row: Mapping[str, Any], claim: Claim | None, progress: Mapping[str, Any]
+        self,
+        person: PersonRecord,
+        row: Mapping[str, Any],
+        claim: SeedClaim | None,
+        progress: Mapping[str, Any],
     ) -> list[dict[str, Any]]:
         """Write down an episode that is over, in one transaction; returns all that the person has played."""
         with self.ledger.write() as connection:
@@ -113,7 +117,7 @@ class House:
             connection.execute(change.values(progress=dict(progress), seen=self.clock()))
             return rows_of(connection, person.person)
 
-    def let_in(self, person: Person, version: str, language: str, **values: Any) -> bool:
+    def let_in(self, person: PersonRecord, version: str, language: str, **values: Any) -> bool:
         """Note that a person agrees, and change their row, in one transaction; False when it is full."""
         with self.ledger.write() as connection:
             if self.room(connection) < 1:
@@ -124,7 +128,7 @@ class House:
 
     def end(
         self,
-        person: Person,
+        person: PersonRecord,
         decision: str,
         version: str,
         language: str,
@@ -161,7 +165,7 @@ class House:
         owe(connection, self.study.name, person, amounts, pay.currency, self.clock())
 
     def answer_rows(
-        self, person: Person, chosen: Sequence[int], right: Sequence[int], attempt: int, language: str
+        self, person: PersonRecord, chosen: Sequence[int], right: Sequence[int], attempt: int, language: str
     ) -> list[dict[str, Any]]:
         """Make the rows of an attempt at the check: one for each question, with the chosen answer."""
         pairs = zip(self.study.question_ids, chosen, right, strict=True)
@@ -171,13 +175,13 @@ class House:
             for question, answer, correct in pairs
         ]
 
-    def answered(self, person: Person, rows: Sequence[Mapping[str, Any]], **values: Any) -> None:
+    def answered(self, person: PersonRecord, rows: Sequence[Mapping[str, Any]], **values: Any) -> None:
         """Write down the answers to a check, and change the person's row, in one transaction. Blocks."""
         with self.ledger.write() as connection:
             connection.execute(answers.insert(), [dict(row) for row in rows])
             self._change(connection, person, values)
 
-    def note_device(self, person: Person, told: Mapping[str, Any]) -> None:
+    def note_device(self, person: PersonRecord, told: Mapping[str, Any]) -> None:
         """Write down what a person plays on, unless that is what was written last. Blocks."""
         query = (
             sql.select(devices)
@@ -209,7 +213,7 @@ class House:
         taken = taken.where(people.c.study == self.study.name, underway | (people.c.outcome == "completed"))
         return self.study.people - int(connection.execute(taken).scalar_one())
 
-    def settle(self, claim: Claim, record: EpisodeRecord) -> None:
+    def settle(self, claim: SeedClaim, record: EpisodeRecord) -> None:
         """Write down an episode that ended just before a crash, from the journal alone. Blocks."""
         task = self.study.suite[record.task]
         steps = self.journal.steps(record.episode)
@@ -221,11 +225,11 @@ class House:
             self.claims.finish(connection, claim, record.episode)
 
     def _note_decision(
-        self, connection: sql.Connection, person: Person, decision: str, version: str, language: str
+        self, connection: sql.Connection, person: PersonRecord, decision: str, version: str, language: str
     ) -> None:
         row = {"person": person.person, "study": self.study.name, "consent": version, "language": language}
         connection.execute(consents.insert(), {**row, "decision": decision, "at": self.clock()})
 
-    def _change(self, connection: sql.Connection, person: Person, values: Mapping[str, Any]) -> None:
+    def _change(self, connection: sql.Connection, person: PersonRecord, values: Mapping[str, Any]) -> None:
         change = people.update().where(people.c.person == person.person)
         connection.execute(change.values(seen=self.clock(), **values))

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from ..recruiting.bonus import Amount, Bonus, Counted
+from ..recruiting.bonus import Amount, Bonus, ScoredEpisode
 from ..recruiting.money import DECIMALS, currency, fits, minor_units
 
 PLAIN = ""
@@ -31,20 +31,20 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
 
-class Quota(Section):
+class EpisodeQuota(Section):
     """How many episodes are wanted of a task, gold ones not counted; None for as many as come."""
 
     quota: int | None = Field(default=None, ge=1, strict=True)
 
 
-class Repeats(Section):
+class RepeatedSeeds(Section):
     """This share of the seeds is played by so many people, to see how far they agree."""
 
     share: float = Field(gt=0, le=1)
     people: int = Field(default=2, ge=2, strict=True)
 
 
-class Gold(Section):
+class GoldEpisodes(Section):
     """This share of a person's episodes is on seeds that everybody plays and whose best length is known.
 
     One is passed when it is solved in at most `tolerance` times the expert's steps.
@@ -77,14 +77,14 @@ class Question(Section):
     correct: int = Field(ge=0, strict=True)
 
 
-class Check(Section):
+class ComprehensionCheck(Section):
     """Questions that must all be answered rightly, in at most so many attempts."""
 
     attempts: int = Field(default=2, ge=1, le=20, strict=True)
     questions: tuple[Question, ...]
 
 
-class Limits(Section):
+class TimeLimits(Section):
     """How long things may take; None for no limit.
 
     An episode that takes longer is a failure. Whoever does nothing for `idle_seconds` is asked whether they
@@ -139,12 +139,12 @@ class Pay(Section):
         """Return the largest bonus that a participant can earn, in minor units."""
         return self.bonus.most(self.currency, episodes) if self.bonus else 0
 
-    def earned(self, episodes: int, played: list[Counted]) -> int:
+    def earned(self, episodes: int, played: list[ScoredEpisode]) -> int:
         """Return the bonus of a participant's own episodes, in minor units."""
         return self.bonus.earned(self.currency, episodes, played) if self.bonus else 0
 
 
-class Quality(Section):
+class QualityCriteria(Section):
     """What a person must reach once they have played so many episodes, as shares.
 
     `success` is about all of them, `gold` about the gold ones that were passed. Who falls short ends there,

@@ -15,24 +15,24 @@ import sqlalchemy as sql
 from ...envs.keys.controls import Controls
 from ...errors import TutelageError
 from ...files.atomic_files import disk_errors, write_whole
-from ..cluster.membership import Company
-from ..privacy.pending_removals import Removals
+from ..cluster.membership import ClusterMembership
+from ..privacy.pending_removals import PendingRemovals
 from ..recruiting.browsers import asking, released_since
 from ..seats.recorder import Recorder
 from ..seats.seat import Seat
 from ..seats.session import Session
-from ..server.server_metrics import Meter, beat_alone, feel_pulse
+from ..server.server_metrics import ServerMetrics, beat_alone, feel_pulse
 from ..settings import Settings
 from ..storage.database import cause
 from ..storage.journal import saved
 from ..storage.journal_records import EpisodeRecord, SeatRecord
 from ..storage.secret import Secret
-from ..storage.study_tables import ON_BEHALF_OF, Ledger, Person, people
-from .expert_length_cache import BestLengths
+from ..storage.study_tables import ON_BEHALF_OF, PersonRecord, StudyDatabase, people
+from .expert_length_cache import ExpertLengthCache
 from .moderation import standing
-from .seed_claims import Claims
+from .seed_claims import SeedClaims
 from .study import Study
-from .study_context import House
+from .study_context import StudyContext
 from .visit import Visit
 
 TICK_SECONDS = 1.0
@@ -64,25 +64,25 @@ class StudyServer(Recorder):
         self.folder = folder
         super().__init__(Settings(study.suite, folder, study.seeds, database=database, parts=parts))
         self.secret = Secret.load(folder)
-        self.ledger = Ledger(self.journal.engine)
-        self.house = House(
+        self.ledger = StudyDatabase(self.journal.engine)
+        self.house = StudyContext(
             study=study,
             ledger=self.ledger,
             journal=self.journal,
-            claims=Claims(study, self.ledger, self.secret, clock=lambda: self.house.clock()),
-            bests=BestLengths(study.suite, self.ledger),
+            claims=SeedClaims(study, self.ledger, self.secret, clock=lambda: self.house.clock()),
+            bests=ExpertLengthCache(study.suite, self.ledger),
             controls=controls,
             standing=standing(self.ledger, study.name),
             remove=self._remove,
         )
         if self.journal.fence is not None:
-            self.company = Company(self.journal, self.ledger, self.store, self.let_go, self.figures)
-        self.meter = Meter()
+            self.company = ClusterMembership(self.journal, self.ledger, self.store, self.let_go, self.figures)
+        self.meter = ServerMetrics()
         self._started = time.time()
         self._visits: dict[str, Visit] = {}
         self._touched: dict[str, float] = {}
         self._at_work: dict[str, asyncio.Task[None]] = {}
-        self._removals: Removals | None = None
+        self._removals: PendingRemovals | None = None
         self._running: list[asyncio.Task[None]] = []
         self._asked: dict[str, str] = {}
         self._last_event: int | None = None
@@ -99,7 +99,7 @@ class StudyServer(Recorder):
         if self.company is None:  # else for each seat that comes, and by those who look for orphans
             await asyncio.to_thread(self._keep_what_was_finished)
         await super().start()
-        self._removals = Removals(self.study.name, self.journal, self.ledger, self.store, self.copies)
+        self._removals = PendingRemovals(self.study.name, self.journal, self.ledger, self.store, self.copies)
         await self._remove_what_is_due()
         loops = self._run_clockwork(), feel_pulse(self.meter)
         self._running = [asyncio.create_task(loop) for loop in loops]
@@ -160,11 +160,11 @@ class StudyServer(Recorder):
         """Return a seat that is open on this server; nothing is read for it."""
         return self._seats.get(seat)
 
-    def person_of(self, seat: str) -> Person | None:
+    def person_of(self, seat: str) -> PersonRecord | None:
         """Look up whose seat that is. Blocks."""
         return self.ledger.person(seat=seat)
 
-    def join(self, person: str, source: str, language: str) -> Person:
+    def join(self, person: str, source: str, language: str) -> PersonRecord:
         """Give a person their seat, or the one they have; who finds the study full is told there. Blocks."""
         if (known := self.ledger.person(person=person)) is not None:
             return known
@@ -200,7 +200,7 @@ class StudyServer(Recorder):
         """What the keeper has to say is for whoever runs the study."""
         _log.warning("%s", text)
 
-    def _open(self, person: Person) -> Seat:
+    def _open(self, person: PersonRecord) -> Seat:
         deliver = self._keeper.put if self._keeper else None
         record = SeatRecord(person.seat, person.person)
         session = Session(record, self.study.suite, self.journal, self.world, deliver=deliver)

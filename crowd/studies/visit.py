@@ -13,17 +13,26 @@ from dataclasses import replace
 from typing import Any
 
 from ..recruiting.agreed_pay import AgreedPay, agreed_pay, note_of
-from ..seats.protocol import Answers, Command, Consent, Device, Hidden, Language, Message, Withdraw
-from ..seats.session import UNDERWAY, Phase, Session
-from ..storage.study_tables import Person
+from ..seats.protocol import (
+    CheckAnswers,
+    ChooseLanguage,
+    Command,
+    Consent,
+    DeviceInfo,
+    Message,
+    PageHidden,
+    Withdraw,
+)
+from ..seats.session import OPEN_PHASES, Phase, Session
+from ..storage.study_tables import PersonRecord
 from .playing import Playing
-from .study_context import House
+from .study_context import StudyContext
 from .watchfulness import Watchfulness
 from .way import way_messages
 
 
 class Visit:
-    """Leads one person; a `Guide`. `changing` is the seat's: what is done on a timer is done inside it.
+    """Leads one person; a `Flow`. `changing` is the seat's: what is done on a timer is done inside it.
 
     `progress` is what the stages need to be taken up again: when the session `began`, the version of the
     `consent` and the pay that was `agreed` with it, `practised_tasks` (task → practice episodes done),
@@ -32,7 +41,7 @@ class Visit:
     `shown`, the outcome that waits for a "next".
     """
 
-    def __init__(self, session: Session, house: House, person: Person) -> None:
+    def __init__(self, session: Session, house: StudyContext, person: PersonRecord) -> None:
         self.session = session
         self.house = house
         self.study = house.study
@@ -85,12 +94,12 @@ class Visit:
         self.watch.note_activity()
         stage = self.person.stage
         match message:
-            case Hidden():
+            case PageHidden():
                 self.playing.hidden_ms += message.ms
-            case Device() if stage not in ("consent", "done"):
+            case DeviceInfo() if stage not in ("consent", "done"):
                 told = message.model_dump(exclude={"type"})
                 await self.house.in_thread(self.house.note_device, self.person, told)
-            case Language() if message.code in self.study.languages:
+            case ChooseLanguage() if message.code in self.study.languages:
                 self.texts = self.house.texts(message.code)
                 await self.save(language=message.code)
             case Withdraw() if stage not in ("consent", "done"):
@@ -99,13 +108,13 @@ class Visit:
                 await self._consent(message.given)
             case Command(type="ready") if stage == "instructions":
                 await self._to(self._after(stage))
-            case Answers() if stage == "check":
+            case CheckAnswers() if stage == "check":
                 await self._check(message.chosen)
             case Command(type="next") if stage in ("practice", "play", "rest"):
                 await self._next()
-            case Command(type="discard") if self.session.phase in UNDERWAY:
+            case Command(type="discard") if self.session.phase in OPEN_PHASES:
                 await self.playing.over("given-up")
-            case Command() | Consent() | Answers() | Withdraw() | Language() | Device():
+            case Command() | Consent() | CheckAnswers() | Withdraw() | ChooseLanguage() | DeviceInfo():
                 pass
             case _:
                 return False

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ..seats.session import UNDERWAY, Phase
+from ..seats.session import OPEN_PHASES, Phase
 
 if TYPE_CHECKING:
     from .visit import Visit
@@ -81,7 +81,7 @@ class Watchfulness:
 
     async def _end_episode(self) -> None:
         async with self._visit.changing():
-            if self.seconds_left == 0 and self._visit.session.phase in UNDERWAY:
+            if self.seconds_left == 0 and self._visit.session.phase in OPEN_PHASES:
                 await self._visit.playing.over("time")
 
     async def _let_wait(self) -> None:
@@ -100,7 +100,7 @@ class Watchfulness:
         async with visit.changing():
             if visit.is_over or visit.session.phase is Phase.PLAYING:
                 return
-            if visit.session.phase in UNDERWAY and visit.session.episode and visit.session.episode.steps:
+            if visit.session.phase in OPEN_PHASES and visit.session.episode and visit.session.episode.steps:
                 await visit.playing.over("time")
             if not visit.is_over:
                 await visit.end("completed" if visit.playing.done >= visit.study.episodes else "timed-out")

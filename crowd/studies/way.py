@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ...envs.keys.controls import Controls
 from ...envs.task import Task
 from ..recruiting.money import shown
-from ..seats.session import UNDERWAY, Phase
+from ..seats.session import OPEN_PHASES, Phase
 from ..translations import language_names
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ Told = dict[str, Any]
 def way_messages(visit: Visit) -> list[Told]:
     """Return what a visit adds to the `state` message, and its `way` message."""
     title = visit.study.say(visit.study.title, visit.texts.code) or visit.study.name
-    choices = ["discard"] if visit.session.phase in UNDERWAY else []
+    choices = ["discard"] if visit.session.phase in OPEN_PHASES else []
     return [
         {"type": "state", "suite": title, "study": True, "choices": choices, "outcome": None},
         _way(visit, title),

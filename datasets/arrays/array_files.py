@@ -12,27 +12,27 @@ from ...errors import TutelageError
 from ...files.bounded_archives import npy_header
 from ...files.bounded_files import open_regular, read_json
 from ...files.finite_json import json_text
-from ..proof import Replay
+from ..proof import ReplayResult
 from ..trajectory import Trajectory
 
 _LEAF = "observations/"
 
 
 @dataclass(frozen=True)
-class Chunk:
+class ArrayChunk:
     """Some steps of one task: array name → `[n, ...]`, and the vocabulary of each array of text codes."""
 
     arrays: dict[str, np.ndarray]
     words: dict[str, list[str]]
 
     @classmethod
-    def bare(cls, episodes: Sequence[Trajectory]) -> Chunk:
+    def bare(cls, episodes: Sequence[Trajectory]) -> ArrayChunk:
         """Put whole episodes end to end without any observations."""
         names = ("actions", "controllers")
         return cls({name: np.concatenate([getattr(one, name) for one in episodes]) for name in names}, {})
 
     @classmethod
-    def join(cls, played: Sequence[tuple[Trajectory, Replay]]) -> Chunk:
+    def join(cls, played: Sequence[tuple[Trajectory, ReplayResult]]) -> ArrayChunk:
         """Put whole episodes end to end, each without its last observation."""
         arrays = {
             "actions": np.concatenate([one.actions for one, _ in played]),
@@ -70,7 +70,7 @@ class ColumnArrays:
     def __getitem__(self, name: str) -> np.ndarray:
         return self._arrays[name]
 
-    def put(self, first: int, chunk: Chunk) -> None:
+    def put(self, first: int, chunk: ArrayChunk) -> None:
         """Write a chunk's steps from step `first` on."""
         for name, array in chunk.arrays.items():
             if (words := chunk.words.get(name)) is not None:
@@ -169,7 +169,7 @@ def _check_columns(arrays: dict[str, np.ndarray], words: dict[str, list[str]], f
         )
 
 
-def _mask(again: Replay, masks: Sequence[np.ndarray | None]) -> np.ndarray:
+def _mask(again: ReplayResult, masks: Sequence[np.ndarray | None]) -> np.ndarray:
     """Return a replay's mask without its last row; all true where it has none."""
     if again.legal is not None:
         return again.legal[:-1]

@@ -62,7 +62,7 @@ class LeafProfile:
 
 
 @dataclass
-class Profile:
+class ArrayProfile:
     """What has been seen of the leaves of tasks: (task, leaf path) → its columns."""
 
     leaves: dict[tuple[str, str], LeafProfile] = field(default_factory=dict)
@@ -73,7 +73,7 @@ class Profile:
             if array.dtype.kind in "biuf" and array.ndim <= 2 and array[0].size <= _WIDEST:
                 self._add(task, path, LeafProfile.of(array.reshape(len(array), -1).astype(np.float64)))
 
-    def join(self, other: Profile) -> None:
+    def join(self, other: ArrayProfile) -> None:
         """Add what another profile has seen."""
         for (task, path), leaf in other.leaves.items():
             self._add(task, path, leaf)

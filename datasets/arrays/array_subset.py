@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from .task_arrays import TaskColumns
+from .task_arrays import TaskArrays
 
 
-def episodes_of(columns: TaskColumns, episodes: Sequence[int] | np.ndarray) -> TaskColumns:
+def episodes_of(columns: TaskArrays, episodes: Sequence[int] | np.ndarray) -> TaskArrays:
     """Return columns of the given episodes, in the given order."""
     chosen = np.asarray(episodes, np.int64)
     lengths = np.diff(columns.starts)[chosen]

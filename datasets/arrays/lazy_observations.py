@@ -12,10 +12,10 @@ import numpy as np
 
 from ...envs.grid.environment import GridEnv
 from ...envs.task import Task
-from ...envs.task_env import TaskEnvironment
+from ...envs.task_env import TaskEnv
 
 
-class LiveObservations(Mapping[str, "LiveLeaf"]):
+class LazyObservations(Mapping[str, "LazyLeaf"]):
     """The leaves of one task's observations; `take` gives rows of all of them from one replay.
 
     Episode e has the seed `seeds[e]`, `[E]`, and the rows `starts[e]` to `starts[e + 1]`, `[E + 1]`, of
@@ -23,16 +23,16 @@ class LiveObservations(Mapping[str, "LiveLeaf"]):
     """
 
     def __init__(self, task: Task, seeds: np.ndarray, starts: np.ndarray, actions: np.ndarray) -> None:
-        world = TaskEnvironment(task).env.unwrapped
+        world = TaskEnv(task).env.unwrapped
         assert isinstance(world, GridEnv)
         self._world, self._seeds, self._starts, self._actions = world, seeds, starts, actions
         self._rows = np.empty(0, np.int64)
         self._taken: dict[str, np.ndarray] = {}
 
-    def __getitem__(self, path: str) -> LiveLeaf:
+    def __getitem__(self, path: str) -> LazyLeaf:
         if path not in self._world.observation_space.spaces:  # type: ignore[attr-defined]
             raise KeyError(path)
-        return LiveLeaf(self, path)
+        return LazyLeaf(self, path)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._world.observation_space.spaces)  # type: ignore[attr-defined]
@@ -70,10 +70,10 @@ class LiveObservations(Mapping[str, "LiveLeaf"]):
         }
 
 
-class LiveLeaf:
+class LazyLeaf:
     """One leaf, with the little of an array that training uses: its length, its first rows, any rows."""
 
-    def __init__(self, whole: LiveObservations, path: str) -> None:
+    def __init__(self, whole: LazyObservations, path: str) -> None:
         self._whole, self._path = whole, path
 
     def __len__(self) -> int:

@@ -10,12 +10,12 @@ import numpy as np
 
 from ...console.wording import counted
 from ...errors import TutelageError
-from .task_arrays import TaskColumns, load_columns
+from .task_arrays import TaskArrays, load_columns
 
 CHECKED = 10_000
 """Batches that are looked at before training, to see whether each holds something."""
 
-__all__ = ["Sampler", "TaskColumns", "WindowBatch", "load_columns"]
+__all__ = ["Sampler", "TaskArrays", "WindowBatch", "load_columns"]
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Sampler:
 
     def __init__(
         self,
-        columns: Mapping[str, TaskColumns],
+        columns: Mapping[str, TaskArrays],
         window: int,
         steps_per_batch: int,
         weights: Mapping[str, np.ndarray] | None = None,
@@ -114,7 +114,7 @@ class _Epoch:
 class _Stream:
     """One task's windows, epoch after epoch, as one endless line of steps."""
 
-    def __init__(self, task: str, columns: TaskColumns, window: int, weights: np.ndarray, seed: int) -> None:
+    def __init__(self, task: str, columns: TaskArrays, window: int, weights: np.ndarray, seed: int) -> None:
         if (
             weights.shape != (len(columns.starts) - 1,)
             or not np.isfinite(weights).all()

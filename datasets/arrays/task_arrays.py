@@ -16,21 +16,21 @@ from ...envs.task import SeedRange, Task
 from ...errors import TutelageError, nearest
 from ...files.finite_json import exact_json
 from ..parallel import spread
-from ..proof import Replay
+from ..proof import ReplayResult
 from ..replay import Environments, are_choices, is_grid, replay_many
 from ..store import Progress, Store, select
 from ..store_suite import union
 from ..trajectory import Trajectory
 from .array_cache import cached_folder
-from .array_files import Chunk, ColumnArrays
-from .lazy_observations import LiveObservations
+from .array_files import ArrayChunk, ColumnArrays
+from .lazy_observations import LazyObservations
 
 _EPISODES_A_JOB = 256
 _LAYOUT = 1
 
 
 @dataclass(frozen=True)
-class TaskColumns:
+class TaskArrays:
     """All demonstrations of one task, one after another.
 
     `observations`: leaf path → `[N, ...]`, what was seen when each of the N actions was taken (an episode's
@@ -78,7 +78,7 @@ def load_columns(
     cache: bool = False,
     kinds: Sequence[str] | None = None,
     live: bool = False,
-) -> dict[str, TaskColumns]:
+) -> dict[str, TaskArrays]:
     """Replay every chosen demonstration of the stores into columns, by task id.
 
     `workers` processes replay; the result does not depend on how many. With `cache`
@@ -140,12 +140,12 @@ def _plan(
     return jobs, pa.concat_tables(chosen_tables) if chosen_tables else pa.table({})
 
 
-def _task_columns(task: Task, table: pa.Table, arrays: ColumnArrays, live: bool) -> TaskColumns:
+def _task_columns(task: Task, table: pa.Table, arrays: ColumnArrays, live: bool) -> TaskArrays:
     starts = np.concatenate(([0], np.cumsum(table["steps"].to_numpy(), dtype=np.int64)))
     observations: Any = arrays.observations()
     if live:
-        observations = LiveObservations(task, table["seed"].to_numpy(), starts, arrays["actions"])
-    return TaskColumns(
+        observations = LazyObservations(task, table["seed"].to_numpy(), starts, arrays["actions"])
+    return TaskArrays(
         task=task,
         observations=observations,
         actions=arrays["actions"],
@@ -201,10 +201,10 @@ def _filled(
     return arrays
 
 
-def _replay_job(job: _Job) -> dict[str, Chunk]:
+def _replay_job(job: _Job) -> dict[str, ArrayChunk]:
     """Replay some episodes; return one chunk of steps for each task among them."""
     store = Store.open(job.path)
-    played: dict[str, list[tuple[Trajectory, Replay]]] = {}
+    played: dict[str, list[tuple[Trajectory, ReplayResult]]] = {}
     with Environments(store.suite) as environments:
         episodes = list(store.read_rows(job.part, job.group, job.rows))
         unseen = [episode for episode in episodes if episode.task in job.live]
@@ -218,7 +218,7 @@ def _replay_job(job: _Job) -> dict[str, Chunk]:
             if isinstance(again, TutelageError):
                 raise again
             played.setdefault(episode.task, []).append((episode, again))
-    chunks = {task: Chunk.join(pairs) for task, pairs in played.items()}
+    chunks = {task: ArrayChunk.join(pairs) for task, pairs in played.items()}
     for task in {episode.task for episode in unseen}:
-        chunks[task] = Chunk.bare([episode for episode in unseen if episode.task == task])
+        chunks[task] = ArrayChunk.bare([episode for episode in unseen if episode.task == task])
     return chunks

@@ -23,13 +23,13 @@ from ...files.atomic_files import disk_errors, sync_folder, write_whole
 from ...files.safe_tree import refuse_link
 from ..arrays.array_cache import remove_columns
 from ..manifest import Manifest, PartEntry, revision, stem
-from ..pending import EDITS, PENDING, Pending
+from ..pending import EDITS, PENDING, PendingChange
 from ..schema import SCHEMA, seal
 from ..store_lock import writing
 from .annotations import Annotation, Annotations, sweep_annotations, write_annotations
 from .edit_log import (
-    Place,
-    Record,
+    EditRecord,
+    PartState,
     finish_document,
     next_number,
     read_rows,
@@ -48,7 +48,7 @@ _EPISODES_A_PART = 512
 
 
 @dataclass(frozen=True)
-class Change:
+class StoreChange:
     """What is to become of a store.
 
     Rows of the episodes in `drop` go; the rows in `put` come, in the place of the row with their id where
@@ -74,7 +74,7 @@ class Change:
         return not (self.drop or len(self.rows) or self.document or self.annotations)
 
 
-def commit(store: Store, change: Change) -> Record:
+def commit(store: Store, change: StoreChange) -> EditRecord:
     """Make a change, and keep what undoes it; on disk when this returns.
 
     Raises TutelageError when an episode is gone meanwhile, or the disk refuses: then nothing has changed.
@@ -96,7 +96,7 @@ def commit(store: Store, change: Change) -> Record:
         )
         touched = parts.rewrite(change.drop, change.rows)
         changed = replace(manifest, document=change.document or manifest.document)
-        record = Record(
+        record = EditRecord(
             next_number(folder),
             change.verb,
             change.text,
@@ -112,7 +112,7 @@ def commit(store: Store, change: Change) -> Record:
         )
 
 
-def undo(store: Store) -> Record:
+def undo(store: Store) -> EditRecord:
     """Take back the latest edit; what was added or annotated since stays. Returns the record of the edit.
 
     Raises TutelageError when no edit is left to be undone, or the disk refuses: then nothing has changed.
@@ -120,7 +120,7 @@ def undo(store: Store) -> Record:
     return _reverse(store, is_redo=False)
 
 
-def redo(store: Store) -> Record:
+def redo(store: Store) -> EditRecord:
     """Make again the edit that was undone last; a new edit forgets those. Returns its record.
 
     Raises TutelageError when nothing was undone, or the disk refuses: then nothing has changed.
@@ -128,7 +128,7 @@ def redo(store: Store) -> Record:
     return _reverse(store, is_redo=True)
 
 
-def latest(folder: Path, *, is_redo: bool) -> Record:
+def latest(folder: Path, *, is_redo: bool) -> EditRecord:
     """Return the record that `undo` or `redo` would take; raises TutelageError when there is none."""
     made = redo_records(folder)[:1] if is_redo else records(folder)[-1:]
     if not made:
@@ -137,7 +137,7 @@ def latest(folder: Path, *, is_redo: bool) -> Record:
     return made[0]
 
 
-def _reverse(store: Store, *, is_redo: bool) -> Record:
+def _reverse(store: Store, *, is_redo: bool) -> EditRecord:
     """Take back an edit, or the undoing of one, and keep what takes back that again."""
     folder = store.path
     refuse_link(folder / EDITS)
@@ -167,10 +167,10 @@ def _recorded(
     parts: _Parts,
     manifest: Manifest,
     annotations: tuple[Annotations, Annotations],
-    record: Record,
+    record: EditRecord,
     replaced: pa.Table,
     stale: Sequence[str],
-) -> Record:
+) -> EditRecord:
     """Make a change, and keep what takes it back: a record, and the rows that it replaced or removed.
 
     `manifest` has the suite and `annotations` are as before and after; `stale` are files that go with it.
@@ -203,7 +203,7 @@ class _Parts:
         self.numbers = {stem(name): revision(name) for name in self.order}
 
     def rewrite(
-        self, drop: frozenset[str], put: pa.Table, places: Mapping[str, Place] | None = None
+        self, drop: frozenset[str], put: pa.Table, places: Mapping[str, PartState] | None = None
     ) -> list[str]:
         """Decide what the parts hold afterwards; returns the names of those that change."""
         rows = {episode: at for at, episode in enumerate(put["episode"].to_pylist())}
@@ -242,9 +242,9 @@ class _Parts:
             self.written[name] = _take(put, new[first : first + _EPISODES_A_PART])
         return touched
 
-    def places(self, names: Sequence[str]) -> dict[str, Place]:
+    def places(self, names: Sequence[str]) -> dict[str, PartState]:
         """Return where the rows of some parts stand now."""
-        return {stem(name): Place(revision(name), self.order[name]) for name in names}
+        return {stem(name): PartState(revision(name), self.order[name]) for name in names}
 
     def rows_of(self, episodes: frozenset[str] | set[str]) -> pa.Table:
         """Return the rows of some episodes as they are on disk."""
@@ -276,7 +276,7 @@ def _carry_out(
     parts: _Parts,
     manifest: Manifest,
     annotations: Annotations,
-    record: Record,
+    record: EditRecord,
     stale: Sequence[str],
 ) -> None:
     """Put new files in their places, change the manifest, remove the old ones; the caller holds the lock."""
@@ -286,7 +286,7 @@ def _carry_out(
     changed = replace(changed, removed=changed.removed - {stem(name) for name in added})
     if annotations != store.annotations(is_locked=True):
         changed = replace(changed, annotations=write_annotations(folder, annotations))
-    pending = Pending(
+    pending = PendingChange(
         before=hashlib.sha256(parts.manifest.encode()).hexdigest(),
         after=hashlib.sha256(changed.encode()).hexdigest(),
         old=(*sorted(removed), *stale),
@@ -314,7 +314,7 @@ def _pairs(before: Annotations, after: Annotations) -> dict[str, tuple[Annotatio
     return {name: (before[name], after[name]) for name in sorted(names) if before[name] != after[name]}
 
 
-def _earlier(now: Annotations, record: Record) -> dict[str, Annotation]:
+def _earlier(now: Annotations, record: EditRecord) -> dict[str, Annotation]:
     """Return annotations as they were before an edit; a field that was changed since stays as it is."""
     return {
         episode: Annotation(

@@ -42,7 +42,7 @@ Pair = tuple[Annotation, Annotation]
 
 
 @dataclass(frozen=True)
-class Place:
+class PartState:
     """Where rows stood: the last revision of a part, and the ids of its episodes in order."""
 
     revision: int
@@ -50,7 +50,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Record:
+class EditRecord:
     """One edit that was made.
 
     `changed` are the ids of the episodes that it changed or added; `places` the parts that it touched, by
@@ -65,7 +65,7 @@ class Record:
     text: str
     time: str
     changed: list[str] = field(default_factory=list)
-    places: Mapping[str, Place] = field(default_factory=dict)
+    places: Mapping[str, PartState] = field(default_factory=dict)
     annotations: Mapping[str, Pair] = field(default_factory=dict)
     deleted: list[str] = field(default_factory=list)
     restored: list[str] = field(default_factory=list)
@@ -94,7 +94,7 @@ class Record:
         return b'%s%s%s"}\n' % (body[:-1], _SEAL, hashlib.sha256(body).hexdigest().encode())
 
     @classmethod
-    def decode(cls, data: bytes, where: Path) -> Record:
+    def decode(cls, data: bytes, where: Path) -> EditRecord:
         """Read what `encode` returned; raises TutelageError for any other byte."""
         body, _, seal_line = data.rpartition(_SEAL)
         body += b"}"
@@ -108,7 +108,7 @@ class Record:
                     "undo it with that one, or give it up with "
                     f"`tutelage edit {where.parent.parent} compact --apply`"
                 )
-            document["places"] = {stem: Place(**place) for stem, place in document["places"].items()}
+            document["places"] = {stem: PartState(**place) for stem, place in document["places"].items()}
             document["annotations"] = {
                 episode: (Annotation.from_dict(before), Annotation.from_dict(after))
                 for episode, (before, after) in document["annotations"].items()
@@ -118,30 +118,30 @@ class Record:
             raise _damaged(where) from None
 
 
-def records(folder: Path) -> list[Record]:
+def records(folder: Path) -> list[EditRecord]:
     """List the edits of a store that can be undone, oldest first; raises TutelageError for a damaged one."""
     return [record for record in all_records(folder) if not record.is_undo]
 
 
-def redo_records(folder: Path) -> list[Record]:
+def redo_records(folder: Path) -> list[EditRecord]:
     """List what was undone and can be made again, the next one first; see `records`."""
     return [record for record in all_records(folder) if record.is_undo]
 
 
-def all_records(folder: Path) -> list[Record]:
+def all_records(folder: Path) -> list[EditRecord]:
     """List all records of a store by their numbers; raises TutelageError for a damaged one."""
     pending = read_pending(folder)
     stale = pending.stale(Manifest.read(folder).encode()) if pending else frozenset()
     read = []
     for name in _names(folder):
         path = folder / EDITS / f"{name}.json"
-        record = Record.decode(read_bytes(path), path)
+        record = EditRecord.decode(read_bytes(path), path)
         if f"{EDITS}/{path.name}" not in stale:
             read.append(record)
     return read
 
 
-def read_rows(folder: Path, record: Record) -> pa.Table:
+def read_rows(folder: Path, record: EditRecord) -> pa.Table:
     """Read the rows before an edit, of SCHEMA; raises TutelageError when they are damaged or missing."""
     path = folder / record.rows_name
     if not record.rows:
@@ -151,7 +151,7 @@ def read_rows(folder: Path, record: Record) -> pa.Table:
     return _read(folder, record)
 
 
-def _read(folder: Path, record: Record) -> pa.Table:
+def _read(folder: Path, record: EditRecord) -> pa.Table:
     path = folder / record.rows_name
     file = BoundedParquet(path, f"{record.rows_name} of {folder}")
     file.expect(SCHEMA)
@@ -295,7 +295,7 @@ def undo_bytes(folder: Path) -> int:
     return sum(path.stat().st_size for path in edits.iterdir()) if edits.is_dir() else 0
 
 
-def _forget_in(folder: Path, record: Record, rows: pa.Table, gone: set[str], demonstrator: str) -> int:
+def _forget_in(folder: Path, record: EditRecord, rows: pa.Table, gone: set[str], demonstrator: str) -> int:
     kept = rows.filter(pc.invert(pc.is_in(rows["episode"], pa.array(sorted(gone), pa.string()))))
     digest = ""
     if len(kept):
@@ -310,7 +310,7 @@ def _forget_in(folder: Path, record: Record, rows: pa.Table, gone: set[str], dem
         if episode not in gone
     }
     places = {
-        stem: Place(place.revision, [episode for episode in place.order if episode not in gone])
+        stem: PartState(place.revision, [episode for episode in place.order if episode not in gone])
         for stem, place in record.places.items()
     }
     changed = [episode for episode in record.changed if episode not in gone]

@@ -19,14 +19,14 @@ from ...errors import TutelageError
 from ...files.atomic_files import disk_errors, sync_folder
 from ...files.safe_tree import remove_tree
 from ..manifest import DOCUMENT, seal_document
-from ..proof import Replay
+from ..proof import ReplayResult
 from ..replay import Environments, replay_many
 from ..store import Store
 from ..trajectory import Trajectory
 from ..verification import admit_played, check_row
 from .annotations import Annotation, annotate
-from .edit_commit import Change
-from .plans import Line, Plan, line_of, lines_of, meant_rows, play_in, read_episodes
+from .edit_commit import StoreChange
+from .plans import EditPlan, PlanRow, line_of, lines_of, meant_rows, play_in, read_episodes
 from .recorded_edits import recorded_in
 from .row_spool import RowSpool
 from .selection import Selection
@@ -34,7 +34,7 @@ from .selection import Selection
 Progress = Callable[[int], None]
 
 
-def plan_merge(store: Store, folders: Sequence[Path], progress: Progress) -> Plan:
+def plan_merge(store: Store, folders: Sequence[Path], progress: Progress) -> EditPlan:
     """Add the episodes of other stores, each proven by replay; their notes, tags and marks come too.
 
     A task that both know must be the same; one that only the other knows is added to the suite. Episodes that
@@ -42,8 +42,8 @@ def plan_merge(store: Store, folders: Sequence[Path], progress: Progress) -> Pla
     """
     if not folders:
         raise TutelageError("expected stores to merge into this one, got none; name them")
-    suite, lines, spool, annotations = store.suite, list[Line](), RowSpool(), dict[str, Annotation]()
-    refused: list[Line] = []
+    suite, lines, spool, annotations = store.suite, list[PlanRow](), RowSpool(), dict[str, Annotation]()
+    refused: list[PlanRow] = []
     there = dict(zip(*_columns(store.episodes(), "episode", "digest"), strict=True))
     passed_over = 0
     for folder in folders:
@@ -66,10 +66,10 @@ def plan_merge(store: Store, folders: Sequence[Path], progress: Progress) -> Pla
                 annotations[trajectory.episode] = notes[trajectory.episode]
     put = spool.table()
     document = seal_document(suite) if suite.source != store.suite.source else ""
-    change = Change(
+    change = StoreChange(
         "merge", f"add {counted(len(put), 'episode')}", put=put, document=document, annotations=annotations
     )
-    plan = Plan(change, lines, refused)
+    plan = EditPlan(change, lines, refused)
     if passed_over:
         plan.notes.append(f"passed over, being here already: {counted(passed_over, 'episode')}")
     if document:
@@ -79,7 +79,7 @@ def plan_merge(store: Store, folders: Sequence[Path], progress: Progress) -> Pla
     return plan
 
 
-def plan_split(store: Store, selection: Selection, out: Path, *, move: bool) -> Plan:
+def plan_split(store: Store, selection: Selection, out: Path, *, move: bool) -> EditPlan:
     """Put the episodes that are meant into a store of their own at `out`; `move` deletes them here.
 
     Raises TutelageError when something else is at `out`.
@@ -91,10 +91,12 @@ def plan_split(store: Store, selection: Selection, out: Path, *, move: bool) -> 
         raise TutelageError("expected episodes to put into another store, got none that fit the conditions")
     _check_target(store, out, ids)
     verb, what = ("split", "moved to") if move else ("filter", "copied to")
-    change = Change(verb, f"{'move' if move else 'copy'} {counted(len(ids), 'episode')} to another store")
+    change = StoreChange(
+        verb, f"{'move' if move else 'copy'} {counted(len(ids), 'episode')} to another store"
+    )
     if move:
         change = replace(change, drop=ids, deleted=ids)
-    return Plan(change, lines_of(rows, meant, f"{what} {out}"))
+    return EditPlan(change, lines_of(rows, meant, f"{what} {out}"))
 
 
 def write_selection(store: Store, ids: frozenset[str], out: Path) -> None:
@@ -123,7 +125,7 @@ def write_selection(store: Store, ids: frozenset[str], out: Path) -> None:
             remove_tree(temporary)
 
 
-def plan_suite(store: Store, suite: Suite, renamed: Mapping[str, str], progress: Progress) -> Plan:
+def plan_suite(store: Store, suite: Suite, renamed: Mapping[str, str], progress: Progress) -> EditPlan:
     """Give a store another suite: corrected instructions, keys, paces, rules; `renamed`: old → new task ids.
 
     Every episode of a task that differs is played again in the new one: it must show the same, and its
@@ -134,7 +136,7 @@ def plan_suite(store: Store, suite: Suite, renamed: Mapping[str, str], progress:
         store.suite[old], suite[new]
     for task in sorted(set(rows["task"].to_pylist())):
         suite[renamed.get(task, task)]
-    plan, put = Plan(Change("suite", "")), RowSpool()
+    plan, put = EditPlan(StoreChange("suite", "")), RowSpool()
     with Environments(suite) as environments:
         for trajectory in _episodes(store):
             progress(1)
@@ -148,7 +150,7 @@ def plan_suite(store: Store, suite: Suite, renamed: Mapping[str, str], progress:
     differing = [task.id for task in suite if task not in tuple(store.suite)]
     document = seal_document(suite) if suite.source != store.suite.source else ""
     text = f"correct the suite ({counted(len(differing), 'task')}), {counted(len(put), 'episode')} to change"
-    plan.change = Change("suite", text, put=put.table(), document=document)
+    plan.change = StoreChange("suite", text, put=put.table(), document=document)
     if differing:
         plan.notes.append(f"tasks that differ: {', '.join(differing)}")
     if document:
@@ -236,7 +238,7 @@ def _proven(other: Store, ids: frozenset[str], progress: Progress) -> Iterator[t
             for trajectory, got in zip(read, replay_many(read, environments), strict=True):
                 progress(1)
                 contradictions = check_row(trajectory, other.suite)
-                if isinstance(got, Replay) and not contradictions:
+                if isinstance(got, ReplayResult) and not contradictions:
                     yield trajectory, ""
                 else:
                     yield trajectory, printable(contradictions[0] if contradictions else got)

@@ -16,12 +16,12 @@ import pyarrow as pa
 from ...console.printable import printable
 from ...console.wording import counted
 from ...errors import TutelageError
-from ..proof import Replay
+from ..proof import ReplayResult
 from ..replay import Environments, replay_many
 from ..store import Store
 from ..trajectory import KINDS, Trajectory
 from .annotations import Annotation, check_tag
-from .edit_commit import Change
+from .edit_commit import StoreChange
 from .row_spool import RowSpool
 from .selection import Selection
 
@@ -30,7 +30,7 @@ DEMONSTRATOR = re.compile(r"[A-Za-z0-9_.-]{1,80}")
 """What a pseudonym may look like."""
 
 
-class Line(NamedTuple):
+class PlanRow(NamedTuple):
     """One row of the table of what changes: an episode, and what becomes of it."""
 
     episode: str
@@ -41,17 +41,17 @@ class Line(NamedTuple):
 
 
 @dataclass
-class Plan:
+class EditPlan:
     """One edit, not made yet: the change, what it does to each episode, and what is `refused`."""
 
-    change: Change
-    lines: list[Line] = field(default_factory=list)
-    refused: list[Line] = field(default_factory=list)
+    change: StoreChange
+    lines: list[PlanRow] = field(default_factory=list)
+    refused: list[PlanRow] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     """What else is to be known, a sentence each."""
 
 
-def plan_delete(store: Store, selection: Selection, keep: bool = False) -> Plan:
+def plan_delete(store: Store, selection: Selection, keep: bool = False) -> EditPlan:
     """Delete the episodes that are meant; with `keep` all others, which stay out of `tutelage repair` too."""
     rows = store.episodes()
     meant = set(meant_rows(store, selection, rows))
@@ -64,7 +64,7 @@ def plan_delete(store: Store, selection: Selection, keep: bool = False) -> Plan:
         if keep
         else f"delete {counted(len(drop), 'episode')}"
     )
-    plan = Plan(Change(verb, text, drop=drop, deleted=drop), [*lines_of(rows, gone, "deleted")])
+    plan = EditPlan(StoreChange(verb, text, drop=drop, deleted=drop), [*lines_of(rows, gone, "deleted")])
     if len(drop) == len(rows) and drop:
         plan.notes.append("no episode is left afterwards")
     return plan
@@ -77,7 +77,7 @@ def plan_tags(
     remove: Sequence[str] = (),
     marked: bool | None = None,
     note: str | None = None,
-) -> Plan:
+) -> EditPlan:
     """Add and remove tags, set the mark and the note of the episodes that are meant."""
     if not add and not remove and marked is None and note is None:
         raise TutelageError("expected a tag to add or remove, a mark or a note, got none; name one")
@@ -86,7 +86,7 @@ def plan_tags(
     rows, annotations = store.episodes(), store.annotations()
     ids = rows["episode"].to_pylist()
     changes: dict[str, Annotation] = {}
-    plan = Plan(Change("tag", ""))
+    plan = EditPlan(StoreChange("tag", ""))
     for at in meant_rows(store, selection, rows):
         before = annotations[ids[at]]
         after = Annotation(
@@ -103,7 +103,7 @@ def plan_tags(
     return plan
 
 
-def plan_relabel(store: Store, selection: Selection, labels: dict[str, str], progress: Progress) -> Plan:
+def plan_relabel(store: Store, selection: Selection, labels: dict[str, str], progress: Progress) -> EditPlan:
     """Give the episodes that are meant another `task`, `demonstrator`, `kind`, `study` or `notes`.
 
     Another task is one whose environment gives the same digest; the outcome is what its rule says.
@@ -111,7 +111,7 @@ def plan_relabel(store: Store, selection: Selection, labels: dict[str, str], pro
     _check_labels(store, labels)
     rows = store.episodes()
     meant = meant_rows(store, selection, rows)
-    plan, put = Plan(Change("relabel", "")), RowSpool()
+    plan, put = EditPlan(StoreChange("relabel", "")), RowSpool()
     ids = frozenset(rows["episode"][at].as_py() for at in meant)
     changed = ((trajectory, _labeled(store, trajectory, labels)) for trajectory in read_episodes(store, ids))
     for trajectory, labeled, refusal in replayed_in(changed, Environments(store.suite), progress):
@@ -156,7 +156,7 @@ def play_in(after: Trajectory, environments: Environments) -> tuple[Trajectory, 
     if after.observations is not None:
         return after, "its observations are stored: no replay shows that the task is right"
     [got] = replay_many([after], environments, is_judged=False)
-    if isinstance(got, Replay):
+    if isinstance(got, ReplayResult):
         return replace(after, success=got.success, infos=got.infos or {}), ""
     return after, f"it does not replay so: {printable(got)}"
 
@@ -169,15 +169,15 @@ def read_episodes(store: Store, ids: frozenset[str]) -> Iterator[Trajectory]:
             yield from store.read_rows(part, group, chosen)
 
 
-def lines_of(rows: pa.Table, indices: Sequence[int], what: str) -> list[Line]:
+def lines_of(rows: pa.Table, indices: Sequence[int], what: str) -> list[PlanRow]:
     """Make the lines of some SUMMARY rows."""
     chosen = rows.take(pa.array(indices, pa.int64())).select(["episode", "task", "demonstrator", "steps"])
-    return [Line(**row, what=what) for row in chosen.to_pylist()]
+    return [PlanRow(**row, what=what) for row in chosen.to_pylist()]
 
 
-def line_of(trajectory: Trajectory, what: str) -> Line:
+def line_of(trajectory: Trajectory, what: str) -> PlanRow:
     """Make the line of one episode."""
-    return Line(trajectory.episode, trajectory.task, trajectory.demonstrator, len(trajectory), what)
+    return PlanRow(trajectory.episode, trajectory.task, trajectory.demonstrator, len(trajectory), what)
 
 
 def selected(store: Store, selection: Selection) -> tuple[pa.Table, list[int]]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from ...envs.spaces import action_size, leaves, row_to_action
 from ...envs.task import Task
-from ...envs.task_env import TaskEnvironment
+from ...envs.task_env import TaskEnv
 from ..recorded_only import is_absent
 from ..replay import Environments
 from ..trajectory import Trajectory
@@ -42,7 +42,7 @@ def _plays(task: Task) -> tuple[Any, ...]:
     return task.env, task.imports, task.kwargs, task.max_steps
 
 
-def _misfit(episode: Trajectory, environment: TaskEnvironment) -> str:
+def _misfit(episode: Trajectory, environment: TaskEnv) -> str:
     """Name what of an episode does not fit an environment's spaces; "" where all does."""
     observations: Mapping[str, np.ndarray] = episode.observations or {}
     declared = {leaf.path: leaf for leaf in leaves(environment.observation_space)}

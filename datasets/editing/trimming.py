@@ -20,17 +20,17 @@ from ...envs.keys.controls import from_mapping
 from ...envs.success import SuccessRule
 from ...errors import TutelageError
 from ...foreign_code.trust import Untrusted
-from ..proof import Replay
+from ..proof import ReplayResult
 from ..replay import Environments, replay, replay_proven
 from ..store import Store
 from ..trajectory import Trajectory, digest_of
-from .edit_commit import Change
-from .plans import Plan, line_of, meant_rows, read_episodes
+from .edit_commit import StoreChange
+from .plans import EditPlan, line_of, meant_rows, read_episodes
 from .row_spool import RowSpool
 from .selection import Selection
 
 
-class Refusal(Exception):
+class TrimRefusal(Exception):
     """Why an episode cannot be trimmed."""
 
 
@@ -42,14 +42,14 @@ def plan_trim(
     end: bool = True,
     idle: str = "",
     progress: Callable[[int], None] = lambda _: None,
-) -> Plan:
+) -> EditPlan:
     """Cut idle steps off the start and the end of the episodes that are meant.
 
     `idle` is the idle action as JSON, where the task does not say it. Raises TutelageError where none does.
     """
     rows = store.episodes()
     ids = frozenset(rows["episode"][at].as_py() for at in meant_rows(store, selection, rows))
-    plan, put = Plan(Change("trim", "")), RowSpool()
+    plan, put = EditPlan(StoreChange("trim", "")), RowSpool()
     untouched = 0
     with Environments(store.suite) as environments:
         for trajectory in read_episodes(store, ids):
@@ -61,7 +61,7 @@ def plan_trim(
                 continue
             try:
                 trimmed = trim(trajectory, environments, first, last)
-            except Refusal as refusal:
+            except TrimRefusal as refusal:
                 plan.refused.append(line_of(trajectory, str(refusal)))
                 continue
             put.add([trimmed])
@@ -113,24 +113,24 @@ def idle_steps(trajectory: Trajectory, idle: np.ndarray) -> tuple[int, int]:
 def trim(trajectory: Trajectory, environments: Environments, first: int, last: int) -> Trajectory:
     """Return an episode without its `first` and `last` steps, played again; raises Refusal."""
     if first + last >= len(trajectory):
-        raise Refusal("it holds nothing but idle steps: delete it instead")
+        raise TrimRefusal("it holds nothing but idle steps: delete it instead")
     if last and trajectory.terminated:
-        raise Refusal("its last step ended it: the end cannot be cut (--start cuts the start alone)")
+        raise TrimRefusal("its last step ended it: the end cannot be cut (--start cuts the start alone)")
     if last and trajectory.success:
-        raise Refusal("it would no longer be a success: the end cannot be cut")
+        raise TrimRefusal("it would no longer be a success: the end cannot be cut")
     try:
         before = replay_proven(trajectory, environments)
     except Untrusted:
         raise
     except TutelageError as error:
-        raise Refusal(f"it does not replay as recorded: {printable(error)}") from None
+        raise TrimRefusal(f"it does not replay as recorded: {printable(error)}") from None
     if trajectory.observations is not None:
         return _trim_stored(trajectory, environments.suite[trajectory.task].success, first, last)
     cut = _cut_out(trajectory, first, last)
     try:
         again = replay(cut, environments[trajectory.task])
     except Exception as error:  # foreign code
-        raise Refusal(f"the environment fails then: {type(error).__name__}: {printable(error)}") from None
+        raise TrimRefusal(f"the environment fails then: {type(error).__name__}: {printable(error)}") from None
     _check_same(trajectory, before, again, first, last)
     return replace(
         cut,
@@ -145,7 +145,7 @@ def trim(trajectory: Trajectory, environments: Environments, first: int, last: i
 
 def _trim_stored(trajectory: Trajectory, rule: SuccessRule, first: int, last: int) -> Trajectory:
     if first:
-        raise Refusal(
+        raise TrimRefusal(
             "its observations are stored, so no replay shows what a reset would give: the start cannot be "
             "cut (--end cuts the end alone)"
         )
@@ -175,19 +175,23 @@ def _cut_out(trajectory: Trajectory, first: int, last: int) -> Trajectory:
     )
 
 
-def _check_same(trajectory: Trajectory, before: Replay, again: Replay, first: int, last: int) -> None:
+def _check_same(
+    trajectory: Trajectory, before: ReplayResult, again: ReplayResult, first: int, last: int
+) -> None:
     """Raise Refusal unless the remaining steps show and give what they did."""
     steps = len(trajectory) - first - last
     differs = "the world moves on in its idle steps: a reset is another state, so the start cannot be cut"
     if len(again.rewards) != steps:
-        raise Refusal(f"it ends after {len(again.rewards)} of {counted(steps, 'step')} then: {differs}")
+        raise TrimRefusal(f"it ends after {len(again.rewards)} of {counted(steps, 'step')} then: {differs}")
     same = np.array_equal(again.rewards, before.rewards[first : first + steps], equal_nan=True)
     for path, array in before.observations.items():
         same = same and _equal(array[first : first + steps + 1], again.observations[path])
     if not same:
-        raise Refusal(f"{differs} (--end cuts the end alone)" if first else "it does not replay as recorded")
+        raise TrimRefusal(
+            f"{differs} (--end cuts the end alone)" if first else "it does not replay as recorded"
+        )
     if (again.terminated, again.success) != (trajectory.terminated, trajectory.success):
-        raise Refusal("its outcome would be another one")
+        raise TrimRefusal("its outcome would be another one")
 
 
 def _equal(before: np.ndarray, after: np.ndarray) -> bool:

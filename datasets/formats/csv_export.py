@@ -16,7 +16,7 @@ from ..store import Progress, Store
 from ..trajectory import CONTROLLERS
 from .export_registry import Export
 from .facts import PLAIN, facts_of
-from .plain_export import Shown, export_plain, write_plain
+from .plain_export import ExportedEpisode, export_plain, write_plain
 
 MOST_NUMBERS = 64
 """Numbers of an observation that become columns; a leaf that has more is left out."""
@@ -37,7 +37,9 @@ def write_csv(store: Store, export: Export, progress: Progress | None = None) ->
     return write_plain(store, export, progress, _write)
 
 
-def _write(folder: Path, task: Task, leaves: tuple[Leaf, ...], episodes: Iterator[Shown]) -> list[str]:
+def _write(
+    folder: Path, task: Task, leaves: tuple[Leaf, ...], episodes: Iterator[ExportedEpisode]
+) -> list[str]:
     kept = [leaf for leaf in leaves if is_text(leaf.space) or _size(leaf) <= MOST_NUMBERS]
     seen = [name for leaf in kept for name in _columns(leaf)]
     with (
@@ -65,7 +67,7 @@ def _write(folder: Path, task: Task, leaves: tuple[Leaf, ...], episodes: Iterato
 _STEP = ("time_ms", "controller", "frame", "reward", "terminated", "truncated")
 
 
-def _steps(shown: Shown, kept: list[Leaf]) -> Iterator[list[Any]]:
+def _steps(shown: ExportedEpisode, kept: list[Leaf]) -> Iterator[list[Any]]:
     """Yield the lines of an episode: T with an action, and one with the last observation only."""
     trajectory = shown.trajectory
     terminated, truncated = shown.ends

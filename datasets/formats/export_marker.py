@@ -33,7 +33,7 @@ VERSION = 3
 
 
 @dataclass(frozen=True)
-class Marker:
+class ExportMarker:
     """What an export says of itself.
 
     `token` ties the folder to the registry of the person who exported it; `files` maps relative path →
@@ -47,7 +47,7 @@ class Marker:
     files: Mapping[str, str]
 
     @classmethod
-    def read(cls, folder: Path, to: str) -> Marker:
+    def read(cls, folder: Path, to: str) -> ExportMarker:
         """Read the marker of a dataset; raises TutelageError when there is none that says what it should."""
         path = folder / MARKERS[to]
         try:

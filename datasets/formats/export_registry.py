@@ -59,7 +59,7 @@ class Export:
 
 
 @dataclass(frozen=True)
-class Exports:
+class ExportRegistry:
     """The exports of one store: `rewritable` may be written anew, `doubtful` only be named.
 
     `unknown` counts tokens of exports that another person or machine made.
@@ -99,7 +99,7 @@ def strike(export: Export) -> None:
         sync_folder(_registry())
 
 
-def exports_of(store: Store) -> Exports:
+def exports_of(store: Store) -> ExportRegistry:
     """Look up what a store was exported to."""
     real = real_path(store.path)
     inode, notes = real.stat().st_ino, _noted_tokens(real)
@@ -111,7 +111,7 @@ def exports_of(store: Store) -> Exports:
             rewritable.append(export)
         elif is_here or export.token in notes:
             doubtful.append(export)
-    return Exports(rewritable, doubtful, len(notes - {export.token for export in entries}))
+    return ExportRegistry(rewritable, doubtful, len(notes - {export.token for export in entries}))
 
 
 @contextlib.contextmanager

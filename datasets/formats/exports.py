@@ -17,14 +17,14 @@ from ...errors import TutelageError
 from ...files.atomic_files import disk_errors, sync_folder
 from ...files.bounded_files import real_path
 from ...files.safe_tree import files_in, remove_tree
-from ..maintenance.byte_search import Search
+from ..maintenance.byte_search import ByteSearch
 from ..store import Progress, Store
-from .export_marker import MARKERS, Marker
+from .export_marker import MARKERS, ExportMarker
 from .export_registry import Export, registry_lock, strike
 
 
 @dataclass
-class Renewal:
+class ExportRewrite:
     """What became of a store's exports: folders written anew, removed, and left to be removed by hand."""
 
     renewed: list[Path] = field(default_factory=list)
@@ -34,7 +34,7 @@ class Renewal:
 
 def mentions(export: Export, words: tuple[str, ...]) -> bool:
     """Say whether one of the words stands in a dataset, or in what an interruption left beside it."""
-    search = Search(words)
+    search = ByteSearch(words)
     for folder in export.places:
         search.folder(folder)
     return bool(search.found)
@@ -45,12 +45,12 @@ def is_linked(export: Export) -> bool:
     return export.folder.is_symlink() or real_path(export.folder.parent) != export.folder.parent
 
 
-def renew(store: Store, exports: list[Export], words: tuple[str, ...]) -> Renewal:
+def renew(store: Store, exports: list[Export], words: tuple[str, ...]) -> ExportRewrite:
     """Write every dataset anew in which one of the words stands; one without any episode is removed.
 
     What cannot be written anew, or is not the export that it should be, stays and is named in `left`.
     """
-    done = Renewal()
+    done = ExportRewrite()
     with registry_lock():
         for export in exports:
             try:
@@ -77,7 +77,7 @@ def finish(export: Export) -> None:
             strike(export)
 
 
-def _renew_one(store: Store, export: Export, words: tuple[str, ...], done: Renewal) -> None:
+def _renew_one(store: Store, export: Export, words: tuple[str, ...], done: ExportRewrite) -> None:
     if is_linked(export):
         raise TutelageError("a link stands in its place now")
     finish(export)
@@ -86,7 +86,7 @@ def _renew_one(store: Store, export: Export, words: tuple[str, ...], done: Renew
     has_episodes = export.task in set(store.episodes()["task"].to_pylist())
     if not mentions(export, words) and (has_episodes or not _is_torn(export)):
         return
-    if Marker.read(export.folder, export.to).token != export.token:
+    if ExportMarker.read(export.folder, export.to).token != export.token:
         raise TutelageError("what lies there now is another export")
     if has_episodes:
         _rewrite(store, export)
@@ -100,7 +100,8 @@ def _is_torn(export: Export) -> bool:
     """Say whether a removal was interrupted: the marker goes last."""
     marker = export.folder / MARKERS[export.to]
     return marker.is_file() and any(
-        not os.path.lexists(export.folder / name) for name in Marker.read(export.folder, export.to).files
+        not os.path.lexists(export.folder / name)
+        for name in ExportMarker.read(export.folder, export.to).files
     )
 
 
@@ -122,7 +123,7 @@ def _rewrite(store: Store, export: Export) -> None:
 
 def _carry_over(export: Export) -> None:
     """Copy the files that no export wrote (a card that was added, say) into the new state."""
-    ours = {*Marker.read(export.folder, export.to).files, MARKERS[export.to]}
+    ours = {*ExportMarker.read(export.folder, export.to).files, MARKERS[export.to]}
     with disk_errors(export.fresh):
         for name in files_in(export.folder):
             target = export.fresh / name
@@ -134,7 +135,7 @@ def _carry_over(export: Export) -> None:
 def _remove(export: Export) -> None:
     """Remove the files that the export wrote, its marker last, and the folders that are empty then."""
     marker = MARKERS[export.to]
-    ours = set(Marker.read(export.folder, export.to).files)
+    ours = set(ExportMarker.read(export.folder, export.to).files)
     with disk_errors(export.folder):
         for name in [*(name for name in files_in(export.folder) if name in ours), marker]:
             (export.folder / name).unlink()

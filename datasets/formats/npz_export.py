@@ -13,7 +13,7 @@ from ...files.finite_json import json_text
 from ..store import Progress, Store
 from .export_registry import Export
 from .facts import facts_of
-from .plain_export import Shown, export_plain, safe_name, write_plain
+from .plain_export import ExportedEpisode, export_plain, safe_name, write_plain
 
 
 def export_npz(store: Store, out: Path, progress: Progress | None = None) -> list[str]:
@@ -30,7 +30,9 @@ def write_npz(store: Store, export: Export, progress: Progress | None = None) ->
     return write_plain(store, export, progress, _write)
 
 
-def _write(folder: Path, task: Task, leaves: tuple[Leaf, ...], episodes: Iterator[Shown]) -> list[str]:
+def _write(
+    folder: Path, task: Task, leaves: tuple[Leaf, ...], episodes: Iterator[ExportedEpisode]
+) -> list[str]:
     (folder / "episodes").mkdir()
     for number, shown in enumerate(episodes):
         trajectory = shown.trajectory

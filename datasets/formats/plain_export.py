@@ -28,7 +28,7 @@ from .export_registry import Export
 
 
 @dataclass(frozen=True)
-class Shown:
+class ExportedEpisode:
     """One episode of an export: what the store says of it, and its observations, leaf path → `[T+1, ...]`."""
 
     trajectory: Trajectory
@@ -62,7 +62,7 @@ def write_plain(
     store: Store,
     export: Export,
     progress: Progress | None,
-    write: Callable[[Path, Task, tuple[Leaf, ...], Iterator[Shown]], list[str]],
+    write: Callable[[Path, Task, tuple[Leaf, ...], Iterator[ExportedEpisode]], list[str]],
 ) -> list[str]:
     """Write one task's folder and its marker to `export.fresh`; returns what the format cannot hold.
 
@@ -70,10 +70,10 @@ def write_plain(
     """
     count = 0
 
-    def shown(environments: Environments) -> Iterator[Shown]:
+    def shown(environments: Environments) -> Iterator[ExportedEpisode]:
         nonlocal count
         for trajectory in store.trajectories(task=export.task):
-            yield Shown(trajectory, replay_proven(trajectory, environments).observations)
+            yield ExportedEpisode(trajectory, replay_proven(trajectory, environments).observations)
             count += 1
             if progress:
                 progress(1)
@@ -124,6 +124,6 @@ def flat_names(paths: Iterable[str]) -> dict[str, str]:
     }
 
 
-def texts_of(shown: Shown, leaves: tuple[Leaf, ...]) -> dict[str, list[str]]:
+def texts_of(shown: ExportedEpisode, leaves: tuple[Leaf, ...]) -> dict[str, list[str]]:
     """Return the observations that are text, by leaf path."""
     return {leaf.path: shown.observations[leaf.path].tolist() for leaf in leaves if is_text(leaf.space)}

@@ -19,7 +19,7 @@ from ..fingerprint import changed_groups, fingerprint
 from ..replay import Environments, prove_again, replay_proven
 from ..store import Store
 from ..trajectory import Trajectory, digest_of
-from .export_marker import Marker
+from .export_marker import ExportMarker
 from .fact_checks import check_facts, check_lengths
 from .facts import PLAIN
 
@@ -40,7 +40,7 @@ _UNREADABLE = (
 
 
 @dataclass(frozen=True)
-class Written:
+class ReadEpisode:
     """One episode as it stands in an export.
 
     `steps`: actions `[T, k]`, rewards, times_ms, controllers, frames `[T]`; `observations` leaf path →
@@ -118,7 +118,7 @@ class Written:
 _REMEDY = "get another copy, or say --changed to import such episodes under other ids"
 
 
-def common_suite(markers: Sequence[Marker], source: Path) -> Suite:
+def common_suite(markers: Sequence[ExportMarker], source: Path) -> Suite:
     """Return the suite of all datasets that are imported together; raises TutelageError when they differ."""
     suite = admit_all(suite_from(markers[0].suite, str(source)))
     if any(marker.suite != markers[0].suite for marker in markers):
@@ -126,7 +126,7 @@ def common_suite(markers: Sequence[Marker], source: Path) -> Suite:
     return suite
 
 
-def first_change(episodes: Iterable[Written]) -> str:
+def first_change(episodes: Iterable[ReadEpisode]) -> str:
     """Say which episode was changed first, and what of it; "" when none was, or it cannot be read."""
     try:
         for written in episodes:
@@ -138,7 +138,7 @@ def first_change(episodes: Iterable[Written]) -> str:
     return ""
 
 
-def refuse_changed_files(folder: Path, marker: Marker, find: Callable[[], str]) -> None:
+def refuse_changed_files(folder: Path, marker: ExportMarker, find: Callable[[], str]) -> None:
     """Raise TutelageError unless all files of an export hold what was written; `find` names an episode."""
     if changed := marker.changed_files(folder):
         what = (
@@ -149,9 +149,9 @@ def refuse_changed_files(folder: Path, marker: Marker, find: Callable[[], str]) 
 
 
 def read_all(
-    episodes: Iterable[Written], environments: Environments, where: str, keep_changed: bool
+    episodes: Iterable[ReadEpisode], environments: Environments, where: str, keep_changed: bool
 ) -> Iterator[Trajectory]:
-    """Read the episodes of one dataset back, see `Written.read_back`."""
+    """Read the episodes of one dataset back, see `ReadEpisode.read_back`."""
     iterator = iter(episodes)
     while True:
         try:

@@ -20,7 +20,7 @@ from ...files.finite_json import json_text
 from ..store import Progress, Store
 from .export_registry import Export
 from .facts import facts_of, is_rated, unrated_note
-from .plain_export import Shown, export_plain, flat_names, write_plain
+from .plain_export import ExportedEpisode, export_plain, flat_names, write_plain
 from .tfrecord_file import example, record
 
 VERSION = "1.0.0"
@@ -51,7 +51,7 @@ def _write(
     folder: Path,
     task: Task,
     all_leaves: tuple[Leaf, ...],
-    episodes: Iterator[Shown],
+    episodes: Iterator[ExportedEpisode],
 ) -> list[str]:
     name = re.sub(r"[^a-z0-9]+", "_", task.id.lower()).strip("_") or "task"
     names = flat_names(leaf.path for leaf in all_leaves)
@@ -73,7 +73,7 @@ def _write(
 
 
 def _example(
-    shown: Shown,
+    shown: ExportedEpisode,
     all_leaves: tuple[Leaf, ...],
     names: Mapping[str, str],
     bare: bool,

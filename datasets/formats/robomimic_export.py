@@ -16,7 +16,7 @@ from ..store import Progress, Store
 from .export_registry import Export
 from .facts import facts_of
 from .hdf5_process import Hdf5Process
-from .plain_export import Shown, export_plain, flat_names, texts_of, write_plain
+from .plain_export import ExportedEpisode, export_plain, flat_names, texts_of, write_plain
 from .robomimic_storage import add_demos, begin
 
 FILE = "demo.hdf5"
@@ -45,7 +45,9 @@ def write_robomimic(store: Store, export: Export, progress: Progress | None = No
     return write_plain(store, export, progress, _write)
 
 
-def _write(folder: Path, task: Task, leaves: tuple[Leaf, ...], episodes: Iterator[Shown]) -> list[str]:
+def _write(
+    folder: Path, task: Task, leaves: tuple[Leaf, ...], episodes: Iterator[ExportedEpisode]
+) -> list[str]:
     numbers = [leaf for leaf in leaves if not is_text(leaf.space)]
     keys = flat_names(leaf.path for leaf in numbers)
     about = {"env_name": task.env, "type": _GYMNASIUM, "env_kwargs": dict(task.kwargs)}
@@ -66,7 +68,7 @@ def _write(folder: Path, task: Task, leaves: tuple[Leaf, ...], episodes: Iterato
     return [f"robomimic reads no text: {', '.join(texts)} of {task.id} stands in demo_N/tutelage/texts."]
 
 
-def _demo(shown: Shown, keys: dict[str, str], texts: dict[str, list[str]]) -> dict[str, Any]:
+def _demo(shown: ExportedEpisode, keys: dict[str, str], texts: dict[str, list[str]]) -> dict[str, Any]:
     """Return one episode as `robomimic_storage.add_demos` takes it."""
     trajectory = shown.trajectory
     terminated, truncated = shown.ends

@@ -26,7 +26,7 @@ _NESTED = 4
 
 
 @dataclass
-class Search:
+class ByteSearch:
     """What is looked for, how much was looked through, and where something was found.
 
     Covered: the words as bytes, and as JSON and addresses write them; Parquet files by what their columns
@@ -109,7 +109,7 @@ class Search:
             return True
         if self.depth == _NESTED:
             raise TutelageError(f"expected at most {_NESTED} archives in one another, got more")
-        inner = Search(self.words, depth=self.depth + 1)
+        inner = ByteSearch(self.words, depth=self.depth + 1)
         limit = Limits.current().expanded_bytes
         with tempfile.TemporaryFile() as copy:
             for block in zip_blocks(archive, member, name):

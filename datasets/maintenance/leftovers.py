@@ -17,7 +17,7 @@ from ..parquet.bounded_parquet import read_columns
 from ..schema import VERSION
 
 
-class Kind(enum.Enum):
+class LeftoverKind(enum.Enum):
     """What a part file outside of the manifest is."""
 
     PENDING = "an append was interrupted after this part and before the manifest"
@@ -32,13 +32,13 @@ class Leftover:
     """One part file outside of the manifest; `entry` is what the manifest would say of it (when PENDING)."""
 
     name: str
-    kind: Kind
+    kind: LeftoverKind
     entry: PartEntry | None = None
 
 
 def leftovers(folder: Path, manifest: Manifest, suite: Suite) -> list[Leftover]:
     """Classify the part files that the manifest does not list, newer revisions of a part first."""
-    return list(Classifier(folder, manifest, suite).leftovers())
+    return list(LeftoverClassifier(folder, manifest, suite).leftovers())
 
 
 def settle(folder: Path, manifest: Manifest, suite: Suite) -> Manifest:
@@ -48,10 +48,10 @@ def settle(folder: Path, manifest: Manifest, suite: Suite) -> Manifest:
     """
     # crash leftovers are few; the manifest is written after each that is taken in
     for leftover in leftovers(folder, manifest, suite):
-        if leftover.kind is Kind.PENDING and leftover.entry is not None:
+        if leftover.kind is LeftoverKind.PENDING and leftover.entry is not None:
             manifest = manifest.changed({leftover.name: leftover.entry})
             manifest.write(folder)
-        elif leftover.kind in (Kind.SUPERSEDED, Kind.UNFINISHED):
+        elif leftover.kind in (LeftoverKind.SUPERSEDED, LeftoverKind.UNFINISHED):
             (folder / leftover.name).unlink()
     return manifest
 
@@ -79,7 +79,7 @@ def episode_ids(path: Path) -> list[str]:
     return list(read_columns(path, ["episode"])["episode"].to_pylist())
 
 
-class Classifier:
+class LeftoverClassifier:
     """Says what each part file outside of a manifest is, taking earlier ones of kind PENDING for listed."""
 
     def __init__(self, folder: Path, manifest: Manifest, suite: Suite) -> None:
@@ -94,7 +94,7 @@ class Classifier:
         extra = part_files(self._folder).keys() - self._manifest.parts.keys() - stale
         for name in sorted(extra, key=lambda name: (stem(name), -revision(name), name)):
             leftover = self._classify(name)
-            if leftover.kind is Kind.PENDING and leftover.entry is not None:
+            if leftover.kind is LeftoverKind.PENDING and leftover.entry is not None:
                 self._manifest = self._manifest.changed({name: leftover.entry})
                 self._listed[stem(name)] = name
                 self._hashes.add(leftover.entry.sha256)
@@ -105,7 +105,7 @@ class Classifier:
         if PART.fullmatch(name) is None or path.is_symlink() or not path.is_file():
             return Leftover(name, _foreign_or_renamed(self._folder, name, self._manifest))
         if stem(name) in self._manifest.removed:
-            return Leftover(name, Kind.SUPERSEDED)
+            return Leftover(name, LeftoverKind.SUPERSEDED)
         if sibling is not None:
             return Leftover(name, _revision_kind(self._folder, name, sibling, self._manifest))
         try:
@@ -116,9 +116,9 @@ class Classifier:
         if entry.sha256 in self._hashes:
             return Leftover(name, _foreign_or_renamed(self._folder, name, self._manifest))
         if ids & self._present() or not _belongs(path, self._suite) or len(ids) != entry.episodes:
-            return Leftover(name, Kind.FOREIGN)
+            return Leftover(name, LeftoverKind.FOREIGN)
         self._present().update(ids)
-        return Leftover(name, Kind.PENDING, entry)
+        return Leftover(name, LeftoverKind.PENDING, entry)
 
     def _present(self) -> set[str]:
         """Return the episodes of the listed parts that are sound, read at the first call."""
@@ -131,33 +131,33 @@ class Classifier:
         return self._ids
 
 
-def _revision_kind(folder: Path, name: str, sibling: str, manifest: Manifest) -> Kind:
+def _revision_kind(folder: Path, name: str, sibling: str, manifest: Manifest) -> LeftoverKind:
     """Tell the older and the newer revision of a listed part from what only bears such a name."""
     listed = folder / sibling
     is_listed_sound = listed.is_file() and hash_file(listed) == manifest.parts[sibling].sha256
     if is_listed_sound and revision(name) < revision(sibling):
-        return Kind.SUPERSEDED
+        return LeftoverKind.SUPERSEDED
     if is_listed_sound and revision(name) > revision(sibling):
         try:
             part_entry(folder / name)
             subset = set(episode_ids(folder / name)) <= set(episode_ids(listed))
         except (TutelageError, OSError, ValueError, pa.ArrowException):
-            return Kind.FOREIGN
-        return Kind.UNFINISHED if subset else Kind.FOREIGN
+            return LeftoverKind.FOREIGN
+        return LeftoverKind.UNFINISHED if subset else LeftoverKind.FOREIGN
     return _foreign_or_renamed(folder, name, manifest)
 
 
-def _foreign_or_renamed(folder: Path, name: str, manifest: Manifest) -> Kind:
+def _foreign_or_renamed(folder: Path, name: str, manifest: Manifest) -> LeftoverKind:
     """Say whether a file has the content of a listed part that is missing or damaged."""
     try:
         digest = hash_file(folder / name)
     except TutelageError:
-        return Kind.FOREIGN
+        return LeftoverKind.FOREIGN
     for other, entry in manifest.parts.items():
         path = folder / other
         if entry.sha256 == digest and not (path.is_file() and hash_file(path) == digest):
-            return Kind.RENAMED
-    return Kind.FOREIGN
+            return LeftoverKind.RENAMED
+    return LeftoverKind.FOREIGN
 
 
 def _belongs(path: Path, suite: Suite) -> bool:

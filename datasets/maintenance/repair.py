@@ -38,12 +38,12 @@ from ..parquet.bounded_parquet import read_columns
 from ..pending import read_pending
 from ..schema import seal
 from ..store_lock import writing
-from .leftovers import Kind, episode_ids, leftovers, part_entry
+from .leftovers import LeftoverKind, episode_ids, leftovers, part_entry
 from .store_copies import StoreCopy
 
 
 @dataclass(frozen=True)
-class Finding:
+class StoreProblem:
     """One thing that is wrong, and what mends it; `lost` counts episodes that no copy brings back."""
 
     problem: str
@@ -52,13 +52,13 @@ class Finding:
 
 
 @dataclass
-class Plan:
+class RepairPlan:
     """What is wrong with a store's folder, and the changes that mend it, not made yet."""
 
     folder: Path
     suite: Suite
     manifest: Manifest
-    findings: list[Finding] = field(default_factory=list)
+    findings: list[StoreProblem] = field(default_factory=list)
     aside: list[str] = field(default_factory=list)
     delete: list[str] = field(default_factory=list)
     rename: dict[str, str] = field(default_factory=dict)  # the name that is there → the right one
@@ -72,10 +72,10 @@ class Plan:
 
     def find(self, problem: str, remedy: str, lost: int = 0) -> None:
         """Note something that is wrong."""
-        self.findings.append(Finding(problem, remedy, lost))
+        self.findings.append(StoreProblem(problem, remedy, lost))
 
 
-def plan_repair(folder: Path, copies: Sequence[StoreCopy] = ()) -> Plan:
+def plan_repair(folder: Path, copies: Sequence[StoreCopy] = ()) -> RepairPlan:
     """Find what is wrong with a store, and what would mend it; changes nothing.
 
     Raises TutelageError where the suite is lost: neither `dataset.yaml` nor the manifest nor a copy has it.
@@ -90,7 +90,7 @@ def plan_repair(folder: Path, copies: Sequence[StoreCopy] = ()) -> Plan:
     return plan
 
 
-def carry_out(plan: Plan, copies: Sequence[StoreCopy] = ()) -> Plan:
+def carry_out(plan: RepairPlan, copies: Sequence[StoreCopy] = ()) -> RepairPlan:
     """Mend a store; returns the plan that was carried out, made again under the store's write lock.
 
     After an interruption at any point, another call does the rest.
@@ -120,7 +120,7 @@ def carry_out(plan: Plan, copies: Sequence[StoreCopy] = ()) -> Plan:
     return plan
 
 
-def _plan_suite(folder: Path, copies: Sequence[StoreCopy]) -> Plan:
+def _plan_suite(folder: Path, copies: Sequence[StoreCopy]) -> RepairPlan:
     """Decide which suite and which manifest hold, and begin a plan with that."""
     data, suite = _bytes(folder / DOCUMENT), None
     try:
@@ -128,19 +128,19 @@ def _plan_suite(folder: Path, copies: Sequence[StoreCopy]) -> Plan:
         check_document(manifest.document.encode(), folder)
     except TutelageError as error:
         manifest, trouble = None, str(error).partition(";")[0]
-    findings: list[Finding] = []
+    findings: list[StoreProblem] = []
     if manifest is None:
         document, source = _document(folder, data, copies)
         if data is None or data != document.encode():
-            findings.append(Finding(*_document_trouble(folder, data, source)))
+            findings.append(StoreProblem(*_document_trouble(folder, data, source)))
         listed = next((copy.manifest for copy in copies if _is_of(copy.manifest, document)), None)
         manifest = replace(listed, store=uuid.uuid4().hex[:12]) if listed else Manifest(document)
         origin = f"the copy at {next(iter(copies)).name}" if listed else "the parts that are here and sound"
-        findings.append(Finding(trouble, f"it is made anew from {origin}"))
+        findings.append(StoreProblem(trouble, f"it is made anew from {origin}"))
     elif data != manifest.document.encode():
-        findings.append(Finding(*_document_trouble(folder, data, "the manifest")))
+        findings.append(StoreProblem(*_document_trouble(folder, data, "the manifest")))
     suite = suite_from(check_document(manifest.document.encode(), folder), str(folder / DOCUMENT))
-    plan = Plan(folder, suite, manifest, findings, anew=bool(trouble))
+    plan = RepairPlan(folder, suite, manifest, findings, anew=bool(trouble))
     if data is not None and data != manifest.document.encode() and older_suite(data, folder) is None:
         plan.aside.append(DOCUMENT)
     if plan.anew and _bytes(folder / MANIFEST) is not None:
@@ -148,7 +148,7 @@ def _plan_suite(folder: Path, copies: Sequence[StoreCopy]) -> Plan:
     return plan
 
 
-def _plan_edits(plan: Plan) -> None:
+def _plan_edits(plan: RepairPlan) -> None:
     """See whether an edit was interrupted, and whether the annotations are as they were written."""
     folder, manifest = plan.folder, plan.manifest
     if plan.anew:
@@ -203,7 +203,7 @@ def _document_trouble(folder: Path, data: bytes | None, source: str) -> tuple[st
     return f"{folder / DOCUMENT} is not as it was written", f"it is written again from {source}"
 
 
-def _plan_listed(plan: Plan, copies: Sequence[StoreCopy]) -> None:
+def _plan_listed(plan: RepairPlan, copies: Sequence[StoreCopy]) -> None:
     """See which listed parts are not as written, and where each can be had from."""
     there = part_files(plan.folder)
     lost: set[str] = set()
@@ -244,7 +244,7 @@ def _plan_listed(plan: Plan, copies: Sequence[StoreCopy]) -> None:
     plan.manifest = replace(plan.manifest, parts=kept)
 
 
-def _plan_leftovers(plan: Plan) -> None:
+def _plan_leftovers(plan: RepairPlan) -> None:
     """Decide about part files that the manifest does not list."""
     for leftover in leftovers(plan.folder, plan.manifest, plan.suite):
         name, entry = leftover.name, leftover.entry
@@ -257,16 +257,16 @@ def _plan_leftovers(plan: Plan) -> None:
                 plan.find(problem, "it is taken in")
             plan.manifest = plan.manifest.changed({name: entry})
             plan.ids.update(ids)
-        elif leftover.kind in (Kind.SUPERSEDED, Kind.UNFINISHED):
+        elif leftover.kind in (LeftoverKind.SUPERSEDED, LeftoverKind.UNFINISHED):
             plan.find(problem, "it is deleted")
             plan.delete.append(name)
         else:
-            problem = f"part {name} is not in the manifest: {Kind.FOREIGN.value}"
+            problem = f"part {name} is not in the manifest: {LeftoverKind.FOREIGN.value}"
             plan.find(problem, f"it is moved to {DAMAGED}")
             plan.aside.append(name)
 
 
-def _plan_doubles(plan: Plan) -> None:
+def _plan_doubles(plan: RepairPlan) -> None:
     """Find parts that hold episodes a second time: each episode stays where it is first."""
     names = {right: name for name, right in plan.rename.items()}
     seen: set[str] = set()
@@ -284,7 +284,7 @@ def _plan_doubles(plan: Plan) -> None:
             plan.doubled.append(name)
 
 
-def _part_doubles(plan: Plan) -> None:
+def _part_doubles(plan: RepairPlan) -> None:
     """Write parts without the episodes that are there twice; the caller holds the lock."""
     folder, seen = plan.folder, set[str]()
     for name in sorted(plan.manifest.parts) if plan.doubled else ():

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..manifest import COPIED, DOCUMENT, PART, Manifest, PartEntry, read_document
-from ..remote import Remote
+from ..remote import RemoteFolder
 from ..store import Store
 from .leftovers import part_entry
 
@@ -28,7 +28,7 @@ class PartCopies:
     """
 
     def __init__(self, store: Store, url: str, tell: Callable[[str], None]) -> None:
-        self.remote = Remote(url)
+        self.remote = RemoteFolder(url)
         self._store = store
         self._tell = tell
         self._queue: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
@@ -139,7 +139,7 @@ class PartCopies:
                 return True
 
 
-def forget_remotely(remote: Remote, demonstrator: str) -> int:
+def forget_remotely(remote: RemoteFolder, demonstrator: str) -> int:
     """Remove a demonstrator from every part of a folder of copies, and from what it kept of older versions.
 
     Each part is rewritten as `Store.forget` does and copied before the old one goes. Returns how many
@@ -157,7 +157,7 @@ def forget_remotely(remote: Remote, demonstrator: str) -> int:
     return gone
 
 
-def _forget_in(remote: Remote, name: str, demonstrator: str) -> int:
+def _forget_in(remote: RemoteFolder, name: str, demonstrator: str) -> int:
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         for one in (DOCUMENT, name):
@@ -174,7 +174,7 @@ def _forget_in(remote: Remote, name: str, demonstrator: str) -> int:
     return gone
 
 
-def _relist(remote: Remote, name: str, instead: Mapping[str, PartEntry]) -> None:
+def _relist(remote: RemoteFolder, name: str, instead: Mapping[str, PartEntry]) -> None:
     """Put other parts in the place of one in every manifest there that lists it."""
     for other in sorted(filter(COPIED.fullmatch, remote.sizes())):
         with remote.open(other) as file:
@@ -183,7 +183,7 @@ def _relist(remote: Remote, name: str, instead: Mapping[str, PartEntry]) -> None
             remote.write(other, manifest.changed(instead, frozenset([name])).encode())
 
 
-def download(remote: Remote, name: str, folder: Path) -> Path:
+def download(remote: RemoteFolder, name: str, folder: Path) -> Path:
     """Copy a file from there into a folder here."""
     with remote.open(name) as file, (folder / name).open("wb") as copy:
         shutil.copyfileobj(file, copy, 1 << 20)

@@ -12,7 +12,7 @@ from ...errors import TutelageError
 from ...files.bounded_files import Limits
 from ..manifest import COPIED, DOCUMENT, MANIFEST, Manifest, PartEntry, check_document, joined
 from ..parquet.bounded_parquet import read_columns
-from ..remote import Remote
+from ..remote import RemoteFolder
 
 T = TypeVar("T")
 
@@ -27,7 +27,7 @@ class StoreCopy:
     def __init__(self, place: str) -> None:
         self.name = place
         url = place if "://" in place else Path(place).absolute().as_uri()
-        self._remote = Remote(url)
+        self._remote = RemoteFolder(url)
         self._sizes = self._ask(self._remote.sizes)
         if not self._sizes:
             raise TutelageError(f"expected a copy of the store at {place}, found no files there")

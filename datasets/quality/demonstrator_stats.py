@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
-from .episode_stats import Conduct
+from .episode_stats import EpisodeStats
 
 FEWEST_PEOPLE = 3
 """So many must have played a task before its median says anything."""
@@ -17,7 +17,7 @@ TOLERANCE = 1.6
 
 
 @dataclass(frozen=True)
-class Usual:
+class MedianStats:
     """What the median person does: (measure, task) → value; `outcomes`: (task, seed) → person → success."""
 
     values: Mapping[tuple[str, str], float] = field(default_factory=dict)
@@ -25,7 +25,7 @@ class Usual:
 
 
 @dataclass(frozen=True)
-class Evidence:
+class DemonstratorStats:
     """What one person's episodes come to.
 
     `successes` are of the `rated` episodes, whose success is known.
@@ -49,7 +49,7 @@ class Evidence:
     usual: Mapping[str, float] = field(default_factory=dict)
 
 
-def usual(rows: Iterable[Conduct], tolerance: float = TOLERANCE) -> Usual:
+def usual(rows: Iterable[EpisodeStats], tolerance: float = TOLERANCE) -> MedianStats:
     """Say what the median person does, in every task that at least three people played; in any order."""
     rows = [one for one in rows if one.role != "practice"]
     outcomes: dict[tuple[str, int], dict[str, bool]] = {}
@@ -64,12 +64,12 @@ def usual(rows: Iterable[Conduct], tolerance: float = TOLERANCE) -> Usual:
             known = [one[measure] for one in people if measure in one]
             if len(known) >= FEWEST_PEOPLE:
                 values[measure, task] = median(known)
-    return Usual(values, {seed: who for seed, who in outcomes.items() if len(who) > 1})
+    return MedianStats(values, {seed: who for seed, who in outcomes.items() if len(who) > 1})
 
 
 def evidence(
-    rows: Iterable[Conduct], crowd: Usual | None = None, tolerance: float = TOLERANCE
-) -> dict[str, Evidence]:
+    rows: Iterable[EpisodeStats], crowd: MedianStats | None = None, tolerance: float = TOLERANCE
+) -> dict[str, DemonstratorStats]:
     """Gather the evidence for each person of the rows, beside a crowd (if not given, the rows' own).
 
     Practice does not count. The order of the rows does not matter.
@@ -80,39 +80,39 @@ def evidence(
     return {person: _gathered(person, people[person], beside, tolerance) for person in sorted(people)}
 
 
-def _shares(name: str) -> Callable[[Sequence[Conduct], float], float | None]:
-    def mean(rows: Sequence[Conduct], _: float) -> float | None:
+def _shares(name: str) -> Callable[[Sequence[EpisodeStats], float], float | None]:
+    def mean(rows: Sequence[EpisodeStats], _: float) -> float | None:
         shares = [share for row in rows if (share := getattr(row, name)) is not None]
         return math.fsum(shares) / len(shares) if shares else None
 
     return mean
 
 
-def _medians(name: str) -> Callable[[Sequence[Conduct], float], float | None]:
-    def middle(rows: Sequence[Conduct], _: float) -> float | None:
+def _medians(name: str) -> Callable[[Sequence[EpisodeStats], float], float | None]:
+    def middle(rows: Sequence[EpisodeStats], _: float) -> float | None:
         known = [getattr(one, name) for one in rows if getattr(one, name) is not None]
         return median(known) if known else None
 
     return middle
 
 
-def _hidden(rows: Sequence[Conduct], _: float) -> float:
+def _hidden(rows: Sequence[EpisodeStats], _: float) -> float:
     """Return the share of the time that the page was hidden, an episode's at most all of it."""
     shares = (min(1.0, one.hidden_ms / max(1.0, one.seconds * 1000 + one.hidden_ms)) for one in rows)
     return math.fsum(shares) / len(rows)
 
 
-def _gold(rows: Sequence[Conduct], tolerance: float) -> float | None:
+def _gold(rows: Sequence[EpisodeStats], tolerance: float) -> float | None:
     gold = _gold_passed(rows, tolerance)
     return sum(gold) / len(gold) if gold else None
 
 
-def _length(rows: Sequence[Conduct], _: float) -> float | None:
+def _length(rows: Sequence[EpisodeStats], _: float) -> float | None:
     logs = _log_lengths(rows)
     return math.exp(math.fsum(logs) / len(logs)) if logs else None
 
 
-MEASURES: Mapping[str, Callable[[Sequence[Conduct], float], float | None]] = {
+MEASURES: Mapping[str, Callable[[Sequence[EpisodeStats], float], float | None]] = {
     "success": _shares("success"),
     "gold": _gold,
     "length": _length,  # steps over the expert's, the geometric mean of solved episodes
@@ -126,16 +126,18 @@ MEASURES: Mapping[str, Callable[[Sequence[Conduct], float], float | None]] = {
 """What is measured of a person's episodes: name → (rows, tolerance) → value, None where it is not known."""
 
 
-def _measured(rows: Sequence[Conduct], tolerance: float) -> dict[str, float]:
+def _measured(rows: Sequence[EpisodeStats], tolerance: float) -> dict[str, float]:
     found = {name: measure(rows, tolerance) for name, measure in MEASURES.items()}
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _gathered(person: str, rows: Sequence[Conduct], crowd: Usual, tolerance: float) -> Evidence:
+def _gathered(
+    person: str, rows: Sequence[EpisodeStats], crowd: MedianStats, tolerance: float
+) -> DemonstratorStats:
     gold = _gold_passed(rows, tolerance)
     rated = [row.success for row in rows if row.success is not None]
     same = [agrees for one in rows if (agrees := _agrees(one, crowd)) is not None]
-    return Evidence(
+    return DemonstratorStats(
         person=person,
         episodes=len(rows),
         rated=len(rated),
@@ -151,7 +153,7 @@ def _gathered(person: str, rows: Sequence[Conduct], crowd: Usual, tolerance: flo
     )
 
 
-def _expected(rows: Sequence[Conduct], crowd: Usual) -> dict[str, float]:
+def _expected(rows: Sequence[EpisodeStats], crowd: MedianStats) -> dict[str, float]:
     """Say what the median person would come to on the same tasks, played as often."""
     expected = {}
     for measure in MEASURES:
@@ -162,7 +164,7 @@ def _expected(rows: Sequence[Conduct], crowd: Usual) -> dict[str, float]:
     return expected
 
 
-def _gold_passed(rows: Sequence[Conduct], tolerance: float) -> list[bool]:
+def _gold_passed(rows: Sequence[EpisodeStats], tolerance: float) -> list[bool]:
     """Say of each gold episode whose success is known whether it was solved in time."""
     return [
         row.success and (row.expert_steps is None or row.steps <= tolerance * row.expert_steps)
@@ -171,7 +173,7 @@ def _gold_passed(rows: Sequence[Conduct], tolerance: float) -> list[bool]:
     ]
 
 
-def _agrees(one: Conduct, crowd: Usual) -> bool | None:
+def _agrees(one: EpisodeStats, crowd: MedianStats) -> bool | None:
     """Say whether an episode ended as for most of the others on its seed.
 
     Returns None without others, for a tie, and where success is not known.
@@ -183,7 +185,7 @@ def _agrees(one: Conduct, crowd: Usual) -> bool | None:
     return one.success == (2 * sum(others) > len(others))
 
 
-def _length_low(rows: Sequence[Conduct]) -> float | None:
+def _length_low(rows: Sequence[EpisodeStats]) -> float | None:
     """Return the lower end of the mean log length's t interval; None below four solved episodes."""
     from scipy import stats  # here: it takes most of a second
 
@@ -195,12 +197,14 @@ def _length_low(rows: Sequence[Conduct]) -> float | None:
     return math.exp(mean - float(stats.t.ppf(0.975, len(logs) - 1)) * spread)
 
 
-def _log_lengths(rows: Sequence[Conduct]) -> list[float]:
+def _log_lengths(rows: Sequence[EpisodeStats]) -> list[float]:
     return [math.log(one.steps / one.expert_steps) for one in rows if one.success and one.expert_steps]
 
 
-def _grouped(rows: Iterable[Conduct], key: Callable[[Conduct], str]) -> dict[str, list[Conduct]]:
-    groups: dict[str, list[Conduct]] = {}
+def _grouped(
+    rows: Iterable[EpisodeStats], key: Callable[[EpisodeStats], str]
+) -> dict[str, list[EpisodeStats]]:
+    groups: dict[str, list[EpisodeStats]] = {}
     for one in rows:
         groups.setdefault(key(one), []).append(one)
     return groups

@@ -25,7 +25,7 @@ _BESIDE_EXPERT = 30  # solved episodes of a person that are set beside the exper
 
 
 @dataclass(frozen=True, slots=True)
-class Conduct:
+class EpisodeStats:
     """One episode, as the ledger's table `conduct` keeps it.
 
     `success` is None where no rule says what a success is; the tasks of a study have one.
@@ -62,14 +62,14 @@ def conduct_of(
     expert_steps: int | None = None,
     hidden_ms: float = 0.0,
     lag_ms: float | None = None,
-) -> Conduct:
+) -> EpisodeStats:
     """Measure one episode; what only the page or the study knows is handed in."""
     times, actions = trajectory.times_ms, trajectory.actions
     theirs = trajectory.controllers == CONTROLLERS.index("person")
     gaps = np.diff(times, prepend=0)
     waits = task.fps is None
     keys = gaps[theirs] if waits else gaps[:0]
-    return Conduct(
+    return EpisodeStats(
         episode=trajectory.episode,
         person=trajectory.demonstrator,
         task=trajectory.task,
@@ -88,7 +88,7 @@ def conduct_of(
     )
 
 
-def conduct_in(store: Store, *, experts: bool = True, progress: Progress | None = None) -> list[Conduct]:
+def conduct_in(store: Store, *, experts: bool = True, progress: Progress | None = None) -> list[EpisodeStats]:
     """Measure every episode of a store that a demonstrator made, in the store's order.
 
     With `experts`, the expert plays the seeds of solved episodes too, at most thirty a person, where the
@@ -105,7 +105,7 @@ def conduct_in(store: Store, *, experts: bool = True, progress: Progress | None 
     return [replace(one, expert_steps=needed.get((one.task, one.seed))) for one in rows]
 
 
-def _beside_expert(rows: Iterable[Conduct]) -> dict[str, list[int]]:
+def _beside_expert(rows: Iterable[EpisodeStats]) -> dict[str, list[int]]:
     """Choose each person's first solved seeds (the lowest), so that the choice is one of the data alone."""
     seeds: dict[str, set[int]] = {}
     count: dict[str, int] = {}

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ...envs.suite import Suite
-from ...envs.task_env import TaskEnvironment
+from ...envs.task_env import TaskEnv
 from ...foreign_code.trust import Untrusted
 from ..simulation.grid_simulation import play_grid
 from ..simulation.profiles import PROFILES, SimulatedDemonstrator
-from ..simulation.simulated_crowd import Player, play, plays_grid
+from ..simulation.simulated_crowd import SimulatedPlayer, play, plays_grid
 from ..trajectory import Trajectory
 
 _EXPERT = SimulatedDemonstrator("expert", PROFILES["expert"])
@@ -26,7 +26,7 @@ def expert_steps(suite: Suite, seeds: Mapping[str, Sequence[int]]) -> dict[tuple
         if suite[task].expert is None or not wanted:
             continue
         try:
-            environment = TaskEnvironment(suite[task])
+            environment = TaskEnv(suite[task])
         except Untrusted:
             continue
         try:
@@ -36,11 +36,11 @@ def expert_steps(suite: Suite, seeds: Mapping[str, Sequence[int]]) -> dict[tuple
     return found
 
 
-def _solved(environment: TaskEnvironment, seeds: Sequence[int], suite: str) -> list[Trajectory]:
+def _solved(environment: TaskEnv, seeds: Sequence[int], suite: str) -> list[Trajectory]:
     if plays_grid(environment.task):
         played = play_grid(environment, [_EXPERT], seeds, suite, "")
     else:
-        player = Player(_EXPERT, environment)
+        player = SimulatedPlayer(_EXPERT, environment)
         tries = [play(player, environment, seed, suite) for seed in seeds]
         played = [one[0] for one in tries if one is not None]
     return [one for one in played if one.success]

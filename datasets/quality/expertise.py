@@ -30,7 +30,7 @@ _PRIOR_EPISODES = 2.0  # the median person's share counts like so many episodes 
 
 
 @dataclass(frozen=True)
-class Expertise:
+class ExpertiseEstimate:
     """One person's share, the upper end of its 95 % interval, and what it rests on.
 
     `usual` is the median person's share; `weight` in [0, 1] the square of `high` over it (what noisy actions
@@ -51,7 +51,7 @@ class Expertise:
         return weight if weight >= LEFT_OUT else 0.0
 
 
-def expertise(ratios: Mapping[str, Sequence[np.ndarray]]) -> dict[str, Expertise]:
+def expertise(ratios: Mapping[str, Sequence[np.ndarray]]) -> dict[str, ExpertiseEstimate]:
     """Estimate everyone's expertise; nobody's with fewer than four people.
 
     `ratios` map a person to an array `[T]` an episode: log of how likely each action is as an answer to what
@@ -77,11 +77,11 @@ def _likeliest(steps: np.ndarray) -> float:
     return float(optimize.minimize_scalar(unlikeliness, bounds=(1e-6, 1 - 1e-6), method="bounded").x)
 
 
-def _drawn_in(share: float, usual: float, episodes: int, steps: int) -> Expertise:
+def _drawn_in(share: float, usual: float, episodes: int, steps: int) -> ExpertiseEstimate:
     """Draw a share towards the median person's, the more so the fewer episodes there are."""
     from scipy import stats  # here: it takes most of a second
 
     total = episodes + _PRIOR_EPISODES
     drawn = (episodes * share + _PRIOR_EPISODES * min(0.95, usual)) / total
     high = float(stats.beta.ppf(0.95, drawn * total, (1 - drawn) * total))
-    return Expertise(drawn, high, usual, episodes, steps)
+    return ExpertiseEstimate(drawn, high, usual, episodes, steps)

@@ -12,7 +12,7 @@ from ...console.folded_table import Column, FoldedTable
 from ...console.printable import printable
 from ...files.finite_json import number_text
 from ..store import Progress, Store
-from .demonstrator_stats import Evidence, evidence
+from .demonstrator_stats import DemonstratorStats, evidence
 from .episode_stats import conduct_in
 from .verdict import Verdict, quality
 
@@ -20,10 +20,10 @@ _SHOWN = 60
 
 
 @dataclass(frozen=True)
-class QualityView:
+class QualityTable:
     """Everyone's evidence and verdict, those against whom most speaks first."""
 
-    people: Sequence[tuple[Evidence, Verdict]]
+    people: Sequence[tuple[DemonstratorStats, Verdict]]
 
     def to_list(self) -> list[dict[str, Any]]:
         """Return plain data, ready for JSON: one object a person; `successes` null where none is known."""
@@ -53,11 +53,11 @@ class QualityView:
         return table
 
 
-def view(store: Store, *, experts: bool = True, progress: Progress | None = None) -> QualityView:
+def view(store: Store, *, experts: bool = True, progress: Progress | None = None) -> QualityTable:
     """Judge everyone in a store by what they did; `experts` as in `conduct_in`."""
     gathered = evidence(conduct_in(store, experts=experts, progress=progress))
     people = [(one, quality(one)) for one in gathered.values()]
-    return QualityView(
+    return QualityTable(
         sorted(people, key=lambda pair: (-len(pair[1].reasons), _rank(pair[1]), pair[0].person))
     )
 
@@ -66,7 +66,7 @@ def _rank(verdict: Verdict) -> float:
     return math.inf if verdict.score is None else verdict.score
 
 
-def _cells(one: Evidence) -> tuple[str, str, str]:
+def _cells(one: DemonstratorStats) -> tuple[str, str, str]:
     length, reaction = one.own.get("length"), one.own.get("reaction_ms")
     return (
         number_text(one.successes / one.rated if one.rated else None, ".0%"),

@@ -15,7 +15,7 @@ from statistics import NormalDist
 
 from ...console.wording import counted
 from ...errors import TutelageError
-from .demonstrator_stats import Evidence
+from .demonstrator_stats import DemonstratorStats
 
 FEW = 3
 """So many episodes condemn nobody, whatever is asked for."""
@@ -25,7 +25,7 @@ _PRIOR_EPISODES = 4  # what the crowd does counts like so many episodes of one's
 
 
 @dataclass(frozen=True)
-class Required:
+class QualityThresholds:
     """What a study asks for once `after` episodes are done."""
 
     after: int = 5
@@ -40,11 +40,11 @@ class Required:
             raise TutelageError(f"expected a requirement after at least 1 episode, got {self.after!r}")
 
 
-NOTHING_REQUIRED = Required()
+NOTHING_REQUIRED = QualityThresholds()
 
 
 @dataclass(frozen=True)
-class Finding:
+class QualityFinding:
     """One sentence about a person, and whether it speaks against them."""
 
     measure: str
@@ -65,14 +65,14 @@ class Verdict:
     person: str
     score: float | None
     met: bool | None
-    findings: tuple[Finding, ...]
+    findings: tuple[QualityFinding, ...]
 
     @property
     def reasons(self) -> tuple[str, ...]:
         return tuple(one.sentence for one in self.findings if one.against)
 
 
-def quality(one: Evidence, required: Required = NOTHING_REQUIRED) -> Verdict:
+def quality(one: DemonstratorStats, required: QualityThresholds = NOTHING_REQUIRED) -> Verdict:
     """Judge a person by the evidence; a requirement is missed only when that is beyond chance.
 
     That is: when, after `required.after` episodes, the upper end of Wilson's 95 % interval is below what is
@@ -108,14 +108,14 @@ def _surely_below(count: float, of: int, share: float) -> bool:
     return of > FEW and wilson(count, of)[1] < share
 
 
-def _find_success(one: Evidence) -> Finding | None:
+def _find_success(one: DemonstratorStats) -> QualityFinding | None:
     if not one.rated:
         return None
     solved = f"solves {_percent(one.successes / one.rated)} ({one.successes} of {one.rated})"
     return _beside_median("success", solved, "solves", one.successes, one.rated, one.usual.get("success"))
 
 
-def _find_gold(one: Evidence) -> Finding | None:
+def _find_gold(one: DemonstratorStats) -> QualityFinding | None:
     if not one.gold:
         return None
     share = _percent(one.gold_passed / one.gold)
@@ -125,56 +125,56 @@ def _find_gold(one: Evidence) -> Finding | None:
 
 def _beside_median(
     measure: str, sentence: str, verb: str, count: int, of: int, like: float | None
-) -> Finding:
+) -> QualityFinding:
     if like is None:
-        return Finding(measure, sentence)
+        return QualityFinding(measure, sentence)
     against = _surely_below(count, of, _CLEARLY * like)
-    return Finding(measure, f"{sentence} where the median person {verb} {_percent(like)}", against)
+    return QualityFinding(measure, f"{sentence} where the median person {verb} {_percent(like)}", against)
 
 
-def _find_agreement(one: Evidence) -> Finding | None:
+def _find_agreement(one: DemonstratorStats) -> QualityFinding | None:
     if not one.repeats:
         return None
     sentence = f"ends as most others on {one.agreed} of {counted(one.repeats, 'seed')} that they played too"
-    return Finding("agreement", sentence, _surely_below(one.agreed, one.repeats, 0.5))
+    return QualityFinding("agreement", sentence, _surely_below(one.agreed, one.repeats, 0.5))
 
 
-def _find_length(one: Evidence) -> Finding | None:
+def _find_length(one: DemonstratorStats) -> QualityFinding | None:
     if "length" not in one.own:
         return None
     sentence = f"needs {one.own['length']:.1f} times the expert's steps"
     if (like := one.usual.get("length")) is None:
-        return Finding("length", sentence)
+        return QualityFinding("length", sentence)
     against = (one.length_low or 0.0) > 1.5 * like
-    return Finding("length", f"{sentence} where the median person needs {like:.1f} times", against)
+    return QualityFinding("length", f"{sentence} where the median person needs {like:.1f} times", against)
 
 
-def _find_reaction(one: Evidence) -> Finding | None:
+def _find_reaction(one: DemonstratorStats) -> QualityFinding | None:
     if "reaction_ms" not in one.own:
         return None
     sentence = f"answers a picture after {one.own['reaction_ms']:,.0f} ms"
     if "reaction_ms" in one.usual:
         sentence += f" where the median person takes {one.usual['reaction_ms']:,.0f} ms"
-    return Finding("reaction", sentence)
+    return QualityFinding("reaction", sentence)
 
 
-def _find_fast(one: Evidence) -> Finding | None:
+def _find_fast(one: DemonstratorStats) -> QualityFinding | None:
     return _mostly(one, "fast_share", "presses {} of the keys sooner than anyone can have seen the picture")
 
 
-def _find_idle(one: Evidence) -> Finding | None:
+def _find_idle(one: DemonstratorStats) -> QualityFinding | None:
     return _mostly(one, "idle_share", "is idle {} of the time")
 
 
-def _find_repeats(one: Evidence) -> Finding | None:
+def _find_repeats(one: DemonstratorStats) -> QualityFinding | None:
     return _mostly(one, "repeat_share", "does in {} of the steps what they did in the one before")
 
 
-def _find_hidden(one: Evidence) -> Finding | None:
+def _find_hidden(one: DemonstratorStats) -> QualityFinding | None:
     return _mostly(one, "hidden_share", "had the page hidden {} of the time")
 
 
-def _mostly(one: Evidence, measure: str, sentence: str) -> Finding | None:
+def _mostly(one: DemonstratorStats, measure: str, sentence: str) -> QualityFinding | None:
     """Report a share of each episode; it speaks against who surely does so mostly, and nearly always more.
 
     Episodes are counted, not steps: those of one episode hang together. With few, no share is surely above
@@ -185,25 +185,29 @@ def _mostly(one: Evidence, measure: str, sentence: str) -> Finding | None:
         return None
     told = sentence.format(_percent(own))
     told += f" where the median person does so {_percent(like)}" if measure in one.usual else ""
-    return Finding(measure, told, wilson(own * one.episodes, one.episodes)[0] > max(0.5, (1 + like) / 2))
+    return QualityFinding(
+        measure, told, wilson(own * one.episodes, one.episodes)[0] > max(0.5, (1 + like) / 2)
+    )
 
 
-def _find_lag(one: Evidence) -> Finding | None:
+def _find_lag(one: DemonstratorStats) -> QualityFinding | None:
     """Report how long pictures take; a slow line is nobody's fault."""
     if "lag_ms" not in one.own:
         return None
-    return Finding("lag", f"waits {one.own['lag_ms']:,.0f} ms for a picture")
+    return QualityFinding("lag", f"waits {one.own['lag_ms']:,.0f} ms for a picture")
 
 
-_FINDINGS: Sequence[Callable[[Evidence], Finding | None]] = (
+_FINDINGS: Sequence[Callable[[DemonstratorStats], QualityFinding | None]] = (
     *(_find_success, _find_gold, _find_length, _find_agreement, _find_reaction),
     *(_find_fast, _find_idle, _find_repeats, _find_hidden, _find_lag),
 )
 
 
-def _short(name: str, count: int, of: int, asked: float) -> Finding:
+def _short(name: str, count: int, of: int, asked: float) -> QualityFinding:
     what = "episodes" if name == "success" else "gold episodes"
-    return Finding(name, f"{count} of {of} {what} are surely less than the {_percent(asked)} asked for", True)
+    return QualityFinding(
+        name, f"{count} of {of} {what} are surely less than the {_percent(asked)} asked for", True
+    )
 
 
 def _shrunk(count: int, of: int, like: float | None) -> float:

@@ -11,14 +11,14 @@ import numpy as np
 
 from ...console.folded_table import Column, FoldedTable
 from ...console.wording import counted
-from ..arrays.task_arrays import TaskColumns
-from .expertise import TELLING, Expertise
+from ..arrays.task_arrays import TaskArrays
+from .expertise import TELLING, ExpertiseEstimate
 
 _SHOWN = 40
 
 
 @dataclass(frozen=True)
-class Weight:
+class DemonstratorWeight:
     """What one demonstrator's episodes weigh: `used` of `episodes` are learned from, each with `weight`."""
 
     demonstrator: str
@@ -35,8 +35,8 @@ class Weight:
 
 
 def weigh(
-    columns: Mapping[str, TaskColumns], weights: str, skilled: Mapping[str, Expertise] | None = None
-) -> list[Weight]:
+    columns: Mapping[str, TaskArrays], weights: str, skilled: Mapping[str, ExpertiseEstimate] | None = None
+) -> list[DemonstratorWeight]:
     """Say what everyone's episodes weigh, by name; `weights` as in `episode_weights`."""
     each = episode_weights(columns, weights, skilled)
     names = sorted({who for one in columns.values() for who in one.demonstrator})
@@ -48,7 +48,7 @@ def weigh(
 
 
 def episode_weights(
-    columns: Mapping[str, TaskColumns], weights: str, skilled: Mapping[str, Expertise] | None = None
+    columns: Mapping[str, TaskArrays], weights: str, skilled: Mapping[str, ExpertiseEstimate] | None = None
 ) -> dict[str, np.ndarray]:
     """Return the weight of each episode, task id → float64 `[E]`.
 
@@ -68,7 +68,7 @@ def episode_weights(
     return found
 
 
-def table(weights: Sequence[Weight]) -> FoldedTable:
+def table(weights: Sequence[DemonstratorWeight]) -> FoldedTable:
     """Lay the weights out as a table, those that weigh least first."""
     names = [Column(name) for name in ("person", "episodes", "success", "expertise", "weight")]
     more = f"and {len(weights) - _SHOWN:,} more" if len(weights) > _SHOWN else ""
@@ -82,9 +82,7 @@ def table(weights: Sequence[Weight]) -> FoldedTable:
     return shown
 
 
-def _by_person(
-    values: Mapping[str, np.ndarray], columns: Mapping[str, TaskColumns]
-) -> dict[str, list[float]]:
+def _by_person(values: Mapping[str, np.ndarray], columns: Mapping[str, TaskArrays]) -> dict[str, list[float]]:
     found: dict[str, list[float]] = {}
     for task, one in columns.items():
         for who, value in zip(one.demonstrator, values[task].tolist(), strict=True):
@@ -93,11 +91,11 @@ def _by_person(
 
 
 def _weight(
-    who: str, success: list[float], weighed: list[float], weights: str, skill: Expertise | None
-) -> Weight:
+    who: str, success: list[float], weighed: list[float], weights: str, skill: ExpertiseEstimate | None
+) -> DemonstratorWeight:
     used = sum(one > 0 for one in weighed)
     own = skill if weights in ("expertise", "both") else None
-    return Weight(
+    return DemonstratorWeight(
         demonstrator=who,
         episodes=len(weighed),
         used=used,
@@ -108,7 +106,7 @@ def _weight(
     )
 
 
-def _reason(used: int, weights: str, skill: Expertise | None) -> str:
+def _reason(used: int, weights: str, skill: ExpertiseEstimate | None) -> str:
     told = []
     if weights in ("expertise", "both"):
         told.append(_about(skill))
@@ -118,7 +116,7 @@ def _reason(used: int, weights: str, skill: Expertise | None) -> str:
     return "; ".join(told) or "every episode counts"
 
 
-def _about(skill: Expertise | None) -> str:
+def _about(skill: ExpertiseEstimate | None) -> str:
     if skill is None:
         return "too few people to compare"
     if skill.usual < TELLING:

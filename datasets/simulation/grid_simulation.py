@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...envs.grid.environment import GridEnv
-from ...envs.task_env import TaskEnvironment
+from ...envs.task_env import TaskEnv
 from ...errors import TutelageError
 from ..replay import replay_grid
 from ..trajectory import CONTROLLERS, Trajectory
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def play_grid(
-    environment: TaskEnvironment,
+    environment: TaskEnv,
     people: Sequence[SimulatedDemonstrator],
     seeds: Sequence[int],
     suite: str,
@@ -64,7 +64,7 @@ def play_grid(
 
 
 def _played(
-    environment: TaskEnvironment, world: GridEnv, players: Sequence[SimulatedDemonstrator], seeds: np.ndarray
+    environment: TaskEnv, world: GridEnv, players: Sequence[SimulatedDemonstrator], seeds: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, list[int]]:
     from ...envs.grid.planner.memory import empty_minds
     from ...envs.grid.simulated_players import play_episodes
@@ -102,7 +102,7 @@ def _played(
     return np.concatenate([one for one, _ in kept]), np.concatenate([one for _, one in kept]), edges
 
 
-def _proven(bare: list[Trajectory], environment: TaskEnvironment, world: GridEnv) -> list[Trajectory]:
+def _proven(bare: list[Trajectory], environment: TaskEnv, world: GridEnv) -> list[Trajectory]:
     """Fill in what a replay from the seeds gives: the proof that seeds and actions are enough."""
     return [
         replace(

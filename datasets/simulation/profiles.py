@@ -11,7 +11,7 @@ from ...envs.task import Task
 
 
 @dataclass(frozen=True)
-class Profile:
+class DemonstratorProfile:
     """How one kind of demonstrator plays.
 
     `slip` is the chance that a step's action is replaced by a random bound key; `give_up` the chance a
@@ -35,13 +35,13 @@ class Profile:
 PROFILES = {
     profile.name: profile
     for profile in (
-        Profile("careful", slip=0.005, wobble=0.01),
-        Profile("noisy", slip=0.08, wobble=0.06, reaction_ms=260.0),
-        Profile("slow", slip=0.01, wobble=0.02, reaction_ms=900.0),
-        Profile("lazy", slip=0.03, give_up=0.02, wobble=0.04),
-        Profile("mistaken", slip=0.02, misread=0.35, wobble=0.03),
-        Profile("hostile", against=1.0, reaction_ms=120.0),
-        Profile("expert", reaction_ms=200.0, reaction_spread=0.0),
+        DemonstratorProfile("careful", slip=0.005, wobble=0.01),
+        DemonstratorProfile("noisy", slip=0.08, wobble=0.06, reaction_ms=260.0),
+        DemonstratorProfile("slow", slip=0.01, wobble=0.02, reaction_ms=900.0),
+        DemonstratorProfile("lazy", slip=0.03, give_up=0.02, wobble=0.04),
+        DemonstratorProfile("mistaken", slip=0.02, misread=0.35, wobble=0.03),
+        DemonstratorProfile("hostile", against=1.0, reaction_ms=120.0),
+        DemonstratorProfile("expert", reaction_ms=200.0, reaction_spread=0.0),
     )
 }
 CROWD: Mapping[str, int] = {"careful": 9, "slow": 3, "noisy": 5, "lazy": 2, "mistaken": 1, "hostile": 1}
@@ -53,7 +53,7 @@ class SimulatedDemonstrator:
     """One pseudonymous player with a profile; what it does is a function of (name, task, seed) only."""
 
     name: str
-    profile: Profile
+    profile: DemonstratorProfile
 
     @property
     def kind(self) -> str:

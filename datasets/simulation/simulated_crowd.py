@@ -21,10 +21,10 @@ from ...envs.experts import make_expert
 from ...envs.keys.controls import Controls
 from ...envs.suite import Suite, suite_from
 from ...envs.task import RECORD, SeedRange, Task
-from ...envs.task_env import Step, TaskEnvironment
+from ...envs.task_env import StepResult, TaskEnv
 from ...errors import EnvironmentFailure, TutelageError, nearest
 from ...foreign_code.trust import Untrusted
-from ..parallel import Died, spread_safely
+from ..parallel import JobDied, spread_safely
 from ..replay import is_grid, prove
 from ..schema import to_table
 from ..store import Store
@@ -34,10 +34,10 @@ from .grid_simulation import play_grid
 from .profiles import CROWD, PROFILES, SimulatedDemonstrator
 
 
-class Player:
+class SimulatedPlayer:
     """A simulated demonstrator at one environment: asks the expert, then errs as its profile says."""
 
-    def __init__(self, demonstrator: SimulatedDemonstrator, environment: TaskEnvironment) -> None:
+    def __init__(self, demonstrator: SimulatedDemonstrator, environment: TaskEnv) -> None:
         self.demonstrator = demonstrator
         self._environment = environment
         self._expert = make_expert(environment.task, environment)
@@ -99,7 +99,7 @@ def crowd(counts: Mapping[str, int] = CROWD) -> list[SimulatedDemonstrator]:
 
 
 def play(
-    player: Player, environment: TaskEnvironment, seed: int, suite: str, *, started: str = ""
+    player: SimulatedPlayer, environment: TaskEnv, seed: int, suite: str, *, started: str = ""
 ) -> tuple[Trajectory, dict[str, np.ndarray]] | None:
     """Play one episode; return it with its observations, or None when nothing was done at all.
 
@@ -109,7 +109,7 @@ def play(
     player.begin(seed)
     digest = Digest()
     proof = digest.update(step.observation, 0.0, False, False)
-    seen: list[Step] = [step]
+    seen: list[StepResult] = [step]
     actions: list[np.ndarray] = []
     times: list[int] = []
     clock, pace = 0.0, environment.task.fps
@@ -183,7 +183,7 @@ def simulate(
     try:
         for job, result in zip(jobs, spread_safely(_play_chunk, jobs, workers, ray), strict=True):
             task_id, asked = job[1], job[3]
-            if isinstance(result, Died):
+            if isinstance(result, JobDied):
                 result = _Chunk(to_table([]), dict.fromkeys(asked, str(result)))
             waiting.append(result.rows)
             failures.setdefault(task_id, {}).update(result.failures)
@@ -257,7 +257,7 @@ def _play_chunk(job: _Job) -> _Chunk:
     failures: dict[int, str] = {}
     left = list(seeds)
     while left and len(failures) < _FAILURES:
-        with _noting(task, left, failures), closing(TaskEnvironment(task)) as environment:
+        with _noting(task, left, failures), closing(TaskEnv(task)) as environment:
             if plays_grid(task):
                 episodes, left = play_grid(environment, people, left, suite.name, started), []
             else:
@@ -290,7 +290,7 @@ _LONGEST = 600
 
 
 def _play_one_by_one(
-    environment: TaskEnvironment,
+    environment: TaskEnv,
     people: Sequence[SimulatedDemonstrator],
     left: list[int],
     suite: Suite,
@@ -298,8 +298,8 @@ def _play_one_by_one(
     episodes: list[Trajectory],
 ) -> None:
     """Play the seeds that are left, adding to `episodes`; what is played is not left any more."""
-    with closing(TaskEnvironment(environment.task)) as witness:
-        players = [Player(person, environment) for person in people]
+    with closing(TaskEnv(environment.task)) as witness:
+        players = [SimulatedPlayer(person, environment) for person in people]
         while left:
             seed = left[0]
             played = play(players[seed % len(players)], environment, seed, suite.name, started=started)
@@ -308,14 +308,12 @@ def _play_one_by_one(
             left.pop(0)
 
 
-def _proven(
-    trajectory: Trajectory, observations: dict[str, np.ndarray], witness: TaskEnvironment
-) -> Trajectory:
+def _proven(trajectory: Trajectory, observations: dict[str, np.ndarray], witness: TaskEnv) -> Trajectory:
     """Prove by replay: in an environment that has not played it, and in a fresh one where that differs."""
     proven = prove(trajectory, witness, observations)
     if proven.observations is None:
         return proven
-    fresh = TaskEnvironment(witness.task)
+    fresh = TaskEnv(witness.task)
     try:
         return prove(replace(trajectory, observations=None), fresh, observations)
     finally:

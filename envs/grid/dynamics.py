@@ -26,7 +26,7 @@ from .cells import (
     WALL,
 )
 from .kernels import allocating, inlined, kernel
-from .state import NOWHERE, VIEW, Bits, Worlds
+from .state import NOWHERE, VIEW, Bits, GridState
 
 LEFT, RIGHT, FORWARD, PICKUP, DROP, TOGGLE, DONE = range(7)
 
@@ -38,7 +38,7 @@ AHEAD_Y = np.array([0, 1, 0, -1])
 
 @kernel
 def step(
-    worlds: Worlds,
+    worlds: GridState,
     actions: np.ndarray,
     rewards: np.ndarray,
     terminated: np.ndarray,
@@ -57,7 +57,7 @@ def step(
 
 
 @inlined
-def act(worlds: Worlds, b: int, action: int) -> int:
+def act(worlds: GridState, b: int, action: int) -> int:
     """Do one action in world `b`; returns the look of the cell that was stepped onto, else 0."""
     x, y, direction = worlds.state[b].agent[0], worlds.state[b].agent[1], worlds.state[b].agent[2]
     if action == LEFT:
@@ -94,13 +94,13 @@ def act(worlds: Worlds, b: int, action: int) -> int:
 
 
 @inlined
-def _move(worlds: Worlds, b: int, thing: int, x: int, y: int) -> None:
+def _move(worlds: GridState, b: int, thing: int, x: int, y: int) -> None:
     worlds.state[b].where[thing, 0] = x
     worlds.state[b].where[thing, 1] = y
 
 
 @inlined
-def _toggle(worlds: Worlds, b: int, y: int, x: int) -> None:
+def _toggle(worlds: GridState, b: int, y: int, x: int) -> None:
     """Open or shut a door, unlock it with a key of its colour, or open a box, which leaves what was in it."""
     ahead = worlds.cells[b, y, x]
     if IS_DOOR[ahead]:
@@ -120,7 +120,7 @@ def _toggle(worlds: Worlds, b: int, y: int, x: int) -> None:
 
 
 @allocating
-def observe(worlds: Worlds, images: np.ndarray, directions: np.ndarray) -> None:
+def observe(worlds: GridState, images: np.ndarray, directions: np.ndarray) -> None:
     """Write what each agent sees: images uint8 `[B, 7, 7, 3]` by (column, row), directions int64 `[B]`."""
     view = np.empty((VIEW, VIEW), np.uint8)
     seen = np.empty(VIEW, np.int64)
@@ -130,7 +130,7 @@ def observe(worlds: Worlds, images: np.ndarray, directions: np.ndarray) -> None:
 
 
 @inlined
-def observe_one(worlds: Worlds, b: int, image: np.ndarray, view: np.ndarray, seen: np.ndarray) -> None:
+def observe_one(worlds: GridState, b: int, image: np.ndarray, view: np.ndarray, seen: np.ndarray) -> None:
     """Write what the agent of world `b` sees, uint8 `[7, 7, 3]`; scratch as of `look_from`."""
     agent, carried = worlds.state[b].agent, worlds.state[b].carried[0]
     look_from(worlds, b, agent[0], agent[1], agent[2], view, seen)
@@ -143,7 +143,7 @@ def observe_one(worlds: Worlds, b: int, image: np.ndarray, view: np.ndarray, see
 
 @inlined
 def look_from(
-    worlds: Worlds, b: int, x: int, y: int, direction: int, view: np.ndarray, seen: np.ndarray
+    worlds: GridState, b: int, x: int, y: int, direction: int, view: np.ndarray, seen: np.ndarray
 ) -> None:
     """Write the looks `[7, 7]`, by column and row, ahead of a pose; of `seen` `[7]`, bit i of row j.
 

@@ -16,7 +16,7 @@ from .dynamics import observe
 from .language import sentence
 from .levels import LEVELS, Level
 from .render import as_text, draw_view, draw_world
-from .state import VIEW, Worlds, copied, empty_worlds, restore
+from .state import VIEW, GridState, copied, empty_worlds, restore
 from .stepping import replay_one, reset_all, step_one
 from .tile_atlas import pack_view, pack_world
 
@@ -58,7 +58,7 @@ def observation_space() -> spaces.Dict:
     )
 
 
-class Played(NamedTuple):
+class EpisodeBatch(NamedTuple):
     """What N episodes of T steps in all showed: T + N observations, one more an episode than it has steps.
 
     `images` uint8 `[T + N, 7, 7, 3]`, `directions` int64 `[T + N]`, `missions` N sentences, `rewards` float64
@@ -145,10 +145,10 @@ class GridEnv(gymnasium.Env[Observed, int]):
         """Return a person's keys, by the names that pygame gives them."""
         return {("left",): 0, ("right",): 1, ("up",): 2, ("p",): 3, ("d",): 4, ("space",): 5}
 
-    def step_many(self, seeds: np.ndarray, begins: np.ndarray, actions: np.ndarray) -> Played:
+    def step_many(self, seeds: np.ndarray, begins: np.ndarray, actions: np.ndarray) -> EpisodeBatch:
         """Play N whole episodes in one call: seeds `[N]`, actions `[T]`, episode n from `begins[n]` on.
 
-        The environment's own episode is over afterwards. See `Played`.
+        The environment's own episode is over afterwards. See `EpisodeBatch`.
         """
         steps, episodes = len(actions), len(seeds)
         images = np.zeros((steps + episodes, VIEW, VIEW, 3), np.uint8)
@@ -169,13 +169,13 @@ class GridEnv(gymnasium.Env[Observed, int]):
                 *(one[begin:end] for one in flags),
             )
             missions.append(sentence(self.worlds, 0))
-        return Played(images, directions, missions, rewards, *flags)
+        return EpisodeBatch(images, directions, missions, rewards, *flags)
 
-    def snapshot(self) -> Worlds:
+    def snapshot(self) -> GridState:
         """Return the whole state; later steps leave it alone."""
         return copied(self.worlds)
 
-    def restore(self, snapshot: Worlds) -> Observed:
+    def restore(self, snapshot: GridState) -> Observed:
         """Go back to a snapshot of this level; returns what is seen there."""
         restore(self.worlds, snapshot)
         observe(self.worlds, self._images, self._directions)

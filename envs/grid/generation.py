@@ -31,7 +31,7 @@ from .levels import (
 from .missions import begin
 from .rng import roll, seed
 from .rooms import all_reachable, carve, connect, lock, place, place_agent
-from .state import ANY, PUT_NEXT, Worlds
+from .state import ANY, PUT_NEXT, GridState
 
 _RED_BALL = look("ball", "red")
 _KEY = look("key")
@@ -40,7 +40,7 @@ _TRIES = 20_000
 
 
 @kernel
-def generate(worlds: Worlds, b: int, level: np.ndarray, value: int) -> bool:
+def generate(worlds: GridState, b: int, level: np.ndarray, value: int) -> bool:
     """Make world `b` from a packed level and a seed; false if the level is too full to be made."""
     seed(worlds, b, value)
     for _ in range(_TRIES):
@@ -51,7 +51,7 @@ def generate(worlds: Worlds, b: int, level: np.ndarray, value: int) -> bool:
 
 
 @kernel
-def _finish(worlds: Worlds, b: int, level: np.ndarray) -> None:
+def _finish(worlds: GridState, b: int, level: np.ndarray) -> None:
     begin(worlds, b)
     journeys = 0
     for c in range(4):
@@ -62,7 +62,7 @@ def _finish(worlds: Worlds, b: int, level: np.ndarray) -> None:
 
 
 @allocating
-def _attempt(worlds: Worlds, b: int, level: np.ndarray) -> bool:
+def _attempt(worlds: GridState, b: int, level: np.ndarray) -> bool:
     """Throw one world; false where minigrid would throw again."""
     gates, walls = carve(worlds, b, level[ROOM_SIZE], level[COLUMNS], level[ROWS])
     about = level[ABOUT]
@@ -93,7 +93,7 @@ def _attempt(worlds: Worlds, b: int, level: np.ndarray) -> bool:
 
 
 @kernel
-def _place_key(worlds: Worlds, b: int, locked: int) -> bool:
+def _place_key(worlds: GridState, b: int, locked: int) -> bool:
     """Put the key of the locked room's door, the world's first object, into another room."""
     rooms = worlds.state[b].rooms[1] * worlds.state[b].rooms[2]
     room = (locked + 1 + roll(worlds, b, rooms - 1)) % rooms
@@ -101,7 +101,7 @@ def _place_key(worlds: Worlds, b: int, locked: int) -> bool:
 
 
 @kernel
-def _place_objects(worlds: Worlds, b: int, level: np.ndarray, locked: int) -> int:
+def _place_objects(worlds: GridState, b: int, level: np.ndarray, locked: int) -> int:
     """Place the objects; returns the number of the first that an instruction may be about, 0 for no room."""
     rooms = worlds.state[b].rooms[1] * worlds.state[b].rooms[2]
     first = 1
@@ -127,13 +127,13 @@ def _place_objects(worlds: Worlds, b: int, level: np.ndarray, locked: int) -> in
 
 
 @kernel
-def _look(worlds: Worlds, b: int) -> int:
+def _look(worlds: GridState, b: int) -> int:
     """Throw a key, a ball or a box of any colour."""
     return _KEY + roll(worlds, b, 18) * 3
 
 
 @kernel
-def _open_doors(worlds: Worlds, b: int) -> None:
+def _open_doors(worlds: GridState, b: int) -> None:
     for y in range(worlds.cells.shape[1]):
         for x in range(worlds.cells.shape[2]):
             if IS_DOOR[worlds.cells[b, y, x]]:

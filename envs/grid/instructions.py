@@ -26,7 +26,7 @@ from .levels import (
 )
 from .missions import among, described
 from .rng import roll
-from .state import AFTER, ALONE, ANY, ANYWHERE, GO_TO, OBJECTS, OPEN, PUT_NEXT, THEN, Bits, Worlds
+from .state import AFTER, ALONE, ANY, ANYWHERE, GO_TO, OBJECTS, OPEN, PUT_NEXT, THEN, Bits, GridState
 
 _KEY = TYPES.index("key")
 _NAMED = np.array([TYPES.index(name) for name in ("box", "ball", "key", "door")])
@@ -35,7 +35,7 @@ _TRIES = 101
 
 
 @kernel
-def instruct(worlds: Worlds, b: int, level: np.ndarray, first: int, locked: int) -> bool:
+def instruct(worlds: GridState, b: int, level: np.ndarray, first: int, locked: int) -> bool:
     """Write an instruction for world `b`; `first` is the first object it may be about. False: throw again."""
     worlds.state[b].order = ALONE
     worlds.state[b].clauses[:] = 0
@@ -66,7 +66,7 @@ def instruct(worlds: Worlds, b: int, level: np.ndarray, first: int, locked: int)
 
 
 @kernel
-def _name(worlds: Worlds, b: int, c: int, d: int, thing: int) -> None:
+def _name(worlds: GridState, b: int, c: int, d: int, thing: int) -> None:
     """Let a clause's description be an object's kind and colour."""
     worlds.state[b].clauses[c, 1 + 3 * d] = KIND[worlds.state[b].looks[thing]]
     worlds.state[b].clauses[c, 2 + 3 * d] = COLOR[worlds.state[b].looks[thing]]
@@ -74,7 +74,7 @@ def _name(worlds: Worlds, b: int, c: int, d: int, thing: int) -> None:
 
 
 @kernel
-def _speak(worlds: Worlds, b: int, level: np.ndarray, locked: int) -> bool:
+def _speak(worlds: GridState, b: int, level: np.ndarray, locked: int) -> bool:
     """Say a sentence: a clause, two with "and", or two of either with "then" or "after you"."""
     form = _one_of(worlds, b, level[FORMS])
     halves = 2 if form == SEQUENCE else 1
@@ -89,7 +89,7 @@ def _speak(worlds: Worlds, b: int, level: np.ndarray, locked: int) -> bool:
 
 
 @kernel
-def _one_of(worlds: Worlds, b: int, bits: int) -> int:
+def _one_of(worlds: GridState, b: int, bits: int) -> int:
     count = 0
     for bit in range(8):
         count += bits >> bit & 1
@@ -103,7 +103,7 @@ def _one_of(worlds: Worlds, b: int, bits: int) -> int:
 
 
 @kernel
-def _say(worlds: Worlds, b: int, c: int, level: np.ndarray, locked: int) -> bool:
+def _say(worlds: GridState, b: int, c: int, level: np.ndarray, locked: int) -> bool:
     verb = _one_of(worlds, b, level[VERBS])
     worlds.state[b].clauses[c, 0] = verb
     if verb == OPEN:
@@ -115,7 +115,7 @@ def _say(worlds: Worlds, b: int, c: int, level: np.ndarray, locked: int) -> bool
 
 @kernel
 def _describe(
-    worlds: Worlds, b: int, c: int, d: int, low: int, high: int, level: np.ndarray, locked: int
+    worlds: GridState, b: int, c: int, d: int, low: int, high: int, level: np.ndarray, locked: int
 ) -> bool:
     """Throw descriptions of kinds `low` to `high` until one fits something."""
     for _ in range(_TRIES):
@@ -136,7 +136,7 @@ def _describe(
 
 
 @kernel
-def _all_in(worlds: Worlds, b: int, objects: Bits, room: int) -> bool:
+def _all_in(worlds: GridState, b: int, objects: Bits, room: int) -> bool:
     """Whether all of a set stand in a room or in its walls."""
     side, columns = worlds.state[b].rooms[0], worlds.state[b].rooms[1]
     left, top = room % columns * (side - 1), room // columns * (side - 1)
@@ -149,7 +149,7 @@ def _all_in(worlds: Worlds, b: int, objects: Bits, room: int) -> bool:
 
 
 @kernel
-def _sensible(worlds: Worlds, b: int, c: int, level: np.ndarray) -> bool:
+def _sensible(worlds: GridState, b: int, c: int, level: np.ndarray) -> bool:
     """Whether minigrid would ask for this: nothing next to itself or already there, no key that is needed."""
     clause = worlds.state[b].clauses[c]
     first = described(worlds, b, clause[1], clause[2], clause[3])
@@ -170,7 +170,7 @@ def _sensible(worlds: Worlds, b: int, c: int, level: np.ndarray) -> bool:
 
 
 @kernel
-def _beside(worlds: Worlds, b: int, some: Bits, others: Bits) -> bool:
+def _beside(worlds: GridState, b: int, some: Bits, others: Bits) -> bool:
     for one in range(OBJECTS):
         if among(some, one):
             for other in range(OBJECTS):

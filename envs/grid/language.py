@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .cells import COLORS, TYPES
-from .state import AFTER, ALONE, ANY, GO_TO, NO_VERB, OPEN, PICK_UP, PUT_NEXT, Worlds
+from .state import AFTER, ALONE, ANY, GO_TO, NO_VERB, OPEN, PICK_UP, PUT_NEXT, GridState
 
 _VERBS = {GO_TO: "go to ", PICK_UP: "pick up ", OPEN: "open ", PUT_NEXT: "put "}
 _PLACES = ("", " on your left", " on your right", " in front of you", " behind you")
@@ -13,7 +13,7 @@ _JOINED = {1: ", then ", AFTER: " after you "}
 _spoken: dict[bytes, str] = {}
 
 
-def sentences(worlds: Worlds, rows: np.ndarray) -> list[str]:
+def sentences(worlds: GridState, rows: np.ndarray) -> list[str]:
     """Return the instructions of some worlds; what fits several objects is "a ...", else "the ..."."""
     state = worlds.state[rows]
     several = state["sets"] & (state["sets"] - np.uint64(1)) != 0
@@ -26,7 +26,7 @@ def sentences(worlds: Worlds, rows: np.ndarray) -> list[str]:
     return [_spoken[key] for key in keys]
 
 
-def sentence(worlds: Worlds, b: int) -> str:
+def sentence(worlds: GridState, b: int) -> str:
     """Return the instruction of world `b`."""
     return sentences(worlds, np.array([b]))[0]
 

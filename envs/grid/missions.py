@@ -29,7 +29,7 @@ from .state import (
     PUT_NEXT,
     THEN,
     Bits,
-    Worlds,
+    GridState,
 )
 
 _ONE = np.uint64(1)
@@ -37,7 +37,7 @@ _NOBODY = np.uint64(0)
 
 
 @kernel
-def begin(worlds: Worlds, b: int) -> None:
+def begin(worlds: GridState, b: int) -> None:
     """Find what the instruction of world `b` speaks of, as things stand; nothing is done yet."""
     for c in range(4):
         worlds.state[b].done[c] = False
@@ -50,7 +50,7 @@ def begin(worlds: Worlds, b: int) -> None:
 
 
 @inlined
-def _look_up(worlds: Worlds, b: int) -> None:
+def _look_up(worlds: GridState, b: int) -> None:
     """Note where everything is; in loops, since numba compiles an array's copy for a whole second."""
     for thing in range(OBJECTS):
         worlds.state[b].spots[thing, 0] = worlds.state[b].where[thing, 0]
@@ -58,7 +58,7 @@ def _look_up(worlds: Worlds, b: int) -> None:
 
 
 @kernel
-def described(worlds: Worlds, b: int, kind: int, color: int, place: int) -> Bits:
+def described(worlds: GridState, b: int, kind: int, color: int, place: int) -> Bits:
     """Return the set of objects of this kind and colour; a place is as the agent sees it, in its own room."""
     found = _NOBODY
     for thing in range(1, OBJECTS):
@@ -73,7 +73,7 @@ def described(worlds: Worlds, b: int, kind: int, color: int, place: int) -> Bits
 
 
 @kernel
-def _stands(worlds: Worlds, b: int, thing: int, place: int) -> bool:
+def _stands(worlds: GridState, b: int, thing: int, place: int) -> bool:
     side = worlds.state[b].rooms[0]
     x, y, direction = worlds.state[b].agent[0], worlds.state[b].agent[1], worlds.state[b].agent[2]
     left, top = x // (side - 1) * (side - 1), y // (side - 1) * (side - 1)
@@ -93,7 +93,7 @@ def _stands(worlds: Worlds, b: int, thing: int, place: int) -> bool:
 
 
 @inlined
-def judge(worlds: Worlds, b: int, action: int) -> bool:
+def judge(worlds: GridState, b: int, action: int) -> bool:
     """Look at world `b` after an action; true when its instruction is fulfilled."""
     if action == DROP:
         _look_up(worlds, b)
@@ -104,7 +104,7 @@ def judge(worlds: Worlds, b: int, action: int) -> bool:
 
 
 @inlined
-def _judge_half(worlds: Worlds, b: int, half: int, action: int) -> bool:
+def _judge_half(worlds: GridState, b: int, half: int, action: int) -> bool:
     finished = True
     for c in range(2 * half, 2 * half + 2):
         if worlds.state[b].clauses[c, 0] != NO_VERB and not worlds.state[b].done[c]:
@@ -114,7 +114,7 @@ def _judge_half(worlds: Worlds, b: int, half: int, action: int) -> bool:
 
 
 @inlined
-def _judge_clause(worlds: Worlds, b: int, c: int, action: int) -> bool:
+def _judge_clause(worlds: GridState, b: int, c: int, action: int) -> bool:
     verb = worlds.state[b].clauses[c, 0]
     before = worlds.state[b].held[c]
     worlds.state[b].held[c] = worlds.state[b].carried[1]
@@ -142,7 +142,7 @@ def among(objects: Bits, thing: int) -> bool:
 
 
 @inlined
-def _any_spot(worlds: Worlds, b: int, objects: Bits, x: Any, y: Any, distance: int) -> bool:
+def _any_spot(worlds: GridState, b: int, objects: Bits, x: Any, y: Any, distance: int) -> bool:
     """Whether one of the objects was last seen so many cells from here, by the steps of a rook."""
     thing = 0
     while objects != _NOBODY:

@@ -8,7 +8,7 @@ import numpy as np
 
 from .cells import COLORS, LOOKS, TYPES
 from .dynamics import observe_one
-from .state import VIEW, Worlds
+from .state import VIEW, GridState
 
 _PALETTE = {
     "red": (229, 72, 77),
@@ -30,7 +30,7 @@ _LETTERS = dict(zip(TYPES, "  WFDKABGV ", strict=True))
 _ARROWS = (">>", "VV", "<<", "^^")
 
 
-def draw_world(worlds: Worlds, b: int, tile: int = 32) -> np.ndarray:
+def draw_world(worlds: GridState, b: int, tile: int = 32) -> np.ndarray:
     """Draw all of world `b` from above, uint8 `[rows * tile, columns * tile, 3]`; out of view it is dim."""
     height, width = extent(worlds, b)
     x, y, direction = (int(one) for one in worlds.state["agent"][b])
@@ -41,7 +41,7 @@ def draw_world(worlds: Worlds, b: int, tile: int = 32) -> np.ndarray:
     return np.where(bright, np.minimum(picture.astype(np.int16) + 22, 255), picture * 0.62).astype(np.uint8)
 
 
-def draw_view(worlds: Worlds, b: int, tile: int = 48) -> np.ndarray:
+def draw_view(worlds: GridState, b: int, tile: int = 48) -> np.ndarray:
     """Draw what the agent of world `b` sees, uint8 `[7 * tile, 7 * tile, 3]`; it looks up from the bottom."""
     image, _ = _seen(worlds, b)
     return draw_image(image, tile)
@@ -57,7 +57,7 @@ def draw_image(image: np.ndarray, tile: int = 48) -> np.ndarray:
     return np.concatenate([np.concatenate(row, axis=1) for row in tiles])
 
 
-def as_text(worlds: Worlds, b: int) -> str:
+def as_text(worlds: GridState, b: int) -> str:
     """Write world `b` for a terminal, two characters a cell, as minigrid's `pprint_grid` does."""
     height, width = extent(worlds, b)
     x, y, direction = (int(one) for one in worlds.state["agent"][b])
@@ -66,7 +66,7 @@ def as_text(worlds: Worlds, b: int) -> str:
     return "\n".join("".join(line) for line in lines)
 
 
-def extent(worlds: Worlds, b: int) -> tuple[int, int]:
+def extent(worlds: GridState, b: int) -> tuple[int, int]:
     """Return rows and columns of cells; a batch may hold smaller worlds than its arrays."""
     side, columns, rows = (int(one) for one in worlds.state["rooms"][b])
     if side > 1:
@@ -84,14 +84,14 @@ def _letters(look: int) -> str:
     return _LETTERS[TYPES[kind]] + COLORS[color][0].upper()
 
 
-def _seen(worlds: Worlds, b: int) -> tuple[np.ndarray, np.ndarray]:
+def _seen(worlds: GridState, b: int) -> tuple[np.ndarray, np.ndarray]:
     image, view = np.zeros((VIEW, VIEW, 3), np.uint8), np.zeros((VIEW, VIEW), np.uint8)
     seen = np.zeros(VIEW, np.int64)
     observe_one(worlds, b, image, view, seen)
     return image, (seen >> np.arange(VIEW)[:, None] & 1).astype(np.bool_)
 
 
-def in_view(worlds: Worlds, b: int) -> np.ndarray:
+def in_view(worlds: GridState, b: int) -> np.ndarray:
     """Return which cells of the grid the agent sees, bool `[H, W]`."""
     _, seen = _seen(worlds, b)
     x, y, direction = (int(one) for one in worlds.state["agent"][b])

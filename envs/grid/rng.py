@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .kernels import kernel
-from .state import Bits, Worlds
+from .state import Bits, GridState
 
 _STEP = np.uint64(0x9E3779B97F4A7C15)
 _FIRST, _SECOND = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
@@ -23,7 +23,7 @@ def mixed(state: Bits) -> Bits:
 
 
 @kernel
-def seed(worlds: Worlds, b: int, value: Bits) -> None:
+def seed(worlds: GridState, b: int, value: Bits) -> None:
     """Give world `b` the dice of a seed; the same seed throws the same."""
     worlds.state[b].seeds = np.uint64(value)
     worlds.state[b].dice = mixed(np.uint64(value) + _STEP)
@@ -36,7 +36,7 @@ def following(value: Bits) -> Any:
 
 
 @kernel
-def roll(worlds: Worlds, b: int, sides: int) -> Any:
+def roll(worlds: GridState, b: int, sides: int) -> Any:
     """Throw a die of world `b`: a number in [0, sides); uneven by less than sides / 2^32."""
     worlds.state[b].dice += _STEP
     return np.int64(((mixed(worlds.state[b].dice) >> _32) * np.uint64(sides)) >> _32)

@@ -8,7 +8,7 @@ from .cells import EMPTY, IS_DOOR, WALL, look
 from .dynamics import AHEAD_X, AHEAD_Y
 from .kernels import allocating, kernel
 from .rng import roll
-from .state import ANY, NOWHERE, Worlds
+from .state import ANY, NOWHERE, GridState
 
 _DOOR, _LOCKED = look("door", "red", "closed"), look("door", "red", "locked")
 _TRIES = 1000
@@ -18,7 +18,7 @@ NO_WAY, SOLID, PASSAGE = range(3)
 
 
 @allocating
-def carve(worlds: Worlds, b: int, side: int, columns: int, rows: int) -> tuple[np.ndarray, np.ndarray]:
+def carve(worlds: GridState, b: int, side: int, columns: int, rows: int) -> tuple[np.ndarray, np.ndarray]:
     """Make rooms without doors. Returns where doors would be, `[rooms, 4, 2]` x, y, and what is there now.
 
     Sides in the order of directions: right, down, left, up. The agent waits in the middle of the world.
@@ -56,13 +56,13 @@ def _gate(gates: np.ndarray, walls: np.ndarray, room: int, other: int, side: int
 
 
 @kernel
-def neighbour(worlds: Worlds, room: int, side: int, b: int) -> int:
+def neighbour(worlds: GridState, room: int, side: int, b: int) -> int:
     """Return the room beyond a side that is not the outer wall."""
     return room + AHEAD_X[side] + AHEAD_Y[side] * worlds.state[b].rooms[1]
 
 
 @kernel
-def lock(worlds: Worlds, b: int, gates: np.ndarray, walls: np.ndarray) -> int:
+def lock(worlds: GridState, b: int, gates: np.ndarray, walls: np.ndarray) -> int:
     """Lock a room: one door in one of its inner walls, of any colour; returns the room."""
     while True:
         room, side = roll(worlds, b, len(walls)), roll(worlds, b, 4)
@@ -72,7 +72,9 @@ def lock(worlds: Worlds, b: int, gates: np.ndarray, walls: np.ndarray) -> int:
 
 
 @allocating
-def connect(worlds: Worlds, b: int, gates: np.ndarray, walls: np.ndarray, locked: int, unlike: int) -> bool:
+def connect(
+    worlds: GridState, b: int, gates: np.ndarray, walls: np.ndarray, locked: int, unlike: int
+) -> bool:
     """Add shut doors, none to the locked room or of colour `unlike`, until every room can be reached."""
     reached = np.zeros(len(walls), np.bool_)
     for _ in range(5000):
@@ -89,7 +91,7 @@ def connect(worlds: Worlds, b: int, gates: np.ndarray, walls: np.ndarray, locked
 
 
 @kernel
-def _all_joined(worlds: Worlds, b: int, walls: np.ndarray, reached: np.ndarray) -> bool:
+def _all_joined(worlds: GridState, b: int, walls: np.ndarray, reached: np.ndarray) -> bool:
     reached[:] = False
     reached[0] = True
     count, grown = 1, True
@@ -107,14 +109,14 @@ def _all_joined(worlds: Worlds, b: int, walls: np.ndarray, reached: np.ndarray) 
 
 @kernel
 def _add_door(
-    worlds: Worlds, b: int, gates: np.ndarray, walls: np.ndarray, room: int, side: int, door: int
+    worlds: GridState, b: int, gates: np.ndarray, walls: np.ndarray, room: int, side: int, door: int
 ) -> None:
     put(worlds, b, gates[room, side, 0], gates[room, side, 1], door)
     walls[room, side] = walls[neighbour(worlds, room, side, b), (side + 2) % 4] = PASSAGE
 
 
 @kernel
-def put(worlds: Worlds, b: int, x: int, y: int, what: int) -> None:
+def put(worlds: GridState, b: int, x: int, y: int, what: int) -> None:
     """Put a new object on a cell; it gets the next number."""
     thing = 1
     while worlds.state[b].looks[thing]:
@@ -127,7 +129,7 @@ def put(worlds: Worlds, b: int, x: int, y: int, what: int) -> None:
 
 
 @kernel
-def place(worlds: Worlds, b: int, room: int, what: int) -> bool:
+def place(worlds: GridState, b: int, room: int, what: int) -> bool:
     """Put a new object on an empty cell of a room, not on or beside the agent; false if there is no room."""
     for _ in range(_TRIES):
         x, y = _somewhere(worlds, b, room)
@@ -139,7 +141,7 @@ def place(worlds: Worlds, b: int, room: int, what: int) -> bool:
 
 
 @kernel
-def place_agent(worlds: Worlds, b: int, locked: int) -> bool:
+def place_agent(worlds: GridState, b: int, locked: int) -> bool:
     """Put the agent on an empty cell of any room but the locked one, facing a wall or an empty cell."""
     room = roll(worlds, b, worlds.state[b].rooms[1] * worlds.state[b].rooms[2])
     while room == locked:
@@ -156,14 +158,14 @@ def place_agent(worlds: Worlds, b: int, locked: int) -> bool:
 
 
 @kernel
-def _somewhere(worlds: Worlds, b: int, room: int) -> tuple[int, int]:
+def _somewhere(worlds: GridState, b: int, room: int) -> tuple[int, int]:
     side, columns = worlds.state[b].rooms[0], worlds.state[b].rooms[1]
     x = room % columns * (side - 1) + 1 + roll(worlds, b, side - 2)
     return x, room // columns * (side - 1) + 1 + roll(worlds, b, side - 2)
 
 
 @allocating
-def all_reachable(worlds: Worlds, b: int) -> bool:
+def all_reachable(worlds: GridState, b: int) -> bool:
     """Whether the agent could walk up to every object without moving one, if every door were open."""
     width = worlds.cells.shape[2]
     reached = np.zeros(worlds.cells.shape[1] * width, np.bool_)

@@ -12,10 +12,10 @@ from .dynamics import DONE
 from .generation import generate
 from .kernels import allocating, kernel
 from .missions import described
-from .planner.memory import Minds, forget
+from .planner.memory import PlannerMemory, forget
 from .planner.planner import advise
 from .rng import mixed
-from .state import ANY, NO_VERB, Worlds
+from .state import ANY, NO_VERB, GridState
 from .stepping import step_one
 
 SLIP, GIVE_UP, AGAINST, MISREAD, REACTION_MS, SPREAD = range(6)
@@ -28,8 +28,8 @@ _STEP = np.uint64(0x9E3779B97F4A7C15)
 
 @kernel
 def play_episodes(
-    worlds: Worlds,
-    minds: Minds,
+    worlds: GridState,
+    minds: PlannerMemory,
     level: np.ndarray,
     keys: np.ndarray,
     people: np.ndarray,
@@ -57,8 +57,8 @@ def play_episodes(
 
 @allocating
 def _play(
-    worlds: Worlds,
-    minds: Minds,
+    worlds: GridState,
+    minds: PlannerMemory,
     keys: np.ndarray,
     person: np.ndarray,
     dice: np.ndarray,
@@ -103,7 +103,7 @@ def _chance(dice: np.ndarray) -> float:
 
 
 @kernel
-def _misread(worlds: Worlds, dice: np.ndarray, sets: np.ndarray) -> None:
+def _misread(worlds: GridState, dice: np.ndarray, sets: np.ndarray) -> None:
     """Read another colour in every description for which the world has one."""
     state = worlds.state[0]
     for c in range(4):

@@ -75,7 +75,7 @@ minigrid judges.
 """
 
 
-class Worlds(NamedTuple):
+class GridState(NamedTuple):
     """The whole state of B worlds of up to H rows and W columns.
 
     `cells` uint8 `[B, H, W]` looks; `things` uint8 `[B, H, W]` which object, 0 for none; `state` STATE `[B]`.
@@ -86,26 +86,26 @@ class Worlds(NamedTuple):
     state: np.ndarray
 
 
-def empty_worlds(count: int, height: int, width: int) -> Worlds:
+def empty_worlds(count: int, height: int, width: int) -> GridState:
     """Make `count` worlds that are walls and nothing else, for a generator to carve."""
     state = np.zeros(count, STATE)
     state["where"] = state["spots"] = NOWHERE
     state["limits"], state["rooms"] = 64, 1
     cells = np.full((count, height, width), WALL, np.uint8)
-    return Worlds(cells, np.zeros((count, height, width), np.uint8), state)
+    return GridState(cells, np.zeros((count, height, width), np.uint8), state)
 
 
-def chosen(worlds: Worlds, rows: slice) -> Worlds:
+def chosen(worlds: GridState, rows: slice) -> GridState:
     """Return some of the worlds, as views: what is done to them is done to those."""
-    return Worlds(*(array[rows] for array in worlds))
+    return GridState(*(array[rows] for array in worlds))
 
 
-def copied(worlds: Worlds) -> Worlds:
+def copied(worlds: GridState) -> GridState:
     """Return a snapshot, that later steps leave alone."""
-    return Worlds(*(array.copy() for array in worlds))
+    return GridState(*(array.copy() for array in worlds))
 
 
-def restore(worlds: Worlds, snapshot: Worlds) -> None:
+def restore(worlds: GridState, snapshot: GridState) -> None:
     """Put the worlds back to what they were at a snapshot of as many worlds of the same size."""
     for array, kept in zip(worlds, snapshot, strict=True):
         array[...] = kept

@@ -9,14 +9,14 @@ from .generation import generate
 from .kernels import allocating, inlined, kernel
 from .missions import judge
 from .rng import following
-from .state import VIEW, Worlds
+from .state import VIEW, GridState
 
 DISABLED, NEXT_STEP, SAME_STEP = range(3)
 """What happens to a world whose episode is over: nothing; a new one at the next step; a new one at once."""
 
 
 @inlined
-def step_one(worlds: Worlds, b: int, action: int) -> tuple[float, bool, bool]:
+def step_one(worlds: GridState, b: int, action: int) -> tuple[float, bool, bool]:
     """Let world `b` act; returns its reward, whether its instruction is fulfilled, whether time is up."""
     worlds.state[b].steps += 1
     act(worlds, b, action)
@@ -27,7 +27,7 @@ def step_one(worlds: Worlds, b: int, action: int) -> tuple[float, bool, bool]:
 
 @kernel
 def reset_all(
-    worlds: Worlds,
+    worlds: GridState,
     levels: np.ndarray,
     seeds: np.ndarray,
     chosen: np.ndarray,
@@ -45,7 +45,7 @@ def reset_all(
 
 @allocating
 def step_all(
-    worlds: Worlds,
+    worlds: GridState,
     levels: np.ndarray,
     actions: np.ndarray,
     mode: int,
@@ -86,7 +86,7 @@ def step_all(
 
 @allocating
 def replay_one(
-    worlds: Worlds,
+    worlds: GridState,
     level: np.ndarray,
     seed: int,
     actions: np.ndarray,

@@ -19,7 +19,7 @@ from .cells import EMPTY, LOOKS, TYPES, UNSEEN
 from .dynamics import look_from
 from .kernels import allocating
 from .render import AGENT, agent_cover, draw_look, extent, in_view, small_size
-from .state import VIEW, Worlds
+from .state import VIEW, GridState
 
 FROM_AGENT, FROM_ABOVE = 0, 1
 HEAD = 7
@@ -29,14 +29,14 @@ _ACROSS = 18
 _CARRIED = slice(5, 8)
 
 
-def pack_view(worlds: Worlds, b: int) -> bytes:
+def pack_view(worlds: GridState, b: int) -> bytes:
     """Say what the agent of world `b` sees: 7 + 49 bytes, row by row."""
     out = np.zeros(HEAD + VIEW * VIEW, np.uint8)
     write_view(worlds, b, out)
     return out.tobytes()
 
 
-def pack_world(worlds: Worlds, b: int) -> bytes:
+def pack_world(worlds: GridState, b: int) -> bytes:
     """Say what all of world `b` is: 7 bytes, the looks row by row, then a bit a cell, set where in view."""
     height, width = extent(worlds, b)
     x, y, direction = (int(one) for one in worlds.state["agent"][b])
@@ -50,7 +50,7 @@ def pack_world(worlds: Worlds, b: int) -> bytes:
 
 
 @allocating
-def write_view(worlds: Worlds, b: int, out: np.ndarray) -> None:
+def write_view(worlds: GridState, b: int, out: np.ndarray) -> None:
     """Write `pack_view` into uint8 `[56]`."""
     view, seen = np.empty((VIEW, VIEW), np.uint8), np.empty(VIEW, np.int64)
     agent = worlds.state[b].agent

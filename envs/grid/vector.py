@@ -17,7 +17,7 @@ from .dynamics import observe
 from .environment import find_level, observation_space
 from .language import sentences
 from .render import draw_view
-from .state import VIEW, Worlds, chosen, copied, empty_worlds, restore
+from .state import VIEW, GridState, chosen, copied, empty_worlds, restore
 from .stepping import DISABLED, NEXT_STEP, SAME_STEP, reset_all, step_all
 
 Observed = dict[str, Any]
@@ -116,11 +116,11 @@ class GridVectorEnv(VectorEnv[Observed, np.ndarray, np.ndarray]):
         terminated, truncated = self._flags
         return self._observation(), copied_(self._rewards), copied_(terminated), copied_(truncated), infos
 
-    def snapshot(self) -> tuple[Worlds, np.ndarray]:
+    def snapshot(self) -> tuple[GridState, np.ndarray]:
         """Return the whole state of all worlds; later steps leave it alone."""
         return copied(self.worlds), self._over.copy()
 
-    def restore(self, snapshot: tuple[Worlds, np.ndarray]) -> Observed:
+    def restore(self, snapshot: tuple[GridState, np.ndarray]) -> Observed:
         """Go back to a snapshot; returns what is seen there."""
         restore(self.worlds, snapshot[0])
         self._over[:] = snapshot[1]

@@ -13,7 +13,7 @@ from ...errors import TutelageError, nearest
 from ..spaces import action_to_row, is_text, row_to_action
 from ..web.action_space import action_space, to_action
 from ..web.environment import WebEnv
-from .default_keys import SINGLE_KEYS, Mixer, binding_keys, mixer_of
+from .default_keys import SINGLE_KEYS, ActionMixer, binding_keys, mixer_of
 from .key_names import bound_codes, codes_of
 
 _BY_NAME = {
@@ -31,7 +31,7 @@ _IDLE_NAMES = ("noop", "no-op", "no_op", "nothing", "idle", "stay", "still", "no
 
 
 @dataclass(frozen=True)
-class Binding:
+class KeyBinding:
     """One action and the keys that, held together, mean it.
 
     `codes` are `KeyboardEvent.code` values; `action` is a row `[k]`; `label` is what the page shows.
@@ -51,10 +51,10 @@ class Controls:
     the actions that no key reaches, for people to read.
     """
 
-    bindings: tuple[Binding, ...]
+    bindings: tuple[KeyBinding, ...]
     idle: tuple[float, ...] | None = None
     hands: bool = False
-    mixer: Mixer | None = None
+    mixer: ActionMixer | None = None
     unreached: tuple[str, ...] = ()
 
     def action(self, pressed: Sequence[str]) -> np.ndarray | None:
@@ -126,7 +126,7 @@ def from_mapping(
             )
         action, label = _written(key, value)
         row = _row(space, action, f"control {key!r}")
-        bindings.append(Binding(codes, row, label or _label(space, row, names)))
+        bindings.append(KeyBinding(codes, row, label or _label(space, row, names)))
     rest = None if idle is None else _row(space, idle, "the idle action")
     return Controls(tuple(bindings), rest, mixer=mixer_of(space, rest))
 
@@ -164,7 +164,7 @@ def guess(env: Env[Any, Any], names: Sequence[str] = ()) -> Controls:
     if isinstance(space, spaces.Discrete):
         return _for_discrete(space, names)
     mixer = mixer_of(space, None)
-    bindings = [Binding((code,), row, label) for code, row, label in binding_keys(space)]
+    bindings = [KeyBinding((code,), row, label) for code, row, label in binding_keys(space)]
     return Controls(tuple(bindings), mixer.rest if mixer else None, mixer=mixer)
 
 
@@ -172,7 +172,7 @@ def with_rest_key(controls: Controls) -> Controls:
     """Bind the space bar to doing nothing, where a task waits for a key and no key means that."""
     if controls.mixer is None or any("Space" in binding.codes for binding in controls.bindings):
         return controls
-    rest = Binding(("Space",), controls.mixer.rest, "nothing")
+    rest = KeyBinding(("Space",), controls.mixer.rest, "nothing")
     return replace(controls, bindings=(*controls.bindings, rest))
 
 
@@ -206,7 +206,7 @@ def _from_gymnasium(
             raise TutelageError(f"get_keys_to_action(): {error}; {_REMEDY}") from None
         row = _row(space, action, f"key {key!r} of get_keys_to_action()")
         if codes:
-            bindings.append(Binding(codes, row, _label(space, row, names)))
+            bindings.append(KeyBinding(codes, row, _label(space, row, names)))
         else:
             idle = row
     return Controls(tuple(bindings), idle, mixer=mixer_of(space, idle))
@@ -225,7 +225,7 @@ def _for_discrete(space: spaces.Discrete[Any], names: Sequence[str]) -> Controls
         taken.add(code)
         row = _row(space, place + int(space.start), "an action")
         if code is not None:
-            bindings.append(Binding((code,), row, _label(space, row, names)))
+            bindings.append(KeyBinding((code,), row, _label(space, row, names)))
         if name in _IDLE_NAMES:
             idle = row
     return Controls(tuple(bindings), idle)

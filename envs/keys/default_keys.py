@@ -28,7 +28,7 @@ AXIS_KEYS = (
 
 
 @dataclass(frozen=True)
-class Mixer:
+class ActionMixer:
     """How actions of several keys become one row `[k]`.
 
     `rest` is the row of no key. A number that is `additive` (continuous) sums what each key changes of it,
@@ -55,7 +55,7 @@ class Mixer:
         return bool(changed) and all(a == r for a, r in changed)
 
 
-def mixer_of(space: spaces.Space[Any], idle: Sequence[float] | None) -> Mixer | None:
+def mixer_of(space: spaces.Space[Any], idle: Sequence[float] | None) -> ActionMixer | None:
     """Return how keys mix in a space; None for a Discrete or text space, where an action is one thing."""
     if isinstance(space, spaces.Discrete):
         return None
@@ -66,7 +66,7 @@ def mixer_of(space: spaces.Space[Any], idle: Sequence[float] | None) -> Mixer | 
     high = np.concatenate([_high(leaf) for leaf in parts])
     additive = np.concatenate([np.full(lowest(leaf).size, is_continuous(leaf)) for leaf in parts])
     rest = np.array(idle) if idle is not None else np.where(additive, np.clip(0.0, low, high), low)
-    return Mixer(*(tuple(column.tolist()) for column in (rest, additive, low, high)))
+    return ActionMixer(*(tuple(column.tolist()) for column in (rest, additive, low, high)))
 
 
 def binding_keys(space: spaces.Space[Any]) -> list[tuple[str, tuple[float, ...], str]]:
@@ -89,7 +89,7 @@ def binding_keys(space: spaces.Space[Any]) -> list[tuple[str, tuple[float, ...],
 
 
 def _keys_of(
-    leaf: Leaf, place: int, index: int, pair: tuple[str, str] | None, free: Iterator[str], mixer: Mixer
+    leaf: Leaf, place: int, index: int, pair: tuple[str, str] | None, free: Iterator[str], mixer: ActionMixer
 ) -> Iterator[tuple[str, float, str]]:
     """Yield (code, value, label) for one number of an action."""
     rest, low, high = mixer.rest[index], mixer.low[index], mixer.high[index]

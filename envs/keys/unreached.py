@@ -11,7 +11,7 @@ from gymnasium import spaces
 
 from ..spaces import action_size, leaves
 from .controls import Controls
-from .default_keys import Mixer, is_continuous, lowest
+from .default_keys import ActionMixer, is_continuous, lowest
 
 
 def unreached(controls: Controls, space: spaces.Space[Any], real_time: bool) -> list[str]:
@@ -32,7 +32,7 @@ def unreached(controls: Controls, space: spaces.Space[Any], real_time: bool) -> 
     return list(_missing_numbers(space, controls.mixer, columns))
 
 
-def _missing_numbers(space: spaces.Space[Any], mixer: Mixer, rows: np.ndarray) -> Iterator[str]:
+def _missing_numbers(space: spaces.Space[Any], mixer: ActionMixer, rows: np.ndarray) -> Iterator[str]:
     parts = [(leaf, place) for leaf in leaves(space) for place in range(lowest(leaf).size)]
     dead: dict[str, list[int]] = {}
     for index, (leaf, place) in enumerate(parts):

@@ -1,4 +1,4 @@
-"""The spaces of web tasks: an instruction, a page's elements, a picture; an `Action` as a value."""
+"""The spaces of web tasks: an instruction, a page's elements, a picture; a `WebAction` as a value."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-from ..spaces import Document
-from .actions import ELEMENTS, KEYS, MODIFIERS, REACH, TEXT, VERBS, Action, spell, split_key
+from ..spaces import JSONText
+from .actions import ELEMENTS, KEYS, MODIFIERS, REACH, TEXT, VERBS, WebAction, spell, split_key
 from .observation import COLUMNS, write_columns
 
 SENTENCE = 1000
@@ -27,7 +27,7 @@ class AnyText(spaces.Text):
         return isinstance(x, str) and len(x) <= self.max_length
 
 
-class Elements(Document):
+class ElementTable(JSONText):
     """A page's elements as a JSON document of columns, see `elements.read_elements`."""
 
     def sample(self, mask: Any = None, probability: Any = None) -> str:
@@ -42,7 +42,7 @@ class Elements(Document):
 
 def observation_space(width: int, height: int, screenshot: bool = False) -> spaces.Dict:
     """Return the space of one observation."""
-    seen: dict[str, spaces.Space[Any]] = {"instruction": AnyText(SENTENCE), "elements": Elements()}
+    seen: dict[str, spaces.Space[Any]] = {"instruction": AnyText(SENTENCE), "elements": ElementTable()}
     if screenshot:
         seen["screenshot"] = spaces.Box(0, 255, (height, width, 3), np.uint8)
     return spaces.Dict(seen)
@@ -66,7 +66,7 @@ def action_space() -> spaces.Dict:
     )
 
 
-def to_value(action: Action) -> dict[str, Any]:
+def to_value(action: WebAction) -> dict[str, Any]:
     """Write an action as a value of `action_space()`, without loss."""
     held, key = split_key(action.key) if action.key else ((), KEYS[0])
     return {
@@ -83,14 +83,14 @@ def to_value(action: Action) -> dict[str, Any]:
     }
 
 
-def to_action(value: Mapping[str, Any]) -> Action:
+def to_action(value: Mapping[str, Any]) -> WebAction:
     """Read an action from a value of `action_space()`; a key is of account for the verb key alone."""
     verb = VERBS[int(value["verb"])]
     held = tuple(name for at, name in enumerate(MODIFIERS) if int(value["modifiers"]) >> at & 1)
     x, y = map(float, value["point"])
     target_x, target_y = map(float, value["target_point"])
     dx, dy = map(float, value["span"])
-    return Action(
+    return WebAction(
         verb=verb,
         element=int(value["element"]),
         x=x,

@@ -1,4 +1,4 @@
-"""What is done to a page: one `Action` for a person, a policy and an importer; as JSON and back."""
+"""What is done to a page: one `WebAction` for a person, a policy and an importer; as JSON and back."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ KEYS = (*NAMED_KEYS, *map(chr, range(33, 127)))
 
 
 @dataclass(frozen=True)
-class Action:
+class WebAction:
     """One thing done to a page.
 
     `element` and `target` are places in the observation's list of elements, -1 for none. `x, y` say where
@@ -107,12 +107,12 @@ class Action:
         return " ".join(words)
 
 
-def to_json(action: Action) -> str:
+def to_json(action: WebAction) -> str:
     """Write an action as one line of JSON; what is as usual is left out."""
     return json_text(to_mapping(action), is_ascii=False)
 
 
-def from_json(text: str) -> Action:
+def from_json(text: str) -> WebAction:
     """Read what `to_json` wrote; raises TutelageError for anything else."""
     try:
         return from_mapping(json.loads(text))
@@ -120,16 +120,16 @@ def from_json(text: str) -> Action:
         raise TutelageError(f"expected a web action as JSON, got {text[:80]!r}: {error}") from None
 
 
-def to_mapping(action: Action) -> dict[str, Any]:
+def to_mapping(action: WebAction) -> dict[str, Any]:
     """Return the fields that are not as usual, and the verb."""
-    fields = {one.name: one.default for one in dataclasses.fields(Action)}
+    fields = {one.name: one.default for one in dataclasses.fields(WebAction)}
     values = {name: getattr(action, name) for name in fields}
     return {name: value for name, value in values.items() if name == "verb" or value != fields[name]}
 
 
-def from_mapping(mapping: Any) -> Action:
+def from_mapping(mapping: Any) -> WebAction:
     """Read what `to_mapping` gave; raises TutelageError for unknown fields and values of another type."""
-    kinds = {one.name: type(one.default) for one in dataclasses.fields(Action)} | {"verb": str}
+    kinds = {one.name: type(one.default) for one in dataclasses.fields(WebAction)} | {"verb": str}
     if not isinstance(mapping, dict) or "verb" not in mapping:
         raise TutelageError(
             f"expected a web action such as {{'verb': 'click', 'element': 3}}, got {mapping!r}"
@@ -140,7 +140,7 @@ def from_mapping(mapping: Any) -> Action:
         fits = isinstance(value, int | float if kinds[name] is float else kinds[name])
         if isinstance(value, bool) or not fits:
             raise TutelageError(f"expected {name} to be a {kinds[name].__name__}, got {value!r}")
-    return Action(**mapping)
+    return WebAction(**mapping)
 
 
 def split_key(key: str) -> tuple[tuple[str, ...], str]:

@@ -18,7 +18,15 @@ from typing import Any
 
 from ...console.signals import signals
 from ...errors import TutelageError
-from .devtools import BrowserLost, Call, Conversation, Pipe, Result, Talk, Turn
+from .devtools import (
+    BrowserLost,
+    Conversation,
+    Conversations,
+    ConversationState,
+    DevToolsCall,
+    DevToolsPipe,
+    Result,
+)
 
 PROGRAMS = (
     "chromium-headless-shell",
@@ -62,7 +70,7 @@ class Browser:
         self.patience = patience
         self.generation = 0
         self.process: subprocess.Popen[bytes] | None = None
-        self._pipe: Pipe | None = None
+        self._pipe: DevToolsPipe | None = None
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._lock = threading.RLock()
         self._is_abandoned = False
@@ -74,7 +82,7 @@ class Browser:
         Where the browser dies, another is started and each conversation under way is thrown a TabLost.
         Raises the first exception that a conversation raised, when all are over.
         """
-        turns = [Turn(one) for one in conversations]
+        turns = [ConversationState(one) for one in conversations]
         lost = None
         with self._lock:
             if self.process is not None and self.process.poll() is not None:
@@ -84,7 +92,9 @@ class Browser:
                     if self._pipe is None:
                         self._start()
                     assert self._pipe is not None
-                    Talk(self._pipe, self.patience).hold([one for one in turns if not one.over], lost)
+                    Conversations(self._pipe, self.patience).hold(
+                        [one for one in turns if not one.over], lost
+                    )
                     break
                 except BrowserLost:
                     self._stop()
@@ -103,7 +113,7 @@ class Browser:
         """Hold one conversation."""
         return self.talk([conversation])[0]
 
-    def answer(self, session: str, answers: Callable[[Mapping[str, Any]], Call]) -> None:
+    def answer(self, session: str, answers: Callable[[Mapping[str, Any]], DevToolsCall]) -> None:
         """Let `answers` answer the requests of a tab's pages; to be called while it is talked to."""
         assert self._pipe is not None
         self._pipe.answers[session] = answers
@@ -152,7 +162,7 @@ class Browser:
         finally:
             for one in ends:
                 os.close(one)
-        self._pipe, self._owner = Pipe(ours_in, ours_out), os.getpid()
+        self._pipe, self._owner = DevToolsPipe(ours_in, ours_out), os.getpid()
         self.generation += 1
 
     def _stop(self) -> None:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 from ...files.finite_json import json_text
 
 
-class Call(NamedTuple):
+class DevToolsCall(NamedTuple):
     """One method of the DevTools protocol, asked of the browser or, in a session, of one tab."""
 
     method: str
@@ -30,11 +30,11 @@ class BrowserLost(Exception):
 
 Reply = dict[str, Any]
 Result = TypeVar("Result")
-Conversation = Generator[Sequence[Call], list[Reply], Result]
+Conversation = Generator[Sequence[DevToolsCall], list[Reply], Result]
 """Yields calls to be made together, is given their replies; thrown a TabLost, it may begin again."""
 
 
-class Turn:
+class ConversationState:
     """How far one conversation is: the calls that it waits for, by number, and until when."""
 
     def __init__(self, conversation: Conversation[Any]) -> None:
@@ -47,7 +47,7 @@ class Turn:
         self.result: Any = None
         self.over = False
 
-    def go_on(self, lost: str | None = None) -> Sequence[Call]:
+    def go_on(self, lost: str | None = None) -> Sequence[DevToolsCall]:
         """Give the conversation its replies, or say what was lost; returns its next calls, none at its end.
 
         `result` is then what it returned, or the exception that it raised.
@@ -67,7 +67,7 @@ class Turn:
         self.over = True
         return ()
 
-    def wait_for(self, numbers: list[int], calls: Sequence[Call], until: float) -> None:
+    def wait_for(self, numbers: list[int], calls: Sequence[DevToolsCall], until: float) -> None:
         self.numbers, self.replies, self.until = numbers, {}, until
         self.sessions = {call.session for call in calls} - {None}
 
@@ -76,12 +76,14 @@ class Turn:
         return next((str(one.get("message", one)) for one in refused), None)
 
 
-def refuse(paused: Mapping[str, Any]) -> Call:
+def refuse(paused: Mapping[str, Any]) -> DevToolsCall:
     """Refuse a request of a page that has no request handler."""
-    return Call("Fetch.failRequest", {"requestId": paused["requestId"], "errorReason": "BlockedByClient"})
+    return DevToolsCall(
+        "Fetch.failRequest", {"requestId": paused["requestId"], "errorReason": "BlockedByClient"}
+    )
 
 
-class Pipe:
+class DevToolsPipe:
     """The two ends of a browser's DevTools pipe. Messages are JSON, each with a NUL at its end.
 
     `gone` holds the sessions of tabs that crashed and no longer answer. `answers` maps a session to the
@@ -92,11 +94,11 @@ class Pipe:
         self._reading, self._writing = reading, writing
         self._rest = bytearray()
         self.gone: set[str | None] = set()
-        self.answers: dict[str | None, Callable[[Mapping[str, Any]], Call]] = {}
+        self.answers: dict[str | None, Callable[[Mapping[str, Any]], DevToolsCall]] = {}
         self._last = 0
         os.set_blocking(writing, False)
 
-    def send(self, calls: Sequence[Call]) -> list[int]:
+    def send(self, calls: Sequence[DevToolsCall]) -> list[int]:
         """Send calls without waiting; returns their numbers. Raises BrowserLost."""
         numbers, data = [], bytearray()
         for call in calls:
@@ -136,17 +138,17 @@ class Pipe:
                 raise BrowserLost from None
 
 
-class Talk:
+class Conversations:
     """Holds conversations over a pipe, all of them at once.
 
     One whose tab crashes, or that has no answer within `patience` seconds, is thrown a TabLost; it may go on.
     """
 
-    def __init__(self, pipe: Pipe, patience: float) -> None:
+    def __init__(self, pipe: DevToolsPipe, patience: float) -> None:
         self._pipe, self._patience = pipe, patience
-        self._waiting: dict[int, Turn] = {}
+        self._waiting: dict[int, ConversationState] = {}
 
-    def hold(self, turns: Sequence[Turn], lost: str | None = None) -> None:
+    def hold(self, turns: Sequence[ConversationState], lost: str | None = None) -> None:
         """Go on with turns until all are over; `lost` is what became of the tabs of those under way.
 
         Raises BrowserLost; the turns can go on over the pipe of another browser.
@@ -174,24 +176,24 @@ class Talk:
             answer = self._pipe.answers.get(session, refuse)
             self._pipe.send([answer(params)._replace(session=session)])
         elif method == "Page.javascriptDialogOpening":
-            self._pipe.send([Call("Page.handleJavaScriptDialog", {"accept": True}, session)])
+            self._pipe.send([DevToolsCall("Page.handleJavaScriptDialog", {"accept": True}, session)])
         elif method == "Target.attachedToTarget" and session is not None:
             # a window or worker that a page has made: it waits for a debugger, and never gets further
             target = params["targetInfo"]["targetId"]
-            self._pipe.send([Call("Target.closeTarget", {"targetId": target})])
+            self._pipe.send([DevToolsCall("Target.closeTarget", {"targetId": target})])
         elif method in ("Inspector.targetCrashed", "Target.detachedFromTarget"):
             gone = params.get("sessionId") if method.startswith("Target") else session
             self._pipe.gone.add(gone)
             self._pipe.answers.pop(gone, None)
             self._lose([turn for turn in self._waiting.values() if gone in turn.sessions], "the page crashed")
 
-    def _lose(self, turns: Sequence[Turn], why: str) -> None:
+    def _lose(self, turns: Sequence[ConversationState], why: str) -> None:
         for turn in dict.fromkeys(turns):
             for number in turn.numbers:
                 self._waiting.pop(number, None)
             self._go_on(turn, why)
 
-    def _go_on(self, turn: Turn, lost: str | None = None) -> None:
+    def _go_on(self, turn: ConversationState, lost: str | None = None) -> None:
         calls = turn.go_on(lost)
         while calls and any(call.session in self._pipe.gone for call in calls):
             calls = turn.go_on("the page crashed")

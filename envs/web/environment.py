@@ -9,11 +9,11 @@ import numpy as np
 
 from ...errors import TutelageError
 from .action_space import action_space, observation_space, to_action
-from .actions import Action
+from .actions import WebAction
 from .browser import Browser, shared
 from .devtools import Conversation
-from .episode import Episode
-from .page_session import Look
+from .episode import WebEpisode
+from .page_session import PageView
 from .page_sources import find_page
 
 Observed = dict[str, Any]
@@ -26,7 +26,7 @@ class WebEnv(gymnasium.Env[Observed, Any]):
     """One task of MiniWoB++, or a page of one's own (`task="folder/page.html"`) in a folder that is trusted.
 
     Observation: `instruction`, `elements` (see `elements.read_elements`), with `screenshot=True` also
-    `screenshot`, uint8 `[210, 160, 3]`. An action is an `Action`, or a value of the action space. The reward
+    `screenshot`, uint8 `[210, 160, 3]`. Takes `WebAction`s or values of the action space. The reward
     comes at the end: what the page gives, not scaled by the time that was taken. `info["done"]` says that
     the page ended the episode; after `max_steps` actions it is truncated.
 
@@ -59,7 +59,7 @@ class WebEnv(gymnasium.Env[Observed, Any]):
         self.observation_space = observation_space(self.page.width, self.page.height, screenshot)
         self.action_space = action_space()
         self.browser = browser or shared()
-        self.episode = Episode(self.browser, self.page)
+        self.episode = WebEpisode(self.browser, self.page)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -79,7 +79,7 @@ class WebEnv(gymnasium.Env[Observed, Any]):
 
     def acting(self, action: Any) -> Conversation[Stepped]:
         """Return what `step` does as a conversation."""
-        look = yield from self.episode.act(action if isinstance(action, Action) else to_action(action))
+        look = yield from self.episode.act(action if isinstance(action, WebAction) else to_action(action))
         observation = yield from self._observed(look)
         truncated = not look.done and self.episode.steps >= self.max_steps
         reward = look.reward if look.done else 0.0
@@ -95,11 +95,11 @@ class WebEnv(gymnasium.Env[Observed, Any]):
         """Close the tab; the browser stays for others, until the process ends."""
         self.browser.talk_alone(self.episode.tab.close())
 
-    def _observed(self, look: Look) -> Conversation[Observed]:
+    def _observed(self, look: PageView) -> Conversation[Observed]:
         seen: Observed = {"instruction": look.instruction, "elements": look.elements}
         if self.screenshot:
             seen["screenshot"] = yield from self.episode.picture()
         return seen
 
-    def _info(self, look: Look) -> dict[str, Any]:
+    def _info(self, look: PageView) -> dict[str, Any]:
         return {"done": look.done, "repeats": self.episode.repeats}

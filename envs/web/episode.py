@@ -7,43 +7,43 @@ from typing import Any
 
 from ...console.wording import counted
 from ...errors import TutelageError
-from .actions import Action
+from .actions import WebAction
 from .browser import Browser
 from .devtools import Conversation, Result, TabLost
-from .page_session import Look
-from .page_sources import Page
+from .page_session import PageView
+from .page_sources import PageSource
 from .tab import Tab
 
 ATTEMPTS = 4
 
 
-class Episode:
+class WebEpisode:
     """Plays one episode after another of a page. What it does are conversations, for `Browser.talk`."""
 
-    def __init__(self, browser: Browser, page: Page) -> None:
+    def __init__(self, browser: Browser, page: PageSource) -> None:
         self.tab = Tab(browser, page)
-        self.look: Look | None = None
+        self.look: PageView | None = None
         self.repeats = 0
         self._seed = 0
-        self._actions: list[Action] = []
+        self._actions: list[WebAction] = []
 
     @property
     def steps(self) -> int:
         return len(self._actions)
 
-    def begin(self, seed: int) -> Conversation[Look]:
+    def begin(self, seed: int) -> Conversation[PageView]:
         """Begin the episode of a seed."""
         self._seed, self._actions = seed, []
         return (yield from self._persist(self._begun))
 
-    def act(self, action: Action) -> Conversation[Look]:
+    def act(self, action: WebAction) -> Conversation[PageView]:
         """Take one action."""
         if self.look is None:
             raise TutelageError("expected reset() before step(); call it first")
         self._actions.append(action)
         return (yield from self._persist(self._acted))
 
-    def undo(self, count: int) -> Conversation[Look]:
+    def undo(self, count: int) -> Conversation[PageView]:
         """Take back the last actions: the episode is begun again, and the others repeated."""
         del self._actions[len(self._actions) - count :]
         return (yield from self._persist(self._redone))
@@ -56,13 +56,13 @@ class Episode:
         """Take a screenshot of what is to be seen now."""
         return (yield from self._persist(self.tab.picture))
 
-    def _begun(self) -> Conversation[Look]:
+    def _begun(self) -> Conversation[PageView]:
         if not self.tab.is_open:
             yield from self.tab.open()
         self.look = yield from self.tab.begin(self._seed)
         return self.look
 
-    def _redone(self) -> Conversation[Look]:
+    def _redone(self) -> Conversation[PageView]:
         if self.tab.is_open:  # a page that is left in mid-episode may remember it
             yield from self.tab.load()
         look = yield from self._begun()
@@ -71,7 +71,7 @@ class Episode:
         self.look = look
         return look
 
-    def _acted(self) -> Conversation[Look]:
+    def _acted(self) -> Conversation[PageView]:
         assert self.look is not None
         self.look = yield from self.tab.act(self._actions[-1], self.look)
         return self.look

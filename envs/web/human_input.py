@@ -12,11 +12,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from .actions import REACH, TEXT, Action
+from .actions import REACH, TEXT, WebAction
 from .environment import WebEnv
 from .input_events import PICKED
 from .observation import FOCUSED
-from .page_session import Look
+from .page_session import PageView
 from .pointing import Point, clicked, hovered, joined, keyed, moved, pointed, scrolled
 from .tab import STEP
 
@@ -31,7 +31,7 @@ _HELD = ("ref", "parent", "tag", "text", "value", "left", "top", "width", "heigh
 
 
 @dataclass(frozen=True)
-class Gesture:
+class HumanInput:
     """One thing that hands do; `x, y` are px of the page.
 
     click, tap    with the mouse, with a finger
@@ -39,7 +39,7 @@ class Gesture:
     hover         the pointer has come to rest
     wheel         turned by `amount` px, downwards if positive
     key           `key` (`KeyboardEvent.key`), with `held` modifiers
-    fill          the answer to a `Question`: `text`
+    fill          the answer to a `PageQuestion`: `text`
     wait          let a moment pass
     rest          the hands do nothing more for now: what is a draft becomes actions
     """
@@ -54,7 +54,7 @@ class Gesture:
 
 
 @dataclass(frozen=True)
-class Question:
+class PageQuestion:
     """What a page asks for outside of its picture: an option of a list (or several), or a text.
 
     `tag` is the field's (`SELECT`, `INPUT_date`, ...); `options` and those `chosen` are a list's.
@@ -68,14 +68,14 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Heard:
+class InputOutcome:
     """What a gesture comes to: an action to be taken now with `step`, or a question.
 
     `more` says that `go_on` has more to tell after that; `draft` that something shows which is no action yet.
     """
 
-    action: Action | None = None
-    question: Question | None = None
+    action: WebAction | None = None
+    question: PageQuestion | None = None
     more: bool = False
     draft: bool = False
 
@@ -83,51 +83,51 @@ class Heard:
 @dataclass
 class _Draft:
     kind: Literal["typing", "dragging", "scrolling", "resting"]
-    before: Look
+    before: PageView
     begun: Point
     now: Point
-    done: list[Action] = field(default_factory=list)
+    done: list[WebAction] = field(default_factory=list)
 
 
-class Person:
+class HumanInputReader:
     """Turns gestures into actions of one episode of `env`, after its `reset` and until it is over."""
 
     def __init__(self, env: WebEnv) -> None:
         self._env = env
         self._draft: _Draft | None = None
-        self._due: list[Action] = []
-        self._gesture: Gesture | None = None
+        self._due: list[WebAction] = []
+        self._gesture: HumanInput | None = None
         self._asked = -1
 
-    def hear(self, gesture: Gesture) -> Heard:
+    def hear(self, gesture: HumanInput) -> InputOutcome:
         """Do what hands did, or tell what is to be done first."""
         self._gesture = gesture
         return self.go_on()
 
-    def go_on(self) -> Heard:
+    def go_on(self) -> InputOutcome:
         """Tell what comes next of the last gesture, when the action told before was taken."""
         gesture = self._gesture
         if self._draft is not None and gesture is not None and not self._belongs(gesture, self._draft):
             self._due += self._close(gesture)
         if self._due:
             action = self._due.pop(0)
-            return Heard(action, more=bool(self._due) or self._gesture is not None)
+            return InputOutcome(action, more=bool(self._due) or self._gesture is not None)
         self._gesture = None
-        heard = self._do(gesture) if gesture is not None else Heard()
+        heard = self._do(gesture) if gesture is not None else InputOutcome()
         look = self._look()
         if self._draft is not None and look.done:
-            self._gesture = Gesture("rest")
+            self._gesture = HumanInput("rest")
             return self.go_on()
-        return Heard(heard.action, heard.question, self._gesture is not None, self._draft is not None)
+        return InputOutcome(heard.action, heard.question, self._gesture is not None, self._draft is not None)
 
-    def _do(self, gesture: Gesture) -> Heard:
+    def _do(self, gesture: HumanInput) -> InputOutcome:
         at = self._at(gesture)
         asked, self._asked = self._asked, -1
         match gesture.kind:
             case "click" | "tap":
                 return self._click(at, by_finger=gesture.kind == "tap")
             case "press":
-                self._show("dragging", Action("press", *pointed(self._env, at)), at)
+                self._show("dragging", WebAction("press", *pointed(self._env, at)), at)
             case "move" if self._draft is not None:
                 self._show("dragging", hovered(self._env, at), at)
             case "hover":
@@ -137,14 +137,14 @@ class Person:
             case "key":
                 return self._key(gesture)
             case "fill" if asked >= 0:
-                return Heard(Action("type", asked, text=gesture.text.replace("\0", "")[:TEXT]))
+                return InputOutcome(WebAction("type", asked, text=gesture.text.replace("\0", "")[:TEXT]))
             case "wait":
-                return Heard(Action("wait", amount=STEP))
+                return InputOutcome(WebAction("wait", amount=STEP))
             case "rest" if gesture.key == "ask" and (place := self._field()) >= 0:
                 return self._ask(place)
-        return Heard()
+        return InputOutcome()
 
-    def _click(self, at: Point, by_finger: bool) -> Heard:
+    def _click(self, at: Point, by_finger: bool) -> InputOutcome:
         click = clicked(self._env, at)
         place = click.element
         columns = self._look().columns
@@ -153,42 +153,44 @@ class Person:
         if columns["tag"][place] in PICKED and columns["tag"][place] != "INPUT_range":
             return self._ask(place)
         if by_finger and columns["tag"][place] in FIELDS:  # no keyboard would come up
-            self._gesture = Gesture("rest", key="ask")
-        return Heard(click)
+            self._gesture = HumanInput("rest", key="ask")
+        return InputOutcome(click)
 
-    def _ask(self, place: int) -> Heard:
+    def _ask(self, place: int) -> InputOutcome:
         """Ask for what a field shall hold: it would be chosen in a window of the browser's own."""
         columns = self._look().columns
         self._asked = place
         tag, value = columns["tag"][place], columns["value"][place] or ""
         if tag != "SELECT":
-            return Heard(question=Question(tag, value))
+            return InputOutcome(question=PageQuestion(tag, value))
         listed = self._env.browser.talk_alone(self._env.episode.ask(f"options({columns['ref'][place]})"))
-        return Heard(question=Question(tag, "", **{one: _tuple(value) for one, value in listed.items()}))
+        return InputOutcome(
+            question=PageQuestion(tag, "", **{one: _tuple(value) for one, value in listed.items()})
+        )
 
-    def _key(self, gesture: Gesture) -> Heard:
+    def _key(self, gesture: HumanInput) -> InputOutcome:
         if _is_control(gesture.key):
-            return Heard()
+            return InputOutcome()
         edit = self._edit(gesture)
-        if self._draft is None and edit == Action("type", text=" ") and self._field() < 0:
-            return Heard(Action("key", key="Space"))  # it presses what has the focus
+        if self._draft is None and edit == WebAction("type", text=" ") and self._field() < 0:
+            return InputOutcome(WebAction("key", key="Space"))  # it presses what has the focus
         if edit is not None:
             self._show("typing", edit)
-            return Heard()
-        return Heard(keyed(gesture.key, gesture.held))
+            return InputOutcome()
+        return InputOutcome(keyed(gesture.key, gesture.held))
 
-    def _edit(self, gesture: Gesture) -> Action | None:
+    def _edit(self, gesture: HumanInput) -> WebAction | None:
         """Return what a key does to a text that is being typed; None for a key that is one action alone."""
         if _is_control(gesture.key):
             return None
         action = keyed(gesture.key, gesture.held)
         place = self._field()
         if gesture.key == "Enter" and not gesture.held and self._tag(place) == "TEXTAREA":
-            return Action("type", text="\n")
+            return WebAction("type", text="\n")
         edits = gesture.key in EDITING and not gesture.held and place >= 0
         return action if edits or (action is not None and action.verb == "type") else None
 
-    def _show(self, kind: Any, action: Action, at: Point = (0.0, 0.0)) -> None:
+    def _show(self, kind: Any, action: WebAction, at: Point = (0.0, 0.0)) -> None:
         """Do something ahead: it becomes an action later, or another one does in its place."""
         if self._draft is None:
             self._draft = _Draft(kind, self._look(), at, at)
@@ -196,7 +198,7 @@ class Person:
         self._draft.done.append(action)
         self._env.browser.talk_alone(self._env.episode.act(action))
 
-    def _close(self, gesture: Gesture) -> list[Action]:
+    def _close(self, gesture: HumanInput) -> list[WebAction]:
         """Take the draft back, and return the actions that it comes to."""
         draft, after = self._draft, self._look()
         assert draft is not None
@@ -212,10 +214,10 @@ class Person:
             return []
         if draft.kind == "scrolling":
             amount = sum(one.amount for one in draft.done)
-            return [Action("scroll", draft.done[0].element, amount=min(max(amount, -REACH), REACH))]
+            return [WebAction("scroll", draft.done[0].element, amount=min(max(amount, -REACH), REACH))]
         return draft.done
 
-    def _belongs(self, gesture: Gesture, draft: _Draft) -> bool:
+    def _belongs(self, gesture: HumanInput, draft: _Draft) -> bool:
         """Say whether a gesture goes on with a draft; any other ends it."""
         if draft.kind == "typing":
             return gesture.kind == "key" and self._edit(gesture) is not None
@@ -223,11 +225,11 @@ class Person:
             return gesture.kind == "move"
         return draft.kind == "scrolling" and gesture.kind == "wheel"
 
-    def _at(self, gesture: Gesture) -> Point:
+    def _at(self, gesture: HumanInput) -> Point:
         page = self._env.page
         return min(max(gesture.x, 0.0), page.width - 0.5), min(max(gesture.y, 0.0), page.height - 0.5)
 
-    def _look(self) -> Look:
+    def _look(self) -> PageView:
         look = self._env.episode.look
         assert look is not None  # there was a reset
         return look
@@ -241,7 +243,7 @@ class Person:
         return str(self._look().columns["tag"][place]) if place >= 0 else ""
 
 
-def _typed(draft: _Draft, after: Look) -> list[Action]:
+def _typed(draft: _Draft, after: PageView) -> list[WebAction]:
     """Tell typing as the text that the field holds then; outside of a field, as the letters themselves."""
     place, other = _focus(draft.before), _focus(after)
     one, two = draft.before.columns, after.columns
@@ -251,19 +253,19 @@ def _typed(draft: _Draft, after: Look) -> list[Action]:
         return joined(draft.done)
     if text == one["value"][place]:
         return [] if _is_same(draft.before, after) else joined(draft.done)
-    return [Action("type", place, text=text)]
+    return [WebAction("type", place, text=text)]
 
 
 def _is_control(key: str) -> bool:
     return len(key) == 1 and not key.isprintable()
 
 
-def _focus(look: Look) -> int:
+def _focus(look: PageView) -> int:
     flags: Sequence[int] = look.columns["flags"]
     return next((place for place, one in enumerate(flags) if one & FOCUSED), -1)
 
 
-def _is_same(one: Look, other: Look) -> bool:
+def _is_same(one: PageView, other: PageView) -> bool:
     """Say whether two pages hold the same, whatever is lit up."""
     first: Mapping[str, Any] = one.columns
     same = all(first[name] == other.columns[name] for name in _HELD)

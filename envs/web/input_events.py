@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from ...files.finite_json import json_text
-from .actions import Action, split_key
-from .devtools import Call, Conversation
+from .actions import WebAction, split_key
+from .devtools import Conversation, DevToolsCall
 from .keys import press, presses
 from .observation import FOCUSED
-from .page_session import Look, PageSession
+from .page_session import PageSession, PageView
 
 PICKED = ("SELECT", *(f"INPUT_{kind}" for kind in ("date", "time", "month", "week", "color", "range")))
 """Tags of fields that take a whole value instead of letters."""
@@ -18,7 +18,7 @@ DRAG_STEPS = 8
 Point = tuple[float, float]
 
 
-class Spot(NamedTuple):
+class PagePoint(NamedTuple):
     """A place on a page, px, and whether a scroll bar lies there."""
 
     x: float
@@ -30,7 +30,7 @@ class Spot(NamedTuple):
         return self.x, self.y
 
 
-def perform(tab: PageSession, action: Action, look: Look) -> Conversation[bool]:
+def perform(tab: PageSession, action: WebAction, look: PageView) -> Conversation[bool]:
     """Do it; returns whether the page must be given a frame, which is when a browser tells of a scroll."""
     if tab.is_held and action.verb != "hover":
         yield from let_go(tab)
@@ -60,7 +60,7 @@ def let_go(tab: PageSession) -> Conversation[None]:
     tab.pointer = (x, y)
 
 
-def click(tab: PageSession, at: Point, count: int = 1) -> list[Call]:
+def click(tab: PageSession, at: Point, count: int = 1) -> list[DevToolsCall]:
     """Return the calls that click there so many times; of coming there, a page hears all but moves."""
     calls = []
     for number in range(1, count + 1):
@@ -68,7 +68,9 @@ def click(tab: PageSession, at: Point, count: int = 1) -> list[Call]:
     return calls
 
 
-def _point_at(tab: PageSession, action: Action, look: Look, spot: Spot | None) -> Conversation[None]:
+def _point_at(
+    tab: PageSession, action: WebAction, look: PageView, spot: PagePoint | None
+) -> Conversation[None]:
     if spot is None:
         return
     if action.verb == "hover":
@@ -106,7 +108,7 @@ def _drag_bar(tab: PageSession, to: Point) -> Conversation[None]:
     tab.pointer = to
 
 
-def _drag(tab: PageSession, action: Action, look: Look, spot: Spot | None) -> Conversation[None]:
+def _drag(tab: PageSession, action: WebAction, look: PageView, spot: PagePoint | None) -> Conversation[None]:
     """Press, move in steps that the page hears of one by one, let go."""
     if spot is None:
         return
@@ -130,7 +132,9 @@ def _drag(tab: PageSession, action: Action, look: Look, spot: Spot | None) -> Co
     yield from let_go(tab)
 
 
-def write(tab: PageSession, action: Action, look: Look, span: int) -> Conversation[dict[str, Any] | None]:
+def write(
+    tab: PageSession, action: WebAction, look: PageView, span: int
+) -> Conversation[dict[str, Any] | None]:
     """Make a text what an element holds; returns what the page shows then, None where keys did it."""
     if tab.is_held:
         yield from let_go(tab)
@@ -150,13 +154,15 @@ def write(tab: PageSession, action: Action, look: Look, span: int) -> Conversati
     return None
 
 
-def _point(tab: PageSession, look: Look, element: int, x: float, y: float) -> Conversation[Spot | None]:
+def _point(
+    tab: PageSession, look: PageView, element: int, x: float, y: float
+) -> Conversation[PagePoint | None]:
     """Find where a point of an element is, after bringing it into view; None for no element."""
     columns = look.columns if element >= 0 else {"ref": []}
     if not 0 <= element < len(columns["ref"]):
         return None
     if (x, y) == (0.5, 0.5) and element not in look.covered:
-        return Spot(
+        return PagePoint(
             columns["left"][element] + columns["width"][element] / 2,
             columns["top"][element] + columns["height"][element] / 2,
         )
@@ -165,7 +171,7 @@ def _point(tab: PageSession, look: Look, element: int, x: float, y: float) -> Co
         x = _fraction(columns, "left", "width", line, element, x)
         y = _fraction(columns, "top", "height", line, element, y)
     found = yield from tab.ask(f"point({columns['ref'][element]}, {x!r}, {y!r})")
-    return None if found is None else Spot(*found)
+    return None if found is None else PagePoint(*found)
 
 
 def _fraction(
@@ -175,7 +181,7 @@ def _fraction(
     return float((place - columns[begin][outer]) / columns[size][outer])
 
 
-def _ref(look: Look, element: int) -> int:
+def _ref(look: PageView, element: int) -> int:
     """Return the page's own number for an element; that of its parent for a line of text; 0 for none."""
     refs, parents = look.columns["ref"], look.columns["parent"]
     while 0 <= element < len(refs) and refs[element] < 0:
@@ -183,10 +189,10 @@ def _ref(look: Look, element: int) -> int:
     return refs[element] if 0 <= element < len(refs) else 0
 
 
-def _button(tab: PageSession, kind: str, at: Point, count: int) -> Call:
+def _button(tab: PageSession, kind: str, at: Point, count: int) -> DevToolsCall:
     held = int(kind == "mousePressed")
     return tab.mouse(kind, *at, button="left", buttons=held, clickCount=count)
 
 
-def _key(tab: PageSession, params: dict[str, Any]) -> Call:
+def _key(tab: PageSession, params: dict[str, Any]) -> DevToolsCall:
     return tab.call("Input.dispatchKeyEvent", params)

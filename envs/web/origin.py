@@ -20,7 +20,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from ...errors import TutelageError
 from ...files.bounded_files import read_bytes
-from .devtools import Call, refuse
+from .devtools import DevToolsCall, refuse
 
 CONTENT_POLICY = "; ".join(
     (
@@ -95,15 +95,15 @@ class Origin:
         """Return the address of a file in the folder."""
         return f"http://{self._host}/{quote(path.relative_to(self._root).as_posix())}"
 
-    def answer(self, paused: Mapping[str, Any]) -> Call:
+    def answer(self, paused: Mapping[str, Any]) -> DevToolsCall:
         """Answer one request, the parameters of `Fetch.requestPaused`."""
         request = paused["requestId"]
         path = self._path(paused["request"]["url"])
         if path is not None and paused["request"]["method"] == "GET":
             with contextlib.suppress(OSError, TutelageError):
-                return Call("Fetch.fulfillRequest", self._response(request, path))
+                return DevToolsCall("Fetch.fulfillRequest", self._response(request, path))
         if paused.get("resourceType") == "Document":
-            return Call("Fetch.fulfillRequest", {"requestId": request, "responseCode": _NO_CONTENT})
+            return DevToolsCall("Fetch.fulfillRequest", {"requestId": request, "responseCode": _NO_CONTENT})
         return refuse(paused)
 
     def _path(self, url: str) -> Path | None:

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from .devtools import Call, Conversation, TabLost
+from .devtools import Conversation, DevToolsCall, TabLost
 from .observation import read_columns
 
 
 @dataclass(frozen=True)
-class Look:
+class PageView:
     """What a page showed, see `WebEnv`; the middle of `covered` elements cannot be clicked."""
 
     instruction: str
@@ -43,12 +43,12 @@ class PageSession:
             raise TabLost(str(answer["exceptionDetails"].get("exception", {}).get("description")))
         return answer["result"].get("value")
 
-    def asking(self, expression: str) -> Call:
+    def asking(self, expression: str) -> DevToolsCall:
         """Return the call that evaluates one of the functions of `page.js`."""
         params = {"expression": f"tutelage.{expression}", "awaitPromise": True, "returnByValue": True}
         return self.call("Runtime.evaluate", params)
 
-    def move(self, x: float, y: float) -> list[Call]:
+    def move(self, x: float, y: float) -> list[DevToolsCall]:
         """Move the pointer so that the page hears of it at once.
 
         A move waits for the next frame, up to 16 ms, unless something else follows: here, the release of a
@@ -58,9 +58,9 @@ class PageSession:
         flush = self.call("Input.dispatchKeyEvent", {"type": "keyUp", "key": "Unidentified"})
         return [self.mouse("mouseMoved", x, y, **button), flush]
 
-    def mouse(self, kind: str, x: float, y: float, **more: Any) -> Call:
+    def mouse(self, kind: str, x: float, y: float, **more: Any) -> DevToolsCall:
         self.pointer = (x, y)
         return self.call("Input.dispatchMouseEvent", {"type": kind, "x": x, "y": y, **more})
 
-    def call(self, method: str, params: Mapping[str, Any] | None = None) -> Call:
-        return Call(method, params or {}, self._session)
+    def call(self, method: str, params: Mapping[str, Any] | None = None) -> DevToolsCall:
+        return DevToolsCall(method, params or {}, self._session)

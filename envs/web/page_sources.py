@@ -42,7 +42,7 @@ REMEMBERING = frozenset(
 
 
 @dataclass(frozen=True)
-class Page:
+class PageSource:
     """One page: the file, the folder it may load from, its size in px, whether each episode loads it anew."""
 
     name: str
@@ -53,7 +53,7 @@ class Page:
     remembers: bool = True
 
 
-def find_page(task: str) -> Page:
+def find_page(task: str) -> PageSource:
     """Find a page by the name of its task, or by the path of an HTML file.
 
     Raises TutelageError for an unknown name, and where the package is missing; Untrusted for a page that is
@@ -69,7 +69,7 @@ def find_page(task: str) -> Page:
     if task not in (known := miniwob_tasks()):
         raise TutelageError(f"expected a task of miniwob, got {task!r}{nearest(task, known)}")
     path = real_path(folder / "miniwob" / f"{task}.html")
-    return Page(task, path, real_path(folder), remembers=task in REMEMBERING)
+    return PageSource(task, path, real_path(folder), remembers=task in REMEMBERING)
 
 
 def in_miniwob(path: str | Path) -> bool:
@@ -96,7 +96,7 @@ def miniwob_folder() -> Path | None:
     return Path(next(iter(places))) / "html" if places else None
 
 
-def _page_at(task: str) -> Page:
+def _page_at(task: str) -> PageSource:
     try:
         path = real_path(Path(task).expanduser())
         is_file = path.is_file()
@@ -106,7 +106,7 @@ def _page_at(task: str) -> Page:
         raise TutelageError(f"expected a page, got {task}, which does not exist")
     folder = miniwob_folder()
     if folder is not None and in_miniwob(path):
-        return Page(path.stem, path, real_path(folder))
+        return PageSource(path.stem, path, real_path(folder))
     if not trusts_path(path):
         raise untrusted(f"run the page {path}", path.parent)
-    return Page(path.stem, path, path.parent)
+    return PageSource(path.stem, path, path.parent)

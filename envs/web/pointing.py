@@ -1,4 +1,4 @@
-"""What a person's mouse and keys did to a page, as an `Action`: take it with `step` to do it.
+"""What a person's mouse and keys did to a page, as a `WebAction`: take it with `step` to do it.
 
 Places are px of the page, as `render()` shows it; keys are `KeyboardEvent.key`.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from ...errors import TutelageError
-from .actions import KEYS, TEXT, Action
+from .actions import KEYS, TEXT, WebAction
 from .environment import WebEnv
 
 STILL = 3
@@ -29,17 +29,17 @@ def pointed(env: WebEnv, at: Point) -> tuple[int, float, float]:
     return place, min(max(right, 0.0), 1.0), min(max(down, 0.0), 1.0)
 
 
-def clicked(env: WebEnv, at: Point, count: int = 1) -> Action:
+def clicked(env: WebEnv, at: Point, count: int = 1) -> WebAction:
     """Tell a click, or a double click."""
-    return Action("double_click" if count > 1 else "click", *pointed(env, at))
+    return WebAction("double_click" if count > 1 else "click", *pointed(env, at))
 
 
-def hovered(env: WebEnv, at: Point) -> Action:
+def hovered(env: WebEnv, at: Point) -> WebAction:
     """Tell a pointer that came to rest."""
-    return Action("hover", *pointed(env, at))
+    return WebAction("hover", *pointed(env, at))
 
 
-def moved(env: WebEnv, pressed: Point, released: Point) -> Action:
+def moved(env: WebEnv, pressed: Point, released: Point) -> WebAction:
     """Tell a press at one place and a release at another: a drag, or a click where they are the same.
 
     A drag over another element is one to that element, where that says the place as well.
@@ -50,39 +50,39 @@ def moved(env: WebEnv, pressed: Point, released: Point) -> Action:
     element, x, y = pointed(env, pressed)
     target, target_x, target_y = pointed(env, released)
     if target not in (0, element) and 0 < target_x < 1 and 0 < target_y < 1:
-        return Action("drag", element, x, y, target, target_x, target_y)
-    return Action("drag", element, x, y, dx=dx, dy=dy)
+        return WebAction("drag", element, x, y, target, target_x, target_y)
+    return WebAction("drag", element, x, y, dx=dx, dy=dy)
 
 
-def scrolled(env: WebEnv, at: Point, amount: float) -> Action:
+def scrolled(env: WebEnv, at: Point, amount: float) -> WebAction:
     """Tell a turn of the wheel, in px, downwards if positive."""
-    return Action("scroll", pointed(env, at)[0], amount=round(amount))
+    return WebAction("scroll", pointed(env, at)[0], amount=round(amount))
 
 
-def keyed(key: str, held: Sequence[str] = ()) -> Action | None:
+def keyed(key: str, held: Sequence[str] = ()) -> WebAction | None:
     """Tell a key with the modifiers held (`actions.MODIFIERS`); None for one that does nothing by itself."""
     if len(key) == 1 and not set(held) - {"Shift"}:
-        return Action("type", text=key)
+        return WebAction("type", text=key)
     if key not in KEYS and key != " ":
         return None
-    return Action("key", key="+".join((*held, key)))
+    return WebAction("key", key="+".join((*held, key)))
 
 
-def joined(actions: Iterable[Action]) -> list[Action]:
+def joined(actions: Iterable[WebAction]) -> list[WebAction]:
     """Join letters that were typed one after another into one action each run."""
-    runs: list[Action] = []
+    runs: list[WebAction] = []
     for action in actions:
         last = runs[-1] if runs else None
         if last is not None and _is_typing(last) and _is_typing(action) and _fits(last, action):
-            runs[-1] = Action("type", text=last.text + action.text)
+            runs[-1] = WebAction("type", text=last.text + action.text)
         else:
             runs.append(action)
     return runs
 
 
-def _is_typing(action: Action) -> bool:
+def _is_typing(action: WebAction) -> bool:
     return action.verb == "type" and action.element < 0
 
 
-def _fits(one: Action, other: Action) -> bool:
+def _fits(one: WebAction, other: WebAction) -> bool:
     return len(one.text) + len(other.text) <= TEXT

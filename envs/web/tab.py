@@ -14,13 +14,13 @@ from PIL import Image
 
 from ...errors import TutelageError
 from ...files.finite_json import json_text
-from .actions import Action
+from .actions import WebAction
 from .browser import Browser
-from .devtools import Call, Conversation, TabLost
+from .devtools import Conversation, DevToolsCall, TabLost
 from .input_events import let_go, perform, write
 from .origin import Origin
-from .page_session import Look, PageSession
-from .page_sources import Page, in_miniwob
+from .page_session import PageSession, PageView
+from .page_sources import PageSource, in_miniwob
 
 STEP = 1000
 """Milliseconds of the page's own time that pass with every action but `wait`."""
@@ -33,7 +33,7 @@ _CHILDREN = {"autoAttach": True, "waitForDebuggerOnStart": True, "flatten": True
 class Tab(PageSession):
     """A tab of a browser. It is lost with the browser's process, or when it crashes: open it again then."""
 
-    def __init__(self, browser: Browser, page: Page) -> None:
+    def __init__(self, browser: Browser, page: PageSource) -> None:
         super().__init__()
         self.page = page
         self._browser = browser
@@ -49,14 +49,16 @@ class Tab(PageSession):
     def open(self) -> Conversation[None]:
         """Open the tab and load its page."""
         yield from self.close()
-        (target,) = yield [Call("Target.createTarget", {"url": "about:blank"})]
+        (target,) = yield [DevToolsCall("Target.createTarget", {"url": "about:blank"})]
         self._target, self._generation = target["targetId"], self._browser.generation
-        (attached,) = yield [Call("Target.attachToTarget", {"targetId": self._target, "flatten": True})]
+        (attached,) = yield [
+            DevToolsCall("Target.attachToTarget", {"targetId": self._target, "flatten": True})
+        ]
         self._session = attached["sessionId"]
         self._browser.answer(self._session, self._origin.answer)
         size = {"width": self.page.width, "height": self.page.height, "deviceScaleFactor": 1, "mobile": False}
         yield [
-            Call("Browser.setDownloadBehavior", {"behavior": "deny"}),
+            DevToolsCall("Browser.setDownloadBehavior", {"behavior": "deny"}),
             self.call("Fetch.enable", {"patterns": [{"urlPattern": "*"}]}),
             self.call("Target.setAutoAttach", _CHILDREN),
             self.call("Emulation.setDocumentCookieDisabled", {"disabled": True}),
@@ -82,9 +84,9 @@ class Tab(PageSession):
         self._target = self._session = ""
         if there:
             with contextlib.suppress(TabLost):
-                yield [Call("Target.closeTarget", {"targetId": target})]
+                yield [DevToolsCall("Target.closeTarget", {"targetId": target})]
 
-    def begin(self, seed: int) -> Conversation[Look]:
+    def begin(self, seed: int) -> Conversation[PageView]:
         """Begin the episode of a seed."""
         if self.page.remembers and not self._fresh:
             yield from self.load()
@@ -99,7 +101,7 @@ class Tab(PageSession):
         self._fresh = False
         return (yield from self._settle(seen))
 
-    def act(self, action: Action, look: Look) -> Conversation[Look]:
+    def act(self, action: WebAction, look: PageView) -> Conversation[PageView]:
         """Do something to what was seen last; an element that is not there any more is left alone."""
         span = action.amount if action.verb == "wait" else STEP
         seen = None
@@ -127,7 +129,7 @@ class Tab(PageSession):
         image = Image.open(io.BytesIO(base64.b64decode(shot["data"])))
         return np.asarray(image.convert("RGB"))
 
-    def _settle(self, seen: dict[str, Any]) -> Conversation[Look]:
+    def _settle(self, seen: dict[str, Any]) -> Conversation[PageView]:
         """Tell the page where the pointer is until what lies under it knows."""
         for number, nudge in enumerate(NUDGES, 1):
             if not seen["stale"]:
@@ -135,7 +137,7 @@ class Tab(PageSession):
             yield from self._nudge(nudge)
             seen = yield from self.ask(f"look({json_text(number == len(NUDGES))})")
         del seen["stale"]
-        return Look(**(seen | {"reward": float(seen["reward"]), "covered": frozenset(seen["covered"])}))
+        return PageView(**(seen | {"reward": float(seen["reward"]), "covered": frozenset(seen["covered"])}))
 
     def _nudge(self, nudge: float) -> Conversation[None]:
         """Move the pointer as little as a page can hear of, and back for us."""

@@ -11,7 +11,7 @@ from gymnasium.vector.utils import batch_space, iterate
 
 from ...console.wording import counted
 from ...errors import TutelageError
-from .actions import Action
+from .actions import WebAction
 from .browser import Browser, shared
 from .environment import STEPS, Observed, Stepped, WebEnv
 
@@ -33,7 +33,7 @@ def step_many(envs: Sequence[WebEnv], actions: Sequence[Any]) -> list[Stepped]:
 class WebVectorEnv(VectorEnv[Observed, Any, np.ndarray]):
     """Many tabs of one task, or of several: tab i is of task `task[i % len(task)]`.
 
-    Actions are a list of `Action`, or a batch of the action space. Instructions and elements come as tuples
+    Takes a list of `WebAction`s or a batch of the action space. Instructions and elements come as tuples
     of N. A tab or a browser that crashes delays the step and changes nothing.
     """
 
@@ -120,7 +120,7 @@ class WebVectorEnv(VectorEnv[Observed, Any, np.ndarray]):
 
     @staticmethod
     def _is_list(actions: Any) -> bool:
-        return isinstance(actions, Sequence) and all(isinstance(one, Action) for one in actions)
+        return isinstance(actions, Sequence) and all(isinstance(one, WebAction) for one in actions)
 
 
 def _browser(envs: Sequence[WebEnv]) -> Browser:

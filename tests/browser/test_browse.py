@@ -19,7 +19,7 @@ from tutelage.crowd.browsing import serve
 from tutelage.crowd.server.recorder_app import listen, server_of
 from tutelage.datasets.store import Store
 from tutelage.envs.suite import suite_from
-from tutelage.envs.task_env import TaskEnvironment
+from tutelage.envs.task_env import TaskEnv
 from tutelage.envs.web.browser import shared
 from tutelage.tests.browser.looks import WIDTHS, every_scheme, findings
 from tutelage.tests.browser.test_looks import fits, legible
@@ -49,7 +49,7 @@ KINDS = {"find-the-ball": "3", "pole": "4", "lake": "image", "text-lake": "5", "
 def fill(folder: Path, demonstrate: Any) -> Store:
     store = Store.create(folder, SUITE)
     for task in SUITE:
-        environment = TaskEnvironment(task)
+        environment = TaskEnv(task)
         for seed, person in enumerate(("ann", "ann", "<b>bob</b>")):
             trajectory, _ = demonstrate(environment, seed, steps=12, suite="mixed", demonstrator=person)
             store.append([replace(trajectory, rewards=trajectory.rewards)])
@@ -71,7 +71,7 @@ class Served:
 
 @contextlib.contextmanager
 def serving(store: Store, **options: Any) -> Iterator[Served]:
-    page = serve.Browser(store.path, **options)
+    page = serve.StoreBrowser(store.path, **options)
     with listen("127.0.0.1", 0) as listening:
         server = server_of(page.app())
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
@@ -164,7 +164,7 @@ def test_pictures_and_labels_are_those_of_the_environment(look: Open, served: Se
     page = look()
     episode = served.ids("lake")[0]
     [trajectory] = [played for played in served.store.trajectories(task="lake") if played.episode == episode]
-    environment = TaskEnvironment(SUITE["lake"], rgb=True)
+    environment = TaskEnv(SUITE["lake"], rgb=True)
     environment.reset(trajectory.seed)
     environment.step(trajectory.actions[0])
     frame = np.asarray(environment.frame())

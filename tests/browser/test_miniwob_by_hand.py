@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page
 from tutelage.envs.suite import Suite, suite_from
-from tutelage.envs.web.actions import Action
+from tutelage.envs.web.actions import WebAction
 from tutelage.envs.web.environment import WebEnv
 from tutelage.envs.web.observation import Element, read_elements
 from tutelage.envs.web.page_sources import miniwob_tasks
@@ -47,14 +47,14 @@ class Hand:
         self.move(wanted)
         self.page.mouse.down()
         self.page.mouse.up()
-        self.know(Action("click", self.find(wanted)[0]))
+        self.know(WebAction("click", self.find(wanted)[0]))
 
     def type(self, wanted: Wanted, text: str) -> None:
         """Type into a field that was clicked; it is a step when something else is done."""
         self.page.keyboard.type(text)
-        self.know(Action("type", self.find(wanted)[0], text=text))
+        self.know(WebAction("type", self.find(wanted)[0], text=text))
 
-    def know(self, action: Action) -> None:
+    def know(self, action: WebAction) -> None:
         self.seen, *_ = self.env.step(action)
 
 
@@ -92,7 +92,7 @@ def choose_list(hand: Hand) -> None:
     hand.page.mouse.down()
     hand.page.mouse.up()
     hand.page.get_by_role("dialog").get_by_role("button", name=named, exact=True).click()
-    hand.know(Action("type", hand.find(tagged("SELECT"))[0], text=named))
+    hand.know(WebAction("type", hand.find(tagged("SELECT"))[0], text=named))
     at_step(hand.page, 1)
     hand.click(reads("Submit"))
 
@@ -102,7 +102,7 @@ def click_menu(hand: Hand) -> None:
     for name in way:
         hand.move(reads(name))
         hand.page.wait_for_timeout(700)  # longer than a pointer must rest
-        hand.know(Action("hover", hand.find(reads(name))[0]))
+        hand.know(WebAction("hover", hand.find(reads(name))[0]))
     hand.click(reads(last))
 
 

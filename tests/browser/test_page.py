@@ -17,7 +17,7 @@ from tutelage.datasets.store import Store
 from tutelage.envs.experts import make_expert
 from tutelage.envs.suite import Suite
 from tutelage.envs.task import TEST
-from tutelage.envs.task_env import TaskEnvironment
+from tutelage.envs.task_env import TaskEnv
 
 KEYS = ("ArrowLeft", "ArrowRight", "ArrowUp")
 Serve = Callable[..., str]
@@ -26,7 +26,7 @@ Open = Callable[..., Page]
 
 def plan(suite: Suite, task: str, seed: int) -> list[str]:
     """Ask the expert for the keys that solve an episode."""
-    environment = TaskEnvironment(suite[task])
+    environment = TaskEnv(suite[task])
     step, expert = environment.reset(seed), make_expert(suite[task], environment)
     expert.reset()
     keys: list[str] = []

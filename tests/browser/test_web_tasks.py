@@ -19,7 +19,7 @@ from tutelage.envs.spaces import row_to_action
 from tutelage.envs.suite import Suite, suite_from
 from tutelage.envs.task import TEST
 from tutelage.envs.web.action_space import action_space, to_action
-from tutelage.envs.web.actions import Action
+from tutelage.envs.web.actions import WebAction
 from tutelage.envs.web.browser import shared
 from tutelage.envs.web.environment import WebEnv
 from tutelage.tests.browser.looks import WIDTHS, every_scheme
@@ -107,7 +107,7 @@ def phase(page: Page, name: str) -> None:
     page.wait_for_selector(f"body[data-phase={name}]")
 
 
-def stored(folder: Path, count: int = 1) -> list[tuple[Any, list[Action]]]:
+def stored(folder: Path, count: int = 1) -> list[tuple[Any, list[WebAction]]]:
     """Wait for episodes to be stored; returns each with its actions, and checks that it replays."""
     end = time.monotonic() + 60
     while len(found := list(Store.open(folder / "store").trajectories())) < count:

@@ -20,7 +20,7 @@ from tutelage.datasets.simulation.simulated_crowd import simulate
 from tutelage.datasets.store import Store
 from tutelage.envs.keys.controls import from_mapping
 from tutelage.envs.suite import Suite, load_suite, suite_from, suite_names
-from tutelage.envs.task_env import TaskEnvironment
+from tutelage.envs.task_env import TaskEnv
 from tutelage.errors import TutelageError
 from tutelage.tests.support.sources import ROOT
 from typer.testing import CliRunner, Result
@@ -182,7 +182,7 @@ def test_json_holds_no_number_that_json_has_not(capsys: pytest.CaptureFixture[st
     ],
 )
 def test_a_suite_takes_usual_names_of_keys(name: str, codes: tuple[str, ...]) -> None:
-    space = TaskEnvironment(load_suite("CartPole-v1").tasks[0]).action_space
+    space = TaskEnv(load_suite("CartPole-v1").tasks[0]).action_space
     (binding,) = from_mapping({name: 0}, None, space).bindings
     assert binding.codes == codes
 
@@ -198,13 +198,13 @@ def test_a_suite_takes_usual_names_of_keys(name: str, codes: tuple[str, ...]) ->
     ],
 )
 def test_a_misspelt_key_is_told_the_one_that_is_meant(name: str, meant: str) -> None:
-    space = TaskEnvironment(load_suite("CartPole-v1").tasks[0]).action_space
+    space = TaskEnv(load_suite("CartPole-v1").tasks[0]).action_space
     with pytest.raises(TutelageError, match=f"got '{name}'; did you mean '{meant}'"):
         from_mapping({name: 0}, None, space)
 
 
 def test_a_key_under_two_names_is_refused() -> None:
-    space = TaskEnvironment(load_suite("CartPole-v1").tasks[0]).action_space
+    space = TaskEnv(load_suite("CartPole-v1").tasks[0]).action_space
     with pytest.raises(TutelageError, match="expected each key once, got ArrowLeft under 'ArrowLeft' too"):
         from_mapping({"ArrowLeft": 0, "Left": 1}, None, space)
 

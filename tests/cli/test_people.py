@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 from tutelage.cli.main import app
-from tutelage.crowd.recruiting.payment_table import Change, change, entries, owe
+from tutelage.crowd.recruiting.payment_table import PaymentChange, change, entries, owe
 from tutelage.crowd.storage.database import open_database
 from tutelage.crowd.storage.journal import Journal
 from tutelage.crowd.storage.study_records import payments
-from tutelage.crowd.storage.study_tables import Ledger
+from tutelage.crowd.storage.study_tables import StudyDatabase
 from tutelage.errors import TutelageError
 from tutelage.tests.crowd.privacy.test_forgetting import ANN, CANARY, EVE, people
 from tutelage.tests.support.postgres import PostgreSQL
@@ -30,14 +30,14 @@ NOW = 1_700_000_000.0
 def folder(tmp_path: Path) -> Path:
     """A study of two people, one of whom is owed a base and a bonus."""
     people(tmp_path / "journal.sqlite")
-    ledger = Ledger(open_database(tmp_path / "journal.sqlite"))
+    ledger = StudyDatabase(open_database(tmp_path / "journal.sqlite"))
     ledger.change(EVE, code="DONE1234", outcome="completed", stage="done")
     _owe(ledger)
     ledger.engine.dispose()
     return tmp_path
 
 
-def _owe(ledger: Ledger) -> None:
+def _owe(ledger: StudyDatabase) -> None:
     with ledger.write() as connection:
         connection.execute(payments.delete())
         owe(connection, "pilot", EVE, {"base": (300, "completed"), "bonus": (75, "=1+1")}, "GBP", NOW)
@@ -151,7 +151,7 @@ def test_reconciling_writes_what_prolific_paid_and_ends_with_what_differs(
 ) -> None:
     monkeypatch.setenv("PROLIFIC_API_TOKEN", TOKEN)
     with prolific_server() as server, Journal(tmp_path / "journal.sqlite") as journal:
-        place = finish(Ledger(journal.engine), server.join(status="APPROVED"))
+        place = finish(StudyDatabase(journal.engine), server.join(status="APPROVED"))
         section = {"study": STUDY, "proof": "none", "api": server.address}
         path = write(tmp_path, check=None, recruiting={"codes": CODES, "prolific": section})
         words = ["payments", "--study", str(tmp_path), "--reconcile", str(path)]
@@ -173,14 +173,14 @@ def test_without_a_study_one_line_says_so(tmp_path: Path) -> None:
 
 
 def test_no_payment_is_paid_twice_and_nothing_is_owed_twice(folder: Path) -> None:
-    ledger = Ledger(open_database(folder / "journal.sqlite"))
+    ledger = StudyDatabase(open_database(folder / "journal.sqlite"))
     _check_only_added(ledger)
 
 
 def test_the_ledger_is_the_same_on_postgresql(postgres: PostgreSQL) -> None:
     with postgres.database() as url:
         people(url)
-        ledger = Ledger(open_database(url))
+        ledger = StudyDatabase(open_database(url))
         _owe(ledger)
         _check_only_added(ledger)
         assert ledger.damaged() == []
@@ -189,13 +189,13 @@ def test_the_ledger_is_the_same_on_postgresql(postgres: PostgreSQL) -> None:
         ledger.engine.dispose()
 
 
-def _check_only_added(ledger: Ledger) -> None:
+def _check_only_added(ledger: StudyDatabase) -> None:
     before = entries(ledger, "pilot")
-    paid = Change("base", "paid", "seen", {"status": "APPROVED"})
+    paid = PaymentChange("base", "paid", "seen", {"status": "APPROVED"})
     with ledger.write() as connection:
         owe(connection, "pilot", EVE, {"base": (999, "again")}, "GBP", NOW)
         for _ in range(2):
-            change(connection, EVE, [paid, Change("base", "refused", "too late")], NOW)
+            change(connection, EVE, [paid, PaymentChange("base", "refused", "too late")], NOW)
     after = entries(ledger, "pilot")
     assert after[: len(before)] == before
     [added] = after[len(before) :]

@@ -17,7 +17,7 @@ from pathlib import Path
 import httpx
 import psycopg
 import pytest
-from tutelage.datasets.maintenance.byte_search import Search
+from tutelage.datasets.maintenance.byte_search import ByteSearch
 from tutelage.tests.support.postgres import PostgreSQL
 from tutelage.tests.support.sources import ROOT
 from tutelage.tests.support.stranger import (
@@ -287,7 +287,7 @@ def test_an_external_id_is_in_one_table_and_nowhere_else(
             one.kill()
         assert httpx.get(f"{link}?survey_code={CANARY}", verify=nginx.trust).status_code == 502
     assert (tmp_path / "nginx" / "tutelage.log").read_text().count("/join") == 7
-    search = Search((CANARY,))
+    search = ByteSearch((CANARY,))
     search.folder(tmp_path)
     with (postgres.folder / "log").open("rb") as log:
         search.file(log, "PostgreSQL's log")

@@ -13,7 +13,7 @@ from tutelage.crowd.recruiting.payments import RETURNS
 from tutelage.crowd.storage.study_tables import OUTCOMES, STAGES
 from tutelage.crowd.translations import best_language, language_names, load_texts
 from tutelage.envs.suite import load_suite
-from tutelage.envs.task_env import TaskEnvironment
+from tutelage.envs.task_env import TaskEnv
 from tutelage.errors import TutelageError
 
 STATIC = Path(translations.__file__).parent / "static"
@@ -117,7 +117,7 @@ def test_every_instruction_of_the_grid_can_be_said_in_chinese() -> None:
         for task in load_suite(name):
             if not task.env.startswith("tutelage/"):
                 continue
-            environment = TaskEnvironment(task)
+            environment = TaskEnv(task)
             for seed in range(8):
                 environment.reset(seed)
                 assert chinese.knows(environment.instruction), environment.instruction

@@ -21,7 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tutelage.agents.policy.bounded_tensors import parse_tensors
 from tutelage.datasets.formats.bounded_hdf5 import check_hdf5
-from tutelage.datasets.maintenance.byte_search import Search
+from tutelage.datasets.maintenance.byte_search import ByteSearch
 from tutelage.datasets.parquet.bounded_parquet import BoundedParquet, read_table
 from tutelage.datasets.parquet.thrift import CompactReader, ThriftError
 from tutelage.errors import TutelageError
@@ -254,7 +254,7 @@ def test_gzip_is_unpacked_to_its_limit_and_no_further(
         gunzip(zeros(1), "it")
     monkeypatch.setenv(VARIABLE, "0.1")
     (tmp_path / "bomb.gz").write_bytes(zeros(1))
-    search = Search(("somebody",))
+    search = ByteSearch(("somebody",))
     search.folder(tmp_path)
     assert len(search.found) == 1
     assert "--limits" in search.found[0]
@@ -272,7 +272,7 @@ def test_honest_gzip_is_unpacked_whole_members_and_padding_too(tail: bytes) -> N
 def test_a_zip_within_a_zip_is_looked_into_and_a_tower_of_them_is_not(tmp_path: Path) -> None:
     inner = npz(("deep.txt", b"x somebody x"))
     (tmp_path / "two.zip").write_bytes(npz(("one.zip", inner)))
-    search = Search(("somebody",))
+    search = ByteSearch(("somebody",))
     search.folder(tmp_path)
     assert search.found == [str(tmp_path / "two.zip")]
     for _ in range(8):
@@ -280,7 +280,7 @@ def test_a_zip_within_a_zip_is_looked_into_and_a_tower_of_them_is_not(tmp_path: 
     with zipfile.ZipFile(io.BytesIO(inner)) as archive:
         assert b"".join(zip_blocks(archive, "next.zip", "it")).startswith(b"PK")
     (tmp_path / "two.zip").write_bytes(inner)
-    again = Search(("nobody",))
+    again = ByteSearch(("nobody",))
     again.folder(tmp_path)
     assert len(again.found) == 1, "what cannot be looked into may hold anything"
 

@@ -30,11 +30,11 @@ Recorder = Callable[..., Trajectory]
 @pytest.fixture
 def poles(tmp_path: Path, demonstrate: Any) -> Store:
     """Give a store of one real task, with three parts."""
-    from tutelage.envs.task_env import TaskEnvironment
+    from tutelage.envs.task_env import TaskEnv
 
     suite = suite_from({"suite": "real", "tasks": [{"id": "pole", "env": "CartPole-v1"}]})
     store = Store.create(tmp_path / "poles", suite)
-    environment = TaskEnvironment(suite["pole"])
+    environment = TaskEnv(suite["pole"])
     for seed in range(3):
         store.append([demonstrate(environment, seed, suite="real")[0]])
     return store

@@ -97,7 +97,7 @@ def test_a_job_that_ends_its_process_in_a_cluster_costs_itself_only(cluster: str
     command = [sys.executable, tmp_path / "squares.py", cluster]
     done = subprocess.run(command, env=RAY, capture_output=True, text=True)
     results = done.stdout.splitlines()[-1].split()  # Ray prints of dead workers before
-    assert results == ["0", "1", "4", "Died()", "16", "25", "36", "49"], done.stderr
+    assert results == ["0", "1", "4", "JobDied()", "16", "25", "36", "49"], done.stderr
 
 
 def test_a_cluster_that_is_not_there_is_one_line(tmp_path: Path) -> None:

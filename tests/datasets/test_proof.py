@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 from tutelage.cli.main import app
-from tutelage.crowd.hosting.worker import Room
-from tutelage.datasets.proof import Replay, differences
+from tutelage.crowd.hosting.worker import WorkerEnvironments
+from tutelage.datasets.proof import ReplayResult, differences
 from tutelage.datasets.replay import Environments, prove_again, replay, replay_many
 from tutelage.datasets.schema import to_table
 from tutelage.datasets.simulation.grid_simulation import play_grid
@@ -20,7 +20,7 @@ from tutelage.datasets.simulation.simulated_crowd import crowd
 from tutelage.datasets.store import Store
 from tutelage.datasets.trajectory import Trajectory
 from tutelage.envs.suite import Suite, suite_from
-from tutelage.envs.task_env import TaskEnvironment
+from tutelage.envs.task_env import TaskEnv
 from tutelage.errors import TutelageError
 from typer.testing import CliRunner
 
@@ -62,7 +62,7 @@ def poles() -> Suite:
 @pytest.fixture
 def pole(poles: Suite, demonstrate: Any) -> Trajectory:
     """Play six steps of CartPole, and leave."""
-    trajectory: Trajectory = demonstrate(TaskEnvironment(poles["pole"]), seed=3, steps=6, suite="poles")[0]
+    trajectory: Trajectory = demonstrate(TaskEnv(poles["pole"]), seed=3, steps=6, suite="poles")[0]
     assert trajectory.terminated is trajectory.truncated is False
     return trajectory
 
@@ -93,23 +93,23 @@ def test_stored_observations_prove_no_other_outcome(store: Store, record: Record
 
 def test_the_kernels_prove_what_an_environment_proves() -> None:
     suite = suite_from(GRID)
-    played = play_grid(TaskEnvironment(suite["go"]), crowd({"careful": 1}), range(3), "grid", "")
+    played = play_grid(TaskEnv(suite["go"]), crowd({"careful": 1}), range(3), "grid", "")
     forged = [
         replace(later_rewards(played[0]), episode="forged"),
         replace(played[1], success=False, episode="f2"),
     ]
     with Environments(suite) as environments:
         answers = list(replay_many([*played, *forged], environments))
-    assert all(isinstance(answer, Replay) for answer in answers[:3])
+    assert all(isinstance(answer, ReplayResult) for answer in answers[:3])
     assert f"another reward at step {len(played[0]) - 1}" in str(answers[3])
     assert "another outcome (success, stored: failure)" in str(answers[4])
 
 
 def test_a_prover_of_a_recorder_and_an_import_keep_what_differs(poles: Suite, pole: Trajectory) -> None:
     forged = later_rewards(pole)
-    assert Room().prove(pole, poles["pole"])
-    assert not Room().prove(forged, poles["pole"])
-    seen = replay(pole, TaskEnvironment(poles["pole"])).observations
+    assert WorkerEnvironments().prove(pole, poles["pole"])
+    assert not WorkerEnvironments().prove(forged, poles["pole"])
+    seen = replay(pole, TaskEnv(poles["pole"])).observations
     with Environments(poles) as environments:
         assert prove_again(pole, environments, seen).observations is None
         assert prove_again(forged, environments, seen).observations is not None
@@ -129,7 +129,7 @@ def test_a_rule_may_be_corrected_to_one_that_reads_info(tmp_path: Path, demonstr
     task = {"id": "hill", "env": "MountainCarContinuous-v0", "success": "return > 0"}
     suite = suite_from({"suite": "poles", "tasks": [task]})
     store = Store.create(tmp_path / "store", suite)
-    store.append([demonstrate(TaskEnvironment(suite["hill"]), seed=1, steps=4, suite="poles")[0]])
+    store.append([demonstrate(TaskEnv(suite["hill"]), seed=1, steps=4, suite="poles")[0]])
     corrected = tmp_path / "corrected.yaml"
     corrected.write_text(
         "suite: poles\ntasks: [{id: hill, env: MountainCarContinuous-v0, success: info.success}]\n"
@@ -144,7 +144,7 @@ def test_a_rule_may_be_corrected_to_one_that_reads_info(tmp_path: Path, demonstr
 
 
 def test_each_difference_is_named_alone(pole: Trajectory, poles: Suite) -> None:
-    again = replay(pole, TaskEnvironment(poles["pole"]))
+    again = replay(pole, TaskEnv(poles["pole"]))
     assert differences(pole, again) == []
     other = {path: array + 1 for path, array in again.observations.items()}
     assert differences(pole, replace(again, observations=other, digest=bytes(16))) == ["other observations"]

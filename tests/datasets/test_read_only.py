@@ -18,7 +18,7 @@ from tutelage.datasets.formats.lerobot.exporter import export_lerobot
 from tutelage.datasets.inspection import inspect
 from tutelage.datasets.store import Store
 from tutelage.envs.suite import suite_from
-from tutelage.envs.task_env import TaskEnvironment
+from tutelage.envs.task_env import TaskEnv
 from tutelage.errors import TutelageError
 from tutelage.files.state_folder import CACHE_VARIABLE, STATE_VARIABLE
 from tutelage.tests.support.disks import read_only
@@ -39,7 +39,7 @@ def place() -> Iterator[Path]:
 def poles(place: Path, demonstrate: Any) -> Store:
     suite = suite_from({"suite": "real", "tasks": [{"id": "pole", "env": "CartPole-v1"}]})
     store = Store.create(place / "poles", suite)
-    environment = TaskEnvironment(suite["pole"])
+    environment = TaskEnv(suite["pole"])
     store.append([demonstrate(environment, seed, suite="real")[0] for seed in range(4)])
     return store
 

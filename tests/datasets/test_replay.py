@@ -12,7 +12,7 @@ from tutelage.datasets.replay import Environments, prove, prove_again, replay, r
 from tutelage.datasets.trajectory import digest_of
 from tutelage.datasets.versions import versions_of
 from tutelage.envs.suite import Suite, suite_from
-from tutelage.envs.task_env import TaskEnvironment
+from tutelage.envs.task_env import TaskEnv
 from tutelage.errors import TutelageError
 
 SUITE = suite_from(
@@ -32,8 +32,8 @@ SUITE = suite_from(
 REPEATABLE = ["words", "camera", "cartpole", "taxi", "pendulum", "red-ball"]
 
 
-def environment(task: str, suite: Suite = SUITE) -> TaskEnvironment:
-    return TaskEnvironment(suite[task])
+def environment(task: str, suite: Suite = SUITE) -> TaskEnv:
+    return TaskEnv(suite[task])
 
 
 @pytest.mark.parametrize("task", REPEATABLE)

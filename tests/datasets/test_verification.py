@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from tutelage.datasets.store import Store
 from tutelage.envs.suite import suite_from
-from tutelage.envs.task_env import TaskEnvironment
+from tutelage.envs.task_env import TaskEnv
 from tutelage.errors import TutelageError
 from tutelage.tests.support.damage import flip_bit
 
@@ -93,7 +93,7 @@ def test_an_episode_that_is_there_twice_is_named(store: Store, record: Any) -> N
 def test_workers_find_the_same_as_one_process(tmp_path: Path, demonstrate: Callable[..., Any]) -> None:
     suite = suite_from({"suite": "real", "tasks": [{"id": "cartpole", "env": "CartPole-v1"}]})
     store = Store.create(tmp_path / "real", suite)
-    environment = TaskEnvironment(suite["cartpole"])
+    environment = TaskEnv(suite["cartpole"])
     for seed in range(3):
         one, _ = demonstrate(environment, seed, suite="real")
         store.append([replace(one, digest=bytes(16)) if seed == 1 else one])

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from tutelage.envs.admission import SHOWN, acts_of, admit
 from tutelage.envs.task import Task
-from tutelage.envs.task_env import TaskEnvironment
+from tutelage.envs.task_env import TaskEnv
 from tutelage.envs.web.page_sources import find_page, miniwob_folder
 from tutelage.errors import TutelageError
 from tutelage.foreign_code.trust import VARIABLE, Untrusted, trust
@@ -110,7 +110,7 @@ def test_words_and_numbers_act_in_nothing(env: str, kwargs: dict[str, Any]) -> N
 def test_what_gymnasium_takes_for_itself_is_refused_even_where_all_is_trusted(key: str) -> None:
     trust(["/", "json"])
     with pytest.raises(TutelageError, match=f"expected arguments of CartPole-v1 alone, got {key}; "):
-        TaskEnvironment(Task("pole", "CartPole-v1", {key: "json:x"}))
+        TaskEnv(Task("pole", "CartPole-v1", {key: "json:x"}))
 
 
 def test_a_page_of_miniwob_is_no_stranger_s_by_whatever_path(tmp_path: Path) -> None:
@@ -152,16 +152,16 @@ def test_a_module_that_is_trusted_registers_environments(
     monkeypatch.syspath_prepend(str(tmp_path))
     task = Task("lift", "our_robots:our/Lift-v0")
     with pytest.raises(Untrusted, match=r"import the module our_robots.*--trust our_robots$"):
-        TaskEnvironment(task)
+        TaskEnv(task)
     assert "our_robots" not in sys.modules
     trust(["our_robots"])
-    TaskEnvironment(task).close()
+    TaskEnv(task).close()
     with pytest.raises(TutelageError, match="expected a registered Gymnasium id, got 'our/Lift-v1'"):
-        TaskEnvironment(replace(task, env="our_robots:our/Lift-v1"))
+        TaskEnv(replace(task, env="our_robots:our/Lift-v1"))
     (tmp_path / "our_broken.py").write_text("raise OSError('broken')")
     trust(["our_broken"])
     with pytest.raises(TutelageError, match="expected to import our_broken, got OSError: broken"):
-        TaskEnvironment(replace(task, env="our_broken:our/Lift-v0"))
+        TaskEnv(replace(task, env="our_broken:our/Lift-v0"))
 
 
 @pytest.mark.parametrize("name", ["", "a:b", "a\0b"])

@@ -14,7 +14,7 @@ from tutelage.datasets.store import Store
 from tutelage.envs.preflight import rehearse
 from tutelage.envs.spaces import action_to_row, flatten
 from tutelage.envs.suite import suite_from
-from tutelage.envs.task_env import ACTION, TaskEnvironment
+from tutelage.envs.task_env import ACTION, TaskEnv
 from tutelage.errors import TutelageError
 from tutelage.foreign_code.trust import VARIABLE
 from tutelage.tests.support.played import play, store_of
@@ -126,7 +126,7 @@ def test_an_action_that_a_cast_changes_is_an_error_or_a_fact() -> None:
         action_to_row(spaces.Discrete(3), 1.7)
     assert action_to_row(spaces.Discrete(3), 2.0).tolist() == [2.0]
     suite = suite_from(undeclared(what="whole"))
-    environment = TaskEnvironment(suite.tasks[0])
+    environment = TaskEnv(suite.tasks[0])
     environment.reset(0)
     environment.step(np.array([1.0]))
     assert environment.casts == {}

@@ -11,7 +11,7 @@ import pytest
 from tutelage.envs.experts import BabyAIExpert, expert_names, make_expert
 from tutelage.envs.suite import load_suite
 from tutelage.envs.task import TEST, Task
-from tutelage.envs.task_env import Step, TaskEnvironment
+from tutelage.envs.task_env import StepResult, TaskEnv
 from tutelage.errors import TutelageError
 
 SUITE = load_suite("first-steps")
@@ -20,13 +20,13 @@ TASKS = [task.id for task in SUITE]
 
 
 @pytest.fixture
-def environment(request: pytest.FixtureRequest) -> Iterator[TaskEnvironment]:
-    made = TaskEnvironment(request.param if isinstance(request.param, Task) else SUITE[request.param])
+def environment(request: pytest.FixtureRequest) -> Iterator[TaskEnv]:
+    made = TaskEnv(request.param if isinstance(request.param, Task) else SUITE[request.param])
     yield made
     made.close()
 
 
-def episode(environment: TaskEnvironment, expert: Any, seed: int) -> tuple[Step, list[float]]:
+def episode(environment: TaskEnv, expert: Any, seed: int) -> tuple[StepResult, list[float]]:
     """Let the expert play until the end, or until it gives up."""
     step = environment.reset(seed)
     expert.reset()
@@ -39,7 +39,7 @@ def episode(environment: TaskEnvironment, expert: Any, seed: int) -> tuple[Step,
 
 
 @pytest.mark.parametrize("environment", TASKS, indirect=True)
-def test_every_expert_reaches_its_goal(environment: TaskEnvironment) -> None:
+def test_every_expert_reaches_its_goal(environment: TaskEnv) -> None:
     expert = make_expert(environment.task, environment)
     ends = [episode(environment, expert, seed)[0] for seed in SEEDS]
     assert [end.success for end in ends] == [True] * len(SEEDS)
@@ -47,7 +47,7 @@ def test_every_expert_reaches_its_goal(environment: TaskEnvironment) -> None:
 
 @pytest.mark.parametrize("environment", TASKS, indirect=True)
 def test_the_same_seed_gives_the_same_actions_whatever_was_played_before(
-    environment: TaskEnvironment,
+    environment: TaskEnv,
 ) -> None:
     expert = make_expert(environment.task, environment)
     first = [episode(environment, expert, seed)[1] for seed in SEEDS[:3]]
@@ -56,7 +56,7 @@ def test_the_same_seed_gives_the_same_actions_whatever_was_played_before(
 
 
 @pytest.mark.parametrize("environment", ["taxi", "pendulum"], indirect=True)
-def test_an_expert_recovers_from_what_another_did(environment: TaskEnvironment) -> None:
+def test_an_expert_recovers_from_what_another_did(environment: TaskEnv) -> None:
     expert = make_expert(environment.task, environment)
     for seed in SEEDS[:5]:
         generator = np.random.default_rng(seed)
@@ -76,7 +76,7 @@ def test_an_expert_recovers_from_what_another_did(environment: TaskEnvironment) 
 
 
 @pytest.mark.parametrize("environment", ["goto-local"], indirect=True)
-def test_the_babyai_bot_replans_from_what_was_really_done(environment: TaskEnvironment) -> None:
+def test_the_babyai_bot_replans_from_what_was_really_done(environment: TaskEnv) -> None:
     expert = make_expert(environment.task, environment)
     reached, slips = 0, 0
     for seed in SEEDS:
@@ -97,7 +97,7 @@ def test_the_babyai_bot_replans_from_what_was_really_done(environment: TaskEnvir
 @pytest.mark.parametrize(
     "environment", [Task("short", "BabyAI-GoToLocal-v0", max_steps=3, expert="babyai")], indirect=True
 )
-def test_the_babyai_bot_gives_up_at_the_limit(environment: TaskEnvironment) -> None:
+def test_the_babyai_bot_gives_up_at_the_limit(environment: TaskEnv) -> None:
     environment.reset(SEEDS[0])
     expert = make_expert(environment.task, environment)
     expert.reset()
@@ -111,7 +111,7 @@ def test_the_babyai_bot_gives_up_at_the_limit(environment: TaskEnvironment) -> N
 
 @pytest.mark.parametrize("environment", [Task("lost", "BabyAI-GoToLocal-v0", expert="babyai")], indirect=True)
 def test_the_babyai_bot_gives_up_when_its_search_does_not_end(
-    environment: TaskEnvironment, monkeypatch: pytest.MonkeyPatch
+    environment: TaskEnv, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(BabyAIExpert, "SEARCHES", -1)
     expert = make_expert(environment.task, environment)
@@ -131,7 +131,7 @@ def test_another_environment_of_the_same_name_is_no_grid_world() -> None:
     gymnasium.register("toys/SameName-v0", GridEnv)
     task = Task("it", "toys/SameName-v0", expert="grid")
     with pytest.raises(TutelageError, match="can play toys/SameName-v0, got 'grid'"):
-        make_expert(task, TaskEnvironment(task))
+        make_expert(task, TaskEnv(task))
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_another_environment_of_the_same_name_is_no_grid_world() -> None:
 )
 def test_an_expert_that_is_not_there_or_cannot_play_is_refused(env: str, name: str | None, line: str) -> None:
     task = Task("it", env, expert=name)
-    environment = TaskEnvironment(task)
+    environment = TaskEnv(task)
     with pytest.raises(TutelageError, match=rf"task 'it': .*{line}"):
         make_expert(task, environment)
     environment.close()

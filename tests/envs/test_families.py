@@ -15,7 +15,7 @@ from tutelage.agents.evaluation.table_files import table_markdown
 from tutelage.agents.evaluation.tables import summary
 from tutelage.agents.training.config import TrainConfig
 from tutelage.agents.training.self_imitation import practise
-from tutelage.crowd.hosting.episode import Episode
+from tutelage.crowd.hosting.episode import EpisodeProgress
 from tutelage.crowd.storage.journal_records import EpisodeRecord
 from tutelage.crowd.studies.study_file import examine
 from tutelage.datasets.arrays.task_arrays import load_columns
@@ -27,7 +27,7 @@ from tutelage.datasets.trajectory import Trajectory
 from tutelage.envs.families import VARIABLE, completed, shipped
 from tutelage.envs.preflight import success_notes, try_out
 from tutelage.envs.suite import Suite, load_suite, suite_from
-from tutelage.envs.task_env import TaskEnvironment
+from tutelage.envs.task_env import TaskEnv
 from tutelage.errors import TutelageError
 from tutelage.tests.support.toy_info import Visits
 from tutelage.tests.support.toy_study import write
@@ -36,10 +36,10 @@ from tutelage.tests.support.toy_study import write
 def played(suite: Suite, seed: int, steps: int = 1000) -> Trajectory:
     """Play one key until the episode is over, or given up."""
     (task,) = suite
-    environment = TaskEnvironment(task)
+    environment = TaskEnv(task)
     key = environment.controls().bindings[0].action
     record = EpisodeRecord("seat", "ann", suite.name, task.id, task.env, seed, b"", task.kwargs)
-    episode = Episode.begin(environment, record)
+    episode = EpisodeProgress.begin(environment, record)
     while not episode.done and len(episode.steps) < steps:
         episode.take(np.array(key), 100 * (1 + len(episode.steps)), 0, 0)
     return episode.trajectory()
@@ -106,10 +106,10 @@ def test_families_whose_info_tells_of_success_are_judged_by_it(name: str, rule: 
 def test_a_bare_id_of_such_a_family_counts_what_was_true_during_the_episode() -> None:
     suite = load_suite("PointMaze_Toy-v3")
     (task,) = suite
-    environment = TaskEnvironment(task)
+    environment = TaskEnv(task)
     for goes, reaches in (([1, 1, 1, 1, 1, 1], True), ([0] * 6, False)):
         record = EpisodeRecord("seat", "ann", suite.name, task.id, task.env, 0, b"", task.kwargs)
-        episode = Episode.begin(environment, record)
+        episode = EpisodeProgress.begin(environment, record)
         for number, action in enumerate(goes):
             episode.take(np.array([float(action)]), 100 * number, 0, 0)
         assert episode.trajectory().success is reaches
@@ -205,7 +205,7 @@ gymnasium.register("PointMaze_Toy-v3", Visits)  # type: ignore[arg-type]
 def test_keys_are_bound_by_the_names_of_those_actions_that_a_game_has() -> None:
     keys = {"FIRE": "Space", "UP": "ArrowUp", "UPFIRE": "ArrowUp+Space"}
     task = {"id": "game", "env": "families/Game-v0", "keys": keys, "pace": {"fps": 15}}
-    controls = TaskEnvironment(suite_from({"suite": "games", "tasks": [task]})["game"]).controls()
+    controls = TaskEnv(suite_from({"suite": "games", "tasks": [task]})["game"]).controls()
     bound = [(binding.codes, binding.action, binding.label) for binding in controls.bindings]
     assert bound == [(("Space",), (1.0,), "FIRE"), (("ArrowUp", "Space"), (2.0,), "UPFIRE")]
     assert controls.idle == (0.0,)

@@ -16,7 +16,7 @@ from PIL import Image
 from tutelage.envs.preflight import rehearse
 from tutelage.envs.suite import load_suite, suite_from
 from tutelage.envs.task import Task
-from tutelage.envs.task_env import TaskEnvironment
+from tutelage.envs.task_env import TaskEnv
 from tutelage.errors import TutelageError
 from tutelage.foreign_code.trust import VARIABLE
 
@@ -110,8 +110,8 @@ for kind in (Odd, FailsWhenMade, FailsInReset, TakesNoSeed):
     gymnasium.register(f"odd/{kind.__name__}-v0", kind, max_episode_steps=5)
 
 
-def played(name: str, **kwargs: Any) -> TaskEnvironment:
-    environment = TaskEnvironment(Task("odd", f"odd/{name}-v0", kwargs=kwargs), rgb=False)
+def played(name: str, **kwargs: Any) -> TaskEnv:
+    environment = TaskEnv(Task("odd", f"odd/{name}-v0", kwargs=kwargs), rgb=False)
     environment.reset(0)
     environment.step(np.zeros(1))
     return environment
@@ -138,7 +138,7 @@ def test_an_environment_is_made_in_the_mode_that_it_takes(
     [("Odd", 7), ("Insists", 7), ("TakesNoMode", 7), ("Gray", 128), ("Listed", 7), ("Pillow", 9)],
 )
 def test_every_kind_of_picture_is_shown(name: str, shown: int) -> None:
-    environment = TaskEnvironment(Task("odd", f"odd/{name}-v0"), rgb=True)
+    environment = TaskEnv(Task("odd", f"odd/{name}-v0"), rgb=True)
     environment.reset(0)
     frame = environment.frame()
     assert isinstance(frame, np.ndarray)
@@ -147,7 +147,7 @@ def test_every_kind_of_picture_is_shown(name: str, shown: int) -> None:
 
 
 def test_text_is_shown_as_text() -> None:
-    environment = TaskEnvironment(Task("odd", "odd/Spoken-v0"), rgb=True)
+    environment = TaskEnv(Task("odd", "odd/Spoken-v0"), rgb=True)
     environment.reset(0)
     assert environment.frame() == "a\x1b[31mb\x1b[0m\nc"
 

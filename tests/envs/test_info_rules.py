@@ -26,7 +26,7 @@ from tutelage.datasets.trajectory import Trajectory
 from tutelage.envs.preflight import rehearse
 from tutelage.envs.success import SuccessRule
 from tutelage.envs.suite import Suite, suite_from
-from tutelage.envs.task_env import TaskEnvironment
+from tutelage.envs.task_env import TaskEnv
 from tutelage.errors import TutelageError
 from tutelage.foreign_code.trust import trust
 from tutelage.tests.support import toy_info
@@ -201,7 +201,7 @@ def test_the_kernels_of_grid_worlds_judge_as_their_environment_does(rule: str) -
             "tasks": [{"id": "go", "env": "tutelage/GoToObj-v0", "success": rule, "expert": "grid"}],
         }
     )
-    environment = TaskEnvironment(made["go"])
+    environment = TaskEnv(made["go"])
     episodes = play_grid(environment, crowd({"careful": 1, "hostile": 1}), range(6), "grid", "")
     with Environments(made) as environments:
         for episode, quick in zip(episodes, replay_many(episodes, environments), strict=True):

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from tutelage.envs.suite import is_registered, load_suite, suite_from, suite_names
-from tutelage.envs.task_env import TaskEnvironment
+from tutelage.envs.task_env import TaskEnv
 from tutelage.errors import TutelageError, nearest
 
 TASK = {"id": "poles", "env": "CartPole-v1"}
@@ -194,7 +194,7 @@ def test_an_unknown_id_is_told_the_nearest_or_what_brings_it(name: str, advice: 
     assert advice in str(refusal.value)
     task = {"id": "it", "env": name}
     with pytest.raises(TutelageError) as refusal:
-        TaskEnvironment(suite_from({"suite": "them", "tasks": [task]})["it"])
+        TaskEnv(suite_from({"suite": "them", "tasks": [task]})["it"])
     assert advice in str(refusal.value)
 
 

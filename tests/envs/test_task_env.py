@@ -11,7 +11,7 @@ import pytest
 from tutelage.envs.success import SuccessRule
 from tutelage.envs.suite import load_suite
 from tutelage.envs.task import Task
-from tutelage.envs.task_env import DEFAULT_LIMIT, Step, TaskEnvironment
+from tutelage.envs.task_env import DEFAULT_LIMIT, StepResult, TaskEnv
 from tutelage.errors import TutelageError
 
 FIRST_STEPS = load_suite("first-steps")
@@ -25,13 +25,13 @@ SEEN = {
 
 
 @contextmanager
-def opened(task: Task | str, rgb: bool = False, **settings: Any) -> Iterator[TaskEnvironment]:
-    made = TaskEnvironment(Task("it", task, **settings) if isinstance(task, str) else task, rgb)
+def opened(task: Task | str, rgb: bool = False, **settings: Any) -> Iterator[TaskEnv]:
+    made = TaskEnv(Task("it", task, **settings) if isinstance(task, str) else task, rgb)
     yield made
     made.close()
 
 
-def same(one: Step, other: Step) -> bool:
+def same(one: StepResult, other: StepResult) -> bool:
     return (one.reward, one.terminated, one.truncated, one.success) == (
         other.reward,
         other.terminated,
@@ -182,7 +182,7 @@ def test_what_was_played_before_changes_no_episode(name: str) -> None:
 )
 def test_what_cannot_be_made_is_refused_by_name(name: str, settings: dict[str, Any], said: str) -> None:
     with pytest.raises(TutelageError, match=rf"task 'it': .*{said}"):
-        TaskEnvironment(Task("it", name, **settings))
+        TaskEnv(Task("it", name, **settings))
 
 
 def test_a_missing_package_is_named_with_its_pip_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,7 +192,7 @@ def test_a_missing_package_is_named_with_its_pip_line(monkeypatch: pytest.Monkey
     for name in [one for one in sys.modules if one.startswith("gymnasium.envs.box2d")]:
         monkeypatch.delitem(sys.modules, name)
     with pytest.raises(TutelageError, match=r"LunarLander-v3 needs a missing package: .*pip install"):
-        TaskEnvironment(Task("it", "LunarLander-v3"))
+        TaskEnv(Task("it", "LunarLander-v3"))
 
 
 def test_a_package_found_missing_at_the_first_reset_is_named_too(monkeypatch: pytest.MonkeyPatch) -> None:

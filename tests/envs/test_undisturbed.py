@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 from tutelage.envs.suite import suite_from
-from tutelage.envs.task_env import TaskEnvironment
+from tutelage.envs.task_env import TaskEnv
 
 
 class World:
@@ -65,7 +65,7 @@ def test_an_episode_goes_on_the_same_however_often_it_is_drawn(kind: str) -> Non
     (task,) = suite_from({"suite": "noise", "tasks": [document]})
     courses = []
     for pictures in (0, 1, 3):
-        environment = TaskEnvironment(task, rgb=True)
+        environment = TaskEnv(task, rgb=True)
         environment.reset(4)
         course = []
         for _ in range(5):

@@ -15,7 +15,7 @@ from tutelage.agents.evaluation.rollout import rollout
 from tutelage.cli.main import app
 from tutelage.datasets.editing.trimming import trim
 from tutelage.datasets.quality.demonstrator_stats import evidence
-from tutelage.datasets.quality.episode_stats import Conduct
+from tutelage.datasets.quality.episode_stats import EpisodeStats
 from tutelage.datasets.quality.verdict import quality
 from tutelage.datasets.replay import Environments
 from tutelage.datasets.store import Store
@@ -64,7 +64,9 @@ def test_quality_judges_by_the_episodes_whose_success_is_known(store: Store) -> 
 
 def test_unknown_outcomes_meet_no_requirement_and_agree_with_none() -> None:
     rows = [
-        Conduct(f"{who}-{at}", who, "t", at, None, 10, 5.0, role="gold") for who in "abcd" for at in range(9)
+        EpisodeStats(f"{who}-{at}", who, "t", at, None, 10, 5.0, role="gold")
+        for who in "abcd"
+        for at in range(9)
     ]
     judged = evidence(rows)["a"]
     assert (judged.gold, judged.repeats, quality(judged).met) == (0, 0, None)

@@ -14,7 +14,7 @@ from tutelage.agents.evaluation.evaluate import evaluate
 from tutelage.agents.policy import checkpoint
 from tutelage.agents.training.behavior_cloning import train
 from tutelage.agents.training.config import TrainConfig
-from tutelage.crowd.hosting.episode import Episode
+from tutelage.crowd.hosting.episode import EpisodeProgress
 from tutelage.crowd.storage.journal_records import EpisodeRecord
 from tutelage.datasets.replay import prove
 from tutelage.datasets.store import Store
@@ -23,7 +23,7 @@ from tutelage.envs.keys.controls import Controls
 from tutelage.envs.registry import registry
 from tutelage.envs.spaces import action_size, action_to_row, row_to_action
 from tutelage.envs.suite import Suite, suite_from
-from tutelage.envs.task_env import TaskEnvironment
+from tutelage.envs.task_env import TaskEnv
 from tutelage.errors import TutelageError
 
 STEPS = 40
@@ -114,7 +114,7 @@ def test_the_whole_road_from_keys_to_a_measured_policy(name: str, tmp_path: Path
     proven = []
     for seed in range(EPISODES):
         trajectory, observations = recorded(environment, seed)
-        witness = TaskEnvironment(task)
+        witness = TaskEnv(task)
         proven.append(prove(trajectory, witness, observations))
         witness.close()
     environment.close()
@@ -160,11 +160,11 @@ def suite_of(name: str) -> Suite:
     return suite_from({"suite": "exam", "tasks": [task]})
 
 
-def made_or_skipped(suite: Suite) -> TaskEnvironment:
+def made_or_skipped(suite: Suite) -> TaskEnv:
     """Make the environment; skip the test when it needs what none of our extras installs."""
     task = suite.tasks[0]
     try:
-        environment = TaskEnvironment(task)
+        environment = TaskEnv(task)
         environment.reset(0)
     except TutelageError as error:
         if belongs_elsewhere(registry()[task.env]):
@@ -178,12 +178,12 @@ def belongs_elsewhere(spec: Any) -> bool:
     return any(part in str(spec.entry_point) for part in ELSEWHERE)
 
 
-def played(environment: TaskEnvironment, row: np.ndarray) -> Any:
+def played(environment: TaskEnv, row: np.ndarray) -> Any:
     """Read a row back as the environment's own action."""
     return row_to_action(environment.action_space, row)
 
 
-def key(environment: TaskEnvironment, controls: Controls, generator: np.random.Generator) -> np.ndarray:
+def key(environment: TaskEnv, controls: Controls, generator: np.random.Generator) -> np.ndarray:
     """Press a random bound key, or draw an action where no key is bound."""
     if not controls.bindings:
         return action_to_row(environment.action_space, environment.action_space.sample())
@@ -193,11 +193,11 @@ def key(environment: TaskEnvironment, controls: Controls, generator: np.random.G
     return pressed
 
 
-def recorded(environment: TaskEnvironment, seed: int) -> tuple[Trajectory, dict[str, np.ndarray]]:
+def recorded(environment: TaskEnv, seed: int) -> tuple[Trajectory, dict[str, np.ndarray]]:
     """Play random keys; return the trajectory and the observations `[T+1, ...]` that were seen."""
     controls, generator = environment.controls(), np.random.default_rng(seed)
     task = environment.task
-    episode = Episode.begin(
+    episode = EpisodeProgress.begin(
         environment, EpisodeRecord("seat", "examinee", "exam", task.id, task.env, seed, b"", task.kwargs)
     )
     while not episode.done:

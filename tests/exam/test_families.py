@@ -27,7 +27,7 @@ from tutelage.agents.policy import checkpoint
 from tutelage.datasets.store import Store
 from tutelage.datasets.trajectory import Trajectory
 from tutelage.envs.suite import Suite, load_suite
-from tutelage.envs.task_env import TaskEnvironment
+from tutelage.envs.task_env import TaskEnv
 from tutelage.foreign_code.trust import VARIABLE
 from tutelage.tests.support.command_line import run
 
@@ -111,7 +111,7 @@ def suite_file(name: str, folder: Path) -> Suite:
 
 def record(folder: Path, suite: Suite) -> tuple[tuple[Any, str], float]:
     """Play an episode by keys; returns what the page shows at its end, and how long it took."""
-    environment = TaskEnvironment(suite.tasks[0])
+    environment = TaskEnv(suite.tasks[0])
     codes = [binding.codes for binding in environment.controls().bindings]
     environment.close()
     with recorder(folder) as address, page_at(address) as page:
@@ -164,7 +164,7 @@ def picture(page: Page) -> tuple[Any, str]:
 
 def last_picture(episode: Trajectory, suite: Suite) -> Any:
     """Return what the environment's own `render()` gives after the recorded actions."""
-    environment = TaskEnvironment(suite.tasks[0], rgb=True)
+    environment = TaskEnv(suite.tasks[0], rgb=True)
     environment.reset(episode.seed)
     for row in episode.actions:
         environment.step(row)

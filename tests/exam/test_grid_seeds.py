@@ -9,9 +9,9 @@ import pytest
 from numba import njit
 from tutelage.envs.grid.generation import generate
 from tutelage.envs.grid.levels import LEVELS
-from tutelage.envs.grid.planner.memory import Minds, empty_minds, forget
+from tutelage.envs.grid.planner.memory import PlannerMemory, empty_minds, forget
 from tutelage.envs.grid.planner.planner import advise
-from tutelage.envs.grid.state import VIEW, Worlds, chosen, copied, empty_worlds
+from tutelage.envs.grid.state import VIEW, GridState, chosen, copied, empty_worlds
 from tutelage.envs.grid.stepping import reset_all, step_one
 
 SEEDS, BATCH = 100_000, 4096
@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.exam, pytest.mark.timeout(1200)]
 
 
 @njit(nogil=True)
-def solved(worlds: Worlds, minds: Minds, level: np.ndarray, first: int, steps: np.ndarray) -> None:
+def solved(worlds: GridState, minds: PlannerMemory, level: np.ndarray, first: int, steps: np.ndarray) -> None:
     """Write the steps that the expert takes for each seed, -1 if it runs out of time or none can be made."""
     for n in range(len(steps)):
         steps[n] = -1
@@ -48,7 +48,7 @@ def test_the_expert_solves_every_world_in_time(name: str) -> None:
     assert np.flatnonzero(steps < 0).tolist() == []
 
 
-def remade(name: str, worlds: Worlds, seeds: np.ndarray) -> None:
+def remade(name: str, worlds: GridState, seeds: np.ndarray) -> None:
     count = len(worlds.cells)
     views = np.zeros((count, VIEW, VIEW, 3), np.uint8), np.zeros(count, np.int64)
     levels = np.repeat(LEVELS[name].packed()[None], count, 0)
@@ -59,7 +59,7 @@ def remade(name: str, worlds: Worlds, seeds: np.ndarray) -> None:
 def test_a_world_is_its_seeds_alone_in_batches_of_any_size_on_any_number_of_threads(name: str) -> None:
     level = LEVELS[name]
 
-    def share(thread: int) -> list[Worlds]:
+    def share(thread: int) -> list[GridState]:
         worlds = empty_worlds(BATCH, level.height, level.width)
         made = []
         for first in range(thread * BATCH, SEEDS, 4 * BATCH):

@@ -10,31 +10,39 @@ from pathlib import Path
 
 import numpy as np
 import sqlalchemy as sql
-from tutelage.crowd.dashboard.monitor import Plan
+from tutelage.crowd.dashboard.monitor import StudyTargets
 from tutelage.crowd.hosting.frame_codec import Encoder
-from tutelage.crowd.hosting.host import InlineWorld
+from tutelage.crowd.hosting.host import InlineHost
 from tutelage.crowd.seats.free_choice import FreeChoice
 from tutelage.crowd.seats.seat import Seat
-from tutelage.crowd.seats.seed_assignment import Assignment
+from tutelage.crowd.seats.seed_assignment import SeedAssignment
 from tutelage.crowd.seats.session import Session
-from tutelage.crowd.server.server_metrics import Meter
+from tutelage.crowd.server.server_metrics import ServerMetrics
 from tutelage.crowd.settings import Settings
 from tutelage.crowd.storage.journal import Journal
 from tutelage.crowd.storage.journal_records import EpisodeRecord, SeatRecord, StepRecord
 from tutelage.crowd.storage.secret import Secret
-from tutelage.crowd.storage.study_tables import Ledger, claims, conduct, consents, identities, people, servers
+from tutelage.crowd.storage.study_tables import (
+    StudyDatabase,
+    claims,
+    conduct,
+    consents,
+    identities,
+    people,
+    servers,
+)
 from tutelage.crowd.studies.live_quality import LiveQuality
 from tutelage.crowd.studies.moderation import decide
 from tutelage.crowd.studies.study import Study
 from tutelage.crowd.studies.study_file import study_from
 from tutelage.datasets.quality.episode_stats import conduct_of
 from tutelage.datasets.quality.expert_lengths import expert_steps
-from tutelage.datasets.quality.verdict import Required
-from tutelage.datasets.simulation.simulated_crowd import Player, crowd, play
+from tutelage.datasets.quality.verdict import QualityThresholds
+from tutelage.datasets.simulation.simulated_crowd import SimulatedPlayer, crowd, play
 from tutelage.datasets.store import Store
 from tutelage.datasets.trajectory import Trajectory
 from tutelage.envs.task import Task
-from tutelage.envs.task_env import TaskEnvironment
+from tutelage.envs.task_env import TaskEnv
 
 TASKS = ("goto-red-ball-grey", "goto-local", "taxi")
 STUDY = {
@@ -60,10 +68,10 @@ class Busy:
 
     folder: Path
     study: Study
-    plan: Plan
+    plan: StudyTargets
     secret: Secret
     journal: Journal
-    ledger: Ledger
+    ledger: StudyDatabase
     store: Store
     judge: LiveQuality
     names: list[str]
@@ -83,16 +91,16 @@ def busy(
     study, wrong = study_from(STUDY)
     assert study is not None, wrong
     with Journal(url or folder / "journal.sqlite") as journal:
-        ledger = Ledger(journal.engine)
+        ledger = StudyDatabase(journal.engine)
         one = Busy(
             folder=folder,
             study=study,
-            plan=Plan.of(study),
+            plan=StudyTargets.of(study),
             secret=Secret.load(folder),
             journal=journal,
             ledger=ledger,
             store=Store.create(folder / "store", study.suite),
-            judge=LiveQuality(ledger, study.name, Required(after=5, success=0.4, gold=0.5)),
+            judge=LiveQuality(ledger, study.name, QualityThresholds(after=5, success=0.4, gold=0.5)),
             names=[],
         )
         _fill(one, dict(counts or CROWD), 60 * minutes)
@@ -102,17 +110,17 @@ def busy(
 def seat_of(one: Busy, person: str) -> Seat:
     session = Session(SeatRecord("seat-of-watched", person), one.study.suite, one.journal, world_of)
     settings = Settings(one.study.suite, one.folder / "store")
-    guide = FreeChoice(session, settings, one.journal, Assignment(settings.seeds, False, one.journal))
+    guide = FreeChoice(session, settings, one.journal, SeedAssignment(settings.seeds, False, one.journal))
     return Seat(session, guide, one.journal)
 
 
-def world_of(task: Task) -> InlineWorld:
-    return InlineWorld(task, Encoder())
+def world_of(task: Task) -> InlineHost:
+    return InlineHost(task, Encoder())
 
 
 def _fill(one: Busy, counts: dict[str, int], seconds: float) -> None:
     now, random = time.time(), np.random.default_rng(7)
-    environments = {task: TaskEnvironment(one.study.suite[task]) for task in TASKS}
+    environments = {task: TaskEnv(one.study.suite[task]) for task in TASKS}
     played: list[tuple[Trajectory, float, str]] = []
     for at, demonstrator in enumerate(crowd(counts)):
         name = one.secret.pseudonym("prolific", EXTERNAL if at == 0 else demonstrator.name)
@@ -123,7 +131,7 @@ def _fill(one: Busy, counts: dict[str, int], seconds: float) -> None:
         for n, moment in enumerate(moments):
             task = TASKS[n % 3 if n < 6 else n % 2]
             seed = 1000 * at + n
-            player = Player(demonstrator, environments[task])
+            player = SimulatedPlayer(demonstrator, environments[task])
             got = play(player, environments[task], seed, "first-steps")
             if got is not None:
                 role = "gold" if n in (2, 7) else "repeat" if n == 3 else "demonstration"
@@ -290,7 +298,7 @@ def _add_servers(one: Busy, now: float, random: np.random.Generator) -> None:
         ("host-b-90ad", 5, now + 3600),
         ("host-a-77e0", 4, now - 900),
     ):
-        meter = Meter()
+        meter = ServerMetrics()
         for lag in random.lognormal(3, 0.6, 400):
             meter.stepped()
             meter.shown(float(lag))

@@ -16,7 +16,7 @@ from tutelage.crowd.dashboard.admin_token import make_admin
 from tutelage.crowd.dashboard.dashboard import routes
 from tutelage.crowd.dashboard.playback import Playbacks
 from tutelage.crowd.page_templates import STATIC
-from tutelage.crowd.server.host_check import Guard
+from tutelage.crowd.server.host_check import HostCheck
 from tutelage.crowd.server.host_names import AllowedHosts
 from tutelage.crowd.server.recorder_app import atlas_route, listen
 from tutelage.crowd.storage.study_tables import people
@@ -59,7 +59,7 @@ def serving(one: Busy) -> Iterator[Served]:
         judge=one.judge.verdicts,
     )
     static = Mount("/static", StaticFiles(directory=STATIC))
-    app = Guard(
+    app = HostCheck(
         Starlette(routes=[*found, WebSocketRoute("/socket", talk), atlas_route(one.study.suite), static]),
         AllowedHosts(),
     )

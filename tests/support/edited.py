@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 from tutelage.cli.main import app
-from tutelage.crowd.hosting.episode import Episode
+from tutelage.crowd.hosting.episode import EpisodeProgress
 from tutelage.crowd.storage.journal import Journal
 from tutelage.crowd.storage.journal_records import EpisodeRecord
 from tutelage.datasets.store import Store
 from tutelage.datasets.trajectory import Trajectory
 from tutelage.envs.suite import Suite, suite_from
-from tutelage.envs.task_env import TaskEnvironment
+from tutelage.envs.task_env import TaskEnv
 from typer.testing import CliRunner
 
 Recorder = Callable[..., Trajectory]
@@ -82,11 +82,11 @@ def idle_episodes(actions: list[list[int]], task: str = "turn") -> tuple[Suite, 
     ]
     suite = suite_from({"suite": "idle", "tasks": tasks})
 
-    environment = TaskEnvironment(suite[task])
+    environment = TaskEnv(suite[task])
     played = []
     for seed, row in enumerate(actions):
         begun = EpisodeRecord("seat", "ann", "idle", task, suite[task].env, seed, b"", {}, kind="person")
-        episode = Episode.begin(environment, begun)
+        episode = EpisodeProgress.begin(environment, begun)
         for at, action in enumerate(row):
             episode.take(np.array([float(action)]), 100 * (at + 1), 0, at)
         played.append(episode.trajectory())
@@ -96,9 +96,9 @@ def idle_episodes(actions: list[list[int]], task: str = "turn") -> tuple[Suite, 
 
 def play_actions(suite: Suite, task: str, actions: list[int]) -> Trajectory:
     """Play discrete actions, up to the end of the episode, from seed 0."""
-    environment = TaskEnvironment(suite[task])
+    environment = TaskEnv(suite[task])
     begun = EpisodeRecord("seat", "ann", suite.name, task, suite[task].env, 0, b"", {}, kind="person")
-    episode = Episode.begin(environment, begun)
+    episode = EpisodeProgress.begin(environment, begun)
     for at, action in enumerate(actions):
         if not episode.done:
             episode.take(np.array([float(action)]), 100 * (at + 1), 0, at)

@@ -20,13 +20,13 @@ import yaml
 from tutelage.agents.evaluation.compare import measure
 from tutelage.agents.training.behavior_cloning import train
 from tutelage.agents.training.config import TrainConfig
-from tutelage.agents.training.run_log import Round, write_rounds
+from tutelage.agents.training.run_log import SelfImitationRound, write_rounds
 from tutelage.crowd.seats.free_choice import FreeChoice, play
 from tutelage.crowd.seats.recorder import JOURNAL
-from tutelage.crowd.seats.seed_assignment import Assignment
+from tutelage.crowd.seats.seed_assignment import SeedAssignment
 from tutelage.crowd.seats.session import Session
 from tutelage.crowd.settings import Settings
-from tutelage.crowd.storage.archiver import Keeper
+from tutelage.crowd.storage.archiver import Archiver
 from tutelage.crowd.storage.journal import Journal
 from tutelage.crowd.storage.journal_records import SeatRecord
 from tutelage.crowd.studies.study_checks import rehearse_study
@@ -59,7 +59,9 @@ def make(folder: Path) -> None:
     toy_study.write(folder)
     store = _store(folder)
     train([store], folder / "run", TrainConfig.load(folder / "config.yaml"), progress=False)
-    write_rounds(folder / "run", [Round(1, {"pole": 0.5, "cab": 0.0}, 3, {"pole": 0.5, "cab": 0.25})])
+    write_rounds(
+        folder / "run", [SelfImitationRound(1, {"pole": 0.5, "cab": 0.0}, 3, {"pole": 0.5, "cab": 0.25})]
+    )
     measure([folder / "run"], folder / "measured", episodes=2, beside=["chance"])
     for form in ("minari", "lerobot"):
         export_store(store, form, folder / form)
@@ -106,8 +108,8 @@ def _recorded(folder: Path) -> None:
 
         async def play_all() -> None:
             settings = Settings(suite, out)
-            keeper = Keeper(settings, journal, store, print)
-            assignment = Assignment(settings.seeds, settings.is_baseline, journal)
+            keeper = Archiver(settings, journal, store, print)
+            assignment = SeedAssignment(settings.seeds, settings.is_baseline, journal)
             seat = SeatRecord("a" * 32, PERSON)
             session = Session(seat, suite, journal, kind="person", deliver=keeper.put)
             choice = FreeChoice(session, settings, journal, assignment)

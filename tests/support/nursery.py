@@ -179,12 +179,12 @@ def nurse() -> None:
 
 async def _warm_up() -> None:
     """Take a step, so that no server has to load the kernels of grid worlds."""
-    from tutelage.crowd.hosting.grid_host import GridGround, GridWorld
+    from tutelage.crowd.hosting.grid_host import GridHost, SharedGridLevel
     from tutelage.crowd.storage.journal_records import EpisodeRecord
     from tutelage.envs.suite import suite_from
 
     task = suite_from({"suite": "warm", "tasks": [ROOM]})["room"]
-    world = GridWorld(GridGround(task))
+    world = GridHost(SharedGridLevel(task))
     await world.begin(EpisodeRecord("seat", "ann", "warm", task.id, task.env, 0, b""))
     await world.act(np.zeros(1), 0, 0, 0)
     await world.draw()

@@ -11,10 +11,10 @@ from tutelage.envs.experts import make_expert
 from tutelage.envs.grid.cells import LIFTED, LOOKS
 from tutelage.envs.grid.environment import GridEnv
 from tutelage.envs.grid.render import draw_view, draw_world
-from tutelage.envs.grid.state import Worlds, empty_worlds
+from tutelage.envs.grid.state import GridState, empty_worlds
 from tutelage.envs.grid.tile_atlas import pack_view, pack_world
 from tutelage.envs.task import Task
-from tutelage.envs.task_env import TaskEnvironment
+from tutelage.envs.task_env import TaskEnv
 from tutelage.envs.vector_graphics import scene_of
 
 LEVELS = ("GoToRedBallGrey", "PutNextLocal", "UnblockPickup", "Unlock", "BossLevel")
@@ -42,7 +42,7 @@ def every_look(tile: int) -> Iterator[Pair]:
 
 def played(level: str, tile: int, steps: int = 120, every: int = 5) -> Iterator[Pair]:
     """Give a level as its expert plays it: doors open, things are carried about."""
-    environment = TaskEnvironment(Task("t", f"tutelage/{level}-v0", expert="grid"))
+    environment = TaskEnv(Task("t", f"tutelage/{level}-v0", expert="grid"))
     expert = make_expert(environment.task, environment)
     bare = environment.env.unwrapped
     assert isinstance(bare, GridEnv)
@@ -77,12 +77,12 @@ def scenes(name: str, count: int = 12, every: int = 9) -> Iterator[Pair]:
         env.close()
 
 
-def _showcase() -> Worlds:
+def _showcase() -> GridState:
     worlds = empty_worlds(1, 13, 20)
     worlds.cells[0, 1:12, 1:19] = np.arange(len(LOOKS), dtype=np.uint8).reshape(11, 18)
     return worlds
 
 
-def _both(worlds: Worlds, tile: int) -> Iterator[Pair]:
+def _both(worlds: GridState, tile: int) -> Iterator[Pair]:
     yield Pair(pack_world(worlds, 0), draw_world(worlds, 0, tile))
     yield Pair(pack_view(worlds, 0), draw_view(worlds, 0, tile))

@@ -7,20 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tutelage.crowd.hosting.episode import Episode
+from tutelage.crowd.hosting.episode import EpisodeProgress
 from tutelage.crowd.storage.journal_records import EpisodeRecord
 from tutelage.datasets.replay import prove
 from tutelage.datasets.store import Store
 from tutelage.datasets.trajectory import Trajectory
 from tutelage.envs.spaces import action_to_row
 from tutelage.envs.suite import Suite, suite_from
-from tutelage.envs.task_env import TaskEnvironment
+from tutelage.envs.task_env import TaskEnv
 
 
 def play(suite: Suite, task_id: str, seed: int, actions: Sequence[Any], person: str = "ada") -> Trajectory:
     """Play one episode of a task, and decide whether its observations are stored."""
     task = suite[task_id]
-    environment = TaskEnvironment(task)
+    environment = TaskEnv(task)
     record = EpisodeRecord(
         seat="seat",
         demonstrator=person,
@@ -31,13 +31,13 @@ def play(suite: Suite, task_id: str, seed: int, actions: Sequence[Any], person: 
         seed=seed,
         digest=b"",
     )
-    episode = Episode.begin(environment, record)
+    episode = EpisodeProgress.begin(environment, record)
     for number, action in enumerate(actions):
         row = np.asarray(action_to_row(environment.action_space, action))
         episode.take(row, 300 * (number + 1), 0, number)
     trajectory, observations = episode.trajectory(), episode.observations()
     environment.close()
-    fresh = TaskEnvironment(task)
+    fresh = TaskEnv(task)
     proven = prove(trajectory, fresh, observations)
     fresh.close()
     return proven

@@ -13,10 +13,10 @@ from typing import Any
 import httpx
 import sqlalchemy as sql
 from tutelage.crowd.recruiting.admission import Recruiting
-from tutelage.crowd.recruiting.panels import Prolific
+from tutelage.crowd.recruiting.panels import ProlificPanel
 from tutelage.crowd.recruiting.payment_table import owe
 from tutelage.crowd.recruiting.payments import Payments
-from tutelage.crowd.storage.study_tables import Ledger, events, identities, people
+from tutelage.crowd.storage.study_tables import StudyDatabase, events, identities, people
 from tutelage.tests.support.prolific_server import CODES, STUDY, Place, ProlificServer
 
 NOW = 1_700_000_000.0
@@ -28,11 +28,11 @@ CALLS = 6  # what settling takes: look, complete, approve, set up, look, pay
 
 def recruiting(server: ProlificServer, **section: Any) -> Recruiting:
     given = {"study": STUDY, "proof": "none", "api": server.address, **section}
-    return Recruiting(codes=CODES, prolific=Prolific(**given))
+    return Recruiting(codes=CODES, prolific=ProlificPanel(**given))
 
 
 def finish(
-    ledger: Ledger, place: Place, person: str = "ann", outcome: str = "completed", bonus: int = 75
+    ledger: StudyDatabase, place: Place, person: str = "ann", outcome: str = "completed", bonus: int = 75
 ) -> Place:
     """Write down a person who came from Prolific and is done, with what they are owed if they completed."""
     row = {"person": person, "seat": f"seat-{person}", "study": "pilot", "source": "prolific"}
@@ -47,7 +47,7 @@ def finish(
     return place
 
 
-def history(ledger: Ledger, person: str = "ann") -> list[str]:
+def history(ledger: StudyDatabase, person: str = "ann") -> list[str]:
     query = sql.select(events.c.what).where(events.c.person == person).order_by(events.c.id)
     return [row["what"] for row in ledger.rows(query)]
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from tutelage.crowd.hosting.episode import Episode
+from tutelage.crowd.hosting.episode import EpisodeProgress
 from tutelage.crowd.storage.journal_records import EpisodeRecord
 from tutelage.datasets.trajectory import Trajectory
 from tutelage.envs.spaces import action_to_row
-from tutelage.envs.task_env import TaskEnvironment
+from tutelage.envs.task_env import TaskEnv
 
 Recorded = tuple[Trajectory, dict[str, np.ndarray]]
 
 
 def random_episode(
-    environment: TaskEnvironment,
+    environment: TaskEnv,
     seed: int,
     steps: int = 12,
     suite: str = "toys",
@@ -28,7 +28,7 @@ def random_episode(
     space.seed(seed)
     task = environment.task
     record = EpisodeRecord("seat", demonstrator, suite, task.id, task.env, seed, b"", task.kwargs, kind=kind)
-    episode = Episode.begin(environment, record)
+    episode = EpisodeProgress.begin(environment, record)
     times = np.cumsum(generator.integers(80, 900, steps)).tolist()
     while not episode.done and len(episode.steps) < steps:
         at = len(episode.steps)

@@ -8,7 +8,7 @@ from tutelage.crowd.recruiting.admission import Recruiting
 from tutelage.crowd.recruiting.payments import Payments
 from tutelage.crowd.recruiting.prolific import client_from_environment
 from tutelage.crowd.storage.journal import Journal
-from tutelage.crowd.storage.study_tables import Ledger
+from tutelage.crowd.storage.study_tables import StudyDatabase
 
 
 def settle(database: str, section: str, token: str, now: float) -> None:
@@ -17,4 +17,4 @@ def settle(database: str, section: str, token: str, now: float) -> None:
     recruiting = Recruiting.model_validate_json(section)
     with Journal(database) as journal:
         client = client_from_environment(recruiting.prolific)
-        Payments(Ledger(journal.engine), journal, client, recruiting, "pilot").settle("ann", now)
+        Payments(StudyDatabase(journal.engine), journal, client, recruiting, "pilot").settle("ann", now)

@@ -13,7 +13,7 @@ import httpx
 from tutelage.crowd.server.host_names import AllowedHosts
 from tutelage.crowd.server.recorder_app import listen
 from tutelage.crowd.server.study_app import make_server
-from tutelage.crowd.server.study_services import BackOffice
+from tutelage.crowd.server.study_services import StudyServices
 from tutelage.crowd.studies.study_server import StudyServer
 from tutelage.tests.support.toy_study import serve
 from websockets.exceptions import ConnectionClosed
@@ -33,7 +33,7 @@ def running(
     """
     server = serve(folder, **changes)
     with listen(host, 0) as listening:
-        office = BackOffice(server)
+        office = StudyServices(server)
         uvicorn = make_server(server, AllowedHosts(named), proof=office.proof, rooms=office.routes())
         thread = threading.Thread(target=uvicorn.run, kwargs={"sockets": [listening]})
         thread.start()

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from tutelage.envs.task import Task
-from tutelage.envs.task_env import TaskEnvironment
+from tutelage.envs.task_env import TaskEnv
 
 POLE = Task("pole", "json:CartPole-v1")
 
 
 def limit(task: Task) -> int:
-    environment = TaskEnvironment(task)
+    environment = TaskEnv(task)
     environment.close()
     return environment.limit

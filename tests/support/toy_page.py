@@ -7,12 +7,12 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-from tutelage.datasets.arrays.sampler import TaskColumns
+from tutelage.datasets.arrays.sampler import TaskArrays
 from tutelage.envs.spaces import action_to_row
 from tutelage.envs.task import Task
-from tutelage.envs.task_env import TaskEnvironment
+from tutelage.envs.task_env import TaskEnv
 from tutelage.envs.web.action_space import action_space, observation_space, to_action, to_value
-from tutelage.envs.web.actions import Action
+from tutelage.envs.web.actions import WebAction
 from tutelage.envs.web.observation import COLUMNS, write_columns
 
 NAMES = ("ann", "bob", "cho", "dee", "eve", "fay", "gus", "hal", "ida", "joe", "kim", "lou", "mia", "ned")
@@ -59,10 +59,10 @@ class PageToy(gymnasium.Env[Any, Any]):
         right = to_action(action) == self.solution()
         return self._look(), float(right), True, False, {}
 
-    def solution(self) -> Action:
+    def solution(self) -> WebAction:
         if self.typed:
-            return Action("type", element=5, text=self.shown[self.wanted])
-        return Action("click", element=1 + self.wanted)
+            return WebAction("type", element=5, text=self.shown[self.wanted])
+        return WebAction("click", element=1 + self.wanted)
 
     def _look(self) -> dict[str, str]:
         fields = [("BUTTON", name, None) for name in self.shown]
@@ -76,12 +76,12 @@ class PageToy(gymnasium.Env[Any, Any]):
 gymnasium.register("toys/PageToy-v0", entry_point=PageToy)  # type: ignore[arg-type]
 
 
-def page_columns(typed: bool, episodes: int, names: Sequence[str] = NAMES) -> TaskColumns:
+def page_columns(typed: bool, episodes: int, names: Sequence[str] = NAMES) -> TaskArrays:
     """Record right answers to a toy's pages."""
     task = Task(
         "type" if typed else "click", "toys/PageToy-v0", kwargs={"names": tuple(names), "typed": typed}
     )
-    environment = TaskEnvironment(task)
+    environment = TaskEnv(task)
     seen, rows = [], []
     for seed in range(episodes):
         seen.append(environment.reset(seed).observation)
@@ -90,7 +90,7 @@ def page_columns(typed: bool, episodes: int, names: Sequence[str] = NAMES) -> Ta
     environment.close()
     observations = {path: np.array([one[path] for one in seen], object) for path in seen[0]}
     ones = np.ones(episodes)
-    return TaskColumns(
+    return TaskArrays(
         task,
         observations,
         np.stack(rows),

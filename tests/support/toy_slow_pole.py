@@ -49,10 +49,10 @@ def stay_with_a_page(folder: str) -> None:
     from pathlib import Path
 
     from tutelage.envs.suite import suite_from
-    from tutelage.envs.task_env import TaskEnvironment
+    from tutelage.envs.task_env import TaskEnv
 
     suite = suite_from({"suite": "web", "tasks": [{"id": "button", "env": "tutelage/web.click-button-v0"}]})
-    environment = TaskEnvironment(suite["button"])
+    environment = TaskEnv(suite["button"])
     environment.reset(0)
     (Path(folder) / f"{os.getpid()}.page").touch()
     while True:

@@ -15,7 +15,7 @@ import sqlalchemy as sql
 import yaml
 from tutelage.crowd.seats.protocol import parse
 from tutelage.crowd.seats.session import Phase
-from tutelage.crowd.storage.study_tables import Person
+from tutelage.crowd.storage.study_tables import PersonRecord
 from tutelage.crowd.studies.study import Study
 from tutelage.crowd.studies.study_checks import rehearse_study
 from tutelage.crowd.studies.study_file import study_from
@@ -83,7 +83,7 @@ def serve(folder: Path, **changes: Any) -> StudyServer:
 class Walker:
     """One person, their visit and their session."""
 
-    def __init__(self, server: StudyServer, person: Person, visit: Visit) -> None:
+    def __init__(self, server: StudyServer, person: PersonRecord, visit: Visit) -> None:
         self.server = server
         self.person = person
         self.visit = visit

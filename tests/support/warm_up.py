@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from tutelage.crowd.hosting.grid_host import GridGround, GridWorld
+from tutelage.crowd.hosting.grid_host import GridHost, SharedGridLevel
 from tutelage.datasets.simulation.simulated_crowd import simulate
 from tutelage.datasets.store import Store
 from tutelage.envs.suite import load_suite
@@ -17,7 +17,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         store = Store.create(Path(folder) / "store", suite)
         simulate(suite, store, {suite.tasks[0].id: 1}, workers=1)
-    GridWorld(GridGround(suite.tasks[0])).warm_up()
+    GridHost(SharedGridLevel(suite.tasks[0])).warm_up()
 
 
 if __name__ == "__main__":

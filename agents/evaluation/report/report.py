@@ -20,7 +20,7 @@ from ....console.wording import counted
 from ....datasets.trajectory import Trajectory
 from ....envs.suite import Suite
 from ....envs.task import SEED_RANGES
-from ....envs.task_env import TaskEnvironment
+from ....envs.task_env import TaskEnv
 from ....files.atomic_files import disk_errors, write_whole
 from ....files.finite_json import json_text
 from ....foreign_code.trust import Untrusted
@@ -37,7 +37,7 @@ from .figure_files import write_figures
 from .glossary import glossary
 from .html import section, table, text
 from .plots import Series
-from .worst_seeds import Replayed, Worst, render, worst_seeds
+from .worst_seeds import EpisodeFilm, WorstSeed, render, worst_seeds
 
 if TYPE_CHECKING:
     from ....datasets.store import Store
@@ -217,7 +217,7 @@ def _limits(suite: Suite, comparison: Comparison) -> dict[str, int]:
     found = {}
     for task in (one for one in suite if one.id in comparison.tasks):
         try:
-            environment = TaskEnvironment(task)
+            environment = TaskEnv(task)
             environment.reset(0)  # some environments know their limit only then
             found[task.id] = environment.limit
             environment.close()
@@ -233,7 +233,7 @@ def _limits(suite: Suite, comparison: Comparison) -> dict[str, int]:
 
 def _replays(
     comparison: Comparison, suite: Suite, trajectories: Sequence[Trajectory]
-) -> list[tuple[dict[str, Any], Worst]]:
+) -> list[tuple[dict[str, Any], WorstSeed]]:
     """Render the worst seeds' episodes, the subject's and the expert's, within the page's budget.
 
     Of many tasks, the hardest are shown.
@@ -250,7 +250,7 @@ def _replays(
     found = []
     for task, worst in chosen:
         pair = [(worst.episode, comparison.subject), (worst.beside, _expert(comparison))]
-        plays: list[Replayed] = []
+        plays: list[EpisodeFilm] = []
         for episode, actor in pair:
             if episode in by_id:
                 try:
@@ -269,7 +269,7 @@ def _expert(comparison: Comparison) -> str:
     return next((one for one in comparison.actors if comparison.kinds[one] == "expert"), "expert")
 
 
-def _worst(comparison: Comparison, plays: Sequence[tuple[dict[str, Any], Worst]]) -> str:
+def _worst(comparison: Comparison, plays: Sequence[tuple[dict[str, Any], WorstSeed]]) -> str:
     if not plays:
         return ""
     subject = text(comparison.subject)

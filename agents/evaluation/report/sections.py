@@ -14,8 +14,8 @@ from ....envs.suite import Suite
 from ....envs.task import RECORD
 from ....files.finite_json import MISSING
 from ....intervals import Interval
-from ..comparison import MANY, Comparison, Leaders, Overall
-from ..diagnostics import Diagnosis
+from ..comparison import MANY, Comparison, Leaders, SuiteScore
+from ..diagnostics import Diagnostics
 from ..tables import MEAN, NONE, TIED, bounds, number, percent, shown
 from . import plots
 from .html import figure, legend, mark, panels, section, table, text
@@ -151,7 +151,7 @@ def people(comparison: Comparison) -> str:
     return section("people", "Effort and success", lead, panels(found, legend(comparison)))
 
 
-def habits(comparison: Comparison, found: Sequence[Diagnosis]) -> str:
+def habits(comparison: Comparison, found: Sequence[Diagnostics]) -> str:
     """Lay out how each actor plays, the demonstrations beside them."""
     if not found:
         return ""
@@ -305,7 +305,7 @@ def _means(comparison: Comparison) -> list[list[str]]:
     def line(name: str, unit: str, which: str) -> list[str]:
         cells = []
         for actor in comparison.actors:
-            one: Overall | None = comparison.overall.get(actor)
+            one: SuiteScore | None = comparison.overall.get(actor)
             interval: Interval | None = getattr(one, which) if one else None
             cells.append(
                 NOTHING

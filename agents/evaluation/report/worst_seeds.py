@@ -15,12 +15,12 @@ import numpy as np
 from gymnasium.spaces import Discrete
 from PIL import Image
 
-from ....datasets.proof import Replay, is_same
+from ....datasets.proof import ReplayResult, is_same
 from ....datasets.trajectory import Digest, Trajectory
 from ....envs.keys.controls import Controls
 from ....envs.pictures import text_picture
 from ....envs.task import Task
-from ....envs.task_env import TaskEnvironment
+from ....envs.task_env import TaskEnv
 from ....errors import TutelageError
 from ..comparison import Comparison
 
@@ -35,7 +35,7 @@ _ATLAS_COLUMNS = 64
 
 
 @dataclass(frozen=True)
-class Replayed:
+class EpisodeFilm:
     """One episode as pictures of `width` x `height` pixels.
 
     `atlas` is a data URI: a WebP with `_ATLAS_COLUMNS` tiles a row. `moments[i]` is what changed since the
@@ -64,7 +64,7 @@ class Replayed:
 
 
 @dataclass(frozen=True)
-class Worst:
+class WorstSeed:
     """A seed worth looking at: the subject's episode, the expert's if it has one, and why it was chosen."""
 
     task: str
@@ -74,7 +74,7 @@ class Worst:
     reason: str
 
 
-def worst_seeds(comparison: Comparison, task: str, count: int = 3) -> list[Worst]:
+def worst_seeds(comparison: Comparison, task: str, count: int = 3) -> list[WorstSeed]:
     """Choose the seeds that say most about the subject's failures on a task.
 
     First those where it failed and the expert succeeded, then other failures, then the slowest successes;
@@ -101,7 +101,7 @@ def worst_seeds(comparison: Comparison, task: str, count: int = 3) -> list[Worst
     if not mine.rated:
         reasons = ("took longest",) * 3
     return [
-        Worst(
+        WorstSeed(
             task,
             seed,
             str(mine.ids[at]),
@@ -112,13 +112,13 @@ def worst_seeds(comparison: Comparison, task: str, count: int = 3) -> list[Worst
     ]
 
 
-def render(trajectory: Trajectory, task: Task, actor: str, budget: int = 500_000) -> Replayed:
+def render(trajectory: Trajectory, task: Task, actor: str, budget: int = 500_000) -> EpisodeFilm:
     """Play a trajectory again in an environment that draws; its pictures take at most `budget` bytes.
 
     Of an episode that would take more, only every second, third, ... moment is kept, and always the first
     and the last. Raises TutelageError when the environment cannot draw.
     """
-    environment = TaskEnvironment(task, rgb=True)
+    environment = TaskEnv(task, rgb=True)
     try:
         images, instruction, exact = _play(trajectory, environment)
         labels = _labels(trajectory, environment)
@@ -131,7 +131,7 @@ def render(trajectory: Trajectory, task: Task, actor: str, budget: int = 500_000
         if len(atlas) <= budget or stride >= len(steps):
             break
         stride *= 2
-    return Replayed(
+    return EpisodeFilm(
         actor=actor,
         seed=trajectory.seed,
         success=trajectory.success,
@@ -148,7 +148,7 @@ def render(trajectory: Trajectory, task: Task, actor: str, budget: int = 500_000
     )
 
 
-def _play(trajectory: Trajectory, environment: TaskEnvironment) -> tuple[dict[int, np.ndarray], str, bool]:
+def _play(trajectory: Trajectory, environment: TaskEnv) -> tuple[dict[int, np.ndarray], str, bool]:
     """Step through an episode; return pictures by number of steps taken, the instruction, and if exact."""
     digest = Digest()
     step = environment.reset(trajectory.seed)
@@ -165,7 +165,7 @@ def _play(trajectory: Trajectory, environment: TaskEnvironment) -> tuple[dict[in
             images[at] = _small(environment.frame())
         if step.done:
             break
-    again = Replay(
+    again = ReplayResult(
         rewards=np.array(rewards),
         terminated=step.terminated,
         truncated=step.truncated,
@@ -214,7 +214,7 @@ def _atlas(tiles: Sequence[bytes]) -> str:
     return "data:image/webp;base64," + base64.b64encode(held.getvalue()).decode()
 
 
-def _labels(trajectory: Trajectory, environment: TaskEnvironment) -> list[str]:
+def _labels(trajectory: Trajectory, environment: TaskEnv) -> list[str]:
     try:
         controls = environment.controls()
     except TutelageError:

@@ -17,13 +17,13 @@ import numpy as np
 from ....envs.spaces import action_size, action_to_row, leaves, row_to_action
 from ....envs.web.action_space import action_space, to_action, to_value
 from ....envs.web.actions import VERBS as PLAIN_VERBS
-from ....envs.web.actions import Action
+from ....envs.web.actions import WebAction
 from ....envs.web.observation import read_columns
-from ..action_parts import SKIPPED, Part
+from ..action_parts import SKIPPED, ActionPart
 from .page_features import places_of
 
 VERBS = ("click", "press", "double_click", "hover", "drag", "say", "spell", "key", "scroll", "wait")
-"""What can be decided on: the verbs of `Action`, where `type` is to say words again, or to spell."""
+"""What can be decided on: the verbs of `WebAction`, where `type` is to say words again, or to spell."""
 
 SPELLED, POINTS = 8, 16
 LETTERS = ("", *map(chr, range(32, 127)))
@@ -46,24 +46,24 @@ def _numbers(*verbs: str) -> tuple[int, ...]:
     return tuple(VERBS.index(verb) for verb in verbs)
 
 
-def page_parts(keys: Sequence[str]) -> tuple[Part, ...]:
+def page_parts(keys: Sequence[str]) -> tuple[ActionPart, ...]:
     """List what is decided about one action, in order; `keys` are those that can be pressed."""
     choice = "choice"
     return (
-        Part(choice, len(VERBS), 0),
-        Part("element", 0, -1),
-        Part("word", 0, 0, verbs=_numbers("say")),
-        Part("word", 0, 0, verbs=_numbers("say"), after=True),
-        *[Part(choice, len(LETTERS), 0, verbs=_numbers("spell"))] * SPELLED,
-        Part(choice, max(1, len(keys)), 0, verbs=_numbers("key"), names=tuple(keys)),
-        Part(choice, POINTS, 0, verbs=_numbers(*_POINTING)),
-        Part(choice, POINTS, 0, verbs=_numbers(*_POINTING)),
-        Part("element", 0, -1, verbs=_numbers("drag")),
-        Part(choice, len(AMOUNTS), 0, verbs=_numbers("scroll")),
+        ActionPart(choice, len(VERBS), 0),
+        ActionPart("element", 0, -1),
+        ActionPart("word", 0, 0, verbs=_numbers("say")),
+        ActionPart("word", 0, 0, verbs=_numbers("say"), after=True),
+        *[ActionPart(choice, len(LETTERS), 0, verbs=_numbers("spell"))] * SPELLED,
+        ActionPart(choice, max(1, len(keys)), 0, verbs=_numbers("key"), names=tuple(keys)),
+        ActionPart(choice, POINTS, 0, verbs=_numbers(*_POINTING)),
+        ActionPart(choice, POINTS, 0, verbs=_numbers(*_POINTING)),
+        ActionPart("element", 0, -1, verbs=_numbers("drag")),
+        ActionPart(choice, len(AMOUNTS), 0, verbs=_numbers("scroll")),
     )
 
 
-def page_actions(parts: Sequence[Part]) -> PageActions:
+def page_actions(parts: Sequence[ActionPart]) -> PageActions:
     """Return what turns actions into the numbers that these parts decide."""
     return PageActions(parts[_KEY].names)
 
@@ -137,9 +137,9 @@ class PageActions:
             facts["x"], facts["y"] = ((numbers[_KEY + 1 : _KEY + 3] + 0.5) / POINTS).tolist()
         if verb == "drag":
             facts["target"] = int(numbers[_KEY + 3])
-        return _as_row(Action(verb=_PLAIN[verb], element=element, **facts))  # type: ignore[arg-type]
+        return _as_row(WebAction(verb=_PLAIN[verb], element=element, **facts))  # type: ignore[arg-type]
 
-    def _can_be_decided(self, action: Action, elements: int) -> bool:
+    def _can_be_decided(self, action: WebAction, elements: int) -> bool:
         if not -1 <= action.element < elements or not -1 <= action.target < elements:
             return False
         if action.verb == "key":
@@ -151,7 +151,7 @@ def _bin(fraction: float) -> int:
     return min(int(fraction * POINTS), POINTS - 1)
 
 
-class Tried:
+class RepeatGuard:
     """What was done on each page of an episode: it did not help, if the page is there again."""
 
     def __init__(self) -> None:
@@ -238,5 +238,5 @@ def _taken(text: str, page: Mapping[str, Sequence[Any]], element: int) -> str:
     return text
 
 
-def _as_row(action: Action) -> np.ndarray:
+def _as_row(action: WebAction) -> np.ndarray:
     return action_to_row(_SPACE, to_value(action))

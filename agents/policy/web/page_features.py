@@ -36,9 +36,9 @@ NAMES = 4096
 """Words are told apart by a number below this, where what they read does not matter."""
 
 AMOUNTS = 33
-"""Real numbers of an element: see `_Asked.matches`; its two colours, and how like said ones they are; whether
-its tag, its id and its classes are said; whether it reads the least and the greatest number of its kind, and
-whether it is said how many of its kind there are."""
+"""Real-valued features of an element: see `_Instruction.matches`; its two colors and how close each is to a
+named one; whether its tag, id and classes are named; whether it holds the smallest and the largest number of its
+kind, and whether the number of its kind is named."""
 
 _TOKEN = re.compile(r"[^\W\d_]+|\d+|[^\w\s]|_")
 _QUOTED = re.compile(r'"([^"]*)"')
@@ -53,7 +53,7 @@ _MONTHS = (
 
 
 @dataclass(frozen=True)
-class Bags:
+class IndexBags:
     """Lists of table rows, laid end to end: `rows` int16 `[R]`, `begins` int64 `[bags]`.
 
     Of bags of words, `names` `[R]`, below NAMES, tell one word's rows from another's.
@@ -65,7 +65,7 @@ class Bags:
 
 
 @dataclass(frozen=True)
-class PageRows:
+class PageFeatures:
     """One step: W words of the instruction and E elements of the page.
 
     `words` `[W, 5]` and `elements` `[E, 13]` are whole numbers (uint8), below WORD_SIZES and ELEMENT_SIZES;
@@ -75,15 +75,15 @@ class PageRows:
     """
 
     words: np.ndarray
-    said: Bags
+    said: IndexBags
     elements: np.ndarray
     amounts: np.ndarray
     parents: np.ndarray
-    text: Bags
-    value: Bags
-    attributes: Bags
-    beside: Bags
-    fellows: Bags
+    text: IndexBags
+    value: IndexBags
+    attributes: IndexBags
+    beside: IndexBags
+    fellows: IndexBags
 
 
 @lru_cache(maxsize=65536)
@@ -100,11 +100,11 @@ def places_of(sentence: str) -> tuple[tuple[int, int], ...]:
 
 
 @lru_cache(maxsize=65536)
-def page_rows(instruction: str, document: str) -> PageRows:
+def extract_features(instruction: str, document: str) -> PageFeatures:
     """Turn a page (`envs.web.elements`) and its instruction into numbers."""
     page = read_columns(document)
     said = tokens_of(instruction)
-    asked = _Asked(instruction.lower(), said)
+    asked = _Instruction(instruction.lower(), said)
     texts = [(text or "").lower().strip() for text in page["text"]]
     values = [None if value is None else str(value).lower().strip() for value in page["value"]]
     read = [tokens_of(text)[:_TEXT] for text in texts]
@@ -120,7 +120,7 @@ def page_rows(instruction: str, document: str) -> PageRows:
     kinds = [(tag, _unlit(classes)) for tag, classes in zip(page["tag"], page["classes"], strict=True)]
     crowd, ends = crowd_of(kinds), extremes(kinds, texts)
     told = np.array([[asked.says(str(count))] for count in crowd.tolist()])
-    return PageRows(
+    return PageFeatures(
         words=asked.words(read, held),
         said=_bags_of_words([[word] for word in said] or [[]]),
         elements=_wholes(page, read, held, children, (sort_of(back), sort_of(front)), crowd),
@@ -151,7 +151,7 @@ def _is_drawn(page: dict[str, Any]) -> np.ndarray:
     return np.array([tag != "t" and tag == tag.lower() for tag in page["tag"]])
 
 
-class _Asked:
+class _Instruction:
     """An instruction, and where its words are."""
 
     def __init__(self, sentence: str, words: tuple[str, ...]) -> None:
@@ -295,7 +295,7 @@ def _rows(word: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
     return rows, (zlib.crc32(word.encode()) % NAMES,) * len(rows)
 
 
-def _bags_of_words(lists: Sequence[Sequence[str]]) -> Bags:
+def _bags_of_words(lists: Sequence[Sequence[str]]) -> IndexBags:
     """Lay out the rows of words; an empty bag has row 0 in it."""
     each = [[_rows(word) for word in words] or [((0,), (0,))] for words in lists]
     bags = _bags([[row for rows, _ in words for row in rows] for words in each])
@@ -303,6 +303,6 @@ def _bags_of_words(lists: Sequence[Sequence[str]]) -> Bags:
     return replace(bags, names=np.array(names, np.int16))
 
 
-def _bags(lists: Sequence[Sequence[int]]) -> Bags:
+def _bags(lists: Sequence[Sequence[int]]) -> IndexBags:
     sizes = np.array([len(one) for one in lists], np.int64)
-    return Bags(np.array([row for one in lists for row in one], np.int16), np.cumsum(sizes) - sizes)
+    return IndexBags(np.array([row for one in lists for row in one], np.int16), np.cumsum(sizes) - sizes)

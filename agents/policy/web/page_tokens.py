@@ -10,7 +10,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..word_embedding import BUCKETS
-from .page_features import AMOUNTS, ATTRIBUTES, ELEMENT_SIZES, NAMES, WORD_SIZES, Bags, PageRows, page_rows
+from .page_features import (
+    AMOUNTS,
+    ATTRIBUTES,
+    ELEMENT_SIZES,
+    NAMES,
+    WORD_SIZES,
+    IndexBags,
+    PageFeatures,
+    extract_features,
+)
 
 GAP = 8
 """Places between the last word and the first element: elements are near each other, not near words."""
@@ -20,7 +29,7 @@ DISGUISED = 0.15
 """Share of the words that read as others do while training, for one batch, wherever they stand."""
 
 
-class PageTokens(nn.Module):
+class PageEmbedding(nn.Module):
     """Words on the page, in fields and in the instruction share one table; what they are in is added.
 
     A word in disguise still meets itself: what is learned is to look for what was said, whatever it is.
@@ -42,7 +51,7 @@ class PageTokens(nn.Module):
         self, instructions: Sequence[str], documents: Sequence[str]
     ) -> tuple[Tensor, np.ndarray, Tensor, np.ndarray]:
         """Return the words' tokens `[sum W, d]`, W of each step, the elements' `[sum E, d]` and E of each."""
-        steps = [page_rows(*one) for one in zip(instructions, documents, strict=True)]
+        steps = [extract_features(*one) for one in zip(instructions, documents, strict=True)]
         shift = _disguises() if self.training else None
         said = _bag(self.grams, [one.said for one in steps], shift)
         words = said + _sum(self.words, WORD_SIZES, np.concatenate([one.words for one in steps]))
@@ -70,7 +79,7 @@ def _disguises() -> np.ndarray:
     return shift
 
 
-def _bag(table: nn.EmbeddingBag, bags: Sequence[Bags], shift: np.ndarray | None = None) -> Tensor:
+def _bag(table: nn.EmbeddingBag, bags: Sequence[IndexBags], shift: np.ndarray | None = None) -> Tensor:
     """Return the mean of the rows of each bag; the rows of word w lie `shift[w]` further."""
     rows, begins = _joined(bags)
     if shift is not None:
@@ -95,7 +104,7 @@ def _parents(own: Tensor, parents: Sequence[np.ndarray]) -> Tensor:
     return own.index_select(0, torch.from_numpy(np.maximum(rows, 0))) * known
 
 
-def _fellows(own: Tensor, steps: Sequence[PageRows]) -> Tensor:
+def _fellows(own: Tensor, steps: Sequence[PageFeatures]) -> Tensor:
     """Return the mean of what each element's fellows are by themselves, zeros for one without."""
     bags = [one.fellows for one in steps]
     rows, begins = _joined(bags)
@@ -104,7 +113,7 @@ def _fellows(own: Tensor, steps: Sequence[PageRows]) -> Tensor:
     return F.embedding_bag(torch.from_numpy(rows), own, torch.from_numpy(begins), mode="mean")
 
 
-def _joined(bags: Sequence[Bags]) -> tuple[np.ndarray, np.ndarray]:
+def _joined(bags: Sequence[IndexBags]) -> tuple[np.ndarray, np.ndarray]:
     """Return the rows of all bags one after the other, and where among them each bag begins."""
     sizes = np.array([len(one.rows) for one in bags])
     begins = [one.begins + at for one, at in zip(bags, np.cumsum(sizes) - sizes, strict=True)]

@@ -12,12 +12,12 @@ import pyarrow.parquet as pq
 
 from ....console.wording import counted
 from ....envs.spaces import is_text, leaves
-from ....envs.task_env import TaskEnvironment
+from ....envs.task_env import TaskEnv
 from ....errors import TutelageError
 from ....files.atomic_files import disk_errors
 from ....files.finite_json import json_text
 from ....files.safe_tree import sync_tree
-from ...proof import Replay
+from ...proof import ReplayResult
 from ...replay import Environments, replay_proven
 from ...schema import pack
 from ...store import Progress, Store
@@ -92,7 +92,7 @@ class _Writing:
     episodes: list[dict[str, Any]] = field(default_factory=list)
     writer: pq.ParquetWriter | None = None
 
-    def add(self, one: Trajectory, again: Replay, actions: np.ndarray, sentence: str) -> None:
+    def add(self, one: Trajectory, again: ReplayResult, actions: np.ndarray, sentence: str) -> None:
         """Write one episode's frames, and remember its row of meta/episodes."""
         arrays = self._frames(one, again, actions, self.sentences.setdefault(sentence, len(self.sentences)))
         columns = {name: column(array, self.features[name]) for name, array in arrays.items()}
@@ -124,7 +124,7 @@ class _Writing:
             self.writer = None
 
     def _frames(
-        self, one: Trajectory, again: Replay, actions: np.ndarray, task: int
+        self, one: Trajectory, again: ReplayResult, actions: np.ndarray, task: int
     ) -> dict[str, np.ndarray]:
         steps = len(one)
         last = np.arange(steps) == steps - 1
@@ -146,7 +146,7 @@ class _Writing:
         }
 
     def _episode(
-        self, one: Trajectory, again: Replay, arrays: dict[str, np.ndarray], sentence: str
+        self, one: Trajectory, again: ReplayResult, arrays: dict[str, np.ndarray], sentence: str
     ) -> dict[str, Any]:
         row: dict[str, Any] = {
             "episode_index": len(self.episodes),
@@ -192,7 +192,7 @@ def write_lerobot(store: Store, export: Export, progress: Progress | None = None
     return report
 
 
-def _begin(environment: TaskEnvironment, temporary: Path, rated: bool) -> tuple[_Writing, list[str]]:
+def _begin(environment: TaskEnv, temporary: Path, rated: bool) -> tuple[_Writing, list[str]]:
     task = environment.task
     report = [] if rated else [unrated_note(task.id, SUCCESS)]
     fps = max(1, round(task.fps or NOMINAL_FPS))
@@ -214,7 +214,7 @@ def _begin(environment: TaskEnvironment, temporary: Path, rated: bool) -> tuple[
     return _Writing(temporary, fps, features, names), report
 
 
-def _sentence(environment: TaskEnvironment, again: Replay) -> str:
+def _sentence(environment: TaskEnv, again: ReplayResult) -> str:
     """Return what LeRobot calls the task: the instruction of this episode, else the task's id."""
     texts = [
         str(again.observations[leaf.path][0])

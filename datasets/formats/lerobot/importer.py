@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from ....console.wording import agreeing, counted
 from ....envs.spaces import is_text, leaves
-from ....envs.task_env import TaskEnvironment
+from ....envs.task_env import TaskEnv
 from ....errors import TutelageError
 from ....files.bounded_files import parse_json
 from ...parquet.bounded_parquet import read_table
@@ -20,9 +20,9 @@ from ...schema import unpack
 from ...store import Progress, Store
 from ...trajectory import Trajectory
 from ..all_or_none import staged_import
-from ..export_marker import MARKERS, Marker
-from ..minari.exporter import Imported
-from ..reading_back import Written, append_new, common_suite, first_change, read_all, refuse_changed_files
+from ..export_marker import MARKERS, ExportMarker
+from ..minari.exporter import ImportResult
+from ..reading_back import ReadEpisode, append_new, common_suite, first_change, read_all, refuse_changed_files
 from .reader import EPISODES, frames_of, joined, read_frames, rows_of
 from .schema import DATA_PATH, Feature, array_of, feature_name, features_of
 
@@ -31,11 +31,11 @@ _OURS = MARKERS["lerobot"]
 
 def import_lerobot(
     source: Path, out: Path, progress: Progress | None = None, *, keep_changed: bool = False
-) -> Imported:
+) -> ImportResult:
     """Read every LeRobot dataset that `export_lerobot` wrote, at or under `source`, into a store at `out`.
 
     All are read or nothing is. Episodes that the store already holds are left out; changed ones are refused
-    (see `Written.read_back` for what `keep_changed` does). Raises TutelageError for other LeRobot
+    (see `ReadEpisode.read_back` for what `keep_changed` does). Raises TutelageError for other LeRobot
     datasets: they come from robots and name no Gymnasium environment that a policy could act in.
     """
     folders = sorted(path.parents[1] for path in Path(source).glob("**/meta/info.json"))
@@ -49,7 +49,7 @@ def import_lerobot(
             f"expected a LeRobot dataset that tutelage exported, got {foreign[0]} without {_OURS}: it "
             f"names no Gymnasium environment to act in; convert it to Minari with its environment's id"
         )
-    markers = [Marker.read(folder, "lerobot") for folder in folders]
+    markers = [ExportMarker.read(folder, "lerobot") for folder in folders]
     suite = common_suite(markers, source)
     report = []
     with staged_import(Path(out), suite) as (store, there), Environments(suite) as environments:
@@ -66,7 +66,7 @@ def import_lerobot(
                 f"{folder}: {counted(added, 'episode')} added"
                 + (f", {repeated} {agreeing(repeated, 'was')} there already." if repeated else ".")
             )
-    return Imported(Store.open(out), report)
+    return ImportResult(Store.open(out), report)
 
 
 def _told(episodes: Iterator[Trajectory], progress: Progress | None) -> Iterator[Trajectory]:
@@ -76,11 +76,11 @@ def _told(episodes: Iterator[Trajectory], progress: Progress | None) -> Iterator
             progress(1)
 
 
-def _first_change(folder: Path, marker: Marker, environment: TaskEnvironment) -> str:
+def _first_change(folder: Path, marker: ExportMarker, environment: TaskEnv) -> str:
     return first_change(_written(folder, marker, environment))
 
 
-def _written(folder: Path, marker: Marker, environment: TaskEnvironment) -> Iterator[Written]:
+def _written(folder: Path, marker: ExportMarker, environment: TaskEnv) -> Iterator[ReadEpisode]:
     """Read the episodes of one dataset as they stand there; only from files that the export wrote."""
     episodes = pa.concat_tables(
         read_table(marker.path(folder, name), EPISODES)
@@ -107,8 +107,8 @@ def _written(folder: Path, marker: Marker, environment: TaskEnvironment) -> Iter
 
 
 def _written_episode(
-    row: dict[str, Any], frames: pa.Table, environment: TaskEnvironment, features: dict[str, Feature]
-) -> Written:
+    row: dict[str, Any], frames: pa.Table, environment: TaskEnv, features: dict[str, Feature]
+) -> ReadEpisode:
     last = unpack(row["tutelage/last_observation"])
     observations = {}
     for leaf in leaves(environment.observation_space):
@@ -126,4 +126,4 @@ def _written_episode(
         "controllers": frames["tutelage.controller"].to_numpy(),
         "frames": frames["tutelage.frame"].to_numpy(),
     }
-    return Written(parse_json(row["tutelage/facts"], "the facts of an episode"), steps, observations)
+    return ReadEpisode(parse_json(row["tutelage/facts"], "the facts of an episode"), steps, observations)

@@ -18,7 +18,7 @@ from gymnasium import Space, spaces
 from ....console.wording import agreeing, counted
 from ....envs.spaces import is_text, join_path, leaves
 from ....envs.task import Task
-from ....envs.task_env import TaskEnvironment
+from ....envs.task_env import TaskEnv
 from ....errors import TutelageError
 from ....files.atomic_files import disk_errors
 from ....files.finite_json import json_text
@@ -29,7 +29,7 @@ from ...trajectory import Trajectory
 from ...versions import versions_of
 from ..all_or_none import export_datasets, staged_import
 from ..bounded_hdf5 import check_hdf5_files
-from ..export_marker import MARKERS, Marker, write_marker
+from ..export_marker import MARKERS, ExportMarker, write_marker
 from ..export_registry import Export
 from ..facts import escaped, facts_of, join_actions, nest, split_actions
 from ..hdf5_process import Hdf5Process
@@ -43,7 +43,7 @@ _TEXT = spaces.Text(max_length=4096, min_length=0, charset=string.printable)
 
 
 @dataclass(frozen=True)
-class Exported:
+class ExportResult:
     """The folders that were written, and what the format cannot hold as it is, sentence by sentence."""
 
     paths: list[Path]
@@ -51,7 +51,7 @@ class Exported:
 
 
 @dataclass(frozen=True)
-class Imported:
+class ImportResult:
     """The store that was written to, and what had to be decided on the way, sentence by sentence."""
 
     store: Store
@@ -70,7 +70,7 @@ def minari_module() -> Any:
 
 def export_minari(
     store: Store, dataset_id: str, root: Path | None = None, progress: Progress | None = None
-) -> Exported:
+) -> ExportResult:
     """Write a store as Minari datasets that `minari.load_dataset` opens with every array equal.
 
     A store of one task becomes the dataset `dataset_id` (such as `crowd/taxi-v0`), of several tasks one
@@ -105,15 +105,15 @@ def export_minari(
         progress,
         lambda made: _name_namespaces(folder, [path for _, path in places.values()], made),
     )
-    return Exported([path for _, path in places.values()], report)
+    return ExportResult([path for _, path in places.values()], report)
 
 
 def import_minari(
     source: Path, out: Path, progress: Progress | None = None, *, keep_changed: bool = False
-) -> Imported:
+) -> ImportResult:
     """Read every Minari dataset at or under `source` into a store at `out`: all of them, or nothing.
 
-    Datasets that `export_minari` wrote come back whole, or are refused (see `Written.read_back` for what
+    Datasets that `export_minari` wrote come back whole, or are refused (see `ReadEpisode.read_back` for what
     `keep_changed` does); episodes that the store already holds are left out. Of others, observations are
     stored unless a replay of seed and actions proves them.
     """
@@ -138,12 +138,12 @@ def import_minari(
         datasets = [_open(minari, folder) for folder in folders]
         for dataset in datasets:
             if "tutelage" in dataset.storage.metadata:
-                Marker.read(dataset.storage.data_path.parent, "minari")  # raises: there is none
+                ExportMarker.read(dataset.storage.data_path.parent, "minari")  # raises: there is none
         with staged_import(Path(out), foreign_suite(datasets, Path(out), report)) as (store, there):
             for dataset, task in zip(datasets, store.suite, strict=True):
                 episodes = foreign_trajectories(dataset, task, store.suite, report)
                 report.append(_count(dataset.id, append_new(store, _told(episodes, progress), there)))
-    return Imported(Store.open(out), report)
+    return ImportResult(Store.open(out), report)
 
 
 def write_minari(store: Store, export: Export, progress: Progress | None = None) -> list[str]:
@@ -182,7 +182,7 @@ def _dataset_ids(minari: Any, dataset_id: str, tasks: list[Task]) -> dict[str, s
     return names
 
 
-def _description(store: Store, environment: TaskEnvironment, name: str, report: list[str]) -> tuple[Any, ...]:
+def _description(store: Store, environment: TaskEnv, name: str, report: list[str]) -> tuple[Any, ...]:
     """Return what `minari_storage.create` needs: spaces, the environment's specification, metadata."""
     minari, task = minari_module(), environment.task
     space = _storable(environment.observation_space, "", task, report)
@@ -214,7 +214,7 @@ def _description(store: Store, environment: TaskEnvironment, name: str, report: 
     return escaped(space), escaped(environment.action_space), spec, about
 
 
-def _spec(environment: TaskEnvironment, report: list[str]) -> Any:
+def _spec(environment: TaskEnv, report: list[str]) -> Any:
     """Return the environment's specification if it can be written as JSON; a class becomes its name."""
     spec = environment.env.spec
     if spec is None:
@@ -273,7 +273,7 @@ def _metadata(trajectory: Trajectory) -> dict[str, Any]:
 
 
 def _episode(
-    trajectory: Trajectory, observations: dict[str, np.ndarray], environment: TaskEnvironment
+    trajectory: Trajectory, observations: dict[str, np.ndarray], environment: TaskEnv
 ) -> dict[str, Any]:
     """Return the arguments of Minari's `EpisodeBuffer` for one episode."""
     flags = {
@@ -326,10 +326,10 @@ def _open(minari: Any, folder: Path) -> Any:
         ) from None
 
 
-def _checked(folder: Path, keep_changed: bool) -> Marker:
+def _checked(folder: Path, keep_changed: bool) -> ExportMarker:
     """Read the marker of our dataset whose data lie in `folder`; raises TutelageError for changed files."""
     check_hdf5_files(folder)  # before a child process or Minari opens one
-    marker = Marker.read(folder.parent, "minari")
+    marker = ExportMarker.read(folder.parent, "minari")
     if not keep_changed:
         refuse_changed_files(folder.parent, marker, lambda: _find_change(folder))
     return marker
@@ -346,7 +346,7 @@ def _find_change(folder: Path) -> str:
 def _import_ours(
     dataset: Any, store: Store, there: set[str], progress: Progress | None, keep_changed: bool
 ) -> str:
-    marker = Marker.read(dataset.storage.data_path.parent, "minari")
+    marker = ExportMarker.read(dataset.storage.data_path.parent, "minari")
     with Environments(store.suite) as environments:
         written = written_episodes(dataset, marker)
         episodes = read_all(written, environments, f"Minari dataset {dataset.id}", keep_changed)

@@ -11,9 +11,9 @@ from gymnasium import Space
 
 from ....console.wording import counted
 from ....errors import TutelageError
-from ..export_marker import Marker
+from ..export_marker import ExportMarker
 from ..facts import join_actions, unnest
-from ..reading_back import Written, first_change
+from ..reading_back import ReadEpisode, first_change
 from .limits import check_infos, read_along
 
 
@@ -48,13 +48,13 @@ def find_change(folder: Path) -> str:
     import minari
 
     try:
-        marker = Marker.read(folder.parent, "minari")
+        marker = ExportMarker.read(folder.parent, "minari")
     except TutelageError:
         return ""
     return first_change(written_episodes(minari.MinariDataset(folder), marker))
 
 
-def written_episodes(dataset: Any, marker: Marker) -> Iterator[Written]:
+def written_episodes(dataset: Any, marker: ExportMarker) -> Iterator[ReadEpisode]:
     """Read the episodes of an export as they stand there."""
     order = dataset.storage.metadata["tutelage"]["leaves"]
     if len(dataset.episode_indices) != marker.episodes:
@@ -74,7 +74,7 @@ def written_episodes(dataset: Any, marker: Marker) -> Iterator[Written]:
         steps["rewards"] = np.asarray(episode.rewards)
         if odd := [path for path in order if path not in flat]:
             raise TutelageError(f"{where}: expected leaf {odd[0]!r} in the observations, got none")
-        yield Written(facts, steps, {path: flat[path] for path in order})
+        yield ReadEpisode(facts, steps, {path: flat[path] for path in order})
 
 
 def _storage_class() -> Any:

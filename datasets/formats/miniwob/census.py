@@ -13,7 +13,7 @@ from rich.text import Text
 from ....console.folded_table import Column, FoldedTable
 from ....console.printable import printable
 from ....console.wording import agreeing, counted
-from .moves import Moves
+from .moves import RecordedActions
 from .recording import Recording
 
 
@@ -60,7 +60,7 @@ class Census:
         self.tasks.setdefault(task, TaskCensus()).found += 1
         self.dropped[task, reason] += 1
 
-    def keep(self, task: str, recording: Recording, made: Moves) -> None:
+    def keep(self, task: str, recording: Recording, made: RecordedActions) -> None:
         """Count one that can."""
         one = self.tasks.setdefault(task, TaskCensus())
         one.found += 1

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from .gestures import Gesture, gestures
-from .recording import Page, Recording
+from .gestures import RecordedGesture, gestures
+from .recording import PageSnapshot, Recording
 from .wording import as_said, wanted_option
 
 LETTERS = frozenset(
@@ -23,14 +23,14 @@ _LOW = 30  # px; a SELECT that is not higher opens its options where no page see
 
 
 @dataclass(frozen=True)
-class Deed:
+class FieldEdit:
     """What was done to one element: its ref, the places of the page before and of the page after.
 
     `text` is what a field holds after it, or the options that were chosen, divided by commas; None where
     nothing was written. `unseen` says that an option was chosen and nobody can tell which.
     """
 
-    gestures: tuple[Gesture, ...]
+    gestures: tuple[RecordedGesture, ...]
     target: int
     before: int
     after: int
@@ -38,7 +38,7 @@ class Deed:
     unseen: bool = False
 
     @property
-    def first(self) -> Gesture:
+    def first(self) -> RecordedGesture:
         return self.gestures[0]
 
     @property
@@ -46,13 +46,13 @@ class Deed:
         return self.gestures[-1].end
 
 
-def deeds(recording: Recording) -> list[Deed]:
+def deeds(recording: Recording) -> list[FieldEdit]:
     """Read a recording as deeds, in order.
 
     A run of gestures in one field is one deed if the field holds something else after it; so is a run of
     gestures in one list. Every other gesture is a deed by itself.
     """
-    found: list[Deed] = []
+    found: list[FieldEdit] = []
     for workplace, run in _runs(recording.pages, [*_single(recording)]):
         if not workplace:
             found += run
@@ -63,7 +63,7 @@ def deeds(recording: Recording) -> list[Deed]:
     return found
 
 
-def differ(one: Page, other: Page, besides: int = 0) -> bool:
+def differ(one: PageSnapshot, other: PageSnapshot, besides: int = 0) -> bool:
     """Whether two pages show different things, wherever the focus and the pointer are.
 
     `besides` is the ref of an element whose value is left aside, or 0.
@@ -81,16 +81,16 @@ def differ(one: Page, other: Page, besides: int = 0) -> bool:
     return not shaded and replace(one, value=mine).content != replace(other, value=theirs).content
 
 
-def _single(recording: Recording) -> Iterator[Deed]:
+def _single(recording: Recording) -> Iterator[FieldEdit]:
     made = gestures(recording.events)
     for at, gesture in enumerate(made):
         page = recording.pages[gesture.page]
         later = (one.page for one in made[at + 1 :] if one.begin >= gesture.end)
         after = next(later, recording.events[-1].page)
-        yield Deed((gesture,), _touched(page, gesture), gesture.page, after)
+        yield FieldEdit((gesture,), _touched(page, gesture), gesture.page, after)
 
 
-def _touched(page: Page, gesture: Gesture) -> int:
+def _touched(page: PageSnapshot, gesture: RecordedGesture) -> int:
     """Return what a pointer was on: some browsers name an element that it only lies in, such as the body."""
     place = page.places.get(gesture.target)
     if place is None or gesture.kind not in ("click", "drag") or not page.is_frame(place):
@@ -98,14 +98,16 @@ def _touched(page: Page, gesture: Gesture) -> int:
     return page.ref[page.under(gesture.x, gesture.y, place)]
 
 
-def _tag(page: Page, ref: int) -> str:
+def _tag(page: PageSnapshot, ref: int) -> str:
     place = page.places.get(ref)
     return "" if place is None else page.tag[place]
 
 
-def _runs(pages: Sequence[Page], single: Sequence[Deed]) -> Iterator[tuple[int, list[Deed]]]:
+def _runs(
+    pages: Sequence[PageSnapshot], single: Sequence[FieldEdit]
+) -> Iterator[tuple[int, list[FieldEdit]]]:
     """Cut deeds into runs of one workplace: the ref of a field or a list, 0 for a deed by itself."""
-    run: list[Deed] = []
+    run: list[FieldEdit] = []
     there = 0
     for deed in single:
         workplace = _workplace(pages, deed)
@@ -118,7 +120,7 @@ def _runs(pages: Sequence[Page], single: Sequence[Deed]) -> Iterator[tuple[int, 
         yield there, run
 
 
-def _workplace(pages: Sequence[Page], deed: Deed) -> int:
+def _workplace(pages: Sequence[PageSnapshot], deed: FieldEdit) -> int:
     before, after = pages[deed.before], pages[deed.after]
     tag, gesture = _tag(before, deed.target), deed.first
     if tag == "OPTION":
@@ -132,7 +134,7 @@ def _workplace(pages: Sequence[Page], deed: Deed) -> int:
     return 0 if differ(before, after, besides=deed.target) else deed.target
 
 
-def _is_edit(key: str, tag: str, before: Page, after: Page) -> bool:
+def _is_edit(key: str, tag: str, before: PageSnapshot, after: PageSnapshot) -> bool:
     """Whether a key stays inside the field: in a date, Tab goes to the next part of it."""
     if len(key) == 1 or key in _EDITS or _SHORTCUT.fullmatch(key):
         return True
@@ -141,7 +143,7 @@ def _is_edit(key: str, tag: str, before: Page, after: Page) -> bool:
     )
 
 
-def _written(recording: Recording, ref: int, run: list[Deed]) -> list[Deed]:
+def _written(recording: Recording, ref: int, run: list[FieldEdit]) -> list[FieldEdit]:
     """Make a run in a field one deed, if the field holds something else after it."""
     before, last, after = (recording.pages[one] for one in (run[0].before, run[-1].before, run[-1].after))
     held = _held(after if ref in after.places else last, ref)
@@ -151,17 +153,17 @@ def _written(recording: Recording, ref: int, run: list[Deed]) -> list[Deed]:
     return [_joined(ref, run, text=text)]
 
 
-def _held(page: Page, ref: int) -> str | None:
+def _held(page: PageSnapshot, ref: int) -> str | None:
     place = page.places.get(ref)
     return None if place is None else page.value[place]
 
 
-def _joined(ref: int, run: Sequence[Deed], **facts: object) -> Deed:
+def _joined(ref: int, run: Sequence[FieldEdit], **facts: object) -> FieldEdit:
     made = tuple(one for deed in run for one in deed.gestures)
-    return Deed(made, ref, run[0].before, run[-1].after, **facts)  # type: ignore[arg-type]
+    return FieldEdit(made, ref, run[0].before, run[-1].after, **facts)  # type: ignore[arg-type]
 
 
-def _chosen(recording: Recording, ref: int, run: list[Deed]) -> list[Deed]:
+def _chosen(recording: Recording, ref: int, run: list[FieldEdit]) -> list[FieldEdit]:
     """Make a run in a list one deed that names what was chosen, if something was.
 
     What is chosen by keys, or from a list that opens over the page, can't be seen; but a page that rewards
@@ -178,7 +180,7 @@ def _chosen(recording: Recording, ref: int, run: list[Deed]) -> list[Deed]:
     return [_joined(ref, run, text=text, unseen=not text)]
 
 
-def _picked(pages: Sequence[Page], run: Sequence[Deed]) -> list[str]:
+def _picked(pages: Sequence[PageSnapshot], run: Sequence[FieldEdit]) -> list[str]:
     """Follow clicks on options: a plain one chooses one alone, Control adds or takes away, Shift fills up."""
     chosen: list[str] = []
     anchor = 0

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from .recording import Event
+from .recording import InputEvent
 
 MOVED = 3
 """Pixels that a hand moves in a click, at most; further is a drag."""
@@ -26,11 +26,11 @@ _ERASING = ("Backspace", "Delete")  # held down, they erase; some people held on
 
 
 @dataclass(frozen=True)
-class Gesture:
+class RecordedGesture:
     """One thing that a hand did: `page` was there when it began, at `begin` ms; it was over at `end`.
 
     `target` is the ref of the element that was pressed, had the focus, or was scrolled. `x, y` to `x2, y2` is
-    the pointer's way. `key` is named as `Action.key` is; `held` are the modifiers that were down in a click.
+    the pointer's path. `key` is named as `WebAction.key`; `held` are the modifiers that were down in a click.
     `earlier` is the page that was seen last before it.
     """
 
@@ -48,7 +48,7 @@ class Gesture:
     earlier: int = 0
 
 
-def gestures(events: Sequence[Event]) -> list[Gesture]:
+def gestures(events: Sequence[InputEvent]) -> list[RecordedGesture]:
     """Read events as gestures, in the order in which they began.
 
     A click is a press, a release and what the page makes of them: the click that follows, a second one on
@@ -73,21 +73,21 @@ class _Hand:
 
     def __init__(self) -> None:
         self.earlier = 0  # the page at the event before
-        self.done: list[Gesture] = []
+        self.done: list[RecordedGesture] = []
         self._pressed: int | None = None  # place in `done` of the press that no click has followed yet
         self._clicked = -_ECHO - 1  # time of the last click
         self._held: dict[int, str] = {}
         self._down: set[int] = set()
         self._typing: int | None = None  # place in `done` of the key that a character may follow
 
-    def mousedown(self, event: Event) -> None:
+    def mousedown(self, event: InputEvent) -> None:
         self.let_go()
         self._typing = None
         self._pressed = len(self.done)
         at = {"x": event.x, "y": event.y, "x2": event.x, "y2": event.y, "earlier": self.earlier}
         self.done.append(_begun("click", event, held=self._modifiers(), **at))
 
-    def mouseup(self, event: Event) -> None:
+    def mouseup(self, event: InputEvent) -> None:
         if (pressed := self._press()) is None:
             return
         far = max(abs(event.x - pressed.x), abs(event.y - pressed.y)) > MOVED
@@ -95,7 +95,7 @@ class _Hand:
         kept = pressed.kind if pressed.kind == "scroll" else kind
         self._change(replace(pressed, kind=kept, x2=event.x, y2=event.y, end=event.time))
 
-    def click(self, event: Event) -> None:
+    def click(self, event: InputEvent) -> None:
         if (pressed := self._press()) is not None:
             slipped = pressed.kind == "drag" and pressed.target != event.target
             kept = pressed.kind if slipped or pressed.kind == "scroll" else "click"
@@ -105,13 +105,13 @@ class _Hand:
             self.done.append(_begun("click", event, x=event.x, y=event.y, x2=event.x, y2=event.y))
         self._clicked = event.time
 
-    def scroll(self, event: Event) -> None:
+    def scroll(self, event: InputEvent) -> None:
         if self._is_pressing() and (pressed := self._press()) is not None:
             self._change(replace(pressed, kind="scroll", target=event.target))
             return
         self.done.append(replace(_begun("scroll", event), page=self.earlier))
 
-    def keydown(self, event: Event) -> None:
+    def keydown(self, event: InputEvent) -> None:
         if event.key in _MODIFIERS:
             self._held[event.key] = _MODIFIERS[event.key]
             return
@@ -123,7 +123,7 @@ class _Hand:
         self._typing = len(self.done)
         self.done.append(_begun("key", event, key=_spelled(self._modifiers(), name)))
 
-    def keypress(self, event: Event) -> None:
+    def keypress(self, event: InputEvent) -> None:
         if event.char < 32:
             return
         self._held.clear()  # no character comes with a shortcut: a release was missed
@@ -134,7 +134,7 @@ class _Hand:
             self.done[self._typing] = replace(self.done[self._typing], key=name)
         self._typing = None
 
-    def keyup(self, event: Event) -> None:
+    def keyup(self, event: InputEvent) -> None:
         self._held.pop(event.key, None)
         self._down.discard(event.key)
 
@@ -142,14 +142,14 @@ class _Hand:
         """Take it that the button is up, and that no click will follow."""
         self._pressed = None
 
-    def _press(self) -> Gesture | None:
+    def _press(self) -> RecordedGesture | None:
         return None if self._pressed is None else self.done[self._pressed]
 
     def _is_pressing(self) -> bool:
         """Whether the button is down."""
         return (pressed := self._press()) is not None and pressed.end == pressed.begin
 
-    def _change(self, gesture: Gesture) -> None:
+    def _change(self, gesture: RecordedGesture) -> None:
         assert self._pressed is not None
         self.done[self._pressed] = gesture
 
@@ -157,8 +157,8 @@ class _Hand:
         return tuple(sorted(set(self._held.values())))
 
 
-def _begun(kind: str, event: Event, **facts: object) -> Gesture:
-    return Gesture(kind, event.target, event.page, event.time, event.time, **facts)  # type: ignore[arg-type]
+def _begun(kind: str, event: InputEvent, **facts: object) -> RecordedGesture:
+    return RecordedGesture(kind, event.target, event.page, event.time, event.time, **facts)  # type: ignore[arg-type]
 
 
 def _spelled(held: tuple[str, ...], name: str) -> str:

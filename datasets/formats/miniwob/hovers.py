@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .recording import PAGE_COLUMNS, Page
+from .recording import PAGE_COLUMNS, PageSnapshot
 
 
-def hovers(before: Page, page: Page, ref: int) -> Iterator[tuple[int, Page]]:
+def hovers(before: PageSnapshot, page: PageSnapshot, ref: int) -> Iterator[tuple[int, PageSnapshot]]:
     """Give the menu items that must have been pointed at for an item to be there: their places, their pages.
 
     `before` is the page that was seen last, `page` the one on which `ref` was clicked. The first item is
@@ -23,7 +23,7 @@ def hovers(before: Page, page: Page, ref: int) -> Iterator[tuple[int, Page]]:
         yield shown.places[named] + 1, shown  # what an item shows is its first child
 
 
-def _items_above(page: Page, place: int) -> list[int]:
+def _items_above(page: PageSnapshot, place: int) -> list[int]:
     """Return the items of the menus that lead to an item's own, the outermost first."""
     found = []
     while place >= 0:
@@ -33,7 +33,7 @@ def _items_above(page: Page, place: int) -> list[int]:
     return found[:0:-1]
 
 
-def _closed(page: Page, item: int) -> Page:
+def _closed(page: PageSnapshot, item: int) -> PageSnapshot:
     """Return the page without the menu that opens from an item."""
     menus = [one for one in page.below(item) if page.tag[one] == "UL"]
     gone = {inside for menu in menus for inside in page.below(menu)}
@@ -41,4 +41,4 @@ def _closed(page: Page, item: int) -> Page:
     moved = {-1: -1} | {place: at for at, place in enumerate(kept)}
     columns = {name: [getattr(page, name)[place] for place in kept] for name in PAGE_COLUMNS}
     columns["parent"] = [moved[one] for one in columns["parent"]]
-    return Page(**columns)
+    return PageSnapshot(**columns)

@@ -6,11 +6,11 @@ import re
 from collections import Counter
 from dataclasses import dataclass, field, replace
 
-from ....envs.web.actions import Action
+from ....envs.web.actions import WebAction
 from ....errors import TutelageError
-from .deeds import Deed, deeds, differ
+from .deeds import FieldEdit, deeds, differ
 from .hovers import hovers
-from .recording import Page, Recording
+from .recording import PageSnapshot, Recording
 
 _SURE = frozenset(
     (
@@ -28,40 +28,40 @@ GONE = "an element was acted on that the page does not show"
 
 
 @dataclass(frozen=True)
-class Move:
-    """An action, the place of the page it was taken on in `Moves.pages`, and when it was done."""
+class RecordedAction:
+    """An action, the place of the page it was taken on in `RecordedActions.pages`, and when it was done."""
 
-    action: Action
+    action: WebAction
     page: int
     time: int
 
 
 @dataclass
-class Moves:
+class RecordedActions:
     """A demonstration's moves; how many deeds were left out, and why; why it can't be used, if it can't.
 
     `pages` are the recording's, and those that must have been between two of them.
     """
 
-    pages: list[Page] = field(default_factory=list)
-    moves: list[Move] = field(default_factory=list)
+    pages: list[PageSnapshot] = field(default_factory=list)
+    moves: list[RecordedAction] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
     reason: str = ""
 
 
-def moves(recording: Recording) -> Moves:
+def moves(recording: Recording) -> RecordedActions:
     """Read a recording as moves.
 
     What only brings an element within reach (a scroll; a click or a Tab that takes the focus to a field that
     is written into next) is left out, and the move that follows is taken on the page of before. What changed
     nothing is left out too, unless it came last. A pointer that opened a menu on its way is a `hover`.
     """
-    result = Moves([*recording.pages])
+    result = RecordedActions([*recording.pages])
     done = deeds(recording)
     waiting: int | None = None
     for previous, deed, following in zip([None, *done], done, [*done[1:], None], strict=False):
         if deed.unseen:
-            return Moves(reason=UNSEEN)
+            return RecordedActions(reason=UNSEEN)
         if why := _needless(recording, deed, following):
             result.left_out[why] += 1
             if why in _REACHES and waiting is None:
@@ -70,9 +70,9 @@ def moves(recording: Recording) -> Moves:
         try:
             move = _move(recording, deed, deed.before if waiting is None else waiting)
         except TutelageError as error:
-            return Moves(reason=f"an action out of bounds: {str(error).partition(',')[0]}")
+            return RecordedActions(reason=f"an action out of bounds: {str(error).partition(',')[0]}")
         if move is None:
-            return Moves(reason=GONE)
+            return RecordedActions(reason=GONE)
         _point_on_the_way(result, deed, previous)
         _add(result, move)
         waiting = None
@@ -86,7 +86,7 @@ _FOCUS, _IDLE = "focus moved", "nothing changed"
 _REACHES = (_SCROLL, _FOCUS)
 
 
-def _needless(recording: Recording, deed: Deed, following: Deed | None) -> str:
+def _needless(recording: Recording, deed: FieldEdit, following: FieldEdit | None) -> str:
     """Say why a deed is no move, "" if it is one."""
     before, after = recording.pages[deed.before], recording.pages[deed.after]
     gesture = deed.first
@@ -107,18 +107,18 @@ def _needless(recording: Recording, deed: Deed, following: Deed | None) -> str:
     return _FOCUS if gesture.key.endswith("Tab") or (points and written) else ""
 
 
-def _only_moved(before: Page, after: Page) -> bool:
+def _only_moved(before: PageSnapshot, after: PageSnapshot) -> bool:
     """Whether nothing but places differ: a press on a scrollbar, which some browsers tell of as a click."""
     still = ("ref", "parent", "tag", "text", "value", "id", "classes", "width", "height")
     return before.top != after.top and all(getattr(before, one) == getattr(after, one) for one in still)
 
 
-def _tag_of(page: Page, ref: int) -> str:
+def _tag_of(page: PageSnapshot, ref: int) -> str:
     place = page.places.get(ref)
     return "" if place is None else page.tag[place]
 
 
-def _move(recording: Recording, deed: Deed, earlier: int) -> Move | None:
+def _move(recording: Recording, deed: FieldEdit, earlier: int) -> RecordedAction | None:
     """Write a deed as an action on the earlier page if the element is there, else on its own."""
     seen = earlier if deed.target in recording.pages[earlier].places else deed.before
     place = recording.pages[seen].places.get(deed.target, -1)
@@ -126,22 +126,22 @@ def _move(recording: Recording, deed: Deed, earlier: int) -> Move | None:
     here = own.places.get(deed.target, -1)
     gesture = deed.first
     if deed.text is not None:
-        action = Action("type", place, text=deed.text)
+        action = WebAction("type", place, text=deed.text)
     elif gesture.kind == "key":
         frame = here < 0 or own.is_frame(here)
-        action = Action("key", -1 if frame else place, key=gesture.key)
+        action = WebAction("key", -1 if frame else place, key=gesture.key)
     elif gesture.kind == "drag":
         x, y = _point(own, here, gesture.x, gesture.y)
         dx, dy = gesture.x2 - gesture.x, gesture.y2 - gesture.y
-        action = Action("drag", place, x, y, dx=float(dx), dy=float(dy))
+        action = WebAction("drag", place, x, y, dx=float(dx), dy=float(dy))
     else:
-        action = Action("click", place, *_point(own, here, gesture.x, gesture.y))
+        action = WebAction("click", place, *_point(own, here, gesture.x, gesture.y))
     if action.verb != "key" and place < 0:
         return None
-    return Move(action, seen, deed.end)
+    return RecordedAction(action, seen, deed.end)
 
 
-def _point(page: Page, place: int, x: int, y: int) -> tuple[float, float]:
+def _point(page: PageSnapshot, place: int, x: int, y: int) -> tuple[float, float]:
     """Say where in an element a point is, as fractions; a point beside it is at its edge."""
     if place < 0:
         return 0.5, 0.5
@@ -150,7 +150,7 @@ def _point(page: Page, place: int, x: int, y: int) -> tuple[float, float]:
     return round(min(max(across, 0), 1), _PLACES), round(min(max(down, 0), 1), _PLACES)
 
 
-def _point_on_the_way(result: Moves, deed: Deed, previous: Deed | None) -> None:
+def _point_on_the_way(result: RecordedActions, deed: FieldEdit, previous: FieldEdit | None) -> None:
     """Add what opened the menu in which something was clicked, unless that was the click before."""
     gesture = deed.first
     if gesture.kind != "click" or (previous is not None and previous.first.kind == "click"):
@@ -160,10 +160,10 @@ def _point_on_the_way(result: Moves, deed: Deed, previous: Deed | None) -> None:
         if shown is not earlier:
             result.pages.append(shown)
         page = gesture.earlier if shown is earlier else len(result.pages) - 1
-        result.moves.append(Move(Action("hover", place), page, gesture.begin))
+        result.moves.append(RecordedAction(WebAction("hover", place), page, gesture.begin))
 
 
-def _add(result: Moves, move: Move) -> None:
+def _add(result: RecordedActions, move: RecordedAction) -> None:
     """Add a move; what was written over at once was not meant."""
     last = result.moves[-1] if result.moves else None
     if (

@@ -19,10 +19,10 @@ from .recording import (
     OWN_TEXT,
     PAGE_COLUMNS,
     TAMPERED,
-    Event,
-    Page,
+    InputEvent,
+    PageSnapshot,
     Recording,
-    Unusable,
+    UnusableRecording,
     check_recording,
 )
 
@@ -43,30 +43,30 @@ def raw_files(path: Path) -> list[Path]:
     )
 
 
-def read_raw(file: Path) -> Recording | Unusable:
+def read_raw(file: Path) -> Recording | UnusableRecording:
     """Read one file; what can't be a demonstration comes back as Unusable."""
     task = file.parent.name
     if (match := _NAME.fullmatch(file.name)) is None:
-        return Unusable(str(file), task, "another kind of file")
+        return UnusableRecording(str(file), task, "another kind of file")
     try:
         data = read_bytes(file, Limits.current().text_bytes)
         document = parse_json(gunzip(data, str(file)) if file.suffix == ".gz" else data, str(file))
         if not document["states"]:
-            return Unusable(str(file), task, "nothing recorded")
+            return UnusableRecording(str(file), task, "nothing recorded")
         recording = _recording(file, match["assignment"], document)
         check_recording(recording)
         return recording
     except (TutelageError, FileNotFoundError) as error:
-        return Unusable(str(file), task, _BEYOND if "--limits" in str(error) else _UNREADABLE)
+        return UnusableRecording(str(file), task, _BEYOND if "--limits" in str(error) else _UNREADABLE)
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
-        return Unusable(str(file), task, f"unreadable ({type(error).__name__})")
+        return UnusableRecording(str(file), task, f"unreadable ({type(error).__name__})")
 
 
 def _recording(file: Path, assignment: str, document: Mapping[str, Any]) -> Recording:
     states = document["states"]
     root = states[0]["dom"]["ref"]
     live = [one for one in states if one["dom"]["ref"] == root]  # after the end, elements are numbered anew
-    pages: list[Page] = []
+    pages: list[PageSnapshot] = []
     known: dict[str, int] = {}
     events = []
     for state in live:
@@ -75,7 +75,7 @@ def _recording(file: Path, assignment: str, document: Mapping[str, Any]) -> Reco
         elements = [ref for ref in columns["ref"] if ref > 0]  # lines are numbered on from page to page
         place = known.setdefault(repr((seen, elements)), len(pages))
         if place == len(pages):
-            pages.append(Page(**columns))
+            pages.append(PageSnapshot(**columns))
         events.append(_event(state, target, place))
     utterance = document["utterance"]
     return Recording(
@@ -97,10 +97,10 @@ def _pseudonym(assignment: str) -> str:
     return "turk-" + hashlib.blake2b(assignment.encode(), digest_size=6).hexdigest()
 
 
-def _event(state: Mapping[str, Any], target: int, page: int) -> Event:
+def _event(state: Mapping[str, Any], target: int, page: int) -> InputEvent:
     done = state["action"] or {"type": "init", "timing": 0}
     numbers = {ours: int(done.get(theirs) or 0) for ours, theirs in _NUMBERS.items()}
-    return Event(int(state["time"]), done["type"], done["timing"], target, page, **numbers)
+    return InputEvent(int(state["time"]), done["type"], done["timing"], target, page, **numbers)
 
 
 _NUMBERS = {"x": "x", "y": "y", "key": "keyCode", "char": "charCode"}

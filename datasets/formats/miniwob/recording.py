@@ -24,7 +24,7 @@ _FRAMES = frozenset(("wrap", "area", "mturk_form"))
 
 
 @dataclass(frozen=True, eq=False)
-class Page:
+class PageSnapshot:
     """What a page showed: one entry an element in each list, in document order.
 
     `parent` is a place in the lists, -1 for the root; `ref` is what events name an element by (lines of text
@@ -91,11 +91,11 @@ class Page:
         return max((one for one in self.below(place) if holds[one] and self.ref[one] > 0), default=place)
 
 
-PAGE_COLUMNS = tuple(one.name for one in fields(Page))
+PAGE_COLUMNS = tuple(one.name for one in fields(PageSnapshot))
 
 
 @dataclass(frozen=True)
-class Event:
+class InputEvent:
     """One event as it reached the page: `target` is a ref (0: none of the page's), `page` a place in `pages`.
 
     `phase` is 1 before the page's own handlers and 3 after them; `time` is in ms since the page began.
@@ -127,8 +127,8 @@ class Recording:
     instruction: str
     reward: float
     scaled: float
-    pages: Sequence[Page]
-    events: Sequence[Event]
+    pages: Sequence[PageSnapshot]
+    events: Sequence[InputEvent]
     rest: int = 0
 
     @property
@@ -159,7 +159,7 @@ def check_recording(recording: Recording) -> None:
 
 
 @dataclass(frozen=True)
-class Unusable:
+class UnusableRecording:
     """What was there and is no demonstration, and why."""
 
     source: str
@@ -177,7 +177,7 @@ def in_one_form(recording: Recording) -> Recording:
     numbers = count(1)
     pages: dict[Any, int] = {}
     places = []
-    kept: list[Page] = []
+    kept: list[PageSnapshot] = []
     for page in recording.pages[: 1 + max((one.page for one in recording.events), default=-1)]:
         wrapper = _wrapper(page)
         for place, ref in enumerate(page.ref):
@@ -195,12 +195,12 @@ def in_one_form(recording: Recording) -> Recording:
     )
 
 
-def _wrapper(page: Page) -> int:
+def _wrapper(page: PageSnapshot) -> int:
     """Return the place of the form that the whole page lies in, 0 for none."""
     return next((place for place, name in enumerate(page.id) if name == "mturk_form"), 0)
 
 
-def _unwrapped(page: Page) -> Page:
+def _unwrapped(page: PageSnapshot) -> PageSnapshot:
     if not (wrapper := _wrapper(page)):
         return page
     columns = {name: [*getattr(page, name)] for name in PAGE_COLUMNS}
@@ -209,9 +209,9 @@ def _unwrapped(page: Page) -> Page:
     up = page.parent[wrapper]
     parents = [up if one == wrapper else one for one in columns["parent"]]
     columns["parent"] = [one - (one > wrapper) for one in parents]
-    return Page(**columns)
+    return PageSnapshot(**columns)
 
 
-def _renumbered(page: Page, refs: dict[int, int]) -> Page:
+def _renumbered(page: PageSnapshot, refs: dict[int, int]) -> PageSnapshot:
     lines = count(-1, -1)
     return replace(page, ref=[refs[ref] if ref > 0 else next(lines) for ref in page.ref])

@@ -12,7 +12,7 @@ from pyarrow.types import is_boolean, is_floating, is_integer, is_string
 
 from ....errors import TutelageError
 from ...parquet.bounded_parquet import BoundedParquet
-from .recording import PAGE_COLUMNS, Event, Page, Recording, check_recording
+from .recording import PAGE_COLUMNS, InputEvent, PageSnapshot, Recording, check_recording
 
 TABLES = ("episodes.parquet", "steps.parquet", "snaps.parquet", "snaps_flight.parquet")
 Columns = dict[str, Callable[[pa.DataType], bool]]
@@ -124,7 +124,7 @@ def _recording(
         instruction=episode["utterance"],
         reward=episode["raw_reward"],
         scaled=episode["reward"],
-        pages=[Page(**{name: page[name] for name in PAGE_COLUMNS}) for page in pages],
+        pages=[PageSnapshot(**{name: page[name] for name in PAGE_COLUMNS}) for page in pages],
         events=[_event(step) for step in live],
         rest=len(steps) - len(live),
     )
@@ -132,8 +132,8 @@ def _recording(
     return recording
 
 
-def _event(step: Mapping[str, Any]) -> Event:
-    return Event(
+def _event(step: Mapping[str, Any]) -> InputEvent:
+    return InputEvent(
         time=step["t"],
         kind=step["type"],
         phase=step["phase"],

@@ -10,14 +10,14 @@ from ....envs.web.action_space import action_space, observation_space, to_value
 from ....envs.web.observation import write_columns
 from ....files.finite_json import json_text
 from ...trajectory import CONTROLLERS, Trajectory, digest_of, stack_observations
-from .moves import Moves
-from .recording import PAGE_COLUMNS, Page, Recording
+from .moves import RecordedActions
+from .recording import PAGE_COLUMNS, PageSnapshot, Recording
 from .wording import with_its_color
 
 STUDY = "miniwob-turk"
 
 
-def to_trajectory(recording: Recording, read: Moves, task: Task, suite: str) -> Trajectory:
+def to_trajectory(recording: Recording, read: RecordedActions, task: Task, suite: str) -> Trajectory:
     """Make the trajectory of a demonstration: what was seen before each move, the move, and the end.
 
     The last reward is the page's own, not scaled by the time used up. The pages of 2017 had no seed that
@@ -60,12 +60,12 @@ def to_trajectory(recording: Recording, read: Moves, task: Task, suite: str) -> 
     )
 
 
-def _in_full(recording: Recording, read: Moves) -> str:
+def _in_full(recording: Recording, read: RecordedActions) -> str:
     last = read.moves[-1]
     if recording.reward < 1 or last.action.element < 0:
         return recording.instruction
     return with_its_color(recording.instruction, read.pages[last.page].bg[last.action.element])
 
 
-def _columns(page: Page) -> dict[str, list[object]]:
+def _columns(page: PageSnapshot) -> dict[str, list[object]]:
     return {name: [*getattr(page, name)] for name in PAGE_COLUMNS}

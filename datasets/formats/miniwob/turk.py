@@ -15,7 +15,7 @@ from ..all_or_none import staged_import
 from .census import Census
 from .moves import moves
 from .raw import raw_files, read_raw
-from .recording import Recording, Unusable, in_one_form
+from .recording import Recording, UnusableRecording, in_one_form
 from .tables import TABLES, count_tables, read_tables
 from .trajectories import to_trajectory
 
@@ -80,16 +80,16 @@ def _is_tables(source: Path) -> bool:
     return (source / TABLES[0]).is_file()
 
 
-def _recordings(source: Path) -> Iterator[Recording | Unusable]:
+def _recordings(source: Path) -> Iterator[Recording | UnusableRecording]:
     return read_tables(source) if _is_tables(source) else map(read_raw, raw_files(source))
 
 
 def _read(
-    one: Recording | Unusable, tasks: dict[str, Task], there: set[str], census: Census, suite: str
+    one: Recording | UnusableRecording, tasks: dict[str, Task], there: set[str], census: Census, suite: str
 ) -> Trajectory | None:
     """Make one demonstration's trajectory, or count why there is none."""
     name = _SAME.get(one.task, one.task).removesuffix("-nodelay")
-    if isinstance(one, Unusable):
+    if isinstance(one, UnusableRecording):
         census.drop(name, one.reason)
     elif (task := tasks.get(web_id(name))) is None:
         census.drop(name, NO_PAGE)

@@ -8,8 +8,8 @@ from ..cells import COLOR, EMPTY, IS_DOOR, IS_LOCKED, IS_OPEN, LIFTED
 from ..dynamics import AHEAD_X, AHEAD_Y, DROP, PICKUP, TOGGLE
 from ..kernels import kernel
 from ..missions import among
-from ..state import ALONE, GO_TO, NO_VERB, OBJECTS, OPEN, PICK_UP, PUT_NEXT, THEN, Bits, Worlds
-from .memory import CLEAR, NO_ERRAND, Minds, end_keeping, gain, in_sight, promising, survey
+from ..state import ALONE, GO_TO, NO_VERB, OBJECTS, OPEN, PICK_UP, PUT_NEXT, THEN, Bits, GridState
+from .memory import CLEAR, NO_ERRAND, PlannerMemory, end_keeping, gain, in_sight, promising, survey
 from .path_search import add_goal, key_seen, opens, spread
 
 LOOK, UNLOCK_AHEAD, CLEAR_AHEAD = 10, 11, 12
@@ -22,7 +22,7 @@ _MOST = 30
 
 
 @kernel
-def keys_wanted(worlds: Worlds, minds: Minds, b: int) -> Bits:
+def keys_wanted(worlds: GridState, minds: PlannerMemory, b: int) -> Bits:
     """Return the keys of locked doors that have been seen."""
     state = worlds.state[b]
     keys = np.uint64(0)
@@ -40,7 +40,7 @@ def keys_wanted(worlds: Worlds, minds: Minds, b: int) -> Bits:
 
 
 @kernel
-def end_errand(worlds: Worlds, minds: Minds, b: int) -> None:
+def end_errand(worlds: GridState, minds: PlannerMemory, b: int) -> None:
     """Drop an errand that is over: the object lies elsewhere, the door is unlocked."""
     state, mind = worlds.state[b], minds.mind[b]
     if mind.errand == NO_ERRAND:
@@ -57,7 +57,7 @@ def end_errand(worlds: Worlds, minds: Minds, b: int) -> None:
 
 
 @kernel
-def errand_goals(worlds: Worlds, minds: Minds, b: int) -> int:
+def errand_goals(worlds: GridState, minds: PlannerMemory, b: int) -> int:
     """Set the goals of the errand; returns what is wished for."""
     state, mind = worlds.state[b], minds.mind[b]
     x, y = state.where[mind.thing, 0], state.where[mind.thing, 1]
@@ -82,7 +82,7 @@ def errand_goals(worlds: Worlds, minds: Minds, b: int) -> int:
 
 
 @kernel
-def mission_goals(worlds: Worlds, minds: Minds, b: int) -> int:
+def mission_goals(worlds: GridState, minds: PlannerMemory, b: int) -> int:
     """Set the goals of the clauses that may be done now."""
     state = worlds.state[b]
     first = 0 if state.order == ALONE or state.order == THEN else 1
@@ -101,7 +101,7 @@ def mission_goals(worlds: Worlds, minds: Minds, b: int) -> int:
 
 
 @kernel
-def _finished(worlds: Worlds, b: int, half: int) -> bool:
+def _finished(worlds: GridState, b: int, half: int) -> bool:
     state = worlds.state[b]
     for c in range(2 * half, 2 * half + 2):
         if state.clauses[c, 0] != NO_VERB and not state.done[c]:
@@ -110,7 +110,7 @@ def _finished(worlds: Worlds, b: int, half: int) -> bool:
 
 
 @kernel
-def _clause_goals(worlds: Worlds, minds: Minds, b: int, c: int, busy: bool) -> int:
+def _clause_goals(worlds: GridState, minds: PlannerMemory, b: int, c: int, busy: bool) -> int:
     state, mind = worlds.state[b], minds.mind[b]
     verb, objects = state.clauses[c, 0], state.sets[c, 0]
     held = state.carried[1]
@@ -149,7 +149,7 @@ def _clause_goals(worlds: Worlds, minds: Minds, b: int, c: int, busy: bool) -> i
 
 
 @kernel
-def _beside_goals(worlds: Worlds, minds: Minds, b: int, objects: Bits) -> int:
+def _beside_goals(worlds: GridState, minds: PlannerMemory, b: int, objects: Bits) -> int:
     """Set the empty cells next to some objects as goals to drop on; cells that must be cleared cost more."""
     state = worlds.state[b]
     wish = NOTHING
@@ -173,7 +173,7 @@ def _beside_goals(worlds: Worlds, minds: Minds, b: int, objects: Bits) -> int:
 
 
 @kernel
-def explored(worlds: Worlds, minds: Minds, b: int) -> int:
+def explored(worlds: GridState, minds: PlannerMemory, b: int) -> int:
     """Return the pose from which the most is seen for the least walking, -1 if nothing is left to see."""
     mind = minds.mind[b]
     best = -1
@@ -195,7 +195,7 @@ def explored(worlds: Worlds, minds: Minds, b: int) -> int:
 
 
 @kernel
-def _best_view(worlds: Worlds, minds: Minds, b: int, settled: int) -> int:
+def _best_view(worlds: GridState, minds: PlannerMemory, b: int, settled: int) -> int:
     """Return the pose that shows the most unseen cells for each step to it, -1 if none shows any."""
     best, best_rate = -1, 0.0
     for i in range(settled):
@@ -210,7 +210,7 @@ def _best_view(worlds: Worlds, minds: Minds, b: int, settled: int) -> int:
 
 
 @kernel
-def _way_round(worlds: Worlds, minds: Minds, b: int, aim: int) -> int:
+def _way_round(worlds: GridState, minds: PlannerMemory, b: int, aim: int) -> int:
     """Return the aim; where it is to turn right round, the side to turn over that shows more."""
     agent = worlds.state[b].agent
     here = (agent[1] * worlds.cells.shape[2] + agent[0]) * 4
@@ -224,7 +224,7 @@ def _way_round(worlds: Worlds, minds: Minds, b: int, aim: int) -> int:
 
 
 @kernel
-def _only_doors(worlds: Worlds, b: int, wanted: int) -> bool:
+def _only_doors(worlds: GridState, b: int, wanted: int) -> bool:
     """Whether all that is wanted are doors."""
     for thing in range(1, OBJECTS):
         if among(wanted, thing) and not IS_DOOR[worlds.state[b].looks[thing]]:

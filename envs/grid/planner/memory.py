@@ -9,7 +9,7 @@ import numpy as np
 from ..cells import IS_DOOR, SEEN_THROUGH
 from ..dynamics import AHEAD_X, AHEAD_Y, MIDDLE, look_from, spread_light
 from ..kernels import allocating, kernel
-from ..state import OBJECTS, VIEW, Bits, Worlds
+from ..state import OBJECTS, VIEW, Bits, GridState
 
 NO_ERRAND, CLEAR, UNLOCK = range(3)
 """Nothing; carry an object out of the way; open a locked door, first fetching its key."""
@@ -65,7 +65,7 @@ NODE = np.dtype([("pose", np.int32), ("after", np.int32)])
 """An entry of the search's buckets, and the next one in its bucket, -1 for none."""
 
 
-class Minds(NamedTuple):
+class PlannerMemory(NamedTuple):
     """The memories of B experts, and the scratch that they share (one set of minds a thread).
 
     `cells` CELL `[B, H, W]` and `mind` MIND `[B]` are remembered. Scratch: `poses` POSE `[H * W * 4]`,
@@ -79,10 +79,10 @@ class Minds(NamedTuple):
     table: np.ndarray
 
 
-def empty_minds(count: int, height: int, width: int) -> Minds:
+def empty_minds(count: int, height: int, width: int) -> PlannerMemory:
     """Make the memories of `count` experts who have seen nothing."""
     poses = height * width * 4
-    return Minds(
+    return PlannerMemory(
         cells=np.zeros((count, height, width), CELL),
         mind=np.zeros(count, MIND),
         poses=np.zeros(poses, POSE),
@@ -92,7 +92,7 @@ def empty_minds(count: int, height: int, width: int) -> Minds:
 
 
 @kernel
-def forget(minds: Minds, b: int) -> None:
+def forget(minds: PlannerMemory, b: int) -> None:
     """Begin an episode: remember nothing."""
     for y in range(minds.cells.shape[1]):
         for x in range(minds.cells.shape[2]):
@@ -107,7 +107,7 @@ def forget(minds: Minds, b: int) -> None:
 
 
 @kernel
-def end_keeping(minds: Minds, b: int) -> None:
+def end_keeping(minds: PlannerMemory, b: int) -> None:
     """Let things be put down anywhere again."""
     for y in range(minds.cells.shape[1]):
         for x in range(minds.cells.shape[2]):
@@ -115,7 +115,7 @@ def end_keeping(minds: Minds, b: int) -> None:
 
 
 @kernel
-def in_sight(worlds: Worlds, minds: Minds, b: int, thing: int) -> bool:
+def in_sight(worlds: GridState, minds: PlannerMemory, b: int, thing: int) -> bool:
     """Whether an object lies on a cell that has been seen."""
     where = worlds.state[b].where
     x, y = where[thing, 0], where[thing, 1]
@@ -123,7 +123,7 @@ def in_sight(worlds: Worlds, minds: Minds, b: int, thing: int) -> bool:
 
 
 @allocating
-def look_around(worlds: Worlds, minds: Minds, b: int) -> Bits:
+def look_around(worlds: GridState, minds: PlannerMemory, b: int) -> Bits:
     """Remember what is in view now; returns the set of objects that came into view."""
     view, lit = np.empty((VIEW, VIEW), np.uint8), np.empty(VIEW, np.int64)
     agent = worlds.state[b].agent
@@ -146,7 +146,7 @@ def look_around(worlds: Worlds, minds: Minds, b: int) -> Bits:
 
 
 @kernel
-def promising(minds: Minds, pose: int) -> bool:
+def promising(minds: PlannerMemory, pose: int) -> bool:
     """Whether the square ahead of a pose has any of the frontier that was surveyed last."""
     height, width = minds.cells.shape[1:]
     x, y, direction = pose // 4 % width, pose // 4 // width, pose % 4
@@ -160,7 +160,7 @@ def promising(minds: Minds, pose: int) -> bool:
 
 
 @kernel
-def gain(worlds: Worlds, minds: Minds, b: int, pose: int) -> int:
+def gain(worlds: GridState, minds: PlannerMemory, b: int, pose: int) -> int:
     """Count the unseen cells worth seeing that will be seen from a pose, at least.
 
     Rooms are known to stand on a grid: an unseen cell of a wall's line counts as wall, others as empty.
@@ -196,7 +196,7 @@ def gain(worlds: Worlds, minds: Minds, b: int, pose: int) -> int:
 
 
 @kernel
-def survey(worlds: Worlds, minds: Minds, b: int, doors: bool) -> None:
+def survey(worlds: GridState, minds: PlannerMemory, b: int, doors: bool) -> None:
     """Find the cells worth seeing, `doors` only or all, and sum up those beside what has been seen.
 
     A wall between two rooms has one door at most; outer walls and corners have none.
@@ -221,7 +221,7 @@ def survey(worlds: Worlds, minds: Minds, b: int, doors: bool) -> None:
 
 
 @kernel
-def _pass_over(worlds: Worlds, minds: Minds, b: int, side: int) -> None:
+def _pass_over(worlds: GridState, minds: PlannerMemory, b: int, side: int) -> None:
     """A wall whose door has been seen has no other."""
     state = worlds.state[b]
     for thing in range(1, OBJECTS):
@@ -238,7 +238,7 @@ def _pass_over(worlds: Worlds, minds: Minds, b: int, side: int) -> None:
 
 
 @kernel
-def _borders(worlds: Worlds, minds: Minds, b: int, x: int, y: int) -> bool:
+def _borders(worlds: GridState, minds: PlannerMemory, b: int, x: int, y: int) -> bool:
     for row in range(max(y - 1, 0), min(y + 2, worlds.cells.shape[1])):
         for column in range(max(x - 1, 0), min(x + 2, worlds.cells.shape[2])):
             if minds.cells[b, row, column].seen:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from ..cells import COLOR, ENTERED, IS_DOOR, IS_KEY, IS_LOCKED, LIFTED
 from ..dynamics import AHEAD_X, AHEAD_Y
 from ..kernels import kernel
-from ..state import Worlds
-from .memory import BUCKETS, Minds, in_sight
+from ..state import GridState
+from .memory import BUCKETS, PlannerMemory, in_sight
 
 FAR = 1 << 20
 
@@ -21,7 +21,7 @@ def opens(carried: int, door: int) -> bool:
 
 
 @kernel
-def key_seen(worlds: Worlds, minds: Minds, b: int, color: int) -> int:
+def key_seen(worlds: GridState, minds: PlannerMemory, b: int, color: int) -> int:
     """Return a key of a colour that lies in sight or memory, 0 for none."""
     state = worlds.state[b]
     for thing in range(1, len(state.looks)):
@@ -34,7 +34,7 @@ def key_seen(worlds: Worlds, minds: Minds, b: int, color: int) -> int:
 
 
 @kernel
-def _keys_seen(worlds: Worlds, minds: Minds, b: int) -> int:
+def _keys_seen(worlds: GridState, minds: PlannerMemory, b: int) -> int:
     colors = 0
     for color in range(6):
         if key_seen(worlds, minds, b, color):
@@ -43,7 +43,7 @@ def _keys_seen(worlds: Worlds, minds: Minds, b: int) -> int:
 
 
 @kernel
-def entry(worlds: Worlds, minds: Minds, b: int, x: int, y: int, keys: int, through: bool) -> int:
+def entry(worlds: GridState, minds: PlannerMemory, b: int, x: int, y: int, keys: int, through: bool) -> int:
     """Return what it costs to enter a cell, 0 for never; `through` counts ways that must be cleared first."""
     if not minds.cells[b, y, x].seen:
         return 0
@@ -60,14 +60,14 @@ def entry(worlds: Worlds, minds: Minds, b: int, x: int, y: int, keys: int, throu
 
 
 @kernel
-def no_goals(minds: Minds) -> None:
+def no_goals(minds: PlannerMemory) -> None:
     """Forget all goals."""
     for pose in range(len(minds.poses)):
         minds.poses[pose].goal = -1
 
 
 @kernel
-def add_goal(minds: Minds, x: int, y: int, extra: int, deed: int) -> None:
+def add_goal(minds: PlannerMemory, x: int, y: int, extra: int, deed: int) -> None:
     """Let facing a cell be a goal, at so much extra cost; `deed` is what is done there."""
     height, width = minds.cells.shape[1:]
     for direction in range(4):
@@ -80,7 +80,7 @@ def add_goal(minds: Minds, x: int, y: int, extra: int, deed: int) -> None:
 
 
 @kernel
-def spread(worlds: Worlds, minds: Minds, b: int, through: bool, stop: bool) -> tuple[int, int]:
+def spread(worlds: GridState, minds: PlannerMemory, b: int, through: bool, stop: bool) -> tuple[int, int]:
     """Search from the agent's pose by rising cost (Dial's buckets), until a goal if `stop`.
 
     Returns the best goal's pose, -1 for none, and how many poses are in the `order` of `minds.poses`.

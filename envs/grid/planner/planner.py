@@ -12,7 +12,7 @@ import numpy as np
 from ..cells import EMPTY, ENTERED, IS_DOOR, IS_LOCKED, LIFTED
 from ..dynamics import AHEAD_X, AHEAD_Y, DONE, DROP, FORWARD, LEFT, RIGHT, TOGGLE
 from ..kernels import kernel
-from ..state import Worlds
+from ..state import GridState
 from .goals import (
     CLEAR_AHEAD,
     GOALS,
@@ -25,12 +25,12 @@ from .goals import (
     keys_wanted,
     mission_goals,
 )
-from .memory import CLEAR, NO_ERRAND, ROUTE, UNLOCK, Minds, end_keeping, gain, look_around
+from .memory import CLEAR, NO_ERRAND, ROUTE, UNLOCK, PlannerMemory, end_keeping, gain, look_around
 from .path_search import FAR, no_goals, opens, spread
 
 
 @kernel
-def advise(worlds: Worlds, minds: Minds, b: int) -> int:
+def advise(worlds: GridState, minds: PlannerMemory, b: int) -> int:
     """Return the action to take now in world `b`; DONE when no way is known. Asking again changes nothing."""
     state, mind = worlds.state[b], minds.mind[b]
     if mind.steps == state.steps and mind.length and _same(mind.pose, state.agent):
@@ -57,14 +57,14 @@ def _same(pose: np.ndarray, other: np.ndarray) -> bool:
 
 
 @kernel
-def _hindered(worlds: Worlds, b: int, action: int) -> bool:
+def _hindered(worlds: GridState, b: int, action: int) -> bool:
     agent = worlds.state[b].agent
     ahead = worlds.cells[b, agent[1] + AHEAD_Y[agent[2]], agent[0] + AHEAD_X[agent[2]]]
     return action == FORWARD and not ENTERED[ahead]
 
 
 @kernel
-def _expect(worlds: Worlds, minds: Minds, b: int, action: int) -> None:
+def _expect(worlds: GridState, minds: PlannerMemory, b: int, action: int) -> None:
     mind, agent = minds.mind[b], worlds.state[b].agent
     for i in range(3):
         mind.expected[i] = agent[i]
@@ -78,7 +78,7 @@ def _expect(worlds: Worlds, minds: Minds, b: int, action: int) -> None:
 
 
 @kernel
-def _plan(worlds: Worlds, minds: Minds, b: int) -> None:
+def _plan(worlds: GridState, minds: PlannerMemory, b: int) -> None:
     """Write a route; each try either does so or takes on the errand that stands in its way."""
     mind = minds.mind[b]
     mind.plans += 1
@@ -109,7 +109,7 @@ def _plan(worlds: Worlds, minds: Minds, b: int) -> None:
 
 
 @kernel
-def _walk(worlds: Worlds, minds: Minds, b: int, pose: int) -> bool:
+def _walk(worlds: GridState, minds: PlannerMemory, b: int, pose: int) -> bool:
     """Write the actions to a pose and its deed; false if an errand was taken on instead."""
     mind = minds.mind[b]
     width = worlds.cells.shape[2]
@@ -145,7 +145,7 @@ def _walk(worlds: Worlds, minds: Minds, b: int, pose: int) -> bool:
 
 
 @kernel
-def _write(minds: Minds, b: int, action: int) -> None:
+def _write(minds: PlannerMemory, b: int, action: int) -> None:
     mind = minds.mind[b]
     if mind.length < ROUTE:
         mind.route[mind.length] = action
@@ -153,7 +153,9 @@ def _write(minds: Minds, b: int, action: int) -> None:
 
 
 @kernel
-def _take_on(worlds: Worlds, minds: Minds, b: int, errand: int, x: int, y: int, count: int) -> bool:
+def _take_on(
+    worlds: GridState, minds: PlannerMemory, b: int, errand: int, x: int, y: int, count: int
+) -> bool:
     """Begin an errand about what lies at a cell; nothing may be put down there or on the way beyond.
 
     The way beyond is the first `count` poses in the `order` of `minds.poses`.
@@ -170,7 +172,7 @@ def _take_on(worlds: Worlds, minds: Minds, b: int, errand: int, x: int, y: int, 
 
 
 @kernel
-def _plan_drop(worlds: Worlds, minds: Minds, b: int) -> None:
+def _plan_drop(worlds: GridState, minds: PlannerMemory, b: int) -> None:
     """Write the way to the nearest cell where what is carried will be in nobody's way, and put it there."""
     width = worlds.cells.shape[2]
     _, settled = spread(worlds, minds, b, False, False)
@@ -192,7 +194,7 @@ def _plan_drop(worlds: Worlds, minds: Minds, b: int) -> None:
 
 
 @kernel
-def _nuisance(worlds: Worlds, minds: Minds, b: int, x: int, y: int) -> int:
+def _nuisance(worlds: GridState, minds: PlannerMemory, b: int, x: int, y: int) -> int:
     """Return how bad it is to put something on a cell: on the way, by a door, between two obstacles."""
     if minds.cells[b, y, x].kept:
         return 60

@@ -17,10 +17,10 @@ from tutelage.agents.evaluation.actors import (
     stack,
 )
 from tutelage.agents.evaluation.rollout import rollout
-from tutelage.datasets.simulation.simulated_crowd import Player, crowd, play
+from tutelage.datasets.simulation.simulated_crowd import SimulatedPlayer, crowd, play
 from tutelage.envs.suite import load_suite
 from tutelage.envs.task import TEST, Task
-from tutelage.envs.task_env import TaskEnvironment
+from tutelage.envs.task_env import TaskEnv
 from tutelage.errors import TutelageError
 
 SUITE = load_suite("first-steps")
@@ -44,8 +44,8 @@ class ConstantPolicy:
         return np.full((len(options["alive"]), 1), self.action), memory + 1
 
 
-def begun(actor: Actor, task: Task, count: int) -> tuple[list[TaskEnvironment], list[Any]]:
-    environments = [TaskEnvironment(task) for _ in range(count)]
+def begun(actor: Actor, task: Task, count: int) -> tuple[list[TaskEnv], list[Any]]:
+    environments = [TaskEnv(task) for _ in range(count)]
     seeds = list(TEST.first(count))
     steps = [one.reset(seed) for one, seed in zip(environments, seeds, strict=True)]
     actor.begin(environments, task, seeds)
@@ -152,8 +152,8 @@ def test_the_simulated_crowd_takes_turns_and_does_as_it_does_alone() -> None:
     played = rollout(SimulatedActor(people), task, seeds, batch=3, suite_name="s")
     assert [one.demonstrator for one in played] == [people[seed % len(people)].name for seed in seeds]
     for one in played:
-        environment = TaskEnvironment(task)
-        alone = play(Player(people[one.seed % len(people)], environment), environment, one.seed, "s")
+        environment = TaskEnv(task)
+        alone = play(SimulatedPlayer(people[one.seed % len(people)], environment), environment, one.seed, "s")
         assert alone is not None
         assert one.digest == alone[0].digest
         assert abs(int(one.times_ms[-1]) - int(alone[0].times_ms[-1])) <= 1

@@ -14,7 +14,7 @@ from tutelage.datasets.simulation.simulated_crowd import crowd
 from tutelage.datasets.store import Store
 from tutelage.envs.suite import suite_from
 from tutelage.envs.task import SELECT, TEST
-from tutelage.envs.task_env import TaskEnvironment
+from tutelage.envs.task_env import TaskEnv
 from tutelage.errors import TutelageError
 
 SUITE = suite_from(
@@ -92,7 +92,7 @@ def test_the_bars_take_the_same_reports(
 
 
 def test_choosing_a_checkpoint_uses_select_seeds_and_the_same_environments_again() -> None:
-    environments: dict[str, list[TaskEnvironment]] = {}
+    environments: dict[str, list[TaskEnv]] = {}
     first = best_of_select(Leaner(), SUITE, 3, environments=environments)
     made = list(environments["cartpole"])
     assert best_of_select(Leaner(), SUITE, 3, environments=environments) == first

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow.compute as pc
 import pytest
 from tutelage.agents.evaluation.actors import ChanceActor, ExpertActor
-from tutelage.agents.evaluation.compare import Measured
+from tutelage.agents.evaluation.compare import EvaluationResult
 from tutelage.agents.evaluation.evaluate import Evaluation, evaluate
 from tutelage.agents.evaluation.report.report import write_report
 from tutelage.agents.evaluation.rows import read_rows
@@ -20,7 +20,7 @@ from tutelage.agents.evaluation.tables import console_table, summary
 from tutelage.agents.training.run_log import read_rounds
 from tutelage.cli.main import app
 from tutelage.console.terminal import SafeConsole
-from tutelage.datasets.parallel import Died, spread_safely
+from tutelage.datasets.parallel import JobDied, spread_safely
 from tutelage.datasets.store import Store
 from tutelage.envs.suite import Suite, load_suite, suite_from
 from tutelage.envs.task import TEST
@@ -174,9 +174,9 @@ def test_an_evaluation_without_failures_is_done_anew(tmp_path: Path, folder: Pat
 
 def test_a_job_that_ends_its_process_costs_itself_only() -> None:
     results = list(spread_safely(toy_faults.square, range(8), workers=2))
-    assert [result for result in results if not isinstance(result, Died)] == [0, 1, 4, 16, 25, 36, 49]
-    assert isinstance(results[3], Died)
-    assert [*spread_safely(toy_faults.square, [3], workers=2)] == [Died()]
+    assert [result for result in results if not isinstance(result, JobDied)] == [0, 1, 4, 16, 25, 36, 49]
+    assert isinstance(results[3], JobDied)
+    assert [*spread_safely(toy_faults.square, [3], workers=2)] == [JobDied()]
 
 
 def test_choosing_a_checkpoint_outlives_a_task_that_fails() -> None:
@@ -288,7 +288,7 @@ def test_evaluate_ends_with_status_1_and_a_line_for_each_failure(tmp_path: Path,
     (folder / "switch").touch()
     result = evaluate(poles, [ExpertActor()], episodes=2, out=tmp_path / "out", facts=FACTS)
     assert {task for task, _ in result.failures} == {"ill", "lost"}
-    lines = Measured(poles, result.rows, result.trajectories).failures
+    lines = EvaluationResult(poles, result.rows, result.trajectories).failures
     assert [line.split(":")[0] for line in lines] == ["ill · expert", "lost · expert"]
 
 

@@ -13,7 +13,7 @@ from tutelage.datasets.replay import Environments, replay_proven
 from tutelage.datasets.trajectory import Digest, Trajectory
 from tutelage.envs.suite import load_suite
 from tutelage.envs.task import TEST, Task
-from tutelage.envs.task_env import Step, TaskEnvironment
+from tutelage.envs.task_env import StepResult, TaskEnv
 from tutelage.errors import TutelageError
 
 SUITE = load_suite("first-steps")
@@ -28,10 +28,10 @@ class Leaning:
         self.patience = patience
         self.steps = 0
 
-    def begin(self, environments: Sequence[TaskEnvironment], task: Task, seeds: Sequence[int]) -> None:
+    def begin(self, environments: Sequence[TaskEnv], task: Task, seeds: Sequence[int]) -> None:
         self.steps = 0
 
-    def act(self, steps: list[Step], alive: np.ndarray) -> np.ndarray:
+    def act(self, steps: list[StepResult], alive: np.ndarray) -> np.ndarray:
         self.steps += 1
         if self.steps > self.patience:
             return np.full((len(steps), 1), np.nan)
@@ -58,7 +58,7 @@ def test_experts_do_the_same_in_any_batch_and_in_used_environments(task_id: str)
     task, seeds = SUITE[task_id], TEST.first(5)
     actor = ExpertActor()
     wanted = fingerprint(rollout(actor, task, seeds, batch=5, suite_name="s"))
-    pool: list[TaskEnvironment] = []
+    pool: list[TaskEnv] = []
     for _ in range(2):
         assert fingerprint(rollout(actor, task, seeds, batch=2, suite_name="s", environments=pool)) == wanted
     assert len(pool) == 2
@@ -67,7 +67,7 @@ def test_experts_do_the_same_in_any_batch_and_in_used_environments(task_id: str)
 def test_the_actions_lead_to_the_digest_and_the_rewards_again() -> None:
     task = SUITE["goto-local"]
     for one in rollout(ChanceActor(), task, TEST.first(3), suite_name="s"):
-        environment, digest = TaskEnvironment(task), Digest()
+        environment, digest = TaskEnv(task), Digest()
         step = environment.reset(one.seed)
         last = digest.update(step.observation, 0.0, False, False)
         for action, reward in zip(one.actions, one.rewards, strict=True):
@@ -110,7 +110,7 @@ def test_progress_counts_every_episode_once() -> None:
 
 
 def test_environments_of_another_task_are_refused() -> None:
-    other = [TaskEnvironment(SUITE["taxi"])]
+    other = [TaskEnv(SUITE["taxi"])]
     with pytest.raises(TutelageError, match="expected environments of 'cartpole', got one of 'taxi'"):
         rollout(ChanceActor(), SUITE["cartpole"], [1], suite_name="s", environments=other)
 

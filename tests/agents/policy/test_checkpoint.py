@@ -7,7 +7,7 @@ import pytest
 import torch
 import yaml
 from tutelage.agents.policy.checkpoint import load, save, write_card
-from tutelage.agents.policy.encoding import Encoding, Interface, Part, Seen
+from tutelage.agents.policy.encoding import ActionPart, Encoding, IOSpec, ObservationSpec
 from tutelage.agents.policy.policy import Policy, PolicyConfig
 from tutelage.envs.suite import suite_from
 from tutelage.errors import TutelageError
@@ -20,8 +20,8 @@ SUITE = suite_from(
 
 @pytest.fixture(scope="module")
 def policy() -> Policy:
-    seen = Seen("", "vector", (2,), edges=((0.0, 0.5, 1.0), (-1.0, 0.0, 2.0)))
-    encoding = Encoding((Interface((seen,), (Part("choice", 2, 0.0),)),), {"cart": (0, "balance")})
+    seen = ObservationSpec("", "vector", (2,), edges=((0.0, 0.5, 1.0), (-1.0, 0.0, 2.0)))
+    encoding = Encoding((IOSpec((seen,), (ActionPart("choice", 2, 0.0),)),), {"cart": (0, "balance")})
     torch.manual_seed(0)
     return Policy(PolicyConfig(size=1, window=4), encoding).eval()
 

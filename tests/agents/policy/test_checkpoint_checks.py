@@ -19,22 +19,22 @@ from hypothesis import strategies as st
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from tutelage.agents.policy import checkpoint
-from tutelage.agents.policy.action_parts import Part
+from tutelage.agents.policy.action_parts import ActionPart
 from tutelage.agents.policy.checkpoint import load, save
-from tutelage.agents.policy.encoding import Encoding, Interface, Seen
+from tutelage.agents.policy.encoding import Encoding, IOSpec, ObservationSpec
 from tutelage.agents.policy.policy import Policy, PolicyConfig
 from tutelage.agents.policy.web.page_actions import page_parts
 from tutelage.envs.suite import suite_from
 from tutelage.errors import TutelageError
 
 SUITE = suite_from({"suite": "toys", "tasks": [{"id": "cart", "env": "CartPole-v1"}]})
-VECTOR = Seen("", "vector", (2,), edges=((0.0, 0.5, 1.0), (-1.0, 0.0, 2.0)))
+VECTOR = ObservationSpec("", "vector", (2,), edges=((0.0, 0.5, 1.0), (-1.0, 0.0, 2.0)))
 Document = dict[str, Any]
 
 
-def made(*seen: Seen, parts: tuple[Part, ...] = (Part("choice", 2, 0.0),)) -> Policy:
+def made(*seen: ObservationSpec, parts: tuple[ActionPart, ...] = (ActionPart("choice", 2, 0.0),)) -> Policy:
     torch.manual_seed(0)
-    encoding = Encoding((Interface(seen, parts),), {"cart": (0, "balance")})
+    encoding = Encoding((IOSpec(seen, parts),), {"cart": (0, "balance")})
     return Policy(PolicyConfig(size=1, window=4), encoding).eval()
 
 
@@ -240,16 +240,19 @@ def test_a_description_of_gigabytes_takes_none(sound: tuple[Document, bytes], tm
 @pytest.mark.parametrize(
     ("seen", "parts"),
     [
-        ((Seen("", "discrete", (), (5,), (1,)),), (Part("choice", 2, 0.0),)),
-        ((Seen("", "grid", (3, 3, 2), common=((0, 0), (1, 0))),), (Part("choice", 2, 1.0),)),
-        ((Seen("", "image", (16, 12, 3), patch=4),), (Part("bins", 41, -2.0, 2.0),)),
-        ((Seen("words", "text"), Seen("x", "vector", (1,), edges=((0.5,),))), (Part("choice", 3, 0.0),)),
-        ((Seen("elements", "page"),), page_parts(("Enter",))),
+        ((ObservationSpec("", "discrete", (), (5,), (1,)),), (ActionPart("choice", 2, 0.0),)),
+        ((ObservationSpec("", "grid", (3, 3, 2), common=((0, 0), (1, 0))),), (ActionPart("choice", 2, 1.0),)),
+        ((ObservationSpec("", "image", (16, 12, 3), patch=4),), (ActionPart("bins", 41, -2.0, 2.0),)),
+        (
+            (ObservationSpec("words", "text"), ObservationSpec("x", "vector", (1,), edges=((0.5,),))),
+            (ActionPart("choice", 3, 0.0),),
+        ),
+        ((ObservationSpec("elements", "page"),), page_parts(("Enter",))),
     ],
     ids=["discrete", "grid", "image", "text", "page"],
 )
 def test_every_kind_of_policy_comes_back(
-    seen: tuple[Seen, ...], parts: tuple[Part, ...], tmp_path: Path
+    seen: tuple[ObservationSpec, ...], parts: tuple[ActionPart, ...], tmp_path: Path
 ) -> None:
     policy = made(*seen, parts=parts)
     loaded = load(save(policy, tmp_path, suite=SUITE, lineage={})).policy

@@ -5,15 +5,15 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tutelage.agents.policy.action_parts import SKIPPED, Part
-from tutelage.agents.policy.action_sampling import Draw
+from tutelage.agents.policy.action_parts import SKIPPED, ActionPart
+from tutelage.agents.policy.action_sampling import SamplingSettings
 from tutelage.agents.policy.decoder import Decoder
-from tutelage.agents.policy.encoding import Interface
-from tutelage.agents.policy.pointer import Pool
+from tutelage.agents.policy.encoding import IOSpec
+from tutelage.agents.policy.pointer import TokenPool
 
 INTERFACES = (
-    Interface((), (Part("choice", 4, 3.0),)),
-    Interface((), (Part("bins", 41, -2.0, 2.0), Part("choice", 2, 0.0))),
+    IOSpec((), (ActionPart("choice", 4, 3.0),)),
+    IOSpec((), (ActionPart("bins", 41, -2.0, 2.0), ActionPart("choice", 2, 0.0))),
 )
 
 
@@ -41,7 +41,7 @@ def test_not_even_an_overwhelming_favourite_is_chosen_when_illegal(
     decoder = Decoder(INTERFACES, 16)
     with torch.no_grad():
         decoder.bias[favoured] = 1e6
-    draw = None if greedy else Draw(torch.Generator().manual_seed(seed))
+    draw = None if greedy else SamplingSettings(torch.Generator().manual_seed(seed))
     mask = torch.tensor([legal])
     rows = decoder.choose(torch.randn(1, 16), INTERFACES[0], 0, draw, mask)
     assert legal[int(rows[0, 0]) - 3]
@@ -76,7 +76,7 @@ def test_sampling_follows_the_probabilities(decoder: Decoder) -> None:
         decoder.options.weight.zero_()
         decoder.bias[:4] = torch.tensor([0.1, 0.2, 0.3, 0.4]).log()
     for temperature in (1.0, 2.0):
-        draw = Draw(torch.Generator().manual_seed(0), temperature)
+        draw = SamplingSettings(torch.Generator().manual_seed(0), temperature)
         rows = decoder.choose(torch.zeros(20_000, 16), INTERFACES[0], 0, draw, None)
         shares = np.bincount(rows[:, 0].astype(int) - 3, minlength=4) / len(rows)
         expected = np.array([0.1, 0.2, 0.3, 0.4]) ** (1 / temperature)
@@ -91,7 +91,10 @@ def test_the_loss_of_a_lone_choice_is_its_cross_entropy(decoder: Decoder) -> Non
     assert loss == pytest.approx(-torch.tensor([0.1, 0.2, 0.3, 0.4]).log(), rel=1e-5)
 
 
-PAGE = Interface((), (Part("choice", 2, 0.0), Part("element", 0, -1.0), Part("choice", 3, 0.0, verbs=(1,))))
+PAGE = IOSpec(
+    (),
+    (ActionPart("choice", 2, 0.0), ActionPart("element", 0, -1.0), ActionPart("choice", 3, 0.0, verbs=(1,))),
+)
 
 
 @settings(max_examples=40, deadline=None)
@@ -109,7 +112,7 @@ def test_what_is_not_wanted_is_not_chosen_while_there_is_anything_else(
     decoder = Decoder([PAGE], 16)
     with torch.no_grad():
         decoder.bias[verb] = 1e6
-    pools = {"element": Pool(torch.randn(3, 16), np.array([3]))}
+    pools = {"element": TokenPool(torch.randn(3, 16), np.array([3]))}
     chosen = decoder.choose(torch.randn(1, 16), PAGE, 0, None, None, pools, [barred])[0].astype(int).tolist()
     assert chosen[0] == verb
     assert (chosen[2] == SKIPPED) == (verb == 0)

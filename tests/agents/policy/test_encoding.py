@@ -10,20 +10,20 @@ import yaml
 from gymnasium import spaces
 from hypothesis import given
 from hypothesis import strategies as st
-from tutelage.agents.policy.action_parts import BINS, Part, targets
+from tutelage.agents.policy.action_parts import BINS, ActionPart, targets
 from tutelage.agents.policy.encoding import (
     Encoding,
-    Seen,
+    ObservationSpec,
     feature_count,
     fit_vector,
     ground_and_things,
     patches,
     quantile_features,
 )
-from tutelage.datasets.arrays.sampler import TaskColumns
+from tutelage.datasets.arrays.sampler import TaskArrays
 from tutelage.envs.spaces import action_to_row
 from tutelage.envs.task import Task
-from tutelage.envs.task_env import TaskEnvironment
+from tutelage.envs.task_env import TaskEnv
 from tutelage.errors import TutelageError
 from tutelage.tests.support.toy_page import page_columns
 
@@ -68,9 +68,9 @@ class AnySpace(gymnasium.Env[Any, Any]):
 gymnasium.register("toys/AnySpace-v0", entry_point=AnySpace, max_episode_steps=9)  # type: ignore[arg-type]
 
 
-def columns_of(task: Task, episodes: int = 4) -> TaskColumns:
+def columns_of(task: Task, episodes: int = 4) -> TaskArrays:
     """Play random actions for some episodes of nine steps."""
-    world = TaskEnvironment(task)
+    world = TaskEnv(task)
     seen, rows = [], []
     for seed in range(episodes):
         step = world.reset(seed)
@@ -80,7 +80,7 @@ def columns_of(task: Task, episodes: int = 4) -> TaskColumns:
             step = world.step(rows[-1])
     world.close()
     observations = {path: np.stack([np.asarray(one[path]) for one in seen]) for path in seen[0]}
-    return TaskColumns(
+    return TaskArrays(
         task,
         observations,
         np.stack(rows),
@@ -114,7 +114,7 @@ def test_every_kind_of_action_has_a_part_a_number(done: str) -> None:
     assert Encoding.from_dict(yaml.safe_load(yaml.safe_dump(encoding.to_dict()))) == encoding
 
 
-def _read(part: Part, wanted: np.ndarray) -> np.ndarray:
+def _read(part: ActionPart, wanted: np.ndarray) -> np.ndarray:
     if part.kind == "choice":
         return wanted + part.low
     return part.low + (wanted @ np.arange(part.size)) / (part.size - 1) * (part.high - part.low)
@@ -135,7 +135,7 @@ def test_an_untaught_task_is_named() -> None:
 
 @given(st.lists(st.floats(-3, 3), min_size=1, max_size=20))
 def test_two_bins_share_a_number_so_that_their_mean_is_it(numbers: list[float]) -> None:
-    part = Part("bins", BINS, -2.0, 2.0)
+    part = ActionPart("bins", BINS, -2.0, 2.0)
     soft = targets(part, np.array(numbers))
     assert soft.sum(1) == pytest.approx(np.ones(len(numbers)), abs=1e-6)
     assert ((soft > 0).sum(1) <= 2).all()
@@ -145,7 +145,7 @@ def test_two_bins_share_a_number_so_that_their_mean_is_it(numbers: list[float]) 
 def test_things_on_a_grid_are_found_where_they_lie_and_the_ground_is_the_rest() -> None:
     grid = np.zeros((2, 3, 4, 2), np.uint8)
     grid[1, 2, 1] = (5, 3)
-    seen = Seen("", "grid", (3, 4, 2), common=((0, 0),))
+    seen = ObservationSpec("", "grid", (3, 4, 2), common=((0, 0),))
     ground, step, cell, values = ground_and_things(seen, grid)
     assert (step.tolist(), cell.tolist(), values.tolist()) == ([1], [2 * 4 + 1], [[5, 3]])
     assert ground.shape == (2, 12)
@@ -161,14 +161,16 @@ def test_common_symbols_become_ground_and_rare_ones_things() -> None:
     assert fitted.common == ((0, 0), (7, 1))
 
 
-def _with(columns: TaskColumns, observations: np.ndarray) -> TaskColumns:
-    return TaskColumns(**{**vars(columns), "observations": {"": observations}})
+def _with(columns: TaskArrays, observations: np.ndarray) -> TaskArrays:
+    return TaskArrays(**{**vars(columns), "observations": {"": observations}})
 
 
 @given(st.lists(st.integers(-(10**6), 10**6), min_size=3, max_size=30, unique=True))
 def test_quantile_features_are_finite_bounded_and_never_fall(numbers: list[int]) -> None:
     values = np.array(sorted(numbers))[:, None] / 1000
-    seen = Seen("", "vector", (1,), edges=(tuple(np.unique(np.quantile(values, np.linspace(0, 1, 9)))),))
+    seen = ObservationSpec(
+        "", "vector", (1,), edges=(tuple(np.unique(np.quantile(values, np.linspace(0, 1, 9)))),)
+    )
     features = quantile_features(seen, values)
     assert features.shape == (len(numbers), feature_count(seen))
     assert (np.abs(features) <= 4).all()
@@ -176,7 +178,7 @@ def test_quantile_features_are_finite_bounded_and_never_fall(numbers: list[int])
 
 
 def test_a_vector_that_is_not_finite_gives_finite_features() -> None:
-    seen = Seen("", "vector", (1,), edges=((0.0, 1.0, 2.0),))
+    seen = ObservationSpec("", "vector", (1,), edges=((0.0, 1.0, 2.0),))
     assert np.isfinite(quantile_features(seen, np.array([[np.nan], [np.inf], [-np.inf]]))).all()
 
 
@@ -254,7 +256,7 @@ def test_odd_columns_keep_their_information(values: np.ndarray) -> None:
 
 def test_patches_hold_every_pixel_once() -> None:
     image = np.random.default_rng(0).integers(0, 256, (2, 7, 10, 3), dtype=np.uint8)
-    cut = patches(Seen("", "image", (7, 10, 3), patch=4), image)
+    cut = patches(ObservationSpec("", "image", (7, 10, 3), patch=4), image)
     assert cut.shape == (2, 2 * 3, 4 * 4 * 3)
     inside = image.astype(np.float64) / 255 - 0.5
     assert cut.sum() == pytest.approx(inside.sum(), abs=1e-2)

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from tutelage.agents.policy import fused_ops
-from tutelage.agents.policy.fused_ops import add_dropped, feed_forward, normalise, normed_linear
+from tutelage.agents.policy.fused_ops import add_dropped, feed_forward, normalize_rms, normed_linear
 
 
 @pytest.fixture(autouse=True)
@@ -52,7 +52,7 @@ def test_the_chains_are_the_textbook_formulas() -> None:
 def test_normed_rows_have_mean_square_one_whatever_their_scale() -> None:
     x = torch.randn(4, 32)
     for scale in (0.01, 1.0, 100.0):
-        assert normalise(x * scale).square().mean(1) == pytest.approx(torch.ones(4), rel=1e-2)
+        assert normalize_rms(x * scale).square().mean(1) == pytest.approx(torch.ones(4), rel=1e-2)
 
 
 def test_dropout_drops_its_share_and_keeps_the_mean() -> None:

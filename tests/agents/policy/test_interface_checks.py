@@ -7,22 +7,20 @@ from typing import Any
 import pytest
 from tutelage.agents.evaluation.actors import PolicyActor
 from tutelage.agents.evaluation.evaluate import evaluate
-from tutelage.agents.policy.action_parts import Part
-from tutelage.agents.policy.encoding import Encoding, Interface, Seen
+from tutelage.agents.policy.action_parts import ActionPart
+from tutelage.agents.policy.encoding import Encoding, IOSpec, ObservationSpec
 from tutelage.agents.policy.policy import Policy, PolicyConfig
 from tutelage.agents.policy.web.page_actions import page_parts
 from tutelage.envs.suite import suite_from
 from tutelage.errors import TutelageError
 
-VECTOR = Seen("", "vector", (4,), edges=((0.0, 1.0),) * 4)
-CHOICE = (Part("choice", 2, 0.0),)
+VECTOR = ObservationSpec("", "vector", (4,), edges=((0.0, 1.0),) * 4)
+CHOICE = (ActionPart("choice", 2, 0.0),)
 
 
-def play(env: str, *seen: Seen, parts: tuple[Part, ...] = CHOICE) -> None:
+def play(env: str, *seen: ObservationSpec, parts: tuple[ActionPart, ...] = CHOICE) -> None:
     suite = suite_from({"suite": "toys", "tasks": [{"id": "t", "env": env, "max_steps": 3}]})
-    policy = Policy(
-        PolicyConfig(size=1, window=4), Encoding((Interface(seen, parts),), {"t": (0, "balance")})
-    )
+    policy = Policy(PolicyConfig(size=1, window=4), Encoding((IOSpec(seen, parts),), {"t": (0, "balance")}))
     evaluate(suite, [PolicyActor(policy.eval())], episodes=2)
 
 
@@ -30,8 +28,16 @@ def play(env: str, *seen: Seen, parts: tuple[Part, ...] = CHOICE) -> None:
     ("env", "seen", "parts"),
     [
         ("CartPole-v1", (VECTOR,), CHOICE),
-        ("Pendulum-v1", (Seen("", "vector", (3,), edges=((0.0, 1.0),) * 3),), (Part("bins", 41, -2, 2),)),
-        ("FrozenLake-v1", (Seen("", "discrete", (), (16,), (0,)),), (Part("choice", 4, 0.0),)),
+        (
+            "Pendulum-v1",
+            (ObservationSpec("", "vector", (3,), edges=((0.0, 1.0),) * 3),),
+            (ActionPart("bins", 41, -2, 2),),
+        ),
+        (
+            "FrozenLake-v1",
+            (ObservationSpec("", "discrete", (), (16,), (0,)),),
+            (ActionPart("choice", 4, 0.0),),
+        ),
     ],
 )
 def test_the_task_it_was_taught_is_played(env: str, seen: Any, parts: Any) -> None:
@@ -43,12 +49,12 @@ def test_the_task_it_was_taught_is_played(env: str, seen: Any, parts: Any) -> No
     [
         ("Pendulum-v1", (VECTOR,), CHOICE, "of another kind or size"),
         ("FrozenLake-v1", (VECTOR,), CHOICE, "of another kind or size"),
-        ("CartPole-v1", (VECTOR,), (Part("choice", 3, 0.0),), "takes other actions"),
-        ("CartPole-v1", (VECTOR,), (Part("bins", 41, 0.0, 1.0),), "takes other actions"),
+        ("CartPole-v1", (VECTOR,), (ActionPart("choice", 3, 0.0),), "takes other actions"),
+        ("CartPole-v1", (VECTOR,), (ActionPart("bins", 41, 0.0, 1.0),), "takes other actions"),
         ("CartPole-v1", (VECTOR,), CHOICE * 2, "takes other actions"),
-        ("CartPole-v1", (VECTOR, Seen("words", "text")), CHOICE, "sees other things"),
-        ("CartPole-v1", (Seen("", "text"),), CHOICE, "of another kind or size"),
-        ("CartPole-v1", (Seen("elements", "page"),), page_parts(()), "sees no page"),
+        ("CartPole-v1", (VECTOR, ObservationSpec("words", "text")), CHOICE, "sees other things"),
+        ("CartPole-v1", (ObservationSpec("", "text"),), CHOICE, "of another kind or size"),
+        ("CartPole-v1", (ObservationSpec("elements", "page"),), page_parts(()), "sees no page"),
     ],
 )
 def test_another_task_of_this_name_is_refused_in_one_line(env: str, seen: Any, parts: Any, what: str) -> None:

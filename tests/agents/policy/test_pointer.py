@@ -5,23 +5,23 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
-from tutelage.agents.policy.action_sampling import Draw
-from tutelage.agents.policy.pointer import Pointer, Pool
+from tutelage.agents.policy.action_sampling import SamplingSettings
+from tutelage.agents.policy.pointer import Pointer, TokenPool
 
 WIDTH = 64
 COUNTS = st.lists(st.integers(1, 9), min_size=1, max_size=6)
 
 
-def made(counts: list[int], none: bool) -> tuple[Pointer, torch.Tensor, Pool]:
+def made(counts: list[int], none: bool) -> tuple[Pointer, torch.Tensor, TokenPool]:
     torch.manual_seed(sum(counts))
     pointer = Pointer(WIDTH, none).double()
     for weight in pointer.parameters():
         torch.nn.init.normal_(weight, std=0.3)
     x = torch.randn(len(counts), WIDTH, dtype=torch.float64)
-    return pointer, x, Pool(torch.randn(sum(counts), WIDTH, dtype=torch.float64), np.array(counts))
+    return pointer, x, TokenPool(torch.randn(sum(counts), WIDTH, dtype=torch.float64), np.array(counts))
 
 
-def rows_of(pointer: Pointer, x: torch.Tensor, pool: Pool) -> list[torch.Tensor]:
+def rows_of(pointer: Pointer, x: torch.Tensor, pool: TokenPool) -> list[torch.Tensor]:
     """Return each step's logits as if it were alone."""
     return [
         pointer._logits(x[at : at + 1], pool.of(np.array([at])))[0].double() for at in range(len(pool.counts))
@@ -48,7 +48,7 @@ def test_the_likeliest_is_chosen_and_never_one_of_another_step(counts: list[int]
     chosen = pointer.choose(x, pool, None, least)
     expected = [int(row.argmax()) - none for row in rows_of(pointer, x, pool)]
     assert chosen.tolist() == expected
-    draw = Draw(torch.Generator().manual_seed(1), 2.0)
+    draw = SamplingSettings(torch.Generator().manual_seed(1), 2.0)
     drawn = pointer.choose(x, pool, draw, least)
     assert (drawn >= least).all()
     assert (drawn < counts).all()
@@ -74,7 +74,7 @@ def test_what_is_not_wanted_is_not_chosen_unless_it_is_all_there_is(counts: list
     random = np.random.default_rng(seed)
     never = [random.permutation(count)[: random.integers(count + 1)].tolist() for count in counts]
     least = np.zeros(len(counts), np.int64)
-    for draw in (None, Draw(torch.Generator().manual_seed(seed), 3.0)):
+    for draw in (None, SamplingSettings(torch.Generator().manual_seed(seed), 3.0)):
         chosen = pointer.choose(x, pool, draw, least, never)
         for place, unwanted, count in zip(chosen.tolist(), never, counts, strict=True):
             assert place not in unwanted or len(unwanted) == count

@@ -11,12 +11,12 @@ from gymnasium import spaces
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tutelage.agents.policy.encoding import Encoding
-from tutelage.agents.policy.fused_ops import normalise
+from tutelage.agents.policy.fused_ops import normalize_rms
 from tutelage.agents.policy.policy import Policy, PolicyConfig
-from tutelage.datasets.arrays.sampler import Sampler, TaskColumns, WindowBatch
+from tutelage.datasets.arrays.sampler import Sampler, TaskArrays, WindowBatch
 from tutelage.envs.spaces import action_to_row
 from tutelage.envs.task import Task
-from tutelage.envs.task_env import TaskEnvironment
+from tutelage.envs.task_env import TaskEnv
 from tutelage.errors import TutelageError
 
 LENGTH = 9
@@ -55,10 +55,10 @@ class PolicyToy(gymnasium.Env[Any, Any]):
 gymnasium.register("toys/PolicyToy-v0", entry_point=PolicyToy, max_episode_steps=LENGTH)  # type: ignore[arg-type]
 
 
-def columns_of(world: str, episodes: int = 6) -> TaskColumns:
+def columns_of(world: str, episodes: int = 6) -> TaskArrays:
     said = "" if world == "grid" else f"do the {world}"
     task = Task(world, "toys/PolicyToy-v0", kwargs={"world": world}, instruction=said)
-    environment = TaskEnvironment(task)
+    environment = TaskEnv(task)
     seen, rows = [], []
     for seed in range(episodes):
         step = environment.reset(seed)
@@ -70,7 +70,7 @@ def columns_of(world: str, episodes: int = 6) -> TaskColumns:
     observations = {path: np.stack([np.asarray(one[path]) for one in seen]) for path in seen[0]}
     starts = np.arange(episodes + 1) * LENGTH
     ones = np.ones(episodes)
-    return TaskColumns(
+    return TaskArrays(
         task,
         observations,
         np.stack(rows),
@@ -83,16 +83,16 @@ def columns_of(world: str, episodes: int = 6) -> TaskColumns:
 
 
 @pytest.fixture(scope="module")
-def columns() -> dict[str, TaskColumns]:
+def columns() -> dict[str, TaskArrays]:
     return {world: columns_of(world) for world in WORLDS}
 
 
 @pytest.fixture(scope="module")
-def policy(columns: dict[str, TaskColumns]) -> Policy:
+def policy(columns: dict[str, TaskArrays]) -> Policy:
     return awake(PolicyConfig(size=2, window=8), columns).double()
 
 
-def awake(config: PolicyConfig, columns: dict[str, TaskColumns]) -> Policy:
+def awake(config: PolicyConfig, columns: dict[str, TaskArrays]) -> Policy:
     """Make a policy none of whose weights is zero: fresh blocks would do nothing and hide mistakes."""
     torch.manual_seed(0)
     made = Policy(config, Encoding.fit(columns)).eval()
@@ -103,7 +103,7 @@ def awake(config: PolicyConfig, columns: dict[str, TaskColumns]) -> Policy:
 
 
 @pytest.fixture(scope="module")
-def batch(columns: dict[str, TaskColumns]) -> dict[str, WindowBatch]:
+def batch(columns: dict[str, TaskArrays]) -> dict[str, WindowBatch]:
     return Sampler(columns, window=5, steps_per_batch=60, weights={}, seed=3).batch(0)
 
 
@@ -136,7 +136,7 @@ def test_gradients_are_the_numerical_ones_for_every_weight(
 
 @pytest.mark.parametrize("world", WORLDS)
 def test_a_step_means_the_same_alone_and_in_a_pack(
-    policy: Policy, columns: dict[str, TaskColumns], world: str
+    policy: Policy, columns: dict[str, TaskArrays], world: str
 ) -> None:
     seen = {path: one[:12] for path, one in columns[world].observations.items()}
     packed = policy.summarise({world: seen})
@@ -144,14 +144,14 @@ def test_a_step_means_the_same_alone_and_in_a_pack(
     assert torch.allclose(packed, torch.stack(alone), atol=1e-10)
 
 
-def test_tasks_do_not_reach_into_each_other(policy: Policy, columns: dict[str, TaskColumns]) -> None:
+def test_tasks_do_not_reach_into_each_other(policy: Policy, columns: dict[str, TaskArrays]) -> None:
     seen = {world: {k: v[:7] for k, v in one.observations.items()} for world, one in columns.items()}
     together = policy.summarise(seen)
     alone = torch.cat([policy.summarise({world: one}) for world, one in seen.items()])
     assert torch.allclose(together, alone, atol=1e-10)
 
 
-def test_things_on_a_grid_have_no_order(policy: Policy, columns: dict[str, TaskColumns]) -> None:
+def test_things_on_a_grid_have_no_order(policy: Policy, columns: dict[str, TaskArrays]) -> None:
     seen = {path: one[:9] for path, one in columns["grid"].observations.items()}
     order = np.array([3, 1, 8, 0, 2, 7, 6, 5, 4])
     shuffled = policy.summarise({"grid": {path: one[order] for path, one in seen.items()}})
@@ -188,14 +188,14 @@ def stepwise(policy: Policy, x: torch.Tensor) -> torch.Tensor:
             now = x[:, time]
             for block, ring in zip(policy.memory, memory.rings, strict=True):
                 now = block.step(now, ring, torch.arange(len(x)), time)  # type: ignore[operator]
-            outs.append(normalise(now))
+            outs.append(normalize_rms(now))
     return torch.stack(outs, 1)
 
 
 @pytest.mark.parametrize(("dtype", "exact"), [(torch.float64, 1e-10), (torch.float32, 1e-5)])
 @pytest.mark.parametrize("size", [1, 4])
 def test_step_by_step_equals_the_whole_window(
-    columns: dict[str, TaskColumns], size: int, dtype: torch.dtype, exact: float
+    columns: dict[str, TaskArrays], size: int, dtype: torch.dtype, exact: float
 ) -> None:
     policy = awake(PolicyConfig(size=size, window=8), {"grid": columns["grid"]}).to(dtype)
     x = torch.randn(3, 8, policy.config.width, dtype=dtype)
@@ -204,7 +204,7 @@ def test_step_by_step_equals_the_whole_window(
     assert (stepwise(policy, x) - whole).abs().max() < exact * max(1.0, float(whole.abs().max()))
 
 
-def test_a_full_ring_is_the_window_that_ends_now(columns: dict[str, TaskColumns]) -> None:
+def test_a_full_ring_is_the_window_that_ends_now(columns: dict[str, TaskArrays]) -> None:
     policy = awake(PolicyConfig(size=2, window=8), {"grid": columns["grid"]}).double()
     x = torch.randn(2, 21, policy.config.width, dtype=torch.float64)
     running = stepwise(policy, x)
@@ -216,7 +216,7 @@ def test_a_full_ring_is_the_window_that_ends_now(columns: dict[str, TaskColumns]
 
 @pytest.mark.parametrize("world", WORLDS)
 def test_acting_gives_what_the_whole_window_gives(
-    policy: Policy, columns: dict[str, TaskColumns], world: str
+    policy: Policy, columns: dict[str, TaskArrays], world: str
 ) -> None:
     one = columns[world]
     episodes = len(one.starts) - 1
@@ -238,7 +238,7 @@ def test_acting_gives_what_the_whole_window_gives(
 @settings(max_examples=40, deadline=None)
 @given(st.data())
 def test_an_illegal_choice_is_never_made(
-    policy: Policy, columns: dict[str, TaskColumns], data: st.DataObject
+    policy: Policy, columns: dict[str, TaskArrays], data: st.DataObject
 ) -> None:
     count = data.draw(st.integers(1, 12))
     masks = data.draw(
@@ -257,7 +257,7 @@ def test_an_illegal_choice_is_never_made(
 @settings(max_examples=30, deadline=None)
 @given(st.sampled_from(sorted(WORLDS)), st.booleans(), st.integers(0, 999))
 def test_every_action_belongs_to_its_own_task(
-    policy: Policy, columns: dict[str, TaskColumns], world: str, greedy: bool, seed: int
+    policy: Policy, columns: dict[str, TaskArrays], world: str, greedy: bool, seed: int
 ) -> None:
     seen = {path: one[:10] for path, one in columns[world].observations.items()}
     generator = torch.Generator().manual_seed(seed)
@@ -280,7 +280,7 @@ def _bounds(space: spaces.Space[Any]) -> tuple[Any, Any]:
 
 
 def test_finished_episodes_are_skipped_and_do_not_disturb_the_others(
-    policy: Policy, columns: dict[str, TaskColumns]
+    policy: Policy, columns: dict[str, TaskArrays]
 ) -> None:
     seen = {path: one[:4] for path, one in columns["vector"].observations.items()}
     alive = np.array([True, False, True, False])
@@ -292,9 +292,7 @@ def test_finished_episodes_are_skipped_and_do_not_disturb_the_others(
     assert (rows[~alive] == 0).all()
 
 
-def test_a_later_part_is_decided_from_the_earlier_one(
-    policy: Policy, columns: dict[str, TaskColumns]
-) -> None:
+def test_a_later_part_is_decided_from_the_earlier_one(policy: Policy, columns: dict[str, TaskArrays]) -> None:
     index = policy.encoding.tasks["number"][0]
     interface = policy.encoding.interfaces[index]
     x = torch.randn(1, policy.config.width, dtype=torch.float64).expand(3, -1)
@@ -306,7 +304,7 @@ def test_a_later_part_is_decided_from_the_earlier_one(
     assert len({round(float(one), 6) for one in second}) == 3
 
 
-def test_steps_of_weight_zero_teach_nothing(policy: Policy, columns: dict[str, TaskColumns]) -> None:
+def test_steps_of_weight_zero_teach_nothing(policy: Policy, columns: dict[str, TaskArrays]) -> None:
     weights = {world: np.array([1.0, 1, 1, 1e-30, 1, 1]) for world in columns}
     batch = Sampler(columns, window=9, steps_per_batch=400, weights=weights, seed=1).batch(0)
     wrong = {}
@@ -319,7 +317,7 @@ def test_steps_of_weight_zero_teach_nothing(policy: Policy, columns: dict[str, T
         assert float(policy.loss(wrong)[0]) == pytest.approx(float(policy.loss(batch)[0]), abs=1e-9)
 
 
-def test_the_same_seed_makes_the_same_policy(columns: dict[str, TaskColumns]) -> None:
+def test_the_same_seed_makes_the_same_policy(columns: dict[str, TaskArrays]) -> None:
     one, other = (awake(PolicyConfig(size=1), columns).state_dict() for _ in range(2))
     assert all(torch.equal(one[name], other[name]) for name in one)
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tutelage.agents.policy.transformer import Block, attend, pack, rotate
+from tutelage.agents.policy.transformer import TransformerBlock, attend, pack, rotate
 
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=30))
@@ -39,7 +39,7 @@ def test_packed_attention_is_the_textbook_formula_for_each_sequence(lengths: lis
 
 def test_a_summary_is_the_first_row_of_the_whole_block() -> None:
     torch.manual_seed(0)
-    block = Block(16, 2, 0.0).double()
+    block = TransformerBlock(16, 2, 0.0).double()
     with torch.no_grad():
         for weight in block.parameters():
             weight.normal_()
@@ -69,4 +69,4 @@ def test_rotation_keeps_lengths() -> None:
 def test_a_fresh_block_changes_nothing() -> None:
     packing, _ = pack(np.array([2, 3]))
     x = torch.randn(5, 16)
-    assert torch.equal(Block(16, 2, 0.1)(x, packing), x)
+    assert torch.equal(TransformerBlock(16, 2, 0.1)(x, packing), x)

@@ -14,7 +14,7 @@ import yaml
 from tutelage.agents.evaluation.rows import rows_from
 from tutelage.agents.evaluation.saved_evaluation import NewEvaluation
 from tutelage.agents.policy.checkpoint import save
-from tutelage.agents.policy.encoding import Encoding, Interface, Part, Seen
+from tutelage.agents.policy.encoding import ActionPart, Encoding, IOSpec, ObservationSpec
 from tutelage.agents.policy.policy import Policy, PolicyConfig
 from tutelage.cli.main import main
 from tutelage.datasets.formats.exchange import export_store
@@ -55,8 +55,8 @@ def handed(tmp_path_factory: pytest.TempPathFactory, fill: Callable[..., Store])
     with NewEvaluation(folder / "evaluation", suite) as evaluation:
         evaluation.store.append(tested)
         evaluation.finish(rows_from(tested, "policy"), {})
-    seen = Seen("", "vector", (2,), edges=((0.0, 0.5, 1.0), (-1.0, 0.0, 2.0)))
-    encoding = Encoding((Interface((seen,), (Part("choice", 2, 0.0),)),), {"form": (0, "press")})
+    seen = ObservationSpec("", "vector", (2,), edges=((0.0, 0.5, 1.0), (-1.0, 0.0, 2.0)))
+    encoding = Encoding((IOSpec((seen,), (ActionPart("choice", 2, 0.0),)),), {"form": (0, "press")})
     torch.manual_seed(0)
     save(Policy(PolicyConfig(size=1, window=4), encoding), folder / "kept", suite=suite, lineage={})
     for name in ("minari", "foreign", "lerobot"):

@@ -3,7 +3,7 @@ from __future__ import annotations
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tutelage.agents.policy.word_embedding import BUCKETS, Words, buckets_of, split
+from tutelage.agents.policy.word_embedding import BUCKETS, WordEmbedding, buckets_of, split
 
 
 @given(st.text(max_size=30))
@@ -24,7 +24,7 @@ def test_words_spelled_alike_share_rows() -> None:
 
 def test_a_sentence_means_the_same_in_any_company() -> None:
     torch.manual_seed(0)
-    words = Words(16)
+    words = WordEmbedding(16)
     together, counts = words(["go to the red ball", "", "stop"])
     alone, _ = words(["go to the red ball"])
     assert counts.tolist() == [5, 1, 1]
@@ -32,13 +32,13 @@ def test_a_sentence_means_the_same_in_any_company() -> None:
 
 
 def test_the_order_of_words_matters() -> None:
-    words = Words(16)
+    words = WordEmbedding(16)
     one, _ = words(["put ball box"])
     other, _ = words(["put box ball"])
     assert not torch.allclose(one[1], other[2])
 
 
 def test_a_very_long_text_is_read_to_its_end() -> None:
-    tokens, counts = Words(8)(["word " * 400])
+    tokens, counts = WordEmbedding(8)(["word " * 400])
     assert counts.tolist() == [400]
     assert torch.isfinite(tokens).all()

@@ -18,7 +18,7 @@ from tutelage.agents.policy.checkpoint import load
 from tutelage.agents.policy.policy import Policy
 from tutelage.agents.training.behavior_cloning import train
 from tutelage.agents.training.config import TrainConfig
-from tutelage.datasets.quality.weights import Weight
+from tutelage.datasets.quality.weights import DemonstratorWeight
 from tutelage.datasets.simulation.simulated_crowd import simulate
 from tutelage.datasets.store import Store
 from tutelage.envs.suite import suite_from
@@ -208,7 +208,7 @@ def test_failures_teach_nothing_by_default(store: Store, tmp_path: Path) -> None
 
 
 def test_what_everyone_weighs_is_told_before_training(store: Store, tmp_path: Path) -> None:
-    told: list[Weight] = []
+    told: list[DemonstratorWeight] = []
     train([store], tmp_path, replace(CONFIG, steps=1, weights="both"), tell=told.extend)
     assert len(told) == len({one.demonstrator for one in store.trajectories()})
     assert all(0 <= one.weight <= 1 and one.reason for one in told)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from tutelage.agents.training import cores
-from tutelage.agents.training.cores import Pace, Usage, allowed_cores, threads_for
+from tutelage.agents.training.cores import CpuUsage, ThroughputMonitor, allowed_cores, threads_for
 
 
 def test_torch_waits_passively_unless_it_is_told_otherwise() -> None:
@@ -61,13 +61,13 @@ def test_the_quota_of_a_control_group_counts(files: dict[str, str], expected: fl
 
 
 def test_what_others_take_is_not_free() -> None:
-    before, after = Usage(0.0, 10.0, 5.0), Usage(2.0, 11.0, 7.0)
+    before, after = CpuUsage(0.0, 10.0, 5.0), CpuUsage(2.0, 11.0, 7.0)
     assert after.free_since(before) == pytest.approx(1.5)  # half a core was idle, one was ours
 
 
 def test_a_rate_far_below_the_best_is_said_once_and_again_after_it_was_well() -> None:
     told: list[int] = []
-    pace = Pace(2, told.append)
+    pace = ThroughputMonitor(2, told.append)
     notes = [pace.rate(rate) for rate in (5.0, 5.2, 4.0, 2.0, 1.5, 4.9, 0.03)]
     assert told == [2]
     assert [bool(text) for text in notes] == [False, False, False, True, False, False, True]

@@ -10,9 +10,9 @@ import pytest
 from tutelage.agents.training.config import TrainConfig
 from tutelage.agents.training.expertise_models import skills
 from tutelage.datasets.arrays.array_subset import episodes_of
-from tutelage.datasets.arrays.sampler import TaskColumns, load_columns
-from tutelage.datasets.quality.expertise import Expertise
-from tutelage.datasets.simulation.profiles import Profile, SimulatedDemonstrator
+from tutelage.datasets.arrays.sampler import TaskArrays, load_columns
+from tutelage.datasets.quality.expertise import ExpertiseEstimate
+from tutelage.datasets.simulation.profiles import DemonstratorProfile, SimulatedDemonstrator
 from tutelage.datasets.simulation.simulated_crowd import crowd, simulate
 from tutelage.datasets.store import Store
 from tutelage.envs.suite import load_suite
@@ -20,7 +20,7 @@ from tutelage.tests.support.toy_page import page_columns
 
 SUITE = load_suite("first-steps")
 CONFIG = TrainConfig(batch_steps=320, threads=1)
-NOISY = SimulatedDemonstrator("noisy-01", Profile("noisy", slip=0.6))
+NOISY = SimulatedDemonstrator("noisy-01", DemonstratorProfile("noisy", slip=0.6))
 PEOPLE = [*crowd({"careful": 5, "hostile": 2}), NOISY]
 
 
@@ -32,17 +32,17 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 
 @pytest.fixture(scope="module")
-def columns(store: Store) -> dict[str, TaskColumns]:
+def columns(store: Store) -> dict[str, TaskArrays]:
     return load_columns([store], live=True)
 
 
 @pytest.fixture(scope="module")
-def judged(columns: dict[str, TaskColumns]) -> dict[str, Expertise]:
+def judged(columns: dict[str, TaskArrays]) -> dict[str, ExpertiseEstimate]:
     return skills(columns, CONFIG)
 
 
 def test_who_does_not_care_is_found_out_and_careful_people_are_trusted(
-    judged: dict[str, Expertise],
+    judged: dict[str, ExpertiseEstimate],
 ) -> None:
     assert all(judged[f"careful-0{n}"].weight > 0.9 for n in range(1, 6))
     assert judged["hostile-01"].weight < 0.1
@@ -51,7 +51,7 @@ def test_who_does_not_care_is_found_out_and_careful_people_are_trusted(
     assert judged["noisy-01"].weight < 0.8
 
 
-def test_outcomes_are_not_looked_at(columns: dict[str, TaskColumns]) -> None:
+def test_outcomes_are_not_looked_at(columns: dict[str, TaskArrays]) -> None:
     rooms = columns["goto-red-ball-grey"]
     third = episodes_of(rooms, range(0, len(rooms.demonstrator), 3))
     unknown = replace(third, success=~third.success, returns=third.returns * np.nan)
@@ -63,7 +63,7 @@ def test_outcomes_are_not_looked_at(columns: dict[str, TaskColumns]) -> None:
 
 @pytest.mark.soak
 def test_the_order_of_parts_and_of_stores_changes_nothing(
-    store: Store, judged: dict[str, Expertise], tmp_path: Path
+    store: Store, judged: dict[str, ExpertiseEstimate], tmp_path: Path
 ) -> None:
     episodes = list(store.trajectories())
     shuffled = [episodes[at] for at in np.random.default_rng(0).permutation(len(episodes))]
@@ -74,20 +74,20 @@ def test_the_order_of_parts_and_of_stores_changes_nothing(
     assert skills(load_columns([second, first], live=True), CONFIG) == judged
 
 
-def test_a_task_that_only_one_half_has_played_judges_nobody(columns: dict[str, TaskColumns]) -> None:
+def test_a_task_that_only_one_half_has_played_judges_nobody(columns: dict[str, TaskArrays]) -> None:
     pendulum = columns["pendulum"]
     alone = episodes_of(pendulum, [at for at, who in enumerate(pendulum.demonstrator) if who == "careful-01"])
     found = skills({"goto-red-ball-grey": columns["goto-red-ball-grey"], "pendulum": alone}, CONFIG)
     assert found["careful-01"].weight > 0.9
 
 
-def test_three_people_are_too_few(columns: dict[str, TaskColumns]) -> None:
+def test_three_people_are_too_few(columns: dict[str, TaskArrays]) -> None:
     one = columns["goto-red-ball-grey"]
     few = episodes_of(one, [at for at, who in enumerate(one.demonstrator) if who < "careful-04"])
     assert skills({"goto-red-ball-grey": few}, CONFIG) == {}
 
 
-def test_chosen_episodes_hold_what_the_whole_columns_do(columns: dict[str, TaskColumns]) -> None:
+def test_chosen_episodes_hold_what_the_whole_columns_do(columns: dict[str, TaskArrays]) -> None:
     for one in columns.values():
         chosen = [7, 2, 11]
         some = episodes_of(one, chosen)

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from tutelage.agents.training.metrics_log import Log, read_log
+from tutelage.agents.training.metrics_log import MetricsLog, read_log
 from tutelage.errors import TutelageError
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
     """A run that logged steps 10 to 40."""
-    log = Log(tmp_path, 0, fail)
+    log = MetricsLog(tmp_path, 0, fail)
     for step in (10, 20, 30, 40):
         log.write(step, {"loss": 1 / step, "task_loss": {"go": 2 / step}})
     log.close()
@@ -38,7 +38,7 @@ def test_tensorboard_reads_the_same_figures(run: Path) -> None:
 
 
 def test_what_came_after_the_state_is_written_anew(run: Path) -> None:
-    log = Log(run, 20, fail)
+    log = MetricsLog(run, 20, fail)
     log.write(30, {"loss": 5.0})
     log.close()
     assert steps(run) == [10, 20, 30]
@@ -51,7 +51,7 @@ def test_an_unfinished_last_line_is_dropped_and_said(run: Path) -> None:
     with (run / "metrics.jsonl").open("a") as file:
         file.write('{"step": 50, "los')
     notices: list[str] = []
-    log = Log(run, 40, notices.append)
+    log = MetricsLog(run, 40, notices.append)
     log.write(50, {"loss": 0.1})
     log.close()
     assert steps(run) == [10, 20, 30, 40, 50]
@@ -62,21 +62,21 @@ def test_a_damaged_line_in_the_middle_is_named(run: Path) -> None:
     path = run / "metrics.jsonl"
     path.write_text(path.read_text().replace('"step": 20, "loss": 0.05', '"step": 20, "loss": 0.04'))
     with pytest.raises(TutelageError, match=r"expected line 2 of .*metrics\.jsonl as it was written"):
-        Log(run, 40, fail)
+        MetricsLog(run, 40, fail)
 
 
 def test_lines_that_are_missing_from_the_end_are_missed(run: Path) -> None:
     path = run / "metrics.jsonl"
     path.write_text("".join(path.read_text().splitlines(keepends=True)[:2]))
     with pytest.raises(TutelageError, match=r"figures up to step 40 .* none after step 20"):
-        Log(run, 40, fail)
+        MetricsLog(run, 40, fail)
     assert steps(run) == [10, 20], "nothing was touched"
 
 
 def test_the_remedy_works_a_run_goes_on_without_its_figures(run: Path) -> None:
     (run / "metrics.jsonl").unlink()
     notices: list[str] = []
-    log = Log(run, 40, notices.append)
+    log = MetricsLog(run, 40, notices.append)
     log.write(50, {"loss": 0.1})
     log.close()
     assert steps(run) == [50]

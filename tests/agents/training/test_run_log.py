@@ -7,12 +7,15 @@ from typing import Any
 
 import pytest
 from hypothesis import strategies as st
-from tutelage.agents.training.run_log import Round, read_rounds, write_rounds
+from tutelage.agents.training.run_log import SelfImitationRound, read_rounds, write_rounds
 from tutelage.agents.training.sealed_lines import seal_lines
 from tutelage.errors import TutelageError
 from tutelage.tests.support.damage import flip_bit, for_any_bit
 
-ROUNDS = [Round(1, {"go": 0.25}, 7, {"go": 0.75}), Round(2, {"go": 0.5}, 9, {"go": 1.0})]
+ROUNDS = [
+    SelfImitationRound(1, {"go": 0.25}, 7, {"go": 0.75}),
+    SelfImitationRound(2, {"go": 0.5}, 9, {"go": 1.0}),
+]
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ from tutelage.datasets.replay import replay
 from tutelage.datasets.store import Store
 from tutelage.envs.suite import suite_from
 from tutelage.envs.task import Task
-from tutelage.envs.task_env import Step, TaskEnvironment
+from tutelage.envs.task_env import StepResult, TaskEnv
 
 SIGNS = 8
 CONFIG = TrainConfig(
@@ -83,10 +83,10 @@ class Teacher:
     def plays(self, task: Task) -> bool:
         return True
 
-    def begin(self, environments: Sequence[TaskEnvironment], task: Task, seeds: Sequence[int]) -> None:
+    def begin(self, environments: Sequence[TaskEnv], task: Task, seeds: Sequence[int]) -> None:
         self.demonstrators = ["ann"] * len(seeds)
 
-    def act(self, steps: list[Step], alive: np.ndarray) -> np.ndarray:
+    def act(self, steps: list[StepResult], alive: np.ndarray) -> np.ndarray:
         signs = [int(one.observation[""]) for one in steps]
         return np.array([[sign if sign < 4 else 0] for sign in signs], np.float64)
 
@@ -118,7 +118,7 @@ def test_practice_finds_what_nobody_showed(run: tuple[Store, Path]) -> None:
 
     practice = Store.open(folder / "practice")
     assert len(practice) == sum(one.kept for one in rounds)
-    environment = TaskEnvironment(SUITE["sign"])
+    environment = TaskEnv(SUITE["sign"])
     for one in practice.trajectories():
         assert one.success
         assert one.kind == "policy"

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 from tutelage.crowd.browsing import reel as reels
-from tutelage.crowd.browsing.reel import Gone, Reel
+from tutelage.crowd.browsing.reel import EpisodePlayback, RequestSuperseded
 from tutelage.crowd.dashboard.playback import FRAME, HEADER, TOLD
 from tutelage.crowd.hosting.frame_codec import Encoder
-from tutelage.crowd.hosting.grid_host import GridGround, GridWorld
-from tutelage.crowd.hosting.host import InlineWorld, World
+from tutelage.crowd.hosting.grid_host import GridHost, SharedGridLevel
+from tutelage.crowd.hosting.host import EnvironmentHost, InlineHost
 from tutelage.datasets.trajectory import Trajectory
 from tutelage.envs.suite import suite_from
 from tutelage.tests.support.edited import play_actions
@@ -62,8 +62,8 @@ SUITE = suite_from(
 )
 
 
-def world(task: str) -> World:
-    return GridWorld(GridGround(SUITE[task])) if task == "room" else InlineWorld(SUITE[task], Encoder())
+def world(task: str) -> EnvironmentHost:
+    return GridHost(SharedGridLevel(SUITE[task])) if task == "room" else InlineHost(SUITE[task], Encoder())
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +83,9 @@ def parts(stream: bytes) -> Iterator[tuple[int, bytes]]:
         at += HEADER.size + size
 
 
-async def shown(reel: Reel, first: int, count: int = 1) -> tuple[list[bytes], list[dict[str, Any]]]:
+async def shown(
+    reel: EpisodePlayback, first: int, count: int = 1
+) -> tuple[list[bytes], list[dict[str, Any]]]:
     """Return the pictures of a window, and what is told on the way."""
 
     async def stays() -> bool:
@@ -95,7 +97,7 @@ async def shown(reel: Reel, first: int, count: int = 1) -> tuple[list[bytes], li
 
 
 async def test_a_far_moment_costs_the_pictures_around_it_only(episodes: dict[str, Trajectory]) -> None:
-    reel = Reel(episodes["road"], world("road"))
+    reel = EpisodePlayback(episodes["road"], world("road"))
     await reel.begin()
     Odometer.pictures = 0
     [far], _ = await shown(reel, 2500)
@@ -116,7 +118,7 @@ async def test_a_far_moment_costs_the_pictures_around_it_only(episodes: dict[str
 async def test_what_is_come_to_without_pictures_is_what_is_come_to_with_them(
     episodes: dict[str, Trajectory],
 ) -> None:
-    slow, fast = (Reel(episodes["room"], world("room")) for _ in range(2))
+    slow, fast = (EpisodePlayback(episodes["room"], world("room")) for _ in range(2))
     await slow.begin()
     await fast.begin()
     steps = len(episodes["room"])
@@ -133,7 +135,7 @@ async def test_what_takes_long_is_told_on_the_way_and_ends_when_the_page_is_gone
 ) -> None:
     monkeypatch.setattr(reels, "_TELL_SECONDS", 0.0)
     monkeypatch.setattr(reels, "_LOOK_SECONDS", 0.0)
-    reel = Reel(episodes["room"], world("room"))
+    reel = EpisodePlayback(episodes["room"], world("room"))
     await reel.begin()
     _, told = await shown(reel, len(episodes["room"]))
     progress = [part["step"] for part in told if part["type"] == "progress"]
@@ -143,9 +145,9 @@ async def test_what_takes_long_is_told_on_the_way_and_ends_when_the_page_is_gone
     async def is_gone() -> bool:
         return True
 
-    other = Reel(episodes["road"], world("road"))
+    other = EpisodePlayback(episodes["road"], world("road"))
     await other.begin()
-    with pytest.raises(Gone):
+    with pytest.raises(RequestSuperseded):
         await anext(other.frames(LONG, 1, is_gone))
     [picture], _ = await shown(other, 0)
     assert picture  # what was broken off begins anew
@@ -154,7 +156,7 @@ async def test_what_takes_long_is_told_on_the_way_and_ends_when_the_page_is_gone
 async def test_what_differs_is_named_with_its_step(episodes: dict[str, Trajectory]) -> None:
     rewards = episodes["road"].rewards.copy()
     rewards[1200] = 7
-    reel = Reel(replace(episodes["road"], rewards=rewards), world("road"))
+    reel = EpisodePlayback(replace(episodes["road"], rewards=rewards), world("road"))
     await reel.begin()
     _, told = await shown(reel, LONG)
     assert told[-1]["why"].startswith("Not exact: another reward at step 1201 (1, stored: 7)")

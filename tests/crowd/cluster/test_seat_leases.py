@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 import sqlalchemy as sql
 from tutelage.crowd.cluster import seat_leases as module
-from tutelage.crowd.cluster.seat_leases import Leases
+from tutelage.crowd.cluster.seat_leases import SeatLeases
 from tutelage.crowd.storage.database import writing
 from tutelage.crowd.storage.journal import Journal
 from tutelage.crowd.storage.journal_records import EpisodeRecord, SeatRecord, StepRecord
-from tutelage.crowd.storage.study_tables import Ledger
+from tutelage.crowd.storage.study_tables import StudyDatabase
 from tutelage.crowd.storage.write_fence import writers
 from tutelage.errors import TutelageError
 
@@ -24,7 +24,7 @@ from tutelage.errors import TutelageError
 @dataclass
 class Server:
     journal: Journal
-    leases: Leases
+    leases: SeatLeases
     lost: list[str] = field(default_factory=list)
 
 
@@ -36,7 +36,7 @@ def server(database_url: str) -> Iterator[Callable[..., Server]]:
         def one(store: str = "") -> Server:
             journal = stack.enter_context(Journal(database_url, shared=True))
             lost: list[str] = []
-            leases = Leases(journal, Ledger(journal.engine), on_lost=lost.append, store=store)
+            leases = SeatLeases(journal, StudyDatabase(journal.engine), on_lost=lost.append, store=store)
             stack.callback(leases.close)
             leases.beat()
             return Server(journal, leases, lost)
@@ -206,4 +206,4 @@ def test_a_server_that_leaves_takes_its_row_with_it(server: Callable[..., Server
 
 def test_leases_need_a_shared_journal(tmp_path: Any) -> None:
     with Journal(tmp_path / "j.sqlite") as journal, pytest.raises(TutelageError, match="servers share"):
-        Leases(journal, Ledger(journal.engine), on_lost=print)
+        SeatLeases(journal, StudyDatabase(journal.engine), on_lost=print)

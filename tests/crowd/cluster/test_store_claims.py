@@ -11,16 +11,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tutelage.crowd.cluster import seat_leases as leases_module
-from tutelage.crowd.cluster.seat_leases import Leases
-from tutelage.crowd.cluster.store_claims import Keepers, store_id
-from tutelage.crowd.hosting.host import Kept
+from tutelage.crowd.cluster.seat_leases import SeatLeases
+from tutelage.crowd.cluster.store_claims import StoreClaims, store_id
+from tutelage.crowd.hosting.host import FinishedEpisode
 from tutelage.crowd.seats.session import Phase, Session
 from tutelage.crowd.settings import Settings
 from tutelage.crowd.storage import archiver
-from tutelage.crowd.storage.archiver import Keeper
+from tutelage.crowd.storage.archiver import Archiver
 from tutelage.crowd.storage.journal import Journal
 from tutelage.crowd.storage.journal_records import SeatRecord
-from tutelage.crowd.storage.study_tables import Ledger
+from tutelage.crowd.storage.study_tables import StudyDatabase
 from tutelage.datasets.store import Store
 from tutelage.envs.suite import Suite
 
@@ -32,16 +32,16 @@ class Server:
 
     def __init__(self, url: str, folder: Path, suite: Suite) -> None:
         self.journal = Journal(url, shared=True)
-        ledger = Ledger(self.journal.engine)
+        ledger = StudyDatabase(self.journal.engine)
         self.store = Store.create(folder, suite)
         name = store_id(folder)
-        self.leases = Leases(self.journal, ledger, on_lost=lambda _: None, store=name)
+        self.leases = SeatLeases(self.journal, ledger, on_lost=lambda _: None, store=name)
         self.leases.beat()
-        self.keepers = Keepers(self.journal, ledger, self.leases, name, suite.name)
+        self.keepers = StoreClaims(self.journal, ledger, self.leases, name, suite.name)
         self.settings = Settings(suite, folder)
-        self.delivered: list[Kept] = []
+        self.delivered: list[FinishedEpisode] = []
 
-    def play(self, seed: int, seat: str = "a") -> Kept:
+    def play(self, seed: int, seat: str = "a") -> FinishedEpisode:
         """Play and keep one episode; nobody stores it yet."""
 
         async def run() -> None:
@@ -58,8 +58,8 @@ class Server:
         asyncio.run(run())
         return self.delivered[-1]
 
-    def keeper(self) -> Keeper:
-        return Keeper(self.settings, self.journal, self.store, pytest.fail, self.keepers)
+    def keeper(self) -> Archiver:
+        return Archiver(self.settings, self.journal, self.store, pytest.fail, self.keepers)
 
     def has(self) -> list[int]:
         return sorted(self.store.episodes()["seed"].to_pylist())

@@ -7,16 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tutelage.cli.main import app
-from tutelage.crowd.hosting.episode import Episode
+from tutelage.crowd.hosting.episode import EpisodeProgress
 from tutelage.crowd.seats.recorder import JOURNAL
 from tutelage.crowd.settings import Settings
-from tutelage.crowd.storage.archiver import Keeper
+from tutelage.crowd.storage.archiver import Archiver
 from tutelage.crowd.storage.journal import Journal
 from tutelage.crowd.storage.journal_records import EpisodeRecord, SeatRecord
 from tutelage.datasets.editing import edit_log
 from tutelage.datasets.store import Store
 from tutelage.envs.suite import Suite
-from tutelage.envs.task_env import TaskEnvironment
+from tutelage.envs.task_env import TaskEnv
 from tutelage.tests.support.edited import edit, killed_at
 from typer.testing import CliRunner
 
@@ -24,9 +24,9 @@ from typer.testing import CliRunner
 def keep_one(folder: Path, suite: Suite) -> str:
     """Make a store, and a journal with an episode that is kept and not stored yet; returns its id."""
     Store.create(folder, suite)
-    environment, task = TaskEnvironment(suite["cartpole"]), suite["cartpole"]
+    environment, task = TaskEnv(suite["cartpole"]), suite["cartpole"]
     begun = EpisodeRecord("seat", "ann", suite.name, task.id, task.env, 3, b"")
-    episode = Episode.begin(environment, begun)
+    episode = EpisodeProgress.begin(environment, begun)
     with Journal(folder / JOURNAL) as journal:
         journal.sit(SeatRecord("seat", "ann"))
         journal.begin(episode.record)
@@ -43,7 +43,7 @@ def keep_one(folder: Path, suite: Suite) -> str:
 def start_recorder(folder: Path, suite: Suite) -> None:
     """Do what a recorder does at its start: store what the journal has as kept, and mark it."""
     with Journal(folder / JOURNAL) as journal:
-        Keeper(Settings(suite, folder), journal, Store.create(folder, suite), pytest.fail).close()
+        Archiver(Settings(suite, folder), journal, Store.create(folder, suite), pytest.fail).close()
         journal.flush()
 
 

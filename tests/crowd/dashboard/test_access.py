@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sql
-from tutelage.crowd.dashboard.admin_token import HASH, SESSION_SECONDS, Admin, Attempts, make_admin
+from tutelage.crowd.dashboard.admin_token import HASH, SESSION_SECONDS, AdminToken, FailedAttempts, make_admin
 from tutelage.crowd.storage.secret import Secret
 from tutelage.crowd.storage.study_tables import events, people
 from tutelage.crowd.studies.moderation import standing
@@ -38,7 +38,7 @@ def test_the_token_is_seen_once_and_only_its_hash_is_kept(tmp_path: Path) -> Non
     file = folder / HASH
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert token not in file.read_text()
-    admin = Admin(folder, Secret.load(folder))
+    admin = AdminToken(folder, Secret.load(folder))
     assert admin.knows(token)
     assert not admin.knows(token + "x")
     assert not admin.knows("")
@@ -51,7 +51,7 @@ def test_the_token_is_seen_once_and_only_its_hash_is_kept(tmp_path: Path) -> Non
 def test_a_session_ends_by_itself_and_with_its_token(tmp_path: Path) -> None:
     now = [1000.0]
     make_admin(tmp_path)
-    admin = Admin(tmp_path, Secret.load(tmp_path), lambda: now[0])
+    admin = AdminToken(tmp_path, Secret.load(tmp_path), lambda: now[0])
     cookie = admin.sign_in()
     assert admin.session(cookie) is not None
     assert admin.session(admin.visit()) is None
@@ -71,7 +71,7 @@ def test_a_session_ends_by_itself_and_with_its_token(tmp_path: Path) -> None:
 
 def test_wrong_tokens_cost_an_address_its_next_attempts_and_no_memory() -> None:
     now = [0.0]
-    attempts = Attempts(lambda: now[0])
+    attempts = FailedAttempts(lambda: now[0])
     for _ in range(8):
         assert attempts.wait("a") == 0
         attempts.wrong("a")
@@ -119,7 +119,7 @@ def test_the_environment_may_say_which_token_it_is(tmp_path: Path, monkeypatch: 
     admins = []
     for name in ("a", "b"):
         assert make_admin(tmp_path / name) is None, "nothing is printed"
-        admins.append(Admin(tmp_path / name, secret))
+        admins.append(AdminToken(tmp_path / name, secret))
     assert all(one.knows(token) for one in admins)
     assert admins[0].cookie == admins[1].cookie
     assert admins[1].session(admins[0].sign_in()) is not None

@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 import pytest
 from scipy import stats
 from tutelage.crowd.dashboard.metrics import exposition
-from tutelage.crowd.dashboard.monitor import WINDOWS, Plan, figures
+from tutelage.crowd.dashboard.monitor import WINDOWS, StudyTargets, figures
 from tutelage.crowd.dashboard.participants import one_person, roster
-from tutelage.crowd.server.server_metrics import Meter, beat_alone
+from tutelage.crowd.server.server_metrics import ServerMetrics, beat_alone
 from tutelage.crowd.storage.journal import Journal
-from tutelage.crowd.storage.study_tables import Ledger, claims, conduct, people, servers
+from tutelage.crowd.storage.study_tables import StudyDatabase, claims, conduct, people, servers
 from tutelage.crowd.studies.moderation import decide, standing
 from tutelage.envs.suite import suite_from
 from tutelage.errors import TutelageError
@@ -22,17 +22,19 @@ from tutelage.tests.support.busy import Busy, busy
 SUITE = suite_from(
     {"suite": "two", "tasks": [{"id": "lake", "env": "FrozenLake-v1"}, {"id": "pole", "env": "CartPole-v1"}]}
 )
-PLAN = Plan("study", SUITE, "A study", people=3, episodes=4, quotas={"lake": 5, "pole": None}, tolerance=1.5)
+PLAN = StudyTargets(
+    "study", SUITE, "A study", people=3, episodes=4, quotas={"lake": 5, "pole": None}, tolerance=1.5
+)
 
 
 @pytest.fixture
-def ledger(database_url: str) -> Iterator[Ledger]:
+def ledger(database_url: str) -> Iterator[StudyDatabase]:
     """Give the ledger of an empty database, once of each kind."""
     with Journal(database_url) as journal:
-        yield Ledger(journal.engine)
+        yield StudyDatabase(journal.engine)
 
 
-def come(ledger: Ledger, person: str, **values: object) -> None:
+def come(ledger: StudyDatabase, person: str, **values: object) -> None:
     now = time.time()
     row = {
         "person": person,
@@ -51,7 +53,7 @@ def come(ledger: Ledger, person: str, **values: object) -> None:
         connection.execute(people.insert(), row)
 
 
-def played(ledger: Ledger, person: str, **values: object) -> None:
+def played(ledger: StudyDatabase, person: str, **values: object) -> None:
     row = {
         "episode": f"episode-{time.perf_counter_ns()}",
         "person": person,
@@ -69,7 +71,7 @@ def played(ledger: Ledger, person: str, **values: object) -> None:
         connection.execute(conduct.insert(), row)
 
 
-def claim(ledger: Ledger, state: str, seed: int, **values: object) -> None:
+def claim(ledger: StudyDatabase, state: str, seed: int, **values: object) -> None:
     row = {
         "study": "study",
         "task": "lake",
@@ -85,7 +87,9 @@ def claim(ledger: Ledger, state: str, seed: int, **values: object) -> None:
         connection.execute(claims.insert(), row)
 
 
-def beat(ledger: Ledger, server: str, meter: Meter, ago: float = 0.0, trouble: str = "") -> None:
+def beat(
+    ledger: StudyDatabase, server: str, meter: ServerMetrics, ago: float = 0.0, trouble: str = ""
+) -> None:
     now = time.time()
     figures = {**meter.figures(trouble), "restarts": 1}
     row = {"server": server, "started": now - 60, "seen": now - ago, "figures": figures}
@@ -93,7 +97,7 @@ def beat(ledger: Ledger, server: str, meter: Meter, ago: float = 0.0, trouble: s
         connection.execute(servers.insert(), row)
 
 
-def test_people_are_counted_by_stage_by_outcome_and_by_who_is_here(ledger: Ledger) -> None:
+def test_people_are_counted_by_stage_by_outcome_and_by_who_is_here(ledger: StudyDatabase) -> None:
     come(ledger, "ann")
     come(ledger, "ben", seen=time.time() - 3600)
     come(ledger, "cat", stage="consent")
@@ -106,7 +110,7 @@ def test_people_are_counted_by_stage_by_outcome_and_by_who_is_here(ledger: Ledge
     assert now["outcomes"] == {"completed": 1}
 
 
-def test_success_has_wilsons_interval_and_practice_counts_for_nothing(ledger: Ledger) -> None:
+def test_success_has_wilsons_interval_and_practice_counts_for_nothing(ledger: StudyDatabase) -> None:
     come(ledger, "ann")
     for at in range(9):
         played(ledger, "ann", success=at < 7)
@@ -122,7 +126,7 @@ def test_success_has_wilsons_interval_and_practice_counts_for_nothing(ledger: Le
     assert (pole["n"], pole["share"]) == (0, None)
 
 
-def test_a_quota_has_left_what_is_neither_done_nor_being_played(ledger: Ledger) -> None:
+def test_a_quota_has_left_what_is_neither_done_nor_being_played(ledger: StudyDatabase) -> None:
     claim(ledger, "done", 1)
     claim(ledger, "done", 2, role="repeat")
     claim(ledger, "held", 3)
@@ -134,7 +138,7 @@ def test_a_quota_has_left_what_is_neither_done_nor_being_played(ledger: Ledger) 
     assert (pole["quota"], pole["left"]) == (None, None)
 
 
-def test_curves_count_every_episode_of_their_window_once(ledger: Ledger) -> None:
+def test_curves_count_every_episode_of_their_window_once(ledger: StudyDatabase) -> None:
     come(ledger, "ann")
     now = time.time()
     for ago in (1, 61, 62, 3000, 4000, 90_000):
@@ -149,7 +153,7 @@ def test_curves_count_every_episode_of_their_window_once(ledger: Ledger) -> None
     assert curves["rate"] == pytest.approx(3 / 5)
 
 
-def test_percentiles_of_few_episodes_are_not_told(ledger: Ledger) -> None:
+def test_percentiles_of_few_episodes_are_not_told(ledger: StudyDatabase) -> None:
     come(ledger, "ann")
     now = time.time() // 60 * 60 + 30
     for lag in range(25):
@@ -158,7 +162,7 @@ def test_percentiles_of_few_episodes_are_not_told(ledger: Ledger) -> None:
     assert last == [12.0, pytest.approx(22.8), None]
 
 
-def test_everyone_has_a_row_with_what_they_are_worth(ledger: Ledger) -> None:
+def test_everyone_has_a_row_with_what_they_are_worth(ledger: StudyDatabase) -> None:
     @dataclass
     class Found:
         measure: str = "idle"
@@ -193,7 +197,7 @@ def test_everyone_has_a_row_with_what_they_are_worth(ledger: Ledger) -> None:
     assert (ann["standing"], ann["why"], ann["here"]) == ("paused", "a word with her", True)
 
 
-def test_decisions_need_a_reason_and_must_change_something(ledger: Ledger) -> None:
+def test_decisions_need_a_reason_and_must_change_something(ledger: StudyDatabase) -> None:
     come(ledger, "ann")
     come(ledger, "eve", study="another")
     for what, person, reason, complaint in (
@@ -224,8 +228,8 @@ def test_decisions_need_a_reason_and_must_change_something(ledger: Ledger) -> No
     assert not standing(ledger, "another").banned
 
 
-def test_servers_are_alive_while_their_heart_beats_and_their_lag_adds_up(ledger: Ledger) -> None:
-    one, other, gone = Meter(), Meter(), Meter()
+def test_servers_are_alive_while_their_heart_beats_and_their_lag_adds_up(ledger: StudyDatabase) -> None:
+    one, other, gone = ServerMetrics(), ServerMetrics(), ServerMetrics()
     for lag in range(100):
         one.shown(lag / 10)
         other.shown(40)
@@ -241,21 +245,21 @@ def test_servers_are_alive_while_their_heart_beats_and_their_lag_adds_up(ledger:
     assert found["lag"][2] == pytest.approx(50, abs=1)
 
 
-def test_a_lone_server_is_the_only_one(ledger: Ledger) -> None:
-    beat(ledger, "killed", Meter(), ago=1)
+def test_a_lone_server_is_the_only_one(ledger: StudyDatabase) -> None:
+    beat(ledger, "killed", ServerMetrics(), ago=1)
     for trouble in ("", "disk is full"):
-        beat_alone(ledger, 1.0, Meter().figures(trouble))
+        beat_alone(ledger, 1.0, ServerMetrics().figures(trouble))
     [row] = figures(ledger, PLAN)["servers"]
     assert (row["started"], row["alive"], row["trouble"]) == (1.0, True, "disk is full")
 
 
-def test_prometheus_reads_the_same_figures(ledger: Ledger) -> None:
+def test_prometheus_reads_the_same_figures(ledger: StudyDatabase) -> None:
     parser = pytest.importorskip("prometheus_client.parser")
     come(ledger, "ann")
     come(ledger, "dan", stage="done", outcome="completed")
     played(ledger, "ann")
     played(ledger, "ann", success=False)
-    meter = Meter()
+    meter = ServerMetrics()
     meter.stepped()
     meter.shown(30)
     meter.shown(10**6)

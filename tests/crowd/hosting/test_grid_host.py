@@ -7,14 +7,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tutelage.crowd.hosting.episode import Episode
+from tutelage.crowd.hosting.episode import EpisodeProgress
 from tutelage.crowd.hosting.frame_codec import TILES, Picture
-from tutelage.crowd.hosting.grid_host import GridGround, GridWorld
+from tutelage.crowd.hosting.grid_host import GridHost, SharedGridLevel
 from tutelage.crowd.storage.journal_records import EpisodeRecord
 from tutelage.datasets.replay import prove, replay
 from tutelage.envs.experts import make_expert
 from tutelage.envs.task import Task
-from tutelage.envs.task_env import TaskEnvironment
+from tutelage.envs.task_env import TaskEnv
 from tutelage.errors import TutelageError
 from tutelage.tests.envs.grid.test_tile_atlas import drawn
 
@@ -31,7 +31,7 @@ def record(one: Task, seed: int) -> EpisodeRecord:
 
 def actions(one: Task, seed: int) -> list[int]:
     """Give what the expert does, a quarter of it at random: things are carried, doors open and shut."""
-    environment = TaskEnvironment(one)
+    environment = TaskEnv(one)
     expert, rng = make_expert(one, environment), np.random.default_rng(seed)
     chosen: list[int] = []
     now = environment.reset(seed)
@@ -55,11 +55,11 @@ def seen(picture: Picture) -> np.ndarray:
 @pytest.mark.parametrize("level", LEVELS)
 def test_it_gives_what_the_environment_gives(level: str, perspective: str) -> None:
     one = task(level, perspective)
-    environment, ground = TaskEnvironment(one, rgb=True), GridGround(one)
-    world = GridWorld(ground)
+    environment, ground = TaskEnv(one, rgb=True), SharedGridLevel(one)
+    world = GridHost(ground)
 
     async def story(seed: int) -> None:
-        episode = Episode.begin(environment, record(one, seed))
+        episode = EpisodeProgress.begin(environment, record(one, seed))
         begun = await world.begin(record(one, seed))
         assert begun.record.digest == episode.record.digest
         assert (begun.limit, begun.instruction) == (environment.limit, environment.instruction)
@@ -90,33 +90,33 @@ def test_it_gives_what_the_environment_gives(level: str, perspective: str) -> No
 
 def test_an_episode_in_it_replays_and_verifies() -> None:
     one = task("BossLevel")
-    world = GridWorld(GridGround(one))
+    world = GridHost(SharedGridLevel(one))
 
     async def story() -> None:
         begun = await world.begin(record(one, 11))
         for at, action in enumerate(actions(one, 11)):
             await world.act(np.array([float(action)]), 10 * at, 0, at)
         kept = await world.finish(begun.record, 0)
-        assert replay(kept.trajectory, TaskEnvironment(one)).digest == kept.trajectory.digest
-        proven = prove(kept.trajectory, TaskEnvironment(one), await kept.observations())
+        assert replay(kept.trajectory, TaskEnv(one)).digest == kept.trajectory.digest
+        proven = prove(kept.trajectory, TaskEnv(one), await kept.observations())
         assert proven.observations is None
         wrong = replace(kept.trajectory, seed=12)
-        assert replay(wrong, TaskEnvironment(one)).digest != wrong.digest
+        assert replay(wrong, TaskEnv(one)).digest != wrong.digest
 
     asyncio.run(story())
 
 
 def test_it_is_taken_up_where_it_was_and_torn_steps_are_dropped() -> None:
     one = task("UnblockPickup")
-    ground = GridGround(one)
+    ground = SharedGridLevel(one)
 
     async def story() -> None:
-        world = GridWorld(ground)
+        world = GridHost(ground)
         begun = await world.begin(record(one, 4))
         rows = [np.array([float(action)]) for action in actions(one, 4)]
         steps = [(await world.act(row, at, 0, at))[0] for at, row in enumerate(rows)]
         half = len(steps) // 2
-        again = GridWorld(ground)
+        again = GridHost(ground)
         whole = await again.restore(begun.record, steps[:half])
         assert (whole.torn, whole.steps) == (0, steps[:half])
         for at in range(half, len(steps)):
@@ -136,10 +136,10 @@ def test_it_is_taken_up_where_it_was_and_torn_steps_are_dropped() -> None:
 
 def test_two_people_in_one_ground_do_not_meet() -> None:
     one = task("GoToRedBallGrey")
-    ground = GridGround(one)
+    ground = SharedGridLevel(one)
 
     async def story() -> None:
-        first, second, alone = (GridWorld(ground) for _ in range(3))
+        first, second, alone = (GridHost(ground) for _ in range(3))
         await first.begin(record(one, 1))
         await second.begin(record(one, 2))
         await alone.begin(record(one, 1))

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tutelage.crowd.hosting.pace import Deadlines, Stopwatch, measured_rate
-from tutelage.crowd.seats.keyboard import Keys
-from tutelage.envs.keys.controls import Binding, Controls
+from tutelage.crowd.seats.keyboard import HeldKeys
+from tutelage.envs.keys.controls import Controls, KeyBinding
 
 
 @given(
@@ -46,8 +46,8 @@ def test_the_measured_rate_is_that_of_the_steps() -> None:
 
 
 def test_held_keys_decide_and_a_short_tap_is_not_lost() -> None:
-    controls = Controls((Binding(("A",), (1.0,), "a"), Binding(("B",), (2.0,), "b")), idle=(0.0,))
-    keys = Keys()
+    controls = Controls((KeyBinding(("A",), (1.0,), "a"), KeyBinding(("B",), (2.0,), "b")), idle=(0.0,))
+    keys = HeldKeys()
     assert keys.decide(controls) == 0
     keys.down("A")
     keys.up("A")
@@ -63,9 +63,9 @@ def test_held_keys_decide_and_a_short_tap_is_not_lost() -> None:
 
 
 def test_a_turn_takes_the_key_that_was_pressed_whatever_else_is_held() -> None:
-    both = Binding(("A", "B"), (3.0,), "both")
-    controls = Controls((Binding(("A",), (1.0,), "a"), Binding(("C",), (2.0,), "c"), both), idle=(0.0,))
-    keys = Keys()
+    both = KeyBinding(("A", "B"), (3.0,), "both")
+    controls = Controls((KeyBinding(("A",), (1.0,), "a"), KeyBinding(("C",), (2.0,), "c"), both), idle=(0.0,))
+    keys = HeldKeys()
     keys.down("A")
     assert keys.turn(controls, "A") == 1
     keys.down("B")

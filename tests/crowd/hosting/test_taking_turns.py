@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tutelage.crowd.hosting.remote_host import RemoteWorld
-from tutelage.crowd.hosting.worker_pool import Workers
+from tutelage.crowd.hosting.remote_host import RemoteHost
+from tutelage.crowd.hosting.worker_pool import WorkerPool
 from tutelage.crowd.storage.journal_records import EpisodeRecord
 from tutelage.envs.suite import suite_from
 from tutelage.foreign_code.trust import VARIABLE
@@ -27,14 +27,14 @@ def test_others_have_their_turns_and_how_far_it_is_is_told(monkeypatch: pytest.M
     monkeypatch.setenv(VARIABLE, "tutelage.tests.support.toy_slow")
 
     async def story() -> None:
-        workers = Workers(SUITE, 1, seconds=20.0)
+        workers = WorkerPool(SUITE, 1, seconds=20.0)
         await workers.start()
-        world, other = RemoteWorld(SUITE["long"], workers), RemoteWorld(SUITE["other"], workers)
+        world, other = RemoteHost(SUITE["long"], workers), RemoteHost(SUITE["other"], workers)
         begun = await world.begin(record("long"))
         await other.begin(record("other"))
         steps = [(await world.act(FORWARD, at, 0, at))[0] for at in range(STEPS)]
         told: list[tuple[int, int]] = []
-        again = RemoteWorld(SUITE["long"], workers)
+        again = RemoteHost(SUITE["long"], workers)
         restoring = asyncio.create_task(
             again.restore(begun.record, steps, lambda done, of: told.append((done, of)))
         )

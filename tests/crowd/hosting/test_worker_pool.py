@@ -18,9 +18,9 @@ import psutil
 import pytest
 from PIL import Image
 from tutelage.crowd.hosting.frame_codec import SHAPES, Encoder, Picture
-from tutelage.crowd.hosting.host import InlineWorld, WorldFault
-from tutelage.crowd.hosting.remote_host import RemoteWorld
-from tutelage.crowd.hosting.worker_pool import Workers
+from tutelage.crowd.hosting.host import EnvironmentCrash, InlineHost
+from tutelage.crowd.hosting.remote_host import RemoteHost
+from tutelage.crowd.hosting.worker_pool import WorkerPool
 from tutelage.crowd.storage.journal_records import EpisodeRecord
 from tutelage.envs.spaces import action_to_row
 from tutelage.envs.suite import Suite, suite_from
@@ -51,8 +51,8 @@ STEP_SECONDS, FIRST_SECONDS = 0.8, 1.5
 @asynccontextmanager
 async def pool(
     suite: Suite = SUITE, seconds: float = 30, first_seconds: float = 60, **limits: Any
-) -> AsyncIterator[Workers]:
-    workers = Workers(suite, 1, seconds, first_seconds, **limits)
+) -> AsyncIterator[WorkerPool]:
+    workers = WorkerPool(suite, 1, seconds, first_seconds, **limits)
     await workers.start()
     try:
         yield workers
@@ -71,9 +71,9 @@ def row(action: int) -> np.ndarray:
 class Innocent:
     """An episode in the pool, and the same one here: both must give the same for ever."""
 
-    def __init__(self, workers: Workers, task: str = "calm") -> None:
-        self.there = RemoteWorld(SUITE[task], workers, pictures=False)
-        self.here = InlineWorld(SUITE[task])
+    def __init__(self, workers: WorkerPool, task: str = "calm") -> None:
+        self.there = RemoteHost(SUITE[task], workers, pictures=False)
+        self.here = InlineHost(SUITE[task])
         self.task = task
         self.longest = 0.0
 
@@ -97,7 +97,7 @@ class Innocent:
 
 
 async def fails(doing: Awaitable[object]) -> str:
-    with pytest.raises(WorldFault) as caught:
+    with pytest.raises(EnvironmentCrash) as caught:
         await doing
     return str(caught.value)
 
@@ -126,7 +126,7 @@ def test_what_one_does_ends_its_own_episode_and_the_others_go_on(
         limits = {"seconds": STEP_SECONDS, "first_seconds": FIRST_SECONDS} if "answer" in why else {}
         async with pool(**limits) as workers:
             others = [await Innocent(workers).begin() for _ in range(3)]
-            culprit = RemoteWorld(SUITE["moody"], workers)
+            culprit = RemoteHost(SUITE["moody"], workers)
             await culprit.begin(record("moody"))
             assert len({one.pid for one in others} | {culprit._worker.process.pid}) == 1  # type: ignore[union-attr]
             await asyncio.gather(*(one.go_on() for one in others), culprit.act(row(FINE), 0, 0, 0))
@@ -145,7 +145,7 @@ def test_one_that_eats_memory_is_refused_more_and_the_others_do_not_notice() -> 
     async def story() -> None:
         async with pool(memory=2 << 30) as workers:
             other = await Innocent(workers).begin()
-            culprit = RemoteWorld(SUITE["moody"], workers)
+            culprit = RemoteHost(SUITE["moody"], workers)
             await culprit.begin(record("moody"))
             shared = psutil.Process(other.pid)
             assert "MemoryError" in await fails(culprit.act(row(EATS), 0, 0, 0))
@@ -161,7 +161,7 @@ def test_one_that_hangs_before_its_first_step_is_ended_too(task: str) -> None:
     async def story() -> None:
         async with pool(seconds=STEP_SECONDS, first_seconds=FIRST_SECONDS) as workers:
             other = await Innocent(workers).begin()
-            culprit = RemoteWorld(SUITE[task], workers)
+            culprit = RemoteHost(SUITE[task], workers)
             doing = asyncio.create_task(fails(culprit.begin(record(task))))
             await asyncio.sleep(0.05)
             await other.go_on()
@@ -175,7 +175,7 @@ def test_one_that_hangs_before_its_first_step_is_ended_too(task: str) -> None:
 def test_the_end_of_an_episode_may_take_longer_than_a_step() -> None:
     async def story() -> None:
         async with pool(first_seconds=30.0) as workers:
-            world = RemoteWorld(SUITE["late"], workers)
+            world = RemoteHost(SUITE["late"], workers)
             begun = await world.begin(record("late"))
             await world.act(row(FINE), 0, 0, 0)
             kept = await world.finish(begun.record, 0)
@@ -188,11 +188,11 @@ def test_others_are_played_elsewhere_while_one_takes_its_time() -> None:
     """A long wait is not needed: they leave a process as soon as it is found blocked."""
 
     async def story() -> None:
-        workers = Workers(SUITE, 1, seconds=8.0)
+        workers = WorkerPool(SUITE, 1, seconds=8.0)
         await workers.start()
         other = await Innocent(workers).begin()
         before = other.pid
-        culprit = RemoteWorld(SUITE["moody"], workers)
+        culprit = RemoteHost(SUITE["moody"], workers)
         await culprit.begin(record("moody"))
         doing = asyncio.create_task(fails(culprit.act(row(HANGS), 0, 0, 0)))
         await asyncio.sleep(0)
@@ -210,7 +210,7 @@ def test_a_task_that_ended_a_process_is_kept_apart_from_then_on() -> None:
     async def story() -> None:
         async with pool() as workers:
             other = await Innocent(workers).begin()
-            culprit = RemoteWorld(SUITE["moody"], workers)
+            culprit = RemoteHost(SUITE["moody"], workers)
             await culprit.begin(record("moody"))
             await fails(culprit.act(row(DIES), 0, 0, 0))
             await other.go_on()
@@ -227,7 +227,7 @@ def test_a_task_that_ended_a_process_is_kept_apart_from_then_on() -> None:
 def test_an_innocent_that_does_not_play_the_same_again_is_told_so() -> None:
     async def story() -> None:
         async with pool() as workers:
-            other = RemoteWorld(SUITE["fickle-system"], workers)
+            other = RemoteHost(SUITE["fickle-system"], workers)
             await other.begin(record("fickle-system"))
             assert other._worker is not None
             other._worker.process.kill()
@@ -243,7 +243,7 @@ def test_an_innocent_that_does_not_play_the_same_again_is_told_so() -> None:
 def test_an_environment_there_gives_what_it_gives_here(task: str) -> None:
     async def story() -> None:
         async with pool() as workers:
-            here, there = InlineWorld(SUITE[task], Encoder()), RemoteWorld(SUITE[task], workers)
+            here, there = InlineHost(SUITE[task], Encoder()), RemoteHost(SUITE[task], workers)
             one, other = await here.begin(record(task)), await there.begin(record(task))
             assert (one.record.digest, one.limit, one.instruction, one.atlas) == (
                 other.record.digest,
@@ -299,7 +299,7 @@ def test_what_does_not_play_the_same_again_is_not_proven(kind: str) -> None:
 
     async def story() -> None:
         async with pool() as workers:
-            world = RemoteWorld(SUITE[task], workers)
+            world = RemoteHost(SUITE[task], workers)
             begun = await world.begin(record(task))
             await world.act(row(FINE), 0, 0, 0)
             kept = await world.finish(begun.record, 0)
@@ -339,9 +339,9 @@ def hang() -> None:
     """Be a server whose environment hangs, for a test that ends it."""
 
     async def story() -> None:
-        workers = Workers(SUITE, 2, STEP_SECONDS, 30.0)
+        workers = WorkerPool(SUITE, 2, STEP_SECONDS, 30.0)
         await workers.start()
-        worlds = [RemoteWorld(SUITE["moody"], workers) for _ in range(2)]
+        worlds = [RemoteHost(SUITE["moody"], workers) for _ in range(2)]
         for world in worlds:
             await world.begin(record("moody"))
         doing = [asyncio.create_task(world.act(row(HOLDS), 0, 0, 0)) for world in worlds]
@@ -355,10 +355,10 @@ def hang() -> None:
 
 def test_closing_ends_every_process_even_one_that_hangs() -> None:
     async def story() -> None:
-        workers = Workers(SUITE, 2, seconds=30.0)
+        workers = WorkerPool(SUITE, 2, seconds=30.0)
         await workers.start()
         other = await Innocent(workers).begin()
-        culprit = RemoteWorld(SUITE["moody"], workers)
+        culprit = RemoteHost(SUITE["moody"], workers)
         await culprit.begin(record("moody"))
         processes = [psutil.Process(other.pid), psutil.Process(culprit._worker.process.pid)]  # type: ignore[union-attr]
         doing = asyncio.create_task(fails(culprit.act(row(HOLDS), 0, 0, 0)))
@@ -367,14 +367,14 @@ def test_closing_ends_every_process_even_one_that_hangs() -> None:
         assert not any(one.is_running() for one in processes)
         assert "its process ended" in await doing
         with pytest.raises(TutelageError, match="has stopped"):
-            await RemoteWorld(SUITE["calm"], workers).begin(record("calm"))
+            await RemoteHost(SUITE["calm"], workers).begin(record("calm"))
 
     run(story)
 
 
 def test_a_process_that_is_just_made_while_the_pool_closes_ends_with_it() -> None:
     async def story() -> None:
-        workers = Workers(SUITE, 1)
+        workers = WorkerPool(SUITE, 1)
         starting = asyncio.create_task(workers.start())
         while not workers._is_starting:
             await asyncio.sleep(0)
@@ -398,9 +398,9 @@ async def test_a_process_trusts_what_the_server_trusts_though_its_forkserver_is_
     begun = EpisodeRecord("seat", "ada", "own", "pole", "json:CartPole-v1", 5, b"")
     async with pool(suite) as workers:
         with pytest.raises(TutelageError, match=r"this would import the module json; .* --trust json"):
-            await RemoteWorld(suite["pole"], workers, pictures=False).begin(begun)
+            await RemoteHost(suite["pole"], workers, pictures=False).begin(begun)
     trust(["json"])
     async with pool(suite) as workers:
-        world = RemoteWorld(suite["pole"], workers, pictures=False)
+        world = RemoteHost(suite["pole"], workers, pictures=False)
         await world.begin(begun)
         await world.close()

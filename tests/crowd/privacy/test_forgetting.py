@@ -15,20 +15,20 @@ import boto3
 import pytest
 import sqlalchemy as sql
 from tutelage.cli.main import app
-from tutelage.crowd.cluster.seat_leases import Leases
-from tutelage.crowd.privacy.forgetting import Places, find, forget
+from tutelage.crowd.cluster.seat_leases import SeatLeases
+from tutelage.crowd.privacy.forgetting import StudyLocations, find, forget
 from tutelage.crowd.seats.recorder import JOURNAL, lock_folder
 from tutelage.crowd.storage import study_records as records
 from tutelage.crowd.storage import study_tables as tables
 from tutelage.crowd.storage.journal import Journal
 from tutelage.crowd.storage.journal_records import EpisodeRecord, SeatRecord, StepRecord
 from tutelage.crowd.storage.secret import Secret
-from tutelage.crowd.storage.study_tables import Ledger
+from tutelage.crowd.storage.study_tables import StudyDatabase
 from tutelage.datasets.formats.exchange import export_store
 from tutelage.datasets.maintenance.byte_search import needles
 from tutelage.datasets.maintenance.replication import PartCopies
 from tutelage.datasets.manifest import COPIED
-from tutelage.datasets.remote import Remote
+from tutelage.datasets.remote import RemoteFolder
 from tutelage.datasets.store import Store
 from tutelage.datasets.trajectory import Trajectory
 from tutelage.envs.suite import Suite
@@ -50,7 +50,7 @@ def people(url: str | Path, *, study: str = "pilot") -> dict[str, str]:
     """Fill a database with two people who did the same things; returns their seats."""
     seats = {EVE: "5ea70000000000e0", ANN: "5ea70000000000a1"}
     with Journal(url) as journal:
-        ledger = Ledger(journal.engine)
+        ledger = StudyDatabase(journal.engine)
         for person, seat in seats.items():
             journal.sit(SeatRecord(seat, person))
             for seed in range(3):
@@ -141,7 +141,7 @@ def study(tmp_path: Path, toys: Suite, record: Recorder) -> Path:
 
 def test_a_person_is_gone_from_every_byte_of_a_study(study: Path) -> None:
     assert bytes_in(study, CANARY)
-    done = forget(EVE, Places(study))
+    done = forget(EVE, StudyLocations(study))
     assert done.left == []
     assert bytes_in(study, EVE, CANARY, "5ea70000000000e0") == []
     assert done.removed["episodes in stores"] == 2
@@ -152,11 +152,11 @@ def test_a_person_is_gone_from_every_byte_of_a_study(study: Path) -> None:
 def test_others_stay_as_they_were(study: Path, toys: Suite) -> None:
     with Journal(study / JOURNAL) as journal:
         before = journal.episodes(demonstrator=ANN), journal.seat("5ea70000000000a1")
-    forget(EVE, Places(study))
+    forget(EVE, StudyLocations(study))
     with Journal(study / JOURNAL) as journal:
         assert (journal.episodes(demonstrator=ANN), journal.seat("5ea70000000000a1")) == before
         assert all(len(journal.steps(one.episode)) == 39 for one in before[0])
-        ledger = Ledger(journal.engine)
+        ledger = StudyDatabase(journal.engine)
         for table in (
             tables.people,
             tables.identities,
@@ -181,7 +181,7 @@ def test_what_is_left_is_named(study: Path) -> None:
     with zipfile.ZipFile(study / "records.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("people.csv", f"person\n{EVE}\n")
     (study / f"log-of-{EVE}").touch()
-    done = forget(EVE, Places(study))
+    done = forget(EVE, StudyLocations(study))
     assert done.left == [
         f"the name of {study / f'log-of-{EVE}'}",
         str(study / "notes.txt"),
@@ -189,35 +189,35 @@ def test_what_is_left_is_named(study: Path) -> None:
     ]
     for path in ("notes.txt", "records.zip", f"log-of-{EVE}"):
         (study / path).unlink()
-    again = forget(EVE, Places(study), also=[CANARY])
+    again = forget(EVE, StudyLocations(study), also=[CANARY])
     assert again.left == []
     assert again.removed == {}
 
 
 def test_a_word_that_somebody_else_table_holds_is_found(study: Path) -> None:
     with Journal(study / JOURNAL) as journal:
-        Ledger(journal.engine).note("pilot", "note", person=ANN, reason=f"works with {EVE}")
-    done = forget(EVE, Places(study))
+        StudyDatabase(journal.engine).note("pilot", "note", person=ANN, reason=f"works with {EVE}")
+    done = forget(EVE, StudyLocations(study))
     assert "1 row of the table events, in reason" in done.left
 
 
 def test_a_study_that_is_served_is_left_alone(study: Path) -> None:
     with lock_folder(study), pytest.raises(TutelageError, match="stop that one first"):
-        forget(EVE, Places(study))
+        forget(EVE, StudyLocations(study))
     assert bytes_in(study, CANARY)
 
 
 def test_somebody_is_found_by_an_external_id(study: Path, toys: Suite, record: Recorder) -> None:
-    assert find(Places(study), "PROLIFIC_PID", CANARY) == EVE
+    assert find(StudyLocations(study), "PROLIFIC_PID", CANARY) == EVE
     with pytest.raises(TutelageError, match="found 2 people"):
-        find(Places(study), "STUDY_ID", "shared-by-all")
+        find(StudyLocations(study), "STUDY_ID", "shared-by-all")
     with pytest.raises(TutelageError, match="found none"):
-        find(Places(study), "PROLIFIC_PID", "unheard-of")
+        find(StudyLocations(study), "PROLIFIC_PID", "unheard-of")
     assert not (study / "secret.key").exists()
     # who no longer stands in the table is found by the secret, in a store say
     pseudonym = Secret.load(study).pseudonym("prolific", "unheard-of")
     Store.open(study).append([record(seed=9, demonstrator=pseudonym)])
-    assert find(Places(study), "PROLIFIC_PID", "unheard-of") == pseudonym
+    assert find(StudyLocations(study), "PROLIFIC_PID", "unheard-of") == pseudonym
 
 
 def test_exports_are_written_anew(study: Path, tmp_path: Path) -> None:
@@ -225,12 +225,12 @@ def test_exports_are_written_anew(study: Path, tmp_path: Path) -> None:
     for to in ("minari", "lerobot"):
         export_store(store, to, tmp_path / to)
     assert bytes_in(tmp_path / "minari", EVE)
-    done = forget(EVE, Places(study))
+    done = forget(EVE, StudyLocations(study))
     assert done.left == []
     assert done.removed["exports written anew"] == 2
     assert bytes_in(tmp_path / "minari", EVE) == []
     assert bytes_in(tmp_path / "minari", ANN)
-    assert forget(ANN, Places(study)).left == []
+    assert forget(ANN, StudyLocations(study)).left == []
     assert bytes_in(tmp_path / "minari", ANN) == []
 
 
@@ -245,11 +245,11 @@ def test_copies_are_reached_in_every_version(study: Path, bucket: str) -> None:
     copies = PartCopies(store, bucket, pytest.fail)
     copies.start()
     copies.close()
-    remote = Remote(bucket)
+    remote = RemoteFolder(bucket)
     # an older version, which a bucket keeps when a file is written over
     remote.copy(store.parts()[0])
     assert len(remote.versions()) == 4 + 1
-    done = forget(EVE, Places(study, parts=bucket))
+    done = forget(EVE, StudyLocations(study, parts=bucket))
     assert done.left == []
     assert done.removed["episodes in copies"] == 2
     # older versions of manifests stay: they hold hashes of parts, and no participant's name
@@ -262,19 +262,19 @@ def test_what_stands_in_an_old_version_is_named(study: Path, bucket: str, tmp_pa
     note = tmp_path / "note.txt"
     for text in (f"{EVE} was here", "nobody was here"):
         note.write_text(text)
-        Remote(bucket).copy(note)
+        RemoteFolder(bucket).copy(note)
     copies = PartCopies(Store.open(study), bucket, pytest.fail)
     copies.start()
     copies.close()
-    assert forget(EVE, Places(study, parts=bucket)).left == [f"note.txt at {bucket}"]
+    assert forget(EVE, StudyLocations(study, parts=bucket)).left == [f"note.txt at {bucket}"]
 
 
 @contextmanager
-def serving(url: str) -> Iterator[tuple[Journal, Leases, list[str]]]:
+def serving(url: str) -> Iterator[tuple[Journal, SeatLeases, list[str]]]:
     """A server that beats, as one that is being played on."""
     lost: list[str] = []
     with Journal(url) as journal:
-        leases = Leases(journal, Ledger(journal.engine), on_lost=lost.append)
+        leases = SeatLeases(journal, StudyDatabase(journal.engine), on_lost=lost.append)
         leases.start()
         yield journal, leases, lost
         leases.close()
@@ -294,7 +294,7 @@ def test_on_postgresql_somebody_is_forgotten_while_they_play(
             journal.begin(playing).result()
             other = EpisodeRecord(seats[ANN], ANN, "toys", "words", "toys/Words-v0", 6, b"d")
             journal.begin(other).result()
-            done = forget(EVE, Places(study, database=url))
+            done = forget(EVE, StudyLocations(study, database=url))
             late = journal.append(playing.episode, step(1))
             with pytest.raises(TutelageError, match="moved"):
                 late.result()
@@ -333,18 +333,18 @@ def test_a_person_who_was_never_there_is_said_so_with_status_2(study: Path, word
 def test_every_table_with_a_person_is_reached(study: Path) -> None:
     named = [table for table in tables.TABLES.sorted_tables if "person" in table.c]
     with Journal(study / JOURNAL) as journal:
-        filled = [table for table in named if Ledger(journal.engine).rows(sql.select(table))]
+        filled = [table for table in named if StudyDatabase(journal.engine).rows(sql.select(table))]
     assert {table.name for table in named} - {table.name for table in filled} <= {"browsers", "conduct"}
-    forget(EVE, Places(study))
+    forget(EVE, StudyLocations(study))
     with Journal(study / JOURNAL) as journal:
         for table in named:
             query = sql.select(table).where(table.c.person == EVE)
-            assert Ledger(journal.engine).rows(query) == [], table.name
+            assert StudyDatabase(journal.engine).rows(query) == [], table.name
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(TutelageError, match="found none; check the path"):
-        forget(EVE, Places(tmp_path / "nowhere"))
+        forget(EVE, StudyLocations(tmp_path / "nowhere"))
 
 
 @pytest.mark.parametrize("harm", ["cut", "ids", "table"])

@@ -13,7 +13,7 @@ from tutelage.crowd.storage.journal import Journal
 from tutelage.crowd.studies import study_context, study_server
 from tutelage.crowd.studies.study_checks import rehearse_study
 from tutelage.crowd.studies.study_server import StudyServer
-from tutelage.datasets.remote import Remote
+from tutelage.datasets.remote import RemoteFolder
 from tutelage.datasets.store import Store
 from tutelage.tests.support.postgres import PostgreSQL
 from tutelage.tests.support.toy_study import run, study_in, walk_in
@@ -57,10 +57,12 @@ def test_it_goes_from_the_stores_of_all_servers_and_their_copies(
             await ann.play()
             await until(lambda: (len(a.store), len(b.store)) == (2, 1))
             # demonstrations that come at once share a part
-            await until(lambda: len(Remote(parts).sizes()) == 3 + len(a.store.parts()) + len(b.store.parts()))
+            await until(
+                lambda: len(RemoteFolder(parts).sizes()) == 3 + len(a.store.parts()) + len(b.store.parts())
+            )
             await ann.send("withdraw", keep=False)
             await until(lambda: (len(a.store), len(b.store)) == (1, 0))
-            await until(lambda: len(Remote(parts).sizes()) == 3 + 1)
+            await until(lambda: len(RemoteFolder(parts).sizes()) == 3 + 1)
             assert [one.demonstrator for one in a.store.trajectories()] == ["person-bob"]
             mine = a.journal.episodes(demonstrator="person-ann")
             assert {one.state for one in mine} == {"discarded"}

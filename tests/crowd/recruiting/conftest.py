@@ -11,7 +11,7 @@ import pytest
 from tutelage.crowd.recruiting.payments import Payments
 from tutelage.crowd.recruiting.prolific import ProlificClient
 from tutelage.crowd.storage.journal import Journal
-from tutelage.crowd.storage.study_tables import Ledger
+from tutelage.crowd.storage.study_tables import StudyDatabase
 from tutelage.tests.support.prolific_server import TOKEN, ProlificServer, prolific_server
 from tutelage.tests.support.prolific_study import Make, recruiting
 
@@ -29,12 +29,12 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
 
 
 @pytest.fixture
-def ledger(journal: Journal) -> Ledger:
-    return Ledger(journal.engine)
+def ledger(journal: Journal) -> StudyDatabase:
+    return StudyDatabase(journal.engine)
 
 
 @pytest.fixture
-def payments(server: ProlificServer, journal: Journal, ledger: Ledger) -> Iterator[Make]:
+def payments(server: ProlificServer, journal: Journal, ledger: StudyDatabase) -> Iterator[Make]:
     with closing(ProlificClient(TOKEN, server.address, timeout=1.0, attempts=1)) as client:
 
         def make(**section: Any) -> Payments:

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from starlette.datastructures import QueryParams
 from tutelage.crowd.recruiting.admission import Recruiting, admit, identify, make_links
-from tutelage.crowd.recruiting.panels import REFUSALS, Arrival, Panel, Refusal
+from tutelage.crowd.recruiting.panels import REFUSALS, AdmissionRefusal, Arrival, Panel
 from tutelage.crowd.storage.journal import Journal
-from tutelage.crowd.storage.study_tables import Ledger, identities, links, people
+from tutelage.crowd.storage.study_tables import StudyDatabase, identities, links, people
 from tutelage.errors import TutelageError
 from tutelage.tests.support.toy_secret import ToySecret
 
@@ -42,12 +42,12 @@ PID = {
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
+def ledger(tmp_path: Path) -> Iterator[StudyDatabase]:
     with Journal(tmp_path / "journal.sqlite") as journal:
-        yield Ledger(journal.engine)
+        yield StudyDatabase(journal.engine)
 
 
-def settle_in(ledger: Ledger, person: str, stage: str = "play", outcome: str = "") -> None:
+def settle_in(ledger: StudyDatabase, person: str, stage: str = "play", outcome: str = "") -> None:
     """Write a person's row, as joining does."""
     row = {"person": person, "seat": f"seat of {person}", "study": "pilot", "source": "link"}
     row |= {"language": "en", "stage": stage, "outcome": outcome}
@@ -56,7 +56,7 @@ def settle_in(ledger: Ledger, person: str, stage: str = "play", outcome: str = "
 
 
 def refused(reason: str) -> Any:
-    return pytest.raises(Refusal, match=REFUSALS[reason].split("{")[0].strip(". ?"))
+    return pytest.raises(AdmissionRefusal, match=REFUSALS[reason].split("{")[0].strip(". ?"))
 
 
 def test_an_open_link_makes_a_new_person_each_time() -> None:
@@ -141,7 +141,7 @@ def test_any_parameters_are_read_or_refused_with_a_reason(given: dict[str, list[
     recruiting = Recruiting(**PROLIFIC, panel=Panel(**SONA), links=links)
     try:
         arrival = recruiting.read([(name, one) for name, all in given.items() for one in all], NOW)
-    except Refusal:
+    except AdmissionRefusal:
         return
     assert arrival.source in ("prolific", "sona", "link")
     assert all([value] == given[name] for name, value in arrival.named.items())
@@ -161,12 +161,12 @@ def test_what_is_read_of_a_panel_is_what_was_sent(value: str) -> None:
             recruiting.read({"id": value}, NOW)
 
 
-def come(ledger: Ledger, link: str, known: str = "", study: str = "pilot") -> str:
+def come(ledger: StudyDatabase, link: str, known: str = "", study: str = "pilot") -> str:
     arrival = Recruiting(links="one-time").read({"link": link}, NOW)
     return admit(arrival, ledger, SECRET, study, known=known)
 
 
-def test_a_link_is_one_person_whoever_follows_it(ledger: Ledger) -> None:
+def test_a_link_is_one_person_whoever_follows_it(ledger: StudyDatabase) -> None:
     """Which browser may speak for that person is `test_browsers.py`'s."""
     first, second = make_links(ledger, SECRET, "pilot", 2)
     person = come(ledger, first)
@@ -176,7 +176,7 @@ def test_a_link_is_one_person_whoever_follows_it(ledger: Ledger) -> None:
     assert come(ledger, second) != person
 
 
-def test_a_link_that_nobody_made_or_of_another_study_is_refused(ledger: Ledger) -> None:
+def test_a_link_that_nobody_made_or_of_another_study_is_refused(ledger: StudyDatabase) -> None:
     (link,) = make_links(ledger, SECRET, "other", 1)
     with refused("link-unknown"):
         come(ledger, link)
@@ -189,7 +189,7 @@ def test_a_link_that_nobody_made_or_of_another_study_is_refused(ledger: Ledger) 
         Recruiting(links="one-time").read({}, NOW)
 
 
-def test_the_ledger_holds_no_link_that_could_be_used(ledger: Ledger) -> None:
+def test_the_ledger_holds_no_link_that_could_be_used(ledger: StudyDatabase) -> None:
     made = make_links(ledger, SECRET, "pilot", 5)
     kept = [row["link"] for row in ledger.rows(sql.select(links))]
     assert len(set(made)) == len(kept) == 5
@@ -199,12 +199,12 @@ def test_the_ledger_holds_no_link_that_could_be_used(ledger: Ledger) -> None:
             come(ledger, link)
 
 
-def test_a_link_that_many_open_at_once_lets_one_in(ledger: Ledger) -> None:
+def test_a_link_that_many_open_at_once_lets_one_in(ledger: StudyDatabase) -> None:
     (link,) = make_links(ledger, SECRET, "pilot", 1)
     let_in: list[str] = []
 
     def open_it() -> None:
-        with contextlib.suppress(Refusal, sql.exc.IntegrityError):
+        with contextlib.suppress(AdmissionRefusal, sql.exc.IntegrityError):
             person = come(ledger, link)
             settle_in(ledger, person)  # the seat is unique: only one can be made
             let_in.append(person)
@@ -217,7 +217,7 @@ def test_a_link_that_many_open_at_once_lets_one_in(ledger: Ledger) -> None:
     assert len(let_in) == 1
 
 
-def test_the_same_participant_is_the_same_person_and_shows_nowhere_else(ledger: Ledger) -> None:
+def test_the_same_participant_is_the_same_person_and_shows_nowhere_else(ledger: StudyDatabase) -> None:
     recruiting = Recruiting(panel=Panel(**SONA))
     arrival = recruiting.read({"id": "4711", "exp": "9"}, NOW)
     person = admit(arrival, ledger, SECRET, "pilot")
@@ -230,19 +230,19 @@ def test_the_same_participant_is_the_same_person_and_shows_nowhere_else(ledger: 
     assert "4711" not in person + repr(arrival)
 
 
-def test_people_without_external_ids_have_no_identity(ledger: Ledger) -> None:
+def test_people_without_external_ids_have_no_identity(ledger: StudyDatabase) -> None:
     arrival = Recruiting().read({}, NOW)
     identify(ledger, admit(arrival, ledger, SECRET, "pilot"), arrival)
     assert ledger.rows(sql.select(identities)) == []
 
 
-def test_nobody_is_let_in_unproven_where_proof_is_needed(ledger: Ledger) -> None:
+def test_nobody_is_let_in_unproven_where_proof_is_needed(ledger: StudyDatabase) -> None:
     arrival = Recruiting(**PROLIFIC).read(PID, NOW)
     with pytest.raises(TutelageError, match="expected a way to check people from prolific"):
         admit(arrival, ledger, SECRET, "pilot")
 
     def no(_: Arrival) -> None:
-        raise Refusal("expired", "Prolific")
+        raise AdmissionRefusal("expired", "Prolific")
 
     with refused("expired"):
         admit(arrival, ledger, SECRET, "pilot", no)

@@ -13,19 +13,19 @@ import sqlalchemy as sql
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from tutelage.crowd.recruiting.bonus import Bonus, Counted, points_of
+from tutelage.crowd.recruiting.bonus import Bonus, ScoredEpisode, points_of
 from tutelage.crowd.recruiting.money import DECIMALS, amount, decimal_of, fits, minor_units, shown
 from tutelage.crowd.storage.database import open_database
-from tutelage.crowd.storage.study_tables import Ledger, conduct
+from tutelage.crowd.storage.study_tables import StudyDatabase, conduct
 from tutelage.crowd.studies.episode_records import counted, rows_of, write_down
 from tutelage.crowd.studies.study_file import problems
 from tutelage.tests.support.sources import ROOT
 from tutelage.tests.support.toy_study import write
 
-SOLVED = Counted(True)
-FAILED = Counted(False)
+SOLVED = ScoredEpisode(True)
+FAILED = ScoredEpisode(False)
 CURRENCIES = st.sampled_from(["GBP", "JPY", "KWD", "EUR"])
-PLAYED = st.lists(st.builds(Counted, st.booleans(), st.integers(-(10**6), 10**6)), max_size=30)
+PLAYED = st.lists(st.builds(ScoredEpisode, st.booleans(), st.integers(-(10**6), 10**6)), max_size=30)
 
 
 def amounts(currency: str, least: int = 0) -> st.SearchStrategy[Decimal]:
@@ -51,7 +51,7 @@ def rules(draw: st.DrawFn) -> tuple[Bonus, str, int]:
 
 @given(rules(), PLAYED, st.randoms())
 def test_a_bonus_is_whole_minor_units_up_to_the_maximum_in_any_order(
-    rule: tuple[Bonus, str, int], played: list[Counted], random: Any
+    rule: tuple[Bonus, str, int], played: list[ScoredEpisode], random: Any
 ) -> None:
     bonus, currency, episodes = rule
     earned = bonus.earned(currency, episodes, played)
@@ -61,20 +61,20 @@ def test_a_bonus_is_whole_minor_units_up_to_the_maximum_in_any_order(
     assert bonus.earned(currency, episodes, shuffled) == earned
 
 
-@given(rules(), PLAYED, st.builds(Counted, st.booleans(), st.integers(-(10**6), 10**6)))
+@given(rules(), PLAYED, st.builds(ScoredEpisode, st.booleans(), st.integers(-(10**6), 10**6)))
 def test_an_episode_more_or_a_success_instead_of_a_failure_never_lowers_it(
-    rule: tuple[Bonus, str, int], played: list[Counted], more: Counted
+    rule: tuple[Bonus, str, int], played: list[ScoredEpisode], more: ScoredEpisode
 ) -> None:
     bonus, currency, episodes = rule
     earned = bonus.earned(currency, episodes, played)
     assert bonus.earned(currency, episodes, [*played, more]) >= earned
-    better = [Counted(True, row.points + 1) for row in played]
+    better = [ScoredEpisode(True, row.points + 1) for row in played]
     assert bonus.earned(currency, episodes, better) >= earned
 
 
 @given(rules(), PLAYED)
 def test_the_participant_computes_the_same_from_what_is_printed(
-    rule: tuple[Bonus, str, int], played: list[Counted]
+    rule: tuple[Bonus, str, int], played: list[ScoredEpisode]
 ) -> None:
     bonus, currency, episodes = rule
     most, unit = Fraction(bonus.most(currency, episodes)), 10 ** DECIMALS[currency]
@@ -115,7 +115,7 @@ def test_what_strangers_do_and_when_they_come_changes_nothing(
     rows = [row("ann", number, *played) for number, played in enumerate(episodes)]
     rows += [row(name, 100 + number, *played) for number, (name, *played) in enumerate(strangers)]
     rows.append(row("ann", 99, True, 500, role="practice"))
-    ledger = Ledger(open_database("sqlite://"))
+    ledger = StudyDatabase(open_database("sqlite://"))
     with ledger.engine.begin() as connection:
         for written in random.sample(rows, len(rows)):
             write_down(connection, written)
@@ -126,7 +126,7 @@ def test_what_strangers_do_and_when_they_come_changes_nothing(
         Bonus(by="threshold", amounts={2: Decimal("0.50"), 4: Decimal(1)}),
         Bonus(by="score", each=Decimal("0.01"), at_most=Decimal(9)),
     ):
-        alone = [Counted(*played) for played in episodes]
+        alone = [ScoredEpisode(*played) for played in episodes]
         assert bonus.earned("GBP", 6, mine) == bonus.earned("GBP", 6, alone)
 
 
@@ -143,7 +143,7 @@ def test_each_form_pays_what_it_says() -> None:
     limited = Bonus(by="solved", each=Decimal("0.05"), at_most=Decimal("0.12"))
     assert [limited.earned("GBP", 9, [SOLVED] * n) for n in range(4)] == [0, 5, 10, 12]
     score = Bonus(by="score", each=Decimal("0.001"), at_most=Decimal(1))
-    played = [Counted(False, 12_345), Counted(True, -900)]
+    played = [ScoredEpisode(False, 12_345), ScoredEpisode(True, -900)]
     assert score.earned("GBP", 2, played) == 12  # 123.45 points at a tenth of a penny
     assert score.reason(played) == "123.45 points"
 
@@ -207,11 +207,11 @@ def test_every_form_that_the_documents_show_is_a_sound_study(tmp_path: Path) -> 
 
 
 def test_points_stand_in_a_table_of_their_own_once(tmp_path: Path) -> None:
-    ledger = Ledger(open_database(tmp_path / "a.sqlite"))
+    ledger = StudyDatabase(open_database(tmp_path / "a.sqlite"))
     with ledger.write() as connection:
         for _ in range(2):
             write_down(connection, row("ann", 1, True, 250))
         [played] = rows_of(connection, "ann")
-    assert counted([played]) == [Counted(True, 250)]
+    assert counted([played]) == [ScoredEpisode(True, 250)]
     assert ledger.damaged() == []
     assert len(ledger.rows(sql.select(conduct))) == 1

@@ -16,7 +16,7 @@ from tutelage.crowd.recruiting.browsers import (
     ASKED,
     BOUND,
     REFUSED,
-    Entry,
+    LinkOpening,
     asking,
     confirm,
     enter,
@@ -26,7 +26,7 @@ from tutelage.crowd.recruiting.browsers import (
 )
 from tutelage.crowd.seats.protocol import UNKNOWN_SEAT
 from tutelage.crowd.storage.journal import Journal
-from tutelage.crowd.storage.study_tables import Ledger, browsers, consents, links, people
+from tutelage.crowd.storage.study_tables import StudyDatabase, browsers, consents, links, people
 from tutelage.crowd.studies.study_server import StudyServer
 from tutelage.errors import TutelageError
 from tutelage.tests.support.nursery import until
@@ -40,9 +40,9 @@ NOW = 1_000_000.0
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
+def ledger(tmp_path: Path) -> Iterator[StudyDatabase]:
     with Journal(tmp_path / "journal.sqlite") as journal:
-        made = Ledger(journal.engine)
+        made = StudyDatabase(journal.engine)
         row = {"study": "pilot", "source": "link", "language": "en", "stage": "consent", "progress": {}}
         with made.write() as connection:
             for name in ("ann", "bob"):
@@ -51,13 +51,13 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
         yield made
 
 
-def test_the_first_browser_is_bound_and_another_asks(ledger: Ledger) -> None:
-    assert enter(ledger, "ann", "first", NOW) == Entry(BOUND)
+def test_the_first_browser_is_bound_and_another_asks(ledger: StudyDatabase) -> None:
+    assert enter(ledger, "ann", "first", NOW) == LinkOpening(BOUND)
     second = enter(ledger, "ann", "second", NOW)
     assert second.state == ASKED
     assert re.fullmatch(r"\d{4}", second.code)
     assert enter(ledger, "ann", "second", NOW + 5) == second  # the page asks again and again
-    assert enter(ledger, "ann", "first", NOW + 5) == Entry(BOUND)
+    assert enter(ledger, "ann", "first", NOW + 5) == LinkOpening(BOUND)
     assert is_bound(ledger, "ann", "first", NOW)
     assert not is_bound(ledger, "ann", "second", NOW)
     assert not is_bound(ledger, "bob", "first", NOW)
@@ -65,35 +65,35 @@ def test_the_first_browser_is_bound_and_another_asks(ledger: Ledger) -> None:
     assert asking(ledger, "pilot", NOW) == {"seat-ann": second.code}
 
 
-def test_yes_lets_in_and_no_keeps_out(ledger: Ledger) -> None:
+def test_yes_lets_in_and_no_keeps_out(ledger: StudyDatabase) -> None:
     enter(ledger, "ann", "first", NOW)
     second, third = enter(ledger, "ann", "second", NOW), enter(ledger, "ann", "third", NOW)
     assert not confirm(ledger, "bob", second.code, True, NOW)
     assert confirm(ledger, "ann", second.code, True, NOW)
     assert confirm(ledger, "ann", third.code, False, NOW)
     assert not confirm(ledger, "ann", third.code, True, NOW)  # what was answered is answered
-    assert enter(ledger, "ann", "second", NOW) == Entry(BOUND)
-    assert enter(ledger, "ann", "third", NOW) == Entry(REFUSED)
+    assert enter(ledger, "ann", "second", NOW) == LinkOpening(BOUND)
+    assert enter(ledger, "ann", "third", NOW) == LinkOpening(REFUSED)
     assert asking(ledger, "pilot", NOW) == {}
 
 
-def test_a_question_is_over_after_a_while_and_few_may_ask(ledger: Ledger) -> None:
+def test_a_question_is_over_after_a_while_and_few_may_ask(ledger: StudyDatabase) -> None:
     enter(ledger, "ann", "first", NOW)
     second = enter(ledger, "ann", "second", NOW)
     assert asking(ledger, "pilot", NOW + ASK_SECONDS) == {}
     assert not confirm(ledger, "ann", second.code, True, NOW + ASK_SECONDS)
     states = [enter(ledger, "ann", f"thief-{at}", NOW).state for at in range(20)]
     assert states.count(ASKED) == 4
-    assert enter(ledger, "ann", "first", NOW) == Entry(BOUND)
+    assert enter(ledger, "ann", "first", NOW) == LinkOpening(BOUND)
 
 
-def test_whom_the_panel_vouches_for_is_let_in_beside_the_first(ledger: Ledger) -> None:
+def test_whom_the_panel_vouches_for_is_let_in_beside_the_first(ledger: StudyDatabase) -> None:
     enter(ledger, "ann", "first", NOW)
-    assert enter(ledger, "ann", "second", NOW, is_vouched=True) == Entry(BOUND)
+    assert enter(ledger, "ann", "second", NOW, is_vouched=True) == LinkOpening(BOUND)
     assert is_bound(ledger, "ann", "first", NOW)
 
 
-def test_a_released_link_is_the_next_browsers_and_no_thiefs(ledger: Ledger) -> None:
+def test_a_released_link_is_the_next_browsers_and_no_thiefs(ledger: StudyDatabase) -> None:
     enter(ledger, "ann", "first", NOW)
     confirm(ledger, "ann", enter(ledger, "ann", "thief", NOW).code, False, NOW)
     event, _ = released_since(ledger, "pilot", None)
@@ -104,12 +104,12 @@ def test_a_released_link_is_the_next_browsers_and_no_thiefs(ledger: Ledger) -> N
     release(ledger, "pilot", "ann", "lost their phone", NOW)
     assert released_since(ledger, "pilot", event)[1] == ["seat-ann"]
     assert not is_bound(ledger, "ann", "first", NOW)
-    assert enter(ledger, "ann", "thief", NOW) == Entry(REFUSED)
-    assert enter(ledger, "ann", "second", NOW) == Entry(BOUND)
+    assert enter(ledger, "ann", "thief", NOW) == LinkOpening(REFUSED)
+    assert enter(ledger, "ann", "second", NOW) == LinkOpening(BOUND)
     assert enter(ledger, "ann", "first", NOW).state == ASKED
 
 
-def test_of_many_that_come_at_once_one_is_bound(ledger: Ledger) -> None:
+def test_of_many_that_come_at_once_one_is_bound(ledger: StudyDatabase) -> None:
     states: list[str] = []
 
     def come(at: int) -> None:

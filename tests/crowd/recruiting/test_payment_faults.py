@@ -15,7 +15,7 @@ from tutelage.crowd.recruiting.payment_table import entries
 from tutelage.crowd.recruiting.payments import Payments
 from tutelage.crowd.recruiting.prolific import ProlificClient, ProlificError
 from tutelage.crowd.storage.journal import Journal
-from tutelage.crowd.storage.study_tables import Ledger
+from tutelage.crowd.storage.study_tables import StudyDatabase
 from tutelage.tests.support.prolific_server import TOKEN, Fault, ProlificServer
 from tutelage.tests.support.prolific_study import CALLS, HOUR, NOW, Make, finish, history, recruiting
 from tutelage.tests.support.settling import settle
@@ -37,7 +37,7 @@ def until_settled(payments: Payments, spoil: Callable[[int], None] = lambda _: N
     return result
 
 
-def assert_paid_once(ledger: Ledger) -> None:
+def assert_paid_once(ledger: StudyDatabase) -> None:
     """See that the ledger says of each payment that it was paid, once and last."""
     for kind, amount in (("base", "3.00"), ("bonus", "0.75")):
         rows = [row for row in entries(ledger, "pilot", "ann") if row["kind"] == kind]
@@ -49,7 +49,7 @@ def assert_paid_once(ledger: Ledger) -> None:
 @pytest.mark.parametrize("call", range(CALLS))
 @pytest.mark.parametrize("fault", ["before", "after", "hang", "busy"])
 def test_whichever_call_fails_all_is_done_once(
-    server: ProlificServer, ledger: Ledger, payments: Make, call: int, fault: str
+    server: ProlificServer, ledger: StudyDatabase, payments: Make, call: int, fault: str
 ) -> None:
     place = finish(ledger, server.join())
     status, hang = (429 if fault == "busy" else 500), fault == "hang"
@@ -61,7 +61,7 @@ def test_whichever_call_fails_all_is_done_once(
 
 @pytest.mark.parametrize("seed", range(5))
 def test_when_everything_fails_most_of_the_time_a_bonus_is_still_paid_once(
-    server: ProlificServer, ledger: Ledger, payments: Make, seed: int
+    server: ProlificServer, ledger: StudyDatabase, payments: Make, seed: int
 ) -> None:
     place = finish(ledger, server.join())
     generator = np.random.default_rng(seed)
@@ -82,7 +82,7 @@ def test_when_everything_fails_most_of_the_time_a_bonus_is_still_paid_once(
 @pytest.mark.parametrize("call", range(CALLS))
 def test_a_server_killed_in_the_midst_of_any_call_pays_once(
     server: ProlificServer,
-    ledger: Ledger,
+    ledger: StudyDatabase,
     payments: Make,
     tmp_path: Path,
     call: int,
@@ -106,7 +106,7 @@ def test_a_server_killed_in_the_midst_of_any_call_pays_once(
 
 
 def test_a_payment_whose_end_is_unknown_is_not_made_again_for_a_day(
-    server: ProlificServer, ledger: Ledger, payments: Make
+    server: ProlificServer, ledger: StudyDatabase, payments: Make
 ) -> None:
     place = finish(ledger, server.join())
     server.fail("/pay/")
@@ -119,7 +119,7 @@ def test_a_payment_whose_end_is_unknown_is_not_made_again_for_a_day(
 
 
 def test_a_bonus_of_the_same_amount_from_before_is_not_taken_for_this_one(
-    server: ProlificServer, ledger: Ledger, payments: Make
+    server: ProlificServer, ledger: StudyDatabase, payments: Make
 ) -> None:
     place = finish(ledger, server.join())
     place.bonuses.append(75)
@@ -128,7 +128,9 @@ def test_a_bonus_of_the_same_amount_from_before_is_not_taken_for_this_one(
     assert place.bonuses == [75, 75]
 
 
-def test_several_servers_at_once_pay_once(server: ProlificServer, ledger: Ledger, tmp_path: Path) -> None:
+def test_several_servers_at_once_pay_once(
+    server: ProlificServer, ledger: StudyDatabase, tmp_path: Path
+) -> None:
     place = finish(ledger, server.join())
     ready = threading.Barrier(4)
     results: list[str] = []
@@ -138,7 +140,7 @@ def test_several_servers_at_once_pay_once(server: ProlificServer, ledger: Ledger
             Journal(tmp_path / "journal.sqlite") as journal,
             closing(ProlificClient(TOKEN, server.address)) as client,
         ):
-            ours = Payments(Ledger(journal.engine), journal, client, recruiting(server), "pilot")
+            ours = Payments(StudyDatabase(journal.engine), journal, client, recruiting(server), "pilot")
             ready.wait()
             results.append(ours.settle("ann", NOW))
 

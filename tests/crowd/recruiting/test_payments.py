@@ -6,14 +6,14 @@ from contextlib import closing
 
 import pytest
 import sqlalchemy as sql
-from tutelage.crowd.recruiting.event_chain import EventChain, Overtaken
+from tutelage.crowd.recruiting.event_chain import ConcurrentAppend, EventChain
 from tutelage.crowd.recruiting.payment_table import entries, record_by_hand
 from tutelage.crowd.recruiting.payments import RETURNS
 from tutelage.crowd.recruiting.prolific import ProlificClient, ProlificError
 from tutelage.crowd.recruiting.reconciliation import reconcile
 from tutelage.crowd.storage.journal import Journal
 from tutelage.crowd.storage.journal_records import EpisodeRecord
-from tutelage.crowd.storage.study_tables import OUTCOMES, Ledger, events, identities
+from tutelage.crowd.storage.study_tables import OUTCOMES, StudyDatabase, events, identities
 from tutelage.crowd.translations import load_texts
 from tutelage.errors import TutelageError
 from tutelage.tests.support.prolific_server import CODES, TOKEN, ProlificServer
@@ -26,7 +26,7 @@ LONG = (
 
 
 def test_who_completed_is_reported_approved_and_paid_their_share(
-    server: ProlificServer, ledger: Ledger, payments: Make
+    server: ProlificServer, ledger: StudyDatabase, payments: Make
 ) -> None:
     place = finish(ledger, server.join())
     assert payments().settle("ann", NOW) == "settled"
@@ -38,7 +38,7 @@ def test_who_completed_is_reported_approved_and_paid_their_share(
 
 
 def test_nothing_personal_stands_in_the_events(
-    server: ProlificServer, ledger: Ledger, payments: Make
+    server: ProlificServer, ledger: StudyDatabase, payments: Make
 ) -> None:
     place = finish(ledger, server.join())
     payments().settle("ann", NOW)
@@ -49,7 +49,7 @@ def test_nothing_personal_stands_in_the_events(
 
 @pytest.mark.parametrize("state", ["open", "finished", "kept"])
 def test_nothing_is_reported_before_everything_is_stored(
-    server: ProlificServer, journal: Journal, ledger: Ledger, payments: Make, state: str
+    server: ProlificServer, journal: Journal, ledger: StudyDatabase, payments: Make, state: str
 ) -> None:
     place = finish(ledger, server.join())
     record = EpisodeRecord("seat-ann", "ann", "toys", "words", "toys/Words-v0", 1, b"", state=state)
@@ -62,7 +62,7 @@ def test_nothing_is_reported_before_everything_is_stored(
 
 @pytest.mark.parametrize("state", ["stored", "discarded", "abandoned", "unplayed"])
 def test_what_was_stored_or_given_up_is_in_nobodys_way(
-    server: ProlificServer, journal: Journal, ledger: Ledger, payments: Make, state: str
+    server: ProlificServer, journal: Journal, ledger: StudyDatabase, payments: Make, state: str
 ) -> None:
     finish(ledger, server.join())
     journal.begin(EpisodeRecord("seat-ann", "ann", "toys", "words", "toys/Words-v0", 1, b"", state=state))
@@ -70,7 +70,7 @@ def test_what_was_stored_or_given_up_is_in_nobodys_way(
 
 
 def test_who_is_not_done_or_not_from_prolific_is_left_alone(
-    server: ProlificServer, ledger: Ledger, payments: Make
+    server: ProlificServer, ledger: StudyDatabase, payments: Make
 ) -> None:
     finish(ledger, server.join(1), "ann", outcome="")
     finish(ledger, server.join(2), "bob")
@@ -81,7 +81,7 @@ def test_who_is_not_done_or_not_from_prolific_is_left_alone(
 
 
 def test_who_declined_is_reported_with_the_code_for_no_consent_and_paid_nothing(
-    server: ProlificServer, ledger: Ledger, payments: Make
+    server: ProlificServer, ledger: StudyDatabase, payments: Make
 ) -> None:
     place = finish(ledger, server.join(), outcome="declined")
     assert payments().settle("ann", NOW) == "settled"
@@ -91,7 +91,7 @@ def test_who_declined_is_reported_with_the_code_for_no_consent_and_paid_nothing(
 
 @pytest.mark.parametrize("outcome", OUTCOMES)
 def test_every_outcome_comes_to_an_end(
-    server: ProlificServer, ledger: Ledger, payments: Make, outcome: str
+    server: ProlificServer, ledger: StudyDatabase, payments: Make, outcome: str
 ) -> None:
     place = finish(ledger, server.join(), outcome=outcome)
     result = payments().settle("ann", NOW)
@@ -105,7 +105,7 @@ def test_every_outcome_comes_to_an_end(
 @pytest.mark.parametrize("outcome", [one for one in RETURNS if one not in CODES])
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_who_is_asked_to_return_reads_why_in_their_own_language(
-    server: ProlificServer, ledger: Ledger, payments: Make, outcome: str, language: str
+    server: ProlificServer, ledger: StudyDatabase, payments: Make, outcome: str, language: str
 ) -> None:
     place = finish(ledger, server.join(), outcome=outcome)
     ledger.change("ann", language=language)
@@ -116,7 +116,7 @@ def test_who_is_asked_to_return_reads_why_in_their_own_language(
 
 @pytest.mark.parametrize("status", ["RETURNED", "REJECTED"])
 def test_a_place_that_was_given_back_is_settled(
-    server: ProlificServer, ledger: Ledger, payments: Make, status: str
+    server: ProlificServer, ledger: StudyDatabase, payments: Make, status: str
 ) -> None:
     place = finish(ledger, server.join(status=status))
     assert payments().settle("ann", NOW) == "settled"
@@ -124,7 +124,7 @@ def test_a_place_that_was_given_back_is_settled(
 
 
 def test_a_status_that_nobody_documented_is_waited_out(
-    server: ProlificServer, ledger: Ledger, payments: Make
+    server: ProlificServer, ledger: StudyDatabase, payments: Make
 ) -> None:
     place = finish(ledger, server.join(status="PROCESSING"))
     assert payments().settle("ann", NOW) == "waiting"
@@ -134,7 +134,7 @@ def test_a_status_that_nobody_documented_is_waited_out(
 
 
 def test_who_timed_out_at_prolific_but_completed_here_is_left_to_whoever_runs_the_study(
-    server: ProlificServer, ledger: Ledger, payments: Make
+    server: ProlificServer, ledger: StudyDatabase, payments: Make
 ) -> None:
     place = finish(ledger, server.join(status="TIMED-OUT"))
     assert payments().settle("ann", NOW) == "by-hand"
@@ -144,20 +144,22 @@ def test_who_timed_out_at_prolific_but_completed_here_is_left_to_whoever_runs_th
     assert (place.status, place.bonuses) == ("APPROVED", [75])
 
 
-def test_without_a_bonus_none_is_asked_for(server: ProlificServer, ledger: Ledger, payments: Make) -> None:
+def test_without_a_bonus_none_is_asked_for(
+    server: ProlificServer, ledger: StudyDatabase, payments: Make
+) -> None:
     finish(ledger, server.join(), bonus=0)
     assert payments().settle("ann", NOW) == "settled"
     assert server.told("bonus") == 0
 
 
-def states(ledger: Ledger, kind: str) -> list[tuple[str, str]]:
+def states(ledger: StudyDatabase, kind: str) -> list[tuple[str, str]]:
     """Return the states that a payment to Ann went through, each with its reason."""
     rows = entries(ledger, "pilot", "ann")
     return [(row["state"], row["reason"]) for row in rows if row["kind"] == kind]
 
 
 def test_the_ledger_tells_of_every_amount_and_what_prolific_answered(
-    server: ProlificServer, ledger: Ledger, payments: Make
+    server: ProlificServer, ledger: StudyDatabase, payments: Make
 ) -> None:
     finish(ledger, server.join())
     assert payments().settle("ann", NOW) == "settled"
@@ -181,7 +183,7 @@ def test_the_ledger_tells_of_every_amount_and_what_prolific_answered(
 
 
 def test_what_prolific_returned_or_refused_is_refused_in_the_ledger_with_its_reason(
-    server: ProlificServer, ledger: Ledger, payments: Make
+    server: ProlificServer, ledger: StudyDatabase, payments: Make
 ) -> None:
     finish(ledger, server.join(status="RETURNED"))
     payments().settle("ann", NOW)
@@ -189,7 +191,7 @@ def test_what_prolific_returned_or_refused_is_refused_in_the_ledger_with_its_rea
 
 
 def test_a_bonus_that_was_paid_by_hand_is_not_paid_again(
-    server: ProlificServer, ledger: Ledger, payments: Make
+    server: ProlificServer, ledger: StudyDatabase, payments: Make
 ) -> None:
     place = finish(ledger, server.join())
     record_by_hand(ledger, "pilot", "ann", "bonus", "paid", "by bank transfer", NOW)
@@ -201,7 +203,7 @@ def test_a_bonus_that_was_paid_by_hand_is_not_paid_again(
 
 
 def test_prolifics_answers_are_reconciled_with_the_ledger(
-    server: ProlificServer, ledger: Ledger, payments: Make
+    server: ProlificServer, ledger: StudyDatabase, payments: Make
 ) -> None:
     place, other = finish(ledger, server.join(1)), finish(ledger, server.join(2), "bob")
     place.status, place.bonuses = "APPROVED", [75]  # by somebody's hand, on Prolific's page
@@ -219,7 +221,7 @@ def test_prolifics_answers_are_reconciled_with_the_ledger(
 
 
 def test_a_study_that_is_reviewed_by_hand_pays_after_the_review(
-    server: ProlificServer, ledger: Ledger, payments: Make
+    server: ProlificServer, ledger: StudyDatabase, payments: Make
 ) -> None:
     place = finish(ledger, server.join())
     ours = payments(approve=False)
@@ -231,7 +233,7 @@ def test_a_study_that_is_reviewed_by_hand_pays_after_the_review(
 
 
 def test_people_may_bring_their_code_to_prolific_themselves(
-    server: ProlificServer, ledger: Ledger, payments: Make
+    server: ProlificServer, ledger: StudyDatabase, payments: Make
 ) -> None:
     place = finish(ledger, server.join())
     ours = payments(complete="person")
@@ -242,7 +244,7 @@ def test_people_may_bring_their_code_to_prolific_themselves(
 
 
 def test_rejecting_is_done_by_hand_and_only_within_the_studys_own_limit(
-    server: ProlificServer, ledger: Ledger, payments: Make
+    server: ProlificServer, ledger: StudyDatabase, payments: Make
 ) -> None:
     place = finish(ledger, server.join(0, status="AWAITING REVIEW"), outcome="poor-quality")
     with pytest.raises(TutelageError, match="expected at most 10% of 1 submissions to be rejected, got 1"):
@@ -254,7 +256,9 @@ def test_rejecting_is_done_by_hand_and_only_within_the_studys_own_limit(
     assert history(ledger) == ["reject"]
 
 
-def test_a_return_may_be_asked_for_by_hand(server: ProlificServer, ledger: Ledger, payments: Make) -> None:
+def test_a_return_may_be_asked_for_by_hand(
+    server: ProlificServer, ledger: StudyDatabase, payments: Make
+) -> None:
     place = finish(ledger, server.join(status="AWAITING REVIEW"))
     payments().ask_return("ann", "Your browser lost most frames.", NOW)
     assert place.messages == ["Your browser lost most frames."]
@@ -262,7 +266,7 @@ def test_a_return_may_be_asked_for_by_hand(server: ProlificServer, ledger: Ledge
 
 
 def test_an_empty_wallet_is_asked_again_after_an_hour(
-    server: ProlificServer, ledger: Ledger, payments: Make
+    server: ProlificServer, ledger: StudyDatabase, payments: Make
 ) -> None:
     place = finish(ledger, server.join())
     server.fail("bonus-payments/", times=1, status=400)
@@ -275,7 +279,7 @@ def test_an_empty_wallet_is_asked_again_after_an_hour(
 
 
 def test_everyone_who_is_due_is_settled_and_trouble_with_one_stops_no_other(
-    server: ProlificServer, ledger: Ledger, payments: Make
+    server: ProlificServer, ledger: StudyDatabase, payments: Make
 ) -> None:
     places = [finish(ledger, server.join(n), f"person-{n}") for n in range(4)]
     with ledger.write() as connection:
@@ -295,11 +299,11 @@ def test_everyone_who_is_due_is_settled_and_trouble_with_one_stops_no_other(
     assert [place.bonuses for place in places] == [[75], [], [75], [75]]
 
 
-def test_a_chain_that_has_grown_takes_nothing_from_whoever_has_not_seen_it(ledger: Ledger) -> None:
+def test_a_chain_that_has_grown_takes_nothing_from_whoever_has_not_seen_it(ledger: StudyDatabase) -> None:
     one, other = (EventChain(ledger, "pilot", "ann", ("complete", "approve")) for _ in range(2))
     ledger.note("pilot", "pause", "ann")  # of another kind
     one.add("complete", NOW, outcome="completed")
-    with pytest.raises(Overtaken):
+    with pytest.raises(ConcurrentAppend):
         other.add("complete", NOW)
     one.add("approve", NOW)
     again = EventChain(ledger, "pilot", "ann", ("complete", "approve"))
@@ -310,7 +314,7 @@ def test_a_chain_that_has_grown_takes_nothing_from_whoever_has_not_seen_it(ledge
 
 
 def test_an_answer_that_nobody_has_foreseen_keeps_nobody_else_waiting(
-    server: ProlificServer, ledger: Ledger, payments: Make, caplog: pytest.LogCaptureFixture
+    server: ProlificServer, ledger: StudyDatabase, payments: Make, caplog: pytest.LogCaptureFixture
 ) -> None:
     odd = finish(ledger, server.join(1), "ann")
     odd.bonuses = ["a lot"]  # type: ignore[list-item]

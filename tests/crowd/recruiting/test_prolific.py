@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from tutelage.crowd.recruiting.admission import Recruiting
-from tutelage.crowd.recruiting.panels import Prolific, Refusal
+from tutelage.crowd.recruiting.panels import AdmissionRefusal, ProlificPanel
 from tutelage.crowd.recruiting.prolific import ProlificClient, ProlificError, client_from_environment
 from tutelage.crowd.recruiting.prolific_checks import problems_at_prolific, proof_by_submission
 from tutelage.errors import TutelageError
@@ -80,7 +80,7 @@ def test_the_token_is_wanted_and_never_said(server: ProlificServer, waits: list[
 def test_the_key_comes_from_the_environment_only(
     server: ProlificServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    section = Prolific(study=STUDY, proof="submission", api=server.address)
+    section = ProlificPanel(study=STUDY, proof="submission", api=server.address)
     monkeypatch.delenv("PROLIFIC_API_TOKEN", raising=False)
     with pytest.raises(TutelageError, match="expected PROLIFIC_API_TOKEN in the environment, got none"):
         client_from_environment(section)
@@ -262,7 +262,7 @@ def test_nothing_personal_is_logged(
 
 def recruiting(server: ProlificServer, **section: Any) -> Recruiting:
     given = {"study": STUDY, "audience": "https://play.example.org", "api": server.address, **section}
-    return Recruiting(codes=CODES, prolific=Prolific(**given))
+    return Recruiting(codes=CODES, prolific=ProlificPanel(**given))
 
 
 def test_a_study_that_fits_has_no_problems_and_one_that_does_not_has_all_of_its(
@@ -293,19 +293,19 @@ def test_a_study_that_fits_has_no_problems_and_one_that_does_not_has_all_of_its(
 def test_without_a_secure_address_prolific_is_asked_about_each_arrival(
     server: ProlificServer, client: ProlificClient
 ) -> None:
-    section = Prolific(study=STUDY, proof="submission", api=server.address)
+    section = ProlificPanel(study=STUDY, proof="submission", api=server.address)
     check = proof_by_submission(client, section)
     place, other = server.join(1), server.join(2)
     sent = {"PROLIFIC_PID": [place.participant], "STUDY_ID": [STUDY], "SESSION_ID": [place.id]}
     check(section.read(sent, 0.0))
-    with pytest.raises(Refusal, check=lambda refusal: refusal.reason == "not-proven"):
+    with pytest.raises(AdmissionRefusal, check=lambda refusal: refusal.reason == "not-proven"):
         check(section.read({**sent, "SESSION_ID": [other.id]}, 0.0))
-    with pytest.raises(Refusal, check=lambda refusal: refusal.reason == "not-proven"):
+    with pytest.raises(AdmissionRefusal, check=lambda refusal: refusal.reason == "not-proven"):
         check(section.read({**sent, "SESSION_ID": ["nosuch"]}, 0.0))
     server.fail("submissions", times=100)
-    with pytest.raises(Refusal, check=lambda refusal: refusal.reason == "not-now"):
+    with pytest.raises(AdmissionRefusal, check=lambda refusal: refusal.reason == "not-now"):
         check(section.read(sent, 0.0))
     server.faults.clear()
     place.status = "RETURNED"
-    with pytest.raises(Refusal, check=lambda refusal: refusal.reason == "not-proven"):
+    with pytest.raises(AdmissionRefusal, check=lambda refusal: refusal.reason == "not-proven"):
         check(section.read(sent, 0.0))

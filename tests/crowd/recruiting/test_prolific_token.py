@@ -15,7 +15,7 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives import serialization
 from tutelage.crowd.recruiting import prolific_token
-from tutelage.crowd.recruiting.panels import Arrival, Prolific, Refusal
+from tutelage.crowd.recruiting.panels import AdmissionRefusal, Arrival, ProlificPanel
 from tutelage.crowd.recruiting.prolific_token import TokenVerifier
 from tutelage.tests.support.prolific_server import STUDY, Place, ProlificServer, rsa_key
 
@@ -23,8 +23,8 @@ NOW = 1_700_000_000.0
 JWKS = "jwks.json"
 
 
-def section(server: ProlificServer, **more: Any) -> Prolific:
-    return Prolific(study=STUDY, audience="https://play.example.org", api=server.address, **more)
+def section(server: ProlificServer, **more: Any) -> ProlificPanel:
+    return ProlificPanel(study=STUDY, audience="https://play.example.org", api=server.address, **more)
 
 
 def arrive(server: ProlificServer, place: Place, token: str | None = None, **claims: Any) -> Arrival:
@@ -35,7 +35,7 @@ def arrive(server: ProlificServer, place: Place, token: str | None = None, **cla
 
 
 def refused(reason: str) -> Any:
-    return pytest.raises(Refusal, check=lambda refusal: refusal.reason == reason)
+    return pytest.raises(AdmissionRefusal, check=lambda refusal: refusal.reason == reason)
 
 
 def unsigned(header: dict[str, Any], payload: dict[str, Any], sign: Any = lambda _: b"") -> str:

@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.applications import Starlette
 from starlette.routing import Route
-from tutelage.crowd.recruiting.panels import Prolific
+from tutelage.crowd.recruiting.panels import ProlificPanel
 from tutelage.crowd.recruiting.prolific_webhook import (
     STATUS,
     verify,
@@ -27,7 +27,7 @@ from tutelage.crowd.recruiting.prolific_webhook import (
     webhook_secret_from_environment,
 )
 from tutelage.crowd.storage.journal import Journal
-from tutelage.crowd.storage.study_tables import Ledger, claims, events
+from tutelage.crowd.storage.study_tables import StudyDatabase, claims, events
 from tutelage.errors import TutelageError
 from tutelage.tests.support.prolific_server import STUDY, Place, serving
 from tutelage.tests.support.prolific_study import finish, signed, tell
@@ -40,22 +40,22 @@ PLACE = "5e55000000000000000000a1", "60ff000000000000000000a1"
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
+def ledger(tmp_path: Path) -> Iterator[StudyDatabase]:
     with Journal(tmp_path / "journal.sqlite") as journal:
-        yield Ledger(journal.engine)
+        yield StudyDatabase(journal.engine)
 
 
 @pytest.fixture
-def url(ledger: Ledger) -> Iterator[str]:
+def url(ledger: StudyDatabase) -> Iterator[str]:
     """Serve the endpoint; gives its address."""
-    endpoint = webhook(ledger, SECRET, Prolific(study=STUDY, proof="none"), "pilot", SIGNING)
+    endpoint = webhook(ledger, SECRET, ProlificPanel(study=STUDY, proof="none"), "pilot", SIGNING)
     app = Starlette(routes=[Route("/prolific/webhook", endpoint, methods=["POST"])])
     with serving(app) as address:
         yield f"{address}/prolific/webhook"
 
 
 @pytest.fixture
-def place(ledger: Ledger) -> Place:
+def place(ledger: StudyDatabase) -> Place:
     """Somebody who is underway, and holds a task's seed."""
     made = finish(ledger, Place(*PLACE), SECRET.pseudonym("prolific", PLACE[1]), outcome="")
     row = {"study": "pilot", "task": "lake", "seed": 3, "role": "demonstration", "slot": "0", "state": "held"}
@@ -69,12 +69,12 @@ def person_of(place: Place) -> str:
     return SECRET.pseudonym("prolific", place.participant)
 
 
-def statuses(ledger: Ledger) -> list[str]:
+def statuses(ledger: StudyDatabase) -> list[str]:
     query = sql.select(events.c.reason).where(events.c.what == STATUS).order_by(events.c.id)
     return [row["reason"] for row in ledger.rows(query)]
 
 
-def outcome(ledger: Ledger, place: Place) -> str:
+def outcome(ledger: StudyDatabase, place: Place) -> str:
     found = ledger.person(person=person_of(place))
     assert found is not None
     return found.outcome
@@ -93,7 +93,7 @@ def outcome(ledger: Ledger, place: Place) -> str:
     ],
 )
 def test_a_place_that_is_given_back_ends_a_persons_way_and_frees_their_seeds(
-    ledger: Ledger, url: str, place: Place, status: str, ends: str
+    ledger: StudyDatabase, url: str, place: Place, status: str, ends: str
 ) -> None:
     place.status = status
     assert tell(url, place, SIGNING).status_code == 200
@@ -106,7 +106,7 @@ def test_a_place_that_is_given_back_ends_a_persons_way_and_frees_their_seeds(
     assert (claim["until"] <= time.time()) == bool(ends)
 
 
-def test_an_outcome_is_never_changed(ledger: Ledger, url: str, place: Place) -> None:
+def test_an_outcome_is_never_changed(ledger: StudyDatabase, url: str, place: Place) -> None:
     ledger.change(person_of(place), outcome="completed", stage="done")
     place.status = "RETURNED"
     assert tell(url, place, SIGNING).status_code == 200
@@ -114,7 +114,7 @@ def test_an_outcome_is_never_changed(ledger: Ledger, url: str, place: Place) -> 
     assert statuses(ledger) == ["RETURNED"]
 
 
-def test_an_event_that_comes_again_is_taken_in_once(ledger: Ledger, url: str, place: Place) -> None:
+def test_an_event_that_comes_again_is_taken_in_once(ledger: StudyDatabase, url: str, place: Place) -> None:
     place.status = "AWAITING REVIEW"
     for seconds in (0, 60, 120):  # Prolific sends it again, and signs it anew
         assert tell(url, place, SIGNING, at=time.time() - seconds).status_code == 200
@@ -124,7 +124,9 @@ def test_an_event_that_comes_again_is_taken_in_once(ledger: Ledger, url: str, pl
     assert statuses(ledger) == ["AWAITING REVIEW", "APPROVED"]
 
 
-def test_events_in_the_wrong_order_do_not_bring_anybody_back(ledger: Ledger, url: str, place: Place) -> None:
+def test_events_in_the_wrong_order_do_not_bring_anybody_back(
+    ledger: StudyDatabase, url: str, place: Place
+) -> None:
     for number, status in enumerate(["RETURNED", "ACTIVE", "RESERVED"]):
         place.status = status
         tell(url, place, SIGNING, event=f"event-{number}")
@@ -132,7 +134,7 @@ def test_events_in_the_wrong_order_do_not_bring_anybody_back(ledger: Ledger, url
 
 
 def test_a_stranger_can_neither_repeat_an_event_nor_keep_it_for_later(
-    ledger: Ledger, url: str, place: Place
+    ledger: StudyDatabase, url: str, place: Place
 ) -> None:
     body = body_of(place, status="ACTIVE")
     heard = signed(body, SIGNING)
@@ -154,7 +156,7 @@ def body_of(place: Place, **changes: str) -> bytes:
 
 @pytest.mark.parametrize("wrong", ["secret", "body", "timestamp", "signature", "none", "empty", "base64"])
 def test_what_prolific_did_not_sign_changes_nothing(
-    ledger: Ledger, url: str, place: Place, wrong: str
+    ledger: StudyDatabase, url: str, place: Place, wrong: str
 ) -> None:
     body = body_of(place)
     headers = signed(body, "a guess" if wrong == "secret" else SIGNING)
@@ -176,7 +178,7 @@ def test_what_prolific_did_not_sign_changes_nothing(
 
 @pytest.mark.parametrize("change", [{"resource_id": "5e55000000000000000000ff"}, {"participant_id": "60ff"}])
 def test_other_submissions_of_the_workspace_are_passed_over(
-    ledger: Ledger, url: str, place: Place, change: dict[str, str]
+    ledger: StudyDatabase, url: str, place: Place, change: dict[str, str]
 ) -> None:
     body = body_of(place, **change)
     assert httpx.post(url, verify=False, content=body, headers=signed(body, SIGNING)).status_code == 200
@@ -184,19 +186,21 @@ def test_other_submissions_of_the_workspace_are_passed_over(
     assert statuses(ledger) == []
 
 
-def test_events_about_other_things_are_thanked_for(ledger: Ledger, url: str, place: Place) -> None:
+def test_events_about_other_things_are_thanked_for(ledger: StudyDatabase, url: str, place: Place) -> None:
     for body in (body_of(place, event_type="study.status.change"), b"{}"):
         assert httpx.post(url, verify=False, content=body, headers=signed(body, SIGNING)).status_code == 200
     assert statuses(ledger) == []
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[1]", b"\xff", b"null", b"[" * 20000])
-def test_what_cannot_be_read_is_said_so(ledger: Ledger, url: str, body: bytes) -> None:
+def test_what_cannot_be_read_is_said_so(ledger: StudyDatabase, url: str, body: bytes) -> None:
     assert httpx.post(url, verify=False, content=body, headers=signed(body, SIGNING)).status_code == 400
 
 
 @pytest.mark.parametrize("odd", [None, 3, {"a": 1}, "x" * 5000, "\x00"])
-def test_odd_values_in_a_signed_body_do_no_harm(ledger: Ledger, url: str, place: Place, odd: Any) -> None:
+def test_odd_values_in_a_signed_body_do_no_harm(
+    ledger: StudyDatabase, url: str, place: Place, odd: Any
+) -> None:
     for name in ("resource_id", "participant_id", "status", "event_type"):
         told = json.loads(body_of(place)) | {name: odd}
         body = json.dumps(told).encode()
@@ -219,7 +223,7 @@ def test_a_body_without_end_is_not_waited_for(url: str) -> None:
     assert sent < 5000
 
 
-def test_nothing_personal_stands_in_the_events(ledger: Ledger, url: str, place: Place) -> None:
+def test_nothing_personal_stands_in_the_events(ledger: StudyDatabase, url: str, place: Place) -> None:
     place.status = "APPROVED"
     tell(url, place, SIGNING, event=f"event of {place.id}")
     written = str(ledger.rows(sql.select(events)))

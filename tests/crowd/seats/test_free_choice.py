@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from tutelage.crowd.hosting.host import Kept
+from tutelage.crowd.hosting.host import FinishedEpisode
 from tutelage.crowd.seats.free_choice import FreeChoice, play
 from tutelage.crowd.seats.protocol import parse
-from tutelage.crowd.seats.seed_assignment import Assignment
+from tutelage.crowd.seats.seed_assignment import SeedAssignment
 from tutelage.crowd.seats.session import Phase, Session
 from tutelage.crowd.settings import Settings
 from tutelage.crowd.storage.journal import Journal
@@ -19,7 +19,7 @@ from tutelage.crowd.storage.journal_records import SeatRecord
 from tutelage.datasets.replay import replay
 from tutelage.envs.suite import suite_from
 from tutelage.envs.task import RECORD, TEST
-from tutelage.envs.task_env import TaskEnvironment
+from tutelage.envs.task_env import TaskEnv
 from tutelage.errors import TutelageError
 
 Opener = Callable[..., Awaitable[FreeChoice]]
@@ -39,11 +39,11 @@ def seed(choice: FreeChoice) -> int:
 
 
 async def test_any_function_of_the_observation_plays_an_episode(
-    opened: Opener, delivered: list[Kept]
+    opened: Opener, delivered: list[FinishedEpisode]
 ) -> None:
     choice = await opened()
     await play(choice, "lake", lambda seen: np.array([float(seen[""] % 4)]), controller="expert")
-    environment = TaskEnvironment(choice.settings.suite["lake"])
+    environment = TaskEnv(choice.settings.suite["lake"])
     (kept,) = delivered
     again = replay(kept.trajectory, environment)
     assert again.digest == kept.trajectory.digest
@@ -81,7 +81,7 @@ def test_no_order_of_transitions_breaks_a_session(
 
     async def story(journal: Journal) -> None:
         session = Session(SeatRecord("a", "ada"), suite, journal, kind="expert")
-        choice = FreeChoice(session, Settings(suite, folder), journal, Assignment(RECORD, False, journal))
+        choice = FreeChoice(session, Settings(suite, folder), journal, SeedAssignment(RECORD, False, journal))
         for name in names:
             arguments = {"choose": ("pole",), "act": (LEFT,)}.get(name, ())
             before = session.phase
@@ -130,7 +130,9 @@ async def test_undo_lets_an_episode_underway_wait(opened: Opener) -> None:
     assert (seed(choice), len(choice.session.episode.steps)) == (underway, 1)
 
 
-async def test_redo_plays_the_same_seed_again_and_says_so(opened: Opener, delivered: list[Kept]) -> None:
+async def test_redo_plays_the_same_seed_again_and_says_so(
+    opened: Opener, delivered: list[FinishedEpisode]
+) -> None:
     choice = await opened()
     await choice.choose("lake")
     await finish(choice)
@@ -174,7 +176,7 @@ async def test_on_test_seeds_the_first_try_counts(opened: Opener) -> None:
 
 
 async def test_giving_up_a_test_seed_after_its_first_step_is_a_failure_that_is_kept(
-    opened: Opener, delivered: list[Kept]
+    opened: Opener, delivered: list[FinishedEpisode]
 ) -> None:
     choice = await opened(seeds=TEST)
     await choice.choose("lake")

@@ -23,7 +23,16 @@ from tutelage.crowd.hosting.frame_codec import (
     unpack,
 )
 from tutelage.crowd.seats import protocol
-from tutelage.crowd.seats.protocol import Answers, Choose, Command, Consent, Down, Hidden, Language, parse
+from tutelage.crowd.seats.protocol import (
+    CheckAnswers,
+    ChooseLanguage,
+    ChooseTask,
+    Command,
+    Consent,
+    KeyDown,
+    PageHidden,
+    parse,
+)
 from tutelage.errors import TutelageError
 
 SCRIPT = (Path(protocol.__file__).parent.parent / "static" / "protocol.js").read_text(encoding="utf-8")
@@ -47,8 +56,8 @@ def test_page_and_server_share_their_names() -> None:
 
 
 def test_messages_of_a_page_are_read() -> None:
-    assert parse('{"type":"down","code":"Space","frame":3}') == Down(type="down", code="Space", frame=3)
-    assert parse(b'{"type":"choose","task":"lake"}') == Choose(type="choose", task="lake")
+    assert parse('{"type":"down","code":"Space","frame":3}') == KeyDown(type="down", code="Space", frame=3)
+    assert parse(b'{"type":"choose","task":"lake"}') == ChooseTask(type="choose", task="lake")
     assert [parse(json.dumps({"type": one})) for one in protocol.COMMANDS] == [
         Command(type=one)  # type: ignore[arg-type]
         for one in protocol.COMMANDS
@@ -57,9 +66,9 @@ def test_messages_of_a_page_are_read() -> None:
 
 def test_what_a_study_asks_is_answered_in_messages() -> None:
     assert parse('{"type":"consent","given":false}') == Consent(type="consent", given=False)
-    assert parse('{"type":"language","code":"zh-Hans"}') == Language(type="language", code="zh-Hans")
-    assert parse('{"type":"answers","chosen":[0,3]}') == Answers(type="answers", chosen=(0, 3))
-    assert parse('{"type":"hidden","ms":1200}') == Hidden(type="hidden", ms=1200)
+    assert parse('{"type":"language","code":"zh-Hans"}') == ChooseLanguage(type="language", code="zh-Hans")
+    assert parse('{"type":"answers","chosen":[0,3]}') == CheckAnswers(type="answers", chosen=(0, 3))
+    assert parse('{"type":"hidden","ms":1200}') == PageHidden(type="hidden", ms=1200)
     assert parse('{"type":"down","code":"Space","frame":3,"reaction":310,"lag":9}').lag == 9  # type: ignore[union-attr]
 
 

@@ -5,9 +5,9 @@ from collections.abc import Awaitable, Callable
 import numpy as np
 import pytest
 import sqlalchemy as sql
-from tutelage.crowd.hosting.host import InlineWorld, Kept
+from tutelage.crowd.hosting.host import FinishedEpisode, InlineHost
 from tutelage.crowd.seats.free_choice import FreeChoice
-from tutelage.crowd.seats.session import Phase, Session, WorldError
+from tutelage.crowd.seats.session import EpisodeAborted, Phase, Session
 from tutelage.crowd.seats.view import messages
 from tutelage.crowd.storage.journal import Journal
 from tutelage.errors import TutelageError
@@ -54,7 +54,9 @@ async def test_a_task_that_waits_is_played_at_once_and_real_time_waits_for_a_sta
         await session.act(np.array([0.0]))
 
 
-async def test_what_a_study_says_of_an_episode_goes_with_it(opened: Opener, delivered: list[Kept]) -> None:
+async def test_what_a_study_says_of_an_episode_goes_with_it(
+    opened: Opener, delivered: list[FinishedEpisode]
+) -> None:
     session = (await opened()).session
     await session.enter("lake", 7, role="gold", study="pilot", consent="c0ffee")
     await finish(session)
@@ -66,7 +68,9 @@ async def test_what_a_study_says_of_an_episode_goes_with_it(opened: Opener, deli
     assert (kept.trajectory.study, kept.trajectory.consent) == ("pilot", "c0ffee")
 
 
-async def test_practice_is_journalled_and_is_no_demonstration(opened: Opener, delivered: list[Kept]) -> None:
+async def test_practice_is_journalled_and_is_no_demonstration(
+    opened: Opener, delivered: list[FinishedEpisode]
+) -> None:
     session = (await opened()).session
     await session.enter("lake", 0, role="practice")
     await finish(session)
@@ -80,7 +84,7 @@ async def test_practice_is_journalled_and_is_no_demonstration(opened: Opener, de
     assert not delivered
 
 
-async def test_giving_up_is_a_failure_that_is_kept(opened: Opener, delivered: list[Kept]) -> None:
+async def test_giving_up_is_a_failure_that_is_kept(opened: Opener, delivered: list[FinishedEpisode]) -> None:
     session = (await opened()).session
     await session.enter("lake", 0)
     await session.give_up()
@@ -139,11 +143,11 @@ async def test_an_episode_that_cannot_begin_again_is_given_up_and_said_so(opened
 
 
 async def test_an_environment_that_fails_costs_its_own_episode_and_no_more(
-    opened: Opener, delivered: list[Kept]
+    opened: Opener, delivered: list[FinishedEpisode]
 ) -> None:
     session = (await opened()).session
     await session.enter("unrepeatable", 0)
-    with pytest.raises(WorldError, match="The task failed: ValueError"):
+    with pytest.raises(EpisodeAborted, match="The task failed: ValueError"):
         await session.act(np.array([]))  # no environment takes this
     assert (session.phase, session.episode) == (Phase.CHOOSING, None)
     (record,) = journal_of(session).episodes(state="abandoned")
@@ -162,7 +166,7 @@ async def test_the_same_task_is_played_in_the_same_environment(opened: Opener) -
     await session.put_aside()
     await session.enter("pole", 1)
     assert session._world is not world
-    assert isinstance(world, InlineWorld)
+    assert isinstance(world, InlineHost)
     assert world._player._environment is None
 
 

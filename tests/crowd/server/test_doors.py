@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 from tutelage.crowd.seats.recorder import Recorder
-from tutelage.crowd.server.host_check import FIXED_HEADERS, Guard
+from tutelage.crowd.server.host_check import FIXED_HEADERS, HostCheck
 from tutelage.crowd.server.host_names import AllowedHosts, parse_address
 from tutelage.crowd.server.link_token import LinkToken
 from tutelage.crowd.server.proxies import check_proxies
@@ -37,7 +37,7 @@ BROKEN = ("study.example.org.:8123", "127.0.0.1@evil.example", "localhost.evil.e
 @contextlib.contextmanager
 def recording(
     out: Path, host: str = "127.0.0.1", named: str = "", link: LinkToken | None = None, **options: object
-) -> Iterator[tuple[str, Guard]]:
+) -> Iterator[tuple[str, HostCheck]]:
     """Serve a recorder in a thread; gives `127.0.0.1:port` and the application."""
     report = out.parent / "report.html"
     report.write_text("<!doctype html><p>report</p>")
@@ -238,9 +238,9 @@ def test_every_answer_of_every_route_has_the_headers(kind: str, tmp_path: Path) 
         if kind == "study":
             server, address = stack.enter_context(running(tmp_path))
             from tutelage.crowd.server.study_app import make_app as make_study_app
-            from tutelage.crowd.server.study_services import BackOffice
+            from tutelage.crowd.server.study_services import StudyServices
 
-            app = make_study_app(server, rooms=BackOffice(server).routes())
+            app = make_study_app(server, rooms=StudyServices(server).routes())
         else:
             address, app = stack.enter_context(recording(tmp_path / "out"))
         routes = list(_paths(app._app.routes))  # type: ignore[attr-defined]

@@ -18,11 +18,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.routing import BaseRoute, Match, WebSocketRoute
-from tutelage.crowd.dashboard.admin_token import Admin
+from tutelage.crowd.dashboard.admin_token import AdminToken
 from tutelage.crowd.seats.recorder import Recorder
 from tutelage.crowd.server import recorder_app as recorder_app
 from tutelage.crowd.server.study_app import make_app
-from tutelage.crowd.server.study_services import BackOffice
+from tutelage.crowd.server.study_services import StudyServices
 from tutelage.crowd.settings import Settings
 from tutelage.crowd.storage.secret import Secret
 from tutelage.crowd.studies.study_file import examine
@@ -57,7 +57,7 @@ def routes(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator
             study, controls, _ = examine(server.folder / "pilot.yaml")
             assert study is not None
             recorder: Recorder = (one := StudyServer(study, out, controls))
-            app = make_app(one, rooms=BackOffice(one).routes())
+            app = make_app(one, rooms=StudyServices(one).routes())
         else:
             recorder = Recorder(Settings(suite_from(small_room.SUITE), out))
             app = recorder_app.make_app(recorder)
@@ -109,7 +109,7 @@ def _cookies(server: Server) -> list[str]:
     out = server.folder / "out"
     if not out.is_dir():
         return [player.cookie]
-    admin = Admin(out, Secret.load(out))
+    admin = AdminToken(out, Secret.load(out))
     return [player.cookie, f"{player.cookie}; {admin.cookie}={admin.sign_in()}"]
 
 
@@ -122,7 +122,7 @@ def _csrf(server: Server, cookie: str) -> str:
     out = server.folder / "out"
     if not out.is_dir() or "admin-" not in cookie:
         return "none"
-    return Admin(out, Secret.load(out)).csrf(cookie.rpartition("=")[2])
+    return AdminToken(out, Secret.load(out)).csrf(cookie.rpartition("=")[2])
 
 
 def test_every_route_answers_every_method(server: Server, browser: Browser, routes: list[BaseRoute]) -> None:

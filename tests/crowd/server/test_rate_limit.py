@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from tutelage.crowd.server.rate_limit import Bucket, Rates
+from tutelage.crowd.server.rate_limit import RateLimiter, TokenBucket
 
 
 class Time:
@@ -12,7 +12,7 @@ class Time:
 
 def test_a_bucket_gives_a_burst_and_then_its_rate() -> None:
     time = Time()
-    bucket = Bucket(2, 5, time)
+    bucket = TokenBucket(2, 5, time)
     assert [bucket.take() for _ in range(7)] == [True] * 5 + [False] * 2
     time.now = 1.0
     assert [bucket.take() for _ in range(3)] == [True, True, False]
@@ -22,7 +22,7 @@ def test_a_bucket_gives_a_burst_and_then_its_rate() -> None:
 
 def test_everybody_has_a_bucket_and_the_oldest_are_forgotten() -> None:
     time = Time()
-    rates = Rates(1, 1, time)
+    rates = RateLimiter(1, 1, time)
     assert rates.take("a")
     assert not rates.take("a")
     assert rates.take("b")

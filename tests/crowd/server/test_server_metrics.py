@@ -5,13 +5,19 @@ from __future__ import annotations
 import asyncio
 import time
 
-from tutelage.crowd.hosting.worker_pool import Workers
-from tutelage.crowd.server.server_metrics import BOUNDS_MS, PULSE_SECONDS, Meter, feel_pulse, quantiles
+from tutelage.crowd.hosting.worker_pool import WorkerPool
+from tutelage.crowd.server.server_metrics import (
+    BOUNDS_MS,
+    PULSE_SECONDS,
+    ServerMetrics,
+    feel_pulse,
+    quantiles,
+)
 from tutelage.envs.suite import suite_from
 
 
 def test_counted_lag_gives_percentiles_back_to_within_a_class() -> None:
-    meter = Meter()
+    meter = ServerMetrics()
     for lag in range(1000):
         meter.shown(lag)
     got = quantiles(meter.figures()["lag"])
@@ -20,13 +26,13 @@ def test_counted_lag_gives_percentiles_back_to_within_a_class() -> None:
         bound = next(one for one in BOUNDS_MS if one >= at)
         assert abs(value - at) <= bound
     assert quantiles([]) is None
-    meter = Meter()
+    meter = ServerMetrics()
     meter.shown(10**6)
     assert quantiles(meter.figures()["lag"]) == [float(BOUNDS_MS[-1])] * 3
 
 
 def test_what_an_event_loop_does_itself_keeps_people_waiting_and_what_others_do_does_not() -> None:
-    meter = Meter()
+    meter = ServerMetrics()
 
     async def story() -> None:
         pulse = asyncio.create_task(feel_pulse(meter))
@@ -49,7 +55,7 @@ def test_what_an_event_loop_does_itself_keeps_people_waiting_and_what_others_do_
 
 def test_lately_is_five_minutes() -> None:
     now = [0.0]
-    meter = Meter(lambda: now[0])
+    meter = ServerMetrics(lambda: now[0])
     for second in range(0, 900, 10):
         now[0] = float(second)
         meter.shown(12)
@@ -62,7 +68,7 @@ def test_lately_is_five_minutes() -> None:
 
 def test_processes_that_end_by_themselves_are_counted() -> None:
     async def lose_one() -> tuple[int, int]:
-        workers = Workers(suite_from({"suite": "one", "tasks": [{"id": "pole", "env": "CartPole-v1"}]}), 1)
+        workers = WorkerPool(suite_from({"suite": "one", "tasks": [{"id": "pole", "env": "CartPole-v1"}]}), 1)
         await workers.start()
         (await workers.place("pole")).process.kill()
         async with asyncio.timeout(20):

@@ -20,7 +20,7 @@ import psutil
 import pytest
 import sqlalchemy as sql
 from tutelage.crowd.recruiting.payments import KINDS
-from tutelage.crowd.server.study_services import BackOffice
+from tutelage.crowd.server.study_services import StudyServices
 from tutelage.crowd.storage.database import open_database
 from tutelage.datasets.store import Store
 from tutelage.errors import TutelageError
@@ -195,5 +195,5 @@ def test_without_the_key_to_prolific_nothing_is_served(
     monkeypatch.delenv("PROLIFIC_API_TOKEN", raising=False)
     server = serve(tmp_path, **changes(prolific))
     with pytest.raises(TutelageError, match="expected PROLIFIC_API_TOKEN in the environment"):
-        BackOffice(server)
+        StudyServices(server)
     asyncio.run(server.close())

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sql
-from tutelage.crowd.storage.commit_writer import GroupCommit, Row, Write
+from tutelage.crowd.storage.commit_writer import CommitWriter, StepRow, Write
 from tutelage.crowd.storage.database import make_tables, open_database
-from tutelage.crowd.storage.write_fence import Fence, writers
+from tutelage.crowd.storage.write_fence import WriteFence, writers
 from tutelage.errors import TutelageError
 
 TABLES = sql.MetaData()
@@ -40,8 +40,8 @@ def engine(database_url: str) -> Iterator[sql.Engine]:
 
 
 @pytest.fixture
-def writer(engine: sql.Engine) -> Iterator[GroupCommit]:
-    one = GroupCommit(engine, insert(engine))
+def writer(engine: sql.Engine) -> Iterator[CommitWriter]:
+    one = CommitWriter(engine, insert(engine))
     yield one
     one.close()
 
@@ -51,20 +51,20 @@ def insert(engine: sql.Engine) -> str:
     return f"INSERT INTO lines (about, number) VALUES ({mark}, {mark})"
 
 
-def write(writer: GroupCommit, about: str, number: int) -> Future[None]:
+def write(writer: CommitWriter, about: str, number: int) -> Future[None]:
     future: Future[None] = Future()
     writer.put(Write(lines.insert(), {"about": about, "number": number}, future, about))
     return future
 
 
-def row(writer: GroupCommit, about: str, number: int) -> Future[None]:
+def row(writer: CommitWriter, about: str, number: int) -> Future[None]:
     """Put a row down; who hears of it is a future: of this row, or of a later one that came with it."""
     future: Future[None] = Future()
 
     def hear(_: int, error: Exception | None) -> None:
         future.set_result(None) if error is None else future.set_exception(error)
 
-    writer.put(Row(about, number, (about, number), hear))
+    writer.put(StepRow(about, number, (about, number), hear))
     return future
 
 
@@ -82,7 +82,9 @@ def until(true: Callable[[], object]) -> None:
         time.sleep(0.005)
 
 
-def test_what_is_put_down_is_written_in_order_whatever_it_is(engine: sql.Engine, writer: GroupCommit) -> None:
+def test_what_is_put_down_is_written_in_order_whatever_it_is(
+    engine: sql.Engine, writer: CommitWriter
+) -> None:
     rng = random.Random(0)
     put = [(rng.choice("abc"), number) for number in range(400)]
     waiting = [rng.choice((row, write))(writer, *one) for one in put]
@@ -91,7 +93,7 @@ def test_what_is_put_down_is_written_in_order_whatever_it_is(engine: sql.Engine,
     assert found(engine) == put
 
 
-def test_many_writers_each_find_what_they_were_told(engine: sql.Engine, writer: GroupCommit) -> None:
+def test_many_writers_each_find_what_they_were_told(engine: sql.Engine, writer: CommitWriter) -> None:
     def play(about: str) -> None:
         for number in range(40):
             (row if number % 3 else write)(writer, about, number).result(SECONDS)
@@ -108,7 +110,7 @@ def test_many_writers_each_find_what_they_were_told(engine: sql.Engine, writer: 
 
 
 def test_a_write_that_is_wrong_is_not_acknowledged_and_harms_no_other(
-    engine: sql.Engine, writer: GroupCommit
+    engine: sql.Engine, writer: CommitWriter
 ) -> None:
     write(writer, "a", 1).result(SECONDS)
     wrong = [write(writer, "a", 1), row(writer, "b", 2**80)]
@@ -121,7 +123,7 @@ def test_a_write_that_is_wrong_is_not_acknowledged_and_harms_no_other(
     assert writer.trouble is None
 
 
-def test_who_no_longer_waits_holds_nobody_up(engine: sql.Engine, writer: GroupCommit) -> None:
+def test_who_no_longer_waits_holds_nobody_up(engine: sql.Engine, writer: CommitWriter) -> None:
     async def impatient() -> None:
         waiting = [asyncio.wrap_future(write(writer, "gone", number)) for number in range(20)]
         for one in waiting:
@@ -135,12 +137,12 @@ def test_who_no_longer_waits_holds_nobody_up(engine: sql.Engine, writer: GroupCo
 
 @pytest.mark.parametrize("error", [ValueError, RuntimeError])
 def test_whoever_fails_to_hear_stops_nothing(
-    engine: sql.Engine, writer: GroupCommit, error: type[Exception], caplog: pytest.LogCaptureFixture
+    engine: sql.Engine, writer: CommitWriter, error: type[Exception], caplog: pytest.LogCaptureFixture
 ) -> None:
     def hear(_: int, __: Exception | None) -> None:
         raise error("not now")
 
-    writer.put(Row("deaf", 1, ("deaf", 1), hear))
+    writer.put(StepRow("deaf", 1, ("deaf", 1), hear))
     write(writer, "here", 1).result(SECONDS)
     assert found(engine) == [("deaf", 1), ("here", 1)]
     # an event loop that has closed says RuntimeError, and is nothing to speak of
@@ -148,7 +150,7 @@ def test_whoever_fails_to_hear_stops_nothing(
 
 
 def test_closing_writes_all_that_waits(engine: sql.Engine) -> None:
-    one = GroupCommit(engine, insert(engine))
+    one = CommitWriter(engine, insert(engine))
     waiting = [row(one, "a", number) for number in range(1000)]
     one.close()
     assert waiting[-1].done()
@@ -166,7 +168,7 @@ def test_a_write_that_comes_while_it_closes_is_written_or_refused(engine: sql.En
 
 
 def _close_in_the_middle(engine: sql.Engine) -> None:
-    one = GroupCommit(engine, insert(engine))
+    one = CommitWriter(engine, insert(engine))
     waiting: list[tuple[str, int, Future[None]]] = []
     closed = threading.Event()
 
@@ -204,7 +206,7 @@ def test_readers_who_have_all_connections_are_waited_for(database_url: str) -> N
         pool_timeout=0.1,
     )
     make_tables(engine, TABLES)
-    one = GroupCommit(engine, insert(engine))
+    one = CommitWriter(engine, insert(engine))
     heard: list[str | None] = []
     one.listeners.append(heard.append)
     with engine.connect():
@@ -222,7 +224,7 @@ def test_readers_who_have_all_connections_are_waited_for(database_url: str) -> N
 def test_a_file_that_cannot_be_written_holds_the_writes_back_and_their_order(tmp_path: Path) -> None:
     engine = open_database(tmp_path / "lines.sqlite")
     make_tables(engine, TABLES)
-    one = GroupCommit(engine, insert(engine))
+    one = CommitWriter(engine, insert(engine))
     sql.event.listen(engine, "begin", lambda begun: begun.exec_driver_sql("pragma busy_timeout=20"))
     other = open_database(tmp_path / "lines.sqlite")
     with other.begin() as connection:
@@ -241,9 +243,9 @@ def test_a_file_that_cannot_be_written_holds_the_writes_back_and_their_order(tmp
 
 
 def test_a_seat_that_is_taken_in_the_middle_writes_nothing_more_and_the_others_do(engine: sql.Engine) -> None:
-    fence = Fence(engine)
+    fence = WriteFence(engine)
     fence.on_taken = lambda _: frozenset({"taken"})
-    one = GroupCommit(engine, insert(engine), fence)
+    one = CommitWriter(engine, insert(engine), fence)
     waiting: list[tuple[str, int, Future[None]]] = []
     for number in range(300):
         waiting += [(about, number, row(one, about, number)) for about in ("taken", "mine")]

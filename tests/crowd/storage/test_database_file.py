@@ -297,10 +297,10 @@ def test_a_server_whose_folder_is_moved_stops_with_one_line(nursery: Nursery, tm
 
 
 def test_a_person_who_agreed_is_in_the_file_that_was_removed_meanwhile(file: Path) -> None:
-    from tutelage.crowd.storage.study_tables import Ledger, consents
+    from tutelage.crowd.storage.study_tables import StudyDatabase, consents
 
     with Journal(file) as journal:
-        ledger = Ledger(journal.engine)
+        ledger = StudyDatabase(journal.engine)
         journal.sit(SeatRecord("seat", "ada")).result(SECONDS)
         journal.begin(EpisodeRecord("seat", "ada", "s", "t", "e", 1, b"d")).result(SECONDS)
         file.unlink()

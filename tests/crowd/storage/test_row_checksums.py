@@ -16,7 +16,7 @@ from tutelage.crowd.storage.database import database_errors, is_sqlite, open_dat
 from tutelage.crowd.storage.journal import Journal
 from tutelage.crowd.storage.journal_records import EpisodeRecord, SeatRecord, StepRecord
 from tutelage.crowd.storage.row_checksums import CHECKSUM, checksum_of
-from tutelage.crowd.storage.study_tables import SEALED, Ledger, Person, consents, events, people
+from tutelage.crowd.storage.study_tables import SEALED, PersonRecord, StudyDatabase, consents, events, people
 from tutelage.errors import TutelageError
 from tutelage.tests.support.postgres import PostgreSQL
 
@@ -39,7 +39,7 @@ def step(number: int) -> StepRecord:
 
 def fill(journal: Journal) -> None:
     """Write a few people, with their episodes, and a study's rows about them."""
-    ledger = Ledger(journal.engine)
+    ledger = StudyDatabase(journal.engine)
     for person in ("ada", "bob", "eve"):
         journal.sit(SeatRecord(f"seat-{person}", person))
         for number in range(3):
@@ -70,7 +70,7 @@ def person_row(person: str) -> dict[str, Any]:
 
 def test_whatever_is_written_is_sealed_and_sound_on_every_database(journal: Journal) -> None:
     fill(journal)
-    ledger = Ledger(journal.engine)
+    ledger = StudyDatabase(journal.engine)
     journal.drop("ada-0", 30).result(SECONDS)
     journal.append("ada-0", step(30)).result(SECONDS)
     assert ledger.damaged() == []
@@ -85,7 +85,7 @@ def test_whatever_is_written_is_sealed_and_sound_on_every_database(journal: Jour
 
 def test_a_write_that_is_rolled_back_leaves_the_seal(journal: Journal) -> None:
     fill(journal)
-    ledger = Ledger(journal.engine)
+    ledger = StudyDatabase(journal.engine)
     with contextlib.suppress(KeyError), ledger.write() as connection:
         connection.execute(people.update().values(code="other"))
         raise KeyError
@@ -144,7 +144,7 @@ def test_a_damaged_episode_is_named_and_the_others_are_there(
 )
 def test_nothing_is_decided_by_a_row_that_was_changed(journal: Journal, change: str) -> None:
     fill(journal)
-    ledger = Ledger(journal.engine)
+    ledger = StudyDatabase(journal.engine)
     ledger.check("ada")
     with journal.engine.begin() as connection:
         connection.exec_driver_sql(change)
@@ -161,7 +161,7 @@ def test_rows_of_an_older_version_are_sealed_when_it_is_opened(database_url: str
             for name in ("seats", "episodes", "steps", "people", "consents", "events"):
                 connection.exec_driver_sql(f"update {name} set checksum = null")
     with Journal(database_url) as journal:
-        ledger = Ledger(journal.engine)
+        ledger = StudyDatabase(journal.engine)
         assert journal.damaged == ledger.damaged() == []
         assert len(journal.steps("eve-2")) == STEPS
 
@@ -175,7 +175,7 @@ def test_a_checksum_is_the_same_whatever_a_database_makes_of_a_value() -> None:
 
 def everything(journal: Journal) -> dict[str, Any]:
     """Read all that a journal and a ledger give."""
-    ledger = Ledger(journal.engine)
+    ledger = StudyDatabase(journal.engine)
     told: dict[str, Any] = {}
     for person in ("ada", "bob", "eve"):
         with contextlib.suppress(TutelageError):
@@ -209,7 +209,7 @@ def flips_unnoticed(folder: Path, count: int) -> None:
     with Journal(good) as journal:
         fill(journal)
         before = everything(journal)
-    assert isinstance(before["ada"], Person)
+    assert isinstance(before["ada"], PersonRecord)
     rng = random.Random(0)
     used = [at for at, value in enumerate(good.read_bytes()) if value]
     outcomes = {"refused": 0, "named": 0, "harmless": 0}
@@ -224,7 +224,7 @@ def flips_unnoticed(folder: Path, count: int) -> None:
         try:
             with database_errors(), Journal(file) as journal:
                 after = everything(journal)
-                named = bool(journal.damaged or Ledger(journal.engine).damaged())
+                named = bool(journal.damaged or StudyDatabase(journal.engine).damaged())
         except TutelageError:  # one line, as every such error
             outcomes["refused"] += 1
             continue

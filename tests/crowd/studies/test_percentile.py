@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 from tutelage.crowd.storage.journal import Journal
-from tutelage.crowd.storage.study_tables import Ledger, conduct, events
+from tutelage.crowd.storage.study_tables import StudyDatabase, conduct, events
 from tutelage.crowd.studies.percentile import ENOUGH, better_than, falls_short
 from tutelage.tests.support.toy_study import INTO_A_HOLE, rows, run, serving, study_in, walk_in
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
+def ledger(tmp_path: Path) -> Iterator[StudyDatabase]:
     with Journal(tmp_path / "journal.sqlite") as journal:
-        yield Ledger(journal.engine)
+        yield StudyDatabase(journal.engine)
 
 
 def row(person: str = "ann", success: bool = True, steps: int = 10, **values: Any) -> dict[str, Any]:
@@ -32,13 +32,13 @@ def row(person: str = "ann", success: bool = True, steps: int = 10, **values: An
     return base | values
 
 
-def fill(ledger: Ledger, rows: list[dict[str, Any]]) -> None:
+def fill(ledger: StudyDatabase, rows: list[dict[str, Any]]) -> None:
     with ledger.write() as connection:
         for number, one in enumerate(rows):
             connection.execute(conduct.insert(), {**one, "episode": f"e{number}"})
 
 
-def test_a_percentile_is_the_share_that_is_strictly_worse(ledger: Ledger) -> None:
+def test_a_percentile_is_the_share_that_is_strictly_worse(ledger: StudyDatabase) -> None:
     others = [row("bob", False, 3)] * 5 + [row("bob", True, 10)] * 10 + [row("bob", True, 20)] * 5
     fill(ledger, others)
     assert better_than(ledger, row(steps=10)) == 50  # 5 failed and 5 took longer; 10 were equal
@@ -47,7 +47,7 @@ def test_a_percentile_is_the_share_that_is_strictly_worse(ledger: Ledger) -> Non
     assert better_than(ledger, row(success=False)) is None
 
 
-def test_nobody_is_compared_before_there_are_enough(ledger: Ledger) -> None:
+def test_nobody_is_compared_before_there_are_enough(ledger: StudyDatabase) -> None:
     fill(ledger, [row("bob")] * (ENOUGH - 1) + [row("ann")] * 30 + [row("bob", role="practice")] * 30)
     fill_other = [row("bob", task="cab")] * 30
     with ledger.write() as connection:
@@ -59,7 +59,7 @@ def test_nobody_is_compared_before_there_are_enough(ledger: Ledger) -> None:
     assert better_than(ledger, row(steps=1)) == 100
 
 
-def test_seeds_that_are_further_are_no_worse(ledger: Ledger) -> None:
+def test_seeds_that_are_further_are_no_worse(ledger: StudyDatabase) -> None:
     fill(ledger, [row("bob", steps=10, expert_steps=5)] * 20)
     assert better_than(ledger, row(steps=30, expert_steps=20)) == 100  # half as much again, and they twice
     assert better_than(ledger, row(steps=40, expert_steps=20)) == 0

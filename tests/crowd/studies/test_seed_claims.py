@@ -15,8 +15,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from tutelage.crowd.storage.journal import Journal
 from tutelage.crowd.storage.secret import Secret
-from tutelage.crowd.storage.study_tables import Ledger, claims
-from tutelage.crowd.studies.seed_claims import Claim, Claims
+from tutelage.crowd.storage.study_tables import StudyDatabase, claims
+from tutelage.crowd.studies.seed_claims import SeedClaim, SeedClaims
 from tutelage.crowd.studies.study import FRESH, GOLD, PRACTICE
 from tutelage.envs.task import TEST
 from tutelage.tests.support.toy_study import study_in
@@ -36,28 +36,28 @@ class Time:
 
 
 @pytest.fixture
-def ledger(database_url: str) -> Iterator[Ledger]:
+def ledger(database_url: str) -> Iterator[StudyDatabase]:
     with Journal(database_url) as journal:
-        yield Ledger(journal.engine)
+        yield StudyDatabase(journal.engine)
 
 
-def opened(folder: Path, ledger: Ledger, time: Time | None = None, **changes: Any) -> Claims:
+def opened(folder: Path, ledger: StudyDatabase, time: Time | None = None, **changes: Any) -> SeedClaims:
     options = {"people": 1000, "tasks": ["lake"], "practice": None, "check": None, **changes}
-    return Claims(study_in(folder, **options), ledger, SECRET, time or Time())
+    return SeedClaims(study_in(folder, **options), ledger, SECRET, time or Time())
 
 
-def played(ledger: Ledger, one: Claims, claim: Claim) -> None:
+def played(ledger: StudyDatabase, one: SeedClaims, claim: SeedClaim) -> None:
     with ledger.write() as connection:
         one.finish(connection, claim, f"episode-{claim.id}")
 
 
-def take(one: Claims, person: str) -> Claim:
+def take(one: SeedClaims, person: str) -> SeedClaim:
     claim = one.take(person)
     assert claim is not None
     return claim
 
 
-def test_people_play_different_seeds_in_order(tmp_path: Path, ledger: Ledger) -> None:
+def test_people_play_different_seeds_in_order(tmp_path: Path, ledger: StudyDatabase) -> None:
     one = opened(tmp_path, ledger)
     given_out = [take(one, f"person-{n}") for n in range(3)]
     assert [claim.seed for claim in given_out] == [0, 1, 2]
@@ -67,7 +67,7 @@ def test_people_play_different_seeds_in_order(tmp_path: Path, ledger: Ledger) ->
     assert take(one, "person-1").seed == 3
 
 
-def test_a_seed_that_somebody_left_goes_to_the_next_who_asks(tmp_path: Path, ledger: Ledger) -> None:
+def test_a_seed_that_somebody_left_goes_to_the_next_who_asks(tmp_path: Path, ledger: StudyDatabase) -> None:
     time = Time()
     one = opened(tmp_path, ledger, time)
     ann = take(one, "ann")
@@ -80,7 +80,7 @@ def test_a_seed_that_somebody_left_goes_to_the_next_who_asks(tmp_path: Path, led
     assert take(one, "ann").seed == 2
 
 
-def test_activity_holds_a_claim(tmp_path: Path, ledger: Ledger) -> None:
+def test_activity_holds_a_claim(tmp_path: Path, ledger: StudyDatabase) -> None:
     time = Time()
     one = opened(tmp_path, ledger, time)
     ann = take(one, "ann")
@@ -93,7 +93,7 @@ def test_activity_holds_a_claim(tmp_path: Path, ledger: Ledger) -> None:
     assert held.episode == "e1"
 
 
-def test_who_comes_back_before_anybody_else_wants_it_goes_on(tmp_path: Path, ledger: Ledger) -> None:
+def test_who_comes_back_before_anybody_else_wants_it_goes_on(tmp_path: Path, ledger: StudyDatabase) -> None:
     time = Time()
     one = opened(tmp_path, ledger, time)
     ann = take(one, "ann")
@@ -101,7 +101,7 @@ def test_who_comes_back_before_anybody_else_wants_it_goes_on(tmp_path: Path, led
     assert take(one, "ann").id == ann.id
 
 
-def test_what_is_given_back_is_free_at_once(tmp_path: Path, ledger: Ledger) -> None:
+def test_what_is_given_back_is_free_at_once(tmp_path: Path, ledger: StudyDatabase) -> None:
     one = opened(tmp_path, ledger)
     take(one, "ann")
     one.give_back("ann")
@@ -111,13 +111,15 @@ def test_what_is_given_back_is_free_at_once(tmp_path: Path, ledger: Ledger) -> N
     assert take(one, "cleo").seed == 0
 
 
-def test_a_quota_is_never_exceeded_and_then_other_tasks_are_played(tmp_path: Path, ledger: Ledger) -> None:
+def test_a_quota_is_never_exceeded_and_then_other_tasks_are_played(
+    tmp_path: Path, ledger: StudyDatabase
+) -> None:
     one = opened(tmp_path, ledger, tasks={"lake": {"quota": 3}, "cab": {}}, episodes=1)
     tasks = [take(one, f"person-{n}").task for n in range(12)]
     assert tasks.count("lake") == 3
 
 
-def test_nothing_is_left_when_every_quota_is_full(tmp_path: Path, ledger: Ledger) -> None:
+def test_nothing_is_left_when_every_quota_is_full(tmp_path: Path, ledger: StudyDatabase) -> None:
     time = Time()
     one = opened(tmp_path, ledger, time, people=2, episodes=1, tasks={"lake": {"quota": 2}})
     take(one, "ann")
@@ -128,7 +130,7 @@ def test_nothing_is_left_when_every_quota_is_full(tmp_path: Path, ledger: Ledger
 
 
 def test_a_person_plays_all_tasks_evenly_and_people_begin_with_different_ones(
-    tmp_path: Path, ledger: Ledger
+    tmp_path: Path, ledger: StudyDatabase
 ) -> None:
     one = opened(tmp_path, ledger, tasks=["lake", "cab", "pole"], episodes=6)
     firsts = set()
@@ -143,7 +145,7 @@ def test_a_person_plays_all_tasks_evenly_and_people_begin_with_different_ones(
     assert firsts == {"lake", "cab", "pole"}
 
 
-def test_a_share_of_the_seeds_is_played_by_so_many_people(tmp_path: Path, ledger: Ledger) -> None:
+def test_a_share_of_the_seeds_is_played_by_so_many_people(tmp_path: Path, ledger: StudyDatabase) -> None:
     one = opened(tmp_path, ledger, repeats={"share": 0.3, "people": 3}, episodes=5)
     drawn = [one.people_of("lake", seed) for seed in range(2000)]
     assert 0.25 < drawn.count(3) / 2000 < 0.35
@@ -161,7 +163,7 @@ def test_a_share_of_the_seeds_is_played_by_so_many_people(tmp_path: Path, ledger
         assert len(who) == len(set(who))
 
 
-def test_gold_is_mixed_in_unforeseeably_and_the_same_each_time(tmp_path: Path, ledger: Ledger) -> None:
+def test_gold_is_mixed_in_unforeseeably_and_the_same_each_time(tmp_path: Path, ledger: StudyDatabase) -> None:
     changes = {"tasks": ["cab"], "gold": {"share": 0.2}, "episodes": 20}
     one = opened(tmp_path, ledger, **changes)
     places = {person: [i for i in range(20) if one.is_gold(person, i)] for person in map(str, range(50))}
@@ -169,11 +171,11 @@ def test_gold_is_mixed_in_unforeseeably_and_the_same_each_time(tmp_path: Path, l
     assert len({tuple(found) for found in places.values()}) > 40
     again = opened(tmp_path, ledger, **changes)
     assert [i for i in range(20) if again.is_gold("7", i)] == places["7"]
-    foreign = Claims(one._study, ledger, Secret(bytes(32)))
+    foreign = SeedClaims(one._study, ledger, Secret(bytes(32)))
     assert any([i for i in range(20) if foreign.is_gold(p, i)] != found for p, found in places.items())
 
 
-def test_gold_seeds_are_shared_and_nobody_plays_one_twice(tmp_path: Path, ledger: Ledger) -> None:
+def test_gold_seeds_are_shared_and_nobody_plays_one_twice(tmp_path: Path, ledger: StudyDatabase) -> None:
     one = opened(tmp_path, ledger, tasks=["cab"], gold={"share": 0.3}, episodes=10)
     for person in range(8):
         for _ in range(10):
@@ -186,7 +188,9 @@ def test_gold_seeds_are_shared_and_nobody_plays_one_twice(tmp_path: Path, ledger
     assert max(Counter((row["person"], row["seed"]) for row in rows).values()) == 1
 
 
-def test_a_baseline_gives_everybody_all_seeds_in_the_same_order(tmp_path: Path, ledger: Ledger) -> None:
+def test_a_baseline_gives_everybody_all_seeds_in_the_same_order(
+    tmp_path: Path, ledger: StudyDatabase
+) -> None:
     one = opened(tmp_path, ledger, mode="baseline", tasks=["lake", "cab"], episodes=6, people=9)
     orders = []
     for person in ("ann", "bob"):
@@ -200,7 +204,7 @@ def test_a_baseline_gives_everybody_all_seeds_in_the_same_order(tmp_path: Path, 
     assert orders[0] == orders[1] == [(t, first + n) for n in range(3) for t in ("lake", "cab")]
 
 
-def test_practice_is_on_seeds_of_its_own(tmp_path: Path, ledger: Ledger) -> None:
+def test_practice_is_on_seeds_of_its_own(tmp_path: Path, ledger: StudyDatabase) -> None:
     one = opened(tmp_path, ledger)
     seeds = {one.practice_seed(person, number) for person in ("ann", "bob") for number in range(20)}
     assert len(seeds) == 40
@@ -236,9 +240,9 @@ def test_whatever_people_do_no_seed_and_no_quota_is_exceeded_and_none_is_wasted(
     if share:
         changes["repeats"] = {"share": share, "people": people_a_seed}
     with Journal(folder / "journal.sqlite") as journal:
-        ledger = Ledger(journal.engine)
+        ledger = StudyDatabase(journal.engine)
         servers = [opened(folder, ledger, time, **changes) for _ in range(2)]
-        holds: dict[int, Claim] = {}
+        holds: dict[int, SeedClaim] = {}
         for number, (move, who) in enumerate(moves):
             server, person = servers[number % 2], f"person-{who}"
             if move == "take":
@@ -271,7 +275,7 @@ def test_whatever_people_do_no_seed_and_no_quota_is_exceeded_and_none_is_wasted(
                 free.pop(claim.id, None)
 
 
-def _check(ledger: Ledger, server: Claims, quota: int | None) -> None:
+def _check(ledger: StudyDatabase, server: SeedClaims, quota: int | None) -> None:
     rows = ledger.rows(sql.select(claims))
     players: dict[tuple[str, int], list[str]] = {}
     for row in rows:
@@ -285,9 +289,9 @@ def _check(ledger: Ledger, server: Claims, quota: int | None) -> None:
         assert seeds == set(range(len(seeds)))  # no seed is passed over
 
 
-def test_many_threads_at_once_are_given_different_seeds(tmp_path: Path, ledger: Ledger) -> None:
+def test_many_threads_at_once_are_given_different_seeds(tmp_path: Path, ledger: StudyDatabase) -> None:
     servers = [opened(tmp_path, ledger) for _ in range(4)]
-    found: list[Claim] = []
+    found: list[SeedClaim] = []
     threads = [
         threading.Thread(target=lambda n=n: found.append(take(servers[n % 4], f"person-{n}")))
         for n in range(24)

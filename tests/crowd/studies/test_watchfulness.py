@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 import yaml
-from tutelage.crowd.seats.outbox import Line
+from tutelage.crowd.seats.outbox import Outbox
 from tutelage.crowd.seats.session import Phase
 from tutelage.crowd.storage.study_tables import conduct, consents
 from tutelage.crowd.studies.moderation import decide
@@ -56,7 +56,7 @@ def test_nobody_comes_between_a_failing_environment_and_the_end_of_its_episode(t
             await ann.to_the_tasks()
             seat = await server.visit(ann.person.seat)
             assert seat is not None
-            session, page = seat.session, Line(cast(Any, None))
+            session, page = seat.session, Outbox(cast(Any, None))
             for code in ("ArrowLeft", "ArrowRight"):
                 press = json.dumps({"type": "down", "code": code, "frame": 0})
                 playing = asyncio.create_task(seat._answer(press, page))

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tutelage.datasets.arrays.sampler import TaskColumns
+from tutelage.datasets.arrays.sampler import TaskArrays
 from tutelage.datasets.arrays.task_arrays import load_columns
 from tutelage.datasets.store import Store
 from tutelage.files.state_folder import CACHE_VARIABLE, STATE_VARIABLE, cache_folder
@@ -28,14 +28,14 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
 
 
-def loaded(*stores: Store) -> tuple[dict[str, TaskColumns], int]:
+def loaded(*stores: Store) -> tuple[dict[str, TaskArrays], int]:
     """Load the columns, and count the episodes that were replayed for it."""
     told: list[int] = []
     opened = [Store.open(store.path) for store in stores]
     return load_columns(opened, cache=True, progress=told.append), sum(told)
 
 
-def same(first: dict[str, TaskColumns], second: dict[str, TaskColumns]) -> bool:
+def same(first: dict[str, TaskArrays], second: dict[str, TaskArrays]) -> bool:
     return list(first) == list(second) and all(
         np.array_equal(first[task].actions, second[task].actions)
         and np.array_equal(first[task].controllers, second[task].controllers)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tutelage.agents.policy.encoding import fit_vector, quantile_features
 from tutelage.cli.main import app
-from tutelage.datasets.arrays.array_profile import Profile
+from tutelage.datasets.arrays.array_profile import ArrayProfile
 from tutelage.foreign_code.trust import VARIABLE
 from tutelage.tests.support.played import store_of
 from tutelage.tests.support.toy_numbers import MODULE, SIGNAL, right_actions
@@ -26,9 +26,9 @@ def invoke(*words: object) -> str:
 
 def notes_of(*episodes: np.ndarray) -> list[str]:
     """Profile episodes one by one, as several processes do."""
-    whole = Profile()
+    whole = ArrayProfile()
     for episode in episodes:
-        part = Profile()
+        part = ArrayProfile()
         part.add("task", {"leaf": episode})
         whole.join(part)
     return whole.notes()

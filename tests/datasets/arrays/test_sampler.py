@@ -12,19 +12,19 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tutelage.datasets.arrays.sampler import Sampler, TaskColumns, load_columns
+from tutelage.datasets.arrays.sampler import Sampler, TaskArrays, load_columns
 from tutelage.datasets.store import Store
 from tutelage.envs.suite import Suite, suite_from
 from tutelage.envs.task import TEST, SeedRange, Task
-from tutelage.envs.task_env import TaskEnvironment
+from tutelage.envs.task_env import TaskEnv
 from tutelage.errors import TutelageError
 
 
-def columns_of(lengths: list[int], name: str = "t") -> TaskColumns:
+def columns_of(lengths: list[int], name: str = "t") -> TaskArrays:
     """Make columns whose observation is (episode, step), so that a window's origin can be read off it."""
     starts = np.concatenate(([0], np.cumsum(lengths)))
     where = [(episode, step) for episode, length in enumerate(lengths) for step in range(length)]
-    return TaskColumns(
+    return TaskArrays(
         task=Task(name, "CartPole-v1"),
         observations={
             "where": np.array(where, np.int32),
@@ -179,7 +179,7 @@ def test_columns_hold_what_was_seen_when_each_action_was_taken(
     assert np.array_equal(words.controllers, np.concatenate([one.controllers for one in played]))
     assert len(words) == 64
     for at, one in enumerate(played):
-        _, seen = demonstrate(TaskEnvironment(toys["words"]), one.seed, steps=len(one))
+        _, seen = demonstrate(TaskEnv(toys["words"]), one.seed, steps=len(one))
         part = slice(words.starts[at], words.starts[at + 1])
         for path in ("pair/0", "pair/1", "bits"):
             assert np.array_equal(words.observations[path][part], seen[path][:-1])
@@ -213,8 +213,8 @@ def test_masks_become_a_column_where_the_task_has_them(
 ) -> None:
     suite = suite_from({"suite": "real", "tasks": [{"id": "taxi", "env": "Taxi-v3"}]})
     store = Store.create(tmp_path / "real", suite)
-    one, seen = demonstrate(TaskEnvironment(suite["taxi"]), 1, suite="real")
-    store.append([one, replace(demonstrate(TaskEnvironment(suite["taxi"]), 2, suite="real")[0])])
+    one, seen = demonstrate(TaskEnv(suite["taxi"]), 1, suite="real")
+    store.append([one, replace(demonstrate(TaskEnv(suite["taxi"]), 2, suite="real")[0])])
     store.append([replace(one, observations=seen, episode="stored")])
     legal = load_columns([store])["taxi"].legal
     assert legal is not None
@@ -233,7 +233,7 @@ def test_an_episode_that_no_longer_replays_stops_the_loading(filled: Store, reco
 def test_workers_and_cache_give_the_same_columns(tmp_path: Path, demonstrate: Callable[..., Any]) -> None:
     suite = suite_from({"suite": "real", "tasks": [{"id": "red", "env": "BabyAI-GoToRedBallGrey-v0"}]})
     store = Store.create(tmp_path / "real", suite)
-    environment = TaskEnvironment(suite["red"])
+    environment = TaskEnv(suite["red"])
     for first in (0, 4):
         store.append([demonstrate(environment, seed, suite="real")[0] for seed in range(first, first + 4)])
     told: list[int] = []

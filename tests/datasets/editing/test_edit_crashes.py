@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from tutelage.cli.main import app
-from tutelage.crowd.privacy.forgetting import Places, forget
+from tutelage.crowd.privacy.forgetting import StudyLocations, forget
 from tutelage.datasets.editing import edit_log
 from tutelage.datasets.editing.annotations import annotate
 from tutelage.datasets.manifest import MANIFEST
@@ -59,11 +59,11 @@ def test_a_forgotten_person_does_not_survive_in_what_undoes_edits(filled: Store)
     annotate(filled, {bob[0]: {"note": "by hand"}, anns: {"note": "as bob-the-tester did"}})
     edit(filled, "relabel", bob[0], "--to-demonstrator", "bob-the-tester", "--apply")
     edit(filled, "delete", "--all", "--apply")
-    done = forget("bob-the-tester", Places(stores=[filled.path]))
+    done = forget("bob-the-tester", StudyLocations(stores=[filled.path]))
     assert done.left == []
-    plan = forget("bob", Places(stores=[filled.path]), approve=lambda _: False)
+    plan = forget("bob", StudyLocations(stores=[filled.path]), approve=lambda _: False)
     assert any("that undo edits" in line for line in plan.planned)
-    done = forget("bob", Places(stores=[filled.path]))
+    done = forget("bob", StudyLocations(stores=[filled.path]))
     assert done.left == []
     assert not any(b"bob" in data for data in files(filled).values())
     assert done.existed
@@ -82,7 +82,7 @@ def test_a_forgotten_person_does_not_survive_in_what_makes_edits_again(filled: S
     edit(filled, "undo", "--apply")
     assert len(edit_log.redo_records(filled.path)) == 1
     assert any(b"rob" in data for data in files(filled).values())
-    assert forget("bob", Places(stores=[filled.path])).left == []
+    assert forget("bob", StudyLocations(stores=[filled.path])).left == []
     assert not any(b"bob" in data or b"rob" in data for data in files(filled).values())
     edit(filled, "redo", "--apply")
     assert {trajectory.demonstrator for trajectory in episodes(filled)} == {"ann"}

@@ -15,7 +15,7 @@ from tutelage.datasets.editing.annotations import annotate
 from tutelage.datasets.editing.edit_stores import plan_merge
 from tutelage.datasets.store import Store
 from tutelage.envs.suite import Suite, suite_from
-from tutelage.envs.task_env import TaskEnvironment
+from tutelage.envs.task_env import TaskEnv
 from tutelage.errors import TutelageError
 from tutelage.tests.support.edited import Recorder, Same, edit, episodes, files, idle_episodes, same
 
@@ -74,7 +74,7 @@ def test_a_merge_brings_tasks_that_are_new(filled: Store, tmp_path: Path, demons
         {"suite": "more", "tasks": [{"id": "long", "env": "toys/Words-v0", "instruction": "go"}]}
     )
     other = Store.create(tmp_path / "more", suite)
-    other.append([demonstrate(TaskEnvironment(suite["long"]), 3, suite="more")[0]])
+    other.append([demonstrate(TaskEnv(suite["long"]), 3, suite="more")[0]])
     edit(filled, "merge", str(other.path), "--apply")
     store = Store.open(filled.path)
     assert store.suite["long"].instruction == "go"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from tutelage.cli.main import main
-from tutelage.crowd.browsing.index import Index
+from tutelage.crowd.browsing.index import EpisodeIndex
 from tutelage.crowd.seats.recorder import lock_folder
 from tutelage.datasets.editing import edit_commit, edit_log
 from tutelage.datasets.editing.annotations import annotate
@@ -197,6 +197,6 @@ def test_episodes_without_a_success_rule_are_not_failures(tmp_path: Path) -> Non
     store.append([play_actions(suite, task, [0, 1]) for task in ("pole", "free")])
     for flag, task in (("--failure", "pole"), ("--unrated", "free")):
         assert [row["task"] for row in edit(store, "list", flag, "--json")["episodes"]] == [task]
-    page = Index(store.path).page({"outcome": "unrated"})
+    page = EpisodeIndex(store.path).page({"outcome": "unrated"})
     assert [(row["task"], row["success"]) for row in page["rows"]] == [("free", None)]
     assert " – " in edit(store, "list", "--task", "free")

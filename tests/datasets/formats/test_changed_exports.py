@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tutelage.datasets.formats.exchange import export_store, import_store
-from tutelage.datasets.formats.export_marker import MARKERS, Marker, write_marker
+from tutelage.datasets.formats.export_marker import MARKERS, ExportMarker, write_marker
 from tutelage.datasets.store import Store
 from tutelage.envs.suite import suite_from
 from tutelage.errors import TutelageError
@@ -104,7 +104,7 @@ def test_any_changed_value_in_minaris_file_is_seen(
     for kind, name in values:
         folder = Path(shutil.copytree(source, tmp_path / "changed"))
         change_hdf5(folder / "data" / "main_data.hdf5", kind, name)
-        changed = Marker.read(folder, "minari").changed_files(folder)
+        changed = ExportMarker.read(folder, "minari").changed_files(folder)
         assert changed == ["data/main_data.hdf5"], name
         shutil.rmtree(folder)
 

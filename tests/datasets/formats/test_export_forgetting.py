@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 from tutelage.cli.main import app
-from tutelage.crowd.privacy.forgetting import Forgotten, Places, forget
+from tutelage.crowd.privacy.forgetting import ForgetResult, StudyLocations, forget
 from tutelage.datasets.formats.exchange import export_store, import_store
-from tutelage.datasets.formats.export_marker import MARKERS, Marker
+from tutelage.datasets.formats.export_marker import MARKERS, ExportMarker
 from tutelage.datasets.formats.export_registry import exports_of
 from tutelage.datasets.store import Store
 from tutelage.datasets.trajectory import Trajectory
 from tutelage.envs.suite import Suite, suite_from
-from tutelage.envs.task_env import TaskEnvironment
+from tutelage.envs.task_env import TaskEnv
 from tutelage.errors import TutelageError
 from tutelage.files.state_folder import state_folder
 from tutelage.tests.crowd.privacy.test_forgetting import ANN, EVE, bytes_in
@@ -68,7 +68,7 @@ def test_a_note_in_a_strangers_store_leads_nowhere(to: str, crowd: Store, tmp_pa
     for name in ("0123456789abcdef", "0" * 32):
         (notes / f"{name}.json").write_text(json.dumps({"to": to, "out": str(mine), "folder": str(mine)}))
     before = contents(mine)
-    done = forget(EVE, Places(stores=[crowd.path]))
+    done = forget(EVE, StudyLocations(stores=[crowd.path]))
     assert contents(mine) == before
     assert str(mine) not in json.dumps([done.planned, done.left, done.searched, done.unreachable])
     assert any("another person or machine" in place for place in done.unreachable)
@@ -81,13 +81,13 @@ def test_forgetting_in_a_copy_leaves_the_originals_export_and_names_it(
     export_store(crowd, to, tmp_path / "out")
     before = contents(tmp_path / "out")
     shutil.copytree(crowd.path, tmp_path / "copy")
-    done = forget(EVE, Places(stores=[tmp_path / "copy"]))
+    done = forget(EVE, StudyLocations(stores=[tmp_path / "copy"]))
     assert contents(tmp_path / "out") == before
     assert done.removed == {"episodes in stores": 2}
     assert len(done.left) == 2
     assert all("must be removed by hand" in left for left in done.left)
     # the original reaches it still
-    done = forget(EVE, Places(stores=[crowd.path]))
+    done = forget(EVE, StudyLocations(stores=[crowd.path]))
     assert done.left == []
     assert done.removed == {"episodes in stores": 2, "exports written anew": 1, "exports removed": 1}
     assert bytes_in(tmp_path / "out", EVE) == []
@@ -101,7 +101,7 @@ def test_another_store_at_the_same_place_does_not_reach_the_export(
     before = contents(tmp_path / "out")
     crowd.path.rename(tmp_path / "moved")
     shutil.copytree(tmp_path / "moved", crowd.path)
-    done = forget(EVE, Places(stores=[crowd.path]))
+    done = forget(EVE, StudyLocations(stores=[crowd.path]))
     assert contents(tmp_path / "out") == before
     assert any("must be removed by hand" in left for left in done.left)
 
@@ -111,9 +111,9 @@ def test_an_export_with_another_token_is_left_and_named(to: str, crowd: Store, t
     export_store(crowd, to, tmp_path / "out")
     for folder in datasets(tmp_path / "out"):
         path = folder / MARKERS[to]
-        path.write_text(path.read_text().replace(Marker.read(folder, to).token, "f" * 32))
+        path.write_text(path.read_text().replace(ExportMarker.read(folder, to).token, "f" * 32))
     before = contents(tmp_path / "out")
-    done = forget(EVE, Places(stores=[crowd.path]))
+    done = forget(EVE, StudyLocations(stores=[crowd.path]))
     assert contents(tmp_path / "out") == before
     assert sum("must be removed by hand" in left for left in done.left) == 2
 
@@ -124,7 +124,7 @@ def test_an_export_that_became_a_link_is_not_followed(place: str, crowd: Store, 
     (tmp_path / place).rename(tmp_path / "precious")
     (tmp_path / place).symlink_to(tmp_path / "precious", target_is_directory=True)
     before = contents(tmp_path / "precious")
-    done = forget(EVE, Places(stores=[crowd.path]))
+    done = forget(EVE, StudyLocations(stores=[crowd.path]))
     assert contents(tmp_path / "precious") == before
     assert any("must be removed by hand" in left for left in done.left)
 
@@ -134,7 +134,7 @@ def test_what_others_put_into_an_export_stays(crowd: Store, tmp_path: Path) -> N
     for task in ("words", "cartpole"):
         (tmp_path / "out" / task / "README.md").write_text("my card")
     (tmp_path / "out" / "words" / "linked").symlink_to(tmp_path / "elsewhere")
-    done = forget(EVE, Places(stores=[crowd.path]))
+    done = forget(EVE, StudyLocations(stores=[crowd.path]))
     assert done.left == []
     for task in ("words", "cartpole"):
         assert (tmp_path / "out" / task / "README.md").read_text() == "my card"
@@ -150,25 +150,25 @@ def test_links_in_a_study_are_neither_followed_nor_passed_over_in_silence(
     other = Store.create(tmp_path / "other", toys)
     other.append([record(seed=1, demonstrator=EVE)])
     (crowd.path / "more").symlink_to(other.path, target_is_directory=True)
-    done = forget(EVE, Places(crowd.path))
+    done = forget(EVE, StudyLocations(crowd.path))
     assert len(Store.open(other.path)) == 1
     assert done.left == []
     assert any(str(crowd.path / "more") in place for place in done.unreachable)
     (crowd.path / "journal.sqlite").symlink_to(tmp_path / "others.sqlite")
     with pytest.raises(TutelageError, match="got a link"):
-        forget(EVE, Places(crowd.path))
+        forget(EVE, StudyLocations(crowd.path))
 
 
 def test_every_deletion_is_listed_before_it_is_made(crowd: Store, tmp_path: Path) -> None:
     export_store(crowd, "lerobot", tmp_path / "out")
     before = contents(tmp_path)
-    plans: list[Forgotten] = []
+    plans: list[ForgetResult] = []
 
-    def refuse(plan: Forgotten) -> bool:
+    def refuse(plan: ForgetResult) -> bool:
         plans.append(plan)
         return False
 
-    forget(EVE, Places(stores=[crowd.path]), approve=refuse)
+    forget(EVE, StudyLocations(stores=[crowd.path]), approve=refuse)
     assert {k: v for k, v in contents(tmp_path).items() if not k.startswith("state/")} == {
         k: v for k, v in before.items() if not k.startswith("state/")
     }
@@ -248,7 +248,7 @@ def poles(tmp_path: Path) -> Store:
 
 def fill_with_eve_and_ann(store: Store, demonstrate: Callable[..., tuple[Trajectory, object]]) -> None:
     for task, seed, who in (("a", 1, EVE), ("a", 2, ANN), ("b", 3, EVE)):
-        environment = TaskEnvironment(store.suite[task])
+        environment = TaskEnv(store.suite[task])
         store.append([demonstrate(environment, seed, suite="poles", demonstrator=who)[0]])
 
 
@@ -258,7 +258,7 @@ def killed_and_forgotten(to: str, poles: Store, work: Path, step: int, events: s
     store = Store.open(work / "crowd")
     export_store(store, to, work / "out")
     ended = killed_at(step, "forget", store.path, work / "out", events)
-    done = forget(EVE, Places(stores=[store.path]))
+    done = forget(EVE, StudyLocations(stores=[store.path]))
     assert done.left == [], step
     assert bytes_in(work / "out", EVE) == [], step
     (left,) = datasets(work / "out")
@@ -298,12 +298,12 @@ def test_killed_at_any_step_the_next_forget_finds_the_export_and_finishes(
 def test_an_export_that_was_killed_is_removed_by_the_next_forget(
     to: str, poles: Store, tmp_path: Path, demonstrate: Callable[..., tuple[Trajectory, object]]
 ) -> None:
-    environment = TaskEnvironment(poles.suite["a"])
+    environment = TaskEnv(poles.suite["a"])
     poles.append([demonstrate(environment, 1, suite="poles", demonstrator=EVE)[0]])
     for step in (2, 5):
         assert killed_at(step, to, poles.path, tmp_path / f"out-{step}") is None
     assert len(exports_of(poles).rewritable) == 2
-    done = forget(EVE, Places(stores=[poles.path]))
+    done = forget(EVE, StudyLocations(stores=[poles.path]))
     assert done.left == []
     assert bytes_in(tmp_path, EVE) == []
     assert exports_of(poles).rewritable == []

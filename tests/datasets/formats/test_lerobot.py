@@ -20,7 +20,7 @@ from tutelage.datasets.formats.lerobot.schema import array_of, column
 from tutelage.datasets.replay import Environments, replay_proven
 from tutelage.datasets.store import Store
 from tutelage.envs.suite import suite_from
-from tutelage.envs.task_env import TaskEnvironment
+from tutelage.envs.task_env import TaskEnv
 from tutelage.errors import TutelageError
 
 SUITE = suite_from(
@@ -226,7 +226,7 @@ def test_a_store_of_one_task_is_one_dataset_and_finer_actions_survive(
     tmp_path: Path, demonstrate: Callable[..., Any], equal: Any
 ) -> None:
     store = Store.create(tmp_path / "store", SUITE)
-    one, _ = demonstrate(TaskEnvironment(SUITE["camera"]), 1, suite="mixed")
+    one, _ = demonstrate(TaskEnv(SUITE["camera"]), 1, suite="mixed")
     finer = replace(one, actions=one.actions + 1e-12)  # float32 does not see it
     store.append([finer])
     export_lerobot(store, tmp_path / "out")
@@ -242,7 +242,7 @@ def test_many_steps_spread_over_row_groups_come_back(
         "tutelage.datasets.formats.lerobot.exporter.DATA_FILE_MB", 0
     )  # a new file a row group
     store = Store.create(tmp_path / "store", SUITE)
-    environment = TaskEnvironment(SUITE["taxi"])
+    environment = TaskEnv(SUITE["taxi"])
     store.append([demonstrate(environment, seed, suite="mixed")[0] for seed in range(9)])
     export_lerobot(store, tmp_path / "out")
     assert len(list(tmp_path.glob("out/data/chunk-000/*.parquet"))) == 3

@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 from tutelage.datasets.formats.exchange import export_store, import_store
 from tutelage.datasets.formats.facts import join_actions, nest, split_actions, unnest
-from tutelage.datasets.formats.minari.exporter import Exported, export_minari, import_minari
+from tutelage.datasets.formats.minari.exporter import ExportResult, export_minari, import_minari
 from tutelage.datasets.replay import Environments, replay_proven
 from tutelage.datasets.store import Store
 from tutelage.datasets.trajectory import Trajectory
 from tutelage.envs.suite import suite_from
-from tutelage.envs.task_env import TaskEnvironment
+from tutelage.envs.task_env import TaskEnv
 from tutelage.errors import TutelageError
 
 minari = pytest.importorskip("minari")
@@ -50,13 +50,13 @@ def filled(fill: Callable[..., Store]) -> Store:
 
 
 @pytest.fixture(scope="module")
-def exported(filled: Store, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+def exported(filled: Store, tmp_path_factory: pytest.TempPathFactory) -> ExportResult:
     """Give what came of an export of everything, which nobody may change."""
     return export_minari(filled, "mixed-v0", tmp_path_factory.mktemp("exported"))
 
 
 @pytest.fixture
-def opened(exported: Exported, monkeypatch: pytest.MonkeyPatch) -> Path:
+def opened(exported: ExportResult, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Let minari look for datasets where that export is; returns the folder."""
     folder = exported.paths[0].parents[1]
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(folder))
@@ -102,7 +102,7 @@ def test_minari_opens_ours_with_every_array_equal(task: str, filled: Store) -> N
     assert dataset.env_spec.id == SUITE[task].env
 
 
-def test_minari_lists_ours_and_makes_the_environment_again(exported: Exported, opened: Path) -> None:
+def test_minari_lists_ours_and_makes_the_environment_again(exported: ExportResult, opened: Path) -> None:
     assert set(minari.list_local_datasets()) == set(DATASETS.values())
     assert exported.paths == [opened / name for name in DATASETS.values()]
     assert minari.load_dataset(DATASETS["lake"]).recover_environment().unwrapped.desc.shape == (8, 8)
@@ -126,7 +126,7 @@ def test_actions_finer_than_the_spaces_dtype_come_back_too(
     tmp_path: Path, root: Path, demonstrate: Callable[..., Any], equal: Any
 ) -> None:
     store = Store.create(tmp_path / "store", SUITE)
-    one, _ = demonstrate(TaskEnvironment(SUITE["pendulum"]), 1, suite="mixed")
+    one, _ = demonstrate(TaskEnv(SUITE["pendulum"]), 1, suite="mixed")
     finer = replace(one, actions=one.actions + 1e-12)  # float32 does not see it
     store.append([finer])
     export_minari(store, "fine-v0", root)
@@ -157,7 +157,7 @@ def test_a_store_of_one_task_takes_the_id_as_it_is(
     tmp_path: Path, root: Path, demonstrate: Callable[..., Any]
 ) -> None:
     store = Store.create(tmp_path / "store", SUITE)
-    store.append([demonstrate(TaskEnvironment(SUITE["taxi"]), 1, suite="mixed")[0]])
+    store.append([demonstrate(TaskEnv(SUITE["taxi"]), 1, suite="mixed")[0]])
     assert export_minari(store, "crowd/taxi-v3").paths == [root / "crowd" / "taxi-v3"]
     assert minari.load_dataset("crowd/taxi-v3").total_episodes == 1
 
@@ -290,7 +290,7 @@ def test_a_bad_id_or_an_empty_store_is_said(filled: Store, root: Path, tmp_path:
 
 @pytest.mark.parametrize("task", ["words", "camera", "taxi", "pendulum"])
 def test_leaves_and_actions_go_into_spaces_and_out_again(task: str, demonstrate: Callable[..., Any]) -> None:
-    environment = TaskEnvironment(SUITE[task])
+    environment = TaskEnv(SUITE[task])
     one, seen = demonstrate(environment, 1, suite="mixed")
     back = unnest(environment.observation_space, nest(environment.observation_space, seen))
     assert list(back) == list(seen)

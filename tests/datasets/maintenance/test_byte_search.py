@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from tutelage.datasets.maintenance import byte_search
-from tutelage.datasets.maintenance.byte_search import Search, needles
+from tutelage.datasets.maintenance.byte_search import ByteSearch, needles
 from tutelage.datasets.store import Store
 from tutelage.datasets.trajectory import Trajectory
 
@@ -18,7 +18,7 @@ WORD = "person-c0ffee"
 
 
 def found(folder: Path, *words: str) -> list[str]:
-    search = Search(words or (WORD,))
+    search = ByteSearch(words or (WORD,))
     search.folder(folder)
     return search.found
 

@@ -16,12 +16,12 @@ import numpy as np
 import pytest
 import yaml
 from tutelage.cli.main import app
-from tutelage.crowd.hosting.host import Kept
+from tutelage.crowd.hosting.host import FinishedEpisode
 from tutelage.crowd.seats.free_choice import FreeChoice, play
-from tutelage.crowd.seats.seed_assignment import Assignment
+from tutelage.crowd.seats.seed_assignment import SeedAssignment
 from tutelage.crowd.seats.session import Session
 from tutelage.crowd.settings import Settings
-from tutelage.crowd.storage.archiver import Keeper
+from tutelage.crowd.storage.archiver import Archiver
 from tutelage.crowd.storage.journal import Journal
 from tutelage.crowd.storage.journal_records import SeatRecord
 from tutelage.crowd.storage.store_repair import mend
@@ -243,12 +243,12 @@ async def test_what_the_journal_has_comes_back_after_a_part_was_deleted(
     opened: Callable[..., Awaitable[FreeChoice]],
     tmp_path: Path,
     suite: Suite,
-    delivered: list[Kept],
+    delivered: list[FinishedEpisode],
     marked: bool,
 ) -> None:
     choice, other = await opened(), await opened("b", "bob")
     store = Store.create(tmp_path / "store", suite)
-    keeper = Keeper(choice.settings, choice._journal, store, pytest.fail)
+    keeper = Archiver(choice.settings, choice._journal, store, pytest.fail)
     for _ in range(3):
         await play(choice, "lake", lambda _: np.array([1.0]))
     await play(other, "unrepeatable", lambda _: np.array([1.0, 2.0]))
@@ -285,10 +285,10 @@ async def test_a_journal_on_postgresql_brings_back_what_a_store_lost(
     with postgres.database() as url:
         with Journal(url, shared=True) as journal:
             settings = Settings(suite, store.path)
-            keeper = Keeper(settings, journal, store, pytest.fail)
+            keeper = Archiver(settings, journal, store, pytest.fail)
             seat = SeatRecord("a" * 32, WHO)
             session = Session(seat, suite, journal, kind="person", deliver=keeper.put)
-            assignment = Assignment(settings.seeds, settings.is_baseline, journal)
+            assignment = SeedAssignment(settings.seeds, settings.is_baseline, journal)
             choice = FreeChoice(session, settings, journal, assignment)
             await choice.count()
             for _ in range(2):
@@ -308,11 +308,14 @@ async def test_a_journal_on_postgresql_brings_back_what_a_store_lost(
 
 @pytest.mark.anyio
 async def test_what_was_deleted_on_purpose_does_not_come_back_from_the_journal(
-    opened: Callable[..., Awaitable[FreeChoice]], tmp_path: Path, suite: Suite, delivered: list[Kept]
+    opened: Callable[..., Awaitable[FreeChoice]],
+    tmp_path: Path,
+    suite: Suite,
+    delivered: list[FinishedEpisode],
 ) -> None:
     choice = await opened()
     store = Store.create(tmp_path / "store", suite)
-    keeper = Keeper(choice.settings, choice._journal, store, pytest.fail)
+    keeper = Archiver(choice.settings, choice._journal, store, pytest.fail)
     for _ in range(2):
         await play(choice, "lake", lambda _: np.array([1.0]))
     for kept in delivered:

@@ -13,7 +13,7 @@ import fsspec
 import pytest
 from moto.server import ThreadedMotoServer
 from tutelage.datasets.maintenance.replication import PartCopies, forget_remotely
-from tutelage.datasets.remote import Remote
+from tutelage.datasets.remote import RemoteFolder
 from tutelage.datasets.store import Store
 from tutelage.datasets.trajectory import Trajectory
 from tutelage.errors import TutelageError
@@ -48,7 +48,7 @@ def until(true: Callable[[], object], seconds: float = 60) -> None:
 
 
 def download(url: str, into: Path) -> Store:
-    remote = Remote(url)
+    remote = RemoteFolder(url)
     into.mkdir()
     for name in remote.sizes():
         with remote.open(name) as file:
@@ -62,7 +62,7 @@ def test_what_is_downloaded_is_the_store(store: Store, record: Recorder, url: st
         for seed in (2, 3):
             copies.put(store.append([record(seed=seed)]))
         until(lambda: not copies.waiting)
-    assert before.name in Remote(url).sizes()
+    assert before.name in RemoteFolder(url).sizes()
     again = download(url, tmp_path / "again")
     assert [one.seed for one in again.trajectories()] == [1, 2, 3]
     assert again.part_hashes() == store.part_hashes()
@@ -75,7 +75,7 @@ def test_a_copy_that_was_cut_short_is_made_again(
     part = store.append([record(seed=1)])
     half = tmp_path / part.name
     half.write_bytes(part.read_bytes()[:100])
-    Remote(url).copy(half)
+    RemoteFolder(url).copy(half)
     with copying(store, url):
         pass
     assert download(url, tmp_path / "again").part_hashes() == store.part_hashes()
@@ -95,7 +95,7 @@ def test_copies_wait_while_the_bucket_is_away(s3: ThreadedMotoServer, store: Sto
         back = ThreadedMotoServer(port=port, verbose=False)
         back.start()
         until(lambda: not copies.waiting)
-        assert len(Remote(url).sizes()) == 2 + 3
+        assert len(RemoteFolder(url).sizes()) == 2 + 3
         back.stop()
     assert [re.split("wait|on", one)[0] for one in heard] == [
         f"The copies at {url} have to ",
@@ -131,7 +131,7 @@ def test_a_part_that_goes_in_mid_copy_leaves_nothing_behind(store: Store, record
 
 
 def test_what_others_put_there_after_a_listing_is_found(url: str) -> None:
-    remote = Remote(url)
+    remote = RemoteFolder(url)
     remote.write("first", b"1")
     assert remote.sizes() == {"first": 1}
     elsewhere, folder = fsspec.url_to_fs(url, skip_instance_cache=True)
@@ -151,7 +151,7 @@ def test_forgetting_reaches_every_version_in_the_bucket(
     store.append([record(seed=4)])
     with copying(store, url):
         pass
-    remote = Remote(url)
+    remote = RemoteFolder(url)
     boto3.client("s3").delete_object(Bucket="crowd", Key=f"parts/{store.parts()[1].name}")
     assert len(remote.versions()) == 4 + 1
     assert len(remote.sizes()) == 3 + 1
@@ -170,12 +170,12 @@ def test_forgetting_leaves_others_as_they_were(
     store.append([record(seed=4)])
     with copying(store, url):
         pass
-    assert forget_remotely(Remote(url), "eve") == 1
+    assert forget_remotely(RemoteFolder(url), "eve") == 1
     again = download(url, tmp_path / "again")
     assert [one.demonstrator for one in again.trajectories()] == ["ann", "ann"]
-    assert store.parts()[1].name in Remote(url).sizes()
+    assert store.parts()[1].name in RemoteFolder(url).sizes()
 
 
 def test_a_url_that_leads_nowhere_is_named() -> None:
     with pytest.raises(TutelageError, match="s3://bucket"):
-        Remote("nowhere://at/all")
+        RemoteFolder("nowhere://at/all")

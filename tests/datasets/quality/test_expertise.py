@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
-from tutelage.datasets.arrays.sampler import TaskColumns
-from tutelage.datasets.quality.expertise import Expertise, expertise
+from tutelage.datasets.arrays.sampler import TaskArrays
+from tutelage.datasets.quality.expertise import ExpertiseEstimate, expertise
 from tutelage.datasets.quality.weights import episode_weights, table, weigh
 from tutelage.envs.task import Task
 
-SURE = Expertise(0.99, 1.0, 0.99, 40, 400)
-HALF = Expertise(0.45, 0.5, 1.0, 40, 400)
-HOSTILE = Expertise(0.02, 0.06, 1.0, 40, 400)
+SURE = ExpertiseEstimate(0.99, 1.0, 0.99, 40, 400)
+HALF = ExpertiseEstimate(0.45, 0.5, 1.0, 40, 400)
+HOSTILE = ExpertiseEstimate(0.02, 0.06, 1.0, 40, 400)
 
 
 def ratios(share: float, episodes: int, seed: int, steps: int = 12) -> list[np.ndarray]:
@@ -87,11 +87,11 @@ def test_ratios_beyond_what_a_double_can_be_raised_to_are_no_trouble() -> None:
     assert 0 < found["eve"].share < 1
 
 
-def columns(outcomes: Mapping[str, str], task: str = "t") -> TaskColumns:
+def columns(outcomes: Mapping[str, str], task: str = "t") -> TaskArrays:
     """Make two steps an episode: `+` solved, `-` not, for each person."""
     flat = [(who, one == "+") for who, some in outcomes.items() for one in some]
     count = len(flat)
-    return TaskColumns(
+    return TaskArrays(
         task=Task(task, "CartPole-v1"),
         observations={"": np.zeros((2 * count, 4))},
         actions=np.zeros((2 * count, 1)),
@@ -154,5 +154,5 @@ def test_the_reason_says_what_could_not_be_judged() -> None:
     assert {one.reason for one in weigh(PLAYED, "none")} == {"every episode counts"}
     assert weigh(PLAYED, "outcome")[0].reason == "2 episodes teach"
     assert weigh(PLAYED, "expertise")[0].reason == "too few people to compare"
-    blind = dict.fromkeys(SKILLED, Expertise(0.1, 0.2, 0.1, 9, 90))
+    blind = dict.fromkeys(SKILLED, ExpertiseEstimate(0.1, 0.2, 0.1, 9, 90))
     assert weigh(PLAYED, "expertise", blind)[0].reason.startswith("nobody's actions can be foretold")

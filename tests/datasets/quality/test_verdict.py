@@ -13,13 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 from tutelage.crowd.storage.journal import Journal
-from tutelage.crowd.storage.study_tables import Ledger, people
+from tutelage.crowd.storage.study_tables import StudyDatabase, people
 from tutelage.crowd.studies.live_quality import FRESH_SECONDS, LiveQuality, write_down
 from tutelage.datasets.quality.demonstrator_stats import evidence, usual
-from tutelage.datasets.quality.episode_stats import Conduct, conduct_in, conduct_of
+from tutelage.datasets.quality.episode_stats import EpisodeStats, conduct_in, conduct_of
 from tutelage.datasets.quality.expert_lengths import expert_steps
 from tutelage.datasets.quality.quality_table import view
-from tutelage.datasets.quality.verdict import Required, quality, wilson
+from tutelage.datasets.quality.verdict import QualityThresholds, quality, wilson
 from tutelage.datasets.simulation.simulated_crowd import crowd, simulate
 from tutelage.datasets.store import Store
 from tutelage.datasets.trajectory import Trajectory
@@ -27,15 +27,15 @@ from tutelage.envs.suite import load_suite
 from tutelage.envs.task import Task
 from tutelage.errors import TutelageError
 
-REQUIRED = Required(after=5, success=0.4, gold=0.5)
+REQUIRED = QualityThresholds(after=5, success=0.4, gold=0.5)
 TURN, REAL_TIME = Task("t", "CartPole-v1"), Task("t", "CartPole-v1", fps=30.0, idle=0)
 
 
-def rows(person: str, outcomes: str, **values: Any) -> list[Conduct]:
+def rows(person: str, outcomes: str, **values: Any) -> list[EpisodeStats]:
     """Make an episode of each letter: `+` solved, `-` not; everyone's seeds begin at another number."""
     first = 1000 * sum(map(ord, person))
     return [
-        Conduct(f"{person}-{at}", person, "t", first + at, one == "+", 10, 5.0, **values)
+        EpisodeStats(f"{person}-{at}", person, "t", first + at, one == "+", 10, 5.0, **values)
         for at, one in enumerate(outcomes)
     ]
 
@@ -43,7 +43,9 @@ def rows(person: str, outcomes: str, **values: Any) -> list[Conduct]:
 CROWD = [one for name in ("ann", "bea", "cem", "dan") for one in rows(name, "+" * 9 + "-")]
 
 
-def verdict_on(mine: list[Conduct], required: Required = REQUIRED, beside: list[Conduct] = CROWD) -> Any:
+def verdict_on(
+    mine: list[EpisodeStats], required: QualityThresholds = REQUIRED, beside: list[EpisodeStats] = CROWD
+) -> Any:
     return quality(evidence([*beside, *mine])[mine[0].person], required)
 
 
@@ -52,7 +54,7 @@ def test_three_episodes_condemn_nobody() -> None:
     said = verdict_on(rows("eve", "---", **bad))
     assert said.met is None
     assert said.reasons == ()
-    assert verdict_on(rows("eve", "---"), Required(after=1, success=0.9)).met is True
+    assert verdict_on(rows("eve", "---"), QualityThresholds(after=1, success=0.9)).met is True
     assert verdict_on(rows("eve", "---")).score > 0.5
 
 
@@ -115,9 +117,11 @@ def test_failing_gold_misses_the_requirement_though_the_rest_is_solved() -> None
 
 def test_agreement_is_with_most_others_on_the_same_seed() -> None:
     shared = [
-        Conduct(f"{who}-{s}", who, "t", s, True, 5, 1.0) for who in ("ann", "bea", "cem") for s in range(9)
+        EpisodeStats(f"{who}-{s}", who, "t", s, True, 5, 1.0)
+        for who in ("ann", "bea", "cem")
+        for s in range(9)
     ]
-    odd = [Conduct(f"eve-{s}", "eve", "t", s, s == 0, 5, 1.0) for s in range(9)]
+    odd = [EpisodeStats(f"eve-{s}", "eve", "t", s, s == 0, 5, 1.0) for s in range(9)]
     one = evidence([*shared, *odd])["eve"]
     assert (one.repeats, one.agreed) == (9, 1)
     assert "ends as most others on 1 of 9 seeds that they played too" in quality(one).reasons
@@ -173,9 +177,9 @@ def test_a_median_needs_three_people() -> None:
 
 def test_requirements_that_cannot_be_are_refused() -> None:
     with pytest.raises(TutelageError, match="expected success to be a share"):
-        Required(success=40)
+        QualityThresholds(success=40)
     with pytest.raises(TutelageError, match="at least 1 episode"):
-        Required(after=0)
+        QualityThresholds(after=0)
 
 
 def trajectory(actions: list[int], times: list[int], **changes: Any) -> Trajectory:
@@ -251,7 +255,7 @@ def test_the_experts_steps_are_those_of_its_own_episodes(played: Store, tmp_path
 @pytest.fixture
 def ledger(tmp_path: Path) -> Any:
     with Journal(tmp_path / "journal.sqlite") as journal:
-        made = Ledger(journal.engine)
+        made = StudyDatabase(journal.engine)
         with made.write() as connection:
             for at, name in enumerate(("ann", "bea", "cem", "dan", "eve", "fay")):
                 study = "other" if name == "fay" else "first"
@@ -261,12 +265,12 @@ def ledger(tmp_path: Path) -> Any:
         yield made
 
 
-def fill(ledger: Ledger, some: list[Conduct]) -> None:
+def fill(ledger: StudyDatabase, some: list[EpisodeStats]) -> None:
     for one in some:
         write_down(ledger, one)
 
 
-def test_the_ledger_gives_the_same_evidence_as_the_episodes_themselves(ledger: Ledger) -> None:
+def test_the_ledger_gives_the_same_evidence_as_the_episodes_themselves(ledger: StudyDatabase) -> None:
     some = [replace(one, expert_steps=9, reaction_ms=300.0, fast_share=0.1) for one in CROWD]
     some += rows("eve", "---+---", role="gold", lag_ms=40.0)
     fill(ledger, [*some, *rows("fay", "----")])
@@ -279,7 +283,7 @@ def test_the_ledger_gives_the_same_evidence_as_the_episodes_themselves(ledger: L
 
 
 def test_a_person_is_judged_by_their_latest_episode_beside_a_crowd_that_may_be_half_a_minute_old(
-    ledger: Ledger,
+    ledger: StudyDatabase,
 ) -> None:
     now = 0.0
     clock: Callable[[], float] = lambda: now  # noqa: E731

@@ -12,7 +12,7 @@ from tutelage.datasets.simulation.profiles import PROFILES, SimulatedDemonstrato
 from tutelage.datasets.simulation.simulated_crowd import crowd, simulate
 from tutelage.datasets.store import Store
 from tutelage.envs.suite import load_suite
-from tutelage.envs.task_env import TaskEnvironment
+from tutelage.envs.task_env import TaskEnv
 from tutelage.errors import TutelageError
 
 SUITE = load_suite("babyai")
@@ -31,7 +31,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 
 def test_what_the_kernels_played_replays_step_by_step_in_the_environment(store: Store) -> None:
-    environments = {task: TaskEnvironment(SUITE[task]) for task in PLAYED}
+    environments = {task: TaskEnv(SUITE[task]) for task in PLAYED}
     for one in list(store.trajectories())[::7]:
         again = replay(one, environments[one.task])
         assert again.digest == one.digest

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 from tutelage.datasets.replay import prove
-from tutelage.datasets.simulation.profiles import CROWD, PROFILES, Profile
+from tutelage.datasets.simulation.profiles import CROWD, PROFILES, DemonstratorProfile
 from tutelage.datasets.simulation.simulated_crowd import (
-    Player,
     SimulatedDemonstrator,
+    SimulatedPlayer,
     crowd,
     play,
     profile_counts,
@@ -22,19 +22,19 @@ from tutelage.datasets.store import Store
 from tutelage.datasets.trajectory import Trajectory
 from tutelage.envs.suite import load_suite
 from tutelage.envs.task import RECORD
-from tutelage.envs.task_env import TaskEnvironment
+from tutelage.envs.task_env import TaskEnv
 
 SUITE = load_suite("first-steps")
 EVERY = {"goto-red-ball-grey": 21, "goto-local": 21, "cartpole": 6, "taxi": 21, "pendulum": 6}
 
 
 def episodes(
-    profile: Profile | str, task: str, seeds: range, name: str = "someone-01"
+    profile: DemonstratorProfile | str, task: str, seeds: range, name: str = "someone-01"
 ) -> list[Trajectory | None]:
     """Let one demonstrator play the seeds; None where it walked away before doing anything."""
     chosen = PROFILES[profile] if isinstance(profile, str) else profile
-    environment = TaskEnvironment(SUITE[task])
-    player = Player(SimulatedDemonstrator(name, chosen), environment)
+    environment = TaskEnv(SUITE[task])
+    player = SimulatedPlayer(SimulatedDemonstrator(name, chosen), environment)
     played = [play(player, environment, seed, SUITE.name) for seed in seeds]
     environment.close()
     return [one and one[0] for one in played]
@@ -164,15 +164,17 @@ def test_the_mistaken_fail_about_as_often_as_they_misread() -> None:
 
 
 def test_who_walks_away_at_once_leaves_nothing() -> None:
-    gone = Profile("gone", give_up=1.0)
+    gone = DemonstratorProfile("gone", give_up=1.0)
     assert episodes(gone, "taxi", range(3)) == [None, None, None]
 
 
 def test_slip_is_the_share_of_steps_with_a_random_key() -> None:
     slips, steps = 0, 0
-    environment = TaskEnvironment(SUITE["cartpole"])
-    exact = Player(SimulatedDemonstrator("someone-01", Profile("exact")), environment)
-    noisy = Player(SimulatedDemonstrator("someone-01", Profile("half", slip=0.5)), environment)
+    environment = TaskEnv(SUITE["cartpole"])
+    exact = SimulatedPlayer(SimulatedDemonstrator("someone-01", DemonstratorProfile("exact")), environment)
+    noisy = SimulatedPlayer(
+        SimulatedDemonstrator("someone-01", DemonstratorProfile("half", slip=0.5)), environment
+    )
     for seed in range(10):
         step = environment.reset(seed)
         exact.begin(seed)
@@ -189,22 +191,24 @@ def test_slip_is_the_share_of_steps_with_a_random_key() -> None:
 
 
 def test_wobble_stays_in_the_range_and_has_the_documented_width() -> None:
-    environment = TaskEnvironment(SUITE["pendulum"])
-    player = Player(SimulatedDemonstrator("someone-01", Profile("shaky", wobble=0.1)), environment)
+    environment = TaskEnv(SUITE["pendulum"])
+    player = SimulatedPlayer(
+        SimulatedDemonstrator("someone-01", DemonstratorProfile("shaky", wobble=0.1)), environment
+    )
     player.begin(0)
     moved = np.array([player._wobbled(np.array([0.0]))[0] for _ in range(2000)])
     environment.close()
     assert np.std(moved) == pytest.approx(0.1 * 4, rel=0.06)  # torque runs from -2 to 2
-    shaky = episodes(Profile("shaky", wobble=1.0), "pendulum", range(1))[0]
+    shaky = episodes(DemonstratorProfile("shaky", wobble=1.0), "pendulum", range(1))[0]
     assert shaky is not None
     assert shaky.actions.min() >= -2
     assert shaky.actions.max() <= 2
 
 
 def test_reaction_times_have_the_profiles_median() -> None:
-    environment = TaskEnvironment(SUITE["taxi"])
+    environment = TaskEnv(SUITE["taxi"])
     for name in ("slow", "hostile"):
-        player = Player(SimulatedDemonstrator("someone-01", PROFILES[name]), environment)
+        player = SimulatedPlayer(SimulatedDemonstrator("someone-01", PROFILES[name]), environment)
         player.begin(0)
         drawn = np.array([player.reaction_ms() for _ in range(3000)])
         assert np.median(drawn) == pytest.approx(PROFILES[name].reaction_ms, rel=0.05)
@@ -225,8 +229,8 @@ def test_real_time_tasks_tick_at_their_pace_and_turns_at_the_players() -> None:
 
 
 def test_an_episode_comes_with_the_observations_that_were_seen() -> None:
-    environment, witness = TaskEnvironment(SUITE["goto-local"]), TaskEnvironment(SUITE["goto-local"])
-    player = Player(SimulatedDemonstrator("someone-01", PROFILES["careful"]), environment)
+    environment, witness = TaskEnv(SUITE["goto-local"]), TaskEnv(SUITE["goto-local"])
+    player = SimulatedPlayer(SimulatedDemonstrator("someone-01", PROFILES["careful"]), environment)
     played = play(player, environment, 5, SUITE.name, started="2026-11-23T10:00:00+00:00")
     assert played is not None
     trajectory, observations = played

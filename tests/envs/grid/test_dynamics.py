@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from minigrid.minigrid_env import MiniGridEnv
 from tutelage.envs.grid.cells import COLORS, EMPTY, LOOKS, TYPES, look
 from tutelage.envs.grid.dynamics import TOGGLE, observe, step
-from tutelage.envs.grid.state import VIEW, Worlds, empty_worlds
+from tutelage.envs.grid.state import VIEW, GridState, empty_worlds
 from tutelage.envs.registry import registry
 
 LEVELS = [
@@ -25,7 +25,7 @@ LEVELS = [
 WORLDS, STEPS = 3, 60
 
 
-def copied(environments: Sequence[Any]) -> Worlds:
+def copied(environments: Sequence[Any]) -> GridState:
     """Copy the state of minigrid's environments: cells, objects and what boxes hold, agents, limits."""
     bare = [one.unwrapped for one in environments]
     worlds = empty_worlds(len(bare), max(one.height for one in bare), max(one.width for one in bare))

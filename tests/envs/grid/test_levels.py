@@ -22,7 +22,7 @@ from tutelage.envs.grid.language import sentence
 from tutelage.envs.grid.levels import LEVELS, Level
 from tutelage.envs.grid.planner.memory import empty_minds, forget
 from tutelage.envs.grid.planner.planner import advise
-from tutelage.envs.grid.state import NOWHERE, VIEW, Worlds, empty_worlds
+from tutelage.envs.grid.state import NOWHERE, VIEW, GridState, empty_worlds
 from tutelage.envs.grid.stepping import reset_all, step_one
 from tutelage.envs.registry import registry
 from tutelage.errors import TutelageError
@@ -45,7 +45,7 @@ class MendedImpUnlock(GoToImpUnlock):
         return int(super()._rand_int(low, high))
 
 
-def worlds_of(level: Level, seeds: range) -> Worlds:
+def worlds_of(level: Level, seeds: range) -> GridState:
     worlds = empty_worlds(len(seeds), level.height, level.width)
     packed = np.repeat(level.packed()[None], len(seeds), 0)
     images, directions = np.zeros((len(seeds), VIEW, VIEW, 3), np.uint8), np.zeros(len(seeds), np.int64)
@@ -128,7 +128,7 @@ def test_the_key_never_lies_behind_its_own_door(name: str) -> None:
         assert tuple(key) in reachable(worlds, b, tuple(door))
 
 
-def reachable(worlds: Worlds, b: int, shut: tuple[int, int]) -> set[tuple[int, int]]:
+def reachable(worlds: GridState, b: int, shut: tuple[int, int]) -> set[tuple[int, int]]:
     x, y = (int(one) for one in worlds.state["agent"][b, :2])
     found, waiting = {(x, y)}, [(x, y)]
     while waiting:

@@ -24,7 +24,7 @@ from tutelage.envs.grid.state import (
     PUT_NEXT,
     THEN,
     VIEW,
-    Worlds,
+    GridState,
     empty_worlds,
 )
 from tutelage.envs.grid.stepping import step_one
@@ -49,7 +49,7 @@ def made(name: str, seed: int) -> Any:
     return environment.unwrapped
 
 
-def copied(world: Any) -> Worlds:
+def copied(world: Any) -> GridState:
     """Copy a BabyAI world of minigrid at its start, with its instruction."""
     worlds = empty_worlds(1, world.height, world.width)
     state, count = worlds.state[0], 0

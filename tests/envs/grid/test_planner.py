@@ -11,9 +11,9 @@ from tutelage.envs.grid.cells import EMPTY, LOOKS, TYPES
 from tutelage.envs.grid.dynamics import AHEAD_X, AHEAD_Y, TOGGLE
 from tutelage.envs.grid.generation import generate
 from tutelage.envs.grid.levels import LEVELS, SINGLE_ROOM
-from tutelage.envs.grid.planner.memory import Minds, empty_minds, forget
+from tutelage.envs.grid.planner.memory import PlannerMemory, empty_minds, forget
 from tutelage.envs.grid.planner.planner import advise
-from tutelage.envs.grid.state import NOWHERE, Worlds, copied, empty_worlds
+from tutelage.envs.grid.state import NOWHERE, GridState, copied, empty_worlds
 from tutelage.envs.grid.stepping import step_one
 from tutelage.tests.envs.grid.test_missions import copied as copied_from_minigrid
 from tutelage.tests.envs.grid.test_missions import made
@@ -22,7 +22,7 @@ LARGE = ["UnblockPickup", "PutNext", "Unlock", "SynthSeq", "BossLevel"]
 BOX, DOOR = TYPES.index("box"), TYPES.index("door")
 
 
-def playing(name: str, seed: int) -> Iterator[tuple[Worlds, Minds, int]]:
+def playing(name: str, seed: int) -> Iterator[tuple[GridState, PlannerMemory, int]]:
     """Give the world, the expert's mind and its answer, step by step."""
     level = LEVELS[name]
     worlds, minds = (make(1, level.height, level.width) for make in (empty_worlds, empty_minds))
@@ -36,14 +36,14 @@ def playing(name: str, seed: int) -> Iterator[tuple[Worlds, Minds, int]]:
         over = fulfilled or late
 
 
-def planned(worlds: Worlds, minds: Minds) -> int:
+def planned(worlds: GridState, minds: PlannerMemory) -> int:
     """Return what an expert with this memory does when it must plan anew."""
-    anew = Minds(*(array.copy() for array in minds))
+    anew = PlannerMemory(*(array.copy() for array in minds))
     anew.mind["length"] = 0
     return int(advise(worlds, anew, 0))
 
 
-def emptied(worlds: Worlds, seen: np.ndarray) -> Worlds:
+def emptied(worlds: GridState, seen: np.ndarray) -> GridState:
     """Return the same world without the objects, doors too, on cells that were not seen."""
     bare = copied(worlds)
     hidden = ~seen & (bare.things[0] > 0)

@@ -11,13 +11,13 @@ import pytest
 from gymnasium import spaces
 from hypothesis import given
 from hypothesis import strategies as st
-from tutelage.envs.keys.controls import Binding, Controls, from_mapping, guess
+from tutelage.envs.keys.controls import Controls, KeyBinding, from_mapping, guess
 from tutelage.envs.keys.unreached import unreached
 from tutelage.envs.spaces import action_to_row, row_to_action
 from tutelage.envs.task import Task
-from tutelage.envs.task_env import TaskEnvironment
+from tutelage.envs.task_env import TaskEnv
 from tutelage.envs.web.action_space import to_value
-from tutelage.envs.web.actions import Action
+from tutelage.envs.web.actions import WebAction
 from tutelage.envs.web.environment import WebEnv
 from tutelage.errors import TutelageError
 from tutelage.foreign_code.trust import VARIABLE
@@ -27,9 +27,9 @@ WEB_PAGE = str(ROOT / "tests" / "envs" / "web" / "pages" / "form.html")
 THREE = spaces.Discrete(3)
 WALK = Controls(
     (
-        Binding(("ArrowLeft",), (1.0,), "left"),
-        Binding(("ArrowRight",), (2.0,), "right"),
-        Binding(("ArrowUp", "ArrowRight"), (3.0,), "up and right"),
+        KeyBinding(("ArrowLeft",), (1.0,), "left"),
+        KeyBinding(("ArrowRight",), (2.0,), "right"),
+        KeyBinding(("ArrowUp", "ArrowRight"), (3.0,), "up and right"),
     ),
     idle=(0.0,),
 )
@@ -83,8 +83,8 @@ def test_a_suite_binds_codes_chords_and_labels() -> None:
     keys = {"ArrowLeft": 0, "KeyA+KeyB": {"action": 2, "label": "jump"}}
     controls = from_mapping(keys, 1, THREE, names=("left", "stay", "up"))
     assert controls.bindings == (
-        Binding(("ArrowLeft",), (0.0,), "left"),
-        Binding(("KeyA", "KeyB"), (2.0,), "jump"),
+        KeyBinding(("ArrowLeft",), (0.0,), "left"),
+        KeyBinding(("KeyA", "KeyB"), (2.0,), "jump"),
     )
     assert controls.idle == (1.0,)
 
@@ -269,7 +269,7 @@ def test_any_keys_held_together_are_an_action_of_the_space(data: st.DataObject) 
     ],
 )
 def test_every_guessed_key_is_an_action_the_environment_takes(env: str) -> None:
-    environment = TaskEnvironment(Task("any", env))
+    environment = TaskEnv(Task("any", env))
     controls = environment.controls()
     rows = [one.action for one in controls.bindings] + ([controls.idle] if controls.idle else [])
     assert controls.bindings
@@ -284,5 +284,5 @@ def test_a_web_page_takes_hands_and_names_what_they_did(monkeypatch: pytest.Monk
     env = WebEnv(WEB_PAGE)
     controls = guess(env)
     assert (controls.bindings, controls.hands) == ((), True)
-    row = action_to_row(env.action_space, to_value(Action("type", 4, text="ann")))
+    row = action_to_row(env.action_space, to_value(WebAction("type", 4, text="ann")))
     assert controls.label(row.tolist()) == "type 4 'ann'"

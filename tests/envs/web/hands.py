@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from tutelage.envs.web.actions import Action
+from tutelage.envs.web.actions import WebAction
 from tutelage.envs.web.environment import WebEnv
 from tutelage.envs.web.observation import read_columns
 from tutelage.envs.web.page_sources import miniwob_folder
@@ -55,22 +55,22 @@ FORMS = frozenset(
 )
 """Tasks that end when a button is pressed, whatever was done before."""
 
-Hand = Callable[[Page], Iterator[Action]]
+Hand = Callable[[Page], Iterator[WebAction]]
 
 
-def keys(*names: str) -> Iterator[Action]:
+def keys(*names: str) -> Iterator[WebAction]:
     """Press keys one after another; a text is pressed letter by letter."""
     for name in names:
-        yield Action("key", key=name)
+        yield WebAction("key", key=name)
 
 
-def typed(field: int, text: str) -> Iterator[Action]:
+def typed(field: int, text: str) -> Iterator[WebAction]:
     """Click a field and type into it, with a slip of the finger that is put right."""
-    yield Action("click", field)
+    yield WebAction("click", field)
     yield from keys(*text[:2], "x", "Backspace", *text[2:])
 
 
-def type_texts(page: Page) -> Iterator[Action]:
+def type_texts(page: Page) -> Iterator[WebAction]:
     """Type what is in quotation marks into the fields in turn; go from one to the next by Tab."""
     fields = page.all("INPUT_text") + page.all("INPUT_password")
     texts = page.quoted() * (2 if len(page.quoted()) < len(fields) else 1)
@@ -80,18 +80,18 @@ def type_texts(page: Page) -> Iterator[Action]:
     yield from press_button(page)
 
 
-def press_button(page: Page) -> Iterator[Action]:
+def press_button(page: Page) -> Iterator[WebAction]:
     """Click the last button there is."""
-    yield Action("click", page.all("BUTTON")[-1], 0.3, 0.6)
+    yield WebAction("click", page.all("BUTTON")[-1], 0.3, 0.6)
 
 
-def press_it_twice(page: Page) -> Iterator[Action]:
+def press_it_twice(page: Page) -> Iterator[WebAction]:
     """Click beside everything first, then what the instruction names in quotation marks."""
-    yield Action("click", page.columns["id"].index("area"), 0.99, 0.99)
-    yield Action("click", page.reads(page.quoted()[0]))
+    yield WebAction("click", page.columns["id"].index("area"), 0.99, 0.99)
+    yield WebAction("click", page.reads(page.quoted()[0]))
 
 
-def tick(page: Page) -> Iterator[Action]:
+def tick(page: Page) -> Iterator[WebAction]:
     """Tick the boxes of the words asked for, by their labels and by the boxes themselves."""
     words = page.instruction.removeprefix("Select ").removesuffix(" and click Submit.").split(", ")
     for at, word in enumerate(one for one in words if one != "nothing"):
@@ -100,7 +100,7 @@ def tick(page: Page) -> Iterator[Action]:
         inside = [
             one for one in page.all("INPUT_checkbox") + page.all("INPUT_radio") if one in _below(page, label)
         ]
-        yield Action("click", inside[0]) if at % 2 else Action("click", label, 0.9)
+        yield WebAction("click", inside[0]) if at % 2 else WebAction("click", label, 0.9)
     yield from press_button(page)
 
 
@@ -108,58 +108,58 @@ def _below(page: Page, place: int) -> list[int]:
     return [at for at, parent in enumerate(page.columns["parent"]) if parent == place]
 
 
-def pick_date(page: Page) -> Iterator[Action]:
+def pick_date(page: Page) -> Iterator[WebAction]:
     """Type a date's parts into the field's own boxes."""
-    yield Action("click", page.all("INPUT_date")[0], 0.15)
+    yield WebAction("click", page.all("INPUT_date")[0], 0.15)
     yield from keys(*"".join(re.findall(r"\d", page.instruction)))
     yield from press_button(page)
 
 
-def pick_time(page: Page) -> Iterator[Action]:
+def pick_time(page: Page) -> Iterator[WebAction]:
     """Type a time's parts into the field's own boxes."""
     match = re.search(r"(\d+):(\d+) ?([AP])?", page.instruction)
     assert match is not None
     hour, minute, half = int(match[1]), match[2], match[3] or ""
     if not half:
         hour, half = (hour - 1) % 12 + 1, "P" if hour >= 12 else "A"
-    yield Action("click", page.all("INPUT_time")[0], 0.1)
+    yield WebAction("click", page.all("INPUT_time")[0], 0.1)
     yield from keys(*f"{hour:02}{minute}{half}")
     yield from press_button(page)
 
 
-def turn(page: Page) -> Iterator[Action]:
+def turn(page: Page) -> Iterator[WebAction]:
     """Press a spinner's arrow as often as it takes."""
     number = int(re.findall(r"-?\d+", page.instruction)[0])
     arrow = page.all("A")[0 if number > 0 else 1]
     for _ in range(abs(number)):
-        yield Action("click", arrow)
+        yield WebAction("click", arrow)
     yield from press_button(page)
 
 
-def one_after_another(page: Page) -> Iterator[Action]:
+def one_after_another(page: Page) -> Iterator[WebAction]:
     """Click button ONE, then button TWO."""
-    yield Action("click", page.reads("ONE"))
-    yield Action("click", page.reads("TWO"))
+    yield WebAction("click", page.reads("ONE"))
+    yield WebAction("click", page.reads("TWO"))
 
 
-def focus(page: Page) -> Iterator[Action]:
+def focus(page: Page) -> Iterator[WebAction]:
     """Click into a field."""
     ordinal = re.search(r"(\d)(?:st|nd|rd|th)", page.instruction)
-    yield Action("click", page.all("INPUT_text")[int(ordinal[1]) - 1 if ordinal else 0])
+    yield WebAction("click", page.all("INPUT_text")[int(ordinal[1]) - 1 if ordinal else 0])
 
 
-def point(page: Page) -> Iterator[Action]:
+def point(page: Page) -> Iterator[WebAction]:
     """Click a point of a grid."""
     match = re.search(r"\((-?\d,-?\d)\)", page.instruction)
     assert match is not None
-    yield Action("click", page.columns["id"].index(match[0]))
+    yield WebAction("click", page.columns["id"].index(match[0]))
 
 
-def choose(page: Page) -> Iterator[Action]:
+def choose(page: Page) -> Iterator[WebAction]:
     """Point at item after item of a menu, which no recorder hears of, and click the last."""
     for name in page.instruction.removeprefix("Select ").split(">")[:-1]:
-        yield Action("hover", page.reads(name))
-    yield Action("click", page.reads(page.instruction.removeprefix("Select ").split(">")[-1]))
+        yield WebAction("hover", page.reads(name))
+    yield WebAction("click", page.reads(page.instruction.removeprefix("Select ").split(">")[-1]))
 
 
 HANDS: dict[str, Hand] = {
@@ -185,7 +185,7 @@ HANDS: dict[str, Hand] = {
 def careless(hand: Hand) -> Hand:
     """Give a hand that does only the last thing: it presses the button of an empty form."""
 
-    def run(page: Page) -> Iterator[Action]:
+    def run(page: Page) -> Iterator[WebAction]:
         yield list(hand(page))[-1]
 
     return run
@@ -202,7 +202,7 @@ def record(env: WebEnv, seed: int, hand: Hand, folder: Path) -> tuple[Path, floa
         seen, reward, over, _, _ = env.step(action)
         page.look(seen)
     assert over, f"{env.page.name} goes on after what was done on seed {seed}"
-    env.step(Action("wait", amount=1000))  # the recorder waits for the last event half a second
+    env.step(WebAction("wait", amount=1000))  # the recorder waits for the last event half a second
     file = folder / "here" / env.page.name / f"{env.page.name}_{seed:030}_d1.json.gz"
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes(gzip.compress(evaluate(env, "window.recorded").encode()))

@@ -7,7 +7,7 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-from tutelage.envs.web.actions import Action
+from tutelage.envs.web.actions import WebAction
 from tutelage.envs.web.environment import WebEnv
 from tutelage.envs.web.observation import Element, read_elements
 from tutelage.foreign_code.trust import trust
@@ -43,17 +43,17 @@ def play(env: WebEnv, seed: int, steps: int = 25) -> list[Any]:
     return seen
 
 
-def _something(observation: dict[str, Any], generator: np.random.Generator) -> Action:
+def _something(observation: dict[str, Any], generator: np.random.Generator) -> WebAction:
     count = len(elements(observation))
     some = int(generator.integers(count))
     choices = [
-        Action("click", some),
-        Action("click", some, *generator.random(2)),
-        Action("hover", some),
-        Action("press", some),
-        Action("drag", some, target=int(generator.integers(count))),
-        Action("type", some, text="Zoë"),
-        Action("key", key=["Tab", "Enter", "ArrowDown", "Control+A"][int(generator.integers(4))]),
-        Action("scroll", some, amount=int(generator.integers(-60, 60))),
+        WebAction("click", some),
+        WebAction("click", some, *generator.random(2)),
+        WebAction("hover", some),
+        WebAction("press", some),
+        WebAction("drag", some, target=int(generator.integers(count))),
+        WebAction("type", some, text="Zoë"),
+        WebAction("key", key=["Tab", "Enter", "ArrowDown", "Control+A"][int(generator.integers(4))]),
+        WebAction("scroll", some, amount=int(generator.integers(-60, 60))),
     ]
     return choices[int(generator.integers(len(choices)))]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tutelage.envs.web.actions import Action
+from tutelage.envs.web.actions import WebAction
 from tutelage.envs.web.environment import WebEnv
-from tutelage.envs.web.human_input import Gesture, Person, Question
+from tutelage.envs.web.human_input import HumanInput, HumanInputReader, PageQuestion
 from tutelage.tests.envs.web.showing import PAGES, named
 
 
@@ -17,9 +17,9 @@ class Sitting:
     def __init__(self, env: WebEnv, seed: int) -> None:
         self.env, self.seed = env, seed
         self.seen, _ = env.reset(seed=seed)
-        self.person = Person(env)
-        self.actions: list[Action] = []
-        self.questions: list[Question] = []
+        self.person = HumanInputReader(env)
+        self.actions: list[WebAction] = []
+        self.questions: list[PageQuestion] = []
         self.reward, self.done = 0.0, False
         self.proof = [self.seen]
 
@@ -28,7 +28,7 @@ class Sitting:
         if element_id:
             element = named(self.shown(), element_id)
             more |= {"x": element.left + element.width / 2, "y": element.top + element.height / 2}
-        heard = self.person.hear(Gesture(kind, **more))
+        heard = self.person.hear(HumanInput(kind, **more))
         while True:
             if heard.question:
                 self.questions.append(heard.question)

@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tutelage.envs.spaces import action_size, action_to_row, row_to_action
-from tutelage.envs.web.action_space import Elements, action_space, to_action, to_value
+from tutelage.envs.web.action_space import ElementTable, action_space, to_action, to_value
 from tutelage.envs.web.actions import (
     ELEMENTS,
     KEYS,
     MODIFIERS,
     TEXT,
     VERBS,
-    Action,
+    WebAction,
     from_json,
     from_mapping,
     split_key,
@@ -32,13 +32,13 @@ TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]
 
 
 @st.composite
-def actions(draw: st.DrawFn) -> Action:
+def actions(draw: st.DrawFn) -> WebAction:
     verb = draw(st.sampled_from(VERBS))
     key = ""
     if verb == "key":
         held = draw(st.lists(st.sampled_from(MODIFIERS), unique=True))
         key = "+".join((*held, draw(st.sampled_from(KEYS))))
-    return Action(
+    return WebAction(
         verb,
         draw(PLACES),
         *(draw(FRACTIONS), draw(FRACTIONS), draw(PLACES), draw(FRACTIONS), draw(FRACTIONS)),
@@ -50,7 +50,7 @@ def actions(draw: st.DrawFn) -> Action:
 
 
 @given(actions())
-def test_an_action_survives_json_its_space_and_a_row(action: Action) -> None:
+def test_an_action_survives_json_its_space_and_a_row(action: WebAction) -> None:
     space = action_space()
     assert from_json(to_json(action)) == action
     assert space.contains(to_value(action))
@@ -68,16 +68,16 @@ def test_every_value_of_the_space_is_an_action() -> None:
 
 
 def test_json_says_what_is_unusual() -> None:
-    assert to_json(Action("click", 3)) == '{"verb": "click", "element": 3}'
-    assert to_json(Action("type", 2, text="Zoë")) == '{"verb": "type", "element": 2, "text": "Zoë"}'
-    assert str(Action("type", 2, text="Zoë")) == "type 2 'Zoë'"
-    assert str(Action("drag", 2, target=4)) == "drag 2 to 4"
-    assert str(Action("drag", 2, dx=5, dy=-1.5)) == "drag 2 by 5,-1.5"
-    assert str(Action("scroll", amount=-40)) == "scroll -40"
+    assert to_json(WebAction("click", 3)) == '{"verb": "click", "element": 3}'
+    assert to_json(WebAction("type", 2, text="Zoë")) == '{"verb": "type", "element": 2, "text": "Zoë"}'
+    assert str(WebAction("type", 2, text="Zoë")) == "type 2 'Zoë'"
+    assert str(WebAction("drag", 2, target=4)) == "drag 2 to 4"
+    assert str(WebAction("drag", 2, dx=5, dy=-1.5)) == "drag 2 by 5,-1.5"
+    assert str(WebAction("scroll", amount=-40)) == "scroll -40"
 
 
 def test_numbers_of_numpy_become_plain() -> None:
-    action = Action("click", np.int64(3), np.float32(0.5))  # type: ignore[arg-type]
+    action = WebAction("click", np.int64(3), np.float32(0.5))  # type: ignore[arg-type]
     assert to_json(action) == '{"verb": "click", "element": 3}'
 
 
@@ -96,8 +96,8 @@ def test_a_key_is_split_into_what_is_held_and_what_is_pressed(written: str, mean
 
 
 def test_a_shortcut_has_one_spelling() -> None:
-    assert Action("key", key="Control+a") == Action("key", key="Control+A")
-    assert Action("key", key="a") != Action("key", key="A")
+    assert WebAction("key", key="Control+a") == WebAction("key", key="Control+A")
+    assert WebAction("key", key="a") != WebAction("key", key="A")
 
 
 @pytest.mark.parametrize(
@@ -145,9 +145,9 @@ def test_columns_are_written_as_a_page_writes_them() -> None:
     written = write_columns(columns)
     assert '"left":[12.5],"top":[3],' in written
     assert '"text":["\\"ß\\""],"value":[null]' in written
-    assert Elements().contains(written)
+    assert ElementTable().contains(written)
     assert read_columns(written)["top"] == [3]
     assert read_elements(written)[0].text == '"ß"'
-    assert not Elements().contains("[]")
+    assert not ElementTable().contains("[]")
     with pytest.raises(TutelageError, match="expected columns ref, parent"):
         write_columns({"ref": []})

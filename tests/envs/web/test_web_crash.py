@@ -14,9 +14,9 @@ from typing import Any
 
 import psutil
 import pytest
-from tutelage.envs.web.actions import Action
+from tutelage.envs.web.actions import WebAction
 from tutelage.envs.web.browser import PROGRAM, Browser, find_program
-from tutelage.envs.web.devtools import Call, TabLost
+from tutelage.envs.web.devtools import DevToolsCall, TabLost
 from tutelage.envs.web.environment import WebEnv
 from tutelage.envs.web.vector import WebVectorEnv, reset_many, step_many
 from tutelage.errors import TutelageError
@@ -69,12 +69,12 @@ def nothing(env: WebEnv) -> None:
 def test_the_episode_goes_on_as_if_nothing_had_been(mortal: Browser, fault: Callable[[WebEnv], None]) -> None:
     env = WebEnv(FORM, browser=mortal)
     seen, _ = env.reset(seed=1)
-    seen, *_ = env.step(Action("type", at(seen, id="name"), text="bob"))
+    seen, *_ = env.step(WebAction("type", at(seen, id="name"), text="bob"))
     fault(env)
-    seen, *_, info = env.step(Action("type", at(seen, id="colour"), text="red"))
+    seen, *_, info = env.step(WebAction("type", at(seen, id="colour"), text="red"))
     assert named(seen, "name").value == "bob"
     assert info["repeats"] == (fault is not nothing)
-    assert env.step(Action("click", at(seen, id="send")))[1] == 1.0
+    assert env.step(WebAction("click", at(seen, id="send")))[1] == 1.0
 
 
 def test_a_browser_killed_at_any_moment_of_a_step_loses_no_episode(mortal: Browser) -> None:
@@ -87,7 +87,7 @@ def test_a_browser_killed_at_any_moment_of_a_step_loses_no_episode(mortal: Brows
         generation, steps = mortal.generation, 0
         while mortal.generation == generation and time.monotonic() < until and steps < 25:
             steps += 1
-            acted = step_many(envs, [Action("type", at(begun[0][0], id="name"), text=f"x{steps}")] * 3)
+            acted = step_many(envs, [WebAction("type", at(begun[0][0], id="name"), text=f"x{steps}")] * 3)
             assert [named(one[0], "name").value for one in acted] == [f"x{steps}"] * 3
             time.sleep(0.05)
         killer.join()
@@ -99,7 +99,7 @@ def test_one_tab_crashes_and_the_others_do_not_notice(mortal: Browser) -> None:
     seen, _ = vector.reset(seed=1)
     name = at({"elements": seen["elements"][0]}, id="name")
     crash(vector.envs[1])
-    seen, *_ = vector.step([Action("type", name, text=text) for text in ("a", "b", "c")])
+    seen, *_ = vector.step([WebAction("type", name, text=text) for text in ("a", "b", "c")])
     assert [named({"elements": one}, "name").value for one in seen["elements"]] == ["a", "b", "c"]
     assert vector.envs[1].episode.repeats == 1
 
@@ -157,7 +157,7 @@ def test_a_browser_that_will_not_run_is_told() -> None:
 
 def test_a_refused_call_is_told_as_a_lost_tab(mortal: Browser) -> None:
     def conversation() -> Any:
-        yield [Call("No.suchMethod")]
+        yield [DevToolsCall("No.suchMethod")]
 
     with pytest.raises(TabLost, match="wasn't found"):
         mortal.talk_alone(conversation())

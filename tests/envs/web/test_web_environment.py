@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from tutelage.envs.spaces import action_to_row
 from tutelage.envs.task import Task
-from tutelage.envs.task_env import TaskEnvironment
+from tutelage.envs.task_env import TaskEnv
 from tutelage.envs.web.action_space import to_value
-from tutelage.envs.web.actions import Action
+from tutelage.envs.web.actions import WebAction
 from tutelage.envs.web.environment import WebEnv
 from tutelage.envs.web.observation import BOOLEAN, FOCUSED, OWN_TEXT, TAMPERED
 from tutelage.errors import TutelageError
@@ -55,19 +55,19 @@ def test_an_element_says_its_box_its_colours_its_value_and_its_place(opened: Ope
 def test_typing_makes_a_text_what_the_field_holds(opened: Opened) -> None:
     env = opened("form")
     seen, _ = env.reset(seed=1)
-    seen, *_ = env.step(Action("type", at(seen, id="name"), text="Bobß, 3!"))
+    seen, *_ = env.step(WebAction("type", at(seen, id="name"), text="Bobß, 3!"))
     assert named(seen, "name").value == "Bobß, 3!"
     assert named(seen, "name").flags & (FOCUSED | TAMPERED) == FOCUSED | TAMPERED
-    seen, *_ = env.step(Action("type", text="\bx"))
+    seen, *_ = env.step(WebAction("type", text="\bx"))
     assert named(seen, "name").value == "Bobß, 3x"
-    seen, *_ = env.step(Action("type", at(seen, id="name"), text=""))
+    seen, *_ = env.step(WebAction("type", at(seen, id="name"), text=""))
     assert named(seen, "name").value == ""
 
 
 def test_what_a_page_does_later_has_happened_when_it_is_shown(opened: Opened) -> None:
     env = opened("form")
     seen, _ = env.reset(seed=1)
-    seen, *_ = env.step(Action("type", at(seen, id="name"), text="ann"))
+    seen, *_ = env.step(WebAction("type", at(seen, id="name"), text="ann"))
     assert named(seen, "said").text == "hello ann"
 
 
@@ -88,27 +88,27 @@ def test_dates_times_and_lines_are_typed_as_people_write_them(
 ) -> None:
     env = opened("form")
     seen, _ = env.reset(seed=1)
-    seen, *_ = env.step(Action("type", at(seen, id=field), text=text))
+    seen, *_ = env.step(WebAction("type", at(seen, id=field), text=text))
     assert named(seen, field).value == value
 
 
 def test_an_option_is_chosen_by_typing_it(opened: Opened) -> None:
     env = opened("form")
     seen, _ = env.reset(seed=1)
-    seen, *_ = env.step(Action("type", at(seen, id="name"), text="bob"))
-    seen, *_ = env.step(Action("type", at(seen, id="colour"), text="Re"))
-    seen, reward, terminated, truncated, info = env.step(Action("click", at(seen, id="send")))
+    seen, *_ = env.step(WebAction("type", at(seen, id="name"), text="bob"))
+    seen, *_ = env.step(WebAction("type", at(seen, id="colour"), text="Re"))
+    seen, reward, terminated, truncated, info = env.step(WebAction("click", at(seen, id="send")))
     assert (reward, terminated, truncated, info["done"]) == (1.0, True, False, True)
 
 
 def test_an_option_is_chosen_by_a_click_and_keys(opened: Opened) -> None:
     env = opened("form")
     seen, _ = env.reset(seed=1)
-    env.step(Action("type", at(seen, id="name"), text="bob"))
-    seen, *_ = env.step(Action("click", at(seen, id="colour")))
+    env.step(WebAction("type", at(seen, id="name"), text="bob"))
+    seen, *_ = env.step(WebAction("click", at(seen, id="colour")))
     assert named(seen, "colour").flags & (FOCUSED | TAMPERED) == FOCUSED | TAMPERED
-    env.step(Action("key", key="ArrowDown"))
-    assert env.step(Action("click", at(seen, id="send")))[1] == 1.0
+    env.step(WebAction("key", key="ArrowDown"))
+    assert env.step(WebAction("click", at(seen, id="send")))[1] == 1.0
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_an_option_is_chosen_by_a_click_and_keys(opened: Opened) -> None:
 def test_keys_arrive_with_what_is_held(opened: Opened, key: str, heard: str) -> None:
     env = opened("form")
     seen, _ = env.reset(seed=1)
-    seen, *_ = env.step(Action("key", at(seen, id="notes"), key=key))
+    seen, *_ = env.step(WebAction("key", at(seen, id="notes"), key=key))
     said = [one.text for one in elements(seen) if one.id == "said"]
     assert said == ([heard] if heard else [])  # of a space, nothing is to be seen
     assert named(seen, "notes").value == {"a": "a", "Space": " "}.get(key, "")
@@ -135,14 +135,14 @@ def test_what_is_copied_can_be_pasted_in_the_same_episode_alone(opened: Opened) 
     env = opened("form")
     seen, _ = env.reset(seed=1)
     place = at(seen, id="notes")
-    env.step(Action("type", at(seen, id="name"), text="Zoë"))
+    env.step(WebAction("type", at(seen, id="name"), text="Zoë"))
     for key in ("Control+A", "Control+C"):
-        env.step(Action("key", key=key))
+        env.step(WebAction("key", key=key))
     for _ in range(2):
-        seen, *_ = env.step(Action("key", place, key="Control+V"))
+        seen, *_ = env.step(WebAction("key", place, key="Control+V"))
     assert named(seen, "notes").value == "ZoëZoë"
     env.reset(seed=1)
-    seen, *_ = env.step(Action("key", place, key="Control+V"))
+    seen, *_ = env.step(WebAction("key", place, key="Control+V"))
     assert named(seen, "notes").value == ""
 
 
@@ -150,9 +150,9 @@ def test_the_first_tab_of_an_episode_begins_at_the_top(opened: Opened) -> None:
     env = opened("form")
     for seed in (1, 2):
         seen, _ = env.reset(seed=seed)
-        seen, *_ = env.step(Action("key", key="Tab"))
+        seen, *_ = env.step(WebAction("key", key="Tab"))
         assert named(seen, "name").flags & FOCUSED
-        env.step(Action("click", at(seen, id="notes")))
+        env.step(WebAction("click", at(seen, id="notes")))
 
 
 def test_what_is_out_of_view_is_scrolled_to_and_clicked(opened: Opened) -> None:
@@ -160,10 +160,10 @@ def test_what_is_out_of_view_is_scrolled_to_and_clicked(opened: Opened) -> None:
     seen, _ = env.reset(seed=5)
     assert seen["instruction"] == "Tick fir and juniper, then send."
     for word in ("fir", "juniper"):
-        seen, *_ = env.step(Action("click", at(seen, text=word, tag="t")))
+        seen, *_ = env.step(WebAction("click", at(seen, text=word, tag="t")))
     ticked = [one for one in elements(seen) if one.tag == "INPUT_checkbox" and one.value == "true"]
     assert [one.flags & BOOLEAN for one in ticked] == [BOOLEAN, BOOLEAN]
-    _, reward, terminated, *_ = env.step(Action("click", at(seen, id="send")))
+    _, reward, terminated, *_ = env.step(WebAction("click", at(seen, id="send")))
     assert (reward, terminated) == (1.0, True)
 
 
@@ -171,9 +171,9 @@ def test_scrolling_moves_what_an_element_lies_in(opened: Opened) -> None:
     env = opened("checklist")
     before, _ = env.reset(seed=5)
     word = at(before, text="cedar")
-    after, *_ = env.step(Action("scroll", word, amount=30))
+    after, *_ = env.step(WebAction("scroll", word, amount=30))
     assert elements(before)[word].top - elements(after)[word].top == 30
-    after, *_ = env.step(Action("scroll", at(after, id="list"), amount=-99))
+    after, *_ = env.step(WebAction("scroll", at(after, id="list"), amount=-99))
     assert elements(after)[word].top == elements(before)[word].top
 
 
@@ -181,10 +181,10 @@ def test_the_pointer_colours_what_it_is_over_and_nothing_in_the_next_episode(ope
     env = opened("checklist")
     first, _ = env.reset(seed=5)
     label = elements(first)[at(first, text="birch")].parent
-    seen, *_ = env.step(Action("hover", label))
+    seen, *_ = env.step(WebAction("hover", label))
     assert elements(seen)[label].bg == 0xC8C8FFFF
     # what is scrolled from under the pointer is no longer under it, what comes there is
-    seen, *_ = env.step(Action("scroll", label, amount=20))
+    seen, *_ = env.step(WebAction("scroll", label, amount=20))
     assert [one.parent for one in elements(seen) if one.bg == 0xC8C8FFFF] == [at(seen, id="list")]
     assert elements(seen)[label].bg == 0
     again, _ = env.reset(seed=5)
@@ -195,19 +195,19 @@ def test_what_comes_to_lie_under_the_pointer_hears_that_it_is_there_and_of_no_mo
     """As a browser tells by itself when it has had a frame, which is a matter of luck."""
     env = opened("cover")
     seen, _ = env.reset(seed=0)
-    seen, *_ = env.step(Action("click", at(seen, id="open")))
+    seen, *_ = env.step(WebAction("click", at(seen, id="open")))
     assert named(seen, "log").text == "mouseover mouseenter"
-    seen, *_ = env.step(Action("hover", at(seen, id="cover")))
+    seen, *_ = env.step(WebAction("hover", at(seen, id="cover")))
     assert named(seen, "log").text == "mouseover mouseenter pointermove mousemove"
 
 
 def test_a_place_inside_a_drawing_can_be_clicked(opened: Opened) -> None:
     env = opened("canvas")
     seen, _ = env.reset(seed=3)
-    spot = Action("click", at(seen, id="field"), x=(10 + 111) / 160, y=(10 + 79) / 100)
+    spot = WebAction("click", at(seen, id="field"), x=(10 + 111) / 160, y=(10 + 79) / 100)
     assert env.step(spot)[1:3] == (1.0, True)
     seen, _ = env.reset(seed=3)
-    assert env.step(Action("click", at(seen, id="field")))[1:3] == (-1.0, True)
+    assert env.step(WebAction("click", at(seen, id="field")))[1:3] == (-1.0, True)
 
 
 def test_a_drawn_shape_says_what_fills_it(opened: Opened) -> None:
@@ -220,9 +220,9 @@ def test_a_drag_goes_from_place_to_place(opened: Opened) -> None:
     env = opened("canvas")
     seen, _ = env.reset(seed=3)
     field, x, y = at(seen, id="field"), 121 / 160, 89 / 100
-    seen, reward, terminated, *_ = env.step(Action("drag", field, x, y, dx=-30))
+    seen, reward, terminated, *_ = env.step(WebAction("drag", field, x, y, dx=-30))
     assert (reward, terminated, named(seen, "log").text) == (0.0, False, "8 moves")
-    to_the_edge = Action("drag", field, x, y, target=field, target_x=0.01, target_y=0.5)
+    to_the_edge = WebAction("drag", field, x, y, target=field, target_x=0.01, target_y=0.5)
     assert env.step(to_the_edge)[1:3] == (0.5, True)
 
 
@@ -230,13 +230,13 @@ def test_a_press_holds_while_the_pointer_hovers_and_ends_with_the_next_action(op
     env = opened("canvas")
     seen, _ = env.reset(seed=3)
     field = at(seen, id="field")
-    env.step(Action("press", field))
-    env.step(Action("hover", field, x=0.2))
-    env.step(Action("hover", field, x=0.1))
-    seen, *_ = env.step(Action("wait", amount=0))
+    env.step(WebAction("press", field))
+    env.step(WebAction("hover", field, x=0.2))
+    env.step(WebAction("hover", field, x=0.1))
+    seen, *_ = env.step(WebAction("wait", amount=0))
     assert named(seen, "log").text == "2 moves"
     env.reset(seed=3)
-    seen, *_ = env.step(Action("double_click", at(seen, id="field")))
+    seen, *_ = env.step(WebAction("double_click", at(seen, id="field")))
     assert named(seen, "log").text == "twice"
 
 
@@ -245,17 +245,17 @@ def test_time_passes_with_actions_alone(opened: Opened) -> None:
     seen, _ = env.reset(seed=0)
     box, count = named(seen, "box").left, int(named(seen, "count").text)
     assert named(seen, "today").text.startswith("2017-10-16T12:00")
-    seen, *_ = env.step(Action("wait", amount=400))
+    seen, *_ = env.step(WebAction("wait", amount=400))
     assert int(named(seen, "count").text) == count + 4
     assert named(seen, "box").left == pytest.approx(box + 20, abs=1)
-    seen, *_ = env.step(Action("wait", amount=0))
+    seen, *_ = env.step(WebAction("wait", amount=0))
     assert int(named(seen, "count").text) == count + 4
 
 
 def test_a_slow_change_of_style_is_over_when_it_is_shown(opened: Opened) -> None:
     env = opened("moving")
     seen, _ = env.reset(seed=0)
-    seen, *_ = env.step(Action("click", at(seen, id="grow")))
+    seen, *_ = env.step(WebAction("click", at(seen, id="grow")))
     assert named(seen, "slow").width == 120
 
 
@@ -269,13 +269,13 @@ def test_the_same_actions_show_the_same_pages(opened: Opened, page: str) -> None
 def test_an_episode_is_cut_after_its_steps(opened: Opened) -> None:
     env = opened("form", max_steps=2)
     env.reset(seed=1)
-    assert [env.step(Action("wait"))[2:4] for _ in range(2)] == [(False, False), (False, True)]
+    assert [env.step(WebAction("wait"))[2:4] for _ in range(2)] == [(False, False), (False, True)]
 
 
 def test_a_link_does_not_lead_away(opened: Opened) -> None:
     env = opened("checklist")
     seen, _ = env.reset(seed=5)
-    after, *_ = env.step(Action("click", at(seen, tag="A")))
+    after, *_ = env.step(WebAction("click", at(seen, tag="A")))
     assert after["instruction"] == seen["instruction"]
 
 
@@ -283,7 +283,7 @@ def test_an_element_that_is_not_there_is_left_alone(opened: Opened) -> None:
     env = opened("form")
     seen, _ = env.reset(seed=1)
     for verb in ("click", "type", "drag", "hover"):
-        after, reward, *_ = env.step(Action(verb, 999))
+        after, reward, *_ = env.step(WebAction(verb, 999))
         assert (after, reward) == (seen, 0.0)
 
 
@@ -298,11 +298,11 @@ def test_a_screenshot_shows_the_page(opened: Opened) -> None:
 
 def test_a_page_is_a_task_like_any_other(opened: Opened) -> None:
     task = Task("form", "tests/WebPage-v0", {"task": str(PAGES / "form.html"), "max_steps": 5}, max_steps=4)
-    environment = TaskEnvironment(task)
+    environment = TaskEnv(task)
     step = environment.reset(1)
     assert environment.limit == 4
     assert environment.instruction == "Call yourself bob, choose red and send."
-    action = Action("type", at(step.observation, id="name"), text="böb")
+    action = WebAction("type", at(step.observation, id="name"), text="böb")
     step = environment.step(action_to_row(environment.action_space, to_value(action)))
     assert named(step.observation, "name").value == "böb"
     environment.close()
@@ -314,4 +314,4 @@ def test_mistakes_are_told(opened: Opened) -> None:
     with pytest.raises(TutelageError, match="expected max_steps from 1, got 0"):
         opened("form", max_steps=0)
     with pytest.raises(TutelageError, match=r"expected reset\(\) before step\(\)"):
-        opened("form").step(Action("wait"))
+        opened("form").step(WebAction("wait"))

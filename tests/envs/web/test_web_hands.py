@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from tutelage.envs.web.actions import Action
+from tutelage.envs.web.actions import WebAction
 from tutelage.envs.web.environment import WebEnv
 from tutelage.envs.web.pointing import clicked, hovered, joined, keyed, moved, pointed, scrolled
 from tutelage.errors import TutelageError
@@ -30,8 +30,8 @@ def test_a_form_is_filled_by_mouse_and_keys(opened: Opened) -> None:
         seen, *_ = env.step(action)
     assert named(seen, "name").value == "bob"
     assert joined([one for one in typed if one]) == [
-        Action("key", key="Control+A"),
-        Action("type", text="bob"),
+        WebAction("key", key="Control+A"),
+        WebAction("type", text="bob"),
     ]
 
 
@@ -67,17 +67,17 @@ def test_the_wheel_scrolls_what_the_pointer_is_over(opened: Opened) -> None:
 @pytest.mark.parametrize(
     ("key", "held", "action"),
     [
-        ("a", [], Action("type", text="a")),
-        ("ß", [], Action("type", text="ß")),
-        ("A", ["Shift"], Action("type", text="A")),
-        (" ", [], Action("type", text=" ")),
-        ("Tab", ["Shift"], Action("key", key="Shift+Tab")),
-        ("v", ["Control"], Action("key", key="Control+V")),
+        ("a", [], WebAction("type", text="a")),
+        ("ß", [], WebAction("type", text="ß")),
+        ("A", ["Shift"], WebAction("type", text="A")),
+        (" ", [], WebAction("type", text=" ")),
+        ("Tab", ["Shift"], WebAction("key", key="Shift+Tab")),
+        ("v", ["Control"], WebAction("key", key="Control+V")),
         ("Control", ["Control"], None),
         ("Dead", [], None),
     ],
 )
-def test_a_key_is_typed_or_pressed(key: str, held: list[str], action: Action | None) -> None:
+def test_a_key_is_typed_or_pressed(key: str, held: list[str], action: WebAction | None) -> None:
     assert keyed(key, held) == action
 
 

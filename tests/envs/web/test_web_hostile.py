@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from tutelage.envs.web.actions import Action
+from tutelage.envs.web.actions import WebAction
 from tutelage.envs.web.browser import Browser
-from tutelage.envs.web.devtools import Call, Conversation
+from tutelage.envs.web.devtools import Conversation, DevToolsCall
 from tutelage.envs.web.environment import WebEnv
 from tutelage.errors import TutelageError
 from tutelage.foreign_code.trust import trust
@@ -45,12 +45,12 @@ def playing(env: WebEnv) -> Conversation[tuple[str, float]]:
     """Let a page do what it does; returns what it tells then, and the reward of its honest button."""
     try:
         seen, _ = yield from env.beginning(0)
-        seen, *_ = yield from env.acting(Action("hover", at(seen, id="go")))
+        seen, *_ = yield from env.acting(WebAction("hover", at(seen, id="go")))
         for _ in range(500):
             if seen["instruction"].endswith("."):
                 break
-            seen, *_ = yield from env.acting(Action("wait", amount=1))
-        _, reward, *_ = yield from env.acting(Action("click", at(seen, id="go")))
+            seen, *_ = yield from env.acting(WebAction("wait", amount=1))
+        _, reward, *_ = yield from env.acting(WebAction("click", at(seen, id="go")))
     except TutelageError as error:
         return f"lost: {error}", 0.0
     return seen["instruction"], reward
@@ -65,7 +65,7 @@ def end(browser: Browser) -> None:
     """End a browser in order, so that whatever it had begun has been sent when this returns."""
 
     def conversation() -> Any:
-        yield [Call("Browser.close")]
+        yield [DevToolsCall("Browser.close")]
 
     process = browser.process
     assert process is not None
@@ -121,17 +121,17 @@ def test_the_browser_itself_reaches_nothing_where_nobody_answers_for_a_page() ->
 
 def bare_tab(ports: dict[str, int]) -> Conversation[None]:
     """Open a tab without all that `Tab` does, and let it reach out until it has been told that it cannot."""
-    (target,) = yield [Call("Target.createTarget", {"url": "about:blank"})]
-    (tab,) = yield [Call("Target.attachToTarget", {"targetId": target["targetId"], "flatten": True})]
+    (target,) = yield [DevToolsCall("Target.createTarget", {"url": "about:blank"})]
+    (tab,) = yield [DevToolsCall("Target.attachToTarget", {"targetId": target["targetId"], "flatten": True})]
     gathered = (
         f"{{ {aimed(SENDING['webrtc'], ports['webrtc'])} new Promise((done) => {{"
         "p.onicegatheringstatechange = () => p.iceGatheringState === 'complete' && done(); }) }"
     )
     params = {"expression": gathered, "awaitPromise": True}
-    (answer,) = yield [Call("Runtime.evaluate", params, tab["sessionId"])]
+    (answer,) = yield [DevToolsCall("Runtime.evaluate", params, tab["sessionId"])]
     assert "exceptionDetails" not in answer
     url = f"http://127.0.0.1:{ports['navigation']}/"
-    (answer,) = yield [Call("Page.navigate", {"url": url}, tab["sessionId"])]
+    (answer,) = yield [DevToolsCall("Page.navigate", {"url": url}, tab["sessionId"])]
     assert "errorText" in answer
 
 

@@ -8,12 +8,12 @@ from typing import Any
 import gymnasium
 import pytest
 from tutelage.envs.suite import load_suite
-from tutelage.envs.task_env import TaskEnvironment
-from tutelage.envs.web.actions import Action
+from tutelage.envs.task_env import TaskEnv
+from tutelage.envs.web.actions import WebAction
 from tutelage.envs.web.browser import Browser
-from tutelage.envs.web.devtools import Call, Conversation
+from tutelage.envs.web.devtools import Conversation, DevToolsCall
 from tutelage.envs.web.environment import WebEnv
-from tutelage.envs.web.page_session import Look
+from tutelage.envs.web.page_session import PageView
 from tutelage.envs.web.page_sources import find_page, miniwob_tasks
 from tutelage.envs.web.registration import web_id
 from tutelage.envs.web.tab import Tab
@@ -49,21 +49,23 @@ Shown = tuple[str, list[list[Any]]]
 
 def by_the_package(tasks: Sequence[str]) -> Conversation[list[Shown]]:
     """Open pages bare in turn, start each as the package does, and list it with the package's own code."""
-    (target,) = yield [Call("Target.createTarget", {"url": "about:blank"})]
-    (attached,) = yield [Call("Target.attachToTarget", {"targetId": target["targetId"], "flatten": True})]
+    (target,) = yield [DevToolsCall("Target.createTarget", {"url": "about:blank"})]
+    (attached,) = yield [
+        DevToolsCall("Target.attachToTarget", {"targetId": target["targetId"], "flatten": True})
+    ]
     session = attached["sessionId"]
 
     def evaluate(code: str) -> Conversation[Any]:
         params = {"expression": code, "returnByValue": True, "awaitPromise": True}
-        (answer,) = yield [Call("Runtime.evaluate", params, session)]
+        (answer,) = yield [DevToolsCall("Runtime.evaluate", params, session)]
         return answer["result"].get("value")
 
     size = {"width": 500, "height": 240, "deviceScaleFactor": 1, "mobile": False}
-    yield [Call("Emulation.setDeviceMetricsOverride", size, session)]
+    yield [DevToolsCall("Emulation.setDeviceMetricsOverride", size, session)]
     shown: list[Shown] = []
     for task in tasks:
         url = find_page(task).path.as_uri()
-        yield [Call("Page.navigate", {"url": url}, session)]
+        yield [DevToolsCall("Page.navigate", {"url": url}, session)]
         is_there = (
             f"location.href === '{url}' && document.readyState === 'complete' && typeof core === 'object'"
         )
@@ -77,14 +79,14 @@ def by_the_package(tasks: Sequence[str]) -> Conversation[list[Shown]]:
         utterance, rows = yield from evaluate(OWN_LISTING)
         # as the package's own environment reads it: some pages tell the fields apart, too
         shown.append((utterance["utterance"] if isinstance(utterance, dict) else utterance, rows))
-    yield [Call("Target.closeTarget", {"targetId": target["targetId"]})]
+    yield [DevToolsCall("Target.closeTarget", {"targetId": target["targetId"]})]
     return shown
 
 
 def by_us(browser: Browser, task: str) -> Conversation[Shown]:
     tab = Tab(browser, find_page(task))
     yield from tab.open()
-    look: Look = yield from tab.begin(SEED)
+    look: PageView = yield from tab.begin(SEED)
     yield from tab.close()
     return look.instruction, [
         list(row) for row in zip(*(look.columns[name] for name in COLUMNS), strict=True)
@@ -135,20 +137,23 @@ def test_every_task_is_registered_and_in_the_suite_of_all() -> None:
     assert {task.id for task in load_suite("web")} <= set(miniwob_tasks())
 
 
-def scripted(task: str) -> list[tuple[dict[str, Any], Action]]:
+def scripted(task: str) -> list[tuple[dict[str, Any], WebAction]]:
     """Return what solves a task on seed 3: what to look for, and what to do to it."""
     return {
-        "click-test": [({"tag": "BUTTON"}, Action("click"))],
-        "choose-list": [({"tag": "SELECT"}, Action("type", text="{}")), ({"tag": "BUTTON"}, Action("click"))],
+        "click-test": [({"tag": "BUTTON"}, WebAction("click"))],
+        "choose-list": [
+            ({"tag": "SELECT"}, WebAction("type", text="{}")),
+            ({"tag": "BUTTON"}, WebAction("click")),
+        ],
         "enter-date": [
-            ({"tag": "INPUT_date"}, Action("type", text="{}")),
-            ({"tag": "BUTTON"}, Action("click")),
+            ({"tag": "INPUT_date"}, WebAction("type", text="{}")),
+            ({"tag": "BUTTON"}, WebAction("click")),
         ],
         "enter-time": [
-            ({"tag": "INPUT_time"}, Action("type", text="{}")),
-            ({"tag": "BUTTON"}, Action("click")),
+            ({"tag": "INPUT_time"}, WebAction("type", text="{}")),
+            ({"tag": "BUTTON"}, WebAction("click")),
         ],
-        "focus-text": [({"tag": "INPUT_text"}, Action("click"))],
+        "focus-text": [({"tag": "INPUT_text"}, WebAction("click"))],
     }[task]
 
 
@@ -170,7 +175,7 @@ def test_a_task_is_solved_and_its_reward_is_not_scaled_by_time(
         seen, _ = env.reset(seed=seed)
         words = seen["instruction"].removeprefix(before).partition(after)[0] if after else ""
         for wanted, what in scripted(task):
-            action = Action(what.verb, at(seen, **wanted), text=what.text.format(words))
+            action = WebAction(what.verb, at(seen, **wanted), text=what.text.format(words))
             seen, reward, terminated, *_ = env.step(action)
         assert (reward, terminated) == (1.0, True)
     env.close()
@@ -185,9 +190,9 @@ def test_episodes_leave_no_trace(browser: Browser) -> None:
             seen, _ = used.reset(seed=seed)
             last = len(elements(seen)) - 1
             for action in (
-                Action("click", last),
-                Action("scroll", last, amount=50),
-                Action("type", last, text="x"),
+                WebAction("click", last),
+                WebAction("scroll", last, amount=50),
+                WebAction("type", last, text="x"),
             ):
                 used.step(action)
         assert used.reset(seed=2)[0] == expected
@@ -209,14 +214,16 @@ def test_whatever_is_done_the_next_episode_is_as_in_a_fresh_tab(browser: Browser
 def test_many_tasks_are_played_at_once(browser: Browser) -> None:
     envs = [WebEnv(task, browser=browser) for task in ("click-button", "login-user", "tic-tac-toe")]
     reset_many(envs, [1, 2, 3])
-    stepped = step_many(envs, [Action("click", 3), Action("type", 6, text="ann"), Action("click", 5)])
+    stepped = step_many(
+        envs, [WebAction("click", 3), WebAction("type", 6, text="ann"), WebAction("click", 5)]
+    )
     assert named(stepped[1][0], "username").value == "ann"
     for env in envs:
         env.close()
 
 
 def test_a_task_is_played_through_gymnasium_and_as_a_task_of_a_suite() -> None:
-    environment = TaskEnvironment(load_suite("web")["click-test-2"])
+    environment = TaskEnv(load_suite("web")["click-test-2"])
     step = environment.reset(1)
     assert environment.limit == 30
     assert environment.instruction == "Click button ONE."

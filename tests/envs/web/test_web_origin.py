@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tutelage.envs.web.devtools import Call
+from tutelage.envs.web.devtools import DevToolsCall
 from tutelage.envs.web.origin import CONTENT_POLICY, Origin
 
 
@@ -25,11 +25,11 @@ def folder(tmp_path: Path) -> Path:
     return inside
 
 
-def ask(origin: Origin, url: str, method: str = "GET", kind: str = "Image") -> Call:
+def ask(origin: Origin, url: str, method: str = "GET", kind: str = "Image") -> DevToolsCall:
     return origin.answer({"requestId": "7", "request": {"url": url, "method": method}, "resourceType": kind})
 
 
-def headers(call: Call) -> dict[str, Any]:
+def headers(call: DevToolsCall) -> dict[str, Any]:
     return {header["name"]: header["value"] for header in call.params["responseHeaders"]}
 
 

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tutelage.envs.web.actions import Action
+from tutelage.envs.web.actions import WebAction
 from tutelage.envs.web.devtools import Conversation
 from tutelage.envs.web.environment import WebEnv
-from tutelage.envs.web.human_input import Question
+from tutelage.envs.web.human_input import PageQuestion
 from tutelage.tests.envs.web.showing import at, elements, named
 from tutelage.tests.envs.web.sitting import Sitting
 
@@ -30,7 +30,7 @@ def test_what_is_typed_shows_at_once_and_is_one_action(opened: Opened) -> None:
     assert [one.verb for one in person.actions] == ["click"]
     person.do("click", "name")
     place = at(person.seen, id="notes")
-    assert person.actions[1] == Action("type", place, text="bob\nB")
+    assert person.actions[1] == WebAction("type", place, text="bob\nB")
     assert named(person.seen, "notes").value == "bob\nB"
     person.check()
 
@@ -73,7 +73,7 @@ def test_letters_beside_any_field_are_told_as_letters(opened: Opened) -> None:
     person.type("ab")
     person.type([" "])
     person.do("rest")
-    assert person.actions == [Action("type", text="ab ")]
+    assert person.actions == [WebAction("type", text="ab ")]
     person.check()
 
 
@@ -87,10 +87,10 @@ def test_space_presses_what_has_the_focus(opened: Opened) -> None:
 def test_a_list_asks_which_of_its_options(opened: Opened) -> None:
     person = Sitting(opened("form"), 1)
     person.do("click", "colour")
-    assert person.questions == [Question("SELECT", "", ("black", "red", "green"), (0,), False)]
+    assert person.questions == [PageQuestion("SELECT", "", ("black", "red", "green"), (0,), False)]
     assert person.actions == []
     person.do("fill", text="red")
-    assert person.actions == [Action("type", at(person.seen, id="colour"), text="red")]
+    assert person.actions == [WebAction("type", at(person.seen, id="colour"), text="red")]
     person.do("fill", text="green")  # nobody asked
     assert len(person.actions) == 1
 
@@ -99,7 +99,7 @@ def test_a_date_is_asked_for(opened: Opened) -> None:
     person = Sitting(opened("form"), 1)
     person.do("click", "day")
     person.do("fill", text="06/15/2016")
-    assert person.questions == [Question("INPUT_date")]
+    assert person.questions == [PageQuestion("INPUT_date")]
     assert named(person.seen, "day").value == "2016-06-15"
     person.do("click", "day")
     assert person.questions[-1].value == "2016-06-15"
@@ -108,7 +108,7 @@ def test_a_date_is_asked_for(opened: Opened) -> None:
 def test_a_finger_on_a_field_is_asked_for_its_text(opened: Opened) -> None:
     person = Sitting(opened("form"), 1)
     person.do("tap", "name")
-    assert person.questions == [Question("INPUT_text", "nobody")]
+    assert person.questions == [PageQuestion("INPUT_text", "nobody")]
     person.do("fill", text="bob")
     assert [one.verb for one in person.actions] == ["click", "type"]
     assert named(person.seen, "name").value == "bob"
@@ -142,7 +142,7 @@ def test_turns_of_the_wheel_are_one_scroll_where_anything_scrolled(opened: Opene
     for _ in range(3):
         person.do("wheel", x=50, y=50, amount=20)
     person.do("hover", x=20, y=150)
-    assert person.actions == [Action("scroll", person.actions[0].element, amount=60)]
+    assert person.actions == [WebAction("scroll", person.actions[0].element, amount=60)]
     person.do("wheel", x=20, y=150, amount=20)
     person.do("click", "send")
     assert [one.verb for one in person.actions] == ["scroll", "click"]
@@ -183,7 +183,7 @@ def test_waiting_lets_the_page_move(opened: Opened) -> None:
     person = Sitting(opened("moving"), 0)
     before = named(person.seen, "count").text
     person.do("wait")
-    assert person.actions == [Action("wait", amount=1000)]
+    assert person.actions == [WebAction("wait", amount=1000)]
     assert int(named(person.seen, "count").text) == int(before) + 10
 
 
@@ -219,10 +219,10 @@ def frames(env: WebEnv, count: int) -> Conversation[None]:
 def test_the_arrows_of_a_number_count_once_however_long_they_are_held(opened: Opened) -> None:
     env = opened("panes")
     seen, _ = env.reset(seed=5)
-    env.step(Action("press", at(seen, id="count"), 0.95, 0.25))
+    env.step(WebAction("press", at(seen, id="count"), 0.95, 0.25))
     # a browser counts on after half a second
     env.browser.talk_alone(frames(env, 60))
-    seen, *_ = env.step(Action("hover", 0))
+    seen, *_ = env.step(WebAction("hover", 0))
     assert named(seen, "count").value == "6"
 
 

@@ -10,7 +10,7 @@ from tutelage.datasets.replay import Environments, prove, replay_proven
 from tutelage.datasets.store import Store
 from tutelage.datasets.trajectory import Trajectory
 from tutelage.envs.suite import suite_from
-from tutelage.envs.task_env import TaskEnvironment
+from tutelage.envs.task_env import TaskEnv
 from tutelage.envs.web.browser import shared
 from tutelage.tests.envs.web.showing import PAGES
 
@@ -34,7 +34,7 @@ def no_browser_left() -> Iterator[None]:
 @pytest.mark.parametrize("task", [one.id for one in SUITE])
 def test_seed_and_actions_give_a_page_back(demonstrate: Callable, tmp_path: Path, task: str) -> None:
     store = Store.create(tmp_path / "store", SUITE)
-    environment, fresh = TaskEnvironment(SUITE[task]), TaskEnvironment(SUITE[task])
+    environment, fresh = TaskEnv(SUITE[task]), TaskEnv(SUITE[task])
     for seed in range(3):
         trajectory, seen = demonstrate(environment, seed, suite="pages")
         proven: Trajectory = prove(trajectory, fresh, seen)

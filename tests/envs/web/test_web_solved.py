@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tutelage.envs.web.actions import Action
+from tutelage.envs.web.actions import WebAction
 from tutelage.envs.web.browser import Browser
 from tutelage.envs.web.environment import WebEnv
 from tutelage.envs.web.observation import Element
@@ -38,7 +38,7 @@ class Person:
 
     def do(self, verb: Any, wanted: Wanted, **more: Any) -> None:
         if not self.done:
-            action = Action(verb, self.places(wanted)[0], **more)
+            action = WebAction(verb, self.places(wanted)[0], **more)
             self.seen, self.reward, self.done, *_ = self._env.step(action)
 
     def quoted(self) -> str:

@@ -13,9 +13,9 @@ from tutelage.envs.batch import reset_together, step_together
 from tutelage.envs.spaces import action_to_row
 from tutelage.envs.suite import suite_from
 from tutelage.envs.task import Task
-from tutelage.envs.task_env import Step, TaskEnvironment
+from tutelage.envs.task_env import StepResult, TaskEnv
 from tutelage.envs.web.action_space import action_space, to_value
-from tutelage.envs.web.actions import Action
+from tutelage.envs.web.actions import WebAction
 from tutelage.envs.web.environment import WebEnv
 from tutelage.tests.envs.web.showing import PAGES
 
@@ -33,11 +33,11 @@ def task() -> Iterator[Task]:
     del gymnasium.registry[FORM]
 
 
-def row(action: Action) -> np.ndarray:
+def row(action: WebAction) -> np.ndarray:
     return action_to_row(action_space(), to_value(action))
 
 
-def told(steps: Sequence[Step]) -> list[tuple[object, ...]]:
+def told(steps: Sequence[StepResult]) -> list[tuple[object, ...]]:
     return [
         (str(one.observation["elements"]), one.reward, one.terminated, one.truncated, one.success)
         for one in steps
@@ -45,8 +45,8 @@ def told(steps: Sequence[Step]) -> list[tuple[object, ...]]:
 
 
 def test_steps_together_are_the_steps_alone(task: Task) -> None:
-    alone = [TaskEnvironment(task) for _ in SEEDS]
-    together = [TaskEnvironment(task) for _ in SEEDS]
+    alone = [TaskEnv(task) for _ in SEEDS]
+    together = [TaskEnv(task) for _ in SEEDS]
     try:
         begun = [one.reset(seed) for one, seed in zip(alone, SEEDS, strict=True)]
         assert told(reset_together(together, SEEDS)) == told(begun)
@@ -55,9 +55,9 @@ def test_steps_together_are_the_steps_alone(task: Task) -> None:
             rows = [
                 row(one)
                 for one in (
-                    Action("click", place),
-                    Action("type", place, text="x"),
-                    Action("hover", place),
+                    WebAction("click", place),
+                    WebAction("type", place, text="x"),
+                    WebAction("hover", place),
                 )
             ]
             stepped = [one.step(own) for one, own in zip(alone, rows, strict=True)]

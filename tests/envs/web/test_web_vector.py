@@ -5,7 +5,7 @@ from __future__ import annotations
 import gymnasium
 import numpy as np
 import pytest
-from tutelage.envs.web.actions import Action
+from tutelage.envs.web.actions import WebAction
 from tutelage.envs.web.browser import Browser
 from tutelage.envs.web.environment import WebEnv
 from tutelage.envs.web.vector import WebVectorEnv, reset_many, step_many
@@ -22,7 +22,7 @@ def test_tabs_together_show_what_each_shows_alone(browser: Browser) -> None:
     begun = reset_many(together, [4, 5, 6])
     assert begun == [env.reset(seed=seed) for env, seed in zip(alone, (4, 5, 6), strict=True)]
     for place in (2, 5, 3, 6):
-        actions = [Action("click", place), Action("type", place, text="x"), Action("hover", place)]
+        actions = [WebAction("click", place), WebAction("type", place, text="x"), WebAction("hover", place)]
         expected = [env.step(action) for env, action in zip(alone, actions, strict=True)]
         assert step_many(together, actions) == expected
 
@@ -33,7 +33,7 @@ def test_a_vector_begins_the_next_episode_by_itself(browser: Browser) -> None:
     assert seen["instruction"][0] == "Call yourself bob, choose red and send."
     assert seen["instruction"][2] == "Call yourself dieter, choose red and send."
     send = at({"elements": seen["elements"][0]}, id="send")
-    actions = [Action("click", send), Action("wait"), Action("wait"), Action("wait")]
+    actions = [WebAction("click", send), WebAction("wait"), WebAction("wait"), WebAction("wait")]
     _, rewards, terminated, truncated, _ = vector.step(actions)
     assert (rewards.tolist(), terminated.tolist()) == ([-1, 0, 0, 0], [True, False, False, False])
     assert not truncated.any()
@@ -46,11 +46,11 @@ def test_a_vector_begins_the_next_episode_by_itself(browser: Browser) -> None:
 def test_without_autoreset_the_caller_says_which_begin_again(browser: Browser) -> None:
     vector = WebVectorEnv(FORM, 2, "Disabled", browser=browser, max_steps=1)
     vector.reset(seed=1)
-    vector.step([Action("wait")] * 2)
+    vector.step([WebAction("wait")] * 2)
     with pytest.raises(TutelageError, match="reset_mask"):
-        vector.step([Action("wait")] * 2)
+        vector.step([WebAction("wait")] * 2)
     vector.reset(seed=[7, None], options={"reset_mask": np.array([True, True])})
-    assert vector.step([Action("wait")] * 2)[3].all()
+    assert vector.step([WebAction("wait")] * 2)[3].all()
 
 
 def test_a_batch_of_the_action_space_is_taken(browser: Browser) -> None:
@@ -61,7 +61,7 @@ def test_a_batch_of_the_action_space_is_taken(browser: Browser) -> None:
     for _ in range(5):
         vector.step(vector.action_space.sample())
     with pytest.raises(TutelageError, match="expected 2 actions, got 1"):
-        vector.step([Action("wait")])
+        vector.step([WebAction("wait")])
     vector.close()
 
 

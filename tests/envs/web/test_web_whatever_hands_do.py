@@ -7,14 +7,14 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from tutelage.envs.web.browser import Browser
 from tutelage.envs.web.environment import WebEnv
-from tutelage.envs.web.human_input import Gesture
+from tutelage.envs.web.human_input import HumanInput
 from tutelage.tests.envs.web.showing import PAGES
 from tutelage.tests.envs.web.sitting import Sitting
 
 EDGES = (0.0, 159.5)
 """Where the mouse meets the bars of what scrolls, and the ends of the page."""
 gestures = st.builds(
-    Gesture,
+    HumanInput,
     st.sampled_from(
         ["click", "tap", "press", "move", "release", "hover", "wheel", "key", "fill", "wait", "rest"]
     ),
@@ -29,7 +29,7 @@ gestures = st.builds(
 )
 
 
-def fumbled(env: WebEnv, done: list[Gesture], seed: int) -> Sitting:
+def fumbled(env: WebEnv, done: list[HumanInput], seed: int) -> Sitting:
     """Do all of that, as far as the episode goes."""
     person = Sitting(env, seed)
     for gesture in done:
@@ -45,15 +45,15 @@ def _fumble(browser: Browser, page: str, examples: int) -> None:
 
     @settings(max_examples=examples, suppress_health_check=list(HealthCheck), database=None, deadline=None)
     @example(
-        [Gesture("click"), Gesture("click", x=270, y=61)], 0
+        [HumanInput("click"), HumanInput("click", x=270, y=61)], 0
     )  # on the bar of a list, which is seen scrolled
-    @example([Gesture("press", x=150, y=61), Gesture("move", x=150, y=80), Gesture("hover")], 0)
-    @example([Gesture("key", key="1"), Gesture("key", key="End")], 0)  # a key by itself, amid letters
+    @example([HumanInput("press", x=150, y=61), HumanInput("move", x=150, y=80), HumanInput("hover")], 0)
+    @example([HumanInput("key", key="1"), HumanInput("key", key="End")], 0)  # a key by itself, amid letters
     @example(
-        [Gesture("press", x=46, y=80), Gesture("move", y=156), Gesture("click", y=40)], 65
+        [HumanInput("press", x=46, y=80), HumanInput("move", y=156), HumanInput("click", y=40)], 65
     )  # a selection
     @given(st.lists(gestures, max_size=15), st.integers(0, 99))
-    def fumble(done: list[Gesture], seed: int) -> None:
+    def fumble(done: list[HumanInput], seed: int) -> None:
         fumbled(env, done, seed).check()
 
     fumble()

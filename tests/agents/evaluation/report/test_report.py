@@ -22,7 +22,7 @@ from tutelage.agents.evaluation.report.report import (
 )
 from tutelage.agents.evaluation.report.sections import training
 from tutelage.agents.evaluation.rollout import rollout
-from tutelage.agents.training.run_log import Round, write_rounds
+from tutelage.agents.training.run_log import SelfImitationRound, write_rounds
 from tutelage.agents.training.sealed_lines import seal_lines
 from tutelage.datasets.simulation.simulated_crowd import crowd, simulate
 from tutelage.datasets.store import Store
@@ -248,7 +248,11 @@ def test_practice_is_drawn_by_round_from_where_it_began(tmp_path: Path) -> None:
     before = seal_lines([{"step": 9, "select": {"go": 0.5, "stay": 0.25}}])
     (tmp_path / "metrics.jsonl").write_text(before + '{"step": 10')
     write_rounds(
-        tmp_path, [Round(1, {}, 7, {"go": 0.75, "stay": 0.25}), Round(2, {}, 9, {"go": 1, "stay": 0.5})]
+        tmp_path,
+        [
+            SelfImitationRound(1, {}, 7, {"go": 0.75, "stay": 0.25}),
+            SelfImitationRound(2, {}, 9, {"go": 1, "stay": 0.5}),
+        ],
     )
     series = practice_series(tmp_path)
     assert {name: values.tolist() for name, (_, values) in series.items()} == {

@@ -14,7 +14,7 @@ from tutelage.agents.evaluation.comparison import Comparison
 from tutelage.agents.evaluation.report.worst_seeds import (
     LONGEST_SIDE,
     TILE,
-    Replayed,
+    EpisodeFilm,
     render,
     worst_seeds,
 )
@@ -22,7 +22,7 @@ from tutelage.agents.evaluation.rollout import rollout
 from tutelage.agents.evaluation.rows import SCHEMA
 from tutelage.envs.suite import load_suite, suite_from
 from tutelage.envs.task import TEST
-from tutelage.envs.task_env import TaskEnvironment
+from tutelage.envs.task_env import TaskEnv
 from tutelage.foreign_code.trust import VARIABLE
 from tutelage.tests.support.played import play
 from tutelage.tests.support.toy_numbers import MODULE
@@ -31,7 +31,7 @@ from tutelage.tests.support.toy_numbers import SUITE as NUMBERS
 SUITE = load_suite("first-steps")
 
 
-def pictures(play: Replayed) -> list[np.ndarray]:
+def pictures(play: EpisodeFilm) -> list[np.ndarray]:
     """Put the pictures together again, as the page does."""
     data = base64.b64decode(play.atlas.partition(",")[2])
     atlas = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
@@ -55,7 +55,7 @@ def test_every_picture_is_the_environments_own_to_the_pixel() -> None:
     (trajectory,) = rollout(ChanceActor(), task, TEST.first(1), suite_name="s")
     play = render(trajectory, task, "chance")
     assert play.exact
-    environment = TaskEnvironment(task, rgb=True)
+    environment = TaskEnv(task, rgb=True)
     environment.reset(trajectory.seed)
     wanted = [environment.frame()]
     for row in trajectory.actions:

@@ -10,7 +10,7 @@ from tutelage.agents.policy.web.page_features import (
     ATTRIBUTES,
     ELEMENT_SIZES,
     WORD_SIZES,
-    page_rows,
+    extract_features,
     places_of,
     tokens_of,
 )
@@ -37,7 +37,7 @@ def test_tokens_stand_where_they_are_said_to(sentence: str) -> None:
 def test_whatever_a_page_says_the_numbers_are_within_their_tables(
     instruction: str, elements: list[tuple[str, str, str | None]]
 ) -> None:
-    rows = page_rows(instruction, page(*elements))
+    rows = extract_features(instruction, page(*elements))
     assert rows.words.shape[1] == len(WORD_SIZES)
     assert (rows.words >= 0).all()
     assert (rows.words < WORD_SIZES).all()
@@ -60,7 +60,7 @@ def test_whatever_a_page_says_the_numbers_are_within_their_tables(
 
 
 def test_a_name_is_found_in_the_instruction_by_itself_and_by_what_stands_around_it() -> None:
-    rows = page_rows('Press "joe" now', page(("BUTTON", "joe", None), ("BUTTON", "ann", None)))
+    rows = extract_features('Press "joe" now', page(("BUTTON", "joe", None), ("BUTTON", "ann", None)))
     joe, ann = rows.amounts[1], rows.amounts[2]
     assert joe[:3].tolist() == [1, 1, 1]
     assert ann[:3].tolist() == [0, 0, 0]
@@ -73,7 +73,7 @@ def test_a_name_is_found_in_the_instruction_by_itself_and_by_what_stands_around_
 
 
 def test_the_same_word_is_the_same_rows_wherever_it_stands() -> None:
-    rows = page_rows("zorblax", page(("BUTTON", "Zorblax", None), ("INPUT_text", "", "zorblax")))
+    rows = extract_features("zorblax", page(("BUTTON", "Zorblax", None), ("INPUT_text", "", "zorblax")))
     expected = list(buckets_of("zorblax"))
     assert rows.said.rows.tolist() == expected
     text = rows.text.rows[rows.text.begins[1] : rows.text.begins[2]]
@@ -87,7 +87,7 @@ def test_colours_and_numbers_can_be_told_apart() -> None:
         page(("DIV", "", None), ("DIV", "", None), ("text", "7", None), ("DIV", "12", None))
     )
     document["bg"] = [0, 0xFF0000FF, 0x0000FFFF, 0x00FF00FF, 0]
-    rows = page_rows("", json.dumps(document))
+    rows = extract_features("", json.dumps(document))
     assert len({*rows.elements[:, 8]}) == 4
     assert rows.elements[:, 10].tolist() == [100, 100, 100, 7, 12]
 
@@ -102,17 +102,17 @@ def test_what_lights_up_under_the_pointer_is_not_looked_at() -> None:
         "fg": [0xFF] * 4,
         "flags": [0, 2, 2, 2],
     }
-    seen, expected = (page_rows("", json.dumps(one)) for one in (lit, document))
+    seen, expected = (extract_features("", json.dumps(one)) for one in (lit, document))
     assert np.array_equal(seen.elements, expected.elements)
     assert np.array_equal(seen.amounts, expected.amounts)
     assert np.array_equal(seen.attributes.rows, expected.attributes.rows)
     chosen = json.dumps(document | {"classes": ["", "ui-tabs-active active", "", "ui-icon"]})
-    assert not np.array_equal(page_rows("", chosen).attributes.rows, expected.attributes.rows)
+    assert not np.array_equal(extract_features("", chosen).attributes.rows, expected.attributes.rows)
 
 
 def test_a_day_and_a_month_are_found_in_a_date() -> None:
     shown = page(("A", "3", None), ("SPAN", "May", None), ("SPAN", "December", None), ("A", "4", None))
-    rows = page_rows("Select 05/03/2016 as the date", shown)
+    rows = extract_features("Select 05/03/2016 as the date", shown)
     assert rows.amounts[1:, 0].tolist() == [1, 1, 0, 0]
     assert rows.elements[1:, 10].tolist() == [3, 5, 12, 4]
     assert rows.words[[1, 3], 1].tolist() == [1, 1]  # both are shown
@@ -121,7 +121,9 @@ def test_a_day_and_a_month_are_found_in_a_date() -> None:
 def test_a_colour_that_is_said_is_like_the_elements_that_have_it() -> None:
     document = json.loads(page(("DIV", "", None), ("DIV", "", None), ("rect", "", None)))
     document["bg"], document["fg"] = [0, 0x800080FF, 0x008000FF, 0], [0xFF, 0xFF, 0xFF, 0x800080FF]
-    said, unsaid = (page_rows(f"Click the {name} one", json.dumps(document)) for name in ("purple", "big"))
+    said, unsaid = (
+        extract_features(f"Click the {name} one", json.dumps(document)) for name in ("purple", "big")
+    )
     assert said.amounts[1:, 23:27].tolist() == [[1, 1, 0, 0], [0, 0, 0, 0], [0, 0, 1, 1]]
     assert not unsaid.amounts[:, 23:27].any()
 
@@ -131,5 +133,5 @@ def test_what_an_element_is_called_is_found_in_the_instruction() -> None:
         page(("INPUT_checkbox", "", "false"), ("INPUT_radio", "", "false"), ("SPAN", "", None))
     )
     document["id"], document["classes"] = ["", "", "like-it", ""], ["", "", "", "reply active"]
-    rows = page_rows('Click a "checkbox", or like and reply', json.dumps(document))
+    rows = extract_features('Click a "checkbox", or like and reply', json.dumps(document))
     assert rows.amounts[:, 27:30].tolist() == [[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]]

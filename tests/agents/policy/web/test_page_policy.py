@@ -9,7 +9,7 @@ from tutelage.agents.policy.encoding import Encoding
 from tutelage.agents.policy.policy import Policy, PolicyConfig
 from tutelage.agents.training.config import TrainConfig
 from tutelage.agents.training.step import begin, make_sampler, training_step
-from tutelage.datasets.arrays.sampler import TaskColumns
+from tutelage.datasets.arrays.sampler import TaskArrays
 from tutelage.tests.support.toy_page import page_columns
 
 SYLLABLES = ("ba", "de", "fi", "go", "hu", "ka", "le", "mi", "no", "pu", "ra", "se", "ti", "vo", "zu")
@@ -31,7 +31,7 @@ def taught() -> Policy:
     return run.average
 
 
-def right(policy: Policy, columns: TaskColumns) -> float:
+def right(policy: Policy, columns: TaskArrays) -> float:
     """Return the share of pages on which the policy does what is right."""
     task, observations = columns.task.id, columns.observations
     rows, _ = policy.act(task, observations, policy.start(task, len(columns)))

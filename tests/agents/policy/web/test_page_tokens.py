@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import torch
-from tutelage.agents.policy.web.page_features import NAMES, page_rows
-from tutelage.agents.policy.web.page_tokens import DISGUISED, PageTokens
+from tutelage.agents.policy.web.page_features import NAMES, extract_features
+from tutelage.agents.policy.web.page_tokens import DISGUISED, PageEmbedding
 from tutelage.agents.policy.word_embedding import BUCKETS
 from tutelage.tests.support.toy_page import page
 
@@ -12,13 +12,13 @@ SAID = "find zorblax now"
 PAGE = page(("BUTTON", "Zorblax", None), ("BUTTON", "now", None), ("INPUT_text", "", "zorblax"))
 
 
-def tokens(training: bool) -> PageTokens:
+def tokens(training: bool) -> PageEmbedding:
     torch.manual_seed(1)
-    return PageTokens(16).train(training)
+    return PageEmbedding(16).train(training)
 
 
 def test_a_word_in_disguise_still_meets_itself() -> None:
-    rows = page_rows(SAID, PAGE)
+    rows = extract_features(SAID, PAGE)
     assert rows.said.names is not None
     assert rows.text.names is not None
     assert rows.value.names is not None

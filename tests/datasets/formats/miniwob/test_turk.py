@@ -14,7 +14,7 @@ from tutelage.cli.main import app
 from tutelage.datasets.arrays.sampler import Sampler, load_columns
 from tutelage.datasets.formats.miniwob.moves import NOTHING, UNSEEN, moves
 from tutelage.datasets.formats.miniwob.raw import raw_files, read_raw
-from tutelage.datasets.formats.miniwob.recording import Recording, Unusable, in_one_form
+from tutelage.datasets.formats.miniwob.recording import Recording, UnusableRecording, in_one_form
 from tutelage.datasets.formats.miniwob.tables import read_tables
 from tutelage.datasets.formats.miniwob.trajectories import to_trajectory
 from tutelage.datasets.formats.miniwob.turk import NO_PAGE, import_miniwob_turk
@@ -22,7 +22,7 @@ from tutelage.datasets.store import Store
 from tutelage.envs.spaces import row_to_action
 from tutelage.envs.suite import load_suite
 from tutelage.envs.web.action_space import action_space, to_action
-from tutelage.envs.web.actions import Action
+from tutelage.envs.web.actions import WebAction
 from tutelage.envs.web.observation import read_elements
 from tutelage.errors import TutelageError
 from tutelage.tests.support.crowd_recording import (
@@ -123,7 +123,7 @@ def test_what_changed_nothing_is_left_out_unless_it_came_last(tmp_path: Path) ->
     hand = Hand().click(PANEL, 20, 160).click(PANEL, 20, 160).click(BUTTON, 30, 190)
     made = moves(recorded(hand, tmp_path))
     assert [str(one.action) for one in made.moves] == ["click 6", SUBMIT]
-    assert moves(recorded(Hand().down(FIELD), tmp_path)).moves[0].action == Action("click", 1, 0.1, 0.5)
+    assert moves(recorded(Hand().down(FIELD), tmp_path)).moves[0].action == WebAction("click", 1, 0.1, 0.5)
 
 
 def test_clicks_beside_the_page_are_left_out(tmp_path: Path) -> None:
@@ -180,7 +180,7 @@ def test_what_is_no_demonstration_is_told_with_its_reason(tmp_path: Path) -> Non
     files["unreadable (KeyError)"].write_text('{"states": [{}]}', "utf-8")
     for reason, file in files.items():
         one = read_raw(file)
-        assert isinstance(one, Unusable)
+        assert isinstance(one, UnusableRecording)
         assert one.reason == reason
 
 
