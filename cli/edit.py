@@ -291,7 +291,7 @@ def redo(context: typer.Context, apply: Apply = False, as_json: Json = False) ->
 @reads_files
 def compact(context: typer.Context, apply: Apply = False, as_json: Json = False) -> None:
     """Remove what undoes edits, for good: deleted episodes are gone from the disk then."""
-    from ..datasets.editing import edit_log
+    from ..datasets.editing import edit_commit, edit_log
 
     store = _store(context)
     size = edit_log.undo_bytes(store.path)
@@ -299,7 +299,7 @@ def compact(context: typer.Context, apply: Apply = False, as_json: Json = False)
     told = counted(count, "edit")
     if apply:
         with _alone(context.obj):
-            edit_log.compact(store)
+            edit_commit.compact(store)
     if as_json:
         print_json("edit", {"edit": "compact", "applied": apply, "edits": count, "bytes": size})
     elif apply:

@@ -301,7 +301,7 @@ def train(
     from ..agents.policy.checkpoint import kept_facts
     from ..agents.training.behavior_cloning import train as fit
     from ..datasets.quality.weights import table
-    from ..datasets.store_suite import union
+    from ..datasets.suite_union import union
 
     options: dict[str, Any] = {"resume": resume, "progress": True}
     failed: dict[str, str] = {}

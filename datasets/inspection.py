@@ -22,7 +22,6 @@ from ..files.finite_json import number_text
 from .arrays.array_profile import ArrayProfile
 from .recorded_only import played_without_environment
 from .store import Progress, Store
-from .verification import verify as check
 from .versions import moved_versions
 
 
@@ -104,7 +103,7 @@ def inspect(
     A damaged part is a problem in the result, and what the other parts hold is summarised.
     """
     profile = ArrayProfile()
-    problems = check(store, progress, workers, verify, profile)
+    problems = store.verify(progress, workers=workers, replayed=verify, profile=profile)
     parts = store.sound_parts()
     rows = store.episodes(parts)
     return Inspection(

@@ -8,7 +8,9 @@ import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,16 +18,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..console.wording import counted
+from ..envs.admission import admit
 from ..envs.suite import Suite, suite_from
 from ..envs.task import SeedRange
 from ..errors import TutelageError, brief
-from ..files.atomic_files import disk_errors, write_whole
+from ..files.atomic_files import disk_errors, sync_folder, write_whole
 from ..files.bounded_files import Limits, too_large
-from .arrays.array_cache import COLUMNS
-from .editing.annotations import Annotations, read_annotations
+from ..foreign_code.trust import Untrusted
+from .arrays.array_cache import COLUMNS, remove_columns
+from .arrays.array_profile import ArrayProfile
+from .editing.annotations import Annotations, read_annotations, sweep_annotations, write_annotations
 from .editing.edit_log import finish_pending, forget_in_edits
 from .maintenance.leftovers import episode_ids, settle
-from .maintenance.removal import remove_rows
 from .manifest import (
     DAMAGED,
     DOCUMENT,
@@ -37,13 +41,18 @@ from .manifest import (
     differences,
     hash_file,
     read_document,
+    revision,
+    stem,
 )
+from .parallel import spread
 from .parquet.bounded_parquet import BoundedParquet
-from .pending import PENDING, read_pending
+from .pending import EDITS, PENDING, read_pending
+from .replay import Environments
 from .schema import SCHEMA, SUMMARY, VERSION, check_summary, from_batch, seal, to_table
 from .store_lock import reading, writing
 from .store_suite import begin, check_belongs, other_suite
 from .trajectory import Trajectory
+from .verification import check_episodes
 
 Progress = Callable[[int], None]
 """Is told how many episodes have just been done."""
@@ -224,36 +233,138 @@ class Store:
         return {*held, *self.annotations().deleted}
 
     def verify(
-        self, progress: Progress | None = None, *, workers: int = 1, replayed: bool = True
+        self,
+        progress: Progress | None = None,
+        *,
+        workers: int = 1,
+        replayed: bool = True,
+        profile: ArrayProfile | None = None,
     ) -> list[str]:
         """List what is wrong: damaged parts, rows that contradict themselves, episodes that no longer replay.
 
-        `replayed=False` leaves the replay out. An empty list means that all is well.
+        Problems come in the order of the parts; an empty list means that all is well. `replayed=False` leaves
+        the replay out. The observations of episodes that replay are added to `profile`.
         """
-        from .verification import verify
+        problems, units = self._sound_units()
+        try:
+            self.annotations()
+        except TutelageError as error:
+            problems.append(str(error))
+        if replayed and units:
+            self.admit_played(replayed=True)
+        check = partial(check_group, self.path, replayed, profile is not None)
+        for (wrong, part_profile), (_, _, count) in zip(spread(check, units, workers), units, strict=True):
+            problems += wrong
+            if profile is not None:
+                profile.join(part_profile)
+            if progress:
+                progress(count)
+        return problems + self._repeated(units)
 
-        return verify(self, progress, workers, replayed)
+    def admit_played(self, replayed: bool = False) -> None:
+        """Raise Untrusted where making the environments of the episodes here would run untrusted code.
+
+        With `replayed`, only tasks are asked about whose episodes hold no observations. See `envs.admission`.
+        """
+        rows = self.episodes(self.sound_parts())
+        pairs = zip(rows["task"].to_pylist(), rows["stored"].to_pylist(), strict=True)
+        played = {task for task, is_stored in pairs if not (replayed and is_stored)}
+        for task in self.suite:
+            if task.id in played:
+                admit(task)
+
+    def _sound_units(self) -> tuple[list[str], list[tuple[str, int, int]]]:
+        """Check every part's bytes; return the problems, and (part, row group, rows) of what is sound."""
+        problems = self.differences()
+        units: list[tuple[str, int, int]] = []
+        for part in self.listed():
+            if any(part in problem for problem in problems):
+                continue
+            try:
+                units += [(part, group, rows) for group, rows in enumerate(self.group_sizes(part))]
+            except (TutelageError, OSError) as error:
+                problems.append(str(error))
+        return problems, units
+
+    def _repeated(self, units: list[tuple[str, int, int]]) -> list[str]:
+        """Name episodes that are there more than once: a part copied back beside its newer revision."""
+        first_part: dict[str, str] = {}
+        problems = []
+        for part in dict.fromkeys(part for part, _, _ in units):
+            for episode in self.episode_ids(part):
+                if episode in first_part:
+                    problems.append(
+                        f"part {part}: episode {episode}: expected it once, found it in "
+                        f"{first_part[episode]} too"
+                    )
+                first_part[episode] = part
+        return problems
 
     def forget(self, demonstrator: str) -> int:
         """Remove every episode of a demonstrator from every part, and prove it; returns how many rows went.
 
-        Each part changes at once or not at all; after an interruption, call it again. What was
-        computed from the parts (training columns, wherever they were cached) is removed too, and what undoes
-        edits of these episodes.
+        Each part changes at once or not at all; after an interruption, call it again. What was computed from
+        the parts (training columns, wherever they were cached) and what undoes edits of these episodes is
+        removed too.
         """
-        undone = forget_in_edits(self, demonstrator)
-        gone = remove_rows(self, "demonstrator", [demonstrator], words=[demonstrator])
+        removed = 0
+        if (self.path / EDITS).exists():
+            with disk_errors(self.path), writing(self.path):
+                self.settled()
+                held = self.episodes()
+                episodes = held.filter(pc.equal(held["demonstrator"], demonstrator))["episode"].to_pylist()
+                removed = forget_in_edits(self.path, demonstrator, episodes)
+        removed += self.remove("demonstrator", [demonstrator], words=[demonstrator])
         shutil.rmtree(self.path / DAMAGED, ignore_errors=True)  # who is in there cannot be known
         left = sum(name == demonstrator for name in self.episodes()["demonstrator"].to_pylist())
         if left or (self.path / COLUMNS).exists():
             raise TutelageError(
                 f"expected no episode of {demonstrator!r} in {self.path}, got {left}; try again"
             )
-        return gone + undone
+        return removed
 
     def take_back(self, episodes: Sequence[str]) -> int:
         """Remove episodes that another store holds; returns how many were here."""
-        return remove_rows(self, "episode", episodes) if episodes else 0
+        return self.remove("episode", episodes) if episodes else 0
+
+    def remove(self, column: str, values: Sequence[str], words: Sequence[str] = ()) -> int:
+        """Remove the rows whose `column` is one of the values, and what was computed from parts; returns how many.
+
+        It happens at one moment: new revisions of parts are written first, then the manifest, which is the
+        moment of change, and the old parts go last; after a crash, all of it has happened or nothing.
+        Annotations of these episodes go too, and the notes and tags of others in which one of the `words`
+        stands.
+        """
+        folder = self.path
+        with disk_errors(folder), writing(folder):
+            manifest = self.settled()
+            added: dict[str, PartEntry] = {}
+            removed: dict[str, int] = {}
+            gone: set[str] = set()
+            for part in self.parts():
+                table = self.part_rows(part)
+                theirs = pc.is_in(table[column], pa.array(list(values), pa.string()))
+                if count := int(pc.sum(theirs).as_py() or 0):
+                    removed[part.name] = count
+                    gone.update(table.filter(theirs)["episode"].to_pylist())
+                if 0 < count < len(table):
+                    kept = table.filter(pc.invert(theirs))
+                    number = revision(part.name) + 1
+                    path, entry = self.write_part(stem(part.name), number, seal(kept), len(kept))
+                    added[path.name] = entry
+            before = self.annotations(is_locked=True)
+            after = before.without(gone, words)
+            changed = manifest.changed(added, frozenset(removed))
+            if after != before:
+                changed = replace(changed, annotations=write_annotations(folder, after))
+            if changed != manifest:
+                changed.write(folder)
+            sweep_annotations(folder, changed)
+            for stale in (*(folder / name for name in removed), *folder.glob(".*.tmp")):
+                stale.unlink()
+            remove_columns(folder)
+            sync_folder(folder)
+        return sum(removed.values())
 
     def read_rows(self, part: str, group: int, rows: Sequence[int] | None = None) -> Iterator[Trajectory]:
         """Read episodes of one row group of a part: those of `rows`, or all."""
@@ -415,6 +526,29 @@ def _edited_document(path: Path, is_locked: bool) -> bytes:
         f"expected {path / DOCUMENT} to be the one that {MANIFEST} was written with, got another; "
         f"list what is wrong and mend it with `tutelage repair {path}`"
     )
+
+
+def check_group(
+    path: Path, replayed: bool, profiled: bool, unit: tuple[str, int, int]
+) -> tuple[list[str], ArrayProfile]:
+    """List what is wrong with the episodes of one unit, (part, row group, rows); profile them if asked."""
+    part, group, _ = unit
+    problems, profile = [], ArrayProfile()
+    store = Store.open(path)
+    try:
+        with Environments(store.suite) as environments:
+            for problem in check_episodes(
+                store.read_rows(part, group),
+                store.suite,
+                environments if replayed else None,
+                profile if profiled else None,
+            ):
+                problems.append(f"part {part}: {problem}")
+    except Untrusted:
+        raise
+    except TutelageError as error:
+        problems.append(str(error))
+    return problems, profile
 
 
 def select(

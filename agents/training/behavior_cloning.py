@@ -22,8 +22,7 @@ from ...datasets.arrays.sampler import Sampler, TaskArrays, load_columns
 from ...datasets.quality.weights import DemonstratorWeight, episode_weights, weigh
 from ...datasets.recorded_only import expect_environments
 from ...datasets.store import Store
-from ...datasets.store_suite import union
-from ...datasets.verification import admit_played
+from ...datasets.suite_union import union
 from ...envs.suite import Suite
 from ...envs.task import RECORD
 from ...errors import TutelageError
@@ -72,7 +71,7 @@ def train(
     """
     suite = union(stores)
     for store in stores:
-        admit_played(store)
+        store.admit_played()
         expect_environments(store)
     notice = notice or _print_notice
     before = expect_same_config(out, config) if resume else config

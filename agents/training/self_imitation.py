@@ -21,7 +21,7 @@ from ...datasets.parallel import JobDied, spread_safely
 from ...datasets.proof import ReplayResult
 from ...datasets.replay import Environments, replay_many
 from ...datasets.store import Store
-from ...datasets.store_suite import union
+from ...datasets.suite_union import union
 from ...datasets.trajectory import Trajectory
 from ...envs.suite import Suite
 from ...envs.task import SeedRange, Task

@@ -11,7 +11,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from ...datasets.editing.annotations import Annotation, Annotations, annotate
+from ...datasets.editing.annotate import annotate
+from ...datasets.editing.annotations import Annotation, Annotations
 from ...datasets.editing.selection import Selection
 from ...datasets.manifest import Manifest
 from ...datasets.store import Store

@@ -26,7 +26,6 @@ from starlette.staticfiles import StaticFiles
 
 from ...console.printable import printable
 from ...console.signals import signals
-from ...datasets.verification import admit_played
 from ...errors import TutelageError
 from ...files.bounded_files import real_path
 from ..dashboard.playback import told
@@ -118,7 +117,7 @@ class StoreBrowser:
     def __init__(self, folder: Path, *, replays: bool = True) -> None:
         self.index = EpisodeIndex(folder)
         if replays:
-            admit_played(self.index.store)
+            self.index.store.admit_played()
         name = hashlib.blake2b(str(real_path(folder)).encode(), digest_size=6).hexdigest()
         self.link = LinkToken(f"browse-{name}")
         self._replays = replays

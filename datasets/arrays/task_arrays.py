@@ -19,7 +19,7 @@ from ..parallel import spread
 from ..proof import ReplayResult
 from ..replay import Environments, are_choices, is_grid, replay_many
 from ..store import Progress, Store, select
-from ..store_suite import union
+from ..suite_union import union
 from ..trajectory import Trajectory
 from .array_cache import cached_folder
 from .array_files import ArrayChunk, ColumnArrays

@@ -7,18 +7,14 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ...console.printable import printable
 from ...errors import TutelageError
-from ...files.atomic_files import disk_errors, write_whole
+from ...files.atomic_files import write_whole
 from ...files.bounded_files import parse_json, read_bytes
 from ...files.finite_json import json_text
-from ..store_lock import writing
-
-if TYPE_CHECKING:
-    from ..manifest import Manifest
-    from ..store import Store
+from ..manifest import Manifest
 
 LONGEST_NOTE = 4000
 LONGEST_TAG = 40
@@ -182,31 +178,6 @@ def sweep_annotations(folder: Path, manifest: Manifest) -> None:
     for path in folder.glob("annotations-*.json"):
         if not manifest.annotations or path.name != annotations_name(manifest.annotations):
             path.unlink(missing_ok=True)
-
-
-def annotate(store: Store, changes: Mapping[str, Mapping[str, Any]]) -> dict[str, Annotation]:
-    """Change fields (`note`, `tags`, `marked`) of the annotations of episodes; on disk when this returns.
-
-    Returns the annotations of these episodes. Raises TutelageError for an episode that the store does not
-    hold, and for a note or tag that is none.
-    """
-    folder = store.path
-    with disk_errors(folder), writing(folder):
-        manifest = store.settled()
-        held = set(store.episodes()["episode"].to_pylist())
-        if missing := sorted(changes.keys() - held):
-            raise TutelageError(f"expected an episode of {folder}, got {printable(missing[0])!r}")
-        before = store.annotations(is_locked=True)
-        changed = {
-            episode: Annotation.from_dict({**before[episode].to_dict(), **fields})
-            for episode, fields in changes.items()
-        }
-        after = before.changed(changed)
-        if after != before:
-            changed_manifest = replace(manifest, annotations=write_annotations(folder, after))
-            changed_manifest.write(folder)
-            sweep_annotations(folder, changed_manifest)
-    return changed
 
 
 def _check_unicode(text: str) -> None:

@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import pyarrow as pa
@@ -25,24 +24,23 @@ from ..arrays.array_cache import remove_columns
 from ..manifest import Manifest, PartEntry, revision, stem
 from ..pending import EDITS, PENDING, PendingChange
 from ..schema import SCHEMA, seal
+from ..store import Store
 from ..store_lock import writing
 from .annotations import Annotation, Annotations, sweep_annotations, write_annotations
 from .edit_log import (
     EditRecord,
     PartState,
+    count,
     finish_document,
     next_number,
     read_rows,
+    record_names,
     records,
     redo_names,
     redo_records,
     sweep_edits,
 )
 from .row_spool import RowSpool
-
-if TYPE_CHECKING:
-    from ..store import Store
-
 
 _EPISODES_A_PART = 512
 
@@ -333,3 +331,19 @@ def _take(table: pa.Table, indices: Sequence[int]) -> pa.Table:
     if indices and list(indices) == list(range(indices[0], indices[-1] + 1)):
         return table.slice(indices[0], len(indices))  # without a copy: rows may be many
     return table.take(pa.array(indices, pa.int64()))  # of no indices, too
+
+
+def compact(store: Store) -> int:
+    """Remove everything that undoes edits; returns how many edits can no longer be undone."""
+    folder = store.path
+    with disk_errors(folder), writing(folder):
+        store.settled()
+        number = count(folder)
+        # what was undone first, then the oldest: after a crash the latest can still be undone
+        undone = set(redo_names(folder))
+        for name in sorted(record_names(folder), key=lambda name: name not in undone):
+            (folder / EDITS / f"{name}.json").unlink()
+            (folder / EDITS / f"{name}.parquet").unlink(missing_ok=True)
+        sweep_edits(folder)
+        sync_folder(folder)
+    return number

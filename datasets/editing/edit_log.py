@@ -10,16 +10,15 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from ...errors import TutelageError
-from ...files.atomic_files import disk_errors, sync_folder, write_whole
+from ...files.atomic_files import sync_folder, write_whole
 from ...files.bounded_files import parse_json, read_bytes
 from ...files.finite_json import json_text
 from ...files.safe_tree import refuse_link, remove_tree
@@ -28,11 +27,7 @@ from ..manifest import DOCUMENT, Manifest, hash_file
 from ..parquet.bounded_parquet import BoundedParquet
 from ..pending import EDITS, PENDING, read_pending
 from ..schema import SCHEMA, seal
-from ..store_lock import writing
 from .annotations import Annotation, cleared, read_annotations, sweep_annotations
-
-if TYPE_CHECKING:
-    from ..store import Store
 
 RECORD_VERSION = 2
 _RECORD = re.compile(r"((?:redo-)?\d{4,9})\.json")
@@ -133,7 +128,7 @@ def all_records(folder: Path) -> list[EditRecord]:
     pending = read_pending(folder)
     stale = pending.stale(Manifest.read(folder).encode()) if pending else frozenset()
     read = []
-    for name in _names(folder):
+    for name in record_names(folder):
         path = folder / EDITS / f"{name}.json"
         record = EditRecord.decode(read_bytes(path), path)
         if f"{EDITS}/{path.name}" not in stale:
@@ -215,7 +210,7 @@ def sweep_edits(folder: Path) -> None:
     edits = folder / EDITS
     if edits.is_symlink() or not edits.is_dir():
         return
-    kept = {f"{name}{suffix}" for name in _names(folder) for suffix in (".json", ".parquet")}
+    kept = {f"{name}{suffix}" for name in record_names(folder) for suffix in (".json", ".parquet")}
     for path in edits.iterdir():
         if path.name not in kept and path.name != Path(PENDING).name and not path.is_dir():
             path.unlink(missing_ok=True)
@@ -223,35 +218,27 @@ def sweep_edits(folder: Path) -> None:
         edits.rmdir()
 
 
-def forget_in_edits(store: Store, demonstrator: str) -> int:
+def forget_in_edits(folder: Path, demonstrator: str, episodes: Iterable[str]) -> int:
     """Remove a person from what undoes edits: rows, and annotations of their episodes or with their name.
 
-    Episodes that the store holds under this name go too, under whatever name they stood before. Returns how
-    many rows went.
+    The caller holds the lock and has settled the store. `episodes` are those that the store holds under this
+    name: their earlier rows go too, whatever name they had then. Returns how many rows were removed.
     """
-    folder = store.path
-    if not (folder / EDITS).exists():
-        return 0
     refuse_link(folder / EDITS)
-    with disk_errors(folder), writing(folder):
-        store.settled()
-        sweep_edits(folder)
-        listed = store.episodes()
-        theirs = pc.equal(listed["demonstrator"], demonstrator)
-        gone = set(listed.filter(theirs)["episode"].to_pylist())
-        try:
-            made = all_records(folder)
-            # after an interruption here, the record may not have the hash of its rows yet
-            tables = [_read(folder, record) if record.rows else SCHEMA.empty_table() for record in made]
-        except TutelageError:
-            remove_tree(folder / EDITS)  # who is in there cannot be known
-            return 0
-        for rows in tables:
-            theirs = pc.equal(rows["demonstrator"], demonstrator)
-            gone |= set(rows.filter(theirs)["episode"].to_pylist())
-        pairs = zip(made, tables, strict=True)
-        removed = sum(_forget_in(folder, record, rows, gone, demonstrator) for record, rows in pairs)
-        sync_folder(folder)
+    sweep_edits(folder)
+    gone = set(episodes)
+    try:
+        made = all_records(folder)
+        # after an interruption here, the record may not have the hash of its rows yet
+        tables = [_read(folder, record) if record.rows else SCHEMA.empty_table() for record in made]
+    except TutelageError:
+        remove_tree(folder / EDITS)  # who is in there cannot be known
+        return 0
+    for rows in tables:
+        gone |= set(rows.filter(pc.equal(rows["demonstrator"], demonstrator))["episode"].to_pylist())
+    pairs = zip(made, tables, strict=True)
+    removed = sum(_forget_in(folder, record, rows, gone, demonstrator) for record, rows in pairs)
+    sync_folder(folder)
     return removed
 
 
@@ -264,29 +251,14 @@ def rows_of(folder: Path, demonstrator: str) -> int:
     return sum(rows["demonstrator"].to_pylist().count(demonstrator) for rows in tables)
 
 
-def compact(store: Store) -> int:
-    """Remove everything that undoes edits; returns how many edits can no longer be undone."""
-    folder = store.path
-    with disk_errors(folder), writing(folder):
-        store.settled()
-        number = count(folder)
-        # what was undone first, then the oldest: after a crash the latest can still be undone
-        for name in sorted(_names(folder), key=lambda name: not name.startswith(_REDO)):
-            (folder / EDITS / f"{name}.json").unlink()
-            (folder / EDITS / f"{name}.parquet").unlink(missing_ok=True)
-        sweep_edits(folder)
-        sync_folder(folder)
-    return number
-
-
 def count(folder: Path) -> int:
     """Count the edits that can be undone, damaged ones too."""
-    return sum(not name.startswith(_REDO) for name in _names(folder))
+    return sum(not name.startswith(_REDO) for name in record_names(folder))
 
 
 def redo_names(folder: Path) -> list[str]:
     """List the records of what was undone and can be made again, damaged ones too."""
-    return [name for name in _names(folder) if name.startswith(_REDO)]
+    return [name for name in record_names(folder) if name.startswith(_REDO)]
 
 
 def undo_bytes(folder: Path) -> int:
@@ -332,10 +304,10 @@ def _forget_in(folder: Path, record: EditRecord, rows: pa.Table, gone: set[str],
 
 def next_number(folder: Path) -> int:
     """Return the number of the next edit."""
-    return max((int(name) for name in _names(folder) if not name.startswith(_REDO)), default=0) + 1
+    return max((int(name) for name in record_names(folder) if not name.startswith(_REDO)), default=0) + 1
 
 
-def _names(folder: Path) -> list[str]:
+def record_names(folder: Path) -> list[str]:
     """List the names of records without their suffixes, by their numbers."""
     edits = folder / EDITS
     if edits.is_symlink() or not edits.is_dir():

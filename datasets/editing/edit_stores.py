@@ -23,8 +23,9 @@ from ..proof import ReplayResult
 from ..replay import Environments, replay_many
 from ..store import Store
 from ..trajectory import Trajectory
-from ..verification import admit_played, check_row
-from .annotations import Annotation, annotate
+from ..verification import check_row
+from .annotate import annotate
+from .annotations import Annotation
 from .edit_commit import StoreChange
 from .plans import EditPlan, PlanRow, line_of, lines_of, meant_rows, play_in, read_episodes
 from .recorded_edits import recorded_in
@@ -51,7 +52,7 @@ def plan_merge(store: Store, folders: Sequence[Path], progress: Progress) -> Edi
         if other.path.resolve() == store.path.resolve():
             raise TutelageError(f"expected another store than {store.path} to merge into it, got itself")
         suite = _union(suite, other.suite, folder)
-        admit_played(other)
+        other.admit_played()
         rows, notes = other.episodes(), other.annotations()
         new = frozenset(_new_episodes(other, rows, there))
         passed_over += len(rows) - len(new)

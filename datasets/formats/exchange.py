@@ -13,7 +13,6 @@ from ...files.safe_tree import refuse_link
 from ..recorded_only import FORMATS as RECORDED_FORMATS
 from ..recorded_only import expect_environments
 from ..store import Progress, Store
-from ..verification import admit_played
 
 if TYPE_CHECKING:
     from .miniwob.census import Census
@@ -30,7 +29,7 @@ def export_store(store: Store, to: str, out: Path, progress: Progress | None = N
     """Write a store in another format under `out`; returns what was written and what it cannot hold."""
     _check(to, FORMATS)
     store.part_hashes()  # a damaged store is refused before anything is written
-    admit_played(store)
+    store.admit_played()
     if to not in RECORDED_FORMATS:
         expect_environments(store)
     if to == "minari":

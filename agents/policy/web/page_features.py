@@ -37,8 +37,8 @@ NAMES = 4096
 
 AMOUNTS = 33
 """Real-valued features of an element: see `_Instruction.matches`; its two colors and how close each is to a
-named one; whether its tag, id and classes are named; whether it holds the smallest and the largest number of its
-kind, and whether the number of its kind is named."""
+named one; whether its tag, id and classes are named; whether it holds the smallest and the largest number of
+its kind, and whether the number of its kind is named."""
 
 _TOKEN = re.compile(r"[^\W\d_]+|\d+|[^\w\s]|_")
 _QUOTED = re.compile(r'"([^"]*)"')

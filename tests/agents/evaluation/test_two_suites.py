@@ -16,7 +16,7 @@ from tutelage.agents.policy.checkpoint import load
 from tutelage.agents.training.behavior_cloning import train
 from tutelage.agents.training.config import TrainConfig
 from tutelage.datasets.store import Store
-from tutelage.datasets.store_suite import union
+from tutelage.datasets.suite_union import union
 from tutelage.envs.suite import suite_from
 from tutelage.envs.task import RECORD, TEST
 from tutelage.errors import TutelageError

@@ -9,7 +9,7 @@ import pytest
 from tutelage.cli.main import app
 from tutelage.crowd.privacy.forgetting import StudyLocations, forget
 from tutelage.datasets.editing import edit_log
-from tutelage.datasets.editing.annotations import annotate
+from tutelage.datasets.editing.annotate import annotate
 from tutelage.datasets.manifest import MANIFEST
 from tutelage.datasets.pending import EDITS, PENDING
 from tutelage.datasets.store import Store

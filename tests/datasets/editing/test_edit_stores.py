@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 import yaml
 from tutelage.datasets.editing import edit_commit
-from tutelage.datasets.editing.annotations import annotate
+from tutelage.datasets.editing.annotate import annotate
 from tutelage.datasets.editing.edit_stores import plan_merge
 from tutelage.datasets.store import Store
 from tutelage.envs.suite import Suite, suite_from

@@ -10,7 +10,7 @@ from tutelage.cli.main import main
 from tutelage.crowd.browsing.index import EpisodeIndex
 from tutelage.crowd.seats.recorder import lock_folder
 from tutelage.datasets.editing import edit_commit, edit_log
-from tutelage.datasets.editing.annotations import annotate
+from tutelage.datasets.editing.annotate import annotate
 from tutelage.datasets.pending import EDITS
 from tutelage.datasets.store import Store
 from tutelage.envs.suite import suite_from

@@ -25,8 +25,7 @@ from tutelage.crowd.storage.archiver import Archiver
 from tutelage.crowd.storage.journal import Journal
 from tutelage.crowd.storage.journal_records import SeatRecord
 from tutelage.crowd.storage.store_repair import mend
-from tutelage.datasets.editing.edit_commit import commit
-from tutelage.datasets.editing.edit_log import compact
+from tutelage.datasets.editing.edit_commit import commit, compact
 from tutelage.datasets.editing.plans import plan_delete
 from tutelage.datasets.editing.selection import Selection
 from tutelage.datasets.maintenance.replication import PartCopies
