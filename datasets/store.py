@@ -328,7 +328,7 @@ class Store:
         return self.remove("episode", episodes) if episodes else 0
 
     def remove(self, column: str, values: Sequence[str], words: Sequence[str] = ()) -> int:
-        """Remove rows whose `column` is one of the values, and what was computed from them; returns their count.
+        """Remove rows whose `column` is one of the values, and what was computed from them; returns how many.
 
         It happens at one moment: new revisions of parts are written first, then the manifest, which is the
         moment of change, and the old parts go last; after a crash, all of it has happened or nothing.
