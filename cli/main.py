@@ -33,6 +33,7 @@ from .tasks import COMPLETE_VARIABLE, completion, prepare_completion, suite_comp
 from .train_options import with_flags
 
 if TYPE_CHECKING:
+    from ..agents.training.run_log import SelfImitationRound
     from ..datasets.quality.weights import DemonstratorWeight
     from ..datasets.store import Store
     from ..envs.task import SeedRange
@@ -297,21 +298,11 @@ def train(
         raise TutelageError(
             f"expected no run in {out}, found one; go on with --resume or name another folder"
         )
-    from ..agents.evaluation.compare import select_success
+    from ..agents.evaluation.training_run import train_run
     from ..agents.policy.checkpoint import kept_facts
-    from ..agents.training.behavior_cloning import train as fit
     from ..datasets.quality.weights import table
-    from ..datasets.suite_union import union
 
-    options: dict[str, Any] = {"resume": resume, "progress": True}
     failed: dict[str, str] = {}
-
-    def note_failure(task: str, why: str) -> None:
-        failed.setdefault(task, why)
-
-    options["evaluate"] = select_success(
-        union(stores), episodes=settings.select_episodes, workers=settings.workers, tell=note_failure
-    )
     shown = errors if as_json else console
     document: dict[str, Any] = {"run": out, "kept": out / "kept", "demonstrators": [], "rounds": []}
 
@@ -319,27 +310,23 @@ def train(
         document["demonstrators"] = [weight.to_dict() for weight in weights]
         shown.print(table(weights))
 
-    options["tell"] = tell_weights
-    if not (resume and settings.practise and (out / "kept").is_dir() and (out / "practice").is_dir()):
-        fit(stores, out, settings, **options)
-    if settings.practise:
-        from ..agents.training.run_log import SelfImitationRound
-        from ..agents.training.self_imitation import practise
+    def tell_round(result: SelfImitationRound) -> None:
+        document["rounds"].append(dataclasses.asdict(result))
+        shown.print(str(result))
 
-        def tell_round(practised: SelfImitationRound) -> None:
-            document["rounds"].append(dataclasses.asdict(practised))
-            shown.print(str(practised))
-            for task, why in practised.failed.items():
-                note_failure(task, why)
+    def note_failure(task: str, reason: str) -> None:
+        failed.setdefault(task, reason)
 
-        practise(
-            stores,
-            out,
-            settings,
-            evaluate=options["evaluate"],
-            progress=True,
-            tell=tell_round,
-        )
+    train_run(
+        stores,
+        out,
+        settings,
+        resume=resume,
+        progress=True,
+        tell_weights=tell_weights,
+        tell_round=tell_round,
+        tell_failure=note_failure,
+    )
     failures = [f"task {task!r}: failed: {why}" for task, why in failed.items()]
     if as_json:
         print_json("train", {**document, **kept_facts(out / "kept"), "failures": failures})

@@ -12,6 +12,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import pyarrow as pa
@@ -74,7 +75,7 @@ class Store:
         self._latest: tuple[tuple[int, int, int], Manifest] | None = None  # as read, and from which file
 
     @classmethod
-    def create(cls, path: str | Path, suite: Suite) -> Store:
+    def create(cls, path: str | Path, suite: Suite) -> Self:
         """Make a store for a suite, or open the one that is there, finishing what a crash interrupted.
 
         Raises TutelageError when that one holds another suite or is not sound, or the disk refuses.
@@ -92,12 +93,12 @@ class Store:
         return store
 
     @classmethod
-    def open(cls, path: str | Path) -> Store:
+    def open(cls, path: str | Path) -> Self:
         """Open a store; raises TutelageError when there is none, or suite or manifest are not as written."""
         return cls._open(Path(path), is_locked=False)
 
     @classmethod
-    def _open(cls, path: Path, is_locked: bool) -> Store:
+    def _open(cls, path: Path, is_locked: bool) -> Self:
         data = read_document(path)
         source = check_document(data, path)
         if Manifest.read(path).document.encode() != data:

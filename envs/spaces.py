@@ -192,6 +192,33 @@ def row_to_action(space: spaces.Space[Any], row: np.ndarray) -> Any:
     return unflatten(space, flat)
 
 
+def rows_to_actions(space: spaces.Space[Any], rows: np.ndarray) -> Any:
+    """Read a batch of actions back from rows `[N, k]`: each leaf as `[N, ...]` in its own dtype.
+
+    A Dict or Tuple space gives a dict or tuple of them, a text leaf an object array of `str`.
+    """
+    flat: dict[str, np.ndarray] = {}
+    start = 0
+    for leaf in leaves(space):
+        part = rows[:, start : start + _size(leaf)]
+        start += _size(leaf)
+        if leaf.is_text:
+            flat[leaf.path] = np.array([_text(row) for row in part], object)
+        else:
+            flat[leaf.path] = part.reshape(len(rows), *(leaf.space.shape or ())).astype(leaf.space.dtype)
+    return unflatten_batch(space, flat)
+
+
+def unflatten_batch(space: spaces.Space[Any], flat: Mapping[str, Any], path: str = "") -> Any:
+    """Put leaves `[N, ...]` together as the space is built: an array, or a dict or tuple of arrays."""
+    if isinstance(space, spaces.Dict):
+        return {key: unflatten_batch(part, flat, join_path(path, key)) for key, part in space.spaces.items()}
+    if isinstance(space, spaces.Tuple):
+        parts = enumerate(space.spaces)
+        return tuple(unflatten_batch(part, flat, join_path(path, index)) for index, part in parts)
+    return flat[path]
+
+
 def _size(leaf: Leaf) -> int:
     if isinstance(leaf.space, spaces.Text):
         return (leaf.space.max_length + 1) // 2

@@ -126,6 +126,11 @@ def load_suite(name_or_path: str | Path, rules: Mapping[str, str] | None = None)
     )
 
 
+def complete_suite(document: Mapping[str, Any], where: str) -> Suite:
+    """Build a suite from a document that its caller wrote, and complete its tasks as those of a file are."""
+    return _completed(_trusting(suite_from(document, where)), where, {})
+
+
 def suite_names() -> list[str]:
     """List the suites that come with the package."""
     folder = resources.files(__package__).joinpath("suites")

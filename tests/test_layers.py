@@ -19,6 +19,7 @@ ORDER = (
     {"envs"},
     {"datasets"},
     {"crowd", "agents"},  # which do not know each other
+    {"api"},
     {"cli"},
 )
 """What stands at the root; a module imports what stands before it, and its own folder."""

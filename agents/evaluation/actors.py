@@ -29,7 +29,8 @@ class Actor(Protocol):
     means "I give up": the episode ends there and counts as a failure.
     An actor may also have `plays(task) -> bool` (without it, it plays every task), `demonstrators`
     (after `begin`: who plays each of the N episodes, where that is not the actor itself) and `thought_ms`
-    (after `act`: float `[N]`, where the time an action took is not the time that `act` took).
+    (after `act`: float `[N]`, where the time an action took is not the time that `act` took) and `batch`, the
+    most episodes that it plays at once.
     """
 
     name: str

@@ -88,7 +88,7 @@ def measure(
         raise TutelageError("expected at least one policy to evaluate, got none")
     from ..policy.checkpoint import load
 
-    loaded = [(path, load(_checkpoint(path))) for path in policies]
+    loaded = [(path, load(checkpoint_of(path))) for path in policies]
     chosen = load_suite(suite) if suite else loaded[0][1].suite
     actors: list[Actor] = [
         PolicyActor(
@@ -225,5 +225,6 @@ def _unseen_infos(suite: Suite, episodes: Sequence[Trajectory]) -> list[str]:
     ]
 
 
-def _checkpoint(path: Path) -> Path:
+def checkpoint_of(path: Path) -> Path:
+    """Return the checkpoint that a path means: of a run, the kept one."""
     return path / "kept" if (path / "kept").is_dir() else path

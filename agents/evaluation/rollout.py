@@ -56,7 +56,7 @@ def rollout(
     Raises TutelageError when an environment handed in belongs to another task.
     """
     pool = [] if environments is None else environments
-    batch = min(batch, TABS) if is_web(task.env) else batch
+    batch = min(batch, getattr(actor, "batch", batch), TABS if is_web(task.env) else batch)
     for one in pool:
         if one.task != task:
             raise TutelageError(f"expected environments of {task.id!r}, got one of {one.task.id!r}")

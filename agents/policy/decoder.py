@@ -86,13 +86,17 @@ class Decoder(nn.Module):
         legal: Tensor | None,
         pools: Mapping[str, TokenPool] | None = None,
         barred: Sequence[set[tuple[int, int, int]]] | None = None,
+        probabilities: list[np.ndarray | None] | None = None,
     ) -> np.ndarray:
         """Return actions `[S, k]`, the likeliest or drawn; `legal` bool `[S, n]` masks a single choice.
 
         `barred` `[S]` are choices that are not wanted: the first, the element after it, and what is decided
-        next for this first choice, SKIPPED where the element alone says it.
+        next for this first choice, SKIPPED where the element alone says it. `probabilities` takes, part after
+        part, the first step's distribution over the options, None where a part points or is skipped.
         """
         numbers = np.full((len(x), len(interface.parts)), SKIPPED)
+        if probabilities is not None:
+            probabilities[:] = [None] * len(interface.parts)
         for at, part in enumerate(interface.parts):
             some = np.arange(len(x))
             if part.verbs:
@@ -115,7 +119,9 @@ class Decoder(nn.Module):
                     mask = torch.ones(len(some), part.size, dtype=torch.bool)
                     for row, unwanted in enumerate(never):
                         mask[row, [int(one - part.low) for one in unwanted]] = False
-                column, chosen = self._decide(own, part, self.offsets[index][at], draw, mask)
+                column, chosen, logits = self._decide(own, part, self.offsets[index][at], draw, mask)
+                if probabilities is not None and some[0] == 0:
+                    probabilities[at] = logits[0].double().softmax(-1).numpy()
             numbers[some, at] = column
             if at + 1 < len(interface.parts):
                 x = x.index_add(0, rows, chosen)
@@ -149,14 +155,15 @@ class Decoder(nn.Module):
         offset: int,
         draw: SamplingSettings | None,
         legal: Tensor | None,
-    ) -> tuple[np.ndarray, Tensor]:
+    ) -> tuple[np.ndarray, Tensor, Tensor]:
         logits = self._logits(x, part, offset)
         if legal is not None:
             some = legal.any(-1, keepdim=True)  # a mask that forbids everything says nothing
             logits = logits.masked_fill(~legal & some, -torch.inf)
         column = _numbers(logits, pick(logits, draw), part, draw is None)
         wanted = torch.from_numpy(targets(part, column))
-        return column, self._chosen(wanted.to(x.dtype) if part.kind == "bins" else wanted, part, offset)
+        option = self._chosen(wanted.to(x.dtype) if part.kind == "bins" else wanted, part, offset)
+        return column, option, logits
 
     def _pointer(self, index: int, at: int) -> Pointer:
         pointer = self.pointers[f"{index}-{at}"]

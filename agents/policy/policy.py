@@ -190,12 +190,14 @@ class Policy(nn.Module):
         temperature: float = 1.0,
         legal: np.ndarray | None = None,
         alive: np.ndarray | None = None,
+        probabilities: list[np.ndarray | None] | None = None,
     ) -> tuple[np.ndarray, KVCache]:
         """Choose one action for each of N episodes.
 
         `observations` leaf path → `[N, ...]`; `legal` bool `[N, n]` masks a single Discrete space; rows
         where `alive` is False are not computed and come back as zeros. What is not `greedy` is drawn, more
-        evenly at a `temperature` above 1. Returns actions float64 `[N, k]` and the memory, one step later.
+        evenly at a `temperature` above 1. `probabilities` takes the first episode's distribution over the
+        options of each number of its action. Returns actions float64 `[N, k]` and the memory, one step later.
         Illegal choices are impossible, greedy or sampled; so is doing the same on the same page again.
         """
         count = len(next(iter(observations.values())))
@@ -219,7 +221,8 @@ class Policy(nn.Module):
                 barred = [
                     memory.tried[row].on(page) for row, page in zip(rows, some["elements"], strict=True)
                 ]
-            numbers = self.decoder.choose(normalize_rms(x), interface, index, draw, mask, pools, barred)
+            x = normalize_rms(x)
+            numbers = self.decoder.choose(x, interface, index, draw, mask, pools, barred, probabilities)
             for row, choice in zip(rows, numbers, strict=True) if barred else ():
                 memory.tried[row].note(choice)
             actions[rows] = decode_actions(interface, numbers, some)

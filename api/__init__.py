@@ -1,0 +1,1 @@
+"""The library: what `import tutelage` offers, in terms of the folders below."""

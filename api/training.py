@@ -1,0 +1,83 @@
+"""Train a policy from a program: one call, whose result is the run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..datasets.folder_kinds import RUN, expect_place
+from ..datasets.store import Store
+from ..errors import TutelageError
+
+if TYPE_CHECKING:
+    from ..agents.training.config import TrainConfig
+    from .policies import TrainedPolicy
+
+StoreSource = Store | str | Path
+"""A store, or the path of one."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A training run on disk: its configuration, metrics, and the policy that it kept."""
+
+    path: Path
+
+    @property
+    def config(self) -> TrainConfig:
+        """The settings that it was trained with."""
+        from ..agents.training.config import TrainConfig
+        from ..agents.training.resuming import CONFIG
+
+        return TrainConfig.load(self.path / CONFIG)
+
+    @property
+    def metrics(self) -> list[dict[str, Any]]:
+        """What was logged while it trained, a dict a line: `step`, `loss`, `task_loss`, `select`, ..."""
+        from ..agents.training.metrics_log import read_log
+
+        return [dict(record) for record in read_log(self.path).records]
+
+    @property
+    def policy(self) -> TrainedPolicy:
+        """The policy that did best on select seeds."""
+        from .policies import load_policy
+
+        return load_policy(self.path)
+
+
+def train(
+    stores: StoreSource | Sequence[StoreSource],
+    out: str | Path,
+    *,
+    resume: bool = False,
+    progress: bool = False,
+    workers: int = 1,
+    **config: Any,
+) -> Run:
+    """Train one policy on everything in the stores that was recorded on record seeds; return the run.
+
+    Keywords are the fields of `TrainConfig` (`steps`, `size`, `learning_rate`, ...: `tutelage train --help`
+    lists them). Checkpoints are chosen on select seeds. The run is written to the folder `out`; `resume`
+    goes on where one that is there stopped. More than one of `workers` starts processes: call it under
+    `if __name__ == "__main__":`. Raises TutelageError for a setting that is none or cannot work, and where
+    there is nothing to learn from.
+    """
+    from ..agents.evaluation.training_run import train_run
+    from ..agents.training.resuming import settings_for
+
+    out = Path(out)
+    expect_place(out, RUN)
+    if not resume and any((out / name).exists() for name in ("state.safetensors", "kept")):
+        raise TutelageError(f"expected no run in {out}, found one; pass resume=True or name another folder")
+    settings = settings_for(out, None, {"workers": workers, **config}, resume)
+    train_run(open_stores(stores), out, settings, resume=resume, progress=progress)
+    return Run(out)
+
+
+def open_stores(stores: StoreSource | Sequence[StoreSource]) -> list[Store]:
+    """Return the stores that one or several sources stand for."""
+    listed = [stores] if isinstance(stores, Store | str | Path) else list(stores)
+    return [source if isinstance(source, Store) else Store.open(source) for source in listed]

@@ -1,0 +1,89 @@
+"""An environment by the name of what makes it: `tutelage/Make-v0` with `factory: package.module:Object`.
+
+The name is an argument of the task, so stores and checkpoints carry it, other processes make the same
+environment, and `admission` asks whether the module is trusted before it is imported.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import gymnasium
+from gymnasium.envs.registration import register, registry
+
+from ..errors import TutelageError
+
+MAKE_ID = "tutelage/Make-v0"
+LOCAL = "local"
+"""The namespace of environments that only this process can make: those of a notebook, of `__main__`."""
+
+
+def register_make() -> None:
+    """Register `tutelage/Make-v0`, once."""
+    if MAKE_ID not in registry:
+        register(id=MAKE_ID, entry_point="tutelage.envs.own_environment:make")
+
+
+def make(factory: str, render_mode: str | None = None, **kwargs: Any) -> gymnasium.Env[Any, Any]:
+    """Import `package.module:Object`, call it, and return the environment that it gives.
+
+    `render_mode` is handed on to what takes it. Raises TutelageError for a name that is none, and where the
+    result is no gymnasium.Env.
+    """
+    module, _, name = factory.partition(":")
+    if not module or not name:
+        raise TutelageError(f"expected factory as package.module:Object, got {factory!r}")
+    target: Any = importlib.import_module(module)
+    for part in name.split("."):
+        if not hasattr(target, part):
+            raise TutelageError(f"expected {part!r} in {module}, which factory {factory!r} names, got none")
+        target = getattr(target, part)
+    if render_mode is not None and _takes(target, "render_mode"):
+        kwargs["render_mode"] = render_mode
+    environment = target(**kwargs)
+    if not isinstance(environment, gymnasium.Env):
+        raise TutelageError(
+            f"expected {factory} to give a gymnasium.Env, got {type(environment).__name__}; return one"
+        )
+    return environment
+
+
+def task_of(factory: Callable[..., Any]) -> dict[str, Any]:
+    """Return the keys `id`, `env` and `kwargs` of a task whose environment is made by a class or function.
+
+    One that can be imported is named, see `MAKE_ID`; any other is registered for this process alone, as
+    `local/NAME-v0`.
+    """
+    name = getattr(factory, "__qualname__", type(factory).__qualname__)
+    module = getattr(factory, "__module__", "") or ""
+    task_id = "".join(letter if letter.isalnum() else "-" for letter in name).strip("-") or "environment"
+    if module not in ("", "__main__") and "<" not in name and _importable(module, name) is factory:
+        return {"id": task_id, "env": MAKE_ID, "kwargs": {"factory": f"{module}:{name}"}}
+    env_id = f"{LOCAL}/{task_id}-v0"
+    registry.pop(env_id, None)
+    register(id=env_id, entry_point=factory)
+    return {"id": task_id, "env": env_id}
+
+
+def _importable(module: str, name: str) -> Any:
+    """Return what a name in a module stands for; None where there is no such thing."""
+    try:
+        target: Any = importlib.import_module(module)
+        for part in name.split("."):
+            target = getattr(target, part)
+    except (ImportError, AttributeError):
+        return None
+    return target
+
+
+def _takes(target: Any, keyword: str) -> bool:
+    try:
+        parameters = inspect.signature(target).parameters
+    except (TypeError, ValueError):
+        return False
+    return keyword in parameters or any(
+        parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()
+    )
