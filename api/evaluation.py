@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from ..datasets.trajectory import Trajectory
 from ..envs.suite import Suite
 from ..envs.task import SEED_RANGES
 from ..errors import TutelageError, nearest
@@ -78,6 +79,8 @@ class EvaluationResult:
 
     suite: Suite
     rows: pa.Table
+    episodes: Sequence[Trajectory]
+    """Every episode that was played, and those of people."""
     failures: Mapping[tuple[str, str], str]
     """(task, actor) → what went wrong, wherever something did."""
 
@@ -90,6 +93,20 @@ class EvaluationResult:
         from ..agents.evaluation.tables import summary
 
         return summary(self.rows, self.suite)
+
+    def report(self, path: str | Path, *, runs: Sequence[Run | str | Path] = (), title: str = "") -> Path:
+        """Write the report: one HTML page that needs nothing else, with the curves of training `runs`."""
+        from ..agents.evaluation.report.report import write_report
+
+        return write_report(
+            Path(path),
+            suite=self.suite,
+            rows=self.rows,
+            trajectories=list(self.episodes),
+            train_runs=[run.path if isinstance(run, Run) else Path(run) for run in runs],
+            stores=[],
+            title=title or f"Tutelage: {self.suite.name}",
+        )
 
 
 def evaluate(
@@ -136,7 +153,7 @@ def evaluate(
             progress=report,
             facts=None if out is None else {"seeds": seeds, "seed": seed},
         )
-    return EvaluationResult(chosen, result.rows, result.failures)
+    return EvaluationResult(chosen, result.rows, result.trajectories, result.failures)
 
 
 def _actor(source: Any, greedy: bool, seed: int) -> Any:
