@@ -214,13 +214,12 @@ def test_an_action_that_is_none_names_its_actor(suite: tt.Suite) -> None:
     ],
 )
 def test_what_is_no_suite_is_one_line(source: object, keywords: dict[str, int], message: str) -> None:
-    with pytest.raises(Exception, match=message):
-        suite = tt.load_suite(source, **keywords)
-        tt.TaskEnv(suite.tasks[0])
+    with pytest.raises(tt.TutelageError, match=message):
+        tt.TaskEnv(tt.load_suite(source, **keywords).tasks[0])
 
 
 def test_settings_of_training_are_checked(store: tt.Store, run: tt.Run) -> None:
-    with pytest.raises(tt.TutelageError, match="unknown key 'stepz'.*steps"):
+    with pytest.raises(tt.TutelageError, match=r"unknown key 'stepz'.*steps"):
         tt.train(store, "nowhere", stepz=3)
     with pytest.raises(tt.TutelageError, match="resume=True"):
         tt.train(store, run.path)
