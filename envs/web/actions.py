@@ -43,7 +43,7 @@ class WebAction:
     hover         move the pointer there (with the button held after a `press`)
     drag          press at the element, move, release at `target` (`target_x, target_y` as `x, y`), or
                   `dx, dy` px from the start
-    type          set the field to `text` (of a SELECT: choose the option with this label; of a date or a time:
+    type          set the field to `text` (of a SELECT: choose the option with this label; of a date or time:
                   its value, as 2017-12-31 or 23:59); without an element, type at the caret.
                   `\\n` is Enter, `\\b` Backspace
     key           press `key`, such as Tab or Control+A, with the element focused, else in the current focus

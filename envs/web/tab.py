@@ -1,4 +1,4 @@
-"""One browser tab with one page: begin an episode, act, take screenshots; as conversations, see `devtools`."""
+"""One browser tab with one page: begin an episode, act, take screenshots. Conversations, see `devtools`."""
 
 from __future__ import annotations
 
