@@ -9,7 +9,7 @@ const elements = (() => {
   const BOOLEAN = 8;
   const MOST = 2048;
   const LOOKED_AT = 300;
-  const colours = new Map();
+  const colors = new Map();
   let refs = new WeakMap();
   let known = [null];
   let tampered = new WeakSet();
@@ -17,12 +17,12 @@ const elements = (() => {
   // A field named `id` shadows the `id` of its form.
   const attribute = (element, name) => element.getAttribute(name) || "";
 
-  const colour = (text) => {
-    let packed = colours.get(text);
+  const color = (text) => {
+    let packed = colors.get(text);
     if (packed === undefined) {
       const [r, g, b, a = 1] = (text.match(/[\d.]+/g) || [0, 0, 0, 0]).map(Number);
       packed = text.startsWith("rgb") ? ((r << 24) | (g << 16) | (b << 8) | Math.round(a * 255)) >>> 0 : 0;
-      colours.set(text, packed);
+      colors.set(text, packed);
     }
     return packed;
   };
@@ -141,7 +141,7 @@ const elements = (() => {
         element instanceof HTMLInputElement ? `${element.tagName}_${element.type}` : element.tagName,
         isText ? inside.map((child) => child.data.trim()).join(" ") : "",
         value, attribute(element, "id"), drawn ? "SVG_CLASS" : attribute(element, "class"),
-        colour(style.backgroundColor), colour(drawn && style.fill !== "none" ? style.fill : style.color), flags,
+        color(style.backgroundColor), color(drawn && style.fill !== "none" ? style.fill : style.color), flags,
       );
       if (isText) return;
       for (const child of inside) {
