@@ -62,8 +62,8 @@ def wilson(successes: int, n: int, confidence: float = CONFIDENCE) -> Interval:
     """
     if not 0 <= successes <= n or n < 1:
         raise TutelageError(f"expected 0 <= successes <= n and n >= 1, got {successes} of {n}")
-    found = stats.binomtest(int(successes), int(n)).proportion_ci(confidence, method="wilson")
-    return Interval(successes / n, float(found.low), float(found.high), n)
+    interval = stats.binomtest(int(successes), int(n)).proportion_ci(confidence, method="wilson")
+    return Interval(successes / n, float(interval.low), float(interval.high), n)
 
 
 def mean_rate(rates: Sequence[Interval]) -> Interval:
@@ -76,10 +76,10 @@ def mean_rate(rates: Sequence[Interval]) -> Interval:
     if not rates:
         raise TutelageError("expected at least one rate to average, got none")
     estimate, low, high = (
-        np.array(one) for one in zip(*((r.estimate, r.low, r.high) for r in rates), strict=True)
+        np.array(column) for column in zip(*((r.estimate, r.low, r.high) for r in rates), strict=True)
     )
     mean = float(estimate.mean())
-    below, above = (float(np.sqrt(((estimate - one) ** 2).sum())) / len(rates) for one in (low, high))
+    below, above = (float(np.sqrt(((estimate - bounds) ** 2).sum())) / len(rates) for bounds in (low, high))
     return Interval(mean, max(0.0, mean - below), min(1.0, mean + above), sum(r.n for r in rates))
 
 
@@ -157,7 +157,7 @@ def task_mean(
     """
 
     def statistic(*tasks: np.ndarray, axis: int = -1) -> np.ndarray:
-        return np.asarray(np.mean([np.mean(one, axis=axis) for one in tasks], axis=0))
+        return np.asarray(np.mean([np.mean(task_scores, axis=axis) for task_scores in tasks], axis=0))
 
     return _bootstrap(scores, statistic, generator, confidence)
 
@@ -181,9 +181,9 @@ def interquartile_mean(
 def _bootstrap(
     samples: Sequence[np.ndarray], statistic: object, generator: np.random.Generator, confidence: float
 ) -> Interval:
-    data = tuple(np.asarray(one, float) for one in samples)
-    if not data or any(one.ndim != 1 or not one.size for one in data):
-        raise TutelageError(f"expected lists of at least one value, got {[one.shape for one in data]}")
+    data = tuple(np.asarray(sample, float) for sample in samples)
+    if not data or any(sample.ndim != 1 or not sample.size for sample in data):
+        raise TutelageError(f"expected lists of at least one value, got {[sample.shape for sample in data]}")
     with np.errstate(all="ignore"):  # beyond what a float holds there is no interval: it comes out as NaN
         return _resampled(data, statistic, generator, confidence)
 
@@ -192,14 +192,14 @@ def _resampled(
     data: tuple[np.ndarray, ...], statistic: object, generator: np.random.Generator, confidence: float
 ) -> Interval:
     estimate = float(statistic(*data, axis=-1))  # type: ignore[operator]
-    n = sum(one.size for one in data)
+    n = sum(sample.size for sample in data)
     if not all(np.isfinite(values).all() for values in data):  # there is no interval around such a mean
         return Interval(estimate, math.nan, math.nan, n)
-    if all(np.ptp(one) == 0 for one in data):
+    if all(np.ptp(sample) == 0 for sample in data):
         return Interval(estimate, estimate, estimate, n)
     # a single value cannot be resampled by scipy; twice the same value is the same distribution
-    data = tuple(np.repeat(one, 2) if one.size == 1 else one for one in data)
-    found = stats.bootstrap(
+    data = tuple(np.repeat(sample, 2) if sample.size == 1 else sample for sample in data)
+    interval = stats.bootstrap(
         data,
         statistic,
         n_resamples=RESAMPLES,
@@ -209,7 +209,7 @@ def _resampled(
         vectorized=True,
         rng=generator,
     ).confidence_interval
-    return Interval(estimate, float(found.low), float(found.high), n)
+    return Interval(estimate, float(interval.low), float(interval.high), n)
 
 
 def time_to_success(
@@ -226,9 +226,9 @@ def time_to_success(
     if steps.shape != success.shape or not steps.size:
         raise TutelageError(f"expected as many steps as outcomes, got {steps.shape} and {success.shape}")
     solved = np.sort(steps[success])
-    at = np.unique(np.concatenate([[0], solved, [max(limit, solved[-1] if solved.size else 0)]]))
-    counts = np.searchsorted(solved, at, side="right")
+    step_counts = np.unique(np.concatenate([[0], solved, [max(limit, solved[-1] if solved.size else 0)]]))
+    counts = np.searchsorted(solved, step_counts, side="right")
     bounds = {int(k): wilson(int(k), steps.size, confidence) for k in np.unique(counts)}
     low = np.array([bounds[int(k)].low for k in counts])
     high = np.array([bounds[int(k)].high for k in counts])
-    return Curve(at, counts / steps.size, low, high, steps.size)
+    return Curve(step_counts, counts / steps.size, low, high, steps.size)

@@ -1,6 +1,6 @@
-"""A terminal table that never cuts a number: where its columns do not fit, it folds into several tables.
+"""A terminal table that never truncates a number: if its columns do not fit, it folds into several tables.
 
-At very narrow terminals each figure stands on a line of its own.
+On very narrow terminals each number gets a line of its own.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from rich.text import Text
 from .printable import printable
 
 _GAP = 2
-"""Columns of a terminal between two columns of a table."""
+"""Spaces between two columns, in terminal cells."""
 _LEAST_WORDS, _LEAST_KEY = 16, 12
-"""Columns that text beside figures, and the names of rows, may be folded to."""
+"""Minimal widths, in terminal cells, of a text column and of a key column; longer text is folded."""
 _LONGEST_HEAD = 12
-"""Letters of a heading's longest word that widen a column of figures; the rest of it is folded."""
+"""A numeric column is at least as wide as its heading's longest word, up to this; longer words are folded."""
 
 
 @dataclass(frozen=True)
 class Column:
-    """A heading, and whether figures or words stand under it; figures are never folded."""
+    """A heading, and whether the column holds text (`words`) or numbers, which are never folded."""
 
     name: str
     words: bool = False
@@ -34,10 +34,10 @@ class Column:
 
 @dataclass
 class FoldedTable:
-    """Rows of cells under headings; the first `keys` columns name a row, and are repeated in every fold.
+    """Rows of cells under headings; the first `keys` columns name a row and are repeated in every fold.
 
-    A cell is text, which passes `printable`, or `Text`, of several lines perhaps, that has passed it.
-    `sections` are the rows that begin one.
+    A cell is a str, which is passed through `printable`, or a `Text`, possibly of several lines, that is safe
+    already. `sections` are the indices of rows that begin a section.
     """
 
     columns: Sequence[Column]
@@ -48,12 +48,12 @@ class FoldedTable:
     sections: set[int] = field(default_factory=set)
 
     def add_row(self, *cells: str | Text) -> None:
-        """Add a row, a cell a column."""
+        """Add a row with one cell per column."""
         assert len(cells) == len(self.columns), "a row that does not fit its headings"
         self.rows.append([cell if isinstance(cell, Text) else Text(printable(cell)) for cell in cells])
 
     def add_section(self) -> None:
-        """Set the rows that follow apart."""
+        """Begin a new section with the next row."""
         self.sections.add(len(self.rows))
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
@@ -71,73 +71,73 @@ class FoldedTable:
         if self.caption:
             yield Text(printable(self.caption), style="dim italic")
 
-    def _natural(self, at: int) -> int:
-        """Return how wide a column is where nothing is folded."""
-        head = cell_len(printable(self.columns[at].name))
-        return max(head, self._cells(at), 1)
+    def _natural(self, index: int) -> int:
+        """Return the width of a column without folding."""
+        head = cell_len(printable(self.columns[index].name))
+        return max(head, self._widest_cell(index), 1)
 
-    def _least(self, at: int) -> int:
-        """Return how wide a column must be: of figures, as wide as they are; its heading may fold."""
-        if at < self.keys:
-            return min(self._natural(at), _LEAST_KEY)
-        if self.columns[at].words:
-            return min(self._natural(at), _LEAST_WORDS)
-        longest = max((cell_len(word) for word in printable(self.columns[at].name).split()), default=0)
-        return max(self._cells(at), min(longest, _LONGEST_HEAD), 1)
+    def _minimal(self, index: int) -> int:
+        """Return the minimal width of a column: numbers are kept whole, headings may fold."""
+        if index < self.keys:
+            return min(self._natural(index), _LEAST_KEY)
+        if self.columns[index].words:
+            return min(self._natural(index), _LEAST_WORDS)
+        longest = max((cell_len(word) for word in printable(self.columns[index].name).split()), default=0)
+        return max(self._widest_cell(index), min(longest, _LONGEST_HEAD), 1)
 
-    def _cells(self, at: int) -> int:
-        return max((_width(row[at]) for row in self.rows), default=0)
+    def _widest_cell(self, index: int) -> int:
+        return max((_width(row[index]) for row in self.rows), default=0)
 
     def _folds(self, width: int) -> list[list[int]] | None:
-        """Distribute the columns over tables that fit; None where a table would hold one of them, or none."""
+        """Distribute columns over tables that fit; None if the tables would hold one column each, or none."""
         keys = list(range(self.keys))
-        whole = [*keys, *range(self.keys, len(self.columns))]
-        if self._sum(whole, self._least) <= width:
-            return [whole]
+        every_column = [*keys, *range(self.keys, len(self.columns))]
+        if self._sum(every_column, self._minimal) <= width:
+            return [every_column]
         folds: list[list[int]] = []
-        for at in range(self.keys, len(self.columns)):
-            if self._sum([*keys, at], self._least) > width:
+        for index in range(self.keys, len(self.columns)):
+            if self._sum([*keys, index], self._minimal) > width:
                 return None
-            if folds and self._sum([*folds[-1], at], self._least) <= width:
-                folds[-1].append(at)
+            if folds and self._sum([*folds[-1], index], self._minimal) <= width:
+                folds[-1].append(index)
             else:
-                folds.append([*keys, at])
+                folds.append([*keys, index])
         lonely = len(folds) > 1 and max(map(len, folds)) == self.keys + 1
         return None if lonely else folds or [keys]
 
-    def _sum(self, places: Sequence[int], measure: Callable[[int], int]) -> int:
-        return sum(measure(at) + _GAP for at in places) - _GAP
+    def _sum(self, indices: Sequence[int], measure: Callable[[int], int]) -> int:
+        return sum(measure(index) + _GAP for index in indices) - _GAP
 
     def _widths(self, fold: Sequence[int], width: int) -> dict[int, int]:
-        """Give every column what it needs, and what is left to those that would be folded."""
-        widths = {at: self._least(at) for at in fold}
-        left = width - self._sum(fold, self._least)
-        for at in fold:
-            more = min(left, self._natural(at) - widths[at])
-            widths[at] += more
-            left -= more
+        """Give every column its minimal width, and distribute the rest to columns that would be folded."""
+        widths = {index: self._minimal(index) for index in fold}
+        spare = width - self._sum(fold, self._minimal)
+        for index in fold:
+            more = min(spare, self._natural(index) - widths[index])
+            widths[index] += more
+            spare -= more
         return widths
 
     def _table(self, fold: Sequence[int], width: int) -> Table:
         widths = self._widths(fold, width)
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True, show_edge=False)
         table.padding = (0, 1)
-        for at in fold:
-            column, words = self.columns[at], self.columns[at].words or at < self.keys
+        for index in fold:
+            column, words = self.columns[index], self.columns[index].words or index < self.keys
             table.add_column(
                 Text(printable(column.name), overflow="fold"),
-                width=widths[at],
+                width=widths[index],
                 justify="left" if words else "right",
                 overflow="fold",
             )
         for number, row in enumerate(self.rows):
             if number in self.sections and number:
                 table.add_section()
-            table.add_row(*(row[at] for at in fold))
+            table.add_row(*(row[index] for index in fold))
         return table
 
     def _lines(self, width: int) -> Iterator[Text]:
-        """Write each row as its name and, below it, a line for each figure."""
+        """Write each row as its name and, below it, one line per number."""
         for row in self.rows:
             names = [cell for cell in row[: self.keys] if cell.plain]
             yield Text(" · ", style="bold").join(Text(" ").join(cell.split("\n")) for cell in names)
@@ -147,7 +147,7 @@ class FoldedTable:
 
 
 def _figure(column: Column, cell: Text, width: int) -> Iterator[Text]:
-    """Write a heading and its figure on one line; where that is too long, below each other."""
+    """Write a heading and its number on one line, or below each other if that is too long."""
     name = Text(f"  {printable(column.name)}  ", style="dim")
     parts = list(cell.split("\n"))
     joined = Text(" ").join(parts)

@@ -1,7 +1,7 @@
-"""Show text that was read from somewhere: nothing in it may act where it is shown.
+"""Escape untrusted text before it is shown, so that it has no effect beyond its characters.
 
-Covers: terminal escapes, control and bidirectional characters, line breaks where one line is promised, cells
-that a spreadsheet would compute. HTML and SVG are escaped where they are written (Jinja2, `html.escape`).
+Covers: terminal escapes, control and bidirectional characters, line breaks in single-line text, cells that a
+spreadsheet would evaluate. HTML and SVG are escaped where they are written (Jinja2, `html.escape`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def printable(value: object, *, lines: bool = False) -> str:
-    """Return text with every acting character as its escape, such as `\\x1b`; `lines` keeps line feeds."""
+    """Return text with control and invisible characters escaped, as `\\x1b`; `lines` keeps line feeds."""
     return (_ACTING_IN_LINES if lines else _ACTING).sub(_escape, str(value))
 
 
@@ -28,7 +28,7 @@ def markdown_cell(value: object) -> str:
 
 
 def csv_cell(value: object) -> object:
-    """Return a cell that no spreadsheet computes: text that begins like a formula gets an apostrophe."""
+    """Return a cell that no spreadsheet evaluates: text that begins like a formula gets an apostrophe."""
     if not isinstance(value, str):
         return value
     text = printable(value)

@@ -1,4 +1,4 @@
-"""How far long work has come, on stderr: bars at a terminal, elsewhere one plain line every ten seconds."""
+"""Progress of long work, on stderr: bars on a terminal, otherwise one plain line every ten seconds."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ from .terminal import SafeConsole
 from .wording import counted
 
 VARIABLE = "TUTELAGE_PROGRESS"
-"""The environment variable that says how many seconds lie between plain lines; 0 for none."""
+"""Environment variable with the seconds between plain lines; 0 for none."""
 
 _EVERY_SECONDS = 10.0
 _MOST_NAMED = 3
 
 Report = Callable[[int], None]
-"""Told how many more have been done."""
+"""Callback that receives the number of items completed since its last call."""
 
 
 @dataclass
 class _ProgressPart:
-    """One bar's worth of work; `total` is None where it is not known how much there is."""
+    """The work of one bar; `total` is None if unknown."""
 
     label: str
     total: int | None
@@ -49,12 +49,11 @@ class _ProgressPart:
 
 
 class Progress:
-    """Work in one or several parts; a context, shown while it is open.
+    """Progress of work in one or several parts; a context manager, shown while it is open.
 
-    `title` says what is done, as in "replaying". A part that is not known to end, with `total` None, is
-    counted, and shown as a spinner at a terminal. Parts whose number grows while the work goes on have no
-    sum that would mean anything: give `open_ended`, and say with `expect` how much there is in all. Use it
-    from any thread; nothing is shown where `shown` is False.
+    `title` names the work, e.g. "replaying". A part with unknown `total` (None) is counted, and shown as a
+    spinner on a terminal. If parts are added during the work, their sum is not the total: pass `open_ended`,
+    and set the total with `expect`. Thread-safe; nothing is shown if `shown` is False.
     """
 
     def __init__(
@@ -92,38 +91,40 @@ class Progress:
             self._bars.stop()
 
     def add(self, label: str = "", total: int | None = None, done: int = 0) -> int:
-        """Add a part, of which some may be done already; returns its number."""
+        """Add a part, of which `done` items are complete already; returns its index."""
         self._parts.append(_ProgressPart(label or self._title, total, done))
         self._done_before += done
         if self._bars is not None:
-            if not self._bars.live.is_started:  # not before there is something to show: an error stands alone
+            if (
+                not self._bars.live.is_started
+            ):  # not before there is a part to show: an earlier error should stand alone
                 self._bars.start()
             self._bars.add_task(label or self._title, total=total, completed=done, note="")
         return len(self._parts) - 1
 
     def advance(self, count: int = 1, part: int = 0) -> None:
-        """Note that `count` more of a part have been done."""
+        """Add `count` completed items to a part."""
         self.reach(self._parts[part].done + count, part)
 
     def reach(self, done: int, part: int = 0) -> None:
-        """Note how many of a part have been done."""
+        """Set the number of completed items of a part."""
         self._parts[part].done = done
         if self._bars is not None:
             self._bars.update(self._bars.task_ids[part], completed=done)
 
     def expect(self, total: int, unit: str) -> None:
-        """Note how much there is in all, parts to come included; `unit` is a noun such as "episode"."""
+        """Set the total over all parts, including future ones; `unit` is a noun such as "episode"."""
         self._expected, self._unit = total, unit
 
     def note(self, text: str, part: int = 0) -> None:
-        """Show a text behind the figures of a part."""
+        """Show a text behind the counts of a part."""
         self._note = text
         if self._bars is not None:
             self._bars.update(self._bars.task_ids[part], note=text)
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Show nothing for a while: a person is asked something."""
+        """Hide the bars within the context, e.g. for a prompt."""
         if self._bars is not None:
             self._bars.stop()
         yield
@@ -131,25 +132,25 @@ class Progress:
             self._bars.start()
 
     def line(self) -> str:
-        """Say in one plain line how far the work has come."""
+        """Return the progress as one plain line."""
         seconds = time.monotonic() - self._began
-        parts, words = list(self._parts), [self._title]
+        parts, pieces = list(self._parts), [self._title]
         finite = [part for part in parts if part.total is not None]
         done, total = sum(part.done for part in finite), sum(part.total or 0 for part in finite)
         under_way = [part for part in parts if part.is_under_way and part.label != self._title]
         if self._open_ended or len(parts) > 1:
             labels = [f"{printable(part.label)} {_count(part)}" for part in under_way[:_MOST_NAMED]]
             more = len(under_way) - len(labels)
-            words += [", ".join(labels) + (f" and {more} more" if more > 0 else "")] if labels else []
+            pieces += [", ".join(labels) + (f" and {more} more" if more > 0 else "")] if labels else []
         total = self._expected if self._open_ended else total
         if finite:
             share = f" ({100 * done // total} %)" if total else ""
-            words.append(f"{done:,} of {counted(total, self._unit) if self._unit else f'{total:,}'}{share}")
+            pieces.append(f"{done:,} of {counted(total, self._unit) if self._unit else f'{total:,}'}{share}")
         elif any(part.done for part in parts):
-            words.append(f"{sum(part.done for part in parts):,} so far")
-        words.append(f"{_duration(seconds)}{self._time_left(done, total, seconds)}")
-        words += [printable(self._note)] if self._note else []
-        return f"{words[0]}: {', '.join(words[1:])}"
+            pieces.append(f"{sum(part.done for part in parts):,} so far")
+        pieces.append(f"{_duration(seconds)}{self._time_left(done, total, seconds)}")
+        pieces += [printable(self._note)] if self._note else []
+        return f"{pieces[0]}: {', '.join(pieces[1:])}"
 
     def _time_left(self, done: int, total: int, seconds: float) -> str:
         fresh = done - self._done_before
@@ -159,13 +160,13 @@ class Progress:
 
     def _tell_lines(self) -> None:
         while not self._over.wait(self._every):
-            with suppress(OSError, ValueError):  # the log's other end is closed: no reason to stop the work
+            with suppress(OSError, ValueError):  # a closed log must not stop the work
                 self._console.print(f"tutelage: {self.line()}")
 
 
 @contextmanager
 def counting(title: str, total: int | None, shown: bool = True) -> Iterator[Report]:
-    """Show how much of some work is done; yields what is told how many more are. `total` may be unknown."""
+    """Show the progress of work with an optional `total`; yields the callback for completed items."""
     with Progress(title, shown=shown and total != 0) as progress:
         progress.add(total=total)
         yield progress.advance
@@ -173,14 +174,14 @@ def counting(title: str, total: int | None, shown: bool = True) -> Iterator[Repo
 
 @contextmanager
 def waiting(text: str, shown: bool = True) -> Iterator[Callable[[str], None]]:
-    """Show that something is being done; yields what is told a text about where it stands."""
+    """Show that work without a count is under way; yields a callback for a status text."""
     with Progress(text, shown=shown) as progress:
         progress.add()
         yield progress.note
 
 
 def lines_every() -> float:
-    """Return the seconds between plain lines; raises TutelageError where the variable holds no number."""
+    """Return the seconds between plain lines; raises TutelageError if the variable is not a number."""
     text = os.environ.get(VARIABLE, "")
     try:
         seconds = float(text) if text else _EVERY_SECONDS
@@ -192,7 +193,7 @@ def lines_every() -> float:
 
 
 def _columns() -> tuple[ProgressColumn, ...]:
-    """Return the columns of every bar: what, bar, how many of how many, time left, figures."""
+    """Return the columns of every bar: spinner, label, bar, done of total, time left, note."""
     text, note = (
         TextColumn("{task.description}", markup=False),
         TextColumn("{task.fields[note]}", markup=False),
@@ -212,7 +213,7 @@ def _count(part: _ProgressPart) -> str:
 
 
 def _duration(seconds: float) -> str:
-    """Write a time span with its two largest units."""
+    """Format a time span with its two largest units."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"

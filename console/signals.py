@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the first ends the work where it stands, and the process within two seconds."""
+"""Handle Ctrl-C and SIGTERM: the first signal interrupts the work and ends the process within two seconds."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from typing import Any
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 GRACE_SECONDS = 1.2
-"""After a signal, how long work may take to unwind before the process is ended from another thread."""
+"""Time after a signal for the work to unwind, before another thread ends the process."""
 
 _RESCUE_SECONDS = 10.0
-"""How much longer the process may live where a rescue is under way: a large file on a slow disk."""
+"""Further time for rescues, e.g. to write a large file to a slow disk."""
 
 AGAIN = "run the same command again"
-"""How to go on where nothing says better."""
+"""Default advice on how to continue."""
 
 
 class Stopped(KeyboardInterrupt):
-    """The signal `number` arrived; the message says how to go on."""
+    """Signal `number` arrived; the message says how to continue."""
 
     def __init__(self, number: int, advice: str = "") -> None:
         super().__init__(advice)
@@ -36,18 +36,18 @@ class Stopped(KeyboardInterrupt):
 
 
 class Signals:
-    """What has arrived in this process, and what is to be done about it.
+    """The signals received by this process, and their handling.
 
-    A signal raises `Stopped` in the main thread, except within `held`. Whatever runs then (a long call into
-    C, a thread that is waited for) has `GRACE_SECONDS`; then rescues and enders run in another thread, and
-    the process ends. Data are never lost by that: files are written whole or not at all.
+    A signal raises `Stopped` in the main thread, except within `held`. If the main thread does not react (a
+    long call into C, a join) within `GRACE_SECONDS`, another thread runs the rescues and end callbacks and
+    ends the process. No data are lost: files are written whole or not at all.
     """
 
     def __init__(self) -> None:
         self.number = 0
         self._advice: list[str] = []
         self._is_held = False
-        self._is_lost = False  # a callback of C has swallowed the exception
+        self._is_lost = False  # a callback from C swallowed the exception
         self._is_late = False
         self._was_said = False
         self._installed = False
@@ -62,9 +62,9 @@ class Signals:
 
     @contextlib.contextmanager
     def installed(self) -> Iterator[None]:
-        """Let signals stop this process while the context is open; nothing where they do already.
+        """Install the handlers within the context; does nothing if they are installed already.
 
-        Only the main thread can; elsewhere, the context does nothing.
+        Works in the main thread only; elsewhere, the context does nothing.
         """
         if self._installed or threading.current_thread() is not threading.main_thread():
             yield
@@ -84,23 +84,23 @@ class Signals:
 
     @contextlib.contextmanager
     def advice(self, text: str) -> Iterator[None]:
-        """Say `text` about how to go on, should the work inside be stopped; the innermost counts."""
+        """Set the advice on how to continue if the work inside is stopped; the innermost context counts."""
         self._advice.append(text)
         try:
             yield
         finally:
-            # after a signal it is said at the end
+            # after a signal the advice is kept: it is shown at the end
             if not (self.number and self._installed) and text in self._advice:
                 self._advice.remove(text)
 
     def conclude(self, advice: str) -> Stopped:
-        """Return what to raise where a stop was handled: it says `advice`."""
+        """Return the exception to raise after a stop was handled, with `advice`."""
         self._advice = [advice]
         return Stopped(self.number or signal.SIGINT, advice)
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
-        """Let no signal interrupt the work inside, but in `let_in`; one that came is raised at the end."""
+        """Defer signals to the end of the context, except within `let_in`."""
         before, self._is_held = self._is_held, True
         try:
             yield
@@ -110,7 +110,7 @@ class Signals:
 
     @contextlib.contextmanager
     def let_in(self) -> Iterator[None]:
-        """Let signals interrupt the work inside, also within `held`."""
+        """Allow signals to interrupt the work inside, also within `held`."""
         before, self._is_held = self._is_held, False
         try:
             self._raise_pending()
@@ -120,8 +120,10 @@ class Signals:
 
     @contextlib.contextmanager
     def rescue(self, save: Callable[[], None]) -> Iterator[None]:
-        """Call `save` before the process ends, where the main thread could not in time. It has a thread's
-        own view: whatever it reads must be whole, or locked."""
+        """Call `save` before the process ends if the main thread does not unwind in time.
+
+        It runs in another thread: the data that it reads must be consistent at any time, or locked.
+        """
         self._rescues.append(save)
         try:
             yield
@@ -129,22 +131,22 @@ class Signals:
             self._rescues.remove(save)
 
     def on_end(self, end: Callable[[], None]) -> None:
-        """Call `end` when a stopped process ends: it ends at once what runs beside the process."""
+        """Register `end`, called when a stopped process ends, to end its child processes at once."""
         self._enders.append(end)
 
     def off_end(self, end: Callable[[], None]) -> None:
-        """Take back what `on_end` was told."""
+        """Unregister a callback of `on_end`."""
         self._enders.remove(end)
 
     def say(self) -> str:
-        """Return the line that a stopped process says, once; "" when it was said."""
+        """Return the line for a stopped process to print; "" after the first call."""
         if self._was_said:
             return ""
         self._was_said = True
         return f"stopped; {self._text}"
 
     def end_others(self) -> None:
-        """End everything that this process has started."""
+        """End all processes that this process started."""
         for end in list(self._enders):
             with contextlib.suppress(Exception):
                 end()
@@ -163,7 +165,9 @@ class Signals:
             return
         if not self.number:
             self.number = number
-            _thread.start_new_thread(self._watch, ())  # of threading's, a lock may be held right here
+            _thread.start_new_thread(
+                self._watch, ()
+            )  # not threading.Thread: the interrupted code may hold its lock
         self._is_lost = False
         if not self._is_held:
             raise Stopped(number, self._text)
@@ -173,7 +177,7 @@ class Signals:
             raise Stopped(self.number, self._text)
 
     def _watch(self) -> None:
-        """End the process where it has not ended by itself in time."""
+        """End the process if it has not ended by itself in time."""
         time.sleep(GRACE_SECONDS)
         self._is_late = True
         if self._rescues:
@@ -188,28 +192,30 @@ class Signals:
                 save()
 
     def _die(self) -> None:
-        if not self._installed:  # it was taken out while this slept: the process goes on
+        if not self._installed:  # the handlers were removed during the sleep: the process goes on
             return
         if line := self.say():
-            shown = "\x1b[?25h\r\x1b[K" if sys.stderr.isatty() else ""  # a progress bar has hidden the cursor
-            os.write(2, f"{shown}tutelage: {line}\n".encode(errors="backslashreplace"))
+            restore_cursor = (
+                "\x1b[?25h\r\x1b[K" if sys.stderr.isatty() else ""
+            )  # a progress bar hides the cursor
+            os.write(2, f"{restore_cursor}tutelage: {line}\n".encode(errors="backslashreplace"))
         self.end_others()
         with contextlib.suppress(Exception):
             sys.stdout.flush()
         os._exit(self.status)
 
-    def _unraisable(self, before: Callable[[Any], Any]) -> Callable[[Any], None]:
-        def told(unraisable: Any) -> None:
+    def _unraisable(self, previous_hook: Callable[[Any], Any]) -> Callable[[Any], None]:
+        def hook(unraisable: Any) -> None:
             if isinstance(unraisable.exc_value, Stopped):
                 self._is_lost = True
-                _thread.start_new_thread(self._interrupt_outside, (told.__code__,))
+                _thread.start_new_thread(self._interrupt_outside, (hook.__code__,))
             else:
-                before(unraisable)
+                previous_hook(unraisable)
 
-        return told
+        return hook
 
     def _interrupt_outside(self, hook: CodeType) -> None:
-        """Interrupt the main thread once more when it has left the hook, in which that would be lost too."""
+        """Interrupt the main thread again once it has left the hook, where the exception would be lost."""
         main = threading.main_thread().ident or 0
         while _is_running(hook, main):
             time.sleep(0.001)
@@ -224,15 +230,15 @@ def _is_running(code: CodeType, thread: int) -> bool:
 
 
 signals = Signals()
-"""Those of this process."""
+"""The signal state of this process."""
 
 
 @contextlib.contextmanager
 def inherited_by_none() -> Iterator[None]:
-    """Start processes that Ctrl-C and SIGTERM do not reach: what starts them ends them.
+    """Start child processes within this context to shield them from Ctrl-C and SIGTERM; the parent ends them.
 
     A terminal sends Ctrl-C to all processes of a command, also to those that are still importing. A process
-    that is started here calls `leave_to_parent` first.
+    started here must call `leave_to_parent` first.
     """
     if not hasattr(signal, "pthread_sigmask"):
         yield
@@ -240,9 +246,9 @@ def inherited_by_none() -> Iterator[None]:
     from multiprocessing import resource_tracker
 
     is_main = threading.current_thread() is threading.main_thread()
-    # the mask is this thread's, for what it starts; another thread may still take the signal
+    # the mask applies to this thread and its children; another thread may still take the signal
     with signals.held() if is_main else contextlib.nullcontext():
-        resource_tracker.ensure_running()  # it unblocks both when it is started
+        resource_tracker.ensure_running()  # starting it unblocks both signals
         before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         try:
             yield
@@ -251,7 +257,7 @@ def inherited_by_none() -> Iterator[None]:
 
 
 def leave_to_parent() -> None:
-    """Ignore Ctrl-C and SIGTERM in this process, and block them no longer: its parent ends it."""
+    """Ignore and unblock Ctrl-C and SIGTERM in this process: its parent ends it."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     if hasattr(signal, "pthread_sigmask"):
@@ -259,7 +265,7 @@ def leave_to_parent() -> None:
 
 
 def stop_quietly_until_main() -> None:
-    """In the command's own process, end without a traceback until its `main` has been imported."""
+    """In the command's own process, end on a signal without a traceback until `main` has been imported."""
     is_command = os.path.basename(sys.argv[0] if sys.argv else "").removesuffix(".exe") == "tutelage"
     if not is_command or multiprocessing.parent_process() is not None:
         return

@@ -1,4 +1,4 @@
-"""A terminal console for text that strangers may have written: nothing in it acts, files get whole lines."""
+"""A terminal console for untrusted text: control characters are escaped, lines are not wrapped in files."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from rich.text import TextType
 from .printable import printable
 
 _WHOLE_LINES = 1 << 20
-"""Columns of output that does not go to a terminal: its readers split by lines, so nothing is wrapped."""
+"""Width of output that does not go to a terminal: nothing is wrapped, since its readers split it by lines."""
 
 
 class SafeConsole(Console):
-    """Rich's console without markup, emoji codes and highlighting; control characters show as escapes.
+    """Rich's console without markup, emoji codes and highlighting; control characters are escaped.
 
-    Whatever is printed passes `printable`, tables and progress bars included. Output that is not a terminal's
-    is never wrapped.
+    All output passes through `printable`, including tables and progress bars. Output to anything but a
+    terminal is never wrapped.
     """
 
     def __init__(self, *, stderr: bool = False, **options: Any) -> None:
@@ -37,13 +37,13 @@ class SafeConsole(Console):
         self._width, self._height = new_size
 
     def print(self, *objects: Any, **options: Any) -> None:
-        """Print as Rich does; text is wrapped at a terminal only."""
+        """Print as Rich does; text is wrapped on a terminal only."""
         if not self.is_terminal:
             options.setdefault("soft_wrap", True)
         super().print(*objects, **options)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """Render as Rich does, with every acting character as its escape."""
+        """Render as Rich does, with control characters escaped."""
         for segment in super().render(renderable, options):
             if segment.control or segment.text.isprintable():
                 yield segment
@@ -59,7 +59,7 @@ class SafeConsole(Console):
 
 
 class LineFormatter(logging.Formatter):
-    """Formats a log record as one line, and its traceback, with every acting character as its escape."""
+    """Formats a log record as one line, followed by its traceback, with control characters escaped."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         return printable(super().formatMessage(record))
@@ -69,7 +69,7 @@ class LineFormatter(logging.Formatter):
 
 
 def log_to_stderr() -> None:
-    """Send the package's warnings to stderr, escaped; calling it again changes nothing."""
+    """Send the package's warnings to stderr, escaped; idempotent."""
     logger = logging.getLogger("tutelage")
     if not any(isinstance(handler.formatter, LineFormatter) for handler in logger.handlers):
         handler = logging.StreamHandler()

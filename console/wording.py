@@ -6,7 +6,7 @@ _IRREGULAR = {"person": "people", "is": "are", "was": "were", "has": "have", "it
 
 
 def counted(count: int, noun: str) -> str:
-    """Write a count with its noun, which is given in the singular: `counted(2, "saved episode")`."""
+    """Format a count with its noun, given in the singular: `counted(2, "saved episode")`."""
     return f"{count:,} {plural(noun) if count != 1 else noun}"
 
 
@@ -25,5 +25,5 @@ def plural(noun: str) -> str:
 
 
 def agreeing(count: int, word: str) -> str:
-    """Return a verb or noun in the number that a count asks for: `agreeing(2, "was")` is "were"."""
+    """Return a verb or noun in agreement with a count: `agreeing(2, "was")` is "were"."""
     return word if count == 1 else plural(word)

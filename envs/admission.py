@@ -1,13 +1,13 @@
-"""Ask, before an environment is made, whether what its task names may act: pages, modules, files.
+"""Check, before an environment is made, that the pages, modules and files which its task names are trusted.
 
-A task may come from an untrusted suite, store, checkpoint or dataset. Its environment
-id must be registered already; its arguments may hold numbers, words and lists of them. Whatever in them runs,
-imports or reads something of this machine is asked for by name, see `trust`.
+A task may come from an untrusted suite, store, checkpoint or dataset. Its environment id must be registered
+already; its arguments may hold numbers, words and lists of them. Anything in them that runs, imports or reads
+something on this machine must be trusted by name, see `trust`.
 
 Covers: pages that are not the package miniwob's, `module:Id`, the old package gym behind Gymnasium's
 compatibility environments, arguments that name a module, a file, a folder or an address, and arguments that
-`gymnasium.make` takes for itself. Does not cover: what a registered environment does with plain words and
-numbers; its package was installed by the person at the keyboard.
+`gymnasium.make` consumes itself. Does not cover: what a registered environment does with plain words and
+numbers; its package was installed by the user.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from .task import Task
 from .web.page_sources import in_miniwob, miniwob_tasks
 
 SHOWN = "TUTELAGE_TRUST_SHOWN"
-"""The environment variable that holds what has been announced already, for the processes started later."""
+"""Environment variable with the lines announced so far, inherited by processes started later."""
 
 _GYMNASIUM_OWN = {
     **dict.fromkeys(("id", "disable_env_checker", "order_enforce", "autoreset"), "leave it out"),
@@ -49,7 +49,7 @@ _DRIVE = re.compile(r"[A-Za-z]:")
 
 
 class ForeignAct(NamedTuple):
-    """Something that a task would make happen: what it is, the name to trust for it, what is shown of it."""
+    """A side effect of making a task's environment: description, the name to trust for it, the line shown."""
 
     what: str
     name: str
@@ -62,32 +62,32 @@ class ForeignAct(NamedTuple):
 
 
 def admit(task: Task) -> None:
-    """Let a task's environment be made; raises Untrusted for what would act and was not trusted.
+    """Admit a task's environment; raises Untrusted for a side effect that is not trusted.
 
-    What was trusted is shown on stderr, once. Raises TutelageError for arguments that are Gymnasium's own.
+    Shows trusted side effects on stderr, once. Raises TutelageError for arguments that are Gymnasium's own.
     """
-    who = f"task {printable(task.id)!r}"
+    subject = f"task {printable(task.id)!r}"
     for key, remedy in _GYMNASIUM_OWN.items():
         if key in task.kwargs:
-            raise TutelageError(f"{who}: expected arguments of {task.env} alone, got {key}; {remedy}")
+            raise TutelageError(f"{subject}: expected arguments of {task.env} alone, got {key}; {remedy}")
     for act in acts_of(task):
         if not act.is_trusted:
-            raise untrusted(act.what, act.name, who)
+            raise untrusted(act.what, act.name, subject)
         _show(f"trusting {act.name}: {act.shown}")
 
 
 def admit_all(suite: Suite) -> Suite:
-    """Do what `admit` does for every task of a suite, before anything is written; returns the suite."""
+    """Apply `admit` to every task of a suite, before anything is written; returns the suite."""
     for task in suite:
         admit(task)
     return suite
 
 
 def acts_of(task: Task) -> list[ForeignAct]:
-    """List what making a task's environment would run, import or read, beyond its registered package."""
-    module, _, env = task.env.rpartition(":")
+    """List what making a task's environment runs, imports or reads beyond its registered package."""
+    module, _, env_id = task.env.rpartition(":")
     acts = [_import(name) for name in dict.fromkeys([*task.imports, *([module] if module else [])])]
-    if _OLD_GYM.search(env):
+    if _OLD_GYM.search(env_id):
         acts.append(ForeignAct("make an environment of the package gym", "gym", "package gym will run", True))
     return [*acts, *_acts_in(task.kwargs, "")]
 
@@ -105,15 +105,15 @@ def _acts_in(value: Any, key: str) -> Iterator[ForeignAct]:
 
 
 def _act_of(text: str, key: str) -> ForeignAct | None:
-    """Say what a word among the arguments would do; None for a word that is nothing but one."""
+    """Return the side effect of a string among the arguments; None for a plain word."""
     if key == "task" and text in miniwob_tasks():
         return None
     if text.endswith((".html", ".htm")):
         return None if in_miniwob(text) else _page(text)
     if _names_file(text):
-        shown = printable(text)
+        text_shown = printable(text)
         return ForeignAct(
-            f"use the file or address {shown}", os.path.expanduser(text), f"{shown} will be used"
+            f"use the file or address {text_shown}", os.path.expanduser(text), f"{text_shown} will be used"
         )
     if attribute := _WITH_ATTRIBUTE.match(text):
         return _import(attribute[1]) if _can_import(attribute[1]) else None
@@ -124,12 +124,12 @@ def _act_of(text: str, key: str) -> ForeignAct | None:
 
 def _page(text: str) -> ForeignAct:
     path = Path(os.path.expanduser(text))
-    shown = printable(text)
+    path_shown = printable(text)
     try:
         folder = str(path.resolve().parent)
     except (OSError, ValueError, RuntimeError):
         folder = text
-    return ForeignAct(f"run the page {shown}", folder, f"page {printable(path.name)} will run")
+    return ForeignAct(f"run the page {path_shown}", folder, f"page {printable(path.name)} will run")
 
 
 def _import(module: str) -> ForeignAct:
@@ -148,7 +148,7 @@ def _names_file(text: str) -> bool:
 
 
 def _can_import(module: str) -> bool:
-    """Say whether there is such a module, or a package that it may lie in; nothing is imported."""
+    """Return whether the module, or a package that may contain it, exists; imports nothing."""
     top = module.partition(".")[0]
     try:
         return top in sys.modules or importlib.util.find_spec(top) is not None
@@ -157,8 +157,8 @@ def _can_import(module: str) -> bool:
 
 
 def _show(line: str) -> None:
-    """Tell the person at the keyboard once; processes that work for this one stay silent."""
-    shown = os.environ.get(SHOWN, "").split("\n")
-    if parent_process() is None and line not in shown:
-        os.environ[SHOWN] = "\n".join([*shown, line]).strip("\n")
+    """Print a line to stderr once; worker processes print nothing."""
+    announced = os.environ.get(SHOWN, "").split("\n")
+    if parent_process() is None and line not in announced:
+        os.environ[SHOWN] = "\n".join([*announced, line]).strip("\n")
         print(printable(line), file=sys.stderr, flush=True)

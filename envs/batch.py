@@ -1,4 +1,4 @@
-"""Environments of one task, reset and stepped at once where they can be: the pages of a browser."""
+"""Reset and step several environments of one task; web pages of one browser run concurrently."""
 
 from __future__ import annotations
 
@@ -12,29 +12,32 @@ from .web.registration import is_web
 
 
 def reset_together(environments: Sequence[TaskEnv], seeds: Sequence[int]) -> list[StepResult]:
-    """Begin the episode of a seed in each environment."""
-    if not _have_pages(environments):
-        return [one.reset(seed) for one, seed in zip(environments, seeds, strict=True)]
+    """Reset each environment with its own seed."""
+    if not _are_pages(environments):
+        return [environment.reset(seed) for environment, seed in zip(environments, seeds, strict=True)]
     from .web.vector import reset_many
 
-    for one in environments:
-        one.forget()
-    begun = reset_many([one.env.unwrapped for one in environments], list(seeds))  # type: ignore[misc]
-    each = zip(environments, seeds, begun, strict=True)
-    return [one.begun(seed, *seen) for one, seed, seen in each]
+    for environment in environments:
+        environment.forget()
+    results = reset_many([environment.env.unwrapped for environment in environments], list(seeds))  # type: ignore[misc]
+    items = zip(environments, seeds, results, strict=True)
+    return [environment.finish_reset(seed, *result) for environment, seed, result in items]
 
 
 def step_together(environments: Sequence[TaskEnv], rows: Sequence[np.ndarray]) -> list[StepResult]:
-    """Take one action, a row `[k]`, in each environment."""
-    if not _have_pages(environments):
-        return [one.step(row) for one, row in zip(environments, rows, strict=True)]
+    """Step each environment with its own action, a row `[k]`."""
+    if not _are_pages(environments):
+        return [environment.step(row) for environment, row in zip(environments, rows, strict=True)]
     from .web.vector import step_many
 
-    actions = [row_to_action(one.action_space, row) for one, row in zip(environments, rows, strict=True)]
-    stepped = step_many([one.env.unwrapped for one in environments], actions)  # type: ignore[misc]
-    each = zip(environments, rows, stepped, strict=True)
-    return [one.stepped(row, *result) for one, row, result in each]
+    actions = [
+        row_to_action(environment.action_space, row)
+        for environment, row in zip(environments, rows, strict=True)
+    ]
+    results = step_many([environment.env.unwrapped for environment in environments], actions)  # type: ignore[misc]
+    items = zip(environments, rows, results, strict=True)
+    return [environment.finish_step(row, *result) for environment, row, result in items]
 
 
-def _have_pages(environments: Sequence[TaskEnv]) -> bool:
+def _are_pages(environments: Sequence[TaskEnv]) -> bool:
     return bool(environments) and is_web(environments[0].task.env)

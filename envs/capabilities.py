@@ -1,13 +1,13 @@
-"""What an environment can do beyond Gymnasium, asked without importing its module."""
+"""Capabilities of an environment beyond Gymnasium's interface, queried without importing its module."""
 
 from __future__ import annotations
 
 from typing import Any
 
 
-def draws_tiles(world: Any) -> bool:
-    """Say whether an unwrapped environment is a `grid.environment.GridEnv`, or derives from it.
+def draws_tiles(environment: Any) -> bool:
+    """Return whether an unwrapped environment is a `grid.environment.GridEnv` or a subclass.
 
-    That module compiles code, so the class says so itself.
+    Reads an attribute of the class: importing that module would compile kernels.
     """
-    return bool(getattr(type(world), "draws_tiles", False))
+    return bool(getattr(type(environment), "draws_tiles", False))

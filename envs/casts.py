@@ -1,4 +1,4 @@
-"""Values that are not of the dtype or shape that their space declares, and what a cast changes of them."""
+"""Cast values to the dtype and shape that their space declares, and report what the cast changes."""
 
 from __future__ import annotations
 
@@ -12,57 +12,59 @@ from ..errors import TutelageError, brief
 
 
 def cast(space: spaces.Space[Any], value: Any) -> tuple[np.ndarray, str]:
-    """Return a copy of a leaf's value in the shape and dtype of its space, and what that changed.
+    """Return a copy of a leaf's value in the shape and dtype of its space, and a description of the change.
 
-    The change is "" where every number is what it was: rounding from one float to another is none, an
-    infinity that was none before is. Raises TutelageError for what is no number, and for another size.
+    The description is "" if no number changed: rounding between float types does not count, an overflow to
+    infinity does. Raises TutelageError for values that are not numbers, and for a different size.
     """
     shape, dtype = space.shape or (), np.dtype(space.dtype)
     try:
         raw = np.array(value)
-    except (TypeError, ValueError):  # lists of several lengths
+    except (TypeError, ValueError):  # ragged lists
         raw = np.array(None)
     if raw.dtype == dtype and raw.shape == shape:
         return raw, ""
     if raw.dtype.kind not in "biuf" or raw.size != math.prod(shape):
-        got = _described(raw, raw.shape) if raw.dtype.kind in "biuf" else brief(value)
+        got = _describe(raw, raw.shape) if raw.dtype.kind in "biuf" else brief(value)
         raise TutelageError(f"expected {declared(space)}, got {got}")
     with np.errstate(all="ignore"):
-        made = raw.astype(dtype)
-    # what is played a million times is looked at no closer than it has to be
-    is_rounded = raw.dtype.kind == dtype.kind == "f" and np.isfinite(made).all()
+        converted = raw.astype(dtype)
+    # fast path: this runs at every step
+    is_rounded = raw.dtype.kind == dtype.kind == "f" and np.isfinite(converted).all()
     if raw.shape == shape and (is_rounded or np.can_cast(raw.dtype, dtype)):
-        return made, ""
-    return made.reshape(shape), change_of(space, raw, made, raw.shape)
+        return converted, ""
+    return converted.reshape(shape), change_of(space, raw, converted, raw.shape)
 
 
 def declared(space: spaces.Space[Any]) -> str:
-    """Name the dtype and the shape that a space declares."""
+    """Return the dtype and shape that a space declares, as text."""
     return f"{np.dtype(space.dtype)} {list(space.shape or ())}"
 
 
-def change_of(space: spaces.Space[Any], raw: np.ndarray, made: np.ndarray, given: tuple[int, ...]) -> str:
-    """Say in one line what a cast of one or many values changed, whose shape was `given`; "" for nothing."""
-    if _long(given) != _long(space.shape or ()):
-        return f"declared {declared(space)}, got {_described(raw, given)}: the shape was changed"
-    before, after = raw.astype(np.float64).ravel(), made.astype(np.float64).ravel()
-    if raw.dtype.kind == made.dtype.kind == "f":
+def change_of(
+    space: spaces.Space[Any], raw: np.ndarray, converted: np.ndarray, shape: tuple[int, ...]
+) -> str:
+    """Describe in one line what a cast of values of shape `shape` changed; "" for nothing."""
+    if _squeezed(shape) != _squeezed(space.shape or ()):
+        return f"declared {declared(space)}, got {_describe(raw, shape)}: the shape was changed"
+    before, after = raw.astype(np.float64).ravel(), converted.astype(np.float64).ravel()
+    if raw.dtype.kind == converted.dtype.kind == "f":
         changed = np.isfinite(before) & ~np.isfinite(after)
     else:
         changed = (before != after) & ~(np.isnan(before) & np.isnan(after))
     if not changed.any():
         return ""
     first = int(np.argmax(changed))
-    what = f"declared {declared(space)}, got {_described(raw, given)}"
-    return f"{what}: {raw.flat[first]:g} became {made.flat[first]:g}"
+    head = f"declared {declared(space)}, got {_describe(raw, shape)}"
+    return f"{head}: {raw.flat[first]:g} became {converted.flat[first]:g}"
 
 
-def _described(raw: np.ndarray, shape: tuple[int, ...]) -> str:
+def _describe(raw: np.ndarray, shape: tuple[int, ...]) -> str:
     finite = raw[np.isfinite(raw)]
     within = f" from {finite.min():g} to {finite.max():g}" if finite.size else ""
     return f"{raw.dtype} {list(shape)}{within}"
 
 
-def _long(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Leave out the dimensions of one."""
+def _squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Drop the dimensions of size one."""
     return tuple(size for size in shape if size != 1)

@@ -1,4 +1,4 @@
-"""Imported before all else: Ctrl-C ends the command in one line while it is still importing the rest."""
+"""Imported first: Ctrl-C ends the command with one line while it is still importing the rest."""
 
 from ..console.signals import stop_quietly_until_main
 

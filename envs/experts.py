@@ -1,4 +1,4 @@
-"""Experts: bots that solve a task by looking at its environment's inside. Never called demonstrators."""
+"""Experts: scripted policies that read the environment's internal state. Never called demonstrators."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from .task_env import TaskEnv
 
 
 class Expert(Protocol):
-    """Plays one environment; call `reset` after the environment's own reset."""
+    """A scripted policy for one environment; call `reset` after the environment's own reset."""
 
     def reset(self) -> None:
         """Forget the last episode."""
 
     def act(self) -> np.ndarray | None:
-        """Return the next action, a row `[k]`, from any state it may be in; None is giving up."""
+        """Return the next action, a row `[k]`, from any state; None to give up."""
 
 
 def make_expert(task: Task, environment: TaskEnv) -> Expert:
     """Return the expert that the suite names for a task.
 
-    Raises TutelageError when it names none, one that does not exist, or one that cannot play it.
+    Raises TutelageError if the suite names none, an unknown one, or one that cannot play the environment.
     """
     fitting = [name for name, fits in _FITS.items() if fits(environment.env.unwrapped)]
     remedy = f"name it in a suite: expert: {fitting[0]}" if fitting else _NONE_FITS
@@ -52,10 +52,10 @@ def expert_names() -> list[str]:
 
 
 class BabyAIExpert:
-    """minigrid's own BabyAI bot, which replans from what was really done.
+    """minigrid's own BabyAI bot, which replans from the action actually taken.
 
-    Gives up after the level's step limit, or when a single plan takes it too long: on a few seeds its
-    planner loops without end inside one call, which only a limit on its searches can stop.
+    Gives up after the level's step limit, or when one plan takes too many searches: on a few seeds its
+    planner loops forever inside one call, which only a limit on searches can stop.
     """
 
     SEARCHES = 1_000
@@ -73,22 +73,22 @@ class BabyAIExpert:
         self._asked = 0
         search = self._bot._breadth_first_search
 
-        def counted(*args: Any, **kwargs: Any) -> Any:
+        def limited_search(*args: Any, **kwargs: Any) -> Any:
             if self._bot.bfs_counter > self.SEARCHES:
                 raise _BotLost
             return search(*args, **kwargs)
 
-        self._bot._breadth_first_search = counted
+        self._bot._breadth_first_search = limited_search
 
     def act(self) -> np.ndarray | None:
         if self._asked >= self._environment.limit:
             return None
-        taken = self._environment.last_action if self._asked else None
+        last_action = self._environment.last_action if self._asked else None
         self._asked += 1
         try:
-            action = self._bot.replan(None if taken is None else int(taken[0]))
+            action = self._bot.replan(None if last_action is None else int(last_action[0]))
         except (_BotLost, AssertionError, ValueError, IndexError, TypeError, AttributeError, RecursionError):
-            return None  # the bot's own invariants broke: it is lost for the rest of the episode
+            return None  # an invariant of the bot broke: it cannot continue this episode
         except Exception as error:
             if type(error).__name__ == "DisappearedBoxError":
                 return None
@@ -97,34 +97,34 @@ class BabyAIExpert:
 
 
 class GridExpert:
-    """The planner of our own grid world; it explores, so it needs what it has seen, and nothing else."""
+    """The planner of our grid environments; it explores, and uses only the cells it has seen."""
 
     def __init__(self, environment: TaskEnv) -> None:
         from .grid.environment import GridEnv
         from .grid.planner.memory import empty_minds
 
-        world = environment.env.unwrapped
-        assert isinstance(world, GridEnv)
-        self._world = world
-        self._minds = empty_minds(1, world.level.height, world.level.width)
+        env = environment.env.unwrapped
+        assert isinstance(env, GridEnv)
+        self._env = env
+        self._memory = empty_minds(1, env.level.height, env.level.width)
 
     def reset(self) -> None:
         from .grid.planner.memory import forget
 
-        forget(self._minds, 0)
+        forget(self._memory, 0)
 
     def act(self) -> np.ndarray | None:
         from .grid.planner.planner import advise
 
-        return np.array([float(advise(self._world.worlds, self._minds, 0))])
+        return np.array([float(advise(self._env.worlds, self._memory, 0))])
 
 
 class _BotLost(Exception):
-    """The bot has searched more often than any solvable plan needs."""
+    """The bot ran more searches than any solvable plan needs."""
 
 
 class CartPoleExpert:
-    """A linear state feedback: where the pole is falling to, push the cart under it."""
+    """Linear state feedback that pushes the cart under the falling pole."""
 
     GAINS = np.array([0.6, 1.1, 9.0, 2.2])  # position, velocity, angle, angular velocity
 
@@ -140,7 +140,7 @@ class CartPoleExpert:
 
 
 class TaxiExpert:
-    """Shortest path over the taxi's own transition table, found once by searching back from delivery."""
+    """Shortest paths over the environment's transition table, from one backward search from delivery."""
 
     def __init__(self, environment: TaskEnv) -> None:
         self._environment = environment
@@ -166,16 +166,16 @@ class PendulumExpert:
         pass
 
     def act(self) -> np.ndarray | None:
-        world: Any = self._environment.env.unwrapped
-        angle, speed = world.state
+        pendulum: Any = self._environment.env.unwrapped
+        angle, speed = pendulum.state
         angle = (angle + np.pi) % (2 * np.pi) - np.pi  # 0 is upright
         if np.cos(angle) > 0.85 and abs(speed) < 4.0:
             torque = -(10.0 * angle + 2.0 * speed)
         else:
-            rod = world.m * world.l**2 / 3
-            energy = 0.5 * rod * speed**2 + world.m * world.g * world.l / 2 * (np.cos(angle) - 1)
-            torque = world.max_torque * np.sign(-energy * speed) if speed else world.max_torque
-        return np.array([float(np.clip(torque, -world.max_torque, world.max_torque))])
+            rod = pendulum.m * pendulum.l**2 / 3
+            energy = 0.5 * rod * speed**2 + pendulum.m * pendulum.g * pendulum.l / 2 * (np.cos(angle) - 1)
+            torque = pendulum.max_torque * np.sign(-energy * speed) if speed else pendulum.max_torque
+        return np.array([float(np.clip(torque, -pendulum.max_torque, pendulum.max_torque))])
 
 
 _EXPERTS: dict[str, Callable[[TaskEnv], Expert]] = {
@@ -193,12 +193,12 @@ _NONE_FITS = (
 
 
 def _has(*names: str) -> Callable[[Any], bool]:
-    return lambda world: all(hasattr(world, name) for name in names)
+    return lambda environment: all(hasattr(environment, name) for name in names)
 
 
 def _is_called(name: str) -> Callable[[Any], bool]:
-    """Return what says whether an environment's class, or one that it derives from, has this name."""
-    return lambda world: any(kind.__name__ == name for kind in type(world).__mro__)
+    """Return a predicate: the environment's class or one of its bases has this name."""
+    return lambda environment: any(base.__name__ == name for base in type(environment).__mro__)
 
 
 _FITS: dict[str, Callable[[Any], bool]] = {
@@ -208,30 +208,30 @@ _FITS: dict[str, Callable[[Any], bool]] = {
     "taxi": _has("P", "decode"),
     "pendulum": _has("max_torque", "m", "l", "g"),
 }
-"""Name of an expert → whether it can play an environment, unwrapped."""
+"""Name of an expert → predicate: whether it can play an (unwrapped) environment."""
 
 
 @lru_cache(maxsize=4)
-def _taxi_plan(world: type) -> np.ndarray:
-    """Return the best action for each of the 500 states: int `[500]`, breadth first from delivery."""
-    table = world().P
-    before: dict[int, list[tuple[int, int]]] = {state: [] for state in table}
-    ends: deque[int] = deque()
+def _taxi_plan(environment_class: type) -> np.ndarray:
+    """Return the best action for each of the 500 states, int64 `[500]`, by a search back from delivery."""
+    table = environment_class().P
+    predecessors: dict[int, list[tuple[int, int]]] = {state: [] for state in table}
+    frontier: deque[int] = deque()
     plan = np.zeros(len(table), np.int64)
-    known = set()
+    planned = set()
     for state, actions in table.items():
         for action, outcomes in actions.items():
             _, after, _, delivered = outcomes[0]
-            if delivered and state not in known:
+            if delivered and state not in planned:
                 plan[state] = action
-                known.add(state)
-                ends.append(state)
+                planned.add(state)
+                frontier.append(state)
             elif not delivered:
-                before[after].append((state, action))
-    while ends:
-        for state, action in before[ends.popleft()]:
-            if state not in known:
-                known.add(state)
+                predecessors[after].append((state, action))
+    while frontier:
+        for state, action in predecessors[frontier.popleft()]:
+            if state not in planned:
+                planned.add(state)
                 plan[state] = action
-                ends.append(state)
+                frontier.append(state)
     return plan

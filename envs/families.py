@@ -1,4 +1,4 @@
-"""What tasks of known families leave out: keys, pace, idle action and success rule, from tables in YAML."""
+"""Defaults for tasks of known families, from YAML tables: keys, pace, idle action, success rule."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from ..files.bounded_files import parse_yaml, read_yaml
 from .success import UNKNOWN
 
 VARIABLE = "TUTELAGE_FAMILIES"
-"""The environment variable that names a table of one's own."""
+"""Environment variable with the path of the user's own table."""
 
 LEFT_OUT = ("controls", "keys", "pace", "actions", "success", "blank_first_frame")
-"""The keys of a task that an entry may give."""
+"""Keys of a task that an entry may provide."""
 
 MOST_ENTRIES, LONGEST_PATTERN = 1000, 200
 
 
 def shipped() -> list[dict[str, Any]]:
-    """Return the table that comes with the package."""
+    """Return the package's own table."""
     return [dict(entry) for entry in _shipped()]
 
 
 def tables() -> list[dict[str, Any]]:
-    """Return the entries of the person's own table, if there is one, and then the package's."""
+    """Return the entries of the user's table, if there is one, followed by the package's."""
     path = os.environ.get(VARIABLE)
     if not path:
         return shipped()
@@ -48,9 +48,9 @@ def tables() -> list[dict[str, Any]]:
 
 
 def checked(entries: Any, where: str) -> list[dict[str, Any]]:
-    """Return entries as they are if each has patterns and known keys; what these hold, the suite checks.
+    """Return entries unchanged if each has patterns and known keys; the suite checks the values.
 
-    Raises TutelageError, which begins with `where`.
+    Raises TutelageError with a message that begins with `where`.
     """
     if not isinstance(entries, list) or len(entries) > MOST_ENTRIES:
         raise TutelageError(f"{where}: expected a list of at most {MOST_ENTRIES:,} entries under families")
@@ -69,25 +69,25 @@ def checked(entries: Any, where: str) -> list[dict[str, Any]]:
 
 
 def completed(task: Mapping[str, Any], entries: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return a task of a suite document with what it leaves out, from the first entries that match its id.
+    """Return a task of a suite document with missing keys filled in from the first matching entries.
 
-    Keys and pace belong together: a task that gives any of `controls`, `keys`, `pace` gets none of these.
+    `controls`, `keys` and `pace` belong together: a task that gives one of them gets none of the others.
     """
     env_id = str(task.get("env", "")).rpartition(":")[2]
     gives_play = any(key in task for key in _PLAY)
-    full = dict(task)
+    task_document = dict(task)
     for entry in entries:
         if any(fnmatchcase(env_id, pattern) for pattern in entry["env"]):
             for key in LEFT_OUT:
                 if key in entry and not (gives_play and key in _PLAY):
-                    full.setdefault(key, entry[key])
-    return full
+                    task_document.setdefault(key, entry[key])
+    return task_document
 
 
 def rule_of(env_id: str, max_steps: int | None = None) -> str:
-    """Return the success rule that the registry knows for an id: its reward threshold, else `unknown`.
+    """Return the success rule from the registry for an id: its reward threshold, else `unknown`.
 
-    The threshold is of whole episodes: a task with a tighter limit of `max_steps` may never reach it.
+    The threshold refers to full episodes: with a tighter limit `max_steps` it may be out of reach.
     """
     spec = gymnasium.registry.get(env_id)
     threshold = None if spec is None else spec.reward_threshold
@@ -97,15 +97,15 @@ def rule_of(env_id: str, max_steps: int | None = None) -> str:
 
 
 def known_rule(env_id: str, max_steps: int | None = None) -> str:
-    """Return the success rule of a bare id: its family's, else what the registry knows, else `unknown`.
+    """Return the success rule of a bare id: from its family, else from the registry, else `unknown`.
 
-    A package that registers the id must have been imported.
+    The package that registers the id must have been imported.
     """
     return str(completed({"env": env_id}, tables()).get("success", rule_of(env_id, max_steps)))
 
 
 def action_names(env: gymnasium.Env[Any, Any]) -> tuple[str, ...]:
-    """Return what an environment calls the actions of its Discrete space, if it says so as Atari's do."""
+    """Return the environment's names of its Discrete actions, if it has Atari's `get_action_meanings`."""
     if not env.has_wrapper_attr("get_action_meanings"):
         return ()
     with warnings.catch_warnings():

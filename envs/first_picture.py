@@ -1,4 +1,4 @@
-"""A program that draws the first picture of a task: `rendering` tries drivers with it."""
+"""Program that renders the first frame of a task; `rendering` runs it to try out drivers."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from .task_env import TaskEnv
 
 
 def _main() -> None:
-    """Draw the first picture of the task on standard input; status 0 says that it shows something."""
-    plain = json.load(sys.stdin)
-    environment = TaskEnv(Task(**plain | {"success": SuccessRule(plain["success"])}), rgb=True)
+    """Render the first frame of the task on standard input; exit status 0 if it is not blank."""
+    document = json.load(sys.stdin)
+    environment = TaskEnv(Task(**document | {"success": SuccessRule(document["success"])}), rgb=True)
     environment.reset(0)
     frame = environment.frame()
     environment.close()

@@ -1,4 +1,4 @@
-"""A place in an environment's info: keys one after another, written `info.a['b c'][0]`; and what it holds."""
+"""A path into an environment's info dict, written `info.a['b c'][0]`, and how it is read."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from ..errors import EnvironmentFailure, brief, nearest
 
 @dataclass(frozen=True)
 class InfoPath:
-    """Keys that lead to a number or flag in info."""
+    """The keys that lead to a number or flag in info."""
 
     keys: tuple[str | int, ...]
 
     @property
     def text(self) -> str:
-        """The place as a rule writes it."""
+        """The path as written in a rule."""
         return "info" + "".join(f".{key}" if _is_name(key) else f"[{key!r}]" for key in self.keys)
 
     def read(self, info: Mapping[str, Any]) -> float:
-        """Return the number there, 1 or 0 for a flag; NaN where nothing, or None, is there.
+        """Return the number at the path, 1 or 0 for a flag; NaN if it is absent or None.
 
-        Raises EnvironmentFailure where something else is.
+        Raises EnvironmentFailure for any other value.
         """
         value: Any = info
         for key in self.keys:
@@ -42,24 +42,24 @@ class InfoPath:
         return float(array.reshape(()))
 
     def missing_key(self, info: Mapping[str, Any]) -> str:
-        """Say which key is not there, which are, and the nearest; "" where all are there."""
+        """Describe the first missing key: the keys present and the nearest one; "" if none is missing."""
         value: Any = info
         for key in self.keys:
             inner = _part(value, key)
             if inner is None:
                 names = [str(name) for name in value] if isinstance(value, Mapping) else []
-                there = f"got keys {', '.join(names[:20])}" if names else "got none"
-                return f"{there}{nearest(str(key), names)}"
+                keys_found = f"got keys {', '.join(names[:20])}" if names else "got none"
+                return f"{keys_found}{nearest(str(key), names)}"
             value = inner
         return ""
 
 
 def resembling(path: InfoPath, infos: Iterable[Mapping[str, Any]]) -> str:
-    """Return what `missing_key` says of the first info whose keys resemble the missing one, else ""."""
+    """Return `missing_key` of the first info that has a key similar to the missing one, else ""."""
     for info in infos:
-        what = path.missing_key(info)
-        if "did you mean" in what:
-            return what
+        message = path.missing_key(info)
+        if "did you mean" in message:
+            return message
     return ""
 
 
@@ -68,7 +68,7 @@ def _is_name(key: str | int) -> bool:
 
 
 def _part(value: Any, key: str | int) -> Any:
-    """Return what stands at a key of a mapping, or at a place of a sequence or array; None for nothing."""
+    """Return the item at a key of a mapping or an index of a sequence or array; None if absent."""
     if isinstance(value, Mapping):
         return value.get(key)
     if isinstance(value, Sequence | np.ndarray) and not isinstance(value, str) and isinstance(key, int):

@@ -1,4 +1,4 @@
-"""Whatever an environment renders → a picture `[H, W, 3]` of uint8, or text that a page shows as text."""
+"""Convert what an environment renders to uint8 `[H, W, 3]`, or to text that a page shows as text."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from PIL import Image, ImageDraw, ImageFont
 from ..errors import TutelageError
 
 CELL = (8, 16)
-"""Pixels of one letter (width, height) where text is drawn as a picture."""
+"""Size of a character cell in pixels (width, height), where text is drawn as a picture."""
 
 RENDER_MODES = ("rgb_array", "rgb_array_list", "ansi")
-"""Render modes that a page can show, the best first."""
+"""Render modes that a page can show, in order of preference."""
 
 _COLOR = re.compile(r"\x1b\[([0-9;]*)m")
 _ESCAPE = re.compile(r"\x1b(\[[0-9;?]*[@-~]|[@-_])")
@@ -26,11 +26,11 @@ _PALETTE = (
 
 
 def to_picture(rendered: Any, name: str) -> np.ndarray | str:
-    """Convert what `render()` gave to uint8 `[H, W, 3]`; text stays text.
+    """Convert the result of `render()` to uint8 `[H, W, 3]`; text stays text.
 
-    Takes RGB, RGBA (over white), gray `[H, W]` or `[H, W, 1]`, channels first, booleans, floats in [0, 1] or
-    [0, 255], 16-bit integers, PIL images, and lists of these (the last one). Raises TutelageError, which
-    begins with `name`, for anything else.
+    Accepts RGB, RGBA (over white), gray `[H, W]` or `[H, W, 1]`, channels first, booleans, floats in [0, 1]
+    or [0, 255], 16-bit integers, PIL images, and lists of these (the last one). Raises TutelageError,
+    beginning with `name`, for anything else.
     """
     if isinstance(rendered, str):
         return rendered
@@ -53,7 +53,7 @@ def to_picture(rendered: Any, name: str) -> np.ndarray | str:
 
 
 def text_picture(text: str) -> np.ndarray:
-    """Draw text in cells of one width, uint8 `[H, W, 3]`; colors that terminals know are drawn."""
+    """Draw text in fixed-width cells, uint8 `[H, W, 3]`; the eight ANSI colors are drawn."""
     lines = _colored_lines(text)
     width = max((len(line) for line in lines), default=1) or 1
     image = Image.new("RGB", (width * CELL[0], max(1, len(lines)) * CELL[1]), "white")
@@ -68,7 +68,7 @@ def text_picture(text: str) -> np.ndarray:
 
 
 def text_size(text: str) -> tuple[int, int]:
-    """Return width and height in pixels of text that is drawn in cells."""
+    """Return width and height, in pixels, of text drawn by `text_picture`."""
     lines = _ESCAPE.sub("", text.replace("\t", "    ")).split("\n")
     return max(1, *map(len, lines)) * CELL[0], len(lines) * CELL[1]
 
@@ -99,7 +99,7 @@ def _pieces(line: str) -> list[tuple[str, list[int]]]:
 
 
 def _bytes(array: np.ndarray, name: str) -> np.ndarray:
-    """Scale an array's own range to uint8."""
+    """Scale an array to uint8, according to its dtype and range."""
     if array.dtype == np.uint8:
         return array
     if array.dtype == bool:

@@ -1,4 +1,4 @@
-"""Try a suite before anything is written: environments begin, keys are actions, experts exist."""
+"""Try out a suite before anything is written: environments start, keys map to actions, experts exist."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .web.browser import close_shared
 
 _STEPS = 3
 PROBED = 200
-"""Random steps at most in which what a success rule reads from info should show."""
+"""Most random steps within which the info keys that a success rule reads should appear."""
 
 
 def rehearse(
@@ -31,22 +31,22 @@ def rehearse(
     people: bool = False,
     failures: dict[str, str] | None = None,
 ) -> list[str]:
-    """Begin an episode of each task, read its keys, and make the experts of the tasks named in `experts`.
+    """Start an episode of each task, read its keys, and make the experts of the tasks named in `experts`.
 
-    A few steps are taken: what they give has to be what the spaces declare.
+    Takes a few steps: observations and rewards must match the declared spaces. With `people`, each task must
+    render a frame and have keys.
 
-    With `people`, each task must show a picture and have keys. Returns notes on actions that no key does, and
-    on places in info that a success rule reads and an episode did not show.
-    Where `failures` are asked for, they map each task whose environment fails to what happened.
-    Raises TutelageError for the first mistake, which would otherwise show in the midst of playing, when
-    a store already holds the suite with the mistake in it.
+    Returns notes on actions without a key, and on info paths of a success rule that did not appear in an
+    episode. A dict passed as `failures` receives the id of each task whose environment fails → the reason.
+    Raises TutelageError for the first mistake, which would otherwise surface during play, when a store
+    already holds the faulty suite.
     """
-    named = {suite[task].id for task in experts}
+    expert_tasks = {suite[task].id for task in experts}
     notes: list[str] = []
     try:
         for task in suite:
             try:
-                controls = try_out(task, expert=task.id in named, people=people)
+                controls = try_out(task, expert=task.id in expert_tasks, people=people)
                 if people:
                     notes += [*key_notes(task, controls), *success_notes(task)]
                 notes += info_notes(task)
@@ -55,13 +55,13 @@ def rehearse(
                     raise
                 failures[task.id] = str(error).removeprefix(f"task {task.id!r}: ")
     finally:
-        close_shared()  # people's pages are shown by other processes
+        close_shared()  # the pages of participants run in other processes
     return notes
 
 
 def try_out(task: Task, expert: bool = False, people: bool = False) -> Controls:
-    """Try one task, see `rehearse`; returns its keys."""
-    environment = _made(task, people)
+    """Try out one task, see `rehearse`; returns its controls."""
+    environment = _make_environment(task, people)
     try:
         environment.reset(0)
         controls = environment.controls()
@@ -77,8 +77,8 @@ def try_out(task: Task, expert: bool = False, people: bool = False) -> Controls:
     return controls
 
 
-def _made(task: Task, people: bool) -> TaskEnv:
-    """Make a task's environment; whatever prevents that is a failure of the environment, no other's."""
+def _make_environment(task: Task, people: bool) -> TaskEnv:
+    """Make a task's environment; any TutelageError becomes an EnvironmentFailure."""
     try:
         return TaskEnv(task, rgb=people)
     except (EnvironmentFailure, Untrusted):
@@ -88,7 +88,7 @@ def _made(task: Task, people: bool) -> TaskEnv:
 
 
 def check_playable(task: Task, controls: Controls) -> None:
-    """Raise TutelageError where a person could not act in a task, or nothing would happen without a key."""
+    """Raise TutelageError if a task has no keys, or is real-time and has no idle action."""
     if not controls.bindings and not controls.hands:
         raise TutelageError(
             f"task {task.id!r}: expected keys to play with, got none for {task.env}; give the task "
@@ -102,7 +102,7 @@ def check_playable(task: Task, controls: Controls) -> None:
 
 
 def check_casts(environment: TaskEnv) -> None:
-    """Raise TutelageError where what was observed is not what the space declares, and a cast changes it."""
+    """Raise TutelageError if an observation differs from the declared space so that a cast changes it."""
     for leaf, change in environment.casts.items():
         raise TutelageError(
             f"task {environment.task.id!r}: {leaf or 'the observation'}: {change}; "
@@ -111,7 +111,7 @@ def check_casts(environment: TaskEnv) -> None:
 
 
 def _take_steps(environment: TaskEnv, controls: Controls) -> None:
-    """Take a few steps without a key, else with the first key, to see what they give."""
+    """Take a few steps with the idle action, else the first key's action, to check their results."""
     row = controls.idle or next((binding.action for binding in controls.bindings), None)
     if row is None or controls.hands:
         return
@@ -125,14 +125,14 @@ def _take_steps(environment: TaskEnv, controls: Controls) -> None:
 
 
 def info_notes(task: Task) -> list[str]:
-    """Play an episode of a task whose success rule reads info; say which places it did not show.
+    """Play an episode of a task whose success rule reads info; return notes on paths that did not appear.
 
-    Raises TutelageError for a place with something else than a number, and for one that does not show while
-    another key resembles it.
+    Raises TutelageError for a path whose value is not a number, and for a missing path that resembles another
+    key.
     """
     if not task.success.paths:
         return []
-    missing, infos = _unseen(task)
+    missing, infos = _missing_paths(task)
     for path in missing:
         if near := resembling(path, infos):
             raise TutelageError(
@@ -145,8 +145,8 @@ def info_notes(task: Task) -> list[str]:
     ]
 
 
-def _unseen(task: Task) -> tuple[list[InfoPath], list[Mapping[str, Any]]]:
-    """Take random actions until every place was there, or the episode is over; return what was not."""
+def _missing_paths(task: Task) -> tuple[list[InfoPath], list[Mapping[str, Any]]]:
+    """Take random actions until every path appeared or the episode ends; return missing paths and infos."""
     environment = TaskEnv(task)
     missing, infos = [*task.success.paths], list[Mapping[str, Any]]()
     try:
@@ -172,9 +172,9 @@ def _number(task: Task, path: InfoPath, info: Mapping[str, Any]) -> float:
 
 
 def check_picture(task: Task, environment: TaskEnv) -> None:
-    """Draw the first picture; where it fails or is of one color, look for drivers that draw it.
+    """Render the first frame; if that fails or the frame is blank, search for drivers that draw it.
 
-    What is found holds for the processes to come. Raises TutelageError where nothing draws.
+    Drivers found are set for this process and its children. Raises TutelageError if none draws.
     """
     problem: TutelageError
     try:
@@ -202,7 +202,7 @@ _PICTURES = (
 
 
 def key_notes(task: Task, controls: Controls) -> list[str]:
-    """Say which actions no key does, and what to do about it; an empty list where all can be done."""
+    """Return a note on the actions that no key reaches; an empty list if there are none."""
     if not controls.unreached:
         return []
     return [
@@ -212,7 +212,7 @@ def key_notes(task: Task, controls: Controls) -> list[str]:
 
 
 def success_notes(task: Task) -> list[str]:
-    """Say where no success rule is known, and what to do about it."""
+    """Return a note if no success rule is known, with the remedy."""
     if task.success.is_known:
         return []
     return [

@@ -1,4 +1,4 @@
-"""Gymnasium's registry, with what the environment packages that we know add to it."""
+"""Gymnasium's registry, including the environments of the packages that we know."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .rendering import prepare
 
 
 def registry() -> dict[str, Any]:
-    """Return Gymnasium's registry after the environment packages we know have added theirs."""
+    """Return Gymnasium's registry after importing the environment packages that we know."""
     if importlib.util.find_spec("minigrid"):
         importlib.import_module("minigrid")
         # its level generator prints each rejected layout; a thousand episodes would flood the terminal
@@ -25,15 +25,15 @@ def registry() -> dict[str, Any]:
 
 
 def registry_with(env_id: str) -> dict[str, Any]:
-    """Return Gymnasium's registry; it imports the packages that we know only where the id needs them."""
+    """Return Gymnasium's registry; import the packages that we know only if the id needs them."""
     needless = env_id in gymnasium.registry and "minigrid" not in sys.modules
     return gymnasium.registry if needless else registry()
 
 
 def register(modules: Sequence[str]) -> None:
-    """Import modules that are trusted, so that they register environments; one that fails registers none."""
+    """Import trusted modules, which register environments; a module that fails is skipped."""
     registry()
     prepare(lambda: bool(modules) and importlib.util.find_spec("mujoco") is not None)
     for module in modules:
-        with contextlib.suppress(Exception):  # it is said when the environment is made
+        with contextlib.suppress(Exception):  # reported when the environment is made
             importlib.import_module(module)

@@ -1,4 +1,4 @@
-"""Where pictures are drawn on a machine without a display: the drivers of SDL and OpenGL, found by trying."""
+"""Rendering on a machine without a display: SDL and OpenGL drivers, found by trying."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from .task import Task
 
 SDL, OPENGL = "SDL_VIDEODRIVER", "MUJOCO_GL"
 CHOSEN = "TUTELAGE_DRIVERS"
-"""The environment variable that names those of the drivers that were chosen here and not by the person."""
+"""Environment variable that names the driver variables which were set here and not by the user."""
 
 SDL_DRIVERS = ("offscreen,dummy", "offscreen", "dummy", "")
-"""What SDL is asked to draw with, the best first: some packages show nothing with `dummy` alone."""
+"""SDL drivers in order of preference; some packages draw nothing with `dummy` alone."""
 
 OPENGL_DRIVERS = ("egl", "osmesa", "glfw")
-"""What MuJoCo is asked to draw with, the best first; the last needs a display."""
+"""MuJoCo's OpenGL drivers in order of preference; the last needs a display."""
 
 _USES_OPENGL = "import mujoco; context = mujoco.GLContext(16, 16); context.make_current()"
 _TRIAL_SECONDS = 120.0
 
 
 def prepare(uses_opengl: Callable[[], bool]) -> None:
-    """Set what must stand before a package that draws is imported; what the person has set is kept.
+    """Set environment variables that rendering packages read at import; the user's settings are kept.
 
-    Without a display, SDL draws off screen, and MuJoCo with the first driver that works in a process of its
-    own, which is tried once where `uses_opengl()` says that a task may need it.
+    Without a display, SDL draws off screen, and MuJoCo uses the first driver that works in a subprocess,
+    which is tried once, if `uses_opengl()` returns that a task may need it.
     """
     os.environ.setdefault("SDL_AUDIODRIVER", "dummy")
     os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
@@ -44,24 +44,25 @@ def prepare(uses_opengl: Callable[[], bool]) -> None:
 
 
 def has_display() -> bool:
-    """Say whether the desktop of this machine is at hand."""
+    """Return whether an X11 or Wayland display is available."""
     return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
 def drivers() -> dict[str, str]:
-    """Return the drivers that are set, for a process that inherits nothing."""
+    """Return the driver variables that are set, for a process that inherits no environment."""
     return {name: os.environ[name] for name in (SDL, OPENGL, CHOSEN) if name in os.environ}
 
 
 def own_drivers() -> dict[str, str]:
-    """Return the drivers that the person has set, which hold for other machines as well."""
+    """Return the driver variables that the user set, which apply to other machines as well."""
     return {name: value for name, value in drivers().items() if name != CHOSEN and not _is_chosen(name)}
 
 
 def adopt(chosen: Mapping[str, str]) -> None:
-    """Draw with these from now on, here and in processes to come; an empty value unsets a variable.
+    """Set driver variables for this process and its children; an empty value unsets a variable.
 
-    They count as chosen here, but for what `drivers` of another process gave, which says whose choice it was.
+    They are marked as chosen here, unless they come from `drivers()` of another process, which includes
+    CHOSEN.
     """
     for name, value in chosen.items():
         if value:
@@ -74,16 +75,16 @@ def adopt(chosen: Mapping[str, str]) -> None:
 
 
 def is_blank(frame: np.ndarray | str) -> bool:
-    """Say whether a picture `[H, W, 3]` is of one color, or a text has nothing but spaces."""
+    """Return whether a picture `[H, W, 3]` has a single color, or a text only whitespace."""
     if isinstance(frame, str):
         return not frame.strip()
     return bool((frame == frame[:1, :1]).all())
 
 
 def find_drivers(task: Task) -> dict[str, str] | None:
-    """Try a task's first picture with other drivers, in processes of their own; None where none draws.
+    """Render a task's first frame with other drivers, each in a subprocess; None if none draws.
 
-    Only those are tried that the person has not set, of libraries that this process has loaded.
+    Tries only variables that the user has not set, of libraries that this process has loaded.
     """
     if sys.platform != "linux":
         return None
@@ -108,22 +109,22 @@ def _draws_with(driver: str) -> bool:
 
 
 def _draws(task: Task, chosen: Mapping[str, str]) -> bool:
-    plain = asdict(task) | {"success": task.success.text}
+    fields = asdict(task) | {"success": task.success.text}
     try:
-        document = exact_json(plain)
-    except (TypeError, ValueError):  # arguments that no file can hold: from a program, not a suite
+        document = exact_json(fields)
+    except (TypeError, ValueError):  # arguments from a program, which JSON cannot represent
         return False
     return _ends_well(["-m", f"{__package__}.first_picture"], chosen, document)
 
 
 def _ends_well(command: list[str], chosen: Mapping[str, str], document: str) -> bool:
-    """Run Python with other drivers; says whether it ended with status 0, in time."""
+    """Run Python with other drivers; returns whether it exited with status 0 within the time limit."""
     variables = {**os.environ, **chosen}
     for name in [name for name, value in chosen.items() if not value]:
         del variables[name]
     variables[CHOSEN] = " ".join(chosen)
     try:
-        done = subprocess.run(
+        process = subprocess.run(
             [sys.executable, *command],
             input=document,
             env=variables,
@@ -135,4 +136,4 @@ def _ends_well(command: list[str], chosen: Mapping[str, str], document: str) -> 
         )
     except (OSError, subprocess.TimeoutExpired):
         return False
-    return done.returncode == 0
+    return process.returncode == 0

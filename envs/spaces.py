@@ -1,4 +1,4 @@
-"""Any Gymnasium space as a flat list of named leaves, and its values as one array (or string) a leaf."""
+"""Flatten any Gymnasium space to named leaves, and its values to one array (or string) per leaf."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ Observation = dict[str, Any]
 class Leaf:
     """One indivisible part of a space.
 
-    `path` is `""` for a bare space, `"image"` or `"hand/0"` inside a Dict or Tuple; see `join_path` for keys
-    that are no plain names.
+    `path` is `""` for a bare space, `"image"` or `"hand/0"` inside a Dict or Tuple; `join_path` escapes other
+    keys.
     """
 
     path: str
@@ -34,12 +34,12 @@ class Leaf:
 
     @property
     def is_words(self) -> bool:
-        """Whether the leaf is text that a person reads, not a document of data."""
+        """Whether the leaf is text for people, not serialized data."""
         return self.is_text and not isinstance(self.space, JSONText)
 
 
 class JSONText(spaces.Space[str]):
-    """A space of strings that hold data (JSON), not words."""
+    """A space of strings that hold serialized data (JSON), not words."""
 
     def __init__(self, seed: int | np.random.Generator | None = None) -> None:
         super().__init__((), np.str_, seed)
@@ -50,22 +50,22 @@ class JSONText(spaces.Space[str]):
 
 
 def is_text(space: spaces.Space[Any]) -> bool:
-    """Say whether the space's values are strings (Gymnasium's Text, minigrid's MissionSpace)."""
+    """Return whether the space's values are strings (Gymnasium's Text, minigrid's MissionSpace)."""
     return isinstance(space, spaces.Text) or (space.dtype is not None and space.dtype.kind == "U")
 
 
 def join_path(path: str, key: Any) -> str:
-    """Return the path of the part `key` inside `path`, unlike that of any other part.
+    """Return the path of part `key` inside `path`; different keys give different paths.
 
-    In a key, "%", "/", ".", control characters and halves of surrogate pairs become "%" and two hexadecimal
-    digits a byte of UTF-8; an empty key is "%".
+    In a key, "%", "/", ".", control characters and lone surrogates are percent-encoded as UTF-8 bytes; an
+    empty key is "%".
     """
     name = escape_key(key)
     return f"{path}/{name}" if path else name
 
 
 def escape_key(key: Any) -> str:
-    """Return a key as a plain name, see `join_path`; different texts become different names."""
+    """Return a key as a plain name, see `join_path`; the mapping is injective."""
     return _ODD.sub(_escaped, str(key)) or "%"
 
 
@@ -77,17 +77,17 @@ def _escaped(letter: re.Match[str]) -> str:
 
 
 def leaves(space: spaces.Space[Any]) -> tuple[Leaf, ...]:
-    """List the leaves of a space, depth first, in the space's own order.
+    """Return the leaves of a space, depth first, in the space's own order.
 
     Raises TutelageError for Graph, Sequence and OneOf spaces, whose values have no fixed layout, and for keys
-    that are the same as text.
+    that are equal as text.
     """
-    listed = _leaves(space, "")
-    paths = [leaf.path for leaf in listed]
+    all_leaves = _leaves(space, "")
+    paths = [leaf.path for leaf in all_leaves]
     if len(set(paths)) < len(paths):
-        twice = next(path for path in paths if paths.count(path) > 1)
-        raise TutelageError(f"expected keys that differ as text, got {twice!r} twice; rename one")
-    return listed
+        duplicate = next(path for path in paths if paths.count(path) > 1)
+        raise TutelageError(f"expected keys that differ as text, got {duplicate!r} twice; rename one")
+    return all_leaves
 
 
 def _leaves(space: spaces.Space[Any], path: str) -> tuple[Leaf, ...]:
@@ -111,10 +111,10 @@ def _leaves(space: spaces.Space[Any], path: str) -> tuple[Leaf, ...]:
 def flatten(
     space: spaces.Space[Any], value: Any, path: str = "", casts: dict[str, str] | None = None
 ) -> Observation:
-    """Split a value of `space` into its leaves; numbers take the leaf's own dtype and shape.
+    """Split a value of `space` into its leaves; numbers are cast to the leaf's dtype and shape.
 
-    What a cast changes is added to `casts`, leaf path → a sentence, the first time. Raises TutelageError for
-    a value that lacks a part, or whose part is of another size.
+    The first change per leaf is recorded in `casts`: leaf path → description. Raises TutelageError for a
+    value with a missing part or a part of another size.
     """
     if isinstance(space, spaces.Dict | spaces.Tuple):
         flat: Observation = {}
@@ -140,7 +140,7 @@ def flatten(
 
 
 def unflatten(space: spaces.Space[Any], flat: Mapping[str, Any], path: str = "") -> Any:
-    """Put leaves together again into a value that the environment takes: the inverse of `flatten`."""
+    """Rebuild a value of the space from its leaves: the inverse of `flatten`."""
     if isinstance(space, spaces.Dict):
         return {key: unflatten(part, flat, join_path(path, key)) for key, part in space.spaces.items()}
     if isinstance(space, spaces.Tuple):
@@ -152,20 +152,20 @@ def unflatten(space: spaces.Space[Any], flat: Mapping[str, Any], path: str = "")
 
 
 def action_size(space: spaces.Space[Any]) -> int:
-    """Count the numbers an action is made of: 1 for Discrete, k for MultiDiscrete(k), Box(k) or Text(2k)."""
+    """Return the length k of an action row: 1 for Discrete, k for MultiDiscrete(k), Box(k) or Text(2k)."""
     return sum(_size(leaf) for leaf in leaves(space))
 
 
 def whole_numbers(space: spaces.Space[Any]) -> np.ndarray:
-    """Say which numbers of an action row `[k]` are whole: those of leaves of integers."""
+    """Return which entries of an action row are integers, bool `[k]`: those of leaves with integer dtype."""
     kinds = [(leaf, leaf.space.dtype.kind if leaf.space.dtype else "") for leaf in leaves(space)]
     return np.concatenate([np.full(_size(leaf), kind in "iub") for leaf, kind in kinds])
 
 
 def action_to_row(space: spaces.Space[Any], action: Any) -> np.ndarray:
-    """Write an action as one row of float64 `[k]`; exact for float32, integers below 2**53, text.
+    """Encode an action as one row float64 `[k]`; exact for float32, integers below 2**53, and text.
 
-    Raises TutelageError for what a cast to the space's dtype would change.
+    Raises TutelageError for an action that a cast to the space's dtype would change.
     """
     casts: dict[str, str] = {}
     flat = flatten(space, action, casts=casts)
@@ -180,15 +180,15 @@ def action_to_row(space: spaces.Space[Any], action: Any) -> np.ndarray:
 
 
 def row_to_action(space: spaces.Space[Any], row: np.ndarray) -> Any:
-    """Read an action back from its row: the inverse of `action_to_row`."""
+    """Decode an action from its row: the inverse of `action_to_row`."""
     flat: Observation = {}
-    at = 0
+    offset = 0
     for leaf in leaves(space):
         size = _size(leaf)
-        part = np.asarray(row[at : at + size])
+        part = np.asarray(row[offset : offset + size])
         shape, dtype = leaf.space.shape or (), leaf.space.dtype
         flat[leaf.path] = _text(part) if leaf.is_text else part.reshape(shape).astype(dtype)
-        at += size
+        offset += size
     return unflatten(space, flat)
 
 
@@ -226,7 +226,7 @@ def _size(leaf: Leaf) -> int:
 
 
 def _letters(text: str, size: int) -> np.ndarray:
-    """Write a text as `[size]` numbers of two letters each, 21 bits a letter, zeros behind it."""
+    """Encode a text as `[size]` numbers, two characters each, 21 bits a character, zero-padded."""
     codes = np.zeros(2 * size, np.int64)
     codes[: len(text)] = [ord(letter) for letter in text]
     return (codes[::2] + (codes[1::2] << 21)).astype(np.float64)

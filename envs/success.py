@@ -1,7 +1,7 @@
-"""The success rule of a task: one comparison-and-logic expression over the steps of an episode.
+"""The success rule of a task: one expression of comparisons and logic over the steps of an episode.
 
-What is covered: how the episode ended, numbers and flags in `info`, and whether something held at any step.
-What is not: arithmetic, text, and what the observations show.
+Covers: how the episode ended, numbers and flags in `info`, and whether a condition held at any step.
+Does not cover: arithmetic, text, and observations.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from .info_path import InfoPath
 
 NAMES = ("reward", "return", "terminated", "truncated", "steps", "info", "ever")
 UNKNOWN = "unknown"
-"""What stands instead of a rule where nothing says what a success is."""
+"""Placeholder for the rule of a task whose success is not defined."""
 
 _COMPARE: dict[type, Callable[[Any, Any], bool]] = {
     ast.Gt: operator.gt,
@@ -41,9 +41,9 @@ class SuccessRule:
     """A rule such as `reward > 0`, `return >= 475` or `ever(info.success)`, or `unknown`.
 
     `reward` is the last reward, `return` the sum of all, `steps` the number of actions; `info.a.b` is a
-    number or flag in the last step's info, and `ever(rule)` whether a rule held after any step. A place that
-    info does not hold counts as false, and no comparison with it holds. Nothing is ever evaluated as Python.
-    Raises TutelageError when the text is not such a rule.
+    number or flag in the last step's info, and `ever(rule)` whether a rule held after any step. A path that
+    is absent from info counts as false, and every comparison with it is false. The text is never evaluated as
+    Python. Raises TutelageError if the text is not such a rule.
     """
 
     text: str = "reward > 0"
@@ -59,11 +59,11 @@ class SuccessRule:
 
     @property
     def is_known(self) -> bool:
-        """Whether there is a rule; without one, whether an episode succeeded is None."""
+        """Whether there is a rule; without one, the success of an episode is None."""
         return self.text.strip() != UNKNOWN
 
     def outcome(self, success: bool | None) -> bool | None:
-        """Return how an episode counts that may have been given up before its end: None without a rule."""
+        """Return the success of an episode that may have been abandoned (then False); None without a rule."""
         return bool(success) if self.is_known else None
 
     def __call__(
@@ -76,24 +76,24 @@ class SuccessRule:
         steps: int,
         info: Mapping[str, Any] | None = None,
     ) -> bool | None:
-        """Judge the last step as if it were the only one: `ever(rule)` holds if the rule does there.
+        """Evaluate the rule on the last step alone: `ever(rule)` holds if the rule holds there.
 
         Returns None without a rule.
         """
-        watch = SuccessMonitor(self)
-        watch.total, watch.steps = total - reward, steps - 1
-        watch.add(reward, terminated, truncated, info or {})
-        return watch.success
+        monitor = SuccessMonitor(self)
+        monitor.total, monitor.steps = total - reward, steps - 1
+        monitor.add(reward, terminated, truncated, info or {})
+        return monitor.success
 
     @cached_property
     def paths(self) -> tuple[InfoPath, ...]:
-        """What the rule reads from info, each once."""
+        """The info paths that the rule reads, without duplicates."""
         nodes = [node for node in ast.walk(self.tree) if isinstance(node, ast.Attribute | ast.Subscript)]
-        inner = {id(node.value) for node in nodes}  # info.a within info.a.b is no place of its own
+        inner = {id(node.value) for node in nodes}  # info.a within info.a.b is not a path of its own
         return tuple(dict.fromkeys(self.path(node) for node in nodes if id(node) not in inner))
 
     def no_infos(self, steps: int) -> dict[str, np.ndarray]:
-        """Return `Trajectory.infos` of an environment that says nothing in info: NaN at each of the steps."""
+        """Return `Trajectory.infos` of an environment with an empty info: NaN at each of the steps."""
         return {path.text: np.full(steps, np.nan) for path in self.paths}
 
     def judge(
@@ -103,25 +103,24 @@ class SuccessRule:
         truncated: bool,
         infos: Mapping[str, np.ndarray],
     ) -> bool | None:
-        """Say whether an episode that ended was a success.
+        """Return whether a finished episode was a success.
 
-        Returns None without a rule, and where `infos` lack what the rule reads.
-
-        `rewards` holds T numbers, `infos` float64 `[T]` by path, see `SuccessMonitor.infos`.
+        `rewards` holds T numbers; `infos` maps paths to float64 `[T]`, see `SuccessMonitor.infos`. Returns
+        None without a rule, and if `infos` lacks a path that the rule reads.
         """
         if any(path.text not in infos for path in self.paths):
             return None
-        watch, last = SuccessMonitor(self), len(rewards) - 1
-        first = 0 if self.evers else last  # without ever, the last step tells all
+        monitor, last = SuccessMonitor(self), len(rewards) - 1
+        first = 0 if self.evers else last  # without ever, the last step decides
         if first:
             with np.errstate(over="ignore", invalid="ignore"):
-                totals = np.cumsum(rewards[:first])  # one after another, as an environment's steps add up
-            watch.total, watch.steps = float(totals[-1]), first
-        for at in range(first, last + 1):
-            numbers = {path: float(infos[path.text][at]) for path in self.paths}
-            is_last = at == last
-            watch.add_numbers(float(rewards[at]), terminated and is_last, truncated and is_last, numbers)
-        return watch.success
+                totals = np.cumsum(rewards[:first])  # sequential, to round as the step-by-step sum does
+            monitor.total, monitor.steps = float(totals[-1]), first
+        for step in range(first, last + 1):
+            numbers = {path: float(infos[path.text][step]) for path in self.paths}
+            is_last = step == last
+            monitor.add_numbers(float(rewards[step]), terminated and is_last, truncated and is_last, numbers)
+        return monitor.success
 
     @cached_property
     def evers(self) -> tuple[ast.Call, ...]:
@@ -130,7 +129,7 @@ class SuccessRule:
 
     @cached_property
     def tree(self) -> ast.expr:
-        if "return_" in self.text:  # what `return`, a keyword of Python, is called while it is parsed
+        if "return_" in self.text:  # stands for `return`, a Python keyword, while parsing
             raise TutelageError(self._complaint("unknown name 'return_'; did you mean 'return'?"))
         try:
             return ast.parse(re.sub(r"\breturn\b", "return_", self.text), mode="eval").body
@@ -138,7 +137,7 @@ class SuccessRule:
             raise TutelageError(self._complaint("it does not parse")) from None
 
     def _check(self, node: ast.AST, within: str = "") -> None:
-        """Raise TutelageError for what the language does not have; `within` is "ever" inside of one."""
+        """Raise TutelageError for syntax outside the rule language; `within` is "ever" inside an ever()."""
         if isinstance(node, ast.Attribute | ast.Subscript):
             self.path(node)
             return
@@ -179,7 +178,7 @@ class SuccessRule:
             raise TutelageError(self._complaint("ever inside of ever says nothing more; write one"))
 
     def path(self, node: ast.AST) -> InfoPath:
-        """Read `info.a['b c'].d[0]`; raises TutelageError for what hangs on another name, or another key."""
+        """Parse `info.a['b c'].d[0]`; raises TutelageError for a root other than info, or an invalid key."""
         keys: list[str | int] = []
         while isinstance(node, ast.Attribute | ast.Subscript):
             if isinstance(node, ast.Attribute):
@@ -196,15 +195,15 @@ class SuccessRule:
             raise TutelageError(self._complaint("Attribute is not allowed but of info, as in info.success"))
         return InfoPath(tuple(reversed(keys)))
 
-    def _complaint(self, what: str) -> str:
+    def _complaint(self, problem: str) -> str:
         return (
             f"expected a success rule like 'reward > 0' or 'return >= 475' over {', '.join(NAMES)}, "
-            f"got {self.text!r}: {what}"
+            f"got {self.text!r}: {problem}"
         )
 
 
 class SuccessMonitor:
-    """One episode as a rule sees it, step by step."""
+    """Evaluates a rule over one episode, step by step."""
 
     def __init__(self, rule: SuccessRule) -> None:
         self.rule = rule
@@ -215,18 +214,18 @@ class SuccessMonitor:
 
     @property
     def success(self) -> bool | None:
-        """What the rule says after the last step; None without a rule."""
+        """The value of the rule after the last step; None without a rule."""
         return _truth(self._value(self.rule.tree)) if self.rule.is_known else None
 
     def add(self, reward: float, terminated: bool, truncated: bool, info: Mapping[str, Any]) -> None:
-        """Take in a step; raises TutelageError where info holds something else than a number or flag."""
+        """Add a step; raises TutelageError if a path in info holds neither a number nor a flag."""
         numbers = {path: path.read(info) for path in self.rule.paths}
         self.add_numbers(float(reward), terminated, truncated, numbers)
 
     def add_numbers(
         self, reward: float, terminated: bool, truncated: bool, numbers: Mapping[InfoPath, float]
     ) -> None:
-        """Take in a step whose info was read before; NaN stands for what it did not hold."""
+        """Add a step whose info has been read already; NaN stands for an absent path."""
         self.total += reward
         self.steps += 1
         for path, number in numbers.items():
@@ -239,11 +238,11 @@ class SuccessMonitor:
             "steps": self.steps,
             **{path: None if math.isnan(number) else number for path, number in numbers.items()},
         }
-        for at, node in enumerate(self.rule.evers):
-            self._held[at] = self._held[at] or _truth(self._value(node.args[0]))
+        for index, node in enumerate(self.rule.evers):
+            self._held[index] = self._held[index] or _truth(self._value(node.args[0]))
 
     def infos(self) -> dict[str, np.ndarray]:
-        """Return what was read from info: path → float64 `[T]`, 1 and 0 for flags, NaN where nothing was."""
+        """Return the values read from info: path → float64 `[T]`, 1 and 0 for flags, NaN if absent."""
         return {path.text: np.array(numbers, np.float64) for path, numbers in self._read.items()}
 
     def _value(self, node: ast.AST) -> Any:
@@ -272,5 +271,5 @@ class SuccessMonitor:
 
 
 def _truth(value: Any) -> bool:
-    """Say whether a value holds; a number that is none (NaN), and what info does not hold, do not."""
+    """Return the truth of a value; NaN and None (absent from info) are false."""
     return value is not None and value == value and bool(value)

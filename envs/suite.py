@@ -1,4 +1,4 @@
-"""YAML → tasks. Says what is wrong with a suite file: the key, the allowed ones, the nearest."""
+"""Parse suites from YAML. Errors name the wrong key, the allowed keys and the nearest one."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from .web.registration import is_web
 
 @dataclass(frozen=True)
 class Suite:
-    """A named list of tasks, and how many test seeds a task its evaluation takes."""
+    """A named list of tasks, and the number of test seeds per task for evaluation."""
 
     name: str
     tasks: tuple[Task, ...]
     episodes: int
     source: Mapping[str, Any]
-    """The YAML document itself, kept so that stores and checkpoints can carry the whole suite."""
+    """The parsed YAML document, so that stores and checkpoints can contain the whole suite."""
 
     def __iter__(self) -> Iterator[Task]:
         return iter(self.tasks)
@@ -92,19 +92,19 @@ _MODELS: dict[str, type[BaseModel]] = {"tasks": _Task, "evaluation": _Evaluation
 
 
 def load_suite(name_or_path: str | Path, rules: Mapping[str, str] | None = None) -> Suite:
-    """Load a suite that comes with the package by name, or any YAML file by path.
+    """Load one of the package's suites by name, or any YAML file by path.
 
-    A registered Gymnasium id (`CartPole-v1`), or a module and an id that it registers
-    (`ale_py:ALE/Pong-v5`), stands for a suite of that one task. A module that the argument names is trusted,
-    and one that a file names where it was installed for Gymnasium; those of stores and checkpoints are not.
-    What tasks of an id or of a file leave out comes from tables of known families and from the registry; the
-    suite's document holds it from then on. A success rule that a file leaves out is the one that `rules` has
-    for the task's id, if any. Raises TutelageError naming the file, the place and the remedy.
+    A registered Gymnasium id (`CartPole-v1`), or a module and an id that it registers (`ale_py:ALE/Pong-v5`),
+    stands for a suite of that one task. Modules named in the argument are trusted, as are modules named in a
+    file if they were installed for Gymnasium; those of stores and checkpoints are not. Keys missing in the
+    tasks are filled in from the tables of known families and from the registry, and are part of the suite's
+    document from then on. `rules` maps task ids to success rules, for files that leave them out. Raises
+    TutelageError naming the file, the place and the remedy.
     """
     path = Path(name_or_path)
     if path.suffix in {".yaml", ".yml"}:
         try:
-            suite = _trusting(suite_from(read_yaml(path), str(path)))
+            suite = _trust_modules(suite_from(read_yaml(path), str(path)))
             note_suite_folder(path.parent)
             return _completed(suite, str(path), rules or {})
         except FileNotFoundError:
@@ -117,7 +117,7 @@ def load_suite(name_or_path: str | Path, rules: Mapping[str, str] | None = None)
     if _MODULE_ID.fullmatch(name) or is_registered(name):
         task_id = re.sub(r"[^A-Za-z0-9._-]", ".", name.rpartition(":")[2])
         document = {"suite": task_id, "tasks": [{"id": task_id, "env": name}]}
-        return _completed(_trusting(suite_from(document), named=True), name, {})
+        return _completed(_trust_modules(suite_from(document), is_named=True), name, {})
     from .registry import registry
 
     raise TutelageError(
@@ -132,13 +132,15 @@ def complete_suite(document: Mapping[str, Any], where: str) -> Suite:
 
 
 def suite_names() -> list[str]:
-    """List the suites that come with the package."""
+    """Return the names of the package's suites."""
     folder = resources.files(__package__).joinpath("suites")
-    return sorted(one.name.removesuffix(".yaml") for one in folder.iterdir() if one.name.endswith(".yaml"))
+    return sorted(
+        entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml")
+    )
 
 
 def suite_summaries() -> list[dict[str, Any]]:
-    """List the suites that come along: name, what its file says about it, ids of its tasks. Makes no task."""
+    """Summarize the package's suites: name, the comment at the head of the file, task ids. Makes no task."""
     summaries = []
     for name in suite_names():
         text = resources.files(__package__).joinpath("suites", f"{name}.yaml").read_text("utf-8")
@@ -150,7 +152,7 @@ def suite_summaries() -> list[dict[str, Any]]:
 
 
 def suite_from(document: Any, where: str = "the suite") -> Suite:
-    """Build a suite from a parsed YAML document; `where` begins the error message."""
+    """Build a suite from a parsed YAML document; `where` prefixes error messages."""
     if not isinstance(document, dict):
         raise TutelageError(f"{where}: expected keys suite and tasks, got {type(document).__name__}")
     document = _with_families(document, where)
@@ -164,9 +166,9 @@ def suite_from(document: Any, where: str = "the suite") -> Suite:
             "or an infinity; write a large number such as 1.0e300, or leave the key out"
         )
     ids = [task.id for task in parsed.tasks]
-    twice = sorted({task_id for task_id in ids if ids.count(task_id) > 1})
-    if twice:
-        raise TutelageError(f"{where}: expected unique task ids, got {twice[0]!r} twice; rename one")
+    duplicates = sorted({task_id for task_id in ids if ids.count(task_id) > 1})
+    if duplicates:
+        raise TutelageError(f"{where}: expected unique task ids, got {duplicates[0]!r} twice; rename one")
     for module in parsed.imports:
         if not _MODULE.fullmatch(module):
             raise TutelageError(f"{where}: expected names of modules under imports, got {module!r}")
@@ -178,20 +180,20 @@ def suite_from(document: Any, where: str = "the suite") -> Suite:
 
 
 def _not_finite(value: Any, place: str = "") -> Iterator[str]:
-    """Yield the places of a document's numbers that are not finite; a task is named by its id."""
+    """Yield the places of non-finite numbers in a document; tasks are named by their id."""
     if isinstance(value, float | np.floating) and not math.isfinite(value):
         yield place
     elif isinstance(value, Mapping):
         for key, part in value.items():
             yield from _not_finite(part, f"{place}.{key}" if place else str(key))
     elif isinstance(value, list | tuple):
-        for at, part in enumerate(value):
-            name = part["id"] if place == "tasks" and isinstance(part, Mapping) else at
+        for index, part in enumerate(value):
+            name = part["id"] if place == "tasks" and isinstance(part, Mapping) else index
             yield from _not_finite(part, f"{place}.{name}")
 
 
 def is_registered(env_id: str) -> bool:
-    """Say whether Gymnasium knows an environment id, after the packages we know have registered theirs."""
+    """Return whether an environment id is registered, after importing the packages that we know."""
     from .registry import registry_with
 
     return env_id in registry_with(env_id)
@@ -201,15 +203,15 @@ _MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 _MODULE_ID = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z0-9][\w./-]*")
 
 
-def _trusting(suite: Suite, named: bool = False) -> Suite:
-    """Trust a suite's modules that were installed for Gymnasium; any, where the argument `named` it."""
+def _trust_modules(suite: Suite, is_named: bool = False) -> Suite:
+    """Trust a suite's modules that were installed for Gymnasium; all of them if the user named them."""
     modules = [module for task in suite for module in (*task.imports, task.env.rpartition(":")[0]) if module]
-    trust([module for module in dict.fromkeys(modules) if named or is_for_gymnasium(module)])
+    trust([module for module in dict.fromkeys(modules) if is_named or is_for_gymnasium(module)])
     return suite
 
 
 def _with_families(document: dict[str, Any], where: str) -> dict[str, Any]:
-    """Return a suite's document after its own `families` have given what its tasks leave out."""
+    """Return a suite's document with its own `families` applied to its tasks."""
     tasks = document.get("tasks")
     if "families" not in document or not isinstance(tasks, list):
         return document
@@ -219,22 +221,22 @@ def _with_families(document: dict[str, Any], where: str) -> dict[str, Any]:
 
 
 def _completed(suite: Suite, where: str, rules: Mapping[str, str]) -> Suite:
-    """Give a suite's tasks what they leave out, from rules by id, the tables of families and the registry.
+    """Fill in the missing keys of a suite's tasks from rules by id, the family tables and the registry.
 
-    Modules that are trusted are imported, since they register reward thresholds.
+    Imports trusted modules, since they register reward thresholds.
     """
     from .registry import register
 
-    full = []
+    task_documents = []
     for task, document in zip(suite.tasks, suite.source["tasks"], strict=True):
-        ruled = {"success": rules[task.id]} if task.id in rules else {}
-        filled = completed(ruled | document, tables())
-        if "success" not in filled:
+        rule = {"success": rules[task.id]} if task.id in rules else {}
+        task_document = completed(rule | document, tables())
+        if "success" not in task_document:
             module, _, env_id = task.env.rpartition(":")
             register([name for name in (*task.imports, module) if name and trusts_module(name)])
-            filled["success"] = rule_of(env_id, task.max_steps)
-        full.append(filled)
-    return suite_from({**suite.source, "tasks": full}, where)
+            task_document["success"] = rule_of(env_id, task.max_steps)
+        task_documents.append(task_document)
+    return suite_from({**suite.source, "tasks": task_documents}, where)
 
 
 def _task(parsed: _Task, where: str) -> Task:
@@ -268,11 +270,11 @@ def _task(parsed: _Task, where: str) -> Task:
 
 
 def _explain(error: ValidationError) -> str:
-    """Turn pydantic's first complaint into ours: place, expected, got, nearest."""
+    """Convert pydantic's first error into our form: place, expected, got, nearest."""
     first = error.errors()[0]
     if first["loc"][-2:] == ("pace", "str"):  # neither "turn" nor a sound mapping: explain the mapping
         mapping = (*first["loc"][:-1], "_Pace")
-        inside = [one for one in error.errors() if one["loc"][:-1] == mapping]
+        inside = [detail for detail in error.errors() if detail["loc"][:-1] == mapping]
         if not inside:
             return f"expected pace turn or {{fps: ..., idle: ...}}, got {brief(first['input'])}"
         first = inside[0]

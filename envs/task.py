@@ -1,4 +1,4 @@
-"""Task: a Gymnasium environment, its arguments, its success rule, its limit and a person's controls."""
+"""Task: a Gymnasium environment with its arguments, success rule, step limit and controls."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class SeedRange:
         return isinstance(seed, int) and self.start <= seed < self.stop
 
     def first(self, count: int, skip: int = 0) -> range:
-        """Return `count` seeds, after passing over `skip`; raises TutelageError past the end."""
+        """Return `count` seeds after the first `skip`; raises TutelageError past the end."""
         if self.start + skip + count > self.stop:
             raise TutelageError(f"{self.name} seeds end at {self.stop}, asked for {skip} + {count}")
         return range(self.start + skip, self.start + skip + count)
@@ -34,21 +34,21 @@ class SeedRange:
 RECORD = SeedRange("record", 0, 1_000_000_000)
 SELECT = SeedRange("select", 1_000_000_000, 1_500_000_000)
 TEST = SeedRange("test", 1_500_000_000, 2_000_000_000)
-SEED_RANGES = {one.name: one for one in (RECORD, SELECT, TEST)}
-"""Where demonstrations, the choice of a checkpoint and reported results take their seeds; disjoint."""
+SEED_RANGES = {seed_range.name: seed_range for seed_range in (RECORD, SELECT, TEST)}
+"""Disjoint seed ranges for demonstrations, checkpoint selection and reported results."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """What is to be done, independent of who does it.
+    """The definition of a task, independent of who plays it.
 
-    `id` is what tables show; `env` is a registered Gymnasium id and `kwargs` its arguments.
-    `max_steps` tightens the environment's own limit. `instruction` is the sentence for environments
-    whose observation holds none. `fps` is None when the task waits for a key, else frames per second,
-    with `idle` the action for "no key". `controls` maps `KeyboardEvent.code` to an action; None asks
-    the environment. `action_names` name a Discrete space's actions. `expert` names an expert. `imports` are
-    modules that register environments; see `admission`. `keys` maps names of actions to keys, for those of
-    them that the environment has. `blank_first_frame` says that a first picture of one color is no mistake.
+    `id` is the name shown in tables; `env` is a registered Gymnasium id and `kwargs` its arguments.
+    `max_steps` tightens the environment's own limit. `instruction` is the sentence for environments whose
+    observation holds none. `fps` is None for a turn-based task, else frames per second, with `idle` the
+    action for "no key". `controls` maps `KeyboardEvent.code` to an action; None means the environment's own.
+    `action_names` name a Discrete space's actions. `expert` names an expert. `imports` are modules that
+    register environments; see `admission`. `keys` maps action names to keys; names that the environment lacks
+    are ignored. `blank_first_frame` allows a first frame of a single color.
     """
 
     id: str
@@ -67,10 +67,9 @@ class Task:
     blank_first_frame: bool = False
 
     def differences(self, other: Task) -> list[str]:
-        """Name what differs of all that decides how an episode of this task goes and is judged.
+        """Return the names of differing fields that affect the course or the outcome of an episode.
 
-        Keys, names of actions, experts and the modules to import do not; nor does it matter whether an id
-        names its module.
+        Ignores keys, action names, experts and imports, and whether an id names its module.
         """
         names = [name for name in _DECISIVE if getattr(self, name) != getattr(other, name)]
         if dict(self.kwargs) != dict(other.kwargs):

@@ -1,4 +1,4 @@
-"""Any registered Gymnasium environment as a task: flat observations, an instruction, an outcome, frames."""
+"""Wrap any registered Gymnasium environment as a task: flat observations, instruction, outcome, frames."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ from .undisturbed import undisturbed
 from .unregistered import why_absent
 
 ACTION = "(action)"
-"""How `TaskEnv.casts` names the action, which no leaf of an observation is called."""
+"""Key of the action in `TaskEnv.casts`; no leaf of an observation has this name."""
 
 DEFAULT_LIMIT = 1000
-"""Steps after which an environment without any limit of its own is truncated."""
+"""Step limit of environments that have none of their own."""
 
 
 @dataclass(frozen=True)
 class StepResult:
-    """What one reset or step gave.
+    """The result of one reset or step.
 
-    `observation` maps leaf paths to arrays or text. `legal` is a boolean mask over a Discrete space's
-    actions when the environment reports one (`info["action_mask"]`), else None.
-    `success` is None until the episode has ended.
+    `observation` maps leaf paths to arrays or text. `legal` is the action mask of a Discrete space, bool, if
+    the environment reports one (`info["action_mask"]`), else None. `success` is None until the episode has
+    ended.
     """
 
     observation: Observation
@@ -58,11 +58,11 @@ class StepResult:
 
 
 class TaskEnv:
-    """One environment of a task, playing one episode after another.
+    """One environment of a task, for one episode after another.
 
-    `rgb=True` makes `frame()` work. Actions are rows `[k]` of float64 (see `spaces.action_to_row`).
-    Raises TutelageError for an unknown id, a missing package or arguments the environment refuses; Untrusted
-    for what would act and was not trusted, see `admission`.
+    `frame()` needs `rgb=True`. Actions are rows float64 `[k]` (see `spaces.action_to_row`). Raises
+    TutelageError for an unknown id, a missing package or arguments that the environment refuses; Untrusted
+    for side effects that are not trusted, see `admission`.
     """
 
     def __init__(self, task: Task, rgb: bool = False) -> None:
@@ -78,42 +78,42 @@ class TaskEnv:
         self._leaves = leaves(self.observation_space)
         self.last_action: np.ndarray | None = None
         self.casts: dict[str, str] = {}
-        """What casts to the declared dtypes changed in this episode: leaf path, or ACTION, → a sentence."""
+        """Changes by casts to the declared dtypes in this episode: leaf path, or ACTION → description."""
         self._whole = whole_numbers(self.action_space)
         self._watch = SuccessMonitor(task.success)
 
     def reset(self, seed: int) -> StepResult:
         """Begin the episode of `seed`."""
         self.forget()
-        if self._played and _remembers(self.env):
+        if self._played and _has_shared_world(self.env):
             self.env.close()
             self.env = _make(self.task, self._rgb)
         self._played = True
         with failures(self.task, "in reset", "start what it needs; its reset must take seed and options"):
             observation, info = self.env.reset(seed=seed)
-        return self.begun(seed, observation, info)
+        return self.finish_reset(seed, observation, info)
 
     def step(self, action: np.ndarray) -> StepResult:
         """Take one action, a row `[k]`."""
-        return self.stepped(action, *self.env.step(row_to_action(self.action_space, action)))
+        return self.finish_step(action, *self.env.step(row_to_action(self.action_space, action)))
 
     def forget(self) -> None:
-        """Forget the last episode."""
+        """Clear the state of the last episode."""
         self.last_action, self.casts = None, {}
         self._watch = SuccessMonitor(self.task.success)
 
     def infos(self) -> dict[str, np.ndarray]:
-        """Return what the success rule has read from info in this episode, see `SuccessMonitor.infos`."""
+        """Return the info values that the success rule read in this episode, see `SuccessMonitor.infos`."""
         return self._watch.infos()
 
-    def begun(self, seed: int, observation: Any, info: dict[str, Any]) -> StepResult:
-        """Tell what the environment's own `reset` gave."""
-        self.limit = _limit(self.task, self.env)  # some environments know theirs only now
-        # some environments draw from their spaces while they run
+    def finish_reset(self, seed: int, observation: Any, info: dict[str, Any]) -> StepResult:
+        """Convert the result of the environment's own `reset`; for callers that reset it themselves."""
+        self.limit = _limit(self.task, self.env)  # some environments set their limit in reset
+        # some environments sample from their spaces during an episode
         self.env.action_space.seed(seed)
         return self._step(observation, 0.0, False, False, info)
 
-    def stepped(
+    def finish_step(
         self,
         action: np.ndarray,
         observation: Any,
@@ -122,7 +122,7 @@ class TaskEnv:
         truncated: bool,
         info: dict[str, Any],
     ) -> StepResult:
-        """Tell what the environment's own `step` gave."""
+        """Convert the result of the environment's own `step`; for callers that step it themselves."""
         self.last_action = action
         self._note_action(action)
         reward, terminated = float(reward), bool(terminated)
@@ -131,15 +131,15 @@ class TaskEnv:
         return self._step(observation, reward, terminated, truncated, info)
 
     def frame(self) -> np.ndarray | str:
-        """Render what a person sees now: uint8 `[H, W, 3]`, or text; see `pictures.to_picture`.
+        """Render the current frame: uint8 `[H, W, 3]`, or text; see `pictures.to_picture`.
 
-        However often it is drawn, the episode goes on the same (`undisturbed`).
+        Rendering does not affect the episode (`undisturbed`).
         """
         with undisturbed(self.env.unwrapped):
             return to_picture(self.env.render(), self.task.env)
 
     def controls(self) -> Controls:
-        """Return the suite's controls for this task, or those found for its action space."""
+        """Return the suite's controls for this task, or default controls for its action space."""
         controls = self._controls()
         missing = unreached(controls, self.action_space, self.task.fps is not None)
         return replace(controls, unreached=tuple(missing))
@@ -177,7 +177,7 @@ class TaskEnv:
             raise TutelageError(f"task {self.task.id!r}: observation {error}") from None
 
     def _note_action(self, action: np.ndarray) -> None:
-        """Note the first number of an action that the environment was given as another, whole one."""
+        """Record the first entry of an action that was truncated to an integer."""
         part = np.asarray(action)[self._whole]
         if part.size and ACTION not in self.casts and (changed := part != np.trunc(part)).any():
             number = part[changed][0]
@@ -196,27 +196,27 @@ def _make(task: Task, rgb: bool) -> gymnasium.Env[Any, Any]:
     if why := why_absent(env_id, registered):
         raise TutelageError(f"task {task.id!r}: {why}")
     kwargs = dict(task.kwargs)
-    given = kwargs.pop("render_mode", None)
+    own_mode = kwargs.pop("render_mode", None)
     with failures(task, "when it was made", "check its kwargs, and what it needs to run"):
         modes = _render_modes(registered[env_id])
         if rgb:
-            return _made(env_id, shown_mode(task, modes, given), kwargs)
+            return _gymnasium_make(env_id, shown_mode(task, modes, own_mode), kwargs)
         try:
-            return _made(env_id, given, kwargs)
+            return _gymnasium_make(env_id, own_mode, kwargs)
         except gymnasium.error.DependencyNotInstalled:
             raise
         except Exception:  # some environments require a render mode, even where no picture is used
-            if given is not None or not (usable := [mode for mode in RENDER_MODES if mode in modes]):
+            if own_mode is not None or not (usable := [mode for mode in RENDER_MODES if mode in modes]):
                 raise
             try:
-                return _made(env_id, usable[0], kwargs)
+                return _gymnasium_make(env_id, usable[0], kwargs)
             except Exception:
-                pass  # it is something else: say what went wrong first
+                pass  # the render mode was not the cause: raise the first error
             raise
 
 
 def _may_use_opengl(task: Task) -> bool:
-    """Say whether a task may draw with MuJoCo: it is there, and the task comes from it or from elsewhere."""
+    """Return whether a task may render with MuJoCo: it is installed, and the task may use it."""
     module, _, env_id = task.env.rpartition(":")
     entry = gymnasium.registry[env_id].entry_point if env_id in gymnasium.registry else ""
     foreign = module or task.imports or "mujoco" in str(entry) or "robotics" in str(entry)
@@ -225,31 +225,33 @@ def _may_use_opengl(task: Task) -> bool:
 
 @contextlib.contextmanager
 def failures(task: Task, phase: str, remedy: str) -> Iterator[None]:
-    """Turn what an environment raises into one line: the task, the phase, what was raised, the remedy."""
+    """Convert an exception of an environment to an EnvironmentFailure: task, phase, exception, remedy."""
     try:
         yield
     except TutelageError:
         raise
-    except gymnasium.error.DependencyNotInstalled as error:  # some find out only at their first reset
+    except (
+        gymnasium.error.DependencyNotInstalled
+    ) as error:  # some environments notice only at their first reset
         remedy = missing_for(task.env) or str(error)
         raise EnvironmentFailure(f"task {task.id!r}: {task.env} needs a missing package: {remedy}") from None
     except ModuleNotFoundError as error:
         remedy = f"{error}; {remedy_for(error)}"
         raise EnvironmentFailure(f"task {task.id!r}: {task.env} needs a missing package: {remedy}") from None
     except Exception as error:
-        what = " ".join(str(error).split()) or "nothing more"
+        message = " ".join(str(error).split()) or "nothing more"
         raise EnvironmentFailure(
-            f"task {task.id!r}: {task.env} failed {phase}: {type(error).__name__}: {what[:500]}; {remedy}"
+            f"task {task.id!r}: {task.env} failed {phase}: {type(error).__name__}: {message[:500]}; {remedy}"
         ) from error
 
 
-def shown_mode(task: Task, modes: Sequence[str], given: str | None) -> str:
-    """Choose a render mode that a page can show; raises TutelageError where an environment has none.
+def shown_mode(task: Task, modes: Sequence[str], own_mode: str | None) -> str:
+    """Choose a render mode that a page can show; raises TutelageError if the environment has none.
 
-    `modes` are those that the environment declares, none where it declares none; `given` is the task's own.
+    `modes` are the declared render modes, possibly none; `own_mode` is the task's own.
     """
-    if given in RENDER_MODES:
-        return str(given)
+    if own_mode in RENDER_MODES:
+        return str(own_mode)
     usable = [mode for mode in RENDER_MODES if mode in modes]
     if modes and not usable:
         raise TutelageError(
@@ -259,7 +261,7 @@ def shown_mode(task: Task, modes: Sequence[str], given: str | None) -> str:
     return usable[0] if usable else RENDER_MODES[0]
 
 
-def _made(env_id: str, mode: str | None, kwargs: dict[str, Any]) -> gymnasium.Env[Any, Any]:
+def _gymnasium_make(env_id: str, mode: str | None, kwargs: dict[str, Any]) -> gymnasium.Env[Any, Any]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -268,11 +270,13 @@ def _made(env_id: str, mode: str | None, kwargs: dict[str, Any]) -> gymnasium.En
             refused = ("unexpected keyword argument 'render_mode'", "takes no arguments")
             if not any(words in str(error) for words in refused):
                 raise
-            return gymnasium.make(env_id, disable_env_checker=True, **kwargs)  # it draws the same way always
+            return gymnasium.make(
+                env_id, disable_env_checker=True, **kwargs
+            )  # it has a single way of rendering
 
 
 def _render_modes(spec: Any) -> tuple[str, ...]:
-    """Return the render modes that an environment's class declares, none where it declares nothing."""
+    """Return the render modes that an environment's class declares, possibly none."""
     creator = spec.entry_point
     if isinstance(creator, str):
         with warnings.catch_warnings():
@@ -282,7 +286,7 @@ def _render_modes(spec: Any) -> tuple[str, ...]:
 
 
 def _import(module: str, task: Task) -> None:
-    """Import a module that was trusted; it registers environments."""
+    """Import a trusted module, which registers environments."""
     try:
         importlib.import_module(module)
     except ModuleNotFoundError as error:
@@ -295,16 +299,16 @@ def _import(module: str, task: Task) -> None:
         ) from None
 
 
-def _remembers(env: gymnasium.Env[Any, Any]) -> bool:
-    """Say whether episodes share a Box2D world, whose solver starts from where the last one left it."""
+def _has_shared_world(env: gymnasium.Env[Any, Any]) -> bool:
+    """Return whether episodes share a Box2D world, whose solver is warm-started from the last episode."""
     return type(getattr(env.unwrapped, "world", None)).__module__.startswith("Box2D")
 
 
 def _limit(task: Task, env: gymnasium.Env[Any, Any]) -> int:
-    own = env.spec.max_episode_steps if env.spec else None
-    if own is None and env.has_wrapper_attr("max_steps"):
-        own = int(env.get_wrapper_attr("max_steps"))
-    limits = [one for one in (own, task.max_steps) if one]
+    own_limit = env.spec.max_episode_steps if env.spec else None
+    if own_limit is None and env.has_wrapper_attr("max_steps"):
+        own_limit = int(env.get_wrapper_attr("max_steps"))
+    limits = [limit for limit in (own_limit, task.max_steps) if limit]
     return min(limits) if limits else DEFAULT_LIMIT
 
 

@@ -1,4 +1,4 @@
-"""A picture that is drawn leaves an environment's random numbers as they were."""
+"""Protect an environment's random generators from being advanced by rendering."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 _DEEPEST = 3
-"""How many attributes away from the environment a generator is looked for."""
+"""Depth of attributes, from the environment, to which generators are searched for."""
 
 _MOST_OBJECTS = 300
 _NOT_FOLLOWED = (ModuleType, type, FunctionType, np.ndarray, np.generic)
@@ -19,10 +19,10 @@ _NOT_FOLLOWED = (ModuleType, type, FunctionType, np.ndarray, np.generic)
 
 @contextlib.contextmanager
 def undisturbed(environment: Any) -> Iterator[None]:
-    """Put back the state of the random generators that an environment holds.
+    """Restore, on exit, the state of the random generators that an environment holds.
 
-    Covers generators of NumPy and of Python that are attributes of the environment, or of objects that are
-    its attributes. Does not cover those in containers or in compiled code, nor the global ones.
+    Covers generators of NumPy and Python that are attributes of the environment or of objects that are its
+    attributes. Does not cover generators in containers or in compiled code, nor the global ones.
     """
     restores = [_restore(generator) for generator in _generators(environment)]
     try:
@@ -33,7 +33,7 @@ def undisturbed(environment: Any) -> Iterator[None]:
 
 
 def _restore(generator: Any) -> Callable[[], None]:
-    """Return what puts a generator's present state back."""
+    """Return a function that restores a generator's current state."""
     if isinstance(generator, random.Random):
         state = generator.getstate()
         return lambda: generator.setstate(state)
@@ -46,18 +46,18 @@ def _restore(generator: Any) -> Callable[[], None]:
 
 
 def _generators(environment: Any) -> Iterator[Any]:
-    waiting, looked = [(_attributes(environment), 0)], {id(environment)}
-    while waiting and len(looked) < _MOST_OBJECTS:
-        attributes, depth = waiting.pop(0)
+    queue, visited = [(_attributes(environment), 0)], {id(environment)}
+    while queue and len(visited) < _MOST_OBJECTS:
+        attributes, depth = queue.pop(0)
         for value in list(attributes.values()):
-            if id(value) in looked or isinstance(value, _NOT_FOLLOWED):
+            if id(value) in visited or isinstance(value, _NOT_FOLLOWED):
                 continue
             if isinstance(value, np.random.Generator | np.random.RandomState | random.Random):
-                looked.add(id(value))
+                visited.add(id(value))
                 yield value
             elif depth + 1 < _DEEPEST and (parts := _attributes(value)):
-                looked.add(id(value))
-                waiting.append((parts, depth + 1))
+                visited.add(id(value))
+                queue.append((parts, depth + 1))
 
 
 def _attributes(holder: Any) -> dict[str, Any]:

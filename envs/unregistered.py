@@ -1,4 +1,4 @@
-"""Environment ids that are not registered here: what is said of them, and which id is really near."""
+"""Error messages for environment ids that are not registered: the remedy, or the nearest id."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from ..errors import closest, nearest
 from ..foreign_code.extras import advice_for, corrected
 
 NEAR = 0.85
-"""How alike two names must be, without their versions, for one to be offered in the other's place."""
+"""Minimal similarity (difflib ratio) of two names without version for a "did you mean"."""
 
 
 def why_absent(env_id: str, registered: Collection[str]) -> str:
-    """Say in one line why an id makes no environment here, and what would help; "" where it is registered."""
+    """Explain in one line why an id is not registered, with the remedy; "" if it is registered."""
     if env_id in registered:
         return ""
     return f"expected a registered Gymnasium id, got {unregistered(env_id, registered)}"
 
 
-def unregistered(env_id: str, registered: Iterable[str], others: Iterable[str] = ()) -> str:
-    """Name an id that is not registered: what brings it, or what is near (`others` too), and the remedy."""
+def unregistered(env_id: str, registered: Iterable[str], other_names: Iterable[str] = ()) -> str:
+    """Describe an unregistered id: the package that provides it, or the nearest name, and the remedy."""
     if advice := advice_for(env_id):
         return f"{env_id!r}{advice}"
-    near = nearest(env_id, others) or nearest_id(env_id, registered)
+    near = nearest(env_id, other_names) or nearest_id(env_id, registered)
     if not near and (advice := corrected(env_id)):
         return f"{env_id!r}{advice}"
     return (
@@ -32,12 +32,12 @@ def unregistered(env_id: str, registered: Iterable[str], others: Iterable[str] =
 
 
 def nearest_id(env_id: str, registered: Iterable[str]) -> str:
-    """Return `"; did you mean 'x'?"` for the id of nearly this name, in its latest version; else ""."""
+    """Return `"; did you mean 'x'?"` for the id of the most similar name, in its latest version, or ""."""
     ids = {_name(registered_id): registered_id for registered_id in registered}
     near = closest(_name(env_id), ids, NEAR)
     return f"; did you mean {ids[near]!r}?" if near else ""
 
 
 def _name(env_id: str) -> str:
-    """Return what an id is called, without its version, which any two ids may share."""
+    """Return an id without its version, in lower case."""
     return re.sub(r"-v\d+$", "", env_id).casefold()

@@ -1,8 +1,8 @@
-"""Gymnasium's classic control tasks as shapes instead of pixels: a few bytes, sharp at any size.
+"""Vector graphics of Gymnasium's classic control tasks: a few bytes a frame, sharp at any size.
 
-Each scene is Gymnasium's own picture, read off its `render()`: the same pixels from left and top, the same
-colours. A scene is bytes: shape after shape, each a letter, three bytes of colour and its numbers, which are
-little-endian int16 in 1/32 pixels; counts are one byte.
+Each scene reproduces Gymnasium's own `render()`: the same pixel coordinates from the top left, the same
+colors. A scene is bytes, shape after shape: a letter, three bytes of color, and numbers as little-endian
+int16 in 1/32 pixels; counts are one byte.
 
     P count x y ...              a filled polygon of `count` points
     C x y radius                 a filled circle
@@ -35,7 +35,7 @@ _BLACK = (0, 0, 0)
 
 @dataclass(frozen=True)
 class VectorScene:
-    """How to draw an environment: `width` and `height` in pixels, and what gives its shapes as they are."""
+    """How to draw an environment: `width` and `height` in pixels, and a function that returns its shapes."""
 
     width: int
     height: int
@@ -43,13 +43,13 @@ class VectorScene:
 
 
 def scene_of(env: gymnasium.Env[Any, Any]) -> VectorScene | None:
-    """Return the scene of an environment, or None if it has only its own pictures."""
-    bare: Any = env.unwrapped
-    found = _SCENES.get(type(bare))
-    if found is None:
+    """Return the scene of an environment, or None if it can only be rendered to pixels."""
+    unwrapped: Any = env.unwrapped
+    entry = _SCENES.get(type(unwrapped))
+    if entry is None:
         return None
-    width, height, draw = found
-    return VectorScene(width, height, lambda: draw(bare))
+    width, height, draw = entry
+    return VectorScene(width, height, lambda: draw(unwrapped))
 
 
 def _cartpole(env: Any) -> bytes:
@@ -89,16 +89,16 @@ def _pendulum(env: Any) -> bytes:
 
 
 def _whirl(size: float, mirrored: bool) -> bytes:
-    """Draw the torque: an arrow of `size` pixels round the axle, three quarters of a circle."""
+    """Draw the torque: an arrow of `size` pixels around the axle, three quarters of a circle."""
     plain = _Flipped(0)
     side = -1 if mirrored else 1
 
     def at(x: float, y: float) -> tuple[float, float]:
-        """Place a point of Gymnasium's `clockwise.png`, which is 329 x 312 and is drawn as a square."""
+        """Transform a point of Gymnasium's `clockwise.png`, which is 329 x 312 and drawn as a square."""
         return 250 + side * (x / 329 - 0.5) * size, 250 + (y / 312 - 0.5) * size
 
     turns = np.linspace(-math.pi / 2, math.pi, 25)
-    ring = [at(173 + 151.5 * math.cos(one), 157 + 151.5 * math.sin(one)) for one in turns]
+    ring = [at(173 + 151.5 * math.cos(angle), 157 + 151.5 * math.sin(angle)) for angle in turns]
     head = [at(22, 110), at(45, 169), at(22, 155), at(0, 169)]
     if size < 1:
         return b""
@@ -141,11 +141,14 @@ def _acrobot(env: Any) -> bytes:
     flip = _Flipped(500)
     first, second = float(env.LINK_LENGTH_1), float(env.LINK_LENGTH_2)
     scale = 500 / ((first + second + 0.2) * 2)
-    one, both = float(env.state[0]), float(env.state[0]) + float(env.state[1])
-    elbow = (first * math.sin(one) * scale, -first * math.cos(one) * scale)
+    first_angle, second_angle = float(env.state[0]), float(env.state[0]) + float(env.state[1])
+    elbow = (first * math.sin(first_angle) * scale, -first * math.cos(first_angle) * scale)
     height = int(250 + scale)  # pygame's lines begin and end in the middle of a pixel
     shapes = [flip.line(_BLACK, 1, [(int(250 - 2.2 * scale), height), (int(250 + 2.2 * scale), height)])]
-    for (x, y), angle, length in (((0, 0), one, first * scale), (elbow, both, second * scale)):
+    for (x, y), angle, length in (
+        ((0, 0), first_angle, first * scale),
+        (elbow, second_angle, second * scale),
+    ):
         link = [(0, -0.1 * scale), (0, 0.1 * scale), (length, 0.1 * scale), (length, -0.1 * scale)]
         shapes.append(flip.polygon((0, 204, 204), _turned(link, angle - math.pi / 2, 250 + x, 250 + y)))
         shapes.append(flip.circle((204, 204, 0), int(250 + x), int(250 + y), int(0.1 * scale)))
@@ -162,13 +165,13 @@ _SCENES: dict[type, tuple[int, int, Callable[[Any], bytes]]] = {
 
 
 def _turned(points: Points, angle: float, x: float, y: float) -> list[tuple[float, float]]:
-    """Turn points round the origin, then move them by (x, y)."""
+    """Rotate points around the origin, then translate them by (x, y)."""
     cos, sin = math.cos(angle), math.sin(angle)
-    return [(x + cos * one - sin * other, y + sin * one + cos * other) for one, other in points]
+    return [(x + cos * px - sin * py, y + sin * px + cos * py) for px, py in points]
 
 
 class _Flipped:
-    """Packs shapes given in pixels from the bottom: pygame's pixel i has its middle at i + 0.5."""
+    """Packs shapes given in pixels from the bottom; the center of pygame's pixel i is at i + 0.5."""
 
     def __init__(self, height: int) -> None:
         self._height = height
@@ -178,7 +181,7 @@ class _Flipped:
         return struct.pack(f"<c3BB{len(numbers)}h", b"P", *color, len(numbers) // 2, *numbers)
 
     def circle(self, color: Color, x: float, y: float, radius: float) -> bytes:
-        # pygame's circle of radius r covers the pixels up to r from its middle one
+        # pygame's circle of radius r covers the pixels up to r from its central one
         numbers = (*self._numbers([(x, y)], False), round((radius + 0.5) * FINE))
         return struct.pack("<c3B3h", b"C", *color, *numbers)
 

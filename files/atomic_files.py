@@ -1,4 +1,4 @@
-"""Write a file whole or not at all, and say it clearly when the disk refuses."""
+"""Write files atomically, with clear errors when the disk refuses."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..errors import TutelageError
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write a whole file or none: temporary name, sync, rename, sync the folder."""
+    """Write a file atomically: temporary name, sync, rename, sync the folder."""
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
         with temporary.open("xb") as file:
@@ -28,9 +28,9 @@ def write_whole(path: Path, data: bytes) -> None:
 
 
 def write_private(path: Path, data: bytes, *, replace: bool = False) -> None:
-    """Write a file that its owner alone can read, whole or not at all.
+    """Write a file with mode 0600 atomically.
 
-    Without `replace`, a file that is there already stays; so does the first one of two processes that try.
+    Without `replace`, an existing file stays; of two concurrent writers, the first wins.
     """
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
@@ -50,7 +50,7 @@ def write_private(path: Path, data: bytes, *, replace: bool = False) -> None:
 
 
 def sync_folder(path: Path) -> None:
-    """Put a folder's own entries on the disk: new, renamed and removed names."""
+    """Sync a folder's entries to the disk: new, renamed and removed names."""
     if os.name == "nt":  # Windows can't open folders
         return
     handle = os.open(path, os.O_RDONLY)
@@ -62,13 +62,13 @@ def sync_folder(path: Path) -> None:
 
 @contextlib.contextmanager
 def disk_errors(path: Path, then: str = "try again") -> Iterator[None]:
-    """Turn what the disk says into one line, a TutelageError; `then` is what to do after the remedy."""
+    """Convert an OSError to a one-line TutelageError; `then` is what to do after the remedy."""
     try:
         yield
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        what = "the disk is full" if full else str(error)
+        cause = "the disk is full" if full else str(error)
         remedy = "free some space" if full else "check that the folder can be written"
         raise TutelageError(
-            f"expected to write to {path}, got: {what}; nothing that was there is lost; {remedy} and {then}"
+            f"expected to write to {path}, got: {cause}; nothing that was there is lost; {remedy} and {then}"
         ) from error

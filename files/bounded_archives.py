@@ -1,4 +1,4 @@
-"""What unpacks (.gz, .zip, .npz, .npy): how much is known before, and never more is unpacked."""
+"""Unpack .gz, .zip, .npz and .npy with limits on the unpacked size, checked before allocating."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _BLOCK = 1 << 20
 _NPY_HEADER = 10_000
 _KINDS = "biufcU"
 _DIRECTORY = 16 << 20
-"""Bytes of an archive's list of members, at most: each takes some fifty."""
+"""Maximal size of an archive's central directory, in bytes; each member takes about fifty."""
 _END, _END_64, _LOCATOR_64 = b"PK\x05\x06", b"PK\x06\x06", b"PK\x06\x07"
 _UNREADABLE = (SyntaxError, tokenize.TokenError, TypeError, KeyError, RecursionError, MemoryError)
 _BROKEN = (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError, zlib.error, ValueError)
 
 
 def gunzip(data: bytes, where: str, limit: int | None = None) -> bytes:
-    """Unpack .gz bytes to `limit` bytes at most (default: `text_bytes`); raises TutelageError."""
+    """Unpack .gz bytes to at most `limit` bytes (default: `text_bytes`); raises TutelageError."""
     most = Limits.current().text_bytes if limit is None else limit
     parts, total = [], 0
     for block in gunzip_blocks(io.BytesIO(data), where):
@@ -39,7 +39,7 @@ def gunzip(data: bytes, where: str, limit: int | None = None) -> bytes:
 
 
 def gunzip_blocks(file: IO[bytes], where: str) -> Iterator[bytes]:
-    """Unpack a .gz file block by block, `expanded_bytes` in all at most; raises TutelageError."""
+    """Unpack a .gz file block by block, at most `expanded_bytes` in total; raises TutelageError."""
     most, total = Limits.current().expanded_bytes, 0
     inflater = zlib.decompressobj(wbits=31)
     pending = file.read(_BLOCK)
@@ -53,7 +53,7 @@ def gunzip_blocks(file: IO[bytes], where: str) -> Iterator[bytes]:
             raise too_large(where, "bytes, unpacked,", most)
         yield block
         pending = inflater.unconsumed_tail or (b"" if inflater.eof else file.read(_BLOCK))
-        if inflater.eof:  # several files may be packed one after another; zeros may follow
+        if inflater.eof:  # concatenated .gz members; zero padding may follow
             pending = (inflater.unused_data or file.read(_BLOCK)).lstrip(b"\0")
             inflater = zlib.decompressobj(wbits=31)
             if not pending:
@@ -63,7 +63,7 @@ def gunzip_blocks(file: IO[bytes], where: str) -> Iterator[bytes]:
 
 
 def open_zip(file: IO[bytes], where: str) -> zipfile.ZipFile:
-    """Open an archive whose list of members is not too long; raises TutelageError."""
+    """Open an archive after checking the size of its central directory; raises TutelageError."""
     if (size := _directory_size(file)) > _DIRECTORY:
         raise too_large(where, f"bytes in the list of members, which has {size:,},", _DIRECTORY)
     try:
@@ -73,7 +73,7 @@ def open_zip(file: IO[bytes], where: str) -> zipfile.ZipFile:
 
 
 def zip_blocks(archive: zipfile.ZipFile, name: str, where: str) -> Iterator[bytes]:
-    """Unpack one member block by block, `expanded_bytes` at most; raises TutelageError."""
+    """Unpack one member block by block, at most `expanded_bytes`; raises TutelageError."""
     most, total = Limits.current().expanded_bytes, 0
     try:
         with archive.open(name) as member:
@@ -89,9 +89,9 @@ def zip_blocks(archive: zipfile.ZipFile, name: str, where: str) -> Iterator[byte
 
 
 def read_npz(data: Any, where: str) -> dict[str, np.ndarray]:
-    """Read .npz bytes: name → array, `allocation_bytes` together at most.
+    """Read .npz bytes: name → array, at most `allocation_bytes` in total.
 
-    Raises TutelageError for objects, for shapes that the bytes do not fill, and for what is no archive.
+    Raises TutelageError for object arrays, shapes that do not match the data, and invalid archives.
     """
     limit, total = Limits.current().allocation_bytes, 0
     arrays: dict[str, np.ndarray] = {}
@@ -104,7 +104,7 @@ def read_npz(data: Any, where: str) -> dict[str, np.ndarray]:
 
 
 def npy_header(file: BinaryIO | IO[bytes], where: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """Read an .npy header: shape, whether in Fortran's order, dtype; raises TutelageError."""
+    """Read an .npy header: shape, whether in Fortran order, dtype; raises TutelageError."""
     try:
         version = np.lib.format.read_magic(file)  # type: ignore[arg-type]
         read = {
@@ -122,31 +122,31 @@ def npy_header(file: BinaryIO | IO[bytes], where: str) -> tuple[tuple[int, ...],
 
 
 def _member(archive: zipfile.ZipFile, name: str, where: str, limit: int) -> np.ndarray:
-    here = f"{name} in {where}"
+    place = f"{name} in {where}"
     try:
         with archive.open(name) as member:
-            shape, fortran, dtype = npy_header(member, here)
+            shape, fortran, dtype = npy_header(member, place)
             size = math.prod(shape) * dtype.itemsize
             if size > limit:
-                raise too_large(here, f"bytes in its arrays, where this one has {size:,},", limit)
+                raise too_large(place, f"bytes in its arrays, where this one has {size:,},", limit)
             flat = np.empty(math.prod(shape), dtype)
             filled = _fill(flat, member)
-            whole = filled == size and not member.read(1)
+            is_complete = filled == size and not member.read(1)
     except TutelageError:
         raise
     except (*_BROKEN, KeyError) as error:
         raise TutelageError(
             f"expected a sound member {name!r} in {where}, got: {_first_line(error)}"
         ) from None
-    if not whole:
+    if not is_complete:
         raise TutelageError(
-            f"expected {counted(size, 'byte')} for {shape} of {dtype} in {here}, got another number"
+            f"expected {counted(size, 'byte')} for {shape} of {dtype} in {place}, got another number"
         )
     return flat.reshape(shape, order="F" if fortran else "C")
 
 
 def _fill(flat: np.ndarray, member: IO[bytes]) -> int:
-    """Read bytes into an array until it is full or they end; returns how many."""
+    """Read bytes into an array until it is full or the member ends; returns their number."""
     view = flat.view(np.uint8).data if flat.nbytes else memoryview(b"")
     filled = 0
     while filled < len(view) and (block := member.read(min(_BLOCK, len(view) - filled))):
@@ -156,18 +156,24 @@ def _fill(flat: np.ndarray, member: IO[bytes]) -> int:
 
 
 def _directory_size(file: IO[bytes]) -> int:
-    """Return the bytes of the list of members as the archive gives it, before anything of it is read."""
+    """Return the size of the central directory as the archive declares it, in bytes, before reading it."""
     size = file.seek(0, 2)
     begin = max(0, size - (1 << 16) - 22 - 76)
     file.seek(begin)
     tail = file.read(size - begin)
     file.seek(0)
-    at = tail.rfind(_END)
-    if at < 0 or at + 22 > len(tail):
+    position = tail.rfind(_END)
+    if position < 0 or position + 22 > len(tail):
         return 0
-    length = int.from_bytes(tail[at + 12 : at + 16], "little")
-    if tail[max(0, at - 20) : at].startswith(_LOCATOR_64) and (at64 := tail.rfind(_END_64, 0, at)) >= 0:
-        length = max(length * (length != 0xFFFFFFFF), int.from_bytes(tail[at64 + 40 : at64 + 48], "little"))
+    length = int.from_bytes(tail[position + 12 : position + 16], "little")
+    if (
+        tail[max(0, position - 20) : position].startswith(_LOCATOR_64)
+        and (position_64 := tail.rfind(_END_64, 0, position)) >= 0
+    ):
+        length = max(
+            length * (length != 0xFFFFFFFF),
+            int.from_bytes(tail[position_64 + 40 : position_64 + 48], "little"),
+        )
     return length
 
 

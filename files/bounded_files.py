@@ -1,4 +1,4 @@
-"""Read files that may come from strangers: regular files only, bounded bytes, nodes, depth and digits.
+"""Read untrusted files: regular files only, with bounded bytes, nodes, depth and digits.
 
 Every limit is multiplied by the environment variable TUTELAGE_LIMITS, which `--limits` sets.
 
@@ -22,15 +22,15 @@ import yaml
 from ..errors import TutelageError
 
 VARIABLE = "TUTELAGE_LIMITS"
-"""The environment variable that multiplies every limit; worker processes inherit it."""
+"""Environment variable with a factor for every limit; worker processes inherit it."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What one file may hold.
+    """Limits on the content of one file.
 
-    `text_bytes` is for YAML and JSON, `expanded_bytes` for all that a file unpacks to, `allocation_bytes` for
-    what is in memory at once: a row group, an array, a member of an archive.
+    `text_bytes` limits YAML and JSON, `expanded_bytes` the total unpacked size of a file, `allocation_bytes`
+    a single allocation: a row group, an array, a member of an archive.
     """
 
     text_bytes: int = 64 << 20
@@ -42,31 +42,30 @@ class Limits:
 
     @classmethod
     def current(cls) -> Limits:
-        """Return the limits times TUTELAGE_LIMITS; raises TutelageError when that is no number."""
-        given = os.environ.get(VARIABLE, "1")
+        """Return the limits times TUTELAGE_LIMITS; raises TutelageError if that is not a valid factor."""
+        text = os.environ.get(VARIABLE, "1")
         try:
-            factor = float(given)
+            factor = float(text)
         except ValueError:
             factor = 0.0
         if not 0 < factor < 1e6:
-            raise TutelageError(f"expected {VARIABLE} to be a factor like 4, got {given!r}")
+            raise TutelageError(f"expected {VARIABLE} to be a factor like 4, got {text!r}")
         default = cls()
         return cls(*(int(getattr(default, name) * factor) for name in cls.__dataclass_fields__))
 
 
-def too_large(where: object, what: str, limit: int) -> TutelageError:
-    """Return the error for a file beyond a limit: `what` names the quantity, such as "bytes"."""
+def too_large(where: object, quantity: str, limit: int) -> TutelageError:
+    """Return the error for a file beyond a limit; `quantity` is a noun such as "bytes"."""
     return TutelageError(
-        f"expected at most {limit:,} {what} in {where}, got more; "
+        f"expected at most {limit:,} {quantity} in {where}, got more; "
         f"if you trust it, raise the limit with --limits 4"
     )
 
 
 def open_regular(path: str | Path) -> BufferedReader:
-    """Open a regular file for reading without waiting for a FIFO or device.
+    """Open a regular file for reading, without blocking on a FIFO or device.
 
-    Raises FileNotFoundError when there is none; TutelageError for anything that is not a regular file, and
-    when it cannot be read.
+    Raises FileNotFoundError if there is none; TutelageError if it is not a regular file or cannot be read.
     """
     try:
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
@@ -81,9 +80,9 @@ def open_regular(path: str | Path) -> BufferedReader:
 
 
 def real_path(path: str | Path) -> Path:
-    """Return the absolute path that links lead to; one that leads to itself stays as it is.
+    """Return the absolute path with links resolved; a link loop stays as it is.
 
-    Raises TutelageError for a path that no system has. (Python's `Path.resolve` raises other errors.)
+    Raises TutelageError for an invalid path. (Python's `Path.resolve` raises other errors.)
     """
     try:
         return Path(os.path.realpath(path))
@@ -110,7 +109,7 @@ def read_text(path: str | Path) -> str:
 
 
 def decode_text(data: bytes, where: object) -> str:
-    """Decode UTF-8; raises TutelageError that says where the first wrong byte is."""
+    """Decode UTF-8; raises TutelageError with the position of the first invalid byte."""
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -123,7 +122,7 @@ def read_yaml(path: str | Path) -> Any:
 
 
 def parse_yaml(text: str, where: str) -> Any:
-    """Parse YAML with plain tags only; raises TutelageError when it is none or beyond a limit."""
+    """Parse YAML with standard tags only; raises TutelageError if it is invalid or beyond a limit."""
     limits = Limits.current()
     if len(text) > limits.text_bytes:
         raise too_large(where, "letters of YAML", limits.text_bytes)
@@ -143,7 +142,7 @@ def read_json(path: str | Path) -> Any:
 
 
 def parse_json(text: str | bytes, where: str) -> Any:
-    """Parse JSON; raises TutelageError when it is none or beyond a limit."""
+    """Parse JSON; raises TutelageError if it is invalid or beyond a limit."""
     limits = Limits.current()
     if len(text) > limits.text_bytes:
         raise too_large(where, "bytes of JSON", limits.text_bytes)
@@ -157,7 +156,7 @@ def parse_json(text: str | bytes, where: str) -> Any:
 
 
 _PLAIN_DIGITS = 18
-"""Below every limit: these integers are read without asking for it."""
+"""Integers up to this many digits are parsed without looking up the limit."""
 
 
 def _bounded_integer(digits: str) -> int:
@@ -170,7 +169,7 @@ def _bounded_integer(digits: str) -> int:
 
 
 class _BoundedLoader(yaml.SafeLoader):
-    """The safe loader, with nodes counted as if every alias were written out."""
+    """The safe loader with limits; nodes are counted with every alias expanded."""
 
     limits: Limits
     where: str
@@ -213,7 +212,7 @@ _BoundedLoader.add_constructor("tag:yaml.org,2002:int", _BoundedLoader.construct
 
 
 def _expanded_size(root: Any, limits: Limits, where: str) -> int:
-    """Count the nodes below `root` with aliases written out; raises TutelageError beyond the limit."""
+    """Count the nodes below `root` with aliases expanded; raises TutelageError beyond the limit."""
     sizes: dict[int, int] = {}
     inside: set[int] = set()
 

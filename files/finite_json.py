@@ -1,4 +1,4 @@
-"""The one place where JSON is written: numbers that are not finite become null."""
+"""The only place where JSON is written: non-finite numbers become null."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 MISSING = "–"
-"""What people read where a number is not finite."""
+"""Text shown to people instead of a non-finite number."""
 
 
 def json_text(
@@ -22,9 +22,9 @@ def json_text(
     is_ascii: bool = True,
     default: Callable[[Any], Any] | None = None,
 ) -> str:
-    """Write a value as JSON that every parser takes: NaN and infinities become null, NumPy types plain ones.
+    """Serialize a value to standard JSON: NaN and infinities become null, NumPy types plain ones.
 
-    `default` converts what JSON does not know, as `json.dumps` does; without it that raises TypeError.
+    `default` converts unknown types, as in `json.dumps`; without it they raise TypeError.
     """
 
     def convert(unknown: Any) -> Any:
@@ -52,16 +52,16 @@ def exact_json(
     is_sorted: bool = False,
     default: Callable[[Any], Any] | None = None,
 ) -> str:
-    """Write a value for a hash, or for a file that only `parse_json` reads back: NaN and infinities stay.
+    """Serialize a value for a hash, or for a file that only `parse_json` reads: NaN and infinities stay.
 
-    Never for a page, a message, an output or a metrics file: other parsers refuse such JSON.
+    Not for pages, messages, output or metrics files: other parsers reject such JSON.
     """
     separators = (",", ":") if is_compact else None
     return json.dumps(value, indent=indent, separators=separators, sort_keys=is_sorted, default=default)
 
 
 def finite(value: Any) -> Any:
-    """Return plain data with None for every number that is not finite."""
+    """Return plain data with None for every non-finite number."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
@@ -72,7 +72,7 @@ def finite(value: Any) -> Any:
 
 
 def number_text(value: float | None, form: str) -> str:
-    """Write a number in a format such as `.2f`; `MISSING` for None and for what is not finite."""
+    """Format a number, e.g. with `.2f`; `MISSING` for None and non-finite numbers."""
     return MISSING if value is None or not math.isfinite(value) else format(value, form)
 
 

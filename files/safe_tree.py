@@ -1,4 +1,4 @@
-"""Remove, list and sync trees of folders without following a link out of them."""
+"""Remove, list and sync folder trees without following links out of them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .atomic_files import disk_errors, sync_folder
 
 
 def refuse_link(path: Path) -> None:
-    """Raise TutelageError when a link stands at `path`: what it leads to is not ours to change."""
+    """Raise TutelageError if `path` is a link: its target must not be changed."""
     if path.is_symlink():
         raise TutelageError(
             f"expected a file or folder of its own at {path}, got a link to {os.readlink(path)}; "
@@ -21,7 +21,7 @@ def refuse_link(path: Path) -> None:
 
 
 def refuse_links_in(folder: Path) -> None:
-    """Raise TutelageError when `folder` holds a link anywhere: writing there would change another place."""
+    """Raise TutelageError if `folder` contains a link at any depth: writing there would change its target."""
     if folder.is_dir():
         for parent, folders, files in os.walk(folder):
             for name in (*folders, *files):
@@ -29,9 +29,9 @@ def refuse_links_in(folder: Path) -> None:
 
 
 def remove_tree(path: Path) -> None:
-    """Remove a folder with all that lies in it, if it is there. Links in it are removed, never followed.
+    """Remove a folder with its content, if it exists. Links in it are removed, never followed.
 
-    Raises TutelageError when a link or a file stands at `path`, and when the disk refuses.
+    Raises TutelageError if `path` is a link or a file, and if the disk refuses.
     """
     refuse_link(path)
     if not path.exists():
@@ -43,7 +43,7 @@ def remove_tree(path: Path) -> None:
 
 
 def files_in(folder: Path) -> Iterator[str]:
-    """Yield the files and links in a folder, by their paths in it: with slashes, sorted."""
+    """Yield the files and links in a folder as relative POSIX paths, sorted within each folder."""
     for parent, folders, files in os.walk(folder):
         folders.sort()
         links = [name for name in folders if Path(parent, name).is_symlink()]
@@ -52,7 +52,7 @@ def files_in(folder: Path) -> Iterator[str]:
 
 
 def sync_tree(folder: Path) -> None:
-    """Put every file and folder of a tree on the disk."""
+    """Sync every file and folder of a tree to the disk."""
     for parent, _, files in os.walk(folder):
         for name in files:
             path = Path(parent, name)

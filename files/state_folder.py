@@ -1,7 +1,7 @@
-"""The person's own folders outside every store: state with a secret key, and a cache that may be deleted.
+"""The user's own folders outside every store: state with a secret key, and a cache that may be deleted.
 
-Covers: another user of the machine can neither read nor plant the key. Does not cover: programs that run as
-the same person.
+Covers: other users of the machine can neither read nor plant the key. Does not cover: programs that run as
+the same user.
 """
 
 from __future__ import annotations
@@ -16,35 +16,35 @@ from ..errors import TutelageError
 from .atomic_files import disk_errors, write_private
 
 STATE_VARIABLE = "TUTELAGE_STATE"
-"""The environment variable that names the state folder, in place of the one below the home folder."""
+"""Environment variable with the path of the state folder, instead of the one below the home folder."""
 CACHE_VARIABLE = "TUTELAGE_CACHE"
-"""The environment variable that names the cache folder."""
+"""Environment variable with the path of the cache folder."""
 _KEY_FILE = "state.key"
 _KEY_BYTES = 32
 
 
 def state_folder() -> Path:
-    """Return the person's state folder, made with mode 0700 if absent.
+    """Return the user's state folder, created with mode 0700 if absent.
 
     `$TUTELAGE_STATE`, else `$XDG_STATE_HOME/tutelage`, else `~/.local/state/tutelage`. Raises TutelageError
-    when it cannot be made or belongs to another user.
+    if it cannot be created or belongs to another user.
     """
-    return _private_folder(_place(STATE_VARIABLE, "XDG_STATE_HOME", (".local", "state")))
+    return _private_folder(_folder_path(STATE_VARIABLE, "XDG_STATE_HOME", (".local", "state")))
 
 
 def cache_folder() -> Path:
-    """Return the person's cache folder, made with mode 0700 if absent.
+    """Return the user's cache folder, created with mode 0700 if absent.
 
     `$TUTELAGE_CACHE`, else `$XDG_CACHE_HOME/tutelage`, else `~/.cache/tutelage`. Errors as `state_folder`.
     """
-    return _private_folder(_place(CACHE_VARIABLE, "XDG_CACHE_HOME", (".cache",)))
+    return _private_folder(_folder_path(CACHE_VARIABLE, "XDG_CACHE_HOME", (".cache",)))
 
 
 def state_key(purpose: str) -> bytes:
-    """Return 32 secret bytes for one purpose: the same at every call by this person on this machine.
+    """Return 32 secret bytes for one purpose, the same at every call by this user on this machine.
 
-    They derive from one random secret, a file of mode 0600 that the first call makes. Raises TutelageError
-    when that file cannot be made or read, or others can read it.
+    They are derived from one random secret, in a file of mode 0600 that the first call creates. Raises
+    TutelageError if that file cannot be created or read, or others can read it.
     """
     path = state_folder() / _KEY_FILE
     with disk_errors(path.parent):
@@ -59,9 +59,9 @@ def state_key(purpose: str) -> bytes:
     return hashlib.blake2b(purpose.encode(), key=secret, digest_size=32, person=b"tutelage.state").digest()
 
 
-def _place(variable: str, standard: str, below_home: tuple[str, ...]) -> Path:
-    if given := os.environ.get(variable):
-        return Path(given).absolute()
+def _folder_path(variable: str, standard: str, below_home: tuple[str, ...]) -> Path:
+    if named := os.environ.get(variable):
+        return Path(named).absolute()
     parent = os.environ.get(standard, "")
     if os.path.isabs(parent):  # the XDG standard: a relative path is ignored
         return Path(parent) / "tutelage"

@@ -1,4 +1,4 @@
-"""Packages that only some verbs need: the extras of tutelage that bring them, said where one is missing."""
+"""Optional packages: the extras of tutelage that install them, and messages when one is missing."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _ENVIRONMENTS = {
     **dict.fromkeys(("LunarLander", "BipedalWalker", "CarRacing"), "Box2D"),
     "tutelage/web.": "miniwob",
 }
-"""How ids begin → the module that their environments need."""
+"""Prefix of ids → the module that their environments need."""
 
 
 _FOREIGN = {
@@ -46,19 +46,19 @@ _FOREIGN = {
         "gymnasium_robotics",
     ),
 }
-"""Patterns of ids → the distribution whose environments they are, and the module that registers them."""
+"""Patterns of ids → the distribution that provides them, and the module that registers them."""
 
 
 def pip_line(module: str) -> str:
-    """Return what to install for a module, "" where no extra brings it."""
+    """Return the pip command that installs a module, "" if no extra does."""
     extra = EXTRAS.get(module)
     return f"pip install 'tutelage[{extra}]'" if extra else ""
 
 
 def missing(error: ImportError) -> TutelageError | None:
-    """Return the error to show where a package of an extra is not installed; None for any other."""
+    """Return the error for a missing package of an extra; None for any other ImportError."""
     module = (error.name or "").partition(".")[0]
-    if not pip_line(module) or find_spec(module) is not None:  # it is there, and broken
+    if not pip_line(module) or find_spec(module) is not None:  # installed, but broken
         return None
     return TutelageError(
         f"expected the package {module}, which this needs, found none; install it: {pip_line(module)}"
@@ -66,7 +66,7 @@ def missing(error: ImportError) -> TutelageError | None:
 
 
 def missing_for(env_id: str) -> str:
-    """Return what to install for an environment whose package is not there; "" where that is not known."""
+    """Return the pip command for an environment whose package is missing; "" if unknown."""
     for beginning, module in _ENVIRONMENTS.items():
         if env_id.startswith(beginning) and find_spec(module) is None:
             return pip_line(module)
@@ -74,7 +74,7 @@ def missing_for(env_id: str) -> str:
 
 
 def advice_for(env_id: str) -> str:
-    """Say what brings an environment that is not registered; "" where no known package does."""
+    """Return advice on how to get an unregistered environment; "" if no known package provides it."""
     if install := missing_for(env_id):
         return f"; {env_id} needs a package that is not installed: {install}"
     for patterns, (distribution, module) in _FOREIGN.items():
@@ -85,11 +85,11 @@ def advice_for(env_id: str) -> str:
 
 
 def corrected(env_id: str) -> str:
-    """Correct the first word of an id, and say what brings it, where a known family has a like name."""
+    """Return a correction of an id's first word to a similar known family, with advice; else ""."""
     begins = [*_ENVIRONMENTS, *(pattern for patterns in _FOREIGN for pattern in patterns)]
     stems = {re.split(r"[-/_*]", begin)[0] for begin in begins}
     stem = re.split(r"[-/_]", env_id)[0]
     if stem in stems or not (near := closest(stem, stems)):
         return ""
-    meant = near + env_id[len(stem) :]
-    return f"; did you mean {meant!r}?{advice_for(meant)}"
+    corrected_id = near + env_id[len(stem) :]
+    return f"; did you mean {corrected_id!r}?{advice_for(corrected_id)}"

@@ -1,6 +1,6 @@
-"""What to do about a module that Python does not find: where it lies, and how it is found there.
+"""Remedies for a module that Python does not find: its location, and how to make Python find it.
 
-The current folder and a suite's are never on `sys.path` by themselves: they may hold a stranger's modules.
+The current folder and a suite's folder are never added to `sys.path`: they may contain untrusted modules.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ _suite_folders: dict[Path, None] = {}
 
 
 def note_suite_folder(folder: Path) -> None:
-    """Look for modules beside the suites of this folder too."""
+    """Add a suite's folder to those searched by `folder_of`."""
     _suite_folders[folder.resolve()] = None
 
 
 def folder_of(module: str) -> Path | None:
-    """Return the folder that holds a module's file or package: the current one or a suite's; None if none."""
+    """Return the folder that contains a module: the current one or a suite's; None if there is none."""
     top = module.partition(".")[0]
     if not top.isidentifier():
         return None
     return next((folder for folder in (Path.cwd(), *_suite_folders) if _holds(folder, top)), None)
 
 
-def remedy_for(error: ModuleNotFoundError, asked: str = "") -> str:
-    """Say how the module that `error` names is found or installed; `asked` is the one that was imported."""
+def remedy_for(error: ModuleNotFoundError, imported: str = "") -> str:
+    """Return how to find or install the module that `error` names; `imported` is the one being imported."""
     if extra := missing(error):
         return str(extra)
-    module = (error.name or asked).partition(".")[0]
+    module = (error.name or imported).partition(".")[0]
     if not _is_found(module) and (folder := folder_of(module)) is not None:
         place = shlex.quote(printable(folder))
         has_project = any((folder / name).is_file() for name in _PROJECT_FILES)
@@ -49,7 +49,7 @@ def remedy_for(error: ModuleNotFoundError, asked: str = "") -> str:
 
 
 def _is_found(module: str) -> bool:
-    """Say whether Python finds the module: then it is one inside it that is missing."""
+    """Return whether Python finds the module; then the missing one is a submodule."""
     try:
         return find_spec(module) is not None
     except (ImportError, ValueError):

@@ -1,4 +1,4 @@
-"""One grid world as a Gymnasium environment; `vector.py` is the same for thousands."""
+"""One grid world as a Gymnasium environment; `vector.py` runs thousands at once."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ from .tile_atlas import pack_view, pack_world
 
 Observed = dict[str, Any]
 TILE = 32
-"""The side of a tile in pixels, unless another is asked for."""
+"""Default side of a tile, in pixels."""
 Actions = IntEnum("Actions", ["left", "right", "forward", "pickup", "drop", "toggle", "done"], start=0)
 
 
 def find_level(name: str, **options: Any) -> Level:
-    """Return a level of the paper by name, with some of its fields changed.
+    """Return a level of the paper by name, with the fields in `options` replaced.
 
-    Raises TutelageError for an unknown name or field, and where no world can be made so.
+    Raises TutelageError for an unknown name or field, and for a level that cannot be generated.
     """
     if name not in LEVELS:
         raise TutelageError(
             f"expected one of the levels {', '.join(LEVELS)}, got {name!r}{nearest(name, LEVELS)}"
         )
-    known = [field.name for field in dataclasses.fields(Level)]
+    fields = [field.name for field in dataclasses.fields(Level)]
     for option in options:
-        if option not in known:
+        if option not in fields:
             raise TutelageError(
-                f"expected options {', '.join(known)}, got {option!r}{nearest(option, known)}"
+                f"expected options {', '.join(fields)}, got {option!r}{nearest(option, fields)}"
             )
     level = dataclasses.replace(LEVELS[name], **options)
     level.check()
@@ -47,7 +47,8 @@ def find_level(name: str, **options: Any) -> Level:
 
 
 def observation_space() -> spaces.Dict:
-    """Return the space of one observation: MiniGrid's image and direction, and the sentence."""
+    """Return the space of one observation: MiniGrid's image and direction, and the instruction."""
+    # every letter that `language` writes
     letters = frozenset(ascii_lowercase + " ,")
     return spaces.Dict(
         {
@@ -59,10 +60,10 @@ def observation_space() -> spaces.Dict:
 
 
 class EpisodeBatch(NamedTuple):
-    """What N episodes of T steps in all showed: T + N observations, one more an episode than it has steps.
+    """Data of N replayed episodes with T steps in total: T + N observations, one more an episode than steps.
 
     `images` uint8 `[T + N, 7, 7, 3]`, `directions` int64 `[T + N]`, `missions` N sentences, `rewards` float64
-    and the flags bool `[T]`.
+    `[T]`, `terminated` and `truncated` bool `[T]`.
     """
 
     images: np.ndarray
@@ -74,15 +75,15 @@ class EpisodeBatch(NamedTuple):
 
 
 class GridEnv(gymnasium.Env[Observed, int]):
-    """A level of BabyAI: MiniGrid's actions, view and rewards, bit for bit.
+    """A BabyAI level with MiniGrid's actions, view and rewards, bit for bit.
 
     `options` change fields of the level (`room_size`, `rows`, `columns`, `distractors`, ...). `perspective`
-    is what `render()` shows with `rgb_array`: what the "agent" sees, or the whole "world" from above.
+    selects what `render()` draws with `rgb_array`: the "agent"'s view, or the whole "world" from above.
     """
 
     metadata = {"render_modes": ["rgb_array", "ansi"], "render_fps": 10}  # noqa: RUF012
     draws_tiles = True
-    """That `tiles` gives what a page draws, see `capabilities.draws_tiles`."""
+    """Marks that `tiles()` returns what a page draws, see `capabilities.draws_tiles`."""
 
     def __init__(
         self,
@@ -100,6 +101,7 @@ class GridEnv(gymnasium.Env[Observed, int]):
         self.action_space = spaces.Discrete(7)
         self.actions = Actions
         self.worlds = empty_worlds(1, self.level.height, self.level.width)
+        # batches of one: the kernels read and write arrays with a leading batch axis
         self._packed = self.level.packed()[None]
         self._mission = ""
         self._images = np.zeros((1, VIEW, VIEW, 3), np.uint8)
@@ -107,16 +109,17 @@ class GridEnv(gymnasium.Env[Observed, int]):
 
     @property
     def max_steps(self) -> int:
-        """The step limit of the present episode: 64 a journey in one room of eight, 576 in nine."""
+        """The step limit of the current episode: 64 a journey in one room of side 8, 576 in nine rooms."""
         return int(self.worlds.state["limits"][0])
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observed, dict[str, Any]]:
         super().reset(seed=seed)
-        chosen = int(self.np_random.integers(2**62)) if seed is None else seed
-        seeds, all_of_them = np.array([chosen], np.int64), np.ones(1, np.bool_)
-        if not reset_all(self.worlds, self._packed, seeds, all_of_them, self._images, self._directions):
+        # the generator of Gymnasium draws only the seed; everything else follows from it
+        episode_seed = int(self.np_random.integers(2**62)) if seed is None else seed
+        seeds, mask = np.array([episode_seed], np.int64), np.ones(1, np.bool_)
+        if not reset_all(self.worlds, self._packed, seeds, mask, self._images, self._directions):
             raise TutelageError(
                 f"expected a level with room for {self.level.distractors} distractors, got rooms of side "
                 f"{self.level.room_size}; ask for fewer distractors or larger rooms"
@@ -138,17 +141,17 @@ class GridEnv(gymnasium.Env[Observed, int]):
         return None
 
     def tiles(self) -> bytes:
-        """Return what `render()` shows as the tiles' numbers, see `tiles`."""
+        """Return what `render()` shows as packed cell codes, see `tile_atlas`."""
         return (pack_view if self.perspective == "agent" else pack_world)(self.worlds, 0)
 
     def get_keys_to_action(self) -> dict[tuple[str, ...], int]:
-        """Return a person's keys, by the names that pygame gives them."""
+        """Return a person's keys, by their pygame names."""
         return {("left",): 0, ("right",): 1, ("up",): 2, ("p",): 3, ("d",): 4, ("space",): 5}
 
     def step_many(self, seeds: np.ndarray, begins: np.ndarray, actions: np.ndarray) -> EpisodeBatch:
-        """Play N whole episodes in one call: seeds `[N]`, actions `[T]`, episode n from `begins[n]` on.
+        """Replay N episodes in one call: seeds `[N]`, actions `[T]`, begins `[N + 1]` (offsets into actions).
 
-        The environment's own episode is over afterwards. See `EpisodeBatch`.
+        Overwrites the environment's own episode. See `EpisodeBatch`.
         """
         steps, episodes = len(actions), len(seeds)
         images = np.zeros((steps + episodes, VIEW, VIEW, 3), np.uint8)
@@ -157,26 +160,27 @@ class GridEnv(gymnasium.Env[Observed, int]):
         missions = []
         spans = zip(begins[:-1].tolist(), begins[1:].tolist(), strict=True)
         for n, (begin, end) in enumerate(spans):
-            seen = slice(begin + n, end + n + 1)
+            # each earlier episode has one observation more than actions, hence the shift by n
+            rows = slice(begin + n, end + n + 1)
             replay_one(
                 self.worlds,
                 self._packed[0],
                 seeds[n],
                 actions[begin:end],
-                images[seen],
-                directions[seen],
+                images[rows],
+                directions[rows],
                 rewards[begin:end],
-                *(one[begin:end] for one in flags),
+                *(flag[begin:end] for flag in flags),
             )
             missions.append(sentence(self.worlds, 0))
         return EpisodeBatch(images, directions, missions, rewards, *flags)
 
     def snapshot(self) -> GridState:
-        """Return the whole state; later steps leave it alone."""
+        """Return a copy of the whole state."""
         return copied(self.worlds)
 
     def restore(self, snapshot: GridState) -> Observed:
-        """Go back to a snapshot of this level; returns what is seen there."""
+        """Restore a snapshot of this level; returns its observation."""
         restore(self.worlds, snapshot)
         observe(self.worlds, self._images, self._directions)
         self._mission = sentence(self.worlds, 0)

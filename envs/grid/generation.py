@@ -1,14 +1,14 @@
-"""How a level's worlds are made: rooms, doors, objects, agent, instruction; a pure function of the dice.
+"""Generate grids of a level: rooms, doors, objects, agent, instruction; a pure function of the seed.
 
-What minigrid throws away and makes anew (blocked ways, pointless instructions) is thrown away here too, so
-that the worlds are spread the same.
+Rejection sampling as in minigrid (blocked paths and pointless instructions are rejected), so that both draw
+from the same distribution.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from .cells import COLOR, COLORS, IS_DOOR, KIND, look
+from .cells import COLOR, COLORS, IS_DOOR, KIND, cell_code
 from .instructions import instruct
 from .kernels import allocating, kernel
 from .levels import (
@@ -29,112 +29,115 @@ from .levels import (
     UNIQUE,
 )
 from .missions import begin
-from .rng import roll, seed
+from .rng import randint, seed
 from .rooms import all_reachable, carve, connect, lock, place, place_agent
 from .state import ANY, PUT_NEXT, GridState
 
-_RED_BALL = look("ball", "red")
-_KEY = look("key")
+_RED_BALL = cell_code("ball", "red")
+_KEY = cell_code("key")
 _GREY = COLORS.index("grey")
 _TRIES = 20_000
 
 
 @kernel
-def generate(worlds: GridState, b: int, level: np.ndarray, value: int) -> bool:
-    """Make world `b` from a packed level and a seed; false if the level is too full to be made."""
-    seed(worlds, b, value)
-    for _ in range(_TRIES):
-        if _attempt(worlds, b, level):
-            _finish(worlds, b, level)
+def generate(grids: GridState, b: int, level: np.ndarray, episode_seed: int) -> bool:
+    """Generate grid `b` from a packed level and a seed; false if the level is too full."""
+    seed(grids, b, episode_seed)
+    for _ in range(_TRIES):  # the generator runs on across rejections
+        if _attempt(grids, b, level):
+            _finish(grids, b, level)
             return True
     return False
 
 
 @kernel
-def _finish(worlds: GridState, b: int, level: np.ndarray) -> None:
-    begin(worlds, b)
+def _finish(grids: GridState, b: int, level: np.ndarray) -> None:
+    # minigrid's step limit: room_size² × rooms for every journey; PUT_NEXT takes two (fetch, carry)
+    begin(grids, b)
     journeys = 0
     for c in range(4):
-        verb = worlds.state[b].clauses[c, 0]
+        verb = grids.state[b].clauses[c, 0]
         journeys += 2 if verb == PUT_NEXT else 1 if verb else 0
-    worlds.state[b].steps = 0
-    worlds.state[b].limits = journeys * level[ROOM_SIZE] ** 2 * level[ROWS] * level[COLUMNS]
+    grids.state[b].steps = 0
+    grids.state[b].limits = journeys * level[ROOM_SIZE] ** 2 * level[ROWS] * level[COLUMNS]
 
 
 @allocating
-def _attempt(worlds: GridState, b: int, level: np.ndarray) -> bool:
-    """Throw one world; false where minigrid would throw again."""
-    gates, walls = carve(worlds, b, level[ROOM_SIZE], level[COLUMNS], level[ROWS])
+def _attempt(grids: GridState, b: int, level: np.ndarray) -> bool:
+    """Draw one grid; false where minigrid would reject it. The order of draws decides what a seed yields."""
+    gates, walls = carve(grids, b, level[ROOM_SIZE], level[COLUMNS], level[ROWS])
     about = level[ABOUT]
-    locked = -1
-    always = about in (LOCKED_DOOR, BEHIND_LOCK)
-    if always or (about == SENTENCE and roll(worlds, b, 100) < level[LOCKED_PERCENT]):
-        locked = lock(worlds, b, gates, walls)
-        if not _place_key(worlds, b, locked):
+    locked = -1  # index of the locked room, -1 for none
+    always_locked = about in (LOCKED_DOOR, BEHIND_LOCK)
+    if always_locked or (about == SENTENCE and randint(grids, b, 100) < level[LOCKED_PERCENT]):
+        locked = lock(grids, b, gates, walls)
+        if not _place_key(grids, b, locked):
             return False
-    elif about != SENTENCE and not place_agent(worlds, b, -1):
+    elif about != SENTENCE and not place_agent(grids, b, -1):
         return False
-    # half the time the locked door is the only one of its colour
-    unlike = ANY
-    if about == LOCKED_DOOR and roll(worlds, b, 2):
-        unlike = COLOR[worlds.state[b].looks[1]]
-    if not connect(worlds, b, gates, walls, locked, unlike):
+    # half the time the locked door is the only one of its color
+    excluded = ANY
+    if about == LOCKED_DOOR and randint(grids, b, 2):
+        excluded = COLOR[grids.state[b].codes[1]]
+    if not connect(grids, b, gates, walls, locked, excluded):
         return False
-    first = _place_objects(worlds, b, level, locked)
-    if first == 0 or ((locked >= 0 or about == SENTENCE) and not place_agent(worlds, b, locked)):
+    first = _place_objects(grids, b, level, locked)
+    if first == 0 or ((locked >= 0 or about == SENTENCE) and not place_agent(grids, b, locked)):
         return False
-    if level[REACHABLE] and all_reachable(worlds, b) != (level[REACHABLE] == ALL_REACHABLE):
+    if level[REACHABLE] and all_reachable(grids, b) != (level[REACHABLE] == ALL_REACHABLE):
         return False
     if level[DOORS_OPEN]:
-        _open_doors(worlds, b)
-    if about == BEHIND_LOCK and not place(worlds, b, locked, _look(worlds, b)):
+        _open_doors(grids, b)
+    if about == BEHIND_LOCK and not place(grids, b, locked, _random_object(grids, b)):
         return False
-    return instruct(worlds, b, level, first, locked)
+    return instruct(grids, b, level, first, locked)
 
 
 @kernel
-def _place_key(worlds: GridState, b: int, locked: int) -> bool:
-    """Put the key of the locked room's door, the world's first object, into another room."""
-    rooms = worlds.state[b].rooms[1] * worlds.state[b].rooms[2]
-    room = (locked + 1 + roll(worlds, b, rooms - 1)) % rooms
-    return place(worlds, b, room, _KEY + COLOR[worlds.state[b].looks[1]] * 3)
+def _place_key(grids: GridState, b: int, locked: int) -> bool:
+    """Place the key of the locked door (object 1) in another room."""
+    rooms = grids.state[b].rooms[1] * grids.state[b].rooms[2]
+    room = (locked + 1 + randint(grids, b, rooms - 1)) % rooms
+    return place(grids, b, room, _KEY + COLOR[grids.state[b].codes[1]] * 3)
 
 
 @kernel
-def _place_objects(worlds: GridState, b: int, level: np.ndarray, locked: int) -> int:
-    """Place the objects; returns the number of the first that an instruction may be about, 0 for no room."""
-    rooms = worlds.state[b].rooms[1] * worlds.state[b].rooms[2]
+def _place_objects(grids: GridState, b: int, level: np.ndarray, locked: int) -> int:
+    """Place the objects; returns the first that an instruction may refer to, 0 if there is no space."""
+    rooms = grids.state[b].rooms[1] * grids.state[b].rooms[2]
+    # doors, and a key if any, came first
     first = 1
-    while worlds.state[b].looks[first]:
+    while grids.state[b].codes[first]:
         first += 1
-    if level[ABOUT] == RED_BALL and not place(worlds, b, 0, _RED_BALL):
+    if level[ABOUT] == RED_BALL and not place(grids, b, 0, _RED_BALL):
         return 0
-    each = level[ABOUT] in (LOCKED_DOOR, BEHIND_LOCK)
-    used = 0
-    for count in range(level[DISTRACTORS] * (rooms if each else 1)):
-        room = count // max(level[DISTRACTORS], 1) if each else roll(worlds, b, rooms)
-        if each and room == locked:
+    per_room = level[ABOUT] in (LOCKED_DOOR, BEHIND_LOCK)
+    used_objects = 0  # bit set over the 18 (type, color) pairs, for UNIQUE
+    for count in range(level[DISTRACTORS] * (rooms if per_room else 1)):
+        # LOCKED_DOOR and BEHIND_LOCK: so many distractors in every room; else in random rooms
+        room = count // max(level[DISTRACTORS], 1) if per_room else randint(grids, b, rooms)
+        if per_room and room == locked:
             continue
-        kind = _look(worlds, b)
-        while level[UNIQUE] and used >> (kind // 3 - _KEY // 3) & 1:
-            kind = _look(worlds, b)
-        used |= 1 << (kind // 3 - _KEY // 3)
+        code = _random_object(grids, b)
+        while level[UNIQUE] and used_objects >> (code // 3 - _KEY // 3) & 1:
+            code = _random_object(grids, b)
+        used_objects |= 1 << (code // 3 - _KEY // 3)
         if level[GREY]:
-            kind = KIND[kind] * 18 + _GREY * 3
-        if not place(worlds, b, room, kind):
+            code = KIND[code] * 18 + _GREY * 3
+        if not place(grids, b, room, code):
             return 0
     return first
 
 
 @kernel
-def _look(worlds: GridState, b: int) -> int:
-    """Throw a key, a ball or a box of any colour."""
-    return _KEY + roll(worlds, b, 18) * 3
+def _random_object(grids: GridState, b: int) -> int:
+    """Draw a key, a ball or a box of any color, uniformly."""
+    return _KEY + randint(grids, b, 18) * 3
 
 
 @kernel
-def _open_doors(worlds: GridState, b: int) -> None:
-    for y in range(worlds.cells.shape[1]):
-        for x in range(worlds.cells.shape[2]):
-            if IS_DOOR[worlds.cells[b, y, x]]:
-                worlds.cells[b, y, x] -= worlds.cells[b, y, x] % 3
+def _open_doors(grids: GridState, b: int) -> None:
+    for y in range(grids.cells.shape[1]):
+        for x in range(grids.cells.shape[2]):
+            if IS_DOOR[grids.cells[b, y, x]]:
+                grids.cells[b, y, x] -= grids.cells[b, y, x] % 3  # state 0 is open

@@ -1,4 +1,4 @@
-"""The decorators of every kernel here: numba, with fewer versions and a cache that is never stale."""
+"""Decorators of the kernels: numba with fewer specializations and a disk cache that is never stale."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from numba import njit, types
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
+# stamp of every source file of the kernels, part of the key of each cached function
 _SOURCES = tuple(
     (file.name, file.stat().st_mtime_ns, file.stat().st_size)
     for file in sorted(Path(__file__).parent.rglob("*.py"))
@@ -17,45 +18,53 @@ _SOURCES = tuple(
 
 
 def kernel(function: Function) -> Function:
-    """Compile a function with numba at its first call; later processes find it in the cache on disk.
+    """Compile a function with numba at its first call; later processes load it from the disk cache.
 
-    Numba would compile it anew for every constant and every width of integer that another kernel calls it
-    with; here those are all one int64 (or bool), which halves the time of a first use. And numba would
-    find a function in its cache after something that it calls was changed in another file; here the cache
-    is good for as long as no file of this folder and below has changed.
+    Numba would specialize on every constant and integer width that another kernel passes; here all integer
+    arguments become int64 (or bool), which halves the time of the first use. Numba would also keep a cached
+    function after a callee in another file changed; here the cache is valid until any file of this folder or
+    below changes.
 
-    References are not counted: numba would do so, atomically, at every array that is taken out of a record
-    or a NamedTuple, which costs three times as long as all that a step does. So a kernel makes no arrays.
+    Reference counting is off: numba counts atomically at every array taken out of a record or a NamedTuple,
+    which costs three times as long as the rest of a step. So a kernel must not allocate arrays.
     """
     return _compiled(function, _nrt=False)
 
 
 def inlined(function: Function) -> Function:
-    """Compile a small kernel into whatever calls it: a call costs some thirty arguments."""
+    """Compile a small kernel and inline it into its callers: a call passes about thirty arguments."""
     return _compiled(function, _nrt=False, forceinline=True)
 
 
 def allocating(function: Function) -> Function:
-    """Compile a kernel that makes arrays, or is given one by a kernel that does; it counts references."""
+    """Compile a kernel that allocates arrays, or receives one from such a kernel; it counts references."""
     return _compiled(function, _nrt=True)
 
 
 def _compiled(function: Function, **options: bool) -> Function:
     settings: Any = {"cache": True, "nogil": True, **options}
     compiled: Any = njit(**settings)(function)
-    template = compiled.get_call_template
+    original_template = compiled.get_call_template
 
-    def for_wide_types(args: Any, kws: Any) -> Any:
-        return template([_widened(one) for one in args], {name: _widened(one) for name, one in kws.items()})
+    # called for calls from other kernels: widen the argument types before numba picks a specialization
+    def template_of_wide_types(args: Any, kws: Any) -> Any:
+        return original_template(
+            [_widened(argument_type) for argument_type in args],
+            {name: _widened(argument_type) for name, argument_type in kws.items()},
+        )
 
-    compiled.get_call_template = for_wide_types
+    compiled.get_call_template = template_of_wide_types
     file = compiled._cache._cache_file
     file._source_stamp = _SOURCES
-    # read first: the rest of a file that another version wrote may name types that are elsewhere now
+    # numba reads the version first: the rest of an older cache file may name types that have moved since
     file._version = (file._version, _SOURCES)
     return compiled  # type: ignore[no-any-return]
 
 
-def _widened(one: Any) -> Any:
-    one = types.unliteral(one)
-    return types.int64 if one in types.integer_domain and one.bitwidth < 64 else one
+def _widened(argument_type: Any) -> Any:
+    argument_type = types.unliteral(argument_type)
+    return (
+        types.int64
+        if argument_type in types.integer_domain and argument_type.bitwidth < 64
+        else argument_type
+    )

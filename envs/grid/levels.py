@@ -1,8 +1,9 @@
-"""The nineteen levels of BabyAI (arXiv 1810.08272), as a table, and any other level of the same kind.
+"""The nineteen levels of BabyAI (arXiv 1810.08272) as a table; other levels of the same form can be built.
 
-Two of them differ from minigrid 3.2.0 on purpose, and are the paper's. There, `Unlock` and `GoToImpUnlock`
-compare room numbers by `is`, which numpy's integers never pass: one key in nine lies behind its own door and
-the level cannot be solved, and the locked room gets distractors too. And minigrid no longer has `PutNext`.
+Two levels deliberately follow the paper instead of minigrid 3.2.0. There, `Unlock` and `GoToImpUnlock`
+compare room indices with `is`, which never holds for NumPy integers: one key in nine lies behind its own door
+and the level cannot be solved, and the locked room gets distractors too. minigrid also no longer has
+`PutNext`.
 """
 
 from __future__ import annotations
@@ -17,18 +18,18 @@ from ...errors import TutelageError
 from .state import GO_TO, OBJECTS, OPEN, PICK_UP, PUT_NEXT
 
 RED_BALL, DISTRACTOR, TWO_DISTRACTORS, DOOR, LOCKED_DOOR, BEHIND_LOCK, SENTENCE = range(7)
-"""What a level's instruction is about."""
+"""What a level's instruction refers to."""
 
 FREE, ALL_REACHABLE, SOME_BLOCKED = range(3)
-"""Whether every object can be reached without moving another."""
+"""Whether every object must be reachable without moving another."""
 
 CLAUSE, BOTH, SEQUENCE = range(3)
-"""The forms of a sentence: one clause; one and another; a then b, or a after b."""
+"""Forms of a sentence: one clause; two joined by "and"; two halves joined by "then" or "after"."""
 
 
 @dataclass(frozen=True)
 class Level:
-    """How the worlds of a level are made. Sides of rooms count both walls, as in minigrid."""
+    """Parameters of a level's generator. `room_size` counts both walls, as in minigrid."""
 
     about: int
     verb: int = GO_TO
@@ -36,25 +37,25 @@ class Level:
     rows: int = 3
     columns: int = 3
     distractors: int = 18
-    """Objects beside those of the instruction; for LOCKED_DOOR and BEHIND_LOCK, so many a room."""
+    """Number of distractors; for LOCKED_DOOR and BEHIND_LOCK, per room."""
     unique: bool = False
-    """No two objects look alike."""
+    """No two objects share type and color."""
     grey: bool = False
     """Distractors are grey."""
     reachable: int = ALL_REACHABLE
     doors_open: bool = False
     locked_percent: int = 0
-    """SENTENCE: how often one room is locked, its key elsewhere."""
+    """SENTENCE: how often, in percent, one room is locked and its key lies elsewhere."""
     verbs: tuple[int, ...] = (GO_TO, PICK_UP, OPEN, PUT_NEXT)
     forms: tuple[int, ...] = (CLAUSE,)
     places: bool = False
-    """SENTENCE: "on your left", "behind you"."""
+    """SENTENCE: descriptions may name a location, e.g. "on your left", "behind you"."""
     into_locked: bool = True
-    """SENTENCE: a description may fit only objects in the locked room."""
+    """SENTENCE: a description may match objects in the locked room only."""
 
     @property
     def height(self) -> int:
-        """Cells from the top wall to the bottom wall."""
+        """Cells from the top wall to the bottom wall; neighboring rooms share a wall."""
         return (self.room_size - 1) * self.rows + 1
 
     @property
@@ -63,23 +64,24 @@ class Level:
         return (self.room_size - 1) * self.columns + 1
 
     def packed(self) -> np.ndarray:
-        """Return what the generator reads: int64 `[PACKED]`, in the order of the fields, sets as bits."""
+        """Return the fields as the generator reads them: int64 `[PACKED]`, in their order, sets as bits."""
         values = [getattr(self, field.name) for field in dataclasses.fields(self)]
-        bits = [sum(1 << one for one in value) if isinstance(value, tuple) else value for value in values]
-        return np.array([int(one) for one in bits], np.int64)
+        bits = [sum(1 << bit for bit in value) if isinstance(value, tuple) else value for value in values]
+        return np.array([int(value) for value in bits], np.int64)
 
     def check(self) -> None:
-        """Raise TutelageError if no world can be made so."""
-        least = {DISTRACTOR: 1, TWO_DISTRACTORS: 2}.get(self.about, 0)
+        """Raise TutelageError if no grid can be generated with these parameters."""
+        fewest = {DISTRACTOR: 1, TWO_DISTRACTORS: 2}.get(self.about, 0)
         rooms = self.rows * self.columns
-        each = rooms if self.about in (LOCKED_DOOR, BEHIND_LOCK) else 1
-        doors = 2 * rooms - self.rows - self.columns
-        most = (18 if self.unique else OBJECTS - 4 - doors) // each
+        copies_per_object = rooms if self.about in (LOCKED_DOOR, BEHIND_LOCK) else 1
+        doors = 2 * rooms - self.rows - self.columns  # at most one in every inner wall
+        # 18 (type, color) pairs; object ids run from 1, and a set of objects has 64 bits
+        most = (18 if self.unique else OBJECTS - 4 - doors) // copies_per_object
         for name, low, high in (
             ("room_size", 4, 40),
             ("rows", 1, 5),
             ("columns", 1, 5),
-            ("distractors", least, most),
+            ("distractors", fewest, most),
         ):
             if not low <= getattr(self, name) <= high:
                 raise TutelageError(f"expected {name} from {low} to {high}, got {getattr(self, name)}")
@@ -113,7 +115,7 @@ LEVELS: dict[str, Level] = {
         _SENTENCE, places=True, forms=(CLAUSE, BOTH, SEQUENCE), into_locked=True
     ),
 }
-"""The paper's levels, in its order."""
+"""The paper's levels, in the paper's order."""
 
 SINGLE_ROOM = [name for name, level in LEVELS.items() if level.rows == level.columns == 1]
 
@@ -121,4 +123,4 @@ SINGLE_ROOM = [name for name, level in LEVELS.items() if level.rows == level.col
     ABOUT, VERB, ROOM_SIZE, ROWS, COLUMNS, DISTRACTORS, UNIQUE, GREY, REACHABLE, DOORS_OPEN, LOCKED_PERCENT,
     VERBS, FORMS, PLACES, INTO_LOCKED,
 ) = range(15)  # fmt: skip
-"""Columns of a packed level."""
+"""Indices into a packed level; their order is that of the fields of Level."""

@@ -1,7 +1,7 @@
-"""What an instruction means: which objects it speaks of, and when each clause is fulfilled.
+"""Semantics of instructions: the objects that a description matches, and when each clause is fulfilled.
 
-The rules are those of minigrid 3.2.0, bit for bit, with their oddities: positions are looked up at the start
-and at every drop only, and a clause does not know what was carried before it was judged for the first time.
+Bit for bit as minigrid 3.2.0, including its quirks: object positions are refreshed at the start and at every
+drop only, and a clause ignores what was carried before it was first evaluated.
 """
 
 from __future__ import annotations
@@ -33,56 +33,59 @@ from .state import (
 )
 
 _ONE = np.uint64(1)
-_NOBODY = np.uint64(0)
+_EMPTY_SET = np.uint64(0)
 
 
 @kernel
-def begin(worlds: GridState, b: int) -> None:
-    """Find what the instruction of world `b` speaks of, as things stand; nothing is done yet."""
+def begin(grids: GridState, b: int) -> None:
+    """Resolve the descriptions of grid `b` to sets of objects, now; no clause is fulfilled yet."""
     for c in range(4):
-        worlds.state[b].done[c] = False
-        worlds.state[b].held[c] = 0
+        grids.state[b].done[c] = False
+        grids.state[b].held[c] = 0
         for d in range(2):
-            clause = worlds.state[b].clauses[c]
+            clause = grids.state[b].clauses[c]
+            # uint8 [7]: verb, then (type, color, place) of two descriptions; type 0 means none
             kind, color, place = clause[1 + 3 * d], clause[2 + 3 * d], clause[3 + 3 * d]
-            worlds.state[b].sets[c, d] = described(worlds, b, kind, color, place) if kind else _NOBODY
-    _look_up(worlds, b)
+            grids.state[b].sets[c, d] = described(grids, b, kind, color, place) if kind else _EMPTY_SET
+    _update_spots(grids, b)
 
 
 @inlined
-def _look_up(worlds: GridState, b: int) -> None:
-    """Note where everything is; in loops, since numba compiles an array's copy for a whole second."""
+def _update_spots(grids: GridState, b: int) -> None:
+    """Refresh the positions that judging uses; in loops, since an array copy takes a second to compile."""
     for thing in range(OBJECTS):
-        worlds.state[b].spots[thing, 0] = worlds.state[b].where[thing, 0]
-        worlds.state[b].spots[thing, 1] = worlds.state[b].where[thing, 1]
+        grids.state[b].spots[thing, 0] = grids.state[b].where[thing, 0]
+        grids.state[b].spots[thing, 1] = grids.state[b].where[thing, 1]
 
 
 @kernel
-def described(worlds: GridState, b: int, kind: int, color: int, place: int) -> Bits:
-    """Return the set of objects of this kind and colour; a place is as the agent sees it, in its own room."""
-    found = _NOBODY
+def described(grids: GridState, b: int, kind: int, color: int, place: int) -> Bits:
+    """Return the set of objects with this type and color; a place is relative to the agent, in its room."""
+    matching = _EMPTY_SET
     for thing in range(1, OBJECTS):
-        look = worlds.state[b].looks[thing]
-        if look == 0:
+        code = grids.state[b].codes[thing]
+        if code == 0:  # ids are dense: no object follows
             break
-        if KIND[look] != kind or (color != ANY and COLOR[look] != color):
+        if KIND[code] != kind or (color != ANY and COLOR[code] != color):
             continue
-        if worlds.state[b].where[thing, 0] != NOWHERE and (place == 0 or _stands(worlds, b, thing, place)):
-            found |= _ONE << np.uint64(thing)
-    return found
+        if grids.state[b].where[thing, 0] != NOWHERE and (place == 0 or _is_at_place(grids, b, thing, place)):
+            matching |= _ONE << np.uint64(thing)
+    return matching
 
 
 @kernel
-def _stands(worlds: GridState, b: int, thing: int, place: int) -> bool:
-    side = worlds.state[b].rooms[0]
-    x, y, direction = worlds.state[b].agent[0], worlds.state[b].agent[1], worlds.state[b].agent[2]
+def _is_at_place(grids: GridState, b: int, thing: int, place: int) -> bool:
+    # rooms share walls, so they repeat every side - 1 cells
+    side = grids.state[b].rooms[0]
+    x, y, direction = grids.state[b].agent[0], grids.state[b].agent[1], grids.state[b].agent[2]
     left, top = x // (side - 1) * (side - 1), y // (side - 1) * (side - 1)
-    at_x, at_y = np.int64(worlds.state[b].where[thing, 0]), np.int64(worlds.state[b].where[thing, 1])
-    if not (left <= at_x < left + side and top <= at_y < top + side):
+    thing_x, thing_y = np.int64(grids.state[b].where[thing, 0]), np.int64(grids.state[b].where[thing, 1])
+    if not (left <= thing_x < left + side and top <= thing_y < top + side):
         return False
+    # offset in the agent's frame: dot and cross product with its direction
     ahead_x, ahead_y = AHEAD_X[direction], AHEAD_Y[direction]
-    ahead = (at_x - x) * ahead_x + (at_y - y) * ahead_y
-    right = (at_y - y) * ahead_x - (at_x - x) * ahead_y
+    ahead = (thing_x - x) * ahead_x + (thing_y - y) * ahead_y
+    right = (thing_y - y) * ahead_x - (thing_x - x) * ahead_y
     if place == ON_LEFT:
         return right < 0
     if place == ON_RIGHT:
@@ -93,62 +96,71 @@ def _stands(worlds: GridState, b: int, thing: int, place: int) -> bool:
 
 
 @inlined
-def judge(worlds: GridState, b: int, action: int) -> bool:
-    """Look at world `b` after an action; true when its instruction is fulfilled."""
+def judge(grids: GridState, b: int, action: int) -> bool:
+    """Evaluate grid `b` after an action; true when its instruction is fulfilled."""
     if action == DROP:
-        _look_up(worlds, b)
-    first = 0 if worlds.state[b].order in (ALONE, THEN) else 1
-    if not _judge_half(worlds, b, first, action):
+        _update_spots(grids, b)
+    # AFTER swaps the halves; the later half is evaluated only once the earlier is fulfilled
+    first = 0 if grids.state[b].order in (ALONE, THEN) else 1
+    if not _judge_half(grids, b, first, action):
         return False
-    return worlds.state[b].order == ALONE or _judge_half(worlds, b, 1 - first, action)
+    return grids.state[b].order == ALONE or _judge_half(grids, b, 1 - first, action)
 
 
 @inlined
-def _judge_half(worlds: GridState, b: int, half: int, action: int) -> bool:
+def _judge_half(grids: GridState, b: int, half: int, action: int) -> bool:
     finished = True
+    # minigrid evaluates every open clause of a half at each step, without short circuit
     for c in range(2 * half, 2 * half + 2):
-        if worlds.state[b].clauses[c, 0] != NO_VERB and not worlds.state[b].done[c]:
-            worlds.state[b].done[c] = _judge_clause(worlds, b, c, action)
-            finished = finished and worlds.state[b].done[c]
+        if grids.state[b].clauses[c, 0] != NO_VERB and not grids.state[b].done[c]:
+            grids.state[b].done[c] = _judge_clause(grids, b, c, action)
+            finished = finished and grids.state[b].done[c]
     return finished
 
 
 @inlined
-def _judge_clause(worlds: GridState, b: int, c: int, action: int) -> bool:
-    verb = worlds.state[b].clauses[c, 0]
-    before = worlds.state[b].held[c]
-    worlds.state[b].held[c] = worlds.state[b].carried[1]
-    direction = worlds.state[b].agent[2]
-    x, y = worlds.state[b].agent[0] + AHEAD_X[direction], worlds.state[b].agent[1] + AHEAD_Y[direction]
+def _judge_clause(grids: GridState, b: int, c: int, action: int) -> bool:
+    verb = grids.state[b].clauses[c, 0]
+    # PICK_UP and PUT_NEXT compare with what was carried when this clause was last evaluated
+    held_before = grids.state[b].held[c]
+    grids.state[b].held[c] = grids.state[b].carried[1]
+    direction = grids.state[b].agent[2]
+    x, y = grids.state[b].agent[0] + AHEAD_X[direction], grids.state[b].agent[1] + AHEAD_Y[direction]
     if verb == GO_TO:
-        return _any_spot(worlds, b, worlds.state[b].sets[c, 0], x, y, 0)
+        return _any_spot(grids, b, grids.state[b].sets[c, 0], x, y, 0)
     if verb == PICK_UP:
         return (
-            action == PICKUP and before == 0 and among(worlds.state[b].sets[c, 0], worlds.state[b].carried[1])
+            action == PICKUP
+            and held_before == 0
+            and contains(grids.state[b].sets[c, 0], grids.state[b].carried[1])
         )
     if verb == OPEN:
-        opened = action == TOGGLE and IS_OPEN[worlds.cells[b, y, x]]
-        return opened and among(worlds.state[b].sets[c, 0], worlds.things[b, y, x])
-    if verb == PUT_NEXT and action == DROP and among(worlds.state[b].sets[c, 0], before):
-        x, y = np.int64(worlds.state[b].where[before, 0]), np.int64(worlds.state[b].where[before, 1])
-        return _any_spot(worlds, b, worlds.state[b].sets[c, 1], x, y, 1)
+        opened = action == TOGGLE and IS_OPEN[grids.cells[b, y, x]]
+        return opened and contains(grids.state[b].sets[c, 0], grids.things[b, y, x])
+    if verb == PUT_NEXT and action == DROP and contains(grids.state[b].sets[c, 0], held_before):
+        x, y = np.int64(grids.state[b].where[held_before, 0]), np.int64(grids.state[b].where[held_before, 1])
+        return _any_spot(grids, b, grids.state[b].sets[c, 1], x, y, 1)
     return False
 
 
 @inlined
-def among(objects: Bits, thing: int) -> bool:
-    """Whether an object is in a set; 0, nothing, is in none."""
-    return thing != 0 and ((objects >> np.uint64(thing)) & _ONE) != _NOBODY
+def contains(objects: Bits, thing: int) -> bool:
+    """Whether a set contains an object; 0 (no object) is in no set."""
+    return thing != 0 and ((objects >> np.uint64(thing)) & _ONE) != _EMPTY_SET
 
 
 @inlined
-def _any_spot(worlds: GridState, b: int, objects: Bits, x: Any, y: Any, distance: int) -> bool:
-    """Whether one of the objects was last seen so many cells from here, by the steps of a rook."""
+def _any_spot(grids: GridState, b: int, objects: Bits, x: Any, y: Any, distance: int) -> bool:
+    """Whether the last recorded position of one of the objects is at this Manhattan distance from (x, y)."""
+    # iterate over the set bits
     thing = 0
-    while objects != _NOBODY:
+    while objects != _EMPTY_SET:
         if objects & _ONE:
-            at_x, at_y = np.int64(worlds.state[b].spots[thing, 0]), np.int64(worlds.state[b].spots[thing, 1])
-            if at_x != NOWHERE and abs(at_x - x) + abs(at_y - y) == distance:
+            thing_x, thing_y = (
+                np.int64(grids.state[b].spots[thing, 0]),
+                np.int64(grids.state[b].spots[thing, 1]),
+            )
+            if thing_x != NOWHERE and abs(thing_x - x) + abs(thing_y - y) == distance:
                 return True
         objects >>= _ONE
         thing += 1

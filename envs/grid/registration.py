@@ -1,4 +1,4 @@
-"""The levels as Gymnasium ids, `tutelage/GoToRedBallGrey-v0` and so on; importing tutelage is enough."""
+"""Gymnasium ids of the levels, e.g. `tutelage/GoToRedBallGrey-v0`; registered when tutelage is imported."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ NAMESPACE = "tutelage"
 
 
 def register_levels() -> None:
-    """Register every level, once; their limits depend on the instruction, so none is given here."""
+    """Register every level, once; without `max_episode_steps`, since limits depend on the instruction."""
     for name in LEVELS:
         if f"{NAMESPACE}/{name}-v0" not in registry:
             register(

@@ -1,7 +1,7 @@
-"""Simulated people in the kernels: each asks the expert and errs in a way of its own.
+"""Simulated players in kernels: each follows the planner with its own kinds and rates of errors.
 
-Chance comes from dice that are a function of the person and the seed, so an episode is the same whoever
-plays it again, on however many processes.
+Each episode has a generator that is a function of the person and the seed, so it is reproducible, independent
+of the number of processes.
 """
 
 from __future__ import annotations
@@ -14,107 +14,115 @@ from .kernels import allocating, kernel
 from .missions import described
 from .planner.memory import PlannerMemory, forget
 from .planner.planner import advise
-from .rng import mixed
+from .rng import mix64
 from .state import ANY, NO_VERB, GridState
 from .stepping import step_one
 
 SLIP, GIVE_UP, AGAINST, MISREAD, REACTION_MS, SPREAD = range(6)
-"""Columns of a person: the chance of a wrong key and of walking away at each step; of playing an episode
-with random keys, and of reading another colour than the instruction's; the median of its log-normal
-reaction times, and their log standard deviation."""
+"""Columns of a person: per step, the probability of a random key and of giving up; per episode, of playing
+with random keys and of misreading the colors of the instruction; the median of the log-normal reaction times,
+in ms, and their log standard deviation."""
 
+# increment of SplitMix64, as in `rng`
 _STEP = np.uint64(0x9E3779B97F4A7C15)
 
 
 @kernel
 def play_episodes(
-    worlds: GridState,
-    minds: PlannerMemory,
+    grids: GridState,
+    memory: PlannerMemory,
     level: np.ndarray,
     keys: np.ndarray,
     people: np.ndarray,
-    chances: np.ndarray,
+    rng_states: np.ndarray,
     seeds: np.ndarray,
     actions: np.ndarray,
     times: np.ndarray,
     begins: np.ndarray,
 ) -> int:
-    """Let people `[N, 6]` play the episodes of seeds `[N]` in world 0; `chances` uint64 `[N]` are their dice.
+    """Play the episodes of seeds `[N]` by people `[N, 6]` in grid 0; `rng_states` uint64 `[N]` is updated.
 
-    `keys` are the actions they have. Writes actions uint8 and times int32 (ms since the reset) one episode
-    after another, and where each begins, `[N + 1]`. Returns how many were played before the arrays were full.
+    `keys` lists the actions available. Writes actions uint8 and times int32 (ms since the reset), episode
+    after episode, and where each begins, `[N + 1]`. Returns how many were played before the arrays were full.
     """
-    count = 0
+    count = 0  # steps written
     begins[0] = 0
     for n in range(len(seeds)):
-        generate(worlds, 0, level, seeds[n])
-        if count + worlds.state[0].limits > len(actions):
+        generate(grids, 0, level, seeds[n])
+        # an episode has at most `limits` steps: stop before one that might not fit
+        if count + grids.state[0].limits > len(actions):
             return n
-        count = _play(worlds, minds, keys, people[n], chances[n : n + 1], actions, times, count)
+        count = _play(grids, memory, keys, people[n], rng_states[n : n + 1], actions, times, count)
         begins[n + 1] = count
     return len(seeds)
 
 
 @allocating
 def _play(
-    worlds: GridState,
-    minds: PlannerMemory,
+    grids: GridState,
+    memory: PlannerMemory,
     keys: np.ndarray,
     person: np.ndarray,
-    dice: np.ndarray,
+    rng: np.ndarray,
     actions: np.ndarray,
     times: np.ndarray,
     count: int,
 ) -> int:
-    state = worlds.state[0]
-    forget(minds, 0)
-    against = _chance(dice) < person[AGAINST]
-    misread = _chance(dice) < person[MISREAD]
-    right, read = state.sets.copy(), state.sets.copy()
+    """Play one episode from step `count` of the arrays; returns the count after it."""
+    state = grids.state[0]
+    forget(memory, 0)
+    ignores_task = _uniform(rng) < person[AGAINST]
+    misread = _uniform(rng) < person[MISREAD]
+    true_sets, read_sets = state.sets.copy(), state.sets.copy()
     if misread:
-        _misread(worlds, dice, read)
+        _misread(grids, rng, read_sets)
     clock = 0.0
     while True:
-        if _chance(dice) < person[GIVE_UP]:
+        if _uniform(rng) < person[GIVE_UP]:
             return count
         action = DONE
-        if not against:
-            state.sets[:] = read
-            action = advise(worlds, minds, 0)
-            state.sets[:] = right
-            if misread and action == DONE:  # it thinks that it has done what was asked
+        if not ignores_task:
+            # the planner acts on what was read; the environment judges by the true instruction
+            state.sets[:] = read_sets
+            action = advise(grids, memory, 0)
+            state.sets[:] = true_sets
+            if misread and action == DONE:  # the misread instruction seems fulfilled
                 return count
-        if action == DONE or _chance(dice) < person[SLIP]:
-            action = keys[int(_chance(dice) * len(keys))]
-        wait = person[SPREAD] * np.sqrt(-2 * np.log(1 - _chance(dice))) * np.cos(2 * np.pi * _chance(dice))
-        clock += person[REACTION_MS] * np.exp(wait)
+        if action == DONE or _uniform(rng) < person[SLIP]:
+            action = keys[int(_uniform(rng) * len(keys))]
+        # reaction time: log-normal, its normal deviate by Box and Muller
+        log_deviation = (
+            person[SPREAD] * np.sqrt(-2 * np.log(1 - _uniform(rng))) * np.cos(2 * np.pi * _uniform(rng))
+        )
+        clock += person[REACTION_MS] * np.exp(log_deviation)
         actions[count], times[count] = action, int(clock)
         count += 1
-        _, fulfilled, late = step_one(worlds, 0, action)
-        if fulfilled or late:
+        _, fulfilled, timed_out = step_one(grids, 0, action)
+        if fulfilled or timed_out:
             return count
 
 
 @kernel
-def _chance(dice: np.ndarray) -> float:
-    """Throw a number in [0, 1)."""
-    dice[0] += _STEP
-    return np.float64(mixed(dice[0]) >> np.uint64(11)) / 9007199254740992.0
+def _uniform(rng: np.ndarray) -> float:
+    """Draw a number in [0, 1): the upper 53 bits over 2^53."""
+    rng[0] += _STEP
+    return np.float64(mix64(rng[0]) >> np.uint64(11)) / 9007199254740992.0
 
 
 @kernel
-def _misread(worlds: GridState, dice: np.ndarray, sets: np.ndarray) -> None:
-    """Read another colour in every description for which the world has one."""
-    state = worlds.state[0]
+def _misread(grids: GridState, rng: np.ndarray, sets: np.ndarray) -> None:
+    """Replace each description's set by that of another color, where the grid has such objects."""
+    state = grids.state[0]
     for c in range(4):
         for d in range(2):
             kind, color = state.clauses[c, 1 + 3 * d], state.clauses[c, 2 + 3 * d]
             if state.clauses[c, 0] == NO_VERB or kind == 0 or color == ANY:
                 continue
-            first = int(_chance(dice) * 6)
+            # try the colors from a random one on
+            first = int(_uniform(rng) * 6)
             for turn in range(6):
-                other = (first + turn) % 6
-                objects = described(worlds, 0, kind, other, 0)
-                if other != color and objects != np.uint64(0):
+                other_color = (first + turn) % 6
+                objects = described(grids, 0, kind, other_color, 0)
+                if other_color != color and objects != np.uint64(0):
                     sets[c, d] = objects
                     break

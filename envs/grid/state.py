@@ -1,7 +1,7 @@
-"""Many grid worlds side by side: plain arrays, one row a world, that the kernels read and write.
+"""The state of a batch of grid worlds: plain arrays with a leading batch axis, read and written by kernels.
 
-What stands in a cell is one byte, its look (`looks.py`). Which object it is, is another byte, so that two
-red balls stay two.
+The content of a cell is one byte, its code (`cells`). A second byte identifies the object, so that two red
+balls stay distinct.
 """
 
 from __future__ import annotations
@@ -13,72 +13,73 @@ import numpy as np
 from .cells import WALL
 
 VIEW = 7
-"""Side of the square that the agent sees; it stands in the middle of its near edge."""
+"""Side of the agent's square view, in cells; the agent is in the middle of its near edge."""
 
 NOWHERE = 255
-"""Both coordinates of an object that lies on no cell: it is carried, in a box, or gone."""
+"""Both coordinates of an object that lies on no cell: it is carried, in a box, or was removed."""
 
 ANY = 255
-"""A description's kind or colour that may be any."""
+"""Wildcard for the type or color of a description."""
 
 NO_VERB, GO_TO, PICK_UP, OPEN, PUT_NEXT = range(5)
-"""What a clause asks for."""
+"""Verbs of a clause."""
 
 ALONE, THEN, AFTER = range(3)
-"""How the halves of an instruction follow each other: one half; first, then second; first after second."""
+"""Order of the halves of an instruction: a single half; first, then second; first after second."""
 
 ANYWHERE, ON_LEFT, ON_RIGHT, IN_FRONT, BEHIND = range(5)
-"""Where a described object stood, as the agent saw it from where it started."""
+"""Location of a described object, relative to the agent's initial pose."""
 
 Bits: TypeAlias = Any
-"""A uint64 inside kernels, whose arithmetic numba types and mypy cannot."""
+"""A uint64 inside kernels: numba types its arithmetic, mypy cannot."""
 
 OBJECTS = 64
-"""Object numbers in a world: 1 to 63, doors among them; a set of objects is a uint64, bit i for object i."""
+"""Object ids of a grid are 1 to 63, doors included; a set of objects is a uint64, bit i for object i."""
 
 
 STATE = np.dtype(
     [
+        # widest types first; coordinates and ids fit into a byte
         ("agent", np.int64, (3,)),
         ("steps", np.int64),
         ("limits", np.int64),
         ("rooms", np.int64, (3,)),
         ("seeds", np.uint64),
-        ("dice", np.uint64),
+        ("rng", np.uint64),
         ("sets", np.uint64, (4, 2)),
         ("clauses", np.uint8, (4, 7)),
         ("held", np.uint8, (4,)),
         ("done", np.uint8, (4,)),
         ("order", np.uint8),
         ("carried", np.uint8, (2,)),
-        ("looks", np.uint8, (OBJECTS,)),
+        ("codes", np.uint8, (OBJECTS,)),
         ("inside", np.uint8, (OBJECTS,)),
         ("where", np.uint8, (OBJECTS, 2)),
         ("spots", np.uint8, (OBJECTS, 2)),
     ],
     align=True,
 )
-"""All of a world but its grid; one record, since a kernel is compiled faster the fewer arrays it is given.
+"""The state of a grid besides its cells; one record, since kernels compile faster with fewer arguments.
 
-`agent` x, y and direction (0 right, 1 down, 2 left, 3 up); `steps` taken, of `limits`. `carried` look and
-object in the agent's hands (0, 0 for none). `looks` each object's look when it was made (a door's state may
-have changed since), 0 after the last; `inside` the object in box i; `where` x and y of each object, or
-NOWHERE. `rooms` side of a room with both its walls, columns and rows of rooms.
+`agent`: x, y and direction (0 right, 1 down, 2 left, 3 up). `steps`: taken so far, of `limits`. `carried`:
+code and id of the carried object (0, 0 for none). `codes`: each object's code when it was made (a door's
+state may have changed since), 0 after the last. `inside`: id of the object in box i. `where`: x and y of each
+object, or NOWHERE. `rooms`: side of a room including both walls, columns and rows of rooms.
 
-The instruction has up to four clauses in two halves, 0 (and 1), 2 (and 3). `order` ALONE, THEN or AFTER.
-`clauses` verb, then kind, colour and place of one description and of another (PUT_NEXT: what, next to what).
-`sets` the objects that each description means. How far it is: `done`, which clauses; `held`, what was
-carried when a clause was last judged; `spots`, `where` as it was at the start or at the last drop, by which
-minigrid judges.
+The instruction has up to four clauses in two halves: 0 (and 1), 2 (and 3). `order`: ALONE, THEN or AFTER.
+`clauses`: verb, then type, color and place of two descriptions (PUT_NEXT: what, next to what). `sets`: the
+objects that match each description. Progress: `done`, the clauses fulfilled; `held`, the object carried when
+a clause was last evaluated; `spots`, a copy of `where` from the start or the last drop, which minigrid judges
+by.
 
-`seeds` what the world was made from, `dice` the state of its dice.
+`seeds`: the seed of the episode. `rng`: the state of its generator.
 """
 
 
 class GridState(NamedTuple):
-    """The whole state of B worlds of up to H rows and W columns.
+    """The whole state of B grids of up to H rows and W columns.
 
-    `cells` uint8 `[B, H, W]` looks; `things` uint8 `[B, H, W]` which object, 0 for none; `state` STATE `[B]`.
+    `cells` uint8 `[B, H, W]`: codes; `things` uint8 `[B, H, W]`: object ids, 0 for none; `state` STATE `[B]`.
     """
 
     cells: np.ndarray
@@ -87,25 +88,27 @@ class GridState(NamedTuple):
 
 
 def empty_worlds(count: int, height: int, width: int) -> GridState:
-    """Make `count` worlds that are walls and nothing else, for a generator to carve."""
+    """Make `count` grids that consist of walls only, for the generator."""
     state = np.zeros(count, STATE)
     state["where"] = state["spots"] = NOWHERE
+    # placeholders until a level is generated; a side of 1 means that there are no rooms
     state["limits"], state["rooms"] = 64, 1
     cells = np.full((count, height, width), WALL, np.uint8)
     return GridState(cells, np.zeros((count, height, width), np.uint8), state)
 
 
-def chosen(worlds: GridState, rows: slice) -> GridState:
-    """Return some of the worlds, as views: what is done to them is done to those."""
-    return GridState(*(array[rows] for array in worlds))
+def chosen(grids: GridState, rows: slice) -> GridState:
+    """Return a slice of the batch, as views."""
+    return GridState(*(array[rows] for array in grids))
 
 
-def copied(worlds: GridState) -> GridState:
-    """Return a snapshot, that later steps leave alone."""
-    return GridState(*(array.copy() for array in worlds))
+def copied(grids: GridState) -> GridState:
+    """Return a deep copy."""
+    return GridState(*(array.copy() for array in grids))
 
 
-def restore(worlds: GridState, snapshot: GridState) -> None:
-    """Put the worlds back to what they were at a snapshot of as many worlds of the same size."""
-    for array, kept in zip(worlds, snapshot, strict=True):
-        array[...] = kept
+def restore(grids: GridState, snapshot: GridState) -> None:
+    """Copy a snapshot of the same shape back into `grids`."""
+    # in place: views of these arrays stay valid
+    for array, saved in zip(grids, snapshot, strict=True):
+        array[...] = saved

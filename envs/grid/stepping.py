@@ -1,4 +1,4 @@
-"""Episodes: a step with its reward and end, many worlds a step with autoreset, whole replays in one call."""
+"""Episodes: a step with reward and termination, batched steps with autoreset, whole replays in one call."""
 
 from __future__ import annotations
 
@@ -8,44 +8,48 @@ from .dynamics import act, observe, observe_one
 from .generation import generate
 from .kernels import allocating, inlined, kernel
 from .missions import judge
-from .rng import following
+from .rng import next_seed
 from .state import VIEW, GridState
 
 DISABLED, NEXT_STEP, SAME_STEP = range(3)
-"""What happens to a world whose episode is over: nothing; a new one at the next step; a new one at once."""
+"""Autoreset after an episode ends: none; at the next step; within the same step."""
 
 
 @inlined
-def step_one(worlds: GridState, b: int, action: int) -> tuple[float, bool, bool]:
-    """Let world `b` act; returns its reward, whether its instruction is fulfilled, whether time is up."""
-    worlds.state[b].steps += 1
-    act(worlds, b, action)
-    fulfilled = judge(worlds, b, action)
-    reward = 1 - 0.9 * (worlds.state[b].steps / worlds.state[b].limits) if fulfilled else 0.0
-    return reward, fulfilled, worlds.state[b].steps >= worlds.state[b].limits
+def step_one(grids: GridState, b: int, action: int) -> tuple[float, bool, bool]:
+    """Step grid `b`; returns reward, terminated (instruction fulfilled), truncated (step limit reached)."""
+    grids.state[b].steps += 1
+    act(grids, b, action)
+    fulfilled = judge(grids, b, action)
+    # minigrid's reward: 1 minus 0.9 of the share of the limit used
+    reward = 1 - 0.9 * (grids.state[b].steps / grids.state[b].limits) if fulfilled else 0.0
+    return reward, fulfilled, grids.state[b].steps >= grids.state[b].limits
 
 
 @kernel
 def reset_all(
-    worlds: GridState,
+    grids: GridState,
     levels: np.ndarray,
     seeds: np.ndarray,
-    chosen: np.ndarray,
+    mask: np.ndarray,
     images: np.ndarray,
     directions: np.ndarray,
 ) -> bool:
-    """Make the `chosen` worlds from packed levels `[B, PACKED]` and seeds `[B]`; false if one cannot be."""
-    made = True
+    """Reset the grids in `mask` bool `[B]` from packed levels `[B, PACKED]` and seeds `[B]`.
+
+    Writes the observations of all grids. Returns false if one could not be generated.
+    """
+    succeeded = True
     for b in range(len(seeds)):
-        if chosen[b]:
-            made = generate(worlds, b, levels[b], seeds[b]) and made
-    observe(worlds, images, directions)
-    return made
+        if mask[b]:
+            succeeded = generate(grids, b, levels[b], seeds[b]) and succeeded
+    observe(grids, images, directions)
+    return succeeded
 
 
 @allocating
 def step_all(
-    worlds: GridState,
+    grids: GridState,
     levels: np.ndarray,
     actions: np.ndarray,
     mode: int,
@@ -58,35 +62,38 @@ def step_all(
     last_images: np.ndarray,
     last_directions: np.ndarray,
 ) -> int:
-    """Let every world take its action `[B]`; returns how many began anew.
+    """Step every grid with its action `[B]`; returns how many episodes were restarted.
 
-    Writes what each sees (uint8 `[B, 7, 7, 3]`, int64 `[B]`), rewards float64, flags bool `[B]`. `over` says
-    before which episodes are over, and after which are (SAME_STEP: which were, and began anew; what they
-    saw last is in `last_images` and `last_directions`). The seed of the next world follows from the last.
+    Writes observations (uint8 `[B, 7, 7, 3]`, int64 `[B]`), rewards float64, flags bool `[B]`. `over` bool
+    `[B]` holds on entry which episodes are over, and on return which are now (SAME_STEP: which ended and were
+    restarted; their last observations are in `last_images` and `last_directions`). The seed of the next
+    episode is a function of the last one's.
     """
-    anew = 0
+    restarted = 0
+    # scratch of `observe_one`, shared by all grids of this call
     view = np.empty((VIEW, VIEW), np.uint8)
-    seen = np.empty(VIEW, np.int64)
+    lit = np.empty(VIEW, np.int64)
     for b in range(len(actions)):
-        if mode == NEXT_STEP and over[b]:
-            generate(worlds, b, levels[b], following(worlds.state[b].seeds))
+        if mode == NEXT_STEP and over[b]:  # the action is ignored, as Gymnasium's vectors do
+            generate(grids, b, levels[b], next_seed(grids.state[b].seeds))
             rewards[b], terminated[b], truncated[b], over[b] = 0.0, False, False, False
-            anew += 1
+            restarted += 1
             continue
-        rewards[b], terminated[b], truncated[b] = step_one(worlds, b, actions[b])
+        rewards[b], terminated[b], truncated[b] = step_one(grids, b, actions[b])
         over[b] = terminated[b] or truncated[b]
+        # the last observation must be written before the new episode overwrites the grid
         if mode == SAME_STEP and over[b]:
-            observe_one(worlds, b, last_images[b], view, seen)
-            last_directions[b] = worlds.state[b].agent[2]
-            generate(worlds, b, levels[b], following(worlds.state[b].seeds))
-            anew += 1
-    observe(worlds, images, directions)
-    return anew
+            observe_one(grids, b, last_images[b], view, lit)
+            last_directions[b] = grids.state[b].agent[2]
+            generate(grids, b, levels[b], next_seed(grids.state[b].seeds))
+            restarted += 1
+    observe(grids, images, directions)
+    return restarted
 
 
 @allocating
 def replay_one(
-    worlds: GridState,
+    grids: GridState,
     level: np.ndarray,
     seed: int,
     actions: np.ndarray,
@@ -96,13 +103,14 @@ def replay_one(
     terminated: np.ndarray,
     truncated: np.ndarray,
 ) -> None:
-    """Play the episode of a seed in world 0: actions `[T]`; writes T + 1 observations, `[T]` of the rest."""
+    """Replay a seed's episode in grid 0: actions `[T]`; writes T + 1 observations and `[T]` of the rest."""
     view = np.empty((VIEW, VIEW), np.uint8)
-    seen = np.empty(VIEW, np.int64)
-    generate(worlds, 0, level, seed)
-    observe_one(worlds, 0, images[0], view, seen)
-    directions[0] = worlds.state[0].agent[2]
-    for t in range(len(actions)):
-        rewards[t], terminated[t], truncated[t] = step_one(worlds, 0, actions[t])
-        observe_one(worlds, 0, images[t + 1], view, seen)
-        directions[t + 1] = worlds.state[0].agent[2]
+    lit = np.empty(VIEW, np.int64)
+    # actions after the end are replayed too: the caller passes whole episodes
+    generate(grids, 0, level, seed)
+    observe_one(grids, 0, images[0], view, lit)
+    directions[0] = grids.state[0].agent[2]
+    for step in range(len(actions)):
+        rewards[step], terminated[step], truncated[step] = step_one(grids, 0, actions[step])
+        observe_one(grids, 0, images[step + 1], view, lit)
+        directions[step + 1] = grids.state[0].agent[2]

@@ -1,9 +1,10 @@
-"""A picture of a world as its tiles' numbers, and the atlas from which a page draws them as `drawing` does.
+"""Pictures of a grid as packed cell codes, and the tile atlas from which a page draws them like `render`.
 
 The atlas is one picture, 18 tiles wide: a row of tiles for each of MiniGrid's eleven types; below them the
-agent's four covers (grey: 15 times the sixteenths of a pixel that are the agent's) and a tile of its colour;
-below those, small, what can be carried. A page draws a tile over a cell, the agent over its cell by the
-cover, what it carries in the corner; and from above, tiles in view 22 brighter, the others at 0.62.
+agent's four coverage masks (gray level 15 per sixteenth of a pixel) and a tile of its color; below those,
+small, the objects that can be carried. A page draws a tile over each cell, the agent over its cell through
+the mask, and the carried object in the corner; from above, tiles in view are 22 levels brighter, the others
+scaled by 0.62.
 """
 
 from __future__ import annotations
@@ -15,68 +16,72 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image
 
-from .cells import EMPTY, LOOKS, TYPES, UNSEEN
-from .dynamics import look_from
+from .cells import CELL_CODES, EMPTY, TYPES, UNSEEN
+from .dynamics import view_from
 from .kernels import allocating
-from .render import AGENT, agent_cover, draw_look, extent, in_view, small_size
+from .render import AGENT, agent_cover, draw_cell, extent, in_view, small_size
 from .state import VIEW, GridState
 
 FROM_AGENT, FROM_ABOVE = 0, 1
 HEAD = 7
-"""Bytes before the looks: perspective, columns, rows, the agent's x, y and direction, the look it carries."""
+"""Bytes before the codes: perspective, columns, rows, the agent's x, y and direction, the carried code."""
 
-_ACROSS = 18
-_CARRIED = slice(5, 8)
+_ACROSS = 18  # 6 colors x 3 states
+_CARRIED = slice(5, 8)  # key, ball, box
 
 
-def pack_view(worlds: GridState, b: int) -> bytes:
-    """Say what the agent of world `b` sees: 7 + 49 bytes, row by row."""
+def pack_view(grids: GridState, b: int) -> bytes:
+    """Pack the view of the agent in grid `b`: 7 + 49 bytes, row by row."""
     out = np.zeros(HEAD + VIEW * VIEW, np.uint8)
-    write_view(worlds, b, out)
+    write_view(grids, b, out)
     return out.tobytes()
 
 
-def pack_world(worlds: GridState, b: int) -> bytes:
-    """Say what all of world `b` is: 7 bytes, the looks row by row, then a bit a cell, set where in view."""
-    height, width = extent(worlds, b)
-    x, y, direction = (int(one) for one in worlds.state["agent"][b])
-    head = bytes((FROM_ABOVE, width, height, x, y, direction, int(worlds.state["carried"][b, 0])))
-    bright = in_view(worlds, b)[:height, :width]
+def pack_world(grids: GridState, b: int) -> bytes:
+    """Pack all of grid `b`: 7 bytes, the codes row by row, then a bit a cell (LSB first), set in view."""
+    height, width = extent(grids, b)
+    x, y, direction = (int(value) for value in grids.state["agent"][b])
+    head = bytes((FROM_ABOVE, width, height, x, y, direction, int(grids.state["carried"][b, 0])))
+    bright = in_view(grids, b)[:height, :width]
     return (
         head
-        + worlds.cells[b, :height, :width].tobytes()
+        + grids.cells[b, :height, :width].tobytes()
         + np.packbits(bright, axis=None, bitorder="little").tobytes()
     )
 
 
 @allocating
-def write_view(worlds: GridState, b: int, out: np.ndarray) -> None:
-    """Write `pack_view` into uint8 `[56]`."""
-    view, seen = np.empty((VIEW, VIEW), np.uint8), np.empty(VIEW, np.int64)
-    agent = worlds.state[b].agent
-    look_from(worlds, b, agent[0], agent[1], agent[2], view, seen)
+def write_view(grids: GridState, b: int, out: np.ndarray) -> None:
+    """Write the bytes of `pack_view` into uint8 `[56]`."""
+    view, lit = np.empty((VIEW, VIEW), np.uint8), np.empty(VIEW, np.int64)
+    agent = grids.state[b].agent
+    view_from(grids, b, agent[0], agent[1], agent[2], view, lit)
+    # in the view the agent stands in the middle of the last row, facing up (3)
     out[0], out[1], out[2], out[3], out[4], out[5] = FROM_AGENT, VIEW, VIEW, VIEW // 2, VIEW - 1, 3
-    out[6] = worlds.state[b].carried[0]
-    for j in range(VIEW):
-        for i in range(VIEW):
-            out[HEAD + VIEW * j + i] = view[i, j] if seen[j] >> i & 1 else np.uint8(UNSEEN)
+    out[6] = grids.state[b].carried[0]
+    for row in range(VIEW):
+        for column in range(VIEW):
+            out[HEAD + VIEW * row + column] = (
+                view[column, row] if lit[row] >> column & 1 else np.uint8(UNSEEN)
+            )
     # the agent is drawn over a bare floor, as `draw_view` does
     out[HEAD + VIEW * (VIEW - 1) + VIEW // 2] = EMPTY
 
 
 @lru_cache(maxsize=16)
 def atlas(tile: int) -> tuple[str, bytes]:
-    """Make the atlas of a tile's side in pixels; returns its name, with a hash of what it holds, and PNG."""
-    tiles = [draw_look(look, tile) for look in range(len(LOOKS))]
-    rows = [np.concatenate(tiles[at : at + _ACROSS], axis=1) for at in range(0, len(tiles), _ACROSS)]
-    covers = np.concatenate([np.round(agent_cover(one, tile) * 240) for one in range(4)], axis=1)
+    """Draw the atlas for a tile side in pixels; returns its file name, with a content hash, and the PNG."""
+    tiles = [draw_cell(code, tile) for code in range(len(CELL_CODES))]
+    rows = [np.concatenate(tiles[begin : begin + _ACROSS], axis=1) for begin in range(0, len(tiles), _ACROSS)]
+    # coverage is a multiple of 1/16: times 240 it is exact in 8 bits
+    covers = np.concatenate([np.round(agent_cover(direction, tile) * 240) for direction in range(4)], axis=1)
     painted = np.full((tile, tile, 3), AGENT, np.uint8)
     row = np.concatenate([np.repeat(covers.astype(np.uint8), 3, axis=2), painted], axis=1)
     rows.append(_padded(row, tile * _ACROSS))
     small = small_size(tile)
     for kind in range(len(TYPES))[_CARRIED]:
-        looks = range(kind * _ACROSS, (kind + 1) * _ACROSS)
-        row = np.concatenate([draw_look(look, small) for look in looks], axis=1)
+        codes = range(kind * _ACROSS, (kind + 1) * _ACROSS)
+        row = np.concatenate([draw_cell(code, small) for code in codes], axis=1)
         rows.append(_padded(row, tile * _ACROSS))
     out = io.BytesIO()
     Image.fromarray(np.concatenate(rows)).save(out, "PNG", optimize=True)

@@ -1,4 +1,4 @@
-"""Thousands of grid worlds a step, as a Gymnasium vector environment; several levels in one batch."""
+"""A Gymnasium vector environment of thousands of grid worlds; several levels in one batch."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ _MODES = {
 
 
 class GridVectorEnv(VectorEnv[Observed, np.ndarray, np.ndarray]):
-    """Many worlds of one level, or of several: world i is of level `level[i % len(level)]`.
+    """A batch of grids of one level, or of several: grid i has level `level[i % len(level)]`.
 
-    Seeds, worlds and observations are those of `GridEnv`, whatever the number of worlds and threads. What
-    `step` returns is overwritten by the next step unless `copy`. After an episode, the seed of the next
-    world follows from the last one's alone. `options` change fields of all levels.
+    Grids and observations of a seed are those of `GridEnv`, independent of batch size and threads. The arrays
+    that `step` returns are overwritten by the next step unless `copy`. After an episode, the next seed is a
+    function of the last one. `options` change fields of all levels.
     """
 
     metadata = {  # noqa: RUF012
@@ -62,15 +62,16 @@ class GridVectorEnv(VectorEnv[Observed, np.ndarray, np.ndarray]):
         self.single_observation_space, self.single_action_space = observation_space(), spaces.Discrete(7)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
-        height, width = max(one.height for one in levels), max(one.width for one in levels)
+        height, width = max(spec.height for spec in levels), max(spec.width for spec in levels)
         self.worlds = empty_worlds(num_envs, height, width)
-        packed = np.stack([one.packed() for one in levels])
-        self._levels = packed[np.arange(num_envs) % len(levels)]
+        packed = np.stack([spec.packed() for spec in levels])
+        self._levels = packed[np.arange(num_envs) % len(levels)]  # [N, PACKED]
         self._over = np.zeros(num_envs, np.bool_)
         self._seen, self._last = _views(num_envs), _views(num_envs)
         self._rewards = np.zeros(num_envs)
         self._flags = np.zeros(num_envs, np.bool_), np.zeros(num_envs, np.bool_)
         self._missions = [""] * num_envs
+        # one contiguous slice of the batch per thread; the kernels release the GIL
         edges = np.linspace(0, num_envs, min(threads, num_envs) + 1).astype(int)
         self._shares = [slice(begin, end) for begin, end in pairwise(edges.tolist())]
         self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
@@ -78,16 +79,20 @@ class GridVectorEnv(VectorEnv[Observed, np.ndarray, np.ndarray]):
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observed, dict[str, Any]]:
-        """Begin episodes: `seed + i` in world i, or a list of seeds; `options["reset_mask"]` bool `[N]`."""
+        """Begin episodes: `seed + i` in grid i, or a list of seeds; `options["reset_mask"]` bool `[N]`."""
         mask = np.asarray((options or {}).get("reset_mask", np.ones(self.num_envs)), np.bool_)
+        # the vector's own generator draws the seeds of grids that are given none
         if seed is None or isinstance(seed, int | np.integer):
             super().reset(seed=None if seed is None else int(seed))
-            first = self.np_random.integers(2**62, size=self.num_envs)
-            seeds = first if seed is None else int(seed) + np.arange(self.num_envs)
+            drawn = self.np_random.integers(2**62, size=self.num_envs)
+            seeds = drawn if seed is None else int(seed) + np.arange(self.num_envs)
         else:
             drawn = self.np_random.integers(2**62, size=self.num_envs)
             seeds = np.array(
-                [new if given is None else given for given, new in zip(seed, drawn, strict=True)]
+                [
+                    drawn_seed if own_seed is None else own_seed
+                    for own_seed, drawn_seed in zip(seed, drawn, strict=True)
+                ]
             )
         if not reset_all(self.worlds, self._levels, seeds.astype(np.int64), mask, *self._seen):
             raise TutelageError(
@@ -103,25 +108,26 @@ class GridVectorEnv(VectorEnv[Observed, np.ndarray, np.ndarray]):
     ) -> tuple[Observed, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         actions = np.asarray(actions)
         was_over = self._over.copy()
-        missions = self._missions
-        anew = sum(self._each_share(actions))
+        missions = self._missions  # before the restarts: `final_obs` needs the old ones
+        restarted_count = sum(self._each_share(actions))
         infos: dict[str, Any] = {}
-        if anew:
+        if restarted_count:
             same_step = self.autoreset_mode == AutoresetMode.SAME_STEP
-            begun = np.flatnonzero(self._over if same_step else was_over)
+            restarted = np.flatnonzero(self._over if same_step else was_over)
             if same_step:
-                infos = self._endings(begun, missions)
-            self._speak(begun)
+                infos = self._endings(restarted, missions)
+            self._speak(restarted)
         copied_ = np.copy if self._copy else np.asarray
+        # the kernels wrote into our arrays: copy them, unless the caller accepts that they change
         terminated, truncated = self._flags
         return self._observation(), copied_(self._rewards), copied_(terminated), copied_(truncated), infos
 
     def snapshot(self) -> tuple[GridState, np.ndarray]:
-        """Return the whole state of all worlds; later steps leave it alone."""
+        """Return a copy of the whole state of all grids."""
         return copied(self.worlds), self._over.copy()
 
     def restore(self, snapshot: tuple[GridState, np.ndarray]) -> Observed:
-        """Go back to a snapshot; returns what is seen there."""
+        """Restore a snapshot; returns its observations."""
         restore(self.worlds, snapshot[0])
         self._over[:] = snapshot[1]
         observe(self.worlds, *self._seen)
@@ -129,17 +135,18 @@ class GridVectorEnv(VectorEnv[Observed, np.ndarray, np.ndarray]):
         return self._observation()
 
     def render(self) -> tuple[Any, ...] | None:
-        """Draw what each agent sees, if the render mode is `rgb_array`."""
+        """Draw each agent's view, if the render mode is `rgb_array`."""
         if self.render_mode != "rgb_array":
             return None
         return tuple(draw_view(self.worlds, b) for b in range(self.num_envs))
 
     def close_extras(self, **kwargs: Any) -> None:
-        """Let the threads go."""
+        """Shut the thread pool down."""
         if self._pool is not None:
             self._pool.shutdown()
 
     def _each_share(self, actions: np.ndarray) -> list[int]:
+        # slices are views, so each thread writes into its own rows of the shared arrays
         def step_share(rows: slice) -> int:
             return int(
                 step_all(  # type: ignore[call-arg]  # numba's stubs count starred arguments once
@@ -148,26 +155,27 @@ class GridVectorEnv(VectorEnv[Observed, np.ndarray, np.ndarray]):
                     actions[rows],
                     _MODES[self.autoreset_mode],
                     self._over[rows],
-                    *(one[rows] for one in self._seen),
+                    *(array[rows] for array in self._seen),
                     self._rewards[rows],
-                    *(one[rows] for one in self._flags),
-                    *(one[rows] for one in self._last),
+                    *(array[rows] for array in self._flags),
+                    *(array[rows] for array in self._last),
                 )
             )
 
         return list((self._pool.map if self._pool else map)(step_share, self._shares))
 
     def _speak(self, rows: np.ndarray) -> None:
+        # a new list: `step` may still hold the old one for `final_obs`
         self._missions = self._missions.copy()
         for b, mission in zip(rows.tolist(), sentences(self.worlds, rows), strict=True):
             self._missions[b] = mission
 
     def _observation(self) -> Observed:
-        images, directions = (one.copy() for one in self._seen) if self._copy else self._seen
+        images, directions = (array.copy() for array in self._seen) if self._copy else self._seen
         return {"image": images, "direction": directions, "mission": tuple(self._missions)}
 
     def _endings(self, rows: np.ndarray, missions: list[str]) -> dict[str, Any]:
-        """Return the last observations of episodes that are over, as gymnasium's own vectors do."""
+        """Return the last observations of the episodes that ended, in the format of Gymnasium's vectors."""
         images, directions = self._last
         endings = np.full(self.num_envs, None, object)
         for b in rows:

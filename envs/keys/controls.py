@@ -1,4 +1,4 @@
-"""A person's keys → an action: which `KeyboardEvent.code`s are bound to what, and which one is meant now."""
+"""Map pressed keys (`KeyboardEvent.code`) to actions: bindings of a task, and the action that they mean."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..web.environment import WebEnv
 from .default_keys import SINGLE_KEYS, ActionMixer, binding_keys, mixer_of
 from .key_names import bound_codes, codes_of
 
-_BY_NAME = {
+_CODE_BY_NAME = {
     "left": "ArrowLeft",
     "right": "ArrowRight",
     "forward": "ArrowUp",
@@ -32,9 +32,9 @@ _IDLE_NAMES = ("noop", "no-op", "no_op", "nothing", "idle", "stay", "still", "no
 
 @dataclass(frozen=True)
 class KeyBinding:
-    """One action and the keys that, held together, mean it.
+    """An action and the key or chord bound to it.
 
-    `codes` are `KeyboardEvent.code` values; `action` is a row `[k]`; `label` is what the page shows.
+    `codes` are `KeyboardEvent.code` values; `action` is a row `[k]`; `label` is the text shown on the page.
     """
 
     codes: tuple[str, ...]
@@ -44,11 +44,11 @@ class KeyBinding:
 
 @dataclass(frozen=True)
 class Controls:
-    """All bindings of a task, and the action that stands for "no key" in real time (a row, or None).
+    """All bindings of a task, and the action for "no key" in real time (a row, or None).
 
-    `hands` says that mouse and keyboard act on the picture itself, a web page's; there are no bindings then.
-    `mixer` combines keys that are held at once, where an action is made of several numbers. `unreached` names
-    the actions that no key reaches, for people to read.
+    `hands`: mouse and keyboard act directly on the picture of a web page; there are no bindings then. `mixer`
+    combines keys held at once, for actions of several numbers. `unreached` describes the actions without a
+    key.
     """
 
     bindings: tuple[KeyBinding, ...]
@@ -58,12 +58,12 @@ class Controls:
     unreached: tuple[str, ...] = ()
 
     def action(self, pressed: Sequence[str]) -> np.ndarray | None:
-        """Return the row `[k]` that the pressed codes mean, oldest key first; `idle` for none of ours.
+        """Return the row `[k]` for the pressed codes, oldest key first; `idle` if no binding matches.
 
-        A chord stands instead of its single keys. Of several bindings, the `mixer` adds up what each changes;
-        without one, that with most keys wins, then the one whose latest key was pressed last.
+        A chord replaces its single keys. The `mixer` combines several matching bindings; without one, the
+        binding with the most keys wins, then the one whose latest key was pressed last.
         """
-        order = {code: when for when, code in enumerate(pressed)}
+        order = {code: position for position, code in enumerate(pressed)}
         complete = [binding for binding in self.bindings if all(code in order for code in binding.codes)]
         if not complete:
             return None if self.idle is None else np.array(self.idle)
@@ -71,21 +71,21 @@ class Controls:
         if self.mixer is None:
             return np.array(max(reversed(complete), key=lambda binding: len(binding.codes)).action)
         chords = [set(binding.codes) for binding in complete]
-        whole = [binding for binding in complete if not any(set(binding.codes) < chord for chord in chords)]
-        return self.mixer.mix([binding.action for binding in whole])
+        maximal = [binding for binding in complete if not any(set(binding.codes) < chord for chord in chords)]
+        return self.mixer.mix([binding.action for binding in maximal])
 
     def turn(self, pressed: Sequence[str], code: str) -> np.ndarray | None:
-        """Return the row that pressing `code` means while `pressed` are held; None where it means nothing."""
-        keys = [*(key for key in pressed if key != code), code]
+        """Return the row for pressing `code` while `pressed` are held; None if no binding matches."""
+        held = [*(key for key in pressed if key != code), code]
         complete = [
-            binding for binding in self.bindings if code in binding.codes and set(binding.codes) <= set(keys)
+            binding for binding in self.bindings if code in binding.codes and set(binding.codes) <= set(held)
         ]
         if not complete:
             return None
-        return (self if self.mixer is not None else Controls(tuple(complete))).action(keys)
+        return (self if self.mixer is not None else Controls(tuple(complete))).action(held)
 
     def label(self, action: Sequence[float]) -> str:
-        """Name an action as the page does; unbound ones are shown as their numbers."""
+        """Return the label of an action as on the page; unbound actions are shown as numbers."""
         if self.hands:
             return str(to_action(row_to_action(action_space(), np.array(action))))
         row = tuple(float(part) for part in action)
@@ -93,7 +93,7 @@ class Controls:
         return exact or self._mixed_label(row) or " ".join(f"{number:g}" for number in row)
 
     def _mixed_label(self, row: tuple[float, ...]) -> str:
-        """Name an action that several keys make together by their labels."""
+        """Return the joined labels of the keys that produce an action together; "" if none do."""
         if self.mixer is None:
             return ""
         labels = {
@@ -108,10 +108,9 @@ class Controls:
 def from_mapping(
     keys: Mapping[str, Any], idle: Any, space: spaces.Space[Any], names: Sequence[str] = ()
 ) -> Controls:
-    """Read the `controls` of a suite: a key or keys joined by "+" → action or `{action: ..., label: ...}`.
+    """Parse the `controls` of a suite: a key or keys joined by "+" → action or `{action: ..., label: ...}`.
 
-    Raises TutelageError for what names no key, keys that are bound twice, and an action that the space does
-    not hold.
+    Raises TutelageError for an unknown key, a key bound twice, and an action outside the space.
     """
     bindings = []
     bound: dict[frozenset[str], Any] = {}
@@ -134,27 +133,27 @@ def from_mapping(
 def by_name(
     keys: Mapping[str, str], idle: Any, space: spaces.Space[Any], names: Sequence[str]
 ) -> Controls | None:
-    """Read the `keys` of a suite: name of an action → `code` or `code+code`; names it lacks do not count.
+    """Parse the `keys` of a suite: action name → `code` or `code+code`; unknown action names are ignored.
 
-    Returns None where the space is not Discrete or has none of these names.
+    Returns None if the space is not Discrete or has none of these names.
     """
     if not isinstance(space, spaces.Discrete):
         return None
     first = int(space.start)
-    actions = {name.lower(): first + place for place, name in enumerate(names[: int(space.n)])}
-    bound = {code: actions[name.lower()] for name, code in keys.items() if name.lower() in actions}
+    actions = {name.lower(): first + index for index, name in enumerate(names[: int(space.n)])}
+    action_by_key = {code: actions[name.lower()] for name, code in keys.items() if name.lower() in actions}
     rest = (
         idle if idle is not None else next((actions[name] for name in _IDLE_NAMES if name in actions), None)
     )
-    return from_mapping(bound, rest, space, names) if bound else None
+    return from_mapping(action_by_key, rest, space, names) if action_by_key else None
 
 
 def guess(env: Env[Any, Any], names: Sequence[str] = ()) -> Controls:
-    """Find controls for an environment that its suite gives none for.
+    """Return default controls for an environment without controls in its suite.
 
-    Taken from its own `get_keys_to_action()`, else from its actions' names (left, forward, ...), else
-    digits and letters for Discrete, and keys for each number of other spaces (see `default_keys`); web pages
-    take hands. Raises TutelageError for a map with keys or actions that are none.
+    From its own `get_keys_to_action()`, else from action names (left, forward, ...), else digits and letters
+    for Discrete, and keys for each number of other spaces (see `default_keys`). Web pages are used with mouse
+    and keyboard directly. Raises TutelageError if `get_keys_to_action()` has invalid keys or actions.
     """
     space = env.action_space
     if isinstance(env.unwrapped, WebEnv):
@@ -169,7 +168,7 @@ def guess(env: Env[Any, Any], names: Sequence[str] = ()) -> Controls:
 
 
 def with_rest_key(controls: Controls) -> Controls:
-    """Bind the space bar to doing nothing, where a task waits for a key and no key means that."""
+    """Bind the space bar to the rest action, for turn-based tasks in which no key means it."""
     if controls.mixer is None or any("Space" in binding.codes for binding in controls.bindings):
         return controls
     rest = KeyBinding(("Space",), controls.mixer.rest, "nothing")
@@ -193,7 +192,7 @@ def _written(key: str, value: Any) -> tuple[Any, str]:
 def _from_gymnasium(
     ask: Callable[[], Mapping[Any, Any]], space: spaces.Space[Any], names: Sequence[str]
 ) -> Controls:
-    """Read an environment's own map, in any form that `key_names` knows."""
+    """Parse an environment's own key map, in any form that `key_names` knows."""
     try:
         keys_to_action = dict(ask())
     except Exception as error:  # foreign code
@@ -216,14 +215,16 @@ _REMEDY = "give the task `controls` in its suite"
 
 
 def _for_discrete(space: spaces.Discrete[Any], names: Sequence[str]) -> Controls:
-    taken = {_BY_NAME.get(name.lower()) for name in names}
+    used_codes = {_CODE_BY_NAME.get(name.lower()) for name in names}
     bindings, idle = [], None
-    for place in range(int(space.n)):
-        name = names[place].lower() if place < len(names) else ""
-        usual = SINGLE_KEYS[place : place + 1]
-        code = _BY_NAME.get(name) or next((key for key in (*usual, *SINGLE_KEYS) if key not in taken), None)
-        taken.add(code)
-        row = _row(space, place + int(space.start), "an action")
+    for index in range(int(space.n)):
+        name = names[index].lower() if index < len(names) else ""
+        preferred = SINGLE_KEYS[index : index + 1]
+        code = _CODE_BY_NAME.get(name) or next(
+            (key for key in (*preferred, *SINGLE_KEYS) if key not in used_codes), None
+        )
+        used_codes.add(code)
+        row = _row(space, index + int(space.start), "an action")
         if code is not None:
             bindings.append(KeyBinding((code,), row, _label(space, row, names)))
         if name in _IDLE_NAMES:
@@ -231,16 +232,18 @@ def _for_discrete(space: spaces.Discrete[Any], names: Sequence[str]) -> Controls
     return Controls(tuple(bindings), idle)
 
 
-def _row(space: spaces.Space[Any], action: Any, what: str) -> tuple[float, ...]:
+def _row(space: spaces.Space[Any], action: Any, subject: str) -> tuple[float, ...]:
     try:
         row = action_to_row(space, action)
         fits = bool(space.contains(row_to_action(space, row)))
-        if not (isinstance(space, spaces.Dict | spaces.Tuple) or is_text(space)):  # half an action is none
+        if not (
+            isinstance(space, spaces.Dict | spaces.Tuple) or is_text(space)
+        ):  # a truncated action is invalid
             fits = fits and np.allclose(row, np.asarray(action, np.float64).ravel())
     except (TypeError, ValueError, KeyError, IndexError, OverflowError):
         fits = False
     if not fits:
-        raise TutelageError(f"expected {what} to be an action of {space}, got {action!r}")
+        raise TutelageError(f"expected {subject} to be an action of {space}, got {action!r}")
     return tuple(map(float, row))
 
 

@@ -1,4 +1,4 @@
-"""Keys for spaces that name none, how keys held together mix, and which actions no key reaches."""
+"""Default keys for action spaces, and the mixing of keys held together."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SINGLE_KEYS = (
     *(*DIGITS, *LETTERS, "Minus", "Equal", "BracketLeft", "BracketRight", "Semicolon", "Quote"),
     *("Comma", "Period", "Slash", *(f"Numpad{digit}" for digit in range(10))),
 )
-"""Keys that are given out one after the other, a Discrete space's actions first."""
+"""Keys in the order in which they are assigned to single values, such as the actions of a Discrete space."""
 
 AXIS_KEYS = (
     *(("ArrowLeft", "ArrowRight"), ("ArrowDown", "ArrowUp"), ("KeyA", "KeyD"), ("KeyS", "KeyW")),
@@ -24,15 +24,15 @@ AXIS_KEYS = (
     *(("Numpad4", "Numpad6"), ("Numpad2", "Numpad8"), ("Numpad1", "Numpad3"), ("Numpad7", "Numpad9")),
     *(("Comma", "Period"), ("BracketLeft", "BracketRight"), ("Minus", "Equal"), ("Semicolon", "Quote")),
 )
-"""Down and up of each axis of a Box, in order."""
+"""Pairs of keys (decrease, increase) for the axes of a Box, in order."""
 
 
 @dataclass(frozen=True)
 class ActionMixer:
-    """How actions of several keys become one row `[k]`.
+    """Combines the actions of several keys into one row `[k]`.
 
-    `rest` is the row of no key. A number that is `additive` (continuous) sums what each key changes of it,
-    within `low` and `high`; any other takes the value of the key pressed last that changes it.
+    `rest` is the row for no key. An `additive` (continuous) entry sums the changes of all keys, clipped to
+    `low` and `high`; any other entry takes the value of the key pressed last that changes it.
     """
 
     rest: tuple[float, ...]
@@ -41,7 +41,7 @@ class ActionMixer:
     high: tuple[float, ...]
 
     def mix(self, actions: Sequence[Sequence[float]]) -> np.ndarray:
-        """Mix rows, that of the oldest key first."""
+        """Combine rows, oldest key first."""
         rest, additive = np.array(self.rest), np.array(self.additive)
         row = rest.copy()
         for action in actions:
@@ -50,13 +50,17 @@ class ActionMixer:
         return np.where(additive, np.clip(row, self.low, self.high), row)
 
     def is_part(self, action: Sequence[float], row: Sequence[float]) -> bool:
-        """Say whether an action may be one of those that were mixed to `row`."""
-        changed = [(a, r) for a, r, rest in zip(action, row, self.rest, strict=True) if a != rest]
-        return bool(changed) and all(a == r for a, r in changed)
+        """Return whether an action may be one of those combined into `row`."""
+        changed = [
+            (number, mixed)
+            for number, mixed, rest in zip(action, row, self.rest, strict=True)
+            if number != rest
+        ]
+        return bool(changed) and all(number == mixed for number, mixed in changed)
 
 
 def mixer_of(space: spaces.Space[Any], idle: Sequence[float] | None) -> ActionMixer | None:
-    """Return how keys mix in a space; None for a Discrete or text space, where an action is one thing."""
+    """Return the mixer of a space; None for a Discrete or text space, whose actions cannot be combined."""
     if isinstance(space, spaces.Discrete):
         return None
     parts = leaves(space)
@@ -70,36 +74,41 @@ def mixer_of(space: spaces.Space[Any], idle: Sequence[float] | None) -> ActionMi
 
 
 def binding_keys(space: spaces.Space[Any]) -> list[tuple[str, tuple[float, ...], str]]:
-    """Give out keys for every number of an action: (code, row `[k]`, label); fewer where keys run out."""
+    """Assign keys to every entry of an action: (code, row `[k]`, label), until the keys run out."""
     mixer = mixer_of(space, None)
     if mixer is None:
         return []
-    parts = [(leaf, place) for leaf in leaves(space) for place in range(lowest(leaf).size)]
+    parts = [(leaf, index_in_leaf) for leaf in leaves(space) for index_in_leaf in range(lowest(leaf).size)]
     continuous = [index for index, (leaf, _) in enumerate(parts) if is_continuous(leaf)]
     pairs = dict(zip(continuous, AXIS_KEYS, strict=False))
-    taken = {code for pair in pairs.values() for code in pair}
-    free = iter([code for code in SINGLE_KEYS if code not in taken])
-    given = []
-    for index, (leaf, place) in enumerate(parts):
-        for code, value, label in _keys_of(leaf, place, index, pairs.get(index), free, mixer):
+    axis_codes = {code for pair in pairs.values() for code in pair}
+    free = iter([code for code in SINGLE_KEYS if code not in axis_codes])
+    bindings = []
+    for index, (leaf, index_in_leaf) in enumerate(parts):
+        for code, value, label in _keys_of(leaf, index_in_leaf, index, pairs.get(index), free, mixer):
             row = list(mixer.rest)
             row[index] = value
-            given.append((code, tuple(row), label))
-    return given
+            bindings.append((code, tuple(row), label))
+    return bindings
 
 
 def _keys_of(
-    leaf: Leaf, place: int, index: int, pair: tuple[str, str] | None, free: Iterator[str], mixer: ActionMixer
+    leaf: Leaf,
+    index_in_leaf: int,
+    index: int,
+    pair: tuple[str, str] | None,
+    free: Iterator[str],
+    mixer: ActionMixer,
 ) -> Iterator[tuple[str, float, str]]:
-    """Yield (code, value, label) for one number of an action."""
+    """Yield (code, value, label) for one entry of an action."""
     rest, low, high = mixer.rest[index], mixer.low[index], mixer.high[index]
     if is_continuous(leaf):
-        name = f"{leaf.path} {place + 1}" if leaf.path else f"axis {place + 1}"
+        name = f"{leaf.path} {index_in_leaf + 1}" if leaf.path else f"axis {index_in_leaf + 1}"
         for code, bound in zip(pair or (), (low, high), strict=False):
             if bound != rest:
                 yield code, bound, f"{name} {'-' if bound < rest else '+'}"
         return
-    name = f"{leaf.path or 'number'} {place + 1}" if lowest(leaf).size > 1 else leaf.path or "number"
+    name = f"{leaf.path or 'number'} {index_in_leaf + 1}" if lowest(leaf).size > 1 else leaf.path or "number"
     for value in range(int(low), int(high) + 1):
         if value != rest and (key := next(free, None)) is not None:
             is_bit = isinstance(leaf.space, spaces.MultiBinary)
@@ -107,12 +116,12 @@ def _keys_of(
 
 
 def is_continuous(leaf: Leaf) -> bool:
-    """Say whether a leaf's numbers are real."""
+    """Return whether a leaf is a Box of floats."""
     return isinstance(leaf.space, spaces.Box) and np.issubdtype(leaf.space.dtype, np.floating)
 
 
 def lowest(leaf: Leaf) -> np.ndarray:
-    """Return the lowest value of each number of a leaf."""
+    """Return the lowest value of each entry of a leaf, flat; unbounded below counts as -1."""
     if isinstance(leaf.space, spaces.Box):
         return np.maximum(np.nan_to_num(leaf.space.low.astype(float), neginf=-1.0), -1e30).ravel()
     if isinstance(leaf.space, spaces.Discrete | spaces.MultiDiscrete):

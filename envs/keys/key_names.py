@@ -1,4 +1,4 @@
-"""How programs name keys → `KeyboardEvent.code`: characters, names, pygame 1 and 2 numbers, DOM codes.
+"""Convert names of keys to `KeyboardEvent.code`: characters, names, pygame 1 and 2 numbers, DOM codes.
 
 Covers every form of `get_keys_to_action` that Gymnasium documents or used to: a character, a string of
 characters as a chord, a number of pygame, a tuple of these, and `None`, `()` or `(None,)` for "no key".
@@ -165,21 +165,21 @@ _NUMBERS = {
 
 
 def bound_codes(written: str) -> tuple[str, ...]:
-    """Return the codes that a key of a suite's `controls` means: names joined by "+", in any usual form.
+    """Return the codes of a key of a suite's `controls`: names joined by "+", in any usual form.
 
-    Raises TutelageError, with the code that is most likely meant, for what names no key.
+    Raises TutelageError for an unknown key, with the most similar code.
     """
-    parts = [_named(part) for part in written.split("+")]
+    parts = [_codes_of_name(part) for part in written.split("+")]
     return tuple(dict.fromkeys(code for part in parts for code in part))
 
 
 def likely_code(text: str) -> str:
-    """Return `"; did you mean 'x'?"` for the key that a misspelt name most likely means, or ""."""
+    """Return `"; did you mean 'x'?"` for the code most similar to a misspelt name, or ""."""
     close = difflib.get_close_matches(_folded(text), list(_ALIASES), n=1)
     return f"; did you mean {_ALIASES[close[0]]!r}?" if close else ""
 
 
-def _named(name: str) -> tuple[str, ...]:
+def _codes_of_name(name: str) -> tuple[str, ...]:
     if name in CODES:
         return (name,)
     if name in _CHARACTERS:
@@ -196,23 +196,23 @@ def _folded(name: str) -> str:
 
 
 def codes_of(key: Any) -> tuple[str, ...]:
-    """Return the codes that, held together, are what a program calls `key`; none for "no key".
+    """Return the codes of the key or chord that a program calls `key`; none for "no key".
 
-    Raises TutelageError for what names no key.
+    Raises TutelageError for an unknown key.
     """
     if key is None:
         return ()
     if isinstance(key, str):
-        return _of_text(key)
+        return _codes_of_text(key)
     if isinstance(key, Iterable):
         return tuple(dict.fromkeys(code for part in key for code in codes_of(part)))
     try:
-        return _of_number(int(key))
+        return _codes_of_number(int(key))
     except (TypeError, ValueError, OverflowError):
         raise TutelageError(f"expected a key as text, number or tuple, got {type(key).__name__}") from None
 
 
-def _of_text(text: str) -> tuple[str, ...]:
+def _codes_of_text(text: str) -> tuple[str, ...]:
     if text in _CHARACTERS:
         return _CHARACTERS[text]
     if text in CODES:
@@ -222,12 +222,12 @@ def _of_text(text: str) -> tuple[str, ...]:
         return (_WORDS[word],)
     if word in _CHARACTERS and len(word) == 1:
         return _CHARACTERS[word]
-    if all(character in _CHARACTERS for character in text):  # "wd": both at once
+    if all(character in _CHARACTERS for character in text):  # "wd": a chord
         return tuple(dict.fromkeys(code for character in text for code in _CHARACTERS[character]))
     raise TutelageError(f"expected the name of a key, got {text!r}{likely_code(text)}")
 
 
-def _of_number(number: int) -> tuple[str, ...]:
+def _codes_of_number(number: int) -> tuple[str, ...]:
     if number in _NUMBERS:
         return (_NUMBERS[number],)
     if 0 < number < 128 and chr(number) in _CHARACTERS:

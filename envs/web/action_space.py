@@ -1,4 +1,4 @@
-"""The spaces of web tasks: an instruction, a page's elements, a picture; a `WebAction` as a value."""
+"""Observation and action spaces of web tasks, and the conversion of a `WebAction` to a value of its space."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from .actions import ELEMENTS, KEYS, MODIFIERS, REACH, TEXT, VERBS, WebAction, s
 from .observation import COLUMNS, write_columns
 
 SENTENCE = 1000
-"""Characters of an instruction at most."""
+"""Maximal length of an instruction, in characters."""
 
 
 class AnyText(spaces.Text):
-    """A text of any letters, up to a length; drawn at random, it is of ASCII."""
+    """Text of any characters up to a length; samples are ASCII."""
 
     def __init__(self, max_length: int) -> None:
         super().__init__(max_length, min_length=0)
@@ -28,7 +28,7 @@ class AnyText(spaces.Text):
 
 
 class ElementTable(JSONText):
-    """A page's elements as a JSON document of columns, see `elements.read_elements`."""
+    """A page's elements as a JSON document of columns, see `observation.read_elements`."""
 
     def sample(self, mask: Any = None, probability: Any = None) -> str:
         return write_columns({name: [] for name in COLUMNS})
@@ -42,14 +42,14 @@ class ElementTable(JSONText):
 
 def observation_space(width: int, height: int, screenshot: bool = False) -> spaces.Dict:
     """Return the space of one observation."""
-    seen: dict[str, spaces.Space[Any]] = {"instruction": AnyText(SENTENCE), "elements": ElementTable()}
+    parts: dict[str, spaces.Space[Any]] = {"instruction": AnyText(SENTENCE), "elements": ElementTable()}
     if screenshot:
-        seen["screenshot"] = spaces.Box(0, 255, (height, width, 3), np.uint8)
-    return spaces.Dict(seen)
+        parts["screenshot"] = spaces.Box(0, 255, (height, width, 3), np.uint8)
+    return spaces.Dict(parts)
 
 
 def action_space() -> spaces.Dict:
-    """Return the space whose values are `to_value(action)`: plain numbers and the typed text."""
+    """Return the space of the values `to_value(action)`: numbers and the typed text."""
     return spaces.Dict(
         {
             "verb": spaces.Discrete(len(VERBS)),
@@ -67,7 +67,7 @@ def action_space() -> spaces.Dict:
 
 
 def to_value(action: WebAction) -> dict[str, Any]:
-    """Write an action as a value of `action_space()`, without loss."""
+    """Encode an action as a value of `action_space()`, without loss."""
     held, key = split_key(action.key) if action.key else ((), KEYS[0])
     return {
         "verb": VERBS.index(action.verb),
@@ -78,15 +78,15 @@ def to_value(action: WebAction) -> dict[str, Any]:
         "span": np.array([action.dx, action.dy]),
         "amount": np.array(action.amount),
         "key": KEYS.index(key if key in KEYS else key.lower()),
-        "modifiers": sum(1 << at for at, name in enumerate(MODIFIERS) if name in held),
+        "modifiers": sum(1 << index for index, name in enumerate(MODIFIERS) if name in held),
         "text": action.text,
     }
 
 
 def to_action(value: Mapping[str, Any]) -> WebAction:
-    """Read an action from a value of `action_space()`; a key is of account for the verb key alone."""
+    """Decode an action from a value of `action_space()`; the key is ignored unless the verb is key."""
     verb = VERBS[int(value["verb"])]
-    held = tuple(name for at, name in enumerate(MODIFIERS) if int(value["modifiers"]) >> at & 1)
+    held = tuple(name for index, name in enumerate(MODIFIERS) if int(value["modifiers"]) >> index & 1)
     x, y = map(float, value["point"])
     target_x, target_y = map(float, value["target_point"])
     dx, dy = map(float, value["span"])

@@ -1,4 +1,4 @@
-"""What is done to a page: one `WebAction` for a person, a policy and an importer; as JSON and back."""
+"""`WebAction`: the action on a page shared by people, policies and importers; conversion to and from JSON."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from ...files.finite_json import json_text
 Verb = Literal["click", "press", "double_click", "hover", "drag", "type", "key", "scroll", "wait"]
 VERBS: tuple[Verb, ...] = get_args(Verb)
 ELEMENTS = 2048
-"""Elements of an observation at most; what lies beyond is not listed."""
+"""Maximal number of elements in an observation; further elements are not listed."""
 TEXT = 200
-"""Characters of a typed text at most."""
+"""Maximal length of a typed text, in characters."""
 REACH = 4096
-"""Pixels that a drag or a scroll spans at most, and milliseconds that a `wait` lasts at most."""
+"""Maximal span of a drag or a scroll in pixels, and maximal duration of a `wait` in milliseconds."""
 MODIFIERS = ("Alt", "Control", "Meta", "Shift")
 NAMED_KEYS = (
     *("Tab", "Enter", "Escape", "Backspace", "Delete", "Insert", "Space"),
@@ -27,26 +27,26 @@ NAMED_KEYS = (
     *(f"F{number}" for number in range(1, 13)),
 )
 KEYS = (*NAMED_KEYS, *map(chr, range(33, 127)))
-"""Keys by their `KeyboardEvent.key`; only the space has a name of its own."""
+"""Keys by their `KeyboardEvent.key`, except for the space character, which is called Space."""
 
 
 @dataclass(frozen=True)
 class WebAction:
-    """One thing done to a page.
+    """One action on a page.
 
-    `element` and `target` are places in the observation's list of elements, -1 for none. `x, y` say where
-    inside the element, as fractions from its left top corner (they matter on drawn pages).
+    `element` and `target` are indices into the observation's elements, -1 for none. `x, y` is the position
+    inside the element, as fractions from its top left corner (relevant on pages with drawings).
 
-    click         press and let go, at the element
-    press         press, and hold the button: the next action lets it go first, unless it is a `hover`
+    click         press and release at the element
+    press         press and hold the button: the next action releases it first, unless it is a `hover`
     double_click  click twice
-    hover         move there (with the button held after a `press`)
-    drag          press at the element, move, let go: at `target` (`target_x, target_y` as `x, y`), or
-                  `dx, dy` px from where it began
-    type          make `text` what the field holds (of a SELECT: choose the option that reads so; of a date or
-                  a time: its value, as 2017-12-31 or 23:59); without an element, type at the caret.
+    hover         move the pointer there (with the button held after a `press`)
+    drag          press at the element, move, release at `target` (`target_x, target_y` as `x, y`), or
+                  `dx, dy` px from the start
+    type          set the field to `text` (of a SELECT: choose the option with this label; of a date or time:
+                  its value, as 2017-12-31 or 23:59); without an element, type at the caret.
                   `\\n` is Enter, `\\b` Backspace
-    key           press `key`, such as Tab or Control+A, with the element focused, or what has the focus
+    key           press `key`, such as Tab or Control+A, with the element focused, else in the current focus
     scroll        scroll the element by `amount` px, downwards if positive; without an element, the page
     wait          let `amount` ms pass
     """
@@ -70,7 +70,7 @@ class WebAction:
                 f"expected a verb of {', '.join(VERBS)}, got {self.verb!r}{nearest(self.verb, VERBS)}"
             )
         for name in ("element", "target", "amount"):
-            object.__setattr__(self, name, operator.index(getattr(self, name)))  # numpy's, too
+            object.__setattr__(self, name, operator.index(getattr(self, name)))  # accepts NumPy integers
         for name in ("x", "y", "target_x", "target_y", "dx", "dy"):
             object.__setattr__(self, name, float(getattr(self, name)))
         for name in ("element", "target"):
@@ -92,7 +92,7 @@ class WebAction:
             object.__setattr__(self, "key", spell(*split_key(self.key)))
 
     def __str__(self) -> str:
-        """Name it as the recorder's page does: `click 4`, `type 2 'ann'`, `key Tab`."""
+        """Return the text that the recorder's page shows: `click 4`, `type 2 'ann'`, `key Tab`."""
         words: list[str] = [self.verb]
         if self.element >= 0:
             words.append(str(self.element))
@@ -108,12 +108,12 @@ class WebAction:
 
 
 def to_json(action: WebAction) -> str:
-    """Write an action as one line of JSON; what is as usual is left out."""
+    """Encode an action as one line of JSON; fields with default values are omitted."""
     return json_text(to_mapping(action), is_ascii=False)
 
 
 def from_json(text: str) -> WebAction:
-    """Read what `to_json` wrote; raises TutelageError for anything else."""
+    """Decode the result of `to_json`; raises TutelageError for anything else."""
     try:
         return from_mapping(json.loads(text))
     except ValueError as error:
@@ -121,15 +121,15 @@ def from_json(text: str) -> WebAction:
 
 
 def to_mapping(action: WebAction) -> dict[str, Any]:
-    """Return the fields that are not as usual, and the verb."""
-    fields = {one.name: one.default for one in dataclasses.fields(WebAction)}
+    """Return the verb and the fields that differ from their defaults."""
+    fields = {field.name: field.default for field in dataclasses.fields(WebAction)}
     values = {name: getattr(action, name) for name in fields}
     return {name: value for name, value in values.items() if name == "verb" or value != fields[name]}
 
 
 def from_mapping(mapping: Any) -> WebAction:
-    """Read what `to_mapping` gave; raises TutelageError for unknown fields and values of another type."""
-    kinds = {one.name: type(one.default) for one in dataclasses.fields(WebAction)} | {"verb": str}
+    """Decode the result of `to_mapping`; raises TutelageError for unknown fields and wrong types."""
+    kinds = {field.name: type(field.default) for field in dataclasses.fields(WebAction)} | {"verb": str}
     if not isinstance(mapping, dict) or "verb" not in mapping:
         raise TutelageError(
             f"expected a web action such as {{'verb': 'click', 'element': 3}}, got {mapping!r}"
@@ -144,7 +144,7 @@ def from_mapping(mapping: Any) -> WebAction:
 
 
 def split_key(key: str) -> tuple[tuple[str, ...], str]:
-    """Split `Control+Shift+A` into its modifiers, in the order of MODIFIERS, and the key itself.
+    """Split `Control+Shift+A` into its modifiers, in the order of MODIFIERS, and the key.
 
     Raises TutelageError for a key that is not one of KEYS.
     """
@@ -153,20 +153,20 @@ def split_key(key: str) -> tuple[tuple[str, ...], str]:
     modifiers = held.split("+") if held else []
     if last == " ":
         last = "Space"
-    for one in modifiers:
-        if one not in MODIFIERS:
+    for modifier in modifiers:
+        if modifier not in MODIFIERS:
             raise TutelageError(
-                f"key {key!r}: expected modifiers {', '.join(MODIFIERS)}, got {one!r}"
-                f"{nearest(one, MODIFIERS)}"
+                f"key {key!r}: expected modifiers {', '.join(MODIFIERS)}, got {modifier!r}"
+                f"{nearest(modifier, MODIFIERS)}"
             )
     if last not in KEYS:
         raise TutelageError(
             f"expected a key such as Tab, a or Control+A, got {key!r}{nearest(last, NAMED_KEYS)}"
         )
-    return tuple(one for one in MODIFIERS if one in modifiers), last
+    return tuple(modifier for modifier in MODIFIERS if modifier in modifiers), last
 
 
 def spell(modifiers: tuple[str, ...], key: str) -> str:
-    """Join what `split_key` split; the letter of a shortcut is a capital."""
-    shortcut = any(one != "Shift" for one in modifiers)
+    """Join modifiers and key, the inverse of `split_key`; the letter of a shortcut becomes upper case."""
+    shortcut = any(modifier != "Shift" for modifier in modifiers)
     return "+".join((*modifiers, key.upper() if shortcut and len(key) == 1 else key))

@@ -1,10 +1,10 @@
-// Scroll bars. A browser moves them on a thread and a timer of its own, so that what a page shows after a press
-// would depend on how busy the machine is; what a mouse does to one is done by script here, at once.
+// Scroll bars, moved by script. The browser moves them on a thread and a timer of its own, so that the page after a
+// press would depend on the load of the machine.
 const bars = (() => {
   "use strict";
   const ARROW = 40; // px that an arrow scrolls
-  const PAGE = 0.875; // of what shows: what a press beside the thumb scrolls
-  const THUMB = 17; // px of the shortest thumb
+  const PAGE = 0.875; // share of the visible size that a press beside the thumb scrolls
+  const THUMB = 17; // px, the minimal length of a thumb
   const AXES = [
     { side: "right", near: "left", begin: "top", border: "clientTop", edge: "clientLeft", at: "scrollTop",
       size: "clientHeight", whole: "scrollHeight", across: "clientWidth", outer: "offsetWidth",
@@ -15,7 +15,7 @@ const bars = (() => {
   ];
   let grip = null;
 
-  // What a mouse at a place points at: a browser, too, leaves fractions of a pixel away.
+  // The element at a position; like the browser, ignore fractions of a pixel.
   const over = (x, y) => document.elementFromPoint(Math.floor(x), Math.floor(y));
 
   // The width of an element's scroll bar along an axis, 0 without one.
@@ -27,7 +27,7 @@ const bars = (() => {
     return Math.max(0, element[axis.outer] - element[axis.across] - borders[0] - borders[1]);
   };
 
-  // The bar at a place: its element, its axis, and how far along it the place is, in px; null for none.
+  // The bar at a position: its element, its axis, and the offset along it, in px; null for none.
   const find = (x, y, element = over(x, y)) => {
     if (!(element instanceof HTMLElement) || !AXES.some((axis) => width(element, axis))) return null;
     const box = element.getBoundingClientRect();
@@ -41,7 +41,7 @@ const bars = (() => {
     return null;
   };
 
-  // The parts of a bar along it, in px: the arrows' length, the thumb's place and length, and how far it can go.
+  // The geometry of a bar, in px: the arrows' length, the thumb's offset, length and range.
   const partsOf = ({ element, axis, thick }) => {
     const size = element[axis.size];
     const reach = element[axis.whole] - size;
@@ -52,7 +52,7 @@ const bars = (() => {
     return { arrow, thumb, way, reach, top: arrow + (reach > 0 ? (way * element[axis.at]) / reach : 0) };
   };
 
-  // A press gives the focus to what can have it, as anywhere else.
+  // A press focuses the nearest focusable element, as anywhere else.
   const focus = (from) => {
     let element = from;
     while (element && (element.tabIndex < 0 || element.disabled)) element = element.parentElement;
@@ -63,7 +63,7 @@ const bars = (() => {
   return {
     over,
     isAt: (x, y, element) => find(x, y, element) !== null,
-    // Press a bar so many times: an arrow, beside the thumb, or the thumb itself, which `drag` moves then.
+    // Press a bar `times` times: an arrow, beside the thumb, or the thumb itself, which `drag` then moves.
     press(x, y, times = 1) {
       const bar = find(x, y);
       grip = null;

@@ -1,4 +1,4 @@
-"""One Chromium for a process, started when first needed, restarted when it is gone; its tabs are many."""
+"""One Chromium per process with many tabs, started on first use and restarted after a crash."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ PROGRAMS = (
     "google-chrome",
 )
 PROGRAM = "TUTELAGE_CHROMIUM"
-"""The environment variable that names another Chromium."""
+"""Environment variable with the path or name of another Chromium."""
 RESTARTS = 3
 _FLAGS = (
     *("--remote-debugging-pipe", "--no-first-run", "--no-default-browser-check", "--disable-extensions"),
@@ -44,13 +44,13 @@ _FLAGS = (
     *("--disable-background-timer-throttling", "--disable-renderer-backgrounding", "--disable-gpu"),
     *("--disable-backgrounding-occluded-windows", "--disable-ipc-flooding-protection", "--disable-breakpad"),
     *("--disable-dev-shm-usage", "--lang=en-US", "--disable-smooth-scrolling", "--block-new-web-contents"),
-    # no name and no address leads anywhere, not even to this machine; pages come over the pipe, see `origin`
+    # no network, not even this machine: pages are served over the pipe, see `origin`
     *("--host-resolver-rules=MAP * ~NOTFOUND", "--dns-prefetch-disable", "--no-pings"),
     *("--proxy-server=http://nowhere.invalid:9", "--proxy-bypass-list=<-loopback>"),
     "--force-webrtc-ip-handling-policy=disable_non_proxied_udp",
     "--webrtc-ip-handling-policy=disable_non_proxied_udp",
     *("--disable-domain-reliability", "--disable-client-side-phishing-detection", "--disable-default-apps"),
-    # text is as wide on every machine that has the same fonts
+    # equal text widths on all machines with the same fonts
     *("--font-render-hinting=none", "--force-device-scale-factor=1", "--force-color-profile=srgb"),
     "--disable-features=Translate,PaintHolding,OptimizationHints,MediaRouter,IsolateOrigins,DnsOverHttps,"
     "AsyncDns,HttpsUpgrades,Prerender2,PreconnectToSearch,NetworkTimeServiceQuerying,WebBluetooth",
@@ -60,9 +60,9 @@ _FLAGS = (
 class Browser:
     """A Chromium process and the DevTools pipe to it.
 
-    Nothing listens on the network, and the browser ends when this process does, however it ends.
-    `generation` counts the processes: a tab of an older one is gone. `patience` is how long a page may take
-    to answer, in seconds.
+    No port is opened, and the browser ends with this process, however that ends. `generation` counts browser
+    processes: tabs of an older generation are lost. `patience` is the time limit for an answer of a page, in
+    seconds.
     """
 
     def __init__(self, program: str | None = None, patience: float = 30.0) -> None:
@@ -77,23 +77,23 @@ class Browser:
         self._owner = 0  # a forked child must leave its parent's browser alone
 
     def talk(self, conversations: Sequence[Conversation[Result]]) -> list[Result]:
-        """Hold conversations with tabs, all at once; returns what each returned, in order.
+        """Run conversations with tabs concurrently; returns their results, in order.
 
-        Where the browser dies, another is started and each conversation under way is thrown a TabLost.
+        If the browser dies, a new one is started and each unfinished conversation is thrown a TabLost.
         Raises the first exception that a conversation raised, when all are over.
         """
-        turns = [ConversationState(one) for one in conversations]
+        states = [ConversationState(conversation) for conversation in conversations]
         lost = None
         with self._lock:
             if self.process is not None and self.process.poll() is not None:
-                self._stop()  # it ended while idle: no conversation is affected
+                self._stop()  # it died while idle: no conversation is affected
             for _ in range(RESTARTS + 1):
                 try:
                     if self._pipe is None:
                         self._start()
                     assert self._pipe is not None
                     Conversations(self._pipe, self.patience).hold(
-                        [one for one in turns if not one.over], lost
+                        [conversation for conversation in states if not conversation.over], lost
                     )
                     break
                 except BrowserLost:
@@ -104,28 +104,28 @@ class Browser:
                     f"expected {self.program} to run, but it ended {RESTARTS + 1} times in a row; "
                     "run it by hand"
                 )
-        for turn in turns:
-            if isinstance(turn.result, Exception):
-                raise turn.result
-        return [turn.result for turn in turns]
+        for state in states:
+            if isinstance(state.result, Exception):
+                raise state.result
+        return [state.result for state in states]
 
     def talk_alone(self, conversation: Conversation[Result]) -> Result:
-        """Hold one conversation."""
+        """Run one conversation."""
         return self.talk([conversation])[0]
 
     def answer(self, session: str, answers: Callable[[Mapping[str, Any]], DevToolsCall]) -> None:
-        """Let `answers` answer the requests of a tab's pages; to be called while it is talked to."""
+        """Set the handler of requests of a tab's pages; call it within a conversation."""
         assert self._pipe is not None
         self._pipe.answers[session] = answers
 
     def close(self) -> None:
-        """End the browser; the next conversation starts another."""
+        """Stop the browser; the next conversation starts a new one."""
         with self._lock:
             self._stop()
 
     def abandon(self) -> None:
-        """End the browser at once, from any thread, also while it is talked to; it is not used again."""
-        self._is_abandoned = True  # who talks to it, in another thread, would start the next one
+        """Kill the browser, from any thread, also during a conversation; it cannot be used again."""
+        self._is_abandoned = True  # a conversation in another thread must not start the next one
         process, folder = self.process, self._folder
         if process is not None and self._owner == os.getpid():
             with contextlib.suppress(ProcessLookupError):
@@ -133,19 +133,21 @@ class Browser:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(0.3)
             if folder is not None:
-                for _ in range(5):  # its other processes may still have been writing
+                for _ in range(5):  # its child processes may still be writing
                     shutil.rmtree(folder.name, ignore_errors=True)
 
     def _start(self) -> None:
         if self._is_abandoned:
             raise TutelageError("expected a process that goes on to start a browser, got one that ends")
         self._folder = tempfile.TemporaryDirectory(prefix="tutelage-chromium-", ignore_cleanup_errors=True)
-        theirs_in, ours_out = os.pipe()
-        ours_in, theirs_out = os.pipe()
-        # the browser reads from 3 and writes to 4; its ends must not lie there already
-        ends = [fcntl.fcntl(one, fcntl.F_DUPFD_CLOEXEC, 10) for one in (theirs_in, theirs_out)]
-        for one in (theirs_in, theirs_out):
-            os.close(one)
+        browser_in, our_out = os.pipe()
+        our_in, browser_out = os.pipe()
+        # the browser reads from 3 and writes to 4: move its ends away from these numbers first
+        browser_ends = [
+            fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 10) for descriptor in (browser_in, browser_out)
+        ]
+        for descriptor in (browser_in, browser_out):
+            os.close(descriptor)
         try:
             self.process = subprocess.Popen(
                 [self.program, *_flags(self.program, self._folder.name)],
@@ -155,14 +157,14 @@ class Browser:
                 env=os.environ | {"TZ": "UTC", "LANGUAGE": "en_US", "HOME": self._folder.name},
                 start_new_session=True,
                 pass_fds=(3, 4),
-                preexec_fn=functools.partial(_lay_ends, *ends),
+                preexec_fn=functools.partial(_place_descriptors, *browser_ends),
             )
         except OSError as error:
             raise TutelageError(f"expected to start {self.program}, got {error}") from None
         finally:
-            for one in ends:
-                os.close(one)
-        self._pipe, self._owner = DevToolsPipe(ours_in, ours_out), os.getpid()
+            for descriptor in browser_ends:
+                os.close(descriptor)
+        self._pipe, self._owner = DevToolsPipe(our_in, our_out), os.getpid()
         self.generation += 1
 
     def _stop(self) -> None:
@@ -180,31 +182,31 @@ class Browser:
 
 
 def shared() -> Browser:
-    """Return this process's browser; a forked child has one of its own."""
-    return _of_process(os.getpid())
+    """Return the browser of this process; a forked child gets its own."""
+    return _browser_of_process(os.getpid())
 
 
 def close_shared() -> None:
-    """End this process's browser, if it has one; for a process that ends without what `atexit` does."""
-    if _of_process.cache_info().currsize:
+    """Stop the browser of this process, if any; for processes that end without running `atexit`."""
+    if _browser_of_process.cache_info().currsize:
         shared().close()
 
 
 def abandon_shared() -> None:
-    """End this process's browser at once, if it has one; for a process that is about to end."""
-    if _of_process.cache_info().currsize:
+    """Kill the browser of this process, if any; for a process that is about to end."""
+    if _browser_of_process.cache_info().currsize:
         shared().abandon()
 
 
 def find_program() -> str:
-    """Find a Chromium; raises TutelageError where there is none."""
+    """Return the path of a Chromium; raises TutelageError if there is none."""
     if named := os.environ.get(PROGRAM):
         if shutil.which(named) is None:
             raise TutelageError(f"expected {PROGRAM} to name a Chromium, got {named!r}, which cannot be run")
         return named
     for program in PROGRAMS:
-        if (found := shutil.which(program)) is not None:
-            return found
+        if (path := shutil.which(program)) is not None:
+            return path
     raise TutelageError(
         f"expected one of {', '.join(PROGRAMS)} on the PATH, found none; install one "
         f"(Debian: apt install chromium-headless-shell) or name one in {PROGRAM}"
@@ -212,7 +214,7 @@ def find_program() -> str:
 
 
 @functools.lru_cache(maxsize=1)
-def _of_process(_pid: int) -> Browser:
+def _browser_of_process(_pid: int) -> Browser:
     browser = Browser()
     atexit.register(browser.close)
     signals.on_end(browser.abandon)
@@ -228,6 +230,6 @@ def _flags(program: str, folder: str) -> list[str]:
     return flags
 
 
-def _lay_ends(reading: int, writing: int) -> None:
+def _place_descriptors(reading: int, writing: int) -> None:
     os.dup2(reading, 3)
     os.dup2(writing, 4)

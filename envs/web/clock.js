@@ -1,10 +1,10 @@
-// A clock for a page, put in before the page's own scripts: it stands still until `clock.advance` moves it,
-// so that a page's timers, frames and dates depend on what is done to it and on nothing else.
+// A virtual clock, installed before the page's own scripts: it advances by `clock.advance` only, so that timers,
+// frames and dates of a page depend on the actions only.
 const clock = (() => {
   "use strict";
   const BEGINNING = Date.UTC(2017, 9, 16, 12);
   const FRAME = 16;
-  const MOST = 10000; // timers fired in one advance, against pages that ask for ever more
+  const MOST = 10000; // most timers fired in one advance, against pages that set timers endlessly
   const RealDate = Date;
   const realFrame = window.requestAnimationFrame.bind(window);
   const timers = new Map();
@@ -31,7 +31,7 @@ const clock = (() => {
   }
   performance.now = () => now;
 
-  // What a browser tells with a frame of its own, whenever that comes: whether the page has asked for any of it.
+  // Whether the page uses features that the browser notifies with its own frames (observers).
   let isWatching = false;
   const listen = EventTarget.prototype.addEventListener;
   EventTarget.prototype.addEventListener = function (name, ...rest) {
@@ -64,7 +64,7 @@ const clock = (() => {
   };
 
   return {
-    // Let `span` ms pass; between two timers the page's promises are kept.
+    // Advance by `span` ms; between two timers the page's promise callbacks run.
     async advance(span) {
       const end = now + span;
       let timer = first(end);
@@ -85,7 +85,7 @@ const clock = (() => {
     pending: () => timers.size,
     set: (time) => void (now = time),
     now: () => now,
-    // A real frame, for events that the browser itself sends with one.
+    // Wait for a real frame, for events that the browser fires with frames.
     frame: () => new Promise((done) => realFrame(() => done())),
     isWatching: () => isWatching || document.querySelector("[onscroll]") !== null || Boolean(window.onscroll),
     listen: (name, call) => listen.call(window, name, call, true),

@@ -1,4 +1,4 @@
-"""A browser's DevTools, spoken over its pipe: many conversations at once."""
+"""Chromium's DevTools protocol over a pipe, with many concurrent conversations."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ...files.finite_json import json_text
 
 
 class DevToolsCall(NamedTuple):
-    """One method of the DevTools protocol, asked of the browser or, in a session, of one tab."""
+    """A call of a DevTools method, to the browser or, with a session, to one tab."""
 
     method: str
     params: Mapping[str, Any] = {}
@@ -21,21 +21,21 @@ class DevToolsCall(NamedTuple):
 
 
 class TabLost(Exception):
-    """A tab crashed, hangs, or went down with its browser."""
+    """A tab crashed, hangs, or was lost with its browser."""
 
 
 class BrowserLost(Exception):
-    """The browser's process is gone."""
+    """The browser's process has ended."""
 
 
 Reply = dict[str, Any]
 Result = TypeVar("Result")
 Conversation = Generator[Sequence[DevToolsCall], list[Reply], Result]
-"""Yields calls to be made together, is given their replies; thrown a TabLost, it may begin again."""
+"""A generator that yields calls to make together and is sent their replies; it may recover from a TabLost."""
 
 
 class ConversationState:
-    """How far one conversation is: the calls that it waits for, by number, and until when."""
+    """The progress of one conversation: the calls that it waits for, by number, and the deadline."""
 
     def __init__(self, conversation: Conversation[Any]) -> None:
         self._conversation = conversation
@@ -48,9 +48,9 @@ class ConversationState:
         self.over = False
 
     def go_on(self, lost: str | None = None) -> Sequence[DevToolsCall]:
-        """Give the conversation its replies, or say what was lost; returns its next calls, none at its end.
+        """Send the conversation its replies, or throw a TabLost; returns its next calls, none at its end.
 
-        `result` is then what it returned, or the exception that it raised.
+        At the end, `result` is its return value or the exception that it raised.
         """
         error = lost or self._refusal()
         try:
@@ -72,22 +72,21 @@ class ConversationState:
         self.sessions = {call.session for call in calls} - {None}
 
     def _refusal(self) -> str | None:
-        refused = (reply["error"] for reply in self.replies.values() if "error" in reply)
-        return next((str(one.get("message", one)) for one in refused), None)
+        errors = (reply["error"] for reply in self.replies.values() if "error" in reply)
+        return next((str(error.get("message", error)) for error in errors), None)
 
 
 def refuse(paused: Mapping[str, Any]) -> DevToolsCall:
-    """Refuse a request of a page that has no request handler."""
+    """Return the call that blocks a request of a page without a request handler."""
     return DevToolsCall(
         "Fetch.failRequest", {"requestId": paused["requestId"], "errorReason": "BlockedByClient"}
     )
 
 
 class DevToolsPipe:
-    """The two ends of a browser's DevTools pipe. Messages are JSON, each with a NUL at its end.
+    """The two ends of a browser's DevTools pipe. Messages are JSON, terminated by NUL.
 
-    `gone` holds the sessions of tabs that crashed and no longer answer. `answers` maps a session to the
-    handler of its pages' requests.
+    `gone` holds the sessions of crashed tabs. `answers` maps a session to the handler of its pages' requests.
     """
 
     def __init__(self, reading: int, writing: int) -> None:
@@ -112,7 +111,7 @@ class DevToolsPipe:
         return numbers
 
     def receive(self, seconds: float) -> list[dict[str, Any]]:
-        """Return what has come within that time: replies and events. Raises BrowserLost."""
+        """Return the replies and events that arrive within that time. Raises BrowserLost."""
         ready, _, _ = select.select([self._reading], [], [], max(seconds, 0))
         if not ready:
             return []
@@ -122,11 +121,11 @@ class DevToolsPipe:
         self._rest += data
         *messages, rest = self._rest.split(b"\0") if b"\0" in data else (self._rest,)
         self._rest = bytearray(rest)
-        return [json.loads(one) for one in messages]
+        return [json.loads(message) for message in messages]
 
     def close(self) -> None:
-        for one in (self._reading, self._writing):
-            os.close(one)
+        for descriptor in (self._reading, self._writing):
+            os.close(descriptor)
 
     def _write(self, data: bytearray) -> None:
         while data:
@@ -139,64 +138,68 @@ class DevToolsPipe:
 
 
 class Conversations:
-    """Holds conversations over a pipe, all of them at once.
+    """Runs conversations over a pipe concurrently.
 
-    One whose tab crashes, or that has no answer within `patience` seconds, is thrown a TabLost; it may go on.
+    A conversation whose tab crashes, or that has no answer within `patience` seconds, is thrown a TabLost; it
+    may continue.
     """
 
     def __init__(self, pipe: DevToolsPipe, patience: float) -> None:
         self._pipe, self._patience = pipe, patience
         self._waiting: dict[int, ConversationState] = {}
 
-    def hold(self, turns: Sequence[ConversationState], lost: str | None = None) -> None:
-        """Go on with turns until all are over; `lost` is what became of the tabs of those under way.
+    def hold(self, states: Sequence[ConversationState], lost: str | None = None) -> None:
+        """Run conversations until all are over; `lost` is the reason if their tabs were lost.
 
-        Raises BrowserLost; the turns can go on over the pipe of another browser.
+        Raises BrowserLost; the conversations can then continue over the pipe of another browser.
         """
-        for turn in turns:
-            self._go_on(turn, lost)
+        for state in states:
+            self._go_on(state, lost)
         while self._waiting:
-            soonest = min(turn.until for turn in self._waiting.values())
+            soonest = min(state.until for state in self._waiting.values())
             for message in self._pipe.receive(soonest - time.monotonic()):
-                self._hear(message)
+                self._handle_message(message)
             now = time.monotonic()
-            self._lose([one for one in self._waiting.values() if one.until <= now], "the page hangs")
+            self._lose([state for state in self._waiting.values() if state.until <= now], "the page hangs")
 
-    def _hear(self, message: dict[str, Any]) -> None:
+    def _handle_message(self, message: dict[str, Any]) -> None:
         number = message.get("id")
         if number is None:
-            self._hear_event(message["method"], message["params"], message.get("sessionId"))
-        elif (turn := self._waiting.pop(number, None)) is not None:
-            turn.replies[number] = message
-            if len(turn.replies) == len(turn.numbers):
-                self._go_on(turn)
+            self._handle_event(message["method"], message["params"], message.get("sessionId"))
+        elif (state := self._waiting.pop(number, None)) is not None:
+            state.replies[number] = message
+            if len(state.replies) == len(state.numbers):
+                self._go_on(state)
 
-    def _hear_event(self, method: str, params: dict[str, Any], session: str | None) -> None:
+    def _handle_event(self, method: str, params: dict[str, Any], session: str | None) -> None:
         if method == "Fetch.requestPaused":
             answer = self._pipe.answers.get(session, refuse)
             self._pipe.send([answer(params)._replace(session=session)])
         elif method == "Page.javascriptDialogOpening":
             self._pipe.send([DevToolsCall("Page.handleJavaScriptDialog", {"accept": True}, session)])
         elif method == "Target.attachedToTarget" and session is not None:
-            # a window or worker that a page has made: it waits for a debugger, and never gets further
+            # a window or worker opened by a page: it waits for a debugger and never runs
             target = params["targetInfo"]["targetId"]
             self._pipe.send([DevToolsCall("Target.closeTarget", {"targetId": target})])
         elif method in ("Inspector.targetCrashed", "Target.detachedFromTarget"):
-            gone = params.get("sessionId") if method.startswith("Target") else session
-            self._pipe.gone.add(gone)
-            self._pipe.answers.pop(gone, None)
-            self._lose([turn for turn in self._waiting.values() if gone in turn.sessions], "the page crashed")
+            lost_session = params.get("sessionId") if method.startswith("Target") else session
+            self._pipe.gone.add(lost_session)
+            self._pipe.answers.pop(lost_session, None)
+            self._lose(
+                [state for state in self._waiting.values() if lost_session in state.sessions],
+                "the page crashed",
+            )
 
-    def _lose(self, turns: Sequence[ConversationState], why: str) -> None:
-        for turn in dict.fromkeys(turns):
-            for number in turn.numbers:
+    def _lose(self, states: Sequence[ConversationState], reason: str) -> None:
+        for state in dict.fromkeys(states):
+            for number in state.numbers:
                 self._waiting.pop(number, None)
-            self._go_on(turn, why)
+            self._go_on(state, reason)
 
-    def _go_on(self, turn: ConversationState, lost: str | None = None) -> None:
-        calls = turn.go_on(lost)
+    def _go_on(self, state: ConversationState, lost: str | None = None) -> None:
+        calls = state.go_on(lost)
         while calls and any(call.session in self._pipe.gone for call in calls):
-            calls = turn.go_on("the page crashed")
+            calls = state.go_on("the page crashed")
         if calls:
-            turn.wait_for(self._pipe.send(calls), calls, time.monotonic() + self._patience)
-            self._waiting |= dict.fromkeys(turn.numbers, turn)
+            state.wait_for(self._pipe.send(calls), calls, time.monotonic() + self._patience)
+            self._waiting |= dict.fromkeys(state.numbers, state)

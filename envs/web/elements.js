@@ -1,5 +1,5 @@
-// What a page shows, as columns in document order: elements that take up room, and lines of text as
-// elements of their own (tag `t`, negative ref) where text and elements are mixed.
+// The content of a page as columns in document order: elements with a box, and lines of text as elements of their
+// own (tag `t`, negative ref) where text and elements are mixed.
 const elements = (() => {
   "use strict";
   const OUTSIDE = new Set(["reward-display", "sync-task-cover", "click-canvas", "attention-canvas", "query"]);
@@ -9,20 +9,20 @@ const elements = (() => {
   const BOOLEAN = 8;
   const MOST = 2048;
   const LOOKED_AT = 300;
-  const colours = new Map();
+  const colors = new Map();
   let refs = new WeakMap();
   let known = [null];
   let tampered = new WeakSet();
 
-  // A form hides its own `id` behind a field of that name.
+  // A field named `id` shadows the `id` of its form.
   const attribute = (element, name) => element.getAttribute(name) || "";
 
-  const colour = (text) => {
-    let packed = colours.get(text);
+  const color = (text) => {
+    let packed = colors.get(text);
     if (packed === undefined) {
       const [r, g, b, a = 1] = (text.match(/[\d.]+/g) || [0, 0, 0, 0]).map(Number);
       packed = text.startsWith("rgb") ? ((r << 24) | (g << 16) | (b << 8) | Math.round(a * 255)) >>> 0 : 0;
-      colours.set(text, packed);
+      colors.set(text, packed);
     }
     return packed;
   };
@@ -43,7 +43,7 @@ const elements = (() => {
     return element instanceof HTMLTextAreaElement ? element.value : null;
   };
 
-  // The longest runs of a text node that lie on one line each: [text, box].
+  // The lines of a text node: [text, box] each.
   const linesOf = (node) => {
     const found = [];
     const range = document.createRange();
@@ -71,8 +71,8 @@ const elements = (() => {
     return found;
   };
 
-  // The places of elements whose middle is out of view, under something else or on a scroll bar; of many, none is
-  // looked at.
+  // The indices of elements whose center is out of view, covered or on a scroll bar; above LOOKED_AT elements, all,
+  // unchecked.
   const covered = (columns) => {
     const places = [...columns.ref.keys()];
     if (places.length > LOOKED_AT) return places;
@@ -141,7 +141,7 @@ const elements = (() => {
         element instanceof HTMLInputElement ? `${element.tagName}_${element.type}` : element.tagName,
         isText ? inside.map((child) => child.data.trim()).join(" ") : "",
         value, attribute(element, "id"), drawn ? "SVG_CLASS" : attribute(element, "class"),
-        colour(style.backgroundColor), colour(drawn && style.fill !== "none" ? style.fill : style.color), flags,
+        color(style.backgroundColor), color(drawn && style.fill !== "none" ? style.fill : style.color), flags,
       );
       if (isText) return;
       for (const child of inside) {
@@ -163,7 +163,7 @@ const elements = (() => {
   return {
     list,
     find: (ref) => (ref > 0 && known[ref] && known[ref].isConnected ? known[ref] : null),
-    // The ref of the listed element that holds another, 0 for none.
+    // The ref of the nearest listed ancestor, 0 for none.
     refOver(element) {
       while (element && !refs.has(element)) element = element.parentElement;
       return element ? refs.get(element) : 0;

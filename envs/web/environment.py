@@ -1,4 +1,4 @@
-"""A web page as a Gymnasium environment, in a real Chromium; `vector.py` is the same for many at once."""
+"""A web page as a Gymnasium environment, in a real Chromium; `vector.py` runs many at once."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ from .page_sources import find_page
 Observed = dict[str, Any]
 Stepped = tuple[Observed, float, bool, bool, dict[str, Any]]
 STEPS = 30
-"""Actions that an episode may take, unless another number is asked for."""
+"""Default step limit of an episode."""
 
 
 class WebEnv(gymnasium.Env[Observed, Any]):
-    """One task of MiniWoB++, or a page of one's own (`task="folder/page.html"`) in a folder that is trusted.
+    """A task of MiniWoB++, or a page of your own (`task="folder/page.html"`) in a trusted folder.
 
-    Observation: `instruction`, `elements` (see `elements.read_elements`), with `screenshot=True` also
-    `screenshot`, uint8 `[210, 160, 3]`. Takes `WebAction`s or values of the action space. The reward
-    comes at the end: what the page gives, not scaled by the time that was taken. `info["done"]` says that
-    the page ended the episode; after `max_steps` actions it is truncated.
+    Observation: `instruction`, `elements` (see `observation.read_elements`), with `screenshot=True` also
+    `screenshot`, uint8 `[210, 160, 3]`. Accepts `WebAction`s or values of the action space. The reward comes
+    at the end: the page's own, not scaled by elapsed time. `info["done"]` is true if the page ended the
+    episode; after `max_steps` actions it is truncated.
 
-    The seed decides the page, as in MiniWoB++ itself; a clock that moves with actions alone decides the
-    rest, so that the same actions show the same pages. A crash of the tab or of the browser is made good:
-    `info["repeats"]` counts how often an episode was repeated so.
+    Episodes are deterministic: the seed determines the page, as in MiniWoB++, and the page's clock advances
+    with actions only. After a crash of the tab or the browser the episode is replayed; `info["repeats"]`
+    counts these replays.
 
-    What differs from the package's own environment: every action lasts a second of the page's own time,
-    which always begins at noon of 16 October 2017, and only `max_steps` ends a long episode. Slow changes of
-    style are over at once. The cover that says START, and what stands beside the task, are hidden. Links
-    lead nowhere else, dialogs are answered, and a browser's own dragging of links and texts is off. Letters
-    for a field are typed by the browser's editing, with the events of keys made by a script; all other keys
-    and the mouse are the browser's. An element is clicked where it shows, scrolled into view if need be.
+    Differences from the package's own environment: every action lasts one second of the page's time, which
+    always begins at noon of 16 October 2017, and only `max_steps` ends a long episode. CSS transitions finish
+    at once. The START cover and everything beside the task are hidden. Links lead nowhere, dialogs are
+    accepted, and the browser's own dragging of links and text is off. Text for a field is inserted by the
+    browser's editing, with key events made by a script; all other keys and the mouse are the browser's. An
+    element is clicked where it is visible, after scrolling it into view if necessary.
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 4}  # noqa: RUF012
@@ -70,20 +70,20 @@ class WebEnv(gymnasium.Env[Observed, Any]):
         return self.browser.talk_alone(self.acting(action))
 
     def beginning(self, seed: int | None = None) -> Conversation[tuple[Observed, dict[str, Any]]]:
-        """Return what `reset` does as a conversation, to be held together with those of other tabs."""
+        """Return `reset` as a conversation, to run concurrently with those of other tabs."""
         super().reset(seed=seed)
         chosen = int(self.np_random.integers(2**31)) if seed is None else seed
-        look = yield from self.episode.begin(chosen)
-        observation = yield from self._observed(look)
-        return observation, self._info(look)
+        view = yield from self.episode.begin(chosen)
+        observation = yield from self._observation(view)
+        return observation, self._info(view)
 
     def acting(self, action: Any) -> Conversation[Stepped]:
-        """Return what `step` does as a conversation."""
-        look = yield from self.episode.act(action if isinstance(action, WebAction) else to_action(action))
-        observation = yield from self._observed(look)
-        truncated = not look.done and self.episode.steps >= self.max_steps
-        reward = look.reward if look.done else 0.0
-        return observation, reward, look.done, truncated, self._info(look)
+        """Return `step` as a conversation."""
+        view = yield from self.episode.act(action if isinstance(action, WebAction) else to_action(action))
+        observation = yield from self._observation(view)
+        truncated = not view.done and self.episode.steps >= self.max_steps
+        reward = view.reward if view.done else 0.0
+        return observation, reward, view.done, truncated, self._info(view)
 
     def render(self) -> np.ndarray | None:  # type: ignore[override]
         """Take a screenshot, uint8 `[210, 160, 3]`."""
@@ -92,14 +92,14 @@ class WebEnv(gymnasium.Env[Observed, Any]):
         return self.browser.talk_alone(self.episode.picture())
 
     def close(self) -> None:
-        """Close the tab; the browser stays for others, until the process ends."""
+        """Close the tab; the browser runs on for other tabs, until the process ends."""
         self.browser.talk_alone(self.episode.tab.close())
 
-    def _observed(self, look: PageView) -> Conversation[Observed]:
-        seen: Observed = {"instruction": look.instruction, "elements": look.elements}
+    def _observation(self, view: PageView) -> Conversation[Observed]:
+        observation: Observed = {"instruction": view.instruction, "elements": view.elements}
         if self.screenshot:
-            seen["screenshot"] = yield from self.episode.picture()
-        return seen
+            observation["screenshot"] = yield from self.episode.picture()
+        return observation
 
-    def _info(self, look: PageView) -> dict[str, Any]:
-        return {"done": look.done, "repeats": self.episode.repeats}
+    def _info(self, view: PageView) -> dict[str, Any]:
+        return {"done": view.done, "repeats": self.episode.repeats}

@@ -1,7 +1,7 @@
-// Fields: what they hold is made a given text, as far as that needs no keys of the browser's own.
+// Set fields to a given text, as far as that does not take the browser's own keys.
 const fields = (() => {
   "use strict";
-  // What a person may type into a date or a time field, as the field's own value.
+  // Convert what a person may type into a date or time field to the field's value.
   const asValue = (kind, text) => {
     const date = text.match(/^(\d{1,2})\/(\d{1,2})\/(\d{4})$/);
     if (kind === "date" && date)
@@ -21,7 +21,7 @@ const fields = (() => {
     const options = [...select.options];
     const lower = (one) => one.toLowerCase();
     let chosen = options.filter((one) => wanted.has(one.text.trim()));
-    // as a browser does for typed letters: the first option that begins so
+    // as browsers do for typed letters: the first option with this prefix
     if (!chosen.length) chosen = options.filter((one) => lower(one.text.trim()).startsWith(lower(text))).slice(0, 1);
     if (!chosen.length || !text) return;
     for (const one of options) one.selected = chosen.includes(one);
@@ -38,7 +38,7 @@ const fields = (() => {
     return element.dispatchEvent(event);
   };
 
-  // Type over all that is there: the browser's own editing, with the events of keys around each letter.
+  // Replace the whole content by the browser's own editing, with key events around each character.
   const write = (element, text) => {
     element.select();
     if (!text && element.value) document.execCommand("delete");
@@ -49,7 +49,7 @@ const fields = (() => {
     }
   };
 
-  // What was copied, in this page and episode alone: the browser's own clipboard is shared by all its tabs.
+  // A clipboard for this page and episode: the browser's own is shared by all its tabs.
   let clipboard = "";
   const copied = () => {
     const field = document.activeElement;
@@ -68,7 +68,7 @@ const fields = (() => {
 
   return {
     begin: () => void (clipboard = ""),
-    // Fill a field; returns the text that is left for real keys, which is all of it in anything but a field.
+    // Fill a field; returns the text that is left for real keys: all of it if the element is not a field.
     fill(element, text) {
       if (element instanceof HTMLSelectElement) {
         element.focus();

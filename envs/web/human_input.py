@@ -1,9 +1,9 @@
-"""A person's hands on a page: what they do shows at once, and becomes the fewest actions that do the same.
+"""Convert a person's mouse and keyboard input on a page to the fewest equivalent `WebAction`s.
 
-Letters, turns of the wheel, a pointer that rests and a button that is held are done ahead, as a draft. When
-something else is done, the draft is taken back and its outcome is told as one action: a field's new text, a
-scroll, a drag; a pointer that rested only where it changed what the page holds. Whoever takes those actions
-with `step` gets the same page as the same actions give without any draft.
+Input shows on the page at once. Typing, scrolling, hovering and dragging are applied ahead, as a draft. When
+different input follows, the draft is undone and summarized as one action: a field's new text, a scroll, a
+drag; hovering counts only if it changed the page's content. Taking these actions with `step` gives the same
+page as without any draft.
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ from .tab import STEP
 Kind = Literal["click", "tap", "press", "move", "release", "hover", "wheel", "key", "fill", "wait", "rest"]
 
 _WRITTEN = ("text", "password", "search", "email", "number", "tel", "url")
-FIELDS = ("TEXTAREA", *(f"INPUT_{one}" for one in _WRITTEN))
-"""Tags of fields that letters are typed into."""
+FIELDS = ("TEXTAREA", *(f"INPUT_{kind}" for kind in _WRITTEN))
+"""Tags of text fields."""
 EDITING = ("Backspace", "Delete", "ArrowLeft", "ArrowRight", "Home", "End")
-_HELD = ("ref", "parent", "tag", "text", "value", "left", "top", "width", "height")
-"""What a page holds; colours and classes say where the pointer is."""
+_COMPARED = ("ref", "parent", "tag", "text", "value", "left", "top", "width", "height")
+"""Columns that make up a page's content; colors and classes may only reflect the pointer's position."""
 
 
 @dataclass(frozen=True)
 class HumanInput:
-    """One thing that hands do; `x, y` are px of the page.
+    """One input event; `x, y` are px of the page.
 
     click, tap    with the mouse, with a finger
-    press, move, release   hold the button down somewhere, move, let go: a drag
+    press, move, release   press the button, move, release it: a drag
     hover         the pointer has come to rest
-    wheel         turned by `amount` px, downwards if positive
+    wheel         scrolled by `amount` px, downwards if positive
     key           `key` (`KeyboardEvent.key`), with `held` modifiers
     fill          the answer to a `PageQuestion`: `text`
-    wait          let a moment pass
-    rest          the hands do nothing more for now: what is a draft becomes actions
+    wait          let time pass
+    rest          no further input for now: the draft becomes actions
     """
 
     kind: Kind
@@ -55,9 +55,10 @@ class HumanInput:
 
 @dataclass(frozen=True)
 class PageQuestion:
-    """What a page asks for outside of its picture: an option of a list (or several), or a text.
+    """Input that a browser asks for in a window of its own: options of a list, or a text.
 
-    `tag` is the field's (`SELECT`, `INPUT_date`, ...); `options` and those `chosen` are a list's.
+    `tag` is the field's (`SELECT`, `INPUT_date`, ...); `options`, and the indices `chosen`, are those of a
+    list.
     """
 
     tag: str
@@ -69,9 +70,9 @@ class PageQuestion:
 
 @dataclass(frozen=True)
 class InputOutcome:
-    """What a gesture comes to: an action to be taken now with `step`, or a question.
+    """The result of an input event: an action to take now with `step`, or a question.
 
-    `more` says that `go_on` has more to tell after that; `draft` that something shows which is no action yet.
+    `more`: call `go_on` after that for the next result; `draft`: a draft is open, which is no action yet.
     """
 
     action: WebAction | None = None
@@ -84,192 +85,200 @@ class InputOutcome:
 class _Draft:
     kind: Literal["typing", "dragging", "scrolling", "resting"]
     before: PageView
-    begun: Point
+    start: Point
     now: Point
-    done: list[WebAction] = field(default_factory=list)
+    actions: list[WebAction] = field(default_factory=list)
 
 
 class HumanInputReader:
-    """Turns gestures into actions of one episode of `env`, after its `reset` and until it is over."""
+    """Converts input events to actions in one episode of `env`, from its `reset` to its end."""
 
     def __init__(self, env: WebEnv) -> None:
         self._env = env
         self._draft: _Draft | None = None
-        self._due: list[WebAction] = []
+        self._pending: list[WebAction] = []
         self._gesture: HumanInput | None = None
-        self._asked = -1
+        self._asked_element = -1
 
     def hear(self, gesture: HumanInput) -> InputOutcome:
-        """Do what hands did, or tell what is to be done first."""
+        """Process an input event; returns its result, or an action to take first."""
         self._gesture = gesture
         return self.go_on()
 
     def go_on(self) -> InputOutcome:
-        """Tell what comes next of the last gesture, when the action told before was taken."""
+        """Return the next result of the last input event, after the previous action was taken."""
         gesture = self._gesture
-        if self._draft is not None and gesture is not None and not self._belongs(gesture, self._draft):
-            self._due += self._close(gesture)
-        if self._due:
-            action = self._due.pop(0)
-            return InputOutcome(action, more=bool(self._due) or self._gesture is not None)
+        if self._draft is not None and gesture is not None and not self._continues(gesture, self._draft):
+            self._pending += self._close_draft(gesture)
+        if self._pending:
+            action = self._pending.pop(0)
+            return InputOutcome(action, more=bool(self._pending) or self._gesture is not None)
         self._gesture = None
-        heard = self._do(gesture) if gesture is not None else InputOutcome()
-        look = self._look()
-        if self._draft is not None and look.done:
+        outcome = self._handle(gesture) if gesture is not None else InputOutcome()
+        view = self._view()
+        if self._draft is not None and view.done:
             self._gesture = HumanInput("rest")
             return self.go_on()
-        return InputOutcome(heard.action, heard.question, self._gesture is not None, self._draft is not None)
+        return InputOutcome(
+            outcome.action, outcome.question, self._gesture is not None, self._draft is not None
+        )
 
-    def _do(self, gesture: HumanInput) -> InputOutcome:
-        at = self._at(gesture)
-        asked, self._asked = self._asked, -1
+    def _handle(self, gesture: HumanInput) -> InputOutcome:
+        point = self._position(gesture)
+        asked_element, self._asked_element = self._asked_element, -1
         match gesture.kind:
             case "click" | "tap":
-                return self._click(at, by_finger=gesture.kind == "tap")
+                return self._click(point, by_finger=gesture.kind == "tap")
             case "press":
-                self._show("dragging", WebAction("press", *pointed(self._env, at)), at)
+                self._draft_action("dragging", WebAction("press", *pointed(self._env, point)), point)
             case "move" if self._draft is not None:
-                self._show("dragging", hovered(self._env, at), at)
+                self._draft_action("dragging", hovered(self._env, point), point)
             case "hover":
-                self._show("resting", hovered(self._env, at), at)
+                self._draft_action("resting", hovered(self._env, point), point)
             case "wheel" if amount := round(min(max(gesture.amount, -REACH), REACH)):
-                self._show("scrolling", scrolled(self._env, at, amount), at)
+                self._draft_action("scrolling", scrolled(self._env, point, amount), point)
             case "key":
                 return self._key(gesture)
-            case "fill" if asked >= 0:
-                return InputOutcome(WebAction("type", asked, text=gesture.text.replace("\0", "")[:TEXT]))
+            case "fill" if asked_element >= 0:
+                return InputOutcome(
+                    WebAction("type", asked_element, text=gesture.text.replace("\0", "")[:TEXT])
+                )
             case "wait":
                 return InputOutcome(WebAction("wait", amount=STEP))
-            case "rest" if gesture.key == "ask" and (place := self._field()) >= 0:
-                return self._ask(place)
+            case "rest" if gesture.key == "ask" and (element := self._focused_field()) >= 0:
+                return self._ask_about(element)
         return InputOutcome()
 
-    def _click(self, at: Point, by_finger: bool) -> InputOutcome:
-        click = clicked(self._env, at)
-        place = click.element
-        columns = self._look().columns
-        while columns["tag"][place] in ("OPTION", "OPTGROUP"):
-            place = columns["parent"][place]
-        if columns["tag"][place] in PICKED and columns["tag"][place] != "INPUT_range":
-            return self._ask(place)
-        if by_finger and columns["tag"][place] in FIELDS:  # no keyboard would come up
+    def _click(self, point: Point, by_finger: bool) -> InputOutcome:
+        action = clicked(self._env, point)
+        element = action.element
+        columns = self._view().columns
+        while columns["tag"][element] in ("OPTION", "OPTGROUP"):
+            element = columns["parent"][element]
+        if columns["tag"][element] in PICKED and columns["tag"][element] != "INPUT_range":
+            return self._ask_about(element)
+        if by_finger and columns["tag"][element] in FIELDS:  # the on-screen keyboard would not open
             self._gesture = HumanInput("rest", key="ask")
-        return InputOutcome(click)
+        return InputOutcome(action)
 
-    def _ask(self, place: int) -> InputOutcome:
-        """Ask for what a field shall hold: it would be chosen in a window of the browser's own."""
-        columns = self._look().columns
-        self._asked = place
-        tag, value = columns["tag"][place], columns["value"][place] or ""
+    def _ask_about(self, element: int) -> InputOutcome:
+        """Ask for the value of a field that the browser would let choose in a window of its own."""
+        columns = self._view().columns
+        self._asked_element = element
+        tag, value = columns["tag"][element], columns["value"][element] or ""
         if tag != "SELECT":
             return InputOutcome(question=PageQuestion(tag, value))
-        listed = self._env.browser.talk_alone(self._env.episode.ask(f"options({columns['ref'][place]})"))
+        answer = self._env.browser.talk_alone(self._env.episode.ask(f"options({columns['ref'][element]})"))
         return InputOutcome(
-            question=PageQuestion(tag, "", **{one: _tuple(value) for one, value in listed.items()})
+            question=PageQuestion(tag, "", **{key: _tuple(value) for key, value in answer.items()})
         )
 
     def _key(self, gesture: HumanInput) -> InputOutcome:
         if _is_control(gesture.key):
             return InputOutcome()
         edit = self._edit(gesture)
-        if self._draft is None and edit == WebAction("type", text=" ") and self._field() < 0:
-            return InputOutcome(WebAction("key", key="Space"))  # it presses what has the focus
+        if self._draft is None and edit == WebAction("type", text=" ") and self._focused_field() < 0:
+            return InputOutcome(WebAction("key", key="Space"))  # Space presses the focused button
         if edit is not None:
-            self._show("typing", edit)
+            self._draft_action("typing", edit)
             return InputOutcome()
         return InputOutcome(keyed(gesture.key, gesture.held))
 
     def _edit(self, gesture: HumanInput) -> WebAction | None:
-        """Return what a key does to a text that is being typed; None for a key that is one action alone."""
+        """Return the editing action of a key that belongs to typing; None for a key that is an own action."""
         if _is_control(gesture.key):
             return None
         action = keyed(gesture.key, gesture.held)
-        place = self._field()
-        if gesture.key == "Enter" and not gesture.held and self._tag(place) == "TEXTAREA":
+        element = self._focused_field()
+        if gesture.key == "Enter" and not gesture.held and self._tag(element) == "TEXTAREA":
             return WebAction("type", text="\n")
-        edits = gesture.key in EDITING and not gesture.held and place >= 0
+        edits = gesture.key in EDITING and not gesture.held and element >= 0
         return action if edits or (action is not None and action.verb == "type") else None
 
-    def _show(self, kind: Any, action: WebAction, at: Point = (0.0, 0.0)) -> None:
-        """Do something ahead: it becomes an action later, or another one does in its place."""
+    def _draft_action(self, kind: Any, action: WebAction, point: Point = (0.0, 0.0)) -> None:
+        """Apply an action ahead, as part of the draft."""
         if self._draft is None:
-            self._draft = _Draft(kind, self._look(), at, at)
-        self._draft.now = at
-        self._draft.done.append(action)
+            self._draft = _Draft(kind, self._view(), point, point)
+        self._draft.now = point
+        self._draft.actions.append(action)
         self._env.browser.talk_alone(self._env.episode.act(action))
 
-    def _close(self, gesture: HumanInput) -> list[WebAction]:
-        """Take the draft back, and return the actions that it comes to."""
-        draft, after = self._draft, self._look()
+    def _close_draft(self, gesture: HumanInput) -> list[WebAction]:
+        """Undo the draft, and return the actions that summarize it."""
+        draft, after = self._draft, self._view()
         assert draft is not None
         self._draft = None
         if gesture.kind == "release":
-            draft.now, self._gesture = self._at(gesture), None
-        self._env.browser.talk_alone(self._env.episode.undo(len(draft.done)))
+            draft.now, self._gesture = self._position(gesture), None
+        self._env.browser.talk_alone(self._env.episode.undo(len(draft.actions)))
         if draft.kind == "typing":
             return _typed(draft, after)
         if draft.kind == "dragging":
-            return [moved(self._env, draft.begun, draft.now)]
-        if _is_same(draft.before, after):
+            return [moved(self._env, draft.start, draft.now)]
+        if _shows_same(draft.before, after):
             return []
         if draft.kind == "scrolling":
-            amount = sum(one.amount for one in draft.done)
-            return [WebAction("scroll", draft.done[0].element, amount=min(max(amount, -REACH), REACH))]
-        return draft.done
+            amount = sum(action.amount for action in draft.actions)
+            return [WebAction("scroll", draft.actions[0].element, amount=min(max(amount, -REACH), REACH))]
+        return draft.actions
 
-    def _belongs(self, gesture: HumanInput, draft: _Draft) -> bool:
-        """Say whether a gesture goes on with a draft; any other ends it."""
+    def _continues(self, gesture: HumanInput, draft: _Draft) -> bool:
+        """Return whether an input event continues a draft; any other ends it."""
         if draft.kind == "typing":
             return gesture.kind == "key" and self._edit(gesture) is not None
         if draft.kind == "dragging":
             return gesture.kind == "move"
         return draft.kind == "scrolling" and gesture.kind == "wheel"
 
-    def _at(self, gesture: HumanInput) -> Point:
+    def _position(self, gesture: HumanInput) -> Point:
         page = self._env.page
         return min(max(gesture.x, 0.0), page.width - 0.5), min(max(gesture.y, 0.0), page.height - 0.5)
 
-    def _look(self) -> PageView:
-        look = self._env.episode.look
-        assert look is not None  # there was a reset
-        return look
+    def _view(self) -> PageView:
+        view = self._env.episode.view
+        assert view is not None  # there was a reset
+        return view
 
-    def _field(self) -> int:
-        """Return the place of the field that has the focus, -1 for none."""
-        place = _focus(self._look())
-        return place if self._tag(place) in FIELDS else -1
+    def _focused_field(self) -> int:
+        """Return the index of the focused text field, -1 for none."""
+        element = _focused_element(self._view())
+        return element if self._tag(element) in FIELDS else -1
 
-    def _tag(self, place: int) -> str:
-        return str(self._look().columns["tag"][place]) if place >= 0 else ""
+    def _tag(self, element: int) -> str:
+        return str(self._view().columns["tag"][element]) if element >= 0 else ""
 
 
 def _typed(draft: _Draft, after: PageView) -> list[WebAction]:
-    """Tell typing as the text that the field holds then; outside of a field, as the letters themselves."""
-    place, other = _focus(draft.before), _focus(after)
-    one, two = draft.before.columns, after.columns
-    same = place >= 0 and other >= 0 and one["ref"][place] == two["ref"][other]
-    text = two["value"][other] if same and one["tag"][place] in FIELDS else None
+    """Summarize typing as the field's final text; outside of a field, as the keys themselves."""
+    element, element_after = _focused_element(draft.before), _focused_element(after)
+    columns, columns_after = draft.before.columns, after.columns
+    is_same_field = (
+        element >= 0 and element_after >= 0 and columns["ref"][element] == columns_after["ref"][element_after]
+    )
+    text = (
+        columns_after["value"][element_after] if is_same_field and columns["tag"][element] in FIELDS else None
+    )
     if text is None or len(text) > TEXT or "\0" in text:
-        return joined(draft.done)
-    if text == one["value"][place]:
-        return [] if _is_same(draft.before, after) else joined(draft.done)
-    return [WebAction("type", place, text=text)]
+        return joined(draft.actions)
+    if text == columns["value"][element]:
+        return [] if _shows_same(draft.before, after) else joined(draft.actions)
+    return [WebAction("type", element, text=text)]
 
 
 def _is_control(key: str) -> bool:
     return len(key) == 1 and not key.isprintable()
 
 
-def _focus(look: PageView) -> int:
-    flags: Sequence[int] = look.columns["flags"]
-    return next((place for place, one in enumerate(flags) if one & FOCUSED), -1)
+def _focused_element(view: PageView) -> int:
+    flags: Sequence[int] = view.columns["flags"]
+    return next((element for element, flag in enumerate(flags) if flag & FOCUSED), -1)
 
 
-def _is_same(one: PageView, other: PageView) -> bool:
-    """Say whether two pages hold the same, whatever is lit up."""
-    first: Mapping[str, Any] = one.columns
-    same = all(first[name] == other.columns[name] for name in _HELD)
-    return same and (one.instruction, one.done) == (other.instruction, other.done)
+def _shows_same(first: PageView, second: PageView) -> bool:
+    """Return whether two views have the same content, ignoring highlights."""
+    columns: Mapping[str, Any] = first.columns
+    is_equal = all(columns[name] == second.columns[name] for name in _COMPARED)
+    return is_equal and (first.instruction, first.done) == (second.instruction, second.done)
 
 
 def _tuple(value: Any) -> Any:

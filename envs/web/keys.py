@@ -1,4 +1,4 @@
-"""Keys as the DevTools protocol wants them: a US keyboard."""
+"""Key events in the form of the DevTools protocol, for a US keyboard."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ _SIGNS = {
     "5%": ("Digit5", 53), "6^": ("Digit6", 54), "7&": ("Digit7", 55), "8*": ("Digit8", 56),
     "9(": ("Digit9", 57),
 }  # fmt: skip
-_CODES = {sign: found for signs, found in _SIGNS.items() for sign in signs}
+_CODES = {sign: code for signs, code in _SIGNS.items() for sign in signs}
 _TYPED = {"\n": "Enter", "\b": "Backspace", "\t": "Tab"}
 
 
 def presses(text: str) -> list[dict[str, Any]]:
-    """Return the parameters of `Input.dispatchKeyEvent` that type a text, down and up for every letter."""
-    return [one for letter in text for one in press((), _TYPED.get(letter, letter))]
+    """Return parameters of `Input.dispatchKeyEvent` that type a text, down and up for every character."""
+    return [params for letter in text for params in press((), _TYPED.get(letter, letter))]
 
 
 def press(modifiers: tuple[str, ...], key: str) -> list[dict[str, Any]]:
-    """Return the parameters that press one key of `actions.KEYS`, or any letter, with modifiers held."""
-    code, number, text = _described(" " if key == "Space" else key)
+    """Return parameters that press one key of `actions.KEYS`, or any character, with modifiers held."""
+    code, number, text = _describe(" " if key == "Space" else key)
     held = {name: bit for name, bit in zip(MODIFIERS, (1, 2, 4, 8), strict=True) if name in modifiers}
     name = " " if key == "Space" else key
     if "Shift" in held and len(name) == 1:
@@ -47,8 +47,8 @@ def press(modifiers: tuple[str, ...], key: str) -> list[dict[str, Any]]:
     return [common | down, common | {"type": "keyUp"}]
 
 
-def _described(key: str) -> tuple[str, int, str]:
-    """Return the key's `code`, its number, and the text that it types."""
+def _describe(key: str) -> tuple[str, int, str]:
+    """Return the key's `code`, its virtual key code, and the text that it types."""
     if key in _NAMED:
         return key, _NAMED[key], "\r" if key == "Enter" else ""
     if len(key) > 1:  # F1 to F12

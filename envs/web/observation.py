@@ -1,4 +1,4 @@
-"""What a page shows, in plain data: elements in document order, as one JSON document of columns."""
+"""The elements of a page as plain data: in document order, as one JSON document of columns."""
 
 from __future__ import annotations
 
@@ -21,11 +21,12 @@ FOCUSED, TAMPERED, OWN_TEXT, BOOLEAN = 1, 2, 4, 8
 class Element:
     """One element of a page, or one line of text between elements (tag `t`, negative `ref`).
 
-    `parent` is its place in the list, -1 for the root. `tag` is in capitals, with the kind of an input
-    (`INPUT_text`); SVG's are in lower case. `text` is its own text, empty unless it holds nothing but text.
-    `value` is what a field holds, `true` or `false` of a box to be ticked, None of all else. The box is in
-    px of the page. `bg` and `fg` are RGBA in 32 bits, red first; `fg` of a drawn shape is what fills it.
-    `flags`: FOCUSED, TAMPERED (clicked in this episode), OWN_TEXT (nothing but text in it), BOOLEAN.
+    `parent` is an index into the list, -1 for the root. `tag` is upper case, with the type of an input
+    (`INPUT_text`); SVG tags are lower case. `text` is empty unless the element contains nothing but text.
+    `value` is the content of a field, `true` or `false` for a check box, None for all else. The bounding box
+    is in px of the page. `bg` and `fg` are 32-bit RGBA, red first; `fg` of a drawn shape is its fill.
+    `flags`: FOCUSED, TAMPERED (clicked in this episode), OWN_TEXT (nothing but text in it), BOOLEAN (a check
+    box).
     """
 
     ref: int
@@ -45,13 +46,13 @@ class Element:
 
 
 def read_elements(document: str) -> tuple[Element, ...]:
-    """Read an observation's elements."""
+    """Parse an observation's elements."""
     columns = read_columns(document)
     return tuple(Element(*row) for row in zip(*(columns[name] for name in COLUMNS), strict=True))
 
 
 def read_columns(document: str) -> dict[str, list[Any]]:
-    """Read an observation's elements as one list a column, which is many times faster."""
+    """Parse an observation's elements as one list per column, which is many times faster."""
     columns = parse_json(document, "a page's elements")
     if not isinstance(columns, dict) or columns.keys() != {*COLUMNS}:
         raise TutelageError(f"expected columns {', '.join(COLUMNS)} of a page's elements, got something else")
@@ -60,7 +61,7 @@ def read_columns(document: str) -> dict[str, list[Any]]:
         column = columns[name]
         if not isinstance(column, list) or len(column) != size or not {*map(type, column)} <= types:
             raise TutelageError(f"expected {name} of every one of a page's elements, got something else")
-    if not all(-1 <= parent < place for place, parent in enumerate(columns["parent"])):
+    if not all(-1 <= parent < index for index, parent in enumerate(columns["parent"])):
         raise TutelageError("expected every element of a page below one before it, got another")
     return columns
 
@@ -71,17 +72,17 @@ _TYPES = {
     "value": frozenset({str, type(None)}),
     **dict.fromkeys(("left", "top", "width", "height"), frozenset({int, float})),
 }
-"""What a column of a document holds."""
+"""Column of a document → allowed types of its items."""
 
 
 def write_columns(columns: Mapping[str, Sequence[Any]]) -> str:
-    """Write columns as a page does, letter for letter; raises TutelageError for others than COLUMNS.
+    """Write columns exactly as a page does; raises TutelageError if they are not COLUMNS.
 
-    A number without a fraction is written without a point.
+    Integral numbers are written without a decimal point.
     """
     if set(columns) != set(COLUMNS):
         raise TutelageError(f"expected columns {', '.join(COLUMNS)}, got {', '.join(columns)}")
-    plain = {name: [_plain(one) for one in columns[name]] for name in COLUMNS}
+    plain = {name: [_plain(value) for value in columns[name]] for name in COLUMNS}
     return json_text(plain, is_compact=True, is_ascii=False)
 
 

@@ -1,9 +1,8 @@
-"""Serve a page's folder on an origin of its own: what a tab asks for is answered here, or refused.
+"""Serve a page's folder on an origin of its own: requests of a tab are answered here, or blocked.
 
-Covers: every request of a tab that Chromium's DevTools intercept. Nothing listens anywhere; a file outside of
-the folder, behind a link out of it, or not a regular file is not there. Does not cover: WebSocket, WebRTC and
-the browser's own look-ups, which are not intercepted; see CONTENT_POLICY, `wall.js` and the flags in
-`browser`.
+Covers: every request of a tab that Chromium's DevTools intercept. No port is opened; files outside of the
+folder, behind a link out of it, or not regular are not found. Does not cover: WebSocket, WebRTC and the
+browser's own lookups, which are not intercepted; see CONTENT_POLICY, `wall.js` and the flags in `browser`.
 """
 
 from __future__ import annotations
@@ -35,11 +34,11 @@ CONTENT_POLICY = "; ".join(
         ),
     )
 )
-"""What a page may load: its folder and what it makes itself; no workers, plugins and sent forms."""
+"""A page may load its own folder and data that it makes itself; no workers, plugins or form submissions."""
 FILE_BYTES = 64 << 20
 _CACHE_BYTES = 64 << 20
 _NO_CONTENT = 204
-"""The answer to a navigation that leads nowhere: the page stays where it is."""
+"""Answer to a navigation that leads nowhere: the page stays."""
 
 
 class _File(NamedTuple):
@@ -49,7 +48,7 @@ class _File(NamedTuple):
 
 
 class _Cache:
-    """Files as base64, as DevTools want them; the longest unused go first."""
+    """An LRU cache of files as base64, the form that DevTools take."""
 
     def __init__(self) -> None:
         self._files: OrderedDict[Path, _File] = OrderedDict()
@@ -80,10 +79,10 @@ _cache = _Cache()
 
 
 class Origin:
-    """The private address of one folder; `is_fixed` says that its files never change while a browser runs.
+    """The private origin of one folder; `is_fixed`: its files never change while a browser runs.
 
-    The address is plain http, so that its pages get none of what browsers keep for secure ones: service
-    workers, WebTransport, devices. Each folder has another, so that folders share no storage.
+    The scheme is plain http, so that pages lack the features of secure contexts: service workers,
+    WebTransport, devices. Each folder has its own host name, so that folders share no storage.
     """
 
     def __init__(self, root: Path, is_fixed: bool = False) -> None:
@@ -107,7 +106,7 @@ class Origin:
         return refuse(paused)
 
     def _path(self, url: str) -> Path | None:
-        """Return the file that an address stands for, which need not be there; None outside of the folder."""
+        """Return the file for an address, which need not exist; None outside of the folder."""
         try:
             parts = urlsplit(url)
             if (parts.scheme, parts.netloc) != ("http", self._host):
@@ -131,7 +130,7 @@ class Origin:
 
 
 def _charset(data: bytes) -> str:
-    """Say that a text is UTF-8 where it can be, as a browser finds for itself of files without a server."""
+    """Return a charset parameter if the data is valid UTF-8, as a browser detects for local files."""
     try:
         data.decode("utf-8")
     except UnicodeDecodeError:

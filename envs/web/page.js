@@ -1,18 +1,18 @@
-// What Python asks of a page: begin an episode, show what there is, make ready for hands. `window.tutelage`.
-// Beside the task, where they would make the page wide, or over it when the episode has ended.
+// The interface for Python, `window.tutelage`: begin an episode, observe, prepare for input.
+// Parts to hide: they stand beside the task and would widen the page, or cover it after the episode.
 const HIDDEN = "#reward-display, #click-canvas, #sync-task-cover";
 const SPOTS = [0.5, 0.25, 0.75, 0.1, 0.9];
 const pointer = { x: -1, y: -1, over: null };
 let started = 0;
 let held = [];
-let told = new WeakMap(); // where each scrolled part was when the page last heard of it
+let told = new WeakMap(); // scroll position of each element when the page was last notified
 let outcome = null;
 
-// A page of one's own defines `window.task`: begin(seed), end()?, instruction(), outcome() → {done, reward}.
+// A user's own page defines `window.task`: begin(seed), end()?, instruction(), outcome() → {done, reward}.
 const task = () =>
   window.task || {
     begin(seed) {
-      core.countdownTimer = () => undefined; // it would only draw the seconds
+      core.countdownTimer = () => undefined; // it only displays the seconds
       Math.seedrandom(seed);
       core.setDataMode("train");
       core.EPISODE_MAX_TIME = 1e9; // the number of steps is the limit, not the clock
@@ -20,13 +20,13 @@ const task = () =>
     },
     end: () => core.endEpisode(0),
     instruction() {
-      const said = core.getUtterance(); // some pages tell the fields apart, too
+      const said = core.getUtterance(); // some pages return the fields, too
       return typeof said === "string" ? said : said.utterance;
     },
     outcome: () => ({ done: WOB_DONE_GLOBAL, reward: WOB_RAW_REWARD_GLOBAL }),
   };
 
-// Every picture that the page's styles, scripts and text name: a picture that is not there yet has no size.
+// Preload every picture named in styles, scripts and text: a picture that is not loaded has no size.
 const pictures = () => {
   const sources = [document.documentElement.innerHTML];
   for (const sheet of document.styleSheets) {
@@ -54,7 +54,7 @@ const guard = () => {
   };
   window.addEventListener("click", stay);
   window.addEventListener("submit", stay);
-  // a browser's own dragging of links and selections takes the mouse away from the page
+  // the browser's own dragging of links and selections takes mouse events away from the page
   window.addEventListener("dragstart", (event) => event.preventDefault(), true);
   window.alert = () => undefined;
   window.confirm = () => true;
@@ -64,7 +64,7 @@ const guard = () => {
 
 const watch = () => {
   const follow = (event) => Object.assign(pointer, { x: event.clientX, y: event.clientY, over: event.target });
-  // of what comes to lie under a pointer at rest, a browser tells by `mouseover` alone, if it has had a frame
+  // for an element that comes to lie under a resting pointer, the browser fires `mouseover` only, after a frame
   const still = (event) => pointer.isNudged && event.stopImmediatePropagation();
   window.addEventListener("mouseover", follow, true);
   window.addEventListener("mousemove", follow, true);
@@ -85,12 +85,12 @@ const watch = () => {
     const part = event.target === document ? document.scrollingElement : event.target;
     const isOld = told.get(part) === placeOf(part);
     told.set(part, placeOf(part));
-    if (isOld) event.stopImmediatePropagation(); // it was put back before the page could hear of it
+    if (isOld) event.stopImmediatePropagation(); // it was restored before the page was notified
   });
   document.body.addEventListener("click", (event) => elements.touch(event.target));
 };
 
-// Tab goes on from where the last click was; a new episode's first Tab begins at the top.
+// Tab continues from the last click; in a new episode the first Tab starts at the top.
 const unfocus = () => {
   const top = document.createElement("span");
   top.tabIndex = 0;
@@ -114,25 +114,25 @@ const ready = new Promise((done) => window.addEventListener("load", done)).then(
   started = clock.now();
 });
 
-// A browser takes the focus from what is not shown any more with its next frame: wait for that.
+// The browser removes the focus from a hidden element with its next frame: wait for it.
 const focusSettled = async () => {
   const isGone = (one) => one && one !== document.body && (!one.getClientRects().length || one.disabled);
   for (let frames = 0; frames < 3 && isGone(document.activeElement); frames += 1) await clock.frame();
 };
 
-// What a browser tells a page of with a frame is told before anything else happens.
+// Deliver pending events that the browser fires with frames before anything else happens.
 const caughtUp = async () => {
   if (clock.isWatching()) await clock.frame();
 };
 
-// Whether something else lies under the pointer than the page has heard of, or than its style shows.
+// Whether the element under the pointer differs from the one that the page was notified of, or that its style shows.
 const stale = () => {
-  if (pointer.isDown) return false; // what was pressed has the pointer
+  if (pointer.isDown) return false; // the pressed element captures the pointer
   const under = pointer.x < 0 ? null : document.elementFromPoint(pointer.x, pointer.y);
   return under !== pointer.over || (under !== null && !under.matches(":hover"));
 };
 
-// A nudge of the pointer follows where it is stale, unless this was the `last` look.
+// If the pointer is stale, Python nudges it next, unless this was the `last` observation.
 const look = async (last = false) => {
   pointer.isNudged = false;
   await settled([...document.images].filter((one) => !one.complete));
@@ -164,7 +164,7 @@ const scrollable = (from) => {
 window.tutelage = {
   ready: () => ready.then(() => location.href),
 
-  // Begin the episode of a seed; null when the page is still busy with the last one and must be loaded anew.
+  // Begin the episode of a seed; null if the page is still busy with the last one and must be reloaded.
   async begin(seed) {
     if (outcome) {
       if (task().end) task().end();
@@ -183,8 +183,8 @@ window.tutelage = {
     return look();
   },
 
-  // From the press that follows until the release, keep every scrolled part where it is: a browser scrolls
-  // under a selection that is drawn, as far as its own time allows.
+  // From the following press until the release, keep all scroll positions: the browser scrolls while a selection is
+  // dragged, by an amount that depends on real time.
   hold() {
     const parts = [...document.querySelectorAll("*")].filter((one) => one.scrollHeight > one.clientHeight);
     const places = parts.map((one) => [one, one.scrollTop, one.scrollLeft]);
@@ -192,8 +192,8 @@ window.tutelage = {
     window.addEventListener("mousedown", () => (held = places), { capture: true, once: true });
   },
 
-  // Right after a press: the arrows of a field for numbers, held down, count on as long as real time passes; a field
-  // that may not be written lets go of them.
+  // Right after a press: the arrows of a number field, held down, keep counting in real time; making the field
+  // read-only for a moment stops that.
   steady() {
     const field = document.activeElement;
     if (field instanceof HTMLInputElement && field.type === "number" && !field.readOnly) {
@@ -202,7 +202,7 @@ window.tutelage = {
     }
   },
 
-  // Let time pass and look; null, before any passes, when the pointer must be moved first.
+  // Advance the clock and observe; null, before advancing, if the pointer must be moved first.
   async step(span, frame, whatever) {
     if (frame) await clock.frame();
     else await caughtUp();
@@ -215,9 +215,9 @@ window.tutelage = {
 
   look,
 
-  // Where a point of an element is, scrolled into view if need be; null when the element is gone. Where its
-  // middle is covered, a part of it that shows: a person who clicks an element clicks that. The third value
-  // says whether a scroll bar lies there.
+  // The position of a point of an element, scrolled into view if necessary; null if the element is gone. If its
+  // center is covered, a visible part of it, where a person would click. The third value is whether a scroll bar is
+  // there.
   async point(ref, x, y) {
     const element = elements.find(ref);
     if (!element) return null;
@@ -240,10 +240,10 @@ window.tutelage = {
     return spot(place(x, y));
   },
 
-  // The ref of what lies at a place.
+  // The ref of the element at a position.
   at: (x, y) => elements.refOver(bars.over(x, y)),
 
-  // What a mouse does to a scroll bar.
+  // Mouse input on a scroll bar.
   pressBar(x, y, times) {
     bars.press(x, y, times);
     return caughtUp();
@@ -253,14 +253,14 @@ window.tutelage = {
     return caughtUp();
   },
 
-  // What can be chosen in a list, and what is.
+  // The options of a list, and those chosen.
   options(ref) {
     const { options, multiple } = elements.find(ref) || { options: [] };
     const chosen = [...options].flatMap((one, at) => (one.selected ? [at] : []));
     return { options: [...options].map((one) => one.text.trim()), chosen, several: Boolean(multiple) };
   },
 
-  // Scroll an element, or what it lies in, by some px; 0 is the page.
+  // Scroll an element, or its nearest scrollable ancestor, by some px; 0 is the page.
   scroll(ref, amount) {
     scrollable(elements.find(ref)).scrollBy(0, amount);
     keepPlaces();
@@ -273,8 +273,8 @@ window.tutelage = {
     return caughtUp();
   },
 
-  // Make a text what a field holds, and let time pass as `step` does; says what keys are left where it takes
-  // keys alone. The episode's end may have come with the click before.
+  // Set a field to a text and advance the clock as `step` does; returns the remaining keys if it takes keys only. The
+  // click before may have ended the episode.
   async type(ref, text, span) {
     await caughtUp();
     const element = elements.find(ref);

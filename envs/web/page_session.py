@@ -1,4 +1,4 @@
-"""What is said to an open page: expressions to evaluate, and what the mouse and the keyboard do."""
+"""Calls to an open page: evaluate expressions, move the mouse, press keys."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .observation import read_columns
 
 @dataclass(frozen=True)
 class PageView:
-    """What a page showed, see `WebEnv`; the middle of `covered` elements cannot be clicked."""
+    """The state that a page showed, see `WebEnv`; the center of `covered` elements cannot be clicked."""
 
     instruction: str
     elements: str
@@ -27,14 +27,14 @@ class PageView:
 
 
 class PageSession:
-    """The page that a session of DevTools is attached to, and where its pointer is."""
+    """The page that a DevTools session is attached to, and the position of its pointer."""
 
     def __init__(self) -> None:
         self._session = ""
         self.pointer: tuple[float, float] | None = None
         self.is_held = False
         self.on_bar = False
-        """Whether what is held is a scroll bar: a page hears nothing of that, see `bars.js`."""
+        """Whether the button holds a scroll bar, of which the page gets no events, see `bars.js`."""
 
     def ask(self, expression: str) -> Conversation[Any]:
         """Evaluate one of the functions of `page.js`."""
@@ -49,10 +49,10 @@ class PageSession:
         return self.call("Runtime.evaluate", params)
 
     def move(self, x: float, y: float) -> list[DevToolsCall]:
-        """Move the pointer so that the page hears of it at once.
+        """Return calls that move the pointer and deliver the event at once.
 
-        A move waits for the next frame, up to 16 ms, unless something else follows: here, the release of a
-        key that no keyboard has.
+        Chromium delays a move until the next frame, up to 16 ms, unless another event follows: here, the
+        release of a key that no keyboard has.
         """
         button = {"button": "left" if self.is_held else "none", "buttons": int(self.is_held)}
         flush = self.call("Input.dispatchKeyEvent", {"type": "keyUp", "key": "Unidentified"})

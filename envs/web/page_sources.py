@@ -1,4 +1,4 @@
-"""Where the pages are: those of the package `miniwob`, or one of your own."""
+"""Locate pages: those of the package `miniwob`, or the user's own."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ REMEMBERING = frozenset(
         ),
     )
 )
-"""Tasks whose page shows traces of the last episode; they are loaded anew for each."""
+"""Tasks whose page keeps state of the last episode; they are reloaded for each."""
 
 
 @dataclass(frozen=True)
 class PageSource:
-    """One page: the file, the folder it may load from, its size in px, whether each episode loads it anew."""
+    """One page: its file, the folder it may load from, its size in px, whether each episode reloads it."""
 
     name: str
     path: Path
@@ -56,8 +56,8 @@ class PageSource:
 def find_page(task: str) -> PageSource:
     """Find a page by the name of its task, or by the path of an HTML file.
 
-    Raises TutelageError for an unknown name, and where the package is missing; Untrusted for a page that is
-    not the package's and lies in no folder that was trusted.
+    Raises TutelageError for an unknown name and a missing package; Untrusted for a page outside the package
+    and the trusted folders.
     """
     if task.endswith(".html"):
         return _page_at(task)
@@ -66,14 +66,14 @@ def find_page(task: str) -> PageSource:
         raise TutelageError(
             f"web task {task!r} needs the pages of the package miniwob: pip install 'tutelage[web]'"
         )
-    if task not in (known := miniwob_tasks()):
-        raise TutelageError(f"expected a task of miniwob, got {task!r}{nearest(task, known)}")
+    if task not in (names := miniwob_tasks()):
+        raise TutelageError(f"expected a task of miniwob, got {task!r}{nearest(task, names)}")
     path = real_path(folder / "miniwob" / f"{task}.html")
     return PageSource(task, path, real_path(folder), remembers=task in REMEMBERING)
 
 
 def in_miniwob(path: str | Path) -> bool:
-    """Say whether a file is one of the installed package `miniwob`; links are followed first."""
+    """Return whether a file belongs to the installed package `miniwob`, after following links."""
     folder = miniwob_folder()
     try:
         return folder is not None and real_path(Path(path)).is_relative_to(real_path(folder))
@@ -83,17 +83,17 @@ def in_miniwob(path: str | Path) -> bool:
 
 @functools.cache
 def miniwob_tasks() -> tuple[str, ...]:
-    """Return the names of all tasks that the installed package has, none without it."""
+    """Return the names of all tasks of the installed package, none without it."""
     folder = miniwob_folder()
-    return () if folder is None else tuple(sorted(one.stem for one in (folder / "miniwob").glob("*.html")))
+    return () if folder is None else tuple(sorted(page.stem for page in (folder / "miniwob").glob("*.html")))
 
 
 @functools.cache
 def miniwob_folder() -> Path | None:
-    """Return the package's folder of pages; the package itself is never imported."""
-    found = importlib.util.find_spec("miniwob")
-    places = found.submodule_search_locations if found else None
-    return Path(next(iter(places))) / "html" if places else None
+    """Return the package's folder of pages, without importing the package."""
+    spec = importlib.util.find_spec("miniwob")
+    locations = spec.submodule_search_locations if spec else None
+    return Path(next(iter(locations))) / "html" if locations else None
 
 
 def _page_at(task: str) -> PageSource:

@@ -1,6 +1,6 @@
-"""What a person's mouse and keys did to a page, as a `WebAction`: take it with `step` to do it.
+"""Convert mouse and key input of a person to a `WebAction`, to be taken with `step`.
 
-Places are px of the page, as `render()` shows it; keys are `KeyboardEvent.key`.
+Positions are px of the page, as `render()` shows it; keys are `KeyboardEvent.key`.
 """
 
 from __future__ import annotations
@@ -12,37 +12,37 @@ from .actions import KEYS, TEXT, WebAction
 from .environment import WebEnv
 
 STILL = 3
-"""Pixels that a pointer may move between press and release of a click."""
+"""Maximal movement between press and release of a click, in pixels."""
 Point = tuple[float, float]
 
 
-def pointed(env: WebEnv, at: Point) -> tuple[int, float, float]:
-    """Find the element at a place, and where in it that is, as fractions; the root where nothing else is."""
-    look = env.episode.look
-    if look is None:
+def pointed(env: WebEnv, point: Point) -> tuple[int, float, float]:
+    """Return the element at a point and the position in it, as fractions; the root if there is none."""
+    view = env.episode.view
+    if view is None:
         raise TutelageError("expected reset() before a person points at the page; call it first")
-    ref = env.browser.talk_alone(env.episode.ask(f"at({at[0]!r}, {at[1]!r})"))
-    columns = look.columns
-    place = columns["ref"].index(ref) if ref in columns["ref"] else 0
-    right = (at[0] - columns["left"][place]) / columns["width"][place]
-    down = (at[1] - columns["top"][place]) / columns["height"][place]
-    return place, min(max(right, 0.0), 1.0), min(max(down, 0.0), 1.0)
+    ref = env.browser.talk_alone(env.episode.ask(f"at({point[0]!r}, {point[1]!r})"))
+    columns = view.columns
+    element = columns["ref"].index(ref) if ref in columns["ref"] else 0
+    right = (point[0] - columns["left"][element]) / columns["width"][element]
+    down = (point[1] - columns["top"][element]) / columns["height"][element]
+    return element, min(max(right, 0.0), 1.0), min(max(down, 0.0), 1.0)
 
 
-def clicked(env: WebEnv, at: Point, count: int = 1) -> WebAction:
-    """Tell a click, or a double click."""
-    return WebAction("double_click" if count > 1 else "click", *pointed(env, at))
+def clicked(env: WebEnv, point: Point, count: int = 1) -> WebAction:
+    """Return a click, or a double click."""
+    return WebAction("double_click" if count > 1 else "click", *pointed(env, point))
 
 
-def hovered(env: WebEnv, at: Point) -> WebAction:
-    """Tell a pointer that came to rest."""
-    return WebAction("hover", *pointed(env, at))
+def hovered(env: WebEnv, point: Point) -> WebAction:
+    """Return a hover, for a pointer that came to rest."""
+    return WebAction("hover", *pointed(env, point))
 
 
 def moved(env: WebEnv, pressed: Point, released: Point) -> WebAction:
-    """Tell a press at one place and a release at another: a drag, or a click where they are the same.
+    """Return a drag from press to release, or a click where both are within STILL pixels.
 
-    A drag over another element is one to that element, where that says the place as well.
+    A release strictly inside another element becomes a drag to that element.
     """
     dx, dy = released[0] - pressed[0], released[1] - pressed[1]
     if max(abs(dx), abs(dy)) <= STILL:
@@ -54,13 +54,13 @@ def moved(env: WebEnv, pressed: Point, released: Point) -> WebAction:
     return WebAction("drag", element, x, y, dx=dx, dy=dy)
 
 
-def scrolled(env: WebEnv, at: Point, amount: float) -> WebAction:
-    """Tell a turn of the wheel, in px, downwards if positive."""
-    return WebAction("scroll", pointed(env, at)[0], amount=round(amount))
+def scrolled(env: WebEnv, point: Point, amount: float) -> WebAction:
+    """Return a scroll by `amount` px, downwards if positive."""
+    return WebAction("scroll", pointed(env, point)[0], amount=round(amount))
 
 
 def keyed(key: str, held: Sequence[str] = ()) -> WebAction | None:
-    """Tell a key with the modifiers held (`actions.MODIFIERS`); None for one that does nothing by itself."""
+    """Return the action of a key with modifiers (`actions.MODIFIERS`); None for a key without an action."""
     if len(key) == 1 and not set(held) - {"Shift"}:
         return WebAction("type", text=key)
     if key not in KEYS and key != " ":
@@ -69,7 +69,7 @@ def keyed(key: str, held: Sequence[str] = ()) -> WebAction | None:
 
 
 def joined(actions: Iterable[WebAction]) -> list[WebAction]:
-    """Join letters that were typed one after another into one action each run."""
+    """Merge consecutive typed characters into one action per run."""
     runs: list[WebAction] = []
     for action in actions:
         last = runs[-1] if runs else None
@@ -84,5 +84,5 @@ def _is_typing(action: WebAction) -> bool:
     return action.verb == "type" and action.element < 0
 
 
-def _fits(one: WebAction, other: WebAction) -> bool:
-    return len(one.text) + len(other.text) <= TEXT
+def _fits(first: WebAction, second: WebAction) -> bool:
+    return len(first.text) + len(second.text) <= TEXT

@@ -1,4 +1,4 @@
-"""The tasks of MiniWoB++ as Gymnasium ids, `tutelage/web.click-test-v0` and so on."""
+"""Gymnasium ids of the tasks of MiniWoB++, e.g. `tutelage/web.click-test-v0`."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ NAMESPACE = "tutelage"
 
 
 def web_id(task: str) -> str:
-    """Return the Gymnasium id of a task; a second slash is not allowed there, hence the point."""
+    """Return the Gymnasium id of a task; ids must not contain a second slash, hence the dot."""
     return f"{NAMESPACE}/web.{task}-v0"
 
 
 def is_web(env_id: str) -> bool:
-    """Say whether an environment is a page in a browser: each one takes a tab."""
+    """Return whether an environment is a page in a browser, which occupies a tab."""
     return env_id.startswith(f"{NAMESPACE}/web.")
 
 
 def register_pages() -> None:
-    """Register every task that the installed package `miniwob` has, once; none without it."""
+    """Register every task of the installed package `miniwob`, once; none without it."""
     for task in miniwob_tasks():
         if web_id(task) not in registry:
             register(

@@ -1,4 +1,4 @@
-"""One tab with one page in it: begin an episode, act, look. All conversations, see `devtools`."""
+"""One browser tab with one page: begin an episode, act, take screenshots. Conversations, see `devtools`."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from ...files.finite_json import json_text
 from .actions import WebAction
 from .browser import Browser
 from .devtools import Conversation, DevToolsCall, TabLost
-from .input_events import let_go, perform, write
+from .input_events import perform, release, write
 from .origin import Origin
 from .page_session import PageSession, PageView
 from .page_sources import PageSource, in_miniwob
 
 STEP = 1000
-"""Milliseconds of the page's own time that pass with every action but `wait`."""
+"""Milliseconds of the page's time that pass with every action but `wait`."""
 
 AWAY = (-1.0, -1.0)
 NUDGES = (0.25, -0.25, 0.25)
@@ -31,7 +31,7 @@ _CHILDREN = {"autoAttach": True, "waitForDebuggerOnStart": True, "flatten": True
 
 
 class Tab(PageSession):
-    """A tab of a browser. It is lost with the browser's process, or when it crashes: open it again then."""
+    """A browser tab. It is lost if it crashes or its browser ends; it can be opened again."""
 
     def __init__(self, browser: Browser, page: PageSource) -> None:
         super().__init__()
@@ -71,7 +71,7 @@ class Tab(PageSession):
         yield from self.load()
 
     def load(self) -> Conversation[None]:
-        """Load the page anew."""
+        """Reload the page."""
         (loaded,) = yield [self.call("Page.navigate", {"url": self._origin.url(self.page.path)})]
         if "errorText" in loaded:
             raise TutelageError(f"expected to load {self.page.path}, got {loaded['errorText']}")
@@ -79,10 +79,10 @@ class Tab(PageSession):
         self._fresh, self.pointer, self.is_held, self.on_bar = True, None, False, False
 
     def close(self) -> Conversation[None]:
-        """Close the tab, if it is there."""
-        target, there = self._target, self.is_open
+        """Close the tab, if it is open."""
+        target, was_open = self._target, self.is_open
         self._target = self._session = ""
-        if there:
+        if was_open:
             with contextlib.suppress(TabLost):
                 yield [DevToolsCall("Target.closeTarget", {"targetId": target})]
 
@@ -91,36 +91,38 @@ class Tab(PageSession):
         if self.page.remembers and not self._fresh:
             yield from self.load()
         if self.is_held:
-            yield from let_go(self)
+            yield from release(self)
         if self.pointer != AWAY:
             yield self.move(*AWAY)
-        seen = yield from self.ask(f"begin({seed})")
-        if seen is None:
+        page_state = yield from self.ask(f"begin({seed})")
+        if page_state is None:
             yield from self.load()
-            seen = yield from self.ask(f"begin({seed})")
+            page_state = yield from self.ask(f"begin({seed})")
         self._fresh = False
-        return (yield from self._settle(seen))
+        return (yield from self._settle(page_state))
 
-    def act(self, action: WebAction, look: PageView) -> Conversation[PageView]:
-        """Do something to what was seen last; an element that is not there any more is left alone."""
+    def act(self, action: WebAction, view: PageView) -> Conversation[PageView]:
+        """Perform an action on the page of the last view; an element that has vanished is left alone."""
         span = action.amount if action.verb == "wait" else STEP
-        seen = None
+        page_state = None
         if action.verb == "type" and action.element >= 0:
-            seen, moves = (yield from write(self, action, look, span)), False
+            page_state, needs_frame = (yield from write(self, action, view, span)), False
         else:
-            moves = yield from perform(self, action, look)
-        if seen is None:
-            seen = yield from self._pass(span, moves)
-        return (yield from self._settle(seen))
+            needs_frame = yield from perform(self, action, view)
+        if page_state is None:
+            page_state = yield from self._pass(span, needs_frame)
+        return (yield from self._settle(page_state))
 
-    def _pass(self, span: int, moves: bool) -> Conversation[dict[str, Any]]:
-        """Let time pass, after telling the page where the pointer is."""
+    def _pass(self, span: int, needs_frame: bool) -> Conversation[dict[str, Any]]:
+        """Advance the page's time, after updating its pointer position."""
         for nudge in (*NUDGES, 0):
-            seen = yield from self.ask(f"step({span}, {json_text(moves)}, {json_text(not nudge)})")
-            if seen is not None:
+            page_state = yield from self.ask(
+                f"step({span}, {json_text(needs_frame)}, {json_text(not nudge)})"
+            )
+            if page_state is not None:
                 break
             yield from self._nudge(nudge)
-        return seen
+        return page_state
 
     def picture(self) -> Conversation[np.ndarray]:
         """Take a screenshot: uint8 `[height, width, 3]`."""
@@ -129,18 +131,23 @@ class Tab(PageSession):
         image = Image.open(io.BytesIO(base64.b64decode(shot["data"])))
         return np.asarray(image.convert("RGB"))
 
-    def _settle(self, seen: dict[str, Any]) -> Conversation[PageView]:
-        """Tell the page where the pointer is until what lies under it knows."""
+    def _settle(self, page_state: dict[str, Any]) -> Conversation[PageView]:
+        """Nudge the pointer until the element under it has noticed it; returns the view."""
         for number, nudge in enumerate(NUDGES, 1):
-            if not seen["stale"]:
+            if not page_state["stale"]:
                 break
             yield from self._nudge(nudge)
-            seen = yield from self.ask(f"look({json_text(number == len(NUDGES))})")
-        del seen["stale"]
-        return PageView(**(seen | {"reward": float(seen["reward"]), "covered": frozenset(seen["covered"])}))
+            page_state = yield from self.ask(f"look({json_text(number == len(NUDGES))})")
+        del page_state["stale"]
+        return PageView(
+            **(
+                page_state
+                | {"reward": float(page_state["reward"]), "covered": frozenset(page_state["covered"])}
+            )
+        )
 
     def _nudge(self, nudge: float) -> Conversation[None]:
-        """Move the pointer as little as a page can hear of, and back for us."""
+        """Move the pointer by less than a pixel, enough for an event; the recorded position stays."""
         x, y = self.pointer or AWAY
         yield self.move(x + nudge, y)
         self.pointer = (x, y)

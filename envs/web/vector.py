@@ -1,4 +1,4 @@
-"""Many web pages, each in a tab of one browser, reset and stepped at once."""
+"""Many web pages, each in a tab of one browser, reset and stepped concurrently."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from .environment import STEPS, Observed, Stepped, WebEnv
 
 
 def reset_many(envs: Sequence[WebEnv], seeds: Sequence[int | None]) -> list[tuple[Observed, dict[str, Any]]]:
-    """Reset environments of one browser at once; returns what each one's `reset` would, in order."""
+    """Reset environments of one browser concurrently; returns the result of each `reset`, in order."""
     if not envs:
         return []
     return _browser(envs).talk([env.beginning(seed) for env, seed in zip(envs, seeds, strict=True)])
 
 
 def step_many(envs: Sequence[WebEnv], actions: Sequence[Any]) -> list[Stepped]:
-    """Step environments of one browser at once; returns what each one's `step` would, in order."""
+    """Step environments of one browser concurrently; returns the result of each `step`, in order."""
     if not envs:
         return []
     return _browser(envs).talk([env.acting(action) for env, action in zip(envs, actions, strict=True)])
 
 
 class WebVectorEnv(VectorEnv[Observed, Any, np.ndarray]):
-    """Many tabs of one task, or of several: tab i is of task `task[i % len(task)]`.
+    """N tabs of one task, or of several: tab i has task `task[i % len(task)]`.
 
-    Takes a list of `WebAction`s or a batch of the action space. Instructions and elements come as tuples
-    of N. A tab or a browser that crashes delays the step and changes nothing.
+    Accepts a list of `WebAction`s or a batch of the action space. Instructions and elements are tuples of
+    length N. A crash of a tab or the browser only delays the step.
     """
 
     metadata = {  # noqa: RUF012
@@ -57,8 +57,8 @@ class WebVectorEnv(VectorEnv[Observed, Any, np.ndarray]):
             raise TutelageError(f"expected num_envs from 1, got {num_envs}")
         tasks = [task] if isinstance(task, str) else list(task)
         browser = browser or shared()
-        each = [tasks[i % len(tasks)] for i in range(num_envs)]
-        self.envs = [WebEnv(one, render_mode, screenshot, max_steps, browser) for one in each]
+        task_names = [tasks[i % len(tasks)] for i in range(num_envs)]
+        self.envs = [WebEnv(name, render_mode, screenshot, max_steps, browser) for name in task_names]
         self.num_envs, self.render_mode = num_envs, render_mode
         self.autoreset_mode = AutoresetMode(autoreset_mode)
         if self.autoreset_mode == AutoresetMode.SAME_STEP:
@@ -69,32 +69,32 @@ class WebVectorEnv(VectorEnv[Observed, Any, np.ndarray]):
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._over = np.zeros(num_envs, np.bool_)
-        self._seen: list[Observed] = [{}] * num_envs
+        self._observations: list[Observed] = [{}] * num_envs
 
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observed, dict[str, Any]]:
         """Begin episodes: `seed + i` in tab i, or a list of seeds; `options["reset_mask"]` bool `[N]`."""
         mask = np.asarray((options or {}).get("reset_mask", np.ones(self.num_envs)), np.bool_)
-        given = isinstance(seed, int | np.integer)
-        seeds = [int(seed) + i for i in range(self.num_envs)] if given else seed  # type: ignore[arg-type]
+        is_number = isinstance(seed, int | np.integer)
+        seeds = [int(seed) + i for i in range(self.num_envs)] if is_number else seed  # type: ignore[arg-type]
         chosen = [None] * self.num_envs if seeds is None else list(seeds)  # type: ignore[arg-type]
         self._begin(np.flatnonzero(mask).tolist(), chosen)
         return self._observation(), {}
 
     def step(self, actions: Any) -> tuple[Observed, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
-        each = list(actions if self._is_list(actions) else iterate(self.action_space, actions))
-        if len(each) != self.num_envs:
-            raise TutelageError(f"expected {counted(self.num_envs, 'action')}, got {len(each)}")
+        action_list = list(actions if self._is_list(actions) else iterate(self.action_space, actions))
+        if len(action_list) != self.num_envs:
+            raise TutelageError(f"expected {counted(self.num_envs, 'action')}, got {len(action_list)}")
         over = self._over.copy()
         if over.any() and self.autoreset_mode == AutoresetMode.DISABLED:
             raise TutelageError("expected reset() of the episodes that are over; give it a `reset_mask`")
         acting = np.flatnonzero(~over).tolist()
         rewards = np.zeros(self.num_envs)
         terminated, truncated = np.zeros(self.num_envs, np.bool_), np.zeros(self.num_envs, np.bool_)
-        stepped = step_many([self.envs[i] for i in acting], [each[i] for i in acting])
-        for i, (seen, reward, ended, cut, _) in zip(acting, stepped, strict=True):
-            self._seen[i], rewards[i], terminated[i], truncated[i] = seen, reward, ended, cut
+        stepped = step_many([self.envs[i] for i in acting], [action_list[i] for i in acting])
+        for i, (observation, reward, ended, cut, _) in zip(acting, stepped, strict=True):
+            self._observations[i], rewards[i], terminated[i], truncated[i] = observation, reward, ended, cut
         self._begin(np.flatnonzero(over).tolist(), [None] * self.num_envs)
         self._over = terminated | truncated
         return self._observation(), rewards, terminated, truncated, {}
@@ -110,17 +110,22 @@ class WebVectorEnv(VectorEnv[Observed, Any, np.ndarray]):
         _browser(self.envs).talk([env.episode.tab.close() for env in self.envs])
 
     def _begin(self, rows: Sequence[int], seeds: Sequence[int | None]) -> None:
-        begun = reset_many([self.envs[i] for i in rows], [seeds[i] for i in rows])
-        for i, (seen, _) in zip(rows, begun, strict=True):
-            self._seen[i], self._over[i] = seen, False
+        results = reset_many([self.envs[i] for i in rows], [seeds[i] for i in rows])
+        for i, (observation, _) in zip(rows, results, strict=True):
+            self._observations[i], self._over[i] = observation, False
 
     def _observation(self) -> Observed:
-        columns = {name: [seen[name] for seen in self._seen] for name in self._seen[0]}
-        return {name: np.stack(one) if name == "screenshot" else tuple(one) for name, one in columns.items()}
+        columns = {
+            name: [observation[name] for observation in self._observations] for name in self._observations[0]
+        }
+        return {
+            name: np.stack(column) if name == "screenshot" else tuple(column)
+            for name, column in columns.items()
+        }
 
     @staticmethod
     def _is_list(actions: Any) -> bool:
-        return isinstance(actions, Sequence) and all(isinstance(one, WebAction) for one in actions)
+        return isinstance(actions, Sequence) and all(isinstance(action, WebAction) for action in actions)
 
 
 def _browser(envs: Sequence[WebEnv]) -> Browser:

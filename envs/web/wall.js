@@ -1,4 +1,4 @@
-// Takes from a page, before its own scripts run, what would reach past the requests that are answered for it.
+// Removes from a page, before its own scripts run, APIs that bypass the intercepted requests.
 (() => {
   "use strict";
   const away = ["RTCPeerConnection", "webkitRTCPeerConnection", "RTCDataChannel", "RTCIceTransport"];
@@ -8,7 +8,7 @@
   window.open = () => null;
   window.print = () => undefined;
   HTMLFormElement.prototype.submit = () => undefined;
-  // such a request would be refused anyway, but one that is begun while the page is loaded stops the loading
+  // such a request would be blocked anyway, but if it starts during loading it stops the loading
   window.navigation?.addEventListener("navigate", (event) => {
     const isAway = new URL(event.destination.url).origin !== location.origin;
     if (event.cancelable && isAway) event.preventDefault();

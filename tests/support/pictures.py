@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import gymnasium
 import numpy as np
 from tutelage.envs.experts import make_expert
-from tutelage.envs.grid.cells import LIFTED, LOOKS
+from tutelage.envs.grid.cells import CELL_CODES, LIFTED
 from tutelage.envs.grid.environment import GridEnv
 from tutelage.envs.grid.render import draw_view, draw_world
 from tutelage.envs.grid.state import GridState, empty_worlds
@@ -79,7 +79,7 @@ def scenes(name: str, count: int = 12, every: int = 9) -> Iterator[Pair]:
 
 def _showcase() -> GridState:
     worlds = empty_worlds(1, 13, 20)
-    worlds.cells[0, 1:12, 1:19] = np.arange(len(LOOKS), dtype=np.uint8).reshape(11, 18)
+    worlds.cells[0, 1:12, 1:19] = np.arange(len(CELL_CODES), dtype=np.uint8).reshape(11, 18)
     return worlds
 
 

@@ -1,4 +1,4 @@
-"""What an expert wants next: the goals of its errand or of the instruction, or a place to look from."""
+"""Goal poses of the planner: from its errand or the instruction, or a pose that reveals unseen cells."""
 
 from __future__ import annotations
 
@@ -7,102 +7,104 @@ import numpy as np
 from ..cells import COLOR, EMPTY, IS_DOOR, IS_LOCKED, IS_OPEN, LIFTED
 from ..dynamics import AHEAD_X, AHEAD_Y, DROP, PICKUP, TOGGLE
 from ..kernels import kernel
-from ..missions import among
+from ..missions import contains
 from ..state import ALONE, GO_TO, NO_VERB, OBJECTS, OPEN, PICK_UP, PUT_NEXT, THEN, Bits, GridState
-from .memory import CLEAR, NO_ERRAND, PlannerMemory, end_keeping, gain, in_sight, promising, survey
-from .path_search import add_goal, key_seen, opens, spread
+from .memory import CLEAR, NO_ERRAND, PlannerMemory, faces_frontier, gain, is_seen, release_cells, survey
+from .path_search import add_goal, find_key, opens, search
 
 LOOK, UNLOCK_AHEAD, CLEAR_AHEAD = 10, 11, 12
-"""Deeds that are no actions: facing it is all; unlock what is ahead first; carry away what is ahead first."""
+"""Final actions beyond the environment's: only face the cell; unlock the door ahead; clear the cell ahead."""
 NOTHING, GOALS, LET_GO = range(3)
-"""What a clause or an errand asks for next: it cannot say; to get to a goal; to put down what is carried."""
+"""What a clause or an errand needs next: unknown (explore); reach a goal; put down what is carried."""
 
-_MOST = 30
-"""Exploring: a view is worth the unseen cells that it shows, of which so many count."""
+_MAX_GAIN = 30
+"""Exploration: the value of a view is the number of unseen cells that it shows, capped here."""
 
 
 @kernel
-def keys_wanted(worlds: GridState, minds: PlannerMemory, b: int) -> Bits:
-    """Return the keys of locked doors that have been seen."""
-    state = worlds.state[b]
+def needed_keys(grids: GridState, memory: PlannerMemory, b: int) -> Bits:
+    """Return the set of keys that fit locked doors seen so far."""
+    state = grids.state[b]
     keys = np.uint64(0)
     for door in range(1, OBJECTS):
-        look = state.looks[door]
-        if look == 0:
+        code = state.codes[door]
+        if code == 0:
             break
-        if not IS_LOCKED[look] or not in_sight(worlds, minds, b, door):
+        if not IS_LOCKED[code] or not is_seen(grids, memory, b, door):
             continue
-        if IS_LOCKED[worlds.cells[b, state.where[door, 1], state.where[door, 0]]]:
+        # codes keep the state at generation: check that the door is locked still
+        if IS_LOCKED[grids.cells[b, state.where[door, 1], state.where[door, 0]]]:
             for key in range(1, OBJECTS):
-                if opens(state.looks[key], look):
+                if opens(state.codes[key], code):
                     keys |= np.uint64(1) << np.uint64(key)
     return keys
 
 
 @kernel
-def end_errand(worlds: GridState, minds: PlannerMemory, b: int) -> None:
-    """Drop an errand that is over: the object lies elsewhere, the door is unlocked."""
-    state, mind = worlds.state[b], minds.mind[b]
-    if mind.errand == NO_ERRAND:
+def end_errand(grids: GridState, memory: PlannerMemory, b: int) -> None:
+    """End a finished errand: the object was moved off the reserved cells, or the door was unlocked."""
+    state, plan = grids.state[b], memory.plan[b]
+    if plan.errand == NO_ERRAND:
         return
-    x, y = state.where[mind.thing, 0], state.where[mind.thing, 1]
-    if mind.errand == CLEAR:
-        lies = in_sight(worlds, minds, b, mind.thing)
-        over = state.carried[1] != mind.thing and not (lies and minds.cells[b, y, x].kept)
+    x, y = state.where[plan.thing, 0], state.where[plan.thing, 1]
+    if plan.errand == CLEAR:
+        is_visible = is_seen(grids, memory, b, plan.thing)
+        is_over = state.carried[1] != plan.thing and not (is_visible and memory.cells[b, y, x].reserved)
     else:
-        over = not IS_LOCKED[worlds.cells[b, y, x]]
-    if over:
-        mind.errand = NO_ERRAND
-        end_keeping(minds, b)
+        is_over = not IS_LOCKED[grids.cells[b, y, x]]
+    if is_over:
+        plan.errand = NO_ERRAND
+        release_cells(memory, b)
 
 
 @kernel
-def errand_goals(worlds: GridState, minds: PlannerMemory, b: int) -> int:
-    """Set the goals of the errand; returns what is wished for."""
-    state, mind = worlds.state[b], minds.mind[b]
-    x, y = state.where[mind.thing, 0], state.where[mind.thing, 1]
-    if mind.errand == CLEAR:
+def errand_goals(grids: GridState, memory: PlannerMemory, b: int) -> int:
+    """Add the goals of the errand; returns NOTHING, GOALS or LET_GO."""
+    state, plan = grids.state[b], memory.plan[b]
+    x, y = state.where[plan.thing, 0], state.where[plan.thing, 1]
+    if plan.errand == CLEAR:
         if state.carried[0]:
             return LET_GO
-        add_goal(minds, x, y, 0, PICKUP)
+        add_goal(memory, x, y, 0, PICKUP)
         return GOALS
-    door = worlds.cells[b, y, x]
+    # UNLOCK: fetch a matching key, which takes empty hands, then toggle the door
+    door = grids.cells[b, y, x]
     if opens(state.carried[0], door):
-        add_goal(minds, x, y, 0, TOGGLE)
+        add_goal(memory, x, y, 0, TOGGLE)
         return GOALS
     if state.carried[0]:
         return LET_GO
-    key = key_seen(worlds, minds, b, COLOR[door])
+    key = find_key(grids, memory, b, COLOR[door])
     if key == 0:
         return NOTHING
-    for other in range(key, OBJECTS):
-        if opens(state.looks[other], door) and in_sight(worlds, minds, b, other):
-            add_goal(minds, state.where[other, 0], state.where[other, 1], 0, PICKUP)
+    for other_key in range(key, OBJECTS):
+        if opens(state.codes[other_key], door) and is_seen(grids, memory, b, other_key):
+            add_goal(memory, state.where[other_key, 0], state.where[other_key, 1], 0, PICKUP)
     return GOALS
 
 
 @kernel
-def mission_goals(worlds: GridState, minds: PlannerMemory, b: int) -> int:
-    """Set the goals of the clauses that may be done now."""
-    state = worlds.state[b]
+def mission_goals(grids: GridState, memory: PlannerMemory, b: int) -> int:
+    """Add the goals of the clauses that may be fulfilled now; returns the best of their outcomes."""
+    state = grids.state[b]
     first = 0 if state.order == ALONE or state.order == THEN else 1
     half = first
-    if state.order != ALONE and _finished(worlds, b, first):
+    if state.order != ALONE and _finished(grids, b, first):
         half = 1 - first
-    busy = False  # hands that hold what one clause wants put somewhere are not free for another
+    hands_full = False  # what is carried is to be placed by a PUT_NEXT clause: no other clause may pick up
     for c in range(2 * half, 2 * half + 2):
-        puts = state.clauses[c, 0] == PUT_NEXT and not state.done[c]
-        busy = busy or (puts and among(state.sets[c, 0], state.carried[1]))
-    wish = NOTHING
+        is_placing = state.clauses[c, 0] == PUT_NEXT and not state.done[c]
+        hands_full = hands_full or (is_placing and contains(state.sets[c, 0], state.carried[1]))
+    outcome = NOTHING
     for c in range(2 * half, 2 * half + 2):
         if state.clauses[c, 0] != NO_VERB and not state.done[c]:
-            wish = max(wish, _clause_goals(worlds, minds, b, c, busy))
-    return wish
+            outcome = max(outcome, _clause_goals(grids, memory, b, c, hands_full))
+    return outcome
 
 
 @kernel
-def _finished(worlds: GridState, b: int, half: int) -> bool:
-    state = worlds.state[b]
+def _finished(grids: GridState, b: int, half: int) -> bool:
+    state = grids.state[b]
     for c in range(2 * half, 2 * half + 2):
         if state.clauses[c, 0] != NO_VERB and not state.done[c]:
             return False
@@ -110,123 +112,127 @@ def _finished(worlds: GridState, b: int, half: int) -> bool:
 
 
 @kernel
-def _clause_goals(worlds: GridState, minds: PlannerMemory, b: int, c: int, busy: bool) -> int:
-    state, mind = worlds.state[b], minds.mind[b]
+def _clause_goals(grids: GridState, memory: PlannerMemory, b: int, c: int, hands_full: bool) -> int:
+    state, plan = grids.state[b], memory.plan[b]
     verb, objects = state.clauses[c, 0], state.sets[c, 0]
     held = state.carried[1]
-    if verb == PUT_NEXT and among(objects, held):
-        mind.wanted |= state.sets[c, 1]
-        return _beside_goals(worlds, minds, b, state.sets[c, 1])
-    mind.wanted |= objects
-    if verb == GO_TO and among(objects, held):
+    # record what is looked for, even where no goal follows: seeing one of these triggers a new plan
+    if verb == PUT_NEXT and contains(objects, held):
+        plan.targets |= state.sets[c, 1]
+        return _beside_goals(grids, memory, b, state.sets[c, 1])
+    plan.targets |= objects
+    if verb == GO_TO and contains(objects, held):
         return LET_GO
-    if busy and verb in (PICK_UP, PUT_NEXT):
+    if hands_full and verb in (PICK_UP, PUT_NEXT):
         return NOTHING
-    if verb == PICK_UP and among(objects, held):  # it was picked up before that counted
+    if verb == PICK_UP and contains(objects, held):  # picked up before the clause was evaluated
         return LET_GO
-    wish = NOTHING
+    outcome = NOTHING
     for thing in range(1, OBJECTS):
-        if not among(objects, thing) or not in_sight(worlds, minds, b, thing):
+        if not contains(objects, thing) or not is_seen(grids, memory, b, thing):
             continue
         x, y = state.where[thing, 0], state.where[thing, 1]
-        wish = GOALS
+        outcome = GOALS
         if verb == GO_TO:
-            add_goal(minds, x, y, 0, LOOK)
+            add_goal(memory, x, y, 0, LOOK)
         elif verb == OPEN:
-            cell = worlds.cells[b, y, x]
+            cell = grids.cells[b, y, x]
             locked = IS_LOCKED[cell] and not opens(state.carried[0], cell)
+            # an open door is closed first, so TOGGLE costs one step more
             if not locked:
-                add_goal(minds, x, y, 1 if IS_OPEN[cell] else 0, TOGGLE)
-            elif key_seen(worlds, minds, b, COLOR[cell]):
-                add_goal(minds, x, y, 30, UNLOCK_AHEAD)
+                add_goal(memory, x, y, 1 if IS_OPEN[cell] else 0, TOGGLE)
+            elif find_key(grids, memory, b, COLOR[cell]):
+                add_goal(memory, x, y, 30, UNLOCK_AHEAD)  # 30: about the steps to fetch the key
             else:
-                wish = NOTHING
+                outcome = NOTHING
         else:
-            add_goal(minds, x, y, 0, PICKUP)
-    if wish == GOALS and held and verb in (PICK_UP, PUT_NEXT):
+            add_goal(memory, x, y, 0, PICKUP)
+    if outcome == GOALS and held and verb in (PICK_UP, PUT_NEXT):
         return LET_GO
-    return wish
+    return outcome
 
 
 @kernel
-def _beside_goals(worlds: GridState, minds: PlannerMemory, b: int, objects: Bits) -> int:
-    """Set the empty cells next to some objects as goals to drop on; cells that must be cleared cost more."""
-    state = worlds.state[b]
-    wish = NOTHING
+def _beside_goals(grids: GridState, memory: PlannerMemory, b: int, objects: Bits) -> int:
+    """Add the cells next to the objects as goals for DROP; an occupied cell costs 12 more, to clear it."""
+    state = grids.state[b]
+    outcome = NOTHING
     for thing in range(1, OBJECTS):
-        if not among(objects, thing) or not in_sight(worlds, minds, b, thing):
+        if not contains(objects, thing) or not is_seen(grids, memory, b, thing):
             continue
         for side in range(4):
             x, y = state.where[thing, 0] + AHEAD_X[side], state.where[thing, 1] + AHEAD_Y[side]
             if (
-                not (0 <= y < minds.cells.shape[1] and 0 <= x < minds.cells.shape[2])
-                or not minds.cells[b, y, x].seen
+                not (0 <= y < memory.cells.shape[1] and 0 <= x < memory.cells.shape[2])
+                or not memory.cells[b, y, x].seen
             ):
                 continue
-            if worlds.cells[b, y, x] == EMPTY:
-                add_goal(minds, x, y, 0, DROP)
-                wish = GOALS
-            elif LIFTED[worlds.cells[b, y, x]]:
-                add_goal(minds, x, y, 12, CLEAR_AHEAD)
-                wish = GOALS
-    return wish
+            if grids.cells[b, y, x] == EMPTY:
+                add_goal(memory, x, y, 0, DROP)
+                outcome = GOALS
+            elif LIFTED[grids.cells[b, y, x]]:
+                add_goal(memory, x, y, 12, CLEAR_AHEAD)
+                outcome = GOALS
+    return outcome
 
 
 @kernel
-def explored(worlds: GridState, minds: PlannerMemory, b: int) -> int:
-    """Return the pose from which the most is seen for the least walking, -1 if nothing is left to see."""
-    mind = minds.mind[b]
+def exploration_pose(grids: GridState, memory: PlannerMemory, b: int) -> int:
+    """Return the pose with the best ratio of unseen cells revealed to cost, -1 if nothing is left to see."""
+    plan = memory.plan[b]
     best = -1
-    _, settled = spread(worlds, minds, b, True, False)
-    for everything in range(2):
-        doors = _only_doors(worlds, b, mind.wanted)
-        if everything and not doors:
+    _, settled = search(grids, memory, b, True, False)
+    # where only doors are looked for, survey walls first; then, if no view shows any, all unseen cells
+    for survey_all in range(2):
+        doors = _only_doors(grids, b, plan.targets)
+        if survey_all and not doors:
             break
-        survey(worlds, minds, b, doors and not everything)
-        if minds.table[-1, -1]:
-            best = _best_view(worlds, minds, b, settled)
+        survey(grids, memory, b, doors and not survey_all)
+        if memory.table[-1, -1]:  # the total: any frontier at all
+            best = _best_view(grids, memory, b, settled)
         if best >= 0:
             break
     if best >= 0:
-        mind.exploring = 1
-        mind.aim = best
-        minds.poses[best].deed = LOOK
+        plan.exploring = 1
+        plan.aim = best
+        memory.poses[best].final_action = LOOK
     return best
 
 
 @kernel
-def _best_view(worlds: GridState, minds: PlannerMemory, b: int, settled: int) -> int:
-    """Return the pose that shows the most unseen cells for each step to it, -1 if none shows any."""
+def _best_view(grids: GridState, memory: PlannerMemory, b: int, settled: int) -> int:
+    """Return the pose that maximizes unseen cells shown over cost, -1 if none shows any."""
     best, best_rate = -1, 0.0
     for i in range(settled):
-        pose = minds.poses[i].order
-        cost = minds.poses[pose].cost + 0.5
-        if best_rate * cost >= _MOST:
+        pose = memory.poses[i].order
+        cost = memory.poses[pose].cost + 0.5  # not 0 at the current pose
+        # poses come by rising cost: even the maximal gain cannot beat the best rate any more
+        if best_rate * cost >= _MAX_GAIN:
             break
-        seen = min(gain(worlds, minds, b, pose), _MOST) if promising(minds, pose) else 0
-        if seen > best_rate * cost:
-            best, best_rate = pose, seen / cost
-    return _way_round(worlds, minds, b, best)
+        shown = min(gain(grids, memory, b, pose), _MAX_GAIN) if faces_frontier(memory, pose) else 0
+        if shown > best_rate * cost:
+            best, best_rate = pose, shown / cost
+    return _better_turn(grids, memory, b, best)
 
 
 @kernel
-def _way_round(worlds: GridState, minds: PlannerMemory, b: int, aim: int) -> int:
-    """Return the aim; where it is to turn right round, the side to turn over that shows more."""
-    agent = worlds.state[b].agent
-    here = (agent[1] * worlds.cells.shape[2] + agent[0]) * 4
-    if aim != here + (agent[2] + 2) % 4:
+def _better_turn(grids: GridState, memory: PlannerMemory, b: int, aim: int) -> int:
+    """Return the aim; if it is a half turn in place, the quarter turn on the way that reveals more."""
+    agent = grids.state[b].agent
+    first_pose = (agent[1] * grids.cells.shape[2] + agent[0]) * 4
+    if aim != first_pose + (agent[2] + 2) % 4:
         return aim
-    left, right = here + (agent[2] + 3) % 4, here + (agent[2] + 1) % 4
-    of_left, of_right = gain(worlds, minds, b, left), gain(worlds, minds, b, right)
-    if of_left == 0 and of_right == 0:
+    left, right = first_pose + (agent[2] + 3) % 4, first_pose + (agent[2] + 1) % 4
+    left_gain, right_gain = gain(grids, memory, b, left), gain(grids, memory, b, right)
+    if left_gain == 0 and right_gain == 0:
         return aim
-    return left if of_left >= of_right else right
+    return left if left_gain >= right_gain else right
 
 
 @kernel
-def _only_doors(worlds: GridState, b: int, wanted: int) -> bool:
-    """Whether all that is wanted are doors."""
+def _only_doors(grids: GridState, b: int, targets: int) -> bool:
+    """Whether the targets are doors only (and not empty)."""
     for thing in range(1, OBJECTS):
-        if among(wanted, thing) and not IS_DOOR[worlds.state[b].looks[thing]]:
+        if contains(targets, thing) and not IS_DOOR[grids.state[b].codes[thing]]:
             return False
-    return wanted != np.uint64(0)
+    return targets != np.uint64(0)

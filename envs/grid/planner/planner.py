@@ -1,8 +1,8 @@
-"""An expert for every level, in kernels: it knows what it has seen, and can be asked at any step.
+"""A planner that solves every level, in kernels; it uses only what has been seen, and can act at any step.
 
-It goes for the nearest thing that the instruction still wants, explores while it knows of none, clears what
-lies in its way and fetches keys. It keeps one route and one errand; everything else follows from the world,
-so it can take over from whoever acted before.
+It goes to the nearest object that the instruction still needs, explores while it knows of none, clears
+obstacles and fetches keys. It keeps one route and one errand; everything else derives from the current state,
+so it can take over from any other actor in the middle of an episode.
 """
 
 from __future__ import annotations
@@ -21,194 +21,207 @@ from .goals import (
     UNLOCK_AHEAD,
     end_errand,
     errand_goals,
-    explored,
-    keys_wanted,
+    exploration_pose,
     mission_goals,
+    needed_keys,
 )
-from .memory import CLEAR, NO_ERRAND, ROUTE, UNLOCK, PlannerMemory, end_keeping, gain, look_around
-from .path_search import FAR, no_goals, opens, spread
+from .memory import CLEAR, NO_ERRAND, ROUTE, UNLOCK, PlannerMemory, gain, release_cells, update_seen
+from .path_search import FAR, clear_goals, opens, search
 
 
 @kernel
-def advise(worlds: GridState, minds: PlannerMemory, b: int) -> int:
-    """Return the action to take now in world `b`; DONE when no way is known. Asking again changes nothing."""
-    state, mind = worlds.state[b], minds.mind[b]
-    if mind.steps == state.steps and mind.length and _same(mind.pose, state.agent):
-        return mind.route[mind.at]
-    found = look_around(worlds, minds, b)
-    on_route = mind.steps + 1 == state.steps and _same(mind.expected, state.agent)
+def advise(grids: GridState, memory: PlannerMemory, b: int) -> int:
+    """Return the action to take in grid `b`; DONE if no path is known. A repeated call changes nothing."""
+    state, plan = grids.state[b], memory.plan[b]
+    # the same step and pose as at the last call: the same answer
+    if plan.steps == state.steps and plan.length and _same_pose(plan.pose, state.agent):
+        return plan.route[plan.cursor]
+    appeared = update_seen(grids, memory, b)
+    # replan after another actor's action, a new target in view, the end of the route, or a blocked cell ahead
+    on_route = plan.steps + 1 == state.steps and _same_pose(plan.expected, state.agent)
     if on_route:
-        mind.at += 1
-    surprised = found & mind.wanted != np.uint64(0)
-    anew = not on_route or surprised or mind.at >= mind.length or _hindered(worlds, b, mind.route[mind.at])
-    if anew or (mind.exploring and gain(worlds, minds, b, mind.aim) == 0):
-        _plan(worlds, minds, b)
-    action = mind.route[mind.at]
-    mind.steps = state.steps
+        plan.cursor += 1
+    has_new_target = appeared & plan.targets != np.uint64(0)
+    must_replan = (
+        not on_route
+        or has_new_target
+        or plan.cursor >= plan.length
+        or _is_blocked(grids, b, plan.route[plan.cursor])
+    )
+    # exploration also ends once its view would reveal nothing any more
+    if must_replan or (plan.exploring and gain(grids, memory, b, plan.aim) == 0):
+        _plan(grids, memory, b)
+    action = plan.route[plan.cursor]
+    plan.steps = state.steps
     for i in range(3):
-        mind.pose[i] = state.agent[i]
-    _expect(worlds, minds, b, action)
+        plan.pose[i] = state.agent[i]
+    _set_expected_pose(grids, memory, b, action)
     return action
 
 
 @kernel
-def _same(pose: np.ndarray, other: np.ndarray) -> bool:
-    return pose[0] == other[0] and pose[1] == other[1] and pose[2] == other[2]
+def _same_pose(first: np.ndarray, second: np.ndarray) -> bool:
+    return first[0] == second[0] and first[1] == second[1] and first[2] == second[2]
 
 
 @kernel
-def _hindered(worlds: GridState, b: int, action: int) -> bool:
-    agent = worlds.state[b].agent
-    ahead = worlds.cells[b, agent[1] + AHEAD_Y[agent[2]], agent[0] + AHEAD_X[agent[2]]]
+def _is_blocked(grids: GridState, b: int, action: int) -> bool:
+    agent = grids.state[b].agent
+    ahead = grids.cells[b, agent[1] + AHEAD_Y[agent[2]], agent[0] + AHEAD_X[agent[2]]]
     return action == FORWARD and not ENTERED[ahead]
 
 
 @kernel
-def _expect(worlds: GridState, minds: PlannerMemory, b: int, action: int) -> None:
-    mind, agent = minds.mind[b], worlds.state[b].agent
+def _set_expected_pose(grids: GridState, memory: PlannerMemory, b: int, action: int) -> None:
+    """Store the pose that the action leads to, to detect at the next call whether it was taken."""
+    plan, agent = memory.plan[b], grids.state[b].agent
     for i in range(3):
-        mind.expected[i] = agent[i]
+        plan.expected[i] = agent[i]
     if action == FORWARD:
-        mind.expected[0] += AHEAD_X[agent[2]]
-        mind.expected[1] += AHEAD_Y[agent[2]]
+        plan.expected[0] += AHEAD_X[agent[2]]
+        plan.expected[1] += AHEAD_Y[agent[2]]
     elif action == LEFT:
-        mind.expected[2] = (agent[2] + 3) % 4
+        plan.expected[2] = (agent[2] + 3) % 4
     elif action == RIGHT:
-        mind.expected[2] = (agent[2] + 1) % 4
+        plan.expected[2] = (agent[2] + 1) % 4
 
 
 @kernel
-def _plan(worlds: GridState, minds: PlannerMemory, b: int) -> None:
-    """Write a route; each try either does so or takes on the errand that stands in its way."""
-    mind = minds.mind[b]
-    mind.plans += 1
+def _plan(grids: GridState, memory: PlannerMemory, b: int) -> None:
+    """Write a route; each try either does so or begins the errand that must be done first."""
+    plan = memory.plan[b]
+    plan.plans += 1
+    # the path of an errand may be blocked too, which begins another errand instead
     for _ in range(8):
-        mind.at = mind.length = mind.exploring = 0
-        end_errand(worlds, minds, b)
-        no_goals(minds)
-        mind.wanted = keys_wanted(worlds, minds, b)
-        wish = errand_goals(worlds, minds, b) if mind.errand else mission_goals(worlds, minds, b)
-        if wish == LET_GO:
-            _plan_drop(worlds, minds, b)
+        plan.cursor = plan.length = plan.exploring = 0
+        end_errand(grids, memory, b)
+        clear_goals(memory)
+        plan.targets = needed_keys(grids, memory, b)
+        outcome = errand_goals(grids, memory, b) if plan.errand else mission_goals(grids, memory, b)
+        if outcome == LET_GO:
+            _plan_drop(grids, memory, b)
             return
         pose = -1
-        if wish == GOALS:
-            pose, _ = spread(worlds, minds, b, True, True)
-        if pose < 0 and mind.errand:
-            mind.errand = NO_ERRAND
-            end_keeping(minds, b)
+        if outcome == GOALS:
+            pose, _ = search(grids, memory, b, True, True)
+        # an errand without a path is given up; with no goal in reach, explore
+        if pose < 0 and plan.errand:
+            plan.errand = NO_ERRAND
+            release_cells(memory, b)
         if pose < 0:
-            pose = explored(worlds, minds, b)
+            pose = exploration_pose(grids, memory, b)
         if pose < 0:
             break
-        if _walk(worlds, minds, b, pose):
+        if _write_route(grids, memory, b, pose):
             return
-    if mind.length == 0:
-        mind.route[0] = DONE
-        mind.length = 1
+    if plan.length == 0:
+        plan.route[0] = DONE
+        plan.length = 1
 
 
 @kernel
-def _walk(worlds: GridState, minds: PlannerMemory, b: int, pose: int) -> bool:
-    """Write the actions to a pose and its deed; false if an errand was taken on instead."""
-    mind = minds.mind[b]
-    width = worlds.cells.shape[2]
+def _write_route(grids: GridState, memory: PlannerMemory, b: int, pose: int) -> bool:
+    """Write the actions to a pose and its final action; false if an errand was begun instead."""
+    plan = memory.plan[b]
+    width = grids.cells.shape[2]
     count = 0
     last = pose
-    while pose >= 0:  # order is free again: it takes the poses of the way, from its end
-        minds.poses[count].order = pose
+    while pose >= 0:  # `order` is free after the search: reuse it for the path, from its end
+        memory.poses[count].order = pose
         count += 1
-        pose = minds.poses[pose].before
+        pose = memory.poses[pose].parent
     for i in range(count - 1, 0, -1):
-        here, after = minds.poses[i].order, minds.poses[i - 1].order
-        if here // 4 == after // 4:
-            _write(minds, b, RIGHT if (after - here) % 4 == 1 else LEFT)
+        pose_now, pose_next = memory.poses[i].order, memory.poses[i - 1].order
+        if pose_now // 4 == pose_next // 4:  # same cell: a turn
+            _append_action(memory, b, RIGHT if (pose_next - pose_now) % 4 == 1 else LEFT)
             continue
-        x, y = after // 4 % width, after // 4 // width
-        cell = worlds.cells[b, y, x]
+        x, y = pose_next // 4 % width, pose_next // 4 // width
+        cell = grids.cells[b, y, x]
         if not ENTERED[cell]:
             if LIFTED[cell]:
-                return _take_on(worlds, minds, b, CLEAR, x, y, i)
-            if IS_LOCKED[cell] and not opens(worlds.state[b].carried[0], cell):
-                return _take_on(worlds, minds, b, UNLOCK, x, y, i)
-            _write(minds, b, TOGGLE)
-        _write(minds, b, FORWARD)
-    deed = minds.poses[last].deed
+                return _begin_errand(grids, memory, b, CLEAR, x, y, i)
+            if IS_LOCKED[cell] and not opens(grids.state[b].carried[0], cell):
+                return _begin_errand(grids, memory, b, UNLOCK, x, y, i)
+            _append_action(memory, b, TOGGLE)
+        _append_action(memory, b, FORWARD)
+    final_action = memory.poses[last].final_action
     x, y = last // 4 % width + AHEAD_X[last % 4], last // 4 // width + AHEAD_Y[last % 4]
-    if deed == UNLOCK_AHEAD:
-        return _take_on(worlds, minds, b, UNLOCK, x, y, 0)
-    if deed == CLEAR_AHEAD:
-        return _take_on(worlds, minds, b, CLEAR, x, y, 0)
-    if deed != LOOK:
-        _write(minds, b, deed)
-    return mind.length > 0
+    if final_action == UNLOCK_AHEAD:
+        return _begin_errand(grids, memory, b, UNLOCK, x, y, 0)
+    if final_action == CLEAR_AHEAD:
+        return _begin_errand(grids, memory, b, CLEAR, x, y, 0)
+    if final_action != LOOK:
+        _append_action(memory, b, final_action)
+    return plan.length > 0
 
 
 @kernel
-def _write(minds: PlannerMemory, b: int, action: int) -> None:
-    mind = minds.mind[b]
-    if mind.length < ROUTE:
-        mind.route[mind.length] = action
-        mind.length += 1
+def _append_action(memory: PlannerMemory, b: int, action: int) -> None:
+    plan = memory.plan[b]
+    if plan.length < ROUTE:
+        plan.route[plan.length] = action
+        plan.length += 1
 
 
 @kernel
-def _take_on(
-    worlds: GridState, minds: PlannerMemory, b: int, errand: int, x: int, y: int, count: int
+def _begin_errand(
+    grids: GridState, memory: PlannerMemory, b: int, errand: int, x: int, y: int, count: int
 ) -> bool:
-    """Begin an errand about what lies at a cell; nothing may be put down there or on the way beyond.
+    """Begin an errand about the object at a cell; reserve that cell and the rest of the path.
 
-    The way beyond is the first `count` poses in the `order` of `minds.poses`.
+    The rest of the path is the first `count` poses in the `order` of `memory.poses`. Returns false.
     """
-    mind = minds.mind[b]
-    width = worlds.cells.shape[2]
-    mind.errand = errand
-    mind.thing = worlds.things[b, y, x]
-    end_keeping(minds, b)
-    minds.cells[b, y, x].kept = True
+    plan = memory.plan[b]
+    width = grids.cells.shape[2]
+    plan.errand = errand
+    plan.thing = grids.things[b, y, x]
+    release_cells(memory, b)
+    memory.cells[b, y, x].reserved = True
     for i in range(count):
-        minds.cells[b, minds.poses[i].order // 4 // width, minds.poses[i].order // 4 % width].kept = True
+        memory.cells[
+            b, memory.poses[i].order // 4 // width, memory.poses[i].order // 4 % width
+        ].reserved = True
     return False
 
 
 @kernel
-def _plan_drop(worlds: GridState, minds: PlannerMemory, b: int) -> None:
-    """Write the way to the nearest cell where what is carried will be in nobody's way, and put it there."""
-    width = worlds.cells.shape[2]
-    _, settled = spread(worlds, minds, b, False, False)
+def _plan_drop(grids: GridState, memory: PlannerMemory, b: int) -> None:
+    """Write the route to the cheapest place to put down the carried object: distance plus `_drop_penalty`."""
+    width = grids.cells.shape[2]
+    _, settled = search(grids, memory, b, False, False)
     best, best_cost = -1, FAR
     for i in range(settled):
-        pose = minds.poses[i].order
-        if minds.poses[pose].cost >= best_cost:
+        pose = memory.poses[i].order
+        if memory.poses[pose].cost >= best_cost:  # poses come by rising cost, and no penalty is negative
             break
         x, y = pose // 4 % width + AHEAD_X[pose % 4], pose // 4 // width + AHEAD_Y[pose % 4]
-        if minds.cells[b, y, x].seen and worlds.cells[b, y, x] == EMPTY:
-            cost = minds.poses[pose].cost + _nuisance(worlds, minds, b, x, y)
+        if memory.cells[b, y, x].seen and grids.cells[b, y, x] == EMPTY:
+            cost = memory.poses[pose].cost + _drop_penalty(grids, memory, b, x, y)
             if cost < best_cost:
                 best, best_cost = pose, cost
-    if best < 0:
-        _write(minds, b, RIGHT)
+    if best < 0:  # no free cell seen yet: turn, to see more
+        _append_action(memory, b, RIGHT)
         return
-    minds.poses[best].deed = DROP
-    _walk(worlds, minds, b, best)
+    memory.poses[best].final_action = DROP
+    _write_route(grids, memory, b, best)
 
 
 @kernel
-def _nuisance(worlds: GridState, minds: PlannerMemory, b: int, x: int, y: int) -> int:
-    """Return how bad it is to put something on a cell: on the way, by a door, between two obstacles."""
-    if minds.cells[b, y, x].kept:
+def _drop_penalty(grids: GridState, memory: PlannerMemory, b: int, x: int, y: int) -> int:
+    """Return the penalty, in steps, of dropping on a cell: on the path, by a door, between two obstacles."""
+    if memory.cells[b, y, x].reserved:
         return 60
     for side in range(4):
         row, column = y + AHEAD_Y[side], x + AHEAD_X[side]
-        if minds.cells[b, row, column].seen and IS_DOOR[worlds.cells[b, row, column]]:
+        if memory.cells[b, row, column].seen and IS_DOOR[grids.cells[b, row, column]]:
             return 30
-    # around the cell, free ground must not fall into two pieces
-    pieces, free = 0, minds.cells[b, y - 1, x - 1].seen and ENTERED[worlds.cells[b, y - 1, x - 1]]
-    for at in range(1, 9):
-        turn = at % 8
-        column = x + (turn in (2, 3, 4)) - (turn in (0, 6, 7)) + 0
-        row = y + (turn in (4, 5, 6)) - (turn in (0, 1, 2))
-        now = minds.cells[b, row, column].seen and ENTERED[worlds.cells[b, row, column]]
-        pieces += now and not free
-        free = now
+    # count the runs of free cells among the 8 neighbors: more than one, and dropping may split the free space
+    pieces, was_free = 0, memory.cells[b, y - 1, x - 1].seen and ENTERED[grids.cells[b, y - 1, x - 1]]
+    for step in range(1, 9):
+        index = step % 8
+        column = x + (index in (2, 3, 4)) - (index in (0, 6, 7)) + 0
+        row = y + (index in (4, 5, 6)) - (index in (0, 1, 2))
+        is_free = memory.cells[b, row, column].seen and ENTERED[grids.cells[b, row, column]]
+        pieces += is_free and not was_free
+        was_free = is_free
     return 12 if pieces > 1 else 0

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from minigrid.minigrid_env import MiniGridEnv
-from tutelage.envs.grid.cells import COLORS, EMPTY, LOOKS, TYPES, look
+from tutelage.envs.grid.cells import CELL_CODES, COLORS, EMPTY, TYPES, cell_code
 from tutelage.envs.grid.dynamics import TOGGLE, observe, step
 from tutelage.envs.grid.state import VIEW, GridState, empty_worlds
 from tutelage.envs.registry import registry
@@ -39,11 +39,11 @@ def copied(environments: Sequence[Any]) -> GridState:
                     continue
                 count += 1
                 worlds.things[b, y, x] = count
-                state["looks"][count], state["where"][count] = code(thing), (x, y)
+                state["codes"][count], state["where"][count] = code(thing), (x, y)
                 if thing.contains is not None:
                     state["inside"][count] = count + 1
                     count += 1
-                    state["looks"][count] = code(thing.contains)
+                    state["codes"][count] = code(thing.contains)
         if one.carrying is not None:
             state["carried"] = code(one.carrying), count + 1
         state["agent"] = (*one.agent_pos, one.agent_dir)
@@ -80,7 +80,7 @@ def compare(level: str, plays: Sequence[Sequence[int]]) -> int:
             assert (rewards[b], ended[b], cut[b]) == (reward, terminated, truncated)
             compared += 1
     for b, one in enumerate(bare):
-        mine = LOOKS[worlds.cells[b, : one.height, : one.width]].swapaxes(0, 1)
+        mine = CELL_CODES[worlds.cells[b, : one.height, : one.width]].swapaxes(0, 1)
         theirs = one.grid.encode()
         assert np.array_equal(mine, theirs), (level, b)
     for one in environments:
@@ -108,7 +108,7 @@ def test_nothing_is_lost_or_doubled_whatever_is_pressed(keys: list[int], seed: i
     for key in keys:
         step(worlds, np.array([key]), *flags)
         x, y, direction = worlds.state["agent"][0]
-        assert TYPES[LOOKS[worlds.cells[0, y, x], 0]] in ("empty", "door")
+        assert TYPES[CELL_CODES[worlds.cells[0, y, x], 0]] in ("empty", "door")
         assert direction in range(4)
     lying = worlds.things[worlds.things > 0].tolist()
     held = [one for one in worlds.state["carried"][0, 1:].tolist() if one]
@@ -116,9 +116,9 @@ def test_nothing_is_lost_or_doubled_whatever_is_pressed(keys: list[int], seed: i
     assert set(lying + held) <= before
     assert TOGGLE in keys or set(lying + held) == before  # an opened box is gone
     assert (worlds.state["carried"][0, 0] == 0) == (not held)
-    assert set(LOOKS[worlds.cells[0].ravel(), 2]) <= {0, 1, 2}
+    assert set(CELL_CODES[worlds.cells[0].ravel(), 2]) <= {0, 1, 2}
 
 
 def test_a_look_is_its_name() -> None:
-    assert LOOKS[look("door", "blue", "locked")].tolist() == [4, 2, 2]
-    assert LOOKS[look("ball", "grey")].tolist() == [6, COLORS.index("grey"), 0]
+    assert CELL_CODES[cell_code("door", "blue", "locked")].tolist() == [4, 2, 2]
+    assert CELL_CODES[cell_code("ball", "grey")].tolist() == [6, COLORS.index("grey"), 0]

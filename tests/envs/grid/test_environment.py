@@ -8,7 +8,7 @@ import gymnasium
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
-from tutelage.envs.grid.cells import COLORS, LOOKS, look
+from tutelage.envs.grid.cells import CELL_CODES, COLORS, cell_code
 from tutelage.envs.grid.environment import GridEnv
 from tutelage.envs.grid.levels import LEVELS
 from tutelage.envs.grid.render import as_text, draw_image, draw_view, draw_world
@@ -121,20 +121,20 @@ def test_rooms_and_distractors_can_be_chosen() -> None:
     environment = GridEnv("GoTo", room_size=5, rows=2, columns=2, distractors=3)
     environment.reset(seed=0)
     assert environment.worlds.cells.shape == (1, 9, 9)
-    kinds = LOOKS[environment.worlds.cells[0], 0]
+    kinds = CELL_CODES[environment.worlds.cells[0], 0]
     assert np.isin(kinds, (5, 6, 7)).sum() == 3
     assert environment.max_steps == 25 * 4
 
 
 def test_a_picture_tells_apart_what_a_person_must() -> None:
     names = ["ball", "key", "box", "door"]
-    looks = [look(name, color) for name in names for color in COLORS]
-    looks += [look("door", color, state) for color in COLORS for state in ("closed", "locked")]
-    looks += [look(name, "green") for name in ("wall", "empty", "unseen", "floor", "goal", "lava")]
+    looks = [cell_code(name, color) for name in names for color in COLORS]
+    looks += [cell_code("door", color, state) for color in COLORS for state in ("closed", "locked")]
+    looks += [cell_code(name, "green") for name in ("wall", "empty", "unseen", "floor", "goal", "lava")]
     image = np.zeros((7, 7, 3), np.uint8)
     pictures = set()
     for one in looks:
-        image[1, 2] = LOOKS[one]
+        image[1, 2] = CELL_CODES[one]
         picture = draw_image(image, 16)
         assert picture.shape == (112, 112, 3)
         pictures.add(picture.tobytes())

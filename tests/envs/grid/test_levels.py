@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from minigrid.envs.babyai import unlock
 from minigrid.envs.babyai.goto import GoToImpUnlock
 from scipy import stats
-from tutelage.envs.grid.cells import COLORS, EMPTY, LOOKS, TYPES
+from tutelage.envs.grid.cells import CELL_CODES, COLORS, EMPTY, TYPES
 from tutelage.envs.grid.environment import find_level
 from tutelage.envs.grid.generation import generate
 from tutelage.envs.grid.language import sentence
@@ -75,8 +75,10 @@ def ours(name: str) -> list[dict[str, Any]]:
     worlds = worlds_of(LEVELS[name], range(SEEDS))
     found = []
     for b in range(SEEDS):
-        looks = [int(one) for one in worlds.cells[b].ravel() if LOOKS[one, 0] in (4, 5, 6, 7)]
-        things = [(TYPES[LOOKS[one, 0]], COLORS[LOOKS[one, 1]], int(LOOKS[one, 2])) for one in looks]
+        looks = [int(one) for one in worlds.cells[b].ravel() if CELL_CODES[one, 0] in (4, 5, 6, 7)]
+        things = [
+            (TYPES[CELL_CODES[one, 0]], COLORS[CELL_CODES[one, 1]], int(CELL_CODES[one, 2])) for one in looks
+        ]
         found.append(features(things, sentence(worlds, b), tuple(worlds.state["agent"][b].tolist())))
     return found
 
@@ -123,7 +125,7 @@ def test_the_key_never_lies_behind_its_own_door(name: str) -> None:
     worlds = worlds_of(LEVELS[name], range(200))
     for b in range(200):
         door, key = worlds.state["where"][b, 1], worlds.state["where"][b, 2]  # made first
-        assert LOOKS[worlds.cells[b, door[1], door[0]]].tolist()[2] == 2
+        assert CELL_CODES[worlds.cells[b, door[1], door[0]]].tolist()[2] == 2
         # the key can be reached by somebody who opens every door but this one
         assert tuple(key) in reachable(worlds, b, tuple(door))
 
@@ -134,10 +136,17 @@ def reachable(worlds: GridState, b: int, shut: tuple[int, int]) -> set[tuple[int
     while waiting:
         x, y = waiting.pop()
         for near in ((x + 1, y), (x - 1, y), (x, y + 1), (x, y - 1)):
-            if near in found or near == shut or TYPES[LOOKS[worlds.cells[b, near[1], near[0]], 0]] == "wall":
+            if (
+                near in found
+                or near == shut
+                or TYPES[CELL_CODES[worlds.cells[b, near[1], near[0]], 0]] == "wall"
+            ):
                 continue
             found.add(near)
-            if worlds.cells[b, near[1], near[0]] == EMPTY or LOOKS[worlds.cells[b, near[1], near[0]], 0] == 4:
+            if (
+                worlds.cells[b, near[1], near[0]] == EMPTY
+                or CELL_CODES[worlds.cells[b, near[1], near[0]], 0] == 4
+            ):
                 waiting.append(near)
     return found
 
@@ -203,7 +212,7 @@ def test_nothing_is_lost_or_doubled_whatever_is_pressed(name: str, seed: int, ke
     worlds = empty_worlds(1, level.height, level.width)
     generate(worlds, 0, level.packed(), seed)
     state = worlds.state[0]
-    count = int((state["looks"] > 0).sum())
+    count = int((state["codes"] > 0).sum())
     for key in keys:
         step_one(worlds, 0, key)
     lying = worlds.things[0][worlds.things[0] > 0].tolist()
@@ -215,7 +224,7 @@ def test_nothing_is_lost_or_doubled_whatever_is_pressed(name: str, seed: int, ke
         assert thing in lying if x != NOWHERE else thing not in lying
         assert x == NOWHERE or worlds.things[0, y, x] == thing
     x, y, direction = state["agent"].tolist()
-    assert TYPES[LOOKS[worlds.cells[0, y, x], 0]] in ("empty", "door")
+    assert TYPES[CELL_CODES[worlds.cells[0, y, x], 0]] in ("empty", "door")
     assert direction in range(4)
 
 

@@ -61,7 +61,7 @@ def copied(world: Any) -> GridState:
             elif thing.type != "wall":
                 count += 1
                 kind, color, door = (int(one) for one in thing.encode())
-                worlds.cells[0, y, x] = state["looks"][count] = kind * 18 + color * 3 + door
+                worlds.cells[0, y, x] = state["codes"][count] = kind * 18 + color * 3 + door
                 worlds.things[0, y, x] = count
                 state["where"][count] = x, y
     state["agent"] = (*world.agent_pos, world.agent_dir)

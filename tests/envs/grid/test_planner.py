@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 from minigrid.utils.baby_ai_bot import BabyAIBot
-from tutelage.envs.grid.cells import EMPTY, LOOKS, TYPES
+from tutelage.envs.grid.cells import CELL_CODES, EMPTY, TYPES
 from tutelage.envs.grid.dynamics import AHEAD_X, AHEAD_Y, TOGGLE
 from tutelage.envs.grid.generation import generate
 from tutelage.envs.grid.levels import LEVELS, SINGLE_ROOM
@@ -39,7 +39,7 @@ def playing(name: str, seed: int) -> Iterator[tuple[GridState, PlannerMemory, in
 def planned(worlds: GridState, minds: PlannerMemory) -> int:
     """Return what an expert with this memory does when it must plan anew."""
     anew = PlannerMemory(*(array.copy() for array in minds))
-    anew.mind["length"] = 0
+    anew.plan["length"] = 0
     return int(advise(worlds, anew, 0))
 
 
@@ -47,7 +47,7 @@ def emptied(worlds: GridState, seen: np.ndarray) -> GridState:
     """Return the same world without the objects, doors too, on cells that were not seen."""
     bare = copied(worlds)
     hidden = ~seen & (bare.things[0] > 0)
-    doors = LOOKS[bare.cells[0], 0] == DOOR
+    doors = CELL_CODES[bare.cells[0], 0] == DOOR
     for thing in bare.things[0][hidden]:
         bare.state["where"][0, thing] = NOWHERE
     bare.cells[0][hidden] = EMPTY
@@ -85,7 +85,7 @@ def test_no_box_is_opened() -> None:
         for worlds, _, action in playing("BossLevel", seed):
             x, y, direction = worlds.state["agent"][0]
             ahead = worlds.cells[0, y + AHEAD_Y[direction], x + AHEAD_X[direction]]
-            assert action != TOGGLE or LOOKS[ahead, 0] != BOX
+            assert action != TOGGLE or CELL_CODES[ahead, 0] != BOX
 
 
 def bot_steps(name: str, seed: int) -> int:

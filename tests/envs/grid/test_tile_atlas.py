@@ -7,7 +7,7 @@ import io
 import numpy as np
 import pytest
 from PIL import Image
-from tutelage.envs.grid.cells import LIFTED, LOOKS
+from tutelage.envs.grid.cells import CELL_CODES, LIFTED
 from tutelage.envs.grid.tile_atlas import FROM_ABOVE, FROM_AGENT, HEAD, atlas
 from tutelage.tests.support.pictures import LEVELS, Pair, every_look, played
 
@@ -49,7 +49,7 @@ def test_whatever_can_stand_in_a_cell_is_drawn_the_same(tile: int) -> None:
     pairs = list(every_look(tile))
     check(pairs, tile)
     above = [pair.data for pair in pairs if pair.data[0] == FROM_ABOVE]
-    assert {look for data in above for look in data[HEAD:]} >= set(range(len(LOOKS)))
+    assert {look for data in above for look in data[HEAD:]} >= set(range(len(CELL_CODES)))
     assert {data[5] for data in above} == {0, 1, 2, 3}
     assert {data[6] for data in above} == {0, *np.flatnonzero(LIFTED).tolist()}
 

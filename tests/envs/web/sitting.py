@@ -46,7 +46,7 @@ class Sitting:
 
     def shown(self) -> Any:
         """Return what the page shows ahead of any action."""
-        look = self.env.episode.look
+        look = self.env.episode.view
         assert look is not None
         return {"elements": look.elements}
 
