@@ -69,7 +69,8 @@ def export_datasets(
 def staged_import(out: Path, suite: Suite) -> Iterator[tuple[Store, set[str]]]:
     """Yield a temporary store and the episode ids already in `out`; on exit, merge the two stores.
 
-    Raises TutelageError when `out` is a store of another suite. When the block raises, nothing is left behind.
+    Raises TutelageError when `out` is a store of another suite. When the block raises, nothing is left
+    behind.
     """
     out = real_path(out)
     existing: set[str] = set()

@@ -49,7 +49,9 @@ def check_hdf5(path: Path) -> None:
                     raise too_large(path, "objects", _OBJECTS)
                 _check_attributes(item, f"{path_in_file} in {path}")
                 if isinstance(item, h5py.Dataset):
-                    total += _check_dataset(h5py, item, f"{path_in_file} in {path}", limits, path.stat().st_size)
+                    total += _check_dataset(
+                        h5py, item, f"{path_in_file} in {path}", limits, path.stat().st_size
+                    )
                 if total > limits.expanded_bytes:
                     raise too_large(path, "bytes, unpacked,", limits.expanded_bytes)
     except TutelageError:

@@ -54,7 +54,9 @@ def _write(
             if not number:
                 episode_lines.writerow([*facts, "steps"])
                 actions = [f"action[{index}]" for index in range(size)]
-                step_lines.writerow(map(csv_cell, ["episode", "step", *_STEP, *actions, *observation_columns]))
+                step_lines.writerow(
+                    map(csv_cell, ["episode", "step", *_STEP, *actions, *observation_columns])
+                )
             episode_lines.writerow(map(csv_cell, [*facts.values(), len(exported.trajectory)]))
             for line in _steps(exported, written_leaves):
                 step_lines.writerow(map(csv_cell, line))

@@ -41,7 +41,7 @@ def mentions(export: Export, words: tuple[str, ...]) -> bool:
 
 
 def is_linked(export: Export) -> bool:
-    """Return whether the export's folder, or a folder above it, is now a symbolic link: it is not followed."""
+    """Return whether the export's folder, or one above it, is now a symbolic link, which is not followed."""
     return export.folder.is_symlink() or real_path(export.folder.parent) != export.folder.parent
 
 

@@ -17,7 +17,7 @@ from .plain_export import ExportedEpisode, export_plain, safe_name, write_plain
 
 
 def export_npz(store: Store, out: Path, progress: Progress | None = None) -> list[str]:
-    """Write a store as files `episodes/NUMBER.npz`, see `docs/demonstrations.md`; return notes on the format."""
+    """Write a store as files `episodes/NUMBER.npz`, see `docs/demonstrations.md`; return notes on it."""
     report = [
         "Each episode is a file: actions [T, k], rewards, terminated, truncated, times_ms, controllers, "
         "frames [T], observations/... [T+1, ...], and facts, the UTF-8 bytes of a JSON object."

@@ -108,7 +108,8 @@ def _space_of(array: np.ndarray) -> Space[Any]:
 def safe_name(path: str) -> str:
     """Encode a leaf's path as a name that is unambiguous in any archive; "" is "observation".
 
-    Everything but letters, digits, "_", "-", ".", "~" and "/" is percent-encoded, as are leading dots of a part.
+    Everything but letters, digits, "_", "-", ".", "~" and "/" is percent-encoded, as are leading dots of a
+    part.
     """
     parts = [quote(part, safe="") for part in path.split("/")]
     named = "/".join(re.sub(r"^\.+", lambda dots: "%2E" * len(dots[0]), part) for part in parts)

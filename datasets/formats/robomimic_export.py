@@ -26,7 +26,7 @@ _BATCH_BYTES = 16 << 20
 
 
 def export_robomimic(store: Store, out: Path, progress: Progress | None = None) -> list[str]:
-    """Write a store as one `demo.hdf5` per task; return what the format cannot hold, one sentence per entry."""
+    """Write a store as one `demo.hdf5` per task; return what the format cannot hold, as sentences."""
     report = [
         "robomimic learns continuous actions in [-1, 1]: actions are written as they are, a Discrete one as "
         "its number; scale or encode them for its policies.",

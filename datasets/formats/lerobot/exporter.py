@@ -94,7 +94,9 @@ class _Writing:
 
     def add(self, trajectory: Trajectory, result: ReplayResult, actions: np.ndarray, sentence: str) -> None:
         """Write one episode's frames, and append its row of meta/episodes."""
-        arrays = self._frames(trajectory, result, actions, self.sentences.setdefault(sentence, len(self.sentences)))
+        arrays = self._frames(
+            trajectory, result, actions, self.sentences.setdefault(sentence, len(self.sentences))
+        )
         columns = {name: column(array, self.features[name]) for name, array in arrays.items()}
         self.waiting.append(pa.table(columns))
         self.episodes.append(self._episode(trajectory, result, arrays, sentence))

@@ -34,9 +34,9 @@ def import_lerobot(
 ) -> ImportResult:
     """Read every LeRobot dataset that `export_lerobot` wrote, at or under `source`, into a store at `out`.
 
-    All datasets are read, or none. Episodes that the store already holds are left out; changed ones are refused
-    (see `ReadEpisode.read_back` for `keep_changed`). Raises TutelageError for other LeRobot datasets: they come
-    from robots and name no Gymnasium environment in which a policy could act.
+    All datasets are read, or none. Episodes that the store already holds are left out; changed ones are
+    refused (see `ReadEpisode.read_back` for `keep_changed`). Raises TutelageError for other LeRobot datasets:
+    they come from robots and name no Gymnasium environment in which a policy could act.
     """
     folders = sorted(path.parents[1] for path in Path(source).glob("**/meta/info.json"))
     if not folders:

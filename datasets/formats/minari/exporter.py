@@ -76,8 +76,8 @@ def export_minari(
     A store of one task becomes the dataset `dataset_id` (such as `crowd/taxi-v0`); a store of several tasks
     becomes one dataset per task in the namespace of that name (`first-steps-v0` →
     `first-steps/goto-local-v0`). `root` is Minari's folder of datasets (default: Minari's own, which
-    MINARI_DATASETS_PATH sets). Infos hold `times_ms`, `controllers`, `frames`; episode metadata holds the seed,
-    demonstrator and the other facts.
+    MINARI_DATASETS_PATH sets). Infos hold `times_ms`, `controllers`, `frames`; episode metadata holds the
+    seed, demonstrator and the other facts.
     """
     minari = minari_module()
     task_ids = set(store.episodes()["task"].to_pylist())
@@ -134,7 +134,9 @@ def import_minari(
         markers = [_checked_marker(folder, keep_changed) for folder in folders]
         with staged_import(Path(out), common_suite(markers, source)) as (store, existing):
             for folder in folders:
-                report.append(_import_exported(_open(minari, folder), store, existing, progress, keep_changed))
+                report.append(
+                    _import_exported(_open(minari, folder), store, existing, progress, keep_changed)
+                )
     else:
         datasets = [_open(minari, folder) for folder in folders]
         for dataset in datasets:
@@ -143,7 +145,11 @@ def import_minari(
         with staged_import(Path(out), foreign_suite(datasets, Path(out), report)) as (store, existing):
             for dataset, task in zip(datasets, store.suite, strict=True):
                 episodes = foreign_trajectories(dataset, task, store.suite, report)
-                report.append(_count_sentence(dataset.id, append_new(store, _with_progress(episodes, progress), existing)))
+                report.append(
+                    _count_sentence(
+                        dataset.id, append_new(store, _with_progress(episodes, progress), existing)
+                    )
+                )
     return ImportResult(Store.open(out), report)
 
 
@@ -328,7 +334,7 @@ def _open(minari: Any, folder: Path) -> Any:
 
 
 def _checked_marker(folder: Path, keep_changed: bool) -> ExportMarker:
-    """Read the marker of an exported dataset with data in `folder`; raises TutelageError for changed files."""
+    """Read the marker of an export whose data are in `folder`; raises TutelageError for changed files."""
     check_hdf5_files(folder)  # before a child process or Minari opens one
     marker = ExportMarker.read(folder.parent, "minari")
     if not keep_changed:
