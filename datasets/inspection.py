@@ -198,8 +198,16 @@ def _people(rows: pa.Table) -> list[PersonSummary]:
             pc.and_(pc.equal(rows["demonstrator"], demonstrator), pc.equal(rows["kind"], kind))
         )
         steps = int(pc.sum(person_rows["steps"]).as_py())
-        hours, success = _hours(person_rows), _rate(person_rows["success"])
-        people.append(PersonSummary(demonstrator, kind, len(person_rows), steps, hours, success))
+        people.append(
+            PersonSummary(
+                demonstrator,
+                kind,
+                len(person_rows),
+                steps,
+                _hours(person_rows),
+                _rate(person_rows["success"]),
+            )
+        )
     return sorted(people, key=lambda person: -person.episodes)
 
 
