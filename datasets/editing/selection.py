@@ -104,12 +104,10 @@ def searchable(episodes: pa.Table, annotations: Annotations) -> list[str]:
 
 
 def _check_names(column: str, requested: Sequence[str], names: Sequence[str]) -> None:
-    present = sorted(set(names))
+    valid = sorted(set(names))
     for name in requested:
-        if name not in present:
-            listed = ", ".join(printable(value) for value in present[:8]) + (
-                ", …" if len(present) > 8 else ""
-            )
+        if name not in valid:
+            listed = ", ".join(printable(value) for value in valid[:8]) + (", …" if len(valid) > 8 else "")
             raise TutelageError(
-                f"expected a {column} of the store ({listed}), got {printable(name)!r}{nearest(name, present)}"
+                f"expected a {column} of the store ({listed}), got {printable(name)!r}{nearest(name, valid)}"
             )
