@@ -1,7 +1,7 @@
-"""Digests over everything that a trajectory says, one for each group of fields: equal only when all is equal.
+"""Digests of a trajectory, one per group of fields: equal only if all fields of the group are equal.
 
-Covers: any change of any field, bit for bit (floats by their bytes; -0.0 is not 0.0, but NaN is NaN).
-Does not cover: forgery; an attacker who changes an episode can compute its fingerprints anew.
+Covers: any change of any field, bit for bit (floats by their bytes; -0.0 differs from 0.0, all NaN are
+equal). Does not cover: forgery; an attacker who changes an episode can recompute its fingerprints.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "study": ("study", "consent"),
     "notes": ("notes",),
 }
-"""Group → fields of `Trajectory`; together they are all of them."""
+"""Group → fields of `Trajectory`; together they cover all fields."""
 
 _DIGEST_BYTES = 16
 _JSON_FIELDS = ("kwargs", "versions", "casts")
@@ -51,9 +51,9 @@ def fingerprint(trajectory: Trajectory) -> str:
 
 
 def changed_groups(trajectory: Trajectory, recorded: Mapping[str, str]) -> list[str]:
-    """List the groups whose fingerprints are not the recorded ones."""
-    now = fingerprints(trajectory)
-    return [group for group in GROUPS if recorded.get(group) != now[group]]
+    """List the groups whose fingerprints differ from the recorded ones."""
+    current = fingerprints(trajectory)
+    return [group for group in GROUPS if recorded.get(group) != current[group]]
 
 
 def _digest(trajectory: Trajectory, names: Iterable[str]) -> str:
@@ -68,13 +68,15 @@ def _digest(trajectory: Trajectory, names: Iterable[str]) -> str:
 
 
 def _blocks(value: Any) -> Iterable[bytes]:
-    """Yield a value as blocks of bytes, its type first: no two different values have the same blocks."""
+    """Yield a value as blocks of bytes, its type first: different values have different blocks."""
     if isinstance(value, Mapping):
         yield b"mapping"
         for key, item in value.items():
             yield key.encode("utf-8", "surrogatepass")
             yield from _blocks(item)
-    elif isinstance(value, np.ndarray) and value.dtype.kind in "UO":  # the width of a text array says nothing
+    elif (
+        isinstance(value, np.ndarray) and value.dtype.kind in "UO"
+    ):  # the width of a text array is irrelevant
         yield f"texts {value.shape}".encode()
         yield from (str(text).encode("utf-8", "surrogatepass") for text in value.ravel())
     elif isinstance(value, np.ndarray):

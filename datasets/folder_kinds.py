@@ -1,4 +1,4 @@
-"""What a folder holds, by files that only one kind has: nothing is written among things of another kind."""
+"""Detect the kind of a folder by its files, so that nothing is written into a folder of another kind."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ _MARKS = {
     EXPORT: ("tutelage/*.json", "data/tutelage.json", "meta/tutelage.json", "*/data/tutelage.json"),
     DEMO: ("crowd/dataset.yaml", "crowd-quick/dataset.yaml", "crowd*-unfinished", "people/dataset.yaml"),
 }
-"""Kind → patterns of files of which one is there as soon as a folder of that kind was begun; first counts."""
+"""Kind → patterns, one of which matches once a folder of that kind is begun; the first kind wins."""
 
 _PARTS_OF_FOLDERS = (
     *("*.parquet", "*.sqlite*", "*.safetensors", "dataset.yaml", "manifest.json", "secret.key", "admin.hash"),
     *("evaluation.yaml", "metrics.jsonl", "practice.jsonl", "config.yaml", "policy.yaml", "episodes.csv"),
     "steps.csv",
 )
-"""Patterns of the files that folders of ours are made of."""
+"""Patterns of the files that these folders contain."""
 
 
 def kind_of(folder: Path) -> str:
-    """Say what lies at a path: a kind of folder, OTHER, FILE, or "" for nothing and an empty folder."""
+    """Return the kind of a path: a kind of folder, OTHER, FILE, or "" for nothing and an empty folder."""
     if not folder.is_dir():
         return FILE if folder.exists() else ""
     for kind, marks in _MARKS.items():
@@ -39,19 +39,22 @@ def kind_of(folder: Path) -> str:
 
 
 def expect_place(out: Path, *kinds: str, what: str = "") -> None:
-    """Raise TutelageError unless `out` is new, an empty folder, or of one of `kinds`; `what` names it."""
-    there = kind_of(out)
-    if there and there not in kinds:
-        allowed = " or ".join(["a new folder", *(kind for kind in kinds if kind != OTHER)])
-        raise TutelageError(f"expected {what or allowed} at {out}, found {there}; choose another folder")
+    """Raise TutelageError unless `out` is new, an empty folder, or of one of `kinds`.
+
+    `what` describes the expected folder in the error message.
+    """
+    kind = kind_of(out)
+    if kind and kind not in kinds:
+        allowed = " or ".join(["a new folder", *(name for name in kinds if name != OTHER)])
+        raise TutelageError(f"expected {what or allowed} at {out}, found {kind}; choose another folder")
 
 
 def expect_file(out: Path) -> None:
-    """Raise TutelageError where a file at `out` would replace a folder, or a part of a store or run."""
+    """Raise TutelageError if a file at `out` would replace a folder, or a part of a store or run."""
     if out.is_dir():
         raise TutelageError(f"expected a file at {out}, found a folder; name a file in it")
-    there = kind_of(out.parent)
-    if there == FILE:
+    kind = kind_of(out.parent)
+    if kind == FILE:
         raise TutelageError(f"expected a folder at {out.parent}, found a file; choose another place")
-    if there in _MARKS and out.exists() and any(map(out.match, _PARTS_OF_FOLDERS)):
-        raise TutelageError(f"expected a new file at {out}, found a part of {there}; choose another name")
+    if kind in _MARKS and out.exists() and any(map(out.match, _PARTS_OF_FOLDERS)):
+        raise TutelageError(f"expected a new file at {out}, found a part of {kind}; choose another name")

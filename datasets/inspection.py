@@ -1,4 +1,4 @@
-"""What a store holds, and whether it is sound: for `tutelage inspect`, as tables or as JSON."""
+"""Contents and integrity of a store, for `tutelage inspect`, as tables or as JSON."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from .versions import moved_versions
 
 @dataclass(frozen=True)
 class TaskSummary:
-    """One task's episodes: `success` is a share, `steps_median` and `seconds_median` are per episode.
+    """Statistics of one task's episodes: `success` is a share, medians are per episode.
 
-    All of them are None where there is no episode, `success` also without a success rule.
+    Statistics are None without episodes, `success` also without a success rule.
     """
 
     task: str
@@ -47,9 +47,9 @@ class TaskSummary:
 
 @dataclass(frozen=True)
 class PersonSummary:
-    """One demonstrator: a pseudonym, what kind of actor, how much and how well.
+    """Statistics of one demonstrator, a pseudonym with its kind of actor.
 
-    `success` is a share of the episodes of tasks with a success rule, None where there is none.
+    `success` is a share of the episodes of tasks with a success rule, None without any.
     """
 
     demonstrator: str
@@ -62,12 +62,12 @@ class PersonSummary:
 
 @dataclass(frozen=True)
 class Inspection:
-    """A store at a glance; `problems` is what the checks found, `verified` whether replay was one of them.
+    """Summary of a store; `problems` are the findings of the checks, `verified` is whether replay was one.
 
-    `casts` says which observations and actions were not what their spaces declare, so that a cast changed
-    them; `columns` which numbers of observations are missing, constant or far outside of the others;
-    `moved` names packages that have another version now than when episodes were recorded; `absent` says of
-    tasks whose environment is not registered here what their episodes allow without it.
+    `casts` lists observations and actions that a cast to their declared dtype changed; `columns` lists
+    numbers of observations that are missing, constant or outliers; `moved` lists packages whose version
+    differs from the recorded one; `absent` lists tasks whose environment is not registered, and what their
+    episodes allow without it.
     """
 
     path: str
@@ -92,15 +92,17 @@ class Inspection:
         return dataclasses.asdict(self)
 
     def __rich__(self) -> RenderableType:
-        return Group(_headline(self), _task_table(self), _people_table(self), _notes(self), _verdict(self))
+        return Group(
+            _headline(self), _task_table(self), _people_table(self), _column_notes(self), _verdict_text(self)
+        )
 
 
 def inspect(
     store: Store, verify: bool = True, progress: Progress | None = None, workers: int = 1
 ) -> Inspection:
-    """Summarise a store; with `verify`, check every part and replay every episode (see `Store.verify`).
+    """Summarize a store; with `verify`, check every part and replay every episode (see `Store.verify`).
 
-    A damaged part is a problem in the result, and what the other parts hold is summarised.
+    A damaged part is a problem in the result; the other parts are summarized.
     """
     profile = ArrayProfile()
     problems = store.verify(progress, workers=workers, replayed=verify, profile=profile)
@@ -127,7 +129,7 @@ def inspect(
 
 
 def _casts(rows: pa.Table) -> list[str]:
-    """Say in one line a task and leaf what casts changed, with an example and in how many episodes."""
+    """Return one line per task and leaf with the changes by casts: an example and the number of episodes."""
     first: dict[tuple[str, str], str] = {}
     counts: Counter[tuple[str, str]] = Counter()
     for task, text in zip(rows["task"].to_pylist(), rows["casts"].to_pylist(), strict=True):
@@ -144,12 +146,12 @@ def _casts(rows: pa.Table) -> list[str]:
 
 
 def plural(count: int, word: str) -> str:
-    """Write a count with its word: 1 episode, 1,200 episodes."""
+    """Format a count with its noun: 1 episode, 1,200 episodes."""
     return f"{count:,} {word}" if count == 1 else f"{count:,} {word}s"
 
 
 def _hours(rows: pa.Table) -> float:
-    """Sum the hours played, exactly rounded: the same however the rows are ordered."""
+    """Return the hours played, exactly rounded: independent of the order of rows."""
     return math.fsum(rows["seconds"].to_pylist()) / 3600
 
 
@@ -169,36 +171,47 @@ def _outcomes(rows: pa.Table) -> dict[str, int]:
 
 
 def _task(rows: pa.Table, task: str, env: str) -> TaskSummary:
-    mine = rows.filter(pc.equal(rows["task"], task))
-    stored = int(pc.sum(mine["stored"]).as_py() or 0)
+    task_rows = rows.filter(pc.equal(rows["task"], task))
+    stored = int(pc.sum(task_rows["stored"]).as_py() or 0)
     return TaskSummary(
         task=task,
         env=env,
-        episodes=len(mine),
-        people=len(set(mine["demonstrator"].to_pylist())),
-        steps=int(pc.sum(mine["steps"]).as_py() or 0),
-        success=_rate(mine["success"]),
-        return_mean=_mean(mine["return"]),
-        steps_median=_median(mine["steps"]),
-        seconds_median=_median(mine["seconds"]),
-        replayed=len(mine) - stored,
+        episodes=len(task_rows),
+        people=len(set(task_rows["demonstrator"].to_pylist())),
+        steps=int(pc.sum(task_rows["steps"]).as_py() or 0),
+        success=_rate(task_rows["success"]),
+        return_mean=_mean(task_rows["return"]),
+        steps_median=_median(task_rows["steps"]),
+        seconds_median=_median(task_rows["seconds"]),
+        replayed=len(task_rows) - stored,
         stored=stored,
     )
 
 
 def _people(rows: pa.Table) -> list[PersonSummary]:
-    """Summarise each demonstrator, the most active first."""
-    found = []
+    """Summarize each demonstrator, the most active first."""
+    people = []
     pairs = zip(rows["demonstrator"].to_pylist(), rows["kind"].to_pylist(), strict=True)
-    for who, kind in sorted(set(pairs)):
-        mine = rows.filter(pc.and_(pc.equal(rows["demonstrator"], who), pc.equal(rows["kind"], kind)))
-        steps = int(pc.sum(mine["steps"]).as_py())
-        found.append(PersonSummary(who, kind, len(mine), steps, _hours(mine), _rate(mine["success"])))
-    return sorted(found, key=lambda one: -one.episodes)
+    for demonstrator, kind in sorted(set(pairs)):
+        person_rows = rows.filter(
+            pc.and_(pc.equal(rows["demonstrator"], demonstrator), pc.equal(rows["kind"], kind))
+        )
+        steps = int(pc.sum(person_rows["steps"]).as_py())
+        people.append(
+            PersonSummary(
+                demonstrator,
+                kind,
+                len(person_rows),
+                steps,
+                _hours(person_rows),
+                _rate(person_rows["success"]),
+            )
+        )
+    return sorted(people, key=lambda person: -person.episodes)
 
 
 def _moved(rows: pa.Table) -> list[str]:
-    """List packages whose version is not the one that replayed episodes were recorded with."""
+    """List packages whose version differs from the one recorded with replayed episodes."""
     replayed = rows.filter(pc.invert(rows["stored"]))
     texts = replayed["versions"].unique().to_pylist()
     recorded = [versions for text in texts if isinstance(versions := parse_json(text, "versions"), dict)]
@@ -206,7 +219,7 @@ def _moved(rows: pa.Table) -> list[str]:
 
 
 def _rate(column: pa.ChunkedArray) -> float | None:
-    """Return the share of successes; None where no episode could have been one."""
+    """Return the share of successes; None without rated episodes."""
     rated = [value for value in column.to_pylist() if value is not None]
     return float(np.mean(rated)) if rated else None
 
@@ -219,12 +232,13 @@ def _median(column: pa.ChunkedArray) -> float | None:
     return float(np.median(column.to_pylist())) if len(column) else None
 
 
-def _headline(one: Inspection) -> Text:
-    counts = ", ".join(f"{count:,} {name}" for name, count in one.outcomes.items() if count)
+def _headline(inspection: Inspection) -> Text:
+    counts = ", ".join(f"{count:,} {name}" for name, count in inspection.outcomes.items() if count)
     return Text(
-        f"{printable(one.path)}: suite {printable(one.suite)}, "
-        f"{counted(one.episodes, 'episode')} ({counts or 'none yet'}), {counted(one.steps, 'step')}, "
-        f"{one.hours:.2f} hours, {counted(one.bytes, 'byte')} in {counted(one.parts, 'part')}"
+        f"{printable(inspection.path)}: suite {printable(inspection.suite)}, "
+        f"{counted(inspection.episodes, 'episode')} ({counts or 'none yet'}), "
+        f"{counted(inspection.steps, 'step')}, {inspection.hours:.2f} hours, "
+        f"{counted(inspection.bytes, 'byte')} in {counted(inspection.parts, 'part')}"
     )
 
 
@@ -250,31 +264,36 @@ def _people_table(inspection: Inspection, most: int = 30) -> FoldedTable:
     names = ("demonstrator", "kind", "episodes", "steps", "hours", "success")
     more = f"and {len(inspection.people) - most:,} more" if len(inspection.people) > most else ""
     table = FoldedTable([*map(Column, names)], 2, "people and other demonstrators", more)
-    for who in inspection.people[:most]:
-        cells = f"{who.episodes:,}", f"{who.steps:,}", f"{who.hours:.2f}", number_text(who.success, ".1%")
-        table.add_row(who.demonstrator, who.kind, *cells)
+    for person in inspection.people[:most]:
+        cells = (
+            f"{person.episodes:,}",
+            f"{person.steps:,}",
+            f"{person.hours:.2f}",
+            number_text(person.success, ".1%"),
+        )
+        table.add_row(person.demonstrator, person.kind, *cells)
     return table
 
 
-def _notes(inspection: Inspection) -> Text:
-    """List columns that are unusual; nothing where there are none."""
+def _column_notes(inspection: Inspection) -> Text:
+    """Return the notes on unusual columns as text; empty without any."""
     if not inspection.columns:
         return Text("")
     lines = "\n".join(f"  {printable(note)}" for note in inspection.columns)
     return Text(f"columns to look at:\n{lines}\n", style="yellow")
 
 
-def _verdict(one: Inspection) -> Text:
-    verdict = _soundness(one)
-    if one.moved:
-        told = f"\nrecorded with other versions: {printable(', '.join(one.moved))}"
-        verdict.append(told, style="yellow")
-    for line in one.absent:
+def _verdict_text(inspection: Inspection) -> Text:
+    verdict = _soundness_text(inspection)
+    if inspection.moved:
+        text = f"\nrecorded with other versions: {printable(', '.join(inspection.moved))}"
+        verdict.append(text, style="yellow")
+    for line in inspection.absent:
         verdict.append(f"\n{printable(line)}", style="yellow")
     return verdict
 
 
-def _soundness(inspection: Inspection) -> Text:
+def _soundness_text(inspection: Inspection) -> Text:
     if inspection.problems:
         listed = "\n".join(f"  {printable(problem)}" for problem in inspection.problems)
         return Text(f"{counted(len(inspection.problems), 'problem')}:\n{listed}", style="red")

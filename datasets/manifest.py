@@ -1,8 +1,8 @@
-"""The manifest of a store: its parts with hashes and counts, its suite; sealed by its own hash.
+"""The manifest of a store: its suite and its parts with hashes and counts; sealed by its own hash.
 
-`dataset.yaml` and `manifest.json` are written whole or not at all; each ends in the SHA-256 of what stands
-before it. Covers: any flipped, missing, additional, swapped or renamed file. Does not cover: an attacker
-who rewrites parts and manifest together, since neither is signed.
+`dataset.yaml` and `manifest.json` are written atomically; each ends in the SHA-256 of the bytes before it.
+Covers: any changed, missing, additional, swapped or renamed file. Does not cover: an attacker who rewrites
+parts and manifest together, since neither is signed.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from ..files.finite_json import exact_json
 from .pending import read_pending
 
 STORE_VERSION = 2
-"""The version of a store's folder: `dataset.yaml` and the manifest. Rows have their own, `schema.VERSION`."""
+"""Format version of `dataset.yaml` and the manifest. Rows have their own version, `schema.VERSION`."""
 ANNOTATED_VERSION = 3
-"""The version of a manifest that names annotations, which an older reader would drop."""
+"""Format version of a manifest with annotations, which an older reader would drop."""
 DOCUMENT = "dataset.yaml"
 MANIFEST = "manifest.json"
 COPIED = re.compile(r"manifest-[0-9a-f]{12}\.json")
-"""The names of manifests in a folder of copies, see `Manifest.copied_name`."""
+"""Names of manifests in a folder of copies, see `Manifest.copied_name`."""
 DAMAGED = ".damaged"
-"""A store's folder for what `tutelage repair` moved aside; `Store.forget` removes it."""
+"""A store's folder for files that `tutelage repair` set aside; `Store.forget` removes it."""
 PART = re.compile(
     r"part-(?P<stem>\d{8}T\d{12}-[0-9a-f]{8})-r(?P<revision>\d+)-(?P<hash>[0-9a-f]{16})\.parquet"
 )
@@ -47,7 +47,7 @@ _REPAIR = "list what is wrong and mend it with `tutelage repair {}`"
 
 @dataclass(frozen=True)
 class PartEntry:
-    """What the manifest says of one part: the SHA-256 of its bytes in hex, their number, and its episodes."""
+    """One part in the manifest: the SHA-256 of its bytes in hex, its size, its number of episodes."""
 
     sha256: str
     bytes: int
@@ -55,7 +55,7 @@ class PartEntry:
 
     @property
     def is_sound(self) -> bool:
-        """Whether hash and counts are of their types, and the counts are some."""
+        """Whether hash and counts have the right types, and the counts are positive."""
         counts = (self.bytes, self.episodes)
         is_hash = isinstance(self.sha256, str) and _HASH.fullmatch(self.sha256) is not None
         return is_hash and all(type(count) is int and 0 < count < 1 << 63 for count in counts)
@@ -65,9 +65,9 @@ class PartEntry:
 class Manifest:
     """The parts of a store by name, the text of its `dataset.yaml`, and the stems of parts that were removed.
 
-    A removed part that comes back, from a backup say, is known by its stem and never taken in again. `store`
-    tells the manifests of several stores apart whose copies share a folder. `annotations` is the SHA-256 of
-    the file with notes, tags and marks; "" where there are none.
+    A removed part that returns, from a backup for example, is recognized by its stem and not added again.
+    `store` is a random id that distinguishes the manifests of several stores whose copies share a folder.
+    `annotations` is the SHA-256 of the file with notes, tags and marks; "" without any.
     """
 
     document: str
@@ -77,7 +77,7 @@ class Manifest:
     annotations: str = ""
 
     def encode(self) -> bytes:
-        """Return the bytes of the file: JSON, with the SHA-256 of everything else as its last member."""
+        """Return the bytes of the file: JSON, with the SHA-256 of the preceding bytes as its last member."""
         body = exact_json(
             {
                 "version": self.version,
@@ -93,7 +93,7 @@ class Manifest:
 
     @classmethod
     def decode(cls, data: bytes, folder: Path) -> Manifest:
-        """Read what `encode` wrote; raises TutelageError for any other byte."""
+        """Parse the bytes of `encode`; raises TutelageError if any byte differs."""
         body, _, seal = data.rpartition(b',"sha256":"')
         body += b"}"
         if seal != b'%s"}\n' % hashlib.sha256(body).hexdigest().encode():
@@ -104,10 +104,10 @@ class Manifest:
         try:
             document = parse_json(body, str(folder / MANIFEST))
             parts = {name: PartEntry(**entry) for name, entry in document["parts"].items()}
-            gone = frozenset(map(str, document["removed"]))
+            removed = frozenset(map(str, document["removed"]))
             text = str(document["document"])
-            text.encode()  # JSON can say what is no Unicode text: half of a pair
-            manifest = cls(text, parts, gone, str(document["store"]), str(document.get("annotations", "")))
+            text.encode()  # JSON can contain invalid Unicode: an unpaired surrogate
+            manifest = cls(text, parts, removed, str(document["store"]), str(document.get("annotations", "")))
             if document["version"] == manifest.version and manifest.is_sound:
                 return manifest
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
@@ -119,7 +119,7 @@ class Manifest:
 
     @classmethod
     def read(cls, folder: Path) -> Manifest:
-        """Read the manifest of a store, or of all whose copies are in the folder.
+        """Read the manifest of a store, or the joined manifests of a folder of copies.
 
         Raises TutelageError when it is missing, damaged or older.
         """
@@ -137,12 +137,12 @@ class Manifest:
 
     @property
     def version(self) -> int:
-        """The version of its file."""
+        """The format version of its file."""
         return ANNOTATED_VERSION if self.annotations else STORE_VERSION
 
     @property
     def is_sound(self) -> bool:
-        """Whether every name, hash and count is one: none leads elsewhere, none says what cannot be."""
+        """Whether every name, hash and count is valid: no name leads out of the store."""
         return (
             _STORE.fullmatch(self.store) is not None
             and (not self.annotations or _HASH.fullmatch(self.annotations) is not None)
@@ -152,30 +152,30 @@ class Manifest:
 
     @property
     def copied_name(self) -> str:
-        """The name of this manifest's file in a folder that holds copies of several stores."""
+        """The name of this manifest's file in a folder with copies of several stores."""
         return f"manifest-{self.store}.json"
 
     def write(self, folder: Path) -> None:
-        """Write the manifest whole, or not at all."""
+        """Write the manifest atomically."""
         write_whole(folder / MANIFEST, self.encode())
 
     def changed(
         self, added: Mapping[str, PartEntry] | None = None, removed: frozenset[str] = frozenset()
     ) -> Manifest:
-        """Return the manifest with other parts; the stem of a part that goes without a successor is noted."""
+        """Return the manifest with parts added and removed; stems of parts without a successor are kept."""
         parts = {name: entry for name, entry in self.parts.items() if name not in removed} | dict(added or {})
-        gone = {stem(name) for name in removed} - {stem(name) for name in parts}
-        return replace(self, parts=parts, removed=self.removed | gone)
+        removed_stems = {stem(name) for name in removed} - {stem(name) for name in parts}
+        return replace(self, parts=parts, removed=self.removed | removed_stems)
 
 
 def joined(manifests: Sequence[Manifest]) -> Manifest:
-    """Return one manifest of all parts; of several revisions of a part, the newest."""
+    """Return one manifest of all parts, with the newest revision of each."""
     newest: dict[str, str] = {}
     entries: dict[str, PartEntry] = {}
     for manifest in manifests:
         for name, entry in manifest.parts.items():
-            other = newest.get(stem(name))
-            if other is None or revision(other) < revision(name):
+            current = newest.get(stem(name))
+            if current is None or revision(current) < revision(name):
                 newest[stem(name)], entries[name] = name, entry
     removed = frozenset().union(*(manifest.removed for manifest in manifests))
     parts = {name: entries[name] for name in newest.values()}
@@ -183,13 +183,13 @@ def joined(manifests: Sequence[Manifest]) -> Manifest:
 
 
 def stem(name: str) -> str:
-    """Return what all revisions of a part have in common, or the name itself when it is no part's."""
+    """Return the common stem of all revisions of a part, or the name itself if it is not a part's."""
     match = PART.fullmatch(name)
     return match["stem"] if match else name
 
 
 def revision(name: str) -> int:
-    """Return how often a part was rewritten; -1 when the name is no part's."""
+    """Return the revision number of a part; -1 if the name is not a part's."""
     match = PART.fullmatch(name)
     return int(match["revision"]) if match else -1
 
@@ -201,7 +201,7 @@ def seal_document(suite: Suite) -> str:
 
 
 def check_document(data: bytes, folder: Path) -> Any:
-    """Return the suite's source of a `dataset.yaml`; raises TutelageError when it is older or damaged."""
+    """Return the suite's source of a `dataset.yaml`; raises TutelageError if it is older or damaged."""
     body, mark, seal = data.rpartition(_SEAL.encode())
     if mark and seal == hashlib.sha256(body).hexdigest().encode() + b"\n":
         document = parse_yaml(decode_text(data, folder / DOCUMENT), str(folder / DOCUMENT))
@@ -220,7 +220,7 @@ def check_document(data: bytes, folder: Path) -> Any:
 
 
 def older_suite(data: bytes, folder: Path) -> Any:
-    """Return the suite's source of a `dataset.yaml` of schema 1, which had no seal; else None."""
+    """Return the suite's source of a `dataset.yaml` of schema 1, which has no seal; else None."""
     try:
         document = parse_yaml(data.decode(), str(folder / DOCUMENT))
     except (TutelageError, UnicodeDecodeError):
@@ -240,7 +240,7 @@ def read_document(folder: Path) -> bytes:
 
 
 def part_files(folder: Path) -> dict[str, int]:
-    """Return the size of every file named like a part, by name, whatever the rest of its name is."""
+    """Return name → size in bytes of every file `part-*.parquet`."""
     with os.scandir(folder) as entries:
         return {
             entry.name: entry.stat(follow_symlinks=False).st_size
@@ -250,7 +250,7 @@ def part_files(folder: Path) -> dict[str, int]:
 
 
 def hash_file(path: Path) -> str:
-    """Return the SHA-256 of a regular file in hex; raises TutelageError when it cannot be read."""
+    """Return the SHA-256 of a regular file in hex; raises TutelageError if it cannot be read."""
     try:
         with open_regular(path) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
@@ -259,41 +259,41 @@ def hash_file(path: Path) -> str:
 
 
 def differences(folder: Path, manifest: Manifest) -> list[str]:
-    """Say in one line each which part files are missing, of another size, or not in the manifest.
+    """Return one line per part file that is missing, has another size, or is not in the manifest.
 
-    Compares the folder's entries only: the readers of the parts hash their contents. What an interrupted edit
-    left is not named: it does not count, and the next writer removes it.
+    Only names and sizes are compared: readers of the parts hash their contents. Leftovers of an interrupted
+    edit are ignored, since the next writer removes them.
     """
-    there = part_files(folder)
+    sizes = part_files(folder)
     for name in stale_files(folder, manifest):
-        there.pop(name, None)
+        sizes.pop(name, None)
     lines = []
     for name, entry in sorted(manifest.parts.items()):
-        if name not in there:
+        if name not in sizes:
             lines.append(
                 f"expected part {name} of {folder} with {counted(entry.episodes, 'episode')}, found "
                 "none: it is missing"
             )
-        elif there[name] != entry.bytes:
+        elif sizes[name] != entry.bytes:
             lines.append(
                 f"expected part {name} of {folder} to have {counted(entry.bytes, 'byte')}, "
-                f"got {there[name]}: it is damaged"
+                f"got {sizes[name]}: it is damaged"
             )
     lines += [
         f"expected no part {name} in {folder}: it is foreign to the manifest (put there, or left by a crash)"
-        for name in sorted(there.keys() - manifest.parts.keys())
+        for name in sorted(sizes.keys() - manifest.parts.keys())
     ]
     return lines
 
 
 def stale_files(folder: Path, manifest: Manifest) -> frozenset[str]:
-    """Return the names of files that an interrupted edit of a store left."""
+    """Return the names of files left by an interrupted edit of a store."""
     pending = read_pending(folder)
     return pending.stale(manifest.encode()) - manifest.parts.keys() if pending else frozenset()
 
 
 def check_parts(folder: Path, manifest: Manifest) -> None:
-    """Raise TutelageError that names the first difference between a folder and its manifest."""
+    """Raise TutelageError with the first difference between a folder and its manifest."""
     if lines := differences(folder, manifest):
         more = f" ({counted(len(lines), 'such part')})" if len(lines) > 1 else ""
         raise TutelageError(f"{lines[0]}{more}; " + _REPAIR.format(folder))

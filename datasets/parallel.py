@@ -1,4 +1,4 @@
-"""The same work on many jobs: in this process, in several of this machine, or over a Ray cluster."""
+"""Run one function on many jobs: in this process, in several local processes, or on a Ray cluster."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ..files import bounded_files
 from ..foreign_code import trust
 from .worker_processes import AHEAD, ProcessEnded, ProcessPool
 
-_DECIDED = (trust.VARIABLE, bounded_files.VARIABLE)
+_INHERITED = (trust.VARIABLE, bounded_files.VARIABLE)
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -33,26 +33,25 @@ def spread(
     ray: str | None = None,
     apart: bool = False,
 ) -> Iterator[Result]:
-    """Give the results of the jobs in their order, as they come; at most two a worker wait in memory.
+    """Yield the results of the jobs in order, as they complete; at most two jobs per worker are in flight.
 
-    `work` must be a module's function, or a `functools.partial` of one. `ray` is the address of a cluster
-    whose machines have tutelage installed, "auto" for the one that this machine belongs to, or "local" for
-    one that is started for the while; it then decides how many processes there are. With `apart`, nothing is
-    done in this process. Raises TutelageError where there is no Ray, and ProcessEnded where a process ends
-    before its work.
+    `work` must be a module-level function, or a `functools.partial` of one. `ray` is the address of a cluster
+    whose machines have tutelage installed, "auto" for the cluster of this machine, or "local" for a temporary
+    one; Ray then determines the number of processes. With `apart`, no job runs in this process. Raises
+    TutelageError if Ray is missing, and ProcessEnded if a process dies before its work is done.
     """
     if ray is not None:
         yield from _over_ray(work, jobs, ray)
     elif not apart and (workers <= 1 or len(jobs) <= 1):
         yield from map(work, jobs)
     else:
-        with ProcessPool(work, max(1, min(workers, len(jobs)))) as crew:
-            yield from crew.results(jobs)
+        with ProcessPool(work, max(1, min(workers, len(jobs)))) as pool:
+            yield from pool.results(jobs)
 
 
 @dataclass(frozen=True)
 class JobDied:
-    """What `spread_safely` gives for a job whose process ended in the midst of it."""
+    """The result of `spread_safely` for a job whose process died."""
 
     def __str__(self) -> str:
         return "its process ended by itself: it crashed, or the system ended it for want of memory"
@@ -61,25 +60,25 @@ class JobDied:
 def spread_safely(
     work: Callable[[Job], Result], jobs: Sequence[Job], workers: int = 1, ray: str | None = None
 ) -> Iterator[Result | JobDied]:
-    """Do what `spread` does, and outlive processes that die: the job that each died of gives Died.
+    """Like `spread`, but survive processes that die: the job that killed its process yields JobDied.
 
-    Which job it was shows when those that were underway are done again, one after another. With one worker
-    and without Ray, jobs are done in this process, which they may then end.
+    That job is identified by running the jobs that were in flight again, one after another. With one worker
+    and without Ray, jobs run in this process, which they may kill.
     """
-    left = deque(jobs)
-    while left:
+    remaining = deque(jobs)
+    while remaining:
         try:
-            for result in spread(work, [*left], workers, ray, apart=workers > 1):
-                left.popleft()
+            for result in spread(work, [*remaining], workers, ray, apart=workers > 1):
+                remaining.popleft()
                 yield result
         except ProcessEnded:
             yield from _one_after_another(
-                work, deque(left.popleft() for _ in range(min(len(left), AHEAD * workers)))
+                work, deque(remaining.popleft() for _ in range(min(len(remaining), AHEAD * workers)))
             )
 
 
 def _one_after_another(work: Callable[[Job], Result], jobs: deque[Job]) -> Iterator[Result | JobDied]:
-    """Do jobs in one process, which gives a result before it begins the next job: it dies of the first."""
+    """Run jobs in one process, one at a time: if the process dies, the first remaining job is the cause."""
     while jobs:
         try:
             for result in spread(work, [*jobs], apart=True):
@@ -107,12 +106,12 @@ def _over_ray(work: Callable[[Job], Result], jobs: Sequence[Job], address: str) 
         ) from None
     options: dict[str, Any] = {"include_dashboard": False} if address == "local" else {}
     try:
-        _knock(address)
+        _check_reachable(address)
         before = signal.getsignal(signal.SIGTERM)
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **options)
         if (
             current_thread() is main_thread()
-        ):  # Ray has put one of its own in its place, which ends with status 15
+        ):  # Ray replaced the handler by its own, which exits with status 15
             signal.signal(signal.SIGTERM, before)
     except (OSError, ValueError, RuntimeError) as error:
         raise TutelageError(
@@ -121,7 +120,7 @@ def _over_ray(work: Callable[[Job], Result], jobs: Sequence[Job], address: str) 
         ) from None
     try:
         pool = Pool()
-        # the death of a process is the only result of all the jobs that it was handed together
+        # chunksize 1: a dead process loses the results of its whole chunk
         for result in pool.imap(partial(_with_variables, _variables(), work), jobs, chunksize=1):
             if isinstance(result, exceptions.RayError):
                 raise result
@@ -136,20 +135,20 @@ def _over_ray(work: Callable[[Job], Result], jobs: Sequence[Job], address: str) 
 
 
 def _variables() -> dict[str, str]:
-    """Return what the person at the keyboard decided; the machines of a cluster do not inherit it."""
-    named = {name: os.environ[name] for name in _DECIDED if name in os.environ}
-    return named | rendering.own_drivers()  # those that are chosen, each machine chooses for itself
+    """Return the user's settings in environment variables; the machines of a cluster do not inherit them."""
+    named = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+    return named | rendering.own_drivers()  # automatically chosen drivers are chosen on each machine
 
 
 def _with_variables(variables: dict[str, str], work: Callable[[Job], Result], job: Job) -> Result:
-    for name in _DECIDED:
-        os.environ.pop(name, None)  # of another driver, which the same process served before
+    for name in _INHERITED:
+        os.environ.pop(name, None)  # set by another driver that the same process served before
     os.environ.update(variables)
     return work(job)
 
 
-def _knock(address: str) -> None:
-    """Raise OSError where nobody listens: Ray itself would go on asking for minutes."""
+def _check_reachable(address: str) -> None:
+    """Raise OSError if the address is unreachable: Ray itself would retry for minutes."""
     host, _, port = address.rpartition(":")
     if host and port.isdigit() and "//" not in host:
         socket.create_connection((host, int(port)), 5).close()

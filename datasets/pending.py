@@ -1,7 +1,7 @@
-"""A change of a store that is under way: which files are stale, whether it has happened or not.
+"""Record of a store change in progress: which files are stale before and after its commit.
 
-Several files change at one moment: the manifest's. Before it, `edits/pending.json` names the new files and
-the old ones: after a crash a reader ignores those that do not count, and the next writer removes them.
+Writing the manifest commits a change of several files. Before the commit, `edits/pending.json` lists the new
+and the old files: after a crash, readers ignore the stale ones, and the next writer removes them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ..files.bounded_files import parse_json, read_bytes
 from ..files.finite_json import json_text
 
 EDITS = "edits"
-"""A store's folder for what undoes its edits."""
+"""A store's folder for the undo data of its edits."""
 PENDING = f"{EDITS}/pending.json"
 _NAME = re.compile(
     r"part-\d{8}T\d{12}-[0-9a-f]{8}-r\d+-[0-9a-f]{16}\.parquet|annotations-[0-9a-f]{16}\.json"
@@ -27,9 +27,9 @@ _NAME = re.compile(
 
 @dataclass(frozen=True)
 class PendingChange:
-    """One change: the SHA-256 of the manifest `before` and `after` it, and files by their names in the store.
+    """One change: the SHA-256 of the manifest `before` and `after` it, and names of files in the store.
 
-    `old` are stale once the change has happened, `new` are stale unless it has.
+    `old` files are stale once the change is committed, `new` files are stale until then.
     """
 
     before: str
@@ -38,25 +38,25 @@ class PendingChange:
     new: tuple[str, ...] = ()
 
     def stale(self, manifest: bytes) -> frozenset[str]:
-        """Return the files that do not count, given the bytes of the manifest that is on disk."""
+        """Return the stale files, given the bytes of the manifest on disk."""
         seal = hashlib.sha256(manifest).hexdigest()
         if seal == self.after:
             return frozenset(self.old)
         return frozenset(self.new) if seal == self.before else frozenset()
 
     def has_happened(self, manifest: bytes) -> bool:
-        """Say whether the manifest on disk is the one after the change."""
+        """Return whether the manifest on disk is the one after the change."""
         return hashlib.sha256(manifest).hexdigest() == self.after
 
     def write(self, folder: Path) -> None:
-        """Write it into a store, whole or not at all."""
+        """Write the record into a store, atomically."""
         write_whole(folder / PENDING, json_text(asdict(self), is_compact=True).encode())
 
 
 def read_pending(folder: Path) -> PendingChange | None:
-    """Read the change that is under way in a store; None where there is none.
+    """Read the pending change of a store; None without one.
 
-    A file that holds anything but names of a store's own files counts as none.
+    A file with anything but names of the store's own files is ignored.
     """
     try:
         document = parse_json(read_bytes(folder / PENDING), str(folder / PENDING))

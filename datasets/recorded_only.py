@@ -1,4 +1,4 @@
-"""Tasks whose environment is not here: what their recorded episodes allow without it, in one line a task."""
+"""Tasks whose environment is not registered: one line per task on what its recorded episodes still allow."""
 
 from __future__ import annotations
 
@@ -17,35 +17,35 @@ if TYPE_CHECKING:
     from .store import Store
 
 FORMATS = ("csv", "npz", "robomimic", "rlds")
-"""What episodes with stored observations can be exported to without their environment."""
+"""Export formats for episodes with stored observations that need no environment."""
 
 
 def recorded_only(tasks: Iterable[Task], store: str | Path) -> list[str]:
-    """Say of each task whose id is not registered what its episodes allow, what they lack, and the remedy.
+    """Return one line per task with an unregistered id: what its episodes allow, and the remedy.
 
-    Modules that are trusted are imported first; a task that names another one is not spoken of.
+    Trusted modules are imported first; tasks that name an untrusted module are skipped.
     """
-    return [line for task in tasks if (line := _line(task, printable(store)))]
+    return [line for task in tasks if (line := _limitation(task, printable(store)))]
 
 
 def played_without_environment(store: Store) -> list[str]:
-    """Return what `recorded_only` says of the tasks of a store's episodes."""
-    played = set(store.episodes(store.sound_parts())["task"].to_pylist())
-    return recorded_only([task for task in store.suite if task.id in played], store.path)
+    """Return the lines of `recorded_only` for the tasks of a store's episodes."""
+    task_ids = set(store.episodes(store.sound_parts())["task"].to_pylist())
+    return recorded_only([task for task in store.suite if task.id in task_ids], store.path)
 
 
 def expect_environments(store: Store) -> None:
-    """Raise TutelageError, in one line, unless the environments of a store's episodes are registered."""
+    """Raise TutelageError unless the environments of a store's episodes are registered."""
     if lines := played_without_environment(store):
         raise TutelageError(lines[0])
 
 
 def is_absent(task: Task) -> bool:
-    """Say whether a task's environment id is registered nowhere, and no module is named that could do so."""
-    return bool(_why(task))
+    """Return whether a task's environment id is unregistered, and no untrusted module could register it."""
+    return bool(_absence_reason(task))
 
 
-def _why(task: Task) -> str:
+def _absence_reason(task: Task) -> str:
     module, _, env_id = task.env.rpartition(":")
     modules = [name for name in (*task.imports, module) if name]
     if not all(map(trusts_module, modules)):
@@ -55,9 +55,9 @@ def _why(task: Task) -> str:
     return why_absent(env_id, registry_with(env_id))
 
 
-def _line(task: Task, store: str) -> str:
-    why = _why(task)
-    return why and (
-        f"task {task.id!r}: {why} (`tutelage edit {store} suite FILE`); until then its recorded episodes can "
-        f"be looked through, edited and exported ({', '.join(FORMATS)}), not trained on or evaluated"
+def _limitation(task: Task, store: str) -> str:
+    reason = _absence_reason(task)
+    return reason and (
+        f"task {task.id!r}: {reason} (`tutelage edit {store} suite FILE`); until then its recorded episodes "
+        f"can be looked through, edited and exported ({', '.join(FORMATS)}), not trained on or evaluated"
     )

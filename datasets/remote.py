@@ -1,4 +1,4 @@
-"""A folder elsewhere, by any fsspec URL: `s3://bucket/folder` with all versions of what lies in it."""
+"""A remote folder at any fsspec URL, such as `s3://bucket/folder`, including old versions of its files."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from ..errors import TutelageError
 
 
 class RemoteFolder:
-    """One folder at a URL; what goes wrong there raises whatever that file system raises.
+    """One folder at a URL; errors are those of its file system.
 
-    A bucket may keep what was overwritten or deleted: on S3 such versions are listed, opened and removed
-    like the rest. Other stores' versions are not seen.
+    An S3 bucket may keep overwritten and deleted versions: these are listed, opened and removed too. Versions
+    of other file systems are not supported.
     """
 
     def __init__(self, url: str) -> None:
@@ -22,7 +22,7 @@ class RemoteFolder:
 
         self.url = url
         try:
-            # a listing that is kept would hide what another thread, or another machine, puts there afterwards
+            # a cached listing would hide files that another thread or machine adds later
             self._files, self._folder = fsspec.url_to_fs(url, use_listings_cache=False)
         except ImportError as error:
             raise TutelageError(
@@ -35,63 +35,63 @@ class RemoteFolder:
         )
 
     def sizes(self) -> dict[str, int]:
-        """Return the files there, by name: their sizes."""
+        """Return name → size in bytes of the files in the folder."""
         try:
-            found = self._files.ls(self._folder, detail=True)
+            entries = self._files.ls(self._folder, detail=True)
         except FileNotFoundError:
             return {}
-        return {Path(one["name"]).name: int(one["size"]) for one in found if one["type"] == "file"}
+        return {Path(entry["name"]).name: int(entry["size"]) for entry in entries if entry["type"] == "file"}
 
     def versions(self) -> list[tuple[str, str]]:
-        """List (name, version) of all that is kept there, deleted or not; version "" where none are."""
+        """List (name, version) of all files, including deleted ones; version is "" without versioning."""
         if not self._is_s3:
             return [(name, "") for name in sorted(self.sizes())]
         bucket, folder, _ = self._files.split_path(self._folder)
         prefix = f"{folder}/" if folder else ""
-        found: list[tuple[str, str]] = []
+        versions: list[tuple[str, str]] = []
         marks: dict[str, Any] = {}
         while True:
             page = self._files.call_s3(
                 "list_object_versions", Bucket=bucket, Prefix=prefix, Delimiter="/", **marks
             )
-            found += [(Path(one["Key"]).name, one["VersionId"]) for one in page.get("Versions", ())]
+            versions += [(Path(entry["Key"]).name, entry["VersionId"]) for entry in page.get("Versions", ())]
             if not page.get("IsTruncated"):
-                return sorted(found)
+                return sorted(versions)
             marks = {"KeyMarker": page["NextKeyMarker"], "VersionIdMarker": page["NextVersionIdMarker"]}
 
     def copy(self, file: Path) -> None:
-        """Copy a file there and read it back; raises OSError unless every byte has arrived."""
-        if not self._is_s3:  # which has no folders, and would get a bucket for every slip of the pen
+        """Upload a file and read it back; raises OSError unless the bytes are equal."""
+        if not self._is_s3:  # S3 has no folders, and would create a bucket for a mistyped name
             self._files.makedirs(self._folder, exist_ok=True)
-        self._files.put_file(str(file), self._at(file.name))
-        with file.open("rb") as here, self.open(file.name) as there:
-            if _hash(here) != _hash(there):
+        self._files.put_file(str(file), self._remote_path(file.name))
+        with file.open("rb") as local, self.open(file.name) as remote:
+            if _hash(local) != _hash(remote):
                 raise OSError(f"{file.name} did not arrive whole at {self.url}")
 
     def write(self, name: str, data: bytes) -> None:
-        """Write a file there and read it back, as `copy` does."""
+        """Upload bytes as a file and read it back, as `copy` does."""
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / name
             file.write_bytes(data)
             self.copy(file)
 
     def open(self, name: str, version: str = "") -> IO[bytes]:
-        """Open a file to be read, in its present or another version."""
+        """Open a file for reading, in its current or another version."""
         if version in ("", "null"):
-            return self._files.open(self._at(name), "rb")
+            return self._files.open(self._remote_path(name), "rb")
         aware = type(self._files)(**{**self._files.storage_options, "version_aware": True})
-        return aware.open(self._at(name), "rb", version_id=version)
+        return aware.open(self._remote_path(name), "rb", version_id=version)
 
     def remove(self, name: str) -> None:
         """Remove a file in every version."""
         if self._is_s3:
-            bucket, key, _ = self._files.split_path(self._at(name))
-            for version in [version for at, version in self.versions() if at == name]:
+            bucket, key, _ = self._files.split_path(self._remote_path(name))
+            for version in [version for versioned_name, version in self.versions() if versioned_name == name]:
                 self._files.call_s3("delete_object", Bucket=bucket, Key=key, VersionId=version)
-        elif self._files.exists(self._at(name)):
-            self._files.rm_file(self._at(name))
+        elif self._files.exists(self._remote_path(name)):
+            self._files.rm_file(self._remote_path(name))
 
-    def _at(self, name: str) -> str:
+    def _remote_path(self, name: str) -> str:
         return f"{self._folder.rstrip('/')}/{name}"
 
 

@@ -1,4 +1,4 @@
-"""Seed + actions → observations again, and the proof that they are the same, bit for bit."""
+"""Replay: reproduce observations from seed and actions, and prove that they are equal, bit for bit."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
 
 def replay(trajectory: Trajectory, environment: TaskEnv) -> ReplayResult:
-    """Run a trajectory's seed and actions again.
+    """Replay a trajectory's seed and actions in an environment.
 
-    Stored observations are returned as they are, with the digest computed over them: the
-    environment could not give them back, so it is not asked.
+    Stored observations are returned unchanged, with the digest computed over them: the environment cannot
+    reproduce them, so it is not run.
     """
     if trajectory.observations is not None:
         return _stored(trajectory, trajectory.observations, environment.task.success)
@@ -44,8 +44,8 @@ def replay(trajectory: Trajectory, environment: TaskEnv) -> ReplayResult:
         proof = digest.update(step.observation, step.reward, step.terminated, step.truncated)
         steps.append(step)
     return ReplayResult(
-        observations=stack_observations([one.observation for one in steps]),
-        rewards=np.array([one.reward for one in steps[1:]]),
+        observations=stack_observations([result.observation for result in steps]),
+        rewards=np.array([result.reward for result in steps[1:]]),
         terminated=step.terminated,
         truncated=step.truncated,
         success=environment.task.success.outcome(step.success),
@@ -57,15 +57,15 @@ def replay(trajectory: Trajectory, environment: TaskEnv) -> ReplayResult:
 
 
 def prove(trajectory: Trajectory, environment: TaskEnv, observations: Mapping[str, np.ndarray]) -> Trajectory:
-    """Decide whether actions are enough: return the trajectory without observations, or with them.
+    """Return the trajectory without observations if replay reproduces them, else with them.
 
-    `environment` must be fresh (never used); `observations` are those that were seen, leaf path →
-    `[T+1, ...]`. An environment that breaks on the way proves nothing, so the observations are stored.
+    `environment` must be fresh (never used); `observations` are the recorded ones, leaf path → `[T+1, ...]`.
+    If the environment raises an error, the observations are stored.
     """
     bare = replace(trajectory, observations=None)
     try:
         proven = is_same(trajectory, replay(bare, environment))
-    except Exception:  # whatever a foreign environment raises, what was recorded must be kept
+    except Exception:  # a foreign environment may raise anything; the recording must be kept
         proven = False
     return bare if proven else replace(trajectory, observations=dict(observations))
 
@@ -73,7 +73,7 @@ def prove(trajectory: Trajectory, environment: TaskEnv, observations: Mapping[st
 def prove_again(
     trajectory: Trajectory, environments: Environments, observations: Mapping[str, np.ndarray]
 ) -> Trajectory:
-    """Do what `prove` does for one of many episodes: in a used environment first, then in a fresh one."""
+    """Like `prove`, for one of many episodes: in a used environment first, then in a fresh one."""
     bare = replace(trajectory, observations=None)
     if not is_same(bare, _attempt(bare, environments)):
         environments.renew(trajectory.task)
@@ -85,52 +85,51 @@ def prove_again(
 def replay_proven(
     trajectory: Trajectory, environments: Environments, *, is_judged: bool = True
 ) -> ReplayResult:
-    """Replay, and raise TutelageError unless all that a replay decides is what is stored (`differences`).
+    """Replay, and raise TutelageError unless the result equals the stored episode (`differences`).
 
-    An environment that has played other episodes is asked first; before a difference is called one, a
-    fresh environment is asked too.
+    The replay runs in a used environment first; a difference counts only if a fresh environment confirms it.
     """
-    got = _attempt(trajectory, environments)
-    if (unlike := _unlike(trajectory, got, is_judged)) and trajectory.observations is None:
+    result = _attempt(trajectory, environments)
+    if (problems := _problems(trajectory, result, is_judged)) and trajectory.observations is None:
         environments.renew(trajectory.task)
-        got = _attempt(trajectory, environments)
-        unlike = _unlike(trajectory, got, is_judged)
-    if isinstance(got, ReplayResult) and not unlike:
-        return got
-    raise TutelageError(_complaint(trajectory, unlike))
+        result = _attempt(trajectory, environments)
+        problems = _problems(trajectory, result, is_judged)
+    if isinstance(result, ReplayResult) and not problems:
+        return result
+    raise TutelageError(_complaint(trajectory, problems))
 
 
 def replay_many(
     trajectories: Sequence[Trajectory], environments: Environments, *, is_judged: bool = True
 ) -> Iterator[ReplayResult | TutelageError]:
-    """Do what `replay_proven` does for many episodes, and give its error instead of raising it.
+    """Like `replay_proven`, for many episodes; yield errors instead of raising them.
 
-    Episodes of grid worlds are replayed by the kernels, all of a task in one call.
+    Episodes of grid environments are replayed by the kernels, all of a task in one call.
     """
-    quick: dict[str, ReplayResult] = {}
+    kernel_results: dict[str, ReplayResult] = {}
     for task in dict.fromkeys(trajectory.task for trajectory in trajectories):
         candidates = [
             trajectory
             for trajectory in trajectories
             if trajectory.task == task and trajectory.observations is None
         ]
-        if candidates and (world := _grid_world(environments[task])) is not None:
-            # the kernels do not look: what is no action goes the slow way, and is refused there
+        if candidates and (grid := _grid_env(environments[task])) is not None:
+            # the kernels do not validate: invalid actions take the slow path, which refuses them
             candidates = [
                 trajectory
                 for trajectory in candidates
                 if are_choices(trajectory.actions, environments[task].action_space)
             ]
-        if candidates and world is not None:
-            quick |= zip(
+        if candidates and grid is not None:
+            kernel_results |= zip(
                 (trajectory.episode for trajectory in candidates),
-                replay_grid(candidates, environments[task], world),
+                replay_grid(candidates, environments[task], grid),
                 strict=True,
             )
     for trajectory in trajectories:
-        got = quick.get(trajectory.episode)
-        if got is not None and not differences(trajectory, got, is_judged=is_judged):
-            yield got
+        result = kernel_results.get(trajectory.episode)
+        if result is not None and not differences(trajectory, result, is_judged=is_judged):
+            yield result
             continue
         try:
             yield replay_proven(trajectory, environments, is_judged=is_judged)
@@ -141,7 +140,7 @@ def replay_many(
 
 
 def are_choices(actions: np.ndarray, space: Space[Any]) -> bool:
-    """Say whether rows `[T, k]` are choices of a discrete space, which kernels may take unseen."""
+    """Return whether rows `[T, k]` are valid actions of a discrete space, safe for the kernels."""
     if not isinstance(space, Discrete) or actions.shape[1] != 1:
         return False
     low, high = int(space.start), int(space.start) + int(space.n) - 1
@@ -150,50 +149,53 @@ def are_choices(actions: np.ndarray, space: Space[Any]) -> bool:
 
 
 def is_grid(task: Task) -> bool:
-    """Whether a task is a grid world of ours as it is, whose episodes the kernels play and replay."""
+    """Return whether a task is an unmodified built-in grid environment, which the kernels can replay."""
     return task.env.startswith("tutelage/") and "/web." not in task.env and task.max_steps is None
 
 
 def replay_grid(
-    trajectories: Sequence[Trajectory], environment: TaskEnv, world: GridEnv
+    trajectories: Sequence[Trajectory], environment: TaskEnv, grid: GridEnv
 ) -> Iterator[ReplayResult]:
     """Replay episodes of one grid task in one call of `GridEnv.step_many`."""
-    lengths = [len(one) for one in trajectories]
+    lengths = [len(trajectory) for trajectory in trajectories]
     begins = np.concatenate(([0], np.cumsum(lengths)))
-    actions = np.concatenate([one.actions[:, 0] for one in trajectories]).astype(np.int64)
+    actions = np.concatenate([trajectory.actions[:, 0] for trajectory in trajectories]).astype(np.int64)
     rule = environment.task.success
-    played = world.step_many(np.array([one.seed for one in trajectories]), begins, actions)
-    for n, one in enumerate(trajectories):
-        steps, seen = slice(begins[n], begins[n + 1]), slice(begins[n] + n, begins[n + 1] + n + 1)
-        rewards = played.rewards[steps]
-        ends = bool(played.terminated[steps][-1]), bool(played.truncated[steps][-1])
-        infos = rule.no_infos(len(one))
+    batch = grid.step_many(np.array([trajectory.seed for trajectory in trajectories]), begins, actions)
+    for index, trajectory in enumerate(trajectories):
+        steps, observed = (
+            slice(begins[index], begins[index + 1]),
+            slice(begins[index] + index, begins[index + 1] + index + 1),
+        )
+        rewards = batch.rewards[steps]
+        ends = bool(batch.terminated[steps][-1]), bool(batch.truncated[steps][-1])
+        infos = rule.no_infos(len(trajectory))
         success = rule.outcome(any(ends) and rule.judge(rewards, *ends, infos))
         observations = {
-            "direction": played.directions[seen],
-            "image": played.images[seen],
-            "mission": np.full(len(one) + 1, played.missions[n]),
+            "direction": batch.directions[observed],
+            "image": batch.images[observed],
+            "mission": np.full(len(trajectory) + 1, batch.missions[index]),
         }
-        flags = np.stack([played.terminated[steps], played.truncated[steps]], 1)
-        digest = _grid_digest(observations, rewards, flags, played.missions[n])
+        flags = np.stack([batch.terminated[steps], batch.truncated[steps]], 1)
+        digest = _grid_digest(observations, rewards, flags, batch.missions[index])
         yield ReplayResult(rewards, *ends, success, digest, observations, None, infos, {})
 
 
 def _grid_digest(
     observations: Mapping[str, np.ndarray], rewards: np.ndarray, flags: np.ndarray, mission: str
 ) -> bytes:
-    """Compute what `Digest` gives after all steps, from one array of bytes `[T + 1, ...]`."""
+    """Compute the final value of `Digest` from one array of bytes `[T + 1, ...]`."""
     rows = len(rewards) + 1
     parts: list[np.ndarray] = []
     for path in ("direction", "image"):
-        parts += [_repeated(path.encode(), rows), _bytes_of(observations[path])]
-    parts.append(_repeated(b"mission" + mission.encode(), rows))
+        parts += [_repeat_text(path.encode(), rows), _bytes_of(observations[path])]
+    parts.append(_repeat_text(b"mission" + mission.encode(), rows))
     parts.append(_bytes_of(np.concatenate(([0.0], rewards))))
     parts.append(np.concatenate([np.zeros((1, 2), np.uint8), flags.astype(np.uint8)]))
     return hashlib.blake2b(np.concatenate(parts, axis=1).tobytes(), digest_size=16).digest()
 
 
-def _repeated(text: bytes, rows: int) -> np.ndarray:
+def _repeat_text(text: bytes, rows: int) -> np.ndarray:
     return np.broadcast_to(np.frombuffer(text, np.uint8), (rows, len(text)))
 
 
@@ -201,34 +203,34 @@ def _bytes_of(array: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(array).reshape(len(array), -1).view(np.uint8)
 
 
-def _grid_world(environment: TaskEnv) -> GridEnv | None:
-    """Return the grid world of a task that is nothing but one, else None."""
-    world = environment.env.unwrapped
-    return world if draws_tiles(world) and is_grid(environment.task) else None  # type: ignore[return-value]
+def _grid_env(environment: TaskEnv) -> GridEnv | None:
+    """Return the grid environment of a task that `is_grid`, else None."""
+    unwrapped = environment.env.unwrapped
+    return unwrapped if draws_tiles(unwrapped) and is_grid(environment.task) else None  # type: ignore[return-value]
 
 
 class Environments:
-    """One environment for each task of a suite, made when first asked for, all closed at the end."""
+    """One environment per task of a suite, created on first use, all closed on exit."""
 
     def __init__(self, suite: Suite) -> None:
         self.suite = suite
-        self._made: dict[str, TaskEnv] = {}
+        self._environments: dict[str, TaskEnv] = {}
 
     def __getitem__(self, task_id: str) -> TaskEnv:
-        if task_id not in self._made:
-            self._made[task_id] = TaskEnv(self.suite[task_id])
-        return self._made[task_id]
+        if task_id not in self._environments:
+            self._environments[task_id] = TaskEnv(self.suite[task_id])
+        return self._environments[task_id]
 
     def renew(self, task_id: str) -> None:
-        """Close a task's environment, so that the next one is fresh."""
-        if (used := self._made.pop(task_id, None)) is not None:
+        """Close a task's environment, so that the next use creates a fresh one."""
+        if (used := self._environments.pop(task_id, None)) is not None:
             used.close()
 
     def __enter__(self) -> Environments:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for task_id in list(self._made):
+        for task_id in list(self._environments):
             self.renew(task_id)
 
 
@@ -248,7 +250,7 @@ def _stored(
 
 
 def _masks(steps: list[StepResult]) -> np.ndarray | None:
-    masks = [one.legal for one in steps if one.legal is not None]
+    masks = [step.legal for step in steps if step.legal is not None]
     return np.stack(masks) if len(masks) == len(steps) else None
 
 
@@ -259,21 +261,21 @@ def _attempt(trajectory: Trajectory, environments: Environments) -> ReplayResult
         return replay(trajectory, environments[trajectory.task])
     except Untrusted:
         raise
-    except Exception as error:  # foreign code; told to the user below
+    except Exception as error:  # foreign code; reported to the user by the caller
         return error
 
 
-def _unlike(trajectory: Trajectory, got: ReplayResult | Exception, is_judged: bool) -> list[str]:
-    """Say what differs, or what the environment raised."""
-    if isinstance(got, Exception):
-        return [f"{type(got).__name__}: {got}"]
-    return differences(trajectory, got, is_judged=is_judged)
+def _problems(trajectory: Trajectory, result: ReplayResult | Exception, is_judged: bool) -> list[str]:
+    """Describe the differences, or the error that the environment raised."""
+    if isinstance(result, Exception):
+        return [f"{type(result).__name__}: {result}"]
+    return differences(trajectory, result, is_judged=is_judged)
 
 
-def _complaint(trajectory: Trajectory, unlike: list[str]) -> str:
-    moved = [] if trajectory.observations is not None else moved_versions(trajectory.versions)
-    remedy = f"; versions changed ({', '.join(moved)}): install the recorded ones" if moved else ""
+def _complaint(trajectory: Trajectory, problems: list[str]) -> str:
+    changes = [] if trajectory.observations is not None else moved_versions(trajectory.versions)
+    remedy = f"; versions changed ({', '.join(changes)}): install the recorded ones" if changes else ""
     return (
         f"expected episode {trajectory.episode} (task {trajectory.task!r}, seed {trajectory.seed}) to replay "
-        f"as recorded, got {', '.join(unlike)}{remedy}"
+        f"as recorded, got {', '.join(problems)}{remedy}"
     )

@@ -1,4 +1,4 @@
-"""The Parquet schema of a store: one row an episode; trajectories ↔ rows."""
+"""The Parquet schema of a store, one row per episode; conversion between trajectories and rows."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ..files.finite_json import exact_json
 from .trajectory import Trajectory
 
 VERSION = 2
-"""Raised whenever a reader of an older version would misread a row."""
+"""Row format version; incremented whenever an older reader would misread a row."""
 
 _PER_STEP = {
     "actions": pa.float64(),  # T * action_size values, row after row
@@ -57,7 +57,7 @@ SUMMARY = pa.schema(
         ("action_size", pa.int32()),
     ]
 )
-"""What `Store.episodes` gives."""
+"""Columns of `Store.episodes`."""
 
 SCHEMA = pa.schema(
     [
@@ -71,7 +71,7 @@ SCHEMA = pa.schema(
 """Plain columns; `observations` (null when replayed) and `infos` (null when the success rule reads none) are
 NumPy .npz, see `pack`."""
 
-# times and frame numbers rise evenly: their differences are tiny
+# times and frame numbers increase evenly: their differences are small
 _ENCODINGS = {
     "times_ms.list.element": "DELTA_BINARY_PACKED",
     "frames.list.element": "DELTA_BINARY_PACKED",
@@ -86,21 +86,21 @@ _DICTIONARY = [
 _MAY_BE_MISSING = ("steps_per_second", "success")
 
 ROW_GROUP = 2048
-"""Episodes in a row group, at most; fewer when observations are stored."""
+"""Most episodes in a row group; fewer when observations are stored."""
 _GROUP_BYTES = 64 << 20
 
 
 def to_table(trajectories: Sequence[Trajectory]) -> pa.Table:
-    """Write trajectories as rows of SCHEMA."""
-    rows = [_to_row(one) for one in trajectories]
+    """Convert trajectories to rows of SCHEMA."""
+    rows = [_to_row(trajectory) for trajectory in trajectories]
     columns = [pa.array([row[field.name] for row in rows], field.type) for field in SCHEMA]
     return pa.table(columns, schema=SCHEMA)
 
 
 def seal(table: pa.Table) -> bytes:
-    """Write a table as the bytes of a Parquet file."""
+    """Encode a table as the bytes of a Parquet file."""
     rows = max(1, len(table))
-    each = max(1, table.nbytes // rows)
+    row_bytes = max(1, table.nbytes // rows)
     sink = pa.BufferOutputStream()
     pq.write_table(
         table.cast(SCHEMA),
@@ -109,14 +109,14 @@ def seal(table: pa.Table) -> bytes:
         compression_level=9,
         use_dictionary=_DICTIONARY,
         column_encoding=_ENCODINGS,
-        row_group_size=max(1, min(ROW_GROUP, _GROUP_BYTES // each)),
+        row_group_size=max(1, min(ROW_GROUP, _GROUP_BYTES // row_bytes)),
         write_page_checksum=True,
     )
     return bytes(sink.getvalue())
 
 
 def from_batch(batch: pa.RecordBatch) -> Iterator[Trajectory]:
-    """Read the trajectories of a batch of rows, in order; raises TutelageError for a row that is not one."""
+    """Convert a batch of rows to trajectories, in order; raises TutelageError for an invalid row."""
     check_summary(pa.Table.from_batches([batch]).select(SUMMARY.names))
     for name in _PER_STEP:
         if batch.column(name).null_count or batch.column(name).flatten().null_count:
@@ -124,18 +124,18 @@ def from_batch(batch: pa.RecordBatch) -> Iterator[Trajectory]:
     lists = {name: (batch.column(name).offsets, batch.column(name).values.to_numpy()) for name in _PER_STEP}
     summary = batch.select(SUMMARY.names).to_pylist()
     blobs, infos = batch.column("observations"), batch.column("infos")
-    for at, row in enumerate(summary):
+    for index, row in enumerate(summary):
         steps = {
-            name: values[offsets[at].as_py() : offsets[at + 1].as_py()].copy()
+            name: values[offsets[index].as_py() : offsets[index + 1].as_py()].copy()
             for name, (offsets, values) in lists.items()
         }
-        blob, where = blobs[at].as_buffer(), f"episode {row['episode']}"
+        blob, where = blobs[index].as_buffer(), f"episode {row['episode']}"
         observations = None if blob is None else unpack(blob, where)
-        yield _from_row(row, steps, observations, _numbers(infos[at].as_buffer(), where))
+        yield _from_row(row, steps, observations, _unpack_infos(infos[index].as_buffer(), where))
 
 
 def check_summary(rows: pa.Table) -> pa.Table:
-    """Return rows of SUMMARY as they are; raises TutelageError for other columns, or missing values."""
+    """Return rows of SUMMARY unchanged; raises TutelageError for other columns, or missing values."""
     for field in SUMMARY:
         if rows.schema.get_field_index(field.name) < 0 or rows[field.name].type != field.type:
             raise TutelageError(f"expected a column {field.name!r} of {field.type}, got none, or another")
@@ -145,15 +145,15 @@ def check_summary(rows: pa.Table) -> pa.Table:
 
 
 def pack(observations: Mapping[str, np.ndarray]) -> bytes:
-    """Write stacked observations as .npz bytes, without loss and without pickle; a long text only once."""
+    """Encode stacked observations as .npz bytes, lossless and without pickle; each long text only once."""
     members: dict[str, np.ndarray] = {}
     for path, array in observations.items():
-        # the prefix keeps leaf paths away from savez's own argument names, and the bare leaf nameable
+        # the prefix avoids conflicts with savez's argument names, and gives the root leaf a name
         if array.dtype == object:
-            places: dict[str, int] = {}
-            members[f"which/{path}"] = np.array([places.setdefault(one, len(places)) for one in array])
-            texts = [one.encode("utf-8", "surrogatepass") for one in places]
-            members[f"ends/{path}"] = np.cumsum([len(one) for one in texts])
+            codes: dict[str, int] = {}
+            members[f"which/{path}"] = np.array([codes.setdefault(text, len(codes)) for text in array])
+            texts = [text.encode("utf-8", "surrogatepass") for text in codes]
+            members[f"ends/{path}"] = np.cumsum([len(text) for text in texts])
             members[f"texts/{path}"] = np.frombuffer(b"".join(texts), np.uint8)
         else:
             members[f"leaf/{path}"] = array
@@ -163,23 +163,25 @@ def pack(observations: Mapping[str, np.ndarray]) -> bytes:
 
 
 def unpack(data: Any, where: str = "stored observations") -> dict[str, np.ndarray]:
-    """Read what `pack` wrote: leaf path → array; raises TutelageError, which begins with `where`."""
-    found = {}
+    """Decode the bytes of `pack`: leaf path → array; raises TutelageError that names `where`."""
+    arrays = {}
     archive = read_npz(data, where)
     for name, array in archive.items():
         kind, _, path = name.partition("/")
         if not array.ndim:
             raise TutelageError(f"expected one value a step at {path!r} of {where}, got one in all")
         if kind == "leaf":
-            found[path] = array
+            arrays[path] = array
         elif kind == "which":
             texts, ends = archive.get(f"texts/{path}"), archive.get(f"ends/{path}")
-            found[path] = _texts(array, texts, ends, f"{path!r} of {where}")
-    return found
+            arrays[path] = _decode_texts(array, texts, ends, f"{path!r} of {where}")
+    return arrays
 
 
-def _texts(which: np.ndarray, texts: np.ndarray | None, ends: np.ndarray | None, where: str) -> np.ndarray:
-    """Put texts in their places again: `which` [T] are indices, text i ends before byte `ends[i]`."""
+def _decode_texts(
+    which: np.ndarray, texts: np.ndarray | None, ends: np.ndarray | None, where: str
+) -> np.ndarray:
+    """Decode texts: `which` `[T]` are indices of texts, text i ends before byte `ends[i]`."""
     if texts is None or ends is None or {which.dtype.kind, ends.dtype.kind} - {"i", "u"}:
         raise TutelageError(f"expected texts and their places at {where}, got something else")
     bounds = [0, *ends.ravel().tolist()]
@@ -193,20 +195,20 @@ def _texts(which: np.ndarray, texts: np.ndarray | None, ends: np.ndarray | None,
     return np.array([*parts, None], object)[which]
 
 
-def _to_row(one: Trajectory) -> dict[str, Any]:
+def _to_row(trajectory: Trajectory) -> dict[str, Any]:
     return {
-        **{name: getattr(one, name) for name in (*_PLAIN, "digest", "success")},
-        "kwargs": exact_json(dict(one.kwargs), is_sorted=True),
-        "versions": exact_json(dict(one.versions), is_sorted=True),
-        "casts": exact_json(dict(one.casts), is_sorted=True),
-        "steps": len(one),
-        "return": one.total,
-        "seconds": one.seconds,
-        "stored": one.observations is not None,
-        "action_size": one.actions.shape[1],
-        **{name: getattr(one, name).ravel() for name in _PER_STEP},
-        "observations": None if one.observations is None else pack(one.observations),
-        "infos": pack(one.infos) if one.infos else None,
+        **{name: getattr(trajectory, name) for name in (*_PLAIN, "digest", "success")},
+        "kwargs": exact_json(dict(trajectory.kwargs), is_sorted=True),
+        "versions": exact_json(dict(trajectory.versions), is_sorted=True),
+        "casts": exact_json(dict(trajectory.casts), is_sorted=True),
+        "steps": len(trajectory),
+        "return": trajectory.total,
+        "seconds": trajectory.seconds,
+        "stored": trajectory.observations is not None,
+        "action_size": trajectory.actions.shape[1],
+        **{name: getattr(trajectory, name).ravel() for name in _PER_STEP},
+        "observations": None if trajectory.observations is None else pack(trajectory.observations),
+        "infos": pack(trajectory.infos) if trajectory.infos else None,
     }
 
 
@@ -216,8 +218,8 @@ _PLAIN = (
 )
 
 
-def _numbers(blob: Any, where: str) -> dict[str, np.ndarray]:
-    """Read `Trajectory.infos`; raises TutelageError for anything but float64 `[T]`."""
+def _unpack_infos(blob: Any, where: str) -> dict[str, np.ndarray]:
+    """Decode `Trajectory.infos`; raises TutelageError for anything but float64 `[T]`."""
     infos = {} if blob is None else unpack(blob, where)
     for path, array in infos.items():
         if array.dtype != np.float64 or array.ndim != 1:
@@ -225,8 +227,8 @@ def _numbers(blob: Any, where: str) -> dict[str, np.ndarray]:
     return infos
 
 
-def _mapping(row: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """Read a JSON object out of a column; raises TutelageError for anything else."""
+def _parse_mapping(row: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Parse a JSON object from a column; raises TutelageError for anything else."""
     document = parse_json(row[name], f"{name} of episode {row['episode']}")
     if not isinstance(document, dict):
         raise TutelageError(f"expected {name} of episode {row['episode']} to be a mapping, got another thing")
@@ -250,9 +252,9 @@ def _from_row(
         **{name: row[name] for name in (*_PLAIN, "digest", "success")},
         **steps,
         actions=actions,
-        kwargs=_mapping(row, "kwargs"),
-        versions=_mapping(row, "versions"),
-        casts=_mapping(row, "casts"),
+        kwargs=_parse_mapping(row, "kwargs"),
+        versions=_parse_mapping(row, "versions"),
+        casts=_parse_mapping(row, "casts"),
         observations=observations,
         infos=infos,
     )

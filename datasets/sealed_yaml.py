@@ -1,4 +1,4 @@
-"""A YAML document that carries the SHA-256 of what it says."""
+"""YAML documents that carry the SHA-256 of their content."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from ..files.finite_json import exact_json
 
 
 def sealed(document: Mapping[str, Any]) -> bytes:
-    """Return a document as YAML with its seal."""
+    """Encode a document as YAML with its seal."""
     return yaml.safe_dump({**document, "seal": seal_of(document)}, sort_keys=False).encode()
 
 
 def read_sealed(path: Path, version: int, what: str) -> dict[str, Any]:
-    """Read a sealed document; its seal stays in it, under `seal`.
+    """Read a sealed document, including its `seal`.
 
-    Raises FileNotFoundError when there is none, TutelageError when it was changed, or is not of `version`
-    (`what` names the kind of the document).
+    Raises FileNotFoundError if it is missing, TutelageError if it was changed or has another `version`
+    (`what` names the kind of document in the message).
     """
     document = parse_yaml(read_text(path), str(path))
     if not isinstance(document, dict) or "seal" not in document:
@@ -42,13 +42,13 @@ def read_sealed(path: Path, version: int, what: str) -> dict[str, Any]:
 
 
 def seal_of(document: Mapping[str, Any]) -> str:
-    """Return the SHA-256 of a document, whatever its layout."""
+    """Return the SHA-256 of a document, independent of its layout."""
     plain = exact_json(document, is_sorted=True, default=str)
     return hashlib.sha256(plain.encode()).hexdigest()
 
 
 def damaged(path: Path) -> TutelageError:
-    """Return the error for a file whose bytes are not those that were written."""
+    """Return the error for a file whose bytes differ from those written."""
     return TutelageError(
         f"expected {path} as it was saved, got other bytes (its SHA-256 differs); copy it again"
     )

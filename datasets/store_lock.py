@@ -1,4 +1,4 @@
-"""The lock of a store's folder: one process changes it at a time; readers wait only when they must."""
+"""File lock of a store's folder: exclusive for writers, shared for readers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _FILE = ".lock"
 
 @contextlib.contextmanager
 def writing(folder: Path) -> Iterator[None]:
-    """Hold the folder alone; a killed process lets go by itself. Raises OSError when it cannot be written."""
+    """Hold the exclusive lock; the system releases it if the process dies. Raises OSError if not writable."""
     try:
         import fcntl
     except ImportError:  # Windows has no flock: there, one writer at a time
@@ -20,11 +20,13 @@ def writing(folder: Path) -> Iterator[None]:
         return
     path = folder / _FILE
     while True:
-        # a link that came with a store must not make a file elsewhere
+        # O_NOFOLLOW: a link that came with a store must not create a file elsewhere
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX)
-            if not _is_at(handle, path):  # its file was deleted meanwhile: others would lock another one
+            if not _is_at(
+                handle, path
+            ):  # the file was deleted meanwhile: other processes would lock a new one
                 continue
             yield
             return
@@ -34,17 +36,17 @@ def writing(folder: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def reading(folder: Path) -> Iterator[None]:
-    """Keep writers out meanwhile, where there can be any; needs no right to write."""
+    """Hold the shared lock, where locks are supported; needs no write permission."""
     try:
         import fcntl
 
-        # without waiting: a pipe of that name that came with a store has no other end
+        # O_NONBLOCK: a named pipe that came with a store would block
         handle = os.open(folder / _FILE, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except (ImportError, OSError):  # without a lock's file no process has written here
+    except (ImportError, OSError):  # without a lock file no process has written here
         yield
         return
     try:
-        with contextlib.suppress(OSError):  # a network's file system may refuse locks to readers
+        with contextlib.suppress(OSError):  # a network file system may refuse locks to readers
             fcntl.flock(handle, fcntl.LOCK_SH)
         yield
     finally:
@@ -52,7 +54,7 @@ def reading(folder: Path) -> Iterator[None]:
 
 
 def _is_at(handle: int, path: Path) -> bool:
-    """Say whether a path still leads to an open file."""
+    """Return whether a path still refers to an open file."""
     try:
         return os.path.samestat(os.fstat(handle), os.stat(path, follow_symlinks=False))
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""One episode: what was done, when, by whom, and how it ended. Frozen, and checks itself."""
+"""One episode: actions, times, controllers and outcome; a frozen dataclass that validates itself."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ from ..envs.spaces import Observation
 from ..errors import TutelageError
 
 CONTROLLERS = ("person", "policy", "expert")
-"""Who chose an action; a trajectory holds the index, one a step."""
+"""Who chose an action; a trajectory stores one index per step."""
 
 LONG = 1024
-"""Letters of a text above which an array of texts holds objects."""
+"""Length of a text above which an array of texts has dtype object."""
 
 KINDS = ("person", "expert", "simulated", "policy", "chance")
 
 
 def new_episode_id() -> str:
-    """Draw an episode id that no other episode has: 32 hexadecimal digits."""
+    """Return a new unique episode id: 32 hexadecimal digits."""
     return uuid.uuid4().hex
 
 
 @dataclass(frozen=True)
 class Trajectory:
-    """T actions and everything needed to see the T+1 observations again.
+    """T actions and everything needed to reproduce the T+1 observations.
 
     `actions` float64 `[T, k]` (see `envs.spaces.action_to_row`), `rewards` float64 `[T]`,
     `times_ms` int32 `[T]` (milliseconds from reset to the action), `controllers` int8 `[T]` (index into
     CONTROLLERS), `frames` int32 `[T]` (number of the frame shown when the key was pressed).
     `digest` is the 16-byte chained BLAKE2b over every observation, reward and flag (see `Digest`).
-    `observations` is None when replay proved that seed and actions give them back, else leaf path →
-    `[T+1, ...]` array. `infos` is what the success rule read from info: path → float64 `[T]`, see
-    `envs.success.SuccessMonitor`. `casts` says of each leaf (or `(action)`) what a cast to its declared
-    dtype changed. `success` is None where the task has no success rule. Raises TutelageError when the lengths
+    `observations` is None when replay proved that seed and actions reproduce them, else leaf path →
+    `[T+1, ...]` array. `infos` are the success rule's inputs from info: path → float64 `[T]`, see
+    `envs.success.SuccessMonitor`. `casts` maps a leaf (or `(action)`) to the change by a cast to its declared
+    dtype. `success` is None where the task has no success rule. Raises TutelageError when the lengths
     disagree.
     """
 
@@ -99,18 +99,18 @@ class Trajectory:
 
     @property
     def total(self) -> float:
-        """The return: the sum of all rewards; infinite or nan where they are too large to be added."""
+        """The return: the sum of all rewards; infinite or NaN on overflow."""
         with np.errstate(over="ignore", invalid="ignore"):
             return float(self.rewards.sum())
 
     @property
     def seconds(self) -> float:
-        """Time from reset to the last action."""
+        """Time from reset to the last action, in seconds."""
         return float(self.times_ms[-1]) / 1000
 
 
 class Digest:
-    """A running BLAKE2b over (observation, reward, terminated, truncated) of every step, chained."""
+    """A running, chained BLAKE2b over (observation, reward, terminated, truncated) of every step."""
 
     def __init__(self) -> None:
         self._hash = hashlib.blake2b(digest_size=16)
@@ -132,14 +132,14 @@ def digest_of(
     digest = Digest()
     last = len(next(iter(observations.values()))) - 1
     proof = b""
-    for at, reward in enumerate((0.0, *rewards)):
-        observation = {path: array[at] for path, array in observations.items()}
-        proof = digest.update(observation, reward, terminated and at == last, truncated and at == last)
+    for index, reward in enumerate((0.0, *rewards)):
+        observation = {path: array[index] for path, array in observations.items()}
+        proof = digest.update(observation, reward, terminated and index == last, truncated and index == last)
     return proof
 
 
 def plain_bytes(value: np.ndarray | np.generic) -> bytes:
-    """Return the bytes of numbers, the same for every NaN: which of its bit patterns it is says nothing."""
+    """Return the bytes of numbers, with all bit patterns of NaN made equal."""
     array = np.asarray(value)
     if array.dtype.kind == "f" and (missing := np.isnan(array)).any():
         array = np.where(missing, array.dtype.type(np.nan), array)
@@ -149,13 +149,13 @@ def plain_bytes(value: np.ndarray | np.generic) -> bytes:
 def stack_observations(steps: Sequence[Observation]) -> dict[str, np.ndarray]:
     """Stack T+1 observations leaf by leaf; text becomes a `text_array`."""
     return {
-        path: text_array([one[path] for one in steps])
+        path: text_array([observation[path] for observation in steps])
         if isinstance(steps[0][path], str)
-        else np.stack([np.asarray(one[path]) for one in steps])
+        else np.stack([np.asarray(observation[path]) for observation in steps])
         for path in steps[0]
     }
 
 
 def text_array(texts: Sequence[str]) -> np.ndarray:
-    """Return a unicode array, or an object array of `str` where one is long: the others would be as wide."""
+    """Return a unicode array, or an object array of `str` if a text is long, as all would be that wide."""
     return np.array(texts, object if max(map(len, texts), default=0) > LONG else np.str_)

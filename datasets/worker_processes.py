@@ -1,4 +1,4 @@
-"""Processes of this machine that do the same work on many jobs, and end at once when they are not needed."""
+"""A pool of local processes that run one function on many jobs, and end at once when no longer needed."""
 
 from __future__ import annotations
 
@@ -23,39 +23,39 @@ from ..envs.web.browser import abandon_shared
 from ..errors import TutelageError
 
 AHEAD = 2
-"""Jobs that a process has at once: the one it does, and the next."""
+"""Jobs per process in flight: the current one, and the next."""
 
 _LEAVE_SECONDS = 0.8
-"""How long a process may take to end its browser before it is ended itself."""
+"""Seconds that a process may take to close its browser before it is killed."""
 
 
 class ProcessEnded(TutelageError):
-    """A process ended before its work: it crashed, or the system ended it for want of memory."""
+    """A process ended before its work was done: it crashed, or the system killed it for lack of memory."""
 
 
 class ProcessPool:
-    """So many processes that do `work`; a context that ends them, whatever they are doing.
+    """A pool of `size` processes that run `work`; a context manager that ends them on exit.
 
-    Signals of a terminal do not reach them: they end when their pipe does, that is with this process.
+    Terminal signals do not reach them: they end when their pipe closes, that is with this process.
     """
 
     def __init__(self, work: Callable[[Any], Any], size: int) -> None:
-        # spawn: the parent may hold threads (torch, a progress bar) that a fork would copy half-alive
+        # spawn: a fork would copy the parent's threads (torch, a progress bar) in an inconsistent state
         context = multiprocessing.get_context("spawn")
         self._processes: list[Any] = []
-        self._jobs: dict[Connection, deque[int]] = {}  # numbers, in the order in which they are done
+        self._jobs: dict[Connection, deque[int]] = {}  # job numbers, in order of execution
         self._finalizer = Finalize(None, self.end, exitpriority=10)  # before Python waits for the processes
         signals.on_end(self.end)
         try:
             with inherited_by_none():
                 for _ in range(size):
-                    ours, theirs = context.Pipe()
-                    with theirs:
-                        process = context.Process(target=_serve, args=(theirs,))
+                    parent_end, child_end = context.Pipe()
+                    with child_end:
+                        process = context.Process(target=_serve, args=(child_end,))
                         process.start()
                     self._processes.append(process)
-                    self._jobs[ours] = deque()
-            # not as an argument: a policy is more than a pipe holds, and starting cannot be interrupted
+                    self._jobs[parent_end] = deque()
+            # not as an argument: a policy is larger than a pipe's buffer, and starting cannot be interrupted
             packed = pickle.dumps(work)
             for connection in self._jobs:
                 connection.send_bytes(packed)
@@ -78,26 +78,26 @@ class ProcessPool:
         self._finalizer.cancel()
 
     def results(self, jobs: Sequence[Any]) -> Iterator[Any]:
-        """Give the results of the jobs in their order, as they come; raises what a job has raised.
+        """Yield the results of the jobs in order, as they complete; re-raises a job's exception.
 
-        Raises ProcessEnded where a process ends before its work; not before all that it gave was received.
+        Raises ProcessEnded if a process dies, after all of its results were received.
         """
-        done: dict[int, tuple[bool, Any]] = {}
-        given = 0
+        results: dict[int, tuple[bool, Any]] = {}
+        sent = 0
         for number in range(len(jobs)):
-            while number not in done:
-                while given < len(jobs) and given < number + AHEAD * len(self._jobs):
-                    if not self._give(given, jobs[given]):
+            while number not in results:
+                while sent < len(jobs) and sent < number + AHEAD * len(self._jobs):
+                    if not self._send(sent, jobs[sent]):
                         break
-                    given += 1
-                self._receive(done)
-            fine, result = done.pop(number)
+                    sent += 1
+                self._receive(results)
+            fine, result = results.pop(number)
             if not fine:
                 raise result
             yield result
 
     def end(self) -> None:
-        """End all processes: those that do not leave in time are killed."""
+        """End all processes; kill those that do not end in time."""
         for connection in self._jobs:
             connection.close()
         until = time.monotonic() + _LEAVE_SECONDS
@@ -109,27 +109,27 @@ class ProcessPool:
                 process.join()
         self._jobs.clear()
 
-    def _give(self, number: int, job: Any) -> bool:
-        """Give a job to the process that has the fewest; returns whether there is one that can take it."""
+    def _send(self, number: int, job: Any) -> bool:
+        """Send a job to the process with the fewest; return False if no process can take it."""
         connection, numbers = min(self._jobs.items(), key=lambda pair: len(pair[1]))
         if len(numbers) >= AHEAD:
             return False
         try:
             connection.send(job)
-        except OSError:  # it has ended; what it gave before is still to be received
+        except OSError:  # it has ended; its earlier results are still to be received
             return False
         numbers.append(number)
         return True
 
-    def _receive(self, done: dict[int, tuple[bool, Any]]) -> None:
-        """Wait until a process has done something, and note it."""
+    def _receive(self, results: dict[int, tuple[bool, Any]]) -> None:
+        """Wait for results of any process, and store them."""
         for connection in wait(list(self._jobs)):
             assert isinstance(connection, Connection)
             try:
                 answer = connection.recv()
             except (EOFError, OSError):
                 raise self._death(connection) from None
-            done[self._jobs[connection].popleft()] = answer
+            results[self._jobs[connection].popleft()] = answer
 
     def _death(self, connection: Connection) -> ProcessEnded:
         process = self._processes[list(self._jobs).index(connection)]
@@ -141,7 +141,7 @@ class ProcessPool:
 
 
 def _serve(connection: Connection) -> None:
-    """Do the jobs that come, after what is to be done with them; end with the connection."""
+    """Receive the function, then run it on each received job; end with the connection."""
     leave_to_parent()
     jobs: SimpleQueue[bytes] = SimpleQueue()
     Thread(target=_read, args=(connection, jobs), daemon=True).start()
@@ -151,14 +151,14 @@ def _serve(connection: Connection) -> None:
             job = pickle.loads(jobs.get())
             work = work or pickle.loads(packed)
             answer = (True, work(job))
-        except BaseException as error:  # of environments, which raise what they like
+        except BaseException as error:  # environments may raise anything
             answer = (False, _portable(error))
-        with contextlib.suppress(OSError):  # where nobody listens, `_read` ends this process
+        with contextlib.suppress(OSError):  # if the parent is gone, `_read` ends this process
             connection.send(answer)
 
 
 def _read(connection: Connection, jobs: SimpleQueue[bytes]) -> None:
-    """Read ahead, so that the parent never waits until a job is done; end the process with the parent."""
+    """Receive jobs ahead, so that the parent never blocks on sending; end the process with the parent."""
     with contextlib.suppress(EOFError, OSError):
         while True:
             jobs.put(connection.recv_bytes())
@@ -169,13 +169,13 @@ def _read(connection: Connection, jobs: SimpleQueue[bytes]) -> None:
 
 
 def _portable(error: BaseException) -> BaseException:
-    """Return an error that can be sent to another process, with where it came from."""
+    """Return an error that can be pickled, with its traceback as a note."""
     if isinstance(error, TutelageError):
         return error
-    where = "".join(traceback.format_exception(error))
+    trace = "".join(traceback.format_exception(error))
     try:
         pickle.loads(pickle.dumps(error))
     except Exception:
         error = RuntimeError(f"{type(error).__name__}: {error}")
-    error.add_note(f"in another process:\n{where}")
+    error.add_note(f"in another process:\n{trace}")
     return error if isinstance(error, Exception) else RuntimeError(f"{type(error).__name__}: {error}")

@@ -1,4 +1,4 @@
-"""The arrays of one task's columns, in memory or as memory-mapped .npy files in a folder."""
+"""Arrays of one task's training columns, in memory or as memory-mapped .npy files in a folder."""
 
 from __future__ import annotations
 
@@ -20,42 +20,44 @@ _LEAF = "observations/"
 
 @dataclass(frozen=True)
 class ArrayChunk:
-    """Some steps of one task: array name → `[n, ...]`, and the vocabulary of each array of text codes."""
+    """n steps of one task: array name → `[n, ...]`, and the vocabulary of each array of text codes."""
 
     arrays: dict[str, np.ndarray]
     words: dict[str, list[str]]
 
     @classmethod
     def bare(cls, episodes: Sequence[Trajectory]) -> ArrayChunk:
-        """Put whole episodes end to end without any observations."""
+        """Concatenate whole episodes without their observations."""
         names = ("actions", "controllers")
-        return cls({name: np.concatenate([getattr(one, name) for one in episodes]) for name in names}, {})
+        return cls(
+            {name: np.concatenate([getattr(episode, name) for episode in episodes]) for name in names}, {}
+        )
 
     @classmethod
-    def join(cls, played: Sequence[tuple[Trajectory, ReplayResult]]) -> ArrayChunk:
-        """Put whole episodes end to end, each without its last observation."""
+    def join(cls, replayed: Sequence[tuple[Trajectory, ReplayResult]]) -> ArrayChunk:
+        """Concatenate whole episodes, each without its last observation."""
         arrays = {
-            "actions": np.concatenate([one.actions for one, _ in played]),
-            "controllers": np.concatenate([one.controllers for one, _ in played]),
+            "actions": np.concatenate([episode.actions for episode, _ in replayed]),
+            "controllers": np.concatenate([episode.controllers for episode, _ in replayed]),
         }
         words: dict[str, list[str]] = {}
-        for path in played[0][1].observations:
-            each = [again.observations[path][:-1] for _, again in played]
-            if each[0].dtype.kind in "UO":
+        for path in replayed[0][1].observations:
+            leaves = [result.observations[path][:-1] for _, result in replayed]
+            if leaves[0].dtype.kind in "UO":
                 codes: dict[str, int] = {}
-                texts = [text for one in each for text in one.tolist()]
-                arrays[_LEAF + path] = np.array([codes.setdefault(one, len(codes)) for one in texts])
+                texts = [text for leaf in leaves for text in leaf.tolist()]
+                arrays[_LEAF + path] = np.array([codes.setdefault(text, len(codes)) for text in texts])
                 words[_LEAF + path] = [*codes]
             else:
-                arrays[_LEAF + path] = np.concatenate(each)
-        masks = [again.legal for _, again in played]
-        if any(one is not None for one in masks):
-            arrays["legal"] = np.concatenate([_mask(again, masks) for _, again in played])
+                arrays[_LEAF + path] = np.concatenate(leaves)
+        masks = [result.legal for _, result in replayed]
+        if any(mask is not None for mask in masks):
+            arrays["legal"] = np.concatenate([_legal_mask(result, masks) for _, result in replayed])
         return cls(arrays, words)
 
 
 class ColumnArrays:
-    """Arrays of `size` steps, filled chunk by chunk. Text is kept as codes into a vocabulary."""
+    """Arrays of `size` steps, filled chunk by chunk. Text is stored as codes into a vocabulary."""
 
     def __init__(self, size: int, folder: Path | None = None) -> None:
         self._size = size
@@ -64,14 +66,14 @@ class ColumnArrays:
         self._codes: dict[str, dict[str, int]] = {}
 
     def get(self, name: str) -> np.ndarray | None:
-        """Return an array, or None when no chunk had it."""
+        """Return an array, or None when no chunk contained it."""
         return self._arrays.get(name)
 
     def __getitem__(self, name: str) -> np.ndarray:
         return self._arrays[name]
 
     def put(self, first: int, chunk: ArrayChunk) -> None:
-        """Write a chunk's steps from step `first` on."""
+        """Write a chunk's steps, beginning at step `first`."""
         for name, array in chunk.arrays.items():
             if (words := chunk.words.get(name)) is not None:
                 codes = self._codes.setdefault(name, {})
@@ -88,16 +90,16 @@ class ColumnArrays:
 
     def observations(self) -> dict[str, np.ndarray]:
         """Return leaf path → `[N, ...]`; text leaves as object arrays of shared `str`."""
-        found = {}
+        leaves = {}
         for name, array in self._arrays.items():
             if name in self._codes:
                 array = np.array([*self._codes[name]], object)[array]
             if name.startswith(_LEAF):
-                found[name.removeprefix(_LEAF)] = array
-        return found
+                leaves[name.removeprefix(_LEAF)] = array
+        return leaves
 
     def save(self) -> None:
-        """Flush the files, and write down which array is which."""
+        """Flush the files, and write the index of array names and vocabularies."""
         assert self._folder is not None
         for array in self._arrays.values():
             if isinstance(array, np.memmap):
@@ -107,21 +109,21 @@ class ColumnArrays:
 
     @classmethod
     def load(cls, folder: Path) -> ColumnArrays:
-        """Open what `save` left, memory-mapped; raises TutelageError when it can't be read."""
+        """Open the files of `save`, memory-mapped; raises TutelageError when they cannot be read."""
         try:
-            names, words = _contents(folder / "columns.json")
-            arrays = {name: _opened(folder / f"{at}.npy") for at, name in enumerate(names)}
+            names, words = _read_contents(folder / "columns.json")
+            arrays = {name: _map_array(folder / f"{index}.npy") for index, name in enumerate(names)}
         except (OSError, ValueError) as error:
             raise TutelageError(f"expected columns in {folder}, got {error}; remove that folder") from None
         _check_columns(arrays, words, folder)
         loaded = cls(len(arrays["actions"]))
         loaded._arrays = arrays
-        loaded._codes = {k: {word: at for at, word in enumerate(v)} for k, v in words.items()}
+        loaded._codes = {k: {word: index for index, word in enumerate(v)} for k, v in words.items()}
         return loaded
 
     def _allocate(self, name: str, like: np.ndarray) -> np.ndarray:
         shape, dtype = (self._size, *like.shape[1:]), like.dtype
-        fill = np.ones if name == "legal" else np.empty  # where no mask is known, all is allowed
+        fill = np.ones if name == "legal" else np.empty  # without a mask, every action is legal
         if self._folder is None:
             return fill(shape, dtype)
         self._folder.mkdir(exist_ok=True)
@@ -132,8 +134,8 @@ class ColumnArrays:
         return array
 
 
-def _contents(path: Path) -> tuple[list[str], dict[str, list[str]]]:
-    """Read which array is which, and the words of those that hold codes; raises TutelageError."""
+def _read_contents(path: Path) -> tuple[list[str], dict[str, list[str]]]:
+    """Read the array names, and the vocabularies of arrays of codes; raises TutelageError."""
     document = read_json(path)
     names, words = (document.get(key) if isinstance(document, dict) else None for key in ("arrays", "words"))
     if (
@@ -146,8 +148,8 @@ def _contents(path: Path) -> tuple[list[str], dict[str, list[str]]]:
     return names, words
 
 
-def _opened(path: Path) -> np.ndarray:
-    """Map an array into memory once its header is known to be one of numbers; raises TutelageError."""
+def _map_array(path: Path) -> np.ndarray:
+    """Map an array into memory after its header is checked to be numeric; raises TutelageError."""
     with open_regular(path) as file:
         npy_header(file, path.name)
     # plain arrays over the mapping: numpy's memmap class makes every slice slow
@@ -155,7 +157,7 @@ def _opened(path: Path) -> np.ndarray:
 
 
 def _check_columns(arrays: dict[str, np.ndarray], words: dict[str, list[str]], folder: Path) -> None:
-    """Raise TutelageError unless there is a row a step in every array, and a word for every code."""
+    """Raise TutelageError unless every array has one row per step, and every code a word."""
     sound = {"actions", "controllers"} <= arrays.keys() and words.keys() <= arrays.keys()
     sound = sound and all(array.ndim for array in arrays.values())
     sound = sound and len({len(array) for array in arrays.values()}) == 1
@@ -169,9 +171,9 @@ def _check_columns(arrays: dict[str, np.ndarray], words: dict[str, list[str]], f
         )
 
 
-def _mask(again: ReplayResult, masks: Sequence[np.ndarray | None]) -> np.ndarray:
-    """Return a replay's mask without its last row; all true where it has none."""
-    if again.legal is not None:
-        return again.legal[:-1]
-    width = next(one.shape[1] for one in masks if one is not None)
-    return np.ones((len(again.rewards), width), bool)
+def _legal_mask(result: ReplayResult, masks: Sequence[np.ndarray | None]) -> np.ndarray:
+    """Return a replay's legal-action mask without its last row; all true where it has none."""
+    if result.legal is not None:
+        return result.legal[:-1]
+    width = next(mask.shape[1] for mask in masks if mask is not None)
+    return np.ones((len(result.rewards), width), bool)

@@ -1,4 +1,4 @@
-"""What the numbers of observations are like, by column: missing, constant, far outside of the others."""
+"""Profile the numbers of observations, by column: missing, constant, or outliers."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from dataclasses import dataclass, field
 import numpy as np
 
 FENCE = 10.0
-"""Quartile ranges beyond the middle half of the data within which a number is no outlier."""
+"""Multiples of the interquartile range beyond the quartiles; a number further out is an outlier."""
 
 _WIDEST = 1024
-"""Numbers that a leaf may have to be looked at; pictures and grids are not."""
+"""Most numbers in a leaf that is profiled; images and grids have more and are skipped."""
 _ROWS_AN_EPISODE, _ROWS = 64, 20_000
-"""Steps that are sampled of one episode and of a task, at most: for quartiles only."""
+"""Most steps sampled of one episode and of a task, for quartiles only."""
 _FEWEST = 10
-"""Episodes from which on a column that never changes is worth a look: in fewer, many have no reason to."""
+"""Fewest episodes for reporting a constant column: in fewer, many columns are constant by chance."""
 _RARE = 0.05
-"""Share of numbers that may lie far outside of the others; more of them are a distribution of its own."""
+"""Largest share of outliers that is reported; a larger share is a mode of the distribution."""
 
 
 @dataclass
@@ -34,7 +34,7 @@ class LeafProfile:
 
     @classmethod
     def of(cls, values: np.ndarray) -> LeafProfile:
-        """Look at the steps `[n, k]` of an episode."""
+        """Profile the steps `[n, k]` of an episode."""
         finite = np.isfinite(values)
         nans = np.isnan(values)
         stride = -(-len(values) // _ROWS_AN_EPISODE)
@@ -48,57 +48,57 @@ class LeafProfile:
         )
 
     def join(self, other: LeafProfile) -> LeafProfile:
-        """Put two profiles of the same leaf together."""
-        room = max(0, _ROWS - len(self.sample))
+        """Merge two profiles of the same leaf."""
+        remaining = max(0, _ROWS - len(self.sample))
         return LeafProfile(
             self.steps + other.steps,
             self.nans + other.nans,
             self.infinities + other.infinities,
             np.minimum(self.low, other.low),
             np.maximum(self.high, other.high),
-            np.concatenate([self.sample, other.sample[:room]]),
+            np.concatenate([self.sample, other.sample[:remaining]]),
             self.episodes + other.episodes,
         )
 
 
 @dataclass
 class ArrayProfile:
-    """What has been seen of the leaves of tasks: (task, leaf path) → its columns."""
+    """Profiles of the leaves of all tasks: (task, leaf path) → its columns."""
 
     leaves: dict[tuple[str, str], LeafProfile] = field(default_factory=dict)
 
     def add(self, task: str, observations: Mapping[str, np.ndarray]) -> None:
-        """Look at the observations of an episode, leaf path → `[T+1, ...]`."""
+        """Profile the observations of an episode, leaf path → `[T+1, ...]`."""
         for path, array in observations.items():
             if array.dtype.kind in "biuf" and array.ndim <= 2 and array[0].size <= _WIDEST:
                 self._add(task, path, LeafProfile.of(array.reshape(len(array), -1).astype(np.float64)))
 
     def join(self, other: ArrayProfile) -> None:
-        """Add what another profile has seen."""
+        """Merge another profile into this one."""
         for (task, path), leaf in other.leaves.items():
             self._add(task, path, leaf)
 
     def notes(self) -> list[str]:
-        """Say in one line each what is unusual about columns; columns alike share a line."""
+        """List what is unusual about columns; columns with the same finding share a line."""
         return [
-            f"{task}: {path or 'observation'}{_places(places, leaf)} {what}"
+            f"{task}: {path or 'observation'}{_column_ranges(places, leaf)} {finding}"
             for (task, path), leaf in self.leaves.items()
-            for what, places in _unusual(leaf).items()
+            for finding, places in _unusual_columns(leaf).items()
         ]
 
     def _add(self, task: str, path: str, leaf: LeafProfile) -> None:
         before = self.leaves.get((task, path))
         if before is not None and before.nans.shape != leaf.nans.shape:
-            return  # another size in another episode: training refuses such stores
+            return  # leaf sizes differ between episodes: training refuses such stores
         self.leaves[task, path] = leaf if before is None else before.join(leaf)
 
 
-def _unusual(leaf: LeafProfile) -> dict[str, list[int]]:
-    """Map what is unusual, in words, to the columns that it is said of."""
+def _unusual_columns(leaf: LeafProfile) -> dict[str, list[int]]:
+    """Map each finding, in words, to the columns that it describes."""
     unusual: dict[str, list[int]] = {}
     for column in range(len(leaf.nans)):
-        for what in _findings(leaf, column):
-            unusual.setdefault(what, []).append(column)
+        for finding in _findings(leaf, column):
+            unusual.setdefault(finding, []).append(column)
     return unusual
 
 
@@ -111,7 +111,7 @@ def _findings(leaf: LeafProfile, column: int) -> list[str]:
     low, high = float(leaf.low[column]), float(leaf.high[column])
     if low == high and leaf.episodes >= _FEWEST:
         words.append(f"is always {low:.6g}" + (" where it is finite" if words else ""))
-    elif low < high and (usual := _usual(leaf.sample[:, column])) is not None:
+    elif low < high and (usual := _usual_range(leaf.sample[:, column])) is not None:
         far = [value for value, is_far in ((low, low < usual[0]), (high, high > usual[1])) if is_far]
         if far:
             extremes = " and ".join(f"{value:.6g}" for value in far)
@@ -119,8 +119,8 @@ def _findings(leaf: LeafProfile, column: int) -> list[str]:
     return words
 
 
-def _usual(sample: np.ndarray) -> tuple[float, float, float, float] | None:
-    """Return the fences, and the least and greatest number within; None where there are none."""
+def _usual_range(sample: np.ndarray) -> tuple[float, float, float, float] | None:
+    """Return the two fences, and the least and greatest number between them; None without a usual range."""
     values = sample[np.isfinite(sample)]
     if not len(values):
         return None
@@ -133,8 +133,8 @@ def _usual(sample: np.ndarray) -> tuple[float, float, float, float] | None:
     return *fences, float(within.min()), float(within.max())
 
 
-def _places(columns: Sequence[int], leaf: LeafProfile) -> str:
-    """Write which columns of a leaf: nothing where it has one, else [0], [0-3, 7]."""
+def _column_ranges(columns: Sequence[int], leaf: LeafProfile) -> str:
+    """Format columns of a leaf: nothing where it has one, else [0], [0-3, 7]."""
     if len(leaf.nans) == 1:
         return ""
     runs: list[list[int]] = []

@@ -1,4 +1,4 @@
-"""Some episodes of training columns, in an order of one's own; observations stay where they are."""
+"""Subsets of training columns by episode, in any order, as views: observations are not copied."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from .task_arrays import TaskArrays
 
 def episodes_of(columns: TaskArrays, episodes: Sequence[int] | np.ndarray) -> TaskArrays:
     """Return columns of the given episodes, in the given order."""
-    chosen = np.asarray(episodes, np.int64)
-    lengths = np.diff(columns.starts)[chosen]
+    indices = np.asarray(episodes, np.int64)
+    lengths = np.diff(columns.starts)[indices]
     starts = np.concatenate(([0], np.cumsum(lengths)))
-    rows = np.arange(starts[-1]) + np.repeat(columns.starts[chosen] - starts[:-1], lengths)
-    observations: Any = {path: _ChosenLeaf(leaf, rows) for path, leaf in columns.observations.items()}
+    rows = np.arange(starts[-1]) + np.repeat(columns.starts[indices] - starts[:-1], lengths)
+    observations: Any = {path: _LeafSubset(leaf, rows) for path, leaf in columns.observations.items()}
     return replace(
         columns,
         observations=observations,
         actions=columns.actions.take(rows, axis=0),
         starts=starts,
-        success=columns.success[chosen],
-        demonstrator=[columns.demonstrator[at] for at in chosen],
-        returns=columns.returns[chosen],
+        success=columns.success[indices],
+        demonstrator=[columns.demonstrator[index] for index in indices],
+        returns=columns.returns[indices],
         controllers=columns.controllers.take(rows),
         legal=None if columns.legal is None else columns.legal.take(rows, axis=0),
-        seeds=None if columns.seeds is None else columns.seeds[chosen],
+        seeds=None if columns.seeds is None else columns.seeds[indices],
     )
 
 
-class _ChosenLeaf:
-    """One leaf's chosen rows, with the little of an array that training uses."""
+class _LeafSubset:
+    """Selected rows of one leaf, with the part of the array interface that training uses."""
 
     def __init__(self, leaf: Any, rows: np.ndarray) -> None:
         self._leaf, self._rows = leaf, rows

@@ -1,7 +1,7 @@
-"""Observations of grid worlds that are nowhere kept: replayed from seeds and actions when a batch wants them.
+"""Lazy observations of grid environments: replayed from seeds and actions when a batch needs them.
 
-A batch of 1,280 steps takes about a millisecond, so training never waits; a million demonstrations take the
-memory of their actions alone. That they replay as recorded is what `tutelage inspect` proves.
+Replaying a batch of 1,280 steps takes about a millisecond, so training does not wait; a million
+demonstrations use the memory of their actions alone. `tutelage inspect` proves that they replay as recorded.
 """
 
 from __future__ import annotations
@@ -23,65 +23,67 @@ class LazyObservations(Mapping[str, "LazyLeaf"]):
     """
 
     def __init__(self, task: Task, seeds: np.ndarray, starts: np.ndarray, actions: np.ndarray) -> None:
-        world = TaskEnv(task).env.unwrapped
-        assert isinstance(world, GridEnv)
-        self._world, self._seeds, self._starts, self._actions = world, seeds, starts, actions
+        environment = TaskEnv(task).env.unwrapped
+        assert isinstance(environment, GridEnv)
+        self._environment, self._seeds, self._starts, self._actions = environment, seeds, starts, actions
         self._rows = np.empty(0, np.int64)
-        self._taken: dict[str, np.ndarray] = {}
+        self._cached: dict[str, np.ndarray] = {}
 
     def __getitem__(self, path: str) -> LazyLeaf:
-        if path not in self._world.observation_space.spaces:  # type: ignore[attr-defined]
+        if path not in self._environment.observation_space.spaces:  # type: ignore[attr-defined]
             raise KeyError(path)
         return LazyLeaf(self, path)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._world.observation_space.spaces)  # type: ignore[attr-defined]
+        return iter(self._environment.observation_space.spaces)  # type: ignore[attr-defined]
 
     def __len__(self) -> int:
         return 3
 
     @property
     def rows(self) -> int:
-        """How many observations there are."""
+        """Number of observations, N."""
         return len(self._actions)
 
     def take(self, rows: np.ndarray) -> dict[str, np.ndarray]:
-        """Return leaf path → `[S, ...]` of rows `[S]`; the last answer is kept, since leaves ask in turn."""
-        if not self._taken or not np.array_equal(rows, self._rows):
-            self._rows, self._taken = rows.copy(), self._replayed(rows)
-        return self._taken
+        """Return leaf path → `[S, ...]` of rows `[S]`; the last result is cached: leaves ask in turn."""
+        if not self._cached or not np.array_equal(rows, self._rows):
+            self._rows, self._cached = rows.copy(), self._replay(rows)
+        return self._cached
 
-    def _replayed(self, rows: np.ndarray) -> dict[str, np.ndarray]:
-        """Play the episodes of some rows as far as the last of them."""
+    def _replay(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        """Replay the episodes of the given rows, each up to its last row."""
         episodes = np.searchsorted(self._starts, rows, side="right") - 1
-        played, which = np.unique(episodes, return_inverse=True)
+        unique_episodes, position = np.unique(episodes, return_inverse=True)
         depths = rows - self._starts[episodes]
-        needed = np.zeros(len(played), np.int64)
-        np.maximum.at(needed, which, depths)
-        begins = np.concatenate(([0], np.cumsum(needed)))
-        firsts = self._starts[played]
-        steps = np.arange(begins[-1]) + np.repeat(firsts - begins[:-1], needed)
-        seen = self._world.step_many(self._seeds[played], begins, self._actions[steps, 0].astype(np.int64))
-        at = begins[which] + which + depths
+        steps_needed = np.zeros(len(unique_episodes), np.int64)
+        np.maximum.at(steps_needed, position, depths)
+        begins = np.concatenate(([0], np.cumsum(steps_needed)))
+        firsts = self._starts[unique_episodes]
+        steps = np.arange(begins[-1]) + np.repeat(firsts - begins[:-1], steps_needed)
+        replayed = self._environment.step_many(
+            self._seeds[unique_episodes], begins, self._actions[steps, 0].astype(np.int64)
+        )
+        indices = begins[position] + position + depths
         return {
-            "direction": seen.directions[at],
-            "image": seen.images[at],
-            "mission": np.array(seen.missions, object)[which],
+            "direction": replayed.directions[indices],
+            "image": replayed.images[indices],
+            "mission": np.array(replayed.missions, object)[position],
         }
 
 
 class LazyLeaf:
-    """One leaf, with the little of an array that training uses: its length, its first rows, any rows."""
+    """One leaf, with the part of the array interface that training uses: length, slices, rows."""
 
-    def __init__(self, whole: LazyObservations, path: str) -> None:
-        self._whole, self._path = whole, path
+    def __init__(self, observations: LazyObservations, path: str) -> None:
+        self._observations, self._path = observations, path
 
     def __len__(self) -> int:
-        return self._whole.rows
+        return self._observations.rows
 
     def __getitem__(self, rows: slice) -> np.ndarray:
-        return self.take(np.arange(self._whole.rows)[rows])
+        return self.take(np.arange(self._observations.rows)[rows])
 
     def take(self, rows: np.ndarray, axis: int = 0) -> np.ndarray:
         """Return rows `[S]` of the leaf, as `numpy.take` does along the first axis."""
-        return self._whole.take(rows)[self._path]
+        return self._observations.take(rows)[self._path]

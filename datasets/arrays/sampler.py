@@ -1,4 +1,4 @@
-"""Training windows: which steps make up which batch is a function of (seed, step) and nothing else."""
+"""Training windows: the steps of each batch are a function of (seed, step) alone."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ...errors import TutelageError
 from .task_arrays import TaskArrays, load_columns
 
 CHECKED = 10_000
-"""Batches that are looked at before training, to see whether each holds something."""
+"""Most batches that are checked before training for being empty."""
 
 __all__ = ["Sampler", "TaskArrays", "WindowBatch", "load_columns"]
 
@@ -62,10 +62,10 @@ class Sampler:
                 f"expected tasks, window >= 1 and steps_per_batch >= their number, "
                 f"got {counted(len(columns), 'task')}, {window} and {steps_per_batch}"
             )
-        given = weights or {}
+        loss_weights = weights or {}
         self._streams = {
-            task: _Stream(task, one, window, given.get(task, np.ones(len(one.starts) - 1)), seed)
-            for task, one in columns.items()
+            task: _Stream(task, arrays, window, loss_weights.get(task, np.ones(len(arrays.starts) - 1)), seed)
+            for task, arrays in columns.items()
         }
         self.steps = _divide(steps_per_batch, self._streams, shares)
 
@@ -74,19 +74,19 @@ class Sampler:
         batches = {}
         for task, stream in self._streams.items():
             size = self.steps[task]
-            if (one := stream.between(step * size, (step + 1) * size)) is not None:
-                batches[task] = one
+            if (windows := stream.between(step * size, (step + 1) * size)) is not None:
+                batches[task] = windows
         return batches
 
     def going_on(self, step: int) -> dict[str, WindowBatch]:
-        """Return, in place of a batch that no window begins in, the one that goes on there."""
+        """Return, for a batch in which no window begins, the window that covers its first step."""
         task = max(self.steps, key=lambda name: self.steps[name])
         return {task: self._streams[task].around(step * self.steps[task])}
 
     def first_empty(self, steps: int) -> int | None:
-        """Return the first of `steps` batches in which no window begins, None where all hold some.
+        """Return the first of `steps` batches in which no window begins; None where there is none.
 
-        Looks at CHECKED batches at most, and at none where a task's share is as large as its longest window.
+        Checks at most CHECKED batches, and none where a task's share is as large as its longest window.
         """
         filled = np.zeros(min(steps, CHECKED), bool)
         for task, stream in self._streams.items():
@@ -96,13 +96,13 @@ class Sampler:
         return None if filled.all() else int(np.argmin(filled))
 
     def epoch(self, step: int) -> dict[str, float]:
-        """Say how many times the steps of each task have been gone through before batch `step`."""
-        return {task: step * self.steps[task] / one.size for task, one in self._streams.items()}
+        """Return the number of passes over each task's steps before batch `step`."""
+        return {task: step * self.steps[task] / stream.size for task, stream in self._streams.items()}
 
 
 @dataclass(frozen=True)
 class _Epoch:
-    """One epoch's windows in their order: where each begins in the columns, its length and its episode."""
+    """One epoch's windows in order: first row in the columns, length and episode of each."""
 
     number: int
     begins: np.ndarray
@@ -112,7 +112,7 @@ class _Epoch:
 
 
 class _Stream:
-    """One task's windows, epoch after epoch, as one endless line of steps."""
+    """One task's windows, epoch after epoch, as one endless stream of steps."""
 
     def __init__(self, task: str, columns: TaskArrays, window: int, weights: np.ndarray, seed: int) -> None:
         if (
@@ -132,12 +132,12 @@ class _Stream:
         self._lengths = np.diff(columns.starts)[self._used]
         self.size = int(self._lengths.sum())
         self.longest = min(window, int(self._lengths.max(initial=0)))
-        self._kept: list[_Epoch] = []
+        self._cached: list[_Epoch] = []
         if not self.size:
             raise TutelageError(f"expected a weight above 0 for some episode of task {task!r}, got none")
 
     def between(self, begin: int, end: int) -> WindowBatch | None:
-        """Gather the windows that begin in `[begin, end)` of the line; None when none does."""
+        """Gather the windows that begin in `[begin, end)` of the stream; None when none does."""
         pieces = []
         while begin < end:
             epoch = self._epoch(begin // self.size)
@@ -152,20 +152,20 @@ class _Stream:
         )
         return self._gather(begins, lengths, episodes) if len(begins) else None
 
-    def around(self, place: int) -> WindowBatch:
-        """Gather the one window that a place in the line lies in."""
-        epoch = self._epoch(place // self.size)
-        at = int(np.searchsorted(epoch.offsets, place - epoch.number * self.size, "right")) - 1
-        which = slice(at, at + 1)
-        return self._gather(epoch.begins[which], epoch.lengths[which], epoch.episodes[which])
+    def around(self, step: int) -> WindowBatch:
+        """Gather the one window that contains step `step` of the stream."""
+        epoch = self._epoch(step // self.size)
+        index = int(np.searchsorted(epoch.offsets, step - epoch.number * self.size, "right")) - 1
+        window = slice(index, index + 1)
+        return self._gather(epoch.begins[window], epoch.lengths[window], epoch.episodes[window])
 
     def begun(self, size: int, count: int) -> np.ndarray:
-        """Say in which of the first `count` stretches of `size` steps a window begins, bool `[count]`."""
-        begun = np.zeros(count, bool)
+        """Return in which of the first `count` spans of `size` steps a window begins, bool `[count]`."""
+        has_window = np.zeros(count, bool)
         for number in range(-(-size * count // self.size)):
-            at = (self._epoch(number).offsets + number * self.size) // size
-            begun[at[at < count]] = True
-        return begun
+            shares = (self._epoch(number).offsets + number * self.size) // size
+            has_window[shares[shares < count]] = True
+        return has_window
 
     def _gather(self, begins: np.ndarray, lengths: np.ndarray, episodes: np.ndarray) -> WindowBatch:
         before = np.cumsum(lengths) - lengths
@@ -181,12 +181,12 @@ class _Stream:
         )
 
     def _epoch(self, number: int) -> _Epoch:
-        """Lay out an epoch; the last two are kept, since a batch may lie across their border."""
-        for one in self._kept:
-            if one.number == number:
-                return one
-        self._kept = [*self._kept[-1:], self._lay_out(number)]
-        return self._kept[-1]
+        """Return an epoch; the last two are cached, since a batch may span both."""
+        for epoch in self._cached:
+            if epoch.number == number:
+                return epoch
+        self._cached = [*self._cached[-1:], self._lay_out(number)]
+        return self._cached[-1]
 
     def _lay_out(self, number: int) -> _Epoch:
         random = np.random.Generator(np.random.Philox(key=self._key, counter=number << 128))
@@ -208,13 +208,17 @@ class _Stream:
 
 def _divide(total: int, streams: Mapping[str, _Stream], shares: Mapping[str, float] | None) -> dict[str, int]:
     """Divide a batch's steps among tasks, by largest remainder; every task gets at least one."""
-    wanted = {task: float(np.sqrt(one.size)) for task, one in streams.items()} if shares is None else shares
-    if set(wanted) != set(streams) or not all(share > 0 for share in wanted.values()):
-        raise TutelageError(f"expected a share above 0 for each of {', '.join(streams)}, got {dict(wanted)}")
-    exact = {task: total * wanted[task] / sum(wanted.values()) for task in streams}
-    steps = {task: max(1, int(one)) for task, one in exact.items()}
-    while (left := total - sum(steps.values())) != 0:
-        able = [task for task in steps if left > 0 or steps[task] > 1]
-        furthest = max(able, key=lambda task: (exact[task] - steps[task]) * (1 if left > 0 else -1))
-        steps[furthest] += 1 if left > 0 else -1
+    shares_by_task = (
+        {task: float(np.sqrt(stream.size)) for task, stream in streams.items()} if shares is None else shares
+    )
+    if set(shares_by_task) != set(streams) or not all(share > 0 for share in shares_by_task.values()):
+        raise TutelageError(
+            f"expected a share above 0 for each of {', '.join(streams)}, got {dict(shares_by_task)}"
+        )
+    exact = {task: total * shares_by_task[task] / sum(shares_by_task.values()) for task in streams}
+    steps = {task: max(1, int(count)) for task, count in exact.items()}
+    while (remainder := total - sum(steps.values())) != 0:
+        able = [task for task in steps if remainder > 0 or steps[task] > 1]
+        furthest = max(able, key=lambda task: (exact[task] - steps[task]) * (1 if remainder > 0 else -1))
+        steps[furthest] += 1 if remainder > 0 else -1
     return steps

@@ -1,4 +1,4 @@
-"""Training columns: all demonstrations of a task, replayed, end to end, as arrays; kept on disk if wanted."""
+"""Training columns: all demonstrations of a task, replayed and concatenated as arrays; optionally on disk."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ _LAYOUT = 1
 
 @dataclass(frozen=True)
 class TaskArrays:
-    """All demonstrations of one task, one after another.
+    """All demonstrations of one task, concatenated.
 
-    `observations`: leaf path → `[N, ...]`, what was seen when each of the N actions was taken (an episode's
-    last observation is not there: nobody acted on it). A text leaf is an object array whose elements are
+    `observations`: leaf path → `[N, ...]`, the observation before each of the N actions (an episode's last
+    observation is left out: no action follows it). A text leaf is an object array whose elements are
     `str`, one object for all steps that show the same text. `actions` float64 `[N, k]`; episode e is the
     steps `starts[e]` to `starts[e + 1]`, int64 `[E+1]`; `success` bool `[E]`; `demonstrator` E names;
     `returns` float64 `[E]`; `controllers` int8 `[N]`; `legal` bool `[N, n]`, or None without a mask; `seeds`
@@ -58,14 +58,14 @@ class TaskArrays:
 
 @dataclass(frozen=True)
 class _Job:
-    """Some episodes of one row group, and the step at which each task's share of them begins."""
+    """Some episodes of one row group, and the first step of each task among them in its columns."""
 
     path: Path
     part: str
     group: int
     rows: list[int]
     firsts: dict[str, int]
-    live: frozenset[str]  # tasks whose observations are replayed only when they are wanted
+    live: frozenset[str]  # tasks with lazy observations
 
 
 def load_columns(
@@ -79,41 +79,43 @@ def load_columns(
     kinds: Sequence[str] | None = None,
     live: bool = False,
 ) -> dict[str, TaskArrays]:
-    """Replay every chosen demonstration of the stores into columns, by task id.
+    """Replay every selected demonstration of the stores into columns, by task id.
 
-    `workers` processes replay; the result does not depend on how many. With `cache`
-    the arrays are memory-mapped files (`column_cache`), and the next call with the same parts replays
-    nothing; `Store.forget` finds and removes them, wherever they are. With `live`, grid
-    worlds are replayed when a batch wants their observations (`live_columns`). Raises TutelageError
-    for an episode that does not replay as recorded, for a task that no store has, and when nothing is
-    there to load.
+    `workers` processes replay; the result does not depend on their number. With `cache` the arrays are
+    memory-mapped files (`array_cache`), and the next call with the same parts replays nothing; `Store.forget`
+    finds and removes them. With `live`, grid environments are replayed when a batch needs their observations
+    (`lazy_observations`). Raises TutelageError for an episode that does not replay as recorded, for a task
+    that no store has, and when no episode is selected.
     """
-    known = _tasks(stores, tasks)
-    quick = frozenset(one for one, task in known.items() if live and is_grid(task))
-    jobs, summary = _plan(stores, list(known), kinds, seeds, quick)
+    tasks_by_id = _tasks(stores, tasks)
+    lazy = frozenset(name for name, task in tasks_by_id.items() if live and is_grid(task))
+    jobs, summary = _plan(stores, list(tasks_by_id), kinds, seeds, lazy)
     if not jobs:
         where = ", ".join(str(store.path) for store in stores)
         raise TutelageError(f"expected demonstrations in {where}, found none of those asked for; record some")
-    rows = {one: summary.filter(pc.equal(summary["task"], one)) for one in known}
-    rows = {one: table for one, table in rows.items() if len(table)}
-    sizes = {one: int(pc.sum(table["steps"]).as_py()) for one, table in rows.items()}
+    rows = {name: summary.filter(pc.equal(summary["task"], name)) for name in tasks_by_id}
+    rows = {name: table for name, table in rows.items() if len(table)}
+    sizes = {name: int(pc.sum(table["steps"]).as_py()) for name, table in rows.items()}
     if cache:
-        arrays = _cached(stores, _key(stores, summary, quick), jobs, sizes, workers, progress)
+        arrays = _load_cached(stores, _key(stores, summary, lazy), jobs, sizes, workers, progress)
     else:
-        arrays = _filled(jobs, sizes, None, workers, progress)
-    return {one: _task_columns(known[one], table, arrays[one], one in quick) for one, table in rows.items()}
+        arrays = _fill_arrays(jobs, sizes, None, workers, progress)
+    return {
+        name: _task_columns(tasks_by_id[name], table, arrays[name], name in lazy)
+        for name, table in rows.items()
+    }
 
 
-def _tasks(stores: Sequence[Store], asked: Sequence[str] | None) -> dict[str, Task]:
-    """Map task id → Task over all stores; the same id must mean the same task everywhere."""
+def _tasks(stores: Sequence[Store], requested: Sequence[str] | None) -> dict[str, Task]:
+    """Map task id → Task over all stores; one id must mean the same task in all of them."""
     tasks = {task.id: task for task in union(stores)} if stores else {}
-    for name in asked or ():
+    for name in requested or ():
         if name not in tasks:
             names = ", ".join(tasks)
             raise TutelageError(
                 f"expected a task of the stores ({names}), got {name!r}{nearest(name, tasks)}"
             )
-    return {name: task for name, task in tasks.items() if asked is None or name in asked}
+    return {name: task for name, task in tasks.items() if requested is None or name in requested}
 
 
 def _plan(
@@ -123,21 +125,21 @@ def _plan(
     seeds: SeedRange | None,
     live: frozenset[str],
 ) -> tuple[list[_Job], pa.Table]:
-    """Cut the chosen episodes into jobs, and give their summary rows in the same order."""
+    """Split the selected episodes into jobs; return these and the summary rows in the same order."""
     jobs: list[_Job] = []
-    chosen_tables = []
+    selected_tables = []
     filled = dict.fromkeys(tasks, 0)
     for store in stores:
         for part, group, table in store.groups():
-            chosen = select(table, tasks, kinds, None, seeds)
+            selected = select(table, tasks, kinds, None, seeds)
             names, steps = table["task"].to_pylist(), table["steps"].to_pylist()
-            chosen_tables.append(table.take(pa.array(chosen, pa.int64())))
-            for at in range(0, len(chosen), _EPISODES_A_JOB):
-                rows = chosen[at : at + _EPISODES_A_JOB]
+            selected_tables.append(table.take(pa.array(selected, pa.int64())))
+            for first in range(0, len(selected), _EPISODES_A_JOB):
+                rows = selected[first : first + _EPISODES_A_JOB]
                 jobs.append(_Job(store.path, part, group, rows, dict(filled), live))
                 for row in rows:
                     filled[names[row]] += steps[row]
-    return jobs, pa.concat_tables(chosen_tables) if chosen_tables else pa.table({})
+    return jobs, pa.concat_tables(selected_tables) if selected_tables else pa.table({})
 
 
 def _task_columns(task: Task, table: pa.Table, arrays: ColumnArrays, live: bool) -> TaskArrays:
@@ -160,13 +162,13 @@ def _task_columns(task: Task, table: pa.Table, arrays: ColumnArrays, live: bool)
 
 
 def _key(stores: Sequence[Store], summary: pa.Table, live: frozenset[str]) -> str:
-    """Name what the columns were made from: the layout, the parts, the chosen episodes in order."""
+    """Return the cache key of the columns: a hash of layout, parts and selected episodes in order."""
     parts = [sorted(store.part_hashes().values()) for store in stores]
     text = exact_json([_LAYOUT, parts, summary["episode"].to_pylist(), sorted(live)])
     return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
-def _cached(
+def _load_cached(
     stores: Sequence[Store],
     key: str,
     jobs: list[_Job],
@@ -174,24 +176,24 @@ def _cached(
     workers: int,
     progress: Progress | None,
 ) -> dict[str, ColumnArrays]:
-    """Open the columns that are kept, or fill them first; in memory where they can be kept nowhere."""
+    """Open the cached columns, filling the cache first; without a writable folder, fill them in memory."""
 
     def fill(folder: Path) -> None:
-        for filled in _filled(jobs, sizes, folder, workers, progress).values():
+        for filled in _fill_arrays(jobs, sizes, folder, workers, progress).values():
             filled.save()
 
     folder = cached_folder([store.path for store in stores], key, fill)
     if folder is None:
-        return _filled(jobs, sizes, None, workers, progress)
-    return {task: ColumnArrays.load(folder / str(at)) for at, task in enumerate(sizes)}
+        return _fill_arrays(jobs, sizes, None, workers, progress)
+    return {task: ColumnArrays.load(folder / str(index)) for index, task in enumerate(sizes)}
 
 
-def _filled(
+def _fill_arrays(
     jobs: list[_Job], sizes: dict[str, int], folder: Path | None, workers: int, progress: Progress | None
 ) -> dict[str, ColumnArrays]:
     arrays = {
-        task: ColumnArrays(size, folder / str(at) if folder else None)
-        for at, (task, size) in enumerate(sizes.items())
+        task: ColumnArrays(size, folder / str(index) if folder else None)
+        for index, (task, size) in enumerate(sizes.items())
     }
     for job, chunks in zip(jobs, spread(_replay_job, jobs, workers), strict=True):
         for task, chunk in chunks.items():
@@ -202,23 +204,23 @@ def _filled(
 
 
 def _replay_job(job: _Job) -> dict[str, ArrayChunk]:
-    """Replay some episodes; return one chunk of steps for each task among them."""
+    """Replay the episodes of a job; return one chunk of steps for each task among them."""
     store = Store.open(job.path)
-    played: dict[str, list[tuple[Trajectory, ReplayResult]]] = {}
+    replayed: dict[str, list[tuple[Trajectory, ReplayResult]]] = {}
     with Environments(store.suite) as environments:
         episodes = list(store.read_rows(job.part, job.group, job.rows))
-        unseen = [episode for episode in episodes if episode.task in job.live]
-        for episode in unseen:
+        lazy = [episode for episode in episodes if episode.task in job.live]
+        for episode in lazy:
             if not are_choices(episode.actions, environments[episode.task].action_space):
                 raise TutelageError(
                     f"expected actions of task {episode.task!r} in episode {episode.episode}, got others"
                 )
         episodes = [episode for episode in episodes if episode.task not in job.live]
-        for episode, again in zip(episodes, replay_many(episodes, environments), strict=True):
-            if isinstance(again, TutelageError):
-                raise again
-            played.setdefault(episode.task, []).append((episode, again))
-    chunks = {task: ArrayChunk.join(pairs) for task, pairs in played.items()}
-    for task in {episode.task for episode in unseen}:
-        chunks[task] = ArrayChunk.bare([episode for episode in unseen if episode.task == task])
+        for episode, result in zip(episodes, replay_many(episodes, environments), strict=True):
+            if isinstance(result, TutelageError):
+                raise result
+            replayed.setdefault(episode.task, []).append((episode, result))
+    chunks = {task: ArrayChunk.join(pairs) for task, pairs in replayed.items()}
+    for task in {episode.task for episode in lazy}:
+        chunks[task] = ArrayChunk.bare([episode for episode in lazy if episode.task == task])
     return chunks

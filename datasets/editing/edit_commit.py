@@ -1,8 +1,8 @@
-"""One change of a store, made at one moment, and undone: rows, suite and annotations together.
+"""Atomic commit, undo and redo of a store change: rows, suite and annotations together.
 
-New parts are written aside, then `edits/pending.json` names them, then they take their places, then the
-manifest is written, which is the moment of change, and the old parts go last. Killed at any of these, the
-store is as before or as after; see `pending`.
+Order of writes: new parts in a staging folder, `edits/pending.json` with their names, renames of the parts,
+the manifest (the commit), removal of the old parts. Killed at any point, the store is in the state before or
+after the change; see `pending`.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ _EPISODES_A_PART = 512
 
 @dataclass(frozen=True)
 class StoreChange:
-    """What is to become of a store.
+    """A change of a store, not made yet.
 
-    Rows of the episodes in `drop` go; the rows in `put` come, in the place of the row with their id where
-    there is one. `document` is another `dataset.yaml`. `deleted` are noted as deleted on purpose.
+    Rows of the episodes in `drop` are removed; rows in `put` are added, or replace the row with their id.
+    `document` is a new `dataset.yaml`. `deleted` episodes are recorded as deleted on purpose.
     """
 
     verb: str
@@ -63,19 +63,19 @@ class StoreChange:
 
     @property
     def rows(self) -> pa.Table:
-        """The rows to be put, of SCHEMA."""
+        """The rows to put, of SCHEMA."""
         return SCHEMA.empty_table() if self.put is None else self.put
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing would change."""
+        """Whether the change has no effect."""
         return not (self.drop or len(self.rows) or self.document or self.annotations)
 
 
 def commit(store: Store, change: StoreChange) -> EditRecord:
-    """Make a change, and keep what undoes it; on disk when this returns.
+    """Make a change, and store its undo data; both are on disk on return.
 
-    Raises TutelageError when an episode is gone meanwhile, or the disk refuses: then nothing has changed.
+    Raises TutelageError when an episode no longer exists, or on a disk error: then nothing has changed.
     """
     folder = store.path
     refuse_link(folder / EDITS)
@@ -105,38 +105,38 @@ def commit(store: Store, change: StoreChange) -> EditRecord:
         undone = [
             f"{EDITS}/{name}{suffix}" for name in redo_names(folder) for suffix in (".json", ".parquet")
         ]
-        return _recorded(
+        return _commit_recorded(
             store, parts, changed, (before, after), record, parts.rows_of(change.drop | put), undone
         )
 
 
 def undo(store: Store) -> EditRecord:
-    """Take back the latest edit; what was added or annotated since stays. Returns the record of the edit.
+    """Undo the latest edit, and return its record; later additions and annotations stay.
 
-    Raises TutelageError when no edit is left to be undone, or the disk refuses: then nothing has changed.
+    Raises TutelageError when there is no edit to undo, or on a disk error: then nothing has changed.
     """
     return _reverse(store, is_redo=False)
 
 
 def redo(store: Store) -> EditRecord:
-    """Make again the edit that was undone last; a new edit forgets those. Returns its record.
+    """Redo the edit that was undone last, and return its record; a new edit clears the redo records.
 
-    Raises TutelageError when nothing was undone, or the disk refuses: then nothing has changed.
+    Raises TutelageError when there is nothing to redo, or on a disk error: then nothing has changed.
     """
     return _reverse(store, is_redo=True)
 
 
 def latest(folder: Path, *, is_redo: bool) -> EditRecord:
-    """Return the record that `undo` or `redo` would take; raises TutelageError when there is none."""
-    made = redo_records(folder)[:1] if is_redo else records(folder)[-1:]
-    if not made:
-        what = "an undone edit of {} to make again" if is_redo else "an edit of {} to undo"
-        raise TutelageError(f"expected {what.format(folder)}, found none")
-    return made[0]
+    """Return the record that `undo` or `redo` would use; raises TutelageError when there is none."""
+    candidates = redo_records(folder)[:1] if is_redo else records(folder)[-1:]
+    if not candidates:
+        description = "an undone edit of {} to make again" if is_redo else "an edit of {} to undo"
+        raise TutelageError(f"expected {description.format(folder)}, found none")
+    return candidates[0]
 
 
 def _reverse(store: Store, *, is_redo: bool) -> EditRecord:
-    """Take back an edit, or the undoing of one, and keep what takes back that again."""
+    """Revert an edit (undo) or an undo (redo), and store the record that reverts this again."""
     folder = store.path
     refuse_link(folder / EDITS)
     with disk_errors(folder), writing(folder):
@@ -144,23 +144,23 @@ def _reverse(store: Store, *, is_redo: bool) -> EditRecord:
         record = latest(folder, is_redo=is_redo)
         rows = read_rows(folder, record)
         parts = _Parts(store, manifest)
-        back = frozenset(rows["episode"].to_pylist())
-        gone = (frozenset(record.changed) & parts.ids) - back
-        replaced = parts.rows_of(gone | (back & parts.ids))
-        touched = parts.rewrite(gone, rows, record.places)
+        restored = frozenset(rows["episode"].to_pylist())
+        removed = (frozenset(record.changed) & parts.ids) - restored
+        replaced = parts.rows_of(removed | (restored & parts.ids))
+        touched = parts.rewrite(removed, rows, record.places)
         before = store.annotations(is_locked=True)
-        deleted = (before.deleted - frozenset(record.deleted)) | (frozenset(record.restored) - back)
-        after = replace(before.changed(_earlier(before, record)), deleted=deleted).without(gone)
+        deleted = (before.deleted - frozenset(record.deleted)) | (frozenset(record.restored) - restored)
+        after = replace(before.changed(_annotations_before(before, record)), deleted=deleted).without(removed)
         changed = replace(manifest, document=record.document or manifest.document)
         counter = replace(
-            record, is_undo=not record.is_undo, changed=sorted(back), places=parts.places(touched)
+            record, is_undo=not record.is_undo, changed=sorted(restored), places=parts.places(touched)
         )
         stale = (record.name, record.rows_name)
-        _recorded(store, parts, changed, (before, after), counter, replaced, stale)
+        _commit_recorded(store, parts, changed, (before, after), counter, replaced, stale)
     return record
 
 
-def _recorded(
+def _commit_recorded(
     store: Store,
     parts: _Parts,
     manifest: Manifest,
@@ -169,43 +169,43 @@ def _recorded(
     replaced: pa.Table,
     stale: Sequence[str],
 ) -> EditRecord:
-    """Make a change, and keep what takes it back: a record, and the rows that it replaced or removed.
+    """Make a change, and store what reverts it: a record, and the rows that it replaced or removed.
 
-    `manifest` has the suite and `annotations` are as before and after; `stale` are files that go with it.
+    `manifest` has the new suite; `annotations` are those before and after; `stale` files are removed with it.
     """
     before, after = annotations
     data = seal(replaced) if len(replaced) else b""
     record = replace(
         record,
-        annotations=_pairs(before, after),
+        annotations=_changed_annotations(before, after),
         deleted=sorted(after.deleted - before.deleted),
         restored=sorted(before.deleted - after.deleted),
         document=parts.manifest.document if manifest.document != parts.manifest.document else "",
         rows=hashlib.sha256(data).hexdigest() if data else "",
     )
     (store.path / EDITS).mkdir(exist_ok=True)
-    if data:  # first: without the record they are nothing
+    if data:  # first: without the record, the file is ignored
         write_whole(store.path / record.rows_name, data)
-    _carry_out(store, parts, manifest, after, record, stale)
+    _apply(store, parts, manifest, after, record, stale)
     return record
 
 
 class _Parts:
-    """The parts of a store while they are rewritten: rows in memory, nothing on disk yet."""
+    """The rewritten parts of a store: rows in memory, nothing on disk yet."""
 
     def __init__(self, store: Store, manifest: Manifest) -> None:
         self.store, self.manifest = store, manifest
         self.order = {path.name: store.episode_ids(path.name) for path in store.parts()}
         self.ids = frozenset(episode for ids in self.order.values() for episode in ids)
-        self.written: dict[str, pa.Table] = {}  # stem → rows; of none, the part goes
+        self.written: dict[str, pa.Table] = {}  # stem → rows; a part without rows is removed
         self.numbers = {stem(name): revision(name) for name in self.order}
 
     def rewrite(
         self, drop: frozenset[str], put: pa.Table, places: Mapping[str, PartState] | None = None
     ) -> list[str]:
-        """Decide what the parts hold afterwards; returns the names of those that change."""
-        rows = {episode: at for at, episode in enumerate(put["episode"].to_pylist())}
-        home = {
+        """Compute the new rows of the parts; return the names of the parts that change."""
+        rows = {episode: index for index, episode in enumerate(put["episode"].to_pylist())}
+        home_stem = {
             episode: name
             for name, place in (places or {}).items()
             for episode in place.order
@@ -213,39 +213,41 @@ class _Parts:
         }
         touched = [name for name, ids in self.order.items() if not (drop | rows.keys()).isdisjoint(ids)]
         stems = {stem(name): name for name in self.order}
-        for place_stem in dict.fromkeys([*map(stem, touched), *home.values()]):
+        for place_stem in dict.fromkeys([*map(stem, touched), *home_stem.values()]):
             name = stems.get(place_stem)
             table = SCHEMA.empty_table() if name is None else self.store.part_rows(self.store.path / name)
-            come = [at for episode, at in rows.items() if home.get(episode) == place_stem]
-            come += [rows[episode] for episode in self.order.get(name or "", ()) if episode in rows]
-            kept = [
-                at
-                for at, episode in enumerate(self.order.get(name or "", ()))
+            added_indices = [index for episode, index in rows.items() if home_stem.get(episode) == place_stem]
+            added_indices += [rows[episode] for episode in self.order.get(name or "", ()) if episode in rows]
+            kept_indices = [
+                index
+                for index, episode in enumerate(self.order.get(name or "", ()))
                 if episode not in drop and episode not in rows
             ]
-            joined = pa.concat_tables([_take(table, kept), _take(put, come)])
+            joined = pa.concat_tables([_take(table, kept_indices), _take(put, added_indices)])
             order = (places or {}).get(place_stem)
             ids = [*(order.order if order else ()), *self.order.get(name or "", ())]
-            rank = {episode: at for at, episode in reversed(list(enumerate(ids)))}
+            rank = {episode: index for index, episode in reversed(list(enumerate(ids)))}
             joined_ids = joined["episode"].to_pylist()
             self.written[place_stem] = _take(
-                joined, sorted(range(len(joined)), key=lambda at: rank[joined_ids[at]])
+                joined, sorted(range(len(joined)), key=lambda index: rank[joined_ids[index]])
             )
             self.numbers[place_stem] = (
                 max(self.numbers.get(place_stem, 0), order.revision if order else 0) + 1
             )
-        new = [at for episode, at in rows.items() if episode not in self.ids and episode not in home]
+        new = [
+            index for episode, index in rows.items() if episode not in self.ids and episode not in home_stem
+        ]
         for first in range(0, len(new), _EPISODES_A_PART):
             name = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{uuid4().hex[:8]}"
             self.written[name] = _take(put, new[first : first + _EPISODES_A_PART])
         return touched
 
     def places(self, names: Sequence[str]) -> dict[str, PartState]:
-        """Return where the rows of some parts stand now."""
+        """Return the current revision and row order of the given parts."""
         return {stem(name): PartState(revision(name), self.order[name]) for name in names}
 
     def rows_of(self, episodes: frozenset[str] | set[str]) -> pa.Table:
-        """Return the rows of some episodes as they are on disk."""
+        """Return the current rows of the given episodes."""
         spool = RowSpool()
         for name, ids in self.order.items():
             if not episodes.isdisjoint(ids):
@@ -256,7 +258,7 @@ class _Parts:
         return spool.table()
 
     def stage(self) -> tuple[dict[str, PartEntry], frozenset[str]]:
-        """Write the new parts aside; returns them by name, and the names of those that they replace."""
+        """Write the new parts to the staging folder; return them by name, and the names that they replace."""
         folder, added = self.store.path, {}
         for name, rows in self.written.items():
             if not len(rows):
@@ -269,7 +271,7 @@ class _Parts:
         return added, frozenset(name for name in self.order if stem(name) in self.written)
 
 
-def _carry_out(
+def _apply(
     store: Store,
     parts: _Parts,
     manifest: Manifest,
@@ -277,7 +279,7 @@ def _carry_out(
     record: EditRecord,
     stale: Sequence[str],
 ) -> None:
-    """Put new files in their places, change the manifest, remove the old ones; the caller holds the lock."""
+    """Rename new files, write the manifest, remove old files; the caller holds the lock."""
     folder = store.path
     added, removed = parts.stage()
     changed = manifest.changed(added, removed)
@@ -307,18 +309,19 @@ def _carry_out(
     sync_folder(folder)
 
 
-def _pairs(before: Annotations, after: Annotations) -> dict[str, tuple[Annotation, Annotation]]:
+def _changed_annotations(before: Annotations, after: Annotations) -> dict[str, tuple[Annotation, Annotation]]:
     names = before.episodes.keys() | after.episodes.keys()
     return {name: (before[name], after[name]) for name in sorted(names) if before[name] != after[name]}
 
 
-def _earlier(now: Annotations, record: EditRecord) -> dict[str, Annotation]:
-    """Return annotations as they were before an edit; a field that was changed since stays as it is."""
+def _annotations_before(current: Annotations, record: EditRecord) -> dict[str, Annotation]:
+    """Return the annotations before an edit; a field that was changed since the edit keeps its value."""
     return {
         episode: Annotation(
             **{
                 name: getattr(
-                    before if getattr(now[episode], name) == getattr(after, name) else now[episode], name
+                    before if getattr(current[episode], name) == getattr(after, name) else current[episode],
+                    name,
                 )
                 for name in ("note", "tags", "marked")
             }
@@ -329,8 +332,8 @@ def _earlier(now: Annotations, record: EditRecord) -> dict[str, Annotation]:
 
 def _take(table: pa.Table, indices: Sequence[int]) -> pa.Table:
     if indices and list(indices) == list(range(indices[0], indices[-1] + 1)):
-        return table.slice(indices[0], len(indices))  # without a copy: rows may be many
-    return table.take(pa.array(indices, pa.int64()))  # of no indices, too
+        return table.slice(indices[0], len(indices))  # zero-copy: there may be many rows
+    return table.take(pa.array(indices, pa.int64()))  # int64 also for empty indices
 
 
 def compact(store: Store) -> int:

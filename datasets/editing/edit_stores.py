@@ -1,4 +1,4 @@
-"""Edits that concern more than one store, or the suite: merge, split, copy a selection, correct the suite."""
+"""Edits of several stores or of the suite: merge, split, copy a selection, correct the suite."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ Progress = Callable[[int], None]
 
 
 def plan_merge(store: Store, folders: Sequence[Path], progress: Progress) -> EditPlan:
-    """Add the episodes of other stores, each proven by replay; their notes, tags and marks come too.
+    """Plan to add the episodes of other stores, each proven by replay, with their notes, tags and marks.
 
-    A task that both know must be the same; one that only the other knows is added to the suite. Episodes that
-    are here already are passed over. Raises TutelageError where a task or an episode contradicts.
+    Tasks with the same id must be equal; tasks that only another store has are added to the suite. Episodes
+    that this store has already are skipped. Raises TutelageError for conflicting tasks or episodes.
     """
     if not folders:
         raise TutelageError("expected stores to merge into this one, got none; name them")
     suite, lines, spool, annotations = store.suite, list[PlanRow](), RowSpool(), dict[str, Annotation]()
     refused: list[PlanRow] = []
-    there = dict(zip(*_columns(store.episodes(), "episode", "digest"), strict=True))
+    existing = dict(zip(*_columns(store.episodes(), "episode", "digest"), strict=True))
     passed_over = 0
     for folder in folders:
         other = Store.open(folder)
@@ -54,15 +54,15 @@ def plan_merge(store: Store, folders: Sequence[Path], progress: Progress) -> Edi
         suite = _union(suite, other.suite, folder)
         other.admit_played()
         rows, notes = other.episodes(), other.annotations()
-        new = frozenset(_new_episodes(other, rows, there))
+        new = frozenset(_new_episodes(other, rows, existing))
         passed_over += len(rows) - len(new)
-        for trajectory, refusal in _proven(other, new, progress):
+        for trajectory, refusal in _replayed_episodes(other, new, progress):
             if refusal:
                 refused.append(line_of(trajectory, refusal))
                 continue
             spool.add([replace(trajectory, suite=suite.name)])
             lines.append(line_of(trajectory, f"added from {folder}"))
-            there[trajectory.episode] = trajectory.digest
+            existing[trajectory.episode] = trajectory.digest
             if not notes[trajectory.episode].is_empty:
                 annotations[trajectory.episode] = notes[trajectory.episode]
     put = spool.table()
@@ -81,29 +81,29 @@ def plan_merge(store: Store, folders: Sequence[Path], progress: Progress) -> Edi
 
 
 def plan_split(store: Store, selection: Selection, out: Path, *, move: bool) -> EditPlan:
-    """Put the episodes that are meant into a store of their own at `out`; `move` deletes them here.
+    """Plan to copy the selected episodes to a new store at `out`; with `move`, delete them here.
 
-    Raises TutelageError when something else is at `out`.
+    Raises TutelageError when `out` holds something else.
     """
     rows = store.episodes()
-    meant = meant_rows(store, selection, rows)
-    ids = frozenset(rows["episode"][at].as_py() for at in meant)
+    selected = meant_rows(store, selection, rows)
+    ids = frozenset(rows["episode"][index].as_py() for index in selected)
     if not ids:
         raise TutelageError("expected episodes to put into another store, got none that fit the conditions")
     _check_target(store, out, ids)
-    verb, what = ("split", "moved to") if move else ("filter", "copied to")
+    verb, action = ("split", "moved to") if move else ("filter", "copied to")
     change = StoreChange(
         verb, f"{'move' if move else 'copy'} {counted(len(ids), 'episode')} to another store"
     )
     if move:
         change = replace(change, drop=ids, deleted=ids)
-    return EditPlan(change, lines_of(rows, meant, f"{what} {out}"))
+    return EditPlan(change, lines_of(rows, selected, f"{action} {out}"))
 
 
 def write_selection(store: Store, ids: frozenset[str], out: Path) -> None:
-    """Write some episodes, with their annotations, as a new store: whole, or not at all.
+    """Write the given episodes, with their annotations, as a new store, atomically.
 
-    Nothing is written where a store at `out` holds exactly these already, from an interrupted call.
+    Nothing is written if a store at `out` holds exactly these already, from an interrupted call.
     """
     if _check_target(store, out, ids):
         return
@@ -111,12 +111,16 @@ def write_selection(store: Store, ids: frozenset[str], out: Path) -> None:
     try:
         with disk_errors(out):
             out.parent.mkdir(parents=True, exist_ok=True)
-            made = Store.create(temporary, store.suite)
+            new_store = Store.create(temporary, store.suite)
             for part in store.parts():
                 table = store.part_rows(part)
-                made.append_rows(table.filter(pc.is_in(table["episode"], pa.array(sorted(ids), pa.string()))))
+                new_store.append_rows(
+                    table.filter(pc.is_in(table["episode"], pa.array(sorted(ids), pa.string())))
+                )
             notes = store.annotations()
-            annotate(made, {name: notes[name].to_dict() for name in sorted(ids) if not notes[name].is_empty})
+            annotate(
+                new_store, {name: notes[name].to_dict() for name in sorted(ids) if not notes[name].is_empty}
+            )
             if out.exists():
                 out.rmdir()  # an empty folder, see _check_target
             temporary.rename(out)
@@ -127,10 +131,10 @@ def write_selection(store: Store, ids: frozenset[str], out: Path) -> None:
 
 
 def plan_suite(store: Store, suite: Suite, renamed: Mapping[str, str], progress: Progress) -> EditPlan:
-    """Give a store another suite: corrected instructions, keys, paces, rules; `renamed`: old → new task ids.
+    """Plan to replace a store's suite: corrected instructions, keys, paces, rules; `renamed`: old → new ids.
 
-    Every episode of a task that differs is played again in the new one: it must show the same, and its
-    outcome is what the new rule says. Raises TutelageError where a task with episodes is gone.
+    Every episode of a changed task is replayed in the new one: observations must be equal, and the new rule
+    decides its outcome. Raises TutelageError when a task with episodes is missing.
     """
     rows = store.episodes()
     for old, new in renamed.items():
@@ -139,15 +143,15 @@ def plan_suite(store: Store, suite: Suite, renamed: Mapping[str, str], progress:
         suite[renamed.get(task, task)]
     plan, put = EditPlan(StoreChange("suite", "")), RowSpool()
     with Environments(suite) as environments:
-        for trajectory in _episodes(store):
+        for trajectory in _all_episodes(store):
             progress(1)
             task = suite[renamed.get(trajectory.task, trajectory.task)]
-            after, refusal = _in_suite(trajectory, store.suite[trajectory.task], task, environments)
+            after, refusal = _converted(trajectory, store.suite[trajectory.task], task, environments)
             if refusal:
                 plan.refused.append(line_of(trajectory, refusal))
-            elif what := _changed_words(trajectory, after):
+            elif changes := _describe_changes(trajectory, after):
                 put.add([after])
-                plan.lines.append(line_of(trajectory, what))
+                plan.lines.append(line_of(trajectory, changes))
     differing = [task.id for task in suite if task not in tuple(store.suite)]
     document = seal_document(suite) if suite.source != store.suite.source else ""
     text = f"correct the suite ({counted(len(differing), 'task')}), {counted(len(put), 'episode')} to change"
@@ -160,7 +164,7 @@ def plan_suite(store: Store, suite: Suite, renamed: Mapping[str, str], progress:
 
 
 def with_instructions(suite: Suite, instructions: Mapping[str, str]) -> Suite:
-    """Return a suite whose tasks have other instructions: task id → sentence."""
+    """Return a suite with the given instructions, task id → sentence."""
     for task_id in instructions:
         suite[task_id]  # raises for another
     source: dict[str, Any] = dict(suite.source)
@@ -171,10 +175,10 @@ def with_instructions(suite: Suite, instructions: Mapping[str, str]) -> Suite:
     return suite_from(source)
 
 
-def _in_suite(
+def _converted(
     trajectory: Trajectory, before: Task, task: Task, environments: Environments
 ) -> tuple[Trajectory, str]:
-    """Return an episode as one of another suite's tasks, and why it is refused."""
+    """Return an episode converted to another suite's task, and the reason of a refusal or ""."""
     after = replace(
         trajectory, suite=environments.suite.name, task=task.id, env=task.env, kwargs=dict(task.kwargs)
     )
@@ -188,7 +192,7 @@ def _in_suite(
     return after, refusal
 
 
-def _changed_words(before: Trajectory, after: Trajectory) -> str:
+def _describe_changes(before: Trajectory, after: Trajectory) -> str:
     names = ("suite", "task", "env", "success")
     pairs = [(name, getattr(before, name), getattr(after, name)) for name in names]
     words = [f"{name}: {printable(old)} → {printable(new)}" for name, old, new in pairs if old != new]
@@ -200,15 +204,15 @@ def _changed_words(before: Trajectory, after: Trajectory) -> str:
 
 
 def _union(suite: Suite, other: Suite, folder: Path) -> Suite:
-    """Return a suite with the other's tasks too; raises TutelageError where the two contradict."""
-    mine = {task.id: task for task in suite}
+    """Return a suite with the tasks of both; raises TutelageError for conflicting tasks."""
+    tasks = {task.id: task for task in suite}
     for task in other:
-        if task.id in mine and mine[task.id] != task:
+        if task.id in tasks and tasks[task.id] != task:
             raise TutelageError(
                 f"expected task {task.id!r} of {folder} to be the one of this store, got another of that "
                 f"name; correct one of them with `tutelage edit {folder} suite`"
             )
-    new = [task for task in other.source["tasks"] if task["id"] not in mine]
+    new = [task for task in other.source["tasks"] if task["id"] not in tasks]
     if not new:
         return suite
     source = {**suite.source, "tasks": [*suite.source["tasks"], *new]}
@@ -217,48 +221,53 @@ def _union(suite: Suite, other: Suite, folder: Path) -> Suite:
     return suite_from(source)
 
 
-def _new_episodes(other: Store, rows: pa.Table, there: Mapping[str, bytes]) -> Iterator[str]:
+def _new_episodes(other: Store, rows: pa.Table, existing: Mapping[str, bytes]) -> Iterator[str]:
     for episode, digest in zip(*_columns(rows, "episode", "digest"), strict=True):
-        if episode not in there:
+        if episode not in existing:
             yield episode
-        elif there[episode] != digest:
+        elif existing[episode] != digest:
             raise TutelageError(
                 f"expected episode {printable(episode)} of {other.path} to be the one that is here, got "
                 "another of that id (one of them was edited); delete one of the two first"
             )
 
 
-def _proven(other: Store, ids: frozenset[str], progress: Progress) -> Iterator[tuple[Trajectory, str]]:
-    """Play episodes of another store again: yields each, and why it is refused."""
+def _replayed_episodes(
+    other: Store, ids: frozenset[str], progress: Progress
+) -> Iterator[tuple[Trajectory, str]]:
+    """Replay episodes of another store; yield each with the reason of a refusal or ""."""
     with Environments(other.suite) as environments:
         for part, group, rows in other.groups():
-            chosen = [at for at, episode in enumerate(rows["episode"].to_pylist()) if episode in ids]
-            if not chosen:
+            indices = [index for index, episode in enumerate(rows["episode"].to_pylist()) if episode in ids]
+            if not indices:
                 continue
-            read = list(other.read_rows(part, group, chosen))
-            for trajectory, got in zip(read, replay_many(read, environments), strict=True):
+            read = list(other.read_rows(part, group, indices))
+            for trajectory, result in zip(read, replay_many(read, environments), strict=True):
                 progress(1)
                 contradictions = check_row(trajectory, other.suite)
-                if isinstance(got, ReplayResult) and not contradictions:
+                if isinstance(result, ReplayResult) and not contradictions:
                     yield trajectory, ""
                 else:
-                    yield trajectory, printable(contradictions[0] if contradictions else got)
+                    yield trajectory, printable(contradictions[0] if contradictions else result)
 
 
-def _episodes(store: Store) -> Iterator[Trajectory]:
+def _all_episodes(store: Store) -> Iterator[Trajectory]:
     return read_episodes(store, frozenset(store.episodes()["episode"].to_pylist()))
 
 
 def _check_target(store: Store, out: Path, ids: frozenset[str]) -> bool:
-    """Say whether the store to be is there already; raises TutelageError for anything else that is there."""
+    """Return whether `out` is the finished store already; raises TutelageError for any other content."""
     if out.resolve() == store.path.resolve():
         raise TutelageError(f"expected another folder than {out}, which is the store itself; choose one")
     if not (out / DOCUMENT).exists():
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
             raise TutelageError(f"expected a new folder at {out}, got one that is not empty; choose another")
         return False
-    made = Store.open(out)
-    if made.suite.source == store.suite.source and frozenset(made.episodes()["episode"].to_pylist()) == ids:
+    existing = Store.open(out)
+    if (
+        existing.suite.source == store.suite.source
+        and frozenset(existing.episodes()["episode"].to_pylist()) == ids
+    ):
         return True
     raise TutelageError(f"expected no store at {out}, found one with other episodes; choose another folder")
 

@@ -1,7 +1,7 @@
-"""Edits of a store, planned: which episodes change and how, which are refused and why; nothing is written.
+"""Plans of store edits: which episodes change and how, which are refused and why; nothing is written.
 
-Rows that an edit keeps stay bit for bit. What changes an action, a task or the suite is played again first,
-and an episode that does not give what it should is refused. `edit_commit` makes the change.
+Rows that an edit does not touch stay equal bit for bit. Edits of an action, a task or the suite are replayed
+first, and an episode whose replay differs is refused. `edit_commit` makes the change.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from .selection import Selection
 
 Progress = Callable[[int], None]
 DEMONSTRATOR = re.compile(r"[A-Za-z0-9_.-]{1,80}")
-"""What a pseudonym may look like."""
+"""Valid pseudonyms."""
 
 
 class PlanRow(NamedTuple):
-    """One row of the table of what changes: an episode, and what becomes of it."""
+    """One row of the table of changes: an episode, and what happens to it."""
 
     episode: str
     task: str
@@ -42,29 +42,29 @@ class PlanRow(NamedTuple):
 
 @dataclass
 class EditPlan:
-    """One edit, not made yet: the change, what it does to each episode, and what is `refused`."""
+    """One edit, not made yet: the change, its effect on each episode, and the `refused` episodes."""
 
     change: StoreChange
     lines: list[PlanRow] = field(default_factory=list)
     refused: list[PlanRow] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    """What else is to be known, a sentence each."""
+    """Further information, one sentence per entry."""
 
 
 def plan_delete(store: Store, selection: Selection, keep: bool = False) -> EditPlan:
-    """Delete the episodes that are meant; with `keep` all others, which stay out of `tutelage repair` too."""
+    """Plan to delete the selected episodes, or with `keep` all others; `tutelage repair` respects it."""
     rows = store.episodes()
-    meant = set(meant_rows(store, selection, rows))
-    gone = [at for at in range(len(rows)) if (at in meant) != keep]
+    selected = set(meant_rows(store, selection, rows))
+    deleted = [index for index in range(len(rows)) if (index in selected) != keep]
     ids = rows["episode"].to_pylist()
-    drop = frozenset(ids[at] for at in gone)
+    drop = frozenset(ids[index] for index in deleted)
     verb = "keep" if keep else "delete"
     text = (
-        f"keep {counted(len(meant), 'episode')}, delete {len(drop)}"
+        f"keep {counted(len(selected), 'episode')}, delete {len(drop)}"
         if keep
         else f"delete {counted(len(drop), 'episode')}"
     )
-    plan = EditPlan(StoreChange(verb, text, drop=drop, deleted=drop), [*lines_of(rows, gone, "deleted")])
+    plan = EditPlan(StoreChange(verb, text, drop=drop, deleted=drop), [*lines_of(rows, deleted, "deleted")])
     if len(drop) == len(rows) and drop:
         plan.notes.append("no episode is left afterwards")
     return plan
@@ -78,7 +78,7 @@ def plan_tags(
     marked: bool | None = None,
     note: str | None = None,
 ) -> EditPlan:
-    """Add and remove tags, set the mark and the note of the episodes that are meant."""
+    """Plan to add and remove tags, and to set mark and note, of the selected episodes."""
     if not add and not remove and marked is None and note is None:
         raise TutelageError("expected a tag to add or remove, a mark or a note, got none; name one")
     for tag in (*add, *remove):
@@ -87,16 +87,16 @@ def plan_tags(
     ids = rows["episode"].to_pylist()
     changes: dict[str, Annotation] = {}
     plan = EditPlan(StoreChange("tag", ""))
-    for at in meant_rows(store, selection, rows):
-        before = annotations[ids[at]]
+    for index in meant_rows(store, selection, rows):
+        before = annotations[ids[index]]
         after = Annotation(
             before.note if note is None else note,
             tuple(sorted({*before.tags, *add} - set(remove))),
             before.marked if marked is None else marked,
         )
         if after != before:
-            changes[ids[at]] = after
-            plan.lines += lines_of(rows, [at], _shown(after))
+            changes[ids[index]] = after
+            plan.lines += lines_of(rows, [index], _annotation_text(after))
     plan.change = replace(
         plan.change, annotations=changes, text=f"annotate {counted(len(changes), 'episode')}"
     )
@@ -104,24 +104,26 @@ def plan_tags(
 
 
 def plan_relabel(store: Store, selection: Selection, labels: dict[str, str], progress: Progress) -> EditPlan:
-    """Give the episodes that are meant another `task`, `demonstrator`, `kind`, `study` or `notes`.
+    """Plan to change `task`, `demonstrator`, `kind`, `study` or `notes` of the selected episodes.
 
-    Another task is one whose environment gives the same digest; the outcome is what its rule says.
+    A new task's environment must give the same digest; its success rule decides the outcome.
     """
     _check_labels(store, labels)
     rows = store.episodes()
-    meant = meant_rows(store, selection, rows)
+    selected_rows = meant_rows(store, selection, rows)
     plan, put = EditPlan(StoreChange("relabel", "")), RowSpool()
-    ids = frozenset(rows["episode"][at].as_py() for at in meant)
-    changed = ((trajectory, _labeled(store, trajectory, labels)) for trajectory in read_episodes(store, ids))
+    ids = frozenset(rows["episode"][index].as_py() for index in selected_rows)
+    changed = (
+        (trajectory, _relabeled(store, trajectory, labels)) for trajectory in read_episodes(store, ids)
+    )
     for trajectory, labeled, refusal in replayed_in(changed, Environments(store.suite), progress):
         if refusal:
             plan.refused.append(line_of(trajectory, refusal))
             continue
-        what = _differences(trajectory, labeled)
-        if what:
+        changes = _describe_changes(trajectory, labeled)
+        if changes:
             put.add([labeled])
-            plan.lines.append(line_of(trajectory, what))
+            plan.lines.append(line_of(trajectory, changes))
     text = f"relabel {counted(len(put), 'episode')}: {', '.join(sorted(labels))}"
     plan.change = replace(plan.change, put=put.table(), text=text)
     if "demonstrator" in labels:
@@ -129,7 +131,7 @@ def plan_relabel(store: Store, selection: Selection, labels: dict[str, str], pro
     return plan
 
 
-def _labeled(store: Store, trajectory: Trajectory, labels: dict[str, str]) -> Trajectory:
+def _relabeled(store: Store, trajectory: Trajectory, labels: dict[str, str]) -> Trajectory:
     fields: dict[str, Any] = {key: value for key, value in labels.items() if key != "task"}
     if "task" in labels:
         task = store.suite[labels["task"]]
@@ -140,9 +142,9 @@ def _labeled(store: Store, trajectory: Trajectory, labels: dict[str, str]) -> Tr
 def replayed_in(
     pairs: Iterable[tuple[Trajectory, Trajectory]], environments: Environments, progress: Progress
 ) -> Iterator[tuple[Trajectory, Trajectory, str]]:
-    """Play episodes whose task changes in the new one: yields before, after, and why it is refused.
+    """Replay episodes in their new task; yield before, after, and the reason of a refusal or "".
 
-    An episode whose task stays the same comes back as it is.
+    An episode whose task stays the same is not replayed.
     """
     with environments:
         for before, after in pairs:
@@ -152,42 +154,42 @@ def replayed_in(
 
 
 def play_in(after: Trajectory, environments: Environments) -> tuple[Trajectory, str]:
-    """Play an episode in its new task; returns it with its outcome there, and why it is refused."""
+    """Replay an episode in its new task; return it with its outcome, and the reason of a refusal or ""."""
     if after.observations is not None:
         return after, "its observations are stored: no replay shows that the task is right"
-    [got] = replay_many([after], environments, is_judged=False)
-    if isinstance(got, ReplayResult):
-        return replace(after, success=got.success, infos=got.infos or {}), ""
-    return after, f"it does not replay so: {printable(got)}"
+    [result] = replay_many([after], environments, is_judged=False)
+    if isinstance(result, ReplayResult):
+        return replace(after, success=result.success, infos=result.infos or {}), ""
+    return after, f"it does not replay so: {printable(result)}"
 
 
 def read_episodes(store: Store, ids: frozenset[str]) -> Iterator[Trajectory]:
-    """Read some episodes, in the store's order."""
+    """Read the given episodes, in the store's order."""
     for part, group, rows in store.groups():
-        chosen = [at for at, episode in enumerate(rows["episode"].to_pylist()) if episode in ids]
-        if chosen:
-            yield from store.read_rows(part, group, chosen)
+        indices = [index for index, episode in enumerate(rows["episode"].to_pylist()) if episode in ids]
+        if indices:
+            yield from store.read_rows(part, group, indices)
 
 
-def lines_of(rows: pa.Table, indices: Sequence[int], what: str) -> list[PlanRow]:
-    """Make the lines of some SUMMARY rows."""
-    chosen = rows.take(pa.array(indices, pa.int64())).select(["episode", "task", "demonstrator", "steps"])
-    return [PlanRow(**row, what=what) for row in chosen.to_pylist()]
+def lines_of(rows: pa.Table, indices: Sequence[int], effect: str) -> list[PlanRow]:
+    """Return the plan rows of some SUMMARY rows."""
+    columns = rows.take(pa.array(indices, pa.int64())).select(["episode", "task", "demonstrator", "steps"])
+    return [PlanRow(**row, what=effect) for row in columns.to_pylist()]
 
 
-def line_of(trajectory: Trajectory, what: str) -> PlanRow:
-    """Make the line of one episode."""
-    return PlanRow(trajectory.episode, trajectory.task, trajectory.demonstrator, len(trajectory), what)
+def line_of(trajectory: Trajectory, effect: str) -> PlanRow:
+    """Return the plan row of one episode."""
+    return PlanRow(trajectory.episode, trajectory.task, trajectory.demonstrator, len(trajectory), effect)
 
 
 def selected(store: Store, selection: Selection) -> tuple[pa.Table, list[int]]:
-    """Return all SUMMARY rows, and the indices of those that are meant; without a condition all are."""
+    """Return all SUMMARY rows, and the indices of the selected ones; all without a condition."""
     rows = store.episodes()
     return rows, selection.rows(rows, store.annotations())
 
 
 def meant_rows(store: Store, selection: Selection, rows: pa.Table) -> list[int]:
-    """Return the indices of the episodes that are meant; raises TutelageError where none are named."""
+    """Return the indices of the selected episodes; raises TutelageError without any condition."""
     if selection.is_empty:
         raise TutelageError(
             "expected which episodes: ids, or conditions such as --task, --failure, --marked or --all, got "
@@ -213,25 +215,25 @@ def _check_labels(store: Store, labels: dict[str, str]) -> None:
         raise TutelageError(f"expected a kind of {', '.join(KINDS)}, got {printable(labels['kind'])!r}")
 
 
-def _differences(before: Trajectory, after: Trajectory) -> str:
+def _describe_changes(before: Trajectory, after: Trajectory) -> str:
     names = ("task", "env", "demonstrator", "kind", "study", "notes", "success")
     pairs = [(name, getattr(before, name), getattr(after, name)) for name in names]
-    words = [f"{name}: {_short(old)} → {_short(new)}" for name, old, new in pairs if old != new]
+    words = [f"{name}: {_shortened(old)} → {_shortened(new)}" for name, old, new in pairs if old != new]
     if before.infos.keys() != after.infos.keys():
         words.append("what its rule reads from info")
     return ", ".join(words)
 
 
-def _short(value: Any) -> str:
+def _shortened(value: Any) -> str:
     text = {True: "yes", False: "no"}.get(value, value) if isinstance(value, bool) else value
-    shown = printable(text) or "–"
-    return shown if len(shown) <= 60 else f"{shown[:59]}…"
+    printed = printable(text) or "–"
+    return printed if len(printed) <= 60 else f"{printed[:59]}…"
 
 
-def _shown(annotation: Annotation) -> str:
+def _annotation_text(annotation: Annotation) -> str:
     parts = [f"tags: {', '.join(annotation.tags) or '–'}"]
     if annotation.marked:
         parts.append("marked for removal")
     if annotation.note:
-        parts.append(f"note: {_short(annotation.note)}")
+        parts.append(f"note: {_shortened(annotation.note)}")
     return "; ".join(parts)

@@ -1,4 +1,4 @@
-"""Episodes with stored observations in a corrected task: what can be shown to be right without a replay."""
+"""Episodes with stored observations in a corrected task: what can be verified without a replay."""
 
 from __future__ import annotations
 
@@ -17,33 +17,33 @@ from ..trajectory import Trajectory
 
 
 def recorded_in(after: Trajectory, before: Task, environments: Environments) -> tuple[Trajectory, str]:
-    """Return an episode as one of a corrected task, `after.task`, and why it is refused.
+    """Return an episode converted to a corrected task, `after.task`, and the reason of a refusal or "".
 
-    It must be the same environment. One that was registered nowhere may get another id and module, if every
-    recorded observation and action fits that. The outcome is what the rule says of rewards and infos.
+    The environment must be the same. An unregistered one may get another id and module, if every recorded
+    observation and action fits its spaces. The rule decides the outcome from rewards and infos.
     """
     task = environments.suite[after.task]
-    is_same = _plays(before) == _plays(task)
+    is_same = _environment_key(before) == _environment_key(task)
     if not is_same and not is_absent(before):
         return after, "its observations are stored: no replay shows that this is right"
-    if not is_same and (misfit := _misfit(after, environments[task.id])):
-        return after, f"its recorded {misfit} are not those of {task.env}"
-    lacking = [path.text for path in task.success.paths if path.text not in after.infos]
-    if lacking and task.success.text != before.success.text:
-        return after, f"its observations are stored, without {lacking[0]}, which the rule reads"
+    if not is_same and (mismatch := _mismatch(after, environments[task.id])):
+        return after, f"its recorded {mismatch} are not those of {task.env}"
+    missing = [path.text for path in task.success.paths if path.text not in after.infos]
+    if missing and task.success.text != before.success.text:
+        return after, f"its observations are stored, without {missing[0]}, which the rule reads"
     ends = after.terminated, after.truncated
     rule = task.success
     success = rule.judge(after.rewards, *ends, after.infos) if any(ends) else rule.outcome(False)
     return replace(after, success=success), ""
 
 
-def _plays(task: Task) -> tuple[Any, ...]:
-    """Return what says which environment plays a task, and how."""
+def _environment_key(task: Task) -> tuple[Any, ...]:
+    """Return the fields of a task that determine its environment."""
     return task.env, task.imports, task.kwargs, task.max_steps
 
 
-def _misfit(episode: Trajectory, environment: TaskEnv) -> str:
-    """Name what of an episode does not fit an environment's spaces; "" where all does."""
+def _mismatch(episode: Trajectory, environment: TaskEnv) -> str:
+    """Return what part of an episode does not fit an environment's spaces; "" if all does."""
     observations: Mapping[str, np.ndarray] = episode.observations or {}
     declared = {leaf.path: leaf for leaf in leaves(environment.observation_space)}
     if declared.keys() != observations.keys():

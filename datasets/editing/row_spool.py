@@ -1,6 +1,6 @@
-"""Rows of a store on their way through an edit: in the temporary folder, in a file without a name.
+"""Spool of an edit's rows: an anonymous file in the temporary folder.
 
-Whatever ends the process, nothing of them stays there.
+The system removes the file when the process ends, for any reason.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from ..schema import SCHEMA, to_table
 from ..trajectory import Trajectory
 
 _EPISODES = 64
-"""Episodes that are held in memory before they are written."""
+"""Episodes buffered in memory before they are written."""
 
 
 class RowSpool:
-    """Takes episodes and rows one after another; `table` gives all, read from disk as they are used.
+    """Collect episodes and rows on disk; `table` returns all of them, memory-mapped.
 
-    Every method raises TutelageError where the temporary folder takes no more.
+    Every method raises TutelageError when the temporary folder is full.
     """
 
     def __init__(self) -> None:
         self._folder = Path(tempfile.gettempdir())
         with disk_errors(self._folder):
             self._file = tempfile.TemporaryFile()  # noqa: SIM115
-        weakref.finalize(self, self._file.close)  # also where no table is asked for
+        weakref.finalize(self, self._file.close)  # also if `table` is never called
         self._writer = pa.ipc.new_file(pa.PythonFile(self._file, "w"), SCHEMA)
         self._waiting: list[Trajectory] = []
         self._count = 0
@@ -54,7 +54,7 @@ class RowSpool:
         self._count += len(rows)
 
     def table(self) -> pa.Table:
-        """Return all rows, and take no more; the file goes with the last use of the table."""
+        """Return all rows, and close the spool; the file is freed with the last reference to the table."""
         self._flush()
         with disk_errors(self._folder), self._file:
             self._writer.close()

@@ -1,4 +1,4 @@
-"""Which episodes of a store are meant: by id, task, demonstrator, outcome, tag, mark, length or text."""
+"""Select episodes of a store by id, task, demonstrator, outcome, tag, mark, length or text."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from ..trajectory import KINDS
 from .annotations import Annotation, Annotations
 
 SHORTEST_PREFIX = 6
-"""How many characters of an episode's id are enough, where no other episode begins with them."""
+"""Fewest characters of an episode's id that may stand for it, if they are unambiguous."""
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Conditions on episodes; those that are given must all hold. Of a list, one entry is enough.
+    """Conditions on episodes; all must hold. Of a list, one entry must match.
 
-    `text` is looked for, word by word and without regard to case, in ids, tasks, demonstrators, environments,
-    notes and tags. `success` None takes all outcomes, `unrated` those whose success is not known.
+    `text` is searched, word by word and ignoring case, in ids, tasks, demonstrators, environments, notes and
+    tags. `success` None selects all outcomes, `unrated` those whose success is unknown.
     """
 
     episodes: Sequence[str] = ()
@@ -44,31 +44,31 @@ class Selection:
         return self == Selection()
 
     def rows(self, episodes: pa.Table, annotations: Annotations) -> list[int]:
-        """Return the indices of the SUMMARY rows that are meant, in order.
+        """Return the indices of the selected SUMMARY rows, in order.
 
         Raises TutelageError for an id, task, demonstrator or kind that the rows do not have.
         """
         names = {name: episodes[name].to_pylist() for name in ("episode", "task", "demonstrator", "kind")}
-        ids = frozenset(full_id(given, names["episode"]) for given in self.episodes)
-        for what, given in (("task", self.tasks), ("demonstrator", self.demonstrators)):
-            _check_names(what, given, names[what])
+        ids = frozenset(full_id(prefix, names["episode"]) for prefix in self.episodes)
+        for column, requested in (("task", self.tasks), ("demonstrator", self.demonstrators)):
+            _check_names(column, requested, names[column])
         _check_names("kind", self.kinds, KINDS)
         words = self.text.casefold().split()
         texts = searchable(episodes, annotations) if words else []
         success, steps = episodes["success"].to_pylist(), episodes["steps"].to_pylist()
         return [
-            at
-            for at, episode in enumerate(names["episode"])
+            index
+            for index, episode in enumerate(names["episode"])
             if (not ids or episode in ids)
-            and (not self.tasks or names["task"][at] in self.tasks)
-            and (not self.demonstrators or names["demonstrator"][at] in self.demonstrators)
-            and (not self.kinds or names["kind"][at] in self.kinds)
-            and (self.success is None or success[at] == self.success)
-            and (not self.unrated or success[at] is None)
-            and (self.shortest is None or steps[at] >= self.shortest)
-            and (self.longest is None or steps[at] <= self.longest)
+            and (not self.tasks or names["task"][index] in self.tasks)
+            and (not self.demonstrators or names["demonstrator"][index] in self.demonstrators)
+            and (not self.kinds or names["kind"][index] in self.kinds)
+            and (self.success is None or success[index] == self.success)
+            and (not self.unrated or success[index] is None)
+            and (self.shortest is None or steps[index] >= self.shortest)
+            and (self.longest is None or steps[index] <= self.longest)
             and self._fits(annotations[episode])
-            and (not words or all(word in texts[at] for word in words))
+            and (not words or all(word in texts[index] for word in words))
         ]
 
     def _fits(self, annotation: Annotation) -> bool:
@@ -76,25 +76,25 @@ class Selection:
         return is_tagged and (self.marked is None or annotation.marked == self.marked)
 
 
-def full_id(given: str, episodes: Iterable[str]) -> str:
-    """Return the id that is given, or that begins so; raises TutelageError unless there is one."""
+def full_id(prefix: str, episodes: Iterable[str]) -> str:
+    """Return the unique episode id with this prefix; raises TutelageError unless there is exactly one."""
     matches = []
     for episode in episodes:
-        if episode == given:
-            return given
-        if len(given) >= SHORTEST_PREFIX and episode.startswith(given):
+        if episode == prefix:
+            return prefix
+        if len(prefix) >= SHORTEST_PREFIX and episode.startswith(prefix):
             matches.append(episode)
     if len(matches) != 1:
-        got = "no episode" if not matches else counted(len(matches), "episode")
+        matched = "no episode" if not matches else counted(len(matches), "episode")
         raise TutelageError(
             f"expected the id of an episode here, or at least {SHORTEST_PREFIX} characters that begin it, "
-            f"got {printable(given)!r}, which fits {got}"
+            f"got {printable(prefix)!r}, which fits {matched}"
         )
     return matches[0]
 
 
 def searchable(episodes: pa.Table, annotations: Annotations) -> list[str]:
-    """Return for each SUMMARY row the text in which words are looked for, in lower case."""
+    """Return the searchable text of each SUMMARY row, in lower case."""
     columns = [episodes[name].to_pylist() for name in ("episode", "task", "demonstrator", "env", "notes")]
     texts = []
     for row in zip(*columns, strict=True):
@@ -103,11 +103,11 @@ def searchable(episodes: pa.Table, annotations: Annotations) -> list[str]:
     return texts
 
 
-def _check_names(what: str, given: Sequence[str], names: Sequence[str]) -> None:
-    there = sorted(set(names))
-    for name in given:
-        if name not in there:
-            shown = ", ".join(printable(other) for other in there[:8]) + (", …" if len(there) > 8 else "")
+def _check_names(column: str, requested: Sequence[str], names: Sequence[str]) -> None:
+    valid = sorted(set(names))
+    for name in requested:
+        if name not in valid:
+            listed = ", ".join(printable(value) for value in valid[:8]) + (", …" if len(valid) > 8 else "")
             raise TutelageError(
-                f"expected a {what} of the store ({shown}), got {printable(name)!r}{nearest(name, there)}"
+                f"expected a {column} of the store ({listed}), got {printable(name)!r}{nearest(name, valid)}"
             )

@@ -1,8 +1,8 @@
-"""Idle steps at either end of episodes, cut off where replay proves that nothing else changes.
+"""Trim idle steps at both ends of episodes, where replay proves that nothing else changes.
 
-The end is cut only where no last step ended the episode: in one that was left, or that ran out of time
-without success. The start is cut only where the remaining actions, taken from the reset, show exactly what
-was seen; where the world moved on while the person did nothing, it is refused.
+The end is trimmed only if the last step did not end the episode: in an episode that was abandoned, or that
+ran out of time without success. The start is trimmed only if the remaining actions, taken from the reset,
+give exactly the recorded observations; if the state changed during the idle steps, trimming is refused.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from .selection import Selection
 
 
 class TrimRefusal(Exception):
-    """Why an episode cannot be trimmed."""
+    """The reason why an episode cannot be trimmed."""
 
 
 def plan_trim(
@@ -43,19 +43,20 @@ def plan_trim(
     idle: str = "",
     progress: Callable[[int], None] = lambda _: None,
 ) -> EditPlan:
-    """Cut idle steps off the start and the end of the episodes that are meant.
+    """Plan to trim idle steps at the start and the end of the selected episodes.
 
-    `idle` is the idle action as JSON, where the task does not say it. Raises TutelageError where none does.
+    `idle` is the idle action as JSON, for a task that does not define it. Raises TutelageError without
+    either.
     """
     rows = store.episodes()
-    ids = frozenset(rows["episode"][at].as_py() for at in meant_rows(store, selection, rows))
+    ids = frozenset(rows["episode"][index].as_py() for index in meant_rows(store, selection, rows))
     plan, put = EditPlan(StoreChange("trim", "")), RowSpool()
     untouched = 0
     with Environments(store.suite) as environments:
         for trajectory in read_episodes(store, ids):
             progress(1)
-            resting = idle_steps(trajectory, idle_row(environments, trajectory.task, idle))
-            first, last = resting[0] * start, resting[1] * end
+            idle_counts = idle_steps(trajectory, idle_row(environments, trajectory.task, idle))
+            first, last = idle_counts[0] * start, idle_counts[1] * end
             if not first and not last:
                 untouched += 1
                 continue
@@ -67,7 +68,8 @@ def plan_trim(
             put.add([trimmed])
             plan.lines.append(
                 line_of(
-                    trajectory, f"{_cut(first, last)}: {len(trajectory)} → {counted(len(trimmed), 'step')}"
+                    trajectory,
+                    f"{_cut_note(first, last)}: {len(trajectory)} → {counted(len(trimmed), 'step')}",
                 )
             )
     plan.change = replace(plan.change, put=put.table(), text=f"trim {counted(len(put), 'episode')}")
@@ -77,7 +79,7 @@ def plan_trim(
 
 
 def idle_row(environments: Environments, task_id: str, idle: str = "") -> np.ndarray:
-    """Return the idle action of a task as a row `[k]`; raises TutelageError where there is none."""
+    """Return the idle action of a task as a row `[k]`; raises TutelageError if there is none."""
     environment = environments[task_id]
     if idle:
         try:
@@ -90,7 +92,7 @@ def idle_row(environments: Environments, task_id: str, idle: str = "") -> np.nda
         if row is not None:
             return np.array(row, np.float64)
     is_certain = environment.task.idle is not None or isinstance(environment.action_space, Box | Discrete)
-    row = environment.controls().idle if is_certain else None  # zeros of other spaces may well mean something
+    row = environment.controls().idle if is_certain else None  # zeros of other spaces may have a meaning
     if row is not None:
         return np.array(row, np.float64)
     names = [name.casefold() for name in environment.action_names]
@@ -101,7 +103,7 @@ def idle_row(environments: Environments, task_id: str, idle: str = "") -> np.nda
 
 
 def idle_steps(trajectory: Trajectory, idle: np.ndarray) -> tuple[int, int]:
-    """Count the idle steps at the start and at the end; of nothing else, all are at the start."""
+    """Return the number of idle steps at the start and at the end; if all are idle, they count as start."""
     if idle.shape != trajectory.actions.shape[1:]:
         return 0, 0
     acted = np.flatnonzero((trajectory.actions != idle).any(1))
@@ -111,7 +113,7 @@ def idle_steps(trajectory: Trajectory, idle: np.ndarray) -> tuple[int, int]:
 
 
 def trim(trajectory: Trajectory, environments: Environments, first: int, last: int) -> Trajectory:
-    """Return an episode without its `first` and `last` steps, played again; raises Refusal."""
+    """Return an episode without its `first` and `last` steps, after a replay; raises TrimRefusal."""
     if first + last >= len(trajectory):
         raise TrimRefusal("it holds nothing but idle steps: delete it instead")
     if last and trajectory.terminated:
@@ -126,20 +128,20 @@ def trim(trajectory: Trajectory, environments: Environments, first: int, last: i
         raise TrimRefusal(f"it does not replay as recorded: {printable(error)}") from None
     if trajectory.observations is not None:
         return _trim_stored(trajectory, environments.suite[trajectory.task].success, first, last)
-    cut = _cut_out(trajectory, first, last)
+    trimmed = _without_ends(trajectory, first, last)
     try:
-        again = replay(cut, environments[trajectory.task])
+        result = replay(trimmed, environments[trajectory.task])
     except Exception as error:  # foreign code
         raise TrimRefusal(f"the environment fails then: {type(error).__name__}: {printable(error)}") from None
-    _check_same(trajectory, before, again, first, last)
+    _check_same(trajectory, before, result, first, last)
     return replace(
-        cut,
-        digest=again.digest,
-        terminated=again.terminated,
-        truncated=again.truncated,
-        success=again.success,
-        infos=again.infos or {},
-        casts=again.casts or {},
+        trimmed,
+        digest=result.digest,
+        terminated=result.terminated,
+        truncated=result.truncated,
+        success=result.success,
+        infos=result.infos or {},
+        casts=result.casts or {},
     )
 
 
@@ -149,19 +151,21 @@ def _trim_stored(trajectory: Trajectory, rule: SuccessRule, first: int, last: in
             "its observations are stored, so no replay shows what a reset would give: the start cannot be "
             "cut (--end cuts the end alone)"
         )
-    cut = _cut_out(trajectory, first, last)
+    trimmed = _without_ends(trajectory, first, last)
     assert trajectory.observations is not None
-    seen = {path: array[: len(cut) + 1] for path, array in trajectory.observations.items()}
-    digest = digest_of(seen, cut.rewards, False, False)
-    success = rule.outcome(None)  # it no longer has an end
-    return replace(cut, observations=seen, digest=digest, terminated=False, truncated=False, success=success)
+    observations = {path: array[: len(trimmed) + 1] for path, array in trajectory.observations.items()}
+    digest = digest_of(observations, trimmed.rewards, False, False)
+    success = rule.outcome(None)  # the trimmed episode has no end
+    return replace(
+        trimmed, observations=observations, digest=digest, terminated=False, truncated=False, success=success
+    )
 
 
-def _cut_out(trajectory: Trajectory, first: int, last: int) -> Trajectory:
+def _without_ends(trajectory: Trajectory, first: int, last: int) -> Trajectory:
     steps = slice(first, len(trajectory) - last)
     before_ms = int(trajectory.times_ms[first - 1]) if first else 0
     before_frame = int(trajectory.frames[first - 1]) + 1 if first else 0
-    note = f"trimmed: {_cut(first, last)}"
+    note = f"trimmed: {_cut_note(first, last)}"
     return replace(
         trajectory,
         actions=trajectory.actions[steps],
@@ -176,21 +180,21 @@ def _cut_out(trajectory: Trajectory, first: int, last: int) -> Trajectory:
 
 
 def _check_same(
-    trajectory: Trajectory, before: ReplayResult, again: ReplayResult, first: int, last: int
+    trajectory: Trajectory, before: ReplayResult, result: ReplayResult, first: int, last: int
 ) -> None:
-    """Raise Refusal unless the remaining steps show and give what they did."""
+    """Raise TrimRefusal unless observations and rewards of the remaining steps are unchanged."""
     steps = len(trajectory) - first - last
     differs = "the world moves on in its idle steps: a reset is another state, so the start cannot be cut"
-    if len(again.rewards) != steps:
-        raise TrimRefusal(f"it ends after {len(again.rewards)} of {counted(steps, 'step')} then: {differs}")
-    same = np.array_equal(again.rewards, before.rewards[first : first + steps], equal_nan=True)
+    if len(result.rewards) != steps:
+        raise TrimRefusal(f"it ends after {len(result.rewards)} of {counted(steps, 'step')} then: {differs}")
+    same = np.array_equal(result.rewards, before.rewards[first : first + steps], equal_nan=True)
     for path, array in before.observations.items():
-        same = same and _equal(array[first : first + steps + 1], again.observations[path])
+        same = same and _equal(array[first : first + steps + 1], result.observations[path])
     if not same:
         raise TrimRefusal(
             f"{differs} (--end cuts the end alone)" if first else "it does not replay as recorded"
         )
-    if (again.terminated, again.success) != (trajectory.terminated, trajectory.success):
+    if (result.terminated, result.success) != (trajectory.terminated, trajectory.success):
         raise TrimRefusal("its outcome would be another one")
 
 
@@ -200,6 +204,6 @@ def _equal(before: np.ndarray, after: np.ndarray) -> bool:
     return before.dtype == after.dtype and before.tobytes() == after.tobytes()
 
 
-def _cut(first: int, last: int) -> str:
+def _cut_note(first: int, last: int) -> str:
     parts = [f"{first} idle steps at the start"] * bool(first) + [f"{last} at the end"] * bool(last)
     return ", ".join(parts) if first else f"{last} idle steps at the end"

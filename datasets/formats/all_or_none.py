@@ -1,4 +1,4 @@
-"""Exports and imports that end whole or leave nothing: written under other names, then given their own."""
+"""Atomic exports and imports: written under temporary names, then renamed."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from .export_registry import Export, register, strike
 from .exports import dataset_writer
 from .facts import refuse_existing
 
-_UNDERWAY = ".import-underway"
-"""A file that an import holds locked in the folder that it works in; its process's end frees it."""
+_LOCK_FILE = ".import-underway"
+"""File that a running import keeps locked in its staging folder; released when its process ends."""
 
 
 def export_datasets(
@@ -28,28 +28,28 @@ def export_datasets(
     to: str,
     places: Mapping[str, tuple[str, Path]],
     progress: Progress | None,
-    prepare: Callable[[list[Path]], None] = lambda made: None,
+    prepare: Callable[[list[Path]], None] = lambda created: None,
 ) -> list[str]:
-    """Write one dataset a task, all of them or none; returns what the format cannot hold.
+    """Write one dataset per task, all or none; return what the format cannot hold.
 
-    `places` maps task id → (the dataset's name, its folder). `prepare` runs before the datasets take their
-    names and notes each file that it makes in the list it is given.
+    `places` maps task id → (the dataset's name, its folder). `prepare` runs before the datasets are renamed;
+    it appends each file that it creates to the list that it is given.
     """
     for _, folder in places.values():
         refuse_existing(folder)
     write = dataset_writer(to)
     report: list[str] = []
     exports: list[Export] = []
-    made: list[Path] = []
+    created: list[Path] = []
     named: list[Path] = []
     try:
         for task, (name, folder) in places.items():
             with disk_errors(folder):
-                _make_folders(folder.parent, made)
+                _make_folders(folder.parent, created)
                 exports.append(register(store, to, task, name, folder))
                 report += write(store, exports[-1], progress)
         with disk_errors(store.path):
-            prepare(made)
+            prepare(created)
             for export in exports:
                 export.fresh.rename(export.folder)
                 named.append(export.folder)
@@ -60,34 +60,35 @@ def export_datasets(
             strike(export)
         for folder in named:
             remove_tree(folder)
-        _remove_made(made)
+        _remove_created(created)
         raise
     return report
 
 
 @contextlib.contextmanager
 def staged_import(out: Path, suite: Suite) -> Iterator[tuple[Store, set[str]]]:
-    """Give a temporary store, and the episodes that `out` holds already; at the end the two are joined.
+    """Yield a temporary store and the episode ids already in `out`; on exit, merge the two stores.
 
-    Raises TutelageError when another suite's store is there. When the block raises, nothing of it is left.
+    Raises TutelageError when `out` is a store of another suite. When the block raises, nothing is left
+    behind.
     """
     out = real_path(out)
-    there: set[str] = set()
+    existing: set[str] = set()
     if (out / "dataset.yaml").exists():
-        there = set(Store.create(out, suite).episodes()["episode"].to_pylist())
-    made: list[Path] = []
-    # in a folder that is there already, as its parent may be another disk, or not ours to write to
+        existing = set(Store.create(out, suite).episodes()["episode"].to_pylist())
+    created: list[Path] = []
+    # inside `out` if it exists, as its parent may be on another disk or read-only
     parent = out if out.is_dir() else out.parent
     staging = parent / f".import-{uuid.uuid4().hex[:8]}"
     _remove_abandoned(parent)
     try:
         with disk_errors(out), contextlib.ExitStack() as stack:
-            _make_folders(out.parent, made)
+            _make_folders(out.parent, created)
             staging.mkdir()
-            _holds(stack.enter_context((staging / _UNDERWAY).open("xb")).fileno())
+            _try_lock(stack.enter_context((staging / _LOCK_FILE).open("xb")).fileno())
             store = Store.create(staging, suite)
-            yield store, there
-            (staging / _UNDERWAY).unlink()
+            yield store, existing
+            (staging / _LOCK_FILE).unlink()
             if not out.exists():
                 staging.rename(out)
                 sync_folder(out.parent)
@@ -95,25 +96,25 @@ def staged_import(out: Path, suite: Suite) -> Iterator[tuple[Store, set[str]]]:
                 _append(store, Store.create(out, suite))
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
-        _remove_made(made)
+        _remove_created(created)
         raise
     shutil.rmtree(staging, ignore_errors=True)
 
 
 def _remove_abandoned(parent: Path) -> None:
-    """Remove what imports left that were killed: their locks are free."""
+    """Remove staging folders of killed imports: their locks are free."""
     for path in parent.glob(".import-*") if parent.is_dir() else ():
         with contextlib.suppress(OSError):
-            descriptor = os.open(path / _UNDERWAY, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            descriptor = os.open(path / _LOCK_FILE, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
             try:
-                if _holds(descriptor):
+                if _try_lock(descriptor):
                     remove_tree(path)
             finally:
                 os.close(descriptor)
 
 
-def _holds(descriptor: int) -> bool:
-    """Lock a file for as long as it is open; False where another process holds it, or no system can tell."""
+def _try_lock(descriptor: int) -> bool:
+    """Lock a file until it is closed; False if another process holds it, or locks are not supported."""
     try:
         import fcntl
 
@@ -124,7 +125,7 @@ def _holds(descriptor: int) -> bool:
 
 
 def _append(staged: Store, store: Store) -> None:
-    """Add all parts of one store to another, or none."""
+    """Append all parts of one store to another, or none."""
     added: list[str] = []
     try:
         for part in staged.parts():
@@ -135,16 +136,16 @@ def _append(staged: Store, store: Store) -> None:
         raise
 
 
-def _make_folders(folder: Path, made: list[Path]) -> None:
-    """Make a folder and what is missing above it, and note each that was made."""
+def _make_folders(folder: Path, created: list[Path]) -> None:
+    """Create a folder and its missing parents, and append each created one to `created`."""
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     for path in reversed(missing):
         path.mkdir()
-        made.append(path)
+        created.append(path)
 
 
-def _remove_made(made: list[Path]) -> None:
-    """Remove the files and folders that were made here; a folder that others use by now stays."""
-    for path in reversed(made):
+def _remove_created(created: list[Path]) -> None:
+    """Remove created files and folders; a folder that is not empty stays."""
+    for path in reversed(created):
         with contextlib.suppress(OSError):
             path.rmdir() if path.is_dir() else path.unlink()

@@ -1,7 +1,7 @@
-"""HDF5 files that may come from strangers: nothing is read that lies outside of the file or beyond a limit.
+"""Check untrusted HDF5 files: no access outside of the file, no allocation beyond a limit.
 
-An HDF5 file may name other files as the place of its groups or numbers, say that a few bytes are a billion
-numbers, and refer to one long text a million times.
+An HDF5 file may link its groups or data to other files, expand a few bytes to a billion numbers, and refer to
+one long text a million times.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _KINDS = "biufcSUO?"
 
 
 def check_hdf5_files(folder: Path) -> None:
-    """Do what `check_hdf5` does for every HDF5 file of a folder; a link out of the folder is refused, too."""
+    """Call `check_hdf5` for every HDF5 file of a folder; also refuse links out of the folder."""
     root = real_path(folder)
     for path in sorted(folder.rglob("*")):
         if not real_path(path).is_relative_to(root):
@@ -36,20 +36,22 @@ def check_hdf5_files(folder: Path) -> None:
 
 
 def check_hdf5(path: Path) -> None:
-    """Look at every object of an HDF5 file without reading its numbers; raises TutelageError."""
+    """Check every object of an HDF5 file without reading its data; raises TutelageError."""
     import h5py
 
     open_regular(path).close()
     limits, total, objects = Limits.current(), 0, 0
     try:
         with h5py.File(path, "r") as file:
-            for place, thing in _objects(h5py, file, path):
+            for path_in_file, item in _objects(h5py, file, path):
                 objects += 1
                 if objects > _OBJECTS:
                     raise too_large(path, "objects", _OBJECTS)
-                _check_attributes(thing, f"{place} in {path}")
-                if isinstance(thing, h5py.Dataset):
-                    total += _check_dataset(h5py, thing, f"{place} in {path}", limits, path.stat().st_size)
+                _check_attributes(item, f"{path_in_file} in {path}")
+                if isinstance(item, h5py.Dataset):
+                    total += _check_dataset(
+                        h5py, item, f"{path_in_file} in {path}", limits, path.stat().st_size
+                    )
                 if total > limits.expanded_bytes:
                     raise too_large(path, "bytes, unpacked,", limits.expanded_bytes)
     except TutelageError:
@@ -68,42 +70,42 @@ def check_hdf5(path: Path) -> None:
 
 
 def _objects(h5py: Any, file: Any, path: Path) -> Iterator[tuple[str, Any]]:
-    """List every object once; raises TutelageError for links that leave the tree."""
-    waiting, passed = [("/", file["/"])], set()
-    while waiting:
-        place, thing = waiting.pop()
-        address = h5py.h5o.get_info(thing.id).addr
-        if address in passed:
+    """Yield every object once, with its path; raises TutelageError for links that leave the tree."""
+    stack, visited = [("/", file["/"])], set()
+    while stack:
+        path_in_file, item = stack.pop()
+        address = h5py.h5o.get_info(item.id).addr
+        if address in visited:
             continue
-        passed.add(address)
-        yield place, thing
-        if isinstance(thing, h5py.Group):
-            for name in thing:
-                here = f"{place.rstrip('/')}/{name}"
-                if not isinstance(thing.get(name, getlink=True), h5py.HardLink):
+        visited.add(address)
+        yield path_in_file, item
+        if isinstance(item, h5py.Group):
+            for name in item:
+                child_path = f"{path_in_file.rstrip('/')}/{name}"
+                if not isinstance(item.get(name, getlink=True), h5py.HardLink):
                     raise TutelageError(
-                        f"expected all of it in {path}, got a link at {here}, which may lead elsewhere"
+                        f"expected all of it in {path}, got a link at {child_path}, which may lead elsewhere"
                     )
-                waiting.append((here, thing[name]))
+                stack.append((child_path, item[name]))
 
 
-def _check_attributes(thing: Any, where: str) -> None:
-    for name in thing.attrs:
-        attribute = thing.attrs.get_id(name)
+def _check_attributes(item: Any, where: str) -> None:
+    for name in item.attrs:
+        attribute = item.attrs.get_id(name)
         size = math.prod(attribute.shape or ()) * attribute.dtype.itemsize
         if size > _ATTRIBUTES:
             raise too_large(f"attribute {name!r} of {where}", "bytes", _ATTRIBUTES)
 
 
 def _check_dataset(h5py: Any, dataset: Any, where: str, limits: Limits, file_size: int) -> int:
-    """Return the bytes that a data set takes in memory at most."""
+    """Return an upper bound of a dataset's bytes in memory."""
     if dataset.external or dataset.is_virtual:
         raise TutelageError(
             f"expected the numbers of {where} in the file itself, got the names of other files"
         )
     properties = dataset.id.get_create_plist()
-    for at in range(properties.get_nfilters()):
-        if (code := properties.get_filter(at)[0]) not in _FILTERS:
+    for index in range(properties.get_nfilters()):
+        if (code := properties.get_filter(index)[0]) not in _FILTERS:
             names = ", ".join(_FILTERS.values())
             raise TutelageError(f"expected {where} to be packed with {names}, got filter {code}")
     if dataset.shape is None:
@@ -124,7 +126,7 @@ def _check_dataset(h5py: Any, dataset: Any, where: str, limits: Limits, file_siz
 
 
 def _text_bytes(h5py: Any, dataset: Any, count: int, where: str, limits: Limits, file_size: int) -> int:
-    """Count the bytes of texts and pictures: each may lie in the file once and be referred to often."""
+    """Bound the bytes of texts and images: each may be stored once and referred to often."""
     is_text = h5py.check_string_dtype(dataset.dtype) is not None
     if not dataset.shape or (is_text and count * file_size <= limits.allocation_bytes):
         return count * file_size
@@ -139,7 +141,7 @@ def _text_bytes(h5py: Any, dataset: Any, count: int, where: str, limits: Limits,
 
 
 def _pixels(value: Any, where: str) -> int:
-    """Return the bytes that a packed picture unpacks to, as its header says."""
+    """Return the bytes of a compressed image after decoding, according to its header."""
     try:
         with Image.open(io.BytesIO(bytes(value))) as image:
             return image.width * image.height * len(image.getbands())

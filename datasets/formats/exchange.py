@@ -1,4 +1,4 @@
-"""Export to and import from other projects' formats, by name: what `tutelage export` and `import` call."""
+"""Export to and import from other formats by name; called by `tutelage export` and `tutelage import`."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
     from .miniwob.census import Census
 
 FORMATS = ("minari", "lerobot", "csv", "npz", "robomimic", "rlds")
-"""What a store can be written as."""
+"""Formats that a store can be exported to."""
 SOURCES = ("minari", "lerobot", "miniwob-turk")
-"""What can be read into a store."""
+"""Formats that can be imported into a store."""
 THROUGH_MINARI = "docs/demonstrations.md#from-other-files-through-minari"
-"""Where the way is shown by which all other files come in."""
+"""Documentation of importing any other format through Minari."""
 
 
 def export_store(store: Store, to: str, out: Path, progress: Progress | None = None) -> list[str]:
-    """Write a store in another format under `out`; returns what was written and what it cannot hold."""
-    _check(to, FORMATS)
+    """Write a store in another format under `out`; return what was written and what it cannot hold."""
+    _check_format(to, FORMATS)
     store.part_hashes()  # a damaged store is refused before anything is written
     store.admit_played()
     if to not in RECORDED_FORMATS:
@@ -36,15 +36,15 @@ def export_store(store: Store, to: str, out: Path, progress: Progress | None = N
         from .minari.exporter import export_minari
 
         name = re.sub(r"[^-_a-zA-Z0-9]", "_", store.suite.name)
-        done = export_minari(store, f"{name}-v0", out, progress)
-        written = [f"wrote {path}; open it with MINARI_DATASETS_PATH={out}" for path in done.paths]
-        return [*written, *done.report]
-    module, function = _EXPORTS[to]
+        result = export_minari(store, f"{name}-v0", out, progress)
+        written = [f"wrote {path}; open it with MINARI_DATASETS_PATH={out}" for path in result.paths]
+        return [*written, *result.report]
+    module, function = _EXPORTERS[to]
     write = getattr(importlib.import_module(module, __package__), function)
     return [f"wrote {out}", *write(store, out, progress)]
 
 
-_EXPORTS = {
+_EXPORTERS = {
     "lerobot": (".lerobot.exporter", "export_lerobot"),
     "csv": (".csv_export", "export_csv"),
     "npz": (".npz_export", "export_npz"),
@@ -54,8 +54,8 @@ _EXPORTS = {
 
 
 def count_episodes(source: Path, origin: str) -> int:
-    """Count what an import will go through, 0 where that is not known beforehand."""
-    _check(origin, SOURCES)
+    """Return the number of episodes that an import will read, 0 where it is unknown beforehand."""
+    _check_format(origin, SOURCES)
     if origin != "miniwob-turk":
         return 0
     from .miniwob.turk import count_miniwob_turk
@@ -72,12 +72,12 @@ def import_store(
     suite: str = "",
     keep_changed: bool = False,
 ) -> list[str] | list[Census]:
-    """Read another format into a store at `out`; returns what was read and what had to be decided.
+    """Read another format into a store at `out`; return what was read and which decisions were made.
 
-    `suite` names the suite whose tasks are wanted, where the format has none (miniwob-turk). `keep_changed`
-    takes in episodes of our own exports that were changed since, under other ids.
+    `suite` names the suite with the tasks to import, for a format without one (miniwob-turk). `keep_changed`
+    imports episodes of tutelage's exports that were changed since their export, under new ids.
     """
-    _check(origin, SOURCES)
+    _check_format(origin, SOURCES)
     refuse_link(out)
     if origin == "miniwob-turk":
         if keep_changed:
@@ -96,13 +96,13 @@ def import_store(
     return import_lerobot(source, out, progress, keep_changed=keep_changed).report
 
 
-def _check(name: str, known: tuple[str, ...]) -> None:
-    if name in known:
+def _check_format(name: str, formats: tuple[str, ...]) -> None:
+    if name in formats:
         return
-    near = nearest(name, known)
-    if known is SOURCES and not near:
+    near = nearest(name, formats)
+    if formats is SOURCES and not near:
         raise TutelageError(
             f"expected a format that is read ({', '.join(SOURCES)}), got {name!r}; make a Minari dataset of "
             f"those files, in ten lines of Python, and import that: see {THROUGH_MINARI}"
         )
-    raise TutelageError(f"expected a format ({', '.join(known)}), got {name!r}{near}")
+    raise TutelageError(f"expected a format ({', '.join(formats)}), got {name!r}{near}")

@@ -1,4 +1,4 @@
-"""The file that every exported dataset carries: whose export it is, and the hash of all that was written."""
+"""Marker file of every exported dataset: identity of the export, and hashes of all files written."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MARKERS = {
     "robomimic": "tutelage/robomimic.json",
     "rlds": "tutelage/rlds.json",
 }
-"""Where the marker lies in a dataset of each format."""
+"""Format → path of the marker in a dataset."""
 
 _TYPES = {"token": str, "task": str, "episodes": int, "suite": dict, "files": dict}
 
@@ -34,10 +34,10 @@ VERSION = 3
 
 @dataclass(frozen=True)
 class ExportMarker:
-    """What an export says of itself.
+    """Content of an export's marker.
 
-    `token` ties the folder to the registry of the person who exported it; `files` maps relative path →
-    hexadecimal SHA-256 of every file that was written, the marker apart.
+    `token` links the folder to the registry of the user who exported it; `files` maps relative path →
+    hexadecimal SHA-256 of every file that was written, except the marker.
     """
 
     token: str
@@ -48,7 +48,7 @@ class ExportMarker:
 
     @classmethod
     def read(cls, folder: Path, to: str) -> ExportMarker:
-        """Read the marker of a dataset; raises TutelageError when there is none that says what it should."""
+        """Read the marker of a dataset; raises TutelageError when it is missing, changed or invalid."""
         path = folder / MARKERS[to]
         try:
             document = read_json(path)
@@ -72,24 +72,24 @@ class ExportMarker:
         return cls(**content)
 
     def path(self, folder: Path, name: str) -> Path:
-        """Return where a file of the export lies; raises TutelageError when a link there leads out of it."""
+        """Return the path of a file of the export; raises TutelageError for a link out of the folder."""
         path = folder / name
         if not real_path(path).is_relative_to(real_path(folder)):
             raise TutelageError(f"expected {path} to be a file of the export, got a link to another place")
         return path
 
     def changed_files(self, folder: Path) -> list[str]:
-        """List the files that are missing in `folder`, or hold other bytes than were written."""
+        """List the files that are missing in `folder` or whose bytes differ from those written."""
         return [name for name, digest in self.files.items() if _file_hash(folder, name) != digest]
 
 
 def write_marker(
     folder: Path, to: str, token: str, task: str, episodes: int, suite: Mapping[str, Any]
 ) -> None:
-    """Hash every file of a finished dataset, and write the marker that says so."""
+    """Hash every file of a finished dataset, and write the marker."""
     files = {name: _file_hash(folder, name) for name in files_in(folder)}
     content = {"token": token, "task": task, "episodes": episodes, "suite": dict(suite), "files": files}
-    content = json.loads(exact_json(content))  # hash what will be read: JSON's keys are text
+    content = json.loads(exact_json(content))  # hash the content as it will be read: JSON keys are text
     document = {"version": VERSION, **content, "hash": seal_of(content)}
     text = exact_json(document, indent=1)
     path = folder / MARKERS[to]
@@ -98,12 +98,12 @@ def write_marker(
 
 
 def _is_within(name: str) -> bool:
-    """Say whether the name of a file, as `files_in` gives it, stays in its folder."""
+    """Return whether a relative path, as `files_in` returns it, stays in its folder."""
     return "\0" not in name and all(part not in ("", ".", "..") for part in name.split("/"))
 
 
 def _file_hash(folder: Path, name: str) -> str:
-    """Return the SHA-256 of a file inside `folder`; "" where there is none, or a link leads out."""
+    """Return the SHA-256 of a file inside `folder`; "" for a missing file, or a link out of the folder."""
     path = folder / name
     if not real_path(path).is_relative_to(real_path(folder)):
         return ""

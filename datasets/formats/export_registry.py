@@ -1,8 +1,8 @@
-"""Which folders a person exported from which of their stores: kept in their state folder, not in a store.
+"""Registry of the folders that a user exported from each store, in the user's state folder.
 
-A store may come from another person, so nothing that it says leads to a folder outside of it. An export
-is touched only where three things agree: this registry (by the store's real path and its folder's inode),
-the token that the store keeps for it, and the token in the export's own marker.
+A store may come from another person, so its content never refers to a folder outside of it. An export is
+modified only where three records agree: this registry (by the store's real path and its folder's inode), the
+token in the store, and the token in the export's marker.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _TOKEN = re.compile(r"[0-9a-f]{32}")
 
 @dataclass(frozen=True)
 class Export:
-    """One dataset that was exported: from where, as what, to which folder. Paths are real and absolute."""
+    """One exported dataset: source store, format, target folder. Paths are real and absolute."""
 
     token: str
     store: str
@@ -42,17 +42,17 @@ class Export:
 
     @property
     def fresh(self) -> Path:
-        """Return the sibling folder that the dataset is written to before it takes its name."""
+        """Return the sibling folder in which the dataset is written before it is renamed to `folder`."""
         return self.folder.with_name(f".{self.folder.name}.{self.token}.new")
 
     @property
     def old(self) -> Path:
-        """Return the sibling folder that the dataset's former state is moved to before it is removed."""
+        """Return the sibling folder to which the former dataset is moved before it is removed."""
         return self.folder.with_name(f".{self.folder.name}.{self.token}.old")
 
     @property
     def places(self) -> list[Path]:
-        """List where anything of the export is now: one folder, or several after an interruption."""
+        """List the existing folders of the export: one, or several after an interruption."""
         return [
             path for path in (self.folder, self.fresh, self.old) if path.is_dir() and not path.is_symlink()
         ]
@@ -60,9 +60,9 @@ class Export:
 
 @dataclass(frozen=True)
 class ExportRegistry:
-    """The exports of one store: `rewritable` may be written anew, `doubtful` only be named.
+    """The exports of one store: `rewritable` may be rewritten, `doubtful` may only be reported.
 
-    `unknown` counts tokens of exports that another person or machine made.
+    `unknown` counts tokens of exports made by another user or machine.
     """
 
     rewritable: list[Export]
@@ -71,7 +71,7 @@ class ExportRegistry:
 
 
 def register(store: Store, to: str, task: str, name: str, folder: Path) -> Export:
-    """Enter an export that is about to be written. Raises TutelageError when that is impossible."""
+    """Register an export before it is written; raises TutelageError when that is impossible."""
     real = real_path(store.path)
     parent = real_path(folder.absolute().parent)
     inode = real.stat().st_ino
@@ -80,7 +80,7 @@ def register(store: Store, to: str, task: str, name: str, folder: Path) -> Expor
     path = _registry() / f"{export.token}.json"
     with disk_errors(path.parent):
         write_whole(path, json_text(document).encode())
-    with contextlib.suppress(OSError):  # `forget` cannot change a read-only store either
+    with contextlib.suppress(OSError):  # a read-only store cannot be changed by `forget` either
         notes = real / _NOTES
         notes.mkdir(exist_ok=True)
         if not notes.is_symlink():
@@ -89,7 +89,7 @@ def register(store: Store, to: str, task: str, name: str, folder: Path) -> Expor
 
 
 def strike(export: Export) -> None:
-    """Remove an export that is no more from the registry, and its token from the store."""
+    """Remove a deleted export from the registry, and its token from the store."""
     notes = Path(export.store) / _NOTES
     with contextlib.suppress(OSError):
         if not notes.is_symlink():
@@ -100,10 +100,10 @@ def strike(export: Export) -> None:
 
 
 def exports_of(store: Store) -> ExportRegistry:
-    """Look up what a store was exported to."""
+    """Return the registered exports of a store."""
     real = real_path(store.path)
     inode, notes = real.stat().st_ino, _noted_tokens(real)
-    entries = _entries()
+    entries = _read_entries()
     rewritable, doubtful = [], []
     for export in entries:
         is_here = export.store == str(real)
@@ -116,7 +116,7 @@ def exports_of(store: Store) -> ExportRegistry:
 
 @contextlib.contextmanager
 def registry_lock() -> Iterator[None]:
-    """Let one process at a time finish, rewrite or remove exports."""
+    """Hold the exclusive lock for finishing, rewriting or removing exports."""
     try:
         import fcntl
     except ImportError:  # Windows has no flock
@@ -140,18 +140,18 @@ def _noted_tokens(store: Path) -> set[str]:
     return {name for name in names if _TOKEN.fullmatch(name)}
 
 
-def _entries() -> list[Export]:
-    entries = [_entry(path) for path in _registry().glob("*.json")]
+def _read_entries() -> list[Export]:
+    entries = [_read_entry(path) for path in _registry().glob("*.json")]
     return sorted(entries, key=lambda entry: str(entry.folder))
 
 
 def _is_folder(path: str) -> bool:
-    """Say whether a path is one that `register` writes: absolute, of a folder with a name, without dots."""
+    """Return whether a path is of the form that `register` writes: absolute, named, without `..`."""
     folder = Path(path)
     return folder.is_absolute() and bool(folder.name) and ".." not in folder.parts and "\0" not in path
 
 
-def _entry(path: Path) -> Export:
+def _read_entry(path: Path) -> Export:
     document: Any = read_json(path)
     types = {"token": str, "store": str, "inode": int, "to": str, "task": str, "name": str, "folder": str}
     if (

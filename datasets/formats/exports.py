@@ -1,7 +1,7 @@
-"""What was exported from a store is written anew without the people who are forgotten there.
+"""Rewrite the exports of a store after people were removed from it.
 
-A new dataset is written beside the old one, synced, and swapped by two renames. `finish` puts right what a
-kill at any point left: the old state or the new one is whole at every moment.
+A new dataset is written beside the old one, synced, and swapped by two renames. `finish` recovers from a kill
+at any point: either the old or the new state is complete at every moment.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from .export_registry import Export, registry_lock, strike
 
 @dataclass
 class ExportRewrite:
-    """What became of a store's exports: folders written anew, removed, and left to be removed by hand."""
+    """The result of a rewrite: folders rewritten, removed, and left to be removed by hand."""
 
     renewed: list[Path] = field(default_factory=list)
     removed: list[Path] = field(default_factory=list)
@@ -33,7 +33,7 @@ class ExportRewrite:
 
 
 def mentions(export: Export, words: tuple[str, ...]) -> bool:
-    """Say whether one of the words stands in a dataset, or in what an interruption left beside it."""
+    """Return whether one of the words occurs in a dataset, or in its leftovers of an interruption."""
     search = ByteSearch(words)
     for folder in export.places:
         search.folder(folder)
@@ -41,43 +41,43 @@ def mentions(export: Export, words: tuple[str, ...]) -> bool:
 
 
 def is_linked(export: Export) -> bool:
-    """Say whether a link stands where the export was written, or in the path to it: it is not followed."""
+    """Return whether the export's folder, or one above it, is now a symbolic link, which is not followed."""
     return export.folder.is_symlink() or real_path(export.folder.parent) != export.folder.parent
 
 
 def renew(store: Store, exports: list[Export], words: tuple[str, ...]) -> ExportRewrite:
-    """Write every dataset anew in which one of the words stands; one without any episode is removed.
+    """Rewrite every dataset that contains one of the words; remove one without any episode.
 
-    What cannot be written anew, or is not the export that it should be, stays and is named in `left`.
+    A dataset that cannot be rewritten, or is not the registered export, stays and is listed in `left`.
     """
-    done = ExportRewrite()
+    rewrite = ExportRewrite()
     with registry_lock():
         for export in exports:
             try:
-                _renew_one(store, export, words, done)
+                _renew_one(store, export, words, rewrite)
             except TutelageError as error:
-                done.left.append(f"{export.folder}, which must be removed by hand: {error}")
-    return done
+                rewrite.left.append(f"{export.folder}, which must be removed by hand: {error}")
+    return rewrite
 
 
 def finish(export: Export) -> None:
-    """Complete or undo what an interrupted export, or an interrupted swap, has left."""
+    """Complete or undo an interrupted export, or an interrupted swap."""
     if export.folder.exists():
         remove_tree(export.fresh)
         remove_tree(export.old)
     elif export.old.exists():
-        # `fresh` is whole by the time the old state is moved away
+        # `fresh` is complete before the old state is moved away
         with disk_errors(export.folder):
             (export.fresh if export.fresh.exists() else export.old).rename(export.folder)
             sync_folder(export.folder.parent)
         remove_tree(export.old)
     else:
-        remove_tree(export.fresh)  # the very first writing was interrupted
-        if export.folder.parent.is_dir():  # else on a disk that is not here now
+        remove_tree(export.fresh)  # the first export was interrupted
+        if export.folder.parent.is_dir():  # else it is on a disk that is not mounted
             strike(export)
 
 
-def _renew_one(store: Store, export: Export, words: tuple[str, ...], done: ExportRewrite) -> None:
+def _renew_one(store: Store, export: Export, words: tuple[str, ...], rewrite: ExportRewrite) -> None:
     if is_linked(export):
         raise TutelageError("a link stands in its place now")
     finish(export)
@@ -90,14 +90,14 @@ def _renew_one(store: Store, export: Export, words: tuple[str, ...], done: Expor
         raise TutelageError("what lies there now is another export")
     if has_episodes:
         _rewrite(store, export)
-        done.renewed.append(export.folder)
+        rewrite.renewed.append(export.folder)
     else:
         _remove(export)
-        done.removed.append(export.folder)
+        rewrite.removed.append(export.folder)
 
 
 def _is_torn(export: Export) -> bool:
-    """Say whether a removal was interrupted: the marker goes last."""
+    """Return whether a removal was interrupted: the marker is removed last."""
     marker = export.folder / MARKERS[export.to]
     return marker.is_file() and any(
         not os.path.lexists(export.folder / name)
@@ -106,7 +106,7 @@ def _is_torn(export: Export) -> bool:
 
 
 def _rewrite(store: Store, export: Export) -> None:
-    """Write the dataset beside the old one, carry over what others put into it, and swap the two."""
+    """Write the dataset beside the old one, carry over files that were added to it, and swap the two."""
     remove_tree(export.fresh)
     try:
         dataset_writer(export.to)(store, export, None)
@@ -122,22 +122,22 @@ def _rewrite(store: Store, export: Export) -> None:
 
 
 def _carry_over(export: Export) -> None:
-    """Copy the files that no export wrote (a card that was added, say) into the new state."""
-    ours = {*ExportMarker.read(export.folder, export.to).files, MARKERS[export.to]}
+    """Copy files that no export wrote (such as an added dataset card) into the new state."""
+    written = {*ExportMarker.read(export.folder, export.to).files, MARKERS[export.to]}
     with disk_errors(export.fresh):
         for name in files_in(export.folder):
             target = export.fresh / name
-            if name not in ours and not os.path.lexists(target):
+            if name not in written and not os.path.lexists(target):
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(export.folder / name, target, follow_symlinks=False)
 
 
 def _remove(export: Export) -> None:
-    """Remove the files that the export wrote, its marker last, and the folders that are empty then."""
+    """Remove the files that the export wrote, the marker last, and folders that become empty."""
     marker = MARKERS[export.to]
-    ours = set(ExportMarker.read(export.folder, export.to).files)
+    written = set(ExportMarker.read(export.folder, export.to).files)
     with disk_errors(export.folder):
-        for name in [*(name for name in files_in(export.folder) if name in ours), marker]:
+        for name in [*(name for name in files_in(export.folder) if name in written), marker]:
             (export.folder / name).unlink()
         for parent, _, _ in os.walk(export.folder, topdown=False):
             if not any(Path(parent).iterdir()):
@@ -147,7 +147,7 @@ def _remove(export: Export) -> None:
 
 
 def dataset_writer(to: str) -> Callable[[Store, Export, Progress | None], list[str]]:
-    """Return what writes the dataset of one task to an export's `fresh` folder, synced, with its marker."""
+    """Return the function that writes one task's dataset to an export's `fresh` folder, with its marker."""
     module, name = _WRITERS[to]
     write: Callable[[Store, Export, Progress | None], list[str]]
     write = getattr(importlib.import_module(module, __package__), name)
@@ -162,4 +162,4 @@ _WRITERS = {
     "robomimic": (".robomimic_export", "write_robomimic"),
     "rlds": (".rlds_export", "write_rlds"),
 }
-"""Format → module and function; imported when asked for, as some need packages that may be missing."""
+"""Format → module and function; imported lazily, as some need optional packages."""

@@ -1,4 +1,4 @@
-"""What an exported episode must say of itself before it is made again: names, types, lengths."""
+"""Checks of an exported episode before it is rebuilt: names, types, lengths."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
 
 
 def check_facts(facts: Any, where: str) -> None:
-    """Raise TutelageError unless an episode's facts are there, each of its type."""
+    """Raise TutelageError unless all facts of an episode exist, with their types."""
     if not isinstance(facts, Mapping):
         raise TutelageError(f"{where}: expected the facts of an episode, got something else")
     for name, types in _TYPES.items():
@@ -54,7 +54,7 @@ def _check_infos(text: Any, where: str) -> None:
 def check_lengths(
     steps: Mapping[str, np.ndarray], observations: Mapping[str, np.ndarray], where: str
 ) -> None:
-    """Raise TutelageError unless there is a number of each kind for T steps, and T + 1 observations."""
+    """Raise TutelageError unless every step array has length T, and every observation leaf T + 1."""
     count = len(steps["rewards"])
     for name, array in steps.items():
         if array.dtype.kind not in "biuf" or array.ndim != 1 + (name == "actions") or len(array) != count:

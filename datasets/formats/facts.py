@@ -1,4 +1,4 @@
-"""What is known of an episode beside its arrays, as plain metadata that other formats can carry."""
+"""Metadata of an episode besides its arrays, as plain values that other formats can carry."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ PLAIN = (
     *("episode", "suite", "task", "env", "seed", "demonstrator", "kind", "started"),
     *("terminated", "truncated", "success", "study", "consent", "notes"),
 )
-"""Fields of a trajectory that are text, numbers and flags already."""
+"""Fields of a trajectory that are plain text, numbers or flags."""
 
 
 def facts_of(trajectory: Trajectory) -> dict[str, Any]:
-    """Return an episode's facts as str, int, float and bool; `reading_back.rebuild` reads them back.
+    """Return an episode's facts as str, int, float and bool; the inverse of `ReadEpisode.rebuild`.
 
-    What there is none of (a success without a rule, a rate of steps, infos) is left out.
+    Missing values (success without a rule, rate of steps, infos) are left out.
     """
     facts = {name: getattr(trajectory, name) for name in PLAIN if getattr(trajectory, name) is not None}
     facts |= {
@@ -50,18 +50,18 @@ def facts_of(trajectory: Trajectory) -> dict[str, Any]:
 
 
 def is_rated(store: Store, task: str) -> bool:
-    """Say whether the success of every episode of a task is known."""
+    """Return whether the success of every episode of a task is known."""
     episodes = store.episodes()
     return not bool(episodes.filter(pc.equal(episodes["task"], task))["success"].null_count)
 
 
 def unrated_note(task: str, name: str) -> str:
-    """Say that an export of a task has no place for success, as an episode's is not known."""
+    """Return the note that an export of a task omits success, since an episode's is unknown."""
     return f"The success of episodes of {task} is not known: there is no {name}."
 
 
 def nest(space: Space[Any], flat: Mapping[str, np.ndarray], path: str = "") -> Any:
-    """Put stacked leaves `[n, ...]` into dicts and tuples as `escaped` has them; text is a list of str."""
+    """Nest stacked leaves `[n, ...]` into dicts and tuples with escaped keys; text becomes a list of str."""
     if isinstance(space, spaces.Dict):
         return {escape_key(key): nest(part, flat, join_path(path, key)) for key, part in space.items()}
     if isinstance(space, spaces.Tuple):
@@ -70,7 +70,7 @@ def nest(space: Space[Any], flat: Mapping[str, np.ndarray], path: str = "") -> A
 
 
 def escaped(space: Space[Any]) -> Space[Any]:
-    """Return a space whose keys are plain names, as formats that make them names of groups need."""
+    """Return a space with escaped keys, for formats that use keys as names of groups."""
     if isinstance(space, spaces.Dict):
         return spaces.Dict({escape_key(key): escaped(part) for key, part in space.items()})
     return spaces.Tuple([escaped(part) for part in space]) if isinstance(space, spaces.Tuple) else space
@@ -84,9 +84,9 @@ def unnest(
     is_escaped: bool = False,
     casts: dict[str, str] | None = None,
 ) -> dict[str, np.ndarray]:
-    """Take stacked leaves `[n, ...]` out again, in the space's order and dtypes.
+    """Flatten nested values to stacked leaves `[n, ...]`, in the space's order and dtypes.
 
-    `is_escaped` says that the space's keys are plain names already. What a cast changes is added to `casts`.
+    With `is_escaped`, the space's keys are escaped already. Values changed by a cast are recorded in `casts`.
     """
     if isinstance(space, spaces.Dict | spaces.Tuple) and not _has_parts(space, value):
         raise TutelageError(f"expected the parts of {space} at {path or 'the root'!r}, got something else")
@@ -99,7 +99,7 @@ def unnest(
             raise TutelageError(f"expected a list of texts at {path!r}, got something else")
         return {path: text_array([str(text) for text in value])}
     else:
-        return {path: _in_shape(space, value, path, casts)}
+        return {path: _cast_leaf(space, value, path, casts)}
     flat: dict[str, np.ndarray] = {}
     for key, part, stacked in parts:
         inner = (f"{path}/{key}" if path else str(key)) if is_escaped else join_path(path, key)
@@ -113,8 +113,8 @@ def _has_parts(space: Space[Any], value: Any) -> bool:
     return isinstance(value, tuple | list) and len(value) == len(space)  # type: ignore[arg-type]
 
 
-def _in_shape(space: Space[Any], value: Any, path: str, casts: dict[str, str] | None) -> np.ndarray:
-    """Return stacked numbers `[n, ...]` in a space's shape and dtype; raises TutelageError for others."""
+def _cast_leaf(space: Space[Any], value: Any, path: str, casts: dict[str, str] | None) -> np.ndarray:
+    """Return stacked numbers `[n, ...]` in a space's shape and dtype; raises TutelageError if impossible."""
     array = np.asarray(value)
     size = int(np.prod(space.shape or (), dtype=np.int64))
     if array.dtype.kind not in "biuf" or not array.ndim or array.size != len(array) * size:
@@ -123,29 +123,29 @@ def _in_shape(space: Space[Any], value: Any, path: str, casts: dict[str, str] | 
             f"got {array.dtype} {list(array.shape)}"
         )
     with np.errstate(invalid="ignore"):
-        made = array.astype(space.dtype)
-    if casts is not None and (change := change_of(space, array, made, array.shape[1:])):
+        converted = array.astype(space.dtype)
+    if casts is not None and (change := change_of(space, array, converted, array.shape[1:])):
         casts.setdefault(path, change)
-    return made.reshape(len(array), *(space.shape or ()))
+    return converted.reshape(len(array), *(space.shape or ()))
 
 
 def split_actions(space: Space[Any], actions: np.ndarray) -> dict[str, np.ndarray]:
     """Split action rows `[T, k]` into the leaves of the action space, `[T, ...]` in their own dtypes."""
-    flat, at = {}, 0
+    flat, offset = {}, 0
     for leaf in leaves(space):
         shape = leaf.space.shape or ()
         size = int(np.prod(shape, dtype=np.int64))
-        block = actions[:, at : at + size].reshape(len(actions), *shape)
-        flat[leaf.path], at = block.astype(leaf.space.dtype), at + size
+        block = actions[:, offset : offset + size].reshape(len(actions), *shape)
+        flat[leaf.path], offset = block.astype(leaf.space.dtype), offset + size
     return flat
 
 
 def join_actions(flat: Mapping[str, np.ndarray]) -> np.ndarray:
     """Join the leaves of actions into rows float64 `[T, k]`: the inverse of `split_actions`."""
-    return np.concatenate([one.reshape(len(one), -1).astype(np.float64) for one in flat.values()], axis=1)
+    return np.concatenate([leaf.reshape(len(leaf), -1).astype(np.float64) for leaf in flat.values()], axis=1)
 
 
 def refuse_existing(path: Path) -> None:
-    """Raise TutelageError when something is already at `path`: an export never overwrites."""
+    """Raise TutelageError when `path` exists: an export never overwrites."""
     if os.path.lexists(path):
         raise TutelageError(f"expected nothing at {path}, found something; choose another name or remove it")

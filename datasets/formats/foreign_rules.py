@@ -1,4 +1,4 @@
-"""Which success rule the episodes of a foreign dataset are judged by."""
+"""The success rule for episodes of a foreign dataset."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _CORRECT = "success is null, until `tutelage edit STORE suite` is given a rule"
 
 
 def success_rule(dataset: Any) -> tuple[str, str]:
-    """Return the rule of a Minari dataset's task, and in words which it is and why.
+    """Return the success rule of a Minari dataset's task, and a sentence that explains it.
 
-    It is the rule of the environment's bare id; where that is not registered here, the dataset's own reward
-    threshold. A dataset that names no environment has none: a guess would be stored as an outcome.
+    It is the rule of the environment's bare id; where that is not registered, the dataset's own reward
+    threshold. A dataset that names no environment has no rule: a guess would be stored as an outcome.
     """
     spec = dataset.env_spec
     if spec is None:

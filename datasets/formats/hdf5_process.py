@@ -1,6 +1,6 @@
-"""Minari's HDF5 files, written and looked at in a process of its own: HDF5 ends its process on a full disk.
+"""Write and read HDF5 files in a child process, since HDF5 crashes its process on a full disk.
 
-The process is given pickled calls by its parent alone and answers each with one line of JSON.
+The process receives pickled calls from its parent only and answers each with one line of JSON.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class Hdf5Process:
-    """A process that calls functions of this package, one after another; `with` ends it.
+    """A child process that calls functions of this package one after another; `with` ends it.
 
-    Use it for modules' functions whose arguments can be pickled.
+    Functions must be module-level, with arguments that can be pickled.
     """
 
     def __init__(self, folder: Path) -> None:
-        """`folder` is where it writes, for the error when it dies."""
+        """Start the process; `folder` is where it writes, for the error message when it dies."""
         self._folder = folder
         path = os.pathsep.join(dict.fromkeys(str(Path(entry).absolute()) for entry in sys.path if entry))
-        # -P: the working folder may be a stranger's, and hold modules
+        # -P: the working folder may be untrusted and contain modules
         with inherited_by_none():
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-c", _CODE],
@@ -60,7 +60,7 @@ class Hdf5Process:
                 pipe.close()
 
     def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Call a function there, and return what it returns (as JSON holds it).
+        """Call a function in the process, and return its result (after a round trip through JSON).
 
         Raises OSError when the disk is full, TutelageError for every other failure.
         """
@@ -92,7 +92,7 @@ class Hdf5Process:
 
 
 def _has_file_limit() -> bool:
-    """Say whether files of this process may not grow as they like, which kills as a full disk does."""
+    """Return whether the size of this process's files is limited, which kills as a full disk does."""
     try:
         import resource
     except ImportError:  # Windows
@@ -101,10 +101,10 @@ def _has_file_limit() -> bool:
 
 
 def serve() -> None:
-    """Answer the calls that the parent sends, until it closes the pipe."""
+    """Answer the parent's calls until it closes the pipe."""
     leave_to_parent()
     answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # whatever else prints must not be taken for an answer
+    os.dup2(2, 1)  # other output must not be taken for an answer
     calls: BinaryIO = sys.stdin.buffer
     while True:
         try:
@@ -113,13 +113,13 @@ def serve() -> None:
             break
         answers.write(exact_json(_answer(function, arguments)).encode() + b"\n")
         answers.flush()
-    os._exit(0)  # HDF5's own cleaning up after a failed write is what dies
+    os._exit(0)  # HDF5's own cleanup after a failed write would crash
 
 
 def _answer(function: Callable[..., Any], arguments: Sequence[Any]) -> dict[str, Any]:
     try:
         return {"result": function(*arguments), "errno": None, "error": ""}
-    except Exception as error:  # h5py and Minari raise what they like
+    except Exception as error:  # h5py and Minari may raise anything
         number = error.errno if isinstance(error, OSError) else None
         if number is None and (match := _ERRNO.search(str(error))):
             number = int(match[1])

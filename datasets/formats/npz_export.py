@@ -1,4 +1,4 @@
-"""Export as NumPy archives: one .npz an episode, which `numpy.load` opens without pickle."""
+"""Export as NumPy archives: one .npz per episode, which `numpy.load` opens without pickle."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .plain_export import ExportedEpisode, export_plain, safe_name, write_plain
 
 
 def export_npz(store: Store, out: Path, progress: Progress | None = None) -> list[str]:
-    """Write a store as folders `episodes/NUMBER.npz`, see `docs/demonstrations.md`; returns what to know."""
+    """Write a store as files `episodes/NUMBER.npz`, see `docs/demonstrations.md`; return notes on it."""
     report = [
         "Each episode is a file: actions [T, k], rewards, terminated, truncated, times_ms, controllers, "
         "frames [T], observations/... [T+1, ...], and facts, the UTF-8 bytes of a JSON object."
@@ -34,9 +34,9 @@ def _write(
     folder: Path, task: Task, leaves: tuple[Leaf, ...], episodes: Iterator[ExportedEpisode]
 ) -> list[str]:
     (folder / "episodes").mkdir()
-    for number, shown in enumerate(episodes):
-        trajectory = shown.trajectory
-        terminated, truncated = shown.ends
+    for number, exported in enumerate(episodes):
+        trajectory = exported.trajectory
+        terminated, truncated = exported.ends
         arrays = {
             "actions": trajectory.actions,
             "rewards": trajectory.rewards,
@@ -45,11 +45,11 @@ def _write(
             "times_ms": trajectory.times_ms,
             "controllers": trajectory.controllers,
             "frames": trajectory.frames,
-            # bytes, as `forget` looks for names in them
+            # bytes, as `forget` searches them for names
             "facts": np.frombuffer(json_text(facts_of(trajectory), is_sorted=True).encode(), np.uint8),
         }
         for leaf in leaves:
-            array = shown.observations[leaf.path]
+            array = exported.observations[leaf.path]
             plain = array.astype(np.str_) if array.dtype == object else array
             arrays[f"observations/{safe_name(leaf.path)}"] = plain
         np.savez(folder / "episodes" / f"{number:06d}.npz", allow_pickle=False, **arrays)

@@ -1,4 +1,4 @@
-"""Exports that other tools read without us: a folder a task; each episode is proven by replay first."""
+"""Exports that other tools read without tutelage: one folder per task; episodes are proven by replay."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ from .export_registry import Export
 
 @dataclass(frozen=True)
 class ExportedEpisode:
-    """One episode of an export: what the store says of it, and its observations, leaf path → `[T+1, ...]`."""
+    """One episode of an export: its trajectory, and its observations, leaf path → `[T+1, ...]`."""
 
     trajectory: Trajectory
     observations: dict[str, np.ndarray]
 
     @property
     def ends(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return what each step says of the end: terminated and truncated, `[T]` bool."""
+        """Return the terminated and truncated flag of each step, `[T]` bool."""
         last = np.arange(len(self.trajectory)) == len(self.trajectory) - 1
         return last & self.trajectory.terminated, last & self.trajectory.truncated
 
@@ -44,12 +44,12 @@ class ExportedEpisode:
 def export_plain(
     store: Store, to: str, out: Path, report: list[str], progress: Progress | None = None
 ) -> list[str]:
-    """Write a store in a plain format: in `out`, or `out/TASK` where it has several tasks; all or nothing.
+    """Write a store in a plain format: in `out`, or `out/TASK` for several tasks; all or nothing.
 
-    Returns `report`, and what the format cannot hold of each task. Raises TutelageError for an empty store.
+    Returns `report`, and for each task what the format cannot hold. Raises TutelageError for an empty store.
     """
-    played = set(store.episodes()["task"].to_pylist())
-    tasks = [task for task in store.suite if task.id in played]
+    task_ids = set(store.episodes()["task"].to_pylist())
+    tasks = [task for task in store.suite if task.id in task_ids]
     if not tasks:
         raise TutelageError(f"expected demonstrations in {store.path}, found none; record some")
     places = {task.id: (task.id, out if len(tasks) == 1 else out / task.id) for task in tasks}
@@ -64,13 +64,13 @@ def write_plain(
     progress: Progress | None,
     write: Callable[[Path, Task, tuple[Leaf, ...], Iterator[ExportedEpisode]], list[str]],
 ) -> list[str]:
-    """Write one task's folder and its marker to `export.fresh`; returns what the format cannot hold.
+    """Write one task's folder and its marker to `export.fresh`; return what the format cannot hold.
 
-    `write` is given the folder, the task, the leaves of its observations, and its episodes one by one.
+    `write` receives the folder, the task, the leaves of its observations, and an iterator of its episodes.
     """
     count = 0
 
-    def shown(environments: Environments) -> Iterator[ExportedEpisode]:
+    def exported(environments: Environments) -> Iterator[ExportedEpisode]:
         nonlocal count
         for trajectory in store.trajectories(task=export.task):
             yield ExportedEpisode(trajectory, replay_proven(trajectory, environments).observations)
@@ -82,21 +82,21 @@ def write_plain(
         export.fresh.mkdir(parents=True)
         task = store.suite[export.task]
         recorded = _recorded_leaves(store, task) if is_absent(task) else ()
-        seen = recorded or leaves(environments[task.id].observation_space)
-        report = write(export.fresh, task, seen, shown(environments))
+        observation_leaves = recorded or leaves(environments[task.id].observation_space)
+        report = write(export.fresh, task, observation_leaves, exported(environments))
         write_marker(export.fresh, export.to, export.token, export.task, count, store.suite.source)
         sync_tree(export.fresh)
     return report
 
 
 def _recorded_leaves(store: Store, task: Task) -> tuple[Leaf, ...]:
-    """List the leaves of stored observations, in spaces that hold just such arrays; none without them."""
+    """List the leaves of stored observations, with spaces inferred from the arrays; () without any."""
     first = next(store.trajectories(task=task.id))
     return tuple(Leaf(path, _space_of(array)) for path, array in (first.observations or {}).items())
 
 
 def _space_of(array: np.ndarray) -> Space[Any]:
-    """Return a space for the values of `[T+1, ...]`; of text its length is not known."""
+    """Return a space for the values of `[T+1, ...]`; the length of text is unknown."""
     if array.dtype.kind in "UO":
         return spaces.Text(max_length=4096, min_length=0)
     if array.dtype.kind == "b":
@@ -106,9 +106,10 @@ def _space_of(array: np.ndarray) -> Space[Any]:
 
 
 def safe_name(path: str) -> str:
-    """Write a leaf's path as a name that means one place in any archive; "" is "observation".
+    """Encode a leaf's path as a name that is unambiguous in any archive; "" is "observation".
 
-    Everything but letters, digits, "_", "-", ".", "~" and "/" is percent-encoded, and dots that lead a part.
+    Everything but letters, digits, "_", "-", ".", "~" and "/" is percent-encoded, as are leading dots of a
+    part.
     """
     parts = [quote(part, safe="") for part in path.split("/")]
     named = "/".join(re.sub(r"^\.+", lambda dots: "%2E" * len(dots[0]), part) for part in parts)
@@ -116,7 +117,7 @@ def safe_name(path: str) -> str:
 
 
 def flat_names(paths: Iterable[str]) -> dict[str, str]:
-    """Name leaves without slashes: "a/b" is "a.b", or, where that means another leaf too, "a%2Fb"."""
+    """Name leaves without slashes: "a/b" is "a.b", or "a%2Fb" where "a.b" would be ambiguous."""
     names = {path: safe_name(path).replace("/", ".") for path in paths}
     twice = {name for name in names.values() if list(names.values()).count(name) > 1}
     return {
@@ -124,6 +125,6 @@ def flat_names(paths: Iterable[str]) -> dict[str, str]:
     }
 
 
-def texts_of(shown: ExportedEpisode, leaves: tuple[Leaf, ...]) -> dict[str, list[str]]:
+def texts_of(exported: ExportedEpisode, leaves: tuple[Leaf, ...]) -> dict[str, list[str]]:
     """Return the observations that are text, by leaf path."""
-    return {leaf.path: shown.observations[leaf.path].tolist() for leaf in leaves if is_text(leaf.space)}
+    return {leaf.path: exported.observations[leaf.path].tolist() for leaf in leaves if is_text(leaf.space)}

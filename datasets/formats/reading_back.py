@@ -1,4 +1,4 @@
-"""Episodes of our own exports are read back as they were written, or refused."""
+"""Read episodes of tutelage's exports back as they were written, or refuse them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .fact_checks import check_facts, check_lengths
 from .facts import PLAIN
 
 CHANGED = "changed-"
-"""How the ids of episodes begin that are imported although they were changed since their export."""
+"""Id prefix of imported episodes that were changed since their export."""
 
 _EPISODES_A_PART = 512
 _UNREADABLE = (
@@ -41,7 +41,7 @@ _UNREADABLE = (
 
 @dataclass(frozen=True)
 class ReadEpisode:
-    """One episode as it stands in an export.
+    """One episode as read from an export.
 
     `steps`: actions `[T, k]`, rewards, times_ms, controllers, frames `[T]`; `observations` leaf path →
     `[T+1, ...]`.
@@ -52,7 +52,7 @@ class ReadEpisode:
     observations: Mapping[str, np.ndarray]
 
     def rebuild(self) -> tuple[Trajectory, list[str]]:
-        """Make the trajectory again, and list the groups of fields that are not as they were exported."""
+        """Rebuild the trajectory, and list the field groups that differ from the export."""
         facts, steps = self.facts, self.steps
         check_facts(facts, "an exported episode")
         check_lengths(steps, self.observations, f"episode {facts['episode']}")
@@ -82,9 +82,8 @@ class ReadEpisode:
     def read_back(self, environments: Environments, where: str, keep_changed: bool) -> Trajectory:
         """Return the episode as it was exported, proven by replay where its observations were not stored.
 
-        Raises TutelageError when anything in it was changed, or when it does not replay. With `keep_changed`,
-        a changed one gets another id and a note that says so, and one that does not replay keeps its
-        observations.
+        Raises TutelageError when any field was changed, or when it does not replay. With `keep_changed`, a
+        changed episode gets a new id and a note, and one that does not replay keeps its observations.
         """
         trajectory, changed = self.rebuild()
         if changed and not keep_changed:
@@ -119,7 +118,7 @@ _REMEDY = "get another copy, or say --changed to import such episodes under othe
 
 
 def common_suite(markers: Sequence[ExportMarker], source: Path) -> Suite:
-    """Return the suite of all datasets that are imported together; raises TutelageError when they differ."""
+    """Return the common suite of datasets that are imported together; raises TutelageError if they differ."""
     suite = admit_all(suite_from(markers[0].suite, str(source)))
     if any(marker.suite != markers[0].suite for marker in markers):
         raise TutelageError(f"expected exports of one suite under {source}, got several; import one by one")
@@ -127,7 +126,7 @@ def common_suite(markers: Sequence[ExportMarker], source: Path) -> Suite:
 
 
 def first_change(episodes: Iterable[ReadEpisode]) -> str:
-    """Say which episode was changed first, and what of it; "" when none was, or it cannot be read."""
+    """Describe the first changed episode and its changed fields; "" when none was, or it is unreadable."""
     try:
         for written in episodes:
             trajectory, changed = written.rebuild()
@@ -139,19 +138,19 @@ def first_change(episodes: Iterable[ReadEpisode]) -> str:
 
 
 def refuse_changed_files(folder: Path, marker: ExportMarker, find: Callable[[], str]) -> None:
-    """Raise TutelageError unless all files of an export hold what was written; `find` names an episode."""
+    """Raise TutelageError unless all files of an export are unchanged; `find` describes a changed episode."""
     if changed := marker.changed_files(folder):
-        what = (
+        message = (
             find()
             or f"expected {printable(changed[0])} as it was written, got another: its data were changed"
         )
-        raise TutelageError(f"{folder}: {what}; {_REMEDY}")
+        raise TutelageError(f"{folder}: {message}; {_REMEDY}")
 
 
 def read_all(
     episodes: Iterable[ReadEpisode], environments: Environments, where: str, keep_changed: bool
 ) -> Iterator[Trajectory]:
-    """Read the episodes of one dataset back, see `ReadEpisode.read_back`."""
+    """Read back the episodes of one dataset, see `ReadEpisode.read_back`."""
     iterator = iter(episodes)
     while True:
         try:
@@ -165,15 +164,15 @@ def read_all(
         yield trajectory
 
 
-def append_new(store: Store, trajectories: Iterator[Trajectory], there: set[str]) -> tuple[int, int]:
-    """Append the episodes that are not `there` yet; returns how many were new, and how many not."""
+def append_new(store: Store, trajectories: Iterator[Trajectory], existing: set[str]) -> tuple[int, int]:
+    """Append the episodes whose ids are not in `existing`; return the numbers of new and repeated ones."""
     added, repeated = 0, 0
     waiting: list[Trajectory] = []
     for trajectory in trajectories:
-        if trajectory.episode in there:
+        if trajectory.episode in existing:
             repeated += 1
             continue
-        there.add(trajectory.episode)
+        existing.add(trajectory.episode)
         waiting.append(trajectory)
         if len(waiting) == _EPISODES_A_PART:
             store.append(waiting)

@@ -1,7 +1,7 @@
-"""Export as RLDS (github.com/google-research/rlds): TFRecord files beside the features that describe them.
+"""Export as RLDS (github.com/google-research/rlds): TFRecord files with a description of their features.
 
-Covers: the layout of TensorFlow Datasets, one Example an episode. Not covered: float64, which is written as
-float32, as TensorFlow Datasets does.
+Covers: the layout of TensorFlow Datasets, one Example per episode. Does not cover: float64, which is written
+as float32, as TensorFlow Datasets does.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _ABOUT = ("episode", "demonstrator", "kind", "seed", "success", "facts")
 
 
 def export_rlds(store: Store, out: Path, progress: Progress | None = None) -> list[str]:
-    """Write a store as RLDS episodes; returns what the format cannot hold, sentence by sentence."""
+    """Write a store as RLDS episodes; return what the format cannot hold, one sentence per entry."""
     report = [
         "An RLDS step pairs an observation with the action that follows; the last step of an episode has an "
         "observation only, and zeros for action, reward and discount.",
@@ -58,9 +58,9 @@ def _write(
     bare = [leaf.path for leaf in all_leaves] == [""]
     count = size = width = 0
     with (folder / f"{name}-train.tfrecord-00000-of-00001").open("wb") as file:
-        for shown in episodes:
-            width = shown.trajectory.actions.shape[1]
-            data = record(example(_example(shown, all_leaves, names, bare, metadata)))
+        for exported in episodes:
+            width = exported.trajectory.actions.shape[1]
+            data = record(example(_example(exported, all_leaves, names, bare, metadata)))
             file.write(data)
             count, size = count + 1, size + len(data)
     split = {"name": "train", "shardLengths": [str(count)], "numBytes": str(size)}
@@ -73,17 +73,17 @@ def _write(
 
 
 def _example(
-    shown: ExportedEpisode,
+    exported: ExportedEpisode,
     all_leaves: tuple[Leaf, ...],
     names: Mapping[str, str],
     bare: bool,
     metadata: Sequence[str],
 ) -> dict[str, np.ndarray | list[bytes]]:
-    """Return one episode's features, those of all T + 1 steps one after another."""
-    trajectory, steps = shown.trajectory, len(shown.trajectory) + 1
+    """Return one episode's features, those of all T + 1 steps concatenated."""
+    trajectory, steps = exported.trajectory, len(exported.trajectory) + 1
     number = np.arange(steps)
     last = np.zeros(1)
-    made: dict[str, np.ndarray | list[bytes]] = {
+    features: dict[str, np.ndarray | list[bytes]] = {
         "steps/action": np.concatenate([trajectory.actions, np.zeros((1, trajectory.actions.shape[1]))]),
         "steps/reward": np.concatenate([trajectory.rewards, last]),
         "steps/discount": np.concatenate(
@@ -94,17 +94,17 @@ def _example(
         "steps/is_terminal": (number == steps - 1) & trajectory.terminated,
     }
     for leaf in all_leaves:
-        array = shown.observations[leaf.path]
+        array = exported.observations[leaf.path]
         key = "steps/observation" if bare else f"steps/observation/{names[leaf.path]}"
-        made[key] = [str(text).encode() for text in array.tolist()] if is_text(leaf.space) else array
+        features[key] = [str(text).encode() for text in array.tolist()] if is_text(leaf.space) else array
     facts = facts_of(trajectory)
     about = {**facts, "facts": json_text(facts, is_sorted=True)}
     for name in metadata:
         value = about[name]
-        made[f"episode_metadata/{name}"] = (
+        features[f"episode_metadata/{name}"] = (
             [value.encode()] if isinstance(value, str) else np.array([value], np.int64)
         )
-    return made
+    return features
 
 
 def _features(
@@ -114,40 +114,40 @@ def _features(
     width: int,
     metadata: Sequence[str],
 ) -> dict[str, Any]:
-    """Describe an episode as TensorFlow Datasets reads it."""
-    leaves = {names[leaf.path]: _leaf(leaf) for leaf in all_leaves}
+    """Describe an episode's features for TensorFlow Datasets."""
+    leaves = {names[leaf.path]: _leaf_feature(leaf) for leaf in all_leaves}
     steps = {
-        "observation": leaves["observation"] if bare else _group(leaves),
-        "action": _tensor([width], "float32"),
-        "reward": _tensor([], "float32"),
-        "discount": _tensor([], "float32"),
-        **{name: _tensor([], "bool") for name in _FLAGS},
+        "observation": leaves["observation"] if bare else _group_feature(leaves),
+        "action": _tensor_feature([width], "float32"),
+        "reward": _tensor_feature([], "float32"),
+        "discount": _tensor_feature([], "float32"),
+        **{name: _tensor_feature([], "bool") for name in _FLAGS},
     }
-    numbers = {"seed": _tensor([], "int64"), "success": _tensor([], "bool")}
-    about = {name: numbers.get(name, _text()) for name in metadata}
-    sequence = {"feature": _group(steps), "length": "-1"}
+    numbers = {"seed": _tensor_feature([], "int64"), "success": _tensor_feature([], "bool")}
+    about = {name: numbers.get(name, _text_feature()) for name in metadata}
+    sequence = {"feature": _group_feature(steps), "length": "-1"}
     dataset = {"pythonClassName": f"{_FEATURES}dataset_feature.Dataset", "sequence": sequence}
-    return _group({"steps": dataset, "episode_metadata": _group(about)})
+    return _group_feature({"steps": dataset, "episode_metadata": _group_feature(about)})
 
 
-def _leaf(leaf: Leaf) -> dict[str, Any]:
+def _leaf_feature(leaf: Leaf) -> dict[str, Any]:
     if is_text(leaf.space):
-        return _text()
+        return _text_feature()
     kind = np.dtype(leaf.space.dtype)
-    return _tensor(list(leaf.space.shape or ()), "float32" if kind == np.float64 else kind.name)
+    return _tensor_feature(list(leaf.space.shape or ()), "float32" if kind == np.float64 else kind.name)
 
 
-def _group(features: Mapping[str, Any]) -> dict[str, Any]:
+def _group_feature(features: Mapping[str, Any]) -> dict[str, Any]:
     kind = f"{_FEATURES}features_dict.FeaturesDict"
     return {"pythonClassName": kind, "featuresDict": {"features": dict(features)}}
 
 
-def _tensor(shape: list[int], dtype: str) -> dict[str, Any]:
+def _tensor_feature(shape: list[int], dtype: str) -> dict[str, Any]:
     tensor = {"shape": {"dimensions": [str(size) for size in shape]}, "dtype": dtype, "encoding": "none"}
     return {"pythonClassName": f"{_FEATURES}tensor_feature.Tensor", "tensor": tensor}
 
 
-def _text() -> dict[str, Any]:
+def _text_feature() -> dict[str, Any]:
     return {"pythonClassName": f"{_FEATURES}text_feature.Text", "text": {}}
 
 

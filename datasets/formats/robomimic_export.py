@@ -26,7 +26,7 @@ _BATCH_BYTES = 16 << 20
 
 
 def export_robomimic(store: Store, out: Path, progress: Progress | None = None) -> list[str]:
-    """Write a store as `demo.hdf5`, one a task; returns what the format cannot hold, sentence by sentence."""
+    """Write a store as one `demo.hdf5` per task; return what the format cannot hold, as sentences."""
     report = [
         "robomimic learns continuous actions in [-1, 1]: actions are written as they are, a Discrete one as "
         "its number; scale or encode them for its policies.",
@@ -37,7 +37,7 @@ def export_robomimic(store: Store, out: Path, progress: Progress | None = None) 
 
 
 def write_robomimic(store: Store, export: Export, progress: Progress | None = None) -> list[str]:
-    """Write one task's file and its marker to `export.fresh`; returns which observations are no numbers."""
+    """Write one task's file and its marker to `export.fresh`; return which observations are not numeric."""
     try:
         import h5py  # noqa: F401
     except ImportError as error:
@@ -55,9 +55,9 @@ def _write(
     first = size = 0
     with Hdf5Process(folder) as process:
         process.call(begin, folder / FILE, json_text(about))
-        for shown in episodes:
-            waiting.append(_demo(shown, keys, texts_of(shown, leaves)))
-            size += sum(array.nbytes for array in shown.observations.values())
+        for exported in episodes:
+            waiting.append(_demo(exported, keys, texts_of(exported, leaves)))
+            size += sum(array.nbytes for array in exported.observations.values())
             if size >= _BATCH_BYTES:
                 process.call(add_demos, folder / FILE, first, waiting)
                 first, waiting, size = first + len(waiting), [], 0
@@ -68,16 +68,16 @@ def _write(
     return [f"robomimic reads no text: {', '.join(texts)} of {task.id} stands in demo_N/tutelage/texts."]
 
 
-def _demo(shown: ExportedEpisode, keys: dict[str, str], texts: dict[str, list[str]]) -> dict[str, Any]:
-    """Return one episode as `robomimic_storage.add_demos` takes it."""
-    trajectory = shown.trajectory
-    terminated, truncated = shown.ends
+def _demo(exported: ExportedEpisode, keys: dict[str, str], texts: dict[str, list[str]]) -> dict[str, Any]:
+    """Return one episode in the form that `robomimic_storage.add_demos` takes."""
+    trajectory = exported.trajectory
+    terminated, truncated = exported.ends
     return {
         "actions": trajectory.actions,
         "rewards": trajectory.rewards,
         "dones": (terminated | truncated).astype(np.int64),
-        "obs": {key: shown.observations[path][:-1] for path, key in keys.items()},
-        "next_obs": {key: shown.observations[path][1:] for path, key in keys.items()},
+        "obs": {key: exported.observations[path][:-1] for path, key in keys.items()},
+        "next_obs": {key: exported.observations[path][1:] for path, key in keys.items()},
         "tutelage": {
             "times_ms": trajectory.times_ms,
             "controllers": trajectory.controllers,

@@ -1,4 +1,4 @@
-"""What writes robomimic's HDF5, as functions that a process of its own can be told to call."""
+"""Write robomimic's HDF5 files: functions that `Hdf5Process` calls."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import h5py
 
 
 def begin(path: Path, env_args: str) -> None:
-    """Make a file without episodes; `env_args` is JSON from which robomimic makes the environment again."""
+    """Create a file without episodes; `env_args` is JSON from which robomimic rebuilds the environment."""
     with h5py.File(path, "x") as file:
         data = file.create_group("data")
         data.attrs["total"] = 0
@@ -18,15 +18,15 @@ def begin(path: Path, env_args: str) -> None:
 
 
 def add_demos(path: Path, first: int, demos: Sequence[Mapping[str, Any]]) -> None:
-    """Append episodes as `demo_FIRST` and on."""
+    """Append episodes as `demo_FIRST`, `demo_FIRST+1`, ..."""
     with h5py.File(path, "r+") as file:
         data = file["data"]
         for number, demo in enumerate(demos, first):
-            _add(data.create_group(f"demo_{number}"), demo)
+            _add_demo(data.create_group(f"demo_{number}"), demo)
             data.attrs["total"] += len(demo["actions"])
 
 
-def _add(group: Any, demo: Mapping[str, Any]) -> None:
+def _add_demo(group: Any, demo: Mapping[str, Any]) -> None:
     group.attrs["num_samples"] = len(demo["actions"])
     for name in ("actions", "rewards", "dones"):
         group.create_dataset(name, data=demo[name])
@@ -34,11 +34,11 @@ def _add(group: Any, demo: Mapping[str, Any]) -> None:
         inside = group.create_group(name)
         for key, array in demo[name].items():
             inside.create_dataset(key, data=array)
-    ours = group.create_group("tutelage")
+    tutelage = group.create_group("tutelage")
     for key, array in demo["tutelage"].items():
-        ours.create_dataset(key, data=array)
-    # not as an attribute, which holds 64 KiB at most
-    ours.create_dataset("facts", data=demo["facts"], dtype=h5py.string_dtype())
-    texts = ours.create_group("texts")
+        tutelage.create_dataset(key, data=array)
+    # not as an attribute, which holds at most 64 KiB
+    tutelage.create_dataset("facts", data=demo["facts"], dtype=h5py.string_dtype())
+    texts = tutelage.create_group("texts")
     for key, sentences in demo["texts"].items():
         texts.create_dataset(key, data=sentences, dtype=h5py.string_dtype())

@@ -33,7 +33,7 @@ def record(data: bytes) -> bytes:
 
 
 def example(features: Mapping[str, np.ndarray | Sequence[bytes]]) -> bytes:
-    """Encode an Example: arrays of bools and integers as int64, of floats as float32, bytes as they are."""
+    """Encode an Example: bool and integer arrays as int64, float arrays as float32, bytes unchanged."""
     entries = [
         _field(1, _field(1, name.encode()) + _field(2, _feature(values))) for name, values in features.items()
     ]
@@ -41,7 +41,7 @@ def example(features: Mapping[str, np.ndarray | Sequence[bytes]]) -> bytes:
 
 
 def _feature(values: np.ndarray | Sequence[bytes]) -> bytes:
-    """Encode a Feature: of its lists, bytes have number 1, floats 2 and integers 3."""
+    """Encode a Feature: its bytes list has field number 1, floats 2, integers 3."""
     if not isinstance(values, np.ndarray):
         return _field(1, b"".join(_field(1, value) for value in values))
     flat = values.ravel()
@@ -51,7 +51,7 @@ def _feature(values: np.ndarray | Sequence[bytes]) -> bytes:
 
 
 def _field(number: int, data: bytes) -> bytes:
-    """Encode a field whose value has a length."""
+    """Encode a length-delimited field."""
     return _varint(number << 3 | 2) + _varint(len(data)) + data
 
 
@@ -77,7 +77,7 @@ def _masked_crc(data: bytes) -> bytes:
 
 
 def _crc_of(data: np.ndarray, table: np.ndarray) -> Any:
-    """Return the CRC-32C of bytes `[n]` uint8; compiled, since each byte waits for the one before."""
+    """Return the CRC-32C of bytes `[n]` uint8; compiled, since it is sequential."""
     crc = np.uint32(0xFFFFFFFF)
     for value in data:
         crc = table[(crc ^ value) & np.uint32(0xFF)] ^ (crc >> np.uint32(8))

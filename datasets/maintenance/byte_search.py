@@ -1,4 +1,4 @@
-"""Where words still stand: every byte of every file is looked at, compressed ones as they read."""
+"""Search files for words, byte by byte; compressed files are searched after decompression."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from ..parquet.bounded_parquet import BoundedParquet
 
 _BLOCK = 1 << 20
 _NESTED = 4
-"""Archives in one another that are looked into."""
+"""Most levels of nested archives that are searched."""
 
 
 @dataclass
 class ByteSearch:
-    """What is looked for, how much was looked through, and where something was found.
+    """A search for `words`: number and size of the files searched, and where words were `found`.
 
-    Covered: the words as bytes, and as JSON and addresses write them; Parquet files by what their columns
-    hold, .zip and .gz files by what they unpack to, the names of files, and where links lead. Not covered:
-    words inside other compressed or encrypted files, and what a disk keeps of files that were deleted. Links
-    are never followed; `links` lists them.
+    Covers: words as bytes, JSON-escaped and URL-quoted; Parquet files by their columns' values, .zip and .gz
+    files by their decompressed content, names of files, and targets of links. Does not cover: words inside
+    other compressed or encrypted files, and remains of deleted files on the disk. Links are never followed;
+    `links` lists them.
     """
 
     words: tuple[str, ...]
@@ -40,14 +40,14 @@ class ByteSearch:
     size: int = 0
     found: list[str] = field(default_factory=list)
     links: list[str] = field(default_factory=list)
-    depth: int = 0  # of archives in one another
+    depth: int = 0  # of nested archives
 
     def __post_init__(self) -> None:
         self._needles = needles(self.words)
         self._unpacked = 0
 
     def folder(self, folder: Path) -> None:
-        """Look through every file under a folder; raises TutelageError when that is a link itself."""
+        """Search every file under a folder; raises TutelageError if the folder is a link."""
         refuse_link(folder)
         for parent, folders, files in os.walk(folder):
             folders.sort()
@@ -71,7 +71,7 @@ class ByteSearch:
                 self.found.append(f"{path}, perhaps: it cannot be read ({error})")
 
     def file(self, file: IO[bytes], name: str) -> None:
-        """Look through one open file."""
+        """Search one open file."""
         self.files += 1
         try:
             if any(self._is_in(block) for block in self._blocks(file)) or self._is_inside(file, name):
@@ -80,7 +80,7 @@ class ByteSearch:
             self.found.append(f"{name}, perhaps: it cannot be read ({error})")
 
     def _blocks(self, file: IO[bytes]) -> Iterator[bytes]:
-        """Read a file in blocks that overlap by the longest word."""
+        """Read a file in blocks that overlap by the length of the longest word."""
         return self._overlapping(iter(lambda: file.read(_BLOCK), b""))
 
     def _overlapping(self, blocks: Iterator[bytes]) -> Iterator[bytes]:
@@ -94,7 +94,7 @@ class ByteSearch:
     def _is_inside(self, file: IO[bytes], name: str) -> bool:
         file.seek(0)
         if name.endswith(".parquet"):
-            return any(self._is_in(data) for data in _parquet(file, name))
+            return any(self._is_in(data) for data in _parquet_buffers(file, name))
         if name.endswith(".gz"):
             return any(self._is_in(block) for block in self._overlapping(gunzip_blocks(file, name)))
         if name.endswith(".zip"):
@@ -104,7 +104,7 @@ class ByteSearch:
         return False
 
     def _is_in_member(self, archive: zipfile.ZipFile, member: str, name: str) -> bool:
-        """Look through a member: as it is, and, unpacked into a temporary file, by what is packed in it."""
+        """Search a member of an archive: its name, and its content, decompressed into a temporary file."""
         if self._is_in(member.encode(errors="surrogateescape")):
             return True
         if self.depth == _NESTED:
@@ -127,7 +127,7 @@ class ByteSearch:
 
 
 def needles(words: Iterable[str]) -> tuple[bytes, ...]:
-    """Return the bytes by which words may stand in a file: as they are, in JSON and in addresses."""
+    """Return the encodings of words in files: plain, JSON-escaped and URL-quoted."""
     return tuple(
         sorted(
             {form.encode() for word in words for form in (word, json_text(word)[1:-1], quote(word, safe=""))}
@@ -135,10 +135,10 @@ def needles(words: Iterable[str]) -> tuple[bytes, ...]:
     )
 
 
-def _parquet(file: IO[bytes], name: str) -> Iterator[bytes]:
-    """Yield what a Parquet file's columns hold in memory, where nothing is compressed."""
-    read = BoundedParquet(file, name)
-    for batch in read.iter_batches(batch_size=4096):
+def _parquet_buffers(file: IO[bytes], name: str) -> Iterator[bytes]:
+    """Yield the uncompressed in-memory buffers of a Parquet file's columns."""
+    parquet = BoundedParquet(file, name)
+    for batch in parquet.iter_batches(batch_size=4096):
         for column in batch.columns:
             if isinstance(column, pa.DictionaryArray):
                 column = column.dictionary_decode()

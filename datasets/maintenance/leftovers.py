@@ -1,4 +1,4 @@
-"""Part files that the manifest does not list: what they are, and how a writer finishes a crash's work."""
+"""Classify part files that the manifest does not list, and recover from interrupted writes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..schema import VERSION
 
 
 class LeftoverKind(enum.Enum):
-    """What a part file outside of the manifest is."""
+    """Kind of a part file outside of the manifest."""
 
     PENDING = "an append was interrupted after this part and before the manifest"
     SUPERSEDED = "a newer revision of this part is in the manifest, or it was removed"
@@ -29,7 +29,7 @@ class LeftoverKind(enum.Enum):
 
 @dataclass(frozen=True)
 class Leftover:
-    """One part file outside of the manifest; `entry` is what the manifest would say of it (when PENDING)."""
+    """One part file outside of the manifest; `entry` is its manifest entry (when PENDING)."""
 
     name: str
     kind: LeftoverKind
@@ -42,11 +42,11 @@ def leftovers(folder: Path, manifest: Manifest, suite: Suite) -> list[Leftover]:
 
 
 def settle(folder: Path, manifest: Manifest, suite: Suite) -> Manifest:
-    """Take in what an interrupted append left, remove what an interrupted removal left; return the manifest.
+    """Complete interrupted appends, remove leftovers of interrupted removals; return the new manifest.
 
-    The caller holds the lock. What is foreign stays, for `tutelage repair`.
+    The caller holds the lock. Foreign files stay, for `tutelage repair`.
     """
-    # crash leftovers are few; the manifest is written after each that is taken in
+    # crash leftovers are few; the manifest is written after each addition
     for leftover in leftovers(folder, manifest, suite):
         if leftover.kind is LeftoverKind.PENDING and leftover.entry is not None:
             manifest = manifest.changed({leftover.name: leftover.entry})
@@ -57,7 +57,7 @@ def settle(folder: Path, manifest: Manifest, suite: Suite) -> Manifest:
 
 
 def part_entry(path: Path) -> PartEntry:
-    """Return what the manifest says of a part; raises TutelageError unless its name and rows are sound."""
+    """Return the manifest entry of a part; raises TutelageError unless its name and rows are valid."""
     digest = hash_file(path)
     match = PART.fullmatch(path.name)
     if match is None or match["hash"] != digest[:16]:
@@ -75,12 +75,12 @@ def part_entry(path: Path) -> PartEntry:
 
 
 def episode_ids(path: Path) -> list[str]:
-    """List the episodes of a part that is sound."""
+    """List the episode ids of a valid part."""
     return list(read_columns(path, ["episode"])["episode"].to_pylist())
 
 
 class LeftoverClassifier:
-    """Says what each part file outside of a manifest is, taking earlier ones of kind PENDING for listed."""
+    """Classify part files outside of a manifest; earlier files of kind PENDING count as listed."""
 
     def __init__(self, folder: Path, manifest: Manifest, suite: Suite) -> None:
         self._folder, self._manifest, self._suite = folder, manifest, suite
@@ -89,7 +89,7 @@ class LeftoverClassifier:
         self._ids: set[str] | None = None
 
     def leftovers(self) -> Iterator[Leftover]:
-        """Classify one file after the other."""
+        """Yield the classified files one by one."""
         stale = stale_files(self._folder, self._manifest)
         extra = part_files(self._folder).keys() - self._manifest.parts.keys() - stale
         for name in sorted(extra, key=lambda name: (stem(name), -revision(name), name)):
@@ -115,13 +115,13 @@ class LeftoverClassifier:
             return Leftover(name, _foreign_or_renamed(self._folder, name, self._manifest))
         if entry.sha256 in self._hashes:
             return Leftover(name, _foreign_or_renamed(self._folder, name, self._manifest))
-        if ids & self._present() or not _belongs(path, self._suite) or len(ids) != entry.episodes:
+        if ids & self._present_ids() or not _matches_suite(path, self._suite) or len(ids) != entry.episodes:
             return Leftover(name, LeftoverKind.FOREIGN)
-        self._present().update(ids)
+        self._present_ids().update(ids)
         return Leftover(name, LeftoverKind.PENDING, entry)
 
-    def _present(self) -> set[str]:
-        """Return the episodes of the listed parts that are sound, read at the first call."""
+    def _present_ids(self) -> set[str]:
+        """Return the episode ids of the intact listed parts; read on the first call."""
         if self._ids is None:
             self._ids = set()
             for name, entry in self._manifest.parts.items():
@@ -132,7 +132,7 @@ class LeftoverClassifier:
 
 
 def _revision_kind(folder: Path, name: str, sibling: str, manifest: Manifest) -> LeftoverKind:
-    """Tell the older and the newer revision of a listed part from what only bears such a name."""
+    """Classify a file whose stem is that of a listed part: older or newer revision, or another file."""
     listed = folder / sibling
     is_listed_sound = listed.is_file() and hash_file(listed) == manifest.parts[sibling].sha256
     if is_listed_sound and revision(name) < revision(sibling):
@@ -148,21 +148,21 @@ def _revision_kind(folder: Path, name: str, sibling: str, manifest: Manifest) ->
 
 
 def _foreign_or_renamed(folder: Path, name: str, manifest: Manifest) -> LeftoverKind:
-    """Say whether a file has the content of a listed part that is missing or damaged."""
+    """Return RENAMED if a file has the content of a missing or damaged listed part, else FOREIGN."""
     try:
         digest = hash_file(folder / name)
     except TutelageError:
         return LeftoverKind.FOREIGN
-    for other, entry in manifest.parts.items():
-        path = folder / other
+    for listed_name, entry in manifest.parts.items():
+        path = folder / listed_name
         if entry.sha256 == digest and not (path.is_file() and hash_file(path) == digest):
             return LeftoverKind.RENAMED
     return LeftoverKind.FOREIGN
 
 
-def _belongs(path: Path, suite: Suite) -> bool:
-    """Say whether all rows of a part are of tasks of this suite."""
+def _matches_suite(path: Path, suite: Suite) -> bool:
+    """Return whether all rows of a part belong to tasks of this suite."""
     rows = read_columns(path, ["suite", "task", "env"])
     envs = {task.id: task.env for task in suite}
-    told = {(row["suite"], row["task"], row["env"]) for row in rows.to_pylist()}
-    return all(name == suite.name and envs.get(task) == env for name, task, env in told)
+    tasks = {(row["suite"], row["task"], row["env"]) for row in rows.to_pylist()}
+    return all(name == suite.name and envs.get(task) == env for name, task, env in tasks)

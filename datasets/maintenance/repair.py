@@ -1,7 +1,7 @@
-"""Mend a store: find what is wrong, bring back what a copy still has, move aside what does not belong.
+"""Repair a store: find problems, restore parts from copies, set foreign files aside.
 
-Nothing is deleted but what an interrupted removal left; foreign and damaged files go to `STORE/.damaged`.
-What the journal still has is brought back afterwards, see `crowd.restoring`.
+Only leftovers of an interrupted removal are deleted; foreign and damaged files are moved to `STORE/.damaged`.
+Episodes in the journal are restored afterwards, see `crowd.storage.restoring`.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from .store_copies import StoreCopy
 
 @dataclass(frozen=True)
 class StoreProblem:
-    """One thing that is wrong, and what mends it; `lost` counts episodes that no copy brings back."""
+    """One problem and its remedy; `lost` counts episodes that no copy can restore."""
 
     problem: str
     remedy: str
@@ -53,7 +53,7 @@ class StoreProblem:
 
 @dataclass
 class RepairPlan:
-    """What is wrong with a store's folder, and the changes that mend it, not made yet."""
+    """The problems of a store's folder, and the changes that repair it, not made yet."""
 
     folder: Path
     suite: Suite
@@ -61,39 +61,39 @@ class RepairPlan:
     findings: list[StoreProblem] = field(default_factory=list)
     aside: list[str] = field(default_factory=list)
     delete: list[str] = field(default_factory=list)
-    rename: dict[str, str] = field(default_factory=dict)  # the name that is there → the right one
+    rename: dict[str, str] = field(default_factory=dict)  # present name → right name
     fetch: dict[str, StoreCopy] = field(default_factory=dict)
-    doubled: list[str] = field(default_factory=list)  # parts with episodes that stay in earlier ones
-    annotations: bytes = b""  # their file, where it is written anew
+    doubled: list[str] = field(default_factory=list)  # parts with episodes that are in earlier parts too
+    annotations: bytes = b""  # new content of their file, if it is rewritten
     ids: set[str] = field(default_factory=set)
-    """The episodes that the store holds once the plan is carried out."""
+    """The episode ids in the store after the repair."""
     anew: bool = False
-    """Whether no manifest could be read, so that one is made from what is there."""
+    """Whether the manifest is unreadable, so that a new one is made from the parts."""
 
     def find(self, problem: str, remedy: str, lost: int = 0) -> None:
-        """Note something that is wrong."""
+        """Add a problem to the findings."""
         self.findings.append(StoreProblem(problem, remedy, lost))
 
 
 def plan_repair(folder: Path, copies: Sequence[StoreCopy] = ()) -> RepairPlan:
-    """Find what is wrong with a store, and what would mend it; changes nothing.
+    """Find the problems of a store and their remedies, without any change.
 
-    Raises TutelageError where the suite is lost: neither `dataset.yaml` nor the manifest nor a copy has it.
+    Raises TutelageError if the suite is lost: neither `dataset.yaml` nor the manifest nor a copy has it.
     """
     if not folder.is_dir():
         raise TutelageError(f"expected a store at {folder}, found no such folder; check the path")
     plan = _plan_suite(folder, copies)
     _plan_edits(plan)
-    _plan_listed(plan, copies)
+    _plan_listed_parts(plan, copies)
     _plan_leftovers(plan)
-    _plan_doubles(plan)
+    _plan_duplicates(plan)
     return plan
 
 
 def carry_out(plan: RepairPlan, copies: Sequence[StoreCopy] = ()) -> RepairPlan:
-    """Mend a store; returns the plan that was carried out, made again under the store's write lock.
+    """Repair a store; return the executed plan, which is recomputed under the store's write lock.
 
-    After an interruption at any point, another call does the rest.
+    After an interruption at any point, another call completes the repair.
     """
     folder = plan.folder
     with disk_errors(folder), writing(folder):
@@ -112,17 +112,17 @@ def carry_out(plan: RepairPlan, copies: Sequence[StoreCopy] = ()) -> RepairPlan:
             write_whole(folder / annotations_name(plan.manifest.annotations), plan.annotations)
         sync_folder(folder)
         document = plan.manifest.document.encode()
-        if _bytes(folder / DOCUMENT) != document:
+        if _read_or_none(folder / DOCUMENT) != document:
             write_whole(folder / DOCUMENT, document)
-        if _bytes(folder / MANIFEST) != plan.manifest.encode():
+        if _read_or_none(folder / MANIFEST) != plan.manifest.encode():
             plan.manifest.write(folder)
-        _part_doubles(plan)
+        _remove_duplicates(plan)
     return plan
 
 
 def _plan_suite(folder: Path, copies: Sequence[StoreCopy]) -> RepairPlan:
-    """Decide which suite and which manifest hold, and begin a plan with that."""
-    data, suite = _bytes(folder / DOCUMENT), None
+    """Determine the valid suite and manifest, and begin a plan with them."""
+    data, suite = _read_or_none(folder / DOCUMENT), None
     try:
         manifest, trouble = Manifest.read(folder), ""
         check_document(manifest.document.encode(), folder)
@@ -130,30 +130,30 @@ def _plan_suite(folder: Path, copies: Sequence[StoreCopy]) -> RepairPlan:
         manifest, trouble = None, str(error).partition(";")[0]
     findings: list[StoreProblem] = []
     if manifest is None:
-        document, source = _document(folder, data, copies)
+        document, source = _recover_document(folder, data, copies)
         if data is None or data != document.encode():
-            findings.append(StoreProblem(*_document_trouble(folder, data, source)))
-        listed = next((copy.manifest for copy in copies if _is_of(copy.manifest, document)), None)
+            findings.append(StoreProblem(*_document_problem(folder, data, source)))
+        listed = next((copy.manifest for copy in copies if _has_document(copy.manifest, document)), None)
         manifest = replace(listed, store=uuid.uuid4().hex[:12]) if listed else Manifest(document)
         origin = f"the copy at {next(iter(copies)).name}" if listed else "the parts that are here and sound"
         findings.append(StoreProblem(trouble, f"it is made anew from {origin}"))
     elif data != manifest.document.encode():
-        findings.append(StoreProblem(*_document_trouble(folder, data, "the manifest")))
+        findings.append(StoreProblem(*_document_problem(folder, data, "the manifest")))
     suite = suite_from(check_document(manifest.document.encode(), folder), str(folder / DOCUMENT))
     plan = RepairPlan(folder, suite, manifest, findings, anew=bool(trouble))
     if data is not None and data != manifest.document.encode() and older_suite(data, folder) is None:
         plan.aside.append(DOCUMENT)
-    if plan.anew and _bytes(folder / MANIFEST) is not None:
+    if plan.anew and _read_or_none(folder / MANIFEST) is not None:
         plan.aside.append(MANIFEST)
     return plan
 
 
 def _plan_edits(plan: RepairPlan) -> None:
-    """See whether an edit was interrupted, and whether the annotations are as they were written."""
+    """Check for an interrupted edit, and for damaged annotations."""
     folder, manifest = plan.folder, plan.manifest
     if plan.anew:
         for path in sorted(folder.glob("annotations-*.json")):
-            digest = _hash(path)
+            digest = _hash_or_empty(path)
             if path.name == annotations_name(digest):
                 plan.manifest = replace(manifest, annotations=digest)
     elif read_pending(folder) is not None:
@@ -174,8 +174,8 @@ def _plan_edits(plan: RepairPlan) -> None:
         plan.manifest = replace(plan.manifest, annotations=digest)
 
 
-def _document(folder: Path, data: bytes | None, copies: Sequence[StoreCopy]) -> tuple[str, str]:
-    """Return the text of `dataset.yaml` where no manifest has it, and where it comes from."""
+def _recover_document(folder: Path, data: bytes | None, copies: Sequence[StoreCopy]) -> tuple[str, str]:
+    """Return the text of `dataset.yaml` without a manifest, and its source."""
     if data is not None:
         if (source := older_suite(data, folder)) is not None:
             return seal_document(suite_from(source, str(folder / DOCUMENT))), "its older form"
@@ -188,14 +188,14 @@ def _document(folder: Path, data: bytes | None, copies: Sequence[StoreCopy]) -> 
     for copy in copies:
         if copy.document is not None:
             return copy.document, f"the copy at {copy.name}"
-    what = "found none" if data is None else "it is damaged"
+    state = "found none" if data is None else "it is damaged"
     raise TutelageError(
-        f"expected {folder / DOCUMENT} or a manifest that has its text, {what}; the suite is lost here: "
+        f"expected {folder / DOCUMENT} or a manifest that has its text, {state}; the suite is lost here: "
         f"name a copy of the store with --from"
     )
 
 
-def _document_trouble(folder: Path, data: bytes | None, source: str) -> tuple[str, str]:
+def _document_problem(folder: Path, data: bytes | None, source: str) -> tuple[str, str]:
     if data is None:
         return f"{folder / DOCUMENT} is missing", f"it is written again from {source}"
     if older_suite(data, folder) is not None:
@@ -203,14 +203,16 @@ def _document_trouble(folder: Path, data: bytes | None, source: str) -> tuple[st
     return f"{folder / DOCUMENT} is not as it was written", f"it is written again from {source}"
 
 
-def _plan_listed(plan: RepairPlan, copies: Sequence[StoreCopy]) -> None:
-    """See which listed parts are not as written, and where each can be had from."""
-    there = part_files(plan.folder)
+def _plan_listed_parts(plan: RepairPlan, copies: Sequence[StoreCopy]) -> None:
+    """Check the listed parts, and find a source for each missing or damaged one."""
+    sizes = part_files(plan.folder)
     lost: set[str] = set()
-    extra = {_hash(plan.folder / name): name for name in sorted(there.keys() - plan.manifest.parts.keys())}
+    extra = {
+        _hash_or_empty(plan.folder / name): name for name in sorted(sizes.keys() - plan.manifest.parts.keys())
+    }
     for name, entry in sorted(plan.manifest.parts.items()):
-        is_there = name in there
-        if is_there and there[name] == entry.bytes and _hash(plan.folder / name) == entry.sha256:
+        is_there = name in sizes
+        if is_there and sizes[name] == entry.bytes and _hash_or_empty(plan.folder / name) == entry.sha256:
             ids = episode_ids(plan.folder / name)
             plan.ids.update(ids)
             if len(ids) != entry.episodes:
@@ -226,13 +228,13 @@ def _plan_listed(plan: RepairPlan, copies: Sequence[StoreCopy]) -> None:
         )
         if is_there:
             plan.aside.append(name)
-        if (twin := extra.pop(entry.sha256, None)) is not None:
-            plan.find(problem, f"{twin} has its content and gets its name")
-            plan.rename[twin] = name
-            plan.ids.update(episode_ids(plan.folder / twin))
+        if (same_content := extra.pop(entry.sha256, None)) is not None:
+            plan.find(problem, f"{same_content} has its content and gets its name")
+            plan.rename[same_content] = name
+            plan.ids.update(episode_ids(plan.folder / same_content))
             continue
-        held = ((copy, copy.episode_ids(name, entry)) for copy in copies)
-        copy, ids = next(((copy, ids) for copy, ids in held if ids is not None), (None, []))
+        candidates = ((copy, copy.episode_ids(name, entry)) for copy in copies)
+        copy, ids = next(((copy, ids) for copy, ids in candidates if ids is not None), (None, []))
         if copy is not None:
             plan.find(problem, f"it is brought back from {copy.name}")
             plan.fetch[name] = copy
@@ -240,12 +242,12 @@ def _plan_listed(plan: RepairPlan, copies: Sequence[StoreCopy]) -> None:
         else:
             plan.find(problem, "no copy has it: the manifest lists it no longer", entry.episodes)
             lost.add(name)
-    kept = {name: entry for name, entry in plan.manifest.parts.items() if name not in lost}
-    plan.manifest = replace(plan.manifest, parts=kept)
+    remaining = {name: entry for name, entry in plan.manifest.parts.items() if name not in lost}
+    plan.manifest = replace(plan.manifest, parts=remaining)
 
 
 def _plan_leftovers(plan: RepairPlan) -> None:
-    """Decide about part files that the manifest does not list."""
+    """Plan what happens to part files that the manifest does not list."""
     for leftover in leftovers(plan.folder, plan.manifest, plan.suite):
         name, entry = leftover.name, leftover.entry
         if name in plan.rename or name in plan.aside:
@@ -266,16 +268,16 @@ def _plan_leftovers(plan: RepairPlan) -> None:
             plan.aside.append(name)
 
 
-def _plan_doubles(plan: RepairPlan) -> None:
-    """Find parts that hold episodes a second time: each episode stays where it is first."""
+def _plan_duplicates(plan: RepairPlan) -> None:
+    """Find parts with duplicate episodes: each episode stays in the first part that has it."""
     names = {right: name for name, right in plan.rename.items()}
-    seen: set[str] = set()
+    known_ids: set[str] = set()
     for name in sorted(plan.manifest.parts.keys() - plan.fetch.keys()):
         twice = []
         for episode in episode_ids(plan.folder / names.get(name, name)):
-            if episode in seen:
+            if episode in known_ids:
                 twice.append(episode)
-            seen.add(episode)
+            known_ids.add(episode)
         if twice:
             problem = (
                 f"part {name} holds {counted(len(twice), 'episode')} a second time, the first: {twice[0]}"
@@ -284,19 +286,19 @@ def _plan_doubles(plan: RepairPlan) -> None:
             plan.doubled.append(name)
 
 
-def _part_doubles(plan: RepairPlan) -> None:
-    """Write parts without the episodes that are there twice; the caller holds the lock."""
-    folder, seen = plan.folder, set[str]()
+def _remove_duplicates(plan: RepairPlan) -> None:
+    """Rewrite parts without duplicate episodes; the caller holds the lock."""
+    folder, written_ids = plan.folder, set[str]()
     for name in sorted(plan.manifest.parts) if plan.doubled else ():
         keep = []
         for episode in episode_ids(folder / name):
-            keep.append(episode not in seen)
-            seen.add(episode)
+            keep.append(episode not in written_ids)
+            written_ids.add(episode)
         if all(keep):
             continue
-        kept, added = read_columns(folder / name).filter(pa.array(keep)), {}
-        if len(kept):
-            data = seal(kept)
+        remaining, added = read_columns(folder / name).filter(pa.array(keep)), {}
+        if len(remaining):
+            data = seal(remaining)
             short = hashlib.sha256(data).hexdigest()[:16]
             path = folder / f"part-{stem(name)}-r{revision(name) + 1}-{short}.parquet"
             write_whole(path, data)
@@ -306,20 +308,20 @@ def _part_doubles(plan: RepairPlan) -> None:
         _move_aside(folder, name)
 
 
-def _is_of(manifest: Manifest | None, document: str) -> bool:
+def _has_document(manifest: Manifest | None, document: str) -> bool:
     return manifest is not None and manifest.document == document
 
 
-def _bytes(path: Path) -> bytes | None:
-    """Read a file; None when there is none, or it is no file."""
+def _read_or_none(path: Path) -> bytes | None:
+    """Read a file; None if it is missing or not a regular file."""
     try:
         return read_bytes(path)
     except (FileNotFoundError, TutelageError):
         return None
 
 
-def _hash(path: Path) -> str:
-    """Return the SHA-256 of a file; "" when it cannot be read, or is a link."""
+def _hash_or_empty(path: Path) -> str:
+    """Return the SHA-256 of a file; "" if it is unreadable or a link."""
     try:
         return "" if path.is_symlink() else hash_file(path)
     except TutelageError:
@@ -327,7 +329,7 @@ def _hash(path: Path) -> str:
 
 
 def _move_aside(folder: Path, name: str) -> None:
-    """Move a file of a store to its folder of damaged files, beside others of that name."""
+    """Move a file of a store to its folder of damaged files, under a free name."""
     into = folder / DAMAGED
     if into.is_symlink():
         into.unlink()

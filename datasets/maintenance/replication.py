@@ -1,4 +1,4 @@
-"""Copies of a store's parts elsewhere: whoever downloads that folder has a store."""
+"""Replicate a store's parts to a remote folder, which is itself a valid store when downloaded."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _LONGEST_WAIT_SECONDS = 60.0
 
 
 class PartCopies:
-    """One thread that copies finished parts to a URL, oldest first, and never in anybody's way.
+    """A background thread that copies finished parts to a URL, oldest first.
 
-    `start` begins with the parts that are not there yet. Each copy is read back and compared; while the
-    remote is away, all wait, and are tried again. `tell(text)` hears what a person should know. Several
-    stores of one suite may share a folder.
+    `start` begins with the parts that the remote lacks. Each copy is read back and compared; while the remote
+    is unreachable, work is queued and retried. `tell(text)` reports to the user. Several stores of one suite
+    may share a folder.
     """
 
     def __init__(self, store: Store, url: str, tell: Callable[[str], None]) -> None:
@@ -38,15 +38,15 @@ class PartCopies:
         self._thread = threading.Thread(target=self._work, name="part-copies", daemon=True)
 
     def start(self) -> None:
-        """Begin to copy."""
+        """Start copying."""
         self._thread.start()
 
     def put(self, part: Path) -> None:
-        """Copy a part that is on disk."""
+        """Queue a part on disk for copying."""
         self._add(lambda: self._copy(part))
 
     def forget(self, demonstrator: str, then: Callable[[], None]) -> None:
-        """Remove a demonstrator from all copies, whatever store they are of; `then` is called afterwards."""
+        """Queue the removal of a demonstrator from all copies of all stores; `then` is called afterwards."""
 
         def work() -> None:
             forget_remotely(self.remote, demonstrator)
@@ -56,21 +56,21 @@ class PartCopies:
 
     @property
     def waiting(self) -> int:
-        """How much of what was put down since the start is not done yet."""
+        """Number of queued jobs since the start that are not done yet."""
         return self._waiting
 
     def close(self) -> None:
-        """Copy what waits if that works at once, then stop; the next start copies the rest."""
+        """Copy what is queued as long as that succeeds, then stop; the next start copies the rest."""
         self._closing.set()
         self._queue.put(None)
         if self._thread.is_alive():
             self._thread.join()
 
     def _work(self) -> None:
-        if not self._persistently(self._copy_missing):
+        if not self._retry(self._copy_missing):
             return
         while (work := self._queue.get()) is not None:
-            if not self._persistently(work):
+            if not self._retry(work):
                 return
             with self._counting:
                 self._waiting -= 1
@@ -81,12 +81,12 @@ class PartCopies:
         self._queue.put(work)
 
     def _copy_missing(self) -> None:
-        there = self.remote.sizes()
-        if there.get(DOCUMENT) != (self._store.path / DOCUMENT).stat().st_size:
+        remote_sizes = self.remote.sizes()
+        if remote_sizes.get(DOCUMENT) != (self._store.path / DOCUMENT).stat().st_size:
             self.remote.copy(self._store.path / DOCUMENT)
         for part in self._store.parts():
-            # of another size is one that was cut short
-            if there.get(part.name) != part.stat().st_size:
+            # another size: the copy was interrupted
+            if remote_sizes.get(part.name) != part.stat().st_size:
                 self._copy_part(part)
         self._copy_manifest()
 
@@ -95,9 +95,11 @@ class PartCopies:
         self._copy_manifest()
 
     def _copy_manifest(self) -> None:
-        """Say which of this store's parts are there; the last thing to be copied. Annotations stay here."""
-        there, manifest = self.remote.sizes(), self._store.manifest()
-        parts = {name: entry for name, entry in manifest.parts.items() if there.get(name) == entry.bytes}
+        """Write the manifest of the copied parts, after the parts; annotations are not copied."""
+        remote_sizes, manifest = self.remote.sizes(), self._store.manifest()
+        parts = {
+            name: entry for name, entry in manifest.parts.items() if remote_sizes.get(name) == entry.bytes
+        }
         self.remote.write(manifest.copied_name, replace(manifest, parts=parts, annotations="").encode())
 
     def _copy_part(self, part: Path) -> None:
@@ -106,7 +108,7 @@ class PartCopies:
         except FileNotFoundError:
             if part.exists():
                 raise
-        if not part.exists():  # somebody was forgotten meanwhile
+        if not part.exists():  # a demonstrator was removed meanwhile
             self.remote.remove(part.name)
         elif (match := PART.fullmatch(part.name)) and int(match["revision"]):
             self._remove_older(match["stem"], part.name)
@@ -117,14 +119,14 @@ class PartCopies:
             if match and match["stem"] == stem and name != newest:
                 self.remote.remove(name)
 
-    def _persistently(self, work: Callable[[], None]) -> bool:
-        """Do something at the remote, however often it takes; False when this has to close first."""
+    def _retry(self, work: Callable[[], None]) -> bool:
+        """Retry remote work until it succeeds; return False if `close` is called first."""
         wait = _FIRST_WAIT_SECONDS
         failing = False
         while True:
             try:
                 work()
-            except Exception as error:  # file systems raise what they like
+            except Exception as error:  # file systems may raise anything
                 if not failing:
                     self._tell(
                         f"The copies at {self.remote.url} have to wait: {type(error).__name__}: {error}"
@@ -140,51 +142,50 @@ class PartCopies:
 
 
 def forget_remotely(remote: RemoteFolder, demonstrator: str) -> int:
-    """Remove a demonstrator from every part of a folder of copies, and from what it kept of older versions.
+    """Remove a demonstrator from a remote folder, including old versions; return the episodes removed.
 
-    Each part is rewritten as `Store.forget` does and copied before the old one goes. Returns how many
-    episodes went.
+    Each part is rewritten as in `Store.forget`, and copied before the old one is removed.
     """
-    gone = 0
+    removed = 0
     for name in sorted(remote.sizes()):
         if PART.fullmatch(name) is not None:
-            gone += _forget_in(remote, name, demonstrator)
-    # versions of files that are no longer there may hold anybody
-    kept = set(remote.sizes())
-    for name in {name for name, _ in remote.versions()} - kept:
-        _relist(remote, name, {})
+            removed += _forget_in(remote, name, demonstrator)
+    # versions of deleted files may contain the demonstrator
+    current_names = set(remote.sizes())
+    for name in {name for name, _ in remote.versions()} - current_names:
+        _replace_in_manifests(remote, name, {})
         remote.remove(name)
-    return gone
+    return removed
 
 
 def _forget_in(remote: RemoteFolder, name: str, demonstrator: str) -> int:
-    with tempfile.TemporaryDirectory() as place:
-        folder = Path(place)
-        for one in (DOCUMENT, name):
-            download(remote, one, folder)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        for file_name in (DOCUMENT, name):
+            download(remote, file_name, folder)
         text = read_document(folder).decode(errors="replace")
         Manifest(text, {name: part_entry(folder / name)}).write(folder)
         store = Store.open(folder)
-        gone = store.forget(demonstrator)
-        if gone:
+        removed = store.forget(demonstrator)
+        if removed:
             for part in store.parts():
                 remote.copy(part)
-            _relist(remote, name, store.manifest().parts)
+            _replace_in_manifests(remote, name, store.manifest().parts)
             remote.remove(name)
-    return gone
+    return removed
 
 
-def _relist(remote: RemoteFolder, name: str, instead: Mapping[str, PartEntry]) -> None:
-    """Put other parts in the place of one in every manifest there that lists it."""
-    for other in sorted(filter(COPIED.fullmatch, remote.sizes())):
-        with remote.open(other) as file:
+def _replace_in_manifests(remote: RemoteFolder, name: str, replacements: Mapping[str, PartEntry]) -> None:
+    """Replace a part by others in every remote manifest that lists it."""
+    for manifest_name in sorted(filter(COPIED.fullmatch, remote.sizes())):
+        with remote.open(manifest_name) as file:
             manifest = Manifest.decode(file.read(), Path(remote.url))
         if name in manifest.parts:
-            remote.write(other, manifest.changed(instead, frozenset([name])).encode())
+            remote.write(manifest_name, manifest.changed(replacements, frozenset([name])).encode())
 
 
 def download(remote: RemoteFolder, name: str, folder: Path) -> Path:
-    """Copy a file from there into a folder here."""
+    """Download a file into a local folder."""
     with remote.open(name) as file, (folder / name).open("wb") as copy:
         shutil.copyfileobj(file, copy, 1 << 20)
     return folder / name

@@ -1,4 +1,4 @@
-"""A copy of a store, in a folder or at a URL, from which `tutelage repair` brings parts back."""
+"""A copy of a store, in a folder or at a URL, from which `tutelage repair` restores parts."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ T = TypeVar("T")
 
 
 class StoreCopy:
-    """The files of a copy, looked at but never changed; what is damaged there counts as not there.
+    """Read-only access to the files of a copy; damaged files count as missing.
 
-    `document` is the text of its `dataset.yaml`, None without a sound one; `manifest` likewise. Raises
-    TutelageError when nothing can be listed at the place.
+    `document` is the text of its `dataset.yaml`, None without a valid one; `manifest` likewise. Raises
+    TutelageError if the location cannot be listed.
     """
 
-    def __init__(self, place: str) -> None:
-        self.name = place
-        url = place if "://" in place else Path(place).absolute().as_uri()
+    def __init__(self, location: str) -> None:
+        self.name = location
+        url = location if "://" in location else Path(location).absolute().as_uri()
         self._remote = RemoteFolder(url)
-        self._sizes = self._ask(self._remote.sizes)
+        self._sizes = self._call(self._remote.sizes)
         if not self._sizes:
-            raise TutelageError(f"expected a copy of the store at {place}, found no files there")
+            raise TutelageError(f"expected a copy of the store at {location}, found no files there")
         self.manifest = self._read_manifest()
         self.document = self._read_document()
 
     def episode_ids(self, name: str, entry: PartEntry) -> list[str] | None:
-        """Return the episodes of a part; None when the copy does not have it as the manifest says."""
+        """Return the episode ids of a part; None if the copy lacks it or differs from the manifest entry."""
         if self._sizes.get(name) != entry.bytes:
             return None
         try:
@@ -45,7 +45,7 @@ class StoreCopy:
         return list(read_columns(io.BytesIO(data), ["episode"])["episode"].to_pylist())
 
     def fetch(self, name: str, entry: PartEntry) -> bytes:
-        """Return the bytes of a part; raises TutelageError when they are others than the manifest says."""
+        """Return the bytes of a part; raises TutelageError if they differ from the manifest entry."""
         data = self._read(name, entry.bytes)
         if hashlib.sha256(data).hexdigest() != entry.sha256:
             raise TutelageError(f"expected part {name} at {self.name} as it was written, it is damaged")
@@ -77,14 +77,14 @@ class StoreCopy:
             with self._remote.open(name) as file:
                 return file.read(most)
 
-        return self._ask(read)
+        return self._call(read)
 
-    def _ask(self, work: Callable[[], T]) -> T:
+    def _call(self, work: Callable[[], T]) -> T:
         try:
             return work()
         except TutelageError:
             raise
-        except Exception as error:  # file systems raise what they like
+        except Exception as error:  # file systems may raise anything
             raise TutelageError(
                 f"expected to read the copy at {self.name}, got {type(error).__name__}: {error}"
             ) from None

@@ -1,4 +1,4 @@
-"""Parquet files that may come from strangers: the memory that reading takes is known before it is taken."""
+"""Read untrusted Parquet files: the memory that reading takes is bounded before anything is read."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _MAGIC = b"PAR1"
 
 
 class BoundedParquet:
-    """A Parquet file opened for reading; has what is used here of `pyarrow.parquet.ParquetFile`.
+    """A Parquet file opened for reading; offers the part of `pyarrow.parquet.ParquetFile` that is used here.
 
-    A row group takes `Limits.allocation_bytes` at most, a table that is read as a whole `expanded_bytes`.
-    What is read is valid: texts are UTF-8, lists lie within their values. Raises TutelageError for all else.
+    A row group takes at most `Limits.allocation_bytes`, a table that is read whole at most `expanded_bytes`.
+    Data is validated: texts are UTF-8, list offsets lie within their values. Raises TutelageError otherwise.
     """
 
     def __init__(self, source: str | Path | IO[bytes], where: str = "") -> None:
@@ -42,31 +42,31 @@ class BoundedParquet:
         self._check_counts()
 
     def expect(self, schema: pa.Schema) -> None:
-        """Raise TutelageError unless every column of a schema is there once, and of its type."""
+        """Raise TutelageError unless every column of a schema exists exactly once, with its type."""
         for field in schema:
-            if (at := self.schema_arrow.get_field_index(field.name)) < 0:
+            if (index := self.schema_arrow.get_field_index(field.name)) < 0:
                 raise TutelageError(
                     f"expected every column once in {self.where}, missing {field.name!r}, or there twice"
                 )
-            if not _is_alike(got := self.schema_arrow.field(at).type, field.type):
+            if not _is_equivalent(got := self.schema_arrow.field(index).type, field.type):
                 raise TutelageError(
                     f"expected column {field.name!r} of {self.where} to be {field.type}, got {got}"
                 )
 
     def read(self, columns: Sequence[str] | None = None) -> pa.Table:
-        """Read all rows of some columns, or of all."""
+        """Read all rows of the given columns, or of all."""
         self._bound(range(self.num_row_groups), columns, Limits.current().expanded_bytes)
         with self._damage():
             return _valid(self._file.read(columns))
 
     def read_row_group(self, group: int, columns: Sequence[str] | None = None) -> pa.Table:
-        """Read one row group of some columns, or of all."""
+        """Read one row group of the given columns, or of all."""
         self._bound([group], columns, Limits.current().allocation_bytes)
         with self._damage():
             return _valid(self._file.read_row_group(group, columns))
 
     def iter_batches(self, batch_size: int, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
-        """Read the rows in batches; no batch is taken from two row groups."""
+        """Read the rows in batches; no batch spans two row groups."""
         for group in range(self.num_row_groups):
             self._bound([group], columns, Limits.current().allocation_bytes)
             with self._damage():
@@ -76,14 +76,14 @@ class BoundedParquet:
                     yield batch
 
     def check(self) -> None:
-        """Raise TutelageError where any row group is beyond its limit, without reading one."""
+        """Raise TutelageError where any row group exceeds its limit, without reading one."""
         for group in range(self.num_row_groups):
             self._bound([group], None, Limits.current().allocation_bytes)
 
     def values(self, column: str, group: int) -> int:
-        """Return how many values a column of numbers, or of lists of them, has in a row group."""
-        at = self._chosen([column])[0]
-        return int(self.metadata.row_group(group).column(at).num_values)
+        """Return the number of values of a column, of numbers or lists of numbers, in a row group."""
+        index = self._column_indices([column])[0]
+        return int(self.metadata.row_group(group).column(index).num_values)
 
     def close(self) -> None:
         self._file.close()
@@ -103,14 +103,14 @@ class BoundedParquet:
 
     def _bound(self, groups: Sequence[int], columns: Sequence[str] | None, limit: int) -> None:
         """Raise TutelageError when reading these groups takes more than `limit` bytes."""
-        chosen = self._chosen(columns)
+        selected = self._column_indices(columns)
         total = 0
         with self._damage(), self._opened() as file:
             for group in groups:
-                described = self.metadata.row_group(group)
-                for column in chosen:
+                row_group = self.metadata.row_group(group)
+                for column in selected:
                     if (size := self._sizes.get((group, column))) is None:
-                        chunk = described.column(column)
+                        chunk = row_group.column(column)
                         size = column_bytes(
                             file, chunk, self.metadata.schema.column(column).length, self._size
                         )
@@ -119,12 +119,12 @@ class BoundedParquet:
                     if total > limit:
                         raise too_large(self.where, "bytes of memory for a row group or table", limit)
 
-    def _chosen(self, columns: Sequence[str] | None) -> list[int]:
-        paths = [self.metadata.schema.column(at).path for at in range(self.metadata.num_columns)]
+    def _column_indices(self, columns: Sequence[str] | None) -> list[int]:
+        paths = [self.metadata.schema.column(index).path for index in range(self.metadata.num_columns)]
         if columns is None:
             return [*range(len(paths))]
         names = {*columns}
-        return [at for at, path in enumerate(paths) if path in names or path.partition(".")[0] in names]
+        return [index for index, path in enumerate(paths) if path in names or path.partition(".")[0] in names]
 
     @contextlib.contextmanager
     def _damage(self) -> Iterator[None]:
@@ -142,12 +142,14 @@ class BoundedParquet:
         ) as error:
             raise self._damaged(str(error)) from None
 
-    def _damaged(self, what: str) -> TutelageError:
-        return TutelageError(f"expected a sound Parquet file at {self.where}, got {' '.join(what.split())}")
+    def _damaged(self, problem: str) -> TutelageError:
+        return TutelageError(
+            f"expected a sound Parquet file at {self.where}, got {' '.join(problem.split())}"
+        )
 
 
 def read_columns(source: str | Path | IO[bytes], columns: Sequence[str] | None = None) -> pa.Table:
-    """Read all rows of some columns of a Parquet file, or of all; raises TutelageError."""
+    """Read all rows of the given columns of a Parquet file, or of all; raises TutelageError."""
     file = BoundedParquet(source)
     try:
         if odd := [name for name in columns or () if file.schema_arrow.get_field_index(name) < 0]:
@@ -170,7 +172,7 @@ def read_table(path: Path, schema: pa.Schema | None = None) -> pa.Table:
 
 
 def _check_footer(file: IO[bytes], where: str) -> int:
-    """Look at a footer before Arrow does: length and nesting of its schema; return the file's size."""
+    """Check length and schema nesting of a footer before Arrow parses it; return the file's size in bytes."""
     limits = Limits.current()
     size = file.seek(0, 2)
     file.seek(max(0, size - 8))
@@ -197,10 +199,10 @@ def _valid(table: pa.Table) -> pa.Table:
 
 
 @lru_cache(maxsize=1024)
-def _is_alike(got: pa.DataType, expected: pa.DataType) -> bool:
-    """Say whether a type is the expected one, whatever a list's values are called."""
+def _is_equivalent(got: pa.DataType, expected: pa.DataType) -> bool:
+    """Return whether a type is the expected one; the names of list elements are ignored."""
     if pa.types.is_list(got) and pa.types.is_list(expected):
-        return _is_alike(got.value_type, expected.value_type)
+        return _is_equivalent(got.value_type, expected.value_type)
     return bool(got == expected)
 
 

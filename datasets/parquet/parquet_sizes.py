@@ -1,7 +1,7 @@
-"""How much memory a Parquet column takes when it is read, from its page headers alone, before anything is.
+"""Bound the memory of a Parquet column from its page headers alone, before any page is decoded.
 
-A page says how many values and bytes it unpacks to. Repeated values cost nothing in the file: a few bytes may
-stand for a billion numbers, or for a long text a million times.
+A page header gives the number of values and bytes after decompression. Repeated values cost almost nothing in
+the file: a few bytes may encode a billion numbers, or a long text a million times.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from .thrift import CompactReader, Struct, ThriftError
 
 _HEADER, _LARGEST_HEADER = 512, 1 << 20
 _VALUE_OVERHEAD = 16
-"""Bytes a value beside itself: its levels, its offset, its validity."""
+"""Bytes per value in addition to its data: levels, offset, validity."""
 _LOOSE = 16 << 20
-"""Below this the longest text of a dictionary is not looked for: the dictionary's size will do."""
+"""Up to this bound in bytes, a dictionary's size stands for its longest text; above, that is measured."""
 _WIDTHS = {"BOOLEAN": 1, "INT32": 4, "INT64": 8, "INT96": 12, "FLOAT": 4, "DOUBLE": 8}
 _DATA, _DICTIONARY, _DATA_V2 = 0, 2, 3
 _FROM_DICTIONARY = (2, 8)
-_DELTA_STRINGS = 7  # each text begins as the one before it did: a page grows with the square of its bytes
+_DELTA_STRINGS = 7  # texts share prefixes with the one before: a page may grow with the square of its bytes
 
 
 class UnreadablePagesError(ValueError):
-    """The pages of a column are not where or what the footer says."""
+    """The pages of a column do not match the footer."""
 
 
 @dataclass(frozen=True)
@@ -37,13 +37,13 @@ class _Page:
     encoding: int
     size: int
     compressed: int
-    begin: int  # of the data behind the header
+    begin: int  # offset of the data after the header
 
 
 def schema_depth(footer: bytes, most: int) -> tuple[int, int]:
-    """Return the number of schema elements of a footer, and how deeply they are nested.
+    """Return the number of schema elements of a footer, and their nesting depth.
 
-    Raises UnreadablePagesError for a tree that is none, or above `most` elements.
+    Raises UnreadablePagesError for an invalid tree, or for more than `most` elements.
     """
     try:
         elements = CompactReader(footer).struct(last=2).get(2)
@@ -67,9 +67,9 @@ def schema_depth(footer: bytes, most: int) -> tuple[int, int]:
 
 
 def column_bytes(file: IO[bytes], chunk: Any, width: int, file_size: int) -> int:
-    """Return the bytes that a column chunk takes in memory at most; raises UnreadablePagesError.
+    """Return an upper bound of a column chunk's bytes in memory; raises UnreadablePagesError.
 
-    `chunk` is pyarrow's metadata of it, `width` the type's length where it is fixed.
+    `chunk` is pyarrow's column chunk metadata, `width` the length in bytes of a fixed-length type.
     """
     values, size, from_dictionary = 0, 0, 0
     dictionary: _Page | None = None
@@ -90,12 +90,12 @@ def column_bytes(file: IO[bytes], chunk: Any, width: int, file_size: int) -> int
         return size
     longest = max(0, dictionary.size - 4 * dictionary.values)
     if from_dictionary * longest > _LOOSE:
-        longest = min(longest, _longest(file, chunk, dictionary))
+        longest = min(longest, _longest_text(file, chunk, dictionary))
     return size + from_dictionary * longest
 
 
 def _pages(file: IO[bytes], chunk: Any, file_size: int) -> Iterator[_Page]:
-    if not chunk.total_compressed_size:  # of a table without rows
+    if not chunk.total_compressed_size:  # a table without rows
         return
     begin = chunk.data_page_offset
     if (
@@ -108,13 +108,13 @@ def _pages(file: IO[bytes], chunk: Any, file_size: int) -> Iterator[_Page]:
     if not 4 <= begin <= end <= file_size:
         raise UnreadablePagesError("a column that lies outside of the file")
     while begin < end:
-        page = _page(file, begin, end)
+        page = _read_page(file, begin, end)
         yield page
         begin = page.begin + page.compressed
 
 
-def _page(file: IO[bytes], begin: int, end: int) -> _Page:
-    header, behind = _header(file, begin, end)
+def _read_page(file: IO[bytes], begin: int, end: int) -> _Page:
+    header, behind = _read_header(file, begin, end)
     kind = header.get(1, -1)
     inner = header.get({_DATA: 5, _DICTIONARY: 7, _DATA_V2: 8}.get(kind, 0), {})
     encoding = inner.get(4 if kind == _DATA_V2 else 2, 0) if isinstance(inner, dict) else 0
@@ -127,8 +127,8 @@ def _page(file: IO[bytes], begin: int, end: int) -> _Page:
     return _Page(kind, values, encoding, size, compressed, behind)
 
 
-def _header(file: IO[bytes], begin: int, end: int) -> tuple[Struct, int]:
-    """Read a page header; returns it and the place behind it. Statistics may make one long."""
+def _read_header(file: IO[bytes], begin: int, end: int) -> tuple[Struct, int]:
+    """Read a page header; return it and the offset after it. Statistics may make one long."""
     length = _HEADER
     while True:
         file.seek(begin)
@@ -142,8 +142,8 @@ def _header(file: IO[bytes], begin: int, end: int) -> tuple[Struct, int]:
             length *= 8
 
 
-def _longest(file: IO[bytes], chunk: Any, page: _Page) -> int:
-    """Return the length of the longest text of a dictionary page, or the page's own size."""
+def _longest_text(file: IO[bytes], chunk: Any, page: _Page) -> int:
+    """Return the bytes of the longest text of a dictionary page, or the page's size if unreadable."""
     file.seek(page.begin)
     data: Any = file.read(page.compressed)
     if chunk.compression != "UNCOMPRESSED":
@@ -152,8 +152,8 @@ def _longest(file: IO[bytes], chunk: Any, page: _Page) -> int:
             data = memoryview(codec.decompress(data, decompressed_size=page.size))
         except (pa.ArrowException, ValueError, OSError):
             return page.size
-    at, longest = 0, 0
-    while at + 4 <= len(data):
-        (length,) = struct.unpack_from("<I", data, at)
-        longest, at = max(longest, length), at + 4 + length
+    offset, longest = 0, 0
+    while offset + 4 <= len(data):
+        (length,) = struct.unpack_from("<I", data, offset)
+        longest, offset = max(longest, length), offset + 4 + length
     return longest

@@ -1,4 +1,4 @@
-"""Read Thrift's compact protocol, as Parquet's footers and page headers are written, within bounds.
+"""Read Thrift's compact protocol, which encodes Parquet's footers and page headers, within bounds.
 
 Covers: structs of numbers, flags, binaries, lists, sets and structs. Does not cover: maps; Parquet has none.
 """
@@ -16,18 +16,18 @@ Struct = dict[int, Any]
 
 
 class ThriftError(ValueError):
-    """The bytes are no such struct, or end inside one."""
+    """The bytes are not a Thrift struct, or end inside one."""
 
 
 class CompactReader:
-    """Read values one after another from bytes; `at` is the place of the next byte."""
+    """Sequential reader of values; `at` is the offset of the next byte."""
 
     def __init__(self, data: bytes | memoryview) -> None:
         self._data = data
         self.at = 0
 
     def struct(self, depth: int = _DEPTH, last: int | None = None) -> Struct:
-        """Read a struct; with `last`, stop behind that field. Raises ThriftError."""
+        """Read a struct; with `last`, stop after that field. Raises ThriftError."""
         if not depth:
             raise ThriftError("structs are nested too deeply")
         fields: Struct = {}
@@ -61,7 +61,7 @@ class CompactReader:
         head = self._byte()
         kind, size = head & 15, head >> 4
         size = self._varint() if size == 15 else size
-        if size > len(self._data) - self.at:  # every value takes a byte at least
+        if size > len(self._data) - self.at:  # every value takes at least one byte
             raise ThriftError("a list is longer than the bytes")
         return [self._value(kind, depth - 1) for _ in range(size)]
 

@@ -1,4 +1,4 @@
-"""Evidence about demonstrators: what each one's episodes come to, beside what the median person does."""
+"""Statistics of demonstrators: measures of each person's episodes, with the median person as reference."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from statistics import median
 from .episode_stats import EpisodeStats
 
 FEWEST_PEOPLE = 3
-"""So many must have played a task before its median says anything."""
+"""Fewest people that must have played a task for its median to be used."""
 
 TOLERANCE = 1.6
-"""A gold episode is passed in at most so many times the expert's steps."""
+"""A gold episode is passed in at most this multiple of the expert's steps."""
 
 
 @dataclass(frozen=True)
 class MedianStats:
-    """What the median person does: (measure, task) → value; `outcomes`: (task, seed) → person → success."""
+    """The median person's measures, (measure, task) → value; `outcomes`: (task, seed) → person → success."""
 
     values: Mapping[tuple[str, str], float] = field(default_factory=dict)
     outcomes: Mapping[tuple[str, int], Mapping[str, bool]] = field(default_factory=dict)
@@ -26,13 +26,14 @@ class MedianStats:
 
 @dataclass(frozen=True)
 class DemonstratorStats:
-    """What one person's episodes come to.
+    """Statistics of one person's episodes.
 
-    `successes` are of the `rated` episodes, whose success is known.
-    `gold_passed` of `gold` episodes of known length were solved in time; on `repeats` seeds that others
-    played too, `agreed` ended as for most of them. `own` holds the person's measures (those of MEASURES that
-    are known), `usual` the median person's on the same tasks, as often as this person played each.
-    `beside_expert` solved episodes are behind `own["length"]`; `length_low` is its 95 % interval's lower end.
+    `rated` counts the episodes whose success is known, `successes` those that succeeded. `gold` counts the
+    rated gold episodes, `gold_passed` those that were solved in time. `repeats` counts the episodes on seeds
+    that other people played too, `agreed` those that ended as most of the others' did. `own` holds the
+    person's measures (those of MEASURES that are known), `usual` the median person's on the same tasks,
+    weighted by how often this person played each. `own["length"]` is estimated from `beside_expert` solved
+    episodes; `length_low` is the lower end of its 95 % interval.
     """
 
     person: str
@@ -50,34 +51,42 @@ class DemonstratorStats:
 
 
 def usual(rows: Iterable[EpisodeStats], tolerance: float = TOLERANCE) -> MedianStats:
-    """Say what the median person does, in every task that at least three people played; in any order."""
-    rows = [one for one in rows if one.role != "practice"]
+    """Compute the median person's measures for every task that at least three people played.
+
+    The order of the rows does not matter.
+    """
+    rows = [row for row in rows if row.role != "practice"]
     outcomes: dict[tuple[str, int], dict[str, bool]] = {}
-    for one in rows:
-        if one.success is not None:
-            seed = outcomes.setdefault((one.task, one.seed), {})
-            seed[one.person] = seed.get(one.person, True) and one.success
+    for row in rows:
+        if row.success is not None:
+            by_person = outcomes.setdefault((row.task, row.seed), {})
+            by_person[row.person] = by_person.get(row.person, True) and row.success
     values = {}
-    for task, theirs in _grouped(rows, lambda one: one.task).items():
-        people = [_measured(mine, tolerance) for mine in _grouped(theirs, lambda one: one.person).values()]
+    for task, task_rows in _grouped(rows, lambda row: row.task).items():
+        people = [
+            _measured(person_rows, tolerance)
+            for person_rows in _grouped(task_rows, lambda row: row.person).values()
+        ]
         for measure in MEASURES:
-            known = [one[measure] for one in people if measure in one]
-            if len(known) >= FEWEST_PEOPLE:
-                values[measure, task] = median(known)
-    return MedianStats(values, {seed: who for seed, who in outcomes.items() if len(who) > 1})
+            person_values = [measures[measure] for measures in people if measure in measures]
+            if len(person_values) >= FEWEST_PEOPLE:
+                values[measure, task] = median(person_values)
+    return MedianStats(
+        values, {seed: by_person for seed, by_person in outcomes.items() if len(by_person) > 1}
+    )
 
 
 def evidence(
     rows: Iterable[EpisodeStats], crowd: MedianStats | None = None, tolerance: float = TOLERANCE
 ) -> dict[str, DemonstratorStats]:
-    """Gather the evidence for each person of the rows, beside a crowd (if not given, the rows' own).
+    """Compute the statistics of each person in the rows, with `crowd` (default: the rows' own) as reference.
 
     Practice does not count. The order of the rows does not matter.
     """
-    rows = [one for one in rows if one.role != "practice"]
-    beside = usual(rows, tolerance) if crowd is None else crowd
-    people = _grouped(rows, lambda one: one.person)
-    return {person: _gathered(person, people[person], beside, tolerance) for person in sorted(people)}
+    rows = [row for row in rows if row.role != "practice"]
+    reference = usual(rows, tolerance) if crowd is None else crowd
+    people = _grouped(rows, lambda row: row.person)
+    return {person: _person_stats(person, people[person], reference, tolerance) for person in sorted(people)}
 
 
 def _shares(name: str) -> Callable[[Sequence[EpisodeStats], float], float | None]:
@@ -90,15 +99,15 @@ def _shares(name: str) -> Callable[[Sequence[EpisodeStats], float], float | None
 
 def _medians(name: str) -> Callable[[Sequence[EpisodeStats], float], float | None]:
     def middle(rows: Sequence[EpisodeStats], _: float) -> float | None:
-        known = [getattr(one, name) for one in rows if getattr(one, name) is not None]
-        return median(known) if known else None
+        values = [getattr(row, name) for row in rows if getattr(row, name) is not None]
+        return median(values) if values else None
 
     return middle
 
 
 def _hidden(rows: Sequence[EpisodeStats], _: float) -> float:
-    """Return the share of the time that the page was hidden, an episode's at most all of it."""
-    shares = (min(1.0, one.hidden_ms / max(1.0, one.seconds * 1000 + one.hidden_ms)) for one in rows)
+    """Return the mean share of time that the page was hidden, capped at 1 per episode."""
+    shares = (min(1.0, row.hidden_ms / max(1.0, row.seconds * 1000 + row.hidden_ms)) for row in rows)
     return math.fsum(shares) / len(rows)
 
 
@@ -115,7 +124,7 @@ def _length(rows: Sequence[EpisodeStats], _: float) -> float | None:
 MEASURES: Mapping[str, Callable[[Sequence[EpisodeStats], float], float | None]] = {
     "success": _shares("success"),
     "gold": _gold,
-    "length": _length,  # steps over the expert's, the geometric mean of solved episodes
+    "length": _length,  # steps / expert's steps, geometric mean over solved episodes
     "reaction_ms": _medians("reaction_ms"),
     "fast_share": _shares("fast_share"),
     "idle_share": _shares("idle_share"),
@@ -123,20 +132,20 @@ MEASURES: Mapping[str, Callable[[Sequence[EpisodeStats], float], float | None]] 
     "hidden_share": _hidden,
     "lag_ms": _medians("lag_ms"),
 }
-"""What is measured of a person's episodes: name → (rows, tolerance) → value, None where it is not known."""
+"""Measures of a person's episodes: name → (rows, tolerance) → value, None where it is unknown."""
 
 
 def _measured(rows: Sequence[EpisodeStats], tolerance: float) -> dict[str, float]:
-    found = {name: measure(rows, tolerance) for name, measure in MEASURES.items()}
-    return {name: value for name, value in found.items() if value is not None}
+    measures = {name: measure(rows, tolerance) for name, measure in MEASURES.items()}
+    return {name: value for name, value in measures.items() if value is not None}
 
 
-def _gathered(
+def _person_stats(
     person: str, rows: Sequence[EpisodeStats], crowd: MedianStats, tolerance: float
 ) -> DemonstratorStats:
     gold = _gold_passed(rows, tolerance)
     rated = [row.success for row in rows if row.success is not None]
-    same = [agrees for one in rows if (agrees := _agrees(one, crowd)) is not None]
+    agreements = [agrees for row in rows if (agrees := _agrees(row, crowd)) is not None]
     return DemonstratorStats(
         person=person,
         episodes=len(rows),
@@ -144,8 +153,8 @@ def _gathered(
         successes=sum(rated),
         gold=len(gold),
         gold_passed=sum(gold),
-        repeats=len(same),
-        agreed=sum(same),
+        repeats=len(agreements),
+        agreed=sum(agreements),
         beside_expert=len(_log_lengths(rows)),
         length_low=_length_low(rows),
         own=_measured(rows, tolerance),
@@ -154,18 +163,18 @@ def _gathered(
 
 
 def _expected(rows: Sequence[EpisodeStats], crowd: MedianStats) -> dict[str, float]:
-    """Say what the median person would come to on the same tasks, played as often."""
+    """Return the median person's measures on the same tasks, weighted by how often each was played."""
     expected = {}
     for measure in MEASURES:
-        counted = [one for one in rows if measure != "gold" or one.role == "gold"]
-        known = [value for one in counted if (value := crowd.values.get((measure, one.task))) is not None]
-        if known:
-            expected[measure] = math.fsum(known) / len(known)
+        counted = [row for row in rows if measure != "gold" or row.role == "gold"]
+        values = [value for row in counted if (value := crowd.values.get((measure, row.task))) is not None]
+        if values:
+            expected[measure] = math.fsum(values) / len(values)
     return expected
 
 
 def _gold_passed(rows: Sequence[EpisodeStats], tolerance: float) -> list[bool]:
-    """Say of each gold episode whose success is known whether it was solved in time."""
+    """Return, for each gold episode whose success is known, whether it was solved in time."""
     return [
         row.success and (row.expert_steps is None or row.steps <= tolerance * row.expert_steps)
         for row in rows
@@ -173,38 +182,38 @@ def _gold_passed(rows: Sequence[EpisodeStats], tolerance: float) -> list[bool]:
     ]
 
 
-def _agrees(one: EpisodeStats, crowd: MedianStats) -> bool | None:
-    """Say whether an episode ended as for most of the others on its seed.
+def _agrees(row: EpisodeStats, crowd: MedianStats) -> bool | None:
+    """Return whether an episode's success is that of the majority of other people on its seed.
 
-    Returns None without others, for a tie, and where success is not known.
+    Returns None without other people, for a tie, and where success is not known.
     """
-    seed = crowd.outcomes.get((one.task, one.seed), {})
-    others = [success for who, success in seed.items() if who != one.person]
-    if one.success is None or 2 * sum(others) == len(others):
+    by_person = crowd.outcomes.get((row.task, row.seed), {})
+    outcomes = [success for person, success in by_person.items() if person != row.person]
+    if row.success is None or 2 * sum(outcomes) == len(outcomes):
         return None
-    return one.success == (2 * sum(others) > len(others))
+    return row.success == (2 * sum(outcomes) > len(outcomes))
 
 
 def _length_low(rows: Sequence[EpisodeStats]) -> float | None:
     """Return the lower end of the mean log length's t interval; None below four solved episodes."""
-    from scipy import stats  # here: it takes most of a second
+    from scipy import stats  # lazy import: takes most of a second
 
     logs = _log_lengths(rows)
     if len(logs) < 4:
         return None
     mean = math.fsum(logs) / len(logs)
-    spread = math.sqrt(math.fsum((one - mean) ** 2 for one in logs) / (len(logs) - 1) / len(logs))
+    spread = math.sqrt(math.fsum((log - mean) ** 2 for log in logs) / (len(logs) - 1) / len(logs))
     return math.exp(mean - float(stats.t.ppf(0.975, len(logs) - 1)) * spread)
 
 
 def _log_lengths(rows: Sequence[EpisodeStats]) -> list[float]:
-    return [math.log(one.steps / one.expert_steps) for one in rows if one.success and one.expert_steps]
+    return [math.log(row.steps / row.expert_steps) for row in rows if row.success and row.expert_steps]
 
 
 def _grouped(
     rows: Iterable[EpisodeStats], key: Callable[[EpisodeStats], str]
 ) -> dict[str, list[EpisodeStats]]:
     groups: dict[str, list[EpisodeStats]] = {}
-    for one in rows:
-        groups.setdefault(key(one), []).append(one)
+    for row in rows:
+        groups.setdefault(key(row), []).append(row)
     return groups

@@ -1,4 +1,4 @@
-"""How somebody played one episode: measured once it has ended, while a study runs or later from a store."""
+"""Per-episode behavior statistics: computed when an episode ends in a study, or later from a store."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from ..trajectory import CONTROLLERS, Trajectory
 from .expert_lengths import expert_steps
 
 FAST_MS = 100
-"""Nobody reacts to what is seen in less (Luce, "Response Times", 1986)."""
+"""Lower bound of human reaction time, in ms (Luce, "Response Times", 1986)."""
 
 IDLE_MS = 10_000
-"""A pause that is longer is idleness, where a task waits for a key."""
+"""A longer pause, in ms, counts as idle, in tasks that wait for a key."""
 
 PEOPLE = ("person", "simulated")
-"""Kinds of trajectories that demonstrators made."""
+"""Trajectory kinds that count as demonstrators."""
 
-_BESIDE_EXPERT = 30  # solved episodes of a person that are set beside the expert's
+_MOST_COMPARED = 30  # most solved episodes per person that are compared with the expert's
 
 
 @dataclass(frozen=True, slots=True)
 class EpisodeStats:
-    """One episode, as the ledger's table `conduct` keeps it.
+    """One episode, as a row of the study database's table `conduct`.
 
-    `success` is None where no rule says what a success is; the tasks of a study have one.
-    `expert_steps` is what the expert needs on this seed. `reaction_ms` is the median time from a picture to
-    the key that answered it and `fast_share` the share of keys that came within FAST_MS; in real time, where
-    nothing waits for a key, there are none. `idle_share` is the share of the time that went in pauses longer
-    than IDLE_MS; in real time the share of steps without a key. `repeat_share` is the share of actions that
-    are the one before again. `hidden_ms` is how long the page was hidden, `lag_ms` the median time from a key
-    to its picture: only the page knows these.
+    `success` is None in a task without a success rule; the tasks of a study have one. `expert_steps` is the
+    expert's number of steps on this seed. `reaction_ms` is the median time from a frame to the key press that
+    answered it; `fast_share` is the share of key presses within FAST_MS. Both are defined only for tasks that
+    wait for a key (in real time: None and 0). `idle_share` is the share of time in pauses longer than
+    IDLE_MS; in real time, the share of steps without a key. `repeat_share` is the share of actions equal to
+    the one before. `hidden_ms` is the time that the page was hidden, `lag_ms` the median time from a key
+    press to its frame; both are reported by the page.
     """
 
     episode: str
@@ -63,12 +63,12 @@ def conduct_of(
     hidden_ms: float = 0.0,
     lag_ms: float | None = None,
 ) -> EpisodeStats:
-    """Measure one episode; what only the page or the study knows is handed in."""
+    """Compute the statistics of one episode; values that only the page or the study knows are arguments."""
     times, actions = trajectory.times_ms, trajectory.actions
-    theirs = trajectory.controllers == CONTROLLERS.index("person")
+    by_person = trajectory.controllers == CONTROLLERS.index("person")
     gaps = np.diff(times, prepend=0)
     waits = task.fps is None
-    keys = gaps[theirs] if waits else gaps[:0]
+    keys = gaps[by_person] if waits else gaps[:0]
     return EpisodeStats(
         episode=trajectory.episode,
         person=trajectory.demonstrator,
@@ -89,31 +89,31 @@ def conduct_of(
 
 
 def conduct_in(store: Store, *, experts: bool = True, progress: Progress | None = None) -> list[EpisodeStats]:
-    """Measure every episode of a store that a demonstrator made, in the store's order.
+    """Compute the statistics of every demonstrator's episode in a store, in the store's order.
 
-    With `experts`, the expert plays the seeds of solved episodes too, at most thirty a person, where the
-    suite names one. `progress(n)` is called as episodes are read.
+    With `experts`, where the suite names an expert, it plays the seeds of solved episodes too, at most thirty
+    per person. `progress(n)` is called as episodes are read.
     """
     rows = []
-    for one in store.trajectories(kinds=PEOPLE):
-        rows.append(conduct_of(one, store.suite[one.task]))
+    for trajectory in store.trajectories(kinds=PEOPLE):
+        rows.append(conduct_of(trajectory, store.suite[trajectory.task]))
         if progress:
             progress(1)
     if not experts:
         return rows
-    needed = expert_steps(store.suite, _beside_expert(rows))
-    return [replace(one, expert_steps=needed.get((one.task, one.seed))) for one in rows]
+    needed = expert_steps(store.suite, _seeds_to_compare(rows))
+    return [replace(row, expert_steps=needed.get((row.task, row.seed))) for row in rows]
 
 
-def _beside_expert(rows: Iterable[EpisodeStats]) -> dict[str, list[int]]:
-    """Choose each person's first solved seeds (the lowest), so that the choice is one of the data alone."""
+def _seeds_to_compare(rows: Iterable[EpisodeStats]) -> dict[str, list[int]]:
+    """Select each person's lowest solved seeds by task: a deterministic function of the data."""
     seeds: dict[str, set[int]] = {}
     count: dict[str, int] = {}
-    for one in sorted(rows, key=lambda one: (one.person, one.task, one.seed)):
-        if one.success and count.get(one.person, 0) < _BESIDE_EXPERT:
-            count[one.person] = count.get(one.person, 0) + 1
-            seeds.setdefault(one.task, set()).add(one.seed)
-    return {task: sorted(some) for task, some in seeds.items()}
+    for row in sorted(rows, key=lambda row: (row.person, row.task, row.seed)):
+        if row.success and count.get(row.person, 0) < _MOST_COMPARED:
+            count[row.person] = count.get(row.person, 0) + 1
+            seeds.setdefault(row.task, set()).add(row.seed)
+    return {task: sorted(task_seeds) for task, task_seeds in seeds.items()}
 
 
 def _long_pauses(gaps: np.ndarray) -> float:
@@ -122,7 +122,7 @@ def _long_pauses(gaps: np.ndarray) -> float:
 
 
 def _without_key(actions: np.ndarray, task: Task) -> float:
-    """Return the share of steps with the idle action; a task need not have one."""
+    """Return the share of steps with the idle action; 0 in a task without one."""
     if task.idle is None:
         return 0.0
     idle = np.asarray(task.idle, float).ravel()

@@ -1,4 +1,4 @@
-"""How many steps the expert needs on given seeds: what a person's length is set beside."""
+"""Number of steps the expert needs on given seeds: the reference for a person's episode lengths."""
 
 from __future__ import annotations
 
@@ -16,31 +16,34 @@ _EXPERT = SimulatedDemonstrator("expert", PROFILES["expert"])
 
 
 def expert_steps(suite: Suite, seeds: Mapping[str, Sequence[int]]) -> dict[tuple[str, int], int]:
-    """Say how many steps the expert needs: (task id, seed) → steps, for the seeds of each task.
+    """Return the number of steps the expert needs: (task id, seed) → steps, for the seeds of each task.
 
-    A task without an expert, one that would act and is not trusted, and a seed that the expert does not
-    solve, are left out.
+    Left out are tasks without an expert, tasks whose code is not trusted, and seeds that the expert does not
+    solve.
     """
-    found: dict[tuple[str, int], int] = {}
-    for task, wanted in seeds.items():
-        if suite[task].expert is None or not wanted:
+    steps: dict[tuple[str, int], int] = {}
+    for task, task_seeds in seeds.items():
+        if suite[task].expert is None or not task_seeds:
             continue
         try:
             environment = TaskEnv(suite[task])
         except Untrusted:
             continue
         try:
-            found |= {(task, one.seed): len(one) for one in _solved(environment, wanted, suite.name)}
+            steps |= {
+                (task, trajectory.seed): len(trajectory)
+                for trajectory in _solved_trajectories(environment, task_seeds, suite.name)
+            }
         finally:
             environment.close()
-    return found
+    return steps
 
 
-def _solved(environment: TaskEnv, seeds: Sequence[int], suite: str) -> list[Trajectory]:
+def _solved_trajectories(environment: TaskEnv, seeds: Sequence[int], suite: str) -> list[Trajectory]:
     if plays_grid(environment.task):
-        played = play_grid(environment, [_EXPERT], seeds, suite, "")
+        trajectories = play_grid(environment, [_EXPERT], seeds, suite, "")
     else:
         player = SimulatedPlayer(_EXPERT, environment)
-        tries = [play(player, environment, seed, suite) for seed in seeds]
-        played = [one[0] for one in tries if one is not None]
-    return [one for one in played if one.success]
+        attempts = [play(player, environment, seed, suite) for seed in seeds]
+        trajectories = [attempt[0] for attempt in attempts if attempt is not None]
+    return [trajectory for trajectory in trajectories if trajectory.success]

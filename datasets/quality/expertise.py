@@ -1,13 +1,14 @@
-"""Expertise of demonstrators: which share of what each one does answers what is seen, as others answer it.
+"""Expertise of demonstrators: the share of each person's actions that respond to the observation.
 
-A step's action either answers what is seen, as a policy that learned from other people would, or follows the
-person's own habit (their share of each action, whatever is seen). Expertise is the share of the former: a
-mixture, one number a person whatever the state. After ILEED (Beliaev et al., ICML 2022, arXiv:2202.01288),
-whose second part is uniform; with a policy that is sure of itself the share is Cohen's kappa (1960).
+Mixture model of a step's action: it is drawn either from a policy trained on the other people, given the
+observation, or from the person's marginal action distribution. Expertise is the weight of the first
+component, one number per person, independent of the state. After ILEED (Beliaev et al., ICML 2022,
+arXiv:2202.01288), whose second component is uniform; for a deterministic policy the share is Cohen's kappa
+(1960).
 
-What is covered: wrong keys, random keys, one key held, another task played than the one that was asked for.
-What is not: giving up (what was done before it may be perfect), and what most people do wrong. Rewards and
-outcomes are not looked at. Where half of the crowd or more does not care, the crowd cannot tell.
+Covers: wrong keys, random keys, one key held, another task played than the instructed one. Does not cover:
+giving up (the steps before it may be perfect), and errors that most people make. Rewards and outcomes are not
+used. People cannot be told apart where half of the crowd or more ignores the task.
 """
 
 from __future__ import annotations
@@ -18,23 +19,23 @@ from dataclasses import dataclass
 import numpy as np
 
 FEWEST_PEOPLE = 4
-"""With fewer, nobody can say who of them is the odd one out."""
+"""Fewest people for an estimate: with fewer, the outlier cannot be identified."""
 
 TELLING = 0.2
-"""When the median person's share is lower, the policies have learned too little to judge anyone."""
+"""Lowest usable median share: below it, the policies have learned too little to judge by."""
 
 LEFT_OUT = 0.1
-"""Who weighs less is left out: their steps would fill batches and teach nothing."""
+"""Lowest weight that is used: below it, steps would fill batches and teach nothing."""
 
-_PRIOR_EPISODES = 2.0  # the median person's share counts like so many episodes of one's own
+_PRIOR_EPISODES = 2.0  # weight of the median person's share in the prior, in episodes
 
 
 @dataclass(frozen=True)
 class ExpertiseEstimate:
-    """One person's share, the upper end of its 95 % interval, and what it rests on.
+    """One person's share, the upper end of its 95 % interval, and the data behind it.
 
-    `usual` is the median person's share; `weight` in [0, 1] the square of `high` over it (what noisy actions
-    tell shrinks with the square of their signal), 0 below LEFT_OUT.
+    `usual` is the median person's share. `weight` in [0, 1] is the square of `high` / `usual` (the
+    information in noisy actions falls with the square of their signal), 0 below LEFT_OUT.
     """
 
     share: float
@@ -52,24 +53,29 @@ class ExpertiseEstimate:
 
 
 def expertise(ratios: Mapping[str, Sequence[np.ndarray]]) -> dict[str, ExpertiseEstimate]:
-    """Estimate everyone's expertise; nobody's with fewer than four people.
+    """Estimate the expertise of all people; return {} for fewer than four people.
 
-    `ratios` map a person to an array `[T]` an episode: log of how likely each action is as an answer to what
-    is seen, over how likely it is by the person's habit. Their order does not matter. Steps of an episode
-    hang together, so the interval (of a beta posterior whose prior is the median person's share) counts
-    episodes; weights go by its upper end, so a few bad episodes condemn nobody.
+    `ratios` map a person to one array `[T]` per episode: log-likelihood ratio of each action, policy given
+    the observation over the person's marginal. The order of episodes does not matter. Steps of one episode
+    are correlated, so the interval (of a beta posterior whose prior is the median person's share) counts
+    episodes. Weights use its upper end, so a few bad episodes do not exclude a person.
     """
-    steps = {who: np.sort(np.concatenate(some)) for who, some in ratios.items() if len(some)}
-    if len(steps) < FEWEST_PEOPLE:
+    person_steps = {
+        person: np.sort(np.concatenate(episodes)) for person, episodes in ratios.items() if len(episodes)
+    }
+    if len(person_steps) < FEWEST_PEOPLE:
         return {}
-    likeliest = {who: _likeliest(one) for who, one in steps.items()}
+    likeliest = {person: _most_likely_share(steps) for person, steps in person_steps.items()}
     usual = float(np.median(list(likeliest.values())))
-    return {who: _drawn_in(likeliest[who], usual, len(ratios[who]), len(steps[who])) for who in sorted(steps)}
+    return {
+        person: _shrunk_estimate(likeliest[person], usual, len(ratios[person]), len(person_steps[person]))
+        for person in sorted(person_steps)
+    }
 
 
-def _likeliest(steps: np.ndarray) -> float:
-    """Find the share that makes the steps likeliest; in it their likelihood has one peak."""
-    from scipy import optimize  # here: it takes half a second
+def _most_likely_share(steps: np.ndarray) -> float:
+    """Return the maximum-likelihood share; the likelihood is unimodal in it."""
+    from scipy import optimize  # lazy import: takes half a second
 
     def unlikeliness(share: float) -> float:
         return -float(np.logaddexp(steps + np.log(share), np.log1p(-share)).mean())
@@ -77,11 +83,11 @@ def _likeliest(steps: np.ndarray) -> float:
     return float(optimize.minimize_scalar(unlikeliness, bounds=(1e-6, 1 - 1e-6), method="bounded").x)
 
 
-def _drawn_in(share: float, usual: float, episodes: int, steps: int) -> ExpertiseEstimate:
-    """Draw a share towards the median person's, the more so the fewer episodes there are."""
-    from scipy import stats  # here: it takes most of a second
+def _shrunk_estimate(share: float, usual: float, episodes: int, steps: int) -> ExpertiseEstimate:
+    """Shrink a share towards the median person's, more strongly the fewer episodes there are."""
+    from scipy import stats  # lazy import: takes most of a second
 
     total = episodes + _PRIOR_EPISODES
-    drawn = (episodes * share + _PRIOR_EPISODES * min(0.95, usual)) / total
-    high = float(stats.beta.ppf(0.95, drawn * total, (1 - drawn) * total))
-    return ExpertiseEstimate(drawn, high, usual, episodes, steps)
+    mean = (episodes * share + _PRIOR_EPISODES * min(0.95, usual)) / total
+    high = float(stats.beta.ppf(0.95, mean * total, (1 - mean) * total))
+    return ExpertiseEstimate(mean, high, usual, episodes, steps)

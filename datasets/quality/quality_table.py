@@ -1,4 +1,4 @@
-"""What `tutelage quality` shows of a store: everyone's evidence and what speaks against them."""
+"""The table of `tutelage quality`: each demonstrator's statistics and the findings against them."""
 
 from __future__ import annotations
 
@@ -21,42 +21,42 @@ _SHOWN = 60
 
 @dataclass(frozen=True)
 class QualityTable:
-    """Everyone's evidence and verdict, those against whom most speaks first."""
+    """Statistics and verdict of each demonstrator, those with the most findings against them first."""
 
     people: Sequence[tuple[DemonstratorStats, Verdict]]
 
     def to_list(self) -> list[dict[str, Any]]:
-        """Return plain data, ready for JSON: one object a person; `successes` null where none is known."""
+        """Return plain data, ready for JSON: one object per person; `successes` is null where unknown."""
         return [
             {
                 **dataclasses.asdict(evidence),
                 "successes": evidence.successes if evidence.rated else None,
                 "score": verdict.score,
-                "findings": _plain(verdict),
+                "findings": _finding_dicts(verdict),
             }
             for evidence, verdict in self.people
         ]
 
     def __rich__(self) -> FoldedTable:
         names = [Column(name) for name in ("person", "episodes", "success", "length", "ms", "score")]
-        left = f"and {len(self.people) - _SHOWN:,} more; " if len(self.people) > _SHOWN else ""
+        more = f"and {len(self.people) - _SHOWN:,} more; " if len(self.people) > _SHOWN else ""
         table = FoldedTable(
             [*names, Column("what speaks against them", words=True)],
-            caption=f"{left}length: steps over the expert's; ms: from a picture to its key, the median",
+            caption=f"{more}length: steps over the expert's; ms: from a picture to its key, the median",
         )
-        for one, said in self.people[:_SHOWN]:
-            reasons = "; ".join(said.reasons) or "nothing"
+        for stats, verdict in self.people[:_SHOWN]:
+            reasons = "; ".join(verdict.reasons) or "nothing"
             table.add_row(
-                *(one.person, f"{one.episodes:,}", *_cells(one), number_text(said.score, ".2f")),
+                *(stats.person, f"{stats.episodes:,}", *_cells(stats), number_text(verdict.score, ".2f")),
                 printable(reasons),
             )
         return table
 
 
 def view(store: Store, *, experts: bool = True, progress: Progress | None = None) -> QualityTable:
-    """Judge everyone in a store by what they did; `experts` as in `conduct_in`."""
+    """Judge every demonstrator in a store by their episodes; `experts` as in `conduct_in`."""
     gathered = evidence(conduct_in(store, experts=experts, progress=progress))
-    people = [(one, quality(one)) for one in gathered.values()]
+    people = [(stats, quality(stats)) for stats in gathered.values()]
     return QualityTable(
         sorted(people, key=lambda pair: (-len(pair[1].reasons), _rank(pair[1]), pair[0].person))
     )
@@ -66,14 +66,14 @@ def _rank(verdict: Verdict) -> float:
     return math.inf if verdict.score is None else verdict.score
 
 
-def _cells(one: DemonstratorStats) -> tuple[str, str, str]:
-    length, reaction = one.own.get("length"), one.own.get("reaction_ms")
+def _cells(stats: DemonstratorStats) -> tuple[str, str, str]:
+    length, reaction = stats.own.get("length"), stats.own.get("reaction_ms")
     return (
-        number_text(one.successes / one.rated if one.rated else None, ".0%"),
+        number_text(stats.successes / stats.rated if stats.rated else None, ".0%"),
         "" if length is None else f"{length:.1f}",
         "" if reaction is None else f"{reaction:,.0f}",
     )
 
 
-def _plain(said: Verdict) -> list[dict[str, Any]]:
-    return [dataclasses.asdict(one) for one in said.findings]
+def _finding_dicts(verdict: Verdict) -> list[dict[str, Any]]:
+    return [dataclasses.asdict(finding) for finding in verdict.findings]

@@ -1,9 +1,8 @@
-"""What speaks for and against one demonstrator: evidence from their episodes, and a verdict with its reasons.
+"""Quality verdict on one demonstrator: findings from their episodes, each with its reason.
 
-What is covered: what came of their episodes, how long these took, how keys came, all beside what the median
-person does on the same tasks. What is not: whether they are who they say, whether a machine plays for them
-that waits as people wait, and what they would do on other tasks. Whatever has a say in a verdict is judged by
-the end of an interval that is kinder to the person, so a few bad episodes condemn nobody.
+Covers: outcomes, lengths and timing of key presses, compared with the median person on the same tasks. Does
+not cover: identity, bots that imitate human timing, and performance on other tasks. Every test uses the end
+of a confidence interval that favors the person, so a few bad episodes do not exclude anyone.
 """
 
 from __future__ import annotations
@@ -18,15 +17,15 @@ from ...errors import TutelageError
 from .demonstrator_stats import DemonstratorStats
 
 FEW = 3
-"""So many episodes condemn nobody, whatever is asked for."""
+"""Up to this number of episodes, no requirement counts as missed."""
 
-_CLEARLY = 0.8  # of the median person's share: who stays surely below it is worth a word
-_PRIOR_EPISODES = 4  # what the crowd does counts like so many episodes of one's own
+_CLEARLY = 0.8  # fraction of the median person's share; surely below it is a finding
+_PRIOR_EPISODES = 4  # weight of the crowd's share in the prior, in episodes
 
 
 @dataclass(frozen=True)
 class QualityThresholds:
-    """What a study asks for once `after` episodes are done."""
+    """Requirements of a study, checked after `after` episodes."""
 
     after: int = 5
     success: float = 0.0
@@ -45,7 +44,7 @@ NOTHING_REQUIRED = QualityThresholds()
 
 @dataclass(frozen=True)
 class QualityFinding:
-    """One sentence about a person, and whether it speaks against them."""
+    """One sentence about a person, and whether it counts against them."""
 
     measure: str
     sentence: str
@@ -54,12 +53,12 @@ class QualityFinding:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the evidence comes to.
+    """The judgment of one demonstrator.
 
-    `score` in [0, 1] is the share solved (and of gold passed), drawn towards the median person's while there
-    are few episodes: it informs, and nothing is paid by it; None where no episode's success is known. `met`
-    says whether the requirement is met, and is None until there are enough such episodes. `findings` say
-    everything in sentences, `reasons` what speaks against the person.
+    `score` in [0, 1] is the share of solved episodes (and of passed gold episodes), shrunk towards the median
+    person's while there are few episodes; None where no episode's success is known. It is informative only:
+    payment does not depend on it. `met` is whether the requirements are met, None until there are enough
+    rated episodes. `findings` are all sentences, `reasons` those that count against the person.
     """
 
     person: str
@@ -69,29 +68,29 @@ class Verdict:
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        return tuple(one.sentence for one in self.findings if one.against)
+        return tuple(finding.sentence for finding in self.findings if finding.against)
 
 
-def quality(one: DemonstratorStats, required: QualityThresholds = NOTHING_REQUIRED) -> Verdict:
-    """Judge a person by the evidence; a requirement is missed only when that is beyond chance.
+def quality(stats: DemonstratorStats, required: QualityThresholds = NOTHING_REQUIRED) -> Verdict:
+    """Judge a person by their statistics; a requirement is missed only when that is significant.
 
-    That is: when, after `required.after` episodes, the upper end of Wilson's 95 % interval is below what is
-    asked for.
+    That is: when, after `required.after` rated episodes, the upper end of Wilson's 95 % interval is below the
+    required share.
     """
     shares = [
-        (one.successes, one.rated, required.success, one.usual.get("success")),
-        (one.gold_passed, one.gold, required.gold, one.usual.get("gold")),
+        (stats.successes, stats.rated, required.success, stats.usual.get("success")),
+        (stats.gold_passed, stats.gold, required.gold, stats.usual.get("gold")),
     ]
     shares = [share for share in shares if share[1]]
-    score = math.fsum(_shrunk(done, of, like) for done, of, _, like in shares) / max(1, len(shares))
-    missed = [_surely_below(done, of, asked) for done, of, asked, _ in shares]
-    findings = [finding for find in _FINDINGS if (finding := find(one)) is not None]
-    is_enough = one.rated >= required.after
+    score = math.fsum(_posterior_mean(count, of, like) for count, of, _, like in shares) / max(1, len(shares))
+    missed = [_surely_below(count, of, requirement) for count, of, requirement, _ in shares]
+    findings = [finding for find in _FINDINGS if (finding := find(stats)) is not None]
+    is_enough = stats.rated >= required.after
     if is_enough:
         short = zip(missed, shares, ("success", "gold"), strict=False)
-        findings[:0] = [_short(name, *share[:3]) for miss, share, name in short if miss]
+        findings[:0] = [_missed_finding(name, *share[:3]) for miss, share, name in short if miss]
     met = not any(missed) if is_enough else None
-    return Verdict(one.person, score if shares else None, met, tuple(findings))
+    return Verdict(stats.person, score if shares else None, met, tuple(findings))
 
 
 def wilson(count: float, of: int) -> tuple[float, float]:
@@ -108,19 +107,21 @@ def _surely_below(count: float, of: int, share: float) -> bool:
     return of > FEW and wilson(count, of)[1] < share
 
 
-def _find_success(one: DemonstratorStats) -> QualityFinding | None:
-    if not one.rated:
+def _find_success(stats: DemonstratorStats) -> QualityFinding | None:
+    if not stats.rated:
         return None
-    solved = f"solves {_percent(one.successes / one.rated)} ({one.successes} of {one.rated})"
-    return _beside_median("success", solved, "solves", one.successes, one.rated, one.usual.get("success"))
+    solved = f"solves {_percent(stats.successes / stats.rated)} ({stats.successes} of {stats.rated})"
+    return _beside_median(
+        "success", solved, "solves", stats.successes, stats.rated, stats.usual.get("success")
+    )
 
 
-def _find_gold(one: DemonstratorStats) -> QualityFinding | None:
-    if not one.gold:
+def _find_gold(stats: DemonstratorStats) -> QualityFinding | None:
+    if not stats.gold:
         return None
-    share = _percent(one.gold_passed / one.gold)
-    passed = f"passes {share} of gold episodes ({one.gold_passed} of {one.gold})"
-    return _beside_median("gold", passed, "passes", one.gold_passed, one.gold, one.usual.get("gold"))
+    share = _percent(stats.gold_passed / stats.gold)
+    passed = f"passes {share} of gold episodes ({stats.gold_passed} of {stats.gold})"
+    return _beside_median("gold", passed, "passes", stats.gold_passed, stats.gold, stats.usual.get("gold"))
 
 
 def _beside_median(
@@ -132,69 +133,74 @@ def _beside_median(
     return QualityFinding(measure, f"{sentence} where the median person {verb} {_percent(like)}", against)
 
 
-def _find_agreement(one: DemonstratorStats) -> QualityFinding | None:
-    if not one.repeats:
+def _find_agreement(stats: DemonstratorStats) -> QualityFinding | None:
+    if not stats.repeats:
         return None
-    sentence = f"ends as most others on {one.agreed} of {counted(one.repeats, 'seed')} that they played too"
-    return QualityFinding("agreement", sentence, _surely_below(one.agreed, one.repeats, 0.5))
+    sentence = (
+        f"ends as most others on {stats.agreed} of {counted(stats.repeats, 'seed')} that they played too"
+    )
+    return QualityFinding("agreement", sentence, _surely_below(stats.agreed, stats.repeats, 0.5))
 
 
-def _find_length(one: DemonstratorStats) -> QualityFinding | None:
-    if "length" not in one.own:
+def _find_length(stats: DemonstratorStats) -> QualityFinding | None:
+    if "length" not in stats.own:
         return None
-    sentence = f"needs {one.own['length']:.1f} times the expert's steps"
-    if (like := one.usual.get("length")) is None:
+    sentence = f"needs {stats.own['length']:.1f} times the expert's steps"
+    if (like := stats.usual.get("length")) is None:
         return QualityFinding("length", sentence)
-    against = (one.length_low or 0.0) > 1.5 * like
+    against = (stats.length_low or 0.0) > 1.5 * like
     return QualityFinding("length", f"{sentence} where the median person needs {like:.1f} times", against)
 
 
-def _find_reaction(one: DemonstratorStats) -> QualityFinding | None:
-    if "reaction_ms" not in one.own:
+def _find_reaction(stats: DemonstratorStats) -> QualityFinding | None:
+    if "reaction_ms" not in stats.own:
         return None
-    sentence = f"answers a picture after {one.own['reaction_ms']:,.0f} ms"
-    if "reaction_ms" in one.usual:
-        sentence += f" where the median person takes {one.usual['reaction_ms']:,.0f} ms"
+    sentence = f"answers a picture after {stats.own['reaction_ms']:,.0f} ms"
+    if "reaction_ms" in stats.usual:
+        sentence += f" where the median person takes {stats.usual['reaction_ms']:,.0f} ms"
     return QualityFinding("reaction", sentence)
 
 
-def _find_fast(one: DemonstratorStats) -> QualityFinding | None:
-    return _mostly(one, "fast_share", "presses {} of the keys sooner than anyone can have seen the picture")
-
-
-def _find_idle(one: DemonstratorStats) -> QualityFinding | None:
-    return _mostly(one, "idle_share", "is idle {} of the time")
-
-
-def _find_repeats(one: DemonstratorStats) -> QualityFinding | None:
-    return _mostly(one, "repeat_share", "does in {} of the steps what they did in the one before")
-
-
-def _find_hidden(one: DemonstratorStats) -> QualityFinding | None:
-    return _mostly(one, "hidden_share", "had the page hidden {} of the time")
-
-
-def _mostly(one: DemonstratorStats, measure: str, sentence: str) -> QualityFinding | None:
-    """Report a share of each episode; it speaks against who surely does so mostly, and nearly always more.
-
-    Episodes are counted, not steps: those of one episode hang together. With few, no share is surely above
-    a half.
-    """
-    own, like = one.own.get(measure, 0.0), one.usual.get(measure, 0.0)
-    if not own:
-        return None
-    told = sentence.format(_percent(own))
-    told += f" where the median person does so {_percent(like)}" if measure in one.usual else ""
-    return QualityFinding(
-        measure, told, wilson(own * one.episodes, one.episodes)[0] > max(0.5, (1 + like) / 2)
+def _find_fast(stats: DemonstratorStats) -> QualityFinding | None:
+    return _share_finding(
+        stats, "fast_share", "presses {} of the keys sooner than anyone can have seen the picture"
     )
 
 
-def _find_lag(one: DemonstratorStats) -> QualityFinding | None:
-    """Report how long pictures take; a slow line is nobody's fault."""
-    if "lag_ms" not in one.own:
+def _find_idle(stats: DemonstratorStats) -> QualityFinding | None:
+    return _share_finding(stats, "idle_share", "is idle {} of the time")
+
+
+def _find_repeats(stats: DemonstratorStats) -> QualityFinding | None:
+    return _share_finding(stats, "repeat_share", "does in {} of the steps what they did in the one before")
+
+
+def _find_hidden(stats: DemonstratorStats) -> QualityFinding | None:
+    return _share_finding(stats, "hidden_share", "had the page hidden {} of the time")
+
+
+def _share_finding(stats: DemonstratorStats, measure: str, sentence: str) -> QualityFinding | None:
+    """Report a share per episode; it counts against the person when it is surely above a threshold.
+
+    The threshold is the larger of one half and halfway from the median person's share to 1. The interval
+    counts episodes, not steps, since steps of one episode are correlated. With few episodes, no share is
+    surely above one half.
+    """
+    share, like = stats.own.get(measure, 0.0), stats.usual.get(measure, 0.0)
+    if not share:
         return None
-    return QualityFinding("lag", f"waits {one.own['lag_ms']:,.0f} ms for a picture")
+    text = sentence.format(_percent(share))
+    text += f" where the median person does so {_percent(like)}" if measure in stats.usual else ""
+    return QualityFinding(
+        measure, text, wilson(share * stats.episodes, stats.episodes)[0] > max(0.5, (1 + like) / 2)
+    )
+
+
+def _find_lag(stats: DemonstratorStats) -> QualityFinding | None:
+    """Report the median latency of frames; it never counts against the person."""
+    if "lag_ms" not in stats.own:
+        return None
+    return QualityFinding("lag", f"waits {stats.own['lag_ms']:,.0f} ms for a picture")
 
 
 _FINDINGS: Sequence[Callable[[DemonstratorStats], QualityFinding | None]] = (
@@ -203,15 +209,15 @@ _FINDINGS: Sequence[Callable[[DemonstratorStats], QualityFinding | None]] = (
 )
 
 
-def _short(name: str, count: int, of: int, asked: float) -> QualityFinding:
-    what = "episodes" if name == "success" else "gold episodes"
+def _missed_finding(name: str, count: int, of: int, requirement: float) -> QualityFinding:
+    noun = "episodes" if name == "success" else "gold episodes"
     return QualityFinding(
-        name, f"{count} of {of} {what} are surely less than the {_percent(asked)} asked for", True
+        name, f"{count} of {of} {noun} are surely less than the {_percent(requirement)} asked for", True
     )
 
 
-def _shrunk(count: int, of: int, like: float | None) -> float:
-    """Return the mean of a beta posterior whose prior is what the median person does."""
+def _posterior_mean(count: int, of: int, like: float | None) -> float:
+    """Return the mean of a beta posterior whose prior mean is the median person's share."""
     return (count + _PRIOR_EPISODES * (0.5 if like is None else like)) / (of + _PRIOR_EPISODES)
 
 

@@ -1,4 +1,4 @@
-"""Who teaches how much: the weight of each demonstrator's episodes in training, with the reason."""
+"""Training weights: the weight of each demonstrator's episodes in the loss, with the reason."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SHOWN = 40
 
 @dataclass(frozen=True)
 class DemonstratorWeight:
-    """What one demonstrator's episodes weigh: `used` of `episodes` are learned from, each with `weight`."""
+    """Weight of one demonstrator's episodes: `used` of `episodes` enter training, each with `weight`."""
 
     demonstrator: str
     episodes: int
@@ -37,14 +37,14 @@ class DemonstratorWeight:
 def weigh(
     columns: Mapping[str, TaskArrays], weights: str, skilled: Mapping[str, ExpertiseEstimate] | None = None
 ) -> list[DemonstratorWeight]:
-    """Say what everyone's episodes weigh, by name; `weights` as in `episode_weights`."""
-    each = episode_weights(columns, weights, skilled)
-    names = sorted({who for one in columns.values() for who in one.demonstrator})
+    """Return each demonstrator's weight, sorted by name; `weights` as in `episode_weights`."""
+    per_episode = episode_weights(columns, weights, skilled)
+    names = sorted({name for arrays in columns.values() for name in arrays.demonstrator})
     rated = {task: column for task, column in columns.items() if column.task.success.is_known}
     success = _by_person({task: column.success for task, column in rated.items()}, rated)
-    weighed = _by_person(each, columns)
+    weighed = _by_person(per_episode, columns)
     judged = skilled or {}
-    return [_weight(who, success.get(who, []), weighed[who], weights, judged.get(who)) for who in names]
+    return [_weight(name, success.get(name, []), weighed[name], weights, judged.get(name)) for name in names]
 
 
 def episode_weights(
@@ -52,71 +52,73 @@ def episode_weights(
 ) -> dict[str, np.ndarray]:
     """Return the weight of each episode, task id → float64 `[E]`.
 
-    `weights`: "none" counts all alike, "outcome" successful ones only, "expertise" by who made them, "both".
-    Where nobody whose episodes count succeeded at a task, its failures count: they are the best there is. Of
-    a task without a success rule, all episodes count alike.
+    `weights`: "none" weighs all equally, "outcome" uses successful episodes only, "expertise" uses the
+    demonstrator's expertise weight, "both" combines the two. In a task without any weighted success, failures
+    are used, since there is nothing better. In a task without a success rule, outcomes are ignored.
     """
-    known = skilled or {}
-    found = {}
-    for task, one in columns.items():
-        each = np.array([known[who].weight if who in known else 1.0 for who in one.demonstrator])
-        if not each.any():
-            each[:] = 1.0
-        solved = each * one.success
-        by_outcome = weights in ("outcome", "both") and one.task.success.is_known and solved.any()
-        found[task] = solved if by_outcome else each
-    return found
+    estimates = skilled or {}
+    result = {}
+    for task, arrays in columns.items():
+        values = np.array(
+            [estimates[name].weight if name in estimates else 1.0 for name in arrays.demonstrator]
+        )
+        if not values.any():
+            values[:] = 1.0
+        solved = values * arrays.success
+        by_outcome = weights in ("outcome", "both") and arrays.task.success.is_known and solved.any()
+        result[task] = solved if by_outcome else values
+    return result
 
 
 def table(weights: Sequence[DemonstratorWeight]) -> FoldedTable:
-    """Lay the weights out as a table, those that weigh least first."""
+    """Return the weights as a table, the smallest first."""
     names = [Column(name) for name in ("person", "episodes", "success", "expertise", "weight")]
     more = f"and {len(weights) - _SHOWN:,} more" if len(weights) > _SHOWN else ""
     columns = [*names, Column("reason", words=True)]
-    shown = FoldedTable(columns, title="who teaches how much", caption=more)
-    for one in sorted(weights, key=lambda one: (one.weight, one.demonstrator))[:_SHOWN]:
-        skill = "–" if one.expertise is None else f"{one.expertise:.2f}"
-        rate = "–" if one.success is None else f"{one.success:.0%}"
-        cells = f"{one.episodes:,}", rate, skill, f"{one.weight:.2f}"
-        shown.add_row(one.demonstrator, *cells, one.reason)
-    return shown
+    folded = FoldedTable(columns, title="who teaches how much", caption=more)
+    for weight in sorted(weights, key=lambda weight: (weight.weight, weight.demonstrator))[:_SHOWN]:
+        skill = "–" if weight.expertise is None else f"{weight.expertise:.2f}"
+        rate = "–" if weight.success is None else f"{weight.success:.0%}"
+        cells = f"{weight.episodes:,}", rate, skill, f"{weight.weight:.2f}"
+        folded.add_row(weight.demonstrator, *cells, weight.reason)
+    return folded
 
 
 def _by_person(values: Mapping[str, np.ndarray], columns: Mapping[str, TaskArrays]) -> dict[str, list[float]]:
-    found: dict[str, list[float]] = {}
-    for task, one in columns.items():
-        for who, value in zip(one.demonstrator, values[task].tolist(), strict=True):
-            found.setdefault(who, []).append(float(value))
-    return found
+    by_person: dict[str, list[float]] = {}
+    for task, arrays in columns.items():
+        for name, value in zip(arrays.demonstrator, values[task].tolist(), strict=True):
+            by_person.setdefault(name, []).append(float(value))
+    return by_person
 
 
 def _weight(
-    who: str, success: list[float], weighed: list[float], weights: str, skill: ExpertiseEstimate | None
+    name: str, success: list[float], weighed: list[float], weights: str, skill: ExpertiseEstimate | None
 ) -> DemonstratorWeight:
-    used = sum(one > 0 for one in weighed)
-    own = skill if weights in ("expertise", "both") else None
+    used = sum(value > 0 for value in weighed)
+    estimate = skill if weights in ("expertise", "both") else None
     return DemonstratorWeight(
-        demonstrator=who,
+        demonstrator=name,
         episodes=len(weighed),
         used=used,
         success=sum(success) / len(success) if success else None,
-        expertise=None if own is None else own.share,
+        expertise=None if estimate is None else estimate.share,
         weight=max(weighed),
-        reason=_reason(used, weights, own),
+        reason=_reason(used, weights, estimate),
     )
 
 
 def _reason(used: int, weights: str, skill: ExpertiseEstimate | None) -> str:
-    told = []
+    parts = []
     if weights in ("expertise", "both"):
-        told.append(_about(skill))
+        parts.append(_skill_text(skill))
     if weights in ("outcome", "both"):
         verb = "teaches" if used == 1 else "teach"
-        told.append(f"{counted(used, 'episode')} {verb}" if used else "no episode teaches")
-    return "; ".join(told) or "every episode counts"
+        parts.append(f"{counted(used, 'episode')} {verb}" if used else "no episode teaches")
+    return "; ".join(parts) or "every episode counts"
 
 
-def _about(skill: ExpertiseEstimate | None) -> str:
+def _skill_text(skill: ExpertiseEstimate | None) -> str:
     if skill is None:
         return "too few people to compare"
     if skill.usual < TELLING:

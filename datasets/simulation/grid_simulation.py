@@ -1,4 +1,4 @@
-"""The simulated crowd in our own grid worlds: whole chunks of episodes played by the kernels, then proven."""
+"""The simulated crowd in grid environments: the kernels play chunks of episodes, then replay proves them."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def play_grid(
     suite: str,
     started: str,
 ) -> list[Trajectory]:
-    """Let people take turns at the episodes of `seeds`, and prove each by replay.
+    """Play the episodes of `seeds`, the demonstrators in turn, and prove each by replay.
 
-    The dice of an episode are a function of its player's name, the task and the seed.
+    The random numbers of an episode are a function of its demonstrator's name, the task and the seed.
     """
-    world = environment.env.unwrapped
-    assert isinstance(world, GridEnv)
+    grid = environment.env.unwrapped
+    assert isinstance(grid, GridEnv)
     players = [people[seed % len(people)] for seed in seeds]
-    actions, times, begins = _played(environment, world, players, np.array(seeds))
+    actions, times, begins = _play_episodes(environment, grid, players, np.array(seeds))
     task, versions = environment.task, versions_of(environment)
     bare = [
         Trajectory(
@@ -60,60 +60,80 @@ def play_grid(
         for player, seed, begin, end in zip(players, seeds, begins[:-1], begins[1:], strict=True)
         if end > begin
     ]
-    return _proven(bare, environment, world)
+    return _fill_from_replay(bare, environment, grid)
 
 
-def _played(
-    environment: TaskEnv, world: GridEnv, players: Sequence[SimulatedDemonstrator], seeds: np.ndarray
+def _play_episodes(
+    environment: TaskEnv, grid: GridEnv, players: Sequence[SimulatedDemonstrator], seeds: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, list[int]]:
     from ...envs.grid.planner.memory import empty_minds
     from ...envs.grid.simulated_players import play_episodes
 
-    profiles = [one.profile for one in players]
+    profiles = [player.profile for player in players]
     people = np.array(
         [
-            (one.slip, one.give_up, one.against, one.misread, one.reaction_ms, one.reaction_spread)
-            for one in profiles
+            (
+                profile.slip,
+                profile.give_up,
+                profile.against,
+                profile.misread,
+                profile.reaction_ms,
+                profile.reaction_spread,
+            )
+            for profile in profiles
         ]
     )
-    words = [zlib.crc32(f"{one.name}/{environment.task.id}".encode()) for one in players]
-    chances = (np.array(words, np.uint64) << np.uint64(32)) ^ seeds.astype(np.uint64)
-    keys = np.unique([int(one.action[0]) for one in environment.controls().bindings])
-    minds = empty_minds(1, world.level.height, world.level.width)
-    limit = 4 * 2 * world.level.room_size**2 * world.level.rows * world.level.columns
+    name_hashes = [zlib.crc32(f"{player.name}/{environment.task.id}".encode()) for player in players]
+    random_seeds = (np.array(name_hashes, np.uint64) << np.uint64(32)) ^ seeds.astype(np.uint64)
+    keys = np.unique([int(binding.action[0]) for binding in environment.controls().bindings])
+    memory = empty_minds(1, grid.level.height, grid.level.width)
+    limit = 4 * 2 * grid.level.room_size**2 * grid.level.rows * grid.level.columns
     actions, times = (
         np.zeros(len(seeds) * 160 + limit, np.uint8),
         np.zeros(len(seeds) * 160 + limit, np.int32),
     )
     begins = np.zeros(len(seeds) + 1, np.int64)
-    level, at, done = world.level.packed(), 0, 0
-    kept: list[tuple[np.ndarray, np.ndarray]] = []
+    level, offset, completed = grid.level.packed(), 0, 0
+    chunks: list[tuple[np.ndarray, np.ndarray]] = []
     edges = [0]
-    while done < len(seeds):  # hostile people need many steps: go on where the arrays were full
-        rest = slice(done, None)
+    while completed < len(seeds):  # hostile profiles need many steps: continue where the arrays were full
+        rest = slice(completed, None)
         count = play_episodes(
-            world.worlds, minds, level, keys, people[rest], chances[rest], seeds[rest], actions, times, begins
+            grid.worlds,
+            memory,
+            level,
+            keys,
+            people[rest],
+            random_seeds[rest],
+            seeds[rest],
+            actions,
+            times,
+            begins,
         )
         if not count:
             raise TutelageError(f"expected room for an episode of {environment.task.env}, got none")
-        kept.append((actions[: begins[count]].copy(), times[: begins[count]].copy()))
-        edges += (at + begins[1 : count + 1]).tolist()
-        at, done = edges[-1], done + count
-    return np.concatenate([one for one, _ in kept]), np.concatenate([one for _, one in kept]), edges
+        chunks.append((actions[: begins[count]].copy(), times[: begins[count]].copy()))
+        edges += (offset + begins[1 : count + 1]).tolist()
+        offset, completed = edges[-1], completed + count
+    return (
+        np.concatenate([chunk for chunk, _ in chunks]),
+        np.concatenate([chunk for _, chunk in chunks]),
+        edges,
+    )
 
 
-def _proven(bare: list[Trajectory], environment: TaskEnv, world: GridEnv) -> list[Trajectory]:
-    """Fill in what a replay from the seeds gives: the proof that seeds and actions are enough."""
+def _fill_from_replay(bare: list[Trajectory], environment: TaskEnv, grid: GridEnv) -> list[Trajectory]:
+    """Fill in rewards, ends and digest from a replay: the proof that seeds and actions suffice."""
     return [
         replace(
-            one,
-            rewards=again.rewards,
-            terminated=again.terminated,
-            truncated=again.truncated,
-            success=again.success,
-            digest=again.digest,
-            infos=again.infos or {},
-            notes="" if again.terminated or again.truncated else "walked away",
+            trajectory,
+            rewards=result.rewards,
+            terminated=result.terminated,
+            truncated=result.truncated,
+            success=result.success,
+            digest=result.digest,
+            infos=result.infos or {},
+            notes="" if result.terminated or result.truncated else "walked away",
         )
-        for one, again in zip(bare, replay_grid(bare, environment, world), strict=True)
+        for trajectory, result in zip(bare, replay_grid(bare, environment, grid), strict=True)
     ]

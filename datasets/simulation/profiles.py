@@ -1,4 +1,4 @@
-"""Simulated demonstrators: how each profile errs, and how many of each the simulated crowd has."""
+"""Profiles of simulated demonstrators: error rates of each, and their numbers in the simulated crowd."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from ...envs.task import Task
 
 @dataclass(frozen=True)
 class DemonstratorProfile:
-    """How one kind of demonstrator plays.
+    """Behavior of one kind of demonstrator.
 
-    `slip` is the chance that a step's action is replaced by a random bound key; `give_up` the chance a
-    step of walking away; `against` the chance that an episode is played with random keys only.
-    `misread` is the chance that an episode is played for another colour than the instruction's; where the
-    environment is no grid world of ours, such an episode is played with random keys. `wobble` is the
-    standard deviation added to continuous actions, as a share of their range. `reaction_ms` is the median
-    of log-normal reaction times, `reaction_spread` their log standard deviation.
+    `slip` is the probability that a step's action is replaced by a random bound key, `give_up` the
+    probability per step of abandoning the episode, `against` the probability that an episode is played with
+    random keys only. `misread` is the probability that an episode is played for another color than the
+    instruction's; outside of tutelage's grid environments, such an episode is played with random keys.
+    `wobble` is the standard deviation of noise on continuous actions, as a share of their range.
+    `reaction_ms` is the median of log-normal reaction times, `reaction_spread` their log standard deviation.
     """
 
     name: str
@@ -45,27 +45,27 @@ PROFILES = {
     )
 }
 CROWD: Mapping[str, int] = {"careful": 9, "slow": 3, "noisy": 5, "lazy": 2, "mistaken": 1, "hostile": 1}
-"""How many demonstrators of each profile the simulated crowd has: 21 people."""
+"""Number of demonstrators of each profile in the simulated crowd: 21 people."""
 
 
 @dataclass(frozen=True)
 class SimulatedDemonstrator:
-    """One pseudonymous player with a profile; what it does is a function of (name, task, seed) only."""
+    """One pseudonymous player with a profile; its behavior is a function of (name, task, seed) only."""
 
     name: str
     profile: DemonstratorProfile
 
     @property
     def kind(self) -> str:
-        """What its trajectories are; the expert is never called a demonstrator."""
+        """The `kind` of its trajectories; the expert's are never called demonstrations."""
         return "expert" if self.profile.name == "expert" else "simulated"
 
     @property
     def controller(self) -> str:
-        """Who its steps say has acted."""
+        """The controller recorded for its steps."""
         return "expert" if self.profile.name == "expert" else "person"
 
     def generator(self, task: Task, seed: int) -> np.random.Generator:
-        """Return the source of everything random in one episode."""
+        """Return the random generator of one episode."""
         words = [ord(letter) for letter in f"{self.name}/{task.id}"]
         return np.random.default_rng([seed, *words])

@@ -1,7 +1,7 @@
 """Simulated demonstrators, built on an expert: careful, noisy, slow, lazy, mistaken and hostile ones.
 
-What is covered: wrong keys, reaction times, giving up, misread tasks, sabotage. What is not: learning
-while playing, fatigue, and errors that depend on what is on the screen.
+Covers: wrong keys, reaction times, giving up, misread tasks, sabotage. Does not cover: learning while
+playing, fatigue, and errors that depend on the observation.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from .profiles import CROWD, PROFILES, SimulatedDemonstrator
 
 
 class SimulatedPlayer:
-    """A simulated demonstrator at one environment: asks the expert, then errs as its profile says."""
+    """A simulated demonstrator in one environment: perturbs the expert's actions according to its profile."""
 
     def __init__(self, demonstrator: SimulatedDemonstrator, environment: TaskEnv) -> None:
         self.demonstrator = demonstrator
@@ -46,24 +46,24 @@ class SimulatedPlayer:
         self._against = False
 
     def begin(self, seed: int) -> None:
-        """Sit down at the episode of `seed`; the environment has just been reset."""
+        """Begin the episode of `seed`; the environment has just been reset."""
         self._random = self.demonstrator.generator(self._environment.task, seed)
         profile = self.demonstrator.profile
         self._against = bool(self._random.random() < max(profile.against, profile.misread))
         self._expert.reset()
 
     def act(self) -> np.ndarray | None:
-        """Return the next action, a row `[k]`; None is walking away."""
+        """Return the next action, a row `[k]`; None abandons the episode."""
         profile, random = self.demonstrator.profile, self._random
         if random.random() < profile.give_up:
             return None
-        wanted = None if self._against else self._expert.act()
-        if wanted is None or random.random() < profile.slip:
+        action = None if self._against else self._expert.act()
+        if action is None or random.random() < profile.slip:
             return self._random_key()
-        return self._wobbled(wanted)
+        return self._add_noise(action)
 
     def reaction_ms(self) -> float:
-        """Draw the time until the next key."""
+        """Draw the time until the next key press, in ms."""
         profile = self.demonstrator.profile
         wait = np.exp(profile.reaction_spread * self._random.standard_normal())
         return float(profile.reaction_ms * wait)
@@ -72,7 +72,7 @@ class SimulatedPlayer:
         bindings = self._controls.bindings
         return np.array(bindings[self._random.integers(len(bindings))].action)
 
-    def _wobbled(self, row: np.ndarray) -> np.ndarray:
+    def _add_noise(self, row: np.ndarray) -> np.ndarray:
         space = self._environment.action_space
         if not isinstance(space, spaces.Box) or not self.demonstrator.profile.wobble:
             return row
@@ -101,15 +101,15 @@ def crowd(counts: Mapping[str, int] = CROWD) -> list[SimulatedDemonstrator]:
 def play(
     player: SimulatedPlayer, environment: TaskEnv, seed: int, suite: str, *, started: str = ""
 ) -> tuple[Trajectory, dict[str, np.ndarray]] | None:
-    """Play one episode; return it with its observations, or None when nothing was done at all.
+    """Play one episode; return it with its observations, or None when it has no action.
 
-    An episode that its player walked away from ends truncated and without success.
+    An abandoned episode is neither terminated nor truncated, and has no success.
     """
     step = environment.reset(seed)
     player.begin(seed)
     digest = Digest()
     proof = digest.update(step.observation, 0.0, False, False)
-    seen: list[StepResult] = [step]
+    results: list[StepResult] = [step]
     actions: list[np.ndarray] = []
     times: list[int] = []
     clock, pace = 0.0, environment.task.fps
@@ -119,7 +119,7 @@ def play(
         proof = digest.update(step.observation, step.reward, step.terminated, step.truncated)
         actions.append(action)
         times.append(int(clock))
-        seen.append(step)
+        results.append(step)
     if not actions:
         return None
     task = environment.task
@@ -132,7 +132,7 @@ def play(
         demonstrator=player.demonstrator.name,
         kind=player.demonstrator.kind,
         actions=np.stack(actions),
-        rewards=np.array([one.reward for one in seen[1:]]),
+        rewards=np.array([result.reward for result in results[1:]]),
         times_ms=np.array(times, np.int32),
         controllers=np.full(len(actions), CONTROLLERS.index(player.demonstrator.controller), np.int8),
         frames=np.arange(len(actions), dtype=np.int32),
@@ -147,7 +147,7 @@ def play(
         notes="" if step.done else "walked away",
         infos=environment.infos(),
     )
-    return trajectory, stack_observations([one.observation for one in seen])
+    return trajectory, stack_observations([result.observation for result in results])
 
 
 def simulate(
@@ -163,14 +163,14 @@ def simulate(
     progress: Callable[[str, int], None] | None = None,
     tell: Callable[[str, Mapping[int, str]], None] | None = None,
 ) -> int:
-    """Let the simulated crowd play, prove every episode by replay, and append them to the store.
+    """Play episodes with the simulated crowd, prove each by replay, store them; return their number.
 
-    `demonstrations` counts episodes a task id; seeds run from the start of `seeds` (after `skip`), and the
-    demonstrators take turns. `workers` and `ray` say where, see `spread_safely`. `progress(task_id, n)` is
-    called as episodes are stored. Episodes that the store has already, of an earlier call that was stopped
-    say, are not played again; on Ctrl-C, what has been played is stored. Returns how many were added. An
-    episode that its environment ended by an error is left out, and `tell` hears of the task, and what
-    happened by seed; without it, EnvironmentFailure is raised when all others are stored.
+    `demonstrations` maps task id → number of episodes; seeds run from the start of `seeds` (after `skip`),
+    and the demonstrators take turns. `workers` and `ray` are those of `spread_safely`. `progress(task_id, n)`
+    is called as episodes are stored. Episodes that are in the store already, from an interrupted call for
+    example, are not played again; on Ctrl-C, completed episodes are stored. An episode whose environment
+    raised an error is left out, and `tell(task_id, seed → reason)` is called; without `tell`,
+    EnvironmentFailure is raised after all others are stored.
     """
     people = list(demonstrators or crowd())
     jobs = _jobs(suite, out, demonstrations, people, seeds, skip)
@@ -178,21 +178,23 @@ def simulate(
     failures: dict[str, dict[int, str]] = {}
     if progress:
         for task_id, count in demonstrations.items():
-            if there := count - sum(len(left) for _, played, _, left in jobs if played == task_id):
-                progress(task_id, there)
+            if stored_before := count - sum(
+                len(remaining) for _, job_task, _, remaining in jobs if job_task == task_id
+            ):
+                progress(task_id, stored_before)
     try:
         for job, result in zip(jobs, spread_safely(_play_chunk, jobs, workers, ray), strict=True):
-            task_id, asked = job[1], job[3]
+            task_id, job_seeds = job[1], job[3]
             if isinstance(result, JobDied):
-                result = _Chunk(to_table([]), dict.fromkeys(asked, str(result)))
+                result = _Chunk(to_table([]), dict.fromkeys(job_seeds, str(result)))
             waiting.append(result.rows)
             failures.setdefault(task_id, {}).update(result.failures)
             if sum(map(len, waiting)) >= 4 * _CHUNK:
                 with signals.held():
                     stored, waiting = stored + out.append_rows(pa.concat_tables(waiting)), []
             if progress:
-                progress(task_id, len(asked))
-    finally:  # what was played is kept, whatever ends this
+                progress(task_id, len(job_seeds))
+    finally:  # completed episodes are stored on any exception
         stored += out.append_rows(pa.concat_tables(waiting)) if waiting else 0
     for task_id, reasons in failures.items():
         if reasons and tell is None:
@@ -210,25 +212,28 @@ def _jobs(
     seeds: SeedRange,
     skip: int,
 ) -> list[_Job]:
-    """Cut what the store does not hold yet into chunks of seeds of one task."""
+    """Split the episodes that the store lacks into jobs: chunks of seeds of one task."""
     jobs: list[_Job] = []
     for task in suite:
         if not (count := demonstrations.get(task.id, 0)):
             continue
-        left = _missing(out, task, people, seeds.first(count, skip))
+        remaining = _missing(out, task, people, seeds.first(count, skip))
         chunk = _GRID_CHUNK if plays_grid(task) else _CHUNK
-        jobs += [(suite.source, task.id, people, left[at : at + chunk]) for at in range(0, len(left), chunk)]
+        jobs += [
+            (suite.source, task.id, people, remaining[first : first + chunk])
+            for first in range(0, len(remaining), chunk)
+        ]
     return jobs
 
 
 def _missing(
     out: Store, task: Task, people: Sequence[SimulatedDemonstrator], seeds: Sequence[int]
 ) -> list[int]:
-    """Return the seeds of a task whose episode, by the demonstrator whose turn it is, a store has not."""
+    """Return the seeds of a task whose episode by the demonstrator in turn is not in the store."""
     rows = out.episodes()
     rows = rows.filter(pc.equal(rows["task"], task.id))
-    there = set(zip(rows["demonstrator"].to_pylist(), rows["seed"].to_pylist(), strict=True))
-    return [seed for seed in seeds if (people[seed % len(people)].name, seed) not in there]
+    stored = set(zip(rows["demonstrator"].to_pylist(), rows["seed"].to_pylist(), strict=True))
+    return [seed for seed in seeds if (people[seed % len(people)].name, seed) not in stored]
 
 
 _CHUNK, _GRID_CHUNK = 100, 2000
@@ -236,13 +241,13 @@ _Job = tuple[Mapping[str, object], str, list[SimulatedDemonstrator], list[int]]
 
 
 def plays_grid(task: Task) -> bool:
-    """Whether the kernels can play a task's whole episodes: a grid world of ours, turn by turn."""
+    """Return whether the kernels can play a task's whole episodes: a turn-based built-in grid environment."""
     return is_grid(task) and task.expert == "grid" and not task.fps
 
 
 @dataclass(frozen=True)
 class _Chunk:
-    """What came of a job: rows of `schema.SCHEMA`, and seed → what happened where there is none."""
+    """The result of a job: rows of `schema.SCHEMA`, and seed → reason for each failed episode."""
 
     rows: pa.Table
     failures: dict[int, str]
@@ -255,24 +260,24 @@ def _play_chunk(job: _Job) -> _Chunk:
     started = datetime.now(UTC).isoformat(timespec="seconds")
     episodes: list[Trajectory] = []
     failures: dict[int, str] = {}
-    left = list(seeds)
-    while left and len(failures) < _FAILURES:
-        with _noting(task, left, failures), closing(TaskEnv(task)) as environment:
+    remaining = list(seeds)
+    while remaining and len(failures) < _FAILURES:
+        with _record_failure(task, remaining, failures), closing(TaskEnv(task)) as environment:
             if plays_grid(task):
-                episodes, left = play_grid(environment, people, left, suite.name, started), []
+                episodes, remaining = play_grid(environment, people, remaining, suite.name, started), []
             else:
-                _play_one_by_one(environment, people, left, suite, started, episodes)
-    failures |= dict.fromkeys(left, next(iter(failures.values()), ""))
+                _play_one_by_one(environment, people, remaining, suite, started, episodes)
+    failures |= dict.fromkeys(remaining, next(iter(failures.values()), ""))
     return _Chunk(to_table(episodes), failures)
 
 
 _FAILURES = 3
-"""So many episodes that an environment ends by an error end a chunk: it would go on like that."""
+"""Number of failed episodes that ends a chunk: the others would most likely fail too."""
 
 
 @contextmanager
-def _noting(task: Task, left: list[int], failures: dict[int, str]) -> Iterator[None]:
-    """Note what an environment raises for the first seed that is left; the others are left."""
+def _record_failure(task: Task, remaining: list[int], failures: dict[int, str]) -> Iterator[None]:
+    """Record an exception as the failure of the first remaining seed, and remove that seed."""
     try:
         yield
     except Untrusted:
@@ -283,7 +288,7 @@ def _noting(task: Task, left: list[int], failures: dict[int, str]) -> Iterator[N
             reason = (
                 f"{task.env} failed: {type(error).__name__}: {' '.join(reason.split()) or 'nothing more'}"
             )
-        failures[left.pop(0)] = reason[:_LONGEST]
+        failures[remaining.pop(0)] = reason[:_LONGEST]
 
 
 _LONGEST = 600
@@ -292,24 +297,24 @@ _LONGEST = 600
 def _play_one_by_one(
     environment: TaskEnv,
     people: Sequence[SimulatedDemonstrator],
-    left: list[int],
+    remaining: list[int],
     suite: Suite,
     started: str,
     episodes: list[Trajectory],
 ) -> None:
-    """Play the seeds that are left, adding to `episodes`; what is played is not left any more."""
+    """Play the remaining seeds, moving each from `remaining` to `episodes`."""
     with closing(TaskEnv(environment.task)) as witness:
         players = [SimulatedPlayer(person, environment) for person in people]
-        while left:
-            seed = left[0]
-            played = play(players[seed % len(players)], environment, seed, suite.name, started=started)
-            if played is not None:
-                episodes.append(_proven(*played, witness))
-            left.pop(0)
+        while remaining:
+            seed = remaining[0]
+            episode = play(players[seed % len(players)], environment, seed, suite.name, started=started)
+            if episode is not None:
+                episodes.append(_prove(*episode, witness))
+            remaining.pop(0)
 
 
-def _proven(trajectory: Trajectory, observations: dict[str, np.ndarray], witness: TaskEnv) -> Trajectory:
-    """Prove by replay: in an environment that has not played it, and in a fresh one where that differs."""
+def _prove(trajectory: Trajectory, observations: dict[str, np.ndarray], witness: TaskEnv) -> Trajectory:
+    """Prove by replay in `witness`, which did not play it; where that differs, in a fresh environment."""
     proven = prove(trajectory, witness, observations)
     if proven.observations is None:
         return proven
@@ -321,9 +326,9 @@ def _proven(trajectory: Trajectory, observations: dict[str, np.ndarray], witness
 
 
 def profile_counts(episodes: Iterable[Trajectory]) -> dict[str, int]:
-    """Count episodes by the profile that their pseudonym begins with."""
+    """Count episodes by the profile in their demonstrator's name."""
     counts: dict[str, int] = {}
-    for one in episodes:
-        name = one.demonstrator.rpartition("-")[0]
+    for episode in episodes:
+        name = episode.demonstrator.rpartition("-")[0]
         counts[name] = counts.get(name, 0) + 1
     return counts

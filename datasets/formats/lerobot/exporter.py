@@ -1,4 +1,4 @@
-"""LeRobot v3.0 datasets by pyarrow alone: export a store, one dataset a task."""
+"""Export a store as LeRobot v3.0 datasets, one per task, with pyarrow alone."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ from .schema import (
 )
 
 NOMINAL_FPS = 10
-"""The rate written for tasks that wait for the player."""
+"""Frames per second written for tasks that wait for the player."""
 
 _STEPS_A_GROUP = 4096
 
@@ -53,11 +53,11 @@ _STEPS_A_GROUP = 4096
 def export_lerobot(store: Store, out: Path, progress: Progress | None = None) -> list[str]:
     """Write a store as LeRobot v3.0 datasets: in `out`, or `out/TASK` where the store has several tasks.
 
-    Returns what the format cannot hold as it is, sentence by sentence. Nothing that `import_lerobot`
-    needs to give back every trajectory is lost.
+    Returns what the format cannot hold unchanged, one sentence per entry. `import_lerobot` recovers every
+    trajectory.
     """
-    played = set(store.episodes()["task"].to_pylist())
-    tasks = [task for task in store.suite if task.id in played]
+    task_ids = set(store.episodes()["task"].to_pylist())
+    tasks = [task for task in store.suite if task.id in task_ids]
     if not tasks:
         raise TutelageError(f"expected demonstrations in {store.path}, found none; record some")
     folders = {task.id: out if len(tasks) == 1 else out / task.id for task in tasks}
@@ -79,7 +79,7 @@ def export_lerobot(store: Store, out: Path, progress: Progress | None = None) ->
 
 @dataclass
 class _Writing:
-    """One dataset while it is being written."""
+    """State of one dataset while it is being written."""
 
     folder: Path
     fps: int
@@ -92,22 +92,24 @@ class _Writing:
     episodes: list[dict[str, Any]] = field(default_factory=list)
     writer: pq.ParquetWriter | None = None
 
-    def add(self, one: Trajectory, again: ReplayResult, actions: np.ndarray, sentence: str) -> None:
-        """Write one episode's frames, and remember its row of meta/episodes."""
-        arrays = self._frames(one, again, actions, self.sentences.setdefault(sentence, len(self.sentences)))
+    def add(self, trajectory: Trajectory, result: ReplayResult, actions: np.ndarray, sentence: str) -> None:
+        """Write one episode's frames, and append its row of meta/episodes."""
+        arrays = self._frames(
+            trajectory, result, actions, self.sentences.setdefault(sentence, len(self.sentences))
+        )
         columns = {name: column(array, self.features[name]) for name, array in arrays.items()}
         self.waiting.append(pa.table(columns))
-        self.episodes.append(self._episode(one, again, arrays, sentence))
-        self.frames += len(one)
+        self.episodes.append(self._episode(trajectory, result, arrays, sentence))
+        self.frames += len(trajectory)
         if sum(len(table) for table in self.waiting) >= _STEPS_A_GROUP:
             self.flush()
 
     def flush(self) -> None:
-        """Write the waiting frames as a row group; begin a new file when this one is large."""
+        """Write the pending frames as a row group; begin a new file when this one is large."""
         if not self.waiting:
             return
         table = pa.concat_tables(self.waiting)
-        path = self.folder / DATA_PATH.format(**_place(self.file_index))
+        path = self.folder / DATA_PATH.format(**_file_location(self.file_index))
         if self.writer is None:
             path.parent.mkdir(parents=True, exist_ok=True)
             self.writer = pq.ParquetWriter(path, table.schema, compression="snappy")
@@ -118,26 +120,26 @@ class _Writing:
             self.file_index += 1
 
     def close(self) -> None:
-        """Close the data file that is open, if any."""
+        """Close the open data file, if any."""
         if self.writer is not None:
             self.writer.close()
             self.writer = None
 
     def _frames(
-        self, one: Trajectory, again: ReplayResult, actions: np.ndarray, task: int
+        self, trajectory: Trajectory, result: ReplayResult, actions: np.ndarray, task: int
     ) -> dict[str, np.ndarray]:
-        steps = len(one)
+        steps = len(trajectory)
         last = np.arange(steps) == steps - 1
         number = np.arange(steps)
         return {
-            **{self.names[path]: array[:-1] for path, array in again.observations.items()},
+            **{self.names[path]: array[:-1] for path, array in result.observations.items()},
             "action": actions,
-            "next.reward": one.rewards,
-            "next.done": last & (one.terminated or one.truncated),
-            "tutelage.time_ms": one.times_ms,
-            "tutelage.controller": one.controllers,
-            "tutelage.frame": one.frames,
-            **({SUCCESS: last & bool(one.success)} if SUCCESS in self.features else {}),
+            "next.reward": trajectory.rewards,
+            "next.done": last & (trajectory.terminated or trajectory.truncated),
+            "tutelage.time_ms": trajectory.times_ms,
+            "tutelage.controller": trajectory.controllers,
+            "tutelage.frame": trajectory.frames,
+            **({SUCCESS: last & bool(trajectory.success)} if SUCCESS in self.features else {}),
             "timestamp": number / self.fps,
             "frame_index": number,
             "episode_index": np.full(steps, len(self.episodes)),
@@ -146,40 +148,40 @@ class _Writing:
         }
 
     def _episode(
-        self, one: Trajectory, again: ReplayResult, arrays: dict[str, np.ndarray], sentence: str
+        self, trajectory: Trajectory, result: ReplayResult, arrays: dict[str, np.ndarray], sentence: str
     ) -> dict[str, Any]:
         row: dict[str, Any] = {
             "episode_index": len(self.episodes),
             "tasks": [sentence],
-            "length": len(one),
+            "length": len(trajectory),
             "dataset_from_index": self.frames,
-            "dataset_to_index": self.frames + len(one),
-            **{f"data/{name}": value for name, value in _place(self.file_index).items()},
-            **{f"meta/episodes/{name}": value for name, value in _place(0).items()},
-            "tutelage/facts": json_text(facts_of(one), is_sorted=True),
-            "tutelage/last_observation": pack({k: v[-1:] for k, v in again.observations.items()}),
+            "dataset_to_index": self.frames + len(trajectory),
+            **{f"data/{name}": value for name, value in _file_location(self.file_index).items()},
+            **{f"meta/episodes/{name}": value for name, value in _file_location(0).items()},
+            "tutelage/facts": json_text(facts_of(trajectory), is_sorted=True),
+            "tutelage/last_observation": pack({k: v[-1:] for k, v in result.observations.items()}),
             "tutelage/action_rows": None,
         }
-        written = arrays["action"].astype(np.float64).reshape(one.actions.shape)
-        if written.tobytes() != one.actions.tobytes():
-            row["tutelage/action_rows"] = one.actions.ravel()  # finer than the space's own dtype
+        written = arrays["action"].astype(np.float64).reshape(trajectory.actions.shape)
+        if written.tobytes() != trajectory.actions.tobytes():
+            row["tutelage/action_rows"] = trajectory.actions.ravel()  # more precise than the space's dtype
         for name, array in arrays.items():
-            for what, value in (statistics(array, self.features[name], quantiles=False) or {}).items():
-                row[f"stats/{name}/{what}"] = value.tolist()
+            for statistic, value in (statistics(array, self.features[name], quantiles=False) or {}).items():
+                row[f"stats/{name}/{statistic}"] = value.tolist()
         return row
 
 
 def write_lerobot(store: Store, export: Export, progress: Progress | None = None) -> list[str]:
-    """Write one task's dataset and its marker to `export.fresh`; returns what the format cannot hold."""
+    """Write one task's dataset and its marker to `export.fresh`; return what the format cannot hold."""
     with disk_errors(export.folder), Environments(store.suite) as environments:
         environment = environments[export.task]
         rated = is_rated(store, export.task)
         writing, report = _begin(environment, export.fresh, rated)
         try:
             for trajectory in store.trajectories(task=export.task):
-                again = replay_proven(trajectory, environments)
+                result = replay_proven(trajectory, environments)
                 actions = trajectory.actions.astype(action_dtype(environment.action_space))
-                writing.add(trajectory, again, actions, _sentence(environment, again))
+                writing.add(trajectory, result, actions, _sentence(environment, result))
                 if progress:
                     progress(1)
             writing.flush()
@@ -203,21 +205,21 @@ def _begin(environment: TaskEnv, temporary: Path, rated: bool) -> tuple[_Writing
         )
     elif fps != task.fps:
         report.append(f"LeRobot counts whole frames a second: {task.id} had {task.fps:g}, written as {fps}.")
-    seen = leaves(environment.observation_space)
-    texts = [leaf.path for leaf in seen if is_text(leaf.space)]
+    observation_leaves = leaves(environment.observation_space)
+    texts = [leaf.path for leaf in observation_leaves if is_text(leaf.space)]
     if texts:
         report.append(
             f"LeRobot's policies read no text columns: {', '.join(texts)} of {task.id} is its task too."
         )
-    names = {leaf.path: feature_name(leaf) for leaf in seen}
+    names = {leaf.path: feature_name(leaf) for leaf in observation_leaves}
     features = features_of(environment.observation_space, environment.action_space, is_rated=rated)
     return _Writing(temporary, fps, features, names), report
 
 
-def _sentence(environment: TaskEnv, again: ReplayResult) -> str:
-    """Return what LeRobot calls the task: the instruction of this episode, else the task's id."""
+def _sentence(environment: TaskEnv, result: ReplayResult) -> str:
+    """Return LeRobot's task text: the instruction of this episode, else the task's id."""
     texts = [
-        str(again.observations[leaf.path][0])
+        str(result.observations[leaf.path][0])
         for leaf in leaves(environment.observation_space)
         if is_text(leaf.space)
     ]
@@ -226,7 +228,7 @@ def _sentence(environment: TaskEnv, again: ReplayResult) -> str:
 
 def _write_meta(writing: _Writing) -> None:
     folder = writing.folder
-    path = folder / EPISODES_PATH.format(**_place(0))
+    path = folder / EPISODES_PATH.format(**_file_location(0))
     path.parent.mkdir(parents=True)
     pq.write_table(_episodes_table(writing.episodes), path, compression="snappy")
     pq.write_table(tasks_table(list(writing.sentences)), folder / TASKS_PATH)
@@ -248,18 +250,18 @@ def _episodes_table(rows: list[dict[str, Any]]) -> pa.Table:
 def _dataset_statistics(writing: _Writing) -> dict[str, Any]:
     """Compute meta/stats.json over all data files, one feature in memory at a time."""
     files = sorted(writing.folder.glob("data/*/*.parquet"))
-    found = {}
+    document = {}
     for name, feature in writing.features.items():
         values = pa.chunked_array(
-            [chunk for one in files for chunk in pq.read_table(one, columns=[name])[name].chunks]
+            [chunk for file in files for chunk in pq.read_table(file, columns=[name])[name].chunks]
         )
-        one = statistics(array_of(values, feature, feature["shape"]), feature, quantiles=True)
-        if one is not None:
-            found[name] = {what: value.tolist() for what, value in one.items()}
-    return found
+        summary = statistics(array_of(values, feature, feature["shape"]), feature, quantiles=True)
+        if summary is not None:
+            document[name] = {statistic: value.tolist() for statistic, value in summary.items()}
+    return document
 
 
-def _place(file_index: int) -> dict[str, int]:
+def _file_location(file_index: int) -> dict[str, int]:
     return {"chunk_index": file_index // CHUNK_SIZE, "file_index": file_index % CHUNK_SIZE}
 
 

@@ -1,4 +1,4 @@
-"""LeRobot datasets that we exported are read back into a store."""
+"""Import LeRobot datasets that tutelage exported."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from ..reading_back import ReadEpisode, append_new, common_suite, first_change, 
 from .reader import EPISODES, frames_of, joined, read_frames, rows_of
 from .schema import DATA_PATH, Feature, array_of, feature_name, features_of
 
-_OURS = MARKERS["lerobot"]
+_MARKER = MARKERS["lerobot"]
 
 
 def import_lerobot(
@@ -34,34 +34,34 @@ def import_lerobot(
 ) -> ImportResult:
     """Read every LeRobot dataset that `export_lerobot` wrote, at or under `source`, into a store at `out`.
 
-    All are read or nothing is. Episodes that the store already holds are left out; changed ones are refused
-    (see `ReadEpisode.read_back` for what `keep_changed` does). Raises TutelageError for other LeRobot
-    datasets: they come from robots and name no Gymnasium environment that a policy could act in.
+    All datasets are read, or none. Episodes that the store already holds are left out; changed ones are
+    refused (see `ReadEpisode.read_back` for `keep_changed`). Raises TutelageError for other LeRobot datasets:
+    they come from robots and name no Gymnasium environment in which a policy could act.
     """
     folders = sorted(path.parents[1] for path in Path(source).glob("**/meta/info.json"))
     if not folders:
         raise TutelageError(
             f"expected a LeRobot dataset at {source}, found no meta/info.json; check the path"
         )
-    foreign = [folder for folder in folders if not (folder / _OURS).is_file()]
+    foreign = [folder for folder in folders if not (folder / _MARKER).is_file()]
     if foreign:
         raise TutelageError(
-            f"expected a LeRobot dataset that tutelage exported, got {foreign[0]} without {_OURS}: it "
+            f"expected a LeRobot dataset that tutelage exported, got {foreign[0]} without {_MARKER}: it "
             f"names no Gymnasium environment to act in; convert it to Minari with its environment's id"
         )
     markers = [ExportMarker.read(folder, "lerobot") for folder in folders]
     suite = common_suite(markers, source)
     report = []
-    with staged_import(Path(out), suite) as (store, there), Environments(suite) as environments:
+    with staged_import(Path(out), suite) as (store, existing), Environments(suite) as environments:
         for folder, marker in zip(folders, markers, strict=True):
             environment = environments[marker.task]
             if not keep_changed:
                 refuse_changed_files(folder, marker, partial(_first_change, folder, marker, environment))
-            written = _written(folder, marker, environment)
-            episodes = _told(
-                read_all(written, environments, f"LeRobot dataset {folder}", keep_changed), progress
+            episodes = _written_episodes(folder, marker, environment)
+            trajectories = _with_progress(
+                read_all(episodes, environments, f"LeRobot dataset {folder}", keep_changed), progress
             )
-            added, repeated = append_new(store, episodes, there)
+            added, repeated = append_new(store, trajectories, existing)
             report.append(
                 f"{folder}: {counted(added, 'episode')} added"
                 + (f", {repeated} {agreeing(repeated, 'was')} there already." if repeated else ".")
@@ -69,7 +69,7 @@ def import_lerobot(
     return ImportResult(Store.open(out), report)
 
 
-def _told(episodes: Iterator[Trajectory], progress: Progress | None) -> Iterator[Trajectory]:
+def _with_progress(episodes: Iterator[Trajectory], progress: Progress | None) -> Iterator[Trajectory]:
     for episode in episodes:
         yield episode
         if progress:
@@ -77,11 +77,11 @@ def _told(episodes: Iterator[Trajectory], progress: Progress | None) -> Iterator
 
 
 def _first_change(folder: Path, marker: ExportMarker, environment: TaskEnv) -> str:
-    return first_change(_written(folder, marker, environment))
+    return first_change(_written_episodes(folder, marker, environment))
 
 
-def _written(folder: Path, marker: ExportMarker, environment: TaskEnv) -> Iterator[ReadEpisode]:
-    """Read the episodes of one dataset as they stand there; only from files that the export wrote."""
+def _written_episodes(folder: Path, marker: ExportMarker, environment: TaskEnv) -> Iterator[ReadEpisode]:
+    """Read the episodes of one dataset unchanged; only from files that the export wrote."""
     episodes = pa.concat_tables(
         read_table(marker.path(folder, name), EPISODES)
         for name in sorted(marker.files)
@@ -114,8 +114,8 @@ def _written_episode(
     for leaf in leaves(environment.observation_space):
         name = feature_name(leaf)
         shape = () if is_text(leaf.space) else leaf.space.shape or ()
-        seen = array_of(frames[name], features[name], shape)
-        observations[leaf.path] = joined(seen, last.get(leaf.path), repr(leaf.path))
+        observed = array_of(frames[name], features[name], shape)
+        observations[leaf.path] = joined(observed, last.get(leaf.path), repr(leaf.path))
     length = row["length"]
     rows = row["tutelage/action_rows"]
     actions = array_of(frames["action"], features["action"], features["action"]["shape"])

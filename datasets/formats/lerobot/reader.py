@@ -1,4 +1,4 @@
-"""What lies in a LeRobot data set of ours, checked as it is read: columns, places, lengths."""
+"""Read and check the tables of an exported LeRobot dataset: columns, positions, lengths."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ EPISODES = pa.schema(
 
 
 def read_frames(path: Path, features: Mapping[str, Feature]) -> pa.Table:
-    """Read a file of frames; raises TutelageError when a feature is missing, of another type or has gaps."""
+    """Read a file of frames; raises TutelageError when a feature is missing, has nulls or another type."""
     try:
         table = read_table(path)
     except FileNotFoundError:
@@ -44,35 +44,35 @@ def read_frames(path: Path, features: Mapping[str, Feature]) -> pa.Table:
 
 
 def frames_of(row: Mapping[str, Any], table: pa.Table, path: Path) -> pa.Table:
-    """Return the frames of an episode; raises TutelageError when they do not lie in the file."""
+    """Return the frames of an episode; raises TutelageError when the file does not contain them."""
     begin = row["dataset_from_index"] - table["index"][0].as_py()
     if begin < 0 or row["length"] < 1 or begin + row["length"] > len(table):
         raise TutelageError(f"expected the frames of episode {row['episode_index']} in {path}, got too few")
     return table.slice(begin, row["length"])
 
 
-def joined(seen: np.ndarray, last: np.ndarray | None, where: str) -> np.ndarray:
-    """Put the last observation behind the others; raises TutelageError when it is of another kind."""
+def joined(observed: np.ndarray, last: np.ndarray | None, where: str) -> np.ndarray:
+    """Append the last observation; raises TutelageError when its shape or dtype differs."""
     if (
         last is None
-        or last.shape != (1, *seen.shape[1:])
-        or (last.dtype.kind in "UO") != (seen.dtype.kind in "UO")
+        or last.shape != (1, *observed.shape[1:])
+        or (last.dtype.kind in "UO") != (observed.dtype.kind in "UO")
     ):
         raise TutelageError(f"expected one last observation at {where}, of the others' shape, got none")
-    if seen.dtype.kind not in "UO" and last.dtype != seen.dtype:
-        raise TutelageError(f"expected {seen.dtype} as the last observation at {where}, got {last.dtype}")
-    return np.concatenate([seen, last])
+    if observed.dtype.kind not in "UO" and last.dtype != observed.dtype:
+        raise TutelageError(f"expected {observed.dtype} as the last observation at {where}, got {last.dtype}")
+    return np.concatenate([observed, last])
 
 
 def rows_of(rows: Sequence[float | None], length: int) -> np.ndarray:
-    """Return action rows `[T, k]`; raises TutelageError when they are not whole."""
+    """Return action rows `[T, k]`; raises TutelageError when a row is incomplete."""
     if None in rows or not rows or len(rows) % length:
         raise TutelageError("expected whole rows of actions in every episode, got others")
     return np.array(rows, np.float64).reshape(length, -1)
 
 
 def _fits(kind: pa.DataType, feature: Feature) -> bool:
-    """Say whether a column holds what a feature is: its values, in lists of its shape."""
+    """Return whether a column's type fits a feature."""
     if feature["dtype"] == "image":
         return bool(pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0)
     if feature["dtype"] == "string":

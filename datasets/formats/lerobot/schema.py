@@ -1,4 +1,4 @@
-"""LeRobot v3.0's written schema: names, features, Arrow columns, statistics and the tasks file.
+"""Schema of LeRobot v3.0: names, features, Arrow columns, statistics and the tasks file.
 
 Source: huggingface/lerobot, `src/lerobot/datasets` (utils.py, feature_utils.py, io_utils.py), codebase v3.0.
 """
@@ -51,18 +51,19 @@ _OUTCOMES: dict[str, Feature] = {
 def features_of(observation: Space[Any], action: Space[Any], *, is_rated: bool = False) -> dict[str, Feature]:
     """Describe the columns of the data files: observations, the action, outcomes and indices.
 
-    `next.success` is among them where every episode `is_rated`: a column of flags cannot say "unknown".
+    With `is_rated` (the success of every episode is known), `next.success` is included: a column of flags
+    cannot express "unknown".
     """
-    seen = {feature_name(leaf): _feature(leaf) for leaf in leaves(observation)}
+    observations = {feature_name(leaf): _feature(leaf) for leaf in leaves(observation)}
     success = {SUCCESS: _FLAG} if is_rated else {}
-    return {**seen, "action": _action_feature(action), **_OUTCOMES, **success, **_INDICES}
+    return {**observations, "action": _action_feature(action), **_OUTCOMES, **success, **_INDICES}
 
 
 def feature_name(leaf: Leaf) -> str:
     """Name an observation leaf as LeRobot does: `observation.state`, `observation.images.x`, ...
 
-    Different leaves have different names: a dot within a key is escaped (see `spaces.join_path`), and so is
-    a key "images" whose leaves are no pictures.
+    Names are unique: a dot within a key is escaped (see `spaces.join_path`), and so is a key "images" whose
+    leaves are not images.
     """
     path = leaf.path.replace("/", ".") or ("image" if is_picture(leaf.space) else "state")
     if is_picture(leaf.space):
@@ -71,7 +72,7 @@ def feature_name(leaf: Leaf) -> str:
 
 
 def is_picture(space: Space[Any]) -> bool:
-    """Say whether a leaf is a camera image, kept as PNG: uint8 `[H, W, 3]` of at least 32 x 32."""
+    """Return whether a leaf is a camera image, stored as PNG: uint8 `[H, W, 3]` of at least 32 x 32."""
     return (
         isinstance(space, spaces.Box)
         and space.dtype == np.uint8
@@ -88,9 +89,9 @@ def action_dtype(action: Space[Any]) -> np.dtype[Any]:
 
 
 def column(array: np.ndarray, feature: Feature) -> pa.Array:
-    """Write `[n, ...]` as a column: a plain value, a fixed-size list, nested lists, or PNG files."""
+    """Convert `[n, ...]` to a column: plain values, fixed-size lists, nested lists, or PNG files."""
     if feature["dtype"] == "image":
-        files = [{"bytes": _png(one), "path": None} for one in array]
+        files = [{"bytes": _png(pixels), "path": None} for pixels in array]
         return pa.array(files, pa.struct([("bytes", pa.binary()), ("path", pa.string())]))
     if feature["dtype"] == "string":
         return pa.array(array.tolist(), pa.string())
@@ -106,7 +107,7 @@ def column(array: np.ndarray, feature: Feature) -> pa.Array:
 
 
 def array_of(values: pa.ChunkedArray, feature: Feature, shape: Sequence[int]) -> np.ndarray:
-    """Read a column back as `[n, *shape]`: the inverse of `column`."""
+    """Convert a column to `[n, *shape]`: the inverse of `column`."""
     if feature["dtype"] == "image":
         pictures = [_picture(picture, feature["shape"]) for picture in values.to_pylist()]
         return np.stack(pictures)
@@ -123,7 +124,7 @@ def array_of(values: pa.ChunkedArray, feature: Feature, shape: Sequence[int]) ->
 def statistics(array: np.ndarray, feature: Feature, quantiles: bool) -> dict[str, np.ndarray] | None:
     """Compute a feature's statistics over `[n, ...]`; None for text. Images: per channel, in [0, 1].
 
-    Numbers that are not finite are left out; where there are no others, a statistic is NaN.
+    Non-finite numbers are left out; a statistic without any finite number is NaN.
     """
     if feature["dtype"] == "string":
         return None
@@ -131,13 +132,13 @@ def statistics(array: np.ndarray, feature: Feature, quantiles: bool) -> dict[str
     count = np.array([len(array)])
     if feature["dtype"] == "image":
         values = np.moveaxis(values / 255, -1, 1)
-        found = _summary(values.transpose(0, 2, 3, 1).reshape(-1, 3), quantiles)
-        return {name: one.reshape(3, 1, 1) for name, one in found.items()} | {"count": count}
+        summary = _summary(values.transpose(0, 2, 3, 1).reshape(-1, 3), quantiles)
+        return {name: array.reshape(3, 1, 1) for name, array in summary.items()} | {"count": count}
     return _summary(values.reshape(len(values), *feature["shape"]), quantiles) | {"count": count}
 
 
 def tasks_table(sentences: Sequence[str]) -> pa.Table:
-    """Make tasks.parquet: `task_index`, and the sentences as the pandas index that readers expect."""
+    """Return tasks.parquet: `task_index`, and the sentences as the pandas index that readers expect."""
     table = pa.table({"task_index": pa.array(range(len(sentences)), pa.int64()), "task": list(sentences)})
     described = [
         {"name": "task_index", "field_name": "task_index", "pandas_type": "int64", "numpy_type": "int64"},
@@ -146,7 +147,7 @@ def tasks_table(sentences: Sequence[str]) -> pa.Table:
     pandas = {
         "index_columns": ["task"],
         "column_indexes": [],
-        "columns": [{**one, "metadata": None} for one in described],
+        "columns": [{**entry, "metadata": None} for entry in described],
         "creator": {"library": "pyarrow", "version": pa.__version__},
         "pandas_version": "2.2.0",
     }
@@ -154,7 +155,7 @@ def tasks_table(sentences: Sequence[str]) -> pa.Table:
 
 
 def info(features: Mapping[str, Feature], fps: int, episodes: int, frames: int, tasks: int) -> dict[str, Any]:
-    """Make meta/info.json."""
+    """Return meta/info.json."""
     return {
         "codebase_version": CODEBASE,
         "robot_type": None,
@@ -179,7 +180,7 @@ def _feature(leaf: Leaf) -> Feature:
     shape = list(space.shape or ()) or [1]
     if is_picture(space):
         return {"dtype": "image", "shape": shape, "names": ["height", "width", "channels"]}
-    if len(shape) > 5:  # the most dimensions that its readers know
+    if len(shape) > 5:  # readers support at most 5 dimensions
         shape = [int(np.prod(shape))]
     return {"dtype": str(np.dtype(space.dtype)), "shape": shape, "names": None}
 
@@ -191,7 +192,7 @@ def _action_feature(action: Space[Any]) -> Feature:
 def _summary(values: np.ndarray, quantiles: bool) -> dict[str, np.ndarray]:
     if values.ndim > 1 and not np.isfinite(values).all():
         return _finite_summary(values, quantiles)
-    found = {
+    summary = {
         "min": values.min(axis=0),
         "max": values.max(axis=0),
         "mean": values.mean(axis=0),
@@ -199,10 +200,10 @@ def _summary(values: np.ndarray, quantiles: bool) -> dict[str, np.ndarray]:
     }
     if quantiles:
         levels = (1, 10, 50, 90, 99)
-        found |= dict(
-            zip((f"q{one:02d}" for one in levels), np.percentile(values, levels, axis=0), strict=True)
+        summary |= dict(
+            zip((f"q{level:02d}" for level in levels), np.percentile(values, levels, axis=0), strict=True)
         )
-    return found
+    return summary
 
 
 def _finite_summary(values: np.ndarray, quantiles: bool) -> dict[str, np.ndarray]:
@@ -214,7 +215,7 @@ def _finite_summary(values: np.ndarray, quantiles: bool) -> dict[str, np.ndarray
 
 
 def _picture(value: Any, shape: Sequence[int]) -> np.ndarray:
-    """Unpack a PNG file of just this shape; raises TutelageError before anything larger is unpacked."""
+    """Decode a PNG file of exactly this shape; raises TutelageError before anything larger is decoded."""
     try:
         with Image.open(io.BytesIO(value["bytes"]), formats=["PNG"]) as image:
             if [image.height, image.width, len(image.getbands())] == list(shape):

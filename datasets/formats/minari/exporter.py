@@ -1,4 +1,4 @@
-"""Minari datasets: export a store, one dataset a task; read datasets of ours back without loss."""
+"""Minari datasets: export a store, one dataset per task; import datasets, exported ones without loss."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _TEXT = spaces.Text(max_length=4096, min_length=0, charset=string.printable)
 
 @dataclass(frozen=True)
 class ExportResult:
-    """The folders that were written, and what the format cannot hold as it is, sentence by sentence."""
+    """Folders that were written, and what the format cannot hold unchanged, one sentence per entry."""
 
     paths: list[Path]
     report: list[str]
@@ -52,7 +52,7 @@ class ExportResult:
 
 @dataclass(frozen=True)
 class ImportResult:
-    """The store that was written to, and what had to be decided on the way, sentence by sentence."""
+    """The store that was written, and the decisions made on import, one sentence per entry."""
 
     store: Store
     report: list[str]
@@ -73,18 +73,19 @@ def export_minari(
 ) -> ExportResult:
     """Write a store as Minari datasets that `minari.load_dataset` opens with every array equal.
 
-    A store of one task becomes the dataset `dataset_id` (such as `crowd/taxi-v0`), of several tasks one
-    dataset each in the namespace of that name (`first-steps-v0` → `first-steps/goto-local-v0`). `root`
-    is Minari's folder of datasets (default: where Minari itself looks; else set MINARI_DATASETS_PATH).
-    Infos hold `times_ms`, `controllers`, `frames`; episode metadata the seed, demonstrator and the rest.
+    A store of one task becomes the dataset `dataset_id` (such as `crowd/taxi-v0`); a store of several tasks
+    becomes one dataset per task in the namespace of that name (`first-steps-v0` →
+    `first-steps/goto-local-v0`). `root` is Minari's folder of datasets (default: Minari's own, which
+    MINARI_DATASETS_PATH sets). Infos hold `times_ms`, `controllers`, `frames`; episode metadata holds the
+    seed, demonstrator and the other facts.
     """
     minari = minari_module()
-    played = set(store.episodes()["task"].to_pylist())
-    tasks = [task for task in store.suite if task.id in played]
+    task_ids = set(store.episodes()["task"].to_pylist())
+    tasks = [task for task in store.suite if task.id in task_ids]
     if not tasks:
         raise TutelageError(f"expected demonstrations in {store.path}, found none; record some")
     names = _dataset_ids(minari, dataset_id, tasks)
-    # absolute: Minari puts a relative folder before its own paths once more
+    # absolute: Minari would prepend a relative folder to its own paths a second time
     folder = Path(root).resolve() if root is not None else minari.storage.get_dataset_path("")
     report = [
         "Minari's infos begin at the reset: times_ms, controllers and frames have a first entry "
@@ -103,7 +104,7 @@ def export_minari(
         "minari",
         places,
         progress,
-        lambda made: _name_namespaces(folder, [path for _, path in places.values()], made),
+        lambda created: _name_namespaces(folder, [path for _, path in places.values()], created),
     )
     return ExportResult([path for _, path in places.values()], report)
 
@@ -113,8 +114,8 @@ def import_minari(
 ) -> ImportResult:
     """Read every Minari dataset at or under `source` into a store at `out`: all of them, or nothing.
 
-    Datasets that `export_minari` wrote come back whole, or are refused (see `ReadEpisode.read_back` for what
-    `keep_changed` does); episodes that the store already holds are left out. Of others, observations are
+    Datasets that `export_minari` wrote are recovered exactly, or refused (see `ReadEpisode.read_back` for
+    `keep_changed`); episodes that the store already holds are left out. For other datasets, observations are
     stored unless a replay of seed and actions proves them.
     """
     minari = minari_module()
@@ -123,31 +124,37 @@ def import_minari(
         raise TutelageError(
             f"expected a Minari dataset at {source}, found no data/metadata.json; check the path"
         )
-    ours = [folder for folder in folders if (folder.parent / MARKERS["minari"]).exists()]
-    if ours and len(ours) < len(folders):
+    exported = [folder for folder in folders if (folder.parent / MARKERS["minari"]).exists()]
+    if exported and len(exported) < len(folders):
         raise TutelageError(
             f"expected datasets of one kind under {source}, got ours and others; import one by one"
         )
     report: list[str] = []
-    if ours:
-        markers = [_checked(folder, keep_changed) for folder in folders]
-        with staged_import(Path(out), common_suite(markers, source)) as (store, there):
+    if exported:
+        markers = [_checked_marker(folder, keep_changed) for folder in folders]
+        with staged_import(Path(out), common_suite(markers, source)) as (store, existing):
             for folder in folders:
-                report.append(_import_ours(_open(minari, folder), store, there, progress, keep_changed))
+                report.append(
+                    _import_exported(_open(minari, folder), store, existing, progress, keep_changed)
+                )
     else:
         datasets = [_open(minari, folder) for folder in folders]
         for dataset in datasets:
             if "tutelage" in dataset.storage.metadata:
-                ExportMarker.read(dataset.storage.data_path.parent, "minari")  # raises: there is none
-        with staged_import(Path(out), foreign_suite(datasets, Path(out), report)) as (store, there):
+                ExportMarker.read(dataset.storage.data_path.parent, "minari")  # raises: the marker is missing
+        with staged_import(Path(out), foreign_suite(datasets, Path(out), report)) as (store, existing):
             for dataset, task in zip(datasets, store.suite, strict=True):
                 episodes = foreign_trajectories(dataset, task, store.suite, report)
-                report.append(_count(dataset.id, append_new(store, _told(episodes, progress), there)))
+                report.append(
+                    _count_sentence(
+                        dataset.id, append_new(store, _with_progress(episodes, progress), existing)
+                    )
+                )
     return ImportResult(Store.open(out), report)
 
 
 def write_minari(store: Store, export: Export, progress: Progress | None = None) -> list[str]:
-    """Write one task's dataset and its marker to `export.fresh`; returns what the format cannot hold."""
+    """Write one task's dataset and its marker to `export.fresh`; return what the format cannot hold."""
     minari_module()
     report: list[str] = []
     data = export.fresh / "data"
@@ -183,9 +190,9 @@ def _dataset_ids(minari: Any, dataset_id: str, tasks: list[Task]) -> dict[str, s
 
 
 def _description(store: Store, environment: TaskEnv, name: str, report: list[str]) -> tuple[Any, ...]:
-    """Return what `minari_storage.create` needs: spaces, the environment's specification, metadata."""
+    """Return the arguments of `storage.create`: spaces, the environment's specification, metadata."""
     minari, task = minari_module(), environment.task
-    space = _storable(environment.observation_space, "", task, report)
+    space = _storable_space(environment.observation_space, "", task, report)
     spec = _spec(environment, report)
     if task.max_steps:
         report.append(
@@ -215,7 +222,7 @@ def _description(store: Store, environment: TaskEnv, name: str, report: list[str
 
 
 def _spec(environment: TaskEnv, report: list[str]) -> Any:
-    """Return the environment's specification if it can be written as JSON; a class becomes its name."""
+    """Return the environment's specification if JSON can express it, else None; a class becomes its name."""
     spec = environment.env.spec
     if spec is None:
         return None
@@ -230,15 +237,15 @@ def _spec(environment: TaskEnv, report: list[str]) -> Any:
     return spec
 
 
-def _storable(space: Space[Any], path: str, task: Task, report: list[str]) -> Space[Any]:
-    """Replace text spaces that Minari cannot write (minigrid's missions) by Gymnasium's own Text."""
+def _storable_space(space: Space[Any], path: str, task: Task, report: list[str]) -> Space[Any]:
+    """Replace text spaces that Minari cannot write (MiniGrid's missions) by Gymnasium's Text."""
     if isinstance(space, spaces.Dict):
         return spaces.Dict(
-            {key: _storable(part, join_path(path, key), task, report) for key, part in space.items()}
+            {key: _storable_space(part, join_path(path, key), task, report) for key, part in space.items()}
         )
     if isinstance(space, spaces.Tuple):
         return spaces.Tuple(
-            [_storable(part, join_path(path, i), task, report) for i, part in enumerate(space)]
+            [_storable_space(part, join_path(path, i), task, report) for i, part in enumerate(space)]
         )
     if is_text(space) and not isinstance(space, spaces.Text):
         report.append(
@@ -252,7 +259,7 @@ def _storable(space: Space[Any], path: str, task: Task, report: list[str]) -> Sp
 def _batches(
     store: Store, task: Task, environments: Environments, progress: Progress | None
 ) -> Iterator[list[tuple[dict[str, Any], dict[str, Any]]]]:
-    """Yield pairs (arguments of `EpisodeBuffer`, metadata) of all episodes of a task, some at a time."""
+    """Yield batches of pairs (arguments of `EpisodeBuffer`, metadata) of all episodes of a task."""
     waiting: list[tuple[dict[str, Any], dict[str, Any]]] = []
     size = 0
     for trajectory in store.trajectories(task=task.id):
@@ -286,7 +293,7 @@ def _episode(
         "controllers": np.insert(trajectory.controllers, 0, -1),
         "frames": np.insert(trajectory.frames, 0, -1),
     }
-    if join_actions(actions).tobytes() != trajectory.actions.tobytes():  # finer than the space's own dtype
+    if join_actions(actions).tobytes() != trajectory.actions.tobytes():  # more precise than the space's dtype
         infos["action_rows"] = np.insert(trajectory.actions, 0, np.nan, axis=0)
     return {
         "seed": trajectory.seed,
@@ -298,15 +305,15 @@ def _episode(
     }
 
 
-def _name_namespaces(root: Path, datasets: list[Path], made: list[Path]) -> None:
-    """Write the small files by which Minari knows that a folder is a namespace."""
+def _name_namespaces(root: Path, datasets: list[Path], created: list[Path]) -> None:
+    """Write the metadata files by which Minari recognizes a folder as a namespace."""
     folders = {
         parent for dataset in datasets for parent in dataset.relative_to(root).parents if parent != Path(".")
     }
     for folder in sorted(folders):
         path = root / folder / "namespace_metadata.json"
         if not os.path.lexists(path):
-            made.append(path)
+            created.append(path)
             path.write_text(json_text({"description": None}), encoding="utf-8")
 
 
@@ -320,14 +327,14 @@ def _open(minari: Any, folder: Path) -> Any:
     check_minari(folder)
     try:
         return minari.MinariDataset(folder)
-    except Exception as error:  # Minari raises whatever its readers raise
+    except Exception as error:  # Minari may raise anything
         raise TutelageError(
             f"expected a Minari dataset at {folder}, got {type(error).__name__}: {error}"
         ) from None
 
 
-def _checked(folder: Path, keep_changed: bool) -> ExportMarker:
-    """Read the marker of our dataset whose data lie in `folder`; raises TutelageError for changed files."""
+def _checked_marker(folder: Path, keep_changed: bool) -> ExportMarker:
+    """Read the marker of an export whose data are in `folder`; raises TutelageError for changed files."""
     check_hdf5_files(folder)  # before a child process or Minari opens one
     marker = ExportMarker.read(folder.parent, "minari")
     if not keep_changed:
@@ -337,30 +344,30 @@ def _checked(folder: Path, keep_changed: bool) -> ExportMarker:
 
 def _find_change(folder: Path) -> str:
     try:
-        with Hdf5Process(folder) as process:  # a changed file may be one that HDF5 does not survive
+        with Hdf5Process(folder) as process:  # a changed file may crash HDF5
             return str(process.call(find_change, folder))
     except (OSError, TutelageError):
         return ""
 
 
-def _import_ours(
-    dataset: Any, store: Store, there: set[str], progress: Progress | None, keep_changed: bool
+def _import_exported(
+    dataset: Any, store: Store, existing: set[str], progress: Progress | None, keep_changed: bool
 ) -> str:
     marker = ExportMarker.read(dataset.storage.data_path.parent, "minari")
     with Environments(store.suite) as environments:
         written = written_episodes(dataset, marker)
         episodes = read_all(written, environments, f"Minari dataset {dataset.id}", keep_changed)
-        return _count(dataset.id, append_new(store, _told(episodes, progress), there))
+        return _count_sentence(dataset.id, append_new(store, _with_progress(episodes, progress), existing))
 
 
-def _told(trajectories: Iterator[Trajectory], progress: Progress | None) -> Iterator[Trajectory]:
+def _with_progress(trajectories: Iterator[Trajectory], progress: Progress | None) -> Iterator[Trajectory]:
     for trajectory in trajectories:
         yield trajectory
         if progress:
             progress(1)
 
 
-def _count(name: str, counts: tuple[int, int]) -> str:
+def _count_sentence(name: str, counts: tuple[int, int]) -> str:
     added, repeated = counts
     return f"{name}: {counted(added, 'episode')} added" + (
         f", {repeated} {agreeing(repeated, 'was')} there already." if repeated else "."

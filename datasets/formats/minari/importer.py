@@ -1,4 +1,4 @@
-"""Minari datasets that others made: what is known becomes a trajectory, what is not known is said."""
+"""Import Minari datasets of other projects: convert them to trajectories, and report what is unknown."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ _KINDS = {"human": "person", "expert": "expert"}
 
 
 def foreign_suite(datasets: Sequence[Any], out: Path, report: list[str]) -> Suite:
-    """Make a suite of one task a dataset, from the environment that the dataset names.
+    """Return a suite with one task per dataset, from the environment that the dataset names.
 
-    A task has the success rule that its bare id would have; `report` hears which, and what a task of the
-    store at `out` lacks.
+    A task gets the success rule of its environment's bare id. The rules, and what the tasks of the store at
+    `out` lack, are appended to `report`.
     """
-    first = _word(datasets[0].id)
+    first = _plain_name(datasets[0].id)
     tasks = []
     for dataset in datasets:
         spec = dataset.env_spec
-        task: dict[str, Any] = {"id": _word(dataset.id), "env": spec.id if spec else dataset.id}
+        task: dict[str, Any] = {"id": _plain_name(dataset.id), "env": spec.id if spec else dataset.id}
         if spec and (kwargs := {k: v for k, v in spec.kwargs.items() if k != "render_mode"}):
             task["kwargs"] = kwargs
         if spec and spec.max_episode_steps:
@@ -46,15 +46,15 @@ def foreign_suite(datasets: Sequence[Any], out: Path, report: list[str]) -> Suit
         task["success"], reason = success_rule(dataset)
         report.append(f"{dataset.id}: {reason}.")
         tasks.append(task)
-    name = first if len(datasets) == 1 else _word(datasets[0].id.rpartition("/")[0] or "minari")
+    name = first if len(datasets) == 1 else _plain_name(datasets[0].id.rpartition("/")[0] or "minari")
     suite = admit_all(suite_from({"suite": name, "tasks": tasks}, "the Minari datasets"))
     report += recorded_only(suite, out)
     return suite
 
 
 def foreign_trajectories(dataset: Any, task: Task, suite: Suite, report: list[str]) -> Iterator[Trajectory]:
-    """Read a dataset, adding to `report` what it does not say; episodes without steps are left out."""
-    kind = next((ours for word, ours in _KINDS.items() if word in dataset.id.lower()), "policy")
+    """Read a dataset; append unknown facts to `report`. Episodes without steps are left out."""
+    kind = next((name for word, name in _KINDS.items() if word in dataset.id.lower()), "policy")
     report.append(
         f"{dataset.id} says neither when nor by whom each action was taken: times and frames are 0, and the "
         f"demonstrator is the dataset, of kind {kind}, after its name."
@@ -62,7 +62,7 @@ def foreign_trajectories(dataset: Any, task: Task, suite: Suite, report: list[st
     unseeded, stored, changed, unrated = 0, 0, 0, 0
     described = read_along(iter(dataset.storage.get_episode_metadata(dataset.episode_indices)), dataset.id)
     with Environments(suite) as environments:
-        order = _order(environments, task, dataset)
+        order = _leaf_order(environments, task, dataset)
         for episode, metadata in zip(
             read_along(dataset.iterate_episodes(), dataset.id), described, strict=True
         ):
@@ -103,16 +103,16 @@ def foreign_trajectories(dataset: Any, task: Task, suite: Suite, report: list[st
         )
 
 
-def _order(environments: Environments, task: Task, dataset: Any) -> list[str]:
-    """List the leaf paths in the environment's order, in which digests are taken; else in the dataset's."""
-    mine = [leaf.path for leaf in leaves(dataset.observation_space)]
+def _leaf_order(environments: Environments, task: Task, dataset: Any) -> list[str]:
+    """Return the leaf paths in the environment's order, which digests use; else in the dataset's order."""
+    dataset_paths = [leaf.path for leaf in leaves(dataset.observation_space)]
     try:
-        theirs = [leaf.path for leaf in leaves(environments[task.id].observation_space)]
+        environment_paths = [leaf.path for leaf in leaves(environments[task.id].observation_space)]
     except Untrusted:
         raise
-    except TutelageError:  # the environment is not installed: nothing can be replayed
-        return mine
-    return theirs if set(theirs) == set(mine) else mine
+    except TutelageError:  # the environment is not installed: replay is impossible
+        return dataset_paths
+    return environment_paths if set(environment_paths) == set(dataset_paths) else dataset_paths
 
 
 def _trajectory(
@@ -152,15 +152,15 @@ def _trajectory(
         infos=infos,
         digest=digest_of(observations, rewards, *ends),
         observations=observations,
-        episode=f"{_word(dataset.id)}-{int(episode.id)}",
+        episode=f"{_plain_name(dataset.id)}-{int(episode.id)}",
         notes="" if seed is not None else "seed unknown",
     )
 
 
 def _infos(rule: SuccessRule, infos: Mapping[str, Any], steps: int) -> dict[str, np.ndarray]:
-    """Read what a success rule reads from a dataset's infos, path → float64 `[T]`; {} where any is not there.
+    """Read a success rule's inputs from a dataset's infos, path → float64 `[T]`; {} where any is missing.
 
-    Minari keeps the info of a reset before those of the steps.
+    Minari stores the info of the reset before those of the steps.
     """
     numbers: dict[str, np.ndarray] = {}
     for path in rule.paths:
@@ -174,6 +174,6 @@ def _infos(rule: SuccessRule, infos: Mapping[str, Any], steps: int) -> dict[str,
     return numbers
 
 
-def _word(name: str) -> str:
-    """Turn a dataset's id into a name that suites and tasks may have."""
+def _plain_name(name: str) -> str:
+    """Convert a dataset's id to a valid name of a suite or task."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._") or "minari"

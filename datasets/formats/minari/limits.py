@@ -1,6 +1,6 @@
-"""Minari data sets that may come from strangers: looked at before Minari opens them, and while it reads.
+"""Check untrusted Minari datasets, before Minari opens them and while it reads.
 
-Minari makes the environment that a data set names where it says nothing of its spaces: such are refused.
+Minari creates the environment that a dataset names if its spaces are missing: such datasets are refused.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _SPACES = ("Box", "Discrete", "MultiDiscrete", "MultiBinary", "Text", "Dict", "T
 
 
 def check_minari(folder: Path) -> None:
-    """Check the folder `data` of a data set, its metadata and every file of numbers; raises TutelageError."""
+    """Check the folder `data` of a dataset: its metadata and every data file; raises TutelageError."""
     metadata = read_json(folder / "metadata.json")
     where = f"{folder / 'metadata.json'}"
     if not isinstance(metadata, dict):
@@ -38,8 +38,8 @@ def check_minari(folder: Path) -> None:
     if metadata.get("data_format") not in ("hdf5", "arrow"):
         got = metadata.get("data_format")
         raise TutelageError(f"expected data_format hdf5 or arrow in {where}, got {got!r:.40}")
-    if (ours := metadata.get("tutelage")) is not None:
-        _check_ours(ours, where)
+    if (section := metadata.get("tutelage")) is not None:
+        _check_section(section, where)
     check_hdf5_files(folder)
     for path in sorted(folder.rglob("*")):
         if path.suffix in (".parquet", ".json"):
@@ -51,37 +51,37 @@ def check_minari(folder: Path) -> None:
 
 
 def read_along(episodes: Iterator[Any], where: str) -> Iterator[Any]:
-    """Give what Minari reads; whatever its readers raise of what they find is a TutelageError."""
+    """Yield the episodes that Minari reads; convert any exception of its readers to TutelageError."""
     while True:
         try:
             episode = next(episodes)
         except StopIteration:
             return
         except Exception as error:
-            what = f"{type(error).__name__}: {' '.join(str(error).split())}"
-            raise TutelageError(f"expected sound episodes in {where}, got {what}") from None
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            raise TutelageError(f"expected sound episodes in {where}, got {reason}") from None
         yield episode
 
 
 def check_infos(infos: Any, where: str) -> None:
-    """Raise TutelageError unless an episode of ours has its times, controllers and frames."""
+    """Raise TutelageError unless an exported episode's infos have times, controllers and frames."""
     for name in ("times_ms", "controllers", "frames"):
         array = infos.get(name) if isinstance(infos, dict) else None
         if not isinstance(array, np.ndarray) or array.ndim != 1 or array.dtype.kind not in "iu":
             raise TutelageError(f"{where}: expected whole numbers as {name} in infos, got something else")
 
 
-def _check_ours(ours: Any, where: str) -> None:
+def _check_section(section: Any, where: str) -> None:
     if (
-        not isinstance(ours, dict)
-        or not isinstance(ours.get("leaves"), list)
-        or not all(isinstance(path, str) for path in ours["leaves"])
+        not isinstance(section, dict)
+        or not isinstance(section.get("leaves"), list)
+        or not all(isinstance(path, str) for path in section["leaves"])
     ):
         raise TutelageError(f"expected a suite, a task and leaves as tutelage in {where}, got something else")
 
 
 def _check_space(space: Any, where: str, depth: int = 16) -> None:
-    """Check a space as Minari writes one: its kind, and that its bounds are not too large to be made."""
+    """Check a space in Minari's JSON: its type, and that its bounds fit into the memory limit."""
     if not isinstance(space, dict) or space.get("type") not in _SPACES or not depth:
         raise TutelageError(f"expected a space ({', '.join(_SPACES)}) as {where}, got something else")
     subspaces = space.get("subspaces", {})

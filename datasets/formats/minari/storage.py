@@ -1,4 +1,4 @@
-"""What Minari's storage is asked to do, as functions that a process of its own can be told to call."""
+"""Write and read Minari's storage: functions that `Hdf5Process` calls."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .limits import check_infos, read_along
 def create(
     folder: Path, observations: Space[Any], actions: Space[Any], spec: Any, about: Mapping[str, Any]
 ) -> None:
-    """Make an empty dataset in `folder`, and say what it is about."""
+    """Create an empty dataset in `folder`, with the metadata `about`."""
     storage = _storage_class().new(
         folder,
         observation_space=observations,
@@ -44,7 +44,7 @@ def add_episodes(
 
 
 def find_change(folder: Path) -> str:
-    """Say which episode of an export was changed first, as `first_change` does. `folder` is its `data`."""
+    """Describe the first changed episode of an export, as `first_change` does; `folder` is its `data`."""
     import minari
 
     try:
@@ -55,7 +55,7 @@ def find_change(folder: Path) -> str:
 
 
 def written_episodes(dataset: Any, marker: ExportMarker) -> Iterator[ReadEpisode]:
-    """Read the episodes of an export as they stand there."""
+    """Read the episodes of an export unchanged."""
     order = dataset.storage.metadata["tutelage"]["leaves"]
     if len(dataset.episode_indices) != marker.episodes:
         raise TutelageError(

@@ -1,4 +1,4 @@
-"""What an import found, kept and left out, task by task: as a table or as JSON."""
+"""Counts of an import by task (found, kept, left out), as a table or as JSON."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .recording import Recording
 
 @dataclass
 class TaskCensus:
-    """One task's demonstrations: `solved` were rewarded, `complete` in full; `lengths` are moves."""
+    """Counts of one task's demonstrations: `solved`: reward > 0, `complete`: >= 1; `lengths`: in moves."""
 
     found: int = 0
     kept: int = 0
@@ -31,7 +31,7 @@ class TaskCensus:
     seconds: list[float] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain data; shares and medians are None where nothing was kept."""
+        """Return plain data; shares and medians are None for a task without kept demonstrations."""
         return {
             "found": self.found,
             "kept": self.kept,
@@ -46,7 +46,7 @@ class TaskCensus:
 
 @dataclass
 class Census:
-    """All of an import. `left_out` counts what people did beside their moves, `dropped` demonstrations."""
+    """Counts of an import: `left_out` is input that is no move, `dropped` unusable demonstrations."""
 
     source: str
     tasks: dict[str, TaskCensus] = field(default_factory=dict)
@@ -56,37 +56,37 @@ class Census:
     after_the_end: int = 0
 
     def drop(self, task: str, reason: str) -> None:
-        """Count a demonstration that can't be used."""
+        """Count an unusable demonstration."""
         self.tasks.setdefault(task, TaskCensus()).found += 1
         self.dropped[task, reason] += 1
 
-    def keep(self, task: str, recording: Recording, made: RecordedActions) -> None:
-        """Count one that can."""
-        one = self.tasks.setdefault(task, TaskCensus())
-        one.found += 1
-        one.kept += 1
-        one.solved += recording.reward > 0
-        one.complete += recording.reward >= 1
-        one.people.add(recording.demonstrator)
-        one.lengths.append(len(made.moves))
-        one.seconds.append(max(made.moves[-1].time, 0) / 1000)
-        self.left_out += made.left_out
-        self.verbs.update(move.action.verb for move in made.moves)
+    def keep(self, task: str, recording: Recording, actions: RecordedActions) -> None:
+        """Count a usable demonstration."""
+        task_census = self.tasks.setdefault(task, TaskCensus())
+        task_census.found += 1
+        task_census.kept += 1
+        task_census.solved += recording.reward > 0
+        task_census.complete += recording.reward >= 1
+        task_census.people.add(recording.demonstrator)
+        task_census.lengths.append(len(actions.moves))
+        task_census.seconds.append(max(actions.moves[-1].time, 0) / 1000)
+        self.left_out += actions.left_out
+        self.verbs.update(move.action.verb for move in actions.moves)
         self.after_the_end += recording.rest
 
     def known(self, task: str) -> None:
-        """Count one that the store holds already."""
-        one = self.tasks.setdefault(task, TaskCensus())
-        one.found += 1
-        one.known += 1
+        """Count a demonstration that is in the store already."""
+        task_census = self.tasks.setdefault(task, TaskCensus())
+        task_census.found += 1
+        task_census.known += 1
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data, ready for JSON."""
         return {
             "source": self.source,
-            "found": sum(one.found for one in self.tasks.values()),
-            "kept": sum(one.kept for one in self.tasks.values()),
-            "tasks": {task: one.to_dict() for task, one in sorted(self.tasks.items())},
+            "found": sum(task.found for task in self.tasks.values()),
+            "kept": sum(task.kept for task in self.tasks.values()),
+            "tasks": {name: task.to_dict() for name, task in sorted(self.tasks.items())},
             "dropped": [
                 {"task": task, "reason": reason, "demonstrations": count}
                 for (task, reason), count in sorted(self.dropped.items())
@@ -101,7 +101,7 @@ class Census:
     def _headline(self) -> Text:
         facts = self.to_dict()
         moves = ", ".join(f"{count:,} {verb}" for verb, count in facts["moves"].items())
-        rest = ", ".join(f"{count:,} {why}" for why, count in facts["left_out"].items())
+        rest = ", ".join(f"{count:,} {reason}" for reason, count in facts["left_out"].items())
         demonstrations = counted(facts["found"], "demonstration")
         return Text(
             f"{printable(self.source)}: {facts['kept']:,} of {demonstrations} kept; "
@@ -112,8 +112,8 @@ class Census:
         names = ("task", "found", "kept", "people", "solved", "complete", "moves", "seconds")
         caption = "solved: rewarded above 0; complete: in full; moves, seconds: median"
         table = FoldedTable([*map(Column, names)], title="kept", caption=caption)
-        for task, one in sorted(self.tasks.items()):
-            row = one.to_dict()
+        for task, task_census in sorted(self.tasks.items()):
+            row = task_census.to_dict()
             table.add_row(
                 task,
                 *(f"{row[name]:,}" for name in ("found", "kept", "people")),
@@ -124,9 +124,13 @@ class Census:
         return table
 
     def _dropped(self) -> FoldedTable:
-        known = sum(one.known for one in self.tasks.values())
+        already_stored = sum(task.known for task in self.tasks.values())
         columns = [Column("task"), Column("why", words=True), Column("demonstrations")]
-        caption = f"{known:,} more {agreeing(known, 'was')} in the store already" if known else ""
+        caption = (
+            f"{already_stored:,} more {agreeing(already_stored, 'was')} in the store already"
+            if already_stored
+            else ""
+        )
         table = FoldedTable(columns, title="dropped", caption=caption)
         for (task, reason), count in sorted(self.dropped.items()):
             table.add_row(task, reason, f"{count:,}")
@@ -134,5 +138,5 @@ class Census:
 
 
 def _figure(value: float | None, form: str) -> str:
-    """Write a figure; a dash where nothing was kept."""
+    """Format a figure; a dash for None."""
     return "–" if value is None else format(value, form)

@@ -1,4 +1,4 @@
-"""Gestures put together: all that was done in one field, or with one list of options, is one deed."""
+"""Group gestures into field edits: all gestures in one field, or in one list of options, are one edit."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ LETTERS = frozenset(
     (*(f"INPUT_{kind}" for kind in ("text", "password", "search", "email", "tel")), "TEXTAREA")
 )
 PICKED = frozenset(f"INPUT_{kind}" for kind in ("date", "time", "number"))
-"""Fields with arrows and parts of their own, which are no elements: what is done inside can't be seen."""
+"""Fields with built-in controls that are not elements: actions inside them are not recorded."""
 _EDITS = frozenset(("Backspace", "Delete", "ArrowLeft", "ArrowRight", "Home", "End", "Insert", "Space"))
 _SHORTCUT = re.compile(
     r"(?:Shift\+)?(?:Control|Meta)\+(?:Shift\+)?(?:[ACVXZ]|Backspace|Delete|Insert|Arrow\w+)|Shift\+Insert"
 )
-_LOW = 30  # px; a SELECT that is not higher opens its options where no page sees them
+_LOW = 30  # px; a SELECT of at most this height opens its options outside of the page
 
 
 @dataclass(frozen=True)
 class FieldEdit:
-    """What was done to one element: its ref, the places of the page before and of the page after.
+    """Gestures on one element: its ref, and the indices of the page before and of the page after.
 
-    `text` is what a field holds after it, or the options that were chosen, divided by commas; None where
-    nothing was written. `unseen` says that an option was chosen and nobody can tell which.
+    `text` is the field's content afterwards, or the selected options, separated by commas; None where nothing
+    was written. `unseen` means that an option was selected and it is unknown which.
     """
 
     gestures: tuple[RecordedGesture, ...]
@@ -46,52 +46,52 @@ class FieldEdit:
         return self.gestures[-1].end
 
 
-def deeds(recording: Recording) -> list[FieldEdit]:
-    """Read a recording as deeds, in order.
+def field_edits(recording: Recording) -> list[FieldEdit]:
+    """Convert a recording to field edits, in order.
 
-    A run of gestures in one field is one deed if the field holds something else after it; so is a run of
-    gestures in one list. Every other gesture is a deed by itself.
+    A run of gestures in one field is one edit if it changes the field's content; so is a run of gestures in
+    one list. Every other gesture is an edit by itself.
     """
-    found: list[FieldEdit] = []
-    for workplace, run in _runs(recording.pages, [*_single(recording)]):
+    edits: list[FieldEdit] = []
+    for workplace, run in _runs(recording.pages, [*_single_edits(recording)]):
         if not workplace:
-            found += run
+            edits += run
         elif _tag(recording.pages[run[0].before], workplace) == "SELECT":
-            found += _chosen(recording, workplace, run)
+            edits += _merged_list_edits(recording, workplace, run)
         else:
-            found += _written(recording, workplace, run)
-    return found
+            edits += _merged_field_edits(recording, workplace, run)
+    return edits
 
 
-def differ(one: PageSnapshot, other: PageSnapshot, besides: int = 0) -> bool:
-    """Whether two pages show different things, wherever the focus and the pointer are.
+def differ(page: PageSnapshot, other: PageSnapshot, besides: int = 0) -> bool:
+    """Return whether two pages differ, ignoring focus and pointer effects.
 
-    `besides` is the ref of an element whose value is left aside, or 0.
+    `besides` is the ref of an element whose value is ignored, or 0.
     """
-    if one is other or one.content == other.content:
+    if page is other or page.content == other.content:
         return False
-    if len(one) != len(other) or one.still != other.still:
+    if len(page) != len(other) or page.still != other.still:
         return True
-    mine, theirs = list(one.value), list(other.value)
-    if (place := one.places.get(besides)) is not None:
-        mine[place] = theirs[place] = None
-    if mine != theirs:
+    values, other_values = list(page.value), list(other.value)
+    if (place := page.places.get(besides)) is not None:
+        values[place] = other_values[place] = None
+    if values != other_values:
         return True
-    shaded = one.classes != other.classes  # only by the pointer, which moves edges and colours, too
-    return not shaded and replace(one, value=mine).content != replace(other, value=theirs).content
+    shaded = page.classes != other.classes  # differs only by hover styles, which change edges and colors, too
+    return not shaded and replace(page, value=values).content != replace(other, value=other_values).content
 
 
-def _single(recording: Recording) -> Iterator[FieldEdit]:
-    made = gestures(recording.events)
-    for at, gesture in enumerate(made):
+def _single_edits(recording: Recording) -> Iterator[FieldEdit]:
+    all_gestures = gestures(recording.events)
+    for index, gesture in enumerate(all_gestures):
         page = recording.pages[gesture.page]
-        later = (one.page for one in made[at + 1 :] if one.begin >= gesture.end)
+        later = (follower.page for follower in all_gestures[index + 1 :] if follower.begin >= gesture.end)
         after = next(later, recording.events[-1].page)
-        yield FieldEdit((gesture,), _touched(page, gesture), gesture.page, after)
+        yield FieldEdit((gesture,), _pointer_target(page, gesture), gesture.page, after)
 
 
-def _touched(page: PageSnapshot, gesture: RecordedGesture) -> int:
-    """Return what a pointer was on: some browsers name an element that it only lies in, such as the body."""
+def _pointer_target(page: PageSnapshot, gesture: RecordedGesture) -> int:
+    """Return the ref under the pointer: some browsers report an element around it, such as the body."""
     place = page.places.get(gesture.target)
     if place is None or gesture.kind not in ("click", "drag") or not page.is_frame(place):
         return gesture.target
@@ -106,36 +106,36 @@ def _tag(page: PageSnapshot, ref: int) -> str:
 def _runs(
     pages: Sequence[PageSnapshot], single: Sequence[FieldEdit]
 ) -> Iterator[tuple[int, list[FieldEdit]]]:
-    """Cut deeds into runs of one workplace: the ref of a field or a list, 0 for a deed by itself."""
+    """Split edits into runs with one workplace: the ref of a field or a list, 0 for an edit by itself."""
     run: list[FieldEdit] = []
-    there = 0
-    for deed in single:
-        workplace = _workplace(pages, deed)
-        if run and not (workplace and workplace == there):
-            yield there, run
+    current = 0
+    for edit in single:
+        workplace = _workplace(pages, edit)
+        if run and not (workplace and workplace == current):
+            yield current, run
             run = []
-        there = workplace
-        run.append(deed)
+        current = workplace
+        run.append(edit)
     if run:
-        yield there, run
+        yield current, run
 
 
-def _workplace(pages: Sequence[PageSnapshot], deed: FieldEdit) -> int:
-    before, after = pages[deed.before], pages[deed.after]
-    tag, gesture = _tag(before, deed.target), deed.first
+def _workplace(pages: Sequence[PageSnapshot], edit: FieldEdit) -> int:
+    before, after = pages[edit.before], pages[edit.after]
+    tag, gesture = _tag(before, edit.target), edit.first
     if tag == "OPTION":
-        return before.ref[before.parent[before.places[deed.target]]]
+        return before.ref[before.parent[before.places[edit.target]]]
     if tag == "SELECT":
-        return deed.target
+        return edit.target
     if tag not in LETTERS | PICKED or gesture.kind == "scroll":
         return 0
     if gesture.kind == "key":
-        return deed.target if _is_edit(gesture.key, tag, before, after) else 0
-    return 0 if differ(before, after, besides=deed.target) else deed.target
+        return edit.target if _is_edit(gesture.key, tag, before, after) else 0
+    return 0 if differ(before, after, besides=edit.target) else edit.target
 
 
 def _is_edit(key: str, tag: str, before: PageSnapshot, after: PageSnapshot) -> bool:
-    """Whether a key stays inside the field: in a date, Tab goes to the next part of it."""
+    """Return whether a key stays inside the field: in a date field, Tab moves to its next part."""
     if len(key) == 1 or key in _EDITS or _SHORTCUT.fullmatch(key):
         return True
     return tag in PICKED and (
@@ -143,59 +143,61 @@ def _is_edit(key: str, tag: str, before: PageSnapshot, after: PageSnapshot) -> b
     )
 
 
-def _written(recording: Recording, ref: int, run: list[FieldEdit]) -> list[FieldEdit]:
-    """Make a run in a field one deed, if the field holds something else after it."""
-    before, last, after = (recording.pages[one] for one in (run[0].before, run[-1].before, run[-1].after))
-    held = _held(after if ref in after.places else last, ref)
-    if held is None or held == _held(before, ref):
+def _merged_field_edits(recording: Recording, ref: int, run: list[FieldEdit]) -> list[FieldEdit]:
+    """Merge a run in a field into one edit, if it changes the field's content."""
+    before, last, after = (recording.pages[index] for index in (run[0].before, run[-1].before, run[-1].after))
+    value = _value_of(after if ref in after.places else last, ref)
+    if value is None or value == _value_of(before, ref):
         return run
-    text = as_said(held, _tag(before, ref), recording.instruction, recording.reward >= 1)
-    return [_joined(ref, run, text=text)]
+    text = as_said(value, _tag(before, ref), recording.instruction, recording.reward >= 1)
+    return [_merge(ref, run, text=text)]
 
 
-def _held(page: PageSnapshot, ref: int) -> str | None:
+def _value_of(page: PageSnapshot, ref: int) -> str | None:
     place = page.places.get(ref)
     return None if place is None else page.value[place]
 
 
-def _joined(ref: int, run: Sequence[FieldEdit], **facts: object) -> FieldEdit:
-    made = tuple(one for deed in run for one in deed.gestures)
-    return FieldEdit(made, ref, run[0].before, run[-1].after, **facts)  # type: ignore[arg-type]
+def _merge(ref: int, run: Sequence[FieldEdit], **facts: object) -> FieldEdit:
+    merged = tuple(gesture for edit in run for gesture in edit.gestures)
+    return FieldEdit(merged, ref, run[0].before, run[-1].after, **facts)  # type: ignore[arg-type]
 
 
-def _chosen(recording: Recording, ref: int, run: list[FieldEdit]) -> list[FieldEdit]:
-    """Make a run in a list one deed that names what was chosen, if something was.
+def _merged_list_edits(recording: Recording, ref: int, run: list[FieldEdit]) -> list[FieldEdit]:
+    """Merge a run in a list into one edit with the selected options, if any.
 
-    What is chosen by keys, or from a list that opens over the page, can't be seen; but a page that rewards
-    in full has been given what it asked for.
+    A selection by keys, or in a list that opens over the page, is not recorded; with full reward, it is the
+    option that the instruction asks for.
     """
     page = recording.pages[run[0].before]
     opens = page.height[page.places[ref]] <= _LOW
-    blind = opens or any(one.first.kind == "key" for one in run)
-    names = _picked(recording.pages, run)
+    blind = opens or any(edit.first.kind == "key" for edit in run)
+    names = _selected_options(recording.pages, run)
     if not names and not blind:
         return run
-    wanted = wanted_option(recording.instruction) if recording.reward >= 1 else ""
-    text = wanted or ("" if blind and not opens else ", ".join(names))
-    return [_joined(ref, run, text=text, unseen=not text)]
+    expected = wanted_option(recording.instruction) if recording.reward >= 1 else ""
+    text = expected or ("" if blind and not opens else ", ".join(names))
+    return [_merge(ref, run, text=text, unseen=not text)]
 
 
-def _picked(pages: Sequence[PageSnapshot], run: Sequence[FieldEdit]) -> list[str]:
-    """Follow clicks on options: a plain one chooses one alone, Control adds or takes away, Shift fills up."""
-    chosen: list[str] = []
+def _selected_options(pages: Sequence[PageSnapshot], run: Sequence[FieldEdit]) -> list[str]:
+    """Track clicks on options: a plain click selects one, Control toggles one, Shift selects a range."""
+    selected: list[str] = []
     anchor = 0
-    for deed in run:
-        page, click = pages[deed.before], deed.first
-        if _tag(page, deed.target) != "OPTION" or click.kind not in ("click", "drag"):
+    for edit in run:
+        page, click = pages[edit.before], edit.first
+        if _tag(page, edit.target) != "OPTION" or click.kind not in ("click", "drag"):
             continue
-        place = page.places[deed.target]
+        place = page.places[edit.target]
         name = page.text[place]
         if "Shift" in click.held and anchor:
             low, high = sorted((anchor, place))
-            chosen = [page.text[one] for one in range(low, high + 1) if page.tag[one] == "OPTION"]
+            selected = [page.text[option] for option in range(low, high + 1) if page.tag[option] == "OPTION"]
         elif click.held:
-            chosen = [one for one in chosen if one != name] + ([] if name in chosen else [name])
+            selected = [option for option in selected if option != name] + (
+                [] if name in selected else [name]
+            )
         else:
-            chosen = [name]
+            selected = [name]
         anchor = place
-    return chosen
+    return selected

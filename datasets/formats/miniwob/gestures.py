@@ -1,4 +1,4 @@
-"""Raw browser events → what a hand did: clicks, drags, keys, scrolls, each with the page it was done to."""
+"""Convert raw browser events to gestures (clicks, drags, keys, scrolls), each with its page."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Literal
 from .recording import InputEvent
 
 MOVED = 3
-"""Pixels that a hand moves in a click, at most; further is a drag."""
+"""Largest pointer movement of a click, in px; a larger one is a drag."""
 
-_ECHO = 100  # ms within which a page clicks a label's box after the label
+_ECHO = 100  # ms within which the page clicks a label's box after the label
 _MODIFIERS = {16: "Shift", 17: "Control", 18: "Alt", 91: "Meta", 92: "Meta", 93: "Meta", 224: "Meta"}
 _NAMES = {
     **dict(zip((8, 9, 13, 27, 32), ("Backspace", "Tab", "Enter", "Escape", "Space"), strict=True)),
@@ -22,16 +22,16 @@ _NAMES = {
     **{96 + digit: str(digit) for digit in range(10)},
     **{111 + number: f"F{number}" for number in range(1, 13)},
 }
-_ERASING = ("Backspace", "Delete")  # held down, they erase; some people held one down all the time
+_ERASING = ("Backspace", "Delete")  # auto-repeat of these is ignored; some people held one down all the time
 
 
 @dataclass(frozen=True)
 class RecordedGesture:
-    """One thing that a hand did: `page` was there when it began, at `begin` ms; it was over at `end`.
+    """One gesture from `begin` to `end` (ms); `page` is the index of the page at its begin.
 
     `target` is the ref of the element that was pressed, had the focus, or was scrolled. `x, y` to `x2, y2` is
-    the pointer's path. `key` is named as `WebAction.key`; `held` are the modifiers that were down in a click.
-    `earlier` is the page that was seen last before it.
+    the pointer's path. `key` is named as in `WebAction.key`; `held` are the modifiers that were down in a
+    click. `earlier` is the page of the event before.
     """
 
     kind: Literal["click", "drag", "key", "scroll"]
@@ -49,67 +49,67 @@ class RecordedGesture:
 
 
 def gestures(events: Sequence[InputEvent]) -> list[RecordedGesture]:
-    """Read events as gestures, in the order in which they began.
+    """Convert events to gestures, in the order in which they began.
 
-    A click is a press, a release and what the page makes of them: the click that follows, a second one on
-    the box of a label, none where the page swallowed it. A drag that scrolled (of a scrollbar) is a scroll.
+    A click is a press, a release and the click events that the page produces: one, a second one on the box of
+    a label, or none where the page suppressed it. A drag that scrolled (of a scrollbar) is a scroll.
     """
-    hand = _Hand()
+    parser = _GestureParser()
     for before, event in zip([*events[:1], *events], events, strict=False):
-        hand.earlier = before.page
+        parser.earlier = before.page
         if event.kind == "scroll":
-            hand.scroll(event)
+            parser.scroll(event)
         elif event.phase == 1 and event.kind in _HANDLED:
-            getattr(hand, event.kind)(event)
-    hand.let_go()
-    return hand.done
+            getattr(parser, event.kind)(event)
+    parser.let_go()
+    return parser.gestures
 
 
 _HANDLED = frozenset(("mousedown", "mouseup", "click", "keydown", "keypress", "keyup"))
 
 
-class _Hand:
-    """What is held down, and what was done so far."""
+class _GestureParser:
+    """Parser state: pressed buttons and keys, and the gestures so far."""
 
     def __init__(self) -> None:
         self.earlier = 0  # the page at the event before
-        self.done: list[RecordedGesture] = []
-        self._pressed: int | None = None  # place in `done` of the press that no click has followed yet
+        self.gestures: list[RecordedGesture] = []
+        self._pressed: int | None = None  # index in `gestures` of the press that no click has followed yet
         self._clicked = -_ECHO - 1  # time of the last click
         self._held: dict[int, str] = {}
         self._down: set[int] = set()
-        self._typing: int | None = None  # place in `done` of the key that a character may follow
+        self._typing: int | None = None  # index in `gestures` of the key that a character may follow
 
     def mousedown(self, event: InputEvent) -> None:
         self.let_go()
         self._typing = None
-        self._pressed = len(self.done)
-        at = {"x": event.x, "y": event.y, "x2": event.x, "y2": event.y, "earlier": self.earlier}
-        self.done.append(_begun("click", event, held=self._modifiers(), **at))
+        self._pressed = len(self.gestures)
+        position = {"x": event.x, "y": event.y, "x2": event.x, "y2": event.y, "earlier": self.earlier}
+        self.gestures.append(_new_gesture("click", event, held=self._modifiers(), **position))
 
     def mouseup(self, event: InputEvent) -> None:
         if (pressed := self._press()) is None:
             return
         far = max(abs(event.x - pressed.x), abs(event.y - pressed.y)) > MOVED
         kind: Literal["drag", "click"] = "drag" if far else "click"
-        kept = pressed.kind if pressed.kind == "scroll" else kind
-        self._change(replace(pressed, kind=kept, x2=event.x, y2=event.y, end=event.time))
+        new_kind = pressed.kind if pressed.kind == "scroll" else kind
+        self._change(replace(pressed, kind=new_kind, x2=event.x, y2=event.y, end=event.time))
 
     def click(self, event: InputEvent) -> None:
         if (pressed := self._press()) is not None:
             slipped = pressed.kind == "drag" and pressed.target != event.target
-            kept = pressed.kind if slipped or pressed.kind == "scroll" else "click"
-            self._change(replace(pressed, kind=kept, end=event.time))
+            new_kind = pressed.kind if slipped or pressed.kind == "scroll" else "click"
+            self._change(replace(pressed, kind=new_kind, end=event.time))
             self._pressed = None
         elif event.time - self._clicked > _ECHO and not (event.x == event.y == 0):
-            self.done.append(_begun("click", event, x=event.x, y=event.y, x2=event.x, y2=event.y))
+            self.gestures.append(_new_gesture("click", event, x=event.x, y=event.y, x2=event.x, y2=event.y))
         self._clicked = event.time
 
     def scroll(self, event: InputEvent) -> None:
         if self._is_pressing() and (pressed := self._press()) is not None:
             self._change(replace(pressed, kind="scroll", target=event.target))
             return
-        self.done.append(replace(_begun("scroll", event), page=self.earlier))
+        self.gestures.append(replace(_new_gesture("scroll", event), page=self.earlier))
 
     def keydown(self, event: InputEvent) -> None:
         if event.key in _MODIFIERS:
@@ -120,18 +120,18 @@ class _Hand:
         self._down.add(event.key)
         if name is None or repeated or self._is_pressing():
             return
-        self._typing = len(self.done)
-        self.done.append(_begun("key", event, key=_spelled(self._modifiers(), name)))
+        self._typing = len(self.gestures)
+        self.gestures.append(_new_gesture("key", event, key=_key_name(self._modifiers(), name)))
 
     def keypress(self, event: InputEvent) -> None:
         if event.char < 32:
             return
-        self._held.clear()  # no character comes with a shortcut: a release was missed
+        self._held.clear()  # a shortcut produces no character: a release was missed
         name = "Space" if event.char == 32 else chr(event.char)
         if self._typing is None:
-            self.done.append(_begun("key", event, key=name))
+            self.gestures.append(_new_gesture("key", event, key=name))
         else:
-            self.done[self._typing] = replace(self.done[self._typing], key=name)
+            self.gestures[self._typing] = replace(self.gestures[self._typing], key=name)
         self._typing = None
 
     def keyup(self, event: InputEvent) -> None:
@@ -139,28 +139,28 @@ class _Hand:
         self._down.discard(event.key)
 
     def let_go(self) -> None:
-        """Take it that the button is up, and that no click will follow."""
+        """Assume that the button is up, and that no click will follow."""
         self._pressed = None
 
     def _press(self) -> RecordedGesture | None:
-        return None if self._pressed is None else self.done[self._pressed]
+        return None if self._pressed is None else self.gestures[self._pressed]
 
     def _is_pressing(self) -> bool:
-        """Whether the button is down."""
+        """Return whether the button is down."""
         return (pressed := self._press()) is not None and pressed.end == pressed.begin
 
     def _change(self, gesture: RecordedGesture) -> None:
         assert self._pressed is not None
-        self.done[self._pressed] = gesture
+        self.gestures[self._pressed] = gesture
 
     def _modifiers(self) -> tuple[str, ...]:
         return tuple(sorted(set(self._held.values())))
 
 
-def _begun(kind: str, event: InputEvent, **facts: object) -> RecordedGesture:
+def _new_gesture(kind: str, event: InputEvent, **facts: object) -> RecordedGesture:
     return RecordedGesture(kind, event.target, event.page, event.time, event.time, **facts)  # type: ignore[arg-type]
 
 
-def _spelled(held: tuple[str, ...], name: str) -> str:
-    shortcut = any(one != "Shift" for one in held)
-    return "+".join((*held, name.upper() if shortcut and len(name) == 1 else name))
+def _key_name(modifiers: tuple[str, ...], name: str) -> str:
+    shortcut = any(modifier != "Shift" for modifier in modifiers)
+    return "+".join((*modifiers, name.upper() if shortcut and len(name) == 1 else name))

@@ -1,4 +1,4 @@
-"""Moves of the pointer, which nobody recorded: what they opened in a menu shows that they were made."""
+"""Infer unrecorded pointer moves (hovers) from the menus that they opened."""
 
 from __future__ import annotations
 
@@ -8,37 +8,37 @@ from .recording import PAGE_COLUMNS, PageSnapshot
 
 
 def hovers(before: PageSnapshot, page: PageSnapshot, ref: int) -> Iterator[tuple[int, PageSnapshot]]:
-    """Give the menu items that must have been pointed at for an item to be there: their places, their pages.
+    """Yield the menu items that were hovered before `ref` could be clicked: (place, page) of each.
 
-    `before` is the page that was seen last, `page` the one on which `ref` was clicked. The first item is
-    pointed at on `before`; a later one on the page as it must have been: without what opened from it.
+    `before` is the page of the event before, `page` the one on which `ref` was clicked. The first item is
+    hovered on `before`; a later one on the reconstructed page: without the menu that it opened.
     """
     if ref in before.places or ref not in page.places:
         return
     for level, item in enumerate(_items_above(page, page.places[ref])):
-        shown = _closed(page, item) if level else before
-        named = page.ref[item]
-        if named not in shown.places:
+        visible_page = _without_menu(page, item) if level else before
+        item_ref = page.ref[item]
+        if item_ref not in visible_page.places:
             return
-        yield shown.places[named] + 1, shown  # what an item shows is its first child
+        yield visible_page.places[item_ref] + 1, visible_page  # an item's label is its first child
 
 
 def _items_above(page: PageSnapshot, place: int) -> list[int]:
-    """Return the items of the menus that lead to an item's own, the outermost first."""
-    found = []
+    """Return the menu items that contain an item's menu, the outermost first."""
+    items = []
     while place >= 0:
         if page.tag[place] == "LI":
-            found.append(place)
+            items.append(place)
         place = page.parent[place]
-    return found[:0:-1]
+    return items[:0:-1]
 
 
-def _closed(page: PageSnapshot, item: int) -> PageSnapshot:
+def _without_menu(page: PageSnapshot, item: int) -> PageSnapshot:
     """Return the page without the menu that opens from an item."""
-    menus = [one for one in page.below(item) if page.tag[one] == "UL"]
-    gone = {inside for menu in menus for inside in page.below(menu)}
-    kept = [place for place in range(len(page)) if place not in gone]
-    moved = {-1: -1} | {place: at for at, place in enumerate(kept)}
-    columns = {name: [getattr(page, name)[place] for place in kept] for name in PAGE_COLUMNS}
-    columns["parent"] = [moved[one] for one in columns["parent"]]
+    menus = [child for child in page.below(item) if page.tag[child] == "UL"]
+    removed = {inside for menu in menus for inside in page.below(menu)}
+    remaining = [place for place in range(len(page)) if place not in removed]
+    new_places = {-1: -1} | {place: index for index, place in enumerate(remaining)}
+    columns = {name: [getattr(page, name)[place] for place in remaining] for name in PAGE_COLUMNS}
+    columns["parent"] = [new_places[parent] for parent in columns["parent"]]
     return PageSnapshot(**columns)

@@ -1,4 +1,4 @@
-"""Deeds → moves: actions that a policy can take on what it sees."""
+"""Convert field edits to moves: actions that a policy can take on its observation."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from ....envs.web.actions import WebAction
 from ....errors import TutelageError
-from .deeds import FieldEdit, deeds, differ
+from .deeds import FieldEdit, differ, field_edits
 from .hovers import hovers
 from .recording import PageSnapshot, Recording
 
@@ -18,7 +18,7 @@ _SURE = frozenset(
         *("A", "BUTTON", "INPUT_button", "INPUT_submit"),
     )
 )
-"""Tags that are clicked for what a page may do out of sight."""
+"""Tags whose clicks count even without a visible change of the page."""
 _OF_THE_BROWSER = re.compile(r"(?:Control|Meta)\+[CF]")  # copy, find
 _PLACES = 3  # decimals of a point in an element
 
@@ -29,7 +29,7 @@ GONE = "an element was acted on that the page does not show"
 
 @dataclass(frozen=True)
 class RecordedAction:
-    """An action, the place of the page it was taken on in `RecordedActions.pages`, and when it was done."""
+    """An action, the index of its page in `RecordedActions.pages`, and its time in ms."""
 
     action: WebAction
     page: int
@@ -38,9 +38,9 @@ class RecordedAction:
 
 @dataclass
 class RecordedActions:
-    """A demonstration's moves; how many deeds were left out, and why; why it can't be used, if it can't.
+    """A demonstration's moves, the number of skipped edits by reason, and why it is unusable ("" if usable).
 
-    `pages` are the recording's, and those that must have been between two of them.
+    `pages` are the recording's, and reconstructed ones between them.
     """
 
     pages: list[PageSnapshot] = field(default_factory=list)
@@ -50,31 +50,31 @@ class RecordedActions:
 
 
 def moves(recording: Recording) -> RecordedActions:
-    """Read a recording as moves.
+    """Convert a recording to moves.
 
-    What only brings an element within reach (a scroll; a click or a Tab that takes the focus to a field that
-    is written into next) is left out, and the move that follows is taken on the page of before. What changed
-    nothing is left out too, unless it came last. A pointer that opened a menu on its way is a `hover`.
+    Edits that only bring an element within reach (a scroll; a click or a Tab that focuses a field that is
+    written next) are skipped, and the next move is taken on the page before them. Edits without effect are
+    skipped too, except the last. A pointer move that opened a menu becomes a `hover`.
     """
     result = RecordedActions([*recording.pages])
-    done = deeds(recording)
+    edits = field_edits(recording)
     waiting: int | None = None
-    for previous, deed, following in zip([None, *done], done, [*done[1:], None], strict=False):
-        if deed.unseen:
+    for previous, edit, following in zip([None, *edits], edits, [*edits[1:], None], strict=False):
+        if edit.unseen:
             return RecordedActions(reason=UNSEEN)
-        if why := _needless(recording, deed, following):
-            result.left_out[why] += 1
-            if why in _REACHES and waiting is None:
-                waiting = deed.before
+        if reason := _skip_reason(recording, edit, following):
+            result.left_out[reason] += 1
+            if reason in _REACHES and waiting is None:
+                waiting = edit.before
             continue
         try:
-            move = _move(recording, deed, deed.before if waiting is None else waiting)
+            move = _move(recording, edit, edit.before if waiting is None else waiting)
         except TutelageError as error:
             return RecordedActions(reason=f"an action out of bounds: {str(error).partition(',')[0]}")
         if move is None:
             return RecordedActions(reason=GONE)
-        _point_on_the_way(result, deed, previous)
-        _add(result, move)
+        _add_hovers(result, edit, previous)
+        _append_move(result, move)
         waiting = None
     if not result.moves:
         result.reason = NOTHING
@@ -86,20 +86,20 @@ _FOCUS, _IDLE = "focus moved", "nothing changed"
 _REACHES = (_SCROLL, _FOCUS)
 
 
-def _needless(recording: Recording, deed: FieldEdit, following: FieldEdit | None) -> str:
-    """Say why a deed is no move, "" if it is one."""
-    before, after = recording.pages[deed.before], recording.pages[deed.after]
-    gesture = deed.first
+def _skip_reason(recording: Recording, edit: FieldEdit, following: FieldEdit | None) -> str:
+    """Return why an edit is not a move, "" if it is one."""
+    before, after = recording.pages[edit.before], recording.pages[edit.after]
+    gesture = edit.first
     points = gesture.kind in ("click", "drag")
-    if points and not deed.target:
+    if points and not edit.target:
         return _OUTSIDE
-    if deed.text is not None:
+    if edit.text is not None:
         return ""
     if _OF_THE_BROWSER.fullmatch(gesture.key):
         return _IDLE
-    if gesture.kind == "scroll" or (points and following and _only_moved(before, after)):
+    if gesture.kind == "scroll" or (points and following and _only_scrolled(before, after)):
         return _SCROLL
-    if following is None or differ(before, after) or (points and _tag_of(before, deed.target) in _SURE):
+    if following is None or differ(before, after) or (points and _tag_of(before, edit.target) in _SURE):
         return ""
     if after.focus in (before.focus, before.ref[0]):
         return _IDLE
@@ -107,10 +107,10 @@ def _needless(recording: Recording, deed: FieldEdit, following: FieldEdit | None
     return _FOCUS if gesture.key.endswith("Tab") or (points and written) else ""
 
 
-def _only_moved(before: PageSnapshot, after: PageSnapshot) -> bool:
-    """Whether nothing but places differ: a press on a scrollbar, which some browsers tell of as a click."""
+def _only_scrolled(before: PageSnapshot, after: PageSnapshot) -> bool:
+    """Return whether only positions differ: a press on a scrollbar, which some browsers report as a click."""
     still = ("ref", "parent", "tag", "text", "value", "id", "classes", "width", "height")
-    return before.top != after.top and all(getattr(before, one) == getattr(after, one) for one in still)
+    return before.top != after.top and all(getattr(before, name) == getattr(after, name) for name in still)
 
 
 def _tag_of(page: PageSnapshot, ref: int) -> str:
@@ -118,31 +118,31 @@ def _tag_of(page: PageSnapshot, ref: int) -> str:
     return "" if place is None else page.tag[place]
 
 
-def _move(recording: Recording, deed: FieldEdit, earlier: int) -> RecordedAction | None:
-    """Write a deed as an action on the earlier page if the element is there, else on its own."""
-    seen = earlier if deed.target in recording.pages[earlier].places else deed.before
-    place = recording.pages[seen].places.get(deed.target, -1)
-    own = recording.pages[deed.before]
-    here = own.places.get(deed.target, -1)
-    gesture = deed.first
-    if deed.text is not None:
-        action = WebAction("type", place, text=deed.text)
+def _move(recording: Recording, edit: FieldEdit, earlier: int) -> RecordedAction | None:
+    """Convert an edit to an action on the earlier page if the element is there, else on its own page."""
+    page_index = earlier if edit.target in recording.pages[earlier].places else edit.before
+    place = recording.pages[page_index].places.get(edit.target, -1)
+    own_page = recording.pages[edit.before]
+    own_place = own_page.places.get(edit.target, -1)
+    gesture = edit.first
+    if edit.text is not None:
+        action = WebAction("type", place, text=edit.text)
     elif gesture.kind == "key":
-        frame = here < 0 or own.is_frame(here)
+        frame = own_place < 0 or own_page.is_frame(own_place)
         action = WebAction("key", -1 if frame else place, key=gesture.key)
     elif gesture.kind == "drag":
-        x, y = _point(own, here, gesture.x, gesture.y)
+        x, y = _fraction(own_page, own_place, gesture.x, gesture.y)
         dx, dy = gesture.x2 - gesture.x, gesture.y2 - gesture.y
         action = WebAction("drag", place, x, y, dx=float(dx), dy=float(dy))
     else:
-        action = WebAction("click", place, *_point(own, here, gesture.x, gesture.y))
+        action = WebAction("click", place, *_fraction(own_page, own_place, gesture.x, gesture.y))
     if action.verb != "key" and place < 0:
         return None
-    return RecordedAction(action, seen, deed.end)
+    return RecordedAction(action, page_index, edit.end)
 
 
-def _point(page: PageSnapshot, place: int, x: int, y: int) -> tuple[float, float]:
-    """Say where in an element a point is, as fractions; a point beside it is at its edge."""
+def _fraction(page: PageSnapshot, place: int, x: int, y: int) -> tuple[float, float]:
+    """Return a point's position in an element as fractions; a point outside is clipped to the edge."""
     if place < 0:
         return 0.5, 0.5
     across = (x - page.left[place]) / (page.width[place] or 1)
@@ -150,21 +150,21 @@ def _point(page: PageSnapshot, place: int, x: int, y: int) -> tuple[float, float
     return round(min(max(across, 0), 1), _PLACES), round(min(max(down, 0), 1), _PLACES)
 
 
-def _point_on_the_way(result: RecordedActions, deed: FieldEdit, previous: FieldEdit | None) -> None:
-    """Add what opened the menu in which something was clicked, unless that was the click before."""
-    gesture = deed.first
+def _add_hovers(result: RecordedActions, edit: FieldEdit, previous: FieldEdit | None) -> None:
+    """Add the hovers that opened the menu of a clicked item, unless the edit before was a click."""
+    gesture = edit.first
     if gesture.kind != "click" or (previous is not None and previous.first.kind == "click"):
         return
     earlier = result.pages[gesture.earlier]
-    for place, shown in hovers(earlier, result.pages[deed.before], deed.target):
-        if shown is not earlier:
-            result.pages.append(shown)
-        page = gesture.earlier if shown is earlier else len(result.pages) - 1
+    for place, hovered_page in hovers(earlier, result.pages[edit.before], edit.target):
+        if hovered_page is not earlier:
+            result.pages.append(hovered_page)
+        page = gesture.earlier if hovered_page is earlier else len(result.pages) - 1
         result.moves.append(RecordedAction(WebAction("hover", place), page, gesture.begin))
 
 
-def _add(result: RecordedActions, move: RecordedAction) -> None:
-    """Add a move; what was written over at once was not meant."""
+def _append_move(result: RecordedActions, move: RecordedAction) -> None:
+    """Append a move; it replaces the one before if both type into the same element."""
     last = result.moves[-1] if result.moves else None
     if (
         last is not None

@@ -1,4 +1,4 @@
-"""The public repository's own layout: `<round>/<task>/<task>_<assignment>_d<number>.json.gz`, a file each."""
+"""Read the public repository's layout, `<round>/<task>/<task>_<assignment>_d<number>.json.gz`."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ _NAME = re.compile(r"(?P<task>.+?)_(?P<assignment>[0-9A-Za-z]+)(?:_d\d+)?\.json(
 _COLOR = re.compile(r"rgba?\((\d+), (\d+), (\d+)(?:, ([\d.]+))?\)")
 _BEYOND = "unreadable (beyond a limit; see --limits)"
 _UNREADABLE = "unreadable (not as it was recorded)"
-_WIDTH = 160  # of the task area, in px; the recorded body is as wide as its window
+_WIDTH = 160  # width of the task area, in px; the recorded body is as wide as its window
 
 
 def raw_files(path: Path) -> list[Path]:
-    """List the demonstrations under a folder: no links to others, and no files of stores."""
+    """List the demonstrations under a folder, without links and without files of stores."""
     files = [*path.glob("**/*.json.gz"), *path.glob("**/*.json")]
     return sorted(
         file
@@ -44,7 +44,7 @@ def raw_files(path: Path) -> list[Path]:
 
 
 def read_raw(file: Path) -> Recording | UnusableRecording:
-    """Read one file; what can't be a demonstration comes back as Unusable."""
+    """Read one file; return UnusableRecording for a file that is not a demonstration."""
     task = file.parent.name
     if (match := _NAME.fullmatch(file.name)) is None:
         return UnusableRecording(str(file), task, "another kind of file")
@@ -65,15 +65,15 @@ def read_raw(file: Path) -> Recording | UnusableRecording:
 def _recording(file: Path, assignment: str, document: Mapping[str, Any]) -> Recording:
     states = document["states"]
     root = states[0]["dom"]["ref"]
-    live = [one for one in states if one["dom"]["ref"] == root]  # after the end, elements are numbered anew
+    live = [state for state in states if state["dom"]["ref"] == root]  # elements are renumbered after the end
     pages: list[PageSnapshot] = []
-    known: dict[str, int] = {}
+    page_indices: dict[str, int] = {}
     events = []
     for state in live:
         columns, target = _columns(state["dom"], real_size=file.parent.name.startswith("flight"))
-        seen = [values for name, values in columns.items() if name != "ref"]
-        elements = [ref for ref in columns["ref"] if ref > 0]  # lines are numbered on from page to page
-        place = known.setdefault(repr((seen, elements)), len(pages))
+        shown_values = [values for name, values in columns.items() if name != "ref"]
+        elements = [ref for ref in columns["ref"] if ref > 0]  # text lines get new numbers on every page
+        place = page_indices.setdefault(repr((shown_values, elements)), len(pages))
         if place == len(pages):
             pages.append(PageSnapshot(**columns))
         events.append(_event(state, target, place))
@@ -84,8 +84,8 @@ def _recording(file: Path, assignment: str, document: Mapping[str, Any]) -> Reco
         round=file.parent.parent.name,
         demonstrator=_pseudonym(assignment),
         instruction=utterance["utterance"] if isinstance(utterance, dict) else utterance,
-        reward=_single(document["rawReward"]),
-        scaled=_single(document["reward"]),
+        reward=_to_float32(document["rawReward"]),
+        scaled=_to_float32(document["reward"]),
         pages=pages,
         events=events,
         rest=len(states) - len(live),
@@ -93,28 +93,28 @@ def _recording(file: Path, assignment: str, document: Mapping[str, Any]) -> Reco
 
 
 def _pseudonym(assignment: str) -> str:
-    """Name a person by a digest: an assignment's id belongs to a marketplace."""
+    """Return a person's pseudonym: a digest, since the assignment's id identifies them on a marketplace."""
     return "turk-" + hashlib.blake2b(assignment.encode(), digest_size=6).hexdigest()
 
 
 def _event(state: Mapping[str, Any], target: int, page: int) -> InputEvent:
-    done = state["action"] or {"type": "init", "timing": 0}
-    numbers = {ours: int(done.get(theirs) or 0) for ours, theirs in _NUMBERS.items()}
-    return InputEvent(int(state["time"]), done["type"], done["timing"], target, page, **numbers)
+    action = state["action"] or {"type": "init", "timing": 0}
+    numbers = {field: int(action.get(name) or 0) for field, name in _NUMBERS.items()}
+    return InputEvent(int(state["time"]), action["type"], action["timing"], target, page, **numbers)
 
 
 _NUMBERS = {"x": "x", "y": "y", "key": "keyCode", "char": "charCode"}
 
 
 def _columns(dom: Mapping[str, Any], real_size: bool) -> tuple[dict[str, list[Any]], int]:
-    """Lay a tree out in document order; returns the page's columns and the ref of the event's target."""
+    """Flatten a tree in document order; return the page's columns and the ref of the event's target."""
     columns: dict[str, list[Any]] = {name: [] for name in PAGE_COLUMNS}
     target = 0
     waiting: list[tuple[Mapping[str, Any], int]] = [(dom, -1)]
     while waiting:
         node, parent = waiting.pop()
         place = len(columns["ref"])
-        for column, value in zip(columns.values(), _row(node, parent), strict=True):
+        for column, value in zip(columns.values(), _read_element(node, parent), strict=True):
             column.append(value)
         if node.get("recordingTarget"):
             target = node["ref"]
@@ -124,8 +124,8 @@ def _columns(dom: Mapping[str, Any], real_size: bool) -> tuple[dict[str, list[An
     return columns, target
 
 
-def _row(node: Mapping[str, Any], parent: int) -> tuple[Any, ...]:
-    """Read one element, in the order of a page's columns."""
+def _read_element(node: Mapping[str, Any], parent: int) -> tuple[Any, ...]:
+    """Return one element's values, in the order of a page's columns."""
     value = node.get("value")
     switch = isinstance(value, bool)
     name, classes = node.get("id", ""), node.get("classes", "")
@@ -147,18 +147,18 @@ def _row(node: Mapping[str, Any], parent: int) -> tuple[Any, ...]:
             name,
             classes if isinstance(classes, str) else "SVG_CLASS",
         ),
-        *(_single(node[side]) for side in ("left", "top", "width", "height")),
+        *(_to_float32(node[side]) for side in ("left", "top", "width", "height")),
         *(_color(node.get("bgColor")), _color(node.get("fgColor")), flags),
     )
 
 
-def _single(number: float) -> float:
-    """Round to what 32 bits hold, as the tables do."""
+def _to_float32(number: float) -> float:
+    """Round to float32, as the tables do."""
     return float(np.float32(number))
 
 
 def _color(text: str | None) -> int:
-    """Read `rgb(…)` or `rgba(…)` as 32 bits RGBA; anything else is clear."""
+    """Parse `rgb(…)` or `rgba(…)` to 32-bit RGBA; anything else is transparent (0)."""
     if text is None or (match := _COLOR.fullmatch(text)) is None:
         return 0
     red, green, blue, alpha = match.groups()

@@ -1,4 +1,4 @@
-"""One demonstration as the crowd's browsers recorded it: pages, and the events between them."""
+"""One demonstration as recorded by the browser: pages, and the input events between them."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from ....errors import TutelageError
 from ....files.finite_json import exact_json
 
 FOCUSED, TAMPERED, OWN_TEXT, BOOLEAN = 1, 2, 4, 8
-"""Bits of an element's flags: it has the focus; it was touched by an event; it has text of its own; its value
-is a switch, `true` or `false`."""
+"""Bits of an element's flags: it has the focus; it was touched by an event; it has its own text; its value is
+boolean, `true` or `false`."""
 
 _SHADE = re.compile(r"-hover$|-over$|^ui-state-focus$")
 _LATEST = 2**31
@@ -25,10 +25,11 @@ _FRAMES = frozenset(("wrap", "area", "mturk_form"))
 
 @dataclass(frozen=True, eq=False)
 class PageSnapshot:
-    """What a page showed: one entry an element in each list, in document order.
+    """The state of a page: one entry per element in each list, in document order.
 
-    `parent` is a place in the lists, -1 for the root; `ref` is what events name an element by (lines of text
-    have the tag `t` and a negative one); boxes are in px of the task area; colours RGBA in 32 bits.
+    `parent` is an index into the lists ("place"), -1 for the root; events refer to an element by its `ref`
+    (lines of text have the tag `t` and a negative ref); boxes are in px of the task area; colors are 32-bit
+    RGBA.
     """
 
     ref: Sequence[int]
@@ -51,20 +52,20 @@ class PageSnapshot:
 
     @cached_property
     def places(self) -> dict[int, int]:
-        """Map an element's ref to its place in the lists."""
+        """Map an element's ref to its index in the lists."""
         return {ref: place for place, ref in enumerate(self.ref)}
 
     @cached_property
     def content(self) -> tuple[tuple[Any, ...], ...]:
-        """All that can be seen, whatever has the focus: equal for pages that show the same."""
+        """The visible content without focus: equal for pages that look the same."""
         still = tuple(flags & ~(FOCUSED | TAMPERED) for flags in self.flags)
         return (*(tuple(getattr(self, name)) for name in PAGE_COLUMNS[:-1]), still)
 
     @cached_property
     def still(self) -> tuple[tuple[Any, ...], ...]:
-        """What stays as it is wherever the pointer is: elements, texts, classes but for its shade."""
+        """The content that does not depend on the pointer: elements, texts, classes except hover classes."""
         columns = (self.ref, self.parent, self.tag, self.text, self.id)
-        classes = (" ".join(c for c in one.split() if not _SHADE.search(c)) for one in self.classes)
+        classes = (" ".join(c for c in names.split() if not _SHADE.search(c)) for names in self.classes)
         return (*map(tuple, columns), tuple(classes))
 
     @cached_property
@@ -73,30 +74,32 @@ class PageSnapshot:
         return next((ref for ref, flags in zip(self.ref, self.flags, strict=True) if flags & FOCUSED), 0)
 
     def is_frame(self, place: int) -> bool:
-        """Whether an element only holds the page: nothing ever happens to itself."""
+        """Return whether an element only contains the page, and is no target itself."""
         return self.tag[place] == "BODY" or self.id[place] in _FRAMES
 
     def below(self, place: int) -> set[int]:
-        """Return an element's place and those of all elements inside it."""
+        """Return the places of an element and of all its descendants."""
         inside = {place}
-        for one in range(place + 1, len(self)):
-            if self.parent[one] in inside:
-                inside.add(one)
+        for descendant in range(place + 1, len(self)):
+            if self.parent[descendant] in inside:
+                inside.add(descendant)
         return inside
 
     def under(self, x: float, y: float, place: int) -> int:
-        """Return the place of the last element inside another whose box holds a point, or that other."""
+        """Return the place of the last descendant of `place` whose box contains a point, or `place`."""
         boxes = zip(self.left, self.top, self.width, self.height, strict=True)
         holds = [left <= x <= left + width and top <= y <= top + height for left, top, width, height in boxes]
-        return max((one for one in self.below(place) if holds[one] and self.ref[one] > 0), default=place)
+        return max(
+            (inner for inner in self.below(place) if holds[inner] and self.ref[inner] > 0), default=place
+        )
 
 
-PAGE_COLUMNS = tuple(one.name for one in fields(PageSnapshot))
+PAGE_COLUMNS = tuple(field.name for field in fields(PageSnapshot))
 
 
 @dataclass(frozen=True)
 class InputEvent:
-    """One event as it reached the page: `target` is a ref (0: none of the page's), `page` a place in `pages`.
+    """One event as it reached the page: `target` is a ref (0: not on the page), `page` an index into `pages`.
 
     `phase` is 1 before the page's own handlers and 3 after them; `time` is in ms since the page began.
     """
@@ -114,10 +117,10 @@ class InputEvent:
 
 @dataclass(frozen=True)
 class Recording:
-    """One demonstration: `pages` are the distinct ones as they came; `rest` events came after its end.
+    """One demonstration: `pages` are distinct, in order of appearance; `rest` counts events after its end.
 
-    `reward` is the page's own: 1 for all done, a part of it in between, -1 for failed or out of time;
-    `scaled` is what the time used up had left of it.
+    `reward` is the page's raw reward: 1 for complete, a fraction for partial, -1 for failed or out of time;
+    `scaled` is the reward after time decay.
     """
 
     source: str
@@ -133,13 +136,17 @@ class Recording:
 
     @property
     def episode(self) -> str:
-        """Name the demonstration by what happened in it: the same wherever it was read from."""
-        facts = [self.instruction, self.reward, [(one.time, one.kind, one.phase) for one in self.events]]
+        """Return the episode id: a hash of the content, independent of the source format."""
+        facts = [
+            self.instruction,
+            self.reward,
+            [(event.time, event.kind, event.phase) for event in self.events],
+        ]
         return hashlib.blake2b(exact_json(facts).encode(), digest_size=16).hexdigest()
 
 
 def check_recording(recording: Recording) -> None:
-    """Raise TutelageError unless pages are trees and events are on them: what all that follows relies on."""
+    """Raise TutelageError unless pages are trees and events refer to them, as all later code assumes."""
     for page in recording.pages:
         lengths = {len(getattr(page, name) or ()) for name in PAGE_COLUMNS}
         if len(lengths) != 1 or lengths == {0}:
@@ -160,7 +167,7 @@ def check_recording(recording: Recording) -> None:
 
 @dataclass(frozen=True)
 class UnusableRecording:
-    """What was there and is no demonstration, and why."""
+    """A file or row that is not a usable demonstration, and the reason."""
 
     source: str
     task: str
@@ -168,35 +175,36 @@ class UnusableRecording:
 
 
 def in_one_form(recording: Recording) -> Recording:
-    """Give the pages the form that they have everywhere.
+    """Normalize the pages of a recording.
 
-    Elements are numbered as they appear, equal pages become one, those after the end go. The form that the
-    first round's pages were wrapped in is taken away: what happened to it happened to the body.
+    Elements are numbered in order of appearance, equal pages are merged, pages after the end are removed. The
+    HTML form around the pages of the first round is removed: its events become the body's.
     """
     refs = {0: 0}
     numbers = count(1)
     pages: dict[Any, int] = {}
-    places = []
-    kept: list[PageSnapshot] = []
-    for page in recording.pages[: 1 + max((one.page for one in recording.events), default=-1)]:
+    indices = []
+    distinct: list[PageSnapshot] = []
+    for page in recording.pages[: 1 + max((event.page for event in recording.events), default=-1)]:
         wrapper = _wrapper(page)
         for place, ref in enumerate(page.ref):
             if ref > 0 and ref not in refs:
                 refs[ref] = refs[page.ref[0]] if place == wrapper > 0 else next(numbers)
-        one = _renumbered(_unwrapped(page), refs)
-        places.append(pages.setdefault((one.content, tuple(one.flags)), len(pages)))
-        kept += [one] if len(kept) < len(pages) else []
+        normalized = _renumbered(_unwrapped(page), refs)
+        indices.append(pages.setdefault((normalized.content, tuple(normalized.flags)), len(pages)))
+        distinct += [normalized] if len(distinct) < len(pages) else []
     return replace(
         recording,
-        pages=kept,
+        pages=distinct,
         events=[
-            replace(one, target=refs.get(one.target, 0), page=places[one.page]) for one in recording.events
+            replace(event, target=refs.get(event.target, 0), page=indices[event.page])
+            for event in recording.events
         ],
     )
 
 
 def _wrapper(page: PageSnapshot) -> int:
-    """Return the place of the form that the whole page lies in, 0 for none."""
+    """Return the place of the HTML form that wraps the whole page, 0 for none."""
     return next((place for place, name in enumerate(page.id) if name == "mturk_form"), 0)
 
 
@@ -207,8 +215,8 @@ def _unwrapped(page: PageSnapshot) -> PageSnapshot:
     for column in columns.values():
         del column[wrapper]
     up = page.parent[wrapper]
-    parents = [up if one == wrapper else one for one in columns["parent"]]
-    columns["parent"] = [one - (one > wrapper) for one in parents]
+    parents = [up if parent == wrapper else parent for parent in columns["parent"]]
+    columns["parent"] = [parent - (parent > wrapper) for parent in parents]
     return PageSnapshot(**columns)
 
 

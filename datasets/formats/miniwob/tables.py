@@ -1,4 +1,4 @@
-"""The same demonstrations as Parquet tables: `episodes`, `steps`, `snaps` and `snaps_flight`."""
+"""Read the same demonstrations from Parquet tables: `episodes`, `steps`, `snaps` and `snaps_flight`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .recording import PAGE_COLUMNS, InputEvent, PageSnapshot, Recording, check_
 
 TABLES = ("episodes.parquet", "steps.parquet", "snaps.parquet", "snaps_flight.parquet")
 Columns = dict[str, Callable[[pa.DataType], bool]]
-"""Name → what says whether a column, or what its lists hold, is of the right kind."""
+"""Column name → predicate of its type, or of its lists' value type."""
 
 _EPISODES: Columns = {
     "ep": is_integer,
@@ -29,7 +29,7 @@ _STEPS: Columns = {
     "post": is_boolean,
 }
 _MISSING = ("key", "char", "x", "y", "value")
-"""Columns that need not have a value in every row."""
+"""Columns that may have nulls."""
 _PAGES: Columns = {
     "ep": is_integer,
     **dict.fromkeys(("ref", "parent", "bg", "fg", "flags"), is_integer),
@@ -40,42 +40,42 @@ _BATCH = 1024
 
 
 def count_tables(path: Path) -> int:
-    """Count the demonstrations that `read_tables` will give."""
+    """Return the number of demonstrations that `read_tables` yields."""
     return int(_open(path, TABLES[0]).metadata.num_rows)
 
 
 def read_tables(path: Path) -> Iterator[Recording]:
-    """Read every demonstration in the order of their numbers; little is in memory at a time.
+    """Read every demonstration in the order of their numbers, streaming.
 
     Raises TutelageError for a table that is missing, damaged or of another kind.
     """
     try:
-        episodes = _checked(_open(path, TABLES[0]), _EPISODES)
+        episodes = _checked_rows(_open(path, TABLES[0]), _EPISODES)
         steps = _Rows(path, TABLES[1], _STEPS)
         pages = [_Rows(path, name, _PAGES) for name in TABLES[2:]]
         for episode in episodes:
             number = episode["ep"]
-            shown = [row for rows in pages for row in rows.of(number)]
-            yield _recording(path, episode, steps.of(number), shown)
+            page_rows = [row for rows in pages for row in rows.of(number)]
+            yield _recording(path, episode, steps.of(number), page_rows)
     except TutelageError:
         raise
-    except (OSError, ValueError, KeyError) as error:  # pyarrow's own errors are among them
+    except (OSError, ValueError, KeyError) as error:  # pyarrow's errors are subclasses
         raise TutelageError(
             f"expected tables of demonstrations in {path}, got {type(error).__name__}: {error}"
         ) from None
 
 
 class _Rows:
-    """The rows of a table, read along once: they follow the episodes' numbers."""
+    """The rows of a table, read in one pass: they are sorted by episode number."""
 
     def __init__(self, path: Path, name: str, columns: Columns) -> None:
         file = _open(path, name)
-        rows = _checked(file, columns)
+        rows = _checked_rows(file, columns)
         self._episodes = groupby(rows, key=lambda row: row["ep"])
         self._next = next(self._episodes, None)
 
     def of(self, episode: int) -> list[Mapping[str, Any]]:
-        """Return the rows of an episode; episodes must be asked for in their order."""
+        """Return the rows of an episode; calls must be in ascending order of episodes."""
         while self._next is not None and self._next[0] < episode:
             self._next = next(self._episodes, None)
         if self._next is None or self._next[0] != episode:
@@ -83,11 +83,11 @@ class _Rows:
         return list(self._next[1])
 
 
-def _checked(file: BoundedParquet, columns: Columns) -> Iterator[Mapping[str, Any]]:
-    """Give a table's rows; raises TutelageError for a column of another kind, or a value that is missing."""
+def _checked_rows(file: BoundedParquet, columns: Columns) -> Iterator[Mapping[str, Any]]:
+    """Yield a table's rows; raises TutelageError for a column of another type, or a missing value."""
     for name, is_kind in columns.items():
-        at = file.schema_arrow.get_field_index(name)
-        kind = file.schema_arrow.field(at).type if at >= 0 else None
+        index = file.schema_arrow.get_field_index(name)
+        kind = file.schema_arrow.field(index).type if index >= 0 else None
         if kind is not None and pa.types.is_list(kind) != (columns is _PAGES and name in PAGE_COLUMNS):
             kind = None
         if kind is None or not is_kind(kind.value_type if pa.types.is_list(kind) else kind):

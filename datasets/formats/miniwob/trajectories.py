@@ -1,4 +1,4 @@
-"""A recording and its moves → a trajectory of a web task, as the store keeps it."""
+"""Convert a recording and its moves to a trajectory of a web task."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from .wording import with_its_color
 STUDY = "miniwob-turk"
 
 
-def to_trajectory(recording: Recording, read: RecordedActions, task: Task, suite: str) -> Trajectory:
-    """Make the trajectory of a demonstration: what was seen before each move, the move, and the end.
+def to_trajectory(recording: Recording, actions: RecordedActions, task: Task, suite: str) -> Trajectory:
+    """Return the trajectory of a demonstration: the observation before each move, the move, and the end.
 
-    The last reward is the page's own, not scaled by the time used up. The pages of 2017 had no seed that
-    is known: the one written here only says that the episode is none of a test's. The scaled reward and the
-    task's name of then are kept in the notes, as JSON; `frames` are places in the pages.
+    The last reward is the page's raw reward, without time decay. The seeds of the pages of 2017 are unknown:
+    the seed written here only lies outside of the test range. The scaled reward and the original name of the
+    task are stored in the notes, as JSON; `frames` are indices of pages.
     """
-    made = read.moves
-    seen = [*(move.page for move in made), recording.events[-1].page]
-    documents = {place: write_columns(_columns(read.pages[place])) for place in set(seen)}
-    instruction = _in_full(recording, read)
-    shown = [{"instruction": instruction, "elements": documents[place]} for place in seen]
+    recorded = actions.moves
+    page_indices = [*(move.page for move in recorded), recording.events[-1].page]
+    documents = {place: write_columns(_columns(actions.pages[place])) for place in set(page_indices)}
+    instruction = _full_instruction(recording, actions)
+    steps = [{"instruction": instruction, "elements": documents[place]} for place in page_indices]
     order = [leaf.path for leaf in leaves(observation_space(0, 0))]
-    observations = stack_observations([{path: one[path] for path in order} for one in shown])
-    rewards = np.zeros(len(made))
+    observations = stack_observations([{path: step[path] for path in order} for step in steps])
+    rewards = np.zeros(len(recorded))
     rewards[-1] = recording.reward
-    space, infos = action_space(), task.success.no_infos(len(made))
+    space, infos = action_space(), task.success.no_infos(len(recorded))
     return Trajectory(
         suite=suite,
         task=task.id,
@@ -42,11 +42,11 @@ def to_trajectory(recording: Recording, read: RecordedActions, task: Task, suite
         seed=int(recording.episode[:8], 16) % SEED_RANGES["record"].stop,
         demonstrator=recording.demonstrator,
         kind="person",
-        actions=np.stack([action_to_row(space, to_value(move.action)) for move in made]),
+        actions=np.stack([action_to_row(space, to_value(move.action)) for move in recorded]),
         rewards=rewards,
-        times_ms=np.maximum.accumulate([max(move.time, 0) for move in made]).astype(np.int32),
-        controllers=np.full(len(made), CONTROLLERS.index("person"), np.int8),
-        frames=np.array(seen[:-1], np.int32),
+        times_ms=np.maximum.accumulate([max(move.time, 0) for move in recorded]).astype(np.int32),
+        controllers=np.full(len(recorded), CONTROLLERS.index("person"), np.int8),
+        frames=np.array(page_indices[:-1], np.int32),
         terminated=True,
         truncated=False,
         success=task.success.outcome(task.success.judge(rewards, True, False, infos)),
@@ -60,11 +60,11 @@ def to_trajectory(recording: Recording, read: RecordedActions, task: Task, suite
     )
 
 
-def _in_full(recording: Recording, read: RecordedActions) -> str:
-    last = read.moves[-1]
+def _full_instruction(recording: Recording, actions: RecordedActions) -> str:
+    last = actions.moves[-1]
     if recording.reward < 1 or last.action.element < 0:
         return recording.instruction
-    return with_its_color(recording.instruction, read.pages[last.page].bg[last.action.element])
+    return with_its_color(recording.instruction, actions.pages[last.page].bg[last.action.element])
 
 
 def _columns(page: PageSnapshot) -> dict[str, list[object]]:

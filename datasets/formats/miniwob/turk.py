@@ -1,4 +1,4 @@
-"""The crowd's demonstrations of MiniWoB++ tasks, recorded on Mechanical Turk in 2017: raw files or tables."""
+"""Import demonstrations of MiniWoB++ tasks recorded on Mechanical Turk in 2017: raw files or tables."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from .trajectories import to_trajectory
 
 SUITE = "web-all"
 _EPISODES_A_PART = 1024
-_SAME = {"email-inbox-forward-nl-turk": "email-inbox-forward-nl"}
-"""Folders of the public files that hold another task's demonstrations once more."""
+_DUPLICATES = {"email-inbox-forward-nl-turk": "email-inbox-forward-nl"}
+"""Folders of the public files that duplicate another task's demonstrations."""
 
 NO_PAGE = "the suite has no such page"
 
 
 def count_miniwob_turk(source: Path) -> int:
-    """Count what `import_miniwob_turk` will look at; raises TutelageError when there is nothing."""
+    """Return the number of files or rows that `import_miniwob_turk` reads; raises TutelageError for none."""
     if _is_tables(source):
         return count_tables(source)
     if not (files := raw_files(source)):
@@ -42,31 +42,31 @@ def count_miniwob_turk(source: Path) -> int:
 def import_miniwob_turk(
     source: Path, out: Path, suite: Suite | None = None, progress: Progress | None = None
 ) -> Census:
-    """Read the crowd's demonstrations into a store at `out`; says what was kept, what not, and why.
+    """Read the demonstrations into a store at `out`; return counts of kept and dropped ones, with reasons.
 
-    `source` holds the public repository's files or tables made of them; both give the same episodes, and
-    those that the store holds already are left out; all are read or nothing is. `suite` (default: every web
-    task) decides which tasks are wanted. Pages are stored as they were shown.
-    Demonstrations of a task without delays are the plain task's.
+    `source` holds the public repository's files or tables made of them; both give the same episodes. Episodes
+    that the store holds already are left out; all are read, or none. `suite` (default: every web task)
+    selects the tasks. Pages are stored as they were shown. Demonstrations of a task variant without delays
+    (`-nodelay`) count as the plain task's.
 
-    Raises TutelageError when there is nothing to read or the store can't be written.
+    Raises TutelageError when there is nothing to read or the store cannot be written.
     """
     count_miniwob_turk(source)
-    chosen = suite or load_suite(SUITE)
+    target_suite = suite or load_suite(SUITE)
     census = Census(str(source))
-    with staged_import(Path(out), chosen) as (store, there):
-        _fill(store, there, source, census, progress)
+    with staged_import(Path(out), target_suite) as (store, existing):
+        _fill(store, existing, source, census, progress)
     return census
 
 
-def _fill(store: Store, there: set[str], source: Path, census: Census, progress: Progress | None) -> None:
-    """Append all demonstrations that are not `there` yet."""
+def _fill(store: Store, existing: set[str], source: Path, census: Census, progress: Progress | None) -> None:
+    """Append all demonstrations whose ids are not in `existing`."""
     tasks = {task.env: task for task in store.suite}
     waiting: list[Trajectory] = []
-    for one in _recordings(source):
-        if (made := _read(one, tasks, there, census, store.suite.name)) is not None:
-            waiting.append(made)
-            there.add(made.episode)
+    for recording in _recordings(source):
+        if (trajectory := _read_trajectory(recording, tasks, existing, census, store.suite.name)) is not None:
+            waiting.append(trajectory)
+            existing.add(trajectory.episode)
         if len(waiting) == _EPISODES_A_PART:
             store.append(waiting)
             waiting = []
@@ -84,20 +84,24 @@ def _recordings(source: Path) -> Iterator[Recording | UnusableRecording]:
     return read_tables(source) if _is_tables(source) else map(read_raw, raw_files(source))
 
 
-def _read(
-    one: Recording | UnusableRecording, tasks: dict[str, Task], there: set[str], census: Census, suite: str
+def _read_trajectory(
+    source: Recording | UnusableRecording,
+    tasks: dict[str, Task],
+    existing: set[str],
+    census: Census,
+    suite: str,
 ) -> Trajectory | None:
-    """Make one demonstration's trajectory, or count why there is none."""
-    name = _SAME.get(one.task, one.task).removesuffix("-nodelay")
-    if isinstance(one, UnusableRecording):
-        census.drop(name, one.reason)
+    """Return one demonstration's trajectory; if there is none, count the reason and return None."""
+    name = _DUPLICATES.get(source.task, source.task).removesuffix("-nodelay")
+    if isinstance(source, UnusableRecording):
+        census.drop(name, source.reason)
     elif (task := tasks.get(web_id(name))) is None:
         census.drop(name, NO_PAGE)
-    elif one.episode in there:
+    elif source.episode in existing:
         census.known(name)
-    elif (made := moves(recording := in_one_form(one))).reason:
-        census.drop(name, made.reason)
+    elif (actions := moves(recording := in_one_form(source))).reason:
+        census.drop(name, actions.reason)
     else:
-        census.keep(name, recording, made)
-        return to_trajectory(recording, made, task, suite)
+        census.keep(name, recording, actions)
+        return to_trajectory(recording, actions, task, suite)
     return None

@@ -1,4 +1,4 @@
-"""What was written, in the instruction's own words where it means the same: so that it can be copied."""
+"""Express typed text in the instruction's words where the meaning is equal, so that a policy can copy it."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ _COLORS = {
 
 
 def as_said(text: str, tag: str, instruction: str, solved: bool) -> str:
-    """Return the words of the instruction that mean what a field holds, or what it holds.
+    """Return the instruction's words for a field's content, else the content.
 
-    A date field holds 2016-06-15 where 06/15/2016 was asked for, a time field 16:04 for 4:04 PM. In a
-    demonstration that was solved, letters were as good in small as in capitals, as they stand there.
+    A date field holds 2016-06-15 where the instruction says 06/15/2016, a time field 16:04 for 4:04 PM. In a
+    solved demonstration, the instruction's capitalization is used, since the page ignores case.
     """
     if tag == "INPUT_date":
-        return next((one[0] for one in _DATE.finditer(instruction) if _as_date(one) == text), text)
+        return next((match[0] for match in _DATE.finditer(instruction) if _as_date(match) == text), text)
     if tag == "INPUT_time":
-        return next((one[0] for one in _TIME.finditer(instruction) if _as_time(one) == text), text)
+        return next((match[0] for match in _TIME.finditer(instruction) if _as_time(match) == text), text)
     if solved and text and text not in instruction:
-        at = instruction.lower().find(text.lower())
-        return text if at < 0 else instruction[at : at + len(text)]
+        index = instruction.lower().find(text.lower())
+        return text if index < 0 else instruction[index : index + len(text)]
     return text
 
 
 def with_its_color(instruction: str, clicked: int) -> str:
-    """Put the name of a color where the instruction had a patch of it, which no recorder read.
+    """Insert the name of a color where the instruction showed a patch of it, which the recorder omitted.
 
     `clicked` is the RGBA, in 32 bits, of the box whose click was rewarded.
     """
@@ -52,7 +52,7 @@ def with_its_color(instruction: str, clicked: int) -> str:
 
 
 def wanted_option(instruction: str) -> str:
-    """Return what is to be chosen from a list, several divided by commas; "" if nothing is."""
+    """Return the options to be selected from a list, separated by commas; "" if there are none."""
     match = _WANTED.match(instruction)
     return match[1] if match else ""
 

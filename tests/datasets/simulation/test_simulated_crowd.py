@@ -196,7 +196,7 @@ def test_wobble_stays_in_the_range_and_has_the_documented_width() -> None:
         SimulatedDemonstrator("someone-01", DemonstratorProfile("shaky", wobble=0.1)), environment
     )
     player.begin(0)
-    moved = np.array([player._wobbled(np.array([0.0]))[0] for _ in range(2000)])
+    moved = np.array([player._add_noise(np.array([0.0]))[0] for _ in range(2000)])
     environment.close()
     assert np.std(moved) == pytest.approx(0.1 * 4, rel=0.06)  # torque runs from -2 to 2
     shaky = episodes(DemonstratorProfile("shaky", wobble=1.0), "pendulum", range(1))[0]
