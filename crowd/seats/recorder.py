@@ -109,7 +109,7 @@ class Recorder:
         keepers = None
         if self.company is not None:
             await self.company.start()
-            keepers = self.company.keepers
+            keepers = self.company.store_claims
         ground = ReplayHosts(loop, self._workers, lambda task: self.world(task, pictures=False))
         self._keeper = Archiver(self.settings, self.journal, self.store, told, keepers, self.copies, ground)
         self.journal.listeners.append(
