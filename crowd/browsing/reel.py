@@ -22,7 +22,15 @@ from ...datasets.trajectory import CONTROLLERS, Trajectory
 from ...envs.suite import Suite
 from ...envs.task import Task
 from ...errors import TutelageError
-from ..dashboard.playback import FRAME, HEADER, as_record, as_steps, described, told, unlike
+from ..dashboard.playback import (
+    FRAME,
+    HEADER,
+    as_record,
+    as_steps,
+    episode_message,
+    message_part,
+    replay_mismatch,
+)
 from ..hosting.frame_codec import pack
 from ..hosting.grid_host import GridHost, SharedGridLevel
 from ..hosting.host import EnvironmentCrash, EnvironmentHost
@@ -66,7 +74,7 @@ class EpisodePlayback:
         """Reset the environment, and return the page's description of the episode."""
         async with self._turn:
             start = await self._reset()
-        return described(start, self._steps)
+        return episode_message(start, self._steps)
 
     async def frames(
         self, first: int, count: int, is_gone: Callable[[], Awaitable[bool]]
@@ -92,7 +100,7 @@ class EpisodePlayback:
                         raise RequestSuperseded
                 if now - reported_at >= _REPORT_SECONDS:
                     reported_at = now
-                    yield told({"type": "progress", "step": max(self._position, 0), "of": missing})
+                    yield message_part({"type": "progress", "step": max(self._position, 0), "of": missing})
             yield self._pack_frames([number for number in numbers if number in self._frames])
 
     async def _approach(self, number: int) -> None:
@@ -149,7 +157,7 @@ class EpisodePlayback:
         self._replayed += new_steps
         if position == len(self._steps):
             self._is_over = True
-            self.why = unlike(self.trajectory, self._replayed, self._host.task)
+            self.why = replay_mismatch(self.trajectory, self._replayed, self._host.task)
         elif new_steps[-1].terminated or new_steps[-1].truncated:
             self._is_over = True
             steps = counted(len(self._steps), "step")
@@ -171,7 +179,7 @@ class EpisodePlayback:
             parts.append(HEADER.pack(FRAME, len(data)) + data)
             previous = frame
         if self._is_over:
-            parts.append(told({"type": "end", "why": self.why, "steps": self._position}))
+            parts.append(message_part({"type": "end", "why": self.why, "steps": self._position}))
         return b"".join(parts)
 
 

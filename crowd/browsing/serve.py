@@ -29,7 +29,7 @@ from ...console.signals import signals
 from ...datasets.verification import admit_played
 from ...errors import TutelageError
 from ...files.bounded_files import real_path
-from ..dashboard.playback import told
+from ..dashboard.playback import message_part
 from ..hosting.worker_pool import leave_if_imported_again
 from ..page_templates import STATIC
 from ..server.host_check import HostCheck
@@ -206,7 +206,7 @@ class StoreBrowser:
         except Exception as error:  # an environment may raise anything
             if self._reels is not None:
                 await self._reels.drop(name)
-            yield told({"type": "failed", "why": reason(error)})
+            yield message_part({"type": "failed", "why": reason(error)})
 
     async def _is_gone(self, request: Request) -> bool:
         return self.is_stopping or await request.is_disconnected()
