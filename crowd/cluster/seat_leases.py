@@ -123,7 +123,7 @@ class SeatLeases:
 
     def beat(self) -> None:
         """Record this server's heartbeat, and read which servers are alive and which seats were lost."""
-        self._journal.flushed()  # at least one commit per beat: lost seats are noticed while nothing is played
+        self._journal.flushed()  # at least one commit per beat: lost seats are noticed without play
         now = {"seen": time.time(), "figures": dict(self._figures())}
         with writing(self._engine) as connection:
             connection.execute(servers.update().where(servers.c.server == self.server).values(**now))
@@ -162,13 +162,11 @@ class SeatLeases:
         while not self._stopping.wait(BEAT_SECONDS):
             try:
                 self.beat()
-            except (
-                sql.exc.DBAPIError
-            ) as error:  # the journal reports it to the players; the next beat tries again
+            except sql.exc.DBAPIError as error:  # the journal tells the players; the next beat tries again
                 _log.debug("no heartbeat: %s", type(error).__name__)
 
     def _check(self, connection: sql.Connection, seat: str) -> None:
-        """Refuse to write on behalf of a lost seat; a server that takes the seat waits for this transaction."""
+        """Refuse writes on behalf of a lost seat; a server that takes it waits for this transaction."""
         if connection.execute(_owner_query(seat).with_for_update(read=True)).scalar() != self.server:
             raise TutelageError(MOVED)
 

@@ -33,7 +33,7 @@ from ..storage.journal_records import EpisodeRecord, StepRecord
 
 TOLD, FRAME = 1, 2
 HEADER = struct.Struct("<BI")
-"""Before each part of a stream: its kind and its length in bytes. A frame of 0 bytes equals the one before."""
+"""Before each part of a stream: its kind and its length in bytes. An empty frame equals the one before."""
 
 _BYTES = 64 << 20
 _RecordedEpisode = tuple[EpisodeRecord, list[StepRecord], Trajectory | None]
