@@ -127,7 +127,7 @@ def serve(
         address=address,
         proxies=proxy or [],
         new_admin_token=new_admin_token,
-        told=lambda text: print(printable(text, lines=True), flush=True),
+        say=lambda text: print(printable(text, lines=True), flush=True),
     )
     sys.stdout.flush()
 

@@ -19,7 +19,7 @@ import sqlalchemy as sql
 from ...datasets.quality.demonstrator_stats import TOLERANCE
 from ...envs.suite import Suite
 from ..cluster.seat_leases import DEAD_AFTER_SECONDS
-from ..server.server_metrics import add_up, quantiles
+from ..server.server_metrics import sum_histograms, quantiles
 from ..storage.study_tables import STAGES, StudyDatabase, claims, conduct, events, people, servers
 from ..studies.moderation import ModerationState, standing
 from ..studies.study import Study
@@ -84,7 +84,7 @@ def figures(
         "people": people_now(database, targets, now),
         "success": share(sum(row["successes"] for row in tasks), sum(row["n"] for row in tasks)),
         "curves": _curves(database, targets, window, now),
-        "lag": quantiles(add_up(row["latest"] for row in beats if row["alive"])),
+        "lag": quantiles(sum_histograms(row["latest"] for row in beats if row["alive"])),
         "tasks": tasks,
         "servers": beats,
         "events": latest_events(database, targets.study),

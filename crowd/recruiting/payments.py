@@ -161,8 +161,8 @@ class Payments:
         total = sum(status in HANDED_IN for status in statuses) + rejected - 1
         if rejected > self._prolific.rejections * total:
             raise TutelageError(
-                f"expected at most {self._prolific.rejections:.0%} of {total} submissions to be rejected, got "
-                f"{rejected}; ask for a return instead, or raise `rejections` in the study file"
+                f"expected at most {self._prolific.rejections:.0%} of {total} submissions to be rejected, "
+                f"got {rejected}; ask for a return instead, or raise `rejections` in the study file"
             )
         answer = self._client.reject(self._session(person), message, category)
         self._record_event(person, "reject", now, category, pay=_refusal_changes(category, answer))

@@ -21,7 +21,7 @@ from ..recruiting.browsers import asking, released_since
 from ..seats.recorder import Recorder
 from ..seats.seat import Seat
 from ..seats.session import Session
-from ..server.server_metrics import ServerMetrics, beat_alone, feel_pulse
+from ..server.server_metrics import ServerMetrics, write_heartbeat, measure_loop_delay
 from ..settings import Settings
 from ..storage.database import cause
 from ..storage.journal import saved
@@ -76,8 +76,8 @@ class StudyServer(Recorder):
             remove=self._remove,
         )
         if self.journal.fence is not None:
-            self.company = ClusterMembership(self.journal, self.ledger, self.store, self.let_go, self.figures)
-        self.meter = ServerMetrics()
+            self.cluster = ClusterMembership(self.journal, self.ledger, self.store, self.let_go, self.figures)
+        self.metrics = ServerMetrics()
         self._started = time.time()
         self._visits: dict[str, Visit] = {}
         self._touched: dict[str, float] = {}
@@ -91,17 +91,17 @@ class StudyServer(Recorder):
             self._keep_consent_texts()
         except BaseException:
             self.journal.close()
-            self._lock.close()
+            self._locks.close()
             raise
 
     async def start(self) -> None:
         """Store what a crash left, then begin to serve."""
-        if self.company is None:  # else for each seat that comes, and by those who look for orphans
+        if self.cluster is None:  # else for each seat that comes, and by those who look for orphans
             await asyncio.to_thread(self._keep_what_was_finished)
         await super().start()
         self._removals = PendingRemovals(self.study.name, self.journal, self.ledger, self.store, self.copies)
         await self._remove_what_is_due()
-        loops = self._run_clockwork(), feel_pulse(self.meter)
+        loops = self._run_clockwork(), measure_loop_delay(self.metrics)
         self._running = [asyncio.create_task(loop) for loop in loops]
 
     async def close(self) -> None:
@@ -117,12 +117,12 @@ class StudyServer(Recorder):
 
     async def visit(self, seat: str, page: str = "") -> Seat | None:
         """Return the seat of that id, with its visit, for a page to open; None when nobody has it."""
-        if self.company is not None:
-            await self.company.arrive(seat, page)
+        if self.cluster is not None:
+            await self.cluster.arrive(seat, page)
             if seat not in self._seats:
                 left = await asyncio.to_thread(lambda: self._keep_what_was_finished(seat=seat))
-                if left and self._keeper is not None:
-                    self._keeper.recover(left)
+                if left and self._archiver is not None:
+                    self._archiver.recover(left)
         self._touched[seat] = time.monotonic()
         if seat not in self._seats:
             person = await asyncio.to_thread(lambda: self.ledger.person(seat=seat))
@@ -135,8 +135,8 @@ class StudyServer(Recorder):
     async def left(self, seat: str) -> None:
         """Note that a page has just left a seat: it stays open for a while, they may only have reloaded."""
         self._touched[seat] = time.monotonic()
-        if self.company is not None and not self.is_open(seat):
-            await self.company.left(seat)
+        if self.cluster is not None and not self.is_open(seat):
+            await self.cluster.left(seat)
 
     def is_open(self, seat: str) -> bool:
         """Say whether a page has a seat open on this server."""
@@ -153,7 +153,7 @@ class StudyServer(Recorder):
     def figures(self) -> dict[str, Any]:
         """Return what the heartbeat of this server tells."""
         seats = sum(one.is_open for one in self._seats.values())
-        counted = self.meter.figures(self.journal.trouble)
+        counted = self.metrics.figures(self.journal.trouble)
         return {**counted, "seats": seats, "restarts": self._workers.ended}
 
     def open_seat(self, seat: str) -> Seat | None:
@@ -201,11 +201,11 @@ class StudyServer(Recorder):
         _log.warning("%s", text)
 
     def _open(self, person: PersonRecord) -> Seat:
-        deliver = self._keeper.put if self._keeper else None
+        deliver = self._archiver.put if self._archiver else None
         record = SeatRecord(person.seat, person.person)
-        session = Session(record, self.study.suite, self.journal, self.world, deliver=deliver)
+        session = Session(record, self.study.suite, self.journal, self.make_host, deliver=deliver)
         visit = Visit(session, self.house, person)
-        seat = Seat(session, visit, self.journal, self.meter)
+        seat = Seat(session, visit, self.journal, self.metrics)
         visit.changing = seat.changing
         self._visits[person.seat] = visit
         return seat
@@ -232,8 +232,8 @@ class StudyServer(Recorder):
         for seat, visit in self._visits.items():
             if seat not in self._at_work and (work := visit.watch.due()) is not None:
                 self._do(seat, work)
-        if self.company is None and ticks % _BEAT_EVERY == 0:
-            await asyncio.to_thread(beat_alone, self.ledger, self._started, self.figures())
+        if self.cluster is None and ticks % _BEAT_EVERY == 0:
+            await asyncio.to_thread(write_heartbeat, self.ledger, self._started, self.figures())
         if ticks % _SEEN_EVERY == 0:
             await asyncio.to_thread(self._note_seen, [one for one in self._seats if self._seats[one].is_open])
         if ticks % _SWEEP_EVERY == 0:
@@ -311,9 +311,9 @@ class StudyServer(Recorder):
 
     def _remove(self, person: str) -> None:
         """Remove the episodes of somebody who left and did not want them kept, once all have been stored."""
-        if self._keeper is not None and self._removals is not None:
+        if self._archiver is not None and self._removals is not None:
             removals = self._removals
-            self._keeper.after(lambda: removals.carry_out(person))
+            self._archiver.after(lambda: removals.carry_out(person))
 
     async def _remove_what_is_due(self) -> None:
         """Remove what a crash prevented, and what is here of people who withdrew at another server."""

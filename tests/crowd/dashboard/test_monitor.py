@@ -11,7 +11,7 @@ from scipy import stats
 from tutelage.crowd.dashboard.metrics import exposition
 from tutelage.crowd.dashboard.monitor import WINDOWS, StudyTargets, figures
 from tutelage.crowd.dashboard.participants import describe_participant, list_participants
-from tutelage.crowd.server.server_metrics import ServerMetrics, beat_alone
+from tutelage.crowd.server.server_metrics import ServerMetrics, write_heartbeat
 from tutelage.crowd.storage.journal import Journal
 from tutelage.crowd.storage.study_tables import StudyDatabase, claims, conduct, people, servers
 from tutelage.crowd.studies.moderation import decide, standing
@@ -248,7 +248,7 @@ def test_servers_are_alive_while_their_heart_beats_and_their_lag_adds_up(ledger:
 def test_a_lone_server_is_the_only_one(ledger: StudyDatabase) -> None:
     beat(ledger, "killed", ServerMetrics(), ago=1)
     for trouble in ("", "disk is full"):
-        beat_alone(ledger, 1.0, ServerMetrics().figures(trouble))
+        write_heartbeat(ledger, 1.0, ServerMetrics().figures(trouble))
     [row] = figures(ledger, PLAN)["servers"]
     assert (row["started"], row["alive"], row["trouble"]) == (1.0, True, "disk is full")
 
