@@ -151,7 +151,7 @@ class EpisodePlayback:
         self._record_position(position + 1, [replayed])
         await asyncio.sleep(0)
 
-    def _moved(self, position: int, new_steps: Sequence[StepRecord]) -> None:
+    def _record_position(self, position: int, new_steps: Sequence[StepRecord]) -> None:
         """Record the environment's position; at the end, compare the replay with the recording."""
         self._position = position
         self._replayed += new_steps

@@ -60,9 +60,7 @@ class SeatLeases:
         self._ever_held: set[str] = set()
         self._lost: frozenset[str] = frozenset()
         self._refused: dict[str, frozenset[str]] = {}  # lost seat → its episodes when it was lost
-        self._pulse: dict[
-            str, tuple[float, float, str]
-        ] = {}  # server → (its `seen`, when that changed, its store)
+        self._pulse: dict[str, tuple[float, float, str]] = {}  # server → `seen`, when it changed, store
         self._looked_at = 0.0
         self._stopping = threading.Event()
         now = time.time()
@@ -158,7 +156,7 @@ class SeatLeases:
             connection.execute(release.values(server="", page=""))
             connection.execute(servers.delete().where(servers.c.server == self.server))
 
-    def _beat_on(self) -> None:
+    def _beat_loop(self) -> None:
         while not self._stopping.wait(BEAT_SECONDS):
             try:
                 self.beat()
@@ -170,7 +168,7 @@ class SeatLeases:
         if connection.execute(_owner_query(seat).with_for_update(read=True)).scalar() != self.server:
             raise TutelageError(MOVED)
 
-    def _taken(self, connection: sql.Connection) -> frozenset[str]:
+    def _find_lost(self, connection: sql.Connection) -> frozenset[str]:
         """Return the seats that this server lost, and their episodes, for the journal to refuse."""
         lost_seats = self._lost_seats(connection)
         self._report_lost(lost_seats)
@@ -185,7 +183,7 @@ class SeatLeases:
         held = connection.execute(sql.select(leases.c.seat).where(leases.c.server == self.server)).scalars()
         return frozenset(self._ever_held.copy()) - frozenset(held)
 
-    def _tell_lost(self, lost: frozenset[str]) -> None:
+    def _report_lost(self, lost: frozenset[str]) -> None:
         new, self._lost = lost - self._lost, lost
         for seat in new:
             self._on_lost(seat)

@@ -64,8 +64,7 @@ class StoreClaims:
         return [record for name, record in kept_episodes.items() if holders.get(name) == self._store]
 
     def orphans(self) -> list[EpisodeRecord]:
-        """Claim and return demonstrations without a live store: their store's server is dead, or there is no
-        claim.
+        """Claim and return kept demonstrations whose store's server is dead, or that have no claim.
 
         An unclaimed demonstration may have been marked as kept just now: it is claimed if it is still
         unclaimed at the next call.

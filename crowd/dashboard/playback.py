@@ -112,9 +112,7 @@ class Playbacks:
             await grown.wait()
 
     def _look_up(self, episode: str) -> _RecordedEpisode | None:
-        """Find an episode's row, its steps and the expected trajectory; damaged episodes are read from the
-        store.
-        """
+        """Find an episode's row, its steps and the expected trajectory; a damaged one in the store."""
         damaged: _RecordedEpisode | None = None
         for record in self._journal.episodes(episode=episode):
             if record.suite == self._suite.name and record.study in ("", self._study):

@@ -1,6 +1,4 @@
-"""Permanent removal of a person from the database: their rows, remains of deleted rows, and a search as
-proof.
-"""
+"""Permanent removal of a person from the database, remains in free space included, and a search as proof."""
 
 from __future__ import annotations
 
@@ -83,9 +81,7 @@ def people_with(database: StudyDatabase, value: str) -> list[str]:
 
 
 def unseat(database: StudyDatabase, seats: Sequence[str]) -> None:
-    """Take a person's seats from the servers that have them; returns once those servers write to them no
-    more.
-    """
+    """Take a person's seats from their servers; returns once those servers write to them no more."""
     leases, epoch = study_tables.leases, study_tables.leases.c.epoch
     with writing(database.engine) as connection:
         is_held = leases.c.seat.in_(seats)

@@ -1,6 +1,4 @@
-"""Certificate authorities for requests to panels: loaded once per process, since loading takes as long as a
-call.
-"""
+"""Certificate authorities for requests to panels, loaded once per process: loading is as slow as a call."""
 
 from __future__ import annotations
 

@@ -75,8 +75,9 @@ class Arrival:
 
     @property
     def waits_for_page(self) -> bool:
-        """Whether opening the link decides nothing, since it names one person and a messenger may open it for
-        a preview. Their page has to ask, in their browser.
+        """Whether opening the link decides nothing, and its page has to ask, in the person's browser.
+
+        Such a link names one person, and a messenger may open it for a preview.
         """
         return not self.is_nameless and not self.needs_proof
 

@@ -46,13 +46,16 @@ KINDS = (
     "settled",
 )
 RESULTS = ("open", "unsaved", "waiting", "by-hand", "settled")
-"""Results of `settle`: no outcome yet; episodes not in the store yet; an external step is missing (the person
-or a reviewer must act, a payment must show); over; over.
+"""Results of `settle`.
+
+No outcome yet; episodes not in the store yet; an external step is missing (the person or a reviewer must act,
+a payment must show); over; over.
 """
 
 RETURNS = ("failed-check", "poor-quality", "timed-out", "full", "withdrew")
-"""Outcomes whose participants are asked to return their submission if the study has no code for them: the
-reason is the text `return.OUTCOME`, in the language that they took part in.
+"""Outcomes whose participants are asked to return their submission if the study has no code for them.
+
+The reason is the text `return.OUTCOME`, in the language that they took part in.
 """
 
 PATIENCE = 24 * 3600.0

@@ -210,9 +210,7 @@ class ProlificClient:
         )
 
     def _call(self, task: str, method: str, path: str, again: bool = True, **request: Any) -> dict[str, Any]:
-        """Send a request until it is answered; with `again=False`, retry only if it was certainly not
-        received.
-        """
+        """Send a request until it is answered; `again=False`: retry only if it was certainly not received."""
         failure = ProlificError(task, "no attempt")
         for attempt in range(self._attempts):
             self._pause(task, attempt)

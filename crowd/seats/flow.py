@@ -1,6 +1,4 @@
-"""Protocol of a seat's flow: what to play next, and what the page receives and may request besides the
-episode.
-"""
+"""Protocol of a seat's flow: what to play next, and the page's messages besides the episode."""
 
 from __future__ import annotations
 
@@ -30,8 +28,10 @@ class Flow(Protocol):
         ...
 
     async def finished(self) -> None:
-        """Continue after the session's episode: it has just ended (the phase is FINISHED), or its environment
-        failed and the session has given it up (the phase is CHOOSING).
+        """Continue after the session's episode.
+
+        It has just ended (the phase is FINISHED), or its environment failed and the session has given it up
+        (the phase is CHOOSING).
         """
         ...
 

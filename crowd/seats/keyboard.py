@@ -23,10 +23,7 @@ class HeldKeys:
             self._held.append(code)
         if code not in self._tapped:
             self._tapped.append(code)
-        del (
-            self._held[:-16],
-            self._tapped[:-16],
-        )  # more than a person can hold; a hostile page might send any number
+        del self._held[:-16], self._tapped[:-16]  # more than fingers: only from a hostile page
 
     def up(self, code: str) -> None:
         if code in self._held:
@@ -46,9 +43,7 @@ class HeldKeys:
         return controls.action(pressed)
 
     def decision(self, controls: Controls) -> np.ndarray:
-        """Return the action at a deadline; raises TutelageError if no key is held and there is no idle
-        action.
-        """
+        """Return the action at a deadline; raises TutelageError without a key and an idle action."""
         row = self.decide(controls)
         if row is None:
             raise TutelageError("expected an idle action in real time, got none; give the suite one")

@@ -63,9 +63,7 @@ class Outbox:
         self._put(code)
 
     async def room(self) -> None:
-        """Wait until the page has read most of the queue, so that a page that sends without reading is
-        throttled.
-        """
+        """Wait until the page has read most of the queue: a page that sends without reading is throttled."""
         await self._has_room.wait()
 
     async def drain(self) -> None:

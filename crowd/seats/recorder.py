@@ -76,7 +76,7 @@ class Recorder:
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Start, and close at the end; an error at the start is recorded as `failure`, followed by a close."""
+        """Start, and close at the end; an error at the start is recorded as `failure`, and closes at once."""
         try:
             await self.start()
         except (TutelageError, sql.exc.SQLAlchemyError, OSError) as error:

@@ -221,7 +221,7 @@ class Seat:
                 send({"type": "error", "text": FAILED})
 
     async def _recover_state(self) -> None:
-        """Read this person's state from the database, if it is in doubt; it stays in doubt while that fails."""
+        """Read this person's state from the database if it is in doubt; it stays so while that fails."""
         before = self.session.episode
         if self._in_doubt:
             with contextlib.suppress(sql.exc.SQLAlchemyError, TutelageError):
@@ -369,9 +369,7 @@ class Seat:
             self._refresh(episode)
 
     def _on_saved(self, episode: OpenEpisode) -> None:
-        """Handle an acknowledgment: more of an episode is on disk, or the journal refused it as played
-        elsewhere.
-        """
+        """Handle an acknowledgment: more is on disk, or the journal refused a step of another server."""
         is_at_hand = self.session.episode is episode
         if is_at_hand and episode.refused is not None:
             asyncio.get_running_loop().create_task(self._yield_to_another())

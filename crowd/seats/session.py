@@ -303,7 +303,7 @@ class Session:
             await host.close()
 
     def _expect(self, transition: str) -> tuple[OpenEpisode, EnvironmentHost]:
-        """Check a transition; returns the episode and its host (None for transitions that begin an episode)."""
+        """Check a transition; returns the episode and its host (None for those that begin an episode)."""
         phases = _EXPECTED[transition]
         if self.phase not in phases:
             expected = " or ".join(phases)

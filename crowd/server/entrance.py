@@ -181,9 +181,7 @@ class Entrance:
     def _let_in(
         self, request: Request, arrival: Arrival, language: str
     ) -> tuple[PersonRecord, str, LinkOpening]:
-        """Identify the participant and whether this browser may act for them. Blocks; raises
-        AdmissionRefusal.
-        """
+        """Identify the participant, and bind the browser if allowed. Blocks; raises AdmissionRefusal."""
         server = self._server
         participant = self.known(request)
         token = self._browser_token(request)
@@ -218,7 +216,7 @@ class Entrance:
         self._set_cookie(request, response, self._cookie, value)
 
     def _set_cookie(self, request: Request, response: Response, name: str, value: str) -> None:
-        """Set a cookie that no script reads. Lax: a person who follows their link must be identified again."""
+        """Set a cookie that no script reads. Lax: it must be sent when a person follows their link."""
         is_secure = request.url.scheme == "https"
         response.set_cookie(
             host_cookie(request, name),

@@ -17,7 +17,7 @@ _NEVER = 1_000_000_000
 
 
 async def run_gc_schedule(is_quiet: Callable[[], bool], clock: Callable[[], float] = time.monotonic) -> None:
-    """Replace automatic full collections until cancelled: collect when the server is quiet, or else rarely."""
+    """Replace automatic full collections until cancelled: collect when quiet, or else rarely."""
     thresholds = gc.get_threshold()
     gc.collect(1)  # a full collection takes half a second, and frees next to nothing at the start
     gc.freeze()  # modules and kernels are permanent, and are not scanned again

@@ -30,7 +30,7 @@ class PublicAddress:
 
 
 def parse_address(text: str) -> PublicAddress:
-    """Read the value of `--address`; raises TutelageError unless it is a scheme, a host and an optional port."""
+    """Read the value of `--address`: scheme, host and optional port; raises TutelageError otherwise."""
     try:
         parts = urlsplit(text.strip())
         host = (parts.hostname or "").encode("idna").decode() if ":" not in (parts.hostname or "") else ""

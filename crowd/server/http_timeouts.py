@@ -80,7 +80,7 @@ def timed_http_protocol(timeouts: Timeouts | None = None) -> type[H11Protocol]:
             self._unread = self.loop.call_later(limits.read, self.transport.abort)
 
         def _update_deadline(self) -> None:
-            """Set a deadline for a request that is still to arrive; further data does not move the deadline."""
+            """Set a deadline for a request still to arrive; further data does not move the deadline."""
             is_upgraded = self.transport.get_protocol() is not self
             if is_upgraded or self.conn.their_state not in (h11.IDLE, h11.SEND_BODY):
                 self._stop_request_timer()

@@ -328,8 +328,9 @@ def make_app(
 
 
 def atlas_route(suite: Suite) -> Route:
-    """Serve the tile atlases of a suite (see `envs.grid.tile_atlas`): named by their content, so cached
-    forever.
+    """Serve the tile atlases of a suite (see `envs.grid.tile_atlas`).
+
+    They are named by their content, so browsers may cache them forever.
     """
 
     def find(name: str) -> bytes | None:
