@@ -116,7 +116,7 @@ def _played_again(
             raise _NothingPlayedError
         raise TutelageError("expected its steps, found none")
     task = environments.suite[record.task]
-    player = players.setdefault(record.task, EpisodePlayer(task, None, seen=False))
+    player = players.setdefault(record.task, EpisodePlayer(task, None, with_observations=False))
     begun = player.restore(record, steps)
     if begun.torn or not (begun.now.done or record.given_up):
         player.close()  # a fresh environment may do better with the next one
