@@ -215,7 +215,7 @@ class _Dashboard:
             await page.close(NOBODY)
             return
         elsewhere = JournalView(
-            participant.seat, self._targets.suite, self._journal, self._playbacks.make_world
+            participant.seat, self._targets.suite, self._journal, self._playbacks.make_host
         )
         await watch(page, lambda: self._seats(participant.seat) or elsewhere)
 
