@@ -21,7 +21,7 @@ from ...envs.suite import Suite
 from ..cluster.seat_leases import DEAD_AFTER_SECONDS
 from ..server.server_metrics import sum_histograms, quantiles
 from ..storage.study_tables import STAGES, StudyDatabase, claims, conduct, events, people, servers
-from ..studies.moderation import ModerationState, standing
+from ..studies.moderation import ModerationState, moderation_state
 from ..studies.study import Study
 
 HERE_SECONDS = 60
@@ -75,7 +75,7 @@ def figures(
 ) -> dict[str, Any]:
     """Return the data of the dashboard's overview as JSON values; `window` is a key of WINDOWS."""
     now = time.time() if now is None else now
-    moderation = standing(database, targets.study)
+    moderation = moderation_state(database, targets.study)
     tasks = _tasks(database, targets, now)
     beats = _servers(database, now)
     return {

@@ -11,7 +11,7 @@ import sqlalchemy as sql
 from ..recruiting.payment_table import entries
 from ..storage.journal import Journal
 from ..storage.study_tables import StudyDatabase, conduct, consents, people
-from ..studies.moderation import ModerationState, standing
+from ..studies.moderation import ModerationState, moderation_state
 from .monitor import COUNTS, HERE_SECONDS, LENGTH, StudyTargets, latest_events, rounded, share
 
 _EPISODES = 300
@@ -51,7 +51,7 @@ def list_participants(
 ) -> dict[str, Any]:
     """List all participants with how they play, the latest to join first. Blocks for the disk."""
     now = time.time() if now is None else now
-    moderation = standing(database, targets.study)
+    moderation = moderation_state(database, targets.study)
     assessments = assessments or {}
     totals = {row["person"]: row for row in database.rows(_totals_query(targets))}
     rows = database.rows(
@@ -150,7 +150,9 @@ def describe_participant(
     totals = database.rows(_totals_query(targets, person))
     return {
         "at": now,
-        **_row(rows[0], totals[0] if totals else {}, assessment, standing(database, targets.study), now),
+        **_row(
+            rows[0], totals[0] if totals else {}, assessment, moderation_state(database, targets.study), now
+        ),
         "code": rows[0]["code"],
         "payments": entries(database, targets.study, person),
         "findings": _findings(assessment),

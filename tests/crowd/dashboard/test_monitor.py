@@ -14,7 +14,7 @@ from tutelage.crowd.dashboard.participants import describe_participant, list_par
 from tutelage.crowd.server.server_metrics import ServerMetrics, write_heartbeat
 from tutelage.crowd.storage.journal import Journal
 from tutelage.crowd.storage.study_tables import StudyDatabase, claims, conduct, people, servers
-from tutelage.crowd.studies.moderation import decide, standing
+from tutelage.crowd.studies.moderation import decide, moderation_state
 from tutelage.envs.suite import suite_from
 from tutelage.errors import TutelageError
 from tutelage.tests.support.busy import Busy, busy
@@ -212,10 +212,10 @@ def test_decisions_need_a_reason_and_must_change_something(ledger: StudyDatabase
     ):
         with pytest.raises(TutelageError, match=complaint):
             decide(ledger, "study", what, person, reason)
-    assert standing(ledger, "study") == standing(ledger, "another")
+    assert moderation_state(ledger, "study") == moderation_state(ledger, "another")
     decide(ledger, "study", "pause", reason="lunch\n  break")
     decide(ledger, "study", "ban", "ann", "a bot")
-    now = standing(ledger, "study")
+    now = moderation_state(ledger, "study")
     assert (now.paused, now.reason) == (True, "lunch break")
     assert (now.banned, now.of("ann"), now.of("ben")) == ({"ann": "a bot"}, "banned", "")
     for what in ("pause", "resume", "ban"):
@@ -224,8 +224,8 @@ def test_decisions_need_a_reason_and_must_change_something(ledger: StudyDatabase
     with pytest.raises(TutelageError, match="paused already"):
         decide(ledger, "study", "pause", reason="again")
     decide(ledger, "study", "resume", reason="back")
-    assert not standing(ledger, "study").paused
-    assert not standing(ledger, "another").banned
+    assert not moderation_state(ledger, "study").paused
+    assert not moderation_state(ledger, "another").banned
 
 
 def test_servers_are_alive_while_their_heart_beats_and_their_lag_adds_up(ledger: StudyDatabase) -> None:

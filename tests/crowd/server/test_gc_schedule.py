@@ -45,7 +45,7 @@ async def tidying_while(
     monkeypatch: pytest.MonkeyPatch,
     clock: Callable[[], float] = time.monotonic,
 ) -> AsyncIterator[asyncio.Task[None]]:
-    monkeypatch.setattr(gc_schedule, "_LOOK_SECONDS", LOOK)
+    monkeypatch.setattr(gc_schedule, "_CHECK_SECONDS", LOOK)
     task = asyncio.create_task(run_gc_schedule(is_quiet, clock))
     await asyncio.sleep(0)
     try:
