@@ -195,7 +195,7 @@ def _tasks(database: StudyDatabase, targets: StudyTargets, now: float) -> list[d
         totals = played.get(task.id, {})
         n, successes = int(totals.get("n") or 0), int(totals.get("successes") or 0)
         quota = targets.quotas.get(task.id)
-        done, held = claimed[task.id, "done"], claimed[task.id, "held"]
+        completed, held = claimed[task.id, "done"], claimed[task.id, "held"]
         rows.append(
             {
                 "task": task.id,
@@ -205,9 +205,9 @@ def _tasks(database: StudyDatabase, targets: StudyTargets, now: float) -> list[d
                 "length": rounded(totals.get("length"), 2),
                 "seconds": rounded(totals.get("seconds"), 1),
                 "quota": quota,
-                "done": done,
+                "done": completed,
                 "held": held,
-                "left": None if quota is None else max(0, quota - done - held),
+                "left": None if quota is None else max(0, quota - completed - held),
             }
         )
     return rows

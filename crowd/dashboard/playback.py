@@ -103,11 +103,11 @@ class Playbacks:
         """Yield all parts of a playback, as they are produced."""
         index = 0
         while True:
-            grown, done = playback.grown, playback.done
+            grown, is_done = playback.grown, playback.done
             while index < len(playback.parts):
                 yield playback.parts[index]
                 index += 1
-            if done:
+            if is_done:
                 return
             await grown.wait()
 

@@ -11,8 +11,11 @@ import numpy as np
 from PIL import Image
 
 PNG, WEBP, TILES, SHAPES, TEXT = 1, 2, 3, 4, 5
-"""Kinds of picture data: an image file, tiles of a grid (see `envs.grid.tile_atlas`), shapes (see
-`envs.vector_graphics`), or lines of UTF-8 text with terminal colors."""
+"""Kinds of picture data.
+
+An image file, tiles of a grid (see `envs.grid.tile_atlas`), shapes (see `envs.vector_graphics`), or lines of
+UTF-8 text with terminal colors.
+"""
 
 HEADER = struct.Struct("<BxHHxxII")
 """Kind, width, height, number of the step, number of the last step on disk: little-endian, 16 bytes."""

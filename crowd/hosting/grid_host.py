@@ -155,8 +155,8 @@ class GridHost:
         terminated, truncated = map(bool, flags)  # the kernels' flags are integers
         observe(self._worlds, self._images, self._directions)
         self._watch.add(reward, terminated, truncated, {})
-        done = terminated or truncated
-        success = self._watch.success if done else None
+        is_done = terminated or truncated
+        success = self._watch.success if is_done else None
         digest = self._update(reward, terminated, truncated)
         step = StepRecord(
             step=len(self._steps) + 1,
@@ -171,7 +171,7 @@ class GridHost:
             success=success,
         )
         self._steps.append(step)
-        self._now = StepView(done, success, None)
+        self._now = StepView(is_done, success, None)
         return step
 
     def _update(self, reward: float, terminated: bool, truncated: bool) -> bytes:

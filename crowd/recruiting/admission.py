@@ -49,10 +49,10 @@ class Recruiting(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _panels_close_the_door(cls, given: Any) -> Any:
-        if isinstance(given, Mapping) and (given.get("panel") or given.get("prolific")):
-            return {"links": "none", **given}
-        return given
+    def _panels_close_the_door(cls, section: Any) -> Any:
+        if isinstance(section, Mapping) and (section.get("panel") or section.get("prolific")):
+            return {"links": "none", **section}
+        return section
 
     @field_validator("codes")
     @classmethod

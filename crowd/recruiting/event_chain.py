@@ -40,7 +40,7 @@ class EventChain:
         return any(row["what"] == what for row in self.rows)
 
     def add(
-        self, what: str, at: float, reason: str = "", *, pay: Sequence[PaymentChange] = (), **details: Any
+        self, what: str, now: float, reason: str = "", *, pay: Sequence[PaymentChange] = (), **details: Any
     ) -> None:
         """Append an event, on disk when this returns; raises ConcurrentAppend when the chain has grown.
 
@@ -52,7 +52,7 @@ class EventChain:
             "what": what,
             "reason": reason,
             "details": details,
-            "at": at,
+            "at": now,
         }
         with self._database.write() as connection:
             is_person = people.c.person == self._person
@@ -65,5 +65,5 @@ class EventChain:
             if newest != self.last["id"]:
                 raise ConcurrentAppend
             (number,) = connection.execute(events.insert().values(**row)).inserted_primary_key or (None,)
-            change(connection, self._person, pay, at)
+            change(connection, self._person, pay, now)
         self.rows.append({**row, "id": number})

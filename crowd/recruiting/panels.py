@@ -143,11 +143,11 @@ class Panel(BaseModel):
         values = {**dict.fromkeys(self.parameters.values(), ""), **ids, "code": code}
         return re.sub(r"\{(\w+)\}", lambda part: quote(values.get(part[1], ""), safe=""), self.return_url)
 
-    def read(self, values_by_name: Mapping[str, list[str]], at: float) -> Arrival:
+    def read(self, values_by_name: Mapping[str, list[str]], now: float) -> Arrival:
         """Read the arrival; raises AdmissionRefusal when an id is missing, repeated or invalid."""
         values = {name: self._value(values_by_name.get(name, [])) for name in self.parameters}
         ids = {self.parameters[name]: value for name, value in values.items()}
-        return Arrival(self.name, at, ids["participant"], ids, values)
+        return Arrival(self.name, now, ids["participant"], ids, values)
 
     def _value(self, values: list[str]) -> str:
         if len(values) != 1 or not self._is_id(values[0]):
@@ -207,9 +207,9 @@ class ProlificPanel(Panel):
             )
         return self
 
-    def read(self, values_by_name: Mapping[str, list[str]], at: float) -> Arrival:
+    def read(self, values_by_name: Mapping[str, list[str]], now: float) -> Arrival:
         """Read the arrival as for every panel, check the study's id, and attach the token."""
-        arrival = super().read(values_by_name, at)
+        arrival = super().read(values_by_name, now)
         if arrival.ids["study"] != self.study:
             raise AdmissionRefusal("other-study", self.title)
         tokens = values_by_name.get(self.token, []) if self.proof == "token" else [""]

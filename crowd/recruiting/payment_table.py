@@ -49,7 +49,7 @@ def owe(
     person: str,
     amounts: Mapping[str, tuple[int, str]],
     code: str,
-    at: float,
+    now: float,
 ) -> None:
     """Record what a person is owed, kind → (minor units, reason), once: a second call changes nothing."""
     for kind, (units, reason) in amounts.items():
@@ -62,16 +62,16 @@ def owe(
                 "state": "owed",
                 "amount": units,
             }
-            row |= {"currency": code, "reason": reason, "answer": {}, "at": at}
+            row |= {"currency": code, "reason": reason, "answer": {}, "at": now}
             connection.execute(payments.insert(), row)
 
 
-def change(connection: sql.Connection, person: str, changes: Sequence[PaymentChange], at: float) -> None:
+def change(connection: sql.Connection, person: str, changes: Sequence[PaymentChange], now: float) -> None:
     """Add payment entries; one that changes nothing, or is no longer possible, is not added."""
     for entry in changes:
         rows = _read_entries(connection, person, entry.kind)
         if rows and entry.state in _NEXT[rows[-1]["state"]]:
-            connection.execute(payments.insert(), _next_row(rows[-1], entry, at))
+            connection.execute(payments.insert(), _next_row(rows[-1], entry, now))
 
 
 def record_by_hand(
@@ -100,8 +100,10 @@ def record_by_hand(
                 f"expected a {kind} that can become {state}, got one that is {rows[-1]['state']} already; "
                 "nothing was written"
             )
-        at = time.time() if now is None else now
-        connection.execute(payments.insert(), _next_row(rows[-1], PaymentChange(kind, state, reason), at))
+        recorded_at = time.time() if now is None else now
+        connection.execute(
+            payments.insert(), _next_row(rows[-1], PaymentChange(kind, state, reason), recorded_at)
+        )
 
 
 def latest(database: StudyDatabase, person: str) -> dict[str, dict[str, Any]]:
@@ -149,12 +151,12 @@ def _read_entries(
     return rows
 
 
-def _next_row(row: Mapping[str, Any], entry: PaymentChange, at: float) -> dict[str, Any]:
+def _next_row(row: Mapping[str, Any], entry: PaymentChange, now: float) -> dict[str, Any]:
     unchanged = {name: row[name] for name in ("person", "study", "kind", "amount", "currency")}
     return unchanged | {
         "number": row["number"] + 1,
         "state": entry.state,
         "reason": entry.reason,
         "answer": dict(entry.answer),
-        "at": at,
+        "at": now,
     }

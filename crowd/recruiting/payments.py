@@ -320,10 +320,10 @@ class Payments:
         reason: str = "",
         pay: list[PaymentChange] | None = None,
     ) -> None:
-        at = time.time() if now is None else now
+        recorded_at = time.time() if now is None else now
         while True:
             with contextlib.suppress(ConcurrentAppend):
-                return self._chain(person).add(what, at, reason, pay=pay or [])
+                return self._chain(person).add(what, recorded_at, reason, pay=pay or [])
 
 
 def session_of(database: StudyDatabase, person: str) -> str:

@@ -24,7 +24,7 @@ def reconcile(
 
     Raises ProlificError when Prolific is unavailable: what was recorded until then stays.
     """
-    at = time.time() if now is None else now
+    recorded_at = time.time() if now is None else now
     lines: list[str] = []
     for person in dict.fromkeys(row["person"] for row in entries(database, study)):
         if (participant := database.person(person=person)) is None or participant.source == "link":
@@ -36,7 +36,7 @@ def reconcile(
             continue
         submission = client.submission(session)
         with database.write() as connection:
-            change(connection, person, _changes_at_prolific(database, person, submission), at)
+            change(connection, person, _changes_at_prolific(database, person, submission), recorded_at)
         lines += [f"{person}: {line}" for line in _differences(database, person, submission)]
     return lines
 

@@ -57,7 +57,7 @@ def session_message(session: Session) -> JsonMessage:
 
 
 def choice_message(
-    settings: Settings, choices: Sequence[str], kept: Mapping[str, int], given_up: Mapping[str, int]
+    settings: Settings, choices: Sequence[str], kept_counts: Mapping[str, int], given_up: Mapping[str, int]
 ) -> JsonMessage:
     """Build the additions of free choice to the `state` message: tasks with progress, and commands."""
     return {
@@ -65,7 +65,8 @@ def choice_message(
         "baseline": settings.is_baseline,
         "pages": [{"path": path, "title": page_title(path)} for path in settings.extra_pages],
         "tasks": [
-            _task(task, kept.get(task.id, 0), given_up.get(task.id, 0), settings) for task in settings.tasks
+            _task(task, kept_counts.get(task.id, 0), given_up.get(task.id, 0), settings)
+            for task in settings.tasks
         ],
         "choices": list(choices),
     }
@@ -76,12 +77,12 @@ def page_title(path: str) -> str:
     return path.strip("/").replace("-", " ").replace("/", " ").capitalize() or "Page"
 
 
-def _task(task: Task, kept: int, given_up: int, settings: Settings) -> JsonMessage:
+def _task(task: Task, kept_count: int, given_up: int, settings: Settings) -> JsonMessage:
     return {
         "id": task.id,
         "instruction": task.instruction,
         "fps": task.fps,
-        "kept": kept,
+        "kept": kept_count,
         "givenUp": given_up,
         "target": settings.episodes,
     }

@@ -145,12 +145,12 @@ def _seeds(study: Study) -> Complaints:
 
 
 def _languages(study: Study) -> Complaints:
-    names = language_names(study.folder)
+    spoken = language_names(study.folder)
     for code in study.languages:
-        if code not in names:
+        if code not in spoken:
             yield (
-                f"at 'languages': expected languages that the pages speak ({', '.join(names)}), got {code!r}"
-                f"{nearest(code, names)}; or translate en.yaml to languages/{code}.yaml beside this file"
+                f"at 'languages': expected languages that the pages speak ({', '.join(spoken)}), got {code!r}"
+                f"{nearest(code, spoken)}; or translate en.yaml to languages/{code}.yaml beside this file"
             )
     if len(set(study.languages)) < len(study.languages):
         yield f"at 'languages': expected each once, got {', '.join(study.languages)}"
