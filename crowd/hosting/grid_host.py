@@ -31,7 +31,7 @@ from ...errors import TutelageError
 from ..storage.journal_records import EpisodeRecord, StepRecord
 from .episode import trajectory_of
 from .frame_codec import TILES, Picture
-from .host import EpisodeStart, FinishedEpisode, InputResult, Progress, StepView, untold
+from .host import EpisodeStart, FinishedEpisode, InputResult, Progress, StepView, no_progress
 
 _SLICE = 256
 """Steps replayed before other tasks run: a few milliseconds."""
@@ -75,7 +75,7 @@ class GridHost:
         return self._start(replace(record, started=started, digest=self._reset(record.seed)), 0)
 
     async def restore(
-        self, record: EpisodeRecord, steps: Sequence[StepRecord], progress: Progress = untold
+        self, record: EpisodeRecord, steps: Sequence[StepRecord], progress: Progress = no_progress
     ) -> EpisodeStart:
         if self._reset(record.seed) != record.digest:
             raise TutelageError(
