@@ -38,10 +38,10 @@ def person(
     as_json: AsJson = False,
 ) -> None:
     """Find a person of a study by completion code, id at the panel or pseudonym."""
-    from ..crowd.privacy.people_search import find_people, study_ledger
+    from ..crowd.privacy.people_search import find_people, open_study_database
     from ..crowd.recruiting.payment_table import entries, study_of
 
-    with study_ledger(study, database) as ledger:
+    with open_study_database(study, database) as ledger:
         name = study_of(ledger)
         matches = find_people(ledger, name, word)
         for row in matches:
@@ -75,7 +75,7 @@ def payments(
     as_json: AsJson = False,
 ) -> None:
     """List what people are owed and were paid: every amount, state, time and reason."""
-    from ..crowd.privacy.people_search import study_ledger
+    from ..crowd.privacy.people_search import open_study_database
     from ..crowd.recruiting.payment_table import entries, record_by_hand, study_of
     from ..datasets.folder_kinds import expect_file
 
@@ -86,7 +86,7 @@ def payments(
     if out is not None:
         expect_file(out)
     lines: list[str] = []
-    with study_ledger(study, database, writes=bool(record) or reconcile is not None) as ledger:
+    with open_study_database(study, database, writes=bool(record) or reconcile is not None) as ledger:
         name = study_of(ledger)
         if record:
             record_by_hand(ledger, name, person, kind, record, reason)

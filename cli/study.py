@@ -68,7 +68,7 @@ def serve(
     """Lead strangers through a study: consent, practice, tasks, thanks; every step is journalled."""
     from ..crowd.hosting.reachable_pace import pace_notes
     from ..crowd.recruiting.pay_notes import pay_notes
-    from ..crowd.studies.cost_estimate import outlook, outlook_table
+    from ..crowd.studies.cost_estimate import estimate_cost, cost_table
     from ..crowd.studies.study_file import examine
     from ..envs.preflight import key_notes
 
@@ -100,10 +100,16 @@ def serve(
             *pace_notes(found.tasks),
         ]
         if as_json:
-            about = {"study": study, "sound": True, "problems": [], "outlook": outlook(found), "notes": notes}
+            about = {
+                "study": study,
+                "sound": True,
+                "problems": [],
+                "outlook": estimate_cost(found),
+                "notes": notes,
+            }
             print_json("serve", about)
             return
-        console.print(outlook_table(found))
+        console.print(cost_table(found))
         for note in notes:
             console.print(f"note: {note}")
         return
@@ -127,7 +133,7 @@ def serve(
         address=address,
         proxies=proxy or [],
         new_admin_token=new_admin_token,
-        told=lambda text: print(printable(text, lines=True), flush=True),
+        say=lambda text: print(printable(text, lines=True), flush=True),
     )
     sys.stdout.flush()
 

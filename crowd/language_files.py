@@ -1,7 +1,7 @@
-"""What a language's file may say: a study that is handed over may bring languages of its own.
+"""Validation of language files: a study folder may contain its own.
 
-Covers: missing and retyped keys, templates that do more than name what is filled in (attributes, widths),
-patterns that take long to match. Does not cover: what the sentences say.
+Covers: missing and retyped keys, templates that contain more than a name (attributes, widths), slow patterns.
+Does not cover: what the sentences say.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from ..errors import TutelageError, brief
 Sentences = tuple[tuple[re.Pattern[str], str], ...]
 
 LONGEST_PHRASE = 300
-"""Letters of the longest phrase that patterns are tried on."""
+"""Largest number of characters of a phrase that patterns are tried on."""
 _LONGEST_PATTERN, _MOST_GROUPS, _MOST_REPEATS, _MOST_SENTENCES = 300, 5, 3, 200
 _BRACES = re.compile(r"\{(\w+)\}")
 _PLAIN_PATTERN = re.compile(r"(?:\\[^\w\s]|\(\?:|\((?!\?)|\)(?![*+?{])|[^\\(){}])*")
-"""No escapes but of punctuation, no groups but plain ones, and none that is repeated."""
+"""Only escapes of punctuation, only plain groups, and no repeated group."""
 
 
 def texts_of(document: Any, where: str) -> dict[str, str | dict[str, str]]:
-    """Return the texts of the pages by key, plural forms as a mapping; raises TutelageError for others."""
+    """Return the page texts by key, plural forms as a mapping; raises TutelageError for any other type."""
     page = document.get("page") if isinstance(document, dict) else None
     if not isinstance(page, dict):
         raise TutelageError(f"{where}: expected the keys language, page, words and sentences")
@@ -40,7 +40,7 @@ def texts_of(document: Any, where: str) -> dict[str, str | dict[str, str]]:
 
 
 def words_of(document: Mapping[str, Any], where: str) -> dict[str, str]:
-    """Return phrases and their translations; raises TutelageError for other than texts."""
+    """Return phrases and their translations; raises TutelageError for values that are not text."""
     words = document.get("words") or {}
     if not isinstance(words, dict) or not all(isinstance(text, str) for text in (*words, *words.values())):
         raise TutelageError(f"{where}: expected texts for texts at 'words', got {brief(words)}")
@@ -48,23 +48,23 @@ def words_of(document: Mapping[str, Any], where: str) -> dict[str, str]:
 
 
 def sentences_of(document: Mapping[str, Any], where: str) -> Sentences:
-    """Return patterns and what they become; raises TutelageError for what is none, or may take long."""
-    listed = document.get("sentences") or []
-    if not isinstance(listed, list) or len(listed) > _MOST_SENTENCES:
+    """Return pairs of pattern and sentence; raises TutelageError for invalid or slow patterns."""
+    pairs = document.get("sentences") or []
+    if not isinstance(pairs, list) or len(pairs) > _MOST_SENTENCES:
         raise TutelageError(
-            f"{where}: expected a list of at most {_MOST_SENTENCES} pairs at 'sentences', got {brief(listed)}"
+            f"{where}: expected a list of at most {_MOST_SENTENCES} pairs at 'sentences', got {brief(pairs)}"
         )
-    return tuple(_sentence(pair, where) for pair in listed)
+    return tuple(_compile_sentence(pair, where) for pair in pairs)
 
 
 def braces_of(text: str, where: str) -> set[str]:
-    """Return the names in braces; raises TutelageError for braces with more than a name in them."""
+    """Return the names in braces; raises TutelageError for braces that contain more than a name."""
     if re.search(r"[{}]", _BRACES.sub("", text)):
         raise TutelageError(f"{where}: expected names alone in braces, such as {{count}}, got {brief(text)}")
     return set(_BRACES.findall(text))
 
 
-def _sentence(pair: Any, where: str) -> tuple[re.Pattern[str], str]:
+def _compile_sentence(pair: Any, where: str) -> tuple[re.Pattern[str], str]:
     if not isinstance(pair, list) or len(pair) != 2 or not all(isinstance(part, str) for part in pair):
         raise TutelageError(f"{where}: expected [pattern, sentence] in 'sentences', got {brief(pair)}")
     text, sentence = pair

@@ -1,4 +1,4 @@
-"""Pages as a browser gets them: a file of `static` with its language and its texts filled in."""
+"""HTML pages: a template of `static` with its language and texts filled in."""
 
 from __future__ import annotations
 
@@ -17,28 +17,35 @@ _FRESH = {"Cache-Control": "no-store"}
 
 
 def page(name: str, texts: Translations, title: str, status: int = 200, **values: str) -> HTMLResponse:
-    """Fill in a page: `{{language}}`, `{{title}}`, `{{texts}}` (as JSON), and what else it has in braces."""
+    """Fill in a page: `{{language}}`, `{{title}}`, `{{texts}}` (as JSON), and its other placeholders."""
     # a script element ends at the first "</", whatever its type
-    data = json_text({"language": texts.code, "page": texts.page}, is_ascii=False).replace("<", "\\u003c")
-    filled = {"language": texts.code, "title": title, "needs-script": texts.say("needs-script"), **values}
-    text = _read(name).replace("{{texts}}", data)
-    for key, value in filled.items():
+    texts_json = json_text({"language": texts.code, "page": texts.page}, is_ascii=False).replace(
+        "<", "\\u003c"
+    )
+    placeholders = {
+        "language": texts.code,
+        "title": title,
+        "needs-script": texts.say("needs-script"),
+        **values,
+    }
+    text = _read(name).replace("{{texts}}", texts_json)
+    for key, value in placeholders.items():
         text = text.replace("{{" + key + "}}", html.escape(value))
     return HTMLResponse(text, status, headers=_FRESH)
 
 
 def language(request: HTTPConnection) -> str:
-    """Choose the language of a page: the one that the user chose there, else their browser's."""
-    chosen, languages = request.cookies.get("language", ""), [ENGLISH, *language_names()]
+    """Choose the language of a page: the user's earlier choice, else the browser's."""
+    choice, languages = request.cookies.get("language", ""), [ENGLISH, *language_names()]
     return (
-        chosen
-        if chosen in languages
+        choice
+        if choice in languages
         else best_language(request.headers.get("accept-language", ""), languages)
     )
 
 
 def refusal_page(request: HTTPConnection, reason: str, status: int, **values: str) -> HTMLResponse:
-    """Return the page that says why a request is not answered and what to do (`door.{reason}`)."""
+    """Return the page that says why a request is refused and what to do (`door.{reason}`)."""
     texts = load_texts(language(request))
     return page(
         "refused.html",

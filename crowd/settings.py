@@ -1,4 +1,4 @@
-"""What a recorder is told when it starts."""
+"""Settings of a recorder."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from ..envs.task import RECORD, TEST, SeedRange, Task
 
 @dataclass(frozen=True)
 class Settings:
-    """One recorder: what is played, where it is kept, on which seeds, and by whom.
+    """One recorder: what is played, where it is stored, on which seeds, and by whom.
 
-    `episodes` is how many demonstrations a task are wanted of each person; None for no end.
-    `demonstrator` names everyone who plays here; None draws a pseudonym per seat. `on_kept` is called,
-    off the event loop, after a demonstration is in the store. `extra_pages` maps URL paths to files.
-    `database` is the URL of the journal's database, where it is not a file in the folder, and `parts` one
-    that finished parts are copied to.
-    `unavailable` maps tasks of the suite that nobody can play here to why: they are left out.
-    Environments of others live in `processes`; one whose step takes longer than `step_seconds` is ended.
+    `episodes` is the target number of demonstrations per task and person; None for no limit. `demonstrator`
+    names everyone who plays here; None draws a pseudonym per seat. `on_kept` is called, outside the event
+    loop, after a demonstration is in the store. `extra_pages` maps URL paths to files. `database` is the URL
+    of the journal's database, if it is not a file in the folder, and `parts` the URL that finished parts are
+    copied to. `unavailable` maps tasks of the suite that cannot be played here to the reason: they are left
+    out. Foreign environments run in `processes`; a process whose step takes longer than `step_seconds` is
+    ended.
     """
 
     suite: Suite

@@ -1,4 +1,4 @@
-"""The texts of the pages in each language, and the words of the tasks: keys, instructions, names."""
+"""Page texts in each language, and translations of task words: keys, instructions, names."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from ..files.bounded_files import parse_yaml, read_yaml
 from .language_files import LONGEST_PHRASE, sentences_of, texts_of, words_of
 
 ENGLISH = "en"
-"""The language that suites are written in, and the one that every other is held against."""
+"""The language of suites, and the reference for all other languages."""
 
 _DEEPEST = 8
 _PATIENCE_SECONDS = 0.5
-"""Patterns that call one another may take any time: so long is tried."""
+"""Time limit of a translation by patterns, which may apply one another for arbitrarily long."""
 
 
 @dataclass(frozen=True)
 class Translations:
-    """One language: its own name, and every text of the pages by key.
+    """One language: its own name, and every page text by key.
 
-    A text is a sentence, or a sentence for each plural form. `words` and `sentences` translate what the
-    tasks say themselves: phrases as a whole, and patterns whose groups are translated in their turn.
+    A text is a sentence, or one sentence per plural form. `words` and `sentences` translate the texts of
+    tasks: whole phrases, and patterns whose groups are translated in turn.
     """
 
     code: str
@@ -38,46 +38,46 @@ class Translations:
     sentences: tuple[tuple[re.Pattern[str], str], ...] = ()
 
     def say(self, key: str, **values: object) -> str:
-        """Return a text that has no plural forms, with its braces filled in."""
+        """Return a text without plural forms, with its placeholders filled in."""
         return str(self.page[key]).format_map(values)
 
     def knows(self, phrase: str) -> bool:
-        """Say whether a phrase of a task can be said in this language."""
+        """Say whether a phrase of a task has a translation in this language."""
         has_words = re.search("[A-Za-z]", phrase) is not None
-        return self.code == ENGLISH or not has_words or self._translated(phrase, 0) is not None
+        return self.code == ENGLISH or not has_words or self._translate(phrase, 0) is not None
 
     def phrase(self, phrase: str) -> str:
-        """Say a phrase of a task in this language, or as it is when that cannot be done."""
-        translated = self._translated(phrase, 0)
+        """Translate a phrase of a task; returns the phrase itself if it has no translation."""
+        translated = self._translate(phrase, 0)
         return phrase if translated is None else translated
 
-    def _translated(self, phrase: str, depth: int, until: float | None = None) -> str | None:
-        """Translate by words, then by patterns; None where neither can, or not in time."""
+    def _translate(self, phrase: str, depth: int, until: float | None = None) -> str | None:
+        """Translate by words, then by patterns; None if neither matches, or on timeout."""
         if phrase in self.words:
             return self.words[phrase]
         until = time.monotonic() + _PATIENCE_SECONDS if until is None else until
-        if depth >= _DEEPEST or len(phrase) > LONGEST_PHRASE:  # a pattern that gives itself back
+        if depth >= _DEEPEST or len(phrase) > LONGEST_PHRASE:  # a pattern may yield its own input
             return None
         for pattern, sentence in self.sentences:
             if time.monotonic() > until:
                 return None
             if (match := pattern.fullmatch(phrase)) is None:
                 continue
-            parts = [self._translated(part or "", depth + 1, until) for part in match.groups()]
+            parts = [self._translate(part or "", depth + 1, until) for part in match.groups()]
             if None not in parts:
                 return sentence.format(phrase, *parts)
         return None
 
 
 def language_names(folder: Path | None = None) -> dict[str, str]:
-    """List the languages that pages speak, code → own name; `folder` may hold more in `languages/`."""
+    """List the available languages, code → own name; `folder` may contain more in `languages/`."""
     return {code: load_texts(code, folder).name for code in sorted(_files(folder))}
 
 
 def load_texts(code: str, folder: Path | None = None, words: Mapping[str, str] | None = None) -> Translations:
-    """Load a language by its code; `words` are a study's own translations, which come first.
+    """Load a language by its code; `words` are a study's own translations and take precedence.
 
-    Raises TutelageError for an unknown language, and for a file that lacks a text or has one too many.
+    Raises TutelageError for an unknown language, and for a file with a missing or unknown text.
     """
     files = _files(folder)
     if code not in files:
@@ -90,50 +90,50 @@ def load_texts(code: str, folder: Path | None = None, words: Mapping[str, str] |
     return Translations(texts.code, texts.name, texts.page, {**texts.words, **words}, texts.sentences)
 
 
-def best_language(wanted: str, offered: Iterable[str]) -> str:
-    """Choose from `offered`, the first being the default, by a browser's Accept-Language."""
+def best_language(accept_language: str, offered: Iterable[str]) -> str:
+    """Choose from `offered`, whose first is the default, by a browser's Accept-Language header."""
     languages = list(offered)
     ranked: list[tuple[float, int, str]] = []
-    for place, part in enumerate(wanted[:500].split(",")):
+    for position, part in enumerate(accept_language[:500].split(",")):
         name, _, weight = part.strip().partition(";q=")
         try:
-            ranked.append((-float(weight or 1), place, name.strip().lower()))
+            ranked.append((-float(weight or 1), position, name.strip().lower()))
         except ValueError:
             continue
     for _, _, name in sorted(ranked):
-        for one in languages:
-            if one.lower() == name or one.lower().split("-")[0] == name.split("-")[0]:
-                return one
+        for language in languages:
+            if language.lower() == name or language.lower().split("-")[0] == name.split("-")[0]:
+                return language
     return languages[0]
 
 
 def _files(folder: Path | None) -> dict[str, Any]:
     shipped = resources.files(__package__).joinpath("languages")
-    found: dict[str, Any] = {
-        one.name.removesuffix(".yaml"): one for one in shipped.iterdir() if one.name.endswith(".yaml")
+    files: dict[str, Any] = {
+        file.name.removesuffix(".yaml"): file for file in shipped.iterdir() if file.name.endswith(".yaml")
     }
-    beside = folder / "languages" if folder else None
-    if beside and beside.is_dir():
-        found |= {one.stem: one for one in beside.glob("*.yaml")}
-    return found
+    study_folder = folder / "languages" if folder else None
+    if study_folder and study_folder.is_dir():
+        files |= {file.stem: file for file in study_folder.glob("*.yaml")}
+    return files
 
 
 @lru_cache(maxsize=64)
 def _load(code: str, file: Any) -> Translations:
     document = read_yaml(file) if isinstance(file, Path) else parse_yaml(file.read_text("utf-8"), str(file))
     page = texts_of(document, str(file))
-    if file != _shipped(ENGLISH):
-        _compare(str(file), page)
+    if file != _shipped_file(ENGLISH):
+        _check_against_english(str(file), page)
     words, sentences = words_of(document, str(file)), sentences_of(document, str(file))
     return Translations(code, str(document.get("language", code)), page, words, sentences)
 
 
-def _shipped(code: str) -> Any:
+def _shipped_file(code: str) -> Any:
     return resources.files(__package__).joinpath("languages", f"{code}.yaml")
 
 
-def _compare(where: str, page: Mapping[str, Any]) -> None:
-    """Hold a translation against the English texts: the same keys, and the same braces in each."""
+def _check_against_english(where: str, page: Mapping[str, Any]) -> None:
+    """Check a translation against the English texts: the same keys, and the same placeholders in each."""
     english = load_texts(ENGLISH).page
     if missing := [key for key in english if key not in page]:
         raise TutelageError(f"{where}: expected every text of the pages, got none for {', '.join(missing)}")
@@ -146,5 +146,5 @@ def _compare(where: str, page: Mapping[str, Any]) -> None:
 
 
 def _braces(text: str | Mapping[str, str]) -> set[str]:
-    every = " ".join(text.values()) if isinstance(text, Mapping) else str(text)
-    return set(re.findall(r"\{(\w+)\}", every))
+    text_forms = " ".join(text.values()) if isinstance(text, Mapping) else str(text)
+    return set(re.findall(r"\{(\w+)\}", text_forms))

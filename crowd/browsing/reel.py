@@ -1,8 +1,8 @@
-"""An episode of a store played again: its pictures on demand, in any order, without keeping all of them.
+"""Replay of a stored episode: frames on demand, in any order, with a bounded cache.
 
-The world only goes forwards, so a step back that is no longer remembered begins again at the reset. What lies
-far off is come to without drawing. Whether every step gave what was recorded is known once the last one was
-played.
+The environment only steps forward: a step back to a frame outside the cache starts again at the reset.
+Distant steps are reached without drawing. Whether every step gave what was recorded is known after the last
+one.
 """
 
 from __future__ import annotations
@@ -22,7 +22,15 @@ from ...datasets.trajectory import CONTROLLERS, Trajectory
 from ...envs.suite import Suite
 from ...envs.task import Task
 from ...errors import TutelageError
-from ..dashboard.playback import FRAME, HEADER, as_record, as_steps, described, told, unlike
+from ..dashboard.playback import (
+    FRAME,
+    HEADER,
+    as_record,
+    as_steps,
+    episode_message,
+    message_part,
+    replay_mismatch,
+)
 from ..hosting.frame_codec import pack
 from ..hosting.grid_host import GridHost, SharedGridLevel
 from ..hosting.host import EnvironmentCrash, EnvironmentHost
@@ -31,72 +39,74 @@ from ..hosting.worker_pool import WorkerPool
 from ..storage.journal_records import StepRecord
 
 LONGEST_WINDOW = 64
-"""Pictures in one answer, at most."""
+"""Largest number of frames in one answer."""
 _REMEMBERED_BYTES = 64 << 20
-_REELS = 3
+_MOST_OPEN = 3
 _AROUND = LONGEST_WINDOW // 2
-"""Steps up to which all pictures on the way are drawn; over more, the world steps on without drawing."""
-_LOOK_SECONDS = 0.05
-_TELL_SECONDS = 0.25
+"""Distance in steps up to which every frame on the way is drawn; beyond it, steps are not drawn."""
+_CHECK_SECONDS = 0.05
+_REPORT_SECONDS = 0.25
 
 
 class RequestSuperseded(Exception):
-    """The page that asked has gone on to something else."""
+    """The page that sent the request no longer waits for it."""
 
 
 class EpisodePlayback:
-    """One episode, its world, and the pictures that are remembered, by the number of their step."""
+    """One episode, its environment, and its cached frames by step number."""
 
-    def __init__(self, trajectory: Trajectory, world: EnvironmentHost) -> None:
+    def __init__(self, trajectory: Trajectory, host: EnvironmentHost) -> None:
         self.trajectory = trajectory
-        self._world = world
+        self._host = host
         self._steps = as_steps(trajectory)
         self._frames: OrderedDict[int, tuple[bytes, int]] = OrderedDict()
         self._bytes = 0
-        self._position = -1  # steps that the world has taken; -1 before the reset
+        self._position = -1  # environment steps taken; -1 before the reset
         self._latest = b""
-        self._quiet_until = 0  # steps that are taken without pictures
+        self._quiet_until = 0  # steps up to this one are not drawn
         self._is_over = False
-        self._taken: list[StepRecord] = []
+        self._replayed: list[StepRecord] = []
         self._turn = asyncio.Lock()
         self.why = ""
-        """What differs from what was recorded, once that is known."""
+        """How the replay differs from the recording, once that is known."""
 
     async def begin(self) -> dict[str, Any]:
-        """Reset the world, and return what the page must know of the episode."""
+        """Reset the environment, and return the page's description of the episode."""
         async with self._turn:
-            begun = await self._reset()
-        return described(begun, self._steps)
+            start = await self._reset()
+        return episode_message(start, self._steps)
 
     async def frames(
         self, first: int, count: int, is_gone: Callable[[], Awaitable[bool]]
     ) -> AsyncGenerator[bytes, None]:
-        """Yield the pictures after `first` steps and up to `count` of them, as parts of a stream.
+        """Yield the frames after `first` steps, at most `count` of them, as parts of a stream.
 
-        A picture like the one before it has no bytes. What takes long to come to is told about on the way.
-        Raises Gone when the page no longer waits for them.
+        A frame equal to the one before it has no bytes. Progress is reported while a distant step is reached.
+        Raises RequestSuperseded when the page no longer waits for the frames.
         """
         numbers = range(first, min(first + min(count, LONGEST_WINDOW), len(self._steps) + 1))
-        looked = told_at = time.monotonic()
+        checked_at = reported_at = time.monotonic()
         async with self._turn:
-            while (missing := next((n for n in numbers if n not in self._frames), None)) is not None:
+            while (
+                missing := next((number for number in numbers if number not in self._frames), None)
+            ) is not None:
                 if self._is_over and 0 <= self._position < missing:
                     break
-                await self._towards(missing)
+                await self._approach(missing)
                 now = time.monotonic()
-                if now - looked >= _LOOK_SECONDS:
-                    looked = now
+                if now - checked_at >= _CHECK_SECONDS:
+                    checked_at = now
                     if await is_gone():
                         raise RequestSuperseded
-                if now - told_at >= _TELL_SECONDS:
-                    told_at = now
-                    yield told({"type": "progress", "step": max(self._position, 0), "of": missing})
-            yield self._packed([n for n in numbers if n in self._frames])
+                if now - reported_at >= _REPORT_SECONDS:
+                    reported_at = now
+                    yield message_part({"type": "progress", "step": max(self._position, 0), "of": missing})
+            yield self._pack_frames([number for number in numbers if number in self._frames])
 
-    async def _towards(self, number: int) -> None:
-        """Bring the world nearer to a moment: by a reset, by many steps without a picture, or by one with."""
+    async def _approach(self, number: int) -> None:
+        """Move the environment closer to a step: by a reset, by many undrawn steps, or by one drawn step."""
         if not 0 <= self._position < number:
-            # whoever goes back goes on going back: some pictures before are drawn too
+            # stepping back usually continues: some earlier frames are drawn too
             self._quiet_until = max(0, number - _AROUND)
             await self._reset()
             return
@@ -109,44 +119,46 @@ class EpisodePlayback:
             await self._advance()
 
     async def close(self) -> None:
-        """Let go of the world."""
-        await self._world.close()
+        """Close the environment."""
+        await self._host.close()
 
     async def _reset(self) -> Any:
         self._is_over, self._position = False, -1
-        begun = await self._world.begin(as_record(self.trajectory))
-        self._position, self._taken = 0, []
-        picture = begun.now.picture
+        start = await self._host.begin(as_record(self.trajectory))
+        self._position, self._replayed = 0, []
+        picture = start.now.picture
         self._latest = b"" if picture is None else pack(picture, 0, 0)
         self._remember(0, len(self._latest))
-        self._is_over = begun.now.done
-        return begun
+        self._is_over = start.now.done
+        return start
 
     async def _skip(self, until: int) -> None:
-        """Take steps without pictures, for a moment's time, and none after the first `until` of all."""
-        position, self._position = self._position, -1  # nowhere, should this be interrupted
-        taken = await self._world.skip(self._steps[position:until])
-        self._moved(position + len(taken), taken)
-        await asyncio.sleep(0)  # others come first
+        """Take steps without drawing, for a short time, up to step `until` at most."""
+        position, self._position = self._position, -1  # undefined if this is interrupted
+        steps = await self._host.skip(self._steps[position:until])
+        self._record_position(position + len(steps), steps)
+        await asyncio.sleep(0)  # let other tasks run
 
     async def _advance(self) -> None:
         position, self._position = self._position, -1
         step = self._steps[position]
-        again, now = await self._world.act(np.array(step.action), step.time_ms, step.controller, step.frame)
-        if now.picture is not None:
-            self._latest = pack(now.picture, position + 1, position + 1)
-        self._remember(position + 1, len(self._latest) if now.picture is not None else 0)
-        self._moved(position + 1, [again])
+        replayed, view = await self._host.act(
+            np.array(step.action), step.time_ms, step.controller, step.frame
+        )
+        if view.picture is not None:
+            self._latest = pack(view.picture, position + 1, position + 1)
+        self._remember(position + 1, len(self._latest) if view.picture is not None else 0)
+        self._record_position(position + 1, [replayed])
         await asyncio.sleep(0)
 
-    def _moved(self, position: int, taken: Sequence[StepRecord]) -> None:
-        """Note where the world is now, and at an end whether all was as recorded."""
+    def _record_position(self, position: int, new_steps: Sequence[StepRecord]) -> None:
+        """Record the environment's position; at the end, compare the replay with the recording."""
         self._position = position
-        self._taken += taken
+        self._replayed += new_steps
         if position == len(self._steps):
             self._is_over = True
-            self.why = unlike(self.trajectory, self._taken, self._world.task)
-        elif taken[-1].terminated or taken[-1].truncated:
+            self.why = replay_mismatch(self.trajectory, self._replayed, self._host.task)
+        elif new_steps[-1].terminated or new_steps[-1].truncated:
             self._is_over = True
             steps = counted(len(self._steps), "step")
             self.why = f"The environment has changed: it ends after {position} of {steps} now."
@@ -159,31 +171,31 @@ class EpisodePlayback:
         while self._bytes > _REMEMBERED_BYTES and len(self._frames) > 2 * LONGEST_WINDOW:
             self._bytes -= self._frames.popitem(last=False)[1][1]
 
-    def _packed(self, numbers: list[int]) -> bytes:
-        parts, before = [], None
+    def _pack_frames(self, numbers: list[int]) -> bytes:
+        parts, previous = [], None
         for number in numbers:
             frame = self._frames[number][0]
-            shown = b"" if frame is before else frame
-            parts.append(HEADER.pack(FRAME, len(shown)) + shown)
-            before = frame
+            data = b"" if frame is previous else frame
+            parts.append(HEADER.pack(FRAME, len(data)) + data)
+            previous = frame
         if self._is_over:
-            parts.append(told({"type": "end", "why": self.why, "steps": self._position}))
+            parts.append(message_part({"type": "end", "why": self.why, "steps": self._position}))
         return b"".join(parts)
 
 
 class EpisodePlaybacks:
-    """The reels that are open, the latest few. Lives in the event loop."""
+    """The latest few open playbacks. Lives in the event loop."""
 
     def __init__(self, suite: Suite, find: Callable[[str], Trajectory | None]) -> None:
         self._suite, self._find = suite, find
         self._open: OrderedDict[str, EpisodePlayback] = OrderedDict()
-        self._told: dict[str, dict[str, Any]] = {}
-        self._grounds: dict[str, SharedGridLevel] = {}
+        self._descriptions: dict[str, dict[str, Any]] = {}
+        self._levels: dict[str, SharedGridLevel] = {}
         self._workers = WorkerPool(suite, 1)
         self._turn = asyncio.Lock()
 
     async def reel(self, episode: str) -> EpisodePlayback | None:
-        """Return the reel of an episode, begun; None where there is no such episode.
+        """Return the playback of an episode, already begun; None if the episode does not exist.
 
         Raises TutelageError when its environment cannot be made or played.
         """
@@ -192,48 +204,48 @@ class EpisodePlaybacks:
                 trajectory = await asyncio.to_thread(self._find, episode)
                 if trajectory is None:
                     return None
-                reel = EpisodePlayback(trajectory, await self._world(self._suite[trajectory.task]))
+                reel = EpisodePlayback(trajectory, await self._make_host(self._suite[trajectory.task]))
                 try:
-                    self._told[episode] = await reel.begin()
+                    self._descriptions[episode] = await reel.begin()
                 except BaseException:
                     await reel.close()
                     raise
                 self._open[episode] = reel
             self._open.move_to_end(episode)
-            while len(self._open) > _REELS:
+            while len(self._open) > _MOST_OPEN:
                 name, oldest = self._open.popitem(last=False)
-                del self._told[name]
+                del self._descriptions[name]
                 await oldest.close()
             return self._open[episode]
 
     async def describe(self, episode: str) -> dict[str, Any] | None:
-        """Return what the page must know to show an episode: labels, rewards, times, who acted."""
+        """Return the page's description of an episode: labels, rewards, times and controllers."""
         reel = await self.reel(episode)
-        return None if reel is None else {**self._told[episode], **timeline(reel.trajectory)}
+        return None if reel is None else {**self._descriptions[episode], **timeline(reel.trajectory)}
 
     async def drop(self, episode: str) -> None:
-        """Let go of an episode's world, which failed."""
+        """Close the environment of an episode, which failed."""
         async with self._turn:
             if (reel := self._open.pop(episode, None)) is not None:
-                del self._told[episode]
+                del self._descriptions[episode]
                 await reel.close()
 
     async def close(self) -> None:
-        """Let go of every world, and end the processes."""
+        """Close every environment, and end the processes."""
         for episode in list(self._open):
             await self.drop(episode)
         await self._workers.close()
 
-    async def _world(self, task: Task) -> EnvironmentHost:
+    async def _make_host(self, task: Task) -> EnvironmentHost:
         if not is_grid(task):
             return RemoteHost(task, self._workers)
-        if task.id not in self._grounds:
-            self._grounds[task.id] = await asyncio.to_thread(SharedGridLevel, task)
-        return GridHost(self._grounds[task.id])
+        if task.id not in self._levels:
+            self._levels[task.id] = await asyncio.to_thread(SharedGridLevel, task)
+        return GridHost(self._levels[task.id])
 
 
 def timeline(trajectory: Trajectory) -> dict[str, Any]:
-    """Return what is known of each step without playing it: actions as numbers, rewards, times, who acted."""
+    """Return what is known of each step without a replay: actions as numbers, rewards, times, controllers."""
     rows = trajectory.actions.tolist()
     return {
         "numbers": [" ".join(f"{number:g}" for number in row) for row in rows],

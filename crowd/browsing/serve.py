@@ -1,4 +1,4 @@
-"""The page that looks through a store: served on this machine's loopback, to the holder of its link."""
+"""The store browser: one page, served on the loopback interface to the holder of its link."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from ...console.printable import printable
 from ...console.signals import signals
 from ...errors import TutelageError
 from ...files.bounded_files import real_path
-from ..dashboard.playback import told
+from ..dashboard.playback import message_part
 from ..hosting.worker_pool import leave_if_imported_again
 from ..page_templates import STATIC
 from ..server.host_check import HostCheck
@@ -55,14 +55,15 @@ def browse(
     say: Callable[[str], None] = print,
     farewell: Callable[[], None] = lambda: None,
 ) -> bool:
-    """Serve the page until Ctrl-C, on loopback; the link carries the token that is needed, `say` is given it.
+    """Serve the page on loopback until Ctrl-C; `say` receives the link, which carries the access token.
 
-    `farewell` is called once when serving is over, also where the process is ended because a world is busy.
+    `farewell` is called once when serving ends, also when the process is ended because an environment is
+    busy.
 
-    Returns whether a signal ended it.
+    Returns whether a signal ended serving.
 
-    Raises TutelageError when there is no sound store or the port is in use, and Untrusted where playing its
-    episodes would run a page or import a module that was not trusted.
+    Raises TutelageError when there is no sound store or the port is in use, and Untrusted when a replay would
+    run a page or import a module that is not trusted.
     """
     leave_if_imported_again()
     browser = StoreBrowser(folder, replays=replays)
@@ -87,9 +88,9 @@ def browse(
 def _ended_by_signals(
     server: uvicorn.Server, browser: StoreBrowser, farewell: Callable[[], None]
 ) -> Iterator[None]:
-    """Let the first Ctrl-C or SIGTERM end serving, and within two seconds the process, whatever is played.
+    """Let the first Ctrl-C or SIGTERM end serving, and the process within two seconds, whatever is played.
 
-    Nothing is lost by that: annotations are whole on disk before they are acknowledged.
+    Nothing is lost: annotations are on disk before they are acknowledged.
     """
     is_over = threading.Event()
 
@@ -101,7 +102,7 @@ def _ended_by_signals(
 
     def stop(sig: int, frame: FrameType | None) -> None:
         if not server.should_exit:
-            _thread.start_new_thread(watch, ())  # of threading's, a lock may be held right here
+            _thread.start_new_thread(watch, ())  # not threading.Thread: its lock may be held here
         server.should_exit = browser.is_stopping = True
 
     server.handle_exit = stop  # type: ignore[method-assign]
@@ -112,7 +113,7 @@ def _ended_by_signals(
 
 
 class StoreBrowser:
-    """The routes of one store's page, and the worlds in which its episodes are played again."""
+    """The routes of one store's page, and the environments that replay its episodes."""
 
     def __init__(self, folder: Path, *, replays: bool = True) -> None:
         self.index = EpisodeIndex(folder)
@@ -151,27 +152,27 @@ class StoreBrowser:
         return FileResponse(STATIC / "browse.html", headers=_NO_STORE)
 
     async def episodes(self, request: Request) -> Response:
-        """List the episodes that fit, see `EpisodeIndex.page`."""
+        """List the matching episodes; see `EpisodeIndex.page`."""
         return _json(await run_in_threadpool(self.index.page, dict(request.query_params)))
 
     async def episode(self, request: Request) -> Response:
-        """Tell all of one episode; `why` says why it cannot be played again, "" where it can."""
+        """Return all fields of one episode; `why` says why it cannot be replayed, "" if it can."""
         name = request.path_params["episode"]
         details = await run_in_threadpool(self.index.details, name)
         if details is None:
             raise HTTPException(404, "expected an episode of this store, got another")
-        played, why = await self._describe(name)
-        if played is None:
+        replay, why = await self._describe(name)
+        if replay is None:
             trajectory = await run_in_threadpool(self.index.trajectory, name)
             if trajectory is None:
                 raise HTTPException(404, "expected an episode of this store, got another")
-            played = timeline(trajectory)
-        return _json({"instruction": "", "atlas": None, **played, **details, "why": why})
+            replay = timeline(trajectory)
+        return _json({"instruction": "", "atlas": None, **replay, **details, "why": why})
 
     async def frames(self, request: Request) -> Response:
-        """Give the pictures after `first` steps and up to `count`, see `EpisodePlayback.frames`."""
+        """Stream the frames after `first` steps, at most `count`; see `EpisodePlayback.frames`."""
         name = request.path_params["episode"]
-        first, count = (_number(request, key) for key in ("first", "count"))
+        first, count = (_parse_number(request, key) for key in ("first", "count"))
         if not self._replays or self._reels is None:
             raise HTTPException(409, _NOT_PLAYED)
         try:
@@ -179,7 +180,7 @@ class StoreBrowser:
             if reel is None:
                 raise HTTPException(404, "expected an episode of this store, got another")
             parts = reel.frames(first, count, partial(self._is_gone, request))
-            begun = await anext(parts)
+            first_part = await anext(parts)
         except HTTPException:
             raise
         except RequestSuperseded:
@@ -187,16 +188,16 @@ class StoreBrowser:
         except Exception as error:  # an environment may raise anything
             await self._reels.drop(name)
             raise HTTPException(409, reason(error)) from None
-        body = self._streamed(name, begun, parts)
+        body = self._stream_parts(name, first_part, parts)
         return StreamingResponse(body, media_type="application/octet-stream", headers=_NO_STORE)
 
-    async def _streamed(
-        self, name: str, begun: bytes, parts: AsyncGenerator[bytes, None]
+    async def _stream_parts(
+        self, name: str, first_part: bytes, parts: AsyncGenerator[bytes, None]
     ) -> AsyncIterator[bytes]:
-        """Give the parts of a stream that has begun; what goes wrong from here on is told in it."""
+        """Yield the remaining parts of a stream; a failure from here on is reported within it."""
         try:
             async with contextlib.aclosing(parts):
-                yield begun
+                yield first_part
                 async for part in parts:
                     yield part
         except RequestSuperseded:
@@ -204,18 +205,18 @@ class StoreBrowser:
         except Exception as error:  # an environment may raise anything
             if self._reels is not None:
                 await self._reels.drop(name)
-            yield told({"type": "failed", "why": reason(error)})
+            yield message_part({"type": "failed", "why": reason(error)})
 
     async def _is_gone(self, request: Request) -> bool:
         return self.is_stopping or await request.is_disconnected()
 
     async def annotate(self, request: Request) -> Response:
-        """Change an episode's note, tags or mark; answered when it is on disk."""
-        read = await read_object(request, _LARGEST)
-        episode = read.pop("episode", None)
+        """Change an episode's note, tags or mark; answered once it is on disk."""
+        fields = await read_object(request, _LARGEST)
+        episode = fields.pop("episode", None)
         if not isinstance(episode, str):
             raise TutelageError("expected the id of an episode, got none")
-        annotation = await run_in_threadpool(self.index.annotate, episode, read)
+        annotation = await run_in_threadpool(self.index.annotate, episode, fields)
         return _json({"note": annotation.note, "tags": annotation.tags, "marked": annotation.marked})
 
     async def _describe(self, episode: str) -> tuple[dict[str, Any] | None, str]:
@@ -231,7 +232,7 @@ async def _refuse(_: Request, error: Exception) -> Response:
     return Response(printable(error), 409, media_type="text/plain", headers=_NO_STORE)
 
 
-def _number(request: Request, name: str) -> int:
+def _parse_number(request: Request, name: str) -> int:
     text = request.query_params.get(name, "")
     if not text.isdecimal() or len(text) > 9:
         raise HTTPException(400, f"expected a number for {name}, got something else")

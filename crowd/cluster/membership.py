@@ -1,4 +1,4 @@
-"""One server among several on one database: seats come and go, and each demonstration is stored once."""
+"""One server among several on one database: seats move between servers, each demonstration is stored once."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ _log = logging.getLogger("tutelage.crowd")
 
 
 class ClusterMembership:
-    """What a server needs to know of the others; `start` and `close` belong to the event loop that serves.
+    """This server's view of the other servers; `start` and `close` belong to the event loop that serves.
 
-    `let_go(seat)` is to close a seat, if it is open here.
+    `let_go(seat)` closes a seat if it is open on this server.
     """
 
     def __init__(
         self,
         journal: Journal,
-        ledger: StudyDatabase,
+        database: StudyDatabase,
         store: Store,
         let_go: Callable[[str], Awaitable[None]],
         figures: Callable[[], Mapping[str, Any]] = dict,
@@ -36,36 +36,36 @@ class ClusterMembership:
         self._let_go = let_go
         self._arriving: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._loop: asyncio.AbstractEventLoop | None = None
-        name = store_id(store.path)
-        self.leases = SeatLeases(journal, ledger, on_lost=self._on_lost, store=name, figures=figures)
-        self.keepers = StoreClaims(journal, ledger, self.leases, name, store.suite.name)
+        store_name = store_id(store.path)
+        self.leases = SeatLeases(journal, database, on_lost=self._on_lost, store=store_name, figures=figures)
+        self.store_claims = StoreClaims(journal, database, self.leases, store_name, store.suite.name)
 
     async def start(self) -> None:
-        """Begin to beat."""
+        """Start the heartbeat."""
         self._loop = asyncio.get_running_loop()
         await asyncio.to_thread(self.leases.start)
 
     async def is_open_elsewhere(self, seat: str, page: str) -> bool:
-        """Say whether another page than this one has the seat open, at another server that is alive."""
+        """Say whether another page than this one has the seat open on another live server."""
         return await asyncio.to_thread(self.leases.is_open_elsewhere, seat, page)
 
     async def arrive(self, seat: str, page: str) -> None:
-        """Make a seat this server's before anything is read about it, for a page that opens it here."""
+        """Lease a seat to this server before anything is read about it, for a page that opens it here."""
         async with self._arriving[seat]:
             if not await asyncio.to_thread(self.leases.holds, seat):
-                await self._let_go(seat)  # what is left of it from an earlier time here is out of date
+                await self._let_go(seat)  # what an earlier lease left here is out of date
                 await asyncio.to_thread(self.leases.take, seat)
             await asyncio.to_thread(self.leases.note_page, seat, page)
 
     async def left(self, seat: str) -> None:
-        """Note that the page has gone."""
+        """Record that the page has closed."""
         try:
             await asyncio.to_thread(self.leases.note_page, seat, "")
         except sql.exc.DBAPIError as error:
             _log.debug("a page left, and could not be written off: %s", type(error).__name__)
 
     async def close(self) -> None:
-        """Leave the seats to the others."""
+        """Release this server's seats to the other servers."""
         await asyncio.to_thread(self.leases.close)
 
     def _on_lost(self, seat: str) -> None:
@@ -73,6 +73,6 @@ class ClusterMembership:
             asyncio.run_coroutine_threadsafe(self._lose(seat), self._loop)
 
     async def _lose(self, seat: str) -> None:
-        async with self._arriving[seat]:  # it may be coming back just now
+        async with self._arriving[seat]:  # a page may be opening it again right now
             if not await asyncio.to_thread(self.leases.holds, seat):
                 await self._let_go(seat)

@@ -1,4 +1,4 @@
-"""Several servers on one database: which of them has a seat, and which of them are alive."""
+"""Seat leases of several servers on one database, and their heartbeats."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ..storage.write_fence import writers
 
 BEAT_SECONDS = 2.0
 DEAD_AFTER_SECONDS = 12.0
-"""A server whose heart has not beaten for so long is dead, by the clock of whoever looks."""
+"""A server without a heartbeat for so long is dead, by the clock of the server that checks."""
 
 EPISODES = TABLES.tables["episodes"]
 _log = logging.getLogger("tutelage.crowd")
@@ -30,19 +30,21 @@ _log = logging.getLogger("tutelage.crowd")
 class SeatLeases:
     """This server's seats, and its heartbeat. Calls block for the disk.
 
-    A seat belongs to the server that took it last. Taking it waits for whatever the former owner is just
-    committing, and is seen by its next commit: from then on the former owner's journal refuses every write
-    about that seat, its ledger every transaction `ON_BEHALF_OF` it, and `on_lost(seat)` is called there. So
-    two servers never write to one episode, alive or not, whatever their clocks say. `on_lost` comes from
-    some thread, twice perhaps, and late perhaps, when the seat is back already: ask `holds` before letting
-    go.
-    `figures()` is what monitoring adds up over the servers; `store` names the store that this one fills.
+    A seat belongs to the server that took it last. Taking a seat waits for the commit that its former owner
+    has underway, and is seen by that owner's next commit: from then on the former owner's journal refuses
+    every write about the seat, its database refuses every transaction `ON_BEHALF_OF` it, and `on_lost(seat)`
+    is called there. So two servers never write to one episode, alive or dead, whatever their clocks say.
+    `on_lost` is called from any thread, possibly twice, and possibly late, when the seat is back: check
+    `holds` before closing the seat.
+
+    `figures()` returns the counters that monitoring sums over the servers; `store` names the store that this
+    server fills.
     """
 
     def __init__(
         self,
         journal: Journal,
-        ledger: StudyDatabase,
+        database: StudyDatabase,
         *,
         on_lost: Callable[[str], None],
         store: str = "",
@@ -52,140 +54,140 @@ class SeatLeases:
             raise TutelageError("expected a journal that servers share, got one of a single server")
         self.server = journal.fence.name
         self._journal = journal
-        self._engine = ledger.engine
+        self._engine = database.engine
         self._on_lost = on_lost
         self._figures = figures
-        self._ever: set[str] = set()
+        self._ever_held: set[str] = set()
         self._lost: frozenset[str] = frozenset()
         self._refused: dict[str, frozenset[str]] = {}  # lost seat → its episodes when it was lost
-        self._pulse: dict[str, tuple[float, float, str]] = {}  # server → its `seen`, when that changed, store
-        self._looked = 0.0
+        self._pulse: dict[str, tuple[float, float, str]] = {}  # server → `seen`, when it changed, store
+        self._looked_at = 0.0
         self._stopping = threading.Event()
         now = time.time()
         row = {"server": self.server, "started": now, "seen": now, "store": store, "figures": {}}
         with writing(self._engine) as connection:
             connection.execute(servers.insert(), row)
-        journal.fence.on_taken = self._taken
-        ledger.guard = self._check
-        self._thread = threading.Thread(target=self._beat_on, name="heartbeat", daemon=True)
+        journal.fence.on_taken = self._find_lost
+        database.guard = self._check
+        self._thread = threading.Thread(target=self._beat_loop, name="heartbeat", daemon=True)
 
     def start(self) -> None:
-        """Begin to beat."""
+        """Start the heartbeat."""
         self.beat()
         self._thread.start()
 
     def holds(self, seat: str) -> bool:
-        """Say whether a seat is this server's, as the database has it."""
+        """Say whether a seat is leased to this server, according to the database."""
         with self._engine.connect() as connection:
-            return connection.execute(_owner(seat)).scalar() == self.server
+            return connection.execute(_owner_query(seat)).scalar() == self.server
 
     def take(self, seat: str) -> int:
-        """Make a seat this server's; returns its epoch, which rises when it moves.
+        """Lease a seat to this server; returns its epoch, which rises when the seat moves.
 
-        Whoever had the seat here before, when it was lost and comes back, must have let go of it.
+        A seat that was lost and comes back must have been closed here before.
         """
-        self._journal.flush()  # what was put down before it was lost is refused now, not let through later
+        self._journal.flush()  # queued writes of a lost seat are refused now, not let through later
         with writing(self._engine) as connection:
             connection.execute(insert_missing(self._engine, leases, {"seat": seat, "server": "", "epoch": 0}))
-            row = sql.select(leases).where(leases.c.seat == seat).with_for_update()
-            lease = connection.execute(row).mappings().one()
+            query = sql.select(leases).where(leases.c.seat == seat).with_for_update()
+            lease = connection.execute(query).mappings().one()
             if lease["server"] == self.server:
-                self._ever.add(seat)  # it may have been taken before, and the answer lost
+                self._ever_held.add(seat)  # it may have been taken before, with the answer lost
                 return int(lease["epoch"])
-            # in order, so that two servers never wait for each other
-            for one in sorted({lease["server"], self.server}):
-                tell = writers.update().where(writers.c.writer == one).values(taken=writers.c.taken + 1)
-                connection.execute(tell)
-            moved = {"server": self.server, "epoch": lease["epoch"] + 1, "page": ""}
-            connection.execute(leases.update().where(leases.c.seat == seat).values(**moved))
-            self._ever.add(seat)
+            # in sorted order, so that two servers never deadlock
+            for server in sorted({lease["server"], self.server}):
+                count = writers.update().where(writers.c.writer == server).values(taken=writers.c.taken + 1)
+                connection.execute(count)
+            values = {"server": self.server, "epoch": lease["epoch"] + 1, "page": ""}
+            connection.execute(leases.update().where(leases.c.seat == seat).values(**values))
+            self._ever_held.add(seat)
             self._lost -= {seat}
-        return int(moved["epoch"])
+        return int(values["epoch"])
 
     def is_open_elsewhere(self, seat: str, page: str) -> bool:
-        """Say whether another page than this one has the seat open, at another server that is alive."""
+        """Say whether another page than this one has the seat open on another live server."""
         query = sql.select(leases.c.server, leases.c.page).where(leases.c.seat == seat)
         with self._engine.connect() as connection:
-            found = connection.execute(query).one_or_none()
-        if found is None or found.server == self.server or found.page in ("", page):
+            lease = connection.execute(query).one_or_none()
+        if lease is None or lease.server == self.server or lease.page in ("", page):
             return False
-        return found.server in self.living()
+        return lease.server in self.living()
 
     def note_page(self, seat: str, page: str) -> None:
-        """Note which page has a seat of this server's open; "" for none."""
-        mine = (leases.c.seat == seat) & (leases.c.server == self.server)
+        """Record which page has a seat of this server open; "" for none."""
+        is_own = (leases.c.seat == seat) & (leases.c.server == self.server)
         with writing(self._engine) as connection:
-            connection.execute(leases.update().where(mine).values(page=page))
+            connection.execute(leases.update().where(is_own).values(page=page))
 
     def beat(self) -> None:
-        """Say that this server is alive, and see who else is, and which seats have gone."""
-        self._journal.flushed()  # a commit, at least one a beat: lost seats are noticed though nobody plays
+        """Record this server's heartbeat, and read which servers are alive and which seats were lost."""
+        self._journal.flushed()  # at least one commit per beat: lost seats are noticed without play
         now = {"seen": time.time(), "figures": dict(self._figures())}
         with writing(self._engine) as connection:
             connection.execute(servers.update().where(servers.c.server == self.server).values(**now))
-            self._tell_lost(self._lost_seats(connection))
+            self._report_lost(self._lost_seats(connection))
         self.living()
 
     def living(self) -> dict[str, str]:
-        """Look which servers are alive; returns them and the stores they fill."""
+        """Read which servers are alive; returns server → the store it fills."""
         with self._engine.connect() as connection:
             rows = connection.execute(sql.select(servers.c.server, servers.c.seen, servers.c.store)).all()
-        at = time.monotonic()
-        # who has not looked for long, because the database was away say, can tell nothing from old beats
-        known = self._pulse if at - self._looked < DEAD_AFTER_SECONDS / 2 else {}
-        self._looked = at
+        now = time.monotonic()
+        # after a long gap, as in a database outage, old heartbeats tell nothing
+        pulse = self._pulse if now - self._looked_at < DEAD_AFTER_SECONDS / 2 else {}
+        self._looked_at = now
         self._pulse = {
-            server: known[server] if server in known and known[server][0] == seen else (seen, at, store)
-            for server, seen, store in rows
+            server: pulse[server] if server in pulse and pulse[server][0] == beat else (beat, now, store)
+            for server, beat, store in rows
         }
         return {
             server: store
             for server, (_, since, store) in self._pulse.items()
-            if since > at - DEAD_AFTER_SECONDS or server == self.server
+            if since > now - DEAD_AFTER_SECONDS or server == self.server
         }
 
     def close(self) -> None:
-        """Stop beating, and leave every seat to whoever comes."""
+        """Stop the heartbeat, and release every seat."""
         self._stopping.set()
         if self._thread.is_alive():
             self._thread.join()
         with contextlib.suppress(sql.exc.DBAPIError), writing(self._engine) as connection:
-            mine = leases.update().where(leases.c.server == self.server)
-            connection.execute(mine.values(server="", page=""))
+            release = leases.update().where(leases.c.server == self.server)
+            connection.execute(release.values(server="", page=""))
             connection.execute(servers.delete().where(servers.c.server == self.server))
 
-    def _beat_on(self) -> None:
+    def _beat_loop(self) -> None:
         while not self._stopping.wait(BEAT_SECONDS):
             try:
                 self.beat()
-            except sql.exc.DBAPIError as error:  # the journal tells the players; here it is tried again
+            except sql.exc.DBAPIError as error:  # the journal tells the players; the next beat tries again
                 _log.debug("no heartbeat: %s", type(error).__name__)
 
     def _check(self, connection: sql.Connection, seat: str) -> None:
-        """Refuse to write on behalf of a lost seat; whoever wants to take it waits for this transaction."""
-        if connection.execute(_owner(seat).with_for_update(read=True)).scalar() != self.server:
+        """Refuse writes on behalf of a lost seat; a server that takes it waits for this transaction."""
+        if connection.execute(_owner_query(seat).with_for_update(read=True)).scalar() != self.server:
             raise TutelageError(MOVED)
 
-    def _taken(self, connection: sql.Connection) -> frozenset[str]:
-        """Return the seats that were this server's, and their episodes, for the journal to refuse."""
-        lost = self._lost_seats(connection)
-        self._tell_lost(lost)
-        refused = {seat: episodes for seat, episodes in self._refused.items() if seat in lost}
-        for seat in lost - refused.keys():
+    def _find_lost(self, connection: sql.Connection) -> frozenset[str]:
+        """Return the seats that this server lost, and their episodes, for the journal to refuse."""
+        lost_seats = self._lost_seats(connection)
+        self._report_lost(lost_seats)
+        refused = {seat: episodes for seat, episodes in self._refused.items() if seat in lost_seats}
+        for seat in lost_seats - refused.keys():
             query = sql.select(EPISODES.c.episode).where(EPISODES.c.seat == seat)
             refused[seat] = frozenset(connection.execute(query).scalars())
         self._refused = refused
-        return lost.union(*refused.values())
+        return lost_seats.union(*refused.values())
 
     def _lost_seats(self, connection: sql.Connection) -> frozenset[str]:
-        mine = connection.execute(sql.select(leases.c.seat).where(leases.c.server == self.server)).scalars()
-        return frozenset(self._ever.copy()) - frozenset(mine)
+        held = connection.execute(sql.select(leases.c.seat).where(leases.c.server == self.server)).scalars()
+        return frozenset(self._ever_held.copy()) - frozenset(held)
 
-    def _tell_lost(self, lost: frozenset[str]) -> None:
+    def _report_lost(self, lost: frozenset[str]) -> None:
         new, self._lost = lost - self._lost, lost
         for seat in new:
             self._on_lost(seat)
 
 
-def _owner(seat: str) -> sql.Select[Any]:
+def _owner_query(seat: str) -> sql.Select[Any]:
     return sql.select(leases.c.server).where(leases.c.seat == seat)

@@ -1,4 +1,4 @@
-"""Who may see the dashboard: one random token of which only a hash is kept, and the sessions it opens."""
+"""Dashboard sign-in: one random admin token, of which only a hash is stored, and its sessions."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from ...errors import TutelageError
 from ...files.atomic_files import disk_errors, write_private
 
 HASH = "admin.hash"
-"""The file in a study's folder that holds the SHA-256 of the admin token, readable by its owner alone."""
+"""The file in a study's folder with the SHA-256 of the admin token, readable by its owner only."""
 
 VARIABLE = "TUTELAGE_ADMIN_TOKEN"
-"""The environment variable that may hold the token itself: several servers must have the same one."""
+"""The environment variable that may hold the token itself; all servers of a study need the same one."""
 
 SESSION_SECONDS = 12 * 3600
 _PURPOSE, _CSRF = "admin", "admin csrf"
@@ -30,54 +30,54 @@ _WRONG, _WRONG_SECONDS, _ADDRESSES = 8, 60.0, 4096
 
 
 class Signer(Protocol):
-    """What signs a text for a purpose, and knows its own signature again."""
+    """Signs a text for a purpose, and verifies its own signatures."""
 
     def sign(self, text: str, purpose: str) -> str: ...
     def unsign(self, signed: str, purpose: str) -> str | None: ...
 
 
 def make_admin(folder: Path, new: bool = False) -> str | None:
-    """Make the admin token of a study's folder; this is the only time that anybody sees it.
+    """Make the admin token of a study's folder; it is never shown again.
 
-    Returns None when there is one already, or when the environment says which it is; `new` makes another,
-    and whoever is signed in is signed out. Raises TutelageError when the folder cannot be written, or the
-    environment's token is too short to be a secret.
+    Returns None when there is one already, or when the environment sets it; `new` makes another and signs
+    everyone out. Raises TutelageError when the folder cannot be written, or when the environment's token is
+    too short to be a secret.
     """
     path = folder / HASH
-    given = os.environ.get(VARIABLE, "")
-    if given and len(given) < _SHORTEST:
+    set_token = os.environ.get(VARIABLE, "")
+    if set_token and len(set_token) < _SHORTEST:
         raise TutelageError(
-            f"expected at least {_SHORTEST} characters in {VARIABLE}, got {len(given)}; "
+            f"expected at least {_SHORTEST} characters in {VARIABLE}, got {len(set_token)}; "
             "make some with: openssl rand -hex 32"
         )
-    if path.exists() and not new and not given:
+    if path.exists() and not new and not set_token:
         return None
-    token = given or secrets.token_urlsafe(32)
+    token = set_token or secrets.token_urlsafe(32)
     with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         write_private(path, _hash(token).encode(), replace=True)
-    return None if given else token
+    return None if set_token else token
 
 
 @dataclass(frozen=True)
 class AdminSession:
-    """A signed-in browser: its own id, and the second at which it ends."""
+    """A signed-in browser: its session id, and its end in seconds since 1970."""
 
     session: str
     until: float
 
 
 class AdminToken:
-    """Checks tokens, and makes and reads the cookies of those who are signed in.
+    """Checks tokens, and makes and reads session cookies.
 
-    A browser that is not signed in has a cookie too, so that its sign-in carries a CSRF token as well.
+    A browser that is not signed in has a cookie too, so that its sign-in also carries a CSRF token.
     """
 
     def __init__(self, folder: Path, secret: Signer, clock: Callable[[], float] = time.time) -> None:
         self._path = folder / HASH
         self._secret = secret
         self._clock = clock
-        # the same at every server of a study, and another for another study on this machine
+        # the same on every server of a study, different for each study on this machine
         self.cookie = f"admin-{hashlib.sha256(secret.sign('name', 'admin cookie').encode()).hexdigest()[:8]}"
 
     def knows(self, token: str) -> bool:
@@ -89,12 +89,12 @@ class AdminToken:
         return self._secret.sign(f"visit:{secrets.token_hex(8)}", _PURPOSE)
 
     def sign_in(self) -> str:
-        """Make the cookie of a signed-in browser; it ends by itself, and with the token it was got by."""
+        """Make the cookie of a signed-in browser; it expires, and becomes invalid with a new admin token."""
         until = int(self._clock() + SESSION_SECONDS)
         return self._secret.sign(f"session:{secrets.token_hex(8)}:{until}:{self._hash()[:16]}", _PURPOSE)
 
     def session(self, cookie: str) -> AdminSession | None:
-        """Return the session that a cookie stands for; None when it was not signed here, or is over."""
+        """Return the session of a cookie; None when it was not signed here, or has expired."""
         parts = (self._secret.unsign(cookie, _PURPOSE) or "").split(":")
         if len(parts) != 4 or parts[0] != "session":
             return None
@@ -104,7 +104,7 @@ class AdminToken:
         return AdminSession(session, float(until))
 
     def is_ours(self, cookie: str) -> bool:
-        """Say whether a cookie was made here: that of a session, or of a browser that is not signed in."""
+        """Say whether a cookie was made here, for a session or for a browser that is not signed in."""
         text = self._secret.unsign(cookie, _PURPOSE) or ""
         return text.startswith("visit:") or self.session(cookie) is not None
 
@@ -113,18 +113,18 @@ class AdminToken:
         return self._secret.sign(hashlib.sha256(cookie.encode()).hexdigest()[:32], _CSRF)
 
     def matches(self, cookie: str, token: str) -> bool:
-        """Say whether a token is the one that goes with a cookie."""
+        """Say whether a CSRF token belongs to a cookie."""
         return hmac.compare_digest(self.csrf(cookie).encode(), token.encode())
 
     def _hash(self) -> str:
-        """Read the hash anew each time: a token that was reset counts at once."""
+        """Read the hash from disk on every call: a new token is effective at once."""
         with contextlib.suppress(OSError):
             return self._path.read_text(encoding="ascii").strip()
-        return secrets.token_hex(32)  # there is no token: nothing is equal to it
+        return secrets.token_hex(32)  # there is no token: return a hash that equals nothing
 
 
 class FailedAttempts:
-    """Counts wrong tokens by address; `wait` says how long an address must wait before it may try again."""
+    """Counts wrong tokens per address; `wait` returns how long an address is blocked."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -140,7 +140,7 @@ class FailedAttempts:
         return times[0] + _WRONG_SECONDS - self._clock() if len(times) >= _WRONG else 0.0
 
     def wrong(self, address: str) -> None:
-        """Note a wrong token. Addresses that were wrong longest ago are forgotten first."""
+        """Record a wrong token. The addresses with the oldest failures are dropped first."""
         self._wrong.setdefault(address, deque(maxlen=_WRONG)).append(self._clock())
         self._wrong.move_to_end(address)
         while len(self._wrong) > _ADDRESSES:
@@ -148,5 +148,5 @@ class FailedAttempts:
 
 
 def _hash(token: str) -> str:
-    """The token holds 256 random bits, so that a plain hash is as good as a slow one."""
+    """Return the SHA-256 of a token: with 256 random bits, a plain hash is as good as a slow one."""
     return hashlib.sha256(token.encode()).hexdigest()

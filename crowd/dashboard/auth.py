@@ -1,4 +1,4 @@
-"""What stands before every request of the dashboard: whose browser, from which page, with which token."""
+"""Authorization of every dashboard request: session cookie, origin, and CSRF token."""
 
 from __future__ import annotations
 
@@ -18,37 +18,37 @@ from .admin_token import SESSION_SECONDS, AdminSession, AdminToken, FailedAttemp
 from .fresh import CachedCall
 
 LARGEST = 4096
-"""Bytes of the longest body that is read."""
+"""Largest request body that is read, in bytes."""
 
 
 class Auth:
-    """Lets in whoever has a session, and turns others away with an HTTPException."""
+    """Accepts requests with a session; raises HTTPException for all others."""
 
-    def __init__(self, admin: AdminToken, ledger: StudyDatabase, study: str) -> None:
+    def __init__(self, admin: AdminToken, database: StudyDatabase, study: str) -> None:
         self.admin = admin
-        self._ledger = ledger
+        self._database = database
         self._study = study
         self._attempts = FailedAttempts()
         self._ended = CachedCall(self._read_ended)
 
     async def session(self, request: HTTPConnection) -> AdminSession | None:
-        """Return the session of a browser, or None: also where it was ended, on any server."""
+        """Return the session of a browser, or None; also None if it was ended, on any server."""
         session = self.admin.session(self.cookie(request))
         return None if session is None or session.session in await self._ended.get() else session
 
     def cookie(self, request: HTTPConnection) -> str:
-        """Return a browser's cookie, "" where it has none."""
+        """Return a browser's cookie, "" if it has none."""
         return request.cookies.get(self._name(request), "")
 
     def _name(self, request: HTTPConnection) -> str:
-        """Name the cookie so that, over HTTPS, no plain connection can have set it."""
+        """Return the cookie's name; over HTTPS its prefix ensures that no plain connection has set it."""
         is_secure = request.scope["scheme"] in ("https", "wss")
         return f"__Secure-{self.admin.cookie}" if is_secure else self.admin.cookie
 
     async def end(self, session: AdminSession) -> None:
-        """End a session for good, whoever may still hold its cookie."""
+        """End a session permanently, in every browser that holds its cookie."""
         details = {"session": session.session}
-        await bounded_call(self._ledger.note, self._study, "sign-out", details=details)
+        await bounded_call(self._database.note, self._study, "sign-out", details=details)
         self._ended.forget()
 
     def _read_ended(self) -> frozenset[str]:
@@ -57,7 +57,7 @@ class Auth:
             events.c.what == "sign-out",
             events.c.at > time.time() - SESSION_SECONDS,
         )
-        return frozenset(row["details"]["session"] for row in self._ledger.rows(query))
+        return frozenset(row["details"]["session"] for row in self._database.rows(query))
 
     async def enter(self, request: HTTPConnection) -> AdminSession:
         """Require a session."""
@@ -67,19 +67,19 @@ class Auth:
         return session
 
     async def read(self, request: Request) -> dict[str, str]:
-        """Require a POST of our own page, with its CSRF token, and return its JSON object."""
+        """Require a POST from the dashboard's own page, with its CSRF token; return its JSON object."""
         if not same_origin(request.headers):
             raise HTTPException(403, "expected a request of the dashboard's own page, got one from elsewhere")
         cookie = self.cookie(request)
-        told = request.headers.get("x-csrf-token", "")
-        if not self.admin.is_ours(cookie) or not self.admin.matches(cookie, told):
+        csrf_token = request.headers.get("x-csrf-token", "")
+        if not self.admin.is_ours(cookie) or not self.admin.matches(cookie, csrf_token):
             raise HTTPException(
                 403, "expected the CSRF token of this browser, got another; load the page anew"
             )
-        return await _texts(request)
+        return await _read_texts(request)
 
     async def token(self, request: HTTPConnection, token: str) -> None:
-        """Require the admin token. Wrong ones cost an address its next attempts."""
+        """Require the admin token. Wrong tokens block the address for a while."""
         address = client_network(request)
         if (wait := self._attempts.wait(address)) > 0:
             headers = {"Retry-After": str(int(wait) + 1)}
@@ -91,7 +91,7 @@ class Auth:
             )
 
     def set_cookie(self, request: Request, response: Response, cookie: str) -> None:
-        """Give a browser its cookie: no script reads it, and no other site can make it be sent."""
+        """Set a browser's cookie: not readable by scripts, not sent by requests from other sites."""
         response.set_cookie(
             self._name(request),
             cookie,
@@ -104,12 +104,12 @@ class Auth:
 
 
 def same_origin(headers: Headers) -> bool:
-    """Say whether a request was made by a page of the host that it is made to."""
+    """Say whether a request was made by a page of the host that it is sent to."""
     host = headers.get("host", "")
     return bool(host) and headers.get("origin") in (f"http://{host}", f"https://{host}")
 
 
-async def _texts(request: Request) -> dict[str, str]:
+async def _read_texts(request: Request) -> dict[str, str]:
     document = await read_object(request, LARGEST)
     if not all(_is_text(part) for part in (*document, *document.values())):
         raise HTTPException(400, "expected a JSON object of texts, got something else")
@@ -117,7 +117,9 @@ async def _texts(request: Request) -> dict[str, str]:
 
 
 def _is_text(value: object) -> bool:
-    """Say whether a value is a text that every database can hold: no NUL, no half of a letter."""
+    """Say whether a value is a text that every database can store: no NUL, no lone surrogate."""
     return (
-        isinstance(value, str) and "\0" not in value and not any("\ud800" <= one <= "\udfff" for one in value)
+        isinstance(value, str)
+        and "\0" not in value
+        and not any("\ud800" <= character <= "\udfff" for character in value)
     )

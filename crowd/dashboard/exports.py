@@ -1,7 +1,7 @@
-"""What may leave a study as files: its records as CSV, its demonstrations as they lie in the store.
+"""Exports of a study: its records as CSV, its demonstrations as stored.
 
-Of people only the pseudonym leaves: never the ids of a panel, nor anything that leads to them (a seat's
-secret, a completion code, the details that other rooms keep with an event).
+People appear by pseudonym only: exports contain no panel ids, and nothing that leads to them (a seat's
+secret, a completion code, the details of an event).
 """
 
 from __future__ import annotations
@@ -48,14 +48,14 @@ _RECORDS: dict[str, tuple[Any, ...]] = {
 """The files, and the columns of each; the first column is its table's key."""
 
 
-def export_records(ledger: StudyDatabase, study: str) -> Iterator[bytes]:
-    """Yield a ZIP archive of one CSV file a table. Blocks for the disk."""
-    files = ((f"{name}.csv", _csv(ledger, study, columns)) for name, columns in _RECORDS.items())
+def export_records(database: StudyDatabase, study: str) -> Iterator[bytes]:
+    """Yield a ZIP archive with one CSV file per table. Blocks for the disk."""
+    files = ((f"{name}.csv", _csv(database, study, columns)) for name, columns in _RECORDS.items())
     yield from _zip(files, zipfile.ZIP_DEFLATED)
 
 
 def export_demonstrations(store: Store) -> Iterator[bytes]:
-    """Yield a ZIP archive of a store: `tutelage` opens the folder that it unpacks to. Blocks for the disk."""
+    """Yield a ZIP archive of a store; `tutelage` opens the unpacked folder. Blocks for the disk."""
     manifest = store.manifest()
     listed = (part for part in store.parts() if part.name in manifest.parts)
     parts = ((f"{store.path.name}/{part.name}", _read(part)) for part in listed)
@@ -64,25 +64,25 @@ def export_demonstrations(store: Store) -> Iterator[bytes]:
     yield from _zip(itertools.chain(files, parts), zipfile.ZIP_STORED)
 
 
-def _csv(ledger: StudyDatabase, study: str, columns: tuple[sql.Column[Any], ...]) -> Iterator[bytes]:
-    """Read a table piece by piece, each in a transaction of its own: a slow download must hold up nobody."""
-    out = io.StringIO()
-    writer = csv.writer(out)
+def _csv(database: StudyDatabase, study: str, columns: tuple[sql.Column[Any], ...]) -> Iterator[bytes]:
+    """Read a table in chunks, each in its own transaction: a slow download must not block others."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer)
     writer.writerow([column.name for column in columns])
-    query = _of(study, columns).order_by(columns[0]).limit(_ROWS)
+    query = _study_query(study, columns).order_by(columns[0]).limit(_ROWS)
     last: Any = None
     while True:
-        rows = ledger.rows(query if last is None else query.where(columns[0] > last))
+        rows = database.rows(query if last is None else query.where(columns[0] > last))
         writer.writerows([csv_cell(value) for value in row.values()] for row in rows)
-        yield out.getvalue().encode()
+        yield buffer.getvalue().encode()
         if len(rows) < _ROWS:
             return
         last = rows[-1][columns[0].name]
-        out.seek(0)
-        out.truncate()
+        buffer.seek(0)
+        buffer.truncate()
 
 
-def _of(study: str, columns: tuple[sql.Column[Any], ...]) -> sql.Select[Any]:
+def _study_query(study: str, columns: tuple[sql.Column[Any], ...]) -> sql.Select[Any]:
     query = sql.select(*columns)
     if columns[0].table is conduct:
         return query.join(people, people.c.person == conduct.c.person).where(people.c.study == study)
@@ -96,9 +96,9 @@ def _read(path: Path) -> Iterator[bytes]:
 
 
 def _zip(files: Iterable[tuple[str, Iterable[bytes]]], compression: int) -> Iterator[bytes]:
-    """Write an archive that is never whole in memory."""
-    out = _StreamedFile()
-    with zipfile.ZipFile(out, "w") as archive:
+    """Write an archive in chunks, never whole in memory."""
+    stream = _StreamedFile()
+    with zipfile.ZipFile(stream, "w") as archive:
         for name, chunks in files:
             info = zipfile.ZipInfo(name, time.localtime()[:6])
             info.compress_type = compression
@@ -106,12 +106,12 @@ def _zip(files: Iterable[tuple[str, Iterable[bytes]]], compression: int) -> Iter
             with archive.open(info, "w", force_zip64=True) as entry:
                 for chunk in chunks:
                     entry.write(chunk)
-                    yield out.take()
-    yield out.take()
+                    yield stream.take()
+    yield stream.take()
 
 
 class _StreamedFile(io.RawIOBase):
-    """A file that cannot be sought in, and that gives away what was written to it."""
+    """An unseekable file that hands over what was written to it."""
 
     def __init__(self) -> None:
         self._held = bytearray()
@@ -124,6 +124,6 @@ class _StreamedFile(io.RawIOBase):
         return len(data)
 
     def take(self) -> bytes:
-        taken = bytes(self._held)
+        data = bytes(self._held)
         self._held.clear()
-        return taken
+        return data

@@ -29,10 +29,10 @@ class CachedCall(Generic[T]):
 
     async def get(self) -> T:
         """Return the result, recomputed when it is due. Raises what `ask` raises."""
-        asked = False
-        while not asked and (self._answer is None or time.monotonic() >= self._due):
+        has_asked = False
+        while not has_asked and (self._answer is None or time.monotonic() >= self._due):
             if self._asking is None:
-                asked = True
+                has_asked = True
                 self._asking = asyncio.create_task(self._ask_anew())
                 self._asking.add_done_callback(self._asked)
             await asyncio.shield(self._asking)  # a canceled caller must not cancel the shared task

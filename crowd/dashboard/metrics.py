@@ -1,6 +1,6 @@
-"""A study's figures for Prometheus: what its database and the heartbeats of all its servers add up to.
+"""A study's metrics for Prometheus: totals of its database and of all servers' heartbeats.
 
-Any server gives the same answer, so one of them is scraped, whichever a proxy chooses.
+Every server gives the same answer, so only one is scraped, whichever a proxy chooses.
 """
 
 from __future__ import annotations
@@ -35,58 +35,58 @@ except ImportError:
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
-def exposition(ledger: StudyDatabase, plan: StudyTargets) -> bytes:
+def exposition(database: StudyDatabase, targets: StudyTargets) -> bytes:
     """Return the text that Prometheus scrapes. Blocks for the disk."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Figures(ledger, plan))
+    registry.register(_Figures(database, targets))
     return generate_latest(registry)
 
 
 class _Figures(Collector):
-    """Asks the database whenever it is collected; the registry wants an object."""
+    """Queries the database on each collection; the registry requires an object."""
 
-    def __init__(self, ledger: StudyDatabase, plan: StudyTargets) -> None:
-        self._ledger = ledger
-        self._plan = plan
+    def __init__(self, database: StudyDatabase, targets: StudyTargets) -> None:
+        self._database = database
+        self._targets = targets
 
     def collect(self) -> Iterator[Metric]:
         now = time.time()
-        yield from _people(self._ledger, self._plan, now)
-        yield _episodes(self._ledger, self._plan)
-        beats = self._ledger.rows(sql.select(servers))
-        yield from _counted(beats)
-        yield from _alive([row for row in beats if row["seen"] > now - DEAD_AFTER_SECONDS])
+        yield from _people(self._database, self._targets, now)
+        yield _episodes(self._database, self._targets)
+        beats = self._database.rows(sql.select(servers))
+        yield from _server_counters(beats)
+        yield from _server_gauges([beat for beat in beats if beat["seen"] > now - DEAD_AFTER_SECONDS])
 
 
-def _people(ledger: StudyDatabase, plan: StudyTargets, now: float) -> Iterator[Metric]:
-    counts = people_now(ledger, plan, now)
-    for name, what, label, of in (
+def _people(database: StudyDatabase, targets: StudyTargets, now: float) -> Iterator[Metric]:
+    counts = people_now(database, targets, now)
+    for name, help_text, label, count_key in (
         ("tutelage_people", "People underway, by the stage they are at", "stage", "underway"),
         ("tutelage_people_here", "People whose page is open now, by stage", "stage", "here"),
         ("tutelage_people_ended", "People who have ended", "outcome", "outcomes"),
     ):
-        family = GaugeMetricFamily(name, what, labels=[label])
-        for key, value in counts[of].items():
+        family = GaugeMetricFamily(name, help_text, labels=[label])
+        for key, value in counts[count_key].items():
             family.add_metric([key], value)
         yield family
 
 
-def _episodes(ledger: StudyDatabase, plan: StudyTargets) -> Metric:
-    played = CounterMetricFamily("tutelage_episodes", "Episodes finished", labels=["task", "outcome"])
-    rows = ledger.rows(
+def _episodes(database: StudyDatabase, targets: StudyTargets) -> Metric:
+    finished = CounterMetricFamily("tutelage_episodes", "Episodes finished", labels=["task", "outcome"])
+    rows = database.rows(
         sql.select(conduct.c.task, conduct.c.success, sql.func.count().label("n"))
         .join(people, people.c.person == conduct.c.person)
-        .where(people.c.study == plan.study)
+        .where(people.c.study == targets.study)
         .group_by(conduct.c.task, conduct.c.success)
         .order_by(conduct.c.task, conduct.c.success)
     )
     for row in rows:
-        played.add_metric([row["task"], "success" if row["success"] else "failure"], row["n"])
-    return played
+        finished.add_metric([row["task"], "success" if row["success"] else "failure"], row["n"])
+    return finished
 
 
-def _counted(beats: list[dict[str, Any]]) -> Iterator[Metric]:
-    """Tell what each server has counted; with a label, one that starts anew is not all of them."""
+def _server_counters(beats: list[dict[str, Any]]) -> Iterator[Metric]:
+    """Yield each server's counters, labeled by server so that one that restarts resets its own only."""
     steps = CounterMetricFamily("tutelage_steps", "Steps of environments", labels=["server"])
     restarts = CounterMetricFamily(
         "tutelage_worker_restarts", "Worker processes that ended or hung", labels=["server"]
@@ -94,11 +94,11 @@ def _counted(beats: list[dict[str, Any]]) -> Iterator[Metric]:
     lag = HistogramMetricFamily(
         "tutelage_lag_seconds", "From a key to its picture on the page, as pages tell", labels=["server"]
     )
-    for one in beats:
-        name, figures = [one["server"]], one["figures"]
-        steps.add_metric(name, figures.get("steps", 0))
-        restarts.add_metric(name, figures.get("restarts", 0))
-        lag.add_metric(name, _buckets(figures.get("lag", ())), figures.get("lag_sum_ms", 0.0) / 1000)
+    for beat in beats:
+        labels, figures = [beat["server"]], beat["figures"]
+        steps.add_metric(labels, figures.get("steps", 0))
+        restarts.add_metric(labels, figures.get("restarts", 0))
+        lag.add_metric(labels, _buckets(figures.get("lag", ())), figures.get("lag_sum_ms", 0.0) / 1000)
     yield from (steps, restarts, lag)
 
 
@@ -108,11 +108,11 @@ def _buckets(lag: Sequence[int]) -> list[tuple[str, float]]:
     return [(name, float(below)) for name, below in zip(names, accumulate(counts), strict=True)]
 
 
-def _alive(beats: list[dict[str, Any]]) -> Iterator[Metric]:
+def _server_gauges(beats: list[dict[str, Any]]) -> Iterator[Metric]:
     seats = GaugeMetricFamily("tutelage_seats_open", "Seats with an open page", labels=["server"])
     trouble = GaugeMetricFamily("tutelage_journal_trouble", "1 while a server cannot save", labels=["server"])
-    for one in beats:
-        seats.add_metric([one["server"]], one["figures"].get("seats", 0))
-        trouble.add_metric([one["server"]], float(bool(one["figures"].get("trouble"))))
+    for beat in beats:
+        seats.add_metric([beat["server"]], beat["figures"].get("seats", 0))
+        trouble.add_metric([beat["server"]], float(bool(beat["figures"].get("trouble"))))
     yield GaugeMetricFamily("tutelage_servers", "Servers alive", value=len(beats))
     yield from (seats, trouble)

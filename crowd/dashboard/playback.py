@@ -1,7 +1,7 @@
-"""An episode played again for whoever watches: its seed and actions run on the server, its pictures streamed.
+"""Replay of an episode for the dashboard: its seed and actions run on the server, its pictures are streamed.
 
-One episode at a time, in a world of its own, so that players do not feel it; what was played is kept for a
-while. Whether every step gave what was recorded is told at the end.
+One episode at a time, in its own environment, so that players are not slowed down; results are cached.
+Whether every step gave what was recorded is reported at the end.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ from ..storage.journal_records import EpisodeRecord, StepRecord
 
 TOLD, FRAME = 1, 2
 HEADER = struct.Struct("<BI")
-"""Before each part of a stream: what it is and its bytes. A frame without bytes looks like the one before."""
+"""Before each part of a stream: its kind and its length in bytes. An empty frame equals the one before."""
 
 _BYTES = 64 << 20
-_Found = tuple[EpisodeRecord, list[StepRecord], Trajectory | None]
+_RecordedEpisode = tuple[EpisodeRecord, list[StepRecord], Trajectory | None]
 
 
 @dataclass
 class Playback:
-    """What has been played of an episode so far, part by part."""
+    """The parts of an episode's replay so far."""
 
     record: EpisodeRecord
     parts: list[bytes] = field(default_factory=list)
@@ -49,7 +49,7 @@ class Playback:
     grown: asyncio.Event = field(default_factory=asyncio.Event)
 
     def add(self, part: bytes) -> None:
-        """Add a part, and wake whoever waits for one."""
+        """Add a part, and wake the streams that wait for one."""
         self.parts.append(part)
         self.wake()
 
@@ -59,7 +59,7 @@ class Playback:
 
 
 class Playbacks:
-    """Plays episodes of a study again, from the journal or from the store. Lives in the event loop."""
+    """Replays episodes of a study, from the journal or from the store. Lives in the event loop."""
 
     def __init__(
         self,
@@ -67,72 +67,72 @@ class Playbacks:
         suite: Suite,
         journal: Journal,
         store: Store,
-        make_world: Callable[[Task], EnvironmentHost],
+        make_host: Callable[[Task], EnvironmentHost],
     ) -> None:
         self._study = study
         self._suite = suite
         self._journal = journal
         self._store = store
-        self.make_world = make_world
-        self._known: OrderedDict[str, Playback] = OrderedDict()
-        self._one_at_a_time = asyncio.Lock()
+        self.make_host = make_host
+        self._cached: OrderedDict[str, Playback] = OrderedDict()
+        self._replay_lock = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def find(self, episode: str) -> Playback | None:
-        """Return an episode's playback, which is begun if it was not; None when there is no such episode.
+        """Return an episode's playback, started if it was not; None when the episode does not exist.
 
-        It is looked for anew each time: what has been forgotten is shown no more.
+        The episode is looked up on every call: what has been erased is not shown again.
         """
         stored = await bounded_call(self._look_up, episode)
         if stored is None:
-            self._known.pop(episode, None)
+            self._cached.pop(episode, None)
             return None
         record, steps, trajectory = stored
-        playback = self._known.get(episode)
-        # an episode that is still being played has more to show the next time
+        playback = self._cached.get(episode)
+        # an open episode has more steps the next time
         if playback is None or playback.record.state != record.state or record.state == "open":
-            playback = self._known[episode] = Playback(record)
+            playback = self._cached[episode] = Playback(record)
             task = asyncio.create_task(self._play(playback, steps, trajectory))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
-        self._known.move_to_end(episode)
-        self._forget_oldest()
+        self._cached.move_to_end(episode)
+        self._drop_oldest()
         return playback
 
     async def stream(self, playback: Playback) -> AsyncIterator[bytes]:
-        """Yield all parts of a playback, as they come."""
-        at = 0
+        """Yield all parts of a playback, as they are produced."""
+        index = 0
         while True:
-            grown, done = playback.grown, playback.done
-            while at < len(playback.parts):
-                yield playback.parts[at]
-                at += 1
-            if done:
+            grown, is_done = playback.grown, playback.done
+            while index < len(playback.parts):
+                yield playback.parts[index]
+                index += 1
+            if is_done:
                 return
             await grown.wait()
 
-    def _look_up(self, episode: str) -> _Found | None:
-        """Find an episode's row, its steps and what they should give; damaged ones in the store."""
-        read: _Found | None = None
+    def _look_up(self, episode: str) -> _RecordedEpisode | None:
+        """Find an episode's row, its steps and the expected trajectory; a damaged one in the store."""
+        damaged: _RecordedEpisode | None = None
         for record in self._journal.episodes(episode=episode):
             if record.suite == self._suite.name and record.study in ("", self._study):
                 steps, damage = self._journal.sound_steps(episode)
-                read = record, steps, trajectory_of(record, steps, None, {}) if steps else None
+                damaged = record, steps, trajectory_of(record, steps, None, {}) if steps else None
                 if not damage:
-                    return read
+                    return damaged
         for part, group, rows in self._store.groups():
             if episode in (ids := rows["episode"].to_pylist()):
-                [one] = self._store.read_rows(part, group, [ids.index(episode)])
-                return as_record(one), as_steps(one), one
-        return read
+                [trajectory] = self._store.read_rows(part, group, [ids.index(episode)])
+                return as_record(trajectory), as_steps(trajectory), trajectory
+        return damaged
 
     async def _play(
         self, playback: Playback, steps: Sequence[StepRecord], recorded: Trajectory | None
     ) -> None:
-        """Play an episode to its end; whatever goes wrong is told in the stream."""
+        """Replay an episode to its end; a failure is reported within the stream."""
         why = ""
         try:
-            async with self._one_at_a_time:
+            async with self._replay_lock:
                 why = await self._play_in(playback, steps, recorded)
         except TutelageError as error:
             why = str(error)
@@ -140,88 +140,92 @@ class Playbacks:
             why = f"the environment failed: {type(error).__name__}: {error}"
         finally:
             playback.done = True
-            playback.add(told({"type": "end", "why": why}))
+            playback.add(message_part({"type": "end", "why": why}))
 
     async def _play_in(
         self, playback: Playback, steps: Sequence[StepRecord], recorded: Trajectory | None
     ) -> str:
-        world = self.make_world(self._suite[playback.record.task])
+        host = self.make_host(self._suite[playback.record.task])
         try:
-            begun = await world.begin(playback.record)
-            playback.add(told(described(begun, steps)))
-            playback.add(framed(begun.now.picture, 0))
-            now, taken = begun.now, list[StepRecord]()
+            start = await host.begin(playback.record)
+            playback.add(message_part(episode_message(start, steps)))
+            playback.add(frame_part(start.now.picture, 0))
+            view, replayed = start.now, list[StepRecord]()
             for number, step in enumerate(steps, 1):
-                if now.done:
+                if view.done:
                     return (
                         f"The environment has changed: it ends after {number - 1} of "
                         f"{counted(len(steps), 'step')} now."
                     )
-                again, now = await world.act(np.array(step.action), step.time_ms, step.controller, step.frame)
-                taken.append(again)
-                playback.add(framed(now.picture, number))
-                await asyncio.sleep(0)  # others come first
-            if recorded is None:  # no step was taken yet
-                return (
-                    "" if begun.record.digest == playback.record.digest else _inexact(["another beginning"])
+                new_step, view = await host.act(
+                    np.array(step.action), step.time_ms, step.controller, step.frame
                 )
-            return unlike(recorded, taken, world.task)
+                replayed.append(new_step)
+                playback.add(frame_part(view.picture, number))
+                await asyncio.sleep(0)  # let other tasks run
+            if recorded is None:  # no step was recorded yet
+                return (
+                    ""
+                    if start.record.digest == playback.record.digest
+                    else _mismatch_sentence(["another beginning"])
+                )
+            return replay_mismatch(recorded, replayed, host.task)
         finally:
-            await world.close()
+            await host.close()
 
-    def _forget_oldest(self) -> None:
-        sizes = {name: sum(map(len, one.parts)) for name, one in self._known.items()}
-        for name in list(self._known)[:-1]:
+    def _drop_oldest(self) -> None:
+        sizes = {name: sum(map(len, playback.parts)) for name, playback in self._cached.items()}
+        for name in list(self._cached)[:-1]:
             if sum(sizes.values()) <= _BYTES:
                 return
-            del self._known[name], sizes[name]
+            del self._cached[name], sizes[name]
 
 
-def unlike(recorded: Trajectory, taken: Sequence[StepRecord], task: Task) -> str:
-    """Say in one sentence what steps that were played again gave otherwise than recorded; "" for nothing.
+def replay_mismatch(recorded: Trajectory, replayed: Sequence[StepRecord], task: Task) -> str:
+    """Say in one sentence how replayed steps differ from the recording; "" for no difference.
 
     The outcome is compared where the record has one.
     """
-    last = taken[-1]
-    again = ReplayResult(
-        rewards=np.array([step.reward for step in taken], np.float64),
+    last = replayed[-1]
+    result = ReplayResult(
+        rewards=np.array([step.reward for step in replayed], np.float64),
         terminated=last.terminated,
         truncated=last.truncated,
         success=task.success.outcome(last.success),
         digest=last.digest,
     )
-    places = differences(recorded, again, is_judged=recorded.success is not None)
-    return _inexact(places) if places else ""
+    places = differences(recorded, result, is_judged=recorded.success is not None)
+    return _mismatch_sentence(places) if places else ""
 
 
-def _inexact(places: Sequence[str]) -> str:
+def _mismatch_sentence(places: Sequence[str]) -> str:
     return f"Not exact: {', '.join(places)}; this environment does not repeat itself, or it has changed."
 
 
-def described(begun: EpisodeStart, steps: Sequence[StepRecord]) -> dict[str, Any]:
-    """Build the message that comes before the pictures: the task, and each step's action, reward and time."""
-    record = begun.record
+def episode_message(start: EpisodeStart, steps: Sequence[StepRecord]) -> dict[str, Any]:
+    """Build the message before the pictures: the task, and each step's action, reward and time."""
+    record = start.record
     return {
         "type": "episode",
         "episode": record.episode,
         "task": record.task,
         "seed": record.seed,
-        "instruction": begun.instruction,
-        "atlas": atlas_message(begun.atlas),
-        "actions": [begun.controls.label(step.action) for step in steps],
+        "instruction": start.instruction,
+        "atlas": atlas_message(start.atlas),
+        "actions": [start.controls.label(step.action) for step in steps],
         "rewards": [step.reward for step in steps],
         "times": [step.time_ms for step in steps],
     }
 
 
-def told(message: dict[str, Any]) -> bytes:
-    """Write a message as a part of a stream."""
+def message_part(message: dict[str, Any]) -> bytes:
+    """Encode a message as a part of a stream."""
     body = json_text(message, is_compact=True).encode()
     return HEADER.pack(TOLD, len(body)) + body
 
 
-def framed(picture: Picture | None, number: int) -> bytes:
-    """Write the picture after `number` steps as a part of a stream; None for one like that before."""
+def frame_part(picture: Picture | None, number: int) -> bytes:
+    """Encode the picture after `number` steps as a part of a stream; None if it equals the one before."""
     if picture is None:
         return HEADER.pack(FRAME, 0)
     frame = pack(picture, number, number)
@@ -229,7 +233,7 @@ def framed(picture: Picture | None, number: int) -> bytes:
 
 
 def as_record(trajectory: Trajectory) -> EpisodeRecord:
-    """Return a stored episode as the journal would have its row."""
+    """Return a stored episode as the journal's row of it."""
     return EpisodeRecord(
         seat="",
         demonstrator=trajectory.demonstrator,
@@ -248,19 +252,19 @@ def as_record(trajectory: Trajectory) -> EpisodeRecord:
 
 
 def as_steps(trajectory: Trajectory) -> list[StepRecord]:
-    """Return a stored episode's steps as the journal would have them; only the last has its digest."""
+    """Return a stored episode's steps as the journal's; only the last has its digest."""
     last = len(trajectory) - 1
     return [
         StepRecord(
-            step=at + 1,
-            action=trajectory.actions[at].tolist(),
-            reward=float(trajectory.rewards[at]),
-            terminated=trajectory.terminated and at == last,
-            truncated=trajectory.truncated and at == last,
-            time_ms=int(trajectory.times_ms[at]),
-            controller=int(trajectory.controllers[at]),
-            frame=int(trajectory.frames[at]),
-            digest=trajectory.digest if at == last else b"",
+            step=index + 1,
+            action=trajectory.actions[index].tolist(),
+            reward=float(trajectory.rewards[index]),
+            terminated=trajectory.terminated and index == last,
+            truncated=trajectory.truncated and index == last,
+            time_ms=int(trajectory.times_ms[index]),
+            controller=int(trajectory.controllers[index]),
+            frame=int(trajectory.frames[index]),
+            digest=trajectory.digest if index == last else b"",
         )
-        for at in range(len(trajectory))
+        for index in range(len(trajectory))
     ]

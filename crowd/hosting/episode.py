@@ -1,4 +1,4 @@
-"""One episode in an environment: taken step by step, or taken up again from what the journal holds."""
+"""One episode in an environment: taken step by step, or replayed from the journal."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from .pace import measured_rate
 
 
 class EpisodeProgress:
-    """What was done in one episode so far, and what the environment shows now.
+    """The steps of one episode so far, and the environment's latest result.
 
-    `record` is the journal's row; `steps` the journal's steps; `now` the environment's last answer.
+    `record` is the journal's row; `steps` the journal's steps; `now` the environment's latest result.
     """
 
     def __init__(self, environment: TaskEnv, record: EpisodeRecord) -> None:
@@ -44,22 +44,22 @@ class EpisodeProgress:
     def restore(
         cls, environment: TaskEnv, record: EpisodeRecord, steps: Sequence[StepRecord]
     ) -> tuple[EpisodeProgress, int]:
-        """Play a journal's steps again; returns the episode and how many steps at its end were torn.
+        """Replay a journal's steps; returns the episode and how many steps at its end were torn.
 
-        A step is torn when it or one before it is missing, or does not give the digest written down.
-        Raises TutelageError when not even the reset is the same.
+        A step is torn if it or an earlier one is missing, or does not reproduce the recorded digest. Raises
+        TutelageError when not even the reset is the same.
         """
         episode = cls.rewound(environment, record)
-        sound, is_whole = episode.replay(steps)
+        sound_steps, is_whole = episode.replay(steps)
         if is_whole:
             return episode, 0
-        # the environment may be one step too far: only a fresh reset gets it back
-        whole, _ = cls.restore(environment, record, steps[:sound])
-        return whole, len(steps) - len(whole.steps)
+        # the environment may be one step too far: only a fresh reset undoes that
+        sound_episode, _ = cls.restore(environment, record, steps[:sound_steps])
+        return sound_episode, len(steps) - len(sound_episode.steps)
 
     @classmethod
     def rewound(cls, environment: TaskEnv, record: EpisodeRecord) -> EpisodeProgress:
-        """Reset the environment to a journal's episode; raises TutelageError when it begins otherwise."""
+        """Reset the environment to a journal's episode; raises TutelageError if the reset differs."""
         episode = cls(environment, record)
         if episode.record.digest != record.digest:
             raise TutelageError(
@@ -71,18 +71,18 @@ class EpisodeProgress:
     def replay(self, steps: Sequence[StepRecord], seconds: float = math.inf) -> tuple[int, bool]:
         """Take a journal's next steps again, for about `seconds`, but at least one step.
 
-        Returns how many were sound, and whether all that were tried are; where one is not, the episode is of
-        no more use (see `restore`).
+        Returns how many were sound, and whether all that were tried are; after an unsound one the episode is
+        unusable (see `restore`).
         """
         until = time.monotonic() + seconds
-        for at, step in enumerate(steps):
+        for index, step in enumerate(steps):
             if self.now.done or step.step != len(self.steps) + 1:
-                return at, False
-            again = self.take(np.array(step.action), step.time_ms, step.controller, step.frame)
-            if again.digest != step.digest:
-                return at, False
+                return index, False
+            replayed = self.take(np.array(step.action), step.time_ms, step.controller, step.frame)
+            if replayed.digest != step.digest:
+                return index, False
             if time.monotonic() >= until:
-                return at + 1, True
+                return index + 1, True
         return len(steps), True
 
     @property
@@ -90,21 +90,23 @@ class EpisodeProgress:
         return self.now.done
 
     def take(self, row: np.ndarray, time_ms: int, controller: int, frame: int) -> StepRecord:
-        """Take one action, a row `[k]`, and return it as the journal wants it."""
-        now = self.environment.step(row)
-        self.now = now
-        self._observations.append(now.observation)
+        """Take one action, a row `[k]`, and return it as the journal's step."""
+        result = self.environment.step(row)
+        self.now = result
+        self._observations.append(result.observation)
         step = StepRecord(
             step=len(self.steps) + 1,
             action=tuple(float(part) for part in row),
-            reward=now.reward,
-            terminated=now.terminated,
-            truncated=now.truncated,
+            reward=result.reward,
+            terminated=result.terminated,
+            truncated=result.truncated,
             time_ms=time_ms,
             controller=controller,
             frame=frame,
-            digest=self._digest.update(now.observation, now.reward, now.terminated, now.truncated),
-            success=now.success,
+            digest=self._digest.update(
+                result.observation, result.reward, result.terminated, result.truncated
+            ),
+            success=result.success,
         )
         self.steps.append(step)
         return step
@@ -117,11 +119,11 @@ class EpisodeProgress:
         """Return the finished episode, or the one given up; `observations` is left to `replay.prove`."""
         success = self.environment.task.success.outcome(self.now.success)
         versions, infos = versions_of(self.environment), self.environment.infos()
-        whole = trajectory_of(self.record, self.steps, success, versions, self.missed, infos)
-        whole = replace(whole, casts=dict(self.environment.casts))
+        result = trajectory_of(self.record, self.steps, success, versions, self.missed, infos)
+        result = replace(result, casts=dict(self.environment.casts))
         if self.environment.task.fps is None:
-            return whole
-        return replace(whole, steps_per_second=measured_rate(whole.times_ms.tolist()))
+            return result
+        return replace(result, steps_per_second=measured_rate(result.times_ms.tolist()))
 
 
 def trajectory_of(
@@ -132,9 +134,9 @@ def trajectory_of(
     missed: int = 0,
     infos: Mapping[str, np.ndarray] | None = None,
 ) -> Trajectory:
-    """Put a journal's row and steps together; one that was given up is no success.
+    """Combine a journal's row and steps; an episode that was given up is no success.
 
-    `missed` is how many deadlines were, `infos` what the success rule read (`Trajectory.infos`).
+    `missed` counts missed deadlines; `infos` are the values that the success rule read (`Trajectory.infos`).
     """
     return Trajectory(
         suite=record.suite,
@@ -170,7 +172,7 @@ def _notes(record: EpisodeRecord, missed: int) -> str:
 
 
 def controller_index(name: str) -> int:
-    """Return the number that stands for a controller in a trajectory."""
+    """Return the number of a controller in a trajectory."""
     if name not in CONTROLLERS:
         raise TutelageError(f"expected a controller of {', '.join(CONTROLLERS)}, got {name!r}")
     return CONTROLLERS.index(name)

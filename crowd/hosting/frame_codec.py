@@ -1,4 +1,4 @@
-"""A picture as few bytes, without loss and without waiting."""
+"""Lossless, fast encoding of pictures."""
 
 from __future__ import annotations
 
@@ -11,14 +11,17 @@ import numpy as np
 from PIL import Image
 
 PNG, WEBP, TILES, SHAPES, TEXT = 1, 2, 3, 4, 5
-"""What the bytes of a picture are: an image file, a grid world's tiles (see `envs.grid.tiles`), shapes
-(see `envs.scenes`), or lines of UTF-8 text with the colors of a terminal."""
+"""Kinds of picture data.
+
+An image file, tiles of a grid (see `envs.grid.tile_atlas`), shapes (see `envs.vector_graphics`), or lines of
+UTF-8 text with terminal colors.
+"""
 
 HEADER = struct.Struct("<BxHHxxII")
-"""kind, width, height, number of the step, number of the last step on disk: little-endian, 16 bytes."""
+"""Kind, width, height, number of the step, number of the last step on disk: little-endian, 16 bytes."""
 
-_WAYS = ((WEBP, 1), (WEBP, 0), (PNG, 1))
-"""Formats with their effort: the first is best where colours are few, the others for textures."""
+_FORMATS = ((WEBP, 1), (WEBP, 0), (PNG, 1))
+"""Formats with their effort: the first is best for few colors, the others for textures."""
 _SECONDS_A_BYTE = 1e-7  # a line of 80 Mbit/s
 
 
@@ -34,23 +37,23 @@ class Picture(NamedTuple):
 class Encoder:
     """Encodes the frames of one task; several threads may use it.
 
-    The first frame is encoded in every way; the one that costs least, its own time and that of the
-    line together, is kept for all others.
+    The first frame is encoded in every format; the cheapest, by encoding time plus transfer time, is used for
+    all others.
     """
 
     def __init__(self) -> None:
-        self._way: tuple[int, int] | None = None
+        self._format: tuple[int, int] | None = None
 
     def encode(self, image: np.ndarray) -> Picture:
         """Return a uint8 `[H, W, 3]` picture as a PNG or WEBP file."""
         picture = Image.fromarray(np.ascontiguousarray(image[..., :3], dtype=np.uint8))
-        if self._way is None:
-            self._way = min(_WAYS, key=lambda way: _cost(picture, *way))
-        return Picture(self._way[0], image.shape[1], image.shape[0], _save(picture, *self._way))
+        if self._format is None:
+            self._format = min(_FORMATS, key=lambda format_: _cost(picture, *format_))
+        return Picture(self._format[0], image.shape[1], image.shape[0], _save(picture, *self._format))
 
 
 def pack(picture: Picture, number: int, saved: int) -> bytes:
-    """Put the header before a picture that shows the state after `number` steps, `saved` of them on disk."""
+    """Prepend the header to a picture of the state after `number` steps, `saved` of them on disk."""
     return HEADER.pack(picture.kind, picture.width, picture.height, number, saved) + picture.data
 
 
@@ -61,7 +64,7 @@ def unpack(message: bytes) -> tuple[Picture, int, int]:
 
 
 def _cost(picture: Image.Image, kind: int, effort: int) -> float:
-    """Return the seconds that a frame takes to encode, once warm, and to send."""
+    """Return the seconds to encode a frame, after a warm-up, and to send it."""
     size = len(_save(picture, kind, effort))
     began = time.thread_time()
     _save(picture, kind, effort)
@@ -69,9 +72,9 @@ def _cost(picture: Image.Image, kind: int, effort: int) -> float:
 
 
 def _save(picture: Image.Image, kind: int, effort: int) -> bytes:
-    out = io.BytesIO()
+    buffer = io.BytesIO()
     if kind == PNG:
-        picture.save(out, "PNG", compress_level=effort)
+        picture.save(buffer, "PNG", compress_level=effort)
     else:
-        picture.save(out, "WEBP", lossless=True, exact=True, quality=0, method=effort)
-    return out.getvalue()
+        picture.save(buffer, "WEBP", lossless=True, exact=True, quality=0, method=effort)
+    return buffer.getvalue()

@@ -1,6 +1,6 @@
-"""A grid world of ours as a world that people play: straight from the kernels, in this process.
+"""Environment host of a built-in grid task: runs the kernels directly, in this process.
 
-The kernels neither hang nor crash, and a step with its digest and picture takes some ten microseconds, so
+The kernels neither hang nor crash, and a step with its digest and picture takes about ten microseconds, so
 thousands of people share one process.
 """
 
@@ -31,15 +31,15 @@ from ...errors import TutelageError
 from ..storage.journal_records import EpisodeRecord, StepRecord
 from .episode import trajectory_of
 from .frame_codec import TILES, Picture
-from .host import EpisodeStart, FinishedEpisode, InputResult, Progress, StepView, untold
+from .host import EpisodeStart, FinishedEpisode, InputResult, Progress, StepView, no_progress
 
 _SLICE = 256
-"""Steps played again before others have their turn: some milliseconds."""
+"""Steps replayed before other tasks run: a few milliseconds."""
 _ONE = np.ones(1, np.bool_)
 
 
 class SharedGridLevel:
-    """What all worlds of one grid task share: the level, the keys, the names of versions."""
+    """The parts shared by all hosts of one grid task: the level, the keys, and the versions."""
 
     def __init__(self, task: Task) -> None:
         self.task = task
@@ -56,93 +56,93 @@ class SharedGridLevel:
 class GridHost:
     """One person's grid; an `EnvironmentHost` with the same records, digests and outcomes as any other."""
 
-    def __init__(self, ground: SharedGridLevel) -> None:
-        self.task = ground.task
-        self._ground = ground
-        level = ground.bare.level
+    def __init__(self, shared: SharedGridLevel) -> None:
+        self.task = shared.task
+        self._shared = shared
+        level = shared.bare.level
         self._worlds = empty_worlds(1, level.height, level.width)
         self._images = np.zeros((1, VIEW, VIEW, 3), np.uint8)
         self._directions = np.zeros(1, np.int64)
         self._mission = ""
         self._digest = Digest()
         self._steps: list[StepRecord] = []
-        self._watch = SuccessMonitor(ground.task.success)
+        self._watch = SuccessMonitor(shared.task.success)
         self._now = StepView(False, None, None)
         self._shown = b""
 
     async def begin(self, record: EpisodeRecord) -> EpisodeStart:
         started = datetime.now(UTC).isoformat(timespec="milliseconds")
-        return self._begun(replace(record, started=started, digest=self._reset(record.seed)), 0)
+        return self._start(replace(record, started=started, digest=self._reset(record.seed)), 0)
 
     async def restore(
-        self, record: EpisodeRecord, steps: Sequence[StepRecord], told: Progress = untold
+        self, record: EpisodeRecord, steps: Sequence[StepRecord], progress: Progress = no_progress
     ) -> EpisodeStart:
         if self._reset(record.seed) != record.digest:
             raise TutelageError(
                 f"expected seed {record.seed} of {record.task!r} to begin as it did, got something else; "
                 "the environment has changed"
             )
-        for at, step in enumerate(steps):
-            if at % _SLICE == _SLICE - 1:
-                told(at, len(steps))
+        for index, step in enumerate(steps):
+            if index % _SLICE == _SLICE - 1:
+                progress(index, len(steps))
                 await asyncio.sleep(0)
-            sound = not self._now.done and step.step == at + 1 and len(step.action) == 1
-            if not sound or self._take(*step[1:2], *step[5:8]).digest != step.digest:
-                whole = await self.restore(record, steps[:at], told)
-                return replace(whole, torn=len(steps) - at)
-        return self._begun(record, 0)
+            is_sound = not self._now.done and step.step == index + 1 and len(step.action) == 1
+            if not is_sound or self._take(*step[1:2], *step[5:8]).digest != step.digest:
+                start = await self.restore(record, steps[:index], progress)
+                return replace(start, torn=len(steps) - index)
+        return self._start(record, 0)
 
     async def act(
         self, row: np.ndarray, time_ms: int, controller: int, frame: int
     ) -> tuple[StepRecord, StepView]:
         step = self._take((float(row[0]),), time_ms, controller, frame)
-        data = self._ground.pack(self._worlds, 0)
+        data = self._shared.pack(self._worlds, 0)
         if data != self._shown:
             self._now = self._now._replace(picture=self._picture(data))
         return step, self._now
 
     async def skip(self, steps: Sequence[StepRecord]) -> list[StepRecord]:
-        taken: list[StepRecord] = []
+        new_steps: list[StepRecord] = []
         for step in steps[:_SLICE]:
-            taken.append(self._take(step.action[:1], step.time_ms, step.controller, step.frame))
+            new_steps.append(self._take(step.action[:1], step.time_ms, step.controller, step.frame))
             if self._now.done:
                 break
-        return taken
+        return new_steps
 
     async def read(self, gesture: HumanInput | None) -> InputResult:
         raise TutelageError("expected keys, got hands on a page; a grid world has none")
 
     async def draw(self) -> Picture:
-        return self._picture(self._ground.pack(self._worlds, 0))
+        return self._picture(self._shared.pack(self._worlds, 0))
 
     async def finish(self, record: EpisodeRecord, missed: int) -> FinishedEpisode:
         success = self.task.success.outcome(self._now.success)
         trajectory = trajectory_of(
-            record, self._steps, success, self._ground.versions, missed, self._watch.infos()
+            record, self._steps, success, self._shared.versions, missed, self._watch.infos()
         )
 
         async def observations() -> Mapping[str, np.ndarray]:
-            (again,) = replay_grid([trajectory], self._ground.environment, self._ground.bare)
-            if unlike := differences(trajectory, again):
+            (replayed,) = replay_grid([trajectory], self._shared.environment, self._shared.bare)
+            if mismatches := differences(trajectory, replayed):
                 raise TutelageError(
-                    f"expected episode {record.episode} to replay as played, got {', '.join(unlike)}"
+                    f"expected episode {record.episode} to replay as played, got {', '.join(mismatches)}"
                 )
-            return again.observations
+            return replayed.observations
 
         return FinishedEpisode(trajectory, observations, lambda: None)
 
     def warm_up(self) -> None:
-        """Use every kernel once: a first use compiles, or loads what was compiled."""
+        """Call every kernel once: the first call compiles it, or loads its cache."""
         self._reset(0)
         self._take((0.0,), 0, 0, 0)
-        self._ground.pack(self._worlds, 0)
+        self._shared.pack(self._worlds, 0)
 
     async def close(self) -> None:
         self._steps = []
 
     def _reset(self, seed: int) -> bytes:
         if not reset_all(
-            self._worlds, self._ground.level, np.array([seed]), _ONE, self._images, self._directions
+            self._worlds, self._shared.level, np.array([seed]), _ONE, self._images, self._directions
         ):
             raise TutelageError(f"expected seed {seed} of {self.task.id!r} to make a world, got one too full")
         self._mission = sentence(self._worlds, 0)
@@ -151,12 +151,12 @@ class GridHost:
         return self._update(0.0, False, False)
 
     def _take(self, action: Sequence[float], time_ms: int, controller: int, frame: int) -> StepRecord:
-        reward, *over = step_one(self._worlds, 0, int(action[0]))
-        terminated, truncated = map(bool, over)  # kernels count with them
+        reward, *flags = step_one(self._worlds, 0, int(action[0]))
+        terminated, truncated = map(bool, flags)  # the kernels' flags are integers
         observe(self._worlds, self._images, self._directions)
         self._watch.add(reward, terminated, truncated, {})
-        done = terminated or truncated
-        success = self._watch.success if done else None
+        is_done = terminated or truncated
+        success = self._watch.success if is_done else None
         digest = self._update(reward, terminated, truncated)
         step = StepRecord(
             step=len(self._steps) + 1,
@@ -171,16 +171,16 @@ class GridHost:
             success=success,
         )
         self._steps.append(step)
-        self._now = StepView(done, success, None)
+        self._now = StepView(is_done, success, None)
         return step
 
     def _update(self, reward: float, terminated: bool, truncated: bool) -> bytes:
         observation = {"direction": self._directions, "image": self._images, "mission": self._mission}
         return self._digest.update(observation, reward, terminated, truncated)
 
-    def _begun(self, record: EpisodeRecord, torn: int) -> EpisodeStart:
-        bare = self._ground.bare
-        picture = self._picture(self._ground.pack(self._worlds, 0))
+    def _start(self, record: EpisodeRecord, torn: int) -> EpisodeStart:
+        bare = self._shared.bare
+        picture = self._picture(self._shared.pack(self._worlds, 0))
         self._now = self._now._replace(picture=picture)
         return EpisodeStart(
             record=record,
@@ -189,11 +189,11 @@ class GridHost:
             now=self._now,
             instruction=self.task.instruction or self._mission,
             limit=int(self._worlds.state["limits"][0]),
-            controls=self._ground.controls,
+            controls=self._shared.controls,
             atlas=(atlas(bare.tile)[0], bare.tile),
         )
 
     def _picture(self, data: bytes) -> Picture:
         self._shown = data
-        tile = self._ground.bare.tile
+        tile = self._shared.bare.tile
         return Picture(TILES, data[1] * tile, data[2] * tile, data)

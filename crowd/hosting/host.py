@@ -1,4 +1,4 @@
-"""Where episodes are played: one person's environment, behind a seam, here or in another process."""
+"""Environment hosts: the interface to one person's environment, in this process or in a worker."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ from .frame_codec import Encoder, Picture
 from .screen import FrameCache
 
 Progress = Callable[[int, int], None]
-"""Told how many steps of an episode have been played again, and of how many."""
+"""Called with the number of replayed steps of an episode, and their total."""
 
 
-def untold(_done: int, _of: int) -> None:
-    """Tell no person how far it has come."""
+def no_progress(_steps_done: int, _step_count: int) -> None:
+    """Ignore progress."""
 
 
 class EnvironmentCrash(Exception):
-    """What an environment in another process raised, or how it ended that process."""
+    """An exception of an environment in another process, or the end of that process."""
 
 
 class StepView(NamedTuple):
-    """What an environment shows after a reset or a step, as far as a person and their session need it.
+    """The result of a reset or a step, as far as a person and their session need it.
 
-    `success` is None until the episode is over. `picture` is None when it looks as before. `observation`
-    is None where nobody asks for it: a policy does, a page does not.
+    `success` is None until the episode is over. `picture` is None if it is unchanged. `observation` is None
+    unless requested: policies need it, pages do not.
     """
 
     done: bool
@@ -49,10 +49,10 @@ class StepView(NamedTuple):
 
 
 class InputResult(NamedTuple):
-    """What hands did to a page: `row` is an action to be taken now, and `more` to be read after that.
+    """The result of input to a page: `row` is an action to take now; `more` says that further actions follow.
 
-    `picture` is what shows ahead of any action, None when it looks as before; `question` asks for what the
-    picture cannot show; `draft` says that something shows which is no action yet.
+    `picture` is a preview before any action, None if it is unchanged; `question` asks for what the picture
+    cannot show; `draft` says that something is shown which is no action yet.
     """
 
     row: np.ndarray | None
@@ -64,10 +64,10 @@ class InputResult(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class EpisodeStart:
-    """How an episode begins, or goes on: the journal's row and steps, and what the page must know.
+    """The start or resumption of an episode: the journal's row and steps, and the page's data.
 
-    `torn` is how many of a restored episode's steps were damaged and left out. `atlas` names the picture
-    that tiles are drawn from, and the side of one; None where there are no tiles.
+    `torn` counts the damaged steps of a restored episode, which are left out. `atlas` names the picture of
+    the tiles, and the side of one; None without tiles.
     """
 
     record: EpisodeRecord
@@ -84,7 +84,7 @@ class EpisodeStart:
 class FinishedEpisode:
     """A finished demonstration, not proven yet, and its observations (leaf path → `[T+1, ...]`).
 
-    `observations` raises TutelageError when they are gone; `let_go` says that they are not wanted any more.
+    `observations` raises TutelageError when they are gone; `let_go` releases them.
     """
 
     trajectory: Trajectory
@@ -95,20 +95,20 @@ class FinishedEpisode:
 class EnvironmentHost(Protocol):
     """The environment of one task, for one person; it plays one episode after another.
 
-    `begin` and `restore` raise TutelageError when the environment cannot be made, or does not begin as
-    it did. What a foreign environment raises comes through as it is, or as WorldFault.
+    `begin` and `restore` raise TutelageError when the environment cannot be made, or starts differently than
+    recorded. Exceptions of a foreign environment pass through, or become EnvironmentCrash.
     """
 
     task: Task
 
     async def begin(self, record: EpisodeRecord) -> EpisodeStart:
-        """Reset to the record's seed; the row that comes back has its digest and time."""
+        """Reset to the record's seed; the returned row has its digest and time."""
         ...
 
     async def restore(
-        self, record: EpisodeRecord, steps: Sequence[StepRecord], told: Progress = untold
+        self, record: EpisodeRecord, steps: Sequence[StepRecord], progress: Progress = no_progress
     ) -> EpisodeStart:
-        """Play a journal's steps again, as far as they are sound; nothing else has to wait for that."""
+        """Replay a journal's steps, as far as they are sound, without blocking other tasks."""
         ...
 
     async def act(
@@ -118,58 +118,60 @@ class EnvironmentHost(Protocol):
         ...
 
     async def skip(self, steps: Sequence[StepRecord]) -> list[StepRecord]:
-        """Take the actions of some steps without drawing, for a moment's time: the first of them, or all.
+        """Take the actions of some or all steps without drawing, for a short time.
 
-        Returns what they gave, at least one; the last may have ended the episode. `draw` shows where it is.
+        Returns the resulting steps, at least one; the last may have ended the episode. `draw` shows the
+        state.
         """
         ...
 
-    async def read(self, gesture: HumanInput | None) -> InputResult:
-        """Read what hands did to a web page (`envs.web.person`), or what more there is of it."""
+    async def read(self, human_input: HumanInput | None) -> InputResult:
+        """Read input to a web page (`envs.web.human_input`), or the next pending action of it."""
         ...
 
     async def draw(self) -> Picture | None:
-        """Draw what the environment shows now, for a page that has nothing yet."""
+        """Draw the environment's current picture, for a page that has none yet."""
         ...
 
     async def finish(self, record: EpisodeRecord, missed: int) -> FinishedEpisode:
-        """Hand over the episode, finished or given up; `record` is the journal's last word on it."""
+        """Return the episode, finished or given up; `record` is the journal's final row."""
         ...
 
     async def close(self) -> None:
-        """Let go of the environment."""
+        """Close the environment."""
         ...
 
 
 class EpisodePlayer:
-    """What all worlds do with an environment, wherever they live: episode after episode, and its pictures.
+    """Plays one episode after another in an environment, with pictures; shared by all hosts.
 
-    `encoder` is for pictures; None for none. `seen` says whether observations are wanted with every moment.
+    `encoder` encodes pictures; None for no pictures. `with_observations` says whether step views contain
+    observations.
     """
 
-    def __init__(self, task: Task, encoder: Encoder | None, seen: bool) -> None:
+    def __init__(self, task: Task, encoder: Encoder | None, with_observations: bool) -> None:
         self.task = task
         self._screen = FrameCache(encoder) if encoder else None
-        self._seen = seen
+        self._has_observations = with_observations
         self._environment: TaskEnv | None = None
         self._episode: EpisodeProgress | None = None
-        self._person: HumanInputReader | None = None
+        self._input_reader: HumanInputReader | None = None
 
     @property
     def environment(self) -> TaskEnv:
-        """The environment, made when it is first asked for."""
+        """The environment, made on first use."""
         if self._environment is None:
             self._environment = TaskEnv(self.task, rgb=self._screen is not None)
         return self._environment
 
     def begin(self, record: EpisodeRecord) -> EpisodeStart:
-        return self._begun(EpisodeProgress.begin(self.environment, record), 0)
+        return self._start(EpisodeProgress.begin(self.environment, record), 0)
 
     def restore(self, record: EpisodeRecord, steps: Sequence[StepRecord]) -> EpisodeStart:
-        return self._begun(*EpisodeProgress.restore(self.environment, record, steps))
+        return self._start(*EpisodeProgress.restore(self.environment, record, steps))
 
     def rewind(self, record: EpisodeRecord) -> None:
-        """Reset to a journal's episode, to `replay` its steps, a slice at a time, until it is `restored`."""
+        """Reset to a journal's episode, to `replay` its steps in slices, until it is `restored`."""
         self._episode = EpisodeProgress.rewound(self.environment, record)
 
     def replay(self, steps: Sequence[StepRecord], seconds: float) -> tuple[int, bool]:
@@ -178,29 +180,29 @@ class EpisodePlayer:
 
     def restored(self) -> EpisodeStart:
         assert self._episode is not None
-        return self._begun(self._episode, 0)
+        return self._start(self._episode, 0)
 
     def act(self, row: np.ndarray, time_ms: int, controller: int, frame: int) -> tuple[StepRecord, StepView]:
         assert self._episode is not None
         step = self._episode.take(row, time_ms, controller, frame)
-        return step, self._moment(self._episode, anew=False)
+        return step, self._view(self._episode, anew=False)
 
     def skip(self, steps: Sequence[StepRecord], seconds: float) -> list[StepRecord]:
         """Take actions without drawing, for about `seconds`, but at least one, and none after the end."""
         assert self._episode is not None
-        taken: list[StepRecord] = []
+        new_steps: list[StepRecord] = []
         until = time.monotonic() + seconds
         for step in steps:
             row = np.array(step.action)
-            taken.append(self._episode.take(row, step.time_ms, step.controller, step.frame))
+            new_steps.append(self._episode.take(row, step.time_ms, step.controller, step.frame))
             if self._episode.done or time.monotonic() >= until:
                 break
-        return taken
+        return new_steps
 
-    def read(self, gesture: HumanInput | None) -> InputResult:
-        assert self._person is not None
-        heard = self._person.go_on() if gesture is None else self._person.hear(gesture)
-        return self._read(heard)
+    def read(self, human_input: HumanInput | None) -> InputResult:
+        assert self._input_reader is not None
+        outcome = self._input_reader.go_on() if human_input is None else self._input_reader.hear(human_input)
+        return self._read(outcome)
 
     def draw(self) -> Picture | None:
         return self._screen.draw(self.environment, anew=True) if self._screen else None
@@ -217,47 +219,49 @@ class EpisodePlayer:
             self._environment.close()
         self._environment, self._episode = None, None
 
-    def _begun(self, episode: EpisodeProgress, torn: int) -> EpisodeStart:
+    def _start(self, episode: EpisodeProgress, torn: int) -> EpisodeStart:
         self._episode = episode
         environment = self.environment
         bare = environment.env.unwrapped
-        self._person = HumanInputReader(bare) if isinstance(bare, WebEnv) else None
+        self._input_reader = HumanInputReader(bare) if isinstance(bare, WebEnv) else None
         return EpisodeStart(
             record=episode.record,
             steps=list(episode.steps),
             torn=torn,
-            now=self._moment(episode, anew=True),
+            now=self._view(episode, anew=True),
             instruction=environment.instruction or self.task.id,
             limit=environment.limit,
             controls=environment.controls() if self._screen else Controls(()),
             atlas=self._screen.atlas(environment) if self._screen else None,
         )
 
-    def _read(self, heard: InputOutcome) -> InputResult:
-        if heard.action is not None:
-            row = action_to_row(self.environment.action_space, to_value(heard.action))
-            return InputResult(row, None, heard.question, heard.more, heard.draft)
+    def _read(self, outcome: InputOutcome) -> InputResult:
+        if outcome.action is not None:
+            row = action_to_row(self.environment.action_space, to_value(outcome.action))
+            return InputResult(row, None, outcome.question, outcome.more, outcome.draft)
         picture = self._screen.draw(self.environment) if self._screen else None
-        return InputResult(None, picture, heard.question, heard.more, heard.draft)
+        return InputResult(None, picture, outcome.question, outcome.more, outcome.draft)
 
-    def _moment(self, episode: EpisodeProgress, anew: bool) -> StepView:
-        now = episode.now
+    def _view(self, episode: EpisodeProgress, anew: bool) -> StepView:
+        result = episode.now
         picture = self._screen.draw(self.environment, anew) if self._screen else None
-        return StepView(now.done, now.success, picture, now.observation if self._seen else None)
+        return StepView(
+            result.done, result.success, picture, result.observation if self._has_observations else None
+        )
 
 
 class InlineHost:
-    """A world in this very process and thread: for what is driven by a function instead of a person."""
+    """A host in this process and thread, for episodes driven by a function instead of a person."""
 
     def __init__(self, task: Task, encoder: Encoder | None = None) -> None:
         self.task = task
-        self._player = EpisodePlayer(task, encoder, seen=True)
+        self._player = EpisodePlayer(task, encoder, with_observations=True)
 
     async def begin(self, record: EpisodeRecord) -> EpisodeStart:
         return self._player.begin(record)
 
     async def restore(
-        self, record: EpisodeRecord, steps: Sequence[StepRecord], told: Progress = untold
+        self, record: EpisodeRecord, steps: Sequence[StepRecord], progress: Progress = no_progress
     ) -> EpisodeStart:
         return self._player.restore(record, steps)
 
@@ -269,19 +273,19 @@ class InlineHost:
     async def skip(self, steps: Sequence[StepRecord]) -> list[StepRecord]:
         return self._player.skip(steps, math.inf)
 
-    async def read(self, gesture: HumanInput | None) -> InputResult:
-        return self._player.read(gesture)
+    async def read(self, human_input: HumanInput | None) -> InputResult:
+        return self._player.read(human_input)
 
     async def draw(self) -> Picture | None:
         return self._player.draw()
 
     async def finish(self, record: EpisodeRecord, missed: int) -> FinishedEpisode:
-        trajectory, seen = self._player.finish(record, missed)
+        trajectory, stacked = self._player.finish(record, missed)
 
         async def observations() -> Mapping[str, np.ndarray]:
-            return seen
+            return stacked
 
-        return FinishedEpisode(trajectory, observations, seen.clear)
+        return FinishedEpisode(trajectory, observations, stacked.clear)
 
     async def close(self) -> None:
         self._player.close()

@@ -1,4 +1,4 @@
-"""When to act in real time: absolute deadlines that never drift, and a clock that can be stopped."""
+"""Real-time pacing: absolute deadlines without drift, and a stopwatch."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ Clock = Callable[[], float]
 
 
 class Deadlines:
-    """The moments `start + n / fps`, n = 1, 2, ...
+    """The times `start + n / fps`, n = 1, 2, ...
 
-    A deadline that was missed by a whole period is passed over and counted in `missed`, never made up
-    for in a burst.
+    A deadline missed by a whole period is skipped and counted in `missed`; there are no catch-up bursts.
     """
 
     def __init__(self, fps: float, start: float) -> None:
@@ -23,9 +22,9 @@ class Deadlines:
         self._last = 0
 
     def next(self, now: float) -> float:
-        """Return the next deadline: the one after the last, or the first still ahead if that one is over."""
+        """Return the next deadline: the one after the last, or the first in the future if that is over."""
         due = self._last + 1
-        # a deadline that is late by less than a period is still kept, at once
+        # a deadline missed by less than a period is still kept, at once
         possible = math.floor((now - self._start) * self._fps + 1e-9)
         if possible > due:
             self.missed += possible - due
@@ -35,28 +34,28 @@ class Deadlines:
 
 
 class Stopwatch:
-    """Milliseconds of play; stands still while the play does."""
+    """Milliseconds of play; stopped while the play is paused."""
 
     def __init__(self, milliseconds: int = 0, clock: Clock = time.monotonic) -> None:
-        self._before = float(milliseconds)
-        self._since: float | None = None
+        self._elapsed_ms = float(milliseconds)
+        self._started_at: float | None = None
         self._clock = clock
 
     def start(self) -> None:
-        if self._since is None:
-            self._since = self._clock()
+        if self._started_at is None:
+            self._started_at = self._clock()
 
     def stop(self) -> None:
-        self._before, self._since = float(self.read()), None
+        self._elapsed_ms, self._started_at = float(self.read()), None
 
     def read(self) -> int:
         """Return the milliseconds run so far."""
-        running = 0.0 if self._since is None else self._clock() - self._since
-        return int(self._before + running * 1000)
+        running = 0.0 if self._started_at is None else self._clock() - self._started_at
+        return int(self._elapsed_ms + running * 1000)
 
 
 def measured_rate(times_ms: Sequence[int]) -> float | None:
-    """Return the steps a second that were really taken, from the times of the steps; None below two."""
+    """Return the actual steps per second, from the times of the steps; None below two steps."""
     if len(times_ms) < 2 or times_ms[-1] <= times_ms[0]:
         return None
     return (len(times_ms) - 1) * 1000 / (times_ms[-1] - times_ms[0])

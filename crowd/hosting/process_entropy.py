@@ -1,7 +1,7 @@
-"""What the process that proves must not share with the one that played: generators, and the order of memory.
+"""Entropy of a proving process: it must not share generator states or memory layout with the playing one.
 
-An environment may draw from a generator that is nobody's own, or go through a set of objects, which their
-addresses order. Two processes that come from the same one would do the same, and no later process would.
+An environment may draw from a global generator, or iterate over a set of objects, whose order depends on
+their addresses. Two forks of one process would agree, and no later process would.
 """
 
 from __future__ import annotations
@@ -11,20 +11,20 @@ import random
 import numpy as np
 
 _SIZES = range(16, 513, 16)
-"""Python's allocator keeps a pool for each of these sizes, in bytes."""
+"""Python's allocator has one pool per size, in bytes."""
 _MOST = 600
-_kept: list[bytearray] = []
+_kept_blocks: list[bytearray] = []
 
 
-def draw_apart() -> None:
+def reseed_generators() -> None:
     """Seed Python's and NumPy's global generators from the operating system."""
     random.seed()
     np.random.seed(None)  # noqa: NPY002
 
 
-def scatter() -> None:
-    """Leave holes in memory at random places, so that objects that are made now lie in no order."""
-    dice = random.Random()
-    filled = [bytearray(size) for size in _SIZES for _ in range(dice.randrange(_MOST // 2, _MOST))]
-    dice.shuffle(filled)
-    _kept[:] = filled[::2]
+def fragment_memory() -> None:
+    """Leave holes in memory at random places, so that new objects lie in no particular order."""
+    generator = random.Random()
+    blocks = [bytearray(size) for size in _SIZES for _ in range(generator.randrange(_MOST // 2, _MOST))]
+    generator.shuffle(blocks)
+    _kept_blocks[:] = blocks[::2]

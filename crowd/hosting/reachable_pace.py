@@ -1,4 +1,4 @@
-"""Whether this machine keeps up with tasks in real time: their steps and pictures, timed before serving."""
+"""Check that this machine keeps up with real-time tasks: steps and pictures are timed before serving."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from .frame_codec import Encoder
 from .host import EpisodePlayer
 
 ENOUGH = 0.95
-"""The share of the asked rate from which on a task is fast enough; static/pace.js has the same."""
+"""The share of the requested rate from which a task is fast enough; static/pace.js has the same."""
 _SECONDS = 0.6
 _MOST_STEPS = 40
 _FEWEST_STEPS = 3
 
 
 def pace_notes(tasks: Iterable[Task]) -> list[str]:
-    """Say in one line a task which real-time tasks are too slow here, and at what rate they would keep up.
+    """Return one line per real-time task that is too slow here, with the rate that would be kept.
 
-    Grid worlds and web pages are passed over: a step of the former takes microseconds, the latter wait.
+    Grid tasks and web pages are skipped: a grid step takes microseconds, a page waits.
     """
     notes: list[str] = []
     for task in tasks:
@@ -40,46 +40,46 @@ def pace_notes(tasks: Iterable[Task]) -> list[str]:
             continue
         if rate < ENOUGH * task.fps:
             notes.append(
-                f"task {task.id!r}: this machine reaches {_rounded(rate)} of the {task.fps:g} steps a second "
-                f"that its pace asks for; lower the pace to {{fps: {_lower(rate)}}}, or render less"
+                f"task {task.id!r}: this machine reaches {_as_text(rate)} of the {task.fps:g} steps a second "
+                f"that its pace asks for; lower the pace to {{fps: {_slower(rate)}}}, or render less"
             )
     return notes
 
 
 def reachable_rate(task: Task) -> float:
-    """Return the steps a second at which a task can be stepped, drawn and encoded here, in one process.
+    """Return the steps per second at which a task can be stepped, drawn and encoded here, in one process.
 
     3 to 40 steps are timed, for about 0.6 s; resets are not counted.
     """
-    player = EpisodePlayer(task, Encoder(), seen=False)
+    player = EpisodePlayer(task, Encoder(), with_observations=False)
     try:
         seed = RECORD.start
-        begun = player.begin(_record(task, seed))
-        bound = begun.controls.bindings
-        row = np.asarray(bound[0].action if bound else begun.controls.idle, np.float64)
-        _, now = player.act(row, 0, 0, 0)  # not timed: a first step may load or compile
-        taken, elapsed = 0, 0.0
-        while taken < _FEWEST_STEPS or (taken < _MOST_STEPS and elapsed < _SECONDS):
-            if now.done:
+        start = player.begin(_record(task, seed))
+        bindings = start.controls.bindings
+        row = np.asarray(bindings[0].action if bindings else start.controls.idle, np.float64)
+        _, view = player.act(row, 0, 0, 0)  # not timed: the first step may load or compile
+        step_count, elapsed = 0, 0.0
+        while step_count < _FEWEST_STEPS or (step_count < _MOST_STEPS and elapsed < _SECONDS):
+            if view.done:
                 seed += 1
                 player.begin(_record(task, seed))
-            began = time.perf_counter()
-            _, now = player.act(row, 0, 0, 0)
-            elapsed += time.perf_counter() - began
-            taken += 1
+            step_started = time.perf_counter()
+            _, view = player.act(row, 0, 0, 0)
+            elapsed += time.perf_counter() - step_started
+            step_count += 1
     finally:
         player.close()
-    return taken / max(elapsed, 1e-9)
+    return step_count / max(elapsed, 1e-9)
 
 
 def _record(task: Task, seed: int) -> EpisodeRecord:
     return EpisodeRecord("rehearsal", "rehearsal", "rehearsal", task.id, task.env, seed, b"")
 
 
-def _rounded(rate: float) -> str:
+def _as_text(rate: float) -> str:
     return f"{rate:.0f}" if rate >= 10 else f"{rate:.1f}"
 
 
-def _lower(rate: float) -> str:
-    """Return a rate that is kept with some room: four fifths of it."""
+def _slower(rate: float) -> str:
+    """Return a rate with a margin: four fifths of it."""
     return f"{int(0.8 * rate)}" if rate >= 2.5 else f"{0.8 * rate:.2g}"

@@ -1,4 +1,4 @@
-"""A world in a process of the pool; its episode moves to another process when that one is lost."""
+"""Environment host in a worker process; the episode moves to another process when its own is lost."""
 
 from __future__ import annotations
 
@@ -14,19 +14,27 @@ from ...envs.web.human_input import HumanInput
 from ...errors import TutelageError
 from ..storage.journal_records import EpisodeRecord, StepRecord
 from .frame_codec import Picture
-from .host import EnvironmentCrash, EpisodeStart, FinishedEpisode, InputResult, Progress, StepView, untold
+from .host import (
+    EnvironmentCrash,
+    EpisodeStart,
+    FinishedEpisode,
+    InputResult,
+    Progress,
+    StepView,
+    no_progress,
+)
 from .worker_pool import RequestNotStarted, Worker, WorkerPool
 
 _places = count(1)
 _SLICE = 200
-"""Steps sent at a time to be played again, or to be taken without a picture."""
+"""Steps sent at once for a replay, or to be taken without a picture."""
 
 
 class RemoteHost:
     """One person's environment in a process of `workers`; an `EnvironmentHost`.
 
-    When the process is lost to another seat's environment, the episode is played again in a new one, up to
-    where it was. When it is lost to this one, WorldFault says how.
+    When another seat's environment ends the process, the episode is replayed in a new one. When this one ends
+    it, EnvironmentCrash says how.
     """
 
     def __init__(self, task: Task, workers: WorkerPool, pictures: bool = True) -> None:
@@ -40,37 +48,37 @@ class RemoteHost:
 
     async def begin(self, record: EpisodeRecord) -> EpisodeStart:
         self._record = None
-        begun = await self._ask("begin", self._place, self.task, self._pictures, record)
-        return self._underway(begun)
+        start = await self._ask("begin", self._place, self.task, self._pictures, record)
+        return self._record_start(start)
 
     async def restore(
-        self, record: EpisodeRecord, steps: Sequence[StepRecord], told: Progress = untold
+        self, record: EpisodeRecord, steps: Sequence[StepRecord], progress: Progress = no_progress
     ) -> EpisodeStart:
         self._record = None
-        begun = await self._anywhere(lambda worker, _: self._play_again(worker, record, list(steps), told))
-        return self._underway(begun)
+        start = await self._with_worker(lambda worker, _: self._replay(worker, record, list(steps), progress))
+        return self._record_start(start)
 
     async def act(
         self, row: np.ndarray, time_ms: int, controller: int, frame: int
     ) -> tuple[StepRecord, StepView]:
-        step, now = await self._ask("act", self._place, row, time_ms, controller, frame)
+        step, view = await self._ask("act", self._place, row, time_ms, controller, frame)
         self._steps.append(step)
-        return step, now
+        return step, view
 
     async def skip(self, steps: Sequence[StepRecord]) -> list[StepRecord]:
-        taken: list[StepRecord] = await self._ask("skip", self._place, steps[:_SLICE])
-        self._steps += taken
-        return taken
+        new_steps: list[StepRecord] = await self._ask("skip", self._place, steps[:_SLICE])
+        self._steps += new_steps
+        return new_steps
 
-    async def read(self, gesture: HumanInput | None) -> InputResult:
-        return await self._ask("read", self._place, gesture)
+    async def read(self, human_input: HumanInput | None) -> InputResult:
+        return await self._ask("read", self._place, human_input)
 
     async def draw(self) -> Picture | None:
         return await self._ask("draw", self._place)
 
     async def finish(self, record: EpisodeRecord, missed: int) -> FinishedEpisode:
-        seconds = self._workers.first_seconds  # it stacks observations and reads versions
-        trajectory = await self._anywhere(
+        seconds = self._workers.first_seconds  # this call stacks observations and reads versions
+        trajectory = await self._with_worker(
             lambda worker, _: worker.ask("finish", self._place, record, missed, seconds=seconds)
         )
         worker, self._record = self._worker, None
@@ -91,18 +99,18 @@ class RemoteHost:
 
     async def close(self) -> None:
         self._record = None
-        self._move_out()
+        self._leave_worker()
 
     async def _ask(self, verb: str, *arguments: Any) -> Any:
-        """Ask the world's process; another one when that is lost before it has begun with this."""
-        return await self._anywhere(lambda worker, seconds: worker.ask(verb, *arguments, seconds=seconds))
+        """Send a request to the environment's process; to another one if it was lost before it began."""
+        return await self._with_worker(lambda worker, seconds: worker.ask(verb, *arguments, seconds=seconds))
 
-    async def _anywhere(self, work: Callable[[Worker, float], Awaitable[Any]]) -> Any:
-        """Have something done by the world's process, in `seconds`; by another one when that is lost."""
+    async def _with_worker(self, work: Callable[[Worker, float], Awaitable[Any]]) -> Any:
+        """Run `work` with the environment's process and a time limit; if it is lost, with another one."""
         while True:
             fresh = self._worker is None or self._worker.lost or self._worker.blocked
             try:
-                worker = await self._settle() if fresh else self._worker
+                worker = await self._move_to_worker() if fresh else self._worker
                 assert worker is not None
                 seconds = self._workers.first_seconds if fresh else self._workers.seconds
                 return await work(worker, seconds)
@@ -113,41 +121,41 @@ class RemoteHost:
                     self._workers.suspect(self.task.id)
                 raise
 
-    async def _settle(self) -> Worker:
-        """Find another process, and play the episode again there."""
-        self._move_out()
+    async def _move_to_worker(self) -> Worker:
+        """Find another process, and replay the episode there."""
+        self._leave_worker()
         worker = self._worker = await self._workers.place(self.task.id)
         worker.places.add(self._place)
         if self._record is not None:
-            begun = await self._play_again(worker, self._record, self._steps, untold)
-            if begun.torn:
+            start = await self._replay(worker, self._record, self._steps, no_progress)
+            if start.torn:
                 raise EnvironmentCrash("it could not be played again up to where it was")
         return worker
 
-    async def _play_again(
-        self, worker: Worker, record: EpisodeRecord, steps: Sequence[StepRecord], told: Progress
+    async def _replay(
+        self, worker: Worker, record: EpisodeRecord, steps: Sequence[StepRecord], progress: Progress
     ) -> EpisodeStart:
-        """Play an episode again in a process, slice by slice, so that others there have their turns."""
+        """Replay an episode in a process, in slices, so that its other environments get their turns."""
         seconds = self._workers.first_seconds
         await worker.ask("rewind", self._place, self.task, self._pictures, record, seconds=seconds)
-        sound, is_whole = 0, True
-        while is_whole and sound < len(steps):
-            told(sound, len(steps))
-            portion = steps[sound : sound + _SLICE]
-            taken, is_whole = await worker.ask("replay", self._place, portion, seconds=seconds)
-            sound += taken
+        replayed_count, is_whole = 0, True
+        while is_whole and replayed_count < len(steps):
+            progress(replayed_count, len(steps))
+            portion = steps[replayed_count : replayed_count + _SLICE]
+            count, is_whole = await worker.ask("replay", self._place, portion, seconds=seconds)
+            replayed_count += count
         if not is_whole:  # the environment may be one step too far
-            whole = await self._play_again(worker, record, steps[:sound], told)
-            return replace(whole, torn=len(steps) - len(whole.steps))
-        begun: EpisodeStart = await worker.ask("restored", self._place, seconds=seconds)
-        return begun
+            start = await self._replay(worker, record, steps[:replayed_count], progress)
+            return replace(start, torn=len(steps) - len(start.steps))
+        restored: EpisodeStart = await worker.ask("restored", self._place, seconds=seconds)
+        return restored
 
-    def _move_out(self) -> None:
+    def _leave_worker(self) -> None:
         worker, self._worker = self._worker, None
         if worker is not None:
             worker.places.discard(self._place)
             worker.tell("leave", self._place, seconds=self._workers.seconds)
 
-    def _underway(self, begun: EpisodeStart) -> EpisodeStart:
-        self._record, self._steps = begun.record, list(begun.steps)
-        return begun
+    def _record_start(self, start: EpisodeStart) -> EpisodeStart:
+        self._record, self._steps = start.record, list(start.steps)
+        return start

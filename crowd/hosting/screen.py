@@ -1,4 +1,4 @@
-"""What a person sees of an environment: as data where a page can draw it, else encoded; and only changes."""
+"""Pictures of an environment: as data if a page can draw it, else encoded; sent only on change."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class FrameCache:
-    """Remembers the last picture of one environment. `encoder` may be shared by many of a task."""
+    """Caches the last picture of one environment. `encoder` may be shared by many hosts of a task."""
 
     def __init__(self, encoder: Encoder) -> None:
         self._encoder = encoder
@@ -25,7 +25,7 @@ class FrameCache:
         self._data = b""
 
     def draw(self, environment: TaskEnv, anew: bool = False) -> Picture | None:
-        """Return what the environment shows, or None if that was shown before and is not wanted `anew`."""
+        """Return the environment's picture; None if it is unchanged and not requested `anew`."""
         picture = drawn_as_data(environment)
         if picture is None:
             frame = environment.frame()
@@ -38,13 +38,13 @@ class FrameCache:
         return picture
 
     def atlas(self, environment: TaskEnv) -> tuple[str, int] | None:
-        """Name the atlas that the pictures are drawn from, with the side of a tile; None for no tiles."""
-        world = _grid_world(environment)
-        if world is None:
+        """Return the atlas of the tiles, with the side of a tile; None without tiles."""
+        grid = _grid_env(environment)
+        if grid is None:
             return None
-        from ...envs.grid.tile_atlas import atlas  # compiled code, which only grid worlds import
+        from ...envs.grid.tile_atlas import atlas  # compiled code, imported for grid tasks only
 
-        return atlas(world.tile)[0], world.tile
+        return atlas(grid.tile)[0], grid.tile
 
     def _encode(self, image: np.ndarray, anew: bool) -> Picture | None:
         if not anew and self._image is not None and np.array_equal(image, self._image):
@@ -54,20 +54,20 @@ class FrameCache:
 
 
 def drawn_as_data(environment: TaskEnv) -> Picture | None:
-    """Return an environment's picture as tiles or shapes, or None if only it can draw itself."""
-    world = _grid_world(environment)
-    if world is not None:
-        return tiles_of(world)
+    """Return an environment's picture as tiles or shapes; None if only it can draw itself."""
+    grid = _grid_env(environment)
+    if grid is not None:
+        return tiles_of(grid)
     scene = scene_of(environment.env)
     return None if scene is None else Picture(SHAPES, scene.width, scene.height, scene.draw())
 
 
-def _grid_world(environment: TaskEnv) -> GridEnv | None:
-    world = environment.env.unwrapped
-    return world if draws_tiles(world) else None  # type: ignore[return-value]
+def _grid_env(environment: TaskEnv) -> GridEnv | None:
+    bare = environment.env.unwrapped
+    return bare if draws_tiles(bare) else None  # type: ignore[return-value]
 
 
-def tiles_of(world: GridEnv) -> Picture:
-    """Return the picture of a grid world."""
-    data = world.tiles()
-    return Picture(TILES, data[1] * world.tile, data[2] * world.tile, data)
+def tiles_of(grid: GridEnv) -> Picture:
+    """Return the picture of a grid environment."""
+    data = grid.tiles()
+    return Picture(TILES, data[1] * grid.tile, data[2] * grid.tile, data)

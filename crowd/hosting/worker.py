@@ -1,4 +1,4 @@
-"""A process full of environments: does what the server asks, one thing after another, until hung up on."""
+"""A worker process with environments: executes the server's requests in order, until disconnected."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from ...foreign_code.trust import trust
 from ..storage.journal_records import EpisodeRecord, StepRecord
 from .frame_codec import Encoder, Picture
 from .host import EpisodePlayer, EpisodeStart, InputResult, StepView
-from .process_entropy import draw_apart, scatter
+from .process_entropy import reseed_generators, fragment_memory
 
 try:
     import resource
@@ -43,62 +43,62 @@ except ImportError:  # Windows
     resource = None  # type: ignore[assignment]
 
 SIZE = struct.Struct("<I")
-"""Before every message, its length."""
+"""The length prefix of every message."""
 
 _GRACE_SECONDS = 5.0
 _SLICE_SECONDS = 0.05
-"""How long an episode is played again before another environment of the process has its turn."""
+"""How long an episode is replayed before another environment of the process gets its turn."""
 
 
 def work(
-    line: socket.socket,
+    connection: socket.socket,
     specs: Sequence[EnvSpec],
     nice: bool,
     memory: int,
     trusted: Sequence[str] = (),
     chosen: Mapping[str, str] | None = None,
 ) -> None:
-    """Answer requests (number, seconds, verb, arguments) with (number, fine, result) until the line closes.
+    """Answer requests (number, seconds, verb, arguments) with (number, fine, result) until disconnected.
 
-    A request that takes longer than its seconds ends this process, even when nobody is left to see to it:
-    an alarm of the system does that, and no code of an environment need cooperate. One that wants more than
-    `memory` bytes for the process fails. `trusted` is what the server trusts, and `chosen` the drivers of
-    pictures that it found: a forkserver that was started before knows nothing of them.
+    A request that takes longer than its seconds ends this process, even without a parent: by an alarm of the
+    system, which needs no cooperation of an environment. A request that needs more than `memory` bytes for
+    the process fails. `trusted` is what the server trusts, and `chosen` the drivers of pictures that it
+    found: a forkserver that was started earlier has neither.
     """
-    leave_to_parent()  # which hangs up
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # by which Python ends what is left at its own end
+    leave_to_parent()  # the parent closes the connection
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # Python's way of ending child processes at its own end
     if nice and hasattr(os, "nice"):
         os.nice(10)
-    _first_to_go()
-    _no_more_than(memory)
+    _prefer_for_oom_killer()
+    _limit_memory(memory)
     trust(trusted)
     adopt(chosen or {})
     _register(specs)
-    draw_apart()
-    room = WorkerEnvironments()
+    reseed_generators()
+    environments = WorkerEnvironments()
     try:
-        for request in _requests(line):
-            number, seconds, verb, arguments = pickle.loads(request)
+        for request in _requests(connection):
+            request_id, seconds, verb, arguments = pickle.loads(request)
             with _alarm(seconds + _GRACE_SECONDS):
-                reply = (number, *_done(room, verb, arguments))
-            line.sendall(packed(reply))
+                reply = (request_id, *_execute(environments, verb, arguments))
+            connection.sendall(packed(reply))
     except OSError:
         pass  # the server is gone
     with _alarm(_GRACE_SECONDS):
-        room.close()
+        environments.close()
         close_shared()
 
 
 class WorkerEnvironments:
-    """The environments of one process by place, and the observations of what is not proven yet."""
+    """The environments of one process by place, and the observations of unproven episodes."""
 
     def __init__(self) -> None:
         self._players: dict[int, EpisodePlayer] = {}
         self._encoders: dict[str, Encoder] = {}
-        self._kept: dict[str, dict[str, np.ndarray]] = {}
+        self._observations: dict[str, dict[str, np.ndarray]] = {}
 
     def here(self) -> None:
-        """Answer: whoever made this process knows then that it has come up."""
+        """Answer a request: the process has started."""
 
     def begin(self, place: int, task: Task, pictures: bool, record: EpisodeRecord) -> EpisodeStart:
         return self._player(place, task, pictures).begin(record)
@@ -120,31 +120,31 @@ class WorkerEnvironments:
     def skip(self, place: int, steps: Sequence[StepRecord]) -> list[StepRecord]:
         return self._players[place].skip(steps, _SLICE_SECONDS)
 
-    def read(self, place: int, gesture: HumanInput | None) -> InputResult:
-        return self._players[place].read(gesture)
+    def read(self, place: int, human_input: HumanInput | None) -> InputResult:
+        return self._players[place].read(human_input)
 
     def draw(self, place: int) -> Picture | None:
         return self._players[place].draw()
 
     def finish(self, place: int, record: EpisodeRecord, missed: int) -> Trajectory:
-        trajectory, self._kept[record.episode] = self._players[place].finish(record, missed)
+        trajectory, self._observations[record.episode] = self._players[place].finish(record, missed)
         return trajectory
 
     def observations(self, episode: str) -> dict[str, np.ndarray]:
-        if episode not in self._kept:
+        if episode not in self._observations:
             raise TutelageError(f"expected the observations of episode {episode}, got none any more")
-        return self._kept[episode]
+        return self._observations[episode]
 
     def let_go(self, episode: str) -> None:
-        self._kept.pop(episode, None)
+        self._observations.pop(episode, None)
 
     def leave(self, place: int) -> None:
         if (player := self._players.pop(place, None)) is not None:
             player.close()
 
     def prove(self, trajectory: Trajectory, task: Task) -> bool:
-        """Say whether a fresh environment gives the same, bit for bit."""
-        scatter()
+        """Say whether a fresh environment reproduces the episode bit for bit."""
+        fragment_memory()
         environment = TaskEnv(task)
         with contextlib.closing(environment):
             return is_same(trajectory, replay(trajectory, environment))
@@ -157,18 +157,18 @@ class WorkerEnvironments:
     def _player(self, place: int, task: Task, pictures: bool) -> EpisodePlayer:
         if place not in self._players:
             encoder = self._encoders.setdefault(task.id, Encoder()) if pictures else None
-            self._players[place] = EpisodePlayer(task, encoder, seen=False)
+            self._players[place] = EpisodePlayer(task, encoder, with_observations=False)
         return self._players[place]
 
 
-def _first_to_go() -> None:
-    """When memory runs out, Linux shall end an environment that eats it, and not the server."""
+def _prefer_for_oom_killer() -> None:
+    """Make Linux end this process before the server when memory runs out."""
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("500")
 
 
-def _no_more_than(memory: int) -> None:
-    """Refuse whatever asks for more memory than that: an error in the episode that does."""
+def _limit_memory(memory: int) -> None:
+    """Limit this process's memory: an allocation beyond it is an error in its episode."""
     if resource is not None:
         soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
         if soft == resource.RLIM_INFINITY or memory < soft:
@@ -176,13 +176,13 @@ def _no_more_than(memory: int) -> None:
 
 
 def packed(message: Any) -> bytes:
-    """Pack a message between the server and a process of its own."""
+    """Encode a message between the server and a worker."""
     data = pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
     return SIZE.pack(len(data)) + data
 
 
 def portable(env_id: str) -> EnvSpec | None:
-    """Describe a registered environment so that another process can register it; None if it can't be."""
+    """Describe a registered environment for another process; None if that is impossible."""
     spec = gymnasium.registry.get(env_id)
     if spec is None:
         return None
@@ -192,26 +192,26 @@ def portable(env_id: str) -> EnvSpec | None:
     return replace(spec, entry_point=entry, vector_entry_point=None)
 
 
-def _done(room: WorkerEnvironments, verb: str, arguments: tuple[Any, ...]) -> tuple[bool, Any]:
+def _execute(environments: WorkerEnvironments, verb: str, arguments: tuple[Any, ...]) -> tuple[bool, Any]:
     try:
-        return True, getattr(room, verb)(*arguments)
+        return True, getattr(environments, verb)(*arguments)
     except TutelageError as error:
         return False, (True, str(error))
     except Exception as error:  # an environment may raise anything
         return False, (False, f"{type(error).__name__}: {error}")
 
 
-def _requests(line: socket.socket) -> Iterator[bytes]:
-    with line.makefile("rb") as reading:
-        while len(head := reading.read(SIZE.size)) == SIZE.size:
+def _requests(connection: socket.socket) -> Iterator[bytes]:
+    with connection.makefile("rb") as stream:
+        while len(head := stream.read(SIZE.size)) == SIZE.size:
             (size,) = SIZE.unpack(head)
-            if len(body := reading.read(size)) < size:
+            if len(body := stream.read(size)) < size:
                 return
             yield body
 
 
 def _register(specs: Sequence[EnvSpec]) -> None:
-    """Register what the server's own program had registered, and no package does."""
+    """Register environments that the server's own program has registered, and no package does."""
     registered = registry() if "minigrid" in sys.modules else gymnasium.registry
     for spec in specs:
         if spec.id not in registered:
@@ -220,7 +220,7 @@ def _register(specs: Sequence[EnvSpec]) -> None:
 
 @contextlib.contextmanager
 def _alarm(seconds: float) -> Iterator[None]:
-    """Have the system end this process after so long; where it has no such alarm, the server's must do."""
+    """Have the system end this process after some seconds; without alarms, the server's limit applies."""
     if not hasattr(signal, "setitimer"):
         yield
         return
@@ -233,7 +233,7 @@ def _alarm(seconds: float) -> Iterator[None]:
 
 
 def preloaded() -> list[str]:
-    """Name the modules that all workers share, since they are imported before the first is made."""
+    """Name the modules that all workers share: they are imported before the first worker is made."""
     names = ["__main__", __name__]
     if importlib.util.find_spec("minigrid") and "minigrid" in sys.modules:
         names.append("minigrid.envs.babyai.core.roomgrid_level")

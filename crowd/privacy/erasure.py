@@ -1,4 +1,4 @@
-"""A person leaves the database for good: their rows, what deleted rows leave behind, and the proof."""
+"""Permanent removal of a person from the database, remains in free space included, and a search as proof."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ _DAY = 24 * 3600.0
 
 @dataclass(frozen=True)
 class PersonIdentifiers:
-    """What a database knows of a person: their seats, and the external ids that are theirs alone.
+    """The identifiers of a person in a database: their seats, and the external ids that only they have.
 
-    Ids that others have too (a study's), and those too short to be told from chance (`vague`), are left out.
+    Ids shared with others (such as a study's) and ids too short to be distinctive (`vague`) are left out.
     """
 
     person: str
@@ -38,93 +38,95 @@ class PersonIdentifiers:
 
     @property
     def words(self) -> tuple[str, ...]:
-        """Return what must stand nowhere any more."""
+        """Return the identifiers that must not remain anywhere."""
         return (self.person, *self.seats, *self.ids)
 
     @property
     def is_here(self) -> bool:
-        """Say whether the database had anything of them at all."""
+        """Say whether the database had anything of the person."""
         return bool(self.seats or self.ids or self.vague)
 
 
-def look_up(rows: StudyDatabase, person: str) -> PersonIdentifiers:
-    """Find out what there is of a person, for `erase` and for looking afterwards."""
-    seats = {row["seat"] for row in rows.rows(sql.select(SEATS.c.seat).where(SEATS.c.demonstrator == person))}
+def look_up(database: StudyDatabase, person: str) -> PersonIdentifiers:
+    """Collect the identifiers of a person, for `erase` and for the search afterwards."""
+    seats = {
+        row["seat"] for row in database.rows(sql.select(SEATS.c.seat).where(SEATS.c.demonstrator == person))
+    }
     seats |= {
         row["seat"]
-        for row in rows.rows(
+        for row in database.rows(
             sql.select(study_tables.people.c.seat).where(study_tables.people.c.person == person)
         )
     }
     seats |= {
         row["seat"]
-        for row in rows.rows(sql.select(_EPISODES.c.seat).where(_EPISODES.c.demonstrator == person))
+        for row in database.rows(sql.select(_EPISODES.c.seat).where(_EPISODES.c.demonstrator == person))
     }
-    mine: set[str] = set()
-    others: set[str] = set()
-    for name, ids in rows.ids():
-        (mine if name == person else others).update(ids)
-    own = mine - others
+    person_ids: set[str] = set()
+    other_ids: set[str] = set()
+    for name, ids in database.ids():
+        (person_ids if name == person else other_ids).update(ids)
+    unique_ids = person_ids - other_ids
     return PersonIdentifiers(
         person,
         tuple(sorted(seats)),
-        tuple(sorted(one for one in own if len(one) >= _SHORTEST)),
-        tuple(sorted(one for one in own if len(one) < _SHORTEST)),
+        tuple(sorted(external_id for external_id in unique_ids if len(external_id) >= _SHORTEST)),
+        tuple(sorted(external_id for external_id in unique_ids if len(external_id) < _SHORTEST)),
     )
 
 
-def people_with(rows: StudyDatabase, value: str) -> list[str]:
-    """List the pseudonyms of those who have an external id of this value."""
-    return [name for name, ids in rows.ids() if value in ids]
+def people_with(database: StudyDatabase, value: str) -> list[str]:
+    """List the pseudonyms of people with an external id of this value."""
+    return [name for name, ids in database.ids() if value in ids]
 
 
-def unseat(rows: StudyDatabase, seats: Sequence[str]) -> None:
-    """Take a person's seats from the servers that have them; returns when those write nothing more there."""
+def unseat(database: StudyDatabase, seats: Sequence[str]) -> None:
+    """Take a person's seats from their servers; returns once those servers write to them no more."""
     leases, epoch = study_tables.leases, study_tables.leases.c.epoch
-    with writing(rows.engine) as connection:
-        held = leases.c.seat.in_(seats)
-        query = sql.select(leases.c.server).where(held).with_for_update()
-        owners = sorted({one for one in connection.execute(query).scalars() if one})
+    with writing(database.engine) as connection:
+        is_held = leases.c.seat.in_(seats)
+        query = sql.select(leases.c.server).where(is_held).with_for_update()
+        owners = sorted({server for server in connection.execute(query).scalars() if server})
         if not owners:
             return
-        for one in owners:
-            mine = writers.c.writer == one
-            connection.execute(writers.update().where(mine).values(taken=writers.c.taken + 1))
-        connection.execute(leases.update().where(held).values(server="", page="", epoch=epoch + 1))
-        before = _commits(connection, owners)
+        for server in owners:
+            is_owner = writers.c.writer == server
+            connection.execute(writers.update().where(is_owner).values(taken=writers.c.taken + 1))
+        connection.execute(leases.update().where(is_held).values(server="", page="", epoch=epoch + 1))
+        commits_before = _read_commits(connection, owners)
     until = time.monotonic() + DEAD_AFTER_SECONDS
     while time.monotonic() < until:
-        with rows.engine.connect() as connection:
-            now = _commits(connection, owners)
-        if all(now.get(one) != before.get(one) for one in owners):
+        with database.engine.connect() as connection:
+            commits_now = _read_commits(connection, owners)
+        if all(commits_now.get(server) != commits_before.get(server) for server in owners):
             return
         time.sleep(BEAT_SECONDS / 10)
 
 
-def erase(rows: StudyDatabase, known: PersonIdentifiers) -> dict[str, int]:
-    """Delete everything of a person in one transaction; returns how many rows of which table went.
+def erase(database: StudyDatabase, identifiers: PersonIdentifiers) -> dict[str, int]:
+    """Delete everything of a person in one transaction; returns the number of deleted rows per table.
 
-    Of their consent one bare line stays: that somebody of the study withdrew, and on which day. Seeds they
+    One anonymous consent row remains: that a participant of the study withdrew, and on which day. Seeds they
     held or had played are free again.
     """
-    person, seats = known.person, list(known.seats)
-    theirs = sql.select(_EPISODES.c.episode).where(_EPISODES.c.demonstrator == person)
-    gone: dict[str, int] = {}
-    with rows.write() as connection:
-        if is_sqlite(rows.engine):
+    person, seats = identifiers.person, list(identifiers.seats)
+    episode_ids = sql.select(_EPISODES.c.episode).where(_EPISODES.c.demonstrator == person)
+    deleted: dict[str, int] = {}
+    with database.write() as connection:
+        if is_sqlite(database.engine):
             connection.exec_driver_sql("PRAGMA secure_delete=ON")
         studies = sql.union(
             sql.select(study_tables.people.c.study).where(study_tables.people.c.person == person),
             sql.select(study_tables.consents.c.study).where(study_tables.consents.c.person == person),
         )
-        bare = [
+        anonymous_rows = [
             {"person": "", "study": study, "consent": "", "language": "", "decision": "withdrawn"}
             | {"at": time.time() // _DAY * _DAY}
             for study in connection.execute(studies).scalars()
         ]
-        for table, which in (
-            (_STEPS, _STEPS.c.episode.in_(theirs)),
-            (study_tables.keepers, study_tables.keepers.c.episode.in_(theirs)),
+        for table, condition in (
+            (_STEPS, _STEPS.c.episode.in_(episode_ids)),
+            (study_tables.keepers, study_tables.keepers.c.episode.in_(episode_ids)),
             (study_tables.conduct, study_tables.conduct.c.person == person),
             *((table, table.c.person == person) for table in RECORDS),
             (_EPISODES, _EPISODES.c.demonstrator == person),
@@ -139,21 +141,21 @@ def erase(rows: StudyDatabase, known: PersonIdentifiers) -> dict[str, int]:
             (study_tables.identities, study_tables.identities.c.person == person),
             (study_tables.people, study_tables.people.c.person == person),
         ):
-            gone[table.name] = (
-                gone.get(table.name, 0) + connection.execute(table.delete().where(which)).rowcount
+            deleted[table.name] = (
+                deleted.get(table.name, 0) + connection.execute(table.delete().where(condition)).rowcount
             )
-        # steps that a server wrote which had not noticed yet that the seat is gone
+        # steps written by a server that had not noticed the loss of the seat
         stray = _STEPS.c.episode.not_in(sql.select(_EPISODES.c.episode))
-        gone["steps"] += connection.execute(_STEPS.delete().where(stray)).rowcount
-        if bare:
-            connection.execute(study_tables.consents.insert(), bare)
-    return {name: count for name, count in gone.items() if count}
+        deleted["steps"] += connection.execute(_STEPS.delete().where(stray)).rowcount
+        if anonymous_rows:
+            connection.execute(study_tables.consents.insert(), anonymous_rows)
+    return {name: count for name, count in deleted.items() if count}
 
 
 def scrub(engine: sql.Engine) -> None:
-    """Rewrite the database's files, so that nothing of what was deleted is left in free space.
+    """Rewrite the database's files, so that no deleted data is left in free space.
 
-    SQLite: nobody else may have the file open. PostgreSQL: every table is locked while it is rewritten.
+    SQLite: no other process may have the file open. PostgreSQL: each table is locked while it is rewritten.
     """
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         if is_sqlite(engine):
@@ -162,41 +164,42 @@ def scrub(engine: sql.Engine) -> None:
         else:
             for name in sql.inspect(engine).get_table_names():
                 connection.exec_driver_sql(f'VACUUM (FULL, ANALYZE) "{name}"')
-            connection.exec_driver_sql("VACUUM FULL pg_statistic")  # the commonest values of each column
+            connection.exec_driver_sql(
+                "VACUUM FULL pg_statistic"
+            )  # contains the most common values of each column
 
 
-def standing(engine: sql.Engine, words: Iterable[str]) -> tuple[list[str], int]:
-    """Look for words in every column of every table, ours or not; returns where they stand, and how many rows
-    were looked at."""
-    found: list[str] = []
-    looked = 0
+def find_words(engine: sql.Engine, words: Iterable[str]) -> tuple[list[str], int]:
+    """Search every column of every table, ours or not, for words; returns the places and the row count."""
+    places: list[str] = []
+    searched = 0
     with engine.connect() as connection:
         for table in sql.inspect(engine).get_table_names():
-            looked += connection.exec_driver_sql(f'SELECT count(*) FROM "{table}"').scalar_one()
+            searched += connection.exec_driver_sql(f'SELECT count(*) FROM "{table}"').scalar_one()
             for column in sql.inspect(engine).get_columns(table):
-                count = _count(connection, table, column, words)
+                count = _count_matches(connection, table, column, words)
                 if count:
-                    found.append(f"{counted(count, 'row')} of the table {table}, in {column['name']}")
+                    places.append(f"{counted(count, 'row')} of the table {table}, in {column['name']}")
         if not is_sqlite(engine):
             for word in needles(words):
                 query = "SELECT count(*) FROM pg_stats WHERE strpos(pg_stats::text, :word) > 0"
                 if connection.execute(sql.text(query), {"word": word.decode()}).scalar():
-                    found.append("PostgreSQL's statistics")
-    return sorted(set(found)), looked
+                    places.append("PostgreSQL's statistics")
+    return sorted(set(places)), searched
 
 
-def _count(connection: sql.Connection, table: str, column: Any, words: Iterable[str]) -> int:
+def _count_matches(connection: sql.Connection, table: str, column: Any, words: Iterable[str]) -> int:
     name = f'"{column["name"]}"'
     if connection.dialect.name == "sqlite":
-        test = f"instr(CAST({name} AS BLOB), :word) > 0"
+        condition = f"instr(CAST({name} AS BLOB), :word) > 0"
     elif isinstance(column["type"], sql.LargeBinary):
-        test = f"position(:word IN {name}) > 0"
+        condition = f"position(:word IN {name}) > 0"
     else:
-        test = f"position(:word IN convert_to({name}::text, 'UTF8')) > 0"
-    query = sql.text(f'SELECT count(*) FROM "{table}" WHERE {test}')
+        condition = f"position(:word IN convert_to({name}::text, 'UTF8')) > 0"
+    query = sql.text(f'SELECT count(*) FROM "{table}" WHERE {condition}')
     return sum(int(connection.execute(query, {"word": word}).scalar_one()) for word in needles(words))
 
 
-def _commits(connection: sql.Connection, names: Sequence[str]) -> dict[str, int]:
+def _read_commits(connection: sql.Connection, names: Sequence[str]) -> dict[str, int]:
     query = sql.select(writers.c.writer, writers.c.commits).where(writers.c.writer.in_(names))
     return {row.writer: row.commits for row in connection.execute(query)}

@@ -1,7 +1,7 @@
-"""How people come to a study: by an open link, by a link for one person each, or sent by a panel.
+"""Admission: people come by an open link, by a personal link, or from a panel.
 
-`Recruiting.read` tells from the address alone who is coming; `admit` checks what can be checked and gives
-the person's pseudonym; `identify` keeps their external ids, in the one table that holds any.
+`Recruiting.read` tells from the address alone who is coming; `admit` verifies the arrival and returns the
+person's pseudonym; `identify` stores their external ids, in the one table that has any.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from ..storage.study_tables import OUTCOMES, StudyDatabase, identities, links
 from .panels import LINK, AdmissionRefusal, Arrival, Panel, ProlificPanel, Proof
 
 _LONGEST = 256
-_LETTERS = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"  # none is taken for another
+_LETTERS = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"  # without characters that look alike
 
 
 class Signer(Protocol):
-    """What recruiting needs of a deployment's secret."""
+    """The part of a deployment's secret that recruiting needs."""
 
     def sign(self, text: str, purpose: str) -> str: ...
     def unsign(self, signed: str, purpose: str) -> str | None: ...
@@ -36,9 +36,9 @@ class Signer(Protocol):
 class Recruiting(BaseModel):
     """The `recruiting` section of a study file.
 
-    `links` are open (anybody who knows the address), one-time (`make_links`) or none; by default open, and
-    none as soon as a panel sends people. `codes` are completion codes by outcome; people without one
-    draw their own, except on Prolific, which would not know it.
+    `links` are open (for everyone who knows the address), one-time (`make_links`) or none; the default is
+    open, and none if a panel sends people. `codes` are completion codes by outcome; people without one draw
+    their own, except on Prolific, which would not know it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -49,10 +49,10 @@ class Recruiting(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _panels_close_the_door(cls, given: Any) -> Any:
-        if isinstance(given, Mapping) and (given.get("panel") or given.get("prolific")):
-            return {"links": "none", **given}
-        return given
+    def _panels_close_the_door(cls, section: Any) -> Any:
+        if isinstance(section, Mapping) and (section.get("panel") or section.get("prolific")):
+            return {"links": "none", **section}
+        return section
 
     @field_validator("codes")
     @classmethod
@@ -82,34 +82,34 @@ class Recruiting(BaseModel):
     def read(self, parameters: Iterable[tuple[str, str]] | Mapping[str, str], now: float) -> Arrival:
         """Tell from an address's parameters who is coming, at `now` (seconds since 1970).
 
-        Takes Starlette's `query_params`, pairs, or a dictionary; parameters of nobody's are passed over.
-        Raises Refusal.
+        Takes Starlette's `query_params`, pairs, or a dictionary; unknown parameters are ignored. Raises
+        AdmissionRefusal.
         """
-        given: dict[str, list[str]] = {}
+        values_by_name: dict[str, list[str]] = {}
         for name, value in _pairs(parameters):
-            given.setdefault(name, []).append(value)
+            values_by_name.setdefault(name, []).append(value)
         for panel in self.panels:
-            if any(name in given for name in panel.parameters):
-                return panel.read(given, now)
+            if any(name in values_by_name for name in panel.parameters):
+                return panel.read(values_by_name, now)
         if self.links == "open":
             return Arrival(LINK, now, secrets.token_hex(16))
         if self.links == "none":
             raise AdmissionRefusal(
                 "panel-needed", " or ".join(panel.title for panel in self.panels) or "elsewhere"
             )
-        if not given.get(LINK):
+        if not values_by_name.get(LINK):
             raise AdmissionRefusal("link-needed")
-        if len(given[LINK]) != 1 or not 0 < len(given[LINK][0]) <= _LONGEST:
+        if len(values_by_name[LINK]) != 1 or not 0 < len(values_by_name[LINK][0]) <= _LONGEST:
             raise AdmissionRefusal("link-unknown")
-        return Arrival(LINK, now, _hashed(given[LINK][0]), token=given[LINK][0], single=True)
+        return Arrival(LINK, now, _hash(values_by_name[LINK][0]), token=values_by_name[LINK][0], single=True)
 
     @property
     def panels(self) -> list[Panel]:
-        """Whoever sends people, Prolific first."""
+        """The panels that send people, Prolific first."""
         return [panel for panel in (self.prolific, self.panel) if panel]
 
     def code(self, outcome: str, source: str) -> str:
-        """Give the completion code of an outcome for somebody from a source; "" where none would be known."""
+        """Return the completion code of an outcome for a person from a source; "" if none would be known."""
         if outcome in self.codes:
             return self.codes[outcome]
         if self.prolific and source == self.prolific.name:
@@ -117,82 +117,84 @@ class Recruiting(BaseModel):
         return "".join(secrets.choice(_LETTERS) for _ in range(10))
 
     def where_back(self, source: str, ids: Mapping[str, str], code: str) -> str:
-        """Give the address that somebody from a source returns to at the end; "" where there is none."""
-        found = next((panel for panel in self.panels if panel.name == source), None)
-        return found.where_back(ids, code) if found and code else ""
+        """Return the address that a person from a source returns to at the end; "" if there is none."""
+        sender = next((panel for panel in self.panels if panel.name == source), None)
+        return sender.where_back(ids, code) if sender and code else ""
 
 
-def make_links(ledger: StudyDatabase, secret: Signer, study: str, count: int) -> list[str]:
-    """Make links for one person each: the values of the parameter `link` of `/join`. Kept are only hashes."""
-    made = [secret.sign(secrets.token_urlsafe(12), LINK) for _ in range(count)]
-    if made:
-        with ledger.write() as connection:
+def make_links(database: StudyDatabase, secret: Signer, study: str, count: int) -> list[str]:
+    """Make personal links: values of the parameter `link` of `/join`. Only their hashes are stored."""
+    tokens = [secret.sign(secrets.token_urlsafe(12), LINK) for _ in range(count)]
+    if tokens:
+        with database.write() as connection:
             connection.execute(
-                links.insert(), [{"link": _hashed(one), "study": study, "person": ""} for one in made]
+                links.insert(), [{"link": _hash(token), "study": study, "person": ""} for token in tokens]
             )
-    return made
+    return tokens
 
 
 def admit(
     arrival: Arrival,
-    ledger: StudyDatabase,
+    database: StudyDatabase,
     secret: Signer,
     study: str,
     proof: Proof | None = None,
-    known: str = "",
+    known_person: str = "",
 ) -> str:
-    """Check an arrival and give the person's pseudonym: the same one whenever the same person comes.
+    """Verify an arrival and return the person's pseudonym, which is the same on every visit.
 
-    `known` is the person whom the browser's own signed seat names, if any: they need no second proof. Which
-    browser may speak for the person is `browsers.enter`'s to say. Blocks for the disk, and for the network
-    where a proof needs it. Raises Refusal.
+    `known_person` is the person that the browser's signed seat names, if any: they need no second proof.
+    `browsers.enter` decides which browser may act for the person. Blocks for the disk, and for the network
+    where a proof needs it. Raises AdmissionRefusal.
     """
     person = secret.pseudonym(arrival.source, arrival.key)
-    if arrival.needs_proof and not (known == person and _came_before(ledger, person, arrival)):
+    if arrival.needs_proof and not (known_person == person and _came_before(database, person, arrival)):
         if proof is None:
             raise TutelageError(f"expected a way to check people from {arrival.source}, got none")
         proof(arrival)
     if arrival.single:
-        check_link(arrival, ledger, secret, study)
-        with ledger.write() as connection:
-            this = (links.c.link == arrival.key) & (links.c.study == study)
-            connection.execute(links.update().where(this).values(person=person))
+        check_link(arrival, database, secret, study)
+        with database.write() as connection:
+            is_link = (links.c.link == arrival.key) & (links.c.study == study)
+            connection.execute(links.update().where(is_link).values(person=person))
     return person
 
 
-def check_link(arrival: Arrival, ledger: StudyDatabase, secret: Signer, study: str) -> None:
-    """Raise Refusal unless an arrival's link was made here for this study; nothing is changed. Blocks."""
+def check_link(arrival: Arrival, database: StudyDatabase, secret: Signer, study: str) -> None:
+    """Raise AdmissionRefusal unless an arrival's link was made here for this study; read-only. Blocks."""
     if not arrival.single:
         return
-    this = (links.c.link == arrival.key) & (links.c.study == study)
-    if secret.unsign(arrival.token, LINK) is None or not ledger.rows(sql.select(links.c.link).where(this)):
+    is_link = (links.c.link == arrival.key) & (links.c.study == study)
+    if secret.unsign(arrival.token, LINK) is None or not database.rows(
+        sql.select(links.c.link).where(is_link)
+    ):
         raise AdmissionRefusal("link-unknown")
 
 
-def identify(ledger: StudyDatabase, person: str, arrival: Arrival) -> None:
-    """Write down the external ids, by role, that a person came with last."""
+def identify(database: StudyDatabase, person: str, arrival: Arrival) -> None:
+    """Store the external ids, by role, of a person's latest arrival."""
     row = {"person": person, "source": arrival.source, "ids": dict(arrival.ids)}
     if not arrival.ids:
         return
-    with contextlib.suppress(sql.exc.IntegrityError), ledger.write() as connection:
+    with contextlib.suppress(sql.exc.IntegrityError), database.write() as connection:
         connection.execute(identities.insert(), row)
         return
-    with ledger.write() as connection:
+    with database.write() as connection:
         connection.execute(identities.update().where(identities.c.person == person).values(**row))
 
 
-def _came_before(ledger: StudyDatabase, person: str, arrival: Arrival) -> bool:
-    """Whether somebody with the very same ids was let in before."""
-    found = ledger.rows(sql.select(identities.c.ids).where(identities.c.person == person))
-    return [dict(arrival.ids)] == [row["ids"] for row in found]
+def _came_before(database: StudyDatabase, person: str, arrival: Arrival) -> bool:
+    """Say whether this person was admitted before with the same ids."""
+    rows = database.rows(sql.select(identities.c.ids).where(identities.c.person == person))
+    return [dict(arrival.ids)] == [row["ids"] for row in rows]
 
 
 def _pairs(parameters: Iterable[tuple[str, str]] | Mapping[str, str]) -> Iterable[tuple[str, str]]:
-    """Give every pair, also of names that come twice, which a mapping hides."""
+    """Return every pair, including repeated names, which a mapping hides."""
     if isinstance(parameters, QueryParams):
         return parameters.multi_items()
     return parameters.items() if isinstance(parameters, Mapping) else parameters
 
 
-def _hashed(text: str) -> str:
+def _hash(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()

@@ -1,7 +1,7 @@
-"""The pay that a participant has agreed to: noted with their consent, and what they are paid by from then on.
+"""The pay that a participant agreed to: recorded with their consent, and the basis of their payments.
 
-Covers base, bonus and currency, and the number of episodes that bounds the bonus. Does not cover a
-participant who agreed before such notes were made: the study's present pay is theirs.
+Covers base, bonus and currency, and the number of episodes that bounds the bonus. Does not cover participants
+who agreed before this was recorded: they have the study's present pay.
 """
 
 from __future__ import annotations
@@ -16,26 +16,26 @@ from ..studies.study_schema import Pay
 
 @dataclass(frozen=True)
 class AgreedPay:
-    """What was offered with the consent: the pay, None without one, and the episodes of a participant."""
+    """The offer at consent: the pay, None without one, and the episodes per participant."""
 
     pay: Pay | None
     episodes: int
 
 
 def note_of(study: Study) -> dict[str, Any]:
-    """Return what is noted with a consent, as plain data that `agreed_pay` reads; texts are left out."""
+    """Return the record of a consent's offer, as plain data that `agreed_pay` reads, without texts."""
     pay = study.pay and study.pay.model_dump(mode="json", exclude={"text"}, exclude_none=True)
     return {"pay": pay, "episodes": study.episodes}
 
 
 def agreed_pay(progress: Mapping[str, Any], study: Study) -> AgreedPay:
-    """Return the pay that a participant has agreed to; the study's own before they have."""
+    """Return the pay that a participant agreed to; before consent, the study's own."""
     note = progress.get("agreed")
     if note is None:
         return AgreedPay(study.pay, study.episodes)
     pay = None if note["pay"] is None else dict(note["pay"])
     if pay is not None and (bonus := pay.get("bonus")) is not None:
-        # keys of JSON are text
+        # JSON keys are text
         amounts = {int(number): value for number, value in bonus.get("amounts", {}).items()}
         pay["bonus"] = {**bonus, "amounts": amounts}
     return AgreedPay(None if pay is None else Pay.model_validate(pay), int(note["episodes"]))

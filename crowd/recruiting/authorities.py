@@ -1,4 +1,4 @@
-"""Who signs the certificates of panels: read once a process, since it takes as long as a call."""
+"""Certificate authorities for requests to panels, loaded once per process: loading is as slow as a call."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ import httpx
 
 @lru_cache(maxsize=1)
 def authorities() -> ssl.SSLContext:
-    """Return what checks a server's certificate, as httpx does by default."""
+    """Return the TLS context that verifies servers, as httpx builds it by default."""
     return httpx.create_ssl_context()

@@ -1,8 +1,8 @@
-"""The bonus of a study: a rule that is printed beforehand, and that each participant can compute.
+"""The bonus of a study: a rule that is published beforehand, and that each participant can compute.
 
-A bonus is a function of the participant's own episodes that count, in whatever order they came: no other
-person's, no practice, no estimate. It never falls when an episode is added, never exceeds the stated maximum,
-and is a whole number of the currency's minor units.
+A bonus is a function of the participant's own episodes that count, in any order: it uses no other person's,
+no practice, no estimate. It never falls when an episode is added, never exceeds the stated maximum, and is a
+whole number of the currency's minor units.
 """
 
 from __future__ import annotations
@@ -29,24 +29,24 @@ _FORMS = {
     "threshold": (("amounts",), ()),
     "score": (("each", "at_most"), ()),
 }
-"""What each rule needs, and what it may have."""
-_FINEST = 6  # decimals of an amount for each point
+"""The required and the optional fields of each rule."""
+_FINEST = 6  # decimals of the amount per point
 
 
 @dataclass(frozen=True)
 class ScoredEpisode:
-    """What a bonus knows of an episode: whether it was solved, and its points in hundredths."""
+    """The bonus's view of an episode: whether it was solved, and its points in hundredths."""
 
     success: bool
     points: int = 0
 
 
 class Bonus(BaseModel):
-    """A rule for the bonus.
+    """A bonus rule.
 
-    `by: solved` pays `each` for every solved task, `at_most` in all. `by: threshold` pays the amount of the
-    highest line of `amounts` (solved tasks → amount) that is reached. `by: score` pays `each` for each point,
-    `at_most` in all; a task's points are its return to two decimals, and none where that is below zero.
+    `by: solved` pays `each` per solved task, `at_most` in all. `by: threshold` pays the amount of the highest
+    line of `amounts` (solved tasks → amount) that is reached. `by: score` pays `each` per point, `at_most` in
+    all; a task's points are its return to two decimals, or zero if it is negative.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -57,53 +57,53 @@ class Bonus(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _is_a_rule(cls, given: Any) -> Any:
-        if not isinstance(given, Mapping):
+    def _is_a_rule(cls, value: Any) -> Any:
+        if not isinstance(value, Mapping):
             raise ValueError(
                 "expected a rule that participants can compute, such as {by: solved, each: 0.05}, "
                 "{by: threshold, amounts: {8: 0.50}} or {by: score, each: 0.01, at_most: 1.00}, "
-                f"got {brief(given)}"
+                f"got {brief(value)}"
             )
-        return given
+        return value
 
     @field_validator("amounts")
     @classmethod
     def _amounts_rise(cls, amounts: dict[int, Decimal]) -> dict[int, Decimal]:
-        rising = dict(sorted(amounts.items()))
-        values = list(rising.values())
-        if any(later <= before for before, later in itertools.pairwise(values)):
-            listed = ", ".join(f"{number}: {value:f}" for number, value in rising.items())
+        ordered = dict(sorted(amounts.items()))
+        values = list(ordered.values())
+        if any(later <= earlier for earlier, later in itertools.pairwise(values)):
+            listed = ", ".join(f"{number}: {value:f}" for number, value in ordered.items())
             raise ValueError(f"expected amounts that rise with the solved tasks, got {listed}")
-        return rising
+        return ordered
 
     @model_validator(mode="after")
     def _has_what_its_rule_needs(self) -> Self:
         needed, allowed = _FORMS[self.by]
-        given = [name for name in ("each", "at_most", "amounts") if getattr(self, name) not in (None, {})]
-        if missing := [name for name in needed if name not in given]:
+        present = [name for name in ("each", "at_most", "amounts") if getattr(self, name) not in (None, {})]
+        if missing := [name for name in needed if name not in present]:
             raise ValueError(f"expected {' and '.join(needed)} with by: {self.by}, got no {missing[0]}")
-        if extra := [name for name in given if name not in (*needed, *allowed)]:
+        if extra := [name for name in present if name not in (*needed, *allowed)]:
             raise ValueError(
                 f"expected {' and '.join((*needed, *allowed))} alone with by: {self.by}, got {extra[0]}"
             )
         return self
 
     def unfit(self, currency: str) -> str:
-        """Say which amount is not a whole number of the currency's minor units; "" where all are."""
-        paid = {f"amounts.{number}": value for number, value in self.amounts.items()}
-        paid |= {"at_most": self.at_most} if self.at_most is not None else {}
+        """Name an amount that is not a whole number of the currency's minor units; "" if all are."""
+        amounts = {f"amounts.{number}": value for number, value in self.amounts.items()}
+        amounts |= {"at_most": self.at_most} if self.at_most is not None else {}
         if self.each is not None and self.by == "solved":
-            paid["each"] = self.each
+            amounts["each"] = self.each
         elif self.each is not None and self.each.normalize().as_tuple().exponent < -_FINEST:  # type: ignore[operator]
             return f"expected bonus.each in at most {_FINEST} decimals, got {self.each:f}"
-        for place, value in paid.items():
+        for field, value in amounts.items():
             if not fits(value, currency):
                 digits = DECIMALS[currency]
-                return f"expected bonus.{place} in the {digits} decimals of {currency}, got {value:f}"
+                return f"expected bonus.{field} in the {digits} decimals of {currency}, got {value:f}"
         return ""
 
     def most(self, currency: str, episodes: int) -> int:
-        """Return the stated maximum for a participant who plays so many episodes, in minor units."""
+        """Return the stated maximum for a participant with so many episodes, in minor units."""
         if self.by == "threshold":
             return max((minor_units(value, currency) for value in self.amounts.values()), default=0)
         limit = None if self.at_most is None else minor_units(self.at_most, currency)
@@ -112,48 +112,50 @@ class Bonus(BaseModel):
         whole = minor_units(self.each or Decimal(), currency) * episodes
         return whole if limit is None else min(whole, limit)
 
-    def earned(self, currency: str, episodes: int, played: Iterable[ScoredEpisode]) -> int:
-        """Return what a participant's own episodes earn, of the `episodes` they may play, in minor units."""
-        rows = list(played)
-        solved = sum(row.success for row in rows)
+    def earned(self, currency: str, episodes: int, episodes_played: Iterable[ScoredEpisode]) -> int:
+        """Return the bonus of a participant's own episodes, of `episodes` at most, in minor units."""
+        scored = list(episodes_played)
+        solved = sum(episode.success for episode in scored)
         if self.by == "threshold":
-            reached = [value for number, value in self.amounts.items() if number <= solved]
-            return max((minor_units(value, currency) for value in reached), default=0)
+            reached_amounts = [value for number, value in self.amounts.items() if number <= solved]
+            return max((minor_units(value, currency) for value in reached_amounts), default=0)
         count = (
-            Fraction(sum(max(0, row.points) for row in rows), 100) if self.by == "score" else Fraction(solved)
+            Fraction(sum(max(0, episode.points) for episode in scored), 100)
+            if self.by == "score"
+            else Fraction(solved)
         )
         units = math.floor(Fraction(self.each or 0) * 10 ** DECIMALS[currency] * count)
         return min(units, self.most(currency, episodes))
 
     def paragraphs(self, texts: Translations, currency: str, episodes: int) -> list[str]:
-        """Return the rule in a language, as it stands with the consent."""
-        most = shown(self.most(currency, episodes), currency)
+        """Return the rule in a language, as it is shown with the consent."""
+        maximum = shown(self.most(currency, episodes), currency)
         if self.by == "threshold":
             lines = []
             for number, value in self.amounts.items():
-                paid = shown(minor_units(value, currency), currency)
-                lines.append("- " + texts.say("pay.threshold-line", n=number, amount=paid))
-            return [texts.say("pay.threshold", most=most), "\n".join(lines), texts.say("pay.own")]
+                line_amount = shown(minor_units(value, currency), currency)
+                lines.append("- " + texts.say("pay.threshold-line", n=number, amount=line_amount))
+            return [texts.say("pay.threshold", most=maximum), "\n".join(lines), texts.say("pay.own")]
         amount = self.each or Decimal()
         rate = (
             shown(minor_units(amount, currency), currency)
             if fits(amount, currency)
             else f"{amount:f} {currency}"
         )
-        return [texts.say(f"pay.{self.by}", each=rate, most=most), texts.say("pay.own")]
+        return [texts.say(f"pay.{self.by}", each=rate, most=maximum), texts.say("pay.own")]
 
-    def reason(self, played: Sequence[ScoredEpisode]) -> str:
-        """Say for the ledger of payments what the bonus was computed from."""
+    def reason(self, episodes: Sequence[ScoredEpisode]) -> str:
+        """Describe for the payment records what the bonus was computed from."""
         if self.by == "score":
-            return f"{Decimal(sum(max(0, row.points) for row in played)).scaleb(-2):f} points"
-        return f"{sum(row.success for row in played)} of {counted(len(played), 'task')} solved"
+            return f"{Decimal(sum(max(0, episode.points) for episode in episodes)).scaleb(-2):f} points"
+        return f"{sum(episode.success for episode in episodes)} of {counted(len(episodes), 'task')} solved"
 
 
 def points_of(rewards: Iterable[float]) -> int:
-    """Return the points of an episode in hundredths: its return to two decimals, 0 below zero or unknown."""
+    """Return the points of an episode in hundredths: its return to two decimals; 0 if negative or unknown."""
     try:
         total = math.fsum(rewards)
-    except (OverflowError, ValueError):  # infinities of both signs, or beyond every number
+    except (OverflowError, ValueError):  # infinities of both signs, or overflow
         return 0
     if not math.isfinite(total) or total <= 0:
         return 0

@@ -1,4 +1,4 @@
-"""A person's events of some kinds, one after the other: whoever adds from an outdated view of them fails."""
+"""A person's events of some kinds in order; appending from an outdated view fails."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from .payment_table import PaymentChange, change
 
 
 class ConcurrentAppend(Exception):
-    """Somebody else, perhaps another server, has added an event since the chain was read."""
+    """Another thread or server has added an event since the chain was read."""
 
 
 class EventChain:
     """Reads a person's events of the given kinds; `add` appends one if none came between.
 
-    So a step that must be taken once is taken by one of all servers: by whoever wrote it down first.
+    So a step that must be taken once is taken by one server only: the one that recorded it first.
     """
 
-    def __init__(self, ledger: StudyDatabase, study: str, person: str, kinds: tuple[str, ...]) -> None:
-        self._ledger = ledger
+    def __init__(self, database: StudyDatabase, study: str, person: str, kinds: tuple[str, ...]) -> None:
+        self._database = database
         self._study = study
         self._person = person
-        self._mine = (events.c.study == study) & (events.c.person == person) & events.c.what.in_(kinds)
-        self.rows = ledger.rows(sql.select(events).where(self._mine).order_by(events.c.id))
+        self._is_in_chain = (events.c.study == study) & (events.c.person == person) & events.c.what.in_(kinds)
+        self.rows = database.rows(sql.select(events).where(self._is_in_chain).order_by(events.c.id))
 
     @property
     def last(self) -> Mapping[str, Any]:
@@ -36,15 +36,15 @@ class EventChain:
         )
 
     def has(self, what: str) -> bool:
-        """Whether there is an event of a kind."""
+        """Say whether there is an event of a kind."""
         return any(row["what"] == what for row in self.rows)
 
     def add(
-        self, what: str, at: float, reason: str = "", *, pay: Sequence[PaymentChange] = (), **details: Any
+        self, what: str, now: float, reason: str = "", *, pay: Sequence[PaymentChange] = (), **details: Any
     ) -> None:
-        """Append an event, on disk when this returns; raises Overtaken when the chain has grown meanwhile.
+        """Append an event, on disk when this returns; raises ConcurrentAppend when the chain has grown.
 
-        What it means for the person's payments, `pay`, is written in the same transaction.
+        Its changes of the person's payments, `pay`, are written in the same transaction.
         """
         row = {
             "study": self._study,
@@ -52,14 +52,18 @@ class EventChain:
             "what": what,
             "reason": reason,
             "details": details,
-            "at": at,
+            "at": now,
         }
-        with self._ledger.write() as connection:
-            mine = people.c.person == self._person
-            connection.execute(sql.select(people.c.person).where(mine).with_for_update())  # one at a time
-            newest = connection.execute(sql.select(sql.func.max(events.c.id)).where(self._mine)).scalar()
+        with self._database.write() as connection:
+            is_person = people.c.person == self._person
+            connection.execute(
+                sql.select(people.c.person).where(is_person).with_for_update()
+            )  # one at a time
+            newest = connection.execute(
+                sql.select(sql.func.max(events.c.id)).where(self._is_in_chain)
+            ).scalar()
             if newest != self.last["id"]:
                 raise ConcurrentAppend
             (number,) = connection.execute(events.insert().values(**row)).inserted_primary_key or (None,)
-            change(connection, self._person, pay, at)
+            change(connection, self._person, pay, now)
         self.rows.append({**row, "id": number})

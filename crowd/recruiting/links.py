@@ -1,4 +1,4 @@
-"""Links for one person each: made on the study's own database, printed once, kept only as hashes."""
+"""Personal links: made in the study's own database, printed once, stored only as hashes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .admission import make_links
 
 @database_errors()
 def print_links(study: Study, folder: Path, database: str, count: int, address: str) -> None:
-    """Print `count` new links, one a line; raises TutelageError when people join the study in another way."""
+    """Print `count` new links, one per line; raises TutelageError when the study has no one-time links."""
     base = parse_address(address).origin
     if study.recruiting.links != "one-time":
         raise TutelageError(
@@ -25,6 +25,6 @@ def print_links(study: Study, folder: Path, database: str, count: int, address: 
         )
     folder.mkdir(parents=True, exist_ok=True)
     with Journal(database or folder / JOURNAL) as journal:
-        made = make_links(StudyDatabase(journal.engine), Secret.load(folder), study.name, count)
-    for link in made:
-        print(f"{base}/join?link={link}", flush=True)
+        tokens = make_links(StudyDatabase(journal.engine), Secret.load(folder), study.name, count)
+    for token in tokens:
+        print(f"{base}/join?link={token}", flush=True)

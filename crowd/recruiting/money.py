@@ -1,4 +1,4 @@
-"""Amounts of money: read as decimals, kept as whole minor units, shown with their currency."""
+"""Amounts of money: read as decimals, stored as whole minor units, shown with their currency."""
 
 from __future__ import annotations
 
@@ -23,30 +23,28 @@ DECIMALS = {code: digits for digits, codes in _DECIMALS.items() for code in code
 """Currency → digits after the point: 2 for GBP (pence), 0 for JPY, 3 for KWD."""
 
 LARGEST = Decimal(10) ** 9
-"""No single amount of a study is larger."""
+"""The largest single amount of a study."""
 
 
-def amount(given: Any) -> Decimal:
-    """Read an amount of a study file exactly as it is written; raises ValueError for what is none.
+def amount(raw: Any) -> Decimal:
+    """Read an amount of a study file exactly as written; raises ValueError if it is not an amount.
 
-    A number of YAML counts by its shortest notation, so 0.1 is a tenth and nothing near it.
+    A YAML number counts by its shortest notation: 0.1 is exactly one tenth.
     """
     expected = "expected an amount such as 1.50"
-    if isinstance(given, bool) or not isinstance(given, int | float | str | Decimal):
-        raise ValueError(f"{expected}, got {brief(given)}")
+    if isinstance(raw, bool) or not isinstance(raw, int | float | str | Decimal):
+        raise ValueError(f"{expected}, got {brief(raw)}")
     try:
-        value = Decimal(
-            given if isinstance(given, str) else repr(given) if isinstance(given, float) else given
-        )
+        value = Decimal(raw if isinstance(raw, str) else repr(raw) if isinstance(raw, float) else raw)
     except ArithmeticError:
-        raise ValueError(f"{expected}, got {brief(given)}") from None
+        raise ValueError(f"{expected}, got {brief(raw)}") from None
     if not value.is_finite() or not 0 <= value <= LARGEST:
-        raise ValueError(f"{expected}, from 0 to {LARGEST:,f}, got {brief(given)}")
+        raise ValueError(f"{expected}, from 0 to {LARGEST:,f}, got {brief(raw)}")
     return value
 
 
 def currency(code: Any) -> str:
-    """Check a currency's code; raises ValueError for what ISO 4217 does not list."""
+    """Check a currency code; raises ValueError for codes that ISO 4217 does not list."""
     if code not in DECIMALS:
         raise ValueError(f"expected the code of a currency as in ISO 4217, such as GBP, got {brief(code)}")
     return str(code)
@@ -58,7 +56,7 @@ def fits(value: Decimal, code: str) -> bool:
 
 
 def minor_units(value: Decimal, code: str) -> int:
-    """Return an amount in whole minor units (pence, cents, yen), a fraction of one being dropped."""
+    """Return an amount in whole minor units (pence, cents, yen), rounded down."""
     return int(value.scaleb(DECIMALS[code]))
 
 

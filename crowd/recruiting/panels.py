@@ -1,8 +1,8 @@
-"""Who sends people to a study, and what the addresses that they come by tell of them.
+"""Panels that send people to a study, and how their addresses are read.
 
-A panel (Prolific, SONA, a firm's own) sends people by an address with their ids in it. Which parameter
-means what is the study file's to say, so that any panel fits. Whoever cannot come in is told why in a
-kind sentence: a `TrimRefusal`.
+A panel (Prolific, SONA, a company's own) sends people by an address with their ids in it. The study file says
+which parameter means what, so that any panel fits. A person who cannot be admitted is told why in a kind
+sentence: an `AdmissionRefusal`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from ...errors import TutelageError
 
 LINK = "link"
-"""The parameter that carries a link's secret, and the source of everyone who came by a plain link."""
+"""The parameter with a link's secret, and the source of everyone who came by a plain link."""
 
 REFUSALS = {
     "incomplete": "This link is incomplete. Please open the study from {panel} once more.",
@@ -32,7 +32,7 @@ REFUSALS = {
     "other-study": "This link belongs to another study. Please open the study from {panel} once more.",
     "panel-needed": "This study is for people who come from {panel}. Please open it from there.",
 }
-"""Why somebody cannot come in, by reason; a translation has the same reasons."""
+"""Why a person is not admitted, by reason; translations have the same reasons."""
 
 _LONGEST = 256
 _LONGEST_TOKEN = 8192
@@ -41,7 +41,7 @@ _NAME = r"^[a-z][a-z0-9-]{0,31}$"
 
 
 class AdmissionRefusal(TutelageError):
-    """A kind sentence for a person who cannot come in; `reason` is its key in REFUSALS."""
+    """A kind sentence for a person who cannot be admitted; `reason` is its key in REFUSALS."""
 
     def __init__(self, reason: str, panel: str = "the page that invited you") -> None:
         super().__init__(REFUSALS[reason].format(panel=panel))
@@ -51,10 +51,10 @@ class AdmissionRefusal(TutelageError):
 
 @dataclass(frozen=True)
 class Arrival:
-    """Who opens a link, as its address says: nothing here has been verified.
+    """The person who opens a link according to its address; nothing here has been verified.
 
-    `ids` are the external ids by role (`participant`, `session`, ...), `key` is what tells one person from
-    another. Neither shows when an arrival is printed.
+    `ids` are the external ids by role (`participant`, `session`, ...); `key` distinguishes people. Neither
+    appears when an arrival is printed.
     """
 
     source: str
@@ -62,11 +62,11 @@ class Arrival:
     key: str = field(repr=False)
     ids: Mapping[str, str] = field(default_factory=dict, repr=False)
     named: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """The ids as the address names them: parameter → value."""
+    """The ids under the names of the address: parameter → value."""
     token: str = field(default="", repr=False)
     needs_proof: bool = False
     single: bool = False
-    """Whether they come by a link that is good for one person."""
+    """Whether they come by a personal link."""
 
     @property
     def is_nameless(self) -> bool:
@@ -75,20 +75,22 @@ class Arrival:
 
     @property
     def waits_for_page(self) -> bool:
-        """Whether opening the link decides nothing: it names one person, and a messenger may open it to show
-        a preview. Their page has to ask, in their browser."""
+        """Whether opening the link decides nothing, and its page has to ask, in the person's browser.
+
+        Such a link names one person, and a messenger may open it for a preview.
+        """
         return not self.is_nameless and not self.needs_proof
 
 
 Proof = Callable[[Arrival], None]
-"""Raises a Refusal unless the panel itself vouches for an arrival."""
+"""Raises AdmissionRefusal unless the panel confirms an arrival."""
 
 
 class Panel(BaseModel):
-    """Whoever sends people by a link that names them: which parameter of the address means what.
+    """A panel whose links name people: which parameter of the address means what.
 
-    `parameters` maps the address's names to roles: `participant` (needed, it tells people apart), `session`,
-    `study`, or names of your own. In `return_url`, `{code}` and every `{role}` are replaced.
+    `parameters` maps the address's names to roles: `participant` (required, it distinguishes people),
+    `session`, `study`, or custom names. In `return_url`, `{code}` and every `{role}` are replaced.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -111,8 +113,8 @@ class Panel(BaseModel):
             raise ValueError(
                 f"expected one 'participant', and each role once, got {', '.join(roles) or 'none'}"
             )
-        if wrong := [name for name in parameters if not name or name == LINK]:
-            raise ValueError(f"expected names of parameters other than {LINK!r}, got {wrong[0]!r}")
+        if invalid := [name for name in parameters if not name or name == LINK]:
+            raise ValueError(f"expected names of parameters other than {LINK!r}, got {invalid[0]!r}")
         return parameters
 
     @field_validator("return_url")
@@ -133,19 +135,19 @@ class Panel(BaseModel):
 
     @property
     def title(self) -> str:
-        """How people know the panel."""
+        """The panel's name for people."""
         return self.name.capitalize()
 
     def where_back(self, ids: Mapping[str, str], code: str) -> str:
-        """Give the address that a person returns to, with their code in it; "" where there is none."""
+        """Return the address that a person returns to, with their code in it; "" if there is none."""
         values = {**dict.fromkeys(self.parameters.values(), ""), **ids, "code": code}
         return re.sub(r"\{(\w+)\}", lambda part: quote(values.get(part[1], ""), safe=""), self.return_url)
 
-    def read(self, given: Mapping[str, list[str]], at: float) -> Arrival:
-        """Read who was sent; raises Refusal when an id is missing, given twice or cannot be one."""
-        named = {name: self._value(given.get(name, [])) for name in self.parameters}
-        ids = {self.parameters[name]: value for name, value in named.items()}
-        return Arrival(self.name, at, ids["participant"], ids, named)
+    def read(self, values_by_name: Mapping[str, list[str]], now: float) -> Arrival:
+        """Read the arrival; raises AdmissionRefusal when an id is missing, repeated or invalid."""
+        values = {name: self._value(values_by_name.get(name, [])) for name in self.parameters}
+        ids = {self.parameters[name]: value for name, value in values.items()}
+        return Arrival(self.name, now, ids["participant"], ids, values)
 
     def _value(self, values: list[str]) -> str:
         if len(values) != 1 or not self._is_id(values[0]):
@@ -159,12 +161,13 @@ class Panel(BaseModel):
 class ProlificPanel(Panel):
     """Prolific's way of sending people, and what this server may do there.
 
-    `study` is the study's id at Prolific. `proof`: `token` checks the signed `prolific_token` of Prolific's
-    secure external URLs, whose audience is `audience`, this study's own address; `submission` asks Prolific's
-    API about each arrival instead; `none` believes every address, so that anybody can invent people.
+    `study` is the study's id at Prolific. `proof`: `token` verifies the signed `prolific_token` of Prolific's
+    secure external URLs, whose audience is `audience`, this study's own address; `submission` queries
+    Prolific's API about each arrival instead; `none` trusts every address, so that anyone can invent people.
     `complete`: `server` reports each outcome by its code (the codes' actor at Prolific must be the
     researcher), `person` leaves that to the link on the last page. `approve`: completed people are approved
-    at once. `rejections`: the largest share of those who are done that may be rejected here; the cap is ours.
+    at once. `rejections`: the largest share of finished submissions that may be rejected here; this limit is
+    ours.
     """
 
     name: str = Field(default="prolific", pattern=_NAME)
@@ -186,7 +189,7 @@ class ProlificPanel(Panel):
     @field_validator("api")
     @classmethod
     def _is_private(cls, address: str) -> str:
-        """Live keys travel to this address: never in the clear, except on this very machine."""
+        """Require HTTPS, except on the loopback interface: API keys travel to this address."""
         parts = urlsplit(address)
         if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _LOOPBACK):
             raise ValueError(f"expected an address that starts with https://, got {address!r}")
@@ -204,16 +207,16 @@ class ProlificPanel(Panel):
             )
         return self
 
-    def read(self, given: Mapping[str, list[str]], at: float) -> Arrival:
-        """Read who was sent, as every panel does; the study must be ours, the token is taken along."""
-        arrival = super().read(given, at)
+    def read(self, values_by_name: Mapping[str, list[str]], now: float) -> Arrival:
+        """Read the arrival as for every panel, check the study's id, and attach the token."""
+        arrival = super().read(values_by_name, now)
         if arrival.ids["study"] != self.study:
             raise AdmissionRefusal("other-study", self.title)
-        tokens = given.get(self.token, []) if self.proof == "token" else [""]
+        tokens = values_by_name.get(self.token, []) if self.proof == "token" else [""]
         if len(tokens) != 1 or len(tokens[0]) > _LONGEST_TOKEN:
             raise AdmissionRefusal("not-proven", self.title)
         return replace(arrival, token=tokens[0], needs_proof=self.proof != "none")
 
     def _is_id(self, value: str) -> bool:
-        """Prolific's ids are letters and digits; a placeholder that nobody filled in is none."""
+        """Prolific's ids are letters and digits; an unfilled placeholder is not an id."""
         return re.fullmatch(r"[0-9A-Za-z_-]{1,64}", value) is not None

@@ -1,7 +1,7 @@
-"""Compares the sums of money in a study's texts with its settings: people must not read two different sums.
+"""Comparison of the sums of money in a study's texts with its settings, so that people read only one sum.
 
 Covers amounts in digits with a symbol, a code or a common word. Does not cover amounts in words ("two
-pounds"), and cannot know what a sum is about: one that the settings lack is worth a look, and no error.
+pounds"), and cannot know what a sum is about: a sum that the settings lack is a note, not an error.
 """
 
 from __future__ import annotations
@@ -53,18 +53,18 @@ def pay_notes(study: Study) -> list[str]:
         for language, sentence in text.items():
             where = f"{place}.{language}" if language else place
             for sum_, currencies in sums_in(sentence):
-                if (note := _note(study, sum_, currencies)) is not None:
+                if (note := _describe_difference(study, sum_, currencies)) is not None:
                     notes.append(f"at {where!r}: the text says {note}; change one of them")
     return list(dict.fromkeys(notes))
 
 
 def sums_in(text: str) -> Iterator[tuple[Decimal, tuple[str, ...]]]:
     """Yield every sum of money in a text, with the currencies that its sign may stand for."""
-    taken: set[int] = set()
+    starts: set[int] = set()
     for match in (*_BEFORE.finditer(text), *_AFTER.finditer(text)):
-        if match.start("number") in taken:  # "GBP 1.50 GBP", or a sign between two numbers
+        if match.start("number") in starts:  # "GBP 1.50 GBP", or a sign between two numbers
             continue
-        taken.add(match.start("number"))
+        starts.add(match.start("number"))
         sign, value = match["sign"], _decimal(match["number"])
         if sign in _HUNDREDTHS:
             yield value / 100, _HUNDREDTHS[sign]
@@ -72,12 +72,12 @@ def sums_in(text: str) -> Iterator[tuple[Decimal, tuple[str, ...]]]:
             yield value, _SYMBOLS.get(sign) or _WORDS.get(sign.rstrip("s")) or (sign,)
 
 
-def _note(study: Study, value: Decimal, currencies: tuple[str, ...]) -> str | None:
-    """Say how a sum differs from the settings; None where it does not."""
+def _describe_difference(study: Study, value: Decimal, currencies: tuple[str, ...]) -> str | None:
+    """Describe how a sum differs from the settings; None if it does not."""
     pay = study.pay
     if pay is None:
         return f"{value:f} {currencies[0]}, and the settings have no pay"
-    if pay.currency in currencies and value in _paid(study):
+    if pay.currency in currencies and value in _configured_sums(study):
         return None
     code = pay.currency if pay.currency in currencies else currencies[0]
     settings = shown(pay.base_units, pay.currency)
@@ -86,8 +86,8 @@ def _note(study: Study, value: Decimal, currencies: tuple[str, ...]) -> str | No
     return f"{value:f} {code}, and the settings pay {settings}"
 
 
-def _paid(study: Study) -> set[Decimal]:
-    """Return every sum that the settings have: base, bonus and its parts, and what these add up to."""
+def _configured_sums(study: Study) -> set[Decimal]:
+    """Return every sum in the settings: base, bonus and its parts, and their totals."""
     pay = study.pay
     if pay is None:
         return set()
@@ -100,7 +100,7 @@ def _paid(study: Study) -> set[Decimal]:
 
 
 def _decimal(number: str) -> Decimal:
-    """Read a number of either notation: the last mark before one or two digits is the decimal one."""
+    """Read a number in either notation: the last mark before one or two digits is the decimal one."""
     head, mark, tail = re.fullmatch(r"(.*?)(?:([.,])(\d{1,2}))?", number).groups()  # type: ignore[union-attr]
     digits = re.sub(r"\D", "", head)
     return Decimal(f"{digits}.{tail}" if mark else digits)

@@ -1,7 +1,7 @@
-"""The ledger of payments: every amount that a study owes, in every state it was in; rows are only added.
+"""Payment records: every amount that a study owes, in every state it was in; rows are only added.
 
-An amount is owed in the very transaction that ends a participant's way, and its state changes in the very
-transaction that notes what was done about it. So a crash at any moment leaves both or neither.
+An amount becomes owed in the transaction that ends a participant's session, and its state changes in the
+transaction that records the cause. So a crash at any moment leaves both or neither.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ _NEXT = {
     "refused": ("approved", "paid"),
     "paid": (),
 }
-"""What may follow a state: nothing is paid twice."""
+"""The states that may follow a state: nothing is paid twice."""
 
 
 @dataclass(frozen=True)
 class PaymentChange:
-    """A payment of one kind comes into another state; `answer` is what the panel said, if it was asked."""
+    """A change of state of one kind of payment; `answer` is the panel's answer, if it was asked."""
 
     kind: str
     state: str
@@ -49,11 +49,11 @@ def owe(
     person: str,
     amounts: Mapping[str, tuple[int, str]],
     code: str,
-    at: float,
+    now: float,
 ) -> None:
-    """Write down what a person is owed, kind → (minor units, reason), once: a second time changes nothing."""
+    """Record what a person is owed, kind → (minor units, reason), once: a second call changes nothing."""
     for kind, (units, reason) in amounts.items():
-        if units > 0 and not _entries(connection, person, kind):
+        if units > 0 and not _read_entries(connection, person, kind):
             row = {
                 "person": person,
                 "study": study,
@@ -62,20 +62,20 @@ def owe(
                 "state": "owed",
                 "amount": units,
             }
-            row |= {"currency": code, "reason": reason, "answer": {}, "at": at}
+            row |= {"currency": code, "reason": reason, "answer": {}, "at": now}
             connection.execute(payments.insert(), row)
 
 
-def change(connection: sql.Connection, person: str, changes: Sequence[PaymentChange], at: float) -> None:
-    """Add entries about what is owed; one that changes nothing, or is no longer possible, adds none."""
+def change(connection: sql.Connection, person: str, changes: Sequence[PaymentChange], now: float) -> None:
+    """Add payment entries; one that changes nothing, or is no longer possible, is not added."""
     for entry in changes:
-        rows = _entries(connection, person, entry.kind)
+        rows = _read_entries(connection, person, entry.kind)
         if rows and entry.state in _NEXT[rows[-1]["state"]]:
-            connection.execute(payments.insert(), _after(rows[-1], entry, at))
+            connection.execute(payments.insert(), _next_row(rows[-1], entry, now))
 
 
 def record_by_hand(
-    ledger: StudyDatabase,
+    database: StudyDatabase,
     study: str,
     person: str,
     kind: str,
@@ -83,16 +83,16 @@ def record_by_hand(
     reason: str,
     now: float | None = None,
 ) -> None:
-    """Write down what was decided or paid outside of the program.
+    """Record what was decided or paid outside of the program.
 
-    Raises TutelageError without a reason, where nothing of that kind is owed, and for what cannot follow.
+    Raises TutelageError without a reason, if nothing of that kind is owed, and for an impossible transition.
     """
     for name, value, allowed in (("kind", kind, KINDS), ("state", state, STATES[1:])):
         if value not in allowed:
             raise TutelageError(f"expected a {name} of {', '.join(allowed)}, got {value!r}")
     reason = clean_reason(reason)
-    with ledger.write() as connection:
-        rows = _entries(connection, person, kind, study)
+    with database.write() as connection:
+        rows = _read_entries(connection, person, kind, study)
         if not rows:
             raise TutelageError(f"expected a {kind} that {person} is owed, found none; nothing was written")
         if state not in _NEXT[rows[-1]["state"]]:
@@ -100,27 +100,29 @@ def record_by_hand(
                 f"expected a {kind} that can become {state}, got one that is {rows[-1]['state']} already; "
                 "nothing was written"
             )
-        at = time.time() if now is None else now
-        connection.execute(payments.insert(), _after(rows[-1], PaymentChange(kind, state, reason), at))
+        recorded_at = time.time() if now is None else now
+        connection.execute(
+            payments.insert(), _next_row(rows[-1], PaymentChange(kind, state, reason), recorded_at)
+        )
 
 
-def latest(ledger: StudyDatabase, person: str) -> dict[str, dict[str, Any]]:
+def latest(database: StudyDatabase, person: str) -> dict[str, dict[str, Any]]:
     """Return the last entry of each kind of payment to a person."""
-    with ledger.engine.connect() as connection:
-        by_kind = {kind: _entries(connection, person, kind) for kind in KINDS}
+    with database.engine.connect() as connection:
+        by_kind = {kind: _read_entries(connection, person, kind) for kind in KINDS}
     return {kind: rows[-1] for kind, rows in by_kind.items() if rows}
 
 
-def entries(ledger: StudyDatabase, study: str, person: str = "") -> list[dict[str, Any]]:
-    """List a study's entries, first to last, amounts as decimals; raises TutelageError for a damaged row."""
+def entries(database: StudyDatabase, study: str, person: str = "") -> list[dict[str, Any]]:
+    """List a study's entries in order, amounts as decimals; raises TutelageError for a damaged row."""
     query = sql.select(payments).where(payments.c.study == study).order_by(payments.c.id)
-    rows = ledger.rows(query.where(payments.c.person == person) if person else query)
+    rows = database.rows(query.where(payments.c.person == person) if person else query)
     return [_readable(row) for row in rows]
 
 
-def study_of(ledger: StudyDatabase) -> str:
+def study_of(database: StudyDatabase) -> str:
     """Return the study that a database belongs to; raises TutelageError without any participant."""
-    rows = ledger.rows(sql.select(people.c.study).limit(1))
+    rows = database.rows(sql.select(people.c.study).limit(1))
     if not rows:
         raise TutelageError("expected a study that people came to, found one without any; serve it first")
     return str(rows[0]["study"])
@@ -136,23 +138,25 @@ def _readable(row: Mapping[str, Any]) -> dict[str, Any]:
     return {name: row[name] for name in names} | {"amount": f"{decimal_of(row['amount'], row['currency']):f}"}
 
 
-def _entries(connection: sql.Connection, person: str, kind: str, study: str = "") -> list[dict[str, Any]]:
-    which = (payments.c.person == person) & (payments.c.kind == kind)
+def _read_entries(
+    connection: sql.Connection, person: str, kind: str, study: str = ""
+) -> list[dict[str, Any]]:
+    condition = (payments.c.person == person) & (payments.c.kind == kind)
     if study:
-        which &= payments.c.study == study
-    query = sql.select(payments).where(which).order_by(payments.c.number)
+        condition &= payments.c.study == study
+    query = sql.select(payments).where(condition).order_by(payments.c.number)
     rows = [dict(row) for row in connection.execute(query).mappings()]
     for row in rows:
         _readable(row)
     return rows
 
 
-def _after(row: Mapping[str, Any], entry: PaymentChange, at: float) -> dict[str, Any]:
-    kept = {name: row[name] for name in ("person", "study", "kind", "amount", "currency")}
-    return kept | {
+def _next_row(row: Mapping[str, Any], entry: PaymentChange, now: float) -> dict[str, Any]:
+    unchanged = {name: row[name] for name in ("person", "study", "kind", "amount", "currency")}
+    return unchanged | {
         "number": row["number"] + 1,
         "state": entry.state,
         "reason": entry.reason,
         "answer": dict(entry.answer),
-        "at": at,
+        "at": now,
     }

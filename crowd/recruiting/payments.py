@@ -1,16 +1,16 @@
-"""What a person's outcome means at Prolific: completed by its code, approved, and a bonus paid once.
+"""Settlement at Prolific: a submission is completed by its code, approved, and its bonus paid once.
 
-Nothing is reported before everything the person did is in the store. Every step is an event, written so
-that a crash at any moment, or a second server, repeats only what Prolific ignores when it is repeated.
-Paying is not among that: the intention is on disk before the request is sent, and an intention whose end is
-unknown is settled by looking at Prolific ("bonus_payments" of the submission), never by paying again
-before a day has passed. Prolific pays "in the following minutes" (docs.prolific.com, Pay bonuses).
+Nothing is reported before all of the person's episodes are in the store. Every step is an event, written so
+that a crash at any moment, or a second server, repeats only what Prolific ignores when it is repeated. Paying
+is the exception: the intention is on disk before the request is sent, and an intention with an unknown result
+is resolved by reading Prolific ("bonus_payments" of the submission), and is repeated only after a day.
+Prolific pays "in the following minutes" (docs.prolific.com, Pay bonuses).
 
-What all this means for the person's payments goes into the ledger in the transaction of its event, with what
-Prolific answered; see `payments`.
+The resulting changes of the person's payments are recorded in the transaction of their event, with Prolific's
+answer; see `payment_table`.
 
 Not covered: a payment that Prolific accepts and later fails to make (its page shows these); a bonus of the
-very same amount that somebody pays by hand in the minute of a crash, which is taken for ours.
+same amount that is paid by hand in the minute of a crash, which is taken for ours.
 """
 
 from __future__ import annotations
@@ -35,34 +35,39 @@ from .prolific import HANDED_IN, ProlificClient, ProlificError, Submission
 
 KINDS = (
     "complete",  # reported by its code
-    "ask-return",  # no code: they were asked to give the place back
+    "ask-return",  # no code: they were asked to return the submission
     "approve",
     "reject",
     "bonus-set-up",  # details: bulk, pence
     "bonus-paying",  # about to be paid; details: bulk, pence, before
     "bonus-refused",  # certainly not paid
     "bonus",  # paid; details: pence
-    "by-hand",  # somebody has to look at Prolific's page
+    "by-hand",  # to be resolved by hand on Prolific's page
     "settled",
 )
 RESULTS = ("open", "unsaved", "waiting", "by-hand", "settled")
-"""What `settle` gives: no outcome yet; episodes not in the store yet; something outside must happen first
-(the person or a reviewer must act, a payment must show); over; over."""
+"""Results of `settle`.
+
+No outcome yet; episodes not in the store yet; an external step is missing (the person or a reviewer must act,
+a payment must show); over; over.
+"""
 
 RETURNS = ("failed-check", "poor-quality", "timed-out", "full", "withdrew")
-"""Outcomes whose people are asked to return their submission, where a study has no code for them: the reason
-is the text `return.OUTCOME`, in the language that they took part in."""
+"""Outcomes whose participants are asked to return their submission if the study has no code for them.
+
+The reason is the text `return.OUTCOME`, in the language that they took part in.
+"""
 
 PATIENCE = 24 * 3600.0
-"""Seconds after which a payment that nobody has seen was never made."""
+"""Seconds after which a payment that has not appeared was never made."""
 
 _log = logging.getLogger("tutelage.crowd")
-_PAUSE = 3600.0  # seconds between two tries to pay what was refused: an empty wallet, say
+_PAUSE = 3600.0  # seconds between two attempts to pay what was refused, as for an empty wallet
 _UNSAVED = ("open", "finished", "kept")
 
 
 def unsaved(journal: Journal, person: str) -> int:
-    """Count a person's episodes that are not in the store, and not given up either."""
+    """Count a person's episodes that are neither in the store nor given up."""
     journal.flush()
     return sum(len(journal.episodes(demonstrator=person, state=state)) for state in _UNSAVED)
 
@@ -70,12 +75,12 @@ def unsaved(journal: Journal, person: str) -> int:
 class Payments:
     """Settles with the people that Prolific sent to a study. Calls block: call them from a worker thread.
 
-    What each person is owed is in the ledger since they completed. `texts` gives a language's texts.
+    The amounts owed are in the database since each person completed. `texts` returns a language's texts.
     """
 
     def __init__(
         self,
-        ledger: StudyDatabase,
+        database: StudyDatabase,
         journal: Journal,
         client: ProlificClient,
         recruiting: Recruiting,
@@ -84,7 +89,7 @@ class Payments:
     ) -> None:
         if recruiting.prolific is None:
             raise TutelageError("expected a study that recruits at Prolific, got recruiting without prolific")
-        self._ledger = ledger
+        self._database = database
         self._journal = journal
         self._client = client
         self._codes = recruiting.codes
@@ -94,15 +99,15 @@ class Payments:
         self._not_before: dict[str, float] = {}
 
     def settle(self, person: str, now: float | None = None) -> str:
-        """Do whatever is still due for a person, and give one of RESULTS.
+        """Do what is still due for a person; returns one of RESULTS.
 
-        May be called again and again. Raises ProlificError when Prolific is not to be had: call later.
+        Safe to repeat. Raises ProlificError when Prolific is unavailable: call later.
         """
         now = time.time() if now is None else now
-        found = self._ledger.person(person=person)
-        if found is None or found.source != self._prolific.name or not found.outcome:
+        participant = self._database.person(person=person)
+        if participant is None or participant.source != self._prolific.name or not participant.outcome:
             return "open"
-        self._ledger.check(person)  # what is paid or rejected cannot be taken back
+        self._database.check(person)  # a payment or rejection cannot be taken back
         chain = self._chain(person)
         if chain.has("settled"):
             return "settled"
@@ -111,18 +116,18 @@ class Payments:
         if unsaved(self._journal, person):
             return "unsaved"
         try:
-            return self._settle(found, chain, now)
+            return self._settle(participant, chain, now)
         except ConcurrentAppend:
             return "waiting"
 
     def settle_due(self, now: float | None = None) -> dict[str, str]:
-        """Settle with everyone who has an outcome; gives person → result, or what is in the way.
+        """Settle with everyone who has an outcome; returns person → result, or the error.
 
-        Whoever has to wait is looked at again after five minutes.
+        A person who has to wait is checked again after five minutes.
         """
         now = time.time() if now is None else now
         results = {}
-        for person in self._due():
+        for person in self._unsettled_people():
             if self._not_before.get(person, now) > now:
                 continue
             try:
@@ -130,8 +135,8 @@ class Payments:
             except TutelageError as error:
                 results[person] = str(error)
             except sql.exc.SQLAlchemyError:
-                raise  # nobody can be settled with
-            except Exception as error:  # an answer that nobody has foreseen must not keep the others waiting
+                raise  # no one can be settled with
+            except Exception as error:  # an unforeseen answer must not delay the others
                 results[person] = type(error).__name__
                 _log.exception("settling with %s failed", person)
             if results[person] not in ("settled", "unsaved"):
@@ -139,31 +144,31 @@ class Payments:
         return results
 
     def approve(self, person: str, now: float | None = None) -> None:
-        """Approve by hand: somebody has looked at what the person did."""
+        """Record an approval by hand, after a review of the person's work."""
         answer = self._client.approve(self._session(person))
-        self._note(person, "approve", now, pay=_approved(answer, "by hand"))
+        self._record_event(person, "approve", now, pay=_approval_changes(answer, "by hand"))
 
     def ask_return(self, person: str, reason: str, now: float | None = None) -> None:
         """Ask a person to return their submission, for a reason that they can read."""
         self._client.ask_return(self._session(person), reason)
-        self._note(person, "ask-return", now, reason)
+        self._record_event(person, "ask-return", now, reason)
 
     def reject(self, person: str, message: str, category: str, now: float | None = None) -> None:
-        """Reject a person's submission by hand: this server never does it by itself.
+        """Reject a person's submission by hand: this server never does so by itself.
 
-        Raises TutelageError unless Prolific's rules are met, and at most the study's own share
-        (`rejections`) of all who handed in would have been rejected.
+        Raises TutelageError unless Prolific's rules are met, and the rejected share of all submissions handed
+        in stays within the study's own `rejections`.
         """
-        statuses = [one.status for one in self._client.submissions(self._prolific.study)]
+        statuses = [submission.status for submission in self._client.submissions(self._prolific.study)]
         rejected = statuses.count("REJECTED") + 1
-        done = sum(status in HANDED_IN for status in statuses) + rejected - 1
-        if rejected > self._prolific.rejections * done:
+        total = sum(status in HANDED_IN for status in statuses) + rejected - 1
+        if rejected > self._prolific.rejections * total:
             raise TutelageError(
-                f"expected at most {self._prolific.rejections:.0%} of {done} submissions to be rejected, got "
-                f"{rejected}; ask for a return instead, or raise `rejections` in the study file"
+                f"expected at most {self._prolific.rejections:.0%} of {total} submissions to be rejected, "
+                f"got {rejected}; ask for a return instead, or raise `rejections` in the study file"
             )
         answer = self._client.reject(self._session(person), message, category)
-        self._note(person, "reject", now, category, pay=_refused(category, answer))
+        self._record_event(person, "reject", now, category, pay=_refusal_changes(category, answer))
 
     def _settle(self, participant: PersonRecord, chain: EventChain, now: float) -> str:
         session = self._session(participant.person)
@@ -186,126 +191,128 @@ class Payments:
         last = str(chain.last["what"])
         return last if last in ("settled", "by-hand") else "waiting"
 
-    def _report(self, found: PersonRecord, session: str, chain: EventChain, now: float) -> bool:
-        """Tell Prolific how it ended; each step says whether the next one may follow."""
+    def _report(self, participant: PersonRecord, session: str, chain: EventChain, now: float) -> bool:
+        """Report the outcome to Prolific; each step returns whether the next one may follow."""
         if chain.has("complete"):
             return True
-        code = self._codes.get(found.outcome, "")
+        code = self._codes.get(participant.outcome, "")
         submission = self._client.submission(session)
         status = submission.status
         if status in ("RETURNED", "REJECTED"):
             reason = f"{status} at Prolific"
-            chain.add("settled", now, reason, pay=_refused(reason, submission))
+            chain.add("settled", now, reason, pay=_refusal_changes(reason, submission))
             return False
         if status == "UNKNOWN":
-            return False  # Prolific is in the middle of something
+            return False  # an intermediate state at Prolific
         if status in HANDED_IN:
-            chain.add("complete", now, "at Prolific", outcome=found.outcome)
+            chain.add("complete", now, "at Prolific", outcome=participant.outcome)
         elif code and self._prolific.complete == "server":
             self._client.complete(session, code)
-            chain.add("complete", now, outcome=found.outcome)
+            chain.add("complete", now, outcome=participant.outcome)
         elif code and status != "TIMED-OUT":
             return False  # the person has yet to follow the link on the last page
-        elif not code and found.outcome in RETURNS:
-            reason = self._texts(found.language).say(f"return.{found.outcome}")
+        elif not code and participant.outcome in RETURNS:
+            reason = self._texts(participant.language).say(f"return.{participant.outcome}")
             self._client.ask_return(session, reason)
-            chain.add("ask-return", now, found.outcome)
+            chain.add("ask-return", now, participant.outcome)
             chain.add("settled", now)
             return False
         else:
-            chain.add("by-hand", now, f"{found.outcome}, {status} at Prolific")
+            chain.add("by-hand", now, f"{participant.outcome}, {status} at Prolific")
             return False
         return True
 
-    def _review(self, found: PersonRecord, session: str, chain: EventChain, now: float) -> bool:
-        """Approve whoever completed, or wait for whoever reviews."""
-        if found.outcome != "completed" or chain.has("approve"):
+    def _review(self, participant: PersonRecord, session: str, chain: EventChain, now: float) -> bool:
+        """Approve completed submissions, or wait for their review."""
+        if participant.outcome != "completed" or chain.has("approve"):
             return True
         if self._prolific.approve:
-            chain.add("approve", now, pay=_approved(self._client.approve(session), "by the study"))
+            chain.add("approve", now, pay=_approval_changes(self._client.approve(session), "by the study"))
             return True
         submission = self._client.submission(session)
         if submission.status == "APPROVED":
-            chain.add("approve", now, "at Prolific", pay=_approved(submission, "at Prolific"))
+            chain.add("approve", now, "at Prolific", pay=_approval_changes(submission, "at Prolific"))
         elif submission.status in ("RETURNED", "REJECTED"):
             reason = f"{submission.status} at Prolific"
-            chain.add("settled", now, reason, pay=_refused(reason, submission))
+            chain.add("settled", now, reason, pay=_refusal_changes(reason, submission))
         return submission.status == "APPROVED"
 
     def _pay(self, participant: PersonRecord, session: str, chain: EventChain, now: float) -> bool:
-        """Take the bonus one step further; True once nothing of it is left to do."""
+        """Take the bonus one step further; True once nothing is left to do."""
         if participant.outcome != "completed" or chain.has("bonus"):
             return True
-        last, owed = chain.last, latest(self._ledger, participant.person).get("bonus")
-        if last["what"] == "bonus-paying":
-            return self._look(session, chain, now)
-        if owed is None:
+        last_event, bonus_owed = chain.last, latest(self._database, participant.person).get("bonus")
+        if last_event["what"] == "bonus-paying":
+            return self._resolve_payment(session, chain, now)
+        if bonus_owed is None:
             return True
-        if owed["state"] == "paid":  # by hand, in the meantime
-            chain.add("bonus", now, "by hand", pence=owed["amount"])
+        if bonus_owed["state"] == "paid":  # by hand, in the meantime
+            chain.add("bonus", now, "by hand", pence=bonus_owed["amount"])
             return True
-        if last["what"] == "bonus-refused" and now - last["at"] < _PAUSE:
+        if last_event["what"] == "bonus-refused" and now - last_event["at"] < _PAUSE:
             return False
-        if last["what"] != "bonus-set-up":
-            self._set_up(session, chain, owed["amount"], now)
+        if last_event["what"] != "bonus-set-up":
+            self._set_up_bonus(session, chain, bonus_owed["amount"], now)
         return self._pay_once(session, chain, now)
 
-    def _set_up(self, session: str, chain: EventChain, pence: int, now: float) -> None:
+    def _set_up_bonus(self, session: str, chain: EventChain, pence: int, now: float) -> None:
         try:
             bulk = self._client.set_up_bonus(self._prolific.study, {session: Decimal(pence).scaleb(-2)})
         except ProlificError as error:
             if error.is_final:
-                chain.add("bonus-refused", now, str(error), pay=_bonus("refused", str(error)))
+                chain.add("bonus-refused", now, str(error), pay=_bonus_change("refused", str(error)))
             raise
-        pay = _bonus("approved", "set up at Prolific", {"bulk": bulk})
+        pay = _bonus_change("approved", "set up at Prolific", {"bulk": bulk})
         chain.add("bonus-set-up", now, pay=pay, bulk=bulk, pence=pence)
 
     def _pay_once(self, session: str, chain: EventChain, now: float) -> bool:
-        plan = chain.last["details"]
-        before = self._client.submission(session).bonuses.count(plan["pence"])
-        chain.add("bonus-paying", now, **plan, before=before)
+        bonus = chain.last["details"]
+        paid_before = self._client.submission(session).bonuses.count(bonus["pence"])
+        chain.add("bonus-paying", now, **bonus, before=paid_before)
         try:
-            self._client.pay_bonus(plan["bulk"])
+            self._client.pay_bonus(bonus["bulk"])
         except ProlificError as error:
             if error.undone:
-                chain.add("bonus-refused", now, str(error), pay=_bonus("refused", str(error)))
+                chain.add("bonus-refused", now, str(error), pay=_bonus_change("refused", str(error)))
                 raise
-            return False  # it may have been paid: Prolific will show it, or not
-        pay = _bonus("paid", "accepted by Prolific", {"bulk": plan["bulk"]})
-        chain.add("bonus", now, pay=pay, pence=plan["pence"])
+            return False  # it may have been paid: a later look at Prolific decides
+        pay = _bonus_change("paid", "accepted by Prolific", {"bulk": bonus["bulk"]})
+        chain.add("bonus", now, pay=pay, pence=bonus["pence"])
         return True
 
-    def _look(self, session: str, chain: EventChain, now: float) -> bool:
-        """Find out what became of a payment that nobody saw the end of."""
-        plan, since = chain.last["details"], chain.last["at"]
+    def _resolve_payment(self, session: str, chain: EventChain, now: float) -> bool:
+        """Resolve a payment whose result is unknown."""
+        bonus, since = chain.last["details"], chain.last["at"]
         bonuses = self._client.submission(session).bonuses
-        answer = {"bulk": plan["bulk"], "bonuses": list(bonuses)}
-        if bonuses.count(plan["pence"]) > plan["before"]:
+        answer = {"bulk": bonus["bulk"], "bonuses": list(bonuses)}
+        if bonuses.count(bonus["pence"]) > bonus["before"]:
             reason = "seen at Prolific"
-            chain.add("bonus", now, reason, pay=_bonus("paid", reason, answer), pence=plan["pence"])
+            chain.add("bonus", now, reason, pay=_bonus_change("paid", reason, answer), pence=bonus["pence"])
             return True
         if now - since > PATIENCE:
             reason = "not seen at Prolific after a day"
-            chain.add("bonus-refused", now, reason, pay=_bonus("refused", reason, answer))
+            chain.add("bonus-refused", now, reason, pay=_bonus_change("refused", reason, answer))
         return False
 
-    def _due(self) -> list[str]:
-        over = sql.select(events.c.person).where(events.c.study == self._study, events.c.what == "settled")
+    def _unsettled_people(self) -> list[str]:
+        settled_people = sql.select(events.c.person).where(
+            events.c.study == self._study, events.c.what == "settled"
+        )
         query = sql.select(people.c.person).where(
             people.c.study == self._study,
             people.c.source == self._prolific.name,
             people.c.outcome != "",
-            people.c.person.not_in(over),
+            people.c.person.not_in(settled_people),
         )
-        return [row["person"] for row in self._ledger.rows(query.order_by(people.c.ended, people.c.person))]
+        return [row["person"] for row in self._database.rows(query.order_by(people.c.ended, people.c.person))]
 
     def _session(self, person: str) -> str:
-        return session_of(self._ledger, person)
+        return session_of(self._database, person)
 
     def _chain(self, person: str) -> EventChain:
-        return EventChain(self._ledger, self._study, person, KINDS)
+        return EventChain(self._database, self._study, person, KINDS)
 
-    def _note(
+    def _record_event(
         self,
         person: str,
         what: str,
@@ -313,35 +320,35 @@ class Payments:
         reason: str = "",
         pay: list[PaymentChange] | None = None,
     ) -> None:
-        at = time.time() if now is None else now
+        recorded_at = time.time() if now is None else now
         while True:
             with contextlib.suppress(ConcurrentAppend):
-                return self._chain(person).add(what, at, reason, pay=pay or [])
+                return self._chain(person).add(what, recorded_at, reason, pay=pay or [])
 
 
-def session_of(ledger: StudyDatabase, person: str) -> str:
-    """Return the id of a person's submission; raises TutelageError where it was forgotten."""
-    for row in ledger.rows(sql.select(identities.c.ids).where(identities.c.person == person)):
+def session_of(database: StudyDatabase, person: str) -> str:
+    """Return the id of a person's submission; raises TutelageError if it was erased."""
+    for row in database.rows(sql.select(identities.c.ids).where(identities.c.person == person)):
         if session := row["ids"].get("session"):
             return str(session)
     raise TutelageError(f"expected Prolific's ids of {person}, got none: they were forgotten")
 
 
-def _approved(answer: Submission, reason: str) -> list[PaymentChange]:
-    """Return what an approved submission means: Prolific pays its reward by that."""
-    told = {"status": answer.status}
-    changes = [PaymentChange("base", "approved", reason, told)]
+def _approval_changes(answer: Submission, reason: str) -> list[PaymentChange]:
+    """Return the payment changes of an approved submission: Prolific then pays its reward."""
+    details = {"status": answer.status}
+    changes = [PaymentChange("base", "approved", reason, details)]
     return (
-        [*changes, PaymentChange("base", "paid", "approved at Prolific", told)]
+        [*changes, PaymentChange("base", "paid", "approved at Prolific", details)]
         if answer.status == "APPROVED"
         else changes
     )
 
 
-def _refused(reason: str, answer: Submission) -> list[PaymentChange]:
-    """Return what a submission means that was returned or rejected: nothing of it is paid."""
+def _refusal_changes(reason: str, answer: Submission) -> list[PaymentChange]:
+    """Return the payment changes of a returned or rejected submission: nothing of it is paid."""
     return [PaymentChange(kind, "refused", reason, {"status": answer.status}) for kind in ("base", "bonus")]
 
 
-def _bonus(state: str, reason: str, answer: dict[str, Any] | None = None) -> list[PaymentChange]:
+def _bonus_change(state: str, reason: str, answer: dict[str, Any] | None = None) -> list[PaymentChange]:
     return [PaymentChange("bonus", state, reason, answer or {})]

@@ -1,12 +1,12 @@
-"""Prolific's REST API, as far as a study needs it: submissions, completion, review, and bonuses.
+"""Client of Prolific's REST API, as far as a study needs it: submissions, completion, review, and bonuses.
 
 After docs.prolific.com (API reference: Submissions, Bonuses, Studies; Core concepts: Managing high loads).
-Transitions are idempotent there, so they are tried again on 429, on 5xx and when no answer came, with
-exponential back-off. Paying a bonus is not ("participants being paid multiple times"), so it is tried again
-only where it is certain that nothing was done. Calls block for the network: call them from a worker thread.
+Transitions are idempotent there, so they are retried on 429, on 5xx and without an answer, with exponential
+back-off. Paying a bonus is not ("participants being paid multiple times"), so it is retried only where it is
+certain that nothing was done. Calls block for the network: call them from a worker thread.
 
 Not covered: making and publishing studies, messages, participant groups, bulk approval, screen-outs and
-dynamic payments, and taking a rejection back: do these at Prolific.
+dynamic payments, and undoing a rejection: do these at Prolific.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ except ImportError as error:
     raise TutelageError(f"expected httpx for Prolific, got: {error}; pip install 'tutelage[study]'") from None
 
 TOKEN = "PROLIFIC_API_TOKEN"
-"""The environment variable that holds the key to the API; it stands nowhere else."""
+"""The environment variable with the API key, which is stored nowhere else."""
 
 UNDERWAY = ("RESERVED", "ACTIVE")
 HANDED_IN = ("AWAITING REVIEW", "APPROVED", "PARTIALLY APPROVED", "SCREENED OUT")
@@ -56,11 +56,11 @@ REJECTION_CATEGORIES = (
 )
 SHORTEST_REASON = 100
 RETURN_DAYS = 5
-"""Days to wait for a return that was asked for (researcher help, "Return vs Reject")."""
+"""Days to wait for a requested return (researcher help, "Return vs Reject")."""
 
 _BUSY = (429, 500, 502, 503, 504)
 _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
-_LONGEST = 60.0  # seconds that a call waits by itself; whoever is told more comes back later
+_LONGEST = 60.0  # longest wait in seconds within a call; after a longer one the caller retries
 _PAGE = 100
 _IDS = re.compile(r"\b[0-9a-fA-F]{24}\b|[0-9a-fA-F]{8}-[0-9a-fA-F-]{27}")
 
@@ -68,8 +68,8 @@ _IDS = re.compile(r"\b[0-9a-fA-F]{24}\b|[0-9a-fA-F]{8}-[0-9a-fA-F-]{27}")
 class ProlificError(TutelageError):
     """Prolific did not do what it was asked to.
 
-    `status` is the HTTP status, 0 where there was no answer. `undone` says that it is certain that nothing
-    was done. The text never names a participant or a submission.
+    `status` is the HTTP status, 0 without an answer. `undone` says that certainly nothing was done. The text
+    never names a participant or a submission.
     """
 
     def __init__(self, task: str, why: str, status: int = 0, undone: bool = True) -> None:
@@ -79,13 +79,13 @@ class ProlificError(TutelageError):
 
     @property
     def is_final(self) -> bool:
-        """Whether asking again would get the same answer."""
+        """Whether a retry would get the same answer."""
         return 400 <= self.status < 500 and self.status not in (401, 403, 408, 429)
 
 
 @dataclass(frozen=True)
 class Submission:
-    """One participant's place in a study at Prolific. `bonuses` are what was paid, in pence or cents."""
+    """One participant's place in a study at Prolific. `bonuses` are the paid ones, in pence or cents."""
 
     id: str = field(repr=False)
     status: str
@@ -94,13 +94,13 @@ class Submission:
     code: str = field(default="", repr=False)
     bonuses: tuple[int, ...] = ()
     return_asked: float | None = None
-    """When they were asked to return it, in seconds since 1970."""
+    """When its return was requested, in seconds since 1970."""
 
 
 class ProlificClient:
-    """Talks to Prolific's API with one token, from any number of threads.
+    """Client of Prolific's API with one token, for any number of threads.
 
-    `attempts` is how often a call is tried; `wait` sleeps between.
+    `attempts` is the number of tries per call; `wait` sleeps between them.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class ProlificClient:
         attempts: int = 6,
         wait: Callable[[float], None] = time.sleep,
     ) -> None:
-        logging.getLogger("httpx").setLevel(logging.WARNING)  # at INFO it logs addresses, which hold ids
+        logging.getLogger("httpx").setLevel(logging.WARNING)  # at INFO it logs addresses, which contain ids
         self._http = httpx.Client(
             base_url=address,
             headers={"Authorization": f"Token {token}"},
@@ -121,26 +121,26 @@ class ProlificClient:
         )
         self._attempts = attempts
         self._wait = wait
-        self._free_at = 0.0  # monotonic: before this Prolific does not want to hear from us
+        self._free_at = 0.0  # monotonic time of the next allowed request
 
     def submission(self, submission: str) -> Submission:
-        """Look a submission up."""
-        return _submission(self._call("tell of a submission", "GET", f"submissions/{_safe(submission)}/"))
+        """Read a submission."""
+        return _submission(self._call("tell of a submission", "GET", f"submissions/{_quoted(submission)}/"))
 
     def submissions(self, study: str) -> Iterator[Submission]:
-        """List a study's submissions, page by page; without bonuses, which only `submission` tells."""
+        """List a study's submissions, page by page; without bonuses, which only `submission` returns."""
         page = 1
         while True:
             query = {"study": study, "page": page, "page_size": _PAGE}
-            found = self._call("list submissions", "GET", "submissions/", params=query).get("results") or []
-            yield from (_submission(one) for one in found)
-            if len(found) < _PAGE:
+            results = self._call("list submissions", "GET", "submissions/", params=query).get("results") or []
+            yield from (_submission(result) for result in results)
+            if len(results) < _PAGE:
                 return
             page += 1
 
     def study(self, study: str) -> Mapping[str, Any]:
-        """Look a study up, as Prolific describes it."""
-        return self._call("tell of the study", "GET", f"studies/{_safe(study)}/")
+        """Read a study, as Prolific describes it."""
+        return self._call("tell of the study", "GET", f"studies/{_quoted(study)}/")
 
     def complete(self, submission: str, code: str) -> Submission:
         """Report that a submission is complete, with a code whose actor is the researcher."""
@@ -152,7 +152,7 @@ class ProlificClient:
 
     def ask_return(self, submission: str, *reasons: str) -> None:
         """Ask a participant to return their submission; each reason is a sentence for them."""
-        path, body = f"submissions/{_safe(submission)}/request-return/", {"request_return_reasons": reasons}
+        path, body = f"submissions/{_quoted(submission)}/request-return/", {"request_return_reasons": reasons}
         self._call("ask for a return", "POST", path, json=body)
 
     def reject(self, submission: str, message: str, category: str) -> Submission:
@@ -160,7 +160,7 @@ class ProlificClient:
 
         Raises TutelageError, before anything is sent, unless Prolific's rules are met: a message to the
         participant of at least 100 characters, one of its categories, a submission that awaits review, and
-        five days of patience after a return was asked for.
+        five days after a requested return.
         """
         if len(message.strip()) < SHORTEST_REASON:
             raise TutelageError(
@@ -169,10 +169,10 @@ class ProlificClient:
             )
         if category not in REJECTION_CATEGORIES:
             raise TutelageError(f"expected one of {', '.join(REJECTION_CATEGORIES)}, got {category!r}")
-        found = self.submission(submission)
-        if found.status != "AWAITING REVIEW":
-            raise TutelageError(f"expected a submission that awaits review, got one that is {found.status}")
-        if found.return_asked and time.time() - found.return_asked < RETURN_DAYS * 24 * 3600:
+        current = self.submission(submission)
+        if current.status != "AWAITING REVIEW":
+            raise TutelageError(f"expected a submission that awaits review, got one that is {current.status}")
+        if current.return_asked and time.time() - current.return_asked < RETURN_DAYS * 24 * 3600:
             raise TutelageError(
                 f"expected {RETURN_DAYS} days between asking for a return and a rejection, got fewer; wait"
             )
@@ -185,11 +185,11 @@ class ProlificClient:
         )
 
     def set_up_bonus(self, study: str, amounts: Mapping[str, Decimal]) -> str:
-        """Set bonuses up, submission → amount in the study's currency; gives the id to pay them by.
+        """Set bonuses up, submission → amount in the study's currency; returns the id to pay them by.
 
-        Nothing is paid by this, so that a bonus which is set up twice and paid once is paid once.
+        Nothing is paid by this call: a bonus that is set up twice and paid once is paid once.
         """
-        lines = "\n".join(f"{_safe(submission)},{amount:.2f}" for submission, amount in amounts.items())
+        lines = "\n".join(f"{_quoted(submission)},{amount:.2f}" for submission, amount in amounts.items())
         body = {"study_id": study, "csv_bonuses": lines}
         answer = self._call("set a bonus up", "POST", "submissions/bonus-payments/", json=body)
         if not answer.get("id"):
@@ -198,7 +198,7 @@ class ProlificClient:
 
     def pay_bonus(self, bulk: str) -> None:
         """Pay what was set up. Raises ProlificError; unless `undone`, it may have been paid all the same."""
-        self._call("pay a bonus", "POST", f"bulk-bonus-payments/{_safe(bulk)}/pay/", json={}, again=False)
+        self._call("pay a bonus", "POST", f"bulk-bonus-payments/{_quoted(bulk)}/pay/", json={}, again=False)
 
     def close(self) -> None:
         """Close the connections."""
@@ -206,22 +206,22 @@ class ProlificClient:
 
     def _transition(self, task: str, submission: str, **body: str) -> Submission:
         return _submission(
-            self._call(task, "POST", f"submissions/{_safe(submission)}/transition/", json=body)
+            self._call(task, "POST", f"submissions/{_quoted(submission)}/transition/", json=body)
         )
 
     def _call(self, task: str, method: str, path: str, again: bool = True, **request: Any) -> dict[str, Any]:
-        """Send a request until it is answered; `again=False`: only as long as it was certainly not heard."""
+        """Send a request until it is answered; `again=False`: retry only if it was certainly not received."""
         failure = ProlificError(task, "no attempt")
         for attempt in range(self._attempts):
             self._pause(task, attempt)
             try:
                 answer = self._http.request(method, f"/api/v1/{path}", **request)
             except httpx.TransportError as error:
-                heard = not isinstance(error, _NEVER_SENT)
-                failure = ProlificError(task, f"no answer ({type(error).__name__})", undone=not heard)
+                was_received = not isinstance(error, _NEVER_SENT)
+                failure = ProlificError(task, f"no answer ({type(error).__name__})", undone=not was_received)
             else:
                 if answer.is_success:
-                    return _object(answer)
+                    return _json_object(answer)
                 failure = _failure(task, answer)
                 self._free_at = max(self._free_at, time.monotonic() + _retry_after(answer))
             if failure.status not in (0, *_BUSY) or not (again or failure.undone):
@@ -229,11 +229,11 @@ class ProlificClient:
         raise failure from None
 
     def _pause(self, task: str, attempt: int) -> None:
-        """Wait before an attempt: as long as Prolific asks for, at least a little, with jitter."""
-        asked = self._free_at - time.monotonic()
-        if asked > _LONGEST:
-            raise ProlificError(task, f"the wish to be asked again in {asked:.0f} s", 429)
-        seconds = max(asked, 0.0)
+        """Wait before an attempt: as long as Prolific asks for, plus exponential back-off with jitter."""
+        delay = self._free_at - time.monotonic()
+        if delay > _LONGEST:
+            raise ProlificError(task, f"the wish to be asked again in {delay:.0f} s", 429)
+        seconds = max(delay, 0.0)
         if attempt:
             seconds += min(0.5 * 2**attempt, _LONGEST) * secrets.SystemRandom().uniform(0.5, 1.0)
         if seconds:
@@ -241,13 +241,13 @@ class ProlificClient:
 
 
 def status_of(text: object) -> str:
-    """Give one of STATUSES, however it is written ("AWAITING_REVIEW", ...): UNKNOWN for any other."""
+    """Return one of STATUSES for any spelling ("AWAITING_REVIEW", ...); UNKNOWN for any other."""
     status = str(text).upper().replace("_", " ").replace("TIMED OUT", "TIMED-OUT")
     return status if status in STATUSES else "UNKNOWN"
 
 
 def client_from_environment(prolific: ProlificPanel) -> ProlificClient:
-    """Make a client with the key that the environment holds; raises TutelageError when it holds none."""
+    """Make a client with the environment's key; raises TutelageError when there is none."""
     token = os.environ.get(TOKEN, "").strip()
     if not token:
         raise TutelageError(
@@ -256,53 +256,53 @@ def client_from_environment(prolific: ProlificPanel) -> ProlificClient:
     return ProlificClient(token, prolific.api)
 
 
-def _submission(found: Mapping[str, Any]) -> Submission:
+def _submission(data: Mapping[str, Any]) -> Submission:
     return Submission(
-        str(found.get("id", "")),
-        status_of(found.get("status")),
-        str(found.get("participant") or found.get("participant_id") or ""),
-        str(found.get("study_id") or ""),
-        str(found.get("entered_code") or found.get("study_code") or ""),
-        tuple(round(one) for one in found.get("bonus_payments") or []),
-        _seconds(found.get("return_requested")),
+        str(data.get("id", "")),
+        status_of(data.get("status")),
+        str(data.get("participant") or data.get("participant_id") or ""),
+        str(data.get("study_id") or ""),
+        str(data.get("entered_code") or data.get("study_code") or ""),
+        tuple(round(bonus) for bonus in data.get("bonus_payments") or []),
+        _timestamp(data.get("return_requested")),
     )
 
 
-def _seconds(date: object) -> float | None:
-    """Read a date, which is of UTC unless it says another zone."""
+def _timestamp(date: object) -> float | None:
+    """Read a date, in UTC unless it has another zone."""
     try:
-        read = datetime.fromisoformat(str(date))
+        parsed = datetime.fromisoformat(str(date))
     except ValueError:
         return None
-    return (read if read.tzinfo else read.replace(tzinfo=UTC)).timestamp()
+    return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp()
 
 
-def _safe(part: str) -> str:
+def _quoted(part: str) -> str:
     return quote(part, safe="")
 
 
-def _object(answer: httpx.Response) -> dict[str, Any]:
+def _json_object(answer: httpx.Response) -> dict[str, Any]:
     try:
-        found = answer.json()
+        content = answer.json()
     except ValueError:
         return {}
-    return found if isinstance(found, dict) else {}
+    return content if isinstance(content, dict) else {}
 
 
 def _failure(task: str, answer: httpx.Response) -> ProlificError:
-    """Tell what Prolific said, by its title: the details may hold ids."""
-    said = _object(answer).get("error")
-    title = _IDS.sub("...", str(said.get("title", ""))[:100]) if isinstance(said, dict) else ""
+    """Describe Prolific's error by its title: the details may contain ids."""
+    error = _json_object(answer).get("error")
+    title = _IDS.sub("...", str(error.get("title", ""))[:100]) if isinstance(error, dict) else ""
     why = f"status {answer.status_code}" + (f" ({title})" if title else "")
     return ProlificError(task, why, answer.status_code, undone=answer.status_code < 500)
 
 
 def _retry_after(answer: httpx.Response) -> float:
-    """Read `Retry-After`: seconds, or a date; 0 where there is none."""
-    asked = answer.headers.get("Retry-After", "").strip()
-    if re.fullmatch(r"[0-9]{1,7}", asked):
-        return float(asked)
+    """Read `Retry-After`: seconds, or a date; 0 if there is none."""
+    header = answer.headers.get("Retry-After", "").strip()
+    if re.fullmatch(r"[0-9]{1,7}", header):
+        return float(header)
     try:
-        return max(0.0, (email.utils.parsedate_to_datetime(asked) - datetime.now(UTC)).total_seconds())
+        return max(0.0, (email.utils.parsedate_to_datetime(header) - datetime.now(UTC)).total_seconds())
     except (TypeError, ValueError):
         return 0.0

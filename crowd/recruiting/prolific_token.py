@@ -1,9 +1,9 @@
-"""Prolific's word for who is coming: the signed `prolific_token` of its secure external URLs.
+"""Verification of the signed `prolific_token` of Prolific's secure external URLs.
 
-What is checked, after docs.prolific.com, "Retrieve JSON Web Key Set": the signature (RS256, by a key of the
-set at /.well-known/study/jwks.json that the token's `kid` names), `exp` and `iat`, that `aud` is this study's
-own address, and that the claim `prolific` says the same as the address's parameters. Keys are kept for a day,
-as that page asks; an unknown `kid` makes them be fetched again, once a minute at most.
+Checked, after docs.prolific.com, "Retrieve JSON Web Key Set": the signature (RS256, by the key of the set at
+/.well-known/study/jwks.json that the token's `kid` names), `exp` and `iat`, that `aud` is this study's own
+address, and that the claim `prolific` matches the address's parameters. Keys are cached for a day, as that
+page asks; an unknown `kid` triggers another fetch, once a minute at most.
 
 Not covered: `iss` and `sub`, which that page does not describe; whether a token was used before (it names the
 same person each time, and expires); a stolen address, until it expires.
@@ -34,17 +34,17 @@ except ImportError as error:
 KEYS = "/.well-known/study/jwks.json"
 DAY = 24 * 3600.0
 
-_AGAIN = 60.0  # seconds between two looks for a key that is not there
+_AGAIN = 60.0  # seconds between two fetches for an unknown key
 _PORTS = {"http": 80, "https": 443}
 _STANDARD = {"participant": "PROLIFIC_PID", "study": "STUDY_ID", "session": "SESSION_ID"}
 
 
 class TokenVerifier:
-    """Checks tokens against Prolific's keys; `verifier.check` is a `Proof`.
+    """Verifies tokens with Prolific's keys; `verifier.check` is a `Proof`.
 
     Blocks for the network when keys have to be fetched: call it from a worker thread. `lifetime` is how many
-    seconds keys are good for; when Prolific cannot be reached they are good for as long again. `leeway` is
-    how many seconds two clocks may differ.
+    seconds keys are valid; when Prolific cannot be reached they are valid for as long again. `leeway` is how
+    many seconds two clocks may differ.
     """
 
     def __init__(
@@ -63,23 +63,23 @@ class TokenVerifier:
         self._timeout = timeout
         self._clock = clock
         self._keys: dict[str, jwt.PyJWK] = {}
-        self._fetched = self._asked = float("-inf")
+        self._fetched_at = self._attempted = float("-inf")
         self._lock = threading.Lock()
 
     def check(self, arrival: Arrival) -> None:
-        """Check that Prolific itself named this very person, study and session; raises Refusal."""
+        """Check that Prolific itself named this person, study and session; raises AdmissionRefusal."""
         claims = self.claims(arrival.token)
-        said = claims.get("prolific")
-        if _origin(claims["aud"]) != self._audience or not isinstance(said, Mapping):
+        claim = claims.get("prolific")
+        if _origin(claims["aud"]) != self._audience or not isinstance(claim, Mapping):
             raise self._refusal("not-proven")
         for name, value in arrival.named.items():
             standard = _STANDARD.get(self._prolific.parameters[name])
-            heard = {str(said[key]) for key in (name, standard) if key in said}
-            if heard - {value} or (standard and not heard):  # about names of your own it may be silent
+            claimed = {str(claim[key]) for key in (name, standard) if key in claim}
+            if claimed - {value} or (standard and not claimed):  # it need not contain custom names
                 raise self._refusal("not-proven")
 
     def claims(self, token: str) -> dict[str, Any]:
-        """Give what a token says, if Prolific signed it and it is of now; raises Refusal."""
+        """Return the claims of a currently valid token of Prolific; raises AdmissionRefusal."""
         try:
             header = jwt.get_unverified_header(token)
             if header.get("alg") != "RS256" or not isinstance(header.get("kid"), str):
@@ -95,50 +95,52 @@ class TokenVerifier:
             raise
         except jwt.ExpiredSignatureError:
             raise self._refusal("expired") from None
-        except (jwt.PyJWTError, ValueError, TypeError, RecursionError):  # the header is anybody's JSON
+        except (jwt.PyJWTError, ValueError, TypeError, RecursionError):  # the header is untrusted JSON
             raise self._refusal("not-proven") from None
 
     def _key(self, kid: str) -> jwt.PyJWK:
         if kid in self._keys and self._age() <= self._lifetime:
             return self._keys[kid]
-        with self._lock:  # a thousand people at once are one request
-            known = kid in self._keys and self._age() <= self._lifetime
-            if not known and self._clock() - self._asked >= _AGAIN:
-                self._asked = self._clock()
+        with self._lock:  # a thousand people at once make one request
+            is_fresh = kid in self._keys and self._age() <= self._lifetime
+            if not is_fresh and self._clock() - self._attempted >= _AGAIN:
+                self._attempted = self._clock()
                 self._fetch()
             if kid not in self._keys or self._age() > 2 * self._lifetime:
                 raise self._refusal("not-now")
             return self._keys[kid]
 
     def _age(self) -> float:
-        return self._clock() - self._fetched
+        return self._clock() - self._fetched_at
 
     def _fetch(self) -> None:
-        """Take over the set that Prolific publishes; whatever goes wrong, the keys stay as they are."""
+        """Replace the keys by the set that Prolific publishes; on any failure they stay as they are."""
         try:
             answer = httpx.get(self._prolific.api + KEYS, timeout=self._timeout, verify=authorities())
-            keys = dict(_usable(answer.raise_for_status().json()["keys"]))
+            keys = dict(_signature_keys(answer.raise_for_status().json()["keys"]))
         except (httpx.HTTPError, ValueError, TypeError, KeyError, AttributeError):
             return
         if keys:
             self._keys = keys
-            self._fetched = self._clock()
+            self._fetched_at = self._clock()
 
     def _refusal(self, reason: str) -> AdmissionRefusal:
         return AdmissionRefusal(reason, self._prolific.title)
 
 
-def _usable(keys: list[dict[str, Any]]) -> Iterator[tuple[str, jwt.PyJWK]]:
-    """Give the public RSA keys for signatures, and no other: with a shared secret anybody could sign."""
+def _signature_keys(keys: list[dict[str, Any]]) -> Iterator[tuple[str, jwt.PyJWK]]:
+    """Yield the public RSA signature keys only: with a shared secret anyone could sign."""
     for key in keys:
         if (key.get("kty"), key.get("alg", "RS256"), key.get("use", "sig")) != ("RSA", "RS256", "sig"):
             continue
-        with contextlib.suppress(jwt.PyJWTError, ValueError, TypeError, KeyError):  # one may be broken
+        with contextlib.suppress(
+            jwt.PyJWTError, ValueError, TypeError, KeyError
+        ):  # a single key may be invalid
             yield key["kid"], jwt.PyJWK(key, "RS256")
 
 
 def _origin(address: object) -> tuple[str, str, int | None] | None:
-    """Give scheme, host and port: a token's audience is the study's whole address, its path may differ."""
+    """Return scheme, host and port: a token's audience is the study's whole address, its path may differ."""
     if isinstance(address, list) and len(address) == 1:
         address = address[0]
     if not isinstance(address, str):

@@ -1,7 +1,7 @@
-"""Holds the ledger of payments against what Prolific says: what it paid is written, what differs is named.
+"""Comparison of the payment records with Prolific: its payments are recorded, differences are reported.
 
-Nothing is paid here: Prolific is only read. Not covered: people whose ids were
-forgotten, and payments that Prolific makes without a submission.
+Nothing is paid here: Prolific is only read. Not covered: people whose ids were erased, and payments that
+Prolific makes without a submission.
 """
 
 from __future__ import annotations
@@ -18,47 +18,49 @@ from .prolific import ProlificClient, Submission
 
 
 def reconcile(
-    ledger: StudyDatabase, client: ProlificClient, study: str, now: float | None = None
+    database: StudyDatabase, client: ProlificClient, study: str, now: float | None = None
 ) -> list[str]:
-    """Ask Prolific about everyone who is owed something; returns a line for each difference that is left.
+    """Query Prolific about everyone who is owed something; returns a line per remaining difference.
 
-    Raises ProlificError when Prolific is not to be had: what was written until then stands.
+    Raises ProlificError when Prolific is unavailable: what was recorded until then stays.
     """
-    at = time.time() if now is None else now
+    recorded_at = time.time() if now is None else now
     lines: list[str] = []
-    for person in dict.fromkeys(row["person"] for row in entries(ledger, study)):
-        if (participant := ledger.person(person=person)) is None or participant.source == "link":
+    for person in dict.fromkeys(row["person"] for row in entries(database, study)):
+        if (participant := database.person(person=person)) is None or participant.source == "link":
             continue
         try:
-            session = session_of(ledger, person)
+            session = session_of(database, person)
         except TutelageError:
             lines.append(f"{person}: no id at Prolific any more")
             continue
         submission = client.submission(session)
-        with ledger.write() as connection:
-            change(connection, person, _learned(ledger, person, submission), at)
-        lines += [f"{person}: {line}" for line in _differences(ledger, person, submission)]
+        with database.write() as connection:
+            change(connection, person, _changes_at_prolific(database, person, submission), recorded_at)
+        lines += [f"{person}: {line}" for line in _differences(database, person, submission)]
     return lines
 
 
-def _learned(ledger: StudyDatabase, person: str, submission: Submission) -> Sequence[PaymentChange]:
-    """Return what Prolific's answer adds to the ledger; `change` leaves out what is there already."""
-    told = {"status": submission.status, "bonuses": list(submission.bonuses)}
+def _changes_at_prolific(
+    database: StudyDatabase, person: str, submission: Submission
+) -> Sequence[PaymentChange]:
+    """Return the changes that follow from Prolific's answer; `change` drops those already recorded."""
+    details = {"status": submission.status, "bonuses": list(submission.bonuses)}
     if submission.status in ("RETURNED", "REJECTED"):
-        return [PaymentChange("base", "refused", f"{submission.status} at Prolific", told)]
-    bonus = latest(ledger, person).get("bonus")
-    learned = (
-        [PaymentChange("base", "paid", "approved at Prolific", told)]
+        return [PaymentChange("base", "refused", f"{submission.status} at Prolific", details)]
+    bonus = latest(database, person).get("bonus")
+    changes = (
+        [PaymentChange("base", "paid", "approved at Prolific", details)]
         if submission.status == "APPROVED"
         else []
     )
     if bonus is not None and bonus["amount"] in submission.bonuses:
-        learned.append(PaymentChange("bonus", "paid", "seen at Prolific", told))
-    return learned
+        changes.append(PaymentChange("bonus", "paid", "seen at Prolific", details))
+    return changes
 
 
-def _differences(ledger: StudyDatabase, person: str, submission: Submission) -> list[str]:
-    rows = latest(ledger, person)
+def _differences(database: StudyDatabase, person: str, submission: Submission) -> list[str]:
+    rows = latest(database, person)
     lines = []
     if (base := rows.get("base")) and base["state"] == "paid" and submission.status != "APPROVED":
         lines.append(f"base is paid in the ledger, and {submission.status} at Prolific")

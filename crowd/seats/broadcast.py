@@ -1,4 +1,4 @@
-"""What a seat shows: on the line of the page that has it open, and on those of whoever looks on."""
+"""Messages of a seat: to the page that has it open, and to watching pages."""
 
 from __future__ import annotations
 
@@ -15,149 +15,156 @@ from .session import OpenEpisode, Session
 from .view import atlas_message, messages, texts_message
 
 _SAVED_SECONDS = 0.2
-"""How long a page waits, after its last frame, to hear that more is on disk: frames say it in passing."""
+"""How long a page waits, after its last frame, for a message that more is on disk; frames carry that too."""
 _WORKING_SECONDS = 0.1
-"""The least time between two words of how far an episode has been played again."""
+"""Minimum interval between two progress messages of a replay."""
 
 
 class Broadcast:
-    """The lines of one seat. `page` is the one that plays, None while no page is open."""
+    """The outboxes of one seat. `page` is the playing page's, None while no page is open."""
 
-    def __init__(self, session: Session, guide: Flow) -> None:
+    def __init__(self, session: Session, flow: Flow) -> None:
         self.page: Outbox | None = None
         self.watchers: set[Outbox] = set()
         self._session = session
-        self._guide = guide
-        self._spoken: Translations | None = None
+        self._flow = flow
+        self._texts_sent: Translations | None = None
         self._last: tuple[bytes, dict[str, Any] | None] | None = None
-        self._asked: tuple[int, float] | None = None  # in real time: the step before a key, and when it came
-        self._told = 0
-        self._said_at = 0.0
+        self._pending_key: tuple[int, float] | None = (
+            None  # in real time: the step before a key, and when the key came
+        )
+        self._saved_sent = 0
+        self._frame_sent_at = 0.0
         self._saved_timer: asyncio.TimerHandle | None = None
         self._name = ""
-        self._worked_at = 0.0
+        self._progress_sent_at = 0.0
 
-    def open(self, line: Outbox, name: str) -> bool:
-        """Let a line be that of the page called `name`; the line before is told that it was replaced.
+    def open(self, outbox: Outbox, name: str) -> bool:
+        """Make an outbox that of the page `name`; the previous page is told that it was replaced.
 
-        Returns whether another page had the seat open until now, and not this one that came back.
+        Returns whether another page had the seat open, and not the same one reconnecting.
         """
-        previous, self.page, self._spoken = self.page, line, None
+        previous, self.page, self._texts_sent = self.page, outbox, None
         is_other, self._name = previous is not None and name != self._name, name
         replace(previous)
         return is_other
 
     def hand_over(self) -> None:
-        """Leave the page to whoever has the seat from now on."""
-        line, self.page = self.page, None
-        replace(line)
+        """Close the page: another server has the seat from now on."""
+        outbox, self.page = self.page, None
+        replace(outbox)
 
     def send(self, message: dict[str, Any]) -> None:
-        """Show a message."""
-        for line in self._lines():
-            line.send(message)
+        """Send a message to all pages."""
+        for outbox in self._outboxes():
+            outbox.send(message)
 
     def state(self) -> None:
-        """Show everything about the present stage, in the guide's language."""
+        """Send everything about the present stage, in the flow's language."""
         episode = self._session.episode
-        self._asked = None
-        self._told = episode.saved if episode else 0
-        if not (lines := self._lines()):
+        self._pending_key = None
+        self._saved_sent = episode.saved if episode else 0
+        if not (outboxes := self._outboxes()):
             return
-        texts = self._guide.texts
-        if self.page is not None and self._spoken is not texts:
-            self._spoken = texts
+        texts = self._flow.texts
+        if self.page is not None and self._texts_sent is not texts:
+            self._texts_sent = texts
             self.page.send(texts_message(texts))
-        told = messages(self._session, self._guide.tell(), texts)
-        if self._last is not None and self._looks_back(told):
-            told[0]["atlas"] = self._last[1]
-        for message in told:
-            for line in lines:
-                line.send(message)
+        stage_messages = messages(self._session, self._flow.tell(), texts)
+        if self._last is not None and self._shows_past_outcome(stage_messages):
+            stage_messages[0]["atlas"] = self._last[1]
+        for message in stage_messages:
+            for outbox in outboxes:
+                outbox.send(message)
 
     def picture(self, episode: OpenEpisode, picture: Picture) -> None:
-        """Show what a step gave; the frame says how much is on disk, too."""
+        """Send the picture after a step; its frame also carries the number of saved steps."""
         number = len(episode.steps)
-        self._said_at = asyncio.get_running_loop().time()
-        self._told = episode.saved
+        self._frame_sent_at = asyncio.get_running_loop().time()
+        self._saved_sent = episode.saved
         frame = pack(picture, number, episode.saved)
         self._last = frame, atlas_message(episode.atlas)
-        for line in self._lines():
+        for outbox in self._outboxes():
             if episode.task.fps is None:
-                line.send_frame(frame)
+                outbox.send_frame(frame)
             else:
-                line.send_paced(number, frame)
+                outbox.send_paced(number, frame)
 
     def last_picture(self) -> None:
-        """Show once more how the last episode ended, to a page that was loaded anew at its outcome."""
-        if self._last is not None and self._looks_back(self._guide.tell()):
-            for line in self._lines():
-                line.send_frame(self._last[0])
+        """Resend the last picture of the finished episode, for a page that was reloaded at its outcome."""
+        if self._last is not None and self._shows_past_outcome(self._flow.tell()):
+            for outbox in self._outboxes():
+                outbox.send_frame(self._last[0])
 
     def step(self, episode: OpenEpisode) -> None:
-        """Show that a step was taken which changed no picture."""
-        self._told = episode.saved
-        self._asked = None  # a key that changed nothing has no picture
+        """Send that a step was taken which changed no picture."""
+        self._saved_sent = episode.saved
+        self._pending_key = None  # a key without effect has no picture
         self.send({"type": "step", "step": len(episode.steps), "saved": episode.saved})
 
-    def working(self, task: str, done: int, of: int) -> None:
-        """Show that an episode is being opened: `done` of its `of` steps have been played again."""
+    def working(self, task: str, steps_done: int, step_count: int) -> None:
+        """Send that an episode is being opened: `steps_done` of its `step_count` steps have been replayed."""
         now = asyncio.get_running_loop().time()
-        if done and now - self._worked_at < _WORKING_SECONDS:
+        if steps_done and now - self._progress_sent_at < _WORKING_SECONDS:
             return
-        self._worked_at = now
-        self.send({"type": "working", "task": self._guide.texts.phrase(task), "done": done, "of": of})
+        self._progress_sent_at = now
+        self.send(
+            {"type": "working", "task": self._flow.texts.phrase(task), "done": steps_done, "of": step_count}
+        )
 
     def asked(self) -> None:
-        """Note that a key came in real time: with the next picture it is answered."""
-        if self._asked is None and self._session.episode is not None:
-            self._asked = len(self._session.episode.steps), asyncio.get_running_loop().time()
+        """Record that a key came in real time: the next picture answers it."""
+        if self._pending_key is None and self._session.episode is not None:
+            self._pending_key = len(self._session.episode.steps), asyncio.get_running_loop().time()
 
     def shown(self, number: int) -> int | None:
-        """Note that the page shows a frame; returns the milliseconds since the key that it answers, if so.
+        """Record that the page shows a frame; returns the milliseconds since the key that it answers, if any.
 
-        The key came one way late, and this word of its frame another: together that is a key to its frame.
+        The time includes the key's way to the server and this acknowledgment's, which together equal the
+        key's delay to its frame.
         """
         if self.page is not None:
             self.page.shown(number)
-        if self._asked is None or number <= self._asked[0]:
+        if self._pending_key is None or number <= self._pending_key[0]:
             return None
-        asked_at, self._asked = self._asked[1], None
+        asked_at, self._pending_key = self._pending_key[1], None
         return round(1000 * (asyncio.get_running_loop().time() - asked_at))
 
     def forget_frames(self) -> None:
-        """Another episode begins: whatever of the last was not shown is nothing to wait for."""
-        for line in self._lines():
-            line.forget_frames()
+        """Forget frames that were not shown yet: another episode begins."""
+        for outbox in self._outboxes():
+            outbox.forget_frames()
 
     def saved(self) -> None:
-        """Say soon how much is on disk, unless frames are still coming that say it."""
+        """Send soon how much is on disk, unless further frames carry it."""
         if self._saved_timer is None and self.page is not None:
             loop = asyncio.get_running_loop()
-            self._saved_timer = loop.call_later(_SAVED_SECONDS, self._tell_saved)
+            self._saved_timer = loop.call_later(_SAVED_SECONDS, self._send_saved)
 
-    def _tell_saved(self) -> None:
+    def _send_saved(self) -> None:
         self._saved_timer = None
         episode, loop = self._session.episode, asyncio.get_running_loop()
-        if episode is None or episode.saved <= self._told:
+        if episode is None or episode.saved <= self._saved_sent:
             return
-        if loop.time() - self._said_at < _SAVED_SECONDS:
-            self._saved_timer = loop.call_later(_SAVED_SECONDS, self._tell_saved)
+        if loop.time() - self._frame_sent_at < _SAVED_SECONDS:
+            self._saved_timer = loop.call_later(_SAVED_SECONDS, self._send_saved)
             return
-        self._told = episode.saved
+        self._saved_sent = episode.saved
         self.send({"type": "saved", "episode": episode.record.episode, "saved": episode.saved})
 
-    def _looks_back(self, told: Iterable[Mapping[str, Any]]) -> bool:
-        """Say whether the outcome of an episode is shown that is not at hand any more."""
-        return self._session.episode is None and any(isinstance(one.get("outcome"), dict) for one in told)
+    def _shows_past_outcome(self, stage_messages: Iterable[Mapping[str, Any]]) -> bool:
+        """Say whether the outcome of an episode is shown that is no longer at hand."""
+        return self._session.episode is None and any(
+            isinstance(message.get("outcome"), dict) for message in stage_messages
+        )
 
-    def _lines(self) -> list[Outbox]:
-        """List the page's line and those that look on."""
-        return [line for line in (self.page, *self.watchers) if line is not None]
+    def _outboxes(self) -> list[Outbox]:
+        """List the outboxes of the page and of watchers."""
+        return [outbox for outbox in (self.page, *self.watchers) if outbox is not None]
 
 
-def replace(line: Outbox | None) -> None:
+def replace(outbox: Outbox | None) -> None:
     """Tell a page that another has taken its seat."""
-    if line is not None:
-        line.send({"type": "replaced"})
-        line.close(REPLACED)
+    if outbox is not None:
+        outbox.send({"type": "replaced"})
+        outbox.close(REPLACED)

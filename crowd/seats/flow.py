@@ -1,4 +1,4 @@
-"""Who leads a seat: what to play next, and what a page is told and may ask besides the episode."""
+"""Protocol of a seat's flow: what to play next, and the page's messages besides the episode."""
 
 from __future__ import annotations
 
@@ -9,27 +9,30 @@ from .protocol import Message
 
 
 class Flow(Protocol):
-    """Leads one seat through its session; `FreeChoice` lets people choose, a study's leads them all the way.
+    """Leads one seat through its session; `FreeChoice` lets people choose, a study prescribes the sequence.
 
-    A guide drives the session (`enter`, `take_up`, `keep`, `put_aside`, `give_up`, `leave`), and sets its
-    `number` and `target`. The seat calls one method at a time, and tells the page what came of it. What a
-    guide does of its own accord, on a timer say, it does inside `async with seat.changing():`. A
-    TutelageError becomes one line on the page. `texts` is the language that the page speaks.
+    A flow drives the session (`enter`, `take_up`, `keep`, `put_aside`, `give_up`, `leave`), and sets its
+    `number` and `target`. The seat calls one method at a time, and sends the page the result. A change that a
+    flow makes on its own, on a timer for example, runs inside `async with seat.changing():`. A TutelageError
+    becomes one line on the page. `texts` is the language of the page.
     """
 
     texts: Translations
 
     async def arrive(self) -> None:
-        """Take up what was underway: a page has opened the seat, for the first time or again."""
+        """Resume the episode underway: a page has opened the seat, for the first time or again."""
         ...
 
     async def answer(self, message: Message) -> bool:
-        """Do what a message that is neither key nor frame asks for; False when it is none of ours."""
+        """Handle a message that is neither key nor frame; False if it is not one of the flow's."""
         ...
 
     async def finished(self) -> None:
-        """Go on after the session's episode: it has just ended (the phase is FINISHED), or its
-        environment failed and the session has given it up (the phase is CHOOSING)."""
+        """Continue after the session's episode.
+
+        It has just ended (the phase is FINISHED), or its environment failed and the session has given it up
+        (the phase is CHOOSING).
+        """
         ...
 
     def tell(self) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""The guide of `tutelage record`: people choose their tasks, and what becomes of each episode."""
+"""The flow of `tutelage record`: people choose their tasks, and what happens to each episode."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _IN_BASELINE = _EXPECTED | {"discard": OPEN_PHASES, "redo": (), "undo": ()}
 
 
 class FreeChoice:
-    """Leads a session through whatever its person chooses; a `Flow`.
+    """Leads a session as its person chooses; a `Flow`.
 
     `kept` and `given_up` count this seat's demonstrations by task, once `count` has been called.
     """
@@ -55,13 +55,13 @@ class FreeChoice:
 
     @property
     def choices(self) -> tuple[str, ...]:
-        """List what may be done with the episode now."""
-        table, phase = self._table(), self.session.phase
+        """List the commands that are possible now."""
+        table, phase = self._allowed_phases(), self.session.phase
         names = [name for name in ("keep", "discard", "redo", "leave") if phase in table[name]]
         return (*names, "undo") if self._discarded and phase in table["undo"] else tuple(names)
 
     async def arrive(self) -> None:
-        """When nothing is underway, as after a restart, go to the task that was being played."""
+        """If nothing is underway, as after a restart, go to the last task."""
         if not self._counted:
             await self.count()
         playable = {task.id for task in self.settings.tasks}
@@ -69,13 +69,13 @@ class FreeChoice:
             await self.choose(self.session.seat.task)
 
     async def count(self) -> None:
-        """Count what this seat has given so far."""
-        wanted = {"demonstrator": self.session.seat.demonstrator, "suite": self.settings.suite.name}
+        """Count this seat's demonstrations so far."""
+        filters = {"demonstrator": self.session.seat.demonstrator, "suite": self.settings.suite.name}
         self._counted = True
-        for one in await self._read(**wanted):
-            self.kept[one.task] += one.state in ("kept", "stored") and not one.given_up
-            self.given_up[one.task] += self.settings.is_baseline and (
-                one.given_up or one.state == "abandoned"
+        for record in await self._read_episodes(**filters):
+            self.kept[record.task] += record.state in ("kept", "stored") and not record.given_up
+            self.given_up[record.task] += self.settings.is_baseline and (
+                record.given_up or record.state == "abandoned"
             )
 
     async def answer(self, message: Message) -> bool:
@@ -83,25 +83,25 @@ class FreeChoice:
             await self.choose(message.task)
             return True
         if isinstance(message, PageHidden):
-            return True  # of interest to studies alone
+            return True  # used by studies only
         if isinstance(message, ChooseLanguage):
             self.texts = load_texts(message.code)
             return True
-        moves: dict[str, Callable[[], Awaitable[None]]] = {
+        commands: dict[str, Callable[[], Awaitable[None]]] = {
             "keep": self.keep,
             "discard": self.discard,
             "redo": self.redo,
             "undo": self.undo,
             "leave": self.leave,
         }
-        if not isinstance(message, Command) or message.type not in moves:
+        if not isinstance(message, Command) or message.type not in commands:
             return False
-        await moves[message.type]()
+        await commands[message.type]()
         return True
 
     async def finished(self) -> None:
         if self.session.phase is Phase.CHOOSING:
-            await self._sit("")
+            await self._save_task("")
 
     def tell(self) -> list[dict[str, Any]]:
         return [choice_message(self.settings, self.choices, self.kept, self.given_up)]
@@ -112,16 +112,16 @@ class FreeChoice:
         if task.id in self.settings.unavailable:
             raise TutelageError(f"expected a task that can be played, got {task.id!r}, which is left out")
         if self.session.task is task:
-            return  # a second press of what the first has opened already
+            return  # a repeated press: the task is open already
         self._expect("choose")
         if self._target_met(task.id):
             raise TutelageError(
                 f"expected a task with demonstrations left to give, got {task_id!r}: all done"
             )
         self._task = task.id
-        self._discarded = [] if self.settings.is_baseline else await self._mine("discarded")
+        self._discarded = [] if self.settings.is_baseline else await self._own_episodes("discarded")
         await self._continue()
-        await self._sit(task.id)
+        await self._save_task(task.id)
 
     async def keep(self) -> None:
         """Keep the finished episode and go on to the next."""
@@ -147,7 +147,7 @@ class FreeChoice:
         await self.session.enter(record.task, record.seed, attempt=record.attempt + 1)
 
     async def undo(self) -> None:
-        """Bring the last discarded episode back; the one underway waits, or is forgotten if not begun."""
+        """Reopen the last discarded episode; the one underway waits, or is dropped if it has no steps."""
         self._expect("undo")
         if not self._discarded:
             raise TutelageError("expected a discarded episode to bring back, got none")
@@ -156,28 +156,28 @@ class FreeChoice:
         await self.session.leave(None if episode.steps else "unplayed")
         if not episode.steps and episode.record.attempt == 1:
             self._assignment.give_back(self._task, episode.record.demonstrator, episode.record.seed)
-        back = self._discarded.pop()
-        await written(self._journal.mark(back.episode, "open"))
-        if not await self.session.take_up(back):
+        record = self._discarded.pop()
+        await written(self._journal.mark(record.episode, "open"))
+        if not await self.session.take_up(record):
             await self._continue()
 
     async def leave(self) -> None:
-        """Go back to the choice of tasks; the episode waits there as it is."""
+        """Go back to the choice of tasks; the episode waits there unchanged."""
         self._expect("leave")
         await self.session.leave()
         await self._to_choosing()
 
-    def _table(self) -> dict[str, tuple[Phase, ...]]:
+    def _allowed_phases(self) -> dict[str, tuple[Phase, ...]]:
         return _IN_BASELINE if self.settings.is_baseline else _EXPECTED
 
-    def _expect(self, what: str) -> None:
-        phases = self._table()[what]
+    def _expect(self, command: str) -> None:
+        phases = self._allowed_phases()[command]
         if self.session.phase in phases:
             return
         if not phases:
-            raise TutelageError(f"expected the first try to count, got {what}; test seeds are played once")
-        wanted = " or ".join(phases)
-        raise TutelageError(f"expected to be {wanted} for {what}, got it while {self.session.phase}")
+            raise TutelageError(f"expected the first try to count, got {command}; test seeds are played once")
+        expected = " or ".join(phases)
+        raise TutelageError(f"expected to be {expected} for {command}, got it while {self.session.phase}")
 
     def _target_met(self, task_id: str) -> bool:
         target = self.settings.episodes
@@ -193,7 +193,7 @@ class FreeChoice:
         self.session.number = self.kept[self._task] + self.given_up[self._task] + 1
         self.session.target = self.settings.episodes
         for state in ("finished", "open"):
-            for record in reversed(await self._mine(state)):
+            for record in reversed(await self._own_episodes(state)):
                 if await self.session.take_up(record):
                     return
         name = self.session.seat.demonstrator
@@ -204,13 +204,13 @@ class FreeChoice:
             self._assignment.give_back(self._task, name, seed)
             raise
 
-    async def _mine(self, state: str) -> list[EpisodeRecord]:
+    async def _own_episodes(self, state: str) -> list[EpisodeRecord]:
         await written(self._journal.flushed())
-        return await self._read(seat=self.session.seat.seat, task=self._task, state=state)
+        return await self._read_episodes(seat=self.session.seat.seat, task=self._task, state=state)
 
-    async def _read(self, **wanted: str) -> list[EpisodeRecord]:
-        found = await asyncio.to_thread(lambda: self._journal.episodes(**wanted))
-        return [one for one in found if one.seed in self.settings.seeds]
+    async def _read_episodes(self, **filters: str) -> list[EpisodeRecord]:
+        records = await asyncio.to_thread(lambda: self._journal.episodes(**filters))
+        return [record for record in records if record.seed in self.settings.seeds]
 
     async def _put_aside(self) -> EpisodeRecord:
         assert self.session.episode is not None
@@ -221,9 +221,9 @@ class FreeChoice:
 
     async def _to_choosing(self) -> None:
         await self.session.close()
-        await self._sit("")
+        await self._save_task("")
 
-    async def _sit(self, task_id: str) -> None:
+    async def _save_task(self, task_id: str) -> None:
         self.session.seat = replace(self.session.seat, task=task_id)
         await written(self._journal.sit(self.session.seat))
 
@@ -238,7 +238,7 @@ async def play(
     if session.phase in (Phase.READY, Phase.PAUSED):
         session.start()
     while session.phase is Phase.PLAYING and session.episode is not None:
-        seen = session.episode.now.observation
-        assert seen is not None
-        await session.act(act(seen), frame=len(session.episode.steps), controller=controller)
+        observation = session.episode.now.observation
+        assert observation is not None
+        await session.act(act(observation), frame=len(session.episode.steps), controller=controller)
     await choice.keep()

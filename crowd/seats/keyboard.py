@@ -1,4 +1,4 @@
-"""The keys a person holds, as the page reports them, and the action they mean when it is asked for."""
+"""Keys held by a person, as reported by the page, and the action that they mean at a decision."""
 
 from __future__ import annotations
 
@@ -23,42 +23,42 @@ class HeldKeys:
             self._held.append(code)
         if code not in self._tapped:
             self._tapped.append(code)
-        del self._held[:-16], self._tapped[:-16]  # nobody has more fingers; a hostile page might
+        del self._held[:-16], self._tapped[:-16]  # more than fingers: only from a hostile page
 
     def up(self, code: str) -> None:
         if code in self._held:
             self._held.remove(code)
 
     def clear(self) -> None:
-        """Forget all keys: the page lost the focus or the connection."""
+        """Release all keys: the page lost the focus or the connection."""
         self._held, self._tapped = [], []
 
     def decide(self, controls: Controls) -> np.ndarray | None:
         """Return the action at a deadline: the held keys', else that of keys tapped since the last one.
 
-        Without the second, a tap shorter than a frame would be lost.
+        Without tapped keys, a tap shorter than a frame would be lost.
         """
         pressed = self._held or self._tapped
         self._tapped = []
         return controls.action(pressed)
 
     def decision(self, controls: Controls) -> np.ndarray:
-        """Return the action at a deadline, or raise TutelageError where there is none to be idle with."""
+        """Return the action at a deadline; raises TutelageError without a key and an idle action."""
         row = self.decide(controls)
         if row is None:
             raise TutelageError("expected an idle action in real time, got none; give the suite one")
         return row
 
     def turn(self, controls: Controls, code: str) -> np.ndarray | None:
-        """Return the action that pressing `code` means in a task that waits; None if it means nothing."""
+        """Return the action of pressing `code` in a turn-based task; None if it has none."""
         self._tapped = []
         return controls.turn(self._held, code)
 
 
-def measure(episode: OpenEpisode, key: KeyDown | PageInput, meter: ServerMetrics) -> None:
-    """Note what the page has measured of a key or a hand."""
+def measure(episode: OpenEpisode, key: KeyDown | PageInput, metrics: ServerMetrics) -> None:
+    """Record the page's measurements of a key or a page input."""
     if key.reaction is not None:
         episode.reactions_ms.append(key.reaction)
     if key.lag is not None:
         episode.lags_ms.append(key.lag)
-        meter.shown(key.lag)
+        metrics.shown(key.lag)

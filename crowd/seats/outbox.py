@@ -1,4 +1,4 @@
-"""One open socket: messages leave in order, and nobody who sends has to wait."""
+"""Outgoing messages of one socket: sent in order, without blocking the sender."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from ...files.finite_json import json_text
 
 _IN_FLIGHT = 3
-_MUCH = 64
-"""Messages that wait to be sent, from which on a page is not listened to: it does not read either."""
+_MOST_QUEUED = 64
+"""Number of queued messages from which a page's input is not read: the page does not read either."""
 
 
 class Outbox:
-    """The way to one page. Frames that a slow page could not show yet are overtaken by newer ones."""
+    """The connection to one page. Frames that a slow page has not received are replaced by newer ones."""
 
     def __init__(self, socket: WebSocket) -> None:
         self._socket = socket
         self._queue: asyncio.Queue[str | bytes | int] = asyncio.Queue()
-        self._flying: list[int] = []
+        self._in_flight: list[int] = []
         self._waiting: tuple[int, bytes] | None = None
         self._is_over = False
-        self._sparse = asyncio.Event()
-        self._sparse.set()
+        self._has_room = asyncio.Event()
+        self._has_room.set()
 
     def send(self, message: dict[str, Any]) -> None:
         """Send a JSON message."""
@@ -36,44 +36,44 @@ class Outbox:
         self._put(frame)
 
     def send_paced(self, number: int, frame: bytes) -> None:
-        """Send a packed frame of real time, or hold it back while too many are on their way.
+        """Send a packed real-time frame, or hold it back while too many are in flight.
 
-        A page says which it has `shown`.
+        The page acknowledges frames, see `shown`.
         """
-        if len(self._flying) >= _IN_FLIGHT:
+        if len(self._in_flight) >= _IN_FLIGHT:
             self._waiting = number, frame
             return
-        self._flying.append(number)
+        self._in_flight.append(number)
         self._put(frame)
 
     def shown(self, number: int) -> None:
-        """Note that the page shows a frame; whatever was sent before it has arrived too."""
-        if number in self._flying:
-            del self._flying[: self._flying.index(number) + 1]
-        if self._waiting is not None and len(self._flying) < _IN_FLIGHT:
+        """Record that the page shows a frame; all earlier frames have arrived too."""
+        if number in self._in_flight:
+            del self._in_flight[: self._in_flight.index(number) + 1]
+        if self._waiting is not None and len(self._in_flight) < _IN_FLIGHT:
             waiting, self._waiting = self._waiting, None
             self.send_paced(*waiting)
 
     def forget_frames(self) -> None:
-        """Forget which frames are on their way: another episode begins."""
-        self._flying, self._waiting = [], None
+        """Forget which frames are in flight: another episode begins."""
+        self._in_flight, self._waiting = [], None
 
     def close(self, code: int) -> None:
-        """Close the socket after what waits has been sent."""
+        """Close the socket after the queued messages are sent."""
         self._put(code)
 
     async def room(self) -> None:
-        """Wait until a page has read most of what was sent: one that asks without reading must not be fed."""
-        await self._sparse.wait()
+        """Wait until the page has read most of the queue: a page that sends without reading is throttled."""
+        await self._has_room.wait()
 
     async def drain(self) -> None:
-        """Send what comes, until closed or the page is gone; from then on nothing is kept for it."""
+        """Send messages until closed or the page is gone; later messages are dropped."""
         try:
             with contextlib.suppress(WebSocketDisconnect, RuntimeError, OSError):
                 while True:
                     message = await self._queue.get()
-                    if self._queue.qsize() < _MUCH:
-                        self._sparse.set()
+                    if self._queue.qsize() < _MOST_QUEUED:
+                        self._has_room.set()
                     if isinstance(message, int):
                         await self._socket.close(message)
                         return
@@ -83,14 +83,14 @@ class Outbox:
                         await self._socket.send_bytes(message)
         finally:
             self._is_over = True
-            self._sparse.set()
+            self._has_room.set()
 
     def _put(self, message: str | bytes | int) -> None:
         if self._is_over:
             return
         self._queue.put_nowait(message)
-        if self._queue.qsize() >= _MUCH:
-            self._sparse.clear()
+        if self._queue.qsize() >= _MOST_QUEUED:
+            self._has_room.clear()
 
 
 async def receive(socket: WebSocket) -> str | bytes | None:

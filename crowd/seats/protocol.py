@@ -1,7 +1,7 @@
-"""What a page and the server say to each other; a test holds `static/protocol.js` to the same names.
+"""Messages between page and server; a test checks that `static/protocol.js` has the same names.
 
 A page sends JSON texts, one of `KeyDown` ... `Command`. The server sends JSON texts whose `type` is one of
-SENT, and binary messages: a frame (see `frames.pack`).
+SENT, and binary messages: a frame (see `frame_codec.pack`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, TypeAdapter, Vali
 from ...errors import TutelageError, nearest
 
 LARGEST = 4096
-"""Bytes of the longest message that a page may send."""
+"""Largest message of a page, in bytes."""
 LONGEST_MS = 24 * 3600 * 1000
 """The longest time that a page may report."""
 
@@ -23,14 +23,14 @@ SENT = (
 )
 NOT_SAVED = "This could not be saved, and does not count; what was said to be saved is. Try again."
 FAILED = "Something failed here. What was said to be saved is; whatever you just did may not be. Try again."
-"""What a page is told when the database failed, or something of ours."""
+"""What a page is told when the database failed, or the server itself."""
 COMMANDS = ("pause", "go", "keep", "discard", "redo", "undo", "leave", "ready", "next")
 REPLACED = 4001
 """WebSocket close code: another page has taken this seat."""
 UNKNOWN_SEAT = 4002
-"""WebSocket close code: the page must be loaded anew, to be given a seat."""
+"""WebSocket close code: the page must be reloaded, to get a seat."""
 OCCUPIED = 4003
-"""WebSocket close code: another page has this seat open, and keeps it unless it is asked for."""
+"""WebSocket close code: another page has this seat open, and keeps it unless the user takes it over."""
 
 
 class _Message(BaseModel):
@@ -40,8 +40,8 @@ class _Message(BaseModel):
 class KeyDown(_Message):
     """A key went down while frame `frame` was on the screen.
 
-    `reaction` is how many milliseconds it had been there, `lag` how many passed between the last key and
-    its frame, as far as the page knows.
+    `reaction` is how many milliseconds the frame had been shown, `lag` how many passed between the last key
+    and its frame, as far as the page knows.
     """
 
     type: Literal["down"]
@@ -59,7 +59,7 @@ class KeyUp(_Message):
 
 
 class PageInput(_Message):
-    """Hands did something to a web page (see `envs.web.human_input.HumanInput`), at pixel `x, y` of it.
+    """Input to a web page (see `envs.web.human_input.HumanInput`), at pixel `x, y` of it.
 
     `frame`, `reaction` and `lag` are as in `KeyDown`.
     """
@@ -105,21 +105,21 @@ class Consent(_Message):
 
 
 class ChooseLanguage(_Message):
-    """Read a study in another of its languages."""
+    """Switch a study to another of its languages."""
 
     type: Literal["language"]
     code: str = Field(min_length=2, max_length=16, pattern=r"^[A-Za-z0-9-]+$")
 
 
 class CheckAnswers(_Message):
-    """Answer the questions of a study's check: the number of the answer chosen for each."""
+    """Answer the comprehension check: the number of the chosen answer per question."""
 
     type: Literal["answers"]
     chosen: tuple[Annotated[int, Field(ge=0, lt=100)], ...] = Field(max_length=50)
 
 
 class DeviceInfo(_Message):
-    """What the page is played on, coarsely: the window's sides in whole hundreds of pixels."""
+    """The device in coarse terms: the window's sides are rounded to hundreds of pixels."""
 
     type: Literal["device"]
     device: Literal["desktop", "tablet", "phone"]
@@ -130,14 +130,14 @@ class DeviceInfo(_Message):
 
 
 class PageHidden(_Message):
-    """The page was out of sight for so long."""
+    """The page was hidden for this time."""
 
     type: Literal["hidden"]
     ms: int = Field(ge=0, le=LONGEST_MS)
 
 
 class Withdraw(_Message):
-    """Leave a study for good; what was done so far is removed, or kept."""
+    """Leave a study for good; the episodes so far are removed, or kept."""
 
     type: Literal["withdraw"]
     keep: StrictBool = False
@@ -178,7 +178,7 @@ RECEIVED = (
 
 
 def parse(text: str | bytes) -> Message:
-    """Read what a page sent; raises TutelageError with one line about what is wrong with it."""
+    """Parse a page's message; raises TutelageError with one line about the error."""
     if len(text) > LARGEST:
         raise TutelageError(f"expected a message of at most {LARGEST} bytes, got {len(text)}")
     try:

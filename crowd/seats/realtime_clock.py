@@ -1,4 +1,4 @@
-"""The clock of a seat: in real time, something is done at every deadline of an episode."""
+"""The real-time clock of a seat: acts at every deadline of an episode."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .session import OpenEpisode, Phase, Session
 class RealtimeClock:
     """Calls `act(episode)` at each deadline, holding the lock, while the session plays that episode.
 
-    When that fails, the clock stands, and `failed(error)` is called without the lock.
+    On an exception the clock stops, and `failed(error)` is called without the lock.
     """
 
     def __init__(
@@ -29,12 +29,12 @@ class RealtimeClock:
         self._task: asyncio.Task[None] | None = None
 
     def start(self, episode: OpenEpisode) -> None:
-        """Run for an episode, if it is one of real time and the clock is not running."""
+        """Run for an episode, if it is a real-time one and the clock is not running."""
         if episode.task.fps is not None and self._task is None:
             self._task = asyncio.create_task(self._run(episode, episode.task.fps))
 
     def stop(self) -> None:
-        """Stop. Whoever stops it holds the lock, so it is asleep and not in the middle of a step."""
+        """Stop. The caller holds the lock, so the clock is asleep and not in the middle of a step."""
         if self._task is not None and self._task is not asyncio.current_task():
             self._task.cancel()
         self._task = None

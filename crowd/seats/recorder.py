@@ -1,4 +1,4 @@
-"""One recorder: the journal, the store and every seat, shared by the pages that are open."""
+"""The recorder: the journal, the store and every seat, shared by all open pages."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from ..hosting.grid_host import GridHost, SharedGridLevel
 from ..hosting.host import EnvironmentHost
 from ..hosting.remote_host import RemoteHost
 from ..hosting.worker_pool import WorkerPool
-from ..server.gc_schedule import tidy
+from ..server.gc_schedule import run_gc_schedule
 from ..settings import Settings
 from ..storage.archiver import Archiver, ReplayHosts
 from ..storage.database import cause
@@ -39,7 +39,7 @@ from .seed_assignment import SeedAssignment
 from .session import Session
 
 JOURNAL = "journal.sqlite"
-"""The journal's name in the recorder's folder, beside the store's parts."""
+"""The journal's file name in the recorder's folder, beside the store's parts."""
 _PATIENCE_SECONDS = 2
 _THREADS = 64
 _log = logging.getLogger("tutelage.crowd")
@@ -48,35 +48,35 @@ _log = logging.getLogger("tutelage.crowd")
 class Recorder:
     """Opens the folder of the settings; `start` and `close` belong to the event loop that serves.
 
-    Raises TutelageError when the folder holds another suite, cannot be written, or is in use by
-    another recorder.
+    Raises TutelageError when the folder holds another suite, cannot be written, or is in use by another
+    recorder.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.store = Store.create(settings.out, settings.suite)
-        with contextlib.ExitStack() as held:
+        with contextlib.ExitStack() as locks:
             for folder in _folders(settings):
-                held.enter_context(lock_folder(folder))
+                locks.enter_context(lock_folder(folder))
             self.journal = Journal(settings.database or settings.out / JOURNAL)
-            self._lock = held.pop_all()
+            self._locks = locks.pop_all()
         self._assignment = SeedAssignment(settings.seeds, settings.is_baseline, self.journal)
-        self._grounds: dict[str, SharedGridLevel] = {}
+        self._levels: dict[str, SharedGridLevel] = {}
         self._workers = WorkerPool(settings.suite, settings.processes, settings.step_seconds)
         self._seats: dict[str, Seat] = {}
-        self._keeper: Archiver | None = None
+        self._archiver: Archiver | None = None
         self._starting: asyncio.Task[None] | None = None
         self.failure: TutelageError | None = None
         """Why the recorder stopped, if it did; `on_failure` is called then."""
         self.on_failure: Callable[[], None] = lambda: None
-        self._tidying: asyncio.Task[None] | None = None
-        self.company: ClusterMembership | None = None
-        """The other servers, where several share the database."""
+        self._collecting: asyncio.Task[None] | None = None
+        self.cluster: ClusterMembership | None = None
+        """The other servers, if several share the database."""
         self.copies: PartCopies | None = None
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Start, and close in the end; what prevents the start is a `failure`, and is closed at once."""
+        """Start, and close at the end; an error at the start is recorded as `failure`, and closes at once."""
         try:
             await self.start()
         except (TutelageError, sql.exc.SQLAlchemyError, OSError) as error:
@@ -91,9 +91,9 @@ class Recorder:
             await asyncio.shield(self.close())
 
     async def start(self) -> None:
-        """Begin to store what is kept, and to tell the pages when saving fails."""
+        """Start to archive kept episodes, and to report failures of saving to the pages."""
         loop = asyncio.get_running_loop()
-        # seats block in these threads for the database; some must stay free to close it
+        # seats block in these threads on the database; some must stay free to close it
         loop.set_default_executor(ThreadPoolExecutor(_THREADS, thread_name_prefix="seats"))
         await asyncio.to_thread(self._warm_up)
         if not all(is_grid(task) for task in self.settings.tasks):
@@ -101,51 +101,53 @@ class Recorder:
         self.journal.deliver_by(loop.call_soon_threadsafe)
         self.journal.on_lost(lambda error: _ignore(loop.call_soon_threadsafe(self._fail, error)))
 
-        def told(text: str) -> None:
+        def note(text: str) -> None:
             loop.call_soon_threadsafe(self._note, text)
 
         if self.settings.parts:
             self.copies = PartCopies(self.store, self.settings.parts, _log.warning)
-        keepers = None
-        if self.company is not None:
-            await self.company.start()
-            keepers = self.company.keepers
-        ground = ReplayHosts(loop, self._workers, lambda task: self.world(task, pictures=False))
-        self._keeper = Archiver(self.settings, self.journal, self.store, told, keepers, self.copies, ground)
+        store_claims = None
+        if self.cluster is not None:
+            await self.cluster.start()
+            store_claims = self.cluster.store_claims
+        replay_hosts = ReplayHosts(loop, self._workers, lambda task: self.make_host(task, pictures=False))
+        self._archiver = Archiver(
+            self.settings, self.journal, self.store, note, store_claims, self.copies, replay_hosts
+        )
         self.journal.listeners.append(
             lambda why: _ignore(asyncio.run_coroutine_threadsafe(self._trouble(why), loop))
         )
 
-        self._tidying = asyncio.create_task(
-            tidy(lambda: not any(seat.is_open for seat in self._seats.values()))
+        self._collecting = asyncio.create_task(
+            run_gc_schedule(lambda: not any(seat.is_open for seat in self._seats.values()))
         )
 
     async def close(self) -> None:
-        """Write everything that waits, and let go of the folder."""
-        if self._tidying is not None:
-            self._tidying.cancel()
+        """Write everything that waits, and release the folder."""
+        if self._collecting is not None:
+            self._collecting.cancel()
         if self._seats:
-            # a seat that waits for a journal in trouble is released when the journal closes
+            # a seat that waits for a failing journal is released when the journal closes
             closing = [asyncio.create_task(seat.close()) for seat in self._seats.values()]
             _, waiting = await asyncio.wait(closing, timeout=_PATIENCE_SECONDS)
             for task in waiting:
                 task.cancel()
         loop = asyncio.get_running_loop()
-        if self._keeper is not None:
-            await loop.run_in_executor(None, self._keeper.close)
+        if self._archiver is not None:
+            await loop.run_in_executor(None, self._archiver.close)
         if self.copies is not None:
             await loop.run_in_executor(None, self.copies.close)
-        if self.company is not None:
-            await self.company.close()
+        if self.cluster is not None:
+            await self.cluster.close()
         await self._workers.close()
         if self._starting is not None:
             await self._starting
         self.journal.listeners.clear()
         await loop.run_in_executor(None, self.journal.close)
-        self._lock.close()
+        self._locks.close()
 
     def new_token(self) -> str:
-        """Make a seat, and return the secret that opens it; the journal holds only its hash."""
+        """Make a seat, and return the secret that opens it; the journal stores only its hash."""
         token = secrets.token_urlsafe(18)
         name = self.settings.demonstrator or f"person-{secrets.token_hex(3)}"
         saved(self.journal.sit(SeatRecord(seat_id(token), name)), _PATIENCE_SECONDS)
@@ -157,22 +159,22 @@ class Recorder:
 
     def seat(self, token: str) -> Seat | None:
         """Return the seat that a secret opens, or None."""
-        identity = seat_id(token)
-        if identity not in self._seats:
-            record = self.journal.seat(identity)
+        name = seat_id(token)
+        if name not in self._seats:
+            record = self.journal.seat(name)
             if record is None:
                 return None
-            deliver = self._keeper.put if self._keeper else None
-            session = Session(record, self.settings.suite, self.journal, self.world, deliver=deliver)
-            guide = FreeChoice(session, self.settings, self.journal, self._assignment)
-            self._seats[identity] = Seat(session, guide, self.journal)
-        return self._seats[identity]
+            deliver = self._archiver.put if self._archiver else None
+            session = Session(record, self.settings.suite, self.journal, self.make_host, deliver=deliver)
+            flow = FreeChoice(session, self.settings, self.journal, self._assignment)
+            self._seats[name] = Seat(session, flow, self.journal)
+        return self._seats[name]
 
-    def world(self, task: Task, pictures: bool = True) -> EnvironmentHost:
-        """Make a world of a task, to be looked at by a person: our own here, others in their processes."""
+    def make_host(self, task: Task, pictures: bool = True) -> EnvironmentHost:
+        """Make an environment host of a task for a person: grid tasks in this process, others in a worker."""
         if not is_grid(task):
             return RemoteHost(task, self._workers, pictures)
-        return GridHost(self._grounds[task.id])
+        return GridHost(self._levels[task.id])
 
     async def _start_workers(self) -> None:
         try:
@@ -187,12 +189,12 @@ class Recorder:
         self.on_failure()
 
     def _warm_up(self) -> None:
-        """Import and compile what the first player need not wait for, and everybody else with them."""
+        """Import and compile everything that the first player would otherwise wait for."""
         for task in self.settings.tasks:
             registry_with(task.env)
             if is_grid(task):
-                self._grounds[task.id] = SharedGridLevel(task)
-                GridHost(self._grounds[task.id]).warm_up()
+                self._levels[task.id] = SharedGridLevel(task)
+                GridHost(self._levels[task.id]).warm_up()
 
     def _note(self, text: str) -> None:
         for seat in self._seats.values():
@@ -203,22 +205,22 @@ class Recorder:
 
 
 def seat_id(token: str) -> str:
-    """Return what the journal calls the seat of a secret."""
+    """Return the journal's id of the seat of a secret."""
     return hashlib.blake2b(token.encode(), digest_size=12).hexdigest()
 
 
 class FolderLock:
-    """A folder that is this process's alone, until closed; a killed process lets go by itself.
+    """An exclusive lock on a folder until closed; the system releases it when the process is killed.
 
-    What is locked is the folder itself, not a file in it, which a cleaner of temporary files may remove.
-    Raises TutelageError when another process holds it.
+    The folder itself is locked, not a file in it, which a cleaner of temporary files may remove. Raises
+    TutelageError when another process holds it.
     """
 
     def __init__(self, folder: Path) -> None:
-        self._handle = _locked(folder)
+        self._handle = _open_lock(folder)
 
     def close(self) -> None:
-        """Let go of the folder."""
+        """Release the folder."""
         if self._handle >= 0:
             os.close(self._handle)
         self._handle = -1
@@ -231,11 +233,11 @@ class FolderLock:
 
 
 def lock_folder(folder: Path) -> FolderLock:
-    """Hold the folder for this process; see `FolderLock`."""
+    """Lock a folder for this process; see `FolderLock`."""
     return FolderLock(folder)
 
 
-def _locked(folder: Path) -> int:
+def _open_lock(folder: Path) -> int:
     try:
         import fcntl
     except ImportError:  # Windows has no flock
@@ -243,15 +245,15 @@ def _locked(folder: Path) -> int:
     while True:
         handle = os.open(folder, os.O_RDONLY)
         try:
-            if not _flock(fcntl, handle):
+            if not _lock_handle(fcntl, handle):
                 os.close(handle)
-                # file systems of a network lock only what is open for writing
+                # network file systems lock only what is open for writing
                 handle = os.open(folder / "journal.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                at = folder / "journal.lock"
+                path = folder / "journal.lock"
             else:
-                at = folder
-            if os.path.samestat(os.fstat(handle), os.stat(at)):  # not one that was removed meanwhile
+                path = folder
+            if os.path.samestat(os.fstat(handle), os.stat(path)):  # not a file that was removed meanwhile
                 return handle
         except BlockingIOError:
             os.close(handle)
@@ -264,8 +266,8 @@ def _locked(folder: Path) -> int:
         os.close(handle)
 
 
-def _flock(fcntl: Any, handle: int) -> bool:
-    """Lock a folder; False where the file system cannot."""
+def _lock_handle(fcntl: Any, handle: int) -> bool:
+    """Lock a folder; False if the file system cannot."""
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -276,7 +278,7 @@ def _flock(fcntl: Any, handle: int) -> bool:
 
 
 def _folders(settings: Settings) -> set[Path]:
-    """List the folders that are this recorder's alone: its own, and that of a database which is a file."""
+    """List the folders that are this recorder's alone: its own, and that of a database file."""
     folders = {real_path(settings.out)}
     if settings.database.startswith("sqlite") and (file := sql.make_url(settings.database).database):
         folders.add(real_path(Path(file)).parent)
@@ -284,4 +286,4 @@ def _folders(settings: Settings) -> set[Path]:
 
 
 def _ignore(_: object) -> None:
-    """Take a handle that nobody waits for."""
+    """Discard a handle that is not waited for."""

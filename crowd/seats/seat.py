@@ -1,4 +1,4 @@
-"""One person's place: their session and its guide, the keys they hold, the clock, the page they look at."""
+"""A seat: one person's session and flow, their held keys, the clock, and the page they use."""
 
 from __future__ import annotations
 
@@ -40,58 +40,58 @@ _log = logging.getLogger("tutelage.crowd")
 
 
 class Seat:
-    """Joins a session and its guide to whichever page has them open. Everything lives in the event loop."""
+    """Connects a session and its flow to the page that has it open. Everything runs in the event loop."""
 
     def __init__(
-        self, session: Session, guide: Flow, journal: Journal, meter: ServerMetrics | None = None
+        self, session: Session, flow: Flow, journal: Journal, metrics: ServerMetrics | None = None
     ) -> None:
         self.session = session
-        self.guide = guide
+        self.flow = flow
         self._journal = journal
-        self._meter = meter or ServerMetrics()
+        self._metrics = metrics or ServerMetrics()
         self._lock = asyncio.Lock()
-        self._display = Broadcast(session, guide)
+        self._broadcast = Broadcast(session, flow)
         self._keys = HeldKeys()
-        self._hands = WebInput(session, self._display, self._act, self._meter)
-        self._clock = RealtimeClock(session, self._lock, self._act_in_time, self._stand_still)
+        self._web_input = WebInput(session, self._broadcast, self._act, self._metrics)
+        self._clock = RealtimeClock(session, self._lock, self._act_in_time, self._report_and_pause)
         self._shown = 0
         self._in_doubt = False
-        session.on_saved = self._hear
-        session.on_working = self._display.working
+        session.on_saved = self._on_saved
+        session.on_working = self._broadcast.working
 
     @property
     def is_open(self) -> bool:
         """Say whether a page has this seat open."""
-        return self._display.page is not None
+        return self._broadcast.page is not None
 
     @property
     def is_watched(self) -> bool:
-        """Say whether somebody looks on."""
-        return bool(self._display.watchers)
+        """Say whether the dashboard watches this seat."""
+        return bool(self._broadcast.watchers)
 
     async def attend(self, socket: WebSocket, page: str = "") -> None:
-        """Serve the page of that name until it goes or another takes its place."""
-        line = Outbox(socket)
-        has_moved = self._display.open(line, page)
+        """Serve the page of that name until it closes or another takes its place."""
+        outbox = Outbox(socket)
+        has_moved = self._broadcast.open(outbox, page)
         self._keys.clear()
-        sender = asyncio.create_task(line.drain())
+        sender = asyncio.create_task(outbox.drain())
         try:
-            await self._greet(line, has_moved)
+            await self._welcome_page(outbox, has_moved)
             while (text := await receive(socket)) is not None:
-                if self._display.page is line:
-                    await self._answer(text, line)
-                    await line.room()
+                if self._broadcast.page is outbox:
+                    await self._answer(text, outbox)
+                    await outbox.room()
         finally:
-            if self._display.page is line:
-                self._display.page = None
-                await self._answer('{"type":"release"}', line)
+            if self._broadcast.page is outbox:
+                self._broadcast.page = None
+                await self._answer('{"type":"release"}', outbox)
             sender.cancel()
 
     @contextlib.asynccontextmanager
     async def changing(self) -> AsyncIterator[None]:
-        """Hold the seat while its session or guide is changed; afterwards the page is told all.
+        """Lock the seat while its session or flow is changed; the page is updated afterwards.
 
-        Unless the database failed: what holds is what it has, and that is read before anything else is done.
+        After a database error the state is in doubt: it is read from the database before anything else.
         """
         async with self._lock:
             before = self.session.episode
@@ -111,102 +111,102 @@ class Seat:
             yield
         except EpisodeAborted as error:
             _log.warning("%s", error)
-            self._display.send({"type": "error", "text": str(error)})
+            self._broadcast.send({"type": "error", "text": str(error)})
             await self._finished(None)
 
     async def trouble(self, why: str | None) -> None:
-        """Tell the page that saving fails, and let the play wait; or that it works again."""
-        self._display.send({"type": "saving", "failing": why is not None, "why": why or ""})
+        """Tell the page that saving fails, and pause the episode; or that saving works again."""
+        self._broadcast.send({"type": "saving", "failing": why is not None, "why": why or ""})
         async with self._lock:
             if self._journal.trouble != why:
                 return
             if why is not None:
                 self._pause()
             elif self._in_doubt:
-                await self._read_again()
+                await self._recover_state()
             elif self.is_open:
-                self._go_on_by_itself()
-            self._tell()
+                self._resume_turn_based()
+            self._send_state()
 
     def note(self, text: str) -> None:
         """Show a sentence on the page."""
-        self._display.send({"type": "note", "text": text})
+        self._broadcast.send({"type": "note", "text": text})
 
     def ask_to_confirm(self, code: str) -> None:
         """Ask the page, but no watcher, whether the browser that shows a code is the same participant's.
 
         An empty code withdraws the question.
         """
-        if self._display.page is not None:
-            self._display.page.send({"type": "confirm", "code": code})
+        if self._broadcast.page is not None:
+            self._broadcast.page.send({"type": "confirm", "code": code})
 
-    async def watch(self, line: Outbox) -> None:
-        """Show on another line, too, what the page is shown; nothing comes back from there."""
-        self._display.watchers.add(line)
+    async def watch(self, outbox: Outbox) -> None:
+        """Send all messages of the page to another outbox, too; it has no input."""
+        self._broadcast.watchers.add(outbox)
         async with self._lock:
-            await self._tell_all()
+            await self._send_all()
 
-    def unwatch(self, line: Outbox) -> None:
-        """Show nothing more on a line that only looked on."""
-        self._display.watchers.discard(line)
+    def unwatch(self, outbox: Outbox) -> None:
+        """Stop sending to a watcher's outbox."""
+        self._broadcast.watchers.discard(outbox)
 
     async def hand_over(self) -> None:
-        """Let go of everything at once: another server has the seat from now on."""
-        self._display.hand_over()
+        """Close everything at once: another server has the seat from now on."""
+        self._broadcast.hand_over()
         await self.close()
 
     async def close(self) -> None:
-        """Stop the clock and let go of the environment; the journal has everything."""
+        """Stop the clock and close the environment; the journal has everything."""
         async with self._lock:
             self._clock.stop()
             await self.session.close()
 
-    async def _greet(self, line: Outbox, has_moved: bool) -> None:
+    async def _welcome_page(self, outbox: Outbox, has_moved: bool) -> None:
         async with self._lock:
             before = self.session.episode
-            self._pause()  # what runs must not run on before its player has found it on this page
+            self._pause()  # a running episode must not continue before its player sees it on this page
             if has_moved:
-                self.note(self.guide.texts.say("notice.moved-here"))
+                self.note(self.flow.texts.say("notice.moved-here"))
             try:
-                await self.guide.arrive()
+                await self.flow.arrive()
                 self._in_doubt = False
             except TutelageError as error:
-                line.send({"type": "error", "text": str(error)})
-            self._go_on_by_itself()
+                outbox.send({"type": "error", "text": str(error)})
+            self._resume_turn_based()
             if self.session.episode is before:
-                await self._tell_all()
+                await self._send_all()
             else:
                 self._refresh(before)
             if self._journal.trouble is not None:
-                self._display.send({"type": "saving", "failing": True, "why": self._journal.trouble})
+                self._broadcast.send({"type": "saving", "failing": True, "why": self._journal.trouble})
 
-    async def _tell_all(self) -> None:
-        """Tell a page that has nothing yet, and show it the episode."""
-        self._tell()
+    async def _send_all(self) -> None:
+        """Send a new page the full state, and the episode's picture."""
+        self._send_state()
         if (episode := self.session.episode) is None:
-            self._display.last_picture()
+            self._broadcast.last_picture()
             return
         try:
             picture = await self.session.draw()
         except Exception as error:  # an environment may raise anything; the page can still play or leave
-            self._display.send({"type": "error", "text": f"The task could not be drawn: {error}"})
+            self._broadcast.send({"type": "error", "text": f"The task could not be drawn: {error}"})
             return
         if picture is not None:
-            self._display.picture(episode, picture)
+            self._broadcast.picture(episode, picture)
 
-    def _go_on_by_itself(self) -> None:
-        """A task that waits for keys need not wait for its player: nothing happens without one."""
+    def _resume_turn_based(self) -> None:
+        """Resume a turn-based task without its player: nothing happens in it without a key."""
         if (task := self.session.task) and task.fps is None and self.session.phase is Phase.PAUSED:
             self.session.start()
 
-    async def _answer(self, text: str | bytes, line: Outbox) -> None:
+    async def _answer(self, text: str | bytes, outbox: Outbox) -> None:
         try:
             await self._handle(parse(text))
-        except Exception as error:  # a mistake of ours, too, must not cost a person their seat
-            await self._explain(error, line.send)
+        except Exception as error:  # our own errors, too, must not cost a person their seat
+            await self._report_error(error, outbox.send)
 
-    async def _explain(self, error: Exception, send: Callable[[dict[str, Any]], None]) -> None:
-        """Say what went wrong, in one line, and go on from there as well as can be."""
+    async def _report_error(self, error: Exception, send: Callable[[dict[str, Any]], None]) -> None:
+        """Report an error in one line, and recover as far as possible."""
         match error:
             case TutelageError():
                 send({"type": "error", "text": str(error)})
@@ -215,112 +215,112 @@ class Seat:
                 send({"type": "error", "text": NOT_SAVED})
                 async with self._lock:
                     self._in_doubt = True
-                    await self._read_again()
+                    await self._recover_state()
             case _:
                 _log.error("what a page asked for could not be done", exc_info=error)
                 send({"type": "error", "text": FAILED})
 
-    async def _read_again(self) -> None:
-        """Read where this person is, if that is in doubt; it stays so for as long as nothing can be read."""
+    async def _recover_state(self) -> None:
+        """Read this person's state from the database if it is in doubt; it stays so while that fails."""
         before = self.session.episode
         if self._in_doubt:
             with contextlib.suppress(sql.exc.SQLAlchemyError, TutelageError):
-                await self.guide.arrive()
+                await self.flow.arrive()
                 self._in_doubt = False
             self._refresh(before)
 
     async def _handle(self, message: Message) -> None:
         if not isinstance(message, KeyDown | KeyUp | PageInput | FrameShown):
             async with self._lock, self._playing():
-                await self._hands.rest()
+                await self._web_input.rest()
         match message:
             case KeyUp():
                 self._keys.up(message.code)
             case FrameShown():
-                self._see(message.frame)
+                self._record_shown(message.frame)
             case ReleaseKeys():
                 await self._release()
             case KeyDown() | PageInput():
-                self._see(message.frame)
+                self._record_shown(message.frame)
                 await self._press(message)
             case Command() if message.episode and not self._is_at_hand(message.episode):
-                self._tell()  # a second press of what the first has done already
+                self._send_state()  # a repeated press: it is done already
             case Command(type="pause"):
                 async with self._lock:
                     self._pause()
-                    self._tell()
+                    self._send_state()
             case Command(type="go"):
                 async with self._lock:
-                    self._go()
+                    self._start_or_resume()
             case _:
                 async with self.changing():
-                    await self._read_again()
+                    await self._recover_state()
                     if self._in_doubt:
                         raise TutelageError(NOT_SAVED)
-                    if not await self.guide.answer(message):
+                    if not await self.flow.answer(message):
                         raise TutelageError(f"expected what can be done here, got {message.type}")
 
     def _is_at_hand(self, episode: str) -> bool:
         return self.session.episode is not None and self.session.episode.record.episode == episode
 
-    def _tell(self) -> None:
-        """Tell the page all, unless it is in doubt."""
+    def _send_state(self) -> None:
+        """Send the page the full state, unless it is in doubt."""
         if not self._in_doubt:
-            self._display.state()
+            self._broadcast.state()
 
-    def _see(self, frame: int) -> None:
+    def _record_shown(self, frame: int) -> None:
         self._shown = frame
-        lag = self._display.shown(frame)
+        lag = self._broadcast.shown(frame)
         if lag is not None and self.session.episode is not None:
             self.session.episode.lags_ms.append(lag)
-            self._meter.shown(lag)
+            self._metrics.shown(lag)
 
     async def _press(self, key: KeyDown | PageInput) -> None:
         session = self.session
         if isinstance(key, KeyDown):
             self._keys.down(key.code)
             if session.phase is Phase.PLAYING and session.task and session.task.fps:
-                self._display.asked()
-                return  # in real time the clock asks for the keys
+                self._broadcast.asked()
+                return  # in real time the clock reads the keys
         async with self._lock, self._playing():
             if session.phase in WAITING:
-                self._go()
+                self._start_or_resume()
             elif isinstance(key, PageInput):
-                await self._hands.touch(key)
+                await self._web_input.touch(key)
             elif session.phase is Phase.PLAYING and session.episode and session.episode.task.fps is None:
                 row = self._keys.turn(session.episode.controls, key.code)
                 if row is None:
-                    self._display.step(session.episode)  # the page waits for an answer
+                    self._broadcast.step(session.episode)  # the page waits for an answer
                     return
-                measure(session.episode, key, self._meter)
+                measure(session.episode, key, self._metrics)
                 await self._act(session.episode, row, key.frame)
 
     def _refresh(self, before: OpenEpisode | None) -> None:
-        """After a change: forget the keys of another episode, let the clock follow, tell the page."""
+        """After a change: drop the keys of another episode, start or stop the clock, update the page."""
         session = self.session
         if session.episode is not before:
             self._clock.stop()
             self._keys.clear()
             self._shown = len(session.episode.steps) if session.episode else 0
-            self._display.forget_frames()
+            self._broadcast.forget_frames()
         if session.phase is Phase.PLAYING and session.episode:
             self._clock.start(session.episode)
         else:
             self._clock.stop()
-        self._tell()
+        self._send_state()
         if session.episode is not None and session.episode is not before and session.episode.now.picture:
-            self._display.picture(session.episode, session.episode.now.picture)
+            self._broadcast.picture(session.episode, session.episode.now.picture)
         while session.notices:
             self.note(session.notices.pop(0))
 
-    def _go(self) -> None:
+    def _start_or_resume(self) -> None:
         if self._journal.trouble is not None:
             raise TutelageError(f"expected a disk to save to, got: {self._journal.trouble}; play waits")
-        if self.session.phase is not Phase.PLAYING:  # else a second press of what runs already
+        if self.session.phase is not Phase.PLAYING:  # otherwise a repeated press: it runs already
             self.session.start()
         if self.session.episode is not None:
             self._clock.start(self.session.episode)
-        self._tell()
+        self._send_state()
 
     def _pause(self) -> None:
         self._clock.stop()
@@ -329,56 +329,56 @@ class Seat:
             self.session.pause()
 
     async def _release(self) -> None:
-        """No key is held any more; in real time, nobody can be playing."""
+        """Release all keys; a real-time episode pauses."""
         self._keys.clear()
         async with self._lock:
-            task, alone = self.session.task, self._display.page is None
-            if self.session.phase is Phase.PLAYING and task and (task.fps is not None or alone):
+            task, is_alone = self.session.task, self._broadcast.page is None
+            if self.session.phase is Phase.PLAYING and task and (task.fps is not None or is_alone):
                 self._pause()
-                self._tell()
+                self._send_state()
 
     async def _act_in_time(self, episode: OpenEpisode) -> None:
         async with self._playing():
             await self._act(episode, self._keys.decision(episode.controls), self._shown)
 
-    async def _stand_still(self, error: Exception) -> None:
-        """Say what went wrong at a deadline: a person must not wait for a clock that stands."""
-        await self._explain(error, self._display.send)
+    async def _report_and_pause(self, error: Exception) -> None:
+        """Report an error at a deadline, and pause: the clock has stopped."""
+        await self._report_error(error, self._broadcast.send)
         async with self.changing():
             self._pause()
 
     async def _act(self, episode: OpenEpisode, row: np.ndarray, frame: int) -> None:
-        """Take one action and tell the page what came of it. Whoever calls this holds the lock."""
-        now = await self.session.act(row, frame)
-        self._meter.stepped()
-        if now.picture is not None:
-            self._display.picture(episode, now.picture)
+        """Take one action and send the page the result. The caller holds the lock."""
+        view = await self.session.act(row, frame)
+        self._metrics.stepped()
+        if view.picture is not None:
+            self._broadcast.picture(episode, view.picture)
         if self.session.phase is Phase.PLAYING:
-            if now.picture is None:
-                self._display.step(episode)
+            if view.picture is None:
+                self._broadcast.step(episode)
             return
         await self._finished(episode)
 
     async def _finished(self, episode: OpenEpisode | None) -> None:
         try:
-            await self.guide.finished()
+            await self.flow.finished()
         except sql.exc.SQLAlchemyError:
             self._in_doubt = True
             raise
         finally:
             self._refresh(episode)
 
-    def _hear(self, episode: OpenEpisode) -> None:
-        """More of an episode is on disk; or the journal refused it, since it is played elsewhere too."""
+    def _on_saved(self, episode: OpenEpisode) -> None:
+        """Handle an acknowledgment: more is on disk, or the journal refused a step of another server."""
         is_at_hand = self.session.episode is episode
         if is_at_hand and episode.refused is not None:
             asyncio.get_running_loop().create_task(self._yield_to_another())
         elif is_at_hand:
-            self._display.saved()
+            self._broadcast.saved()
 
     async def _yield_to_another(self) -> None:
-        """Leave the episode to whoever else writes it; the page may take it up again from there."""
+        """Leave the episode to the server that writes it; the page may reopen it from there."""
         async with self._lock:
             self._clock.stop()
             await self.session.close()
-            self._display.hand_over()
+            self._broadcast.hand_over()

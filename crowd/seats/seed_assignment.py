@@ -1,4 +1,4 @@
-"""Which seed comes next: nobody plays one twice by accident, and a baseline takes them all in order."""
+"""Assignment of seeds: each person plays a seed once, and a baseline uses all seeds in order."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ class SeedAssignment:
     """Hands out the next unused seed of a range.
 
     Recording: unused by anyone here, so that two people's demonstrations differ. Baseline (`in_order`):
-    unused by this demonstrator, so that everyone plays the same seeds from the start of the range.
-    A seed is used once its episode has begun, whatever became of it, unless it was left unplayed.
+    unused by this demonstrator, so that everyone plays the same seeds from the start of the range. A seed is
+    used once its episode has begun, whatever its result, unless it was left unplayed.
     """
 
     def __init__(self, seeds: SeedRange, in_order: bool, journal: Journal) -> None:
@@ -23,15 +23,15 @@ class SeedAssignment:
         self.in_order = in_order
         self._lock = threading.Lock()
         self._used: dict[tuple[str, str], set[int]] = defaultdict(set)
-        for one in journal.episodes():
-            if one.state != "unplayed" and one.seed in seeds:
-                self._used[self._key(one.task, one.demonstrator)].add(one.seed)
+        for record in journal.episodes():
+            if record.state != "unplayed" and record.seed in seeds:
+                self._used[self._key(record.task, record.demonstrator)].add(record.seed)
 
     def take(self, task: str, demonstrator: str) -> int:
-        """Return the first seed not used yet, and hold it; raises TutelageError when none is left."""
+        """Return the first unused seed, and reserve it; raises TutelageError when none is left."""
         with self._lock:
             used = self._used[self._key(task, demonstrator)]
-            # the seeds used are nearly always the first of the range, so this ends at once
+            # the used seeds are nearly always the first of the range, so this ends at once
             seed = self.seeds.start + len(used)
             seed = seed if self._all_before(used, seed) else self.seeds.start
             while seed in used:
@@ -42,7 +42,7 @@ class SeedAssignment:
             return seed
 
     def give_back(self, task: str, demonstrator: str, seed: int) -> None:
-        """Make a seed that was not played free again."""
+        """Free a seed that was not played."""
         with self._lock:
             self._used[self._key(task, demonstrator)].discard(seed)
 

@@ -1,6 +1,6 @@
-"""One person's session: which episode is played, what may be done with it now, and what the journal is told.
+"""The session of one person: the episode at hand, its allowed transitions, and its journal entries.
 
-Knows nothing of pages and sockets, nor of what is to be played next: that is the guide's.
+Independent of pages and sockets, and of what is played next: the flow decides that.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ from ..storage.journal import Journal
 from ..storage.journal_records import GIVEN_UP, EpisodeRecord, SeatRecord, StepRecord
 
 PRACTICE = "practice"
-"""The role of an episode that is journalled, but is no demonstration."""
+"""The role of an episode that is in the journal, but is no demonstration."""
 
 
 class Phase(StrEnum):
-    """Where a session is. A real-time episode is READY until it is started; others are played at once."""
+    """State of a session. A real-time episode is READY until it is started; others start at once."""
 
     CHOOSING = "choosing"
     READY = "ready"
@@ -69,23 +69,25 @@ class EpisodeAborted(TutelageError):
 class OpenEpisode:
     """The episode at hand: the journal's row and steps, and what its environment shows.
 
-    `saved` is the number of the last step on disk; `refused` why the journal takes no more of them, if so.
-    `missed` is how many deadlines were. `reactions_ms` and `lags_ms` are what the page measured: from a
-    frame to the key, from a key to its frame. `hears` is called when `saved` or `refused` has changed.
+    `saved` is the number of the last step on disk; `refused` the reason if the journal takes no more steps.
+    `missed` counts missed deadlines. `reactions_ms` and `lags_ms` are the page's measurements: from a frame
+    to the key, from a key to its frame. `on_change` is called when `saved` or `refused` has changed.
     """
 
-    def __init__(self, begun: EpisodeStart, task: Task, hears: Callable[[OpenEpisode], None]) -> None:
+    def __init__(self, start: EpisodeStart, task: Task, on_change: Callable[[OpenEpisode], None]) -> None:
         self.task = task
-        self.record = begun.record
-        self.steps: list[StepRecord] = begun.steps
-        self.now = begun.now
-        self.instruction, self.limit, self.controls = begun.instruction, begun.limit, begun.controls
-        self.atlas = begun.atlas
-        self.saved = len(begun.steps)
+        self.record = start.record
+        self.steps: list[StepRecord] = start.steps
+        self.now = start.now
+        self.instruction, self.limit, self.controls = start.instruction, start.limit, start.controls
+        self.atlas = start.atlas
+        self.saved = len(start.steps)
         self.refused: Exception | None = None
         self.missed = 0
-        self.hear = self._hear  # one and the same for every step: the journal tells it the last of many
-        self._hears = hears
+        self.on_written = (
+            self._on_written
+        )  # the same object for every step: the journal calls it once for many
+        self._on_change = on_change
         self.reactions_ms: list[int] = []
         self.lags_ms: list[int] = []
 
@@ -95,7 +97,7 @@ class OpenEpisode:
 
     @property
     def success(self) -> bool | None:
-        """Whether it is over, solved, and not given up; None where the task has no success rule."""
+        """Whether it is over, solved, and not given up; None if the task has no success rule."""
         return self.task.success.outcome(self.now.success and not self.record.given_up)
 
     @property
@@ -108,23 +110,23 @@ class OpenEpisode:
         """Time from the start to the last step."""
         return self.steps[-1].time_ms if self.steps else 0
 
-    def _hear(self, step: int, error: Exception | None) -> None:
+    def _on_written(self, step: int, error: Exception | None) -> None:
         if error is None:
             self.saved = max(self.saved, step)
         else:
             self.refused = error
-        self._hears(self)
+        self._on_change(self)
 
 
 class Session:
-    """The state machine of one seat. For one coroutine at a time; whoever calls it sees to that.
+    """The state machine of one seat. For one coroutine at a time, which the caller ensures.
 
-    Every transition but a step returns when the journal has it on disk. A wrong transition raises
-    TutelageError, which says what was expected and what came, and changes nothing; an environment that
-    fails raises WorldError. `deliver` is handed each demonstration as soon as the journal has it marked
-    as kept. `number` and `target` are the guide's to set: which demonstration this is, of how many.
-    `on_saved` is called when more of an episode is on disk, or refused; `on_working(task, done, of)` while an
-    episode is opened, of which `done` of its `of` steps have been played again.
+    Every transition except a step returns when the journal has it on disk. A wrong transition raises
+    TutelageError with the expected and the actual phase, and changes nothing; an environment that fails
+    raises EpisodeAborted. `deliver` receives each demonstration as soon as the journal has marked it as kept.
+    `number` and `target` are set by the flow: which demonstration this is, of how many. `on_saved` is called
+    when more of an episode is on disk, or refused; `on_working(task, done, of)` while an episode is opened,
+    of which `done` of its `of` steps have been replayed.
     """
 
     def __init__(
@@ -132,7 +134,7 @@ class Session:
         seat: SeatRecord,
         suite: Suite,
         journal: Journal,
-        make_world: Callable[[Task], EnvironmentHost] = InlineHost,
+        make_host: Callable[[Task], EnvironmentHost] = InlineHost,
         kind: str = "person",
         deliver: Callable[[FinishedEpisode], None] | None = None,
     ) -> None:
@@ -146,10 +148,10 @@ class Session:
         self.number = 1
         self.target: int | None = None
         self._journal = journal
-        self._make_world = make_world
+        self._make_host = make_host
         self._kind = kind
         self._deliver = deliver
-        self._world: EnvironmentHost | None = None
+        self._host: EnvironmentHost | None = None
         self._watch = Stopwatch()
 
     @property
@@ -159,7 +161,7 @@ class Session:
 
     @property
     def milliseconds(self) -> int:
-        """How long the episode at hand has been played; pauses do not count."""
+        """How long the episode at hand has been played, without pauses."""
         return self._watch.read()
 
     async def enter(
@@ -191,149 +193,149 @@ class Session:
             role=role,
             digest=b"",
         )
-        world = await self._world_of(task)
+        host = await self._host_of(task)
         try:
-            begun = await world.begin(record)
+            start = await host.begin(record)
         except TutelageError:
             raise
         except Exception as error:  # an environment may raise anything
             raise await self._failure(error) from error
-        await written(self._journal.begin(begun.record))
-        self._show(begun)
+        await written(self._journal.begin(start.record))
+        self._open_episode(start)
 
     async def take_up(self, record: EpisodeRecord) -> bool:
-        """Play an episode of the journal up to where it was; False when it no longer can be."""
+        """Replay an episode of the journal up to its last step; False if that is no longer possible."""
         self._expect("take_up")
         self.on_working(record.task, 0, 0)
-        world = await self._world_of(self.suite[record.task])
+        host = await self._host_of(self.suite[record.task])
         await written(self._journal.flushed())
         steps, damage = await asyncio.to_thread(self._journal.sound_steps, record.episode)
         try:
-            begun = await world.restore(record, steps, partial(self.on_working, record.task))
+            start = await host.restore(record, steps, partial(self.on_working, record.task))
         except Exception as error:  # an environment may raise anything
             await self.close()
             await written(self._journal.mark(record.episode, "abandoned", notes=str(error)))
             self.notices.append(f"An unfinished episode could not be taken up again: {error}")
             return False
-        if begun.torn or damage:
-            self._journal.drop(record.episode, len(begun.steps) + 1)
+        if start.torn or damage:
+            self._journal.drop(record.episode, len(start.steps) + 1)
             self.notices.append(
-                f"The steps after {len(begun.steps)} were damaged and have been dropped; go on from here."
+                f"The steps after {len(start.steps)} were damaged and have been dropped; go on from here."
             )
-        await written(self._journal.mark(record.episode, "finished" if begun.now.done else "open"))
-        self._show(begun)
+        await written(self._journal.mark(record.episode, "finished" if start.now.done else "open"))
+        self._open_episode(start)
         return True
 
     def start(self) -> None:
-        """Start or go on with an episode that waits."""
+        """Start or resume an episode that waits."""
         self._expect("start")
         self._watch.start()
         self.phase = Phase.PLAYING
 
     def pause(self) -> None:
-        """Let the episode wait; its time stands still."""
+        """Pause the episode and its time."""
         self._expect("pause")
         self._watch.stop()
         self.phase = Phase.PAUSED
 
     async def act(self, row: np.ndarray, frame: int = 0, controller: str = "person") -> StepView:
         """Take one action, a row `[k]`. `frame` is the number of the frame it was chosen on."""
-        episode, world = self._expect("act")
+        episode, host = self._expect("act")
         try:
-            step, now = await world.act(row, self._watch.read(), controller_index(controller), frame)
+            step, view = await host.act(row, self._watch.read(), controller_index(controller), frame)
         except Exception as error:  # an environment may raise anything
             raise await self._failure(error) from error
-        self._journal.add(episode.record.episode, step, episode.hear)
+        self._journal.add(episode.record.episode, step, episode.on_written)
         episode.steps.append(step)
-        episode.now = now
-        if now.done:
+        episode.now = view
+        if view.done:
             self._watch.stop()
             self._journal.mark(episode.record.episode, "finished")
             self.phase = Phase.FINISHED
-        return now
+        return view
 
     async def read(self, gesture: HumanInput | None) -> InputResult:
-        """Read what hands did to a page; what is to be taken of it, `act` takes."""
-        _, world = self._expect("act")
+        """Read input to a web page; resulting actions are taken by `act`."""
+        _, host = self._expect("act")
         try:
-            return await world.read(gesture)
+            return await host.read(gesture)
         except Exception as error:  # an environment may raise anything
             raise await self._failure(error) from error
 
     async def draw(self) -> Picture | None:
-        """Draw what the environment shows now, for a page that has nothing yet."""
-        return await self._world.draw() if self._world and self.episode else None
+        """Draw the environment's current picture, for a page that has none yet."""
+        return await self._host.draw() if self._host and self.episode else None
 
     async def keep(self) -> None:
-        """Keep the finished episode as a demonstration; one of practice is put aside instead."""
-        episode, world = self._expect("keep")
+        """Keep the finished episode as a demonstration; a practice episode is put aside instead."""
+        episode, host = self._expect("keep")
         if episode.record.role == PRACTICE:
             await self.put_aside()
         else:
-            await self._keep(episode, world)
+            await self._keep_episode(episode, host)
 
     async def give_up(self) -> None:
-        """End an unfinished episode here, for good: a failure, kept if anything was done at all."""
-        episode, world = self._expect("give_up")
+        """End an unfinished episode for good: a failure, kept if it has any steps."""
+        episode, host = self._expect("give_up")
         self._watch.stop()
         if not episode.steps or episode.record.role == PRACTICE:
-            await self._let_go("abandoned")
+            await self._close_episode("abandoned")
             return
         notes = "; ".join(part for part in (episode.record.notes, GIVEN_UP) if part)
         episode.record = replace(episode.record, notes=notes)
-        await self._keep(episode, world)
+        await self._keep_episode(episode, host)
 
     async def put_aside(self) -> None:
         """Put the episode aside: it stays in the journal, and is no demonstration."""
         self._expect("put_aside")
-        await self._let_go("discarded")
+        await self._close_episode("discarded")
 
     async def leave(self, state: str | None = None) -> None:
-        """Let the episode be, as it is, to be taken up again; or marked with another `state`."""
+        """Close the episode as it is, to be taken up again; or mark it with another `state`."""
         self._expect("leave")
-        await self._let_go(state)
+        await self._close_episode(state)
 
     async def close(self) -> None:
-        """Let go of the environment; the journal has everything."""
-        world, self._world, self.episode = self._world, None, None
+        """Close the environment; the journal has everything."""
+        host, self._host, self.episode = self._host, None, None
         self.phase = Phase.CHOOSING
-        if world is not None:
-            await world.close()
+        if host is not None:
+            await host.close()
 
-    def _expect(self, what: str) -> tuple[OpenEpisode, EnvironmentHost]:
-        """Check a transition; returns what it is about (nothing, for those that begin an episode)."""
-        phases = _EXPECTED[what]
+    def _expect(self, transition: str) -> tuple[OpenEpisode, EnvironmentHost]:
+        """Check a transition; returns the episode and its host (None for those that begin an episode)."""
+        phases = _EXPECTED[transition]
         if self.phase not in phases:
-            wanted = " or ".join(phases)
-            raise TutelageError(f"expected to be {wanted} for {what}, got it while {self.phase}")
-        return self.episode, self._world  # type: ignore[return-value]
+            expected = " or ".join(phases)
+            raise TutelageError(f"expected to be {expected} for {transition}, got it while {self.phase}")
+        return self.episode, self._host  # type: ignore[return-value]
 
-    async def _world_of(self, task: Task) -> EnvironmentHost:
-        """Return the world of a task: the last episode's if it was of the same."""
-        if self._world is None or self._world.task is not task:
+    async def _host_of(self, task: Task) -> EnvironmentHost:
+        """Return the host of a task: the last episode's if it has the same task."""
+        if self._host is None or self._host.task is not task:
             await self.close()
-            self._world = self._make_world(task)
-        return self._world
+            self._host = self._make_host(task)
+        return self._host
 
-    def _show(self, begun: EpisodeStart) -> None:
-        assert self._world is not None
-        self.episode = OpenEpisode(begun, self._world.task, lambda episode: self.on_saved(episode))
+    def _open_episode(self, start: EpisodeStart) -> None:
+        assert self._host is not None
+        self.episode = OpenEpisode(start, self._host.task, lambda episode: self.on_saved(episode))
         self._watch = Stopwatch(self.episode.milliseconds)
         self.phase = Phase.FINISHED if self.episode.done else Phase.READY
-        if self.phase is Phase.READY and self._world.task.fps is None:
+        if self.phase is Phase.READY and self._host.task.fps is None:
             self.start()
 
-    async def _keep(self, episode: OpenEpisode, world: EnvironmentHost) -> None:
-        kept: FinishedEpisode | None = None
+    async def _keep_episode(self, episode: OpenEpisode, host: EnvironmentHost) -> None:
+        finished: FinishedEpisode | None = None
         try:
-            kept = await world.finish(episode.record, episode.missed)
-        except Exception as error:  # the journal has all of it, and what it holds is stored at the next start
+            finished = await host.finish(episode.record, episode.missed)
+        except Exception as error:  # the journal has all of it, and the episode is stored at the next start
             self.notices.append(f"This episode is kept, and will be stored later ({error}).")
-        await self._let_go("kept", episode.record.notes or None)
-        if self._deliver is not None and kept is not None:
-            self._deliver(kept)
+        await self._close_episode("kept", episode.record.notes or None)
+        if self._deliver is not None and finished is not None:
+            self._deliver(finished)
 
-    async def _let_go(self, state: str | None, notes: str | None = None) -> None:
+    async def _close_episode(self, state: str | None, notes: str | None = None) -> None:
         assert self.episode is not None
         if state is None:
             await written(self._journal.flushed())
@@ -343,8 +345,8 @@ class Session:
         self.episode, self.phase = None, Phase.CHOOSING
 
     async def _failure(self, error: Exception) -> EpisodeAborted:
-        """Give up the episode whose environment has failed; returns what is to be raised."""
-        what = (
+        """Give up the episode whose environment has failed; returns the exception to raise."""
+        reason = (
             str(error)
             if isinstance(error, TutelageError | EnvironmentCrash)
             else f"{type(error).__name__}: {error}"
@@ -352,9 +354,9 @@ class Session:
         episode = self.episode
         await self.close()
         if episode is not None:
-            notes = "; ".join(part for part in (episode.record.notes, what) if part)
+            notes = "; ".join(part for part in (episode.record.notes, reason) if part)
             await written(self._journal.mark(episode.record.episode, "abandoned", notes))
-        return EpisodeAborted(f"The task failed: {what}")
+        return EpisodeAborted(f"The task failed: {reason}")
 
 
 async def written(future: Future[None]) -> None:

@@ -1,4 +1,4 @@
-"""What a page is told: one message from which it can draw itself, whatever it showed before."""
+"""The state message of a page: it contains everything that the page draws, whatever it showed before."""
 
 from __future__ import annotations
 
@@ -11,26 +11,28 @@ from ..settings import Settings
 from ..translations import Translations, language_names
 from .session import Phase, Session
 
-Told = dict[str, Any]
+JsonMessage = dict[str, Any]
 
 
-def messages(session: Session, told: Sequence[Told], texts: Translations) -> list[Told]:
-    """Return what draws a page: the session's `state`, the guide's additions in it, then its others.
+def messages(
+    session: Session, stage_messages: Sequence[JsonMessage], texts: Translations
+) -> list[JsonMessage]:
+    """Return a page's messages: the session's `state` with the flow's additions, then the flow's others.
 
-    What the tasks themselves say is said in the language of the page.
+    Texts of tasks are translated to the page's language.
     """
     state = session_message(session)
-    for one in told:
-        if one["type"] == "state":
-            state |= one
-    state["tasks"] = [_translated(one, texts) for one in state["tasks"]]
+    for message in stage_messages:
+        if message["type"] == "state":
+            state |= message
+    state["tasks"] = [_translate(task, texts) for task in state["tasks"]]
     if state["episode"] is not None:
-        state["episode"] = _translated(state["episode"], texts)
-    return [state, *(one for one in told if one["type"] != "state")]
+        state["episode"] = _translate(state["episode"], texts)
+    return [state, *(message for message in stage_messages if message["type"] != "state")]
 
 
-def texts_message(texts: Translations) -> Told:
-    """Build the `texts` message: every text of the pages in one language, and what languages there are."""
+def texts_message(texts: Translations) -> JsonMessage:
+    """Build the `texts` message: every page text in one language, and the available languages."""
     return {
         "type": "texts",
         "language": texts.code,
@@ -39,7 +41,7 @@ def texts_message(texts: Translations) -> Told:
     }
 
 
-def session_message(session: Session) -> Told:
+def session_message(session: Session) -> JsonMessage:
     """Build the `state` message: the phase, and the episode at hand if there is one."""
     return {
         "type": "state",
@@ -55,15 +57,16 @@ def session_message(session: Session) -> Told:
 
 
 def choice_message(
-    settings: Settings, choices: Sequence[str], kept: Mapping[str, int], given_up: Mapping[str, int]
-) -> Told:
-    """Build what free choice adds to the `state` message: tasks with progress, and what can be chosen."""
+    settings: Settings, choices: Sequence[str], kept_counts: Mapping[str, int], given_up: Mapping[str, int]
+) -> JsonMessage:
+    """Build the additions of free choice to the `state` message: tasks with progress, and commands."""
     return {
         "type": "state",
         "baseline": settings.is_baseline,
         "pages": [{"path": path, "title": page_title(path)} for path in settings.extra_pages],
         "tasks": [
-            _task(task, kept.get(task.id, 0), given_up.get(task.id, 0), settings) for task in settings.tasks
+            _task(task, kept_counts.get(task.id, 0), given_up.get(task.id, 0), settings)
+            for task in settings.tasks
         ],
         "choices": list(choices),
     }
@@ -74,27 +77,27 @@ def page_title(path: str) -> str:
     return path.strip("/").replace("-", " ").replace("/", " ").capitalize() or "Page"
 
 
-def _task(task: Task, kept: int, given_up: int, settings: Settings) -> Told:
+def _task(task: Task, kept_count: int, given_up: int, settings: Settings) -> JsonMessage:
     return {
         "id": task.id,
         "instruction": task.instruction,
         "fps": task.fps,
-        "kept": kept,
+        "kept": kept_count,
         "givenUp": given_up,
         "target": settings.episodes,
     }
 
 
-def _translated(one: Told, texts: Translations) -> Told:
-    """Say a task's or an episode's own words in a language; `name` is a task's id in words."""
-    name = str(one.get("task", one["id"]))
-    words: Told = {"name": texts.phrase(name), "instruction": texts.phrase(one["instruction"])}
-    if "controls" in one:
-        words["controls"] = [key | {"label": texts.phrase(key["label"])} for key in one["controls"]]
-    return one | words
+def _translate(entry: JsonMessage, texts: Translations) -> JsonMessage:
+    """Translate the texts of a task or an episode; `name` is a task's id in words."""
+    name = str(entry.get("task", entry["id"]))
+    words: JsonMessage = {"name": texts.phrase(name), "instruction": texts.phrase(entry["instruction"])}
+    if "controls" in entry:
+        words["controls"] = [key | {"label": texts.phrase(key["label"])} for key in entry["controls"]]
+    return entry | words
 
 
-def _episode(session: Session) -> Told | None:
+def _episode(session: Session) -> JsonMessage | None:
     episode = session.episode
     if episode is None:
         return None
@@ -112,12 +115,14 @@ def _episode(session: Session) -> Told | None:
         "fps": episode.task.fps,
         "hands": episode.controls.hands,
         "mixes": episode.controls.mixer is not None,
-        "controls": [{"codes": list(one.codes), "label": one.label} for one in episode.controls.bindings],
+        "controls": [
+            {"codes": list(binding.codes), "label": binding.label} for binding in episode.controls.bindings
+        ],
         "outcome": _outcome(session) if session.phase is Phase.FINISHED else None,
     }
 
 
-def _outcome(session: Session) -> Told | None:
+def _outcome(session: Session) -> JsonMessage | None:
     episode = session.episode
     if episode is None:
         return None
@@ -131,6 +136,6 @@ def _outcome(session: Session) -> Told | None:
     }
 
 
-def atlas_message(atlas: tuple[str, int] | None) -> Told | None:
-    """Say where a page finds the picture that tiles are drawn from; None where there are none."""
+def atlas_message(atlas: tuple[str, int] | None) -> JsonMessage | None:
+    """Return the address and tile size of an atlas; None if there is none."""
     return atlas and {"url": f"/atlas/{atlas[0]}", "tile": atlas[1]}

@@ -1,4 +1,4 @@
-"""A person's hands on a web page: what they do shows at once, and what it comes to is taken as actions."""
+"""Human input to a web page: its effect is shown at once, and the resulting actions are taken."""
 
 from __future__ import annotations
 
@@ -19,55 +19,61 @@ Act = Callable[[OpenEpisode, np.ndarray, int], Awaitable[None]]
 
 
 class WebInput:
-    """The hands of one seat; whoever calls holds its lock. `act(episode, row, frame)` takes an action."""
+    """The page input of one seat; callers hold its lock. `act(episode, row, frame)` takes an action."""
 
-    def __init__(self, session: Session, display: Broadcast, act: Act, meter: ServerMetrics) -> None:
+    def __init__(self, session: Session, broadcast: Broadcast, act: Act, metrics: ServerMetrics) -> None:
         self._session = session
-        self._display = display
+        self._broadcast = broadcast
         self._act = act
-        self._meter = meter
+        self._metrics = metrics
         self._draft: OpenEpisode | None = None
         self._frame = 0
 
-    async def touch(self, hand: PageInput) -> None:
-        """Do what hands did to the page; raises TutelageError where there is no page."""
+    async def touch(self, message: PageInput) -> None:
+        """Apply input to the page; raises TutelageError if the task has no page."""
         episode = self._session.episode
         if self._session.phase is not Phase.PLAYING or episode is None:
             return
         if not episode.controls.hands:
             raise TutelageError("expected keys for this task, got hands on a page")
-        gesture = HumanInput(
-            hand.kind, hand.x + 0.5, hand.y + 0.5, hand.amount, hand.key, hand.held, hand.text
+        human_input = HumanInput(
+            message.kind,
+            message.x + 0.5,
+            message.y + 0.5,
+            message.amount,
+            message.key,
+            message.held,
+            message.text,
         )
-        self._frame = hand.frame
-        await self._read(episode, gesture, hand)
+        self._frame = message.frame
+        await self._read(episode, human_input, message)
 
     async def rest(self) -> None:
-        """Take as actions what shows ahead of them, before something other than hands has its turn."""
+        """Take pending edits as actions, before a message other than page input is handled."""
         episode, self._draft = self._draft, None
         if episode is not None and self._is_played(episode):
             await self._read(episode, HumanInput("rest"), None)
 
-    async def _read(self, episode: OpenEpisode, gesture: HumanInput, hand: PageInput | None) -> None:
-        reading = await self._session.read(gesture)
+    async def _read(self, episode: OpenEpisode, human_input: HumanInput, message: PageInput | None) -> None:
+        result = await self._session.read(human_input)
         while True:
-            self._draft = episode if reading.draft else None
-            if reading.row is not None:
-                if hand is not None:  # what only shows ahead is no answer to the picture of a step
-                    measure(episode, hand, self._meter)
-                    hand = None
-                await self._act(episode, reading.row, self._frame)
-            elif reading.picture is not None:
-                self._display.picture(episode, reading.picture)
+            self._draft = episode if result.draft else None
+            if result.row is not None:
+                if message is not None:  # a preview is no answer to the picture of a step
+                    measure(episode, message, self._metrics)
+                    message = None
+                await self._act(episode, result.row, self._frame)
+            elif result.picture is not None:
+                self._broadcast.picture(episode, result.picture)
             else:
-                self._display.step(episode)  # the page waits for an answer
+                self._broadcast.step(episode)  # the page waits for an answer
             if not self._is_played(episode):
                 return
-            if reading.question is not None:
-                self._display.send({"type": "asks", **asdict(reading.question)})
-            if not reading.more:
+            if result.question is not None:
+                self._broadcast.send({"type": "asks", **asdict(result.question)})
+            if not result.more:
                 return
-            reading = await self._session.read(None)
+            result = await self._session.read(None)
 
     def _is_played(self, episode: OpenEpisode) -> bool:
         return self._session.episode is episode and self._session.phase is Phase.PLAYING

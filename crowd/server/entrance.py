@@ -1,4 +1,4 @@
-"""How people come into a study: what opening a link shows, and which browser it binds."""
+"""Joining a study: the pages of an opened link, and binding of browsers."""
 
 from __future__ import annotations
 
@@ -34,17 +34,20 @@ from .rate_limit import RateLimiter
 from .recorder_app import not_now
 
 SEAT = "seat"
-"""What the signature of a seat's cookie is for."""
+"""Signature purpose of a seat's cookie."""
 BROWSER = "browser"
-"""What the signature of a browser's cookie is for."""
-_JOINS_A_SECOND, _JOINS_AT_ONCE = 0.5, 60  # a class behind one address may come at once; a script may not
-_LOOKS_A_SECOND, _LOOKS_AT_ONCE = 2.0, 200  # opening a link and waiting beside it, which decide nothing
+"""Signature purpose of a browser's cookie."""
+_JOINS_A_SECOND, _JOINS_AT_ONCE = 0.5, 60  # allows a class behind one address at once, but not a script
+_POLLS_A_SECOND, _POLLS_AT_ONCE = (
+    2.0,
+    200,
+)  # limit of read-only requests: opening a link, and polling beside it
 _LONGEST_BODY = 256
 _NO_STORE = {"Cache-Control": "no-store"}
 
 
 class Entrance:
-    """The routes by which people come in, and the cookies by which they are known again.
+    """The routes for joining, and the cookies that identify people afterwards.
 
     A seat's cookie is `seat.browser.signature`: it opens the seat for as long as that browser is bound.
     """
@@ -54,60 +57,60 @@ class Entrance:
         self._study = server.study
         self._proof = proof
         self._joins = RateLimiter(_JOINS_A_SECOND, _JOINS_AT_ONCE)
-        self._looks = RateLimiter(_LOOKS_A_SECOND, _LOOKS_AT_ONCE)
-        # browsers share cookies between all ports of a machine, where several studies may be served
+        self._polls = RateLimiter(_POLLS_A_SECOND, _POLLS_AT_ONCE)
+        # browsers share cookies between all ports of a machine, which may serve several studies
         name = f"{server.secret.number('cookie', server.study.name):012x}"[:12]
         self._cookie, self._browser = f"seat-{name}", f"browser-{name}"
 
     async def open(self, request: Request) -> Response:
-        """Answer a link that was opened: let the participant in, or show the join page of a personal link."""
+        """Answer an opened link: let the participant in, or show the join page of a personal link."""
         texts = self.texts(request)
         try:
             arrival = self._study.recruiting.read(request.query_params.multi_items(), time.time())
-            allowed = self._looks if arrival.waits_for_page else self._joins
-            if not allowed.take(client_network(request)):
+            limiter = self._polls if arrival.waits_for_page else self._joins
+            if not limiter.take(client_network(request)):
                 return self.refused(texts, texts.say("refused.too-often"), 429)
-            if self._trouble() is not None:  # before anything is put down that would be saved later
+            if self._trouble() is not None:  # before anything is queued for a later commit
                 return not_now(texts, self.title(texts))
             if arrival.waits_for_page:
                 return await bounded_unless(self._trouble, self._show, request, arrival, texts)
-            entered = await bounded_unless(self._trouble, self._let_in, request, arrival, texts.code)
+            admission = await bounded_unless(self._trouble, self._let_in, request, arrival, texts.code)
         except AdmissionRefusal as refusal:
-            return self._turned_away(texts, refusal)
+            return self._refusal_response(texts, refusal)
         response = RedirectResponse("/", 303, headers=_NO_STORE)
-        self._give_seat(request, response, entered[0], entered[1])
+        self._give_seat(request, response, admission[0], admission[1])
         return response
 
     async def ask(self, request: Request) -> Response:
-        """Answer the page of a link for one person: let it in, have it wait with a code, or refuse it."""
+        """Answer a join page: let its browser in, have it wait with a code, or refuse it."""
         texts = self.texts(request)
         token = self._browser_token(request)
         if not token:
-            return self._told("refused", texts, texts.say("refused.stranger"), 403)
+            return self._status_message("refused", texts, texts.say("refused.stranger"), 403)
         try:
             arrival = self._study.recruiting.read(request.query_params.multi_items(), time.time())
             waits = request.query_params.get("waits") is not None
-            if not (self._looks if waits else self._joins).take(client_network(request)):
-                return self._told("later", texts, texts.say("refused.too-often"), 429)
+            if not (self._polls if waits else self._joins).take(client_network(request)):
+                return self._status_message("later", texts, texts.say("refused.too-often"), 429)
             if not arrival.waits_for_page:
                 raise AdmissionRefusal("link-needed")
             if self._trouble() is not None:
-                return self._told("later", texts, texts.say("refused.not-saved"), 503)
-            entered = await bounded_unless(self._trouble, self._let_in, request, arrival, texts.code)
+                return self._status_message("later", texts, texts.say("refused.not-saved"), 503)
+            admission = await bounded_unless(self._trouble, self._let_in, request, arrival, texts.code)
         except AdmissionRefusal as refusal:
             status = 503 if refusal.reason == "not-now" else 403
             sentence = texts.say(f"refused.{refusal.reason}", panel=refusal.panel)
-            return self._told("refused", texts, sentence, status)
+            return self._status_message("refused", texts, sentence, status)
         except (sql.exc.OperationalError, sql.exc.InterfaceError, sql.exc.TimeoutError):
-            return self._told("later", texts, texts.say("refused.not-saved"), 503)
-        person, browser, entry = entered
+            return self._status_message("later", texts, texts.say("refused.not-saved"), 503)
+        person, browser, entry = admission
         if entry.state == BOUND:
             response = JSONAnswer({"state": "in"}, headers=_NO_STORE)
             self._give_seat(request, response, person, browser)
             return response
         if entry.state == ASKED:
             return JSONAnswer({"state": "asked", "code": entry.code}, headers=_NO_STORE)
-        return self._told("refused", texts, texts.say("refused.link-used"), 403)
+        return self._status_message("refused", texts, texts.say("refused.link-used"), 403)
 
     async def confirm(self, request: Request) -> Response:
         """Take a bound browser's answer: whether the browser that asks belongs to the same participant."""
@@ -120,19 +123,19 @@ class Entrance:
         if person is None:
             return Response("expected a browser that is known here, got another", 403)
         try:
-            read = json.loads(body)
-            code, is_own = read["code"], read["own"]
+            document = json.loads(body)
+            code, is_own = document["code"], document["own"]
         except (ValueError, RecursionError, KeyError, TypeError):
             code = is_own = None
         if not isinstance(code, str) or not isinstance(is_own, bool):
             return Response('expected {"code": text, "own": true or false}, got something else', 400)
-        ledger = self._server.ledger
+        database = self._server.ledger
         now = time.time()
-        was_asking = await bounded_unless(self._trouble, confirm, ledger, person.person, code, is_own, now)
+        was_asking = await bounded_unless(self._trouble, confirm, database, person.person, code, is_own, now)
         return Response(status_code=204 if was_asking else 410)
 
     def known(self, request: HTTPConnection) -> PersonRecord | None:
-        """Return whom a browser's signed seat names, if it may speak for them. Blocks."""
+        """Return the person that a browser's signed seat names, if it may act for them. Blocks."""
         seat, browser = self._seat_of(request)
         person = self._server.person_of(seat) if seat else None
         if person is None or person.study != self._study.name:
@@ -148,7 +151,7 @@ class Entrance:
         return self._server.house.texts(code)
 
     def title(self, texts: Translations) -> str:
-        """Give the study's title in a language."""
+        """Return the study's title in a language."""
         return self._study.say(self._study.title, texts.code) or self._study.name
 
     def refused(self, texts: Translations, sentence: str, status: int) -> Response:
@@ -170,13 +173,15 @@ class Entrance:
             return RedirectResponse("/", 303, headers=_NO_STORE)
         response = page("join.html", texts, self.title(texts), heading=texts.say("join.title"))
         if not self._browser_token(request):
-            self._give(request, response, self._browser, server.secret.sign(secrets.token_hex(16), BROWSER))
+            self._set_cookie(
+                request, response, self._browser, server.secret.sign(secrets.token_hex(16), BROWSER)
+            )
         return response
 
     def _let_in(
         self, request: Request, arrival: Arrival, language: str
     ) -> tuple[PersonRecord, str, LinkOpening]:
-        """Identify the participant and whether this browser may act for them. Blocks; raises Refusal."""
+        """Identify the participant, and bind the browser if allowed. Blocks; raises AdmissionRefusal."""
         server = self._server
         participant = self.known(request)
         token = self._browser_token(request)
@@ -197,7 +202,7 @@ class Entrance:
         return person, browser, entry
 
     def _seat_of(self, request: HTTPConnection) -> tuple[str, str]:
-        """Return the seat that a browser's cookie names, and which browser it was given to."""
+        """Return the seat in a browser's cookie, and the browser that it was issued to."""
         cookie = request.cookies.get(host_cookie(request, self._cookie), "")
         seat, _, browser = (self._server.secret.unsign(cookie, SEAT) or "").partition(".")
         return (seat, browser) if browser else ("", "")
@@ -208,10 +213,10 @@ class Entrance:
 
     def _give_seat(self, request: Request, response: Response, person: PersonRecord, browser: str) -> None:
         value = self._server.secret.sign(f"{person.seat}.{browser}", SEAT)
-        self._give(request, response, self._cookie, value)
+        self._set_cookie(request, response, self._cookie, value)
 
-    def _give(self, request: Request, response: Response, name: str, value: str) -> None:
-        """Give a browser a cookie that no script reads. Lax: who follows their link must be known again."""
+    def _set_cookie(self, request: Request, response: Response, name: str, value: str) -> None:
+        """Set a cookie that no script reads. Lax: it must be sent when a person follows their link."""
         is_secure = request.url.scheme == "https"
         response.set_cookie(
             host_cookie(request, name),
@@ -222,10 +227,10 @@ class Entrance:
             secure=is_secure,
         )
 
-    def _turned_away(self, texts: Translations, refusal: AdmissionRefusal) -> Response:
+    def _refusal_response(self, texts: Translations, refusal: AdmissionRefusal) -> Response:
         sentence = texts.say(f"refused.{refusal.reason}", panel=refusal.panel)
         return self.refused(texts, sentence, 503 if refusal.reason == "not-now" else 403)
 
-    def _told(self, state: str, texts: Translations, sentence: str, status: int) -> Response:
-        told = {"state": state, "title": texts.say("refused.title"), "text": sentence}
-        return JSONAnswer(told, status, headers=_NO_STORE)
+    def _status_message(self, state: str, texts: Translations, sentence: str, status: int) -> Response:
+        message = {"state": state, "title": texts.say("refused.title"), "text": sentence}
+        return JSONAnswer(message, status, headers=_NO_STORE)

@@ -1,8 +1,7 @@
-"""When Python looks for garbage: not in the midst of play, where a look at everything stops a full server.
+"""Schedule of Python's garbage collector: full collections would stall a busy server during play.
 
-With five hundred seats open such a look takes a fifth of a second, and comes every five seconds by itself.
-Nearly all garbage goes at once, by reference counts, or while it is young; only what is old and refers to
-itself is left to this.
+With five hundred open seats a full collection takes 0.2 s, every five seconds by default. Nearly all garbage
+is freed by reference counts or by young collections; only old cycles are left to this schedule.
 """
 
 from __future__ import annotations
@@ -12,24 +11,24 @@ import gc
 import time
 from collections.abc import Callable
 
-_LOOK_SECONDS = 30.0
+_CHECK_SECONDS = 30.0
 _SELDOM_SECONDS = 600.0
 _NEVER = 1_000_000_000
 
 
-async def tidy(is_quiet: Callable[[], bool], clock: Callable[[], float] = time.monotonic) -> None:
-    """Take over from the collector until cancelled: look at everything when it is quiet, or else seldom."""
-    before = gc.get_threshold()
-    gc.collect(1)  # a look at everything takes half a second, and finds next to nothing at a start
-    gc.freeze()  # modules and kernels stay for good, and are not looked at again
-    gc.set_threshold(before[0], before[1], _NEVER)
-    looked = clock()
+async def run_gc_schedule(is_quiet: Callable[[], bool], clock: Callable[[], float] = time.monotonic) -> None:
+    """Replace automatic full collections until cancelled: collect when quiet, or else rarely."""
+    thresholds = gc.get_threshold()
+    gc.collect(1)  # a full collection takes half a second, and frees next to nothing at the start
+    gc.freeze()  # modules and kernels are permanent, and are not scanned again
+    gc.set_threshold(thresholds[0], thresholds[1], _NEVER)
+    collected_at = clock()
     try:
         while True:
-            await asyncio.sleep(_LOOK_SECONDS)
-            if is_quiet() or clock() - looked >= _SELDOM_SECONDS:
+            await asyncio.sleep(_CHECK_SECONDS)
+            if is_quiet() or clock() - collected_at >= _SELDOM_SECONDS:
                 gc.collect()
-                looked = clock()
+                collected_at = clock()
     finally:
-        gc.set_threshold(*before)
+        gc.set_threshold(*thresholds)
         gc.unfreeze()

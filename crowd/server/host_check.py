@@ -1,4 +1,4 @@
-"""Who may talk to a server: its own pages, under its own name, with nothing of others in them."""
+"""Checks of every request: host name and origin, and the content security policy of every answer."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _EXTRA = (
     "sandbox allow-scripts allow-downloads allow-top-navigation-by-user-activation; default-src 'none'; "
     "script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; font-src data:; " + _CLOSED
 )
-"""Extra pages hold their own script and style; the sandbox keeps them from speaking for the person."""
+"""Extra pages contain their own script and style; the sandbox keeps them from acting for the person."""
 _UNUSED = (
     *("accelerometer", "autoplay", "browsing-topics", "camera", "clipboard-read"),
     *("display-capture", "encrypted-media", "fullscreen", "gamepad", "geolocation", "gyroscope", "hid"),
@@ -43,12 +43,12 @@ FIXED_HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "X-Frame-Options": "DENY",
 }
-"""What every answer carries, whatever it is."""
+"""Headers of every answer."""
 STRICTEST_POLICY = _OURS.format(sockets="")
 """The content policy of answers that belong to no page of ours."""
 
 _OPEN_FILES = ("/static/style.css", "/static/icon.svg")
-"""Files that a refusal page needs; they hold no personal data."""
+"""Files that a refusal page needs; they contain no personal data."""
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
 
@@ -56,7 +56,7 @@ class HostCheck:
     """Wraps an application; refuses foreign host names (DNS rebinding) and requests of other sites' pages.
 
     `extra` are the paths of extra pages. `machines` are paths that programs post to, which have no origin and
-    prove themselves otherwise. `link` is the token that must have come in the link, if any.
+    authenticate otherwise. `link` is the token that must have come in the link, if any.
     """
 
     def __init__(
@@ -85,17 +85,17 @@ class HostCheck:
         policy = _OURS.format(sockets=f" ws://{host} wss://{host}") if origins else STRICTEST_POLICY
         if scope["path"] in self._extra:
             policy = _EXTRA
-        refused = self._refusal(connection, host, origins)
-        if refused is None:
-            with contextlib.suppress(WebSocketDisconnect):  # a peer may leave at any time
+        refusal = self._refusal(connection, host, origins)
+        if refusal is None:
+            with contextlib.suppress(WebSocketDisconnect):  # a peer may disconnect at any time
                 await self._app(scope, receive, _with_headers(scope, policy, send))
         elif scope["type"] == "websocket":
-            await _refuse_socket(refused, scope, receive, _with_headers(scope, policy, send))
+            await _refuse_socket(refusal, scope, receive, _with_headers(scope, policy, send))
         else:
-            await refused(scope, receive, _with_headers(scope, policy, send))
+            await refusal(scope, receive, _with_headers(scope, policy, send))
 
     def _refusal(self, connection: HTTPConnection, host: str, origins: tuple[str, ...]) -> Response | None:
-        """Return what is answered in place of the application; None where it may answer."""
+        """Return the refusal of a request; None if the application may answer."""
         scope = connection.scope
         is_socket = scope["type"] == "websocket"
         if not is_socket and scope["path"] in _OPEN_FILES and scope["method"] in _SAFE_METHODS:
@@ -114,7 +114,7 @@ class HostCheck:
 def _with_headers(scope: Scope, policy: str, send: Send) -> Send:
     is_sandboxed = policy is _EXTRA
 
-    async def sending(message: Message) -> None:
+    async def send_with_headers(message: Message) -> None:
         if message["type"] in ("http.response.start", "websocket.http.response.start"):
             headers = MutableHeaders(raw=message.setdefault("headers", []))
             for name, value in FIXED_HEADERS.items():
@@ -125,18 +125,18 @@ def _with_headers(scope: Scope, policy: str, send: Send) -> Send:
             headers.setdefault("Cache-Control", "no-cache")
         await send(message)
 
-    return sending
+    return send_with_headers
 
 
-async def _refuse_socket(refused: Response, scope: Scope, receive: Receive, send: Send) -> None:
+async def _refuse_socket(refusal: Response, scope: Scope, receive: Receive, send: Send) -> None:
     await receive()
     if "websocket.http.response" not in scope.get("extensions", {}):
         await send({"type": "websocket.close", "code": 1008})
         return
-    start = {"status": refused.status_code, "headers": list(refused.raw_headers)}
+    start = {"status": refusal.status_code, "headers": list(refusal.raw_headers)}
     await send({"type": "websocket.http.response.start", **start})
-    await send({"type": "websocket.http.response.body", "body": bytes(refused.body), "more_body": False})
+    await send({"type": "websocket.http.response.body", "body": bytes(refusal.body), "more_body": False})
 
 
 def _printable(host: str) -> str:
-    return "".join(letter if letter.isprintable() else "?" for letter in host[:80]) or "-"
+    return "".join(character if character.isprintable() else "?" for character in host[:80]) or "-"

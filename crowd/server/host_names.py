@@ -1,4 +1,4 @@
-"""Under which names a server may be reached: loopback, its own IP addresses, or a named address."""
+"""The host names that a server answers to: loopback, its own IP addresses, or a named address."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LONGEST = 260
 
 @dataclass(frozen=True)
 class PublicAddress:
-    """Where people find a server, such as https://study.example.org."""
+    """The public address of a server, such as https://study.example.org."""
 
     scheme: str
     host: str
@@ -30,13 +30,13 @@ class PublicAddress:
 
 
 def parse_address(text: str) -> PublicAddress:
-    """Read the value of `--address`; raises TutelageError unless it is scheme, host and perhaps port."""
+    """Read the value of `--address`: scheme, host and optional port; raises TutelageError otherwise."""
     try:
         parts = urlsplit(text.strip())
         host = (parts.hostname or "").encode("idna").decode() if ":" not in (parts.hostname or "") else ""
         host = host or (parts.hostname or "")
         port = parts.port or _PORTS.get(parts.scheme, 0)
-    except ValueError:  # a port that is no number, a name that cannot be one
+    except ValueError:  # an invalid port or host name
         parts, host, port = urlsplit(""), "", 0
     is_bare = parts.path in ("", "/") and not parts.query and not parts.fragment and "@" not in parts.netloc
     if parts.scheme not in _PORTS or not is_bare or _split(f"[{host}]" if ":" in host else host) is None:
@@ -48,10 +48,10 @@ def parse_address(text: str) -> PublicAddress:
 
 
 class AllowedHosts:
-    """Decides which `Host` headers are answered: any other name may be a stranger's (DNS rebinding).
+    """Decides which `Host` headers are answered: any other name may be an attacker's (DNS rebinding).
 
-    Loopback is always allowed. With an address, its name and port are, and no other; without one, the IP
-    address that the connection was made to.
+    Loopback is always allowed. With an address, its name and port are allowed, and no other; without one, the
+    IP address that the connection was made to.
     """
 
     def __init__(self, address: str = "") -> None:
@@ -59,11 +59,11 @@ class AllowedHosts:
 
     @property
     def is_public(self) -> bool:
-        """Whether people find the server under a name that is not this machine's loopback."""
+        """Whether people reach the server under a name that is not this machine's loopback."""
         return self.address is not None and not is_loopback(self.address.host)
 
     def origins(self, header: str, local: str) -> tuple[str, ...]:
-        """Return the origins of the pages of a `Host` header; none where the header is refused.
+        """Return the origins of the pages of a `Host` header; none if the header is refused.
 
         `local` is the IP address of this machine that the connection was made to.
         """
@@ -79,13 +79,13 @@ class AllowedHosts:
         return ()
 
     def scheme(self, header: str) -> str:
-        """Return the scheme of the named address where a `Host` header is its; else an empty string."""
+        """Return the scheme of the named address if a `Host` header matches it, else ""."""
         origins = self.origins(header, "")
         return self.address.scheme if self.address and origins == (self.address.origin,) else ""
 
 
 def is_loopback(host: str) -> bool:
-    """Say whether a host name or address means this very machine."""
+    """Say whether a host name or address means this machine."""
     if host.lower() == "localhost":
         return True
     try:
@@ -95,7 +95,7 @@ def is_loopback(host: str) -> bool:
 
 
 def _split(header: str) -> tuple[str, int | None] | None:
-    """Split a `Host` header into its lower-case name and its port; None where it cannot be one."""
+    """Split a `Host` header into its lower-case name and its port; None if it is invalid."""
     match = _HOST.fullmatch(header) if len(header) <= _LONGEST else None
     if match is None or (port := int(match[3] or 0)) > 65535:
         return None

@@ -1,4 +1,4 @@
-"""JSON of requests, read with a limit, and of answers, where what is not finite is null."""
+"""JSON of requests, with a size limit, and of answers, where non-finite numbers are null."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from ...files.finite_json import json_text
 
 
 class JSONAnswer(JSONResponse):
-    """A response with a JSON body, written as every other JSON of this package is."""
+    """A response with a JSON body, encoded as all JSON of this package."""
 
     def render(self, content: Any) -> bytes:
-        """Return the body, UTF-8."""
+        """Return the body in UTF-8."""
         return json_text(content, is_compact=True, is_ascii=False).encode()
 
 
 async def read_object(request: Request, most: int) -> dict[str, Any]:
-    """Read a body of at most `most` bytes as a JSON object; raises HTTPException 413 or 400 for another."""
+    """Read a body of at most `most` bytes as a JSON object; raises HTTPException 413 or 400 otherwise."""
     body = b""
     async for chunk in request.stream():
         body += chunk

@@ -12,7 +12,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from ..page_templates import refusal_page
 
 PARAMETER = "token"
-"""The parameter of the link that carries the token."""
+"""The parameter of the link with the token."""
 _AGAIN = '<!doctype html><meta charset="utf-8"><meta http-equiv="refresh" content="0; url=/"><title>…</title>'
 
 
@@ -28,19 +28,19 @@ class LinkToken:
         return f"{url}?{urlencode({PARAMETER: self._token})}"
 
     def check(self, connection: HTTPConnection) -> Response | None:
-        """Return None for who has the token, and a redirect or a refusal for who has not shown it yet."""
-        given = connection.query_params.get(PARAMETER, "")
-        if connection.scope["type"] == "http" and given and self._matches(given):
-            return self._welcome(connection)
+        """Return None for a client with the token, else a redirect or a refusal."""
+        token = connection.query_params.get(PARAMETER, "")
+        if connection.scope["type"] == "http" and token and self._matches(token):
+            return self._set_token_cookie(connection)
         if self._matches(connection.cookies.get(self._cookie_name(connection), "")):
             return None
         return refusal_page(connection, "token", 403)
 
-    def _welcome(self, connection: HTTPConnection) -> Response:
-        """Move the token from the address into a cookie that no script reads and no other site can use."""
+    def _set_token_cookie(self, connection: HTTPConnection) -> Response:
+        """Move the token from the address into a cookie that no script can read and no other site can use."""
         response: Response
         if connection.headers.get("sec-fetch-site") == "cross-site":
-            # a redirect that began at another site is followed without the cookie, a reload with it
+            # a redirect from another site is followed without the cookie, a reload with it
             response = HTMLResponse(_AGAIN, headers={"Cache-Control": "no-store"})
         else:
             response = RedirectResponse("/", 303, headers={"Cache-Control": "no-store"})
@@ -53,10 +53,10 @@ class LinkToken:
     def _cookie_name(self, connection: HTTPConnection) -> str:
         return host_cookie(connection, self._cookie)
 
-    def _matches(self, given: str) -> bool:
-        return hmac.compare_digest(given.encode("utf-8", "surrogatepass"), self._token.encode())
+    def _matches(self, token: str) -> bool:
+        return hmac.compare_digest(token.encode("utf-8", "surrogatepass"), self._token.encode())
 
 
 def host_cookie(connection: HTTPConnection, name: str) -> str:
-    """Name a cookie so that, over HTTPS, neither another host nor a plain connection can have set it."""
+    """Return a cookie's name; over HTTPS its prefix ensures that only this host, over HTTPS, has set it."""
     return f"__Host-{name}" if connection.scope["scheme"] in ("https", "wss") else name

@@ -1,4 +1,4 @@
-"""Who asked, and by which scheme: `X-Forwarded-*` headers count only from proxies that were named."""
+"""Client address and scheme: `X-Forwarded-*` headers count only from named proxies."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ...errors import TutelageError
 
 
 def check_proxies(proxies: Sequence[str]) -> list[str]:
-    """Return the values of `--proxy`; raises TutelageError for one that is no address or network."""
+    """Return the values of `--proxy`; raises TutelageError for a value that is no address or network."""
     for text in proxies:
         try:
             ipaddress.ip_network(text)
@@ -23,9 +23,9 @@ def check_proxies(proxies: Sequence[str]) -> list[str]:
 
 
 def client_network(connection: HTTPConnection) -> str:
-    """Name whom a connection comes from, for rate limits: an IPv4 address, or the /64 of an IPv6 address.
+    """Return the origin of a connection for rate limits: an IPv4 address, or the /64 of an IPv6 address.
 
-    One person has a whole /64, so that its addresses count as one.
+    One person has a whole /64, so its addresses count as one.
     """
     host = connection.client.host if connection.client else ""
     try:

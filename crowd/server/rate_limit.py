@@ -1,4 +1,4 @@
-"""How often something may happen: a bucket that fills at a steady rate, one for each who asks."""
+"""Rate limits: token buckets that refill at a constant rate, one per client."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ _REMEMBERED = 10_000
 
 
 class TokenBucket:
-    """Holds up to `burst` tokens; `rate` more come in a second."""
+    """Holds up to `burst` tokens, refilled at `rate` tokens per second."""
 
     def __init__(self, rate: float, burst: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._rate = rate
         self._burst = burst
         self._clock = clock
         self._tokens = burst
-        self._at = clock()
+        self._refilled_at = clock()
 
     def take(self) -> bool:
         """Take a token; False when there is none."""
         now = self._clock()
-        self._tokens = min(self._burst, self._tokens + (now - self._at) * self._rate)
-        self._at = now
+        self._tokens = min(self._burst, self._tokens + (now - self._refilled_at) * self._rate)
+        self._refilled_at = now
         if self._tokens < 1:
             return False
         self._tokens -= 1
@@ -34,14 +34,14 @@ class TokenBucket:
 
 
 class RateLimiter:
-    """A bucket for each name (an address, say); those who asked longest ago are forgotten first."""
+    """One bucket per name (an address, for example); the least recently used are dropped first."""
 
     def __init__(self, rate: float, burst: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._make = lambda: TokenBucket(rate, burst, clock)
         self._buckets: OrderedDict[str, TokenBucket] = OrderedDict()
 
     def take(self, name: str) -> bool:
-        """Take a token of somebody's; False when they have none left."""
+        """Take a token from a name's bucket; False when there is none."""
         bucket = self._buckets.setdefault(name, self._make())
         self._buckets.move_to_end(name)
         while len(self._buckets) > _REMEMBERED:
@@ -50,7 +50,7 @@ class RateLimiter:
 
 
 class RateLimitedSocket(WebSocket):
-    """A socket that ends when its page sends more messages than its bucket has tokens for."""
+    """A socket that closes when its page sends more messages than its bucket allows."""
 
     bucket: TokenBucket
 

@@ -43,14 +43,14 @@ from ..translations import Translations, load_texts
 from .bounded_calls import bounded_unless
 from .host_check import HostCheck
 from .host_names import AllowedHosts, is_loopback
-from .http_timeouts import punctual
+from .http_timeouts import timed_http_protocol
 from .link_token import LinkToken, host_cookie
 from .proxies import check_proxies
 from .socket_limits import limited_websockets
 from .tunnel import tunnel_hint
 
 TRY_AGAIN = 1013
-"""The code, of RFC 6455's registry, by which a socket is closed that may be opened again later."""
+"""WebSocket close code (RFC 6455 registry): the socket may be opened again later."""
 LAST_PORT = 65535
 
 _YEAR = 365 * 24 * 3600
@@ -80,13 +80,13 @@ def record(
 ) -> str:
     """Serve the recorder for a suite until Ctrl-C; demonstrations go to the store at `out`.
 
-    `say` is given each line for the person who serves; returns the last, which says what is saved.
+    `say` receives each line for the operator; returns the last one, which says what is saved.
 
-    `port=0` takes a free one. `address` is the public address, where it differs from host and port;
+    `port=0` takes a free one. `address` is the public address, if it differs from host and port;
     `X-Forwarded-*` headers count only from `proxies`. Clients on other machines need the token of the printed
-    link. The other arguments are those of `Settings`. Environments live in processes
-    of their own, which import the program that calls this: call it under `if __name__ == "__main__":`.
-    Raises TutelageError when the port is in use, the folder cannot be used, or no process can be made.
+    link. The other arguments are those of `Settings`. Environments run in separate processes, which import
+    the program that calls this: call it under `if __name__ == "__main__":`. Raises TutelageError when the
+    port is in use, the folder cannot be used, or no process can be made.
     """
     leave_if_imported_again()
     hosts, proxies = AllowedHosts(address), check_proxies(proxies)
@@ -140,41 +140,41 @@ def run(server: Server, recorder: Recorder, listening: socket.socket, announce: 
 
 
 def farewell(recorder: Recorder) -> str:
-    """Say in one line, after serving, what is saved; what was still waiting is written now or never."""
+    """Say in one line, after serving, what is saved; pending writes are written now or never."""
     journal = recorder.journal
-    journal.close()  # once more where serving was broken off, by a second Ctrl-C say
+    journal.close()  # again, in case serving was broken off, as by a second Ctrl-C
     if journal.trouble is None and not journal.unsaved:
         return "Stopped; everything is saved."
     why = f": {printable(journal.trouble)}" if journal.trouble else ""
-    left = (
+    unsaved = (
         f"{counted(journal.unsaved, 'unacknowledged change')} {agreeing(journal.unsaved, 'is')} not saved, "
         "everything else is"
         if journal.unsaved
         else "every acknowledged change is saved"
     )
-    return f"Stopped while saving failed{why}; {left}."
+    return f"Stopped while saving failed{why}; {unsaved}."
 
 
 @contextlib.contextmanager
 def stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
     """Call `stop` at SIGINT and SIGTERM, also before uvicorn catches them; it raises them again afterwards.
 
-    A `KeyboardInterrupt` would be lost where it came in a callback of the interpreter.
+    A `KeyboardInterrupt` would be lost if it came in a callback of the interpreter.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     signals = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(number, lambda *_: stop()) for number in signals]
+    handlers = [signal.signal(number, lambda *_: stop()) for number in signals]
     try:
         yield
     finally:
-        for number, handler in zip(signals, before, strict=True):
+        for number, handler in zip(signals, handlers, strict=True):
             signal.signal(number, handler)
 
 
 def away_handlers(answer: Callable[..., Any]) -> dict[Any, Any]:
-    """Name the errors of a database that is away, full, locked or too slow, and what answers them."""
+    """Map the errors of a database that is away, full, locked or too slow to their handler."""
     return dict.fromkeys((sql.exc.OperationalError, sql.exc.InterfaceError, sql.exc.TimeoutError), answer)
 
 
@@ -187,7 +187,7 @@ def not_now(texts: Translations, title: str) -> Response:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Bind a port, a free one for 0; raises TutelageError where that cannot be."""
+    """Bind a port, a free one for 0; raises TutelageError when that fails."""
     if not 0 <= port <= LAST_PORT:
         raise TutelageError(f"expected a port from 1 to {LAST_PORT}, or 0 for any free one, got {port}")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -209,7 +209,7 @@ def listen(host: str, port: int) -> socket.socket:
                 f"expected port {port} of {host} to be free, got: {error}; choose another port, or 0 for any"
             ) from None
         raise _no_address(host, error) from None
-    except (ValueError, TypeError) as error:  # a name that cannot be one
+    except (ValueError, TypeError) as error:  # an invalid host name
         listening.close()
         raise _no_address(host, error) from None
     return listening
@@ -233,30 +233,30 @@ def make_server(
 
 
 class Server(uvicorn.Server):
-    """A server that says when it has started: people find it where it was announced."""
+    """A uvicorn server that calls `on_started` once it accepts connections."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
         self.on_started: Callable[[], None] = lambda: None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start; what ended it meanwhile is not announced."""
+        """Start; if a stop was requested meanwhile, nothing is announced."""
         await super().startup(sockets)
         if not self.should_exit:
             self.on_started()
 
 
 def server_of(app: HostCheck, proxies: Sequence[str] = ()) -> Server:
-    """Make a uvicorn server of an application, as quiet as a terminal wants it.
+    """Make a uvicorn server of an application, with little terminal output.
 
     `X-Forwarded-*` headers count only from `proxies`: addresses or networks.
     """
     config = uvicorn.Config(
         app,
-        http=punctual(),
+        http=timed_http_protocol(),
         ws=limited_websockets(),
         ws_max_size=4 * LARGEST,
-        ws_per_message_deflate=False,  # against decompression bombs, and it takes memory for each socket
+        ws_per_message_deflate=False,  # against decompression bombs; it also takes memory per socket
         proxy_headers=bool(proxies),
         forwarded_allow_ips=list(proxies),
         server_header=False,
@@ -270,7 +270,7 @@ def server_of(app: HostCheck, proxies: Sequence[str] = ()) -> Server:
 def make_app(
     recorder: Recorder, hosts: AllowedHosts | None = None, link: LinkToken | None = None
 ) -> HostCheck:
-    """Make the ASGI application of a recorder; with a `link`, its token is needed."""
+    """Make the ASGI application of a recorder; with a `link`, its token is required."""
     name = _cookie("seat", recorder.settings.out)
 
     def trouble() -> str | None:
@@ -308,7 +308,7 @@ def make_app(
         if seat is None:
             await socket.close(UNKNOWN_SEAT)
         else:
-            seat.guide.texts = load_texts(language(socket))
+            seat.flow.texts = load_texts(language(socket))
             await seat.attend(socket, socket.query_params.get("page", "")[:64])
 
     @contextlib.asynccontextmanager
@@ -328,19 +328,21 @@ def make_app(
 
 
 def atlas_route(suite: Suite) -> Route:
-    """Serve the pictures that a suite's tiles are drawn from (see `envs.grid.tiles`): named by what they
-    hold, so kept for good."""
+    """Serve the tile atlases of a suite (see `envs.grid.tile_atlas`).
+
+    They are named by their content, so browsers may cache them forever.
+    """
 
     def find(name: str) -> bytes | None:
-        sides = {int(one.kwargs.get("tile", TILE)) for one in suite if one.env.startswith(NAMESPACE)}
-        return next((data for known, data in map(atlas, sides) if known == name), None)
+        sides = {int(task.kwargs.get("tile", TILE)) for task in suite if task.env.startswith(NAMESPACE)}
+        return next((data for content_name, data in map(atlas, sides) if content_name == name), None)
 
     async def serve(request: Request) -> Response:
         data = await run_in_threadpool(find, request.path_params["name"])
         if data is None:
             return Response("There is no such atlas here.", 404)
-        forever = {"Cache-Control": f"public, max-age={_YEAR}, immutable"}
-        return Response(data, media_type="image/png", headers=forever)
+        headers = {"Cache-Control": f"public, max-age={_YEAR}, immutable"}
+        return Response(data, media_type="image/png", headers=headers)
 
     return Route("/atlas/{name}", serve)
 
@@ -360,9 +362,9 @@ def _cookie(purpose: str, out: Path) -> str:
 
 
 def local_url(host: str, listening: socket.socket) -> str:
-    """Write the address of a listening socket, without a slash at its end.
+    """Return the address of a listening socket, without a final slash.
 
-    Where it listens on every address of this machine, the one that other machines most likely reach.
+    If it listens on every address of this machine, the one that other machines most likely reach.
     """
     if host in ("0.0.0.0", "::", ""):
         host = _outward_address(listening.family) or host
@@ -370,7 +372,7 @@ def local_url(host: str, listening: socket.socket) -> str:
 
 
 def _outward_address(family: int) -> str:
-    """Return this machine's own address on its way outwards; nothing is sent. "" where there is no way."""
+    """Return this machine's address on its outward route, without sending anything; "" without a route."""
     with socket.socket(family, socket.SOCK_DGRAM) as probe, contextlib.suppress(OSError):
         probe.connect(("2001:db8::1" if family == socket.AF_INET6 else "192.0.2.1", 9))
         return str(probe.getsockname()[0])
@@ -378,5 +380,5 @@ def _outward_address(family: int) -> str:
 
 
 def in_url(host: str) -> str:
-    """Write a host as it stands in an address."""
+    """Return a host as it is written in an address."""
     return f"[{host}]" if ":" in host else host

@@ -1,4 +1,4 @@
-"""WebSockets that no peer can make expensive: frames are counted, and who does not read is cut off."""
+"""WebSockets with limits per peer: frames are counted, and a peer that does not read is cut off."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from .host_check import FIXED_HEADERS, STRICTEST_POLICY
 from .rate_limit import TokenBucket
 
 _SLICE = 4096
-"""Bytes that are parsed at once: a peer over its limits is cut off before the rest is."""
+"""Bytes that are parsed at once: a peer over its limits is cut off before the rest is parsed."""
 _POLICY, _NOT_TEXT = 1008, 1007
 _log = logging.getLogger("tutelage.crowd")
 
 
 @dataclass(frozen=True)
 class SocketLimits:
-    """What one peer may do.
+    """Limits of one peer.
 
-    `frames` data frames and `controls` pings, pongs and closes a second, after a burst of each; `fragments`
-    frames a message; `unread` seconds until a peer that leaves more than `buffer` bytes unread is cut off;
-    `closing` seconds to read the last bytes of a socket that was closed.
+    `frames` data frames and `controls` pings, pongs and closes per second, after a burst of each; `fragments`
+    frames per message; `unread` seconds until a peer with more than `buffer` unread bytes is cut off;
+    `closing` seconds to read the last bytes of a closed socket.
     """
 
     frames: float = 1000.0
@@ -46,7 +46,7 @@ def limited_websockets(limits: SocketLimits | None = None) -> type[WebSocketsSan
     bounds, lines = limits or SocketLimits(), TokenBucket(0.2, 20)
 
     def note(why: object) -> None:
-        """Log why a socket was closed; a flood of bad sockets is no flood of lines."""
+        """Log why a socket was closed, at a limited rate."""
         if lines.take():
             _log.warning("a socket was closed: %s", why)
 
@@ -55,7 +55,7 @@ def limited_websockets(limits: SocketLimits | None = None) -> type[WebSocketsSan
 
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, **kwargs)
-            # without extensions: nothing to unpack
+            # no extensions: nothing to decompress
             self.conn = _Handshake(max_size=self.config.ws_max_size, logger=self.logger)
             self._frames = TokenBucket(bounds.frames, bounds.frames_burst)
             self._controls = TokenBucket(bounds.controls, bounds.controls_burst)
@@ -89,28 +89,28 @@ def limited_websockets(limits: SocketLimits | None = None) -> type[WebSocketsSan
             self._fragments += 1
             if self._fragments >= bounds.fragments:
                 self._refuse(_POLICY, "too many fragments")
-            elif self._may(self._frames):
+            elif self._is_allowed(self._frames):
                 super().handle_cont(event)
 
         def handle_text(self, event: Frame) -> None:
             self._fragments = 0
-            if self._may(self._frames):
+            if self._is_allowed(self._frames):
                 super().handle_text(event)
 
         def handle_bytes(self, event: Frame) -> None:
             self._fragments = 0
-            if self._may(self._frames):
+            if self._is_allowed(self._frames):
                 super().handle_bytes(event)
 
         def handle_ping(self) -> None:
-            if not self._may(self._controls):
+            if not self._is_allowed(self._controls):
                 return
             pong = b"".join(self.conn.data_to_send())
-            if self.writable.is_set():  # who does not read is not answered: pongs would only pile up
+            if self.writable.is_set():  # a peer that does not read gets no pongs: they would only pile up
                 self.transport.write(pong)
 
         def handle_pong(self, event: Frame) -> None:
-            if self._may(self._controls):
+            if self._is_allowed(self._controls):
                 super().handle_pong(event)
 
         def send_receive_event_to_app(self) -> None:
@@ -131,7 +131,7 @@ def limited_websockets(limits: SocketLimits | None = None) -> type[WebSocketsSan
             self._abort_after(bounds.closing)
 
         def _refuse_handshake(self) -> None:
-            """Answer what asks for a socket in no way that can be read."""
+            """Answer an unreadable handshake."""
             self.handshake_complete = self.close_sent = True
             answer = b"".join(self.conn.data_to_send())
             self.transport.write(answer or _bad_request(self.conn))
@@ -146,17 +146,17 @@ def limited_websockets(limits: SocketLimits | None = None) -> type[WebSocketsSan
             await super().send(message)
             is_answer = message["type"] == "websocket.http.response.body"
             if is_answer and not message.get("more_body", False):
-                self.handshake_complete = True  # a refusal is an answer, too, and no line in the log
+                self.handshake_complete = True  # a refusal is an answer too, and is not logged
 
         async def run_asgi(self) -> None:
             try:
                 await super().run_asgi()
             finally:
-                if not self.disconnected:  # what is closed and not read would be kept for ever
+                if not self.disconnected:  # otherwise a closed, unread socket is kept forever
                     self._abort_after(self.close_timeout + bounds.closing)
 
-        def _may(self, bucket: TokenBucket) -> bool:
-            """Take a token for a frame; without one, the socket ends."""
+        def _is_allowed(self, bucket: TokenBucket) -> bool:
+            """Take a token for a frame; close the socket if there is none."""
             if self.close_sent:
                 return bucket.take()
             if bucket.take():
@@ -165,7 +165,7 @@ def limited_websockets(limits: SocketLimits | None = None) -> type[WebSocketsSan
             return False
 
         def _refuse(self, code: int, why: str) -> None:
-            """Close the socket for what its peer did, and do not wait until it has read that."""
+            """Close the socket for a violation, without waiting for the peer."""
             if self.close_sent:
                 return
             self.conn.fail(code, why)
@@ -197,7 +197,7 @@ def _is_utf8(data: bytes) -> bool:
 
 
 class _Handshake(ServerProtocol):
-    """Refuses with the headers that every answer has."""
+    """Refuses with the headers of every answer."""
 
     def reject(self, status: http.HTTPStatus | int, text: str) -> Response:
         response = super().reject(status, text)

@@ -1,4 +1,4 @@
-"""The web application of a study: how people come in, their page, its socket; and serving it until Ctrl-C."""
+"""The web application of a study: joining, its page, its socket; serves until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -62,36 +62,36 @@ def serve_study(
     address: str = "",
     proxies: Sequence[str] = (),
     new_admin_token: bool = False,
-    told: Callable[[str], None] = print,
+    say: Callable[[str], None] = print,
 ) -> None:
-    """Serve a study and its dashboard until Ctrl-C; the admin token is told once, when it is made.
+    """Serve a study and its dashboard until Ctrl-C; the admin token is printed once, when it is made.
 
-    `address` is where people find it, when that is not this very host and port (behind a proxy, say); under
-    another name nothing is answered. `proxies` are those whose `X-Forwarded-*` headers count.
-    A program of your own calls this under `if __name__ == "__main__":`, as `record`. Raises TutelageError
-    when the port is in use, or the folder, the database or a panel cannot be used.
+    `address` is the public address, if it differs from this host and port (behind a proxy, for example);
+    requests under other names are refused. `proxies` are those whose `X-Forwarded-*` headers count. A program
+    of your own calls this under `if __name__ == "__main__":`, as `record`. Raises TutelageError when the port
+    is in use, or the folder, the database or a panel cannot be used.
     """
     leave_if_imported_again()
     hosts, proxies = AllowedHosts(address), check_proxies(proxies)
     with listen(host, port) as listening:
         server = StudyServer(study, folder, controls, database, parts)
         url = hosts.address.origin if hosts.address else local_url(host, listening)
-        office = StudyServices(server)
-        app = make_app(server, hosts, proof=office.proof, rooms=office.routes())
+        services = StudyServices(server)
+        app = make_app(server, hosts, proof=services.proof, extra_routes=services.routes())
         token = make_admin(folder, new_admin_token)
 
         def announce() -> None:
-            told(f"People join at {url}/join   (Ctrl-C stops)")
-            told(f"Dashboard at {url}/admin")
+            say(f"People join at {url}/join   (Ctrl-C stops)")
+            say(f"Dashboard at {url}/admin")
             if hint := tunnel_hint(url):
-                told(hint)
+                say(hint)
             if token:
-                told(f"Its token, shown this once: {token}")
+                say(f"Its token, shown this once: {token}")
 
-        told(f"Serving study {study.name} into {folder}")
-        with office.settling():
+        say(f"Serving study {study.name} into {folder}")
+        with services.settling():
             run(server_of(app, proxies), server, listening, announce)
-        told(farewell(server))
+        say(farewell(server))
 
 
 def make_server(server: StudyServer, hosts: AllowedHosts | None = None, **options: object) -> uvicorn.Server:
@@ -104,11 +104,11 @@ def make_app(
     hosts: AllowedHosts | None = None,
     *,
     proof: Proof | None = None,
-    rooms: Sequence[BaseRoute] = (),
+    extra_routes: Sequence[BaseRoute] = (),
 ) -> HostCheck:
     """Make the ASGI application of a study."""
     entrance = Entrance(server, proof)
-    room = _StudyApp(server, entrance)
+    study_app = _StudyApp(server, entrance)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -116,22 +116,22 @@ def make_app(
             yield
 
     routes: list[BaseRoute] = [
-        Route("/", room.index),
+        Route("/", study_app.index),
         Route("/join", entrance.open),
         Route("/join", entrance.ask, methods=["POST"]),
         Route("/confirm", entrance.confirm, methods=["POST"]),
-        Route("/healthz", room.health),
-        WebSocketRoute("/socket", room.talk),
+        Route("/healthz", study_app.health),
+        WebSocketRoute("/socket", study_app.talk),
         atlas_route(server.study.suite),
-        *rooms,
+        *extra_routes,
         Mount("/static", StaticFiles(directory=STATIC)),
     ]
-    app = Starlette(routes=routes, lifespan=lifespan, exception_handlers=away_handlers(room.away))
+    app = Starlette(routes=routes, lifespan=lifespan, exception_handlers=away_handlers(study_app.away))
     return HostCheck(app, hosts or AllowedHosts(), machines=(WEBHOOK,))
 
 
 class _StudyApp:
-    """What the routes share."""
+    """State shared by the routes."""
 
     def __init__(self, server: StudyServer, entrance: Entrance) -> None:
         self._server = server
@@ -150,34 +150,34 @@ class _StudyApp:
         return page("index.html", texts, entrance.title(texts))
 
     async def talk(self, socket: WebSocket) -> None:
-        """Serve a page; a second one is told that the first is open, unless it asks to take its place."""
+        """Serve a page; a second page is refused while the first is open, unless it asks to take over."""
         await socket.accept()
         person = await bounded_unless(self._trouble, self._entrance.known, socket)
         name = person.seat if person else ""
-        which = socket.query_params.get("page", "")[:64]
-        if "take" not in socket.query_params and await self._is_open_in_another(name, which):
+        page_name = socket.query_params.get("page", "")[:64]
+        if "take" not in socket.query_params and await self._is_open_in_another(name, page_name):
             await socket.close(OCCUPIED)
             return
-        seat = await self._server.visit(name, which) if name else None
+        seat = await self._server.visit(name, page_name) if name else None
         if seat is None:
             await socket.close(UNKNOWN_SEAT)
             return
-        ON_BEHALF_OF.set(name)  # for all that this socket's task writes
-        self._pages[name] = which
-        measured = RateLimitedSocket(socket.scope, socket.receive, socket.send)
-        measured.client_state, measured.application_state = socket.client_state, socket.application_state
-        measured.bucket = TokenBucket(self._messages, 2 * self._messages)
+        ON_BEHALF_OF.set(name)  # for all writes of this socket's task
+        self._pages[name] = page_name
+        limited = RateLimitedSocket(socket.scope, socket.receive, socket.send)
+        limited.client_state, limited.application_state = socket.client_state, socket.application_state
+        limited.bucket = TokenBucket(self._messages, 2 * self._messages)
         try:
-            await seat.attend(measured, which)
+            await seat.attend(limited, page_name)
         finally:
             if not seat.is_open:
                 self._pages.pop(name, None)
             await self._server.left(name)
 
     async def _is_open_in_another(self, seat: str, page: str) -> bool:
-        """Say whether another page has a seat open, here or at another server."""
-        company = self._server.company
-        if company is not None and await company.is_open_elsewhere(seat, page):
+        """Say whether another page has the seat open, here or on another server."""
+        cluster = self._server.cluster
+        if cluster is not None and await cluster.is_open_elsewhere(seat, page):
             return True
         return self._server.is_open(seat) and self._pages.get(seat) != page
 
@@ -191,12 +191,12 @@ class _StudyApp:
                 trouble = "the database does not answer"
         if trouble is None and is_anything_refused():
             trouble = "the database refuses what people ask for"
-        # what exactly is wrong is for the log, not for whoever asks
+        # details go to the log, not to the client
         state = "ok" if trouble is None else "saving fails"
         return JSONAnswer({"status": state}, 200 if trouble is None else 503)
 
     async def away(self, connection: HTTPConnection, _: Exception) -> Response | None:
-        """Say that the database is away: who waits a little finds everything as it was."""
+        """Answer that the database is away; nothing is lost, and the client may retry."""
         if isinstance(connection, WebSocket):
             await connection.close(TRY_AGAIN)
             return None

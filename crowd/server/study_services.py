@@ -1,4 +1,4 @@
-"""What a study's server does besides its seats: the dashboard, proofs of who comes, reports and payments."""
+"""Services of a study's server beside its seats: dashboard, proofs of arrivals, reports and payments."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from ..studies.study import Study
 from ..studies.study_server import StudyServer
 
 SETTLE_SECONDS = 30.0
-"""Between two looks at whom something is still due to."""
+"""Interval between two rounds of settlement."""
 
 WEBHOOK = "/prolific/webhook"
-"""Where Prolific's messages come to: a program posts them, and signs them."""
+"""The path of Prolific's signed messages, which a program posts."""
 
 _log = logging.getLogger("tutelage.crowd")
 
 
 class StudyServices:
-    """The rooms of a study beside the seats, wired to its server.
+    """The services of a study beside its seats, connected to its server.
 
-    Recruiting at Prolific needs its keys in the environment: raises TutelageError where one is missing.
+    Recruiting at Prolific needs its keys in the environment: raises TutelageError when one is missing.
     """
 
     def __init__(self, server: StudyServer) -> None:
@@ -49,13 +49,13 @@ class StudyServices:
 
     @property
     def proof(self) -> Proof | None:
-        """What checks those whom a panel sends."""
+        """The proof of people whom a panel sends."""
         return self._panel.proof if self._panel else None
 
     def routes(self) -> list[BaseRoute]:
         """Return the dashboard's routes and, for Prolific, its webhook's."""
         server = self._server
-        found = dashboard.routes(
+        dashboard_routes = dashboard.routes(
             StudyTargets.of(server.study),
             server.ledger,
             server.journal,
@@ -64,11 +64,11 @@ class StudyServices:
             folder=server.folder,
             seats=server.open_seat,
             playbacks=Playbacks(
-                server.study.name, server.study.suite, server.journal, server.store, server.world
+                server.study.name, server.study.suite, server.journal, server.store, server.make_host
             ),
             judge=self._quality.verdicts,
         )
-        return [*found, *(self._panel.routes() if self._panel else ())]
+        return [*dashboard_routes, *(self._panel.routes() if self._panel else ())]
 
     @contextlib.contextmanager
     def settling(self) -> Iterator[None]:
@@ -88,12 +88,12 @@ class StudyServices:
         while not self._stopping.wait(SETTLE_SECONDS):
             try:
                 self._panel.payments.settle_due()
-            except sql.exc.SQLAlchemyError as error:  # the database is away: everything is due as before
+            except sql.exc.SQLAlchemyError as error:  # the database is away: everything stays due
                 _log.warning("settling waits for the database: %s", type(error).__name__)
 
 
 class _ProlificServices:
-    """What only a study that recruits at Prolific needs; its packages are imported here."""
+    """Services of a study that recruits at Prolific; the optional packages are imported here."""
 
     def __init__(self, server: StudyServer, prolific: ProlificPanel) -> None:
         from ..recruiting.payments import Payments
@@ -115,7 +115,7 @@ class _ProlificServices:
         self.proof = self._proof()
 
     def routes(self) -> list[BaseRoute]:
-        """Return the webhook's route, where the environment holds the secret that signs its messages."""
+        """Return the webhook's route, if the environment has the secret that signs its messages."""
         from ..recruiting.prolific_webhook import webhook
 
         if not self._signing:
@@ -136,9 +136,9 @@ class _ProlificServices:
 
 
 def check_panel(study: Study) -> list[str]:
-    """Say in what the study at Prolific does not fit the file; nothing where there is none, or no key."""
+    """List the differences between Prolific's study and the file; empty without Prolific or without a key."""
     prolific = study.recruiting.prolific
-    if prolific is None:  # then the packages that talk to Prolific need not be there
+    if prolific is None:  # the packages for Prolific are optional otherwise
         return []
     from ..recruiting.prolific import TOKEN, client_from_environment
     from ..recruiting.prolific_checks import problems_at_prolific

@@ -1,4 +1,4 @@
-"""Over SSH, a page on this machine's loopback address is reached through a tunnel: say how to open it."""
+"""SSH tunnel hint: how to open a page on this machine's loopback address over SSH."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def is_remote(environment: Mapping[str, str] = os.environ) -> bool:
 
 
 def tunnel_hint(url: str, environment: Mapping[str, str] = os.environ) -> str:
-    """Return the command that makes `url` open on the person's own machine; "" where none is needed.
+    """Return the command that makes `url` open on the person's own machine; "" if none is needed.
 
-    None is needed outside of SSH, and where the page listens beyond loopback.
+    None is needed outside of SSH, or if the page listens beyond loopback.
     """
     address = urlsplit(url)
     if not is_remote(environment) or address.port is None or not is_loopback(address.hostname or ""):
@@ -38,7 +38,7 @@ def tunnel_hint(url: str, environment: Mapping[str, str] = os.environ) -> str:
 def _user() -> str:
     try:
         return getpass.getuser()
-    except (KeyError, OSError):  # no name for the number of this user
+    except (KeyError, OSError):  # the user id has no name
         return "USER"
 
 

@@ -1,4 +1,4 @@
-"""One writer thread for one database: what waits shares a commit, and is told when it is on disk."""
+"""The writer thread of a database: queued writes share a commit, and are acknowledged once on disk."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from .database import cause, file_fault, hold_file, write_turn
 from .database_file import FileLost
 from .write_fence import WriteFence
 
-Hear: TypeAlias = Callable[[int, Exception | None], None]
-"""Is told the number of the last step on disk, or of one that was refused, and why."""
+Acknowledge: TypeAlias = Callable[[int, Exception | None], None]
+"""Called with the number of the last step on disk, or of a refused step and the error."""
 
 MOVED = "expected this seat to be here, got a write after it moved to another server; it goes on there"
 
 _RETRY_SECONDS = 0.5
-_LOOK_SECONDS = 1.0
+_CHECK_SECONDS = 1.0
 """Interval between checks that the database's file exists, while no write is queued."""
-_CROWD, _LINGER_SECONDS = 32, 0.01
-"""After a commit of so many writes, the next waits a little for company: a commit costs the same for all."""
+_LARGE_BATCH, _LINGER_SECONDS = 32, 0.01
+"""After a batch of this size, the next commit waits a little for more writes: all cost the same."""
 _REFUSED = (sql.exc.IntegrityError, sql.exc.DataError, sql.exc.ProgrammingError)
-_AWAY = (sql.exc.DBAPIError, sql.exc.TimeoutError)  # the latter when readers have all the connections
+_AWAY = (sql.exc.DBAPIError, sql.exc.TimeoutError)  # TimeoutError: readers have all the connections
 _log = logging.getLogger("tutelage.journal")
 
 
 class Write(NamedTuple):
-    """Any statement (or none, to hear when all before it is on disk), and the seat or episode it is about.
+    """A statement (or none, to learn when all before it is on disk), and the seat or episode it is about.
 
-    `welcome` names an episode whose steps are taken again, after one of them was refused.
+    `welcome` names an episode whose steps are accepted again, after one of them was refused.
     """
 
     statement: sql.Executable | None
@@ -47,25 +47,26 @@ class Write(NamedTuple):
 
 
 class StepRow(NamedTuple):
-    """One step of an episode: the values of its row, and who hears of it."""
+    """One step of an episode: the values of its row, and the callback for its acknowledgment."""
 
     episode: str
     step: int
     values: tuple[Any, ...]
-    hear: Hear
+    hear: Acknowledge
 
 
 class CommitWriter:
-    """Commits what is put down, in order, and tells who waits.
+    """Commits queued writes in order, and acknowledges them.
 
-    Rows of one table, `insert` with as many marks as they have values, go by the hundred. Once a row of an
-    episode is refused (another server has written that step), later ones are refused too: a record with a
-    hole, or of two minds, is worth nothing. When the database fails, all wait: `trouble` then tells why, and
-    every listener hears of it, and of the end of it. Nothing is acknowledged before it is certain that it
-    stands in the file at the database's path: one that was removed is written anew (see `database_file`);
-    where that can never be, `on_lost` is told why, and all that comes is refused. `deliver` calls a function
-    where its result is wanted: the event loop, once a commit. Where several servers share the database, a
-    `fence` sees to it that nothing is written twice, and nothing about a seat that has moved to another.
+    Rows of one table, `insert` with a placeholder per value, are inserted by the hundred. Once a row of an
+    episode is refused (another server has written that step), later ones are refused too: an episode with
+    missing or conflicting steps is unusable. When the database fails, all writes wait: `trouble` then says
+    why, and every listener is called with it, and with None at its end. A write is acknowledged only once it
+    is certain to be in the file at the database's path: a removed file is written anew (see `database_file`);
+    if that can never be done, `on_lost` is called with the reason, and all further writes are refused.
+    `deliver` calls a function where its result is needed: in the event loop, once per commit. Where several
+    servers share the database, a `fence` ensures that nothing is written twice, and nothing about a seat that
+    has moved to another server.
     """
 
     def __init__(self, engine: sql.Engine, insert: str, fence: WriteFence | None = None) -> None:
@@ -83,29 +84,29 @@ class CommitWriter:
         self._refused: set[str] = set()
         self._closing = threading.Event()
         self._closed = False
-        self._door = threading.Lock()
+        self._queue_lock = threading.Lock()
         self._thread = threading.Thread(target=self._write, name="journal", daemon=True)
         self._thread.start()
 
-    def put(self, one: Write | StepRow) -> None:
-        """Put something down to be written; nobody can take that back, even if they no longer wait for it."""
-        if isinstance(one, Write):
-            one.future.set_running_or_notify_cancel()
-        with self._door:  # nothing may come after the end, where nobody would ever look
+    def put(self, write: Write | StepRow) -> None:
+        """Queue a write; it cannot be withdrawn, even if its caller no longer waits."""
+        if isinstance(write, Write):
+            write.future.set_running_or_notify_cancel()
+        with self._queue_lock:  # no write may follow the end marker, where it would never be read
             if not self._closed:
-                return self._queue.put(one)
-        return self._fail([one], TutelageError("expected an open journal, got a closed one"))
+                return self._queue.put(write)
+        return self._fail([write], TutelageError("expected an open journal, got a closed one"))
 
     def close(self) -> None:
-        """Write what is waiting, then stop; what cannot be written is told to those who wait for it."""
+        """Commit the queue, then stop; writes that cannot be committed fail with an error."""
         self._closing.set()
-        with self._door:
+        with self._queue_lock:
             self._closed = True
             self._queue.put(None)
         self._thread.join()
 
     def _write(self) -> None:
-        """Take all that waits, commit it together, tell those who wait; until closed."""
+        """Commit queued writes in batches and acknowledge them, until closed."""
         last = 0
         while True:
             batch = self._take(last)
@@ -118,26 +119,26 @@ class CommitWriter:
                 return
 
     def _take(self, last: int) -> list[Write | StepRow | None]:
-        """Wait for writes, `last` of which came at once before; nothing comes when it is time to look."""
+        """Wait for a batch of writes, after one of `last` writes; empty when the file is due for a check."""
         try:
-            batch = [self._queue.get(timeout=_LOOK_SECONDS)]
+            batch = [self._queue.get(timeout=_CHECK_SECONDS)]
         except queue.Empty:
             return []
-        if last >= _CROWD and not self._closing.is_set():
+        if last >= _LARGE_BATCH and not self._closing.is_set():
             time.sleep(_LINGER_SECONDS)
         while not self._queue.empty():
             batch.append(self._queue.get())
         return batch
 
     def _commit_all(self, batch: list[Write | StepRow]) -> None:
-        while batch := list(self._admitted(batch)):
+        while batch := list(self._drop_refused(batch)):
             try:
-                if self.trouble is not None:  # else the commit itself looks
+                if self.trouble is not None:  # otherwise the commit itself checks
                     self._hold_file()
                 self._commit(batch)
             except FileLost as error:
                 return self._lose(batch, error)
-            except Exception as error:  # whoever waits must hear of it, whatever it is
+            except Exception as error:  # every waiting caller must be told
                 if not isinstance(error, _AWAY) or isinstance(error, _REFUSED):
                     return self._commit_singly(batch, error)
                 if not self._wait_out(error):
@@ -147,7 +148,7 @@ class CommitWriter:
         return None
 
     def _finish(self, batch: list[Write | StepRow]) -> None:
-        """Acknowledge what was committed, once the file it went into is known to be there."""
+        """Acknowledge a committed batch, once its file is known to be in place."""
         while True:
             try:
                 self._hold_file()
@@ -157,12 +158,12 @@ class CommitWriter:
                 if not self._wait_out(error):
                     return self._give_up(batch, error)
             else:
-                self._tell(None)
+                self._report_trouble(None)
                 return self._acknowledge(batch)
 
     def _hold_file(self) -> None:
         if fault := file_fault(self._engine):
-            self._tell(fault)
+            self._report_trouble(fault)
             hold_file(self._engine)
 
     def _look_after_file(self) -> None:
@@ -174,13 +175,13 @@ class CommitWriter:
         except FileLost as error:
             self._lose([], error)
         except sql.exc.DBAPIError as error:
-            self._tell(cause(error))
+            self._report_trouble(cause(error))
         else:
-            self._tell(None)
+            self._report_trouble(None)
 
     def _lose(self, batch: list[Write | StepRow], error: FileLost) -> None:
-        """The file can never be written again: say so once, and refuse whatever comes."""
-        self._tell(str(error))
+        """The file can never be written again: report it once, and refuse all further writes."""
+        self._report_trouble(str(error))
         if self._lost is None:
             self._lost = error
             _call(self.on_lost, error)
@@ -191,21 +192,23 @@ class CommitWriter:
         self.unsaved += sum(_is_change(write) for write in batch)
         self._fail(batch, TutelageError(f"the journal could not be written: {cause(error)}"))
 
-    def _admitted(self, batch: list[Write | StepRow]) -> Iterator[Write | StepRow]:
-        for one in batch:
-            if isinstance(one, Write):
-                self._refused.discard(one.welcome)
-            elif one.episode in self._refused:
-                why = f"expected to write episode {one.episode} alone, got a step that was written elsewhere"
-                self._fail([one], TutelageError(why))
+    def _drop_refused(self, batch: list[Write | StepRow]) -> Iterator[Write | StepRow]:
+        for write in batch:
+            if isinstance(write, Write):
+                self._refused.discard(write.welcome)
+            elif write.episode in self._refused:
+                why = (
+                    f"expected to write episode {write.episode} alone, got a step that was written elsewhere"
+                )
+                self._fail([write], TutelageError(why))
                 continue
-            yield one
+            yield write
 
     def _commit_singly(self, batch: list[Write | StepRow], error: Exception) -> None:
-        """One write is wrong; the others must not suffer for it."""
+        """Commit writes one by one: an invalid one must not fail the others."""
         if len(batch) > 1:
-            for one in batch:
-                self._commit_all([one])
+            for write in batch:
+                self._commit_all([write])
             return
         if isinstance(batch[0], StepRow):
             self._refused.add(batch[0].episode)
@@ -216,49 +219,49 @@ class CommitWriter:
             if self._fence is not None:
                 if not self._fence.enter(connection):
                     return
-                batch = [one for one in batch if not self._is_lost(one)]
-            for kind, some in groupby(batch, key=type):
+                batch = [write for write in batch if not self._is_lost(write)]
+            for kind, writes in groupby(batch, key=type):
                 if kind is StepRow:
-                    connection.exec_driver_sql(self._insert, [one.values for one in some])  # type: ignore[misc]
+                    connection.exec_driver_sql(self._insert, [write.values for write in writes])  # type: ignore[misc]
                 else:
-                    _execute(connection, some)
+                    _execute(connection, writes)
 
-    def _is_lost(self, one: Write | StepRow) -> bool:
-        about = one.episode if isinstance(one, StepRow) else one.about
+    def _is_lost(self, write: Write | StepRow) -> bool:
+        about = write.episode if isinstance(write, StepRow) else write.about
         return self._fence is not None and about in self._fence.lost
 
     def _acknowledge(self, batch: list[Write | StepRow]) -> None:
         if self._fence is not None:
             self._fence.left()
-            if lost := [one for one in batch if self._is_lost(one)]:
+            if lost := [write for write in batch if self._is_lost(write)]:
                 self._fail(lost, TutelageError(MOVED))
-                batch = [one for one in batch if not self._is_lost(one)]
-        last: dict[Hear, int] = {}
-        for one in batch:
-            if isinstance(one, StepRow):
-                last[one.hear] = one.step
+                batch = [write for write in batch if not self._is_lost(write)]
+        last: dict[Acknowledge, int] = {}
+        for write in batch:
+            if isinstance(write, StepRow):
+                last[write.hear] = write.step
         if last:
-            self._deliver(_hear_all, [(hear, step, None) for hear, step in last.items()])
-        for one in batch:
-            if isinstance(one, Write):
-                one.future.set_result(None)
+            self._deliver(_acknowledge_steps, [(callback, step, None) for callback, step in last.items()])
+        for write in batch:
+            if isinstance(write, Write):
+                write.future.set_result(None)
 
     def _fail(self, batch: list[Write | StepRow], error: Exception) -> None:
-        for one in batch:
-            if isinstance(one, StepRow):
-                self._deliver(_hear_all, [(one.hear, one.step, error)])
+        for write in batch:
+            if isinstance(write, StepRow):
+                self._deliver(_acknowledge_steps, [(write.hear, write.step, error)])
             else:
-                one.future.set_exception(error)
+                write.future.set_exception(error)
 
     def _deliver(self, function: Callable[..., None], *arguments: Any) -> None:
         _call(self.deliver, function, *arguments)
 
     def _wait_out(self, error: Exception) -> bool:
-        """Pause before another try; False when the journal is being closed and nobody can wait."""
-        self._tell(cause(error))
+        """Pause before a retry; False when the journal is being closed."""
+        self._report_trouble(cause(error))
         return not self._closing.wait(_RETRY_SECONDS)
 
-    def _tell(self, trouble: str | None) -> None:
+    def _report_trouble(self, trouble: str | None) -> None:
         if trouble != self.trouble:
             self.trouble = trouble
             for listener in self.listeners:
@@ -270,21 +273,21 @@ def _is_change(write: Write | StepRow) -> bool:
 
 
 def _execute(connection: sql.Connection, writes: Iterable[Any]) -> None:
-    for one in writes:
-        if one.statement is not None:
-            connection.execute(one.statement, one.values)
+    for write in writes:
+        if write.statement is not None:
+            connection.execute(write.statement, write.values)
 
 
 def _call(function: Callable[..., object], *arguments: Any) -> None:
-    """Call somebody who must not stop the writer."""
+    """Call a callback, whose errors must not stop the writer."""
     try:
         function(*arguments)
     except RuntimeError:
-        pass  # an event loop that has closed waits for nothing
+        pass  # an event loop that has closed
     except Exception:
         _log.exception("what was written could not be told")
 
 
-def _hear_all(heard: list[tuple[Hear, int, Exception | None]]) -> None:
-    for hear, step, error in heard:
-        hear(step, error)
+def _acknowledge_steps(acknowledgments: list[tuple[Acknowledge, int, Exception | None]]) -> None:
+    for callback, step, error in acknowledgments:
+        callback(step, error)

@@ -1,4 +1,4 @@
-"""Open the one database of a recorder or a study: SQLite in a folder, PostgreSQL by URL."""
+"""Database of a recorder or a study: SQLite in a folder, or PostgreSQL by URL."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from .database_file import DatabaseFile
 from .row_checksums import read_json, seal_writes
 
 _SERVER_SETTINGS = {
-    "synchronous_commit": "on",  # what is acknowledged is on the disk, whatever the server's file says
-    # a machine that fell silent in mid-transaction must not keep the others from its seats for hours
+    "synchronous_commit": "on",  # acknowledged means on disk, whatever the server's configuration says
+    # a machine that stalls in a transaction must not block the others' seats for hours
     "idle_in_transaction_session_timeout": "5s",
     "tcp_keepalives_idle": "5",
     "tcp_keepalives_interval": "5",
@@ -38,9 +38,9 @@ _CONNECTION = {
 }
 
 _FILE = "database_file"
-"""The name under which an engine knows its file, and a connection which one it was made to."""
+"""The key under which an engine has its file, and a connection the identity of the file it was made to."""
 MAKING_TABLES, LEDGER = 7_001, 7_002
-"""PostgreSQL's advisory locks are numbers, for the whole database: these are ours."""
+"""Numbers of our advisory locks in PostgreSQL, which are global to a database."""
 _AWAY = (sql.exc.OperationalError, sql.exc.InterfaceError)
 _PATIENCE_SECONDS = 60
 _RETRY_SECONDS = 0.5
@@ -51,14 +51,14 @@ _CHECK_SECONDS = 10.0
 def open_database(path_or_url: str | Path) -> sql.Engine:
     """Return an engine for a path (SQLite) or an SQLAlchemy URL; nothing is connected yet.
 
-    SQLite writes ahead and syncs every commit. PostgreSQL is reached through psycopg 3; a connection is
-    tried before it is used, so that one that died while it lay idle is replaced. No error repeats the values
-    of a statement: people's ids may be among them, and errors are logged.
+    SQLite uses a write-ahead log and syncs every commit. PostgreSQL is accessed by psycopg 3; a connection is
+    tested before use, so that a dead idle one is replaced. Errors never contain the values of a statement:
+    they may be people's ids, and errors are logged.
     """
     try:
-        url = sql.make_url(str(path_or_url)) if "://" in str(path_or_url) else _file(Path(path_or_url))
+        url = sql.make_url(str(path_or_url)) if "://" in str(path_or_url) else _sqlite_url(Path(path_or_url))
         if url.get_backend_name() == "sqlite":
-            return _sqlite(url)
+            return _sqlite_engine(url)
         if url.get_backend_name() != "postgresql":
             raise TutelageError(
                 f"expected a path, sqlite:///PATH or postgresql://..., got a URL of {url.drivername}"
@@ -70,7 +70,7 @@ def open_database(path_or_url: str | Path) -> sql.Engine:
         )
         seal_writes(engine)
         return engine
-    except sql.exc.ArgumentError as error:  # which does not repeat the URL
+    except sql.exc.ArgumentError as error:  # its message does not contain the URL
         raise TutelageError(f"expected a database's URL, got one that cannot be read: {error}") from None
     except ImportError:
         raise TutelageError(
@@ -79,10 +79,10 @@ def open_database(path_or_url: str | Path) -> sql.Engine:
 
 
 def make_tables(engine: sql.Engine, tables: sql.MetaData) -> None:
-    """Make the tables that are not there, and give older ones the columns that came later.
+    """Create missing tables, and add missing columns to older ones.
 
     Such a column needs a `server_default`. Servers that start together do this one after the other. Raises
-    TutelageError where a column is missing that every version had.
+    TutelageError for a missing column that every version had.
     """
     try:
         with engine.begin() as connection:
@@ -92,32 +92,37 @@ def make_tables(engine: sql.Engine, tables: sql.MetaData) -> None:
             older = [table for table in tables.sorted_tables if table.name in present]
             missing = [table for table in tables.sorted_tables if table.name not in present]
             tables.create_all(connection, missing, checkfirst=False)
-            _add_what_came_later(engine, connection, older)
+            _add_new_columns(engine, connection, older)
     except TutelageError:
         raise
-    except (TypeError, ValueError, LookupError, AttributeError) as error:  # SQLAlchemy, of a damaged schema
+    except (
+        TypeError,
+        ValueError,
+        LookupError,
+        AttributeError,
+    ) as error:  # raised by SQLAlchemy for a damaged schema
         raise TutelageError(
             f"expected tables and indexes in {address(engine)}, got a description that is damaged "
             f"({type(error).__name__}); restore it from a copy"
         ) from None
 
 
-def _add_what_came_later(engine: sql.Engine, connection: sql.Connection, tables: Sequence[sql.Table]) -> None:
-    there = sql.inspect(connection)
+def _add_new_columns(engine: sql.Engine, connection: sql.Connection, tables: Sequence[sql.Table]) -> None:
+    inspector = sql.inspect(connection)
     for table in tables:
-        names = {column["name"] for column in there.get_columns(table.name)}
+        names = {column["name"] for column in inspector.get_columns(table.name)}
         for column in table.columns:
             if column.name not in names:
-                _check_came_later(engine, column)
-                words = sql.schema.CreateColumn(column).compile(dialect=engine.dialect)
-                connection.exec_driver_sql(f"ALTER TABLE {table.name} ADD COLUMN {words}")
-        indexes = {index["name"] for index in there.get_indexes(table.name)}
+                _check_may_be_missing(engine, column)
+                definition = sql.schema.CreateColumn(column).compile(dialect=engine.dialect)
+                connection.exec_driver_sql(f"ALTER TABLE {table.name} ADD COLUMN {definition}")
+        indexes = {index["name"] for index in inspector.get_indexes(table.name)}
         for index in table.indexes:
             if index.name not in indexes:
                 index.create(connection)
 
 
-def _check_came_later(engine: sql.Engine, column: sql.Column[Any]) -> None:
+def _check_may_be_missing(engine: sql.Engine, column: sql.Column[Any]) -> None:
     """Raise TutelageError for a missing column that every version had: the schema is damaged."""
     if column.server_default is None and not column.nullable:
         raise TutelageError(
@@ -127,21 +132,21 @@ def _check_came_later(engine: sql.Engine, column: sql.Column[Any]) -> None:
 
 
 def check_structure(engine: sql.Engine) -> None:
-    """See that a SQLite file's pages and indexes are sound; what an index has lost is found again.
+    """Check that a SQLite file's pages and indexes are sound; damaged indexes are rebuilt.
 
-    Looks for a bounded time. Raises TutelageError for a file that is not sound: what is read there may be
-    anything. PostgreSQL sees to that itself.
+    Takes a bounded time. Raises TutelageError for a damaged file: reads of it may return anything. PostgreSQL
+    does this itself.
     """
     if not is_sqlite(engine):
         return
-    wrong = _integrity(engine)
-    if wrong is not None:
+    problem = _integrity(engine)
+    if problem is not None:
         with contextlib.suppress(sql.exc.DBAPIError), engine.begin() as connection:
             connection.exec_driver_sql("REINDEX")
-        wrong = _integrity(engine)
-    if wrong is not None:
+        problem = _integrity(engine)
+    if problem is not None:
         raise TutelageError(
-            f"expected a sound database in {engine.url.database}, got: {wrong}; restore it from a copy, or "
+            f"expected a sound database in {engine.url.database}, got: {problem}; restore it from a copy, or "
             f"save what can be read: sqlite3 {engine.url.database} .recover"
         )
 
@@ -162,13 +167,13 @@ def _integrity(engine: sql.Engine) -> str | None:
 
 @contextmanager
 def writing(engine: sql.Engine) -> Iterator[sql.Connection]:
-    """Give one transaction that writes; SQLite takes its write lock at once, so that reads in it hold."""
+    """Yield a write transaction; SQLite takes its write lock at once, so that reads in it stay valid."""
     hold_file(engine)
     with write_turn(engine), engine.begin() as connection:
         if is_sqlite(engine):
             connection.exec_driver_sql("BEGIN IMMEDIATE")
         yield connection
-    hold_file(engine)  # what went into a file that has just been removed is no more on disk than in memory
+    hold_file(engine)  # a commit to a file that has just been removed is not on disk
 
 
 @contextmanager
@@ -183,56 +188,58 @@ def write_turn(engine: sql.Engine) -> Iterator[None]:
         finally:
             file.turn.release()
     else:
-        raise _absent("the database is locked by another write")
+        raise _file_error("the database is locked by another write")
 
 
 def insert_missing(engine: sql.Engine, table: sql.Table, row: Mapping[str, Any]) -> sql.Executable:
-    """Make the statement that adds a row unless one of its key is there."""
+    """Make a statement that inserts a row unless its key exists."""
     make = sqlite.insert if is_sqlite(engine) else postgresql.insert
     return make(table).values(**row).on_conflict_do_nothing()
 
 
-def patiently(engine: sql.Engine, query: sql.Select[Any], stop: threading.Event) -> list[dict[str, Any]]:
-    """Read rows as dictionaries; while a server is away, try again for a minute, or until told to stop."""
+def read_with_retries(
+    engine: sql.Engine, query: sql.Select[Any], stop: threading.Event
+) -> list[dict[str, Any]]:
+    """Read rows as dictionaries; while a server is away, retry for a minute, or until `stop` is set."""
     until = time.monotonic() + _PATIENCE_SECONDS
     while True:
         try:
             with engine.connect() as connection:
                 return [dict(row) for row in connection.execute(query).mappings()]
         except sql.exc.DBAPIError as error:
-            away = not is_sqlite(engine) and isinstance(error, _AWAY)
-            if not away or time.monotonic() > until or stop.wait(_RETRY_SECONDS):
+            is_away = not is_sqlite(engine) and isinstance(error, _AWAY)
+            if not is_away or time.monotonic() > until or stop.wait(_RETRY_SECONDS):
                 raise
 
 
 def file_fault(engine: sql.Engine) -> str | None:
-    """Say why a SQLite database's path no longer leads to the file in use; None where all is well."""
+    """Say why a SQLite database's path no longer leads to the file in use; None if it does."""
     file = engine.get_execution_options().get(_FILE)
     return None if file is None else file.fault()
 
 
 def hold_file(engine: sql.Engine) -> None:
-    """See that what is committed stands in the file at the database's path; write that anew where it is not.
+    """Check that committed data is in the file at the database's path; write that file anew if not.
 
-    Raises OperationalError while that cannot be done, and FileLost when it never can.
+    Raises OperationalError while that fails, and FileLost when it never can succeed.
     """
     file = engine.get_execution_options().get(_FILE)
     if file is None or file.fault() is None:
         return
     try:
-        # connections to the old file are not used again; those in use find that they cannot commit
+        # connections to the old file are not reused; those in use fail to commit
         file.mend(lambda: _replace_pool(engine))
     except (sqlite3.Error, OSError) as error:
-        raise _absent(f"{file.fault()}, and cannot be written anew: {error}") from error
+        raise _file_error(f"{file.fault()}, and cannot be written anew: {error}") from error
 
 
 def _replace_pool(engine: sql.Engine) -> None:
-    before, engine.pool = engine.pool, engine.pool.recreate()
-    before.dispose()
+    old_pool, engine.pool = engine.pool, engine.pool.recreate()
+    old_pool.dispose()
 
 
 def address(engine: sql.Engine) -> str:
-    """Say where a database is, without its password."""
+    """Return the location of a database, without its password."""
     return engine.url.database or "" if is_sqlite(engine) else engine.url.render_as_string(hide_password=True)
 
 
@@ -248,7 +255,7 @@ def cause(error: Exception) -> str:
 
 @contextmanager
 def database_errors() -> Iterator[None]:
-    """Turn what a database refuses, or cannot read of its own file, into a TutelageError of one line."""
+    """Convert database errors, and unreadable files, into a TutelageError of one line."""
     try:
         yield
     except sql.exc.SQLAlchemyError as error:
@@ -260,10 +267,10 @@ def database_errors() -> Iterator[None]:
 
 @contextmanager
 def snapshot(path: Path) -> Iterator[Path]:
-    """Give a copy of a SQLite file with what its log holds; it is removed afterwards.
+    """Yield a copy of a SQLite file with the contents of its log; it is removed afterwards.
 
-    For callers that only read: opening a database adds missing columns and checksums to older tables.
-    Errors name the file itself.
+    For callers that only read: opening a database adds missing columns and checksums to older tables. Errors
+    name the original file.
     """
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / path.name
@@ -283,15 +290,15 @@ def snapshot(path: Path) -> Iterator[Path]:
             raise TutelageError(str(error).replace(str(copy), str(path))) from None
 
 
-def _file(path: Path) -> sql.URL:
+def _sqlite_url(path: Path) -> sql.URL:
     path.parent.mkdir(parents=True, exist_ok=True)
     return sql.URL.create("sqlite", database=str(path))
 
 
-def _sqlite(url: sql.URL) -> sql.Engine:
+def _sqlite_engine(url: sql.URL) -> sql.Engine:
     if not url.database or url.database == ":memory:" or url.query:
         return sql.create_engine(url, hide_parameters=True)
-    refuse_link(Path(url.database))  # one that came with a folder would have another place written to
+    refuse_link(Path(url.database))  # a link in a received folder would redirect writes elsewhere
     file = DatabaseFile(Path(url.database))
     engine = sql.create_engine(
         url,
@@ -305,14 +312,14 @@ def _sqlite(url: sql.URL) -> sql.Engine:
     def remember(_: Any, record: Any) -> None:
         record.info[_FILE] = file.identity
 
-    seal_writes(engine)  # before the last look
+    seal_writes(engine)  # registered before the last check
 
     @sql.event.listens_for(engine, "commit")
     def check(connection: sql.Connection) -> None:
         if connection.info.get(_FILE) != file.identity:
-            raise _absent(f"{file.path} was written anew meanwhile")
+            raise _file_error(f"{file.path} was written anew meanwhile")
         if fault := file.fault():
-            raise _absent(fault)
+            raise _file_error(fault)
 
     @sql.event.listens_for(engine, "engine_disposed")
     def close(_: sql.Engine) -> None:
@@ -321,5 +328,5 @@ def _sqlite(url: sql.URL) -> sql.Engine:
     return engine
 
 
-def _absent(why: str) -> sql.exc.OperationalError:
+def _file_error(why: str) -> sql.exc.OperationalError:
     return sql.exc.OperationalError("COMMIT", None, sqlite3.OperationalError(why))

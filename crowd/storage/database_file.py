@@ -1,8 +1,8 @@
-"""The file of a SQLite database in use: whether it is still the one in its folder, and writing it anew.
+"""The file of an open SQLite database: checks that it is still the one at its path, and rewrites it.
 
-SQLite goes on writing to a file that was unlinked or renamed, and every commit there succeeds. So the path
-is compared with the file that was opened (device and inode, of the write-ahead log and its index too), and
-a database that is no longer at its path is copied there from the connection that still has it.
+SQLite keeps writing to a file that was unlinked or renamed, and every commit there succeeds. So the path is
+compared with the opened file (device and inode, of the write-ahead log and its index too), and a database
+that is no longer at its path is copied there from the connection that still has it.
 """
 
 from __future__ import annotations
@@ -26,28 +26,28 @@ Identity = tuple[int, int]
 _PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=1500")
 _SIBLINGS = ("", "-wal", "-shm")
 _PARTIAL, _ANEW = ".partial", ".anew"
-"""A copy that is being written, and one that is whole but is not at its place yet."""
+"""Suffixes of a copy that is being written, and of a complete one that is not in place yet."""
 _log = logging.getLogger("tutelage.journal")
 
 
 class FileLost(TutelageError):
-    """The database cannot go on at its path; the message says where everything acknowledged is."""
+    """The database cannot go on at its path; the message says where all acknowledged data is."""
 
 
 class DatabaseFile:
-    """One SQLite file and its write-ahead log; `connect` makes connections that are sure to be to that file.
+    """One SQLite file and its write-ahead log; `connect` makes connections to that file only.
 
-    Two connections are held open throughout: what was committed can be read wherever the path leads, while
-    the other keeps everybody from committing more (SQLite copies nothing out of an open write). No other
-    code of this process may open the file itself: closing it would drop SQLite's locks.
+    Two connections are held open throughout: one can read committed data wherever the path leads, the other
+    blocks further commits (SQLite copies nothing out of an open write). No other code of this process may
+    open the file itself: closing it would drop SQLite's locks.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path.absolute()
-        self._name = str(self.path)  # a stat of a string takes half the time
+        self._name = str(self.path)  # stat of a string takes half the time
         self.lost: FileLost | None = None
         self.turn = threading.Lock()
-        """Held by the one thread of this process that writes: SQLite's own waiting starves threads."""
+        """Held by the one writing thread of this process: SQLite's own waiting starves threads."""
         self._lock = threading.RLock()
         self._anchor: sqlite3.Connection | None = None
         self._blocker: sqlite3.Connection | None = None
@@ -62,7 +62,7 @@ class DatabaseFile:
         return self._identities.get(self._name)
 
     def connect(self) -> sqlite3.Connection:
-        """Connect to the file; it is made by the first connection only, never by a later one."""
+        """Connect to the file; only the first connection creates it."""
         with self._lock:
             if self.lost is not None:
                 raise sqlite3.OperationalError(str(self.lost))
@@ -74,7 +74,7 @@ class DatabaseFile:
             return _open(self.path, "rw")
 
     def fault(self) -> str | None:
-        """Say why the path no longer leads to the file that was opened; None when it does."""
+        """Say why the path no longer leads to the opened file; None if it does."""
         if self.lost is not None:
             return str(self.lost)
         try:
@@ -85,7 +85,7 @@ class DatabaseFile:
                 if (
                     path is self._name
                     and status.st_size != self._size
-                    and (cut := self._resized(status.st_size))
+                    and (cut := self._check_size(status.st_size))
                 ):
                     return cut
         except (FileNotFoundError, NotADirectoryError):
@@ -95,7 +95,7 @@ class DatabaseFile:
         return None
 
     def mend(self, forget_connections: Callable[[], None]) -> None:
-        """Write the database to its path again where `fault` says that it is not there.
+        """Write the database to its path again if `fault` says that it is not there.
 
         `forget_connections` makes the caller open new ones. Raises sqlite3.Error or OSError when that cannot
         be done now, FileLost when the database can never go on here.
@@ -105,18 +105,18 @@ class DatabaseFile:
                 return
             if self.lost is not None:
                 raise self.lost
-            # blocks every commit to the old file from here on: waiting writers find another generation
+            # blocks every commit to the old file from here on: waiting writers find a new generation
             blocker = self._blocker
             blocker.execute("BEGIN IMMEDIATE")
             try:
-                self._mend(fault, forget_connections)
+                self._rewrite(fault, forget_connections)
             finally:
                 blocker.execute("ROLLBACK")
                 if blocker is not self._blocker:
                     blocker.close()
 
     def close(self) -> None:
-        """Let go of the file; the next connection makes or opens what is at the path then."""
+        """Close the file; the next connection creates or opens what is at the path then."""
         with self._lock:
             for connection in (self._anchor, self._blocker):
                 if connection is not None:
@@ -133,10 +133,8 @@ class DatabaseFile:
     def _hold(self, mode: str) -> None:
         self._anchor, self._blocker = _open(self.path, mode), _open(self.path, "rw")
         for connection in (self._anchor, self._blocker):
-            connection.isolation_level = None  # transactions are begun by statement only
-            connection.execute(
-                "SELECT count(*) FROM sqlite_master"
-            ).fetchone()  # from here on the log is open
+            connection.isolation_level = None  # transactions begin by statement only
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()  # opens the log
         parent = self.path.parent
         if self._folder < 0 and os.name != "nt":
             self._folder = os.open(parent, os.O_RDONLY)
@@ -145,19 +143,19 @@ class DatabaseFile:
         self._identities = {name: _identity(name) for name in names if os.path.exists(name)}
         self._size = self.path.stat().st_size
 
-    def _resized(self, size: int) -> str | None:
-        """Say whether a file that shrank was cut short; VACUUM makes it smaller and keeps it sound."""
+    def _check_size(self, size: int) -> str | None:
+        """Say whether a file that shrank was truncated; VACUUM makes it smaller and keeps it sound."""
         if size > self._size:
             self._size = size
             return None
         try:
             with contextlib.closing(_open(self.path, "rw")) as fresh:
-                sound = fresh.execute("PRAGMA quick_check(1)").fetchone() == ("ok",)
-        except sqlite3.OperationalError as error:  # busy, or the disk: judged at the next look
+                is_sound = fresh.execute("PRAGMA quick_check(1)").fetchone() == ("ok",)
+        except sqlite3.OperationalError as error:  # busy, or a disk error: decided at the next check
             return str(error)
         except sqlite3.DatabaseError:
-            sound = False
-        if sound:
+            is_sound = False
+        if is_sound:
             self._size = size
             return None
         self.lost = FileLost(
@@ -166,10 +164,10 @@ class DatabaseFile:
         )
         return str(self.lost)
 
-    def _mend(self, fault: str, forget_connections: Callable[[], None]) -> None:
-        removed = self._folder >= 0 and os.fstat(self._folder).st_nlink == 0
-        moved = not removed and not self._is_folder(self.path.parent)
-        if moved and self._is_in_moved_folder():
+    def _rewrite(self, fault: str, forget_connections: Callable[[], None]) -> None:
+        was_removed = self._folder >= 0 and os.fstat(self._folder).st_nlink == 0
+        was_moved = not was_removed and not self._is_folder(self.path.parent)
+        if was_moved and self._is_in_moved_folder():
             self.lost = FileLost(
                 f"expected the folder {self.path.parent} to stay where it is while in use, got one that was "
                 f"moved; everything acknowledged is in {self.path.name} there; move it back, start again"
@@ -177,25 +175,25 @@ class DatabaseFile:
             raise self.lost
         self.path.parent.mkdir(parents=True, exist_ok=True)
         target = self.path
-        if (removed or moved) and target.exists():  # the process that made the new folder may use it
+        if (was_removed or was_moved) and target.exists():  # the process that made the new folder may use it
             target = target.with_name(f"{target.stem}-{uuid.uuid4().hex[:8]}{target.suffix}")
         self._write_anew(target)
-        if removed or moved:
+        if was_removed or was_moved:
             self.lost = FileLost(
                 f"expected the folder {self.path.parent} to be left alone while in use, got one that was "
                 f"removed; the journal has been written anew to {target}, with everything acknowledged; "
                 "restore what else was in the folder, then start again"
             )
             raise self.lost
-        before = self._anchor
+        old_anchor = self._anchor
         self._hold("rw")
         forget_connections()
-        if before is not None:
-            before.close()
+        if old_anchor is not None:
+            old_anchor.close()
         _log.warning("%s; it has been written anew, with everything that was acknowledged", fault)
 
     def _write_anew(self, target: Path) -> None:
-        """Copy the database: whole, checked and synced under another name, then at its place."""
+        """Copy the database: complete, checked and synced under another name, then moved into place."""
         assert self._anchor is not None
         partial, anew = (target.with_name(target.name + end) for end in (_PARTIAL, _ANEW))
         try:
@@ -216,10 +214,10 @@ class DatabaseFile:
         sync_folder(target.parent)
 
     def _set_aside(self, path: Path) -> None:
-        """Remove a file of ours that is in the way; give a stranger's another name."""
+        """Remove an own file that is in the way; rename any other."""
         try:
             if _identity(path) == self._identities.get(str(path)):
-                if path != self.path:  # the database itself is replaced in one go
+                if path != self.path:  # the database itself is replaced atomically
                     path.unlink()
                 return
             path.rename(path.with_name(f"{path.name}.set-aside-{uuid.uuid4().hex[:8]}"))
@@ -227,8 +225,8 @@ class DatabaseFile:
             pass
 
     def _finish_rewriting(self) -> None:
-        """Put a whole copy in its place whose process died just before."""
-        anew = self._beside(_ANEW)
+        """Move a complete copy into place whose process died just before."""
+        anew = self._sibling(_ANEW)
         if anew.exists() and not self.path.exists():
             anew.replace(self.path)
         anew.unlink(missing_ok=True)
@@ -245,19 +243,19 @@ class DatabaseFile:
             return False
         return (status.st_dev, status.st_ino) == self.identity
 
-    def _beside(self, end: str) -> Path:
+    def _sibling(self, end: str) -> Path:
         return self.path.with_name(self.path.name + end)
 
 
 def _open(path: Path, mode: str) -> sqlite3.Connection:
-    """Open a file in SQLite's `mode` (rw, or rwc to make it), with every commit synced."""
+    """Open a file in SQLite's `mode` (rw, or rwc to create it), with every commit synced."""
     connection = sqlite3.connect(f"{path.as_uri()}?mode={mode}", uri=True, check_same_thread=False)
-    # a damaged row must not keep the others from being read
+    # a damaged row must not prevent reading the others
     connection.text_factory = lambda data: data.decode("utf-8", errors="surrogateescape")
     try:
         for pragma in _PRAGMAS:
             connection.execute(f"PRAGMA {pragma}")
-    except UnicodeDecodeError:  # of SQLite's own message, which names what is damaged
+    except UnicodeDecodeError:  # raised for SQLite's own message, which contains the damaged name
         connection.close()
         raise sqlite3.DatabaseError("database disk image is malformed") from None
     except BaseException:

@@ -1,4 +1,4 @@
-"""Every step on disk while it happens: one database, one writer thread, many steps to a commit."""
+"""The journal: every step on disk while it happens, with one database and one writer thread."""
 
 from __future__ import annotations
 
@@ -16,8 +16,16 @@ import sqlalchemy as sql
 
 from ...errors import TutelageError
 from . import journal_tables as tables
-from .commit_writer import CommitWriter, Hear, StepRow, Write
-from .database import address, cause, check_structure, is_sqlite, make_tables, open_database, patiently
+from .commit_writer import CommitWriter, Acknowledge, StepRow, Write
+from .database import (
+    address,
+    cause,
+    check_structure,
+    is_sqlite,
+    make_tables,
+    open_database,
+    read_with_retries,
+)
 from .journal_records import STATES, EpisodeRecord, SeatRecord, SoundSteps, StepRecord
 from .row_checksums import DamagedRow, damaged_rows, is_sound, seal_rows
 from .write_fence import WriteFence
@@ -30,13 +38,13 @@ _log = logging.getLogger("tutelage.journal")
 
 
 class Journal:
-    """The database of everything that is done while people play.
+    """The database of everything that people do while they play.
 
     Takes a path (SQLite, write-ahead log, every commit synced) or an SQLAlchemy URL. Writes are queued in
-    order and return a future that is resolved once they are on disk; all that wait share one commit.
-    When the database fails (a full disk, say), the writes wait and are tried again: `trouble` then tells
-    why, and every listener is called with it, and with None when writing works again. On PostgreSQL, and
-    where several servers share the database, a `fence` sees to it that nothing is written twice.
+    order and return a future that is resolved once they are on disk; all queued writes share one commit. When
+    the database fails (a full disk, for example), writes wait and are retried: `trouble` then says why, and
+    every listener is called with it, and with None when writing works again. On PostgreSQL, and where several
+    servers share the database, a `fence` ensures that nothing is written twice.
     """
 
     def __init__(self, path_or_url: str | Path, shared: bool = False) -> None:
@@ -56,12 +64,12 @@ class Journal:
 
     @property
     def trouble(self) -> str | None:
-        """Why the database cannot be written now; None when it can."""
+        """Why the database cannot be written now; None if it can."""
         return self._writer.trouble
 
     @property
     def unsaved(self) -> int:
-        """How many writes could not be saved before it closed; none of them was acknowledged."""
+        """How many writes could not be saved before the close; none of them was acknowledged."""
         return self._writer.unsaved
 
     def on_lost(self, stop: Callable[[TutelageError], None]) -> None:
@@ -70,21 +78,23 @@ class Journal:
 
     @property
     def listeners(self) -> list[Callable[[str | None], None]]:
-        """Who is called, in the writer's thread, whenever `trouble` changes."""
+        """Callbacks for changes of `trouble`, called in the writer's thread."""
         return self._writer.listeners
 
     def deliver_by(self, deliver: Callable[..., object]) -> None:
-        """Have steps acknowledged by `deliver(function, *arguments)`, once a commit: an event loop's
-        `call_soon_threadsafe`, say. Without one, the writer's thread calls."""
+        """Have steps acknowledged by `deliver(function, *arguments)`, once per commit.
+
+        For example an event loop's `call_soon_threadsafe`. The default calls in the writer's thread.
+        """
         self._writer.deliver = deliver
 
     def sit(self, seat: SeatRecord) -> Future[None]:
-        """Write a seat down, new or changed."""
+        """Write a seat, new or changed."""
         self._put(tables.seats.delete().where(tables.seats.c.seat == seat.seat), {}, seat.seat)
         return self._put(tables.seats.insert(), asdict(seat), seat.seat)
 
     def begin(self, episode: EpisodeRecord) -> Future[None]:
-        """Write down that an episode has been reset."""
+        """Write an episode after its reset."""
         return self._put(
             tables.episodes.insert(), {**asdict(episode), "changed_ns": time.time_ns()}, episode.seat
         )
@@ -92,16 +102,18 @@ class Journal:
     def append(self, episode: str, step: StepRecord) -> Future[None]:
         """Write one step of an episode; the future is resolved when it is on disk."""
         future: Future[None] = Future()
-        self.add(episode, step, _resolving(future))
+        self.add(episode, step, _resolve_future(future))
         return future
 
-    def add(self, episode: str, step: StepRecord, hear: Hear) -> None:
-        """Write one step of an episode; `hear` is told the last step on disk, once for many, or what went
-        wrong. `mark(episode, "open")` takes steps again after one was refused."""
-        self._writer.put(StepRow(episode, step.step, _row_of(episode, step), hear))
+    def add(self, episode: str, step: StepRecord, acknowledge: Acknowledge) -> None:
+        """Write one step of an episode; `acknowledge` is called once per commit, or with an error.
+
+        It receives the last step on disk. `mark(episode, "open")` accepts steps again after one was refused.
+        """
+        self._writer.put(StepRow(episode, step.step, _step_row(episode, step), acknowledge))
 
     def mark(self, episode: str, state: str, notes: str | None = None) -> Future[None]:
-        """Change an episode's state, and its notes if some are given."""
+        """Change an episode's state, and its notes if given."""
         if state not in STATES:
             raise TutelageError(f"expected a state of {', '.join(STATES)}, got {state!r}")
         values = {"state": state, "changed_ns": time.time_ns()} | ({} if notes is None else {"notes": notes})
@@ -109,23 +121,23 @@ class Journal:
         return self._put(change, {}, episode, welcome=episode if state == "open" else "")
 
     def drop(self, episode: str, first: int) -> Future[None]:
-        """Set aside the steps from number `first` on: they stay in the table, marked as dropped."""
+        """Mark the steps from number `first` on as dropped: they stay in the table."""
         torn = (tables.steps.c.episode == episode) & (tables.steps.c.step >= first) & tables.alive
-        # whether a step is dropped is in its checksum too: the complement is that of a dropped one
+        # the dropped flag is part of the checksum: a dropped step has the complement
         change = tables.steps.update().where(torn).values(dropped=True, checksum=-1 - tables.steps.c.checksum)
         return self._put(change, {}, episode)
 
     def flushed(self) -> Future[None]:
-        """Return a future that is resolved when everything put down so far is on disk."""
+        """Return a future that is resolved when everything queued so far is on disk."""
         return self._put(None, {}, "")
 
     def flush(self) -> None:
-        """Wait until everything put down so far is on disk; see `saved`."""
+        """Wait until everything queued so far is on disk; see `saved`."""
         saved(self.flushed())
 
     def seat(self, seat: str) -> SeatRecord | None:
-        """Look a seat up."""
-        rows = self._sound(
+        """Read a seat; None if it does not exist."""
+        rows = self._sound_rows(
             tables.seats, self._read(sql.select(tables.seats).where(tables.seats.c.seat == seat))
         )
         names = [column.name for column in fields(SeatRecord)]
@@ -137,17 +149,17 @@ class Journal:
         for name, value in columns.items():
             query = query.where(tables.episodes.c[name] == value)
         names = [column.name for column in fields(EpisodeRecord)]
-        rows = self._sound(tables.episodes, self._read(query))
+        rows = self._sound_rows(tables.episodes, self._read(query))
         return [EpisodeRecord(**{name: row[name] for name in names}) for row in rows]
 
     def steps(self, episode: str, after: int = 0) -> list[StepRecord]:
-        """Read an episode's sound steps after a number, see `sound_steps`; what is damaged is logged."""
+        """Read an episode's sound steps after a number, see `sound_steps`; damage is logged."""
         return self.sound_steps(episode, after).steps
 
     def sound_steps(self, episode: str, after: int = 0) -> SoundSteps:
-        """Read an episode's steps after a number in order, without those that were dropped.
+        """Read an episode's steps after a number in order, without dropped ones.
 
-        What comes after a step that is damaged or missing is of no use, and is not read.
+        Steps after a damaged or missing one are unusable, and are not read.
         """
         conditions = (tables.steps.c.episode == episode, tables.steps.c.step > after, tables.alive)
         query = sql.select(tables.steps).where(*conditions).order_by(tables.steps.c.step)
@@ -162,7 +174,7 @@ class Journal:
         return SoundSteps(steps, "")
 
     def close(self) -> None:
-        """Write what is waiting, then stop; what cannot be written is told to those who wait for it."""
+        """Commit the queue, then stop; writes that cannot be committed fail with an error."""
         self._closing.set()
         self._writer.close()
         if self.fence is not None:
@@ -177,7 +189,7 @@ class Journal:
         self.close()
 
     def _check_rows(self) -> list[DamagedRow]:
-        """Seal what an older version wrote, and look for rows that are not as they were written."""
+        """Seal rows of an older version, and search for damaged rows."""
         with self.engine.begin() as connection:
             for table in (tables.seats, tables.episodes):
                 seal_rows(connection, table)
@@ -190,7 +202,7 @@ class Journal:
             _log.warning("the journal's row %s is damaged and is not used", row)
         return damaged
 
-    def _sound(self, table: sql.Table, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    def _sound_rows(self, table: sql.Table, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         sound = [row for row in rows if is_sound(table, row)]
         for row in rows:
             if row not in sound:
@@ -199,7 +211,7 @@ class Journal:
         return sound
 
     def _read(self, query: sql.Select[Any]) -> list[dict[str, Any]]:
-        return patiently(self.engine, query, self._closing)
+        return read_with_retries(self.engine, query, self._closing)
 
     def _put(
         self, statement: sql.Executable | None, values: dict[str, Any], about: str, welcome: str = ""
@@ -210,9 +222,9 @@ class Journal:
 
 
 def saved(future: Future[None], seconds: float = _PATIENCE_SECONDS) -> None:
-    """Wait in a thread until something is on disk; raises sqlalchemy's TimeoutError after so many seconds.
+    """Wait in a thread until something is on disk; raises sqlalchemy's TimeoutError after a limit.
 
-    It is written all the same, as soon as that can be done: a caller that asks again finds it.
+    It is written all the same, as soon as possible: a later query finds it.
     """
     try:
         future.result(seconds)
@@ -220,19 +232,19 @@ def saved(future: Future[None], seconds: float = _PATIENCE_SECONDS) -> None:
         raise sql.exc.TimeoutError("it is not saved yet") from None
 
 
-def _row_of(episode: str, step: StepRecord) -> tuple[Any, ...]:
-    number, action, *others = step
+def _step_row(episode: str, step: StepRecord) -> tuple[Any, ...]:
+    number, action, *values = step
     text = tables.action_text(action)
     checksum = tables.checksum_of_step(episode, number, text, *step[2:])
-    return (episode, number, text, *others, False, checksum)
+    return (episode, number, text, *values, False, checksum)
 
 
 def _reward(reward: float | None) -> float:
     return float("nan") if reward is None else reward
 
 
-def _resolving(future: Future[None]) -> Hear:
-    future.set_running_or_notify_cancel()  # what is on its way to the disk cannot be called off
+def _resolve_future(future: Future[None]) -> Acknowledge:
+    future.set_running_or_notify_cancel()  # a queued write cannot be canceled
 
     def hear(_: int, error: Exception | None) -> None:
         future.set_result(None) if error is None else future.set_exception(error)

@@ -1,4 +1,4 @@
-"""What the journal keeps: seats, episodes and steps, without the database that it keeps them in."""
+"""Records of the journal: seats, episodes and steps, independent of the database."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from ...datasets.trajectory import new_episode_id
 GIVEN_UP = "given up"
 STATES = ("open", "finished", "kept", "stored", "discarded", "abandoned", "unplayed")
 """An episode is open while it is played, finished until it is decided about, kept, then stored.
+
 `abandoned` was given up for good; `unplayed` was left before its first action, so its seed is free again."""
 
 
 @dataclass(frozen=True)
 class SeatRecord:
-    """One person's place: a secret's hash, their pseudonym and the task they are at."""
+    """One person's seat: a secret's hash, their pseudonym and their current task."""
 
     seat: str
     demonstrator: str
@@ -27,8 +28,8 @@ class SeatRecord:
 class EpisodeRecord:
     """One episode from its reset on; `digest` is the one after the reset, `state` one of STATES.
 
-    In a study: its name, the hash of the consent text that was agreed to, and the role that the episode
-    has there (demonstration, repeat, gold, practice, baseline).
+    In a study: its name, the hash of the consent text that was agreed to, and the episode's role
+    (demonstration, repeat, gold, practice, baseline).
     """
 
     seat: str
@@ -51,14 +52,14 @@ class EpisodeRecord:
 
     @property
     def given_up(self) -> bool:
-        """Say whether a person gave up in the middle: on test seeds such an episode is kept, as a failure."""
+        """Say whether a person gave up midway: on test seeds such an episode is kept, as a failure."""
         return GIVEN_UP in self.notes.split("; ")
 
 
 class StepRecord(NamedTuple):
-    """Step `step` (the first is 1): its action row, what came of it, when, by whom, and the digest so far.
+    """Step `step` (the first is 1): its action row, the result, the time, the controller and the digest.
 
-    `success` is what the task's rule said at the step that ended the episode, None at any other.
+    `success` is the verdict of the task's rule at the step that ended the episode, None at any other.
     """
 
     step: int
@@ -74,7 +75,7 @@ class StepRecord(NamedTuple):
 
 
 class SoundSteps(NamedTuple):
-    """The steps of an episode up to one that is damaged or missing; `damage` says which, "" for none."""
+    """The steps of an episode before a damaged or missing one; `damage` names that one, "" for none."""
 
     steps: list[StepRecord]
     damage: str

@@ -1,4 +1,4 @@
-"""The journal's tables, and the checksum of a step, which is made when it is written rather than after."""
+"""The journal's tables, and the checksum of a step, which is computed before it is written."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ STEP_COLUMNS = (
     "step", "action", "reward", "terminated", "truncated", "time_ms", "controller", "frame", "digest",
     "success",
 )  # fmt: skip
-"""What a step says, in the order of `StepRecord`."""
+"""Columns of a step, in the order of `StepRecord`."""
 
 TABLES = sql.MetaData()
 seats = sql.Table(
@@ -22,7 +22,7 @@ seats = sql.Table(
     TABLES,
     sql.Column("seat", sql.String, primary_key=True),
     sql.Column("demonstrator", sql.String, nullable=False),
-    sql.Column("task", sql.String, nullable=False),  # what is being played there; "" for nothing
+    sql.Column("task", sql.String, nullable=False),  # the current task; "" for none
     checksum_column(),
 )
 episodes = sql.Table(
@@ -55,32 +55,32 @@ steps = sql.Table(
     sql.Column("episode", sql.String, nullable=False),
     sql.Column("step", sql.Integer, nullable=False),
     sql.Column("action", sql.JSON, nullable=False),
-    sql.Column("reward", sql.Double),  # NaN has no other place than NULL
+    sql.Column("reward", sql.Double),  # NULL for NaN
     sql.Column("terminated", sql.Boolean, nullable=False),
     sql.Column("truncated", sql.Boolean, nullable=False),
     sql.Column("time_ms", sql.Integer, nullable=False),
     sql.Column("controller", sql.Integer, nullable=False),
     sql.Column("frame", sql.Integer, nullable=False),
     sql.Column("digest", sql.LargeBinary, nullable=False),
-    sql.Column("success", sql.Boolean),  # at the step that ended the episode
+    sql.Column("success", sql.Boolean),  # set at the step that ended the episode
     sql.Column("dropped", sql.Boolean, nullable=False, default=False),
     checksum_column(),
 )
 index_unsealed(seats, episodes, steps)
-alive = steps.c.dropped.is_not(True)  # a damaged value that is neither must not hide a step
-# its name says which condition it is of: an index of an older journal answers no question about this one
+alive = steps.c.dropped.is_not(True)  # a damaged value, neither true nor false, must not hide a step
+# the name identifies the condition: an older journal's index is another one
 sql.Index("live_step", steps.c.episode, steps.c.step, unique=True, sqlite_where=alive, postgresql_where=alive)
 
 
 def insert_steps(engine: sql.Engine) -> str:
-    """Write the statement that adds steps, for rows that are in the driver's own types already."""
+    """Return the statement that inserts steps, for rows in the driver's own types."""
     mark = "?" if engine.dialect.paramstyle == "qmark" else "%s"
     columns = ("episode", *STEP_COLUMNS, "dropped", "checksum")
     return f"INSERT INTO steps ({', '.join(columns)}) VALUES ({', '.join([mark] * len(columns))})"
 
 
 def action_text(action: Sequence[float]) -> str:
-    """Write an action as the column of JSON holds it."""
+    """Encode an action as in its JSON column."""
     return f"[{float(action[0])!r}]" if len(action) == 1 else exact_json([float(part) for part in action])
 
 
@@ -98,7 +98,7 @@ def checksum_of_step(
     success: bool | None = None,
 ) -> int:
     """Return the checksum of a step that is not dropped."""
-    # as a database gives it back: NaN is NULL there, and -0.0 is 0.0
+    # as read from a database: NaN is NULL there, and -0.0 is 0.0
     reward = float("nan") if reward is None else float(reward) + 0.0
     numbers = f"{step}\0{reward!r}\0{terminated:d}\0{truncated:d}\0{time_ms}\0{controller}\0{frame}"
     verdict = b"" if success is None else b"\0%d" % success
@@ -110,7 +110,7 @@ def step_checksum(_: sql.Table, row: Mapping[Any, Any]) -> int:
     values = {name: row[name] for name in STEP_COLUMNS}
     try:
         checksum = checksum_of_step(row["episode"], **values | {"action": action_text(row["action"])})
-    except (TypeError, ValueError, LookupError, OverflowError):  # what a damaged row holds may be anything
+    except (TypeError, ValueError, LookupError, OverflowError):  # a damaged row may contain anything
         return 0
     return -1 - checksum if row["dropped"] else checksum
 

@@ -1,4 +1,4 @@
-"""Bring demonstrations back from the journal into a store that has lost them."""
+"""Restores demonstrations from the journal to a store that has lost them."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from .journal import Journal
 from .journal_records import EpisodeRecord, StepRecord
 from .study_tables import keepers
 
-_LOT = 256  # episodes a part
+_BATCH_SIZE = 256  # episodes per part
 
 
 @contextlib.contextmanager
 def open_journal(store: Path, place: str = "", unchanged: bool = False) -> Iterator[Journal | None]:
-    """Open the journal of a store: the file or folder or URL at `place`, else the one in the store's folder.
+    """Open a store's journal: the file, folder or URL at `place`, else the one in the store's folder.
 
-    Gives None where there is none. A journal that is a file must not be in use: raises TutelageError then,
-    and when nothing is at `place`. With `unchanged` it is a copy that is opened.
+    Yields None if there is none. A journal file must not be in use: raises TutelageError then, and when
+    nothing is at `place`. With `unchanged` a copy is opened.
     """
     if "://" in place:
         with Journal(place, shared=True) as journal:
@@ -49,14 +49,15 @@ def open_journal(store: Path, place: str = "", unchanged: bool = False) -> Itera
         yield stack.enter_context(Journal(stack.enter_context(snapshot(file)) if unchanged else file))
 
 
-def restorable(journal: Journal, store: Path, suite: Suite, there: set[str]) -> list[EpisodeRecord]:
-    """List the demonstrations of a suite that the journal has for this store and that are not `there`.
+def restorable(journal: Journal, store: Path, suite: Suite, stored_ids: set[str]) -> list[EpisodeRecord]:
+    """List the demonstrations of a suite that the journal has for this store and that it lacks.
 
-    Left out are those that another store holds, and those that servers at work are to store yet.
+    `stored_ids` are the episodes in the store. Those that another store holds, and those that running servers
+    have yet to store, are left out.
     """
     states = ("stored", "kept") if is_sqlite(journal.engine) else ("stored",)
     records = [record for state in states for record in journal.episodes(state=state, suite=suite.name)]
-    missing = [record for record in records if record.episode not in there and record.role != PRACTICE]
+    missing = [record for record in records if record.episode not in stored_ids and record.role != PRACTICE]
     elsewhere = _held_elsewhere(journal, store) if missing else set()
     return [record for record in missing if record.episode not in elsewhere]
 
@@ -70,29 +71,27 @@ def restore(
 ) -> int:
     """Replay demonstrations from their steps, prove them and append them; returns how many came back.
 
-    `tell` hears of each that cannot be brought back, in one sentence.
+    `tell` receives a sentence for each that cannot be restored.
     """
     restored = 0
     with Environments(store.suite) as environments:
         players: dict[str, EpisodePlayer] = {}
-        for first in range(0, len(records), _LOT):
-            lot = []
-            for record in records[first : first + _LOT]:
+        for first in range(0, len(records), _BATCH_SIZE):
+            batch = []
+            for record in records[first : first + _BATCH_SIZE]:
                 with contextlib.suppress(_NothingPlayedError):
                     try:
-                        lot.append(
-                            _played_again(record, journal.steps(record.episode), players, environments)
-                        )
+                        batch.append(_replay(record, journal.steps(record.episode), players, environments))
                     except TutelageError as error:
                         tell(f"episode {record.episode} cannot be brought back from the journal: {error}")
                     except Exception as error:  # an environment may raise anything
-                        what = f"{type(error).__name__}: {error}"
-                        tell(f"episode {record.episode} cannot be brought back from the journal: {what}")
+                        reason = f"{type(error).__name__}: {error}"
+                        tell(f"episode {record.episode} cannot be brought back from the journal: {reason}")
                 progress(1)
-            if lot:
-                store.append(lot)
-                restored += len(lot)
-            for trajectory in lot:
+            if batch:
+                store.append(batch)
+                restored += len(batch)
+            for trajectory in batch:
                 journal.mark(trajectory.episode, "stored")
         for player in players.values():
             player.close()
@@ -104,24 +103,24 @@ class _NothingPlayedError(Exception):
     """An episode that was given up before its first action: no store has it."""
 
 
-def _played_again(
+def _replay(
     record: EpisodeRecord,
     steps: Sequence[StepRecord],
     players: dict[str, EpisodePlayer],
     environments: Environments,
 ) -> Trajectory:
-    """Play an episode of the journal again; raises TutelageError unless it comes to the same end."""
+    """Replay an episode of the journal; raises TutelageError unless it ends as recorded."""
     if not steps:
         if record.given_up:
             raise _NothingPlayedError
         raise TutelageError("expected its steps, found none")
     task = environments.suite[record.task]
-    player = players.setdefault(record.task, EpisodePlayer(task, None, seen=False))
-    begun = player.restore(record, steps)
-    if begun.torn or not (begun.now.done or record.given_up):
-        player.close()  # a fresh environment may do better with the next one
+    player = players.setdefault(record.task, EpisodePlayer(task, None, with_observations=False))
+    start = player.restore(record, steps)
+    if start.torn or not (start.now.done or record.given_up):
+        player.close()  # the next episode gets a fresh environment
         raise TutelageError(
-            f"expected it to replay to its end, got {begun.torn} of {counted(len(steps), 'step')} torn"
+            f"expected it to replay to its end, got {start.torn} of {counted(len(steps), 'step')} torn"
         )
     trajectory, observations = player.finish(record, missed=0)
     return prove_again(trajectory, environments, observations)

@@ -1,8 +1,8 @@
 """A checksum in each row that decides a participant's actions, consent or pay; a changed row is never used.
 
-SQLite's pages carry no checksum, so one flipped bit is another action, outcome or amount. A row's checksum is
-over its values as the program reads them, so that it is the same on every database. Rows that are inserted or
-updated are sealed just before their transaction commits; NULL marks one that is not sealed yet.
+SQLite's pages have no checksum, so one flipped bit is another action, outcome or amount. A row's checksum
+covers its values as the program reads them, so that it is the same on every database. Inserted and updated
+rows are sealed just before their transaction commits; NULL marks an unsealed row.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _CHUNK = 2000
 
 
 class DamagedRow(NamedTuple):
-    """A row whose values are not those that were written: its table, and its key as it reads now."""
+    """A row whose values differ from those written: its table, and its key as it reads now."""
 
     table: str
     key: tuple[Any, ...]
@@ -36,12 +36,12 @@ class DamagedRow(NamedTuple):
 
 
 def checksum_column() -> sql.Column[int]:
-    """Make the column of a table whose rows are sealed."""
+    """Make the checksum column of a table with sealed rows."""
     return sql.Column(CHECKSUM, sql.BigInteger, nullable=True)
 
 
 def index_unsealed(*tables: sql.Table) -> None:
-    """Give tables the index by which rows are found that are yet to be sealed."""
+    """Add the index of unsealed rows to tables."""
     for table in tables:
         is_open = table.c[CHECKSUM].is_(None)
         sql.Index(f"unsealed_{table.name}", table.c[CHECKSUM], sqlite_where=is_open, postgresql_where=is_open)
@@ -54,7 +54,7 @@ def checksum_of(table: sql.Table, row: Mapping[Any, Any]) -> int:
 
 
 def checksum_of_bytes(data: bytes) -> int:
-    """Return the checksum of bytes, as databases hold it."""
+    """Return the checksum of bytes, as stored in databases."""
     return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "big", signed=True)
 
 
@@ -62,12 +62,12 @@ def is_sound(table: sql.Table, row: Mapping[Any, Any]) -> bool:
     """Say whether a whole row, read back, is what was sealed."""
     try:
         return row[CHECKSUM] is None or bool(row[CHECKSUM] == checksum_of(table, row))
-    except (TypeError, ValueError, OverflowError):  # what a damaged row holds may be anything
+    except (TypeError, ValueError, OverflowError):  # a damaged row may contain anything
         return False
 
 
 def seal_writes(engine: sql.Engine) -> None:
-    """Have every row that is inserted or updated through an engine sealed when its transaction commits."""
+    """Seal every row that is inserted or updated through an engine when its transaction commits."""
 
     @sql.event.listens_for(engine, "before_execute", retval=True)
     def unseal(
@@ -87,16 +87,16 @@ def seal_writes(engine: sql.Engine) -> None:
 
     @sql.event.listens_for(engine, "rollback")
     def forget(connection: sql.Connection) -> None:
-        if not connection.invalidated:  # else its notes are gone, and asking for them hides the cause
+        if not connection.invalidated:  # otherwise its notes are gone, and reading them hides the cause
             connection.info.pop(_TOUCHED, None)
 
 
 _SEALED_BY_WRITER = frozenset({"steps"})
-"""Tables whose rows carry their checksum when they are inserted: what is written most."""
+"""Tables whose rows carry their checksum when they are inserted: the most frequent writes."""
 
 
 def read_json(text: str) -> Any:
-    """Read a column of JSON; what is none comes back as a text, which is not what was sealed."""
+    """Read a JSON column; invalid JSON is returned as text, which is not what was sealed."""
     try:
         return json.loads(text)
     except ValueError:
@@ -108,10 +108,10 @@ def seal_rows(
     table: sql.Table,
     checksum: Callable[[sql.Table, Mapping[Any, Any]], int] = checksum_of,
 ) -> None:
-    """Seal the rows of a table that are not sealed yet."""
+    """Seal the unsealed rows of a table."""
     keys = list(table.primary_key.columns)
-    which = [column == sql.bindparam(f"key_{column.name}") for column in keys]
-    change = table.update().where(*which).values({CHECKSUM: sql.bindparam("sealed")})
+    is_row = [column == sql.bindparam(f"key_{column.name}") for column in keys]
+    change = table.update().where(*is_row).values({CHECKSUM: sql.bindparam("sealed")})
     rows = connection.execute(sql.select(table).where(table.c[CHECKSUM].is_(None))).mappings().all()
     for start in range(0, len(rows), _CHUNK):
         parameters = [
@@ -127,7 +127,7 @@ def damaged_rows(
     seconds: float = math.inf,
     sound: Callable[[sql.Table, Mapping[Any, Any]], bool] = is_sound,
 ) -> Iterator[DamagedRow]:
-    """Read whole tables, the latest rows first, for at most so many seconds; give those that are damaged."""
+    """Yield the damaged rows of whole tables, latest rows first, within a time limit in seconds."""
     until = time.monotonic() + seconds
     with engine.connect() as connection:
         for table in tables:
@@ -153,7 +153,7 @@ def _encoded(value: Any) -> bytes:
     if isinstance(value, bool | int):
         return b"i%d" % value
     if isinstance(value, float):
-        return b"f" + struct.pack(">d", value + 0.0)  # databases know no -0.0
+        return b"f" + struct.pack(">d", value + 0.0)  # databases have no -0.0
     if isinstance(value, str):
         return b"s" + value.encode("utf-8", errors="surrogatepass")
     if isinstance(value, bytes):

@@ -1,4 +1,4 @@
-"""The one secret of a deployment: pseudonyms are made of it, and what browsers bring back is signed by it."""
+"""The secret of a deployment: the source of pseudonyms, and the key of signed cookies."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from ...files.atomic_files import disk_errors, write_private
 from ...files.bounded_files import read_bytes
 
 FILE = "secret.key"
-"""The file in a study's folder that holds the secret, readable by its owner alone."""
+"""The file in a study's folder with the secret, readable by its owner only."""
 VARIABLE = "TUTELAGE_SECRET"
-"""The environment variable that holds it instead, in hex: several machines must have the same one."""
+"""The environment variable with the secret in hex; it takes precedence; several machines must share it."""
 
 _BYTES = 32
 _LONGEST = 4096
-"""Bytes that are read of a file which should hold 64 digits."""
+"""Bytes that are read of a file that should have 64 digits."""
 
 
 class Secret:
-    """32 random bytes, which show neither when printed nor in what is made of them."""
+    """32 random bytes that appear neither when printed nor in derived values."""
 
     def __init__(self, key: bytes) -> None:
         if len(key) != _BYTES:
@@ -33,12 +33,12 @@ class Secret:
 
     @classmethod
     def load(cls, folder: Path) -> Secret:
-        """Take the secret of the environment, else of the folder; a folder without one is given one.
+        """Load the secret of the environment, else of the folder; one is made in a folder without one.
 
         Raises TutelageError when neither can be read: without its secret a study does not know its people.
         """
-        if written := os.environ.get(VARIABLE):
-            return cls(_from_hex(written, VARIABLE))
+        if hex_text := os.environ.get(VARIABLE):
+            return cls(_from_hex(hex_text, VARIABLE))
         path = folder / FILE
         with disk_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
@@ -47,22 +47,22 @@ class Secret:
             return cls(_from_hex(read_bytes(path, _LONGEST).decode("ascii", errors="replace"), str(path)))
 
     def pseudonym(self, source: str, external: str) -> str:
-        """Return what a person is called here: the same for the same external id from the same source."""
+        """Return a person's pseudonym: the same for the same external id from the same source."""
         return f"person-{self._digest('pseudonym', source, external).hex()[:12]}"
 
     def sign(self, text: str, purpose: str) -> str:
-        """Return `text.signature`; a signature for one purpose is worth nothing for another."""
+        """Return `text.signature`; a signature for one purpose is invalid for another."""
         return f"{text}.{self._signature(text, purpose)}"
 
     def unsign(self, signed: str, purpose: str) -> str | None:
         """Return the text of what was signed here for this purpose; None for anything else. Constant time."""
         text, _, signature = signed.rpartition(".")
         expected = self._signature(text, purpose)
-        given = signature.encode("utf-8", errors="surrogatepass")
-        return text if hmac.compare_digest(given, expected.encode()) else None
+        signature_bytes = signature.encode("utf-8", errors="surrogatepass")
+        return text if hmac.compare_digest(signature_bytes, expected.encode()) else None
 
     def number(self, *parts: object) -> int:
-        """Return a number of 64 bits that is a function of the parts; nobody outside can foretell it."""
+        """Return a 64-bit number that is a function of the parts, unpredictable without the secret."""
         return int.from_bytes(self._digest("number", *(str(part) for part in parts))[:8], "big")
 
     def _signature(self, text: str, purpose: str) -> str:
@@ -70,8 +70,8 @@ class Secret:
 
     def _digest(self, *parts: str) -> bytes:
         # each part with its length before it, so that no two lists of parts give the same bytes
-        told = [part.encode("utf-8", errors="surrogatepass") for part in parts]
-        message = b"".join(len(one).to_bytes(8, "big") + one for one in told)
+        encoded = [part.encode("utf-8", errors="surrogatepass") for part in parts]
+        message = b"".join(len(part).to_bytes(8, "big") + part for part in encoded)
         return hmac.digest(self._key, message, hashlib.sha256)
 
 

@@ -1,4 +1,4 @@
-"""A repair from beginning to end: files first, then what the journal has, then the proof that all is well."""
+"""Repair of a store: files first, then the journal's episodes, then a check of the result."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .restoring import open_journal, restorable, restore
 
 @dataclass
 class RepairResult:
-    """What was wrong, how many episodes came `restored` from the journal, and what could not be mended.
+    """What was wrong, how many episodes were `restored` from the journal, and what could not be repaired.
 
     `lost` counts the episodes of parts that no copy has, `unrestored` names those of the journal that do not
     replay; `problems` is what is still wrong, empty when the store is sound.
@@ -31,7 +31,7 @@ class RepairResult:
     problems: list[str] = field(default_factory=list)
 
     def lines(self) -> list[str]:
-        """Say in a few sentences how it ended."""
+        """Summarize the result in a few sentences."""
         lines = [f"brought back from the journal: {counted(self.restored, 'episode')}"] * bool(self.restored)
         if self.lost:
             lines.append(
@@ -53,35 +53,35 @@ def mend(
     tell: Callable[[str], None] = lambda _: None,
     progress: Callable[[int], None] = lambda _: None,
 ) -> RepairResult:
-    """Mend a store from copies (folders or URLs) and its journal; `tell` hears the whole plan first.
+    """Repair a store from copies (folders or URLs) and its journal; `tell` receives the whole plan first.
 
-    With `dry_run` the plan is all, and `problems` are the findings. Raises TutelageError when the suite is
-    lost, when the journal is in use, and when a place cannot be read.
+    With `dry_run` only the plan is made, and `problems` are the findings. Raises TutelageError when the suite
+    is lost, when the journal is in use, and when a place cannot be read.
     """
     sources = [StoreCopy(place) for place in copies]
     plan = plan_repair(folder, sources)
-    done = RepairResult(list(plan.findings), lost=sum(finding.lost for finding in plan.findings))
+    result = RepairResult(list(plan.findings), lost=sum(finding.lost for finding in plan.findings))
     with open_journal(folder, journal, unchanged=dry_run) as opened:
-        there = plan.ids | deleted_episodes(folder, plan.manifest)
-        records = restorable(opened, folder, plan.suite, there) if opened else []
+        stored_ids = plan.ids | deleted_episodes(folder, plan.manifest)
+        records = restorable(opened, folder, plan.suite, stored_ids) if opened else []
         if records:
             problem = f"not in the store: {counted(len(records), 'demonstration')} of the journal"
-            done.findings.append(StoreProblem(problem, "they are played again and brought back"))
-        for finding in done.findings:
+            result.findings.append(StoreProblem(problem, "they are played again and brought back"))
+        for finding in result.findings:
             tell(f"{finding.problem}: {finding.remedy}")
         if dry_run:
-            done.problems = [finding.problem for finding in done.findings]
-            return done
+            result.problems = [finding.problem for finding in result.findings]
+            return result
         if plan.findings:
             carry_out(plan, sources)
         if opened is not None and records:
-            done.restored = restore(opened, Store.open(folder), records, done.unrestored.append, progress)
-    done.problems = _unsound(folder)
-    return done
+            result.restored = restore(opened, Store.open(folder), records, result.unrestored.append, progress)
+    result.problems = _remaining_problems(folder)
+    return result
 
 
-def _unsound(folder: Path) -> list[str]:
-    """Say what is wrong with a store as far as reading it shows."""
+def _remaining_problems(folder: Path) -> list[str]:
+    """Say what is wrong with a store, as far as reading it shows."""
     try:
         Store.open(folder).part_hashes()
     except TutelageError as error:

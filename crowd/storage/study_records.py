@@ -1,4 +1,4 @@
-"""What is kept of each participant beside their way: points, answers, devices, and payments."""
+"""Records of each participant besides their progress: points, answers, devices, and payments."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sqlalchemy as sql
 from .row_checksums import checksum_column
 
 TABLES = sql.MetaData()
-"""All tables of a study; the others stand in `ledger`."""
+"""All tables of a study; the others are in `study_tables`."""
 
 points = sql.Table(
     "points",
@@ -65,4 +65,4 @@ payments = sql.Table(
 )
 
 RECORDS = (points, answers, devices, payments)
-"""The tables of this module; each has a column `person`, by which `forget` finds what is to be removed."""
+"""The tables of this module; each has a column `person`, by which `forget` finds rows to delete."""

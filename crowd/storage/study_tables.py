@@ -1,7 +1,7 @@
-"""What a study knows of its people: who came, what they agreed to, how far they are, what they may play.
+"""The tables of a study: who came, what they agreed to, their progress, and what they may play.
 
-The tables and the writes that more than one room needs; each room reads them as it likes. External ids
-stand in `identities` and nowhere else: everywhere else a person is their pseudonym.
+Contains the tables and the writes that several modules need; each module reads them with its own queries.
+External ids are in `identities` only: everywhere else a person is their pseudonym.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .row_checksums import DamagedRow, checksum_column, damaged_rows, index_unse
 from .study_records import RECORDS, TABLES
 
 STAGES = ("consent", "instructions", "practice", "check", "play", "rest", "done")
-"""Where a person is on their way; `done` has an outcome."""
+"""The stages of a person's participation; `done` has an outcome."""
 
 OUTCOMES = (
     "completed",
@@ -43,7 +43,7 @@ people = sql.Table(
     sql.Column("source", sql.String, nullable=False),  # "link", "prolific", ...
     sql.Column("language", sql.String, nullable=False),
     sql.Column("stage", sql.String, nullable=False, index=True),
-    sql.Column("progress", sql.JSON, nullable=False),  # what the stage needs to be taken up again
+    sql.Column("progress", sql.JSON, nullable=False),  # what is needed to resume the stage
     sql.Column("outcome", sql.String, nullable=False, default=""),
     sql.Column("code", sql.String, nullable=False, default=""),  # the completion code they were shown
     sql.Column("joined", sql.Double, nullable=False),  # all times: seconds since 1970
@@ -81,11 +81,11 @@ claims = sql.Table(
     sql.Column("role", sql.String, nullable=False),  # demonstration, repeat, gold, practice, baseline
     sql.Column(
         "slot", sql.String, nullable=False
-    ),  # who else may hold this seed: "0", "1", ... or the person
+    ),  # identifies the holder among several: "0", "1", ... or the person
     sql.Column("person", sql.String, nullable=False, index=True),
     sql.Column("state", sql.String, nullable=False),  # held, done
     sql.Column("episode", sql.String, nullable=False, default=""),
-    sql.Column("until", sql.Double, nullable=False),  # a claim held longer than this is free again
+    sql.Column("until", sql.Double, nullable=False),  # a claim held past this is free again
     checksum_column(),
     sql.UniqueConstraint("study", "task", "seed", "role", "slot"),
 )
@@ -100,9 +100,11 @@ conduct = sql.Table(
     sql.Column("success", sql.Boolean, nullable=False),
     sql.Column("steps", sql.Integer, nullable=False),
     sql.Column("seconds", sql.Double, nullable=False),
-    sql.Column("expert_steps", sql.Integer),  # what the expert needs on this seed, where there is one
+    sql.Column("expert_steps", sql.Integer),  # the expert's steps on this seed, if it has an expert
     sql.Column("reaction_ms", sql.Double),  # the median time between a frame and the key that answered it
-    sql.Column("fast_share", sql.Double, nullable=False, default=0.0),  # of keys sooner than anyone can see
+    sql.Column(
+        "fast_share", sql.Double, nullable=False, default=0.0
+    ),  # share of keys faster than human reaction
     sql.Column("idle_share", sql.Double, nullable=False, default=0.0),
     sql.Column("repeat_share", sql.Double, nullable=False, default=0.0),
     sql.Column("hidden_ms", sql.Double, nullable=False, default=0.0),
@@ -116,7 +118,7 @@ bests = sql.Table(
     sql.Column("suite", sql.String, primary_key=True),
     sql.Column("task", sql.String, primary_key=True),
     sql.Column("seed", sql.BigInteger, primary_key=True, autoincrement=False),
-    sql.Column("steps", sql.Integer),  # what the expert needs; nothing where it does not get there
+    sql.Column("steps", sql.Integer),  # the expert's steps; NULL if it fails
     checksum_column(),
 )
 events = sql.Table(
@@ -136,7 +138,7 @@ links = sql.Table(
     TABLES,
     sql.Column("link", sql.String, primary_key=True),  # the hash of the secret in the address
     sql.Column("study", sql.String, nullable=False),
-    sql.Column("person", sql.String, nullable=False, default=""),  # who came by it; "" for nobody yet
+    sql.Column("person", sql.String, nullable=False, default=""),  # who came by it; "" if unused
     checksum_column(),
 )
 browsers = sql.Table(
@@ -144,9 +146,9 @@ browsers = sql.Table(
     TABLES,
     sql.Column("id", sql.Integer, primary_key=True),
     sql.Column("person", sql.String, nullable=False, index=True),
-    sql.Column("browser", sql.String, nullable=False),  # the hash of what the browser's cookie holds
+    sql.Column("browser", sql.String, nullable=False),  # the hash of the browser's token
     sql.Column("state", sql.String, nullable=False, index=True),  # bound, asked, refused
-    sql.Column("code", sql.String, nullable=False),  # what both browsers show while one asks
+    sql.Column("code", sql.String, nullable=False),  # shown in both browsers while one asks
     sql.Column("at", sql.Double, nullable=False),
     sql.UniqueConstraint("person", "browser"),
 )
@@ -156,10 +158,8 @@ servers = sql.Table(
     sql.Column("server", sql.String, primary_key=True),
     sql.Column("started", sql.Double, nullable=False),
     sql.Column("seen", sql.Double, nullable=False),  # its last heartbeat
-    sql.Column(
-        "store", sql.String, nullable=False, server_default=""
-    ),  # the store that it keeps demonstrations in
-    sql.Column("figures", sql.JSON, nullable=False),  # seats open, steps, latencies: what monitoring adds up
+    sql.Column("store", sql.String, nullable=False, server_default=""),  # the store that it fills
+    sql.Column("figures", sql.JSON, nullable=False),  # open seats, steps, latencies: the inputs of monitoring
 )
 leases = sql.Table(
     "leases",
@@ -200,11 +200,11 @@ class PersonRecord:
 
 
 ON_BEHALF_OF: ContextVar[str] = ContextVar("seat", default="")
-"""The seat on whose behalf the present task writes; "" where it is nobody's in particular."""
+"""The seat on whose behalf the current task writes; "" if none in particular."""
 
 
 class StudyDatabase:
-    """The tables on the journal's database. Calls block for the disk: call them from a worker thread."""
+    """The study's tables in the journal's database. Calls block: call them from a worker thread."""
 
     def __init__(self, engine: sql.Engine) -> None:
         self.engine = engine
@@ -219,9 +219,9 @@ class StudyDatabase:
         return list(damaged_rows(self.engine, SEALED))
 
     def check(self, person: str) -> None:
-        """See that all rows about a person are as they were written; raises TutelageError that names one.
+        """Check that all rows about a person are as written; raises TutelageError that names a damaged one.
 
-        For whatever cannot be taken back: paying, say.
+        For irreversible actions such as payments.
         """
         with self.engine.connect() as connection:
             for table in SEALED:
@@ -234,7 +234,7 @@ class StudyDatabase:
 
     @contextmanager
     def write(self) -> Iterator[sql.Connection]:
-        """Give one transaction; nobody else has one meanwhile, so that reads in it hold.
+        """Yield a transaction without concurrent ones, so that reads in it stay valid.
 
         `guard(connection, ON_BEHALF_OF)`, if there is one, raises when that seat is no longer this server's.
         """
@@ -258,20 +258,22 @@ class StudyDatabase:
                 raise _damage(identities, row)
         return [(row["person"], list(map(str, row["ids"].values()))) for row in rows]
 
-    def person(self, **wanted: str) -> PersonRecord | None:
-        """Look a person up, by `person=` or `seat=`."""
+    def person(self, **filters: str) -> PersonRecord | None:
+        """Read a person, by `person=` or `seat=`."""
         query = sql.select(people)
-        for name, value in wanted.items():
+        for name, value in filters.items():
             query = query.where(people.c[name] == value)
-        found = self.rows(query)
-        if found and not is_sound(people, found[0]):
-            raise _damage(people, found[0])
+        rows = self.rows(query)
+        if rows and not is_sound(people, rows[0]):
+            raise _damage(people, rows[0])
         return (
-            PersonRecord(**{one.name: found[0][one.name] for one in fields(PersonRecord)}) if found else None
+            PersonRecord(**{column.name: rows[0][column.name] for column in fields(PersonRecord)})
+            if rows
+            else None
         )
 
     def change(self, person: str, **values: Any) -> None:
-        """Change columns of a person's row; what is given is on disk when this returns."""
+        """Change columns of a person's row; on disk when this returns."""
         if values.get("stage", STAGES[0]) not in STAGES:
             raise TutelageError(f"expected a stage of {', '.join(STAGES)}, got {values['stage']!r}")
         if values.get("outcome", "") not in ("", *OUTCOMES):
@@ -287,7 +289,7 @@ class StudyDatabase:
         reason: str = "",
         details: Mapping[str, Any] | None = None,
     ) -> None:
-        """Add to the events: nothing there is ever changed."""
+        """Add an event; events are never changed."""
         row = {
             "study": study,
             "person": person,

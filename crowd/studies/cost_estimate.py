@@ -1,4 +1,4 @@
-"""What a study asks for, at a guess: people, episodes, hours, pay. For whoever is about to start it."""
+"""Rough estimate of a study's size before it starts: people, episodes, hours and pay."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from ...envs.task_env import TaskEnv
 from ..recruiting.money import shown
 from .study import Study
 
-_SECONDS_A_KEY = 0.7  # what unhurried people take in a task that waits
+_SECONDS_A_KEY = 0.7  # time per key of an unhurried person in a turn-based task
 _SECONDS_BETWEEN = 3.0
 _READING_SECONDS = 180.0
 _SAMPLED = 5
 
 
-def outlook(study: Study) -> dict[str, str]:
-    """Return what a study comes to, by what it is about. Hours are a guess: see `guess_minutes`."""
+def estimate_cost(study: Study) -> dict[str, str]:
+    """Return the estimate as topic → text. Hours are rough: see `guess_minutes`."""
     minutes = guess_minutes(study)
     tasks = [
         task.id + (f" ({study.quotas[task.id].quota})" if _quota(study, task) else "") for task in study.tasks
@@ -31,15 +31,17 @@ def outlook(study: Study) -> dict[str, str]:
         f"{study.people * study.episodes} in all",
         "time": f"at a guess {minutes:.0f} minutes a person, {study.people * minutes / 60:.0f} hours in all",
         "languages": ", ".join(study.languages),
-        "consent": ", ".join(f"{one} {study.consent_version(one)[:12]}" for one in study.languages),
+        "consent": ", ".join(
+            f"{language} {study.consent_version(language)[:12]}" for language in study.languages
+        ),
     }
     if study.gold:
         rows["gold"] = f"{study.gold_episodes} of each person's episodes"
     if study.pay:
         base, currency = study.pay.base_units, study.pay.currency
-        most = study.people * (base + study.pay.most(study.episodes))
+        maximum = study.people * (base + study.pay.most(study.episodes))
         rows["pay"] = (
-            f"{shown(study.people * base, currency)}, with every bonus {shown(most, currency)}; "
+            f"{shown(study.people * base, currency)}, with every bonus {shown(maximum, currency)}; "
             f"{shown(int(60 * base / minutes), currency)} an hour at the least"
         )
         rows["bonus"] = _bonus(study)
@@ -47,7 +49,7 @@ def outlook(study: Study) -> dict[str, str]:
 
 
 def _bonus(study: Study) -> str:
-    """Say the rule of the bonus as participants read it, in the study's first language."""
+    """Return the bonus rule as participants read it, in the study's first language."""
     pay = study.pay
     if pay is None or pay.bonus is None:
         return "none"
@@ -55,19 +57,19 @@ def _bonus(study: Study) -> str:
     return " ".join(" ".join(rule).split())
 
 
-def outlook_table(study: Study) -> Table:
-    """Draw what a study comes to."""
+def cost_table(study: Study) -> Table:
+    """Make the table of the estimate."""
     table = Table(show_header=False, box=None, pad_edge=False)
-    for name, text in outlook(study).items():
+    for name, text in estimate_cost(study).items():
         table.add_row(Text(name, style="bold"), text)
     return table
 
 
 def guess_minutes(study: Study) -> float:
-    """Guess how long a person takes: to read, and for episodes like the expert's, or of half their limit."""
+    """Estimate a person's minutes: reading, and episodes as long as the expert's, or half their limit."""
     seconds = [_episode_seconds(task) for task in study.tasks]
     limit = study.limits.episode_seconds or float("inf")
-    mean = sum(min(one, limit) for one in seconds) / len(seconds)
+    mean = sum(min(episode_seconds, limit) for episode_seconds in seconds) / len(seconds)
     practice = study.practice.episodes * len(study.practice_tasks) if study.practice else 0
     return (_READING_SECONDS + (study.episodes + practice) * (mean + _SECONDS_BETWEEN)) / 60
 

@@ -1,4 +1,4 @@
-"""How one episode was played: a row of the ledger's `conduct`, measured from the journal's steps."""
+"""Statistics of one episode: a row of the table `conduct`, measured from the journal's steps."""
 
 from __future__ import annotations
 
@@ -30,31 +30,31 @@ def conduct_row(
     lags_ms: Sequence[int] = (),
     hidden_ms: float = 0.0,
 ) -> dict[str, Any]:
-    """Measure an episode that is over, see `conduct.conduct_of`.
+    """Measure a finished episode, see `episode_stats.conduct_of`.
 
-    `reactions_ms` and `lags_ms` are what the page measured, on the clock of one machine: where there are
-    any, they stand for what the server's clock says, which has the network in it.
+    `reactions_ms` and `lags_ms` are the page's measurements, on one machine's clock: if there are any, they
+    replace the server's measurements, which include network delays.
     """
     lag = float(np.median(lags_ms)) if lags_ms else None
     if steps:
-        played = _trajectory(record, steps, success)
-        measured = conduct_of(
-            played, task, role=record.role, expert_steps=expert_steps, hidden_ms=hidden_ms, lag_ms=lag
+        trajectory = _trajectory(record, steps, success)
+        stats = conduct_of(
+            trajectory, task, role=record.role, expert_steps=expert_steps, hidden_ms=hidden_ms, lag_ms=lag
         )
-        row = asdict(measured)
+        row = asdict(stats)
     else:
-        nothing = EpisodeStats(
+        empty = EpisodeStats(
             record.episode, record.demonstrator, record.task, record.seed, success, 0, 0.0, record.role
         )
-        row = asdict(nothing) | {"expert_steps": expert_steps, "hidden_ms": hidden_ms}
+        row = asdict(empty) | {"expert_steps": expert_steps, "hidden_ms": hidden_ms}
     if reactions_ms and task.fps is None:
-        fast = sum(one < FAST_MS for one in reactions_ms) / len(reactions_ms)
+        fast = sum(reaction < FAST_MS for reaction in reactions_ms) / len(reactions_ms)
         row |= {"reaction_ms": float(np.median(reactions_ms)), "fast_share": fast}
     return row | {"at": time.time(), "points": points_of(step.reward for step in steps)}
 
 
 def has_succeeded(record: EpisodeRecord, steps: Sequence[StepRecord], task: Task) -> bool:
-    """Say from the journal alone whether an episode that is over was solved."""
+    """Say from the journal alone whether a finished episode was solved."""
     if not steps or record.given_up or not (steps[-1].terminated or steps[-1].truncated):
         return False
     last = steps[-1]
@@ -65,24 +65,24 @@ def has_succeeded(record: EpisodeRecord, steps: Sequence[StepRecord], task: Task
 
 
 def write_down(connection: sql.Connection, row: Mapping[str, Any]) -> None:
-    """Add a row of `conduct`, and the points of the episode, once: a second time changes nothing."""
+    """Insert a row of `conduct`, and the episode's points, once: a second call changes nothing."""
     present = sql.select(conduct.c.episode).where(conduct.c.episode == row["episode"])
     if connection.execute(present).first() is None:
         measured = {name: value for name, value in row.items() if name != "points"}
         connection.execute(conduct.insert(), measured)
-        scored = {name: row[name] for name in ("episode", "person", "points")}
-        connection.execute(points.insert(), scored)
+        points_row = {name: row[name] for name in ("episode", "person", "points")}
+        connection.execute(points.insert(), points_row)
 
 
 def rows_of(connection: sql.Connection, person: str) -> list[dict[str, Any]]:
-    """Read what a person has played that counts, in order."""
+    """Read a person's episodes that count, in order."""
     query = sql.select(conduct, points.c.points).outerjoin(points, points.c.episode == conduct.c.episode)
     query = query.where(conduct.c.person == person, conduct.c.role != "practice")
     return [dict(row) for row in connection.execute(query.order_by(conduct.c.at)).mappings()]
 
 
 def counted(rows: Sequence[Mapping[str, Any]]) -> list[ScoredEpisode]:
-    """Return what a bonus knows of a person's episodes, rows of `rows_of`."""
+    """Return the bonus's view of a person's episodes, rows of `rows_of`."""
     return [ScoredEpisode(bool(row["success"]), int(row["points"] or 0)) for row in rows]
 
 
@@ -107,7 +107,7 @@ def _trajectory(record: EpisodeRecord, steps: Sequence[StepRecord], success: boo
     )
 
 
-def strike_out(connection: sql.Connection, person: str) -> None:
-    """Remove every row about what a person did, answered and played on, who wants that to be removed."""
+def delete_person_rows(connection: sql.Connection, person: str) -> None:
+    """Delete every row about a person's episodes, answers and devices, at their request."""
     for table in (conduct, points, answers, devices):
         connection.execute(table.delete().where(table.c.person == person))

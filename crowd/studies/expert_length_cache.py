@@ -1,4 +1,4 @@
-"""How many steps the expert needs on a seed: worked out once, in a thread of its own, and kept."""
+"""Cache of the expert's number of steps per seed: computed once, in a separate thread, and stored."""
 
 from __future__ import annotations
 
@@ -15,40 +15,40 @@ from ...envs.task import Task
 from ...envs.task_env import TaskEnv
 from ..storage.study_tables import StudyDatabase, bests
 
-_KNOWN = 4096
+_MOST_CACHED = 4096
 _log = logging.getLogger("tutelage.crowd")
 
 
 class ExpertLengthCache:
-    """The expert's lengths on the seeds of a suite; None for a task without an expert, or when it fails."""
+    """The expert's lengths on the seeds of a suite; None without an expert, or when it fails."""
 
-    def __init__(self, suite: Suite, ledger: StudyDatabase) -> None:
+    def __init__(self, suite: Suite, database: StudyDatabase) -> None:
         self._suite = suite
-        self._ledger = ledger
+        self._database = database
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="expert")
-        self._known: dict[tuple[str, int], asyncio.Future[int | None]] = {}
+        self._lengths: dict[tuple[str, int], asyncio.Future[int | None]] = {}
         self._environments: dict[str, TaskEnv] = {}
 
     def prepare(self, task: str, seed: int) -> asyncio.Future[int | None]:
-        """Begin to work a length out, so that it is there when it is asked for."""
+        """Start to compute a length, so that it is ready when it is requested."""
         key = (task, seed)
-        if key not in self._known:
-            while len(self._known) >= _KNOWN:
-                del self._known[next(iter(self._known))]
+        if key not in self._lengths:
+            while len(self._lengths) >= _MOST_CACHED:
+                del self._lengths[next(iter(self._lengths))]
             loop = asyncio.get_running_loop()
-            self._known[key] = loop.run_in_executor(self._thread, self._find, self._suite[task], seed)
-        return self._known[key]
+            self._lengths[key] = loop.run_in_executor(self._thread, self._find, self._suite[task], seed)
+        return self._lengths[key]
 
     async def of(self, task: str, seed: int) -> int | None:
         """Return the expert's length on a seed."""
         return await asyncio.shield(self.prepare(task, seed))
 
     def known(self, task: str, seed: int) -> int | None:
-        """Return the expert's length on a seed, worked out here and now. Blocks."""
+        """Return the expert's length on a seed, computed now. Blocks."""
         return self._thread.submit(self._find, self._suite[task], seed).result()
 
     def close(self) -> None:
-        """Let the thread end; what it is at is finished first."""
+        """Stop the thread after its current computation."""
         self._thread.shutdown(cancel_futures=True)
         for environment in self._environments.values():
             environment.close()
@@ -56,16 +56,16 @@ class ExpertLengthCache:
     def _find(self, task: Task, seed: int) -> int | None:
         if task.expert is None:
             return None
-        here = (bests.c.suite == self._suite.name) & (bests.c.task == task.id) & (bests.c.seed == seed)
-        if found := self._ledger.rows(sql.select(bests.c.steps).where(here)):
-            return found[0]["steps"]
+        is_seed = (bests.c.suite == self._suite.name) & (bests.c.task == task.id) & (bests.c.seed == seed)
+        if rows := self._database.rows(sql.select(bests.c.steps).where(is_seed)):
+            return rows[0]["steps"]
         try:
             steps = self._play(task, seed)
         except Exception:  # an environment may raise anything; a person's episode counts without its length
             _log.exception("the expert of task %s failed on seed %d", task.id, seed)
             return None
         row = {"suite": self._suite.name, "task": task.id, "seed": seed, "steps": steps}
-        with contextlib.suppress(sql.exc.IntegrityError), self._ledger.write() as connection:
+        with contextlib.suppress(sql.exc.IntegrityError), self._database.write() as connection:
             connection.execute(bests.insert(), row)
         return steps
 

@@ -1,4 +1,4 @@
-"""How an attempt compares with those of others, and whether somebody does well enough to go on."""
+"""Percentile of an attempt among others', and the quality requirement of a study."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from ..storage.study_tables import StudyDatabase, conduct
 from .study import Study
 
 ENOUGH = 20
-"""A percentile is shown once so many attempts of others are known."""
+"""The number of others' attempts from which a percentile is shown."""
 
-_MEASURED = [one.name for one in fields(EpisodeStats)]
+_MEASURED = [column.name for column in fields(EpisodeStats)]
 
 
-def better_than(ledger: StudyDatabase, row: Mapping[str, Any]) -> int | None:
-    """Return which share of others' attempts at the task a solved one is strictly better than, in percent.
+def better_than(database: StudyDatabase, row: Mapping[str, Any]) -> int | None:
+    """Return the percentage of others' attempts at the task that a solved attempt strictly beats.
 
-    A solved attempt is better than every failed one, and than a solved one that took more steps: more
-    steps for each that the expert needs on its seed, where the expert's length is known for both (seeds
-    differ in how far there is to go). Equal ones are not beaten; the share is rounded down. Practice does
-    not count, nor do a person's own attempts. None for a failure, and while there are fewer than ENOUGH.
+    A solved attempt beats every failed one, and every solved one with more steps: more steps relative to the
+    expert's on its seed, if the expert's length is known for both (seeds differ in distance). Ties are not
+    beaten; the percentage is rounded down. Practice and a person's own attempts do not count. None for a
+    failure, and below ENOUGH attempts.
 
-    Covers how directly it was solved; says nothing of how fast, and of nobody's name.
+    Covers how directly the task was solved, not how fast; reveals no names.
     """
     if not row["success"]:
         return None
@@ -37,31 +37,33 @@ def better_than(ledger: StudyDatabase, row: Mapping[str, Any]) -> int | None:
         relative = conduct.c.steps * row["expert_steps"] > row["steps"] * conduct.c.expert_steps
         longer = sql.case((conduct.c.expert_steps > 0, relative), else_=longer)
     worse = sql.case((sql.or_(conduct.c.success.is_(False), longer), 1), else_=0)
-    others = (
+    is_other_attempt = (
         (conduct.c.task == row["task"]) & (conduct.c.person != row["person"]) & (conduct.c.role != "practice")
     )
-    with ledger.engine.connect() as connection:
-        query = sql.select(sql.func.count(), sql.func.sum(worse)).select_from(conduct).where(others)
-        count, beaten = (int(one or 0) for one in connection.execute(query).one())
+    with database.engine.connect() as connection:
+        query = sql.select(sql.func.count(), sql.func.sum(worse)).select_from(conduct).where(is_other_attempt)
+        count, beaten = (int(value or 0) for value in connection.execute(query).one())
     return 100 * beaten // count if count >= ENOUGH else None
 
 
 def falls_short(rows: Sequence[Mapping[str, Any]], study: Study) -> str:
-    """Say in what a person's episodes, rows of `conduct`, miss the requirement; "" for in nothing.
+    """Say how a person's episodes, rows of `conduct`, miss the requirement; "" if they do not.
 
-    This is the one place where that is decided: as everyone's quality is judged, see `quality.quality`, so
-    nobody is judged before so many episodes, and nobody by what may be chance.
+    The only place of this decision, by the rules of all quality verdicts, see `verdict.quality`: a person is
+    judged only after a minimum of episodes, and not by what may be chance.
     """
     if study.quality is None or not rows:
         return ""
-    played = [EpisodeStats(**{name: row[name] for name in _MEASURED}) for row in rows]
-    [gathered] = evidence(played, MedianStats(), study.gold.tolerance if study.gold else TOLERANCE).values()
-    verdict = quality(gathered, required_of(study))
+    stats = [EpisodeStats(**{name: row[name] for name in _MEASURED}) for row in rows]
+    [person_stats] = evidence(
+        stats, MedianStats(), study.gold.tolerance if study.gold else TOLERANCE
+    ).values()
+    verdict = quality(person_stats, required_of(study))
     return "; ".join(verdict.reasons) if verdict.met is False else ""
 
 
 def required_of(study: Study) -> QualityThresholds:
-    """Say what a study asks of its people, as `quality` judges them."""
+    """Return the quality that a study requires of its people."""
     if study.quality is None:
         return NOTHING_REQUIRED
     return QualityThresholds(study.quality.after, study.quality.success or 0.0, study.quality.gold or 0.0)

@@ -1,11 +1,11 @@
-"""Who plays which seed: quotas, repeats, gold and baselines; a seed that somebody left goes to somebody else.
+"""Seed claims: quotas, repeats, gold and baselines; a seed that was left goes to another person.
 
 The seeds of demonstrations are taken in order. Whether a seed is played by one person or by several is a
-function of the secret and the seed, so that every server comes to the same; which of somebody's episodes
-are gold ones is a function of the secret and the person, so that nobody can foretell them.
+function of the secret and the seed, so that every server computes the same; which of a person's episodes are
+gold is a function of the secret and the person, so that it is unpredictable.
 
-Every claim is one row, and its unique place (seed, role, slot) is what keeps two servers from giving it
-twice. A claim that was not renewed for the study's `claim_minutes` may be handed to the next person.
+Every claim is one row, and its unique place (seed, role, slot) prevents two servers from giving it twice. A
+claim that was not renewed for the study's `claim_minutes` may be given to the next person.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from ..storage.study_tables import StudyDatabase, claims
 from .study import FRESH, GOLD, PRACTICE, Study
 
 FREE = ("demonstration", "repeat")
-"""Roles whose seeds go to somebody else when they are left; the others are everybody's own."""
+"""Roles whose seeds go to another person when they are left; the others are personal."""
 
-_LOCK = 0x7475746C  # one lock for all claims of a PostgreSQL database; held for some milliseconds
+_LOCK = 0x7475746C  # one lock for all claims of a PostgreSQL database; held for a few milliseconds
 _TRIES = 20
 _SHARES = 1 << 32
 
@@ -51,55 +51,55 @@ class SeedClaims:
     """Hands out the seeds of one study. Calls block for the disk; several servers may make them at once."""
 
     def __init__(
-        self, study: Study, ledger: StudyDatabase, secret: Secret, clock: Callable[[], float] = time.time
+        self, study: Study, database: StudyDatabase, secret: Secret, clock: Callable[[], float] = time.time
     ) -> None:
         self._study = study
-        self._ledger = ledger
+        self._database = database
         self._secret = secret
         self._clock = clock
         self._tasks = [task.id for task in study.tasks]
 
     def take(self, person: str) -> SeedClaim | None:
-        """Give a person the claim they hold, else the next one; None when nothing is left for them."""
+        """Return the claim that a person holds, else the next one; None when nothing is left for them."""
         for _ in range(_TRIES):
             try:
-                with self._ledger.write() as connection:
+                with self._database.write() as connection:
                     self._lock(connection)
-                    return self._held(connection, person) or self._next(connection, person)
-            except sql.exc.IntegrityError:  # another server was quicker: look again
+                    return self._resume_held(connection, person) or self._next_claim(connection, person)
+            except sql.exc.IntegrityError:  # another server was quicker: try again
                 continue
         raise TutelageError("expected a seed to be free within a moment, got none; try again")
 
     def held(self, person: str) -> SeedClaim | None:
         """Return the claim that a person holds, if it is still theirs."""
-        with self._ledger.engine.connect() as connection:
-            return self._one(connection, claims.c.person == person, claims.c.state == "held")
+        with self._database.engine.connect() as connection:
+            return self._find_claim(connection, claims.c.person == person, claims.c.state == "held")
 
     def renew(self, claim: SeedClaim, episode: str = "") -> bool:
-        """Hold a claim for longer, and note the episode it is played as; False when it is lost."""
-        values: dict[str, Any] = {"until": self._until()} | ({"episode": episode} if episode else {})
-        return self._change(claim, values)
+        """Extend a claim, and record the episode it is played as; False when it is lost."""
+        values: dict[str, Any] = {"until": self._expiry()} | ({"episode": episode} if episode else {})
+        return self._update(claim, values)
 
     def give_back(self, person: str) -> None:
-        """Let go of what a person holds but does not play: the next one who asks may have it."""
-        with self._ledger.write() as connection:
+        """Release what a person holds but does not play, for the next person."""
+        with self._database.write() as connection:
             self.let_go(connection, person)
 
     def take_back(self, person: str) -> None:
-        """Free every seed of a person whose episodes are removed, as if nobody had played them."""
-        with self._ledger.write() as connection:
+        """Free every seed of a person whose episodes are removed, as if it had not been played."""
+        with self._database.write() as connection:
             self.let_go(connection, person, played=True)
 
     def let_go(self, connection: sql.Connection, person: str, played: bool = False) -> None:
-        """Free what a person holds, and what they have `played`, within a transaction of the caller's."""
+        """Free what a person holds, and what they have `played`, within the caller's transaction."""
         states = ("held", "done") if played else ("held",)
-        theirs = claims.update().where(self._mine(person), claims.c.state.in_(states))
-        connection.execute(theirs.values(state="held", until=0.0, episode=""))
+        release = claims.update().where(self._is_own(person), claims.c.state.in_(states))
+        connection.execute(release.values(state="held", until=0.0, episode=""))
 
     def finish(self, connection: sql.Connection, claim: SeedClaim, episode: str) -> None:
-        """Mark a claim as played, within a transaction of the caller's.
+        """Mark a claim as played, within the caller's transaction.
 
-        It counts even when it had run out meanwhile, so long as nobody else has it.
+        It counts even if it has expired, unless another person has it.
         """
         connection.execute(
             claims.update()
@@ -108,7 +108,7 @@ class SeedClaims:
         )
 
     def practice_seed(self, person: str, number: int) -> int:
-        """Return the seed of somebody's practice episode: never one that a demonstration is made on."""
+        """Return the seed of a person's practice episode, from a range without demonstrations."""
         return PRACTICE.start + self._secret.number("practice", self._study.name, person, number) % (
             PRACTICE.stop - PRACTICE.start
         )
@@ -116,7 +116,8 @@ class SeedClaims:
     def is_gold(self, person: str, index: int) -> bool:
         """Say whether the episode `index` of a person (the first is 0) is a gold one.
 
-        Their episodes are divided into as many stretches as there are gold ones; each has one, anywhere.
+        The episodes are divided into as many stretches as there are gold ones; each has one, at a random
+        place.
         """
         count, episodes = self._study.gold_episodes, self._study.episodes
         for stretch in range(count):
@@ -127,7 +128,7 @@ class SeedClaims:
         return False
 
     def people_of(self, task: str, seed: int) -> int:
-        """Return how many people play a fresh seed: 1, or more where it is one of the repeated ones."""
+        """Return how many people play a fresh seed: 1, or more if it is a repeated one."""
         repeats = self._study.repeats
         if repeats is None:
             return 1
@@ -138,24 +139,26 @@ class SeedClaims:
         if connection.dialect.name == "postgresql":  # SQLite has one writer at a time anyway
             connection.execute(sql.select(sql.func.pg_advisory_xact_lock(_LOCK)))
 
-    def _held(self, connection: sql.Connection, person: str) -> SeedClaim | None:
-        """Take up again what a person holds, even if it has run out, so long as nobody else took it."""
-        mine = self._one(connection, claims.c.person == person, claims.c.state == "held")
-        if mine is None:
+    def _resume_held(self, connection: sql.Connection, person: str) -> SeedClaim | None:
+        """Resume the claim that a person holds, even if expired, unless another person has taken it."""
+        claim = self._find_claim(connection, claims.c.person == person, claims.c.state == "held")
+        if claim is None:
             return None
-        until = self._until()
-        connection.execute(claims.update().where(claims.c.id == mine.id).values(until=until))
-        return SeedClaim(**{**vars(mine), "until": until})
+        until = self._expiry()
+        connection.execute(claims.update().where(claims.c.id == claim.id).values(until=until))
+        return SeedClaim(**{**vars(claim), "until": until})
 
-    def _next(self, connection: sql.Connection, person: str) -> SeedClaim | None:
+    def _next_claim(self, connection: sql.Connection, person: str) -> SeedClaim | None:
         played: Counter[str] = Counter()
-        own = sql.select(claims.c.task, sql.func.count()).where(self._mine(person)).group_by(claims.c.task)
-        for task, count in connection.execute(own):
+        query = (
+            sql.select(claims.c.task, sql.func.count()).where(self._is_own(person)).group_by(claims.c.task)
+        )
+        for task, count in connection.execute(query):
             played[task] = count
         index = sum(played.values())
         if self._study.is_baseline:
-            return self._baseline(connection, person, index)
-        # whoever is short of a task gets that one; who starts with which differs from person to person
+            return self._claim_baseline(connection, person, index)
+        # the task with the fewest episodes comes first; ties are ordered by person
         order = sorted(
             self._tasks,
             key=lambda task: (
@@ -164,42 +167,42 @@ class SeedClaims:
             ),
         )
         if self.is_gold(person, index):
-            return self._gold(connection, person, order[0])
+            return self._claim_gold(connection, person, order[0])
         for task in order:
-            claim = self._left(connection, person, task) or self._open(connection, person, task)
+            claim = self._take_over(connection, person, task) or self._claim_open(connection, person, task)
             if claim is not None:
                 return claim
         return None
 
-    def _baseline(self, connection: sql.Connection, person: str, index: int) -> SeedClaim:
-        """Everybody plays every seed, in the same order, one task after the other."""
+    def _claim_baseline(self, connection: sql.Connection, person: str, index: int) -> SeedClaim:
+        """Claim the next baseline seed: everyone plays every seed, in the same order, tasks alternating."""
         task = self._tasks[index % len(self._tasks)]
         seed = self._study.seeds.start + index // len(self._tasks)
         return self._insert(connection, person, task, seed, "baseline", person)
 
-    def _gold(self, connection: sql.Connection, person: str, task: str) -> SeedClaim:
-        """Take a gold seed that the person has not played; everybody has them in another order."""
-        known = {
+    def _claim_gold(self, connection: sql.Connection, person: str, task: str) -> SeedClaim:
+        """Claim a gold seed that the person has not played; the order differs from person to person."""
+        played_seeds = {
             row.seed
             for row in connection.execute(
                 sql.select(claims.c.seed).where(
-                    self._mine(person), claims.c.task == task, claims.c.role == "gold"
+                    self._is_own(person), claims.c.task == task, claims.c.role == "gold"
                 )
             )
         }
         pool = range(2 * self._study.gold_episodes)
-        order = sorted(pool, key=lambda one: self._secret.number("gold order", person, task, one))
+        order = sorted(pool, key=lambda number: self._secret.number("gold order", person, task, number))
         seeds = (
             GOLD.start
-            + self._secret.number("gold seed", self._study.name, task, one) % (GOLD.stop - GOLD.start)
-            for one in order
+            + self._secret.number("gold seed", self._study.name, task, number) % (GOLD.stop - GOLD.start)
+            for number in order
         )
-        seed = next(one for one in seeds if one not in known)
+        seed = next(number for number in seeds if number not in played_seeds)
         return self._insert(connection, person, task, seed, "gold", person)
 
-    def _left(self, connection: sql.Connection, person: str, task: str) -> SeedClaim | None:
-        """Take over a claim that somebody left, on a seed that this person has not played."""
-        found = self._one(
+    def _take_over(self, connection: sql.Connection, person: str, task: str) -> SeedClaim | None:
+        """Take over an abandoned claim on a seed that this person has not played."""
+        claim = self._find_claim(
             connection,
             claims.c.study == self._study.name,
             claims.c.task == task,
@@ -208,34 +211,38 @@ class SeedClaims:
             claims.c.until < self._clock(),
             claims.c.seed.not_in(self._seeds_of(person, task)),
         )
-        if found is None:
+        if claim is None:
             return None
-        values = {"person": person, "until": self._until(), "episode": ""}
-        connection.execute(claims.update().where(claims.c.id == found.id).values(**values))
-        return SeedClaim(**{**vars(found), **values})
+        values = {"person": person, "until": self._expiry(), "episode": ""}
+        connection.execute(claims.update().where(claims.c.id == claim.id).values(**values))
+        return SeedClaim(**{**vars(claim), **values})
 
-    def _open(self, connection: sql.Connection, person: str, task: str) -> SeedClaim | None:
-        """Take a place on a repeated seed that is still open, else the next fresh seed, within the quota."""
-        here = (claims.c.study == self._study.name) & (claims.c.task == task) & claims.c.role.in_(FREE)
+    def _claim_open(self, connection: sql.Connection, person: str, task: str) -> SeedClaim | None:
+        """Claim an open place on a repeated seed, else the next fresh seed, within the quota."""
+        is_counted = (claims.c.study == self._study.name) & (claims.c.task == task) & claims.c.role.in_(FREE)
         quota = self._study.quotas[task].quota if task in self._study.quotas else None
         if quota is not None:
-            given = connection.execute(sql.select(sql.func.count()).select_from(claims).where(here)).scalar()
-            if int(given or 0) >= quota:
+            claimed = connection.execute(
+                sql.select(sql.func.count()).select_from(claims).where(is_counted)
+            ).scalar()
+            if int(claimed or 0) >= quota:
                 return None
         if self._study.repeats is not None:
-            wanted = self._study.repeats.people
-            begun = (
+            places = self._study.repeats.people
+            query = (
                 sql.select(claims.c.seed, sql.func.count())
-                .where(here, claims.c.role == "repeat", claims.c.seed.not_in(self._seeds_of(person, task)))
+                .where(
+                    is_counted, claims.c.role == "repeat", claims.c.seed.not_in(self._seeds_of(person, task))
+                )
                 .group_by(claims.c.seed)
-                .having(sql.func.count() < wanted)
+                .having(sql.func.count() < places)
                 .order_by(claims.c.seed)
                 .limit(1)
             )
-            if (row := connection.execute(begun).first()) is not None:
-                # places are given in order and no row is ever removed, so their number is the next one's name
+            if (row := connection.execute(query).first()) is not None:
+                # places are given in order and rows are never removed, so their number names the next one
                 return self._insert(connection, person, task, row[0], "repeat", str(row[1]))
-        last = connection.execute(sql.select(sql.func.max(claims.c.seed)).where(here)).scalar()
+        last = connection.execute(sql.select(sql.func.max(claims.c.seed)).where(is_counted)).scalar()
         seed = FRESH.start if last is None else int(last) + 1
         if seed not in FRESH:
             return None
@@ -246,25 +253,31 @@ class SeedClaims:
         self, connection: sql.Connection, person: str, task: str, seed: int, role: str, slot: str
     ) -> SeedClaim:
         row: dict[str, Any] = {"study": self._study.name, "task": task, "seed": seed, "role": role}
-        row |= {"slot": slot, "person": person, "state": "held", "episode": "", "until": self._until()}
-        made = connection.execute(claims.insert().values(**row).returning(claims.c.id)).scalar_one()
-        return SeedClaim(id=made, **row)
+        row |= {"slot": slot, "person": person, "state": "held", "episode": "", "until": self._expiry()}
+        claim_id = connection.execute(claims.insert().values(**row).returning(claims.c.id)).scalar_one()
+        return SeedClaim(id=claim_id, **row)
 
     def _seeds_of(self, person: str, task: str) -> sql.Select[Any]:
-        return sql.select(claims.c.seed).where(self._mine(person), claims.c.task == task)
+        return sql.select(claims.c.seed).where(self._is_own(person), claims.c.task == task)
 
-    def _mine(self, person: str) -> sql.ColumnElement[bool]:
+    def _is_own(self, person: str) -> sql.ColumnElement[bool]:
         return (claims.c.person == person) & (claims.c.study == self._study.name)
 
-    def _one(self, connection: sql.Connection, *wanted: sql.ColumnElement[bool]) -> SeedClaim | None:
-        query = sql.select(claims).where(claims.c.study == self._study.name, *wanted)
+    def _find_claim(
+        self, connection: sql.Connection, *conditions: sql.ColumnElement[bool]
+    ) -> SeedClaim | None:
+        query = sql.select(claims).where(claims.c.study == self._study.name, *conditions)
         row = connection.execute(query.order_by(claims.c.id).limit(1)).mappings().first()
-        return None if row is None else SeedClaim(**{one.name: row[one.name] for one in fields(SeedClaim)})
+        return (
+            None
+            if row is None
+            else SeedClaim(**{column.name: row[column.name] for column in fields(SeedClaim)})
+        )
 
-    def _change(self, claim: SeedClaim, values: dict[str, Any]) -> bool:
-        still = (claims.c.id == claim.id) & (claims.c.person == claim.person) & (claims.c.state == "held")
-        with self._ledger.write() as connection:
-            return bool(connection.execute(claims.update().where(still).values(**values)).rowcount)
+    def _update(self, claim: SeedClaim, values: dict[str, Any]) -> bool:
+        is_held = (claims.c.id == claim.id) & (claims.c.person == claim.person) & (claims.c.state == "held")
+        with self._database.write() as connection:
+            return bool(connection.execute(claims.update().where(is_held).values(**values)).rowcount)
 
-    def _until(self) -> float:
+    def _expiry(self) -> float:
         return self._clock() + 60 * self._study.limits.claim_minutes

@@ -1,4 +1,4 @@
-"""A study: what a crowd is asked to do, as its file says it."""
+"""A study: what its participants are asked to do, as its file defines it."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ from .study_schema import (
 FRESH = SeedRange("demonstrations", 0, 400_000_000)
 PRACTICE = SeedRange("practice", 400_000_000, 500_000_000)
 GOLD = SeedRange("gold", 500_000_000, 1_000_000_000)
-"""The record seeds are shared out: what all practise on, or all play, is never a new demonstration."""
+"""The record seeds are partitioned: practice and gold seeds are never new demonstrations."""
 
 
 class Study(Section):
-    """A study as its file says it; `suite` is the suite itself, `tasks` are those of it that are played."""
+    """A study's file; `suite` is the loaded suite, `tasks` are the played ones."""
 
     name: str = Field(alias="study", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     suite_name: str = Field(alias="suite")
@@ -59,61 +59,61 @@ class Study(Section):
     score: Literal["percentile", "none"] = "percentile"
     recruiting: Recruiting = Recruiting()
     words: dict[str, dict[str, str]] = Field(default={})
-    """Language → what the suite calls something (a key, a fixed instruction, a task) → its translation."""
+    """Language → text of the suite (a key, a fixed instruction, a task) → its translation."""
 
     _folder: Path = PrivateAttr(Path())
     _suite: Suite | None = PrivateAttr(None)
 
     @field_validator("quotas", mode="before")
     @classmethod
-    def _a_task_may_have_no_quota(cls, given: Any) -> Any:
-        if isinstance(given, list) and all(isinstance(one, str) for one in given):
-            return {one: {} for one in given}
-        if isinstance(given, dict):
-            return {name: {} if one is None else one for name, one in given.items()}
-        return given
+    def _a_task_may_have_no_quota(cls, quotas: Any) -> Any:
+        if isinstance(quotas, list) and all(isinstance(task, str) for task in quotas):
+            return {task: {} for task in quotas}
+        if isinstance(quotas, dict):
+            return {name: {} if quota is None else quota for name, quota in quotas.items()}
+        return quotas
 
     def lies_in(self, folder: Path) -> None:
-        """Say where the study's file is."""
+        """Set the folder of the study's file."""
         self._folder = folder
 
     @property
     def suite(self) -> Suite:
-        """The suite that is played; raises TutelageError when the file names none that there is."""
+        """The suite that is played; raises TutelageError when it does not exist."""
         if self._suite is None:
-            beside = self._folder / self.suite_name
+            neighbor = self._folder / self.suite_name
             is_file = Path(self.suite_name).suffix in (".yaml", ".yml")
-            self._suite = load_suite(beside if is_file else self.suite_name)
+            self._suite = load_suite(neighbor if is_file else self.suite_name)
         return self._suite
 
     @property
     def folder(self) -> Path:
-        """The folder of the study's file, where it may keep a suite and languages of its own."""
+        """The folder of the study's file, which may contain a suite and languages of its own."""
         return self._folder
 
     @property
     def tasks(self) -> tuple[Task, ...]:
-        """The tasks that are played, in the suite's order."""
-        return tuple(one for one in self.suite if not self.quotas or one.id in self.quotas)
+        """The played tasks, in the suite's order."""
+        return tuple(task for task in self.suite if not self.quotas or task.id in self.quotas)
 
     @property
     def is_baseline(self) -> bool:
-        """Say whether people play the test seeds, as policies do: in order, and not told how they did."""
+        """Say whether people play the test seeds, as policies do: in order, and without feedback."""
         return self.mode == "baseline"
 
     @property
     def seeds(self) -> SeedRange:
-        """Where the seeds come from."""
+        """The range of the seeds."""
         return TEST if self.is_baseline else RECORD
 
     @property
     def fresh_seeds(self) -> int:
-        """How many seeds demonstrations may take; the others are for practice and gold, see `claims`."""
+        """The number of seeds for demonstrations; the others are for practice and gold, see `seed_claims`."""
         return FRESH.stop - FRESH.start
 
     @property
     def gold_episodes(self) -> int:
-        """How many of each person's episodes are gold ones: at least one where there are any."""
+        """The number of gold episodes per person: at least one if there are any."""
         return max(1, round(self.gold.share * self.episodes)) if self.gold else 0
 
     @property
@@ -122,10 +122,10 @@ class Study(Section):
         return self.score == "percentile" and not self.is_baseline
 
     def say(self, text: Mapping[str, str], language: str) -> str:
-        """Return a text of the study in a language, else in the study's first; "" where it has none."""
-        for one in (language, PLAIN, *self.languages):
-            if one in text:
-                return text[one].strip()
+        """Return a text of the study in a language, else in the study's first; "" if it has none."""
+        for code in (language, PLAIN, *self.languages):
+            if code in text:
+                return text[code].strip()
         return ""
 
     @property
@@ -133,14 +133,14 @@ class Study(Section):
         """The tasks that are practiced before anything counts, in the suite's order."""
         if self.practice is None:
             return ()
-        named = self.practice.tasks
-        if named is None:
+        names = self.practice.tasks
+        if names is None:
             return tuple(task.id for task in self.tasks)
-        return tuple(task.id for task in self.suite if task.id in named)
+        return tuple(task.id for task in self.suite if task.id in names)
 
     @property
     def question_ids(self) -> tuple[str, ...]:
-        """Under what the answers to each question of the check are stored."""
+        """The ids under which the answers to each question of the check are stored."""
         questions = self.check.questions if self.check else ()
         return tuple(question.id or f"question-{number}" for number, question in enumerate(questions, 1))
 
@@ -149,12 +149,12 @@ class Study(Section):
         return load_texts(language, self._folder, self.words.get(language, {}))
 
     def agreement(self, language: str) -> str:
-        """Return the study's consent and what is recorded of the participant's device."""
+        """Return the study's consent text, and what is recorded of the participant's device."""
         device = self.texts(language).say("consent.device")
         return "\n\n".join(part for part in (self.say(self.consent, language), device) if part)
 
     def pay_text(self, language: str) -> str:
-        """Return what is paid: the base, the rule of the bonus, the study's own words; "" without pay."""
+        """Return what is paid: the base, the bonus rule, the study's own words; "" without pay."""
         if self.pay is None:
             return ""
         texts, pay = self.texts(language), self.pay
@@ -163,7 +163,7 @@ class Study(Section):
         return "\n\n".join(part for part in (*parts, self.say(pay.text, language)) if part)
 
     def consent_text(self, language: str) -> str:
-        """Return the very text that people agree to: the consent, the device's record, the pay."""
+        """Return the exact text that people agree to: the consent, the device's record, the pay."""
         parts = [self.agreement(language), self.pay_text(language)]
         return "\n\n".join(part for part in parts if part)
 

@@ -1,4 +1,4 @@
-"""What is wrong with a study though each of its sections is sound by itself: names, sums, translations."""
+"""Checks of a study across its sections, each valid by itself: names, sums, translations."""
 
 from __future__ import annotations
 
@@ -20,50 +20,50 @@ Complaints = Iterator[str]
 
 
 def mistakes(study: Study, broken: frozenset[str]) -> list[str]:
-    """List the mistakes of a study; what needs one of its `broken` sections is not looked at."""
-    found: list[str] = []
+    """List the mistakes of a study; checks that need one of its `broken` sections are skipped."""
+    problems: list[str] = []
     if "suite" not in broken:
         try:
             _ = study.suite
         except TutelageError as error:
-            found.append(f"at 'suite': {error}")
+            problems.append(f"at 'suite': {error}")
             broken = broken | {"suite"}
     for needs, check in _CHECKS:
         if not broken & set(needs):
-            found += check(study)
-    return found
+            problems += check(study)
+    return problems
 
 
 def rehearse_study(study: Study) -> tuple[dict[str, Controls], list[str]]:
-    """Begin an episode of every task; returns the keys by task, and why strangers could not play some."""
+    """Begin an episode of every task; returns the keys by task, and why people could not play some."""
     controls: dict[str, Controls] = {}
-    wrong: list[str] = []
+    problems: list[str] = []
     for task in study.tasks:
         if not task.success.is_known:
-            wrong.append(
+            problems.append(
                 f"at 'tasks.{task.id}': expected a success rule, since people are told and paid by it, got "
                 f"none for {task.env}; give the task `success` in its suite"
             )
             continue
         try:
             controls[task.id] = try_out(task, people=True)
-            info_notes(task)  # raises where a success rule's place in info cannot be
+            info_notes(task)  # raises if a success rule's place in info is impossible
         except Untrusted:
             raise
         except TutelageError as error:
-            what = str(error).removeprefix(f"task {task.id!r}: ")
-            wrong.append(f"at 'tasks.{task.id}': {what}")
+            message = str(error).removeprefix(f"task {task.id!r}: ")
+            problems.append(f"at 'tasks.{task.id}': {message}")
             continue
         for language in study.languages:
             texts = load_texts(language, study.folder, study.words.get(language, {}))
-            spoken = [*(one.label for one in controls[task.id].bindings), task.instruction]
-            missing = sorted({phrase for phrase in spoken if phrase and not texts.knows(phrase)})
-            wrong += [
+            phrases = [*(binding.label for binding in controls[task.id].bindings), task.instruction]
+            missing = sorted({phrase for phrase in phrases if phrase and not texts.knows(phrase)})
+            problems += [
                 f"at 'words.{language}': expected {phrase!r} of task {task.id} in this language; add it"
                 for phrase in missing
             ]
-    close_shared()  # people's pages are shown by other processes
-    return controls, list(dict.fromkeys(wrong))
+    close_shared()  # other processes show people's pages
+    return controls, list(dict.fromkeys(problems))
 
 
 def _tasks(study: Study) -> Complaints:
@@ -74,12 +74,12 @@ def _tasks(study: Study) -> Complaints:
 
 
 def _quotas(study: Study) -> Complaints:
-    quotas = [one.quota for one in study.quotas.values()]
-    wanted = study.people * (study.episodes - study.gold_episodes)
-    room = sum(one or 0 for one in quotas)
-    if quotas and None not in quotas and room < wanted:
+    quotas = [entry.quota for entry in study.quotas.values()]
+    needed = study.people * (study.episodes - study.gold_episodes)
+    room = sum(entry or 0 for entry in quotas)
+    if quotas and None not in quotas and room < needed:
         yield (
-            f"at 'tasks': expected quotas of {wanted} in all (people x episodes, gold ones not counted), "
+            f"at 'tasks': expected quotas of {needed} in all (people x episodes, gold ones not counted), "
             f"got {room}; raise them, or ask for fewer people or episodes"
         )
 
@@ -121,7 +121,7 @@ def _baseline(study: Study) -> Complaints:
     for name, section in (("gold", study.gold), ("repeats", study.repeats)):
         if section is not None:
             yield f"at {name!r}: expected none in a baseline, where all play the same seeds; leave it out"
-    if any(one.quota for one in study.quotas.values()):
+    if any(entry.quota for entry in study.quotas.values()):
         yield "at 'tasks': expected no quotas in a baseline, where everybody plays the same; leave them out"
     if study.quality and study.quality.ends:
         yield "at 'quality.ends': expected false in a baseline: those who do badly belong to it too"
@@ -145,12 +145,12 @@ def _seeds(study: Study) -> Complaints:
 
 
 def _languages(study: Study) -> Complaints:
-    known = language_names(study.folder)
+    spoken = language_names(study.folder)
     for code in study.languages:
-        if code not in known:
+        if code not in spoken:
             yield (
-                f"at 'languages': expected languages that the pages speak ({', '.join(known)}), got {code!r}"
-                f"{nearest(code, known)}; or translate en.yaml to languages/{code}.yaml beside this file"
+                f"at 'languages': expected languages that the pages speak ({', '.join(spoken)}), got {code!r}"
+                f"{nearest(code, spoken)}; or translate en.yaml to languages/{code}.yaml beside this file"
             )
     if len(set(study.languages)) < len(study.languages):
         yield f"at 'languages': expected each once, got {', '.join(study.languages)}"
@@ -183,8 +183,10 @@ def _check(study: Study) -> Complaints:
     for number, question in enumerate(study.check.questions):
         place = f"check.questions.{number}"
         yield from _text(study, f"{place}.ask", question.ask, "what is asked")
-        for which, answer in enumerate(question.answers):
-            yield from _text(study, f"{place}.answers.{which}", answer, "an answer", plain_will_do=True)
+        for answer_number, answer in enumerate(question.answers):
+            yield from _text(
+                study, f"{place}.answers.{answer_number}", answer, "an answer", plain_will_do=True
+            )
         if len(question.answers) < 2:
             yield f"at '{place}.answers': expected at least two answers, got {len(question.answers)}"
         if question.correct >= len(question.answers):
@@ -236,13 +238,15 @@ def _quality(study: Study) -> Complaints:
 
 
 def _codes(study: Study) -> Complaints:
-    """Where a panel decides by the code what is paid, every outcome that can come about needs one."""
+    """Require a completion code for each possible outcome, where a panel decides pay by the code."""
     if not study.recruiting.prolific:
         return
     needed = {"completed": True, "declined": True, "failed-check": study.check is not None}
     needed["poor-quality"] = study.quality is not None and study.quality.ends
     needed["timed-out"] = study.limits.session_minutes is not None
-    missing = [one for one in OUTCOMES if needed.get(one) and one not in study.recruiting.codes]
+    missing = [
+        outcome for outcome in OUTCOMES if needed.get(outcome) and outcome not in study.recruiting.codes
+    ]
     if missing:
         yield (
             f"at 'recruiting.codes': expected a code of Prolific's for each outcome, got none for "
@@ -253,8 +257,8 @@ def _codes(study: Study) -> Complaints:
 def _text(
     study: Study, place: str, text: Mapping[str, str], about: str = "", plain_will_do: bool = False
 ) -> Complaints:
-    """Complain of a text: empty though it must say something, or not in all languages, or in others."""
-    if not any(one.strip() for one in text.values()):
+    """Check a text: not empty where required, and in all languages of the study only."""
+    if not any(sentence.strip() for sentence in text.values()):
         if about:
             yield f"at {place!r}: expected a text, got none; write {about}"
         return
@@ -266,12 +270,12 @@ def _text(
         return
     if missing:
         got = "one sentence" if PLAIN in text else ", ".join(text)
-        wanted = ", ".join(study.languages)
-        yield f"at {place!r}: expected it in {wanted}, got {got}; add {', '.join(missing)}"
+        languages = ", ".join(study.languages)
+        yield f"at {place!r}: expected it in {languages}, got {got}; add {', '.join(missing)}"
 
 
-def _unknown(place: str, what: str, allowed: list[str] | tuple[str, ...], got: str) -> str:
-    return f"at {place!r}: expected {what} ({', '.join(allowed)}), got {got!r}{nearest(got, allowed)}"
+def _unknown(place: str, expected: str, allowed: list[str] | tuple[str, ...], got: str) -> str:
+    return f"at {place!r}: expected {expected} ({', '.join(allowed)}), got {got!r}{nearest(got, allowed)}"
 
 
 _CHECKS: tuple[tuple[tuple[str, ...], Callable[[Study], Complaints]], ...] = (
@@ -292,4 +296,4 @@ _CHECKS: tuple[tuple[tuple[str, ...], Callable[[Study], Complaints]], ...] = (
     (("quality", "episodes", "gold"), _quality),
     (("recruiting", "check", "quality", "limits"), _codes),
 )
-"""Which sections a check looks at, and the check."""
+"""The sections that a check needs, and the check."""

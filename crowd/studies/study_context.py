@@ -1,4 +1,4 @@
-"""What all visits to a study share: its file, its tables, its seeds, and what whoever runs it has decided."""
+"""Context shared by all participants of a study: its file, tables, seeds and moderation."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..storage.journal_records import EpisodeRecord
 from ..storage.study_records import answers, devices
 from ..storage.study_tables import PersonRecord, StudyDatabase, consents, identities, people
 from ..translations import Translations
-from .episode_records import conduct_row, counted, has_succeeded, rows_of, strike_out, write_down
+from .episode_records import conduct_row, counted, has_succeeded, rows_of, delete_person_rows, write_down
 from .expert_length_cache import ExpertLengthCache
 from .moderation import ModerationState
 from .seed_claims import SeedClaim, SeedClaims
@@ -26,12 +26,12 @@ from .study import Study
 
 T = TypeVar("T")
 _LEFT_SECONDS = 60.0
-"""So long after somebody's way has ended, no server is still at it."""
+"""Seconds after the end of a person's participation from which no server still handles it."""
 
 
 @dataclass
 class StudyContext:
-    """The rooms that visits use. Whatever touches the database is done `in_thread`."""
+    """State and database operations shared by all participants. Database access runs `in_thread`."""
 
     study: Study
     ledger: StudyDatabase
@@ -39,20 +39,20 @@ class StudyContext:
     claims: SeedClaims
     bests: ExpertLengthCache
     controls: Mapping[str, Controls]
-    """What the keys of each task are."""
+    """The keys of each task."""
     standing: ModerationState = field(default_factory=ModerationState)
-    """Whether the study, or somebody in it, is paused or banned; read anew every second."""
+    """The moderation of the study and its people; reread every second."""
     clock: Callable[[], float] = time.time
     steady: Callable[[], float] = time.monotonic
     remove: Callable[[str], None] = lambda _: None
-    """Is told a pseudonym whose episodes are to be removed, after all of them have been stored."""
+    """Receives a pseudonym whose episodes are to be removed, once all of them are stored."""
 
     def texts(self, language: str) -> Translations:
         """Return the texts of a language, with the study's own words in them."""
         return self.study.texts(language)
 
     async def in_thread(self, work: Callable[..., T], *arguments: Any) -> T:
-        """Run what blocks in a thread, once the journal can be written: no thread waits for a full disk."""
+        """Run a blocking call in a thread, once the journal can be written: no thread waits for a disk."""
         if self.journal.trouble is not None:
             await asyncio.wrap_future(self.journal.flushed())
         return await asyncio.to_thread(work, *arguments)
@@ -60,10 +60,10 @@ class StudyContext:
     def episodes(self, seat: str, *states: str) -> list[EpisodeRecord]:
         """Read a seat's episodes in some states, the last changed one last. Blocks."""
         self.journal.flush()
-        return [one for one in self.journal.episodes(seat=seat) if one.state in states]
+        return [record for record in self.journal.episodes(seat=seat) if record.state in states]
 
     def rows(self, person: str) -> list[dict[str, Any]]:
-        """Read what a person has played that counts. Blocks."""
+        """Read a person's episodes that count. Blocks."""
         with self.ledger.engine.connect() as connection:
             return rows_of(connection, person)
 
@@ -72,33 +72,33 @@ class StudyContext:
         self.ledger.note(self.study.name, what, person.person, reason[:500])
 
     def abandon(self, record: EpisodeRecord) -> None:
-        """Give up an episode whose seed is somebody else's by now. Blocks."""
+        """Give up an episode whose seed another person has taken. Blocks."""
         saved(self.journal.mark(record.episode, "abandoned"))
 
     def abandon_all(self, seat: str) -> None:
-        """Give up what is still open of whoever sits there, whose way has ended. Blocks."""
+        """Give up the open episodes of a seat whose participation has ended. Blocks."""
         for record in self.episodes(seat, "open"):
             self.abandon(record)
 
     def abandon_what_was_left(self) -> None:
-        """Give up what was open when a way ended just before a crash, even if nobody comes back. Blocks."""
-        seats = {one.seat for one in self.journal.episodes(state="open", study=self.study.name)}
+        """Give up episodes left open by a crash just after a participation ended. Blocks."""
+        seats = {record.seat for record in self.journal.episodes(state="open", study=self.study.name)}
         if seats:
             ended = people.c.ended < self.clock() - _LEFT_SECONDS
             for row in self.ledger.rows(sql.select(people.c.seat).where(people.c.seat.in_(seats), ended)):
                 self.abandon_all(row["seat"])
 
     def give_up_seed(self, person: PersonRecord, claim: SeedClaim | None, why: str) -> None:
-        """Note that an episode could not be played, so that nobody else is given its seed. Blocks."""
+        """Record that an episode could not be played, so that its seed is not given again. Blocks."""
         self.note("broken", person, why)
         if claim is not None:
             with self.ledger.write() as connection:
                 self.claims.finish(connection, claim, "")
 
     def where_back(self, person: PersonRecord) -> str:
-        """Return the address that a person came from and goes back to, or "". Blocks."""
-        found = self.ledger.rows(sql.select(identities.c.ids).where(identities.c.person == person.person))
-        ids = found[0]["ids"] if found else {}
+        """Return the address that a person came from and returns to, or "". Blocks."""
+        rows = self.ledger.rows(sql.select(identities.c.ids).where(identities.c.person == person.person))
+        ids = rows[0]["ids"] if rows else {}
         return self.study.recruiting.where_back(person.source, ids, person.code)
 
     def write(
@@ -108,7 +108,7 @@ class StudyContext:
         claim: SeedClaim | None,
         progress: Mapping[str, Any],
     ) -> list[dict[str, Any]]:
-        """Write down an episode that is over, in one transaction; returns all that the person has played."""
+        """Record a finished episode in one transaction; returns all that the person has played."""
         with self.ledger.write() as connection:
             write_down(connection, row)
             if claim is not None:
@@ -118,7 +118,7 @@ class StudyContext:
             return rows_of(connection, person.person)
 
     def let_in(self, person: PersonRecord, version: str, language: str, **values: Any) -> bool:
-        """Note that a person agrees, and change their row, in one transaction; False when it is full."""
+        """Record a person's consent and change their row, in one transaction; False if the study is full."""
         with self.ledger.write() as connection:
             if self.room(connection) < 1:
                 return False
@@ -135,40 +135,45 @@ class StudyContext:
         answered: Sequence[Mapping[str, Any]] = (),
         **values: Any,
     ) -> None:
-        """End a person's way in one transaction: their row, their `decision` if there is one, their seeds,
-        the rows of what they `answered` last, and what they are owed if they completed.
+        """End a person's participation in one transaction.
 
-        Whoever withdraws without leaving what they did frees every seed, and nothing tells how they played;
-        anybody else frees the seed they hold.
+        Writes their row, their `decision` if there is one, their seeds, the rows of what they `answered`
+        last, and what they are owed if they completed. A person who withdraws and keeps nothing frees every
+        seed, and their statistics are deleted; anyone else frees the seed they hold.
         """
-        removed = values["outcome"] == "withdrew" and not values["progress"].get("keeps")
+        is_removed = values["outcome"] == "withdrew" and not values["progress"].get("keeps")
         with self.ledger.write() as connection:
             if decision:
                 self._note_decision(connection, person, decision, version, language)
-            self.claims.let_go(connection, person.person, played=removed)
+            self.claims.let_go(connection, person.person, played=is_removed)
             if answered:
                 connection.execute(answers.insert(), [dict(row) for row in answered])
-            if removed:
-                strike_out(connection, person.person)
+            if is_removed:
+                delete_person_rows(connection, person.person)
             if values["outcome"] == "completed":
                 self.owe(connection, person.person, agreed_pay(values["progress"], self.study))
             self._change(connection, person, values)
 
     def owe(self, connection: sql.Connection, person: str, agreed: AgreedPay) -> None:
-        """Write down what a person is owed who has completed, by what they agreed to."""
+        """Record what a person who completed is owed, by the pay they agreed to."""
         if (pay := agreed.pay) is None:
             return
-        played = counted(rows_of(connection, person))
+        episodes = counted(rows_of(connection, person))
         amounts = {"base": (pay.base_units, "completed")}
         if pay.bonus is not None:
-            amounts["bonus"] = (pay.earned(agreed.episodes, played), pay.bonus.reason(played))
+            amounts["bonus"] = (pay.earned(agreed.episodes, episodes), pay.bonus.reason(episodes))
         owe(connection, self.study.name, person, amounts, pay.currency, self.clock())
 
     def answer_rows(
-        self, person: PersonRecord, chosen: Sequence[int], right: Sequence[int], attempt: int, language: str
+        self,
+        person: PersonRecord,
+        answers_chosen: Sequence[int],
+        correct_answers: Sequence[int],
+        attempt: int,
+        language: str,
     ) -> list[dict[str, Any]]:
-        """Make the rows of an attempt at the check: one for each question, with the chosen answer."""
-        pairs = zip(self.study.question_ids, chosen, right, strict=True)
+        """Make the rows of an attempt at the check: one per question, with the chosen answer."""
+        pairs = zip(self.study.question_ids, answers_chosen, correct_answers, strict=True)
         return [
             {"person": person.person, "study": self.study.name, "question": question, "attempt": attempt}
             | {"answer": answer, "correct": answer == correct, "language": language, "at": self.clock()}
@@ -176,13 +181,13 @@ class StudyContext:
         ]
 
     def answered(self, person: PersonRecord, rows: Sequence[Mapping[str, Any]], **values: Any) -> None:
-        """Write down the answers to a check, and change the person's row, in one transaction. Blocks."""
+        """Record the answers to a check, and change the person's row, in one transaction. Blocks."""
         with self.ledger.write() as connection:
             connection.execute(answers.insert(), [dict(row) for row in rows])
             self._change(connection, person, values)
 
-    def note_device(self, person: PersonRecord, told: Mapping[str, Any]) -> None:
-        """Write down what a person plays on, unless that is what was written last. Blocks."""
+    def note_device(self, person: PersonRecord, device: Mapping[str, Any]) -> None:
+        """Record a person's device, unless it equals the last record. Blocks."""
         query = (
             sql.select(devices)
             .where(devices.c.person == person.person)
@@ -191,30 +196,31 @@ class StudyContext:
         )
         with self.ledger.write() as connection:
             last = connection.execute(query).mappings().first()
-            if last is None or any(last[name] != value for name, value in told.items()):
-                row = {"person": person.person, "study": self.study.name, **told, "at": self.clock()}
+            if last is None or any(last[name] != value for name, value in device.items()):
+                row = {"person": person.person, "study": self.study.name, **device, "at": self.clock()}
                 connection.execute(devices.insert(), row)
 
     def has_room(self) -> bool:
-        """Say whether one more may begin. Blocks."""
+        """Say whether one more person may begin. Blocks."""
         with self.ledger.engine.connect() as connection:
             return self.room(connection) > 0
 
     def room(self, connection: sql.Connection) -> int:
-        """Count the places that are left, within a transaction of the caller's.
+        """Count the free places, within the caller's transaction.
 
-        Taken are those of whoever has completed, and of whoever agreed and is underway. Who only reads what
-        they are asked to agree to has none, or else a script that joins would shut everybody out; nor has
-        who was not seen for the study's `claim_minutes`. Both may go on; whoever has agreed may finish.
+        Occupied are those of people who have completed, and of people who agreed and are underway. A person
+        who only reads the consent has none, or else a script that joins would block the study; nor has a
+        person who was not seen for the study's `claim_minutes`. Both may go on; a person who has agreed may
+        finish.
         """
-        lately = self.clock() - 60 * self.study.limits.claim_minutes
-        underway = (people.c.outcome == "") & (people.c.stage != "consent") & (people.c.seen >= lately)
-        taken = sql.select(sql.func.count()).select_from(people)
-        taken = taken.where(people.c.study == self.study.name, underway | (people.c.outcome == "completed"))
-        return self.study.people - int(connection.execute(taken).scalar_one())
+        seen_since = self.clock() - 60 * self.study.limits.claim_minutes
+        underway = (people.c.outcome == "") & (people.c.stage != "consent") & (people.c.seen >= seen_since)
+        query = sql.select(sql.func.count()).select_from(people)
+        query = query.where(people.c.study == self.study.name, underway | (people.c.outcome == "completed"))
+        return self.study.people - int(connection.execute(query).scalar_one())
 
     def settle(self, claim: SeedClaim, record: EpisodeRecord) -> None:
-        """Write down an episode that ended just before a crash, from the journal alone. Blocks."""
+        """Record an episode that ended just before a crash, from the journal alone. Blocks."""
         task = self.study.suite[record.task]
         steps = self.journal.steps(record.episode)
         success = has_succeeded(record, steps, task)

@@ -1,4 +1,4 @@
-"""A study's YAML file: whatever is wrong with it is said at once."""
+"""A study's YAML file: all of its problems are reported at once."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from .study import Study
 from .study_checks import mistakes, rehearse_study
 
 _NEEDED: dict[str, Any] = {"study": "unnamed", "suite": "", "people": 1, "episodes": 1, "consent": "none yet"}
-"""What stands in for a section that must be there and is wrong, while the others are looked at."""
+"""Placeholders for required sections that are missing or wrong, so that the others can be checked."""
 
 
 def load_study(path: str | Path) -> Study:
-    """Load a study file, or by its name one that comes with the package.
+    """Load a study file, or a packaged study by its name.
 
-    Raises TutelageError that names everything wrong with it.
+    Raises TutelageError that names every problem.
     """
     document, folder, where = _read(path)
-    study, wrong = study_from(document, folder)
-    if study is None or wrong:
-        raise TutelageError(f"{where}: " + _listed(wrong))
+    study, found_problems = study_from(document, folder)
+    if study is None or found_problems:
+        raise TutelageError(f"{where}: " + _format_problems(found_problems))
     return study
 
 
 def problems(path: str | Path) -> list[str]:
-    """List everything wrong with a study file: the place, what was expected, what it got, what is near."""
+    """List every problem of a study file: place, expected, got, nearest name."""
     try:
         document, folder, _ = _read(path)
     except TutelageError as error:
@@ -42,9 +42,9 @@ def problems(path: str | Path) -> list[str]:
 
 
 def examine(path: str | Path) -> tuple[Study | None, dict[str, Controls], list[str]]:
-    """Load a study file and try its tasks; returns the study, the keys of each task, and all that is wrong.
+    """Load a study file and try its tasks; returns the study, the keys of each task, and all problems.
 
-    The study is None when there is too little of one to look at.
+    The study is None if too little of it can be read.
     """
     try:
         document, folder, _ = _read(path)
@@ -64,26 +64,26 @@ def study_names() -> list[str]:
 
 
 def study_from(document: Any, folder: Path = Path()) -> tuple[Study | None, list[str]]:
-    """Build a study from a parsed YAML document, and list what is wrong; None when there is none in it."""
+    """Build a study from a parsed YAML document, and list the problems; None if it is no mapping."""
     if not isinstance(document, dict):
         return None, [f"expected the keys of a study, got {type(document).__name__}"]
-    given = {str(key): value for key, value in document.items()}
-    wrong: list[str] = []
+    sections = {str(key): value for key, value in document.items()}
+    messages: list[str] = []
     broken: set[str] = set()
     try:
-        study = Study.model_validate(given)
+        study = Study.model_validate(sections)
     except ValidationError as error:
-        wrong = [_explain(complaint) for complaint in error.errors()]
+        messages = [_explain(complaint) for complaint in error.errors()]
         broken = {str(complaint["loc"][0]) for complaint in error.errors()}
-        # what is sound is looked at too: everything wrong is to be said at once
-        rest = {key: value for key, value in given.items() if key not in broken}
-        study = Study.model_validate({**{key: _NEEDED[key] for key in _NEEDED if key in broken}, **rest})
+        # valid sections are checked too: every problem is reported at once
+        valid = {key: value for key, value in sections.items() if key not in broken}
+        study = Study.model_validate({**{key: _NEEDED[key] for key in _NEEDED if key in broken}, **valid})
     study.lies_in(folder)
-    return study, wrong + mistakes(study, frozenset(broken))
+    return study, messages + mistakes(study, frozenset(broken))
 
 
 def _read(path: str | Path) -> tuple[Any, Path, str]:
-    """Return a file's document, its folder and what to call it."""
+    """Return a file's document, its folder and its name for messages."""
     if str(path) in study_names():
         text = resources.files(__package__).joinpath(f"{path}.yaml").read_text("utf-8")
         return parse_yaml(text, f"study {path}"), Path(), f"study {path}"
@@ -97,14 +97,14 @@ def _read(path: str | Path) -> tuple[Any, Path, str]:
     return read_yaml(path), path.parent, str(path)
 
 
-def _listed(wrong: list[str]) -> str:
+def _format_problems(wrong: list[str]) -> str:
     if len(wrong) == 1:
         return wrong[0]
     return f"{counted(len(wrong), 'thing')} to mend:\n" + "\n".join(f"  {problem}" for problem in wrong)
 
 
 def _explain(error: Any) -> str:
-    """Turn one of pydantic's complaints into ours: place, expected, got, nearest."""
+    """Convert a pydantic error to our form: place, expected, got, nearest."""
     place = ".".join(str(part) for part in error["loc"])
     if error["type"] == "extra_forbidden":
         allowed = _allowed(error["loc"][:-1])
@@ -133,7 +133,7 @@ def _allowed(place: tuple[str | int, ...]) -> list[str]:
 
 
 def _model_in(annotation: Any) -> Any:
-    """Find the model within `Model | None`, `tuple[Model, ...]` or `dict[str, Model]`."""
+    """Return the model within `Model | None`, `tuple[Model, ...]` or `dict[str, Model]`."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     inside = [_model_in(part) for part in getattr(annotation, "__args__", ())]

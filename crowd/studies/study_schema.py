@@ -1,4 +1,4 @@
-"""The sections of a study file, each with what it means and what stands for it when it is left out."""
+"""The sections of a study file, with their meanings and defaults."""
 
 from __future__ import annotations
 
@@ -13,41 +13,41 @@ PLAIN = ""
 """The language of a sentence that is the same in every language."""
 
 
-def _by_language(given: Any) -> Any:
-    if isinstance(given, str):
-        return {PLAIN: given}
-    if isinstance(given, dict) and all(isinstance(one, str) for one in (*given, *given.values())):
-        return given
+def _by_language(text: Any) -> Any:
+    if isinstance(text, str):
+        return {PLAIN: text}
+    if isinstance(text, dict) and all(isinstance(part, str) for part in (*text, *text.values())):
+        return text
     raise ValueError("expected a sentence, or a sentence for each language")
 
 
 Text = Annotated[dict[str, str], BeforeValidator(_by_language)]
-"""A sentence, or `{en: ..., zh: ...}`: language → sentence, with PLAIN for one that is all languages'."""
+"""A sentence, or `{en: ..., zh: ...}`: language → sentence, with PLAIN for one in all languages."""
 
 
 class Section(BaseModel):
-    """A part of a study file: no key is unknown, nothing changes once it is read."""
+    """A part of a study file: unknown keys are errors, and values are immutable."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
 
 class EpisodeQuota(Section):
-    """How many episodes are wanted of a task, gold ones not counted; None for as many as come."""
+    """The number of episodes wanted of a task, without gold ones; None for no limit."""
 
     quota: int | None = Field(default=None, ge=1, strict=True)
 
 
 class RepeatedSeeds(Section):
-    """This share of the seeds is played by so many people, to see how far they agree."""
+    """The share of the seeds that is played by several people, to measure their agreement."""
 
     share: float = Field(gt=0, le=1)
     people: int = Field(default=2, ge=2, strict=True)
 
 
 class GoldEpisodes(Section):
-    """This share of a person's episodes is on seeds that everybody plays and whose best length is known.
+    """The share of a person's episodes on seeds that everyone plays, with a known best length.
 
-    One is passed when it is solved in at most `tolerance` times the expert's steps.
+    A gold episode is passed if it is solved in at most `tolerance` times the expert's steps.
     """
 
     share: float = Field(gt=0, le=1)
@@ -57,7 +57,7 @@ class GoldEpisodes(Section):
 class Practice(Section):
     """Tasks that are played before anything counts: `episodes` of each, solved or merely finished.
 
-    `tasks` are those of the study unless some are named; they come one after the other, in the suite's order.
+    `tasks` are those of the study unless some are named, in the suite's order.
     """
 
     tasks: tuple[str, ...] | None = Field(default=None, min_length=1)
@@ -78,18 +78,18 @@ class Question(Section):
 
 
 class ComprehensionCheck(Section):
-    """Questions that must all be answered rightly, in at most so many attempts."""
+    """Questions that must all be answered correctly, within `attempts`."""
 
     attempts: int = Field(default=2, ge=1, le=20, strict=True)
     questions: tuple[Question, ...]
 
 
 class TimeLimits(Section):
-    """How long things may take; None for no limit.
+    """Time limits; None for no limit.
 
-    An episode that takes longer is a failure. Whoever does nothing for `idle_seconds` is asked whether they
-    are there, and play waits. Somebody's session ends `session_minutes` after they agreed to take part,
-    with the episode they are in. A seed that nobody touched for `claim_minutes` goes to somebody else.
+    A longer episode is a failure. After `idle_seconds` without input, participants are prompted and the
+    episode pauses. A person's session ends `session_minutes` after their consent, with the current episode. A
+    seed that was not touched for `claim_minutes` goes to another person.
     """
 
     episode_seconds: float | None = Field(default=None, gt=0)
@@ -99,14 +99,14 @@ class TimeLimits(Section):
 
 
 class Breaks(Section):
-    """A rest after every so many episodes; it lasts as long as the person wants."""
+    """A rest after every `every` episodes; it lasts as long as the person wants."""
 
     every: int = Field(ge=1, strict=True)
     text: Text = {}
 
 
 class Pay(Section):
-    """What people are paid who complete the study: the same `base` for all, and a `bonus` by its rule.
+    """The pay of people who complete the study: the same `base` for all, and a `bonus` by its rule.
 
     Both are shown with the consent in the participant's language, and `text` below them.
     """
@@ -118,8 +118,8 @@ class Pay(Section):
 
     @field_validator("currency", mode="before")
     @classmethod
-    def _is_a_currency(cls, given: Any) -> str:
-        return currency(given)
+    def _is_a_currency(cls, code: Any) -> str:
+        return currency(code)
 
     @model_validator(mode="after")
     def _amounts_fit_the_currency(self) -> Self:
@@ -139,16 +139,16 @@ class Pay(Section):
         """Return the largest bonus that a participant can earn, in minor units."""
         return self.bonus.most(self.currency, episodes) if self.bonus else 0
 
-    def earned(self, episodes: int, played: list[ScoredEpisode]) -> int:
+    def earned(self, episodes: int, scored_episodes: list[ScoredEpisode]) -> int:
         """Return the bonus of a participant's own episodes, in minor units."""
-        return self.bonus.earned(self.currency, episodes, played) if self.bonus else 0
+        return self.bonus.earned(self.currency, episodes, scored_episodes) if self.bonus else 0
 
 
 class QualityCriteria(Section):
-    """What a person must reach once they have played so many episodes, as shares.
+    """What a person must reach after a number of episodes, as shares.
 
-    `success` is about all of them, `gold` about the gold ones that were passed. Who falls short ends there,
-    if `ends`, and otherwise is only noted.
+    `success` is about all of them, `gold` about passed gold ones. The participation of a person who misses it
+    ends if `ends`, and otherwise this is only recorded.
     """
 
     after: int = Field(default=5, ge=1, strict=True)

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 from tutelage.crowd.storage.study_tables import conduct
-from tutelage.crowd.studies.moderation import standing
+from tutelage.crowd.studies.moderation import moderation_state
 from tutelage.tests.browser.looks import every_look, findings
 from tutelage.tests.browser.test_looks import CONTRAST, fits
 from tutelage.tests.support.busy import Busy, busy
@@ -288,7 +288,7 @@ def test_a_decision_needs_a_reason_and_shows_at_once(board: Open, one: Busy) -> 
     page.get_by_role("dialog").get_by_role("button", name="Pause").click()
     expect(page.locator("#running")).to_have_text("Paused: the server moves")
     expect(page.locator("#events li").first).to_contain_text("Pause the server moves")
-    assert standing(one.ledger, one.study.name).paused
+    assert moderation_state(one.ledger, one.study.name).paused
     page.get_by_role("button", name="Resume study").click()
     page.get_by_label("Reason").fill("it has moved")
     page.keyboard.press("Tab")
@@ -304,7 +304,7 @@ def test_a_decision_needs_a_reason_and_shows_at_once(board: Open, one: Busy) -> 
     expect(page.get_by_role("button", name="Ban")).to_be_hidden()
     page.keyboard.press("Escape")
     expect(person_row(page, person)).to_have_attribute("data-standing", "banned")
-    assert standing(one.ledger, one.study.name).banned == {person: "a machine plays"}
+    assert moderation_state(one.ledger, one.study.name).banned == {person: "a machine plays"}
 
 
 def test_what_is_decided_elsewhere_meanwhile_is_told_and_not_done_twice(board: Open, one: Busy) -> None:

@@ -47,7 +47,7 @@ def suite(rule: str, **task: Any) -> Suite:
 def played(rule: str, actions: list[float], **task: Any) -> Trajectory:
     """Play one episode through the world that people play in, and return what is kept of it."""
     [made] = suite(rule, **task)
-    player = EpisodePlayer(made, None, seen=False)
+    player = EpisodePlayer(made, None, with_observations=False)
     player.begin(record())
     for number, action in enumerate(actions):
         player.act(np.array([action]), 100 * number, 0, number)
@@ -179,7 +179,7 @@ def test_exports_carry_what_proves_the_success(tmp_path: Path) -> None:
 def test_the_journal_alone_says_how_an_episode_went(tmp_path: Path) -> None:
     [task] = suite("ever(info.success)")
     for actions, verdict in ((PASSES_BY, True), (NEVER, False)):
-        player = EpisodePlayer(task, None, seen=False)
+        player = EpisodePlayer(task, None, with_observations=False)
         begun = player.begin(record())
         with Journal(tmp_path / f"{verdict}.sqlite") as journal:
             journal.begin(begun.record)

@@ -240,7 +240,7 @@ def _serve_study(folder: Path, options: dict[str, Any]) -> None:
 
     study, controls, wrong = examine(folder / "pilot.yaml")
     assert study is not None, wrong
-    serve_study(study, folder / "out", controls, port=0, told=lambda text: print(text, flush=True), **options)
+    serve_study(study, folder / "out", controls, port=0, say=lambda text: print(text, flush=True), **options)
 
 
 def _lay_fuse(number: int, after: bool) -> None:

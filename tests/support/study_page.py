@@ -34,7 +34,7 @@ def running(
     server = serve(folder, **changes)
     with listen(host, 0) as listening:
         office = StudyServices(server)
-        uvicorn = make_server(server, AllowedHosts(named), proof=office.proof, rooms=office.routes())
+        uvicorn = make_server(server, AllowedHosts(named), proof=office.proof, extra_routes=office.routes())
         thread = threading.Thread(target=uvicorn.run, kwargs={"sockets": [listening]})
         thread.start()
         try:

@@ -140,7 +140,7 @@ async def walk_in(server: StudyServer, name: str = "person-ann", language: str =
     person = await asyncio.to_thread(server.join, name, "link", language)
     seat = await server.visit(person.seat)
     assert seat is not None
-    visit = seat.guide
+    visit = seat.flow
     assert isinstance(visit, Visit)
     async with visit.changing():
         await visit.arrive()

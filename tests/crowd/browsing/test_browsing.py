@@ -133,8 +133,8 @@ async def test_what_is_come_to_without_pictures_is_what_is_come_to_with_them(
 async def test_what_takes_long_is_told_on_the_way_and_ends_when_the_page_is_gone(
     episodes: dict[str, Trajectory], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reels, "_TELL_SECONDS", 0.0)
-    monkeypatch.setattr(reels, "_LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(reels, "_REPORT_SECONDS", 0.0)
+    monkeypatch.setattr(reels, "_CHECK_SECONDS", 0.0)
     reel = EpisodePlayback(episodes["room"], world("room"))
     await reel.begin()
     _, told = await shown(reel, len(episodes["room"]))

@@ -18,7 +18,7 @@ import sqlalchemy as sql
 from tutelage.crowd.dashboard.admin_token import HASH, SESSION_SECONDS, AdminToken, FailedAttempts, make_admin
 from tutelage.crowd.storage.secret import Secret
 from tutelage.crowd.storage.study_tables import events, people
-from tutelage.crowd.studies.moderation import standing
+from tutelage.crowd.studies.moderation import moderation_state
 from tutelage.datasets.store import Store
 from tutelage.errors import TutelageError
 from tutelage.tests.crowd.dashboard.conftest import Browser
@@ -241,7 +241,7 @@ def test_many_dashboards_cost_no_more_than_one(inside: Browser, busy_study: Busy
 def test_a_decision_counts_at_once_and_is_on_record(inside: Browser, busy_study: Busy) -> None:
     person = busy_study.playing[0]
     assert inside.post("decide", {"what": "pause", "reason": "lunch"}).status_code == 204
-    assert standing(busy_study.ledger, busy_study.study.name).paused
+    assert moderation_state(busy_study.ledger, busy_study.study.name).paused
     assert inside.get("figures").json()["study"]["paused"]
     assert inside.post("decide", {"what": "resume", "reason": "back"}).status_code == 204
     assert inside.post("decide", {"what": "pause", "person": person, "reason": "a word"}).status_code == 204
@@ -253,7 +253,7 @@ def test_a_decision_counts_at_once_and_is_on_record(inside: Browser, busy_study:
     assert inside.post("decide", {"what": "release", "person": person, "reason": ""}).status_code == 409
     assert inside.post("decide", {"what": "release", "person": "nobody", "reason": "lost"}).status_code == 409
     assert inside.post("decide", {"what": "release", "person": person, "reason": "lost"}).status_code == 204
-    assert standing(busy_study.ledger, busy_study.study.name).of(person) == ""
+    assert moderation_state(busy_study.ledger, busy_study.study.name).of(person) == ""
 
 
 def test_records_leave_as_csv_without_anything_that_leads_to_a_name(

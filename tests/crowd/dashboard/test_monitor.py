@@ -10,11 +10,11 @@ import pytest
 from scipy import stats
 from tutelage.crowd.dashboard.metrics import exposition
 from tutelage.crowd.dashboard.monitor import WINDOWS, StudyTargets, figures
-from tutelage.crowd.dashboard.participants import one_person, roster
-from tutelage.crowd.server.server_metrics import ServerMetrics, beat_alone
+from tutelage.crowd.dashboard.participants import describe_participant, list_participants
+from tutelage.crowd.server.server_metrics import ServerMetrics, write_heartbeat
 from tutelage.crowd.storage.journal import Journal
 from tutelage.crowd.storage.study_tables import StudyDatabase, claims, conduct, people, servers
-from tutelage.crowd.studies.moderation import decide, standing
+from tutelage.crowd.studies.moderation import decide, moderation_state
 from tutelage.envs.suite import suite_from
 from tutelage.errors import TutelageError
 from tutelage.tests.support.busy import Busy, busy
@@ -181,7 +181,7 @@ def test_everyone_has_a_row_with_what_they_are_worth(ledger: StudyDatabase) -> N
     played(ledger, "ann", role="gold", steps=10, expert_steps=6, hidden_ms=100.0, lag_ms=20.0)
     played(ledger, "ann", role="gold", success=False)
     decide(ledger, "study", "pause", "ann", "a word with her")
-    ben, ann = roster(ledger, PLAN, {"ann": Verdict()})["people"]
+    ben, ann = list_participants(ledger, PLAN, {"ann": Verdict()})["people"]
     assert (ben["person"], ben["episodes"], ben["success"], ben["score"], ben["reasons"]) == (
         "ben",
         0,
@@ -212,10 +212,10 @@ def test_decisions_need_a_reason_and_must_change_something(ledger: StudyDatabase
     ):
         with pytest.raises(TutelageError, match=complaint):
             decide(ledger, "study", what, person, reason)
-    assert standing(ledger, "study") == standing(ledger, "another")
+    assert moderation_state(ledger, "study") == moderation_state(ledger, "another")
     decide(ledger, "study", "pause", reason="lunch\n  break")
     decide(ledger, "study", "ban", "ann", "a bot")
-    now = standing(ledger, "study")
+    now = moderation_state(ledger, "study")
     assert (now.paused, now.reason) == (True, "lunch break")
     assert (now.banned, now.of("ann"), now.of("ben")) == ({"ann": "a bot"}, "banned", "")
     for what in ("pause", "resume", "ban"):
@@ -224,8 +224,8 @@ def test_decisions_need_a_reason_and_must_change_something(ledger: StudyDatabase
     with pytest.raises(TutelageError, match="paused already"):
         decide(ledger, "study", "pause", reason="again")
     decide(ledger, "study", "resume", reason="back")
-    assert not standing(ledger, "study").paused
-    assert not standing(ledger, "another").banned
+    assert not moderation_state(ledger, "study").paused
+    assert not moderation_state(ledger, "another").banned
 
 
 def test_servers_are_alive_while_their_heart_beats_and_their_lag_adds_up(ledger: StudyDatabase) -> None:
@@ -248,7 +248,7 @@ def test_servers_are_alive_while_their_heart_beats_and_their_lag_adds_up(ledger:
 def test_a_lone_server_is_the_only_one(ledger: StudyDatabase) -> None:
     beat(ledger, "killed", ServerMetrics(), ago=1)
     for trouble in ("", "disk is full"):
-        beat_alone(ledger, 1.0, ServerMetrics().figures(trouble))
+        write_heartbeat(ledger, 1.0, ServerMetrics().figures(trouble))
     [row] = figures(ledger, PLAN)["servers"]
     assert (row["started"], row["alive"], row["trouble"]) == (1.0, True, "disk is full")
 
@@ -307,7 +307,10 @@ def test_a_crowd_is_added_up_as_its_store_has_it(full: Busy) -> None:
     for row in found["tasks"]:
         theirs = [one for one in kept if one.task == row["task"]]
         assert (row["n"], row["successes"]) == (len(theirs), sum(one.success for one in theirs))
-    rows = {row["person"]: row for row in roster(full.ledger, full.plan, full.judge.verdicts())["people"]}
+    rows = {
+        row["person"]: row
+        for row in list_participants(full.ledger, full.plan, full.judge.verdicts())["people"]
+    }
     for name in full.names:
         theirs = [one for one in kept if one.demonstrator == name]
         assert rows[name]["episodes"] == len(theirs)
@@ -322,7 +325,7 @@ def test_a_crowd_is_added_up_as_its_store_has_it(full: Busy) -> None:
 
 def test_one_person_is_told_whole_and_never_by_name(full: Busy) -> None:
     person = full.names[0]
-    found = one_person(full.ledger, full.journal, full.plan, person, full.judge.verdict(person))
+    found = describe_participant(full.ledger, full.journal, full.plan, person, full.judge.verdict(person))
     assert found is not None
     assert len(found["played"]) == found["episodes"]
     assert {one["role"] for one in found["played"]} >= {"gold", "demonstration"}
@@ -330,5 +333,7 @@ def test_one_person_is_told_whole_and_never_by_name(full: Busy) -> None:
     assert {one["measure"] for one in found["findings"]} >= {"success", "reaction"}
     assert "5f3a9c0d" not in str(found)
     assert "SECRET-CODE" not in str(found)
-    assert one_person(full.ledger, full.journal, full.plan, "person-000000000000") is None
-    assert one_person(full.ledger, full.journal, replace(full.plan, study="another"), person) is None
+    assert describe_participant(full.ledger, full.journal, full.plan, "person-000000000000") is None
+    assert (
+        describe_participant(full.ledger, full.journal, replace(full.plan, study="another"), person) is None
+    )

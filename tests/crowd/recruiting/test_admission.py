@@ -163,7 +163,7 @@ def test_what_is_read_of_a_panel_is_what_was_sent(value: str) -> None:
 
 def come(ledger: StudyDatabase, link: str, known: str = "", study: str = "pilot") -> str:
     arrival = Recruiting(links="one-time").read({"link": link}, NOW)
-    return admit(arrival, ledger, SECRET, study, known=known)
+    return admit(arrival, ledger, SECRET, study, known_person=known)
 
 
 def test_a_link_is_one_person_whoever_follows_it(ledger: StudyDatabase) -> None:
@@ -248,12 +248,12 @@ def test_nobody_is_let_in_unproven_where_proof_is_needed(ledger: StudyDatabase) 
         admit(arrival, ledger, SECRET, "pilot", no)
     person = admit(arrival, ledger, SECRET, "pilot", lambda _: None)
     with refused("expired"):  # a signed seat alone is no proof of the session that is named
-        admit(arrival, ledger, SECRET, "pilot", no, known=person)
+        admit(arrival, ledger, SECRET, "pilot", no, known_person=person)
     identify(ledger, person, arrival)
-    assert admit(arrival, ledger, SECRET, "pilot", no, known=person) == person
+    assert admit(arrival, ledger, SECRET, "pilot", no, known_person=person) == person
     other = Recruiting(**PROLIFIC).read({**PID, "SESSION_ID": "another"}, NOW)
     with refused("expired"):
-        admit(other, ledger, SECRET, "pilot", no, known=person)
+        admit(other, ledger, SECRET, "pilot", no, known_person=person)
 
 
 def test_codes_are_the_studys_or_drawn_for_each_person() -> None:

@@ -102,4 +102,4 @@ def test_in_real_time_lag_is_from_a_key_to_the_word_that_its_picture_is_seen(tmp
     # the server reads both messages, each a little late perhaps; a frame comes with the
     # next step, and waits for those that are still on their way
     assert LAG_SECONDS * 500 <= row["lag_ms"] < 5 * LAG_SECONDS * 1000
-    assert sum(server.meter.figures()["lag"]) > 0
+    assert sum(server.metrics.figures()["lag"]) > 0

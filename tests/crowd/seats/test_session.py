@@ -159,13 +159,13 @@ async def test_an_environment_that_fails_costs_its_own_episode_and_no_more(
 async def test_the_same_task_is_played_in_the_same_environment(opened: Opener) -> None:
     session = (await opened()).session
     await session.enter("lake", 0)
-    world = session._world
+    world = session._host
     await session.put_aside()
     await session.enter("lake", 1)
-    assert session._world is world
+    assert session._host is world
     await session.put_aside()
     await session.enter("pole", 1)
-    assert session._world is not world
+    assert session._host is not world
     assert isinstance(world, InlineHost)
     assert world._player._environment is None
 

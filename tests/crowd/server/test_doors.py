@@ -240,7 +240,7 @@ def test_every_answer_of_every_route_has_the_headers(kind: str, tmp_path: Path) 
             from tutelage.crowd.server.study_app import make_app as make_study_app
             from tutelage.crowd.server.study_services import StudyServices
 
-            app = make_study_app(server, rooms=StudyServices(server).routes())
+            app = make_study_app(server, extra_routes=StudyServices(server).routes())
         else:
             address, app = stack.enter_context(recording(tmp_path / "out"))
         routes = list(_paths(app._app.routes))  # type: ignore[attr-defined]

@@ -57,7 +57,7 @@ def routes(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator
             study, controls, _ = examine(server.folder / "pilot.yaml")
             assert study is not None
             recorder: Recorder = (one := StudyServer(study, out, controls))
-            app = make_app(one, rooms=StudyServices(one).routes())
+            app = make_app(one, extra_routes=StudyServices(one).routes())
         else:
             recorder = Recorder(Settings(suite_from(small_room.SUITE), out))
             app = recorder_app.make_app(recorder)

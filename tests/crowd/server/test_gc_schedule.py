@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 from tutelage.crowd.server import gc_schedule
-from tutelage.crowd.server.gc_schedule import tidy
+from tutelage.crowd.server.gc_schedule import run_gc_schedule
 
 LOOK = 0.03
 
@@ -45,8 +45,8 @@ async def tidying_while(
     monkeypatch: pytest.MonkeyPatch,
     clock: Callable[[], float] = time.monotonic,
 ) -> AsyncIterator[asyncio.Task[None]]:
-    monkeypatch.setattr(gc_schedule, "_LOOK_SECONDS", LOOK)
-    task = asyncio.create_task(tidy(is_quiet, clock))
+    monkeypatch.setattr(gc_schedule, "_CHECK_SECONDS", LOOK)
+    task = asyncio.create_task(run_gc_schedule(is_quiet, clock))
     await asyncio.sleep(0)
     try:
         yield task

@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
-from tutelage.crowd.server.http_timeouts import Timeouts, punctual
+from tutelage.crowd.server.http_timeouts import Timeouts, timed_http_protocol
 from tutelage.crowd.server.recorder_app import listen
 from websockets.sync.client import connect
 
@@ -42,7 +42,7 @@ async def echo(page: WebSocket) -> None:
 def port() -> Iterator[int]:
     """Serve a small application, with little patience, over real sockets."""
     app = Starlette(routes=[Route("/", answer, methods=["GET", "POST"]), WebSocketRoute("/socket", echo)])
-    protocol = punctual(Timeouts(request=SECONDS, read=SECONDS, most=8))
+    protocol = timed_http_protocol(Timeouts(request=SECONDS, read=SECONDS, most=8))
     server = uvicorn.Server(uvicorn.Config(app, http=protocol, log_level="critical", timeout_keep_alive=60))
     with listen("127.0.0.1", 0) as listening:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})

@@ -10,7 +10,7 @@ from tutelage.crowd.server.server_metrics import (
     BOUNDS_MS,
     PULSE_SECONDS,
     ServerMetrics,
-    feel_pulse,
+    measure_loop_delay,
     quantiles,
 )
 from tutelage.envs.suite import suite_from
@@ -35,7 +35,7 @@ def test_what_an_event_loop_does_itself_keeps_people_waiting_and_what_others_do_
     meter = ServerMetrics()
 
     async def story() -> None:
-        pulse = asyncio.create_task(feel_pulse(meter))
+        pulse = asyncio.create_task(measure_loop_delay(meter))
         await asyncio.sleep(2 * PULSE_SECONDS)
         time.sleep(0.6)  # a machine that is busy with something else
         await asyncio.sleep(2 * PULSE_SECONDS)

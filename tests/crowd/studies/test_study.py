@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
-from tutelage.crowd.studies.cost_estimate import guess_minutes, outlook
+from tutelage.crowd.studies.cost_estimate import guess_minutes, estimate_cost
 from tutelage.crowd.studies.study import Study
 from tutelage.crowd.studies.study_file import examine, load_study, problems, study_names
 from tutelage.errors import TutelageError
@@ -268,7 +268,7 @@ def test_a_study_does_not_change(tmp_path: Path) -> None:
 def test_the_outlook_tells_people_time_and_pay(tmp_path: Path) -> None:
     pay = {"currency": "GBP", "base": 3.0, "bonus": {"by": "solved", "each": 0.5}, "text": "Three pounds."}
     study = study_in(tmp_path, tasks=["cab"], gold={"share": 0.3}, pay=pay)
-    told = outlook(study)
+    told = estimate_cost(study)
     assert told["people"] == "4, 3 episodes each: 12 in all"
     assert told["pay"].startswith("12.00 GBP, with every bonus 18.00 GBP; ")
     assert "a bonus: 0.50 GBP for each task that you solve, at most 1.50 GBP in all" in told["bonus"]
