@@ -14,7 +14,7 @@ ROUNDS = 5
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 
 
-def orthogonalise(matrices: Tensor) -> Tensor:
+def orthogonalize(matrices: Tensor) -> Tensor:
     """Bring all singular values of matrices `[k, m, n]` near 1 by a quintic Newton-Schulz iteration.
 
     After Jordan et al., "Muon: an optimizer for hidden layers" (2024); values end within about [0.7, 1.2].
@@ -79,7 +79,7 @@ class Optimizer:
             for part, change in zip(_square(weight), _square(update), strict=True):
                 by_shape.setdefault(part.shape, []).append((part, change))
         for shape, pairs in by_shape.items():
-            updates = orthogonalise(torch.stack([change for _, change in pairs]))
+            updates = orthogonalize(torch.stack([change for _, change in pairs]))
             parts = [part for part, _ in pairs]
             torch._foreach_mul_(parts, 1 - rate * self.decay)
             torch._foreach_add_(parts, list(updates), alpha=-rate * max(1.0, shape[0] / shape[1]) ** 0.5)

@@ -13,7 +13,7 @@ from ....envs.suite import Suite
 from ....files.finite_json import json_text
 from ..table_files import rows_csv, table_csv, table_latex, table_markdown
 from .html import section, text
-from .svg_style import PAPER_COLOURS
+from .svg_style import PAPER_COLORS
 
 MOST_BYTES = 1_500_000
 """What the files in a page may take together; rows that are more are left to `tutelage report --rows`."""
@@ -47,7 +47,7 @@ def downloads(rows: pa.Table, suite: Suite) -> tuple[str, str]:
         lead += (
             " All rows are too many for a page: <code>tutelage report --rows rows.parquet</code> writes them."
         )
-    document = {"files": whole, "colours": dict(PAPER_COLOURS)}
+    document = {"files": whole, "colours": dict(PAPER_COLORS)}
     body = f'<div class="files screen">{held}</div>'
     body += "<noscript><p>The buttons need JavaScript.</p></noscript>"
     return section("files", "For papers and programs", lead, body), json_text(document)

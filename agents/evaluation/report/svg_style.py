@@ -36,7 +36,7 @@ DASHES: Mapping[str, Any] = {
     "expert": (0, (1, 1)),
     "chance": (0, (3, 3)),
 }
-PAPER_COLOURS: Mapping[str, str] = {
+PAPER_COLORS: Mapping[str, str] = {
     "ink": "#1c1d21",
     "muted": "#62656e",
     "rule": "#e2e2dd",
@@ -138,7 +138,7 @@ def _document(svg: str, note: str) -> bytes:
     """Make a drawing a document of its own, in the colours of paper."""
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     for colour, variable in _CSS.items():
-        svg = svg.replace(colour, PAPER_COLOURS[variable])
+        svg = svg.replace(colour, PAPER_COLORS[variable])
     title = html.escape(printable(note))
     return re.sub(r"<svg[^>]*>", lambda match: f"{match[0]}<title>{title}</title>", svg, count=1).encode()
 
@@ -165,7 +165,7 @@ def _on_paper(colour: Any) -> Any:
         return None
     names = {to_hex(color) for color in rgba}
     variable = _CSS.get(names.pop()) if len(names) == 1 else None
-    return None if variable is None else (PAPER_COLOURS[variable], float(rgba[0, 3]))
+    return None if variable is None else (PAPER_COLORS[variable], float(rgba[0, 3]))
 
 
 def _inline(svg: str, note: str) -> str:
