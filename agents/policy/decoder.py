@@ -101,10 +101,8 @@ class Decoder(nn.Module):
         `barred` `[S]` are excluded triples: the first choice, its element, and the part decided after these
         two, which is SKIPPED where verb and element alone are excluded.
         """
-        # float64: integers of any choice are exact
         numbers = np.full((len(x), len(interface.parts)), SKIPPED)
         for place, part in enumerate(interface.parts):
-            # steps that decide this part
             deciding = np.arange(len(x))
             if part.verbs:
                 deciding = np.flatnonzero(np.isin(numbers[:, 0], part.verbs))

@@ -51,7 +51,6 @@ class Pointer(nn.Module):
         peak = torch.full((len(counts),), -torch.inf, dtype=logits.dtype)
         peak = peak.scatter_reduce(0, segment, logits.detach(), "amax")
         mass = torch.zeros_like(peak).index_add(0, segment, (logits - peak[segment]).exp())
-        # row of the target among all options
         row = torch.from_numpy(np.cumsum(counts) - counts + self._option(targets))
         return mass.log() + peak - logits.index_select(0, row)
 

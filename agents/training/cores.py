@@ -42,7 +42,7 @@ def allowed_cores() -> int:
 class CpuUsage:
     """Processor seconds so far: idle time of the cores this process may use, and its own processor time."""
 
-    at: float
+    clock: float
     idle: float
     process: float
 
@@ -65,7 +65,9 @@ class CpuUsage:
 
     def free_since(self, before: CpuUsage) -> float:
         """Return the mean number of cores this process used or could have used since `before`."""
-        return (self.idle - before.idle + self.process - before.process) / max(self.at - before.at, 1e-9)
+        return (self.idle - before.idle + self.process - before.process) / max(
+            self.clock - before.clock, 1e-9
+        )
 
 
 def free_cores() -> float:
@@ -122,10 +124,10 @@ class ThroughputMonitor:
     def _adjust(self) -> float | None:
         """Return the free cores since the last measurement and adapt the threads; None if too recent."""
         now, before = CpuUsage.now(), self._before
-        if now is None or before is None or now.at - before.at < _SHORTEST_SECONDS:
+        if now is None or before is None or now.clock - before.clock < _SHORTEST_SECONDS:
             return None
         free = now.free_since(before)
-        if now.at - before.at >= _AGAIN_SECONDS:
+        if now.clock - before.clock >= _AGAIN_SECONDS:
             self._before = now
             if not self._is_chosen and (threads := threads_for(free)) != self.threads:
                 self.threads = threads

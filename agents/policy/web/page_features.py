@@ -202,6 +202,7 @@ class _Instruction:
 
     def names(self, name: str) -> bool:
         """Return whether the instruction has a word of a tag, id or class list, such as checkbox or menu."""
+        # words of one or two letters match by chance
         return any(word in self._index for word in tokens_of(name) if len(word) > 2)
 
     def beside(self, text: str, read: tuple[str, ...]) -> list[int]:
@@ -248,6 +249,7 @@ def _element_integers(
     for parent, tag in zip(page["parent"], page["tag"], strict=True):
         depth.append(depth[parent] + 1 if parent >= 0 else 0)
         sibling_index.append(siblings.get((parent, tag), 0))
+        # the index counts siblings of the same tag only
         siblings[parent, tag] = sibling_index[-1] + 1
     # highlighting adds a border: resolution is 4 px for drawn elements, 8 px for others
     fine = np.where(_is_drawn(page), 1, 2)
