@@ -52,7 +52,7 @@ def add_dropped(x: Tensor, y: Tensor, dropout: float) -> Tensor:
 class _NormedLinear(Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
-        work, scale = _compute_copy(weight), _inverse_rms(x)
+        work, scale = _to_compute_dtype(weight), _inverse_rms(x)
         out = work.new_empty(len(x), len(work))
         for rows in _slices(x):
             torch.mm((x[rows] * scale[rows]).to(work.dtype), work.T, out=out[rows])
@@ -75,7 +75,7 @@ class _NormedLinear(Function):
 class _FeedForward(Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, up: Tensor, down: Tensor, dropout: float) -> Tensor:
-        up, down, scale = _compute_copy(up), _compute_copy(down), _inverse_rms(x)
+        up, down, scale = _to_compute_dtype(up), _to_compute_dtype(down), _inverse_rms(x)
         mask = _dropout_mask(x, dropout) if dropout else None
         # `[N, d]` and `[N, 4d]`; the activations after ReLU also tell where its gradient is 0
         out, activations = torch.empty_like(x), up.new_empty(len(x), len(up))
@@ -131,7 +131,7 @@ def _add_product(total: Tensor, a: Tensor, b: Tensor) -> None:
         total += a @ b.to(a.dtype)
 
 
-def _compute_copy(weight: Tensor) -> Tensor:
+def _to_compute_dtype(weight: Tensor) -> Tensor:
     return weight.to(torch.bfloat16) if torch.is_autocast_enabled("cpu") else weight
 
 

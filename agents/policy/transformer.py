@@ -88,7 +88,6 @@ class TransformerBlock(nn.Module):
         self.out = nn.Linear(width, width, bias=False)
         self.up = nn.Linear(width, 4 * width, bias=False)
         self.down = nn.Linear(4 * width, width, bias=False)
-        # a new block is the identity
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.down.weight)
 

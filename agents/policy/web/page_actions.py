@@ -1,7 +1,7 @@
 """Encode actions on a page as numbers that a policy decides: verb, element, words of the instruction.
 
 Typed text nearly always occurs in the instruction: it is encoded as its first and last word there. Other text
-is spelled. Dates and times match their fields in every common notation.
+is spelled. Values of date and time fields are also found in spoken notation (12/31/2016, 11:59 PM).
 """
 
 from __future__ import annotations
