@@ -1,4 +1,4 @@
-"""Whoever acts in an evaluation, behind one face: a policy, an expert, a simulated demonstrator, chance."""
+"""Actors of an evaluation behind one interface: policy, expert, simulated demonstrators, chance."""
 
 from __future__ import annotations
 
@@ -21,16 +21,15 @@ from ...errors import TutelageError
 
 @runtime_checkable
 class Actor(Protocol):
-    """Anything that acts: `begin` once a batch of episodes, then `act` once a step for all of them.
+    """Anything that acts: `begin` once for a batch of N episodes, then `act` once a step for all of them.
 
-    `name` is what tables show and `kind` one of `datasets.trajectory.KINDS`. `begin` is called after the
-    environments were reset to `seeds`. `act` gets the latest step of every environment and `alive`, a
-    boolean `[N]`; it returns rows `[N, k]`, of which only the living are read. A row with a NaN in it
-    means "I give up": the episode ends there and counts as a failure.
-    An actor may also have `plays(task) -> bool` (without it, it plays every task), `demonstrators`
-    (after `begin`: who plays each of the N episodes, where that is not the actor itself) and `thought_ms`
-    (after `act`: float `[N]`, where the time an action took is not the time that `act` took) and `batch`, the
-    most episodes that it plays at once.
+    `name` is shown in tables and `kind` is one of `datasets.trajectory.KINDS`. `begin` is called after the
+    environments were reset to `seeds`. `act` gets the latest step of every environment and `alive`, bool
+    `[N]`; it returns action rows `[N, k]`, of which only those alive are read. A row with a NaN gives up: the
+    episode ends there and counts as a failure.
+    Optional: `plays(task) -> bool` (default: every task), `demonstrators` (after `begin`: names of the
+    players of the N episodes, if not the actor itself), `thought_ms` (after `act`: float `[N]`, if the time
+    an action took differs from the duration of `act`) and `batch`, the most episodes that it plays at once.
     """
 
     name: str
@@ -42,21 +41,21 @@ class Actor(Protocol):
 
 
 def plays(actor: Actor, task: Task) -> bool:
-    """Say whether an actor can play a task at all (an expert has its tasks, a policy those it was taught)."""
-    asked: Callable[[Task], bool] | None = getattr(actor, "plays", None)
-    return True if asked is None else asked(task)
+    """Return whether an actor can play a task (experts and policies have a fixed set of tasks)."""
+    method: Callable[[Task], bool] | None = getattr(actor, "plays", None)
+    return True if method is None else method(task)
 
 
 def episode_generator(seed: int, task: Task, episode_seed: int, actor: str = "") -> np.random.Generator:
-    """Return one episode's generator: a function of evaluation seed, task, episode seed and actor only."""
+    """Return an episode's generator: a function of evaluation seed, task, episode seed and actor only."""
     words = hashlib.blake2b(f"{task.id}\0{actor}".encode(), digest_size=8).digest()
     return np.random.default_rng([seed, int.from_bytes(words, "little"), episode_seed])
 
 
 class ChanceActor:
-    """Draw every action uniformly from the action space; from the legal actions where a task names them.
+    """Sample every action uniformly from the action space, or from the legal actions if a task has a mask.
 
-    Each episode has a generator of its own, so that an outcome does not depend on the batch.
+    Each episode has its own generator, so that an outcome does not depend on the batch.
     """
 
     def __init__(self, name: str = "chance", seed: int = 0) -> None:
@@ -66,7 +65,7 @@ class ChanceActor:
 
     def begin(self, environments: Sequence[TaskEnv], task: Task, seeds: Sequence[int]) -> None:
         self._size = action_size(environments[0].action_space)
-        self._spaces = [copy.deepcopy(one.action_space) for one in environments]
+        self._spaces = [copy.deepcopy(environment.action_space) for environment in environments]
         for space, seed in zip(self._spaces, seeds, strict=True):
             space.seed(int(episode_generator(self.seed, task, seed, self.name).integers(2**31)))
 
@@ -85,11 +84,11 @@ def _draw(space: spaces.Space[Any], legal: np.ndarray | None) -> np.ndarray | fl
 
 
 class ExpertActor:
-    """Let the task's own expert act (see `envs.experts`); its limit is the environment's."""
+    """Act by the task's own expert (see `envs.experts`); the environment limits its steps."""
 
     def __init__(self, name: str = "expert") -> None:
         self.name, self.kind = name, "expert"
-        self._made: dict[int, tuple[TaskEnv, Expert]] = {}
+        self._cache: dict[int, tuple[TaskEnv, Expert]] = {}
         self._experts: list[Expert] = []
         self._size = 0
 
@@ -99,10 +98,10 @@ class ExpertActor:
     def begin(self, environments: Sequence[TaskEnv], task: Task, seeds: Sequence[int]) -> None:
         self._size = action_size(environments[0].action_space)
         self._experts = []
-        for one in environments:
-            # keyed by identity and held with its environment: the id cannot be reused while we hold it
-            held = self._made.setdefault(id(one), (one, make_expert(task, one)))
-            self._experts.append(held[1])
+        for environment in environments:
+            # stored with its environment, so that the id is not reused while the entry exists
+            entry = self._cache.setdefault(id(environment), (environment, make_expert(task, environment)))
+            self._experts.append(entry[1])
         for expert in self._experts:
             expert.reset()
 
@@ -116,9 +115,9 @@ class ExpertActor:
 
 
 class SimulatedActor:
-    """Let simulated demonstrators take turns: seed s is played by the one numbered s modulo their count.
+    """Act by simulated demonstrators: seed s is played by number s modulo their count.
 
-    What each does, and the reaction time written down for it, is a function of (pseudonym, task, seed).
+    Actions and recorded reaction times are a function of (pseudonym, task, seed).
     """
 
     def __init__(self, demonstrators: Sequence[SimulatedDemonstrator], name: str = "simulated crowd") -> None:
@@ -126,7 +125,7 @@ class SimulatedActor:
         self.demonstrators: list[str] = []
         self.thought_ms = np.zeros(0)
         self._crowd = list(demonstrators)
-        self._made: dict[tuple[int, str], SimulatedPlayer] = {}
+        self._cache: dict[tuple[int, str], SimulatedPlayer] = {}
         self._players: list[SimulatedPlayer] = []
         self._size = 0
         self._pace_ms: float | None = None
@@ -136,15 +135,15 @@ class SimulatedActor:
 
     def begin(self, environments: Sequence[TaskEnv], task: Task, seeds: Sequence[int]) -> None:
         chosen = [self._crowd[seed % len(self._crowd)] for seed in seeds]
-        self.demonstrators = [one.name for one in chosen]
+        self.demonstrators = [demonstrator.name for demonstrator in chosen]
         self._size = action_size(environments[0].action_space)
         self._pace_ms = 1000 / task.fps if task.fps else None
         self._players = []
-        for who, environment, seed in zip(chosen, environments, seeds, strict=True):
-            key = (id(environment), who.name)
-            player = self._made.get(key) or SimulatedPlayer(who, environment)
-            # a player holds its environment, so the id stays that environment's own
-            self._made[key] = player
+        for demonstrator, environment, seed in zip(chosen, environments, seeds, strict=True):
+            key = (id(environment), demonstrator.name)
+            player = self._cache.get(key) or SimulatedPlayer(demonstrator, environment)
+            # a player holds its environment, so that the id is not reused
+            self._cache[key] = player
             player.begin(seed)
             self._players.append(player)
 
@@ -160,11 +159,10 @@ class SimulatedActor:
 
 
 class PolicyActor:
-    """Let a policy act: one network call a step for all environments that are still alive.
+    """Act by a policy: one network call a step for all environments that are still alive.
 
-    `greedy=False` samples; the draw then comes from one generator a batch, so a sampled policy's results
-    are a function of the seed *and* of the batch size. A greedy policy's are not, up to the rounding of
-    matrix products of different sizes.
+    `greedy=False` samples from one generator a batch, so results depend on the seed *and* the batch size.
+    Greedy results do not, up to the rounding of matrix products of different sizes.
     """
 
     def __init__(
@@ -187,9 +185,9 @@ class PolicyActor:
 
     def begin(self, environments: Sequence[TaskEnv], task: Task, seeds: Sequence[int]) -> None:
         if not self.plays(task):
-            known = ", ".join(self._policy.tasks)
-            raise TutelageError(f"expected a task that {self.name} was taught ({known}), got {task.id!r}")
-        # a policy of another kind may take any environment
+            taught = ", ".join(self._policy.tasks)
+            raise TutelageError(f"expected a task that {self.name} was taught ({taught}), got {task.id!r}")
+        # other policies need not have this check
         if (expect := getattr(self._policy, "expect_environment", None)) is not None:
             expect(environments[0])
         self._task = task.id
@@ -197,8 +195,8 @@ class PolicyActor:
         if not self._greedy:
             import torch
 
-            draw = episode_generator(self.seed, task, seeds[0], self.name)
-            self._generator = torch.Generator().manual_seed(int(draw.integers(2**62)))
+            random = episode_generator(self.seed, task, seeds[0], self.name)
+            self._generator = torch.Generator().manual_seed(int(random.integers(2**62)))
 
     def act(self, steps: list[StepResult], alive: np.ndarray) -> np.ndarray:
         rows, self._memory = self._policy.act(
@@ -216,7 +214,7 @@ class PolicyActor:
 
 def stack(steps: Sequence[StepResult]) -> dict[str, np.ndarray]:
     """Stack the observations of N steps leaf by leaf: `[N, ...]` arrays, text as `str` objects."""
-    return {path: _stacked([one.observation[path] for one in steps]) for path in steps[0].observation}
+    return {path: _stacked([step.observation[path] for step in steps]) for path in steps[0].observation}
 
 
 def _stacked(values: Sequence[Any]) -> np.ndarray:
@@ -227,5 +225,5 @@ def _legal(steps: Sequence[StepResult]) -> np.ndarray | None:
     if steps[0].legal is None:
         return None
     width = len(steps[0].legal)
-    # a finished environment may report none, and its row is not read
-    return np.stack([np.ones(width, bool) if one.legal is None else one.legal for one in steps])
+    # finished environments may have no mask; their rows are not read
+    return np.stack([np.ones(width, bool) if step.legal is None else step.legal for step in steps])

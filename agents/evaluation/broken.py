@@ -1,4 +1,4 @@
-"""Environments that fail in the midst of a batch: which episodes end with them, while the others go on."""
+"""Failing environments in a batch: their episodes end, the others continue."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _LONGEST = 500
 
 
 class FailedEpisodes:
-    """The episodes of one batch that failed: `reasons` maps place in the batch → what happened.
+    """The failed episodes of one batch: `reasons` maps index in the batch → error message.
 
-    A `strict` one raises what happened instead, as EnvironmentFailure.
+    If `strict`, an error is raised as EnvironmentFailure instead.
     """
 
     def __init__(self, task: Task, seeds: Sequence[int], strict: bool) -> None:
@@ -29,16 +29,16 @@ class FailedEpisodes:
 
     @property
     def alive(self) -> np.ndarray:
-        """Which episodes go on, boolean `[N]`."""
+        """The episodes that have not failed, bool `[N]`."""
         return np.array([i not in self.reasons for i in range(len(self._seeds))])
 
     def by_seed(self) -> dict[int, str]:
-        """Return seed → what happened."""
+        """Return seed → error message."""
         return {self._seeds[i]: reason for i, reason in self.reasons.items()}
 
     @contextmanager
     def environment(self, places: Iterable[int], phase: str) -> Iterator[None]:
-        """Note what an environment raises for the episodes at these places; what is not trusted is raised."""
+        """Record errors of an environment for the episodes at `places`; Untrusted is raised."""
         try:
             yield
         except Untrusted:
@@ -50,7 +50,7 @@ class FailedEpisodes:
 
     @contextmanager
     def actor(self, places: Iterable[int], name: str) -> Iterator[None]:
-        """Note what goes wrong where an actor looks into an environment; what it refuses is raised."""
+        """Record errors of an actor for the episodes at `places`; its TutelageErrors are raised."""
         try:
             yield
         except EnvironmentFailure as error:
@@ -61,28 +61,28 @@ class FailedEpisodes:
             self._note(places, f"{name} failed in {self._task.env}: {described(error)}", error)
 
     def reset(self, environments: Sequence[TaskEnv], seeds: Sequence[int]) -> list[StepResult]:
-        """Begin all episodes; the step of one that failed is another's, and is not read."""
+        """Reset all environments; a failed one gets the step of another, which is not read."""
         steps: dict[int, StepResult] = {}
         for places in self._groups(range(len(seeds))):
             with self.environment(places, "in reset"):
-                begun = reset_together([environments[i] for i in places], [seeds[i] for i in places])
-                steps.update(zip(places, begun, strict=True))
+                results = reset_together([environments[i] for i in places], [seeds[i] for i in places])
+                steps.update(zip(places, results, strict=True))
         stand_in = next(iter(steps.values()), None)
         return [steps.get(i, stand_in) for i in range(len(seeds)) if stand_in is not None]  # type: ignore[misc]
 
     def step(
         self, environments: Sequence[TaskEnv], acting: Mapping[int, np.ndarray]
     ) -> dict[int, StepResult]:
-        """Take the actions of those that act, by place; returns the steps of those that did not fail."""
+        """Step environments with `acting` (index → action); returns the steps of those that did not fail."""
         steps: dict[int, StepResult] = {}
         for places in self._groups(acting):
             with self.environment(places, "in step"):
-                taken = step_together([environments[i] for i in places], [acting[i] for i in places])
-                steps.update(zip(places, taken, strict=True))
+                results = step_together([environments[i] for i in places], [acting[i] for i in places])
+                steps.update(zip(places, results, strict=True))
         return steps
 
     def _groups(self, places: Iterable[int]) -> list[list[int]]:
-        """Return what is done at once: the pages of a browser together, everything else one by one."""
+        """Return groups that step in one call: all pages of a browser together, other environments singly."""
         listed = list(places)
         return [listed] if is_web(self._task.env) else [[i] for i in listed]
 
@@ -94,6 +94,6 @@ class FailedEpisodes:
 
 
 def described(error: Exception) -> str:
-    """Return an exception of other people's code as one line: its type and what it says."""
-    what = " ".join(str(error).split()) or "nothing more"
-    return f"{type(error).__name__}: {what[:_LONGEST]}"
+    """Return an exception of foreign code as one line: its type and message."""
+    message = " ".join(str(error).split()) or "nothing more"
+    return f"{type(error).__name__}: {message[:_LONGEST]}"

@@ -1,4 +1,4 @@
-"""From folders to figures: a policy beside people, the expert, the simulated crowd and chance."""
+"""Evaluate policies beside people, expert, simulated crowd and chance, and report the results."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ...errors import TutelageError, nearest
 from ..training.metrics_log import METRICS
 from .actors import Actor, ChanceActor, ExpertActor, PolicyActor, SimulatedActor
 from .evaluate import best_of_select, evaluate
-from .parallel_rollout import Report
+from .parallel_rollout import ProgressCallback
 from .people import people_on
 from .report.report import rows_of_report, write_plots, write_report
 from .rows import failures_of, joined, rows_from
@@ -30,22 +30,22 @@ from .table_files import write_all_rows, write_table
 from .tables import console_table, summary
 
 BESIDE = ("expert", "crowd", "chance")
-"""Who else may play the same seeds."""
+"""Actors that may play the same seeds as the policies."""
 
 
 @dataclass(frozen=True)
 class EvaluationResult:
-    """An evaluation on disk and in memory: rows (see `rows.SCHEMA`), and every episode that was played."""
+    """A finished evaluation: rows (see `rows.SCHEMA`) and all episodes."""
 
     suite: Suite
     rows: pa.Table
     trajectories: list[Trajectory]
     notes: Sequence[str] = ()
-    """What the person should know: people's episodes that were left out, what an earlier try had left."""
+    """Notes for the user: omitted episodes of people, episodes reused from an earlier attempt."""
 
     @property
     def failures(self) -> list[str]:
-        """A line for each task and actor that failed."""
+        """One line for each task and actor that failed."""
         return [f"{task} · {actor}: failed: {why}" for (task, actor), why in failures_of(self.rows).items()]
 
     def table(self) -> Any:
@@ -53,7 +53,7 @@ class EvaluationResult:
         return console_table(self.rows, self.suite)
 
     def summary(self) -> dict[str, Any]:
-        """Return the same figures for machines."""
+        """Return the same figures as plain data for JSON."""
         return summary(self.rows, self.suite) | {"failures": self.failures, "notes": list(self.notes)}
 
 
@@ -69,12 +69,12 @@ def measure(
     greedy: bool = True,
     seed: int = 0,
     workers: int = 1,
-    progress: Report | None = None,
+    progress: ProgressCallback | None = None,
 ) -> EvaluationResult:
-    """Let every actor play the same seeds, and write `rows.parquet` and the store `episodes` to `out`.
+    """Evaluate all actors on the same seeds; writes `rows.parquet` and the store `episodes` to `out`.
 
-    `policies` are checkpoints or runs (whose kept checkpoint is meant). People are not asked to play:
-    their rows are their own demonstrations on these seeds.
+    `policies` are checkpoints, or runs, of which the kept checkpoint is used. Rows of people are their
+    demonstrations on these seeds. Raises TutelageError for invalid arguments.
     """
     unknown = [name for name in beside if name not in BESIDE]
     if unknown:
@@ -116,7 +116,7 @@ def measure(
             "policies": {path.name: checkpoint.seal for path, checkpoint in loaded},
             "seeds": seeds.name,
             "seed": seed,
-            # what is drawn depends on which episodes are played together
+            # samples depend on which episodes form a batch
             "sampled": False if greedy else episodes or chosen.episodes,
         },
     )
@@ -127,7 +127,7 @@ def measure(
 
 @dataclass(frozen=True)
 class ReportFiles:
-    """The files that tell an evaluation: its `page` (None if not asked for), tables, rows and figures."""
+    """The files of a report: the HTML `page` (None if not requested), tables, rows and figures."""
 
     page: Path | None
     tables: list[Path]
@@ -139,7 +139,7 @@ class ReportFiles:
         return asdict(self)
 
     def lines(self) -> list[str]:
-        """Say what was written, a line each; of figures, where and how many."""
+        """Return one line a written file; for figures, their folder and number."""
         lines = [f"report: {self.page}"] if self.page else []
         lines += [f"table: {path}" for path in self.tables] + [f"rows: {path}" for path in self.rows]
         if self.figures:
@@ -159,11 +159,11 @@ def report_on(
     rows_files: Sequence[Path] = (),
     figures: Path | None = None,
 ) -> ReportFiles:
-    """Tell an evaluation that lies in a folder, with what people have played since.
+    """Report an evaluation from its folder, with episodes that people have recorded since.
 
-    `out` is the page, `tables` and `rows_files` are files whose endings say their format (see `table_files`),
-    `figures` is a folder for every plot.
-    Raises TutelageError naming what was changed in it, and a run without figures.
+    `out` is the page; the suffix of `tables` and `rows_files` selects their format (see `table_files`);
+    `figures` is a folder for all plots. Raises TutelageError for an evaluation that was changed, and for a
+    run without metrics.
     """
     saved = read_evaluation(evaluation)
     store, rows = saved.store, saved.rows
@@ -175,7 +175,7 @@ def report_on(
         rows = joined(
             [rows.filter(pa.compute.not_equal(rows["kind"], "person")), rows_from(played, "people")]
         )
-    whole = rows_of_report(rows, store.suite, stores)
+    all_rows = rows_of_report(rows, store.suite, stores)
     page = None
     if out is not None:
         page = write_report(
@@ -189,8 +189,8 @@ def report_on(
         )
     return ReportFiles(
         page,
-        [write_table(path, whole, store.suite) for path in tables],
-        [write_all_rows(path, whole) for path in rows_files],
+        [write_table(path, all_rows, store.suite) for path in tables],
+        [write_all_rows(path, all_rows) for path in rows_files],
         [] if figures is None else write_plots(figures, store.suite, rows, runs, stores),
     )
 
@@ -198,9 +198,9 @@ def report_on(
 def select_success(
     suite: Suite, *, episodes: int, workers: int = 1, tell: Callable[[str, str], None] | None = None
 ) -> Callable[[Any], dict[str, float]]:
-    """Return what chooses a checkpoint: policy → success by task on select seeds, environments reused.
+    """Return the function that scores checkpoints: policy → success by task on select seeds.
 
-    `tell` hears of tasks whose environments failed, see `best_of_select`.
+    Environments are reused between calls. `tell` receives failures of environments, see `best_of_select`.
     """
     environments: dict[str, list[TaskEnv]] = {}
     return lambda policy: best_of_select(
@@ -209,8 +209,8 @@ def select_success(
 
 
 def _unseen_infos(suite: Suite, episodes: Sequence[Trajectory]) -> list[str]:
-    """Name what success rules read from info, and no episode showed."""
-    shown = {
+    """Return notes on `info` entries that success rules read and no episode reported."""
+    reported = {
         (episode.task, path)
         for episode in episodes
         for path, numbers in episode.infos.items()
@@ -221,7 +221,7 @@ def _unseen_infos(suite: Suite, episodes: Sequence[Trajectory]) -> list[str]:
         f"task {task.id!r}: no episode showed {path.text}, which its success rule reads; it counts as false"
         for task in suite
         for path in task.success.paths
-        if task.id in played and (task.id, path.text) not in shown
+        if task.id in played and (task.id, path.text) not in reported
     ]
 
 

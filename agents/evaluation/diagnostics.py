@@ -1,4 +1,4 @@
-"""How an actor plays, not only how well: repetition, standing still, variety, detours against the expert."""
+"""Behavior of actors beyond success: repetition, idling, action entropy, detours against the expert."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ if TYPE_CHECKING:
     from ...datasets.store import Store
 
 SAMPLE = 24
-"""Episodes of a task and actor that are replayed, at most, to see whether the world stood still."""
+"""Most episodes of a task and actor that are replayed to measure `still_rate`."""
 
 SAMPLED_STEPS = 3000
-"""Steps after which no further episode is replayed for that."""
+"""Steps after which no further episode is replayed."""
 
 DEMONSTRATIONS = 200
-"""Demonstrations of a task that stand for all of them in the comparison."""
+"""Most demonstrations of a task and store that are measured."""
 
 BINS = 16
-"""Equal parts that each continuous action is sorted into before its entropy is taken."""
+"""Equal bins of each continuous action for its entropy."""
 
 
 @dataclass(frozen=True)
 class Diagnostics:
-    """One actor's habits on one task; nan where a habit cannot be measured.
+    """Behavior of one actor on one task; nan for a quantity that cannot be measured.
 
-    `repeat_rate`: share of steps whose action is the one before (an episode's first step not counted).
-    `still_rate`: share of steps after which the observation was the same as before, bit for bit, from
-    `replayed` episodes. `entropy`: bits of the actions taken, over all steps together, of at most
-    `most_entropy`. `detour`: steps taken over the expert's, on the seeds that both solved.
+    `repeat_rate`: share of steps whose action equals the previous one (first steps excluded). `still_rate`:
+    share of steps that left the observation unchanged, bit for bit, in `replayed` episodes. `entropy`: bits
+    of the actions of all steps, of at most `most_entropy`. `detour`: steps over the expert's steps, on the
+    seeds that both solved.
     """
 
     task: str
@@ -61,53 +61,53 @@ def diagnose(
     trajectories: Sequence[Trajectory],
     stores: Sequence[Store] = (),
 ) -> list[Diagnostics]:
-    """Measure every actor's habits on every task, and the demonstrations' beside them.
+    """Measure the behavior of every actor and of the demonstrations on every task.
 
-    Trajectories are matched to actors by their episode ids. The demonstrations (what the policy was
-    taught with) come as an actor of that name, from at most DEMONSTRATIONS episodes a task and store.
-    Does not cover: whether a habit does harm. Going straight on is repetition too.
+    Trajectories are matched to actors by their episode ids. Training demonstrations appear as the actor
+    "demonstrations", from at most DEMONSTRATIONS episodes a task and store.
+    Does not cover: whether a behavior does harm. Going straight ahead is repetition too.
     """
     diagnoses: list[Diagnostics] = []
-    by_id = {one.episode: one for one in trajectories}
-    for task in (one for one in suite if one.id in comparison.tasks):
+    by_id = {trajectory.episode: trajectory for trajectory in trajectories}
+    for task in (task for task in suite if task.id in comparison.tasks):
         try:
-            diagnoses += _of_task(task, comparison, by_id, stores)
+            diagnoses += _diagnose_task(task, comparison, by_id, stores)
         except Untrusted:
             raise
-        except Exception:  # an environment that fails has no habits to tell; the table says so
+        except Exception:  # a failing environment has no diagnostics
             continue
     return diagnoses
 
 
-def _of_task(
+def _diagnose_task(
     task: Task, comparison: Comparison, by_id: dict[str, Trajectory], stores: Sequence[Store]
 ) -> list[Diagnostics]:
     environment = TaskEnv(task)
     try:
         return [
             _diagnosis(task, actor, episodes, environment, _detour(comparison, task.id, actor))
-            for actor, episodes in _played(task, comparison, by_id, stores)
+            for actor, episodes in _episodes_by_actor(task, comparison, by_id, stores)
         ]
     finally:
         environment.close()
 
 
 def repeat_rate(actions: Iterable[np.ndarray]) -> float:
-    """Return the share of actions `[T, k]` equal to the one before, over all episodes; nan without any."""
-    same = [(one[1:] == one[:-1]).all(axis=1) for one in actions]
+    """Return the share of actions equal to the previous one, from arrays `[T, k]` an episode; nan if none."""
+    same = [(rows[1:] == rows[:-1]).all(axis=1) for rows in actions]
     return _share(same)
 
 
 def still_rate(observations: Iterable[dict[str, np.ndarray]]) -> float:
-    """Return the share of steps that changed nothing, from stacked observations `[T+1, ...]` an episode."""
-    return _share([_unchanged(one) for one in observations])
+    """Return the share of steps that changed no leaf, from observations `[T+1, ...]` an episode."""
+    return _share([_unchanged(episode) for episode in observations])
 
 
 def entropy(actions: np.ndarray, space: spaces.Space) -> tuple[float, float]:
-    """Return the bits of the actions `[N, k]` taken, and the most there could be.
+    """Return the entropy of actions `[N, k]` in bits, and its maximum.
 
-    The plug-in estimate over distinct actions; a Box is cut into BINS equal parts from its lowest to its
-    highest bound (or action seen, where it has no bound). Too low for few steps, and blind to order.
+    Plug-in estimate over distinct actions; a Box is cut into BINS equal bins between its bounds (between the
+    extreme actions where it has none). Biased low for few steps; ignores the order of actions.
     """
     if isinstance(space, spaces.Box):
         actions = _binned(actions, space)
@@ -119,71 +119,71 @@ def entropy(actions: np.ndarray, space: spaces.Space) -> tuple[float, float]:
     return float(-(share * np.log2(share)).sum()) + 0.0, float(most)
 
 
-def _played(
+def _episodes_by_actor(
     task: Task, comparison: Comparison, by_id: dict[str, Trajectory], stores: Sequence[Store]
 ) -> Iterator[tuple[str, list[Trajectory]]]:
-    """Yield every actor's episodes of a task, then the demonstrations it was taught with."""
+    """Yield each actor's episodes of a task, then the training demonstrations."""
     for actor in comparison.actors:
         if (task.id, actor) in comparison.episodes:
             ids = comparison.episodes[task.id, actor].ids.tolist()
-            some = [by_id[one] for one in ids if one in by_id]
-            if some:
-                yield actor, some
+            episodes = [by_id[episode] for episode in ids if episode in by_id]
+            if episodes:
+                yield actor, episodes
     taught = [
-        one
+        episode
         for store in stores
-        for one in islice(store.trajectories(task=task.id, seeds=RECORD), DEMONSTRATIONS)
+        for episode in islice(store.trajectories(task=task.id, seeds=RECORD), DEMONSTRATIONS)
     ]
     if taught:
         yield "demonstrations", taught
 
 
 def _diagnosis(
-    task: Task, actor: str, some: list[Trajectory], environment: TaskEnv, detour: float
+    task: Task, actor: str, episodes: list[Trajectory], environment: TaskEnv, detour: float
 ) -> Diagnostics:
-    sample = _sample(some)
-    bits, most = entropy(np.concatenate([one.actions for one in some]), environment.action_space)
+    sample = _sample(episodes)
+    bits, bound = entropy(np.concatenate([episode.actions for episode in episodes]), environment.action_space)
     return Diagnostics(
         task=task.id,
         actor=actor,
-        episodes=len(some),
+        episodes=len(episodes),
         replayed=len(sample),
-        repeat_rate=repeat_rate([one.actions for one in some]),
-        still_rate=still_rate([replay(one, environment).observations for one in sample]),
+        repeat_rate=repeat_rate([episode.actions for episode in episodes]),
+        still_rate=still_rate([replay(episode, environment).observations for episode in sample]),
         entropy=bits,
-        most_entropy=most,
+        most_entropy=bound,
         detour=detour,
     )
 
 
-def _sample(some: Sequence[Trajectory]) -> list[Trajectory]:
-    """Take every so-many-th episode until there are enough of them, or enough steps."""
-    spread = some[:: max(1, len(some) // SAMPLE)][:SAMPLE]
-    before = np.cumsum([0, *map(len, spread)])[:-1]
-    return [one for one, steps in zip(spread, before, strict=True) if steps < SAMPLED_STEPS]
+def _sample(episodes: Sequence[Trajectory]) -> list[Trajectory]:
+    """Return evenly spaced episodes, at most SAMPLE and about SAMPLED_STEPS steps."""
+    spaced = episodes[:: max(1, len(episodes) // SAMPLE)][:SAMPLE]
+    before = np.cumsum([0, *map(len, spaced)])[:-1]
+    return [episode for episode, steps in zip(spaced, before, strict=True) if steps < SAMPLED_STEPS]
 
 
 def _detour(comparison: Comparison, task: str, actor: str) -> float:
-    experts = [one for one in comparison.actors if comparison.kinds[one] == "expert"]
+    experts = [name for name in comparison.actors if comparison.kinds[name] == "expert"]
     if not experts or actor not in comparison.kinds:
         return float("nan")
-    at, beside = comparison.shared(task, actor, experts[0])
-    if not at.size:
+    actor_rows, expert_rows = comparison.shared(task, actor, experts[0])
+    if not actor_rows.size:
         return float("nan")
-    mine, theirs = comparison.episodes[task, actor], comparison.episodes[task, experts[0]]
-    solved = mine.success[at] & theirs.success[beside]
+    played, expert = comparison.episodes[task, actor], comparison.episodes[task, experts[0]]
+    solved = played.success[actor_rows] & expert.success[expert_rows]
     if not solved.any():
         return float("nan")
-    return float(mine.steps[at][solved].sum() / theirs.steps[beside][solved].sum())
+    return float(played.steps[actor_rows][solved].sum() / expert.steps[expert_rows][solved].sum())
 
 
 def _share(flags: Sequence[np.ndarray]) -> float:
-    total = sum(one.size for one in flags)
-    return float(sum(int(one.sum()) for one in flags) / total) if total else float("nan")
+    total = sum(array.size for array in flags)
+    return float(sum(int(array.sum()) for array in flags) / total) if total else float("nan")
 
 
 def _unchanged(observations: dict[str, np.ndarray]) -> np.ndarray:
-    same = [(one[1:] == one[:-1]).reshape(len(one) - 1, -1).all(axis=1) for one in observations.values()]
+    same = [(leaf[1:] == leaf[:-1]).reshape(len(leaf) - 1, -1).all(axis=1) for leaf in observations.values()]
     return np.asarray(np.logical_and.reduce(same))
 
 

@@ -1,4 +1,4 @@
-"""Measure actors on a suite: every actor, every task, the same unseen seeds."""
+"""Evaluate actors on a suite: every actor, every task, the same unseen seeds."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ...envs.task_env import TaskEnv
 from ...envs.web.registration import is_web
 from ...errors import TutelageError
 from .actors import Actor, PolicyActor, plays
-from .parallel_rollout import Report, jobs_of, play
+from .parallel_rollout import ProgressCallback, jobs_of, play
 from .rollout import rollout
 from .rows import actor_of, failed_rows, failures_of, joined, rows_from
 from .saved_evaluation import NewEvaluation
@@ -30,9 +30,9 @@ from .saved_evaluation import NewEvaluation
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One row an episode (see `rows.SCHEMA`), and the episodes themselves.
+    """Rows, one an episode (see `rows.SCHEMA`), and the episodes.
 
-    `resumed` counts the episodes that an earlier try had left.
+    `resumed` is the number of episodes reused from an earlier attempt.
     """
 
     rows: pa.Table
@@ -41,7 +41,7 @@ class Evaluation:
 
     @property
     def failures(self) -> dict[tuple[str, str], str]:
-        """(task, actor) → what went wrong, wherever something did."""
+        """(task, actor) → error, for those that failed."""
         return failures_of(self.rows)
 
 
@@ -52,20 +52,20 @@ def evaluate(
     episodes: int | None = None,
     seeds: SeedRange = TEST,
     out: Path | None = None,
-    progress: Report | None = None,
+    progress: ProgressCallback | None = None,
     batch: int = 256,
     workers: int = 1,
     people: Sequence[Trajectory] = (),
     facts: Mapping[str, Any] | None = None,
 ) -> Evaluation:
-    """Let every actor play the first `episodes` seeds of `seeds` on every task that it can play.
+    """Evaluate every actor on the first `episodes` seeds of `seeds`, on every task that it can play.
 
-    `episodes` is the suite's own number if not given; `workers` processes share the tasks. `people` are
-    episodes of people, whose rows are added. With `out`, the evaluation is written there, with `facts` about
-    it (see `saved_evaluation`); an earlier one is replaced when this one has ended, unless people's episodes
-    are in it. An environment that fails, or takes its process with it, costs its own episodes: their rows say
-    why. Where `facts` tell who the actors are, the same call goes on after it was stopped, or had failures.
-    Raises TutelageError for two actors of one name, when no actor can play any task, and for a full disk.
+    `episodes` defaults to the suite's number; `workers` processes share the jobs. `people` are episodes of
+    people, whose rows are added. With `out`, the evaluation is written there with `facts` (see
+    `saved_evaluation`); an earlier one is replaced at the end, unless it holds people's episodes. Failures of
+    environments, including dead worker processes, affect their own episodes only, whose rows hold the error.
+    If `facts` identify the actors, the same call resumes an evaluation that was stopped or had failures.
+    Raises TutelageError for duplicate actor names, when no actor can play any task, and for a full disk.
     """
     names = [actor.name for actor in actors]
     if len(set(names)) < len(names):
@@ -78,13 +78,13 @@ def evaluate(
         raise TutelageError(f"expected at least one episode, got {count}")
     if not jobs_of(actors, list(suite), [0], batch):
         raise TutelageError(f"expected an actor that can play a task of {suite.name!r}, got none")
-    asked = list(seeds.first(count))
+    chosen = list(seeds.first(count))
     options: dict[str, Any] = {"batch": batch, "workers": workers, "progress": progress}
     if out is None:
-        played, rows, resumed = _measured(suite, actors, asked, None, options)
+        played, rows, resumed = _measured(suite, actors, chosen, None, options)
         return Evaluation(joined([rows, rows_from(people, "people")]), [*played, *people], resumed)
     with NewEvaluation(out, suite, _identity(suite, actors, facts)) as writing:
-        played, rows, resumed = _measured(suite, actors, asked, writing, options)
+        played, rows, resumed = _measured(suite, actors, chosen, writing, options)
         rows = joined([rows, rows_from(people, "people")])
         writing.finish(rows, facts or {})
     return Evaluation(rows, [*played, *people], resumed)
@@ -97,17 +97,17 @@ def _measured(
     writing: NewEvaluation | None,
     options: Mapping[str, Any],
 ) -> tuple[list[Trajectory], pa.Table, int]:
-    """Play what is not there yet; returns all episodes and rows, and how many episodes were there."""
-    order = {(task.id, actor.name): at for at, (task, actor) in enumerate(product(suite, actors))}
+    """Play the missing episodes; returns all episodes and rows, and the number of reused episodes."""
+    order = {(task.id, actor.name): index for index, (task, actor) in enumerate(product(suite, actors))}
     seeds_asked = set(seeds)
-    there = [
+    existing = [
         episode
-        for episode in (writing.there if writing is not None else [])
+        for episode in (writing.existing if writing is not None else [])
         if episode.seed in seeds_asked and (episode.task, actor_of(episode)) in order
     ]
-    done = {(episode.task, actor_of(episode), episode.seed) for episode in there}
-    jobs = jobs_of(actors, list(suite), seeds, options["batch"], done)
-    played, tables = [*there], [rows_from(there)]
+    finished = {(episode.task, actor_of(episode), episode.seed) for episode in existing}
+    jobs = jobs_of(actors, list(suite), seeds, options["batch"], finished)
+    played, tables = [*existing], [rows_from(existing)]
     if writing is not None:
         writing.add([], tables[0])
     for job, result in play(actors, jobs, suite_name=suite.name, **options):
@@ -125,11 +125,11 @@ def _measured(
         )
     ]
     played.sort(key=lambda episode: (order[episode.task, actor_of(episode)], episode.seed))
-    return played, rows.take(sorted(range(len(places)), key=places.__getitem__)), len(there)
+    return played, rows.take(sorted(range(len(places)), key=places.__getitem__)), len(existing)
 
 
 def _identity(suite: Suite, actors: Sequence[Actor], facts: Mapping[str, Any] | None) -> str:
-    """Return a hash of all that decides what an episode of this evaluation is; "" where that is not known."""
+    """Return a hash of everything that determines the episodes of this evaluation; "" without `facts`."""
     if not facts:
         return ""
     parts = {"suite": dict(suite.source), "actors": {actor.name: actor.kind for actor in actors}, **facts}
@@ -146,14 +146,12 @@ def best_of_select(
     workers: int = 1,
     tell: Callable[[str, str], None] | None = None,
 ) -> dict[str, float]:
-    """Return a policy's success rate by task on select seeds, for the choice of a checkpoint.
+    """Return a policy's success rate by task on select seeds, to choose a checkpoint.
 
-    An episode that its environment ended is no success; `tell` hears of the task and what happened. Tasks
-    without a success rule are left out.
-
-    Hand in the same dict as `environments` every time and they are made once; closing them is up to the
-    caller; each of `workers` processes plays some of the web pages. Never reported: a checkpoint chosen by
-    these numbers looks better on them than it is.
+    An episode whose environment failed is no success; `tell` receives the task and the error. Tasks without
+    a success rule are left out. Pass the same dict as `environments` to reuse them; the caller closes them.
+    `workers` processes share the web tasks. Never reported: a checkpoint chosen by these rates looks better
+    on them than it is.
     """
 
     def failed(task: str, failures: Mapping[int, str]) -> None:
@@ -163,9 +161,9 @@ def best_of_select(
     actor = PolicyActor(policy)
     seeds = SELECT.first(episodes)
     tasks = [task for task in suite if plays(actor, task) and task.success.is_known]
-    rates: dict[str, float] = dict.fromkeys([one.id for one in tasks], 0.0)
-    # tabs are not kept: those of all tasks would be too many
-    pages = [one for one in tasks if is_web(one.env)]
+    rates: dict[str, float] = dict.fromkeys([task.id for task in tasks], 0.0)
+    # browser tabs are not reused: all tasks together would have too many
+    pages = [task for task in tasks if is_web(task.env)]
     jobs = jobs_of([actor], pages, seeds, len(seeds))
     for job, result in play([actor], jobs, suite_name=suite.name, batch=batch, workers=workers):
         failed(job.task.id, result.failures)
@@ -189,16 +187,16 @@ def best_of_select(
 
 
 @contextmanager
-def progress_bars() -> Iterator[Report]:
-    """Show one bar a task and actor while `evaluate` runs: pass what this yields as its `progress`."""
+def progress_bars() -> Iterator[ProgressCallback]:
+    """Show one bar a task and actor; yields the `progress` argument of `evaluate`."""
     bars: dict[tuple[str, str], int] = {}
-    with Progress("evaluating", open_ended=True, transient=False) as shown:
+    with Progress("evaluating", open_ended=True, transient=False) as bar:
 
-        def report(task: str, actor: str, done: int, total: int, all_episodes: int) -> None:
-            shown.expect(all_episodes, "episode")
+        def report(task: str, actor: str, count: int, total: int, all_episodes: int) -> None:
+            bar.expect(all_episodes, "episode")
             if (task, actor) not in bars:
-                bars[task, actor] = shown.add(f"{task} · {actor}", total)
-            shown.reach(done, bars[task, actor])
+                bars[task, actor] = bar.add(f"{task} · {actor}", total)
+            bar.reach(count, bars[task, actor])
 
         yield report
 

@@ -1,4 +1,4 @@
-"""Actors play tasks, one job after another, or several at once in processes of their own."""
+"""Roll out actors on tasks, job by job or in several processes."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from ...envs.task_env import TaskEnv
 from .actors import Actor, plays
 from .rollout import rollout
 
-Report = Callable[[str, str, int, int, int], None]
-"""Told the task, the actor, how many of its episodes have ended, how many there are, and how many of all."""
+ProgressCallback = Callable[[str, str, int, int, int], None]
+"""Receives task, actor, its finished episodes, its number of episodes, and the number of all episodes."""
 
 
 @dataclass(frozen=True)
 class RolloutJob:
-    """Some seeds that one actor plays on one task: what is computed, written and made up for at once."""
+    """Seeds that one actor (an index) plays on one task: the unit of work, writing and resuming."""
 
     task: Task
     actor: int
@@ -33,7 +33,7 @@ class RolloutJob:
 
 @dataclass(frozen=True)
 class RolloutResult:
-    """What came of a job: the episodes, and seed → what went wrong where there is none."""
+    """Result of a job: the episodes, and seed → error for seeds without one."""
 
     trajectories: list[Trajectory]
     failures: Mapping[int, str]
@@ -44,18 +44,18 @@ def jobs_of(
     tasks: Sequence[Task],
     seeds: Sequence[int],
     batch: int,
-    done: Container[tuple[str, str, int]] = (),
+    finished: Container[tuple[str, str, int]] = (),
 ) -> list[RolloutJob]:
-    """Cut what actors are to play into jobs of a batch each, without what is `done`: (task, actor, seed)."""
-    blocks = [seeds[at : at + batch] for at in range(0, len(seeds), batch)]
-    left = [
-        RolloutJob(task, at, tuple(seed for seed in block if (task.id, actor.name, seed) not in done))
+    """Return jobs of at most `batch` seeds for all actors and tasks but `finished` (task, actor, seed)."""
+    blocks = [seeds[start : start + batch] for start in range(0, len(seeds), batch)]
+    jobs = [
+        RolloutJob(task, index, tuple(seed for seed in block if (task.id, actor.name, seed) not in finished))
         for task in tasks
-        for at, actor in enumerate(actors)
+        for index, actor in enumerate(actors)
         if plays(actor, task)
         for block in blocks
     ]
-    return [job for job in left if job.seeds]
+    return [job for job in jobs if job.seeds]
 
 
 def play(
@@ -65,20 +65,20 @@ def play(
     suite_name: str,
     batch: int = 256,
     workers: int = 1,
-    progress: Report | None = None,
+    progress: ProgressCallback | None = None,
 ) -> Iterator[tuple[RolloutJob, RolloutResult]]:
-    """Give what comes of every job, in their order, as it comes.
+    """Yield every job with its result, in the order of the jobs.
 
     Failing environments, and with several `workers` dying processes, are listed in `RolloutResult.failures`.
-    With several `workers`, `progress` hears of a job's episodes when they have all ended.
+    With several `workers`, `progress` is called when all episodes of a job have ended.
     """
     counts = EpisodeCounts(actors, jobs, progress)
     if workers <= 1:
         with closing(_EnvironmentPool()) as pool:
             for job in jobs:
-                yield job, _played(actors[job.actor], job, suite_name, batch, pool, counts.of(job))
+                yield job, _run_job(actors[job.actor], job, suite_name, batch, pool, counts.of(job))
         return
-    work = partial(_in_a_process, pack(list(actors)), suite_name, batch)
+    work = partial(_run_in_worker, pack(list(actors)), suite_name, batch)
     for job, result in zip(jobs, spread_safely(work, jobs, workers), strict=True):
         if isinstance(result, JobDied):
             result = RolloutResult([], dict.fromkeys(job.seeds, str(result)))
@@ -87,13 +87,13 @@ def play(
 
 
 def pack(thing: Any) -> bytes:
-    """Make bytes of what every job needs, such as a policy: a process reads the same bytes once."""
+    """Pickle what every job needs, such as a policy; see `unpack`."""
     return pickle.dumps(thing)
 
 
 @lru_cache(maxsize=1)
 def unpack(packed: bytes) -> Any:
-    """Give back what was packed, in a process that shares its cores with others of its kind."""
+    """Unpickle once a process; a worker process uses one torch thread, since workers share the cores."""
     if parent_process() is not None:
         import torch
 
@@ -102,25 +102,25 @@ def unpack(packed: bytes) -> Any:
 
 
 class _EnvironmentPool:
-    """The environments of the task that was played last: all its actors play in the same ones."""
+    """Environments of the current task, reused by all its actors."""
 
     def __init__(self) -> None:
         self._task: Task | None = None
-        self._made: list[TaskEnv] = []
+        self._environments: list[TaskEnv] = []
 
     def of(self, task: Task) -> list[TaskEnv]:
-        """Return what there is for a task, after closing what there is for another."""
+        """Return the environments of a task; closes those of another task."""
         if task != self._task:
             self.close()
             self._task = task
-        return self._made
+        return self._environments
 
     def close(self) -> None:
-        """Close all, whatever they raise."""
-        for environment in self._made:
+        """Close all environments and ignore their errors."""
+        for environment in self._environments:
             with suppress(Exception):
                 environment.close()
-        self._made.clear()
+        self._environments.clear()
 
 
 @lru_cache(maxsize=1)
@@ -128,12 +128,12 @@ def _pool_of_this_process() -> _EnvironmentPool:
     return _EnvironmentPool()
 
 
-def _in_a_process(packed: bytes, suite_name: str, batch: int, job: RolloutJob) -> RolloutResult:
+def _run_in_worker(packed: bytes, suite_name: str, batch: int, job: RolloutJob) -> RolloutResult:
     actors: Sequence[Actor] = unpack(packed)
-    return _played(actors[job.actor], job, suite_name, batch, _pool_of_this_process(), None)
+    return _run_job(actors[job.actor], job, suite_name, batch, _pool_of_this_process(), None)
 
 
-def _played(
+def _run_job(
     actor: Actor,
     job: RolloutJob,
     suite_name: str,
@@ -156,9 +156,11 @@ def _played(
 
 
 class EpisodeCounts:
-    """How many episodes of each task and actor have ended, told to a Report."""
+    """Counts finished episodes by task and actor, and reports them to a ProgressCallback."""
 
-    def __init__(self, actors: Sequence[Actor], jobs: Sequence[RolloutJob], report: Report | None) -> None:
+    def __init__(
+        self, actors: Sequence[Actor], jobs: Sequence[RolloutJob], report: ProgressCallback | None
+    ) -> None:
         self._names = [actor.name for actor in actors]
         self._report = report
         self._ended: Counter[tuple[str, int]] = Counter()
@@ -167,7 +169,7 @@ class EpisodeCounts:
             self._totals[job.task.id, job.actor] += len(job.seeds)
 
     def of(self, job: RolloutJob) -> Callable[[int], None]:
-        """Return what counts episodes of a job as they end."""
+        """Return the function to call with the number of episodes of a job that have just ended."""
         pair = (job.task.id, job.actor)
 
         def count(ended: int) -> None:

@@ -1,4 +1,4 @@
-"""What people did that can stand beside others: episodes of the very same tasks, on the very same seeds."""
+"""Select people's episodes that are comparable: the same task definitions on the same seeds."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from ...errors import TutelageError
 def people_on(
     stores: Sequence[Store], suite: Suite, seeds: Collection[int], required: bool = True
 ) -> tuple[list[Trajectory], list[str]]:
-    """Return people's episodes that count, and notes on those of each store that were left out, with reasons.
+    """Return people's comparable episodes, and notes on the omitted ones of each store, with reasons.
 
-    An episode counts if a person played it, on one of `seeds`, in a task that is defined as the suite has it
-    (`Task.differences`). Raises TutelageError for a store where none does, if they are `required`.
+    An episode is comparable if a person played it, on one of `seeds`, in a task with the suite's definition
+    (`Task.differences`). If `required`, raises TutelageError for a store without such episodes.
     """
     episodes: list[Trajectory] = []
     notes: list[str] = []
@@ -40,9 +40,9 @@ def people_on(
                 if not _misfit(episode.kind, episode.task, episode.seed, store, suite, seeds)
             ]
         if not fitting and required:
-            raise TutelageError(_nothing(store, suite, seeds, reasons))
+            raise TutelageError(_no_match_message(store, suite, seeds, reasons))
         if reasons and required:
-            notes.append(_left_out(store.path, reasons, len(fitting)))
+            notes.append(_omission_note(store.path, reasons, len(fitting)))
         episodes += fitting
     return episodes, notes
 
@@ -51,7 +51,7 @@ _COLUMNS = ("kind", "task", "seed")
 
 
 def _misfit(kind: str, task: str, seed: int, store: Store, suite: Suite, seeds: Collection[int]) -> str:
-    """Say why an episode does not count; "" where it does."""
+    """Return why an episode is not comparable; "" if it is."""
     if kind != "person":
         return f"by another actor than a person ({kind})"
     if task not in [listed.id for listed in suite]:
@@ -63,19 +63,19 @@ def _misfit(kind: str, task: str, seed: int, store: Store, suite: Suite, seeds: 
     return ""
 
 
-def _left_out(path: Path, reasons: Counter[str], count: int) -> str:
+def _omission_note(path: Path, reasons: Counter[str], count: int) -> str:
     total = count + reasons.total()
-    left = f"{reasons.total()} of {counted(total, 'episode')} in {printable(str(path))} left out"
-    return f"{left}: {_listed(reasons)}"
+    summary = f"{reasons.total()} of {counted(total, 'episode')} in {printable(str(path))} left out"
+    return f"{summary}: {_listed(reasons)}"
 
 
 def _listed(reasons: Counter[str]) -> str:
     return ", ".join(f"{count} {printable(reason)}" for reason, count in reasons.most_common())
 
 
-def _nothing(store: Store, suite: Suite, seeds: Collection[int], reasons: Counter[str]) -> str:
-    there = f"{reasons.total()} others: {_listed(reasons)}" if reasons else "an empty store"
+def _no_match_message(store: Store, suite: Suite, seeds: Collection[int], reasons: Counter[str]) -> str:
+    content = f"{reasons.total()} others: {_listed(reasons)}" if reasons else "an empty store"
     return (
         f"expected people in {store.path} who played tasks of suite {suite.name!r} on seeds "
-        f"{min(seeds)} to {max(seeds)}, got {there}; leave this store out, or record with --seeds test"
+        f"{min(seeds)} to {max(seeds)}, got {content}; leave this store out, or record with --seeds test"
     )

@@ -1,4 +1,4 @@
-"""Batched episodes: all environments of a task step together, with one call of the actor a step."""
+"""Batched rollouts: all environments of a task step together, with one call of the actor a step."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from .actors import Actor
 from .broken import FailedEpisodes
 
 TABS = 16
-"""Web pages at once, at most: each takes some 30 MB."""
+"""Most web pages at once: each takes about 30 MB."""
 
 GAVE_UP = "gave up"
-"""The `notes` of an episode whose actor stopped; such an episode is neither terminated nor truncated."""
+"""`notes` of an episode whose actor gave up; such an episode is neither terminated nor truncated."""
 
 _CONTROLLER = {"policy": "policy", "chance": "policy", "expert": "expert", "simulated": "person"}
 
@@ -43,51 +43,50 @@ def rollout(
 ) -> list[Trajectory]:
     """Play one episode a seed and return the trajectories, in the order of `seeds`.
 
-    At most `batch` environments (of web pages TABS) live at once; a finished one waits for the rest. A list
-    handed in as `environments` is filled up to what is needed and left open, so that the next call finds
-    them made. `progress` is told how many episodes have just ended. Trajectories `keep` what was seen, or
-    else replaying them gives it back.
-    `times_ms` is the actor's thinking: what each `act` took, divided by the episodes alive then, summed;
-    the environment's own time is not in it. Simulated demonstrators state reaction times of their own.
-    An actor that gives up fails: its trajectory is neither terminated nor truncated, its notes say so, and
-    where it gave up before acting at all, one idle (or zero) action is taken, for an episode has a step.
-    What an environment raises ends its episode only, where `failures` are asked for: they map its seed to
-    what happened, and it has no trajectory. A batch in which every episode failed ends the play.
-    Raises TutelageError when an environment handed in belongs to another task.
+    At most `batch` environments (TABS for web pages) exist at once; a finished one waits for the rest. A list
+    passed as `environments` is extended as needed and left open for reuse. `progress` receives the number of
+    episodes that have just ended. With `keep`, trajectories store their observations; otherwise a replay
+    reconstructs them. `times_ms` is the cumulative thinking time: the duration of each `act` over the number
+    of episodes alive, without the environment's time; simulated demonstrators report their own.
+    An actor that gives up fails: its trajectory is neither terminated nor truncated, with GAVE_UP as notes;
+    if it gave up before its first action, one idle (or zero) action is taken, since an episode has a step.
+    With `failures`, an error of an environment ends only its episode: seed → error is added to `failures`,
+    and there is no trajectory. A batch in which every episode failed ends the rollout.
+    Raises TutelageError when an environment passed in belongs to another task.
     """
     pool = [] if environments is None else environments
     batch = min(batch, getattr(actor, "batch", batch), TABS if is_web(task.env) else batch)
-    for one in pool:
-        if one.task != task:
-            raise TutelageError(f"expected environments of {task.id!r}, got one of {one.task.id!r}")
+    for environment in pool:
+        if environment.task != task:
+            raise TutelageError(f"expected environments of {task.id!r}, got one of {environment.task.id!r}")
     played: list[Trajectory] = []
     try:
         for start in range(0, len(seeds), batch):
-            some = [int(seed) for seed in seeds[start : start + batch]]
-            broken = FailedEpisodes(task, some, strict=failures is None)
-            with broken.environment(range(len(some)), "when it was made"):
-                while len(pool) < len(some):
+            chunk = [int(seed) for seed in seeds[start : start + batch]]
+            broken = FailedEpisodes(task, chunk, strict=failures is None)
+            with broken.environment(range(len(chunk)), "when it was made"):
+                while len(pool) < len(chunk):
                     pool.append(TaskEnv(task))
-            if len(broken.reasons) < len(some):
-                played += _play(actor, task, pool[: len(some)], some, suite_name, progress, keep, broken)
+            if len(broken.reasons) < len(chunk):
+                played += _play(actor, task, pool[: len(chunk)], chunk, suite_name, progress, keep, broken)
             if not broken.reasons:
                 continue
-            _drop(pool)  # nothing is known of the state that they are in
+            _drop(pool)  # their state after a failure is unknown
             assert failures is not None
             failures.update(broken.by_seed())
-            if len(broken.reasons) == len(some):
-                left = [int(seed) for seed in seeds[start + batch :]]
-                failures.update(dict.fromkeys(left, broken.reasons[0]))
+            if len(broken.reasons) == len(chunk):
+                rest = [int(seed) for seed in seeds[start + batch :]]
+                failures.update(dict.fromkeys(rest, broken.reasons[0]))
                 break
     finally:
         if environments is None:
-            for one in pool:
-                one.close()
+            for environment in pool:
+                environment.close()
     return played
 
 
 def _drop(pool: list[TaskEnv]) -> None:
-    """Close environments and forget them, whatever they raise."""
+    """Close and remove environments; ignores their errors."""
     for environment in pool:
         with contextlib.suppress(Exception):
             environment.close()
@@ -96,11 +95,11 @@ def _drop(pool: list[TaskEnv]) -> None:
 
 @dataclass
 class _EpisodeLog:
-    """What is written down of one episode while it runs; what is `seen` only where it is kept."""
+    """Record of one running episode; `observations` is None if they are not kept."""
 
     seed: int
     demonstrator: str
-    seen: list[Observation] | None = None
+    observations: list[Observation] | None = None
     clock: float = 0.0
     digest: Digest = field(default_factory=Digest)
     actions: list[np.ndarray] = field(default_factory=list)
@@ -111,19 +110,19 @@ class _EpisodeLog:
 
     def first(self, step: StepResult) -> None:
         self.hash = self.digest.update(step.observation, 0.0, False, False)
-        self._see(step)
+        self._keep_observation(step)
 
-    def add(self, action: np.ndarray, step: StepResult, thought: float) -> None:
-        self.clock += thought
+    def add(self, action: np.ndarray, step: StepResult, thought_ms: float) -> None:
+        self.clock += thought_ms
         self.actions.append(action)
         self.rewards.append(step.reward)
         self.times.append(self.clock)
         self.hash = self.digest.update(step.observation, step.reward, step.terminated, step.truncated)
-        self._see(step)
+        self._keep_observation(step)
 
-    def _see(self, step: StepResult) -> None:
-        if self.seen is not None:
-            self.seen.append(step.observation)
+    def _keep_observation(self, step: StepResult) -> None:
+        if self.observations is not None:
+            self.observations.append(step.observation)
 
 
 def _play(
@@ -146,9 +145,9 @@ def _play(
     with broken.actor(range(len(seeds)), actor.name):
         actor.begin(environments, task, seeds)
     names = getattr(actor, "demonstrators", None) or [actor.name] * len(seeds)
-    tapes = [_EpisodeLog(seed, name, [] if keep else None) for seed, name in zip(seeds, names, strict=True)]
+    logs = [_EpisodeLog(seed, name, [] if keep else None) for seed, name in zip(seeds, names, strict=True)]
     for i in np.flatnonzero(alive):
-        tapes[i].first(steps[i])
+        logs[i].first(steps[i])
     alive &= broken.alive
     while alive.any():
         before = time.perf_counter()
@@ -157,21 +156,21 @@ def _play(
         if not (alive & broken.alive).any():
             break
         living = np.flatnonzero(alive)
-        share = (time.perf_counter() - before) * 1000 / len(living)
-        thought = getattr(actor, "thought_ms", None)
-        spent = np.full(len(seeds), share) if thought is None else thought
-        _advance(environments, living, steps, rows, tapes, spent, broken)
-        alive[living] = [not (tapes[i].notes or steps[i].done or i in broken.reasons) for i in living]
+        mean_ms = (time.perf_counter() - before) * 1000 / len(living)
+        reported_ms = getattr(actor, "thought_ms", None)
+        thought_ms = np.full(len(seeds), mean_ms) if reported_ms is None else reported_ms
+        _advance(environments, living, steps, rows, logs, thought_ms, broken)
+        alive[living] = [not (logs[i].notes or steps[i].done or i in broken.reasons) for i in living]
         if progress and (ended := len(living) - int(alive.sum())):
             progress(ended)
     versions = versions_of(environments[0])
     return [
         replace(
-            _trajectory(tape, step, actor, task, suite_name, started, versions),
+            _trajectory(log, step, actor, task, suite_name, started, versions),
             infos=environment.infos(),
             casts=dict(environment.casts),
         )
-        for i, (tape, step, environment) in enumerate(zip(tapes, steps, environments, strict=True))
+        for i, (log, step, environment) in enumerate(zip(logs, steps, environments, strict=True))
         if i not in broken.reasons
     ]
 
@@ -181,26 +180,26 @@ def _advance(
     living: np.ndarray,
     steps: list[StepResult],
     rows: np.ndarray,
-    tapes: Sequence[_EpisodeLog],
-    thought: np.ndarray,
+    logs: Sequence[_EpisodeLog],
+    thought_ms: np.ndarray,
     broken: FailedEpisodes,
 ) -> None:
-    """Step the environments of the living, and write it down; an actor that gives up takes no step."""
+    """Step the environments in `living` and record the steps; an actor that gives up takes no step."""
     acting: dict[int, np.ndarray] = {}
     for i in living.tolist():
         if not np.isnan(rows[i]).any():
             acting[i] = rows[i]
             continue
-        tapes[i].notes = GAVE_UP
-        if not tapes[i].actions:
+        logs[i].notes = GAVE_UP
+        if not logs[i].actions:
             with broken.environment([i], "when its keys were asked for"):
-                acting[i] = _rest(environments[i])
+                acting[i] = _idle_action(environments[i])
     for i, step in broken.step(environments, acting).items():
         steps[i] = step
-        tapes[i].add(np.array(acting[i], np.float64), step, float(thought[i]))
+        logs[i].add(np.array(acting[i], np.float64), step, float(thought_ms[i]))
 
 
-def _rest(environment: TaskEnv) -> np.ndarray:
+def _idle_action(environment: TaskEnv) -> np.ndarray:
     idle = environment.controls().idle
     if idle is not None:
         return np.array(idle)
@@ -209,7 +208,7 @@ def _rest(environment: TaskEnv) -> np.ndarray:
 
 
 def _trajectory(
-    tape: _EpisodeLog,
+    log: _EpisodeLog,
     last: StepResult,
     actor: Actor,
     task: Task,
@@ -217,27 +216,27 @@ def _trajectory(
     started: str,
     versions: dict[str, str],
 ) -> Trajectory:
-    steps = len(tape.actions)
+    steps = len(log.actions)
     controller = CONTROLLERS.index(_CONTROLLER.get(actor.kind, "person"))
     return Trajectory(
         suite=suite_name,
         task=task.id,
         env=task.env,
-        seed=tape.seed,
-        demonstrator=tape.demonstrator,
+        seed=log.seed,
+        demonstrator=log.demonstrator,
         kind=actor.kind,
-        actions=np.stack(tape.actions),
-        rewards=np.array(tape.rewards),
-        times_ms=np.round(tape.times).astype(np.int32),
+        actions=np.stack(log.actions),
+        rewards=np.array(log.rewards),
+        times_ms=np.round(log.times).astype(np.int32),
         controllers=np.full(steps, controller, np.int8),
         frames=np.arange(steps, dtype=np.int32),
         terminated=last.terminated,
         truncated=last.truncated,
-        success=task.success.outcome(last.success and not tape.notes),
-        digest=tape.hash,
-        observations=None if tape.seen is None else stack_observations(tape.seen),
+        success=task.success.outcome(last.success and not log.notes),
+        digest=log.hash,
+        observations=None if log.observations is None else stack_observations(log.observations),
         kwargs=task.kwargs,
         versions=versions,
         started=started,
-        notes=tape.notes,
+        notes=log.notes,
     )

@@ -1,4 +1,4 @@
-"""One row an episode, the same columns for a policy, an expert, chance and people."""
+"""Rows of an evaluation: one an episode, with the same columns for all kinds of actors."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ SCHEMA = pa.schema(
         ("failed", pa.string()),
     ]
 )
-"""One row an episode. One that could not be played has a row too: `failed` says why ("" elsewhere), and its
-outcome is null."""
+"""One row an episode. An episode that could not be played has a row with its error in `failed` ("" elsewhere)
+and null outcomes."""
 OUTCOME = ("success", "return", "steps", "seconds")
 
 MOST_ROWS, LONGEST_TEXT = 5_000_000, 1024
-"""What a file of rows may hold; `--limits` multiplies the rows."""
+"""Limits of a file of rows; `--limits` multiplies the first."""
 
 _TOGETHER = {"person": "people", "simulated": "simulated crowd"}
 
@@ -53,36 +53,36 @@ _TOGETHER = {"person": "people", "simulated": "simulated crowd"}
 def rows_from(trajectories: Iterable[Trajectory], actor: str | None = None) -> pa.Table:
     """Turn trajectories into rows of SCHEMA.
 
-    `actor` names them all; without it people become "people", simulated demonstrators "simulated crowd",
-    and everyone else goes by the name they played under. `seconds` is the time to the last action.
+    `actor` names them all; without it people become "people", simulated demonstrators "simulated crowd", and
+    other actors keep their own names. `seconds` is the time to the last action.
     """
     rows = [
         {
-            "suite": one.suite,
-            "task": one.task,
-            "actor": actor or actor_of(one),
-            "kind": one.kind,
-            "demonstrator": one.demonstrator,
-            "seed": one.seed,
-            "success": one.success,
-            "return": one.total,
-            "steps": len(one),
-            "seconds": one.seconds,
-            "episode": one.episode,
+            "suite": episode.suite,
+            "task": episode.task,
+            "actor": actor or actor_of(episode),
+            "kind": episode.kind,
+            "demonstrator": episode.demonstrator,
+            "seed": episode.seed,
+            "success": episode.success,
+            "return": episode.total,
+            "steps": len(episode),
+            "seconds": episode.seconds,
+            "episode": episode.episode,
             "failed": "",
         }
-        for one in trajectories
+        for episode in trajectories
     ]
     return pa.Table.from_pylist(rows, SCHEMA)
 
 
 def actor_of(episode: Trajectory) -> str:
-    """Return the name that an episode's actor has in tables."""
+    """Return the name of an episode's actor in tables."""
     return _TOGETHER.get(episode.kind, episode.demonstrator)
 
 
 def failed_rows(suite: str, task: str, actor: str, kind: str, failures: Mapping[int, str]) -> pa.Table:
-    """Return a row for each seed that an actor could not play; `failures` maps seed → why."""
+    """Return a row for each seed that an actor could not play; `failures` maps seed → error."""
     same = {"suite": suite, "task": task, "actor": actor, "kind": kind, "demonstrator": actor}
     rows = [
         same | {"seed": seed, "episode": "", "failed": why[:LONGEST_TEXT]} for seed, why in failures.items()
@@ -91,7 +91,7 @@ def failed_rows(suite: str, task: str, actor: str, kind: str, failures: Mapping[
 
 
 def failures_of(rows: pa.Table) -> dict[tuple[str, str], str]:
-    """Return (task, actor) → what happened, and to how many episodes, where some could not be played."""
+    """Return (task, actor) → first error and the number of failed episodes, where any failed."""
     counts: Counter[tuple[str, str]] = Counter()
     reasons: dict[tuple[str, str], list[str]] = {}
     for task, actor, why in zip(
@@ -109,18 +109,18 @@ def failures_of(rows: pa.Table) -> dict[tuple[str, str], str]:
 
 
 def joined(tables: Iterable[pa.Table]) -> pa.Table:
-    """Put tables of rows under each other; an episode that occurs twice is kept once."""
-    whole = pa.concat_tables([SCHEMA.empty_table(), *tables])
-    seen: set[str] = set()
-    keep = [
-        not episode or not (episode in seen or seen.add(episode))  # type: ignore[func-returns-value]
-        for episode in whole["episode"].to_pylist()
+    """Concatenate tables of rows; duplicate episodes are dropped."""
+    rows = pa.concat_tables([SCHEMA.empty_table(), *tables])
+    ids: set[str] = set()
+    is_first = [
+        not episode or not (episode in ids or ids.add(episode))  # type: ignore[func-returns-value]
+        for episode in rows["episode"].to_pylist()
     ]
-    return whole.filter(pa.array(keep, pa.bool_()))
+    return rows.filter(pa.array(is_first, pa.bool_()))
 
 
 def write_rows(path: Path, rows: pa.Table) -> Path:
-    """Write rows as one Parquet file that any reader opens; raises TutelageError for a full disk."""
+    """Write rows as one Parquet file; raises TutelageError for a full disk."""
     buffer = pa.BufferOutputStream()
     pq.write_table(rows, buffer, compression="zstd")
     with disk_errors(path):
@@ -130,10 +130,9 @@ def write_rows(path: Path, rows: pa.Table) -> Path:
 
 
 def read_rows(path: Path, sha256: str | None = None) -> pa.Table:
-    """Read rows back; those of an evaluation are read by `read_evaluation`, which knows their `sha256`.
+    """Read rows and check them, with `sha256` against the file's hash (see `read_evaluation`).
 
-    Raises TutelageError when the file is missing, has other bytes, or anything in it is not as `rows_from`
-    makes it.
+    Raises TutelageError when the file is missing, has another hash, or holds invalid rows.
     """
     try:
         data = read_bytes(path)
@@ -158,7 +157,7 @@ def read_rows(path: Path, sha256: str | None = None) -> pa.Table:
 def _table(data: bytes, path: Path) -> pa.Table:
     BoundedParquet(io.BytesIO(data), str(path)).check()
     file = pq.ParquetFile(pa.BufferReader(data))
-    groups = [file.metadata.row_group(at) for at in range(file.metadata.num_row_groups)]
+    groups = [file.metadata.row_group(index) for index in range(file.metadata.num_row_groups)]
     most = Limits.current()
     if sum(group.total_byte_size for group in groups) > most.expanded_bytes:
         raise too_large(path, "bytes", most.expanded_bytes)
@@ -168,7 +167,7 @@ def _table(data: bytes, path: Path) -> pa.Table:
     if missing:
         raise TutelageError(f"expected columns {', '.join(SCHEMA.names)} in {path}, missing {missing[0]!r}")
     texts = [field.name for field in SCHEMA if field.type == pa.string()]
-    # as dictionaries: a text that is repeated a million times is held once, and measured before it is copied
+    # dictionary-encoded: a repeated text is stored once, and its length is checked before it is expanded
     read = pq.read_table(pa.BufferReader(data), columns=SCHEMA.names, read_dictionary=texts)
     for name in texts:
         longest = max((len(value or "") for value in read[name].unique().to_pylist()), default=0)
@@ -178,14 +177,14 @@ def _table(data: bytes, path: Path) -> pa.Table:
 
 
 def _expect_rows(table: pa.Table, path: Path) -> None:
-    """Raise TutelageError for a row that no episode gives."""
+    """Raise TutelageError for a row that `rows_from` and `failed_rows` cannot produce."""
     played = table.filter(pc.equal(table["failed"], ""))
     for name in SCHEMA.names:
         if name == "success":
             continue
         if (played if name in OUTCOME else table)[name].null_count:
             raise TutelageError(f"expected a value in every row of {path}, got none in column {name!r}")
-    # none is known of a task without a rule: there, of no episode
+    # success is null for all episodes of a task without a rule, and for none of the others
     counts = played.group_by("task").aggregate([("success", "count"), ("seed", "count")])
     rated, count = counts["success_count"].to_numpy(), counts["seed_count"].to_numpy()
     if ((rated > 0) & (rated < count)).any():

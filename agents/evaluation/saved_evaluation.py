@@ -1,4 +1,4 @@
-"""An evaluation on disk: rows, episodes, and a sealed manifest with the hash of each; checked when read."""
+"""An evaluation on disk: rows, episodes and a sealed manifest with their hashes; checked when read."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _NEW, _OLD = ".new", ".replaced"
 
 @dataclass(frozen=True)
 class SavedEvaluation:
-    """What `read_evaluation` found: rows (see `rows.SCHEMA`), the store of episodes, and the manifest."""
+    """Result of `read_evaluation`: rows (see `rows.SCHEMA`), the store of episodes, and the manifest."""
 
     rows: pa.Table
     store: Store
@@ -36,13 +36,12 @@ class SavedEvaluation:
 
 
 class NewEvaluation:
-    """An evaluation that is written beside the one in a folder, and takes its place when it has ended.
+    """Writes an evaluation next to the one in a folder, and replaces that one at the end.
 
-    What is there is on disk after each `add`: episodes, rows and a manifest, sealed as those of an evaluation
-    that has ended. `there` holds the episodes that an earlier try of the very same evaluation (equal
-    `identity`) left: one that was stopped, or has ended with failures. Without an `identity` nothing is gone
-    on with. Raises TutelageError, and leaves the old one as it was, when people's episodes are in that one,
-    or the disk refuses.
+    Episodes, rows and a sealed manifest are on disk after each `add`. `existing` holds the episodes of an
+    earlier attempt at the same evaluation (equal `identity`) that was stopped or had failures; without an
+    `identity` nothing is resumed. Raises TutelageError, and leaves the old evaluation unchanged, when it
+    holds people's episodes or the disk fails.
     """
 
     def __init__(self, out: Path, suite: Suite, identity: str = "") -> None:
@@ -54,12 +53,12 @@ class NewEvaluation:
             if "person" in kinds:
                 raise TutelageError(f"expected a folder without people's episodes, got {out}; choose another")
         with disk_errors(out):
-            shutil.rmtree(out / _OLD, ignore_errors=True)  # of an evaluation that was killed at its very end
-            if not self._goes_on(self._new):
+            shutil.rmtree(out / _OLD, ignore_errors=True)  # left by a process killed in `finish`
+            if not self._is_resumable(self._new):
                 shutil.rmtree(self._new, ignore_errors=True)
-                self._take_over()
+                self._adopt_failed()
         self.store = Store.create(self._new / EPISODES, suite)
-        self.there = [*self.store.trajectories()]
+        self.existing = [*self.store.trajectories()]
         self._written: pa.Table = SCHEMA.empty_table()
 
     def __enter__(self) -> NewEvaluation:
@@ -68,23 +67,23 @@ class NewEvaluation:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if not self._identity or not (self._new / MANIFEST).exists():  # nothing that could be gone on with
+        if not self._identity or not (self._new / MANIFEST).exists():  # nothing to resume
             shutil.rmtree(self._new, ignore_errors=True)
         if self._is_first and self._out.is_dir() and not any(self._out.iterdir()):
             self._out.rmdir()
 
     def add(self, episodes: Sequence[Trajectory], rows: pa.Table) -> None:
-        """Write episodes and rows down: those of the episodes, and of what could not be played."""
+        """Write episodes, and rows: those of the episodes and of failed ones."""
         if episodes:
             self.store.append(episodes)
         self._written = pa.concat_tables([self._written, rows])
         self._write(self._written, {"complete": False})
 
     def finish(self, rows: pa.Table, facts: Mapping[str, Any]) -> None:
-        """Write all rows and the manifest, and put everything in its place."""
+        """Write all rows and the manifest, and replace the old evaluation."""
         self._write(rows, {"complete": True, **facts})
         with signals.held(), disk_errors(self._out):
-            # readers require the manifest: none can mix the rows of one evaluation with episodes of another
+            # readers require the manifest, so none can mix rows of one evaluation with episodes of another
             (self._out / MANIFEST).unlink(missing_ok=True)
             if (self._out / EPISODES).exists():
                 (self._out / EPISODES).replace(self._out / _OLD)
@@ -108,20 +107,20 @@ class NewEvaluation:
         with disk_errors(self._out):
             write_whole(self._new / MANIFEST, sealed(document))
 
-    def _goes_on(self, folder: Path) -> bool:
-        """Say whether a folder holds this very evaluation, begun and not ended."""
+    def _is_resumable(self, folder: Path) -> bool:
+        """Return whether a folder holds an undamaged evaluation of the same identity."""
         if not self._identity:
             return False
         try:
             manifest = read_sealed(folder / MANIFEST, VERSION, "evaluation")
             Store.open(folder / EPISODES).part_hashes()
-        except (FileNotFoundError, TutelageError):  # damaged: it is done again
+        except (FileNotFoundError, TutelageError):  # missing or damaged: start again
             return False
         return manifest.get("identity") == self._identity
 
-    def _take_over(self) -> None:
-        """Go on from the evaluation in the folder, if it is this very one and ended with failures."""
-        if not self._goes_on(self._out):
+    def _adopt_failed(self) -> None:
+        """Copy the evaluation in the folder as a start, if it is the same one and had failures."""
+        if not self._is_resumable(self._out):
             return
         try:
             rows = read_evaluation(self._out).rows
@@ -132,16 +131,16 @@ class NewEvaluation:
         copy = self._out / f"{_NEW}.copy"
         shutil.rmtree(copy, ignore_errors=True)
         for name in (EPISODES, ROWS, MANIFEST):
-            here = self._out / name
+            source = self._out / name
             copy.mkdir(exist_ok=True)
-            shutil.copytree(here, copy / name) if here.is_dir() else shutil.copy2(here, copy / name)
+            shutil.copytree(source, copy / name) if source.is_dir() else shutil.copy2(source, copy / name)
         copy.replace(self._new)
 
 
 def read_evaluation(folder: Path) -> SavedEvaluation:
     """Read an evaluation after checking every byte of it.
 
-    Raises TutelageError naming what is missing, was changed, or is not of this evaluation.
+    Raises TutelageError naming what is missing, changed, or part of another evaluation.
     """
     try:
         manifest = read_sealed(folder / MANIFEST, VERSION, "evaluation")
@@ -156,12 +155,12 @@ def read_evaluation(folder: Path) -> SavedEvaluation:
     store = Store.open(folder / EPISODES)
     if manifest.get("suite") != store.suite.name:
         raise TutelageError(f"expected the suite of the evaluation in {store.path}, got {store.suite.name!r}")
-    there = store.part_hashes()
-    for name in sorted({*map(str, parts), *there}):
-        if parts.get(name) != there.get(name):
-            what = "is missing" if name not in there else "is not of this evaluation"
+    present = store.part_hashes()
+    for name in sorted({*map(str, parts), *present}):
+        if parts.get(name) != present.get(name):
+            problem = "is missing" if name not in present else "is not of this evaluation"
             raise TutelageError(
-                f"expected the episodes of the evaluation in {store.path}, but {name} {what}; "
+                f"expected the episodes of the evaluation in {store.path}, but {name} {problem}; "
                 f"copy them again, or run `tutelage evaluate` again"
             )
     return SavedEvaluation(read_rows(folder / ROWS, sha256), store, manifest)

@@ -1,4 +1,4 @@
-"""The table of an evaluation as files for papers and programs: CSV, LaTeX and Markdown."""
+"""The result table of an evaluation as CSV, LaTeX and Markdown files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .rows import write_rows
 from .tables import MEAN, TIED, caption, mean_of, measure, shown_on
 
 TABLE_COLUMNS = ("task", "measure", "actor", "kind", "n", "estimate", "low", "high", "best", "tied")
-"""Columns of the table as CSV: a line a task and actor; success is a share from 0 to 1."""
+"""Columns of the table as CSV, one line a task and actor; success is a share from 0 to 1."""
 
 _LATEX = {
     "\\": r"\textbackslash{}",
@@ -48,35 +48,35 @@ _LIGATURES = re.compile(r"([-'`,!?<>])(?=\1)")
 
 
 def latex_text(value: object) -> str:
-    """Return text for LaTeX: nothing in it is a command, and every character is shown as it is."""
-    plain = _LIGATURES.sub("\\1\0", printable(value))  # two hyphens of a name are no dash
+    """Escape text for LaTeX: every character is shown as it is."""
+    plain = _LIGATURES.sub("\\1\0", printable(value))  # keeps "--" in a name from becoming a dash
     return _LATEX_SPECIAL.sub(lambda match: _LATEX[match[0]], plain).replace("\0", "{}")
 
 
 def table_markdown(rows: pa.Table, suite: Suite | None = None) -> str:
-    """Write rows as a Markdown table, with n, seeds and the kind of interval; the best stand in bold."""
+    """Format rows as a Markdown table, with n, seeds and the kind of interval; the best are bold."""
     return _markdown(Comparison(rows, suite))
 
 
 def table_latex(rows: pa.Table, suite: Suite | None = None) -> str:
-    r"""Write rows as a LaTeX `tabular` with rules of booktabs: `\input` it after `\usepackage{booktabs}`."""
+    r"""Format rows as a LaTeX `tabular` with booktabs rules: `\input` it after `\usepackage{booktabs}`."""
     return _latex(Comparison(rows, suite))
 
 
 def table_csv(rows: pa.Table, suite: Suite | None = None) -> str:
-    """Write rows as CSV of TABLE_COLUMNS: a line a task and actor, then one a mean over tasks."""
+    """Format rows as CSV of TABLE_COLUMNS: one line a task and actor, then the means over tasks."""
     return _csv(Comparison(rows, suite))
 
 
 def rows_csv(rows: pa.Table) -> str:
-    """Write rows of episodes as CSV, in the columns of `rows.SCHEMA`."""
-    held = io.StringIO()
-    writer = csv.writer(held, lineterminator="\n")
+    """Format rows of episodes as CSV, with the columns of `rows.SCHEMA`."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(rows.column_names)
     for batch in rows.to_batches():
         for values in zip(*(column.to_pylist() for column in batch.columns), strict=True):
             writer.writerow([csv_cell(value) for value in values])
-    return held.getvalue()
+    return buffer.getvalue()
 
 
 TABLES: Mapping[str, Callable[[pa.Table, Suite | None], str]] = {
@@ -84,13 +84,13 @@ TABLES: Mapping[str, Callable[[pa.Table, Suite | None], str]] = {
     ".tex": table_latex,
     ".md": table_markdown,
 }
-"""Ending of a file → what writes the table as it."""
+"""File suffix → formatter of the table."""
 ROWS = (".csv", ".parquet")
-"""Endings of files that all rows are written as."""
+"""File suffixes for all rows."""
 
 
 def check_endings(tables: list[Path], rows: list[Path]) -> None:
-    """Raise TutelageError for a file whose ending names no format."""
+    """Raise TutelageError for a file whose suffix is no known format."""
     for flag, paths, endings in (("--table", tables, tuple(TABLES)), ("--rows", rows, ROWS)):
         for path in paths:
             if path.suffix not in endings:
@@ -101,13 +101,13 @@ def check_endings(tables: list[Path], rows: list[Path]) -> None:
 
 
 def write_table(path: Path, rows: pa.Table, suite: Suite | None = None) -> Path:
-    """Write the table as the ending of `path` asks, whole or not at all; raises TutelageError for others."""
+    """Write the table atomically in the format of the suffix; raises TutelageError for an unknown one."""
     check_endings([path], [])
     return _write(path, TABLES[path.suffix](rows, suite))
 
 
 def write_all_rows(path: Path, rows: pa.Table) -> Path:
-    """Write every row as CSV or Parquet, as the ending of `path` asks; raises TutelageError for others."""
+    """Write all rows as CSV or Parquet, by suffix; raises TutelageError for an unknown one."""
     check_endings([], [path])
     return write_rows(path, rows) if path.suffix == ".parquet" else _write(path, rows_csv(rows))
 
@@ -169,18 +169,18 @@ def _latex(comparison: Comparison) -> str:
 
 
 def _csv(comparison: Comparison) -> str:
-    held = io.StringIO()
-    writer = csv.writer(held, lineterminator="\n")
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(TABLE_COLUMNS)
     for task in comparison.tasks:
-        what = "return" if comparison.by_return(task) else "success"
+        measured = "return" if comparison.by_return(task) else "success"
         best = comparison.leaders(task)
         for actor, interval in comparison.measured(task).items():
-            writer.writerow(_line(comparison, (task, what, actor), interval, best))
+            writer.writerow(_line(comparison, (task, measured, actor), interval, best))
     for actor, overall in comparison.overall.items():
         names = (MEAN, "success", actor)
         writer.writerow(_line(comparison, names, overall.success, comparison.overall_leaders))
-    return held.getvalue()
+    return buffer.getvalue()
 
 
 def _line(
@@ -188,5 +188,5 @@ def _line(
 ) -> list[object]:
     actor = names[2]
     figures = [interval.n, interval.estimate, interval.low, interval.high]
-    flags = [str(actor in who).lower() for who in (best.best, best.tied)]
+    flags = [str(actor in actors).lower() for actors in (best.best, best.tied)]
     return [csv_cell(cell) for cell in (*names, comparison.kinds[actor], *figures, *flags)]

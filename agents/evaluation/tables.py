@@ -1,4 +1,4 @@
-"""The figures for a terminal and for a machine; `table_files` writes them for papers."""
+"""Result tables for the terminal and as JSON; `table_files` writes them for papers."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from .comparison import Cell, Comparison, Leaders
 
 MEAN = "mean over tasks"
 NONE = MISSING
-"""What stands where nothing was measured."""
+"""Placeholder of a missing measurement."""
 FAILED = "failed:"
 TIED = "≈"
-"""What stands before a figure whose interval overlaps that of the best."""
+"""Mark of a figure whose interval overlaps that of the best."""
 
 
 def percent(value: float) -> str:
-    """Write a share as per cent with one decimal, whole at the ends: 0, 97.3, 100; "–" for no number."""
+    """Format a share as percent with one decimal, without it at the ends: 0, 97.3, 100; "–" for nan."""
     if not math.isfinite(value):
         return MISSING
     return f"{100 * value:.1f}" if 0 < value < 1 else f"{100 * value:.0f}"
 
 
 def number(value: float) -> str:
-    """Write a number with about three significant digits, and never as a power of ten below a million."""
+    """Format a number with about three significant digits, without an exponent below a million."""
     size = abs(value)
     if not math.isfinite(size):
         return MISSING
@@ -45,7 +45,7 @@ def number(value: float) -> str:
 
 
 def bounds(interval: Interval, share: bool) -> str:
-    """Write an interval's bounds, as per cent or in the return's own unit; nothing where it has none."""
+    """Format an interval's bounds, as percent or in units of the return; "" if not finite."""
     if not (math.isfinite(interval.low) and math.isfinite(interval.high)):
         return ""
     write = percent if share else number
@@ -53,7 +53,7 @@ def bounds(interval: Interval, share: bool) -> str:
 
 
 def shown(cell: Cell, by_return: bool) -> tuple[str, str]:
-    """Return a cell's main figure and its bounds: success in per cent, or the mean return."""
+    """Return a cell's main figure and its bounds: success in percent, or the mean return."""
     if by_return:
         return number(cell.returns.estimate), bounds(cell.returns, share=False)
     return percent(cell.success.estimate), bounds(cell.success, share=True)
@@ -66,9 +66,9 @@ def seeds_of(comparison: Comparison) -> tuple[int, int]:
 
 
 def console_table(rows: pa.Table, suite: Suite | None = None) -> FoldedTable:
-    """Lay rows out for the terminal: a line a task, a column an actor, each figure above its interval.
+    """Build the terminal table: one line a task, one column an actor, each figure above its interval.
 
-    The best stand in bold, see `comparison.leaders`; what does not fit a terminal's width is folded.
+    The best are bold, see `comparison.leaders`; the table folds to the terminal's width.
     """
     comparison = Comparison(rows, suite)
     table = FoldedTable(
@@ -96,7 +96,7 @@ def console_table(rows: pa.Table, suite: Suite | None = None) -> FoldedTable:
 
 
 def summary(rows: pa.Table, suite: Suite | None = None) -> dict[str, Any]:
-    """Return every figure as plain data for `--json`: cells, paired differences and means over tasks."""
+    """Return all figures as plain data for `--json`: cells, paired differences and means over tasks."""
     comparison = Comparison(rows, suite)
     tasks: dict[str, dict[str, Any]] = {}
     for (task, actor), cell in comparison.cells.items():
@@ -115,7 +115,7 @@ def summary(rows: pa.Table, suite: Suite | None = None) -> dict[str, Any]:
         "suite": rows["suite"][0].as_py(),
         "confidence": CONFIDENCE,
         "tasks": tasks,
-        "overall": {actor: asdict(one) for actor, one in comparison.overall.items()},
+        "overall": {actor: asdict(score) for actor, score in comparison.overall.items()},
         "paired": [
             asdict(pair) if comparison.is_rated(pair.task) else asdict(pair) | {"success": None}
             for pair in comparison.pairs
@@ -124,12 +124,12 @@ def summary(rows: pa.Table, suite: Suite | None = None) -> dict[str, Any]:
 
 
 def measure(comparison: Comparison, task: str) -> str:
-    """Name what counts on a task."""
+    """Return the name of a task's main measure."""
     return "return" if comparison.by_return(task) else "success %"
 
 
 def shown_on(comparison: Comparison, task: str, actor: str) -> tuple[str, str]:
-    """Return an actor's figure on a task and its bounds; else a dash, or why it failed."""
+    """Return an actor's figure on a task and its bounds; a dash or the error if there is none."""
     if (why := comparison.failures.get((task, actor))) is not None:
         return printable(f"{FAILED} {_short(why)}"), ""
     cell = comparison.cells.get((task, actor))
@@ -137,7 +137,7 @@ def shown_on(comparison: Comparison, task: str, actor: str) -> tuple[str, str]:
 
 
 def mean_of(comparison: Comparison, actor: str) -> tuple[str, str]:
-    """Return an actor's mean success over tasks and its bounds; a dash where it has not played all."""
+    """Return an actor's mean success over tasks and its bounds; a dash if it has not played all tasks."""
     overall = comparison.overall.get(actor)
     if overall is None:
         return NONE, ""
@@ -145,7 +145,7 @@ def mean_of(comparison: Comparison, actor: str) -> tuple[str, str]:
 
 
 def caption(comparison: Comparison) -> str:
-    """Say how many episodes the figures are from, on which seeds, and what bold and the tie's sign mean."""
+    """Return the caption: number of episodes, seeds, kind of interval, and the meaning of the tie mark."""
     counts = [cell.success.n for cell in comparison.cells.values()] or [0]
     first, last = seeds_of(comparison)
     many = len(set(counts)) > 1

@@ -1,4 +1,4 @@
-"""The parts of an action, as a policy decides them one after the other."""
+"""The parts of an action: the numbers that a policy decides one after the other."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
-BINS = 41
+BINS = 41  # odd, so that one bin lies at the middle of the range
 POINTING = ("element", "word")
-"""Kinds of parts that point at what is seen."""
+"""Kinds of parts that point at tokens of the observation."""
 
 SKIPPED = -2.0
-"""In place of a number that is not decided, since the verb has no such part."""
+"""Stands for a number that is not decided, since the verb has no such part."""
 
 
 @dataclass(frozen=True)
 class ActionPart:
     """One number of an action: a `choice` among `size`, counted from `low`, or `size` `bins` on [low, high].
 
-    An `element` or a `word` points at the step's own tokens: its options are the elements of the page
-    (-1 for none) or the words of the instruction. Only some of the choices of the first part (`verbs`) may
-    have this part; a word `after` another is never before it. `names` say what choices mean.
+    An `element` or a `word` points at tokens of the same step: its options are the elements of the page
+    (-1 for none) or the words of the instruction. `verbs` lists the choices of the first part that have this
+    part; empty means all. A word with `after` never precedes the word before it. `names` name the choices.
     """
 
     kind: str
@@ -33,13 +33,14 @@ class ActionPart:
 
 
 def targets(part: ActionPart, column: np.ndarray) -> np.ndarray:
-    """Turn one column of actions `[S]` into what the part should answer.
+    """Turn one column of actions `[S]` into training targets of a part.
 
-    A choice gives indices int64 `[S]`; bins give float32 `[S, size]`: the two bins around the number
-    share the weight so that their mean is the number itself.
+    A choice gives indices int64 `[S]`. Bins give probabilities float32 `[S, size]`: the two bins around the
+    number share the weight so that their mean is the number itself ("two-hot").
     """
     if part.kind == "choice":
         return np.clip(column - part.low, 0, part.size - 1).astype(np.int64)
+    # position on the bin axis, from 0 to size - 1
     scaled = np.clip((column - part.low) / (part.high - part.low), 0, 1) * (part.size - 1)
     below = np.minimum(np.floor(scaled).astype(np.int64), part.size - 2)
     soft = np.zeros((len(column), part.size), np.float32)

@@ -1,4 +1,4 @@
-"""How one of several options is chosen: the likeliest, or drawn at a temperature."""
+"""Choose one of several options: the most likely, or a sample at a temperature."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class SamplingSettings:
-    """Options are drawn at random: at a `temperature` of 1 as the policy says, above that more evenly."""
+    """Sample options: a `temperature` of 1 keeps the policy's probabilities, a higher one flattens them."""
 
     generator: torch.Generator | None
     temperature: float = 1.0
 
 
 def pick(logits: Tensor, draw: SamplingSettings | None) -> Tensor:
-    """Choose one of each step's options, given logits `[S, n]`; without a draw, the likeliest."""
+    """Return one option `[S]` for each step from logits `[S, n]`; the most likely without `draw`."""
     if draw is None:
         return logits.argmax(-1)
-    chances = (logits / draw.temperature).softmax(-1)
-    return torch.multinomial(chances, 1, generator=draw.generator)[:, 0]
+    # masked options have logit -inf, hence probability 0 at any temperature
+    probabilities = (logits / draw.temperature).softmax(-1)
+    return torch.multinomial(probabilities, 1, generator=draw.generator)[:, 0]

@@ -30,7 +30,7 @@ _NEXT = ".policy.yaml.next"  # the description of weights that are being replace
 
 @dataclass(frozen=True)
 class LoadedPolicy:
-    """A policy as it was saved; `lineage` says what it was made of, `seal` is its description's SHA-256."""
+    """A saved policy; `lineage` is its origin (see `save`), `seal` the SHA-256 of its description."""
 
     policy: Policy
     suite: Suite
@@ -43,15 +43,16 @@ def save(
 ) -> Path:
     """Write a checkpoint; `lineage` holds the training configuration, dataset parts, step and parent.
 
-    It replaces one that is there whole or not at all, whenever the process dies. Raises TutelageError for
-    weights that are not finite, and for a full disk: what is to be done `then` is part of the message.
+    Replacement of an existing checkpoint is atomic, even if the process dies. Raises TutelageError for
+    weights that are not finite, and for a full disk; `then` is the advice at the end of that message.
     """
     if not all(bool(tensor.isfinite().all()) for tensor in policy.state_dict().values()):
         raise TutelageError(
             f"expected finite weights to save in {folder}, got others; "
             f"train with lower learning rates (--learning-rate, --table-learning-rate)"
         )
-    weights = save_tensors({name: one.contiguous() for name, one in policy.state_dict().items()})
+    # safetensors needs contiguous memory
+    weights = save_tensors({name: tensor.contiguous() for name, tensor in policy.state_dict().items()})
     document = {
         "version": VERSION,
         "weights": hashlib.sha256(weights).hexdigest(),
@@ -71,9 +72,9 @@ def save(
 
 
 def copy(source: Path, folder: Path) -> None:
-    """Copy a checkpoint over another one, whole or not at all; raises TutelageError for a full disk."""
+    """Replace a checkpoint by a copy of another, atomically; raises TutelageError for a full disk."""
     document, weights = _read(source)
-    del document["seal"]  # it is computed anew, and the same
+    del document["seal"]  # computed again, with the same result
     with disk_errors(folder, "go on with --resume"):
         _replace(folder, weights, sealed(document))
         _write_card(folder, _UNKNOWN)
@@ -82,8 +83,8 @@ def copy(source: Path, folder: Path) -> None:
 def load(folder: str | Path) -> LoadedPolicy:
     """Load a checkpoint after checking every byte of it.
 
-    Raises TutelageError when it is missing, of another version, differs from its own SHA-256 sums, or holds
-    anything but a policy that can act.
+    Raises TutelageError when it is missing, has another version, differs from its own SHA-256 sums, or is
+    no valid policy.
     """
     folder = Path(folder)
     document, weights = _read(folder)
@@ -95,7 +96,7 @@ def load(folder: str | Path) -> LoadedPolicy:
 
 
 def trained_steps(folder: Path) -> int:
-    """Return the training step that a checkpoint was saved at, without reading its weights."""
+    """Return the training step of a checkpoint without reading its weights."""
     try:
         document = read_sealed(folder / DESCRIPTION, VERSION, "checkpoint")
     except FileNotFoundError:
@@ -105,14 +106,14 @@ def trained_steps(folder: Path) -> int:
 
 
 def kept_facts(folder: Path) -> dict[str, Any]:
-    """Return a checkpoint's step, parameters and success on select seeds; None where it has none."""
+    """Return a checkpoint's step, number of parameters and success on select seeds; None where missing."""
     document = read_sealed(folder / DESCRIPTION, VERSION, "checkpoint")
     expect_description(document, str(folder / DESCRIPTION))
     return {name: document["lineage"].get(name) for name in ("step", "parameters", "select")}
 
 
 def write_card(folder: Path, table: str) -> None:
-    """Write `card.md`: what this policy is, what it was made of, and how it was measured."""
+    """Write `card.md`: the policy's tasks, its origin and its evaluation as a Markdown `table`."""
     with disk_errors(folder):
         _write_card(folder, table)
 
@@ -120,6 +121,7 @@ def write_card(folder: Path, table: str) -> None:
 def _write_card(folder: Path, table: str) -> None:
     document = read_sealed(folder / DESCRIPTION, VERSION, "checkpoint")
     expect_description(document, str(folder / DESCRIPTION))
+    # suite and task names may be untrusted: escaped for Markdown
     lineage = document["lineage"]
     parameters = lineage.get("parameters", "?")
     tasks = ", ".join(map(markdown_cell, document["encoding"]["tasks"]))
@@ -145,9 +147,10 @@ def _read(folder: Path) -> tuple[dict[str, Any], bytes]:
         weights = read_bytes(folder / WEIGHTS)
     except FileNotFoundError as error:
         raise _missing(folder, Path(str(error.filename)).name) from None
+    # the description states the hash of its weights, and its seal that of itself
     sha256 = hashlib.sha256(weights).hexdigest()
     if document.get("weights") != sha256 and (folder / _NEXT).exists():
-        # a writer died after it replaced the weights and before it replaced the description
+        # the writer died between the two replacements of `_replace`
         document = read_sealed(folder / _NEXT, VERSION, "checkpoint")
     if document.get("weights") != sha256:
         raise damaged(folder / WEIGHTS)
@@ -156,7 +159,7 @@ def _read(folder: Path) -> tuple[dict[str, Any], bytes]:
 
 
 def _replace(folder: Path, weights: bytes, description: bytes) -> None:
-    """Write weights and their description; at every moment those in the folder fit each other."""
+    """Write weights and their description; the pair in the folder is consistent at every moment."""
     folder.mkdir(parents=True, exist_ok=True)
     fresh = folder / f".{WEIGHTS}.next"
     try:
@@ -165,6 +168,7 @@ def _replace(folder: Path, weights: bytes, description: bytes) -> None:
     except BaseException:
         fresh.unlink(missing_ok=True)
         raise
+    # between these two lines readers find the new description in `_NEXT`
     fresh.replace(folder / WEIGHTS)
     (folder / _NEXT).replace(folder / DESCRIPTION)
 

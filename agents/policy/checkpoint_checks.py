@@ -1,4 +1,4 @@
-"""Whether what a checkpoint says can be a policy: checked before anything of its size is made."""
+"""Validate a checkpoint's description before allocating anything of the size that it states."""
 
 from __future__ import annotations
 
@@ -20,31 +20,32 @@ from .web.page_actions import page_parts
 _KEYS = {"weights": str, "policy": dict, "forgetful": list, "lineage": dict, "suite": dict, "encoding": dict}
 _INTERFACES = TypeAdapter(tuple[IOSpec, ...])
 _PIXELS = 1 << 24
-"""Numbers in one leaf of an observation, at most."""
+"""Most numbers in one leaf of an observation."""
 
 
 def expect_description(document: Mapping[str, Any], where: str) -> None:
-    """Raise TutelageError unless a description has everything that a policy is rebuilt from, by type."""
+    """Raise TutelageError unless a description has every field of a policy, each of the right type."""
     for name, kind in _KEYS.items():
         if not isinstance(document.get(name), kind):
-            raise _wrong(where, name)
+            raise _bad_field(where, name)
     lineage = document["lineage"]
+    # optional fields, but of the right type where they are present; bool is an int in Python
     step, select = lineage.get("step", 0), lineage.get("select", {})
     if isinstance(step, bool) or not isinstance(step, int) or not 0 <= step < 2**62:
-        raise _wrong(where, "lineage.step")
+        raise _bad_field(where, "lineage.step")
     if not isinstance(select, dict) or not all(map(_is_finite, select.values())):
-        raise _wrong(where, "lineage.select")
+        raise _bad_field(where, "lineage.select")
     if not isinstance(lineage.get("parts", {}), dict):
-        raise _wrong(where, "lineage.parts")
+        raise _bad_field(where, "lineage.parts")
     if not all(isinstance(task, str) for task in document["forgetful"]):
-        raise _wrong(where, "forgetful")
+        raise _bad_field(where, "forgetful")
     tasks = document["encoding"].get("tasks")
     if not isinstance(tasks, dict) or not all(isinstance(name, str) for name in tasks):
-        raise _wrong(where, "encoding.tasks")
+        raise _bad_field(where, "encoding.tasks")
 
 
 def rebuilt(document: Mapping[str, Any], tensors: Mapping[str, Tensor], where: str) -> Policy:
-    """Make the policy of a description, with these weights; never larger than they are.
+    """Build the policy of a description with the given weights; it is never larger than they are.
 
     Raises TutelageError when the two do not fit, or a weight is not finite.
     """
@@ -52,19 +53,21 @@ def rebuilt(document: Mapping[str, Any], tensors: Mapping[str, Tensor], where: s
     encoding = _encoding(document["encoding"], where)
     _expect_same_size(config, encoding, tensors, where)
     try:
-        with torch.device("meta"):  # shapes alone: no memory
+        with torch.device("meta"):  # shapes only, no memory
             policy = Policy(config, encoding)
     except (RuntimeError, ValueError, OverflowError, TypeError, IndexError) as error:
-        raise _unfit(where, str(error)) from None
+        raise _bad_weights(where, str(error)) from None
     for name, weight in policy.state_dict().items():
         if name not in tensors:
-            raise _unfit(where, f"none called {name}")
+            raise _bad_weights(where, f"none called {name}")
         if tensors[name].shape != weight.shape or tensors[name].dtype != weight.dtype:
-            raise _unfit(where, f"another shape or type of {name}")
+            raise _bad_weights(where, f"another shape or type of {name}")
         if not bool(torch.isfinite(tensors[name]).all()):
-            raise _unfit(where, f"a number in {name} that is not finite")
+            raise _bad_weights(where, f"a number in {name} that is not finite")
+    # no tensor may be left over either
     if more := sorted(set(tensors) - set(policy.state_dict())):
-        raise _unfit(where, f"one more, {more[0]}")
+        raise _bad_weights(where, f"one more, {more[0]}")
+    # every shape matches a tensor of the file: allocation is bounded by its size
     policy.to_empty(device="cpu")
     policy.load_state_dict(dict(tensors))
     policy.eval()
@@ -72,42 +75,43 @@ def rebuilt(document: Mapping[str, Any], tensors: Mapping[str, Tensor], where: s
     return policy
 
 
-def _config(given: Mapping[str, Any], where: str) -> PolicyConfig:
+def _config(settings: Mapping[str, Any], where: str) -> PolicyConfig:
     try:
-        return PolicyConfig(**given)
+        return PolicyConfig(**settings)
     except TypeError:
-        raise _wrong(where, "policy") from None
+        raise _bad_field(where, "policy") from None
     except TutelageError as error:
         raise TutelageError(f"{where}: {error}") from None
 
 
-def _encoding(given: Mapping[str, Any], where: str) -> Encoding:
+def _encoding(description: Mapping[str, Any], where: str) -> Encoding:
     try:
-        interfaces = _INTERFACES.validate_python(given.get("interfaces"))
+        interfaces = _INTERFACES.validate_python(description.get("interfaces"))
     except (ValidationError, RecursionError) as error:
         place = error.errors()[0]["loc"] if isinstance(error, ValidationError) else ()
-        raise _wrong(where, ".".join(["encoding.interfaces", *map(str, place)])) from None
+        raise _bad_field(where, ".".join(["encoding.interfaces", *map(str, place)])) from None
     for index, interface in enumerate(interfaces):
         if not interface.parts or not interface.seen:
-            raise _wrong(where, f"encoding.interfaces.{index}")
+            raise _bad_field(where, f"encoding.interfaces.{index}")
+        # a page has one fixed layout; all other leaves are checked one by one
         sound = _is_page(interface) if _has_page(interface) else _is_plain(interface)
         if not sound:
-            raise _wrong(where, f"encoding.interfaces.{index}")
-    tasks = {name: _task(name, task, len(interfaces), where) for name, task in given["tasks"].items()}
+            raise _bad_field(where, f"encoding.interfaces.{index}")
+    tasks = {name: _task(name, task, len(interfaces), where) for name, task in description["tasks"].items()}
     if not tasks:
-        raise _wrong(where, "encoding.tasks")
+        raise _bad_field(where, "encoding.tasks")
     return Encoding(interfaces, tasks)
 
 
-def _task(name: str, given: Any, interfaces: int, where: str) -> tuple[int, str]:
+def _task(name: str, entry: Any, interfaces: int, where: str) -> tuple[int, str]:
     """Return the index of a task's interface and its instruction."""
     index, words = (
-        given.get(key) if isinstance(given, dict) else None for key in ("interface", "instruction")
+        entry.get(key) if isinstance(entry, dict) else None for key in ("interface", "instruction")
     )
     if isinstance(index, bool) or not isinstance(index, int) or not isinstance(words, str):
-        raise _wrong(where, f"encoding.tasks.{name}")
+        raise _bad_field(where, f"encoding.tasks.{name}")
     if not 0 <= index < interfaces:
-        raise _wrong(where, f"encoding.tasks.{name}")
+        raise _bad_field(where, f"encoding.tasks.{name}")
     return index, words
 
 
@@ -122,20 +126,21 @@ def _is_page(interface: IOSpec) -> bool:
 
 def _is_plain(interface: IOSpec) -> bool:
     paths = [leaf.path for leaf in interface.seen]
-    seen = all(map(_is_seen, interface.seen)) and len(set(paths)) == len(paths)
-    return seen and all(map(_is_part, interface.parts))
+    are_specs_valid = all(map(_is_spec, interface.seen)) and len(set(paths)) == len(paths)
+    return are_specs_valid and all(map(_is_part, interface.parts))
 
 
 def _is_part(part: ActionPart) -> bool:
     if part.verbs or part.names or part.after or not _is_finite(part.low) or not _is_finite(part.high):
         return False
     if part.kind == "choice":
+        # a bound on the arithmetic below; `_expect_same_size` compares sizes with the file
         return 1 <= part.size < 2**40
     return part.kind == "bins" and 2 <= part.size < 2**40 and part.high > part.low
 
 
-def _is_seen(leaf: ObservationSpec) -> bool:
-    """Say whether a leaf's facts fit its kind, see `encoding.ObservationSpec`."""
+def _is_spec(leaf: ObservationSpec) -> bool:
+    """Return whether a leaf's fields fit its kind, see `encoding.ObservationSpec`."""
     if leaf.kind == "text":
         return True
     if any(side < 0 for side in leaf.shape) or math.prod(leaf.shape) > _PIXELS:
@@ -144,17 +149,18 @@ def _is_seen(leaf: ObservationSpec) -> bool:
     if leaf.kind == "discrete":
         return len(leaf.sizes) == len(leaf.low) == count > 0 and all(1 <= size < 2**40 for size in leaf.sizes)
     if leaf.kind == "vector":
-        return len(leaf.edges) == count > 0 and all(map(_rises, leaf.edges))
+        return len(leaf.edges) == count > 0 and all(map(_is_increasing, leaf.edges))
     if not 2 <= len(leaf.shape) <= 3 or count == 0:
         return False
     if leaf.kind == "image":
         return len(leaf.shape) == 3 and leaf.patch >= 1
+    # grids `[H, W]` have one channel, `[H, W, C]` have C
     channels = math.prod(leaf.shape[2:])
     small = leaf.kind == "grid" and max(leaf.shape[:2]) <= GRID_SIDE
     return small and bool(leaf.common) and all(len(value) == channels for value in leaf.common)
 
 
-def _rises(edges: tuple[float, ...]) -> bool:
+def _is_increasing(edges: tuple[float, ...]) -> bool:
     return bool(edges) and all(map(_is_finite, edges)) and all(low < high for low, high in pairwise(edges))
 
 
@@ -169,18 +175,19 @@ def _expect_same_size(
     parts = [part for interface in encoding.interfaces for part in interface.parts]
     pointing = sum(part.kind in POINTING for part in parts)
     leaves = sum(leaf.kind != "text" for interface in encoding.interfaces for leaf in interface.seen)
+    # each layer, pointer and leaf has at least one tensor
     layers = config.size + config.memory_layers
     if layers + pointing + leaves > len(tensors):
-        raise _unfit(where, f"{len(tensors)} of them, too few")
+        raise _bad_weights(where, f"{len(tensors)} of them, too few")
     options = tensors.get("decoder.options.weight")
     total = sum(part.size for part in parts)
     if options is None or options.ndim != 2 or len(options) != total:
-        raise _unfit(where, f"not the {total} options of its actions")
+        raise _bad_weights(where, f"not the {total} options of its actions")
 
 
-def _wrong(where: str, name: str) -> TutelageError:
+def _bad_field(where: str, name: str) -> TutelageError:
     return TutelageError(f"{where}: expected {name} as `tutelage train` writes it, got another value")
 
 
-def _unfit(where: str, problem: str) -> TutelageError:
+def _bad_weights(where: str, problem: str) -> TutelageError:
     return TutelageError(f"expected weights that fit {where}, got {problem}")

@@ -1,4 +1,4 @@
-"""Whether a task sees and does what a policy was taught with: another suite may have another of that name."""
+"""Check that a task has the spaces a policy was trained on: another suite may reuse a task id."""
 
 from __future__ import annotations
 
@@ -15,38 +15,42 @@ from .encoding import IOSpec, ObservationSpec
 _BOXES = ("grid", "image", "vector")
 
 
-def expect_fits(interface: IOSpec, world: TaskEnv) -> None:
-    """Raise TutelageError unless an environment's observations and actions are those of an interface."""
-    task = world.task.id
-    there = leaves(world.observation_space)
+def expect_fits(interface: IOSpec, environment: TaskEnv) -> None:
+    """Raise TutelageError unless an environment has the observation and action spaces of an interface."""
+    task = environment.task.id
+    observed = leaves(environment.observation_space)
+    # pages share one fixed layout, so any environment with a JSON leaf fits
     if interface.page is not None:
-        if not any(isinstance(leaf.space, JSONText) for leaf in there):
-            raise _other(task, "sees no page")
+        if not any(isinstance(leaf.space, JSONText) for leaf in observed):
+            raise _mismatch(task, "sees no page")
         return
-    if [leaf.path for leaf in there] != [leaf.path for leaf in interface.seen]:
-        raise _other(task, "sees other things")
-    for leaf, seen in zip(there, interface.seen, strict=True):
-        if not _sees(leaf, seen):
-            raise _other(task, f"sees {leaf.path or 'something'} of another kind or size")
-    if not _does(interface, world.action_space):
-        raise _other(task, "takes other actions")
+    # leaf order is part of the format: tokens and weights follow it
+    if [leaf.path for leaf in observed] != [leaf.path for leaf in interface.seen]:
+        raise _mismatch(task, "sees other things")
+    for leaf, spec in zip(observed, interface.seen, strict=True):
+        # kind, shape and value counts decide which embedding reads the leaf
+        if not _observation_fits(leaf, spec):
+            raise _mismatch(task, f"sees {leaf.path or 'something'} of another kind or size")
+    if not _actions_fit(interface, environment.action_space):
+        raise _mismatch(task, "takes other actions")
 
 
-def _sees(leaf: Leaf, seen: ObservationSpec) -> bool:
+def _observation_fits(leaf: Leaf, spec: ObservationSpec) -> bool:
     space = leaf.space
-    if leaf.is_text or seen.kind == "text":
-        return leaf.is_text and seen.kind == "text"
-    if tuple(space.shape or ()) != seen.shape:
+    if leaf.is_text or spec.kind == "text":
+        return leaf.is_text and spec.kind == "text"
+    if tuple(space.shape or ()) != spec.shape:
         return False
     if isinstance(space, spaces.Discrete):
-        return seen.kind == "discrete" and (seen.sizes, seen.low) == ((int(space.n),), (int(space.start),))
+        return spec.kind == "discrete" and (spec.sizes, spec.low) == ((int(space.n),), (int(space.start),))
     if isinstance(space, spaces.MultiDiscrete):
-        return seen.kind == "discrete" and seen.sizes == tuple(space.nvec.ravel().tolist())
-    return seen.kind in _BOXES
+        return spec.kind == "discrete" and spec.sizes == tuple(space.nvec.ravel().tolist())
+    return spec.kind in _BOXES
 
 
-def _does(interface: IOSpec, space: spaces.Space[Any]) -> bool:
-    """Say whether the parts of an action are those of a space; a part for each number, in its own order."""
+def _actions_fit(interface: IOSpec, space: spaces.Space[Any]) -> bool:
+    """Return whether the parts of actions match a space: one part for each number, in the space's order."""
+    # (lowest value, number of values) of each number; None for a continuous one
     options: list[tuple[float, int] | None] = []
     for leaf in leaves(space):
         inner = leaf.space
@@ -67,8 +71,8 @@ def _does(interface: IOSpec, space: spaces.Space[Any]) -> bool:
     )
 
 
-def _other(task: str, what: str) -> TutelageError:
+def _mismatch(task: str, difference: str) -> TutelageError:
     return TutelageError(
-        f"expected the task {task!r} that the policy was taught, got one of this name that {what}; "
+        f"expected the task {task!r} that the policy was taught, got one of this name that {difference}; "
         f"evaluate it on the suite it was trained on"
     )

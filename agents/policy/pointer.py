@@ -1,4 +1,4 @@
-"""Choices among what is seen: one of a step's own tokens, an element of the page or a word that was said."""
+"""Pointers: choose one of a step's own tokens, an element of the page or a word of the instruction."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from .fused_ops import normed_linear
 
 @dataclass(frozen=True)
 class TokenPool:
-    """What can be pointed at: the tokens of S steps, end to end, `[N, d]`; `counts` `[S]` sum to N."""
+    """Tokens that can be pointed at: those of S steps, end to end, `[N, d]`; `counts` `[S]` sum to N."""
 
     tokens: Tensor
     counts: np.ndarray
 
     def of(self, steps: np.ndarray) -> TokenPool:
-        """Return the pool of some steps `[A]` alone."""
+        """Return the pool of the given steps `[A]` alone."""
+        # first row of each step
         begins = np.cumsum(self.counts) - self.counts
         counts = self.counts[steps]
         within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
@@ -30,7 +31,7 @@ class TokenPool:
 
 
 class Pointer(nn.Module):
-    """One choice among tokens, or none of them, which is option 0 (where `none` is offered)."""
+    """Choose a token by attention (Vinyals et al., "Pointer networks", 2015); `none` adds option 0: none."""
 
     def __init__(self, width: int, none: bool) -> None:
         super().__init__()
@@ -38,18 +39,20 @@ class Pointer(nn.Module):
         self.key = nn.Linear(width, width, bias=False)
         self.value = nn.Linear(width, width, bias=False)
         self.none = nn.Parameter(torch.zeros(width)) if none else None
+        # zero at first: a uniform choice that adds nothing
         nn.init.zeros_(self.query.weight)
         nn.init.zeros_(self.value.weight)
 
-    def loss(self, x: Tensor, pool: TokenPool, wanted: np.ndarray) -> Tensor:
-        """Return the cross entropy `[S]` of pointing at `wanted` `[S]`, places in each step's own tokens."""
+    def loss(self, x: Tensor, pool: TokenPool, targets: np.ndarray) -> Tensor:
+        """Return the cross entropy `[S]` of pointing at `targets` `[S]`, indices among each step's tokens."""
         logits, counts = self._logits(x, pool)
+        # log-sum-exp over segments of different lengths, without padding
         segment = torch.from_numpy(np.repeat(np.arange(len(counts)), counts))
-        top = torch.full((len(counts),), -torch.inf, dtype=logits.dtype)
-        top = top.scatter_reduce(0, segment, logits.detach(), "amax")
-        mass = torch.zeros_like(top).index_add(0, segment, (logits - top[segment]).exp())
-        place = torch.from_numpy(np.cumsum(counts) - counts + self._option(wanted))
-        return mass.log() + top - logits.index_select(0, place)
+        peak = torch.full((len(counts),), -torch.inf, dtype=logits.dtype)
+        peak = peak.scatter_reduce(0, segment, logits.detach(), "amax")
+        mass = torch.zeros_like(peak).index_add(0, segment, (logits - peak[segment]).exp())
+        row = torch.from_numpy(np.cumsum(counts) - counts + self._option(targets))
+        return mass.log() + peak - logits.index_select(0, row)
 
     def choose(
         self,
@@ -59,39 +62,41 @@ class Pointer(nn.Module):
         least: np.ndarray,
         never: Sequence[Sequence[int]] | None = None,
     ) -> np.ndarray:
-        """Return a place `[S]` of each step, -1 for none.
+        """Return a token index `[S]` of each step, -1 for none.
 
-        It is never one before `least` `[S]`, nor one of `never` `[S]`, unless those are all there are.
+        Indices below `least` `[S]` are excluded; so are those in `never` `[S]`, unless no others are left.
         """
         logits, counts = self._logits(x, pool)
-        able = torch.full((len(counts), int(counts.max())), -torch.inf, dtype=logits.dtype)
+        # padded `[S, longest]`: `pick` takes a rectangle; missing options are -inf
+        scores = torch.full((len(counts), int(counts.max())), -torch.inf, dtype=logits.dtype)
         step = np.repeat(np.arange(len(counts)), counts)
         place = np.arange(len(step)) - np.repeat(np.cumsum(counts) - counts, counts)
-        able[torch.from_numpy(step), torch.from_numpy(place)] = logits
-        before = torch.arange(able.shape[1]) < torch.from_numpy(self._option(least))[:, None]
-        able = able.masked_fill(before, -torch.inf)
+        scores[torch.from_numpy(step), torch.from_numpy(place)] = logits
+        too_early = torch.arange(scores.shape[1]) < torch.from_numpy(self._option(least))[:, None]
+        scores = scores.masked_fill(too_early, -torch.inf)
         for row, places in enumerate(never or ()):
-            left = able[row].clone()
-            left[[place + (self.none is not None) for place in places]] = -torch.inf
-            if left.isfinite().any():
-                able[row] = left
-        best = pick(able, draw)
-        return best.numpy() - (self.none is not None)
+            remaining = scores[row].clone()
+            remaining[[place + (self.none is not None) for place in places]] = -torch.inf
+            if remaining.isfinite().any():
+                scores[row] = remaining
+        options = pick(scores, draw)
+        return options.numpy() - (self.none is not None)
 
     def chosen(self, pool: TokenPool, places: np.ndarray) -> Tensor:
-        """Return what being pointed at adds `[S, d]`; nothing for none."""
+        """Return the vectors `[S, d]` that the chosen tokens add to the decoder input; zeros for none."""
         begins = np.cumsum(pool.counts) - pool.counts
         rows = pool.tokens.index_select(0, torch.from_numpy(begins + np.maximum(places, 0)))
-        known = torch.from_numpy(places >= 0).to(rows.dtype)[:, None]
-        return normed_linear(rows, self.value.weight) * known
+        # "none" reads row 0 of its step and is multiplied by 0
+        is_token = torch.from_numpy(places >= 0).to(rows.dtype)[:, None]
+        return normed_linear(rows, self.value.weight) * is_token
 
     def _option(self, places: np.ndarray) -> np.ndarray:
         return places.astype(np.int64) + (self.none is not None)
 
     def _logits(self, x: Tensor, pool: TokenPool) -> tuple[Tensor, np.ndarray]:
-        """Score every token of each step, after none of them where that is offered."""
+        """Return logits of each step's options, end to end, and their counts `[S]`; "none" comes first."""
         query = normed_linear(x, self.query.weight)
-        scale = 2 * x.shape[1] ** -0.5
+        scale = 2 * x.shape[1] ** -0.5  # twice the usual 1 / sqrt(d)
         keys = normed_linear(pool.tokens, self.key.weight)
         steps = torch.from_numpy(np.repeat(np.arange(len(pool.counts)), pool.counts))
         scores = (query.index_select(0, steps) * keys).sum(-1) * scale
@@ -99,5 +104,6 @@ class Pointer(nn.Module):
             return scores.float(), pool.counts
         first = (query * self.none).sum(-1) * scale
         begins = np.cumsum(pool.counts) - pool.counts
+        # put each step's "none" in front of its own tokens
         order = np.insert(np.arange(len(keys)) + len(first), begins, np.arange(len(first)))
         return torch.cat([first, scores]).index_select(0, torch.from_numpy(order)).float(), pool.counts + 1

@@ -1,6 +1,6 @@
-"""The policy: one transformer that is the whole agent.
+"""The policy: one transformer from observations to actions.
 
-instruction words + what is seen → tokens → step encoder → one summary a step → memory → action decoder
+instruction words + observation → tokens → step encoder → one summary a step → memory → action decoder
 """
 
 from __future__ import annotations
@@ -29,7 +29,10 @@ from .web.page_actions import RepeatGuard
 
 @dataclass(frozen=True)
 class PolicyConfig:
-    """`size` is the one dial: the layers of the step encoder. The rest follows from it."""
+    """Size of a policy: `size` is the number of layers of the step encoder; width, heads and memory follow.
+
+    `window` is the context length in steps; `dropout` and `forget` are rates used while training.
+    """
 
     size: int = 2
     window: int = 32
@@ -37,7 +40,7 @@ class PolicyConfig:
     forget: float = 0.5
 
     def __post_init__(self) -> None:
-        """Raise TutelageError for values that no policy has."""
+        """Raise TutelageError for values out of range."""
         for name, most in (("size", MOST_LAYERS), ("window", MOST_WINDOW)):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
@@ -62,9 +65,10 @@ class PolicyConfig:
 
 @dataclass
 class KVCache:
-    """What a policy remembers of running episodes of one task: rings of keys and values, and the time.
+    """Attention memory of running episodes of one task: ring buffers of keys and values, and the time step.
 
-    `tried` says of each episode what was done on which page: see `page_actions.RepeatGuard`.
+    `rings` has one (keys, values) pair a memory layer, each `[episodes, window, d]`. `tried` records the
+    actions of each episode by page: see `page_actions.RepeatGuard`.
     """
 
     task: str
@@ -74,12 +78,12 @@ class KVCache:
 
 
 class Policy(nn.Module):
-    """One set of weights for every task of a run, whatever it sees and does.
+    """One set of weights for all tasks of a run, whatever their observations and actions.
 
-    The last action is no input: a policy that sees it learns to repeat it. Memory sees past
-    observations, at most `window` steps of them; but where a state says everything, the past tells little
-    more than what was done last. So while training, a share `forget` of the windows have no past, and
-    `forgetful` names the tasks that are better played without (see `behavior_cloning`).
+    The last action is no input: a policy that has it as input learns to repeat it. Memory attends to past
+    observations, at most `window` steps. Where the state is fully observed, the past adds little beyond
+    the last action, so a share `forget` of the training windows has no past (history dropout), and
+    `forgetful` lists the tasks that score higher without memory (see `behavior_cloning`).
     """
 
     def __init__(self, config: PolicyConfig, encoding: Encoding) -> None:
@@ -88,6 +92,7 @@ class Policy(nn.Module):
         width, heads, dropout = config.width, config.heads, config.dropout
         self.tokens = ObservationEmbedding(encoding, width)
         self.encoder = nn.ModuleList(
+            # dropout in the last layer only: the one whose output rows are the summaries
             TransformerBlock(width, heads, dropout if last else 0.0)
             for last in [False] * (config.size - 1) + [True]
         )
@@ -99,68 +104,77 @@ class Policy(nn.Module):
 
     @property
     def tasks(self) -> tuple[str, ...]:
-        """The ids of the tasks it was taught."""
+        """The ids of the tasks it was trained on."""
         return tuple(self.encoding.tasks)
 
-    def expect_environment(self, world: TaskEnv) -> None:
-        """Raise TutelageError unless an environment sees and does what its task was taught with."""
-        expect_fits(self.encoding.interface(world.task.id), world)
+    def expect_environment(self, environment: TaskEnv) -> None:
+        """Raise TutelageError unless an environment has the spaces that its task was trained with."""
+        expect_fits(self.encoding.interface(environment.task.id), environment)
 
     def loss(self, batch: Mapping[str, WindowBatch]) -> tuple[Tensor, dict[str, float]]:
-        """Return the weighted mean cross entropy of a step, and each task's own mean."""
-        # tasks of one interface stand together: all of them are decided at once
+        """Return the weighted mean cross entropy a step, and the mean of each task."""
+        # sort by interface: one decoder call for all tasks that share one
         index = {task: self.encoding.tasks[task][0] for task in batch}
         batch = {task: batch[task] for task in sorted(batch, key=index.__getitem__)}
-        summaries, scene, seen = self.look({task: one.observations for task, one in batch.items()})
-        lengths = np.concatenate([one.lengths for one in batch.values()])
+        # `[sum S, d]`, tasks in order
+        summaries, embedded, tokens = self.look(
+            {task: examples.observations for task, examples in batch.items()}
+        )
+        lengths = np.concatenate([examples.lengths for examples in batch.values()])
         if self.training and self.config.forget:
-            alone = torch.rand(len(lengths)).numpy() < self.config.forget
-            lengths = np.repeat(np.where(alone, 1, lengths), np.where(alone, lengths, 1))
+            # history dropout: split such a window into windows of one step
+            without_past = torch.rand(len(lengths)).numpy() < self.config.forget
+            lengths = np.repeat(np.where(without_past, 1, lengths), np.where(without_past, lengths, 1))
         x = self.remember(summaries, lengths)
         losses: list[Tensor] = []
         weights: list[np.ndarray] = []
-        for which, group in groupby(batch, index.__getitem__):
-            tasks, interface = list(group), self.encoding.interfaces[which]
-            some = [
+        for interface_index, group in groupby(batch, index.__getitem__):
+            tasks, interface = list(group), self.encoding.interfaces[interface_index]
+            encoded = [
                 encode_actions(interface, batch[task].actions, batch[task].observations) for task in tasks
             ]
-            numbers, taught = (np.concatenate(column) for column in zip(*some, strict=True))
+            # steps whose action the encoding cannot express have weight 0
+            numbers, is_encodable = (np.concatenate(column) for column in zip(*encoded, strict=True))
             row = sum(map(len, losses))
-            own = x[row : row + len(numbers)]
-            losses.append(self.decoder.loss(own, interface, which, numbers, scene.pools(tasks, seen)))
-            weights.append(taught * np.concatenate([batch[task].weight for task in tasks]))
+            inputs = x[row : row + len(numbers)]
+            losses.append(
+                self.decoder.loss(inputs, interface, interface_index, numbers, embedded.pools(tasks, tokens))
+            )
+            weights.append(is_encodable * np.concatenate([batch[task].weight for task in tasks]))
         weight = torch.from_numpy(np.concatenate(weights)).to(losses[0].dtype)
         weighted = torch.cat(losses) * weight
-        sizes = [len(one.actions) for one in batch.values()]
-        each = zip(batch, weighted.detach().split(sizes), weight.split(sizes), strict=True)
-        metrics = {task: float(loss.sum()) / max(float(mass.sum()), 1e-9) for task, loss, mass in each}
+        sizes = [len(examples.actions) for examples in batch.values()]
+        by_task = zip(batch, weighted.detach().split(sizes), weight.split(sizes), strict=True)
+        metrics = {task: float(loss.sum()) / max(float(mass.sum()), 1e-9) for task, loss, mass in by_task}
         return weighted.sum() / max(float(weight.sum()), 1e-9), metrics
 
-    def summarise(self, observations: Mapping[str, Mapping[str, np.ndarray]]) -> Tensor:
-        """Encode every step by itself: task id → leaves `[S, ...]` gives one summary a step `[sum S, d]`."""
+    def summarize(self, observations: Mapping[str, Mapping[str, np.ndarray]]) -> Tensor:
+        """Encode every step by itself: task id → leaves `[S, ...]` gives one summary a step, `[sum S, d]`."""
         return self.look(observations)[0]
 
     def look(
         self, observations: Mapping[str, Mapping[str, np.ndarray]]
     ) -> tuple[Tensor, EmbeddedBatch, Tensor]:
-        """Summarise steps; also returns what is seen, and what became of its tokens, to be pointed at.
+        """Summarize steps; also returns the embedded batch and its encoded tokens, for pointers.
 
-        The last layer computes only the summary's row; the others' are not needed any more.
+        The last layer computes the summary rows only; the other rows are not needed after it.
         """
-        scene = self.tokens(observations)
-        first = torch.from_numpy(scene.packing.starts)
-        tokens = scene.tokens
+        embedded = self.tokens(observations)
+        # the summary is the first token of its sequence
+        first = torch.from_numpy(embedded.packing.starts)
+        tokens = embedded.tokens
         for block in self.encoder[:-1]:
-            tokens = block(tokens, scene.packing, scene.positions)
+            tokens = block(tokens, embedded.packing, embedded.positions)
         last = self.encoder[-1]
         assert isinstance(last, TransformerBlock)
-        summaries = last.summarise(tokens, scene.packing, first, scene.positions)
-        return summaries.index_select(0, scene.back), scene, tokens
+        summaries = last.summarize(tokens, embedded.packing, first, embedded.positions)
+        return summaries.index_select(0, embedded.back), embedded, tokens
 
     def remember(self, summaries: Tensor, lengths: np.ndarray) -> Tensor:
-        """Let each step look back over its own window; `lengths` `[B]` sum to the rows of `summaries`."""
+        """Attend causally within windows; their `lengths` `[B]` sum to the number of rows of `summaries`."""
         packing, order = pack(lengths)
         starts = np.cumsum(lengths) - lengths
+        # rows in packed order: windows sorted by length
         gather = np.concatenate([np.arange(starts[i], starts[i] + lengths[i]) for i in order])
         positions = torch.from_numpy(np.concatenate([np.arange(lengths[i]) for i in order]))
         back = np.empty(len(gather), np.int64)
@@ -171,7 +185,7 @@ class Policy(nn.Module):
         return normalize_rms(x.index_select(0, torch.from_numpy(back)))
 
     def start(self, task: str, count: int) -> KVCache:
-        """Return the empty memory of `count` episodes of a task that begin together."""
+        """Return the empty memory of `count` episodes of a task that start together."""
         self.encoding.interface(task)
         shape = (count, self.config.window, self.config.width)
         dtype = self.tokens.summary.dtype
@@ -195,51 +209,56 @@ class Policy(nn.Module):
         """Choose one action for each of N episodes.
 
         `observations` leaf path → `[N, ...]`; `legal` bool `[N, n]` masks a single Discrete space; rows
-        where `alive` is False are not computed and come back as zeros. What is not `greedy` is drawn, more
-        evenly at a `temperature` above 1. `probabilities` takes the first episode's distribution over the
-        options of each number of its action. Returns actions float64 `[N, k]` and the memory, one step later.
-        Illegal choices are impossible, greedy or sampled; so is doing the same on the same page again.
+        where `alive` is False are not computed and come back as zeros. Actions that are not `greedy` are
+        sampled at `temperature`. `probabilities` receives the first episode's distribution over the options of
+        each number of its action. Returns actions float64 `[N, k]` and the memory, one step later. Illegal
+        choices are impossible, greedy or sampled; so is repeating an action on the same page.
         """
         count = len(next(iter(observations.values())))
         rows = np.arange(count) if alive is None else np.flatnonzero(alive)
         interface = self.encoding.interface(task)
         actions = np.zeros((count, interface.width))
         if len(rows):
-            some = {path: np.asarray(one)[rows] for path, one in observations.items()}
-            x, scene, seen = self.look({task: some})
-            where = torch.from_numpy(rows)
+            observed = {path: np.asarray(leaf)[rows] for path, leaf in observations.items()}
+            x, embedded, tokens = self.look({task: observed})
+            indices = torch.from_numpy(rows)
+            # time 0 overwrites slot 0 and attends to it alone: no past
             time = 0 if task in self.forgetful else memory.time
             for block, ring in zip(self.memory, memory.rings, strict=True):
                 assert isinstance(block, TransformerBlock)
-                x = block.step(x, ring, where, time)
+                x = block.step(x, ring, indices, time)
             mask = None if legal is None else torch.from_numpy(np.asarray(legal, bool)[rows])
             index = self.encoding.tasks[task][0]
-            pools = scene.pools([task], seen)
+            pools = embedded.pools([task], tokens)
             draw = None if greedy else SamplingSettings(generator, temperature)
             barred = None
             if interface.page:
                 barred = [
-                    memory.tried[row].on(page) for row, page in zip(rows, some["elements"], strict=True)
+                    memory.tried[row].on(page) for row, page in zip(rows, observed["elements"], strict=True)
                 ]
             x = normalize_rms(x)
             numbers = self.decoder.choose(x, interface, index, draw, mask, pools, barred, probabilities)
+            # only pages have a guard
             for row, choice in zip(rows, numbers, strict=True) if barred else ():
                 memory.tried[row].note(choice)
-            actions[rows] = decode_actions(interface, numbers, some)
+            actions[rows] = decode_actions(interface, numbers, observed)
         memory.time += 1
         return actions, memory
 
     def count_flops(self, batch: Mapping[str, WindowBatch]) -> float:
-        """Count the multiply-adds, times two, of one training step's matrix products, forward and backward.
+        """Count the FLOPs (two a multiply-add) of one training step's matrix products, forward and backward.
 
-        Covered: the matrices of all blocks and of the decoder's query, for the rows that go through them.
-        Not covered: attention scores, token making, norms, the optimiser; so the share of a machine's peak
-        that follows from this is a lower bound.
+        Covers: the matrices of all blocks and of the decoder's query, for the rows that pass through them.
+        Does not cover: attention scores, token embedding, norms, the optimizer; so utilization computed from
+        this count is a lower bound.
         """
         width = self.config.width
-        scene = self.tokens({task: one.observations for task, one in batch.items()})
-        tokens, steps = scene.tokens, len(scene.packing.starts)
+        embedded = self.tokens({task: examples.observations for task, examples in batch.items()})
+        tokens, steps = embedded.tokens, len(embedded.packing.starts)
+        # qkv 3 d², output 1 d², feed-forward 2 x 4 d²
         block = 12 * width * width
+        # last layer: keys and values of every token, the other 10 d² of the summaries only
         summary = 2 * width * width * len(tokens) + 10 * width * width * steps
         inside = block * (len(self.encoder) - 1) * len(tokens) + summary
+        # 2 FLOPs forward and 4 backward for each weight and row
         return 6.0 * (inside + (block * len(self.memory) + width * width) * steps)

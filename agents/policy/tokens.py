@@ -1,4 +1,4 @@
-"""Tokens: what is seen and said at every step, embedded and packed step by step, whatever its kind."""
+"""Tokens: embed the observation and instruction of every step, of any kind, and pack them step by step."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ SCALE = 0.3  # standard deviation of fresh tables
 
 @dataclass(frozen=True)
 class EmbeddedBatch:
-    """All that is seen in a batch: tokens `[N, d]`, a sequence a step, and where each step went `[S]`.
+    """The observations of a batch as packed tokens `[N, d]`, one sequence a step.
 
-    `positions` `[N]` say where a word or an element stands on its page (None where there are no pages).
-    `places` say for each task with pages which of the tokens can be pointed at, by kind: their rows, and
-    how many each step has.
+    `back` `[S]` is the packed index of each step. `positions` `[N]` are the positions of words and elements
+    on their page (None without pages). `places` maps each task with pages to the tokens that actions can
+    point at, by kind: their rows, and how many each step has.
     """
 
     tokens: Tensor
@@ -45,20 +45,20 @@ class EmbeddedBatch:
     places: Mapping[str, Mapping[str, tuple[Tensor, np.ndarray]]]
 
     def pools(self, tasks: Sequence[str], tokens: Tensor) -> dict[str, TokenPool]:
-        """Return what can be pointed at in the steps of tasks, given what has become of the tokens."""
-        some = [self.places[task] for task in tasks if task in self.places]
+        """Return the tokens that actions of tasks can point at, by kind; `tokens` `[N, d]` are encoded."""
+        places = [self.places[task] for task in tasks if task in self.places]
         pools = {}
-        for kind in some[0] if some else ():
-            rows = torch.cat([one[kind][0] for one in some])
-            counts = np.concatenate([one[kind][1] for one in some])
+        for kind in places[0] if places else ():
+            rows = torch.cat([place[kind][0] for place in places])
+            counts = np.concatenate([place[kind][1] for place in places])
             pools[kind] = TokenPool(tokens.index_select(0, rows), counts)
         return pools
 
 
 class ObservationEmbedding(nn.Module):
-    """Embed the observations of all tasks of a batch as one packed line of tokens.
+    """Embed the observations of all tasks of a batch as one packed sequence of tokens.
 
-    A step's first token is the summary, a learned row that gathers what the step means.
+    A step's first token is the summary, a learned row whose encoder output represents the step.
     """
 
     def __init__(self, encoding: Encoding, width: int) -> None:
@@ -68,32 +68,39 @@ class ObservationEmbedding(nn.Module):
         self.words = WordEmbedding(width)
         self.leaves = nn.ModuleList(
             nn.ModuleList(
-                PageEmbedding(width) if seen.kind == "page" else _LEAVES[seen.kind](seen, width)
-                for seen in one.seen
-                if seen.kind != "text"
+                PageEmbedding(width) if spec.kind == "page" else _LEAVES[spec.kind](spec, width)
+                for spec in interface.seen
+                if spec.kind != "text"
             )
-            for one in encoding.interfaces
+            for interface in encoding.interfaces
         )
         for module in self.modules():
             if isinstance(module, nn.Embedding | nn.EmbeddingBag):
                 nn.init.normal_(module.weight, std=SCALE)
 
     def forward(self, observations: Mapping[str, Mapping[str, np.ndarray]]) -> EmbeddedBatch:
-        """Embed what is seen in steps of several tasks, task after task."""
+        """Embed observations: task id → leaf path → `[S, ...]`."""
         pieces: list[Piece] = []
         positions: list[np.ndarray] = []
         pointed: dict[str, dict[str, tuple[np.ndarray, np.ndarray]]] = {}
+        # number of steps embedded so far, over all tasks
         base = 0
-        shown = self._read_pages(observations)
+        page_pieces = self._read_pages(observations)
         for task, leaves in observations.items():
             count = len(next(iter(leaves.values())))
+            # first row of the task in the concatenated, not yet packed tokens
             begin = sum(len(step) for _, step in pieces)
-            own = shown.get(task) or list(self._pieces(task, leaves, count))
-            pieces += [(tokens, base + step) for tokens, step in own]
-            places = [np.zeros(len(step), np.int64) for _, step in own]
+            task_pieces = page_pieces.get(task) or list(self._pieces(task, leaves, count))
+            pieces += [(tokens, base + step) for tokens, step in task_pieces]
+            places = [np.zeros(len(step), np.int64) for _, step in task_pieces]
             if self._pages(task) is not None:
-                words, elements = (np.bincount(step, minlength=count) for _, step in own[1:])
-                places[1], places[2] = 1 + _within(words), 1 + GAP + _within(elements) + words[own[2][1]]
+                # tokens per step `[S]`; rotary positions: summary 0, words 1.., elements after a gap
+                words, elements = (np.bincount(step, minlength=count) for _, step in task_pieces[1:])
+                places[1], places[2] = (
+                    1 + _index_within_groups(words),
+                    1 + GAP + _index_within_groups(elements) + words[task_pieces[2][1]],
+                )
+                # skip the summaries: one row a step
                 begin += count
                 pointed[task] = {
                     "word": (np.arange(begin, begin + words.sum()), words),
@@ -101,12 +108,14 @@ class ObservationEmbedding(nn.Module):
                 }
             positions += places
             base += count
-        step = np.concatenate([one for _, one in pieces])
+        # from pieces (grouped by kind) to sequences (grouped by step, sorted by length)
+        step = np.concatenate([steps for _, steps in pieces])
         packing, order = pack(np.bincount(step, minlength=base))
         rank = np.empty(base, np.int64)
         rank[order] = np.arange(base)
-        place = np.argsort(rank[step], kind="stable")  # stable: the summary stays first
-        rows = torch.cat([one for one, _ in pieces]).index_select(0, torch.from_numpy(place))
+        place = np.argsort(rank[step], kind="stable")  # stable: the summary stays the first token
+        rows = torch.cat([tokens for tokens, _ in pieces]).index_select(0, torch.from_numpy(place))
+        # inverse permutation: unpacked row → packed row
         back = np.empty_like(place)
         back[place] = np.arange(len(place))
         return EmbeddedBatch(
@@ -115,108 +124,118 @@ class ObservationEmbedding(nn.Module):
             torch.from_numpy(rank),
             torch.from_numpy(np.concatenate(positions)[place]) if pointed else None,
             {
-                task: {kind: (torch.from_numpy(back[some]), counts) for kind, (some, counts) in kinds.items()}
+                task: {kind: (torch.from_numpy(back[rows]), counts) for kind, (rows, counts) in kinds.items()}
                 for task, kinds in pointed.items()
             },
         )
 
     def _pages(self, task: str) -> PageEmbedding | None:
-        one = next(iter(self.leaves[self.encoding.tasks[task][0]].children()), None)
-        return one if isinstance(one, PageEmbedding) else None
+        module = next(iter(self.leaves[self.encoding.tasks[task][0]].children()), None)
+        return module if isinstance(module, PageEmbedding) else None
 
     def _read_pages(self, observations: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, list[Piece]]:
-        """Embed the pages of all tasks that have some at once; returns each task's pieces."""
+        """Embed the pages of all tasks in one call; returns each task's pieces: summary, words, elements."""
         tasks = [task for task in observations if self._pages(task) is not None]
         if not tasks or (pages := self._pages(tasks[0])) is None:
             return {}
-        said: list[str] = []
+        instructions: list[str] = []
         documents: list[str] = []
         for task in tasks:
-            documents += (own := list(observations[task]["elements"]))
+            documents += (task_documents := list(observations[task]["elements"]))
             fixed = self.encoding.tasks[task][1]
-            said += [fixed] * len(own) if fixed else map(str, observations[task]["instruction"])
-        words, spoken, elements, shown = pages(said, documents)
+            instructions += (
+                [fixed] * len(task_documents) if fixed else map(str, observations[task]["instruction"])
+            )
+        words, word_counts, elements, element_counts = pages(instructions, documents)
+        # steps of each task
         sizes = [len(observations[task]["elements"]) for task in tasks]
-        each: dict[str, list[Piece]] = {}
-        both = [_cut(words, spoken, sizes), _cut(elements, shown, sizes)]
-        for task, count, spoke, showed in zip(tasks, sizes, *both, strict=True):
-            each[task] = [(self.summary.expand(count, -1), np.arange(count)), spoke, showed]
-        return each
+        pieces: dict[str, list[Piece]] = {}
+        by_task = [_split_by_task(words, word_counts, sizes), _split_by_task(elements, element_counts, sizes)]
+        for task, count, word_piece, element_piece in zip(tasks, sizes, *by_task, strict=True):
+            pieces[task] = [(self.summary.expand(count, -1), np.arange(count)), word_piece, element_piece]
+        return pieces
 
     def _pieces(self, task: str, leaves: Mapping[str, np.ndarray], count: int) -> Iterator[Piece]:
         index, instruction = self.encoding.tasks[task]
         steps = np.arange(count)
         yield self.summary.expand(count, -1), steps
         if instruction:
-            # the same words at every step: one token that is their mean
+            # a fixed instruction is the same at every step: one mean token suffices
             words, _ = self.words([instruction])
             yield words.mean(0).expand(count, -1), steps
         modules = iter(list(self.leaves[index].children()))
-        for seen in self.encoding.interfaces[index].seen:
-            values = np.asarray(leaves[seen.path])
-            if seen.kind == "text":
-                yield self._said(values)
+        for spec in self.encoding.interfaces[index].seen:
+            values = np.asarray(leaves[spec.path])
+            if spec.kind == "text":
+                yield self._embed_texts(values)
             else:
                 yield from next(modules)(values)
 
-    def _said(self, texts: np.ndarray) -> Piece:
-        """Embed each different sentence once, and lay its words out wherever it was said."""
-        different, which = np.unique(texts.astype(str), return_inverse=True)
-        words, counts = self.words([str(one) for one in different])
-        begins = np.cumsum(counts) - counts
-        own = counts[which]
-        steps = np.repeat(np.arange(len(texts)), own)
-        within = np.arange(len(steps)) - np.repeat(np.cumsum(own) - own, own)
-        rows = torch.from_numpy(np.repeat(begins[which], own) + within)
+    def _embed_texts(self, texts: np.ndarray) -> Piece:
+        """Embed each distinct sentence once and copy its word tokens to every step that has it."""
+        sentences, inverse = np.unique(texts.astype(str), return_inverse=True)
+        words, counts = self.words([str(sentence) for sentence in sentences])
+        starts = np.cumsum(counts) - counts
+        lengths = counts[inverse]
+        steps = np.repeat(np.arange(len(texts)), lengths)
+        within = np.arange(len(steps)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+        # rows of each step's sentence in `words`, word by word
+        rows = torch.from_numpy(np.repeat(starts[inverse], lengths) + within)
         return words.index_select(0, rows), steps
 
 
 class _GridEmbedding(nn.Module):
-    """A symbol grid: one token for the ground, one for each thing on it."""
+    """A symbol grid: one token for the ground, one for each object on it."""
 
-    def __init__(self, seen: ObservationSpec, width: int) -> None:
+    def __init__(self, spec: ObservationSpec, width: int) -> None:
         super().__init__()
-        cells = int(np.prod(seen.shape[:2]))
-        self.seen, channels = seen, len(seen.common[0])
-        self.ground = nn.Linear(cells * len(seen.common), width, bias=False)
+        cells = int(np.prod(spec.shape[:2]))
+        self.spec, channels = spec, len(spec.common[0])
+        self.ground = nn.Linear(cells * len(spec.common), width, bias=False)
         self.values = nn.Embedding(channels * GRID_VALUES, width)
         self.places = nn.Embedding(cells, width)
         self.shift = np.arange(channels) * GRID_VALUES
 
     def forward(self, values: np.ndarray) -> Iterator[Piece]:
-        ground, step, cell, things = ground_and_things(self.seen, values)
-        yield self.ground(_like(self.ground.weight, ground)), np.arange(len(values))
+        # the ground is a dense vector, objects are sparse: their number varies by step
+        ground, step, cell, things = ground_and_things(self.spec, values)
+        yield self.ground(_to_tensor(self.ground.weight, ground)), np.arange(len(values))
         rows = torch.from_numpy(things + self.shift)
+        # an object is the sum of its channel values and its cell
         yield self.values(rows).sum(1) + self.places(torch.from_numpy(cell)), step
 
 
 class _PatchEmbedding(nn.Module):
-    """An image: a token a patch."""
+    """An image: one token a patch."""
 
-    def __init__(self, seen: ObservationSpec, width: int) -> None:
+    def __init__(self, spec: ObservationSpec, width: int) -> None:
         super().__init__()
-        height, across, channels = seen.shape
-        count = -(-height // seen.patch) * -(-across // seen.patch)
-        self.seen = seen
-        self.patch = nn.Linear(seen.patch**2 * channels, width, bias=False)
+        height, width_px, channels = spec.shape
+        # patches: both sides rounded up
+        count = -(-height // spec.patch) * -(-width_px // spec.patch)
+        self.spec = spec
+        self.patch = nn.Linear(spec.patch**2 * channels, width, bias=False)
         self.places = nn.Embedding(count, width)
 
     def forward(self, values: np.ndarray) -> Iterator[Piece]:
-        cut = patches(self.seen, values)
-        tokens = self.patch(_like(self.patch.weight, cut)) + self.places.weight
+        cut = patches(self.spec, values)
+        # `[S, patches, d]`: content plus patch position
+        tokens = self.patch(_to_tensor(self.patch.weight, cut)) + self.places.weight
         yield tokens.flatten(0, 1), np.repeat(np.arange(len(values)), cut.shape[1])
 
 
 class _DiscreteEmbedding(nn.Module):
-    """Discrete numbers: a token each."""
+    """Discrete numbers: one token each."""
 
-    def __init__(self, seen: ObservationSpec, width: int) -> None:
+    def __init__(self, spec: ObservationSpec, width: int) -> None:
         super().__init__()
-        self.sizes, self.low = np.array(seen.sizes), np.array(seen.low)
+        self.sizes, self.low = np.array(spec.sizes), np.array(spec.low)
+        # each number has its own block of rows in one table
         self.begin = np.cumsum(self.sizes) - self.sizes
         self.table = nn.Embedding(int(self.sizes.sum()), width)
 
     def forward(self, values: np.ndarray) -> Iterator[Piece]:
+        # values outside the fitted range share the nearest row
         numbers = np.clip(values.reshape(len(values), -1) - self.low, 0, self.sizes - 1) + self.begin
         tokens = self.table(torch.from_numpy(numbers.astype(np.int64)))
         yield tokens.flatten(0, 1), np.repeat(np.arange(len(values)), len(self.sizes))
@@ -225,14 +244,14 @@ class _DiscreteEmbedding(nn.Module):
 class _VectorEmbedding(nn.Module):
     """A vector of numbers: one token."""
 
-    def __init__(self, seen: ObservationSpec, width: int) -> None:
+    def __init__(self, spec: ObservationSpec, width: int) -> None:
         super().__init__()
-        self.seen = seen
-        self.features = nn.Linear(feature_count(seen), width)
+        self.spec = spec
+        self.features = nn.Linear(feature_count(spec), width)
 
     def forward(self, values: np.ndarray) -> Iterator[Piece]:
-        features = quantile_features(self.seen, values)
-        yield self.features(_like(self.features.weight, features)), np.arange(len(values))
+        features = quantile_features(self.spec, values)
+        yield self.features(_to_tensor(self.features.weight, features)), np.arange(len(values))
 
 
 _LEAVES = {
@@ -243,17 +262,20 @@ _LEAVES = {
 }
 
 
-def _cut(tokens: Tensor, counts: np.ndarray, sizes: Sequence[int]) -> list[Piece]:
-    """Share out tokens, `counts` of each step, among tasks of `sizes` steps."""
-    own = np.split(counts, np.cumsum(sizes)[:-1])
-    parts = tokens.split([int(one.sum()) for one in own])
-    return [(part, np.repeat(np.arange(len(one)), one)) for part, one in zip(parts, own, strict=True)]
+def _split_by_task(tokens: Tensor, counts: np.ndarray, sizes: Sequence[int]) -> list[Piece]:
+    """Split tokens among tasks: `counts` `[S]` tokens of each step, `sizes` steps of each task."""
+    task_counts = np.split(counts, np.cumsum(sizes)[:-1])
+    task_tokens = tokens.split([int(step_counts.sum()) for step_counts in task_counts])
+    return [
+        (tokens_of_task, np.repeat(np.arange(len(step_counts)), step_counts))
+        for tokens_of_task, step_counts in zip(task_tokens, task_counts, strict=True)
+    ]
 
 
-def _within(counts: np.ndarray) -> np.ndarray:
-    """Number the rows of each group from 0, groups end to end."""
+def _index_within_groups(counts: np.ndarray) -> np.ndarray:
+    """Return the index of each row within its group, given group sizes `[G]`; groups lie end to end."""
     return np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
 
 
-def _like(weight: Tensor, values: np.ndarray) -> Tensor:
+def _to_tensor(weight: Tensor, values: np.ndarray) -> Tensor:
     return torch.from_numpy(values).to(weight.dtype)

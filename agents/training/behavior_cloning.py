@@ -1,4 +1,4 @@
-"""Behavior cloning: supervised learning on what people did; a step is a function of (config, data, step)."""
+"""Behavior cloning: supervised learning on demonstrations; a step is a function of (config, data, step)."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from .state import OLDER, STATE, forget_older, load_state, save_state
 from .step import TrainState, begin, make_sampler, schedule, training_step
 
 Evaluate = Callable[[Policy], Mapping[str, float]]
-"""Success by task on select seeds; chooses the kept checkpoint."""
+"""Returns success by task on select seeds, which chooses the kept checkpoint."""
 
 
 def train(
@@ -56,18 +56,17 @@ def train(
     emphasis: Mapping[str, float] | None = None,
     notice: Callable[[str], None] | None = None,
 ) -> Path:
-    """Train one policy on everything in the stores that was recorded on record seeds.
+    """Train one policy on all episodes in the stores on record seeds; returns the kept checkpoint.
 
-    Writes `config.yaml`, `metrics.jsonl`, TensorBoard files, the state to resume from, and two
-    checkpoints of the averaged weights: `last` and `kept`, the best on select seeds (without `evaluate`,
-    the last). `tell` hears what each demonstrator's episodes weigh before the first step. Training goes on
-    from the weights of `parent`, if there is one. `emphasis` multiplies the shares of tasks in a batch.
-    Ctrl-C and SIGTERM save the state first, in the midst of a step that of its beginning. `notice` is told
-    what was not as it should be, and mended, in what `resume` found; what becomes of the learning rate where
-    more steps are asked for; and a rate far below the machine's own. Returns the kept one. Raises
-    TutelageError when there is nothing to learn from, when `resume` finds another configuration (see
-    `resuming`), demonstrations or parent, when a batch would be empty, and when the disk is full: the run can
-    be resumed then.
+    Writes `config.yaml`, `metrics.jsonl`, TensorBoard files, the state to resume from, and two checkpoints
+    of the averaged weights: `last` and `kept`, the best on select seeds (the last without `evaluate`).
+    `tell` receives the weights of demonstrators before the first step. Weights start from `parent` if given.
+    `emphasis` multiplies the shares of tasks in a batch. Ctrl-C and SIGTERM save the state first (of the last
+    complete step). `notice` receives damage that `resume` found and repaired, the effect of a larger number
+    of steps on the learning rate, and a training speed far below the machine's own. Raises TutelageError when
+    there are no demonstrations, when `resume` finds another configuration (see `resuming`), other
+    demonstrations or another parent, when a batch would be empty, and when the disk is full; the run can be
+    resumed after that.
     """
     suite = union(stores)
     for store in stores:
@@ -85,7 +84,7 @@ def train(
         if tell:
             tell(weigh(columns, config.weights, skilled))
         sampler = make_sampler(columns, config, episode_weights(columns, config.weights, skilled), emphasis)
-        if parent is None:  # the shares of a round of practice are not for a person to choose
+        if parent is None:  # shares in a self-imitation round follow from `emphasis`, not from flags
             _expect_full_batches(sampler, config, len(columns))
         run = begin(columns, config, parent.policy if parent else None, suite)
         lineage = _lineage(stores, run.policy) | {"parent": parent.seal if parent else None}
@@ -119,7 +118,7 @@ def train(
 
 @dataclass(frozen=True)
 class _TrainingRun:
-    """A run, and what it is trained on and with; `begun_with` is what must be the same to go on with it."""
+    """A run with its inputs; `begun_with` holds what must be unchanged to resume it."""
 
     run: TrainState
     out: Path
@@ -131,11 +130,11 @@ class _TrainingRun:
 
     @property
     def advice(self) -> str:
-        """How to go on with the run, once it is saved."""
+        """How to resume the run once it is saved."""
         return f"saved at step {self.run.step} of {self.config.steps} in {self.out}: {RESUME}"
 
     def save(self) -> None:
-        """Write the state to go on from."""
+        """Write the state to resume from."""
         with self.run.whole:
             self.log.sync()
             facts = {**self.run.facts(), "begun_with": dict(self.begun_with)}
@@ -143,22 +142,22 @@ class _TrainingRun:
             self.run.saved = self.run.step
 
     def save_policies(self) -> None:
-        """Write the averaged weights as `last`, and as `kept` where no evaluation has chosen others."""
+        """Write the averaged weights as `last`, and as `kept` unless an evaluation has chosen others."""
         facts = {**self.lineage, "step": self.run.step}
         for name in ("last", "kept") if self.run.best < 0 else ("last",):
             save(self.run.average, self.out / name, suite=self.suite, lineage=facts, then=RESUME)
 
     def stop(self) -> None:
-        """Save the state of a run that is stopped, from any thread."""
+        """Save the state of a run that is being stopped; callable from any thread."""
         with self.run.whole:
             if self.run.saved != self.run.step:
                 self.save()
             signals.conclude(self.advice)
 
     def select(self, evaluate: Evaluate) -> None:
-        """Evaluate the averaged weights on select seeds, and keep them when they are the best so far.
+        """Evaluate the averaged weights on select seeds and keep them if they are the best so far.
 
-        Each task is played with and without memory; what is better there is how it is played from now on.
+        Each task is played with and without memory; the better mode is used from then on.
         """
         run = self.run
         try:
@@ -187,54 +186,54 @@ def _loop(
     notice: Callable[[str], None],
 ) -> None:
     run, config, log = training.run, training.config, training.log
-    began, timed, seen = time.perf_counter(), 0.0, 0
+    run_start, elapsed, samples = time.perf_counter(), 0.0, 0
 
     def is_due() -> bool:
-        """Say whether select seeds are to be played at this step; after a stop, they may still be."""
+        """Return whether an evaluation on select seeds is due; after a resume it may still be."""
         at_end = run.step % config.evaluate_every == 0 or run.step == config.steps
         return 0 < run.step != run.selected and at_end
 
-    with TrainingProgress(config.steps, run.step, progress) as shown, signals.held():
+    with TrainingProgress(config.steps, run.step, progress) as bar, signals.held():
         while True:
             if evaluate and is_due():
-                shown.selecting()
+                bar.selecting()
                 training.select(evaluate)
-                shown.figures(run.select)
+                bar.figures(run.select)
                 pace.skip()
             if run.step % config.save_every == 0 and 0 < run.step < config.steps:
                 training.save()
             if run.step >= config.steps:
                 break
-            at = time.perf_counter()
+            step_start = time.perf_counter()
             with signals.let_in():
                 batch = sampler.batch(run.step) or sampler.going_on(run.step)
             loss, metrics = training_step(run, batch, config)
             _expect_finite(loss, run.step)
-            timed += time.perf_counter() - at
-            seen += sum(len(examples.actions) for examples in batch.values())
+            elapsed += time.perf_counter() - step_start
+            samples += sum(len(examples.actions) for examples in batch.values())
             if run.step % LOG_EVERY == 0 or run.step == config.steps:
-                speed = {"steps_per_second": LOG_EVERY / timed, "samples_per_second": seen / timed}
+                speed = {"steps_per_second": LOG_EVERY / elapsed, "samples_per_second": samples / elapsed}
                 rate = config.learning_rate * schedule(run.step - 1, config)
                 figures = {"loss": loss, "task_loss": metrics, "learning_rate": rate, **speed}
-                log.write(run.step, {**figures, "seconds": time.perf_counter() - began})
-                timed, seen = 0.0, 0
-                shown.figures(run.select, loss, speed["steps_per_second"])
+                log.write(run.step, {**figures, "seconds": time.perf_counter() - run_start})
+                elapsed, samples = 0.0, 0
+                bar.figures(run.select, loss, speed["steps_per_second"])
                 if slow := pace.rate(speed["steps_per_second"]):
                     notice(slow)
-            shown.advance()
+            bar.advance()
 
 
 def _select(policy: Policy, evaluate: Evaluate) -> tuple[dict[str, float], frozenset[str]]:
-    """Return success by task on select seeds, and the tasks that do better without memory."""
+    """Return success by task on select seeds, and the tasks that score higher without memory."""
     policy.eval()
     policy.forgetful = frozenset()
     select = {task: float(rate) for task, rate in evaluate(policy).items()}
     if not policy.config.forget:
         return select, frozenset()
     policy.forgetful = frozenset(policy.tasks)
-    alone = {task: float(rate) for task, rate in evaluate(policy).items()}
-    forgetful = frozenset(task for task, rate in alone.items() if rate > select[task])
-    return {task: max(rate, alone[task]) for task, rate in select.items()}, forgetful
+    without_memory = {task: float(rate) for task, rate in evaluate(policy).items()}
+    forgetful = frozenset(task for task, rate in without_memory.items() if rate > select[task])
+    return {task: max(rate, without_memory[task]) for task, rate in select.items()}, forgetful
 
 
 def _columns(stores: Sequence[Store], config: TrainConfig, progress: bool) -> dict[str, TaskArrays]:
@@ -254,18 +253,18 @@ def _columns(stores: Sequence[Store], config: TrainConfig, progress: bool) -> di
 def _lineage(stores: Sequence[Store], policy: Policy) -> dict[str, Any]:
     return {
         "parts": {
-            f"{one.path.name}/{part}": sha for one in stores for part, sha in one.part_hashes().items()
+            f"{store.path.name}/{part}": sha for store in stores for part, sha in store.part_hashes().items()
         },
-        "parameters": sum(one.numel() for one in policy.parameters()),
+        "parameters": sum(weight.numel() for weight in policy.parameters()),
     }
 
 
 def _was_saved(out: Path, config: TrainConfig, notice: Callable[[str], None]) -> bool:
-    """Say whether a run has a state to go on from; one that stopped before the first begins anew."""
+    """Return whether a run has a state to resume from; one that stopped before its first starts anew."""
     if any((out / name).exists() for name in (STATE, OLDER, "last")):
         return True
     if any(record["step"] > config.save_every for record in read_log(out).records):
-        return True  # a state was due, and is missing: reading it says so
+        return True  # a state was due and is missing: reading it raises the error
     notice(f"{out} stopped before its first state was saved: it begins again at step 0")
     return False
 

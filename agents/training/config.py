@@ -1,4 +1,4 @@
-"""How a policy is trained: every setting in one place, as YAML, as flags, and saved beside the run."""
+"""Training settings: one dataclass, read from YAML and flags, saved with the run."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from ...files.atomic_files import disk_errors, write_whole
 from ...files.bounded_files import read_yaml
 
 WEIGHTS = ("none", "outcome", "expertise", "both")
-"""Every episode counts alike; only successful ones; by who made them; both of the last two."""
+"""Episode weights: all equal; successful ones only; by demonstrator; both of the last two."""
 
 MOST_LAYERS, MOST_WINDOW = 256, 4096
-"""The largest size and window of a policy; what fits this machine's memory may be less."""
+"""Largest size and window of a policy; a machine's memory may allow less."""
 
 PRACTICE_SEEDS = 100_000_000
-"""Record seeds that all rounds of practice may try of a task."""
+"""Record seeds of a task available to all self-imitation rounds together."""
 
 _MANY = 1_000_000_000
 _RANGES: dict[str, tuple[float, float]] = {
@@ -47,17 +47,17 @@ _RANGES: dict[str, tuple[float, float]] = {
     "practise_steps": (1, _MANY),
     "seed": (0, 2**62),
 }
-"""The least and the most of each number: whole numbers where the bounds are."""
+"""Lower and upper bound of each number; integer bounds mean an integer setting."""
 
 
 def _setting(default: Any, help: str, *, free: bool = False) -> Any:
-    """Describe a setting; one that is `free` changes no weight, and may be another when a run is resumed."""
+    """Describe a setting; a `free` one affects no weight and may change when a run is resumed."""
     return field(default=default, metadata={"help": help, "free": free})
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Settings of `tutelage train`. Raises TutelageError for values that cannot work."""
+    """Settings of `tutelage train`. Raises TutelageError for invalid values."""
 
     size: int = _setting(2, "Dial of the policy: layers of its step encoder; width and heads follow.")
     steps: int = _setting(
@@ -114,22 +114,22 @@ class TrainConfig:
         path = Path(path)
         if not path.is_file():
             raise TutelageError(f"expected a training configuration at {path}, found none; check the path")
-        given = read_yaml(path) or {}
-        if not isinstance(given, dict):
-            raise TutelageError(f"{path}: expected keys and values, got {type(given).__name__}")
-        return cls.from_dict(given | dict(overrides or {}), str(path))
+        settings = read_yaml(path) or {}
+        if not isinstance(settings, dict):
+            raise TutelageError(f"{path}: expected keys and values, got {type(settings).__name__}")
+        return cls.from_dict(settings | dict(overrides or {}), str(path))
 
     @classmethod
-    def from_dict(cls, given: Mapping[str, Any], where: str = "training configuration") -> TrainConfig:
-        """Build from plain data, checking names and types."""
-        known = {one.name: type(one.default) for one in fields(cls)}
-        for name, value in given.items():
-            if not isinstance(name, str) or name not in known:
-                raise TutelageError(f"{where}: unknown key {name!r}{nearest(name, known)}")
-            allowed = (int, float) if known[name] is float else known[name]
+    def from_dict(cls, settings: Mapping[str, Any], where: str = "training configuration") -> TrainConfig:
+        """Build settings from plain data, checking names and types."""
+        types = {setting.name: type(setting.default) for setting in fields(cls)}
+        for name, value in settings.items():
+            if not isinstance(name, str) or name not in types:
+                raise TutelageError(f"{where}: unknown key {name!r}{nearest(name, types)}")
+            allowed = (int, float) if types[name] is float else types[name]
             if isinstance(value, bool) or not isinstance(value, allowed):
-                raise TutelageError(f"{where}: expected {name} as {known[name].__name__}, got {value!r}")
-        return cls(**given)
+                raise TutelageError(f"{where}: expected {name} as {types[name].__name__}, got {value!r}")
+        return cls(**settings)
 
     def save(self, path: Path) -> None:
         """Write the settings as YAML."""
@@ -137,6 +137,6 @@ class TrainConfig:
             write_whole(path, yaml.safe_dump(asdict(self), sort_keys=False).encode())
 
 
-def _expect(holds: bool, name: str, wanted: str, got: Any) -> None:
+def _expect(holds: bool, name: str, expected: str, got: Any) -> None:
     if not holds:
-        raise TutelageError(f"expected {name} to be {wanted}, got {got!r}")
+        raise TutelageError(f"expected {name} to be {expected}, got {got!r}")

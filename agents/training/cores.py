@@ -1,4 +1,4 @@
-"""Processor threads: how many other programs leave free, and how they wait for each other."""
+"""Processor threads: how many cores are free, how many threads to use, and how threads wait."""
 
 from __future__ import annotations
 
@@ -11,44 +11,44 @@ from pathlib import Path
 
 from ...console.wording import counted
 
-_LOOK_SECONDS = 0.25
+_SAMPLE_SECONDS = 0.25
 _AGAIN_SECONDS, _SHORTEST_SECONDS = 10.0, 0.5
-"""Time between two looks at what is free while a run is trained, and the least that a figure is made of."""
+"""Seconds between two measurements of free cores in training, and the shortest interval of a measurement."""
 
 _FAR_BELOW, _BACK = 0.5, 0.8
-"""Shares of a machine's own rate: what is below the first is said, what is above the second is well again."""
+"""Shares of the best rate: below the first a run is reported as slow, above the second it has recovered."""
 
 _CGROUPS, _MEMBERSHIP = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 
 
 def wait_passively() -> None:
-    """Let threads that wait for each other sleep, unless the environment says otherwise.
+    """Let waiting threads sleep instead of spin, unless environment variables say otherwise.
 
-    A thread that waits by spinning takes a core from the one that it waits for, where other programs run
-    too. OpenMP reads this once: call it before torch is imported. The first variable is that of every
-    OpenMP (GNU's comes with torch), the second that of Intel's and LLVM's.
+    On a shared machine a spinning thread takes a core from the thread it waits for. OpenMP reads the setting
+    once: call this before torch is imported. The first variable is for every OpenMP (torch ships GNU's), the
+    second for Intel's and LLVM's.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("KMP_BLOCKTIME", "0")
 
 
 def allowed_cores() -> int:
-    """Count the cores this process may use: those it is bound to, and no more than its control group has."""
+    """Return the number of cores this process may use: its CPU affinity, limited by its control group."""
     bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, math.ceil(min(bound, quota())))
 
 
 @dataclass(frozen=True)
 class CpuUsage:
-    """Processor seconds so far: of the cores this process may use the idle ones, and its own."""
+    """Processor seconds so far: idle time of the cores this process may use, and its own processor time."""
 
-    at: float
+    clock: float
     idle: float
     process: float
 
     @classmethod
     def now(cls) -> CpuUsage | None:
-        """Measure; None where the system does not say."""
+        """Measure; None if the system does not provide the numbers."""
         try:
             lines = Path("/proc/stat").read_text().splitlines()
             bound = {f"cpu{core}" for core in os.sched_getaffinity(0)}
@@ -64,33 +64,35 @@ class CpuUsage:
         return cls(time.monotonic(), idle / ticks, time.process_time())
 
     def free_since(self, before: CpuUsage) -> float:
-        """Return how many cores this process had or could have had, on average, since then."""
-        return (self.idle - before.idle + self.process - before.process) / max(self.at - before.at, 1e-9)
+        """Return the mean number of cores this process used or could have used since `before`."""
+        return (self.idle - before.idle + self.process - before.process) / max(
+            self.clock - before.clock, 1e-9
+        )
 
 
 def free_cores() -> float:
-    """Return how many cores other programs leave free just now; takes a quarter of a second."""
+    """Return how many cores other programs leave free now; takes a quarter of a second."""
     before = CpuUsage.now()
     if before is None:
         load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
         return max(0.0, (os.cpu_count() or 1) - load)
-    time.sleep(_LOOK_SECONDS)
+    time.sleep(_SAMPLE_SECONDS)
     after = CpuUsage.now()
     return after.free_since(before) if after else float(allowed_cores())
 
 
 def threads_for(free: float) -> int:
-    """Return how many threads to take of so many free cores: one that is half taken slows down all."""
-    asked = os.environ.get("OMP_NUM_THREADS", "")
-    most = min(allowed_cores(), int(asked)) if asked.isdecimal() else allowed_cores()
+    """Return the number of threads for `free` cores; a core shared with another program slows all threads."""
+    limit = os.environ.get("OMP_NUM_THREADS", "")
+    most = min(allowed_cores(), int(limit)) if limit.isdecimal() else allowed_cores()
     return max(1, min(most, math.floor(free + 0.4)))
 
 
 class ThroughputMonitor:
-    """The rate of a run beside the best that its machine has shown, and its threads.
+    """Compares a run's speed with the best it has shown, and adapts its number of threads.
 
-    With `chosen` threads, these are taken; with 0, as many as are free, looked at again all the while.
-    `set_threads` is told their number.
+    With `chosen` above 0 that number is used; with 0, as many as cores are free, measured again and again.
+    `set_threads` is called with the number.
     """
 
     def __init__(self, chosen: int, set_threads: Callable[[int], None]) -> None:
@@ -101,12 +103,12 @@ class ThroughputMonitor:
         self._before = CpuUsage.now()
 
     def skip(self) -> None:
-        """Leave out of the account what has been done since the last rate: it was no training."""
+        """Start a new interval: the time since the last rate was not training."""
         self._before = CpuUsage.now()
 
     def rate(self, steps_per_second: float) -> str:
-        """Take in a rate; return what to say of it, "" for nothing. Changes the threads where it should."""
-        free = self._look()
+        """Record a rate and adapt the threads; returns a note if training is slow, else ""."""
+        free = self._adjust()
         self._best = max(self._best, steps_per_second)
         if steps_per_second > _BACK * self._best:
             self._is_slow = False
@@ -119,13 +121,13 @@ class ThroughputMonitor:
             remedy += ", which wait for each other: --resume with --threads 1"
         return f"{steps_per_second:.2g} steps/s, where this machine has done {self._best:.2g}{why}; {remedy}"
 
-    def _look(self) -> float | None:
-        """Say how many cores there were since the last look, and take as many threads; None too soon."""
+    def _adjust(self) -> float | None:
+        """Return the free cores since the last measurement and adapt the threads; None if too recent."""
         now, before = CpuUsage.now(), self._before
-        if now is None or before is None or now.at - before.at < _SHORTEST_SECONDS:
+        if now is None or before is None or now.clock - before.clock < _SHORTEST_SECONDS:
             return None
         free = now.free_since(before)
-        if now.at - before.at >= _AGAIN_SECONDS:
+        if now.clock - before.clock >= _AGAIN_SECONDS:
             self._before = now
             if not self._is_chosen and (threads := threads_for(free)) != self.threads:
                 self.threads = threads
@@ -134,7 +136,7 @@ class ThroughputMonitor:
 
 
 def quota(groups: Path = _CGROUPS, membership: Path = _MEMBERSHIP) -> float:
-    """Return how many cores control groups let this process use; infinite without a limit."""
+    """Return the number of cores that control groups grant this process; infinite without a limit."""
     least = math.inf
     try:
         lines = membership.read_text().splitlines()
@@ -153,7 +155,7 @@ def quota(groups: Path = _CGROUPS, membership: Path = _MEMBERSHIP) -> float:
 
 
 def _ratio(*files: Path) -> float:
-    """Read a quota and its period, from one file or two; infinite where there is none."""
+    """Read a quota and its period from one file or two; infinite if there is none."""
     try:
         share, period = " ".join(file.read_text() for file in files).split()
         return float(share) / float(period) if float(share) > 0 else math.inf

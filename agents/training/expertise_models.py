@@ -1,9 +1,9 @@
-"""Judges: small policies that say how well everyone's actions answer what is seen, before training begins.
+"""Expertise models: small policies that score, before training, how well demonstrators react to observations.
 
-People are dealt into two halves. A judge learns from one half, by behavior cloning and without a look at
-outcomes, and judges the other: nobody is judged by a policy that has learned from them. What comes of it,
-see `datasets.expertise`. Everything is a function of (seed, data), whatever the order of the episodes and
-whatever is trained afterwards.
+Demonstrators are split into two halves (cross-fitting). A model is trained on one half by behavior cloning,
+without outcomes, and scores the other half, so that no demonstrator is scored by a model trained on their own
+data. The scores go to `datasets.quality.expertise`. Results are a function of (seed, data), independent of
+the order of episodes and of later training.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from .step import begin, make_sampler, training_step
 
 JUDGE_STEPS = 100
 EPOCHS = 12
-"""A judge goes through its half at most so many times: one that knows it by heart judges nobody well."""
+"""Most passes of a model over its half: an overfitted model scores other people badly."""
 
 FEWEST_IN_BATCH = 64
 HALVES = 2
 EPISODES = 64
-"""Episodes of a person at a task that judges learn from and judge, at most."""
+"""Most episodes of a demonstrator on a task that are used for training and scoring."""
 
 _ROWS = 2048
 
@@ -40,51 +40,51 @@ _ROWS = 2048
 def skills(
     columns: Mapping[str, TaskArrays], config: TrainConfig, progress: bool = False
 ) -> dict[str, ExpertiseEstimate]:
-    """Estimate everyone's expertise; empty with too few people to compare."""
-    names = sorted({who for one in columns.values() for who in one.demonstrator})
+    """Estimate the expertise of all demonstrators; {} with fewer than FEWEST_PEOPLE."""
+    names = sorted({person for arrays in columns.values() for person in arrays.demonstrator})
     if len(names) < FEWEST_PEOPLE:
         return {}
-    half = {who: at % HALVES for at, who in enumerate(names)}
-    looked_at = {task: episodes_of(columns[task], _chosen(columns[task])) for task in sorted(columns)}
+    half = {person: index % HALVES for index, person in enumerate(names)}
+    sampled = {task: episodes_of(columns[task], _subsample(columns[task])) for task in sorted(columns)}
     ratios: dict[str, list[np.ndarray]] = {}
     with counting("judging", HALVES * JUDGE_STEPS, progress) as advance:
-        for turn in range(HALVES):
-            taught = frozenset(who for who in names if half[who] != turn)
-            judge, known = _judge(looked_at, taught, config, advance)
-            for task in known:
-                for who, ratio in _judged(judge, looked_at[task], taught):
-                    ratios.setdefault(who, []).append(ratio)
+        for fold in range(HALVES):
+            trainers = frozenset(person for person in names if half[person] != fold)
+            judge, tasks = _train_judge(sampled, trainers, config, advance)
+            for task in tasks:
+                for person, ratio in _log_ratios(judge, sampled[task], trainers):
+                    ratios.setdefault(person, []).append(ratio)
     return expertise(ratios)
 
 
-def _chosen(one: TaskArrays) -> np.ndarray:
-    """Choose up to EPISODES of each person, evenly along the seeds; the order is one of the content alone."""
-    seeds = np.zeros(len(one.success), np.int64) if one.seeds is None else one.seeds
-    spans = zip(one.starts[:-1], one.starts[1:], strict=True)
+def _subsample(arrays: TaskArrays) -> np.ndarray:
+    """Return up to EPISODES episode indices of each person, evenly spaced in (seed, actions) order."""
+    seeds = np.zeros(len(arrays.success), np.int64) if arrays.seeds is None else arrays.seeds
+    spans = zip(arrays.starts[:-1], arrays.starts[1:], strict=True)
     keys = [
-        (who, int(seed), one.actions[begin:end].tobytes())
-        for who, seed, (begin, end) in zip(one.demonstrator, seeds, spans, strict=True)
+        (person, int(seed), arrays.actions[begin:end].tobytes())
+        for person, seed, (begin, end) in zip(arrays.demonstrator, seeds, spans, strict=True)
     ]
-    theirs: dict[str, list[int]] = {}
-    for at in sorted(range(len(keys)), key=keys.__getitem__):
-        theirs.setdefault(keys[at][0], []).append(at)
-    some = [
-        [mine[at * len(mine) // min(EPISODES, len(mine))] for at in range(min(EPISODES, len(mine)))]
-        for mine in theirs.values()
+    by_person: dict[str, list[int]] = {}
+    for index in sorted(range(len(keys)), key=keys.__getitem__):
+        by_person.setdefault(keys[index][0], []).append(index)
+    sampled = [
+        [group[i * len(group) // min(EPISODES, len(group))] for i in range(min(EPISODES, len(group)))]
+        for group in by_person.values()
     ]
-    return np.array([at for mine in some for at in mine], np.int64)
+    return np.array([index for indices in sampled for index in indices], np.int64)
 
 
-def _judge(
+def _train_judge(
     columns: Mapping[str, TaskArrays],
-    taught: frozenset[str],
+    trainers: frozenset[str],
     config: TrainConfig,
     advance: Callable[[int], None] | None,
 ) -> tuple[Policy, list[str]]:
-    """Train a policy on one half of the people; returns it with the tasks that they have played."""
-    votes = {task: _votes(one, taught) for task, one in columns.items()}
-    known = {task: columns[task] for task, each in votes.items() if each.any()}
-    steps = sum(int(np.diff(one.starts)[votes[task] > 0].sum()) for task, one in known.items())
+    """Train a policy on one half of the people; returns it with the tasks they have played."""
+    weights = {task: _episode_weights(arrays, trainers) for task, arrays in columns.items()}
+    trained = {task: columns[task] for task, task_weights in weights.items() if task_weights.any()}
+    steps = sum(int(np.diff(arrays.starts)[weights[task] > 0].sum()) for task, arrays in trained.items())
     batch = int(np.clip(steps // 10, FEWEST_IN_BATCH, TrainConfig.batch_steps))
     small = TrainConfig(
         size=1,
@@ -92,122 +92,126 @@ def _judge(
         batch_steps=batch,
         warmup=10,
         dropout=0.0,
-        forget=1.0,  # without a past: it would tell a judge whose actions these are
+        forget=1.0,  # no memory: the past would reveal whose actions these are
         dtype=config.dtype,
         threads=config.threads,
         seed=config.seed,
     )
-    run = begin(known, small)
-    sampler = make_sampler(known, small, {task: votes[task] for task in known})
+    run = begin(trained, small)
+    sampler = make_sampler(trained, small, {task: weights[task] for task in trained})
     while run.step < small.steps:
         training_step(run, sampler.batch(run.step) or sampler.going_on(run.step), small)
         if advance:
             advance(1)
-    return run.average.eval(), list(known)
+    return run.average.eval(), list(trained)
 
 
-def _votes(one: TaskArrays, taught: frozenset[str]) -> np.ndarray:
-    """Weigh episodes `[E]` so that nobody has more than the median person's say, however long they wander."""
-    lengths = np.diff(one.starts).astype(np.float64)
-    steps = dict.fromkeys(taught & set(one.demonstrator), 0.0)
-    for who, length in zip(one.demonstrator, lengths, strict=True):
-        if who in steps:
-            steps[who] += float(length)
+def _episode_weights(arrays: TaskArrays, trainers: frozenset[str]) -> np.ndarray:
+    """Return episode weights `[E]` that cap each person's total steps at the median person's."""
+    lengths = np.diff(arrays.starts).astype(np.float64)
+    steps = dict.fromkeys(trainers & set(arrays.demonstrator), 0.0)
+    for person, length in zip(arrays.demonstrator, lengths, strict=True):
+        if person in steps:
+            steps[person] += float(length)
     if not steps:
         return np.zeros(len(lengths))
-    middle = float(np.median(list(steps.values())))
-    each = np.array([middle / max(middle, steps[who]) if who in steps else 0.0 for who in one.demonstrator])
-    return each / ((each * lengths).sum() / lengths[each > 0].sum())
+    median = float(np.median(list(steps.values())))
+    weights = np.array(
+        [median / max(median, steps[person]) if person in steps else 0.0 for person in arrays.demonstrator]
+    )
+    return weights / ((weights * lengths).sum() / lengths[weights > 0].sum())
 
 
-def _judged(judge: Policy, one: TaskArrays, taught: frozenset[str]) -> list[tuple[str, np.ndarray]]:
-    """Judge whoever did not teach: an array a episode of log (as an answer / by habit), one number a step."""
-    at, found = 0, []
-    names = one.demonstrator
-    interface = judge.encoding.interface(one.task.id)
-    seen = {path: leaf.take(np.arange(len(one)), axis=0) for path, leaf in one.observations.items()}
-    numbers, taught_at = encode_actions(interface, one.actions, seen if interface.page else {})
-    options = _options_of(interface, seen)
-    everyone = [_frequencies(part, numbers[:, i]) for i, part in enumerate(interface.parts)]
-    while at < len(names):  # episodes are sorted by person
-        end = at
-        while end < len(names) and names[end] == names[at]:
-            end += 1
-        if names[at] not in taught:
-            rows = np.arange(one.starts[at], one.starts[end])
-            theirs = {kind: counts[rows] for kind, counts in options.items()}
-            habit = _habit(interface.parts, numbers[rows], everyone, theirs)
-            ratio = np.where(taught_at[rows], _answers(judge, one, rows) - habit, 0.0)
-            for length in np.split(ratio, one.starts[at + 1 : end] - one.starts[at]):
-                found.append((names[at], length))
-        at = end
-    return found
+def _log_ratios(judge: Policy, arrays: TaskArrays, trainers: frozenset[str]) -> list[tuple[str, np.ndarray]]:
+    """Score the others: an episode gives (person, log p(action | observation) - log p(action) `[T]`)."""
+    first, ratios = 0, []
+    names = arrays.demonstrator
+    interface = judge.encoding.interface(arrays.task.id)
+    observations = {
+        path: leaf.take(np.arange(len(arrays)), axis=0) for path, leaf in arrays.observations.items()
+    }
+    numbers, is_encodable = encode_actions(interface, arrays.actions, observations if interface.page else {})
+    options = _count_options(interface, observations)
+    frequencies = [_frequencies(part, numbers[:, i]) for i, part in enumerate(interface.parts)]
+    while first < len(names):  # episodes are grouped by person
+        stop = first
+        while stop < len(names) and names[stop] == names[first]:
+            stop += 1
+        if names[first] not in trainers:
+            rows = np.arange(arrays.starts[first], arrays.starts[stop])
+            step_options = {kind: counts[rows] for kind, counts in options.items()}
+            habit = _habit_log_probabilities(interface.parts, numbers[rows], frequencies, step_options)
+            ratio = np.where(is_encodable[rows], _action_log_probabilities(judge, arrays, rows) - habit, 0.0)
+            for episode_ratio in np.split(ratio, arrays.starts[first + 1 : stop] - arrays.starts[first]):
+                ratios.append((names[first], episode_ratio))
+        first = stop
+    return ratios
 
 
 @torch.no_grad()
-def _answers(judge: Policy, one: TaskArrays, rows: np.ndarray) -> np.ndarray:
-    """Return log probabilities `[S]` of the actions, given what was seen at each step alone."""
-    task, index = one.task.id, judge.encoding.tasks[one.task.id][0]
-    found = []
-    for at in range(0, len(rows), _ROWS):
-        some = rows[at : at + _ROWS]
-        seen = {path: leaf.take(some, axis=0) for path, leaf in one.observations.items()}
-        summaries, scene, tokens = judge.look({task: seen})
-        x = judge.remember(summaries, np.ones(len(some), np.int64))
-        interface, pools = judge.encoding.interface(task), scene.pools([task], tokens)
-        numbers, _ = encode_actions(interface, one.actions[some], seen)
+def _action_log_probabilities(judge: Policy, arrays: TaskArrays, rows: np.ndarray) -> np.ndarray:
+    """Return log probabilities `[S]` of the actions given the observation of each step alone."""
+    task, index = arrays.task.id, judge.encoding.tasks[arrays.task.id][0]
+    log_probabilities = []
+    for first in range(0, len(rows), _ROWS):
+        batch = rows[first : first + _ROWS]
+        observations = {path: leaf.take(batch, axis=0) for path, leaf in arrays.observations.items()}
+        summaries, embedded, tokens = judge.look({task: observations})
+        x = judge.remember(summaries, np.ones(len(batch), np.int64))
+        interface, pools = judge.encoding.interface(task), embedded.pools([task], tokens)
+        numbers, _ = encode_actions(interface, arrays.actions[batch], observations)
         loss = judge.decoder.loss(x, interface, index, numbers, pools)
-        found.append(-loss.double().numpy())
-    return np.concatenate(found)
+        log_probabilities.append(-loss.double().numpy())
+    return np.concatenate(log_probabilities)
 
 
-def _habit(
+def _habit_log_probabilities(
     parts: tuple[ActionPart, ...],
     numbers: np.ndarray,
-    everyone: list[np.ndarray],
+    frequencies: list[np.ndarray],
     options: Mapping[str, np.ndarray],
 ) -> np.ndarray:
-    """Return log probabilities `[S]` of the actions by how often the person chooses each, whatever is seen.
+    """Return log probabilities `[S]` of the actions under the person's own action frequencies.
 
-    The step itself is left out of the count, which begins with everyone's frequencies, as many as options.
-    Out of habit, one of a page's elements or words, of which each step has `options` by kind, is as good as
-    another.
+    Frequencies leave out the step itself and start from those of all people (`frequencies`), with a prior
+    weight of one count an option. Pointing parts are uniform over the elements or words of the page, whose
+    number at each step is `options` by kind.
     """
     total = np.zeros(len(numbers))
     for i, part in enumerate(parts):
-        rows = _made(part, numbers[:, i])
+        rows = _decided_steps(part, numbers[:, i])
         if part.kind in POINTING:
             total[rows] -= np.log(options[part.kind][rows])
             continue
         chosen = _one_hot(targets(part, numbers[rows, i]), part)
-        others = chosen.sum(0) - chosen + part.size * everyone[i]
-        total[rows] += (chosen * np.log(others / (len(rows) - 1 + part.size))).sum(1)
+        other_counts = chosen.sum(0) - chosen + part.size * frequencies[i]
+        total[rows] += (chosen * np.log(other_counts / (len(rows) - 1 + part.size))).sum(1)
     return total
 
 
-def _made(part: ActionPart, column: np.ndarray) -> np.ndarray:
-    """Return the steps at which a part is decided."""
+def _decided_steps(part: ActionPart, column: np.ndarray) -> np.ndarray:
+    """Return the indices of the steps at which a part is decided."""
     return (
         np.flatnonzero(column != SKIPPED) if part.verbs or part.kind in POINTING else np.arange(len(column))
     )
 
 
 def _frequencies(part: ActionPart, column: np.ndarray) -> np.ndarray:
-    """Return how often everyone together chose each option, `[size]`; never 0."""
+    """Return the share of each option over all people, `[size]`; never 0 (add-one smoothing)."""
     if part.kind in POINTING:
         return np.ones(0)
-    counts = _one_hot(targets(part, column[_made(part, column)]), part).sum(0)
+    counts = _one_hot(targets(part, column[_decided_steps(part, column)]), part).sum(0)
     return (counts + 1.0) / (counts.sum() + part.size)
 
 
-def _options_of(interface: IOSpec, seen: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Count what can be pointed at in each step `[S]`, by kind; nothing where there are no pages."""
+def _count_options(interface: IOSpec, observations: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return the number of tokens that each step `[S]` can point at, by kind; {} without pages."""
     if interface.page is None:
         return {}
-    elements = [len(read_columns(str(page))["ref"]) + 1 for page in seen["elements"]]
-    words = [max(1, len(places_of(str(said)))) for said in seen["instruction"]]
+    elements = [len(read_columns(str(page))["ref"]) + 1 for page in observations["elements"]]
+    words = [max(1, len(places_of(str(instruction)))) for instruction in observations["instruction"]]
     return {"element": np.array(elements), "word": np.array(words)}
 
 
-def _one_hot(wanted: np.ndarray, part: ActionPart) -> np.ndarray:
-    return np.eye(part.size)[wanted] if wanted.ndim == 1 else wanted.astype(np.float64)
+def _one_hot(target: np.ndarray, part: ActionPart) -> np.ndarray:
+    return np.eye(part.size)[target] if target.ndim == 1 else target.astype(np.float64)

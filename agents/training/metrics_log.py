@@ -1,4 +1,4 @@
-"""The figures of a run while it is trained: `metrics.jsonl`, and the same as TensorBoard event files."""
+"""Metrics of a training run: `metrics.jsonl`, and the same figures as TensorBoard event files."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from .sealed_lines import SealedLines, read_lines, seal_line
 METRICS = "metrics.jsonl"
 
 LOG_EVERY = 10
-"""Training steps between lines of figures; the last step has one too."""
+"""Training steps between two lines; the last step has a line too."""
 
 RESUME = "go on with --resume"
-"""What is to be done after a full disk."""
+"""Advice after a full disk."""
 
 _REMEDY = "restore it from a copy, or move it away: the weights do not depend on it"
 
@@ -30,15 +30,15 @@ _REMEDY = "restore it from a copy, or move it away: the weights do not depend on
 class MetricsLog:
     """`metrics.jsonl`, one sealed object a line (see `sealed_lines`), and event files.
 
-    Opened at a `step` above 0 it goes on behind the lines up to there. An unfinished last line, as a process
-    that dies leaves it, is dropped, and `notice` is told. Raises TutelageError naming a damaged line, or when
-    lines before `step` are missing from the end.
+    Opened at a `step` above 0 it continues after the lines up to that step. An unfinished last line, which a
+    killed process leaves, is dropped and reported to `notice`. Raises TutelageError naming a damaged line, or
+    when lines before `step` are missing from the end.
     """
 
     def __init__(self, run: Path, step: int, notice: Callable[[str], None]) -> None:
         self._run, self._path = run, run / METRICS
         self._check = ""
-        kept: list[str] = []
+        lines: list[str] = []
         if step and not self._path.exists():
             notice(f"no {METRICS} in {run}: its curves begin at step {step}")
         elif step:
@@ -46,15 +46,15 @@ class MetricsLog:
             if written.torn:
                 notice(f"dropped the unfinished last line of {self._path}")
             expect_steps(run, written, step)
-            # steps never fall along the file, so a prefix is kept, and its hashes stay right
-            kept = [
+            # steps never decrease along the file: what stays is a prefix, so its hashes remain valid
+            lines = [
                 line
                 for line, record in zip(written.lines, written.records, strict=True)
                 if record["step"] <= step
             ]
-            self._check = _last_check(kept)
+            self._check = _last_check(lines)
         with _to_disk(run):
-            write_whole(self._path, "".join(f"{line}\n" for line in kept).encode())
+            write_whole(self._path, "".join(f"{line}\n" for line in lines).encode())
             self._events = _event_file(run / "tensorboard", step)
 
     def write(self, step: int, figures: Mapping[str, Any]) -> None:
@@ -67,7 +67,7 @@ class MetricsLog:
                 self._events.write(step, figures)
 
     def sync(self) -> None:
-        """Put the lines on the disk, before a state that counts on them."""
+        """Flush the lines to disk, before a state that depends on them is saved."""
         with _to_disk(self._run), self._path.open("ab") as file:
             os.fsync(file.fileno())
 
@@ -78,7 +78,7 @@ class MetricsLog:
 
 
 def read_log(run: Path) -> SealedLines:
-    """Read the figures of a run; none when it has no `metrics.jsonl`.
+    """Read the figures of a run; no lines if it has no `metrics.jsonl`.
 
     Raises TutelageError naming a damaged line, or one without a step.
     """
@@ -98,7 +98,7 @@ def read_log(run: Path) -> SealedLines:
 
 
 def expect_steps(run: Path, written: SealedLines, step: int) -> None:
-    """Raise TutelageError when lines of the figures of a run up to `step` are missing from the end."""
+    """Raise TutelageError when lines of a run up to `step` are missing from the end."""
     last = max((record["step"] for record in written.records if "loss" in record), default=0)
     if last < step - step % LOG_EVERY:
         raise TutelageError(
@@ -107,7 +107,7 @@ def expect_steps(run: Path, written: SealedLines, step: int) -> None:
 
 
 class _EventFile:
-    """TensorBoard's event file, written in this thread: what the disk says is raised where it is written."""
+    """TensorBoard event file, written in this thread so that disk errors are raised to the caller."""
 
     _numbers = itertools.count()
 
@@ -120,9 +120,9 @@ class _EventFile:
         self._file = (folder / f"events.out.tfevents.{name}").open("wb")
         self._records = RecordWriter(self._file)
         self._add(Event(wall_time=time.time(), file_version="brain.Event:2"))
-        if step:  # figures of later steps, from before a stop, are not shown any more
-            begun = SessionLog(status=SessionLog.START)
-            self._add(Event(wall_time=time.time(), step=step + 1, session_log=begun))
+        if step:  # TensorBoard then hides figures of later steps from before a stop
+            start = SessionLog(status=SessionLog.START)
+            self._add(Event(wall_time=time.time(), step=step + 1, session_log=start))
         self._file.flush()
 
     def write(self, step: int, figures: Mapping[str, Any]) -> None:
@@ -139,7 +139,7 @@ class _EventFile:
         self._file.flush()
 
     def close(self) -> None:
-        with contextlib.suppress(OSError):  # whatever was not written has been raised before
+        with contextlib.suppress(OSError):  # `write` has raised for anything not written
             self._file.close()
 
     def _add(self, event: Any) -> None:

@@ -1,4 +1,4 @@
-"""Muon for matrices, AdamW for the rest: two optimisers behind one `step`, with a state that can be saved."""
+"""Muon for matrices, AdamW for the rest: two optimizers behind one `step`, with a state that can be saved."""
 
 from __future__ import annotations
 
@@ -14,46 +14,46 @@ ROUNDS = 5
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 
 
-def orthogonalise(matrices: Tensor) -> Tensor:
+def orthogonalize(matrices: Tensor) -> Tensor:
     """Bring all singular values of matrices `[k, m, n]` near 1 by a quintic Newton-Schulz iteration.
 
-    After Jordan et al., "Muon: an optimizer for hidden layers" (2024); values end within about [0.7, 1.2].
+    After Jordan et al., "Muon: an optimizer for hidden layers" (2024); the values end in about [0.7, 1.2].
     """
     first, second, third = _COEFFICIENTS
     x = matrices.mT if matrices.shape[1] > matrices.shape[2] else matrices
     x = x / (torch.linalg.matrix_norm(x, keepdim=True) + 1e-7)
-    # every round multiplies x by a polynomial in its own gram matrix: iterate on that small square instead
+    # each round multiplies x by a polynomial of its Gram matrix: iterate on that small square matrix instead
     gram = x @ x.mT
-    whole: Tensor | None = None
-    for left in reversed(range(ROUNDS)):
+    product: Tensor | None = None
+    for iteration in reversed(range(ROUNDS)):
         polynomial = torch.baddbmm(gram, gram, gram, beta=second, alpha=third)
         polynomial.diagonal(dim1=1, dim2=2).add_(first)
-        whole = polynomial if whole is None else polynomial @ whole
-        if left:
+        product = polynomial if product is None else polynomial @ product
+        if iteration:
             gram = polynomial @ gram @ polynomial
-    assert whole is not None
-    x = whole @ x
+    assert product is not None
+    x = product @ x
     return x.mT if matrices.shape[1] > matrices.shape[2] else x
 
 
 class Optimizer:
-    """Step a policy's weights: the blocks' and the decoder's matrices by Muon, the others by AdamW.
+    """Update a policy's weights: matrices of blocks and decoder by Muon, all others by AdamW.
 
-    `state` is a flat dict of tensors by weight name, so that it can lie in a safetensors file.
+    `state` is a flat dict of tensors by weight name, as a safetensors file needs it.
     """
 
     def __init__(self, policy: nn.Module, learning_rate: float, table_rate: float, decay: float) -> None:
         named = dict(policy.named_parameters())
         self.learning_rate, self.table_rate, self.decay = learning_rate, table_rate, decay
-        self._matrices = {name: one for name, one in named.items() if _is_matrix(name, one)}
-        self._tables = {name: one for name, one in named.items() if name not in self._matrices}
+        self._matrices = {name: weight for name, weight in named.items() if _is_matrix(name, weight)}
+        self._tables = {name: weight for name, weight in named.items() if name not in self._matrices}
         self.state: dict[str, Tensor] = {f"{name}.momentum": torch.zeros_like(w) for name, w in named.items()}
         tables = list(self._tables.values())
         self._adam = torch.optim.AdamW(tables, table_rate, BETAS, EPSILON, weight_decay=0.0, fused=True)
         for name, weight in self._tables.items():
-            own = {"step": torch.zeros(()), "exp_avg_sq": torch.zeros_like(weight)}
-            self._adam.state[weight] = own | {"exp_avg": self.state[f"{name}.momentum"]}
-            self.state |= {f"{name}.square": own["exp_avg_sq"], f"{name}.count": own["step"]}
+            moments = {"step": torch.zeros(()), "exp_avg_sq": torch.zeros_like(weight)}
+            self._adam.state[weight] = moments | {"exp_avg": self.state[f"{name}.momentum"]}
+            self.state |= {f"{name}.square": moments["exp_avg_sq"], f"{name}.count": moments["step"]}
 
     @torch.no_grad()
     def step(self, scale: float) -> None:
@@ -62,26 +62,28 @@ class Optimizer:
         self._adamw(self.table_rate * scale)
 
     def count_flops(self) -> float:
-        """Count the multiply-adds, times two, of the matrix products inside one step of Muon."""
-        shapes = [sorted(part.shape) for one in self._matrices.values() for part in _square(one)]
+        """Count the FLOPs (two a multiply-add) of the matrix products in one step of Muon."""
+        shapes = [sorted(part.shape) for matrix in self._matrices.values() for part in _square_parts(matrix)]
         return sum(2.0 * (2 * m * m * n + (4 * ROUNDS - 3) * m**3) for m, n in shapes)
 
     def _muon(self, rate: float) -> None:
-        moved = {name: one for name, one in self._matrices.items() if one.grad is not None}
-        if not moved:
+        weights = {name: weight for name, weight in self._matrices.items() if weight.grad is not None}
+        if not weights:
             return
-        grads = [one.grad for one in moved.values() if one.grad is not None]
-        momenta = [self.state[f"{name}.momentum"] for name in moved]
+        grads = [weight.grad for weight in weights.values() if weight.grad is not None]
+        momenta = [self.state[f"{name}.momentum"] for name in weights]
         torch._foreach_lerp_(momenta, grads, 1 - MOMENTUM)
-        ahead = torch._foreach_lerp(grads, momenta, MOMENTUM)
+        # Nesterov momentum
+        lookahead = torch._foreach_lerp(grads, momenta, MOMENTUM)
         by_shape: dict[torch.Size, list[tuple[Tensor, Tensor]]] = {}
-        for weight, update in zip(moved.values(), ahead, strict=True):
-            for part, change in zip(_square(weight), _square(update), strict=True):
+        for weight, update in zip(weights.values(), lookahead, strict=True):
+            for part, change in zip(_square_parts(weight), _square_parts(update), strict=True):
                 by_shape.setdefault(part.shape, []).append((part, change))
         for shape, pairs in by_shape.items():
-            updates = orthogonalise(torch.stack([change for _, change in pairs]))
+            updates = orthogonalize(torch.stack([change for _, change in pairs]))
             parts = [part for part, _ in pairs]
             torch._foreach_mul_(parts, 1 - rate * self.decay)
+            # tall matrices get larger steps, so that the change of outputs does not depend on the shape
             torch._foreach_add_(parts, list(updates), alpha=-rate * max(1.0, shape[0] / shape[1]) ** 0.5)
 
     def _adamw(self, rate: float) -> None:
@@ -91,11 +93,11 @@ class Optimizer:
 
 
 def _is_matrix(name: str, weight: Tensor) -> bool:
-    """Say whether a weight is a hidden matrix; tables and first layers are no such thing."""
+    """Return whether a weight is a hidden matrix; tables and input layers are not."""
     return weight.ndim == 2 and not name.startswith("tokens.") and "options" not in name
 
 
-def _square(matrix: Tensor) -> Sequence[Tensor]:
-    """Split a stacked query-key-value matrix `[3d, d]` into its three."""
+def _square_parts(matrix: Tensor) -> Sequence[Tensor]:
+    """Split a stacked query-key-value matrix `[3d, d]` into three; others stay whole."""
     rows, columns = matrix.shape
     return matrix.split(columns) if rows == 3 * columns else (matrix,)

@@ -1,4 +1,4 @@
-"""How far training has come: steps, the loss, success on select seeds, time left; see `envs.progress`."""
+"""Progress of training: steps, loss, success on select seeds, time left; see `console.progress`."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from ...console.progress import Progress
 
 
 class TrainingProgress:
-    """Steps done, with the latest figures; silent when `shown` is False."""
+    """Progress bar of training steps with the latest figures; silent unless `is_visible`."""
 
-    def __init__(self, steps: int, done: int, shown: bool) -> None:
-        self._progress = Progress("training", shown=shown, transient=False)
-        self._steps, self._done = steps, done
+    def __init__(self, steps: int, step: int, is_visible: bool) -> None:
+        self._progress = Progress("training", shown=is_visible, transient=False)
+        self._steps, self._step = steps, step
         self._trained = self._figures = ""
 
     def figures(self, select: Mapping[str, float], loss: float | None = None, speed: float = 0.0) -> None:
-        """Show mean success on select seeds, and the latest loss and steps a second where they are given."""
+        """Show mean success on select seeds, and the loss and steps a second if given."""
         if loss is not None:
             self._trained = f"loss {loss:.3f}, {speed:.2g} steps/s"
         mean = f"select {sum(select.values()) / len(select):.2f}" if select else ""
@@ -25,16 +25,16 @@ class TrainingProgress:
         self._progress.note(self._figures)
 
     def selecting(self) -> None:
-        """Show that the weights play select seeds now, until `figures` are told again."""
+        """Show that select seeds are being played, until the next call of `figures`."""
         self._progress.note(", ".join(filter(None, (self._figures, "playing select seeds"))))
 
     def advance(self) -> None:
-        """Move on by one training step."""
+        """Advance by one training step."""
         self._progress.advance()
 
     def __enter__(self) -> TrainingProgress:
         self._progress.__enter__()
-        self._progress.add(total=self._steps, done=self._done)
+        self._progress.add(total=self._steps, done=self._step)
         return self
 
     def __exit__(

@@ -1,4 +1,4 @@
-"""Going on with a run: what must be as it was when it was begun, and what may be another now."""
+"""Resuming a run: settings that must be unchanged, and settings that may differ."""
 
 from __future__ import annotations
 
@@ -16,34 +16,34 @@ from .config import TrainConfig
 CONFIG = "config.yaml"
 
 PRACTISED = ("steps", "practise_episodes", "practise_steps")
-"""Settings that are free while a run is trained, and fixed as soon as it has begun to practise."""
+"""Settings that are free until self-imitation starts, and fixed afterwards."""
 
 
-def settings_for(out: Path, path: Path | None, given: Mapping[str, Any], resume: bool) -> TrainConfig:
-    """Put together the settings of a run: `given` ones, then a file's, then those it was begun with.
+def settings_for(out: Path, path: Path | None, overrides: Mapping[str, Any], resume: bool) -> TrainConfig:
+    """Combine the settings of a run: `overrides` first, then a file's, then those the run started with.
 
-    A run that is resumed keeps every setting that is not given anew. Raises TutelageError for a setting that
-    does not exist or cannot work.
+    A resumed run keeps every setting that is not given again. Raises TutelageError for an unknown or invalid
+    setting.
     """
     settings: dict[str, Any] = {}
     if resume and (out / CONFIG).is_file():
         settings |= asdict(TrainConfig.load(out / CONFIG))
     if path is not None:
-        TrainConfig.load(path, given)  # which names the file in what it says
+        TrainConfig.load(path, overrides)  # checks it alone, so that an error names the file
         settings |= read_yaml(path) or {}
-    return TrainConfig.from_dict(settings | dict(given))
+    return TrainConfig.from_dict(settings | dict(overrides))
 
 
 def fixed(config: TrainConfig, also: Iterable[str] = ()) -> dict[str, Any]:
-    """Return the settings that decide the weights, and those called `also`."""
+    """Return the settings that affect the weights, and those named in `also`."""
     free = {setting.name for setting in fields(config) if setting.metadata["free"]} - set(also)
     return {name: value for name, value in asdict(config).items() if name not in free}
 
 
 def expect_same_config(out: Path, config: TrainConfig, also: Iterable[str] = ()) -> TrainConfig:
-    """Return the settings that a run was begun with.
+    """Return the settings that a run started with.
 
-    Raises TutelageError naming the first that decides its weights, or is called `also`, and differs now.
+    Raises TutelageError naming the first fixed setting (see `fixed`) that differs in `config`.
     """
     refuse_link(out / CONFIG)
     before = TrainConfig.load(out / CONFIG)
@@ -59,19 +59,19 @@ def expect_same_config(out: Path, config: TrainConfig, also: Iterable[str] = ())
 
 
 def change_of_steps(before: TrainConfig, config: TrainConfig, step: int) -> str:
-    """Say what becomes of the learning rate where a run is asked for another number of steps; "" if not.
+    """Return a note on the learning rate if the number of steps has changed, else "".
 
-    Raises TutelageError for fewer steps than are done.
+    Raises TutelageError for fewer steps than the run has done.
     """
-    from .step import schedule  # which imports torch: a mistake in the settings is said before
+    from .step import schedule  # imports torch, which is slow: errors in settings come first
 
     if config.steps < step:
         raise TutelageError(f"expected --steps of at least {step}, which are done, got {config.steps}")
     if config.steps == before.steps:
         return ""
     old, new = schedule(step, before), schedule(step, config)
-    asked = counted(config.steps, "step")
+    total = counted(config.steps, "step")
     return (
-        f"{asked} instead of {before.steps:,}: from step {step} on, the learning rate is that of a run of "
-        f"{asked}, {new:.2f} of its highest there (it was {max(old, 0.0):.2f})"
+        f"{total} instead of {before.steps:,}: from step {step} on, the learning rate is that of a run of "
+        f"{total}, {new:.2f} of its highest there (it was {max(old, 0.0):.2f})"
     )

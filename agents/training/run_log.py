@@ -1,4 +1,4 @@
-"""What came of each round of practice: a line of `practice.jsonl` each, written as it ends."""
+"""Results of self-imitation rounds: one line of `practice.jsonl` a round, written when it ends."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from .sealed_lines import read_lines, seal_lines
 
 ROUNDS = "practice.jsonl"
 ATTEMPTS = "attempts.yaml"
-"""What was tried so far in the round that is underway."""
+"""File of the tasks already attempted in the current round."""
 
 _REMEDY = "restore it from a copy, or move it away: the rounds are done again"
 
 
 class TaskAttempts(NamedTuple):
-    """What came of one task in a round: success at the first attempt, and how many attempts were kept."""
+    """Result of one task in a round: success rate at the first attempt, and number of attempts `kept`."""
 
     rate: float
     kept: int
@@ -31,10 +31,10 @@ class TaskAttempts(NamedTuple):
 
 @dataclass(frozen=True)
 class SelfImitationRound:
-    """What came of one round.
+    """Result of one round.
 
-    `tried` is success by task at the first attempt, `kept` how many attempts joined the demonstrations,
-    `select` success by task on select seeds afterwards, `failed` what happened where an environment did.
+    `tried` is success by task at the first attempt, `kept` the number of attempts added to the
+    demonstrations, `select` success by task on select seeds afterwards, `failed` the errors of environments.
     """
 
     number: int
@@ -44,7 +44,9 @@ class SelfImitationRound:
     failed: Mapping[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        tried, select = (100 * float(np.mean(list(one.values()) or [0])) for one in (self.tried, self.select))
+        tried, select = (
+            100 * float(np.mean(list(rates.values()) or [0])) for rates in (self.tried, self.select)
+        )
         return (
             f"round {self.number}: {tried:.1f} % of its first attempts succeeded, {self.kept:,} joined the "
             f"demonstrations; {select:.1f} % on select seeds now"
@@ -55,13 +57,19 @@ _ROUNDS = TypeAdapter(list[SelfImitationRound])
 
 
 def read_attempts(run: Path, number: int, policy: str) -> dict[str, TaskAttempts]:
-    """Read what tasks gave that were tried before a round was stopped; nothing where that is unknown."""
+    """Read the results of tasks attempted before a round was stopped; {} if missing or of another policy."""
     try:
         document = read_sealed(run / ATTEMPTS, 1, "attempts")
         tasks = {
-            task: TaskAttempts(float(rate), int(kept)) for task, (rate, kept) in document["tasks"].items()
+            task: TaskAttempts(float(rate), int(count)) for task, (rate, count) in document["tasks"].items()
         }
-    except (FileNotFoundError, ValueError, TypeError, KeyError, AttributeError):  # they are tried again
+    except (
+        FileNotFoundError,
+        ValueError,
+        TypeError,
+        KeyError,
+        AttributeError,
+    ):  # such tasks are attempted again
         return {}
     if (document.get("round"), document.get("policy")) != (number, policy):
         return {}
@@ -69,21 +77,21 @@ def read_attempts(run: Path, number: int, policy: str) -> dict[str, TaskAttempts
 
 
 def write_attempts(run: Path, number: int, policy: str, tasks: Mapping[str, TaskAttempts]) -> None:
-    """Write what tasks gave that a policy (its seal) tried in a round; raises TutelageError if it cannot."""
+    """Write the results of attempted tasks; `policy` is its seal. Raises TutelageError for a full disk."""
     document = {
         "version": 1,
         "round": number,
         "policy": policy,
-        "tasks": {task: [*done] for task, done in tasks.items()},
+        "tasks": {task: [*attempts] for task, attempts in tasks.items()},
     }
     with disk_errors(run, "go on with --resume"):
         write_whole(run / ATTEMPTS, sealed(document))
 
 
 def read_rounds(run: Path) -> list[SelfImitationRound]:
-    """Read what came of the rounds of a run; none where it has not practised.
+    """Read the results of a run's rounds; [] if there are none.
 
-    Raises TutelageError when the file was changed or cut.
+    Raises TutelageError when the file was changed or truncated.
     """
     path = run / ROUNDS
     records = read_lines(path, _REMEDY).records
@@ -95,15 +103,16 @@ def read_rounds(run: Path) -> list[SelfImitationRound]:
     try:
         return list(_ROUNDS.validate_python(rounds))
     except ValidationError as error:
-        what = str(error.errors()[0]["msg"])
-        raise TutelageError(f"expected rounds of practice in {path}, got: {what}; {_REMEDY}") from None
+        problem = str(error.errors()[0]["msg"])
+        raise TutelageError(f"expected rounds of practice in {path}, got: {problem}; {_REMEDY}") from None
 
 
 def write_rounds(run: Path, rounds: Sequence[SelfImitationRound]) -> None:
-    """Write what came of all rounds so far; the last line counts them. Raises TutelageError if it cannot."""
+    """Write the results of all rounds; the last line counts them. Raises TutelageError for a full disk."""
     records: list[dict[str, Any]] = [
-        asdict(done) | {"tried": dict(done.tried), "select": dict(done.select), "failed": dict(done.failed)}
-        for done in rounds
+        asdict(result)
+        | {"tried": dict(result.tried), "select": dict(result.select), "failed": dict(result.failed)}
+        for result in rounds
     ]
     with disk_errors(run, "go on with --resume"):
         write_whole(run / ROUNDS, seal_lines([*records, {"rounds": len(rounds)}]).encode())

@@ -1,8 +1,8 @@
 """JSON lines, each with a hash of itself and of all lines before it.
 
-Covers: a changed, missing, doubled or moved line, except lines missing from the end. An incomplete
-last line is reported separately: a process that dies while it writes leaves one. Does not cover: an attacker
-who recomputes the hashes.
+Covers: changed, missing, duplicated or moved lines, except lines missing from the end. An incomplete last
+line, as a process killed while writing leaves it, is reported separately. Does not cover: an attacker who
+recomputes the hashes.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ _CHECKED = re.compile(r'(?P<body>\{.*), "check": "(?P<check>[0-9a-f]{16})"\}')
 
 @dataclass(frozen=True)
 class SealedLines:
-    """What a file of sealed lines holds: the records, the lines they came from, the last line's hash.
+    """Contents of a file of sealed lines: the records, their lines, and the hash of the last line.
 
-    `torn` says whether an unfinished line follows the last one.
+    `torn` is True if an unfinished line follows the last one.
     """
 
     records: list[dict[str, Any]]
@@ -35,7 +35,7 @@ class SealedLines:
 
 
 def seal_line(record: Mapping[str, Any], before: str) -> tuple[str, str]:
-    """Return a record (not empty) as a line without its line feed, and the hash it carries.
+    """Return a non-empty record as a line without its line feed, and the hash in it.
 
     `before` is the hash of the line before it, "" for the first.
     """
@@ -54,7 +54,7 @@ def seal_lines(records: list[dict[str, Any]]) -> str:
 
 
 def read_lines(path: Path, remedy: str) -> SealedLines:
-    """Read a file of sealed lines; no lines when there is none.
+    """Read a file of sealed lines; no lines if the file is missing.
 
     Raises TutelageError that names the file, the first damaged line and the `remedy`.
     """
@@ -62,11 +62,11 @@ def read_lines(path: Path, remedy: str) -> SealedLines:
         data = read_bytes(path, Limits.current().text_bytes)
     except FileNotFoundError:
         return SealedLines([], [])
-    # a byte that is no UTF-8 is another letter than was written: its line is named like any changed one
-    *whole, rest = data.decode("utf-8", "replace").split("\n")
+    # invalid UTF-8 becomes a replacement character, so its line is reported like any changed line
+    *lines, rest = data.decode("utf-8", "replace").split("\n")
     check = ""
     records: list[dict[str, Any]] = []
-    for number, line in enumerate(whole, 1):
+    for number, line in enumerate(lines, 1):
         match = _CHECKED.fullmatch(line)
         if match is None or _check(f"{match['body']}}}", check) != match["check"]:
             raise TutelageError(
@@ -77,7 +77,7 @@ def read_lines(path: Path, remedy: str) -> SealedLines:
         record = parse_json(f"{match['body']}}}", f"{path}, line {number}")
         assert isinstance(record, dict)  # it begins with a brace
         records.append(record)
-    return SealedLines(records, whole, check, bool(rest))
+    return SealedLines(records, lines, check, bool(rest))
 
 
 def _check(body: str, before: str) -> str:

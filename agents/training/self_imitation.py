@@ -1,7 +1,7 @@
-"""Practice: the policy tries the tasks and learns from what it did right; round after round, supervised.
+"""Filtered self-imitation (cf. filtered behavior cloning and expert iteration).
 
-People teach it to walk. From then on the tasks themselves say which of its own attempts were successes, and
-those join the demonstrations.
+Each round samples rollouts of the policy at rising temperatures, adds the successful ones to the
+demonstrations and continues behavior cloning. The tasks' success rules decide which rollouts succeeded.
 """
 
 from __future__ import annotations
@@ -46,22 +46,22 @@ from .run_log import (
 )
 
 TRIED = SeedRange("tried", 300_000_000, 400_000_000)
-"""Record seeds that are tried: far from where people begin to count theirs."""
+"""Record seeds of the rollouts: far from those that people record on."""
 
 TEMPERATURES = (1.0, 2.0, 4.0, 8.0)
-"""At which actions are drawn: whoever fails tries the same seed again, each time more freely."""
+"""Sampling temperatures: a failed seed is attempted again at the next one."""
 
 FIRST = 16
-"""Seeds of every task that are tried in a round."""
+"""Seeds attempted of every task in a round."""
 
 MORE = 3
-"""Of the other seeds, a share is tried that is so many times as large as the share of these that failed."""
+"""Share of the remaining seeds that is attempted, over the failure rate on the first seeds."""
 
 KNOWN = 0.2
-"""What a task that never fails is worth in a round, where one that always fails is worth 1 more."""
+"""Emphasis of a task that never fails in a round; one that always fails has 1 more."""
 
 RATE = 0.4
-"""Learning rates of a round, as shares of those that people taught with: it mends, it does not begin anew."""
+"""Learning rates of a round over those of training: rounds refine the policy."""
 
 
 def practise(
@@ -73,13 +73,12 @@ def practise(
     progress: bool = False,
     tell: Callable[[SelfImitationRound], None] | None = None,
 ) -> Path:
-    """Let a trained run practise for the rounds that `config` asks for; returns the best, `out/kept`.
+    """Run the self-imitation rounds that `config` asks for; returns the best checkpoint, `out/kept`.
 
-    `out` is a run that `train` has ended. Round r lies in `out/practice-r`, the attempts that succeeded in
-    the store `out/practice`, what came of each round in `practice.jsonl`. A round begins from the best policy
-    so far, and is forgotten where it made nothing better. Rounds that are done are not done again.
-    Raises TutelageError when the run was begun with other settings than these: all but the number of rounds
-    and those that change no weight.
+    `out` is a finished run of `train`. Round r is written to `out/practice-r`, successful rollouts to the
+    store `out/practice`, results to `practice.jsonl`. Each round starts from the best policy so far and is
+    discarded if it does not improve it. Finished rounds are not repeated. Raises TutelageError when the run
+    started with other settings, except the number of rounds and settings that affect no weight.
     """
     suite = union(stores)
     if not any(task.success.is_known for task in suite):
@@ -97,9 +96,9 @@ def practise(
     score = _mean(best)
     for number in range(len(rounds) + 1, config.practise + 1):
         folder = out / f"practice-{number}"
-        with _done_again(number, out):
-            tried, kept, failed = attempt(best, store, config, number, progress)
-            here = replace(
+        with _resume_advice(number, out):
+            tried, stored, failed = attempt(best, store, config, number, progress)
+            round_config = replace(
                 config,
                 steps=config.practise_steps,
                 seed=config.seed + number,
@@ -108,14 +107,22 @@ def practise(
                 evaluate_every=min(config.evaluate_every, config.practise_steps),
             )
             remove_tree(folder)
-            taught = [*stores, store] if len(store) else list(stores)
-            worth = {task: KNOWN + 1 - success for task, success in tried.items()}
-            made = load(
-                train(taught, folder, here, evaluate=evaluate, progress=progress, parent=best, emphasis=worth)
+            train_stores = [*stores, store] if len(store) else list(stores)
+            emphasis = {task: KNOWN + 1 - success for task, success in tried.items()}
+            trained = load(
+                train(
+                    train_stores,
+                    folder,
+                    round_config,
+                    evaluate=evaluate,
+                    progress=progress,
+                    parent=best,
+                    emphasis=emphasis,
+                )
             )
-        rounds.append(SelfImitationRound(number, tried, kept, made.lineage.get("select", {}), failed))
-        if _mean(made) > score:
-            best, score = made, _mean(made)
+        rounds.append(SelfImitationRound(number, tried, stored, trained.lineage.get("select", {}), failed))
+        if _mean(trained) > score:
+            best, score = trained, _mean(trained)
             copy(folder / "kept", out / "kept")
         write_rounds(out, rounds)
         if tell:
@@ -124,8 +131,8 @@ def practise(
 
 
 @contextmanager
-def _done_again(number: int, out: Path) -> Iterator[None]:
-    """Say of a round that is stopped that it is done again but for what was tried, and the others are not."""
+def _resume_advice(number: int, out: Path) -> Iterator[None]:
+    """Add advice to a stop: the round starts again without its finished attempts; earlier rounds stay."""
     before = (
         f", those before it are kept in {out}" if number > 1 else f", the trained policy is kept in {out}"
     )
@@ -140,75 +147,80 @@ def _done_again(number: int, out: Path) -> Iterator[None]:
 def attempt(
     best: LoadedPolicy, store: Store, config: TrainConfig, number: int, progress: bool = False
 ) -> tuple[dict[str, float], int, dict[str, str]]:
-    """Try every task on this round's seeds, store what succeeds.
+    """Attempt every task on this round's seeds and store successful episodes.
 
-    Returns success by task, how many were stored, and what happened in tasks whose environments failed. Tasks
-    that were tried before the round was stopped are not tried again.
+    Returns success by task, the number of stored episodes, and errors by task whose environment failed. Tasks
+    attempted before the round was stopped are not attempted again.
     """
     name = f"practice-{number}"
     begin = TRIED.start + (number - 1) * config.practise_episodes
     seeds = list(range(begin, begin + config.practise_episodes))
     rows = store.episodes()
-    there = set(zip(rows["demonstrator"].to_pylist(), rows["task"].to_pylist(), strict=True))
+    stored = set(zip(rows["demonstrator"].to_pylist(), rows["task"].to_pylist(), strict=True))
     tasks = [task for task in best.suite if task.id in best.policy.tasks and task.success.is_known]
     run = store.path.parent
-    done = read_attempts(run, number, best.seal)
-    tasks = [task for task in tasks if task.id not in done]
+    attempts = read_attempts(run, number, best.seal)
+    tasks = [task for task in tasks if task.id not in attempts]
     failures: dict[str, str] = {}
     work = partial(_attempt, pack(best.policy), name, seeds, best.suite, config.seed)
     with counting("trying", len(tasks), progress) as advance:
         for task, result in zip(tasks, spread_safely(work, tasks, config.workers), strict=True):
-            first, right, why = (0.0, [], str(result)) if isinstance(result, JobDied) else result
-            if right and (name, task.id) not in there:
-                store.append(right)
-            if why:
-                failures[task.id] = why
+            first, successes, reason = (0.0, [], str(result)) if isinstance(result, JobDied) else result
+            if successes and (name, task.id) not in stored:
+                store.append(successes)
+            if reason:
+                failures[task.id] = reason
             else:
-                done[task.id] = TaskAttempts(first, len(right))
-                write_attempts(run, number, best.seal, done)
+                attempts[task.id] = TaskAttempts(first, len(successes))
+                write_attempts(run, number, best.seal, attempts)
             advance(1)
-    tried = {task: attempted.rate for task, attempted in done.items()} | dict.fromkeys(failures, 0.0)
-    return tried, sum(attempted.kept for attempted in done.values()), failures
+    tried = {task: attempted.rate for task, attempted in attempts.items()} | dict.fromkeys(failures, 0.0)
+    return tried, sum(attempted.kept for attempted in attempts.values()), failures
 
 
 def _attempt(
     packed: bytes, name: str, seeds: Sequence[int], suite: Suite, seed: int, task: Task
 ) -> tuple[float, list[Trajectory], str]:
-    """Try one task on seeds until they succeed; returns success at the first attempt, and successes.
+    """Attempt one task on seeds until they succeed.
 
-    The last is what happened where its environment failed, "" where it did not.
-
-    What was seen of a web page is kept with them: a page may depend on when it was looked at. What can be
-    replayed, is; a success that does not replay teaches nothing, as nobody could say what it answered.
+    Returns success at the first attempt, the successful episodes, and the environment's error ("" if none).
+    Episodes of web pages keep their observations, since a page may depend on the time. Successes that do not
+    replay are dropped: their observations cannot be reconstructed.
     """
     policy, keep = unpack(packed), is_web(task.env)
-    right: list[Trajectory] = []
+    successes: list[Trajectory] = []
     failures: dict[int, str] = {}
 
-    def try_until_they_succeed(left: Sequence[int]) -> int:
+    def try_until_they_succeed(remaining: Sequence[int]) -> int:
         """Collect successes; returns how many seeds failed at the first attempt."""
         failed = 0
         for temperature in TEMPERATURES:
-            if not left:
+            if not remaining:
                 break
             actor = PolicyActor(policy, name, False, seed, temperature)
-            attempts = rollout(actor, task, left, suite_name=suite.name, keep=keep, failures=failures)
-            right.extend(attempt for attempt in attempts if attempt.success)
+            attempts = rollout(actor, task, remaining, suite_name=suite.name, keep=keep, failures=failures)
+            successes.extend(attempt for attempt in attempts if attempt.success)
             if temperature == TEMPERATURES[0]:
-                failed = len(left) - sum(bool(attempt.success) for attempt in attempts)
-            left = [attempt.seed for attempt in attempts if not attempt.success]
+                failed = len(remaining) - sum(bool(attempt.success) for attempt in attempts)
+            remaining = [attempt.seed for attempt in attempts if not attempt.success]
         return failed
 
-    first, others = seeds[:FIRST], seeds[FIRST:]
+    first, rest = seeds[:FIRST], seeds[FIRST:]
     failed = try_until_they_succeed(first)
-    more = others[: round(min(1, MORE * failed / len(first)) * len(others))]
-    failed += try_until_they_succeed(more)
+    extra = rest[: round(min(1, MORE * failed / len(first)) * len(rest))]
+    failed += try_until_they_succeed(extra)
     with Environments(suite) as environments:
-        again = replay_many(right, environments)
-        right = [one for one, got in zip(right, again, strict=True) if isinstance(got, ReplayResult)]
-    tries = len(first) + len(more)
-    why = f"{len(failures)} of {counted(tries, 'seed')}: {next(iter(failures.values()))}" if failures else ""
-    return 1 - failed / tries, right, why
+        replays = replay_many(successes, environments)
+        successes = [
+            success
+            for success, result in zip(successes, replays, strict=True)
+            if isinstance(result, ReplayResult)
+        ]
+    tries = len(first) + len(extra)
+    reason = (
+        f"{len(failures)} of {counted(tries, 'seed')}: {next(iter(failures.values()))}" if failures else ""
+    )
+    return 1 - failed / tries, successes, reason
 
 
 def _mean(loaded: LoadedPolicy) -> float:

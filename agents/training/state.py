@@ -1,4 +1,4 @@
-"""What a run needs to go on exactly where it stopped: weights, averages, moments, step; checked when read."""
+"""The state a run resumes from: weights, averages, moments, step; checked when read."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ from ...files.finite_json import exact_json
 from .optimizer import Optimizer
 
 STATE, OLDER = "state.safetensors", "state.older.safetensors"
-"""The newest state, and the one before it: a run whose newest state is damaged goes on from there."""
+"""The newest state and the one before it, the fallback if the newest is damaged."""
 
 VERSION = 3
-_OPEN = "0" * 64  # stands where the hash goes while it is computed
+_OPEN = "0" * 64  # placeholder of the hash while it is computed
 
 
 def save_state(
     run: Path, policy: nn.Module, average: nn.Module, optimizer: Optimizer, facts: Mapping[str, Any]
 ) -> None:
-    """Write the whole state as one file, and keep the one before it; or leave both as they are.
+    """Write the whole state as one file and keep the previous one; on failure both stay unchanged.
 
-    `facts` are plain data such as the step. The file carries the SHA-256 of all its bytes.
+    `facts` are plain data such as the step. The file contains the SHA-256 of all its bytes.
     """
     tensors: dict[str, Tensor] = {
         f"optimizer.{name}": tensor.contiguous() for name, tensor in optimizer.state.items()
     }
     for prefix, module in (("policy", policy), ("average", average)):
         tensors |= {f"{prefix}.{name}": tensor.contiguous() for name, tensor in module.state_dict().items()}
-    # one entry: the order of several is not fixed, and equal states shall be equal files
+    # a single entry: the order of several is not fixed, and equal states must give equal files
     about = exact_json({"version": VERSION, "sha256": _OPEN, "facts": facts})
     data = save_tensors(tensors, {"state": about})
     with disk_errors(run, "go on with --resume"):
@@ -51,7 +51,7 @@ def save_state(
 
 
 def forget_older(run: Path) -> None:
-    """Remove the older state: a run that has ended needs none."""
+    """Remove the older state: a finished run does not need it."""
     (run / OLDER).unlink(missing_ok=True)
 
 
@@ -63,25 +63,25 @@ def load_state(
     expected: Mapping[str, Any],
     notice: Callable[[str], None],
 ) -> dict[str, Any]:
-    """Put a saved state back in place; returns its facts.
+    """Restore a saved state into the given modules and optimizer; returns its facts.
 
-    A damaged state is never used: the one before it is, and `notice` is told. Raises TutelageError when both
-    are damaged or missing, and when the state does not fit, or was of another run: its facts must hold
-    what is `expected`.
+    If the newest state is damaged, the previous one is used and reported to `notice`. Raises TutelageError
+    when both are damaged or missing, and when the state does not fit or belongs to another run: its facts
+    must contain `expected`.
     """
     tensors, facts = _newest(run, notice)
     for name, value in expected.items():
         if (saved := facts.get(name)) != value:
-            raise _another(run, name, value, saved)
+            raise _mismatch(run, name, value, saved)
     _expect_facts(run, facts)
     for prefix, module in (("policy", policy), ("average", average)):
-        _put(run, _below(tensors, prefix), module.state_dict())
-    _put(run, _below(tensors, "optimizer"), optimizer.state)
+        _copy_tensors(run, _with_prefix(tensors, prefix), module.state_dict())
+    _copy_tensors(run, _with_prefix(tensors, "optimizer"), optimizer.state)
     return facts
 
 
 def _newest(run: Path, notice: Callable[[str], None]) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read the newest state that is sound: its tensors and its facts."""
+    """Read the newest undamaged state: its tensors and facts."""
     try:
         return _read(run / STATE)
     except TutelageError as error:
@@ -106,12 +106,12 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         header = parse_json(data[8 : 8 + size], str(path))
         about = parse_json(header["__metadata__"]["state"], str(path))
         sha256, version, facts = about["sha256"], about["version"], about["facts"]
-        whole = data.replace(sha256.encode(), _OPEN.encode(), 1)
+        unsealed = data.replace(sha256.encode(), _OPEN.encode(), 1)
     except (KeyError, TypeError, AttributeError, TutelageError):
         raise changed from None
     if version != VERSION:
         raise TutelageError(f"expected a training state of version {VERSION} at {path}, got {version!r}")
-    if _hash(whole) != sha256 or not isinstance(facts, dict):
+    if _hash(unsealed) != sha256 or not isinstance(facts, dict):
         raise changed
     try:
         return load_tensors(data), facts
@@ -119,8 +119,8 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise changed from None
 
 
-def _put(run: Path, saved: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> None:
-    """Copy tensors into those of the same name, shape and type; raises TutelageError where they differ."""
+def _copy_tensors(run: Path, saved: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> None:
+    """Copy tensors into targets of the same name, shape and type; raises TutelageError if they differ."""
     for name in sorted(set(saved) | set(target)):
         problem = ""
         if name not in saved or name not in target:
@@ -158,16 +158,16 @@ def _expect_facts(run: Path, facts: Mapping[str, Any]) -> None:
         )
 
 
-def _another(run: Path, name: str, now: Any, saved: Any) -> TutelageError:
-    """Return the error for a state of another run, saying what differs, what it was and what it is."""
+def _mismatch(run: Path, name: str, now: Any, saved: Any) -> TutelageError:
+    """Return the error for a state of another run: the first difference, its old and its new value."""
     path: list[str] = []
     while isinstance(now, Mapping) and isinstance(saved, Mapping):
         key = next(key for key in sorted({*now, *saved}, key=str) if now.get(key) != saved.get(key))
         path.append(str(key))
         now, saved = now.get(key), saved.get(key)
-    what = {"parts": "demonstrations", "parent": "parent"}.get(path[0] if path else "", "settings")
+    subject = {"parts": "demonstrations", "parent": "parent"}.get(path[0] if path else "", "settings")
     return TutelageError(
-        f"expected the {what} that {run} was begun with, got others ({'/'.join(path) or name}: was "
+        f"expected the {subject} that {run} was begun with, got others ({'/'.join(path) or name}: was "
         f"{_short(saved)}, is {_short(now)}); resume with the same, or train anew in another folder"
     )
 
@@ -181,7 +181,7 @@ def _hash(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def _with_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {
         name.removeprefix(f"{prefix}."): tensor
         for name, tensor in tensors.items()

@@ -1,4 +1,4 @@
-"""One training step: what changes while a policy is trained, and how; a function of (config, data, step)."""
+"""One training step: the training state and its update, a function of (config, data, step)."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ class TrainState:
     best: float = -1.0
     select: dict[str, float] = field(default_factory=dict)
     selected: int = 0
-    """The step of the last evaluation on select seeds; an earlier one than `step` may be due."""
+    """Step of the last evaluation on select seeds; below `step` if one is due."""
     forgetful: frozenset[str] = frozenset()
-    """Tasks that the averaged weights play without memory, as that evaluation has found."""
+    """Tasks that the averaged weights play without memory, chosen by that evaluation."""
     saved: int = -1
-    """The step of the newest state on disk."""
+    """Step of the newest state on disk."""
     whole: threading.RLock = field(default_factory=threading.RLock)  # type: ignore[valid-type]
-    """Held while a step is made, and while it is saved: what is saved is never half a step."""
+    """Lock held during an update and during a save, so that a saved state is never half a step."""
 
     def facts(self) -> dict[str, Any]:
         return {
@@ -52,7 +52,7 @@ class TrainState:
         }
 
     def restore(self, facts: Mapping[str, Any]) -> None:
-        """Take over the facts of a state whose tensors are in place already."""
+        """Restore the facts of a state whose tensors are in place already."""
         self.step, self.best, self.select = facts["step"], facts["best"], facts["select"]
         self.selected, self.forgetful = facts["selected"], frozenset(facts["forgetful"])
         self.average.forgetful = self.forgetful
@@ -62,16 +62,16 @@ def begin(
     columns: Mapping[str, TaskArrays],
     config: TrainConfig,
     parent: Policy | None = None,
-    others: Iterable[Task] = (),
+    extra_tasks: Iterable[Task] = (),
 ) -> TrainState:
-    """Fit the encoding to the data, and make the policy, its average and its optimiser.
+    """Fit the encoding to the data, and create the policy, its average and its optimizer.
 
-    `others` are tasks without data (see `Encoding.fit`). A `parent` gives its encoding and its weights.
-    Raises TutelageError when it is of another size, knows not all tasks, or needs more memory than there is.
+    `extra_tasks` are tasks without data (see `Encoding.fit`). A `parent` gives its encoding and its weights.
+    Raises TutelageError when it has another size or lacks a task, or when memory does not suffice.
     """
     _expect_memory(config)
     torch.manual_seed(config.seed)
-    encoding = Encoding.fit(columns, others) if parent is None else parent.encoding
+    encoding = Encoding.fit(columns, extra_tasks) if parent is None else parent.encoding
     policy = Policy(PolicyConfig(config.size, config.window, config.dropout, config.forget), encoding)
     if parent is not None:
         if parent.config.size != config.size:
@@ -92,29 +92,31 @@ def make_sampler(
     weights: Mapping[str, np.ndarray] | None = None,
     emphasis: Mapping[str, float] | None = None,
 ) -> Sampler:
-    """Say which windows make up each batch, by each episode's weight and the configuration's balance.
+    """Return the sampler of batches of windows, by episode weights and the configuration's balance.
 
-    `weights` map task id → `[E]`; if not given, the outcome decides, where the configuration says so.
+    `weights` map task id → `[E]`; if not given, they follow from `config.weights`.
     `emphasis` multiplies the shares of tasks.
     """
-    each = episode_weights(columns, config.weights) if weights is None else dict(weights)
-    steps = {task: float(np.diff(one.starts) @ each[task]) for task, one in columns.items()}
+    by_episode = episode_weights(columns, config.weights) if weights is None else dict(weights)
+    steps = {task: float(np.diff(arrays.starts) @ by_episode[task]) for task, arrays in columns.items()}
     shares = {task: count**config.balance * (emphasis or {}).get(task, 1.0) for task, count in steps.items()}
-    return Sampler(columns, config.window, max(config.batch_steps, len(columns)), each, config.seed, shares)
+    return Sampler(
+        columns, config.window, max(config.batch_steps, len(columns)), by_episode, config.seed, shares
+    )
 
 
 def training_step(
     run: TrainState, batch: Mapping[str, WindowBatch], config: TrainConfig
 ) -> tuple[float, dict[str, float]]:
-    """Do one step on a batch and return the loss and each task's own; advances `run.step`.
+    """Do one training step on a batch; returns the loss and the loss by task, and advances `run.step`.
 
-    Dropout draws from torch's global generator, seeded here from (seed, step): nothing is carried over.
+    Dropout draws from torch's global generator, seeded here from (seed, step): no state is carried over.
     """
     torch.manual_seed(
         int(np.random.SeedSequence([config.seed, run.step]).generate_state(1, np.uint64)[0] >> 1)
     )
     run.policy.train()
-    with signals.let_in():  # nothing that is saved changes here
+    with signals.let_in():  # no saved state changes here, so a stop may interrupt
         with torch.autocast("cpu", torch.bfloat16, enabled=_uses_bfloat16(config)):
             loss, metrics = run.policy.loss(batch)
         run.policy.zero_grad(set_to_none=True)
@@ -129,26 +131,26 @@ def training_step(
 
 
 def schedule(step: int, config: TrainConfig) -> float:
-    """Return the learning rate's factor: up in a line, flat, down to zero in a line.
+    """Return the learning rate's factor: linear warmup, constant, linear cooldown to zero.
 
-    The way down is a share of all steps that are asked for: a run that is asked for more goes on at the rate
-    that it would have there, had it been asked for as many from its start.
+    The cooldown is a share of `config.steps`: a run resumed with more steps continues at the rate it would
+    have had with that number from the start.
     """
     rise = min(1.0, (step + 1) / config.warmup) if config.warmup else 1.0
     return rise * min(1.0, (config.steps - step) / (config.steps * config.cooldown))
 
 
 def _expect_memory(config: TrainConfig) -> None:
-    """Raise TutelageError for a policy whose blocks alone need more memory in training than there is.
+    """Raise TutelageError for a policy whose blocks alone need more memory in training than available.
 
-    A block has 12 width² weights; each is there five times: policy, average, gradient, two moments.
+    A block has 12 width² weights of 4 bytes, stored five times: policy, average, gradient, two moments.
     """
     shape = PolicyConfig(config.size, config.window)
     needed = 4 * 5 * 12 * shape.width**2 * (shape.size + shape.memory_layers)
-    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else needed
-    if needed > there:
+    available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else needed
+    if needed > available:
         raise TutelageError(
-            f"expected a policy that fits the memory of this machine ({there / 1e9:.0f} GB), got size "
+            f"expected a policy that fits the memory of this machine ({available / 1e9:.0f} GB), got size "
             f"{config.size}, which needs {needed / 1e9:,.0f} GB to be trained; lower --size"
         )
 

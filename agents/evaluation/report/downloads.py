@@ -1,4 +1,4 @@
-"""What the report's page holds for downloads: the table and all rows; plots are made by its script."""
+"""Downloads within the report's page: the table and all rows; its script makes files of the plots."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from ....envs.suite import Suite
 from ....files.finite_json import json_text
 from ..table_files import rows_csv, table_csv, table_latex, table_markdown
 from .html import section, text
-from .svg_style import PAPER_COLOURS
+from .svg_style import PAPER_COLORS
 
 MOST_BYTES = 1_500_000
-"""What the files in a page may take together; rows that are more are left to `tutelage report --rows`."""
+"""Most bytes of the files in a page; larger rows need `tutelage report --rows`."""
 
 
 def downloads(rows: pa.Table, suite: Suite) -> tuple[str, str]:
-    """Return the section with a button for each file, and the files as JSON for the page's script."""
+    """Return the HTML section with a button for each file, and the files as JSON for the page's script."""
     files = {
         "table.csv": table_csv(rows, suite).encode(),
         "table.tex": table_latex(rows, suite).encode(),
@@ -36,25 +36,25 @@ def downloads(rows: pa.Table, suite: Suite) -> tuple[str, str]:
         "rows.csv": "All rows, CSV",
         "rows.parquet": "All rows, Parquet",
     }
-    whole = packed | packed_rows if fits else packed
-    held = "".join(
+    files_in_page = packed | packed_rows if fits else packed
+    buttons_html = "".join(
         f'<button type="button" data-file="{name}">{text(label)}</button>'
         for name, label in buttons.items()
-        if name in whole
+        if name in files_in_page
     )
     lead = "The figures as files. Each plot has buttons of its own: SVG and PNG, in the colours of paper."
     if not fits:
         lead += (
             " All rows are too many for a page: <code>tutelage report --rows rows.parquet</code> writes them."
         )
-    document = {"files": whole, "colours": dict(PAPER_COLOURS)}
-    body = f'<div class="files screen">{held}</div>'
+    document = {"files": files_in_page, "colours": dict(PAPER_COLORS)}
+    body = f'<div class="files screen">{buttons_html}</div>'
     body += "<noscript><p>The buttons need JavaScript.</p></noscript>"
     return section("files", "For papers and programs", lead, body), json_text(document)
 
 
 def _packed(files: Mapping[str, bytes]) -> dict[str, str]:
-    """Compress files (without a time, so that the same rows give the same page), as text."""
+    """Compress files and encode them as text; without a timestamp, so that equal rows give equal pages."""
     return {
         name: base64.b64encode(gzip.compress(data, mtime=0)).decode("ascii") for name, data in files.items()
     }

@@ -1,4 +1,4 @@
-"""Every plot of a report as files for papers: SVG and PNG, in the colours of paper."""
+"""Write every plot of a report as SVG and PNG files for papers, in colors for a white page."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def write_figures(
     runs: Runs,
     practised: Mapping[str, plots.Series],
 ) -> list[Path]:
-    """Write `SECTION-HEADING.svg` and `.png` for every plot, each whole or not at all; returns their paths.
+    """Write `SECTION-HEADING.svg` and `.png` for every plot, each atomically; returns their paths.
 
-    `limits` are steps by task; `runs` and `practised` are those of `sections.training`. Files of the same
-    names are replaced, others stay.
+    `limits` are step limits by task; `runs` and `practised` are those of `sections.training`. Files of the
+    same names are replaced, others stay.
     """
     written: list[Path] = []
     with with_files(), disk_errors(folder):
@@ -43,7 +43,7 @@ def write_figures(
 
 
 def file_name(text: str) -> str:
-    """Return a name for a file that no shell, path or page reads anything into: letters, digits, ._-."""
+    """Return a file name without special characters: only letters, digits and `._-`."""
     return re.sub(r"[^A-Za-z0-9._]+", "-", text).strip("-.")[:80] or "figure"
 
 
@@ -53,20 +53,20 @@ def _named(
     runs: Runs,
     practised: Mapping[str, plots.Series],
 ) -> Iterator[tuple[str, Panel]]:
-    """Yield every plot with the name of its file; no two names are the same, whatever case counts."""
+    """Yield every plot with its file name; names are unique regardless of case."""
     sections = {
         "success": plots.forest(comparison),
         "time": plots.curves(comparison, limits),
         "people": plots.effort(comparison),
         "training": training_panels(runs, practised),
     }
-    taken: set[str] = set()
+    names: set[str] = set()
     for section, panels in sections.items():
         for panel in panels:
             stem = name = f"{section}-{file_name(panel.heading)}"
             number = 1
-            while name.lower() in taken:
+            while name.lower() in names:
                 number += 1
                 name = f"{stem}-{number}"
-            taken.add(name.lower())
+            names.add(name.lower())
             yield name, panel

@@ -1,4 +1,4 @@
-"""What every number of the report means, and what it does not."""
+"""Glossary of the report: what every number covers and does not cover."""
 
 from __future__ import annotations
 
@@ -70,9 +70,9 @@ WORDS = {
 
 
 def glossary() -> str:
-    """Explain the report's words, in the order in which they come up."""
+    """Return the HTML section that explains the report's terms, in order of appearance."""
     entries = "".join(
-        f"<div><dt>{text(word)}</dt><dd>{text(said)}</dd></div>" for word, said in WORDS.items()
+        f"<div><dt>{text(word)}</dt><dd>{text(meaning)}</dd></div>" for word, meaning in WORDS.items()
     )
     lead = "What each number means, what it covers and what it does not."
     return section("words", "The words", lead, f'<dl class="glossary">{entries}</dl>')

@@ -1,4 +1,4 @@
-"""The few pieces of HTML that every section of the report is made of. All text is escaped here."""
+"""HTML elements shared by all sections of the report. All text is escaped here."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ def text(value: object) -> str:
 
 
 def section(key: str, heading: str, lead: str, *parts: str) -> str:
-    """Put a section together: its anchor, its heading, one sentence (HTML) on how to read it, its parts."""
+    """Build a section: anchor, heading, one sentence (HTML) on how to read it, and its parts."""
     inside = "\n".join(parts)
     return (
         f'<section id="{text(key)}"><h2>{text(heading)}</h2><p class="lead">{lead}</p>\n{inside}\n</section>'
     )
 
 
-def panels(found: Iterable[Panel], legend: str = "", first: int = MANY) -> str:
-    """Set drawings side by side, as many as the width takes; those after the `first` are folded."""
+def panels(drawings: Iterable[Panel], legend: str = "", first: int = MANY) -> str:
+    """Arrange plots side by side; those after the `first` are folded."""
     figures = [
-        f'<figure class="panel"><figcaption>{text(one.heading)}</figcaption>{one.svg}</figure>'
-        for one in found
+        f'<figure class="panel"><figcaption>{text(panel.heading)}</figcaption>{panel.svg}</figure>'
+        for panel in drawings
     ]
     side = f'{legend}<div class="panels">{"".join(figures[:first])}</div>'
     rest = figures[first:]
@@ -47,15 +47,15 @@ def panels(found: Iterable[Panel], legend: str = "", first: int = MANY) -> str:
 
 
 def legend(comparison: Comparison, actors: Sequence[str] | None = None) -> str:
-    """Show every actor's colour and mark once."""
+    """Return the legend: color and marker of every actor."""
     keys = "".join(
-        f"<li>{mark(comparison.kinds[one])}{text(one)}</li>" for one in (actors or comparison.actors)
+        f"<li>{mark(comparison.kinds[actor])}{text(actor)}</li>" for actor in (actors or comparison.actors)
     )
     return f'<ul class="legend">{keys}</ul>'
 
 
 def mark(kind: str) -> str:
-    """Draw the mark of a kind of actor."""
+    """Return the marker of a kind of actor as SVG."""
     return (
         f'<svg class="mark" viewBox="0 0 12 12" aria-hidden="true" style="fill:var(--kind-{kind})">'
         f"{_SHAPES[MARKERS[kind]]}</svg>"
@@ -63,20 +63,20 @@ def mark(kind: str) -> str:
 
 
 def table(
-    head: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1, css: str = "", foot: int = 0
+    head: Sequence[str], rows: Iterable[Sequence[str]], *, text_columns: int = 1, css: str = "", foot: int = 0
 ) -> str:
-    """Lay out a table of cells that are HTML already; the first `left` columns are words, the rest numbers.
+    """Build a table from cells that are HTML already; the first `text_columns` are text, the rest numbers.
 
-    The last `foot` rows are set apart as totals. With two columns of words, rows whose first cell is the
-    same are set as one group under it.
+    The last `foot` rows are totals. With two or more text columns, rows with the same first cell form one
+    group.
     """
     body = list(rows)
     assert all(len(row) == len(head) for row in body), f"rows that do not fit their heads {list(head)}"
     cut = len(body) - foot
-    names = "".join(_cell("th", one, i, left, ' scope="col"') for i, one in enumerate(head))
-    groups = itertools.groupby(body[:cut], key=lambda row: row[0] if left > 1 else "")
-    parts = "".join(f"<tbody>{_group(list(group), left)}</tbody>" for _, group in groups)
-    total = f"<tfoot>{''.join(_group([row], left) for row in body[cut:])}</tfoot>" if foot else ""
+    names = "".join(_cell("th", name, i, text_columns, ' scope="col"') for i, name in enumerate(head))
+    groups = itertools.groupby(body[:cut], key=lambda row: row[0] if text_columns > 1 else "")
+    parts = "".join(f"<tbody>{_group(list(group), text_columns)}</tbody>" for _, group in groups)
+    total = f"<tfoot>{''.join(_group([row], text_columns) for row in body[cut:])}</tfoot>" if foot else ""
     return (
         f'<div class="scroll" tabindex="0"><table class="{css}"><thead><tr>{names}</tr></thead>'
         f"{parts}{total}</table></div>"
@@ -84,23 +84,23 @@ def table(
 
 
 def figure(main: str, around: str = "", strong: bool = False) -> str:
-    """Write a number with, smaller beneath it, its interval."""
+    """Return a number with its interval below it in small type."""
     tag = "strong" if strong else "span"
     small = f"<small>{text(around)}</small>" if around else ""
     return f"<{tag}>{text(main)}</{tag}>{small}"
 
 
-def _group(rows: Sequence[Sequence[str]], left: int) -> str:
-    spanned = left > 1
+def _group(rows: Sequence[Sequence[str]], text_columns: int) -> str:
+    spanned = text_columns > 1
     lines = []
-    for at, row in enumerate(rows):
+    for index, row in enumerate(rows):
         span = f' scope="rowgroup" rowspan="{len(rows)}"' if spanned else ' scope="row"'
-        first = f"<th{span}>{row[0]}</th>" if not (spanned and at) else ""
-        cells = "".join(_cell("td", one, i + 1, left, "") for i, one in enumerate(row[1:]))
+        first = f"<th{span}>{row[0]}</th>" if not (spanned and index) else ""
+        cells = "".join(_cell("td", cell, i + 1, text_columns, "") for i, cell in enumerate(row[1:]))
         lines.append(f"<tr>{first}{cells}</tr>")
     return "".join(lines)
 
 
-def _cell(tag: str, inside: str, column: int, left: int, more: str) -> str:
-    css = "" if column < left else ' class="n"'
+def _cell(tag: str, inside: str, column: int, text_columns: int, more: str) -> str:
+    css = "" if column < text_columns else ' class="n"'
     return f"<{tag}{css}{more}>{inside}</{tag}>"

@@ -1,4 +1,4 @@
-"""The report: one HTML file that holds everything it shows and asks nothing of any network."""
+"""The report: one self-contained HTML file."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from ....datasets.store import Store
 
 REPLAY_BYTES = 4_000_000
-"""What all replays may take together; the page stays below six megabytes with everything else."""
+"""Most bytes of all replays together; the whole page stays below six megabytes."""
 
 _PACKAGES = ("tutelage", "gymnasium", "minigrid", "numpy", "scipy", "torch", "matplotlib")
 
@@ -60,10 +60,9 @@ def write_report(
 ) -> Path:
     """Write the report of an evaluation to `out` (a file, or a folder that gets `report.html`).
 
-    `rows` are everyone's (see `rows.SCHEMA`); people's, where the stores hold demonstrations on test
-    seeds, are added. `trajectories` are the evaluation's episodes, for replays and habits. `train_runs`
-    are folders with a `metrics.jsonl`; the rounds of practice in them are drawn too. The file appears at
-    once or not at all.
+    `rows` are those of all actors (see `rows.SCHEMA`); people's episodes in the stores on the same seeds are
+    added. `trajectories` are the evaluation's episodes, for replays and diagnostics. `train_runs` are folders
+    with a `metrics.jsonl`; their self-imitation rounds are plotted too. The file is written atomically.
     Raises TutelageError when there are no rows, or `out` cannot be written.
     """
     people = _people_of(rows, suite, stores)
@@ -81,12 +80,12 @@ def write_report(
         sections.paired(comparison),
         sections.solving(comparison, _limits(suite, comparison)),
         sections.people(comparison),
-        _worst(comparison, plays),
+        _worst_section(comparison, plays),
         sections.habits(comparison, diagnose(suite, comparison, played, stores)),
         sections.training(runs, practised),
         sections.demonstrations(stores, suite),
         files,
-        _made(suite, comparison),
+        _provenance_section(suite, comparison),
         glossary(),
     ]
     page = _template("report.html").substitute(
@@ -106,7 +105,7 @@ def write_report(
 def write_plots(
     folder: Path, suite: Suite, rows: pa.Table, train_runs: Sequence[Path], stores: Sequence[Store]
 ) -> list[Path]:
-    """Write every plot of the report that `write_report` makes of the same to a folder, as SVG and PNG."""
+    """Write every plot of the corresponding report to a folder, as SVG and PNG; returns the paths."""
     comparison = Comparison(rows_of_report(rows, suite, stores), suite)
     runs, practised = _curves_of(train_runs)
     return write_figures(folder, comparison, _limits(suite, comparison), runs, practised)
@@ -115,14 +114,14 @@ def write_plots(
 def _curves_of(
     train_runs: Sequence[Path],
 ) -> tuple[dict[str, tuple[Series, Series]], dict[str, Series]]:
-    """Read the curves of runs and of their rounds of practice, and success by round."""
+    """Read the training curves of runs and of their self-imitation rounds, and success by round."""
     folders = [folder for run in train_runs for folder in (run, *practice_runs(run))]
     practised = {run.name: rounds for run in train_runs if (rounds := practice_series(run))}
     return {run.name: series for run in folders if (series := read_metrics(run))}, practised
 
 
 def rows_of_report(rows: pa.Table, suite: Suite, stores: Sequence[Store]) -> pa.Table:
-    """Add people's rows, where the stores hold what they did on these seeds."""
+    """Add rows of people's episodes in the stores on the same seeds."""
     return joined([rows, rows_from(_people_of(rows, suite, stores))])
 
 
@@ -132,22 +131,24 @@ def _people_of(rows: pa.Table, suite: Suite, stores: Sequence[Store]) -> list[Tr
 
 
 def practice_runs(run: Path) -> list[Path]:
-    """List the rounds that a run has practised, first to last."""
-    rounds = (one for one in run.glob("practice-*") if one.name.removeprefix("practice-").isdecimal())
-    return sorted(rounds, key=lambda one: int(one.name.removeprefix("practice-")))
+    """Return the folders of a run's self-imitation rounds, in order."""
+    rounds = (
+        folder for folder in run.glob("practice-*") if folder.name.removeprefix("practice-").isdecimal()
+    )
+    return sorted(rounds, key=lambda folder: int(folder.name.removeprefix("practice-")))
 
 
 def practice_series(run: Path) -> Series:
-    """Read a run's success on select seeds by rounds of practice, of each task and the mean; {} if none."""
+    """Read a run's success on select seeds by round, for each task and the mean; {} without rounds."""
     rounds = read_rounds(run)
     before = _last_select(run)
-    by_round = [*([before] if before else []), *(one.select for one in rounds)]
+    by_round = [*([before] if before else []), *(result.select for result in rounds)]
     if not rounds or len(by_round) < 2:
         return {}
-    at = np.arange(len(by_round)) + (0 if before else 1)
-    tasks = [task for task in by_round[0] if all(task in one for one in by_round)]
-    series = {task: (at, np.array([one[task] for one in by_round])) for task in tasks}
-    return {**series, "mean": (at, np.mean([values for _, values in series.values()], axis=0))}
+    numbers = np.arange(len(by_round)) + (0 if before else 1)
+    tasks = [task for task in by_round[0] if all(task in rates for rates in by_round)]
+    series = {task: (numbers, np.array([rates[task] for rates in by_round])) for task in tasks}
+    return {**series, "mean": (numbers, np.mean([values for _, values in series.values()], axis=0))}
 
 
 def _last_select(run: Path) -> Mapping[str, float]:
@@ -158,8 +159,8 @@ def _last_select(run: Path) -> Mapping[str, float]:
 def read_metrics(run: Path) -> tuple[Series, Series] | None:
     """Read a run's `metrics.jsonl`: its training loss, and its success on select seeds by task and mean.
 
-    None when there is no such file. An unfinished last line, as a run that was killed leaves it, is passed
-    over. Raises TutelageError naming a damaged line, or when lines are missing before the last checkpoint.
+    None if there is no such file. An unfinished last line, which a killed run leaves, is ignored. Raises
+    TutelageError naming a damaged line, or when lines are missing before the last checkpoint.
     """
     if not (run / METRICS).is_file():
         return None
@@ -171,83 +172,81 @@ def read_metrics(run: Path) -> tuple[Series, Series] | None:
     loss: dict[str, list[tuple[float, float]]] = {}
     success: dict[str, list[tuple[float, float]]] = {}
     for record in written.records:
-        for name, value in _flat(record):
+        for name, value in _flatten(record):
             if name == "loss":
                 loss.setdefault("loss", []).append((float(record["step"]), value))
             elif name.split("/")[0] in ("success", "select"):
                 success.setdefault(name.rsplit("/", 1)[-1], []).append((float(record["step"]), value))
     if len(success) > 1 and "mean" not in success:
         steps = [step for step, _ in next(iter(success.values()))]
-        values = zip(*([value for _, value in one] for one in success.values()), strict=False)
+        values = zip(*([value for _, value in points] for points in success.values()), strict=False)
         success["mean"] = [(s, float(np.mean(v))) for s, v in zip(steps, values, strict=False)]
     return _smoothed(_series(loss)), _series(success)
 
 
-def _flat(record: Mapping[str, Any], prefix: str = "") -> list[tuple[str, float]]:
-    found: list[tuple[str, float]] = []
+def _flatten(record: Mapping[str, Any], prefix: str = "") -> list[tuple[str, float]]:
+    values: list[tuple[str, float]] = []
     for name, value in record.items():
         if isinstance(value, Mapping):
-            found += _flat(value, f"{prefix}{name}/")
+            values += _flatten(value, f"{prefix}{name}/")
         elif isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
-            found.append((f"{prefix}{name}", float(value)))
-    return found
+            values.append((f"{prefix}{name}", float(value)))
+    return values
 
 
-def _series(found: Mapping[str, list[tuple[float, float]]]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def _series(curves: Mapping[str, list[tuple[float, float]]]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     return {
         name: (np.array([s for s, _ in points]), np.array([v for _, v in points]))
-        for name, points in found.items()
+        for name, points in curves.items()
         if len(points) > 1
     }
 
 
 def _smoothed(series: Series, most: int = 200) -> Series:
-    """Average neighbours so that at most `most` points are drawn."""
-    thin = {}
+    """Average neighboring points so that at most `most` are plotted."""
+    smoothed = {}
     for name, (steps, values) in series.items():
         parts = np.array_split(np.arange(len(steps)), min(most, len(steps)))
-        thin[name] = (
-            np.array([steps[one].mean() for one in parts]),
-            np.array([values[one].mean() for one in parts]),
+        smoothed[name] = (
+            np.array([steps[part].mean() for part in parts]),
+            np.array([values[part].mean() for part in parts]),
         )
-    return thin
+    return smoothed
 
 
 def _limits(suite: Suite, comparison: Comparison) -> dict[str, int]:
-    found = {}
-    for task in (one for one in suite if one.id in comparison.tasks):
+    limits = {}
+    for task in (task for task in suite if task.id in comparison.tasks):
         try:
             environment = TaskEnv(task)
-            environment.reset(0)  # some environments know their limit only then
-            found[task.id] = environment.limit
+            environment.reset(0)  # some environments have a limit only after a reset
+            limits[task.id] = environment.limit
             environment.close()
         except Untrusted:
             raise
-        except Exception:  # it fails today: its episodes say how long they were
-            played = [
-                played_by.steps for (name, _), played_by in comparison.episodes.items() if name == task.id
-            ]
-            found[task.id] = max((int(steps.max()) for steps in played), default=1)
-    return found
+        except Exception:  # if it fails now, the longest episode stands for the limit
+            lengths = [arrays.steps for (name, _), arrays in comparison.episodes.items() if name == task.id]
+            limits[task.id] = max((int(steps.max()) for steps in lengths), default=1)
+    return limits
 
 
 def _replays(
     comparison: Comparison, suite: Suite, trajectories: Sequence[Trajectory]
 ) -> list[tuple[dict[str, Any], WorstSeed]]:
-    """Render the worst seeds' episodes, the subject's and the expert's, within the page's budget.
+    """Render the worst seeds' episodes of the subject and the expert, within the page's budget.
 
-    Of many tasks, the hardest are shown.
+    With more than MANY tasks, only the hardest are rendered.
     """
-    by_id = {one.episode: one for one in trajectories}
-    known = {one.id for one in suite}
+    by_id = {trajectory.episode: trajectory for trajectory in trajectories}
+    suite_tasks = {task.id for task in suite}
     chosen = [
         (suite[task], worst)
-        for task in [one for one in comparison.shown if one in known][:MANY]
+        for task in [task for task in comparison.shown if task in suite_tasks][:MANY]
         for worst in worst_seeds(comparison, task)
         if worst.episode in by_id
     ]
     budget = REPLAY_BYTES // max(1, 2 * len(chosen))
-    found = []
+    replays = []
     for task, worst in chosen:
         pair = [(worst.episode, comparison.subject), (worst.beside, _expert(comparison))]
         plays: list[EpisodeFilm] = []
@@ -257,19 +256,19 @@ def _replays(
                     plays.append(render(by_id[episode], task, actor, budget))
                 except Untrusted:
                     raise
-                except Exception:  # an environment that cannot draw, or fails, has no replays
+                except Exception:  # an environment that cannot render, or fails, has no replays
                     continue
         if plays:
             about = {"task": task.id, "seed": worst.seed, "reason": worst.reason}
-            found.append(({**about, "plays": [one.to_dict() for one in plays]}, worst))
-    return found
+            replays.append(({**about, "plays": [film.to_dict() for film in plays]}, worst))
+    return replays
 
 
 def _expert(comparison: Comparison) -> str:
-    return next((one for one in comparison.actors if comparison.kinds[one] == "expert"), "expert")
+    return next((actor for actor in comparison.actors if comparison.kinds[actor] == "expert"), "expert")
 
 
-def _worst(comparison: Comparison, plays: Sequence[tuple[dict[str, Any], WorstSeed]]) -> str:
+def _worst_section(comparison: Comparison, plays: Sequence[tuple[dict[str, Any], WorstSeed]]) -> str:
     if not plays:
         return ""
     subject = text(comparison.subject)
@@ -280,7 +279,7 @@ def _worst(comparison: Comparison, plays: Sequence[tuple[dict[str, Any], WorstSe
         "the environment's own, replayed from seed and actions. "
         '<span class="screen">Arrow keys step, space plays.</span>'
     )
-    tasks = dict.fromkeys(str(one["task"]) for one, _ in plays)
+    tasks = dict.fromkeys(str(replay["task"]) for replay, _ in plays)
     players = "".join(f'<div class="player" data-task="{text(task)}"></div>' for task in tasks)
     noscript = (
         "<noscript><p>The replays need JavaScript; everything else on this page does not.</p></noscript>"
@@ -288,15 +287,17 @@ def _worst(comparison: Comparison, plays: Sequence[tuple[dict[str, Any], WorstSe
     return section("worst", "Worst seeds", lead, f'<div class="players">{players}</div>{noscript}')
 
 
-def _made(suite: Suite, comparison: Comparison) -> str:
+def _provenance_section(suite: Suite, comparison: Comparison) -> str:
     first, last = seeds_of(comparison)
-    ranges = [one.name for one in SEED_RANGES.values() if first in one and last in one]
+    ranges = [
+        seed_range.name for seed_range in SEED_RANGES.values() if first in seed_range and last in seed_range
+    ]
     counts = sorted({cell.success.n for cell in comparison.cells.values()}) or [0]
     facts = {
         "suite": suite.name,
         "tasks": ", ".join(comparison.tasks),
         "seeds": f"{first} to {last}" + (f" (the {ranges[0]} range)" if ranges else ""),
-        "episodes": " to ".join(f"{one:,}" for one in dict.fromkeys((counts[0], counts[-1])))
+        "episodes": " to ".join(f"{count:,}" for count in dict.fromkeys((counts[0], counts[-1])))
         + " a task and actor",
         "bootstrap": f"2,000 resamples, seed {comparison.seed}",
         "command": _command(),
@@ -308,27 +309,27 @@ def _made(suite: Suite, comparison: Comparison) -> str:
     lead = "Nothing on this page was chosen on the seeds that it reports."
     if ranges != ["test"]:
         lead = "These are not test seeds: what was chosen on them looks better on them than it is."
-    return section("made", "How this was made", lead, table(["", ""], rows, left=2, css="facts"))
+    return section("made", "How this was made", lead, table(["", ""], rows, text_columns=2, css="facts"))
 
 
 def _command() -> str:
-    """Return the command that is running, without the folders before its name."""
+    """Return the running command, without the folder of its program."""
     return " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
 
 
 def _versions() -> list[str]:
-    found = [f"Python {platform.python_version()}"]
+    versions = [f"Python {platform.python_version()}"]
     for name in _PACKAGES:
         try:
-            found.append(f"{name} {metadata.version(name)}")
+            versions.append(f"{name} {metadata.version(name)}")
         except metadata.PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 def _subtitle(suite: Suite, comparison: Comparison) -> str:
     first, last = seeds_of(comparison)
-    episodes = sum(len(one) for one in comparison.episodes.values())
+    episodes = sum(len(arrays) for arrays in comparison.episodes.values())
     count = len(comparison.tasks)
     return (
         f"{text(suite.name)} · {counted(count, 'task')} · {counted(len(comparison.actors), 'actor')} · "

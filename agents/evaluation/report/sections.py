@@ -1,4 +1,4 @@
-"""What the report says, section by section: each a function from figures to HTML."""
+"""Sections of the report: functions from figures to HTML."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ NOTHING = f'<span class="none">{NONE}</span>'
 
 
 def standing(comparison: Comparison) -> str:
-    """Write the sentence that the report opens with, and a figure for each actor under it."""
+    """Return the opening sentence of the report, with a figure for each actor."""
     if not comparison.overall:
         return ""
     kinds = comparison.kinds
     tiles = "".join(
         f'<div class="tile"><dt>{mark(kinds[actor])}{text(actor)}</dt>'
-        f"<dd>{percent(one.success.estimate)}<span>%</span></dd>"
-        f'<dd class="around">{bounds(one.success, share=True)}</dd></div>'
-        for actor, one in comparison.overall.items()
+        f"<dd>{percent(score.success.estimate)}<span>%</span></dd>"
+        f'<dd class="around">{bounds(score.success, share=True)}</dd></div>'
+        for actor, score in comparison.overall.items()
     )
     return (
         f'<p class="opening">{_opening(comparison)}</p><dl class="tiles">{tiles}</dl>'
@@ -46,7 +46,7 @@ def standing(comparison: Comparison) -> str:
 
 
 def picture(comparison: Comparison) -> str:
-    """Draw success with its interval for everyone, task by task."""
+    """Return the plots of success with intervals for all actors, task by task."""
     lead = "Each mark is a rate or a mean over unseen seeds; the bar through it is its 95 % interval."
     keys = ""
     if len(comparison.tasks) > MANY:
@@ -57,13 +57,13 @@ def picture(comparison: Comparison) -> str:
 
 
 def headline(comparison: Comparison) -> str:
-    """Lay the same figures out as a table, with n."""
+    """Return the same figures as a table, with n."""
     rows = [[_task(comparison, task), *_cells(comparison, task)] for task in comparison.tasks]
     foot = 0
     if comparison.overall:
         rows += _means(comparison)
         foot = 3
-    head = ["task", *(f"{mark(comparison.kinds[one])}{text(one)}" for one in comparison.actors)]
+    head = ["task", *(f"{mark(comparison.kinds[actor])}{text(actor)}" for actor in comparison.actors)]
     lead = (
         "Success in per cent, or the mean return where success is a threshold on it. The best actor that is "
         "neither expert nor chance stands in bold, where it is above chance; "
@@ -73,7 +73,7 @@ def headline(comparison: Comparison) -> str:
 
 
 def failures(comparison: Comparison) -> str:
-    """List the tasks and actors that failed, and what was raised."""
+    """Return the table of failed tasks and actors with their errors."""
     if not comparison.failures:
         return ""
     rows = [
@@ -85,27 +85,29 @@ def failures(comparison: Comparison) -> str:
         for (task, actor), why in comparison.failures.items()
     ]
     lead = "These have no figures: errors ended episodes. The same evaluation, run again, tries those."
-    return section("failures", "What failed", lead, table(["task", "actor", ""], rows, left=3, css="facts"))
+    return section(
+        "failures", "What failed", lead, table(["task", "actor", ""], rows, text_columns=3, css="facts")
+    )
 
 
 def paired(comparison: Comparison) -> str:
-    """Lay out the subject against everyone else, on the seeds that both played."""
+    """Return the table of paired comparisons of the subject with all others, on shared seeds."""
     with_returns = any(map(comparison.by_return, comparison.tasks))
     rows = []
-    for one in comparison.pairs:
-        counts = (one.success.both, one.success.only_first, one.success.only_second, one.success.neither)
+    for pair in comparison.pairs:
+        counts = (pair.success.both, pair.success.only_first, pair.success.only_second, pair.success.neither)
         row = [
-            text(one.task),
-            f"{mark(comparison.kinds[one.second])}{text(one.second)}",
-            _signed(100 * one.success.difference.estimate, 1),
-            f"<small>{_range(one.success.difference, 100, 1)}</small>",
-            _p(one.success.p),
+            text(pair.task),
+            f"{mark(comparison.kinds[pair.second])}{text(pair.second)}",
+            _signed(100 * pair.success.difference.estimate, 1),
+            f"<small>{_range(pair.success.difference, 100, 1)}</small>",
+            _p(pair.success.p),
             *map(str, counts),
         ]
-        if not comparison.is_rated(one.task):
+        if not comparison.is_rated(pair.task):
             row[2:] = ["–"] * 7
-        if with_returns and comparison.by_return(one.task):
-            row += [_signed(one.returns.estimate), f"<small>{_range(one.returns, 1)}</small>"]
+        if with_returns and comparison.by_return(pair.task):
+            row += [_signed(pair.returns.estimate), f"<small>{_range(pair.returns, 1)}</small>"]
         elif with_returns:
             row += ["", ""]
         rows.append(row)
@@ -119,55 +121,55 @@ def paired(comparison: Comparison) -> str:
         "success in percentage points, and on how many seeds both, one or neither succeeded. Where the "
         "return is what counts, the difference of the mean returns follows."
     )
-    return section("paired", "Seed by seed", lead, table(head, rows, left=2, css="dense"))
+    return section("paired", "Seed by seed", lead, table(head, rows, text_columns=2, css="dense"))
 
 
 def solving(comparison: Comparison, limits: Mapping[str, int]) -> str:
-    """Draw how soon episodes are solved."""
-    found = plots.curves(comparison, limits)
-    if not found:
+    """Return the plots of the share solved within n steps."""
+    drawings = plots.curves(comparison, limits)
+    if not drawings:
         return ""
     lead = (
         "The share of episodes solved within so many steps; what was never solved stays below for good. "
         "Bands are 95 % at each point. Tasks whose success is a threshold on the return are left out: there, "
         "a longer episode is no worse."
     )
-    return section("time", "How soon", lead, panels(found, legend(comparison)))
+    return section("time", "How soon", lead, panels(drawings, legend(comparison)))
 
 
 def people(comparison: Comparison) -> str:
-    """Draw one point a demonstrator: effort against success."""
-    found = plots.effort(comparison)
-    if not found:
+    """Return the plots of effort against success, one point a demonstrator."""
+    drawings = plots.effort(comparison)
+    if not drawings:
         return ""
-    everyone = sorted({comparison.kinds[one] for one in comparison.actors} & {"person", "simulated"})
-    who = "person" if everyone == ["person"] else "demonstrator"
+    kinds = sorted({comparison.kinds[actor] for actor in comparison.actors} & {"person", "simulated"})
+    noun = "person" if kinds == ["person"] else "demonstrator"
     lead = (
-        f"One point for each {who}, never just their mean: time taken against success, with an interval for "
+        f"One point for each {noun}, never just their mean: time taken against success, with an interval for "
         "the few episodes each has played. Lines are the other actors' success."
     )
-    if "simulated" in everyone:
+    if "simulated" in kinds:
         lead += " The simulated crowd's times are drawn, not measured."
-    return section("people", "Effort and success", lead, panels(found, legend(comparison)))
+    return section("people", "Effort and success", lead, panels(drawings, legend(comparison)))
 
 
-def habits(comparison: Comparison, found: Sequence[Diagnostics]) -> str:
-    """Lay out how each actor plays, the demonstrations beside them."""
-    if not found:
+def habits(comparison: Comparison, diagnoses: Sequence[Diagnostics]) -> str:
+    """Return the table of diagnostics of all actors and the demonstrations."""
+    if not diagnoses:
         return ""
     rows = [
         [
-            text(one.task),
-            f"{mark(comparison.kinds[one.actor])}{text(one.actor)}"
-            if one.actor in comparison.kinds
-            else f"<em>{text(one.actor)}</em>",
-            _share(one.repeat_rate),
-            _share(one.still_rate),
-            _over(one.entropy, one.most_entropy),
-            NOTHING if math.isnan(one.detour) else f"{one.detour:.2f}×",
-            f"{one.episodes:,}",
+            text(entry.task),
+            f"{mark(comparison.kinds[entry.actor])}{text(entry.actor)}"
+            if entry.actor in comparison.kinds
+            else f"<em>{text(entry.actor)}</em>",
+            _share(entry.repeat_rate),
+            _share(entry.still_rate),
+            _of_maximum(entry.entropy, entry.most_entropy),
+            NOTHING if math.isnan(entry.detour) else f"{entry.detour:.2f}×",
+            f"{entry.episodes:,}",
         ]
-        for one in found
+        for entry in diagnoses
     ]
     head = [
         "task",
@@ -182,32 +184,34 @@ def habits(comparison: Comparison, found: Sequence[Diagnostics]) -> str:
         "A policy can score well and play strangely, or the other way round. A policy that repeats itself or "
         "stands still far more than its demonstrators has learned a shortcut."
     )
-    return section("habits", "How they play", lead, table(head, rows, left=2, css="dense"))
+    return section("habits", "How they play", lead, table(head, rows, text_columns=2, css="dense"))
 
 
 def demonstrations(stores: Sequence[Store], suite: Suite) -> str:
-    """Summarise what the policy was taught with."""
-    tables = [one.filter(pc.less(one["seed"], RECORD.stop)) for one in (store.episodes() for store in stores)]
-    rows, whole = [], [0, 0, 0.0, 0, 0]
-    everyone: set[str] = set()
+    """Return the table of the training demonstrations by task."""
+    tables = [
+        table.filter(pc.less(table["seed"], RECORD.stop)) for table in (store.episodes() for store in stores)
+    ]
+    rows, totals = [], [0, 0, 0.0, 0, 0]
+    all_people: set[str] = set()
     for task in suite:
-        chosen = [one.filter(pc.equal(one["task"], task.id)) for one in tables]
+        chosen = [table.filter(pc.equal(table["task"], task.id)) for table in tables]
         count = sum(map(len, chosen))
         if not count:
             continue
-        who = {name for one in chosen for name in one["demonstrator"].to_pylist()}
-        hours = sum(pc.sum(one["seconds"]).as_py() or 0.0 for one in chosen) / 3600
-        steps = sum(pc.sum(one["steps"]).as_py() or 0 for one in chosen)
-        solved = sum(pc.sum(one["success"]).as_py() or 0 for one in chosen)
+        demonstrators = {name for table in chosen for name in table["demonstrator"].to_pylist()}
+        hours = sum(pc.sum(table["seconds"]).as_py() or 0.0 for table in chosen) / 3600
+        steps = sum(pc.sum(table["steps"]).as_py() or 0 for table in chosen)
+        solved = sum(pc.sum(table["success"]).as_py() or 0 for table in chosen)
         rated = sum(len(table) - table["success"].null_count for table in chosen)
-        rows.append(_dataset_row(text(task.id), count, len(who), hours, steps, solved, rated))
-        everyone |= who
-        whole = [a + b for a, b in zip(whole, (count, steps, hours, solved, rated), strict=True)]
+        rows.append(_dataset_row(text(task.id), count, len(demonstrators), hours, steps, solved, rated))
+        all_people |= demonstrators
+        totals = [a + b for a, b in zip(totals, (count, steps, hours, solved, rated), strict=True)]
     if not rows:
         return ""
-    counts = [int(total) for total in (whole[0], *whole[1:2], *whole[3:])]
-    rows.append(_dataset_row("all", counts[0], len(everyone), whole[2], *counts[1:]))
-    kinds = sorted({kind for one in tables for kind in one["kind"].to_pylist()})
+    counts = [int(total) for total in (totals[0], *totals[1:2], *totals[3:])]
+    rows.append(_dataset_row("all", counts[0], len(all_people), totals[2], *counts[1:]))
+    kinds = sorted({kind for table in tables for kind in table["kind"].to_pylist()})
     head = ["task", "demonstrations", "demonstrators", "hours", "steps", "succeeded, %"]
     lead = f"What the policy was taught with. Who played: {text(', '.join(kinds))}."
     if "simulated" in kinds:
@@ -218,7 +222,7 @@ def demonstrations(stores: Sequence[Store], suite: Suite) -> str:
 def training(
     runs: Mapping[str, tuple[plots.Series, plots.Series]], practised: Mapping[str, plots.Series]
 ) -> str:
-    """Draw each run's loss and its success on the select seeds, see `training_panels`."""
+    """Return the plots of each run's loss and its success on select seeds, see `training_panels`."""
     drawn = training_panels(runs, practised)
     if not drawn:
         return ""
@@ -232,35 +236,35 @@ def training(
 def training_panels(
     runs: Mapping[str, tuple[plots.Series, plots.Series]], practised: Mapping[str, plots.Series]
 ) -> list[Panel]:
-    """Draw each run's success on the select seeds and its loss; `runs` maps a name to (loss, success).
+    """Plot each run's success on select seeds and its loss; `runs` maps a name to (loss, success).
 
-    `practised` maps the name of a run to its success by rounds of practice.
+    `practised` maps the name of a run to its success by self-imitation round.
     """
-    found = []
+    drawings = []
     for name, series in practised.items():
-        one = plots.training(name, series, share=True, axis="round of practice")
-        found.append(replace(one, heading=f"{name}: {one.heading}, by round of practice"))
+        drawing = plots.training(name, series, share=True, axis="round of practice")
+        drawings.append(replace(drawing, heading=f"{name}: {drawing.heading}, by round of practice"))
     for name, (loss, success) in runs.items():
         prefix = f"{name}: " if len(runs) > 1 else ""
         for series, share in ((success, True), (loss, False)):
             if series:
-                one = plots.training(name, series, share)
-                found.append(replace(one, heading=prefix + one.heading))
-    return found
+                drawing = plots.training(name, series, share)
+                drawings.append(replace(drawing, heading=prefix + drawing.heading))
+    return drawings
 
 
 def _opening(comparison: Comparison) -> str:
     subject = comparison.subject
-    one = comparison.overall.get(subject)
-    if one is None:
+    score = comparison.overall.get(subject)
+    if score is None:
         return ""
     words = (
-        f"On unseen seeds, <b>{text(subject)}</b> succeeds in {percent(one.success.estimate)} % of episodes"
+        f"On unseen seeds, <b>{text(subject)}</b> succeeds in {percent(score.success.estimate)} % of episodes"
     )
-    others = {comparison.kinds[actor] for actor in comparison.overall}
-    if comparison.kinds[subject] in ("expert", "chance") or not {"expert", "chance"} <= others:
+    kinds = {comparison.kinds[actor] for actor in comparison.overall}
+    if comparison.kinds[subject] in ("expert", "chance") or not {"expert", "chance"} <= kinds:
         return f"{words}."
-    return f"{words}. With chance at 0 and the expert at 100, it scores {percent_any(one.score.estimate)}."
+    return f"{words}. With chance at 0 and the expert at 100, it scores {percent_any(score.score.estimate)}."
 
 
 def _task(comparison: Comparison, task: str) -> str:
@@ -279,11 +283,11 @@ def _cells(comparison: Comparison, task: str) -> list[str]:
             cells.append(_absent(comparison, task, actor))
             continue
         count = "" if len(counts) == 1 else f'<small class="count">n {cell.success.n}</small>'
-        cells.append(_marked(actor, shown(cell, by_return), best) + count)
+        cells.append(_figure_cell(actor, shown(cell, by_return), best) + count)
     return cells
 
 
-def _marked(actor: str, shown_figure: tuple[str, str], best: Leaders) -> str:
+def _figure_cell(actor: str, shown_figure: tuple[str, str], best: Leaders) -> str:
     main, around = shown_figure
     return figure(f"{TIED} {main}" if actor in best.tied else main, around, strong=actor in best.best)
 
@@ -305,12 +309,12 @@ def _means(comparison: Comparison) -> list[list[str]]:
     def line(name: str, unit: str, which: str) -> list[str]:
         cells = []
         for actor in comparison.actors:
-            one: SuiteScore | None = comparison.overall.get(actor)
-            interval: Interval | None = getattr(one, which) if one else None
+            score: SuiteScore | None = comparison.overall.get(actor)
+            interval: Interval | None = getattr(score, which) if score else None
             cells.append(
                 NOTHING
                 if interval is None
-                else _marked(
+                else _figure_cell(
                     actor,
                     (percent(interval.estimate), bounds(interval, share=True)),
                     comparison.overall_leaders,
@@ -328,17 +332,17 @@ def _means(comparison: Comparison) -> list[list[str]]:
 
 
 def percent_any(value: float) -> str:
-    """Write a score, which may lie outside 0 to 1, as per cent."""
+    """Format a score, which may lie outside 0 to 1, as percent."""
     if not math.isfinite(value):
         return MISSING
     return f"{100 * value:.1f}".replace("-", "−").replace("100.0", "100").replace("−0.0", "0.0")
 
 
-def bounds_any(one: Interval) -> str:
-    """Write the bounds of a score; nothing where it has none."""
-    if not (math.isfinite(one.low) and math.isfinite(one.high)):
+def bounds_any(interval: Interval) -> str:
+    """Format the bounds of a score; "" if they are not finite."""
+    if not (math.isfinite(interval.low) and math.isfinite(interval.high)):
         return ""
-    return f"{percent_any(one.low)} to {percent_any(one.high)}"
+    return f"{percent_any(interval.low)} to {percent_any(interval.high)}"
 
 
 def _signed(value: float, digits: int | None = None) -> str:
@@ -349,8 +353,8 @@ def _signed(value: float, digits: int | None = None) -> str:
     return size if zero else f"{'+' if value > 0 else '−'}{size}"
 
 
-def _range(one: Interval, scale: float, digits: int | None = None) -> str:
-    return f"{_signed(scale * one.low, digits)} to {_signed(scale * one.high, digits)}"
+def _range(interval: Interval, scale: float, digits: int | None = None) -> str:
+    return f"{_signed(scale * interval.low, digits)} to {_signed(scale * interval.high, digits)}"
 
 
 def _p(value: float) -> str:
@@ -361,18 +365,18 @@ def _share(value: float) -> str:
     return NOTHING if math.isnan(value) else percent(value)
 
 
-def _over(value: float, most: float) -> str:
+def _of_maximum(value: float, most: float) -> str:
     return f"{value:.2f}" + ("" if math.isnan(most) else f"<small> of {most:.2f}</small>")
 
 
 def _dataset_row(
-    name: str, count: int, who: int, hours: float, steps: int, solved: int, rated: int
+    name: str, count: int, demonstrators: int, hours: float, steps: int, solved: int, rated: int
 ) -> list[str]:
-    """Lay out a line of the demonstrations; `solved` of the `rated` episodes, whose success is known."""
+    """Return a row of the demonstrations table; `solved` counts among the `rated` episodes."""
     return [
         name,
         f"{count:,}",
-        f"{who:,}",
+        f"{demonstrators:,}",
         f"{hours:,.{1 if hours >= 10 else 2}f}",
         f"{steps:,}",
         percent(solved / rated) if rated else NOTHING,

@@ -1,7 +1,7 @@
-"""Worst seeds, rendered: an episode as pictures inside the page, exact to the pixel and small.
+"""Replays of the worst seeds: episodes as small, lossless image sequences inside the page.
 
-Every picture is cut into tiles; equal tiles are kept once, packed into one lossless WebP, and a moment is
-the list of tiles that changed. So a grid world costs a few kilobytes an episode, whatever its length.
+Frames are cut into tiles; distinct tiles are stored once in one lossless WebP atlas, and a frame is the list
+of tiles that changed. A grid world takes a few kilobytes an episode, whatever its length.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from ....errors import TutelageError
 from ..comparison import Comparison
 
 LONGEST_SIDE = 320
-"""Pixels; larger pictures are made smaller by a whole factor."""
+"""Pixels; larger frames are reduced by an integer factor."""
 
 MOST_MOMENTS = 150
-"""Moments of an episode that are shown at most."""
+"""Most frames of an episode."""
 
 TILE = 16
 _ATLAS_COLUMNS = 64
@@ -36,12 +36,12 @@ _ATLAS_COLUMNS = 64
 
 @dataclass(frozen=True)
 class EpisodeFilm:
-    """One episode as pictures of `width` x `height` pixels.
+    """One episode as frames of `width` x `height` pixels.
 
-    `atlas` is a data URI: a WebP with `_ATLAS_COLUMNS` tiles a row. `moments[i]` is what changed since the
-    moment before, as place, tile, place, tile, ..., and is seen after `at[i]` of the T steps. `actions` and
-    `rewards` say what was done at each step. `exact` says whether the environment gave back what was
-    recorded, bit for bit.
+    `atlas` is a data URI: a WebP with `_ATLAS_COLUMNS` tiles a row. `moments[i]` lists the changes since the
+    previous frame as position, tile, position, tile, ...; it is shown after `at[i]` of the T steps. `actions`
+    (labels) and `rewards` are those of each step. `exact` is True if the replay equals the recording bit for
+    bit.
     """
 
     actor: str
@@ -59,13 +59,13 @@ class EpisodeFilm:
     rewards: list[float]
 
     def to_dict(self) -> dict[str, object]:
-        """Return what the page's script needs, as plain data."""
+        """Return plain data for the page's script."""
         return {**self.__dict__, "tile": TILE, "columns": _ATLAS_COLUMNS}
 
 
 @dataclass(frozen=True)
 class WorstSeed:
-    """A seed worth looking at: the subject's episode, the expert's if it has one, and why it was chosen."""
+    """A selected seed: ids of the subject's episode and, if any, the expert's, and the reason."""
 
     task: str
     seed: int
@@ -75,48 +75,48 @@ class WorstSeed:
 
 
 def worst_seeds(comparison: Comparison, task: str, count: int = 3) -> list[WorstSeed]:
-    """Choose the seeds that say most about the subject's failures on a task.
+    """Select the seeds that say most about the subject's failures on a task.
 
-    First those where it failed and the expert succeeded, then other failures, then the slowest successes;
-    longest first each time.
+    First seeds where it failed and the expert succeeded, then other failures, then the slowest successes;
+    within each group longest first.
     """
-    mine = comparison.episodes.get((task, comparison.subject))
-    if mine is None:
+    subject = comparison.episodes.get((task, comparison.subject))
+    if subject is None:
         return []
-    experts = [one for one in comparison.actors if comparison.kinds[one] == "expert"]
-    theirs = comparison.episodes.get((task, experts[0])) if experts else None
+    experts = [actor for actor in comparison.actors if comparison.kinds[actor] == "expert"]
+    expert = comparison.episodes.get((task, experts[0])) if experts else None
     if experts and experts[0] == comparison.subject:
-        theirs = None
-    beside = theirs.by_seed() if theirs is not None else {}
+        expert = None
+    expert_rows = expert.by_seed() if expert is not None else {}
     ranked = []
-    for at, seed in enumerate(mine.seeds.tolist()):
-        solved = theirs is not None and seed in beside and bool(theirs.success[beside[seed]])
-        rank = 2 if mine.success[at] else 0 if solved else 1
-        ranked.append((rank, -int(mine.steps[at]), seed, at))
+    for index, seed in enumerate(subject.seeds.tolist()):
+        solved = expert is not None and seed in expert_rows and bool(expert.success[expert_rows[seed]])
+        rank = 2 if subject.success[index] else 0 if solved else 1
+        ranked.append((rank, -int(subject.steps[index]), seed, index))
     reasons = (
         "failed where the expert succeeded",
         "failed",
         "solved, but took longest",
     )
-    if not mine.rated:
+    if not subject.rated:
         reasons = ("took longest",) * 3
     return [
         WorstSeed(
             task,
             seed,
-            str(mine.ids[at]),
-            str(theirs.ids[beside[seed]]) if theirs is not None and seed in beside else None,
+            str(subject.ids[index]),
+            str(expert.ids[expert_rows[seed]]) if expert is not None and seed in expert_rows else None,
             reasons[rank],
         )
-        for rank, _, seed, at in sorted(ranked)[:count]
+        for rank, _, seed, index in sorted(ranked)[:count]
     ]
 
 
 def render(trajectory: Trajectory, task: Task, actor: str, budget: int = 500_000) -> EpisodeFilm:
-    """Play a trajectory again in an environment that draws; its pictures take at most `budget` bytes.
+    """Replay a trajectory in an environment that renders; the atlas takes at most `budget` bytes.
 
-    Of an episode that would take more, only every second, third, ... moment is kept, and always the first
-    and the last. Raises TutelageError when the environment cannot draw.
+    Over budget, only every second, fourth, eighth, ... frame is kept, and always the first and the last.
+    Raises TutelageError when the environment cannot render.
     """
     environment = TaskEnv(task, rgb=True)
     try:
@@ -126,8 +126,8 @@ def render(trajectory: Trajectory, task: Task, actor: str, budget: int = 500_000
         environment.close()
     steps, stride = list(images), 1
     while True:
-        at = sorted({*steps[::stride], steps[-1]})
-        atlas, moments = _tiled(np.stack([images[i] for i in at]))
+        times = sorted({*steps[::stride], steps[-1]})
+        atlas, moments = _tiled(np.stack([images[i] for i in times]))
         if len(atlas) <= budget or stride >= len(steps):
             break
         stride *= 2
@@ -141,15 +141,15 @@ def render(trajectory: Trajectory, task: Task, actor: str, budget: int = 500_000
         width=images[0].shape[1],
         height=images[0].shape[0],
         atlas=atlas,
-        at=at,
+        at=times,
         moments=moments,
         actions=labels,
-        rewards=[round(float(one), 4) for one in trajectory.rewards],
+        rewards=[round(float(reward), 4) for reward in trajectory.rewards],
     )
 
 
 def _play(trajectory: Trajectory, environment: TaskEnv) -> tuple[dict[int, np.ndarray], str, bool]:
-    """Step through an episode; return pictures by number of steps taken, the instruction, and if exact."""
+    """Replay an episode; returns frames by number of steps, the instruction, and whether it is exact."""
     digest = Digest()
     step = environment.reset(trajectory.seed)
     proof = digest.update(step.observation, 0.0, False, False)
@@ -157,12 +157,12 @@ def _play(trajectory: Trajectory, environment: TaskEnv) -> tuple[dict[int, np.nd
     instruction = environment.instruction
     images = {0: _small(environment.frame())}
     stride = -(-len(trajectory) // MOST_MOMENTS)
-    for at, row in enumerate(trajectory.actions, start=1):
+    for count, row in enumerate(trajectory.actions, start=1):
         step = environment.step(row)
         proof = digest.update(step.observation, step.reward, step.terminated, step.truncated)
         rewards.append(step.reward)
-        if step.done or at % stride == 0 or at == len(trajectory):
-            images[at] = _small(environment.frame())
+        if step.done or count % stride == 0 or count == len(trajectory):
+            images[count] = _small(environment.frame())
         if step.done:
             break
     again = ReplayResult(
@@ -183,22 +183,26 @@ def _small(frame: np.ndarray | str) -> np.ndarray:
 
 
 def _tiled(images: np.ndarray) -> tuple[str, list[list[int]]]:
-    """Cut pictures `[F, H, W, 3]` into tiles: the atlas of the different ones, and what changed when."""
+    """Cut frames `[F, H, W, 3]` into tiles; returns the atlas of distinct tiles and the changes by frame."""
     height, width = images.shape[1:3]
     edge = ((0, 0), (0, -height % TILE), (0, -width % TILE), (0, 0))
     padded = np.pad(images, edge, mode="edge")
-    count, high, wide = len(padded), padded.shape[1] // TILE, padded.shape[2] // TILE
-    tiles = padded.reshape(count, high, TILE, wide, TILE, 3).swapaxes(2, 3).reshape(count, high * wide, -1)
-    changed = np.ones((count, high * wide), bool)
+    count, tile_rows, tile_columns = len(padded), padded.shape[1] // TILE, padded.shape[2] // TILE
+    tiles = (
+        padded.reshape(count, tile_rows, TILE, tile_columns, TILE, 3)
+        .swapaxes(2, 3)
+        .reshape(count, tile_rows * tile_columns, -1)
+    )
+    changed = np.ones((count, tile_rows * tile_columns), bool)
     changed[1:] = (tiles[1:] != tiles[:-1]).any(axis=2)
     numbers: dict[bytes, int] = {}
     moments = [
         [
             part
-            for place in np.flatnonzero(changed[one]).tolist()
-            for part in (place, numbers.setdefault(tiles[one, place].tobytes(), len(numbers)))
+            for place in np.flatnonzero(changed[frame]).tolist()
+            for part in (place, numbers.setdefault(tiles[frame, place].tobytes(), len(numbers)))
         ]
-        for one in range(count)
+        for frame in range(count)
     ]
     return _atlas(list(numbers)), moments
 
@@ -208,10 +212,10 @@ def _atlas(tiles: Sequence[bytes]) -> str:
     sheet = np.zeros((rows * _ATLAS_COLUMNS, TILE, TILE, 3), np.uint8)
     sheet[: len(tiles)] = np.frombuffer(b"".join(tiles), np.uint8).reshape(-1, TILE, TILE, 3)
     grid = sheet.reshape(rows, _ATLAS_COLUMNS, TILE, TILE, 3).swapaxes(1, 2)
-    held = io.BytesIO()
+    buffer = io.BytesIO()
     image = Image.fromarray(grid.reshape(rows * TILE, _ATLAS_COLUMNS * TILE, 3))
-    image.save(held, "WEBP", lossless=True, quality=50, method=4)
-    return "data:image/webp;base64," + base64.b64encode(held.getvalue()).decode()
+    image.save(buffer, "WEBP", lossless=True, quality=50, method=4)
+    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
 def _labels(trajectory: Trajectory, environment: TaskEnv) -> list[str]:
@@ -226,9 +230,9 @@ def _labels(trajectory: Trajectory, environment: TaskEnv) -> list[str]:
 
 
 def _label(row: np.ndarray, controls: Controls | None, names: Mapping[float, str]) -> str:
-    """Name an action as the recorder does; one that no key is bound to by the environment's own name."""
+    """Return an action's key label as in the recorder, else the environment's name, else its numbers."""
     numbers = " ".join(f"{x:g}" if x == int(x) else f"{x:.2f}".replace("-", "−") for x in row)
-    bound = next((one.label for one in controls.bindings if one.action == tuple(row)), "") if controls else ""
+    bound = next((key.label for key in controls.bindings if key.action == tuple(row)), "") if controls else ""
     if not bound and len(row) == 1:
         bound = names.get(float(row[0]), "")
     return bound or numbers

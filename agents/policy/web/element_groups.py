@@ -1,4 +1,4 @@
-"""What elements of a page have to do with each other: which are of a kind, which share a group."""
+"""Relations between elements of a page: elements of one kind, and elements in one group."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from collections.abc import Sequence
 import numpy as np
 
 READ = 16
-"""Elements of a group that are read, at most."""
+"""Most elements of a group that are read."""
 
 _NUMBERS = re.compile(r"\d+")
 
 
 def crowd_of(kinds: Sequence[object]) -> np.ndarray:
-    """Return how many elements are of each one's kind, itself among them, int64 `[E]`."""
+    """Return the number of elements of each element's kind, including itself, int64 `[E]`."""
     counts = Counter(kinds)
     return np.array([counts[kind] for kind in kinds], np.int64)
 
 
 def extremes(kinds: Sequence[object], texts: Sequence[str]) -> np.ndarray:
-    """Say which elements read the least and the greatest number of their kind, bool `[E, 2]`.
+    """Return which elements show the smallest and the largest number of their kind, bool `[E, 2]`.
 
-    Several numbers, as of 17h 35m, count one after the other. Of a kind that reads one number alone, none is.
+    Several numbers, as in 17h 35m, compare in order. A kind with a single distinct number has no extremes.
     """
-    numbers = [tuple(int(one) for one in _NUMBERS.findall(text)[:3]) for text in texts]
-    every: dict[object, set[tuple[int, ...]]] = defaultdict(set)
+    numbers = [tuple(int(digits) for digits in _NUMBERS.findall(text)[:3]) for text in texts]
+    by_kind: dict[object, set[tuple[int, ...]]] = defaultdict(set)
     for kind, number in zip(kinds, numbers, strict=True):
         if number:
-            every[kind].add(number)
-    ends = {kind: (min(some), max(some)) for kind, some in every.items() if len(some) > 1}
+            by_kind[kind].add(number)
+    ends = {kind: (min(values), max(values)) for kind, values in by_kind.items() if len(values) > 1}
     at_ends = [
         [number == end for end in ends.get(kind, (None, None))] if number else [False, False]
         for kind, number in zip(kinds, numbers, strict=True)
@@ -39,26 +39,29 @@ def extremes(kinds: Sequence[object], texts: Sequence[str]) -> np.ndarray:
 
 
 def groups(parents: Sequence[int], reads: Sequence[bool]) -> list[list[int]]:
-    """Return, for each element, those which read something in the smallest group that has such, at most READ.
+    """Return, for each element, the elements with text in its smallest group that has any; at most READ.
 
-    A group is an element with all that lies in it; what lies in the element itself does not count. So a field
-    finds its label, and a button the row that it is in. Parents come before their children.
+    A group is an ancestor with its descendants, without the element and its own descendants. So a field finds
+    its label, and a button its row. `parents` are indices, -1 for a root; parents precede their children.
     """
     size = len(parents)
+    # document order: the subtree of element e is the range e .. ends[e] - 1
     ends = np.arange(1, size + 1)
-    for at in range(size - 1, -1, -1):
-        if parents[at] >= 0:
-            ends[parents[at]] = max(ends[parents[at]], ends[at])
+    for element in range(size - 1, -1, -1):
+        if parents[element] >= 0:
+            ends[parents[element]] = max(ends[parents[element]], ends[element])
     readers = np.flatnonzero(np.array(reads, bool))
+    # index in `readers` of the first one at or after each element
     first = np.searchsorted(readers, np.arange(size + 1))
-    found: list[list[int]] = []
-    for at in range(size):
-        others: list[int] = []
-        group = parents[at]
-        while group >= 0 and not others:
-            before = readers[first[group] : first[at]]
-            after = readers[first[ends[at]] : first[ends[group]]]
-            others = [*before.tolist(), *after.tolist()][:READ]
+    result: list[list[int]] = []
+    for element in range(size):
+        neighbors: list[int] = []
+        group = parents[element]
+        while group >= 0 and not neighbors:
+            # readers in the ancestor's subtree, left and right of the element's own
+            before = readers[first[group] : first[element]]
+            after = readers[first[ends[element]] : first[ends[group]]]
+            neighbors = [*before.tolist(), *after.tolist()][:READ]
             group = parents[group]
-        found.append(others)
-    return found
+        result.append(neighbors)
+    return result

@@ -1,4 +1,4 @@
-"""Pages and their instructions, embedded: a token a word of what is asked, a token an element of the page."""
+"""Embed pages with their instructions: one token a word, one token an element."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from .page_features import (
 )
 
 GAP = 8
-"""Places between the last word and the first element: elements are near each other, not near words."""
-
+"""Positions between the last word and the first element, so that elements are near each other, not words."""
 
 DISGUISED = 0.15
-"""Share of the words that read as others do while training, for one batch, wherever they stand."""
+"""Share of the word types whose embeddings are swapped in a training batch (see `PageEmbedding`)."""
 
 
 class PageEmbedding(nn.Module):
-    """Words on the page, in fields and in the instruction share one table; what they are in is added.
+    """Embed words on the page, in fields and in the instruction with one table; features are added.
 
-    A word in disguise still meets itself: what is learned is to look for what was said, whatever it is.
+    Augmentation: per batch, 15 % of the word types use other rows of the table, consistently across page and
+    instruction, so that the policy learns to match words, not to memorize them.
     """
 
     def __init__(self, width: int) -> None:
@@ -43,6 +43,7 @@ class PageEmbedding(nn.Module):
         self.words = nn.Embedding(sum(WORD_SIZES), width)
         self.elements = nn.Embedding(sum(ELEMENT_SIZES), width)
         self.amounts = nn.Linear(AMOUNTS, width)
+        # values, parents and groups use the same embeddings through matrices of their own
         self.held = nn.Linear(width, width, bias=False)
         self.inside = nn.Linear(width, width, bias=False)
         self.among = nn.Linear(width, width, bias=False)
@@ -50,71 +51,83 @@ class PageEmbedding(nn.Module):
     def forward(
         self, instructions: Sequence[str], documents: Sequence[str]
     ) -> tuple[Tensor, np.ndarray, Tensor, np.ndarray]:
-        """Return the words' tokens `[sum W, d]`, W of each step, the elements' `[sum E, d]` and E of each."""
-        steps = [extract_features(*one) for one in zip(instructions, documents, strict=True)]
-        shift = _disguises() if self.training else None
-        said = _bag(self.grams, [one.said for one in steps], shift)
-        words = said + _sum(self.words, WORD_SIZES, np.concatenate([one.words for one in steps]))
-        own = (
-            _bag(self.grams, [one.text for one in steps], shift)
-            + self.held(_bag(self.grams, [one.value for one in steps], shift))
-            + _bag(self.attributes, [one.attributes for one in steps])
-            + _bag(self.beside, [one.beside for one in steps])
+        """Return word tokens `[sum W, d]`, W of each step, element tokens `[sum E, d]` and E of each step."""
+        steps = [extract_features(*pair) for pair in zip(instructions, documents, strict=True)]
+        row_shift = _draw_row_shifts() if self.training else None
+        instruction = _bag_means(self.grams, [step.instruction for step in steps], row_shift)
+        words = instruction + _summed_rows(
+            self.words, WORD_SIZES, np.concatenate([step.words for step in steps])
         )
-        amounts = torch.from_numpy(np.concatenate([one.amounts for one in steps])).to(own.dtype)
-        own = own + self.amounts(amounts)
-        elements = own + self.inside(_parents(own, [one.parents for one in steps]))
-        elements = elements + self.among(_fellows(own, steps))
-        elements = elements + _sum(
-            self.elements, ELEMENT_SIZES, np.concatenate([one.elements for one in steps])
+        content = (
+            _bag_means(self.grams, [step.text for step in steps], row_shift)
+            + self.held(_bag_means(self.grams, [step.value for step in steps], row_shift))
+            + _bag_means(self.attributes, [step.attributes for step in steps])
+            + _bag_means(self.beside, [step.beside for step in steps])
         )
-        counts = [np.array([len(getattr(one, name)) for one in steps]) for name in ("words", "elements")]
+        amounts = torch.from_numpy(np.concatenate([step.amounts for step in steps])).to(content.dtype)
+        content = content + self.amounts(amounts)
+        # one step of message passing: parent and group contribute what they are by themselves
+        elements = content + self.inside(_parent_content(content, [step.parents for step in steps]))
+        elements = elements + self.among(_group_means(content, steps))
+        elements = elements + _summed_rows(
+            self.elements, ELEMENT_SIZES, np.concatenate([step.elements for step in steps])
+        )
+        counts = [np.array([len(getattr(step, name)) for step in steps]) for name in ("words", "elements")]
+        # counts let the caller assign tokens to steps
         return words, counts[0], elements, counts[1]
 
 
-def _disguises() -> np.ndarray:
-    """Draw by how many rows each word is shifted `[NAMES]`: none of most."""
+def _draw_row_shifts() -> np.ndarray:
+    """Draw the row shift of each word type, int64 `[NAMES]`: 0 for most."""
     hidden = torch.rand(NAMES) < DISGUISED
     shift: np.ndarray = torch.where(hidden, torch.randint(1, BUCKETS, (NAMES,)), 0).numpy()
     return shift
 
 
-def _bag(table: nn.EmbeddingBag, bags: Sequence[IndexBags], shift: np.ndarray | None = None) -> Tensor:
-    """Return the mean of the rows of each bag; the rows of word w lie `shift[w]` further."""
-    rows, begins = _joined(bags)
+def _bag_means(table: nn.EmbeddingBag, bags: Sequence[IndexBags], shift: np.ndarray | None = None) -> Tensor:
+    """Return the mean of the rows of each bag `[bags, d]`; rows of word w are shifted by `shift[w]`."""
+    rows, begins = _concatenated(bags)
     if shift is not None:
-        rows = (rows + shift[np.concatenate([one.names for one in bags])]) % BUCKETS
+        rows = (rows + shift[np.concatenate([bag.names for bag in bags])]) % BUCKETS
     mean: Tensor = table(torch.from_numpy(rows), torch.from_numpy(begins))
     return mean
 
 
-def _sum(table: nn.Embedding, sizes: Sequence[int], columns: np.ndarray) -> Tensor:
-    """Add up one row of the table for each whole number of `columns` `[M, len(sizes)]`."""
+def _summed_rows(table: nn.Embedding, sizes: Sequence[int], columns: np.ndarray) -> Tensor:
+    """Return the sum `[M, d]` of one table row for each integer of `columns` `[M, len(sizes)]`."""
+    # each integer has its own block of rows
     shift = np.cumsum(sizes) - sizes
     total: Tensor = table(torch.from_numpy(columns.astype(np.int64) + shift)).sum(1)
     return total
 
 
-def _parents(own: Tensor, parents: Sequence[np.ndarray]) -> Tensor:
-    """Return what each element's parent is by itself, zeros for a root."""
-    sizes = np.array([len(one) for one in parents])
+def _parent_content(content: Tensor, parents: Sequence[np.ndarray]) -> Tensor:
+    """Return the content of each element's parent `[sum E, d]`, zeros for a root."""
+    sizes = np.array([len(step_parents) for step_parents in parents])
+    # first element of each step in the batch
     base = np.cumsum(sizes) - sizes
-    rows = np.concatenate([np.where(one >= 0, one + at, -1) for one, at in zip(parents, base, strict=True)])
-    known = torch.from_numpy(rows >= 0).to(own.dtype)[:, None]
-    return own.index_select(0, torch.from_numpy(np.maximum(rows, 0))) * known
+    rows = np.concatenate(
+        [
+            np.where(step_parents >= 0, step_parents + start, -1)
+            for step_parents, start in zip(parents, base, strict=True)
+        ]
+    )
+    has_parent = torch.from_numpy(rows >= 0).to(content.dtype)[:, None]
+    return content.index_select(0, torch.from_numpy(np.maximum(rows, 0))) * has_parent
 
 
-def _fellows(own: Tensor, steps: Sequence[PageFeatures]) -> Tensor:
-    """Return the mean of what each element's fellows are by themselves, zeros for one without."""
-    bags = [one.fellows for one in steps]
-    rows, begins = _joined(bags)
-    elements = np.array([len(one.parents) for one in steps])
-    rows += np.repeat(np.cumsum(elements) - elements, [len(one.rows) for one in bags])
-    return F.embedding_bag(torch.from_numpy(rows), own, torch.from_numpy(begins), mode="mean")
+def _group_means(content: Tensor, steps: Sequence[PageFeatures]) -> Tensor:
+    """Return the mean content of each element's group `[sum E, d]`, zeros for an empty group."""
+    bags = [step.group for step in steps]
+    rows, begins = _concatenated(bags)
+    elements = np.array([len(step.parents) for step in steps])
+    # element indices are those of a step: make them those of the batch
+    rows += np.repeat(np.cumsum(elements) - elements, [len(bag.rows) for bag in bags])
+    return F.embedding_bag(torch.from_numpy(rows), content, torch.from_numpy(begins), mode="mean")
 
 
-def _joined(bags: Sequence[IndexBags]) -> tuple[np.ndarray, np.ndarray]:
-    """Return the rows of all bags one after the other, and where among them each bag begins."""
-    sizes = np.array([len(one.rows) for one in bags])
-    begins = [one.begins + at for one, at in zip(bags, np.cumsum(sizes) - sizes, strict=True)]
-    return np.concatenate([one.rows for one in bags]).astype(np.int64), np.concatenate(begins)
+def _concatenated(bags: Sequence[IndexBags]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows of all bags, end to end, and the first row of each bag."""
+    sizes = np.array([len(bag.rows) for bag in bags])
+    begins = [bag.begins + start for bag, start in zip(bags, np.cumsum(sizes) - sizes, strict=True)]
+    return np.concatenate([bag.rows for bag in bags]).astype(np.int64), np.concatenate(begins)

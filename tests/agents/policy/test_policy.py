@@ -139,23 +139,23 @@ def test_a_step_means_the_same_alone_and_in_a_pack(
     policy: Policy, columns: dict[str, TaskArrays], world: str
 ) -> None:
     seen = {path: one[:12] for path, one in columns[world].observations.items()}
-    packed = policy.summarise({world: seen})
-    alone = [policy.summarise({world: {k: v[i : i + 1] for k, v in seen.items()}})[0] for i in range(12)]
+    packed = policy.summarize({world: seen})
+    alone = [policy.summarize({world: {k: v[i : i + 1] for k, v in seen.items()}})[0] for i in range(12)]
     assert torch.allclose(packed, torch.stack(alone), atol=1e-10)
 
 
 def test_tasks_do_not_reach_into_each_other(policy: Policy, columns: dict[str, TaskArrays]) -> None:
     seen = {world: {k: v[:7] for k, v in one.observations.items()} for world, one in columns.items()}
-    together = policy.summarise(seen)
-    alone = torch.cat([policy.summarise({world: one}) for world, one in seen.items()])
+    together = policy.summarize(seen)
+    alone = torch.cat([policy.summarize({world: one}) for world, one in seen.items()])
     assert torch.allclose(together, alone, atol=1e-10)
 
 
 def test_things_on_a_grid_have_no_order(policy: Policy, columns: dict[str, TaskArrays]) -> None:
     seen = {path: one[:9] for path, one in columns["grid"].observations.items()}
     order = np.array([3, 1, 8, 0, 2, 7, 6, 5, 4])
-    shuffled = policy.summarise({"grid": {path: one[order] for path, one in seen.items()}})
-    assert torch.allclose(policy.summarise({"grid": seen})[torch.from_numpy(order)], shuffled, atol=1e-10)
+    shuffled = policy.summarize({"grid": {path: one[order] for path, one in seen.items()}})
+    assert torch.allclose(policy.summarize({"grid": seen})[torch.from_numpy(order)], shuffled, atol=1e-10)
 
 
 @settings(max_examples=25, deadline=None)
@@ -229,7 +229,7 @@ def test_acting_gives_what_the_whole_window_gives(
         acted.append(rows)
     with torch.no_grad():
         flat = {path: values[:, :8].reshape(-1, *values.shape[2:]) for path, values in seen.items()}
-        x = policy.remember(policy.summarise({world: flat}), np.full(episodes, 8))
+        x = policy.remember(policy.summarize({world: flat}), np.full(episodes, 8))
     index = policy.encoding.tasks[world][0]
     whole = policy.decoder.choose(x, policy.encoding.interfaces[index], index, None, None)
     assert np.stack(acted, 1).reshape(whole.shape) == pytest.approx(whole, abs=1e-9)

@@ -46,7 +46,7 @@ def test_a_summary_is_the_first_row_of_the_whole_block() -> None:
     packing, _ = pack(np.array([1, 3, 3, 5]))
     x = torch.randn(12, 16, dtype=torch.float64)
     first = torch.from_numpy(packing.starts)
-    assert torch.allclose(block.summarise(x, packing, first), block(x, packing)[first], atol=1e-9)
+    assert torch.allclose(block.summarize(x, packing, first), block(x, packing)[first], atol=1e-9)
 
 
 def test_only_differences_of_positions_reach_the_scores() -> None:

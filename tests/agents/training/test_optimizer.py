@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
-from tutelage.agents.training.optimizer import Optimizer, orthogonalise
+from tutelage.agents.training.optimizer import Optimizer, orthogonalize
 
 
 class Toy(nn.Module):
@@ -23,27 +23,27 @@ class Toy(nn.Module):
 
 
 @given(rows=st.integers(4, 40), columns=st.integers(4, 40), seed=st.integers(0, 1000))
-def test_orthogonalise_brings_singular_values_near_one(rows: int, columns: int, seed: int) -> None:
+def test_orthogonalize_brings_singular_values_near_one(rows: int, columns: int, seed: int) -> None:
     torch.manual_seed(seed)
     # the iteration needs a spread that five rounds can mend: built from given singular values
     u, _, v = torch.linalg.svd(torch.randn(rows, columns), full_matrices=False)
     values = torch.linspace(0.2, 1.0, min(rows, columns))
-    after = torch.linalg.svdvals(orthogonalise((u @ torch.diag(values) @ v)[None])[0])
+    after = torch.linalg.svdvals(orthogonalize((u @ torch.diag(values) @ v)[None])[0])
     assert after.min() > 0.5
     assert after.max() < 1.3
 
 
-def test_orthogonalise_keeps_directions() -> None:
+def test_orthogonalize_keeps_directions() -> None:
     torch.manual_seed(1)
     matrix = torch.randn(8, 5)
     u, _, v = torch.linalg.svd(matrix, full_matrices=False)
-    inner = u.T @ orthogonalise(matrix[None])[0] @ v.T
+    inner = u.T @ orthogonalize(matrix[None])[0] @ v.T
     assert (inner - torch.diag(inner.diagonal())).abs().max() < 1e-4
     assert inner.diagonal().min() > 0
 
 
 def test_a_zero_gradient_changes_nothing() -> None:
-    assert torch.equal(orthogonalise(torch.zeros(2, 3, 4)), torch.zeros(2, 3, 4))
+    assert torch.equal(orthogonalize(torch.zeros(2, 3, 4)), torch.zeros(2, 3, 4))
 
 
 def _steps(count: int, decay: float = 0.0) -> tuple[Toy, Optimizer]:

@@ -20,7 +20,7 @@ from PIL import Image
 from tutelage.agents.evaluation.actors import ChanceActor, ExpertActor
 from tutelage.agents.evaluation.evaluate import evaluate
 from tutelage.agents.evaluation.report.figure_files import file_name
-from tutelage.agents.evaluation.report.svg_style import PAPER_COLOURS
+from tutelage.agents.evaluation.report.svg_style import PAPER_COLORS
 from tutelage.cli.main import app
 from tutelage.envs.suite import suite_from
 from tutelage.errors import TutelageError
@@ -94,7 +94,7 @@ def test_every_plot_is_there_as_svg_and_png_in_the_colours_of_paper(written: Pat
             pixels = np.asarray(Image.open(path).convert("RGB")).reshape(-1, 3)
             colours = {"#{:02x}{:02x}{:02x}".format(*pixel) for pixel in np.unique(pixels, axis=0)}
             assert "#ffffff" in colours
-            assert PAPER_COLOURS["kind-policy"] in colours
+            assert PAPER_COLORS["kind-policy"] in colours
             assert "#000011" not in colours
             edge = np.asarray(Image.open(path).convert("RGB"))
             assert (edge[:, -2:] == 255).all(), "something is cut at the right"

@@ -47,7 +47,7 @@ def test_whatever_a_page_says_the_numbers_are_within_their_tables(
     assert rows.amounts.shape == (len(elements) + 1, AMOUNTS)
     assert np.isfinite(rows.amounts).all()
     for bags, count, size in (
-        (rows.said, len(rows.words), BUCKETS),
+        (rows.instruction, len(rows.words), BUCKETS),
         (rows.text, len(elements) + 1, BUCKETS),
         (rows.value, len(elements) + 1, BUCKETS),
         (rows.attributes, len(elements) + 1, ATTRIBUTES),
@@ -75,7 +75,7 @@ def test_a_name_is_found_in_the_instruction_by_itself_and_by_what_stands_around_
 def test_the_same_word_is_the_same_rows_wherever_it_stands() -> None:
     rows = extract_features("zorblax", page(("BUTTON", "Zorblax", None), ("INPUT_text", "", "zorblax")))
     expected = list(buckets_of("zorblax"))
-    assert rows.said.rows.tolist() == expected
+    assert rows.instruction.rows.tolist() == expected
     text = rows.text.rows[rows.text.begins[1] : rows.text.begins[2]]
     assert text.tolist() == expected
     assert rows.value.rows[rows.value.begins[2] :].tolist() == expected

@@ -55,10 +55,10 @@ def test_an_action_is_always_one_that_the_page_has(taught: Policy) -> None:
 
 def test_a_page_means_the_same_alone_and_among_others(taught: Policy) -> None:
     columns = page_columns(False, 8, UNSEEN)
-    together = taught.summarise({"click": columns.observations})
+    together = taught.summarize({"click": columns.observations})
     for at in range(8):
         alone = {path: one[at : at + 1] for path, one in columns.observations.items()}
-        torch.testing.assert_close(taught.summarise({"click": alone})[0], together[at], atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(taught.summarize({"click": alone})[0], together[at], atol=1e-4, rtol=1e-4)
 
 
 def test_what_it_is_comes_back_from_plain_data(taught: Policy) -> None:

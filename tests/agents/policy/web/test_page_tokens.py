@@ -19,14 +19,14 @@ def tokens(training: bool) -> PageEmbedding:
 
 def test_a_word_in_disguise_still_meets_itself() -> None:
     rows = extract_features(SAID, PAGE)
-    assert rows.said.names is not None
+    assert rows.instruction.names is not None
     assert rows.text.names is not None
     assert rows.value.names is not None
-    own = set(rows.said.names[rows.said.begins[1] : rows.said.begins[2]].tolist())
+    own = set(rows.instruction.names[rows.instruction.begins[1] : rows.instruction.begins[2]].tolist())
     assert set(rows.text.names[rows.text.begins[1] : rows.text.begins[2]].tolist()) == own
     assert set(rows.value.names[rows.value.begins[3] :].tolist()) == own
     assert len(own) == 1
-    assert set(rows.said.names[: rows.said.begins[1]].tolist()) != own
+    assert set(rows.instruction.names[: rows.instruction.begins[1]].tolist()) != own
 
 
 def test_only_a_policy_in_training_meets_words_in_disguise() -> None:
@@ -39,10 +39,10 @@ def test_only_a_policy_in_training_meets_words_in_disguise() -> None:
 
 
 def test_as_many_words_are_disguised_as_is_said() -> None:
-    from tutelage.agents.policy.web.page_tokens import _disguises
+    from tutelage.agents.policy.web.page_tokens import _draw_row_shifts
 
     torch.manual_seed(2)
-    shift = _disguises()
+    shift = _draw_row_shifts()
     assert shift.shape == (NAMES,)
     assert abs((shift != 0).mean() - DISGUISED) < 0.03
     assert (shift < BUCKETS).all()
