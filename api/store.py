@@ -256,7 +256,7 @@ def simulate(
         raise TutelageError(
             f"expected seeds from {', '.join(SEED_RANGES)}, got {seeds!r}{nearest(seeds, SEED_RANGES)}"
         )
-    counts = {name: (demonstrations + at) // len(names) for at, name in enumerate(reversed(names))}
+    counts = {name: (demonstrations + index) // len(names) for index, name in enumerate(reversed(names))}
     demonstrators = crowd(dict.fromkeys(who, 1)) if who else None
     store = Store.create(Path(out), chosen)
     play(

@@ -89,8 +89,8 @@ def list_(context: typer.Context, selection: Any, as_json: Json = False) -> None
     annotations = store.annotations()
     names = ("episode", "task", "demonstrator", "kind", "steps", "success", "seconds", "started")
     listed = []
-    for at in meant:
-        row: dict[str, Any] = {name: rows[name][at].as_py() for name in names}
+    for index in meant:
+        row: dict[str, Any] = {name: rows[name][index].as_py() for name in names}
         listed.append(
             {**row, "note": "", "tags": [], "marked": False, **annotations[row["episode"]].to_dict()}
         )

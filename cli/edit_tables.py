@@ -33,7 +33,7 @@ def id_length(shown: Iterable[str], episodes: Iterable[str]) -> int:
 
 def _common_length(first: str, second: str) -> int:
     pairs = zip(first, second, strict=False)
-    return next((at for at, (mine, other) in enumerate(pairs) if mine != other), min(len(first), len(second)))
+    return next((index for index, (a, b) in enumerate(pairs) if a != b), min(len(first), len(second)))
 
 
 def show_plan(planned: EditPlan, applied: bool, episodes: Sequence[str]) -> None:

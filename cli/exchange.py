@@ -77,22 +77,22 @@ def import_(
     expect_place(out, STORE)
     name, folder = _format_and_folder(source, origin)
     with counting("reading", count_episodes(folder, name) or None) as advance:
-        told = import_store(folder, name, out, advance, suite=suite, keep_changed=changed)
+        lines = import_store(folder, name, out, advance, suite=suite, keep_changed=changed)
     if as_json:
-        report = [line for line in told if isinstance(line, str)]
-        counts = [census.to_dict() for census in told if not isinstance(census, str)]
+        report = [line for line in lines if isinstance(line, str)]
+        counts = [census.to_dict() for census in lines if not isinstance(census, str)]
         print_json("import", {"store": out, "report": report, "counts": counts})
     else:
-        for one in told:
-            console.print(one)
+        for line in lines:
+            console.print(line)
 
 
 def _format_and_folder(words: list[str], origin: str) -> tuple[str, Path]:
     """Tell a format and a folder apart; raises TutelageError for other than one of each."""
-    given = [origin] * bool(origin) + words
-    if len(given) != 2:
+    words = [origin] * bool(origin) + words
+    if len(words) != 2:
         raise TutelageError(
             f"expected a format and a folder, such as `tutelage import miniwob-turk FOLDER -o STORE`, "
-            f"got {' '.join(given)!r}"
+            f"got {' '.join(words)!r}"
         )
-    return given[0], Path(given[1])
+    return words[0], Path(words[1])

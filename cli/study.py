@@ -68,62 +68,62 @@ def serve(
     """Lead strangers through a study: consent, practice, tasks, thanks; every step is journalled."""
     from ..crowd.hosting.reachable_pace import pace_notes
     from ..crowd.recruiting.pay_notes import pay_notes
-    from ..crowd.studies.cost_estimate import estimate_cost, cost_table
+    from ..crowd.studies.cost_estimate import cost_table, estimate_cost
     from ..crowd.studies.study_file import examine
     from ..envs.preflight import key_notes
 
     with waiting("trying the tasks (a first time takes half a minute)"):
-        found, controls, wrong = examine(study)
-    if check and found is not None and not wrong:
+        loaded, controls, problems = examine(study)
+    if check and loaded is not None and not problems:
         from ..crowd.server.study_services import check_panel
 
-        wrong = check_panel(found)
+        problems = check_panel(loaded)
     if as_json and not check:
         raise TutelageError("expected --json together with --check, got it alone; add --check")
-    if found is None or wrong:
+    if loaded is None or problems:
         if as_json:
-            print_json("serve", {"study": study, "sound": False, "problems": wrong})
-        for one in wrong:
-            errors.print(f"  {one}", style="red")
+            print_json("serve", {"study": study, "sound": False, "problems": problems})
+        for problem in problems:
+            errors.print(f"  {problem}", style="red")
         raise TutelageError(
-            f"expected a sound study in {study}, found {counted(len(wrong), 'thing')} to mend"
+            f"expected a sound study in {study}, found {counted(len(problems), 'thing')} to mend"
         )
-    folder = out or Path(found.name)
+    folder = out or Path(loaded.name)
     if not check:
         from ..datasets.folder_kinds import STORE, STUDY, expect_place
 
         expect_place(folder, STUDY, STORE)
     if check:
         notes = [
-            *pay_notes(found),
-            *(note for task in found.tasks for note in key_notes(task, controls[task.id])),
-            *pace_notes(found.tasks),
+            *pay_notes(loaded),
+            *(note for task in loaded.tasks for note in key_notes(task, controls[task.id])),
+            *pace_notes(loaded.tasks),
         ]
         if as_json:
             about = {
                 "study": study,
                 "sound": True,
                 "problems": [],
-                "outlook": estimate_cost(found),
+                "outlook": estimate_cost(loaded),
                 "notes": notes,
             }
             print_json("serve", about)
             return
-        console.print(cost_table(found))
+        console.print(cost_table(loaded))
         for note in notes:
             console.print(f"note: {note}")
         return
     if links:
         from ..crowd.recruiting.links import print_links
 
-        print_links(found, folder, database, links, address or f"http://{host}:{port}")
+        print_links(loaded, folder, database, links, address or f"http://{host}:{port}")
         return
     from ..crowd.server.study_app import serve_study
 
-    for note in pace_notes(found.tasks):
+    for note in pace_notes(loaded.tasks):
         errors.print(f"note: {note}", style="yellow")
     serve_study(
-        found,
+        loaded,
         folder,
         controls,
         database=database,
@@ -211,11 +211,11 @@ def _print_plan(plan: ForgetResult) -> None:
 def _print(done: ForgetResult) -> None:
     removed = ", ".join(f"{count} {what}" for what, count in done.removed.items())
     lines = [f"removed: {removed or 'nothing was there'}"]
-    lines += [f"searched: {one}" for one in done.searched]
+    lines += [f"searched: {place}" for place in done.searched]
     if done.vague:
         lines.append(f"not searched for: {counted(done.vague, 'external id')}, too short to tell from chance")
     lines.append(f"out of reach: {'; '.join(done.unreachable)}")
-    lines += [f"left: {one}" for one in done.left]
+    lines += [f"left: {place}" for place in done.left]
     if done.existed and not done.left:
         lines.append(f"Nothing of {done.person} is left where this could look.")
     for line in lines:

@@ -40,7 +40,7 @@ def _described(task: Task) -> dict[str, Any]:
             "instruction": environment.instruction,
             "sees": {path or "observation": _shape(value) for path, value in step.observation.items()},
             "does": str(environment.action_space),
-            "keys": {"+".join(one.codes): one.label for one in environment.controls().bindings},
+            "keys": {"+".join(binding.codes): binding.label for binding in environment.controls().bindings},
         }
     finally:
         environment.close()
@@ -79,7 +79,9 @@ def _keys(labels: dict[str, str]) -> Text:
 
 def _short(codes: str) -> str:
     signs = {"ArrowLeft": "←", "ArrowRight": "→", "ArrowUp": "↑", "ArrowDown": "↓"}
-    return "+".join(signs.get(one, one.removeprefix("Key").removeprefix("Digit")) for one in codes.split("+"))
+    return "+".join(
+        signs.get(code, code.removeprefix("Key").removeprefix("Digit")) for code in codes.split("+")
+    )
 
 
 def _shape(value: Any) -> str:

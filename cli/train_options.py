@@ -33,14 +33,14 @@ _FIXED: dict[str, tuple[Any, Any]] = {
 def with_flags(train: Callable[..., None]) -> Callable[..., None]:
     """Give a function of `**flags` the signature that typer makes a command line of."""
     flags: dict[str, tuple[Any, Any]] = {
-        one.name: (
+        setting.name: (
             Annotated[
-                type(one.default) | None,
-                typer.Option(help=one.metadata.get("help", ""), show_default=str(one.default)),
+                type(setting.default) | None,
+                typer.Option(help=setting.metadata.get("help", ""), show_default=str(setting.default)),
             ],
             None,
         )
-        for one in dataclasses.fields(TrainConfig)
+        for setting in dataclasses.fields(TrainConfig)
     }
     place = inspect.Parameter.KEYWORD_ONLY
     parameters = [
@@ -48,5 +48,5 @@ def with_flags(train: Callable[..., None]) -> Callable[..., None]:
         for name, (kind, default) in (_FIXED | flags).items()
     ]
     train.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    train.__annotations__ = {one.name: one.annotation for one in parameters}
+    train.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return train

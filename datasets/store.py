@@ -113,8 +113,8 @@ class Store:
         """
         if not trajectories:
             raise TutelageError("expected at least one trajectory to append, got none")
-        for one in trajectories:
-            check_belongs(self.path, self.suite, one)
+        for trajectory in trajectories:
+            check_belongs(self.path, self.suite, trajectory)
         return self._add(to_table(trajectories))
 
     def append_rows(self, rows: pa.Table) -> int:
@@ -567,4 +567,4 @@ def select(
     if seeds is not None:
         inside = pc.and_(pc.greater_equal(table["seed"], seeds.start), pc.less(table["seed"], seeds.stop))
         mask = pc.and_(mask, inside)
-    return [at for at, ok in enumerate(mask.to_pylist()) if ok]
+    return [index for index, passes in enumerate(mask.to_pylist()) if passes]

@@ -128,7 +128,7 @@ def load_suite(name_or_path: str | Path, rules: Mapping[str, str] | None = None)
 
 def complete_suite(document: Mapping[str, Any], where: str) -> Suite:
     """Build a suite from a document that its caller wrote, and complete its tasks as those of a file are."""
-    return _completed(_trusting(suite_from(document, where)), where, {})
+    return _completed(_trust_modules(suite_from(document, where)), where, {})
 
 
 def suite_names() -> list[str]:

@@ -210,8 +210,8 @@ class Policy(nn.Module):
 
         `observations` leaf path → `[N, ...]`; `legal` bool `[N, n]` masks a single Discrete space; rows
         where `alive` is False are not computed and come back as zeros. Actions that are not `greedy` are
-        sampled at `temperature`. `probabilities` receives the first episode's distribution over the options of
-        each number of its action. Returns actions float64 `[N, k]` and the memory, one step later. Illegal
+        sampled at `temperature`. `probabilities` receives the first episode's distribution over the options
+        of each number of its action. Returns actions float64 `[N, k]` and the memory, one step later. Illegal
         choices are impossible, greedy or sampled; so is repeating an action on the same page.
         """
         count = len(next(iter(observations.values())))

@@ -19,7 +19,7 @@ import sqlalchemy as sql
 from ...datasets.quality.demonstrator_stats import TOLERANCE
 from ...envs.suite import Suite
 from ..cluster.seat_leases import DEAD_AFTER_SECONDS
-from ..server.server_metrics import sum_histograms, quantiles
+from ..server.server_metrics import quantiles, sum_histograms
 from ..storage.study_tables import STAGES, StudyDatabase, claims, conduct, events, people, servers
 from ..studies.moderation import ModerationState, moderation_state
 from ..studies.study import Study

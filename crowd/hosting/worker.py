@@ -35,7 +35,7 @@ from ...foreign_code.trust import trust
 from ..storage.journal_records import EpisodeRecord, StepRecord
 from .frame_codec import Encoder, Picture
 from .host import EpisodePlayer, EpisodeStart, InputResult, StepView
-from .process_entropy import reseed_generators, fragment_memory
+from .process_entropy import fragment_memory, reseed_generators
 
 try:
     import resource

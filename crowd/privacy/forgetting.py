@@ -28,7 +28,7 @@ from ..seats.recorder import JOURNAL, lock_folder
 from ..storage.database import address, database_errors, is_sqlite, open_database, snapshot
 from ..storage.secret import VARIABLE, Secret, has_secret
 from ..storage.study_tables import StudyDatabase, people
-from .erasure import SEATS, PersonIdentifiers, erase, look_up, people_with, scrub, find_words, unseat
+from .erasure import SEATS, PersonIdentifiers, erase, find_words, look_up, people_with, scrub, unseat
 
 UNREACHABLE = (
     "backups, and copies that somebody downloaded",

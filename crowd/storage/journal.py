@@ -16,7 +16,7 @@ import sqlalchemy as sql
 
 from ...errors import TutelageError
 from . import journal_tables as tables
-from .commit_writer import CommitWriter, Acknowledge, StepRow, Write
+from .commit_writer import Acknowledge, CommitWriter, StepRow, Write
 from .database import (
     address,
     cause,

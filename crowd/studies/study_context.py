@@ -18,7 +18,7 @@ from ..storage.journal_records import EpisodeRecord
 from ..storage.study_records import answers, devices
 from ..storage.study_tables import PersonRecord, StudyDatabase, consents, identities, people
 from ..translations import Translations
-from .episode_records import conduct_row, counted, has_succeeded, rows_of, delete_person_rows, write_down
+from .episode_records import conduct_row, counted, delete_person_rows, has_succeeded, rows_of, write_down
 from .expert_length_cache import ExpertLengthCache
 from .moderation import ModerationState
 from .seed_claims import SeedClaim, SeedClaims

@@ -21,7 +21,7 @@ from ..recruiting.browsers import asking, released_since
 from ..seats.recorder import Recorder
 from ..seats.seat import Seat
 from ..seats.session import Session
-from ..server.server_metrics import ServerMetrics, write_heartbeat, measure_loop_delay
+from ..server.server_metrics import ServerMetrics, measure_loop_delay, write_heartbeat
 from ..settings import Settings
 from ..storage.database import cause
 from ..storage.journal import saved

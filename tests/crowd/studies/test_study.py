@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
-from tutelage.crowd.studies.cost_estimate import guess_minutes, estimate_cost
+from tutelage.crowd.studies.cost_estimate import estimate_cost, guess_minutes
 from tutelage.crowd.studies.study import Study
 from tutelage.crowd.studies.study_file import examine, load_study, problems, study_names
 from tutelage.errors import TutelageError
