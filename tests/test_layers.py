@@ -90,9 +90,9 @@ def test_recording_needs_no_torch(module: str) -> None:
     assert done.returncode == 0, done.stderr or f"importing {module} imports torch"
 
 
-def test_only_agents_and_the_command_line_mention_torch_in_an_import() -> None:
+def test_only_agents_and_what_stands_above_them_import_torch() -> None:
     for path in MODULES:
-        if path.relative_to(ROOT).parts[0] in ("agents", "cli"):
+        if path.relative_to(ROOT).parts[0] in ("agents", "api", "cli"):
             continue
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             names = [item.name for item in node.names] if isinstance(node, ast.Import) else []
