@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
-from scipy import optimize, stats
 
 from .errors import TutelageError
 
@@ -52,8 +52,8 @@ class Curve:
     n: int
 
 
-def wilson(successes: int, n: int, confidence: float = CONFIDENCE) -> Interval:
-    """Return the success rate with Wilson's score interval (1927; `scipy.stats.binomtest`).
+def wilson(successes: float, n: int, confidence: float = CONFIDENCE) -> Interval:
+    """Return the success rate with Wilson's score interval (1927); `successes` may be a sum of shares.
 
     Covers the draw of seeds, also near 0 and 1 and for small n, where the textbook interval fails. Its
     coverage is 95 % on average over rates, not at each: it dips to about 0.92 at single rates and, very
@@ -62,8 +62,12 @@ def wilson(successes: int, n: int, confidence: float = CONFIDENCE) -> Interval:
     """
     if not 0 <= successes <= n or n < 1:
         raise TutelageError(f"expected 0 <= successes <= n and n >= 1, got {successes} of {n}")
-    interval = stats.binomtest(int(successes), int(n)).proportion_ci(confidence, method="wilson")
-    return Interval(successes / n, float(interval.low), float(interval.high), n)
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    rate, more = successes / n, z * z / n
+    center, reach = rate + more / 2, z * math.sqrt(rate * (1 - rate) / n + more / n / 4)
+    low = (center - reach) / (1 + more) if successes else 0.0  # exactly, without the rounding of floats
+    high = (center + reach) / (1 + more) if successes != n else 1.0
+    return Interval(rate, low, high, n)
 
 
 def mean_rate(rates: Sequence[Interval]) -> Interval:
@@ -92,6 +96,8 @@ def mcnemar(first: np.ndarray, second: np.ndarray, confidence: float = CONFIDENC
     Covers the draw of seeds, given that both played each of them once. Does not cover: the
     many comparisons a report makes (nothing is corrected), or an actor's own randomness on a seed.
     """
+    from scipy import stats
+
     first, second = np.asarray(first, bool), np.asarray(second, bool)
     if first.shape != second.shape or first.ndim != 1 or not first.size:
         raise TutelageError(f"expected two equally long lists, got {first.shape} and {second.shape}")
@@ -110,6 +116,8 @@ def mcnemar(first: np.ndarray, second: np.ndarray, confidence: float = CONFIDENC
 
 def _tango(b: int, c: int, n: int, confidence: float) -> tuple[float, float]:
     """Invert Tango's score statistic: the differences that it does not reject."""
+    from scipy import optimize, stats
+
     z = float(stats.norm.ppf((1 + confidence) / 2))
 
     def score(difference: float) -> float:
@@ -172,6 +180,8 @@ def interquartile_mean(
     only 0 and 1 it says little beyond the mean. Covers and does not cover what `task_mean` does.
     """
 
+    from scipy import stats
+
     def statistic(*tasks: np.ndarray, axis: int = -1) -> np.ndarray:
         return np.asarray(stats.trim_mean(np.concatenate(tasks, axis=-1), 0.25, axis=axis))
 
@@ -191,6 +201,8 @@ def _bootstrap(
 def _resampled(
     data: tuple[np.ndarray, ...], statistic: object, generator: np.random.Generator, confidence: float
 ) -> Interval:
+    from scipy import stats
+
     estimate = float(statistic(*data, axis=-1))  # type: ignore[operator]
     n = sum(sample.size for sample in data)
     if not all(np.isfinite(values).all() for values in data):  # there is no interval around such a mean

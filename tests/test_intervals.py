@@ -36,6 +36,13 @@ def test_wilson_is_the_formula_of_1927() -> None:
     assert (round(got.low, 4), round(got.high, 4)) == (0.2553, 0.3662)
 
 
+@pytest.mark.parametrize(("k", "n"), [(0, 3), (1, 7), (40, 50), (9, 9), (0, 1)])
+def test_wilson_is_scipys(k: int, n: int) -> None:
+    expected = stats.binomtest(k, n).proportion_ci(method="wilson")
+    got = wilson(k, n)
+    assert (got.low, got.high) == pytest.approx((expected.low, expected.high))
+
+
 @given(st.integers(1, 400), st.data())
 def test_wilson_holds_its_estimate_and_stays_within_0_and_1(n: int, data: st.DataObject) -> None:
     k = data.draw(st.integers(0, n))

@@ -6,13 +6,13 @@ import contextlib
 import datetime
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from ...datasets.trajectory import CONTROLLERS, Digest, Trajectory, stack_observations
+from ...datasets.episode_builder import EpisodeBuilder
+from ...datasets.trajectory import Trajectory
 from ...datasets.versions import versions_of
-from ...envs.spaces import Observation, action_to_row
+from ...envs.spaces import action_to_row
 from ...envs.task import Task
 from ...envs.task_env import StepResult, TaskEnv
 from ...envs.web.registration import is_web
@@ -93,38 +93,6 @@ def _drop(pool: list[TaskEnv]) -> None:
     pool.clear()
 
 
-@dataclass
-class _EpisodeLog:
-    """Record of one running episode; `observations` is None if they are not kept."""
-
-    seed: int
-    demonstrator: str
-    observations: list[Observation] | None = None
-    clock: float = 0.0
-    digest: Digest = field(default_factory=Digest)
-    actions: list[np.ndarray] = field(default_factory=list)
-    rewards: list[float] = field(default_factory=list)
-    times: list[float] = field(default_factory=list)
-    hash: bytes = b""
-    notes: str = ""
-
-    def first(self, step: StepResult) -> None:
-        self.hash = self.digest.update(step.observation, 0.0, False, False)
-        self._keep_observation(step)
-
-    def add(self, action: np.ndarray, step: StepResult, thought_ms: float) -> None:
-        self.clock += thought_ms
-        self.actions.append(action)
-        self.rewards.append(step.reward)
-        self.times.append(self.clock)
-        self.hash = self.digest.update(step.observation, step.reward, step.terminated, step.truncated)
-        self._keep_observation(step)
-
-    def _keep_observation(self, step: StepResult) -> None:
-        if self.observations is not None:
-            self.observations.append(step.observation)
-
-
 def _play(
     actor: Actor,
     task: Task,
@@ -145,9 +113,13 @@ def _play(
     with broken.actor(range(len(seeds)), actor.name):
         actor.begin(environments, task, seeds)
     names = getattr(actor, "demonstrators", None) or [actor.name] * len(seeds)
-    logs = [_EpisodeLog(seed, name, [] if keep else None) for seed, name in zip(seeds, names, strict=True)]
+    controller = _CONTROLLER.get(actor.kind, "person")
+    builders = [
+        EpisodeBuilder(seed, name, actor.kind, controller, keep)
+        for seed, name in zip(seeds, names, strict=True)
+    ]
     for i in np.flatnonzero(alive):
-        logs[i].first(steps[i])
+        builders[i].start(steps[i])
     alive &= broken.alive
     while alive.any():
         before = time.perf_counter()
@@ -159,18 +131,14 @@ def _play(
         mean_ms = (time.perf_counter() - before) * 1000 / len(living)
         reported_ms = getattr(actor, "thought_ms", None)
         thought_ms = np.full(len(seeds), mean_ms) if reported_ms is None else reported_ms
-        _advance(environments, living, steps, rows, logs, thought_ms, broken)
-        alive[living] = [not (logs[i].notes or steps[i].done or i in broken.reasons) for i in living]
+        _advance(environments, living, steps, rows, builders, thought_ms, broken)
+        alive[living] = [not (builders[i].notes or steps[i].done or i in broken.reasons) for i in living]
         if progress and (ended := len(living) - int(alive.sum())):
             progress(ended)
     versions = versions_of(environments[0])
     return [
-        replace(
-            _trajectory(log, step, actor, task, suite_name, started, versions),
-            infos=environment.infos(),
-            casts=dict(environment.casts),
-        )
-        for i, (log, step, environment) in enumerate(zip(logs, steps, environments, strict=True))
+        builder.build(environment, suite_name, versions, started=started)
+        for i, (builder, environment) in enumerate(zip(builders, environments, strict=True))
         if i not in broken.reasons
     ]
 
@@ -180,7 +148,7 @@ def _advance(
     living: np.ndarray,
     steps: list[StepResult],
     rows: np.ndarray,
-    logs: Sequence[_EpisodeLog],
+    builders: Sequence[EpisodeBuilder],
     thought_ms: np.ndarray,
     broken: FailedEpisodes,
 ) -> None:
@@ -190,13 +158,14 @@ def _advance(
         if not np.isnan(rows[i]).any():
             acting[i] = rows[i]
             continue
-        logs[i].notes = GAVE_UP
-        if not logs[i].actions:
+        builders[i].notes = GAVE_UP
+        if not builders[i].actions:
             with broken.environment([i], "when its keys were asked for"):
                 acting[i] = _idle_action(environments[i])
     for i, step in broken.step(environments, acting).items():
         steps[i] = step
-        logs[i].add(np.array(acting[i], np.float64), step, float(thought_ms[i]))
+        time_ms = builders[i].time_ms + float(thought_ms[i])
+        builders[i].add(np.array(acting[i], np.float64), step, time_ms)
 
 
 def _idle_action(environment: TaskEnv) -> np.ndarray:
@@ -205,38 +174,3 @@ def _idle_action(environment: TaskEnv) -> np.ndarray:
         return np.array(idle)
     space = environment.action_space
     return np.zeros_like(action_to_row(space, space.sample()))
-
-
-def _trajectory(
-    log: _EpisodeLog,
-    last: StepResult,
-    actor: Actor,
-    task: Task,
-    suite_name: str,
-    started: str,
-    versions: dict[str, str],
-) -> Trajectory:
-    steps = len(log.actions)
-    controller = CONTROLLERS.index(_CONTROLLER.get(actor.kind, "person"))
-    return Trajectory(
-        suite=suite_name,
-        task=task.id,
-        env=task.env,
-        seed=log.seed,
-        demonstrator=log.demonstrator,
-        kind=actor.kind,
-        actions=np.stack(log.actions),
-        rewards=np.array(log.rewards),
-        times_ms=np.round(log.times).astype(np.int32),
-        controllers=np.full(steps, controller, np.int8),
-        frames=np.arange(steps, dtype=np.int32),
-        terminated=last.terminated,
-        truncated=last.truncated,
-        success=task.success.outcome(last.success and not log.notes),
-        digest=log.hash,
-        observations=None if log.observations is None else stack_observations(log.observations),
-        kwargs=task.kwargs,
-        versions=versions,
-        started=started,
-        notes=log.notes,
-    )

@@ -18,6 +18,7 @@ import sqlalchemy as sql
 
 from ...datasets.quality.demonstrator_stats import TOLERANCE
 from ...envs.suite import Suite
+from ...intervals import wilson
 from ..cluster.seat_leases import DEAD_AFTER_SECONDS
 from ..server.server_metrics import quantiles, sum_histograms
 from ..storage.study_tables import STAGES, StudyDatabase, claims, conduct, events, people, servers
@@ -274,12 +275,10 @@ def latest_events(database: StudyDatabase, study: str, person: str | None = None
 @lru_cache(maxsize=1 << 14)
 def share(successes: int, n: int) -> Mapping[str, float] | None:
     """Return a share with its 95 % Wilson interval; None for n = 0."""
-    from scipy import stats  # imported here: it takes most of a second
-
     if not n:
         return None
-    interval = stats.binomtest(int(successes), int(n)).proportion_ci(0.95, method="wilson")
-    return {"share": successes / n, "low": float(interval.low), "high": float(interval.high), "n": int(n)}
+    interval = wilson(int(successes), int(n))
+    return {"share": interval.estimate, "low": interval.low, "high": interval.high, "n": interval.n}
 
 
 def rounded(value: Any, digits: int) -> float | None:

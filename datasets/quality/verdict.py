@@ -10,10 +10,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
 
 from ...console.wording import counted
 from ...errors import TutelageError
+from ...intervals import wilson
 from .demonstrator_stats import DemonstratorStats
 
 FEW = 3
@@ -93,18 +93,8 @@ def quality(stats: DemonstratorStats, required: QualityThresholds = NOTHING_REQU
     return Verdict(stats.person, score if shares else None, met, tuple(findings))
 
 
-def wilson(count: float, of: int) -> tuple[float, float]:
-    """Return Wilson's 95 % interval of a share; `count` may be a sum of shares."""
-    if of == 0:
-        return 0.0, 1.0
-    z = NormalDist().inv_cdf(0.975)
-    share, more = count / of, z * z / of
-    middle, reach = share + more / 2, z * math.sqrt(share * (1 - share) / of + more / of / 4)
-    return max(0.0, (middle - reach) / (1 + more)), min(1.0, (middle + reach) / (1 + more))
-
-
 def _surely_below(count: float, of: int, share: float) -> bool:
-    return of > FEW and wilson(count, of)[1] < share
+    return of > FEW and wilson(min(count, of), of).high < share
 
 
 def _find_success(stats: DemonstratorStats) -> QualityFinding | None:
@@ -192,7 +182,7 @@ def _share_finding(stats: DemonstratorStats, measure: str, sentence: str) -> Qua
     text = sentence.format(_percent(share))
     text += f" where the median person does so {_percent(like)}" if measure in stats.usual else ""
     return QualityFinding(
-        measure, text, wilson(share * stats.episodes, stats.episodes)[0] > max(0.5, (1 + like) / 2)
+        measure, text, wilson(share * stats.episodes, stats.episodes).low > max(0.5, (1 + like) / 2)
     )
 
 

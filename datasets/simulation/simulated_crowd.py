@@ -21,14 +21,15 @@ from ...envs.experts import make_expert
 from ...envs.keys.controls import Controls
 from ...envs.suite import Suite, suite_from
 from ...envs.task import RECORD, SeedRange, Task
-from ...envs.task_env import StepResult, TaskEnv
+from ...envs.task_env import TaskEnv
 from ...errors import EnvironmentFailure, TutelageError, nearest
 from ...foreign_code.trust import Untrusted
+from ..episode_builder import EpisodeBuilder
 from ..parallel import JobDied, spread_safely
 from ..replay import is_grid, prove
 from ..schema import to_table
 from ..store import Store
-from ..trajectory import CONTROLLERS, Digest, Trajectory, stack_observations
+from ..trajectory import Trajectory
 from ..versions import versions_of
 from .grid_simulation import play_grid
 from .profiles import CROWD, PROFILES, SimulatedDemonstrator
@@ -107,47 +108,24 @@ def play(
     """
     step = environment.reset(seed)
     player.begin(seed)
-    digest = Digest()
-    proof = digest.update(step.observation, 0.0, False, False)
-    results: list[StepResult] = [step]
-    actions: list[np.ndarray] = []
-    times: list[int] = []
+    demonstrator = player.demonstrator
+    builder = EpisodeBuilder(seed, demonstrator.name, demonstrator.kind, demonstrator.controller, keep=True)
+    builder.start(step)
     clock, pace = 0.0, environment.task.fps
     while not step.done and (action := player.act()) is not None:
-        clock = (len(actions) + 1) * 1000 / pace if pace else clock + player.reaction_ms()
+        clock = (len(builder.actions) + 1) * 1000 / pace if pace else clock + player.reaction_ms()
         step = environment.step(action)
-        proof = digest.update(step.observation, step.reward, step.terminated, step.truncated)
-        actions.append(action)
-        times.append(int(clock))
-        results.append(step)
-    if not actions:
+        builder.add(action, step, int(clock))
+    if not builder.actions:
         return None
-    task = environment.task
-    trajectory = Trajectory(
-        suite=suite,
-        task=task.id,
-        env=task.env,
-        kwargs=dict(task.kwargs),
-        seed=seed,
-        demonstrator=player.demonstrator.name,
-        kind=player.demonstrator.kind,
-        actions=np.stack(actions),
-        rewards=np.array([result.reward for result in results[1:]]),
-        times_ms=np.array(times, np.int32),
-        controllers=np.full(len(actions), CONTROLLERS.index(player.demonstrator.controller), np.int8),
-        frames=np.arange(len(actions), dtype=np.int32),
-        terminated=step.terminated,
-        truncated=step.truncated,
-        success=task.success.outcome(step.success),
-        digest=proof,
-        versions=versions_of(environment),
-        casts=dict(environment.casts),
-        started=started,
-        steps_per_second=pace,
-        notes="" if step.done else "walked away",
-        infos=environment.infos(),
+    if not step.done:
+        builder.notes = "walked away"
+    trajectory = builder.build(
+        environment, suite, versions_of(environment), started=started, steps_per_second=pace
     )
-    return trajectory, stack_observations([result.observation for result in results])
+    observations = trajectory.observations
+    assert observations is not None
+    return replace(trajectory, observations=None), dict(observations)
 
 
 def simulate(

@@ -200,7 +200,7 @@ def test_an_action_that_is_none_names_its_actor(suite: tt.Suite) -> None:
         def act(self, observation: np.ndarray) -> str:
             return "left"
 
-    with pytest.raises(tt.TutelageError, match="actor Wild: .*got 'left'"):
+    with pytest.raises(tt.TutelageError, match=r"actor Wild: .*got 'left'"):
         tt.evaluate(suite, [Wild()], episodes=1)
 
 
