@@ -1,4 +1,4 @@
-"""What all visits to a study share: its file, its tables, its seeds, and what whoever runs it has decided."""
+"""What all participants of a study share: its file, its tables, its seeds, and the decisions of moderation."""
 
 from __future__ import annotations
 
@@ -31,7 +31,10 @@ _LEFT_SECONDS = 60.0
 
 @dataclass
 class StudyContext:
-    """The rooms that visits use. Whatever touches the database is done `in_thread`."""
+    """State and database operations shared by all participants of one study.
+
+    What touches the database is done `in_thread`.
+    """
 
     study: Study
     ledger: StudyDatabase

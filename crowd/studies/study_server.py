@@ -1,4 +1,4 @@
-"""A study while it is served: its database, its seats and their visits, and what happens by the clock."""
+"""A study while it is served: its database, its seats and participants, and what happens by the clock."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ from ..storage.secret import Secret
 from ..storage.study_tables import ON_BEHALF_OF, PersonRecord, StudyDatabase, people
 from .expert_length_cache import ExpertLengthCache
 from .moderation import standing
+from .participant import Participant
 from .seed_claims import SeedClaims
 from .study import Study
 from .study_context import StudyContext
-from .visit import Visit
 
 TICK_SECONDS = 1.0
 _SEEN_EVERY = 15
@@ -79,7 +79,7 @@ class StudyServer(Recorder):
             self.company = ClusterMembership(self.journal, self.ledger, self.store, self.let_go, self.figures)
         self.meter = ServerMetrics()
         self._started = time.time()
-        self._visits: dict[str, Visit] = {}
+        self._participants: dict[str, Participant] = {}
         self._touched: dict[str, float] = {}
         self._at_work: dict[str, asyncio.Task[None]] = {}
         self._removals: PendingRemovals | None = None
@@ -115,8 +115,8 @@ class StudyServer(Recorder):
         await super().close()
         await asyncio.to_thread(self.house.bests.close)
 
-    async def visit(self, seat: str, page: str = "") -> Seat | None:
-        """Return the seat of that id, with its visit, for a page to open; None when nobody has it."""
+    async def seat_for_page(self, seat: str, page: str = "") -> Seat | None:
+        """Return a seat with its participant, for a page to open; None for an unknown id."""
         if self.company is not None:
             await self.company.arrive(seat, page)
             if seat not in self._seats:
@@ -145,7 +145,7 @@ class StudyServer(Recorder):
     async def let_go(self, name: str) -> None:
         """Close a seat that is another server's by now, or is to be read anew."""
         seat = self._seats.pop(name, None)
-        for one in (self._visits, self._touched):
+        for one in (self._participants, self._touched):
             one.pop(name, None)
         if seat is not None:
             await seat.hand_over()
@@ -204,14 +204,14 @@ class StudyServer(Recorder):
         deliver = self._keeper.put if self._keeper else None
         record = SeatRecord(person.seat, person.person)
         session = Session(record, self.study.suite, self.journal, self.world, deliver=deliver)
-        visit = Visit(session, self.house, person)
-        seat = Seat(session, visit, self.journal, self.meter)
-        visit.changing = seat.changing
-        self._visits[person.seat] = visit
+        participant = Participant(session, self.house, person)
+        seat = Seat(session, participant, self.journal, self.meter)
+        participant.changing = seat.changing
+        self._participants[person.seat] = participant
         return seat
 
     async def _run_clockwork(self) -> None:
-        """Tick: read what was decided, look after every visit, note who is there."""
+        """Tick: read what was decided, look after every participant, note who is there."""
         ticks = 0
         while True:
             began = time.monotonic()
@@ -220,7 +220,7 @@ class StudyServer(Recorder):
                 await self._tick(ticks)
             except sql.exc.DBAPIError as error:
                 _log.warning("the database was away at a tick of the study: %s", cause(error))
-            except Exception:  # the clock must go on, whatever one visit does
+            except Exception:  # the clock must go on, whatever fails for one participant
                 _log.exception("a tick of the study failed")
             await asyncio.sleep(max(0.05, TICK_SECONDS - (time.monotonic() - began)))
 
@@ -229,8 +229,8 @@ class StudyServer(Recorder):
             return
         self.house.standing = await asyncio.to_thread(standing, self.ledger, self.study.name)
         await self._look_after_browsers()
-        for seat, visit in self._visits.items():
-            if seat not in self._at_work and (work := visit.watch.due()) is not None:
+        for seat, participant in self._participants.items():
+            if seat not in self._at_work and (work := participant.due()) is not None:
                 self._do(seat, work)
         if self.company is None and ticks % _BEAT_EVERY == 0:
             await asyncio.to_thread(beat_alone, self.ledger, self._started, self.figures())
@@ -263,7 +263,7 @@ class StudyServer(Recorder):
             try:
                 await work()
             except (TutelageError, sql.exc.SQLAlchemyError) as error:
-                _log.warning("a visit could not go on by itself: %s", error)
+                _log.warning("a participant could not go on by themselves: %s", error)
 
         task = self._at_work[seat] = asyncio.create_task(alone())
         task.add_done_callback(lambda _: self._at_work.pop(seat, None))
@@ -279,7 +279,7 @@ class StudyServer(Recorder):
         for name, seat in list(self._seats.items()):
             absent = time.monotonic() - self._touched.get(name, 0.0)
             if not seat.is_open and not seat.is_watched and absent > ABSENT_SECONDS:
-                for one in (self._seats, self._visits, self._touched):
+                for one in (self._seats, self._participants, self._touched):
                     one.pop(name, None)
                 self._do(name, seat.close)
 
