@@ -1,4 +1,4 @@
-"""What all participants of a study share: its file, its tables, its seeds, and the decisions of moderation."""
+"""What the participants of a study share: its file, its tables, its seeds, and what moderation decided."""
 
 from __future__ import annotations
 
