@@ -410,9 +410,9 @@ class Participant:
         return self.study.check is not None and len(chosen) == len(self.study.check.questions)
 
     def _rest_is_due(self) -> bool:
-        every, done = self.study.breaks.every if self.study.breaks else 0, self.episodes_done
-        is_due = bool(every) and 0 < done < self.study.episodes and done % every == 0
-        return is_due and self.progress.get("rested") != done
+        every, played = self.study.breaks.every if self.study.breaks else 0, self.episodes_done
+        is_due = bool(every) and 0 < played < self.study.episodes and played % every == 0
+        return is_due and self.progress.get("rested") != played
 
     def _was_full(self) -> bool:
         return self.person.outcome == "full"

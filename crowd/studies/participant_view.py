@@ -106,11 +106,11 @@ def _practice(view: ParticipantView) -> Json:
     outcome, tasks = view.progress.get("shown"), view.study.practice_tasks
     total = practice.episodes * len(tasks)
     practiced = view.progress.get("practised_tasks", {})
-    done = sum(min(int(practiced.get(task, 0)), practice.episodes) for task in tasks)
+    count = sum(min(int(practiced.get(task, 0)), practice.episodes) for task in tasks)
     counts = outcome and "steps" in outcome and (outcome["success"] or practice.until == "finished")
     task = (outcome or {}).get("task") or view.practice_task
     return {
-        "number": min(done + (0 if counts else 1), total),
+        "number": min(count + (0 if counts else 1), total),
         "of": total,
         "task": view.texts.phrase(task) if task and len(tasks) > 1 else "",
         "passed": not outcome or task != view.practice_task,
