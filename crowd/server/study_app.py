@@ -158,7 +158,7 @@ class _StudyApp:
         if "take" not in socket.query_params and await self._is_open_in_another(name, page_name):
             await socket.close(OCCUPIED)
             return
-        seat = await self._server.visit(name, page_name) if name else None
+        seat = await self._server.seat_for_page(name, page_name) if name else None
         if seat is None:
             await socket.close(UNKNOWN_SEAT)
             return

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, fields
+from enum import StrEnum
 from typing import Any
 
 import sqlalchemy as sql
@@ -20,8 +21,21 @@ from .database import LEDGER, is_sqlite, make_tables, writing
 from .row_checksums import DamagedRow, checksum_column, damaged_rows, index_unsealed, is_sound, seal_rows
 from .study_records import RECORDS, TABLES
 
-STAGES = ("consent", "instructions", "practice", "check", "play", "rest", "done")
-"""The stages of a person's participation; `done` has an outcome."""
+
+class Stage(StrEnum):
+    """The stage of a participant in a study, as it is stored and sent to pages; DONE has an outcome."""
+
+    CONSENT = "consent"
+    INSTRUCTIONS = "instructions"
+    PRACTICE = "practice"
+    CHECK = "check"
+    PLAY = "play"
+    REST = "rest"
+    DONE = "done"
+
+
+STAGES = tuple(stage.value for stage in Stage)
+"""The names of the stages, in order."""
 
 OUTCOMES = (
     "completed",

@@ -30,10 +30,10 @@ from ..storage.secret import Secret
 from ..storage.study_tables import ON_BEHALF_OF, PersonRecord, StudyDatabase, people
 from .expert_length_cache import ExpertLengthCache
 from .moderation import moderation_state
+from .participant import Participant
 from .seed_claims import SeedClaims
 from .study import Study
 from .study_context import StudyContext
-from .visit import Visit
 
 TICK_SECONDS = 1.0
 _SEEN_EVERY = 15
@@ -79,7 +79,7 @@ class StudyServer(Recorder):
             self.cluster = ClusterMembership(self.journal, self.ledger, self.store, self.let_go, self.figures)
         self.metrics = ServerMetrics()
         self._started = time.time()
-        self._visits: dict[str, Visit] = {}
+        self._participants: dict[str, Participant] = {}
         self._last_used: dict[str, float] = {}
         self._seat_work: dict[str, asyncio.Task[None]] = {}
         self._removals: PendingRemovals | None = None
@@ -115,7 +115,7 @@ class StudyServer(Recorder):
         await super().close()
         await asyncio.to_thread(self.house.bests.close)
 
-    async def visit(self, seat: str, page: str = "") -> Seat | None:
+    async def seat_for_page(self, seat: str, page: str = "") -> Seat | None:
         """Return the seat of an id, with its participant, for a page to open; None if it does not exist."""
         if self.cluster is not None:
             await self.cluster.arrive(seat, page)
@@ -145,7 +145,7 @@ class StudyServer(Recorder):
     async def let_go(self, name: str) -> None:
         """Close a seat that another server has by now, or that is to be reread."""
         seat = self._seats.pop(name, None)
-        for by_seat in (self._visits, self._last_used):
+        for by_seat in (self._participants, self._last_used):
             by_seat.pop(name, None)
         if seat is not None:
             await seat.hand_over()
@@ -204,10 +204,10 @@ class StudyServer(Recorder):
         deliver = self._archiver.put if self._archiver else None
         record = SeatRecord(person.seat, person.person)
         session = Session(record, self.study.suite, self.journal, self.make_host, deliver=deliver)
-        visit = Visit(session, self.house, person)
-        seat = Seat(session, visit, self.journal, self.metrics)
-        visit.changing = seat.changing
-        self._visits[person.seat] = visit
+        participant = Participant(session, self.house, person)
+        seat = Seat(session, participant, self.journal, self.metrics)
+        participant.changing = seat.changing
+        self._participants[person.seat] = participant
         return seat
 
     async def _tick_loop(self) -> None:
@@ -229,8 +229,8 @@ class StudyServer(Recorder):
             return
         self.house.standing = await asyncio.to_thread(moderation_state, self.ledger, self.study.name)
         await self._update_browsers()
-        for seat, visit in self._visits.items():
-            if seat not in self._seat_work and (work := visit.watch.due()) is not None:
+        for seat, participant in self._participants.items():
+            if seat not in self._seat_work and (work := participant.due()) is not None:
                 self._run_for_seat(seat, work)
         if self.cluster is None and ticks % _BEAT_EVERY == 0:
             await asyncio.to_thread(write_heartbeat, self.ledger, self._started, self.figures())
@@ -268,7 +268,7 @@ class StudyServer(Recorder):
             try:
                 await work()
             except (TutelageError, sql.exc.SQLAlchemyError) as error:
-                _log.warning("a visit could not go on by itself: %s", error)
+                _log.warning("a participant could not go on by themselves: %s", error)
 
         task = self._seat_work[seat] = asyncio.create_task(alone())
         task.add_done_callback(lambda _: self._seat_work.pop(seat, None))
@@ -284,7 +284,7 @@ class StudyServer(Recorder):
         for name, seat in list(self._seats.items()):
             absent = time.monotonic() - self._last_used.get(name, 0.0)
             if not seat.is_open and not seat.is_watched and absent > ABSENT_SECONDS:
-                for by_seat in (self._seats, self._visits, self._last_used):
+                for by_seat in (self._seats, self._participants, self._last_used):
                     by_seat.pop(name, None)
                 self._run_for_seat(name, seat.close)
 

@@ -16,11 +16,11 @@ import yaml
 from tutelage.crowd.seats.protocol import parse
 from tutelage.crowd.seats.session import Phase
 from tutelage.crowd.storage.study_tables import PersonRecord
+from tutelage.crowd.studies.participant import Participant
 from tutelage.crowd.studies.study import Study
 from tutelage.crowd.studies.study_checks import rehearse_study
 from tutelage.crowd.studies.study_file import study_from
 from tutelage.crowd.studies.study_server import StudyServer
-from tutelage.crowd.studies.visit import Visit
 from tutelage.errors import TutelageError
 
 KEYS = {"ArrowLeft": 0, "ArrowDown": 1, "ArrowRight": 2, "ArrowUp": 3}
@@ -81,37 +81,37 @@ def serve(folder: Path, **changes: Any) -> StudyServer:
 
 
 class Walker:
-    """One person, their visit and their session."""
+    """One person, with their participant and session."""
 
-    def __init__(self, server: StudyServer, person: PersonRecord, visit: Visit) -> None:
+    def __init__(self, server: StudyServer, person: PersonRecord, participant: Participant) -> None:
         self.server = server
         self.person = person
-        self.visit = visit
+        self.participant = participant
 
     @property
     def way(self) -> dict[str, Any]:
         """What their page was told last."""
-        return self.visit.tell()[-1]
+        return self.participant.tell()[-1]
 
     @property
     def stage(self) -> str:
         return str(self.way["stage"])
 
     async def send(self, kind: str, **values: Any) -> None:
-        async with self.visit.changing():
-            assert await self.visit.answer(parse(json.dumps({"type": kind, **values})))
+        async with self.participant.changing():
+            assert await self.participant.answer(parse(json.dumps({"type": kind, **values})))
 
     async def play(self, actions: Sequence[int] = ACROSS) -> None:
         """Take actions until they or the episode are over."""
-        session = self.visit.session
+        session = self.participant.session
         if session.phase in (Phase.READY, Phase.PAUSED):
             session.start()
         for action in actions:
-            async with self.visit.changing():
+            async with self.participant.changing():
                 await session.act(np.array([float(action)]))
                 session._journal.flush()
                 if session.phase is Phase.FINISHED:
-                    await self.visit.finished()
+                    await self.participant.finished()
                     return
 
     async def to_the_tasks(self) -> None:
@@ -138,13 +138,13 @@ async def serving(folder: Path, **changes: Any) -> AsyncIterator[StudyServer]:
 async def walk_in(server: StudyServer, name: str = "person-ann", language: str = "en") -> Walker:
     """Let somebody in, or back in."""
     person = await asyncio.to_thread(server.join, name, "link", language)
-    seat = await server.visit(person.seat)
+    seat = await server.seat_for_page(person.seat)
     assert seat is not None
-    visit = seat.flow
-    assert isinstance(visit, Visit)
-    async with visit.changing():
-        await visit.arrive()
-    return Walker(server, person, visit)
+    participant = seat.flow
+    assert isinstance(participant, Participant)
+    async with participant.changing():
+        await participant.arrive()
+    return Walker(server, person, participant)
 
 
 def run(story: Coroutine[Any, Any, None]) -> None:

@@ -262,8 +262,8 @@ def test_every_task_of_the_study_is_practiced_before_anything_counts(tmp_path: P
             await ann.send("consent", given=True)
             await ann.send("ready")
             for number, task in enumerate(("lake", "cab", "pole"), 1):
-                assert ann.visit.session.episode is not None
-                assert ann.visit.session.episode.record.task == task
+                assert ann.participant.session.episode is not None
+                assert ann.participant.session.episode.record.task == task
                 assert (ann.stage, ann.way["number"], ann.way["of"]) == ("practice", number, 3)
                 assert ann.way["task"]
                 await ann.send("discard")
@@ -295,8 +295,8 @@ def test_a_restart_goes_on_with_the_practice_that_is_left(tmp_path: Path) -> Non
             await ann.send("next")
         async with serving(tmp_path, **options) as server:
             ann = await walk_in(server)
-            assert ann.visit.session.episode is not None
-            assert (ann.visit.session.episode.record.task, ann.way["number"]) == ("pole", 2)
+            assert ann.participant.session.episode is not None
+            assert (ann.participant.session.episode.record.task, ann.way["number"]) == ("pole", 2)
 
     run(story())
 

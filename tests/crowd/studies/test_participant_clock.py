@@ -35,10 +35,10 @@ def test_an_episode_whose_time_is_up_is_a_failure_and_said_so(tmp_path: Path) ->
             ann = await walk_in(server)
             await ann.to_the_tasks()
             await ann.play(ACROSS[:2])
-            await until(lambda: ann.visit.watch.seconds_left in (0, None))
-            await ann.visit.watch.tick()
+            await until(lambda: ann.participant.seconds_left in (0, None))
+            await ann.participant.tick()
             assert ann.way["outcome"]["reason"] == "time"
-            assert [one["success"] for one in rows(server, conduct)] == [False]
+            assert [row["success"] for row in rows(server, conduct)] == [False]
 
     run(story())
 
@@ -54,7 +54,7 @@ def test_nobody_comes_between_a_failing_environment_and_the_end_of_its_episode(t
         async with serving(tmp_path, **changes) as server:
             ann = await walk_in(server)
             await ann.to_the_tasks()
-            seat = await server.visit(ann.person.seat)
+            seat = await server.seat_for_page(ann.person.seat)
             assert seat is not None
             session, page = seat.session, Outbox(cast(Any, None))
             for code in ("ArrowLeft", "ArrowRight"):
@@ -64,7 +64,7 @@ def test_nobody_comes_between_a_failing_environment_and_the_end_of_its_episode(t
                     await asyncio.sleep(0)
             while session.episode is not None:
                 await asyncio.sleep(0)
-            looking = asyncio.create_task(ann.visit.watch.tick())  # while nothing is played
+            looking = asyncio.create_task(ann.participant.tick())  # while nothing is played
             await asyncio.gather(playing, looking)
             assert (session.phase, ann.way["number"]) == (Phase.CHOOSING, 1)
             assert ann.way["outcome"]["reason"] == "broken"
@@ -77,14 +77,14 @@ def test_who_does_nothing_is_asked_whether_they_are_there(tmp_path: Path) -> Non
         async with serving(tmp_path, practice=None, check=None, limits={"idle_seconds": 600}) as server:
             ann = await walk_in(server)
             await ann.to_the_tasks()
-            await ann.visit.watch.tick()
-            assert ann.visit.session.phase is Phase.PLAYING
+            await ann.participant.tick()
+            assert ann.participant.session.phase is Phase.PLAYING
             leap(server, 601)
-            await ann.visit.watch.tick()
-            assert (ann.visit.session.phase, ann.way["idle"]) == (Phase.PAUSED, True)
+            await ann.participant.tick()
+            assert (ann.participant.session.phase, ann.way["idle"]) == (Phase.PAUSED, True)
             await ann.play(ACROSS[:1])
-            await ann.visit.watch.tick()
-            assert (ann.visit.session.phase, ann.way["idle"]) == (Phase.PLAYING, False)
+            await ann.participant.tick()
+            assert (ann.participant.session.phase, ann.way["idle"]) == (Phase.PLAYING, False)
 
     run(story())
 
@@ -100,11 +100,11 @@ def test_a_session_ends_when_its_time_is_over_and_keeps_what_was_done(tmp_path: 
             leap(server, 3601)
             await ann.send("next")
             assert ann.way["outcome"] == "timed-out"
-            assert [one["success"] for one in rows(server, conduct)] == [True]
+            assert [row["success"] for row in rows(server, conduct)] == [True]
             bob = await walk_in(server, "person-bob")
             await bob.send("consent", given=True)
             leap(server, 3601)
-            await bob.visit.watch.tick()
+            await bob.participant.tick()
             assert bob.way["outcome"] == "timed-out"
 
     run(story())
@@ -120,7 +120,7 @@ def test_people_find_a_study_full_and_a_place_free_again(tmp_path: Path) -> None
             bob = await walk_in(server, "person-bob")
             for late in (bob, dora):
                 assert (late.stage, late.way["outcome"]) == ("done", "full")
-            assert [one["person"] for one in rows(server, consents)] == ["person-ann"]
+            assert [row["person"] for row in rows(server, consents)] == ["person-ann"]
             await ann.send("withdraw")
             bob, cleo = await walk_in(server, "person-bob"), await walk_in(server, "person-cleo")
             await bob.send("consent", given=True)
@@ -140,9 +140,9 @@ def test_a_paused_study_lets_people_finish_and_wait_and_goes_on_by_itself(tmp_pa
             await until(lambda: server.house.standing.paused)
             await ann.play()
             await ann.send("next")
-            assert (ann.way["waiting"], ann.visit.session.episode) == ("lunch", None)
+            assert (ann.way["waiting"], ann.participant.session.episode) == ("lunch", None)
             decide(server.ledger, "pilot", "resume", reason="fed")
-            await until(lambda: ann.visit.session.episode is not None)
+            await until(lambda: ann.participant.session.episode is not None)
             assert ann.way["waiting"] is None
 
     run(story())
@@ -171,11 +171,11 @@ def test_a_claim_that_ran_out_and_went_to_another_is_let_go(tmp_path: Path) -> N
             leap(server, 3601)
             bob = await walk_in(server, "person-bob")
             await bob.to_the_tasks()
-            assert bob.visit.playing.claim is not None
-            assert bob.visit.playing.claim.seed == 0
+            assert bob.participant.claim is not None
+            assert bob.participant.claim.seed == 0
             await ann.play(ACROSS[1:2])
-            await ann.visit.watch.tick()
-            episode = ann.visit.session.episode
+            await ann.participant.tick()
+            episode = ann.participant.session.episode
             assert episode is not None
             assert episode.record.seed == 1
             assert ("demonstration", "lake", "abandoned") in journalled(server)

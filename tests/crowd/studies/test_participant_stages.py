@@ -23,7 +23,7 @@ def test_the_whole_way_from_consent_to_thanks(tmp_path: Path) -> None:
             assert ann.stage == "instructions"
             assert ann.way["tasks"][0]["keys"][0]["codes"] == ["ArrowLeft"]
             await ann.send("ready")
-            assert (ann.stage, ann.visit.session.phase) == ("practice", Phase.PLAYING)
+            assert (ann.stage, ann.participant.session.phase) == ("practice", Phase.PLAYING)
             await ann.play()
             assert ann.way["outcome"]["success"]
             assert ann.way["enough"]
@@ -33,19 +33,21 @@ def test_the_whole_way_from_consent_to_thanks(tmp_path: Path) -> None:
             for number in (1, 2, 3):
                 assert (ann.stage, ann.way["number"], ann.way["of"]) == ("play", number, 3)
                 await ann.play()
-                told = ann.way["outcome"]
-                assert (told["success"], told["steps"], told["reason"]) == (True, 6, "")
-                assert told["better"] is None
+                outcome = ann.way["outcome"]
+                assert (outcome["success"], outcome["steps"], outcome["reason"]) == (True, 6, "")
+                assert outcome["better"] is None
                 await ann.send("next")
             assert (ann.stage, ann.way["outcome"]) == ("done", "completed")
             assert len(ann.way["code"]) == 10
-            assert {one["role"] for one in rows(server, conduct)} == {"demonstration"}
-            assert [one["state"] for one in rows(server, claims)] == ["done"] * 3
+            assert {row["role"] for row in rows(server, conduct)} == {"demonstration"}
+            assert [row["state"] for row in rows(server, claims)] == ["done"] * 3
             [agreed] = rows(server, consents)
             assert agreed["consent"] == server.study.consent_version("en")
         stored = list(Store.open(tmp_path / "out").trajectories())
-        assert [one.seed for one in stored] == [0, 1, 2]
-        assert {(one.study, one.consent) for one in stored} == {("pilot", agreed["consent"])}
+        assert [trajectory.seed for trajectory in stored] == [0, 1, 2]
+        assert {(trajectory.study, trajectory.consent) for trajectory in stored} == {
+            ("pilot", agreed["consent"])
+        }
         assert (
             tmp_path / "out" / "consents" / f"{agreed['consent']}.txt"
         ).read_text() == ann.server.study.consent_text("en")
@@ -64,11 +66,11 @@ def test_a_restart_leads_back_to_the_same_step_at_every_stage(tmp_path: Path) ->
             assert ann.stage == "instructions"
             await ann.send("ready")
             await ann.play(ACROSS[:2])
-            episode = ann.visit.session.episode
+            episode = ann.participant.session.episode
             assert episode is not None
         async with serving(tmp_path) as server:
             ann = await walk_in(server)
-            again = ann.visit.session.episode
+            again = ann.participant.session.episode
             assert again is not None
             assert (ann.stage, again.record.episode, len(again.steps)) == (
                 "practice",
@@ -91,7 +93,7 @@ def test_a_restart_leads_back_to_the_same_step_at_every_stage(tmp_path: Path) ->
             await ann.play(ACROSS[:4])
         async with serving(tmp_path) as server:
             ann = await walk_in(server)
-            again = ann.visit.session.episode
+            again = ann.participant.session.episode
             assert again is not None
             assert (ann.stage, len(again.steps), again.record.seed) == ("play", 4, 0)
             await ann.play(ACROSS[4:])
@@ -108,7 +110,7 @@ def test_a_server_that_dies_between_an_end_and_its_record_loses_neither(tmp_path
         async with serving(tmp_path, practice=None, check=None) as server:
             ann = await walk_in(server)
             await ann.to_the_tasks()
-            session = ann.visit.session
+            session = ann.participant.session
             for action in ACROSS:  # the last step is journalled, and then the server is gone
                 await session.act(np.array([float(action)]))
                 session._journal.flush()
@@ -118,9 +120,9 @@ def test_a_server_that_dies_between_an_end_and_its_record_loses_neither(tmp_path
             ann = await walk_in(server)
             [row] = rows(server, conduct)
             assert (row["success"], row["steps"]) == (True, 6)
-            assert ann.visit.playing.done == 1
+            assert ann.participant.episodes_done == 1
             assert ann.way["number"] == 2
-            assert sorted(one["state"] for one in rows(server, claims)) == ["done", "held"]
+            assert sorted(row["state"] for row in rows(server, claims)) == ["done", "held"]
         [kept] = Store.open(tmp_path / "out").trajectories()
         assert kept.seed == 0
 
@@ -133,7 +135,7 @@ def test_who_declines_leaves_nothing_behind(tmp_path: Path) -> None:
             ann = await walk_in(server)
             await ann.send("consent", given=False)
             assert (ann.stage, ann.way["outcome"], ann.way["code"]) == ("done", "declined", "NOCONSENT")
-            assert [one["decision"] for one in rows(server, consents)] == ["declined"]
+            assert [row["decision"] for row in rows(server, consents)] == ["declined"]
             assert journalled(server) == []
             await ann.send("consent", given=True)  # too late, and passed over
             assert ann.stage == "done"
@@ -173,7 +175,7 @@ def test_practice_goes_on_until_it_is_solved_each_time_on_another_seed(tmp_path:
             await ann.play()
             await ann.send("next")
             assert ann.stage == "check"
-            seeds = {one.seed for one in server.journal.episodes(role="practice")}
+            seeds = {episode.seed for episode in server.journal.episodes(role="practice")}
             assert len(seeds) == 2
             assert all(400_000_000 <= seed < 500_000_000 for seed in seeds)
             assert rows(server, conduct) == []
@@ -191,7 +193,7 @@ def test_a_second_next_does_nothing(tmp_path: Path) -> None:
             await ann.play()
             await ann.send("next")
             await ann.send("next")
-            assert (ann.way["number"], ann.visit.session.phase) == (2, Phase.PLAYING)
+            assert (ann.way["number"], ann.participant.session.phase) == (2, Phase.PLAYING)
 
     run(story())
 
@@ -232,21 +234,21 @@ def test_a_baseline_is_on_test_seeds_and_tells_nobody_how_they_did(tmp_path: Pat
     async def story() -> None:
         options = {"mode": "baseline", "practice": None, "check": None, "episodes": 4, "tasks": None}
         async with serving(tmp_path, **options, quality=None) as server:
-            everyone = [await walk_in(server, name) for name in ("person-ann", "person-bob")]
-            for one in everyone:
-                await one.to_the_tasks()
+            walkers = [await walk_in(server, name) for name in ("person-ann", "person-bob")]
+            for walker in walkers:
+                await walker.to_the_tasks()
                 assert server.study.seeds is TEST
-                await one.play()
-                assert one.way["outcome"] == {"reason": "", "instruction": "lake"}
-                state = one.visit.tell()[0]
+                await walker.play()
+                assert walker.way["outcome"] == {"reason": "", "instruction": "lake"}
+                state = walker.participant.tell()[0]
                 assert state.get("outcome") is None
-                await one.send("next")
-                await one.send("discard")
-                assert one.way["outcome"]["reason"] == "given-up"
-                await one.send("next")
-            found = {(one["person"], one["task"], one["seed"]) for one in rows(server, claims)}
-            wanted = [("lake", TEST.start), ("cab", TEST.start), ("pole", TEST.start)]
-            assert found == {(who, *one) for who in ("person-ann", "person-bob") for one in wanted}
+                await walker.send("next")
+                await walker.send("discard")
+                assert walker.way["outcome"]["reason"] == "given-up"
+                await walker.send("next")
+            claimed = {(row["person"], row["task"], row["seed"]) for row in rows(server, claims)}
+            tasks = [("lake", TEST.start), ("cab", TEST.start), ("pole", TEST.start)]
+            assert claimed == {(person, *task) for person in ("person-ann", "person-bob") for task in tasks}
 
     run(story())
 
@@ -263,15 +265,15 @@ def test_who_withdraws_decides_about_what_they_did(tmp_path: Path, keep: bool) -
             await ann.send("withdraw", keep=keep)
             assert (ann.way["outcome"], ann.way["keeps"]) == ("withdrew", keep)
             assert ann.way["number"] == len(rows(server, conduct)) == (1 if keep else 0)
-            assert [one["decision"] for one in rows(server, consents)] == ["given", "withdrawn"]
-            assert all(one["until"] == 0 or one["state"] == "done" for one in rows(server, claims))
-            assert {one["state"] for one in rows(server, claims)} == ({"done", "held"} if keep else {"held"})
+            assert [row["decision"] for row in rows(server, consents)] == ["given", "withdrawn"]
+            assert all(row["until"] == 0 or row["state"] == "done" for row in rows(server, claims))
+            assert {row["state"] for row in rows(server, claims)} == ({"done", "held"} if keep else {"held"})
         assert len(Store.open(tmp_path / "out")) == (1 if keep else 0)
         async with serving(tmp_path, practice=None, check=None) as server:
-            assert [one["what"] for one in rows(server, events)] == ([] if keep else ["removed"])
+            assert [row["what"] for row in rows(server, events)] == ([] if keep else ["removed"])
             bob = await walk_in(server, "person-bob")
             await bob.to_the_tasks()
-            [held] = [one for one in rows(server, claims) if one["person"] == "person-bob"]
+            [held] = [row for row in rows(server, claims) if row["person"] == "person-bob"]
             assert held["seed"] == (1 if keep else 0)  # the seed that was left is handed out again
 
     run(story())
@@ -290,9 +292,9 @@ def test_a_person_reads_in_their_language_and_the_version_is_of_what_they_read(t
             ann = await walk_in(server)
             assert ann.way["text"].startswith("You agree.\n\n")
             await ann.send("language", code="zh")
-            assert (ann.way["text"].split("\n")[0], ann.visit.texts.code) == ("您同意。", "zh")
+            assert (ann.way["text"].split("\n")[0], ann.participant.texts.code) == ("您同意。", "zh")
             await ann.send("language", code="fr")  # not one of the study's
-            assert ann.visit.texts.code == "zh"
+            assert ann.participant.texts.code == "zh"
             await ann.send("consent", given=True)
             [row] = rows(server, consents)
             assert row["consent"] == server.study.consent_version("zh") != server.study.consent_version("en")
@@ -307,12 +309,12 @@ def test_an_environment_that_fails_costs_nobody_their_way(tmp_path: Path) -> Non
         async with serving(tmp_path, practice=None, check=None, episodes=2) as server:
             ann = await walk_in(server)
             await ann.to_the_tasks()
-            session = ann.visit.session
-            async with ann.visit.changing():  # as a seat does when its environment has raised
+            session = ann.participant.session
+            async with ann.participant.changing():  # as a seat does when its environment has raised
                 episode = session.episode
                 assert episode is not None
                 await session.leave("abandoned")
-                await ann.visit.finished()
+                await ann.participant.finished()
             assert ann.way["outcome"]["reason"] == "broken"
             assert rows(server, conduct) == []
             await ann.send("next")
@@ -320,10 +322,10 @@ def test_an_environment_that_fails_costs_nobody_their_way(tmp_path: Path) -> Non
             assert again is not None
             assert again.record.seed == episode.record.seed + 1  # the broken one is nobody's any more
             assert ann.way["number"] == 1
-            assert [one["what"] for one in rows(server, events)] == ["broken"]
+            assert [row["what"] for row in rows(server, events)] == ["broken"]
             bob = await walk_in(server, "person-bob")
             await bob.to_the_tasks()
-            assert bob.visit.playing.claim is not None
-            assert bob.visit.playing.claim.seed == 2
+            assert bob.participant.claim is not None
+            assert bob.participant.claim.seed == 2
 
     run(story())

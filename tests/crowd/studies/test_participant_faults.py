@@ -43,15 +43,15 @@ def test_a_seed_is_played_once_whatever_two_crashes_fall_between(tmp_path: Path)
         async with in_this_process(tmp_path, **options) as server:
             ann = await walk_in(server)
             for action in ACROSS:
-                await ann.visit.session.act(np.array([float(action)]))
-            assert ann.visit.session.phase is Phase.FINISHED
-            await ann.visit.session.keep()
+                await ann.participant.session.act(np.array([float(action)]))
+            assert ann.participant.session.phase is Phase.FINISHED
+            await ann.participant.session.keep()
         async with in_this_process(tmp_path, **options) as server:
             ann = await walk_in(server)
-            assert [one["seed"] for one in rows(server, conduct)] == [0]
-            assert {one["seed"]: one["state"] for one in rows(server, claims)} == {0: "done", 1: "held"}
+            assert [row["seed"] for row in rows(server, conduct)] == [0]
+            assert {row["seed"]: row["state"] for row in rows(server, claims)} == {0: "done", 1: "held"}
             assert ann.way["number"] == 2
-        assert [one.seed for one in Store.open(tmp_path / "out").trajectories()] == [0]
+        assert [trajectory.seed for trajectory in Store.open(tmp_path / "out").trajectories()] == [0]
 
     run(story())
 
@@ -104,7 +104,7 @@ def _is_removed(folder: Path) -> bool:
 def _check_withdrawal(folder: Path) -> None:
     out = folder / "out"
     [(outcome,)] = on_disk(out, "select outcome from people")
-    decisions = [one for (one,) in on_disk(out, "select decision from consents order by id")]
+    decisions = [decision for (decision,) in on_disk(out, "select decision from consents order by id")]
     taken = on_disk(out, "select * from claims where state = 'done' or until > 0")
     measured = on_disk(out, "select * from conduct")
     assert (outcome, decisions, bool(taken), bool(measured)) in (
@@ -127,7 +127,7 @@ def test_what_cannot_be_saved_is_said_not_to_be_and_is_not_shown(nursery: Nurser
             assert player.way["left"] == 2
             server.limit_files((folder / "out" / "journal.sqlite-wal").stat().st_size)
             await player.ask(page, "answers", chosen=[1])
-            assert any("could not be saved" in one.get("text", "") for one in player.told)
+            assert any("could not be saved" in message.get("text", "") for message in player.told)
             assert player.way["left"] == 2
             server.limit_files(-1)
             await player.ask(page, "answers", chosen=[1])
@@ -153,8 +153,8 @@ def test_a_script_that_joins_keeps_nobody_out_of_a_small_study(nursery: Nursery,
     with serving(nursery, "study", folder) as server:
 
         async def story() -> None:
-            await asyncio.gather(*(one.play(server.address, 0) for one in script))
-            assert {one.way["stage"] for one in script} == {"consent"}
+            await asyncio.gather(*(player.play(server.address, 0) for player in script))
+            assert {player.way["stage"] for player in script} == {"consent"}
             await honest.play(server.address)
 
         asyncio.run(story())
@@ -179,10 +179,10 @@ def test_of_many_who_agree_at_once_no_more_are_let_in_than_there_are_places(
 
         async def story() -> None:
             all_here = asyncio.Barrier(len(players))
-            await asyncio.gather(*(agree(one, server, all_here) for one in players))
-            stages = [one.way["stage"] for one in players]
+            await asyncio.gather(*(agree(player, server, all_here) for player in players))
+            stages = [player.way["stage"] for player in players]
             assert (stages.count("instructions"), stages.count("done")) == (3, 9)
-            await asyncio.gather(*(one.play(server.address) for one in players))
+            await asyncio.gather(*(player.play(server.address) for player in players))
 
         asyncio.run(story())
-    assert sorted(one.way["outcome"] for one in players) == ["completed"] * 3 + ["full"] * 9
+    assert sorted(player.way["outcome"] for player in players) == ["completed"] * 3 + ["full"] * 9
