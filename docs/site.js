@@ -7,3 +7,8 @@ for (const line of document.querySelectorAll(".highlight .go")) {
   prompt.textContent = line.textContent.match(/^> ?/)[0];
   line.replaceWith(prompt, line.textContent.slice(prompt.textContent.length));
 }
+
+// Browsers break lines after hyphens: short code, such as `--check`, stays whole.
+for (const code of document.querySelectorAll(":not(pre) > code")) {
+  code.classList.toggle("short", code.textContent.length <= 24);
+}
