@@ -12,7 +12,7 @@ export PYTHONUNBUFFERED = 1
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types kernels programs exam soak bench docs clean
+.PHONY: help demo test lint types kernels programs exam soak bench docs site clean
 
 help:  ## list these verbs
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -59,6 +59,13 @@ audit: .venv/audit/ready  ## compare every pin with the advisories of PyPI (need
 docs: .venv/installed-dev  ## write docs/cli.md from --help, docs/store-columns.md from the schema
 	$(BIN)/python docs/make_cli.py
 	$(BIN)/python docs/make_columns.py
+
+# the reference reads the source under the name tutelage, by the link that `types` uses; --quiet would silence
+# warnings before --strict counts them
+site: .venv/site/ready  ## the documentation as web pages, in build/site; broken links and anchors are errors
+	@mkdir -p .venv/typing && ln -sfn ../.. .venv/typing/tutelage
+	NO_MKDOCS_2_WARNING=1 .venv/site/bin/python -m mkdocs build --strict
+	@echo "open build/site/index.html, or run: python3 -m http.server --directory build/site"
 
 clean:  ## remove what the verbs made (your demonstrations in demo/ stay)
 	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
@@ -126,6 +133,15 @@ clean:  ## remove what the verbs made (your demonstrations in demo/ stay)
 .venv/audit/ready: .venv/made
 	@$(PYTHON) -m venv .venv/audit
 	@.venv/audit/bin/python -m pip --disable-pip-version-check install -qq pip-audit==2.10.1
+	@touch $@
+
+# the extra `docs` alone, without the package and what it needs: its pages are read, not imported
+.venv/site/ready: .venv/made pyproject.toml
+	@echo "installing mkdocs-material into .venv/site (once)"
+	@$(PYTHON) -m venv .venv/site
+	@$(BIN)/python -c 'import tomllib; project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
+	  print(*project["optional-dependencies"]["docs"], sep="\n")' > .venv/site/requirements.txt
+	@.venv/site/bin/python -m pip --disable-pip-version-check install -qq -c constraints.txt -r .venv/site/requirements.txt
 	@touch $@
 
 # what the tests start besides Python: a browser, a database server, a web server; as packages of Debian. They are the

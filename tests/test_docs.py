@@ -23,7 +23,8 @@ NOT_RUN = re.compile(r"<!-- not run: .+ -->")
 
 
 def pages() -> list[Path]:
-    rest = sorted(path for path in (ROOT / "docs").glob("*.md") if f"docs/{path.name}" not in ORDER)
+    paths = sorted((ROOT / "docs").rglob("*.md"))
+    rest = [path for path in paths if path.relative_to(ROOT).as_posix() not in ORDER]
     return [*(ROOT / name for name in ORDER), *rest]
 
 
