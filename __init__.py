@@ -13,6 +13,7 @@ from .envs.web.registration import register_pages
 if TYPE_CHECKING:
     from .api.evaluation import EvaluationResult as EvaluationResult
     from .api.evaluation import evaluate as evaluate
+    from .api.policies import Run as Run
     from .api.policies import TrainedPolicy as TrainedPolicy
     from .api.policies import load_policy as load_policy
     from .api.store import Arrays as Arrays
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from .api.store import Store as Store
     from .api.store import simulate as simulate
     from .api.suites import load_suite as load_suite
-    from .api.training import Run as Run
     from .api.training import train as train
     from .datasets.trajectory import Trajectory as Trajectory
     from .envs.suite import Suite as Suite
@@ -35,7 +35,7 @@ _HOME = {
     "Arrays": ".api.store",
     "Episodes": ".api.store",
     "EvaluationResult": ".api.evaluation",
-    "Run": ".api.training",
+    "Run": ".api.policies",
     "Store": ".api.store",
     "Suite": ".envs.suite",
     "Task": ".envs.task",

@@ -15,9 +15,9 @@ from ..datasets.trajectory import Trajectory
 from ..envs.suite import Suite
 from ..envs.task import SEED_RANGES
 from ..errors import TutelageError, nearest
-from .policies import TrainedPolicy, load_policy
+from .policies import Run, TrainedPolicy, load_policy
 from .suites import SuiteSource, load_suite
-from .training import Run, StoreSource, open_stores
+from .training import StoreSource, open_stores
 
 if TYPE_CHECKING:
     import pandas

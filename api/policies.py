@@ -1,8 +1,9 @@
-"""A trained policy in a program's own loop: observations in, values of the action space out."""
+"""A run and its policy in a program's own loop: observations in, values of the action space out."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +13,37 @@ from ..envs.spaces import flatten, row_to_action
 from ..envs.suite import Suite
 from ..envs.task_env import TaskEnv
 from ..errors import TutelageError
-from .training import Run
 
 if TYPE_CHECKING:
     from ..agents.policy.checkpoint import LoadedPolicy
+    from ..agents.training.config import TrainConfig
+
+
+@dataclass(frozen=True)
+class Run:
+    """A training run on disk: its configuration, metrics, and the policy that it kept."""
+
+    path: Path
+
+    @property
+    def config(self) -> TrainConfig:
+        """The settings that it was trained with."""
+        from ..agents.training.config import TrainConfig
+        from ..agents.training.resuming import CONFIG
+
+        return TrainConfig.load(self.path / CONFIG)
+
+    @property
+    def metrics(self) -> list[dict[str, Any]]:
+        """What was logged while it trained, a dict a line: `step`, `loss`, `task_loss`, `select`, ..."""
+        from ..agents.training.metrics_log import read_log
+
+        return [dict(record) for record in read_log(self.path).records]
+
+    @property
+    def policy(self) -> TrainedPolicy:
+        """The policy that did best on select seeds."""
+        return load_policy(self.path)
 
 
 def load_policy(source: Run | str | Path) -> TrainedPolicy:

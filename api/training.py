@@ -3,49 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..datasets.folder_kinds import RUN, expect_place
 from ..datasets.store import Store
 from ..errors import TutelageError
-
-if TYPE_CHECKING:
-    from ..agents.training.config import TrainConfig
-    from .policies import TrainedPolicy
+from .policies import Run
 
 StoreSource = Store | str | Path
 """A store, or the path of one."""
-
-
-@dataclass(frozen=True)
-class Run:
-    """A training run on disk: its configuration, metrics, and the policy that it kept."""
-
-    path: Path
-
-    @property
-    def config(self) -> TrainConfig:
-        """The settings that it was trained with."""
-        from ..agents.training.config import TrainConfig
-        from ..agents.training.resuming import CONFIG
-
-        return TrainConfig.load(self.path / CONFIG)
-
-    @property
-    def metrics(self) -> list[dict[str, Any]]:
-        """What was logged while it trained, a dict a line: `step`, `loss`, `task_loss`, `select`, ..."""
-        from ..agents.training.metrics_log import read_log
-
-        return [dict(record) for record in read_log(self.path).records]
-
-    @property
-    def policy(self) -> TrainedPolicy:
-        """The policy that did best on select seeds."""
-        from .policies import load_policy
-
-        return load_policy(self.path)
 
 
 def train(
