@@ -22,7 +22,14 @@ _MARKS = {
 
 _PARTS_OF_FOLDERS = (
     *("*.parquet", "*.sqlite*", "*.safetensors", "dataset.yaml", "manifest.json", "secret.key", "admin.hash"),
-    *("evaluation.yaml", "metrics.jsonl", "practice.jsonl", "config.yaml", "policy.yaml", "episodes.csv"),
+    *(
+        "evaluation.yaml",
+        "metrics.jsonl",
+        "self_imitation.jsonl",
+        "config.yaml",
+        "policy.yaml",
+        "episodes.csv",
+    ),
     "steps.csv",
 )
 """Patterns of the files that these folders contain."""

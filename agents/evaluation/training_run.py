@@ -11,7 +11,7 @@ from ...datasets.suite_union import union
 from ..training.behavior_cloning import train
 from ..training.config import TrainConfig
 from ..training.run_log import SelfImitationRound
-from ..training.self_imitation import practise
+from ..training.self_imitation import self_imitate
 from .compare import select_success
 
 
@@ -30,7 +30,7 @@ def train_run(
 
     `tell_weights` hears what each demonstrator's episodes weigh, `tell_round` what came of each round of
     self-imitation, `tell_failure` of (task, reason) where an environment failed. Returns `out/kept`. Raises
-    what `behavior_cloning.train` and `self_imitation.practise` raise.
+    what `behavior_cloning.train` and `self_imitation.self_imitate` raise.
     """
 
     def note_failure(task: str, reason: str) -> None:
@@ -46,9 +46,9 @@ def train_run(
     evaluate = select_success(
         union(stores), episodes=config.select_episodes, workers=config.workers, tell=note_failure
     )
-    has_rounds = (out / "kept").is_dir() and (out / "practice").is_dir()
-    if not (resume and config.practise and has_rounds):
+    has_rounds = (out / "kept").is_dir() and (out / "self-imitation").is_dir()
+    if not (resume and config.self_imitation and has_rounds):
         train(stores, out, config, evaluate=evaluate, resume=resume, progress=progress, tell=tell_weights)
-    if config.practise:
-        practise(stores, out, config, evaluate=evaluate, progress=progress, tell=note_round)
+    if config.self_imitation:
+        self_imitate(stores, out, config, evaluate=evaluate, progress=progress, tell=note_round)
     return out / "kept"

@@ -57,7 +57,7 @@ def save(
         "version": VERSION,
         "weights": hashlib.sha256(weights).hexdigest(),
         "policy": asdict(policy.config),
-        "forgetful": sorted(policy.forgetful),
+        "memoryless_tasks": sorted(policy.memoryless_tasks),
         "lineage": dict(lineage),
         "packages": {
             name: importlib.metadata.version(name) for name in ("torch", "numpy", "gymnasium", "safetensors")

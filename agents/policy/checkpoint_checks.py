@@ -17,7 +17,14 @@ from .encoding import GRID_SIDE, Encoding, IOSpec, ObservationSpec
 from .policy import Policy, PolicyConfig
 from .web.page_actions import page_parts
 
-_KEYS = {"weights": str, "policy": dict, "forgetful": list, "lineage": dict, "suite": dict, "encoding": dict}
+_KEYS = {
+    "weights": str,
+    "policy": dict,
+    "memoryless_tasks": list,
+    "lineage": dict,
+    "suite": dict,
+    "encoding": dict,
+}
 _INTERFACES = TypeAdapter(tuple[IOSpec, ...])
 _PIXELS = 1 << 24
 """Most numbers in one leaf of an observation."""
@@ -37,8 +44,8 @@ def expect_description(document: Mapping[str, Any], where: str) -> None:
         raise _bad_field(where, "lineage.select")
     if not isinstance(lineage.get("parts", {}), dict):
         raise _bad_field(where, "lineage.parts")
-    if not all(isinstance(task, str) for task in document["forgetful"]):
-        raise _bad_field(where, "forgetful")
+    if not all(isinstance(task, str) for task in document["memoryless_tasks"]):
+        raise _bad_field(where, "memoryless_tasks")
     tasks = document["encoding"].get("tasks")
     if not isinstance(tasks, dict) or not all(isinstance(name, str) for name in tasks):
         raise _bad_field(where, "encoding.tasks")
@@ -71,7 +78,7 @@ def rebuilt(document: Mapping[str, Any], tensors: Mapping[str, Tensor], where: s
     policy.to_empty(device="cpu")
     policy.load_state_dict(dict(tensors))
     policy.eval()
-    policy.forgetful = frozenset(document["forgetful"])
+    policy.memoryless_tasks = frozenset(document["memoryless_tasks"])
     return policy
 
 

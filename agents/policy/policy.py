@@ -31,13 +31,13 @@ from .web.page_actions import RepeatGuard
 class PolicyConfig:
     """Size of a policy: `size` is the number of layers of the step encoder; width, heads and memory follow.
 
-    `window` is the context length in steps; `dropout` and `forget` are rates used while training.
+    `window` is the context length in steps; `dropout` and `history_dropout` are rates used while training.
     """
 
     size: int = 2
     window: int = 32
     dropout: float = 0.0
-    forget: float = 0.5
+    history_dropout: float = 0.5
 
     def __post_init__(self) -> None:
         """Raise TutelageError for values out of range."""
@@ -45,7 +45,7 @@ class PolicyConfig:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
                 raise TutelageError(f"expected {name} to be from 1 to {most}, got {value!r}")
-        for name in ("dropout", "forget"):
+        for name in ("dropout", "history_dropout"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
                 raise TutelageError(f"expected {name} in [0, 1], got {value!r}")
@@ -82,8 +82,8 @@ class Policy(nn.Module):
 
     The last action is no input: a policy that has it as input learns to repeat it. Memory attends to past
     observations, at most `window` steps. Where the state is fully observed, the past adds little beyond
-    the last action, so a share `forget` of the training windows has no past (history dropout), and
-    `forgetful` lists the tasks that score higher without memory (see `behavior_cloning`).
+    the last action, so a share `history_dropout` of the training windows has no past (history dropout), and
+    `memoryless_tasks` lists the tasks that score higher without memory (see `behavior_cloning`).
     """
 
     def __init__(self, config: PolicyConfig, encoding: Encoding) -> None:
@@ -100,7 +100,7 @@ class Policy(nn.Module):
             TransformerBlock(width, heads, dropout) for _ in range(config.memory_layers)
         )
         self.decoder = Decoder(encoding.interfaces, width)
-        self.forgetful: frozenset[str] = frozenset()
+        self.memoryless_tasks: frozenset[str] = frozenset()
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -121,9 +121,9 @@ class Policy(nn.Module):
             {task: examples.observations for task, examples in batch.items()}
         )
         lengths = np.concatenate([examples.lengths for examples in batch.values()])
-        if self.training and self.config.forget:
+        if self.training and self.config.history_dropout:
             # history dropout: split such a window into windows of one step
-            without_past = torch.rand(len(lengths)).numpy() < self.config.forget
+            without_past = torch.rand(len(lengths)).numpy() < self.config.history_dropout
             lengths = np.repeat(np.where(without_past, 1, lengths), np.where(without_past, lengths, 1))
         x = self.remember(summaries, lengths)
         losses: list[Tensor] = []
@@ -223,7 +223,7 @@ class Policy(nn.Module):
             x, embedded, tokens = self.look({task: observed})
             indices = torch.from_numpy(rows)
             # time 0 overwrites slot 0 and attends to it alone: no past
-            time = 0 if task in self.forgetful else memory.time
+            time = 0 if task in self.memoryless_tasks else memory.time
             for block, ring in zip(self.memory, memory.rings, strict=True):
                 assert isinstance(block, TransformerBlock)
                 x = block.step(x, ring, indices, time)

@@ -162,10 +162,14 @@ class _TrainingRun:
         run = self.run
         try:
             with signals.let_in():
-                select, forgetful = _select(run.average, evaluate)
+                select, memoryless_tasks = _select(run.average, evaluate)
         finally:
-            run.average.forgetful = run.forgetful
-        run.select, run.forgetful, run.average.forgetful = select, forgetful, forgetful
+            run.average.memoryless_tasks = run.memoryless_tasks
+        run.select, run.memoryless_tasks, run.average.memoryless_tasks = (
+            select,
+            memoryless_tasks,
+            memoryless_tasks,
+        )
         score = run.best  # without a success rule, the latest is kept
         if select:
             score = float(np.mean(list(select.values())))
@@ -226,14 +230,14 @@ def _loop(
 def _select(policy: Policy, evaluate: Evaluate) -> tuple[dict[str, float], frozenset[str]]:
     """Return success by task on select seeds, and the tasks that score higher without memory."""
     policy.eval()
-    policy.forgetful = frozenset()
+    policy.memoryless_tasks = frozenset()
     select = {task: float(rate) for task, rate in evaluate(policy).items()}
-    if not policy.config.forget:
+    if not policy.config.history_dropout:
         return select, frozenset()
-    policy.forgetful = frozenset(policy.tasks)
+    policy.memoryless_tasks = frozenset(policy.tasks)
     without_memory = {task: float(rate) for task, rate in evaluate(policy).items()}
-    forgetful = frozenset(task for task, rate in without_memory.items() if rate > select[task])
-    return {task: max(rate, without_memory[task]) for task, rate in select.items()}, forgetful
+    memoryless_tasks = frozenset(task for task, rate in without_memory.items() if rate > select[task])
+    return {task: max(rate, without_memory[task]) for task, rate in select.items()}, memoryless_tasks
 
 
 def _columns(stores: Sequence[Store], config: TrainConfig, progress: bool) -> dict[str, TaskArrays]:

@@ -19,7 +19,7 @@ WEIGHTS = ("none", "outcome", "expertise", "both")
 MOST_LAYERS, MOST_WINDOW = 256, 4096
 """Largest size and window of a policy; a machine's memory may allow less."""
 
-PRACTICE_SEEDS = 100_000_000
+SELF_IMITATION_SEEDS = 100_000_000
 """Record seeds of a task available to all self-imitation rounds together."""
 
 _MANY = 1_000_000_000
@@ -32,7 +32,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "table_learning_rate": (0.0, 100.0),
     "weight_decay": (0.0, 100.0),
     "dropout": (0.0, 1.0),
-    "forget": (0.0, 1.0),
+    "history_dropout": (0.0, 1.0),
     "warmup": (0, _MANY),
     "cooldown": (0.0, 1.0),
     "ema": (0.0, 1.0),
@@ -42,9 +42,9 @@ _RANGES: dict[str, tuple[float, float]] = {
     "evaluate_every": (1, _MANY),
     "select_episodes": (1, 1_000_000),
     "save_every": (1, _MANY),
-    "practise": (0, 1000),
-    "practise_episodes": (1, 1_000_000),
-    "practise_steps": (1, _MANY),
+    "self_imitation": (0, 1000),
+    "self_imitation_episodes": (1, 1_000_000),
+    "self_imitation_steps": (1, _MANY),
     "seed": (0, 2**62),
 }
 """Lower and upper bound of each number; integer bounds mean an integer setting."""
@@ -69,7 +69,7 @@ class TrainConfig:
     table_learning_rate: float = _setting(0.003, "Learning rate of tables and the rest (AdamW).")
     weight_decay: float = _setting(0.0, "Decoupled weight decay of the matrices.")
     dropout: float = _setting(0.1, "Share dropped of what blocks add to a step's summary, while training.")
-    forget: float = _setting(0.5, "Share of training windows whose steps see no past.")
+    history_dropout: float = _setting(0.5, "Share of training windows whose steps see no past.")
     warmup: int = _setting(50, "Steps over which the learning rate rises.")
     cooldown: float = _setting(0.6, "Share of the steps, at the end, over which it falls to zero.")
     ema: float = _setting(0.98, "Decay of the averaged weights, which are the ones evaluated and saved.")
@@ -81,15 +81,15 @@ class TrainConfig:
     evaluate_every: int = _setting(250, "Steps between evaluations on select seeds.", free=True)
     select_episodes: int = _setting(32, "Select seeds a task at each evaluation.", free=True)
     save_every: int = _setting(250, "Steps between saves of the whole state, to resume from.", free=True)
-    practise: int = _setting(
+    self_imitation: int = _setting(
         0, "Rounds in which the policy tries the tasks and learns from its successes.", free=True
     )
-    practise_episodes: int = _setting(
+    self_imitation_episodes: int = _setting(
         64,
         "Record seeds of a task that it tries in a round, at most; fewer where it seldom fails.",
         free=True,
     )
-    practise_steps: int = _setting(500, "Training steps of each round.", free=True)
+    self_imitation_steps: int = _setting(500, "Training steps of each round.", free=True)
     seed: int = _setting(0, "Seed of everything random in training.")
 
     def __post_init__(self) -> None:
@@ -105,8 +105,13 @@ class TrainConfig:
         _expect(self.weights in WEIGHTS, "weights", " or ".join(WEIGHTS), self.weights)
         dtypes = ("float32", "bfloat16", "auto")
         _expect(self.dtype in dtypes, "dtype", " or ".join(dtypes), self.dtype)
-        tried = self.practise * self.practise_episodes
-        _expect(tried <= PRACTICE_SEEDS, "practise_episodes", f"{PRACTICE_SEEDS} in all rounds", tried)
+        tried = self.self_imitation * self.self_imitation_episodes
+        _expect(
+            tried <= SELF_IMITATION_SEEDS,
+            "self_imitation_episodes",
+            f"{SELF_IMITATION_SEEDS} in all rounds",
+            tried,
+        )
 
     @classmethod
     def load(cls, path: str | Path, overrides: Mapping[str, Any] | None = None) -> TrainConfig:

@@ -92,7 +92,7 @@ def _train_judge(
         batch_steps=batch,
         warmup=10,
         dropout=0.0,
-        forget=1.0,  # no memory: the past would reveal whose actions these are
+        history_dropout=1.0,  # no memory: the past would reveal whose actions these are
         dtype=config.dtype,
         threads=config.threads,
         seed=config.seed,

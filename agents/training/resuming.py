@@ -15,7 +15,7 @@ from .config import TrainConfig
 
 CONFIG = "config.yaml"
 
-PRACTISED = ("steps", "practise_episodes", "practise_steps")
+SELF_IMITATION_SETTINGS = ("steps", "self_imitation_episodes", "self_imitation_steps")
 """Settings that are free until self-imitation starts, and fixed afterwards."""
 
 

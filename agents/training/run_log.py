@@ -1,4 +1,4 @@
-"""Results of self-imitation rounds: one line of `practice.jsonl` a round, written when it ends."""
+"""Results of self-imitation rounds: one line of `self_imitation.jsonl` a round, written when it ends."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ...errors import TutelageError
 from ...files.atomic_files import disk_errors, write_whole
 from .sealed_lines import read_lines, seal_lines
 
-ROUNDS = "practice.jsonl"
+ROUNDS = "self_imitation.jsonl"
 ATTEMPTS = "attempts.yaml"
 """File of the tasks already attempted in the current round."""
 
@@ -104,7 +104,9 @@ def read_rounds(run: Path) -> list[SelfImitationRound]:
         return list(_ROUNDS.validate_python(rounds))
     except ValidationError as error:
         problem = str(error.errors()[0]["msg"])
-        raise TutelageError(f"expected rounds of practice in {path}, got: {problem}; {_REMEDY}") from None
+        raise TutelageError(
+            f"expected rounds of self-imitation in {path}, got: {problem}; {_REMEDY}"
+        ) from None
 
 
 def write_rounds(run: Path, rounds: Sequence[SelfImitationRound]) -> None:

@@ -35,7 +35,7 @@ from ..policy.checkpoint import LoadedPolicy, copy, load
 from .behavior_cloning import Evaluate, train
 from .config import TrainConfig
 from .metrics_log import RESUME
-from .resuming import CONFIG, PRACTISED, expect_same_config
+from .resuming import CONFIG, SELF_IMITATION_SETTINGS, expect_same_config
 from .run_log import (
     SelfImitationRound,
     TaskAttempts,
@@ -64,7 +64,7 @@ RATE = 0.4
 """Learning rates of a round over those of training: rounds refine the policy."""
 
 
-def practise(
+def self_imitate(
     stores: Sequence[Store],
     out: Path,
     config: TrainConfig,
@@ -75,36 +75,36 @@ def practise(
 ) -> Path:
     """Run the self-imitation rounds that `config` asks for; returns the best checkpoint, `out/kept`.
 
-    `out` is a finished run of `train`. Round r is written to `out/practice-r`, successful rollouts to the
-    store `out/practice`, results to `practice.jsonl`. Each round starts from the best policy so far and is
-    discarded if it does not improve it. Finished rounds are not repeated. Raises TutelageError when the run
+    `out` is a finished run of `train`. Round r is written to `out/self-imitation-r`, successful rollouts to
+    the store `out/self-imitation`, results to `self_imitation.jsonl`. Each round starts from the best policy
+    so far and is discarded if it does not improve it. Finished rounds are not repeated. Raises TutelageError when the run
     started with other settings, except the number of rounds and settings that affect no weight.
     """
     suite = union(stores)
     if not any(task.success.is_known for task in suite):
         raise TutelageError(
-            f"expected tasks with a success rule to practise, got none in suite {suite.name!r}; give them "
-            "`success` in the suite"
+            f"expected tasks with a success rule to learn from successes, got none in suite {suite.name!r}; "
+            "give them `success` in the suite"
         )
-    if expect_same_config(out, config, also=PRACTISED) != config:
+    if expect_same_config(out, config, also=SELF_IMITATION_SETTINGS) != config:
         config.save(out / CONFIG)
-    for name in ("practice", "kept"):
+    for name in ("self-imitation", "kept"):
         refuse_link(out / name)
-    store = Store.create(out / "practice", suite)
+    store = Store.create(out / "self-imitation", suite)
     rounds = read_rounds(out)
     best = load(out / "kept")
     score = _mean(best)
-    for number in range(len(rounds) + 1, config.practise + 1):
-        folder = out / f"practice-{number}"
+    for number in range(len(rounds) + 1, config.self_imitation + 1):
+        folder = out / f"self-imitation-{number}"
         with _resume_advice(number, out):
             tried, stored, failed = attempt(best, store, config, number, progress)
             round_config = replace(
                 config,
-                steps=config.practise_steps,
+                steps=config.self_imitation_steps,
                 seed=config.seed + number,
                 learning_rate=RATE * config.learning_rate,
                 table_learning_rate=RATE * config.table_learning_rate,
-                evaluate_every=min(config.evaluate_every, config.practise_steps),
+                evaluate_every=min(config.evaluate_every, config.self_imitation_steps),
             )
             remove_tree(folder)
             train_stores = [*stores, store] if len(store) else list(stores)
@@ -136,7 +136,7 @@ def _resume_advice(number: int, out: Path) -> Iterator[None]:
     before = (
         f", those before it are kept in {out}" if number > 1 else f", the trained policy is kept in {out}"
     )
-    advice = f"round {number} of practice begins again, without what it has tried{before}: {RESUME}"
+    advice = f"round {number} of self-imitation begins again, without what it has tried{before}: {RESUME}"
     with signals.advice(advice):
         try:
             yield
@@ -152,9 +152,9 @@ def attempt(
     Returns success by task, the number of stored episodes, and errors by task whose environment failed. Tasks
     attempted before the round was stopped are not attempted again.
     """
-    name = f"practice-{number}"
-    begin = TRIED.start + (number - 1) * config.practise_episodes
-    seeds = list(range(begin, begin + config.practise_episodes))
+    name = f"self-imitation-{number}"
+    begin = TRIED.start + (number - 1) * config.self_imitation_episodes
+    seeds = list(range(begin, begin + config.self_imitation_episodes))
     rows = store.episodes()
     stored = set(zip(rows["demonstrator"].to_pylist(), rows["task"].to_pylist(), strict=True))
     tasks = [task for task in best.suite if task.id in best.policy.tasks and task.success.is_known]

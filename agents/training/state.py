@@ -141,19 +141,19 @@ def _copy_tensors(run: Path, saved: Mapping[str, Tensor], target: Mapping[str, T
 
 def _expect_facts(run: Path, facts: Mapping[str, Any]) -> None:
     step, best = facts.get("step"), facts.get("best")
-    select, forgetful = facts.get("select"), facts.get("forgetful")
+    select, memoryless_tasks = facts.get("select"), facts.get("memoryless_tasks")
     sound = (
         all(type(number) is int and 0 <= number < 2**62 for number in (step, facts.get("selected")))
         and isinstance(best, int | float)
         and math.isfinite(best)
         and isinstance(select, dict)
         and all(isinstance(rate, int | float) for rate in select.values())
-        and isinstance(forgetful, list)
-        and all(isinstance(task, str) for task in forgetful)
+        and isinstance(memoryless_tasks, list)
+        and all(isinstance(task, str) for task in memoryless_tasks)
     )
     if not sound:
         raise TutelageError(
-            f"expected step, best, select, selected and forgetful in the training state of {run}, got "
+            f"expected step, best, select, selected and memoryless_tasks in the training state of {run}, got "
             f"other values; copy it again, or train anew in another folder"
         )
 

@@ -35,7 +35,7 @@ class TrainState:
     select: dict[str, float] = field(default_factory=dict)
     selected: int = 0
     """Step of the last evaluation on select seeds; below `step` if one is due."""
-    forgetful: frozenset[str] = frozenset()
+    memoryless_tasks: frozenset[str] = frozenset()
     """Tasks that the averaged weights play without memory, chosen by that evaluation."""
     saved: int = -1
     """Step of the newest state on disk."""
@@ -48,14 +48,14 @@ class TrainState:
             "best": self.best,
             "select": self.select,
             "selected": self.selected,
-            "forgetful": sorted(self.forgetful),
+            "memoryless_tasks": sorted(self.memoryless_tasks),
         }
 
     def restore(self, facts: Mapping[str, Any]) -> None:
         """Restore the facts of a state whose tensors are in place already."""
         self.step, self.best, self.select = facts["step"], facts["best"], facts["select"]
-        self.selected, self.forgetful = facts["selected"], frozenset(facts["forgetful"])
-        self.average.forgetful = self.forgetful
+        self.selected, self.memoryless_tasks = facts["selected"], frozenset(facts["memoryless_tasks"])
+        self.average.memoryless_tasks = self.memoryless_tasks
 
 
 def begin(
@@ -72,7 +72,9 @@ def begin(
     _expect_memory(config)
     torch.manual_seed(config.seed)
     encoding = Encoding.fit(columns, extra_tasks) if parent is None else parent.encoding
-    policy = Policy(PolicyConfig(config.size, config.window, config.dropout, config.forget), encoding)
+    policy = Policy(
+        PolicyConfig(config.size, config.window, config.dropout, config.history_dropout), encoding
+    )
     if parent is not None:
         if parent.config.size != config.size:
             raise TutelageError(

@@ -100,8 +100,8 @@ CASES: dict[str, tuple[list[str], dict[str, str], str, str]] = {
         "playing select seeds",
         "saved at step 2 of 9",
     ),
-    "train-practise": (
-        ["train", "TAUGHT", "-o", "RUN", "--resume", "--practise", "1", "--workers", "2"],
+    "train-self-imitation": (
+        ["train", "TAUGHT", "-o", "RUN", "--resume", "--self-imitation", "1", "--workers", "2"],
         SLOW_RESET,
         "trying: ",
         "round 1 of practice begins again",

@@ -40,7 +40,7 @@ def seal(path: Path) -> Path:
             _edit_yaml(path.with_name("evaluation.yaml"), sha256=_hash(path))
         elif path.name.startswith("state.") and path.suffix == ".safetensors":
             _seal_state(path)
-        elif path.suffix == ".jsonl" and path.name in ("metrics.jsonl", "practice.jsonl"):
+        elif path.suffix == ".jsonl" and path.name in ("metrics.jsonl", "self_imitation.jsonl"):
             _seal_lines(path)
         _seal_export(path)
     return path

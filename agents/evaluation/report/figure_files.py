@@ -21,19 +21,19 @@ def write_figures(
     comparison: Comparison,
     limits: Mapping[str, int],
     runs: Runs,
-    practised: Mapping[str, plots.Series],
+    self_imitation: Mapping[str, plots.Series],
 ) -> list[Path]:
     """Write `SECTION-HEADING.svg` and `.png` for every plot, each atomically; returns their paths.
 
-    `limits` are step limits by task; `runs` and `practised` are those of `sections.training`. Files of the
-    same names are replaced, others stay.
+    `limits` are step limits by task; `runs` and `self_imitation` are those of `sections.training`. Files of
+    the same names are replaced, others stay.
     """
     written: list[Path] = []
     with with_files(), disk_errors(folder):
         if folder.exists() and not folder.is_dir():
             raise TutelageError(f"expected a folder for figures at {folder}, got a file; name another place")
         folder.mkdir(parents=True, exist_ok=True)
-        for name, panel in _named(comparison, limits, runs, practised):
+        for name, panel in _named(comparison, limits, runs, self_imitation):
             assert panel.file is not None
             for ending, data in (("svg", panel.file.svg), ("png", panel.file.png)):
                 path = folder / f"{name}.{ending}"
@@ -51,14 +51,14 @@ def _named(
     comparison: Comparison,
     limits: Mapping[str, int],
     runs: Runs,
-    practised: Mapping[str, plots.Series],
+    self_imitation: Mapping[str, plots.Series],
 ) -> Iterator[tuple[str, Panel]]:
     """Yield every plot with its file name; names are unique regardless of case."""
     sections = {
         "success": plots.forest(comparison),
         "time": plots.curves(comparison, limits),
         "people": plots.effort(comparison),
-        "training": training_panels(runs, practised),
+        "training": training_panels(runs, self_imitation),
     }
     names: set[str] = set()
     for section, panels in sections.items():

@@ -68,7 +68,7 @@ def write_report(
     people = _people_of(rows, suite, stores)
     rows = joined([rows, rows_from(people)])
     comparison = Comparison(rows, suite)
-    runs, practised = _curves_of(train_runs)
+    runs, self_imitation = _curves_of(train_runs)
     played = [*trajectories, *people]
     plays = _replays(comparison, suite, played)
     files, held = downloads(rows, suite)
@@ -82,7 +82,7 @@ def write_report(
         sections.people(comparison),
         _worst_section(comparison, plays),
         sections.habits(comparison, diagnose(suite, comparison, played, stores)),
-        sections.training(runs, practised),
+        sections.training(runs, self_imitation),
         sections.demonstrations(stores, suite),
         files,
         _provenance_section(suite, comparison),
@@ -107,17 +107,17 @@ def write_plots(
 ) -> list[Path]:
     """Write every plot of the corresponding report to a folder, as SVG and PNG; returns the paths."""
     comparison = Comparison(rows_of_report(rows, suite, stores), suite)
-    runs, practised = _curves_of(train_runs)
-    return write_figures(folder, comparison, _limits(suite, comparison), runs, practised)
+    runs, self_imitation = _curves_of(train_runs)
+    return write_figures(folder, comparison, _limits(suite, comparison), runs, self_imitation)
 
 
 def _curves_of(
     train_runs: Sequence[Path],
 ) -> tuple[dict[str, tuple[Series, Series]], dict[str, Series]]:
     """Read the training curves of runs and of their self-imitation rounds, and success by round."""
-    folders = [folder for run in train_runs for folder in (run, *practice_runs(run))]
-    practised = {run.name: rounds for run in train_runs if (rounds := practice_series(run))}
-    return {run.name: series for run in folders if (series := read_metrics(run))}, practised
+    folders = [folder for run in train_runs for folder in (run, *self_imitation_runs(run))]
+    self_imitation = {run.name: rounds for run in train_runs if (rounds := self_imitation_series(run))}
+    return {run.name: series for run in folders if (series := read_metrics(run))}, self_imitation
 
 
 def rows_of_report(rows: pa.Table, suite: Suite, stores: Sequence[Store]) -> pa.Table:
@@ -130,15 +130,17 @@ def _people_of(rows: pa.Table, suite: Suite, stores: Sequence[Store]) -> list[Tr
     return list(people)
 
 
-def practice_runs(run: Path) -> list[Path]:
+def self_imitation_runs(run: Path) -> list[Path]:
     """Return the folders of a run's self-imitation rounds, in order."""
     rounds = (
-        folder for folder in run.glob("practice-*") if folder.name.removeprefix("practice-").isdecimal()
+        folder
+        for folder in run.glob("self-imitation-*")
+        if folder.name.removeprefix("self-imitation-").isdecimal()
     )
-    return sorted(rounds, key=lambda folder: int(folder.name.removeprefix("practice-")))
+    return sorted(rounds, key=lambda folder: int(folder.name.removeprefix("self-imitation-")))
 
 
-def practice_series(run: Path) -> Series:
+def self_imitation_series(run: Path) -> Series:
     """Read a run's success on select seeds by round, for each task and the mean; {} without rounds."""
     rounds = read_rounds(run)
     before = _last_select(run)

@@ -220,10 +220,10 @@ def demonstrations(stores: Sequence[Store], suite: Suite) -> str:
 
 
 def training(
-    runs: Mapping[str, tuple[plots.Series, plots.Series]], practised: Mapping[str, plots.Series]
+    runs: Mapping[str, tuple[plots.Series, plots.Series]], self_imitation: Mapping[str, plots.Series]
 ) -> str:
     """Return the plots of each run's loss and its success on select seeds, see `training_panels`."""
-    drawn = training_panels(runs, practised)
+    drawn = training_panels(runs, self_imitation)
     if not drawn:
         return ""
     lead = (
@@ -234,16 +234,16 @@ def training(
 
 
 def training_panels(
-    runs: Mapping[str, tuple[plots.Series, plots.Series]], practised: Mapping[str, plots.Series]
+    runs: Mapping[str, tuple[plots.Series, plots.Series]], self_imitation: Mapping[str, plots.Series]
 ) -> list[Panel]:
     """Plot each run's success on select seeds and its loss; `runs` maps a name to (loss, success).
 
-    `practised` maps the name of a run to its success by self-imitation round.
+    `self_imitation` maps the name of a run to its success by self-imitation round.
     """
     drawings = []
-    for name, series in practised.items():
-        drawing = plots.training(name, series, share=True, axis="round of practice")
-        drawings.append(replace(drawing, heading=f"{name}: {drawing.heading}, by round of practice"))
+    for name, series in self_imitation.items():
+        drawing = plots.training(name, series, share=True, axis="round of self-imitation")
+        drawings.append(replace(drawing, heading=f"{name}: {drawing.heading}, by round of self-imitation"))
     for name, (loss, success) in runs.items():
         prefix = f"{name}: " if len(runs) > 1 else ""
         for series, share in ((success, True), (loss, False)):

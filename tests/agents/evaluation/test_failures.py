@@ -255,14 +255,23 @@ def test_practice_and_the_choice_of_a_checkpoint_outlive_a_task_that_fails(
     (folder / "switch").touch()
     run = tmp_path / "run"
     small = ("--size", 1, "--steps", 4, "--batch-steps", 64, "--threads", 1, "--evaluate-every", 4)
-    practice = ("--select-episodes", 2, "--practise", 1, "--practise-episodes", 20, "--practise-steps", 4)
+    practice = (
+        "--select-episodes",
+        2,
+        "--self-imitation",
+        1,
+        "--self-imitation-episodes",
+        20,
+        "--self-imitation-steps",
+        4,
+    )
     code, out, told = status("train", store, "-o", run, *small, *practice, "--workers", 1)
     assert code == 1, told
     assert "kept policy" in out
     assert "task 'ill': failed: 1 of 2 episodes: " in told
-    [practised] = read_rounds(run)
-    assert practised.failed.keys() == {"ill"}
-    assert practised.tried.keys() == {"ill", "well"}
+    [result] = read_rounds(run)
+    assert result.failed.keys() == {"ill"}
+    assert result.tried.keys() == {"ill", "well"}
     attempts = (run / "attempts.yaml").read_text()
     assert "well" in attempts
     assert "ill" not in attempts  # what failed is tried again, were the round stopped

@@ -76,9 +76,9 @@ def changed(document: Document, place: str, value: Any) -> Document:
 SEEN = "encoding.interfaces.0.seen.0"
 PART = "encoding.interfaces.0.parts.0"
 ATTACKS: list[tuple[str, Any]] = [
-    *((name, ...) for name in ("policy", "forgetful", "lineage", "suite", "encoding", "weights")),
-    *((name, None) for name in ("policy", "forgetful", "lineage", "suite", "encoding", "weights")),
-    *((name, "text") for name in ("policy", "forgetful", "lineage", "suite", "encoding")),
+    *((name, ...) for name in ("policy", "memoryless_tasks", "lineage", "suite", "encoding", "weights")),
+    *((name, None) for name in ("policy", "memoryless_tasks", "lineage", "suite", "encoding", "weights")),
+    *((name, "text") for name in ("policy", "memoryless_tasks", "lineage", "suite", "encoding")),
     ("policy.size", 10**9),
     ("policy.size", 200),
     ("policy.size", 2),
@@ -91,7 +91,7 @@ ATTACKS: list[tuple[str, Any]] = [
     ("policy.window", 10**12),
     ("policy.window", 0),
     ("policy.dropout", float("nan")),
-    ("policy.forget", 2),
+    ("policy.history_dropout", 2),
     ("policy.more", 1),
     ("encoding.interfaces", {}),
     ("encoding.interfaces", []),
@@ -126,7 +126,7 @@ ATTACKS: list[tuple[str, Any]] = [
     (f"{PART}.kind", "word"),
     (f"{PART}.low", float("inf")),
     (f"{PART}.verbs", [99]),
-    ("forgetful", [1]),
+    ("memoryless_tasks", [1]),
     ("lineage.step", "5"),
     ("lineage.step", 10**300),
     ("lineage.select", {"cart": "1"}),

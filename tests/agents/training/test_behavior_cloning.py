@@ -79,7 +79,7 @@ def run(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     def evaluate(policy: Policy) -> Mapping[str, float]:
         assert not policy.training
-        if policy.forgetful:  # without memory: better at one task only
+        if policy.memoryless_tasks:  # without memory: better at one task only
             return {"cartpole": 0.0, "goto": 0.9}
         score = next(scores)
         return {"cartpole": score, "goto": 0.1}

@@ -29,9 +29,9 @@ FREE: dict[str, Any] = {
     "evaluate_every": 7,
     "select_episodes": 3,
     "save_every": 5,
-    "practise": 2,
-    "practise_episodes": 9,
-    "practise_steps": 11,
+    "self_imitation": 2,
+    "self_imitation_episodes": 9,
+    "self_imitation_steps": 11,
 }
 FIXED: dict[str, Any] = {
     "size": 2,
@@ -41,7 +41,7 @@ FIXED: dict[str, Any] = {
     "table_learning_rate": 0.001,
     "weight_decay": 0.1,
     "dropout": 0.3,
-    "forget": 0.2,
+    "history_dropout": 0.2,
     "warmup": 3,
     "cooldown": 0.5,
     "ema": 0.9,

@@ -1,4 +1,4 @@
-"""What came of rounds of practice is read as it was written, or the changed line is named."""
+"""What came of rounds of self-imitation is read as it was written, or the changed line is named."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ def test_rounds_survive_a_file(run: Path, tmp_path: Path) -> None:
 def test_any_flipped_bit_and_any_cut_is_found(
     run: Path, tmp_path: Path, where: float, bit: int, cut: bool
 ) -> None:
-    data, path = (run / "practice.jsonl").read_bytes(), tmp_path / "practice.jsonl"
+    data, path = (run / "self_imitation.jsonl").read_bytes(), tmp_path / "self_imitation.jsonl"
     path.write_bytes(data[: int(where * len(data))] if cut else data)
     if not cut:
         flip_bit(path, where, bit)
-    with pytest.raises(TutelageError, match=r"practice\.jsonl.*the rounds are done again"):
+    with pytest.raises(TutelageError, match=r"self_imitation\.jsonl.*the rounds are done again"):
         read_rounds(tmp_path)
 
 
@@ -56,6 +56,6 @@ def test_any_flipped_bit_and_any_cut_is_found(
     ids=str,
 )
 def test_sealed_lines_that_are_no_rounds_are_refused(records: list[dict[str, Any]], tmp_path: Path) -> None:
-    (tmp_path / "practice.jsonl").write_text(seal_lines(records))
-    with pytest.raises(TutelageError, match=r"practice\.jsonl"):
+    (tmp_path / "self_imitation.jsonl").write_text(seal_lines(records))
+    with pytest.raises(TutelageError, match=r"self_imitation\.jsonl"):
         read_rounds(tmp_path)

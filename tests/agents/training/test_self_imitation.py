@@ -18,7 +18,7 @@ from tutelage.agents.policy.checkpoint import load
 from tutelage.agents.training.behavior_cloning import train
 from tutelage.agents.training.config import TrainConfig
 from tutelage.agents.training.run_log import read_rounds
-from tutelage.agents.training.self_imitation import TRIED, attempt, practise
+from tutelage.agents.training.self_imitation import TRIED, attempt, self_imitate
 from tutelage.datasets.replay import replay
 from tutelage.datasets.store import Store
 from tutelage.envs.suite import suite_from
@@ -37,9 +37,9 @@ CONFIG = TrainConfig(
     workers=1,
     evaluate_every=60,
     save_every=60,
-    practise=3,
-    practise_episodes=96,
-    practise_steps=60,
+    self_imitation=3,
+    self_imitation_episodes=96,
+    self_imitation_steps=60,
 )
 
 SUITE = suite_from(
@@ -109,14 +109,14 @@ def test_practice_finds_what_nobody_showed(run: tuple[Store, Path]) -> None:
     store, folder = run
     before = success(load(folder / "kept").policy)["sign"]
     assert before <= 0.8  # three of four signs of the other half were never shown
-    kept = practise([store], folder, CONFIG, evaluate=success)
+    kept = self_imitate([store], folder, CONFIG, evaluate=success)
     assert success(load(kept).policy)["sign"] >= 0.97
     rounds = read_rounds(folder)
     assert [one.number for one in rounds] == [1, 2, 3]
     assert rounds[0].tried["sign"] < rounds[-1].tried["sign"]
     assert load(kept).lineage["parent"] is not None
 
-    practice = Store.open(folder / "practice")
+    practice = Store.open(folder / "self-imitation")
     assert len(practice) == sum(one.kept for one in rounds)
     environment = TaskEnv(SUITE["sign"])
     for one in practice.trajectories():
@@ -126,9 +126,9 @@ def test_practice_finds_what_nobody_showed(run: tuple[Store, Path]) -> None:
         assert replay(one, environment).digest == one.digest
 
     # what is done is not done again
-    practise([store], folder, CONFIG, evaluate=success)
+    self_imitate([store], folder, CONFIG, evaluate=success)
     assert read_rounds(folder) == rounds
-    assert len(Store.open(folder / "practice")) == len(practice)
+    assert len(Store.open(folder / "self-imitation")) == len(practice)
 
 
 def test_a_round_that_makes_nothing_better_is_forgotten(run: tuple[Store, Path], tmp_path: Path) -> None:
@@ -136,7 +136,7 @@ def test_a_round_that_makes_nothing_better_is_forgotten(run: tuple[Store, Path],
     steady = {"sign": 0.5}
     train([store], tmp_path, CONFIG, evaluate=lambda _: steady)
     seal = load(tmp_path / "kept").seal
-    practise([store], tmp_path, replace(CONFIG, practise=1), evaluate=lambda _: steady)
+    self_imitate([store], tmp_path, replace(CONFIG, self_imitation=1), evaluate=lambda _: steady)
     assert load(tmp_path / "kept").seal == seal
     assert len(read_rounds(tmp_path)) == 1
 
@@ -146,7 +146,7 @@ def test_a_success_that_does_not_replay_teaches_nothing(
 ) -> None:
     _, folder = run
     monkeypatch.setattr(Signs, "fickle", True)
-    store = Store.create(tmp_path / "practice", SUITE)
+    store = Store.create(tmp_path / "self-imitation", SUITE)
     tried, kept, _ = attempt(load(folder / "kept"), store, CONFIG, 1)
     assert tried["sign"] > 0
     assert kept == len(store) > 0

@@ -22,7 +22,7 @@ FACTS = {
     "best": 0.5,
     "select": {"go": 0.5},
     "selected": 6,
-    "forgetful": ["go"],
+    "memoryless_tasks": ["go"],
     "begun_with": {"parts": {"a": "1"}},
 }
 EXPECTED = {"begun_with": {"parts": {"a": "1"}}}
@@ -159,11 +159,11 @@ def test_tensors_that_do_not_fit_are_refused_not_broadcast(
         {"select": []},
         {"select": {"go": "x"}},
         {"selected": 6.0},
-        {"forgetful": "go"},
-        {"forgetful": [1]},
+        {"memoryless_tasks": "go"},
+        {"memoryless_tasks": [1]},
     ],
     ids=str,
 )
 def test_facts_that_cannot_be_are_refused(facts: dict[str, Any], saved: Path, tmp_path: Path) -> None:
-    with pytest.raises(TutelageError, match="expected step, best, select, selected and forgetful"):
+    with pytest.raises(TutelageError, match="expected step, best, select, selected and memoryless_tasks"):
         read(forged(saved, tmp_path, FACTS | facts))

@@ -77,7 +77,9 @@ def test_a_setting_is_trained_with_or_refused_by_its_name(name: str) -> None:
 @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     changed=st.dictionaries(
-        st.sampled_from([name for name in FIELDS if name not in ("size", "practise", "threads", "workers")]),
+        st.sampled_from(
+            [name for name in FIELDS if name not in ("size", "self_imitation", "threads", "workers")]
+        ),
         st.sampled_from([1, 2, 7, 200, 0.0, 0.5, 1e-9, 99.0, "none", "bfloat16"]),
         min_size=1,
         max_size=4,

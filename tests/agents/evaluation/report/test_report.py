@@ -15,9 +15,9 @@ import pytest
 from tutelage.agents.evaluation.actors import ChanceActor, ExpertActor, SimulatedActor
 from tutelage.agents.evaluation.evaluate import Evaluation, evaluate
 from tutelage.agents.evaluation.report.report import (
-    practice_runs,
-    practice_series,
     read_metrics,
+    self_imitation_runs,
+    self_imitation_series,
     write_report,
 )
 from tutelage.agents.evaluation.report.sections import training
@@ -234,17 +234,23 @@ def test_how_it_was_made_names_seeds_versions_and_command(page: str) -> None:
 
 
 def test_every_round_of_practice_has_its_curve(tmp_path: Path) -> None:
-    for name in ("run", "run/practice-1", "run/practice-2", "run/practice-10", "run/practice"):
+    for name in (
+        "run",
+        "run/self-imitation-1",
+        "run/self-imitation-2",
+        "run/self-imitation-10",
+        "run/self-imitation",
+    ):
         (tmp_path / name).mkdir()
-    assert [one.name for one in practice_runs(tmp_path / "run")] == [
-        "practice-1",
-        "practice-2",
-        "practice-10",
+    assert [one.name for one in self_imitation_runs(tmp_path / "run")] == [
+        "self-imitation-1",
+        "self-imitation-2",
+        "self-imitation-10",
     ]
 
 
 def test_practice_is_drawn_by_round_from_where_it_began(tmp_path: Path) -> None:
-    assert practice_series(tmp_path) == {}
+    assert self_imitation_series(tmp_path) == {}
     before = seal_lines([{"step": 9, "select": {"go": 0.5, "stay": 0.25}}])
     (tmp_path / "metrics.jsonl").write_text(before + '{"step": 10')
     write_rounds(
@@ -254,14 +260,14 @@ def test_practice_is_drawn_by_round_from_where_it_began(tmp_path: Path) -> None:
             SelfImitationRound(2, {}, 9, {"go": 1, "stay": 0.5}),
         ],
     )
-    series = practice_series(tmp_path)
+    series = self_imitation_series(tmp_path)
     assert {name: values.tolist() for name, (_, values) in series.items()} == {
         "go": [0.5, 0.75, 1],
         "stay": [0.25, 0.25, 0.5],
         "mean": [0.375, 0.5, 0.75],
     }
     assert series["mean"][0].tolist() == [0, 1, 2]
-    assert "run: success on select seeds, %, by round of practice" in training({}, {"run": series})
+    assert "run: success on select seeds, %, by round of self-imitation" in training({}, {"run": series})
 
 
 def test_a_report_without_people_runs_or_stores_leaves_their_sections_out(
