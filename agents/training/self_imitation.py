@@ -78,8 +78,8 @@ def self_imitate(
     `out` is a finished run of `train`. Round r is written to `out/self-imitation-r`, successful rollouts to
     the store `out/self-imitation`, results to `self_imitation.jsonl`. Each round starts from the best policy
     so far and is discarded if it does not improve it. Finished rounds are not repeated. Raises
-    TutelageError when the run started with other settings, except the number of rounds and settings that affect
-    no weight.
+    TutelageError when the run started with other settings, except the number of rounds and settings that
+    affect no weight.
     """
     suite = union(stores)
     if not any(task.success.is_known for task in suite):
