@@ -15,7 +15,7 @@ NEAR = 0.7
 
 
 class EnvironmentFailure(TutelageError):
-    """What an environment raised, or what it needs and did not get: no fault of a suite or an actor."""
+    """What an environment, or another package's player, raised, or needs and did not get: its own fault."""
 
 
 def brief(value: object, most: int = 80) -> str:

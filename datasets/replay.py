@@ -151,7 +151,8 @@ def are_choices(actions: np.ndarray, space: Space[Any]) -> bool:
 
 def is_grid(task: Task) -> bool:
     """Whether a task is a grid world of ours as it is, whose episodes the kernels play and replay."""
-    return task.env.startswith("tutelage/") and "/web." not in task.env and task.max_steps is None
+    ours = task.env.startswith("tutelage/") and "/web." not in task.env
+    return ours and task.max_steps is None and not task.wrappers
 
 
 def replay_grid(

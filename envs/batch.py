@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from .spaces import row_to_action
+from .task import Task
 from .task_env import StepResult, TaskEnv
 from .web.registration import is_web
 
@@ -36,5 +37,10 @@ def step_together(environments: Sequence[TaskEnv], rows: Sequence[np.ndarray]) -
     return [one.stepped(row, *result) for one, row, result in each]
 
 
+def steps_together(task: Task) -> bool:
+    """Say whether environments of a task are stepped at once: pages, unless wrappers stand around them."""
+    return is_web(task.env) and not task.wrappers
+
+
 def _have_pages(environments: Sequence[TaskEnv]) -> bool:
-    return bool(environments) and is_web(environments[0].task.env)
+    return bool(environments) and steps_together(environments[0].task)

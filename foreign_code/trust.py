@@ -56,11 +56,11 @@ def trusts_module(module: str) -> bool:
     return any(module == name or module.startswith(f"{name}.") for name in trusted_names())
 
 
-def is_for_gymnasium(module: str) -> bool:
-    """Say whether a module belongs to an installed package that names Gymnasium among what it needs."""
+def is_installed_extension(module: str) -> bool:
+    """Say whether a module is of an installed package that names Gymnasium or Tutelage as what it needs."""
     distributions = importlib.metadata.packages_distributions().get(module.partition(".")[0], [])
     needs = [need for name in distributions for need in importlib.metadata.requires(name) or []]
-    return any(re.match(r"gymnasium\b", need, re.IGNORECASE) for need in needs)
+    return any(re.match(r"(gymnasium|tutelage)\b", need, re.IGNORECASE) for need in needs)
 
 
 def untrusted(what: str, name: str | Path, who: str = "") -> Untrusted:

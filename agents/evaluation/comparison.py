@@ -69,7 +69,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class SuiteScore:
-    """One actor over all tasks, each weighing the same; `score` is chance 0, expert 1 where both played."""
+    """One actor over all tasks, each weighing the same; `score` is random 0, expert 1 where both played."""
 
     success: Interval
     score: Interval
@@ -96,10 +96,10 @@ class Leaders:
 
 
 def leaders(measured: Mapping[str, Interval], kinds: Mapping[str, str]) -> Leaders:
-    """Find the best of all actors that are no reference (expert, chance), by the figures themselves.
+    """Find the best of all actors that are no reference (expert, random), by the figures themselves.
 
-    No actor is best that is not above chance, or is compared with no other. `tied` are the other actors,
-    chance among them, whose interval overlaps that of the best.
+    No actor is best that is not above random, or is compared with no other. `tied` are the other actors,
+    random among them, whose interval overlaps that of the best.
     """
     values = {actor: figure for actor, figure in measured.items() if math.isfinite(figure.estimate)}
     rivals = {actor: figure for actor, figure in values.items() if kinds[actor] not in REFERENCES}
@@ -149,8 +149,10 @@ class Comparison:
         """Say whether success is a threshold on the return, or unknown, so that the return says more."""
         if not self.is_rated(task):
             return True
-        known = self.suite is not None and any(one.id == task for one in self.suite)
-        return known and self.suite is not None and "return" in self.suite[task].success.text
+        if self.suite is None or not any(one.id == task for one in self.suite):
+            return False
+        rule = self.suite[task].success
+        return rule.function is None and "return" in rule.text
 
     def is_rated(self, task: str) -> bool:
         """Say whether a task has a success rule."""
@@ -207,7 +209,7 @@ class Comparison:
         return [one for one in found if one is not None]
 
     def scores(self, task: str, actor: str) -> np.ndarray:
-        """Return normalised returns `[n]`: 0 is chance's mean and 1 the expert's on this task.
+        """Return normalised returns `[n]`: 0 is random's mean and 1 the expert's on this task.
 
         Where one of them did not play, or they are no apart, the score is the success (0 or 1). What the
         two means are not sure of is not carried into any interval.

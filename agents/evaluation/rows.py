@@ -1,4 +1,4 @@
-"""One row an episode, the same columns for a policy, an expert, chance and people."""
+"""One row an episode, the same columns for a policy, an expert, random actions and people."""
 
 from __future__ import annotations
 
