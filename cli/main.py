@@ -364,7 +364,7 @@ def evaluate(
         list[str] | None,
         typer.Option(
             metavar="NAME|MODULE:OBJECT",
-            help="expert, crowd, random, or one of your own; again: more. [default: all three; none: none]",
+            help="expert, crowd, random, or one of your own; again: more. Default: all three; none: no one.",
         ),
     ] = None,
     sampled: Annotated[bool, typer.Option(help="Draw actions instead of taking the likeliest.")] = False,
