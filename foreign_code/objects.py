@@ -21,7 +21,7 @@ from ..files.bounded_files import parse_yaml
 from .own_modules import remedy_for
 from .trust import trusts_module, untrusted
 
-EXPERTS, ACTORS, SUITES, FORMATS = (f"tutelage.{name}" for name in ("experts", "actors", "suites", "formats"))
+EXPERTS, ACTORS, SUITES = (f"tutelage.{name}" for name in ("experts", "actors", "suites"))
 """The groups of entry points that are looked at."""
 
 FORM = "package.module:Object"

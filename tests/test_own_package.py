@@ -16,7 +16,11 @@ import pytest
 from tutelage.tests.support.sources import ROOT
 
 PROGRAM = "import sys; from tutelage.cli.main import main; sys.exit(main())"
+SMALL = ("--size", 1, "--batch-steps", 32, "--window", 4, "--threads", 1, "--select-episodes", 2)
 Typed = Callable[..., subprocess.CompletedProcess[str]]
+
+
+pytestmark = pytest.mark.timeout(900)  # a dozen commands, each a process that imports everything
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +80,7 @@ def test_its_expert_wrapper_and_judge_play_train_and_are_measured(tutelage: Type
     seen = document(tutelage("inspect", "crowd", "--json", "--trust", "corridors"))
     assert seen["episodes"] == 24
     assert not seen["problems"]
-    tutelage("train", "crowd", "-o", "run", "--steps", 3, "--select-episodes", 2, "--trust", "corridors")
+    tutelage("train", "crowd", "-o", "run", "--steps", 3, *SMALL, "--trust", "corridors")
     actors = ("--actor", "corridor-steady", "--actor", "random", "--actor", "expert")
     impatient = "{corridors.players:Steady: {name: impatient, patience: 1}}"
     measured = document(

@@ -13,10 +13,10 @@ import numpy as np
 from gymnasium import spaces
 
 from ...datasets.arrays.task_arrays import TaskArrays
+from ...envs.batch import steps_together
 from ...envs.spaces import JSONText, Leaf, leaves
 from ...envs.task import Task
 from ...envs.task_env import TaskEnv
-from ...envs.web.registration import is_web
 from ...errors import TutelageError
 from .action_parts import BINS, SKIPPED, ActionPart
 from .web.page_actions import ROW, PageActions, common_keys, page_actions, page_parts
@@ -104,7 +104,7 @@ class Encoding:
         }
         interfaces = tuple(_interface(worlds[key], group) for key, group in groups.items())
         if any(pages := [one.page is not None for one in interfaces]):
-            more = [one for one in others if is_web(one.env) and one.id not in tasks]
+            more = [one for one in others if steps_together(one) and one.id not in tasks]
             tasks |= {one.id: (pages.index(True), one.instruction) for one in more}
         for world in worlds.values():
             world.close()

@@ -14,6 +14,7 @@ from tutelage.datasets.store import Store
 
 pytestmark = [
     pytest.mark.exam,
+    pytest.mark.timeout(1800),
     pytest.mark.skipif(
         importlib.util.find_spec("stable_baselines3") is None, reason="the environment of `make exam` has it"
     ),
@@ -80,7 +81,7 @@ def test_a_saved_model_plays_as_it_does_by_itself(tmp_path: Path) -> None:
     assert [played[seed].actions[:, 0].astype(np.int64).tolist() for seed in range(3)] == expected
     # a store that mentions the model lets nothing of it be loaded, and needs it for nothing but its expert
     run(PROGRAM, "inspect", "played")
-    train = ("train", "played", "-o", "run", "--steps", "2", "--select-episodes", "1")
+    train = ("train", "played", "-o", "run", "--steps", "2", "--size", "1", "--select-episodes", "1")
     run(PROGRAM, *train)
     evaluate = ("evaluate", "run", "-o", "measured", "--episodes", "2", "--actor", "expert")
     refused = run(PROGRAM, *evaluate, status=2)

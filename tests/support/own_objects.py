@@ -127,6 +127,6 @@ class Picky:
         return 0
 
 
-TIRED = {"slip": 0.1, "give_up": 0.5}
+TIRED = {"slip": 0.1, "give_up": 0.02}
 MISSPELT = {"slipp": 0.1}
 BOLD = {"slip": 3}
