@@ -13,7 +13,9 @@ NONE = "none"
 def trusting(names: Iterable[str]) -> list[str]:
     """Return the names as they are, after trusting the modules of those that are `module:Object`."""
     listed = list(names)
-    specs = [parse_text(name, "what the command line names") for name in listed if is_object_text(name)]
+    specs = [
+        parse_text(name, "what the command line names", names=None) for name in listed if is_object_text(name)
+    ]
     trust([spec.module for spec in specs if spec.module])
     return listed
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import asdict, fields
 from typing import Any
 
 from ...errors import TutelageError, brief, nearest
-from ...foreign_code.objects import parse_object
+from ...foreign_code.objects import ObjectSpec, parse_text
 from .profiles import PROFILES, DemonstratorProfile
 
 _FIELDS = {field.name: field for field in fields(DemonstratorProfile)}
@@ -18,14 +18,15 @@ def profile_of(name: str) -> DemonstratorProfile:
     """Return a profile of ours, or the one that a module of another package holds.
 
     That is a DemonstratorProfile, or a mapping of its fields; without a name, it is called after the object.
-    Raises Untrusted for a module that was not trusted, and TutelageError for what is no profile, or has the
-    name of one of ours.
+    Arguments, as in `{careful: {name: tired, give_up: 0.1}}`, take the place of fields. Raises Untrusted for
+    a module that was not trusted, and TutelageError for what is no profile, or has the name of one of ours.
     """
     if name in PROFILES:
         return PROFILES[name]
-    spec = parse_object(name, "a profile", PROFILES)
-    held = spec.load(who="--who")
-    profile = held if isinstance(held, DemonstratorProfile) else _from_mapping(held, spec.name)
+    spec = parse_text(name, "a profile", PROFILES)
+    held = PROFILES[spec.name] if spec.name in PROFILES else spec.load(who="--who")
+    fields_held = asdict(held) if isinstance(held, DemonstratorProfile) else held
+    profile = _from_mapping(fields_held, spec)
     if profile.name in PROFILES:
         raise TutelageError(
             f"expected {spec.name} to have a name of its own, got {profile.name!r}, one of ours; rename it"
@@ -33,13 +34,14 @@ def profile_of(name: str) -> DemonstratorProfile:
     return profile
 
 
-def _from_mapping(held: Any, name: str) -> DemonstratorProfile:
+def _from_mapping(held: Any, spec: ObjectSpec) -> DemonstratorProfile:
+    name = spec.name
     if not isinstance(held, Mapping):
         raise TutelageError(
             f"expected {name} to be a DemonstratorProfile or a mapping of its fields "
             f"({', '.join(_FIELDS)}), got {brief(held)}"
         )
-    values = {"name": name.rpartition(":")[2].lower(), **held}
+    values = {"name": spec.short_name.lower(), **held, **spec.kwargs}
     for key, value in values.items():
         if key not in _FIELDS:
             raise TutelageError(

@@ -248,6 +248,16 @@ def test_a_success_function_that_fails_is_told_in_one_line() -> None:
         SuccessRule(f"{OWN}:no_wrapper").judge([1.0], True, False, {})
 
 
+def test_a_profile_may_be_another_with_other_fields() -> None:
+    (tired, calm) = crowd(
+        {f"{{{OWN}:TIRED: {{slip: 0.2}}}}": 1, "{careful: {name: calm, reaction_ms: 900}}": 1}
+    )
+    assert (tired.name, tired.profile.slip, tired.profile.give_up) == ("tired-01", 0.2, 0.02)
+    assert (calm.name, calm.profile.slip, calm.profile.reaction_ms) == ("calm-01", 0.005, 900)
+    with pytest.raises(TutelageError, match="expected careful to have a name of its own, got 'careful'"):
+        crowd({"{careful: {slip: 0.5}}": 1})
+
+
 @pytest.mark.parametrize(
     ("name", "line"),
     [

@@ -34,8 +34,8 @@ LEARN = """
 import gymnasium
 from stable_baselines3 import PPO
 made = gymnasium.wrappers.TimeAwareObservation(gymnasium.make("CartPole-v1"), normalize_time=True)
-model = PPO("MlpPolicy", made, seed=0, device="cpu", n_steps=256, batch_size=64)
-model.learn(2048)
+model = PPO("MlpPolicy", made, seed=0, device="cpu", n_steps=128, batch_size=64)
+model.learn(128)
 model.save("model.zip")
 """
 ACTIONS = """

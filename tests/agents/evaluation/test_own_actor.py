@@ -36,7 +36,7 @@ def trusted(monkeypatch: pytest.MonkeyPatch) -> None:
     trust([OWN])
 
 
-def actor(name: str, **kwargs: Any) -> OwnActor:
+def actor(name: str, /, **kwargs: Any) -> OwnActor:
     return OwnActor(ObjectSpec(f"{OWN}:{name}", kwargs))
 
 
