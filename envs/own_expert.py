@@ -150,7 +150,7 @@ def _row(space: Any, action: Any, who: str) -> np.ndarray:
     except TutelageError as error:
         change = str(error)
     except (TypeError, ValueError, KeyError, IndexError) as error:
-        change = f"{_described(error)}"
+        change = _described(error)
     raise EnvironmentFailure(f"{who}: expected a value of {space} from act, got {brief(action)} ({change})")
 
 

@@ -226,7 +226,8 @@ def _trusting(suite: Suite, named: bool = False) -> Suite:
     specs = [spec for task in suite for spec in task.objects]
     modules += [spec.module for spec in specs if spec.module]
     trust([module for module in dict.fromkeys(modules) if named or is_installed_extension(module)])
-    trust([file for spec in specs if (file := model_file(spec))])
+    experts = [spec for task in suite if (spec := task.expert_spec) is not None]
+    trust([file for spec in experts if Path(file := model_file(spec)).is_file()])  # never a whole folder
     return suite
 
 

@@ -21,7 +21,7 @@ from tutelage.envs.suite import Suite, load_suite, suite_from
 from tutelage.envs.task import Task
 from tutelage.envs.task_env import TaskEnv
 from tutelage.errors import EnvironmentFailure, TutelageError
-from tutelage.foreign_code.trust import VARIABLE, Untrusted, trust
+from tutelage.foreign_code.trust import VARIABLE, Untrusted, trust, trusts_path
 from tutelage.tests.support import own_objects
 from tutelage.tests.support.own_objects import Model
 
@@ -125,6 +125,15 @@ def test_a_model_file_that_a_store_mentions_is_not_opened(
     task = suite(expert={f"{OWN}:Model": {"load": str(tmp_path / "model.json")}})["pole"]
     with closing(TaskEnv(task)) as environment, pytest.raises(Untrusted, match=r"--trust .*model\.json"):
         make_expert(task, environment)
+
+
+def test_a_folder_is_not_trusted_because_a_suite_calls_it_a_model(tmp_path: Path) -> None:
+    file = tmp_path / "own.yaml"
+    expert = f"{{'{OWN}:Model': {{load: {tmp_path}}}}}"
+    file.write_text(f"suite: own\ntasks:\n  - {{id: pole, env: CartPole-v1, expert: {expert}}}\n")
+    load_suite(file)
+    assert not trusts_path(tmp_path / "page.html")
+    assert not trusts_path(file)
 
 
 def test_wrappers_stand_around_the_environment_in_their_order() -> None:
