@@ -27,6 +27,9 @@ class Steady:
     def reset(self):
         self.steps = 0
 
+    def plays(self, task):
+        return task == "door"
+
     def act(self, observation):
         self.steps += 1
         place, door = observation
