@@ -43,7 +43,7 @@ kernels: .venv/installed-dev  # compile them once, before the processes of the t
 	@$(BIN)/python -m tutelage.tests.support.warm_up
 
 exam: .venv/installed-dev .venv/exam/ready programs  ## every registered environment and those of other packages, 100,000 grid worlds a level (long)
-	OMP_NUM_THREADS=1 .venv/exam/bin/python -m pytest -rA -m exam tests/exam/test_families.py
+	OMP_NUM_THREADS=1 .venv/exam/bin/python -m pytest -rA -m exam tests/exam/test_families.py tests/exam/test_stable_baselines.py
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m exam tests
 	NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=.venv/checked $(BIN)/pytest -n 2 tests/envs/grid
 

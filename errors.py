@@ -15,7 +15,7 @@ NEAR = 0.7
 
 
 class EnvironmentFailure(TutelageError):
-    """An exception or a missing requirement of an environment, not a fault of a suite or an actor."""
+    """An exception or a missing requirement of an environment, or of another package's player."""
 
 
 def brief(value: object, most: int = 80) -> str:

@@ -15,6 +15,8 @@ from ..datasets.trajectory import Trajectory
 from ..envs.suite import Suite
 from ..envs.task import SEED_RANGES
 from ..errors import TutelageError, nearest
+from ..foreign_code.objects import is_object_text, parse_text
+from ..foreign_code.trust import trust
 from .policies import Run, TrainedPolicy, load_policy
 from .suites import SuiteSource, load_suite
 from .training import StoreSource, open_stores
@@ -125,11 +127,12 @@ def evaluate(
     """Let every actor play the same unseen seeds of every task that it can play.
 
     `actors` are runs, folders of runs or checkpoints, trained policies, "expert", "crowd" (simulated),
-    "random", and objects with `act(observation)`, see `OwnActor`. `episodes` is the suite's own number if not
-    given. `people` are stores of what people did on these seeds. With `out`, the evaluation is written there,
-    for `tutelage report`. What is not `greedy` is drawn, with `seed`. More than one of `workers` starts
-    processes: call it under `if __name__ == "__main__":`, with actors that can be pickled. Raises
-    TutelageError for two actors of one name, and where no actor can play a task.
+    "random", `"package.module:Object"`, and objects with `act(observation)`, see `ObjectActor`.
+    `episodes` is the suite's own number if not given. `people` are stores of what people did on these
+    seeds. With `out`, the evaluation is written there, for `tutelage report`. What is not `greedy` is
+    drawn, with `seed`. More than one of `workers` starts processes: call it under `if __name__ ==
+    "__main__":`, with actors that can be pickled. Raises TutelageError for two actors of one name, and
+    where no actor can play a task.
     """
     from ..agents.evaluation.evaluate import evaluate as measure
     from ..agents.evaluation.evaluate import progress_bars
@@ -158,16 +161,20 @@ def evaluate(
 
 def _actor(source: Any, greedy: bool, seed: int) -> Any:
     from ..agents.evaluation.actors import ChanceActor, ExpertActor, PolicyActor, SimulatedActor
+    from ..agents.evaluation.own_actor import ObjectActor, OwnActor
     from ..datasets.simulation.simulated_crowd import crowd
-    from .own_actor import OwnActor
 
     makers: Mapping[str, Callable[[], Any]] = {
         "expert": ExpertActor,
         "crowd": lambda: SimulatedActor(crowd()),
-        "random": lambda: ChanceActor(name="random", seed=seed),
+        "random": lambda: ChanceActor(seed=seed),
     }
     if isinstance(source, str) and source in makers:
         return makers[source]()
+    if isinstance(source, str) and is_object_text(source) and not Path(source).exists():
+        spec = parse_text(source, "an actor", names=None)
+        trust([spec.module])  # the caller has named it
+        return OwnActor(spec)
     if isinstance(source, Run | TrainedPolicy | str | Path):
         if isinstance(source, str) and not Path(source).exists():
             raise TutelageError(
@@ -182,7 +189,7 @@ def _actor(source: Any, greedy: bool, seed: int) -> Any:
         raise TutelageError(
             f"expected an object with act(observation) as an actor, got {source!r}; pass an instance"
         )
-    return OwnActor(source)
+    return ObjectActor(source)
 
 
 def _named(actors: list[Any]) -> list[Any]:

@@ -22,9 +22,11 @@ def load_suite(source: SuiteSource, **task: Any) -> Suite:
     `source` is the name of a suite that comes along (`"first-steps"`), the path of a YAML file, a registered
     Gymnasium id (`"CartPole-v1"` or `"package:Id-v0"`), a mapping with the keys of a suite file, a class or
     function that makes a `gymnasium.Env`, or a suite. Of an id and of a factory, keywords are keys of its
-    task, such as `success="return >= 100"`, `max_steps`, `instruction` or `expert`. Raises TutelageError for
+    task, such as `success="return >= 100"`, `max_steps`, `instruction` or `expert`; an expert or success
+    function may be given as a class or function. Raises TutelageError for
     what is none of these.
     """
+    task = {key: _named(value) if callable(value) else value for key, value in task.items()}
     if isinstance(source, Suite):
         _expect_no_keys(task, "a suite")
         return source
@@ -47,6 +49,17 @@ def load_suite(source: SuiteSource, **task: Any) -> Suite:
     if factory := document.get("kwargs", {}).get("factory"):
         trust([factory.partition(":")[0]])  # the caller has it in hand
     return complete_suite({"suite": document["id"], "tasks": [document]}, f"factory {document['id']!r}")
+
+
+def _named(target: Callable[..., Any]) -> str:
+    """Return the name `module:Object` of a class or function that the caller has in hand, and trust it."""
+    module, name = getattr(target, "__module__", ""), getattr(target, "__qualname__", "")
+    if not module or not name.isidentifier():
+        raise TutelageError(
+            f"expected a class or function at the top of a module, got {target!r}; give it a name there"
+        )
+    trust([module])
+    return f"{module}:{name}"
 
 
 def _expect_no_keys(task: Mapping[str, Any], what: str) -> None:

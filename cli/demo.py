@@ -71,7 +71,7 @@ def run_demo(out: Path, *, quick: bool, play: bool, port: int, seed: int, consol
         )
     people = Store.create(out / "people", suite)
     with (
-        _stage(console, "policy, expert, crowd and chance play the same unseen seeds"),
+        _stage(console, "policy, expert, crowd and random actions play the same unseen seeds"),
         progress_bars() as bars,
     ):
         episodes = QUICK_EPISODES if quick else suite.episodes

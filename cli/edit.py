@@ -207,7 +207,9 @@ def relabel(
     selection: Any,
     task: Annotated[str, typer.Option("--to-task", help="Another task, in which they replay the same.")] = "",
     demonstrator: Annotated[str, typer.Option("--to-demonstrator", help="Another pseudonym.")] = "",
-    kind: Annotated[str, typer.Option("--to-kind", help="person, expert, simulated, policy or chance.")] = "",
+    kind: Annotated[
+        str, typer.Option("--to-kind", help="person, expert, simulated, policy or chance (random actions).")
+    ] = "",
     study: Annotated[str, typer.Option("--to-study", help="The study they belong to.")] = "",
     apply: Apply = False,
     as_json: Json = False,

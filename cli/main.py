@@ -24,6 +24,7 @@ from .defects import message_of
 from .edit import browse, edit
 from .exchange import export_, import_
 from .json_output import print_json
+from .named_objects import named_actors, trusting
 from .people import payments, person
 from .report import report
 from .safety import reads_files
@@ -193,7 +194,9 @@ def simulate(
     task: Annotated[list[str] | None, typer.Option(help="Only this task; may be given again.")] = None,
     seeds: Annotated[str, typer.Option(help="Seeds from: record, select or test.")] = "record",
     skip: Annotated[int, typer.Option(min=0, help="Seeds to pass over first.")] = 0,
-    who: Annotated[list[str] | None, typer.Option(help="One of a profile, or expert; again: more.")] = None,
+    who: Annotated[
+        list[str] | None, typer.Option(help="A profile, expert, or MODULE:PROFILE; again: more.")
+    ] = None,
     workers: Workers = 2,
     ray: Annotated[str | None, typer.Option(help="Over a Ray cluster: an address, auto, or local.")] = None,
     as_json: Json = False,
@@ -206,6 +209,7 @@ def simulate(
     from ..envs.suite import load_suite
 
     chosen, within = load_suite(suite or named), _seed_range(seeds)
+    people = simulated_crowd.crowd(dict.fromkeys(trusting(who), 1)) if who else None
     ids = [chosen[name].id for name in task or [listed.id for listed in chosen]]
     counts = {task_id: (demonstrations + i) // len(ids) for i, task_id in enumerate(reversed(ids))}
     failed: dict[str, str] = {}
@@ -217,7 +221,6 @@ def simulate(
     if len(failures) == len(counts):
         raise TutelageError(failures[0])
     counts = {task: count for task, count in counts.items() if task not in failed}
-    people = simulated_crowd.crowd(dict.fromkeys(who, 1)) if who else None
     store = Store.create(out, chosen)
     going_on = f"what was played is in {out}, the same command plays what is missing"
     with signals.advice(going_on), counting("playing", demonstrations) as advance:
@@ -344,13 +347,19 @@ def evaluate(
     episodes: Annotated[int, typer.Option(min=0, help="Seeds a task; 0 takes the suite's number.")] = 0,
     seeds: Annotated[str, typer.Option(help="test reports; select chooses.")] = "test",
     people: Annotated[list[Path] | None, typer.Option(help="Store of people who played these seeds.")] = None,
-    beside: Annotated[str, typer.Option(help="Other actors: expert, crowd, chance.")] = "expert,crowd,chance",
+    actor: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME|MODULE:OBJECT",
+            help="expert, crowd, random, or one of your own; again: more. Default: all three; none: no one.",
+        ),
+    ] = None,
     sampled: Annotated[bool, typer.Option(help="Draw actions instead of taking the likeliest.")] = False,
     workers: Annotated[int, typer.Option(min=1, help="Processes that share the tasks.")] = 1,
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
-    """Measure policies beside people, the expert, the crowd and chance, on the same unseen seeds."""
+    """Measure policies beside people, the expert, the crowd and random actions, on the same unseen seeds."""
     from ..datasets.folder_kinds import EVALUATION, expect_place
 
     expect_place(out, EVALUATION)  # above all: what comes now takes torch, and its time
@@ -366,7 +375,7 @@ def evaluate(
             episodes=episodes,
             seeds=_seed_range(seeds),
             people=[_store(folder) for folder in people or []],
-            beside=[name for name in beside.split(",") if name],
+            actors=named_actors(actor),
             greedy=not sampled,
             seed=seed,
             workers=workers,

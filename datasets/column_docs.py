@@ -17,7 +17,7 @@ COLUMNS: Mapping[str, str] = {
     "casts": "What casts to the declared dtypes changed, by leaf or `(action)`, as a JSON object.",
     "seed": "Seed of the reset; with the actions it gives the episode back.",
     "demonstrator": "Pseudonym of the person, or name of the program, that played.",
-    "kind": "What played: `person`, `expert`, `simulated`, `policy` or `chance`.",
+    "kind": "What played: `person`, `expert`, `simulated`, `policy` or `chance` (random actions).",
     "started": "When the episode began, ISO 8601 in UTC; empty where unknown.",
     "steps": "Number of actions, T.",
     "return": "Sum of all rewards.",

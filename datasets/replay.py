@@ -150,7 +150,8 @@ def are_choices(actions: np.ndarray, space: Space[Any]) -> bool:
 
 def is_grid(task: Task) -> bool:
     """Return whether a task is an unmodified built-in grid environment, which the kernels can replay."""
-    return task.env.startswith("tutelage/") and "/web." not in task.env and task.max_steps is None
+    ours = task.env.startswith("tutelage/") and "/web." not in task.env
+    return ours and task.max_steps is None and not task.wrappers
 
 
 def replay_grid(

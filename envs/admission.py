@@ -4,10 +4,10 @@ A task may come from an untrusted suite, store, checkpoint or dataset. Its envir
 already; its arguments may hold numbers, words and lists of them. Anything in them that runs, imports or reads
 something on this machine must be trusted by name, see `trust`.
 
-Covers: pages that are not the package miniwob's, `module:Id`, the old package gym behind Gymnasium's
-compatibility environments, arguments that name a module, a file, a folder or an address, and arguments that
-`gymnasium.make` consumes itself. Does not cover: what a registered environment does with plain words and
-numbers; its package was installed by the user.
+Covers: pages that are not the package miniwob's, `module:Id`, experts, wrappers and success functions,
+the old package gym behind Gymnasium's compatibility environments, arguments that name a module, a file, a
+folder or an address, and arguments that `gymnasium.make` consumes itself. Does not cover: what a
+registered environment does with plain words and numbers; its package was installed by the user.
 """
 
 from __future__ import annotations
@@ -16,17 +16,19 @@ import importlib.util
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from multiprocessing import parent_process
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..console.printable import printable
 from ..errors import TutelageError
+from ..foreign_code.objects import ObjectSpec
 from ..foreign_code.trust import trusts_module, trusts_path, untrusted
 from .suite import Suite
 from .task import Task
 from .web.page_sources import in_miniwob, miniwob_tasks
+from .wrappers import is_harmless
 
 SHOWN = "TUTELAGE_TRUST_SHOWN"
 """Environment variable with the lines announced so far, inherited by processes started later."""
@@ -70,7 +72,17 @@ def admit(task: Task) -> None:
     for key, remedy in _GYMNASIUM_OWN.items():
         if key in task.kwargs:
             raise TutelageError(f"{subject}: expected arguments of {task.env} alone, got {key}; {remedy}")
-    for act in acts_of(task):
+    _admit(acts_of(task), subject)
+
+
+def admit_expert(task: Task) -> None:
+    """Allow a task's expert to be made, as `admit` does its environment; built-in ones always are."""
+    if (spec := task.expert_spec) is not None:
+        _admit(acts_of_object(spec), f"task {printable(task.id)!r}")
+
+
+def _admit(acts: Iterable[ForeignAct], subject: str) -> None:
+    for act in acts:
         if not act.is_trusted:
             raise untrusted(act.what, act.name, subject)
         _show(f"trusting {act.name}: {act.shown}")
@@ -89,7 +101,20 @@ def acts_of(task: Task) -> list[ForeignAct]:
     acts = [_import(name) for name in dict.fromkeys([*task.imports, *([module] if module else [])])]
     if _OLD_GYM.search(env_id):
         acts.append(ForeignAct("make an environment of the package gym", "gym", "package gym will run", True))
-    return [*acts, *_acts_in(task.kwargs, "")]
+    acts += [act for spec in task.wrapper_specs for act in acts_of_object(spec)]
+    if (judge := task.success.function) is not None:  # its `infos` are places in info, no modules
+        kwargs = {name: value for name, value in judge.kwargs.items() if name != "infos"}
+        acts += acts_of_object(ObjectSpec(judge.name, kwargs))
+    return [*dict.fromkeys(acts), *_acts_in(task.kwargs, "")]
+
+
+def acts_of_object(spec: ObjectSpec) -> list[ForeignAct]:
+    """List what loading an object and calling it with its arguments would run, import or read.
+
+    An installed entry point, and a wrapper of Gymnasium's own, are no such thing; their arguments may be.
+    """
+    acts = [_import(spec.module)] if spec.module and not is_harmless(spec) else []
+    return [*acts, *_acts_in(spec.kwargs, "")]
 
 
 def _acts_in(value: Any, key: str) -> Iterator[ForeignAct]:

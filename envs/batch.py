@@ -7,13 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from .spaces import row_to_action
+from .task import Task
 from .task_env import StepResult, TaskEnv
 from .web.registration import is_web
 
 
 def reset_together(environments: Sequence[TaskEnv], seeds: Sequence[int]) -> list[StepResult]:
     """Reset each environment with its own seed."""
-    if not _are_pages(environments):
+    if not _have_pages(environments):
         return [environment.reset(seed) for environment, seed in zip(environments, seeds, strict=True)]
     from .web.vector import reset_many
 
@@ -26,7 +27,7 @@ def reset_together(environments: Sequence[TaskEnv], seeds: Sequence[int]) -> lis
 
 def step_together(environments: Sequence[TaskEnv], rows: Sequence[np.ndarray]) -> list[StepResult]:
     """Step each environment with its own action, a row `[k]`."""
-    if not _are_pages(environments):
+    if not _have_pages(environments):
         return [environment.step(row) for environment, row in zip(environments, rows, strict=True)]
     from .web.vector import step_many
 
@@ -39,5 +40,10 @@ def step_together(environments: Sequence[TaskEnv], rows: Sequence[np.ndarray]) -
     return [environment.finish_step(row, *result) for environment, row, result in items]
 
 
-def _are_pages(environments: Sequence[TaskEnv]) -> bool:
-    return bool(environments) and is_web(environments[0].task.env)
+def steps_together(task: Task) -> bool:
+    """Return whether environments of a task are stepped at once: pages without wrappers."""
+    return is_web(task.env) and not task.wrappers
+
+
+def _have_pages(environments: Sequence[TaskEnv]) -> bool:
+    return bool(environments) and steps_together(environments[0].task)

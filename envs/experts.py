@@ -10,7 +10,10 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..errors import TutelageError, nearest
+from ..foreign_code.objects import EXPERTS, FORM, entry_points
+from .admission import admit_expert
 from .capabilities import draws_tiles
+from .own_expert import OwnExpert
 from .task import Task
 from .task_env import TaskEnv
 
@@ -34,20 +37,36 @@ def make_expert(task: Task, environment: TaskEnv) -> Expert:
     remedy = f"name it in a suite: expert: {fitting[0]}" if fitting else _NONE_FITS
     if task.expert is None:
         raise TutelageError(f"task {task.id!r}: expected an expert for {task.env}, got none; {remedy}")
-    if task.expert not in _EXPERTS:
+    spec = task.expert_spec
+    assert spec is not None
+    if spec.name not in _EXPERTS:
+        known = [*_EXPERTS, *entry_points(EXPERTS)]
+        if not spec.module and spec.name not in known:
+            raise TutelageError(
+                f"task {task.id!r}: expected `expert` to be one of {', '.join(known)}, or {FORM}, "
+                f"got {spec.name!r}{nearest(spec.name, known)}; {remedy}"
+            )
+        admit_expert(task)
+        return OwnExpert(spec, environment)
+    if spec.kwargs:
         raise TutelageError(
-            f"task {task.id!r}: expected `expert` to be one of {', '.join(_EXPERTS)}, "
-            f"got {task.expert!r}{nearest(task.expert, _EXPERTS)}; {remedy}"
+            f"task {task.id!r}: expected no arguments for expert {spec.name!r}, "
+            f"got {', '.join(spec.kwargs)}; leave them out"
         )
-    if task.expert not in fitting:
+    if spec.name not in fitting:
         raise TutelageError(
-            f"task {task.id!r}: expected an expert that can play {task.env}, got {task.expert!r}; {remedy}"
+            f"task {task.id!r}: expected an expert that can play {task.env}, got {spec.name!r}; {remedy}"
         )
-    return _EXPERTS[task.expert](environment)
+    if task.wrappers and environment.action_space != environment.env.unwrapped.action_space:
+        raise TutelageError(
+            f"task {task.id!r}: expected wrappers that leave the actions as they are for expert "
+            f"{spec.name!r}, got {environment.action_space}; name an expert of your own: {FORM}"
+        )
+    return _EXPERTS[spec.name](environment)
 
 
 def expert_names() -> list[str]:
-    """List the experts that a suite may name."""
+    """List the experts of ours that a suite may name."""
     return list(_EXPERTS)
 
 
@@ -187,8 +206,8 @@ _EXPERTS: dict[str, Callable[[TaskEnv], Expert]] = {
 }
 
 _NONE_FITS = (
-    "no scripted expert fits this environment, so nothing can be simulated: leave `expert` out, "
-    "record people (`tutelage record`), and evaluate beside chance"
+    "no scripted expert fits this environment: name one of your own (expert: package.module:Object), or "
+    "leave `expert` out, record people (`tutelage record`), and evaluate beside random actions"
 )
 
 

@@ -14,6 +14,7 @@ from ..foreign_code.trust import Untrusted
 from .experts import make_expert
 from .info_path import InfoPath, resembling
 from .keys.controls import Controls
+from .own_expert import OwnExpert
 from .rendering import OPENGL, SDL, adopt, find_drivers, is_blank
 from .suite import Suite
 from .task import Task
@@ -69,7 +70,10 @@ def try_out(task: Task, expert: bool = False, people: bool = False) -> Controls:
             check_playable(task, controls)
             check_picture(task, environment)
         if expert:
-            make_expert(task, environment)
+            player = make_expert(task, environment)
+            if isinstance(player, OwnExpert):  # what it returns has to be an action
+                player.reset()
+                player.act()
         _take_steps(environment, controls)
         check_casts(environment)
     finally:

@@ -17,7 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import TutelageError, nearest
+from ..errors import TutelageError, brief, nearest
+from ..foreign_code.objects import ObjectSpec, is_object_text, parse_object, parse_text
 from .info_path import InfoPath
 
 NAMES = ("reward", "return", "terminated", "truncated", "steps", "info", "ever")
@@ -42,14 +43,19 @@ class SuccessRule:
 
     `reward` is the last reward, `return` the sum of all, `steps` the number of actions; `info.a.b` is a
     number or flag in the last step's info, and `ever(rule)` whether a rule held after any step. A path that
-    is absent from info counts as false, and every comparison with it is false. The text is never evaluated as
-    Python. Raises TutelageError if the text is not such a rule.
+    is absent from info counts as false, and every comparison with it is false. The text is never
+    evaluated as Python. A text such as `package.module:judge`, or `{"package.module:judge": {"keyword":
+    value}}`, names a function instead, called at the end of an episode, see `function`. Raises
+    TutelageError if the text is not such a rule.
     """
 
     text: str = "reward > 0"
 
     def __post_init__(self) -> None:
         if not self.is_known:
+            return
+        if self.function is not None:
+            self.paths  # noqa: B018  (raises what is wrong with them)
             return
         try:
             self._check(self.tree)
@@ -86,8 +92,47 @@ class SuccessRule:
         return monitor.success
 
     @cached_property
+    def function(self) -> ObjectSpec | None:
+        """The function that judges instead of a rule, None for a rule.
+
+        It is called with rewards `[T]`, terminated, truncated, infos (path → float64 `[T]`) and the keyword
+        arguments, and returns whether the episode was a success; None counts as none. The argument `infos`,
+        a list such as `[info.distance]`, is not handed on: it says what of info is recorded and handed in.
+        """
+        return parse_text(self.text, "success") if is_object_text(self.text) else None
+
+    def _call(
+        self,
+        rewards: Sequence[float] | np.ndarray,
+        terminated: bool,
+        truncated: bool,
+        infos: Mapping[str, np.ndarray],
+    ) -> bool:
+        """Ask the function; raises Untrusted for a module that was not trusted."""
+        assert self.function is not None
+        judge = self.function.load(who="success")
+        kwargs = {name: value for name, value in self.function.kwargs.items() if name != "infos"}
+        try:
+            verdict = judge(np.array(rewards, np.float64), terminated, truncated, dict(infos), **kwargs)
+        except TutelageError:
+            raise
+        except Exception as error:  # a function of another package may raise anything
+            message = " ".join(str(error).split())[:300]
+            raise TutelageError(
+                f"expected {self.function.name} to judge an episode, got {type(error).__name__}: {message}; "
+                "it is called with rewards, terminated, truncated, infos"
+            ) from error
+        if not (verdict is None or isinstance(verdict, bool | np.bool_)):
+            raise TutelageError(
+                f"expected {self.function.name} to return True, False or None, got {brief(verdict)}"
+            )
+        return bool(verdict)
+
+    @cached_property
     def paths(self) -> tuple[InfoPath, ...]:
         """The info paths that the rule reads, without duplicates."""
+        if self.function is not None:
+            return _listed_paths(self.function)
         nodes = [node for node in ast.walk(self.tree) if isinstance(node, ast.Attribute | ast.Subscript)]
         inner = {id(node.value) for node in nodes}  # info.a within info.a.b is not a path of its own
         return tuple(dict.fromkeys(self.path(node) for node in nodes if id(node) not in inner))
@@ -110,6 +155,10 @@ class SuccessRule:
         """
         if any(path.text not in infos for path in self.paths):
             return None
+        if self.function is not None:
+            return self._call(
+                rewards, terminated, truncated, {path.text: infos[path.text] for path in self.paths}
+            )
         monitor, last = SuccessMonitor(self), len(rewards) - 1
         first = 0 if self.evers else last  # without ever, the last step decides
         if first:
@@ -125,6 +174,8 @@ class SuccessRule:
     @cached_property
     def evers(self) -> tuple[ast.Call, ...]:
         """The parts `ever(...)` of the rule."""
+        if self.function is not None:
+            return ()
         return tuple(node for node in ast.walk(self.tree) if isinstance(node, ast.Call))
 
     @cached_property
@@ -209,12 +260,16 @@ class SuccessMonitor:
         self.rule = rule
         self.total, self.steps = 0.0, 0
         self._now: Mapping[Any, Any] = {}
+        self._rewards: list[float] = []  # for a function alone
         self._held = [False] * len(rule.evers)
         self._read: dict[InfoPath, list[float]] = {path: [] for path in rule.paths}
 
     @property
     def success(self) -> bool | None:
         """The value of the rule after the last step; None without a rule."""
+        if self.rule.function is not None:
+            ends = self._now["terminated"], self._now["truncated"]
+            return self.rule.judge(self._rewards, *ends, self.infos())
         return _truth(self._value(self.rule.tree)) if self.rule.is_known else None
 
     def add(self, reward: float, terminated: bool, truncated: bool, info: Mapping[str, Any]) -> None:
@@ -228,6 +283,8 @@ class SuccessMonitor:
         """Add a step whose info has been read already; NaN stands for an absent path."""
         self.total += reward
         self.steps += 1
+        if self.rule.function is not None:
+            self._rewards.append(reward)
         for path, number in numbers.items():
             self._read[path].append(number)
         self._now = {
@@ -268,6 +325,30 @@ class SuccessMonitor:
                 pairs = zip(node.ops, terms, terms[1:], strict=False)
                 return None not in terms and all(_COMPARE[type(op)](a, b) for op, a, b in pairs)
         raise AssertionError(f"unchecked node {node!r}")
+
+
+def rule_text(document: str | Mapping[str, Any]) -> str:
+    """Return the text of a suite's `success`: a rule, or a function's name, with arguments or without."""
+    return document if isinstance(document, str) else str(parse_object(document, "success"))
+
+
+def _listed_paths(function: ObjectSpec) -> tuple[InfoPath, ...]:
+    """Return the places in info that the argument `infos` of a function lists."""
+    listed = function.kwargs.get("infos", [])
+    if not isinstance(listed, list) or not all(isinstance(text, str) for text in listed):
+        raise TutelageError(
+            f"expected infos of {function.name} to list places such as info.distance, got {brief(listed)}"
+        )
+    paths: list[InfoPath] = []
+    for text in listed:
+        try:
+            node = ast.parse(re.sub(r"\breturn\b", "return_", text), mode="eval").body
+            paths.append(SuccessRule().path(node))
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            raise TutelageError(
+                f"expected infos of {function.name} to list places such as info.distance, got {brief(text)}"
+            ) from None
+    return tuple(dict.fromkeys(paths))
 
 
 def _truth(value: Any) -> bool:

@@ -16,10 +16,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..errors import TutelageError, brief, nearest
 from ..files.bounded_files import parse_yaml, read_yaml
+from ..foreign_code.objects import parse_object
 from ..foreign_code.own_modules import note_suite_folder
-from ..foreign_code.trust import is_for_gymnasium, trust, trusts_module
+from ..foreign_code.trust import is_installed_extension, trust, trusts_module
 from .families import checked, completed, rule_of, tables
-from .success import SuccessRule
+from .model_files import model_file, with_model_files
+from .own_suites import installed_document, installed_suites, package_of
+from .success import SuccessRule, rule_text
 from .task import Task
 from .unregistered import unregistered
 from .web.registration import is_web
@@ -64,12 +67,13 @@ class _Task(BaseModel):
     env: str
     kwargs: dict[str, Any] = {}
     max_steps: int | None = Field(default=None, gt=0, strict=True)
-    success: str = "reward > 0"
+    success: str | dict[str, Any] = "reward > 0"
     instruction: str = ""
     controls: dict[str, Any] | None = None
     pace: str | _Pace = "turn"
     actions: list[str] = []
-    expert: str | None = None
+    expert: str | dict[str, Any] | None = None
+    wrappers: list[str | dict[str, Any]] = []
     keys: dict[str, str] = {}
     blank_first_frame: bool = Field(default=False, strict=True)
 
@@ -94,26 +98,31 @@ _MODELS: dict[str, type[BaseModel]] = {"tasks": _Task, "evaluation": _Evaluation
 def load_suite(name_or_path: str | Path, rules: Mapping[str, str] | None = None) -> Suite:
     """Load one of the package's suites by name, or any YAML file by path.
 
-    A registered Gymnasium id (`CartPole-v1`), or a module and an id that it registers (`ale_py:ALE/Pong-v5`),
-    stands for a suite of that one task. Modules named in the argument are trusted, as are modules named in a
-    file if they were installed for Gymnasium; those of stores and checkpoints are not. Keys missing in the
-    tasks are filled in from the tables of known families and from the registry, and are part of the suite's
-    document from then on. `rules` maps task ids to success rules, for files that leave them out. Raises
-    TutelageError naming the file, the place and the remedy.
+    A suite of an installed package (entry points `tutelage.suites`) is loaded by its name too. A registered
+    Gymnasium id (`CartPole-v1`), or a module and an id that it registers (`ale_py:ALE/Pong-v5`), stands
+    for a suite of that one task. Modules named in the argument are trusted, as are modules named in a
+    file if they were installed for Gymnasium; those of stores and checkpoints are not. Keys missing in
+    the tasks are filled in from the tables of known families and from the registry, and are part of the
+    suite's document from then on. `rules` maps task ids to success rules, for files that leave them
+    out. Raises TutelageError naming the file, the place and the remedy.
     """
     path = Path(name_or_path)
     if path.suffix in {".yaml", ".yml"}:
         try:
-            suite = _trust_modules(suite_from(read_yaml(path), str(path)))
+            document = with_model_files(read_yaml(path), path.parent)
+            suite = _trust_modules(suite_from(document, str(path)))
             note_suite_folder(path.parent)
             return _completed(suite, str(path), rules or {})
         except FileNotFoundError:
             raise TutelageError(f"expected a suite file at {path}, found none; check the path") from None
-    shipped = suite_names()
+    shipped, brought = suite_names(), installed_suites()
     name = str(name_or_path)
     if name in shipped:
         text = resources.files(__package__).joinpath("suites", f"{name}.yaml").read_text("utf-8")
         return suite_from(parse_yaml(text, f"suite {name}"), f"suite {name}")
+    if name in brought:
+        document, where = installed_document(name)
+        return _completed(_trust_modules(suite_from(document, where)), where, rules or {})
     if _MODULE_ID.fullmatch(name) or is_registered(name):
         task_id = re.sub(r"[^A-Za-z0-9._-]", ".", name.rpartition(":")[2])
         document = {"suite": task_id, "tasks": [{"id": task_id, "env": name}]}
@@ -121,8 +130,8 @@ def load_suite(name_or_path: str | Path, rules: Mapping[str, str] | None = None)
     from .registry import registry
 
     raise TutelageError(
-        f"expected a suite ({', '.join(shipped)}), a .yaml file, a registered Gymnasium id or MODULE:ID, "
-        f"got {unregistered(name, registry(), shipped)}"
+        f"expected a suite ({', '.join([*shipped, *brought])}), a .yaml file, a registered Gymnasium id or "
+        f"MODULE:ID, got {unregistered(name, registry(), [*shipped, *brought])}"
     )
 
 
@@ -140,15 +149,27 @@ def suite_names() -> list[str]:
 
 
 def suite_summaries() -> list[dict[str, Any]]:
-    """Summarize the package's suites: name, the comment at the head of the file, task ids. Makes no task."""
-    summaries = []
-    for name in suite_names():
+    """List the suites that come along, and those that installed packages bring. Makes no task.
+
+    Of each: its name, what is said about it, and the ids of its tasks; `problem` where it cannot be loaded.
+    """
+    summaries, shipped = [], suite_names()
+    for name in shipped:
         text = resources.files(__package__).joinpath("suites", f"{name}.yaml").read_text("utf-8")
         suite = suite_from(parse_yaml(text, f"suite {name}"), f"suite {name}")
         head = itertools.takewhile(lambda line: line.startswith("#"), text.splitlines())
         about = " ".join(line.lstrip("# ") for line in head)
         summaries.append({"suite": name, "about": about, "tasks": [task.id for task in suite]})
-    return summaries
+    return [*summaries, *(_installed_summary(name) for name in installed_suites() if name not in shipped)]
+
+
+def _installed_summary(name: str) -> dict[str, Any]:
+    summary: dict[str, Any] = {"suite": name, "about": f"of the package {package_of(name)}", "tasks": []}
+    try:
+        document, where = installed_document(name)
+        return summary | {"tasks": [task.id for task in suite_from(document, where)]}
+    except TutelageError as error:
+        return summary | {"about": f"cannot be loaded: {error}", "problem": str(error)}
 
 
 def suite_from(document: Any, where: str = "the suite") -> Suite:
@@ -204,9 +225,16 @@ _MODULE_ID = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z0-9][\w./-]*")
 
 
 def _trust_modules(suite: Suite, is_named: bool = False) -> Suite:
-    """Trust a suite's modules that were installed for Gymnasium; all of them if the user named them."""
+    """Trust a suite's modules that were installed for Gymnasium or Tutelage; all if the user named them.
+
+    Model files of its experts are trusted too: suites of stores and checkpoints do not come through here.
+    """
     modules = [module for task in suite for module in (*task.imports, task.env.rpartition(":")[0]) if module]
-    trust([module for module in dict.fromkeys(modules) if is_named or is_for_gymnasium(module)])
+    specs = [spec for task in suite for spec in task.objects]
+    modules += [spec.module for spec in specs if spec.module]
+    trust([module for module in dict.fromkeys(modules) if is_named or is_installed_extension(module)])
+    experts = [spec for task in suite if (spec := task.expert_spec) is not None]
+    trust([file for spec in experts if Path(file := model_file(spec)).is_file()])  # never a whole folder
     return suite
 
 
@@ -249,7 +277,11 @@ def _task(parsed: _Task, where: str) -> Task:
             f"pressed: pace: {{fps: {pace.fps:g}, idle: 0}}"
         )
     try:
-        rule = SuccessRule(parsed.success)
+        rule = SuccessRule(rule_text(parsed.success))
+        if parsed.expert is not None:
+            parse_object(parsed.expert, "expert", names=None)
+        for wrapper in parsed.wrappers:
+            parse_object(wrapper, "a wrapper")
     except TutelageError as error:
         raise TutelageError(f"{where}: {error}") from None
     return Task(
@@ -264,6 +296,7 @@ def _task(parsed: _Task, where: str) -> Task:
         idle=pace.idle if pace else None,
         action_names=tuple(parsed.actions),
         expert=parsed.expert,
+        wrappers=tuple(parsed.wrappers),
         keys=parsed.keys,
         blank_first_frame=parsed.blank_first_frame,
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import TutelageError
+from ..foreign_code.objects import ObjectSpec, parse_object
 from .success import SuccessRule
 
 
@@ -43,12 +44,14 @@ class Task:
     """The definition of a task, independent of who plays it.
 
     `id` is the name shown in tables; `env` is a registered Gymnasium id and `kwargs` its arguments.
-    `max_steps` tightens the environment's own limit. `instruction` is the sentence for environments whose
-    observation holds none. `fps` is None for a turn-based task, else frames per second, with `idle` the
-    action for "no key". `controls` maps `KeyboardEvent.code` to an action; None means the environment's own.
-    `action_names` name a Discrete space's actions. `expert` names an expert. `imports` are modules that
-    register environments; see `admission`. `keys` maps action names to keys; names that the environment lacks
-    are ignored. `blank_first_frame` allows a first frame of a single color.
+    `max_steps` tightens the environment's own limit. `instruction` is the sentence for environments
+    whose observation holds none. `fps` is None for a turn-based task, else frames per second, with
+    `idle` the action for "no key". `controls` maps `KeyboardEvent.code` to an action; None means the
+    environment's own. `action_names` name a Discrete space's actions. `expert` names an expert and
+    `wrappers` what is put around the environment, innermost first: object names, or `{name: {keyword:
+    value}}` (see `foreign_code.objects`). `imports` are modules that register environments; see
+    `admission`. `keys` maps action names to keys; names that the environment lacks are ignored.
+    `blank_first_frame` allows a first frame of a single color.
     """
 
     id: str
@@ -61,10 +64,27 @@ class Task:
     fps: float | None = None
     idle: Any = None
     action_names: Sequence[str] = ()
-    expert: str | None = None
+    expert: str | Mapping[str, Any] | None = None
     imports: Sequence[str] = ()
     keys: Mapping[str, str] = field(default_factory=dict)
     blank_first_frame: bool = False
+    wrappers: Sequence[str | Mapping[str, Any]] = ()
+
+    @property
+    def wrapper_specs(self) -> tuple[ObjectSpec, ...]:
+        """The wrappers, the innermost first."""
+        return tuple(parse_object(wrapper, "a wrapper") for wrapper in self.wrappers)
+
+    @property
+    def expert_spec(self) -> ObjectSpec | None:
+        """The expert's name and arguments; None where the task names none."""
+        return None if self.expert is None else parse_object(self.expert, "expert", names=None)
+
+    @property
+    def objects(self) -> tuple[ObjectSpec, ...]:
+        """All that the task names of other packages' objects: expert, wrappers, success function."""
+        named = (self.expert_spec, *self.wrapper_specs, self.success.function)
+        return tuple(spec for spec in named if spec is not None)
 
     def differences(self, other: Task) -> list[str]:
         """Return the names of differing fields that affect the course or the outcome of an episode.
@@ -72,6 +92,8 @@ class Task:
         Ignores keys, action names, experts and imports, and whether an id names its module.
         """
         names = [name for name in _DECISIVE if getattr(self, name) != getattr(other, name)]
+        if [*self.wrappers] != [*other.wrappers]:
+            names.append("wrappers")
         if dict(self.kwargs) != dict(other.kwargs):
             names.insert(0, "kwargs")
         if self.env.rpartition(":")[2] != other.env.rpartition(":")[2]:

@@ -28,6 +28,7 @@ from .success import SuccessMonitor
 from .task import Task
 from .undisturbed import undisturbed
 from .unregistered import why_absent
+from .wrappers import wrapped
 
 ACTION = "(action)"
 """Key of the action in `TaskEnv.casts`; no leaf of an observation has this name."""
@@ -77,6 +78,8 @@ class TaskEnv:
         leaves(self.action_space)
         self._leaves = leaves(self.observation_space)
         self.last_action: np.ndarray | None = None
+        self.raw_observation: Any = None
+        """The latest observation as the environment gave it."""
         self.casts: dict[str, str] = {}
         """Changes by casts to the declared dtypes in this episode: leaf path, or ACTION → description."""
         self._whole = whole_numbers(self.action_space)
@@ -162,6 +165,7 @@ class TaskEnv:
     def _step(
         self, raw: Any, reward: float, terminated: bool, truncated: bool, info: dict[str, Any]
     ) -> StepResult:
+        self.raw_observation = raw
         observation = self._flat(raw)
         texts = [observation[leaf.path] for leaf in self._leaves if leaf.is_words]
         self.instruction = self.task.instruction or " ".join(texts)
@@ -187,6 +191,17 @@ class TaskEnv:
 
 
 def _make(task: Task, rgb: bool) -> gymnasium.Env[Any, Any]:
+    """Make a task's environment within its wrappers, after what acts in it was admitted."""
+    env = _bare(task, rgb)
+    try:
+        return wrapped(env, task)
+    except BaseException:
+        with contextlib.suppress(Exception):
+            env.close()
+        raise
+
+
+def _bare(task: Task, rgb: bool) -> gymnasium.Env[Any, Any]:
     prepare(lambda: _may_use_opengl(task))
     admit(task)
     module, _, env_id = task.env.rpartition(":")

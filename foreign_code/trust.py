@@ -55,11 +55,11 @@ def trusts_module(module: str) -> bool:
     return any(module == name or module.startswith(f"{name}.") for name in trusted_names())
 
 
-def is_for_gymnasium(module: str) -> bool:
-    """Return whether a module belongs to an installed distribution that depends on Gymnasium."""
+def is_installed_extension(module: str) -> bool:
+    """Return whether a module belongs to an installed distribution that depends on Gymnasium or Tutelage."""
     distributions = importlib.metadata.packages_distributions().get(module.partition(".")[0], [])
     needs = [need for name in distributions for need in importlib.metadata.requires(name) or []]
-    return any(re.match(r"gymnasium\b", need, re.IGNORECASE) for need in needs)
+    return any(re.match(r"(gymnasium|tutelage)\b", need, re.IGNORECASE) for need in needs)
 
 
 def untrusted(effect: str, name: str | Path, subject: str = "") -> Untrusted:

@@ -82,7 +82,7 @@ TEXTS = [
     ("pilot.yaml", "serve pilot.yaml --check"),
     ("store/dataset.yaml", "inspect store --workers 1"),
     ("config.yaml", "train store -o out --config config.yaml --workers 1"),
-    ("run/kept/policy.yaml", "evaluate run -o out --episodes 1 --beside chance"),
+    ("run/kept/policy.yaml", "evaluate run -o out --episodes 1 --actor random"),
 ]
 
 

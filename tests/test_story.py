@@ -58,7 +58,7 @@ def test_the_road_from_tasks_to_the_report(tmp_path: Path) -> None:
     measured = json.loads(tutelage("evaluate", "run", "-o", "evaluation", "--json"))
     for task in ("cartpole", "taxi"):
         actors = measured["tasks"][task]
-        assert set(actors) == {"policy", "expert", "simulated crowd", "chance"}
+        assert set(actors) == {"policy", "expert", "simulated crowd", "random"}
         assert actors["expert"]["success"]["estimate"] == 1.0
         assert {one["n"] for one in actors.values()} == {4}
         assert actors["policy"]["seeds"] == [1_500_000_000, 1_500_000_003]
@@ -69,7 +69,7 @@ def test_the_road_from_tasks_to_the_report(tmp_path: Path) -> None:
     )
     page = (tmp_path / "report.html").read_text("utf-8")
     assert "A tale" in page
-    assert all(actor in page for actor in ("policy", "expert", "simulated crowd", "chance"))
+    assert all(actor in page for actor in ("policy", "expert", "simulated crowd", "random"))
 
     tutelage("export", "crowd", "--to", "minari", "-o", "minari")
     tutelage("import", "minari", "--from", "minari", "-o", "back")

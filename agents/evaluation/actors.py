@@ -1,4 +1,4 @@
-"""Actors of an evaluation behind one interface: policy, expert, simulated demonstrators, chance."""
+"""Actors of an evaluation behind one interface: policy, expert, simulated demonstrators, random."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from gymnasium import spaces
 
 from ...datasets.simulation.profiles import SimulatedDemonstrator
 from ...datasets.simulation.simulated_crowd import SimulatedPlayer
+from ...envs.admission import admit_expert
 from ...envs.experts import Expert, make_expert
 from ...envs.spaces import action_size, action_to_row
 from ...envs.task import Task
@@ -27,7 +28,8 @@ class Actor(Protocol):
     environments were reset to `seeds`. `act` gets the latest step of every environment and `alive`, bool
     `[N]`; it returns action rows `[N, k]`, of which only those alive are read. A row with a NaN gives up: the
     episode ends there and counts as a failure.
-    Optional: `plays(task) -> bool` (default: every task), `demonstrators` (after `begin`: names of the
+    Optional: `plays(task) -> bool` (default: every task), `admit(task)` (raises Untrusted, before anything is
+    played, for code that it would run and that is not trusted), `demonstrators` (after `begin`: names of the
     players of the N episodes, if not the actor itself), `thought_ms` (after `act`: float `[N]`, if the time
     an action took differs from the duration of `act`) and `batch`, the most episodes that it plays at once.
     """
@@ -55,10 +57,10 @@ def episode_generator(seed: int, task: Task, episode_seed: int, actor: str = "")
 class ChanceActor:
     """Sample every action uniformly from the action space, or from the legal actions if a task has a mask.
 
-    Each episode has its own generator, so that an outcome does not depend on the batch.
+    Each episode has its own generator, so that an outcome depends neither on the batch nor on the name.
     """
 
-    def __init__(self, name: str = "chance", seed: int = 0) -> None:
+    def __init__(self, name: str = "random", seed: int = 0) -> None:
         self.name, self.kind, self.seed = name, "chance", seed
         self._spaces: list[spaces.Space[Any]] = []
         self._size = 0
@@ -67,7 +69,7 @@ class ChanceActor:
         self._size = action_size(environments[0].action_space)
         self._spaces = [copy.deepcopy(environment.action_space) for environment in environments]
         for space, seed in zip(self._spaces, seeds, strict=True):
-            space.seed(int(episode_generator(self.seed, task, seed, self.name).integers(2**31)))
+            space.seed(int(episode_generator(self.seed, task, seed, self.kind).integers(2**31)))
 
     def act(self, steps: list[StepResult], alive: np.ndarray) -> np.ndarray:
         rows = np.zeros((len(steps), self._size))
@@ -94,6 +96,9 @@ class ExpertActor:
 
     def plays(self, task: Task) -> bool:
         return task.expert is not None
+
+    def admit(self, task: Task) -> None:
+        admit_expert(task)
 
     def begin(self, environments: Sequence[TaskEnv], task: Task, seeds: Sequence[int]) -> None:
         self._size = action_size(environments[0].action_space)
@@ -132,6 +137,9 @@ class SimulatedActor:
 
     def plays(self, task: Task) -> bool:
         return task.expert is not None
+
+    def admit(self, task: Task) -> None:
+        admit_expert(task)
 
     def begin(self, environments: Sequence[TaskEnv], task: Task, seeds: Sequence[int]) -> None:
         chosen = [self._crowd[seed % len(self._crowd)] for seed in seeds]

@@ -7,10 +7,9 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from ...envs.batch import reset_together, step_together
+from ...envs.batch import reset_together, step_together, steps_together
 from ...envs.task import Task
 from ...envs.task_env import StepResult, TaskEnv
-from ...envs.web.registration import is_web
 from ...errors import EnvironmentFailure, TutelageError
 from ...foreign_code.trust import Untrusted
 
@@ -84,7 +83,7 @@ class FailedEpisodes:
     def _groups(self, places: Iterable[int]) -> list[list[int]]:
         """Return groups that step in one call: all pages of a browser together, other environments singly."""
         listed = list(places)
-        return [listed] if is_web(self._task.env) else [[i] for i in listed]
+        return [listed] if steps_together(self._task) else [[i] for i in listed]
 
     def _note(self, places: Iterable[int], reason: str, error: Exception) -> None:
         if self._strict:

@@ -1,4 +1,4 @@
-"""Evaluate policies beside people, expert, simulated crowd and chance, and report the results."""
+"""Evaluate policies beside people, expert, simulated crowd and random actions, and report the results."""
 
 from __future__ import annotations
 
@@ -17,10 +17,12 @@ from ...datasets.trajectory import Trajectory
 from ...envs.suite import Suite, load_suite
 from ...envs.task import TEST, SeedRange
 from ...envs.task_env import TaskEnv
-from ...errors import TutelageError, nearest
+from ...errors import TutelageError
+from ...foreign_code import objects
 from ..training.metrics_log import METRICS
 from .actors import Actor, ChanceActor, ExpertActor, PolicyActor, SimulatedActor
 from .evaluate import best_of_select, evaluate
+from .own_actor import OwnActor
 from .parallel_rollout import ProgressCallback
 from .people import people_on
 from .report.report import rows_of_report, write_plots, write_report
@@ -29,8 +31,8 @@ from .saved_evaluation import read_evaluation
 from .table_files import write_all_rows, write_table
 from .tables import console_table, summary
 
-BESIDE = ("expert", "crowd", "chance")
-"""Actors that may play the same seeds as the policies."""
+ACTORS = ("expert", "crowd", "random")
+"""Built-in actors that may play the same seeds as the policies."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ def measure(
     episodes: int = 0,
     seeds: SeedRange = TEST,
     people: Sequence[Store] = (),
-    beside: Sequence[str] = BESIDE,
+    actors: Sequence[str] = ACTORS,
     greedy: bool = True,
     seed: int = 0,
     workers: int = 1,
@@ -74,14 +76,11 @@ def measure(
     """Evaluate all actors on the same seeds; writes `rows.parquet` and the store `episodes` to `out`.
 
     `policies` are checkpoints, or runs, of which the kept checkpoint is used. Rows of people are their
-    demonstrations on these seeds. Raises TutelageError for invalid arguments.
+    demonstrations on these seeds. `actors` are names of ACTORS, of installed entry
+    points, or `package.module:Object` (see `own_actor`), whose modules must be trusted. Raises TutelageError
+    for invalid arguments.
     """
-    unknown = [name for name in beside if name not in BESIDE]
-    if unknown:
-        raise TutelageError(
-            f"expected --beside to list some of {', '.join(BESIDE)}, got {unknown[0]!r}"
-            f"{nearest(unknown[0], BESIDE)}"
-        )
+    specs = [actor_spec(text) for text in actors]
     if not 0 <= seed < 2**63:
         raise TutelageError(f"expected --seed from 0 to {2**63 - 1}, got {seed}")
     if not policies:
@@ -90,7 +89,7 @@ def measure(
 
     loaded = [(path, load(checkpoint_of(path))) for path in policies]
     chosen = load_suite(suite) if suite else loaded[0][1].suite
-    actors: list[Actor] = [
+    playing: list[Actor] = [
         PolicyActor(
             checkpoint.policy, name="policy" if len(loaded) == 1 else path.name, greedy=greedy, seed=seed
         )
@@ -99,13 +98,15 @@ def measure(
     makers: Mapping[str, Callable[[], Actor]] = {
         "expert": ExpertActor,
         "crowd": lambda: SimulatedActor(crowd(), name="simulated crowd"),
-        "chance": lambda: ChanceActor(seed=seed),
+        "random": lambda: ChanceActor(seed=seed),
     }
-    actors += [makers[name]() for name in beside]
+    own = [OwnActor(spec) for spec in specs if spec.name not in ACTORS]
+    playing += [makers[spec.name]() for spec in specs if spec.name in ACTORS]
+    playing += own
     played, notes = people_on(people, chosen, seeds.first(episodes or chosen.episodes))
     result = evaluate(
         chosen,
-        actors,
+        playing,
         episodes=episodes or None,
         seeds=seeds,
         out=out,
@@ -118,11 +119,22 @@ def measure(
             "seed": seed,
             # samples depend on which episodes form a batch
             "sampled": False if greedy else episodes or chosen.episodes,
+            **({"own": [actor.fingerprint() for actor in own]} if own else {}),
         },
     )
     notes += [f"{counted(result.resumed, 'episode')} were there already"] if result.resumed else []
     notes += _unseen_infos(chosen, result.trajectories)
     return EvaluationResult(chosen, result.rows, result.trajectories, notes)
+
+
+def actor_spec(text: str) -> objects.ObjectSpec:
+    """Read what `--actor` names: an actor of ours, an entry point, or an object; raises TutelageError."""
+    spec = objects.parse_text(text, "--actor", names=[*ACTORS, *objects.entry_points(objects.ACTORS)])
+    if spec.name in ACTORS and spec.kwargs:
+        raise TutelageError(
+            f"expected no arguments for --actor {spec.name}, got {', '.join(spec.kwargs)}; leave them out"
+        )
+    return spec
 
 
 @dataclass(frozen=True)

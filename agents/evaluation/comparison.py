@@ -69,7 +69,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class SuiteScore:
-    """Mean of one actor over all tasks with equal weights; `score` is 0 for chance and 1 for the expert."""
+    """Mean of one actor over all tasks with equal weights; `score` is 0 for random and 1 for the expert."""
 
     success: Interval
     score: Interval
@@ -96,10 +96,10 @@ class Leaders:
 
 
 def leaders(measured: Mapping[str, Interval], kinds: Mapping[str, str]) -> Leaders:
-    """Return the best actors, by point estimate, among those that are no reference (expert, chance).
+    """Return the best actors, by point estimate, among those that are no reference (expert, random).
 
-    An actor must be above chance and compared with at least one other to be best. `tied` are the other
-    actors, including chance, whose interval overlaps that of the best.
+    An actor must be above random and compared with at least one other to be best. `tied` are the other
+    actors, including random, whose interval overlaps that of the best.
     """
     values = {actor: figure for actor, figure in measured.items() if math.isfinite(figure.estimate)}
     rivals = {actor: figure for actor, figure in values.items() if kinds[actor] not in REFERENCES}
@@ -149,8 +149,10 @@ class Comparison:
         """Return whether a task is measured by return: success is unknown or a threshold on the return."""
         if not self.is_rated(task):
             return True
-        in_suite = self.suite is not None and any(listed.id == task for listed in self.suite)
-        return in_suite and self.suite is not None and "return" in self.suite[task].success.text
+        if self.suite is None or not any(listed.id == task for listed in self.suite):
+            return False
+        rule = self.suite[task].success
+        return rule.function is None and "return" in rule.text
 
     def is_rated(self, task: str) -> bool:
         """Return whether a task has a success rule."""
@@ -207,7 +209,7 @@ class Comparison:
         return [pair for pair in pairs if pair is not None]
 
     def scores(self, task: str, actor: str) -> np.ndarray:
-        """Return normalized returns `[n]`: 0 is the mean of chance and 1 that of the expert on this task.
+        """Return normalized returns `[n]`: 0 is the mean of random and 1 that of the expert on this task.
 
         If one of them did not play, or the expert is not above chance, the score is the success (0 or 1).
         Intervals do not cover the uncertainty of these two means.

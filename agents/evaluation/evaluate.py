@@ -71,8 +71,11 @@ def evaluate(
     if len(set(names)) < len(names):
         raise TutelageError(f"expected actors with different names, got {', '.join(names)}; rename one")
     for task in suite:
-        if any(plays(actor, task) for actor in actors):
+        if playing := [actor for actor in actors if plays(actor, task)]:
             admit(task)
+        for actor in playing:
+            if (admit_actor := getattr(actor, "admit", None)) is not None:
+                admit_actor(task)
     count = suite.episodes if episodes is None else episodes
     if count < 1:
         raise TutelageError(f"expected at least one episode, got {count}")

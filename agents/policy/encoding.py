@@ -13,10 +13,10 @@ import numpy as np
 from gymnasium import spaces
 
 from ...datasets.arrays.task_arrays import TaskArrays
+from ...envs.batch import steps_together
 from ...envs.spaces import JSONText, Leaf, leaves
 from ...envs.task import Task
 from ...envs.task_env import TaskEnv
-from ...envs.web.registration import is_web
 from ...errors import TutelageError
 from .action_parts import BINS, SKIPPED, ActionPart
 from .web.page_actions import ROW, PageActions, common_keys, page_actions, page_parts
@@ -105,7 +105,7 @@ class Encoding:
         interfaces = tuple(_interface(environments[key], group) for key, group in groups.items())
         # all pages share one layout: a new web task needs no data
         if any(pages := [interface.page is not None for interface in interfaces]):
-            more = [task for task in extra_tasks if is_web(task.env) and task.id not in tasks]
+            more = [task for task in extra_tasks if steps_together(task) and task.id not in tasks]
             tasks |= {task.id: (pages.index(True), task.instruction) for task in more}
         for environment in environments.values():
             environment.close()

@@ -34,6 +34,8 @@ def expert_steps(suite: Suite, seeds: Mapping[str, Sequence[int]]) -> dict[tuple
                 (task, trajectory.seed): len(trajectory)
                 for trajectory in _solved_trajectories(environment, task_seeds, suite.name)
             }
+        except Untrusted:
+            continue
         finally:
             environment.close()
     return steps

@@ -22,7 +22,7 @@ from ...envs.keys.controls import Controls
 from ...envs.suite import Suite, suite_from
 from ...envs.task import RECORD, SeedRange, Task
 from ...envs.task_env import TaskEnv
-from ...errors import EnvironmentFailure, TutelageError, nearest
+from ...errors import EnvironmentFailure, TutelageError
 from ...foreign_code.trust import Untrusted
 from ..episode_builder import EpisodeBuilder
 from ..parallel import JobDied, spread_safely
@@ -32,7 +32,8 @@ from ..store import Store
 from ..trajectory import Trajectory
 from ..versions import versions_of
 from .grid_simulation import play_grid
-from .profiles import CROWD, PROFILES, SimulatedDemonstrator
+from .own_profile import profile_of
+from .profiles import CROWD, SimulatedDemonstrator
 
 
 class SimulatedPlayer:
@@ -83,18 +84,17 @@ class SimulatedPlayer:
 
 
 def crowd(counts: Mapping[str, int] = CROWD) -> list[SimulatedDemonstrator]:
-    """Assemble the demonstrators, named `careful-01`, `careful-02`, ...
+    """Assemble the demonstrators, named `careful-01`, `careful-02`, ...; `counts` are of names of profiles.
 
-    Raises TutelageError for a profile that does not exist.
+    Raises TutelageError for a profile that does not exist, see `own_profile`.
     """
-    for name in counts:
-        if name not in PROFILES:
-            raise TutelageError(
-                f"expected a profile, {', '.join(PROFILES)}; got {name!r}{nearest(name, PROFILES)}"
-            )
+    profiles = [(profile_of(name), count) for name, count in counts.items()]
+    names = [profile.name for profile, _ in profiles]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise TutelageError(f"expected profiles with different names, got {twice[0]!r} twice; rename one")
     return [
-        SimulatedDemonstrator(f"{name}-{i + 1:02d}", PROFILES[name])
-        for name, count in counts.items()
+        SimulatedDemonstrator(f"{profile.name}-{i + 1:02d}", profile)
+        for profile, count in profiles
         for i in range(count)
     ]
 

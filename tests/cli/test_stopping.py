@@ -63,7 +63,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
                 simulate(suite, store, {task.id: 12})
         train([stores[1]], folder / "run", CONFIG, evaluate=lambda _: {"pole": 0.5, "post": 0.5})
         export_store(stores[0], "minari", folder / "export")
-        measure([folder / "run"], folder / "evaluation", beside=["chance"])
+        measure([folder / "run"], folder / "evaluation", actors=["random"])
         yield Place(
             suite=folder / "slow.yaml",
             study=small_room.write(folder / "study", suite=toy_slow_pole.SUITE),

@@ -77,7 +77,7 @@ def test_nothing_vanishes_from_replay_and_training(store: Store, tmp_path: Path)
     assert not np.array_equal(columns.observations["a/b"], columns.observations["a%2Fb"])
     assert columns.actions[:, :].tolist()[0] == [2.0, 1.0] or columns.actions.tolist()[0] == [1.0, 2.0]
     invoke("train", store.path, "-o", tmp_path / "run", *SMALL)
-    invoke("evaluate", tmp_path / "run", "-o", tmp_path / "measured", "--episodes", 2, "--beside", "chance")
+    invoke("evaluate", tmp_path / "run", "-o", tmp_path / "measured", "--episodes", 2, "--actor", "random")
 
 
 @pytest.mark.parametrize("to", ["minari", "lerobot"])

@@ -99,7 +99,7 @@ def test_a_disk_that_is_full_when_figures_are_written(store: Store, whole: Path,
 def test_the_command_line_says_it_in_one_line(store: Store, whole: Path, tmp_path: Path) -> None:
     few = ("--size", "1", "--steps", "3", "--batch-steps", "64", "--select-episodes", "1", "--workers", "1")
     train_it = ("train", store.path, "-o", tmp_path / "run", *few)
-    evaluate_it = ("evaluate", whole, "-o", tmp_path / "measured", "--episodes", "8", "--beside", "")
+    evaluate_it = ("evaluate", whole, "-o", tmp_path / "measured", "--episodes", "8", "--actor", "none")
     for command, most in ((train_it, 20_000), (evaluate_it, 1000)):
         done = run(*command, file_bytes=most)
         assert done.returncode == 2, done.stderr

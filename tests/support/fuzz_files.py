@@ -22,7 +22,7 @@ from tutelage.tests.support.fuzz_mutators import spoil, spoil_tree
 
 SECONDS, BYTES = 10.0, 1 << 30
 _TRAIN = "train store -o out --steps 2 --size 1 --batch-steps 32 --threads 1 --workers 1 --select-episodes 1"
-_PLAY = "--episodes 1 --beside chance"
+_PLAY = "--episodes 1 --actor random"
 _RESUME = "train store -o run --config config.yaml --resume"
 _RECORD = "record short.yaml -o recorded --port 0 --no-browser"
 _SERVE = "serve study.yaml -o studied --port 0"

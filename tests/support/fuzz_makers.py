@@ -62,7 +62,7 @@ def make(folder: Path) -> None:
     write_rounds(
         folder / "run", [SelfImitationRound(1, {"pole": 0.5, "cab": 0.0}, 3, {"pole": 0.5, "cab": 0.25})]
     )
-    measure([folder / "run"], folder / "measured", episodes=2, beside=["chance"])
+    measure([folder / "run"], folder / "measured", episodes=2, actors=["random"])
     for form in ("minari", "lerobot"):
         export_store(store, form, folder / form)
     Hand().click(FIELD).type("Ann").click(BUTTON, 30, 190).write(folder / "raw")

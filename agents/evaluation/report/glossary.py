@@ -6,10 +6,10 @@ from .html import section, text
 
 WORDS = {
     "actor": (
-        "Anything that plays: a policy, people, a simulated crowd, an expert, chance. All play the same "
+        "Anything that plays: a policy, people, a simulated crowd, an expert, random. All play the same "
         "seeds and are counted by the same code."
     ),
-    "chance": ("Draws every action at random, from the legal ones where the task names them."),
+    "random": ("Draws every action at random, from the legal ones where the task names them."),
     "expert": (
         "A program that solves the task by looking inside the environment. It is no person and may be "
         "better or worse than one."
@@ -38,7 +38,7 @@ WORDS = {
         "comparisons are made and nothing is corrected for that."
     ),
     "mean score": (
-        "Returns, scaled so that chance is 0 and the expert 100 on each task, then averaged with equal "
+        "Returns, scaled so that random is 0 and the expert 100 on each task, then averaged with equal "
         "weight. Above 100 is better than the expert. Where either is missing, success takes its place."
     ),
     "middle half (IQM)": (

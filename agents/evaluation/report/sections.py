@@ -66,7 +66,7 @@ def headline(comparison: Comparison) -> str:
     head = ["task", *(f"{mark(comparison.kinds[actor])}{text(actor)}" for actor in comparison.actors)]
     lead = (
         "Success in per cent, or the mean return where success is a threshold on it. The best actor that is "
-        "neither expert nor chance stands in bold, where it is above chance; "
+        "neither expert nor random stands in bold, where it is above random; "
         f"{TIED} marks whose interval overlaps that of the best. {_count(comparison)}"
     )
     return section("table", "The figures", lead, table(head, rows, css="headline", foot=foot))
@@ -264,7 +264,7 @@ def _opening(comparison: Comparison) -> str:
     kinds = {comparison.kinds[actor] for actor in comparison.overall}
     if comparison.kinds[subject] in ("expert", "chance") or not {"expert", "chance"} <= kinds:
         return f"{words}."
-    return f"{words}. With chance at 0 and the expert at 100, it scores {percent_any(score.score.estimate)}."
+    return f"{words}. With random at 0 and the expert at 100, it scores {percent_any(score.score.estimate)}."
 
 
 def _task(comparison: Comparison, task: str) -> str:
@@ -326,8 +326,8 @@ def _means(comparison: Comparison) -> list[list[str]]:
 
     return [
         line(MEAN, "success, %", "success"),
-        line("mean score", "chance 0, expert 100", "score"),
-        line("middle half (IQM)", "chance 0, expert 100", "middle"),
+        line("mean score", "random 0, expert 100", "score"),
+        line("middle half (IQM)", "random 0, expert 100", "middle"),
     ]
 
 

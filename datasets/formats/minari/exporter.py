@@ -223,9 +223,12 @@ def _description(store: Store, environment: TaskEnv, name: str, report: list[str
 
 def _spec(environment: TaskEnv, report: list[str]) -> Any:
     """Return the environment's specification if JSON can express it, else None; a class becomes its name."""
-    spec = environment.env.spec
+    task = environment.task
+    spec = (environment.env.unwrapped if task.wrappers else environment.env).spec
     if spec is None:
         return None
+    if task.wrappers:
+        report.append(f"Minari makes {task.env} again without the wrappers of {task.id}: put them around it.")
     entry: Any = spec.entry_point
     if isinstance(entry, type):
         spec = dataclasses.replace(spec, entry_point=f"{entry.__module__}:{entry.__qualname__}")

@@ -67,8 +67,8 @@ def test_actors_stand_beside_the_demonstrations(tmp_path: Path) -> None:
     by_actor = {
         one.actor: one for one in diagnose(SUITE, Comparison(found.rows), found.trajectories, [store])
     }
-    assert list(by_actor) == ["expert", "chance", "demonstrations"]
+    assert list(by_actor) == ["expert", "random", "demonstrations"]
     assert by_actor["expert"].detour == 1.0
-    assert by_actor["chance"].still_rate > by_actor["expert"].still_rate
-    assert by_actor["chance"].entropy > by_actor["expert"].entropy
+    assert by_actor["random"].still_rate > by_actor["expert"].still_rate
+    assert by_actor["random"].entropy > by_actor["expert"].entropy
     assert math.isnan(by_actor["demonstrations"].detour)

@@ -47,8 +47,8 @@ def test_every_actor_plays_the_same_test_seeds_and_all_is_written(tmp_path: Path
     found = evaluate(SUITE, actors, episodes=4, out=tmp_path)
     rows = found.rows.to_pylist()
     played = {(row["task"], row["actor"]) for row in rows}
-    assert played == {(t, a) for t in ("cartpole",) for a in ("expert", "simulated crowd", "chance")} | {
-        ("bare", "chance")  # it names no expert, so neither the expert nor a crowd built on one can play
+    assert played == {(t, a) for t in ("cartpole",) for a in ("expert", "simulated crowd", "random")} | {
+        ("bare", "random")  # it names no expert, so neither the expert nor a crowd built on one can play
     }
     assert {row["seed"] for row in rows} == set(TEST.first(4))
     assert read_rows(tmp_path / "rows.parquet").equals(found.rows)
@@ -78,7 +78,7 @@ def test_progress_is_told_for_every_task_and_actor() -> None:
 
     evaluate(SUITE, [ChanceActor(), ExpertActor()], episodes=3, progress=report)
     assert told == dict.fromkeys(
-        [("cartpole", "chance"), ("cartpole", "expert"), ("bare", "chance")], (3, 3, 9)
+        [("cartpole", "random"), ("cartpole", "expert"), ("bare", "random")], (3, 3, 9)
     )
 
 

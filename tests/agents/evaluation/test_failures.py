@@ -83,14 +83,14 @@ def test_broken_tasks_say_so_and_the_others_are_measured(tmp_path: Path) -> None
     assert len(rows) == 5 * 2 * 4
     good = rows.filter(pc.equal(rows["failed"], ""))
     assert len(good) == 2 * 2 * 4 + 2 * 3
-    assert result.failures["stepped", "chance"].startswith("1 of 4 episodes: ")
-    for pair, phase in ((("made", "other"), "when it was made"), (("begun", "chance"), "in reset")):
+    assert result.failures["stepped", "random"].startswith("1 of 4 episodes: ")
+    for pair, phase in ((("made", "other"), "when it was made"), (("begun", "random"), "in reset")):
         assert f"failed {phase}: RuntimeError: the simulator is not running" in result.failures[pair]
     assert Store.open(tmp_path / "out" / "episodes").verify() == []
     figures = summary(rows, made)
-    assert figures["tasks"]["made"]["chance"]["failed"] == result.failures["made", "chance"]
-    assert figures["tasks"]["well"]["chance"]["success"]["estimate"] == 1.0
-    assert "success" not in figures["tasks"]["stepped"]["chance"]
+    assert figures["tasks"]["made"]["random"]["failed"] == result.failures["made", "random"]
+    assert figures["tasks"]["well"]["random"]["success"]["estimate"] == 1.0
+    assert "success" not in figures["tasks"]["stepped"]["random"]
     json.dumps(figures, allow_nan=False)
     console = SafeConsole(width=160, record=True, file=io.StringIO())
     console.print(console_table(rows, made))
@@ -104,8 +104,8 @@ def test_broken_tasks_say_so_and_the_others_are_measured(tmp_path: Path) -> None
 def test_where_everything_fails_there_is_a_table_of_failures(tmp_path: Path) -> None:
     made = suite(made={"fails": "make"})
     result = measured(made, tmp_path / "out")
-    assert set(result.failures) == {("made", "chance"), ("made", "other")}
-    assert summary(result.rows, made)["tasks"]["made"].keys() == {"chance", "other"}
+    assert set(result.failures) == {("made", "random"), ("made", "other")}
+    assert summary(result.rows, made)["tasks"]["made"].keys() == {"random", "other"}
     assert "failed:" in table_markdown(result.rows, made)
     assert read_evaluation(tmp_path / "out").rows.equals(result.rows)
 
@@ -154,13 +154,13 @@ class Stops(ChanceActor):
 def test_what_was_played_before_a_stop_is_not_played_again(tmp_path: Path, folder: Path) -> None:
     made = suite(first={"log": "first"}, second={"log": "second"})
     with pytest.raises(KeyboardInterrupt):
-        evaluate(made, [Stops("chance", 1)], episodes=3, out=tmp_path / "out", facts=FACTS)
+        evaluate(made, [Stops("random", 1)], episodes=3, out=tmp_path / "out", facts=FACTS)
     begun = tmp_path / "out" / ".new"
     assert len(read_evaluation(begun).rows) == 3  # sealed as an evaluation that has ended
     with pytest.raises(KeyboardInterrupt):  # with another seed, it is another evaluation
-        evaluate(made, [Stops("chance", 1)], episodes=3, out=tmp_path / "out", facts={"seed": 5})
+        evaluate(made, [Stops("random", 1)], episodes=3, out=tmp_path / "out", facts={"seed": 5})
     assert len(resets(folder / "first")) == 6
-    again = evaluate(made, [Stops("chance", 0)], episodes=3, out=tmp_path / "out", facts={"seed": 5})
+    again = evaluate(made, [Stops("random", 0)], episodes=3, out=tmp_path / "out", facts={"seed": 5})
     assert len(resets(folder / "first")) == 6
     assert (len(again.rows), again.resumed, begun.exists()) == (6, 3, False)
 
@@ -275,10 +275,10 @@ def test_practice_and_the_choice_of_a_checkpoint_outlive_a_task_that_fails(
     attempts = (run / "attempts.yaml").read_text()
     assert "well" in attempts
     assert "ill" not in attempts  # what failed is tried again, were the round stopped
-    again = ("evaluate", run, "-o", tmp_path / "out", "--episodes", 2, "--beside", "chance", "--json")
+    again = ("evaluate", run, "-o", tmp_path / "out", "--episodes", 2, "--actor", "random", "--json")
     code, out, told = status(*again)
     assert code == 1
-    for actor in ("policy", "chance"):
+    for actor in ("policy", "random"):
         assert f"tutelage: ill · {actor}: failed: 1 of 2 episodes: " in told
     failed = json.loads(out)["tasks"]["ill"]
     assert all(

@@ -39,7 +39,7 @@ def test_two_processes_play_what_one_plays_in_the_same_order() -> None:
     assert [heard for heard in alone if heard[2] == 3] == shared
     assert [one[:2] for one in shared] == [
         ("cartpole", "expert"),
-        ("cartpole", "chance"),
-        ("bare", "chance"),
-        ("lake", "chance"),
+        ("cartpole", "random"),
+        ("bare", "random"),
+        ("lake", "random"),
     ]

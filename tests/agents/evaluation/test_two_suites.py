@@ -47,9 +47,9 @@ def test_a_policy_of_two_suites_is_chosen_and_measured_on_the_tasks_of_both(tmp_
     assert kept.lineage["select"].keys() == {"pole", "lake"}
     assert [task.id for task in kept.suite] == ["pole", "lake"]
     assert (kept.suite.name, kept.suite.episodes) == ("balance-and-ice", 3)
-    measured = measure([run], tmp_path / "out", beside=["chance"])
+    measured = measure([run], tmp_path / "out", actors=["random"])
     played = {(row["task"], row["actor"]) for row in measured.rows.to_pylist()}
-    assert played == {(task, actor) for task in ("pole", "lake") for actor in ("policy", "chance")}
+    assert played == {(task, actor) for task in ("pole", "lake") for actor in ("policy", "random")}
     assert Store.open(tmp_path / "out" / "episodes").verify() == []
 
 

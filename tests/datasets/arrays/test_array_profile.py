@@ -134,8 +134,8 @@ def test_an_infinity_and_a_sentinel_are_named_and_a_policy_learns_all_the_same(
     small = ("--steps", 60, "--size", 1, "--batch-steps", 64, "--threads", 1)
     invoke("train", store.path, "-o", run, *small)
     figures = json.loads(
-        invoke("evaluate", run, "-o", measured, "--episodes", 30, "--beside", "chance", "--json")
+        invoke("evaluate", run, "-o", measured, "--episodes", 30, "--actor", "random", "--json")
     )
     cells = figures["tasks"]["signal"]
     assert cells["policy"]["success"]["estimate"] > 0.9
-    assert cells["chance"]["success"]["estimate"] < 0.1
+    assert cells["random"]["success"]["estimate"] < 0.1

@@ -174,13 +174,13 @@ def test_every_word_a_stranger_wrote_is_escaped(page: str) -> None:
 
 
 def test_the_headline_table_says_each_actors_figure(page: str, evaluation: Evaluation) -> None:
-    (go, *_) = table_with(page, "task", "expert", "chance")
+    (go, *_) = table_with(page, "task", "expert", "random")
     assert go["task"] == "gosuccess, %"
     assert go["expert"].startswith("100")
     wins = sum(
-        r["success"] for r in evaluation.rows.to_pylist() if (r["task"], r["actor"]) == ("go", "chance")
+        r["success"] for r in evaluation.rows.to_pylist() if (r["task"], r["actor"]) == ("go", "random")
     )
-    assert go["chance"].removeprefix("≈ ").startswith(f"{100 * wins / 12:.1f}" if wins else "0")
+    assert go["random"].removeprefix("≈ ").startswith(f"{100 * wins / 12:.1f}" if wins else "0")
 
 
 def test_the_paired_table_has_its_figures_under_their_own_heads(
@@ -188,12 +188,12 @@ def test_the_paired_table_has_its_figures_under_their_own_heads(
 ) -> None:
     people = {one.seed: one.success for one in store.trajectories(kinds=["person"])}
     rows = evaluation.rows.to_pylist()
-    dice = {r["seed"]: r["success"] for r in rows if (r["task"], r["actor"]) == ("go", "chance")}
+    dice = {r["seed"]: r["success"] for r in rows if (r["task"], r["actor"]) == ("go", "random")}
     pairs = [(people[seed], dice[seed]) for seed in people]
     line = next(
         one
         for one in table_with(page, "against", "p", "neither")
-        if (one["task"], one["against"]) == ("go", "chance")
+        if (one["task"], one["against"]) == ("go", "random")
     )
     counts = [line[name] for name in ("both", "only people", "only other", "neither")]
     wanted = [(True, True), (True, False), (False, True), (False, False)]

@@ -73,7 +73,7 @@ def test_all_rows_are_there_as_parquet_and_as_csv(written: Path, evaluation: Pat
 def test_the_table_is_there_in_three_forms(written: Path) -> None:
     assert len(list(csv.DictReader(io.StringIO((written / "table.csv").read_text())))) == 9
     assert r"\toprule" in (written / "table.tex").read_text()
-    assert (written / "table.md").read_text().startswith("| task | measure | policy | expert | chance |")
+    assert (written / "table.md").read_text().startswith("| task | measure | policy | expert | random |")
 
 
 def test_every_plot_is_there_as_svg_and_png_in_the_colours_of_paper(written: Path) -> None:

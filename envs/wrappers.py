@@ -1,0 +1,66 @@
+"""Wrappers that a task puts around its environment, in the suite's order: the first is the innermost."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import gymnasium
+
+from ..errors import EnvironmentFailure, TutelageError, brief
+from ..foreign_code.objects import ObjectSpec
+from .task import Task
+from .web.registration import is_web
+
+_PACKAGE = "gymnasium.wrappers"
+_ACTING = frozenset(("HumanRendering", "RecordVideo"))
+"""Wrappers of Gymnasium that write files or open windows, so that they need trust as any other does."""
+
+
+def is_harmless(spec: ObjectSpec) -> bool:
+    """Say whether a wrapper is one of Gymnasium's own that does nothing beyond its environment."""
+    return spec.module == _PACKAGE and spec.short_name in _harmless_names()
+
+
+def wrapped(env: gymnasium.Env[Any, Any], task: Task) -> gymnasium.Env[Any, Any]:
+    """Return an environment within its task's wrappers, which were admitted before (see `admission`).
+
+    Raises TutelageError for an object that is no wrapper, and for one that changes the actions of a web page,
+    which people's clicks are.
+    """
+    for spec in task.wrapper_specs:
+        env = _wrapped(env, spec, task)
+    if task.wrappers and is_web(task.env) and env.action_space != env.unwrapped.action_space:
+        raise TutelageError(
+            f"task {task.id!r}: expected wrappers that leave the actions of a web page as they are, "
+            f"got {env.action_space}; wrap observations and rewards only"
+        )
+    return env
+
+
+def _wrapped(env: gymnasium.Env[Any, Any], spec: ObjectSpec, task: Task) -> gymnasium.Env[Any, Any]:
+    who = f"task {task.id!r}"
+    make = getattr(gymnasium.wrappers, spec.short_name) if is_harmless(spec) else spec.load(who=who)
+    try:
+        outer = make(env, **spec.kwargs)
+    except TutelageError:
+        raise
+    except gymnasium.error.DependencyNotInstalled:
+        raise
+    except Exception as error:  # the code of another package may raise anything
+        message = " ".join(str(error).split())[:300] or "nothing more"
+        raise EnvironmentFailure(
+            f"{who}: expected {spec.name} to wrap {task.env}, got {type(error).__name__}: {message}; "
+            "it is called with the environment and the keyword arguments of the suite"
+        ) from error
+    if not isinstance(outer, gymnasium.Env):
+        raise TutelageError(
+            f"{who}: expected {spec.name} to return an environment, got {brief(outer)}; "
+            "let it derive from gymnasium.Wrapper"
+        )
+    return outer
+
+
+@cache
+def _harmless_names() -> frozenset[str]:
+    return frozenset(gymnasium.wrappers.__all__) - _ACTING
