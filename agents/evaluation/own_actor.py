@@ -97,8 +97,8 @@ class OwnActor:
 class ObjectActor:
     """Let an object of the running program act, one episode at a time.
 
-    It has `act(observation)`, as those of `OwnActor` do, and optionally `reset()` and `name` (default: the name
-    of its class).
+    It has `act(observation)`, as those of `OwnActor` do, and optionally `reset()` and `name` (default: its
+    class's).
     """
 
     kind = "policy"

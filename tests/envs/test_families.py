@@ -14,7 +14,7 @@ from tutelage.agents.evaluation.rows import read_rows, rows_from, write_rows
 from tutelage.agents.evaluation.table_files import table_markdown
 from tutelage.agents.evaluation.tables import summary
 from tutelage.agents.training.config import TrainConfig
-from tutelage.agents.training.self_imitation import practise
+from tutelage.agents.training.self_imitation import self_imitate
 from tutelage.crowd.hosting.episode import EpisodeProgress
 from tutelage.crowd.storage.journal_records import EpisodeRecord
 from tutelage.crowd.studies.study_file import examine
@@ -240,8 +240,8 @@ def test_without_a_rule_success_is_null_in_the_store_and_all_weigh_alike(
     for weights in ("outcome", "both", "none", "expertise"):
         assert episode_weights(columns, weights)["Pendulum-v1"].tolist() == [1.0] * 3
     assert weigh(columns, "outcome")[0].success is None
-    with pytest.raises(TutelageError, match="expected tasks with a success rule to practise"):
-        practise([store], Path("nowhere"), TrainConfig(practise=1), evaluate=lambda _: {})
+    with pytest.raises(TutelageError, match="expected tasks with a success rule to learn from successes"):
+        self_imitate([store], Path("nowhere"), TrainConfig(self_imitation=1), evaluate=lambda _: {})
     assert suite.tasks[0].success.is_known is False
 
 

@@ -35,7 +35,7 @@ print(json.dumps(told))
 
 RECORD = """
 import numpy as np
-from tutelage.crowd.hosting.episode import Episode
+from tutelage.crowd.hosting.episode import EpisodeProgress
 from tutelage.crowd.storage.journal_records import EpisodeRecord
 from tutelage.datasets.store import Store
 from tutelage.envs.task_env import TaskEnv
@@ -45,7 +45,7 @@ suite = load_suite("odd_worlds:odd/Old-v0")
 episodes = []
 for seed in range(2):
     record = EpisodeRecord("seat", "ann", suite.name, task.id, task.env, seed, b"")
-    episode = Episode.begin(TaskEnv(task), record)
+    episode = EpisodeProgress.begin(TaskEnv(task), record)
     for _ in range(5 + seed):
         episode.take(np.ones(1), 100, 0, 0)
     episodes.append(episode.trajectory())
