@@ -60,7 +60,7 @@ class OwnActor:
 
     def act(self, steps: list[StepResult], alive: np.ndarray) -> np.ndarray:
         rows = np.full((len(steps), self._size), np.nan)
-        for i in np.flatnonzero(alive):
+        for i in np.flatnonzero(alive).tolist():
             row = asked(self._players[i], self._environments[i], f"actor {self.name}")
             if row is not None:
                 rows[i] = row
