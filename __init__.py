@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from .envs import early_stop  # noqa: F401  (first: the others take a second to import)
 from .envs.grid.registration import register_levels
+from .envs.taxi import register_taxi
 from .envs.web.registration import register_pages
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ _HOME = {
 
 register_levels()
 register_pages()
+register_taxi()
 
 
 def __getattr__(name: str) -> Any:

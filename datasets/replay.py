@@ -11,6 +11,7 @@ import numpy as np
 from gymnasium.spaces import Discrete, Space
 
 from ..envs.capabilities import draws_tiles
+from ..envs.grid.registration import is_level
 from ..envs.success import SuccessRule
 from ..envs.suite import Suite
 from ..envs.task import Task
@@ -151,7 +152,7 @@ def are_choices(actions: np.ndarray, space: Space[Any]) -> bool:
 
 def is_grid(task: Task) -> bool:
     """Whether a task is a grid world of ours as it is, whose episodes the kernels play and replay."""
-    return task.env.startswith("tutelage/") and "/web." not in task.env and task.max_steps is None
+    return is_level(task.env) and task.max_steps is None
 
 
 def replay_grid(

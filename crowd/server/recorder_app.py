@@ -27,7 +27,7 @@ from ...console.printable import printable
 from ...console.wording import agreeing, counted
 from ...datasets.trajectory import Trajectory
 from ...envs.grid.environment import TILE
-from ...envs.grid.registration import NAMESPACE
+from ...envs.grid.registration import is_level
 from ...envs.grid.tile_atlas import atlas
 from ...envs.suite import Suite
 from ...envs.task import RECORD, SeedRange
@@ -332,7 +332,7 @@ def atlas_route(suite: Suite) -> Route:
     hold, so kept for good."""
 
     def find(name: str) -> bytes | None:
-        sides = {int(one.kwargs.get("tile", TILE)) for one in suite if one.env.startswith(NAMESPACE)}
+        sides = {int(one.kwargs.get("tile", TILE)) for one in suite if is_level(one.env)}
         return next((data for known, data in map(atlas, sides) if known == name), None)
 
     async def serve(request: Request) -> Response:

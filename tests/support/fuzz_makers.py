@@ -44,7 +44,7 @@ from tutelage.tests.support.crowd_recording import BUTTON, FIELD, Hand
 
 KEYS = {"ArrowLeft": 0, "ArrowRight": 1}
 POLE = {"id": "pole", "env": "CartPole-v1", "max_steps": 20, "expert": "cartpole", "controls": KEYS}
-CAB = {"id": "cab", "env": "Taxi-v3", "max_steps": 20, "expert": "taxi", "instruction": "drive"}
+CAB = {"id": "cab", "env": "tutelage/Taxi-v0", "max_steps": 20, "expert": "taxi", "instruction": "drive"}
 SUITE = {"suite": "small", "tasks": [POLE, CAB], "evaluation": {"episodes": 2}}
 CONFIG = {"size": 1, "steps": 2, "batch_steps": 32, "threads": 1, "workers": 1, "window": 8}
 CONFIG |= {"evaluate_every": 1000, "select_episodes": 1, "weights": "none"}
