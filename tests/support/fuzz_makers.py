@@ -22,13 +22,12 @@ from tutelage.agents.training.behavior_cloning import train
 from tutelage.agents.training.config import TrainConfig
 from tutelage.agents.training.run_log import SelfImitationRound, write_rounds
 from tutelage.crowd.seats.free_choice import FreeChoice, play
-from tutelage.crowd.seats.recorder import JOURNAL
 from tutelage.crowd.seats.seed_assignment import SeedAssignment
 from tutelage.crowd.seats.session import Session
 from tutelage.crowd.settings import Settings
 from tutelage.crowd.storage.archiver import Archiver
 from tutelage.crowd.storage.journal import Journal
-from tutelage.crowd.storage.journal_records import SeatRecord
+from tutelage.crowd.storage.journal_records import JOURNAL, SeatRecord
 from tutelage.crowd.studies.study_checks import rehearse_study
 from tutelage.crowd.studies.study_file import study_from
 from tutelage.crowd.studies.study_server import StudyServer
