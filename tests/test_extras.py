@@ -94,14 +94,15 @@ CASES = [(extra, number) for extra, verbs in INSTALLS.items() for number in rang
 def distributions(*extras: str) -> set[str]:
     """Return the names of all distributions that `pip install tutelage[extras]` brings, but its own."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    texts = list(project["dependencies"])
-    for extra in extras:
-        texts += project["optional-dependencies"][extra]
     names: set[str] = set()
-    waiting = [Requirement(text) for text in texts]
+    waiting = [Requirement(text) for text in [*project["dependencies"], f"tutelage[{','.join(extras)}]"]]
     while waiting:
         requirement = waiting.pop()
         name = requirement.name.lower().replace("_", "-")
+        if name == "tutelage":
+            texts = [text for extra in requirement.extras for text in project["optional-dependencies"][extra]]
+            waiting += map(Requirement, texts)
+            continue
         wanted_extras = requirement.extras or {""}
         marker = requirement.marker
         if name in names or (marker and not marker.evaluate({"extra": ""})):
@@ -196,6 +197,12 @@ def test_every_module_but_these_is_imported_without_an_extra(tmp_path: Path) -> 
         "tutelage.datasets.formats.robomimic_export": "minari",
         "tutelage.datasets.formats.robomimic_storage": "minari",
     }
+
+
+def test_every_package_that_is_installed_for_development_is_pinned() -> None:
+    lines = (ROOT / "constraints.txt").read_text("utf-8").splitlines()
+    pins = {line.partition("==")[0].lower().replace("_", "-") for line in lines if "==" in line}
+    assert distributions("dev") <= pins
 
 
 def test_every_extra_is_one_of_the_project() -> None:
