@@ -97,13 +97,15 @@ clean:  ## remove what the verbs made (your demonstrations in demo/ stay)
 
 # a virtual environment that sees what is in .venv, behind its own
 define made_beside
-	@$(PYTHON) -m venv $(1)
+	@$(PYTHON) -m venv $(2) $(1)
 	@$(BIN)/python -c 'import site; print(f"import site; site.addsitedir({site.getsitepackages()[0]!r})")' \
 	  > $$($(1)/bin/python -c 'import site; print(site.getsitepackages()[0])')/beside.pth
 endef
 
+# with the pip and setuptools of .venv, and a `tutelage` that runs in it
 .venv/newest/made: .venv/installed-dev
-	$(call made_beside,.venv/newest)
+	$(call made_beside,.venv/newest,--without-pip)
+	@.venv/newest/bin/python -m pip --disable-pip-version-check install -qq --no-deps --no-build-isolation -e .
 	@touch $@
 
 # environments of other packages, and odd ones from a folder outside of this one, beside what is in .venv

@@ -204,9 +204,9 @@ APPENDER = """
 import sys
 from tutelage.tests.support.random_episodes import random_episode
 from tutelage.datasets.store import Store
-from tutelage.envs.task_env import TaskEnvironment
+from tutelage.envs.task_env import TaskEnv
 store = Store.open(sys.argv[1])
-environment = TaskEnvironment(store.suite["pole"])
+environment = TaskEnv(store.suite["pole"])
 for seed in range(int(sys.argv[2]), int(sys.argv[2]) + 12):
     print(store.append([random_episode(environment, seed, suite="real")[0]]).name)
 """

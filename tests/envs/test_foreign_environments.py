@@ -199,15 +199,15 @@ gymnasium.register("robots/Lift-v0", Lift, max_episode_steps=5)
 
 RECORD = """
 import numpy as np
-from tutelage.crowd.hosting.episode import Episode
+from tutelage.crowd.hosting.episode import EpisodeProgress
 from tutelage.crowd.storage.journal_records import EpisodeRecord
 from tutelage.datasets.store import Store
-from tutelage.envs.task_env import TaskEnvironment
+from tutelage.envs.task_env import TaskEnv
 from tutelage.envs.suite import load_suite
 suite = load_suite("lift.yaml")
 task = suite["lift"]
 record = EpisodeRecord("seat", "ann", suite.name, task.id, task.env, 1, b"")
-episode = Episode.begin(TaskEnvironment(task), record)
+episode = EpisodeProgress.begin(TaskEnv(task), record)
 while not episode.done:
     episode.take(np.ones(1), 100, 0, 0)
 Store.create("store", suite).append([episode.trajectory()])

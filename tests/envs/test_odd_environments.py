@@ -16,7 +16,7 @@ from tutelage.tests.support.odd_package import install, set_version
 REHEARSE = """
 import json, os, sys
 from tutelage.errors import TutelageError
-from tutelage.envs.task_env import TaskEnvironment
+from tutelage.envs.task_env import TaskEnv
 from tutelage.envs.preflight import rehearse
 from tutelage.envs.suite import load_suite
 told = {}
@@ -24,7 +24,7 @@ for name in sys.argv[1:]:
     try:
         suite = load_suite(name)
         notes = rehearse(suite, people=True)
-        environment = TaskEnvironment(suite.tasks[0])
+        environment = TaskEnv(suite.tasks[0])
         keys = len(environment.controls().bindings)
         told[name] = {"notes": notes, "keys": keys, "rule": suite.tasks[0].success.text}
     except TutelageError as error:
@@ -35,17 +35,17 @@ print(json.dumps(told))
 
 RECORD = """
 import numpy as np
-from tutelage.crowd.hosting.episode import Episode
+from tutelage.crowd.hosting.episode import EpisodeProgress
 from tutelage.crowd.storage.journal_records import EpisodeRecord
 from tutelage.datasets.store import Store
-from tutelage.envs.task_env import TaskEnvironment
+from tutelage.envs.task_env import TaskEnv
 from tutelage.envs.suite import load_suite
 suite = load_suite("odd_worlds:odd/Old-v0")
 (task,) = suite
 episodes = []
 for seed in range(2):
     record = EpisodeRecord("seat", "ann", suite.name, task.id, task.env, seed, b"")
-    episode = Episode.begin(TaskEnvironment(task), record)
+    episode = EpisodeProgress.begin(TaskEnv(task), record)
     for _ in range(5 + seed):
         episode.take(np.ones(1), 100, 0, 0)
     episodes.append(episode.trajectory())
