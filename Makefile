@@ -12,7 +12,7 @@ export PYTHONUNBUFFERED = 1
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types kernels programs exam soak bench docs site clean
+.PHONY: help demo test lint types kernels programs exam newest soak bench audit docs site clean
 
 help:  ## list these verbs
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -46,6 +46,12 @@ exam: .venv/installed-dev .venv/exam/ready programs  ## every registered environ
 	OMP_NUM_THREADS=1 .venv/exam/bin/python -m pytest -rA -m exam tests/exam/test_families.py tests/exam/test_stable_baselines.py
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m exam tests
 	NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=.venv/checked $(BIN)/pytest -n 2 tests/envs/grid
+
+newest: .venv/newest/made  ## the tests of tasks and demonstrations against the newest Gymnasium that pip offers
+	@.venv/newest/bin/python -m pip --disable-pip-version-check install -qq --upgrade gymnasium
+	@.venv/newest/bin/python -c 'import gymnasium; print("gymnasium", gymnasium.__version__)'
+	OMP_NUM_THREADS=1 .venv/newest/bin/python -m pytest $(SPREAD) -m "not soak and not exam" \
+	  --ignore=tests/envs/web tests/envs tests/datasets
 
 soak: .venv/installed-dev programs  ## kill recorders and studies 200 times each, take databases away, fuzz for long
 	TUTELAGE_EXPLORE=1 $(BIN)/pytest -m "soak or not (exam or alone)" --timeout 3600
@@ -89,19 +95,30 @@ clean:  ## remove what the verbs made (your demonstrations in demo/ stay)
 	@touch $@
 
 .venv/installed-demo: .venv/torch pyproject.toml constraints.txt
-	@$(PIP) --no-build-isolation -e '.[train,babyai]'
+	@$(PIP) --no-build-isolation -e '.[crowd,train]'
 	@touch $@
 
 .venv/installed-dev: .venv/torch pyproject.toml constraints.txt
 	@$(PIP) --no-build-isolation -e '.[dev]'
 	@touch $@ .venv/installed-demo
 
+# a virtual environment that sees what is in .venv, behind its own
+define made_beside
+	@$(PYTHON) -m venv $(2) $(1)
+	@$(BIN)/python -c 'import site; print(f"import site; site.addsitedir({site.getsitepackages()[0]!r})")' \
+	  > $$($(1)/bin/python -c 'import site; print(site.getsitepackages()[0])')/beside.pth
+endef
+
+# with the pip and setuptools of .venv, and a `tutelage` that runs in it
+.venv/newest/made: .venv/installed-dev
+	$(call made_beside,.venv/newest,--without-pip)
+	@.venv/newest/bin/python -m pip --disable-pip-version-check install -qq --no-deps --no-build-isolation -e .
+	@touch $@
+
 # environments of other packages, and odd ones from a folder outside of this one, beside what is in .venv
 .venv/exam/ready: .venv/installed-dev tests/exam/requirements.txt $(wildcard tests/exam/odd_worlds/*/*.py)
 	@echo "installing environments of other packages into .venv/exam"
-	@$(PYTHON) -m venv .venv/exam
-	@$(BIN)/python -c 'import site; print(f"import site; site.addsitedir({site.getsitepackages()[0]!r})")' \
-	  > $$(.venv/exam/bin/python -c 'import site; print(site.getsitepackages()[0])')/beside.pth
+	$(call made_beside,.venv/exam)
 	@.venv/exam/bin/python -m pip --disable-pip-version-check install -qq -c constraints.txt -r tests/exam/requirements.txt
 	@elsewhere=$$(mktemp -d) && cp -r tests/exam/odd_worlds/. $$elsewhere && \
 	  .venv/exam/bin/python -m pip --disable-pip-version-check install -qq --no-build-isolation --no-deps $$elsewhere; \

@@ -17,7 +17,6 @@ from ..agents.training.config import TrainConfig
 from ..console.progress import Progress, waiting
 from ..console.terminal import SafeConsole
 from ..console.wording import counted
-from ..crowd.server.recorder_app import record
 from ..datasets.simulation.simulated_crowd import crowd, simulate
 from ..datasets.store import Store
 from ..datasets.trajectory import Trajectory
@@ -58,6 +57,8 @@ def run_demo(out: Path, *, quick: bool, play: bool, port: int, seed: int, consol
     Everything lands under `out`: `crowd/` (store), `run/` (training), `evaluation/`, `report.html`,
     `people/`. The crowd of an earlier demo is used again.
     """
+    if play:  # before ten minutes of work: the recorder needs an extra
+        from ..crowd.server import recorder_app  # noqa: F401
     suite = load_suite("first-steps")
     began = time.perf_counter()
     store = _crowd(suite, out / ("crowd-quick" if quick else "crowd"), quick, console)
@@ -138,6 +139,8 @@ def _invite(
     console: SafeConsole,
 ) -> None:
     """Let a person play the very same test seeds; each kept episode rewrites the report with their row."""
+    from ..crowd.server.recorder_app import record
+
     console.print("Your turn: the same seeds, in the browser. Ctrl-C ends it.")
 
     def kept(_: Trajectory) -> None:

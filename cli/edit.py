@@ -357,7 +357,7 @@ def _run(context: typer.Context, plan: Planner, apply: bool, as_json: bool, out:
 
 def _alone(folder: Path) -> Any:
     """Hold the folder as a recorder does; raises TutelageError while one records there."""
-    from ..crowd.seats.recorder import lock_folder
+    from ..files.folder_lock import lock_folder
 
     if not folder.is_dir():
         raise TutelageError(f"expected a store at {folder}, found no such folder; check the path")

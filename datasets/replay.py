@@ -11,6 +11,7 @@ import numpy as np
 from gymnasium.spaces import Discrete, Space
 
 from ..envs.capabilities import draws_tiles
+from ..envs.grid.registration import is_level
 from ..envs.success import SuccessRule
 from ..envs.suite import Suite
 from ..envs.task import Task
@@ -150,8 +151,7 @@ def are_choices(actions: np.ndarray, space: Space[Any]) -> bool:
 
 def is_grid(task: Task) -> bool:
     """Return whether a task is an unmodified built-in grid environment, which the kernels can replay."""
-    ours = task.env.startswith("tutelage/") and "/web." not in task.env
-    return ours and task.max_steps is None and not task.wrappers
+    return is_level(task.env) and task.max_steps is None and not task.wrappers
 
 
 def replay_grid(

@@ -14,7 +14,7 @@ import gymnasium
 import numpy as np
 
 from ..errors import EnvironmentFailure, TutelageError
-from ..foreign_code.extras import missing_for
+from ..foreign_code.extras import missing_for, remedy_of
 from ..foreign_code.own_modules import remedy_for
 from .admission import admit
 from .families import action_names
@@ -245,10 +245,8 @@ def failures(task: Task, phase: str, remedy: str) -> Iterator[None]:
         yield
     except TutelageError:
         raise
-    except (
-        gymnasium.error.DependencyNotInstalled
-    ) as error:  # some environments notice only at their first reset
-        remedy = missing_for(task.env) or str(error)
+    except gymnasium.error.DependencyNotInstalled as error:  # some find out only at their first reset
+        remedy = missing_for(task.env) or remedy_of(str(error))
         raise EnvironmentFailure(f"task {task.id!r}: {task.env} needs a missing package: {remedy}") from None
     except ModuleNotFoundError as error:
         remedy = f"{error}; {remedy_for(error)}"

@@ -9,6 +9,11 @@ from importlib.util import find_spec
 from ..errors import TutelageError, closest
 
 EXTRAS = {
+    "pygame": "crowd",
+    "sqlalchemy": "crowd",
+    "starlette": "crowd",
+    "uvicorn": "crowd",
+    "websockets": "crowd",
     "torch": "train",
     "safetensors": "train",
     "tensorboard": "train",
@@ -63,6 +68,12 @@ def missing(error: ImportError) -> TutelageError | None:
     return TutelageError(
         f"expected the package {module}, which this needs, found none; install it: {pip_line(module)}"
     )
+
+
+def remedy_of(message: str) -> str:
+    """Return what to install for the package that an error begins with; any other error as it is."""
+    module = message.partition(" ")[0]
+    return pip_line(module) if module in EXTRAS and find_spec(module) is None else message
 
 
 def missing_for(env_id: str) -> str:

@@ -21,7 +21,7 @@ tasks:
     success: "return >= 40"
     expert: cartpole
   - id: taxi
-    env: Taxi-v3
+    env: tutelage/Taxi-v0
     max_steps: 40
     instruction: take the passenger to the destination
     success: "terminated"

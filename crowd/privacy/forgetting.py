@@ -22,10 +22,11 @@ from ...datasets.store import Store
 from ...errors import TutelageError
 from ...files.atomic_files import disk_errors
 from ...files.bounded_files import real_path
+from ...files.folder_lock import lock_folder
 from ...files.safe_tree import refuse_link
 from ...files.state_folder import state_folder, state_key
-from ..seats.recorder import JOURNAL, lock_folder
 from ..storage.database import address, database_errors, is_sqlite, open_database, snapshot
+from ..storage.journal_records import JOURNAL
 from ..storage.secret import VARIABLE, Secret, has_secret
 from ..storage.study_tables import StudyDatabase, people
 from .erasure import SEATS, PersonIdentifiers, erase, find_words, look_up, people_with, scrub, unseat

@@ -11,8 +11,8 @@ import sqlalchemy as sql
 
 from ...errors import TutelageError
 from ...files.safe_tree import refuse_link
-from ..seats.recorder import JOURNAL
 from ..storage.database import database_errors, open_database, snapshot
+from ..storage.journal_records import JOURNAL
 from ..storage.study_tables import StudyDatabase, identities, people
 
 _SHOWN = ("person", "stage", "outcome", "code", "source", "language", "joined", "seen", "ended")

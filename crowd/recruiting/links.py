@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from ...errors import TutelageError
-from ..seats.recorder import JOURNAL
 from ..server.host_names import parse_address
 from ..storage.database import database_errors
 from ..storage.journal import Journal
+from ..storage.journal_records import JOURNAL
 from ..storage.secret import Secret
 from ..storage.study_tables import StudyDatabase
 from ..studies.study import Study

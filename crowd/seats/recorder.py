@@ -6,12 +6,10 @@ import asyncio
 import contextlib
 import hashlib
 import logging
-import os
 import secrets
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import sqlalchemy as sql
 
@@ -22,6 +20,7 @@ from ...envs.registry import registry_with
 from ...envs.task import Task
 from ...errors import TutelageError
 from ...files.bounded_files import real_path
+from ...files.folder_lock import lock_folder
 from ..cluster.membership import ClusterMembership
 from ..hosting.grid_host import GridHost, SharedGridLevel
 from ..hosting.host import EnvironmentHost
@@ -32,14 +31,12 @@ from ..settings import Settings
 from ..storage.archiver import Archiver, ReplayHosts
 from ..storage.database import cause
 from ..storage.journal import Journal, saved
-from ..storage.journal_records import SeatRecord
+from ..storage.journal_records import JOURNAL, SeatRecord
 from .free_choice import FreeChoice
 from .seat import Seat
 from .seed_assignment import SeedAssignment
 from .session import Session
 
-JOURNAL = "journal.sqlite"
-"""The journal's file name in the recorder's folder, beside the store's parts."""
 _PATIENCE_SECONDS = 2
 _THREADS = 64
 _log = logging.getLogger("tutelage.crowd")
@@ -207,74 +204,6 @@ class Recorder:
 def seat_id(token: str) -> str:
     """Return the journal's id of the seat of a secret."""
     return hashlib.blake2b(token.encode(), digest_size=12).hexdigest()
-
-
-class FolderLock:
-    """An exclusive lock on a folder until closed; the system releases it when the process is killed.
-
-    The folder itself is locked, not a file in it, which a cleaner of temporary files may remove. Raises
-    TutelageError when another process holds it.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._handle = _open_lock(folder)
-
-    def close(self) -> None:
-        """Release the folder."""
-        if self._handle >= 0:
-            os.close(self._handle)
-        self._handle = -1
-
-    def __enter__(self) -> FolderLock:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
-def lock_folder(folder: Path) -> FolderLock:
-    """Lock a folder for this process; see `FolderLock`."""
-    return FolderLock(folder)
-
-
-def _open_lock(folder: Path) -> int:
-    try:
-        import fcntl
-    except ImportError:  # Windows has no flock
-        return -1
-    while True:
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            if not _lock_handle(fcntl, handle):
-                os.close(handle)
-                # network file systems lock only what is open for writing
-                handle = os.open(folder / "journal.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                path = folder / "journal.lock"
-            else:
-                path = folder
-            if os.path.samestat(os.fstat(handle), os.stat(path)):  # not a file that was removed meanwhile
-                return handle
-        except BlockingIOError:
-            os.close(handle)
-            raise TutelageError(
-                f"expected {folder} to be free, got another recorder that writes there; stop that one first"
-            ) from None
-        except BaseException:
-            os.close(handle)
-            raise
-        os.close(handle)
-
-
-def _lock_handle(fcntl: Any, handle: int) -> bool:
-    """Lock a folder; False if the file system cannot."""
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise
-    except OSError:
-        return False
-    return True
 
 
 def _folders(settings: Settings) -> set[Path]:

@@ -27,7 +27,7 @@ from ...console.printable import printable
 from ...console.wording import agreeing, counted
 from ...datasets.trajectory import Trajectory
 from ...envs.grid.environment import TILE
-from ...envs.grid.registration import NAMESPACE
+from ...envs.grid.registration import is_level
 from ...envs.grid.tile_atlas import atlas
 from ...envs.suite import Suite
 from ...envs.task import RECORD, SeedRange
@@ -334,7 +334,7 @@ def atlas_route(suite: Suite) -> Route:
     """
 
     def find(name: str) -> bytes | None:
-        sides = {int(task.kwargs.get("tile", TILE)) for task in suite if task.env.startswith(NAMESPACE)}
+        sides = {int(task.kwargs.get("tile", TILE)) for task in suite if is_level(task.env)}
         return next((data for content_name, data in map(atlas, sides) if content_name == name), None)
 
     async def serve(request: Request) -> Response:

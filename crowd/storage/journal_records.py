@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 from ...datasets.trajectory import new_episode_id
 
+JOURNAL = "journal.sqlite"
+"""The journal's name in the recorder's folder, beside the store's parts."""
 GIVEN_UP = "given up"
 STATES = ("open", "finished", "kept", "stored", "discarded", "abandoned", "unplayed")
 """An episode is open while it is played, finished until it is decided about, kept, then stored.

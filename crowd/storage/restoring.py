@@ -14,13 +14,13 @@ from ...datasets.store import Store
 from ...datasets.trajectory import Trajectory
 from ...envs.suite import Suite
 from ...errors import TutelageError
+from ...files.folder_lock import lock_folder
 from ..cluster.store_claims import store_id
 from ..hosting.host import EpisodePlayer
-from ..seats.recorder import JOURNAL, lock_folder
 from ..seats.session import PRACTICE
 from .database import is_sqlite, snapshot
 from .journal import Journal
-from .journal_records import EpisodeRecord, StepRecord
+from .journal_records import JOURNAL, EpisodeRecord, StepRecord
 from .study_tables import keepers
 
 _BATCH_SIZE = 256  # episodes per part

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ...console.wording import counted
 from ...datasets.editing.edit_log import deleted_episodes
@@ -12,8 +14,10 @@ from ...datasets.maintenance.repair import StoreProblem, carry_out, plan_repair
 from ...datasets.maintenance.store_copies import StoreCopy
 from ...datasets.store import Store
 from ...errors import TutelageError
-from .database import database_errors
-from .restoring import open_journal, restorable, restore
+from .journal_records import JOURNAL
+
+if TYPE_CHECKING:
+    from .journal import Journal
 
 
 @dataclass
@@ -43,7 +47,6 @@ class RepairResult:
         return lines
 
 
-@database_errors()
 def mend(
     folder: Path,
     copies: Sequence[str] = (),
@@ -61,9 +64,13 @@ def mend(
     sources = [StoreCopy(place) for place in copies]
     plan = plan_repair(folder, sources)
     result = RepairResult(list(plan.findings), lost=sum(finding.lost for finding in plan.findings))
-    with open_journal(folder, journal, unchanged=dry_run) as opened:
-        stored_ids = plan.ids | deleted_episodes(folder, plan.manifest)
-        records = restorable(opened, folder, plan.suite, stored_ids) if opened else []
+    with _opened_journal(folder, journal, dry_run) as opened:
+        records = []
+        if opened is not None:
+            from .restoring import restorable
+
+            stored_ids = plan.ids | deleted_episodes(folder, plan.manifest)
+            records = restorable(opened, folder, plan.suite, stored_ids)
         if records:
             problem = f"not in the store: {counted(len(records), 'demonstration')} of the journal"
             result.findings.append(StoreProblem(problem, "they are played again and brought back"))
@@ -75,13 +82,28 @@ def mend(
         if plan.findings:
             carry_out(plan, sources)
         if opened is not None and records:
+            from .restoring import restore
+
             result.restored = restore(opened, Store.open(folder), records, result.unrestored.append, progress)
     result.problems = _remaining_problems(folder)
     return result
 
 
+@contextmanager
+def _opened_journal(folder: Path, journal: str, unchanged: bool) -> Iterator[Journal | None]:
+    """Open the journal; None where there is none: a store without one is mended without SQLAlchemy."""
+    if not journal and not (folder / JOURNAL).is_file():
+        yield None
+        return
+    from .database import database_errors
+    from .restoring import open_journal
+
+    with database_errors(), open_journal(folder, journal, unchanged=unchanged) as opened:
+        yield opened
+
+
 def _remaining_problems(folder: Path) -> list[str]:
-    """Say what is wrong with a store, as far as reading it shows."""
+    """Say what is wrong with a store as far as reading it shows."""
     try:
         Store.open(folder).part_hashes()
     except TutelageError as error:

@@ -9,6 +9,12 @@ from .levels import LEVELS
 NAMESPACE = "tutelage"
 
 
+def is_level(env_id: str) -> bool:
+    """Return whether an id is one of the levels."""
+    name = env_id.removeprefix(f"{NAMESPACE}/")
+    return name != env_id and name.removesuffix("-v0") in LEVELS
+
+
 def register_levels() -> None:
     """Register every level, once; without `max_episode_steps`, since limits depend on the instruction."""
     for name in LEVELS:

@@ -154,9 +154,9 @@ def test_an_environment_and_a_rule_are_given_to_recorded_data_that_fit(
     document = yaml.safe_load(tutelage("edit", robot_store, "suite"))
     [task] = document["tasks"]
     file = tmp_path / "own.yaml"
-    task["env"] = "Taxi-v3"
+    task["env"] = "tutelage/Taxi-v0"
     file.write_text(yaml.safe_dump(document))
-    assert "its recorded observations are not those of Taxi-v3" in tutelage(
+    assert "its recorded observations are not those of tutelage/Taxi-v0" in tutelage(
         "edit", robot_store, "suite", file, status=2
     )
     task["env"] = "my_robot:my/OneWay-v0"

@@ -23,7 +23,7 @@ SUITE = suite_from(
             {"id": "unrepeatable", "env": "toys/Unrepeatable-v0"},
             {"id": "camera", "env": "toys/Camera-v0", "max_steps": 8},
             {"id": "cartpole", "env": "CartPole-v1"},
-            {"id": "taxi", "env": "Taxi-v3"},
+            {"id": "taxi", "env": "tutelage/Taxi-v0"},
             {"id": "pendulum", "env": "Pendulum-v1"},
             {"id": "red-ball", "env": "BabyAI-GoToRedBallGrey-v0"},
         ],

@@ -137,9 +137,17 @@ def test_another_environment_of_the_same_name_is_no_grid_world() -> None:
 @pytest.mark.parametrize(
     ("env", "name", "line"),
     [
-        ("Taxi-v3", None, "expected an expert for Taxi-v3, got none; name it in a suite: expert: taxi"),
-        ("Taxi-v3", "taxy", "expected `expert` to be one of .*got 'taxy'; did you mean 'taxi'"),
-        ("Taxi-v3", "cartpole", "expected an expert that can play Taxi-v3, got 'cartpole'; .*expert: taxi"),
+        (
+            "tutelage/Taxi-v0",
+            None,
+            "expected an expert for tutelage/Taxi-v0, got none; name it in a suite: expert: taxi",
+        ),
+        ("tutelage/Taxi-v0", "taxy", "expected `expert` to be one of .*got 'taxy'; did you mean 'taxi'"),
+        (
+            "tutelage/Taxi-v0",
+            "cartpole",
+            "expected an expert that can play tutelage/Taxi-v0, got 'cartpole'; .*expert: taxi",
+        ),
         ("CartPole-v1", "pendulum", "can play CartPole-v1, got 'pendulum'; .*expert: cartpole"),
         ("CartPole-v1", "babyai", "can play CartPole-v1, got 'babyai'; .*expert: cartpole"),
         ("Pendulum-v1", "grid", "can play Pendulum-v1, got 'grid'; .*expert: pendulum"),

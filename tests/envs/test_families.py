@@ -57,7 +57,7 @@ def test_one_key_on_a_cart_pole_is_no_success() -> None:
     ("name", "rule", "fps"),
     [
         ("Pendulum-v1", "unknown", 20),
-        ("Taxi-v3", "terminated", None),
+        ("tutelage/Taxi-v0", "terminated", None),
         ("FrozenLake-v1", "reward > 0", None),
         ("LunarLander-v3", "return >= 200", 30),
         ("LunarLanderContinuous-v3", "return >= 200", 30),

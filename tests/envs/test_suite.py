@@ -25,10 +25,10 @@ def complaint(given: Any) -> str:
 
 
 def test_a_suite_is_its_tasks_in_order_and_by_name() -> None:
-    suite = suite_from({"suite": "mine", "tasks": [TASK, {"id": "cabs", "env": "Taxi-v3"}]})
+    suite = suite_from({"suite": "mine", "tasks": [TASK, {"id": "cabs", "env": "tutelage/Taxi-v0"}]})
     assert [task.id for task in suite] == ["poles", "cabs"]
     assert len(suite) == 2
-    assert suite["cabs"].env == "Taxi-v3"
+    assert suite["cabs"].env == "tutelage/Taxi-v0"
     assert suite.episodes == 512
     with pytest.raises(
         TutelageError, match=r"expected a task of suite 'mine' \(poles, cabs\), got 'cab'; did"

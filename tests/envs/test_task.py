@@ -46,7 +46,7 @@ def test_only_whole_numbers_are_seeds() -> None:
 def test_a_task_cannot_be_changed() -> None:
     task = Task("poles", "CartPole-v1")
     with pytest.raises(FrozenInstanceError):
-        task.env = "Taxi-v3"  # type: ignore[misc]
+        task.env = "tutelage/Taxi-v0"  # type: ignore[misc]
 
 
 def test_tasks_share_no_arguments() -> None:

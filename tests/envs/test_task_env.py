@@ -67,7 +67,12 @@ def test_the_same_seed_and_keys_give_the_same_episode(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "limit"),
-    [("CartPole-v1", 500), ("Taxi-v3", 200), ("BabyAI-GoToLocal-v0", 64), ("Blackjack-v1", DEFAULT_LIMIT)],
+    [
+        ("CartPole-v1", 500),
+        ("tutelage/Taxi-v0", 200),
+        ("BabyAI-GoToLocal-v0", 64),
+        ("Blackjack-v1", DEFAULT_LIMIT),
+    ],
 )
 def test_the_limit_is_the_environments_own(name: str, limit: int) -> None:
     with opened(name) as environment:
@@ -83,7 +88,9 @@ def test_max_steps_tightens_the_limit_and_never_loosens_it() -> None:
 
 
 def test_an_episode_is_truncated_at_max_steps_and_its_success_is_then_known() -> None:
-    with opened("Taxi-v3", max_steps=3, success=SuccessRule("truncated and steps == 3")) as environment:
+    with opened(
+        "tutelage/Taxi-v0", max_steps=3, success=SuccessRule("truncated and steps == 3")
+    ) as environment:
         environment.reset(0)
         steps = [environment.step(np.array([0.0])) for _ in range(3)]
     assert [one.truncated for one in steps] == [False, False, True]
@@ -103,7 +110,7 @@ def test_an_end_at_the_limit_is_an_end_and_no_truncation() -> None:
 
 
 def test_masks_are_passed_on_where_there_are_any() -> None:
-    with opened("Taxi-v3") as environment:
+    with opened("tutelage/Taxi-v0") as environment:
         legal = environment.reset(0).legal
         assert legal is not None
         assert (legal.shape, legal.dtype) == ((6,), np.dtype(bool))

@@ -37,7 +37,7 @@ ALWAYS = (
     "Acrobot-v1",
     "Blackjack-v1",
     "FrozenLake-v1",
-    "Taxi-v3",
+    "tutelage/Taxi-v0",
     "LunarLander-v3",
     "BipedalWalker-v3",
     "CarRacing-v3",

@@ -22,13 +22,12 @@ from tutelage.agents.training.behavior_cloning import train
 from tutelage.agents.training.config import TrainConfig
 from tutelage.agents.training.run_log import SelfImitationRound, write_rounds
 from tutelage.crowd.seats.free_choice import FreeChoice, play
-from tutelage.crowd.seats.recorder import JOURNAL
 from tutelage.crowd.seats.seed_assignment import SeedAssignment
 from tutelage.crowd.seats.session import Session
 from tutelage.crowd.settings import Settings
 from tutelage.crowd.storage.archiver import Archiver
 from tutelage.crowd.storage.journal import Journal
-from tutelage.crowd.storage.journal_records import SeatRecord
+from tutelage.crowd.storage.journal_records import JOURNAL, SeatRecord
 from tutelage.crowd.studies.study_checks import rehearse_study
 from tutelage.crowd.studies.study_file import study_from
 from tutelage.crowd.studies.study_server import StudyServer
@@ -44,7 +43,7 @@ from tutelage.tests.support.crowd_recording import BUTTON, FIELD, Hand
 
 KEYS = {"ArrowLeft": 0, "ArrowRight": 1}
 POLE = {"id": "pole", "env": "CartPole-v1", "max_steps": 20, "expert": "cartpole", "controls": KEYS}
-CAB = {"id": "cab", "env": "Taxi-v3", "max_steps": 20, "expert": "taxi", "instruction": "drive"}
+CAB = {"id": "cab", "env": "tutelage/Taxi-v0", "max_steps": 20, "expert": "taxi", "instruction": "drive"}
 SUITE = {"suite": "small", "tasks": [POLE, CAB], "evaluation": {"episodes": 2}}
 CONFIG = {"size": 1, "steps": 2, "batch_steps": 32, "threads": 1, "workers": 1, "window": 8}
 CONFIG |= {"evaluate_every": 1000, "select_episodes": 1, "weights": "none"}

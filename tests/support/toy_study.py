@@ -25,7 +25,7 @@ from tutelage.errors import TutelageError
 
 KEYS = {"ArrowLeft": 0, "ArrowDown": 1, "ArrowRight": 2, "ArrowUp": 3}
 LAKE = {"id": "lake", "env": "FrozenLake-v1", "kwargs": {"is_slippery": False}, "controls": KEYS}
-CAB = {"id": "cab", "env": "Taxi-v3", "expert": "taxi", "success": "terminated", "max_steps": 40}
+CAB = {"id": "cab", "env": "tutelage/Taxi-v0", "expert": "taxi", "success": "terminated", "max_steps": 40}
 POLE = {
     "id": "pole",
     "env": "CartPole-v1",

@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 from tutelage.cli.main import app
 from tutelage.crowd.hosting.episode import EpisodeProgress
-from tutelage.crowd.seats.recorder import JOURNAL
 from tutelage.crowd.settings import Settings
 from tutelage.crowd.storage.archiver import Archiver
 from tutelage.crowd.storage.journal import Journal
-from tutelage.crowd.storage.journal_records import EpisodeRecord, SeatRecord
+from tutelage.crowd.storage.journal_records import JOURNAL, EpisodeRecord, SeatRecord
 from tutelage.datasets.editing import edit_log
 from tutelage.datasets.store import Store
 from tutelage.envs.suite import Suite

@@ -17,11 +17,10 @@ import sqlalchemy as sql
 from tutelage.cli.main import app
 from tutelage.crowd.cluster.seat_leases import SeatLeases
 from tutelage.crowd.privacy.forgetting import StudyLocations, find, forget
-from tutelage.crowd.seats.recorder import JOURNAL, lock_folder
 from tutelage.crowd.storage import study_records as records
 from tutelage.crowd.storage import study_tables as tables
 from tutelage.crowd.storage.journal import Journal
-from tutelage.crowd.storage.journal_records import EpisodeRecord, SeatRecord, StepRecord
+from tutelage.crowd.storage.journal_records import JOURNAL, EpisodeRecord, SeatRecord, StepRecord
 from tutelage.crowd.storage.secret import Secret
 from tutelage.crowd.storage.study_tables import StudyDatabase
 from tutelage.datasets.formats.exchange import export_store
@@ -33,6 +32,7 @@ from tutelage.datasets.store import Store
 from tutelage.datasets.trajectory import Trajectory
 from tutelage.envs.suite import Suite
 from tutelage.errors import TutelageError
+from tutelage.files.folder_lock import lock_folder
 from tutelage.tests.support.command_line import run
 from tutelage.tests.support.postgres import PostgreSQL
 from typer.testing import CliRunner

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sql
-from tutelage.crowd.seats.recorder import lock_folder
 from tutelage.crowd.storage.database import file_fault, open_database
 from tutelage.crowd.storage.database_file import FileLost
 from tutelage.crowd.storage.journal import Journal
 from tutelage.crowd.storage.journal_records import EpisodeRecord, SeatRecord, StepRecord
 from tutelage.errors import TutelageError
+from tutelage.files.folder_lock import lock_folder
 from tutelage.tests.support import small_room
 from tutelage.tests.support.nursery import Nursery, Server, until
 from tutelage.tests.support.players import Player

@@ -211,7 +211,7 @@ def test_several_stores_join_and_must_mean_the_same_task(filled: Store, tmp_path
 def test_masks_become_a_column_where_the_task_has_them(
     tmp_path: Path, demonstrate: Callable[..., Any]
 ) -> None:
-    suite = suite_from({"suite": "real", "tasks": [{"id": "taxi", "env": "Taxi-v3"}]})
+    suite = suite_from({"suite": "real", "tasks": [{"id": "taxi", "env": "tutelage/Taxi-v0"}]})
     store = Store.create(tmp_path / "real", suite)
     one, seen = demonstrate(TaskEnv(suite["taxi"]), 1, suite="real")
     store.append([one, replace(demonstrate(TaskEnv(suite["taxi"]), 2, suite="real")[0])])

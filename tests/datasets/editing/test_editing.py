@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from tutelage.cli.main import main
 from tutelage.crowd.browsing.index import EpisodeIndex
-from tutelage.crowd.seats.recorder import lock_folder
 from tutelage.datasets.editing import edit_commit, edit_log
 from tutelage.datasets.editing.annotate import annotate
 from tutelage.datasets.pending import EDITS
 from tutelage.datasets.store import Store
 from tutelage.envs.suite import suite_from
 from tutelage.errors import TutelageError
+from tutelage.files.folder_lock import lock_folder
 from tutelage.tests.support.edited import Recorder, Same, edit, episodes, files, play_actions, same
 
 VERBS = (

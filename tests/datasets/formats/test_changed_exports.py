@@ -31,7 +31,7 @@ SUITE = suite_from(
         "tasks": [
             {"id": "words", "env": "toys/Words-v0", "kwargs": {"length": 9}},
             {"id": "unrepeatable", "env": "toys/Unrepeatable-v0", "success": "terminated"},
-            {"id": "taxi", "env": "Taxi-v3"},
+            {"id": "taxi", "env": "tutelage/Taxi-v0"},
         ],
     }
 )

@@ -31,7 +31,7 @@ SUITE = suite_from(
             {"id": "words", "env": "toys/Words-v0", "kwargs": {"length": 9}},
             {"id": "unrepeatable", "env": "toys/Unrepeatable-v0", "success": "terminated"},
             {"id": "camera", "env": "toys/Camera-v0", "max_steps": 7, "instruction": "look around"},
-            {"id": "taxi", "env": "Taxi-v3"},
+            {"id": "taxi", "env": "tutelage/Taxi-v0"},
             {"id": "cartpole", "env": "CartPole-v1", "pace": {"fps": 14.6, "idle": 0}},
         ],
     }

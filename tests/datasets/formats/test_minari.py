@@ -35,7 +35,7 @@ SUITE = suite_from(
             {"id": "words", "env": "toys/Words-v0", "kwargs": {"length": 9}},
             {"id": "unrepeatable", "env": "toys/Unrepeatable-v0", "success": "terminated"},
             {"id": "camera", "env": "toys/Camera-v0", "max_steps": 7},
-            {"id": "taxi", "env": "Taxi-v3"},
+            {"id": "taxi", "env": "tutelage/Taxi-v0"},
             {"id": "pendulum", "env": "Pendulum-v1"},
             {"id": "lake", "env": "FrozenLake-v1", "kwargs": {"map_name": "8x8"}},
         ],

@@ -259,7 +259,7 @@ def test_any_keys_held_together_are_an_action_of_the_space(data: st.DataObject) 
         "CartPole-v1",
         "Pendulum-v1",
         "MountainCarContinuous-v0",
-        "Taxi-v3",
+        "tutelage/Taxi-v0",
         "Blackjack-v1",
         "LunarLander-v3",
         "BipedalWalker-v3",
