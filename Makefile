@@ -66,10 +66,11 @@ docs: .venv/installed-dev  ## write docs/cli.md from --help, docs/store-columns.
 	$(BIN)/python docs/make_cli.py
 	$(BIN)/python docs/make_columns.py
 
-# the reference reads the source under the name tutelage, by the link that `types` uses; --quiet would silence
-# warnings before --strict counts them
+# the reference reads links to the modules, under the name tutelage: a link to the checkout itself would lead into .venv
+# and round again. --quiet would silence warnings before --strict counts them
 site: .venv/site/ready  ## the documentation as web pages, in build/site; broken links and anchors are errors
-	@mkdir -p .venv/typing && ln -sfn ../.. .venv/typing/tutelage
+	@rm -rf .venv/source && mkdir -p .venv/source/tutelage
+	@for each in *.py */__init__.py; do ln -s "../../../$${each%/__init__.py}" .venv/source/tutelage/; done
 	NO_MKDOCS_2_WARNING=1 .venv/site/bin/python -m mkdocs build --strict
 	@echo "open build/site/index.html, or run: python3 -m http.server --directory build/site"
 

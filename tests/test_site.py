@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from tutelage.tests.support.sources import ROOT
+from tutelage.tests.support.sources import FOLDERS, ROOT
 
 pytestmark = pytest.mark.skipif(
     any(find_spec(module) is None for module in ("mkdocs", "material", "mkdocstrings")),
@@ -38,13 +38,15 @@ class LoadedAddresses(HTMLParser):
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build the site, warnings as errors; the package is read by a link that is called tutelage.
+    """Build the site, warnings as errors; the package is read from links in a folder that is called tutelage.
 
     Never with `--quiet`: it silences warnings before `--strict` counts them.
     """
     folder = tmp_path_factory.mktemp("site")
-    (folder / "source").mkdir()
-    (folder / "source" / "tutelage").symlink_to(ROOT)
+    package = folder / "source" / "tutelage"
+    package.mkdir(parents=True)
+    for path in (*ROOT.glob("*.py"), *(ROOT / name for name in FOLDERS)):
+        (package / path.name).symlink_to(path)
     build = subprocess.run(
         [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", folder / "built"],
         cwd=ROOT,
