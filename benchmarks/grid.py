@@ -29,9 +29,9 @@ import numpy as np
 from _figures import figure, tell
 from minigrid.utils.baby_ai_bot import BabyAIBot
 from tutelage.envs.grid.levels import LEVELS
-from tutelage.envs.grid.planner.memory import empty_minds
+from tutelage.envs.grid.planner.memory import empty_memory
 from tutelage.envs.grid.simulated_players import play_episodes
-from tutelage.envs.grid.state import VIEW, empty_worlds
+from tutelage.envs.grid.state import VIEW, empty_grids
 from tutelage.envs.grid.stepping import reset_all
 from tutelage.envs.grid.vector import GridVectorEnv
 from tutelage.envs.registry import registry
@@ -137,7 +137,7 @@ def xland_steps(python: Path, name: str) -> float:
 
 def worlds_made(name: str) -> Callable[[], float]:
     level, count = LEVELS[name], 4096
-    worlds = empty_worlds(count, level.height, level.width)
+    worlds = empty_grids(count, level.height, level.width)
     packed = np.repeat(level.packed()[None], count, 0)
     images, directions = np.zeros((count, VIEW, VIEW, 3), np.uint8), np.zeros(count, np.int64)
     everyone, seeds = np.ones(count, np.bool_), np.arange(count)
@@ -151,7 +151,7 @@ def peer_worlds(name: str) -> Callable[[], float]:
 
 def demonstrations(name: str) -> Callable[[], float]:
     level, count = LEVELS[name], 4000 if LEVELS[name].rows == 1 else 400
-    worlds, minds = empty_worlds(1, level.height, level.width), empty_minds(1, level.height, level.width)
+    worlds, minds = empty_grids(1, level.height, level.width), empty_memory(1, level.height, level.width)
     expert = np.tile([0.0, 0.0, 0.0, 0.0, 200.0, 0.0], (count, 1))
     room = count * 160 + 4000
     arguments = (

@@ -120,12 +120,12 @@ class GridExpert:
 
     def __init__(self, environment: TaskEnv) -> None:
         from .grid.environment import GridEnv
-        from .grid.planner.memory import empty_minds
+        from .grid.planner.memory import empty_memory
 
         env = environment.env.unwrapped
         assert isinstance(env, GridEnv)
         self._env = env
-        self._memory = empty_minds(1, env.level.height, env.level.width)
+        self._memory = empty_memory(1, env.level.height, env.level.width)
 
     def reset(self) -> None:
         from .grid.planner.memory import forget
@@ -135,7 +135,7 @@ class GridExpert:
     def act(self) -> np.ndarray | None:
         from .grid.planner.planner import advise
 
-        return np.array([float(advise(self._env.worlds, self._memory, 0))])
+        return np.array([float(advise(self._env.grids, self._memory, 0))])
 
 
 class _BotLost(Exception):

@@ -20,7 +20,7 @@ from ...datasets.versions import versions_of
 from ...envs.grid.dynamics import observe
 from ...envs.grid.environment import GridEnv
 from ...envs.grid.language import sentence
-from ...envs.grid.state import VIEW, empty_worlds
+from ...envs.grid.state import VIEW, empty_grids
 from ...envs.grid.stepping import reset_all, step_one
 from ...envs.grid.tile_atlas import atlas, pack_view, pack_world
 from ...envs.success import SuccessMonitor
@@ -60,7 +60,7 @@ class GridHost:
         self.task = shared.task
         self._shared = shared
         level = shared.bare.level
-        self._worlds = empty_worlds(1, level.height, level.width)
+        self._grids = empty_grids(1, level.height, level.width)
         self._images = np.zeros((1, VIEW, VIEW, 3), np.uint8)
         self._directions = np.zeros(1, np.int64)
         self._mission = ""
@@ -96,7 +96,7 @@ class GridHost:
         self, row: np.ndarray, time_ms: int, controller: int, frame: int
     ) -> tuple[StepRecord, StepView]:
         step = self._take((float(row[0]),), time_ms, controller, frame)
-        data = self._shared.pack(self._worlds, 0)
+        data = self._shared.pack(self._grids, 0)
         if data != self._shown:
             self._now = self._now._replace(picture=self._picture(data))
         return step, self._now
@@ -113,7 +113,7 @@ class GridHost:
         raise TutelageError("expected keys, got hands on a page; a grid world has none")
 
     async def draw(self) -> Picture:
-        return self._picture(self._shared.pack(self._worlds, 0))
+        return self._picture(self._shared.pack(self._grids, 0))
 
     async def finish(self, record: EpisodeRecord, missed: int) -> FinishedEpisode:
         success = self.task.success.outcome(self._now.success)
@@ -135,25 +135,25 @@ class GridHost:
         """Call every kernel once: the first call compiles it, or loads its cache."""
         self._reset(0)
         self._take((0.0,), 0, 0, 0)
-        self._shared.pack(self._worlds, 0)
+        self._shared.pack(self._grids, 0)
 
     async def close(self) -> None:
         self._steps = []
 
     def _reset(self, seed: int) -> bytes:
         if not reset_all(
-            self._worlds, self._shared.level, np.array([seed]), _ONE, self._images, self._directions
+            self._grids, self._shared.level, np.array([seed]), _ONE, self._images, self._directions
         ):
             raise TutelageError(f"expected seed {seed} of {self.task.id!r} to make a world, got one too full")
-        self._mission = sentence(self._worlds, 0)
+        self._mission = sentence(self._grids, 0)
         self._digest, self._steps, self._watch = Digest(), [], SuccessMonitor(self.task.success)
         self._now = StepView(False, None, None)
         return self._update(0.0, False, False)
 
     def _take(self, action: Sequence[float], time_ms: int, controller: int, frame: int) -> StepRecord:
-        reward, *flags = step_one(self._worlds, 0, int(action[0]))
+        reward, *flags = step_one(self._grids, 0, int(action[0]))
         terminated, truncated = map(bool, flags)  # the kernels' flags are integers
-        observe(self._worlds, self._images, self._directions)
+        observe(self._grids, self._images, self._directions)
         self._watch.add(reward, terminated, truncated, {})
         is_done = terminated or truncated
         success = self._watch.success if is_done else None
@@ -180,7 +180,7 @@ class GridHost:
 
     def _start(self, record: EpisodeRecord, torn: int) -> EpisodeStart:
         bare = self._shared.bare
-        picture = self._picture(self._shared.pack(self._worlds, 0))
+        picture = self._picture(self._shared.pack(self._grids, 0))
         self._now = self._now._replace(picture=picture)
         return EpisodeStart(
             record=record,
@@ -188,7 +188,7 @@ class GridHost:
             torn=torn,
             now=self._now,
             instruction=self.task.instruction or self._mission,
-            limit=int(self._worlds.state["limits"][0]),
+            limit=int(self._grids.state["limits"][0]),
             controls=self._shared.controls,
             atlas=(atlas(bare.tile)[0], bare.tile),
         )

@@ -66,7 +66,7 @@ def play_grid(
 def _play_episodes(
     environment: TaskEnv, grid: GridEnv, players: Sequence[SimulatedDemonstrator], seeds: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, list[int]]:
-    from ...envs.grid.planner.memory import empty_minds
+    from ...envs.grid.planner.memory import empty_memory
     from ...envs.grid.simulated_players import play_episodes
 
     profiles = [player.profile for player in players]
@@ -86,7 +86,7 @@ def _play_episodes(
     name_hashes = [zlib.crc32(f"{player.name}/{environment.task.id}".encode()) for player in players]
     random_seeds = (np.array(name_hashes, np.uint64) << np.uint64(32)) ^ seeds.astype(np.uint64)
     keys = np.unique([int(binding.action[0]) for binding in environment.controls().bindings])
-    memory = empty_minds(1, grid.level.height, grid.level.width)
+    memory = empty_memory(1, grid.level.height, grid.level.width)
     limit = 4 * 2 * grid.level.room_size**2 * grid.level.rows * grid.level.columns
     actions, times = (
         np.zeros(len(seeds) * 160 + limit, np.uint8),
@@ -99,7 +99,7 @@ def _play_episodes(
     while completed < len(seeds):  # hostile profiles need many steps: continue where the arrays were full
         rest = slice(completed, None)
         count = play_episodes(
-            grid.worlds,
+            grid.grids,
             memory,
             level,
             keys,

@@ -16,7 +16,7 @@ from .dynamics import observe
 from .language import sentence
 from .levels import LEVELS, Level
 from .render import as_text, draw_view, draw_world
-from .state import VIEW, GridState, copied, empty_worlds, restore
+from .state import VIEW, GridState, copied, empty_grids, restore
 from .stepping import replay_one, reset_all, step_one
 from .tile_atlas import pack_view, pack_world
 
@@ -100,7 +100,7 @@ class GridEnv(gymnasium.Env[Observed, int]):
         self.observation_space = observation_space()
         self.action_space = spaces.Discrete(7)
         self.actions = Actions
-        self.worlds = empty_worlds(1, self.level.height, self.level.width)
+        self.grids = empty_grids(1, self.level.height, self.level.width)
         # batches of one: the kernels read and write arrays with a leading batch axis
         self._packed = self.level.packed()[None]
         self._mission = ""
@@ -110,7 +110,7 @@ class GridEnv(gymnasium.Env[Observed, int]):
     @property
     def max_steps(self) -> int:
         """The step limit of the current episode: 64 a journey in one room of side 8, 576 in nine rooms."""
-        return int(self.worlds.state["limits"][0])
+        return int(self.grids.state["limits"][0])
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -119,30 +119,30 @@ class GridEnv(gymnasium.Env[Observed, int]):
         # the generator of Gymnasium draws only the seed; everything else follows from it
         episode_seed = int(self.np_random.integers(2**62)) if seed is None else seed
         seeds, mask = np.array([episode_seed], np.int64), np.ones(1, np.bool_)
-        if not reset_all(self.worlds, self._packed, seeds, mask, self._images, self._directions):
+        if not reset_all(self.grids, self._packed, seeds, mask, self._images, self._directions):
             raise TutelageError(
                 f"expected a level with room for {self.level.distractors} distractors, got rooms of side "
                 f"{self.level.room_size}; ask for fewer distractors or larger rooms"
             )
-        self._mission = sentence(self.worlds, 0)
+        self._mission = sentence(self.grids, 0)
         return self._observation(), {}
 
     def step(self, action: int) -> tuple[Observed, float, bool, bool, dict[str, Any]]:
-        reward, terminated, truncated = step_one(self.worlds, 0, int(action))
-        observe(self.worlds, self._images, self._directions)
+        reward, terminated, truncated = step_one(self.grids, 0, int(action))
+        observe(self.grids, self._images, self._directions)
         return self._observation(), float(reward), bool(terminated), bool(truncated), {}
 
     def render(self) -> Any:
         if self.render_mode == "ansi":
-            return f"{sentence(self.worlds, 0)}\n{as_text(self.worlds, 0)}"
+            return f"{sentence(self.grids, 0)}\n{as_text(self.grids, 0)}"
         if self.render_mode == "rgb_array":
             draw = draw_view if self.perspective == "agent" else draw_world
-            return draw(self.worlds, 0, self.tile)
+            return draw(self.grids, 0, self.tile)
         return None
 
     def tiles(self) -> bytes:
         """Return what `render()` shows as packed cell codes, see `tile_atlas`."""
-        return (pack_view if self.perspective == "agent" else pack_world)(self.worlds, 0)
+        return (pack_view if self.perspective == "agent" else pack_world)(self.grids, 0)
 
     def get_keys_to_action(self) -> dict[tuple[str, ...], int]:
         """Return a person's keys, by their pygame names."""
@@ -163,7 +163,7 @@ class GridEnv(gymnasium.Env[Observed, int]):
             # each earlier episode has one observation more than actions, hence the shift by n
             rows = slice(begin + n, end + n + 1)
             replay_one(
-                self.worlds,
+                self.grids,
                 self._packed[0],
                 seeds[n],
                 actions[begin:end],
@@ -172,18 +172,18 @@ class GridEnv(gymnasium.Env[Observed, int]):
                 rewards[begin:end],
                 *(flag[begin:end] for flag in flags),
             )
-            missions.append(sentence(self.worlds, 0))
+            missions.append(sentence(self.grids, 0))
         return EpisodeBatch(images, directions, missions, rewards, *flags)
 
     def snapshot(self) -> GridState:
         """Return a copy of the whole state."""
-        return copied(self.worlds)
+        return copied(self.grids)
 
     def restore(self, snapshot: GridState) -> Observed:
         """Restore a snapshot of this level; returns its observation."""
-        restore(self.worlds, snapshot)
-        observe(self.worlds, self._images, self._directions)
-        self._mission = sentence(self.worlds, 0)
+        restore(self.grids, snapshot)
+        observe(self.grids, self._images, self._directions)
+        self._mission = sentence(self.grids, 0)
         return self._observation()
 
     def _observation(self) -> Observed:

@@ -87,6 +87,10 @@ class Level:
                 raise TutelageError(f"expected {name} from {low} to {high}, got {getattr(self, name)}")
         if self.about in (DOOR, LOCKED_DOOR, BEHIND_LOCK) and rooms < 2:
             raise TutelageError("expected two rooms or more, since there must be a door, got one")
+        if self.locked_percent and rooms < 2:
+            raise TutelageError(
+                f"expected two rooms or more where locked_percent is {self.locked_percent}, got one"
+            )
 
 
 _LOCAL: dict[str, Any] = {"rows": 1, "columns": 1}

@@ -87,7 +87,7 @@ class GridState(NamedTuple):
     state: np.ndarray
 
 
-def empty_worlds(count: int, height: int, width: int) -> GridState:
+def empty_grids(count: int, height: int, width: int) -> GridState:
     """Make `count` grids that consist of walls only, for the generator."""
     state = np.zeros(count, STATE)
     state["where"] = state["spots"] = NOWHERE

@@ -17,7 +17,7 @@ from .dynamics import observe
 from .environment import find_level, observation_space
 from .language import sentences
 from .render import draw_view
-from .state import VIEW, GridState, chosen, copied, empty_worlds, restore
+from .state import VIEW, GridState, chosen, copied, empty_grids, restore
 from .stepping import DISABLED, NEXT_STEP, SAME_STEP, reset_all, step_all
 
 Observed = dict[str, Any]
@@ -63,7 +63,7 @@ class GridVectorEnv(VectorEnv[Observed, np.ndarray, np.ndarray]):
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         height, width = max(spec.height for spec in levels), max(spec.width for spec in levels)
-        self.worlds = empty_worlds(num_envs, height, width)
+        self.grids = empty_grids(num_envs, height, width)
         packed = np.stack([spec.packed() for spec in levels])
         self._levels = packed[np.arange(num_envs) % len(levels)]  # [N, PACKED]
         self._over = np.zeros(num_envs, np.bool_)
@@ -94,7 +94,7 @@ class GridVectorEnv(VectorEnv[Observed, np.ndarray, np.ndarray]):
                     for own_seed, drawn_seed in zip(seed, drawn, strict=True)
                 ]
             )
-        if not reset_all(self.worlds, self._levels, seeds.astype(np.int64), mask, *self._seen):
+        if not reset_all(self.grids, self._levels, seeds.astype(np.int64), mask, *self._seen):
             raise TutelageError(
                 "expected levels with room for their distractors, got one that is too full; "
                 "ask for fewer distractors or larger rooms"
@@ -124,13 +124,13 @@ class GridVectorEnv(VectorEnv[Observed, np.ndarray, np.ndarray]):
 
     def snapshot(self) -> tuple[GridState, np.ndarray]:
         """Return a copy of the whole state of all grids."""
-        return copied(self.worlds), self._over.copy()
+        return copied(self.grids), self._over.copy()
 
     def restore(self, snapshot: tuple[GridState, np.ndarray]) -> Observed:
         """Restore a snapshot; returns its observations."""
-        restore(self.worlds, snapshot[0])
+        restore(self.grids, snapshot[0])
         self._over[:] = snapshot[1]
-        observe(self.worlds, *self._seen)
+        observe(self.grids, *self._seen)
         self._speak(np.arange(self.num_envs))
         return self._observation()
 
@@ -138,7 +138,7 @@ class GridVectorEnv(VectorEnv[Observed, np.ndarray, np.ndarray]):
         """Draw each agent's view, if the render mode is `rgb_array`."""
         if self.render_mode != "rgb_array":
             return None
-        return tuple(draw_view(self.worlds, b) for b in range(self.num_envs))
+        return tuple(draw_view(self.grids, b) for b in range(self.num_envs))
 
     def close_extras(self, **kwargs: Any) -> None:
         """Shut the thread pool down."""
@@ -150,7 +150,7 @@ class GridVectorEnv(VectorEnv[Observed, np.ndarray, np.ndarray]):
         def step_share(rows: slice) -> int:
             return int(
                 step_all(  # type: ignore[call-arg]  # numba's stubs count starred arguments once
-                    chosen(self.worlds, rows),
+                    chosen(self.grids, rows),
                     self._levels[rows],
                     actions[rows],
                     _MODES[self.autoreset_mode],
@@ -167,7 +167,7 @@ class GridVectorEnv(VectorEnv[Observed, np.ndarray, np.ndarray]):
     def _speak(self, rows: np.ndarray) -> None:
         # a new list: `step` may still hold the old one for `final_obs`
         self._missions = self._missions.copy()
-        for b, mission in zip(rows.tolist(), sentences(self.worlds, rows), strict=True):
+        for b, mission in zip(rows.tolist(), sentences(self.grids, rows), strict=True):
             self._missions[b] = mission
 
     def _observation(self) -> Observed:

@@ -9,9 +9,9 @@ import pytest
 from numba import njit
 from tutelage.envs.grid.generation import generate
 from tutelage.envs.grid.levels import LEVELS
-from tutelage.envs.grid.planner.memory import PlannerMemory, empty_minds, forget
+from tutelage.envs.grid.planner.memory import PlannerMemory, empty_memory, forget
 from tutelage.envs.grid.planner.planner import advise
-from tutelage.envs.grid.state import VIEW, GridState, chosen, copied, empty_worlds
+from tutelage.envs.grid.state import VIEW, GridState, chosen, copied, empty_grids
 from tutelage.envs.grid.stepping import reset_all, step_one
 
 SEEDS, BATCH = 100_000, 4096
@@ -39,7 +39,7 @@ def test_the_expert_solves_every_world_in_time(name: str) -> None:
     steps = np.zeros(SEEDS, np.int64)
 
     def share(first: int) -> None:
-        worlds, minds = (make(1, level.height, level.width) for make in (empty_worlds, empty_minds))
+        worlds, minds = (make(1, level.height, level.width) for make in (empty_grids, empty_memory))
         solved(worlds, minds, level.packed(), first, steps[first : first + SEEDS // 2])
 
     with ThreadPoolExecutor(2) as pool:
@@ -60,7 +60,7 @@ def test_a_world_is_its_seeds_alone_in_batches_of_any_size_on_any_number_of_thre
     level = LEVELS[name]
 
     def share(thread: int) -> list[GridState]:
-        worlds = empty_worlds(BATCH, level.height, level.width)
+        worlds = empty_grids(BATCH, level.height, level.width)
         made = []
         for first in range(thread * BATCH, SEEDS, 4 * BATCH):
             remade(name, worlds, np.arange(first, first + BATCH))
@@ -69,7 +69,7 @@ def test_a_world_is_its_seeds_alone_in_batches_of_any_size_on_any_number_of_thre
 
     with ThreadPoolExecutor(4) as pool:
         batches = list(pool.map(share, range(4)))
-    alone = empty_worlds(1, level.height, level.width)
+    alone = empty_grids(1, level.height, level.width)
     for seed in range(0, SEEDS, 7):
         remade(name, alone, np.array([seed]))
         batch, row = divmod(seed, BATCH)

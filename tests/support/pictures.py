@@ -11,7 +11,7 @@ from tutelage.envs.experts import make_expert
 from tutelage.envs.grid.cells import CELL_CODES, LIFTED
 from tutelage.envs.grid.environment import GridEnv
 from tutelage.envs.grid.render import draw_view, draw_world
-from tutelage.envs.grid.state import GridState, empty_worlds
+from tutelage.envs.grid.state import GridState, empty_grids
 from tutelage.envs.grid.tile_atlas import pack_view, pack_world
 from tutelage.envs.task import Task
 from tutelage.envs.task_env import TaskEnv
@@ -50,7 +50,7 @@ def played(level: str, tile: int, steps: int = 120, every: int = 5) -> Iterator[
     expert.reset()
     for at in range(steps):
         if at % every == 0 or now.done:
-            yield from _both(bare.worlds, tile)
+            yield from _both(bare.grids, tile)
         if now.done:
             return
         action = expert.act()
@@ -78,7 +78,7 @@ def scenes(name: str, count: int = 12, every: int = 9) -> Iterator[Pair]:
 
 
 def _showcase() -> GridState:
-    worlds = empty_worlds(1, 13, 20)
+    worlds = empty_grids(1, 13, 20)
     worlds.cells[0, 1:12, 1:19] = np.arange(len(CELL_CODES), dtype=np.uint8).reshape(11, 18)
     return worlds
 

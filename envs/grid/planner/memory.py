@@ -79,7 +79,7 @@ class PlannerMemory(NamedTuple):
     table: np.ndarray
 
 
-def empty_minds(count: int, height: int, width: int) -> PlannerMemory:
+def empty_memory(count: int, height: int, width: int) -> PlannerMemory:
     """Make the memory of `count` planners that have seen nothing, for grids of `height` x `width` cells."""
     poses = height * width * 4  # each pose is pushed at most once per predecessor: 4 nodes a pose
     return PlannerMemory(

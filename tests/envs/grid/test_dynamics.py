@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from minigrid.minigrid_env import MiniGridEnv
 from tutelage.envs.grid.cells import CELL_CODES, COLORS, EMPTY, TYPES, cell_code
 from tutelage.envs.grid.dynamics import TOGGLE, observe, step
-from tutelage.envs.grid.state import VIEW, GridState, empty_worlds
+from tutelage.envs.grid.state import VIEW, GridState, empty_grids
 from tutelage.envs.registry import registry
 
 LEVELS = [
@@ -28,7 +28,7 @@ WORLDS, STEPS = 3, 60
 def copied(environments: Sequence[Any]) -> GridState:
     """Copy the state of minigrid's environments: cells, objects and what boxes hold, agents, limits."""
     bare = [one.unwrapped for one in environments]
-    worlds = empty_worlds(len(bare), max(one.height for one in bare), max(one.width for one in bare))
+    worlds = empty_grids(len(bare), max(one.height for one in bare), max(one.width for one in bare))
     for b, one in enumerate(bare):
         state, count = worlds.state[b], 0
         for y in range(one.height):

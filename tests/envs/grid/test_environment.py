@@ -61,11 +61,11 @@ def test_a_vector_is_many_single_environments(mode: str, threads: int) -> None:
     generator = np.random.default_rng(1)
     for _ in range(STEPS):
         actions = generator.choice(7, COUNT, p=[0.2, 0.2, 0.4, 0.1, 0.05, 0.05, 0.0])
-        before = [one.worlds.state["seeds"][0] for one in singles]
+        before = [one.grids.state["seeds"][0] for one in singles]
         seen, rewards, terminated, truncated, infos = vector.step(actions)
         for b, one in enumerate(singles):
             if over[b]:
-                seed = int(vector.worlds.state["seeds"][b])
+                seed = int(vector.grids.state["seeds"][b])
                 assert seed != before[b]
                 assert same(one.reset(seed=seed)[0], seen, b)
                 assert (rewards[b], terminated[b], truncated[b]) == (0, False, False)
@@ -79,7 +79,7 @@ def test_a_vector_is_many_single_environments(mode: str, threads: int) -> None:
                 assert infos["_final_obs"][b]
                 assert np.array_equal(infos["final_obs"][b]["image"], last["image"])
                 assert infos["final_obs"][b]["mission"] == last["mission"]
-                assert same(one.reset(seed=int(vector.worlds.state["seeds"][b]))[0], seen, b)
+                assert same(one.reset(seed=int(vector.grids.state["seeds"][b]))[0], seen, b)
             else:
                 assert same(last, seen, b)
                 over[b] = done
@@ -120,8 +120,8 @@ def test_many_episodes_in_one_call_are_what_single_steps_give() -> None:
 def test_rooms_and_distractors_can_be_chosen() -> None:
     environment = GridEnv("GoTo", room_size=5, rows=2, columns=2, distractors=3)
     environment.reset(seed=0)
-    assert environment.worlds.cells.shape == (1, 9, 9)
-    kinds = CELL_CODES[environment.worlds.cells[0], 0]
+    assert environment.grids.cells.shape == (1, 9, 9)
+    kinds = CELL_CODES[environment.grids.cells[0], 0]
     assert np.isin(kinds, (5, 6, 7)).sum() == 3
     assert environment.max_steps == 25 * 4
 
@@ -148,8 +148,8 @@ def test_the_world_from_above_shows_what_is_in_view_and_which_way_the_agent_look
     assert picture.shape == (128, 128, 3)
     assert picture.dtype == np.uint8
     environment.step(0)
-    assert not np.array_equal(draw_world(environment.worlds, 0, 16), picture)
-    assert draw_view(environment.worlds, 0, 16).shape == (112, 112, 3)
+    assert not np.array_equal(draw_world(environment.grids, 0, 16), picture)
+    assert draw_view(environment.grids, 0, 16).shape == (112, 112, 3)
 
 
 def test_text_is_as_minigrid_prints_it() -> None:
@@ -158,4 +158,4 @@ def test_text_is_as_minigrid_prints_it() -> None:
     mission, *rows = environment.render().split("\n")
     assert mission.startswith("go to the ")
     assert rows[0] == "WG" * 8
-    assert sum(arrow in as_text(environment.worlds, 0) for arrow in (">>", "VV", "<<", "^^")) == 1
+    assert sum(arrow in as_text(environment.grids, 0) for arrow in (">>", "VV", "<<", "^^")) == 1

@@ -14,13 +14,13 @@ import sys
 from numba.core.dispatcher import Dispatcher
 from tutelage.envs.grid.environment import GridEnv
 from tutelage.envs.grid.planner.planner import advise
-from tutelage.envs.grid.planner.memory import empty_minds, forget
+from tutelage.envs.grid.planner.memory import empty_memory, forget
 world = GridEnv("BossLevel")
 world.reset(seed=0)
 world.step(0)
-minds = empty_minds(1, *world.worlds.cells.shape[1:])
+minds = empty_memory(1, *world.grids.cells.shape[1:])
 forget(minds, 0)
-advise(world.worlds, minds, 0)
+advise(world.grids, minds, 0)
 compiled = {
     one.py_func.__qualname__: len(one.overloads)
     for name, module in sys.modules.items() if name.startswith("tutelage.envs.grid")

@@ -20,9 +20,9 @@ from tutelage.envs.grid.environment import find_level
 from tutelage.envs.grid.generation import generate
 from tutelage.envs.grid.language import sentence
 from tutelage.envs.grid.levels import LEVELS, Level
-from tutelage.envs.grid.planner.memory import empty_minds, forget
+from tutelage.envs.grid.planner.memory import empty_memory, forget
 from tutelage.envs.grid.planner.planner import advise
-from tutelage.envs.grid.state import NOWHERE, VIEW, GridState, empty_worlds
+from tutelage.envs.grid.state import NOWHERE, VIEW, GridState, empty_grids
 from tutelage.envs.grid.stepping import reset_all, step_one
 from tutelage.envs.registry import registry
 from tutelage.errors import TutelageError
@@ -46,7 +46,7 @@ class MendedImpUnlock(GoToImpUnlock):
 
 
 def worlds_of(level: Level, seeds: range) -> GridState:
-    worlds = empty_worlds(len(seeds), level.height, level.width)
+    worlds = empty_grids(len(seeds), level.height, level.width)
     packed = np.repeat(level.packed()[None], len(seeds), 0)
     images, directions = np.zeros((len(seeds), VIEW, VIEW, 3), np.uint8), np.zeros(len(seeds), np.int64)
     everyone = np.ones(len(seeds), np.bool_)
@@ -164,7 +164,7 @@ def test_a_world_is_a_function_of_its_seed(name: str) -> None:
 @pytest.mark.parametrize("name", LEVELS)
 def test_the_expert_solves_every_world_in_time(name: str) -> None:
     level = LEVELS[name]
-    worlds, minds = empty_worlds(1, level.height, level.width), empty_minds(1, level.height, level.width)
+    worlds, minds = empty_grids(1, level.height, level.width), empty_memory(1, level.height, level.width)
     for seed in range(150):
         assert generate(worlds, 0, level.packed(), seed)
         forget(minds, 0)
@@ -176,7 +176,7 @@ def test_the_expert_solves_every_world_in_time(name: str) -> None:
 
 def test_asking_the_expert_twice_changes_nothing() -> None:
     level = LEVELS["BossLevel"]
-    worlds, minds = empty_worlds(1, level.height, level.width), empty_minds(1, level.height, level.width)
+    worlds, minds = empty_grids(1, level.height, level.width), empty_memory(1, level.height, level.width)
     for seed in range(10):
         generate(worlds, 0, level.packed(), seed)
         forget(minds, 0)
@@ -190,7 +190,7 @@ def test_asking_the_expert_twice_changes_nothing() -> None:
 @pytest.mark.parametrize("name", ["BossLevel", "PutNextLocal", "GoToImpUnlock", "UnblockPickup"])
 def test_the_expert_takes_over_from_anybody(name: str) -> None:
     level, generator = LEVELS[name], np.random.default_rng(1)
-    worlds, minds = empty_worlds(1, level.height, level.width), empty_minds(1, level.height, level.width)
+    worlds, minds = empty_grids(1, level.height, level.width), empty_memory(1, level.height, level.width)
     solved = 0
     for seed in range(40):
         generate(worlds, 0, level.packed(), seed)
@@ -209,7 +209,7 @@ def test_the_expert_takes_over_from_anybody(name: str) -> None:
 @given(st.sampled_from(list(LEVELS)), st.integers(0, 2**62), st.lists(st.integers(0, 6), max_size=80))
 def test_nothing_is_lost_or_doubled_whatever_is_pressed(name: str, seed: int, keys: list[int]) -> None:
     level = LEVELS[name]
-    worlds = empty_worlds(1, level.height, level.width)
+    worlds = empty_grids(1, level.height, level.width)
     generate(worlds, 0, level.packed(), seed)
     state = worlds.state[0]
     count = int((state["codes"] > 0).sum())

@@ -25,7 +25,7 @@ from tutelage.envs.grid.state import (
     THEN,
     VIEW,
     GridState,
-    empty_worlds,
+    empty_grids,
 )
 from tutelage.envs.grid.stepping import step_one
 from tutelage.envs.registry import registry
@@ -51,7 +51,7 @@ def made(name: str, seed: int) -> Any:
 
 def copied(world: Any) -> GridState:
     """Copy a BabyAI world of minigrid at its start, with its instruction."""
-    worlds = empty_worlds(1, world.height, world.width)
+    worlds = empty_grids(1, world.height, world.width)
     state, count = worlds.state[0], 0
     for x in range(world.width):
         for y in range(world.height):

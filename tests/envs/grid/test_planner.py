@@ -11,9 +11,9 @@ from tutelage.envs.grid.cells import CELL_CODES, EMPTY, TYPES
 from tutelage.envs.grid.dynamics import AHEAD_X, AHEAD_Y, TOGGLE
 from tutelage.envs.grid.generation import generate
 from tutelage.envs.grid.levels import LEVELS, SINGLE_ROOM
-from tutelage.envs.grid.planner.memory import PlannerMemory, empty_minds, forget
+from tutelage.envs.grid.planner.memory import PlannerMemory, empty_memory, forget
 from tutelage.envs.grid.planner.planner import advise
-from tutelage.envs.grid.state import NOWHERE, GridState, copied, empty_worlds
+from tutelage.envs.grid.state import NOWHERE, GridState, copied, empty_grids
 from tutelage.envs.grid.stepping import step_one
 from tutelage.tests.envs.grid.test_missions import copied as copied_from_minigrid
 from tutelage.tests.envs.grid.test_missions import made
@@ -25,7 +25,7 @@ BOX, DOOR = TYPES.index("box"), TYPES.index("door")
 def playing(name: str, seed: int) -> Iterator[tuple[GridState, PlannerMemory, int]]:
     """Give the world, the expert's mind and its answer, step by step."""
     level = LEVELS[name]
-    worlds, minds = (make(1, level.height, level.width) for make in (empty_worlds, empty_minds))
+    worlds, minds = (make(1, level.height, level.width) for make in (empty_grids, empty_memory))
     generate(worlds, 0, level.packed(), seed)
     forget(minds, 0)
     over = False
@@ -66,7 +66,7 @@ def test_what_was_not_seen_changes_no_plan(name: str) -> None:
 
 def test_who_else_is_asked_changes_nothing() -> None:
     count, level = 8, LEVELS["GoTo"]
-    worlds, minds = (make(count, level.height, level.width) for make in (empty_worlds, empty_minds))
+    worlds, minds = (make(count, level.height, level.width) for make in (empty_grids, empty_memory))
     answers: list[list[int]] = [[] for _ in range(count)]
     for b in range(count):
         generate(worlds, b, level.packed(), b)
@@ -105,7 +105,7 @@ def bot_steps(name: str, seed: int) -> int:
 def steps(name: str, seed: int) -> int:
     """Return how many steps the expert takes in minigrid's world of that seed."""
     worlds = copied_from_minigrid(made(name, seed))
-    minds = empty_minds(1, *worlds.cells.shape[1:])
+    minds = empty_memory(1, *worlds.cells.shape[1:])
     forget(minds, 0)
     fulfilled = late = False
     while not (fulfilled or late):
