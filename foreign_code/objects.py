@@ -103,7 +103,7 @@ def parse_object(value: Any, what: str, names: Iterable[str] | None = ()) -> Obj
     return ObjectSpec(name, dict(kwargs))
 
 
-def parse_text(text: str, what: str, names: Iterable[str] = ()) -> ObjectSpec:
+def parse_text(text: str, what: str, names: Iterable[str] | None = ()) -> ObjectSpec:
     """Read what a flag or a text names: a name, or a mapping in YAML or JSON; see `parse_object`."""
     is_mapping = text.lstrip().startswith("{")
     return parse_object(parse_yaml(text, what) if is_mapping else text, what, names)

@@ -100,7 +100,7 @@ def measure(
         "random": lambda: ChanceActor(seed=seed),
     }
     own = [OwnActor(spec) for spec in specs if spec.name not in ACTORS]
-    playing += [makers[spec.name]() for spec in specs if spec.name in ACTORS] + own
+    playing += [*(makers[spec.name]() for spec in specs if spec.name in ACTORS), *own]
     played, notes = people_on(people, chosen, seeds.first(episodes or chosen.episodes))
     result = evaluate(
         chosen,
