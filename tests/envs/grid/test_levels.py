@@ -236,6 +236,7 @@ def test_nothing_is_lost_or_doubled_whatever_is_pressed(name: str, seed: int, ke
         ("GoTo", {"room_size": 2}, "expected room_size from 4 to 40, got 2"),
         ("PutNextLocal", {"distractors": 1}, "expected distractors from 2 to 18, got 1"),
         ("Open", {"rows": 1, "columns": 1}, "there must be a door"),
+        ("Synth", {"rows": 1, "columns": 1}, "expected two rooms or more where locked_percent is 50"),
     ],
 )
 def test_a_level_that_cannot_be_is_refused(name: str, options: dict[str, Any], wanted: str) -> None:
