@@ -1,4 +1,4 @@
-"""The whole road in one command: a simulated crowd plays, one policy learns, all are measured."""
+"""The whole pipeline in one command: a simulated crowd plays, one policy is trained, all are evaluated."""
 
 from __future__ import annotations
 

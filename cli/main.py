@@ -134,7 +134,7 @@ def record(
     browser: Annotated[bool, typer.Option(help="Open the page in a browser.")] = True,
     as_json: Json = False,
 ) -> None:
-    """Play in the browser; every step is journalled, every kept demonstration goes to the store."""
+    """Serve tasks to play in the browser; every step is journaled, kept episodes go to the store."""
     from ..crowd.hosting.reachable_pace import pace_notes
     from ..crowd.server.recorder_app import record as serve_recorder
     from ..datasets.folder_kinds import STORE, expect_place
@@ -274,7 +274,7 @@ def quality(
     experts: Annotated[bool, typer.Option(help="Set solved episodes beside the expert's.")] = True,
     as_json: Json = False,
 ) -> None:
-    """Say of everyone in a store how they play beside the others, and what speaks against them."""
+    """Report the quality of each demonstrator in a store: findings and a verdict, compared with the others."""
     from ..datasets.quality.quality_table import view
 
     store = _store(folder)
@@ -401,7 +401,7 @@ def demo(
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
-    """The whole road in one command: a simulated crowd plays, one policy learns, all are measured."""
+    """Run the whole pipeline: a simulated crowd plays, one policy is trained, all are evaluated."""
     from ..datasets.folder_kinds import DEMO, expect_place
 
     expect_place(out, DEMO)

@@ -37,7 +37,7 @@ def person(
     database: Database = "",
     as_json: AsJson = False,
 ) -> None:
-    """Find a person of a study by completion code, id at the panel or pseudonym."""
+    """Find a participant of a study by completion code, panel id or pseudonym."""
     from ..crowd.privacy.people_search import find_people, open_study_database
     from ..crowd.recruiting.payment_table import entries, study_of
 
@@ -74,7 +74,7 @@ def payments(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List what people are owed and were paid: every amount, state, time and reason."""
+    """List payments due and made: every amount, state, time and reason."""
     from ..crowd.privacy.people_search import open_study_database
     from ..crowd.recruiting.payment_table import entries, record_by_hand, study_of
     from ..datasets.folder_kinds import expect_file

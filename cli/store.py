@@ -29,7 +29,7 @@ def repair(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what is wrong, change nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document for machines.")] = False,
 ) -> None:
-    """Mend a store: bring back what a copy or the journal has, and move aside what does not belong."""
+    """Repair a store: restore what a copy or the journal has, and move aside files that do not belong."""
     from ..crowd.storage.store_repair import mend
 
     def tell(text: str) -> None:

@@ -65,7 +65,7 @@ def serve(
         bool, typer.Option("--json", help="With --check, print one JSON document for machines.")
     ] = False,
 ) -> None:
-    """Lead strangers through a study: consent, practice, tasks, thanks; every step is journalled."""
+    """Serve a study to participants: consent, practice, tasks, completion; every step is journaled."""
     from ..crowd.hosting.reachable_pace import pace_notes
     from ..crowd.recruiting.pay_notes import pay_notes
     from ..crowd.studies.cost_estimate import cost_table, estimate_cost

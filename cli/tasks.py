@@ -38,7 +38,7 @@ def tasks(
     ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document for machines.")] = False,
 ) -> None:
-    """List the suites that come along, or the tasks of one: environments, rules, keys.
+    """List the built-in suites, or the tasks of one suite: environments, rules, keys.
 
     What is wrong with a task is one line on stderr, and the exit status is 2 then.
     """
