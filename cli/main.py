@@ -274,7 +274,7 @@ def quality(
     experts: Annotated[bool, typer.Option(help="Set solved episodes beside the expert's.")] = True,
     as_json: Json = False,
 ) -> None:
-    """Report the quality of each demonstrator in a store: findings and a verdict, compared with the others."""
+    """Report the quality of each demonstrator of a store: findings and a verdict, beside the others."""
     from ..datasets.quality.quality_table import view
 
     store = _store(folder)

@@ -85,7 +85,7 @@ def test_a_store_is_a_sequence_of_episodes(store: tt.Store) -> None:
 def test_filters_add_up(store: tt.Store) -> None:
     name = store[0].demonstrator
     chosen = store.filter(success=True).filter(demonstrator=name)
-    expected = [one.episode for one in store if one.success and one.demonstrator == name]
+    expected = [episode.episode for episode in store if episode.success and episode.demonstrator == name]
     assert [episode.episode for episode in chosen] == expected
     assert len(chosen) == len(expected) > 0
     with pytest.raises(tt.TutelageError, match="expected a task"):
