@@ -129,7 +129,7 @@ class Entrance:
             code = is_own = None
         if not isinstance(code, str) or not isinstance(is_own, bool):
             return Response('expected {"code": text, "own": true or false}, got something else', 400)
-        database = self._server.ledger
+        database = self._server.database
         now = time.time()
         was_asking = await bounded_unless(self._trouble, confirm, database, person.person, code, is_own, now)
         return Response(status_code=204 if was_asking else 410)
@@ -140,7 +140,7 @@ class Entrance:
         person = self._server.person_of(seat) if seat else None
         if person is None or person.study != self._study.name:
             return None
-        return person if is_bound(self._server.ledger, person.person, browser, time.time()) else None
+        return person if is_bound(self._server.database, person.person, browser, time.time()) else None
 
     def texts(self, request: HTTPConnection) -> Translations:
         """Choose the language of a client not yet identified: the requested one, else its browser's."""
@@ -148,7 +148,7 @@ class Entrance:
         accepted = request.headers.get("accept-language", "")
         languages = self._study.languages
         code = requested if requested in languages else best_language(accepted, languages)
-        return self._server.house.texts(code)
+        return self._server.context.texts(code)
 
     def title(self, texts: Translations) -> str:
         """Return the study's title in a language."""
@@ -165,7 +165,7 @@ class Entrance:
     def _show(self, request: Request, arrival: Arrival, texts: Translations) -> Response:
         """Show the join page, which changes no state; a bound browser is redirected at once. Blocks."""
         server = self._server
-        check_link(arrival, server.ledger, server.secret, self._study.name)
+        check_link(arrival, server.database, server.secret, self._study.name)
         participant = self.known(request)
         if participant is not None and participant.person == server.secret.pseudonym(
             arrival.source, arrival.key
@@ -194,11 +194,11 @@ class Entrance:
                 LinkOpening(BOUND),
             )  # an open link, followed once more
         name = participant.person if participant else ""
-        pseudonym = admit(arrival, server.ledger, server.secret, self._study.name, self._proof, name)
-        entry = enter(server.ledger, pseudonym, browser, time.time(), is_vouched=arrival.needs_proof)
+        pseudonym = admit(arrival, server.database, server.secret, self._study.name, self._proof, name)
+        entry = enter(server.database, pseudonym, browser, time.time(), is_vouched=arrival.needs_proof)
         person = server.join(pseudonym, arrival.source, language)
         if entry.state == BOUND:
-            identify(server.ledger, pseudonym, arrival)
+            identify(server.database, pseudonym, arrival)
         return person, browser, entry
 
     def _seat_of(self, request: HTTPConnection) -> tuple[str, str]:

@@ -146,7 +146,7 @@ class _StudyApp:
         if person is None:
             texts = entrance.texts(request)
             return entrance.refused(texts, texts.say("refused.stranger"), 403)
-        texts = self._server.house.texts(person.language)
+        texts = self._server.context.texts(person.language)
         return page("index.html", texts, entrance.title(texts))
 
     async def talk(self, socket: WebSocket) -> None:
@@ -207,5 +207,5 @@ class _StudyApp:
         return self._server.journal.trouble
 
     def _ask_database(self) -> None:
-        with self._server.ledger.engine.connect() as connection:
+        with self._server.database.engine.connect() as connection:
             connection.execute(sql.select(1))

@@ -41,7 +41,7 @@ class StudyServices:
         self._server = server
         study = server.study
         tolerance = study.gold.tolerance if study.gold else TOLERANCE
-        self._quality = LiveQuality(server.ledger, study.name, required_of(study), tolerance)
+        self._quality = LiveQuality(server.database, study.name, required_of(study), tolerance)
         self._panel = (
             _ProlificServices(server, study.recruiting.prolific) if study.recruiting.prolific else None
         )
@@ -57,7 +57,7 @@ class StudyServices:
         server = self._server
         dashboard_routes = dashboard.routes(
             StudyTargets.of(server.study),
-            server.ledger,
+            server.database,
             server.journal,
             server.store,
             server.secret,
@@ -105,12 +105,12 @@ class _ProlificServices:
         self._client = client_from_environment(prolific)
         self._signing = os.environ.get(SECRET, "").strip()
         self.payments = Payments(
-            server.ledger,
+            server.database,
             server.journal,
             self._client,
             study.recruiting,
             study.name,
-            server.house.texts,
+            server.context.texts,
         )
         self.proof = self._proof()
 
@@ -121,7 +121,7 @@ class _ProlificServices:
         if not self._signing:
             return []
         server = self._server
-        endpoint = webhook(server.ledger, server.secret, self._prolific, server.study.name, self._signing)
+        endpoint = webhook(server.database, server.secret, self._prolific, server.study.name, self._signing)
         return [Route(WEBHOOK, endpoint, methods=["POST"])]
 
     def _proof(self) -> Proof | None:

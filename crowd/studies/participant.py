@@ -216,8 +216,8 @@ class Participant:
     @property
     def must_wait(self) -> str | None:
         """Return the reason of the pause that keeps the participant from a new episode; None without one."""
-        standing = self.context.standing
-        return standing.reason if standing.paused else standing.waiting.get(self.person.person)
+        moderation = self.context.moderation
+        return moderation.reason if moderation.paused else moderation.waiting.get(self.person.person)
 
     @property
     def is_waiting(self) -> bool:
@@ -244,7 +244,7 @@ class Participant:
 
     async def arrive(self) -> None:
         context = self.context
-        person = await context.in_thread(lambda: context.ledger.person(person=self.person.person))
+        person = await context.in_thread(lambda: context.database.person(person=self.person.person))
         if person is not None:
             self.person, self.progress = person, dict(person.progress)
             self.texts = context.texts(person.language)
@@ -362,7 +362,7 @@ class Participant:
     async def _save(self, **values: Any) -> None:
         """Write the progress, and `values` of the participant's row; on disk when this returns."""
         change = {**values, "progress": dict(self.progress), "seen": self.context.clock()}
-        await self.context.in_thread(lambda: self.context.ledger.change(self.person.person, **change))
+        await self.context.in_thread(lambda: self.context.database.change(self.person.person, **change))
         self.person = replace(self.person, **change)
 
     async def _end(
@@ -445,10 +445,10 @@ class Participant:
         return minutes is not None and began > 0 and self.context.clock() >= began + 60 * minutes
 
     def _is_banned(self) -> bool:
-        return self.context.standing.of(self.person.person) == "banned"
+        return self.context.moderation.of(self.person.person) == "banned"
 
     def _was_ended_elsewhere(self) -> bool:
-        return self.person.person in self.context.standing.ended
+        return self.person.person in self.context.moderation.ended
 
     def _wait_has_changed(self) -> bool:
         has_changed = self.must_wait != self._last_wait
@@ -613,7 +613,7 @@ class Participant:
         context = self.context
         row["expert_steps"] = await context.bests.of(row["task"], row["seed"])
         if self.study.has_score:
-            self.progress["shown"]["better"] = await context.in_thread(better_than, context.ledger, row)
+            self.progress["shown"]["better"] = await context.in_thread(better_than, context.database, row)
         rows = await context.in_thread(context.write, self.person, row, self.claim, self.progress)
         self._count_rows(rows)
         self.claim = None

@@ -34,13 +34,13 @@ class StudyContext:
     """State and database operations shared by all participants. Database access runs `in_thread`."""
 
     study: Study
-    ledger: StudyDatabase
+    database: StudyDatabase
     journal: Journal
     claims: SeedClaims
     bests: ExpertLengthCache
     controls: Mapping[str, Controls]
     """The keys of each task."""
-    standing: ModerationState = field(default_factory=ModerationState)
+    moderation: ModerationState = field(default_factory=ModerationState)
     """The moderation of the study and its people; reread every second."""
     clock: Callable[[], float] = time.time
     steady: Callable[[], float] = time.monotonic
@@ -64,12 +64,12 @@ class StudyContext:
 
     def rows(self, person: str) -> list[dict[str, Any]]:
         """Read a person's episodes that count. Blocks."""
-        with self.ledger.engine.connect() as connection:
+        with self.database.engine.connect() as connection:
             return rows_of(connection, person)
 
     def note(self, what: str, person: PersonRecord, reason: str) -> None:
         """Add an event about a person. Blocks."""
-        self.ledger.note(self.study.name, what, person.person, reason[:500])
+        self.database.note(self.study.name, what, person.person, reason[:500])
 
     def abandon(self, record: EpisodeRecord) -> None:
         """Give up an episode whose seed another person has taken. Blocks."""
@@ -85,19 +85,19 @@ class StudyContext:
         seats = {record.seat for record in self.journal.episodes(state="open", study=self.study.name)}
         if seats:
             ended = people.c.ended < self.clock() - _LEFT_SECONDS
-            for row in self.ledger.rows(sql.select(people.c.seat).where(people.c.seat.in_(seats), ended)):
+            for row in self.database.rows(sql.select(people.c.seat).where(people.c.seat.in_(seats), ended)):
                 self.abandon_all(row["seat"])
 
     def give_up_seed(self, person: PersonRecord, claim: SeedClaim | None, why: str) -> None:
         """Record that an episode could not be played, so that its seed is not given again. Blocks."""
         self.note("broken", person, why)
         if claim is not None:
-            with self.ledger.write() as connection:
+            with self.database.write() as connection:
                 self.claims.finish(connection, claim, "")
 
     def where_back(self, person: PersonRecord) -> str:
         """Return the address that a person came from and returns to, or "". Blocks."""
-        rows = self.ledger.rows(sql.select(identities.c.ids).where(identities.c.person == person.person))
+        rows = self.database.rows(sql.select(identities.c.ids).where(identities.c.person == person.person))
         ids = rows[0]["ids"] if rows else {}
         return self.study.recruiting.where_back(person.source, ids, person.code)
 
@@ -109,7 +109,7 @@ class StudyContext:
         progress: Mapping[str, Any],
     ) -> list[dict[str, Any]]:
         """Record a finished episode in one transaction; returns all that the person has played."""
-        with self.ledger.write() as connection:
+        with self.database.write() as connection:
             write_down(connection, row)
             if claim is not None:
                 self.claims.finish(connection, claim, row["episode"])
@@ -119,7 +119,7 @@ class StudyContext:
 
     def let_in(self, person: PersonRecord, version: str, language: str, **values: Any) -> bool:
         """Record a person's consent and change their row, in one transaction; False if the study is full."""
-        with self.ledger.write() as connection:
+        with self.database.write() as connection:
             if self.room(connection) < 1:
                 return False
             self._note_decision(connection, person, "given", version, language)
@@ -142,7 +142,7 @@ class StudyContext:
         seed, and their statistics are deleted; anyone else frees the seed they hold.
         """
         is_removed = values["outcome"] == "withdrew" and not values["progress"].get("keeps")
-        with self.ledger.write() as connection:
+        with self.database.write() as connection:
             if decision:
                 self._note_decision(connection, person, decision, version, language)
             self.claims.let_go(connection, person.person, played=is_removed)
@@ -182,7 +182,7 @@ class StudyContext:
 
     def answered(self, person: PersonRecord, rows: Sequence[Mapping[str, Any]], **values: Any) -> None:
         """Record the answers to a check, and change the person's row, in one transaction. Blocks."""
-        with self.ledger.write() as connection:
+        with self.database.write() as connection:
             connection.execute(answers.insert(), [dict(row) for row in rows])
             self._change(connection, person, values)
 
@@ -194,7 +194,7 @@ class StudyContext:
             .order_by(devices.c.id.desc())
             .limit(1)
         )
-        with self.ledger.write() as connection:
+        with self.database.write() as connection:
             last = connection.execute(query).mappings().first()
             if last is None or any(last[name] != value for name, value in device.items()):
                 row = {"person": person.person, "study": self.study.name, **device, "at": self.clock()}
@@ -202,7 +202,7 @@ class StudyContext:
 
     def has_room(self) -> bool:
         """Say whether one more person may begin. Blocks."""
-        with self.ledger.engine.connect() as connection:
+        with self.database.engine.connect() as connection:
             return self.room(connection) > 0
 
     def room(self, connection: sql.Connection) -> int:
@@ -226,7 +226,7 @@ class StudyContext:
         success = has_succeeded(record, steps, task)
         expert = self.bests.known(task.id, record.seed)
         row = conduct_row(record, steps, task, success=success, expert_steps=expert)
-        with self.ledger.write() as connection:
+        with self.database.write() as connection:
             write_down(connection, row)
             self.claims.finish(connection, claim, record.episode)
 

@@ -64,19 +64,21 @@ class StudyServer(Recorder):
         self.folder = folder
         super().__init__(Settings(study.suite, folder, study.seeds, database=database, parts=parts))
         self.secret = Secret.load(folder)
-        self.ledger = StudyDatabase(self.journal.engine)
-        self.house = StudyContext(
+        self.database = StudyDatabase(self.journal.engine)
+        self.context = StudyContext(
             study=study,
-            ledger=self.ledger,
+            database=self.database,
             journal=self.journal,
-            claims=SeedClaims(study, self.ledger, self.secret, clock=lambda: self.house.clock()),
-            bests=ExpertLengthCache(study.suite, self.ledger),
+            claims=SeedClaims(study, self.database, self.secret, clock=lambda: self.context.clock()),
+            bests=ExpertLengthCache(study.suite, self.database),
             controls=controls,
-            standing=moderation_state(self.ledger, study.name),
+            moderation=moderation_state(self.database, study.name),
             remove=self._remove,
         )
         if self.journal.fence is not None:
-            self.cluster = ClusterMembership(self.journal, self.ledger, self.store, self.let_go, self.figures)
+            self.cluster = ClusterMembership(
+                self.journal, self.database, self.store, self.let_go, self.figures
+            )
         self.metrics = ServerMetrics()
         self._started = time.time()
         self._participants: dict[str, Participant] = {}
@@ -99,7 +101,9 @@ class StudyServer(Recorder):
         if self.cluster is None:  # otherwise done per arriving seat, and by the search for orphans
             await asyncio.to_thread(self._keep_finished)
         await super().start()
-        self._removals = PendingRemovals(self.study.name, self.journal, self.ledger, self.store, self.copies)
+        self._removals = PendingRemovals(
+            self.study.name, self.journal, self.database, self.store, self.copies
+        )
         await self._remove_due()
         loops = self._tick_loop(), measure_loop_delay(self.metrics)
         self._running = [asyncio.create_task(loop) for loop in loops]
@@ -113,7 +117,7 @@ class StudyServer(Recorder):
         if self._seat_work:
             await asyncio.wait(self._seat_work.values(), timeout=_PATIENCE_SECONDS)
         await super().close()
-        await asyncio.to_thread(self.house.bests.close)
+        await asyncio.to_thread(self.context.bests.close)
 
     async def seat_for_page(self, seat: str, page: str = "") -> Seat | None:
         """Return the seat of an id, with its participant, for a page to open; None if it does not exist."""
@@ -125,7 +129,7 @@ class StudyServer(Recorder):
                     self._archiver.recover(unfinished)
         self._last_used[seat] = time.monotonic()
         if seat not in self._seats:
-            person = await asyncio.to_thread(lambda: self.ledger.person(seat=seat))
+            person = await asyncio.to_thread(lambda: self.database.person(seat=seat))
             if person is None or person.study != self.study.name:
                 return None
             if seat not in self._seats:  # another call may have made it meanwhile
@@ -162,11 +166,11 @@ class StudyServer(Recorder):
 
     def person_of(self, seat: str) -> PersonRecord | None:
         """Look up the person of a seat. Blocks."""
-        return self.ledger.person(seat=seat)
+        return self.database.person(seat=seat)
 
     def join(self, person: str, source: str, language: str) -> PersonRecord:
         """Give a person a seat, or return theirs; in a full study their outcome is `full`. Blocks."""
-        if (existing := self.ledger.person(person=person)) is not None:
+        if (existing := self.database.person(person=person)) is not None:
             return existing
         now = time.time()
         seat = f"{self.secret.number('seat', self.study.name, person):016x}"
@@ -185,14 +189,14 @@ class StudyServer(Recorder):
         }
         saved(self.journal.sit(SeatRecord(seat, person)), _PATIENCE_SECONDS)
         try:
-            with self.ledger.write() as connection:
-                if self.house.room(connection) < 1:
+            with self.database.write() as connection:
+                if self.context.room(connection) < 1:
                     code = self.study.recruiting.code("full", source)
                     row |= {"stage": "done", "outcome": "full", "code": code, "ended": now}
                 connection.execute(people.insert(), row)
         except sql.exc.IntegrityError:  # the person came twice at once
             _log.debug("a person came by two requests at once")
-        participant = self.ledger.person(person=person)
+        participant = self.database.person(person=person)
         assert participant is not None
         return participant
 
@@ -204,7 +208,7 @@ class StudyServer(Recorder):
         deliver = self._archiver.put if self._archiver else None
         record = SeatRecord(person.seat, person.person)
         session = Session(record, self.study.suite, self.journal, self.make_host, deliver=deliver)
-        participant = Participant(session, self.house, person)
+        participant = Participant(session, self.context, person)
         seat = Seat(session, participant, self.journal, self.metrics)
         participant.changing = seat.changing
         self._participants[person.seat] = participant
@@ -227,13 +231,13 @@ class StudyServer(Recorder):
     async def _tick(self, ticks: int) -> None:
         if self.journal.trouble is not None:
             return
-        self.house.standing = await asyncio.to_thread(moderation_state, self.ledger, self.study.name)
+        self.context.moderation = await asyncio.to_thread(moderation_state, self.database, self.study.name)
         await self._update_browsers()
         for seat, participant in self._participants.items():
             if seat not in self._seat_work and (work := participant.due()) is not None:
                 self._run_for_seat(seat, work)
         if self.cluster is None and ticks % _BEAT_EVERY == 0:
-            await asyncio.to_thread(write_heartbeat, self.ledger, self._started, self.figures())
+            await asyncio.to_thread(write_heartbeat, self.database, self._started, self.figures())
         if ticks % _SEEN_EVERY == 0:
             await asyncio.to_thread(
                 self._note_seen, [name for name in self._seats if self._seats[name].is_open]
@@ -241,20 +245,20 @@ class StudyServer(Recorder):
         if ticks % _SWEEP_EVERY == 0:
             self._close_absent()
             await asyncio.to_thread(self._end_old_sessions)
-            await asyncio.to_thread(self.house.abandon_what_was_left)
+            await asyncio.to_thread(self.context.abandon_what_was_left)
             await self._remove_due()
 
     async def _update_browsers(self) -> None:
         """Close seats whose browsers were released, and ask about browsers that want to join."""
         now = time.time()
         self._last_event, released = await asyncio.to_thread(
-            released_since, self.ledger, self.study.name, self._last_event
+            released_since, self.database, self.study.name, self._last_event
         )
         for seat in released:
             await self.let_go(seat)
         earlier, self._browser_codes = (
             self._browser_codes,
-            await asyncio.to_thread(asking, self.ledger, self.study.name, now),
+            await asyncio.to_thread(asking, self.database, self.study.name, now),
         )
         for seat in earlier.keys() | self._browser_codes.keys():
             if seat in self._seats:
@@ -275,7 +279,7 @@ class StudyServer(Recorder):
 
     def _note_seen(self, seats: list[str]) -> None:
         if seats:
-            with self.ledger.write() as connection:
+            with self.database.write() as connection:
                 update = people.update().where(people.c.seat.in_(seats), people.c.outcome == "")
                 connection.execute(update.values(seen=time.time()))
 
@@ -294,14 +298,14 @@ class StudyServer(Recorder):
         if minutes is None:
             return
         query = sql.select(people).where(people.c.study == self.study.name, people.c.outcome == "")
-        for row in self.ledger.rows(query):
+        for row in self.database.rows(query):
             began = row["progress"].get("began")
             if began and row["seat"] not in self._seats and time.time() >= began + 60 * minutes:
                 code = self.study.recruiting.code("timed-out", row["source"])
-                self.house.claims.give_back(row["person"])
-                self.house.abandon_all(row["seat"])
+                self.context.claims.give_back(row["person"])
+                self.context.abandon_all(row["seat"])
                 values = {"stage": "done", "outcome": "timed-out", "code": code, "ended": time.time()}
-                self.ledger.change(row["person"], **values)
+                self.database.change(row["person"], **values)
 
     def _keep_finished(self, **filters: str) -> list[EpisodeRecord]:
         """Keep episodes that were finished when a server was killed: nothing is left to decide.
@@ -328,7 +332,7 @@ class StudyServer(Recorder):
 
     def _check_database(self) -> None:
         query = sql.select(people.c.study).where(people.c.study != self.study.name).limit(1)
-        if rows := self.ledger.rows(query):
+        if rows := self.database.rows(query):
             raise TutelageError(
                 f"expected a database of study {self.study.name!r}, got one of {rows[0]['study']!r}; "
                 "give every study its own folder or database"

@@ -40,7 +40,7 @@ def fits_narrow_and_wide(page: Page) -> None:
 def test_a_second_browser_is_let_in_by_the_first(serve_study: Serve, browser: Browser) -> None:
     languages = ("en-GB", "zh-CN")
     with serve_study(recruiting={"links": "one-time"}) as (server, address):
-        links = make_links(server.ledger, server.secret, server.study.name, len(languages))
+        links = make_links(server.database, server.secret, server.study.name, len(languages))
         for language, link in zip(languages, links, strict=True):
             url = f"http://{address}/join?link={link}"
             with profile(browser, locale=language) as first, profile(browser, locale=language) as second:
@@ -66,7 +66,7 @@ def test_a_second_browser_is_let_in_by_the_first(serve_study: Serve, browser: Br
 
 def test_no_keeps_it_out_and_says_what_to_do(serve_study: Serve, browser: Browser) -> None:
     with serve_study(recruiting={"links": "one-time"}) as (server, address):
-        [link] = make_links(server.ledger, server.secret, server.study.name, 1)
+        [link] = make_links(server.database, server.secret, server.study.name, 1)
         url = f"http://{address}/join?link={link}"
         with profile(browser) as first, profile(browser) as second:
             page = opened(first, url)

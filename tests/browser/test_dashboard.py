@@ -128,10 +128,10 @@ def test_the_figures_are_the_database_s_and_follow_it(board: Open, one: Busy) ->
     expect(page.locator("#servers .alive")).to_have_count(2)
     row = {"episode": "new", "person": one.names[0], "role": "demonstration", "task": "taxi", "seed": 1}
     row |= {"success": True, "steps": 9, "seconds": 4.0, "at": time.time()}
-    with one.ledger.write() as connection:
+    with one.database.write() as connection:
         connection.execute(conduct.insert(), row)
     expect(page.locator(".tile").filter(has_text="in all")).to_contain_text(f"{len(kept) + 1} in all")
-    with one.ledger.write() as connection:
+    with one.database.write() as connection:
         connection.execute(conduct.delete().where(conduct.c.episode == "new"))
 
 
@@ -288,7 +288,7 @@ def test_a_decision_needs_a_reason_and_shows_at_once(board: Open, one: Busy) -> 
     page.get_by_role("dialog").get_by_role("button", name="Pause").click()
     expect(page.locator("#running")).to_have_text("Paused: the server moves")
     expect(page.locator("#events li").first).to_contain_text("Pause the server moves")
-    assert moderation_state(one.ledger, one.study.name).paused
+    assert moderation_state(one.database, one.study.name).paused
     page.get_by_role("button", name="Resume study").click()
     page.get_by_label("Reason").fill("it has moved")
     page.keyboard.press("Tab")
@@ -304,7 +304,7 @@ def test_a_decision_needs_a_reason_and_shows_at_once(board: Open, one: Busy) -> 
     expect(page.get_by_role("button", name="Ban")).to_be_hidden()
     page.keyboard.press("Escape")
     expect(person_row(page, person)).to_have_attribute("data-standing", "banned")
-    assert moderation_state(one.ledger, one.study.name).banned == {person: "a machine plays"}
+    assert moderation_state(one.database, one.study.name).banned == {person: "a machine plays"}
 
 
 def test_what_is_decided_elsewhere_meanwhile_is_told_and_not_done_twice(board: Open, one: Busy) -> None:

@@ -79,7 +79,7 @@ def test_pay_is_read_beforehand_as_it_grows_and_at_the_end(serve_study: Serve, j
             page.get_by_text("Your pay: 1.25 GBP, that is 1.00 GBP and a bonus of 0.25 GBP.")
         ).to_be_visible()
         looks_well(page)
-        [device] = server.ledger.rows(sql.select(devices))
+        [device] = server.database.rows(sql.select(devices))
         assert (
             device["device"],
             device["browser"],
@@ -93,7 +93,7 @@ def test_pay_is_read_beforehand_as_it_grows_and_at_the_end(serve_study: Serve, j
             800,
             "en",
         )
-        assert [row["correct"] for row in server.ledger.rows(sql.select(answers))] == [True]
+        assert [row["correct"] for row in server.database.rows(sql.select(answers))] == [True]
         _look_up(page, address, make_admin(server.folder))
 
 
@@ -123,4 +123,4 @@ def test_who_declines_reads_what_is_kept(serve_study: Serve, join: Open) -> None
         at(page, "done")
         expect(page.get_by_text("All that is kept is your pseudonym")).to_be_visible()
         looks_well(page)
-        assert server.ledger.rows(sql.select(devices)) == []
+        assert server.database.rows(sql.select(devices)) == []

@@ -91,7 +91,7 @@ def test_the_whole_way_by_keys_and_a_reload_at_every_stage(
         reload("done")
         expect(page.locator("h1:visible")).to_have_text("Thank you. You are done")
         expect(page.locator(".code:not(#confirm-code)")).to_have_text("LAKE123")
-        rows = server.ledger.rows(sql.select(conduct))
+        rows = server.database.rows(sql.select(conduct))
         assert [(row["success"], row["steps"]) for row in rows] == [(True, 6)] * 3
         assert all(row["reaction_ms"] is not None and row["lag_ms"] is not None for row in rows)
     assert len(Store.open(tmp_path / "out")) == 3
@@ -138,7 +138,7 @@ def test_the_whole_way_by_touch_on_a_small_screen_in_chinese(serve_study: Serve,
         english = re.compile("[A-Za-z]{4,}")
         left = english.findall(page.inner_text("main") + page.inner_text("header"))
         assert set(left) <= {"LAKE", "English"}
-        [agreed] = server.ledger.rows(sql.select(consents))
+        [agreed] = server.database.rows(sql.select(consents))
         assert agreed["language"] == "zh"
         assert agreed["consent"] == server.study.consent_version("zh")
 
@@ -163,7 +163,7 @@ def test_the_language_changes_at_any_time(serve_study: Serve, join: Open) -> Non
         expect(page.locator("#verdict")).to_contain_text("成功")
         page.click("[data-language=en]")
         expect(page.locator("#verdict")).to_contain_text("Success")
-        assert [row["language"] for row in server.ledger.rows(sql.select(people))] == ["en"]
+        assert [row["language"] for row in server.database.rows(sql.select(people))] == ["en"]
 
 
 def test_a_second_tab_is_refused_kindly_and_may_take_over(serve_study: Serve, join: Open) -> None:

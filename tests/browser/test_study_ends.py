@@ -42,7 +42,10 @@ def test_who_leaves_is_asked_and_what_they_did_goes(serve_study: Serve, join: Op
         at(page, "done")
         expect(page.locator("h1:visible")).to_have_text("You have left the study")
         expect(page.locator("main")).to_contain_text("What you did is removed")
-        assert [row["decision"] for row in server.ledger.rows(sql.select(consents))] == ["given", "withdrawn"]
+        assert [row["decision"] for row in server.database.rows(sql.select(consents))] == [
+            "given",
+            "withdrawn",
+        ]
     assert len(Store.open(tmp_path / "out")) == 0
 
 
@@ -154,7 +157,7 @@ def test_many_people_at_once(serve_study: Serve, join: Open, people: int) -> Non
                 onward(page) if page is pages[0] else page.keyboard.press("Enter")
         for page in pages:
             at(page, "done")
-        rows = server.ledger.rows(sql.select(conduct))
+        rows = server.database.rows(sql.select(conduct))
         assert len(rows) == 2 * people
         assert len({row["person"] for row in rows}) == people
         assert len({row["seed"] for row in rows}) == 2 * people

@@ -71,7 +71,7 @@ class Busy:
     plan: StudyTargets
     secret: Secret
     journal: Journal
-    ledger: StudyDatabase
+    database: StudyDatabase
     store: Store
     judge: LiveQuality
     names: list[str]
@@ -79,7 +79,7 @@ class Busy:
     @property
     def playing(self) -> list[str]:
         """Those who are playing now."""
-        rows = self.ledger.rows(sql.select(people.c.person).where(people.c.stage == "play"))
+        rows = self.database.rows(sql.select(people.c.person).where(people.c.stage == "play"))
         return [name for name in self.names if {"person": name} in rows]
 
 
@@ -98,7 +98,7 @@ def busy(
             plan=StudyTargets.of(study),
             secret=Secret.load(folder),
             journal=journal,
-            ledger=ledger,
+            database=ledger,
             store=Store.create(folder / "store", study.suite),
             judge=LiveQuality(ledger, study.name, QualityThresholds(after=5, success=0.4, gold=0.5)),
             names=[],
@@ -140,9 +140,9 @@ def _fill(one: Busy, counts: dict[str, int], seconds: float) -> None:
     _add_passers_by(one, now, random)
     _keep(one, played, random)
     _add_servers(one, now, random)
-    decide(one.ledger, "first-crowd", "pause", reason="the consent text had a mistake")
-    decide(one.ledger, "first-crowd", "resume", reason="it is mended")
-    decide(one.ledger, "first-crowd", "pause", one.playing[-1], "asks for a break by mail")
+    decide(one.database, "first-crowd", "pause", reason="the consent text had a mistake")
+    decide(one.database, "first-crowd", "resume", reason="it is mended")
+    decide(one.database, "first-crowd", "pause", one.playing[-1], "asks for a break by mail")
 
 
 def _theirs(trajectory: Trajectory, name: str, one: Busy) -> Trajectory:
@@ -166,7 +166,7 @@ def _add_person(one: Busy, name: str, joined: float, ended: float, now: float, a
         "seen": min(ended, now + 3600),
         "ended": ended if over else None,
     }
-    with one.ledger.write() as connection:
+    with one.database.write() as connection:
         connection.execute(people.insert(), row)
         connection.execute(
             consents.insert(),
@@ -183,7 +183,7 @@ def _add_person(one: Busy, name: str, joined: float, ended: float, now: float, a
             ids = {"PROLIFIC_PID": EXTERNAL, "SESSION_ID": "session-" + EXTERNAL}
             connection.execute(identities.insert(), {"person": name, "source": "prolific", "ids": ids})
     if over:
-        one.ledger.note(one.study.name, row["outcome"], name, details={"submission": EXTERNAL})
+        one.database.note(one.study.name, row["outcome"], name, details={"submission": EXTERNAL})
 
 
 def _add_passers_by(one: Busy, now: float, random: np.random.Generator) -> None:
@@ -209,7 +209,7 @@ def _add_passers_by(one: Busy, now: float, random: np.random.Generator) -> None:
             "seen": joined + 20 if outcome else now + 3600,
             "ended": joined + 20 if outcome else None,
         }
-        with one.ledger.write() as connection:
+        with one.database.write() as connection:
             connection.execute(people.insert(), row)
 
 
@@ -233,7 +233,7 @@ def _keep(one: Busy, played: list[tuple[Trajectory, float, str]], random: np.ran
             lag_ms=round(slow[name] * float(random.lognormal(0, 0.25)), 1),
         )
         rows.append({**asdict(how), "at": moment})
-    with one.ledger.write() as connection:
+    with one.database.write() as connection:
         connection.execute(conduct.insert(), rows)
         connection.execute(claims.insert(), [_claim(one, row, "done") for row in rows])
         held = [
@@ -308,5 +308,5 @@ def _add_servers(one: Busy, now: float, random: np.random.Generator) -> None:
             "seen": seen,
             "figures": {**meter.figures(), "seats": seats},
         }
-        with one.ledger.write() as connection:
+        with one.database.write() as connection:
             connection.execute(servers.insert(), row)

@@ -39,7 +39,7 @@ def serving(one: Busy) -> Iterator[Served]:
     assert token is not None
     watched = one.playing[0]
     seats = {"seat-of-watched": seat_of(one, watched)}
-    with one.ledger.write() as connection:
+    with one.database.write() as connection:
         connection.execute(people.update().where(people.c.person == watched).values(seat="seat-of-watched"))
 
     async def talk(page: WebSocket) -> None:
@@ -49,7 +49,7 @@ def serving(one: Busy) -> Iterator[Served]:
     playbacks = Playbacks(one.study.name, one.study.suite, one.journal, one.store, world_of)
     found = routes(
         one.plan,
-        one.ledger,
+        one.database,
         one.journal,
         one.store,
         one.secret,

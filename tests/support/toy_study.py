@@ -152,7 +152,7 @@ def run(story: Coroutine[Any, Any, None]) -> None:
 
 
 def rows(server: StudyServer, table: sql.Table) -> list[dict[str, Any]]:
-    return server.ledger.rows(sql.select(table))
+    return server.database.rows(sql.select(table))
 
 
 def journalled(server: StudyServer) -> list[tuple[str, str, str]]:

@@ -142,7 +142,7 @@ def test_a_sign_in_gives_a_cookie_that_no_script_and_no_other_site_can_use(
     plain = browser.get("people", headers={"Accept-Encoding": "identity"})
     assert "content-encoding" not in plain.headers
     assert len(plain.json()["people"]) == len(browser.get("people").json()["people"])
-    latest = busy_study.ledger.rows(sql.select(events.c.what).order_by(events.c.id.desc()).limit(1))
+    latest = busy_study.database.rows(sql.select(events.c.what).order_by(events.c.id.desc()).limit(1))
     assert latest == [{"what": "sign-in"}]
 
 
@@ -227,7 +227,10 @@ def test_signing_out_ends_the_session_wherever_its_cookie_may_be(
 def test_many_dashboards_cost_no_more_than_one(inside: Browser, busy_study: Busy) -> None:
     asked: list[str] = []
     sql.event.listen(
-        busy_study.ledger.engine, "before_cursor_execute", lambda *given: asked.append(given[2]), named=False
+        busy_study.database.engine,
+        "before_cursor_execute",
+        lambda *given: asked.append(given[2]),
+        named=False,
     )
     with concurrent.futures.ThreadPoolExecutor(16) as pool:
         began = time.monotonic()
@@ -241,7 +244,7 @@ def test_many_dashboards_cost_no_more_than_one(inside: Browser, busy_study: Busy
 def test_a_decision_counts_at_once_and_is_on_record(inside: Browser, busy_study: Busy) -> None:
     person = busy_study.playing[0]
     assert inside.post("decide", {"what": "pause", "reason": "lunch"}).status_code == 204
-    assert moderation_state(busy_study.ledger, busy_study.study.name).paused
+    assert moderation_state(busy_study.database, busy_study.study.name).paused
     assert inside.get("figures").json()["study"]["paused"]
     assert inside.post("decide", {"what": "resume", "reason": "back"}).status_code == 204
     assert inside.post("decide", {"what": "pause", "person": person, "reason": "a word"}).status_code == 204
@@ -253,7 +256,7 @@ def test_a_decision_counts_at_once_and_is_on_record(inside: Browser, busy_study:
     assert inside.post("decide", {"what": "release", "person": person, "reason": ""}).status_code == 409
     assert inside.post("decide", {"what": "release", "person": "nobody", "reason": "lost"}).status_code == 409
     assert inside.post("decide", {"what": "release", "person": person, "reason": "lost"}).status_code == 204
-    assert moderation_state(busy_study.ledger, busy_study.study.name).of(person) == ""
+    assert moderation_state(busy_study.database, busy_study.study.name).of(person) == ""
 
 
 def test_records_leave_as_csv_without_anything_that_leads_to_a_name(
@@ -269,14 +272,14 @@ def test_records_leave_as_csv_without_anything_that_leads_to_a_name(
     assert len(rows["conduct.csv"]) == len(busy_study.store)
     assert {row["what"] for row in rows["events.csv"]} >= {"pause", "resume", "sign-in"}
     everything = "".join(files.values())
-    seats = [row["seat"] for row in busy_study.ledger.rows(sql.select(people.c.seat))]
+    seats = [row["seat"] for row in busy_study.database.rows(sql.select(people.c.seat))]
     for secret in (EXTERNAL, "SECRET-CODE", *seats):
         assert secret not in everything
 
 
 def test_no_cell_of_an_exported_file_is_computed_by_a_spreadsheet(inside: Browser, busy_study: Busy) -> None:
     formulas = ["=HYPERLINK(1)", "+1", "-1", "@SUM(A1)"]
-    with busy_study.ledger.write() as connection:
+    with busy_study.database.write() as connection:
         common = {"study": busy_study.study.name, "person": "", "what": "formula", "details": {}, "at": 0.0}
         connection.execute(events.insert(), [common | {"reason": formula} for formula in formulas])
     archive = zipfile.ZipFile(io.BytesIO(inside.get("records.zip").content))
@@ -285,7 +288,7 @@ def test_no_cell_of_an_exported_file_is_computed_by_a_spreadsheet(inside: Browse
 
 
 def test_more_rows_than_one_piece_are_all_exported_once(inside: Browser, busy_study: Busy) -> None:
-    with busy_study.ledger.write() as connection:
+    with busy_study.database.write() as connection:
         many = [
             {
                 "study": busy_study.study.name,

@@ -301,7 +301,7 @@ def test_a_plan_is_what_the_study_file_asks_for(full: Busy) -> None:
 
 def test_a_crowd_is_added_up_as_its_store_has_it(full: Busy) -> None:
     kept = list(full.store.trajectories())
-    found = figures(full.ledger, full.plan)
+    found = figures(full.database, full.plan)
     assert found["success"]["n"] == len(kept) == sum(found["curves"]["episodes"])
     assert found["success"]["share"] == pytest.approx(sum(one.success for one in kept) / len(kept))
     for row in found["tasks"]:
@@ -309,7 +309,7 @@ def test_a_crowd_is_added_up_as_its_store_has_it(full: Busy) -> None:
         assert (row["n"], row["successes"]) == (len(theirs), sum(one.success for one in theirs))
     rows = {
         row["person"]: row
-        for row in list_participants(full.ledger, full.plan, full.judge.verdicts())["people"]
+        for row in list_participants(full.database, full.plan, full.judge.verdicts())["people"]
     }
     for name in full.names:
         theirs = [one for one in kept if one.demonstrator == name]
@@ -325,7 +325,7 @@ def test_a_crowd_is_added_up_as_its_store_has_it(full: Busy) -> None:
 
 def test_one_person_is_told_whole_and_never_by_name(full: Busy) -> None:
     person = full.names[0]
-    found = describe_participant(full.ledger, full.journal, full.plan, person, full.judge.verdict(person))
+    found = describe_participant(full.database, full.journal, full.plan, person, full.judge.verdict(person))
     assert found is not None
     assert len(found["played"]) == found["episodes"]
     assert {one["role"] for one in found["played"]} >= {"gold", "demonstration"}
@@ -333,7 +333,7 @@ def test_one_person_is_told_whole_and_never_by_name(full: Busy) -> None:
     assert {one["measure"] for one in found["findings"]} >= {"success", "reaction"}
     assert "5f3a9c0d" not in str(found)
     assert "SECRET-CODE" not in str(found)
-    assert describe_participant(full.ledger, full.journal, full.plan, "person-000000000000") is None
+    assert describe_participant(full.database, full.journal, full.plan, "person-000000000000") is None
     assert (
-        describe_participant(full.ledger, full.journal, replace(full.plan, study="another"), person) is None
+        describe_participant(full.database, full.journal, replace(full.plan, study="another"), person) is None
     )

@@ -157,7 +157,7 @@ def test_a_seat_at_another_server_is_watched_through_the_journal(
     inside: Browser, busy_study: Busy, served: Served
 ) -> None:
     other = next(name for name in busy_study.playing if name != served.watched)
-    seat = str(busy_study.ledger.person(person=other).seat)  # type: ignore[union-attr]
+    seat = str(busy_study.database.person(person=other).seat)  # type: ignore[union-attr]
     kept = next(busy_study.store.trajectories("goto-local"))
     record = EpisodeRecord(seat, other, kept.suite, kept.task, kept.env, kept.seed, b"", kept.kwargs)
     steps = busy_study.journal.steps(kept.episode)

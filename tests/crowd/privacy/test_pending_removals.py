@@ -113,7 +113,7 @@ def test_what_was_open_when_somebody_left_just_before_a_crash_is_given_up(
                 "ended": time.time(),
                 "progress": {"keeps": True},
             }
-            one.ledger.change("person-ann", **change)
+            one.database.change("person-ann", **change)
         async with server(tmp_path, "out") as again:
             await until(lambda: not again.journal.episodes(state="open"))
             (left,) = again.journal.episodes(episode=underway[0].episode)

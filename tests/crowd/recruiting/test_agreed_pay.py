@@ -40,7 +40,7 @@ def test_a_rule_that_changes_midway_holds_for_those_who_agree_from_then_on(tmp_p
                 assert person.way["pay"] == pay
             owed = {
                 (row["person"], row["kind"]): (row["amount"], row["currency"])
-                for row in entries(server.ledger, "pilot")
+                for row in entries(server.database, "pilot")
             }
             assert owed == {
                 ("person-ann", "base"): ("2.00", "GBP"),
@@ -61,7 +61,7 @@ def test_a_study_that_stops_to_pay_still_pays_those_who_agreed_before(tmp_path: 
             ann = await walk_in(server)
             while ann.stage == "play":
                 await (ann.send("next") if ann.way["outcome"] else ann.play())
-            kinds = {row["kind"]: row["amount"] for row in entries(server.ledger, "pilot")}
+            kinds = {row["kind"]: row["amount"] for row in entries(server.database, "pilot")}
             assert kinds == {"base": "2.00", "bonus": "1.25"}
 
     run(story())

@@ -124,12 +124,12 @@ def test_of_many_that_come_at_once_one_is_bound(ledger: StudyDatabase) -> None:
 
 
 def one_link(server: StudyServer) -> str:
-    [link] = make_links(server.ledger, server.secret, "pilot", 1)
+    [link] = make_links(server.database, server.secret, "pilot", 1)
     return f"/join?link={link}"
 
 
 def table(server: StudyServer, which: sql.Table) -> list[dict[str, object]]:
-    return server.ledger.rows(sql.select(which))
+    return server.database.rows(sql.select(which))
 
 
 def test_twenty_browsers_open_a_link_before_its_person_agrees(tmp_path: Path) -> None:
@@ -237,7 +237,7 @@ def test_a_release_ends_what_an_old_cookie_opens(tmp_path: Path) -> None:
         [person] = table(server, people)
         page = Page(address, first)
         page.wait("way")
-        release(server.ledger, "pilot", str(person["person"]), "their phone was stolen", NOW)
+        release(server.database, "pilot", str(person["person"]), "their phone was stolen", NOW)
         page.closed()
         assert first.get("/").status_code == 403
         assert Page(address, first).closed() == UNKNOWN_SEAT

@@ -96,7 +96,7 @@ def test_in_real_time_lag_is_from_a_key_to_the_word_that_its_picture_is_seen(tmp
                 page.send("up", code="ArrowLeft")
                 time.sleep(LAG_SECONDS)  # a slow way, or a slow page
                 page.send("shown", frame=frame)
-        [row] = server.ledger.rows(sql.select(conduct))
+        [row] = server.database.rows(sql.select(conduct))
     assert keys > 2
     assert row["reaction_ms"] is None  # a picture of real time asks for nothing
     # the server reads both messages, each a little late perhaps; a frame comes with the

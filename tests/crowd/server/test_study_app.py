@@ -40,9 +40,9 @@ def test_somebody_comes_by_a_link_and_goes_the_whole_way(tmp_path: Path) -> None
                 page.send("next")
             page.until(stage="done")
             assert page.way["outcome"] == "completed"
-        [person] = server.ledger.rows(sql.select(people))
+        [person] = server.database.rows(sql.select(people))
         assert person["code"] == page.way["code"]
-        assert len(server.ledger.rows(sql.select(conduct))) == 3
+        assert len(server.database.rows(sql.select(conduct))) == 3
     assert sorted(one.seed for one in Store.open(tmp_path / "out").trajectories()) == [0, 1, 2]
 
 
@@ -65,8 +65,8 @@ def test_nothing_personal_is_in_any_address_after_the_first(tmp_path: Path) -> N
             opened.until(stage="done")
             assert opened.way["back"] == f"https://school.example/{opened.way['code']}"
         for table in (people, consents, conduct):
-            assert "zoe-4711" not in str(server.ledger.rows(sql.select(table)))
-        assert [row["ids"] for row in server.ledger.rows(sql.select(identities))] == [
+            assert "zoe-4711" not in str(server.database.rows(sql.select(table)))
+        assert [row["ids"] for row in server.database.rows(sql.select(identities))] == [
             {"participant": "zoe-4711"}
         ]
 
@@ -78,26 +78,26 @@ def test_the_same_person_is_the_same_and_a_link_twice_is_one_person(tmp_path: Pa
                 client.get("/join")
         with browser(address) as other:
             other.get("/join")
-        assert len(server.ledger.rows(sql.select(people))) == 2
+        assert len(server.database.rows(sql.select(people))) == 2
     with running(tmp_path / "panel", recruiting={"panel": SONA}) as (server, address):
         with browser(address) as client:
             for name in (4711, 4711, 4712):
                 enter(client, f"/join?id={name}")
-            seats = {row["seat"] for row in server.ledger.rows(sql.select(people))}
+            seats = {row["seat"] for row in server.database.rows(sql.select(people))}
             enter(client, "/join?id=4711")  # on a shared computer, whom the address names is meant
             page = client.get("/").text
             [seat] = [cookie.value for cookie in client.cookies.jar if cookie.name.startswith("seat-")]
-            [first] = server.ledger.rows(sql.select(people).order_by(people.c.joined).limit(1))
+            [first] = server.database.rows(sql.select(people).order_by(people.c.joined).limit(1))
             assert str(seat).startswith(first["seat"])
             assert len(seats) == 2
-        names = [row["person"] for row in server.ledger.rows(sql.select(people))]
+        names = [row["person"] for row in server.database.rows(sql.select(people))]
         assert len(names) == 2
         assert page
 
 
 def test_a_link_for_one_person_lets_one_person_in(tmp_path: Path) -> None:
     with running(tmp_path, recruiting={"links": "one-time"}) as (server, address):
-        [link] = make_links(server.ledger, server.secret, "pilot", 1)
+        [link] = make_links(server.database, server.secret, "pilot", 1)
         with browser(address) as client, browser(address) as other:
             assert client.get("/join").status_code == 403
             assert enter(client, f"/join?link={link}").json() == {"state": "in"}
@@ -239,7 +239,7 @@ def test_joining_too_often_from_one_address_has_to_wait(tmp_path: Path) -> None:
                 answers.append(client.get("/join").status_code)
         assert answers[:60] == [303] * 60
         assert 429 in answers[60:]
-        assert len(server.ledger.rows(sql.select(people))) == answers.count(303)
+        assert len(server.database.rows(sql.select(people))) == answers.count(303)
 
 
 def test_what_a_page_must_not_say_changes_nothing(tmp_path: Path) -> None:
@@ -257,7 +257,7 @@ def test_what_a_page_must_not_say_changes_nothing(tmp_path: Path) -> None:
             page.send("consent", given=True)
             page.until(stage="instructions")
             assert [one["type"] for one in page.told].count("error") <= 4
-        assert len(server.ledger.rows(sql.select(consents))) == 1
+        assert len(server.database.rows(sql.select(consents))) == 1
 
 
 def test_health_says_whether_people_can_play(tmp_path: Path) -> None:
@@ -281,7 +281,7 @@ def test_what_the_page_measured_is_in_the_conduct(tmp_path: Path) -> None:
                 page.send("up", code=code)
             while page.way["outcome"] is None:
                 page.wait("way")
-        [row] = server.ledger.rows(sql.select(conduct))
+        [row] = server.database.rows(sql.select(conduct))
         assert (row["reaction_ms"], row["lag_ms"], row["hidden_ms"]) == (420, 30, 1500)
 
 
@@ -292,9 +292,9 @@ def test_who_is_here_is_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(study_server, "_SEEN_EVERY", 2)
     with running(tmp_path) as (server, address), browser(address) as client:
         client.get("/join")
-        [before] = server.ledger.rows(sql.select(people.c.seen))
+        [before] = server.database.rows(sql.select(people.c.seen))
         with Page(address, client):
-            until(lambda: server.ledger.rows(sql.select(people.c.seen))[0]["seen"] > before["seen"])
+            until(lambda: server.database.rows(sql.select(people.c.seen))[0]["seen"] > before["seen"])
 
 
 def test_two_studies_do_not_share_a_database(tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def test_pay_is_shown_with_the_consent_as_it_grows_and_at_the_end(tmp_path: Path
             await finish(ann, ACROSS)
             assert ann.stage == "done"
             assert ann.way["pay"] == {"base": "1.00 GBP", "bonus": "0.50 GBP", "total": "1.50 GBP"}
-            owed = entries(server.ledger, "pilot", "person-ann")
+            owed = entries(server.database, "pilot", "person-ann")
             assert [(row["kind"], row["state"], row["amount"], row["reason"]) for row in owed] == [
                 ("base", "owed", "1.00", "completed"),
                 ("bonus", "owed", "0.50", "2 of 3 tasks solved"),
@@ -74,7 +74,7 @@ def test_two_of_two_solved_are_paid_the_whole_bonus_whoever_came_before(tmp_path
                 person = await walk_in(server, f"person-{name}")
                 await person.to_the_tasks()
                 await finish(person, way, way)
-            owed = entries(server.ledger, "pilot")
+            owed = entries(server.database, "pilot")
             assert [(row["person"], row["kind"], row["amount"]) for row in owed] == [
                 ("person-ann", "bonus", "1.00")
             ]

@@ -22,9 +22,9 @@ pytestmark = pytest.mark.alone  # servers and clocks: needs steady time
 
 def leap(server: StudyServer, seconds: float) -> None:
     """Let the server believe that it is so much later."""
-    house = server.house
-    clock, steady = house.clock, house.steady
-    house.clock, house.steady = lambda: clock() + seconds, lambda: steady() + seconds
+    context = server.context
+    clock, steady = context.clock, context.steady
+    context.clock, context.steady = lambda: clock() + seconds, lambda: steady() + seconds
 
 
 def test_an_episode_whose_time_is_up_is_a_failure_and_said_so(tmp_path: Path) -> None:
@@ -136,12 +136,12 @@ def test_a_paused_study_lets_people_finish_and_wait_and_goes_on_by_itself(tmp_pa
         async with serving(tmp_path, practice=None, check=None) as server:
             ann = await walk_in(server)
             await ann.to_the_tasks()
-            decide(server.ledger, "pilot", "pause", reason="lunch")
-            await until(lambda: server.house.standing.paused)
+            decide(server.database, "pilot", "pause", reason="lunch")
+            await until(lambda: server.context.moderation.paused)
             await ann.play()
             await ann.send("next")
             assert (ann.way["waiting"], ann.participant.session.episode) == ("lunch", None)
-            decide(server.ledger, "pilot", "resume", reason="fed")
+            decide(server.database, "pilot", "resume", reason="fed")
             await until(lambda: ann.participant.session.episode is not None)
             assert ann.way["waiting"] is None
 
@@ -153,7 +153,7 @@ def test_a_banned_person_is_out_at_once(tmp_path: Path) -> None:
         async with serving(tmp_path, practice=None, check=None) as server:
             ann = await walk_in(server)
             await ann.to_the_tasks()
-            decide(server.ledger, "pilot", "ban", "person-ann", "a robot")
+            decide(server.database, "pilot", "ban", "person-ann", "a robot")
             await until(lambda: ann.way["stage"] == "done")
             assert ann.way["outcome"] == "banned"
             assert ("demonstration", "lake", "abandoned") in journalled(server)

@@ -37,7 +37,7 @@ def test_a_seed_is_played_once_whatever_two_crashes_fall_between(tmp_path: Path)
         options = {"practice": None, "check": None}
         async with in_this_process(tmp_path, **options) as server:
             ann = await walk_in(server)
-            server.house.claims.renew = crash  # type: ignore[method-assign]
+            server.context.claims.renew = crash  # type: ignore[method-assign]
             with pytest.raises(Crash):
                 await ann.to_the_tasks()
         async with in_this_process(tmp_path, **options) as server:
