@@ -6,8 +6,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from .envs import early_stop  # noqa: F401  (first: the others take a second to import)
+from .envs.extensions.own_environment import register_make
 from .envs.grid.registration import register_levels
-from .envs.own_environment import register_make
 from .envs.taxi import register_taxi
 from .envs.web.registration import register_pages
 

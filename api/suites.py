@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..envs.own_environment import task_of
+from ..envs.extensions.own_environment import task_of
 from ..envs.suite import Suite, complete_suite
 from ..envs.suite import load_suite as load_named
 from ..errors import TutelageError

@@ -22,7 +22,7 @@ COMPLETE_VARIABLE = "_TUTELAGE_COMPLETE"
 
 def suite_completions(incomplete: str) -> list[str]:
     """Return the suites that come along or are installed, and begin like `incomplete`, for a shell."""
-    from ..envs.own_suites import installed_suites
+    from ..envs.extensions.own_suites import installed_suites
     from ..envs.suite import suite_names
 
     return [name for name in [*suite_names(), *installed_suites()] if name.startswith(incomplete)]

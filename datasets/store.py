@@ -45,7 +45,6 @@ from .manifest import (
     revision,
     stem,
 )
-from .parallel import spread
 from .parquet.bounded_parquet import BoundedParquet
 from .pending import EDITS, PENDING, read_pending
 from .replay import Environments
@@ -54,6 +53,7 @@ from .store_lock import reading, writing
 from .store_suite import begin, check_belongs, other_suite
 from .trajectory import Trajectory
 from .verification import check_episodes
+from .workers.parallel import spread
 
 Progress = Callable[[int], None]
 """Is told how many episodes have just been done."""

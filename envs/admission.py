@@ -25,10 +25,10 @@ from ..console.printable import printable
 from ..errors import TutelageError
 from ..foreign_code.objects import ObjectSpec
 from ..foreign_code.trust import trusts_module, trusts_path, untrusted
+from .extensions.wrappers import is_harmless
 from .suite import Suite
 from .task import Task
 from .web.page_sources import in_miniwob, miniwob_tasks
-from .wrappers import is_harmless
 
 SHOWN = "TUTELAGE_TRUST_SHOWN"
 """Environment variable with the lines announced so far, inherited by processes started later."""

@@ -13,7 +13,7 @@ from ..errors import TutelageError, nearest
 from ..foreign_code.objects import EXPERTS, FORM, entry_points
 from .admission import admit_expert
 from .capabilities import draws_tiles
-from .own_expert import OwnExpert
+from .extensions.own_expert import OwnExpert
 from .task import Task
 from .task_env import TaskEnv
 

@@ -11,11 +11,11 @@ import numpy as np
 
 from ..errors import EnvironmentFailure, TutelageError
 from ..foreign_code.trust import Untrusted
+from .drawing.rendering import OPENGL, SDL, adopt, find_drivers, is_blank
 from .experts import make_expert
+from .extensions.own_expert import OwnExpert
 from .info_path import InfoPath, resembling
 from .keys.controls import Controls
-from .own_expert import OwnExpert
-from .rendering import OPENGL, SDL, adopt, find_drivers, is_blank
 from .suite import Suite
 from .task import Task
 from .task_env import TaskEnv, failures

@@ -11,7 +11,7 @@ from typing import Any
 
 import gymnasium
 
-from .rendering import prepare
+from .drawing.rendering import prepare
 
 
 def registry() -> dict[str, Any]:

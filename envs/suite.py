@@ -19,9 +19,9 @@ from ..files.bounded_files import parse_yaml, read_yaml
 from ..foreign_code.objects import parse_object
 from ..foreign_code.own_modules import note_suite_folder
 from ..foreign_code.trust import is_installed_extension, trust, trusts_module
+from .extensions.model_files import model_file, with_model_files
+from .extensions.own_suites import installed_document, installed_suites, package_of
 from .families import checked, completed, rule_of, tables
-from .model_files import model_file, with_model_files
-from .own_suites import installed_document, installed_suites, package_of
 from .success import SuccessRule, rule_text
 from .task import Task
 from .unregistered import unregistered

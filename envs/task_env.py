@@ -17,18 +17,18 @@ from ..errors import EnvironmentFailure, TutelageError
 from ..foreign_code.extras import missing_for, remedy_of
 from ..foreign_code.own_modules import remedy_for
 from .admission import admit
+from .drawing.pictures import RENDER_MODES, to_picture
+from .drawing.rendering import prepare
+from .drawing.undisturbed import undisturbed
+from .extensions.wrappers import wrapped
 from .families import action_names
 from .keys.controls import Controls, by_name, from_mapping, guess, with_rest_key
 from .keys.unreached import unreached
-from .pictures import RENDER_MODES, to_picture
 from .registry import registry_with
-from .rendering import prepare
 from .spaces import Observation, flatten, leaves, row_to_action, whole_numbers
 from .success import SuccessMonitor
 from .task import Task
-from .undisturbed import undisturbed
 from .unregistered import why_absent
-from .wrappers import wrapped
 
 ACTION = "(action)"
 """Key of the action in `TaskEnv.casts`; no leaf of an observation has this name."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ...envs.own_expert import asked, reset
+from ...envs.extensions.own_expert import asked, reset
 from ...envs.spaces import action_size
 from ...envs.task import Task
 from ...envs.task_env import StepResult, TaskEnv

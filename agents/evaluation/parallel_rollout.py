@@ -11,8 +11,8 @@ from functools import lru_cache, partial
 from multiprocessing import parent_process
 from typing import Any
 
-from ...datasets.parallel import JobDied, spread_safely
 from ...datasets.trajectory import Trajectory
+from ...datasets.workers.parallel import JobDied, spread_safely
 from ...envs.task import Task
 from ...envs.task_env import TaskEnv
 from .actors import Actor, plays

@@ -17,12 +17,12 @@ import numpy as np
 from ...console.progress import counting
 from ...console.signals import Stopped, signals
 from ...console.wording import counted
-from ...datasets.parallel import JobDied, spread_safely
 from ...datasets.proof import ReplayResult
 from ...datasets.replay import Environments, replay_many
 from ...datasets.store import Store
 from ...datasets.suite_union import union
 from ...datasets.trajectory import Trajectory
+from ...datasets.workers.parallel import JobDied, spread_safely
 from ...envs.suite import Suite
 from ...envs.task import SeedRange, Task
 from ...envs.web.registration import is_web

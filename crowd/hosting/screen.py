@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...envs.capabilities import draws_tiles
-from ...envs.pictures import text_size
+from ...envs.drawing.pictures import text_size
 from ...envs.task_env import TaskEnv
 from ...envs.vector_graphics import scene_of
 from .frame_codec import SHAPES, TEXT, TILES, Encoder, Picture

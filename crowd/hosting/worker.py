@@ -24,8 +24,8 @@ from ...console.signals import leave_to_parent
 from ...datasets.proof import is_same
 from ...datasets.replay import replay
 from ...datasets.trajectory import Trajectory
+from ...envs.drawing.rendering import adopt
 from ...envs.registry import registry
-from ...envs.rendering import adopt
 from ...envs.task import Task
 from ...envs.task_env import TaskEnv
 from ...envs.web.browser import close_shared

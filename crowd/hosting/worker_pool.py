@@ -18,7 +18,7 @@ from typing import Any
 
 from ...console.signals import inherited_by_none
 from ...datasets.trajectory import Trajectory
-from ...envs.rendering import drivers
+from ...envs.drawing.rendering import drivers
 from ...envs.suite import Suite
 from ...errors import TutelageError
 from ...foreign_code.trust import trusted_names

@@ -15,12 +15,12 @@ import pyarrow.compute as pc
 from ...envs.task import SeedRange, Task
 from ...errors import TutelageError, nearest
 from ...files.finite_json import exact_json
-from ..parallel import spread
 from ..proof import ReplayResult
 from ..replay import Environments, are_choices, is_grid, replay_many
 from ..store import Progress, Store, select
 from ..suite_union import union
 from ..trajectory import Trajectory
+from ..workers.parallel import spread
 from .array_cache import cached_folder
 from .array_files import ArrayChunk, ColumnArrays
 from .lazy_observations import LazyObservations

@@ -25,12 +25,12 @@ from ...envs.task_env import TaskEnv
 from ...errors import EnvironmentFailure, TutelageError
 from ...foreign_code.trust import Untrusted
 from ..episode_builder import EpisodeBuilder
-from ..parallel import JobDied, spread_safely
 from ..replay import is_grid, prove
 from ..schema import to_table
 from ..store import Store
 from ..trajectory import Trajectory
 from ..versions import versions_of
+from ..workers.parallel import JobDied, spread_safely
 from .grid_simulation import play_grid
 from .own_profile import profile_of
 from .profiles import CROWD, SimulatedDemonstrator

@@ -44,7 +44,7 @@ EXACT = {
     "datasets/manifest.py",
     "datasets/schema.py",
     "datasets/sealed_yaml.py",
-    "envs/rendering.py",
+    "envs/drawing/rendering.py",
 }
 """Hashes, and files that only this package reads back."""
 

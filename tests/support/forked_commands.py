@@ -160,7 +160,7 @@ def _run(order: dict[str, Any], notes: Path) -> None:
     _write(notes / "pid", str(os.getpid()))
     from tutelage.cli.main import main
     from tutelage.console.signals import signals
-    from tutelage.datasets.parallel import spread
+    from tutelage.datasets.workers.parallel import spread
     from tutelage.tests.support.toy_slow_pole import stay_with_a_page
 
     status: Any = 1

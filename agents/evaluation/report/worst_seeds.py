@@ -17,8 +17,8 @@ from PIL import Image
 
 from ....datasets.proof import ReplayResult, is_same
 from ....datasets.trajectory import Digest, Trajectory
+from ....envs.drawing.pictures import text_picture
 from ....envs.keys.controls import Controls
-from ....envs.pictures import text_picture
 from ....envs.task import Task
 from ....envs.task_env import TaskEnv
 from ....errors import TutelageError

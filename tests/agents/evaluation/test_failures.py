@@ -20,8 +20,8 @@ from tutelage.agents.evaluation.tables import console_table, summary
 from tutelage.agents.training.run_log import read_rounds
 from tutelage.cli.main import app
 from tutelage.console.terminal import SafeConsole
-from tutelage.datasets.parallel import JobDied, spread_safely
 from tutelage.datasets.store import Store
+from tutelage.datasets.workers.parallel import JobDied, spread_safely
 from tutelage.envs.suite import Suite, load_suite, suite_from
 from tutelage.envs.task import TEST
 from tutelage.errors import EnvironmentFailure, TutelageError

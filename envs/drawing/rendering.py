@@ -10,8 +10,8 @@ from dataclasses import asdict
 
 import numpy as np
 
-from ..files.finite_json import exact_json
-from .task import Task
+from ...files.finite_json import exact_json
+from ..task import Task
 
 SDL, OPENGL = "SDL_VIDEODRIVER", "MUJOCO_GL"
 CHOSEN = "TUTELAGE_DRIVERS"

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from ..errors import TutelageError
+from ...errors import TutelageError
 
 CELL = (8, 16)
 """Size of a character cell in pixels (width, height), where text is drawn as a picture."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from tutelage.envs.pictures import CELL, text_picture, to_picture
+from tutelage.envs.drawing.pictures import CELL, text_picture, to_picture
 from tutelage.errors import TutelageError
 
 RGB = np.random.default_rng(0).integers(0, 256, (6, 9, 3), dtype=np.uint8)

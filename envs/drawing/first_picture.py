@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import sys
 
+from ..success import SuccessRule
+from ..task import Task
+from ..task_env import TaskEnv
 from .rendering import is_blank
-from .success import SuccessRule
-from .task import Task
-from .task_env import TaskEnv
 
 
 def _main() -> None:

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tutelage.datasets.parallel import spread
 from tutelage.datasets.store import Store
-from tutelage.datasets.worker_processes import ProcessEnded
+from tutelage.datasets.workers.parallel import spread
+from tutelage.datasets.workers.worker_processes import ProcessEnded
 from tutelage.foreign_code.trust import VARIABLE, Untrusted, trust
 from tutelage.tests.support import toy_faults
 from tutelage.tests.support.command_line import run
@@ -88,7 +88,7 @@ def test_a_crowd_over_a_ray_cluster_plays_the_same_episodes(cluster: str, tmp_pa
 def test_a_job_that_ends_its_process_in_a_cluster_costs_itself_only(cluster: str, tmp_path: Path) -> None:
     script = """if True:
         import sys
-        from tutelage.datasets.parallel import spread_safely
+        from tutelage.datasets.workers.parallel import spread_safely
         from tutelage.tests.support import toy_faults
         if __name__ == "__main__":
             print(*map(repr, spread_safely(toy_faults.square, range(8), workers=2, ray=sys.argv[1])))
@@ -118,7 +118,7 @@ def test_a_process_that_ends_by_itself_is_an_error_of_one_line_where_nothing_out
 def test_workers_end_with_the_process_that_gave_them_work(tmp_path: Path) -> None:
     script = """if True:
         import sys
-        from tutelage.datasets.parallel import spread
+        from tutelage.datasets.workers.parallel import spread
         from tutelage.tests.datasets.test_parallel import tell_and_stay
         if __name__ == "__main__":
             list(spread(tell_and_stay, [sys.argv[1]] * 2, workers=2))

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import EnvironmentFailure, TutelageError, brief
-from ..foreign_code.objects import EXPERTS, ObjectSpec
+from ...errors import EnvironmentFailure, TutelageError, brief
+from ...foreign_code.objects import EXPERTS, ObjectSpec
+from ..spaces import action_to_row, row_to_action
 from .model_files import LOAD, model_file
-from .spaces import action_to_row, row_to_action
 
 if TYPE_CHECKING:
-    from .task_env import TaskEnv
+    from ..task_env import TaskEnv
 
 
 class OwnExpert:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..foreign_code.objects import ObjectSpec
+from ...foreign_code.objects import ObjectSpec
 
 LOAD = "load"
 """The keyword that names a file to load an expert's model from."""

@@ -18,9 +18,9 @@ from threading import Thread
 from types import TracebackType
 from typing import Any
 
-from ..console.signals import inherited_by_none, leave_to_parent, signals
-from ..envs.web.browser import abandon_shared
-from ..errors import TutelageError
+from ...console.signals import inherited_by_none, leave_to_parent, signals
+from ...envs.web.browser import abandon_shared
+from ...errors import TutelageError
 
 AHEAD = 2
 """Jobs per process in flight: the current one, and the next."""

@@ -14,7 +14,7 @@ from typing import Any
 import gymnasium
 from gymnasium.envs.registration import register, registry
 
-from ..errors import TutelageError
+from ...errors import TutelageError
 
 MAKE_ID = "tutelage/Make-v0"
 LOCAL = "local"
@@ -24,7 +24,7 @@ LOCAL = "local"
 def register_make() -> None:
     """Register `tutelage/Make-v0`, once."""
     if MAKE_ID not in registry:
-        register(id=MAKE_ID, entry_point="tutelage.envs.own_environment:make")
+        register(id=MAKE_ID, entry_point="tutelage.envs.extensions.own_environment:make")
 
 
 def make(factory: str, render_mode: str | None = None, **kwargs: Any) -> gymnasium.Env[Any, Any]:

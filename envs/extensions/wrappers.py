@@ -7,10 +7,10 @@ from typing import Any
 
 import gymnasium
 
-from ..errors import EnvironmentFailure, TutelageError, brief
-from ..foreign_code.objects import ObjectSpec
-from .task import Task
-from .web.registration import is_web
+from ...errors import EnvironmentFailure, TutelageError, brief
+from ...foreign_code.objects import ObjectSpec
+from ..task import Task
+from ..web.registration import is_web
 
 _PACKAGE = "gymnasium.wrappers"
 _ACTING = frozenset(("HumanRendering", "RecordVideo"))

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..errors import TutelageError, brief
-from ..files.bounded_files import read_yaml
-from ..foreign_code.objects import SUITES, ObjectSpec, entry_point, entry_points
-from ..foreign_code.trust import trust
+from ...errors import TutelageError, brief
+from ...files.bounded_files import read_yaml
+from ...foreign_code.objects import SUITES, ObjectSpec, entry_point, entry_points
+from ...foreign_code.trust import trust
 from .model_files import with_model_files
 
 

@@ -14,10 +14,10 @@ from pathlib import Path
 from threading import current_thread, main_thread
 from typing import Any, TypeVar
 
-from ..envs import rendering
-from ..errors import TutelageError
-from ..files import bounded_files
-from ..foreign_code import trust
+from ...envs.drawing import rendering
+from ...errors import TutelageError
+from ...files import bounded_files
+from ...foreign_code import trust
 from .worker_processes import AHEAD, ProcessEnded, ProcessPool
 
 _INHERITED = (trust.VARIABLE, bounded_files.VARIABLE)
