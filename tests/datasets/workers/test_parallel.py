@@ -119,7 +119,7 @@ def test_workers_end_with_the_process_that_gave_them_work(tmp_path: Path) -> Non
     script = """if True:
         import sys
         from tutelage.datasets.workers.parallel import spread
-        from tutelage.tests.datasets.test_parallel import tell_and_stay
+        from tutelage.tests.datasets.workers.test_parallel import tell_and_stay
         if __name__ == "__main__":
             list(spread(tell_and_stay, [sys.argv[1]] * 2, workers=2))
     """
