@@ -157,6 +157,23 @@ def test_only_allowed_actions_are_taken(run: tt.Run) -> None:
         assert actor.act(np.zeros(4, np.float32), action_mask=np.arange(2) == allowed) == allowed
 
 
+class Pusher:
+    """An expert: it is made with the environment, and sees observations."""
+
+    def __init__(self, environment: gymnasium.Env) -> None:
+        assert isinstance(environment, gymnasium.Env)
+
+    def act(self, observation: np.ndarray) -> int:
+        return int(observation[2] + observation[3] > 0)
+
+
+def test_an_expert_of_ones_own_is_given_as_a_class(tmp_path: Path) -> None:
+    suite = tt.load_suite("CartPole-v1", success="return >= 100", expert=Pusher)
+    assert str(suite.tasks[0].expert).endswith(":Pusher")
+    store = tt.simulate(suite, tmp_path / "pushed", 6, who=["expert"])
+    assert all(episode.success for episode in store)
+
+
 class Counting:
     """An actor that counts: its episodes never mix."""
 
