@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow.compute as pc
 
+from ..console.wording import counted
 from ..datasets.arrays.array_subset import episodes_of
 from ..datasets.arrays.task_arrays import load_columns
 from ..datasets.simulation.simulated_crowd import crowd
@@ -59,7 +60,7 @@ class Episodes(Sequence[Trajectory]):
         raise IndexError(index)
 
     def __repr__(self) -> str:
-        return f"<{len(self)} episodes of {self.store.path}>"
+        return f"<{counted(len(self), 'episode')} of {self.store.path}>"
 
     def filter(
         self,
@@ -250,7 +251,7 @@ def simulate(
     names = [chosen[name].id for name in tasks] if tasks else [listed.id for listed in chosen]
     if demonstrations < len(names):
         raise TutelageError(
-            f"expected at least {len(names)} demonstrations, one a task, got {demonstrations}"
+            f"expected at least {counted(len(names), 'demonstration')}, one a task, got {demonstrations}"
         )
     if seeds not in SEED_RANGES:
         raise TutelageError(

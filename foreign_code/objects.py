@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import inspect
-import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from typing import Any
 from ..console.printable import printable
 from ..errors import TutelageError, brief, nearest
 from ..files.bounded_files import parse_yaml
+from ..files.finite_json import exact_json, json_text
 from .own_modules import remedy_for
 from .trust import trusts_module, untrusted
 
@@ -40,12 +40,12 @@ class ObjectSpec:
     kwargs: Mapping[str, Any] = field(default_factory=dict)
 
     def __hash__(self) -> int:
-        return hash((self.name, json.dumps(self.kwargs, sort_keys=True, default=repr)))
+        return hash((self.name, exact_json(self.kwargs, is_sorted=True, default=repr)))
 
     def __str__(self) -> str:
         """Return the form that `parse_text` reads."""
         document = self.document()
-        return document if isinstance(document, str) else json.dumps(document, ensure_ascii=False)
+        return document if isinstance(document, str) else json_text(document, is_ascii=False)
 
     @property
     def module(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import shutil
@@ -118,9 +119,10 @@ def test_a_suite_file_names_them_by_module_and_arguments(tutelage: Typed, place:
     (place / "mine.yaml").write_text(MINE)
     tutelage("simulate", "mine.yaml", "-o", "mine", "-n", 6, "--who", "expert")
     tutelage("export", "mine", "--to", "csv", "-o", "csv", "--trust", "corridors")
-    rows = [line.split(",") for line in (place / "csv" / "episodes.csv").read_text().splitlines()]
-    steps = [int(row[rows[0].index("steps")]) for row in rows[1:]]
-    solved = [row[rows[0].index("success")] for row in rows[1:]]
+    with (place / "csv" / "episodes.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    steps = [int(row["steps"]) for row in rows]
+    solved = [row["success"] for row in rows]
     assert set(steps) <= {7, 8}  # two back, then three or four and two
     assert [success.lower() for success in solved] == [str(count <= 7).lower() for count in steps]
 
@@ -145,4 +147,5 @@ def test_mistakes_in_a_suite_file_are_one_line(
     words = ("simulate", "wrong.yaml", "-o", "wrong", "-n", 2, "--who", "expert")
     done = tutelage(*words, status=1 if "KeyError" in line else 2)
     assert line in done.stderr
-    assert len(done.stderr.strip().splitlines()) <= 3
+    lines = [text for text in done.stderr.strip().splitlines() if not text.startswith("trusting ")]
+    assert len(lines) == 1

@@ -217,8 +217,9 @@ def test_an_action_that_is_none_names_its_actor(suite: tt.Suite) -> None:
         def act(self, observation: np.ndarray) -> str:
             return "left"
 
-    with pytest.raises(tt.TutelageError, match=r"actor Wild: .*got 'left'"):
-        tt.evaluate(suite, [Wild()], episodes=1)
+    (failure,) = tt.evaluate(suite, [Wild()], episodes=1).failures.values()
+    assert "actor Wild" in failure
+    assert "got 'left'" in failure
 
 
 @pytest.mark.parametrize(

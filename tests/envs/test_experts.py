@@ -153,7 +153,7 @@ def test_another_environment_of_the_same_name_is_no_grid_world() -> None:
         ("Pendulum-v1", "grid", "can play Pendulum-v1, got 'grid'; .*expert: pendulum"),
         ("BabyAI-GoToLocal-v0", "grid", "can play BabyAI-GoToLocal-v0, got 'grid'; .*expert: babyai"),
         ("tutelage/GoTo-v0", "babyai", "can play tutelage/GoTo-v0, got 'babyai'; .*expert: grid"),
-        ("MountainCar-v0", None, "got none; no scripted expert fits this environment, .*record people"),
+        ("MountainCar-v0", None, "got none; no scripted expert fits this environment: .*record people"),
         ("MountainCar-v0", "cartpole", "got 'cartpole'; no scripted expert fits this environment"),
     ],
 )

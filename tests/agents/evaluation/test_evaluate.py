@@ -88,7 +88,7 @@ def test_the_bars_take_the_same_reports(
     monkeypatch.setenv("TTY_COMPATIBLE", "1")
     with progress_bars() as bars:
         evaluate(SUITE, [ChanceActor()], episodes=2, progress=bars)
-    assert "cartpole · chance" in capsys.readouterr().err
+    assert "cartpole · random" in capsys.readouterr().err
 
 
 def test_choosing_a_checkpoint_uses_select_seeds_and_the_same_environments_again() -> None:
