@@ -79,5 +79,5 @@ def test_a_page_loads_nothing_from_another_server(site: Path) -> None:
 
 def test_the_reference_shows_signatures_and_docstrings(site: Path) -> None:
     page = (site / "api.html").read_text("utf-8")
-    assert 'id="tutelage.evaluate"' in page
+    assert 'id="tutelage.api.evaluation.evaluate"' in page
     assert "doc-signature" in page

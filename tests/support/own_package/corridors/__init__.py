@@ -2,4 +2,4 @@
 
 import gymnasium
 
-gymnasium.register("corridors/Corridor-v0", "corridors.grids:Corridor", max_episode_steps=30)
+gymnasium.register("corridors/Corridor-v0", "corridors.worlds:Corridor", max_episode_steps=30)
