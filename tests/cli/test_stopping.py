@@ -104,7 +104,7 @@ CASES: dict[str, tuple[list[str], dict[str, str], str, str]] = {
         ["train", "TAUGHT", "-o", "RUN", "--resume", "--self-imitation", "1", "--workers", "2"],
         SLOW_RESET,
         "trying: ",
-        "round 1 of practice begins again",
+        "round 1 of self-imitation begins again",
     ),
     "evaluate": (["evaluate", "RUN", "-o", "OUT"], SLOW_STEP, "evaluating: ", "plays the rest"),
     "evaluate-workers": (
