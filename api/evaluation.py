@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +13,8 @@ import pyarrow as pa
 
 from ..datasets.trajectory import Trajectory
 from ..envs.suite import Suite
-from ..envs.task import SEED_RANGES
-from ..errors import TutelageError, nearest
-from ..foreign_code.objects import is_object_text, parse_text
+from ..envs.task import seed_range
+from ..errors import TutelageError
 from ..foreign_code.trust import trust
 from .policies import Run, TrainedPolicy, load_policy
 from .suites import SuiteSource, load_suite
@@ -23,9 +22,6 @@ from .training import StoreSource, open_stores
 
 if TYPE_CHECKING:
     import pandas
-
-ACTORS = ("expert", "crowd", "random")
-"""Actors that come along: the task's expert, the simulated crowd, uniformly random actions."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +52,9 @@ class EvaluationTable:
             import pandas
         except ImportError:
             raise TutelageError("expected pandas, which is not installed: pip install pandas") from None
-        return pandas.read_csv(io.StringIO(self.to_csv()))
+        from ..agents.evaluation.table_files import TABLE_COLUMNS, table_lines
+
+        return pandas.DataFrame(table_lines(self.rows, self.suite), columns=list(TABLE_COLUMNS))
 
     def __str__(self) -> str:
         from rich.console import Console
@@ -85,6 +83,8 @@ class EvaluationResult:
     """Every episode that was played, and those of people."""
     failures: Mapping[tuple[str, str], str]
     """(task, actor) → what went wrong, wherever something did."""
+    notes: Sequence[str] = ()
+    """What to know beside the figures: episodes of people that were left out, episodes that were there."""
 
     def table(self) -> EvaluationTable:
         """Return the figures of every actor on every task."""
@@ -129,60 +129,58 @@ def evaluate(
     `actors` are runs, folders of runs or checkpoints, trained policies, "expert", "crowd" (simulated),
     "random", `"package.module:Object"`, and objects with `act(observation)`, see `ObjectActor`.
     `episodes` is the suite's own number if not given. `people` are stores of what people did on these
-    seeds. With `out`, the evaluation is written there, for `tutelage report`. What is not `greedy` is
-    drawn, with `seed`. More than one of `workers` starts processes: call it under `if __name__ ==
-    "__main__":`, with actors that can be pickled. Raises TutelageError for two actors of one name, and
-    where no actor can play a task.
+    seeds. With `out`, the evaluation is written there, for `tutelage report`; the same call goes on
+    where it was stopped, unless objects of the program act. What is not `greedy` is drawn, with `seed`.
+    More than one of `workers` starts processes: call it under `if __name__ == "__main__":`, with actors
+    that can be pickled. Raises TutelageError for two actors of one name, and where no actor can play a
+    task.
     """
-    from ..agents.evaluation.evaluate import evaluate as measure
+    from ..agents.evaluation.compare import measure_actors
     from ..agents.evaluation.evaluate import progress_bars
-    from ..agents.evaluation.people import people_on
+    from ..agents.evaluation.rows import failures_of
 
     chosen = load_suite(suite)
-    if seeds not in SEED_RANGES:
-        raise TutelageError(
-            f"expected seeds from {', '.join(SEED_RANGES)}, got {seeds!r}{nearest(seeds, SEED_RANGES)}"
-        )
-    played, _ = people_on(open_stores(people), chosen, SEED_RANGES[seeds].first(episodes or chosen.episodes))
+    sources = [load_policy(source) if _is_run(source) else source for source in actors]
+    policies = [source for source in sources if isinstance(source, TrainedPolicy)]
+    playing = [_actor(source, greedy, seed, is_only=len(policies) == 1) for source in sources]
     with progress_bars() if progress else nullcontext(None) as report:
-        result = measure(
+        result = measure_actors(
             chosen,
-            _named([_actor(source, greedy, seed) for source in actors]),
-            episodes=episodes,
-            seeds=SEED_RANGES[seeds],
-            out=None if out is None else Path(out),
-            people=played,
+            playing,
+            None if out is None else Path(out),
+            policies={policy.path.name: policy.seal for policy in policies},
+            episodes=episodes or 0,
+            seeds=seed_range(seeds),
+            people=open_stores(people),
+            greedy=greedy,
+            seed=seed,
             workers=workers,
             progress=report,
-            facts=None if out is None else {"seeds": seeds, "seed": seed},
         )
-    return EvaluationResult(chosen, result.rows, result.trajectories, result.failures)
+    return EvaluationResult(
+        chosen, result.rows, result.trajectories, failures_of(result.rows), list(result.notes)
+    )
 
 
-def _actor(source: Any, greedy: bool, seed: int) -> Any:
-    from ..agents.evaluation.actors import ChanceActor, ExpertActor, PolicyActor, SimulatedActor
+def _is_run(source: Any) -> bool:
+    """Return whether an actor is named by the folder of a run or checkpoint."""
+    return isinstance(source, Run | Path) or (isinstance(source, str) and Path(source).is_dir())
+
+
+def _actor(source: Any, greedy: bool, seed: int, is_only: bool) -> Any:
+    from ..agents.evaluation.actors import PolicyActor
+    from ..agents.evaluation.compare import ACTORS, actor_spec, builtin_actor
     from ..agents.evaluation.own_actor import ObjectActor, OwnActor
-    from ..datasets.simulation.simulated_crowd import crowd
 
-    makers: Mapping[str, Callable[[], Any]] = {
-        "expert": ExpertActor,
-        "crowd": lambda: SimulatedActor(crowd()),
-        "random": lambda: ChanceActor(seed=seed),
-    }
-    if isinstance(source, str) and source in makers:
-        return makers[source]()
-    if isinstance(source, str) and is_object_text(source) and not Path(source).exists():
-        spec = parse_text(source, "an actor", names=None)
-        trust([spec.module])  # the caller has named it
+    if isinstance(source, TrainedPolicy):
+        name = "policy" if is_only else source.path.name
+        return PolicyActor(source.network, name=name, greedy=greedy, seed=seed)
+    if isinstance(source, str):
+        spec = actor_spec(source, "an actor")
+        if spec.name in ACTORS:
+            return builtin_actor(spec.name, seed)
+        trust([spec.module] if spec.module else [])  # the caller has named it
         return OwnActor(spec)
-    if isinstance(source, Run | TrainedPolicy | str | Path):
-        if isinstance(source, str) and not Path(source).exists():
-            raise TutelageError(
-                f"expected an actor ({', '.join(makers)}) or the folder of a run, got {source!r}"
-                f"{nearest(source, makers)}"
-            )
-        policy = source if isinstance(source, TrainedPolicy) else load_policy(source)
-        return PolicyActor(policy.network, name=policy.path.name, greedy=greedy, seed=seed)
     if hasattr(source, "begin") and hasattr(source, "act"):
         return source
     if isinstance(source, type) or not hasattr(source, "act"):
@@ -190,13 +188,3 @@ def _actor(source: Any, greedy: bool, seed: int) -> Any:
             f"expected an object with act(observation) as an actor, got {source!r}; pass an instance"
         )
     return ObjectActor(source)
-
-
-def _named(actors: list[Any]) -> list[Any]:
-    """Give the only policy the name that reports of one policy have."""
-    from ..agents.evaluation.actors import PolicyActor
-
-    policies = [actor for actor in actors if isinstance(actor, PolicyActor)]
-    if len(policies) == 1:
-        policies[0].name = "policy"
-    return actors

@@ -65,6 +65,8 @@ class TrainedPolicy:
         self.path = path
         self.suite: Suite = loaded.suite
         self.lineage: Mapping[str, Any] = loaded.lineage
+        self.seal = loaded.seal
+        """The SHA-256 of its description, which holds that of its weights."""
         self.network = loaded.policy
         """The network itself: a `torch.nn.Module`."""
 

@@ -9,28 +9,86 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow.compute as pc
 
 from ..console.wording import counted
-from ..datasets.arrays.array_subset import episodes_of
 from ..datasets.arrays.task_arrays import load_columns
-from ..datasets.simulation.simulated_crowd import crowd
+from ..datasets.simulation.simulated_crowd import crowd, deal
 from ..datasets.simulation.simulated_crowd import simulate as play
 from ..datasets.store import Store as StoreOnDisk
+from ..datasets.store import select
 from ..datasets.trajectory import Trajectory
 from ..envs.admission import admit
 from ..envs.spaces import rows_to_actions, unflatten_batch
-from ..envs.task import SEED_RANGES
+from ..envs.task import seed_range
 from ..envs.task_env import TaskEnv
-from ..errors import TutelageError, nearest
+from ..errors import TutelageError
 from .suites import SuiteSource, load_suite
 
 if TYPE_CHECKING:
     from torch.utils.data import Dataset
 
 
+class Selectable:
+    """What a store and a selection of its episodes have in common: narrower selections, arrays, datasets."""
+
+    def _all(self) -> Episodes:
+        raise NotImplementedError
+
+    def filter(
+        self,
+        task: str | None = None,
+        *,
+        demonstrator: str | None = None,
+        kind: str | None = None,
+        success: bool | None = None,
+    ) -> Episodes:
+        """Return the episodes that meet all conditions given, beside those met already.
+
+        `kind` is one of person, simulated, expert, policy, chance; `success` is the outcome by the task's
+        rule. Raises TutelageError for a task that the suite does not have.
+        """
+        episodes = self._all()
+        if task is not None:
+            episodes.store.suite[task]
+        return Episodes(
+            episodes.store,
+            episodes.task if task is None else task,
+            episodes.demonstrator if demonstrator is None else demonstrator,
+            episodes.kind if kind is None else kind,
+            episodes.success if success is None else success,
+        )
+
+    def arrays(self, task: str | None = None) -> Arrays:
+        """Return the episodes of one task, end to end, as arrays; see `Arrays`.
+
+        The task may be left out where the suite or the selection has only one. Raises TutelageError where
+        there is no episode of it.
+        """
+        episodes = self.filter(task)
+        names = [episodes.task] if episodes.task else [listed.id for listed in episodes.store.suite]
+        if len(names) > 1:
+            raise TutelageError(f"expected the task whose arrays are wanted, one of {', '.join(names)}")
+        episodes = episodes.filter(names[0])
+        if not len(episodes):
+            raise TutelageError(
+                f"expected episodes of task {names[0]!r} in {episodes.store.path}, found none"
+            )
+        return Arrays(episodes)
+
+    def torch(self, task: str | None = None) -> Dataset[Any]:
+        """Return the steps of one task's episodes as a map-style `torch.utils.data.Dataset`.
+
+        An item is (observation, action) of one step, as the spaces have them: NumPy values, which Torch's
+        `DataLoader` collates into tensors.
+        """
+        from ..agents.training.step_dataset import StepDataset
+
+        arrays = self.arrays(task)
+        return StepDataset(arrays.observations, arrays.actions, len(arrays))
+
+
 @dataclass(frozen=True, eq=False)
-class Episodes(Sequence[Trajectory]):
+class Episodes(Selectable, Sequence[Trajectory]):
     """Some episodes of a store, in the order in which they were added: a sequence of `Trajectory`.
 
     Each condition is None where it does not matter: `task`, `demonstrator`, `kind` (of actor) and `success`.
@@ -41,6 +99,9 @@ class Episodes(Sequence[Trajectory]):
     demonstrator: str | None = None
     kind: str | None = None
     success: bool | None = None
+
+    def _all(self) -> Episodes:
+        return self
 
     def __len__(self) -> int:
         return sum(len(rows) for _, _, rows in self._places)
@@ -62,73 +123,22 @@ class Episodes(Sequence[Trajectory]):
     def __repr__(self) -> str:
         return f"<{counted(len(self), 'episode')} of {self.store.path}>"
 
-    def filter(
-        self,
-        task: str | None = None,
-        *,
-        demonstrator: str | None = None,
-        kind: str | None = None,
-        success: bool | None = None,
-    ) -> Episodes:
-        """Return the episodes that also meet these conditions.
-
-        `kind` is one of person, simulated, expert, policy, chance; `success` is the outcome by the task's
-        rule. Raises TutelageError for a task that the suite does not have.
-        """
-        if task is not None:
-            self.store.suite[task]
-        return Episodes(
-            self.store,
-            self.task if task is None else task,
-            self.demonstrator if demonstrator is None else demonstrator,
-            self.kind if kind is None else kind,
-            self.success if success is None else success,
-        )
-
-    def arrays(self, task: str | None = None) -> Arrays:
-        """Return the episodes of one task, end to end, as arrays; see `Arrays`.
-
-        The task may be left out where the suite or the selection has only one. Raises TutelageError where
-        there is no episode of it.
-        """
-        chosen = self.filter(task) if task is not None else self
-        names = [chosen.task] if chosen.task else [listed.id for listed in self.store.suite]
-        if len(names) > 1:
-            raise TutelageError(f"expected the task whose arrays are wanted, one of {', '.join(names)}")
-        chosen = chosen.filter(names[0])
-        if not len(chosen):
-            raise TutelageError(f"expected episodes of task {names[0]!r} in {self.store.path}, found none")
-        return Arrays(chosen)
-
-    def torch(self, task: str | None = None) -> Dataset[Any]:
-        """Return the steps of one task's episodes as a map-style `torch.utils.data.Dataset`.
-
-        An item is (observation, action) of one step, as the spaces have them: NumPy values, which Torch's
-        `DataLoader` collates into tensors.
-        """
-        from ..agents.training.step_dataset import StepDataset
-
-        arrays = self.arrays(task)
-        return StepDataset(arrays.observations, arrays.actions, len(arrays))
+    @property
+    def conditions(self) -> dict[str, Any]:
+        """The conditions but the task, as `datasets.store.select` takes them."""
+        return {
+            "kinds": [self.kind] if self.kind else None,
+            "demonstrators": [self.demonstrator] if self.demonstrator else None,
+            "success": self.success,
+        }
 
     @cached_property
     def _places(self) -> list[tuple[str, int, list[int]]]:
         """List (part, row group, rows) of the episodes that meet the conditions."""
-        conditions = {
-            "task": self.task,
-            "demonstrator": self.demonstrator,
-            "kind": self.kind,
-            "success": self.success,
-        }
-        places = []
-        for part, group, table in self.store.groups():
-            table = table.append_column("_row", [list(range(len(table)))])
-            for column, value in conditions.items():
-                if value is not None:
-                    table = table.filter(pc.equal(table[column], value))
-            if len(table):
-                places.append((part, group, table["_row"].to_pylist()))
-        return places
+        tasks = [self.task] if self.task else None
+        groups = self.store.groups()
+        places = [(part, group, select(table, tasks, **self.conditions)) for part, group, table in groups]
+        return [place for place in places if place[2]]
 
 
 class Arrays:
@@ -168,20 +178,8 @@ class Arrays:
         Leaves are NumPy arrays; those of text are object arrays of `str`. Raises TutelageError for an
         episode that does not replay, Untrusted for an environment whose module is not trusted.
         """
-        selection = self._episodes
-        kinds = [selection.kind] if selection.kind else None
-        columns = load_columns([selection.store], [self.task.id], kinds=kinds, cache=True)[self.task.id]
-        everything = selection.store.episodes()
-        everything = everything.filter(pc.equal(everything["task"], self.task.id))
-        if selection.kind:
-            everything = everything.filter(pc.equal(everything["kind"], selection.kind))
-        keep = np.ones(len(everything), bool)
-        for column in ("demonstrator", "success"):
-            value = getattr(selection, column)
-            if value is not None:
-                keep &= np.array([entry == value for entry in everything[column].to_pylist()], bool)
-        if not keep.all():
-            columns = episodes_of(columns, np.flatnonzero(keep))
+        store, conditions = self._episodes.store, self._episodes.conditions
+        columns = load_columns([store], [self.task.id], cache=True, **conditions)[self.task.id]
         flat = {path: leaf[: len(self)] for path, leaf in columns.observations.items()}
         return unflatten_batch(self._spaces[0], flat)
 
@@ -195,37 +193,21 @@ class Arrays:
             environment.env.close()
 
 
-class Store(StoreOnDisk):
+class Store(Selectable, StoreOnDisk):
     """Demonstrations on disk: a sequence of episodes, each a `Trajectory`, that several processes may extend.
 
     `Store.open(path)` opens one, `Store.create(path, suite)` makes one, `append` adds episodes, `verify`
     proves by replay that all are as they were recorded.
     """
 
+    def _all(self) -> Episodes:
+        return Episodes(self)
+
     def __iter__(self) -> Iterator[Trajectory]:
-        return iter(Episodes(self))
+        return iter(self._all())
 
     def __getitem__(self, index: Any) -> Any:
-        return Episodes(self)[index]
-
-    def filter(
-        self,
-        task: str | None = None,
-        *,
-        demonstrator: str | None = None,
-        kind: str | None = None,
-        success: bool | None = None,
-    ) -> Episodes:
-        """Return the episodes that meet all conditions given; see `Episodes.filter`."""
-        return Episodes(self).filter(task, demonstrator=demonstrator, kind=kind, success=success)
-
-    def arrays(self, task: str | None = None) -> Arrays:
-        """Return the episodes of one task, end to end, as arrays; see `Arrays`."""
-        return Episodes(self).arrays(task)
-
-    def torch(self, task: str | None = None) -> Dataset[Any]:
-        """Return the steps of one task's episodes as a Torch dataset; see `Episodes.torch`."""
-        return Episodes(self).torch(task)
+        return self._all()[index]
 
 
 def simulate(
@@ -253,19 +235,14 @@ def simulate(
         raise TutelageError(
             f"expected at least {counted(len(names), 'demonstration')}, one a task, got {demonstrations}"
         )
-    if seeds not in SEED_RANGES:
-        raise TutelageError(
-            f"expected seeds from {', '.join(SEED_RANGES)}, got {seeds!r}{nearest(seeds, SEED_RANGES)}"
-        )
-    counts = {name: (demonstrations + index) // len(names) for index, name in enumerate(reversed(names))}
     demonstrators = crowd(dict.fromkeys(who, 1)) if who else None
     store = Store.create(Path(out), chosen)
     play(
         chosen,
         store,
-        counts,
+        deal(demonstrations, names),
         demonstrators=demonstrators,
-        seeds=SEED_RANGES[seeds],
+        seeds=seed_range(seeds),
         skip=skip,
         workers=workers,
     )

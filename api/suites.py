@@ -10,6 +10,7 @@ from ..envs.extensions.own_environment import task_of
 from ..envs.suite import Suite, complete_suite
 from ..envs.suite import load_suite as load_named
 from ..errors import TutelageError
+from ..foreign_code.objects import name_of
 from ..foreign_code.trust import trust
 
 SuiteSource = Suite | str | Path | Mapping[str, Any] | Callable[..., Any]
@@ -53,13 +54,13 @@ def load_suite(source: SuiteSource, **task: Any) -> Suite:
 
 def _named(target: Callable[..., Any]) -> str:
     """Return the name `module:Object` of a class or function that the caller has in hand, and trust it."""
-    module, name = getattr(target, "__module__", ""), getattr(target, "__qualname__", "")
-    if not module or not name.isidentifier():
+    name = name_of(target)
+    if name is None:
         raise TutelageError(
             f"expected a class or function at the top of a module, got {target!r}; give it a name there"
         )
-    trust([module])
-    return f"{module}:{name}"
+    trust([name.partition(":")[0]])
+    return name
 
 
 def _expect_no_keys(task: Mapping[str, Any], what: str) -> None:

@@ -211,7 +211,7 @@ def simulate(
     chosen, within = load_suite(suite or named), _seed_range(seeds)
     people = simulated_crowd.crowd(dict.fromkeys(trusting(who), 1)) if who else None
     ids = [chosen[name].id for name in task or [listed.id for listed in chosen]]
-    counts = {task_id: (demonstrations + i) // len(ids) for i, task_id in enumerate(reversed(ids))}
+    counts = simulated_crowd.deal(demonstrations, ids)
     failed: dict[str, str] = {}
     expect_place(out, STORE)
     with trying():
@@ -445,12 +445,6 @@ def _store(folder: Path) -> Store:
 
 
 def _seed_range(name: str) -> SeedRange:
-    from ..envs.task import SEED_RANGES
-    from ..errors import nearest
+    from ..envs.task import seed_range
 
-    if name not in SEED_RANGES:
-        raise TutelageError(
-            f"expected --seeds to be one of {', '.join(SEED_RANGES)}, got {name!r}"
-            f"{nearest(name, SEED_RANGES)}"
-        )
-    return SEED_RANGES[name]
+    return seed_range(name, "--seeds")

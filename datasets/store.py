@@ -558,12 +558,15 @@ def select(
     kinds: Sequence[str] | None = None,
     demonstrators: Sequence[str] | None = None,
     seeds: SeedRange | None = None,
+    success: bool | None = None,
 ) -> list[int]:
     """Return the indices of the SUMMARY rows that pass every filter that is not None."""
     mask = pa.array([True] * len(table), pa.bool_())  # of no rows, too
     for name, allowed in (("task", tasks), ("kind", kinds), ("demonstrator", demonstrators)):
         if allowed is not None:
             mask = pc.and_(mask, pc.is_in(table[name], pa.array(list(allowed), pa.string())))
+    if success is not None:
+        mask = pc.and_(mask, pc.fill_null(pc.equal(table["success"], success), False))
     if seeds is not None:
         inside = pc.and_(pc.greater_equal(table["seed"], seeds.start), pc.less(table["seed"], seeds.stop))
         mask = pc.and_(mask, inside)

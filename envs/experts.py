@@ -40,11 +40,11 @@ def make_expert(task: Task, environment: TaskEnv) -> Expert:
     spec = task.expert_spec
     assert spec is not None
     if spec.name not in _EXPERTS:
-        known = [*_EXPERTS, *entry_points(EXPERTS)]
-        if not spec.module and spec.name not in known:
+        names = [*_EXPERTS, *entry_points(EXPERTS)]
+        if not spec.module and spec.name not in names:
             raise TutelageError(
-                f"task {task.id!r}: expected `expert` to be one of {', '.join(known)}, or {FORM}, "
-                f"got {spec.name!r}{nearest(spec.name, known)}; {remedy}"
+                f"task {task.id!r}: expected `expert` to be one of {', '.join(names)}, or {FORM}, "
+                f"got {spec.name!r}{nearest(spec.name, names)}; {remedy}"
             )
         admit_expert(task)
         return OwnExpert(spec, environment)

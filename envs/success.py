@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import TutelageError, brief, nearest
-from ..foreign_code.objects import ObjectSpec, is_object_text, parse_object, parse_text
+from ..foreign_code.objects import ObjectSpec, foreign_errors, is_object_text, parse_object, parse_text
 from .info_path import InfoPath
 
 NAMES = ("reward", "return", "terminated", "truncated", "steps", "info", "ever")
@@ -112,16 +112,11 @@ class SuccessRule:
         assert self.function is not None
         judge = self.function.load(who="success")
         kwargs = {name: value for name, value in self.function.kwargs.items() if name != "infos"}
-        try:
+        with foreign_errors(
+            f"expected {self.function.name} to judge an episode, got ",
+            "; it is called with rewards, terminated, truncated, infos",
+        ):
             verdict = judge(np.array(rewards, np.float64), terminated, truncated, dict(infos), **kwargs)
-        except TutelageError:
-            raise
-        except Exception as error:  # a function of another package may raise anything
-            message = " ".join(str(error).split())[:300]
-            raise TutelageError(
-                f"expected {self.function.name} to judge an episode, got {type(error).__name__}: {message}; "
-                "it is called with rewards, terminated, truncated, infos"
-            ) from error
         if not (verdict is None or isinstance(verdict, bool | np.bool_)):
             raise TutelageError(
                 f"expected {self.function.name} to return True, False or None, got {brief(verdict)}"

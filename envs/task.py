@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..errors import TutelageError
+from ..errors import TutelageError, nearest
 from ..foreign_code.objects import ObjectSpec, parse_object
 from .success import SuccessRule
 
@@ -35,8 +35,17 @@ class SeedRange:
 RECORD = SeedRange("record", 0, 1_000_000_000)
 SELECT = SeedRange("select", 1_000_000_000, 1_500_000_000)
 TEST = SeedRange("test", 1_500_000_000, 2_000_000_000)
-SEED_RANGES = {seed_range.name: seed_range for seed_range in (RECORD, SELECT, TEST)}
+SEED_RANGES = {seeds.name: seeds for seeds in (RECORD, SELECT, TEST)}
 """Disjoint seed ranges for demonstrations, checkpoint selection and reported results."""
+
+
+def seed_range(name: str, what: str = "seeds") -> SeedRange:
+    """Return a range of SEED_RANGES by its name; raises TutelageError for another, with `what` was named."""
+    if name not in SEED_RANGES:
+        raise TutelageError(
+            f"expected {what} to be one of {', '.join(SEED_RANGES)}, got {name!r}{nearest(name, SEED_RANGES)}"
+        )
+    return SEED_RANGES[name]
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,9 @@ import importlib
 import importlib.metadata
 import inspect
 import re
-from collections.abc import Iterable, Mapping
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -94,11 +96,11 @@ def parse_object(value: Any, what: str, names: Iterable[str] | None = ()) -> Obj
         raise TutelageError(f"expected {what} to be a name, {form}, got {brief(value)}")
     if names is None and ":" not in name:
         return ObjectSpec(name, dict(kwargs))
-    known = list(names or ())
-    if not _NAME.fullmatch(name) and name not in known:
+    words = list(names or ())
+    if not _NAME.fullmatch(name) and name not in words:
         raise TutelageError(
-            f"expected {what} to be {' or '.join([', '.join(known), form] if known else [form])}, "
-            f"got {brief(name)}{_hint(name, known)}"
+            f"expected {what} to be {' or '.join([', '.join(words), form] if words else [form])}, "
+            f"got {brief(name)}{_hint(name, words)}"
         )
     return ObjectSpec(name, dict(kwargs))
 
@@ -146,15 +148,9 @@ def entry_point(group: str, name: str) -> importlib.metadata.EntryPoint:
 
 def _loaded(point: importlib.metadata.EntryPoint, who: str) -> Any:
     prefix = f"{who}: " if who else ""
-    try:
+    what = f"{point.value}, the entry point {point.name!r} of {point.group}"
+    with foreign_errors(f"{prefix}expected to import {what}, got ", "; mend or reinstall its package"):
         return point.load()
-    except TutelageError:
-        raise
-    except Exception as error:  # the code of another package may raise anything
-        raise TutelageError(
-            f"{prefix}expected to import {point.value}, the entry point {point.name!r} of {point.group}, "
-            f"got {_described(error)}; mend or reinstall its package"
-        ) from None
 
 
 def _imported(spec: ObjectSpec, who: str) -> Any:
@@ -163,45 +159,75 @@ def _imported(spec: ObjectSpec, who: str) -> Any:
     if not trusts_module(spec.module):
         raise untrusted(f"import the module {printable(spec.module)}", spec.module, who)
     try:
-        module = importlib.import_module(spec.module)
+        with foreign_errors(
+            f"{prefix}expected to import {spec.module}, got ", "; mend it", passing=ModuleNotFoundError
+        ):
+            module = importlib.import_module(spec.module)
     except ModuleNotFoundError as error:
         raise TutelageError(
             f"{prefix}expected to import {spec.module}, got {error}; {remedy_for(error, spec.module)}"
         ) from None
-    except Exception as error:  # the code of another package may raise anything
-        raise TutelageError(
-            f"{prefix}expected to import {spec.module}, got {_described(error)}; mend it"
-        ) from None
     try:
-        found = getattr(module, spec.short_name)
+        target = getattr(module, spec.short_name)
     except AttributeError:
         names = [name for name in vars(module) if not name.startswith("_")]
         raise TutelageError(
             f"{prefix}expected {spec.short_name!r} in the module {spec.module}, found none"
             f"{nearest(spec.short_name, names) or '; check the name'}"
         ) from None
-    home = _home(found)
+    home = _home(target)
     is_elsewhere = home and home.partition(".")[0] != spec.module.partition(".")[0]
     if is_elsewhere and not trusts_module(home):  # `my.module:remove`, imported from os, is of os
         raise untrusted(f"use {printable(spec.name)}, of the module {printable(home)}", home, who)
-    return found
+    return target
 
 
-def _home(found: Any) -> str:
+def name_of(target: Any) -> str | None:
+    """Return the name `module:Object` by which a class or function can be imported; None without one."""
+    module, name = getattr(target, "__module__", None), getattr(target, "__qualname__", "")
+    if not module or not _NAME.fullmatch(text := f"{module}:{name}"):
+        return None
+    return text if getattr(sys.modules.get(module), name, None) is target else None
+
+
+def _home(target: Any) -> str:
     """Return the module that a class or function was defined in; "" for other objects."""
-    if inspect.isclass(found) or inspect.isroutine(found):
-        return str(getattr(found, "__module__", None) or "builtins")
+    if inspect.isclass(target) or inspect.isroutine(target):
+        return str(getattr(target, "__module__", None) or "builtins")
     return ""
 
 
-def _hint(name: str, known: Iterable[str]) -> str:
+def _hint(name: str, names: Iterable[str]) -> str:
     """Return what may be meant: a known name, or the same with a colon before the object."""
-    if near := nearest(name, known):
+    if near := nearest(name, names):
         return near
     dotted = _DOTTED.fullmatch(name)
     return f"; did you mean '{dotted[1]}:{dotted[2]}'?" if dotted else ""
 
 
-def _described(error: Exception) -> str:
+@contextmanager
+def foreign_errors(
+    before: str,
+    after: str = "",
+    *,
+    raised: type[TutelageError] = TutelageError,
+    passing: type[BaseException] | tuple[type[BaseException], ...] = (),
+) -> Iterator[None]:
+    """Turn whatever the code of another package raises into one line: `before`, the error, `after`.
+
+    TutelageError and what is `passing` go through as they are.
+    """
+    try:
+        yield
+    except TutelageError:
+        raise
+    except passing:
+        raise
+    except Exception as error:
+        raise raised(f"{before}{described(error)}{after}") from error
+
+
+def described(error: Exception) -> str:
+    """Return the kind of an error and its message, in one line."""
     message = " ".join(str(error).split())[:300] or "nothing more"
     return f"{type(error).__name__}: {message}"

@@ -76,63 +76,110 @@ def measure(
     """Evaluate all actors on the same seeds; writes `rows.parquet` and the store `episodes` to `out`.
 
     `policies` are checkpoints, or runs, of which the kept checkpoint is used. Rows of people are their
-    demonstrations on these seeds. `actors` are names of ACTORS, of installed entry
-    points, or `package.module:Object` (see `own_actor`), whose modules must be trusted. Raises TutelageError
-    for invalid arguments.
+    demonstrations on these seeds. `actors` are names of ACTORS, of installed entry points, or
+    `package.module:Object` (see `own_actor`), whose modules must be trusted. Raises TutelageError for
+    invalid arguments.
     """
     specs = [actor_spec(text) for text in actors]
-    if not 0 <= seed < 2**63:
-        raise TutelageError(f"expected --seed from 0 to {2**63 - 1}, got {seed}")
+    _check_seed(seed)  # before checkpoints are read
     if not policies:
         raise TutelageError("expected at least one policy to evaluate, got none")
     from ..policy.checkpoint import load
 
-    loaded = [(path, load(checkpoint_of(path))) for path in policies]
-    chosen = load_suite(suite) if suite else loaded[0][1].suite
+    loaded = {path: load(checkpoint_of(path)) for path in policies}
     playing: list[Actor] = [
         PolicyActor(
             checkpoint.policy, name="policy" if len(loaded) == 1 else path.name, greedy=greedy, seed=seed
         )
-        for path, checkpoint in loaded
+        for path, checkpoint in loaded.items()
     ]
-    makers: Mapping[str, Callable[[], Actor]] = {
-        "expert": ExpertActor,
-        "crowd": lambda: SimulatedActor(crowd(), name="simulated crowd"),
-        "random": lambda: ChanceActor(seed=seed),
-    }
-    own = [OwnActor(spec) for spec in specs if spec.name not in ACTORS]
-    playing += [makers[spec.name]() for spec in specs if spec.name in ACTORS]
-    playing += own
-    played, notes = people_on(people, chosen, seeds.first(episodes or chosen.episodes))
-    result = evaluate(
-        chosen,
+    playing += [builtin_actor(spec.name, seed) for spec in specs if spec.name in ACTORS]
+    playing += [OwnActor(spec) for spec in specs if spec.name not in ACTORS]
+    return measure_actors(
+        load_suite(suite) if suite else loaded[policies[0]].suite,
         playing,
+        out,
+        policies={path.name: checkpoint.seal for path, checkpoint in loaded.items()},
+        episodes=episodes,
+        seeds=seeds,
+        people=people,
+        greedy=greedy,
+        seed=seed,
+        workers=workers,
+        progress=progress,
+    )
+
+
+def measure_actors(
+    suite: Suite,
+    actors: Sequence[Actor],
+    out: Path | None,
+    *,
+    policies: Mapping[str, str],
+    episodes: int = 0,
+    seeds: SeedRange = TEST,
+    people: Sequence[Store] = (),
+    greedy: bool = True,
+    seed: int = 0,
+    workers: int = 1,
+    progress: ProgressCallback | None = None,
+) -> EvaluationResult:
+    """Evaluate actors on the same seeds, as `measure` does; nothing is written without `out`.
+
+    `policies` maps the name of each policy among the actors to the seal of its checkpoint. An evaluation that
+    was stopped goes on only where every actor is one whose actions are known by its name and these facts.
+    """
+    _check_seed(seed)
+    played, notes = people_on(people, suite, seeds.first(episodes or suite.episodes))
+    fingerprints = [actor.fingerprint() for actor in actors if isinstance(actor, OwnActor)]
+    facts = {
+        "policies": dict(policies),
+        "seeds": seeds.name,
+        "seed": seed,
+        # samples depend on which episodes form a batch
+        "sampled": False if greedy else episodes or suite.episodes,
+        **({"own": fingerprints} if fingerprints else {}),
+    }
+    result = evaluate(
+        suite,
+        actors,
         episodes=episodes or None,
         seeds=seeds,
         out=out,
         progress=progress,
         workers=workers,
         people=played,
-        facts={
-            "policies": {path.name: checkpoint.seal for path, checkpoint in loaded},
-            "seeds": seeds.name,
-            "seed": seed,
-            # samples depend on which episodes form a batch
-            "sampled": False if greedy else episodes or chosen.episodes,
-            **({"own": [actor.fingerprint() for actor in own]} if own else {}),
-        },
+        facts=facts if all(isinstance(actor, _KNOWN) for actor in actors) else None,
     )
     notes += [f"{counted(result.resumed, 'episode')} were there already"] if result.resumed else []
-    notes += _unseen_infos(chosen, result.trajectories)
-    return EvaluationResult(chosen, result.rows, result.trajectories, notes)
+    notes += _unseen_infos(suite, result.trajectories)
+    return EvaluationResult(suite, result.rows, result.trajectories, notes)
 
 
-def actor_spec(text: str) -> objects.ObjectSpec:
-    """Read what `--actor` names: an actor of ours, an entry point, or an object; raises TutelageError."""
-    spec = objects.parse_text(text, "--actor", names=[*ACTORS, *objects.entry_points(objects.ACTORS)])
+def _check_seed(seed: int) -> None:
+    if not 0 <= seed < 2**63:
+        raise TutelageError(f"expected --seed from 0 to {2**63 - 1}, got {seed}")
+
+
+_KNOWN = (PolicyActor, ExpertActor, SimulatedActor, ChanceActor, OwnActor)
+
+
+def builtin_actor(name: str, seed: int) -> Actor:
+    """Return the actor that a name of ACTORS stands for; `seed` is that of random actions."""
+    makers: Mapping[str, Callable[[], Actor]] = {
+        "expert": ExpertActor,
+        "crowd": lambda: SimulatedActor(crowd()),
+        "random": lambda: ChanceActor(seed=seed),
+    }
+    return makers[name]()
+
+
+def actor_spec(text: str, what: str = "--actor") -> objects.ObjectSpec:
+    """Read what names an actor: a built-in one, an entry point, or an object; raises TutelageError."""
+    spec = objects.parse_text(text, what, names=[*ACTORS, *objects.entry_points(objects.ACTORS)])
     if spec.name in ACTORS and spec.kwargs:
         raise TutelageError(
-            f"expected no arguments for --actor {spec.name}, got {', '.join(spec.kwargs)}; leave them out"
+            f"expected no arguments for {what} {spec.name}, got {', '.join(spec.kwargs)}; leave them out"
         )
     return spec
 

@@ -15,7 +15,7 @@ from ...envs.spaces import action_size
 from ...envs.task import Task
 from ...envs.task_env import StepResult, TaskEnv
 from ...errors import TutelageError, brief
-from ...foreign_code.objects import ACTORS, ObjectSpec
+from ...foreign_code.objects import ACTORS, ObjectSpec, foreign_errors
 
 
 class OwnActor:
@@ -76,16 +76,11 @@ class OwnActor:
         return self.spec.load(ACTORS, "--actor")
 
     def _made(self, make: Callable[..., Any]) -> Any:
-        try:
+        with foreign_errors(
+            f"expected {self.spec.name} to make an actor, got ",
+            "; it is called with the keyword arguments that are named, or with none",
+        ):
             player = make(**self.spec.kwargs)
-        except TutelageError:
-            raise
-        except Exception as error:  # the code of another package may raise anything
-            message = " ".join(str(error).split())[:300] or "nothing more"
-            raise TutelageError(
-                f"expected {self.spec.name} to make an actor, got {type(error).__name__}: {message}; "
-                "it is called with the keyword arguments that are named, or with none"
-            ) from error
         if not callable(getattr(player, "act", None)):
             raise TutelageError(
                 f"expected {self.spec.name} to make an object with act(observation), got {brief(player)}; "

@@ -23,6 +23,9 @@ from .broken import FailedEpisodes
 TABS = 16
 """Most web pages at once: each takes about 30 MB."""
 
+FAILURES = 3
+"""After so many failed episodes in a row, those of whole batches, the others would fail too."""
+
 GAVE_UP = "gave up"
 """`notes` of an episode whose actor gave up; such an episode is neither terminated nor truncated."""
 
@@ -51,7 +54,8 @@ def rollout(
     An actor that gives up fails: its trajectory is neither terminated nor truncated, with GAVE_UP as notes;
     if it gave up before its first action, one idle (or zero) action is taken, since an episode has a step.
     With `failures`, an error of an environment ends only its episode: seed → error is added to `failures`,
-    and there is no trajectory. A batch in which every episode failed ends the rollout.
+    and there is no trajectory. Batches in which every episode failed, of FAILURES episodes together or more,
+    end the rollout.
     Raises TutelageError when an environment passed in belongs to another task.
     """
     pool = [] if environments is None else environments
@@ -60,6 +64,7 @@ def rollout(
         if environment.task != task:
             raise TutelageError(f"expected environments of {task.id!r}, got one of {environment.task.id!r}")
     played: list[Trajectory] = []
+    failed_in_a_row = 0
     try:
         for start in range(0, len(seeds), batch):
             chunk = [int(seed) for seed in seeds[start : start + batch]]
@@ -70,11 +75,13 @@ def rollout(
             if len(broken.reasons) < len(chunk):
                 played += _play(actor, task, pool[: len(chunk)], chunk, suite_name, progress, keep, broken)
             if not broken.reasons:
+                failed_in_a_row = 0
                 continue
             _drop(pool)  # their state after a failure is unknown
             assert failures is not None
             failures.update(broken.by_seed())
-            if len(broken.reasons) == len(chunk):
+            failed_in_a_row = failed_in_a_row + len(chunk) if len(broken.reasons) == len(chunk) else 0
+            if failed_in_a_row >= FAILURES:
                 rest = [int(seed) for seed in seeds[start + batch :]]
                 failures.update(dict.fromkeys(rest, broken.reasons[0]))
                 break

@@ -65,7 +65,12 @@ def table_latex(rows: pa.Table, suite: Suite | None = None) -> str:
 
 def table_csv(rows: pa.Table, suite: Suite | None = None) -> str:
     """Format rows as CSV of TABLE_COLUMNS: one line a task and actor, then the means over tasks."""
-    return _csv(Comparison(rows, suite))
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(TABLE_COLUMNS)
+    for line in table_lines(rows, suite):
+        writer.writerow([csv_cell(str(cell).lower() if isinstance(cell, bool) else cell) for cell in line])
+    return buffer.getvalue()
 
 
 def rows_csv(rows: pa.Table) -> str:
@@ -168,19 +173,19 @@ def _latex(comparison: Comparison) -> str:
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
 
 
-def _csv(comparison: Comparison) -> str:
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(TABLE_COLUMNS)
+def table_lines(rows: pa.Table, suite: Suite | None = None) -> list[list[object]]:
+    """List the table's values in TABLE_COLUMNS: a line a task and actor, then one a mean over tasks."""
+    comparison = Comparison(rows, suite)
+    lines = []
     for task in comparison.tasks:
         measured = "return" if comparison.by_return(task) else "success"
         best = comparison.leaders(task)
         for actor, interval in comparison.measured(task).items():
-            writer.writerow(_line(comparison, (task, measured, actor), interval, best))
+            lines.append(_line(comparison, (task, measured, actor), interval, best))
     for actor, overall in comparison.overall.items():
         names = (MEAN, "success", actor)
-        writer.writerow(_line(comparison, names, overall.success, comparison.overall_leaders))
-    return buffer.getvalue()
+        lines.append(_line(comparison, names, overall.success, comparison.overall_leaders))
+    return lines
 
 
 def _line(
@@ -188,5 +193,5 @@ def _line(
 ) -> list[object]:
     actor = names[2]
     figures = [interval.n, interval.estimate, interval.low, interval.high]
-    flags = [str(actor in actors).lower() for actors in (best.best, best.tied)]
-    return [csv_cell(cell) for cell in (*names, comparison.kinds[actor], *figures, *flags)]
+    flags = [actor in actors for actors in (best.best, best.tied)]
+    return [*names, comparison.kinds[actor], *figures, *flags]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,8 @@ def load_columns(
     *,
     cache: bool = False,
     kinds: Sequence[str] | None = None,
+    demonstrators: Sequence[str] | None = None,
+    success: bool | None = None,
     live: bool = False,
 ) -> dict[str, TaskArrays]:
     """Replay every selected demonstration of the stores into columns, by task id.
@@ -89,7 +92,11 @@ def load_columns(
     """
     tasks_by_id = _tasks(stores, tasks)
     lazy = frozenset(name for name, task in tasks_by_id.items() if live and is_grid(task))
-    jobs, summary = _plan(stores, list(tasks_by_id), kinds, seeds, lazy)
+    names = list(tasks_by_id)
+    select_rows = partial(
+        select, tasks=names, kinds=kinds, demonstrators=demonstrators, seeds=seeds, success=success
+    )
+    jobs, summary = _plan(stores, names, select_rows, lazy)
     if not jobs:
         where = ", ".join(str(store.path) for store in stores)
         raise TutelageError(f"expected demonstrations in {where}, found none of those asked for; record some")
@@ -121,8 +128,7 @@ def _tasks(stores: Sequence[Store], requested: Sequence[str] | None) -> dict[str
 def _plan(
     stores: Sequence[Store],
     tasks: Sequence[str],
-    kinds: Sequence[str] | None,
-    seeds: SeedRange | None,
+    select_rows: Callable[[pa.Table], list[int]],
     live: frozenset[str],
 ) -> tuple[list[_Job], pa.Table]:
     """Split the selected episodes into jobs; return these and the summary rows in the same order."""
@@ -131,7 +137,7 @@ def _plan(
     filled = dict.fromkeys(tasks, 0)
     for store in stores:
         for part, group, table in store.groups():
-            selected = select(table, tasks, kinds, None, seeds)
+            selected = select_rows(table)
             names, steps = table["task"].to_pylist(), table["steps"].to_pylist()
             selected_tables.append(table.take(pa.array(selected, pa.int64())))
             for first in range(0, len(selected), _EPISODES_A_JOB):

@@ -99,6 +99,11 @@ def crowd(counts: Mapping[str, int] = CROWD) -> list[SimulatedDemonstrator]:
     ]
 
 
+def deal(demonstrations: int, tasks: Sequence[str]) -> dict[str, int]:
+    """Deal a number of episodes evenly to tasks; the last ones get the remainder."""
+    return {task: (demonstrations + place) // len(tasks) for place, task in enumerate(reversed(tasks))}
+
+
 def play(
     player: SimulatedPlayer, environment: TaskEnv, seed: int, suite: str, *, started: str = ""
 ) -> tuple[Trajectory, dict[str, np.ndarray]] | None:

@@ -6,8 +6,8 @@ environment, and `admission` asks whether the module is trusted before it is imp
 
 from __future__ import annotations
 
-import importlib
 import inspect
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +15,7 @@ import gymnasium
 from gymnasium.envs.registration import register, registry
 
 from ...errors import TutelageError
+from ...foreign_code.objects import name_of, parse_object
 
 MAKE_ID = "tutelage/Make-v0"
 LOCAL = "local"
@@ -30,17 +31,10 @@ def register_make() -> None:
 def make(factory: str, render_mode: str | None = None, **kwargs: Any) -> gymnasium.Env[Any, Any]:
     """Import `package.module:Object`, call it, and return the environment that it gives.
 
-    `render_mode` is handed on to what takes it. Raises TutelageError for a name that is none, and where the
-    result is no gymnasium.Env.
+    `render_mode` is handed on to what takes it. Raises Untrusted for a module that is not trusted, and
+    TutelageError for a name that is none, and where the result is no gymnasium.Env.
     """
-    module, _, name = factory.partition(":")
-    if not module or not name:
-        raise TutelageError(f"expected factory as package.module:Object, got {factory!r}")
-    target: Any = importlib.import_module(module)
-    for part in name.split("."):
-        if not hasattr(target, part):
-            raise TutelageError(f"expected {part!r} in {module}, which factory {factory!r} names, got none")
-        target = getattr(target, part)
+    target: Any = parse_object(factory, "factory").load(who=MAKE_ID)
     if render_mode is not None and _takes(target, "render_mode"):
         kwargs["render_mode"] = render_mode
     environment = target(**kwargs)
@@ -57,26 +51,15 @@ def task_of(factory: Callable[..., Any]) -> dict[str, Any]:
     One that can be imported is named, see `MAKE_ID`; any other is registered for this process alone, as
     `local/NAME-v0`.
     """
-    name = getattr(factory, "__qualname__", type(factory).__qualname__)
-    module = getattr(factory, "__module__", "") or ""
-    task_id = "".join(letter if letter.isalnum() else "-" for letter in name).strip("-") or "environment"
-    if module not in ("", "__main__") and "<" not in name and _importable(module, name) is factory:
-        return {"id": task_id, "env": MAKE_ID, "kwargs": {"factory": f"{module}:{name}"}}
+    short_name = getattr(factory, "__qualname__", type(factory).__qualname__)
+    task_id = re.sub(r"\W+", "-", short_name).strip("-") or "environment"
+    name = name_of(factory)
+    if name is not None and not name.startswith("__main__:"):
+        return {"id": task_id, "env": MAKE_ID, "kwargs": {"factory": name}}
     env_id = f"{LOCAL}/{task_id}-v0"
     registry.pop(env_id, None)
     register(id=env_id, entry_point=factory)
     return {"id": task_id, "env": env_id}
-
-
-def _importable(module: str, name: str) -> Any:
-    """Return what a name in a module stands for; None where there is no such thing."""
-    try:
-        target: Any = importlib.import_module(module)
-        for part in name.split("."):
-            target = getattr(target, part)
-    except (ImportError, AttributeError):
-        return None
-    return target
 
 
 def _takes(target: Any, keyword: str) -> bool:

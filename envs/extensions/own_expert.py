@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...errors import EnvironmentFailure, TutelageError, brief
-from ...foreign_code.objects import EXPERTS, ObjectSpec
+from ...foreign_code.objects import EXPERTS, ObjectSpec, described, foreign_errors
 from ..spaces import action_to_row, row_to_action
 from .model_files import LOAD, model_file
 
@@ -61,16 +61,11 @@ class OwnExpert:
     def _made(self) -> Any:
         if model_file(self._spec) and hasattr(self._make, "load"):
             return _Model(self._loaded())
-        try:
+        with foreign_errors(
+            f"{self._who}: expected it to be made for {self._environment.task.env}, got ",
+            "; it is called with the environment and the keyword arguments of the suite",
+        ):
             return self._make(self._env, **self._spec.kwargs)
-        except TutelageError:
-            raise
-        except Exception as error:  # the code of another package may raise anything
-            raise TutelageError(
-                f"{self._who}: expected it to be made for {self._environment.task.env}, got "
-                f"{_described(error)}; it is called with the environment and the "
-                "keyword arguments of the suite"
-            ) from error
 
     def _loaded(self) -> Any:
         file = Path(model_file(self._spec))
@@ -80,14 +75,8 @@ class OwnExpert:
                 "name a file, relative to the suite's"
             )
         rest = {name: value for name, value in self._spec.kwargs.items() if name != LOAD}
-        try:
+        with foreign_errors(f"{self._who}: expected {file} to hold a model that it saved, got "):
             return _model(ObjectSpec(self._spec.name, rest), str(file), file.stat().st_mtime_ns)
-        except TutelageError:
-            raise
-        except Exception as error:  # the code of another package may raise anything
-            raise TutelageError(
-                f"{self._who}: expected {file} to hold a model that it saved, got {_described(error)}"
-            ) from error
 
 
 class _Model:
@@ -116,12 +105,8 @@ def reset(player: Any, who: str) -> None:
     """Call a foreign player's `reset()`, if it has one; raises EnvironmentFailure for what it raises."""
     if not callable(begin := getattr(player, "reset", None)):
         return
-    try:
+    with foreign_errors(f"{who} failed in reset: ", raised=EnvironmentFailure):
         begin()
-    except TutelageError:
-        raise
-    except Exception as error:  # the code of another package may raise anything
-        raise EnvironmentFailure(f"{who} failed in reset: {_described(error)}") from error
 
 
 def asked(player: Any, environment: TaskEnv, who: str) -> np.ndarray | None:
@@ -129,12 +114,8 @@ def asked(player: Any, environment: TaskEnv, who: str) -> np.ndarray | None:
 
     Raises EnvironmentFailure for what it raises, and for what is no action of the environment.
     """
-    try:
+    with foreign_errors(f"{who} failed in act: ", raised=EnvironmentFailure):
         action = player.act(environment.raw_observation)
-    except TutelageError:
-        raise
-    except Exception as error:  # the code of another package may raise anything
-        raise EnvironmentFailure(f"{who} failed in act: {_described(error)}") from error
     return None if action is None else _row(environment.action_space, action, who)
 
 
@@ -150,15 +131,10 @@ def _row(space: Any, action: Any, who: str) -> np.ndarray:
     except TutelageError as error:
         change = str(error)
     except (TypeError, ValueError, KeyError, IndexError) as error:
-        change = _described(error)
+        change = described(error)
     raise EnvironmentFailure(f"{who}: expected a value of {space} from act, got {brief(action)} ({change})")
 
 
 def _fits(space: Any, row: np.ndarray) -> bool:
     """Say whether the space contains what the environment is given for a row, such as 1 for np.float32(1)."""
     return bool(space.contains(row_to_action(space, row)))
-
-
-def _described(error: Exception) -> str:
-    message = " ".join(str(error).split())[:300] or "nothing more"
-    return f"{type(error).__name__}: {message}"

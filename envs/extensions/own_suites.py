@@ -9,7 +9,7 @@ from typing import Any
 
 from ...errors import TutelageError, brief
 from ...files.bounded_files import read_yaml
-from ...foreign_code.objects import SUITES, ObjectSpec, entry_point, entry_points
+from ...foreign_code.objects import SUITES, ObjectSpec, entry_point, entry_points, foreign_errors
 from ...foreign_code.trust import trust
 from .model_files import with_model_files
 
@@ -36,15 +36,8 @@ def installed_document(name: str) -> tuple[Any, str]:
     trust([point.module.partition(".")[0]])
     held = ObjectSpec(name).load(SUITES, where)
     if callable(held) and not isinstance(held, os.PathLike):
-        try:
+        with foreign_errors(f"{where}: expected {point.value} to return a suite, got "):
             held = held()
-        except TutelageError:
-            raise
-        except Exception as error:  # the code of another package may raise anything
-            message = " ".join(str(error).split())[:300] or "nothing more"
-            raise TutelageError(
-                f"{where}: expected {point.value} to return a suite, got {type(error).__name__}: {message}"
-            ) from error
     if isinstance(held, Mapping):
         return dict(held), where
     if not isinstance(held, str | os.PathLike):

@@ -8,7 +8,7 @@ from typing import Any
 import gymnasium
 
 from ...errors import EnvironmentFailure, TutelageError, brief
-from ...foreign_code.objects import ObjectSpec
+from ...foreign_code.objects import ObjectSpec, foreign_errors
 from ..task import Task
 from ..web.registration import is_web
 
@@ -41,18 +41,13 @@ def wrapped(env: gymnasium.Env[Any, Any], task: Task) -> gymnasium.Env[Any, Any]
 def _wrapped(env: gymnasium.Env[Any, Any], spec: ObjectSpec, task: Task) -> gymnasium.Env[Any, Any]:
     who = f"task {task.id!r}"
     make = getattr(gymnasium.wrappers, spec.short_name) if is_harmless(spec) else spec.load(who=who)
-    try:
+    with foreign_errors(
+        f"{who}: expected {spec.name} to wrap {task.env}, got ",
+        "; it is called with the environment and the keyword arguments of the suite",
+        raised=EnvironmentFailure,
+        passing=gymnasium.error.DependencyNotInstalled,
+    ):
         outer = make(env, **spec.kwargs)
-    except TutelageError:
-        raise
-    except gymnasium.error.DependencyNotInstalled:
-        raise
-    except Exception as error:  # the code of another package may raise anything
-        message = " ".join(str(error).split())[:300] or "nothing more"
-        raise EnvironmentFailure(
-            f"{who}: expected {spec.name} to wrap {task.env}, got {type(error).__name__}: {message}; "
-            "it is called with the environment and the keyword arguments of the suite"
-        ) from error
     if not isinstance(outer, gymnasium.Env):
         raise TutelageError(
             f"{who}: expected {spec.name} to return an environment, got {brief(outer)}; "

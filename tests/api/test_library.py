@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 import torch
 import tutelage as tt
 from gymnasium import spaces
+from gymnasium.envs.classic_control.cartpole import CartPoleEnv
 from tutelage.tests.support.sources import ROOT
 
 PAGE = (ROOT / "docs" / "python.md").read_text("utf-8")
@@ -155,6 +157,56 @@ def test_only_allowed_actions_are_taken(run: tt.Run) -> None:
     for allowed in (0, 1):
         actor.reset()
         assert actor.act(np.zeros(4, np.float32), action_mask=np.arange(2) == allowed) == allowed
+
+
+class Moody(CartPoleEnv):
+    """A pole that fails on odd seeds, as long as it is in a bad mood."""
+
+    is_moody = True
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+        if self.is_moody and seed is not None and seed % 2:
+            raise RuntimeError("not now")
+        return super().reset(seed=seed, options=options)
+
+
+def test_an_evaluation_goes_on_with_the_same_policy_alone(
+    store: tt.Store, run: tt.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (task,) = tt.load_suite(Moody, success="return >= 100").source["tasks"]
+    suite = tt.load_suite({"suite": "moods", "tasks": [{**task, "id": "CartPole-v1", "max_steps": 20}]})
+    small = {"size": 1, "window": 8, "batch_steps": 64, "select_episodes": 1}
+    other = tt.train(store, tmp_path / "run", steps=1, seed=5, **small)
+    first = tt.evaluate(suite, [run], episodes=4, out=tmp_path / "measured")
+    assert len(first.episodes) == 2
+    assert not tt.evaluate(suite, [other], episodes=4, out=tmp_path / "measured").notes
+    monkeypatch.setattr(Moody, "is_moody", False)
+    again = tt.evaluate(suite, [other], episodes=4, out=tmp_path / "measured")
+    assert len(again.episodes) == 4
+    assert list(again.notes) == ["2 episodes were there already"]
+
+
+def test_objects_of_the_program_are_always_measured_anew(suite: tt.Suite, tmp_path: Path) -> None:
+    (task,) = tt.load_suite(Moody, success="return >= 100").source["tasks"]
+    moods = tt.load_suite({"suite": "moods", "tasks": [{**task, "max_steps": 20}]})
+    counting = Counting()
+    for _ in range(2):
+        result = tt.evaluate(moods, [counting], episodes=4, out=tmp_path / "measured")
+        assert not result.notes
+    assert counting.resets == 2 * len(result.episodes) == 4
+
+
+def test_a_table_for_pandas_has_names_as_they_are(suite: tt.Suite) -> None:
+    counting = Counting()
+    counting.name = "-mine"
+    frame = tt.evaluate(suite, [counting], episodes=1).table().to_pandas()
+    assert frame["actor"].tolist()[0] == "-mine"
+    assert frame["best"].dtype == bool
+
+
+def test_a_factory_that_is_merely_named_does_not_run() -> None:
+    with pytest.raises(tt.TutelageError, match="--trust tabnanny"):
+        gymnasium.make("tutelage/Make-v0", factory="tabnanny:check")
 
 
 class Pusher:

@@ -28,14 +28,14 @@ SVG_CONTRAST = CONTRAST.replace('querySelectorAll("body *")', 'querySelectorAll(
 
 
 @pytest.fixture(scope="module")
-def one(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Busy]:
+def busy_study(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Busy]:
     with busy(tmp_path_factory.mktemp("busy")) as made:
         yield made
 
 
 @pytest.fixture(scope="module")
-def served(one: Busy) -> Iterator[Served]:
-    with serving(one) as at:
+def served(busy_study: Busy) -> Iterator[Served]:
+    with serving(busy_study) as at:
         yield at
 
 
@@ -117,31 +117,37 @@ def test_only_the_token_opens_the_door_and_signing_out_closes_it(arrive: Open, s
     page.wait_for_selector("#door:visible")
 
 
-def test_the_figures_are_the_database_s_and_follow_it(board: Open, one: Busy) -> None:
+def test_the_figures_are_the_database_s_and_follow_it(board: Open, busy_study: Busy) -> None:
     page = board()
     expect(page.locator("#running")).to_have_text("Running")
-    kept = list(one.store.trajectories())
+    kept = list(busy_study.store.trajectories())
     share = sum(each.success for each in kept) / len(kept)
     expect(tile(page, "Success")).to_have_text(f"{round(100 * share)}\u2009%")
     expect(page.locator(".tile").filter(has_text="in all")).to_contain_text(f"{len(kept)} in all")
     expect(page.locator("#tasks tbody tr")).to_have_count(3)
     expect(page.locator("#servers .alive")).to_have_count(2)
-    row = {"episode": "new", "person": one.names[0], "role": "demonstration", "task": "taxi", "seed": 1}
+    row = {
+        "episode": "new",
+        "person": busy_study.names[0],
+        "role": "demonstration",
+        "task": "taxi",
+        "seed": 1,
+    }
     row |= {"success": True, "steps": 9, "seconds": 4.0, "at": time.time()}
-    with one.database.write() as connection:
+    with busy_study.database.write() as connection:
         connection.execute(conduct.insert(), row)
     expect(page.locator(".tile").filter(has_text="in all")).to_contain_text(f"{len(kept) + 1} in all")
-    with one.database.write() as connection:
+    with busy_study.database.write() as connection:
         connection.execute(conduct.delete().where(conduct.c.episode == "new"))
 
 
-def test_it_fits_and_is_legible_and_has_no_serious_finding(board: Open, one: Busy) -> None:
+def test_it_fits_and_is_legible_and_has_no_serious_finding(board: Open, busy_study: Busy) -> None:
     page = board()
     looks_well(page)
     page.get_by_text("Export", exact=True).click()
     looks_well(page)
     page.locator("#pace summary").click()
-    open_person(page, one.names[-1])
+    open_person(page, busy_study.names[-1])
     expect(page.locator("#how tr.bad")).not_to_have_count(0)
     looks_well(page)
     page.keyboard.press("Escape")
@@ -165,7 +171,7 @@ def test_the_door_has_no_serious_finding_either(arrive: Open) -> None:
     looks_well(arrive())
 
 
-def test_people_are_found_sorted_and_filtered(board: Open, one: Busy) -> None:
+def test_people_are_found_sorted_and_filtered(board: Open, busy_study: Busy) -> None:
     page = board()
     rows = page.locator("#people tbody tr")
     expect(page.locator("#listed")).to_have_text("31 people")
@@ -174,7 +180,7 @@ def test_people_are_found_sorted_and_filtered(board: Open, one: Busy) -> None:
     expect(rows).to_have_count(31)
     page.get_by_role("button", name="Worth a look").click()
     expect(page.locator("#people tbody tr.look")).not_to_have_count(0)
-    expect(person_row(page, one.names[0])).to_have_count(0)
+    expect(person_row(page, busy_study.names[0])).to_have_count(0)
     page.get_by_role("button", name="Everyone").click()
     page.get_by_role("columnheader", name="Score").get_by_role("button").click()
     expect(page.get_by_role("columnheader", name="Score")).to_have_attribute("aria-sort", "descending")
@@ -184,16 +190,16 @@ def test_people_are_found_sorted_and_filtered(board: Open, one: Busy) -> None:
         if text != "–"
     ]
     assert scores == sorted(scores, reverse=True)
-    assert len(scores) == len(one.names)
+    assert len(scores) == len(busy_study.names)
     page.get_by_role("columnheader", name="Score").get_by_role("button").press("Enter")
     expect(page.get_by_role("columnheader", name="Score")).to_have_attribute("aria-sort", "ascending")
-    page.get_by_label("Find a person").fill(one.names[4][:10])
+    page.get_by_label("Find a person").fill(busy_study.names[4][:10])
     expect(rows).to_have_count(1)
-    bad = person_row(page, one.names[4]).locator(".bad")
+    bad = person_row(page, busy_study.names[4]).locator(".bad")
     expect(bad).to_have_count(0)
 
 
-def test_charts_are_read_by_eye_by_pointer_and_as_tables(board: Open, one: Busy) -> None:
+def test_charts_are_read_by_eye_by_pointer_and_as_tables(board: Open, busy_study: Busy) -> None:
     page = board()
     drawing = page.locator("#pace svg")
     expect(drawing).to_have_attribute("aria-label", re.compile("^Episodes a minute"))
@@ -204,15 +210,15 @@ def test_charts_are_read_by_eye_by_pointer_and_as_tables(board: Open, one: Busy)
     page.get_by_role("button", name="Day").click()
     expect(page.locator("#pace table tbody tr")).to_have_count(96)
     expect(page.get_by_role("button", name="Day")).to_have_attribute("aria-pressed", "true")
-    played = {each.demonstrator for each in one.store.trajectories() if each.success}
+    played = {trajectory.demonstrator for trajectory in busy_study.store.trajectories() if trajectory.success}
     expect(page.locator("#effort circle")).to_have_count(len(played))
     page.locator("#effort circle.dot-look").first.click()
     expect(page.locator("#person-name")).to_have_text(re.compile("^person-[0-9a-f]{12}$"))
 
 
-def test_an_episode_is_replayed_and_moved_through(board: Open, one: Busy) -> None:
+def test_an_episode_is_replayed_and_moved_through(board: Open, busy_study: Busy) -> None:
     page = board()
-    open_person(page, one.names[0])
+    open_person(page, busy_study.names[0])
     expect(page.locator("#episodes tr")).not_to_have_count(0)
     page.get_by_role("button", name=re.compile("^Replay Taxi")).first.click()
     expect(page.locator("#screen-title")).to_contain_text("Replay: Taxi, seed")
@@ -279,7 +285,7 @@ def test_a_person_is_watched_live(board: Open, served: Served) -> None:
         player.join()
 
 
-def test_a_decision_needs_a_reason_and_shows_at_once(board: Open, one: Busy) -> None:
+def test_a_decision_needs_a_reason_and_shows_at_once(board: Open, busy_study: Busy) -> None:
     page = board()
     page.get_by_role("button", name="Pause study").click()
     page.get_by_role("dialog").get_by_role("button", name="Pause").click()
@@ -288,14 +294,14 @@ def test_a_decision_needs_a_reason_and_shows_at_once(board: Open, one: Busy) -> 
     page.get_by_role("dialog").get_by_role("button", name="Pause").click()
     expect(page.locator("#running")).to_have_text("Paused: the server moves")
     expect(page.locator("#events li").first).to_contain_text("Pause the server moves")
-    assert moderation_state(one.database, one.study.name).paused
+    assert moderation_state(busy_study.database, busy_study.study.name).paused
     page.get_by_role("button", name="Resume study").click()
     page.get_by_label("Reason").fill("it has moved")
     page.keyboard.press("Tab")
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
     expect(page.locator("#running")).to_have_text("Running")
-    person = one.playing[1]
+    person = busy_study.playing[1]
     open_person(page, person)
     page.get_by_role("button", name="Ban").click()
     page.get_by_label("Reason").fill("a machine plays")
@@ -304,10 +310,12 @@ def test_a_decision_needs_a_reason_and_shows_at_once(board: Open, one: Busy) -> 
     expect(page.get_by_role("button", name="Ban")).to_be_hidden()
     page.keyboard.press("Escape")
     expect(person_row(page, person)).to_have_attribute("data-standing", "banned")
-    assert moderation_state(one.database, one.study.name).banned == {person: "a machine plays"}
+    assert moderation_state(busy_study.database, busy_study.study.name).banned == {person: "a machine plays"}
 
 
-def test_what_is_decided_elsewhere_meanwhile_is_told_and_not_done_twice(board: Open, one: Busy) -> None:
+def test_what_is_decided_elsewhere_meanwhile_is_told_and_not_done_twice(
+    board: Open, busy_study: Busy
+) -> None:
     first, second = board(), board()
     for page in (first, second):
         page.get_by_role("button", name="Pause study").click()
@@ -323,7 +331,7 @@ def test_what_is_decided_elsewhere_meanwhile_is_told_and_not_done_twice(board: O
     expect(first.locator("#running")).to_have_text("Running")
 
 
-def test_exports_are_downloaded(board: Open, one: Busy) -> None:
+def test_exports_are_downloaded(board: Open, busy_study: Busy) -> None:
     page = board()
     for name, wanted in (("Records", "people.csv"), ("Demonstrations", "store/dataset.yaml")):
         page.get_by_text("Export", exact=True).click()
@@ -335,7 +343,7 @@ def test_exports_are_downloaded(board: Open, one: Busy) -> None:
         expect(page.locator("#export")).not_to_have_attribute("open", "")
 
 
-def test_a_server_that_is_away_is_told_and_comes_back(board: Open, one: Busy) -> None:
+def test_a_server_that_is_away_is_told_and_comes_back(board: Open, busy_study: Busy) -> None:
     page = board()
     page.context.set_offline(True)
     expect(page.locator("#trouble")).to_have_text(

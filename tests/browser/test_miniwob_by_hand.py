@@ -43,16 +43,16 @@ class Hand:
         _, one = self.find(wanted)
         self.page.mouse.move(*spot(self.page, one.left + one.width / 2, one.top + one.height / 2))
 
-    def click(self, wanted: Wanted) -> None:
-        self.move(wanted)
+    def click(self, element: Wanted) -> None:
+        self.move(element)
         self.page.mouse.down()
         self.page.mouse.up()
-        self.know(WebAction("click", self.find(wanted)[0]))
+        self.know(WebAction("click", self.find(element)[0]))
 
-    def type(self, wanted: Wanted, text: str) -> None:
+    def type(self, element: Wanted, text: str) -> None:
         """Type into a field that was clicked; it is a step when something else is done."""
         self.page.keyboard.type(text)
-        self.know(WebAction("type", self.find(wanted)[0], text=text))
+        self.know(WebAction("type", self.find(element)[0], text=text))
 
     def know(self, action: WebAction) -> None:
         self.seen, *_ = self.env.step(action)

@@ -31,13 +31,13 @@ def opened(task: Task | str, rgb: bool = False, **settings: Any) -> Iterator[Tas
     made.close()
 
 
-def same(one: StepResult, other: StepResult) -> bool:
-    return (one.reward, one.terminated, one.truncated, one.success) == (
+def same(first: StepResult, other: StepResult) -> bool:
+    return (first.reward, first.terminated, first.truncated, first.success) == (
         other.reward,
         other.terminated,
         other.truncated,
         other.success,
-    ) and all(np.array_equal(one.observation[path], other.observation[path]) for path in one.observation)
+    ) and all(np.array_equal(first.observation[path], other.observation[path]) for path in first.observation)
 
 
 @pytest.mark.parametrize("name", SEEN)

@@ -84,8 +84,8 @@ def test_a_picture_shows_the_cab_its_heading_the_passenger_and_the_destination()
             (encode(2, 3, 0, 1), (WEST,)),
         )
     ]
-    assert all((one.dtype, one.shape) == (np.uint8, (424, 424, 3)) for one in seen)
-    assert len({one.tobytes() for one in seen}) == len(seen)
+    assert all((picture.dtype, picture.shape) == (np.uint8, (424, 424, 3)) for picture in seen)
+    assert len({picture.tobytes() for picture in seen}) == len(seen)
     assert np.array_equal(seen[0], frame(encode(2, 1, 0, 1), EAST))
 
 

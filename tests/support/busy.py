@@ -107,24 +107,24 @@ def busy(
         yield one
 
 
-def seat_of(one: Busy, person: str) -> Seat:
-    session = Session(SeatRecord("seat-of-watched", person), one.study.suite, one.journal, world_of)
-    settings = Settings(one.study.suite, one.folder / "store")
-    guide = FreeChoice(session, settings, one.journal, SeedAssignment(settings.seeds, False, one.journal))
-    return Seat(session, guide, one.journal)
+def seat_of(busy: Busy, person: str) -> Seat:
+    session = Session(SeatRecord("seat-of-watched", person), busy.study.suite, busy.journal, world_of)
+    settings = Settings(busy.study.suite, busy.folder / "store")
+    guide = FreeChoice(session, settings, busy.journal, SeedAssignment(settings.seeds, False, busy.journal))
+    return Seat(session, guide, busy.journal)
 
 
 def world_of(task: Task) -> InlineHost:
     return InlineHost(task, Encoder())
 
 
-def _fill(one: Busy, counts: dict[str, int], seconds: float) -> None:
+def _fill(busy: Busy, counts: dict[str, int], seconds: float) -> None:
     now, random = time.time(), np.random.default_rng(7)
-    environments = {task: TaskEnv(one.study.suite[task]) for task in TASKS}
+    environments = {task: TaskEnv(busy.study.suite[task]) for task in TASKS}
     played: list[tuple[Trajectory, float, str]] = []
     for at, demonstrator in enumerate(crowd(counts)):
-        name = one.secret.pseudonym("prolific", EXTERNAL if at == 0 else demonstrator.name)
-        one.names.append(name)
+        name = busy.secret.pseudonym("prolific", EXTERNAL if at == 0 else demonstrator.name)
+        busy.names.append(name)
         joined = now - seconds * float(random.uniform(0.1, 1))
         ended = joined + float(random.uniform(0.35, 1.4)) * (now - joined)
         moments = np.sort(random.uniform(joined, min(ended, now), int(random.integers(5, 13))))
@@ -135,14 +135,14 @@ def _fill(one: Busy, counts: dict[str, int], seconds: float) -> None:
             got = play(player, environments[task], seed, "first-steps")
             if got is not None:
                 role = "gold" if n in (2, 7) else "repeat" if n == 3 else "demonstration"
-                played.append((_theirs(got[0], name, one), float(moment), role))
-        _add_person(one, name, joined, ended, now, at)
-    _add_passers_by(one, now, random)
-    _keep(one, played, random)
-    _add_servers(one, now, random)
-    decide(one.database, "first-crowd", "pause", reason="the consent text had a mistake")
-    decide(one.database, "first-crowd", "resume", reason="it is mended")
-    decide(one.database, "first-crowd", "pause", one.playing[-1], "asks for a break by mail")
+                played.append((_theirs(got[0], name, busy), float(moment), role))
+        _add_person(busy, name, joined, ended, now, at)
+    _add_passers_by(busy, now, random)
+    _keep(busy, played, random)
+    _add_servers(busy, now, random)
+    decide(busy.database, "first-crowd", "pause", reason="the consent text had a mistake")
+    decide(busy.database, "first-crowd", "resume", reason="it is mended")
+    decide(busy.database, "first-crowd", "pause", busy.playing[-1], "asks for a break by mail")
 
 
 def _theirs(trajectory: Trajectory, name: str, one: Busy) -> Trajectory:
@@ -150,12 +150,12 @@ def _theirs(trajectory: Trajectory, name: str, one: Busy) -> Trajectory:
     return replace(trajectory, demonstrator=name, kind="simulated", study=one.study.name, consent=consent)
 
 
-def _add_person(one: Busy, name: str, joined: float, ended: float, now: float, at: int) -> None:
+def _add_person(busy: Busy, name: str, joined: float, ended: float, now: float, at: int) -> None:
     over = ended < now
     row = {
         "person": name,
         "seat": f"seat-{at}",
-        "study": one.study.name,
+        "study": busy.study.name,
         "source": "prolific",
         "language": "zh" if at % 4 == 3 else "en",
         "stage": "done" if over else "rest" if at % 6 == 5 else "play",
@@ -166,14 +166,14 @@ def _add_person(one: Busy, name: str, joined: float, ended: float, now: float, a
         "seen": min(ended, now + 3600),
         "ended": ended if over else None,
     }
-    with one.database.write() as connection:
+    with busy.database.write() as connection:
         connection.execute(people.insert(), row)
         connection.execute(
             consents.insert(),
             {
                 "person": name,
-                "study": one.study.name,
-                "consent": one.study.consent_version(row["language"]),
+                "study": busy.study.name,
+                "consent": busy.study.consent_version(row["language"]),
                 "language": row["language"],
                 "decision": "given",
                 "at": joined + 40,
@@ -183,10 +183,10 @@ def _add_person(one: Busy, name: str, joined: float, ended: float, now: float, a
             ids = {"PROLIFIC_PID": EXTERNAL, "SESSION_ID": "session-" + EXTERNAL}
             connection.execute(identities.insert(), {"person": name, "source": "prolific", "ids": ids})
     if over:
-        one.database.note(one.study.name, row["outcome"], name, details={"submission": EXTERNAL})
+        busy.database.note(busy.study.name, row["outcome"], name, details={"submission": EXTERNAL})
 
 
-def _add_passers_by(one: Busy, now: float, random: np.random.Generator) -> None:
+def _add_passers_by(busy: Busy, now: float, random: np.random.Generator) -> None:
     """Add people who have not played yet, or never will."""
     for at, (stage, outcome) in enumerate(
         [
@@ -196,9 +196,9 @@ def _add_passers_by(one: Busy, now: float, random: np.random.Generator) -> None:
     ):
         joined = now - float(random.uniform(30, 300))
         row = {
-            "person": one.secret.pseudonym("link", str(at)),
+            "person": busy.secret.pseudonym("link", str(at)),
             "seat": f"passer-{at}",
-            "study": one.study.name,
+            "study": busy.study.name,
             "source": "link",
             "language": "en",
             "stage": stage,
@@ -209,33 +209,33 @@ def _add_passers_by(one: Busy, now: float, random: np.random.Generator) -> None:
             "seen": joined + 20 if outcome else now + 3600,
             "ended": joined + 20 if outcome else None,
         }
-        with one.database.write() as connection:
+        with busy.database.write() as connection:
             connection.execute(people.insert(), row)
 
 
-def _keep(one: Busy, played: list[tuple[Trajectory, float, str]], random: np.random.Generator) -> None:
+def _keep(busy: Busy, played: list[tuple[Trajectory, float, str]], random: np.random.Generator) -> None:
     """Write the journal, the store, and what the ledger has of each episode."""
     for trajectory, _, role in played:
-        _write_down(one, trajectory, role)
-    one.store.append([trajectory for trajectory, _, _ in played])
+        _write_down(busy, trajectory, role)
+    busy.store.append([trajectory for trajectory, _, _ in played])
     seeds = {task: [each.seed for each, _, _ in played if each.task == task] for task in TASKS}
-    needed = expert_steps(one.study.suite, seeds)
-    slow = {name: float(random.lognormal(3.3, 0.5)) for name in one.names}
+    needed = expert_steps(busy.study.suite, seeds)
+    slow = {name: float(random.lognormal(3.3, 0.5)) for name in busy.names}
     rows = []
     for trajectory, moment, role in played:
         name = trajectory.demonstrator
         how = conduct_of(
             trajectory,
-            one.study.suite[trajectory.task],
+            busy.study.suite[trajectory.task],
             role=role,
             expert_steps=needed.get((trajectory.task, trajectory.seed)),
             hidden_ms=float(random.exponential(9000)) if random.random() < 0.08 else 0.0,
             lag_ms=round(slow[name] * float(random.lognormal(0, 0.25)), 1),
         )
         rows.append({**asdict(how), "at": moment})
-    with one.database.write() as connection:
+    with busy.database.write() as connection:
         connection.execute(conduct.insert(), rows)
-        connection.execute(claims.insert(), [_claim(one, row, "done") for row in rows])
+        connection.execute(claims.insert(), [_claim(busy, row, "done") for row in rows])
         held = [
             {
                 "person": name,
@@ -244,10 +244,10 @@ def _keep(one: Busy, played: list[tuple[Trajectory, float, str]], random: np.ran
                 "role": "demonstration",
                 "episode": "",
             }
-            for at, name in enumerate(one.playing)
+            for at, name in enumerate(busy.playing)
         ]
-        connection.execute(claims.insert(), [_claim(one, row, "held") for row in held])
-    one.journal.flush()
+        connection.execute(claims.insert(), [_claim(busy, row, "held") for row in held])
+    busy.journal.flush()
 
 
 def _claim(one: Busy, row: dict, state: str) -> dict:
@@ -292,7 +292,7 @@ def _write_down(one: Busy, trajectory: Trajectory, role: str) -> None:
         )
 
 
-def _add_servers(one: Busy, now: float, random: np.random.Generator) -> None:
+def _add_servers(busy: Busy, now: float, random: np.random.Generator) -> None:
     for name, seats, seen in (
         ("host-a-1f3c", 7, now + 3600),
         ("host-b-90ad", 5, now + 3600),
@@ -308,5 +308,5 @@ def _add_servers(one: Busy, now: float, random: np.random.Generator) -> None:
             "seen": seen,
             "figures": {**meter.figures(), "seats": seats},
         }
-        with one.database.write() as connection:
+        with busy.database.write() as connection:
             connection.execute(servers.insert(), row)

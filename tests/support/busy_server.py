@@ -33,34 +33,36 @@ class Served:
 
 
 @contextmanager
-def serving(one: Busy) -> Iterator[Served]:
+def serving(busy: Busy) -> Iterator[Served]:
     """Serve the dashboard as a study's server does, in a thread; somebody's seat can be opened at /socket."""
-    token = make_admin(one.folder)
+    token = make_admin(busy.folder)
     assert token is not None
-    watched = one.playing[0]
-    seats = {"seat-of-watched": seat_of(one, watched)}
-    with one.database.write() as connection:
+    watched = busy.playing[0]
+    seats = {"seat-of-watched": seat_of(busy, watched)}
+    with busy.database.write() as connection:
         connection.execute(people.update().where(people.c.person == watched).values(seat="seat-of-watched"))
 
     async def talk(page: WebSocket) -> None:
         await page.accept()
         await seats["seat-of-watched"].attend(page)
 
-    playbacks = Playbacks(one.study.name, one.study.suite, one.journal, one.store, world_of)
-    found = routes(
-        one.plan,
-        one.database,
-        one.journal,
-        one.store,
-        one.secret,
-        folder=one.folder,
+    playbacks = Playbacks(busy.study.name, busy.study.suite, busy.journal, busy.store, world_of)
+    extra_routes = routes(
+        busy.plan,
+        busy.database,
+        busy.journal,
+        busy.store,
+        busy.secret,
+        folder=busy.folder,
         seats=seats.get,
         playbacks=playbacks,
-        judge=one.judge.verdicts,
+        judge=busy.judge.verdicts,
     )
     static = Mount("/static", StaticFiles(directory=STATIC))
     app = HostCheck(
-        Starlette(routes=[*found, WebSocketRoute("/socket", talk), atlas_route(one.study.suite), static]),
+        Starlette(
+            routes=[*extra_routes, WebSocketRoute("/socket", talk), atlas_route(busy.study.suite), static]
+        ),
         AllowedHosts(),
     )
     with listen("127.0.0.1", 0) as listening:

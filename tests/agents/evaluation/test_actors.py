@@ -151,9 +151,11 @@ def test_the_simulated_crowd_takes_turns_and_does_as_it_does_alone() -> None:
     seeds = TEST.first(8)
     played = rollout(SimulatedActor(people), task, seeds, batch=3, suite_name="s")
     assert [one.demonstrator for one in played] == [people[seed % len(people)].name for seed in seeds]
-    for one in played:
+    for episode in played:
         environment = TaskEnv(task)
-        alone = play(SimulatedPlayer(people[one.seed % len(people)], environment), environment, one.seed, "s")
+        alone = play(
+            SimulatedPlayer(people[episode.seed % len(people)], environment), environment, episode.seed, "s"
+        )
         assert alone is not None
-        assert one.digest == alone[0].digest
-        assert abs(int(one.times_ms[-1]) - int(alone[0].times_ms[-1])) <= 1
+        assert episode.digest == alone[0].digest
+        assert abs(int(episode.times_ms[-1]) - int(alone[0].times_ms[-1])) <= 1

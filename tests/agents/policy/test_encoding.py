@@ -114,10 +114,10 @@ def test_every_kind_of_action_has_a_part_a_number(done: str) -> None:
     assert Encoding.from_dict(yaml.safe_load(yaml.safe_dump(encoding.to_dict()))) == encoding
 
 
-def _read(part: ActionPart, wanted: np.ndarray) -> np.ndarray:
+def _read(part: ActionPart, column: np.ndarray) -> np.ndarray:
     if part.kind == "choice":
-        return wanted + part.low
-    return part.low + (wanted @ np.arange(part.size)) / (part.size - 1) * (part.high - part.low)
+        return column + part.low
+    return part.low + (column @ np.arange(part.size)) / (part.size - 1) * (part.high - part.low)
 
 
 def test_tasks_that_see_and_do_alike_share_an_interface() -> None:

@@ -147,14 +147,14 @@ def test_a_step_means_the_same_alone_and_in_a_pack(
 def test_tasks_do_not_reach_into_each_other(policy: Policy, columns: dict[str, TaskArrays]) -> None:
     seen = {world: {k: v[:7] for k, v in one.observations.items()} for world, one in columns.items()}
     together = policy.summarize(seen)
-    alone = torch.cat([policy.summarize({world: one}) for world, one in seen.items()])
+    alone = torch.cat([policy.summarize({world: observations}) for world, observations in seen.items()])
     assert torch.allclose(together, alone, atol=1e-10)
 
 
 def test_things_on_a_grid_have_no_order(policy: Policy, columns: dict[str, TaskArrays]) -> None:
     seen = {path: one[:9] for path, one in columns["grid"].observations.items()}
     order = np.array([3, 1, 8, 0, 2, 7, 6, 5, 4])
-    shuffled = policy.summarize({"grid": {path: one[order] for path, one in seen.items()}})
+    shuffled = policy.summarize({"grid": {path: leaf[order] for path, leaf in seen.items()}})
     assert torch.allclose(policy.summarize({"grid": seen})[torch.from_numpy(order)], shuffled, atol=1e-10)
 
 

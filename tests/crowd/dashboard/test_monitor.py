@@ -229,12 +229,12 @@ def test_decisions_need_a_reason_and_must_change_something(ledger: StudyDatabase
 
 
 def test_servers_are_alive_while_their_heart_beats_and_their_lag_adds_up(ledger: StudyDatabase) -> None:
-    one, other, gone = ServerMetrics(), ServerMetrics(), ServerMetrics()
+    first, other, gone = ServerMetrics(), ServerMetrics(), ServerMetrics()
     for lag in range(100):
-        one.shown(lag / 10)
+        first.shown(lag / 10)
         other.shown(40)
         gone.shown(2000)
-    beat(ledger, "one", one)
+    beat(ledger, "one", first)
     beat(ledger, "other", other, trouble="disk is full")
     beat(ledger, "gone", gone, ago=30)
     found = figures(ledger, PLAN)
@@ -301,10 +301,12 @@ def test_a_plan_is_what_the_study_file_asks_for(full: Busy) -> None:
 
 def test_a_crowd_is_added_up_as_its_store_has_it(full: Busy) -> None:
     kept = list(full.store.trajectories())
-    found = figures(full.database, full.plan)
-    assert found["success"]["n"] == len(kept) == sum(found["curves"]["episodes"])
-    assert found["success"]["share"] == pytest.approx(sum(one.success for one in kept) / len(kept))
-    for row in found["tasks"]:
+    shown = figures(full.database, full.plan)
+    assert shown["success"]["n"] == len(kept) == sum(shown["curves"]["episodes"])
+    assert shown["success"]["share"] == pytest.approx(
+        sum(trajectory.success for trajectory in kept) / len(kept)
+    )
+    for row in shown["tasks"]:
         theirs = [one for one in kept if one.task == row["task"]]
         assert (row["n"], row["successes"]) == (len(theirs), sum(one.success for one in theirs))
     rows = {
@@ -325,14 +327,16 @@ def test_a_crowd_is_added_up_as_its_store_has_it(full: Busy) -> None:
 
 def test_one_person_is_told_whole_and_never_by_name(full: Busy) -> None:
     person = full.names[0]
-    found = describe_participant(full.database, full.journal, full.plan, person, full.judge.verdict(person))
-    assert found is not None
-    assert len(found["played"]) == found["episodes"]
-    assert {one["role"] for one in found["played"]} >= {"gold", "demonstration"}
-    assert [one["decision"] for one in found["consents"]] == ["given"]
-    assert {one["measure"] for one in found["findings"]} >= {"success", "reaction"}
-    assert "5f3a9c0d" not in str(found)
-    assert "SECRET-CODE" not in str(found)
+    description = describe_participant(
+        full.database, full.journal, full.plan, person, full.judge.verdict(person)
+    )
+    assert description is not None
+    assert len(description["played"]) == description["episodes"]
+    assert {episode["role"] for episode in description["played"]} >= {"gold", "demonstration"}
+    assert [consent["decision"] for consent in description["consents"]] == ["given"]
+    assert {finding["measure"] for finding in description["findings"]} >= {"success", "reaction"}
+    assert "5f3a9c0d" not in str(description)
+    assert "SECRET-CODE" not in str(description)
     assert describe_participant(full.database, full.journal, full.plan, "person-000000000000") is None
     assert (
         describe_participant(full.database, full.journal, replace(full.plan, study="another"), person) is None

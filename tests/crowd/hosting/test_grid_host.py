@@ -29,10 +29,10 @@ def record(one: Task, seed: int) -> EpisodeRecord:
     return EpisodeRecord("seat", "ada", "grid", "t", one.env, seed, b"", one.kwargs)
 
 
-def actions(one: Task, seed: int) -> list[int]:
+def actions(task: Task, seed: int) -> list[int]:
     """Give what the expert does, a quarter of it at random: things are carried, doors open and shut."""
-    environment = TaskEnv(one)
-    expert, rng = make_expert(one, environment), np.random.default_rng(seed)
+    environment = TaskEnv(task)
+    expert, rng = make_expert(task, environment), np.random.default_rng(seed)
     chosen: list[int] = []
     now = environment.reset(seed)
     expert.reset()
@@ -54,18 +54,18 @@ def seen(picture: Picture) -> np.ndarray:
 @pytest.mark.parametrize("perspective", ["agent", "world"])
 @pytest.mark.parametrize("level", LEVELS)
 def test_it_gives_what_the_environment_gives(level: str, perspective: str) -> None:
-    one = task(level, perspective)
-    environment, ground = TaskEnv(one, rgb=True), SharedGridLevel(one)
+    level_task = task(level, perspective)
+    environment, ground = TaskEnv(level_task, rgb=True), SharedGridLevel(level_task)
     world = GridHost(ground)
 
     async def story(seed: int) -> None:
-        episode = EpisodeProgress.begin(environment, record(one, seed))
-        begun = await world.begin(record(one, seed))
+        episode = EpisodeProgress.begin(environment, record(level_task, seed))
+        begun = await world.begin(record(level_task, seed))
         assert begun.record.digest == episode.record.digest
         assert (begun.limit, begun.instruction) == (environment.limit, environment.instruction)
         assert begun.controls == environment.controls()
         picture = begun.now.picture
-        for at, action in enumerate(actions(one, seed)):
+        for at, action in enumerate(actions(level_task, seed)):
             row = np.array([float(action)])
             step, now = await world.act(row, 10 * at, 0, at)
             assert step == episode.take(row, 10 * at, 0, at)
@@ -89,31 +89,31 @@ def test_it_gives_what_the_environment_gives(level: str, perspective: str) -> No
 
 
 def test_an_episode_in_it_replays_and_verifies() -> None:
-    one = task("BossLevel")
-    world = GridHost(SharedGridLevel(one))
+    level_task = task("BossLevel")
+    world = GridHost(SharedGridLevel(level_task))
 
     async def story() -> None:
-        begun = await world.begin(record(one, 11))
-        for at, action in enumerate(actions(one, 11)):
+        begun = await world.begin(record(level_task, 11))
+        for at, action in enumerate(actions(level_task, 11)):
             await world.act(np.array([float(action)]), 10 * at, 0, at)
         kept = await world.finish(begun.record, 0)
-        assert replay(kept.trajectory, TaskEnv(one)).digest == kept.trajectory.digest
-        proven = prove(kept.trajectory, TaskEnv(one), await kept.observations())
+        assert replay(kept.trajectory, TaskEnv(level_task)).digest == kept.trajectory.digest
+        proven = prove(kept.trajectory, TaskEnv(level_task), await kept.observations())
         assert proven.observations is None
         wrong = replace(kept.trajectory, seed=12)
-        assert replay(wrong, TaskEnv(one)).digest != wrong.digest
+        assert replay(wrong, TaskEnv(level_task)).digest != wrong.digest
 
     asyncio.run(story())
 
 
 def test_it_is_taken_up_where_it_was_and_torn_steps_are_dropped() -> None:
-    one = task("UnblockPickup")
-    ground = SharedGridLevel(one)
+    level_task = task("UnblockPickup")
+    ground = SharedGridLevel(level_task)
 
     async def story() -> None:
         world = GridHost(ground)
-        begun = await world.begin(record(one, 4))
-        rows = [np.array([float(action)]) for action in actions(one, 4)]
+        begun = await world.begin(record(level_task, 4))
+        rows = [np.array([float(action)]) for action in actions(level_task, 4)]
         steps = [(await world.act(row, at, 0, at))[0] for at, row in enumerate(rows)]
         half = len(steps) // 2
         again = GridHost(ground)
@@ -135,14 +135,14 @@ def test_it_is_taken_up_where_it_was_and_torn_steps_are_dropped() -> None:
 
 
 def test_two_people_in_one_ground_do_not_meet() -> None:
-    one = task("GoToRedBallGrey")
-    ground = SharedGridLevel(one)
+    level_task = task("GoToRedBallGrey")
+    ground = SharedGridLevel(level_task)
 
     async def story() -> None:
         first, second, alone = (GridHost(ground) for _ in range(3))
-        await first.begin(record(one, 1))
-        await second.begin(record(one, 2))
-        await alone.begin(record(one, 1))
+        await first.begin(record(level_task, 1))
+        await second.begin(record(level_task, 2))
+        await alone.begin(record(level_task, 1))
         for at, action in enumerate((2, 1, 2, 2, 0, 2)):
             row = np.array([float(action)])
             mine = (await first.act(row, at, 0, at))[0]

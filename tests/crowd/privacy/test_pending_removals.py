@@ -99,12 +99,12 @@ def test_what_was_open_when_somebody_left_just_before_a_crash_is_given_up(
     monkeypatch.setattr(study_context, "_LEFT_SECONDS", 0.0)
 
     async def story() -> None:
-        async with server(tmp_path, "out") as one:
-            ann = await walk_in(one)
+        async with server(tmp_path, "out") as study_server:
+            ann = await walk_in(study_server)
             await ann.to_the_tasks()
             await ann.play()
             await ann.send("next")
-            underway = one.journal.episodes(state="open")
+            underway = study_server.journal.episodes(state="open")
             assert len(underway) == 1
             # her way ends, and nothing comes after that: the server is gone
             change = {
@@ -113,7 +113,7 @@ def test_what_was_open_when_somebody_left_just_before_a_crash_is_given_up(
                 "ended": time.time(),
                 "progress": {"keeps": True},
             }
-            one.database.change("person-ann", **change)
+            study_server.database.change("person-ann", **change)
         async with server(tmp_path, "out") as again:
             await until(lambda: not again.journal.episodes(state="open"))
             (left,) = again.journal.episodes(episode=underway[0].episode)

@@ -161,9 +161,9 @@ def test_what_is_read_of_a_panel_is_what_was_sent(value: str) -> None:
             recruiting.read({"id": value}, NOW)
 
 
-def come(ledger: StudyDatabase, link: str, known: str = "", study: str = "pilot") -> str:
+def come(ledger: StudyDatabase, link: str, person: str = "", study: str = "pilot") -> str:
     arrival = Recruiting(links="one-time").read({"link": link}, NOW)
-    return admit(arrival, ledger, SECRET, study, known_person=known)
+    return admit(arrival, ledger, SECRET, study, known_person=person)
 
 
 def test_a_link_is_one_person_whoever_follows_it(ledger: StudyDatabase) -> None:
@@ -172,7 +172,7 @@ def test_a_link_is_one_person_whoever_follows_it(ledger: StudyDatabase) -> None:
     person = come(ledger, first)
     settle_in(ledger, person)
     assert come(ledger, first) == person
-    assert come(ledger, first, known="person-somebodyelse") == person
+    assert come(ledger, first, person="person-somebodyelse") == person
     assert come(ledger, second) != person
 
 

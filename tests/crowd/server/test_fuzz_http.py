@@ -56,8 +56,8 @@ def routes(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         if (server.folder / "out").is_dir():
             study, controls, _ = examine(server.folder / "pilot.yaml")
             assert study is not None
-            recorder: Recorder = (one := StudyServer(study, out, controls))
-            app = make_app(one, extra_routes=StudyServices(one).routes())
+            recorder: Recorder = (study_server := StudyServer(study, out, controls))
+            app = make_app(study_server, extra_routes=StudyServices(study_server).routes())
         else:
             recorder = Recorder(Settings(suite_from(small_room.SUITE), out))
             app = recorder_app.make_app(recorder)

@@ -41,9 +41,9 @@ def engine(database_url: str) -> Iterator[sql.Engine]:
 
 @pytest.fixture
 def writer(engine: sql.Engine) -> Iterator[CommitWriter]:
-    one = CommitWriter(engine, insert(engine))
-    yield one
-    one.close()
+    writer = CommitWriter(engine, insert(engine))
+    yield writer
+    writer.close()
 
 
 def insert(engine: sql.Engine) -> str:
@@ -150,9 +150,9 @@ def test_whoever_fails_to_hear_stops_nothing(
 
 
 def test_closing_writes_all_that_waits(engine: sql.Engine) -> None:
-    one = CommitWriter(engine, insert(engine))
-    waiting = [row(one, "a", number) for number in range(1000)]
-    one.close()
+    writer = CommitWriter(engine, insert(engine))
+    waiting = [row(writer, "a", number) for number in range(1000)]
+    writer.close()
     assert waiting[-1].done()
     assert len(found(engine)) == 1000
 
@@ -168,13 +168,13 @@ def test_a_write_that_comes_while_it_closes_is_written_or_refused(engine: sql.En
 
 
 def _close_in_the_middle(engine: sql.Engine) -> None:
-    one = CommitWriter(engine, insert(engine))
+    writer = CommitWriter(engine, insert(engine))
     waiting: list[tuple[str, int, Future[None]]] = []
     closed = threading.Event()
 
     def put(about: str) -> None:
         for number in range(300):
-            waiting.append((about, number, write(one, about, number)))
+            waiting.append((about, number, write(writer, about, number)))
             if closed.is_set():
                 return
 
@@ -184,7 +184,7 @@ def _close_in_the_middle(engine: sql.Engine) -> None:
     for thread in threads:
         thread.start()
     until(lambda: len(waiting) > 20)
-    one.close()
+    writer.close()
     closed.set()
     for thread in threads:
         thread.join()
@@ -206,38 +206,38 @@ def test_readers_who_have_all_connections_are_waited_for(database_url: str) -> N
         pool_timeout=0.1,
     )
     make_tables(engine, TABLES)
-    one = CommitWriter(engine, insert(engine))
+    writer = CommitWriter(engine, insert(engine))
     heard: list[str | None] = []
-    one.listeners.append(heard.append)
+    writer.listeners.append(heard.append)
     with engine.connect():
-        waiting = write(one, "a", 1)
-        until(lambda: one.trouble)
+        waiting = write(writer, "a", 1)
+        until(lambda: writer.trouble)
         assert not waiting.done()
     waiting.result(SECONDS)
     assert heard[0]
     assert heard[1:] == [None]
     assert found(engine) == [("a", 1)]
-    one.close()
+    writer.close()
     engine.dispose()
 
 
 def test_a_file_that_cannot_be_written_holds_the_writes_back_and_their_order(tmp_path: Path) -> None:
     engine = open_database(tmp_path / "lines.sqlite")
     make_tables(engine, TABLES)
-    one = CommitWriter(engine, insert(engine))
+    writer = CommitWriter(engine, insert(engine))
     sql.event.listen(engine, "begin", lambda begun: begun.exec_driver_sql("pragma busy_timeout=20"))
     other = open_database(tmp_path / "lines.sqlite")
     with other.begin() as connection:
         connection.execute(lines.insert(), {"about": "other", "number": 0})
-        waiting = [row(one, "a", number) for number in range(30)]
-        until(lambda: one.trouble)
-        waiting += [write(one, "b", number) for number in range(30)]
+        waiting = [row(writer, "a", number) for number in range(30)]
+        until(lambda: writer.trouble)
+        waiting += [write(writer, "b", number) for number in range(30)]
         assert not any(future.done() for future in waiting)
     for future in waiting:
         future.result(SECONDS)
     wanted = [("other", 0), *(("a", at) for at in range(30)), *(("b", at) for at in range(30))]
     assert found(engine) == wanted
-    one.close()
+    writer.close()
     for each in (engine, other):
         each.dispose()
 
@@ -245,10 +245,10 @@ def test_a_file_that_cannot_be_written_holds_the_writes_back_and_their_order(tmp
 def test_a_seat_that_is_taken_in_the_middle_writes_nothing_more_and_the_others_do(engine: sql.Engine) -> None:
     fence = WriteFence(engine)
     fence.on_taken = lambda _: frozenset({"taken"})
-    one = CommitWriter(engine, insert(engine), fence)
+    writer = CommitWriter(engine, insert(engine), fence)
     waiting: list[tuple[str, int, Future[None]]] = []
     for number in range(300):
-        waiting += [(about, number, row(one, about, number)) for about in ("taken", "mine")]
+        waiting += [(about, number, row(writer, about, number)) for about in ("taken", "mine")]
         if number == 150:
             waiting[100][2].result(SECONDS)
             with engine.begin() as connection:  # as another server takes a seat
@@ -267,5 +267,5 @@ def test_a_seat_that_is_taken_in_the_middle_writes_nothing_more_and_the_others_d
     assert len(told) == before < 300
     assert found(engine, "mine") == [("mine", number) for number in range(300)]
     with pytest.raises(TutelageError, match="another server"):
-        write(one, "taken", 999).result(SECONDS)
-    one.close()
+        write(writer, "taken", 999).result(SECONDS)
+    writer.close()

@@ -10,7 +10,8 @@ import pytest
 from tutelage.crowd.seats.protocol import COMMANDS
 from tutelage.crowd.storage.study_records import answers, devices
 from tutelage.crowd.storage.study_tables import STAGES, Stage, claims, conduct, consents, events, people
-from tutelage.crowd.studies.participant import CLOCK, TRANSITIONS, Event, Participant
+from tutelage.crowd.studies.participant import Participant
+from tutelage.crowd.studies.participant_table import CLOCK, TRANSITIONS, Event
 from tutelage.tests.support.toy_study import Walker, journalled, rows, run, serving, walk_in
 
 EDGES = {(stage, target) for row in TRANSITIONS for stage in row.stages for target in row.to}

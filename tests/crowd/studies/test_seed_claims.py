@@ -46,13 +46,13 @@ def opened(folder: Path, ledger: StudyDatabase, time: Time | None = None, **chan
     return SeedClaims(study_in(folder, **options), ledger, SECRET, time or Time())
 
 
-def played(ledger: StudyDatabase, one: SeedClaims, claim: SeedClaim) -> None:
+def played(ledger: StudyDatabase, seed_claims: SeedClaims, claim: SeedClaim) -> None:
     with ledger.write() as connection:
-        one.finish(connection, claim, f"episode-{claim.id}")
+        seed_claims.finish(connection, claim, f"episode-{claim.id}")
 
 
-def take(one: SeedClaims, person: str) -> SeedClaim:
-    claim = one.take(person)
+def take(seed_claims: SeedClaims, person: str) -> SeedClaim:
+    claim = seed_claims.take(person)
     assert claim is not None
     return claim
 
@@ -165,13 +165,15 @@ def test_a_share_of_the_seeds_is_played_by_so_many_people(tmp_path: Path, ledger
 
 def test_gold_is_mixed_in_unforeseeably_and_the_same_each_time(tmp_path: Path, ledger: StudyDatabase) -> None:
     changes = {"tasks": ["cab"], "gold": {"share": 0.2}, "episodes": 20}
-    one = opened(tmp_path, ledger, **changes)
-    places = {person: [i for i in range(20) if one.is_gold(person, i)] for person in map(str, range(50))}
+    seed_claims = opened(tmp_path, ledger, **changes)
+    places = {
+        person: [i for i in range(20) if seed_claims.is_gold(person, i)] for person in map(str, range(50))
+    }
     assert all(len(found) == 4 for found in places.values())
     assert len({tuple(found) for found in places.values()}) > 40
     again = opened(tmp_path, ledger, **changes)
     assert [i for i in range(20) if again.is_gold("7", i)] == places["7"]
-    foreign = SeedClaims(one._study, ledger, Secret(bytes(32)))
+    foreign = SeedClaims(seed_claims._study, ledger, Secret(bytes(32)))
     assert any([i for i in range(20) if foreign.is_gold(p, i)] != found for p, found in places.items())
 
 
@@ -291,13 +293,13 @@ def _check(ledger: StudyDatabase, server: SeedClaims, quota: int | None) -> None
 
 def test_many_threads_at_once_are_given_different_seeds(tmp_path: Path, ledger: StudyDatabase) -> None:
     servers = [opened(tmp_path, ledger) for _ in range(4)]
-    found: list[SeedClaim] = []
+    taken: list[SeedClaim] = []
     threads = [
-        threading.Thread(target=lambda n=n: found.append(take(servers[n % 4], f"person-{n}")))
+        threading.Thread(target=lambda n=n: taken.append(take(servers[n % 4], f"person-{n}")))
         for n in range(24)
     ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(claim.seed for claim in found) == list(range(24))
+    assert sorted(claim.seed for claim in taken) == list(range(24))

@@ -178,8 +178,8 @@ def test_columns_hold_what_was_seen_when_each_action_was_taken(
     assert words.success.tolist() == [one.success for one in played]
     assert np.array_equal(words.controllers, np.concatenate([one.controllers for one in played]))
     assert len(words) == 64
-    for at, one in enumerate(played):
-        _, seen = demonstrate(TaskEnv(toys["words"]), one.seed, steps=len(one))
+    for at, trajectory in enumerate(played):
+        _, seen = demonstrate(TaskEnv(toys["words"]), trajectory.seed, steps=len(trajectory))
         part = slice(words.starts[at], words.starts[at + 1])
         for path in ("pair/0", "pair/1", "bits"):
             assert np.array_equal(words.observations[path][part], seen[path][:-1])
@@ -213,9 +213,9 @@ def test_masks_become_a_column_where_the_task_has_them(
 ) -> None:
     suite = suite_from({"suite": "real", "tasks": [{"id": "taxi", "env": "tutelage/Taxi-v0"}]})
     store = Store.create(tmp_path / "real", suite)
-    one, seen = demonstrate(TaskEnv(suite["taxi"]), 1, suite="real")
-    store.append([one, replace(demonstrate(TaskEnv(suite["taxi"]), 2, suite="real")[0])])
-    store.append([replace(one, observations=seen, episode="stored")])
+    trajectory, seen = demonstrate(TaskEnv(suite["taxi"]), 1, suite="real")
+    store.append([trajectory, replace(demonstrate(TaskEnv(suite["taxi"]), 2, suite="real")[0])])
+    store.append([replace(trajectory, observations=seen, episode="stored")])
     legal = load_columns([store])["taxi"].legal
     assert legal is not None
     assert legal.shape == (36, 6)

@@ -226,8 +226,8 @@ def test_a_store_of_one_task_is_one_dataset_and_finer_actions_survive(
     tmp_path: Path, demonstrate: Callable[..., Any], equal: Any
 ) -> None:
     store = Store.create(tmp_path / "store", SUITE)
-    one, _ = demonstrate(TaskEnv(SUITE["camera"]), 1, suite="mixed")
-    finer = replace(one, actions=one.actions + 1e-12)  # float32 does not see it
+    trajectory, _ = demonstrate(TaskEnv(SUITE["camera"]), 1, suite="mixed")
+    finer = replace(trajectory, actions=trajectory.actions + 1e-12)  # float32 does not see it
     store.append([finer])
     export_lerobot(store, tmp_path / "out")
     (back,) = import_lerobot(tmp_path / "out", tmp_path / "back").store.trajectories()

@@ -126,8 +126,8 @@ def test_actions_finer_than_the_spaces_dtype_come_back_too(
     tmp_path: Path, root: Path, demonstrate: Callable[..., Any], equal: Any
 ) -> None:
     store = Store.create(tmp_path / "store", SUITE)
-    one, _ = demonstrate(TaskEnv(SUITE["pendulum"]), 1, suite="mixed")
-    finer = replace(one, actions=one.actions + 1e-12)  # float32 does not see it
+    trajectory, _ = demonstrate(TaskEnv(SUITE["pendulum"]), 1, suite="mixed")
+    finer = replace(trajectory, actions=trajectory.actions + 1e-12)  # float32 does not see it
     store.append([finer])
     export_minari(store, "fine-v0", root)
     (back,) = import_minari(root, tmp_path / "back").store.trajectories()

@@ -35,8 +35,8 @@ def rows(person: str, outcomes: str, **values: Any) -> list[EpisodeStats]:
     """Make an episode of each letter: `+` solved, `-` not; everyone's seeds begin at another number."""
     first = 1000 * sum(map(ord, person))
     return [
-        EpisodeStats(f"{person}-{at}", person, "t", first + at, one == "+", 10, 5.0, **values)
-        for at, one in enumerate(outcomes)
+        EpisodeStats(f"{person}-{at}", person, "t", first + at, outcome == "+", 10, 5.0, **values)
+        for at, outcome in enumerate(outcomes)
     ]
 
 
@@ -258,9 +258,9 @@ def ledger(tmp_path: Path) -> Any:
         yield made
 
 
-def fill(ledger: StudyDatabase, some: list[EpisodeStats]) -> None:
-    for one in some:
-        write_down(ledger, one)
+def fill(ledger: StudyDatabase, episodes: list[EpisodeStats]) -> None:
+    for episode in episodes:
+        write_down(ledger, episode)
 
 
 def test_the_ledger_gives_the_same_evidence_as_the_episodes_themselves(ledger: StudyDatabase) -> None:

@@ -28,7 +28,7 @@ WORLDS, STEPS = 3, 60
 def copied(environments: Sequence[Any]) -> GridState:
     """Copy the state of minigrid's environments: cells, objects and what boxes hold, agents, limits."""
     bare = [one.unwrapped for one in environments]
-    worlds = empty_grids(len(bare), max(one.height for one in bare), max(one.width for one in bare))
+    worlds = empty_grids(len(bare), max(grid.height for grid in bare), max(grid.width for grid in bare))
     for b, one in enumerate(bare):
         state, count = worlds.state[b], 0
         for y in range(one.height):
@@ -59,8 +59,8 @@ def code(thing: Any) -> int:
 def compare(level: str, plays: Sequence[Sequence[int]]) -> int:
     """Step minigrid and ours side by side; returns how many steps were compared."""
     environments = [gymnasium.make(level, disable_env_checker=True) for _ in plays]
-    for seed, one in enumerate(environments):
-        one.reset(seed=seed)
+    for seed, grid in enumerate(environments):
+        grid.reset(seed=seed)
     worlds, bare = copied(environments), [one.unwrapped for one in environments]
     count = len(plays)
     images, directions = np.zeros((count, VIEW, VIEW, 3), np.uint8), np.zeros(count, np.int64)
@@ -70,21 +70,21 @@ def compare(level: str, plays: Sequence[Sequence[int]]) -> int:
         actions = np.array([play[at] if at < len(play) else 6 for play in plays])
         step(worlds, actions, rewards, ended, cut)
         observe(worlds, images, directions)
-        for b, one in enumerate(bare):
+        for b, grid in enumerate(bare):
             if at >= len(plays[b]):
                 continue
             # MiniGrid's own step, without what a level's mission adds to it
-            seen, reward, terminated, truncated, _ = MiniGridEnv.step(one, int(actions[b]))
+            seen, reward, terminated, truncated, _ = MiniGridEnv.step(grid, int(actions[b]))
             assert np.array_equal(images[b], seen["image"]), (level, b, at)
             assert directions[b] == seen["direction"]
             assert (rewards[b], ended[b], cut[b]) == (reward, terminated, truncated)
             compared += 1
-    for b, one in enumerate(bare):
-        mine = CELL_CODES[worlds.cells[b, : one.height, : one.width]].swapaxes(0, 1)
-        theirs = one.grid.encode()
+    for b, grid in enumerate(bare):
+        mine = CELL_CODES[worlds.cells[b, : grid.height, : grid.width]].swapaxes(0, 1)
+        theirs = grid.grid.encode()
         assert np.array_equal(mine, theirs), (level, b)
-    for one in environments:
-        one.close()
+    for grid in environments:
+        grid.close()
     return compared
 
 

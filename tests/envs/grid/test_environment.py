@@ -61,17 +61,17 @@ def test_a_vector_is_many_single_environments(mode: str, threads: int) -> None:
     generator = np.random.default_rng(1)
     for _ in range(STEPS):
         actions = generator.choice(7, COUNT, p=[0.2, 0.2, 0.4, 0.1, 0.05, 0.05, 0.0])
-        before = [one.grids.state["seeds"][0] for one in singles]
+        before = [single.grids.state["seeds"][0] for single in singles]
         seen, rewards, terminated, truncated, infos = vector.step(actions)
-        for b, one in enumerate(singles):
+        for b, alone in enumerate(singles):
             if over[b]:
                 seed = int(vector.grids.state["seeds"][b])
                 assert seed != before[b]
-                assert same(one.reset(seed=seed)[0], seen, b)
+                assert same(alone.reset(seed=seed)[0], seen, b)
                 assert (rewards[b], terminated[b], truncated[b]) == (0, False, False)
                 over[b] = False
                 continue
-            last, *outcome, _ = one.step(int(actions[b]))
+            last, *outcome, _ = alone.step(int(actions[b]))
             assert outcome == [rewards[b], terminated[b], truncated[b]]
             done = bool(terminated[b] or truncated[b])
             ended += done
@@ -79,7 +79,7 @@ def test_a_vector_is_many_single_environments(mode: str, threads: int) -> None:
                 assert infos["_final_obs"][b]
                 assert np.array_equal(infos["final_obs"][b]["image"], last["image"])
                 assert infos["final_obs"][b]["mission"] == last["mission"]
-                assert same(one.reset(seed=int(vector.grids.state["seeds"][b]))[0], seen, b)
+                assert same(alone.reset(seed=int(vector.grids.state["seeds"][b]))[0], seen, b)
             else:
                 assert same(last, seen, b)
                 over[b] = done
@@ -133,8 +133,8 @@ def test_a_picture_tells_apart_what_a_person_must() -> None:
     looks += [cell_code(name, "green") for name in ("wall", "empty", "unseen", "floor", "goal", "lava")]
     image = np.zeros((7, 7, 3), np.uint8)
     pictures = set()
-    for one in looks:
-        image[1, 2] = CELL_CODES[one]
+    for code in looks:
+        image[1, 2] = CELL_CODES[code]
         picture = draw_image(image, 16)
         assert picture.shape == (112, 112, 3)
         pictures.add(picture.tobytes())

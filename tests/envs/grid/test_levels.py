@@ -75,9 +75,10 @@ def ours(name: str) -> list[dict[str, Any]]:
     worlds = worlds_of(LEVELS[name], range(SEEDS))
     found = []
     for b in range(SEEDS):
-        looks = [int(one) for one in worlds.cells[b].ravel() if CELL_CODES[one, 0] in (4, 5, 6, 7)]
+        looks = [int(code) for code in worlds.cells[b].ravel() if CELL_CODES[code, 0] in (4, 5, 6, 7)]
         things = [
-            (TYPES[CELL_CODES[one, 0]], COLORS[CELL_CODES[one, 1]], int(CELL_CODES[one, 2])) for one in looks
+            (TYPES[CELL_CODES[code, 0]], COLORS[CELL_CODES[code, 1]], int(CELL_CODES[code, 2]))
+            for code in looks
         ]
         found.append(features(things, sentence(worlds, b), tuple(worlds.state["agent"][b].tolist())))
     return found
@@ -132,23 +133,23 @@ def test_the_key_never_lies_behind_its_own_door(name: str) -> None:
 
 def reachable(worlds: GridState, b: int, shut: tuple[int, int]) -> set[tuple[int, int]]:
     x, y = (int(one) for one in worlds.state["agent"][b, :2])
-    found, waiting = {(x, y)}, [(x, y)]
+    distances, waiting = {(x, y)}, [(x, y)]
     while waiting:
         x, y = waiting.pop()
         for near in ((x + 1, y), (x - 1, y), (x, y + 1), (x, y - 1)):
             if (
-                near in found
+                near in distances
                 or near == shut
                 or TYPES[CELL_CODES[worlds.cells[b, near[1], near[0]], 0]] == "wall"
             ):
                 continue
-            found.add(near)
+            distances.add(near)
             if (
                 worlds.cells[b, near[1], near[0]] == EMPTY
                 or CELL_CODES[worlds.cells[b, near[1], near[0]], 0] == 4
             ):
                 waiting.append(near)
-    return found
+    return distances
 
 
 @pytest.mark.parametrize("name", LEVELS)

@@ -45,15 +45,15 @@ def play(env: WebEnv, seed: int, steps: int = 25) -> list[Any]:
 
 def _something(observation: dict[str, Any], generator: np.random.Generator) -> WebAction:
     count = len(elements(observation))
-    some = int(generator.integers(count))
+    element = int(generator.integers(count))
     choices = [
-        WebAction("click", some),
-        WebAction("click", some, *generator.random(2)),
-        WebAction("hover", some),
-        WebAction("press", some),
-        WebAction("drag", some, target=int(generator.integers(count))),
-        WebAction("type", some, text="Zoë"),
+        WebAction("click", element),
+        WebAction("click", element, *generator.random(2)),
+        WebAction("hover", element),
+        WebAction("press", element),
+        WebAction("drag", element, target=int(generator.integers(count))),
+        WebAction("type", element, text="Zoë"),
         WebAction("key", key=["Tab", "Enter", "ArrowDown", "Control+A"][int(generator.integers(4))]),
-        WebAction("scroll", some, amount=int(generator.integers(-60, 60))),
+        WebAction("scroll", element, amount=int(generator.integers(-60, 60))),
     ]
     return choices[int(generator.integers(len(choices)))]

@@ -174,8 +174,8 @@ def test_a_task_is_solved_and_its_reward_is_not_scaled_by_time(
     for seed in range(3, 8):
         seen, _ = env.reset(seed=seed)
         words = seen["instruction"].removeprefix(before).partition(after)[0] if after else ""
-        for wanted, what in scripted(task):
-            action = WebAction(what.verb, at(seen, **wanted), text=what.text.format(words))
+        for query, what in scripted(task):
+            action = WebAction(what.verb, at(seen, **query), text=what.text.format(words))
             seen, reward, terminated, *_ = env.step(action)
         assert (reward, terminated) == (1.0, True)
     env.close()

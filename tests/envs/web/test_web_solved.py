@@ -36,9 +36,9 @@ class Person:
     def see(self, wanted: Wanted) -> list[Element]:
         return [one for one in elements(self.seen) if wanted(one)]
 
-    def do(self, verb: Any, wanted: Wanted, **more: Any) -> None:
+    def do(self, verb: Any, query: Wanted, **more: Any) -> None:
         if not self.done:
-            action = WebAction(verb, self.places(wanted)[0], **more)
+            action = WebAction(verb, self.places(query)[0], **more)
             self.seen, self.reward, self.done, *_ = self._env.step(action)
 
     def quoted(self) -> str:

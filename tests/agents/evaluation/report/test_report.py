@@ -191,9 +191,9 @@ def test_the_paired_table_has_its_figures_under_their_own_heads(
     dice = {r["seed"]: r["success"] for r in rows if (r["task"], r["actor"]) == ("go", "random")}
     pairs = [(people[seed], dice[seed]) for seed in people]
     line = next(
-        one
-        for one in table_with(page, "against", "p", "neither")
-        if (one["task"], one["against"]) == ("go", "random")
+        comparison
+        for comparison in table_with(page, "against", "p", "neither")
+        if (comparison["task"], comparison["against"]) == ("go", "random")
     )
     counts = [line[name] for name in ("both", "only people", "only other", "neither")]
     wanted = [(True, True), (True, False), (False, True), (False, False)]
@@ -242,7 +242,7 @@ def test_every_round_of_practice_has_its_curve(tmp_path: Path) -> None:
         "run/self-imitation",
     ):
         (tmp_path / name).mkdir()
-    assert [one.name for one in self_imitation_runs(tmp_path / "run")] == [
+    assert [folder.name for folder in self_imitation_runs(tmp_path / "run")] == [
         "self-imitation-1",
         "self-imitation-2",
         "self-imitation-10",

@@ -94,18 +94,18 @@ def test_where_a_button_is_clicked_does_not_matter() -> None:
 
 @given(st.text("ab /:0123456789", max_size=24), st.integers(0, 23), st.integers(1, 24))
 def test_whole_words_are_found_where_they_are_said(sentence: str, begin: int, size: int) -> None:
-    wanted = sentence[begin : begin + size]
-    words = find_words(wanted, sentence)
+    typed = sentence[begin : begin + size]
+    words = find_words(typed, sentence)
     if words:
         assert words[0] <= words[1]
         actions = PageActions(())
         numbers = actions.numbers(
-            action_to_row(SPACE, to_value(WebAction("type", element=FIELD, text=wanted.strip()))),
+            action_to_row(SPACE, to_value(WebAction("type", element=FIELD, text=typed.strip()))),
             sentence,
             PAGE,
         )
         back = to_action(row_to_action(SPACE, actions.row(numbers, sentence, PAGE)))
-        assert back.text == wanted.strip()
+        assert back.text == typed.strip()
 
 
 def test_a_part_of_a_word_is_not_said() -> None:

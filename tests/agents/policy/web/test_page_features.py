@@ -102,7 +102,7 @@ def test_what_lights_up_under_the_pointer_is_not_looked_at() -> None:
         "fg": [0xFF] * 4,
         "flags": [0, 2, 2, 2],
     }
-    seen, expected = (extract_features("", json.dumps(one)) for one in (lit, document))
+    seen, expected = (extract_features("", json.dumps(page)) for page in (lit, document))
     assert np.array_equal(seen.elements, expected.elements)
     assert np.array_equal(seen.amounts, expected.amounts)
     assert np.array_equal(seen.attributes.rows, expected.attributes.rows)
@@ -121,10 +121,10 @@ def test_a_day_and_a_month_are_found_in_a_date() -> None:
 def test_a_colour_that_is_said_is_like_the_elements_that_have_it() -> None:
     document = json.loads(page(("DIV", "", None), ("DIV", "", None), ("rect", "", None)))
     document["bg"], document["fg"] = [0, 0x800080FF, 0x008000FF, 0], [0xFF, 0xFF, 0xFF, 0x800080FF]
-    said, unsaid = (
+    named, unsaid = (
         extract_features(f"Click the {name} one", json.dumps(document)) for name in ("purple", "big")
     )
-    assert said.amounts[1:, 23:27].tolist() == [[1, 1, 0, 0], [0, 0, 0, 0], [0, 0, 1, 1]]
+    assert named.amounts[1:, 23:27].tolist() == [[1, 1, 0, 0], [0, 0, 0, 0], [0, 0, 1, 1]]
     assert not unsaid.amounts[:, 23:27].any()
 
 

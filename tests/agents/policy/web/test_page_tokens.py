@@ -22,11 +22,13 @@ def test_a_word_in_disguise_still_meets_itself() -> None:
     assert rows.instruction.names is not None
     assert rows.text.names is not None
     assert rows.value.names is not None
-    own = set(rows.instruction.names[rows.instruction.begins[1] : rows.instruction.begins[2]].tolist())
-    assert set(rows.text.names[rows.text.begins[1] : rows.text.begins[2]].tolist()) == own
-    assert set(rows.value.names[rows.value.begins[3] :].tolist()) == own
-    assert len(own) == 1
-    assert set(rows.instruction.names[: rows.instruction.begins[1]].tolist()) != own
+    hidden_names = set(
+        rows.instruction.names[rows.instruction.begins[1] : rows.instruction.begins[2]].tolist()
+    )
+    assert set(rows.text.names[rows.text.begins[1] : rows.text.begins[2]].tolist()) == hidden_names
+    assert set(rows.value.names[rows.value.begins[3] :].tolist()) == hidden_names
+    assert len(hidden_names) == 1
+    assert set(rows.instruction.names[: rows.instruction.begins[1]].tolist()) != hidden_names
 
 
 def test_only_a_policy_in_training_meets_words_in_disguise() -> None:

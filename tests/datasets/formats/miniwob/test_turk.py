@@ -179,9 +179,9 @@ def test_what_is_no_demonstration_is_told_with_its_reason(tmp_path: Path) -> Non
     files["unreadable (not as it was recorded)"].write_bytes(b"no archive")
     files["unreadable (KeyError)"].write_text('{"states": [{}]}', "utf-8")
     for reason, file in files.items():
-        one = read_raw(file)
-        assert isinstance(one, UnusableRecording)
-        assert one.reason == reason
+        recording = read_raw(file)
+        assert isinstance(recording, UnusableRecording)
+        assert recording.reason == reason
 
 
 def test_an_import_keeps_each_demonstration_once_and_says_what_it_left(tmp_path: Path) -> None:
